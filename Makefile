@@ -1,0 +1,73 @@
+# Two commands: `make demo` and `make test`. Both start from nothing but Python 3.10 or newer and
+# make, install into a virtual environment in this folder, and are quick the second time.
+#
+#   ROS=jazzy          the other ROS release, in its own environment
+#   PYTHON=python3.12  the interpreter that makes the environment
+#   ARGS=...           further arguments for `ws_bridge demo`, pytest or a bench
+
+ROS ?= kilted
+PYTHON ?= python3
+ARGS ?=
+VENV := $(if $(filter kilted,$(ROS)),.venv,.venv-$(ROS))
+RUN := $(VENV)/bin/python
+
+ifeq ($(filter $(ROS),kilted jazzy),)
+$(error ROS=$(ROS) is not known here: kilted or jazzy)
+endif
+
+# The environment brings its own ROS: nothing of one that is sourced in this shell may leak into it.
+unexport AMENT_PREFIX_PATH LD_LIBRARY_PATH PYTHONHOME PYTHONPATH RMW_IMPLEMENTATION
+ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
+export ROS_AUTOMATIC_DISCOVERY_RANGE
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test lint bench clean
+
+help:
+	@echo 'make demo    the demo robot and the bridge, until Ctrl-C'
+	@echo 'make test    all tests (ARGS="-k name" selects some)'
+	@echo 'make lint    the linters alone'
+	@echo 'make bench   the measurements of test/bench'
+	@echo 'make setup   only the environment of the tests'
+	@echo 'make clean   remove what these made, the environments too'
+	@echo 'Add ROS=jazzy for the other release, PYTHON=python3.12 for another interpreter.'
+
+setup: $(VENV)/.ready-test
+
+demo: $(VENV)/.ready-run
+	@exec $(VENV)/bin/ws_bridge demo $(ARGS)
+
+test: $(VENV)/.ready-test
+	@exec $(RUN) scripts/test.py $(ARGS)
+
+lint: $(VENV)/.ready-test
+	@exec $(RUN) -m pytest -q test/test_lint.py test/test_layers.py $(ARGS)
+
+bench: $(VENV)/.ready-test
+	@for bench in $(wildcard test/bench/bench_*.py); do \
+	  echo "== $$bench"; $(RUN) $$bench $(ARGS) || exit 1; done
+
+clean:
+	rm -rf .venv .venv-jazzy build install log dist *.egg-info .coverage .coverage.*
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache .benchmarks
+	find ws_bridge test scripts launch -name __pycache__ -prune -exec rm -rf {} +
+
+# A stamp is newer than setup.py when what setup.py asks for is installed.
+$(VENV)/.ready-run: setup.py pyproject.toml | $(RUN)
+	@echo 'Installing ws_bridge and ROS 2 $(ROS) into $(VENV) ...'
+	@$(RUN) -m pip install --quiet --editable '.[$(ROS)]'
+	@touch $@
+
+$(VENV)/.ready-test: setup.py pyproject.toml | $(RUN)
+	@echo 'Installing ws_bridge, ROS 2 $(ROS) and the test tools into $(VENV) ...'
+	@$(RUN) -m pip install --quiet --editable '.[$(ROS),test]'
+	@touch $@ $(VENV)/.ready-run
+
+$(RUN):
+	@command -v $(PYTHON) > /dev/null || { \
+	  echo 'ws_bridge: there is no $(PYTHON): install Python 3.10 or newer, or name one with PYTHON=' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo 'ws_bridge: $(PYTHON) is older than 3.10: name a newer one, like make PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
+	  echo 'ws_bridge: $(PYTHON) has no venv module: as root, apt install python3-venv' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,95 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Build and install ws_bridge, with colcon (ament_python) as well as with pip."""
+from __future__ import annotations
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+PACKAGE = 'ws_bridge'
+
+# The wheels of real ROS 2 on PyPI: CPython 3.10 to 3.14, x86_64 Linux. On a machine with a
+# ROS installation rosdep and package.xml bring these, and neither extra is wanted.
+KILTED = [
+    'ros-kilted-rclpy>=9.1,<10',
+    'ros-kilted-rmw-fastrtps-cpp>=9.3,<10',
+    'ros-kilted-common-interfaces>=5.5,<6',
+    'ros-kilted-test-msgs>=2.3,<3',
+]
+JAZZY = [
+    'ros-jazzy-rclpy>=7.1,<8',
+    'ros-jazzy-rmw-fastrtps-cpp>=8.4,<9',
+    'ros-jazzy-common-interfaces>=5.3,<6',
+    'ros-jazzy-test-msgs>=2.0,<3',
+]
+# The linters are tests (test/test_lint.py), so their versions are held: a new rule is
+# taken on purpose, not by the date of the installation.
+TEST = [
+    'coverage>=7.4',
+    'flake8>=7,<8',
+    'flake8-blind-except',
+    'flake8-builtins',
+    'flake8-class-newline',
+    'flake8-comprehensions',
+    'flake8-deprecated',
+    'flake8-docstrings',
+    'flake8-import-order',
+    'flake8-quotes',
+    'hypothesis>=6.98',
+    'jsonschema>=4.10',
+    'mypy>=2.4,<3',
+    'psutil>=5.9',
+    'pydocstyle>=6.3,<7',
+    'pytest>=7.4',
+    'pytest-asyncio>=0.20',
+    'pytest-cov>=4.1',
+    'ruff>=0.17,<0.18',
+    'types-jsonschema',
+    'types-PyYAML',
+]
+
+setup(
+    name=PACKAGE,
+    version='0.1.0',
+    description='A WebSocket server and client for ROS 2: typed messages in, robot state out.',
+    long_description=(
+        'A ROS 2 node that wraps a WebSocket server and a WebSocket client. Incoming typed '
+        'messages become topic publications and service calls, robot state goes outward, and '
+        'heartbeats say who is alive.'),
+    author='ws_bridge contributors',
+    maintainer='ws_bridge contributors',
+    maintainer_email='ws_bridge@users.noreply.github.com',
+    license='Apache-2.0',
+    keywords=['ROS', 'ROS 2', 'WebSocket', 'rclpy'],
+    python_requires='>=3.10',
+    packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
+    package_data={PACKAGE: ['py.typed', '*.json', '**/*.json', 'web/**/*']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
+        (f'share/{PACKAGE}', ['package.xml']),
+        (f'share/{PACKAGE}/launch', sorted(glob('launch/*.launch.py'))),
+        (f'share/{PACKAGE}/config', sorted(glob('config/*.yaml'))),
+    ],
+    install_requires=[
+        'cbor2>=5.4',
+        'numpy>=1.21',
+        'orjson>=3.9',
+        'pyyaml>=6',
+        'websockets>=13',
+    ],
+    extras_require={'kilted': KILTED, 'jazzy': JAZZY, 'test': TEST},
+    entry_points={'console_scripts': ['ws_bridge = ws_bridge.main:main']},
+    zip_safe=True,
+)

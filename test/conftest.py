@@ -1,0 +1,57 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The ground every test stands on: the ROS environment, hypothesis, an own node, no thread left.
+
+The environment is set before anything imports rclpy: an own domain, this machine only, and
+message classes that check their fields (they check nothing unless told so before the first import).
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+import os
+import threading
+
+from hypothesis import settings
+import pytest
+
+os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
+os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
+# Processes that tests start report warnings on stderr; only this process turns them into errors.
+os.environ.pop('PYTHONWARNINGS', None)
+
+from helpers import SpinningNode, wait_until  # noqa: E402  (may import rclpy, so after the above)
+
+settings.register_profile('dev', max_examples=50, derandomize=True, deadline=None)
+settings.register_profile('thorough', max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'dev'))
+
+THREADS_END_WITHIN = 10.0
+
+
+@pytest.fixture(scope='session', autouse=True)
+def no_thread_left() -> Iterator[None]:
+    """Fail the run when a thread that a test started outlives it."""
+    before = set(threading.enumerate())
+    yield
+    wait_until(lambda: not set(threading.enumerate()) - before, THREADS_END_WITHIN,
+               lambda: f'threads left: {sorted(map(repr, set(threading.enumerate()) - before))}')
+
+
+@pytest.fixture
+def ros_node() -> Iterator[SpinningNode]:
+    """Give a node in its own Context, spun by its own thread, and close all of it afterwards."""
+    with SpinningNode('test_node') as spinning:
+        yield spinning

@@ -1,0 +1,99 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What several test files need: waiting for a state with a limit, and a node that spins."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+import threading
+import time
+from types import TracebackType
+from typing import Any, TypeVar
+
+Value = TypeVar('Value')
+
+# Discovery takes up to 3 s on a busy machine; a test that waits longer has found a fault.
+PATIENCE = 15.0
+INTERVAL = 0.005
+
+
+def _give_up(timeout: float, why: str | Callable[[], str]) -> AssertionError:
+    return AssertionError(f'not within {timeout:g} s: {why() if callable(why) else why}')
+
+
+def wait_until(predicate: Callable[[], Value], timeout: float = PATIENCE,
+               why: str | Callable[[], str] = 'the awaited state') -> Value:
+    """
+    Poll until ``predicate`` gives something true, and return that.
+
+    :param timeout: the limit, s.
+    :param why: what was awaited, for the error; a function is called when time is up.
+    :raises AssertionError: when time is up.
+    """
+    end = time.monotonic() + timeout
+    while not (value := predicate()):
+        if time.monotonic() > end:
+            raise _give_up(timeout, why)
+        time.sleep(INTERVAL)
+    return value
+
+
+async def async_wait_until(predicate: Callable[[], Value], timeout: float = PATIENCE,
+                           why: str | Callable[[], str] = 'the awaited state') -> Value:
+    """Do as :func:`wait_until` does, while the event loop goes on."""
+    end = time.monotonic() + timeout
+    while not (value := predicate()):
+        if time.monotonic() > end:
+            raise _give_up(timeout, why)
+        await asyncio.sleep(INTERVAL)
+    return value
+
+
+class SpinningNode:
+    """
+    A node in its own ``Context``, spun by a ``SingleThreadedExecutor`` in an own thread.
+
+    A context manager; :attr:`node`, :attr:`context` and :attr:`executor` are there inside it.
+
+    :param name: the node's name.
+    :param options: further keyword arguments of ``rclpy.node.Node``.
+    """
+
+    def __init__(self, name: str, **options: Any) -> None:
+        # Imported late: the pure tests run without ROS.
+        from rclpy.context import Context
+        from rclpy.executors import SingleThreadedExecutor
+        from rclpy.node import Node
+        self.context = Context()
+        self.context.init(args=[])
+        self.node = Node(name, context=self.context, **options)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self._thread = threading.Thread(target=self.executor.spin, name=f'spin {name}')
+
+    def __enter__(self) -> SpinningNode:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop spinning, then close the node, then the context: in the order of their need."""
+        self.executor.shutdown()
+        self._thread.join(PATIENCE)
+        self.node.destroy_node()
+        self.context.try_shutdown()
+        assert not self._thread.is_alive(), 'the executor does not stop'

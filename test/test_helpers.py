@@ -1,0 +1,46 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The helpers that other tests rely on: the limit of waiting, and a node over real rclpy."""
+from __future__ import annotations
+
+from helpers import async_wait_until, SpinningNode, wait_until
+import pytest
+from std_msgs.msg import String
+
+
+def test_wait_until_returns_the_value() -> None:
+    values = iter([0, None, 7])
+    assert wait_until(lambda: next(values)) == 7
+
+
+def test_wait_until_gives_up_and_says_why() -> None:
+    with pytest.raises(AssertionError, match=r'not within 0\.01 s: a miracle'):
+        wait_until(lambda: False, 0.01, 'a miracle')
+
+
+async def test_async_wait_until() -> None:
+    values = iter([0, None, 7])
+    assert await async_wait_until(lambda: next(values)) == 7
+    with pytest.raises(AssertionError, match=r'not within 0\.01 s: two miracles'):
+        await async_wait_until(lambda: False, 0.01, lambda: 'two miracles')
+
+
+def test_two_nodes_talk(ros_node: SpinningNode) -> None:
+    heard: list[str] = []
+    ros_node.node.create_subscription(String, '/helpers', lambda msg: heard.append(msg.data), 10)
+    with SpinningNode('talker') as talker:
+        publisher = talker.node.create_publisher(String, '/helpers', 10)
+        wait_until(lambda: publisher.get_subscription_count() == 1)
+        publisher.publish(String(data='hello'))
+        wait_until(lambda: heard == ['hello'])
