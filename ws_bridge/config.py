@@ -1,0 +1,417 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Configuration as frozen values: the ROS parameters, in one table, and what peers may use.
+
+:data:`PARAMETERS` is the only place that declares a parameter: its declaration on the node,
+its check, ``config/ws_bridge.yaml`` and the table of the README are made from it.
+
+:class:`Exposure` answers "may a peer subscribe to, publish, call or host this name, and how".
+Patterns are those of :mod:`fnmatch`, as in rosbridge_suite: ``*`` crosses ``/``, so ``/camera/*``
+holds for ``/camera/front/image`` too; ``?`` is one character, ``[ab]`` one of a set.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from functools import lru_cache
+import math
+import re
+import socket
+from typing import Any, Literal
+
+from ws_bridge.errors import ConfigError
+
+ParameterValue = bool | int | float | str | tuple[str, ...]
+
+Kind = Literal['subscribe', 'publish', 'call', 'host']
+KINDS: tuple[Kind, ...] = ('subscribe', 'publish', 'call', 'host')
+ENCODINGS = ('json', 'cbor', 'cdr')
+GLOB_CHARACTERS = '*?['
+NAME_LENGTH = 255
+"""No ROS name is longer (rmw refuses earlier)."""
+
+_NAMES_REMEMBERED = 4096
+_ORIGIN = re.compile(r'\*|null|[a-z][a-z0-9+.-]*://[^/?#\s]+')
+_ENDPOINT = re.compile(r'(wss?://)?(\[[0-9A-Fa-f:.%]+\]|[\w.-]+)(:(?P<port>\d{1,5}))?(/\S*)?')
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSpec:
+    """
+    One ROS parameter of the bridge node.
+
+    :param default: its value and, by its Python type, its kind; a tuple is a string array.
+    :param description: one sentence, with the unit.
+    :param minimum: smallest value allowed, of numbers; ``None`` = no bound.
+    :param maximum: largest value allowed.
+    :param read_only: it cannot be set while the node runs.
+    """
+
+    name: str
+    default: ParameterValue
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    read_only: bool = True
+
+    @property
+    def kind(self) -> str:
+        """``bool``, ``integer``, ``double``, ``string`` or ``string_array``."""
+        return {bool: 'bool', int: 'integer', float: 'double', str: 'string',
+                tuple: 'string_array'}[type(self.default)]
+
+    def check(self, value: object) -> ParameterValue:
+        """
+        Return the value in the kind of the default.
+
+        :raises ConfigError: of another kind, or out of range.
+        """
+        checked = _of_kind(self.kind, value)
+        if checked is None:
+            raise ConfigError(f'must be a {self.kind}, is {value!r}', field=self.name)
+        if isinstance(checked, (int, float)) and not self._in_range(checked):
+            raise ConfigError(f'must be {self.range_text()}, is {value!r}', field=self.name)
+        return checked
+
+    def range_text(self) -> str:
+        """Return the range for a person, empty where there is none."""
+        if self.minimum is None and self.maximum is None:
+            return ''
+        if self.maximum is None:
+            return f'at least {self.minimum:g}'
+        if self.minimum is None:
+            return f'at most {self.maximum:g}'
+        return f'{self.minimum:.10g} to {self.maximum:.10g}'
+
+    def _in_range(self, value: float) -> bool:
+        return math.isfinite(value) and (self.minimum is None or value >= self.minimum) and \
+            (self.maximum is None or value <= self.maximum)
+
+
+def _of_kind(kind: str, value: object) -> ParameterValue | None:
+    if isinstance(value, bool):
+        return value if kind == 'bool' else None
+    if isinstance(value, int):
+        if kind == 'double':
+            return float(value) if abs(value) < 2 ** 63 else None
+        return value if kind == 'integer' else None
+    if isinstance(value, float):
+        return value if kind == 'double' else None
+    if isinstance(value, str):
+        return value if kind == 'string' else None
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+        return tuple(value) if kind == 'string_array' else None
+    return None
+
+
+_DAY = 86400.0
+_MEGA = 1 << 20
+
+PARAMETERS: tuple[ParameterSpec, ...] = (
+    ParameterSpec('address', '127.0.0.1',
+                  'Address to listen on; 0.0.0.0 or :: for all interfaces.'),
+    ParameterSpec('port', 9090, 'TCP port to listen on; 0 = any free one.', 0, 65535),
+    ParameterSpec('robot_name', '', 'Name of the robot that peers are told; empty = host name.'),
+    ParameterSpec('mapping_file', '', 'File that says which names are exposed and how; '
+                  'empty = every topic and service is exposed.'),
+    ParameterSpec('connect', (), 'Endpoints to dial out to, for example ws://host:9090.'),
+    ParameterSpec('origins', (), 'Origins of web pages that may connect, for example '
+                  'https://robot.example; empty = pages from the same host; * = any.'),
+    ParameterSpec('tls_certificate', '', 'PEM file with the certificate chain; empty = no TLS.'),
+    ParameterSpec('tls_key', '', 'PEM file with the private key; '
+                  'empty = it is in the certificate file.'),
+    ParameterSpec('compression', False, 'Offer per-message compression to peers '
+                  '(costs CPU and latency, saves bandwidth).'),
+    ParameterSpec('max_peers', 64, 'Connections at the same time.', 1, 10000),
+    ParameterSpec('max_message_size', 10_000_000, 'Largest message from a peer, bytes.',
+                  1024, 1024 * _MEGA),
+    ParameterSpec('max_message_rate', 5000.0, 'Messages a second that one peer may send, '
+                  'with a burst of one second; 0 = unlimited.', 0.0, 1e6),
+    ParameterSpec('max_queue_bytes', 32 * _MEGA, 'Bytes that may wait for one peer to take them.',
+                  4096, 4096 * _MEGA),
+    ParameterSpec('max_subscriptions', 500, 'Topics that one peer may subscribe to.', 0, 100000),
+    ParameterSpec('max_advertisements', 100, 'Topics that one peer may advertise.', 0, 100000),
+    ParameterSpec('max_services', 100, 'Services that one peer may host.', 0, 100000),
+    ParameterSpec('max_calls', 100, 'Service calls of one peer at the same time.', 0, 100000),
+    ParameterSpec('queue_depth', 10, 'Samples of one topic that wait for a slow peer, unless the '
+                  'peer or the mapping file says otherwise.', 1, 100000),
+    ParameterSpec('call_timeout', 5.0, 'How long a service call may take unless the peer or the '
+                  'mapping file says otherwise, s.', 0.001, _DAY),
+    ParameterSpec('heartbeat_interval', 1.0, 'Time between heartbeats to a peer, s.',
+                  0.05, 3600.0),
+    ParameterSpec('heartbeat_timeout', 5.0, 'Silence after which a peer that sends heartbeats is '
+                  'LOST, s; longer than heartbeat_interval.', 0.1, 3600.0),
+    ParameterSpec('ping_interval', 5.0, 'Time between WebSocket pings to a peer, s; 0 = none.',
+                  0.0, 3600.0),
+    ParameterSpec('ping_timeout', 10.0, 'Time to answer a WebSocket ping before the connection '
+                  'is closed, s.', 0.1, 3600.0),
+    ParameterSpec('status_interval', 5.0, 'Longest time between status messages to a peer, s.',
+                  0.2, 3600.0),
+    ParameterSpec('diagnostics_period', 1.0, 'Time between messages on /diagnostics, s.',
+                  0.1, 3600.0),
+    ParameterSpec('subscription_depth', 1000, 'History depth of the ROS subscriptions: samples '
+                  'that wait for the bridge.', 1, 100000),
+    ParameterSpec('match_timeout', 0.5, 'How long the first message of a new publisher waits for '
+                  'its subscribers to be matched, s; 0 = not at all.', 0.0, 60.0),
+    ParameterSpec('retry_delay', 1.0, 'Delay before the first new attempt to dial out, s; '
+                  'it grows with each failure.', 0.01, 3600.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one peer may have and send; 0 for ``message_rate`` = unlimited."""
+
+    message_size: int
+    message_rate: float
+    queue_bytes: int
+    subscriptions: int
+    advertisements: int
+    services: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The parameters' checked values, one field each; see :data:`PARAMETERS`."""
+
+    address: str
+    port: int
+    robot_name: str
+    mapping_file: str
+    connect: tuple[str, ...]
+    origins: tuple[str, ...]
+    tls_certificate: str
+    tls_key: str
+    compression: bool
+    max_peers: int
+    max_message_size: int
+    max_message_rate: float
+    max_queue_bytes: int
+    max_subscriptions: int
+    max_advertisements: int
+    max_services: int
+    max_calls: int
+    queue_depth: int
+    call_timeout: float
+    heartbeat_interval: float
+    heartbeat_timeout: float
+    ping_interval: float
+    ping_timeout: float
+    status_interval: float
+    diagnostics_period: float
+    subscription_depth: int
+    match_timeout: float
+    retry_delay: float
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.max_message_size, self.max_message_rate, self.max_queue_bytes,
+                      self.max_subscriptions, self.max_advertisements, self.max_services,
+                      self.max_calls)
+
+
+def settings_from(values: Mapping[str, object]) -> Settings:
+    """
+    Check the values of parameters; one that is not given has its default.
+
+    :raises ConfigError: ``field`` names the parameter.
+    """
+    specs = {spec.name: spec for spec in PARAMETERS}
+    for name in values:
+        if name not in specs:
+            raise ConfigError(f'no such parameter{did_you_mean(name, specs)}', field=name)
+    checked: dict[str, Any] = {spec.name: spec.check(values.get(spec.name, spec.default))
+                               for spec in PARAMETERS}
+    checked['robot_name'] = checked['robot_name'] or socket.gethostname()
+    settings = Settings(**checked)
+    _check_together(settings)
+    return settings
+
+
+def did_you_mean(word: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
+    """Return a suggestion to put after an error about ``word``, or nothing."""
+    close = get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ''
+
+
+def _check_together(settings: Settings) -> None:
+    def require(condition: object, name: str, message: str) -> None:
+        if not condition:
+            raise ConfigError(message, field=name)
+
+    require(settings.address.strip(), 'address', 'must not be empty; 0.0.0.0 = all interfaces')
+    require(len(settings.robot_name) <= 64 and settings.robot_name.isprintable(), 'robot_name',
+            'must be at most 64 printable characters')
+    require(settings.heartbeat_timeout > settings.heartbeat_interval, 'heartbeat_timeout',
+            f'must be longer than heartbeat_interval ({settings.heartbeat_interval} s)')
+    require(settings.max_queue_bytes >= settings.max_message_size, 'max_queue_bytes',
+            f'must hold at least one message of max_message_size ({settings.max_message_size})')
+    require(settings.tls_certificate or not settings.tls_key, 'tls_key',
+            'needs tls_certificate')
+    for origin in settings.origins:
+        require(_ORIGIN.fullmatch(origin), 'origins',
+                f"{origin!r} is no origin: scheme://host[:port] without a path, 'null' or '*'")
+    for endpoint in settings.connect:
+        match = _ENDPOINT.fullmatch(endpoint)
+        require(match and int(match['port'] or 1) in range(1, 65536), 'connect',
+                f'{endpoint!r} is no endpoint: ws://host:port/path, wss://..., host:port or host')
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """
+    What is said about the names that match ``pattern``; ``None`` = nothing is said.
+
+    :param pattern: a topic or service, or a glob over them.
+    :param msg_type: the message or service type, ``pkg/msg/Type``.
+    :param channel: friendly name of the topic.
+    :param encoding: what a subscriber gets that asks for none.
+    :param max_rate: most samples a second to each peer, Hz.
+    :param expected_rate: rate at which the topic is fresh, Hz.
+    :param queue_depth: samples that wait for a slow peer.
+    :param timeout: how long a call may take, s.
+    """
+
+    pattern: str
+    msg_type: str | None = None
+    channel: str | None = None
+    encoding: str | None = None
+    max_rate: float | None = None
+    expected_rate: float | None = None
+    queue_depth: int | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A pattern that no peer may use, for one kind of use or (``None``) for all."""
+
+    pattern: str
+    kind: Kind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """
+    Which names peers may use.
+
+    :param subscribe: rules of topics that go out to peers.
+    :param publish: rules of topics that come in from peers.
+    :param call: rules of services that peers may call.
+    :param host: rules of services that peers may host.
+    :param deny: what nobody may use, whatever the rules say.
+    """
+
+    subscribe: tuple[Rule, ...] = ()
+    publish: tuple[Rule, ...] = ()
+    call: tuple[Rule, ...] = ()
+    host: tuple[Rule, ...] = ()
+    deny: tuple[Denial, ...] = ()
+    _search: Callable[[Kind, str], Rule | None] = field(init=False, repr=False, compare=False)
+    _topics: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    _channels: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        rules = {kind: self.rules(kind) for kind in KINDS}
+        exact = {(kind, rule.pattern): rule for kind in KINDS for rule in reversed(rules[kind])
+                 if not is_glob(rule.pattern)}
+        deny = self.deny
+
+        def search(kind: Kind, name: str) -> Rule | None:
+            if any(denial.kind in (None, kind) and fnmatchcase(name, denial.pattern)
+                   for denial in deny):
+                return None
+            found = exact.get((kind, name))
+            return found or next((rule for rule in rules[kind]
+                                  if fnmatchcase(name, rule.pattern)), None)
+
+        channels = {rule.pattern: rule.channel for rule in (*self.subscribe, *self.publish)
+                    if rule.channel}
+        object.__setattr__(self, '_search', lru_cache(_NAMES_REMEMBERED)(search))
+        object.__setattr__(self, '_channels', channels)
+        object.__setattr__(self, '_topics', {name: topic for topic, name in channels.items()})
+
+    @classmethod
+    def open(cls) -> Exposure:
+        """Return what holds without a mapping file: everything is exposed."""
+        everything = (Rule('*'),)
+        return cls(everything, everything, everything, everything)
+
+    def rules(self, kind: Kind) -> tuple[Rule, ...]:
+        """Return the rules of one kind of use, as listed."""
+        rules: tuple[Rule, ...] = getattr(self, kind)
+        return rules
+
+    def find(self, kind: Kind, name: str) -> Rule | None:
+        """
+        Return the rule for a name, or ``None`` if peers may not use it.
+
+        A denial wins over every rule, an exact name over a glob, then the first listed.
+
+        :param name: absolute, as resolved by the node.
+        """
+        return self._search(kind, name) if len(name) <= NAME_LENGTH else None
+
+    def channel_of(self, topic: str) -> str | None:
+        """Return the friendly name of a topic."""
+        return self._channels.get(topic)
+
+    def topic_of(self, channel: str) -> str | None:
+        """Return the topic of a friendly name."""
+        return self._topics.get(channel)
+
+    def resolved(self, namespace: str, node_name: str) -> Exposure:
+        """
+        Return this with absolute patterns: relative and private ones are expanded as ROS does.
+
+        A pattern that starts with ``*`` is left as it is.
+
+        :param namespace: the node's, for example ``/`` or ``/robot1``.
+        """
+        space = namespace.rstrip('/')
+
+        def absolute(pattern: str) -> str:
+            if pattern.startswith(('/', '*')):
+                return pattern
+            if pattern.startswith('~'):
+                return f"{space}/{node_name}/{pattern[1:].lstrip('/')}"
+            return f'{space}/{pattern}'
+
+        def expand(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+            return tuple(replace(rule, pattern=absolute(rule.pattern)) for rule in rules)
+
+        return Exposure(expand(self.subscribe), expand(self.publish), expand(self.call),
+                        expand(self.host), tuple(replace(denial, pattern=absolute(denial.pattern))
+                                                 for denial in self.deny))
+
+    def allowed(self) -> dict[str, list[str]]:
+        """
+        Return the patterns of each kind, as the native hello tells them to a peer.
+
+        A denial of one kind only is written ``call:/pattern``.
+        """
+        told: dict[str, list[str]] = {kind: [rule.pattern for rule in self.rules(kind)]
+                                      for kind in KINDS}
+        told['deny'] = [f'{denial.kind}:{denial.pattern}' if denial.kind else denial.pattern
+                        for denial in self.deny]
+        return told
+
+
+def is_glob(pattern: str) -> bool:
+    """Whether a pattern can hold for more than one name."""
+    return any(character in pattern for character in GLOB_CHARACTERS)
