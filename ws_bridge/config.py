@@ -74,9 +74,18 @@ class ParameterSpec:
         return {bool: 'bool', int: 'integer', float: 'double', str: 'string',
                 tuple: 'string_array'}[type(self.default)]
 
+    @property
+    def ros_default(self) -> bool | int | float | str | list[str]:
+        """
+        The default as a node declares it.
+
+        An empty string array is ``['']``: rclpy takes ``[]`` for a byte array.
+        """
+        return self.default if not isinstance(self.default, tuple) else list(self.default) or ['']
+
     def check(self, value: object) -> ParameterValue:
         """
-        Return the value in the kind of the default.
+        Return the value in the kind of the default; empty texts in an array count for nothing.
 
         :raises ConfigError: of another kind, or out of range.
         """
@@ -114,7 +123,7 @@ def _of_kind(kind: str, value: object) -> ParameterValue | None:
     if isinstance(value, str):
         return value if kind == 'string' else None
     if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
-        return tuple(value) if kind == 'string_array' else None
+        return tuple(item for item in value if item) if kind == 'string_array' else None
     return None
 
 
@@ -227,7 +236,9 @@ class Settings:
 
 def settings_from(values: Mapping[str, object]) -> Settings:
     """
-    Check the values of parameters; one that is not given has its default.
+    Check the values of parameters; one that is not given, or ``None``, has its default.
+
+    ``None`` is what rclpy makes of ``[]`` in a parameter file.
 
     :raises ConfigError: ``field`` names the parameter.
     """
@@ -235,7 +246,8 @@ def settings_from(values: Mapping[str, object]) -> Settings:
     for name in values:
         if name not in specs:
             raise ConfigError(f'no such parameter{did_you_mean(name, specs)}', field=name)
-    checked: dict[str, Any] = {spec.name: spec.check(values.get(spec.name, spec.default))
+    given = {name: value for name, value in values.items() if value is not None}
+    checked: dict[str, Any] = {spec.name: spec.check(given.get(spec.name, spec.default))
                                for spec in PARAMETERS}
     checked['robot_name'] = checked['robot_name'] or socket.gethostname()
     settings = Settings(**checked)
