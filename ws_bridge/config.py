@@ -359,7 +359,7 @@ class Exposure:
         object.__setattr__(self, '_topics', {name: topic for topic, name in channels.items()})
 
     @classmethod
-    def open(cls) -> Exposure:
+    def open(cls) -> Exposure:  # noqa: A003
         """Return what holds without a mapping file: everything is exposed."""
         everything = (Rule('*'),)
         return cls(everything, everything, everything, everything)
