@@ -157,7 +157,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('max_services', 100, 'Services that one peer may host.', 0, 100000),
     ParameterSpec('max_calls', 100, 'Service calls of one peer at the same time.', 0, 100000),
     ParameterSpec('queue_depth', 10, 'Samples of one topic that wait for a slow peer, unless the '
-                  'peer or the mapping file says otherwise.', 1, 100000),
+                  'peer or the mapping file says otherwise.', 1, 10000),
     ParameterSpec('call_timeout', 5.0, 'How long a service call may take unless the peer or the '
                   'mapping file says otherwise, s.', 0.001, _DAY),
     ParameterSpec('heartbeat_interval', 1.0, 'Time between heartbeats to a peer, s.',
@@ -359,7 +359,7 @@ class Exposure:
         object.__setattr__(self, '_topics', {name: topic for topic, name in channels.items()})
 
     @classmethod
-    def open(cls) -> Exposure:  # noqa: A003
+    def open(cls) -> Exposure:  # noqa: A003,RUF100
         """Return what holds without a mapping file: everything is exposed."""
         everything = (Rule('*'),)
         return cls(everything, everything, everything, everything)
