@@ -15,7 +15,7 @@
 The ground every test stands on: the ROS environment, hypothesis, an own node, no thread left.
 
 The environment is set before anything imports rclpy: an own domain, this machine only, and
-message classes that check their fields (they check nothing unless told so before the first import).
+message classes that check their fields, which they do only if told so before the first import.
 """
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from collections.abc import Iterator
 import os
 import threading
 
+from helpers import SpinningNode, wait_until
 from hypothesis import settings
 import pytest
 
@@ -31,8 +32,6 @@ os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
 # Processes that tests start report warnings on stderr; only this process turns them into errors.
 os.environ.pop('PYTHONWARNINGS', None)
-
-from helpers import SpinningNode, wait_until  # noqa: E402  (may import rclpy, so after the above)
 
 settings.register_profile('dev', max_examples=50, derandomize=True, deadline=None)
 settings.register_profile('thorough', max_examples=2000, deadline=None)

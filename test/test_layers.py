@@ -1,0 +1,193 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The house's layers: every unit of the package has one, and imports go only downwards.
+
+A unit is a folder or a module directly in ``ws_bridge/``. The table below is the whole rule; the
+checker reads source text, so made-up violations prove that it can fail.
+"""
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+import sys
+
+import pytest
+
+PACKAGE = 'ws_bridge'
+ROOT = Path(__file__).resolve().parents[1]
+
+# What "pure" forbids of the standard library: a clock, I/O, concurrency.
+IMPURE = frozenset({
+    'asyncio', 'concurrent', 'datetime', 'http', 'io', 'multiprocessing', 'os', 'pathlib', 'queue',
+    'random', 'select', 'selectors', 'signal', 'socket', 'ssl', 'subprocess', 'tempfile',
+    'threading', 'time', 'urllib'})
+CONCURRENT = frozenset({'asyncio', 'concurrent', 'multiprocessing', 'select', 'selectors',
+                        'socket', 'ssl', 'subprocess', 'threading', 'urllib'})
+ROS = 'ROS'     # rclpy and the generated interfaces
+
+
+@dataclass(frozen=True)
+class Unit:
+    """
+    A row of the table.
+
+    :param layer: its height.
+    :param layers: the layers whose units it may import.
+    :param libraries: the third-party packages it may import; ``ROS`` stands for all of ROS.
+    :param forbidden: modules of the standard library that it may not import.
+    """
+
+    layer: int
+    layers: tuple[int, ...] = ()
+    libraries: frozenset[str] = frozenset()
+    forbidden: frozenset[str] = frozenset()
+
+
+UNITS = {
+    'errors': Unit(0, (0,), forbidden=IMPURE),
+    'config': Unit(0, (0,), forbidden=CONCURRENT),
+    'protocol': Unit(1, (0,), frozenset({'cbor2', 'orjson'}), CONCURRENT),
+    'convert': Unit(1, (0,), frozenset({'cbor2', 'numpy', 'orjson'}), CONCURRENT),
+    'session': Unit(2, (0, 1), frozenset(), IMPURE),
+    'transport': Unit(3, (0, 1, 2), frozenset({'websockets'})),
+    'ros': Unit(3, (0, 1), frozenset({ROS})),
+    'mapping': Unit(3, (0, 1, 2), frozenset({'yaml'})),
+    'bridge': Unit(4, (0, 1, 2, 3)),
+    # The seed's API for users without ROS; nothing below may import it back.
+    '__init__': Unit(4, (0, 1, 2, 3)),
+    '__main__': Unit(5, (5,)),
+    'main': Unit(5, (0, 1, 2, 3, 4, 5), frozenset({ROS})),
+    'cli': Unit(5, (0, 1, 2, 3, 4, 5), frozenset({'orjson', 'websockets'})),
+    'demo': Unit(5, (0, 1, 5), frozenset({'numpy', ROS})),
+}
+
+
+def unit_of(module: str) -> str:
+    """Return the unit of a dotted module name below the package (``a.b`` -> ``a``)."""
+    parts = module.split('.')
+    return parts[1] if len(parts) > 1 else '__init__'
+
+
+def library_of(name: str) -> str:
+    """Return the top-level package of ``name``, with everything of ROS under one name."""
+    top = name.split('.')[0]
+    is_ros = top in {'rclpy', 'ament_index_python', 'builtin_interfaces', 'rpyutils', 'std_srvs'} \
+        or top.endswith('_msgs') or top.startswith('rosidl_')
+    return ROS if is_ros else top
+
+
+def imported(module: str, source: str, *, is_package: bool) -> Iterator[tuple[int, str]]:
+    """Give line and full name of everything imported, at any depth, by name in a call too."""
+    parents = module.split('.') if is_package else module.split('.')[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = parents[:len(parents) - node.level + 1] if node.level else []
+            start = '.'.join([*base, *([node.module] if node.module else [])])
+            whole = start if start != PACKAGE else ''
+            yield from ((node.lineno, whole or f'{start}.{alias.name}') for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args:
+            called = getattr(node.func, 'attr', getattr(node.func, 'id', ''))
+            what = node.args[0]
+            if called in ('import_module', '__import__') and isinstance(what, ast.Constant):
+                yield node.lineno, str(what.value)
+
+
+def fault(unit: str, name: str) -> str | None:
+    """Tell what is wrong with ``unit`` importing ``name``, if anything."""
+    rule = UNITS[unit]
+    top = name.split('.')[0]
+    if top == PACKAGE:
+        target = unit_of(name)
+        if target == unit:
+            return None
+        # `from ws_bridge import Name`: what is not a unit is something that __init__ exports.
+        goal = UNITS.get(target, UNITS['__init__'])
+        return None if goal.layer in rule.layers else f'goes from {rule.layer} to {goal.layer}'
+    if top in sys.stdlib_module_names:
+        return 'is not pure' if top in rule.forbidden else None
+    return None if library_of(name) in rule.libraries else 'is a library it may not use'
+
+
+def violations(module: str, source: str, *, is_package: bool = False) -> list[str]:
+    """
+    Check one module.
+
+    :param module: its dotted name, ``ws_bridge.session.queue``.
+    :return: a line for every import that breaks the rule.
+    """
+    unit = unit_of(module)
+    if unit not in UNITS:
+        return [f'{module}: {unit} has no layer: add it to the table']
+    return [f'{module}:{line}: {name} {wrong}'
+            for line, name in imported(module, source, is_package=is_package)
+            if (wrong := fault(unit, name))]
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Give the dotted name and the file of every module of the package."""
+    for path in sorted((ROOT / PACKAGE).rglob('*.py')):
+        parts = path.relative_to(ROOT).with_suffix('').parts
+        yield '.'.join(parts[:-1] if parts[-1] == '__init__' else parts), path
+
+
+@pytest.mark.parametrize(('module', 'path'), list(modules()), ids=[name for name, _ in modules()])
+def test_imports_go_down(module: str, path: Path) -> None:
+    assert not violations(module, path.read_text(), is_package=path.stem == '__init__')
+
+
+def test_every_row_is_a_unit() -> None:
+    there = {unit_of(module) for module, _ in modules()}
+    assert not set(UNITS) - there, 'rows of the table without a module'
+
+
+@pytest.mark.parametrize(('module', 'source', 'complaint'), [
+    ('errors', 'import orjson', 'is a library'),
+    ('errors', 'from . import session', 'goes from 0 to 2'),
+    ('config', 'from ws_bridge.protocol.types import Priority', 'goes from 0 to 1'),
+    ('protocol.types', 'from ws_bridge.convert import codec', 'goes from 1 to 1'),
+    ('protocol.types', 'from ..session.queue import OutQueue', 'goes from 1 to 2'),
+    ('convert.codec', 'from geometry_msgs.msg import Twist', 'is a library'),
+    ('session.queue', 'import time', 'is not pure'),
+    ('session.queue', 'def f():\n    import asyncio', 'is not pure'),
+    ('session.queue', 'from ws_bridge import WebSocketServer', 'goes from 2 to 4'),
+    ('transport.link', 'import rclpy.node', 'is a library'),
+    ('transport.link', 'from ws_bridge.ros import node', 'goes from 3 to 3'),
+    ('transport.link', 'import importlib\nimportlib.import_module("rclpy")', 'is a library'),
+    ('ros.pump', 'from websockets.asyncio.server import serve', 'is a library'),
+    ('ros.pump', 'from ws_bridge.session import queue', 'goes from 3 to 2'),
+    ('mapping', 'from ws_bridge import bridge', 'goes from 3 to 4'),
+    ('bridge', 'import ws_bridge.main', 'goes from 4 to 5'),
+    ('demo.robot', 'import websockets', 'is a library'),
+    ('surprise', '', 'has no layer'),
+])
+def test_a_violation_is_found(module: str, source: str, complaint: str) -> None:
+    found = violations(f'{PACKAGE}.{module}', source)
+    assert len(found) == 1
+    assert complaint in found[0]
+
+
+@pytest.mark.parametrize(('module', 'source'), [
+    ('config', 'from .errors import ConfigError'),
+    ('convert.codec', 'import numpy as np\nfrom .schema import Field\nimport struct'),
+    ('session.queue', 'from ..protocol.types import Priority\nfrom ws_bridge import errors'),
+    ('ros.pump', 'from rclpy.node import Node\nimport time\nfrom std_srvs.srv import Trigger'),
+    ('main', 'from ws_bridge import WebSocketServer\nimport rclpy'),
+])
+def test_what_is_allowed_passes(module: str, source: str) -> None:
+    assert not violations(f'{PACKAGE}.{module}', source)

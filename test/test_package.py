@@ -1,0 +1,135 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The package's two descriptions, package.xml and setup.py, agree with each other and the code."""
+from __future__ import annotations
+
+import ast
+from importlib.metadata import entry_points
+from pathlib import Path
+import runpy
+import sys
+from types import SimpleNamespace
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# rosdep's key -> the name on PyPI
+KEYS = {'python3-cbor2': 'cbor2', 'python3-numpy': 'numpy', 'python3-orjson': 'orjson',
+        'python3-websockets': 'websockets', 'python3-yaml': 'pyyaml'}
+IMPORT_NAMES = {'yaml': 'pyyaml'}
+# Parts of rclpy or of the standard installation, that no package needs to name.
+WITH_RCLPY = {'ament_index_python', 'rcl_interfaces', 'rosidl_runtime_py', 'rpyutils'}
+
+
+@pytest.fixture
+def described() -> ElementTree.Element:
+    """Give package.xml."""
+    return ElementTree.parse(ROOT / 'package.xml').getroot()
+
+
+@pytest.fixture
+def arguments(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Give what setup.py says; setuptools, which new environments lack, is stood in for."""
+    said: dict[str, Any] = {}
+    stand_in = SimpleNamespace(setup=lambda **known: said.update(known),
+                               find_packages=lambda include: include)
+    monkeypatch.setitem(sys.modules, 'setuptools', stand_in)
+    monkeypatch.chdir(ROOT)
+    runpy.run_path('setup.py')
+    return said
+
+
+def names(requirements: list[str]) -> set[str]:
+    """Return requirements without their versions."""
+    return {requirement.split('>')[0] for requirement in requirements}
+
+
+def depends(described: ElementTree.Element, kind: str = 'exec_depend') -> set[str]:
+    """Return the keys of one kind of dependency."""
+    return {str(element.text) for element in described.iter(kind)}
+
+
+def imports(folder: str) -> set[str]:
+    """Return the top-level names that a folder imports from outside."""
+    found: set[str] = set()
+    for path in (ROOT / folder).rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found.update(alias.name.split('.')[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split('.')[0])
+    return found - sys.stdlib_module_names - {'ws_bridge'}
+
+
+def test_versions_agree(described: ElementTree.Element, arguments: dict[str, Any]) -> None:
+    version = described.findtext('version')
+    assert version == arguments['version']
+    assert f'\n{version} (' in (ROOT / 'CHANGELOG.rst').read_text()
+
+
+def test_descriptions_agree(described: ElementTree.Element, arguments: dict[str, Any]) -> None:
+    assert described.findtext('name') == arguments['name'] == 'ws_bridge'
+    assert described.findtext('license') == arguments['license']
+    assert described.get('format') == '3'
+    assert described.findtext('export/build_type') == 'ament_python'
+    maintainer = described.find('maintainer')
+    assert maintainer is not None
+    assert maintainer.get('email') == arguments['maintainer_email']
+
+
+def test_dependencies_agree(described: ElementTree.Element, arguments: dict[str, Any]) -> None:
+    by_rosdep = {KEYS[key] for key in depends(described) if key.startswith('python3-')}
+    assert by_rosdep == names(arguments['install_requires'])
+
+
+def test_every_import_is_declared(described: ElementTree.Element) -> None:
+    declared = {KEYS.get(key, key) for key in depends(described)} | WITH_RCLPY
+    used = {IMPORT_NAMES.get(name, name) for name in imports('ws_bridge') | imports('launch')}
+    assert not used - declared
+
+
+def test_every_dependency_is_imported(described: ElementTree.Element) -> None:
+    declared = {KEYS.get(key, key) for key in depends(described)}
+    used = {IMPORT_NAMES.get(name, name) for name in imports('ws_bridge') | imports('launch')}
+    assert not declared - used
+
+
+def test_extras_bring_ros(arguments: dict[str, Any]) -> None:
+    extras = arguments['extras_require']
+    for release in ('kilted', 'jazzy'):
+        assert names(extras[release]) == {
+            f'ros-{release}-{part}'
+            for part in ('rclpy', 'rmw-fastrtps-cpp', 'common-interfaces', 'test-msgs')}
+        assert all('<' in wheel for wheel in extras[release])
+    assert 'pytest' in names(extras['test'])     # by this colcon finds the tests
+
+
+def test_files_of_the_share_folder(arguments: dict[str, Any]) -> None:
+    installed = {f'{folder}/{Path(path).name}': Path(path)
+                 for folder, paths in arguments['data_files'] for path in paths}
+    assert all(path.is_file() for path in installed.values())
+    wanted = {'share/ament_index/resource_index/packages/ws_bridge', 'share/ws_bridge/package.xml'}
+    for folder, kind in (('launch', '*.py'), ('config', '*.yaml')):
+        files = list((ROOT / folder).glob(kind))
+        assert files
+        wanted |= {f'share/ws_bridge/{folder}/{path.name}' for path in files}
+    assert set(installed) == wanted
+
+
+def test_entry_point() -> None:
+    (script,) = entry_points(group='console_scripts', name='ws_bridge')
+    assert script.value == 'ws_bridge.main:main'
+    assert callable(script.load())
