@@ -29,8 +29,8 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import lru_cache
 import math
+import platform
 import re
-import socket
 from typing import Any, Literal
 
 from ws_bridge.errors import ConfigError
@@ -249,7 +249,7 @@ def settings_from(values: Mapping[str, object]) -> Settings:
     given = {name: value for name, value in values.items() if value is not None}
     checked: dict[str, Any] = {spec.name: spec.check(given.get(spec.name, spec.default))
                                for spec in PARAMETERS}
-    checked['robot_name'] = checked['robot_name'] or socket.gethostname()
+    checked['robot_name'] = checked['robot_name'] or platform.node()
     settings = Settings(**checked)
     _check_together(settings)
     return settings
