@@ -1,0 +1,142 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""One peer's outbound frames: in order of priority, bounded, the newest of each stream kept."""
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from typing import NamedTuple
+
+from ws_bridge.errors import QueueOverflow
+from ws_bridge.protocol.types import Priority
+
+
+class Outgoing(NamedTuple):
+    """One frame to write: a text frame (UTF-8) or a binary one."""
+
+    frame: bytes
+    text: bool
+
+
+class OutQueue:
+    """
+    Frames wait here while their peer is busy.
+
+    Two kinds: *messages* (replies, state, stop) leave by priority, first in first out inside
+    one, and are never dropped; *streams* leave after them. A stream keeps only its newest frames,
+    and a newer one takes the place in the line of the one it replaces, so that a fast stream
+    cannot push a slow one back. Streams also give way, oldest first, when the queue is full.
+
+    :param max_bytes: how much may wait.
+    :param max_frames: how many frames may wait.
+    """
+
+    __slots__ = ('_lanes', '_line', '_max_bytes', '_max_frames', '_message_bytes',
+                 '_messages', '_streams', 'dropped', 'nbytes')
+
+    def __init__(self, max_bytes: int, max_frames: int) -> None:
+        self._max_bytes = max_bytes
+        self._max_frames = max_frames
+        self._lanes: dict[Priority, deque[Outgoing]] = {
+            priority: deque() for priority in sorted(Priority, reverse=True)}
+        self._messages = 0
+        self._message_bytes = 0
+        # One place in the line for each waiting stream frame; the frames are by key.
+        self._line: deque[Hashable] = deque()
+        self._streams: dict[Hashable, deque[Outgoing]] = {}
+        self.nbytes = 0
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return self._messages + len(self._line)
+
+    def __repr__(self) -> str:
+        return f'<OutQueue {len(self)} frames, {self.nbytes} bytes, {self.dropped} dropped>'
+
+    def put(self, frame: bytes, priority: Priority, *, text: bool = True) -> None:
+        """
+        Queue a message; streams give way to it.
+
+        :raises QueueOverflow: if there is no room even without them; nothing has changed then.
+        """
+        size = len(frame)
+        if self._message_bytes + size > self._max_bytes or self._messages >= self._max_frames:
+            raise QueueOverflow(
+                f'{self._messages} messages of {self._message_bytes} bytes wait already')
+        self._lanes[priority].append(Outgoing(frame, text))
+        self._messages += 1
+        self._message_bytes += size
+        self.nbytes += size
+        self._make_room()
+
+    def put_stream(self, key: Hashable, frame: bytes, depth: int, *, text: bool = True) -> int:
+        """
+        Queue the newest frame of stream ``key`` and keep at most ``depth`` (at least 1) of them.
+
+        A frame that cannot fit beside the waiting messages is itself dropped.
+
+        :return: how many frames were dropped.
+        """
+        before = self.dropped
+        depth = max(depth, 1)
+        waiting = self._streams.setdefault(key, deque())
+        while len(waiting) > depth:
+            self._line.remove(key)
+            self._drop(waiting.popleft())
+        if len(waiting) == depth:
+            self._drop(waiting.popleft())      # its place in the line stays, for the new one
+        else:
+            self._line.append(key)
+        waiting.append(Outgoing(frame, text))
+        self.nbytes += len(frame)
+        self._make_room()
+        return self.dropped - before
+
+    def pop(self) -> Outgoing | None:
+        """Take the frame that leaves next."""
+        if self._messages:
+            item = next(lane for lane in self._lanes.values() if lane).popleft()
+            self._messages -= 1
+            self._message_bytes -= len(item.frame)
+        elif self._line:
+            item = self._take_stream()
+        else:
+            return None
+        self.nbytes -= len(item.frame)
+        return item
+
+    def clear(self) -> None:
+        """Forget everything that waits."""
+        for lane in self._lanes.values():
+            lane.clear()
+        self._line.clear()
+        self._streams.clear()
+        self._messages = self._message_bytes = self.nbytes = 0
+
+    def _make_room(self) -> None:
+        """Drop the oldest streams until the bounds hold; messages alone always fit."""
+        while self._line and (self.nbytes > self._max_bytes or len(self) > self._max_frames):
+            self._drop(self._take_stream())
+
+    def _drop(self, item: Outgoing) -> None:
+        self.nbytes -= len(item.frame)
+        self.dropped += 1
+
+    def _take_stream(self) -> Outgoing:
+        key = self._line.popleft()
+        waiting = self._streams[key]
+        item = waiting.popleft()
+        if not waiting:
+            del self._streams[key]
+        return item
