@@ -46,7 +46,7 @@ NAME_LENGTH = 255
 
 _NAMES_REMEMBERED = 4096
 _ORIGIN = re.compile(r'\*|null|[a-z][a-z0-9+.-]*://[^/?#\s]+')
-_ENDPOINT = re.compile(r'(wss?://)?(\[[0-9A-Fa-f:.%]+\]|[\w.-]+)(:(?P<port>\d{1,5}))?(/\S*)?')
+_ENDPOINT = re.compile(r'(wss?://)?(\[[\w:.%]+\]|[\w.-]+)(:(?P<port>\d{1,5}))?(/\S*)?')
 
 
 @dataclass(frozen=True, slots=True)

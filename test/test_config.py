@@ -1,0 +1,257 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Parameters: one table, checked values. Exposure: which rule holds for a name."""
+from __future__ import annotations
+
+from dataclasses import fields
+from fnmatch import fnmatchcase
+import platform
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+import pytest
+
+from ws_bridge.config import (
+    Denial,
+    Exposure,
+    KINDS,
+    NAME_LENGTH,
+    PARAMETERS,
+    ParameterSpec,
+    Rule,
+    Settings,
+    settings_from,
+)
+from ws_bridge.errors import ConfigError
+
+SPECS = {spec.name: spec for spec in PARAMETERS}
+NUMBERS = [spec for spec in PARAMETERS if spec.kind in ('integer', 'double')]
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda children: st.lists(children) | st.dictionaries(st.text(), children), max_leaves=5)
+
+
+def test_defaults_are_valid() -> None:
+    settings = settings_from({})
+    assert settings.robot_name == platform.node()
+    assert {name: getattr(settings, name) for name in SPECS if name != 'robot_name'} == \
+        {spec.name: spec.default for spec in PARAMETERS if spec.name != 'robot_name'}
+
+
+def test_table_and_settings_have_the_same_names() -> None:
+    assert [field.name for field in fields(Settings)] == [spec.name for spec in PARAMETERS]
+    assert len(SPECS) == len(PARAMETERS)
+
+
+def test_defaults_listen_to_this_machine_only() -> None:
+    assert settings_from({}).address == '127.0.0.1'
+    assert settings_from({}).origins == ()
+
+
+@pytest.mark.parametrize('spec', PARAMETERS, ids=lambda spec: spec.name)
+def test_description(spec: ParameterSpec) -> None:
+    assert spec.description.endswith('.')
+    assert spec.kind in ('integer', 'double') or spec.range_text() == ''
+
+
+@pytest.mark.parametrize('spec', NUMBERS, ids=lambda spec: spec.name)
+def test_range_is_closed(spec: ParameterSpec) -> None:
+    assert spec.minimum is not None
+    assert spec.maximum is not None
+    cast = type(spec.default)
+    for value in (cast(spec.minimum), cast(spec.maximum)):       # type: ignore[arg-type]
+        assert spec.check(value) == value
+    for value in (cast(spec.minimum - 1), cast(spec.maximum + 1)):   # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match=spec.name):
+            spec.check(value)
+
+
+@pytest.mark.parametrize('spec', PARAMETERS, ids=lambda spec: spec.name)
+def test_another_kind_is_refused(spec: ParameterSpec) -> None:
+    wrong: dict[str, list[Any]] = {
+        'bool': [1, 'true', 1.0], 'integer': [True, '1', 1.0, [1]],
+        'double': [True, '1', float('nan'), float('inf'), 10 ** 400, None],
+        'string': [1, None, ['a'], b'a'], 'string_array': ['a', [1], [None], {}]}
+    for value in wrong[spec.kind]:
+        with pytest.raises(ConfigError) as caught:
+            spec.check(value)
+        assert caught.value.field == spec.name
+
+
+def test_integer_is_taken_for_a_double() -> None:
+    value = SPECS['max_message_rate'].check(100)
+    assert value == 100.0
+    assert isinstance(value, float)
+
+
+@pytest.mark.parametrize(('spec', 'text'), [
+    (ParameterSpec('p', 1, '', 0, 3), '0 to 3'), (ParameterSpec('p', 1, '', 0), 'at least 0'),
+    (ParameterSpec('p', 1, '', maximum=3), 'at most 3'), (ParameterSpec('p', 1, ''), '')])
+def test_range_text(spec: ParameterSpec, text: str) -> None:
+    assert spec.range_text() == text
+
+
+def test_string_arrays_as_rclpy_gives_them() -> None:
+    assert SPECS['connect'].ros_default == ['']
+    assert ParameterSpec('p', ('a',), '').ros_default == ['a']
+    assert SPECS['port'].ros_default == 9090
+    assert settings_from({'connect': [''], 'origins': None}) == settings_from({})
+
+
+def test_limits_are_those_of_the_settings() -> None:
+    settings = settings_from({'max_calls': 3, 'max_message_rate': 7})
+    assert settings.limits.calls == 3
+    assert settings.limits.message_rate == 7.0
+    assert settings.limits.queue_bytes == settings.max_queue_bytes
+    assert settings.limits.message_size == settings.max_message_size
+    assert settings.limits.subscriptions == settings.max_subscriptions
+    assert settings.limits.advertisements == settings.max_advertisements
+    assert settings.limits.services == settings.max_services
+
+
+@pytest.mark.parametrize(('values', 'name', 'message'), [
+    ({'adress': ''}, 'adress', "did you mean 'address'"),
+    ({'zzz': 1}, 'zzz', 'no such parameter$'),
+    ({'address': ' '}, 'address', 'empty'),
+    ({'robot_name': 'x' * 65}, 'robot_name', '64'),
+    ({'robot_name': 'a\nb'}, 'robot_name', 'printable'),
+    ({'heartbeat_interval': 5.0}, 'heartbeat_timeout', 'longer than heartbeat_interval'),
+    ({'max_queue_bytes': 5000}, 'max_queue_bytes', 'max_message_size'),
+    ({'tls_key': 'key.pem'}, 'tls_key', 'tls_certificate'),
+    ({'origins': ['https://a/']}, 'origins', 'no origin'),
+    ({'origins': ['robot.local']}, 'origins', 'no origin'),
+    ({'connect': ['http://a']}, 'connect', 'no endpoint'),
+    ({'connect': ['ws://a:99999']}, 'connect', 'no endpoint'),
+    ({'connect': ['a b']}, 'connect', 'no endpoint'),
+])
+def test_wrong_values_name_the_parameter(values: dict[str, Any], name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        settings_from(values)
+    assert caught.value.field == name
+
+
+@pytest.mark.parametrize('endpoint', [
+    'ws://robot:9090', 'wss://robot.example/path?x=1', 'robot:80', 'robot', '[::1]:9090',
+    'ws://[fe80::1%eth0]:1/'])
+def test_endpoints(endpoint: str) -> None:
+    assert settings_from({'connect': [endpoint]}).connect == (endpoint,)
+
+
+@pytest.mark.parametrize('origin', ['*', 'null', 'https://a', 'http://[::1]:80'])
+def test_origins(origin: str) -> None:
+    assert settings_from({'origins': [origin]}).origins == (origin,)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(SPECS)) | st.text(), anything, max_size=4))
+def test_any_values_give_settings_or_a_config_error(values: dict[str, object]) -> None:
+    try:
+        settings = settings_from(values)
+    except ConfigError as exc:
+        assert exc.field is not None
+    else:
+        for spec in PARAMETERS:
+            spec.check(getattr(settings, spec.name))
+
+
+# --- Exposure ---
+
+def test_open_allows_everything() -> None:
+    exposure = Exposure.open()
+    assert all(exposure.find(kind, '/any/name') == Rule('*') for kind in KINDS)
+    assert exposure.allowed() == {'subscribe': ['*'], 'publish': ['*'], 'call': ['*'],
+                                  'host': ['*'], 'deny': []}
+
+
+def test_nothing_said_allows_nothing() -> None:
+    assert not any(Exposure().find(kind, '/name') for kind in KINDS)
+
+
+def test_exact_beats_glob_then_the_first_listed() -> None:
+    glob, exact, late = Rule('/a/*', queue_depth=1), Rule('/a/b', queue_depth=2), Rule('/a/b*')
+    exposure = Exposure(subscribe=(glob, exact, late))
+    assert exposure.find('subscribe', '/a/b') is exact
+    assert exposure.find('subscribe', '/a/bc') is glob
+    assert exposure.find('subscribe', '/b') is None
+    assert exposure.find('publish', '/a/b') is None
+
+
+def test_the_first_of_two_exact_rules_holds() -> None:
+    first, second = Rule('/a', queue_depth=1), Rule('/a', queue_depth=2)
+    assert Exposure(call=(first, second)).find('call', '/a') is first
+
+
+def test_star_crosses_slashes() -> None:
+    exposure = Exposure(subscribe=(Rule('/camera/*'),))
+    assert exposure.find('subscribe', '/camera/front/image')
+    assert not exposure.find('subscribe', '/camera')
+
+
+def test_case_counts() -> None:
+    assert not Exposure(subscribe=(Rule('/Odom*'),)).find('subscribe', '/odom')
+
+
+def test_denial_wins() -> None:
+    exposure = Exposure(subscribe=(Rule('/a'),), publish=(Rule('/a'),), call=(Rule('*'),),
+                        deny=(Denial('/a', 'publish'), Denial('*/secret')))
+    assert exposure.find('subscribe', '/a')
+    assert not exposure.find('publish', '/a')
+    assert exposure.find('call', '/b')
+    assert not exposure.find('call', '/x/secret')
+    assert exposure.allowed()['deny'] == ['publish:/a', '*/secret']
+
+
+def test_names_longer_than_ros_knows_are_not_exposed() -> None:
+    longest = '/' + 'a' * (NAME_LENGTH - 1)
+    assert Exposure.open().find('call', longest)
+    assert not Exposure.open().find('call', longest + 'a')
+
+
+def test_channels() -> None:
+    exposure = Exposure(subscribe=(Rule('/base/odom', channel='pose'), Rule('/x')),
+                        publish=(Rule('/cmd_vel', channel='drive'),))
+    assert exposure.channel_of('/base/odom') == 'pose'
+    assert exposure.topic_of('drive') == '/cmd_vel'
+    assert exposure.channel_of('/x') is None
+    assert exposure.topic_of('/x') is None
+
+
+@pytest.mark.parametrize(('namespace', 'pattern', 'absolute'), [
+    ('/', 'odom', '/odom'), ('/r1', 'odom', '/r1/odom'), ('/r1', '/odom', '/odom'),
+    ('/r1', '~/clients', '/r1/bridge/clients'), ('/', '~clients', '/bridge/clients'),
+    ('/r1', '*/image', '*/image'), ('/r1', 'camera/*', '/r1/camera/*')])
+def test_patterns_are_expanded_as_ros_does(namespace: str, pattern: str, absolute: str) -> None:
+    rules = (Rule(pattern, max_rate=3.0),)
+    exposure = Exposure(rules, rules, rules, rules, (Denial(pattern, 'call'),))
+    expected = (Rule(absolute, max_rate=3.0),)
+    assert exposure.resolved(namespace, 'bridge') == \
+        Exposure(expected, expected, expected, expected, (Denial(absolute, 'call'),))
+
+
+names = st.text('ab/', min_size=1, max_size=4)
+patterns = st.text('ab/*?', min_size=1, max_size=4)
+
+
+@given(st.lists(patterns, max_size=4), st.lists(patterns, max_size=2), st.lists(names))
+def test_found_as_the_plain_rule_says(listed: list[str], denied: list[str],
+                                      asked: list[str]) -> None:
+    exposure = Exposure(call=tuple(map(Rule, listed)), deny=tuple(map(Denial, denied)))
+    for name in asked * 2:      # the second time out of the cache
+        matching = [pattern for pattern in listed if fnmatchcase(name, pattern)]
+        best = name if name in matching else next(iter(matching), None)
+        if any(fnmatchcase(name, pattern) for pattern in denied):
+            best = None
+        found = exposure.find('call', name)
+        assert (found.pattern if found else None) == best

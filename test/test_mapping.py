@@ -1,0 +1,270 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The mapping file: what it says, and that every error in it names file, line and key."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+import pytest
+import yaml
+
+from ws_bridge.config import Denial, Exposure, Rule
+from ws_bridge.errors import ConfigError
+from ws_bridge.mapping import load_mapping, MAX_FILE_SIZE, parse_mapping, SECTIONS
+
+EXAMPLE = Path(__file__).resolve().parents[1] / 'config' / 'mapping.example.yaml'
+
+WHOLE = b"""\
+version: 1
+out:
+  - topic: /odom
+    type: nav_msgs/Odometry
+    channel: pose
+    encoding: cdr
+    max_rate: 20
+    expected_rate: 50.0
+    queue_depth: 2
+  - /camera/*
+in:
+  - topic: cmd_vel
+    type: geometry_msgs/msg/Twist
+    channel: drive
+services:
+  - service: /reset
+    type: std_srvs/srv/Trigger
+    timeout: 2.5
+  - '*/get_parameters'
+host:
+  - service: /page/ask
+    type: std_srvs/SetBool
+deny:
+  - /rosout
+  - in: '*/estop'
+    services: ~/private
+"""
+
+
+def parse(text: str | bytes, **options: Any) -> Exposure:
+    """Parse a text as the file ``m.yaml``."""
+    return parse_mapping(text.encode() if isinstance(text, str) else text, 'm.yaml', **options)
+
+
+def errors_of(text: str | bytes, **options: Any) -> list[str]:
+    """Return the lines of the error that a text gives."""
+    with pytest.raises(ConfigError) as caught:
+        parse(text, **options)
+    return str(caught.value).splitlines()
+
+
+def test_every_key() -> None:
+    assert parse(WHOLE) == Exposure(
+        subscribe=(Rule('/odom', 'nav_msgs/msg/Odometry', 'pose', 'cdr', 20.0, 50.0, 2),
+                   Rule('/camera/*')),
+        publish=(Rule('cmd_vel', 'geometry_msgs/msg/Twist', 'drive'),),
+        call=(Rule('/reset', 'std_srvs/srv/Trigger', timeout=2.5), Rule('*/get_parameters')),
+        host=(Rule('/page/ask', 'std_srvs/srv/SetBool'),),
+        deny=(Denial('/rosout'), Denial('*/estop', 'publish'), Denial('~/private', 'call')))
+
+
+def test_every_key_is_tried_above() -> None:
+    content = yaml.safe_load(WHOLE)
+    for name, section in SECTIONS.items():
+        used = {key for item in content[name] if isinstance(item, dict) for key in item}
+        assert used == {section.noun, *section.keys}
+
+
+def test_absent_and_empty_sections_expose_nothing() -> None:
+    assert parse('version: 1') == parse('version: 1\nout:\nin: []\ndeny: ~') == Exposure()
+
+
+def test_a_byte_order_mark_is_no_error() -> None:
+    assert parse(b'\xef\xbb\xbfversion: 1') == Exposure()
+
+
+@pytest.mark.parametrize(('text', 'expected'), [
+    ('', "m.yaml: is empty; it needs at least 'version: 1'"),
+    ('- a', 'm.yaml:1: must be a mapping with version, out, in, services, host, deny'),
+    ('out: []', 'm.yaml:1: version: is missing; this bridge reads version 1'),
+    ('version: 2', 'm.yaml:1: version: must be 1'),
+    ('version: one', 'm.yaml:1: version: must be a number'),
+    ('version: 1\nversion: 1', 'm.yaml:2: version: stands twice, first in line 1'),
+    ('version: 1\n? [a]\n: b', 'm.yaml:2: unknown key; known are version, out, '
+     'in, services, host, deny'),
+    ('version: 1\nout: /odom', "m.yaml:2: out: must be a list, one '- ' an entry"),
+    ('version: 1\nout: {topic: /odom}', "m.yaml:2: out: must be a list, one '- ' an entry"),
+    ('version: 1\nout:\n- []', 'm.yaml:3: out[0]: must be a mapping with topic, type, channel, '
+     'encoding, max_rate, expected_rate, queue_depth'),
+    ('version: 1\nout:\n- type: a/B', "m.yaml:3: out[0]: has no 'topic'"),
+    ('version: 1\nin:\n- topic: /a\n  tipe: a/B', 'm.yaml:4: in[0].tipe: unknown key; did you '
+     "mean 'type'?; known are topic, type, channel"),
+    ('version: 1\nin:\n- 5', 'm.yaml:3: in[0]: must be text'),
+    ('version: 1\nin:\n- /a b', "m.yaml:3: in[0]: '/a b' is neither a ROS name nor a pattern"),
+    ('version: 1\nin:\n- /a/', "m.yaml:3: in[0]: '/a/' is neither a ROS name nor a pattern"),
+    ('version: 1\nin:\n- /a//*', "m.yaml:3: in[0]: '/a//*' is neither a ROS name nor a pattern"),
+    ('version: 1\nin:\n- a__b', "m.yaml:3: in[0]: 'a__b' is neither a ROS name nor a pattern"),
+    ('version: 1\nin:\n- /a\n- topic: /a', 'm.yaml:4: in[1]: /a stands twice, first in line 3'),
+    ('version: 1\nin:\n- {topic: /a, type: Twist}', "m.yaml:3: in[0].type: 'Twist' is not a type "
+     'such as package/msg/Type'),
+    ('version: 1\nin:\n- {topic: /a, type: a/srv/B}', 'm.yaml:3: in[0].type: a/srv/B is no msg '
+     "type: 'package/msg/Type'"),
+    ('version: 1\nhost:\n- {service: /a, type: a/msg/B}', 'm.yaml:3: host[0].type: a/msg/B is no '
+     "srv type: 'package/srv/Type'"),
+    ('version: 1\nout:\n- {topic: /a, encoding: jsn}', "m.yaml:3: out[0].encoding: 'jsn' is "
+     "unknown; did you mean 'json'?; known are json, cbor, cdr"),
+    ('version: 1\nout:\n- {topic: /a, max_rate: 0}', 'm.yaml:3: out[0].max_rate: must be above 0 '
+     'and at most 1000000'),
+    ('version: 1\nout:\n- {topic: /a, max_rate: .nan}', 'm.yaml:3: out[0].max_rate: must be a '
+     'number'),
+    ('version: 1\nout:\n- {topic: /a, max_rate: inf}', 'm.yaml:3: out[0].max_rate: must be above '
+     '0 and at most 1000000'),
+    ('version: 1\nout:\n- {topic: /a, expected_rate: yes}', 'm.yaml:3: out[0].expected_rate: must '
+     'be a number'),
+    ('version: 1\nout:\n- {topic: /a, queue_depth: 1.5}', 'm.yaml:3: out[0].queue_depth: must be '
+     'an integer, 1 to 10000'),
+    ('version: 1\nout:\n- {topic: /a, queue_depth: nan}', 'm.yaml:3: out[0].queue_depth: must be '
+     'an integer, 1 to 10000'),
+    ('version: 1\nservices:\n- {service: /a, timeout: 1:30}', 'm.yaml:3: services[0].timeout: '
+     'must be a number'),
+    ('version: 1\nout:\n- {topic: /a/*, channel: a}', 'm.yaml:3: out[0].channel: one name cannot '
+     'stand for every topic of /a/*'),
+    ('version: 1\nout:\n- {topic: /a, channel: /a}', "m.yaml:3: out[0].channel: '/a' is not a "
+     "channel name: a letter or digit, then up to 63 letters, digits, '_', '.' or '-'"),
+    ('version: 1\nout:\n- {topic: /a, channel: x}\nin:\n- {topic: /b, channel: x}',
+     "m.yaml:5: in[0].channel: 'x' is the name of /a in line 3"),
+    ('version: 1\nout:\n- {topic: /a, channel: x}\nin:\n- {topic: /a, channel: y}',
+     "m.yaml:5: in[0].channel: /a is called 'x' in line 3"),
+    ('version: 1\ndeny:\n- {out: /a, outt: /b}', 'm.yaml:3: deny[0].outt: unknown key; did you '
+     "mean 'out'?; known are out, in, services, host"),
+    ('version: 1\ndeny:\n- in: 3', 'm.yaml:3: deny[0].in: must be text'),
+    ('version: 1\ndeny:\n- [a]', 'm.yaml:3: deny[0]: must be a mapping with out, in, services, '
+     'host'),
+    ('version: 1\ndeny:\n- *', 'm.yaml:3: expected alphabetic or numeric character, but found '
+     "'\\x00'; a pattern that starts with '*' needs quotes"),
+    ('version: 1\ndeny:\n- *a', 'm.yaml:3: aliases are not supported; a pattern that starts with '
+     "'*' needs quotes"),
+    ('version: 1\nout: [', "m.yaml:2: expected the node content, but found '<stream end>'"),
+    ('version: 1\nout: ' + '[' * 50_000, 'm.yaml:2: more than 8 levels deep'),
+    ('version: 1\n---\nversion: 1', 'm.yaml:2: but found another document'),
+    (b'version: \xff', "m.yaml: not YAML: 'utf-8' codec can't decode byte 0xff in position 9: "
+     'invalid start byte'),
+    (b' ' * (MAX_FILE_SIZE + 1), f'm.yaml: is larger than {MAX_FILE_SIZE} bytes'),
+], ids=lambda value: value[:40] if isinstance(value, str) else 'bytes')
+def test_an_error_names_file_line_and_key(text: str | bytes, expected: str) -> None:
+    assert errors_of(text) == [expected]
+
+
+def test_all_errors_are_reported_in_the_order_of_the_file() -> None:
+    text = ('version: 3\nout:\n- {topic: 1, max_rate: x, encoding: y}\nbad: 1\n'
+            'deny:\n- []\nservices:\n- service: a b')
+    assert [line.split(': ')[:2] for line in errors_of(text)] == [
+        ['m.yaml:1', 'version'], ['m.yaml:3', 'out[0].max_rate'],
+        ['m.yaml:3', 'out[0].encoding'], ['m.yaml:3', 'out[0].topic'], ['m.yaml:4', 'bad'],
+        ['m.yaml:6', 'deny[0]'], ['m.yaml:8', 'services[0].service']]
+
+
+def test_a_single_error_has_file_line_and_field() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse('version: 1\nin:\n- 5')
+    assert (caught.value.file, caught.value.line, caught.value.field) == ('m.yaml', 3, 'in[0]')
+
+
+def test_aliases_cannot_grow() -> None:
+    bomb = 'a: &a [x, x]\n' + ''.join(
+        f'{chr(97 + n)}: &{chr(97 + n)} [*{chr(96 + n)}, *{chr(96 + n)}]\n' for n in range(1, 25))
+    assert 'aliases are not supported' in errors_of(bomb)[0]
+
+
+def test_types_are_looked_up_where_ros_is_there() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def known(folder: str, name: str) -> bool:
+        asked.append((folder, name))
+        return name != 'b/srv/B'
+
+    text = ('version: 1\nin:\n- {topic: /a, type: a/A}\nservices:\n- {service: /b, type: b/B}')
+    assert errors_of(text, known_type=known) == [
+        'm.yaml:5: services[0].type: no such type on this machine: b/srv/B']
+    assert asked == [('msg', 'a/msg/A'), ('srv', 'b/srv/B')]
+
+
+def test_files(tmp_path: Path) -> None:
+    good = tmp_path / 'good.yaml'
+    good.write_bytes(WHOLE)
+    assert load_mapping(str(good)) == parse(WHOLE)
+    for path, reason in ((tmp_path / 'none', 'No such file'), (tmp_path, 'Is a directory')):
+        with pytest.raises(ConfigError, match=reason) as caught:
+            load_mapping(str(path))
+        assert caught.value.file == str(path)
+    with pytest.raises(ConfigError, match='null byte'):
+        load_mapping('a\0b')
+
+
+def test_a_file_is_not_read_beyond_the_limit() -> None:
+    with pytest.raises(ConfigError, match='larger than'):
+        load_mapping('/dev/zero')
+
+
+def test_the_example() -> None:
+    exposure = load_mapping(str(EXAMPLE))
+    for kind, name in (('subscribe', '/odom'), ('publish', '/cmd_vel'), ('call', '/reset')):
+        assert exposure.find(kind, name), name      # type: ignore[arg-type]
+
+
+keys = st.sampled_from(['version', *SECTIONS, 'deny', 'topic', 'service', 'type', 'channel',
+                        'encoding', 'max_rate', 'timeout', 'queue_depth'])
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | \
+    st.sampled_from(['/odom', '*', 'a/B', 'a/msg/B', 'a/srv/B', 'json', 'x'])
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) |
+                      st.dictionaries(keys | st.text(max_size=3), inner, max_size=4),
+                      max_leaves=12)
+
+
+def only_config_errors(content: bytes) -> None:
+    """Parse; each error must name the file, and a place in it that exists."""
+    try:
+        parse(content)
+    except ConfigError as exc:
+        lines = content.count(b'\n') + content.count(b'\r') + 2
+        assert exc.line is None or 1 <= exc.line <= lines
+        assert 'm.yaml' in str(exc)
+
+
+@given(st.dictionaries(keys, values, max_size=5), st.booleans())
+def test_any_document_gives_an_exposure_or_a_config_error(document: Any, flow: bool) -> None:
+    only_config_errors(yaml.safe_dump({'version': 1, **document}, default_flow_style=flow,
+                                      allow_unicode=True).encode('utf-8', 'surrogatepass'))
+
+
+@given(st.binary(max_size=60) | st.text('-:[]{}&*!|>%@`\'"#?,\n\t \\U0Fax1', max_size=40).map(
+    str.encode))
+@example(b'a: "\\UFFFFFFFF"')
+@example(b'a: "\\U00110000"')
+@example(b'%YAML 9999999999999999.1\n---\na')
+@example(b'a: !<%ff> b')
+@example(b'a: &a [*a]')
+@example(b'<<: {a: b}')
+@example(b'=: 1')
+@example(b'a: !!python/object/apply:os.system [true]')
+def test_any_bytes_give_an_exposure_or_a_config_error(content: bytes) -> None:
+    only_config_errors(content)
+
+
+@given(st.data())
+def test_a_damaged_file_gives_an_exposure_or_a_config_error(data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(WHOLE)))
+    end = data.draw(st.integers(start, min(len(WHOLE), start + 30)))
+    only_config_errors(WHOLE[:start] + data.draw(st.binary(max_size=5)) + WHOLE[end:])
