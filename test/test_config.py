@@ -83,8 +83,8 @@ def test_range_is_closed(spec: ParameterSpec) -> None:
 def test_another_kind_is_refused(spec: ParameterSpec) -> None:
     wrong: dict[str, list[Any]] = {
         'bool': [1, 'true', 1.0], 'integer': [True, '1', 1.0, [1]],
-        'double': [True, '1', float('nan'), float('inf'), 10 ** 400, None],
-        'string': [1, None, ['a'], b'a'], 'string_array': ['a', [1], [None], {}]}
+        'double': [True, '1', float('nan'), float('inf'), 10 ** 400, b'1'],
+        'string': [1, ['a'], b'a'], 'string_array': ['a', [1], [None], {}]}
     for value in wrong[spec.kind]:
         with pytest.raises(ConfigError) as caught:
             spec.check(value)

@@ -85,11 +85,14 @@ class ParameterSpec:
 
     def check(self, value: object) -> ParameterValue:
         """
-        Return the value in the kind of the default; empty texts in an array count for nothing.
+        Return the value in the kind of the default.
+
+        Empty texts in an array count for nothing, and ``None``, which rclpy makes of ``[]`` in
+        a parameter file, is the default.
 
         :raises ConfigError: of another kind, or out of range.
         """
-        checked = _of_kind(self.kind, value)
+        checked = self.default if value is None else _of_kind(self.kind, value)
         if checked is None:
             raise ConfigError(f'must be a {self.kind}, is {value!r}', field=self.name)
         if isinstance(checked, (int, float)) and not self._in_range(checked):
@@ -236,9 +239,7 @@ class Settings:
 
 def settings_from(values: Mapping[str, object]) -> Settings:
     """
-    Check the values of parameters; one that is not given, or ``None``, has its default.
-
-    ``None`` is what rclpy makes of ``[]`` in a parameter file.
+    Check the values of parameters; one that is not given has its default.
 
     :raises ConfigError: ``field`` names the parameter.
     """
@@ -246,8 +247,7 @@ def settings_from(values: Mapping[str, object]) -> Settings:
     for name in values:
         if name not in specs:
             raise ConfigError(f'no such parameter{did_you_mean(name, specs)}', field=name)
-    given = {name: value for name, value in values.items() if value is not None}
-    checked: dict[str, Any] = {spec.name: spec.check(given.get(spec.name, spec.default))
+    checked: dict[str, Any] = {spec.name: spec.check(values.get(spec.name))
                                for spec in PARAMETERS}
     checked['robot_name'] = checked['robot_name'] or platform.node()
     settings = Settings(**checked)
