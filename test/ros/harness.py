@@ -1,0 +1,79 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A stand-in for the loop: what is posted waits until the test runs it."""
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+import time
+from typing import Any, TypeVar
+
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from ws_bridge.ros.settings import RosSettings
+from ws_bridge.ros.side import RosSide
+
+Value = TypeVar('Value')
+QUICK = RosSettings(graph_interval=0.05, overlap=0.3, client_idle=0.2)
+PATIENCE = 15.0
+RELIABLE = QoSProfile(depth=10)
+BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+def latched(depth: int = 1) -> QoSProfile:
+    """Return a reliable, transient-local profile."""
+    return QoSProfile(depth=depth, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class FakeLoop:
+    """The loop thread is the test's own thread."""
+
+    def __init__(self) -> None:
+        self._posted: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self.faults: list[BaseException] = []
+
+    def post(self, action: Callable[..., None], *args: Any) -> None:
+        self._posted.append((action, args))
+
+    def run(self) -> None:
+        """Run what was posted."""
+        while self._posted:
+            action, args = self._posted.popleft()
+            action(*args)
+
+    def until(self, predicate: Callable[[], Value], what: str = 'the awaited state',
+              timeout: float = PATIENCE) -> Value:
+        """Run the loop until the predicate gives something true."""
+        end = time.monotonic() + timeout
+        while True:
+            self.run()
+            if value := predicate():
+                return value
+            assert time.monotonic() < end, f'not within {timeout:g} s: {what}'
+            time.sleep(0.002)
+
+
+@contextmanager
+def running_side(loop: FakeLoop, settings: RosSettings = QUICK, **options: Any
+                 ) -> Iterator[RosSide]:
+    """Give a started ROS side, and shut it down; no fault may have happened."""
+    side = RosSide(settings, post=loop.post, on_fault=loop.faults.append, **options)
+    side.start()
+    try:
+        yield side
+    finally:
+        side.shutdown()
+        loop.run()
+    assert loop.faults == []

@@ -1,0 +1,192 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Publishers of bytes, which lose nothing between their creation and their first match."""
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+import time
+from typing import Any, TYPE_CHECKING
+
+from rclpy.duration import Duration
+from rclpy.exceptions import InvalidHandle
+from rclpy.qos import QoSProfile
+
+from ws_bridge.errors import (
+    Expired,
+    LimitExceeded,
+    NotAdvertised,
+    TypeMismatch,
+    Unavailable,
+    WsBridgeError,
+)
+from ws_bridge.ros.names import type_name
+
+if TYPE_CHECKING:
+    from ws_bridge.ros.node import RosNode
+    from ws_bridge.ros.settings import RosSettings
+
+LOOK_AGAIN = 0.01  # s, while a new publisher waits for its subscribers
+
+
+class Publisher:
+    """
+    One publisher of a peer (loop thread).
+
+    A publisher is ready when it exists and is matched with as many subscribers as the graph
+    shows, or ``match_timeout`` is over. Until then samples wait in order, up to
+    ``pending_depth``; the oldest are dropped, and reported once.
+
+    :ivar topic: the full name.
+    :ivar dropped: samples dropped before it was ready.
+    """
+
+    def __init__(self, topic: str, message_class: type[Any], ros: RosNode, settings: RosSettings,
+                 on_error: Callable[[WsBridgeError], None],
+                 on_close: Callable[[Publisher], None]) -> None:
+        self.topic = topic
+        self.dropped = 0
+        self._class = message_class
+        self._ros = ros
+        self._settings = settings
+        self._on_error = on_error
+        self._on_close = on_close
+        self._pending: deque[tuple[bytes, float | None]] = deque()
+        self._entity: Any = None  # made and destroyed by the executor thread
+        self._ready = False
+        self._closed = False
+        self._failure: WsBridgeError | None = None
+
+    @property
+    def msg_type(self) -> str:
+        """Return the full name of the message type."""
+        return type_name(self._class)
+
+    @property
+    def pending(self) -> int:
+        """Return how many samples wait for the publisher to be ready."""
+        return len(self._pending)
+
+    def publish(self, cdr: bytes, deadline: float | None = None) -> None:
+        """
+        Publish a sample, after those that still wait.
+
+        :param cdr: with its 4-byte header; checked by the caller.
+        :param deadline: monotonic time after which a sample that still waits is dropped.
+        :raises NotAdvertised: after :meth:`close`.
+        :raises TypeMismatch: the topic has another type.
+        :raises Unavailable: the ROS side is shut down.
+        """
+        if self._ready and not self._closed:
+            self._publish(cdr)
+            return
+        if self._closed:
+            raise NotAdvertised(f'{self.topic} is not advertised any more')
+        if self._failure is not None:
+            raise self._failure
+        if len(self._pending) >= self._settings.pending_depth:
+            self._pending.popleft()
+            self.dropped += 1
+            if self.dropped == 1:
+                self._on_error(LimitExceeded(
+                    f'more than {self._settings.pending_depth} samples for {self.topic} before '
+                    'it was ready; the oldest are dropped'))
+        self._pending.append((cdr, deadline))
+
+    def subscriber_count(self) -> int:
+        """Return how many subscribers are matched, the bridge's own included."""
+        entity = self._entity
+        if entity is None or self._closed:
+            return 0
+        try:
+            return int(entity.get_subscription_count())
+        except InvalidHandle:
+            return 0
+
+    def close(self) -> None:
+        """Destroy the publisher, after what still waits is published and acknowledged."""
+        if self._closed:
+            return
+        self._closed = True
+        self._on_close(self)
+        if not self._pending:
+            self._ros.submit(self._destroy)
+
+    def _publish(self, cdr: bytes) -> None:
+        try:
+            self._entity.publish(cdr if type(cdr) is bytes else bytes(cdr))
+        except (InvalidHandle, RuntimeError) as exc:
+            raise Unavailable(f'cannot publish on {self.topic}: {exc}') from exc
+
+    def _flush(self) -> None:
+        self._ready = True
+        now = time.monotonic()
+        while self._pending:
+            cdr, deadline = self._pending.popleft()
+            if deadline is not None and now > deadline:
+                self.dropped += 1
+                self._on_error(Expired(f'a sample for {self.topic} waited too long'))
+                continue
+            try:
+                self._publish(cdr)
+            except Unavailable as exc:
+                self._on_error(exc)
+        if self._closed:
+            self._ros.submit(self._destroy)
+
+    def _fail(self, failure: WsBridgeError) -> None:
+        if not self._closed:
+            self._failure = failure
+            self._pending.clear()
+            self._on_error(failure)
+
+    # the executor thread
+
+    def create(self, name: str, profile: QoSProfile, post: Callable[..., None]) -> None:
+        """
+        Create the ROS publisher (executor thread).
+
+        :param name: as the peer said it; rclpy resolves it.
+        """
+        if self._closed and not self._pending:
+            return
+        types = dict(self._ros.node.get_topic_names_and_types()).get(self.topic, [])
+        if types and self.msg_type not in types:
+            post(self._fail, TypeMismatch(
+                f'{self.topic} is of type {" and ".join(types)}, not {self.msg_type}'))
+            return
+        self._entity = self._ros.node.create_publisher(self._class, name, profile)
+        self._look(time.monotonic() + self._settings.match_timeout, post)
+
+    def _look(self, until: float, post: Callable[..., None]) -> None:
+        if self._entity is None:
+            return
+        shown = self._ros.node.count_subscribers(self.topic)
+        if self._entity.get_subscription_count() >= shown or time.monotonic() >= until:
+            post(self._flush)
+        else:
+            self._ros.after(LOOK_AGAIN, lambda: self._look(until, post))
+
+    def _destroy(self) -> None:
+        self._destroy_when_acknowledged(time.monotonic() + self._settings.match_timeout)
+
+    def _destroy_when_acknowledged(self, until: float) -> None:
+        entity = self._entity
+        if entity is None:
+            return
+        if time.monotonic() < until and not entity.wait_for_all_acked(Duration()):
+            self._ros.after(LOOK_AGAIN, lambda: self._destroy_when_acknowledged(until))
+            return
+        self._entity = None
+        self._ros.node.destroy_publisher(entity)

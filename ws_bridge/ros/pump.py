@@ -1,0 +1,365 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The data pump: one thread that takes raw samples and hands them to the loop in batches.
+
+rclpy's executors build a wait set and a coroutine for every message. The pump builds its wait
+set when the set of sources changes, takes what is ready and posts one batch a wake-up. It is
+the only module that uses rclpy's bindings below ``Node``, with calls that rclpy's own executors
+make (the same in 7.1 and 9.1).
+
+What the loop has not yet worked off is bounded: beyond that the pump stops taking, and ROS
+keeps the newest samples of each topic up to the subscription's depth.
+"""
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
+import threading
+import time
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.context import Context
+from rclpy.guard_condition import GuardCondition
+from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
+from rclpy.serialization import serialize_message
+
+TURN_SAMPLES = 256  # of one source in one turn, so that no topic starves the others
+TURN_BYTES = 8 * 1024 * 1024
+AHEAD_SAMPLES = 50_000  # posted and not yet worked off
+AHEAD_BYTES = 256 * 1024 * 1024
+MEMORY_KEYS = 8192
+MAX_FAULTS = 10  # in a row, then the thread gives up
+
+Batch = list[tuple[Callable[..., None], tuple[Any, ...]]]
+
+
+class NeverGroup(CallbackGroup):
+    """A callback group whose entities no executor waits on: the pump does."""
+
+    def add_entity(self, entity: Any) -> None:
+        """Do nothing: rclpy would keep a weak reference for each entity that ever was."""
+
+    def can_execute(self, entity: Any) -> bool:
+        """Return ``False``: the executor leaves the entity alone."""
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Return ``False``: never reached, for the base class."""
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        """Do nothing: never reached, for the base class."""
+
+
+class Memory:
+    """
+    Which samples were seen, so that a sample that comes twice is delivered once.
+
+    A sample is known by its publisher (where the middleware says it; rclpy 7.1 does not), its
+    source time in ns and its sequence number. Used on the pump thread only.
+    """
+
+    def __init__(self) -> None:
+        self._keys: dict[tuple[Any, ...], None] = {}
+
+    def add(self, origin: bytes, info: Any) -> bool:
+        """
+        Remember a sample.
+
+        :param info: the message info of ``take_message``.
+        :return: whether it is new.
+        """
+        key = (origin, info['source_timestamp'], info['publication_sequence_number'])
+        keys = self._keys
+        if key in keys:
+            return False
+        if len(keys) >= MEMORY_KEYS:
+            del keys[next(iter(keys))]
+        keys[key] = None
+        return True
+
+
+def origin_of(info: Any) -> bytes:
+    """Return the publisher's gid, or ``b''`` where the message info has none (rclpy 7.1)."""
+    gid = info.get('publisher_gid')
+    return gid['data'] if gid else b''
+
+
+class Source:
+    """
+    One raw subscription that the pump takes from.
+
+    ``sink(samples, kept, taken)`` runs on the loop: ``samples`` are the new samples, ``kept`` is
+    ``None`` or, for a latched source, every sample with its origin and sequence number.
+
+    :param entity: the rclpy subscription, in a :class:`NeverGroup`.
+    :param latched: whether it is transient local.
+    :param memory: shared by the sources of one topic; changed on the pump thread only.
+    """
+
+    kind = 'subscription'
+
+    def __init__(self, entity: Any, sink: Callable[..., None], *, latched: bool = False,
+                 memory: Memory | None = None) -> None:
+        self.entity = entity
+        self.handle = entity.handle
+        self.sink = sink
+        self.latched = latched
+        self.memory = memory
+
+    def take(self, batch: Batch, now: float) -> tuple[int, int]:
+        """
+        Append what is ready to the batch, within the bounds of one turn.
+
+        :return: count and bytes of the samples.
+        """
+        take, msg_type = self.handle.take_message, self.entity.msg_type
+        if self.memory is not None:
+            return self._take_new(batch, now, self.memory)
+        samples: list[bytes] = []
+        append = samples.append
+        size = 0
+        while (taken := take(msg_type, True)) is not None:
+            sample = taken[0]
+            append(sample)
+            size += len(sample)
+            if len(samples) >= TURN_SAMPLES or size >= TURN_BYTES:
+                break
+        if samples:
+            batch.append((self.sink, (samples, None, now)))
+        return len(samples), size
+
+    def _take_new(self, batch: Batch, now: float, memory: Memory) -> tuple[int, int]:
+        take, msg_type = self.handle.take_message, self.entity.msg_type
+        samples: list[bytes] = []
+        kept: list[tuple[bytes, int, bytes]] = []
+        count = size = 0
+        while (taken := take(msg_type, True)) is not None:
+            sample, info = taken
+            origin = origin_of(info)
+            if memory.add(origin, info):
+                samples.append(sample)
+            if self.latched:
+                kept.append((origin, info['publication_sequence_number'] or 0, sample))
+            count += 1
+            size += len(sample)
+            if count >= TURN_SAMPLES or size >= TURN_BYTES:
+                break
+        if samples or kept:
+            batch.append((self.sink, (samples, kept if self.latched else None, now)))
+        return count, size
+
+
+class RequestSource:
+    """
+    One hosted service that the pump takes requests from.
+
+    ``sink(requests)`` runs on the loop with ``[(header, cdr), ...]``.
+
+    :param entity: the rclpy service, in a :class:`NeverGroup`.
+    """
+
+    kind = 'service'
+    latched = False
+
+    def __init__(self, entity: Any, sink: Callable[..., None]) -> None:
+        self.entity = entity
+        self.handle = entity.handle
+        self.sink = sink
+
+    def take(self, batch: Batch, now: float) -> tuple[int, int]:
+        """
+        Append the requests that are ready to the batch.
+
+        :return: their count and bytes.
+        """
+        request_class = self.entity.srv_type.Request
+        requests: list[tuple[Any, bytes]] = []
+        size = 0
+        while len(requests) < TURN_SAMPLES:
+            request, header = self.handle.service_take_request(request_class)
+            if header is None:
+                break
+            cdr = serialize_message(request)
+            requests.append((header, cdr))
+            size += len(cdr)
+        if requests:
+            batch.append((self.sink, (requests,)))
+        return len(requests), size
+
+
+class Pump:
+    """
+    The pump thread and its sources.
+
+    :param context: an initialised context.
+    :param post: ``post(fn, *args)`` runs ``fn`` on the loop thread, in order.
+    :param on_fault: called on the loop with an exception that should not have been.
+    """
+
+    def __init__(self, context: Context, post: Callable[..., None],
+                 on_fault: Callable[[BaseException], None]) -> None:
+        self._context = context
+        self._post = post
+        self._on_fault = on_fault
+        self._guard = GuardCondition(None, None, context=context)
+        self._orders: deque[Callable[[], None]] = deque()
+        self._sources: list[Source | RequestSource] = []
+        self._changed = True
+        self._stopping = False
+        # counters with one writer each: posted here, worked off by the loop
+        self._posted = [0, 0]
+        self._done = [0, 0]
+        self._thread = threading.Thread(target=self._run, name='ws_bridge pump', daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end; :meth:`join` waits for it."""
+        self._stopping = True
+        self._guard.trigger()
+
+    def join(self, timeout: float) -> bool:
+        """
+        Wait for the thread.
+
+        :return: whether it has ended.
+        """
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        if self._thread.is_alive():
+            return False
+        self._guard.destroy()
+        return True
+
+    def order(self, action: Callable[[], None]) -> None:
+        """Run ``action`` on the pump thread, between two turns (any thread may order)."""
+        self._orders.append(action)
+        self._guard.trigger()
+
+    def add(self, source: Source | RequestSource) -> None:
+        """Begin to take from a source (any thread)."""
+        def act() -> None:
+            self._sources.append(source)
+            self._sources.sort(key=lambda each: not each.latched)  # latched ones are taken first
+            self._changed = True
+        self.order(act)
+
+    def remove(self, source: Source | RequestSource, released: Callable[[], None]) -> None:
+        """
+        Take from a source no more.
+
+        :param released: called on the pump thread when no wait set holds the entity.
+        """
+        def act() -> None:
+            self._sources.remove(source)
+            self._changed = True
+            # runs after the wait set is rebuilt without the source
+            self._orders.append(released)
+        self.order(act)
+
+    def _run(self) -> None:
+        faults = 0
+        with ExitStack() as held:
+            wait_set = None
+            while not self._stopping:
+                try:
+                    wait_set = self._arrange(held, wait_set)
+                    if not self._stopping:
+                        self._turn(wait_set)
+                    faults = 0
+                except Exception as exc:  # noqa: BLE001 - the edge of a thread: reported
+                    self._post(self._on_fault, exc)
+                    self._changed = True
+                    faults += 1
+                    if faults >= MAX_FAULTS:
+                        return
+
+    def _arrange(self, held: ExitStack, wait_set: Any) -> Any:
+        """Carry out the orders and build a new wait set if the sources changed."""
+        orders = self._orders
+        while orders or self._changed:
+            if self._changed:
+                self._changed = False
+                wait_set = self._build(held)
+            if orders:
+                orders.popleft()()
+        return wait_set
+
+    def _build(self, held: ExitStack) -> Any:
+        held.close()
+        context: Any = self._context.handle
+        held.enter_context(context)
+        held.enter_context(self._guard.handle)
+        counts = {'subscription': 0, 'service': 0}
+        for source in self._sources:
+            held.enter_context(source.handle)
+            counts[source.kind] += 1
+        wait_set = _rclpy.WaitSet(counts['subscription'], 1, 0, 0, counts['service'], 0, context)
+        held.enter_context(wait_set)
+        return wait_set
+
+    def _turn(self, wait_set: Any) -> None:
+        """Wait once, take what is ready, post it as one batch."""
+        sources = self._sources
+        ahead = self._is_ahead()
+        wait_set.clear_entities()
+        if not ahead:
+            for source in sources:
+                if source.kind == 'subscription':
+                    wait_set.add_subscription(source.handle)
+                else:
+                    wait_set.add_service(source.handle)
+        wait_set.add_guard_condition(self._guard.handle)
+        wait_set.wait(-1)
+        if ahead:
+            return
+        ready = set(wait_set.get_ready_entities('subscription'))
+        ready.update(wait_set.get_ready_entities('service'))
+        if not ready:
+            return
+        batch: Batch = []
+        count = size = 0
+        now = time.time()
+        for source in sources:
+            if source.handle.pointer in ready:
+                taken, nbytes = source.take(batch, now)
+                count += taken
+                size += nbytes
+        if batch:
+            self._posted[0] += count
+            self._posted[1] += size
+            self._post(self._deliver, batch, count, size)
+
+    def _is_ahead(self) -> bool:
+        return (self._posted[0] - self._done[0] > AHEAD_SAMPLES
+                or self._posted[1] - self._done[1] > AHEAD_BYTES)
+
+    def _deliver(self, batch: Batch, count: int, size: int) -> None:
+        """Hand a batch to its sinks, on the loop; one that fails does not harm the others."""
+        for sink, args in batch:
+            try:
+                sink(*args)
+            except Exception as exc:  # noqa: BLE001 - a sink's fault is reported, others go on
+                self._on_fault(exc)
+        was_ahead = self._is_ahead()
+        self._done[0] += count
+        self._done[1] += size
+        if was_ahead and not self._stopping:
+            self._guard.trigger()

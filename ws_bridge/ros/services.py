@@ -1,0 +1,294 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Service calls for peers, and services that peers host."""
+from __future__ import annotations
+
+from collections.abc import Callable
+import time
+from typing import Any, TYPE_CHECKING
+
+from rclpy.serialization import deserialize_message, serialize_message
+
+from ws_bridge.errors import (
+    LimitExceeded,
+    NotAdvertised,
+    ServiceFailed,
+    TimedOut,
+    TypeMismatch,
+    Unavailable,
+    WsBridgeError,
+)
+from ws_bridge.ros.names import type_name
+from ws_bridge.ros.pump import NeverGroup, Pump, RequestSource
+
+if TYPE_CHECKING:
+    from ws_bridge.ros.node import Alarm, RosNode
+    from ws_bridge.ros.settings import RosSettings
+
+LOOK_AGAIN = 0.02  # s, while a call waits for its service
+
+
+class Call:
+    """One call; it ends exactly once, with a response, an error or :meth:`cancel`."""
+
+    def __init__(self, service: str, calls: Calls, post: Callable[..., None],
+                 on_done: Callable[[bytes | WsBridgeError], None]) -> None:
+        self.service = service
+        self._calls = calls
+        self._post = post
+        self._on_done: Callable[[bytes | WsBridgeError], None] | None = on_done
+        # used by Calls on the executor thread
+        self.client: _Client | None = None
+        self.future: Any = None
+        self.alarm: Alarm | None = None
+        self.ended = False
+
+    def cancel(self) -> None:
+        """Forget the call; ``on_done`` is not called any more (loop thread)."""
+        if self._on_done is not None:
+            self._on_done = None
+            self._calls.drop(self)
+
+    def finish(self, result: bytes | WsBridgeError) -> None:
+        """Hand the result to the loop (executor thread)."""
+        self._post(self._finished, result)
+
+    def _finished(self, result: bytes | WsBridgeError) -> None:
+        on_done, self._on_done = self._on_done, None
+        if on_done is not None:
+            on_done(result)
+
+
+class _Client:
+    """A service client and the number of calls that use it (executor thread)."""
+
+    __slots__ = ('entity', 'idle', 'users')
+
+    def __init__(self, entity: Any) -> None:
+        self.entity = entity
+        self.users = 0
+        self.idle: Alarm | None = None
+
+
+class Calls:
+    """Every running call, and the clients that they share (executor thread)."""
+
+    def __init__(self, ros: RosNode, settings: RosSettings) -> None:
+        self._ros = ros
+        self._settings = settings
+        self._clients: dict[tuple[str, str], _Client] = {}
+        self._running: set[Call] = set()
+
+    def begin(self, call: Call, name: str, service_class: type[Any], request: bytes,
+              timeout: float) -> None:
+        """
+        Call as soon as the service is there.
+
+        :param name: as the peer said it; rclpy resolves it.
+        :param request: CDR, checked.
+        :param timeout: s, of the whole call.
+        """
+        if call.ended:
+            return
+        self._running.add(call)
+        self._use_client(call, name, service_class)
+        call.alarm = self._ros.after(timeout, lambda: self._end(call, TimedOut(
+            f'no answer from {call.service} within {timeout:g} s')))
+        until = time.monotonic() + min(timeout, self._settings.service_wait)
+        self._send_when_ready(call, request, until)
+
+    def drop(self, call: Call) -> None:
+        """Forget a call (any thread)."""
+        self._ros.submit(lambda: self._end(call, None))
+
+    def close(self) -> None:
+        """End every call, and destroy the clients."""
+        for call in list(self._running):
+            self._end(call, Unavailable('the bridge shuts down'))
+        for client in self._clients.values():
+            self._ros.node.destroy_client(client.entity)
+        self._clients.clear()
+
+    def _use_client(self, call: Call, name: str, service_class: type[Any]) -> None:
+        key = (call.service, type_name(service_class))
+        client = self._clients.get(key)
+        if client is None:
+            client = _Client(self._ros.node.create_client(service_class, name))
+            self._clients[key] = client
+        client.users += 1
+        if client.idle is not None:
+            client.idle.cancel()
+            client.idle = None
+        call.client = client
+
+    def _send_when_ready(self, call: Call, request: bytes, until: float) -> None:
+        if call.ended or call.client is None:
+            return
+        entity = call.client.entity
+        if not entity.service_is_ready():
+            types = dict(self._ros.node.get_service_names_and_types()).get(call.service, [])
+            wanted = type_name(entity.srv_type)
+            if types and wanted not in types:
+                self._end(call, TypeMismatch(
+                    f'{call.service} is of type {" and ".join(types)}, not {wanted}'))
+            elif time.monotonic() >= until:
+                self._end(call, Unavailable(f'nobody serves {call.service}'))
+            else:
+                self._ros.after(LOOK_AGAIN, lambda: self._send_when_ready(call, request, until))
+            return
+        try:
+            call.future = entity.call_async(
+                deserialize_message(request, entity.srv_type.Request))
+        except RuntimeError as exc:  # rclpy's errors of the middleware
+            self._end(call, ServiceFailed(f'cannot call {call.service}: {exc}'))
+            return
+        call.future.add_done_callback(lambda future: self._answered(call, future))
+
+    def _answered(self, call: Call, future: Any) -> None:
+        if call.ended or future.cancelled():
+            return
+        try:
+            response = serialize_message(future.result())
+        except RuntimeError as exc:
+            self._end(call, ServiceFailed(f'{call.service} gave no valid answer: {exc}'))
+            return
+        self._end(call, response)
+
+    def _end(self, call: Call, result: bytes | WsBridgeError | None) -> None:
+        if call.ended:
+            return
+        call.ended = True
+        self._running.discard(call)
+        if call.alarm is not None:
+            call.alarm.cancel()
+        client = call.client
+        if client is not None:
+            if call.future is not None:
+                client.entity.remove_pending_request(call.future)
+            client.users -= 1
+            if client.users == 0:
+                client.idle = self._ros.after(self._settings.client_idle,
+                                              lambda: self._forget(client))
+        if result is not None:
+            call.finish(result)
+
+    def _forget(self, client: _Client) -> None:
+        for key, each in list(self._clients.items()):
+            if each is client and client.users == 0:
+                del self._clients[key]
+                self._ros.node.destroy_client(client.entity)
+
+
+class Hosted:
+    """
+    A ROS service that a peer serves (loop thread).
+
+    ``on_request(token, cdr)`` may be answered at any later time, or never.
+
+    :ivar service: the full name.
+    :ivar dropped: requests forgotten because too many were unanswered.
+    """
+
+    def __init__(self, service: str, service_class: type[Any], ros: RosNode, pump: Pump,
+                 settings: RosSettings, on_request: Callable[[int, bytes], None],
+                 on_error: Callable[[WsBridgeError], None],
+                 on_close: Callable[[Hosted], None]) -> None:
+        self.service = service
+        self.dropped = 0
+        self._class = service_class
+        self._ros = ros
+        self._pump = pump
+        self._limit = settings.max_requests
+        self._on_request = on_request
+        self._on_error = on_error
+        self._on_close = on_close
+        self._headers: dict[int, Any] = {}
+        self._number = 0
+        self._closed = False
+        self._source: RequestSource | None = None
+
+    @property
+    def srv_type(self) -> str:
+        """Return the full name of the service type."""
+        return type_name(self._class)
+
+    @property
+    def pending(self) -> int:
+        """Return how many requests are unanswered."""
+        return len(self._headers)
+
+    def reply(self, token: int, cdr: bytes) -> None:
+        """
+        Answer one request.
+
+        :param cdr: the response, checked by the caller.
+        :raises NotAdvertised: after :meth:`close`, or if there is no such request (any more).
+        """
+        if self._closed:
+            raise NotAdvertised(f'{self.service} is not hosted any more')
+        header = self._headers.pop(token, None)
+        if header is None:
+            raise NotAdvertised(f'{self.service} has no unanswered request {token}')
+        self._ros.submit(lambda: self._respond(header, cdr))
+
+    def close(self) -> None:
+        """Destroy the service; unanswered requests stay unanswered."""
+        if self._closed:
+            return
+        self._closed = True
+        self._headers.clear()
+        self._on_close(self)
+        self._ros.submit(self._destroy)
+
+    def _deliver(self, requests: list[tuple[Any, bytes]]) -> None:
+        for header, cdr in requests:
+            if self._closed:
+                return
+            self._number += 1
+            self._headers[self._number] = header
+            if len(self._headers) > self._limit:
+                del self._headers[next(iter(self._headers))]
+                self.dropped += 1
+                if self.dropped == 1:
+                    self._on_error(LimitExceeded(
+                        f'more than {self._limit} unanswered requests for {self.service}; '
+                        'the oldest are forgotten'))
+            self._on_request(self._number, cdr)
+
+    # the executor thread
+
+    def create(self, name: str, group: NeverGroup) -> None:
+        """
+        Create the ROS service (executor thread).
+
+        :param name: as the peer said it; rclpy resolves it.
+        """
+        if self._closed:
+            return
+        entity: Any = self._ros.node.create_service(
+            self._class, name, lambda request, response: response, callback_group=group)
+        self._source = RequestSource(entity, self._deliver)
+        self._pump.add(self._source)
+
+    def _respond(self, header: Any, cdr: bytes) -> None:
+        if self._source is not None:
+            self._source.entity.send_response(
+                deserialize_message(cdr, self._class.Response), header)
+
+    def _destroy(self) -> None:
+        source, self._source = self._source, None
+        if source is not None:
+            def destroy() -> None:
+                self._ros.node.destroy_service(source.entity)
+            self._pump.remove(source, lambda: self._ros.submit(destroy))

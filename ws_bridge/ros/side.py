@@ -1,0 +1,306 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The ROS side as the bridge sees it: every call returns at once, every answer is posted."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+import threading
+from typing import Any
+
+from rclpy.context import Context
+
+from ws_bridge.config import ParameterSpec, ParameterValue
+from ws_bridge.errors import Unavailable, WsBridgeError
+from ws_bridge.ros.graph import GraphSnapshot, take_snapshot
+from ws_bridge.ros.names import resolve_name
+from ws_bridge.ros.node import RosNode
+from ws_bridge.ros.parameters import declare_parameters, watch_parameters
+from ws_bridge.ros.publishers import Publisher
+from ws_bridge.ros.pump import NeverGroup, Pump
+from ws_bridge.ros.qos import QosRequest, requested_profile
+from ws_bridge.ros.services import Call, Calls, Hosted
+from ws_bridge.ros.settings import RosSettings
+from ws_bridge.ros.status import Diagnostic, StatusPublisher
+from ws_bridge.ros.subscriptions import Matcher, Subscription
+from ws_bridge.ros.types import TypeStore
+
+PUBLISHER_DEPTH = 10
+LOOK_EVERY = 4  # polls: also at topics whose counts did not change
+SHUTDOWN_WITHIN = 0.9  # s, both threads together
+
+
+class RosSide:
+    """
+    Node, pump and everything that peers own in ROS.
+
+    Methods belong to the loop thread, except :meth:`start` and :meth:`shutdown`, which any thread
+    may call. Callbacks come through ``post``. Names are taken as the peer says them; do not pass
+    a resolved name, remapping would be applied to it again.
+
+    :param settings: see :class:`RosSettings`.
+    :param post: ``post(fn, *args)``, from any thread: runs ``fn`` on the loop thread, in order.
+    :param args: ROS arguments; ``None`` = none.
+    :param types: finds types and their classes; ``None`` = a new store.
+    :param parameters: the table of ROS parameters to declare.
+    :param on_graph: gets a :class:`GraphSnapshot` when the graph changed.
+    :param on_parameters: gets the parameters that were set while running.
+    :param on_fault: gets exceptions that should not have been, of either thread.
+    :param context: an initialised context of the caller's, which stays up.
+    """
+
+    def __init__(self, settings: RosSettings, *, post: Callable[..., None],
+                 args: Sequence[str] | None = None, types: TypeStore | None = None,
+                 parameters: Sequence[ParameterSpec] = (),
+                 on_graph: Callable[[GraphSnapshot], None] | None = None,
+                 on_parameters: Callable[[dict[str, ParameterValue]], None] | None = None,
+                 on_fault: Callable[[BaseException], None] | None = None,
+                 context: Context | None = None) -> None:
+        self.settings = settings
+        self.types = TypeStore() if types is None else types
+        self.parameters: Mapping[str, ParameterValue] = {}
+        self.graph = GraphSnapshot()
+        self._post = post
+        self._args = list(args or ())
+        self._specs = tuple(parameters)
+        self._on_graph = on_graph
+        self._on_parameters = on_parameters
+        self._on_fault = on_fault
+        self._given_context = context
+        self._lifecycle = threading.Lock()  # start and shutdown may come from any thread
+        self._shut_down = False
+        self._group = NeverGroup()
+        self._ros: RosNode | None = None
+        self._pump: Pump | None = None
+        self._calls: Calls | None = None
+        self._status: StatusPublisher | None = None
+        self._owned: set[Publisher | Hosted | Subscription] = set()
+        self._matchers: dict[Subscription, Matcher] = {}  # executor thread
+        self._polls = 0
+
+    # life
+
+    def start(self) -> None:
+        """
+        Create the node and start both threads; return when the node is up (about 0.2 s).
+
+        :raises ConfigError: on a wrong ROS argument or parameter.
+        :raises Unavailable: after :meth:`shutdown`.
+        """
+        with self._lifecycle:
+            if self._shut_down:
+                raise Unavailable('the ROS side is shut down')
+            if self._ros is not None:
+                return
+            ros = RosNode(self.settings.node_name, self.settings.namespace, self._args,
+                          post=self._post, on_fault=self._fault, context=self._given_context)
+            try:
+                self.parameters = declare_parameters(ros.node, self._specs)
+            except WsBridgeError:
+                ros.discard()
+                raise
+            names = {each.name for each in fields(self.settings)}
+            given: dict[str, Any] = {
+                name: value for name, value in self.parameters.items() if name in names}
+            self.settings = replace(self.settings, **given)
+            watch_parameters(ros.node, self._specs, self._parameters_set)
+            self._calls = Calls(ros, self.settings)
+            self._status = StatusPublisher(ros.node)
+            self._pump = Pump(ros.context, self._post, self._fault)
+            self._ros = ros
+            self.graph = take_snapshot(ros.node, hidden=self.settings.hidden)
+            self._pump.start()
+            ros.start()
+            ros.submit(self._poll)
+
+    def shutdown(self) -> None:
+        """
+        Close everything and join both threads (under 1 s); calls that run end with an error.
+
+        :raises Unavailable: a thread did not end, which is a fault.
+        """
+        with self._lifecycle:
+            self._shut_down = True
+            ros, self._ros = self._ros, None
+            if ros is None or self._pump is None or self._calls is None:
+                return
+            ros.stop(self._calls.close)
+            self._pump.stop()
+            ended = self._pump.join(SHUTDOWN_WITHIN / 2)
+            if not (ros.join(SHUTDOWN_WITHIN / 2) and ended):
+                raise Unavailable('a thread of the ROS side did not end')
+
+    @property
+    def node_name(self) -> str:
+        """Return the full name of the node."""
+        return str(self._running().node.get_fully_qualified_name())
+
+    def resolve(self, name: str, *, service: bool = False) -> str:
+        """
+        Return the full name, expanded and remapped as the node does.
+
+        :raises BadName: where ROS does not allow it.
+        """
+        return resolve_name(self._running().node, name, service=service)
+
+    def now(self) -> tuple[int, int]:
+        """Return ROS time: seconds and nanoseconds (``use_sim_time`` is honoured)."""
+        seconds, nanoseconds = self._running().node.get_clock().now().seconds_nanoseconds()
+        return int(seconds), int(nanoseconds)
+
+    # what peers own
+
+    def subscribe(self, topic: str, msg_type: str | None, qos: QosRequest | None,
+                  on_samples: Callable[[list[bytes], float], None],
+                  on_error: Callable[[WsBridgeError], None]) -> Subscription:
+        """
+        Hear a topic.
+
+        :param msg_type: ``None`` = when the topic appears, with its type.
+        :param qos: ``None`` = matched to the publishers, again whenever they change.
+        :param on_samples: gets raw samples and the Unix time at which they were taken.
+        :param on_error: gets ``TypeMismatch`` and ``UnknownType``, when they become known.
+        :raises BadName: the topic's name is wrong.
+        :raises UnknownType: ``msg_type`` is not on this machine.
+        """
+        ros, pump = self._running(), self._pump
+        assert pump is not None
+        full_name = self.resolve(topic)
+        message_class = self.types.message_class(msg_type) if msg_type else None
+        subscription = Subscription(full_name, on_samples, on_error, self.settings,
+                                    self._close_subscription)
+        matcher = Matcher(subscription, topic, message_class, qos, ros=ros, pump=pump,
+                          group=self._group, settings=self.settings, post=self._post,
+                          class_of=self.types.message_class)
+
+        def begin() -> None:
+            self._matchers[subscription] = matcher
+            matcher.look()
+        self._owned.add(subscription)
+        ros.submit(begin)
+        return subscription
+
+    def advertise(self, topic: str, msg_type: str, qos: QosRequest | None,
+                  on_error: Callable[[WsBridgeError], None]) -> Publisher:
+        """
+        Make a publisher; it takes samples at once.
+
+        :param qos: ``None`` = reliable, volatile, depth 10: no old command reaches a late node.
+        :param on_error: gets ``TypeMismatch``, ``LimitExceeded``, ``Expired``.
+        :raises BadName: the topic's name is wrong.
+        :raises UnknownType: ``msg_type`` is not on this machine.
+        """
+        ros = self._running()
+        publisher = Publisher(self.resolve(topic), self.types.message_class(msg_type), ros,
+                              self.settings, on_error, self._owned.discard)
+        profile = requested_profile(qos or QosRequest(), depth=PUBLISHER_DEPTH)
+        self._owned.add(publisher)
+        ros.submit(lambda: publisher.create(topic, profile, self._post))
+        return publisher
+
+    def call(self, service: str, srv_type: str, request_cdr: bytes, timeout: float,
+             on_done: Callable[[bytes | WsBridgeError], None]) -> Call:
+        """
+        Call a service.
+
+        :param request_cdr: checked by the caller.
+        :param timeout: s, of a steady clock.
+        :param on_done: gets the response's CDR, or ``TimedOut``, ``Unavailable``,
+            ``TypeMismatch``, ``ServiceFailed``; once.
+        :raises BadName: the service's name is wrong.
+        :raises UnknownType: ``srv_type`` is not on this machine.
+        """
+        ros, calls = self._running(), self._calls
+        assert calls is not None
+        call = Call(self.resolve(service, service=True), calls, self._post, on_done)
+        service_class = self.types.service_class(srv_type)
+        ros.submit(lambda: calls.begin(call, service, service_class, request_cdr, timeout))
+        return call
+
+    def host(self, service: str, srv_type: str, on_request: Callable[[int, bytes], None],
+             on_error: Callable[[WsBridgeError], None]) -> Hosted:
+        """
+        Serve a service for a peer.
+
+        :param on_request: gets a token for :meth:`Hosted.reply`, and the request's CDR.
+        :raises BadName: the service's name is wrong.
+        :raises UnknownType: ``srv_type`` is not on this machine.
+        """
+        ros, pump = self._running(), self._pump
+        assert pump is not None
+        hosted = Hosted(self.resolve(service, service=True), self.types.service_class(srv_type),
+                        ros, pump, self.settings, on_request, on_error, self._owned.discard)
+        self._owned.add(hosted)
+        ros.submit(lambda: hosted.create(service, self._group))
+        return hosted
+
+    def publish_status(self, diagnostics: Sequence[Diagnostic], clients: str) -> None:
+        """
+        Publish ``/diagnostics``, and ``~/clients`` if it changed.
+
+        :param diagnostics: ``(name, level, message, [(key, value), ...])``.
+        :param clients: JSON text.
+        """
+        ros, status = self._running(), self._status
+        assert status is not None
+        entries = tuple(diagnostics)
+        ros.submit(lambda: status.publish(entries, clients))
+
+    def __repr__(self) -> str:
+        state = 'shut down' if self._shut_down else 'new' if self._ros is None else 'running'
+        return f'<RosSide {state}, {len(self._owned)} owned>'
+
+    def _running(self) -> RosNode:
+        ros = self._ros
+        if ros is None:
+            raise Unavailable('the ROS side is not running')
+        return ros
+
+    def _close_subscription(self, subscription: Subscription) -> None:
+        self._owned.discard(subscription)
+
+        def end() -> None:
+            self._matchers.pop(subscription).close()
+        if self._ros is not None:
+            self._ros.submit(end)
+
+    def _fault(self, exc: BaseException) -> None:
+        if self._on_fault is None:
+            raise exc
+        self._on_fault(exc)
+
+    # the executor thread
+
+    def _parameters_set(self, values: dict[str, ParameterValue]) -> None:
+        if self._on_parameters is not None:
+            self._post(self._on_parameters, values)
+
+    def _poll(self) -> None:
+        """Look at the graph, now and every ``graph_interval``."""
+        ros = self._ros
+        if ros is None:
+            return
+        ros.after(self.settings.graph_interval, self._poll)
+        snapshot = take_snapshot(ros.node, hidden=self.settings.hidden)
+        before = self.graph.topics
+        self._polls += 1
+        for subscription, matcher in self._matchers.items():
+            topic = subscription.topic
+            if (self._polls % LOOK_EVERY == 0 or not matcher.settled
+                    or snapshot.topics.get(topic) != before.get(topic)):
+                matcher.look()
+        if snapshot != self.graph:
+            self.graph = snapshot
+            if self._on_graph is not None:
+                self._post(self._on_graph, snapshot)

@@ -1,0 +1,58 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What the bridge says about itself to ROS: ``/diagnostics`` and ``~/clients``."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import String
+
+Diagnostic = tuple[str, int, str, Sequence[tuple[str, str]]]
+"""Name, level (0 OK, 1 WARN, 2 ERROR, 3 STALE), message, values."""
+
+
+class StatusPublisher:
+    """
+    The two publishers (executor thread).
+
+    ``~/clients`` is transient local: who subscribes late gets the current list.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._clients = node.create_publisher(String, '~/clients', QoSProfile(
+            depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+        self._last_clients: str | None = None
+
+    def publish(self, diagnostics: Iterable[Diagnostic], clients: str) -> None:
+        """
+        Publish the diagnostics, and the clients if they changed.
+
+        :param clients: JSON text.
+        """
+        message = DiagnosticArray(status=[
+            DiagnosticStatus(
+                name=name, level=bytes([level]), message=text,
+                hardware_id=self._node.get_fully_qualified_name(),
+                values=[KeyValue(key=key, value=value) for key, value in values])
+            for name, level, text, values in diagnostics])
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+        if clients != self._last_clients:
+            self._last_clients = clients
+            self._clients.publish(String(data=clients))

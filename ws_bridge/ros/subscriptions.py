@@ -1,0 +1,294 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Subscriptions that fit the publishers of their topic, whoever comes and goes."""
+from __future__ import annotations
+
+from collections.abc import Callable
+import time
+from typing import Any, TYPE_CHECKING
+
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+from ws_bridge.errors import TypeMismatch, WsBridgeError
+from ws_bridge.ros.latched import LatchedStore
+from ws_bridge.ros.names import type_name
+from ws_bridge.ros.pump import Memory, NeverGroup, Pump, Source
+from ws_bridge.ros.qos import (
+    Match,
+    plan_matches,
+    QosRequest,
+    requested_profile,
+    subscription_profile,
+)
+
+if TYPE_CHECKING:
+    from ws_bridge.ros.node import RosNode
+    from ws_bridge.ros.settings import RosSettings
+
+OVERLAP_LIMIT = 5.0  # s, after which a replaced subscription goes whatever is matched
+REQUESTED = Match(reliable=True, latched=False)  # stands for a profile that a peer asked for
+
+
+class Subscription:
+    """
+    One topic that the bridge hears, for any number of peers (loop thread).
+
+    ``on_samples(samples, taken)`` gets the samples since the last call, and the Unix time at
+    which they were taken. A sample comes once, whatever subscriptions are replaced below.
+
+    :ivar topic: the full name.
+    """
+
+    def __init__(self, topic: str, on_samples: Callable[[list[bytes], float], None],
+                 on_error: Callable[[WsBridgeError], None], settings: RosSettings,
+                 on_close: Callable[[Subscription], None]) -> None:
+        self.topic = topic
+        self._on_samples = on_samples
+        self._on_error = on_error
+        self._on_close = on_close
+        self._store = LatchedStore(settings.latched_count, settings.latched_bytes)
+        self._closed = False
+        self._msg_type: str | None = None
+
+    @property
+    def msg_type(self) -> str | None:
+        """Return the full name of the type, or ``None`` while it is not known."""
+        return self._msg_type
+
+    @property
+    def closed(self) -> bool:
+        """Return whether :meth:`close` was called."""
+        return self._closed
+
+    def latched(self) -> list[bytes]:
+        """
+        Return the transient-local samples that a peer which comes now has missed, oldest first.
+
+        What comes through ``on_samples`` after this call is not among them.
+        """
+        return self._store.samples()
+
+    def close(self) -> None:
+        """Destroy the subscription; ``on_samples`` is not called any more."""
+        if not self._closed:
+            self._closed = True
+            self._on_close(self)
+
+    def deliver(self, samples: list[bytes], kept: list[tuple[bytes, int, bytes]] | None,
+                taken: float) -> None:
+        """Take a batch from the pump."""
+        if self._closed:
+            return
+        if kept:
+            self._store.add(kept)
+        if samples:
+            self._on_samples(samples, taken)
+
+    def fail(self, error: WsBridgeError) -> None:
+        """Report an error of the ROS side."""
+        if not self._closed:
+            self._on_error(error)
+
+    def typed(self, msg_type: str) -> None:
+        """Note the type, once known."""
+        self._msg_type = msg_type
+
+    def forget(self, origins: frozenset[bytes]) -> None:
+        """Forget the samples of transient-local publishers that are gone."""
+        self._store.forget(origins)
+
+
+class Matcher:
+    """
+    The ROS subscriptions of one :class:`Subscription` (executor thread).
+
+    :param name: as the peer said it; rclpy resolves it.
+    :param message_class: ``None`` = wait until the graph shows the type.
+    """
+
+    def __init__(self, subscription: Subscription, name: str, message_class: type[Any] | None,
+                 request: QosRequest | None, *, ros: RosNode, pump: Pump, group: NeverGroup,
+                 settings: RosSettings, post: Callable[..., None],
+                 class_of: Callable[[str], type[Any]]) -> None:
+        self.subscription = subscription
+        self._name = name
+        self._class = message_class
+        self._request = request
+        self._ros = ros
+        self._pump = pump
+        self._group = group
+        self._settings = settings
+        self._post = post
+        self._class_of = class_of
+        self._sources: dict[Match, Source] = {}
+        self._memory: Memory | None = None
+        self._preparing = False
+        self._since = 0.0  # when the newest source was made
+        self._told: WsBridgeError | None = None
+        self._latched: frozenset[bytes] = frozenset()
+        self._closed = False
+
+    def look(self) -> None:
+        """Compare with the graph, and change what must change."""
+        if self._closed or self._preparing:
+            return
+        infos = self._ros.node.get_publishers_info_by_topic(self.subscription.topic)
+        if not self._find_class(infos):
+            return
+        assert self._class is not None
+        self._check_types(infos, type_name(self._class))
+        self._note_latched(infos)
+        if self._request is not None:
+            if not self._sources:
+                profile = requested_profile(self._request, depth=self._settings.subscription_depth)
+                self._create(REQUESTED, profile)
+            return
+        plan = plan_matches(info.qos_profile for info in infos)
+        missing = [match for match in plan if match not in self._sources]
+        if missing and self._sources and self._memory is None:
+            self._remember_then_look()
+            return
+        for match in missing:
+            self._create(match, subscription_profile(match, self._settings.subscription_depth))
+        self._retire(plan, infos)
+
+    @property
+    def settled(self) -> bool:
+        """Return whether nothing is to be done until the topic changes."""
+        return not self._preparing and ((len(self._sources) == 1 and self._memory is None)
+                                        or (self._request is not None and bool(self._sources)))
+
+    def close(self) -> None:
+        """Destroy the ROS subscriptions when the pump has let go of them."""
+        self._closed = True
+        for match in list(self._sources):
+            self._destroy(match)
+
+    def _find_class(self, infos: list[TopicEndpointInfo]) -> bool:
+        if self._class is not None:
+            if self._sources or not infos:
+                return True
+            types = {info.topic_type for info in infos}
+            return type_name(self._class) in types or self._tell_mismatch(types)
+        types = {info.topic_type for info in infos} or set(
+            dict(self._ros.node.get_topic_names_and_types()).get(self.subscription.topic, ()))
+        if not types:
+            return False
+        if len(types) > 1:
+            self._tell(TypeMismatch(
+                f'{self.subscription.topic} has several types: {", ".join(sorted(types))}'))
+            return False
+        try:
+            self._class = self._class_of(types.pop())
+        except WsBridgeError as exc:
+            self._tell(exc)
+            return False
+        return True
+
+    def _check_types(self, infos: list[TopicEndpointInfo], wanted: str) -> None:
+        types = {info.topic_type for info in infos}
+        if types - {wanted}:
+            self._tell_mismatch(types)
+        else:
+            self._told = None
+
+    def _tell_mismatch(self, types: set[str]) -> bool:
+        wanted = type_name(self._class) if self._class else ''
+        self._tell(TypeMismatch(f'{self.subscription.topic} is of type '
+                                f'{" and ".join(sorted(types))}, not {wanted}'))
+        return False
+
+    def _tell(self, error: WsBridgeError) -> None:
+        if self._told is None or str(self._told) != str(error):
+            self._told = error
+            self._post(self.subscription.fail, error)
+
+    def _note_latched(self, infos: list[TopicEndpointInfo]) -> None:
+        """Tell the subscription which transient-local publishers are gone."""
+        latched = frozenset(bytes(info.endpoint_gid) for info in infos
+                            if plan_matches([info.qos_profile])[0].latched)
+        gone = self._latched - latched
+        if gone:
+            # where samples have no origin (rclpy 7.1), they go with the last publisher
+            gone |= frozenset() if latched else {b''}
+            self._post(self.subscription.forget, gone)
+        self._latched = latched
+
+    def _remember_then_look(self) -> None:
+        """Make the pump remember samples, and only then create a second source."""
+        self._preparing = True
+        memory = self._memory = Memory()
+
+        def remember() -> None:
+            for source in self._sources.values():
+                source.memory = memory
+            self._ros.submit(self._prepared)
+        self._pump.order(remember)
+
+    def _prepared(self) -> None:
+        self._preparing = False
+        self.look()
+
+    def _create(self, match: Match, profile: QoSProfile) -> None:
+        message_class: Any = self._class
+        durable = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        entity = self._ros.node.create_subscription(
+            message_class, self._name, _never_called, profile, raw=True,
+            callback_group=self._group,
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
+        if durable and self._memory is None:
+            self._memory = Memory()
+        source = Source(entity, self.subscription.deliver, latched=durable, memory=self._memory)
+        if not self._sources:
+            self._post(self.subscription.typed, type_name(message_class))
+        self._sources[match] = source
+        self._since = time.monotonic()
+        self._pump.add(source)
+
+    def _retire(self, plan: tuple[Match, ...], infos: list[TopicEndpointInfo]) -> None:
+        """Destroy what the plan does not hold, once its replacement hears everybody."""
+        surplus = [match for match in self._sources if match not in plan]
+        if surplus:
+            age = time.monotonic() - self._since
+            if age > OVERLAP_LIMIT or (age >= self._settings.overlap and self._hears(plan, infos)):
+                for match in surplus:
+                    self._destroy(match)
+        elif len(self._sources) == 1 and self._memory is not None and not plan[0].latched:
+            self._memory = None
+            source = self._sources[plan[0]]
+
+            def forget() -> None:
+                source.memory = None
+            self._pump.order(forget)
+
+    def _hears(self, plan: tuple[Match, ...], infos: list[TopicEndpointInfo]) -> bool:
+        for match in plan:
+            audible = sum(not match.latched or plan_matches([info.qos_profile])[0].latched
+                          for info in infos)
+            if self._sources[match].entity.get_publisher_count() < audible:
+                return False
+        return True
+
+    def _destroy(self, match: Match) -> None:
+        source = self._sources.pop(match)
+
+        def destroy() -> None:
+            self._ros.node.destroy_subscription(source.entity)
+        self._pump.remove(source, lambda: self._ros.submit(destroy))
+
+
+def _never_called(_: Any) -> None:
+    """Stand for the callback: the pump takes the samples."""
