@@ -1,0 +1,202 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+A compiled converter a message type, made from its schema alone.
+
+======== ==================================== =====================================
+IDL      out                                  in
+======== ==================================== =====================================
+numbers  a number; NaN, Inf: null in JSON     a number in range; null for a float: NaN
+uint8[]  base64 (CBOR: byte string)           base64, byte string, list, array
+octet[]  list of numbers                      byte string, list, array
+others[] list (CBOR: typed array)             list, array; null in it: NaN
+======== ==================================== =====================================
+
+``field`` of every error is a path from the root of the message, such as
+``poses[3].position.x``. The first error found is reported.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cbor2
+import orjson
+
+from ws_bridge.convert.cbor import cbor_values
+from ws_bridge.convert.decode import make_reader, READ_ERRORS
+from ws_bridge.convert.diagnose import diagnose
+from ws_bridge.convert.encode import Encoder, make_encoder
+from ws_bridge.convert.schema import MessageSchema, Value
+from ws_bridge.errors import BadEncoding
+
+DEFAULT_LIMIT = 64 * 1024 * 1024   # bytes of CDR
+_OPTION = orjson.OPT_SERIALIZE_NUMPY
+Buffer = bytes | bytearray | memoryview
+
+
+class CodecStore:
+    """Compiles codecs, once a type."""
+
+    def __init__(self) -> None:
+        self._codecs: dict[MessageSchema, Codec] = {}
+
+    def __repr__(self) -> str:
+        return f'CodecStore({len(self._codecs)} codecs)'
+
+    def codec(self, schema: MessageSchema) -> Codec:
+        """Return the codec of a type."""
+        codec = self._codecs.get(schema)
+        if codec is None:
+            codec = self._codecs[schema] = Codec(schema)
+        return codec
+
+
+class Codec:
+    """
+    Converts messages of one type between CDR, JSON, CBOR and Python values.
+
+    CDR means bytes with the 4-byte encapsulation header: plain CDR, either byte order in,
+    little endian out. Functions are compiled when first needed.
+    """
+
+    def __init__(self, schema: MessageSchema) -> None:
+        self.schema = schema
+        self._readers: dict[tuple[str, str], Callable[[bytes], Any]] = {}
+        self._to_json = self._first('json')
+        self._check = self._first('check')
+        self._encode: Encoder = self._first_encode
+
+    def __repr__(self) -> str:
+        return f'Codec({self.schema.name})'
+
+    # -- CDR to something -----------------------------------------------------------------
+
+    def to_json(self, cdr: Buffer) -> bytes:
+        """
+        Return the message as strict JSON text, an object, in UTF-8.
+
+        :raises MalformedCdr: the bytes are not a message of this type.
+        """
+        if cdr.__class__ is not bytes:
+            cdr = bytes(cdr)
+        try:
+            return orjson.dumps(self._to_json(cdr), option=_OPTION)
+        except READ_ERRORS:
+            return orjson.dumps(self._read_again('json', cdr), option=_OPTION)
+
+    def to_values(self, cdr: Buffer) -> dict[str, Value]:
+        """
+        Return the message as JSON-like values; NaN and Inf stay floats.
+
+        :raises MalformedCdr: the bytes are not a message of this type.
+        """
+        values: dict[str, Value] = self._read('values', bytes(cdr))
+        return values
+
+    def to_cbor(self, cdr: Buffer) -> bytes:
+        """
+        Return the message as CBOR: typed arrays (RFC 8746), byte strings for ``uint8[]``.
+
+        :raises MalformedCdr: the bytes are not a message of this type.
+        """
+        return cbor2.dumps(self._read('cbor', bytes(cdr)))
+
+    def check(self, cdr: Buffer) -> None:
+        """
+        Validate CDR that a peer made, before it is published.
+
+        Beyond what the other readers need: bounds, UTF-8, terminators and bools are right.
+
+        :raises ConversionError: most often ``MalformedCdr``.
+        """
+        if cdr.__class__ is not bytes:
+            cdr = bytes(cdr)
+        try:
+            self._check(cdr)
+        except READ_ERRORS:
+            self._read_again('check', cdr)
+
+    # -- something to CDR -----------------------------------------------------------------
+
+    def from_values(self, values: Value, *, now: tuple[int, int] | None = None,
+                    limit: int = DEFAULT_LIMIT) -> bytes:
+        """
+        Return checked values as CDR.
+
+        :param values: a dict, from JSON or from :func:`~ws_bridge.convert.cbor.cbor_values`.
+        :param now: ROS time (s, ns) for empty stamps of headers and for times given as ``now``.
+        :param limit: most bytes of CDR that may come of it.
+        :raises ConversionError: a value does not fit; ``field`` is its path.
+        """
+        return self._encode(values, limit, now)
+
+    def from_json(self, text: bytes | bytearray | memoryview | str, *,
+                  now: tuple[int, int] | None = None, limit: int = DEFAULT_LIMIT) -> bytes:
+        """
+        Return a JSON object as CDR; of a repeated key the last one counts.
+
+        :raises BadEncoding: the text is not JSON, or is nested too deeply.
+        :raises ConversionError: a value does not fit; ``field`` is its path.
+        """
+        try:
+            values = orjson.loads(text)
+        except orjson.JSONDecodeError as exc:
+            raise BadEncoding(f'not JSON: {exc}') from exc
+        return self._encode(values, limit, now)
+
+    def from_cbor(self, data: Buffer, *, now: tuple[int, int] | None = None,
+                  limit: int = DEFAULT_LIMIT) -> bytes:
+        """
+        Return a CBOR map as CDR.
+
+        :raises BadEncoding: the bytes are not CBOR.
+        :raises ConversionError: a value does not fit; ``field`` is its path.
+        """
+        return self._encode(cbor_values(data), limit, now)
+
+    # -- compiling ------------------------------------------------------------------------
+
+    def _reader(self, mode: str, endian: str) -> Callable[[bytes], Any]:
+        reader = self._readers.get((mode, endian))
+        if reader is None:
+            reader = self._readers[mode, endian] = make_reader(self.schema, mode, endian)
+        return reader
+
+    def _read(self, mode: str, cdr: bytes) -> Any:
+        try:
+            return self._reader(mode, '<')(cdr)
+        except READ_ERRORS:
+            return self._read_again(mode, cdr)
+
+    def _read_again(self, mode: str, cdr: bytes) -> Any:
+        """Read big-endian bytes, or say what is wrong with ``cdr``."""
+        error: Exception | None = None
+        if cdr[:2] == b'\x00\x00':
+            try:
+                return self._reader(mode, '>')(cdr)
+            except READ_ERRORS as exc:
+                error = exc
+        raise diagnose(self.schema, cdr, strict=mode == 'check') from error
+
+    def _first(self, mode: str) -> Callable[[bytes], Any]:
+        """Return a reader that puts the compiled one in its own place."""
+        def compile_and_read(cdr: bytes) -> Any:
+            setattr(self, '_to_json' if mode == 'json' else '_check', self._reader(mode, '<'))
+            return self._reader(mode, '<')(cdr)
+        return compile_and_read
+
+    def _first_encode(self, values: Value, limit: int, now: tuple[int, int] | None) -> bytes:
+        self._encode = make_encoder(self.schema)
+        return self._encode(values, limit, now)

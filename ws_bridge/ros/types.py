@@ -1,0 +1,237 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Interface types by name: schemas and classes from the message packages of this machine.
+
+Names come from peers. Only a name of the right form is looked at, and only a package that
+holds generated interfaces is imported: naming a package must not run foreign code.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+import importlib
+import importlib.util
+from pathlib import Path
+import re
+from typing import Any
+
+from rosidl_parser import definition as idl
+
+from ws_bridge.convert.schema import Constant, Field, FieldType, MessageSchema, Value, zero_value
+from ws_bridge.errors import UnknownType
+
+_NAME = re.compile(
+    r'([A-Za-z][A-Za-z0-9_]*)(?:/(msg|srv|action))?/([A-Z][A-Za-z0-9_]*)', re.ASCII)
+_LONGEST_NAME = 255
+_KINDS = {'boolean': 'bool', 'float': 'float32', 'double': 'float64', 'char': 'uint8'}
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSchema:
+    """A service type: what goes in and what comes out."""
+
+    name: str
+    request: MessageSchema
+    response: MessageSchema
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSchema:
+    """An action type."""
+
+    name: str
+    goal: MessageSchema
+    result: MessageSchema
+    feedback: MessageSchema
+
+
+class TypeStore:
+    """Finds interface types by name, and keeps what it found."""
+
+    def __init__(self) -> None:
+        self._classes: dict[tuple[str, str], Any] = {}
+        self._messages: dict[str, MessageSchema] = {}
+
+    def __repr__(self) -> str:
+        return f'TypeStore({len(self._classes)} classes, {len(self._messages)} schemas)'
+
+    def message(self, name: str) -> MessageSchema:
+        """
+        Return the schema of a message type.
+
+        :param name: ``pkg/Type`` or ``pkg/msg/Type``.
+        :raises UnknownType: there is no such type on this machine.
+        """
+        return schema_of(self.message_class(name), self._messages)
+
+    def service(self, name: str) -> ServiceSchema:
+        """
+        Return the schemas of a service type.
+
+        :param name: ``pkg/Type`` or ``pkg/srv/Type``.
+        :raises UnknownType: there is no such type on this machine.
+        """
+        cls = self.service_class(name)
+        return ServiceSchema(full_name(cls), schema_of(cls.Request, self._messages),
+                             schema_of(cls.Response, self._messages))
+
+    def action(self, name: str) -> ActionSchema:
+        """
+        Return the schemas of an action type.
+
+        :param name: ``pkg/Type`` or ``pkg/action/Type``.
+        :raises UnknownType: there is no such type on this machine.
+        """
+        cls = self.action_class(name)
+        return ActionSchema(full_name(cls), schema_of(cls.Goal, self._messages),
+                            schema_of(cls.Result, self._messages),
+                            schema_of(cls.Feedback, self._messages))
+
+    def message_class(self, name: str) -> Any:
+        """Return rclpy's class of a message type; ``srv`` and ``action`` parts count too."""
+        return self._find(name, 'msg', ('SLOT_TYPES',))
+
+    def service_class(self, name: str) -> Any:
+        """Return rclpy's class of a service type."""
+        return self._find(name, 'srv', ('Request', 'Response'))
+
+    def action_class(self, name: str) -> Any:
+        """Return rclpy's class of an action type."""
+        return self._find(name, 'action', ('Goal', 'Result', 'Feedback'))
+
+    def _find(self, name: str, folder: str, parts: tuple[str, ...]) -> Any:
+        found = self._classes.get((folder, name))
+        if found is None:
+            found = _load(name, folder, parts)
+            self._classes[folder, name] = found
+        return found
+
+
+def _load(name: str, folder: str, parts: tuple[str, ...]) -> Any:
+    match = _NAME.fullmatch(name) if len(name) <= _LONGEST_NAME else None
+    if match is None:
+        raise UnknownType(f'not the name of an interface type: {name[:_LONGEST_NAME]!r}')
+    package, given, short = match.groups()
+    if given not in (None, folder) and folder != 'msg':
+        raise UnknownType(f'{name!r} is not in {folder}/')
+    cls = getattr(_import(package, given or folder, name), short, None)
+    if not all(hasattr(cls, part) for part in parts):
+        raise UnknownType(f'no type {name!r} on this machine')
+    return cls
+
+
+def _import(package: str, folder: str, name: str) -> Any:
+    try:
+        spec = importlib.util.find_spec(package)   # finds, does not import
+        places = [] if spec is None else spec.submodule_search_locations or []
+        if not any(_holds_interfaces(Path(place), package) for place in places):
+            raise UnknownType(f'no interface package {package!r} on this machine')
+        return importlib.import_module(f'{package}.{folder}')
+    except (ImportError, ValueError, AttributeError, SyntaxError, OSError) as exc:
+        raise UnknownType(f'cannot load {name!r}: {exc}') from exc
+
+
+def _holds_interfaces(place: Path, package: str) -> bool:
+    return any(place.glob(f'{package}_s__rosidl_typesupport_*')) or \
+        any(place.glob(f'_{package}_s.ep.rosidl_typesupport_*'))
+
+
+def full_name(cls: Any) -> str:
+    """Return ``pkg/folder/Type`` of an interface class."""
+    package, folder = cls.__module__.split('.')[:2]
+    return f'{package}/{folder}/{cls.__name__}'
+
+
+def schema_of(cls: Any, known: dict[str, MessageSchema] | None = None) -> MessageSchema:
+    """
+    Return the schema of a message class of rclpy.
+
+    :param cls: the class of a message, or of a part of a service or action.
+    :param known: schemas by full name, to share and extend.
+    """
+    known = {} if known is None else known
+    name = full_name(cls)
+    if name not in known:
+        example = cls()
+        fields = tuple(
+            _field(field_name, slot_type, getattr(example, field_name), known)
+            for field_name, slot_type in zip(
+                cls.get_fields_and_field_types(), cls.SLOT_TYPES, strict=True))
+        known[name] = MessageSchema(name, fields, _constants(cls))
+    return known[name]
+
+
+def _field(name: str, slot_type: Any, value: Value, known: dict[str, MessageSchema]) -> Field:
+    field_type = _field_type(slot_type, known)
+    if field_type.kind == 'message':
+        return Field(name, field_type)   # its fields have their own defaults
+    default = _plain(value)
+    return Field(name, field_type, None if default == zero_value(field_type) else default)
+
+
+def _plain(value: Any) -> Value:
+    """Turn a value of a message object into what JSON would hold."""
+    if isinstance(value, bytes):
+        return value[0]   # rclpy holds an octet as bytes of length 1
+    if hasattr(value, 'tolist'):
+        return value.tolist()
+    if isinstance(value, list):
+        return [_plain(element) for element in value]
+    return value
+
+
+def _field_type(slot_type: Any, known: dict[str, MessageSchema]) -> FieldType:
+    if isinstance(slot_type, idl.Array):
+        return _array_type(slot_type, 'fixed', slot_type.size, known)
+    if isinstance(slot_type, idl.BoundedSequence):
+        return _array_type(slot_type, 'bounded', slot_type.maximum_size, known)
+    if isinstance(slot_type, idl.UnboundedSequence):
+        return _array_type(slot_type, 'unbounded', None, known)
+    if isinstance(slot_type, idl.NamespacedType):
+        return FieldType('message', schema_of(_class_of(slot_type), known))
+    if isinstance(slot_type, idl.AbstractGenericString):
+        wide = isinstance(slot_type, idl.AbstractWString)
+        bound = getattr(slot_type, 'maximum_size', None)
+        return FieldType('wstring' if wide else 'string', None, bound)
+    return FieldType(_KINDS.get(slot_type.typename, slot_type.typename))
+
+
+def _array_type(slot_type: Any, array: str, size: int | None,
+                known: dict[str, MessageSchema]) -> FieldType:
+    element = _field_type(slot_type.value_type, known)
+    return FieldType(element.kind, element.message, element.string_bound, array, size)
+
+
+def _class_of(slot_type: Any) -> Any:
+    return getattr(importlib.import_module('.'.join(slot_type.namespaces)), slot_type.name)
+
+
+def _constants(cls: Any) -> tuple[Constant, ...]:
+    """Read the constants from the metaclass, which keeps values but not their IDL types."""
+    metaclass = type(cls)
+    held = vars(metaclass).get(f'_{metaclass.__name__}__constants', {})
+    return tuple(Constant(name, _constant_kind(value), _plain(value))
+                 for name, value in held.items())
+
+
+def _constant_kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return 'bool'
+    if isinstance(value, bytes):
+        return 'octet'
+    if isinstance(value, int):
+        if -2 ** 31 <= value < 2 ** 31:
+            return 'int32'
+        return 'int64' if value < 2 ** 63 else 'uint64'
+    return 'string' if isinstance(value, str) else 'float64'
