@@ -67,17 +67,18 @@ class SpinningNode:
     A context manager; :attr:`node`, :attr:`context` and :attr:`executor` are there inside it.
 
     :param name: the node's name.
-    :param options: further keyword arguments of ``rclpy.node.Node``.
+    :param make: the node's class; ``rclpy.node.Node`` if ``None``.
+    :param options: further keyword arguments of that class.
     """
 
-    def __init__(self, name: str, **options: Any) -> None:
+    def __init__(self, name: str, make: Callable[..., Any] | None = None, **options: Any) -> None:
         # Imported late: the pure tests run without ROS.
         from rclpy.context import Context
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.node import Node
         self.context = Context()
         self.context.init(args=[])
-        self.node = Node(name, context=self.context, **options)
+        self.node = (make or Node)(name, context=self.context, **options)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self._thread = threading.Thread(target=self.executor.spin, name=f'spin {name}')

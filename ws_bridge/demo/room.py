@@ -70,7 +70,7 @@ class Room:
         :return: distances, and indices of what was met: 0 to 3 the walls, then the columns.
         """
         cosines, sines = np.cos(directions), np.sin(directions)
-        with np.errstate(divide='ignore'):
+        with np.errstate(divide='ignore', over='ignore'):
             walls = np.stack([(HALF_LENGTH - x) / cosines, (HALF_WIDTH - y) / sines,
                               (-HALF_LENGTH - x) / cosines, (-HALF_WIDTH - y) / sines])
         # A ray t * (cos, sin) meets a circle where t^2 - 2 t along + apart^2 - radius^2 = 0.
