@@ -66,7 +66,7 @@ UNITS = {
     'transport': Unit(3, (0, 1, 2), frozenset({'websockets'})),
     'ros': Unit(3, (0, 1), frozenset({ROS})),
     'mapping': Unit(3, (0, 1, 2), frozenset({'yaml'})),
-    'bridge': Unit(4, (0, 1, 2, 3)),
+    'bridge': Unit(4, (0, 1, 2, 3), frozenset({'orjson'})),
     # The seed's API for users without ROS; nothing below may import it back.
     '__init__': Unit(4, (0, 1, 2, 3)),
     '__main__': Unit(5, (5,)),
@@ -85,8 +85,8 @@ def unit_of(module: str) -> str:
 def library_of(name: str) -> str:
     """Return the top-level package of ``name``, with everything of ROS under one name."""
     top = name.split('.')[0]
-    is_ros = top in {'rclpy', 'ament_index_python', 'builtin_interfaces', 'rpyutils', 'std_srvs'} \
-        or top.endswith('_msgs') or top.startswith('rosidl_')
+    is_ros = top in {'rclpy', 'ament_index_python', 'rpyutils'} \
+        or top.endswith(('_interfaces', '_msgs', '_srvs')) or top.startswith('rosidl_')
     return ROS if is_ros else top
 
 
