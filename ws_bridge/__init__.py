@@ -1,0 +1,77 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+A WebSocket interface for ROS 2, and the seed's API, which needs no ROS.
+
+The names below are loaded when they are first used: a program that only converts messages needs
+no ``websockets``, and one whose ``websockets`` is too old is told so in one line.
+"""
+from __future__ import annotations
+
+from typing import Any, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ws_bridge.protocol.types import (
+        CommunicationProtocol,
+        ConnectionInfo,
+        ConnectionState,
+        InterfaceConfig,
+        InterfaceType,
+        Message,
+        MessageMetadata,
+        MessageType,
+        Priority,
+        SecurityLevel,
+    )
+    from ws_bridge.session.liveness import LivenessState
+    from ws_bridge.transport.client import WebSocketClient
+    from ws_bridge.transport.interface import WebSocketInterface
+    from ws_bridge.transport.server import WebSocketServer
+
+__all__ = [
+    'CommunicationProtocol',
+    'ConnectionInfo',
+    'ConnectionState',
+    'InterfaceConfig',
+    'InterfaceType',
+    'LivenessState',
+    'Message',
+    'MessageMetadata',
+    'MessageType',
+    'Priority',
+    'SecurityLevel',
+    'WebSocketClient',
+    'WebSocketInterface',
+    'WebSocketServer',
+]
+
+_TRANSPORT = {'WebSocketClient': 'client', 'WebSocketInterface': 'interface',
+              'WebSocketServer': 'server'}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name; PEP 562."""
+    from importlib import import_module
+
+    if name not in __all__:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    if name in _TRANSPORT:
+        from ws_bridge.transport.requirements import require_websockets
+
+        require_websockets()
+        module = f'ws_bridge.transport.{_TRANSPORT[name]}'
+    else:
+        module = 'ws_bridge.session.liveness' if name == 'LivenessState' \
+            else 'ws_bridge.protocol.types'
+    return getattr(import_module(module), name)

@@ -1,0 +1,90 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The connections of one interface, and what went through them in all."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TYPE_CHECKING
+
+from ws_bridge.transport.link import Link
+
+if TYPE_CHECKING:
+    from websockets.asyncio.connection import Connection
+
+    from ws_bridge.transport.options import LinkOptions, Listener
+
+#: Names of the statistics, and the counter of a link behind each.
+_TRAFFIC = {'messages_sent': 'messages_out', 'messages_received': 'messages_in',
+            'bytes_sent': 'bytes_out', 'bytes_received': 'bytes_in'}
+
+
+class Connections:
+    """Iterates over the links that are open, in the order in which they were opened."""
+
+    def __init__(self) -> None:
+        self._links: dict[Connection, Link] = {}
+        self._past = dict.fromkeys(_TRAFFIC, 0)
+        self._last_activity: float | None = None
+        self.established = 0
+        self.lost = 0
+
+    def __len__(self) -> int:
+        return len(self._links)
+
+    def __iter__(self) -> Iterator[Link]:
+        return iter([link for link in self._links.values() if link.is_open])
+
+    @property
+    def last_activity(self) -> float | None:
+        """When anything was last sent or received, Unix s."""
+        times = [link.last_activity for link in self._links.values()]
+        if self._last_activity is not None:
+            times.append(self._last_activity)
+        return max(times, default=None)
+
+    def add(self, websocket: Connection, options: LinkOptions, *, dialled: bool,
+            write_limit: int) -> Link:
+        """Make the link of a new connection."""
+        link = Link(websocket, options, dialled=dialled, write_limit=write_limit)
+        self._links[websocket] = link
+        self.established += 1
+        return link
+
+    async def serve(self, link: Link, listener: Listener) -> None:
+        """Read from a link until it is closed, and count it as past."""
+        try:
+            await link.serve(listener)
+        finally:
+            del self._links[link.websocket]
+            self.lost += 1
+            self._last_activity = link.last_activity
+            for key, name in _TRAFFIC.items():
+                self._past[key] += getattr(link, name)
+
+    def close(self, code: int, reason: str) -> None:
+        """Start to close every link."""
+        for link in list(self._links.values()):
+            link.close(code, reason)
+
+    def find(self, client: Any) -> Link | None:
+        """Return the link of a websocket, a link or a peer id; ``None`` if it is gone."""
+        for link in self._links.values():
+            if client is link or client is link.websocket or client == link.peer_id:
+                return link
+        return None
+
+    def traffic(self) -> dict[str, int]:
+        """Return the counters of all links, past and present."""
+        return {key: self._past[key] + sum(getattr(link, name) for link in self._links.values())
+                for key, name in _TRAFFIC.items()}

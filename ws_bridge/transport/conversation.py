@@ -1,0 +1,262 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The seed's own behaviour over links: envelopes, handlers, ``receive()``, heartbeats.
+
+Every message goes both to ``receive()`` and to the handler of its type. Both wait in bounded
+queues that keep the newest and count what they drop, so a program may use one and forget the
+other. Handlers of one peer run one after the other, beside the reader: a slow one holds up
+neither acknowledgments nor heartbeats. Heartbeats go to handlers only.
+
+A message older than its ``ttl`` (by this machine's clock) is dropped and counted. A frame that
+is no envelope is counted and answered with an ``error`` message.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+import time
+from typing import Any, TYPE_CHECKING
+
+from ws_bridge.errors import ProtocolError
+from ws_bridge.protocol.envelope import encode
+from ws_bridge.protocol.types import MessageMetadata, MessageType, Priority
+from ws_bridge.session.liveness import Liveness, LivenessState
+from ws_bridge.transport.handlers import Handler
+from ws_bridge.transport.inbox import Inbox
+
+if TYPE_CHECKING:
+    from ws_bridge.transport.link import Link
+    from ws_bridge.transport.settings import Settings
+
+#: The ids among which a repeated one is noticed.
+DUPLICATE_WINDOW = 4096
+_SILENT = 1008
+
+Received = tuple[Any, MessageMetadata]
+Deserialize = Callable[[Any], Received]
+Call = Callable[[Handler, Any, MessageMetadata, Any], Awaitable[None]]
+Job = tuple[Handler, Any, MessageMetadata]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What is counted beside the traffic of the links."""
+
+    errors: int = 0
+    heartbeats_sent: int = 0
+    heartbeats_received: int = 0
+    heartbeats_lost: int = 0
+    duplicates_dropped: int = 0
+    expired_dropped: int = 0
+    handler_calls_dropped: int = 0
+
+
+class _Peer:
+    """One link's liveness, and the handler calls that wait."""
+
+    __slots__ = ('is_working', 'jobs', 'liveness')
+
+    def __init__(self, liveness: Liveness, jobs: Inbox[Job]) -> None:
+        self.liveness = liveness
+        self.jobs = jobs
+        self.is_working = False
+
+
+class Conversation:
+    """
+    The default listener of an interface.
+
+    :param deserialize: makes data and metadata of a frame; raises ``ProtocolError``.
+    :param call: calls a handler safely.
+    """
+
+    def __init__(self, settings: Settings, deserialize: Deserialize, call: Call) -> None:
+        self._settings = settings
+        self._deserialize = deserialize
+        self._call = call
+        self._peers: dict[Link, _Peer] = {}
+        self._handlers: dict[MessageType, Handler] = {}
+        self._watchers: list[Handler] = []
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._running: set[asyncio.Future[None]] = set()
+        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self.inbox: Inbox[Received] = Inbox(settings.inbox_bytes)
+        self.counters = Counters()
+
+    # A listener's three calls.
+
+    def opened(self, link: Link) -> None:
+        """Begin to watch a peer."""
+        settings = self._settings
+        self._peers[link] = _Peer(
+            Liveness(settings.heartbeat_interval, settings.heartbeat_timeout, _clock()),
+            Inbox(settings.inbox_bytes))
+
+    def received(self, link: Link, data: str | bytes) -> None:
+        """Take one frame."""
+        peer = self._peers[link]
+        self._note(link, peer, peer.liveness.heard(_clock()))
+        try:
+            message, metadata = self._deserialize(data)
+        except ProtocolError as exc:
+            self.counters.errors += 1
+            self._settings.log.warning('bad frame from %s: %s', link.remote, exc)
+            link.send(self.encode({'code': exc.code, 'message': exc.message, 'field': exc.field},
+                                  MessageMetadata(message_type=MessageType.ERROR)))
+            return
+        if self._is_wanted(link, data, metadata):
+            self._deliver(link, peer, message, metadata, len(data))
+
+    def closed(self, link: Link, code: int, reason: str) -> None:
+        """Forget a peer; handler calls that wait still run."""
+        del self._peers[link]
+
+    # What the interface uses.
+
+    def encode(self, data: Any, metadata: MessageMetadata) -> bytes:
+        """Encode one envelope; the source is this interface if none is given."""
+        return encode(
+            data, message_id=metadata.message_id, timestamp=metadata.timestamp,
+            message_type=MessageType(metadata.message_type),
+            priority=Priority(metadata.priority),
+            source=metadata.source or self._settings.name, destination=metadata.destination,
+            correlation_id=metadata.correlation_id, ttl=metadata.ttl)
+
+    def register(self, message_type: MessageType, function: Callable[..., Any]) -> None:
+        """Set the handler of a type; the last one counts."""
+        self._handlers[MessageType(message_type)] = Handler(function)
+
+    def watch(self, function: Callable[..., Any]) -> None:
+        """Call a function with (state, websocket) when the liveness of a peer changes."""
+        self._watchers.append(Handler(lambda state, _, websocket: function(state, websocket)))
+
+    def expect(self, message_id: str) -> asyncio.Future[None]:
+        """Return what is done when the message is acknowledged; ask before it is sent."""
+        return self._waiting.setdefault(message_id, asyncio.get_running_loop().create_future())
+
+    def forget(self, message_id: str) -> None:
+        """Stop waiting for an acknowledgment."""
+        self._waiting.pop(message_id, None)
+
+    async def shutdown(self) -> None:
+        """Drop the handler calls that wait, end those that run, and wake who waits to receive."""
+        self.inbox.release()
+        for peer in self._peers.values():
+            peer.jobs.clear()
+        # A handler may itself be what shuts down.
+        running = self._running - {asyncio.current_task()}
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Take new settings; only while there is no peer."""
+        self._settings = settings
+        self.inbox.max_bytes = settings.inbox_bytes
+
+    def beat(self, links: Iterable[Link]) -> None:
+        """Send a heartbeat to each."""
+        now = time.time()
+        frame = self.encode({'type': 'heartbeat', 'timestamp': now}, MessageMetadata(
+            timestamp=now, message_type=MessageType.HEARTBEAT))
+        for link in links:
+            self.counters.heartbeats_sent += link.send(frame)
+
+    def poll(self) -> float | None:
+        """Look for peers that fell silent; return when to look again (monotonic), if ever."""
+        now = _clock()
+        for link, peer in list(self._peers.items()):
+            self._note(link, peer, peer.liveness.poll(now))
+        deadlines = [deadline for peer in self._peers.values()
+                     if (deadline := peer.liveness.deadline()) is not None]
+        return min(deadlines, default=None)
+
+    # Inside.
+
+    def _note(self, link: Link, peer: _Peer, state: LivenessState | None) -> None:
+        """Act on a change of liveness: tell who watches, close who is lost."""
+        if state is None or not self._settings.heartbeat_interval:
+            return
+        for watcher in self._watchers:
+            self._start_job(link, peer, (watcher, state, MessageMetadata()), 0)
+        if state is LivenessState.LOST:
+            self.counters.heartbeats_lost += 1
+            link.close(_SILENT, f'silent for {self._settings.heartbeat_timeout:g} s')
+
+    def _is_wanted(self, link: Link, data: str | bytes, metadata: MessageMetadata) -> bool:
+        """Count and drop what is too old, or came before; acknowledge the rest, if asked to."""
+        if metadata.ttl is not None and time.time() - metadata.timestamp > metadata.ttl:
+            self.counters.expired_dropped += 1
+            return False
+        control = metadata.message_type in (MessageType.ACKNOWLEDGMENT, MessageType.HEARTBEAT)
+        if self._settings.confirm_delivery and not control and isinstance(data, str):
+            link.send(self.encode({'status': 'received'}, MessageMetadata(
+                message_type=MessageType.ACKNOWLEDGMENT, destination=metadata.source or None,
+                correlation_id=metadata.message_id)))
+        if self._settings.drop_duplicates and self._came_before(metadata):
+            self.counters.duplicates_dropped += 1
+            return False
+        return True
+
+    def _came_before(self, metadata: MessageMetadata) -> bool:
+        key = metadata.source, metadata.message_id
+        if key in self._seen:
+            return True
+        self._seen[key] = None
+        if len(self._seen) > DUPLICATE_WINDOW:
+            self._seen.popitem(last=False)
+        return False
+
+    def _deliver(self, link: Link, peer: _Peer, message: Any, metadata: MessageMetadata,
+                 size: int) -> None:
+        if metadata.message_type is MessageType.ACKNOWLEDGMENT:
+            future = self._waiting.get(metadata.correlation_id or '')
+            if future is not None and not future.done():
+                future.set_result(None)
+                return
+        if metadata.message_type is MessageType.HEARTBEAT:
+            self.counters.heartbeats_received += 1
+        else:
+            self.inbox.put((message, metadata), size)
+        handler = self._handlers.get(metadata.message_type)
+        if handler is not None:
+            self._start_job(link, peer, (handler, message, metadata), size)
+
+    def _start_job(self, link: Link, peer: _Peer, job: Job, size: int) -> None:
+        before = peer.jobs.dropped
+        peer.jobs.put(job, size)
+        self.counters.handler_calls_dropped += peer.jobs.dropped - before
+        if not peer.is_working:
+            self._next_job(link, peer)
+
+    def _next_job(self, link: Link, peer: _Peer) -> None:
+        """Start the next handler call of a peer; when it ends, the one after it."""
+        job = peer.jobs.pop()
+        peer.is_working = job is not None
+        if job is not None:
+            task = asyncio.ensure_future(self._call(*job, link.websocket))
+            self._running.add(task)
+            task.add_done_callback(lambda done: self._job_done(done, link, peer))
+
+    def _job_done(self, task: asyncio.Future[None], link: Link, peer: _Peer) -> None:
+        self._running.discard(task)
+        self._next_job(link, peer)
+
+
+def _clock() -> float:
+    return time.monotonic()

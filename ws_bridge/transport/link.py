@@ -1,0 +1,335 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+One WebSocket connection, either mode: what leaves, what comes, and its end.
+
+Nothing here waits for a peer but the peer's own tasks. A frame for an idle connection is written
+at once; one for a busy connection goes into its :class:`OutQueue`, which one writer task drains
+under the socket's back-pressure. A peer that cannot take even that is closed, and costs nobody
+else anything.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Iterable, Mapping
+import inspect
+import time
+from typing import Any, TYPE_CHECKING
+
+from websockets.asyncio.server import broadcast
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
+
+from ws_bridge.errors import QueueOverflow
+from ws_bridge.protocol.types import Priority
+from ws_bridge.session.queue import OutQueue
+from ws_bridge.transport.endpoint import join_host_port
+
+if TYPE_CHECKING:
+    from websockets.asyncio.connection import Connection
+
+    from ws_bridge.transport.options import LinkOptions, Listener
+
+#: Messages taken from one socket before the others get their turn.
+BURST = 32
+#: RFC 6455 5.5: a control frame holds 125 bytes, two of them the code.
+_MAX_REASON = 123
+_ABNORMAL = 1006
+_TOO_SLOW = 1008
+_INTERNAL_ERROR = 1011
+#: ``broadcast(text=)`` came with websockets 16.1; before, bytes must be decoded to go as text.
+_BROADCAST_TAKES_TEXT = 'text' in inspect.signature(broadcast).parameters
+
+
+def _write(connections: Iterable[Connection], frame: bytes, text: bool) -> None:
+    """Write one frame to open connections at once, whatever their buffers hold."""
+    if _BROADCAST_TAKES_TEXT:
+        broadcast(connections, frame, text=text)
+    else:
+        broadcast(connections, frame.decode() if text else frame)
+
+
+def fan_out(links: Iterable[Link], key: Hashable, frame: bytes, depth: int, *,
+            text: bool = True) -> None:
+    """
+    Send one stream frame to many: to idle links at once and together, to busy ones by queue.
+
+    :param key: the stream; a busy link keeps the newest ``depth`` frames of it.
+    """
+    ready = []
+    for link in links:
+        if link.is_idle:
+            ready.append(link)
+        else:
+            link.send_stream(key, frame, depth, text=text)
+    if ready:
+        _write([link.websocket for link in ready], frame, text)
+        for link in ready:
+            link.wrote(len(frame))
+
+
+class Link:
+    """
+    One open connection.
+
+    :param dialled: whether this side opened it (client mode).
+    :param write_limit: bytes in the transport's buffer above which a peer counts as busy.
+    """
+
+    __slots__ = ('_buffered', '_closer', '_ending', '_limit', '_options', '_queue',
+                 '_stall_timer', '_writer', 'bytes_in', 'bytes_out', 'dialled', 'last_activity',
+                 'messages_in', 'messages_out', 'opened_at', 'peer_id', 'remote', 'subprotocol',
+                 'websocket')
+
+    def __init__(self, websocket: Connection, options: LinkOptions, *, dialled: bool,
+                 write_limit: int) -> None:
+        self.websocket = websocket
+        self.dialled = dialled
+        self.peer_id: str = websocket.id.hex
+        self.remote = address_text(websocket.remote_address)
+        self.subprotocol: str | None = websocket.subprotocol
+        self.opened_at = self.last_activity = time.time()
+        self.bytes_in = self.bytes_out = self.messages_in = self.messages_out = 0
+        self._options = options
+        self._limit = write_limit
+        self._buffered = websocket.transport.get_write_buffer_size
+        self._queue = OutQueue(options.max_queue_bytes, options.max_queue_frames)
+        self._writer: asyncio.Task[None] | None = None
+        self._closer: asyncio.Task[None] | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._ending: tuple[int, str] | None = None
+
+    def __repr__(self) -> str:
+        way = 'to' if self.dialled else 'from'
+        return f'<Link {way} {self.remote} in={self.messages_in} out={self.messages_out} ' \
+               f'{self._queue!r}>'
+
+    @property
+    def is_open(self) -> bool:
+        """Whether frames can still be sent."""
+        return self._ending is None and self.websocket.state is State.OPEN
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a frame would be written at once."""
+        return self._writer is None and self._buffered() <= self._limit and self._ending is None
+
+    @property
+    def dropped(self) -> int:
+        """Stream frames that gave way because the peer was too slow."""
+        return self._queue.dropped
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait in the queue and in the transport."""
+        return self._queue.nbytes + self._buffered()
+
+    @property
+    def request_headers(self) -> Mapping[str, str]:
+        """The headers of the opening request, names in lower case."""
+        request = self.websocket.request
+        return {} if request is None else plain_headers(request.headers)
+
+    @property
+    def path(self) -> str:
+        """The path, with its query, of the opening request."""
+        request = self.websocket.request
+        return '/' if request is None else request.path
+
+    @property
+    def latency(self) -> float:
+        """The last round trip of a WebSocket ping, s; 0 before the first."""
+        return self.websocket.latency
+
+    def send(self, frame: str | bytes, priority: Priority = Priority.HIGH, *,
+             text: bool = True) -> bool:
+        """
+        Send a frame that is never dropped; never waits.
+
+        A peer for which too much waits already is closed with 1008.
+
+        :param text: send bytes, which are UTF-8, as a text frame; a ``str`` always is one.
+        :return: whether the link took it; not if it is closed or closing.
+        """
+        if not self.is_open:
+            return False
+        if isinstance(frame, str):
+            frame, text = frame.encode(), True
+        if self.is_idle:
+            _write((self.websocket,), frame, text)
+            self.wrote(len(frame))
+            return True
+        try:
+            self._queue.put(frame, priority, text=text)
+        except QueueOverflow as exc:
+            self._queue.clear()
+            self.close(_TOO_SLOW, f'too slow: {exc.message}')
+            return False
+        self._start_writer()
+        return True
+
+    def send_stream(self, key: Hashable, frame: str | bytes, depth: int, *,
+                    text: bool = True) -> None:
+        """Send the newest frame of a stream; a slow peer gets only the newest ``depth``."""
+        if not self.is_open:
+            return
+        if isinstance(frame, str):
+            frame, text = frame.encode(), True
+        if self.is_idle:
+            _write((self.websocket,), frame, text)
+            self.wrote(len(frame))
+        else:
+            self._queue.put_stream(key, frame, depth, text=text)
+            self._start_writer()
+
+    async def flushed(self, timeout: float) -> bool:
+        """Wait, up to ``timeout`` s, until nothing is queued: back-pressure for one sender."""
+        if self._writer is not None:
+            await asyncio.wait((self._writer,), timeout=timeout)
+        return self._writer is None and self.is_open
+
+    def close(self, code: int, reason: str) -> None:
+        """
+        Start to close; never waits. What is queued leaves first, if the peer takes it in time.
+
+        Nothing is received any more. A peer that does not answer is cut off after the
+        ``close_timeout``. The first call counts.
+        """
+        if self._ending is None:
+            reason = reason.encode()[:_MAX_REASON].decode(errors='ignore')
+            self._ending = code, reason
+            self._closer = asyncio.get_running_loop().create_task(self._close(code, reason))
+
+    def abort(self, reason: str) -> None:
+        """Cut the connection at once, without a closing handshake."""
+        if self._ending is None:
+            self._ending = _ABNORMAL, reason
+        self._queue.clear()
+        self.websocket.transport.abort()
+
+    async def serve(self, listener: Listener) -> None:
+        """Read until the end and tell the listener; returns when no task of the link is left."""
+        try:
+            listener.opened(self)
+            try:
+                await self._read(listener)
+            finally:
+                if self.is_open:       # the listener failed; who called closes the connection
+                    self._ending = _INTERNAL_ERROR, 'internal error'
+                self._queue.clear()
+                listener.closed(self, *self._outcome())
+        except asyncio.CancelledError:
+            self.abort('cancelled')
+            raise
+        finally:
+            if self._stall_timer is not None:
+                self._stall_timer.cancel()
+        tasks = [task for task in (self._writer, self._closer) if task is not None]
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def wrote(self, size: int) -> None:
+        """Count one written frame and see to it that a stuck peer is noticed."""
+        self.messages_out += 1
+        self.bytes_out += size
+        self.last_activity = time.time()
+        if self._stall_timer is None and self._buffered() > self._limit:
+            self._watch_stall()
+
+    async def _read(self, listener: Listener) -> None:
+        receive = self.websocket.recv
+        burst = 0
+        try:
+            while True:
+                data = await receive()
+                self.messages_in += 1
+                self.bytes_in += len(data) if isinstance(data, bytes) or data.isascii() \
+                    else len(data.encode())
+                self.last_activity = time.time()
+                if self._ending is None:
+                    listener.received(self, data)
+                burst += 1
+                if burst == BURST:
+                    burst = 0
+                    await asyncio.sleep(0)
+        except ConnectionClosed:
+            return
+
+    def _start_writer(self) -> None:
+        if self._writer is None:
+            self._writer = asyncio.get_running_loop().create_task(self._drain())
+            if self._stall_timer is None:
+                self._watch_stall()
+
+    async def _drain(self) -> None:
+        """Write what is queued, as fast as the peer takes it."""
+        try:
+            while (item := self._queue.pop()) is not None:
+                await self.websocket.send(item.frame, text=item.text)
+                self.messages_out += 1
+                self.bytes_out += len(item.frame)
+        except ConnectionClosed:
+            self._queue.clear()
+        finally:
+            self._writer = None
+
+    def _watch_stall(self) -> None:
+        """
+        Look again in ``ping_timeout`` s whether the peer has taken anything.
+
+        A ping would not tell: behind a full buffer it does not leave at all.
+        """
+        progress = self.messages_out, self._buffered()
+        self._stall_timer = asyncio.get_running_loop().call_later(
+            self._options.ping_timeout, self._check_stall, progress)
+
+    def _check_stall(self, before: tuple[int, int]) -> None:
+        self._stall_timer = None
+        if self._writer is None and self._buffered() <= self._limit:
+            return
+        if before == (self.messages_out, self._buffered()):
+            self.abort(f'took nothing for {self._options.ping_timeout:g} s')
+        else:
+            self._watch_stall()
+
+    async def _close(self, code: int, reason: str) -> None:
+        timeout = self._options.close_timeout / 2
+        if self._writer is not None:
+            await asyncio.wait((self._writer,), timeout=timeout)
+        try:
+            await asyncio.wait_for(self.websocket.close(code, reason), timeout)
+        except asyncio.TimeoutError:
+            self.websocket.transport.abort()
+
+    def _outcome(self) -> tuple[int, str]:
+        if self._ending is not None:
+            return self._ending
+        code = self.websocket.close_code
+        return (_ABNORMAL if code is None else code), self.websocket.close_reason or ''
+
+
+def address_text(address: Any) -> str:
+    """Return ``host:port`` of a socket address."""
+    if isinstance(address, tuple) and len(address) >= 2:
+        return join_host_port(str(address[0]), address[1])
+    return str(address or 'unknown')
+
+
+def plain_headers(headers: Any) -> dict[str, str]:
+    """Return headers with lower-case names, repeated ones joined as RFC 9110 5.3 allows."""
+    plain: dict[str, str] = {}
+    for name, value in headers.raw_items():
+        name = name.lower()
+        plain[name] = f'{plain[name]}, {value}' if name in plain else value
+    return plain

@@ -1,0 +1,104 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The listening socket of an interface in server mode."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+import weakref
+
+from websockets.asyncio.server import serve, Server, ServerConnection
+from websockets.protocol import State
+from websockets.typing import Subprotocol
+
+from ws_bridge.errors import ConnectFailed
+from ws_bridge.transport.endpoint import join_host_port
+from ws_bridge.transport.handshake import Handshake
+from ws_bridge.transport.options import ServerOptions
+from ws_bridge.transport.settings import Settings
+
+
+class Listening:
+    """A bound port; made by :func:`listen`."""
+
+    def __init__(self, server: Server, connections: weakref.WeakSet[ServerConnection]) -> None:
+        self._server = server
+        self._connections = connections
+
+    @property
+    def port(self) -> int:
+        """The bound port, also where port 0 was asked for."""
+        sockets = self._server.sockets
+        return int(next(iter(sockets)).getsockname()[1]) if sockets else 0
+
+    def stop(self) -> None:
+        """Free the port; connections that are open stay."""
+        self._server.close(close_connections=False)
+        # A handshake that is not complete now never will be.
+        for connection in list(self._connections):
+            if connection.state is State.CONNECTING and hasattr(connection, 'transport'):
+                connection.transport.abort()
+
+    async def closed(self, timeout: float) -> None:
+        """Wait, up to ``timeout`` s, until every connection and its task is gone."""
+        try:
+            await asyncio.wait_for(self._server.wait_closed(), timeout)
+        except asyncio.TimeoutError:
+            return      # a TLS handshake that never ended: asyncio itself will cut it
+
+
+async def listen(settings: Settings, options: ServerOptions,
+                 handler: Callable[[ServerConnection], Awaitable[None]],
+                 peers: Callable[[], int]) -> Listening:
+    """
+    Bind the port and accept peers.
+
+    :param handler: serves one connection; it is closed when the handler returns.
+    :param peers: returns how many peers are connected.
+    :raises ConnectFailed: if the address cannot be bound.
+    """
+    connections: weakref.WeakSet[ServerConnection] = weakref.WeakSet()
+
+    def create_connection(*args: Any, **kwargs: Any) -> ServerConnection:
+        connection = ServerConnection(*args, **kwargs)
+        connections.add(connection)
+        return connection
+
+    handshake = Handshake(options, settings.token, peers)
+    host, port = settings.endpoint.host, settings.endpoint.port
+    try:
+        server = await serve(
+            handler, host, port, ssl=settings.tls,
+            subprotocols=[Subprotocol(name) for name in options.subprotocols] or None,
+            select_subprotocol=handshake.select_subprotocol if options.subprotocols else None,
+            process_request=handshake.process_request, server_header='ws_bridge',
+            create_connection=create_connection,  # type: ignore[arg-type]
+            **link_arguments(settings, options))
+    except (OSError, OverflowError) as exc:
+        raise ConnectFailed(f'cannot listen on {join_host_port(host, port)}: {exc}') from exc
+    return Listening(server, connections)
+
+
+def link_arguments(settings: Settings, options: Any) -> dict[str, Any]:
+    """Return the arguments of ``serve`` and ``connect`` that both sides share."""
+    return {
+        'compression': 'deflate' if settings.compression else None,
+        'open_timeout': settings.timeout,
+        'ping_interval': options.ping_interval if settings.keep_alive else None,
+        'ping_timeout': options.ping_timeout,
+        'close_timeout': options.close_timeout,
+        'max_size': options.max_message_size or settings.max_message_size,
+        'write_limit': settings.write_limit,
+    }

@@ -1,0 +1,106 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a program may ask of the transport beyond the seed's configuration; all values."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ws_bridge.transport.link import Link
+
+
+class Listener(Protocol):
+    """
+    Who gets the raw frames of each connection, on the event loop; never blocks.
+
+    Reading waits while a call is running, and only for that connection's socket. An exception
+    is a fault of the listener: it closes that connection with 1011.
+    """
+
+    def opened(self, link: Link) -> None:
+        """Take note of a connection whose handshake is complete."""
+
+    def received(self, link: Link, data: str | bytes) -> None:
+        """Take one message: ``str`` from a text frame, ``bytes`` from a binary one."""
+
+    def closed(self, link: Link, code: int, reason: str) -> None:
+        """Take note of the end; 1006 = without a closing handshake. Called once."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """The answer to a plain HTTP request on the WebSocket port."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b''
+
+
+#: Path with its query, and headers with lower-case names; ``None`` = 404.
+HttpHook = Callable[[str, Mapping[str, str]], HttpReply | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkOptions:
+    """
+    Options of every connection, whoever opened it; times in s.
+
+    :param subprotocols: in order of preference; empty = none is negotiated.
+    :param ping_interval: between WebSocket pings (none if the configuration's ``keep_alive`` is
+        off).
+    :param ping_timeout: without a pong, or without any progress in writing, after which a
+        connection is dead.
+    :param close_timeout: how long a closing handshake may take before the socket is cut.
+    :param max_message_size: bytes of one incoming message; ``None`` = the configuration's.
+    :param max_queue_bytes: how much may wait for a slow peer.
+    :param max_queue_frames: how many frames may wait for a slow peer.
+    """
+
+    subprotocols: tuple[str, ...] = ()
+    ping_interval: float = 5.0
+    ping_timeout: float = 10.0
+    close_timeout: float = 1.0
+    max_message_size: int | None = None
+    max_queue_bytes: int = 16 * 2**20
+    max_queue_frames: int = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions(LinkOptions):
+    """
+    Options of a listening interface.
+
+    :param origins: which web pages may connect: ``None`` = those of the same host; a tuple of
+        origins (``'http://ui.example:8000'``); ``('*',)`` or ``'*'`` = any. Programs that send no
+        Origin header are not web pages.
+    :param max_peers: connections at the same time.
+    :param http: answers plain GET and HEAD requests; without it they get 426.
+    """
+
+    origins: tuple[str, ...] | str | None = None
+    max_peers: int = 100
+    http: HttpHook | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientOptions(LinkOptions):
+    """
+    Options of a dialling interface.
+
+    :param max_retry_delay: the longest pause between two attempts, s.
+    """
+
+    max_retry_delay: float = 30.0

@@ -1,0 +1,80 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""TLS contexts of both sides, from PEM files."""
+from __future__ import annotations
+
+import ssl
+
+from ws_bridge.errors import ConfigError
+
+
+def server_context(cert_path: str, key_path: str, ca_path: str | None) -> ssl.SSLContext:
+    """
+    Return a server's context.
+
+    :param ca_path: who must have signed the clients' certificates; ``None`` = clients have none.
+    :raises ConfigError: if a file cannot be read or is not what it should be.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _load_own(context, cert_path, key_path)
+    if ca_path is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        _load_ca(context, ca_path)
+    return context
+
+
+def client_context(ca_path: str | None, cert_path: str | None,
+                   key_path: str | None) -> ssl.SSLContext:
+    """
+    Return a client's context, which verifies the server's name and certificate.
+
+    :param ca_path: who must have signed it; ``None`` = whom the system trusts.
+    :param cert_path: this client's own certificate, if it has one.
+    :raises ConfigError: if a file cannot be read or is not what it should be.
+    """
+    context = ssl.create_default_context()
+    if ca_path is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        _load_ca(context, ca_path)
+    if cert_path and key_path:
+        _load_own(context, cert_path, key_path)
+    return context
+
+
+def _load_own(context: ssl.SSLContext, cert_path: str, key_path: str) -> None:
+    for field, path in (('ssl_cert_path', cert_path), ('ssl_key_path', key_path)):
+        _check_readable(field, path)
+    try:
+        # A password must not be asked for on the terminal.
+        context.load_cert_chain(cert_path, key_path, password=lambda: '')
+    except (ssl.SSLError, OSError, ValueError) as exc:
+        raise ConfigError(f'{cert_path} and {key_path} are not a certificate and its '
+                          f'unencrypted key: {exc}', field='ssl_cert_path') from exc
+
+
+def _load_ca(context: ssl.SSLContext, ca_path: str) -> None:
+    _check_readable('custom_settings.ssl_ca_path', ca_path)
+    try:
+        context.load_verify_locations(ca_path)
+    except (ssl.SSLError, OSError) as exc:
+        raise ConfigError(f'{ca_path} holds no certificates: {exc}',
+                          field='custom_settings.ssl_ca_path') from exc
+
+
+def _check_readable(field: str, path: str) -> None:
+    try:
+        with open(path, 'rb'):
+            pass
+    except (OSError, TypeError) as exc:
+        raise ConfigError(f'cannot read {path!r}: {exc}', field=field) from exc
