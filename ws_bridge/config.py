@@ -35,6 +35,9 @@ from typing import Any, Literal
 
 from ws_bridge.errors import ConfigError
 
+VERSION = '0.1.0'
+"""The version of the package, as in package.xml and setup.py."""
+
 ParameterValue = bool | int | float | str | tuple[str, ...]
 
 Kind = Literal['subscribe', 'publish', 'call', 'host']
@@ -141,6 +144,9 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('mapping_file', '', 'File that says which names are exposed and how; '
                   'empty = every topic and service is exposed.'),
     ParameterSpec('connect', (), 'Endpoints to dial out to, for example ws://host:9090.'),
+    ParameterSpec('push', (), 'Topics to publish on every bridge that was dialled.'),
+    ParameterSpec('pull', (), 'Topics to take from every bridge that was dialled and to '
+                  'publish here.'),
     ParameterSpec('origins', (), 'Origins of web pages that may connect, for example '
                   'https://robot.example; empty = pages from the same host; * = any.'),
     ParameterSpec('tls_certificate', '', 'PEM file with the certificate chain; empty = no TLS.'),
@@ -206,6 +212,8 @@ class Settings:
     robot_name: str
     mapping_file: str
     connect: tuple[str, ...]
+    push: tuple[str, ...]
+    pull: tuple[str, ...]
     origins: tuple[str, ...]
     tls_certificate: str
     tls_key: str
@@ -273,6 +281,8 @@ def _check_together(settings: Settings) -> None:
             f'must be longer than heartbeat_interval ({settings.heartbeat_interval} s)')
     require(settings.max_queue_bytes >= settings.max_message_size, 'max_queue_bytes',
             f'must hold at least one message of max_message_size ({settings.max_message_size})')
+    both = set(settings.push) & set(settings.pull)
+    require(not both, 'pull', f'{", ".join(sorted(both))} is in push too: it would go in circles')
     require(settings.tls_certificate or not settings.tls_key, 'tls_key',
             'needs tls_certificate')
     for origin in settings.origins:

@@ -38,10 +38,11 @@ from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.convert.decode import make_reader, READ_ERRORS
 from ws_bridge.convert.diagnose import diagnose
 from ws_bridge.convert.encode import Encoder, make_encoder
-from ws_bridge.convert.schema import MessageSchema, Value
+from ws_bridge.convert.schema import MessageSchema, nested_schemas, Value
 from ws_bridge.errors import BadEncoding
 
 DEFAULT_LIMIT = 64 * 1024 * 1024   # bytes of CDR
+_TIMED = ('builtin_interfaces/msg/Time', 'builtin_interfaces/msg/Duration', 'std_msgs/msg/Header')
 _OPTION = orjson.OPT_SERIALIZE_NUMPY
 Buffer = bytes | bytearray | memoryview
 
@@ -69,10 +70,13 @@ class Codec:
 
     CDR means bytes with the 4-byte encapsulation header: plain CDR, either byte order in,
     little endian out. Functions are compiled when first needed.
+
+    :ivar uses_time: ``now`` makes a difference to :meth:`from_values`.
     """
 
     def __init__(self, schema: MessageSchema) -> None:
         self.schema = schema
+        self.uses_time = any(each.name in _TIMED for each in nested_schemas(schema))
         self._readers: dict[tuple[str, str], Callable[[bytes], Any]] = {}
         self._to_json = self._first('json')
         self._check = self._first('check')

@@ -1,0 +1,355 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Peers and what becomes of their operations.
+
+::
+
+    frame -> dialect.decode -> operation -> session.receive -> effects -> this module -> ROS
+    ROS -> outward / services / state -> dialect.encode -> link
+
+Everything here runs on the loop's thread; the ROS side is asked by calls that never wait and
+answers through the mailbox.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+import logging
+import secrets
+import time
+from typing import Any, TYPE_CHECKING
+
+from ws_bridge.bridge.inward import Inward
+from ws_bridge.bridge.outward import Outward
+from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.services import Services
+from ws_bridge.bridge.state import RobotState
+from ws_bridge.bridge.uplink import PushDialect, Uplink
+from ws_bridge.config import Exposure, Settings
+from ws_bridge.convert.codec import CodecStore
+from ws_bridge.convert.schema_text import schema_to_text
+from ws_bridge.errors import UnknownType, WsBridgeError
+from ws_bridge.protocol.native import NativeDialect, SUBPROTOCOL
+from ws_bridge.protocol.operations import Done, Failed, GetSchema, Kind, Welcome
+from ws_bridge.session import effects as fx
+from ws_bridge.session.session import Session
+from ws_bridge.transport.link import Link
+
+if TYPE_CHECKING:
+    from ws_bridge.ros.side import RosSide
+
+NAMES_REMEMBERED = 4096
+TICK = 0.2
+"""Seconds between looks at what changed by itself: freshness, rates."""
+
+logger = logging.getLogger(__name__)
+
+
+class BridgeNames:
+    """
+    Names as peers write them, to names as ROS has them.
+
+    :param hosted: services that peers host, which the graph may not show yet.
+    """
+
+    def __init__(self, ros: RosSide, exposure: Exposure, hosted: Callable[[str], bool]) -> None:
+        self._ros = ros
+        self._exposure = exposure
+        self._hosted = hosted
+        self.topic = lru_cache(NAMES_REMEMBERED)(self._topic)
+        self.service = lru_cache(NAMES_REMEMBERED)(self._service)
+
+    def ros_name(self, name: str) -> str:
+        """Return the topic of a channel's friendly name; any other name as it is."""
+        return self._exposure.topic_of(name) or name
+
+    def _topic(self, name: str) -> str:
+        return self._ros.resolve(self.ros_name(name))
+
+    def _service(self, name: str) -> str:
+        return self._ros.resolve(name, service=True)
+
+    def kind_of(self, name: str) -> Kind:
+        """Tell whether a destination is a service: only if there is no topic of this name."""
+        graph = self._ros.graph
+        if self.topic(name) in graph.topics:
+            return 'topic'
+        service = self.service(name)
+        return 'service' if service in graph.services or self._hosted(service) else 'topic'
+
+
+class Bridge:
+    """
+    The listener of every connection, either mode, and the user of the ROS side.
+
+    :param settings: the checked parameters.
+    :param exposure: what peers may use.
+    :param ros: the ROS side, started.
+    :param loop: the event loop that this object belongs to.
+    """
+
+    def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide,
+                 loop: asyncio.AbstractEventLoop) -> None:
+        self._settings = settings
+        self._exposure = exposure
+        self._ros = ros
+        self._loop = loop
+        self._epoch = time.time() - loop.time()
+        self._run = secrets.token_hex(4)
+        self._store = CodecStore()
+        self._peers: dict[Link, Peer] = {}
+        self._strangers: set[Link] = set()
+        self._uplinks: dict[Link, Uplink] = {}
+        self._timers: dict[Link, tuple[float, asyncio.TimerHandle]] = {}
+        self._outward = Outward(ros, self._store, loop, expected_rate=self._expected_rate,
+                                epoch=self._epoch)
+        self._inward = Inward(ros, self._store)
+        self._services = Services(ros, self._store, apply=self.apply, now=loop.time)
+        self._names = BridgeNames(ros, exposure, self._services.hosts)
+        self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
+                                 loop)
+        self._ticker: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f'Bridge(peers={len(self._peers)}, topics={len(self._outward.topics())})'
+
+    def start(self) -> None:
+        """Begin to report the robot's state."""
+        self._tick()
+
+    def shutdown(self) -> None:
+        """Take back what every peer made and stop reporting."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+        for link in list(self._peers):
+            self.closed(link, 1001, 'shutdown')
+
+    # ---- listener of the transport
+
+    def opened(self, link: Link) -> None:
+        """Greet a native peer; another one is known by its first frame."""
+        if link.subprotocol == SUBPROTOCOL:
+            self._meet(link, greet=True)
+        else:
+            self._strangers.add(link)
+
+    def received(self, link: Link, data: str | bytes) -> None:
+        """Carry out what a frame of a peer asks for."""
+        peer = self._peers.get(link) or self._meet(link, greet=False)
+        op = peer.dialect.decode(data)
+        if self._uplinks and link in self._uplinks and self._uplinks[link].takes(op):
+            return
+        effects = peer.session.receive(op, self._loop.time())
+        self.apply(peer, effects, getattr(op, 'op_id', None))
+
+    def closed(self, link: Link, code: int, reason: str) -> None:
+        """Take back everything the peer made."""
+        self._strangers.discard(link)
+        peer = self._peers.pop(link, None)
+        uplink = self._uplinks.pop(link, None)
+        if uplink is not None:
+            uplink.close()
+        timer = self._timers.pop(link, None)
+        if timer is not None:
+            timer[1].cancel()
+        if peer is not None:
+            self.apply(peer, peer.session.close())
+            logger.info('peer %s left: %d %s', peer.name, code, reason)
+            self._state.touch()
+
+    def _meet(self, link: Link, *, greet: bool) -> Peer:
+        """Make the session of a connection; only one that named its dialect is greeted."""
+        self._strangers.discard(link)
+        session = self._session(link.peer_id, NativeDialect.name)
+        session.beats = True
+        dialect = NativeDialect(self._settings.robot_name, f'{self._run}-{link.peer_id}')
+        peer = self._peers[link] = Peer(link, session, dialect, self._unix)
+        logger.info('peer %s from %s: %s', peer.name, link.remote, dialect.name)
+        if greet:
+            session.wants_status = True
+            peer.send(Welcome(None, session.hello()))
+            self._state.send_to(peer)
+        self._state.touch()
+        self._arm(peer)
+        return peer
+
+    def _session(self, name: str, dialect: str) -> Session:
+        return Session(name, dialect, settings=self._settings, exposure=self._exposure,
+                       names=self._names, now=self._loop.time(), epoch=self._epoch)
+
+    def _unix(self) -> float:
+        return self._loop.time() + self._epoch
+
+    # ---- effects
+
+    def apply(self, peer: Peer, effects: list[fx.Effect], op_id: str | None = None) -> None:
+        """Carry out effects in order; an error ends the list and goes to the peer."""
+        for effect in effects:
+            try:
+                _APPLY[type(effect)](self, peer, effect)
+            except WsBridgeError as exc:
+                self._undo(peer, effect)
+                peer.send(Failed(getattr(effect, 'op_id', op_id), exc))
+                break
+        if len(effects) != 1 or type(effects[0]) is not fx.Publish:
+            self._arm(peer)
+
+    def _undo(self, peer: Peer, effect: fx.Effect) -> None:
+        """Let the session forget what could not be made, unless an older one still stands."""
+        session = peer.session
+        if isinstance(effect, fx.OpenSubscription):
+            if not self._outward.has(peer, effect.topic):
+                session.forget_subscription(effect.topic)
+        elif isinstance(effect, fx.OpenPublisher):
+            if not self._inward.has(peer, effect.topic):
+                session.forget_publisher(effect.topic)
+        elif isinstance(effect, fx.Host) and not self._services.hosts(effect.service):
+            session.forget_service(effect.service)
+
+    def _send(self, peer: Peer, effect: fx.Send) -> None:
+        peer.send(effect.reply)
+
+    def _open_subscription(self, peer: Peer, effect: fx.OpenSubscription) -> None:
+        self._outward.open(peer, effect)
+        self._state.touch()
+
+    def _close_subscription(self, peer: Peer, effect: fx.CloseSubscription) -> None:
+        self._outward.close(peer, effect.topic)
+        self._state.touch()
+
+    def _open_publisher(self, peer: Peer, effect: fx.OpenPublisher) -> None:
+        self._inward.open(peer, effect)
+
+    def _close_publisher(self, peer: Peer, effect: fx.ClosePublisher) -> None:
+        self._inward.close(peer, effect.topic)
+
+    def _publish(self, peer: Peer, effect: fx.Publish) -> None:
+        self._inward.publish(peer, effect)
+
+    def _call(self, peer: Peer, effect: fx.Call) -> None:
+        self._services.call(peer, effect)
+
+    def _cancel_call(self, peer: Peer, effect: fx.CancelCall) -> None:
+        self._services.cancel(peer, effect.key)
+
+    def _host(self, peer: Peer, effect: fx.Host) -> None:
+        self._services.host(peer, effect)
+
+    def _unhost(self, peer: Peer, effect: fx.Unhost) -> None:
+        self._services.unhost(peer, effect.service)
+
+    def _answer(self, peer: Peer, effect: fx.AnswerService) -> None:
+        self._services.answer(peer, effect)
+
+    def _describe(self, peer: Peer, effect: fx.Describe) -> None:
+        op = effect.operation
+        if isinstance(op, GetSchema):
+            peer.send(Done(op.op_id, 'schema', self._schema(op.type_name)))
+        else:
+            peer.send(Done(op.op_id, 'list', self._state.listing()))
+
+    def _schema(self, name: str) -> Mapping[str, Any]:
+        types = self._ros.types
+        if '/srv/' not in name:
+            try:
+                schema = types.message(name)
+                return {'type': schema.name, 'kind': 'message', 'text': schema_to_text(schema)}
+            except UnknownType:
+                if '/msg/' in name:
+                    raise
+        service = types.service(name)
+        return {'type': service.name, 'kind': 'service',
+                'request': schema_to_text(service.request),
+                'response': schema_to_text(service.response)}
+
+    def _status_wanted(self, peer: Peer, effect: fx.StatusWanted) -> None:
+        self._state.send_to(peer)
+
+    def _peer_changed(self, peer: Peer, effect: fx.PeerChanged) -> None:
+        self._state.touch()
+
+    def _greeted(self, peer: Peer, effect: fx.Greeted) -> None:
+        """Begin this side's own half on a bridge that it dialled."""
+        link = peer.link
+        if not link.dialled or link in self._uplinks:
+            return
+        name = f'{peer.name}-up'
+        dialect = PushDialect(name)
+        session = self._session(name, dialect.name)
+        self._uplinks[link] = Uplink(
+            Peer(link, session, dialect, self._unix), dialect, self._ros, self._outward,
+            self._inward, push=self._settings.push, pull=self._settings.pull,
+            queue_depth=self._settings.queue_depth)
+
+    def _ignored(self, peer: Peer, effect: fx.Ignored) -> None:
+        logger.debug('peer %s sent an error that answers nothing', peer.name)
+
+    # ---- time and graph
+
+    def _arm(self, peer: Peer) -> None:
+        """Have the session polled at its next deadline."""
+        link = peer.link
+        if link not in self._peers:
+            return
+        due = peer.session.deadline()
+        armed = self._timers.get(link)
+        if armed is not None:
+            if armed[0] == due:
+                return
+            armed[1].cancel()
+            del self._timers[link]
+        if due is not None:
+            self._timers[link] = due, self._loop.call_at(due, self._poll, peer)
+
+    def _poll(self, peer: Peer) -> None:
+        self._timers.pop(peer.link, None)
+        self.apply(peer, peer.session.poll(self._loop.time()))
+        self._arm(peer)
+
+    def _tick(self) -> None:
+        self._ticker = self._loop.call_later(TICK, self._tick)
+        self._state.tick()
+
+    def graph_changed(self, _: object) -> None:
+        """Take note of a new graph: topics that peers wait for may have appeared."""
+        self._outward.graph_changed()
+        for uplink in self._uplinks.values():
+            uplink.graph_changed()
+        self._state.touch()
+
+    def _expected_rate(self, topic: str) -> float | None:
+        rule = self._exposure.find('subscribe', topic)
+        return rule.expected_rate if rule else None
+
+
+_APPLY: dict[type, Callable[[Bridge, Peer, Any], None]] = {
+    fx.Publish: Bridge._publish,
+    fx.Send: Bridge._send,
+    fx.OpenSubscription: Bridge._open_subscription,
+    fx.CloseSubscription: Bridge._close_subscription,
+    fx.OpenPublisher: Bridge._open_publisher,
+    fx.ClosePublisher: Bridge._close_publisher,
+    fx.Call: Bridge._call,
+    fx.CancelCall: Bridge._cancel_call,
+    fx.Host: Bridge._host,
+    fx.Unhost: Bridge._unhost,
+    fx.AnswerService: Bridge._answer,
+    fx.Describe: Bridge._describe,
+    fx.StatusWanted: Bridge._status_wanted,
+    fx.PeerChanged: Bridge._peer_changed,
+    fx.Greeted: Bridge._greeted,
+    fx.Ignored: Bridge._ignored,
+}

@@ -1,0 +1,153 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Topics from peers to ROS: publishers shared by the peers of a topic, fed with checked CDR.
+
+Whatever a peer sends is converted or checked against the topic's type before it becomes
+bytes that are published; nothing goes through an unchecked message class.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, TYPE_CHECKING
+
+from ws_bridge.bridge.peer import Peer, types_of
+from ws_bridge.convert.codec import Codec, CodecStore
+from ws_bridge.convert.schema_text import schema_to_text
+from ws_bridge.errors import NotAdvertised, TypeMismatch, UnknownType, WsBridgeError
+from ws_bridge.protocol.operations import Done, Failed
+from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.session.effects import OpenPublisher, Publish
+
+if TYPE_CHECKING:
+    from ws_bridge.ros.side import RosSide
+
+Key = tuple[str, str, 'QosRequest | None']
+
+
+@dataclass(slots=True, eq=False)
+class Shared:
+    """One publisher and the peers that use it."""
+
+    topic: str
+    channel_id: int
+    codec: Codec
+    publisher: Any
+    users: dict[str, Peer] = field(default_factory=dict)
+
+
+class Inward:
+    """All topics that come in."""
+
+    def __init__(self, ros: RosSide, store: CodecStore) -> None:
+        self._ros = ros
+        self._store = store
+        self._ids = count(1)
+        self._shared: dict[Key, Shared] = {}
+        self._keys: dict[tuple[str, str], Key] = {}
+
+    def open(self, peer: Peer, wish: OpenPublisher) -> None:  # noqa: A003
+        """
+        Give a peer its publisher of a topic, and acknowledge it if it was asked for.
+
+        :raises UnknownType: no type was given and the graph knows none.
+        :raises TypeMismatch: the topic has another type, or several.
+        """
+        msg_type = self._type_of(wish)
+        key = wish.topic, msg_type, wish.qos
+        old = self._keys.get((peer.name, wish.topic))
+        if old is not None and old != key:
+            self.close(peer, wish.topic)
+        shared = self._shared.get(key)
+        if shared is None:
+            shared = self._create(key, wish.ros_name)
+        shared.users[peer.name] = peer
+        self._keys[peer.name, wish.topic] = key
+        peer.session.publisher_opened(wish.topic, shared.channel_id)
+        if wish.asked:
+            peer.send(Done(wish.op_id, 'advertise', {
+                'topic': wish.wire_name, 'type': msg_type, 'channel_id': shared.channel_id,
+                'schema': schema_to_text(shared.codec.schema)}))
+
+    def close(self, peer: Peer, topic: str) -> None:
+        """Take a peer's publisher of a topic back; the last one ends it."""
+        key = self._keys.pop((peer.name, topic), None)
+        if key is None:
+            return
+        shared = self._shared[key]
+        del shared.users[peer.name]
+        if not shared.users:
+            del self._shared[key]
+            shared.publisher.close()
+
+    def has(self, peer: Peer, topic: str) -> bool:
+        """Whether a peer has a publisher of a topic."""
+        return (peer.name, topic) in self._keys
+
+    def publish(self, peer: Peer, wish: Publish) -> None:
+        """
+        Hot path: convert, check and publish.
+
+        :raises ConversionError: the values do not fit the type.
+        """
+        key = self._keys.get((peer.name, wish.topic))
+        if key is None:
+            raise NotAdvertised(f'{wish.topic} is not advertised', field='topic')
+        shared = self._shared[key]
+        shared.publisher.publish(self._to_cdr(shared.codec, wish), wish.deadline)
+        if wish.ack:
+            peer.send(Done(wish.op_id, 'publish', {
+                'topic': wish.topic, 'subscribers': shared.publisher.subscriber_count()}))
+
+    def _to_cdr(self, codec: Codec, wish: Publish) -> bytes:
+        if wish.encoding == 'cdr':
+            codec.check(wish.data)
+            return bytes(wish.data)
+        now = self._ros.now() if codec.uses_time else None
+        if wish.encoding == 'cbor':
+            return codec.from_cbor(wish.data, now=now)
+        return codec.from_values(wish.data, now=now)
+
+    def _create(self, key: Key, ros_name: str) -> Shared:
+        topic, msg_type, qos = key
+        codec = self._store.codec(self._ros.types.message(msg_type))
+        publisher = self._ros.advertise(ros_name, msg_type, qos, self._failure_of(key))
+        shared = self._shared[key] = Shared(topic, next(self._ids), codec, publisher)
+        return shared
+
+    def _failure_of(self, key: Key) -> Callable[[WsBridgeError], None]:
+        """Return what tells every user of a publisher that ROS refused it or a message."""
+        def on_error(exc: WsBridgeError) -> None:
+            shared = self._shared.get(key)
+            for peer in list(shared.users.values()) if shared else ():
+                peer.send(Failed(None, exc))
+        return on_error
+
+    def _type_of(self, wish: OpenPublisher) -> str:
+        types = types_of(self._ros, wish.topic)
+        if wish.msg_type is not None:
+            msg_type = self._ros.types.message(wish.msg_type).name
+            if types and msg_type not in types:
+                raise TypeMismatch(f'{wish.topic} is {" and ".join(types)}, not {msg_type}',
+                                   field='type')
+            return msg_type
+        if not types:
+            raise UnknownType(f'nobody knows the type of {wish.topic}: advertise it with one',
+                              field='type')
+        if len(types) > 1:
+            raise TypeMismatch(f'{wish.topic} has several types: {", ".join(types)}; say which',
+                               field='type')
+        return types[0]

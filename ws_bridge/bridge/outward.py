@@ -1,0 +1,347 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Topics from ROS to peers: one subscription a topic, one encoding for all who want the same.
+
+A sample comes as CDR bytes. Peers that want it in the same form (dialect, encoding, name) are
+one :class:`Group`: the frame is made once and written to all. Peers with a rate limit are
+:class:`Throttled`: they keep the newest sample until its time comes.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from ws_bridge.bridge.peer import Peer, types_of
+from ws_bridge.convert.codec import Codec, CodecStore
+from ws_bridge.convert.schema_text import schema_to_text
+from ws_bridge.errors import ConversionError, TypeMismatch, WsBridgeError
+from ws_bridge.protocol.native import SampleWriter
+from ws_bridge.protocol.operations import Appeared, Done, Encoding, Failed
+from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.session.effects import OpenSubscription
+from ws_bridge.session.freshness import Freshness
+from ws_bridge.transport.link import fan_out, Link
+
+if TYPE_CHECKING:
+    from ws_bridge.ros.side import RosSide
+
+ERROR_INTERVAL = 1.0
+"""A topic whose samples cannot be converted is reported once in this time, s."""
+
+
+def encode(codec: Codec, encoding: Encoding, cdr: bytes) -> bytes:
+    """Return the body of a sample in one of the three encodings."""
+    if encoding == 'json':
+        return codec.to_json(cdr)
+    return codec.to_cbor(cdr) if encoding == 'cbor' else cdr
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """Peers that get the same frames of one topic."""
+
+    write: SampleWriter
+    encoding: Encoding
+    depth: int
+    links: dict[Link, None] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Throttled:
+    """One peer that wants at most a sample each ``interval`` s."""
+
+    link: Link
+    write: SampleWriter
+    encoding: Encoding
+    interval: float
+    due: float = 0.0
+    pending: tuple[bytes, float, int] | None = None
+    timer: asyncio.TimerHandle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One peer's wish for one topic."""
+
+    peer: Peer
+    wish: OpenSubscription
+
+    @property
+    def group_key(self) -> tuple[object, ...]:
+        """Peers with the same key get the same frames."""
+        wish = self.wish
+        return self.peer.dialect.name, wish.encoding, wish.wire_name, wish.queue_depth
+
+
+@dataclass(slots=True, eq=False)
+class Topic:
+    """A topic that at least one peer subscribes to; without ``codec`` its type is awaited."""
+
+    name: str
+    channel_id: int
+    freshness: Freshness
+    members: dict[str, Member] = field(default_factory=dict)
+    groups: dict[object, Group] = field(default_factory=dict)
+    throttled: dict[str, Throttled] = field(default_factory=dict)
+    codec: Codec | None = None
+    subscription: Any = None
+    sequence: int = 0
+    errors_due: float = 0.0
+    errors: int = 0
+
+
+class Outward:
+    """
+    All topics that go out.
+
+    :param expected_rate: the configured rate of a topic, Hz, or ``None``.
+    """
+
+    def __init__(self, ros: RosSide, store: CodecStore, loop: asyncio.AbstractEventLoop, *,
+                 expected_rate: Callable[[str], float | None], epoch: float) -> None:
+        self._ros = ros
+        self._store = store
+        self._loop = loop
+        self._expected_rate = expected_rate
+        self._epoch = epoch
+        self._ids = count(1)
+        self._topics: dict[tuple[str, QosRequest | None], Topic] = {}
+        self._keys: dict[tuple[str, str], tuple[str, QosRequest | None]] = {}
+
+    def open(self, peer: Peer, wish: OpenSubscription) -> None:  # noqa: A003
+        """
+        Let a peer have a topic, and acknowledge it; a second time replaces its settings.
+
+        :raises TypeMismatch: the topic has another type.
+        :raises UnknownType: the type is not on this machine.
+        """
+        key = wish.topic, wish.qos
+        msg_type = self._type_of(wish)
+        old = self._keys.get((peer.name, wish.topic))
+        if old is not None and old != key:
+            self.close(peer, wish.topic)
+            old = None
+        topic = self._topics.get(key)
+        if topic is None:
+            topic = Topic(wish.topic, next(self._ids), Freshness(
+                self._expected_rate(wish.topic), self._loop.time()))
+        if topic.codec is None and msg_type is not None:
+            self._start(topic, msg_type, wish)
+        self._topics[key] = topic
+        self._keys[peer.name, wish.topic] = key
+        if old is not None:
+            self._leave(topic, peer)
+        member = topic.members[peer.name] = Member(peer, wish)
+        self._join(topic, member)
+        peer.send(Done(wish.op_id, 'subscribe', self._describe(topic, member)))
+        if old is None:
+            self._deliver_latched(topic, member)
+
+    def close(self, peer: Peer, name: str) -> None:
+        """Let a peer have a topic no longer; the last one ends the subscription."""
+        key = self._keys.pop((peer.name, name), None)
+        if key is None:
+            return
+        topic = self._topics[key]
+        self._leave(topic, peer)
+        del topic.members[peer.name]
+        if not topic.members:
+            del self._topics[key]
+            if topic.subscription is not None:
+                topic.subscription.close()
+
+    def has(self, peer: Peer, topic: str) -> bool:
+        """Whether a peer subscribes to a topic."""
+        return (peer.name, topic) in self._keys
+
+    def topics(self) -> list[Topic]:
+        """Return the topics that somebody subscribes to."""
+        return list(self._topics.values())
+
+    def graph_changed(self) -> None:
+        """Start what waited for its topic to appear."""
+        for topic in [t for t in self._topics.values() if t.codec is None]:
+            wish = next(iter(topic.members.values())).wish
+            try:
+                msg_type = self._type_of(wish)
+                if msg_type is None:
+                    continue
+                self._start(topic, msg_type, wish)
+            except WsBridgeError as exc:
+                self._fail(topic, exc)
+                continue
+            for member in topic.members.values():
+                self._join(topic, member)
+                member.peer.send(Appeared(self._describe(topic, member)))
+
+    def _describe(self, topic: Topic, member: Member) -> dict[str, Any]:
+        """Return what the acknowledgment of a subscription tells."""
+        codec = topic.codec
+        wants = member.wish.want_schema or member.wish.encoding == 'cdr'
+        return {
+            'topic': member.wish.wire_name, 'type': codec.schema.name if codec else None,
+            'encoding': member.wish.encoding, 'channel_id': topic.channel_id,
+            'schema': schema_to_text(codec.schema) if codec and wants else None,
+            'pending': codec is None,
+        }
+
+    def _type_of(self, wish: OpenSubscription) -> str | None:
+        """Return the full name of the topic's type, ``None`` while there is none."""
+        types = types_of(self._ros, wish.topic)
+        if wish.msg_type is not None:
+            msg_type = self._ros.types.message(wish.msg_type).name
+            if types and msg_type not in types:
+                raise TypeMismatch(f'{wish.topic} is {" and ".join(types)}, not {msg_type}',
+                                   field='type')
+            return msg_type
+        if len(types) > 1:
+            raise TypeMismatch(f'{wish.topic} has several types: {", ".join(types)}; say which',
+                               field='type')
+        return types[0] if types else None
+
+    def _start(self, topic: Topic, msg_type: str, wish: OpenSubscription) -> None:
+        codec = self._store.codec(self._ros.types.message(msg_type))
+        topic.subscription = self._ros.subscribe(
+            wish.ros_name, msg_type, wish.qos,
+            lambda samples, taken: self._deliver(topic, samples, taken),
+            lambda exc: self._fail(topic, exc))
+        topic.codec = codec
+
+    def _fail(self, topic: Topic, exc: WsBridgeError) -> None:
+        """ROS refuses the subscription: every peer that wanted it is told and loses it."""
+        for member in list(topic.members.values()):
+            self.close(member.peer, topic.name)
+            member.peer.session.forget_subscription(topic.name)
+            member.peer.send(Failed(member.wish.op_id, exc))
+
+    def _join(self, topic: Topic, member: Member) -> None:
+        """Deliver to the peer from now on, once the type is known."""
+        if topic.codec is None:
+            return
+        wish, peer = member.wish, member.peer
+        if wish.min_interval:
+            topic.throttled[peer.name] = Throttled(
+                peer.link, self._writer(topic, member), wish.encoding, wish.min_interval)
+            return
+        group = topic.groups.get(member.group_key)
+        if group is None:
+            group = topic.groups[member.group_key] = Group(
+                self._writer(topic, member), wish.encoding, wish.queue_depth)
+        group.links[peer.link] = None
+
+    def _writer(self, topic: Topic, member: Member) -> SampleWriter:
+        return member.peer.dialect.sample_writer(
+            member.wish.wire_name, topic.channel_id, member.wish.encoding)
+
+    def _leave(self, topic: Topic, peer: Peer) -> None:
+        throttled = topic.throttled.pop(peer.name, None)
+        if throttled is not None and throttled.timer is not None:
+            throttled.timer.cancel()
+        key = topic.members[peer.name].group_key
+        group = topic.groups.get(key)
+        if group is not None:
+            group.links.pop(peer.link, None)
+            if not group.links:
+                del topic.groups[key]
+
+    def _deliver_latched(self, topic: Topic, member: Member) -> None:
+        """Give a peer that came late what a transient local topic has kept."""
+        if topic.codec is None:
+            return
+        samples = topic.subscription.latched()
+        write = self._writer(topic, member)
+        encoding = member.wish.encoding
+        stamp = self._loop.time() + self._epoch
+        for cdr in samples:
+            try:
+                body = encode(topic.codec, encoding, cdr)
+            except ConversionError as exc:
+                self._report(topic, exc)
+                continue
+            member.peer.link.send_stream(
+                topic.name, write(body, stamp, topic.sequence),
+                max(member.wish.queue_depth, len(samples)), text=encoding == 'json')
+
+    def _deliver(self, topic: Topic, samples: list[bytes], taken: float) -> None:
+        """Hot path: encode each sample once per encoding anyone wants, and hand it over."""
+        codec = topic.codec
+        if codec is None or not topic.members:
+            return
+        stamp = taken + self._epoch
+        for cdr in samples:
+            topic.sequence = sequence = topic.sequence + 1
+            bodies: dict[Encoding, bytes] = {}
+            for group in topic.groups.values():
+                encoding = group.encoding
+                body = bodies.get(encoding)
+                if body is None:
+                    try:
+                        body = bodies[encoding] = encode(codec, encoding, cdr)
+                    except ConversionError as exc:
+                        self._report(topic, exc)
+                        continue
+                fan_out(group.links, topic.name, group.write(body, stamp, sequence),
+                        group.depth, text=encoding == 'json')
+            for throttled in topic.throttled.values():
+                self._offer(topic, throttled, (cdr, stamp, sequence))
+        topic.freshness.took(len(samples), taken)
+
+    def _offer(self, topic: Topic, throttled: Throttled,
+               sample: tuple[bytes, float, int]) -> None:
+        """Send the sample, or keep it, the newest, until the peer's next time."""
+        now = self._loop.time()
+        if now < throttled.due:
+            throttled.pending = sample
+            if throttled.timer is None:
+                throttled.timer = self._loop.call_at(
+                    throttled.due, self._release, topic, throttled)
+            return
+        late = now - throttled.due
+        throttled.due = now + throttled.interval - (late if late < throttled.interval else 0.0)
+        self._send(topic, throttled, sample)
+
+    def _release(self, topic: Topic, throttled: Throttled) -> None:
+        throttled.timer = None
+        sample, throttled.pending = throttled.pending, None
+        if sample is None:
+            return
+        throttled.due += throttled.interval
+        self._send(topic, throttled, sample)
+
+    def _send(self, topic: Topic, throttled: Throttled,
+              sample: tuple[bytes, float, int]) -> None:
+        if topic.codec is None:
+            return
+        cdr, stamp, sequence = sample
+        try:
+            body = encode(topic.codec, throttled.encoding, cdr)
+        except ConversionError as exc:
+            self._report(topic, exc)
+            return
+        throttled.link.send_stream(topic.name, throttled.write(body, stamp, sequence), 1,
+                                   text=throttled.encoding == 'json')
+
+    def _report(self, topic: Topic, exc: ConversionError) -> None:
+        """A sample of the robot's cannot be converted: tell those who wanted it."""
+        topic.errors += 1
+        now = self._loop.time()
+        if now < topic.errors_due:
+            return
+        topic.errors_due = now + ERROR_INTERVAL
+        for member in topic.members.values():
+            member.peer.send(Failed(None, exc))

@@ -1,0 +1,57 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""One connected peer: its link, its session and its dialect."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ws_bridge.protocol.native import NativeDialect
+from ws_bridge.protocol.operations import Reply
+from ws_bridge.session.session import Session
+from ws_bridge.transport.link import Link
+
+if TYPE_CHECKING:
+    from ws_bridge.ros.side import RosSide
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """
+    What the bridge keeps of a peer that has spoken.
+
+    :param clock: Unix time that no wall clock step disturbs, s.
+    """
+
+    link: Link
+    session: Session
+    dialect: NativeDialect
+    clock: Callable[[], float]
+
+    @property
+    def name(self) -> str:
+        """The unique name of the peer."""
+        return self.session.peer
+
+    def send(self, reply: Reply) -> None:
+        """Encode a reply in the peer's dialect and queue it; never waits."""
+        for frame in self.dialect.encode(reply, self.clock()):
+            self.link.send(frame.data, frame.priority, text=frame.text)
+
+
+def types_of(ros: RosSide, topic: str) -> tuple[str, ...]:
+    """Return the types under which the graph knows a topic; none where it does not."""
+    info = ros.graph.topics.get(topic)
+    return tuple(info.types) if info else ()

@@ -1,0 +1,164 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Services both ways: calls from peers to ROS, and from ROS to the peers that host them."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TYPE_CHECKING
+
+from ws_bridge.bridge.peer import Peer
+from ws_bridge.convert.codec import CodecStore
+from ws_bridge.errors import AlreadyExists, ConversionError, ServiceFailed, TypeMismatch, \
+    UnknownName, WsBridgeError
+from ws_bridge.protocol.operations import Done, Failed
+from ws_bridge.session.effects import AnswerService, Call, Effect, Host
+
+if TYPE_CHECKING:
+    from ws_bridge.ros.side import RosSide
+
+Apply = Callable[[Peer, 'list[Effect]'], None]
+
+
+@dataclass(slots=True, eq=False)
+class HostedService:
+    """A ROS service that a peer answers."""
+
+    owner: Peer
+    srv_type: str
+    server: Any
+
+
+class Services:
+    """
+    All calls and all hosted services.
+
+    :param apply: carries out the effects of a session.
+    :param now: monotonic time, s.
+    """
+
+    def __init__(self, ros: RosSide, store: CodecStore, *, apply: Apply,
+                 now: Callable[[], float]) -> None:
+        self._ros = ros
+        self._store = store
+        self._apply = apply
+        self._now = now
+        self._calls: dict[tuple[str, int], Any] = {}
+        self._hosted: dict[str, HostedService] = {}
+
+    def call(self, peer: Peer, wish: Call) -> None:
+        """Start a call; its end reaches the session, also when it cannot be started."""
+        key = peer.name, wish.key
+        try:
+            srv_type = self._type_of(wish)
+            schema = self._ros.types.service(srv_type)
+            request = self._store.codec(schema.request)
+            response = self._store.codec(schema.response)
+            cdr = request.from_values(
+                wish.data, now=self._ros.now() if request.uses_time else None)
+        except WsBridgeError as exc:
+            self._apply(peer, peer.session.call_ended(wish.key, exc))
+            return
+
+        def on_done(result: bytes | WsBridgeError) -> None:
+            self._calls.pop(key, None)
+            if not isinstance(result, WsBridgeError):
+                try:
+                    result = response.to_json(result)
+                except ConversionError as exc:
+                    result = ServiceFailed(f'the response cannot be read: {exc}')
+            self._apply(peer, peer.session.call_ended(wish.key, result))
+
+        self._calls[key] = self._ros.call(wish.ros_name, srv_type, cdr, wish.timeout, on_done)
+
+    def cancel(self, peer: Peer, key: int) -> None:
+        """Forget a call whose peer left."""
+        call = self._calls.pop((peer.name, key), None)
+        if call is not None:
+            call.cancel()
+
+    def _type_of(self, wish: Call) -> str:
+        hosted = self._hosted.get(wish.service)
+        types = tuple(self._ros.graph.services.get(wish.service, ())) or \
+            ((hosted.srv_type,) if hosted else ())
+        if wish.srv_type is not None:
+            srv_type = self._ros.types.service(wish.srv_type).name
+            if types and srv_type not in types:
+                raise TypeMismatch(f'{wish.service} is {" and ".join(types)}, not {srv_type}',
+                                   field='type')
+            return srv_type
+        if not types:
+            raise UnknownName(f'there is no service {wish.service}', field='destination')
+        return types[0]
+
+    def host(self, peer: Peer, wish: Host) -> None:
+        """
+        Let a peer serve a ROS service, and acknowledge it; the newest owner wins.
+
+        :raises UnknownType: the type is not on this machine.
+        """
+        schema = self._ros.types.service(wish.srv_type)
+        old = self._hosted.get(wish.service)
+        if old is not None:
+            self.unhost(old.owner, wish.service)
+            if old.owner is not peer:
+                old.owner.session.forget_service(wish.service)
+                old.owner.send(Failed(None, AlreadyExists(
+                    f'{wish.service} is hosted by a newer peer now', field='service')))
+        request = self._store.codec(schema.request)
+
+        def on_request(token: object, cdr: bytes) -> None:
+            try:
+                values = request.to_json(cdr)
+            except ConversionError as exc:
+                peer.send(Failed(None, exc))
+                return
+            self._apply(peer, peer.session.service_called(
+                wish.service, token, values, self._now()))
+
+        def on_error(exc: WsBridgeError) -> None:
+            if self._hosted.get(wish.service) is hosted:
+                del self._hosted[wish.service]
+                peer.session.forget_service(wish.service)
+            peer.send(Failed(wish.op_id, exc))
+
+        hosted = HostedService(peer, schema.name, self._ros.host(
+            wish.ros_name, schema.name, on_request, on_error))
+        self._hosted[wish.service] = hosted
+        peer.send(Done(wish.op_id, 'advertise_service', {
+            'service': wish.ros_name, 'type': schema.name}))
+
+    def hosts(self, service: str) -> bool:
+        """Whether some peer hosts a service."""
+        return service in self._hosted
+
+    def unhost(self, peer: Peer, service: str) -> None:
+        """End a hosted service, if the peer still owns it."""
+        hosted = self._hosted.get(service)
+        if hosted is not None and hosted.owner is peer:
+            del self._hosted[service]
+            hosted.server.close()
+
+    def answer(self, peer: Peer, wish: AnswerService) -> None:
+        """
+        Pass a peer's answer on to the ROS caller.
+
+        :raises ConversionError: the values do not fit; the caller then gets no answer.
+        """
+        hosted = self._hosted.get(wish.service)
+        if hosted is None or hosted.owner is not peer:
+            return
+        response = self._store.codec(self._ros.types.service(hosted.srv_type).response)
+        hosted.server.reply(wish.token, response.from_values(
+            wish.values, now=self._ros.now() if response.uses_time else None))

@@ -1,0 +1,161 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What the bridge tells about the robot and itself: to peers as status, to ROS as diagnostics."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+import logging
+from typing import Any, TYPE_CHECKING
+
+import orjson
+
+from ws_bridge.bridge.outward import Outward, Topic
+from ws_bridge.bridge.peer import Peer
+from ws_bridge.config import Exposure, Settings
+from ws_bridge.protocol.operations import State
+from ws_bridge.session.freshness import FreshnessState
+
+if TYPE_CHECKING:
+    from ws_bridge.ros.side import RosSide
+
+OK, WARN, STALE = 0, 1, 3
+"""Levels of ``diagnostic_msgs/msg/DiagnosticStatus``."""
+
+logger = logging.getLogger(__name__)
+
+
+class RobotState:
+    """
+    Collects and sends the state.
+
+    :param peers: returns the peers that are connected now.
+    """
+
+    def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, outward: Outward,
+                 peers: Callable[[], Iterable[Peer]], loop: asyncio.AbstractEventLoop) -> None:
+        self._settings = settings
+        self._exposure = exposure
+        self._ros = ros
+        self._outward = outward
+        self._peers = peers
+        self._loop = loop
+        self._started = loop.time()
+        self._touched = False
+        self._status_due = self._started
+        self._diagnostics_due = self._started
+        self._freshness: tuple[tuple[str, FreshnessState], ...] = ()
+
+    def touch(self) -> None:
+        """Something that peers are shown changed: tell them at the next tick."""
+        self._touched = True
+
+    def tick(self) -> None:
+        """Send what is due; called a few times a second."""
+        now = self._loop.time()
+        wanting = [peer for peer in self._peers() if peer.session.wants_status]
+        if wanting:
+            freshness = tuple((topic.name, self._judge(topic, now))
+                              for topic in self._outward.topics())
+            if self._touched or freshness != self._freshness or now >= self._status_due:
+                self._freshness = freshness
+                self._status_due = now + self._settings.status_interval
+                common = orjson.dumps(self._common(now))
+                for peer in wanting:
+                    peer.send(State(common, _you(peer)))
+                self._touched = False
+        if now >= self._diagnostics_due:
+            self._diagnostics_due = now + self._settings.diagnostics_period
+            self._ros.publish_status(self._diagnostics(now), self._clients())
+
+    def send_to(self, peer: Peer) -> None:
+        """Send the state to one peer now."""
+        peer.send(State(orjson.dumps(self._common(self._loop.time())), _you(peer)))
+
+    def listing(self) -> dict[str, Any]:
+        """Return the topics, services and nodes that a peer may know of."""
+        graph = self._ros.graph
+        find = self._exposure.find
+        topics = []
+        for name, info in sorted(graph.topics.items()):
+            subscribe = find('subscribe', name) is not None
+            publish = find('publish', name) is not None
+            if subscribe or publish:
+                topics.append({
+                    'topic': name, 'types': list(info.types),
+                    'channel': self._exposure.channel_of(name),
+                    'publishers': info.publishers, 'subscribers': info.subscribers,
+                    'subscribe': subscribe, 'publish': publish})
+        services = [{'service': name, 'types': list(types), 'call': True}
+                    for name, types in sorted(graph.services.items())
+                    if find('call', name) is not None]
+        return {'topics': topics, 'services': services, 'nodes': list(graph.nodes)}
+
+    def _judge(self, topic: Topic, now: float) -> FreshnessState:
+        info = self._ros.graph.topics.get(topic.name)
+        return topic.freshness.state(now, published=bool(info and info.publishers))
+
+    def _common(self, now: float) -> dict[str, Any]:
+        graph = self._ros.graph
+        heard = {topic.name: topic for topic in self._outward.topics()}
+        topics = []
+        for name in sorted({*graph.topics, *heard}):
+            if self._exposure.find('subscribe', name) is None:
+                continue
+            info = graph.topics.get(name)
+            topic = heard.get(name)
+            topics.append({
+                'topic': name, 'type': info.types[0] if info and info.types else None,
+                'rate': _rounded(topic.freshness.rate(now)) if topic else None,
+                'age': _rounded(topic.freshness.age(now)) if topic else None,
+                'freshness': (self._judge(topic, now) if topic
+                              else FreshnessState.UNKNOWN).value})
+        return {'kind': 'state', 'robot': self._settings.robot_name,
+                'uptime': _rounded(now - self._started), 'nodes': list(graph.nodes),
+                'topics': topics,
+                'peers': [peer.session.describe(now) for peer in self._peers()]}
+
+    def _diagnostics(self, now: float) -> list[tuple[str, int, str, list[tuple[str, str]]]]:
+        peers = list(self._peers())
+        dropped = sum(peer.link.dropped for peer in peers)
+        bridge = [('peers', str(len(peers))), ('uptime', f'{now - self._started:.1f}'),
+                  ('subscribed topics', str(len(self._outward.topics()))),
+                  ('dropped samples', str(dropped))]
+        rows = [('ws_bridge: bridge', WARN if dropped else OK,
+                 f'{len(peers)} peers, {dropped} samples dropped', bridge)]
+        for topic in self._outward.topics():
+            state = self._judge(topic, now)
+            level = {FreshnessState.FRESH: OK, FreshnessState.UNKNOWN: OK}.get(state, STALE)
+            rate = topic.freshness.rate(now)
+            rows.append((f'ws_bridge: {topic.name}', WARN if topic.errors else level, state.value,
+                         [('rate', '' if rate is None else f'{rate:.2f}'),
+                          ('listeners', str(len(topic.members))),
+                          ('conversion errors', str(topic.errors))]))
+        return rows
+
+    def _clients(self) -> str:
+        """Return the client list for ROS, JSON; it changes only when a client does."""
+        return orjson.dumps([{
+            'peer': peer.name, 'name': peer.session.name, 'address': peer.link.remote,
+            'dialect': peer.dialect.name, 'liveness': peer.session.liveness_name,
+            'status': peer.session.told} for peer in self._peers()]).decode()
+
+
+def _you(peer: Peer) -> dict[str, Any]:
+    return {'peer': peer.name, 'dropped': peer.link.dropped,
+            'queued_bytes': peer.link.queued_bytes}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

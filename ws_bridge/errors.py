@@ -1,0 +1,296 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Every error of ws_bridge, in one tree; each class carries the code that peers see.
+
+``code`` is part of the wire contract (``docs/protocol.md``): it never changes its meaning.
+``field`` is the path of the offending value inside the request or message, for example
+``data.linear.x`` or ``poses[3].position``; it is ``None`` where no single value is at fault.
+
+::
+
+    WsBridgeError                    internal_error
+    |-- ConfigError                  bad_config
+    |-- ProtocolError                bad_request
+    |   |-- BadFrame                 bad_frame
+    |   |-- UnknownOperation         unknown_operation
+    |   `-- BadField                 bad_field
+    |-- ConversionError              bad_value
+    |   |-- WrongKind                wrong_kind
+    |   |-- OutOfRange               out_of_range
+    |   |-- WrongLength              wrong_length
+    |   |-- BadEncoding              bad_encoding
+    |   |-- UnknownField             unknown_field
+    |   |-- MalformedCdr             bad_cdr
+    |   `-- TooLarge                 too_large
+    |-- RequestError                 refused
+    |   |-- Forbidden                forbidden
+    |   |-- BadName                  bad_name
+    |   |-- UnknownName              unknown_name
+    |   |-- UnknownType              unknown_type
+    |   |-- TypeMismatch             type_mismatch
+    |   |-- NotAdvertised            not_advertised
+    |   |-- AlreadyExists            already_exists
+    |   |-- LimitExceeded            limit_exceeded
+    |   |-- RateLimited              rate_limited
+    |   |-- Expired                  expired
+    |   |-- TimedOut                 timeout
+    |   |-- Unavailable              unavailable
+    |   |-- PeerGone                 peer_gone
+    |   `-- ServiceFailed            service_failed
+    `-- TransportError               transport_error
+        |-- NotConnected             not_connected
+        |-- ConnectFailed            connect_failed
+        `-- QueueOverflow            queue_overflow
+"""
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class WsBridgeError(Exception):
+    """
+    Root of the tree.
+
+    :param message: one sentence for a person.
+    :param field: path of the value at fault, or ``None``.
+    """
+
+    code: ClassVar[str] = 'internal_error'
+
+    def __init__(self, message: str = '', *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+    def __str__(self) -> str:
+        return f'{self.field}: {self.message}' if self.field else self.message
+
+
+class ConfigError(WsBridgeError):
+    """
+    A parameter, mapping file or interface configuration is wrong.
+
+    :param file: the file at fault, or ``None``.
+    :param line: its line, counted from 1, or ``None``.
+    """
+
+    code = 'bad_config'
+
+    def __init__(self, message: str = '', *, field: str | None = None,
+                 file: str | None = None, line: int | None = None) -> None:
+        super().__init__(message, field=field)
+        self.file = file
+        self.line = line
+
+    def __str__(self) -> str:
+        where = f'{self.file}:{self.line}: ' if self.file and self.line else \
+            f'{self.file}: ' if self.file else ''
+        return where + super().__str__()
+
+
+class ProtocolError(WsBridgeError):
+    """The peer sent something that is not an operation of its dialect."""
+
+    code = 'bad_request'
+
+
+class BadFrame(ProtocolError):
+    """A frame is not strict JSON, not an object, or a malformed binary frame."""
+
+    code = 'bad_frame'
+
+
+class UnknownOperation(ProtocolError):
+    """The operation's name is not in the dialect."""
+
+    code = 'unknown_operation'
+
+
+class BadField(ProtocolError):
+    """A field of an operation is missing, of the wrong kind, or out of range."""
+
+    code = 'bad_field'
+
+
+class ConversionError(WsBridgeError):
+    """A value does not fit its message type; :attr:`field` names where."""
+
+    code = 'bad_value'
+
+    def inside(self, prefix: str) -> ConversionError:
+        """Return this error with ``prefix`` put before its path (``a`` + ``[2].b``)."""
+        if not self.field:
+            self.field = prefix
+        elif self.field.startswith('['):
+            self.field = prefix + self.field
+        else:
+            self.field = f'{prefix}.{self.field}'
+        return self
+
+
+class WrongKind(ConversionError):
+    """A string where a number belongs, and the like."""
+
+    code = 'wrong_kind'
+
+
+class OutOfRange(ConversionError):
+    """A number outside the range of its IDL type."""
+
+    code = 'out_of_range'
+
+
+class WrongLength(ConversionError):
+    """An array, sequence or string longer (or shorter) than its type allows."""
+
+    code = 'wrong_length'
+
+
+class BadEncoding(ConversionError):
+    """Text that is not valid in its encoding (UTF-8, base64), or holds a NUL."""
+
+    code = 'bad_encoding'
+
+
+class UnknownField(ConversionError):
+    """A field that the message type does not have."""
+
+    code = 'unknown_field'
+
+
+class MalformedCdr(ConversionError):
+    """CDR bytes that are truncated, or whose lengths point outside of them."""
+
+    code = 'bad_cdr'
+
+
+class TooLarge(ConversionError):
+    """A value whose encoding would exceed the size limit."""
+
+    code = 'too_large'
+
+
+class RequestError(WsBridgeError):
+    """A well-formed request that the bridge does not carry out."""
+
+    code = 'refused'
+
+
+class Forbidden(RequestError):
+    """The configuration does not allow this to this peer."""
+
+    code = 'forbidden'
+
+
+class BadName(RequestError):
+    """Not a valid ROS name."""
+
+    code = 'bad_name'
+
+
+class UnknownName(RequestError):
+    """No such topic, service or action."""
+
+    code = 'unknown_name'
+
+
+class UnknownType(RequestError):
+    """No such interface type on this machine, or none known for this name."""
+
+    code = 'unknown_type'
+
+
+class TypeMismatch(RequestError):
+    """The name exists with another type."""
+
+    code = 'type_mismatch'
+
+
+class NotAdvertised(RequestError):
+    """The peer unadvertises, or answers for, what it does not own."""
+
+    code = 'not_advertised'
+
+
+class AlreadyExists(RequestError):
+    """The name is taken."""
+
+    code = 'already_exists'
+
+
+class LimitExceeded(RequestError):
+    """A count or size limit of this peer or of the bridge is reached."""
+
+    code = 'limit_exceeded'
+
+
+class RateLimited(RequestError):
+    """Too many messages a second."""
+
+    code = 'rate_limited'
+
+
+class Expired(RequestError):
+    """The message is older than its time to live."""
+
+    code = 'expired'
+
+
+class TimedOut(RequestError):
+    """No answer within the timeout."""
+
+    code = 'timeout'
+
+
+class Unavailable(RequestError):
+    """Nobody serves this service or action now."""
+
+    code = 'unavailable'
+
+
+class PeerGone(RequestError):
+    """The peer that should have answered left."""
+
+    code = 'peer_gone'
+
+
+class ServiceFailed(RequestError):
+    """The server answered with a failure."""
+
+    code = 'service_failed'
+
+
+class TransportError(WsBridgeError):
+    """The connection, not the message, is at fault."""
+
+    code = 'transport_error'
+
+
+class NotConnected(TransportError):
+    """There is no open connection."""
+
+    code = 'not_connected'
+
+
+class ConnectFailed(TransportError):
+    """The connection could not be made within its attempts and timeout."""
+
+    code = 'connect_failed'
+
+
+class QueueOverflow(TransportError):
+    """A peer takes its replies too slowly and is closed."""
+
+    code = 'queue_overflow'

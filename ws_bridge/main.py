@@ -1,0 +1,259 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Start, signals, shutdown: what ``ws_bridge serve`` and ``ws_bridge demo`` do.
+
+Order of the start: ROS side (it has the parameters), mapping file, port, dial-out. The
+shutdown is the reverse, in :func:`close`; each step is bounded, all together below 2 s.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field, replace
+import logging
+import signal
+import sys
+from typing import Any
+
+from ws_bridge.bridge import Bridge, Mailbox
+from ws_bridge.config import Exposure, PARAMETERS, Settings, settings_from
+from ws_bridge.errors import WsBridgeError
+from ws_bridge.mapping import load_mapping
+from ws_bridge.protocol.native import SUBPROTOCOL
+from ws_bridge.protocol.types import InterfaceConfig, SecurityLevel
+from ws_bridge.ros.graph import GraphSnapshot
+from ws_bridge.ros.settings import RosSettings
+from ws_bridge.ros.side import RosSide
+from ws_bridge.transport.client import WebSocketClient
+from ws_bridge.transport.options import ClientOptions, ServerOptions
+from ws_bridge.transport.requirements import require_websockets
+from ws_bridge.transport.server import WebSocketServer
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+COMPANION_TIMEOUT = 1.0
+"""How long the demo robot may take to end, s."""
+
+logger = logging.getLogger('ws_bridge')
+
+
+@dataclass
+class Service:
+    """What runs: made by :func:`open_service`, ended by :func:`close_service`."""
+
+    ros: RosSide
+    settings: Settings
+    bridge: Bridge
+    server: WebSocketServer
+    dialled: list[WebSocketClient] = field(default_factory=list)
+    dialling: list[asyncio.Task[Any]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine connects."""
+        host = self.settings.address
+        host = {'0.0.0.0': '127.0.0.1', '::': '[::1]'}.get(host, host)
+        host = f'[{host}]' if ':' in host and not host.startswith('[') else host
+        scheme = 'wss' if self.settings.tls_certificate else 'ws'
+        return f'{scheme}://{host}:{self.server.port}'
+
+
+async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException], None],
+                       context: Any = None) -> Service:
+    """
+    Start everything; what was started is closed again when a later step fails.
+
+    :param args: ROS arguments, from ``--ros-args`` on.
+    :param on_fault: called with an exception of a thread that should not have been.
+    :param context: an initialised rclpy context, else an own one.
+    :raises ConfigError: a parameter or the mapping file is wrong.
+    :raises TransportError: the port cannot be had.
+    """
+    loop = asyncio.get_running_loop()
+    mailbox = Mailbox(loop)
+    bridges: list[Bridge] = []
+
+    def on_graph(graph: GraphSnapshot) -> None:
+        for bridge in bridges:  # none while it is being made
+            bridge.graph_changed(graph)
+
+    ros = RosSide(RosSettings(), post=mailbox.post, args=list(args), parameters=PARAMETERS,
+                  on_graph=on_graph, on_fault=on_fault, context=context)
+    try:
+        ros.start()
+        settings = settings_from(ros.parameters)
+        bridge = Bridge(settings, _exposure(settings, ros), ros, loop)
+        bridges.append(bridge)
+        server = _server(settings, bridge)
+        await server.start_server(settings.address, settings.port)
+    except BaseException:
+        ros.shutdown()
+        raise
+    service = Service(ros, settings, bridge, server)
+    bridge.start()
+    for endpoint in settings.connect:
+        client = _client(settings, bridge, endpoint)
+        service.dialled.append(client)
+        service.dialling.append(loop.create_task(client.connect_to_server(endpoint)))
+    return service
+
+
+async def close_service(service: Service) -> None:
+    """End everything, in order: no new peers, peers told (1001), their things, ROS."""
+    for task in service.dialling:
+        task.cancel()
+    await asyncio.gather(service.server.disconnect(),
+                         *(client.disconnect() for client in service.dialled))
+    for task in service.dialling:
+        with suppress(asyncio.CancelledError, WsBridgeError):
+            await task
+    service.bridge.shutdown()
+    service.ros.shutdown()
+
+
+def _exposure(settings: Settings, ros: RosSide) -> Exposure:
+    if not settings.mapping_file:
+        return Exposure.open()
+    namespace, _, name = ros.node_name.rpartition('/')
+    return load_mapping(settings.mapping_file).resolved(namespace or '/', name)
+
+
+def _server(settings: Settings, bridge: Bridge) -> WebSocketServer:
+    config = _config(settings, 'ws_bridge server')
+    if settings.tls_certificate:
+        config = replace(config, security_level=SecurityLevel.ENCRYPTED,
+                         ssl_cert_path=settings.tls_certificate,
+                         ssl_key_path=settings.tls_key or None)
+    return WebSocketServer(config, listener=bridge, options=ServerOptions(
+        subprotocols=(SUBPROTOCOL,), origins=settings.origins or None,
+        max_peers=settings.max_peers, **_link_options(settings)))
+
+
+def _client(settings: Settings, bridge: Bridge, endpoint: str) -> WebSocketClient:
+    config = replace(_config(settings, 'ws_bridge dialling out'), endpoint=endpoint,
+                     retry_attempts=0, retry_delay=settings.retry_delay)
+    return WebSocketClient(config, listener=bridge, options=ClientOptions(
+        subprotocols=(SUBPROTOCOL,), **_link_options(settings)))
+
+
+def _config(settings: Settings, description: str) -> InterfaceConfig:
+    return InterfaceConfig(name=settings.robot_name, description=description,
+                           max_message_size=settings.max_message_size,
+                           compression=settings.compression)
+
+
+def _link_options(settings: Settings) -> dict[str, Any]:
+    return {'ping_interval': settings.ping_interval, 'ping_timeout': settings.ping_timeout,
+            'max_queue_bytes': settings.max_queue_bytes}
+
+
+async def run(args: Sequence[str], *, announce: Callable[[Service], None],
+              companion: Sequence[str] = ()) -> int:
+    """
+    Serve until SIGINT or SIGTERM, or until the companion ends.
+
+    :param announce: called once, when peers can connect.
+    :param companion: command line of a process to run beside the bridge, as long as it runs.
+    :return: exit code.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    faults: list[BaseException] = []
+
+    def on_fault(exc: BaseException) -> None:
+        logger.error('a fault of the ROS side: %r', exc, exc_info=exc)
+        faults.append(exc)
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        service = await open_service(args, on_fault=on_fault)
+    except WsBridgeError as exc:
+        print(f'ws_bridge: {exc}', file=sys.stderr)
+        return 1
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(close_service, service)
+        ended = await _start(companion, stop, stack) if companion else None
+        announce(service)
+        await stop.wait()
+    return 1 if ended is not None and ended.done() and ended.result() else 0
+
+
+async def _start(command: Sequence[str], stop: asyncio.Event,
+                 stack: AsyncExitStack) -> asyncio.Task[int]:
+    """Run a process until the stack is closed; its own end is everybody's."""
+    process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
+
+    async def watch() -> int:
+        code = await process.wait()
+        if not stop.is_set():
+            logger.error('%s ended with exit code %d', ' '.join(command), code)
+            stop.set()
+            return code or 1
+        return 0
+
+    async def end() -> None:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(asyncio.shield(watching), COMPANION_TIMEOUT)
+        except asyncio.TimeoutError:
+            process.kill()
+            await watching
+
+    watching = asyncio.create_task(watch())
+    stack.push_async_callback(end)
+    return watching
+
+
+def serve(argv: Sequence[str]) -> int:
+    """
+    Run the bridge node.
+
+    :param argv: ROS arguments.
+    :return: exit code.
+    """
+    require_websockets()
+    logging.basicConfig(level=logging.INFO, format='[%(levelname)s] [%(name)s]: %(message)s')
+
+    def announce(service: Service) -> None:
+        print(f'ws_bridge: listening on {service.url}', flush=True)
+
+    return asyncio.run(run(argv, announce=announce))
+
+
+def demo(argv: Sequence[str]) -> int:
+    """
+    Run the bridge node and, in a process of its own, the demo robot.
+
+    :param argv: ROS arguments of the bridge.
+    :return: exit code.
+    """
+    require_websockets()
+    logging.basicConfig(level=logging.WARNING, format='[%(levelname)s] [%(name)s]: %(message)s')
+
+    def announce(service: Service) -> None:
+        url = service.url
+        print(f"""ws_bridge: the demo robot runs, the bridge listens on {url}
+
+  ws_bridge topics --url {url}
+  ws_bridge echo /odom --url {url}
+  ws_bridge pub /cmd_vel '{{"linear": {{"x": 0.3}}, "angular": {{"z": 0.5}}}}' --rate 10 --url {url}
+  ws_bridge call /reset '{{}}' --url {url}
+
+Ctrl-C ends both.""", flush=True)
+
+    return asyncio.run(run(argv, announce=announce,
+                           companion=(sys.executable, '-m', 'ws_bridge.demo')))

@@ -1,0 +1,411 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The native dialect, ``ws_bridge.v1``: envelopes and binary frames to operations and back.
+
+``docs/protocol.md`` is its reference. One instance serves one peer; it keeps nothing but
+the counter of the frames it made.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+import math
+import struct
+from typing import Any
+
+import orjson
+
+from ws_bridge.errors import BadField, BadFrame, ConversionError, ProtocolError, \
+    UnknownOperation, WsBridgeError
+from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.envelope import decode as decode_envelope
+from ws_bridge.protocol.envelope import encode as encode_envelope
+from ws_bridge.protocol.envelope import Envelope
+from ws_bridge.protocol.qos import parse_qos
+from ws_bridge.protocol.types import MessageType, Priority
+
+SUBPROTOCOL = 'ws_bridge.v1'
+ENCODINGS: tuple[ops.Encoding, ...] = ('json', 'cbor', 'cdr')
+MAX_NAME = 255
+MAX_PEER_NAME = 64
+MAX_STATUS = 4096
+MAX_RATE = 1e6
+
+BINARY_HEADER = struct.Struct('<BBHIdI')
+SAMPLE_OPCODES: dict[ops.Encoding, int] = {'cdr': 1, 'cbor': 3}
+PUBLISH_OPCODES: dict[int, ops.Encoding] = {2: 'cdr', 4: 'cbor'}
+_SAMPLE_ENCODINGS = {opcode: encoding for encoding, opcode in SAMPLE_OPCODES.items()}
+
+SampleWriter = Callable[[bytes, float, int], bytes]
+
+
+class NativeDialect:
+    """
+    Codec of one peer.
+
+    :param source: the bridge's name in ``metadata.source``.
+    :param prefix: makes ``message_id`` unique; the caller brings the randomness.
+    """
+
+    name = 'native'
+    greets = True
+
+    def __init__(self, source: str, prefix: str) -> None:
+        self._source = source
+        self._prefix = prefix
+        self._count = 0
+
+    def decode(self, frame: str | bytes) -> ops.Operation:
+        """Turn one frame into an operation; what cannot be read becomes ``Malformed``."""
+        if isinstance(frame, bytes):
+            return _decode_binary(frame)
+        try:
+            envelope = decode_envelope(frame)
+        except ProtocolError as exc:
+            return ops.Malformed(_id_of(frame), exc)
+        try:
+            return _DECODERS[envelope.message_type](envelope)
+        except ProtocolError as exc:
+            return ops.Malformed(envelope.message_id, exc)
+
+    def encode(self, reply: ops.Reply, stamp: float) -> list[ops.Frame]:
+        """
+        Turn one reply into frames, in the order to be sent.
+
+        :param stamp: Unix time, for ``metadata.timestamp``.
+        """
+        message_type, priority, data, answers, destination = _ENCODERS[type(reply)](reply)
+        self._count += 1
+        if isinstance(reply, ops.ServiceCall):
+            message_id = reply.call_id
+        else:
+            message_id = f'{self._prefix}-{self._count}'
+        text = encode_envelope(
+            message_id=message_id, timestamp=stamp, message_type=message_type,
+            priority=priority, source=self._source, destination=destination,
+            correlation_id=answers, data=data)
+        return [ops.Frame(text, True, priority)]
+
+    def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding) -> SampleWriter:
+        """
+        Return the function that frames one sample of ``topic`` for everybody who wants it so.
+
+        It takes the encoded body (JSON object text, CBOR or CDR), the Unix time at which the
+        sample was taken and its number.
+        """
+        return text_writer(topic, channel_id, self._prefix) if encoding == 'json' \
+            else binary_writer(channel_id, encoding)
+
+
+def text_writer(topic: str, channel_id: int, prefix: str) -> SampleWriter:
+    """Return the framer of JSON samples; see :meth:`NativeDialect.sample_writer`."""
+    source = orjson.dumps(topic).replace(b'%', b'%%')
+    head = (b'{"metadata":{"message_id":"' + prefix.encode() +
+            b'-%d-' % channel_id + b'%d","timestamp":%.6f,'
+            b'"message_type":"data","priority":1,"source":' + source +
+            b',"destination":null,"correlation_id":null,"sequence":%d},"data":%b}')
+
+    def write(body: bytes, stamp: float, sequence: int) -> bytes:
+        return head % (sequence, stamp, sequence, body)
+    return write
+
+
+def binary_writer(channel_id: int, encoding: ops.Encoding) -> SampleWriter:
+    """Return the framer of binary samples; see :meth:`NativeDialect.sample_writer`."""
+    opcode = SAMPLE_OPCODES[encoding]
+    pack = BINARY_HEADER.pack
+
+    def write(body: bytes, stamp: float, sequence: int) -> bytes:
+        return pack(opcode, 0, 0, channel_id, stamp, sequence & 0xFFFFFFFF) + body
+    return write
+
+
+def _decode_binary(frame: bytes) -> ops.Operation:
+    if len(frame) < BINARY_HEADER.size:
+        return ops.Malformed(None, BadFrame(
+            f'a binary frame has a header of {BINARY_HEADER.size} bytes, this one {len(frame)}'))
+    opcode, zero, ttl, channel_id, stamp, sequence = BINARY_HEADER.unpack_from(frame)
+    if zero or not math.isfinite(stamp):
+        return ops.Malformed(None, BadFrame('the binary header is malformed'))
+    payload = memoryview(frame)[BINARY_HEADER.size:]
+    encoding = PUBLISH_OPCODES.get(opcode)
+    if encoding is not None:
+        return ops.BinaryPublish(channel_id, encoding, payload, stamp, sequence,
+                                 ttl / 1e3 if ttl else None)
+    encoding = _SAMPLE_ENCODINGS.get(opcode)
+    if encoding is not None:
+        return ops.BinarySample(channel_id, encoding, payload, stamp, sequence)
+    return ops.Malformed(None, UnknownOperation(f'binary opcode {opcode} is unknown'))
+
+
+def _id_of(frame: str) -> str | None:
+    """Find the message id of an envelope that could not be read otherwise."""
+    try:
+        message_id = orjson.loads(frame)['metadata']['message_id']
+    except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
+        return None
+    return message_id if isinstance(message_id, str) else None
+
+
+# ---- envelope -> operation
+
+def _fields(envelope: Envelope) -> Mapping[str, Any]:
+    data = envelope.data
+    if not isinstance(data, dict):
+        raise BadField('must be an object', field='data')
+    return data
+
+
+def _text(data: Mapping[str, Any], key: str, *, limit: int = MAX_NAME,
+          path: str = 'data') -> str:
+    value = _optional_text(data, key, limit=limit, path=path)
+    if value is None:
+        raise BadField('is missing', field=f'{path}.{key}')
+    return value
+
+
+def _optional_text(data: Mapping[str, Any], key: str, *, limit: int = MAX_NAME,
+                   path: str = 'data') -> str | None:
+    value = data.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= limit:
+        raise BadField(f'must be text of 1 to {limit} characters', field=f'{path}.{key}')
+    return value
+
+
+def _optional_number(data: Mapping[str, Any], key: str, low: float, high: float,
+                     path: str = 'data') -> float | None:
+    value = data.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) \
+            or not low <= value <= high:
+        raise BadField(f'must be a number from {low:g} to {high:g}', field=f'{path}.{key}')
+    return float(value)
+
+
+def _optional_integer(data: Mapping[str, Any], key: str, low: int, high: int,
+                      path: str = 'data') -> int | None:
+    value = data.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise BadField(f'must be an integer from {low} to {high}', field=f'{path}.{key}')
+    return value
+
+
+def _flag(data: Mapping[str, Any], key: str, *, default: bool, path: str = 'data') -> bool:
+    value = data.get(key, default)
+    if not isinstance(value, bool):
+        raise BadField('must be true or false', field=f'{path}.{key}')
+    return value
+
+
+def _choice(data: Mapping[str, Any], key: str, known: tuple[Any, ...],
+            path: str = 'data') -> Any:
+    value = data.get(key)
+    if value is not None and value not in known:
+        raise BadField(f'must be one of {", ".join(known)}', field=f'{path}.{key}')
+    return value
+
+
+def _subscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
+    rate = _optional_number(data, 'max_rate', 0.0, MAX_RATE)
+    return ops.Subscribe(
+        op_id, _text(data, 'topic'), _optional_text(data, 'type'),
+        _choice(data, 'encoding', ENCODINGS),
+        None if rate is None else 1.0 / rate if rate else 0.0,
+        _optional_integer(data, 'queue_depth', 1, 10_000),
+        parse_qos(data.get('qos'), 'data.qos'), _flag(data, 'schema', default=False))
+
+
+def _hello(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
+    greeting = 'dialect' in data
+    name = _optional_text(data, 'robot' if greeting else 'name', limit=MAX_PEER_NAME)
+    return ops.Hello(op_id, name, greeting)
+
+
+def _watch_status(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
+    return ops.WatchStatus(op_id, _flag(data, 'subscribe', default=True))
+
+
+_CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = {
+    'hello': _hello,
+    'list': lambda i, d: ops.ListNames(i),
+    'schema': lambda i, d: ops.GetSchema(i, _text(d, 'type')),
+    'subscribe': _subscribe,
+    'unsubscribe': lambda i, d: ops.Unsubscribe(i, _text(d, 'topic')),
+    'advertise': lambda i, d: ops.Advertise(
+        i, _text(d, 'topic'), _optional_text(d, 'type'), parse_qos(d.get('qos'), 'data.qos')),
+    'unadvertise': lambda i, d: ops.Unadvertise(i, _text(d, 'topic')),
+    'advertise_service': lambda i, d: ops.AdvertiseService(
+        i, _text(d, 'service'), _text(d, 'type')),
+    'unadvertise_service': lambda i, d: ops.UnadvertiseService(i, _text(d, 'service')),
+    'status': _watch_status,
+    'channel': lambda i, d: ops.Appeared(d),
+}
+
+
+def _configuration(envelope: Envelope) -> ops.Operation:
+    data = _fields(envelope)
+    op = _text(data, 'op')
+    parse = _CONFIGURATIONS.get(op)
+    if parse is None:
+        raise UnknownOperation(
+            f'{op!r} is unknown; known are {", ".join(_CONFIGURATIONS)}', field='data.op')
+    return parse(envelope.message_id, data)
+
+
+def _command(envelope: Envelope) -> ops.Operation:
+    destination = envelope.destination
+    if not destination or len(destination) > MAX_NAME:
+        raise BadField(f'must be a name of 1 to {MAX_NAME} characters',
+                       field='metadata.destination')
+    extra = envelope.extra
+    if not extra:
+        kind = timeout = sequence = None
+        ack = False
+    else:
+        kind = _choice(extra, 'kind', ('topic', 'service'), 'metadata')
+        timeout = _optional_number(extra, 'timeout', 0.0, 3600.0, 'metadata')
+        sequence = _optional_integer(extra, 'sequence', 0, 2**53, 'metadata')
+        ack = _flag(extra, 'ack', default=False, path='metadata')
+    if envelope.message_type is MessageType.DATA:
+        if kind == 'service':
+            raise BadField('a service is called by a command', field='metadata.kind')
+        kind = 'topic'
+    return ops.Command(envelope.message_id, destination, envelope.data, kind,
+                       envelope.timestamp, envelope.ttl, sequence, timeout, ack)
+
+
+def _acknowledgment(envelope: Envelope) -> ops.Operation:
+    data = _fields(envelope)
+    return ops.ServiceAnswer(envelope.message_id, envelope.correlation_id,
+                             data.get('result', {}), data=data)
+
+
+def _error(envelope: Envelope) -> ops.Operation:
+    data = envelope.data if isinstance(envelope.data, dict) else {}
+    message = data.get('message')
+    return ops.ServiceAnswer(
+        envelope.message_id, envelope.correlation_id, data=data,
+        error=message[:MAX_STATUS] if message and isinstance(message, str) else 'no reason given')
+
+
+def _heartbeat(envelope: Envelope) -> ops.Operation:
+    data = _fields(envelope)
+    echo = data.get('echo')
+    times: tuple[int, float, float] | None = None
+    if echo is not None:
+        if not isinstance(echo, dict):
+            raise BadField('must be an object', field='data.echo')
+        sequence = _optional_integer(echo, 'sequence', 0, 2**53, 'data.echo')
+        sent = _optional_number(echo, 'timestamp', -1e12, 1e12, 'data.echo')
+        received = _optional_number(echo, 'received', -1e12, 1e12, 'data.echo')
+        if sequence is None or sent is None or received is None:
+            raise BadField('needs sequence, timestamp and received', field='data.echo')
+        times = sequence, sent, received
+    stamp = _optional_number(data, 'timestamp', -1e12, 1e12)
+    return ops.Heartbeat(
+        envelope.message_id, stamp, _optional_integer(data, 'sequence', 0, 2**53), times,
+        envelope.correlation_id is not None)
+
+
+def _status(envelope: Envelope) -> ops.Operation:
+    data = _fields(envelope)
+    if data.get('kind') == 'state':  # another bridge's: long, and of no use to this side's peers
+        return ops.PeerStatus(envelope.message_id, {'kind': 'state'})
+    if len(orjson.dumps(data)) > MAX_STATUS:
+        raise BadField(f'is longer than {MAX_STATUS} bytes', field='data')
+    return ops.PeerStatus(envelope.message_id, data)
+
+
+_DECODERS: dict[MessageType, Callable[[Envelope], ops.Operation]] = {
+    MessageType.COMMAND: _command,
+    MessageType.DATA: _command,
+    MessageType.STATUS: _status,
+    MessageType.ERROR: _error,
+    MessageType.HEARTBEAT: _heartbeat,
+    MessageType.ACKNOWLEDGMENT: _acknowledgment,
+    MessageType.CONFIGURATION: _configuration,
+}
+
+
+# ---- reply -> (message type, priority, data, correlation id, destination)
+
+_Parts = tuple[MessageType, Priority, Any, 'str | None', 'str | None']
+
+
+def error_fields(error: WsBridgeError) -> dict[str, Any]:
+    """Return what a peer is told of an error; values inside a message stand under ``data``."""
+    field = error.field
+    if isinstance(error, ConversionError):
+        field = f'data.{field}' if field and not field.startswith('[') else f'data{field or ""}'
+    return {'code': error.code, 'message': error.message, 'field': field}
+
+
+def _encode_welcome(reply: ops.Welcome) -> _Parts:
+    if reply.asked:
+        return MessageType.ACKNOWLEDGMENT, Priority.HIGH, reply.hello, reply.op_id, None
+    return MessageType.CONFIGURATION, Priority.HIGH, reply.hello, None, None
+
+
+def _encode_done(reply: ops.Done) -> _Parts:
+    return (MessageType.ACKNOWLEDGMENT, Priority.HIGH, {'op': reply.op, **reply.result},
+            reply.op_id, None)
+
+
+def _encode_call_done(reply: ops.CallDone) -> _Parts:
+    data = {'op': 'call', 'service': reply.service, 'result': orjson.Fragment(reply.values)}
+    return MessageType.ACKNOWLEDGMENT, Priority.HIGH, data, reply.op_id, None
+
+
+def _encode_failed(reply: ops.Failed) -> _Parts:
+    return MessageType.ERROR, Priority.HIGH, error_fields(reply.error), reply.op_id, None
+
+
+def _encode_appeared(reply: ops.Appeared) -> _Parts:
+    return (MessageType.CONFIGURATION, Priority.HIGH, {'op': 'channel', **reply.result},
+            None, None)
+
+
+def _encode_service_call(reply: ops.ServiceCall) -> _Parts:
+    return (MessageType.COMMAND, Priority.HIGH, orjson.Fragment(reply.values), None,
+            reply.service)
+
+
+def _encode_beat(reply: ops.Beat) -> _Parts:
+    echo = None if reply.echo is None else {
+        'sequence': reply.echo[0], 'timestamp': reply.echo[1], 'received': reply.echo[2]}
+    data = {'type': 'heartbeat', 'timestamp': reply.stamp, 'sequence': reply.sequence,
+            'echo': echo}
+    return MessageType.HEARTBEAT, Priority.HIGH, data, reply.answers, None
+
+
+def _encode_state(reply: ops.State) -> _Parts:
+    text = reply.common[:-1] + b',"you":' + orjson.dumps(reply.you) + b'}'
+    return MessageType.STATUS, Priority.NORMAL, orjson.Fragment(text), None, None
+
+
+_ENCODERS: dict[type, Callable[[Any], _Parts]] = {
+    ops.Welcome: _encode_welcome,
+    ops.Done: _encode_done,
+    ops.CallDone: _encode_call_done,
+    ops.Failed: _encode_failed,
+    ops.Appeared: _encode_appeared,
+    ops.ServiceCall: _encode_service_call,
+    ops.Beat: _encode_beat,
+    ops.State: _encode_state,
+}

@@ -1,0 +1,169 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+What a session asks of its surroundings: values only, carried out in order by the bridge.
+
+``topic`` and ``service`` are fully qualified and remapped; ``ros_name`` is what a node must be
+given to arrive there (it remaps by itself), ``wire_name`` what the peer calls it. ``deadline``
+is monotonic, in seconds. When one effect of an operation fails, the rest of that operation is not carried out.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Union
+
+from ws_bridge.protocol.operations import Encoding, GetSchema, ListNames, Reply
+from ws_bridge.protocol.qos import QosRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a reply to the peer."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSubscription:
+    """Deliver samples of ``topic`` under the name that the peer used for it."""
+
+    op_id: str | None
+    topic: str
+    wire_name: str
+    ros_name: str
+    msg_type: str | None
+    encoding: Encoding
+    min_interval: float
+    queue_depth: int
+    qos: QosRequest | None
+    want_schema: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSubscription:
+    """Deliver ``topic`` no longer."""
+
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPublisher:
+    """Get a publisher ready; ``asked`` is false where a publication alone implied it."""
+
+    op_id: str | None
+    topic: str
+    wire_name: str
+    ros_name: str
+    msg_type: str | None
+    qos: QosRequest | None
+    asked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePublisher:
+    """The peer publishes ``topic`` no longer."""
+
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Convert and publish; ``ack`` asks for the number of matched subscribers."""
+
+    op_id: str | None
+    topic: str
+    data: Any
+    encoding: Encoding
+    deadline: float | None
+    ack: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call a ROS service; ``key`` names this call within the session."""
+
+    key: int
+    service: str
+    ros_name: str
+    srv_type: str | None
+    data: Any
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelCall:
+    """Nobody waits for this call any more."""
+
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Serve a ROS service on the peer's behalf."""
+
+    op_id: str | None
+    service: str
+    ros_name: str
+    srv_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unhost:
+    """Serve it no longer."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerService:
+    """Answer a ROS caller of a hosted service."""
+
+    op_id: str | None
+    service: str
+    token: object
+    values: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """Answer a question about the graph or its types."""
+
+    operation: ListNames | GetSchema
+
+
+@dataclass(frozen=True, slots=True)
+class StatusWanted:
+    """Send the robot's state now."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerChanged:
+    """Something that other peers are shown about this one changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeted:
+    """The peer is a bridge itself, which this one dialled or which dialled this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """An error that answers nothing of this side: counted, never answered."""
+
+
+Effect = Union[
+    Send, OpenSubscription, CloseSubscription, OpenPublisher, ClosePublisher, Publish, Call,
+    CancelCall, Host, Unhost, AnswerService, Describe, StatusWanted, PeerChanged,
+    Greeted, Ignored,
+]

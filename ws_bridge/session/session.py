@@ -1,0 +1,463 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+One peer's life: what it subscribed to, owns, waits for and may do.  Pure: no clock, no I/O.
+
+Operations go in with the monotonic time, effects come out (:mod:`ws_bridge.session.effects`);
+the bridge carries them out and tells the session what became of them.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Protocol
+
+from ws_bridge.config import Exposure, Kind, Rule, Settings, VERSION
+from ws_bridge.errors import Expired, Forbidden, LimitExceeded, NotAdvertised, RateLimited, \
+    WsBridgeError
+from ws_bridge.protocol import operations as ops
+from ws_bridge.session import effects as fx
+from ws_bridge.session.bucket import Bucket
+from ws_bridge.session.liveness import Liveness, LivenessState
+from ws_bridge.session.timesync import TimeSync
+
+BEATS_REMEMBERED = 16
+REFUSAL_INTERVAL = 1.0
+"""A peer over its rate is told so once in this time, with the count."""
+
+
+class Names(Protocol):
+    """How names become fully qualified ones; ``topic`` and ``service`` raise ``BadName``."""
+
+    def ros_name(self, name: str) -> str:
+        """Return the topic of a channel's friendly name; any other name as it is."""
+
+    def topic(self, name: str) -> str:
+        """Expand and remap a topic, or find the topic of a channel's friendly name."""
+
+    def service(self, name: str) -> str:
+        """Expand and remap a service."""
+
+    def kind_of(self, name: str) -> ops.Kind:
+        """Tell what the graph has under this name; a topic where it has both or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """A call from ROS that this peer has to answer until ``deadline``."""
+
+    service: str
+    token: object
+    deadline: float
+
+
+class Session:
+    """
+    The state of one peer.
+
+    :param peer: unique name of the peer.
+    :param dialect: name of its dialect.
+    :param settings: limits, timeouts and defaults.
+    :param exposure: what peers may use.
+    :param names: resolves names.
+    :param now: monotonic time of the connection, s.
+    :param epoch: Unix time at monotonic 0, s: wall clock steps change nothing.
+    """
+
+    def __init__(self, peer: str, dialect: str, *, settings: Settings, exposure: Exposure,
+                 names: Names, now: float, epoch: float) -> None:
+        self.peer = peer
+        self.dialect = dialect
+        self.name = ''
+        self.connected_at = now
+        self.told: Mapping[str, Any] = {}
+        self.wants_status = False
+        self.beats = False
+        self.subscriptions: dict[str, str] = {}
+        self.advertised: dict[str, bool] = {}
+        self.hosted: dict[str, str] = {}
+        self.calls: dict[int, tuple[str | None, str]] = {}
+        self.liveness: Liveness | None = None
+        self.timesync = TimeSync()
+        self.refused = 0
+        self._settings = settings
+        self._exposure = exposure
+        self._names = names
+        self._epoch = epoch
+        self._keys = count(1)
+        self._channels: dict[int, str] = {}
+        self._waiting: dict[str, Hosted] = {}
+        self._bucket = Bucket(settings.max_message_rate, now)
+        self._refusals_due: float | None = None
+        self._refusals = 0
+        self._beat = 0
+        self._beats_sent: dict[int, float] = {}
+        self._last_heard: tuple[int, float, float] | None = None
+        self._next_beat = now + settings.heartbeat_interval
+
+    def __repr__(self) -> str:
+        return (f'Session({self.peer}, {self.dialect}, name={self.name!r}, '
+                f'subscriptions={len(self.subscriptions)}, advertised={len(self.advertised)}, '
+                f'hosted={len(self.hosted)}, calls={len(self.calls)})')
+
+    # ---- operations
+
+    def receive(self, op: ops.Operation, now: float) -> list[fx.Effect]:
+        """Return what follows from an operation of the peer; errors are replies too."""
+        if not self._bucket.take(now):
+            return self._over_rate(op, now)
+        try:
+            return _HANDLERS[type(op)](self, op, now)
+        except WsBridgeError as exc:
+            op_id: str | None = getattr(op, 'op_id', None)
+            return [fx.Send(ops.Failed(op_id, exc))]
+
+    def _over_rate(self, op: ops.Operation, now: float) -> list[fx.Effect]:
+        """Refuse: each request by its own error, publications by one error a second."""
+        self.refused += 1
+        if not isinstance(op, _COUNTED):
+            error = RateLimited(f'more than {self._settings.max_message_rate:g} messages a second')
+            return [fx.Send(ops.Failed(op.op_id, error))]
+        self._refusals += 1
+        if self._refusals_due is None:
+            self._refusals_due = now + REFUSAL_INTERVAL
+            return self._tell_refusals()
+        return []
+
+    def _tell_refusals(self) -> list[fx.Effect]:
+        number, self._refusals = self._refusals, 0
+        error = RateLimited(f'{number} messages were refused: more than '
+                            f'{self._settings.max_message_rate:g} a second')
+        return [fx.Send(ops.Failed(None, error))]
+
+    def _malformed(self, op: ops.Malformed, now: float) -> list[fx.Effect]:
+        raise op.error
+
+    def _unasked(self, op: ops.BinarySample | ops.Appeared, now: float) -> list[fx.Effect]:
+        raise NotAdvertised('this side subscribes to nothing of this peer')
+
+    def _hello(self, op: ops.Hello, now: float) -> list[fx.Effect]:
+        if op.name is not None:
+            self.name = op.name
+        if op.greeting:
+            return [fx.PeerChanged(), fx.Greeted()]
+        return [fx.Send(ops.Welcome(op.op_id, self.hello(), asked=True)), fx.PeerChanged()]
+
+    def hello(self) -> dict[str, Any]:
+        """Return what a peer is told about the bridge and about what it may do."""
+        limits = self._settings.limits
+        return {
+            'op': 'hello', 'dialect': 'ws_bridge.v1', 'session': self.peer,
+            'robot': self._settings.robot_name, 'version': VERSION,
+            'encodings': ['json', 'cbor', 'cdr'],
+            'capabilities': ['subscribe', 'publish', 'call', 'host', 'list', 'schema', 'status'],
+            'heartbeat': {'interval': self._settings.heartbeat_interval,
+                          'timeout': self._settings.heartbeat_timeout},
+            'limits': {'message_size': limits.message_size, 'message_rate': limits.message_rate,
+                       'subscriptions': limits.subscriptions,
+                       'advertisements': limits.advertisements, 'services': limits.services,
+                       'calls': limits.calls},
+            'allowed': self._exposure.allowed(),
+        }
+
+    def _describe(self, op: ops.ListNames | ops.GetSchema, now: float) -> list[fx.Effect]:
+        return [fx.Describe(op)]
+
+    def _rule(self, kind: Kind, name: str, field: str) -> Rule:
+        rule = self._exposure.find(kind, name)
+        if rule is None:
+            raise Forbidden(f'{name} is not exposed for {kind}', field=field)
+        return rule
+
+    def _subscribe(self, op: ops.Subscribe, now: float) -> list[fx.Effect]:
+        topic = self._names.topic(op.topic)
+        rule = self._rule('subscribe', topic, 'topic')
+        if topic not in self.subscriptions:
+            _below(len(self.subscriptions), self._settings.max_subscriptions, 'subscriptions')
+        interval = op.min_interval or 0.0
+        if rule.max_rate:
+            interval = max(interval, 1.0 / rule.max_rate)
+        depth = op.queue_depth or rule.queue_depth or self._settings.queue_depth
+        self.subscriptions[topic] = op.topic
+        encoding: Any = op.encoding or rule.encoding or 'json'
+        return [fx.OpenSubscription(
+            op.op_id, topic, op.topic, self._names.ros_name(op.topic),
+            op.msg_type or rule.msg_type, encoding, interval, depth, op.qos, op.want_schema)]
+
+    def _unsubscribe(self, op: ops.Unsubscribe, now: float) -> list[fx.Effect]:
+        topic = self._names.topic(op.topic)
+        if topic not in self.subscriptions:
+            raise NotAdvertised(f'{op.topic} is not subscribed to', field='topic')
+        del self.subscriptions[topic]
+        return [fx.CloseSubscription(topic),
+                fx.Send(ops.Done(op.op_id, 'unsubscribe', {'topic': op.topic}))]
+
+    def forget_subscription(self, topic: str) -> None:
+        """Take back a subscription that ROS refused."""
+        self.subscriptions.pop(topic, None)
+
+    def _advertise(self, op: ops.Advertise, now: float) -> list[fx.Effect]:
+        topic = self._names.topic(op.topic)
+        return [self._open_publisher(topic, op, asked=True)]
+
+    def _open_publisher(self, topic: str, op: ops.Advertise | ops.Command, *,
+                        asked: bool) -> fx.OpenPublisher:
+        advertise = isinstance(op, ops.Advertise)
+        rule = self._rule('publish', topic, 'topic' if advertise else 'destination')
+        if topic not in self.advertised:
+            _below(len(self.advertised), self._settings.max_advertisements, 'advertisements')
+        self.advertised[topic] = asked
+        if isinstance(op, ops.Advertise):
+            return fx.OpenPublisher(op.op_id, topic, op.topic, self._names.ros_name(op.topic),
+                                    op.msg_type or rule.msg_type, op.qos, asked)
+        return fx.OpenPublisher(op.op_id, topic, op.destination,
+                                self._names.ros_name(op.destination), rule.msg_type, None, asked)
+
+    def _unadvertise(self, op: ops.Unadvertise, now: float) -> list[fx.Effect]:
+        topic = self._names.topic(op.topic)
+        if topic not in self.advertised:
+            raise NotAdvertised(f'{op.topic} is not advertised', field='topic')
+        self.forget_publisher(topic)
+        return [fx.ClosePublisher(topic),
+                fx.Send(ops.Done(op.op_id, 'unadvertise', {'topic': op.topic}))]
+
+    def publisher_opened(self, topic: str, channel_id: int) -> None:
+        """Note the channel on which the peer may publish ``topic`` in binary frames."""
+        self._channels[channel_id] = topic
+
+    def forget_publisher(self, topic: str) -> None:
+        """Take back an advertisement, also one that ROS refused."""
+        self.advertised.pop(topic, None)
+        for channel_id in [c for c, t in self._channels.items() if t == topic]:
+            del self._channels[channel_id]
+
+    def _command(self, op: ops.Command, now: float) -> list[fx.Effect]:
+        kind = op.kind or self._names.kind_of(op.destination)
+        if kind == 'service':
+            return self._call(op, now)
+        topic = self._names.topic(op.destination)
+        deadline = self._deadline(op.stamp, op.ttl, now)
+        publish = fx.Publish(op.op_id, topic, op.data, 'json', deadline, op.ack)
+        if topic in self.advertised:
+            return [publish]
+        return [self._open_publisher(topic, op, asked=False), publish]
+
+    def _binary(self, op: ops.BinaryPublish, now: float) -> list[fx.Effect]:
+        topic = self._channels.get(op.channel_id)
+        if topic is None:
+            raise NotAdvertised(f'channel {op.channel_id} is not advertised by this peer',
+                                field='channel_id')
+        deadline = self._deadline(op.stamp, op.ttl, now)
+        return [fx.Publish(None, topic, op.payload, op.encoding, deadline, False)]
+
+    def _deadline(self, stamp: float | None, ttl: float | None, now: float) -> float | None:
+        """
+        Return until when (monotonic) a message may reach ROS.
+
+        Its age is bridge time minus its timestamp, corrected by the measured clock offset.
+
+        :raises Expired: it is older than its ``ttl`` already.
+        """
+        if ttl is None or stamp is None:
+            return None
+        age = now + self._epoch - (stamp - (self.timesync.offset or 0.0))
+        if age > ttl:
+            raise Expired(f'{age:.3f} s old, may be {ttl:g} s', field='metadata.ttl')
+        return now + ttl - age
+
+    def _call(self, op: ops.Command, now: float) -> list[fx.Effect]:
+        service = self._names.service(op.destination)
+        rule = self._rule('call', service, 'destination')
+        self._deadline(op.stamp, op.ttl, now)
+        _below(len(self.calls), self._settings.max_calls, 'calls')
+        key = next(self._keys)
+        self.calls[key] = op.op_id, op.destination
+        timeout = op.timeout or rule.timeout or self._settings.call_timeout
+        return [fx.Call(key, service, op.destination, rule.msg_type, op.data, timeout)]
+
+    def call_ended(self, key: int, result: bytes | WsBridgeError) -> list[fx.Effect]:
+        """Return the answer to the peer: JSON text of the response, or the error."""
+        if key not in self.calls:
+            return []
+        op_id, service = self.calls.pop(key)
+        if isinstance(result, WsBridgeError):
+            return [fx.Send(ops.Failed(op_id, result))]
+        return [fx.Send(ops.CallDone(op_id, service, result))]
+
+    def _advertise_service(self, op: ops.AdvertiseService, now: float) -> list[fx.Effect]:
+        service = self._names.service(op.service)
+        self._rule('host', service, 'service')
+        if service not in self.hosted:
+            _below(len(self.hosted), self._settings.max_services, 'services')
+        self.hosted[service] = op.service
+        return [fx.Host(op.op_id, service, op.service, op.srv_type)]
+
+    def _unadvertise_service(self, op: ops.UnadvertiseService, now: float) -> list[fx.Effect]:
+        service = self._names.service(op.service)
+        if service not in self.hosted:
+            raise NotAdvertised(f'{op.service} is not hosted by this peer', field='service')
+        self.forget_service(service)
+        return [fx.Unhost(service),
+                fx.Send(ops.Done(op.op_id, 'unadvertise_service', {'service': op.service}))]
+
+    def forget_service(self, service: str) -> None:
+        """Take back a hosted service: it was refused, taken over by another peer or given up."""
+        self.hosted.pop(service, None)
+        for call_id in [c for c, h in self._waiting.items() if h.service == service]:
+            del self._waiting[call_id]
+
+    def service_called(self, service: str, token: object, values: bytes,
+                       now: float) -> list[fx.Effect]:
+        """
+        Pass a call from ROS on to the peer that hosts the service.
+
+        A call that would exceed the bound of unanswered ones is not passed on.
+        """
+        if service not in self.hosted or len(self._waiting) >= self._settings.max_calls:
+            return []
+        call_id = f'{self.peer}-call-{next(self._keys)}'
+        self._waiting[call_id] = Hosted(service, token, now + self._settings.call_timeout)
+        return [fx.Send(ops.ServiceCall(call_id, self.hosted[service], values))]
+
+    def _service_answer(self, op: ops.ServiceAnswer, now: float) -> list[fx.Effect]:
+        hosted = self._waiting.pop(op.call_id or '', None)
+        if hosted is None:
+            if op.error is not None:  # never answer an error with an error: two bridges would talk
+                return [fx.Ignored()]
+            raise Expired(f'no call {op.call_id!r} waits for an answer of this peer',
+                          field='correlation_id')
+        if op.error is not None:
+            return []
+        return [fx.AnswerService(op.op_id, hosted.service, hosted.token, op.values)]
+
+    def _watch_status(self, op: ops.WatchStatus, now: float) -> list[fx.Effect]:
+        self.wants_status = op.subscribe
+        done = fx.Send(ops.Done(op.op_id, 'status', {'subscribe': op.subscribe}))
+        return [done, fx.StatusWanted()] if op.subscribe else [done]
+
+    def _peer_status(self, op: ops.PeerStatus, now: float) -> list[fx.Effect]:
+        self.told = op.data
+        return [fx.PeerChanged()]
+
+    # ---- heartbeats
+
+    def _heartbeat(self, op: ops.Heartbeat, now: float) -> list[fx.Effect]:
+        first = self.liveness is None
+        if self.liveness is None:
+            self.liveness = Liveness(self._settings.heartbeat_interval,
+                                     self._settings.heartbeat_timeout, now)
+        changed = self.liveness.heard(now)
+        unix = now + self._epoch
+        if op.stamp is not None and op.echo is not None:
+            sent = self._beats_sent.get(op.echo[0])
+            if sent is not None:
+                self.timesync.sample(sent, op.echo[2], op.stamp, unix)
+        effects: list[fx.Effect] = [fx.PeerChanged()] if first or changed else []
+        if op.sequence is not None and op.stamp is not None:
+            self._last_heard = op.sequence, op.stamp, unix
+            if not op.answer:
+                effects.insert(0, fx.Send(self._make_beat(unix, op.op_id)))
+        return effects
+
+    def _make_beat(self, unix: float, answers: str | None) -> ops.Beat:
+        self._beat += 1
+        self._beats_sent[self._beat] = unix
+        self._beats_sent.pop(self._beat - BEATS_REMEMBERED, None)
+        return ops.Beat(self._beat, unix, self._last_heard, answers)
+
+    @property
+    def liveness_name(self) -> str:
+        """ALIVE, SUSPECT or LOST; UNWATCHED before the first heartbeat."""
+        return 'UNWATCHED' if self.liveness is None else self.liveness.state.name
+
+    # ---- time
+
+    def deadline(self) -> float | None:
+        """Return when :meth:`poll` is due next, monotonic seconds."""
+        due = [hosted.deadline for hosted in self._waiting.values()]
+        if self.beats:
+            due.append(self._next_beat)
+        if self._refusals_due is not None:
+            due.append(self._refusals_due)
+        if self.liveness is not None and (end := self.liveness.deadline()) is not None:
+            due.append(end)
+        return min(due, default=None)
+
+    def poll(self, now: float) -> list[fx.Effect]:
+        """Return what the passing of time brings: heartbeats, changes of liveness."""
+        effects: list[fx.Effect] = []
+        for call_id in [c for c, h in self._waiting.items() if h.deadline <= now]:
+            del self._waiting[call_id]
+        if self._refusals_due is not None and now >= self._refusals_due:
+            self._refusals_due = now + REFUSAL_INTERVAL if self._refusals else None
+            if self._refusals:
+                effects += self._tell_refusals()
+        if self.beats and now >= self._next_beat:
+            self._next_beat = max(now, self._next_beat + self._settings.heartbeat_interval)
+            effects.append(fx.Send(self._make_beat(now + self._epoch, None)))
+        if self.liveness is not None and self.liveness.poll(now) is not None:
+            effects.append(fx.PeerChanged())
+        return effects
+
+    def close(self) -> list[fx.Effect]:
+        """Return the effects that take back everything the peer made."""
+        effects: list[fx.Effect] = [fx.CloseSubscription(topic) for topic in self.subscriptions]
+        effects += [fx.ClosePublisher(topic) for topic in self.advertised]
+        effects += [fx.Unhost(service) for service in self.hosted]
+        effects += [fx.CancelCall(key) for key in self.calls]
+        for owned in (self.subscriptions, self.advertised, self.hosted, self.calls,
+                      self._channels, self._waiting):
+            owned.clear()
+        return effects
+
+    def describe(self, now: float) -> dict[str, Any]:
+        """Return what other peers and ROS are shown about this one."""
+        sync = self.timesync
+        return {
+            'peer': self.peer, 'name': self.name, 'dialect': self.dialect,
+            'connected': round(now - self.connected_at, 3),
+            'liveness': self.liveness_name,
+            'round_trip': sync.round_trip, 'offset': sync.offset, 'jitter': sync.jitter,
+        }
+
+
+def _below(number: int, limit: int, what: str) -> None:
+    if number >= limit:
+        raise LimitExceeded(f'this peer has {number} {what}, may have {limit}')
+
+
+_COUNTED = (ops.Command, ops.BinaryPublish, ops.BinarySample, ops.Heartbeat, ops.Appeared)
+"""What is refused by count when it comes too fast; everything else by its own error."""
+
+_HANDLERS: dict[type, Callable[[Session, Any, float], list[fx.Effect]]] = {
+    ops.Hello: Session._hello,
+    ops.ListNames: Session._describe,
+    ops.GetSchema: Session._describe,
+    ops.Subscribe: Session._subscribe,
+    ops.Unsubscribe: Session._unsubscribe,
+    ops.Advertise: Session._advertise,
+    ops.Unadvertise: Session._unadvertise,
+    ops.AdvertiseService: Session._advertise_service,
+    ops.UnadvertiseService: Session._unadvertise_service,
+    ops.WatchStatus: Session._watch_status,
+    ops.Command: Session._command,
+    ops.BinaryPublish: Session._binary,
+    ops.ServiceAnswer: Session._service_answer,
+    ops.Heartbeat: Session._heartbeat,
+    ops.PeerStatus: Session._peer_status,
+    ops.Malformed: Session._malformed,
+    ops.BinarySample: Session._unasked,
+    ops.Appeared: Session._unasked,
+}
