@@ -11,3 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+"""
+The command line: ``ws_bridge serve | demo | robot | check | topics | echo | pub | call | ping``.
+
+Nothing here needs ROS; ``serve``, ``demo`` and ``robot`` import what does when they run.
+"""
+from __future__ import annotations
+
+from ws_bridge.cli.parser import main
+
+__all__ = ['main']

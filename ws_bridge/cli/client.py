@@ -1,0 +1,255 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A client of the native dialect (``docs/protocol.md``), on the transport of the bridge itself."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+import time
+from typing import Any
+
+import orjson
+
+from ws_bridge.convert.codec import Codec, CodecStore
+from ws_bridge.convert.schema_text import schema_from_text
+from ws_bridge.errors import (
+    BadFrame,
+    ConnectFailed,
+    NotConnected,
+    TimedOut,
+    UnknownOperation,
+    WsBridgeError,
+)
+from ws_bridge.protocol.envelope import decode, encode, Envelope
+from ws_bridge.protocol.native import BINARY_HEADER, SAMPLE_OPCODES, SUBPROTOCOL
+from ws_bridge.protocol.types import InterfaceConfig, MessageType, Priority
+from ws_bridge.transport.client import WebSocketClient
+from ws_bridge.transport.link import Link
+from ws_bridge.transport.options import ClientOptions
+
+CONNECT_TIMEOUT = 5.0
+REPLY_TIMEOUT = 10.0
+MAX_MESSAGE_SIZE = 1 << 28
+NO_HEARTBEATS: dict[str, Any] = {'heartbeat_interval': 0}
+
+_ENCODING_OF = {opcode: encoding for encoding, opcode in SAMPLE_OPCODES.items()}
+_REPLIES = (MessageType.ACKNOWLEDGMENT, MessageType.ERROR, MessageType.HEARTBEAT)
+
+
+class BridgeClient:
+    """
+    One connection to a bridge: requests with their replies, and a stream of samples.
+
+    It is the listener of its link; :func:`connected` makes one.
+
+    :param on_error: told of an error that answers no request.
+    """
+
+    def __init__(self, on_error: Callable[[WsBridgeError], None]) -> None:
+        self._on_error = on_error
+        self._link: Link | None = None
+        self._numbers = count(1)
+        self._replies: dict[str, asyncio.Future[Envelope]] = {}
+        self._codecs: dict[int, Codec] = {}
+        self._store = CodecStore()
+        self._samples: asyncio.Queue[bytes | WsBridgeError] = asyncio.Queue()
+
+    def __repr__(self) -> str:
+        return f'<BridgeClient {self._link!r} waiting={len(self._replies)}>'
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection in the native dialect."""
+        return self._link is not None
+
+    # ---- requests
+
+    async def request(self, op: str, **fields: Any) -> dict[str, Any]:
+        """
+        Send a ``configuration`` and return the ``data`` of its acknowledgment.
+
+        :param fields: of the request; those that are ``None`` are left out.
+        :raises WsBridgeError: the bridge's error, or there is no answer.
+        """
+        data = {'op': op, **{key: value for key, value in fields.items() if value is not None}}
+        return _data(await self._ask(MessageType.CONFIGURATION, data, timeout=REPLY_TIMEOUT))
+
+    async def publish(self, topic: str, fields: Any) -> dict[str, Any]:
+        """Publish once and return the acknowledgment, which counts the subscribers."""
+        return _data(await self._ask(MessageType.COMMAND, fields, destination=topic,
+                                     timeout=REPLY_TIMEOUT, kind='topic', ack=True))
+
+    async def call(self, service: str, fields: Any, timeout: float | None) -> Any:
+        """
+        Call a service and return its result.
+
+        :param timeout: the call's, s; ``None`` = what the bridge has for it. The bridge ends each
+            call, so that this waits for the bridge however long it takes.
+        """
+        extra = {} if timeout is None else {'timeout': timeout}
+        return _data(await self._ask(MessageType.COMMAND, fields, destination=service,
+                                     timeout=None, kind='service', **extra)).get('result')
+
+    async def heartbeat(self, sequence: int, timeout: float) -> tuple[float, float, float, float]:
+        """
+        Send a heartbeat and return the four times of the exchange.
+
+        Ours when it was sent, the bridge's when it was received and answered, ours when the answer
+        was here; Unix, s.
+        """
+        sent = time.time()
+        reply = await self._ask(MessageType.HEARTBEAT, {
+            'type': 'heartbeat', 'timestamp': sent, 'sequence': sequence, 'echo': None},
+            timeout=timeout)
+        received = time.time()
+        try:
+            echo = reply.data['echo']
+            return sent, float(echo['received']), float(reply.data['timestamp']), received
+        except (KeyError, TypeError, ValueError) as exc:
+            raise BadFrame('the answer to a heartbeat has no times') from exc
+
+    async def samples(self) -> AsyncIterator[bytes]:
+        """Give the samples of what is subscribed to, as JSON text, until the connection ends."""
+        while True:
+            sample = await self._samples.get()
+            if isinstance(sample, WsBridgeError):
+                raise sample
+            yield sample
+
+    async def _ask(self, message_type: MessageType, data: Any, *, timeout: float | None,
+                   destination: str | None = None, **extra: Any) -> Envelope:
+        if self._link is None:
+            raise NotConnected('the connection is closed')
+        message_id = f'cli-{next(self._numbers)}'
+        frame = encode(data, message_id=message_id, timestamp=time.time(), source='ws_bridge',
+                       message_type=message_type, destination=destination, extra=extra)
+        reply = self._replies[message_id] = asyncio.get_running_loop().create_future()
+        self._link.send(frame, Priority.HIGH)
+        try:
+            return await asyncio.wait_for(reply, timeout)
+        except asyncio.TimeoutError as exc:
+            raise TimedOut(f'the bridge did not answer within {timeout:g} s') from exc
+        finally:
+            del self._replies[message_id]
+
+    # ---- the link's listener
+
+    def opened(self, link: Link) -> None:
+        self._link = link if link.subprotocol == SUBPROTOCOL else None
+
+    def received(self, link: Link, data: str | bytes) -> None:
+        try:
+            if isinstance(data, str):
+                self._text(decode(data))
+            else:
+                self._binary(data)
+        except WsBridgeError as exc:
+            self._end(exc)
+
+    def closed(self, link: Link, code: int, reason: str) -> None:
+        self._link = None
+        self._end(NotConnected(f'the bridge closed the connection ({code}{reason and " "}'
+                               f'{reason})'))
+
+    def _text(self, envelope: Envelope) -> None:
+        data = envelope.data
+        if isinstance(data, dict) and isinstance(data.get('schema'), str):
+            self._learn(data)
+        reply = self._replies.get(envelope.correlation_id or '')
+        if reply is not None and envelope.message_type in _REPLIES:
+            if reply.done():
+                return
+            if envelope.message_type is MessageType.ERROR:
+                reply.set_exception(_error_of(data))
+            else:
+                reply.set_result(envelope)
+        elif envelope.message_type is MessageType.DATA:
+            self._samples.put_nowait(orjson.dumps(data))
+        elif envelope.message_type is MessageType.ERROR:
+            self._on_error(_error_of(data))
+
+    def _learn(self, data: dict[str, Any]) -> None:
+        """Keep the codec of a channel, from a subscription's acknowledgment or a later notice."""
+        if data.get('op') in ('subscribe', 'channel') and isinstance(data.get('type'), str) \
+                and isinstance(data.get('channel_id'), int):
+            schema = schema_from_text(data['type'], data['schema'])
+            self._codecs[data['channel_id']] = self._store.codec(schema)
+
+    def _binary(self, frame: bytes) -> None:
+        if len(frame) < BINARY_HEADER.size:
+            raise BadFrame('the bridge sent a truncated binary frame')
+        opcode, _, _, channel_id, _, _ = BINARY_HEADER.unpack_from(frame)
+        encoding, codec = _ENCODING_OF.get(opcode), self._codecs.get(channel_id)
+        if encoding is None or codec is None:
+            raise UnknownOperation(f'the bridge sent opcode {opcode} on channel {channel_id}, '
+                                   'which were not agreed upon')
+        payload = frame[BINARY_HEADER.size:]
+        # By way of CDR, a sample is printed the same whatever it travelled as.
+        self._samples.put_nowait(codec.to_json(
+            payload if encoding == 'cdr' else codec.from_cbor(payload)))
+
+    def _end(self, error: WsBridgeError) -> None:
+        for reply in self._replies.values():
+            if not reply.done():
+                reply.set_exception(error)
+        self._samples.put_nowait(error)
+
+
+@asynccontextmanager
+async def connected(url: str, on_error: Callable[[WsBridgeError], None]
+                    ) -> AsyncIterator[BridgeClient]:
+    """
+    Connect to a bridge, and disconnect at the end.
+
+    :raises ConfigError: the URL is wrong.
+    :raises ConnectFailed: nobody answers there, or not in the native dialect.
+    """
+    config = InterfaceConfig(
+        name='ws_bridge', endpoint=url, timeout=CONNECT_TIMEOUT, retry_attempts=1,
+        max_message_size=MAX_MESSAGE_SIZE, enable_logging=False,
+        custom_settings=dict(NO_HEARTBEATS))
+    client = BridgeClient(on_error)
+    interface = WebSocketClient(config, listener=client,
+                                options=ClientOptions(subprotocols=(SUBPROTOCOL,)))
+    try:
+        if not await interface.connect_to_server(url):
+            raise interface.last_error or ConnectFailed(f'{url}: no connection')
+        if not client.is_open:
+            raise ConnectFailed(f'{url}: no bridge that speaks {SUBPROTOCOL}')
+        yield client
+    finally:
+        await interface.disconnect()
+
+
+def _data(envelope: Envelope) -> dict[str, Any]:
+    if not isinstance(envelope.data, dict):
+        raise BadFrame('the bridge sent an acknowledgment without fields')
+    return envelope.data
+
+
+def _error_of(data: Any) -> WsBridgeError:
+    """Return the exception that has the code of a bridge's error."""
+    fields = data if isinstance(data, dict) else {}
+    code, message, field = (fields.get(key) for key in ('code', 'message', 'field'))
+    classes = {kind.code: kind for kind in _descendants(WsBridgeError)}
+    found = classes.get(str(code))
+    if found is None:
+        return WsBridgeError(f'unknown error {code!r}: {message}')
+    return found(str(message), field=field if isinstance(field, str) else None)
+
+
+def _descendants(kind: type[WsBridgeError]) -> list[type[WsBridgeError]]:
+    return [kind, *(below for child in kind.__subclasses__() for below in _descendants(child))]

@@ -1,0 +1,190 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The commands that talk to a running bridge: topics, echo, pub, call, ping."""
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import count
+import signal
+import sys
+from typing import Any
+
+import orjson
+
+from ws_bridge.cli.client import BridgeClient, connected
+from ws_bridge.cli.table import columns
+from ws_bridge.errors import TimedOut, TransportError, TypeMismatch, WsBridgeError
+from ws_bridge.session.timesync import TimeSync
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+PING_TIMEOUT = 5.0
+
+Command = Callable[[BridgeClient, argparse.Namespace], Awaitable[int]]
+
+
+def run_command(args: argparse.Namespace) -> int:
+    """
+    Run one command against the bridge at ``args.url``; Ctrl-C ends it in order.
+
+    :return: the exit code.
+    :raises WsBridgeError: it failed.
+    """
+    return asyncio.run(_until_interrupted(args))
+
+
+async def _until_interrupted(args: argparse.Namespace) -> int:
+    loop = asyncio.get_running_loop()
+    work = asyncio.ensure_future(_connect_and(COMMANDS[args.command], args))
+    loop.add_signal_handler(signal.SIGINT, work.cancel)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        return DONE if _is_endless(args) else INTERRUPTED
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+async def _connect_and(command: Command, args: argparse.Namespace) -> int:
+    async with connected(args.url, _print_error) as client:
+        return await command(client, args)
+
+
+def _is_endless(args: argparse.Namespace) -> bool:
+    """Whether Ctrl-C is how the command is meant to end."""
+    return args.command == 'echo' or (
+        args.command == 'ping' and args.count is None) or (
+        args.command == 'pub' and args.rate is not None and args.count is None)
+
+
+def _print_error(error: WsBridgeError) -> None:
+    print(f'{error.code}: {error}', file=sys.stderr, flush=True)
+
+
+async def topics(client: BridgeClient, args: argparse.Namespace) -> int:
+    """Print what the bridge exposes."""
+    listed = await client.request('list')
+    if not args.verbose:
+        print('\n'.join(sorted(topic['topic'] for topic in listed['topics'])))
+        return DONE
+    rows = [('topic', 'type', 'publishers', 'subscribers', 'peers may', 'channel')]
+    rows += [(topic['topic'], ', '.join(topic['types']), str(topic['publishers']),
+              str(topic['subscribers']),
+              ', '.join(use for use in ('subscribe', 'publish') if topic[use]),
+              topic['channel'] or '')
+             for topic in sorted(listed['topics'], key=lambda topic: str(topic['topic']))]
+    services = [('service', 'type', 'peers may')]
+    services += [(service['service'], ', '.join(service['types']),
+                  'call' if service['call'] else '')
+                 for service in sorted(listed['services'], key=lambda each: str(each['service']))]
+    print('\n'.join([*columns(rows), '', *columns(services), '', 'nodes',
+                     *sorted(listed['nodes'])]))
+    return DONE
+
+
+async def echo(client: BridgeClient, args: argparse.Namespace) -> int:
+    """Print samples, one JSON line each."""
+    done = await client.request(
+        'subscribe', topic=args.topic, type=args.msg_type, encoding=args.encoding,
+        max_rate=args.max_rate, schema=True if args.encoding != 'json' else None)
+    if done.get('pending'):
+        print(f'{args.topic} does not exist yet, waiting', file=sys.stderr, flush=True)
+    printed = 0
+    async for sample in client.samples():
+        print(sample.decode(), flush=True)
+        printed += 1
+        if printed == args.count:
+            break
+    return DONE
+
+
+async def pub(client: BridgeClient, args: argparse.Namespace) -> int:
+    """Publish, each time acknowledged, and say how many subscribers were matched."""
+    number = args.count or (1 if args.rate is None else None)
+    period = 1.0 / (args.rate or 1.0)
+    await client.request('advertise', topic=args.topic, type=args.msg_type)
+    matched: int | None = None
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    try:
+        for published in count(1):
+            subscribers = (await client.publish(args.topic, args.fields)).get('subscribers')
+            if subscribers != matched:
+                matched = subscribers
+                print(f'{args.topic}: {matched} subscriber{"" if matched == 1 else "s"} matched',
+                      flush=True)
+            if published == number:
+                break
+            due = max(due + period, loop.time())
+            await asyncio.sleep(due - loop.time())
+    finally:
+        # The end of the connection would do this too, but some time after this command ended.
+        with suppress(TransportError):
+            await client.request('unadvertise', topic=args.topic)
+    return DONE
+
+
+async def call(client: BridgeClient, args: argparse.Namespace) -> int:
+    """Call a service and print its result."""
+    if args.srv_type is not None:
+        await _check_type(client, args.service, args.srv_type)
+    result = await client.call(args.service, args.fields, args.timeout)
+    print(orjson.dumps(result).decode())
+    return DONE
+
+
+async def _check_type(client: BridgeClient, service: str, wanted: str) -> None:
+    listed: Any = (await client.request('list'))['services']
+    types = {each['service']: each['types'] for each in listed}.get(service)
+    package, _, name = wanted.replace('/srv/', '/').partition('/')
+    if types is not None and f'{package}/srv/{name}' not in types:
+        raise TypeMismatch(f'{service} is of type {", ".join(types)}, not {wanted}')
+
+
+async def ping(client: BridgeClient, args: argparse.Namespace) -> int:
+    """Send heartbeats and print round trips and how far the bridge's clock is from ours."""
+    sync, trips, sent = TimeSync(), [], 0
+    loop = asyncio.get_running_loop()
+    try:
+        while args.count is None or sent < args.count:
+            due = loop.time() + args.interval
+            sent += 1
+            try:
+                times = await client.heartbeat(sent, PING_TIMEOUT)
+            except TimedOut:
+                print(f'{sent}: no answer within {PING_TIMEOUT:g} s', flush=True)
+                continue
+            sync.sample(*times)
+            trips.append((times[3] - times[0] - (times[2] - times[1])) * 1e3)
+            print(f'{sent}: round trip {trips[-1]:.3f} ms, clock offset '
+                  f'{(sync.offset or 0.0) * 1e3:+.3f} ms', flush=True)
+            if sent != args.count:
+                await asyncio.sleep(max(due - loop.time(), 0.0))
+    finally:
+        print(_summary(sent, trips, sync))
+    return DONE if trips else FAILED
+
+
+def _summary(sent: int, trips: list[float], sync: TimeSync) -> str:
+    text = f'{sent} sent, {len(trips)} answered'
+    if not trips:
+        return text
+    return (f'{text}; round trip min/mean/max {min(trips):.3f}/{sum(trips) / len(trips):.3f}/'
+            f'{max(trips):.3f} ms; clock offset {(sync.offset or 0.0) * 1e3:+.3f} ms')
+
+
+COMMANDS: dict[str, Command] = {
+    'topics': topics, 'echo': echo, 'pub': pub, 'call': call, 'ping': ping}

@@ -1,0 +1,228 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The tree of subcommands, and what they return.
+
+Exit codes: 0 done, 1 the operation failed (why is on stderr), 2 wrong usage, 130 Ctrl-C; a command
+that runs until Ctrl-C, such as ``echo``, ends with 0.
+"""
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+import math
+import os
+import re
+import sys
+
+import orjson
+
+from ws_bridge.config import ENCODINGS
+from ws_bridge.errors import ConfigError, WsBridgeError
+
+DEFAULT_URL = 'ws://127.0.0.1:9090'
+DEFAULT_PORT = 9090
+URL_VARIABLE = 'WS_BRIDGE_URL'
+ROS_ARGUMENTS = '--ros-args'
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+_BARE_HOST = re.compile(r'[^:/\[\]]+|\[[^\[\]/]*\]')
+
+
+def main(argv: list[str] | None = None) -> int:
+    """
+    Run a command.
+
+    :param argv: the words after ``ws_bridge``; ``None`` = those of this process. Everything from
+        ``--ros-args`` on is for ROS and passed on as it is.
+    :return: the exit code.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    own = words[:words.index(ROS_ARGUMENTS)] if ROS_ARGUMENTS in words else words
+    parser = build_parser()
+    try:
+        args = parser.parse_args(own)
+        args.ros_args = words[len(own):]
+        if args.ros_args and not args.takes_ros_args:
+            parser.error(f"'{args.command}' takes no {ROS_ARGUMENTS}")
+    except SystemExit as exc:
+        return int(exc.code or 0)
+    return run(args.handler, args)
+
+
+def run(handler: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """Run a handler and turn its errors into a line on stderr and an exit code."""
+    try:
+        return handler(args)
+    except ConfigError as exc:
+        print(exc, file=sys.stderr)
+    except WsBridgeError as exc:
+        print(f'{exc.code}: {exc}', file=sys.stderr)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Who read our output (head) has enough. The interpreter would try to flush at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    return FAILED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the whole tree; each subcommand sets ``handler``."""
+    parser = argparse.ArgumentParser(
+        prog='ws_bridge', description='A WebSocket bridge for ROS 2.',
+        epilog="Commands that start ROS nodes take ROS arguments after '--ros-args', for example "
+               "'-p port:=9091'.")
+    commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
+
+    def add(name: str, summary: str, handler: Callable[[argparse.Namespace], int], *,
+            takes_ros_args: bool = False) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.set_defaults(handler=handler, takes_ros_args=takes_ros_args)
+        return command
+
+    add('serve', 'run the bridge (takes --ros-args)', _serve, takes_ros_args=True)
+    add('demo', 'run the demo robot and the bridge (takes --ros-args)', _demo,
+        takes_ros_args=True)
+    add('robot', 'run the demo robot alone (takes --ros-args)', _robot, takes_ros_args=True)
+    check = add('check', 'check a mapping file and print what it exposes', _check)
+    check.add_argument('file', metavar='FILE', help='the mapping file')
+    _add_topics(add('topics', 'list what a running bridge exposes', _client))
+    _add_echo(add('echo', 'print the samples of a topic, one JSON line each', _client))
+    _add_pub(add('pub', 'publish to a topic', _client))
+    _add_call(add('call', 'call a service and print its result as JSON', _client))
+    _add_ping(add('ping', 'measure round trip and clock offset', _client))
+    return parser
+
+
+def _add_topics(command: argparse.ArgumentParser) -> None:
+    _add_url(command)
+    command.add_argument('-v', '--verbose', action='store_true',
+                         help='with types, counts and services')
+
+
+def _add_echo(command: argparse.ArgumentParser) -> None:
+    _add_url(command)
+    command.add_argument('topic', metavar='TOPIC')
+    command.add_argument('--count', type=_count, metavar='N', help='end after N samples')
+    command.add_argument('--encoding', choices=ENCODINGS, default='json',
+                         help='how samples travel; they are printed as JSON (default: json)')
+    command.add_argument('--max-rate', type=_positive, metavar='HZ',
+                         help='at most so many samples a second')
+    command.add_argument('--type', metavar='TYPE', dest='msg_type',
+                         help='message type, for a topic that does not exist yet')
+
+
+def _add_pub(command: argparse.ArgumentParser) -> None:
+    _add_url(command)
+    command.add_argument('topic', metavar='TOPIC')
+    command.add_argument('fields', type=_json, metavar='JSON',
+                         help="the message's fields; - reads stdin")
+    command.add_argument('--type', metavar='TYPE', dest='msg_type',
+                         help='message type, for a topic that does not exist yet')
+    command.add_argument('--rate', type=_positive, metavar='HZ',
+                         help='publish again and again (default: once)')
+    times = command.add_mutually_exclusive_group()
+    times.add_argument('--count', type=_count, metavar='N',
+                       help='publish N times, at 1 Hz unless --rate is given')
+    times.add_argument('--once', action='store_const', const=1, dest='count',
+                       help='publish once')
+
+
+def _add_call(command: argparse.ArgumentParser) -> None:
+    _add_url(command)
+    command.add_argument('service', metavar='SERVICE')
+    command.add_argument('fields', type=_json, metavar='JSON', nargs='?', default='{}',
+                         help="the request's fields (default: {}); - reads stdin")
+    command.add_argument('--type', metavar='TYPE', dest='srv_type',
+                         help='call only if the service has this type')
+    command.add_argument('--timeout', type=_positive, metavar='S',
+                         help="how long the call may take (default: the bridge's)")
+
+
+def _add_ping(command: argparse.ArgumentParser) -> None:
+    command.add_argument('url', type=_url, metavar='URL', nargs='?', default=_default_url(),
+                         help=f'the bridge (default: ${URL_VARIABLE} or {DEFAULT_URL})')
+    command.add_argument('--count', type=_count, metavar='N', help='end after N heartbeats')
+    command.add_argument('--interval', type=_positive, metavar='S', default=1.0,
+                         help='time between heartbeats (default: 1 s)')
+
+
+def _add_url(command: argparse.ArgumentParser) -> None:
+    command.add_argument('--url', type=_url, default=_default_url(),
+                         help=f'the bridge (default: ${URL_VARIABLE} or {DEFAULT_URL})')
+
+
+def _default_url() -> str:
+    return os.environ.get(URL_VARIABLE) or DEFAULT_URL
+
+
+def _url(text: str) -> str:
+    """Give a bare host the bridge's port; the rest is the transport's to check."""
+    return f'ws://{text}:{DEFAULT_PORT}' if _BARE_HOST.fullmatch(text) else text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 2 ** 31:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number from 1 on')
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= 1e6:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number above 0, at most 1000000')
+    return number
+
+
+def _json(text: str) -> orjson.Fragment:
+    """Check JSON and keep its text: what the bridge gets is what was typed."""
+    text = sys.stdin.read() if text == '-' else text
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError as exc:
+        raise argparse.ArgumentTypeError(f'not JSON: {exc}') from exc
+    return orjson.Fragment(text)
+
+
+# The handlers import late: `check` and `--help` need neither ROS nor websockets.
+
+def _serve(args: argparse.Namespace) -> int:
+    from ws_bridge.main import serve
+    return serve(args.ros_args)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from ws_bridge.main import demo
+    return demo(args.ros_args)
+
+
+def _robot(args: argparse.Namespace) -> int:
+    from ws_bridge.demo.node import run as run_robot
+    return run_robot(args.ros_args)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from ws_bridge.cli.check import check
+    return check(args.file)
+
+
+def _client(args: argparse.Namespace) -> int:
+    from ws_bridge.transport.requirements import require_websockets
+    require_websockets()
+    from ws_bridge.cli.commands import run_command
+    return run_command(args)
