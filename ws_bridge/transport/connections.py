@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import time
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.transport.link import Link
@@ -47,7 +48,7 @@ class Connections:
 
     @property
     def last_activity(self) -> float | None:
-        """When anything was last sent or received, Unix s."""
+        """When anything was last received, or noted as sent, Unix s."""
         times = [link.last_activity for link in self._links.values()]
         if self._last_activity is not None:
             times.append(self._last_activity)
@@ -68,9 +69,13 @@ class Connections:
         finally:
             del self._links[link.websocket]
             self.lost += 1
-            self._last_activity = link.last_activity
+            self._last_activity = max(link.last_activity, self._last_activity or 0.0)
             for key, name in _TRAFFIC.items():
                 self._past[key] += getattr(link, name)
+
+    def touch(self) -> None:
+        """Note that something was sent now."""
+        self._last_activity = time.time()
 
     def close(self, code: int, reason: str) -> None:
         """Start to close every link."""

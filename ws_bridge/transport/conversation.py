@@ -31,8 +31,8 @@ from dataclasses import dataclass
 import time
 from typing import Any, TYPE_CHECKING
 
-from ws_bridge.errors import ProtocolError
-from ws_bridge.protocol.envelope import encode
+from ws_bridge.errors import BadField, ProtocolError
+from ws_bridge.protocol.envelope import decode, encode
 from ws_bridge.protocol.types import MessageMetadata, MessageType, Priority
 from ws_bridge.session.liveness import Liveness, LivenessState
 from ws_bridge.transport.handlers import Handler
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 #: The ids among which a repeated one is noticed.
 DUPLICATE_WINDOW = 4096
+#: What an automatic acknowledgment says.
+_RECEIVED = {'status': 'received'}
 _SILENT = 1008
 
 Received = tuple[Any, MessageMetadata]
@@ -128,11 +130,19 @@ class Conversation:
     # What the interface uses.
 
     def encode(self, data: Any, metadata: MessageMetadata) -> bytes:
-        """Encode one envelope; the source is this interface if none is given."""
+        """
+        Encode one envelope; the source is this interface if none is given.
+
+        :raises BadField: if it cannot be JSON, or type or priority is none of the known ones.
+        """
+        try:
+            message_type = MessageType(metadata.message_type)
+            priority = Priority(metadata.priority)
+        except ValueError as exc:
+            raise BadField(str(exc), field='metadata') from exc
         return encode(
             data, message_id=metadata.message_id, timestamp=metadata.timestamp,
-            message_type=MessageType(metadata.message_type),
-            priority=Priority(metadata.priority),
+            message_type=message_type, priority=priority,
             source=metadata.source or self._settings.name, destination=metadata.destination,
             correlation_id=metadata.correlation_id, ttl=metadata.ttl)
 
@@ -205,7 +215,7 @@ class Conversation:
             return False
         control = metadata.message_type in (MessageType.ACKNOWLEDGMENT, MessageType.HEARTBEAT)
         if self._settings.confirm_delivery and not control and isinstance(data, str):
-            link.send(self.encode({'status': 'received'}, MessageMetadata(
+            link.send(self.encode(_RECEIVED, MessageMetadata(
                 message_type=MessageType.ACKNOWLEDGMENT, destination=metadata.source or None,
                 correlation_id=metadata.message_id)))
         if self._settings.drop_duplicates and self._came_before(metadata):
@@ -229,6 +239,8 @@ class Conversation:
             if future is not None and not future.done():
                 future.set_result(None)
                 return
+            if self._settings.confirm_delivery and message == _RECEIVED:
+                return          # too late, or of a broadcast, which waits for none
         if metadata.message_type is MessageType.HEARTBEAT:
             self.counters.heartbeats_received += 1
         else:
@@ -256,6 +268,26 @@ class Conversation:
     def _job_done(self, task: asyncio.Future[None], link: Link, peer: _Peer) -> None:
         self._running.discard(task)
         self._next_job(link, peer)
+
+
+def deserialize(frame: str | bytes) -> Received:
+    """
+    Make data and metadata of a frame; what the metadata lacks has its default.
+
+    :param frame: the text of an envelope; ``bytes`` (a binary frame) are data as they are.
+    :raises ProtocolError: if it is no envelope.
+    """
+    if not isinstance(frame, str):
+        return frame, MessageMetadata()
+    got = decode(frame)
+    metadata = MessageMetadata(
+        message_type=got.message_type, priority=got.priority, source=got.source,
+        destination=got.destination, correlation_id=got.correlation_id, ttl=got.ttl)
+    if got.message_id is not None:
+        metadata.message_id = got.message_id
+    if got.timestamp is not None:
+        metadata.timestamp = got.timestamp
+    return got.data, metadata
 
 
 def _clock() -> float:

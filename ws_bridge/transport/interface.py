@@ -29,24 +29,23 @@ from dataclasses import asdict
 import time
 from typing import Any, TYPE_CHECKING
 
-from ws_bridge.errors import ConfigError, TooLarge, TransportError
-from ws_bridge.protocol.envelope import decode
+from ws_bridge.errors import ConfigError, TransportError
 from ws_bridge.protocol.types import (
     CommunicationProtocol,
     ConnectionState,
     InterfaceConfig,
     MessageMetadata,
     MessageType,
-    Priority,
 )
 from ws_bridge.transport.connections import Connections
-from ws_bridge.transport.conversation import Conversation, Received
+from ws_bridge.transport.conversation import Conversation, deserialize, Received
 from ws_bridge.transport.dialling import dial, pause
 from ws_bridge.transport.endpoint import parse_endpoint
 from ws_bridge.transport.handlers import Handler
 from ws_bridge.transport.link import Link
 from ws_bridge.transport.listening import listen, Listening
 from ws_bridge.transport.options import ClientOptions, LinkOptions, Listener, ServerOptions
+from ws_bridge.transport.sending import Sender
 from ws_bridge.transport.settings import check_config, is_server_mode
 
 if TYPE_CHECKING:
@@ -80,6 +79,7 @@ class WebSocketInterface(CommunicationProtocol):
         self._conversation = Conversation(
             self._settings, lambda frame: self._deserialize_message(frame),
             lambda *call: self._call_handler(*call))
+        self._sender = Sender(self._settings, self._connections, self._conversation)
         self._listener: Listener = self._conversation if listener is None else listener
         self._listening: Listening | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -110,12 +110,12 @@ class WebSocketInterface(CommunicationProtocol):
         :param config: replaces the one given to the constructor.
         :raises ConfigError: naming the field that is wrong.
         """
-        if self.get_connection_state() is ConnectionState.CONNECTED \
-                and config in (None, self.config):
+        if self._is_up() and config in (None, self.config):
             return True
         await self.disconnect()
         self._configure(self.config if config is None else config)
         self._conversation.reconfigure(self._settings)
+        self._sender = Sender(self._settings, self._connections, self._conversation)
         self._stopping = False
         self.last_error = None
         self._set_state(ConnectionState.CONNECTING)
@@ -152,8 +152,8 @@ class WebSocketInterface(CommunicationProtocol):
         :raises TooLarge: if it is more than ``max_message_size``.
         """
         if self._settings.is_server:
-            return await self._send_to_all(data, metadata)
-        return await self._send_on(next(iter(self._connections), None), data, metadata)
+            return await self._sender.send_to_all(data, metadata, is_up=self._is_up())
+        return await self._sender.send_to(next(iter(self._connections), None), data, metadata)
 
     async def receive(self, timeout: float | None = None) -> Received | None:
         """
@@ -221,7 +221,7 @@ class WebSocketInterface(CommunicationProtocol):
             :class:`Link`, or its peer id.
         :return: as :meth:`send`; ``False`` also if there is no such peer.
         """
-        return await self._send_on(self._connections.find(client), data, metadata)
+        return await self._sender.send_to(self._connections.find(client), data, metadata)
 
     # The seed's inner methods.
 
@@ -253,7 +253,9 @@ class WebSocketInterface(CommunicationProtocol):
 
     async def _handle_client_connection(self, websocket: Any, path: str | None = None) -> None:
         """Serve one peer of a server until it leaves; ``path`` is the websocket's own."""
-        if len(self._connections) >= self._server_options.max_peers:
+        if self._stopping:
+            await websocket.close(*_GOING_AWAY)
+        elif len(self._connections) >= self._server_options.max_peers:
             await websocket.close(*_TRY_LATER)
         else:
             await self._serve(websocket, dialled=False)
@@ -327,17 +329,7 @@ class WebSocketInterface(CommunicationProtocol):
         :param message_json: the text of an envelope; ``bytes`` are data as they are.
         :raises ProtocolError: if it is no envelope.
         """
-        if not isinstance(message_json, str):
-            return message_json, MessageMetadata()
-        got = decode(message_json)
-        metadata = MessageMetadata(
-            message_type=got.message_type, priority=got.priority, source=got.source,
-            destination=got.destination, correlation_id=got.correlation_id, ttl=got.ttl)
-        if got.message_id is not None:
-            metadata.message_id = got.message_id
-        if got.timestamp is not None:
-            metadata.timestamp = got.timestamp
-        return got.data, metadata
+        return deserialize(message_json)
 
     def _parse_endpoint(self, endpoint: str) -> tuple[str, int]:
         """
@@ -378,47 +370,8 @@ class WebSocketInterface(CommunicationProtocol):
         await self._connections.serve(link, self._listener)
         self._settings.log.info('%r closed', link)
 
-    async def _send_on(self, link: Link | None, data: Any,
-                       metadata: MessageMetadata | None) -> bool:
-        """Send to one peer, with back-pressure and, if so configured, a confirmation."""
-        metadata = metadata or MessageMetadata()
-        frame, text = self._frame(data, metadata)
-        confirmed = self._conversation.expect(metadata.message_id) \
-            if self._settings.confirm_delivery and text else None
-        try:
-            sent = link is not None and link.send(frame, self._rank(metadata), text=text) \
-                and await link.flushed(self._settings.timeout)
-            if sent and confirmed is not None:
-                await asyncio.wait((confirmed,), timeout=self._settings.timeout)
-                sent = confirmed.done()
-        finally:
-            self._conversation.forget(metadata.message_id)
-        self._conversation.counters.errors += not sent
-        await asyncio.sleep(0)      # a loop around send() must not keep others from running
-        return sent
-
-    async def _send_to_all(self, data: Any, metadata: MessageMetadata | None) -> bool:
-        """Send to every peer; waits for none, whatever it takes or acknowledges."""
-        metadata = metadata or MessageMetadata()
-        frame, text = self._frame(data, metadata)
-        for link in self._connections:
-            link.send(frame, self._rank(metadata), text=text)
-        sent = self._state is ConnectionState.CONNECTED
-        self._conversation.counters.errors += not sent
-        await asyncio.sleep(0)
-        return sent
-
-    def _frame(self, data: Any, metadata: MessageMetadata) -> tuple[bytes, bool]:
-        """Return what goes on the wire, and whether as text."""
-        text = not isinstance(data, (bytes, bytearray, memoryview))
-        frame = self._conversation.encode(data, metadata) if text else bytes(data)
-        if len(frame) > self._settings.max_message_size:
-            raise TooLarge(f'{len(frame)} bytes, more than {self._settings.max_message_size}',
-                           field='data')
-        return frame, text
-
-    def _rank(self, metadata: MessageMetadata) -> Priority:
-        return Priority.HIGH if self._settings.ordered else Priority(metadata.priority)
+    def _is_up(self) -> bool:
+        return self.get_connection_state() is ConnectionState.CONNECTED
 
     def _set_state(self, state: ConnectionState) -> None:
         if state is not self._state:

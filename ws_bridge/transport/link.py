@@ -243,7 +243,6 @@ class Link:
         """Count one written frame and see to it that a stuck peer is noticed."""
         self.messages_out += 1
         self.bytes_out += size
-        self.last_activity = time.time()
         if self._stall_timer is None and self._buffered() > self._limit:
             self._watch_stall()
 

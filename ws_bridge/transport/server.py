@@ -69,7 +69,7 @@ class WebSocketServer(WebSocketInterface):
         :raises BadField: if ``data`` cannot be JSON.
         :raises TooLarge: if it is more than ``max_message_size``.
         """
-        return await self._send_to_all(data, metadata)
+        return await self._sender.send_to_all(data, metadata, is_up=self._is_up())
 
     def _is_server_mode(self, config: InterfaceConfig) -> bool:
         return True
