@@ -27,6 +27,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from itertools import count
 import logging
 import secrets
 import time
@@ -109,6 +110,7 @@ class Bridge:
         self._loop = loop
         self._epoch = time.time() - loop.time()
         self._run = secrets.token_hex(4)
+        self._numbers = count(1)
         self._store = CodecStore()
         self._peers: dict[Link, Peer] = {}
         self._strangers: set[Link] = set()
@@ -125,6 +127,11 @@ class Bridge:
 
     def __repr__(self) -> str:
         return f'Bridge(peers={len(self._peers)}, topics={len(self._outward.topics())})'
+
+    @property
+    def peer_count(self) -> int:
+        """How many peers have spoken or were greeted."""
+        return len(self._peers)
 
     def start(self) -> None:
         """Begin to report the robot's state."""
@@ -173,9 +180,10 @@ class Bridge:
     def _meet(self, link: Link, *, greet: bool) -> Peer:
         """Make the session of a connection; only one that named its dialect is greeted."""
         self._strangers.discard(link)
-        session = self._session(link.peer_id, NativeDialect.name)
+        name = f'p{next(self._numbers)}'
+        session = self._session(name, NativeDialect.name)
         session.beats = True
-        dialect = NativeDialect(self._settings.robot_name, f'{self._run}-{link.peer_id}')
+        dialect = NativeDialect(self._settings.robot_name, f'{self._run}-{name}')
         peer = self._peers[link] = Peer(link, session, dialect, self._unix)
         logger.info('peer %s from %s: %s', peer.name, link.remote, dialect.name)
         if greet:
