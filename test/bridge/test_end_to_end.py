@@ -19,13 +19,14 @@ from collections.abc import Iterator
 import time
 from typing import Any
 
-from bridge.harness import native_peer, running_bridge
 from geometry_msgs.msg import Twist
 from helpers import async_wait_until, SpinningNode
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Int32, String
 from std_srvs.srv import SetBool, Trigger
+
+from bridge.harness import native_peer, running_bridge
 
 LATCHED = QoSProfile(depth=3, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -363,10 +364,9 @@ async def test_seed_style_peer_without_subprotocol(robot: Any) -> None:
 
 
 async def test_shutdown_tells_peers_1001() -> None:
-    async with running_bridge() as service:
-        async with native_peer(service) as peer:
-            await peer.wait(lambda f: f['data'].get('op') == 'hello')
-            await service.server.disconnect()
-            await async_wait_until(lambda: peer.closed)
-            assert peer.closed is not None
-            assert peer.closed[0] == 1001
+    async with running_bridge() as service, native_peer(service) as peer:
+        await peer.wait(lambda f: f['data'].get('op') == 'hello')
+        await service.server.disconnect()
+        await async_wait_until(lambda: peer.closed)
+        assert peer.closed is not None
+        assert peer.closed[0] == 1001

@@ -156,10 +156,12 @@ class Bridge:
     def received(self, link: Link, data: str | bytes) -> None:
         """Carry out what a frame of a peer asks for."""
         peer = self._peers.get(link) or self._meet(link, greet=False)
-        op = peer.dialect.decode(data)
-        if self._uplinks and link in self._uplinks and self._uplinks[link].takes(op):
+        now = self._loop.time()
+        op = peer.dialect.decode(data, now)
+        if op is None or (self._uplinks and link in self._uplinks \
+                and self._uplinks[link].takes(op)):
             return
-        effects = peer.session.receive(op, self._loop.time())
+        effects = peer.session.receive(op, now)
         self.apply(peer, effects, getattr(op, 'op_id', None))
 
     def closed(self, link: Link, code: int, reason: str) -> None:

@@ -24,13 +24,13 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import ConversionError, TypeMismatch, WsBridgeError
-from ws_bridge.protocol.native import SampleWriter
+from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.operations import Appeared, Done, Encoding, Failed
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session.effects import OpenSubscription

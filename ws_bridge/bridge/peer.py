@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ws_bridge.protocol.native import NativeDialect
+from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.operations import Reply
 from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
@@ -37,7 +37,7 @@ class Peer:
 
     link: Link
     session: Session
-    dialect: NativeDialect
+    dialect: Dialect
     clock: Callable[[], float]
 
     @property

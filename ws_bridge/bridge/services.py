@@ -20,8 +20,14 @@ from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.convert.codec import CodecStore
-from ws_bridge.errors import AlreadyExists, ConversionError, ServiceFailed, TypeMismatch, \
-    UnknownName, WsBridgeError
+from ws_bridge.errors import (
+    AlreadyExists,
+    ConversionError,
+    ServiceFailed,
+    TypeMismatch,
+    UnknownName,
+    WsBridgeError,
+)
 from ws_bridge.protocol.operations import Done, Failed
 from ws_bridge.session.effects import AnswerService, Call, Effect, Host
 

@@ -28,10 +28,19 @@ from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.errors import WsBridgeError
+from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.envelope import encode as encode_envelope
-from ws_bridge.protocol.native import BINARY_HEADER, NativeDialect, SampleWriter
-from ws_bridge.protocol.operations import Appeared, BinarySample, Encoding, Failed, Frame, \
-    Operation, Reply, ServiceAnswer
+from ws_bridge.protocol.native import BINARY_HEADER, NativeDialect
+from ws_bridge.protocol.operations import (
+    Appeared,
+    BinarySample,
+    Encoding,
+    Failed,
+    Frame,
+    Operation,
+    Reply,
+    ServiceAnswer,
+)
 from ws_bridge.protocol.types import MessageType, Priority
 from ws_bridge.session.effects import OpenPublisher, OpenSubscription, Publish
 

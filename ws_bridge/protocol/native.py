@@ -26,12 +26,19 @@ from typing import Any
 
 import orjson
 
-from ws_bridge.errors import BadField, BadFrame, ConversionError, ProtocolError, \
-    UnknownOperation, WsBridgeError
+from ws_bridge.errors import (
+    BadField,
+    BadFrame,
+    ConversionError,
+    ProtocolError,
+    UnknownOperation,
+    WsBridgeError,
+)
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.envelope import decode as decode_envelope
 from ws_bridge.protocol.envelope import encode as encode_envelope
-from ws_bridge.protocol.envelope import Envelope
+from ws_bridge.protocol.envelope import Envelope, MAX_ID_LENGTH
 from ws_bridge.protocol.qos import parse_qos
 from ws_bridge.protocol.types import MessageType, Priority
 
@@ -41,13 +48,12 @@ MAX_NAME = 255
 MAX_PEER_NAME = 64
 MAX_STATUS = 4096
 MAX_RATE = 1e6
+MAX_INTERVAL = 1e6
 
 BINARY_HEADER = struct.Struct('<BBHIdI')
 SAMPLE_OPCODES: dict[ops.Encoding, int] = {'cdr': 1, 'cbor': 3}
 PUBLISH_OPCODES: dict[int, ops.Encoding] = {2: 'cdr', 4: 'cbor'}
 _SAMPLE_ENCODINGS = {opcode: encoding for encoding, opcode in SAMPLE_OPCODES.items()}
-
-SampleWriter = Callable[[bytes, float, int], bytes]
 
 
 class NativeDialect:
@@ -66,14 +72,16 @@ class NativeDialect:
         self._prefix = prefix
         self._count = 0
 
-    def decode(self, frame: str | bytes) -> ops.Operation:
+    def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Operation:
         """Turn one frame into an operation; what cannot be read becomes ``Malformed``."""
         if isinstance(frame, bytes):
             return _decode_binary(frame)
         try:
             envelope = decode_envelope(frame)
         except ProtocolError as exc:
-            return ops.Malformed(_id_of(frame), exc)
+            unknown = exc.field == 'metadata.message_type'
+            return ops.Malformed(_id_of(frame), UnknownOperation(
+                exc.message, field=exc.field) if unknown else exc)
         try:
             return _DECODERS[envelope.message_type](envelope)
         except ProtocolError as exc:
@@ -111,8 +119,8 @@ class NativeDialect:
 def text_writer(topic: str, channel_id: int, prefix: str) -> SampleWriter:
     """Return the framer of JSON samples; see :meth:`NativeDialect.sample_writer`."""
     source = orjson.dumps(topic).replace(b'%', b'%%')
-    head = (b'{"metadata":{"message_id":"' + prefix.encode() +
-            b'-%d-' % channel_id + b'%d","timestamp":%.6f,'
+    stem = orjson.dumps(f'{prefix}-{channel_id}-')[:-1].replace(b'%', b'%%')
+    head = (b'{"metadata":{"message_id":' + stem + b'%d","timestamp":%.6f,'
             b'"message_type":"data","priority":1,"source":' + source +
             b',"destination":null,"correlation_id":null,"sequence":%d},"data":%b}')
 
@@ -155,7 +163,8 @@ def _id_of(frame: str) -> str | None:
         message_id = orjson.loads(frame)['metadata']['message_id']
     except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
         return None
-    return message_id if isinstance(message_id, str) else None
+    return message_id if isinstance(message_id, str) and len(message_id) <= MAX_ID_LENGTH \
+        else None
 
 
 # ---- envelope -> operation
@@ -226,13 +235,13 @@ def _subscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
     return ops.Subscribe(
         op_id, _text(data, 'topic'), _optional_text(data, 'type'),
         _choice(data, 'encoding', ENCODINGS),
-        None if rate is None else 1.0 / rate if rate else 0.0,
+        None if rate is None else min(1.0 / rate, MAX_INTERVAL) if rate else 0.0,
         _optional_integer(data, 'queue_depth', 1, 10_000),
         parse_qos(data.get('qos'), 'data.qos'), _flag(data, 'schema', default=False))
 
 
 def _hello(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
-    greeting = 'dialect' in data
+    greeting = 'dialect' in data and 'robot' in data
     name = _optional_text(data, 'robot' if greeting else 'name', limit=MAX_PEER_NAME)
     return ops.Hello(op_id, name, greeting)
 
@@ -319,7 +328,8 @@ def _heartbeat(envelope: Envelope) -> ops.Operation:
         times = sequence, sent, received
     stamp = _optional_number(data, 'timestamp', -1e12, 1e12)
     return ops.Heartbeat(
-        envelope.message_id, stamp, _optional_integer(data, 'sequence', 0, 2**53), times,
+        envelope.message_id, envelope.timestamp if stamp is None else stamp,
+        _optional_integer(data, 'sequence', 0, 2**53), times,
         envelope.correlation_id is not None)
 
 
@@ -347,10 +357,17 @@ _DECODERS: dict[MessageType, Callable[[Envelope], ops.Operation]] = {
 
 _Parts = tuple[MessageType, Priority, Any, 'str | None', 'str | None']
 
+# where a frame has what errors of a session and of ROS call by the operation's name for it
+_PATHS = {
+    'topic': 'data.topic', 'service': 'data.service', 'type': 'data.type', 'qos': 'data.qos',
+    'destination': 'metadata.destination', 'ttl': 'metadata.ttl',
+    'correlation_id': 'metadata.correlation_id',
+}
+
 
 def error_fields(error: WsBridgeError) -> dict[str, Any]:
     """Return what a peer is told of an error; values inside a message stand under ``data``."""
-    field = error.field
+    field = _PATHS.get(error.field or '', error.field)
     if isinstance(error, ConversionError):
         field = f'data.{field}' if field and not field.startswith('[') else f'data{field or ""}'
     return {'code': error.code, 'message': error.message, 'field': field}

@@ -35,6 +35,7 @@ _WORDS: dict[str, tuple[tuple[str, int], ...]] = {
     'liveliness': (('automatic', 1), ('manual_by_topic', 3), ('best_available', 5)),
 }
 _SECONDS = ('lifespan', 'deadline')
+_MAX_KEY = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def parse_qos(values: object, path: str = 'qos') -> QosRequest | None:
         raise BadField('must be an object', field=path)
     found: dict[str, Any] = {}
     for key, value in values.items():
-        where = f'{path}.{key}'
+        where = f'{path}.{key[:_MAX_KEY]}'
         if key not in _FIELDS:
             raise BadField(f'unknown; known are {", ".join(sorted(_FIELDS))}', field=where)
         if value is None:

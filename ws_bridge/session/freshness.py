@@ -66,7 +66,10 @@ class Freshness:
     def took(self, number: int, now: float) -> None:
         """Note that ``number`` samples came at ``now`` (monotonic, s)."""
         if self._last is not None:
-            period = (now - self._last) / number
+            silence = now - self._last
+            if self._period is not None:  # a pause says nothing about the rate before and after
+                silence = min(silence, self._limit(LOST_PERIODS, self._period))
+            period = silence / number
             self._period = period if self._period is None else \
                 self._period + (period - self._period) * min(1.0, _SMOOTHING * number)
         self._last = now
@@ -95,10 +98,10 @@ class Freshness:
         period = self._judged_period()
         if period is None:
             return FreshnessState.UNKNOWN
-        age = now - (self._since if self._last is None else self._last)
-        if age <= self._limit(STALE_PERIODS, period):
+        since = self._since if self._last is None else self._last
+        if now < since + self._limit(STALE_PERIODS, period):
             return FreshnessState.UNKNOWN if self._last is None else FreshnessState.FRESH
-        if age <= self._limit(LOST_PERIODS, period):
+        if now < since + self._limit(LOST_PERIODS, period):
             return FreshnessState.STALE
         return FreshnessState.LOST
 
@@ -109,8 +112,8 @@ class Freshness:
             return None
         since = self._since if self._last is None else self._last
         for periods in (STALE_PERIODS, LOST_PERIODS):
-            due = since + self._limit(periods, period)
-            if due >= now:
+            due = since + self._limit(periods, period)  # the same sums as in state()
+            if due > now:
                 return due
         return None
 

@@ -25,12 +25,18 @@ from itertools import count
 from typing import Any, Protocol
 
 from ws_bridge.config import Exposure, Kind, Rule, Settings, VERSION
-from ws_bridge.errors import Expired, Forbidden, LimitExceeded, NotAdvertised, RateLimited, \
-    WsBridgeError
+from ws_bridge.errors import (
+    Expired,
+    Forbidden,
+    LimitExceeded,
+    NotAdvertised,
+    RateLimited,
+    WsBridgeError,
+)
 from ws_bridge.protocol import operations as ops
 from ws_bridge.session import effects as fx
 from ws_bridge.session.bucket import Bucket
-from ws_bridge.session.liveness import Liveness, LivenessState
+from ws_bridge.session.liveness import Liveness
 from ws_bridge.session.timesync import TimeSync
 
 BEATS_REMEMBERED = 16
@@ -116,25 +122,38 @@ class Session:
 
     def receive(self, op: ops.Operation, now: float) -> list[fx.Effect]:
         """Return what follows from an operation of the peer; errors are replies too."""
-        if not self._bucket.take(now):
-            return self._over_rate(op, now)
         try:
+            if not self._bucket.take(now):
+                return self._over_rate(op, now)
             return _HANDLERS[type(op)](self, op, now)
         except WsBridgeError as exc:
             op_id: str | None = getattr(op, 'op_id', None)
             return [fx.Send(ops.Failed(op_id, exc))]
 
     def _over_rate(self, op: ops.Operation, now: float) -> list[fx.Effect]:
-        """Refuse: each request by its own error, publications by one error a second."""
+        """
+        Refuse: each request by its own error, what asks for no answer by one error a second.
+
+        A refused heartbeat is not answered, but it was heard: who sends too much is not dead.
+        """
         self.refused += 1
-        if not isinstance(op, _COUNTED):
-            error = RateLimited(f'more than {self._settings.max_message_rate:g} messages a second')
-            return [fx.Send(ops.Failed(op.op_id, error))]
+        if self._wants_answer(op):
+            raise RateLimited(f'more than {self._settings.max_message_rate:g} messages a second')
+        effects = self._heard(now) if isinstance(op, ops.Heartbeat) else []
         self._refusals += 1
         if self._refusals_due is None:
             self._refusals_due = now + REFUSAL_INTERVAL
-            return self._tell_refusals()
-        return []
+            effects += self._tell_refusals()
+        return effects
+
+    def _wants_answer(self, op: ops.Operation) -> bool:
+        if isinstance(op, ops.Command):
+            return op.ack or (op.kind or self._names.kind_of(op.destination)) == 'service'
+        if isinstance(op, ops.ServiceAnswer):
+            return op.error is None  # never answer an error with an error
+        if isinstance(op, ops.Malformed):
+            return op.op_id is not None
+        return not isinstance(op, _COUNTED)
 
     def _tell_refusals(self) -> list[fx.Effect]:
         number, self._refusals = self._refusals, 0
@@ -234,12 +253,16 @@ class Session:
                 fx.Send(ops.Done(op.op_id, 'unadvertise', {'topic': op.topic}))]
 
     def publisher_opened(self, topic: str, channel_id: int) -> None:
-        """Note the channel on which the peer may publish ``topic`` in binary frames."""
+        """Note the channel, the only one, on which the peer may publish ``topic`` in binary."""
+        self._forget_channels(topic)
         self._channels[channel_id] = topic
 
     def forget_publisher(self, topic: str) -> None:
         """Take back an advertisement, also one that ROS refused."""
         self.advertised.pop(topic, None)
+        self._forget_channels(topic)
+
+    def _forget_channels(self, topic: str) -> None:
         for channel_id in [c for c, t in self._channels.items() if t == topic]:
             del self._channels[channel_id]
 
@@ -266,15 +289,17 @@ class Session:
         """
         Return until when (monotonic) a message may reach ROS.
 
-        Its age is bridge time minus its timestamp, corrected by the measured clock offset.
+        Its age is bridge time minus its timestamp, corrected by the measured clock offset; one
+        without a timestamp, or from the future, is as new as can be.
 
         :raises Expired: it is older than its ``ttl`` already.
         """
-        if ttl is None or stamp is None:
+        if ttl is None:
             return None
-        age = now + self._epoch - (stamp - (self.timesync.offset or 0.0))
+        age = 0.0 if stamp is None else \
+            max(0.0, now + self._epoch - (stamp - (self.timesync.offset or 0.0)))
         if age > ttl:
-            raise Expired(f'{age:.3f} s old, may be {ttl:g} s', field='metadata.ttl')
+            raise Expired(f'{age:.3f} s old, may be {ttl:g} s', field='ttl')
         return now + ttl - age
 
     def _call(self, op: ops.Command, now: float) -> list[fx.Effect]:
@@ -323,10 +348,14 @@ class Session:
         """
         Pass a call from ROS on to the peer that hosts the service.
 
-        A call that would exceed the bound of unanswered ones is not passed on.
+        A call that would exceed the bound of unanswered ones is not passed on; the peer is told.
         """
-        if service not in self.hosted or len(self._waiting) >= self._settings.max_calls:
+        if service not in self.hosted:
             return []
+        try:
+            _below(len(self._waiting), self._settings.max_calls, 'unanswered calls')
+        except LimitExceeded as exc:
+            return [fx.Send(ops.Failed(None, exc))]
         call_id = f'{self.peer}-call-{next(self._keys)}'
         self._waiting[call_id] = Hosted(service, token, now + self._settings.call_timeout)
         return [fx.Send(ops.ServiceCall(call_id, self.hosted[service], values))]
@@ -354,22 +383,26 @@ class Session:
     # ---- heartbeats
 
     def _heartbeat(self, op: ops.Heartbeat, now: float) -> list[fx.Effect]:
-        first = self.liveness is None
-        if self.liveness is None:
-            self.liveness = Liveness(self._settings.heartbeat_interval,
-                                     self._settings.heartbeat_timeout, now)
-        changed = self.liveness.heard(now)
+        effects = self._heard(now)
         unix = now + self._epoch
         if op.stamp is not None and op.echo is not None:
             sent = self._beats_sent.get(op.echo[0])
             if sent is not None:
                 self.timesync.sample(sent, op.echo[2], op.stamp, unix)
-        effects: list[fx.Effect] = [fx.PeerChanged()] if first or changed else []
-        if op.sequence is not None and op.stamp is not None:
-            self._last_heard = op.sequence, op.stamp, unix
+        if op.sequence is not None:
+            if op.stamp is not None:
+                self._last_heard = op.sequence, op.stamp, unix
             if not op.answer:
                 effects.insert(0, fx.Send(self._make_beat(unix, op.op_id)))
         return effects
+
+    def _heard(self, now: float) -> list[fx.Effect]:
+        first = self.liveness is None
+        if self.liveness is None:
+            self.liveness = Liveness(self._settings.heartbeat_interval,
+                                     self._settings.heartbeat_timeout, now)
+        changed = self.liveness.heard(now)
+        return [fx.PeerChanged()] if first or changed else []
 
     def _make_beat(self, unix: float, answers: str | None) -> ops.Beat:
         self._beat += 1
@@ -405,7 +438,9 @@ class Session:
             if self._refusals:
                 effects += self._tell_refusals()
         if self.beats and now >= self._next_beat:
-            self._next_beat = max(now, self._next_beat + self._settings.heartbeat_interval)
+            self._next_beat += self._settings.heartbeat_interval
+            if self._next_beat <= now:  # beats that were missed are not made up for
+                self._next_beat = now + self._settings.heartbeat_interval
             effects.append(fx.Send(self._make_beat(now + self._epoch, None)))
         if self.liveness is not None and self.liveness.poll(now) is not None:
             effects.append(fx.PeerChanged())
@@ -438,8 +473,8 @@ def _below(number: int, limit: int, what: str) -> None:
         raise LimitExceeded(f'this peer has {number} {what}, may have {limit}')
 
 
-_COUNTED = (ops.Command, ops.BinaryPublish, ops.BinarySample, ops.Heartbeat, ops.Appeared)
-"""What is refused by count when it comes too fast; everything else by its own error."""
+_COUNTED = (ops.BinaryPublish, ops.BinarySample, ops.Heartbeat, ops.Appeared)
+"""What is refused by count when it comes too fast, and publications; else by its own error."""
 
 _HANDLERS: dict[type, Callable[[Session, Any, float], list[fx.Effect]]] = {
     ops.Hello: Session._hello,
