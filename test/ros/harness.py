@@ -18,9 +18,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 import time
+from traceback import format_exception
 from typing import Any, TypeVar
 
+from rclpy.context import Context
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from std_msgs.msg import String
 
 from ws_bridge.ros.settings import RosSettings
 from ws_bridge.ros.side import RosSide
@@ -35,6 +39,49 @@ BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 def latched(depth: int = 1) -> QoSProfile:
     """Return a reliable, transient-local profile."""
     return QoSProfile(depth=depth, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class OtherNode:
+    """
+    A node of another participant that nobody spins.
+
+    So a test may create and destroy its publishers and subscriptions, and take from these.
+    """
+
+    def __init__(self) -> None:
+        self.context = Context()
+        self.context.init(args=[])
+        self.node = Node('other', context=self.context, use_global_arguments=False)
+
+    def close(self) -> None:
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+    @contextmanager
+    def publisher(self, topic: str, qos: QoSProfile, msg_type: type[Any] = String
+                  ) -> Iterator[Any]:
+        """Give a publisher."""
+        entity = self.node.create_publisher(msg_type, topic, qos)
+        try:
+            yield entity
+        finally:
+            self.node.destroy_publisher(entity)
+
+    @contextmanager
+    def hearing(self, topic: str, qos: QoSProfile, msg_type: type[Any] = String
+                ) -> Iterator[Callable[[], list[Any]]]:
+        """Give a function that returns every message heard so far."""
+        entity = self.node.create_subscription(msg_type, topic, print, qos)
+        heard: list[Any] = []
+
+        def take() -> list[Any]:
+            while (taken := entity.handle.take_message(msg_type, False)) is not None:
+                heard.append(taken[0])
+            return heard
+        try:
+            yield take
+        finally:
+            self.node.destroy_subscription(entity)
 
 
 class FakeLoop:
@@ -76,4 +123,4 @@ def running_side(loop: FakeLoop, settings: RosSettings = QUICK, **options: Any
     finally:
         side.shutdown()
         loop.run()
-    assert loop.faults == []
+    assert loop.faults == [], [''.join(format_exception(fault)) for fault in loop.faults]

@@ -68,8 +68,11 @@ def take_snapshot(node: Node, *, hidden: bool = False) -> GraphSnapshot:
             tuple(sorted(types)), node.count_publishers(name), node.count_subscribers(name),
             own_publishers[name], own_subscribers[name])
         for name, types in _shown(node.get_topic_names_and_types(), hidden)}
+    called = {each.service_name for each in node.clients}
+    # ROS lists a service that has only clients: one that the bridge calls is not one
     services = {name: tuple(sorted(types))
-                for name, types in _shown(node.get_service_names_and_types(), hidden)}
+                for name, types in _shown(node.get_service_names_and_types(), hidden)
+                if name not in called or node.count_services(name)}
     return GraphSnapshot(topics, services,
                          frozenset(each.service_name for each in node.services),
                          tuple(sorted(node.get_fully_qualified_node_names())))

@@ -19,7 +19,7 @@ from typing import Any
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 
-from ws_bridge.errors import BadName, Unavailable
+from ws_bridge.errors import BadName, RequestError, TypeMismatch, Unavailable
 
 
 def resolve_name(node: Node, name: str, *, service: bool = False) -> str:
@@ -37,6 +37,17 @@ def resolve_name(node: Node, name: str, *, service: bool = False) -> str:
         # rcl's text: "failed to resolve name: <reason>, at <source line>"
         reason = str(exc).partition('name: ')[2].rpartition(', at ')[0] or str(exc)
         raise BadName(f'{name!r} is not a valid name: {reason}') from exc
+
+
+def creation_error(name: str, exc: RuntimeError) -> RequestError:
+    """
+    Translate what rclpy says when it cannot create an entity.
+
+    One participant cannot have two types on one topic: the bridge's own come first.
+    """
+    if 'incompatible type' in str(exc):
+        return TypeMismatch(f'the bridge uses {name} with another type already')
+    return Unavailable(f'cannot create {name}: {exc}')
 
 
 def type_name(interface: type[Any]) -> str:

@@ -83,6 +83,7 @@ class RosNode:
         self._executor.add_node(self.node)
         self._requests: deque[Callable[[], None]] = deque()
         self._awake = False
+        self._busy = False
         self._wake = self.node.create_guard_condition(self._drain)
         self._alarms: list[tuple[float, int, Alarm]] = []
         self._numbers = itertools.count()
@@ -132,6 +133,11 @@ class RosNode:
             self._awake = True
             self._wake.trigger()
 
+    @property
+    def idle(self) -> bool:
+        """Return whether everything submitted was carried out."""
+        return not self._requests and not self._busy
+
     def after(self, delay: float, action: Callable[[], None]) -> Alarm:
         """
         Run ``action`` in ``delay`` s of the steady clock (executor thread).
@@ -148,7 +154,9 @@ class RosNode:
         self._awake = False  # before the first look: a later submit triggers again
         requests = self._requests
         while requests:
+            self._busy = True  # before the request is taken: idle must not be true in between
             self._guarded(requests.popleft())
+        self._busy = False
 
     def _ring(self) -> None:
         now = time.monotonic()
@@ -185,8 +193,3 @@ class RosNode:
                 faults += 1
                 if faults >= MAX_FAULTS:
                     return
-
-    def describe(self) -> dict[str, Any]:
-        """Return counts, for status and debugging."""
-        return {'requests': len(self._requests), 'alarms': len(self._alarms),
-                'alive': self._thread.is_alive()}

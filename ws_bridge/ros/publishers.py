@@ -20,6 +20,7 @@ import time
 from typing import Any, TYPE_CHECKING
 
 from rclpy.duration import Duration
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.exceptions import InvalidHandle
 from rclpy.qos import QoSProfile
 
@@ -31,12 +32,14 @@ from ws_bridge.errors import (
     Unavailable,
     WsBridgeError,
 )
-from ws_bridge.ros.names import type_name
+from ws_bridge.ros.names import creation_error, type_name
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import RosNode
     from ws_bridge.ros.settings import RosSettings
 
+# rclpy's own callbacks warn through a deprecated function, and cost the executor a waitable each
+QUIET = PublisherEventCallbacks(use_default_callbacks=False)
 LOOK_AGAIN = 0.01  # s, while a new publisher waits for its subscribers
 
 
@@ -166,17 +169,27 @@ class Publisher:
             post(self._fail, TypeMismatch(
                 f'{self.topic} is of type {" and ".join(types)}, not {self.msg_type}'))
             return
-        self._entity = self._ros.node.create_publisher(self._class, name, profile)
+        try:
+            self._entity = self._ros.node.create_publisher(
+                self._class, name, profile, event_callbacks=QUIET)
+        except RuntimeError as exc:
+            post(self._fail, creation_error(self.topic, exc))
+            return
         self._look(time.monotonic() + self._settings.match_timeout, post)
 
     def _look(self, until: float, post: Callable[..., None]) -> None:
         if self._entity is None:
             return
         shown = self._ros.node.count_subscribers(self.topic)
-        if self._entity.get_subscription_count() >= shown or time.monotonic() >= until:
-            post(self._flush)
-        else:
+        matched = self._entity.get_subscription_count()
+        if matched < shown and time.monotonic() < until:
             self._ros.after(LOOK_AGAIN, lambda: self._look(until, post))
+            return
+        if matched < shown:
+            self._ros.node.get_logger().warning(
+                f'{shown - matched} of {shown} subscribers of {self.topic} do not match the '
+                'publisher (other type or quality of service?)')
+        post(self._flush)
 
     def _destroy(self) -> None:
         self._destroy_when_acknowledged(time.monotonic() + self._settings.match_timeout)

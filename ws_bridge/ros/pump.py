@@ -42,6 +42,7 @@ TURN_BYTES = 8 * 1024 * 1024
 AHEAD_SAMPLES = 50_000  # posted and not yet worked off
 AHEAD_BYTES = 256 * 1024 * 1024
 MEMORY_KEYS = 8192
+RECENT = 512  # samples that a source without memory could still name
 MAX_FAULTS = 10  # in a row, then the thread gives up
 
 Batch = list[tuple[Callable[..., None], tuple[Any, ...]]]
@@ -120,6 +121,18 @@ class Source:
         self.sink = sink
         self.latched = latched
         self.memory = memory
+        self._recent: deque[Any] = deque(maxlen=RECENT)
+
+    def remember(self, memory: Memory) -> None:
+        """Use a memory from now on, with what was taken lately (pump thread)."""
+        for info in self._recent:
+            memory.add(origin_of(info), info)
+        self._recent.clear()
+        self.memory = memory
+
+    def forget(self) -> None:
+        """Use no memory from now on (pump thread)."""
+        self.memory = None
 
     def take(self, batch: Batch, now: float) -> tuple[int, int]:
         """
@@ -131,11 +144,12 @@ class Source:
         if self.memory is not None:
             return self._take_new(batch, now, self.memory)
         samples: list[bytes] = []
-        append = samples.append
+        append, note = samples.append, self._recent.append
         size = 0
         while (taken := take(msg_type, True)) is not None:
-            sample = taken[0]
+            sample, info = taken
             append(sample)
+            note(info)
             size += len(sample)
             if len(samples) >= TURN_SAMPLES or size >= TURN_BYTES:
                 break

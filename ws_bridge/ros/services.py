@@ -29,7 +29,7 @@ from ws_bridge.errors import (
     Unavailable,
     WsBridgeError,
 )
-from ws_bridge.ros.names import type_name
+from ws_bridge.ros.names import creation_error, type_name
 from ws_bridge.ros.pump import NeverGroup, Pump, RequestSource
 
 if TYPE_CHECKING:
@@ -102,7 +102,11 @@ class Calls:
         if call.ended:
             return
         self._running.add(call)
-        self._use_client(call, name, service_class)
+        try:
+            self._use_client(call, name, service_class)
+        except RuntimeError as exc:
+            self._end(call, creation_error(call.service, exc))
+            return
         call.alarm = self._ros.after(timeout, lambda: self._end(call, TimedOut(
             f'no answer from {call.service} within {timeout:g} s')))
         until = time.monotonic() + min(timeout, self._settings.service_wait)
@@ -137,13 +141,8 @@ class Calls:
             return
         entity = call.client.entity
         if not entity.service_is_ready():
-            types = dict(self._ros.node.get_service_names_and_types()).get(call.service, [])
-            wanted = type_name(entity.srv_type)
-            if types and wanted not in types:
-                self._end(call, TypeMismatch(
-                    f'{call.service} is of type {" and ".join(types)}, not {wanted}'))
-            elif time.monotonic() >= until:
-                self._end(call, Unavailable(f'nobody serves {call.service}'))
+            if time.monotonic() >= until:
+                self._end(call, self._absence(call.service, type_name(entity.srv_type)))
             else:
                 self._ros.after(LOOK_AGAIN, lambda: self._send_when_ready(call, request, until))
             return
@@ -154,6 +153,14 @@ class Calls:
             self._end(call, ServiceFailed(f'cannot call {call.service}: {exc}'))
             return
         call.future.add_done_callback(lambda future: self._answered(call, future))
+
+    def _absence(self, service: str, wanted: str) -> WsBridgeError:
+        """Say why no server is there; the graph shows the bridge's own client too."""
+        types = dict(self._ros.node.get_service_names_and_types()).get(service, [])
+        others = sorted(set(types) - {wanted})
+        if others:
+            return TypeMismatch(f'{service} is of type {" and ".join(others)}, not {wanted}')
+        return Unavailable(f'nobody serves {service}')
 
     def _answered(self, call: Call, future: Any) -> None:
         if call.ended or future.cancelled():
@@ -266,9 +273,13 @@ class Hosted:
                         'the oldest are forgotten'))
             self._on_request(self._number, cdr)
 
+    def _fail(self, error: WsBridgeError) -> None:
+        if not self._closed:
+            self._on_error(error)
+
     # the executor thread
 
-    def create(self, name: str, group: NeverGroup) -> None:
+    def create(self, name: str, group: NeverGroup, post: Callable[..., None]) -> None:
         """
         Create the ROS service (executor thread).
 
@@ -276,8 +287,12 @@ class Hosted:
         """
         if self._closed:
             return
-        entity: Any = self._ros.node.create_service(
-            self._class, name, lambda request, response: response, callback_group=group)
+        try:
+            entity: Any = self._ros.node.create_service(
+                self._class, name, lambda request, response: response, callback_group=group)
+        except RuntimeError as exc:
+            post(self._fail, creation_error(self.service, exc))
+            return
         self._source = RequestSource(entity, self._deliver)
         self._pump.add(self._source)
 

@@ -57,6 +57,9 @@ class RosSide:
     :param on_graph: gets a :class:`GraphSnapshot` when the graph changed.
     :param on_parameters: gets the parameters that were set while running.
     :param on_fault: gets exceptions that should not have been, of either thread.
+    :ivar graph: the latest snapshot.
+    :ivar polls: how often the graph was looked at.
+    :ivar parameters: values of the declared ROS parameters, after :meth:`start`.
     :param context: an initialised context of the caller's, which stays up.
     """
 
@@ -87,7 +90,7 @@ class RosSide:
         self._status: StatusPublisher | None = None
         self._owned: set[Publisher | Hosted | Subscription] = set()
         self._matchers: dict[Subscription, Matcher] = {}  # executor thread
-        self._polls = 0
+        self.polls = 0
 
     # life
 
@@ -185,6 +188,8 @@ class RosSide:
                           class_of=self.types.message_class)
 
         def begin() -> None:
+            if subscription.closed:
+                return
             self._matchers[subscription] = matcher
             matcher.look()
         self._owned.add(subscription)
@@ -242,7 +247,7 @@ class RosSide:
         hosted = Hosted(self.resolve(service, service=True), self.types.service_class(srv_type),
                         ros, pump, self.settings, on_request, on_error, self._owned.discard)
         self._owned.add(hosted)
-        ros.submit(lambda: hosted.create(service, self._group))
+        ros.submit(lambda: hosted.create(service, self._group, self._post))
         return hosted
 
     def publish_status(self, diagnostics: Sequence[Diagnostic], clients: str) -> None:
@@ -256,6 +261,11 @@ class RosSide:
         assert status is not None
         entries = tuple(diagnostics)
         ros.submit(lambda: status.publish(entries, clients))
+
+    @property
+    def idle(self) -> bool:
+        """Return whether the executor thread has carried out what it was asked."""
+        return self._running().idle
 
     def __repr__(self) -> str:
         state = 'shut down' if self._shut_down else 'new' if self._ros is None else 'running'
@@ -271,7 +281,9 @@ class RosSide:
         self._owned.discard(subscription)
 
         def end() -> None:
-            self._matchers.pop(subscription).close()
+            matcher = self._matchers.pop(subscription, None)
+            if matcher is not None:
+                matcher.close()
         if self._ros is not None:
             self._ros.submit(end)
 
@@ -294,10 +306,10 @@ class RosSide:
         ros.after(self.settings.graph_interval, self._poll)
         snapshot = take_snapshot(ros.node, hidden=self.settings.hidden)
         before = self.graph.topics
-        self._polls += 1
+        self.polls += 1
         for subscription, matcher in self._matchers.items():
             topic = subscription.topic
-            if (self._polls % LOOK_EVERY == 0 or not matcher.settled
+            if (self.polls % LOOK_EVERY == 0 or not matcher.settled
                     or snapshot.topics.get(topic) != before.get(topic)):
                 matcher.look()
         if snapshot != self.graph:

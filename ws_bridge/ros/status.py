@@ -21,6 +21,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
+from ws_bridge.ros.publishers import QUIET
+
 Diagnostic = tuple[str, int, str, Sequence[tuple[str, str]]]
 """Name, level (0 OK, 1 WARN, 2 ERROR, 3 STALE), message, values."""
 
@@ -34,9 +36,10 @@ class StatusPublisher:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', 10,
+                                                  event_callbacks=QUIET)
         self._clients = node.create_publisher(String, '~/clients', QoSProfile(
-            depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+            depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL), event_callbacks=QUIET)
         self._last_clients: str | None = None
 
     def publish(self, diagnostics: Iterable[Diagnostic], clients: str) -> None:

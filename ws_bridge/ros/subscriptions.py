@@ -24,7 +24,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from ws_bridge.errors import TypeMismatch, WsBridgeError
 from ws_bridge.ros.latched import LatchedStore
-from ws_bridge.ros.names import type_name
+from ws_bridge.ros.names import creation_error, type_name
 from ws_bridge.ros.pump import Memory, NeverGroup, Pump, Source
 from ws_bridge.ros.qos import (
     Match,
@@ -202,7 +202,7 @@ class Matcher:
         types = {info.topic_type for info in infos}
         if types - {wanted}:
             self._tell_mismatch(types)
-        else:
+        elif self._sources:
             self._told = None
 
     def _tell_mismatch(self, types: set[str]) -> bool:
@@ -234,7 +234,7 @@ class Matcher:
 
         def remember() -> None:
             for source in self._sources.values():
-                source.memory = memory
+                source.remember(memory)
             self._ros.submit(self._prepared)
         self._pump.order(remember)
 
@@ -245,10 +245,14 @@ class Matcher:
     def _create(self, match: Match, profile: QoSProfile) -> None:
         message_class: Any = self._class
         durable = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
-        entity = self._ros.node.create_subscription(
-            message_class, self._name, _never_called, profile, raw=True,
-            callback_group=self._group,
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
+        try:
+            entity = self._ros.node.create_subscription(
+                message_class, self._name, _never_called, profile, raw=True,
+                callback_group=self._group,
+                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
+        except RuntimeError as exc:
+            self._tell(creation_error(self.subscription.topic, exc))
+            return
         if durable and self._memory is None:
             self._memory = Memory()
         source = Source(entity, self.subscription.deliver, latched=durable, memory=self._memory)
@@ -268,11 +272,7 @@ class Matcher:
                     self._destroy(match)
         elif len(self._sources) == 1 and self._memory is not None and not plan[0].latched:
             self._memory = None
-            source = self._sources[plan[0]]
-
-            def forget() -> None:
-                source.memory = None
-            self._pump.order(forget)
+            self._pump.order(self._sources[plan[0]].forget)
 
     def _hears(self, plan: tuple[Match, ...], infos: list[TopicEndpointInfo]) -> bool:
         for match in plan:

@@ -1,0 +1,41 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A loop, a ROS side on it, and another node."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from ros.harness import FakeLoop, OtherNode, running_side
+
+from ws_bridge.ros.side import RosSide
+
+
+@pytest.fixture
+def loop() -> FakeLoop:
+    return FakeLoop()
+
+
+@pytest.fixture
+def side(loop: FakeLoop) -> Iterator[RosSide]:
+    with running_side(loop) as side:
+        yield side
+
+
+@pytest.fixture(scope='module')
+def other() -> Iterator[OtherNode]:
+    """Give a node of another participant, for the tests of one module."""
+    other = OtherNode()
+    yield other
+    other.close()

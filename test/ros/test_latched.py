@@ -1,0 +1,61 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+from __future__ import annotations
+
+from hypothesis import given, strategies as st
+
+from ws_bridge.ros.latched import LatchedStore
+
+ENTRIES = st.lists(st.tuples(st.sampled_from([b'a', b'b']), st.integers(1, 9), st.binary()))
+
+
+def test_keeps_the_order_and_the_bounds() -> None:
+    store = LatchedStore(3, 100)
+    store.add([(b'a', number, bytes([number])) for number in range(1, 6)])
+    assert store.samples() == [b'\3', b'\4', b'\5']
+    store.add([(b'b', 1, bytes(99))])
+    assert store.samples() == [b'\5', bytes(99)]
+    store.add([(b'b', 2, bytes(101))])
+    assert (store.samples(), len(store), store.nbytes) == ([], 0, 0)
+
+
+def test_learns_the_depth_of_a_publisher() -> None:
+    store = LatchedStore(100, 1000)
+    store.add([(b'a', 1, b'1'), (b'b', 1, b'other'), (b'a', 2, b'2'), (b'a', 3, b'3')])
+    store.learn([(b'a', 1), (b'a', 2), (b'a', 3)])  # a depth of three or more
+    assert len(store) == 4
+    store.learn([(b'a', 2), (b'a', 3), (b'b', 1)])
+    assert store.samples() == [b'other', b'2', b'3']
+    store.add([(b'a', 4, b'4')])
+    assert store.samples() == [b'other', b'3', b'4']
+
+
+def test_forgets_publishers_that_are_gone() -> None:
+    store = LatchedStore(100, 1000)
+    store.add([(b'a', 1, b'1'), (b'b', 1, b'other'), (b'a', 2, b'2')])
+    store.forget({b'a', b'c'})
+    assert (store.samples(), store.nbytes) == ([b'other'], 5)
+
+
+@given(ENTRIES, st.integers(1, 5), st.integers(0, 20))
+def test_is_bounded_and_counts_its_bytes(entries: list[tuple[bytes, int, bytes]],
+                                         count: int, nbytes: int) -> None:
+    store = LatchedStore(count, nbytes)
+    for entry in entries:
+        store.add([entry])
+        assert len(store) <= count
+        assert store.nbytes <= nbytes
+        assert store.nbytes == sum(map(len, store.samples()))
+    kept = [cdr for _, _, cdr in entries]
+    assert store.samples() == kept[len(kept) - len(store):]

@@ -1,0 +1,185 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+from __future__ import annotations
+
+from dataclasses import replace
+import time
+
+import pytest
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import serialize_message
+from ros.harness import FakeLoop, latched, OtherNode, QUICK, RELIABLE, running_side
+from std_msgs.msg import Int32, String
+
+from ws_bridge.errors import BadName, Expired, LimitExceeded, NotAdvertised, TypeMismatch
+from ws_bridge.errors import Unavailable, UnknownType, WsBridgeError
+from ws_bridge.ros.qos import QosRequest
+from ws_bridge.ros.side import RosSide
+
+STRING = 'std_msgs/msg/String'
+DEEP = QoSProfile(depth=1000)
+
+
+def cdr(text: str) -> bytes:
+    return bytes(serialize_message(String(data=text)))
+
+
+def test_the_first_sample_reaches_a_subscriber_that_is_there(
+        loop: FakeLoop, side: RosSide, other: OtherNode) -> None:
+    errors: list[WsBridgeError] = []
+    with other.hearing('/first', DEEP) as heard:
+        loop.until(lambda: '/first' in side.graph.topics)
+        publisher = side.advertise('/first', 'std_msgs/String', None, errors.append)
+        for number in range(50):
+            publisher.publish(cdr(str(number)))
+        assert publisher.pending == 50
+        loop.until(lambda: len(heard()) == 50)
+        publisher.publish(cdr('50'))
+        loop.until(lambda: len(heard()) == 51)
+        assert [int(message.data) for message in heard()] == list(range(51))
+        assert (publisher.pending, publisher.subscriber_count()) == (0, 1)
+    assert errors == []
+
+
+def test_order_holds_while_the_queue_empties(loop: FakeLoop, side: RosSide, other: OtherNode
+                                             ) -> None:
+    with other.hearing('/order', DEEP) as heard:
+        loop.until(lambda: '/order' in side.graph.topics)
+        publisher = side.advertise('/order', STRING, None, print)
+        said = 0
+
+        def speak() -> bool:
+            nonlocal said
+            publisher.publish(cdr(str(said)))
+            said += 1
+            return publisher.pending == 0
+        loop.until(speak)
+        publisher.publish(cdr(str(said)))
+        loop.until(lambda: len(heard()) == said + 1)
+        assert [int(message.data) for message in heard()] == list(range(said + 1))
+
+
+def test_overflow_drops_the_oldest_and_reports_once(loop: FakeLoop, other: OtherNode) -> None:
+    errors: list[WsBridgeError] = []
+    with other.hearing('/overflow', DEEP) as heard, \
+            running_side(loop, replace(QUICK, pending_depth=3)) as side:
+        loop.until(lambda: '/overflow' in side.graph.topics)
+        publisher = side.advertise('/overflow', STRING, None, errors.append)
+        for text in 'abcdef':
+            publisher.publish(cdr(text))
+        loop.until(lambda: len(heard()) == 3)
+        assert [message.data for message in heard()] == ['d', 'e', 'f']
+        assert publisher.dropped == 3
+    assert [type(error) for error in errors] == [LimitExceeded]
+
+
+def test_a_sample_past_its_deadline_is_dropped(loop: FakeLoop, side: RosSide, other: OtherNode
+                                               ) -> None:
+    errors: list[WsBridgeError] = []
+    with other.hearing('/expired', DEEP) as heard:
+        loop.until(lambda: '/expired' in side.graph.topics)
+        publisher = side.advertise('/expired', STRING, None, errors.append)
+        publisher.publish(cdr('old'), time.monotonic() - 0.001)
+        publisher.publish(cdr('young'), time.monotonic() + 60)
+        loop.until(heard)
+        assert [message.data for message in heard()] == ['young']
+    assert [type(error) for error in errors] == [Expired]
+
+
+def test_a_subscriber_that_never_matches_holds_nothing_up(loop: FakeLoop, other: OtherNode
+                                                          ) -> None:
+    with other.hearing('/stuck', latched()), \
+            running_side(loop, replace(QUICK, match_timeout=0.1)) as side:
+        loop.until(lambda: '/stuck' in side.graph.topics)
+        publisher = side.advertise('/stuck', STRING, None, print)
+        publisher.publish(cdr('volatile is not enough for that one'))
+        loop.until(lambda: publisher.pending == 0)
+        assert publisher.subscriber_count() == 0
+
+
+def test_a_late_node_gets_no_old_command(loop: FakeLoop, side: RosSide, other: OtherNode) -> None:
+    publisher = side.advertise('/cmd', STRING, None, print)
+    publisher.publish(cdr('old'))
+    loop.until(lambda: publisher.pending == 0)
+    with other.hearing('/cmd', RELIABLE) as heard:
+        loop.until(publisher.subscriber_count)
+        publisher.publish(cdr('new'))
+        loop.until(heard)
+        assert [message.data for message in heard()] == ['new']
+        profile = other.node.get_publishers_info_by_topic('/cmd')[0].qos_profile
+        assert profile.reliability == ReliabilityPolicy.RELIABLE
+        assert profile.durability == DurabilityPolicy.VOLATILE
+
+
+def test_a_requested_latched_publisher(loop: FakeLoop, side: RosSide, other: OtherNode) -> None:
+    publisher = side.advertise('/state', STRING, QosRequest(durability='transient_local', depth=2),
+                               print)
+    for text in 'abc':
+        publisher.publish(cdr(text))
+    loop.until(lambda: publisher.pending == 0)
+    with other.hearing('/state', latched(10)) as heard:
+        loop.until(lambda: len(heard()) == 2)
+        assert [message.data for message in heard()] == ['b', 'c']
+
+
+def test_advertise_publish_unadvertise_at_once(loop: FakeLoop, side: RosSide, other: OtherNode
+                                               ) -> None:
+    with other.hearing('/at_once', RELIABLE) as heard:
+        loop.until(lambda: '/at_once' in side.graph.topics)
+        publisher = side.advertise('/at_once', STRING, None, print)
+        publisher.publish(cdr('still comes'))
+        publisher.close()
+        publisher.close()
+        loop.until(heard)
+        assert [message.data for message in heard()] == ['still comes']
+        with pytest.raises(NotAdvertised):
+            publisher.publish(cdr('too late'))
+        loop.until(lambda: other.node.count_publishers('/at_once') == 0)
+        assert publisher.subscriber_count() == 0
+
+
+def test_another_type_is_reported(loop: FakeLoop, side: RosSide, other: OtherNode) -> None:
+    errors: list[WsBridgeError] = []
+    with other.publisher('/int', RELIABLE, Int32):
+        loop.until(lambda: '/int' in side.graph.topics)
+        publisher = side.advertise('/int', STRING, None, errors.append)
+        publisher.publish(cdr('x'))
+        loop.until(lambda: errors)
+        with pytest.raises(TypeMismatch):
+            publisher.publish(cdr('y'))
+        publisher.close()
+    assert [type(error) for error in errors] == [TypeMismatch]
+
+
+def test_two_types_of_the_bridge_itself(loop: FakeLoop, side: RosSide) -> None:
+    errors: list[WsBridgeError] = []
+    side.advertise('/self', STRING, None, errors.append)
+    side.advertise('/self', 'std_msgs/msg/Int32', None, errors.append)
+    side.subscribe('/self', 'std_msgs/msg/Bool', None, lambda samples, taken: None, errors.append)
+    loop.until(lambda: len(errors) == 2)
+    assert [type(error) for error in errors] == [TypeMismatch] * 2
+
+
+def test_wrong_names_types_and_times(side: RosSide, loop: FakeLoop) -> None:
+    with pytest.raises(BadName):
+        side.advertise('1/2', STRING, None, print)
+    with pytest.raises(UnknownType):
+        side.advertise('/fine', 'std_msgs/msg/Strnig', None, print)
+    publisher = side.advertise('/fine', STRING, None, print)
+    loop.until(lambda: side.idle)
+    loop.run()
+    side.shutdown()
+    with pytest.raises(Unavailable):
+        publisher.publish(cdr('after the end'))
+    assert publisher.subscriber_count() == 0

@@ -1,0 +1,250 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+import threading
+from typing import Any
+
+import pytest
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message
+from ros.harness import FakeLoop, latched, OtherNode, RELIABLE
+from std_msgs.msg import String
+
+from ws_bridge.ros import pump as pump_module
+from ws_bridge.ros.pump import Memory, NeverGroup, Pump, Source
+
+DEEP = QoSProfile(depth=5000)
+
+
+def text_of(cdr: bytes) -> str:
+    return str(deserialize_message(cdr, String).data)
+
+
+def source_on(node: OtherNode, topic: str, sink: Any, qos: QoSProfile = DEEP,
+              **options: Any) -> Source:
+    entity = node.node.create_subscription(String, topic, print, qos, raw=True,
+                                           callback_group=NeverGroup())
+    return Source(entity, sink, **options)
+
+
+@contextmanager
+def pumping(node: OtherNode, loop: FakeLoop) -> Iterator[Pump]:
+    pump = Pump(node.context, loop.post, loop.faults.append)
+    pump.start()
+    try:
+        yield pump
+    finally:
+        pump.stop()
+        assert pump.join(5.0)
+
+
+@pytest.fixture
+def node() -> Iterator[OtherNode]:
+    node = OtherNode()
+    yield node
+    node.close()
+
+
+def test_one_batch_a_wake_up_in_order(node: OtherNode, loop: FakeLoop) -> None:
+    heard: list[str] = []
+    batches: list[int] = []
+
+    def sink(samples: list[bytes], kept: None, taken: float) -> None:
+        batches.append(len(samples))
+        heard.extend(map(text_of, samples))
+    with node.publisher('/batch', DEEP) as entity, pumping(node, loop) as pump:
+        source = source_on(node, '/batch', sink)
+        loop.until(entity.get_subscription_count)
+        for number in range(1000):
+            entity.publish(String(data=str(number)))
+        pump.add(source)
+        loop.until(lambda: len(heard) == 1000)
+        assert heard == list(map(str, range(1000)))
+        assert max(batches) <= pump_module.TURN_SAMPLES
+    assert loop.faults == []
+
+
+def test_a_busy_topic_does_not_starve_a_quiet_one(node: OtherNode, loop: FakeLoop) -> None:
+    order: list[str] = []
+    with node.publisher('/busy', DEEP) as busy, node.publisher('/quiet', DEEP) as quiet:
+        sources = [source_on(node, topic, lambda samples, kept, taken, topic=topic:
+                             order.extend([topic] * len(samples)))
+                   for topic in ('/busy', '/quiet')]
+        loop.until(lambda: busy.get_subscription_count() and quiet.get_subscription_count())
+        for _ in range(2000):
+            busy.publish(String(data='x'))
+        quiet.publish(String(data='y'))
+        pump = Pump(node.context, loop.post, loop.faults.append)
+        for source in sources:
+            pump.add(source)
+        pump.start()
+        loop.until(lambda: len(order) == 2001)
+        pump.stop()
+        assert pump.join(5.0)
+    assert order.index('/quiet') <= pump_module.TURN_SAMPLES
+
+
+def test_a_removed_source_is_released_before_it_is_destroyed(node: OtherNode, loop: FakeLoop
+                                                             ) -> None:
+    heard: list[bytes] = []
+    with node.publisher('/removed', DEEP) as entity, pumping(node, loop) as pump:
+        for _ in range(20):
+            source = source_on(node, '/removed', lambda samples, kept, taken: heard.extend(samples))
+            pump.add(source)
+            loop.until(entity.get_subscription_count)
+            entity.publish(String(data='x'))
+            released = threading.Event()
+            pump.remove(source, released.set)
+            assert released.wait(5.0)
+            node.node.destroy_subscription(source.entity)
+            loop.until(lambda: entity.get_subscription_count() == 0)
+    assert loop.faults == []
+
+
+def test_the_pump_stops_taking_when_the_loop_lags(
+        node: OtherNode, loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pump_module, 'AHEAD_SAMPLES', 10)
+    heard: list[str] = []
+    qos = QoSProfile(depth=5)
+    with node.publisher('/lag', DEEP) as entity, pumping(node, loop) as pump:
+        source = source_on(node, '/lag', lambda samples, kept, taken:
+                           heard.extend(map(text_of, samples)), qos)
+        pump.add(source)
+        loop.until(entity.get_subscription_count)
+        for number in range(1000):
+            entity.publish(String(data=str(number)))
+            turned = threading.Event()
+            pump.order(turned.set)  # the pump had its turn, the loop has not
+            assert turned.wait(5.0)
+        assert heard == []
+        loop.until(lambda: '999' in heard)  # the newest is never lost
+    assert len(heard) < 100
+    assert list(map(int, heard)) == sorted(map(int, heard))
+
+
+def test_a_sink_that_fails_is_reported_and_harms_no_other(node: OtherNode, loop: FakeLoop
+                                                          ) -> None:
+    heard: list[bytes] = []
+
+    def fail(samples: list[bytes], kept: None, taken: float) -> None:
+        raise ZeroDivisionError
+    with node.publisher('/fails', DEEP) as entity, pumping(node, loop) as pump:
+        pump.add(source_on(node, '/fails', fail))
+        pump.add(source_on(node, '/fails', lambda samples, kept, taken: heard.extend(samples)))
+        loop.until(lambda: entity.get_subscription_count() == 2)
+        for _ in range(2):
+            entity.publish(String(data='x'))
+        loop.until(lambda: len(heard) == 2)
+    assert loop.faults
+    assert {type(fault) for fault in loop.faults} == {ZeroDivisionError}
+
+
+def test_a_fault_of_the_pump_is_reported_and_it_goes_on(node: OtherNode, loop: FakeLoop) -> None:
+    heard: list[bytes] = []
+
+    def fail() -> None:
+        raise ZeroDivisionError
+    with node.publisher('/goes_on', DEEP) as entity, pumping(node, loop) as pump:
+        pump.order(fail)
+        pump.add(source_on(node, '/goes_on', lambda samples, kept, taken: heard.extend(samples)))
+        loop.until(entity.get_subscription_count)
+        entity.publish(String(data='x'))
+        loop.until(lambda: heard)
+    assert [type(fault) for fault in loop.faults] == [ZeroDivisionError]
+
+
+def test_it_gives_up_after_faults_in_a_row(node: OtherNode, loop: FakeLoop) -> None:
+    source = source_on(node, '/broken', print)
+    node.node.destroy_subscription(source.entity)
+    pump = Pump(node.context, loop.post, loop.faults.append)
+    pump.add(source)
+    pump.start()
+    loop.until(lambda: len(loop.faults) == pump_module.MAX_FAULTS)
+    assert pump.join(5.0)
+
+
+def test_stopping_before_the_start(node: OtherNode, loop: FakeLoop) -> None:
+    pump = Pump(node.context, loop.post, loop.faults.append)
+    pump.stop()
+    assert pump.join(1.0)
+
+
+def test_executors_leave_never_entities_alone(node: OtherNode) -> None:
+    calls: list[Any] = []
+    with node.publisher('/never', latched()) as entity:
+        entity.publish(String(data='x'))
+        group = NeverGroup()
+        subscription = node.node.create_subscription(String, '/never', calls.append, latched(),
+                                                     callback_group=group)
+        executor = SingleThreadedExecutor(context=node.context)
+        executor.add_node(node.node)
+        for _ in range(10):
+            executor.spin_once(0.02)
+        executor.shutdown()
+        assert subscription.handle.take_message(String, False) is not None
+    assert calls == []
+    assert not group.has_entity(subscription)
+
+
+def info(seconds: int, number: int, gid: bytes | None = None) -> dict[str, Any]:
+    """Return a message info of rclpy 9.1, or without gid of 7.1."""
+    return {'source_timestamp': seconds, 'publication_sequence_number': number,
+            **({} if gid is None else {'publisher_gid': {'data': gid}})}
+
+
+@pytest.mark.parametrize('gid', [None, b'a'])
+def test_memory(gid: bytes | None) -> None:
+    memory = Memory()
+    origin = pump_module.origin_of(info(1, 1, gid))
+    assert origin == (gid or b'')
+    assert memory.add(origin, info(1, 1, gid))
+    assert not memory.add(origin, info(1, 1, gid))
+    assert memory.add(origin, info(2, 1, gid))
+    assert memory.add(origin, info(1, 2, gid))
+    assert memory.add(b'another', info(1, 1, gid))
+
+
+def test_memory_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pump_module, 'MEMORY_KEYS', 3)
+    memory = Memory()
+    assert all(memory.add(b'', info(number, number)) for number in range(4))
+    assert memory.add(b'', info(0, 0))
+    assert not memory.add(b'', info(3, 3))
+
+
+def test_a_source_remembers_what_it_took_lately(node: OtherNode, loop: FakeLoop) -> None:
+    """A transient-local source that joins brings only what the first did not bring."""
+    heard: list[str] = []
+
+    def sink(samples: list[bytes], kept: Any, taken: float) -> None:
+        heard.extend(map(text_of, samples))
+    with node.publisher('/recent', latched(10)) as entity, pumping(node, loop) as pump:
+        entity.publish(String(data='before'))
+        first = source_on(node, '/recent', sink, RELIABLE)
+        pump.add(first)
+        loop.until(entity.get_subscription_count)
+        for text in 'abc':
+            entity.publish(String(data=text))
+        loop.until(lambda: len(heard) == 3)
+        memory = Memory()
+        pump.order(lambda: first.remember(memory))
+        pump.add(source_on(node, '/recent', sink, latched(10), latched=True, memory=memory))
+        loop.until(lambda: 'before' in heard)
+        entity.publish(String(data='d'))
+        loop.until(lambda: 'd' in heard)
+    assert heard == ['a', 'b', 'c', 'before', 'd']

@@ -1,0 +1,142 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, strategies as st
+import pytest
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, LivelinessPolicy, QoSProfile
+from rclpy.qos import ReliabilityPolicy
+
+from ws_bridge.errors import BadField
+from ws_bridge.ros.qos import Match, parse_qos, plan_matches, QosRequest, requested_profile
+from ws_bridge.ros.qos import subscription_profile
+
+LATCHED = Match(reliable=True, latched=True)
+STRONG = Match(reliable=True, latched=False)
+WEAK = Match(reliable=False, latched=False)
+
+
+def offer(text: str) -> QoSProfile:
+    """Return the profile of ``rv`` (reliable, volatile), ``bt`` (best effort, transient) ..."""
+    return QoSProfile(
+        depth=1,
+        reliability=ReliabilityPolicy.RELIABLE if text[0] == 'r' else ReliabilityPolicy.BEST_EFFORT,
+        durability=(DurabilityPolicy.TRANSIENT_LOCAL if text[1] == 't'
+                    else DurabilityPolicy.VOLATILE))
+
+
+@pytest.mark.parametrize(('offers', 'plan'), [
+    ([], (WEAK,)),
+    (['rv'], (STRONG,)),
+    (['bv'], (WEAK,)),
+    (['rt'], (LATCHED,)),
+    (['bt'], (WEAK,)),
+    (['rt', 'rt'], (LATCHED,)),
+    (['rt', 'rv'], (LATCHED, STRONG)),
+    (['rt', 'bv'], (LATCHED, WEAK)),
+    (['rt', 'bt'], (LATCHED, WEAK)),
+    (['rv', 'bv'], (WEAK,)),
+])
+def test_plan(offers: list[str], plan: tuple[Match, ...]) -> None:
+    assert plan_matches(map(offer, offers)) == plan
+
+
+@given(st.lists(st.sampled_from(['rv', 'bv', 'rt', 'bt']), min_size=1, max_size=6))
+def test_a_plan_hears_every_publisher_and_every_old_sample(offers: list[str]) -> None:
+    plan = plan_matches(map(offer, offers))
+    for each in offers:
+        heard = [match for match in plan
+                 if not (match.reliable and each[0] == 'b') and not (match.latched and each[1] == 'v')]
+        assert heard, f'{each} is not heard by {plan}'
+        assert each != 'rt' or LATCHED in heard
+    assert len(plan) <= 2
+
+
+def test_subscription_profile() -> None:
+    profile = subscription_profile(LATCHED, 7)
+    assert profile.depth == 7
+    assert profile.reliability == ReliabilityPolicy.RELIABLE
+    assert profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+    profile = subscription_profile(WEAK, 1000)
+    assert profile.reliability == ReliabilityPolicy.BEST_EFFORT
+    assert profile.durability == DurabilityPolicy.VOLATILE
+
+
+@pytest.mark.parametrize(('values', 'request_'), [
+    ({}, QosRequest()),
+    ({'depth': 5, 'history': None}, QosRequest(depth=5)),
+    ({'history': 'keep_all', 'reliability': 'BEST_EFFORT', 'durability': 'Transient Local'},
+     QosRequest(history='keep_all', reliability='best_effort', durability='transient_local')),
+    ({'history': 1, 'reliability': 2, 'durability': 1, 'liveliness': 3},
+     QosRequest(history='keep_last', reliability='best_effort', durability='transient_local',
+                liveliness='manual_by_topic')),
+    ({'reliability': 0, 'durability': 'system_default'}, QosRequest()),
+    ({'lifespan': 2, 'deadline': {'sec': 1, 'nanosec': 500_000_000}},
+     QosRequest(lifespan=2.0, deadline=1.5)),
+])
+def test_parse(values: dict[str, Any], request_: QosRequest) -> None:
+    assert parse_qos(values) == request_
+
+
+@pytest.mark.parametrize(('values', 'field'), [
+    ([], 'qos'),
+    ('reliable', 'qos'),
+    (None, 'qos'),
+    ({'depht': 1}, 'qos.depht'),
+    ({'depth': -1}, 'qos.depth'),
+    ({'depth': True}, 'qos.depth'),
+    ({'depth': 1.0}, 'qos.depth'),
+    ({'depth': 10 ** 9}, 'qos.depth'),
+    ({'reliability': 'some'}, 'qos.reliability'),
+    ({'reliability': 9}, 'qos.reliability'),
+    ({'reliability': []}, 'qos.reliability'),
+    ({'durability': True}, 'qos.durability'),
+    ({'lifespan': -1}, 'qos.lifespan'),
+    ({'lifespan': float('nan')}, 'qos.lifespan'),
+    ({'lifespan': 1e300}, 'qos.lifespan'),
+    ({'deadline': {'secs': 1}}, 'qos.deadline'),
+    ({'deadline': {'sec': '1'}}, 'qos.deadline'),
+])
+def test_parse_refuses(values: object, field: str) -> None:
+    with pytest.raises(BadField) as caught:
+        parse_qos(values)
+    assert caught.value.field == field
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+                    lambda inner: st.lists(inner) | st.dictionaries(
+                        st.sampled_from(['history', 'depth', 'lifespan', 'sec', 'nanosec', 'x']),
+                        inner)))
+def test_parse_gives_a_usable_profile_or_bad_field(values: object) -> None:
+    try:
+        request = parse_qos(values)
+    except BadField:
+        return
+    assert requested_profile(request, depth=3).depth > 0
+
+
+def test_requested_profile() -> None:
+    profile = requested_profile(QosRequest(), depth=10)
+    assert (profile.history, profile.depth) == (HistoryPolicy.KEEP_LAST, 10)
+    assert profile.reliability == ReliabilityPolicy.RELIABLE
+    assert profile.durability == DurabilityPolicy.VOLATILE
+    profile = requested_profile(QosRequest(
+        history='keep_all', depth=4, lifespan=1.5, deadline=2.0, liveliness='manual_by_topic'),
+        depth=10)
+    assert (profile.history, profile.depth) == (HistoryPolicy.KEEP_ALL, 4)
+    assert profile.lifespan.nanoseconds == 1_500_000_000
+    assert profile.deadline.nanoseconds == 2_000_000_000
+    assert profile.liveliness == LivelinessPolicy.MANUAL_BY_TOPIC

@@ -1,0 +1,292 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+import threading
+from typing import Any
+
+from helpers import SpinningNode
+import pytest
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.serialization import deserialize_message, serialize_message
+from ros.harness import FakeLoop, OtherNode, QUICK, running_side
+from std_srvs.srv import SetBool, Trigger
+
+from ws_bridge.errors import BadName, LimitExceeded, NotAdvertised, TimedOut, TypeMismatch
+from ws_bridge.errors import Unavailable, UnknownType, WsBridgeError
+from ws_bridge.ros.services import Call, Hosted
+from ws_bridge.ros.side import RosSide
+
+SET_BOOL = 'std_srvs/srv/SetBool'
+
+
+def request_of(data: bool) -> bytes:
+    return bytes(serialize_message(SetBool.Request(data=data)))
+
+
+def response_of(text: str) -> bytes:
+    return bytes(serialize_message(SetBool.Response(success=True, message=text)))
+
+
+def text_of(result: Any) -> str:
+    assert isinstance(result, bytes), repr(result)
+    return str(deserialize_message(result, SetBool.Response).message)
+
+
+@contextmanager
+def server(service: str, answer: Callable[[bool], str], threads: int = 8) -> Iterator[None]:
+    """Serve SetBool in another participant, ``threads`` requests at a time."""
+    spinning = SpinningNode('server')
+    executor = MultiThreadedExecutor(threads, context=spinning.context)
+    spinning.node.create_service(
+        SetBool, service,
+        lambda request, response: SetBool.Response(success=True, message=answer(request.data)),
+        callback_group=ReentrantCallbackGroup())
+    executor.add_node(spinning.node)
+    thread = threading.Thread(target=executor.spin)
+    thread.start()
+    try:
+        yield
+    finally:
+        executor.shutdown()
+        thread.join()
+        spinning.executor.shutdown()
+        spinning.node.destroy_node()
+        spinning.context.try_shutdown()
+
+
+def call(side: RosSide, results: list[Any], service: str = '/set', data: bool = True,
+         timeout: float = 10.0, srv_type: str = SET_BOOL) -> Call:
+    return side.call(service, srv_type, request_of(data), timeout, results.append)
+
+
+class Peer:
+    """A peer that hosts a service."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[int, bytes]] = []
+        self.errors: list[WsBridgeError] = []
+
+    def host(self, side: RosSide, service: str = '/hosted') -> Hosted:
+        return side.host(service, SET_BOOL,
+                         lambda token, cdr: self.requests.append((token, cdr)), self.errors.append)
+
+
+def test_calling_makes_no_service(loop: FakeLoop) -> None:
+    results: list[Any] = []
+    with running_side(loop, replace(QUICK, service_wait=0.5, client_idle=60.0)) as side:
+        call(side, results, '/made_up')
+        loop.until(lambda: results)
+        polls = side.polls
+        loop.until(lambda: side.polls > polls + 2)
+        assert '/made_up' not in side.graph.services
+
+
+def test_a_call(loop: FakeLoop, side: RosSide) -> None:
+    results: list[Any] = []
+    with server('/set', lambda data: f'got {data}'):
+        call(side, results)
+        loop.until(lambda: results)
+        call(side, results, data=False)
+        loop.until(lambda: len(results) == 2)
+    assert list(map(text_of, results)) == ['got True', 'got False']
+
+
+def test_calls_run_side_by_side(loop: FakeLoop, side: RosSide) -> None:
+    """Five calls meet in the server before any of them is answered."""
+    results: list[Any] = []
+    barrier = threading.Barrier(5)
+
+    def answer(data: bool) -> str:
+        barrier.wait(10)
+        return 'met'
+    with server('/set', answer):
+        for _ in range(5):
+            call(side, results)
+        loop.until(lambda: len(results) == 5)
+    assert list(map(text_of, results)) == ['met'] * 5
+
+
+def test_nobody_serves_it(loop: FakeLoop) -> None:
+    results: list[Any] = []
+    with running_side(loop, replace(QUICK, service_wait=0.1)) as side:
+        call(side, results)
+        loop.until(lambda: results)
+    assert [type(result) for result in results] == [Unavailable]
+
+
+def test_a_short_timeout_bounds_the_wait_for_the_service(loop: FakeLoop) -> None:
+    results: list[Any] = []
+    with running_side(loop, replace(QUICK, service_wait=60.0)) as side:
+        call(side, results, timeout=0.1)
+        loop.until(lambda: results)
+    assert isinstance(results[0], (Unavailable, TimedOut))
+
+
+def test_no_answer_in_time_and_the_late_one_is_ignored(loop: FakeLoop, side: RosSide) -> None:
+    results: list[Any] = []
+    peer = Peer()
+    hosted = peer.host(side)
+    call(side, results, '/hosted', timeout=1.0)
+    loop.until(lambda: results)
+    assert isinstance(results[0], TimedOut)
+    hosted.reply(peer.requests[0][0], response_of('late'))
+    call(side, results, '/hosted')
+    loop.until(lambda: len(peer.requests) == 2)
+    hosted.reply(peer.requests[1][0], response_of('in time'))
+    loop.until(lambda: len(results) == 2)
+    assert text_of(results[1]) == 'in time'
+
+
+def test_one_call_that_hangs_does_not_hold_the_others(loop: FakeLoop, side: RosSide) -> None:
+    results: list[Any] = []
+    stuck: list[Any] = []
+    peer = Peer()
+    peer.host(side)
+    running = call(side, stuck, '/hosted')
+    with server('/set', lambda data: 'quick'):
+        call(side, results)
+        loop.until(lambda: results)
+    loop.until(lambda: peer.requests)
+    assert stuck == []
+    running.cancel()
+
+
+def test_a_cancelled_call_says_nothing(loop: FakeLoop, side: RosSide) -> None:
+    cancelled: list[Any] = []
+    answered: list[Any] = []
+    peer = Peer()
+    hosted = peer.host(side)
+    running = call(side, cancelled, '/hosted')
+    call(side, cancelled, '/nobody').cancel()
+    loop.until(lambda: peer.requests)
+    running.cancel()
+    running.cancel()
+    hosted.reply(peer.requests[0][0], response_of('unheard'))
+    call(side, answered, '/hosted')
+    loop.until(lambda: len(peer.requests) == 2)
+    hosted.reply(peer.requests[1][0], response_of('heard'))
+    loop.until(lambda: answered)
+    assert cancelled == []
+
+
+def test_another_type(loop: FakeLoop, side: RosSide, other: OtherNode) -> None:
+    results: list[Any] = []
+    service = other.node.create_service(Trigger, '/trigger', lambda request, response: response)
+    loop.until(lambda: '/trigger' in side.graph.services)
+    call(side, results, '/trigger')
+    loop.until(lambda: results)
+    other.node.destroy_service(service)
+    assert isinstance(results[0], TypeMismatch)
+    assert 'std_srvs/srv/Trigger' in str(results[0])
+
+
+def test_wrong_names_and_types(side: RosSide) -> None:
+    with pytest.raises(BadName):
+        call(side, [], 'no name')
+    with pytest.raises(UnknownType):
+        call(side, [], srv_type='std_srvs/srv/Nothing')
+    with pytest.raises(BadName):
+        Peer().host(side, '')
+    with pytest.raises(UnknownType):
+        side.host('/fine', 'no_package/srv/Nothing', print, print)
+
+
+def test_unused_clients_are_destroyed(loop: FakeLoop, side: RosSide, other: OtherNode) -> None:
+    peer = Peer()
+    results: list[Any] = []
+    hosted = peer.host(side)
+    for number in (1, 2):
+        call(side, results, '/hosted')
+        loop.until(lambda: len(peer.requests) == number and
+                   other.node.count_clients('/hosted') == 1)
+        hosted.reply(peer.requests[-1][0], response_of('x'))
+        loop.until(lambda: len(results) == number and other.node.count_clients('/hosted') == 0)
+
+
+def test_shutdown_ends_running_calls(loop: FakeLoop) -> None:
+    results: list[Any] = []
+    peer = Peer()
+    with running_side(loop) as side:
+        peer.host(side)
+        call(side, results, '/hosted')
+        loop.until(lambda: peer.requests)
+    assert [type(result) for result in results] == [Unavailable]
+
+
+def test_hosting_for_another_node(loop: FakeLoop, side: RosSide) -> None:
+    peer = Peer()
+    hosted = peer.host(side)
+    with SpinningNode('caller') as caller:
+        client = caller.node.create_client(SetBool, '/hosted')
+        loop.until(client.service_is_ready)
+        futures = [client.call_async(SetBool.Request(data=data)) for data in (True, False)]
+        loop.until(lambda: len(peer.requests) == 2)
+        assert hosted.pending == 2
+        for token, cdr in reversed(peer.requests):  # answered out of order
+            data = deserialize_message(cdr, SetBool.Request).data
+            hosted.reply(token, response_of(f'got {data}'))
+        loop.until(lambda: all(future.done() for future in futures))
+        assert [future.result().message for future in futures] == ['got True', 'got False']
+        hosted.close()
+        hosted.close()
+        loop.until(lambda: not client.service_is_ready())
+    assert (hosted.pending, peer.errors) == (0, [])
+
+
+def test_replies_that_answer_nothing_are_refused(loop: FakeLoop, side: RosSide) -> None:
+    peer = Peer()
+    results: list[Any] = []
+    hosted = peer.host(side)
+    call(side, results, '/hosted')
+    loop.until(lambda: peer.requests)
+    token = peer.requests[0][0]
+    hosted.reply(token, response_of('one'))
+    with pytest.raises(NotAdvertised):
+        hosted.reply(token, response_of('two'))
+    with pytest.raises(NotAdvertised):
+        hosted.reply(token + 100, response_of('none'))
+    hosted.close()
+    with pytest.raises(NotAdvertised):
+        hosted.reply(token, response_of('closed'))
+    loop.until(lambda: results)
+    assert text_of(results[0]) == 'one'
+
+
+def test_a_peer_that_never_replies_is_bounded(loop: FakeLoop) -> None:
+    peer = Peer()
+    with running_side(loop, replace(QUICK, max_requests=2)) as side:
+        hosted = peer.host(side)
+        results: list[Any] = []
+        for _ in range(4):
+            call(side, results, '/hosted')
+        loop.until(lambda: len(peer.requests) == 4)
+        assert (hosted.pending, hosted.dropped) == (2, 2)
+        assert [type(error) for error in peer.errors] == [LimitExceeded]
+
+
+def test_the_newer_host_wins(loop: FakeLoop, side: RosSide) -> None:
+    old, new = Peer(), Peer()
+    results: list[Any] = []
+    old.host(side).close()
+    hosted = new.host(side)
+    call(side, results, '/hosted')
+    loop.until(lambda: new.requests)
+    hosted.reply(new.requests[0][0], response_of('new'))
+    loop.until(lambda: results)
+    assert (text_of(results[0]), old.requests) == ('new', [])

@@ -1,0 +1,51 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a wire protocol has to bring, to be spoken on the bridge's port beside the others."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ws_bridge.protocol.operations import Encoding, Frame, Operation, Reply
+
+SampleWriter = Callable[[bytes, float, int], bytes]
+"""Frames one sample: its encoded body, the Unix time at which it was taken, its number."""
+
+
+class Dialect(Protocol):
+    """
+    The codec of one peer; it may keep what frames have to do with each other, nothing else.
+
+    :ivar name: ``native``, ``rosbridge``; peers of one name share the frames of a sample.
+    """
+
+    name: str
+
+    def decode(self, frame: str | bytes, now: float = 0.0) -> Operation | None:
+        """
+        Turn one frame into an operation; ``Malformed`` where it is none, never an exception.
+
+        :param now: monotonic time, s.
+        :return: ``None`` where the frame is only a part of an operation.
+        """
+
+    def encode(self, reply: Reply, stamp: float) -> list[Frame]:
+        """
+        Turn one reply into frames, in the order to be sent; none where the dialect has no word.
+
+        :param stamp: Unix time, s.
+        """
+
+    def sample_writer(self, topic: str, channel_id: int, encoding: Encoding) -> SampleWriter:
+        """Return what frames the samples of ``topic`` for every peer that wants them so."""
