@@ -17,9 +17,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from ros.harness import FakeLoop, OtherNode, running_side
 
 from ws_bridge.ros.side import RosSide
+
+from .harness import FakeLoop, OtherNode, running_side
 
 
 @pytest.fixture

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 
-from ros.harness import FakeLoop, OtherNode, QUICK, RELIABLE, running_side
 from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
 
 from ws_bridge.ros.graph import GraphSnapshot
+
+from .harness import FakeLoop, OtherNode, QUICK, RELIABLE, running_side
 
 STRING = 'std_msgs/msg/String'
 
@@ -36,7 +38,8 @@ def test_snapshots_come_when_the_graph_changes_and_only_then(loop: FakeLoop) -> 
                 with other.hearing('/watched', RELIABLE):
                     loop.until(lambda: snapshots[-1].topics['/watched'].subscribers == 1)
             loop.until(lambda: '/watched' not in snapshots[-1].topics)
-            service = other.node.create_service(Trigger, '/pull', lambda request, response: response)
+            service = other.node.create_service(
+                Trigger, '/pull', lambda request, response: response)
             loop.until(lambda: snapshots[-1].services.get('/pull') == ('std_srvs/srv/Trigger',))
             other.node.destroy_service(service)
             loop.until(lambda: '/pull' not in snapshots[-1].services)
@@ -46,7 +49,7 @@ def test_snapshots_come_when_the_graph_changes_and_only_then(loop: FakeLoop) -> 
         count, polls = len(snapshots), side.polls
         loop.until(lambda: side.polls > polls + 10)
         assert len(snapshots) == count
-    assert all(one != two for one, two in zip(snapshots, snapshots[1:]))  # noqa: B905
+    assert all(one != two for one, two in pairwise(snapshots))
 
 
 def test_the_bridge_knows_its_own(loop: FakeLoop) -> None:

@@ -13,7 +13,8 @@
 # limitations under the License.
 from __future__ import annotations
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ws_bridge.ros.latched import LatchedStore
 

@@ -20,11 +20,12 @@ from typing import Any
 
 import pytest
 from rclpy.context import Context
-from ros.harness import FakeLoop
 
 from ws_bridge.errors import ConfigError
 from ws_bridge.ros import node as node_module
 from ws_bridge.ros.node import RosNode
+
+from .harness import FakeLoop
 
 
 @pytest.fixture
@@ -34,6 +35,8 @@ def ros(loop: FakeLoop) -> Iterator[RosNode]:
     yield ros
     ros.stop(lambda: None)
     assert ros.join(5.0)
+    ros.discard()
+    ros.submit(pytest.fail)  # harmless now
 
 
 def test_requests_run_in_order_on_one_thread(ros: RosNode, loop: FakeLoop) -> None:
@@ -124,6 +127,7 @@ def test_it_gives_up_after_faults_in_a_row(loop: FakeLoop) -> None:
     ros.start()
     loop.until(lambda: len(loop.faults) == node_module.MAX_FAULTS)
     assert ros.join(5.0)
+    ros.discard()
 
 
 def test_a_context_that_is_shut_down_ends_the_thread(loop: FakeLoop) -> None:
@@ -133,6 +137,7 @@ def test_a_context_that_is_shut_down_ends_the_thread(loop: FakeLoop) -> None:
     ros.start()
     context.try_shutdown()
     assert ros.join(5.0)
+    ros.discard()
     assert loop.faults == []
 
 

@@ -19,13 +19,22 @@ import time
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
-from ros.harness import FakeLoop, latched, OtherNode, QUICK, RELIABLE, running_side
 from std_msgs.msg import Int32, String
 
-from ws_bridge.errors import BadName, Expired, LimitExceeded, NotAdvertised, TypeMismatch
-from ws_bridge.errors import Unavailable, UnknownType, WsBridgeError
+from ws_bridge.errors import (
+    BadName,
+    Expired,
+    LimitExceeded,
+    NotAdvertised,
+    TypeMismatch,
+    Unavailable,
+    UnknownType,
+    WsBridgeError,
+)
 from ws_bridge.ros.qos import QosRequest
 from ws_bridge.ros.side import RosSide
+
+from .harness import FakeLoop, latched, OtherNode, QUICK, RELIABLE, running_side
 
 STRING = 'std_msgs/msg/String'
 DEEP = QoSProfile(depth=1000)

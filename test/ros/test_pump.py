@@ -22,11 +22,12 @@ import pytest
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
-from ros.harness import FakeLoop, latched, OtherNode, RELIABLE
 from std_msgs.msg import String
 
 from ws_bridge.ros import pump as pump_module
 from ws_bridge.ros.pump import Memory, NeverGroup, Pump, Source
+
+from .harness import FakeLoop, latched, OtherNode, RELIABLE
 
 DEEP = QoSProfile(depth=5000)
 
@@ -102,9 +103,12 @@ def test_a_busy_topic_does_not_starve_a_quiet_one(node: OtherNode, loop: FakeLoo
 def test_a_removed_source_is_released_before_it_is_destroyed(node: OtherNode, loop: FakeLoop
                                                              ) -> None:
     heard: list[bytes] = []
+
+    def sink(samples: list[bytes], kept: None, taken: float) -> None:
+        heard.extend(samples)
     with node.publisher('/removed', DEEP) as entity, pumping(node, loop) as pump:
         for _ in range(20):
-            source = source_on(node, '/removed', lambda samples, kept, taken: heard.extend(samples))
+            source = source_on(node, '/removed', sink)
             pump.add(source)
             loop.until(entity.get_subscription_count)
             entity.publish(String(data='x'))

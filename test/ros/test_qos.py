@@ -15,14 +15,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 import pytest
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, LivelinessPolicy, QoSProfile
-from rclpy.qos import ReliabilityPolicy
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    LivelinessPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+)
 
 from ws_bridge.errors import BadField
-from ws_bridge.ros.qos import Match, parse_qos, plan_matches, QosRequest, requested_profile
-from ws_bridge.ros.qos import subscription_profile
+from ws_bridge.ros.qos import (
+    Match,
+    parse_qos,
+    plan_matches,
+    QosRequest,
+    requested_profile,
+    subscription_profile,
+)
 
 LATCHED = Match(reliable=True, latched=True)
 STRONG = Match(reliable=True, latched=False)
@@ -33,7 +45,8 @@ def offer(text: str) -> QoSProfile:
     """Return the profile of ``rv`` (reliable, volatile), ``bt`` (best effort, transient) ..."""
     return QoSProfile(
         depth=1,
-        reliability=ReliabilityPolicy.RELIABLE if text[0] == 'r' else ReliabilityPolicy.BEST_EFFORT,
+        reliability=(ReliabilityPolicy.RELIABLE if text[0] == 'r'
+                     else ReliabilityPolicy.BEST_EFFORT),
         durability=(DurabilityPolicy.TRANSIENT_LOCAL if text[1] == 't'
                     else DurabilityPolicy.VOLATILE))
 
@@ -59,7 +72,8 @@ def test_a_plan_hears_every_publisher_and_every_old_sample(offers: list[str]) ->
     plan = plan_matches(map(offer, offers))
     for each in offers:
         heard = [match for match in plan
-                 if not (match.reliable and each[0] == 'b') and not (match.latched and each[1] == 'v')]
+                 if not (match.reliable and each[0] == 'b')
+                 and not (match.latched and each[1] == 'v')]
         assert heard, f'{each} is not heard by {plan}'
         assert each != 'rt' or LATCHED in heard
     assert len(plan) <= 2

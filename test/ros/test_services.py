@@ -24,13 +24,22 @@ import pytest
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.serialization import deserialize_message, serialize_message
-from ros.harness import FakeLoop, OtherNode, QUICK, running_side
 from std_srvs.srv import SetBool, Trigger
 
-from ws_bridge.errors import BadName, LimitExceeded, NotAdvertised, TimedOut, TypeMismatch
-from ws_bridge.errors import Unavailable, UnknownType, WsBridgeError
+from ws_bridge.errors import (
+    BadName,
+    LimitExceeded,
+    NotAdvertised,
+    TimedOut,
+    TypeMismatch,
+    Unavailable,
+    UnknownType,
+    WsBridgeError,
+)
 from ws_bridge.ros.services import Call, Hosted
 from ws_bridge.ros.side import RosSide
+
+from .harness import FakeLoop, OtherNode, QUICK, running_side
 
 SET_BOOL = 'std_srvs/srv/SetBool'
 
@@ -211,12 +220,12 @@ def test_unused_clients_are_destroyed(loop: FakeLoop, side: RosSide, other: Othe
     peer = Peer()
     results: list[Any] = []
     hosted = peer.host(side)
-    for number in (1, 2):
+    for _ in range(2):
         call(side, results, '/hosted')
-        loop.until(lambda: len(peer.requests) == number and
-                   other.node.count_clients('/hosted') == 1)
-        hosted.reply(peer.requests[-1][0], response_of('x'))
-        loop.until(lambda: len(results) == number and other.node.count_clients('/hosted') == 0)
+        loop.until(lambda: peer.requests and other.node.count_clients('/hosted') == 1)
+        hosted.reply(peer.requests.pop()[0], response_of('x'))
+        loop.until(lambda: results and other.node.count_clients('/hosted') == 0)
+        assert text_of(results.pop()) == 'x'
 
 
 def test_shutdown_ends_running_calls(loop: FakeLoop) -> None:

@@ -21,10 +21,11 @@ import time
 import pytest
 from rclpy.context import Context
 from rosgraph_msgs.msg import Clock
-from ros.harness import FakeLoop, OtherNode, QUICK, RELIABLE, running_side
 
 from ws_bridge.errors import ConfigError, Unavailable
 from ws_bridge.ros.side import RosSide
+
+from .harness import FakeLoop, OtherNode, QUICK, RELIABLE, running_side
 
 STRING = 'std_msgs/msg/String'
 
@@ -110,7 +111,7 @@ def test_nothing_works_when_it_does_not_run(loop: FakeLoop) -> None:
     side = RosSide(QUICK, post=loop.post)
     for _ in range(2):
         for action in (lambda: side.resolve('/x'), side.now, lambda: side.node_name,
-                       lambda: side.subscribe('/x', None, None, lambda samples, taken: None, print),
+                       lambda: side.subscribe('/x', None, None, print, print),
                        lambda: side.advertise('/x', STRING, None, print),
                        lambda: side.call('/x', 'std_srvs/srv/Trigger', b'', 1.0, print),
                        lambda: side.host('/x', 'std_srvs/srv/Trigger', print, print),

@@ -14,9 +14,10 @@
 from __future__ import annotations
 
 from diagnostic_msgs.msg import DiagnosticArray
-from ros.harness import FakeLoop, latched, OtherNode, RELIABLE
 
 from ws_bridge.ros.side import RosSide
+
+from .harness import FakeLoop, latched, OtherNode, RELIABLE
 
 
 def test_diagnostics(loop: FakeLoop, side: RosSide, other: OtherNode) -> None:

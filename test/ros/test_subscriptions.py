@@ -14,19 +14,19 @@
 from __future__ import annotations
 
 from contextlib import closing
-
 from typing import Any
 
 import pytest
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
-from ros.harness import BEST_EFFORT, FakeLoop, latched, OtherNode, RELIABLE, running_side
 from std_msgs.msg import Int32, String
 
 from ws_bridge.errors import BadName, TypeMismatch, UnknownType, WsBridgeError
 from ws_bridge.ros.qos import parse_qos
 from ws_bridge.ros.side import RosSide
 from ws_bridge.ros.subscriptions import Subscription
+
+from .harness import BEST_EFFORT, FakeLoop, latched, OtherNode, RELIABLE, running_side
 
 STRING = 'std_msgs/msg/String'
 
@@ -105,8 +105,6 @@ def test_best_effort_after_reliable_loses_and_repeats_nothing(
         said = 0
 
         def speak_until(predicate: Any) -> None:
-            nonlocal said
-
             def speak() -> bool:
                 nonlocal said
                 said += 1
@@ -215,13 +213,13 @@ def test_type_mismatch_is_reported_once(loop: FakeLoop, side: RosSide, other: Ot
 
 def test_several_types_and_no_wish(loop: FakeLoop, side: RosSide, other: OtherNode) -> None:
     heard = Heard()
-    with closing(OtherNode()) as third, other.publisher('/two', RELIABLE, Int32):
-        with third.publisher('/two', RELIABLE):
-            loop.until(lambda: '/two' in side.graph.topics
-                       and len(side.graph.topics['/two'].types) == 2)
-            subscription = subscribe(side, '/two', heard, None)
-            loop.until(lambda: heard.errors)
-            assert isinstance(heard.errors[0], TypeMismatch)
+    with closing(OtherNode()) as third, other.publisher('/two', RELIABLE, Int32), \
+            third.publisher('/two', RELIABLE):
+        loop.until(lambda: '/two' in side.graph.topics
+                   and len(side.graph.topics['/two'].types) == 2)
+        subscription = subscribe(side, '/two', heard, None)
+        loop.until(lambda: heard.errors)
+        assert isinstance(heard.errors[0], TypeMismatch)
     with other.publisher('/two', latched()) as entity:
         say(entity, 'one at last')
         loop.until(lambda: heard.texts == ['one at last'])

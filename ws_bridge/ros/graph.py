@@ -63,6 +63,7 @@ def take_snapshot(node: Node, *, hidden: bool = False) -> GraphSnapshot:
     """
     own_publishers = Counter(each.topic_name for each in node.publishers)
     own_subscribers = Counter(each.topic_name for each in node.subscriptions)
+    own_publishers['/rosout'] += 1  # made below rclpy
     topics = {
         name: TopicInfo(
             tuple(sorted(types)), node.count_publishers(name), node.count_subscribers(name),

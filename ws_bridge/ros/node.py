@@ -16,17 +16,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 import heapq
 import itertools
 import threading
 import time
-from typing import Any
 
 import rclpy
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.context import Context
-from rclpy.exceptions import InvalidNamespaceException, InvalidNodeNameException
+from rclpy.exceptions import InvalidHandle, InvalidNamespaceException, InvalidNodeNameException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -109,15 +109,12 @@ class RosNode:
 
     def join(self, timeout: float) -> bool:
         """
-        Wait for the thread, and destroy the node and the context that it used.
+        Wait for the thread; :meth:`discard` comes next.
 
         :return: whether it has ended.
         """
         self._thread.join(timeout)
-        if self._thread.is_alive():
-            return False
-        self.discard()
-        return True
+        return not self._thread.is_alive()
 
     def discard(self) -> None:
         """Destroy the node and its context; no thread runs."""
@@ -127,11 +124,16 @@ class RosNode:
             rclpy.try_shutdown(context=self.context)
 
     def submit(self, action: Callable[[], None]) -> None:
-        """Run ``action`` on the executor thread, in the order of submission (any thread)."""
+        """
+        Run ``action`` on the executor thread, in the order of submission (any thread).
+
+        After :meth:`discard` nothing happens.
+        """
         self._requests.append(action)
         if not self._awake:
             self._awake = True
-            self._wake.trigger()
+            with suppress(InvalidHandle):  # the node is destroyed, and what it would act on
+                self._wake.trigger()
 
     @property
     def idle(self) -> bool:

@@ -139,10 +139,12 @@ class RosSide:
             if ros is None or self._pump is None or self._calls is None:
                 return
             ros.stop(self._calls.close)
+            # the executor thread gives orders to the pump: it ends first
+            ended = ros.join(SHUTDOWN_WITHIN / 2)
             self._pump.stop()
-            ended = self._pump.join(SHUTDOWN_WITHIN / 2)
-            if not (ros.join(SHUTDOWN_WITHIN / 2) and ended):
+            if not (self._pump.join(SHUTDOWN_WITHIN / 2) and ended):
                 raise Unavailable('a thread of the ROS side did not end')
+            ros.discard()
 
     @property
     def node_name(self) -> str:
