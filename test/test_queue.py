@@ -1,0 +1,146 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The outbound queue against a slow, plain model of what it promises."""
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, precondition, rule, RuleBasedStateMachine
+import pytest
+
+from ws_bridge.errors import QueueOverflow
+from ws_bridge.protocol.types import Priority
+from ws_bridge.session.queue import Outgoing, OutQueue
+
+
+def frame(number: int, size: int) -> bytes:
+    """Return a frame of ``size`` bytes that no other number gives."""
+    return number.to_bytes(4, 'big') + bytes(size)
+
+
+class QueueModel(RuleBasedStateMachine):
+    """Messages as a list per priority, streams as one list in the order of their places."""
+
+    @initialize(max_bytes=st.integers(10, 200), max_frames=st.integers(1, 12))
+    def start(self, max_bytes: int, max_frames: int) -> None:
+        """Begin with an empty queue."""
+        self.queue = OutQueue(max_bytes, max_frames)
+        self.max_bytes, self.max_frames = max_bytes, max_frames
+        self.messages: list[tuple[Priority, bytes]] = []
+        self.streams: list[tuple[str, bytes]] = []
+        self.counter = self.dropped = 0
+
+    def _next(self, size: int) -> bytes:
+        self.counter += 1
+        return frame(self.counter, size)
+
+    def _bytes(self) -> int:
+        return sum(len(item) for _, item in (*self.messages, *self.streams))
+
+    def _give_way(self) -> None:
+        while self.streams and (self._bytes() > self.max_bytes or
+                                len(self.messages) + len(self.streams) > self.max_frames):
+            self.streams.pop(0)
+            self.dropped += 1
+
+    @rule(size=st.integers(0, 80), priority=st.sampled_from(Priority))
+    def put(self, size: int, priority: Priority) -> None:
+        """Add a message: kept, or refused with nothing changed."""
+        item = self._next(size)
+        mine = sum(len(each) for _, each in self.messages)
+        if mine + len(item) > self.max_bytes or len(self.messages) >= self.max_frames:
+            with pytest.raises(QueueOverflow):
+                self.queue.put(item, priority)
+        else:
+            self.queue.put(item, priority)
+            self.messages.append((priority, item))
+            self._give_way()
+
+    @rule(key=st.sampled_from('abc'), size=st.integers(0, 80), depth=st.integers(0, 4))
+    def put_stream(self, key: str, size: int, depth: int) -> None:
+        """Add a stream frame: the newest take the places that the stream has."""
+        item = self._next(size)
+        depth = max(depth, 1)
+        before = self.dropped
+        own = [each for name, each in self.streams if name == key] + [item]
+        places = [i for i, (name, _) in enumerate(self.streams) if name == key]
+        self.dropped += max(len(own) - depth, 0)
+        own = own[-depth:]
+        for gone in reversed(places[:max(len(places) - depth, 0)]):
+            del self.streams[gone]
+        places = [i for i, (name, _) in enumerate(self.streams) if name == key]
+        for place, each in zip(places, own, strict=False):
+            self.streams[place] = (key, each)
+        self.streams.extend((key, each) for each in own[len(places):])
+        self._give_way()
+        assert self.queue.put_stream(key, item, depth) == self.dropped - before
+
+    @rule()
+    def pop(self) -> None:
+        """Take: messages by priority and then age, streams by place."""
+        if self.messages:
+            highest = max(priority for priority, _ in self.messages)
+            entry = next(entry for entry in self.messages if entry[0] is highest)
+            self.messages.remove(entry)
+            assert self.queue.pop() == Outgoing(entry[1], True)
+        elif self.streams:
+            assert self.queue.pop() == Outgoing(self.streams.pop(0)[1], True)
+        else:
+            assert self.queue.pop() is None
+
+    @precondition(lambda self: self.counter > 30)
+    @rule()
+    def clear(self) -> None:
+        """Forget everything."""
+        self.queue.clear()
+        self.messages, self.streams = [], []
+
+    @invariant()
+    def agrees(self) -> None:
+        """Count, bytes and drops are the model's, and inside the bounds."""
+        assert len(self.queue) == len(self.messages) + len(self.streams) <= self.max_frames
+        assert self.queue.nbytes == self._bytes() <= self.max_bytes
+        assert self.queue.dropped == self.dropped
+
+
+TestQueueModel: Any = QueueModel.TestCase
+
+
+def test_newer_stream_frame_takes_the_place_of_the_older() -> None:
+    """A fast stream does not push a slow one back."""
+    queue = OutQueue(1000, 10)
+    queue.put_stream('fast', b'f1', 1)
+    queue.put_stream('slow', b's1', 1)
+    assert queue.put_stream('fast', b'f2', 1) == 1
+    assert [queue.pop(), queue.pop()] == [Outgoing(b'f2', True), Outgoing(b's1', True)]
+
+
+def test_kind_of_frame_and_repr() -> None:
+    """Text and binary frames keep their kind; repr tells the counts."""
+    queue = OutQueue(1000, 10)
+    queue.put(b'reply', Priority.HIGH, text=False)
+    queue.put_stream('k', b'stream', 3, text=False)
+    assert repr(queue) == '<OutQueue 2 frames, 11 bytes, 0 dropped>'
+    assert queue.pop() == Outgoing(b'reply', False)
+    assert queue.pop() == Outgoing(b'stream', False)
+
+
+def test_stream_frame_that_cannot_fit_is_dropped_itself() -> None:
+    """It costs its stream and the others what is older, and no message."""
+    queue = OutQueue(10, 10)
+    queue.put(b'123456', Priority.NORMAL)
+    assert queue.put_stream('k', b'12345', 3) == 1
+    assert queue.pop() == Outgoing(b'123456', True)
+    assert queue.pop() is None
