@@ -250,7 +250,7 @@ def demo(argv: Sequence[str]) -> int:
 
   ws_bridge topics --url {url}
   ws_bridge echo /odom --url {url}
-  ws_bridge pub /cmd_vel '{{"linear": {{"x": 0.3}}, "angular": {{"z": 0.5}}}}' --rate 10 --url {url}
+  ws_bridge pub /cmd_vel '{{"linear": {{"x": 0.3}}}}' --rate 10 --url {url}
   ws_bridge call /reset '{{}}' --url {url}
 
 Ctrl-C ends both.""", flush=True)

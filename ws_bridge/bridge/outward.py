@@ -337,7 +337,7 @@ class Outward:
                                    text=throttled.encoding == 'json')
 
     def _report(self, topic: Topic, exc: ConversionError) -> None:
-        """A sample of the robot's cannot be converted: tell those who wanted it."""
+        """Tell those who wanted a sample that it cannot be converted."""
         topic.errors += 1
         now = self._loop.time()
         if now < topic.errors_due:

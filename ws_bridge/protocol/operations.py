@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Union
+from typing import Any, Literal, NamedTuple
 
 from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
@@ -225,11 +225,10 @@ class Appeared:
     result: Mapping[str, Any]
 
 
-Operation = Union[
-    Appeared, Hello, ListNames, GetSchema, Subscribe, Unsubscribe, Advertise, Unadvertise,
-    AdvertiseService, UnadvertiseService, WatchStatus, Command, BinaryPublish, BinarySample,
-    ServiceAnswer, Heartbeat, PeerStatus, Malformed,
-]
+Operation = (
+    Appeared | Hello | ListNames | GetSchema | Subscribe | Unsubscribe | Advertise | Unadvertise
+    | AdvertiseService | UnadvertiseService | WatchStatus | Command | BinaryPublish
+    | BinarySample | ServiceAnswer | Heartbeat | PeerStatus | Malformed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,13 +287,13 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The robot's state: ``common`` is JSON object text shared by all, ``you`` this peer's part."""
+    """The robot's state: ``common`` is JSON object text for all, ``you`` this peer's part."""
 
     common: bytes
     you: Mapping[str, Any]
 
 
-Reply = Union[Welcome, Done, CallDone, Failed, Appeared, ServiceCall, Beat, State]
+Reply = Welcome | Done | CallDone | Failed | Appeared | ServiceCall | Beat | State
 
 
 class Frame(NamedTuple):

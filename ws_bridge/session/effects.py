@@ -16,12 +16,13 @@ What a session asks of its surroundings: values only, carried out in order by th
 
 ``topic`` and ``service`` are fully qualified and remapped; ``ros_name`` is what a node must be
 given to arrive there (it remaps by itself), ``wire_name`` what the peer calls it. ``deadline``
-is monotonic, in seconds. When one effect of an operation fails, the rest of that operation is not carried out.
+is monotonic, in seconds. When one effect of an operation fails, the rest of that operation is
+not carried out.
 """
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 from ws_bridge.protocol.operations import Encoding, GetSchema, ListNames, Reply
 from ws_bridge.protocol.qos import QosRequest
@@ -162,8 +163,7 @@ class Ignored:
     """An error that answers nothing of this side: counted, never answered."""
 
 
-Effect = Union[
-    Send, OpenSubscription, CloseSubscription, OpenPublisher, ClosePublisher, Publish, Call,
-    CancelCall, Host, Unhost, AnswerService, Describe, StatusWanted, PeerChanged,
-    Greeted, Ignored,
-]
+Effect = (
+    Send | OpenSubscription | CloseSubscription | OpenPublisher | ClosePublisher | Publish | Call
+    | CancelCall | Host | Unhost | AnswerService | Describe | StatusWanted | PeerChanged
+    | Greeted | Ignored)
