@@ -29,7 +29,12 @@ from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.types import Priority
 
 Encoding = Literal['json', 'cbor', 'cdr']
-Kind = Literal['topic', 'service']
+Kind = Literal['topic', 'service', 'action']
+
+STATUS_SUCCEEDED = 4
+STATUS_CANCELED = 5
+STATUS_ABORTED = 6
+"""How goals end, as ``action_msgs/msg/GoalStatus`` has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,100 @@ class UnadvertiseService:
 
 
 @dataclass(frozen=True, slots=True)
+class SendGoal:
+    """
+    A goal for an action; ``op_id`` is its identity towards the peer that sends it.
+
+    Answered by :class:`GoalAccepted`, any number of :class:`GoalFeedback` where wanted, and one
+    :class:`GoalDone`; or by one ``Failed``, at any time: refused, rejected, no server, timeout.
+
+    ``timeout`` bounds the whole goal, which is then cancelled; ``None`` for no bound.
+    """
+
+    op_id: str | None
+    action: str
+    action_type: str | None
+    args: Any
+    want_feedback: bool = True
+    stamp: float | None = None
+    ttl: float | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelGoal:
+    """
+    A goal of this peer's shall end; ``goal_op_id`` is the ``op_id`` that it was sent with.
+
+    Answered by ``Done(op_id, 'cancel_goal')`` or ``Failed(op_id)``, so ``op_id`` is ``None`` in a
+    dialect where the request has no identity of its own; the goal's end is told as of any goal.
+    """
+
+    op_id: str | None
+    goal_op_id: str
+    action: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdvertiseAction:
+    """
+    The peer hosts an action.
+
+    ``answers`` is true where it says of each goal by :class:`GoalAnswer` whether it is
+    accepted; else all are.
+    """
+
+    op_id: str | None
+    action: str
+    action_type: str
+    answers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UnadvertiseAction:
+    """The peer hosts an action no longer; its goals are aborted."""
+
+    op_id: str | None
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoalAnswer:
+    """The host of an action accepts or rejects a :class:`GoalRequest`."""
+
+    op_id: str | None
+    goal_id: str
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ActionFeedback:
+    """Feedback of the host of an action on a goal; ``action`` is checked where it is given."""
+
+    op_id: str | None
+    goal_id: str
+    values: Any
+    action: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """
+    The end of a goal, from the host of its action.
+
+    :param values: the result's fields; ``None`` for its defaults.
+    :param status: of action_msgs: 4 succeeded, 5 canceled, 6 aborted; ``None``: as ``ok`` says.
+    """
+
+    op_id: str | None
+    goal_id: str
+    values: Any = None
+    status: int | None = None
+    ok: bool = True
+    action: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WatchStatus:
     """The robot's state is wanted, or no longer."""
 
@@ -132,7 +231,7 @@ class WatchStatus:
 @dataclass(frozen=True, slots=True)
 class Command:
     """
-    Fields for a topic or a service; ``kind`` says which, where the peer knows.
+    Fields for a topic, a service or an action; ``kind`` says which, where the peer knows.
 
     ``stamp`` and ``ttl`` bound its age; ``ack`` asks for an answer to a publication.
     """
@@ -227,8 +326,9 @@ class Appeared:
 
 Operation = (
     Appeared | Hello | ListNames | GetSchema | Subscribe | Unsubscribe | Advertise | Unadvertise
-    | AdvertiseService | UnadvertiseService | WatchStatus | Command | BinaryPublish
-    | BinarySample | ServiceAnswer | Heartbeat | PeerStatus | Malformed)
+    | AdvertiseService | UnadvertiseService | SendGoal | CancelGoal | AdvertiseAction
+    | UnadvertiseAction | GoalAnswer | ActionFeedback | ActionResult | WatchStatus | Command
+    | BinaryPublish | BinarySample | ServiceAnswer | Heartbeat | PeerStatus | Malformed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +376,60 @@ class ServiceCall:
 
 
 @dataclass(frozen=True, slots=True)
+class GoalAccepted:
+    """The server accepted a goal of this peer's."""
+
+    op_id: str | None
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoalFeedback:
+    """Feedback on a goal of this peer's; ``values`` is JSON text."""
+
+    op_id: str | None
+    action: str
+    values: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GoalDone:
+    """
+    A goal of this peer's that was accepted ended; ``values`` is JSON text of the result.
+
+    :param status: of action_msgs: 4 succeeded, 5 canceled, 6 aborted.
+    """
+
+    op_id: str | None
+    action: str
+    values: bytes
+    status: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether it succeeded."""
+        return self.status == STATUS_SUCCEEDED
+
+
+@dataclass(frozen=True, slots=True)
+class GoalRequest:
+    """ROS sends a goal to an action that the peer hosts; ``values`` is JSON text."""
+
+    goal_id: str
+    action: str
+    action_type: str
+    values: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GoalCancel:
+    """ROS wants a goal that the peer works on to end; the peer still has to end it."""
+
+    goal_id: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
 class Beat:
     """A heartbeat of the bridge; ``answers`` is set when it answers one."""
 
@@ -293,7 +447,9 @@ class State:
     you: Mapping[str, Any]
 
 
-Reply = Welcome | Done | CallDone | Failed | Appeared | ServiceCall | Beat | State
+Reply = (
+    Welcome | Done | CallDone | Failed | Appeared | ServiceCall | GoalAccepted | GoalFeedback
+    | GoalDone | GoalRequest | GoalCancel | Beat | State)
 
 
 class Frame(NamedTuple):
