@@ -81,7 +81,15 @@ class SpinningNode:
         self.node = (make or Node)(name, context=self.context, **options)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
-        self._thread = threading.Thread(target=self.executor.spin, name=f'spin {name}')
+        self._stopped = False
+        self._thread = threading.Thread(target=self._spin, name=f'spin {name}')
+
+    def _spin(self) -> None:
+        while not self._stopped:
+            self.executor.spin_once()
+
+    def _stop(self) -> None:
+        self._stopped = True
 
     def __enter__(self) -> SpinningNode:
         self._thread.start()
@@ -93,8 +101,10 @@ class SpinningNode:
 
     def close(self) -> None:
         """Stop spinning, then close the node, then the context: in the order of their need."""
-        self.executor.shutdown()
+        # Not by shutdown() alone: beside a spinning thread it takes away what a callback still needs.
+        self.executor.create_task(self._stop)
         self._thread.join(PATIENCE)
+        self.executor.shutdown()
         self.node.destroy_node()
         self.context.try_shutdown()
         assert not self._thread.is_alive(), 'the executor does not stop'
