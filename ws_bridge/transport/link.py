@@ -285,19 +285,21 @@ class Link:
 
     def _watch_stall(self) -> None:
         """
-        Look again in ``ping_timeout`` s whether the peer has taken anything.
+        Look again in ``ping_timeout`` s whether the peer took, or sent, anything.
 
         A ping would not tell: behind a full buffer it does not leave at all.
         """
-        progress = self.messages_out, self._buffered()
         self._stall_timer = asyncio.get_running_loop().call_later(
-            self._options.ping_timeout, self._check_stall, progress)
+            self._options.ping_timeout, self._check_stall, self._signs_of_life())
 
-    def _check_stall(self, before: tuple[int, int]) -> None:
+    def _signs_of_life(self) -> tuple[float, ...]:
+        return self.messages_out, self._buffered(), self.messages_in, self.websocket.latency
+
+    def _check_stall(self, before: tuple[float, ...]) -> None:
         self._stall_timer = None
         if self._writer is None and self._buffered() <= self._limit:
             return
-        if before == (self.messages_out, self._buffered()):
+        if before == self._signs_of_life():
             self.abort(f'took nothing for {self._options.ping_timeout:g} s')
         else:
             self._watch_stall()

@@ -1,0 +1,322 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Links: what is written at once, what is queued, who is closed, over real sockets."""
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from helpers import async_wait_until
+import pytest
+
+from transport.conftest import Bare, Dial, MakeClient, MakeServer
+from transport.support import Recorder
+from ws_bridge.protocol.types import Priority
+from ws_bridge.transport.link import address_text, fan_out, Link
+from ws_bridge.transport.options import ClientOptions, ServerOptions
+
+BIG = bytes(256 * 1024)
+
+
+async def test_frames_both_ways(make_server: MakeServer, dial: Dial) -> None:
+    """Text stays text and binary binary, both ways; counters count bytes on the wire."""
+    server = Recorder()
+    port = (await make_server(listener=server)).port
+    peer = await dial(port, '/path?x=1', additional_headers={'X-Who': 'me'})
+    link = await server.link()
+    assert link.send('grüße')
+    assert link.send('naïve'.encode(), text=True)
+    assert link.send(b'\x00\x01', text=False)
+    link.send_stream('k', 's1', 1)
+    link.send_stream('k', b's2', 1, text=False)
+    assert [await peer.recv() for _ in range(5)] == ['grüße', 'naïve', b'\x00\x01', 's1', b's2']
+    await peer.send('für')
+    await peer.send(b'\xff')
+    await async_wait_until(lambda: len(server.frames) == 2)
+    assert server.frames == ['für', b'\xff']
+    assert (link.messages_out, link.bytes_out, link.messages_in, link.bytes_in) == (5, 19, 2, 5)
+    assert (link.path, link.request_headers['x-who'], link.dialled) == ('/path?x=1', 'me', False)
+    assert link.remote == address_text(peer.local_address)
+    assert link.latency == 0 or link.latency > 0
+    assert 'in=2 out=5' in repr(link)
+    await peer.close(1000, 'bye')
+    assert await server.end() == (1000, 'bye')
+    assert not link.send('late')
+    link.send_stream('k', b'late', 1)
+    assert link.messages_out == 5
+
+
+async def test_ids_differ(make_server: MakeServer, dial: Dial) -> None:
+    """Each connection has its own."""
+    server = Recorder()
+    port = (await make_server(listener=server)).port
+    for _ in range(3):
+        await dial(port)
+    await async_wait_until(lambda: len(server.links) == 3)
+    assert len({link.peer_id for link in server.links}) == 3
+
+
+async def test_fan_out_reaches_idle_and_busy_links(make_server: MakeServer, dial: Dial,
+                                                   bare: Bare) -> None:
+    """The slow one keeps the newest frames; the quick one has them all at once."""
+    server = Recorder()
+    port = (await make_server(listener=server)).port
+    await bare(port)
+    slow_link = await server.link()
+    quick = await dial(port)
+    await async_wait_until(lambda: len(server.links) == 2)
+    slow_link.send(BIG * 40, text=False)
+    assert not slow_link.is_idle
+    for number in range(10):
+        fan_out(server.links, 'topic', b'%d' % number, 3)
+        await asyncio.sleep(0)
+    assert [await quick.recv() for _ in range(10)] == [str(number) for number in range(10)]
+    # Its writer had handed the first to the transport; of nine, three wait.
+    assert slow_link.dropped == 6
+    assert slow_link.queued_bytes >= 3
+    fan_out([], 'topic', b'nobody', 1)
+
+
+async def test_replies_leave_before_streams(make_server: MakeServer, dial: Dial) -> None:
+    """A stop overtakes replies, replies state, state streams."""
+    server = Recorder()
+    port = (await make_server(listener=server)).port
+    peer = await dial(port, max_queue=1, max_size=None)
+    link = await server.link()
+    link.send(BIG * 40, text=False)
+    link.send_stream('k', b'stream', 1)
+    link.send(b'state', Priority.NORMAL)
+    link.send(b'reply', Priority.HIGH)
+    link.send(b'stop', Priority.CRITICAL)
+    assert len(await peer.recv()) == len(BIG) * 40
+    assert [await peer.recv() for _ in range(4)] == ['stop', 'reply', 'state', 'stream']
+
+
+async def test_a_peer_that_does_not_take_its_replies_is_closed(make_server: MakeServer, bare: Bare,
+                                                               dial: Dial) -> None:
+    """With 1008, and it alone."""
+    server = Recorder()
+    options = ServerOptions(max_queue_bytes=100_000, close_timeout=0.2)
+    port = (await make_server(listener=server, options=options)).port
+    await bare(port)
+    slow_link = await server.link()
+    quick = await dial(port)
+    await async_wait_until(lambda: len(server.links) == 2)
+    slow_link.send(BIG * 40, text=False)
+    sent = [slow_link.send(bytes(30_000), text=False) for _ in range(5)]
+    assert sent == [True, True, True, False, False]
+    assert not slow_link.is_open
+    code, reason = await server.end()
+    assert (code, reason[:8]) == (1008, 'too slow')
+    assert server.links[0].send('still here')
+    assert await quick.recv() == 'still here'
+
+
+async def test_flushed_is_back_pressure(make_server: MakeServer, bare: Bare) -> None:
+    """It returns when the peer has taken everything, or when time is up."""
+    server = Recorder()
+    port = (await make_server(listener=server)).port
+    slow = await bare(port)
+    link = await server.link()
+    assert await link.flushed(0.1)
+    link.send(BIG * 40, text=False)
+    link.send(b'queued')
+    assert not await link.flushed(0.05)
+
+    async def drain() -> None:
+        while await asyncio.get_running_loop().sock_recv(slow.socket, 1 << 20):
+            pass
+    reading = asyncio.create_task(drain())
+    assert await link.flushed(5.0)
+    link.close(1000, '')
+    reading.cancel()
+    await asyncio.wait((reading,))
+    await server.end()
+
+
+async def test_a_peer_that_takes_nothing_is_cut(make_server: MakeServer, bare: Bare) -> None:
+    """A ping cannot leave behind a full buffer, so progress of writing is watched."""
+    server = Recorder()
+    options = ServerOptions(ping_timeout=0.1, close_timeout=0.1)
+    port = (await make_server(listener=server, options=options)).port
+    await bare(port)
+    link = await server.link()
+    link.send(BIG * 40, text=False)
+    assert await server.end() == (1006, 'took nothing for 0.1 s')
+
+
+async def test_a_slow_peer_that_is_alive_is_not_cut(make_server: MakeServer,
+                                                    bare: Bare) -> None:
+    """One that takes nothing for long, but sends, is slow, not dead."""
+    server = Recorder()
+    options = ServerOptions(ping_timeout=0.2, close_timeout=0.1)
+    port = (await make_server(listener=server, options=options)).port
+    slow = await bare(port)
+    link = await server.link()
+    link.send(BIG * 40, text=False)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + 0.7
+    while loop.time() < end:
+        await loop.sock_sendall(slow.socket, b'\x81\x82\0\0\0\0hi')
+        await asyncio.sleep(0.02)
+    assert not server.ends
+    assert link.queued_bytes > 0
+    assert await server.end() == (1006, 'took nothing for 0.2 s')
+
+
+async def test_a_peer_that_answers_no_ping_is_closed(make_server: MakeServer, bare: Bare) -> None:
+    """A half-open connection costs nothing for long."""
+    server = Recorder()
+    options = ServerOptions(ping_interval=0.05, ping_timeout=0.1, close_timeout=0.1)
+    port = (await make_server(listener=server, options=options)).port
+    await bare(port)
+    await server.link()
+    assert (await server.end())[0] in (1006, 1011)
+
+
+async def test_a_peer_that_vanishes(make_server: MakeServer, dial: Dial) -> None:
+    """No closing handshake is 1006, and the writer of a busy link ends with it."""
+    server = Recorder()
+    port = (await make_server(listener=server)).port
+    peer = await dial(port, max_queue=1)
+    link = await server.link()
+    link.send(BIG * 40, text=False)
+    link.send('queued')
+    peer.transport.abort()
+    assert (await server.end())[0] == 1006
+    assert link.queued_bytes == 0
+
+
+async def test_close_lets_the_queue_leave_first(make_server: MakeServer, dial: Dial) -> None:
+    """What was sent before is not lost by closing; what comes after is not received."""
+    server = Recorder()
+    port = (await make_server(listener=server)).port
+    peer = await dial(port, max_size=None)
+    link = await server.link()
+    link.send(BIG * 20, text=False)
+    link.send('last words')
+    link.close(4000, 'ü' * 200)
+    link.close(4001, 'too late')
+    assert len(await peer.recv()) == len(BIG) * 20
+    assert await peer.recv() == 'last words'
+    assert await server.end() == (4000, 'ü' * 61)
+    assert (peer.close_code, peer.close_reason) == (4000, 'ü' * 61)
+
+
+async def test_nothing_is_received_after_close(make_server: MakeServer, bare: Bare) -> None:
+    """Frames that were under way are discarded."""
+    server = Recorder()
+    port = (await make_server(listener=server, options=ServerOptions(close_timeout=0.1))).port
+    sender = await bare(port)
+    link = await server.link()
+    link.close(1000, '')
+    frame = b'\x81\x82\0\0\0\0hi'
+    await asyncio.get_running_loop().sock_sendall(sender.socket, frame * 3)
+    await server.end()
+    assert server.frames == []
+
+
+async def test_closing_a_stuck_peer_is_bounded(make_server: MakeServer, bare: Bare) -> None:
+    """The socket is cut when the closing handshake takes too long."""
+    server = Recorder()
+    port = (await make_server(listener=server, options=ServerOptions(close_timeout=0.1))).port
+    await bare(port)
+    link = await server.link()
+    link.send(BIG * 40, text=False)
+    link.send('queued')
+    link.close(4000, 'go')
+    assert await asyncio.wait_for(server.end(), 2) == (4000, 'go')
+
+
+async def test_a_listener_that_fails_closes_its_connection(
+        make_server: MakeServer, dial: Dial, caplog: pytest.LogCaptureFixture) -> None:
+    """With 1011; the server goes on."""
+    class Faulty(Recorder):
+        def received(self, link: Link, data: str | bytes) -> None:
+            raise RuntimeError('fault of the listener')
+
+    server = Faulty()
+    port = (await make_server(listener=server)).port
+    peer = await dial(port)
+    await peer.send('x')
+    await peer.wait_closed()
+    assert peer.close_code == 1011
+    assert server.ends == [(1011, 'internal error')]
+    await async_wait_until(lambda: 'fault of the listener' in caplog.text)
+    await dial(port)
+
+
+async def test_a_client_survives_its_listener(
+        make_server: MakeServer, make_client: MakeClient,
+        caplog: pytest.LogCaptureFixture) -> None:
+    """It connects again after the listener failed."""
+    class Faulty(Recorder):
+        def received(self, link: Link, data: str | bytes) -> None:
+            if data == 'bad':
+                raise RuntimeError('fault of the listener')
+            super().received(link, data)
+
+    server, client = Recorder(), Faulty()
+    port = (await make_server(listener=server)).port
+    await make_client(port, listener=client)
+    (await server.link()).send('bad')
+    assert (await server.end())[0] == 1011
+    (await server.link()).send('good')
+    await async_wait_until(lambda: client.frames == ['good'])
+    assert client.links[0].dialled
+    assert 'fault of the listener' in caplog.text
+
+
+async def test_one_that_floods_does_not_starve_the_others(make_server: MakeServer, bare: Bare,
+                                                          dial: Dial) -> None:
+    """Another peer's frame is taken while thousands of the flood still wait."""
+    class Order(Recorder):
+        def received(self, link: Link, data: str | bytes) -> None:
+            self.frames.append(data)
+
+    server = Order()
+    port = (await make_server(listener=server)).port
+    flood = await bare(port)
+    other = await dial(port)
+    await async_wait_until(lambda: len(server.links) == 2)
+    frames = b'\x81\x81\0\0\0\0f' * 4000
+    await asyncio.get_running_loop().sock_sendall(flood.socket, frames)
+    await other.send('other')
+    await async_wait_until(lambda: len(server.frames) == 4001)
+    assert server.frames.index('other') < 3900
+
+
+async def test_cancelling_a_served_link_cuts_it(make_server: MakeServer, dial: Dial,
+                                                caplog: pytest.LogCaptureFixture) -> None:
+    """As when the event loop is shut down around it."""
+    caplog.set_level(logging.CRITICAL)
+    server = Recorder()
+    port = (await make_server(listener=server)).port
+    peer = await dial(port)
+    recorder = Recorder()
+    link = Link(peer, ClientOptions(), dialled=True, write_limit=65536)
+    serving = asyncio.create_task(link.serve(recorder))
+    await recorder.link()
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert (await server.end())[0] == 1006
+
+
+@pytest.mark.parametrize(('address', 'text'), [
+    (('127.0.0.1', 80), '127.0.0.1:80'), (('::1', 80, 0, 0), '[::1]:80'), (None, 'unknown'),
+    ('/run/socket', '/run/socket')])
+def test_address_text(address: object, text: str) -> None:
+    """Any kind of socket address has one."""
+    assert address_text(address) == text
