@@ -125,7 +125,7 @@ def _load(name: str, folder: str, parts: tuple[str, ...]) -> Any:
     package, given, short = match.groups()
     if given not in (None, folder) and folder != 'msg':
         raise UnknownType(f'{name!r} is not in {folder}/')
-    cls = getattr(_import(package, given or folder, name), short, None)
+    cls = _member(_import(package, given or folder, name), short)
     if not all(hasattr(cls, part) for part in parts):
         raise UnknownType(f'no type {name!r} on this machine')
     return cls
@@ -214,7 +214,13 @@ def _array_type(slot_type: Any, array: str, size: int | None,
 
 
 def _class_of(slot_type: Any) -> Any:
-    return getattr(importlib.import_module('.'.join(slot_type.namespaces)), slot_type.name)
+    return _member(importlib.import_module('.'.join(slot_type.namespaces)), slot_type.name)
+
+
+def _member(module: Any, name: str) -> Any:
+    """Return a class of a package; the parts of an action are only within its class."""
+    whole, _, part = name.rpartition('_')
+    return getattr(module, name, None) or getattr(getattr(module, whole, None), part, None)
 
 
 def _constants(cls: Any) -> tuple[Constant, ...]:
