@@ -216,7 +216,9 @@ def _optional_integer(data: Mapping[str, Any], key: str, low: int, high: int,
 
 
 def _flag(data: Mapping[str, Any], key: str, *, default: bool, path: str = 'data') -> bool:
-    value = data.get(key, default)
+    value = data.get(key)
+    if value is None:
+        return default
     if not isinstance(value, bool):
         raise BadField('must be true or false', field=f'{path}.{key}')
     return value
@@ -367,9 +369,11 @@ _PATHS = {
 
 def error_fields(error: WsBridgeError) -> dict[str, Any]:
     """Return what a peer is told of an error; values inside a message stand under ``data``."""
-    field = _PATHS.get(error.field or '', error.field)
+    field = error.field
     if isinstance(error, ConversionError):
         field = f'data.{field}' if field and not field.startswith('[') else f'data{field or ""}'
+    elif field is not None:
+        field = _PATHS.get(field, field)
     return {'code': error.code, 'message': error.message, 'field': field}
 
 
