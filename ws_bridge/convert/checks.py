@@ -152,7 +152,8 @@ def _pack_list(value: list[Value] | tuple[Value, ...], primitive: Primitive, pat
         try:
             checked.append(to_number(primitive, element, ''))
         except ConversionError as exc:
-            raise exc.inside(f'{path}[{index}]')
+            exc.inside(f'{path}[{index}]')
+            raise
     return struct.pack(f'<{len(value)}{primitive.code}', *checked)
 
 

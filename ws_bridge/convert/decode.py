@@ -18,10 +18,11 @@ Modes: ``json`` (values that orjson writes: numpy arrays, fragments), ``values``
 Python values), ``cbor`` (byte strings, typed arrays) and ``check`` (reads all, builds nothing).
 
 Generated code is strict about lengths and terse about errors: anything wrong raises one of
-:data:`READ_ERRORS`, and ``diagnose`` then finds what and where. Offsets count from the start of the
-buffer, so that 8-byte alignment is relative to its first 4 bytes, the encapsulation header.
+:data:`READ_ERRORS`, and ``diagnose`` then finds what and where. Offsets count from the start of
+the buffer, so that 8-byte alignment is relative to byte 4, behind the encapsulation header.
 Reading tolerates what rclpy does: bytes after the message, strings without a terminator, bytes
-that are not UTF-8. ``check`` does not.
+that are not UTF-8. ``check`` allows only the first, and honours the two option bits that say how
+many of those bytes there are: Fast CDR takes them off and then finds a message too short.
 """
 from __future__ import annotations
 
@@ -108,7 +109,8 @@ class _Writer:
         """Write ``root(b)``, which reads a whole buffer."""
         shape = flatten(schema)
         self.lines = ['def root(b):', f'    if b[:2] != {self._header()!r}: raise Refused',
-                      '    end = len(b)']
+                      '    end = len(b) - (b[3] & 3)' if self.mode == 'check'
+                      else '    end = len(b)']
         self.at, self.plus = '', 4
         self._body(shape, START)
         if self.mode == 'check':

@@ -25,6 +25,8 @@ import struct
 from ws_bridge.convert.schema import FieldType, MessageSchema, minimum_size, Primitive, PRIMITIVES
 from ws_bridge.errors import BadEncoding, ConversionError, MalformedCdr, WrongLength
 
+LARGEST_WALKED = 1024 * 1024   # bytes; beyond, nobody learns where the fault is
+
 
 def diagnose(schema: MessageSchema, cdr: bytes, *, strict: bool) -> ConversionError:
     """
@@ -36,8 +38,11 @@ def diagnose(schema: MessageSchema, cdr: bytes, *, strict: bool) -> ConversionEr
         return MalformedCdr('shorter than the 4-byte CDR header')
     if cdr[:2] not in (b'\x00\x00', b'\x00\x01'):
         return MalformedCdr(f'not plain CDR: encapsulation {cdr[:2].hex()}')
+    if len(cdr) > LARGEST_WALKED:
+        return MalformedCdr('malformed')
+    end = len(cdr) - (cdr[3] & 3 if strict else 0)   # see make_reader
     try:
-        _Walk(cdr, '<' if cdr[1] else '>', strict).message(schema)
+        _Walk(cdr, end, '<' if cdr[1] else '>', strict).message(schema)
     except ConversionError as exc:
         return exc
     return MalformedCdr('malformed')   # pragma: no cover  (compiled reader and walk agree)
@@ -48,6 +53,7 @@ class _Walk:
     """A position in a buffer."""
 
     buffer: bytes
+    end: int
     endian: str
     strict: bool
     position: int = 4
@@ -59,14 +65,15 @@ class _Walk:
             try:
                 self._field(item.field_type)
             except ConversionError as exc:
-                raise exc.inside(item.name)
+                exc.inside(item.name)
+                raise
 
     def _take(self, alignment: int, size: int) -> bytes:
         """Return the next ``size`` bytes."""
         start = self.position + (4 - self.position) % alignment
-        if start + size > len(self.buffer):
-            raise MalformedCdr(f'{size} bytes needed at byte {start}, the message '
-                               f'has {len(self.buffer)}')
+        if start + size > self.end:
+            raise MalformedCdr(f'{size} bytes needed at byte {start}, the message ends '
+                               f'at {self.end}')
         self.position = start + size
         return self.buffer[start:self.position]
 
@@ -90,7 +97,8 @@ class _Walk:
             try:
                 self._value(field_type)
             except ConversionError as exc:
-                raise exc.inside(f'[{index}]')
+                exc.inside(f'[{index}]')
+                raise
 
     def _sequence_count(self, field_type: FieldType) -> int:
         count = self._count()
@@ -99,9 +107,9 @@ class _Walk:
         primitive = PRIMITIVES.get(field_type.kind)
         least = primitive.size if primitive else \
             minimum_size(field_type.message) if field_type.message else 4
-        if count * least > len(self.buffer) - self.position:
+        if count * least > self.end - self.position:
             raise MalformedCdr(f'{count} elements announced, '
-                               f'{len(self.buffer) - self.position} bytes left')
+                               f'{self.end - self.position} bytes left')
         return count
 
     def _numbers(self, primitive: Primitive, count: int) -> None:

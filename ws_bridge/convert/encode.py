@@ -141,7 +141,7 @@ class _Writer:
         if shape.items:
             take = '; '.join(f'{item.name} = {value}[{name!r}]' for name, item in shape.items)
             self.emit(f'try: {take}')
-            self.emit('except KeyError:')   # so many fields, but others: fill raises, but for times
+            self.emit('except KeyError:')   # as many fields, but others: a fault, or a time
             self.emit(f'{value} = {fill}', 2)
             self.emit(take, 2)
         for name, item in shape.items:
@@ -219,7 +219,8 @@ class _Writer:
             self.emit(f'for i, x in enumerate({slot.name}):', 2)
             self._value(field_type, 'x', "''", 3)
             self.emit('except ConversionError as exc:')
-            self.emit(f"raise exc.inside({slot.path!r} + f'[{{i}}]')", 2)
+            self.emit(f"exc.inside({slot.path!r} + f'[{{i}}]')", 2)
+            self.emit('raise', 2)
 
     def _value(self, field_type: FieldType, name: str, path: str, depth: int = 1) -> None:
         if field_type.message is not None:
@@ -228,7 +229,7 @@ class _Writer:
                 self.emit(f'{function}({name}, out, limit, now)', depth)
                 return
             self.emit(f'try: {function}({name}, out, limit, now)')
-            self.emit(f'except ConversionError as exc: raise exc.inside({path})')
+            self.emit(f'except ConversionError as exc: exc.inside({path}); raise')
             return
         put = 'put_wide_text' if field_type.kind == 'wstring' else 'put_text'
         self.emit(f'{put}(out, {name}, {field_type.string_bound}, limit, {path})', depth)

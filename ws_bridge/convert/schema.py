@@ -106,7 +106,7 @@ class Constant:
     value: bool | int | float | str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class MessageSchema:
     """
     One message type, complete with the types it nests.
@@ -117,6 +117,9 @@ class MessageSchema:
     name: str
     fields: tuple[Field, ...]
     constants: tuple[Constant, ...] = ()
+
+    def __repr__(self) -> str:
+        return f'MessageSchema({self.name}, {len(self.fields)} fields)'
 
 
 def nested_schemas(schema: MessageSchema) -> Iterator[MessageSchema]:
