@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from transport.certificates import make_authority, make_certificate, Pair
 from transport.support import BarePeer, Recorder
 from ws_bridge import InterfaceConfig, WebSocketClient, WebSocketInterface, WebSocketServer
 from ws_bridge.transport.options import ClientOptions, ServerOptions
@@ -106,3 +108,13 @@ def bare() -> Iterator[Bare]:
     yield make
     for peer in opened:
         peer.close()
+
+
+@pytest.fixture(scope='session')
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
+    """Give an authority, a server's and a client's certificate of it, and a stranger's."""
+    folder: Path = tmp_path_factory.mktemp('certificates')
+    ours, strange = make_authority(folder, 'ours'), make_authority(folder, 'strange')
+    return {'authority': ours, 'server': make_certificate(folder, 'server', ours),
+            'client': make_certificate(folder, 'client', ours), 'strange authority': strange,
+            'stranger': make_certificate(folder, 'stranger', strange)}

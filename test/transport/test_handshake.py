@@ -1,0 +1,204 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Who may connect, and what plain HTTP gets, on a real port."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+import contextlib
+
+from helpers import async_wait_until
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin, Subprotocol
+
+from transport.conftest import Dial, MakeServer
+from transport.support import http, Recorder
+from ws_bridge.transport.handshake import origin_fault
+from ws_bridge.transport.options import HttpReply, ServerOptions
+from ws_bridge.transport.server import WebSocketServer
+
+LOOPBACK = '127.0.0.1'
+
+
+async def refusal(dial: Dial, server: WebSocketServer, **options: object) -> tuple[int, str]:
+    """Connect in vain; return status and text."""
+    with pytest.raises(InvalidStatus) as caught:
+        await dial(server.port, **options)
+    return caught.value.response.status_code, (caught.value.response.body or b'').decode()
+
+
+@pytest.mark.parametrize(('origin', 'host', 'origins', 'local', 'is_fine'), [
+    (None, 'robot:9090', None, LOOPBACK, True),
+    (None, 'robot:9090', (), '10.0.0.1', True),
+    ('http://robot:8000', 'robot:9090', None, '10.0.0.1', True),
+    ('https://ROBOT', 'robot:9090', None, '10.0.0.1', True),
+    ('http://[fe80::1]:1', '[fe80::1]:9090', None, 'fe80::1', True),
+    ('http://localhost:8000', 'localhost:9090', None, LOOPBACK, True),
+    ('http://ui.localhost', 'ui.localhost:9090', None, '::1', True),
+    ('http://127.0.0.1', '127.0.0.1:9090', None, LOOPBACK, True),
+    ('http://evil', 'robot:9090', None, '10.0.0.1', False),
+    ('http://localhost', '127.0.0.1:9090', None, LOOPBACK, False),
+    ('null', 'robot:9090', None, '10.0.0.1', False),
+    ('http://[', 'robot:9090', None, '10.0.0.1', False),
+    ('http://evil', '', None, '10.0.0.1', False),
+    # A name of the attacker's that points to this machine: DNS rebinding.
+    ('http://evil', 'evil:9090', None, LOOPBACK, False),
+    ('http://evil', 'evil:9090', ('http://evil',), LOOPBACK, True),
+    ('http://evil:80', 'robot', ('http://evil',), '10.0.0.1', False),
+    ('http://Ui.example:8000', 'robot', ('http://ui.example:8000/',), '10.0.0.1', True),
+    ('http://robot', 'robot', ('http://ui.example',), '10.0.0.1', False),
+    ('null', 'robot', ('null',), '10.0.0.1', True),
+    ('http://evil', 'robot', 'http://evil', '10.0.0.1', True),
+    ('http://evil', 'robot', '*', LOOPBACK, True),
+    ('http://evil', 'robot', ('*',), LOOPBACK, True)])
+def test_origins(origin: str | None, host: str, origins: tuple[str, ...] | str | None,
+                 local: str, is_fine: bool) -> None:
+    """Same host, a list, or any; programs send none."""
+    headers = {'host': host} if origin is None else {'host': host, 'origin': origin}
+    fault = origin_fault(headers, origins, local)
+    assert (fault is None) is is_fine
+    assert fault is None or (origin or '') in fault
+
+
+async def test_a_foreign_page_is_refused(make_server: MakeServer, dial: Dial) -> None:
+    """With 403 and the reason; a page of the same host is not."""
+    server = await make_server()
+    status, text = await refusal(dial, server, origin=Origin('http://evil.example'))
+    assert status == 403
+    assert 'http://evil.example may not connect' in text
+    await dial(server.port, origin=Origin('http://127.0.0.1:8000'))
+
+
+async def test_no_more_than_max_peers(make_server: MakeServer, dial: Dial) -> None:
+    """One too many gets 503; when one leaves there is room again."""
+    recorder = Recorder()
+    server = await make_server(listener=recorder, options=ServerOptions(max_peers=2))
+    first = await dial(server.port)
+    await dial(server.port)
+    await async_wait_until(lambda: len(recorder.links) == 2)
+    assert (await refusal(dial, server))[0] == 503
+    await first.close()
+    await recorder.end()
+    await dial(server.port)
+
+
+async def test_a_burst_of_peers_is_bounded_too(make_server: MakeServer, dial: Dial) -> None:
+    """Those that slip through the handshake together are closed with 1013."""
+    recorder = Recorder()
+    server = await make_server(listener=recorder, options=ServerOptions(max_peers=1))
+    peers = await asyncio.gather(*(dial(server.port) for _ in range(5)), return_exceptions=True)
+    await recorder.link()
+    assert len(recorder.links) == 1
+    for peer in peers:
+        if not isinstance(peer, BaseException) and peer.id.hex != recorder.links[0].peer_id \
+                and peer.local_address[1] != int(recorder.links[0].remote.split(':')[1]):
+            await peer.wait_closed()
+            assert peer.close_code == 1013
+
+
+async def test_bearer_token(make_server: MakeServer, dial: Dial) -> None:
+    """Right or refused with 401."""
+    server = await make_server(security_level='basic', auth_token='s3cret')
+    for header in (None, 's3cret', 'Bearer', 'Bearer wrong', 'Basic s3cret', 'Bearer s3cret2',
+                   'Bearer \xfc'):
+        headers = {} if header is None else {'Authorization': header}
+        status, text = await refusal(dial, server, additional_headers=headers)
+        assert (status, text) == (401, 'a bearer token is needed\n')
+    await dial(server.port, additional_headers={'Authorization': 'bearer s3cret'})
+
+
+async def test_subprotocols(make_server: MakeServer, dial: Dial) -> None:
+    """The server's favourite; none offered is fine; only unknown ones are refused."""
+    recorder = Recorder()
+    server = await make_server(listener=recorder, options=ServerOptions(subprotocols=('b', 'a')))
+    for offered, chosen in ((['x', 'a', 'b'], 'b'), (['a'], 'a'), (None, None)):
+        peer = await dial(server.port, subprotocols=offered and [
+            Subprotocol(name) for name in offered])
+        assert peer.subprotocol == chosen
+        assert (await recorder.link()).subprotocol == chosen
+        await peer.close()
+        await async_wait_until(lambda: not recorder.links)
+    status, text = await refusal(dial, server, subprotocols=[Subprotocol('x')])
+    assert (status, text) == (400, 'unknown subprotocol; this server speaks b, a\n')
+
+
+async def test_a_server_without_subprotocols_ignores_them(make_server: MakeServer,
+                                                          dial: Dial) -> None:
+    """As the seed's does."""
+    server = await make_server()
+    peer = await dial(server.port, subprotocols=[Subprotocol('x')])
+    assert peer.subprotocol is None
+
+
+async def test_plain_http(make_server: MakeServer, dial: Dial) -> None:
+    """The hook answers GET and HEAD beside WebSockets; what it does not know is 404."""
+    def hook(path: str, headers: Mapping[str, str]) -> HttpReply | None:
+        if path == '/index.html?x=1':
+            return HttpReply(200, {'Content-Type': 'text/html'}, headers['x-a'].encode())
+        return None
+
+    server = await make_server(options=ServerOptions(http=hook))
+    request = ' /index.html?x=1 HTTP/1.1\nHost: x\nX-A: one\nx-a: two\n\n'
+    status, headers, body = await http(server.port, 'GET' + request)
+    assert (status, body) == (200, b'one, two')
+    assert (headers['content-type'], headers['content-length'], headers['connection'],
+            headers['server']) == ('text/html', '8', 'close', 'ws_bridge')
+    status, headers, body = await http(server.port, 'GET /other HTTP/1.1\nHost: x\n\n')
+    assert (status, body) == (404, b'there is nothing here\n')
+    await dial(server.port, '/index.html')
+
+
+async def test_plain_http_without_hook(make_server: MakeServer) -> None:
+    """A browser is told that this is a WebSocket."""
+    server = await make_server()
+    status, headers, _ = await http(server.port, 'GET / HTTP/1.1\nHost: x\n\n')
+    assert (status, headers['upgrade']) == (426, 'websocket')
+
+
+async def test_a_hook_that_fails(make_server: MakeServer,
+                                 caplog: pytest.LogCaptureFixture) -> None:
+    """Its fault is a 500, and the server goes on."""
+    def hook(path: str, headers: Mapping[str, str]) -> HttpReply | None:
+        raise RuntimeError('fault of the hook')
+
+    server = await make_server(options=ServerOptions(http=hook))
+    for _ in range(2):
+        assert (await http(server.port, 'GET / HTTP/1.1\nHost: x\n\n'))[0] == 500
+    assert 'fault of the hook' in caplog.text
+
+
+async def test_a_handshake_that_never_comes(make_server: MakeServer) -> None:
+    """It is cut after the timeout."""
+    server = await make_server(timeout=0.1)
+    reader, writer = await asyncio.open_connection('127.0.0.1', server.port)
+    writer.write(b'GET / HTTP/1.1\r\n')
+    assert await asyncio.wait_for(reader.read(), 5) == b''
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize('request_text', [
+    'nonsense\n\n', 'GET / HTTP/1.1\n' + 'A: b\n' * 1000 + '\n',
+    'GET /' + 'x' * 100_000 + ' HTTP/1.1\n\n', '\x16\x03\x01\n\n'])
+async def test_hostile_requests(make_server: MakeServer, dial: Dial, request_text: str) -> None:
+    """They are refused or cut, and others are served."""
+    server = await make_server()
+    reader, writer = await asyncio.open_connection('127.0.0.1', server.port)
+    writer.write(request_text.replace('\n', '\r\n').encode())
+    with contextlib.suppress(ConnectionError):
+        assert b' 101 ' not in await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    await asyncio.wait((asyncio.ensure_future(writer.wait_closed()),))
+    await dial(server.port)
