@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import re
 
 import pytest
 
@@ -22,16 +23,33 @@ from ws_bridge.ros.side import RosSide
 
 from .harness import FakeLoop, OtherNode, running_side
 
+# A module shares them: every new participant takes up to 3 s to be discovered.
 
-@pytest.fixture
+
+@pytest.fixture(scope='module')
 def loop() -> FakeLoop:
     return FakeLoop()
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def side(loop: FakeLoop) -> Iterator[RosSide]:
     with running_side(loop) as side:
         yield side
+
+
+@pytest.fixture
+def tidy(loop: FakeLoop, side: RosSide) -> Iterator[None]:
+    """Close what a test leaves open on the shared side."""
+    yield
+    for each in list(side._owned):
+        each.close()
+    loop.until(lambda: side.idle)
+
+
+@pytest.fixture
+def topic(request: pytest.FixtureRequest) -> str:
+    """Give a name of the test's own."""
+    return '/' + re.sub(r'\W+', '_', request.node.name).strip('_')
 
 
 @pytest.fixture(scope='module')

@@ -29,6 +29,11 @@ from .harness import FakeLoop
 
 
 @pytest.fixture
+def loop() -> FakeLoop:
+    return FakeLoop()
+
+
+@pytest.fixture
 def ros(loop: FakeLoop) -> Iterator[RosNode]:
     ros = RosNode('tested', '', [], post=loop.post, on_fault=loop.faults.append)
     ros.start()

@@ -39,6 +39,8 @@ from .harness import FakeLoop, latched, OtherNode, QUICK, RELIABLE, running_side
 STRING = 'std_msgs/msg/String'
 DEEP = QoSProfile(depth=1000)
 
+pytestmark = pytest.mark.usefixtures('tidy')
+
 
 def cdr(text: str) -> bytes:
     return bytes(serialize_message(String(data=text)))
@@ -180,15 +182,18 @@ def test_two_types_of_the_bridge_itself(loop: FakeLoop, side: RosSide) -> None:
     assert [type(error) for error in errors] == [TypeMismatch] * 2
 
 
-def test_wrong_names_types_and_times(side: RosSide, loop: FakeLoop) -> None:
+def test_wrong_names_and_types(side: RosSide) -> None:
     with pytest.raises(BadName):
         side.advertise('1/2', STRING, None, print)
     with pytest.raises(UnknownType):
         side.advertise('/fine', 'std_msgs/msg/Strnig', None, print)
-    publisher = side.advertise('/fine', STRING, None, print)
-    loop.until(lambda: side.idle)
-    loop.run()
-    side.shutdown()
+
+
+def test_publishing_after_the_shutdown(loop: FakeLoop) -> None:
+    with running_side(loop) as side:
+        publisher = side.advertise('/fine', STRING, None, print)
+        publisher.publish(cdr('x'))
+        loop.until(lambda: publisher.pending == 0)
     with pytest.raises(Unavailable):
         publisher.publish(cdr('after the end'))
     assert publisher.subscriber_count() == 0

@@ -55,6 +55,11 @@ def pumping(node: OtherNode, loop: FakeLoop) -> Iterator[Pump]:
 
 
 @pytest.fixture
+def loop() -> FakeLoop:
+    return FakeLoop()
+
+
+@pytest.fixture
 def node() -> Iterator[OtherNode]:
     node = OtherNode()
     yield node

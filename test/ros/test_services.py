@@ -43,6 +43,8 @@ from .harness import FakeLoop, OtherNode, QUICK, running_side
 
 SET_BOOL = 'std_srvs/srv/SetBool'
 
+pytestmark = pytest.mark.usefixtures('tidy')
+
 
 def request_of(data: bool) -> bytes:
     return bytes(serialize_message(SetBool.Request(data=data)))
@@ -109,6 +111,7 @@ def test_calling_makes_no_service(loop: FakeLoop) -> None:
 def test_a_call(loop: FakeLoop, side: RosSide) -> None:
     results: list[Any] = []
     with server('/set', lambda data: f'got {data}'):
+        loop.until(lambda: '/set' in side.graph.services)
         call(side, results)
         loop.until(lambda: results)
         call(side, results, data=False)
@@ -124,9 +127,10 @@ def test_calls_run_side_by_side(loop: FakeLoop, side: RosSide) -> None:
     def answer(data: bool) -> str:
         barrier.wait(10)
         return 'met'
-    with server('/set', answer):
+    with server('/meet', answer):
+        loop.until(lambda: '/meet' in side.graph.services)
         for _ in range(5):
-            call(side, results)
+            call(side, results, '/meet')
         loop.until(lambda: len(results) == 5)
     assert list(map(text_of, results)) == ['met'] * 5
 
@@ -168,8 +172,9 @@ def test_one_call_that_hangs_does_not_hold_the_others(loop: FakeLoop, side: RosS
     peer = Peer()
     peer.host(side)
     running = call(side, stuck, '/hosted')
-    with server('/set', lambda data: 'quick'):
-        call(side, results)
+    with server('/quick', lambda data: 'quick'):
+        loop.until(lambda: '/quick' in side.graph.services)
+        call(side, results, '/quick')
         loop.until(lambda: results)
     loop.until(lambda: peer.requests)
     assert stuck == []

@@ -138,7 +138,12 @@ def test_a_given_context_stays_up(loop: FakeLoop) -> None:
     context.try_shutdown()
 
 
-def test_wall_time(side: RosSide) -> None:
+def test_wall_time(loop: FakeLoop) -> None:
+    with running_side(loop) as side:
+        check_wall_time(side)
+
+
+def check_wall_time(side: RosSide) -> None:
     before = time.time()
     seconds, nanoseconds = side.now()
     assert before - 0.001 <= seconds + nanoseconds * 1e-9 <= time.time() + 0.001

@@ -40,6 +40,7 @@ def test_clients_are_latched_and_come_on_change(loop: FakeLoop, side: RosSide, o
                                                 ) -> None:
     for clients in ('[]', '["a"]', '["a"]'):
         side.publish_status([], clients)
+    loop.until(lambda: side.idle)
     with other.hearing('/ws_bridge/clients', latched(10)) as heard:
         loop.until(heard)
         for clients in ('["a"]', '["a", "b"]', '["a", "b"]', '["b"]'):

@@ -30,6 +30,8 @@ from .harness import BEST_EFFORT, FakeLoop, latched, OtherNode, RELIABLE, runnin
 
 STRING = 'std_msgs/msg/String'
 
+pytestmark = pytest.mark.usefixtures('tidy')
+
 
 class Heard:
     """What one subscription gave."""
@@ -67,11 +69,12 @@ def subscribe(side: RosSide, topic: str, heard: Heard, msg_type: str | None = ST
                          ids=['reliable', 'best_effort', 'latched'])
 @pytest.mark.parametrize('msg_type', [STRING, 'std_msgs/String', None])
 def test_hears_a_publisher_that_is_there(loop: FakeLoop, side: RosSide, other: OtherNode,
-                                         qos: QoSProfile, msg_type: str | None) -> None:
+                                         topic: str, qos: QoSProfile,
+                                         msg_type: str | None) -> None:
     heard = Heard()
-    with other.publisher('/there', qos) as entity:
-        loop.until(lambda: '/there' in side.graph.topics)
-        subscription = subscribe(side, '/there', heard, msg_type)
+    with other.publisher(topic, qos) as entity:
+        loop.until(lambda: topic in side.graph.topics)
+        subscription = subscribe(side, topic, heard, msg_type)
         loop.until(entity.get_subscription_count)
         say(entity, 'a', 'b', 'c')
         loop.until(lambda: heard.texts == ['a', 'b', 'c'], lambda: heard.texts)

@@ -55,12 +55,16 @@ class Publisher:
     :ivar dropped: samples dropped before it was ready.
     """
 
-    def __init__(self, topic: str, message_class: type[Any], ros: RosNode, settings: RosSettings,
+    def __init__(self, topic: str, message_class: type[Any], profile: QoSProfile, *,
+                 ros: RosNode, settings: RosSettings, post: Callable[..., None],
                  on_error: Callable[[WsBridgeError], None],
                  on_close: Callable[[Publisher], None]) -> None:
         self.topic = topic
         self.dropped = 0
         self._class = message_class
+        self._profile = profile
+        self._depth = max(profile.depth, 1)
+        self._post = post
         self._ros = ros
         self._settings = settings
         self._on_error = on_error
@@ -133,9 +137,9 @@ class Publisher:
             raise Unavailable(f'cannot publish on {self.topic}: {exc}') from exc
 
     def _flush(self) -> None:
-        self._ready = True
+        """Publish what waits, but no more at once than the publisher can send again."""
         now = time.monotonic()
-        while self._pending:
+        for _ in range(min(len(self._pending), self._depth)):
             cdr, deadline = self._pending.popleft()
             if deadline is not None and now > deadline:
                 self.dropped += 1
@@ -145,7 +149,11 @@ class Publisher:
                 self._publish(cdr)
             except Unavailable as exc:
                 self._on_error(exc)
-        if self._closed:
+        self._ready = not self._pending
+        if self._pending:
+            self._ros.submit(lambda: self._when_acknowledged(
+                lambda: self._post(self._flush), now + self._settings.match_timeout))
+        elif self._closed:
             self._ros.submit(self._destroy)
 
     def _fail(self, failure: WsBridgeError) -> None:
@@ -156,7 +164,7 @@ class Publisher:
 
     # the executor thread
 
-    def create(self, name: str, profile: QoSProfile, post: Callable[..., None]) -> None:
+    def create(self, name: str) -> None:
         """
         Create the ROS publisher (executor thread).
 
@@ -166,40 +174,42 @@ class Publisher:
             return
         types = dict(self._ros.node.get_topic_names_and_types()).get(self.topic, [])
         if types and self.msg_type not in types:
-            post(self._fail, TypeMismatch(
+            self._post(self._fail, TypeMismatch(
                 f'{self.topic} is of type {" and ".join(types)}, not {self.msg_type}'))
             return
         try:
             self._entity = self._ros.node.create_publisher(
-                self._class, name, profile, event_callbacks=QUIET)
+                self._class, name, self._profile, event_callbacks=QUIET)
         except RuntimeError as exc:
-            post(self._fail, creation_error(self.topic, exc))
+            self._post(self._fail, creation_error(self.topic, exc))
             return
-        self._look(time.monotonic() + self._settings.match_timeout, post)
+        self._look(time.monotonic() + self._settings.match_timeout)
 
-    def _look(self, until: float, post: Callable[..., None]) -> None:
+    def _look(self, until: float) -> None:
         if self._entity is None:
             return
         shown = self._ros.node.count_subscribers(self.topic)
         matched = self._entity.get_subscription_count()
         if matched < shown and time.monotonic() < until:
-            self._ros.after(LOOK_AGAIN, lambda: self._look(until, post))
+            self._ros.after(LOOK_AGAIN, lambda: self._look(until))
             return
         if matched < shown:
             self._ros.node.get_logger().warning(
                 f'{shown - matched} of {shown} subscribers of {self.topic} do not match the '
                 'publisher (other type or quality of service?)')
-        post(self._flush)
+        self._post(self._flush)
 
     def _destroy(self) -> None:
-        self._destroy_when_acknowledged(time.monotonic() + self._settings.match_timeout)
+        def destroy() -> None:
+            entity, self._entity = self._entity, None
+            self._ros.node.destroy_publisher(entity)
+        self._when_acknowledged(destroy, time.monotonic() + self._settings.match_timeout)
 
-    def _destroy_when_acknowledged(self, until: float) -> None:
-        entity = self._entity
-        if entity is None:
+    def _when_acknowledged(self, action: Callable[[], None], until: float) -> None:
+        """Act when the subscribers have every sample, or time is up."""
+        if self._entity is None:
             return
-        if time.monotonic() < until and not entity.wait_for_all_acked(Duration()):
-            self._ros.after(LOOK_AGAIN, lambda: self._destroy_when_acknowledged(until))
-            return
-        self._entity = None
-        self._ros.node.destroy_publisher(entity)
+        if time.monotonic() < until and not self._entity.wait_for_all_acked(Duration()):
+            self._ros.after(LOOK_AGAIN, lambda: self._when_acknowledged(action, until))
+        else:
+            action()

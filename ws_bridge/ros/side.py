@@ -209,11 +209,13 @@ class RosSide:
         :raises UnknownType: ``msg_type`` is not on this machine.
         """
         ros = self._running()
-        publisher = Publisher(self.resolve(topic), self.types.message_class(msg_type), ros,
-                              self.settings, on_error, self._owned.discard)
-        profile = requested_profile(qos or QosRequest(), depth=PUBLISHER_DEPTH)
+        publisher = Publisher(
+            self.resolve(topic), self.types.message_class(msg_type),
+            requested_profile(qos or QosRequest(), depth=PUBLISHER_DEPTH),
+            ros=ros, settings=self.settings, post=self._post, on_error=on_error,
+            on_close=self._owned.discard)
         self._owned.add(publisher)
-        ros.submit(lambda: publisher.create(topic, profile, self._post))
+        ros.submit(lambda: publisher.create(topic))
         return publisher
 
     def call(self, service: str, srv_type: str, request_cdr: bytes, timeout: float,
