@@ -87,9 +87,9 @@ setup(
         'numpy>=1.21',
         'orjson>=3.9',
         'pyyaml>=6',
-        'websockets>=13',
+        'websockets>=14',
     ],
     extras_require={'kilted': KILTED, 'jazzy': JAZZY, 'test': TEST},
-    entry_points={'console_scripts': ['ws_bridge = ws_bridge.main:main']},
+    entry_points={'console_scripts': ['ws_bridge = ws_bridge.cli:main']},
     zip_safe=True,
 )

@@ -18,14 +18,13 @@ from collections.abc import Iterator
 import os
 from typing import Any
 
+from bridge_harness import native_peer, running_bridge
 from helpers import async_wait_until, SpinningNode
 import pytest
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import Int32
-
-from bridge.harness import native_peer, running_bridge
 
 FAR_DOMAIN = (int(os.environ['ROS_DOMAIN_ID']) + 50) % 100 + 1
 

@@ -20,10 +20,10 @@ The bridge: sessions on one side, ROS on the other; the one place where both thr
 :mod:`.inward`        topics from peers to ROS: shared publishers, checked conversion
 :mod:`.services`      calls from peers to ROS and from ROS to peers
 :mod:`.state`         what the robot is told to be like
-:mod:`.mailbox`       how the ROS threads hand work over to the loop
+:mod:`.handover`      how the ROS threads hand work over to the loop
 ====================  =====================================================================
 """
 from ws_bridge.bridge.bridge import Bridge
-from ws_bridge.bridge.mailbox import Mailbox
+from ws_bridge.bridge.handover import Mailbox
 
 __all__ = ['Bridge', 'Mailbox']

@@ -158,8 +158,9 @@ class Bridge:
         peer = self._peers.get(link) or self._meet(link, greet=False)
         now = self._loop.time()
         op = peer.dialect.decode(data, now)
-        if op is None or (self._uplinks and link in self._uplinks \
-                and self._uplinks[link].takes(op)):
+        if op is None:
+            return
+        if link in self._uplinks and self._uplinks[link].takes(op):
             return
         effects = peer.session.receive(op, now)
         self.apply(peer, effects, getattr(op, 'op_id', None))

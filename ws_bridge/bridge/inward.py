@@ -35,7 +35,7 @@ from ws_bridge.session.effects import OpenPublisher, Publish
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
 
-Key = tuple[str, str, 'QosRequest | None']
+Key = tuple[str, str, QosRequest | None]
 
 
 @dataclass(slots=True, eq=False)

@@ -34,7 +34,7 @@ from ws_bridge.session.effects import AnswerService, Call, Effect, Host
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
 
-Apply = Callable[[Peer, 'list[Effect]'], None]
+Apply = Callable[[Peer, list[Effect]], None]
 
 
 @dataclass(slots=True, eq=False)
