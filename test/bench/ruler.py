@@ -51,7 +51,7 @@ IMAGE_BYTES = 640 * 480 * 3
 def twist(cdr: bytes) -> str:
     """Write a Twist as JSON."""
     a = SIX_DOUBLES.unpack_from(cdr, 4)
-    return '{"linear":{"x":%r,"y":%r,"z":%r},"angular":{"x":%r,"y":%r,"z":%r}}' % a  # noqa: UP031
+    return '{"linear":{"x":%r,"y":%r,"z":%r},"angular":{"x":%r,"y":%r,"z":%r}}' % a
 
 
 def string(cdr: bytes) -> str:

@@ -99,12 +99,13 @@ async def test_binary_publication_in_order(robot: Any) -> None:
     robot.create_subscription(Int32, '/count', lambda m: heard.append(m.data), 100)
     from bridge_harness import BINARY_HEADER
     async with running_bridge() as service, native_peer(service) as peer:
-        channel = (await peer.ask('advertise', topic='/count', type='std_msgs/Int32'))
+        await async_wait_until(lambda: '/count' in service.ros.graph.topics)
+        channel = await peer.ask('advertise', topic='/count', type='std_msgs/Int32')
         for number in range(50):
             body = b'\x00\x01\x00\x00' + number.to_bytes(4, 'little')
             await peer.websocket.send(BINARY_HEADER.pack(
                 2, 0, 0, channel['channel_id'], time.time(), number) + body)
-        await async_wait_until(lambda: len(heard) == 50, why=lambda: str(heard))
+        await async_wait_until(lambda: len(heard) == 50, why=lambda: f'{heard} {peer.frames[-3:]}')
         assert heard == list(range(50))
         await peer.websocket.send(BINARY_HEADER.pack(
             2, 0, 0, channel['channel_id'], time.time(), 51) + b'\x00\x01\x00\x00\x01')
@@ -234,7 +235,7 @@ async def test_hosted_service_answers_ros_and_the_same_connection(robot: Any) ->
         await peer.send('acknowledgment', {'result': {}},
                         correlation_id=own['metadata']['message_id'])
         late = await peer.wait(lambda f: f['data'].get('code') == 'expired')
-        assert late['data']['field'] == 'correlation_id'
+        assert late['data']['field'] == 'metadata.correlation_id'
         frame = await peer.answer(call)
         assert frame['data']['code'] == 'timeout'
 
