@@ -24,7 +24,7 @@ it listens; RECONNECTING after a loss; ERROR when the attempts are used up, or t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import asdict
 import time
 from typing import Any, TYPE_CHECKING
@@ -82,7 +82,8 @@ class WebSocketInterface(CommunicationProtocol):
         self._sender = Sender(self._settings, self._connections, self._conversation)
         self._listener: Listener = self._conversation if listener is None else listener
         self._listening: Listening | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._receiving: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
         self._first_outcome: asyncio.Future[bool] | None = None
         self._stopping = False
         self.last_error: TransportError | None = None
@@ -236,15 +237,16 @@ class WebSocketInterface(CommunicationProtocol):
             self._fail(exc)
             return False
         self._set_state(ConnectionState.CONNECTED)
-        self._start_task(self._heartbeat_loop())
+        self._beating = asyncio.get_running_loop().create_task(self._heartbeat_loop())
         return True
 
     async def _connect_client(self, config: InterfaceConfig) -> bool:
         """Dial the endpoint of ``config``; whether one of its attempts succeeded."""
         self._settings = check_config(config, is_server=False)
         self._first_outcome = asyncio.get_running_loop().create_future()
-        self._start_task(self._receive_loop())
-        self._start_task(self._heartbeat_loop())
+        loop = asyncio.get_running_loop()
+        self._receiving = loop.create_task(self._receive_loop())
+        self._beating = loop.create_task(self._heartbeat_loop())
         try:
             return await asyncio.shield(self._first_outcome)
         except asyncio.CancelledError:
@@ -390,15 +392,15 @@ class WebSocketInterface(CommunicationProtocol):
         if self._first_outcome is not None and not self._first_outcome.done():
             self._first_outcome.set_result(connected)
 
-    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.get_running_loop().create_task(work))
-
     async def _end_tasks(self, grace: float) -> None:
-        """End the loops: the receiving one by itself if it can, the others at once."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks[1:] if grace else tasks:
+        """End the loops; a client's receiving one may take ``grace`` s to end by itself."""
+        if self._beating is not None:
+            self._beating.cancel()
+        if self._receiving is not None and grace:
+            await asyncio.wait((self._receiving,), timeout=grace)
+        tasks = [task for task in (self._beating, self._receiving) if task is not None]
+        self._beating = self._receiving = None
+        for task in tasks:
             task.cancel()
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=grace or None)
-            for task in late:
-                task.cancel()
+            await asyncio.wait(tasks)

@@ -1,0 +1,133 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Heartbeats are sent, counted and watched, in both modes."""
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from helpers import async_wait_until
+import pytest
+from seed_peer import SeedClient, SeedServer
+
+from transport.conftest import Dial, MakeClient, MakeServer
+from transport.support import Recorder
+from ws_bridge import ConnectionState, LivenessState, MessageType
+from ws_bridge.transport.options import ServerOptions
+
+QUICK = {'heartbeat_interval': 0.05, 'heartbeat_timeout': 0.3}
+
+
+async def test_both_ends_hear_each_other(make_server: MakeServer, make_client: MakeClient) -> None:
+    """Counted; given to handlers, not to receive; nobody is lost for longer than the timeout."""
+    server = await make_server(settings=QUICK)
+    client = await make_client(server.port, settings=QUICK)
+    heard: list[Any] = []
+    client.register_message_handler(MessageType.HEARTBEAT, lambda data, _: heard.append(data))
+    await async_wait_until(lambda: len(heard) >= 8)
+    assert heard[0]['type'] == 'heartbeat'
+    assert isinstance(heard[0]['timestamp'], float)
+    for interface in (server, client):
+        statistics = interface.get_statistics()
+        assert statistics['heartbeats_sent'] >= 6
+        assert statistics['heartbeats_received'] >= 6
+        assert statistics['heartbeats_lost'] == 0
+        assert await interface.receive(0) is None
+    assert client.get_connection_state() is ConnectionState.CONNECTED
+
+
+async def test_a_server_closes_a_silent_peer(make_server: MakeServer, dial: Dial) -> None:
+    """With a reason; the callback is told first that it is suspect, then that it is lost."""
+    server = await make_server(settings=QUICK)
+    told: list[tuple[LivenessState, Any]] = []
+    server.register_heartbeat_callback(lambda state, websocket: told.append((state, websocket)))
+    peer = await dial(server.port)
+    await async_wait_until(lambda: server.links)
+    websocket = server.links[0].websocket
+    await asyncio.wait_for(peer.wait_closed(), 5)
+    assert (peer.close_code, peer.close_reason) == (1008, 'silent for 0.3 s')
+    await async_wait_until(lambda: len(told) == 2)
+    assert told == [(LivenessState.SUSPECT, websocket), (LivenessState.LOST, websocket)]
+    assert server.get_statistics()['heartbeats_lost'] == 1
+    assert server.get_connection_state() is ConnectionState.CONNECTED
+    assert server.get_connected_clients() == set()
+
+
+async def test_any_frame_ends_the_silence(make_server: MakeServer, dial: Dial) -> None:
+    """The peer need not speak the seed's heartbeats; the callback hears of its return."""
+    server = await make_server(settings=QUICK)
+    told: list[LivenessState] = []
+
+    async def tell(state: LivenessState, websocket: Any) -> None:
+        told.append(state)
+
+    server.register_heartbeat_callback(tell)
+    peer = await dial(server.port)
+    await async_wait_until(lambda: told == [LivenessState.SUSPECT])
+    await peer.send('{"data":"still here"}')
+    await async_wait_until(lambda: told[:2] == [LivenessState.SUSPECT, LivenessState.ALIVE])
+
+
+async def test_a_client_leaves_a_silent_server(make_client: MakeClient) -> None:
+    """It is told, counts the loss and connects again."""
+    async with SeedServer() as server:
+        client = await make_client(server.port, settings=QUICK)
+        told: list[LivenessState] = []
+        states: list[ConnectionState] = []
+
+        def tell(state: LivenessState, websocket: Any) -> None:
+            told.append(state)
+            states.append(client.get_connection_state())
+
+        client.register_heartbeat_callback(tell)
+        await async_wait_until(lambda: LivenessState.LOST in told)
+        assert states[told.index(LivenessState.LOST)] is ConnectionState.RECONNECTING
+        await async_wait_until(
+            lambda: client.get_statistics()['connections_established'] >= 2)
+        assert client.get_statistics()['heartbeats_lost'] >= 1
+        await client.disconnect()
+
+
+async def test_silence_and_no_server_any_more_is_an_error(make_client: MakeClient) -> None:
+    """After the attempts are used up."""
+    async with SeedServer() as server:
+        client = await make_client(server.port, settings=QUICK, retry_attempts=2)
+        server._server.close(close_connections=False)
+        await async_wait_until(
+            lambda: client.get_connection_state() is ConnectionState.ERROR)
+        assert client.get_statistics()['heartbeats_lost'] == 1
+
+
+async def test_a_seed_peer_with_heartbeats_stays(make_server: MakeServer) -> None:
+    """Theirs count for us, ours for them."""
+    server = await make_server(settings=QUICK)
+    async with SeedClient(f'ws://127.0.0.1:{server.port}', beat=0.05) as peer:
+        await async_wait_until(lambda: peer.heartbeats >= 10)
+        assert server.get_statistics()['heartbeats_received'] >= 5
+        assert len(server.links) == 1
+
+
+@pytest.mark.parametrize('is_off', [True, False])
+async def test_no_heartbeats(make_server: MakeServer, dial: Dial, is_off: bool) -> None:
+    """Interval 0 switches them off; a listener of its own does its own."""
+    listener = None if is_off else Recorder()
+    settings = {'heartbeat_interval': 0 if is_off else 0.01}
+    server = await make_server(settings=settings, listener=listener,
+                               options=ServerOptions(ping_interval=0.02))
+    peer = await dial(server.port)
+    await async_wait_until(lambda: server.links and server.links[0].latency > 0)
+    await peer.send('{"data":1}')
+    await async_wait_until(lambda: server.get_statistics()['messages_received'] == 1)
+    assert server.get_statistics()['messages_sent'] == 0
+    assert len(server.links) == 1
