@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-import math
 from typing import Any
 
 from ws_bridge.errors import BadField
@@ -92,7 +91,7 @@ def _seconds(value: object, where: str) -> float:
     if isinstance(value, Mapping):
         value = _from_parts(value, where)
     if isinstance(value, bool) or not isinstance(value, (int, float)) \
-            or not math.isfinite(value) or not 0 <= value <= 1e9:
+            or not 0 <= value <= 1e9:
         raise BadField('must be seconds from 0 to 1e9, or {sec, nanosec}', field=where)
     return float(value)
 

@@ -66,12 +66,12 @@ class Freshness:
     def took(self, number: int, now: float) -> None:
         """Note that ``number`` samples came at ``now`` (monotonic, s)."""
         if self._last is not None:
-            silence = now - self._last
-            if self._period is not None:  # a pause says nothing about the rate before and after
-                silence = min(silence, self._limit(LOST_PERIODS, self._period))
-            period = silence / number
-            self._period = period if self._period is None else \
-                self._period + (period - self._period) * min(1.0, _SMOOTHING * number)
+            period = (now - self._last) / number
+            if self._period is not None:
+                # a pause says little about the rate before and after it
+                period = min(period, self._limit(LOST_PERIODS, self._period))
+                period = self._period + (period - self._period) * min(1.0, _SMOOTHING * number)
+            self._period = period
         self._last = now
         self._count += number
 
