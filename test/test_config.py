@@ -133,6 +133,7 @@ def test_limits_are_those_of_the_settings() -> None:
     ({'tls_key': 'key.pem'}, 'tls_key', 'tls_certificate'),
     ({'origins': ['https://a/']}, 'origins', 'no origin'),
     ({'origins': ['robot.local']}, 'origins', 'no origin'),
+    ({'push': ['/a', '/b'], 'pull': ['/b']}, 'pull', '/b is in push too'),
     ({'connect': ['http://a']}, 'connect', 'no endpoint'),
     ({'connect': ['ws://a:99999']}, 'connect', 'no endpoint'),
     ({'connect': ['a b']}, 'connect', 'no endpoint'),

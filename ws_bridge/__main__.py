@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sys
 
-from ws_bridge.main import main
+from ws_bridge.cli import main
 
 if __name__ == '__main__':
     sys.exit(main())

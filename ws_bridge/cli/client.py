@@ -85,12 +85,12 @@ class BridgeClient:
         :raises WsBridgeError: the bridge's error, or there is no answer.
         """
         data = {'op': op, **{key: value for key, value in fields.items() if value is not None}}
-        return _data(await self._ask(MessageType.CONFIGURATION, data, timeout=REPLY_TIMEOUT))
+        return _data(await self._ask(MessageType.CONFIGURATION, data, patience=REPLY_TIMEOUT))
 
     async def publish(self, topic: str, fields: Any) -> dict[str, Any]:
         """Publish once and return the acknowledgment, which counts the subscribers."""
         return _data(await self._ask(MessageType.COMMAND, fields, destination=topic,
-                                     timeout=REPLY_TIMEOUT, kind='topic', ack=True))
+                                     patience=REPLY_TIMEOUT, kind='topic', ack=True))
 
     async def call(self, service: str, fields: Any, timeout: float | None) -> Any:
         """
@@ -101,7 +101,7 @@ class BridgeClient:
         """
         extra = {} if timeout is None else {'timeout': timeout}
         return _data(await self._ask(MessageType.COMMAND, fields, destination=service,
-                                     timeout=None, kind='service', **extra)).get('result')
+                                     patience=None, kind='service', **extra)).get('result')
 
     async def heartbeat(self, sequence: int, timeout: float) -> tuple[float, float, float, float]:
         """
@@ -113,7 +113,7 @@ class BridgeClient:
         sent = time.time()
         reply = await self._ask(MessageType.HEARTBEAT, {
             'type': 'heartbeat', 'timestamp': sent, 'sequence': sequence, 'echo': None},
-            timeout=timeout)
+            patience=timeout)
         received = time.time()
         try:
             echo = reply.data['echo']
@@ -129,21 +129,26 @@ class BridgeClient:
                 raise sample
             yield sample
 
-    async def _ask(self, message_type: MessageType, data: Any, *, timeout: float | None,
+    async def _ask(self, message_type: MessageType, data: Any, *, patience: float | None,
                    destination: str | None = None, **extra: Any) -> Envelope:
         if self._link is None:
             raise NotConnected('the connection is closed')
         message_id = f'cli-{next(self._numbers)}'
         frame = encode(data, message_id=message_id, timestamp=time.time(), source='ws_bridge',
                        message_type=message_type, destination=destination, extra=extra)
-        reply = self._replies[message_id] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
+        self._replies[message_id] = reply
         self._link.send(frame, Priority.HIGH)
         try:
-            return await asyncio.wait_for(reply, timeout)
-        except asyncio.TimeoutError as exc:
-            raise TimedOut(f'the bridge did not answer within {timeout:g} s') from exc
+            # Not wait_for: before Python 3.12 it loses a Ctrl-C that comes with the reply.
+            await asyncio.wait((reply,), timeout=patience)
+            if not reply.done():
+                raise TimedOut(f'the bridge did not answer within {patience:g} s')
+            return reply.result()
         finally:
             del self._replies[message_id]
+            if not reply.cancel():
+                reply.exception()       # seen, even where the caller was cancelled
 
     # ---- the link's listener
 

@@ -1,0 +1,76 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""``ws_bridge check``: the table of what is exposed, and every error with its place."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ws_bridge.cli import main
+from ws_bridge.cli.check import exposed
+from ws_bridge.cli.table import columns
+from ws_bridge.config import Denial, Exposure, Rule
+
+Captured = pytest.CaptureFixture[str]
+
+
+def test_table() -> None:
+    exposure = Exposure(
+        subscribe=(Rule('/odom', 'nav_msgs/msg/Odometry', 'pose', 'cdr', 20.0, 0.5, 2),
+                   Rule('/camera/*')),
+        call=(Rule('/reset', timeout=2.0),), deny=(Denial('/x'), Denial('*/y', 'publish')))
+    assert exposed(exposure) == [
+        'every peer may  pattern    type                   options',
+        'subscribe to    /odom      nav_msgs/msg/Odometry  channel pose, encoding cdr, '
+        'max_rate 20 Hz, expected_rate 0.5 Hz, queue_depth 2',
+        'subscribe to    /camera/*  any',
+        'publish         (nothing)',
+        'call            /reset     any                    timeout 2 s',
+        'host            (nothing)',
+        'never use       /x',
+        'never publish   */y']
+
+
+def test_a_good_file(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / 'm.yaml'
+    path.write_text('version: 1\nin: [/cmd_vel]\n')
+    assert main(['check', str(path)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f'{path}: no errors\n')
+    assert 'publish         /cmd_vel' in captured.out
+    assert captured.err == ''
+
+
+def test_a_bad_file(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / 'm.yaml'
+    path.write_text('version: 1\nin:\n- topic: /cmd_vel\n  tipe: a/B\nouts: []\n')
+    assert main(['check', str(path)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ''
+    first, second = captured.err.splitlines()
+    assert first.startswith(f'{path}:4: in[0].tipe: unknown key')
+    assert second.startswith(f'{path}:5: outs: unknown key')
+
+
+def test_no_file(tmp_path: Path, capsys: Captured) -> None:
+    assert main(['check', str(tmp_path / 'none')]) == 1
+    assert capsys.readouterr().err == f'{tmp_path}/none: cannot be read: ' \
+        'No such file or directory\n'
+
+
+def test_columns() -> None:
+    assert columns([('a', 'bbb', ''), ('cc', 'd', 'e')], indent='  ') == \
+        ['  a   bbb', '  cc  d    e']
+    assert columns([]) == []

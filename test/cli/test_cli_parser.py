@@ -1,0 +1,137 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The tree of subcommands: what is passed on, what is wrong usage, exit codes."""
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from ws_bridge.cli import main
+from ws_bridge.cli.parser import build_parser
+from ws_bridge.errors import ConfigError, Unavailable
+
+Captured = pytest.CaptureFixture[str]
+ROS_ARGS = ['--ros-args', '-p', 'port:=0', '--', '--count', 'x', '--ros-args', '-r', 'a:=b']
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **functions: Any) -> None:
+    """Put a module in the place of one that needs ROS."""
+    module = ModuleType(name)
+    vars(module).update(functions)
+    monkeypatch.setitem(sys.modules, name, module)
+
+
+@pytest.mark.parametrize('command', ['serve', 'demo', 'robot'])
+@pytest.mark.parametrize('ros_args', [[], ROS_ARGS], ids=['plain', 'ros'])
+def test_ros_arguments_are_passed_on(monkeypatch: pytest.MonkeyPatch, command: str,
+                                     ros_args: list[str]) -> None:
+    calls: list[tuple[str, list[str]]] = []
+
+    def note(name: str) -> Any:
+        return lambda argv: calls.append((name, argv)) or 7
+    stand_in(monkeypatch, 'ws_bridge.main', serve=note('serve'), demo=note('demo'))
+    stand_in(monkeypatch, 'ws_bridge.demo.node', run=note('robot'))
+    assert main([command, *ros_args]) == 7
+    assert calls == [(command, ros_args)]
+
+
+def test_words_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, 'ws_bridge.main', serve=lambda argv: len(argv))
+    monkeypatch.setattr('sys.argv', ['ws_bridge', 'serve', '--ros-args', '-r', '__node:=b'])
+    assert main() == 3
+
+
+@pytest.mark.parametrize(('error', 'code', 'text'), [
+    (ConfigError('is odd', field='port', file='a.yaml', line=3), 1, 'a.yaml:3: port: is odd\n'),
+    (Unavailable('nobody'), 1, 'unavailable: nobody\n'), (KeyboardInterrupt(), 130, '')])
+def test_errors_of_a_command(monkeypatch: pytest.MonkeyPatch, capsys: Captured,
+                             error: BaseException, code: int, text: str) -> None:
+    def serve(argv: list[str]) -> int:
+        raise error
+    stand_in(monkeypatch, 'ws_bridge.main', serve=serve)
+    assert main(['serve']) == code
+    assert capsys.readouterr().err == text
+
+
+@pytest.mark.parametrize('words', [
+    [], ['fly'], ['serve', '-p', 'port:=1'], ['check'], ['check', 'a', '--ros-args'], ['echo'],
+    ['echo', '/a', '--encoding', 'xml'], ['echo', '/a', '--count', '0'],
+    ['echo', '/a', '--count', 'many'], ['echo', '/a', '--max-rate', '0'],
+    ['echo', '/a', '--max-rate', 'inf'], ['echo', '/a', '--max-rate', 'x'], ['pub', '/a'],
+    ['pub', '/a', '{'], ['pub', '/a', '{"x": NaN}'], ['pub', '/a', '{}', '--rate', '-1'],
+    ['pub', '/a', '{}', '--once', '--count', '2'], ['call', '/a', "{'a': 1}"],
+    ['call', '/a', '{}', '--timeout', 'soon'], ['ping', 'a', 'b']], ids=' '.join)
+def test_wrong_usage(capsys: Captured, words: list[str]) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith('usage: ws_bridge')
+
+
+def test_wrong_json_on_stdin(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.setattr('sys.stdin', io.StringIO('{"a": '))
+    assert main(['call', '/a', '-']) == 2
+    assert 'argument JSON: not JSON' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('words', [
+    ['--help'], *([name, '--help'] for name in ('serve', 'demo', 'robot', 'check', 'topics',
+                                                'echo', 'pub', 'call', 'ping'))])
+def test_help(capsys: Captured, words: list[str]) -> None:
+    assert main(words) == 0
+    assert capsys.readouterr().out.startswith('usage: ws_bridge')
+
+
+@pytest.mark.parametrize(('words', 'variable', 'url'), [
+    (['topics'], '', 'ws://127.0.0.1:9090'), (['ping'], '', 'ws://127.0.0.1:9090'),
+    (['topics'], 'ws://a:1', 'ws://a:1'), (['topics', '--url', 'wss://b'], 'ws://a:1', 'wss://b'),
+    (['ping', 'robot.local'], '', 'ws://robot.local:9090'), (['topics'], 'c', 'ws://c:9090'),
+    (['ping', '[::1]'], '', 'ws://[::1]:9090'), (['ping', 'robot:80'], '', 'robot:80')])
+def test_url(monkeypatch: pytest.MonkeyPatch, words: list[str], variable: str, url: str) -> None:
+    monkeypatch.setenv('WS_BRIDGE_URL', variable)
+    assert build_parser().parse_args(words).url == url
+
+
+def run_module(*words: str, script: str = '') -> subprocess.CompletedProcess[str]:
+    """Run ``python -m ws_bridge`` in a process where ROS cannot be imported."""
+    code = ("import sys, runpy; sys.modules['rclpy'] = None; "
+            f"sys.argv = {['ws_bridge', *words]!r}; "
+            "runpy.run_module('ws_bridge', run_name='__main__', alter_sys=True)")
+    return subprocess.run([sys.executable, '-c', code], check=False, capture_output=True,
+                          text=True, timeout=60)
+
+
+def test_module_without_ros() -> None:
+    shown = run_module('--help')
+    assert (shown.returncode, shown.stderr) == (0, '')
+    refused = run_module('topics', '--url', 'ws://127.0.0.1:1')
+    assert refused.returncode == 1
+    assert refused.stderr.startswith('connect_failed: ws://127.0.0.1:1')
+    assert len(refused.stderr.splitlines()) == 1
+    assert run_module('fly').returncode == 2
+
+
+def test_a_reader_that_has_enough() -> None:
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'ws_bridge', 'check', 'config/mapping.example.yaml'],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    with process.stderr as errors:
+        assert errors.read() == ''
+    assert process.wait(60) == 0
