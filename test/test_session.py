@@ -494,7 +494,7 @@ def test_every_operation_has_a_handler() -> None:
         ops.WatchStatus('i', True), ops.Command('i', 't', None), binary(1),
         ops.BinarySample(1, 'cdr', memoryview(b''), 0.0, 0), ops.Heartbeat('i', None),
         ops.Malformed('i', BadField('x')), ops.ServiceAnswer('i', 'c'), ops.PeerStatus('i', {}),
-        ops.Appeared({})]
+        ops.Appeared({}), ops.Inquire('i', 's', 'topics', {}), ops.Authenticate('i', {})]
     assert {type(op) for op in handled} == set(get_args(ops.Operation)) - action
     for op in handled:
         assert set(map(type, session.receive(op, START))) <= set(get_args(fx.Effect))

@@ -28,13 +28,20 @@ from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.types import Priority
 
-Encoding = Literal['json', 'cbor', 'cdr']
+Encoding = Literal['json', 'cbor', 'cdr', 'png', 'cbor-raw']
 Kind = Literal['topic', 'service', 'action']
 
 STATUS_SUCCEEDED = 4
 STATUS_CANCELED = 5
 STATUS_ABORTED = 6
 """How goals end, as ``action_msgs/msg/GoalStatus`` has it."""
+
+
+class About(NamedTuple):
+    """What an error is about, where the peer waits for more than the error itself."""
+
+    kind: Literal['call', 'goal', 'answer']
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,9 @@ class Subscribe:
     """
     Samples of a topic are wanted.
 
-    ``min_interval`` is 0 for every sample; ``queue_depth`` is ``None`` for the default.
+    ``min_interval`` is 0 for every sample; ``queue_depth`` is ``None`` for the default. With a
+    ``key`` it is one of several wishes for the same topic, which are served together; without
+    one it takes the place of all. Text longer than ``fragment_size`` comes in fragments.
     """
 
     op_id: str | None
@@ -81,32 +90,37 @@ class Subscribe:
     queue_depth: int | None = None
     qos: QosRequest | None = None
     want_schema: bool = False
+    key: str | None = None
+    fragment_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """No more samples of a topic."""
+    """No more samples of a topic, for the wish of this ``key`` or for all."""
 
     op_id: str | None
     topic: str
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Advertise:
-    """The peer will publish a topic."""
+    """The peer will publish a topic; with a ``key`` until that one, or all, is taken back."""
 
     op_id: str | None
     topic: str
     msg_type: str | None = None
     qos: QosRequest | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unadvertise:
-    """The peer will no longer publish a topic."""
+    """The peer will no longer publish a topic, for this ``key`` or for all."""
 
     op_id: str | None
     topic: str
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +247,8 @@ class Command:
     """
     Fields for a topic, a service or an action; ``kind`` says which, where the peer knows.
 
-    ``stamp`` and ``ttl`` bound its age; ``ack`` asks for an answer to a publication.
+    ``stamp`` and ``ttl`` bound its age; ``ack`` asks for an answer to a publication. A tuple as
+    ``data`` has the values of the fields by their position.
     """
 
     op_id: str | None
@@ -245,6 +260,25 @@ class Command:
     sequence: int | None = None
     timeout: float | None = None
     ack: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inquire:
+    """A question about the robot that the bridge answers itself, as it does a service call."""
+
+    op_id: str | None
+    service: str
+    question: str
+    data: Any
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Who the peer claims to be, as its dialect says it."""
+
+    op_id: str | None
+    credentials: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +349,7 @@ class Malformed:
 
     op_id: str | None
     error: WsBridgeError
+    about: About | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +363,8 @@ Operation = (
     Appeared | Hello | ListNames | GetSchema | Subscribe | Unsubscribe | Advertise | Unadvertise
     | AdvertiseService | UnadvertiseService | SendGoal | CancelGoal | AdvertiseAction
     | UnadvertiseAction | GoalAnswer | ActionFeedback | ActionResult | WatchStatus | Command
-    | BinaryPublish | BinarySample | ServiceAnswer | Heartbeat | PeerStatus | Malformed)
+    | Inquire | Authenticate | BinaryPublish | BinarySample | ServiceAnswer | Heartbeat
+    | PeerStatus | Malformed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +400,7 @@ class Failed:
 
     op_id: str | None
     error: WsBridgeError
+    about: About | None = None
 
 
 @dataclass(frozen=True, slots=True)

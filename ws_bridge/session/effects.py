@@ -37,7 +37,12 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class OpenSubscription:
-    """Deliver samples of ``topic`` under the name that the peer used for it."""
+    """
+    Deliver samples of ``topic`` under the name that the peer used for it.
+
+    ``key`` names the wish that changed, where the peer has several; a ``fresh`` one gets what the
+    topic has kept, though another wish of this peer got it before.
+    """
 
     op_id: str | None
     topic: str
@@ -49,6 +54,9 @@ class OpenSubscription:
     queue_depth: int
     qos: QosRequest | None
     want_schema: bool
+    fragment_size: int | None = None
+    key: str | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,16 @@ class Call:
     service: str
     ros_name: str
     srv_type: str | None
+    data: Any
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Inquire:
+    """Answer a question about the robot; ``key`` is that of a call."""
+
+    key: int
+    question: str
     data: Any
     timeout: float
 
@@ -165,5 +183,5 @@ class Ignored:
 
 Effect = (
     Send | OpenSubscription | CloseSubscription | OpenPublisher | ClosePublisher | Publish | Call
-    | CancelCall | Host | Unhost | AnswerService | Describe | StatusWanted | PeerChanged
+    | Inquire | CancelCall | Host | Unhost | AnswerService | Describe | StatusWanted | PeerChanged
     | Greeted | Ignored)

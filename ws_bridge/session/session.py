@@ -38,6 +38,7 @@ from ws_bridge.session import effects as fx
 from ws_bridge.session.bucket import Bucket
 from ws_bridge.session.liveness import Liveness
 from ws_bridge.session.timesync import TimeSync
+from ws_bridge.session.wishes import Wishes
 
 BEATS_REMEMBERED = 16
 REFUSAL_INTERVAL = 1.0
@@ -103,6 +104,8 @@ class Session:
         self._names = names
         self._epoch = epoch
         self._keys = count(1)
+        self._wishes = Wishes()
+        self._advertisers: dict[str, set[str | None]] = {}
         self._channels: dict[int, str] = {}
         self._waiting: dict[str, Hosted] = {}
         self._bucket = Bucket(settings.max_message_rate, now)
@@ -128,7 +131,7 @@ class Session:
             return _HANDLERS[type(op)](self, op, now)
         except WsBridgeError as exc:
             op_id: str | None = getattr(op, 'op_id', None)
-            return [fx.Send(ops.Failed(op_id, exc))]
+            return [fx.Send(ops.Failed(op_id, exc, _about(op)))]
 
     def _over_rate(self, op: ops.Operation, now: float) -> list[fx.Effect]:
         """
@@ -211,25 +214,36 @@ class Session:
         depth = op.queue_depth or rule.queue_depth or self._settings.queue_depth
         self.subscriptions[topic] = op.topic
         encoding: Any = op.encoding or rule.encoding or 'json'
-        return [fx.OpenSubscription(
+        wish = fx.OpenSubscription(
             op.op_id, topic, op.topic, self._names.ros_name(op.topic),
-            op.msg_type or rule.msg_type, encoding, interval, depth, op.qos, op.want_schema)]
+            op.msg_type or rule.msg_type, encoding, interval, depth, op.qos, op.want_schema,
+            op.fragment_size, op.key)
+        return [self._wishes.add(wish)]
 
     def _unsubscribe(self, op: ops.Unsubscribe, now: float) -> list[fx.Effect]:
         topic = self._names.topic(op.topic)
         if topic not in self.subscriptions:
             raise NotAdvertised(f'{op.topic} is not subscribed to', field='topic')
-        del self.subscriptions[topic]
-        return [fx.CloseSubscription(topic),
+        rest = self._wishes.remove(topic, op.key)
+        if rest is None:
+            del self.subscriptions[topic]
+        return [rest or fx.CloseSubscription(topic),
                 fx.Send(ops.Done(op.op_id, 'unsubscribe', {'topic': op.topic}))]
 
     def forget_subscription(self, topic: str) -> None:
         """Take back a subscription that ROS refused."""
         self.subscriptions.pop(topic, None)
+        self._wishes.forget(topic)
+
+    def forget_wish(self, topic: str, key: str | None) -> None:
+        """Take back one wish that was refused; the subscription stands for the others."""
+        self._wishes.refused(topic, key)
 
     def _advertise(self, op: ops.Advertise, now: float) -> list[fx.Effect]:
         topic = self._names.topic(op.topic)
-        return [self._open_publisher(topic, op, asked=True)]
+        effect = self._open_publisher(topic, op, asked=True)
+        self._advertisers.setdefault(topic, set()).add(op.key)
+        return [effect]
 
     def _open_publisher(self, topic: str, op: ops.Advertise | ops.Command, *,
                         asked: bool) -> fx.OpenPublisher:
@@ -248,9 +262,13 @@ class Session:
         topic = self._names.topic(op.topic)
         if topic not in self.advertised:
             raise NotAdvertised(f'{op.topic} is not advertised', field='topic')
+        done = fx.Send(ops.Done(op.op_id, 'unadvertise', {'topic': op.topic}))
+        keys = self._advertisers.get(topic, set())
+        if op.key in keys and len(keys) > 1:
+            keys.remove(op.key)
+            return [done]
         self.forget_publisher(topic)
-        return [fx.ClosePublisher(topic),
-                fx.Send(ops.Done(op.op_id, 'unadvertise', {'topic': op.topic}))]
+        return [fx.ClosePublisher(topic), done]
 
     def publisher_opened(self, topic: str, channel_id: int) -> None:
         """Note the channel, the only one, on which the peer may publish ``topic`` in binary."""
@@ -260,6 +278,7 @@ class Session:
     def forget_publisher(self, topic: str) -> None:
         """Take back an advertisement, also one that ROS refused."""
         self.advertised.pop(topic, None)
+        self._advertisers.pop(topic, None)
         self._forget_channels(topic)
 
     def _forget_channels(self, topic: str) -> None:
@@ -312,13 +331,23 @@ class Session:
         timeout = op.timeout or rule.timeout or self._settings.call_timeout
         return [fx.Call(key, service, op.destination, rule.msg_type, op.data, timeout)]
 
+    def _inquire(self, op: ops.Inquire, now: float) -> list[fx.Effect]:
+        _below(len(self.calls), self._settings.max_calls, 'calls')
+        key = next(self._keys)
+        self.calls[key] = op.op_id, op.service
+        return [fx.Inquire(key, op.question, op.data,
+                           op.timeout or self._settings.call_timeout)]
+
+    def _authenticate(self, op: ops.Authenticate, now: float) -> list[fx.Effect]:
+        return []  # whoever may connect may do what the mapping file says
+
     def call_ended(self, key: int, result: bytes | WsBridgeError) -> list[fx.Effect]:
         """Return the answer to the peer: JSON text of the response, or the error."""
         if key not in self.calls:
             return []
         op_id, service = self.calls.pop(key)
         if isinstance(result, WsBridgeError):
-            return [fx.Send(ops.Failed(op_id, result))]
+            return [fx.Send(ops.Failed(op_id, result, ops.About('call', service)))]
         return [fx.Send(ops.CallDone(op_id, service, result))]
 
     def _advertise_service(self, op: ops.AdvertiseService, now: float) -> list[fx.Effect]:
@@ -326,6 +355,7 @@ class Session:
         self._rule('host', service, 'service')
         if service not in self.hosted:
             _below(len(self.hosted), self._settings.max_services, 'services')
+        self.forget_service(service)  # its unanswered calls went to the older advertisement
         self.hosted[service] = op.service
         return [fx.Host(op.op_id, service, op.service, op.srv_type)]
 
@@ -453,8 +483,9 @@ class Session:
         effects += [fx.Unhost(service) for service in self.hosted]
         effects += [fx.CancelCall(key) for key in self.calls]
         for owned in (self.subscriptions, self.advertised, self.hosted, self.calls,
-                      self._channels, self._waiting):
+                      self._channels, self._waiting, self._advertisers):
             owned.clear()
+        self._wishes = Wishes()
         return effects
 
     def describe(self, now: float) -> dict[str, Any]:
@@ -473,6 +504,19 @@ def _below(number: int, limit: int, what: str) -> None:
         raise LimitExceeded(f'this peer has {number} {what}, may have {limit}')
 
 
+def _about(op: ops.Operation) -> ops.About | None:
+    """Return what else than the error the peer waits for."""
+    if isinstance(op, ops.Malformed):
+        return op.about
+    if isinstance(op, ops.Inquire):
+        return ops.About('call', op.service)
+    if isinstance(op, ops.SendGoal):
+        return ops.About('goal', op.action)
+    if isinstance(op, ops.Command) and op.kind == 'service':
+        return ops.About('call', op.destination)
+    return None
+
+
 _COUNTED = (ops.BinaryPublish, ops.BinarySample, ops.Heartbeat, ops.Appeared)
 """What is refused by count when it comes too fast, and publications; else by its own error."""
 
@@ -488,6 +532,8 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[fx.Effect]]] = {
     ops.UnadvertiseService: Session._unadvertise_service,
     ops.WatchStatus: Session._watch_status,
     ops.Command: Session._command,
+    ops.Inquire: Session._inquire,
+    ops.Authenticate: Session._authenticate,
     ops.BinaryPublish: Session._binary,
     ops.ServiceAnswer: Session._service_answer,
     ops.Heartbeat: Session._heartbeat,

@@ -1,0 +1,86 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Several wishes of one peer for the same topic, served by one subscription.  Pure."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ws_bridge.errors import NotAdvertised
+from ws_bridge.protocol.operations import Encoding
+from ws_bridge.session.effects import OpenSubscription
+
+_STRENGTH: tuple[Encoding, ...] = ('json', 'png', 'cbor', 'cbor-raw', 'cdr')
+"""Of several encodings for one topic the last of these is sent."""
+
+
+class Wishes:
+    """Wishes with a key, by topic; one without a key takes the place of all of its topic."""
+
+    def __init__(self) -> None:
+        self._topics: dict[str, dict[str, OpenSubscription]] = {}
+
+    def __repr__(self) -> str:
+        return f'Wishes({sum(map(len, self._topics.values()))} for {len(self._topics)} topics)'
+
+    def add(self, wish: OpenSubscription) -> OpenSubscription:
+        """Return the subscription that serves the new wish and the older ones."""
+        key = wish.key
+        if key is None:
+            self.forget(wish.topic)
+            return wish
+        wishes = self._topics.setdefault(wish.topic, {})
+        older = wishes.pop(key, None)
+        wishes[key] = replace(wish, fresh=older is None)
+        return _merged([*wishes.values()])
+
+    def remove(self, topic: str, key: str | None) -> OpenSubscription | None:
+        """
+        Return the subscription that serves what is left, ``None`` if that is nothing.
+
+        :param key: ``None`` for all.
+        :raises NotAdvertised: there is no such wish.
+        """
+        wishes = self._topics.get(topic, {})
+        if key is not None and key not in wishes:
+            raise NotAdvertised(f'{topic} is not subscribed to by this id', field='id')
+        if key is None or len(wishes) == 1:
+            self.forget(topic)
+            return None
+        del wishes[key]
+        return replace(_merged([*wishes.values()]), op_id=None, fresh=False)
+
+    def forget(self, topic: str) -> None:
+        """Take back every wish for a topic."""
+        self._topics.pop(topic, None)
+
+    def refused(self, topic: str, key: str | None) -> None:
+        """Take back one wish; the others stand."""
+        if key is not None:
+            self._topics.get(topic, {}).pop(key, None)
+
+
+def _merged(wishes: list[OpenSubscription]) -> OpenSubscription:
+    """Return what serves every wish: the fastest, the deepest queue, the smallest fragments."""
+    if len(wishes) == 1:
+        return wishes[0]
+    newest_first = wishes[::-1]
+    return replace(
+        newest_first[0],
+        msg_type=next((wish.msg_type for wish in newest_first if wish.msg_type), None),
+        qos=next((wish.qos for wish in newest_first if wish.qos), None),
+        encoding=max((wish.encoding for wish in wishes), key=_STRENGTH.index),
+        min_interval=min(wish.min_interval for wish in wishes),
+        queue_depth=max(wish.queue_depth for wish in wishes),
+        fragment_size=min((wish.fragment_size for wish in wishes if wish.fragment_size),
+                          default=None))
