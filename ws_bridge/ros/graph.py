@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from rclpy.node import Node
 from rclpy.topic_or_service_is_hidden import topic_or_service_is_hidden
 
+SEND_GOAL = '/_action/send_goal'
+
 
 @dataclass(frozen=True, slots=True)
 class TopicInfo:
@@ -45,6 +47,7 @@ class GraphSnapshot:
     The graph at one time; names are fully qualified.
 
     :param services: name to types, sorted.
+    :param actions: name to types, sorted, of those that have a server.
     :param own_services: those that the bridge's node serves.
     :param nodes: full names, sorted, as often as they are there.
     """
@@ -53,6 +56,7 @@ class GraphSnapshot:
     services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     own_services: frozenset[str] = frozenset()
     nodes: tuple[str, ...] = ()
+    actions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def take_snapshot(node: Node, *, hidden: bool = False) -> GraphSnapshot:
@@ -70,13 +74,24 @@ def take_snapshot(node: Node, *, hidden: bool = False) -> GraphSnapshot:
             own_publishers[name], own_subscribers[name])
         for name, types in _shown(node.get_topic_names_and_types(), hidden)}
     called = {each.service_name for each in node.clients}
+    all_services = node.get_service_names_and_types()
     # ROS lists a service that has only clients: one that the bridge calls is not one
     services = {name: tuple(sorted(types))
-                for name, types in _shown(node.get_service_names_and_types(), hidden)
+                for name, types in _shown(all_services, hidden)
                 if name not in called or node.count_services(name)}
     return GraphSnapshot(topics, services,
                          frozenset(each.service_name for each in node.services),
-                         tuple(sorted(node.get_fully_qualified_node_names())))
+                         tuple(sorted(node.get_fully_qualified_node_names())),
+                         _actions(node, all_services, hidden))
+
+
+def _actions(node: Node, services: Iterable[tuple[str, list[str]]], hidden: bool
+             ) -> dict[str, tuple[str, ...]]:
+    """Find the actions by the service that takes their goals."""
+    goals = ((name.removesuffix(SEND_GOAL), types) for name, types in services
+             if name.endswith(SEND_GOAL) and node.count_services(name))
+    return {name: tuple(sorted(each.removesuffix('_SendGoal') for each in types))
+            for name, types in _shown(goals, hidden)}
 
 
 def _shown(entries: Iterable[tuple[str, list[str]]], hidden: bool

@@ -17,13 +17,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 import threading
+import time
 from typing import Any
 
 from rclpy.context import Context
 
 from ws_bridge.config import ParameterSpec, ParameterValue
 from ws_bridge.errors import Unavailable, WsBridgeError
+from ws_bridge.ros.actions import Goal, GoalEnd, Goals
 from ws_bridge.ros.graph import GraphSnapshot, take_snapshot
+from ws_bridge.ros.hosted_actions import HostedAction
 from ws_bridge.ros.names import resolve_name
 from ws_bridge.ros.node import RosNode
 from ws_bridge.ros.parameters import declare_parameters, watch_parameters
@@ -39,6 +42,8 @@ from ws_bridge.ros.types import TypeStore
 PUBLISHER_DEPTH = 10
 LOOK_EVERY = 4  # polls: also at topics whose counts did not change
 SHUTDOWN_WITHIN = 0.9  # s, both threads together
+GOALS_END_WITHIN = 0.2  # s of it
+LOOK_AGAIN = 0.01  # s, while goals end
 
 
 class RosSide:
@@ -87,8 +92,10 @@ class RosSide:
         self._ros: RosNode | None = None
         self._pump: Pump | None = None
         self._calls: Calls | None = None
+        self._goals: Goals | None = None
+        self._servers: dict[str, HostedAction] = {}  # executor thread
         self._status: StatusPublisher | None = None
-        self._owned: set[Publisher | Hosted | Subscription] = set()
+        self._owned: set[Publisher | Hosted | HostedAction | Subscription] = set()
         self._matchers: dict[Subscription, Matcher] = {}  # executor thread
         self.polls = 0
 
@@ -119,6 +126,7 @@ class RosSide:
             self.settings = replace(self.settings, **given)
             watch_parameters(ros.node, self._specs, self._parameters_set)
             self._calls = Calls(ros, self.settings)
+            self._goals = Goals(ros, self.settings, self._post)
             self._status = StatusPublisher(ros.node)
             self._pump = Pump(ros.context, self._post, self._fault)
             self._ros = ros
@@ -138,7 +146,10 @@ class RosSide:
             ros, self._ros = self._ros, None
             if ros is None or self._pump is None or self._calls is None:
                 return
-            ros.stop(self._calls.close)
+            for owned in list(self._owned):
+                if isinstance(owned, HostedAction):
+                    owned.close()
+            ros.submit(lambda: self._stop(ros, time.monotonic() + GOALS_END_WITHIN))
             # the executor thread gives orders to the pump: it ends first
             ended = ros.join(SHUTDOWN_WITHIN / 2)
             self._pump.stop()
@@ -254,6 +265,50 @@ class RosSide:
         ros.submit(lambda: hosted.create(service, self._group, self._post))
         return hosted
 
+    def send_goal(self, action: str, action_type: str, goal_cdr: bytes, *, patience: float,
+                  timeout: float | None, on_accepted: Callable[[], None],
+                  on_feedback: Callable[[bytes], None] | None,
+                  on_done: Callable[[GoalEnd | WsBridgeError], None]) -> Goal:
+        """
+        Send a goal to an action.
+
+        :param goal_cdr: checked by the caller.
+        :param patience: s, for the acceptance, and for the answer to a cancel request.
+        :param timeout: s, after which the goal is cancelled; ``None`` = never.
+        :param on_feedback: gets the feedback's CDR; ``None`` = it is not wanted.
+        :param on_done: gets how the goal ended, or ``RequestError`` if it was rejected,
+            ``TimedOut``, ``Unavailable``, ``TypeMismatch``, ``ServiceFailed``; once.
+        :raises BadName: the action's name is wrong.
+        :raises UnknownType: ``action_type`` is not on this machine.
+        """
+        ros, goals = self._running(), self._goals
+        assert goals is not None
+        goal = Goal(self.resolve(action, service=True), goals, self._post,
+                    on_accepted=on_accepted, on_feedback=on_feedback, on_done=on_done)
+        action_class = self.types.action_class(action_type)
+        ros.submit(lambda: goals.begin(goal, action_class, goal_cdr, patience, timeout))
+        return goal
+
+    def host_action(self, action: str, action_type: str, *,
+                    on_goal: Callable[[int, bytes], None], on_cancel: Callable[[int], None],
+                    on_error: Callable[[WsBridgeError], None]) -> HostedAction:
+        """
+        Serve an action for a peer.
+
+        :param on_goal: gets a token for the methods of :class:`HostedAction`, and the goal's CDR.
+        :param on_cancel: gets the token of a goal that shall end.
+        :raises BadName: the action's name is wrong.
+        :raises UnknownType: ``action_type`` is not on this machine.
+        """
+        ros = self._running()
+        hosted = HostedAction(
+            self.resolve(action, service=True), self.types.action_class(action_type), ros,
+            self.settings, self._post, on_goal=on_goal, on_cancel=on_cancel, on_error=on_error,
+            on_close=self._owned.discard)
+        self._owned.add(hosted)
+        ros.submit(lambda: hosted.create(self._servers))
+        return hosted
+
     def publish_status(self, diagnostics: Sequence[Diagnostic], clients: str) -> None:
         """
         Publish ``/diagnostics``, and ``~/clients`` if it changed.
@@ -297,6 +352,20 @@ class RosSide:
         self._on_fault(exc)
 
     # the executor thread
+
+    def _stop(self, ros: RosNode, until: float) -> None:
+        """End the executor thread, when the goals that peers worked on were told their end."""
+        if self._servers and time.monotonic() < until:
+            ros.after(LOOK_AGAIN, lambda: self._stop(ros, until))
+        else:
+            ros.stop(self._close)
+
+    def _close(self) -> None:
+        for server in list(self._servers.values()):
+            server.destroy()
+        if self._goals is not None and self._calls is not None:
+            self._goals.close()
+            self._calls.close()
 
     def _parameters_set(self, values: dict[str, ParameterValue]) -> None:
         if self._on_parameters is not None:

@@ -1,0 +1,427 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Goals that peers send to the action servers of ROS.
+
+An action is three services and two topics below its name; they are used as such, because
+rclpy's ``ActionClient`` cannot forget what it waits for: a goal whose peer left, or whose
+server died, would stay in it. Feedback stays CDR.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+import time
+from typing import Any, TYPE_CHECKING
+import uuid
+
+from action_msgs.msg import GoalInfo, GoalStatus
+from action_msgs.srv import CancelGoal
+from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message, serialize_message
+from unique_identifier_msgs.msg import UUID
+
+from ws_bridge.errors import (
+    Expired,
+    RequestError,
+    ServiceFailed,
+    TimedOut,
+    TypeMismatch,
+    Unavailable,
+    WsBridgeError,
+)
+from ws_bridge.ros.names import creation_error, type_name
+
+if TYPE_CHECKING:
+    from ws_bridge.ros.node import Alarm, RosNode
+    from ws_bridge.ros.settings import RosSettings
+
+LOOK_AGAIN = 0.02  # s, while a goal waits for its server
+FEEDBACK_QOS = QoSProfile(depth=10)
+HEADER = 4  # bytes before the body of CDR
+UUID_END = HEADER + 16  # a feedback message starts with its goal's id, and 16 keeps 8-alignment
+ENDED = (GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED)
+
+
+@dataclass(frozen=True, slots=True)
+class GoalEnd:
+    """
+    How a goal ended.
+
+    :param status: of ``action_msgs/msg/GoalStatus``: succeeded, canceled or aborted.
+    :param result: CDR.
+    """
+
+    status: int
+    result: bytes
+
+
+class Goal:
+    """
+    One goal; it ends exactly once: with a :class:`GoalEnd`, an error or :meth:`drop`.
+
+    Methods belong to the loop thread, attributes to :class:`Goals` on the executor thread.
+    """
+
+    def __init__(self, action: str, goals: Goals, post: Callable[..., None], *,
+                 on_accepted: Callable[[], None], on_feedback: Callable[[bytes], None] | None,
+                 on_done: Callable[[GoalEnd | WsBridgeError], None]) -> None:
+        self.action = action
+        self._goals = goals
+        self._post = post
+        self._on_accepted = on_accepted
+        self._on_feedback = on_feedback
+        self._on_done: Callable[[GoalEnd | WsBridgeError], None] | None = on_done
+        self.goal_id = uuid.uuid4().bytes
+        self.client: _Client | None = None
+        self.asked: Any = None      # future of the acceptance
+        self.result: Any = None     # future of the result
+        self.alarm: Alarm | None = None
+        self.patience = 0.0
+        self.until: float | None = None
+        self.accepted = False
+        self.told = False           # the loop was told that it is accepted
+        self.dropped = False
+        self.ended = False
+        self.cancels: list[Callable[[WsBridgeError | None], None]] = []
+
+    def cancel(self, on_answer: Callable[[WsBridgeError | None], None]) -> None:
+        """
+        Ask the server to cancel; the goal then ends as the server says.
+
+        :param on_answer: gets ``None`` or why not: refused, ``TimedOut``, ``Expired``.
+        """
+        self._goals.cancel(self, on_answer)
+
+    def drop(self) -> None:
+        """Cancel without listening: no callback of the goal is called any more."""
+        if self._on_done is not None:
+            self._on_done = None
+            self._goals.drop(self)
+
+    # the executor thread hands over
+
+    def accept(self) -> None:
+        if not self.told and not self.dropped:
+            self.told = True
+            self._post(self._accepted)
+
+    def feed(self, cdr: bytes) -> None:
+        if self._on_feedback is not None and not self.dropped:
+            self.accept()   # feedback may overtake the acceptance
+            self._post(self._fed, cdr)
+
+    def finish(self, result: GoalEnd | WsBridgeError) -> None:
+        self._post(self._finished, result)
+
+    def _accepted(self) -> None:
+        if self._on_done is not None:
+            self._on_accepted()
+
+    def _fed(self, cdr: bytes) -> None:
+        if self._on_done is not None and self._on_feedback is not None:
+            self._on_feedback(cdr)
+
+    def _finished(self, result: GoalEnd | WsBridgeError) -> None:
+        on_done, self._on_done = self._on_done, None
+        if on_done is not None:
+            on_done(result)
+
+
+class _Client:
+    """The clients and the subscription of one action, and the goals that use them."""
+
+    __slots__ = ('action_class', 'cancel', 'feedback', 'goals', 'idle', 'result', 'send', 'users')
+
+    def __init__(self, action_class: type[Any]) -> None:
+        self.action_class = action_class
+        self.send: Any = None
+        self.cancel: Any = None
+        self.result: Any = None
+        self.feedback: Any = None
+        self.goals: dict[bytes, Goal] = {}
+        self.users = 0
+        self.idle: Alarm | None = None
+
+
+class Goals:
+    """Every running goal, and the clients that they share (executor thread)."""
+
+    def __init__(self, ros: RosNode, settings: RosSettings, post: Callable[..., None]) -> None:
+        self._ros = ros
+        self._settings = settings
+        self._post = post
+        self._clients: dict[tuple[str, str], _Client] = {}
+        self._running: set[Goal] = set()
+        self._watch: Alarm | None = None
+
+    def __repr__(self) -> str:
+        return f'<Goals {len(self._running)} running, {len(self._clients)} clients>'
+
+    def begin(self, goal: Goal, action_class: type[Any], cdr: bytes, patience: float,
+              timeout: float | None) -> None:
+        """
+        Send the goal as soon as the server is there.
+
+        :param cdr: the goal, checked.
+        :param patience: s, for the acceptance, and for the answer to a cancel request.
+        :param timeout: s, of the whole goal; ``None`` = it may take for ever.
+        """
+        if goal.ended:
+            return
+        self._running.add(goal)
+        try:
+            self._use_client(goal, action_class)
+        except RuntimeError as exc:
+            self._end(goal, creation_error(goal.action, exc))
+            return
+        now = time.monotonic()
+        goal.patience = patience
+        goal.until = None if timeout is None else now + timeout
+        wait = patience if timeout is None else min(patience, timeout)
+        goal.alarm = self._ros.after(wait, lambda: self._give_up(goal, TimedOut(
+            f'{goal.action} did not accept the goal within {wait:g} s')))
+        self._send_when_ready(goal, cdr, now + min(wait, self._settings.service_wait))
+
+    def cancel(self, goal: Goal, on_answer: Callable[[WsBridgeError | None], None]) -> None:
+        """Ask the server to cancel, now or when it has accepted (any thread)."""
+        def act() -> None:
+            if goal.ended or goal.dropped:
+                self._tell([on_answer], Expired(f'the goal for {goal.action} has ended'))
+                return
+            goal.cancels.append(on_answer)
+            if goal.accepted:
+                self._send_cancel(goal)
+        self._ros.submit(act)
+
+    def drop(self, goal: Goal) -> None:
+        """Cancel a goal that nobody waits for (any thread)."""
+        self._ros.submit(lambda: self._give_up(goal, None))
+
+    def close(self) -> None:
+        """Cancel every goal, do not wait for it, and destroy the clients."""
+        for goal in list(self._running):
+            if goal.accepted:
+                self._send_cancel(goal)
+            self._end(goal, Unavailable('the bridge shuts down'))
+        for client in self._clients.values():
+            self._destroy(client)
+        self._clients.clear()
+
+    def _use_client(self, goal: Goal, action_class: type[Any]) -> None:
+        key = goal.action, type_name(action_class)
+        client = self._clients.get(key)
+        if client is None:
+            client = self._create(goal.action, action_class)
+            self._clients[key] = client
+        client.users += 1
+        client.goals[goal.goal_id] = goal
+        if client.idle is not None:
+            client.idle.cancel()
+            client.idle = None
+        goal.client = client
+
+    def _create(self, action: str, action_class: type[Any]) -> _Client:
+        node, parts = self._ros.node, action_class.Impl
+        client = _Client(action_class)
+
+        def fed(cdr: bytes) -> None:
+            goal = client.goals.get(cdr[HEADER:UUID_END])
+            if goal is not None:
+                goal.feed(cdr[:HEADER] + cdr[UUID_END:])
+        try:
+            client.feedback = node.create_subscription(
+                parts.FeedbackMessage, f'{action}/_action/feedback', fed, FEEDBACK_QOS, raw=True)
+            client.send = node.create_client(
+                parts.SendGoalService, f'{action}/_action/send_goal')
+            client.cancel = node.create_client(
+                parts.CancelGoalService, f'{action}/_action/cancel_goal')
+            client.result = node.create_client(
+                parts.GetResultService, f'{action}/_action/get_result')
+        except RuntimeError:
+            self._destroy(client)
+            raise
+        return client
+
+    def _destroy(self, client: _Client) -> None:
+        for entity in (client.send, client.cancel, client.result):
+            if entity is not None:
+                self._ros.node.destroy_client(entity)
+        if client.feedback is not None:
+            self._ros.node.destroy_subscription(client.feedback)
+
+    def _is_ready(self, action: str, client: _Client) -> bool:
+        return (client.send.service_is_ready() and client.cancel.service_is_ready()
+                and client.result.service_is_ready()
+                and self._ros.node.count_publishers(f'{action}/_action/feedback') > 0)
+
+    def _send_when_ready(self, goal: Goal, cdr: bytes, until: float) -> None:
+        client = goal.client
+        if goal.ended or client is None:
+            return
+        if not self._is_ready(goal.action, client):
+            if time.monotonic() >= until:
+                self._end(goal, self._absence(goal.action, type_name(client.action_class)))
+            else:
+                self._ros.after(LOOK_AGAIN, lambda: self._send_when_ready(goal, cdr, until))
+            return
+        try:
+            request = client.action_class.Impl.SendGoalService.Request(
+                goal_id=_uuid(goal), goal=deserialize_message(cdr, client.action_class.Goal))
+            goal.asked = client.send.call_async(request)
+        except RuntimeError as exc:  # rclpy's errors of the middleware
+            self._end(goal, ServiceFailed(f'cannot send a goal to {goal.action}: {exc}'))
+            return
+        goal.asked.add_done_callback(lambda future: self._answered(goal, client, future))
+
+    def _absence(self, action: str, wanted: str) -> WsBridgeError:
+        """Say why no server is there; the graph shows the bridge's own client too."""
+        types = dict(self._ros.node.get_service_names_and_types()).get(
+            f'{action}/_action/send_goal', [])
+        others = sorted({each.removesuffix('_SendGoal') for each in types} - {wanted})
+        if others:
+            return TypeMismatch(f'{action} is of type {" and ".join(others)}, not {wanted}')
+        return Unavailable(f'nobody serves {action}')
+
+    def _answered(self, goal: Goal, client: _Client, future: Any) -> None:
+        if goal.ended or future.cancelled():
+            return
+        if not future.result().accepted:
+            self._end(goal, RequestError(f'{goal.action} rejected the goal'))
+            return
+        goal.accepted = True
+        if goal.alarm is not None:
+            goal.alarm.cancel()
+        if goal.dropped:
+            self._give_up(goal, None)
+            return
+        goal.accept()
+        if goal.until is not None:
+            goal.alarm = self._ros.after(
+                max(goal.until - time.monotonic(), 0.0), lambda: self._give_up(
+                    goal, TimedOut(f'the goal for {goal.action} took too long; it is cancelled')))
+        goal.result = client.result.call_async(
+            client.action_class.Impl.GetResultService.Request(goal_id=_uuid(goal)))
+        goal.result.add_done_callback(lambda future: self._finished(goal, future))
+        if goal.cancels:
+            self._send_cancel(goal)
+        if self._watch is None:
+            self._watch = self._ros.after(self._settings.graph_interval, self._look)
+
+    def _finished(self, goal: Goal, future: Any) -> None:
+        if goal.ended or future.cancelled():
+            return
+        response = future.result()
+        if response.status in ENDED:
+            self._end(goal, GoalEnd(response.status, serialize_message(response.result)))
+        else:
+            self._end(goal, Unavailable(f'{goal.action} does not know the goal any more'))
+
+    def _look(self) -> None:
+        """End the goals whose server is gone: nobody else would tell."""
+        self._watch = None
+        for goal in [each for each in self._running if each.accepted]:
+            if goal.client is not None and not goal.client.send.service_is_ready():
+                self._end(goal, Unavailable(f'the server of {goal.action} left'))
+        if any(each.accepted for each in self._running):
+            self._watch = self._ros.after(self._settings.graph_interval, self._look)
+
+    def _give_up(self, goal: Goal, error: WsBridgeError | None) -> None:
+        """End a goal here and on the server, which must have accepted it to be told so."""
+        if goal.ended:
+            return
+        if goal.accepted:
+            self._send_cancel(goal)
+            self._end(goal, error)
+        elif goal.asked is None or goal.dropped:
+            self._end(goal, error)
+        else:
+            goal.dropped = True
+            if goal.alarm is not None:
+                goal.alarm.cancel()
+            goal.alarm = self._ros.after(goal.patience, lambda: self._end(goal, None))
+            if error is not None:
+                goal.finish(error)
+
+    def _send_cancel(self, goal: Goal) -> None:
+        """Send a cancel request, which outlives the goal, and answer those who asked for it."""
+        client, waiting = goal.client, goal.cancels
+        if client is None:
+            return
+        goal.cancels = []
+        client.users += 1
+        request = CancelGoal.Request(goal_info=GoalInfo(goal_id=_uuid(goal)))
+        future = client.cancel.call_async(request)
+        finished = False
+
+        def finish(answer: WsBridgeError | None) -> None:
+            nonlocal finished
+            if not finished:
+                finished = True
+                alarm.cancel()
+                client.cancel.remove_pending_request(future)
+                self._release(client)
+                self._tell(waiting, answer)
+        alarm = self._ros.after(goal.patience, lambda: finish(TimedOut(
+            f'{goal.action} did not answer a cancel request within {goal.patience:g} s')))
+
+        def answered(future: Any) -> None:
+            if future.cancelled():
+                return
+            response = future.result()
+            if response.return_code == CancelGoal.Response.ERROR_UNKNOWN_GOAL_ID:
+                self._end(goal, Unavailable(f'{goal.action} does not know the goal any more'))
+            finish(None if response.goals_canceling else RequestError(
+                f'{goal.action} does not cancel the goal'))
+        future.add_done_callback(answered)
+
+    def _tell(self, waiting: list[Callable[[WsBridgeError | None], None]],
+              answer: WsBridgeError | None) -> None:
+        for on_answer in waiting:
+            self._post(on_answer, answer)
+
+    def _end(self, goal: Goal, result: GoalEnd | WsBridgeError | None) -> None:
+        if goal.ended:
+            return
+        goal.ended = True
+        self._running.discard(goal)
+        if goal.alarm is not None:
+            goal.alarm.cancel()
+        client = goal.client
+        if client is not None:
+            client.goals.pop(goal.goal_id, None)
+            if goal.asked is not None:
+                client.send.remove_pending_request(goal.asked)
+            if goal.result is not None:
+                client.result.remove_pending_request(goal.result)
+            self._release(client)
+        self._tell(goal.cancels, Expired(f'the goal for {goal.action} has ended'))
+        if result is not None:
+            goal.finish(result)
+
+    def _release(self, client: _Client) -> None:
+        client.users -= 1
+        if client.users == 0:
+            client.idle = self._ros.after(self._settings.client_idle,
+                                          lambda: self._forget(client))
+
+    def _forget(self, client: _Client) -> None:
+        for key, each in list(self._clients.items()):
+            if each is client and client.users == 0:
+                del self._clients[key]
+                self._destroy(client)
+
+
+def _uuid(goal: Goal) -> UUID:
+    return UUID(uuid=list(goal.goal_id))
