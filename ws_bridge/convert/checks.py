@@ -213,9 +213,12 @@ def put_numbers(out: bytearray, value: Value, field_type: FieldType, limit: int,
                 path: str) -> None:
     """Append a sequence of numbers with its count."""
     kind, size = field_type.kind, PRIMITIVES[field_type.kind].size
-    if hasattr(value, '__len__'):   # whatever it is, this is what it will need at least
-        expected = len(value) * 3 // 4 - 2 if isinstance(value, str) else len(value) * size
-        check_room(out, expected, limit, path)
+    if isinstance(value, str):
+        check_room(out, len(value) * 3 // 4 - 2, limit, path)
+    elif isinstance(value, np.ndarray):
+        check_room(out, value.size * size, limit, path)
+    elif isinstance(value, (list, tuple, bytes, bytearray, memoryview)):
+        check_room(out, len(value) * size, limit, path)
     packed = pack_numbers(value, kind, path)
     count = len(packed) // size
     _check_bound(count, field_type, path)
