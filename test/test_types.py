@@ -14,7 +14,7 @@
 """The seed's data types: fields, defaults, derived values."""
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -90,10 +90,9 @@ def test_message(clock: dict[str, float]) -> None:
     """Age, expiry and headers."""
     message = Message(payload=1, timestamp=1000.0, ttl=2.0)
     clock['now'] = 1002.0
-    assert message.age == 2.0
-    assert not message.is_expired
+    assert (message.age, message.is_expired) == (2.0, False)
     clock['now'] = 1002.1
-    assert message.is_expired
+    assert (message.age > 2.0, message.is_expired) == (True, True)
     assert not Message(timestamp=0.0).is_expired
     message.add_header('k', 'v')
     assert (message.get_header('k'), message.get_header('x'), message.get_header('x', 1)) == (
@@ -105,8 +104,8 @@ def test_connection_info(clock: dict[str, float]) -> None:
     info = ConnectionInfo(endpoint='a:1', state=ConnectionState.CONNECTED, connected_at=990.0,
                           last_activity=995.0)
     assert (info.is_connected, info.connection_duration, info.idle_time) == (True, 10.0, 5.0)
-    info.state = ConnectionState.CLOSED
-    assert (info.is_connected, info.connection_duration) == (False, 0.0)
+    gone = replace(info, state=ConnectionState.CLOSED)
+    assert (gone.is_connected, gone.connection_duration) == (False, 0.0)
     assert (ConnectionInfo().connection_duration, ConnectionInfo().idle_time) == (0.0, 0.0)
     up = ConnectionInfo(state=ConnectionState.CONNECTED)
     assert up.connection_duration == 0.0

@@ -15,22 +15,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+from certificates import make_authority, make_certificate, Pair
 import pytest
+from transport_support import Bare, BarePeer, Dial, MakeClient, MakeServer, Recorder
 from websockets.asyncio.client import ClientConnection, connect
 
-from transport.certificates import make_authority, make_certificate, Pair
-from transport.support import BarePeer, Recorder
 from ws_bridge import InterfaceConfig, WebSocketClient, WebSocketInterface, WebSocketServer
 from ws_bridge.transport.options import ClientOptions, ServerOptions
-
-MakeServer = Callable[..., Awaitable[WebSocketServer]]
-MakeClient = Callable[..., Awaitable[WebSocketClient]]
-Bare = Callable[[int], Awaitable[BarePeer]]
-Dial = Callable[..., Awaitable[ClientConnection]]
 
 
 @pytest.fixture
@@ -104,7 +99,7 @@ def bare() -> Iterator[Bare]:
 
     async def make(port: int) -> BarePeer:
         opened.append(BarePeer(port))
-        return await opened[-1].open()
+        return await opened[-1].shake_hands()
     yield make
     for peer in opened:
         peer.close()

@@ -22,12 +22,12 @@ import logging
 import socket
 from typing import Any
 
+from certificates import Pair
 from helpers import async_wait_until
 import pytest
+from transport_support import Bare, Dial, MakeClient, MakeServer
 from websockets.exceptions import InvalidStatus
 
-from transport.certificates import Pair
-from transport.conftest import Bare, Dial, MakeClient, MakeServer
 from ws_bridge import InterfaceConfig, InterfaceType, MessageMetadata, Priority
 from ws_bridge.errors import ConfigError, TooLarge
 from ws_bridge.transport.options import ClientOptions, ServerOptions

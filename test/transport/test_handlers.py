@@ -28,6 +28,7 @@ METADATA = MessageMetadata()
 def make_handlers(calls: list[Any]) -> dict[str, tuple[Callable[..., Any], int]]:
     """Return handlers by name, each with the number of arguments that it must get."""
     class Methods:
+
         def method(self, data: Any, metadata: Any, websocket: Any) -> None:
             calls.append((data, metadata, websocket))
 

@@ -20,11 +20,10 @@ import contextlib
 
 from helpers import async_wait_until
 import pytest
+from transport_support import Dial, http, MakeServer, Recorder
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
-from transport.conftest import Dial, MakeServer
-from transport.support import http, Recorder
 from ws_bridge.transport.handshake import origin_fault
 from ws_bridge.transport.options import HttpReply, ServerOptions
 from ws_bridge.transport.server import WebSocketServer

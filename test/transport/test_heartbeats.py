@@ -20,9 +20,8 @@ from typing import Any
 from helpers import async_wait_until
 import pytest
 from seed_peer import SeedClient, SeedServer
+from transport_support import Dial, MakeClient, MakeServer, Recorder
 
-from transport.conftest import Dial, MakeClient, MakeServer
-from transport.support import Recorder
 from ws_bridge import ConnectionState, LivenessState, MessageType
 from ws_bridge.transport.options import ServerOptions
 

@@ -21,8 +21,8 @@ from typing import Any
 
 from helpers import async_wait_until
 import pytest
+from transport_support import Bare, Dial, MakeClient, MakeServer
 
-from transport.conftest import Bare, Dial, MakeClient, MakeServer
 from ws_bridge import (
     ConnectionState,
     InterfaceConfig,
@@ -423,6 +423,7 @@ async def test_a_subclass_may_override_the_inner_methods(
         interfaces: list[WebSocketInterface], dial: Dial) -> None:
     """They are what the loops use."""
     class Shouting(WebSocketServer):
+
         def _deserialize_message(self, message_json: str | bytes) -> tuple[Any, MessageMetadata]:
             return str(message_json).upper(), MessageMetadata()
 

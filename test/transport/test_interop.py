@@ -20,8 +20,8 @@ from typing import Any
 from helpers import async_wait_until
 import pytest
 from seed_peer import envelope, SeedClient, SeedServer, TYPES
+from transport_support import MakeClient, MakeServer
 
-from transport.conftest import MakeClient, MakeServer
 from ws_bridge import MessageMetadata, MessageType, Priority
 
 

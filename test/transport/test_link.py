@@ -19,9 +19,8 @@ import logging
 
 from helpers import async_wait_until
 import pytest
+from transport_support import Bare, Dial, MakeClient, MakeServer, Recorder
 
-from transport.conftest import Bare, Dial, MakeClient, MakeServer
-from transport.support import Recorder
 from ws_bridge.protocol.types import Priority
 from ws_bridge.transport.link import address_text, fan_out, Link
 from ws_bridge.transport.options import ClientOptions, ServerOptions
@@ -243,6 +242,7 @@ async def test_a_listener_that_fails_closes_its_connection(
         make_server: MakeServer, dial: Dial, caplog: pytest.LogCaptureFixture) -> None:
     """With 1011; the server goes on."""
     class Faulty(Recorder):
+
         def received(self, link: Link, data: str | bytes) -> None:
             raise RuntimeError('fault of the listener')
 
@@ -262,6 +262,7 @@ async def test_a_client_survives_its_listener(
         caplog: pytest.LogCaptureFixture) -> None:
     """It connects again after the listener failed."""
     class Faulty(Recorder):
+
         def received(self, link: Link, data: str | bytes) -> None:
             if data == 'bad':
                 raise RuntimeError('fault of the listener')
@@ -282,6 +283,7 @@ async def test_one_that_floods_does_not_starve_the_others(make_server: MakeServe
                                                           dial: Dial) -> None:
     """Another peer's frame is taken while thousands of the flood still wait."""
     class Order(Recorder):
+
         def received(self, link: Link, data: str | bytes) -> None:
             self.frames.append(data)
 

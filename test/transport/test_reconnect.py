@@ -19,10 +19,9 @@ import logging
 
 from helpers import async_wait_until
 import pytest
+from transport_support import MakeClient, MakeServer, Recorder
 from websockets.asyncio.server import serve, ServerConnection
 
-from transport.conftest import MakeClient, MakeServer
-from transport.support import Recorder
 from ws_bridge import ConnectionState, InterfaceConfig
 from ws_bridge.transport.dialling import pause
 from ws_bridge.transport.options import ClientOptions

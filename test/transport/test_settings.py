@@ -19,9 +19,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from certificates import Pair
 import pytest
 
-from transport.certificates import Pair
 from ws_bridge.errors import ConfigError
 from ws_bridge.protocol.types import InterfaceConfig, InterfaceType, SecurityLevel
 from ws_bridge.transport.client import WebSocketClient

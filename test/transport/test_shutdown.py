@@ -17,11 +17,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from certificates import Pair
 from helpers import async_wait_until
+from transport_support import Bare, Dial, MakeServer, Recorder
 
-from transport.certificates import Pair
-from transport.conftest import Bare, Dial, MakeServer
-from transport.support import Recorder
 from ws_bridge import InterfaceConfig, WebSocketServer
 from ws_bridge.transport.options import ServerOptions
 

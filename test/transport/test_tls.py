@@ -16,11 +16,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from certificates import Pair
 import pytest
+from transport_support import MakeClient, MakeServer, Recorder
 
-from transport.certificates import Pair
-from transport.conftest import MakeClient, MakeServer
-from transport.support import Recorder
 from ws_bridge.protocol.types import SecurityLevel
 
 Pairs = dict[str, Pair]

@@ -15,18 +15,27 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
 
 
+Split = Callable[[bytes], list[bytes]]
+"""Makes several frames of one, which leave together."""
+
+
 class Outgoing(NamedTuple):
-    """One frame to write: a text frame (UTF-8) or a binary one."""
+    """One frame to write: a text frame (UTF-8) or a binary one; as several if it is split."""
 
     frame: bytes
     text: bool
+    split: Split | None = None
+
+    def frames(self) -> list[bytes]:
+        """Return what is written."""
+        return [self.frame] if self.split is None else self.split(self.frame)
 
 
 class OutQueue:
@@ -80,7 +89,8 @@ class OutQueue:
         self.nbytes += size
         self._make_room()
 
-    def put_stream(self, key: Hashable, frame: bytes, depth: int, *, text: bool = True) -> int:
+    def put_stream(self, key: Hashable, frame: bytes, depth: int, *, text: bool = True,
+                   split: Split | None = None) -> int:
         """
         Queue the newest frame of stream ``key`` and keep at most ``depth`` (at least 1) of them.
 
@@ -98,7 +108,7 @@ class OutQueue:
             self._drop(waiting.popleft())      # its place in the line stays, for the new one
         else:
             self._line.append(key)
-        waiting.append(Outgoing(frame, text))
+        waiting.append(Outgoing(frame, text, split))
         self.nbytes += len(frame)
         self._make_room()
         return self.dropped - before

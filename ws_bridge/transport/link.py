@@ -33,7 +33,7 @@ from websockets.protocol import State
 
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
-from ws_bridge.session.queue import OutQueue
+from ws_bridge.session.queue import Outgoing, OutQueue, Split
 from ws_bridge.transport.endpoint import join_host_port
 
 if TYPE_CHECKING:
@@ -61,22 +61,24 @@ def _write(connections: Iterable[Connection], frame: bytes, text: bool) -> None:
 
 
 def fan_out(links: Iterable[Link], key: Hashable, frame: bytes, depth: int, *,
-            text: bool = True) -> None:
+            text: bool = True, split: Split | None = None) -> None:
     """
     Send one stream frame to many: to idle links at once and together, to busy ones by queue.
 
     :param key: the stream; a busy link keeps the newest ``depth`` frames of it.
+    :param split: makes several frames of one.
     """
     ready = []
     for link in links:
         if link.is_idle:
             ready.append(link)
         else:
-            link.send_stream(key, frame, depth, text=text)
+            link.send_stream(key, frame, depth, text=text, split=split)
     if ready:
-        _write([link.websocket for link in ready], frame, text)
-        for link in ready:
-            link.wrote(len(frame))
+        for part in (frame,) if split is None else split(frame):
+            _write([link.websocket for link in ready], part, text)
+            for link in ready:
+                link.wrote(len(part))
 
 
 class Link:
@@ -180,17 +182,18 @@ class Link:
         return True
 
     def send_stream(self, key: Hashable, frame: str | bytes, depth: int, *,
-                    text: bool = True) -> None:
+                    text: bool = True, split: Split | None = None) -> None:
         """Send the newest frame of a stream; a slow peer gets only the newest ``depth``."""
         if not self.is_open:
             return
         if isinstance(frame, str):
             frame, text = frame.encode(), True
         if self.is_idle:
-            _write((self.websocket,), frame, text)
-            self.wrote(len(frame))
+            for part in Outgoing(frame, text, split).frames():
+                _write((self.websocket,), part, text)
+                self.wrote(len(part))
         else:
-            self._queue.put_stream(key, frame, depth, text=text)
+            self._queue.put_stream(key, frame, depth, text=text, split=split)
             self._start_writer()
 
     async def flushed(self, timeout: float) -> bool:
@@ -275,9 +278,10 @@ class Link:
         """Write what is queued, as fast as the peer takes it."""
         try:
             while (item := self._queue.pop()) is not None:
-                await self.websocket.send(item.frame, text=item.text)
-                self.messages_out += 1
-                self.bytes_out += len(item.frame)
+                for frame in item.frames():
+                    await self.websocket.send(frame, text=item.text)
+                    self.messages_out += 1
+                    self.bytes_out += len(frame)
         except ConnectionClosed:
             self._queue.clear()
         finally:

@@ -16,12 +16,22 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Awaitable, Callable, Coroutine
 import os
 import socket
+from typing import Any
 
 from helpers import async_wait_until
+from websockets.asyncio.client import ClientConnection
 
+from ws_bridge import WebSocketClient, WebSocketServer
 from ws_bridge.transport.link import Link
+
+# What the fixtures of test/transport/conftest.py give.
+MakeServer = Callable[..., Awaitable[WebSocketServer]]
+MakeClient = Callable[..., Awaitable[WebSocketClient]]
+Dial = Callable[..., Coroutine[Any, Any, ClientConnection]]
+Bare = Callable[[int], Awaitable['BarePeer']]
 
 
 class Recorder:
@@ -63,7 +73,7 @@ class BarePeer:
         self._port = port
         self.socket = socket.socket()
 
-    async def open(self, receive_buffer: int = 4096) -> BarePeer:
+    async def shake_hands(self, receive_buffer: int = 4096) -> BarePeer:
         """Connect, with a small buffer so that it is soon full."""
         loop = asyncio.get_running_loop()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
