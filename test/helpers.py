@@ -101,7 +101,7 @@ class SpinningNode:
 
     def close(self) -> None:
         """Stop spinning, then close the node, then the context: in the order of their need."""
-        # shutdown() beside a spinning thread takes away what a callback still needs: stop it first.
+        # shutdown() beside a spinning thread takes away what a callback still needs: stop first.
         self.executor.create_task(self._stop)
         self._thread.join(PATIENCE)
         self.executor.shutdown()
