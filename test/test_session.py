@@ -436,6 +436,45 @@ def test_limits_count_names_not_requests(parameter: str, ask: Any) -> None:
     assert not isinstance(session.receive(ask('/c'), START)[0], fx.Send)
 
 
+@pytest.mark.parametrize(('parameter', 'ask', 'give_back'), [
+    ('max_subscriptions', ops.Subscribe, ops.Unsubscribe),
+    ('max_advertisements', ops.Advertise, ops.Unadvertise)])
+def test_limits_count_the_wishes_for_one_topic(parameter: str, ask: Any, give_back: Any) -> None:
+    session = make(**{parameter: 2})  # type: ignore[arg-type]
+    for key in ('k1', 'k2', 'k1'):
+        assert not isinstance(session.receive(ask('i', '/a', key=key), START)[0], fx.Send)
+    assert refusal(session.receive(ask('i', '/a', key='k3'), START)) == \
+        ('i', 'limit_exceeded', None)
+    session.receive(give_back('i', '/a', 'k1'), START)
+    assert not isinstance(session.receive(ask('i', '/a', key='k3'), START)[0], fx.Send)
+    assert len(session.close()) == 1
+
+
+def test_several_advertisements_of_a_topic_end_with_the_last() -> None:
+    session = make()
+    for key in ('k1', 'k2'):
+        session.receive(ops.Advertise('i', '/a', key=key), START)
+    done = fx.Send(ops.Done('i', 'unadvertise', {'topic': '/a'}))
+    assert session.receive(ops.Unadvertise('i', '/a', 'k1'), START) == [done]
+    assert session.receive(ops.Unadvertise('i', '/a', 'k2'), START) == [
+        fx.ClosePublisher('/a'), done]
+
+
+def test_several_wishes_for_a_topic_are_one_subscription() -> None:
+    session = make()
+    session.receive(ops.Subscribe('i', '/a', min_interval=1.0, key='k1'), START)
+    (both,) = session.receive(ops.Subscribe('i', '/a', min_interval=0.5, key='k2'), START)
+    assert isinstance(both, fx.OpenSubscription)
+    assert both.min_interval == 0.5
+    rest, done = session.receive(ops.Unsubscribe('j', '/a', 'k2'), START)
+    assert isinstance(rest, fx.OpenSubscription)
+    assert rest.min_interval == 1.0
+    assert refusal(session.receive(ops.Unsubscribe('j', '/a', 'k2'), START)) == \
+        ('j', 'not_advertised', 'id')
+    session.forget_wish('/a', 'none')
+    assert session.receive(ops.Unsubscribe('j', '/a'), START) == [fx.CloseSubscription('/a'), done]
+
+
 def test_calls_are_limited_until_they_end() -> None:
     session = make(max_calls=1)
     op = ops.Command('i', '/reset', {})

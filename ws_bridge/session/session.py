@@ -208,6 +208,8 @@ class Session:
         rule = self._rule('subscribe', topic, 'topic')
         if topic not in self.subscriptions:
             _below(len(self.subscriptions), self._settings.max_subscriptions, 'subscriptions')
+        if op.key is not None and not self._wishes.has(topic, op.key):
+            _below(len(self._wishes), self._settings.max_subscriptions, 'subscriptions')
         interval = op.min_interval or 0.0
         if rule.max_rate:
             interval = max(interval, 1.0 / rule.max_rate)
@@ -251,6 +253,10 @@ class Session:
         rule = self._rule('publish', topic, 'topic' if advertise else 'destination')
         if topic not in self.advertised:
             _below(len(self.advertised), self._settings.max_advertisements, 'advertisements')
+        if isinstance(op, ops.Advertise) and op.key is not None and \
+                op.key not in self._advertisers.get(topic, ()):
+            _below(sum(map(len, self._advertisers.values())),
+                   self._settings.max_advertisements, 'advertisements')
         self.advertised[topic] = asked
         if isinstance(op, ops.Advertise):
             return fx.OpenPublisher(op.op_id, topic, op.topic, self._names.ros_name(op.topic),

@@ -31,7 +31,14 @@ class Wishes:
         self._topics: dict[str, dict[str, OpenSubscription]] = {}
 
     def __repr__(self) -> str:
-        return f'Wishes({sum(map(len, self._topics.values()))} for {len(self._topics)} topics)'
+        return f'Wishes({len(self)} for {len(self._topics)} topics)'
+
+    def __len__(self) -> int:
+        return sum(map(len, self._topics.values()))
+
+    def has(self, topic: str, key: str | None) -> bool:
+        """Whether there is a wish of this key."""
+        return key in self._topics.get(topic, ())
 
     def add(self, wish: OpenSubscription) -> OpenSubscription:
         """Return the subscription that serves the new wish and the older ones."""
