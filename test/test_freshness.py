@@ -81,6 +81,13 @@ def test_no_rate_before_enough_samples() -> None:
     assert Freshness(None, 0.0).age(1.0) is None
 
 
+def test_each_sample_of_a_batch_counts() -> None:
+    freshness = Freshness(None, 0.0)
+    freshness.took(2, 1.0)
+    freshness.took(2, 2.0)
+    assert freshness.rate(2.0) == pytest.approx(2.0)
+
+
 def test_samples_at_one_instant_have_no_rate_but_a_state() -> None:
     freshness = Freshness(None, 0.0)
     for _ in range(5):
@@ -148,6 +155,8 @@ def test_deadline_is_when_the_state_changes(expected: float | None,
         assert due > now
         assert freshness.state(now + (due - now) * 0.999, published=True) is state
         assert freshness.state(due, published=True) is not state
+        later = freshness.deadline(due)
+        assert later is None or later > due
 
 
 @given(expectations, histories)
