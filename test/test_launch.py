@@ -1,0 +1,196 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The launch files: what they declare is used, and what they name exists.
+
+launch is not on PyPI, so a stand-in for its classes, which only keeps what it is given, always
+runs; the real one runs where ROS is installed.
+"""
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+import runpy
+import sys
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from ws_bridge.cli.parser import build_parser
+from ws_bridge.config import PARAMETERS
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
+ARGUMENTS = {'host', 'port', 'mapping_file', 'params_file', 'namespace', 'name', 'log_level',
+             'respawn'}
+
+
+class Kept:
+    """Stands for any class of launch: keeps its arguments."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.args = args
+        self.kwargs = kwargs
+
+
+class LaunchConfiguration(Kept):
+    """The one that is asked for its value."""
+
+    def perform(self, context: dict[str, str]) -> str:
+        return context[self.args[0]]
+
+
+CLASSES = {
+    'launch': ['LaunchContext', 'LaunchDescription'],
+    'launch.actions': ['DeclareLaunchArgument', 'IncludeLaunchDescription', 'OpaqueFunction'],
+    'launch.launch_description_sources': ['PythonLaunchDescriptionSource'],
+    'launch.substitutions': ['PathJoinSubstitution'],
+    'launch_ros': [], 'launch_ros.actions': ['Node'],
+    'launch_ros.parameter_descriptions': ['ParameterValue'],
+    'launch_ros.substitutions': ['FindPackageShare'],
+}
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[Any]]:
+    """Give the function that returns the entities of a launch file, made of stand-ins."""
+    for module_name, names in CLASSES.items():
+        module = ModuleType(module_name)
+        for name in names:
+            setattr(module, name, type(name, (Kept,), {}))
+        monkeypatch.setitem(sys.modules, module_name, module)
+    sys.modules['launch.substitutions'].LaunchConfiguration = (     # type: ignore[attr-defined]
+        LaunchConfiguration)
+
+    def entities(name: str) -> list[Any]:
+        made = runpy.run_path(str(ROOT / 'launch' / name))['generate_launch_description']()
+        return list(made.args[0])
+    return entities
+
+
+def of_kind(entities: list[Any], kind: str) -> list[Any]:
+    """Return the entities of one class."""
+    return [entity for entity in entities if type(entity).__name__ == kind]
+
+
+def bridge_node(entities: list[Any], **given: str) -> Any:
+    """Return the node that the bridge's launch file makes of its arguments."""
+    context = {entity.args[0]: entity.kwargs['default_value']
+               for entity in of_kind(entities, 'DeclareLaunchArgument')} | given
+    (opaque,) = of_kind(entities, 'OpaqueFunction')
+    (node,) = opaque.kwargs['function'](context)
+    return node
+
+
+def test_there_are_launch_files() -> None:
+    assert [path.name for path in FILES] == ['demo.launch.py', 'ws_bridge.launch.py']
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
+def test_every_argument_that_is_declared_is_used_and_the_reverse(path: Path) -> None:
+    names: dict[str, set[str]] = {'DeclareLaunchArgument': set(), 'LaunchConfiguration': set()}
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) \
+                and node.func.id in names and isinstance(node.args[0], ast.Constant):
+            names[node.func.id].add(node.args[0].value)
+    # The arguments that become parameters are looked up by the keys of this table.
+    overrides = [set(ast.literal_eval(ast.Tuple(list(node.value.keys), ast.Load())))
+                 for node in tree.body if isinstance(node, ast.Assign)
+                 and isinstance(node.value, ast.Dict)]
+    used = names['LaunchConfiguration'].union(*overrides)
+    assert names['DeclareLaunchArgument'] == used
+
+
+def test_the_arguments(load: Callable[[str], list[Any]]) -> None:
+    declared = of_kind(load('ws_bridge.launch.py'), 'DeclareLaunchArgument')
+    assert {entity.args[0] for entity in declared} == ARGUMENTS
+    assert all(entity.kwargs['description'] for entity in declared)
+    for entity in declared:
+        choices = entity.kwargs.get('choices')
+        assert choices is None or entity.kwargs['default_value'] in choices
+
+
+@pytest.mark.parametrize(('given', 'parameters'), [
+    ({}, {}), ({'host': '0.0.0.0'}, {'address': ('host', str)}),
+    ({'port': '0', 'mapping_file': 'm.yaml'},
+     {'port': ('port', int), 'mapping_file': ('mapping_file', str)})])
+def test_arguments_override_the_parameter_file(
+        load: Callable[[str], list[Any]], given: dict[str, str],
+        parameters: dict[str, tuple[str, type]]) -> None:
+    file, *overrides = bridge_node(load('ws_bridge.launch.py'), **given).kwargs['parameters']
+    assert file.args == ('params_file',)
+    assert len(overrides) == bool(parameters)
+    made = {name: (value.args[0].args[0], value.kwargs['value_type'])
+            for each in overrides for name, value in each.items()}
+    assert made == parameters
+    kinds = {spec.name: type(spec.default) for spec in PARAMETERS}
+    assert all(kinds[name] is kind for name, (_, kind) in made.items())
+
+
+@pytest.mark.parametrize('respawn', ['true', 'false'])
+def test_respawn(load: Callable[[str], list[Any]], respawn: str) -> None:
+    node = bridge_node(load('ws_bridge.launch.py'), respawn=respawn)
+    assert node.kwargs['respawn'] is (respawn == 'true')
+
+
+def test_what_is_named_exists(load: Callable[[str], list[Any]]) -> None:
+    bridge, demo = load('ws_bridge.launch.py'), load('demo.launch.py')
+    package = ElementTree.parse(ROOT / 'package.xml').getroot().findtext('name')
+    (robot,) = of_kind(demo, 'Node')
+    for node in (bridge_node(bridge), robot):
+        assert node.kwargs['package'] == package
+        assert f"'{node.kwargs['executable']} = ws_bridge." in (ROOT / 'setup.py').read_text()
+        (command,) = node.kwargs['arguments']
+        assert build_parser().parse_args([command]).takes_ros_args
+    (included,) = of_kind(demo, 'IncludeLaunchDescription')
+    (default,) = [entity.kwargs['default_value']
+                  for entity in of_kind(bridge, 'DeclareLaunchArgument')
+                  if entity.args[0] == 'params_file']
+    for path in (included.args[0].args[0], default):
+        share, *parts = path.args[0]
+        assert share.args == (package,)
+        assert ROOT.joinpath(*parts).is_file()
+
+
+def test_the_parameter_file_holds_for_any_node_name() -> None:
+    content = yaml.safe_load((ROOT / 'config' / 'ws_bridge.yaml').read_text())
+    assert list(content) == ['/**']
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
+def test_with_the_real_launch(path: Path) -> None:
+    pytest.importorskip('launch_ros', reason='launch_ros comes with a ROS installation only')
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+    from launch import LaunchContext, LaunchDescription
+    description = runpy.run_path(str(path))['generate_launch_description']()
+    assert isinstance(description, LaunchDescription)
+    context = LaunchContext()
+    made: list[Any] = []
+    for entity in description.entities:
+        if isinstance(entity, DeclareLaunchArgument) and entity.name == 'params_file':
+            # By default it is in the package's share folder, and the package not installed here.
+            context.launch_configurations['params_file'] = \
+                str(ROOT / 'config' / 'ws_bridge.yaml')
+        elif isinstance(entity, DeclareLaunchArgument):
+            entity.execute(context)
+        elif isinstance(entity, OpaqueFunction):
+            made += entity.execute(context) or []
+    executables = [node.node_executable for node in made]
+    assert executables == ([] if path.name == 'demo.launch.py' else ['ws_bridge'])
