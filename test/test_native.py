@@ -570,6 +570,10 @@ def test_reply(reply: ops.Reply, metadata: tuple[Any, ...], data: Any) -> None:
         assert told['message_id'] == reply.call_id
 
 
+def test_no_frame_for_what_is_not_native() -> None:
+    assert native().encode(object(), 0.0) == []  # type: ignore[arg-type]
+
+
 def test_replies_cover_every_reply() -> None:
     assert {type(reply).__name__ for reply, _, _ in REPLIES} == \
         set(re.findall(r'ops\.(\w+): _encode', NATIVE))

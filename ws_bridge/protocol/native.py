@@ -89,11 +89,14 @@ class NativeDialect:
 
     def encode(self, reply: ops.Reply, stamp: float) -> list[ops.Frame]:
         """
-        Turn one reply into frames, in the order to be sent.
+        Turn one reply into frames, in the order to be sent; none for what is not native.
 
         :param stamp: Unix time, for ``metadata.timestamp``.
         """
-        message_type, priority, data, answers, destination = _ENCODERS[type(reply)](reply)
+        encoder = _ENCODERS.get(type(reply))
+        if encoder is None:
+            return []
+        message_type, priority, data, answers, destination = encoder(reply)
         self._count += 1
         if isinstance(reply, ops.ServiceCall):
             message_id = reply.call_id
