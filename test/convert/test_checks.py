@@ -134,6 +134,7 @@ def test_values_that_fit(definition, value, wanted):
     ('int8[]', np.array([[1]]), WrongKind, 'v'),
     ('int8[]', np.array(1), WrongKind, 'v'),
     ('bool[]', [1], WrongKind, 'v[0]'),
+    ('bool[]', [True, 1], WrongKind, 'v[1]'),
     ('string[]', 'ab', WrongKind, 'v'),
     ('string[2]', ['a'], WrongLength, 'v'),
     ('string[<=1]', ['a', 'b'], WrongLength, 'v'),

@@ -169,12 +169,9 @@ class _Writer:
 
     def align(self, alignment: int) -> None:
         """Align at run time; the base of alignment is byte 4."""
-        if alignment > 1:
-            base = self.here(3) if alignment == 8 else self.here(alignment - 1)
-            tail = ' + 4' if alignment == 8 else ''
-            self.emit(f'o = ({base} & -{alignment}){tail}' if '+' not in base
-                      else f'o = (({base}) & -{alignment}){tail}')
-            self.moved()
+        base = self.here(3 if alignment == 8 else alignment - 1)
+        self.emit(f'o = (({base}) & -{alignment}){" + 4" if alignment == 8 else ""}')
+        self.moved()
 
     # -- fixed-size runs ------------------------------------------------------------------
 

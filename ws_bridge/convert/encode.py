@@ -181,7 +181,7 @@ class _Writer:
             if isinstance(step, Single):
                 self._single(step.slot)
                 continue
-            if step.alignment > 1:
+            if step.alignment:
                 base = 4 if step.alignment == 8 else 0
                 self.emit(f'out += PADDING[({base} - len(out)) & {step.alignment - 1}]')
             self.emit(f'out += {self._packed(step)}')

@@ -246,11 +246,12 @@ def _scalar(value: Any, kind: str) -> Value:
     wanted: dict[str, tuple[type, ...]] = {
         'bool': (bool, int), 'float32': (int, float), 'float64': (int, float),
         'string': (str,), 'wstring': (str,)}
-    if not isinstance(value, wanted.get(kind, (int,))):
+    if not isinstance(value, wanted.get(kind, (int,))) or \
+            (isinstance(value, bool) and kind != 'bool'):
         raise ValueError(f'not a {kind}')
     if kind == 'bool':
         return bool(value)
-    return float(value) if kind in ('float32', 'float64') else value
+    return float(value) if kind in ('float32', 'float64') else value   # type: ignore[arg-type]
 
 
 def _parsed(text: str) -> Any:
