@@ -20,8 +20,8 @@ shutdown is the reverse, in :func:`close`; each step is bounded, all together be
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 import logging
 import signal
@@ -30,11 +30,13 @@ from typing import Any
 
 from ws_bridge.bridge import Bridge, Mailbox
 from ws_bridge.config import Exposure, PARAMETERS, Settings, settings_from
-from ws_bridge.errors import WsBridgeError
+from ws_bridge.errors import ConnectFailed, WsBridgeError
 from ws_bridge.mapping import load_mapping
+from ws_bridge.protocol import rosbridge
 from ws_bridge.protocol.native import SUBPROTOCOL
 from ws_bridge.protocol.types import InterfaceConfig, SecurityLevel
 from ws_bridge.ros.graph import GraphSnapshot
+from ws_bridge.ros.log import RosLogHandler
 from ws_bridge.ros.settings import RosSettings
 from ws_bridge.ros.side import RosSide
 from ws_bridge.transport.client import WebSocketClient
@@ -97,7 +99,8 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         bridge = Bridge(settings, _exposure(settings, ros), ros, loop)
         bridges.append(bridge)
         server = _server(settings, bridge)
-        await server.start_server(settings.address, settings.port)
+        if not await server.start_server(settings.address, settings.port):
+            raise server.last_error or ConnectFailed('cannot listen')
     except BaseException:
         ros.shutdown()
         raise
@@ -137,7 +140,7 @@ def _server(settings: Settings, bridge: Bridge) -> WebSocketServer:
                          ssl_cert_path=settings.tls_certificate,
                          ssl_key_path=settings.tls_key or None)
     return WebSocketServer(config, listener=bridge, options=ServerOptions(
-        subprotocols=(SUBPROTOCOL,), origins=settings.origins or None,
+        subprotocols=(SUBPROTOCOL, rosbridge.SUBPROTOCOL), origins=settings.origins or None,
         max_peers=settings.max_peers, **_link_options(settings)))
 
 
@@ -151,7 +154,7 @@ def _client(settings: Settings, bridge: Bridge, endpoint: str) -> WebSocketClien
 def _config(settings: Settings, description: str) -> InterfaceConfig:
     return InterfaceConfig(name=settings.robot_name, description=description,
                            max_message_size=settings.max_message_size,
-                           compression=settings.compression)
+                           compression=settings.compression, log_level='WARNING')
 
 
 def _link_options(settings: Settings) -> dict[str, Any]:
@@ -176,8 +179,7 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
         logger.error('a fault of the ROS side: %r', exc, exc_info=exc)
         faults.append(exc)
 
-    for number in SIGNALS:
-        loop.add_signal_handler(number, stop.set)
+    _catch_signals(loop, stop.set)
     try:
         service = await open_service(args, on_fault=on_fault)
     except WsBridgeError as exc:
@@ -185,10 +187,40 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
         return 1
     async with AsyncExitStack() as stack:
         stack.push_async_callback(close_service, service)
+        stack.enter_context(_said_by(service.ros))
         ended = await _start(companion, stop, stack) if companion else None
         announce(service)
         await stop.wait()
     return 1 if ended is not None and ended.done() and ended.result() else 0
+
+
+def _catch_signals(loop: asyncio.AbstractEventLoop, then: Callable[[], object]) -> None:
+    """
+    Have the first signal call ``then`` on the loop; later ones are ignored, to the very end.
+
+    A handler of the loop's own would be gone when the loop is, and Python's handlers are gone
+    when the interpreter ends: a second signal would kill a process that was ending in order.
+    """
+    def caught(*_: object) -> None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        loop.call_soon_threadsafe(then)
+    for number in SIGNALS:
+        signal.signal(number, caught)
+
+
+@contextmanager
+def _said_by(ros: RosSide) -> Iterator[None]:
+    """Let the node say what this package logs, at the level that ROS has for it."""
+    handler = RosLogHandler(ros.logger)
+    logger.addHandler(handler)
+    logger.setLevel(int(ros.logger.get_effective_level()))
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = True
 
 
 async def _start(command: Sequence[str], stop: asyncio.Event,
@@ -226,7 +258,6 @@ def serve(argv: Sequence[str]) -> int:
     :return: exit code.
     """
     require_websockets()
-    logging.basicConfig(level=logging.INFO, format='[%(levelname)s] [%(name)s]: %(message)s')
 
     def announce(service: Service) -> None:
         print(f'ws_bridge: listening on {service.url}', flush=True)
@@ -242,7 +273,6 @@ def demo(argv: Sequence[str]) -> int:
     :return: exit code.
     """
     require_websockets()
-    logging.basicConfig(level=logging.WARNING, format='[%(levelname)s] [%(name)s]: %(message)s')
 
     def announce(service: Service) -> None:
         url = service.url

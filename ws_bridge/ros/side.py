@@ -21,6 +21,7 @@ import time
 from typing import Any
 
 from rclpy.context import Context
+from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from ws_bridge.config import ParameterSpec, ParameterValue
 from ws_bridge.errors import Unavailable, WsBridgeError
@@ -161,6 +162,11 @@ class RosSide:
     def node_name(self) -> str:
         """Return the full name of the node."""
         return str(self._running().node.get_fully_qualified_name())
+
+    @property
+    def logger(self) -> RcutilsLogger:
+        """Return the node's logger."""
+        return self._running().node.get_logger()
 
     def resolve(self, name: str, *, service: bool = False) -> str:
         """
