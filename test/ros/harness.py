@@ -100,7 +100,8 @@ class FakeLoop:
             action, args = self._posted.popleft()
             action(*args)
 
-    def until(self, predicate: Callable[[], Value], what: str = 'the awaited state',
+    def until(self, predicate: Callable[[], Value],
+              what: str | Callable[[], object] = 'the awaited state',
               timeout: float = PATIENCE) -> Value:
         """Run the loop until the predicate gives something true."""
         end = time.monotonic() + timeout
@@ -108,7 +109,8 @@ class FakeLoop:
             self.run()
             if value := predicate():
                 return value
-            assert time.monotonic() < end, f'not within {timeout:g} s: {what}'
+            assert time.monotonic() < end, (
+                f'not within {timeout:g} s: {what() if callable(what) else what}')
             time.sleep(0.002)
 
 

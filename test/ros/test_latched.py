@@ -16,7 +16,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ws_bridge.ros.latched import LatchedStore
+from ws_bridge.ros.latched import LatchedStore, TRIES
 
 ENTRIES = st.lists(st.tuples(st.sampled_from([b'a', b'b']), st.integers(1, 9), st.binary()))
 
@@ -33,13 +33,48 @@ def test_keeps_the_order_and_the_bounds() -> None:
 
 def test_learns_the_depth_of_a_publisher() -> None:
     store = LatchedStore(100, 1000)
-    store.add([(b'a', 1, b'1'), (b'b', 1, b'other'), (b'a', 2, b'2'), (b'a', 3, b'3')])
-    store.learn([(b'a', 1), (b'a', 2), (b'a', 3)])  # a depth of three or more
-    assert len(store) == 4
-    store.learn([(b'a', 2), (b'a', 3), (b'b', 1)])
+    store.add([(b'a', 1, b'1'), (b'b', 1, b'other')])
+    assert not store.unsure()
+    store.add([(b'a', 2, b'2'), (b'a', 3, b'3')])
+    assert store.unsure()
+    before = store.newest()
+    assert before == {b'a': 3, b'b': 1}
+    store.learn(before, [(b'a', 1), (b'a', 2), (b'a', 3), (b'b', 1)])  # three or more: not known
+    assert (len(store), store.unsure()) == (4, False)
+    store.learn(before, [(b'a', 2), (b'a', 3), (b'b', 1)])
     assert store.samples() == [b'other', b'2', b'3']
     store.add([(b'a', 4, b'4')])
     assert store.samples() == [b'other', b'3', b'4']
+    assert not store.unsure()
+    store.unlearn(b'a')
+    store.add([(b'a', 5, b'5')])
+    assert len(store) == 4
+
+
+def test_learns_nothing_when_samples_came_in_between() -> None:
+    store = LatchedStore(100, 1000)
+    store.add([(b'a', number, b'x') for number in (1, 2, 3)])
+    before = store.newest()
+    store.learn(before, [(b'a', 3), (b'a', 4)])  # 4 came while it looked
+    store.add([(b'a', 4, b'x')])
+    store.learn(before, [(b'a', 3)])
+    store.learn(before, [])
+    assert len(store) == 4
+    assert store.unsure()
+    for _ in range(TRIES):
+        store.learn(before, [])
+    assert not store.unsure()
+
+
+def test_asks_again_when_twice_as_much_has_come() -> None:
+    store = LatchedStore(100, 1000)
+    asked = []
+    for number in range(1, 33):
+        store.add([(b'a', number, b'x')])
+        if store.unsure():
+            asked.append(number)
+            store.learn(store.newest(), [(b'a', each) for each in range(1, number + 1)])
+    assert asked == [2, 5, 11, 23]
 
 
 def test_forgets_publishers_that_are_gone() -> None:

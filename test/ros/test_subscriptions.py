@@ -77,7 +77,7 @@ def test_hears_a_publisher_that_is_there(loop: FakeLoop, side: RosSide, other: O
         subscription = subscribe(side, topic, heard, msg_type)
         loop.until(entity.get_subscription_count)
         say(entity, 'a', 'b', 'c')
-        loop.until(lambda: heard.texts == ['a', 'b', 'c'], lambda: heard.texts)
+        loop.until(lambda: heard.texts == ['a', 'b', 'c'])
         assert subscription.msg_type == STRING
         assert heard.errors == []
 
@@ -150,6 +150,28 @@ def test_latched_samples_reach_three_late_peers_once(
         loop.until(lambda: len(peers[0]) == 2)
         assert peers == [['map 1', 'map 2']] * 3
     loop.until(lambda: not subscription.latched(), 'samples of a publisher that is gone')
+
+
+@pytest.mark.parametrize('depth', [1, 3])
+def test_late_peers_get_as_much_as_the_publisher_keeps(
+        loop: FakeLoop, side: RosSide, other: OtherNode, topic: str, depth: int) -> None:
+    """The subscription hears every sample live, and still finds the depth, which DDS hides."""
+    heard = Heard()
+    with other.publisher(topic, latched(depth)) as entity:
+        loop.until(lambda: topic in side.graph.topics)
+        subscription = subscribe(side, topic, heard)
+        loop.until(entity.get_subscription_count)
+        said = [str(number) for number in range(7)]
+        for text in said:
+            say(entity, text)
+            loop.until(lambda text=text: text in heard.texts)  # type: ignore[misc]
+        loop.until(lambda: texts_of(subscription.latched()) == said[-depth:],
+                   lambda: texts_of(subscription.latched()))
+        say(entity, '7')
+        loop.until(lambda: '7' in heard.texts)
+        assert texts_of(subscription.latched()) == [*said, '7'][-depth:]
+        loop.until(lambda: entity.get_subscription_count() == 1, 'the probe goes')
+    assert heard.texts == [*said, '7']
 
 
 def test_replacing_a_latched_subscription_repeats_nothing(

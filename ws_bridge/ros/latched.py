@@ -14,17 +14,21 @@
 """The samples of transient-local publishers, kept for peers that come late."""
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
+
+TRIES = 5  # to learn a depth before it is left until much more has come
 
 
 class LatchedStore:
     """
     The last samples of each publisher, bounded by count and bytes (loop thread).
 
-    DDS does not tell the depth of a publisher. It is learned from what a new subscription is
-    given: ``n`` samples that end in number ``m > n`` come from a publisher of depth ``n``.
+    A late peer is due as many samples of a publisher as its depth, which DDS does not tell. So
+    it is learned: a fresh subscription that is given ``n`` samples, up to number ``m > n``, shows
+    a depth of ``n``. Until then every sample is kept. rclpy 7.1 does not say from which publisher
+    a sample comes: there the depth is learned only while there is one.
 
     :param max_count: samples of all publishers.
     :param max_bytes: their size.
@@ -36,6 +40,8 @@ class LatchedStore:
         self._samples: deque[tuple[bytes, int, bytes]] = deque()  # origin, sequence number, cdr
         self._nbytes = 0
         self._depths: dict[bytes, int] = {}
+        self._asked: dict[bytes, float] = {}  # samples of the publisher when last learned
+        self._tries: dict[bytes, int] = {}  # in which samples came in between, in a row
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -65,36 +71,49 @@ class LatchedStore:
                                  or self._nbytes > self._max_bytes):
             self._nbytes -= len(self._samples.popleft()[2])
 
-    def learn(self, shown: Iterable[tuple[bytes, int]]) -> None:
-        """
-        Learn depths from what a fresh subscription was given, and forget what it was not.
+    def newest(self) -> dict[bytes, int]:
+        """Return the publishers and the sequence number of the newest sample of each."""
+        return {origin: number for origin, number, _ in self._samples}
 
-        :param shown: origin and sequence number of each sample.
+    def unsure(self) -> bool:
+        """Return whether a publisher of unknown depth has sent much since it was last learned."""
+        counts = Counter(origin for origin, _, _ in self._samples)
+        return any(count > 2 * self._asked.get(origin, 0.5) for origin, count in counts.items()
+                   if origin not in self._depths)
+
+    def learn(self, before: dict[bytes, int], shown: Iterable[tuple[bytes, int]]) -> None:
         """
-        numbers: dict[bytes, list[int]] = {}
+        Learn depths from what a fresh subscription was given; silence in between is needed.
+
+        :param before: :meth:`newest` when the subscription was asked for.
+        :param shown: origin and sequence number of each sample that it was given.
+        """
+        newest = self.newest()
+        counts = Counter(origin for origin, _, _ in self._samples)
+        given: dict[bytes, set[int]] = {}
         for origin, number in shown:
-            numbers.setdefault(origin, []).append(number)
-        for origin, given in numbers.items():
-            if 0 < len(given) < max(given):
-                self._depths[origin] = len(given)
-                self._trim(origin, len(given))
+            given.setdefault(origin, set()).add(number)
+        for origin, last in before.items():
+            numbers = given.get(origin, set())
+            quiet = bool(numbers) and max(numbers) == last == newest.get(origin)
+            self._tries[origin] = 0 if quiet else self._tries.get(origin, 0) + 1
+            if quiet or self._tries[origin] % TRIES == 0:
+                self._asked[origin] = counts[origin]
+            if quiet and len(numbers) < last:
+                self._depths[origin] = len(numbers)
+                self._trim(origin, len(numbers))
 
-    def is_known(self, origin: bytes) -> bool:
-        """Return whether the depth of this publisher is learned."""
-        return origin in self._depths
-
-    def origins(self) -> dict[bytes, int]:
-        """Return the publishers and how many samples of each are kept."""
-        counts: dict[bytes, int] = {}
-        for origin, _, _ in self._samples:
-            counts[origin] = counts.get(origin, 0) + 1
-        return counts
+    def unlearn(self, origin: bytes) -> None:
+        """Forget the depth of a publisher."""
+        self._depths.pop(origin, None)
+        self._asked.pop(origin, None)
+        self._tries.pop(origin, None)
 
     def forget(self, origins: AbstractSet[bytes]) -> None:
         """Forget the samples of publishers that are gone, as DDS does."""
         self._replace(entry for entry in self._samples if entry[0] not in origins)
         for origin in origins:
-            self._depths.pop(origin, None)
+            self.unlearn(origin)
 
     def _trim(self, origin: bytes, depth: int) -> None:
         surplus = sum(entry[0] == origin for entry in self._samples) - depth

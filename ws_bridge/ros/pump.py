@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
+from operator import itemgetter
 import threading
 import time
 from typing import Any
@@ -45,6 +46,7 @@ MEMORY_KEYS = 8192
 RECENT = 512  # samples that a source without memory could still name
 MAX_FAULTS = 10  # in a row, then the thread gives up
 
+_rank_of = itemgetter(0)
 Batch = list[tuple[Callable[..., None], tuple[Any, ...]]]
 
 
@@ -233,6 +235,8 @@ class Pump:
         self._guard = GuardCondition(None, None, context=context)
         self._orders: deque[Callable[[], None]] = deque()
         self._sources: list[Source | RequestSource] = []
+        self._handles: dict[str, list[Any]] = {}  # of the sources, by kind
+        self._by_pointer: dict[int, tuple[int, Source | RequestSource]] = {}  # with their rank
         self._changed = True
         self._stopping = False
         # counters with one writer each: posted here, worked off by the loop
@@ -321,41 +325,43 @@ class Pump:
         context: Any = self._context.handle
         held.enter_context(context)
         held.enter_context(self._guard.handle)
-        counts = {'subscription': 0, 'service': 0}
-        for source in self._sources:
+        self._handles = {'subscription': [], 'service': []}
+        self._by_pointer = {}
+        for rank, source in enumerate(self._sources):
             held.enter_context(source.handle)
-            counts[source.kind] += 1
-        wait_set = _rclpy.WaitSet(counts['subscription'], 1, 0, 0, counts['service'], 0, context)
+            self._handles[source.kind].append(source.handle)
+            self._by_pointer[source.handle.pointer] = rank, source
+        wait_set = _rclpy.WaitSet(len(self._handles['subscription']), 1, 0, 0,
+                                  len(self._handles['service']), 0, context)
         held.enter_context(wait_set)
         return wait_set
 
     def _turn(self, wait_set: Any) -> None:
         """Wait once, take what is ready, post it as one batch."""
-        sources = self._sources
         ahead = self._is_ahead()
         wait_set.clear_entities()
         if not ahead:
-            for source in sources:
-                if source.kind == 'subscription':
-                    wait_set.add_subscription(source.handle)
-                else:
-                    wait_set.add_service(source.handle)
+            add = wait_set.add_subscription
+            for handle in self._handles['subscription']:
+                add(handle)
+            for handle in self._handles['service']:
+                wait_set.add_service(handle)
         wait_set.add_guard_condition(self._guard.handle)
         wait_set.wait(-1)
         if ahead:
             return
-        ready = set(wait_set.get_ready_entities('subscription'))
-        ready.update(wait_set.get_ready_entities('service'))
+        ready = wait_set.get_ready_entities('subscription')
+        if self._handles['service']:
+            ready += wait_set.get_ready_entities('service')
         if not ready:
             return
         batch: Batch = []
         count = size = 0
         now = time.time()
-        for source in sources:
-            if source.handle.pointer in ready:
-                taken, nbytes = source.take(batch, now)
-                count += taken
-                size += nbytes
+        for _, source in sorted((self._by_pointer[pointer] for pointer in ready), key=_rank_of):
+            taken, nbytes = source.take(batch, now)
+            count += taken
+            size += nbytes
         if batch:
             self._posted[0] += count
             self._posted[1] += size

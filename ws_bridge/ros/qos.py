@@ -85,6 +85,7 @@ class Match:
     latched: bool
 
 
+LATCHED = Match(reliable=True, latched=True)
 BASE_ONLY = (Match(reliable=False, latched=False),)
 
 
@@ -162,11 +163,10 @@ def plan_matches(publishers: Iterable[QoSProfile]) -> tuple[Match, ...]:
                each.durability == DurabilityPolicy.TRANSIENT_LOCAL) for each in publishers]
     if not offers:
         return BASE_ONLY
-    latched = Match(reliable=True, latched=True)
     if all(offer == (True, True) for offer in offers):
-        return (latched,)
+        return (LATCHED,)
     base = Match(reliable=all(reliable for reliable, _ in offers), latched=False)
-    return (latched, base) if (True, True) in offers else (base,)
+    return (LATCHED, base) if (True, True) in offers else (base,)
 
 
 def subscription_profile(match: Match, depth: int) -> QoSProfile:

@@ -25,8 +25,10 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from ws_bridge.errors import TypeMismatch, WsBridgeError
 from ws_bridge.ros.latched import LatchedStore
 from ws_bridge.ros.names import creation_error, type_name
+from ws_bridge.ros.probe import Probe, Prober
 from ws_bridge.ros.pump import Memory, NeverGroup, Pump, Source
 from ws_bridge.ros.qos import (
+    LATCHED,
     Match,
     plan_matches,
     QosRequest,
@@ -38,7 +40,10 @@ if TYPE_CHECKING:
     from ws_bridge.ros.node import RosNode
     from ws_bridge.ros.settings import RosSettings
 
+PROBE_LIMIT = 1.0  # s
+PROBE_PAUSE = 0.3  # s, before the next one
 OVERLAP_LIMIT = 5.0  # s, after which a replaced subscription goes whatever is matched
+QUIET = SubscriptionEventCallbacks(use_default_callbacks=False)
 REQUESTED = Match(reliable=True, latched=False)  # stands for a profile that a peer asked for
 
 
@@ -60,6 +65,7 @@ class Subscription:
         self._on_error = on_error
         self._on_close = on_close
         self._store = LatchedStore(settings.latched_count, settings.latched_bytes)
+        self.prober: Prober | None = None
         self._closed = False
         self._msg_type: str | None = None
 
@@ -94,6 +100,8 @@ class Subscription:
             return
         if kept:
             self._store.add(kept)
+            if self.prober is not None:
+                self.prober.look()
         if samples:
             self._on_samples(samples, taken)
 
@@ -105,6 +113,14 @@ class Subscription:
     def typed(self, msg_type: str) -> None:
         """Note the type, once known."""
         self._msg_type = msg_type
+
+    def probe_with(self, begin: Callable[[Probe], None], end: Callable[[], None]) -> None:
+        """Say how a fresh subscription is made; see :class:`Prober`."""
+        self.prober = Prober(self._store, begin, end)
+
+    def unlearn(self, origin: bytes) -> None:
+        """Forget the depth of the publishers behind an origin."""
+        self._store.unlearn(origin)
 
     def forget(self, origins: frozenset[bytes]) -> None:
         """Forget the samples of transient-local publishers that are gone."""
@@ -139,6 +155,9 @@ class Matcher:
         self._since = 0.0  # when the newest source was made
         self._told: WsBridgeError | None = None
         self._latched: frozenset[bytes] = frozenset()
+        self._probe_source: Source | None = None
+        subscription.probe_with(lambda probe: ros.submit(lambda: self._begin_probe(probe)),
+                                lambda: ros.submit(self._end_probe))
         self._closed = False
 
     def look(self) -> None:
@@ -175,7 +194,8 @@ class Matcher:
         """Destroy the ROS subscriptions when the pump has let go of them."""
         self._closed = True
         for match in list(self._sources):
-            self._destroy(match)
+            self._destroy(self._sources.pop(match))
+        self._end_probe()
 
     def _find_class(self, infos: list[TopicEndpointInfo]) -> bool:
         if self._class is not None:
@@ -225,6 +245,8 @@ class Matcher:
             # where samples have no origin (rclpy 7.1), they go with the last publisher
             gone |= frozenset() if latched else {b''}
             self._post(self.subscription.forget, gone)
+        if latched != self._latched:
+            self._post(self.subscription.unlearn, b'')
         self._latched = latched
 
     def _remember_then_look(self) -> None:
@@ -243,13 +265,9 @@ class Matcher:
         self.look()
 
     def _create(self, match: Match, profile: QoSProfile) -> None:
-        message_class: Any = self._class
         durable = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
         try:
-            entity = self._ros.node.create_subscription(
-                message_class, self._name, _never_called, profile, raw=True,
-                callback_group=self._group,
-                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
+            entity = self._subscribe(profile)
         except RuntimeError as exc:
             self._tell(creation_error(self.subscription.topic, exc))
             return
@@ -257,10 +275,16 @@ class Matcher:
             self._memory = Memory()
         source = Source(entity, self.subscription.deliver, latched=durable, memory=self._memory)
         if not self._sources:
-            self._post(self.subscription.typed, type_name(message_class))
+            self._post(self.subscription.typed, type_name(entity.msg_type))
         self._sources[match] = source
         self._since = time.monotonic()
         self._pump.add(source)
+
+    def _subscribe(self, profile: QoSProfile) -> Any:
+        message_class: Any = self._class
+        return self._ros.node.create_subscription(
+            message_class, self._name, _never_called, profile, raw=True,
+            callback_group=self._group, event_callbacks=QUIET)
 
     def _retire(self, plan: tuple[Match, ...], infos: list[TopicEndpointInfo]) -> None:
         """Destroy what the plan does not hold, once its replacement hears everybody."""
@@ -269,7 +293,7 @@ class Matcher:
             age = time.monotonic() - self._since
             if age > OVERLAP_LIMIT or (age >= self._settings.overlap and self._hears(plan, infos)):
                 for match in surplus:
-                    self._destroy(match)
+                    self._destroy(self._sources.pop(match))
         elif len(self._sources) == 1 and self._memory is not None and not plan[0].latched:
             self._memory = None
             self._pump.order(self._sources[plan[0]].forget)
@@ -282,9 +306,25 @@ class Matcher:
                 return False
         return True
 
-    def _destroy(self, match: Match) -> None:
-        source = self._sources.pop(match)
+    def _begin_probe(self, probe: Probe) -> None:
+        if self._closed:
+            return
+        if self._class is None or (probe.nameless and len(self._latched) > 1):
+            self._post(probe.finish)
+            return
+        entity = self._subscribe(subscription_profile(LATCHED, self._settings.subscription_depth))
+        self._probe_source = Source(entity, probe.show, latched=True, memory=Memory())
+        self._pump.add(self._probe_source)
+        self._ros.after(PROBE_LIMIT, lambda: self._post(probe.finish))
 
+    def _end_probe(self) -> None:
+        source, self._probe_source = self._probe_source, None
+        prober = self.subscription.prober
+        if source is not None and prober is not None:
+            self._destroy(source)
+            self._ros.after(PROBE_PAUSE, lambda: self._post(prober.look))
+
+    def _destroy(self, source: Source) -> None:
         def destroy() -> None:
             self._ros.node.destroy_subscription(source.entity)
         self._pump.remove(source, lambda: self._ros.submit(destroy))
