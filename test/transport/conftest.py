@@ -28,6 +28,12 @@ from ws_bridge import InterfaceConfig, WebSocketClient, WebSocketInterface, WebS
 from ws_bridge.transport.options import ClientOptions, ServerOptions
 
 
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the plain clients away from a proxy that the environment may name."""
+    monkeypatch.setenv('no_proxy', '*')
+
+
 @pytest.fixture
 async def interfaces() -> AsyncIterator[list[WebSocketInterface]]:
     """Disconnect what a test put here, last first, and see that no task is left."""
@@ -82,7 +88,6 @@ async def dial() -> AsyncIterator[Dial]:
     opened: list[ClientConnection] = []
 
     async def make(port: int, path: str = '/', **options: Any) -> ClientConnection:
-        options.setdefault('proxy', None)
         websocket = await connect(f'ws://127.0.0.1:{port}{path}', **options)
         opened.append(websocket)
         return websocket

@@ -26,8 +26,8 @@ from ws_bridge.transport import requirements
 
 
 @pytest.mark.parametrize(('found', 'is_fine'), [
-    ('10.4', False), ('13.1', False), ('14.0', True), ('15.0.1', True), ('16.1', True),
-    ('17.4', True), ('14.0rc1', True), ('9.1', False)])
+    ('10.4', False), ('13.1', False), ('14.1', False), ('14.2', True), ('15.0.1', True), ('16.1', True),
+    ('17.4', True), ('15.0rc1', True), ('9.1', False)])
 def test_versions(found: str, is_fine: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """What Debian 12 and Ubuntu 24.04 package is too old."""
     monkeypatch.setattr(requirements, 'version', lambda name: found)
@@ -36,7 +36,7 @@ def test_versions(found: str, is_fine: bool, monkeypatch: pytest.MonkeyPatch) ->
         return
     with pytest.raises(ConfigError) as caught:
         requirements.require_websockets()
-    assert str(caught.value).startswith(f'websockets {found} is too old: ws_bridge needs 14.0')
+    assert str(caught.value).startswith(f'websockets {found} is too old: ws_bridge needs 14.2')
     assert '\n' not in str(caught.value)
 
 
@@ -45,7 +45,7 @@ def test_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
         raise PackageNotFoundError(name)
     monkeypatch.setattr(requirements, 'version', version)
-    with pytest.raises(ConfigError, match=r'not installed.*pip install "websockets>=14.0"'):
+    with pytest.raises(ConfigError, match=r'not installed.*pip install "websockets>=14.2"'):
         requirements.require_websockets()
 
 

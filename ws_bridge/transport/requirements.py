@@ -19,8 +19,8 @@ import re
 
 from ws_bridge.errors import ConfigError
 
-#: 13.0 brought ``websockets.asyncio``; 14.0 sends UTF-8 bytes as a text frame.
-MINIMUM_WEBSOCKETS = (14, 0)
+#: 13.0 brought ``websockets.asyncio``, 14.0 sends UTF-8 bytes as text, 14.2 has ``close_code``.
+MINIMUM_WEBSOCKETS = (14, 2)
 
 
 def require_websockets() -> None:
