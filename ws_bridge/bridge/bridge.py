@@ -40,11 +40,15 @@ from ws_bridge.bridge.services import Services
 from ws_bridge.bridge.state import RobotState
 from ws_bridge.bridge.uplink import PushDialect, Uplink
 from ws_bridge.config import Exposure, Settings
+from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import UnknownType, WsBridgeError
+from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.native import NativeDialect, SUBPROTOCOL
-from ws_bridge.protocol.operations import Done, Failed, GetSchema, Kind, Welcome
+from ws_bridge.protocol.operations import About, Done, Failed, GetSchema, Kind, Welcome
+from ws_bridge.protocol.rosbridge import dialect_of, RosbridgeDialect
+from ws_bridge.protocol.rosbridge import SUBPROTOCOL as ROSBRIDGE_SUBPROTOCOL
 from ws_bridge.session import effects as fx
 from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
 
 NAMES_REMEMBERED = 4096
+PROTOCOL_ERROR = 1002
 TICK = 0.2
 """Seconds between looks at what changed by itself: freshness, rates."""
 
@@ -147,15 +152,24 @@ class Bridge:
     # ---- listener of the transport
 
     def opened(self, link: Link) -> None:
-        """Greet a native peer; another one is known by its first frame."""
+        """Greet a native peer; one that named no dialect is known by its first frame."""
         if link.subprotocol == SUBPROTOCOL:
             self._meet(link, greet=True)
+        elif link.subprotocol == ROSBRIDGE_SUBPROTOCOL:
+            self._meet(link, rosbridge=True)
         else:
             self._strangers.add(link)
 
     def received(self, link: Link, data: str | bytes) -> None:
         """Carry out what a frame of a peer asks for."""
-        peer = self._peers.get(link) or self._meet(link, greet=False)
+        peer = self._peers.get(link)
+        if peer is None:
+            dialect = dialect_of(data)
+            if dialect is None:
+                link.close(PROTOCOL_ERROR, 'the first frame is of no dialect: neither "op" nor '
+                           '"metadata" is in it')
+                return
+            peer = self._meet(link, rosbridge=dialect == RosbridgeDialect.name)
         now = self._loop.time()
         op = peer.dialect.decode(data, now)
         if op is None:
@@ -180,13 +194,14 @@ class Bridge:
             logger.info('peer %s left: %d %s', peer.name, code, reason)
             self._state.touch()
 
-    def _meet(self, link: Link, *, greet: bool) -> Peer:
-        """Make the session of a connection; only one that named its dialect is greeted."""
+    def _meet(self, link: Link, *, rosbridge: bool = False, greet: bool = False) -> Peer:
+        """Make the session of a connection; only one that named the native dialect is greeted."""
         self._strangers.discard(link)
         name = f'p{next(self._numbers)}'
-        session = self._session(name, NativeDialect.name)
-        session.beats = True
-        dialect = NativeDialect(self._settings.robot_name, f'{self._run}-{name}')
+        dialect: Dialect = RosbridgeDialect(self._settings.max_message_size, cbor_values) \
+            if rosbridge else NativeDialect(self._settings.robot_name, f'{self._run}-{name}')
+        session = self._session(name, dialect.name)
+        session.beats = not rosbridge
         peer = self._peers[link] = Peer(link, session, dialect, self._unix)
         logger.info('peer %s from %s: %s', peer.name, link.remote, dialect.name)
         if greet:
@@ -213,7 +228,9 @@ class Bridge:
                 _APPLY[type(effect)](self, peer, effect)
             except WsBridgeError as exc:
                 self._undo(peer, effect)
-                peer.send(Failed(getattr(effect, 'op_id', op_id), exc))
+                about = About('answer', effect.service) \
+                    if isinstance(effect, fx.AnswerService) else None
+                peer.send(Failed(getattr(effect, 'op_id', op_id), exc, about))
                 break
         if len(effects) != 1 or type(effects[0]) is not fx.Publish:
             self._arm(peer)
@@ -222,7 +239,9 @@ class Bridge:
         """Let the session forget what could not be made, unless an older one still stands."""
         session = peer.session
         if isinstance(effect, fx.OpenSubscription):
-            if not self._outward.has(peer, effect.topic):
+            if self._outward.has(peer, effect.topic):
+                session.forget_wish(effect.topic, effect.key)
+            else:
                 session.forget_subscription(effect.topic)
         elif isinstance(effect, fx.OpenPublisher):
             if not self._inward.has(peer, effect.topic):

@@ -31,10 +31,12 @@ from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import ConversionError, TypeMismatch, WsBridgeError
 from ws_bridge.protocol.dialect import SampleWriter
+from ws_bridge.protocol.fragment import splitter
 from ws_bridge.protocol.operations import Appeared, Done, Encoding, Failed
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session.effects import OpenSubscription
 from ws_bridge.session.freshness import Freshness
+from ws_bridge.session.queue import Split
 from ws_bridge.transport.link import fan_out, Link
 
 if TYPE_CHECKING:
@@ -44,19 +46,44 @@ ERROR_INTERVAL = 1.0
 """A topic whose samples cannot be converted is reported once in this time, s."""
 
 
-def encode(codec: Codec, encoding: Encoding, cdr: bytes) -> bytes:
-    """Return the body of a sample in one of the three encodings."""
-    if encoding == 'json':
-        return codec.to_json(cdr)
-    return codec.to_cbor(cdr) if encoding == 'cbor' else cdr
+Encode = Callable[[Codec, bytes], bytes]
+
+
+def as_json(codec: Codec, cdr: bytes) -> bytes:
+    return codec.to_json(cdr)
+
+
+def as_cbor(codec: Codec, cdr: bytes) -> bytes:
+    return codec.to_cbor(cdr)
+
+
+def as_cdr(codec: Codec, cdr: bytes) -> bytes:
+    return cdr
+
+
+ENCODERS: dict[Encoding, Encode] = {
+    'json': as_json, 'png': as_json, 'cbor': as_cbor, 'cdr': as_cdr, 'cbor-raw': as_cdr}
+"""What makes the body of a sample; the dialect makes a frame of it."""
+
+TEXT: frozenset[Encoding] = frozenset({'json', 'png'})
+"""The encodings whose frames are text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What becomes of a sample on its way to those who want it so."""
+
+    write: SampleWriter
+    encode: Encode
+    text: bool
+    split: Split | None
 
 
 @dataclass(slots=True, eq=False)
 class Group:
     """Peers that get the same frames of one topic."""
 
-    write: SampleWriter
-    encoding: Encoding
+    form: Form
     depth: int
     links: dict[Link, None] = field(default_factory=dict)
 
@@ -66,8 +93,7 @@ class Throttled:
     """One peer that wants at most a sample each ``interval`` s."""
 
     link: Link
-    write: SampleWriter
-    encoding: Encoding
+    form: Form
     interval: float
     due: float = 0.0
     pending: tuple[bytes, float, int] | None = None
@@ -85,7 +111,8 @@ class Member:
     def group_key(self) -> tuple[object, ...]:
         """Peers with the same key get the same frames."""
         wish = self.wish
-        return self.peer.dialect.name, wish.encoding, wish.wire_name, wish.queue_depth
+        return (self.peer.dialect.name, wish.encoding, wish.wire_name, wish.queue_depth,
+                wish.fragment_size)
 
 
 @dataclass(slots=True, eq=False)
@@ -142,6 +169,9 @@ class Outward:
                 self._expected_rate(wish.topic), self._loop.time()))
         if topic.codec is None and msg_type is not None:
             self._start(topic, msg_type, wish)
+        elif topic.codec is not None and msg_type not in (None, topic.codec.schema.name):
+            raise TypeMismatch(f'{wish.topic} is {topic.codec.schema.name}, not {msg_type}',
+                               field='type')
         self._topics[key] = topic
         self._keys[peer.name, wish.topic] = key
         if old is not None:
@@ -149,7 +179,7 @@ class Outward:
         member = topic.members[peer.name] = Member(peer, wish)
         self._join(topic, member)
         peer.send(Done(wish.op_id, 'subscribe', self._describe(topic, member)))
-        if old is None:
+        if old is None or wish.fresh:
             self._deliver_latched(topic, member)
 
     def close(self, peer: Peer, name: str) -> None:
@@ -236,17 +266,23 @@ class Outward:
         wish, peer = member.wish, member.peer
         if wish.min_interval:
             topic.throttled[peer.name] = Throttled(
-                peer.link, self._writer(topic, member), wish.encoding, wish.min_interval)
+                peer.link, self._form(topic, member), wish.min_interval)
             return
         group = topic.groups.get(member.group_key)
         if group is None:
             group = topic.groups[member.group_key] = Group(
-                self._writer(topic, member), wish.encoding, wish.queue_depth)
+                self._form(topic, member), wish.queue_depth)
         group.links[peer.link] = None
 
-    def _writer(self, topic: Topic, member: Member) -> SampleWriter:
-        return member.peer.dialect.sample_writer(
-            member.wish.wire_name, topic.channel_id, member.wish.encoding)
+    def _form(self, topic: Topic, member: Member) -> Form:
+        wish = member.wish
+        text = wish.encoding in TEXT
+        split = None
+        if wish.fragment_size and text:
+            split = splitter(f'{wish.wire_name}:{topic.channel_id}', wish.fragment_size)
+        write = member.peer.dialect.sample_writer(
+            wish.wire_name, topic.channel_id, wish.encoding)
+        return Form(write, ENCODERS[wish.encoding], text, split)
 
     def _leave(self, topic: Topic, peer: Peer) -> None:
         throttled = topic.throttled.pop(peer.name, None)
@@ -264,18 +300,17 @@ class Outward:
         if topic.codec is None:
             return
         samples = topic.subscription.latched()
-        write = self._writer(topic, member)
-        encoding = member.wish.encoding
+        form = self._form(topic, member)
         stamp = self._loop.time() + self._epoch
         for cdr in samples:
             try:
-                body = encode(topic.codec, encoding, cdr)
+                body = form.encode(topic.codec, cdr)
             except ConversionError as exc:
                 self._report(topic, exc)
                 continue
             member.peer.link.send_stream(
-                topic.name, write(body, stamp, topic.sequence),
-                max(member.wish.queue_depth, len(samples)), text=encoding == 'json')
+                topic.name, form.write(body, stamp, topic.sequence),
+                max(member.wish.queue_depth, len(samples)), text=form.text, split=form.split)
 
     def _deliver(self, topic: Topic, samples: list[bytes], taken: float) -> None:
         """Hot path: encode each sample once per encoding anyone wants, and hand it over."""
@@ -285,18 +320,18 @@ class Outward:
         stamp = taken + self._epoch
         for cdr in samples:
             topic.sequence = sequence = topic.sequence + 1
-            bodies: dict[Encoding, bytes] = {}
+            bodies: dict[Encode, bytes] = {}
             for group in topic.groups.values():
-                encoding = group.encoding
-                body = bodies.get(encoding)
+                form = group.form
+                body = bodies.get(form.encode)
                 if body is None:
                     try:
-                        body = bodies[encoding] = encode(codec, encoding, cdr)
+                        body = bodies[form.encode] = form.encode(codec, cdr)
                     except ConversionError as exc:
                         self._report(topic, exc)
                         continue
-                fan_out(group.links, topic.name, group.write(body, stamp, sequence),
-                        group.depth, text=encoding == 'json')
+                fan_out(group.links, topic.name, form.write(body, stamp, sequence),
+                        group.depth, text=form.text, split=form.split)
             for throttled in topic.throttled.values():
                 self._offer(topic, throttled, (cdr, stamp, sequence))
         topic.freshness.took(len(samples), taken)
@@ -329,12 +364,13 @@ class Outward:
             return
         cdr, stamp, sequence = sample
         try:
-            body = encode(topic.codec, throttled.encoding, cdr)
+            body = throttled.form.encode(topic.codec, cdr)
         except ConversionError as exc:
             self._report(topic, exc)
             return
-        throttled.link.send_stream(topic.name, throttled.write(body, stamp, sequence), 1,
-                                   text=throttled.encoding == 'json')
+        form = throttled.form
+        throttled.link.send_stream(topic.name, form.write(body, stamp, sequence), 1,
+                                   text=form.text, split=form.split)
 
     def _report(self, topic: Topic, exc: ConversionError) -> None:
         """Tell those who wanted a sample that it cannot be converted."""

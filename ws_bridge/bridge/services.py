@@ -20,12 +20,14 @@ from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.convert.codec import CodecStore
+from ws_bridge.convert.schema import MessageSchema, Value
 from ws_bridge.errors import (
     AlreadyExists,
     ConversionError,
     ServiceFailed,
     TypeMismatch,
     UnknownName,
+    WrongLength,
     WsBridgeError,
 )
 from ws_bridge.protocol.operations import Done, Failed
@@ -44,6 +46,20 @@ class HostedService:
     owner: Peer
     srv_type: str
     server: Any
+
+
+def by_name(schema: MessageSchema, data: Value) -> Value:
+    """
+    Return the fields of a request by their names; a tuple has them by their positions.
+
+    :raises WrongLength: there are more values than fields.
+    """
+    if not isinstance(data, tuple):
+        return data
+    if len(data) > len(schema.fields):
+        raise WrongLength(f'{len(data)} values for the {len(schema.fields)} fields of '
+                          f'{schema.name}')
+    return {item.name: value for item, value in zip(schema.fields, data, strict=False)}
 
 
 class Services:
@@ -72,7 +88,8 @@ class Services:
             request = self._store.codec(schema.request)
             response = self._store.codec(schema.response)
             cdr = request.from_values(
-                wish.data, now=self._ros.now() if request.uses_time else None)
+                by_name(schema.request, wish.data),
+                now=self._ros.now() if request.uses_time else None)
         except WsBridgeError as exc:
             self._apply(peer, peer.session.call_ended(wish.key, exc))
             return

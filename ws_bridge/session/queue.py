@@ -21,7 +21,6 @@ from typing import NamedTuple
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
 
-
 Split = Callable[[bytes], list[bytes]]
 """Makes several frames of one, which leave together."""
 

@@ -1,0 +1,317 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The dialect ``rosbridge.v2``: what roslibjs, roslibpy and their kin speak.
+
+``docs/migrating_from_rosbridge.md`` says where it differs from rosbridge_suite. A client is
+told nothing that it did not ask for: errors come as ``status`` from the level on that
+``set_level`` gives, and as the failed answer of a call or goal.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+import json
+from typing import Any
+
+import cbor2
+import orjson
+
+from ws_bridge.errors import (
+    BadField,
+    BadFrame,
+    ConversionError,
+    ProtocolError,
+    UnknownOperation,
+    WsBridgeError,
+)
+from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.dialect import SampleWriter
+from ws_bridge.protocol.envelope import parse_json
+from ws_bridge.protocol.fragment import Defragmenter
+from ws_bridge.protocol.native import NativeDialect
+from ws_bridge.protocol.png import from_png, to_png
+from ws_bridge.protocol.rosbridge_ops import about, Handed, Message, op_id_of, PARSERS, text
+from ws_bridge.protocol.types import Priority
+
+SUBPROTOCOL = 'rosbridge.v2'
+NAME = 'rosbridge'
+LEVELS = ('none', 'error', 'warning', 'info')
+_STATUS_UNKNOWN = 0
+_CBOR_MAPS = range(0xA0, 0xC0)
+_NOT_JSON = ('NaN', 'Infinity')
+
+ReadCbor = Callable[[bytes], Any]
+
+
+def dialect_of(frame: str | bytes) -> str | None:
+    """
+    Tell the dialect of a peer by its first frame.
+
+    :return: ``rosbridge`` for an object with ``op``, ``native`` for an envelope, else ``None``.
+    """
+    if isinstance(frame, bytes):
+        return NAME if frame and frame[0] in _CBOR_MAPS else NativeDialect.name
+    try:
+        value = _parse(frame)
+    except BadFrame:
+        return None
+    if type(value) is not dict:
+        return None
+    if 'op' in value:
+        return NAME
+    return NativeDialect.name if 'metadata' in value or 'data' in value else None
+
+
+class RosbridgeDialect:
+    """
+    Codec of one peer; keeps its status level, incomplete messages and the ids it was given.
+
+    :param limit: most bytes of one message, however it is wrapped.
+    :param read_cbor: decodes binary frames; raises ``BadEncoding``.
+    """
+
+    name = NAME
+
+    def __init__(self, limit: int, read_cbor: ReadCbor) -> None:
+        self._limit = limit
+        self._read_cbor = read_cbor
+        self._level = LEVELS.index('none')
+        self._fragments = Defragmenter(limit)
+        self._handed = Handed()
+
+    def __repr__(self) -> str:
+        return f'RosbridgeDialect({LEVELS[self._level]}, {self._fragments!r}, {self._handed!r})'
+
+    # ---- decode
+
+    def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Operation | None:
+        """Turn one frame into an operation; ``None`` for what concerns only this codec."""
+        message: Any = None
+        try:
+            message = self._read_cbor(frame) if isinstance(frame, bytes) else _parse(frame)
+            return self._operation(message, now, wrapped=False)
+        except ConversionError as exc:
+            return ops.Malformed(None, BadFrame(exc.message))
+        except WsBridgeError as exc:
+            return _malformed(message, exc)
+
+    def _operation(self, message: Any, now: float, *, wrapped: bool) -> ops.Operation | None:
+        if type(message) is not dict:
+            raise BadFrame('expected an object with "op"')
+        op = message.get('op')
+        if type(op) is not str:
+            raise BadField('is missing' if op is None else 'must be text', field='op')
+        parse = PARSERS.get(op)
+        if parse is not None:
+            return parse(message, self._handed)
+        if op == 'set_level':
+            self._set_level(message)
+            return None
+        if op not in ('fragment', 'png'):
+            raise UnknownOperation(f'{op[:64]!r} is unknown; known are fragment, png, set_level, '
+                                   f'{", ".join(PARSERS)}', field='op')
+        inner = self._unwrap(op, message, now, wrapped=wrapped)
+        if inner is None:
+            return None
+        message = _parse(inner)
+        try:
+            return self._operation(message, now, wrapped=True)
+        except WsBridgeError as exc:
+            return _malformed(message, exc)
+
+    def _unwrap(self, op: str, message: Message, now: float, *,
+                wrapped: bool) -> str | bytes | None:
+        """Return the text of a message that came in parts or as an image, once it is whole."""
+        if op == 'fragment':
+            if wrapped:
+                raise BadFrame('a fragment inside of another message')
+            return self._fragments.add(message, now)
+        data: str | None = message.get('data')
+        if message.get('total') is not None:
+            data = self._fragments.add(message, now)
+            if data is None:
+                return None
+        elif type(data) is not str:
+            raise BadField('must be text', field='data')
+        return from_png(data, self._limit)
+
+    def _set_level(self, message: Message) -> None:
+        level = text(message, 'level')
+        if level not in LEVELS:
+            raise BadField(f'must be one of {", ".join(LEVELS)}', field='level')
+        self._level = LEVELS.index(level)
+
+    # ---- encode
+
+    def encode(self, reply: ops.Reply, stamp: float) -> list[ops.Frame]:
+        """Turn one reply into frames; many replies have no word here."""
+        message = self._message(reply)
+        if message is None:
+            return []
+        return [ops.Frame(orjson.dumps(message), True, Priority.HIGH)]
+
+    def _message(self, reply: ops.Reply) -> dict[str, Any] | None:
+        if isinstance(reply, ops.CallDone):
+            return _with_id({'op': 'service_response', 'service': reply.service,
+                             'values': orjson.Fragment(reply.values), 'result': True},
+                            reply.op_id)
+        if isinstance(reply, ops.ServiceCall):
+            return {'op': 'call_service',
+                    'id': self._handed.hand('service_request', reply.service, reply.call_id),
+                    'service': reply.service, 'args': orjson.Fragment(reply.values)}
+        if isinstance(reply, ops.Failed):
+            return self._failed(reply)
+        if isinstance(reply, ops.Done):
+            return self._status('info', f'{reply.op}: done', reply.op_id)
+        return self._about_goal(reply)
+
+    def _about_goal(self, reply: ops.Reply) -> dict[str, Any] | None:
+        if isinstance(reply, ops.GoalFeedback):
+            return _with_id({'op': 'action_feedback', 'action': reply.action,
+                             'values': orjson.Fragment(reply.values)}, reply.op_id)
+        if isinstance(reply, ops.GoalDone):
+            return _with_id({'op': 'action_result', 'action': reply.action,
+                             'values': orjson.Fragment(reply.values), 'status': reply.status,
+                             'result': True}, reply.op_id)
+        if isinstance(reply, ops.GoalRequest):
+            return {'op': 'send_action_goal',
+                    'id': self._handed.hand('action_goal', reply.action, reply.goal_id),
+                    'action': reply.action, 'action_type': reply.action_type,
+                    'args': orjson.Fragment(reply.values), 'feedback': True}
+        if isinstance(reply, ops.GoalCancel):
+            wire = self._handed.wire_of(reply.goal_id)
+            return None if wire is None else {
+                'op': 'cancel_action_goal', 'id': wire, 'action': reply.action}
+        return None
+
+    def _failed(self, reply: ops.Failed) -> dict[str, Any] | None:
+        kind = reply.about.kind if reply.about else None
+        why = error_text(reply.error, kind)
+        if reply.about is None or kind == 'answer':
+            return self._status('error', why, reply.op_id)
+        if kind == 'call':
+            return _with_id({'op': 'service_response', 'service': reply.about.name,
+                             'values': why, 'result': False}, reply.op_id)
+        return _with_id({'op': 'action_result', 'action': reply.about.name, 'values': why,
+                         'status': _STATUS_UNKNOWN, 'result': False}, reply.op_id)
+
+    def _status(self, level: str, message: str, op_id: str | None) -> dict[str, Any] | None:
+        if LEVELS.index(level) > self._level:
+            return None
+        return _with_id({'op': 'status', 'level': level, 'msg': message}, op_id)
+
+    def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding) -> SampleWriter:
+        """Return the function that frames one sample of ``topic``: a ``publish`` operation."""
+        return _WRITERS[encoding](topic)
+
+
+def _parse(frame: str | bytes) -> Any:
+    """
+    Parse JSON; ``NaN`` and the infinities, which some clients send, are taken as well.
+
+    :raises BadFrame: it is not that.
+    """
+    try:
+        return parse_json(frame)
+    except BadFrame:
+        words = frame if isinstance(frame, str) else frame.decode(errors='replace')
+        if not any(word in words for word in _NOT_JSON):
+            raise
+        # Through strict JSON again: what Python takes beyond it, and depth, are refused there.
+        return parse_json(_without_nan(words))
+
+
+def _without_nan(words: str) -> str:
+    try:
+        return json.dumps(json.loads(words, parse_constant=lambda word: None))
+    except (ValueError, RecursionError) as exc:
+        raise BadFrame(f'not JSON: {type(exc).__name__}') from exc
+
+
+def _malformed(message: Any, error: WsBridgeError) -> ops.Malformed:
+    if type(message) is not dict:
+        return ops.Malformed(None, error)
+    try:
+        op_id = op_id_of(message)
+    except ProtocolError:
+        op_id = None
+    return ops.Malformed(op_id, error, about(message))
+
+
+def _with_id(message: dict[str, Any], op_id: str | None) -> dict[str, Any]:
+    if op_id is not None:
+        message['id'] = orjson.Fragment(op_id)
+    return message
+
+
+_ROOTS = {'call': 'args', 'goal': 'args', 'answer': 'values', None: 'msg'}
+_FIELDS = {'correlation_id': 'id', 'metadata.kind': 'op', 'metadata.ttl': None}
+
+
+def error_text(error: WsBridgeError, kind: str | None) -> str:
+    """Return code, path and reason; the path begins with the field that holds the message."""
+    field = error.field
+    if isinstance(error, ConversionError):
+        root = _ROOTS[kind]
+        field = root if not field else f'{root}{"" if field.startswith("[") else "."}{field}'
+    elif field == 'destination':
+        field = {'call': 'service', 'goal': 'action'}.get(kind or '', 'topic')
+    else:
+        field = _FIELDS.get(field or '', field)
+    return ': '.join(part for part in (error.code, field, error.message) if part)
+
+
+# ---- samples
+
+def _text_writer(topic: str) -> SampleWriter:
+    head = b'{"op":"publish","topic":' + orjson.dumps(topic) + b',"msg":'
+
+    def write(body: bytes, stamp: float, sequence: int) -> bytes:
+        return b'%b%b}' % (head, body)
+    return write
+
+
+def _png_writer(topic: str) -> SampleWriter:
+    write_text = _text_writer(topic)
+
+    def write(body: bytes, stamp: float, sequence: int) -> bytes:
+        return b'{"op":"png","data":"%b"}' % to_png(write_text(body, stamp, sequence))
+    return write
+
+
+def _cbor_writer(topic: str) -> SampleWriter:
+    head = _cbor_head(topic)
+
+    def write(body: bytes, stamp: float, sequence: int) -> bytes:
+        return head + body
+    return write
+
+
+def _raw_writer(topic: str) -> SampleWriter:
+    head = _cbor_head(topic)
+
+    def write(body: bytes, stamp: float, sequence: int) -> bytes:
+        nanoseconds = round(stamp * 1e9)
+        return head + cbor2.dumps({'secs': nanoseconds // 10**9, 'nsecs': nanoseconds % 10**9,
+                                   'bytes': body})
+    return write
+
+
+def _cbor_head(topic: str) -> bytes:
+    """Return a map of three up to the value of ``msg``."""
+    return cbor2.dumps({'op': 'publish', 'topic': topic, 'msg': None})[:-1]
+
+
+_WRITERS: dict[ops.Encoding, Callable[[str], SampleWriter]] = {
+    'json': _text_writer, 'png': _png_writer, 'cbor': _cbor_writer, 'cbor-raw': _raw_writer}
