@@ -22,7 +22,6 @@ import sys
 import numpy as np
 import pytest
 
-from convert.schemas import body, codec, DURATION, field, HEADER, POINT, TIME
 from ws_bridge.errors import (
     BadEncoding,
     ConversionError,
@@ -32,6 +31,8 @@ from ws_bridge.errors import (
     WrongKind,
     WrongLength,
 )
+
+from .schemas import body, codec, DURATION, field, HEADER, POINT, TIME
 
 NAN = struct.pack('<d', math.nan)
 

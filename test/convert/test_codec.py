@@ -23,8 +23,6 @@ import numpy as np
 import orjson
 import pytest
 
-from convert import reference_converter as reference
-from convert.schemas import codec, field, POINT
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.decode import make_reader, MODES, Refused
 from ws_bridge.convert.schema import (
@@ -37,6 +35,9 @@ from ws_bridge.convert.schema import (
 )
 from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.errors import BadEncoding, ConversionError, WrongKind
+
+from . import reference_converter as reference
+from .schemas import codec, field, POINT
 
 EVERYTHING = ''.join(
     f'{kind} {kind}_1\n{kind}[3] {kind}_2\n{kind}[12] {kind}_3\n{kind}[] {kind}_4\n'

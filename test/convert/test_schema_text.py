@@ -18,10 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from convert.schemas import POINT, SEPARATOR
 from ws_bridge.convert.schema import Constant, Field, FieldType, MessageSchema
 from ws_bridge.convert.schema_text import schema_from_text, schema_to_text
 from ws_bridge.errors import BadEncoding
+
+from .schemas import POINT, SEPARATOR
 
 TEXT = """\
 bool YES=true
@@ -91,7 +92,8 @@ def test_parts_of_services_keep_their_full_names():
 @pytest.mark.parametrize('text', [
     'int8', 'int8 a b', 'int8 1a', '!', 'Nope a', 'p/Tested a', 'int8<=3 a', 'int8[0] a',
     'int8[<=] a', 'string<=9999999999 a', 'int8[99999999999] a', 'int8 A=', 'int8 A="x"',
-    'int8 A=1.5', 'int8 A=true', 'Point[] a []\n' + POINT, 'bool a "x"', 'int8[] a 3', 'int8[] a ["x"]', 'Point a 3\n' + POINT,
+    'int8 A=1.5', 'int8 A=true', 'Point[] a []\n' + POINT, 'bool a "x"', 'int8[] a 3',
+    'int8[] a ["x"]', 'Point a 3\n' + POINT,
     'string a "open', 'float64 a x', 'int8 a [[[', 'int8 a ' + '(' * 5000, 'string[] a [1]',
     'int8 a\n' + SEPARATOR + 'int8 b', 'int8[999999999] a', 'float64 a 1_',
     'string[900000000] a', 'int8[2] a [1]', 'int8[<=2] a [1, 2, 3]',

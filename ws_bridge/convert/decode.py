@@ -106,7 +106,7 @@ class _Writer:
     # -- functions ------------------------------------------------------------------------
 
     def root(self, schema: MessageSchema) -> None:
-        """Write ``root(b)``, which reads a whole buffer."""
+        """Write the function that reads a whole buffer."""
         shape = flatten(schema)
         self.lines = ['def root(b):', f'    if b[:2] != {self._header()!r}: raise Refused',
                       '    end = len(b) - (b[3] & 3)' if self.mode == 'check'

@@ -92,7 +92,7 @@ class _Writer:
         return name
 
     def root(self, schema: MessageSchema) -> None:
-        """Write ``root(v, limit, now)``, which returns the CDR bytes."""
+        """Write the function that returns the CDR bytes of a message."""
         shape = flatten(schema)
         first, *others = plan(shape, START)
         least = first.size if isinstance(first, Group) and not others else minimum_size(schema)
