@@ -49,16 +49,18 @@ Json = dict[str, Any]
 
 @asynccontextmanager
 async def running_bridge(*arguments: str, domain: int | None = None,
-                         **parameters: Any) -> AsyncIterator[Service]:
+                         override_port: bool = True, **parameters: Any) -> AsyncIterator[Service]:
     """
     Run a bridge on a free port; a fault of its threads fails the test.
 
     :param arguments: further ROS arguments, such as ``-r __ns:=/robot``.
+    :param override_port: ``False`` where ``arguments`` say the port.
     :param domain: a ROS domain other than that of the test run.
     """
     faults: list[BaseException] = []
-    args = ['--ros-args', '--log-level', 'warn', *arguments, '-p', 'port:=0', '-p',
-            'robot_name:=testbot']
+    args = ['--ros-args', '--log-level', 'warn', *arguments, '-p', 'robot_name:=testbot']
+    if override_port:
+        parameters['port'] = 0
     for name, value in parameters.items():
         args += ['-p', f'{name}:={json.dumps(value)}']
     context = None

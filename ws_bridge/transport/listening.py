@@ -96,7 +96,7 @@ def link_arguments(settings: Settings, options: Any) -> dict[str, Any]:
     return {
         'compression': 'deflate' if settings.compression else None,
         'open_timeout': settings.timeout,
-        'ping_interval': options.ping_interval if settings.keep_alive else None,
+        'ping_interval': options.ping_interval or None if settings.keep_alive else None,
         'ping_timeout': options.ping_timeout,
         'close_timeout': options.close_timeout,
         'max_size': options.max_message_size or settings.max_message_size,

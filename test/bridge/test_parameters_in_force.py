@@ -1,0 +1,347 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Each ROS parameter has an effect: one proof for each, and a parameter without one fails."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+import socket
+import ssl
+import time
+from typing import Any
+
+from bridge_harness import BINARY_HEADER, native_peer, running_bridge
+from helpers import async_wait_until, SpinningNode, wait_until
+import pytest
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import Int32, String
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from ws_bridge.config import PARAMETERS
+
+Proof = Callable[[Path], Awaitable[None]]
+PROOFS: dict[str, Proof] = {}
+
+
+def proof(*names: str) -> Callable[[Proof], Proof]:
+    """Register the proof of some parameters."""
+    def register(function: Proof) -> Proof:
+        for name in names:
+            PROOFS[name] = function
+        return function
+    return register
+
+
+@pytest.mark.parametrize('name', [spec.name for spec in PARAMETERS])
+async def test_parameter_has_an_effect(name: str, tmp_path: Path) -> None:
+    await PROOFS[name](tmp_path)
+
+
+def test_no_proof_is_left_over() -> None:
+    assert set(PROOFS) == {spec.name for spec in PARAMETERS}
+
+
+async def refused(peer: Any, op: str, **fields: Any) -> str:
+    """Return the code of the error that a request must end in."""
+    code: str = (await peer.refused(op, **fields))['code']
+    return code
+
+
+@proof('address')
+async def address(_: Path) -> None:
+    async with running_bridge(address='127.0.0.2') as service:
+        with socket.create_connection(('127.0.0.2', service.server.port)):
+            pass
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(('127.0.0.1', service.server.port))
+
+
+@proof('port')
+async def port(_: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        number = probe.getsockname()[1]
+    async with running_bridge('-p', f'port:={number}', override_port=False) as service:
+        assert service.server.port == number
+
+
+@proof('robot_name')
+async def robot_name(_: Path) -> None:
+    async with running_bridge() as service, native_peer(service) as peer:
+        hello = await peer.ask('hello')
+        assert hello['robot'] == 'testbot'
+
+
+@proof('mapping_file')
+async def mapping_file(folder: Path) -> None:
+    path = folder / 'mapping.yaml'
+    path.write_text('version: 1\nout: [/only]\n')
+    async with running_bridge(mapping_file=str(path)) as service, native_peer(service) as peer:
+        assert await refused(peer, 'subscribe', topic='/other') == 'forbidden'
+
+
+@proof('connect', 'retry_delay')
+async def dial(_: Path) -> None:
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        server.setblocking(False)
+        url = f'127.0.0.1:{server.getsockname()[1]}'
+        loop = asyncio.get_running_loop()
+        async with running_bridge(connect=[url], retry_delay=0.01):
+            for _ in range(3):
+                client, _ = await asyncio.wait_for(loop.sock_accept(server), 5)
+                client.close()
+
+
+@proof('push', 'pull')
+async def push_and_pull(_: Path) -> None:
+    asked: list[str] = []
+
+    async def serve(websocket: Any) -> None:
+        await websocket.send(HELLO)
+        async for frame in websocket:
+            asked.append(frame)
+    from websockets.asyncio.server import serve as listen
+    with SpinningNode('robot') as robot:
+        robot.node.create_publisher(Int32, '/pushed', 10)
+        async with listen(serve, '127.0.0.1', 0, subprotocols=['ws_bridge.v1']) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with running_bridge(connect=[f'127.0.0.1:{port}'], push=['/pushed'],
+                                      pull=['/pulled']):
+                await async_wait_until(lambda: any('/pushed' in f and 'advertise' in f
+                                                   for f in asked))
+                await async_wait_until(lambda: any('/pulled' in f and 'subscribe' in f
+                                                   for f in asked))
+
+HELLO = ('{"metadata": {"message_id": "1", "message_type": "configuration"}, '
+         '"data": {"op": "hello", "dialect": "ws_bridge.v1", "robot": "base"}}')
+
+
+@proof('origins')
+async def origins(_: Path) -> None:
+    async with running_bridge(origins=['https://robot.example']) as service:
+        async with native_peer(service, origin='https://robot.example'):
+            pass
+        with pytest.raises(InvalidStatus) as error:
+            await connect(service.url, origin='https://evil.example')
+        assert error.value.response.status_code == 403
+
+
+@proof('tls_certificate', 'tls_key')
+async def tls(folder: Path) -> None:
+    from certificates import make_authority, make_certificate
+    authority = make_authority(folder, 'authority')
+    pair = make_certificate(folder, 'server', authority)
+    async with running_bridge(tls_certificate=pair.cert, tls_key=pair.key) as service:
+        assert service.url.startswith('wss://')
+        context = ssl.create_default_context(cafile=authority.cert)
+        async with native_peer(service, ssl=context) as peer:
+            await peer.ask('hello')
+
+
+@proof('compression')
+async def compression(_: Path) -> None:
+    for wanted in (False, True):
+        async with running_bridge(compression=wanted) as service, native_peer(service) as peer:
+            assert bool(peer.websocket.protocol.extensions) is wanted
+
+
+@proof('max_peers')
+async def max_peers(_: Path) -> None:
+    async with running_bridge(max_peers=1) as service, native_peer(service):
+        with pytest.raises(InvalidStatus) as error:
+            await connect(service.url)
+        assert error.value.response.status_code == 503
+
+
+@proof('max_message_size')
+async def max_message_size(_: Path) -> None:
+    async with running_bridge(max_message_size=2048) as service, native_peer(service) as peer:
+        await peer.send('status', {'text': 'x' * 1500})
+        await peer.ask('hello')
+        await peer.send('status', {'text': 'x' * 3000})
+        await async_wait_until(lambda: peer.closed)
+        assert peer.closed is not None
+        assert peer.closed[0] == 1009
+
+
+@proof('max_message_rate')
+async def max_message_rate(_: Path) -> None:
+    async with running_bridge(max_message_rate=5.0) as service, native_peer(service) as peer:
+        for _ in range(10):
+            await peer.send('configuration', {'op': 'list'})
+        await async_wait_until(lambda: 'rate_limited' in {e['code'] for e in peer.errors()})
+
+
+@proof('max_queue_bytes')
+async def max_queue_bytes(_: Path) -> None:
+    async with running_bridge(max_queue_bytes=60_000, max_message_size=50_000,
+                              ping_interval=0.0) as service:
+        peer = await connect(service.url, subprotocols=['ws_bridge.v1'])
+        peer.transport.pause_reading()
+        try:
+            sent = 0
+            with pytest.raises(AssertionError):
+                while True:
+                    await asyncio.wait_for(peer.send(
+                        '{"metadata": {"message_type": "configuration", "message_id": "'
+                        + 'x' * 200 + '"}, "data": {"op": "list"}}'), 5)
+                    sent += 1
+                    await asyncio.sleep(0)
+                    assert service.bridge.peer_count == 1
+            assert sent > 10
+        finally:
+            peer.transport.abort()
+
+
+@proof('max_subscriptions')
+async def max_subscriptions(_: Path) -> None:
+    async with running_bridge(max_subscriptions=1) as service, native_peer(service) as peer:
+        await peer.ask('subscribe', topic='/a')
+        await peer.ask('subscribe', topic='/a', max_rate=1)
+        assert await refused(peer, 'subscribe', topic='/b') == 'limit_exceeded'
+
+
+@proof('max_advertisements')
+async def max_advertisements(_: Path) -> None:
+    async with running_bridge(max_advertisements=1) as service, native_peer(service) as peer:
+        await peer.ask('advertise', topic='/a', type='std_msgs/String')
+        assert await refused(peer, 'advertise', topic='/b', type='std_msgs/String') \
+            == 'limit_exceeded'
+
+
+@proof('max_services')
+async def max_services(_: Path) -> None:
+    async with running_bridge(max_services=1) as service, native_peer(service) as peer:
+        await peer.ask('advertise_service', service='/a', type='std_srvs/srv/Trigger')
+        assert await refused(peer, 'advertise_service', service='/b',
+                             type='std_srvs/srv/Trigger') == 'limit_exceeded'
+
+
+@proof('max_calls')
+async def max_calls(_: Path) -> None:
+    async with running_bridge(max_calls=1) as service, native_peer(service) as peer, \
+            native_peer(service) as server:
+        await server.ask('advertise_service', service='/slow', type='std_srvs/srv/Trigger')
+        await peer.send('command', {}, destination='/slow')
+        frame = await peer.call('/slow')
+        assert frame['data']['code'] == 'limit_exceeded'
+
+
+@proof('queue_depth')
+async def queue_depth(_: Path) -> None:
+    async with running_bridge(queue_depth=3) as service:
+        websocket = await connect(service.url, subprotocols=['ws_bridge.v1'], max_size=None,
+                                  max_queue=1)
+        with SpinningNode('robot') as robot:
+            publisher = robot.node.create_publisher(String, '/big', QoSProfile(depth=100))
+            await async_wait_until(lambda: '/big' in service.ros.graph.topics)
+            await websocket.send('{"metadata": {"message_type": "configuration"}, "data": '
+                                 '{"op": "subscribe", "topic": "/big"}}')
+            await async_wait_until(lambda: publisher.get_subscription_count() == 1)
+            link = next(iter(service.server.links))
+            count = 0
+
+            def dropped() -> bool:
+                nonlocal count
+                count += 1
+                publisher.publish(String(data=f'{count:06d}' * 50_000))
+                return link.dropped > 10
+            await async_wait_until(dropped)
+            assert link.queued_bytes < 10 * 300_000
+        websocket.transport.abort()
+
+
+@proof('call_timeout')
+async def call_timeout(_: Path) -> None:
+    async with running_bridge(call_timeout=0.1) as service, native_peer(service) as peer:
+        await peer.ask('advertise_service', service='/never', type='std_srvs/srv/Trigger')
+        frame = await peer.call('/never')
+        assert frame['data']['code'] == 'timeout'
+
+
+@proof('heartbeat_interval', 'heartbeat_timeout')
+async def heartbeats(_: Path) -> None:
+    async with running_bridge(heartbeat_interval=0.3, heartbeat_timeout=0.8) as service, \
+            native_peer(service) as peer:
+        await peer.send('heartbeat', {'type': 'heartbeat', 'timestamp': time.time()})
+        hello = await peer.ask('hello')
+        assert hello['heartbeat'] == {'interval': 0.3, 'timeout': 0.8}
+        await async_wait_until(lambda: len([f for f in peer.frames if f['metadata'][
+            'message_type'] == 'heartbeat']) >= 2, timeout=5)
+        await peer.wait(lambda f: f['metadata']['message_type'] == 'status' and
+                        f['data']['peers'][0]['liveness'] == 'LOST', timeout=5)
+
+
+@proof('ping_interval', 'ping_timeout')
+async def pings(_: Path) -> None:
+    async with running_bridge(ping_interval=0.1, ping_timeout=0.2) as service:
+        websocket = await connect(service.url, subprotocols=['ws_bridge.v1'])
+        await async_wait_until(lambda: service.bridge.peer_count == 1)
+        websocket.transport.pause_reading()  # a half-open connection: nothing is answered
+        await async_wait_until(lambda: service.bridge.peer_count == 0, timeout=5)
+        websocket.transport.abort()
+
+
+@proof('status_interval')
+async def status_interval(_: Path) -> None:
+    async with running_bridge(status_interval=0.2) as service, native_peer(service) as peer:
+        await async_wait_until(lambda: len([f for f in peer.frames if f['metadata'][
+            'message_type'] == 'status']) >= 8, timeout=6)
+
+
+@proof('diagnostics_period')
+async def diagnostics_period(_: Path) -> None:
+    from diagnostic_msgs.msg import DiagnosticArray
+    heard: list[float] = []
+    with SpinningNode('watcher') as watcher:
+        watcher.node.create_subscription(
+            DiagnosticArray, '/diagnostics', lambda m: heard.append(time.monotonic()), 10)
+        async with running_bridge(diagnostics_period=0.2):
+            await async_wait_until(lambda: len(heard) >= 8)
+            assert heard[-1] - heard[-6] < 3.0
+
+
+@proof('subscription_depth')
+async def subscription_depth(_: Path) -> None:
+    with SpinningNode('robot') as robot:
+        robot.node.create_publisher(Int32, '/deep', 10)
+        async with running_bridge(subscription_depth=7) as service, native_peer(service) as peer:
+            await async_wait_until(lambda: '/deep' in service.ros.graph.topics)
+            await peer.ask('subscribe', topic='/deep')
+
+            def depth() -> int:
+                infos = robot.node.get_subscriptions_info_by_topic('/deep')
+                return infos[0].qos_profile.depth if infos else -1
+            wait_until(lambda: depth() >= 0)
+            assert service.ros.settings.subscription_depth == 7
+
+
+@proof('match_timeout')
+async def match_timeout(_: Path) -> None:
+    with SpinningNode('robot') as robot:
+        robot.node.create_subscription(String, '/mismatched', print, QoSProfile(
+            # transient local: a volatile publisher never matches
+            depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
+        async with running_bridge(match_timeout=0.2) as service, native_peer(service) as peer:
+            await async_wait_until(lambda: '/mismatched' in service.ros.graph.topics)
+            channel = await peer.ask('advertise', topic='/mismatched', type='std_msgs/String')
+            started = time.monotonic()
+            await peer.websocket.send(BINARY_HEADER.pack(
+                2, 0, 100, channel['channel_id'], time.time(), 1) + b'\0\1\0\0\1\0\0\0\0')
+            await async_wait_until(lambda: 'expired' in {e['code'] for e in peer.errors()})
+            assert 0.1 < time.monotonic() - started < 2.0
