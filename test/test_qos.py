@@ -92,7 +92,7 @@ def test_durations(key: str, value: object, seconds: float) -> None:
 @pytest.mark.parametrize('value', [
     -1, 1.1e9, pytest.param(10**400, id='huge'), float('nan'), float('inf'), True, '1', [],
     {'sec': -1}, {'sec': 2**32}, {'sec': 1.5}, {'sec': True}, {'sec': None}, {'nanosec': '1'},
-    {'sec': 2**32 - 1}])
+    {'sec': 2**32 - 1}, {'nanosec': 2**32}])
 def test_wrong_durations(key: str, value: object) -> None:
     with pytest.raises(BadField) as info:
         parse_qos({key: value}, 'data.qos')

@@ -188,7 +188,11 @@ class Machine(RuleBasedStateMachine):
     @rule(name=services)
     def host(self, name: str) -> None:
         expected = self.expected('service', name)
-        self.may(self.send(ops.AdvertiseService('i', name, 'a/S')), expected)
+        code = self.send(ops.AdvertiseService('i', name, 'a/S'))
+        self.may(code, expected)
+        if code == 'ok':  # hosting again is a new server: the old one's calls have gone
+            service = self.names.service(name)
+            self.waiting = {c: (s, d) for c, (s, d) in self.waiting.items() if s != service}
 
     @rule(name=services)
     def unhost(self, name: str) -> None:
