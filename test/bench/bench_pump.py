@@ -136,22 +136,23 @@ async def measure(name: str, take: Callable[..., Callable[[], None]], kind: str,
     """Print one row."""
     loop = asyncio.get_running_loop()
     received = 0
+    flowing = asyncio.Event()
 
     def count(samples: int) -> None:
         nonlocal received
         received += samples
-    load = subprocess.Popen(
-        [sys.executable, __file__, 'publish', kind, str(topics), str(rate),
-         str(seconds + WARM_UP)], stdout=subprocess.PIPE, text=True)
+        flowing.set()
+    load = await asyncio.create_subprocess_exec(
+        sys.executable, __file__, 'publish', kind, str(topics), str(rate),
+        str(seconds + WARM_UP), stdout=subprocess.PIPE)
     end = take(loop, kind, topics, count)
-    while not received:
-        await asyncio.sleep(0.01)
+    await flowing.wait()
     await asyncio.sleep(WARM_UP)
     before, cpu, begin = received, time.process_time(), time.monotonic()
     await asyncio.sleep(seconds - 1.0)
     spent, taken = time.process_time() - cpu, received - before
     elapsed = time.monotonic() - begin
-    output, _ = await asyncio.to_thread(load.communicate)
+    output, _ = await load.communicate()
     await asyncio.sleep(0.3)
     end()
     print(f'{name:9} {kind:6} {topics:3} topics  {taken / elapsed:8.0f} /s '

@@ -52,7 +52,7 @@ def offer(text: str) -> QoSProfile:
 
 
 @pytest.mark.parametrize(('offers', 'plan'), [
-    ([], (WEAK,)),
+    ([], (STRONG, WEAK)),
     (['rv'], (STRONG,)),
     (['bv'], (WEAK,)),
     (['rt'], (LATCHED,)),

@@ -30,6 +30,7 @@ from ws_bridge.errors import (
     BadName,
     LimitExceeded,
     NotAdvertised,
+    ServiceFailed,
     TimedOut,
     TypeMismatch,
     Unavailable,
@@ -280,6 +281,19 @@ def test_replies_that_answer_nothing_are_refused(loop: FakeLoop, side: RosSide) 
         hosted.reply(token, response_of('closed'))
     loop.until(lambda: results)
     assert text_of(results[0]) == 'one'
+
+
+def test_malformed_requests_and_replies_are_reported(loop: FakeLoop, side: RosSide) -> None:
+    """The caller checks them; what slips through is no fault of the node."""
+    peer = Peer()
+    results: list[Any] = []
+    hosted = peer.host(side)
+    call(side, results, '/hosted')
+    side.call('/hosted', SET_BOOL, b'\0\1\0\0', 10.0, results.append)
+    loop.until(lambda: peer.requests and results)
+    hosted.reply(peer.requests[0][0], b'')
+    loop.until(lambda: peer.errors)
+    assert [type(each) for each in results + peer.errors] == [ServiceFailed] * 2
 
 
 def test_a_peer_that_never_replies_is_bounded(loop: FakeLoop) -> None:

@@ -98,6 +98,21 @@ def test_a_topic_that_comes_later(loop: FakeLoop, side: RosSide, other: OtherNod
     assert subscription.msg_type == STRING
 
 
+def test_a_publisher_that_comes_later_is_heard_without_loss(
+        loop: FakeLoop, side: RosSide, other: OtherNode, topic: str) -> None:
+    heard = Heard()
+    subscribe(side, topic, heard)
+    said = list(map(str, range(500)))
+    with other.publisher(topic, QoSProfile(depth=1000)) as entity:
+        loop.until(lambda: entity.get_subscription_count() == 2)  # reliable and best effort
+        say(entity, *said)
+        loop.until(lambda: '499' in heard.texts)
+        loop.until(lambda: entity.get_subscription_count() == 1)
+        say(entity, 'end')
+        loop.until(lambda: 'end' in heard.texts)
+    assert heard.texts == [*said, 'end']
+
+
 def test_best_effort_after_reliable_loses_and_repeats_nothing(
         loop: FakeLoop, side: RosSide, other: OtherNode) -> None:
     heard = Heard()
@@ -257,6 +272,21 @@ def test_wrong_names_and_types_are_refused_at_once(side: RosSide) -> None:
         subscribe(side, '/not valid', heard)
     with pytest.raises(UnknownType):
         subscribe(side, '/fine', heard, 'no_such_msgs/msg/Thing')
+
+
+def test_a_type_that_is_not_on_this_machine(loop: FakeLoop, side: RosSide, other: OtherNode,
+                                            topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = Heard()
+
+    def find(name: str) -> None:
+        raise UnknownType(name)
+    monkeypatch.setattr(side.types, 'message_class', find)
+    with other.publisher(topic, latched()):
+        subscribe(side, topic, heard, None)
+        loop.until(lambda: heard.errors)
+        polls = side.polls
+        loop.until(lambda: side.polls > polls + 10)
+    assert [(type(error), str(error)) for error in heard.errors] == [(UnknownType, STRING)]
 
 
 def test_closing_destroys_it_for_other_nodes(loop: FakeLoop, side: RosSide, other: OtherNode

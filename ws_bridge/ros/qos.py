@@ -24,7 +24,8 @@ mix without loss, so up to two are used:
   delivered once (:class:`ws_bridge.ros.pump.Memory`).
 
 ``ros2 topic echo`` and foxglove_bridge stop at the base, and lose the old samples in a mix.
-No publisher at all: best effort, which hears whoever comes first.
+No publisher yet: a reliable and a best-effort one, so that whoever comes first is heard, and
+heard without loss if it is reliable; one of them goes when the publisher is known.
 """
 from __future__ import annotations
 
@@ -86,7 +87,7 @@ class Match:
 
 
 LATCHED = Match(reliable=True, latched=True)
-BASE_ONLY = (Match(reliable=False, latched=False),)
+ANYBODY = (Match(reliable=True, latched=False), Match(reliable=False, latched=False))
 
 
 def parse_qos(values: object, *, field: str = 'qos') -> QosRequest:
@@ -162,7 +163,7 @@ def plan_matches(publishers: Iterable[QoSProfile]) -> tuple[Match, ...]:
     offers = [(each.reliability == ReliabilityPolicy.RELIABLE,
                each.durability == DurabilityPolicy.TRANSIENT_LOCAL) for each in publishers]
     if not offers:
-        return BASE_ONLY
+        return ANYBODY
     if all(offer == (True, True) for offer in offers):
         return (LATCHED,)
     base = Match(reliable=all(reliable for reliable, _ in offers), latched=False)

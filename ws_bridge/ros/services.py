@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ws_bridge.ros.node import Alarm, RosNode
     from ws_bridge.ros.settings import RosSettings
 
+RESPOND_TRIES = 10  # each waits up to 0.1 s in rmw
 LOOK_AGAIN = 0.02  # s, while a call waits for its service
 
 
@@ -207,8 +208,9 @@ class Hosted:
     :ivar dropped: requests forgotten because too many were unanswered.
     """
 
-    def __init__(self, service: str, service_class: type[Any], ros: RosNode, pump: Pump,
-                 settings: RosSettings, on_request: Callable[[int, bytes], None],
+    def __init__(self, service: str, service_class: type[Any], *, ros: RosNode, pump: Pump,
+                 settings: RosSettings, post: Callable[..., None],
+                 on_request: Callable[[int, bytes], None],
                  on_error: Callable[[WsBridgeError], None],
                  on_close: Callable[[Hosted], None]) -> None:
         self.service = service
@@ -216,6 +218,7 @@ class Hosted:
         self._class = service_class
         self._ros = ros
         self._pump = pump
+        self._post = post
         self._limit = settings.max_requests
         self._on_request = on_request
         self._on_error = on_error
@@ -279,7 +282,7 @@ class Hosted:
 
     # the executor thread
 
-    def create(self, name: str, group: NeverGroup, post: Callable[..., None]) -> None:
+    def create(self, name: str, group: NeverGroup) -> None:
         """
         Create the ROS service (executor thread).
 
@@ -291,15 +294,25 @@ class Hosted:
             entity: Any = self._ros.node.create_service(
                 self._class, name, lambda request, response: response, callback_group=group)
         except RuntimeError as exc:
-            post(self._fail, creation_error(self.service, exc))
+            self._post(self._fail, creation_error(self.service, exc))
             return
         self._source = RequestSource(entity, self._deliver)
         self._pump.add(self._source)
 
-    def _respond(self, header: Any, cdr: bytes) -> None:
-        if self._source is not None:
+    def _respond(self, header: Any, cdr: bytes, tries: int = RESPOND_TRIES) -> None:
+        if self._source is None:
+            return
+        try:
             self._source.entity.send_response(
                 deserialize_message(cdr, self._class.Response), header)
+        except SystemError as exc:
+            # rmw warns, and with warnings as errors fails, when it has not found the caller yet
+            if tries > 1:
+                self._ros.after(LOOK_AGAIN, lambda: self._respond(header, cdr, tries - 1))
+            else:
+                self._post(self._fail, ServiceFailed(f'{self.service}: no caller: {exc}'))
+        except RuntimeError as exc:  # rclpy's errors of the middleware
+            self._post(self._fail, ServiceFailed(f'cannot answer {self.service}: {exc}'))
 
     def _destroy(self) -> None:
         source, self._source = self._source, None

@@ -145,11 +145,12 @@ class RosSide:
         with self._lifecycle:
             self._shut_down = True
             ros, self._ros = self._ros, None
-            if ros is None or self._pump is None or self._calls is None:
+            if ros is None or self._pump is None or self._calls is None or self._goals is None:
                 return
             for owned in list(self._owned):
                 if isinstance(owned, HostedAction):
                     owned.close()
+            ros.submit(self._goals.stop)
             ros.submit(lambda: self._stop(ros, time.monotonic() + GOALS_END_WITHIN))
             # the executor thread gives orders to the pump: it ends first
             ended = ros.join(SHUTDOWN_WITHIN / 2)
@@ -266,9 +267,10 @@ class RosSide:
         ros, pump = self._running(), self._pump
         assert pump is not None
         hosted = Hosted(self.resolve(service, service=True), self.types.service_class(srv_type),
-                        ros, pump, self.settings, on_request, on_error, self._owned.discard)
+                        ros=ros, pump=pump, settings=self.settings, post=self._post,
+                        on_request=on_request, on_error=on_error, on_close=self._owned.discard)
         self._owned.add(hosted)
-        ros.submit(lambda: hosted.create(service, self._group, self._post))
+        ros.submit(lambda: hosted.create(service, self._group))
         return hosted
 
     def send_goal(self, action: str, action_type: str, goal_cdr: bytes, *, patience: float,
@@ -360,8 +362,9 @@ class RosSide:
     # the executor thread
 
     def _stop(self, ros: RosNode, until: float) -> None:
-        """End the executor thread, when the goals that peers worked on were told their end."""
-        if self._servers and time.monotonic() < until:
+        """End the executor thread, when goals in both directions were told that they end."""
+        assert self._goals is not None
+        if (self._servers or self._goals.busy) and time.monotonic() < until:
             ros.after(LOOK_AGAIN, lambda: self._stop(ros, until))
         else:
             ros.stop(self._close)

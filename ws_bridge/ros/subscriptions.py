@@ -175,11 +175,15 @@ class Matcher:
                 profile = requested_profile(self._request, depth=self._settings.subscription_depth)
                 self._create(REQUESTED, profile)
             return
+        if not infos and self._sources:
+            return  # who comes next is probably who left
         plan = plan_matches(info.qos_profile for info in infos)
         missing = [match for match in plan if match not in self._sources]
         if missing and self._sources and self._memory is None:
             self._remember_then_look()
             return
+        if len(missing) > 1 and self._memory is None:
+            self._memory = Memory()
         for match in missing:
             self._create(match, subscription_profile(match, self._settings.subscription_depth))
         self._retire(plan, infos)
