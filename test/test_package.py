@@ -127,7 +127,8 @@ def test_files_of_the_share_folder(arguments: dict[str, Any]) -> None:
     assert set(installed) == wanted
 
 
-def test_entry_point() -> None:
+def test_entry_point(arguments: dict[str, Any]) -> None:
     (script,) = entry_points(group='console_scripts', name='ws_bridge')
-    assert script.value == 'ws_bridge.main:main'
+    assert arguments['entry_points'] == {
+        'console_scripts': [f'{script.name} = {script.value}']}, 'installed from an older setup.py'
     assert callable(script.load())
