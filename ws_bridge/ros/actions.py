@@ -209,12 +209,20 @@ class Goals:
         """Cancel a goal that nobody waits for (any thread)."""
         self._ros.submit(lambda: self._give_up(goal, None))
 
-    def close(self) -> None:
-        """Cancel every goal, do not wait for it, and destroy the clients."""
+    @property
+    def busy(self) -> bool:
+        """Return whether a server has still something to answer."""
+        return any(client.users for client in self._clients.values())
+
+    def stop(self) -> None:
+        """Cancel every goal; :attr:`busy` until the servers have answered."""
         for goal in list(self._running):
-            if goal.accepted:
-                self._send_cancel(goal)
-            self._end(goal, Unavailable('the bridge shuts down'))
+            self._give_up(goal, Unavailable('the bridge shuts down'))
+
+    def close(self) -> None:
+        """Destroy the clients."""
+        for goal in list(self._running):
+            self._end(goal, None)
         for client in self._clients.values():
             self._destroy(client)
         self._clients.clear()
