@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.peer import Peer
-from ws_bridge.convert.codec import CodecStore
+from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema import MessageSchema, Value
-from ws_bridge.errors import (
+from ws_bridge.errors import LimitExceeded
     AlreadyExists,
     ConversionError,
     ServiceFailed,
@@ -45,6 +45,7 @@ class HostedService:
 
     owner: Peer
     srv_type: str
+    response: Codec
     server: Any
 
 
@@ -151,13 +152,15 @@ class Services:
                 wish.service, token, values, self._now()))
 
         def on_error(exc: WsBridgeError) -> None:
-            if self._hosted.get(wish.service) is hosted:
+            fatal = not isinstance(exc, LimitExceeded)
+            if fatal and self._hosted.get(wish.service) is hosted:
                 del self._hosted[wish.service]
                 peer.session.forget_service(wish.service)
             peer.send(Failed(wish.op_id, exc))
 
-        hosted = HostedService(peer, schema.name, self._ros.host(
-            wish.ros_name, schema.name, on_request, on_error))
+        hosted = HostedService(
+            peer, schema.name, self._store.codec(schema.response),
+            self._ros.host(wish.ros_name, schema.name, on_request, on_error))
         self._hosted[wish.service] = hosted
         peer.send(Done(wish.op_id, 'advertise_service', {
             'service': wish.ros_name, 'type': schema.name}))
@@ -182,6 +185,6 @@ class Services:
         hosted = self._hosted.get(wish.service)
         if hosted is None or hosted.owner is not peer:
             return
-        response = self._store.codec(self._ros.types.service(hosted.srv_type).response)
-        hosted.server.reply(wish.token, response.from_values(
-            wish.values, now=self._ros.now() if response.uses_time else None))
+        codec = hosted.response
+        hosted.server.reply(wish.token, codec.from_values(
+            wish.values, now=self._ros.now() if codec.uses_time else None))

@@ -59,8 +59,8 @@ class LinkOptions:
     Options of every connection, whoever opened it; times in s.
 
     :param subprotocols: in order of preference; empty = none is negotiated.
-    :param ping_interval: between WebSocket pings (0 = none; none too if the configuration's ``keep_alive`` is
-        off).
+    :param ping_interval: between WebSocket pings; 0 = none, as where the configuration's
+        ``keep_alive`` is off.
     :param ping_timeout: without a pong, or without any progress in writing, after which a
         connection is dead.
     :param close_timeout: how long a closing handshake may take before the socket is cut.
