@@ -20,6 +20,7 @@ import threading
 import time
 from typing import Any
 
+from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.context import Context
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
@@ -38,6 +39,7 @@ from ws_bridge.ros.services import Call, Calls, Hosted
 from ws_bridge.ros.settings import RosSettings
 from ws_bridge.ros.status import Diagnostic, StatusPublisher
 from ws_bridge.ros.subscriptions import Matcher, Subscription
+from ws_bridge.ros.survey import answer
 from ws_bridge.ros.types import TypeStore
 
 PUBLISHER_DEPTH = 10
@@ -316,6 +318,27 @@ class RosSide:
         self._owned.add(hosted)
         ros.submit(lambda: hosted.create(self._servers))
         return hosted
+
+    def survey(self, question: str, *args: Any, on_done: Callable[[Any], None]) -> None:
+        """
+        Ask one of :data:`ws_bridge.ros.survey.QUESTIONS` on the node's own thread.
+
+        :param on_done: gets the answer, or a ``WsBridgeError``.
+        """
+        ros = self._running()
+        ros.submit(lambda: self._post(on_done, answer(question, ros.node, self.types, args)))
+
+    def declare_fact(self, name: str, value: int | str, description: str) -> None:
+        """Show something that became known at the start as a parameter that cannot be set."""
+        ros = self._running()
+        ros.submit(lambda: ros.node.declare_parameter(name, value, ParameterDescriptor(
+            description=description, read_only=True)))
+
+    @property
+    def alive(self) -> bool:
+        """Whether both threads run."""
+        ros, pump = self._ros, self._pump
+        return ros is not None and pump is not None and not ros.join(0) and not pump.join(0)
 
     def publish_status(self, diagnostics: Sequence[Diagnostic], clients: str) -> None:
         """
