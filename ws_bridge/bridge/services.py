@@ -21,9 +21,10 @@ from typing import Any, TYPE_CHECKING
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema import MessageSchema, Value
-from ws_bridge.errors import LimitExceeded
+from ws_bridge.errors import (
     AlreadyExists,
     ConversionError,
+    LimitExceeded,
     ServiceFailed,
     TypeMismatch,
     UnknownName,
