@@ -45,7 +45,8 @@ def test_forms(text: str, endpoint: Endpoint) -> None:
 @pytest.mark.parametrize('text', [
     '', ' robot', 'robot ', ':80', 'ws://', 'ws://:80', 'http://robot', 'ftp://x', 'robot:', 'a:b',
     'robot:-1', 'robot:65536', '::1', '::1:80', 'ws://user@robot', 'ws://user:secret@robot',
-    'ws://robot/#part', 'ro bot', 'röbot', '[::1', '[zz]:1', 'robot:99999999999', None, 5])
+    'ws://robot/#part', 'ro bot', 'röbot', '[::1', '[zz]:1', '[1.2.3.4]:1', '[::1%]', '[1:2]:3',
+    'robot:99999999999', None, 5])
 def test_what_is_no_endpoint(text: Any) -> None:
     """The error names the field."""
     with pytest.raises(ConfigError) as caught:

@@ -63,6 +63,21 @@ async def test_a_server_closes_a_silent_peer(make_server: MakeServer, dial: Dial
     assert server.get_connected_clients() == set()
 
 
+async def test_the_callback_waits_for_no_handler(make_server: MakeServer, dial: Dial) -> None:
+    """However long the handlers of that peer take."""
+    server = await make_server(settings=QUICK)
+    told: list[LivenessState] = []
+    never = asyncio.Event()
+
+    async def endless(data: Any, metadata: Any) -> None:
+        await never.wait()
+
+    server.register_message_handler(MessageType.DATA, endless)
+    server.register_heartbeat_callback(lambda state, websocket: told.append(state))
+    await (await dial(server.port)).send('{"data":1}')
+    await async_wait_until(lambda: told == [LivenessState.SUSPECT, LivenessState.LOST])
+
+
 async def test_any_frame_ends_the_silence(make_server: MakeServer, dial: Dial) -> None:
     """The peer need not speak the seed's heartbeats; the callback hears of its return."""
     server = await make_server(settings=QUICK)

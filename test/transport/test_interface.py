@@ -198,6 +198,7 @@ async def test_disconnect_ends_handlers_that_run(make_server: MakeServer,
     await server.broadcast('first')
     await server.broadcast('second')
     await asyncio.wait_for(running.wait(), 5)
+    await async_wait_until(lambda: client.get_statistics()['messages_received'] == 2)
     await client.disconnect()
     assert ended == ['first']
 
@@ -439,6 +440,18 @@ async def test_too_large(make_server: MakeServer, make_client: MakeClient) -> No
     server = await make_server(max_message_size=1000)
     with pytest.raises(TooLarge):
         await server.send('x' * 1000)
+
+
+async def test_a_send_that_a_peer_does_not_take(make_server: MakeServer, bare: Bare) -> None:
+    """False after the timeout, confirmed or not."""
+    for confirmation in (False, True):
+        server = await make_server(timeout=0.1, delivery_confirmation=confirmation,
+                                   max_message_size=2**30,
+                                   options=ServerOptions(close_timeout=0.1))
+        await bare(server.port)
+        await async_wait_until(lambda: server.links)        # noqa: B023 - awaited in the loop
+        await server.broadcast(bytes(10 * 2**20))
+        assert not await server.send_to_client(server.links[0], 'x')
 
 
 async def test_connect_can_be_cancelled(make_client: MakeClient) -> None:

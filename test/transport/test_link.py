@@ -15,13 +15,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 import logging
 
 from helpers import async_wait_until
 import pytest
 from transport_support import Bare, Dial, MakeClient, MakeServer, Recorder
+from websockets.asyncio.connection import Connection
+from websockets.asyncio.server import broadcast
 
 from ws_bridge.protocol.types import Priority
+from ws_bridge.transport import link as link_module
 from ws_bridge.transport.link import address_text, fan_out, Link
 from ws_bridge.transport.options import ClientOptions, ServerOptions
 
@@ -54,6 +58,22 @@ async def test_frames_both_ways(make_server: MakeServer, dial: Dial) -> None:
     assert not link.send('late')
     link.send_stream('k', b'late', 1)
     assert link.messages_out == 5
+
+
+async def test_with_a_broadcast_that_takes_no_text(
+        make_server: MakeServer, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of websockets before 16.1."""
+    def old(connections: Iterable[Connection], message: str | bytes) -> None:
+        broadcast(connections, message)
+
+    monkeypatch.setattr(link_module, 'broadcast', old)
+    monkeypatch.setattr(link_module, '_BROADCAST_TAKES_TEXT', False)
+    server = Recorder()
+    peer = await dial((await make_server(listener=server)).port)
+    link = await server.link()
+    link.send('grüße'.encode())
+    link.send(b'\xff', text=False)
+    assert [await peer.recv(), await peer.recv()] == ['grüße', b'\xff']
 
 
 async def test_ids_differ(make_server: MakeServer, dial: Dial) -> None:

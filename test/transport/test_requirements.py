@@ -26,8 +26,8 @@ from ws_bridge.transport import requirements
 
 
 @pytest.mark.parametrize(('found', 'is_fine'), [
-    ('10.4', False), ('13.1', False), ('14.1', False), ('14.2', True), ('15.0.1', True), ('16.1', True),
-    ('17.4', True), ('15.0rc1', True), ('9.1', False)])
+    ('10.4', False), ('13.1', False), ('14.1', False), ('14.2', True), ('15.0.1', True),
+    ('16.1', True), ('17.4', True), ('15.0rc1', True), ('9.1', False)])
 def test_versions(found: str, is_fine: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """What Debian 12 and Ubuntu 24.04 package is too old."""
     monkeypatch.setattr(requirements, 'version', lambda name: found)

@@ -94,7 +94,7 @@ class Conversation:
         self._handlers: dict[MessageType, Handler] = {}
         self._watchers: list[Handler] = []
         self._waiting: dict[str, asyncio.Future[None]] = {}
-        self._running: set[asyncio.Future[None]] = set()
+        self._running: dict[asyncio.Future[None], _Peer] = {}
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.inbox: Inbox[Received] = Inbox(settings.inbox_bytes)
         self.counters = Counters()
@@ -116,7 +116,7 @@ class Conversation:
             message, metadata = self._deserialize(data)
         except ProtocolError as exc:
             self.counters.errors += 1
-            self._settings.log.warning('bad frame from %s: %s', link.remote, exc)
+            self._settings.log.debug('bad frame from %s: %s', link.remote, exc)
             link.send(self.encode({'code': exc.code, 'message': exc.message, 'field': exc.field},
                                   MessageMetadata(message_type=MessageType.ERROR)))
             return
@@ -165,10 +165,10 @@ class Conversation:
     async def shutdown(self) -> None:
         """Drop the handler calls that wait, end those that run, and wake who waits to receive."""
         self.inbox.release()
-        for peer in self._peers.values():
+        for peer in self._running.values():
             peer.jobs.clear()
         # A handler may itself be what shuts down.
-        running = self._running - {asyncio.current_task()}
+        running = self._running.keys() - {asyncio.current_task()}
         for task in running:
             task.cancel()
         if running:
@@ -202,8 +202,11 @@ class Conversation:
         """Act on a change of liveness: tell who watches, close who is lost."""
         if state is None or not self._settings.heartbeat_interval:
             return
-        for watcher in self._watchers:
-            self._start_job(link, peer, (watcher, state, MessageMetadata()), 0)
+        for watcher in self._watchers:      # at once, not behind the handlers that wait
+            task = asyncio.ensure_future(
+                self._call(watcher, state, MessageMetadata(), link.websocket))
+            self._running[task] = peer
+            task.add_done_callback(self._running.pop)
         if state is LivenessState.LOST:
             self.counters.heartbeats_lost += 1
             link.close(_SILENT, f'silent for {self._settings.heartbeat_timeout:g} s')
@@ -262,11 +265,11 @@ class Conversation:
         peer.is_working = job is not None
         if job is not None:
             task = asyncio.ensure_future(self._call(*job, link.websocket))
-            self._running.add(task)
+            self._running[task] = peer
             task.add_done_callback(lambda done: self._job_done(done, link, peer))
 
     def _job_done(self, task: asyncio.Future[None], link: Link, peer: _Peer) -> None:
-        self._running.discard(task)
+        del self._running[task]
         self._next_job(link, peer)
 
 

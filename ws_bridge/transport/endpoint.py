@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
@@ -68,13 +69,20 @@ def parse_endpoint(text: str) -> Endpoint:
         raise _bad(text, str(exc)) from exc
     if not host or not _HOST.fullmatch(host) or parts.username is not None or parts.fragment:
         raise _bad(text, 'expected a host name or address, and neither user nor fragment')
-    if ':' in host and '[' not in parts.netloc:
-        raise _bad(text, 'write an IPv6 address in brackets')
+    if (':' in host) is not ('[' in parts.netloc) or (':' in host and not _is_ipv6(host)):
+        raise _bad(text, 'write an IPv6 address, and only that, in brackets')
     if parts.netloc.endswith(':'):
         raise _bad(text, 'expected a port after the colon')
     if port is None:
         port = _SCHEME_PORTS.get(scheme, DEFAULT_PORT)
     return Endpoint(host, port, _path(parts), scheme == 'wss' if scheme else None)
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == 6
+    except ValueError:
+        return False
 
 
 def _path(parts: SplitResult) -> str:

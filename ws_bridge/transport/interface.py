@@ -20,6 +20,9 @@ listener gets the raw frames of every :class:`Link` instead, and nothing else is
 States: DISCONNECTED at first and after ``disconnect``; CONNECTING; CONNECTED, for a server while
 it listens; RECONNECTING after a loss; ERROR when the attempts are used up, or the port is taken:
 ``last_error`` says why.
+
+Logging, to ``ws_bridge.transport.<name>``: ERROR, a port that is taken, attempts used up, a
+handler or listener that failed; INFO, states, connections, failed attempts; DEBUG, bad frames.
 """
 from __future__ import annotations
 
