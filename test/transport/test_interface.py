@@ -185,9 +185,11 @@ async def test_disconnect_ends_handlers_that_run(make_server: MakeServer,
     server = await make_server()
     client = await make_client(server.port)
     running = asyncio.Event()
+    started: list[str] = []
     ended: list[str] = []
 
     async def endless(data: Any, metadata: MessageMetadata) -> None:
+        started.append(data)
         running.set()
         try:
             await asyncio.Event().wait()
@@ -200,7 +202,9 @@ async def test_disconnect_ends_handlers_that_run(make_server: MakeServer,
     await asyncio.wait_for(running.wait(), 5)
     await async_wait_until(lambda: client.get_statistics()['messages_received'] == 2)
     await client.disconnect()
-    assert ended == ['first']
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert started == ended == ['first']
 
 
 async def test_receive_when_there_is_nothing(make_server: MakeServer,
