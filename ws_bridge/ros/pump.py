@@ -253,6 +253,11 @@ class Pump:
         self._stopping = True
         self._guard.trigger()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
     def join(self, timeout: float) -> bool:
         """
         Wait for the thread.

@@ -331,14 +331,17 @@ class RosSide:
     def declare_fact(self, name: str, value: int | str, description: str) -> None:
         """Show something that became known at the start as a parameter that cannot be set."""
         ros = self._running()
-        ros.submit(lambda: ros.node.declare_parameter(name, value, ParameterDescriptor(
-            description=description, read_only=True)))
+
+        def declare() -> None:
+            ros.node.declare_parameter(name, value, ParameterDescriptor(
+                description=description, read_only=True))
+        ros.submit(declare)
 
     @property
     def alive(self) -> bool:
         """Whether both threads run."""
         ros, pump = self._ros, self._pump
-        return ros is not None and pump is not None and not ros.join(0) and not pump.join(0)
+        return ros is not None and pump is not None and not ros.join(0) and pump.alive
 
     def publish_status(self, diagnostics: Sequence[Diagnostic], clients: str) -> None:
         """
