@@ -209,7 +209,7 @@ class GoalAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ActionFeedback:
-    """Feedback of the host of an action on a goal; ``action`` is checked where it is given."""
+    """Feedback of the host of an action on a goal, which accepts it where it was not."""
 
     op_id: str | None
     goal_id: str

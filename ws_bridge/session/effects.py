@@ -14,10 +14,10 @@
 """
 What a session asks of its surroundings: values only, carried out in order by the bridge.
 
-``topic`` and ``service`` are fully qualified and remapped; ``ros_name`` is what a node must be
-given to arrive there (it remaps by itself), ``wire_name`` what the peer calls it. ``deadline``
-is monotonic, in seconds. When one effect of an operation fails, the rest of that operation is
-not carried out.
+``topic``, ``service`` and ``action`` are fully qualified and remapped; ``ros_name`` is what a
+node must be given to arrive there (it remaps by itself), ``wire_name`` what the peer calls it.
+``deadline`` is monotonic, in seconds. When one effect of an operation fails, the rest of that
+operation is not carried out.
 """
 from __future__ import annotations
 
@@ -88,14 +88,18 @@ class ClosePublisher:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Convert and publish; ``ack`` asks for the number of matched subscribers."""
+    """
+    Convert and publish.
+
+    ``ack`` asks for the number of matched subscribers, and is the topic as the peer calls it.
+    """
 
     op_id: str | None
     topic: str
     data: Any
     encoding: Encoding
     deadline: float | None
-    ack: bool
+    ack: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,82 @@ class AnswerService:
 
 
 @dataclass(frozen=True, slots=True)
+class SendGoal:
+    """Send a goal to a ROS action; ``key`` names it within the session."""
+
+    key: int
+    action: str
+    ros_name: str
+    action_type: str | None
+    data: Any
+    want_feedback: bool
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelGoal:
+    """Have a goal cancelled, and tell the peer whether it will be."""
+
+    op_id: str | None
+    key: int
+    goal_op_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropGoal:
+    """Cancel a goal that nobody waits for any more."""
+
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostAction:
+    """Serve a ROS action on the peer's behalf."""
+
+    op_id: str | None
+    action: str
+    ros_name: str
+    action_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnhostAction:
+    """Serve it no longer; its goals are aborted."""
+
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerGoal:
+    """Accept or reject a goal for a hosted action."""
+
+    action: str
+    token: object
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """Give feedback on a goal for a hosted action."""
+
+    op_id: str | None
+    action: str
+    token: object
+    values: Any
+
+
+@dataclass(frozen=True, slots=True)
+class EndGoal:
+    """End a goal for a hosted action; ``values`` is ``None`` for a result of defaults."""
+
+    op_id: str | None
+    action: str
+    token: object
+    values: Any
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
 class Describe:
     """Answer a question about the graph or its types."""
 
@@ -183,5 +263,6 @@ class Ignored:
 
 Effect = (
     Send | OpenSubscription | CloseSubscription | OpenPublisher | ClosePublisher | Publish | Call
-    | Inquire | CancelCall | Host | Unhost | AnswerService | Describe | StatusWanted | PeerChanged
-    | Greeted | Ignored)
+    | Inquire | CancelCall | Host | Unhost | AnswerService | SendGoal | CancelGoal | DropGoal
+    | HostAction | UnhostAction | AnswerGoal | Feedback | EndGoal | Describe | StatusWanted
+    | PeerChanged | Greeted | Ignored)

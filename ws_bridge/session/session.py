@@ -36,6 +36,9 @@ from ws_bridge.errors import (
 from ws_bridge.protocol import operations as ops
 from ws_bridge.session import effects as fx
 from ws_bridge.session.bucket import Bucket
+from ws_bridge.session.goals import Goals
+from ws_bridge.session.goals import HANDLERS as GOAL_HANDLERS
+from ws_bridge.session.limits import below
 from ws_bridge.session.liveness import Liveness
 from ws_bridge.session.timesync import TimeSync
 from ws_bridge.session.wishes import Wishes
@@ -103,6 +106,7 @@ class Session:
         self._exposure = exposure
         self._names = names
         self._epoch = epoch
+        self.goals = Goals(peer, settings, names, self._rule)
         self._keys = count(1)
         self._wishes = Wishes()
         self._advertisers: dict[str, set[str | None]] = {}
@@ -151,7 +155,7 @@ class Session:
 
     def _wants_answer(self, op: ops.Operation) -> bool:
         if isinstance(op, ops.Command):
-            return op.ack or (op.kind or self._names.kind_of(op.destination)) == 'service'
+            return op.ack or (op.kind or self._names.kind_of(op.destination)) != 'topic'
         if isinstance(op, ops.ServiceAnswer):
             return op.error is None  # never answer an error with an error
         if isinstance(op, ops.Malformed):
@@ -184,7 +188,8 @@ class Session:
             'op': 'hello', 'dialect': 'ws_bridge.v1', 'session': self.peer,
             'robot': self._settings.robot_name, 'version': VERSION,
             'encodings': ['json', 'cbor', 'cdr'],
-            'capabilities': ['subscribe', 'publish', 'call', 'host', 'list', 'schema', 'status'],
+            'capabilities': ['subscribe', 'publish', 'call', 'host', 'actions', 'list', 'schema',
+                             'status'],
             'heartbeat': {'interval': self._settings.heartbeat_interval,
                           'timeout': self._settings.heartbeat_timeout},
             'limits': {'message_size': limits.message_size, 'message_rate': limits.message_rate,
@@ -207,9 +212,9 @@ class Session:
         topic = self._names.topic(op.topic)
         rule = self._rule('subscribe', topic, 'topic')
         if topic not in self.subscriptions:
-            _below(len(self.subscriptions), self._settings.max_subscriptions, 'subscriptions')
+            below(len(self.subscriptions), self._settings.max_subscriptions, 'subscriptions')
         if op.key is not None and not self._wishes.has(topic, op.key):
-            _below(len(self._wishes), self._settings.max_subscriptions, 'subscriptions')
+            below(len(self._wishes), self._settings.max_subscriptions, 'subscriptions')
         interval = op.min_interval or 0.0
         if rule.max_rate:
             interval = max(interval, 1.0 / rule.max_rate)
@@ -252,10 +257,10 @@ class Session:
         advertise = isinstance(op, ops.Advertise)
         rule = self._rule('publish', topic, 'topic' if advertise else 'destination')
         if topic not in self.advertised:
-            _below(len(self.advertised), self._settings.max_advertisements, 'advertisements')
+            below(len(self.advertised), self._settings.max_advertisements, 'advertisements')
         if isinstance(op, ops.Advertise) and op.key is not None and \
                 op.key not in self._advertisers.get(topic, ()):
-            _below(sum(map(len, self._advertisers.values())),
+            below(sum(map(len, self._advertisers.values())),
                    self._settings.max_advertisements, 'advertisements')
         self.advertised[topic] = asked
         if isinstance(op, ops.Advertise):
@@ -295,9 +300,13 @@ class Session:
         kind = op.kind or self._names.kind_of(op.destination)
         if kind == 'service':
             return self._call(op, now)
+        if kind == 'action':
+            return self._send_goal(ops.SendGoal(
+                op.op_id, op.destination, None, op.data, True, op.stamp, op.ttl, op.timeout), now)
         topic = self._names.topic(op.destination)
         deadline = self._deadline(op.stamp, op.ttl, now)
-        publish = fx.Publish(op.op_id, topic, op.data, 'json', deadline, op.ack)
+        publish = fx.Publish(op.op_id, topic, op.data, 'json', deadline,
+                             op.destination if op.ack else None)
         if topic in self.advertised:
             return [publish]
         return [self._open_publisher(topic, op, asked=False), publish]
@@ -308,7 +317,7 @@ class Session:
             raise NotAdvertised(f'channel {op.channel_id} is not advertised by this peer',
                                 field='channel_id')
         deadline = self._deadline(op.stamp, op.ttl, now)
-        return [fx.Publish(None, topic, op.payload, op.encoding, deadline, False)]
+        return [fx.Publish(None, topic, op.payload, op.encoding, deadline)]
 
     def _deadline(self, stamp: float | None, ttl: float | None, now: float) -> float | None:
         """
@@ -331,14 +340,14 @@ class Session:
         service = self._names.service(op.destination)
         rule = self._rule('call', service, 'destination')
         self._deadline(op.stamp, op.ttl, now)
-        _below(len(self.calls), self._settings.max_calls, 'calls')
+        below(len(self.calls), self._settings.max_calls, 'calls')
         key = next(self._keys)
         self.calls[key] = op.op_id, op.destination
         timeout = op.timeout or rule.timeout or self._settings.call_timeout
         return [fx.Call(key, service, op.destination, rule.msg_type, op.data, timeout)]
 
     def _inquire(self, op: ops.Inquire, now: float) -> list[fx.Effect]:
-        _below(len(self.calls), self._settings.max_calls, 'calls')
+        below(len(self.calls), self._settings.max_calls, 'calls')
         key = next(self._keys)
         self.calls[key] = op.op_id, op.service
         return [fx.Inquire(key, op.question, op.data,
@@ -356,11 +365,22 @@ class Session:
             return [fx.Send(ops.Failed(op_id, result, ops.About('call', service)))]
         return [fx.Send(ops.CallDone(op_id, service, result))]
 
+    def _send_goal(self, op: ops.SendGoal, now: float) -> list[fx.Effect]:
+        self._deadline(op.stamp, op.ttl, now)
+        return self.goals.send(op)
+
+    def _advertise_action(self, op: ops.AdvertiseAction, now: float) -> list[fx.Effect]:
+        return self.goals.advertise(op, len(self.hosted))
+
+    def _goals(self, op: Any, now: float) -> list[fx.Effect]:
+        return GOAL_HANDLERS[type(op)](self.goals, op)
+
     def _advertise_service(self, op: ops.AdvertiseService, now: float) -> list[fx.Effect]:
         service = self._names.service(op.service)
         self._rule('host', service, 'service')
         if service not in self.hosted:
-            _below(len(self.hosted), self._settings.max_services, 'services')
+            below(len(self.hosted) + len(self.goals.hosted), self._settings.max_services,
+                  'services')
         self.forget_service(service)  # its unanswered calls went to the older advertisement
         self.hosted[service] = op.service
         return [fx.Host(op.op_id, service, op.service, op.srv_type)]
@@ -389,7 +409,7 @@ class Session:
         if service not in self.hosted:
             return []
         try:
-            _below(len(self._waiting), self._settings.max_calls, 'unanswered calls')
+            below(len(self._waiting), self._settings.max_calls, 'unanswered calls')
         except LimitExceeded as exc:
             return [fx.Send(ops.Failed(None, exc))]
         call_id = f'{self.peer}-call-{next(self._keys)}'
@@ -399,6 +419,8 @@ class Session:
     def _service_answer(self, op: ops.ServiceAnswer, now: float) -> list[fx.Effect]:
         hosted = self._waiting.pop(op.call_id or '', None)
         if hosted is None:
+            if op.error is not None and op.call_id in self.goals.working:
+                return self.goals.failed(op.call_id)
             if op.error is not None:  # never answer an error with an error: two bridges would talk
                 return [fx.Ignored()]
             raise Expired(f'no call {op.call_id!r} waits for an answer of this peer',
@@ -456,6 +478,7 @@ class Session:
     def deadline(self) -> float | None:
         """Return when :meth:`poll` is due next, monotonic seconds."""
         due = [hosted.deadline for hosted in self._waiting.values()]
+        due.extend(self.goals.deadlines())
         if self.beats:
             due.append(self._next_beat)
         if self._refusals_due is not None:
@@ -466,7 +489,7 @@ class Session:
 
     def poll(self, now: float) -> list[fx.Effect]:
         """Return what the passing of time brings: heartbeats, changes of liveness."""
-        effects: list[fx.Effect] = []
+        effects = self.goals.poll(now)
         for call_id in [c for c, h in self._waiting.items() if h.deadline <= now]:
             del self._waiting[call_id]
         if self._refusals_due is not None and now >= self._refusals_due:
@@ -488,6 +511,7 @@ class Session:
         effects += [fx.ClosePublisher(topic) for topic in self.advertised]
         effects += [fx.Unhost(service) for service in self.hosted]
         effects += [fx.CancelCall(key) for key in self.calls]
+        effects += self.goals.close()
         for owned in (self.subscriptions, self.advertised, self.hosted, self.calls,
                       self._channels, self._waiting, self._advertisers):
             owned.clear()
@@ -505,11 +529,6 @@ class Session:
         }
 
 
-def _below(number: int, limit: int, what: str) -> None:
-    if number >= limit:
-        raise LimitExceeded(f'this peer has {number} {what}, may have {limit}')
-
-
 def _about(op: ops.Operation) -> ops.About | None:
     """Return what else than the error the peer waits for."""
     if isinstance(op, ops.Malformed):
@@ -523,7 +542,7 @@ def _about(op: ops.Operation) -> ops.About | None:
     return None
 
 
-_COUNTED = (ops.BinaryPublish, ops.BinarySample, ops.Heartbeat, ops.Appeared)
+_COUNTED = (ops.BinaryPublish, ops.BinarySample, ops.Heartbeat, ops.Appeared, ops.ActionFeedback)
 """What is refused by count when it comes too fast, and publications; else by its own error."""
 
 _HANDLERS: dict[type, Callable[[Session, Any, float], list[fx.Effect]]] = {
@@ -536,6 +555,13 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[fx.Effect]]] = {
     ops.Unadvertise: Session._unadvertise,
     ops.AdvertiseService: Session._advertise_service,
     ops.UnadvertiseService: Session._unadvertise_service,
+    ops.SendGoal: Session._send_goal,
+    ops.CancelGoal: Session._goals,
+    ops.AdvertiseAction: Session._advertise_action,
+    ops.UnadvertiseAction: Session._goals,
+    ops.GoalAnswer: Session._goals,
+    ops.ActionFeedback: Session._goals,
+    ops.ActionResult: Session._goals,
     ops.WatchStatus: Session._watch_status,
     ops.Command: Session._command,
     ops.Inquire: Session._inquire,
