@@ -29,6 +29,7 @@ import sys
 from typing import Any
 
 from ws_bridge.bridge import Bridge, Mailbox
+from ws_bridge.bridge.http import make_http
 from ws_bridge.config import Exposure, PARAMETERS, Settings, settings_from
 from ws_bridge.errors import ConnectFailed, WsBridgeError
 from ws_bridge.mapping import load_mapping
@@ -98,9 +99,10 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         settings = settings_from(ros.parameters)
         bridge = Bridge(settings, _exposure(settings, ros), ros, loop)
         bridges.append(bridge)
-        server = _server(settings, bridge)
+        server = _server(settings, bridge, ros)
         if not await server.start_server(settings.address, settings.port):
             raise server.last_error or ConnectFailed('cannot listen')
+        ros.declare_fact('actual_port', server.port, 'The port that the bridge listens on.')
     except BaseException:
         ros.shutdown()
         raise
@@ -133,7 +135,7 @@ def _exposure(settings: Settings, ros: RosSide) -> Exposure:
     return load_mapping(settings.mapping_file).resolved(namespace or '/', name)
 
 
-def _server(settings: Settings, bridge: Bridge) -> WebSocketServer:
+def _server(settings: Settings, bridge: Bridge, ros: RosSide) -> WebSocketServer:
     config = _config(settings, 'ws_bridge server')
     if settings.tls_certificate:
         config = replace(config, security_level=SecurityLevel.ENCRYPTED,
@@ -141,7 +143,8 @@ def _server(settings: Settings, bridge: Bridge) -> WebSocketServer:
                          ssl_key_path=settings.tls_key or None)
     return WebSocketServer(config, listener=bridge, options=ServerOptions(
         subprotocols=(SUBPROTOCOL, rosbridge.SUBPROTOCOL), origins=settings.origins or None,
-        max_peers=settings.max_peers, **_link_options(settings)))
+        max_peers=settings.max_peers,
+        http=make_http(settings.robot_name, lambda: ros.alive), **_link_options(settings)))
 
 
 def _client(settings: Settings, bridge: Bridge, endpoint: str) -> WebSocketClient:

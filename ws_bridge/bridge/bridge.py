@@ -36,6 +36,7 @@ from typing import Any, TYPE_CHECKING
 from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.rosapi import RosApi
 from ws_bridge.bridge.services import Services
 from ws_bridge.bridge.state import RobotState
 from ws_bridge.bridge.uplink import PushDialect, Uplink
@@ -125,6 +126,7 @@ class Bridge:
                                 epoch=self._epoch)
         self._inward = Inward(ros, self._store)
         self._services = Services(ros, self._store, apply=self.apply, now=loop.time)
+        self._rosapi = RosApi(ros, exposure, self._store, loop, apply=self.apply)
         self._names = BridgeNames(ros, exposure, self._services.hosts)
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
                                  loop)
@@ -272,8 +274,12 @@ class Bridge:
     def _call(self, peer: Peer, effect: fx.Call) -> None:
         self._services.call(peer, effect)
 
+    def _inquire(self, peer: Peer, effect: fx.Inquire) -> None:
+        self._rosapi.ask(peer, effect)
+
     def _cancel_call(self, peer: Peer, effect: fx.CancelCall) -> None:
         self._services.cancel(peer, effect.key)
+        self._rosapi.cancel(peer, effect.key)
 
     def _host(self, peer: Peer, effect: fx.Host) -> None:
         self._services.host(peer, effect)
@@ -373,6 +379,7 @@ _APPLY: dict[type, Callable[[Bridge, Peer, Any], None]] = {
     fx.OpenPublisher: Bridge._open_publisher,
     fx.ClosePublisher: Bridge._close_publisher,
     fx.Call: Bridge._call,
+    fx.Inquire: Bridge._inquire,
     fx.CancelCall: Bridge._cancel_call,
     fx.Host: Bridge._host,
     fx.Unhost: Bridge._unhost,

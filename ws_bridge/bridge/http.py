@@ -1,0 +1,47 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What plain HTTP on the bridge's port answers: ``/version`` and ``/healthz``."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+import orjson
+
+from ws_bridge.config import VERSION
+from ws_bridge.protocol import native, rosbridge
+from ws_bridge.transport.options import HttpHook, HttpReply
+
+_JSON = {'Content-Type': 'application/json', 'Cache-Control': 'no-store'}
+
+
+def make_http(robot: str, alive: Callable[[], bool]) -> HttpHook:
+    """
+    Return what answers plain requests.
+
+    :param alive: whether the ROS side runs.
+    """
+    version = orjson.dumps({'name': 'ws_bridge', 'version': VERSION, 'robot': robot,
+                            'dialects': [native.SUBPROTOCOL, rosbridge.SUBPROTOCOL]})
+
+    def answer(path: str, headers: Mapping[str, str]) -> HttpReply | None:
+        page = path.partition('?')[0]
+        if page == '/version':
+            return HttpReply(HTTPStatus.OK, _JSON, version)
+        if page == '/healthz':
+            ok = alive()
+            return HttpReply(HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE, _JSON,
+                             orjson.dumps({'status': 'ok' if ok else 'the ROS side has ended'}))
+        return None
+    return answer

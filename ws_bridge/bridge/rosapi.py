@@ -1,0 +1,357 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The services of ``/rosapi``, answered inside the bridge for the rosbridge dialect.
+
+Each is a function of :data:`QUESTIONS`: it returns the response's fields, or ``None`` and calls
+``done`` later. A question that is not answered in time ends with an error; nothing waits.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TYPE_CHECKING
+
+import orjson
+
+from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.rosapi_params import Parameters
+from ws_bridge.bridge.typedefs import short_name, typedefs
+from ws_bridge.config import Exposure
+from ws_bridge.convert.codec import CodecStore
+from ws_bridge.errors import TimedOut, UnknownName, WrongKind, WrongLength, WsBridgeError
+from ws_bridge.protocol.rosbridge_ops import MAX_NAME
+from ws_bridge.session.effects import Effect, Inquire
+
+if TYPE_CHECKING:
+    from ws_bridge.ros.side import RosSide
+
+Values = Mapping[str, Any]
+Done = Callable[['Values | WsBridgeError'], None]
+Apply = Callable[[Peer, 'list[Effect]'], None]
+MAX_TEXT = 1_000_000
+ROS_VERSION = 2
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """A question that is not answered yet."""
+
+    peer: Peer
+    key: int
+    timer: asyncio.TimerHandle
+
+
+class RosApi:
+    """
+    Answers questions about the robot.
+
+    :param apply: carries out the effects of a session.
+    """
+
+    def __init__(self, ros: RosSide, exposure: Exposure, store: CodecStore,
+                 loop: asyncio.AbstractEventLoop, *, apply: Apply) -> None:
+        self.ros = ros
+        self.exposure = exposure
+        self.parameters = Parameters(ros, exposure, store)
+        self._loop = loop
+        self._apply = apply
+        self._pending: dict[tuple[str, int], Pending] = {}
+
+    def __repr__(self) -> str:
+        return f'RosApi({len(self._pending)} questions)'
+
+    def ask(self, peer: Peer, wish: Inquire) -> None:
+        """Answer a question; its end reaches the session, also when it cannot be asked."""
+        key = peer.name, wish.key
+        timer = self._loop.call_later(wish.timeout, self._end, key, TimedOut(
+            f'no answer within {wish.timeout:g} s'))
+        self._pending[key] = Pending(peer, wish.key, timer)
+
+        def done(result: Values | WsBridgeError) -> None:
+            self._end(key, result)
+        try:
+            names, answer = _question(wish.question)
+            values = answer(self, _texts(names, wish.data), done)
+        except WsBridgeError as exc:
+            done(exc)
+        else:
+            if values is not None:
+                done(values)
+
+    def cancel(self, peer: Peer, key: int) -> None:
+        """Forget a question whose peer left."""
+        pending = self._pending.pop((peer.name, key), None)
+        if pending is not None:
+            pending.timer.cancel()
+
+    def _end(self, key: tuple[str, int], result: Values | WsBridgeError) -> None:
+        pending = self._pending.pop(key, None)
+        if pending is None:
+            return
+        pending.timer.cancel()
+        answer = result if isinstance(result, WsBridgeError) else orjson.dumps(result)
+        self._apply(pending.peer, pending.peer.session.call_ended(pending.key, answer))
+
+    # ---- what may be seen
+
+    def topics(self) -> dict[str, str]:
+        """Return the topics that a peer may use, with their (first) types."""
+        find = self.exposure.find
+        return {name: next(iter(info.types), '')
+                for name, info in sorted(self.ros.graph.topics.items())
+                if find('subscribe', name) or find('publish', name)}
+
+    def services(self) -> dict[str, str]:
+        """Return the services that a peer may call, with their (first) types."""
+        return {name: next(iter(types), '')
+                for name, types in sorted(self.ros.graph.services.items())
+                if self.exposure.find('call', name)}
+
+    def actions(self) -> dict[str, str]:
+        """Return the actions that a peer may send goals to, with their (first) types."""
+        return {name: next(iter(types), '')
+                for name, types in sorted(self.ros.graph.actions.items())
+                if self.exposure.find('call', name)}
+
+    def survey(self, field: str, done: Done, question: str, *args: Any) -> None:
+        """Let the node answer; ``field`` is the response's one, empty for a whole response."""
+        def on_done(result: Any) -> None:
+            done({field: result} if field and not isinstance(result, WsBridgeError) else result)
+        self.ros.survey(question, *args, on_done=on_done)
+
+
+Question = Callable[[RosApi, Any, Done], 'Values | None']
+
+
+def _question(name: str) -> tuple[tuple[str, ...], Question]:
+    found = QUESTIONS.get(name)
+    if found is None:
+        raise UnknownName(f'there is no /rosapi/{name[:MAX_NAME]}', field='service')
+    return found
+
+
+def _texts(names: tuple[str, ...], data: Any) -> dict[str, str]:
+    """
+    Return the arguments by name, each a text; what is missing is empty.
+
+    :raises ConversionError: one is no text, or there are too many.
+    """
+    if isinstance(data, tuple):
+        if len(data) > len(names):
+            raise WrongLength(f'{len(data)} values for {len(names)} fields')
+        data = dict(zip(names, data, strict=False))
+    texts = {}
+    for name in names:
+        value = data.get(name)
+        if value is not None and (not isinstance(value, str) or len(value) > MAX_TEXT):
+            raise WrongKind(f'must be text of at most {MAX_TEXT} characters', field=name)
+        texts[name] = value or ''
+    return texts
+
+
+def _absolute(name: str) -> str:
+    return name if name.startswith('/') else f'/{name}'
+
+
+def _is_type(full: str, wanted: str) -> bool:
+    return full == wanted or short_name(full) == wanted
+
+
+# ---- topics
+
+def _topics(api: RosApi, args: Any, done: Done) -> Values:
+    topics = api.topics()
+    return {'topics': list(topics), 'types': list(topics.values())}
+
+
+def _topics_for_type(api: RosApi, args: Any, done: Done) -> Values:
+    return {'topics': [name for name, each in api.topics().items()
+                       if _is_type(each, args['type'])]}
+
+
+def _topics_and_raw_types(api: RosApi, args: Any, done: Done) -> None:
+    topics = api.topics()
+
+    def told(texts: Any) -> None:
+        done(texts if isinstance(texts, WsBridgeError) else {
+            'topics': list(topics), 'types': list(topics.values()), 'typedefs_full_text': texts})
+    api.ros.survey('full_texts', tuple(topics.values()), on_done=told)
+
+
+def _topic_type(api: RosApi, args: Any, done: Done) -> Values:
+    return {'type': api.topics().get(_absolute(args['topic']), '')}
+
+
+def _publishers(api: RosApi, args: Any, done: Done) -> Values | None:
+    return _users(api, args['topic'], done, 'publishers', 'publisher_nodes')
+
+
+def _subscribers(api: RosApi, args: Any, done: Done) -> Values | None:
+    return _users(api, args['topic'], done, 'subscribers', 'subscriber_nodes')
+
+
+def _users(api: RosApi, topic: str, done: Done, field: str, question: str) -> Values | None:
+    name = _absolute(topic)
+    if name not in api.topics():
+        return {field: []}
+    api.survey(field, done, question, name)
+    return None
+
+
+# ---- services, actions, nodes
+
+def _services(api: RosApi, args: Any, done: Done) -> Values:
+    return {'services': list(api.services())}
+
+
+def _services_for_type(api: RosApi, args: Any, done: Done) -> Values:
+    return {'services': [name for name, each in api.services().items()
+                         if _is_type(each, args['type'])]}
+
+
+def _service_type(api: RosApi, args: Any, done: Done) -> Values:
+    return {'type': api.services().get(_absolute(args['service']), '')}
+
+
+def _service_node(api: RosApi, args: Any, done: Done) -> Values | None:
+    name = _absolute(args['service'])
+    if name not in api.services():
+        return {'node': ''}
+
+    def told(nodes: Any) -> None:
+        done(nodes if isinstance(nodes, WsBridgeError) else {'node': next(iter(nodes), '')})
+    api.ros.survey('service_nodes', name, on_done=told)
+    return None
+
+
+def _service_providers(api: RosApi, args: Any, done: Done) -> None:
+    full = next((each for each in api.services().values() if _is_type(each, args['service'])),
+                args['service'])
+    api.survey('providers', done, 'type_nodes', full)
+
+
+def _action_servers(api: RosApi, args: Any, done: Done) -> Values:
+    return {'action_servers': list(api.actions())}
+
+
+def _action_type(api: RosApi, args: Any, done: Done) -> Values:
+    return {'type': api.actions().get(_absolute(args['action']), '')}
+
+
+def _nodes(api: RosApi, args: Any, done: Done) -> Values:
+    return {'nodes': sorted(set(api.ros.graph.nodes))}
+
+
+def _node_details(api: RosApi, args: Any, done: Done) -> None:
+    api.survey('', done, 'node_details', _absolute(args['node']))
+
+
+# ---- types
+
+def _interfaces(api: RosApi, args: Any, done: Done) -> None:
+    api.survey('interfaces', done, 'interfaces')
+
+
+def _message_details(api: RosApi, args: Any, done: Done) -> Values:
+    return {'typedefs': typedefs(api.ros.types.message(args['type']))}
+
+
+def _service_request_details(api: RosApi, args: Any, done: Done) -> Values:
+    return {'typedefs': typedefs(api.ros.types.service(args['type']).request)}
+
+
+def _service_response_details(api: RosApi, args: Any, done: Done) -> Values:
+    return {'typedefs': typedefs(api.ros.types.service(args['type']).response)}
+
+
+def _action_goal_details(api: RosApi, args: Any, done: Done) -> Values:
+    return {'typedefs': typedefs(api.ros.types.action(args['type']).goal)}
+
+
+def _action_result_details(api: RosApi, args: Any, done: Done) -> Values:
+    return {'typedefs': typedefs(api.ros.types.action(args['type']).result)}
+
+
+def _action_feedback_details(api: RosApi, args: Any, done: Done) -> Values:
+    return {'typedefs': typedefs(api.ros.types.action(args['type']).feedback)}
+
+
+# ---- parameters, the rest
+
+def _get_param(api: RosApi, args: Any, done: Done) -> None:
+    api.parameters.get(args['name'], args['default_value'] or args['default'], done)
+
+
+def _set_param(api: RosApi, args: Any, done: Done) -> None:
+    api.parameters.set(args['name'], args['value'], done)
+
+
+def _has_param(api: RosApi, args: Any, done: Done) -> None:
+    api.parameters.has(args['name'], done)
+
+
+def _delete_param(api: RosApi, args: Any, done: Done) -> None:
+    api.parameters.delete(args['name'], done)
+
+
+def _get_param_names(api: RosApi, args: Any, done: Done) -> None:
+    api.parameters.names(done)
+
+
+def _get_time(api: RosApi, args: Any, done: Done) -> Values:
+    sec, nanosec = api.ros.now()
+    return {'time': {'sec': sec, 'nanosec': nanosec}}
+
+
+def _get_ros_version(api: RosApi, args: Any, done: Done) -> None:
+    def told(name: Any) -> None:
+        done(name if isinstance(name, WsBridgeError) else {
+            'version': ROS_VERSION, 'distro': name})
+    api.ros.survey('distro', on_done=told)
+
+
+QUESTIONS: dict[str, tuple[tuple[str, ...], Question]] = {
+    'topics': ((), _topics),
+    'topics_for_type': (('type',), _topics_for_type),
+    'topics_and_raw_types': ((), _topics_and_raw_types),
+    'topic_type': (('topic',), _topic_type),
+    'publishers': (('topic',), _publishers),
+    'subscribers': (('topic',), _subscribers),
+    'services': ((), _services),
+    'services_for_type': (('type',), _services_for_type),
+    'service_type': (('service',), _service_type),
+    'service_node': (('service',), _service_node),
+    'service_providers': (('service',), _service_providers),
+    'action_servers': ((), _action_servers),
+    'action_type': (('action',), _action_type),
+    'nodes': ((), _nodes),
+    'node_details': (('node',), _node_details),
+    'interfaces': ((), _interfaces),
+    'message_details': (('type',), _message_details),
+    'service_request_details': (('type',), _service_request_details),
+    'service_response_details': (('type',), _service_response_details),
+    'action_goal_details': (('type',), _action_goal_details),
+    'action_result_details': (('type',), _action_result_details),
+    'action_feedback_details': (('type',), _action_feedback_details),
+    'get_param': (('name', 'default_value', 'default'), _get_param),
+    'set_param': (('name', 'value'), _set_param),
+    'has_param': (('name',), _has_param),
+    'delete_param': (('name',), _delete_param),
+    'get_param_names': ((), _get_param_names),
+    'get_time': ((), _get_time),
+    'get_ros_version': ((), _get_ros_version),
+}
+"""By the last part of the service's name: the fields of the request, and what answers it."""
