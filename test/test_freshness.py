@@ -75,7 +75,6 @@ def test_no_rate_before_enough_samples() -> None:
         freshness, now = fed(10, number)
         assert freshness.rate(now) is None
         assert freshness.state(now, published=True) is UNKNOWN
-        assert freshness.deadline(now) is None
     freshness, now = fed(10, MEASURED_AFTER)
     assert freshness.rate(now) == pytest.approx(10)
     assert Freshness(None, 0.0).age(1.0) is None
@@ -117,7 +116,6 @@ def test_a_configured_topic_that_never_speaks() -> None:
     freshness = Freshness(10.0, 5.0)
     told = [freshness.state(now, published=True) for now in (5.0, 5.29, 5.31, 5.99, 6.01)]
     assert told == [UNKNOWN, UNKNOWN, STALE, STALE, LOST]
-    assert freshness.deadline(5.0) == pytest.approx(5.3)
 
 
 def test_without_publisher() -> None:
@@ -135,28 +133,6 @@ def test_a_pause_does_not_count_as_rate(rate: float, periods: float) -> None:
         freshness.took(1, now + index / rate)
     silent = now + 4 / rate + 3 * limits(rate)[1]
     assert freshness.state(silent, published=True) is LOST
-
-
-@given(expectations, histories)
-def test_deadline_is_when_the_state_changes(expected: float | None,
-                                            history: list[tuple[float, int]]) -> None:
-    freshness = Freshness(expected, 0.0)
-    now = 0.0
-    for after, number in history:
-        now += after
-        if number:
-            freshness.took(number, now)
-        state = freshness.state(now, published=True)
-        due = freshness.deadline(now)
-        assert freshness.state(now, published=True) is state
-        if due is None:
-            assert freshness.state(now + 1e9, published=True) is state
-            continue
-        assert due > now
-        assert freshness.state(now + (due - now) * 0.999, published=True) is state
-        assert freshness.state(due, published=True) is not state
-        later = freshness.deadline(due)
-        assert later is None or later > due
 
 
 @given(expectations, histories)

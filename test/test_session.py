@@ -195,14 +195,14 @@ def test_advertise_and_publish() -> None:
         'i', '/odometry', 'odom', '/odometry', 'a/msg/B', QOS, True)]
     assert session.receive(ops.Advertise('i', '/t', 'c/msg/D'), START) == [fx.OpenPublisher(
         'i', '/t', '/t', '/t', 'c/msg/D', None, True)]
-    publish = fx.Publish('j', '/odometry', {'x': 1}, 'json', None, True)
+    publish = fx.Publish('j', '/odometry', {'x': 1}, 'json', None, 'odom')
     assert session.receive(ops.Command('j', 'odom', {'x': 1}, ack=True), START) == [publish]
 
 
 def test_publishing_implies_a_publisher_once() -> None:
     session = make()
     opened = fx.OpenPublisher('i', '/t', 't', 't', None, None, False)
-    publish = fx.Publish('i', '/t', 5, 'json', None, False)
+    publish = fx.Publish('i', '/t', 5, 'json', None)
     assert session.receive(ops.Command('i', 't', 5), START) == [opened, publish]
     assert session.receive(ops.Command('i', 't', 5), START) == [publish]
     assert session.advertised == {'/t': False}
@@ -230,7 +230,7 @@ def test_binary_publication_needs_the_channel_of_this_peer() -> None:
     assert refusal(session.receive(binary(4), START)) == (None, 'not_advertised', 'channel_id')
     session.publisher_opened('/t', 4)
     assert session.receive(binary(4, encoding='cbor', ttl=0.5), START) == [fx.Publish(
-        None, '/t', memoryview(b'x'), 'cbor', START + 0.5, False)]
+        None, '/t', memoryview(b'x'), 'cbor', START + 0.5)]
     session.receive(ops.Unadvertise(None, '/t'), START)
     assert refusal(session.receive(binary(4), START)) == (None, 'not_advertised', 'channel_id')
 

@@ -33,6 +33,7 @@ import secrets
 import time
 from typing import Any, TYPE_CHECKING
 
+from ws_bridge.bridge.actions import Actions
 from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
@@ -70,12 +71,15 @@ class BridgeNames:
     Names as peers write them, to names as ROS has them.
 
     :param hosted: services that peers host, which the graph may not show yet.
+    :param hosted_actions: the same of actions.
     """
 
-    def __init__(self, ros: RosSide, exposure: Exposure, hosted: Callable[[str], bool]) -> None:
+    def __init__(self, ros: RosSide, exposure: Exposure, hosted: Callable[[str], bool],
+                 hosted_actions: Callable[[str], bool]) -> None:
         self._ros = ros
         self._exposure = exposure
         self._hosted = hosted
+        self._hosted_actions = hosted_actions
         self.topic = lru_cache(NAMES_REMEMBERED)(self._topic)
         self.service = lru_cache(NAMES_REMEMBERED)(self._service)
 
@@ -90,12 +94,14 @@ class BridgeNames:
         return self._ros.resolve(name, service=True)
 
     def kind_of(self, name: str) -> Kind:
-        """Tell whether a destination is a service: only if there is no topic of this name."""
+        """Tell what a destination is: a topic, else a service, else an action."""
         graph = self._ros.graph
         if self.topic(name) in graph.topics:
             return 'topic'
         service = self.service(name)
-        return 'service' if service in graph.services or self._hosted(service) else 'topic'
+        if service in graph.services or self._hosted(service):
+            return 'service'
+        return 'action' if service in graph.actions or self._hosted_actions(service) else 'topic'
 
 
 class Bridge:
@@ -126,8 +132,10 @@ class Bridge:
                                 epoch=self._epoch)
         self._inward = Inward(ros, self._store)
         self._services = Services(ros, self._store, apply=self.apply, now=loop.time)
+        self._actions = Actions(ros, self._store, apply=self.apply, now=loop.time,
+                                patience=settings.call_timeout)
         self._rosapi = RosApi(ros, exposure, self._store, loop, apply=self.apply)
-        self._names = BridgeNames(ros, exposure, self._services.hosts)
+        self._names = BridgeNames(ros, exposure, self._services.hosts, self._actions.hosts)
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
                                  loop)
         self._ticker: asyncio.TimerHandle | None = None
@@ -248,8 +256,10 @@ class Bridge:
         elif isinstance(effect, fx.OpenPublisher):
             if not self._inward.has(peer, effect.topic):
                 session.forget_publisher(effect.topic)
-        elif isinstance(effect, fx.Host) and not self._services.hosts(effect.service):
+        elif isinstance(effect, fx.Host) and not self._services.owned_by(peer, effect.service):
             session.forget_service(effect.service)
+        elif isinstance(effect, fx.HostAction) and not self._actions.owned_by(peer, effect.action):
+            session.goals.forget(effect.action)
 
     def _send(self, peer: Peer, effect: fx.Send) -> None:
         peer.send(effect.reply)
@@ -289,6 +299,30 @@ class Bridge:
 
     def _answer(self, peer: Peer, effect: fx.AnswerService) -> None:
         self._services.answer(peer, effect)
+
+    def _send_goal(self, peer: Peer, effect: fx.SendGoal) -> None:
+        self._actions.send(peer, effect)
+
+    def _cancel_goal(self, peer: Peer, effect: fx.CancelGoal) -> None:
+        self._actions.cancel(peer, effect)
+
+    def _drop_goal(self, peer: Peer, effect: fx.DropGoal) -> None:
+        self._actions.drop(peer, effect.key)
+
+    def _host_action(self, peer: Peer, effect: fx.HostAction) -> None:
+        self._actions.host(peer, effect)
+
+    def _unhost_action(self, peer: Peer, effect: fx.UnhostAction) -> None:
+        self._actions.unhost(peer, effect.action)
+
+    def _answer_goal(self, peer: Peer, effect: fx.AnswerGoal) -> None:
+        self._actions.answer(peer, effect)
+
+    def _feedback(self, peer: Peer, effect: fx.Feedback) -> None:
+        self._actions.feedback(peer, effect)
+
+    def _end_goal(self, peer: Peer, effect: fx.EndGoal) -> None:
+        self._actions.end(peer, effect)
 
     def _describe(self, peer: Peer, effect: fx.Describe) -> None:
         op = effect.operation
@@ -384,6 +418,14 @@ _APPLY: dict[type, Callable[[Bridge, Peer, Any], None]] = {
     fx.Host: Bridge._host,
     fx.Unhost: Bridge._unhost,
     fx.AnswerService: Bridge._answer,
+    fx.SendGoal: Bridge._send_goal,
+    fx.CancelGoal: Bridge._cancel_goal,
+    fx.DropGoal: Bridge._drop_goal,
+    fx.HostAction: Bridge._host_action,
+    fx.UnhostAction: Bridge._unhost_action,
+    fx.AnswerGoal: Bridge._answer_goal,
+    fx.Feedback: Bridge._feedback,
+    fx.EndGoal: Bridge._end_goal,
     fx.Describe: Bridge._describe,
     fx.StatusWanted: Bridge._status_wanted,
     fx.PeerChanged: Bridge._peer_changed,

@@ -107,10 +107,15 @@ class Inward:
         if key is None:
             raise NotAdvertised(f'{wish.topic} is not advertised', field='topic')
         shared = self._shared[key]
-        shared.publisher.publish(self._to_cdr(shared.codec, wish), wish.deadline)
-        if wish.ack:
-            peer.send(Done(wish.op_id, 'publish', {
-                'topic': wish.topic, 'subscribers': shared.publisher.subscriber_count()}))
+        cdr = self._to_cdr(shared.codec, wish)
+        if wish.ack is None:
+            shared.publisher.publish(cdr, wish.deadline)
+            return
+
+        def on_done(why: WsBridgeError | None) -> None:
+            peer.send(Failed(wish.op_id, why) if why else Done(wish.op_id, 'publish', {
+                'topic': wish.ack, 'subscribers': shared.publisher.subscriber_count()}))
+        shared.publisher.publish(cdr, wish.deadline, on_done)
 
     def _to_cdr(self, codec: Codec, wish: Publish) -> bytes:
         if wish.encoding == 'cdr':

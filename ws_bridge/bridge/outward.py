@@ -253,7 +253,15 @@ class Outward:
         topic.codec = codec
 
     def _fail(self, topic: Topic, exc: WsBridgeError) -> None:
-        """ROS refuses the subscription: every peer that wanted it is told and loses it."""
+        """
+        Tell every peer of a topic that ROS refuses it; all lose it, unless it is heard already.
+
+        A second publisher with another type is an error of the robot's, but no reason to go deaf.
+        """
+        if topic.subscription is not None and topic.subscription.msg_type is not None:
+            for member in topic.members.values():
+                member.peer.send(Failed(None, exc))
+            return
         for member in list(topic.members.values()):
             self.close(member.peer, topic.name)
             member.peer.session.forget_subscription(topic.name)
@@ -302,14 +310,15 @@ class Outward:
         samples = topic.subscription.latched()
         form = self._form(topic, member)
         stamp = self._loop.time() + self._epoch
-        for cdr in samples:
+        first = max(topic.sequence - len(samples), 0) + 1  # as if they were the last that came
+        for sequence, cdr in enumerate(samples, first):
             try:
                 body = form.encode(topic.codec, cdr)
             except ConversionError as exc:
                 self._report(topic, exc)
                 continue
             member.peer.link.send_stream(
-                topic.name, form.write(body, stamp, topic.sequence),
+                topic.name, form.write(body, stamp, sequence),
                 max(member.wish.queue_depth, len(samples)), text=form.text, split=form.split)
 
     def _deliver(self, topic: Topic, samples: list[bytes], taken: float) -> None:

@@ -166,6 +166,10 @@ class Services:
         peer.send(Done(wish.op_id, 'advertise_service', {
             'service': wish.ros_name, 'type': schema.name}))
 
+    def owned_by(self, peer: Peer, service: str) -> bool:
+        """Whether it is this peer that hosts a service."""
+        return service in self._hosted and self._hosted[service].owner is peer
+
     def hosts(self, service: str) -> bool:
         """Whether some peer hosts a service."""
         return service in self._hosted

@@ -100,7 +100,11 @@ class RobotState:
         services = [{'service': name, 'types': list(types), 'call': True}
                     for name, types in sorted(graph.services.items())
                     if find('call', name) is not None]
-        return {'topics': topics, 'services': services, 'nodes': list(graph.nodes)}
+        actions = [{'action': name, 'types': list(types)}
+                   for name, types in sorted(graph.actions.items())
+                   if find('call', name) is not None]
+        return {'topics': topics, 'services': services, 'actions': actions,
+                'nodes': list(graph.nodes)}
 
     def _judge(self, topic: Topic, now: float) -> FreshnessState:
         info = self._ros.graph.topics.get(topic.name)

@@ -170,4 +170,4 @@ class Uplink:
         topic = self._pulled.get(op.channel_id)
         if topic is not None:
             self._inward.publish(self._peer, Publish(
-                None, topic, op.payload, op.encoding, None, False))
+                None, topic, op.payload, op.encoding, None))

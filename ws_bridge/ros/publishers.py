@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 QUIET = PublisherEventCallbacks(use_default_callbacks=False)
 LOOK_AGAIN = 0.01  # s, while a new publisher waits for its subscribers
 
+OnDone = Callable[[WsBridgeError | None], None]
+
 
 class Publisher:
     """
@@ -69,7 +71,7 @@ class Publisher:
         self._settings = settings
         self._on_error = on_error
         self._on_close = on_close
-        self._pending: deque[tuple[bytes, float | None]] = deque()
+        self._pending: deque[tuple[bytes, float | None, OnDone | None]] = deque()
         self._entity: Any = None  # made and destroyed by the executor thread
         self._ready = False
         self._closed = False
@@ -85,31 +87,33 @@ class Publisher:
         """Return how many samples wait for the publisher to be ready."""
         return len(self._pending)
 
-    def publish(self, cdr: bytes, deadline: float | None = None) -> None:
+    def publish(self, cdr: bytes, deadline: float | None = None,
+                on_done: OnDone | None = None) -> None:
         """
         Publish a sample, after those that still wait.
 
         :param cdr: with its 4-byte header; checked by the caller.
         :param deadline: monotonic time after which a sample that still waits is dropped.
+        :param on_done: called when it is published (``None``) or dropped (why; else ``on_error``
+            is told).
         :raises NotAdvertised: after :meth:`close`.
         :raises TypeMismatch: the topic has another type.
         :raises Unavailable: the ROS side is shut down.
         """
         if self._ready and not self._closed:
             self._publish(cdr)
+            if on_done is not None:
+                on_done(None)
             return
         if self._closed:
             raise NotAdvertised(f'{self.topic} is not advertised any more')
         if self._failure is not None:
             raise self._failure
         if len(self._pending) >= self._settings.pending_depth:
-            self._pending.popleft()
-            self.dropped += 1
-            if self.dropped == 1:
-                self._on_error(LimitExceeded(
-                    f'more than {self._settings.pending_depth} samples for {self.topic} before '
-                    'it was ready; the oldest are dropped'))
-        self._pending.append((cdr, deadline))
+            self._drop(self._pending.popleft()[2], LimitExceeded(
+                f'more than {self._settings.pending_depth} samples for {self.topic} before '
+                'it was ready; the oldest are dropped'), once=True)
+        self._pending.append((cdr, deadline, on_done))
 
     def subscriber_count(self) -> int:
         """Return how many subscribers are matched, the bridge's own included."""
@@ -130,6 +134,13 @@ class Publisher:
         if not self._pending:
             self._ros.submit(self._destroy)
 
+    def _drop(self, on_done: OnDone | None, why: WsBridgeError, *, once: bool = False) -> None:
+        self.dropped += 1
+        if on_done is not None:
+            on_done(why)
+        elif self.dropped == 1 or not once:
+            self._on_error(why)
+
     def _publish(self, cdr: bytes) -> None:
         try:
             self._entity.publish(cdr if type(cdr) is bytes else bytes(cdr))
@@ -140,15 +151,17 @@ class Publisher:
         """Publish what waits, but no more at once than the publisher can send again."""
         now = time.monotonic()
         for _ in range(min(len(self._pending), self._depth)):
-            cdr, deadline = self._pending.popleft()
+            cdr, deadline, on_done = self._pending.popleft()
             if deadline is not None and now > deadline:
-                self.dropped += 1
-                self._on_error(Expired(f'a sample for {self.topic} waited too long'))
+                self._drop(on_done, Expired(f'a sample for {self.topic} waited too long'))
                 continue
             try:
                 self._publish(cdr)
             except Unavailable as exc:
-                self._on_error(exc)
+                self._drop(on_done, exc)
+                continue
+            if on_done is not None:
+                on_done(None)
         self._ready = not self._pending
         if self._pending:
             self._ros.submit(lambda: self._when_acknowledged(
@@ -159,7 +172,10 @@ class Publisher:
     def _fail(self, failure: WsBridgeError) -> None:
         if not self._closed:
             self._failure = failure
-            self._pending.clear()
+            waiting, self._pending = self._pending, deque()
+            for _, _, on_done in waiting:
+                if on_done is not None:
+                    on_done(failure)
             self._on_error(failure)
 
     # the executor thread

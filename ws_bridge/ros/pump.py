@@ -362,7 +362,7 @@ class Pump:
             return
         batch: Batch = []
         count = size = 0
-        now = time.time()
+        now = time.monotonic()
         for _, source in sorted((self._by_pointer[pointer] for pointer in ready), key=_rank_of):
             taken, nbytes = source.take(batch, now)
             count += taken

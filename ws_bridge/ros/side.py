@@ -194,7 +194,7 @@ class RosSide:
 
         :param msg_type: ``None`` = when the topic appears, with its type.
         :param qos: ``None`` = matched to the publishers, again whenever they change.
-        :param on_samples: gets raw samples and the Unix time at which they were taken.
+        :param on_samples: gets raw samples and the monotonic time at which they were taken.
         :param on_error: gets ``TypeMismatch`` and ``UnknownType``, when they become known.
         :raises BadName: the topic's name is wrong.
         :raises UnknownType: ``msg_type`` is not on this machine.

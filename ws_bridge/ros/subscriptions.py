@@ -51,7 +51,7 @@ class Subscription:
     """
     One topic that the bridge hears, for any number of peers (loop thread).
 
-    ``on_samples(samples, taken)`` gets the samples since the last call, and the Unix time at
+    ``on_samples(samples, taken)`` gets the samples since the last call, and the monotonic time at
     which they were taken. A sample comes once, whatever subscriptions are replaced below.
 
     :ivar topic: the full name.

@@ -105,18 +105,6 @@ class Freshness:
             return FreshnessState.STALE
         return FreshnessState.LOST
 
-    def deadline(self, now: float) -> float | None:
-        """Return when silence changes the state next, monotonic s."""
-        period = self._judged_period()
-        if period is None:
-            return None
-        since = self._since if self._last is None else self._last
-        for periods in (STALE_PERIODS, LOST_PERIODS):
-            due = since + self._limit(periods, period)  # the same sums as in state()
-            if due > now:
-                return due
-        return None
-
     def _judged_period(self) -> float | None:
         if self._expected is not None:
             return self._expected

@@ -140,7 +140,6 @@ class Goals:
         self._rule('host', action, 'action')
         if action not in self.hosted:
             below(services + len(self.hosted), self._settings.max_services, 'services')
-        self.forget(action)  # its goals went to the older advertisement
         self.hosted[action] = HostedAction(op.action, op.answers)
         return [fx.HostAction(op.op_id, action, op.action, op.action_type)]
 
@@ -156,6 +155,10 @@ class Goals:
     def forget(self, action: str) -> None:
         """Take back a hosted action: it was refused, taken over by another peer or given up."""
         self.hosted.pop(action, None)
+        self.forget_work(action)
+
+    def forget_work(self, action: str) -> None:
+        """Forget the goals of an action: they went to an older advertisement."""
         for goal_id in [g for g, work in self.working.items() if work.action == action]:
             del self.working[goal_id]
 
