@@ -1,0 +1,262 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Actions both ways: goals from peers to ROS, and from ROS to the peers that host actions."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TYPE_CHECKING
+
+from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.services import Apply, by_name
+from ws_bridge.convert.codec import Codec, CodecStore
+from ws_bridge.errors import (
+    AlreadyExists,
+    ConversionError,
+    Expired,
+    LimitExceeded,
+    ServiceFailed,
+    TypeMismatch,
+    UnknownName,
+    WsBridgeError,
+)
+from ws_bridge.protocol.operations import Done, Failed, STATUS_ABORTED
+from ws_bridge.session.effects import (
+    AnswerGoal,
+    CancelGoal,
+    EndGoal,
+    Feedback,
+    HostAction,
+    SendGoal,
+)
+
+if TYPE_CHECKING:
+    from ws_bridge.ros.actions import GoalEnd
+    from ws_bridge.ros.side import RosSide
+
+FEEDBACK_DEPTH = 10
+"""Feedback of one goal that waits for a slow connection, as ROS keeps it for a slow client."""
+
+
+@dataclass(slots=True, eq=False)
+class HostedAction:
+    """A ROS action that a peer serves."""
+
+    owner: Peer
+    action_type: str
+    feedback: Codec
+    result: Codec
+    server: Any
+
+
+class Actions:
+    """
+    All goals and all hosted actions.
+
+    :param apply: carries out the effects of a session.
+    :param now: monotonic time, s.
+    :param patience: how long a server may take to accept or to cancel a goal, s.
+    """
+
+    def __init__(self, ros: RosSide, store: CodecStore, *, apply: Apply,
+                 now: Callable[[], float], patience: float) -> None:
+        self._ros = ros
+        self._store = store
+        self._apply = apply
+        self._now = now
+        self._patience = patience
+        self._goals: dict[tuple[str, int], Any] = {}
+        self._hosted: dict[str, HostedAction] = {}
+
+    # ---- goals of peers
+
+    def send(self, peer: Peer, wish: SendGoal) -> None:
+        """Send a goal; its end reaches the session, also when it cannot be sent."""
+        goals = peer.session.goals
+        try:
+            action_type = self._type_of(wish)
+            schema = self._ros.types.action(action_type)
+            cdr = self._to_cdr(self._store.codec(schema.goal), by_name(schema.goal, wish.data))
+            feedback = self._store.codec(schema.feedback)
+            result = self._store.codec(schema.result)
+        except WsBridgeError as exc:
+            self._apply(peer, goals.ended(wish.key, exc))
+            return
+
+        def on_feedback(cdr: bytes) -> None:
+            try:
+                reply = goals.feedback(wish.key, feedback.to_json(cdr))
+            except ConversionError as exc:
+                peer.send(Failed(None, exc))
+                return
+            for frame in peer.dialect.encode(reply, peer.clock()) if reply else ():
+                peer.link.send_stream(('feedback', wish.key), frame.data, FEEDBACK_DEPTH,
+                                      text=frame.text)
+
+        def on_done(end: GoalEnd | WsBridgeError) -> None:
+            self._goals.pop((peer.name, wish.key), None)
+            self._apply(peer, goals.ended(wish.key, _outcome(result, end)))
+
+        self._goals[peer.name, wish.key] = self._ros.send_goal(
+            wish.ros_name, action_type, cdr, patience=self._patience, timeout=wish.timeout,
+            on_accepted=lambda: self._apply(peer, goals.accepted(wish.key)),
+            on_feedback=on_feedback if wish.want_feedback else None, on_done=on_done)
+
+    def cancel(self, peer: Peer, wish: CancelGoal) -> None:
+        """
+        Have a goal cancelled; the peer is told when the server has agreed or refused.
+
+        :raises Expired: it ended just now.
+        """
+        goal = self._goals.get((peer.name, wish.key))
+        if goal is None:
+            raise Expired(f'the goal {wish.goal_op_id!r} has ended', field='goal')
+        goal.cancel(lambda why: peer.send(
+            Failed(wish.op_id, why) if why else
+            Done(wish.op_id, 'cancel_goal', {'goal': wish.goal_op_id})))
+
+    def drop(self, peer: Peer, key: int) -> None:
+        """Cancel a goal whose peer left."""
+        goal = self._goals.pop((peer.name, key), None)
+        if goal is not None:
+            goal.drop()
+
+    def _type_of(self, wish: SendGoal) -> str:
+        hosted = self._hosted.get(wish.action)
+        types = tuple(self._ros.graph.actions.get(wish.action, ())) or \
+            ((hosted.action_type,) if hosted else ())
+        if wish.action_type is not None:
+            action_type = self._ros.types.action(wish.action_type).name
+            if types and action_type not in types:
+                raise TypeMismatch(f'{wish.action} is {" and ".join(types)}, not {action_type}',
+                                   field='type')
+            return action_type
+        if not types:
+            raise UnknownName(f'there is no action {wish.action}', field='destination')
+        return types[0]
+
+    def _to_cdr(self, codec: Codec, values: Any) -> bytes:
+        return codec.from_values(values, now=self._ros.now() if codec.uses_time else None)
+
+    # ---- actions of peers
+
+    def host(self, peer: Peer, wish: HostAction) -> None:
+        """
+        Let a peer serve a ROS action, and acknowledge it; the newest owner wins.
+
+        :raises UnknownType: the type is not on this machine.
+        """
+        schema = self._ros.types.action(wish.action_type)
+        action, goals = wish.action, peer.session.goals
+        self._replace(peer, action)
+        goal = self._store.codec(schema.goal)
+
+        def on_goal(token: int, cdr: bytes) -> None:
+            try:
+                values = goal.to_json(cdr)
+            except ConversionError as exc:
+                hosted.server.answer(token, accepted=False)
+                peer.send(Failed(None, exc))
+                return
+            self._apply(peer, goals.asked(action, schema.name, token, values, self._now()))
+
+        def on_error(exc: WsBridgeError) -> None:
+            if isinstance(exc, LimitExceeded):  # only goals are rejected
+                peer.send(Failed(None, exc))
+                return
+            if self._hosted.get(action) is hosted:
+                del self._hosted[action]
+                goals.forget(action)
+            peer.send(Failed(wish.op_id, exc))
+
+        hosted = HostedAction(
+            peer, schema.name, self._store.codec(schema.feedback),
+            self._store.codec(schema.result), self._ros.host_action(
+                wish.ros_name, schema.name, on_goal=on_goal, on_error=on_error,
+                on_cancel=lambda token: self._apply(peer, goals.cancelled(action, token))))
+        self._hosted[action] = hosted
+        peer.send(Done(wish.op_id, 'advertise_action', {
+            'action': wish.ros_name, 'type': schema.name}))
+
+    def _replace(self, peer: Peer, action: str) -> None:
+        old = self._hosted.get(action)
+        if old is None:
+            return
+        self.unhost(old.owner, action)
+        if old.owner is peer:
+            peer.session.goals.forget_work(action)
+        else:
+            old.owner.session.goals.forget(action)
+            old.owner.send(Failed(None, AlreadyExists(
+                f'{action} is hosted by a newer peer now', field='action')))
+
+    def hosts(self, action: str) -> bool:
+        """Whether some peer hosts an action."""
+        return action in self._hosted
+
+    def owned_by(self, peer: Peer, action: str) -> bool:
+        """Whether a peer hosts an action."""
+        return self._owned(peer, action) is not None
+
+    def unhost(self, peer: Peer, action: str) -> None:
+        """End a hosted action, if the peer still owns it."""
+        hosted = self._hosted.get(action)
+        if hosted is not None and hosted.owner is peer:
+            del self._hosted[action]
+            hosted.server.close()
+
+    def answer(self, peer: Peer, wish: AnswerGoal) -> None:
+        """Pass on whether a peer accepts a goal."""
+        hosted = self._owned(peer, wish.action)
+        if hosted is not None:
+            hosted.server.answer(wish.token, accepted=wish.accepted)
+
+    def feedback(self, peer: Peer, wish: Feedback) -> None:
+        """
+        Publish a peer's feedback.
+
+        :raises ConversionError: the values do not fit.
+        """
+        hosted = self._owned(peer, wish.action)
+        if hosted is not None:
+            hosted.server.feedback(wish.token, self._to_cdr(hosted.feedback, wish.values))
+
+    def end(self, peer: Peer, wish: EndGoal) -> None:
+        """
+        Pass a peer's result on.
+
+        :raises ConversionError: the values do not fit; the goal is then aborted.
+        """
+        hosted = self._owned(peer, wish.action)
+        if hosted is None:
+            return
+        try:
+            cdr = None if wish.values is None else self._to_cdr(hosted.result, wish.values)
+        except ConversionError:
+            hosted.server.finish(wish.token, STATUS_ABORTED, None)
+            raise
+        hosted.server.finish(wish.token, wish.status, cdr)
+
+    def _owned(self, peer: Peer, action: str) -> HostedAction | None:
+        hosted = self._hosted.get(action)
+        return hosted if hosted is not None and hosted.owner is peer else None
+
+
+def _outcome(codec: Codec, end: GoalEnd | WsBridgeError) -> tuple[int, bytes] | WsBridgeError:
+    if isinstance(end, WsBridgeError):
+        return end
+    try:
+        return end.status, codec.to_json(end.result)
+    except ConversionError as exc:
+        return ServiceFailed(f'the result cannot be read: {exc}')
