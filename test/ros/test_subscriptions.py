@@ -103,6 +103,7 @@ def test_a_publisher_that_comes_later_is_heard_without_loss(
     heard = Heard()
     subscribe(side, topic, heard)
     said = list(map(str, range(500)))
+    loop.until(lambda: side.idle)
     with other.publisher(topic, QoSProfile(depth=1000)) as entity:
         loop.until(lambda: entity.get_subscription_count() == 2)  # reliable and best effort
         say(entity, *said)
