@@ -53,6 +53,9 @@ MAX_INTERVAL = 1e6
 BINARY_HEADER = struct.Struct('<BBHIdI')
 SAMPLE_OPCODES: dict[ops.Encoding, int] = {'cdr': 1, 'cbor': 3}
 PUBLISH_OPCODES: dict[int, ops.Encoding] = {2: 'cdr', 4: 'cbor'}
+GOAL_STATUS = {'succeeded': ops.STATUS_SUCCEEDED, 'canceled': ops.STATUS_CANCELED,
+               'aborted': ops.STATUS_ABORTED}
+_STATUS_WORDS = {number: word for word, number in GOAL_STATUS.items()}
 _SAMPLE_ENCODINGS = {opcode: encoding for encoding, opcode in SAMPLE_OPCODES.items()}
 
 
@@ -98,14 +101,17 @@ class NativeDialect:
             return []
         message_type, priority, data, answers, destination = encoder(reply)
         self._count += 1
+        message_id, source, extra = f'{self._prefix}-{self._count}', self._source, None
         if isinstance(reply, ops.ServiceCall):
             message_id = reply.call_id
-        else:
-            message_id = f'{self._prefix}-{self._count}'
+        elif isinstance(reply, ops.GoalRequest):
+            message_id, extra = reply.goal_id, {'kind': 'action'}
+        elif isinstance(reply, ops.GoalFeedback):
+            source = reply.action
         text = encode_envelope(
             message_id=message_id, timestamp=stamp, message_type=message_type,
-            priority=priority, source=self._source, destination=destination,
-            correlation_id=answers, data=data)
+            priority=priority, source=source, destination=destination,
+            correlation_id=answers, data=data, extra=extra)
         return [ops.Frame(text, True, priority)]
 
     def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding) -> SampleWriter:
@@ -267,6 +273,11 @@ _CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = 
     'advertise_service': lambda i, d: ops.AdvertiseService(
         i, _text(d, 'service'), _text(d, 'type')),
     'unadvertise_service': lambda i, d: ops.UnadvertiseService(i, _text(d, 'service')),
+    'cancel_goal': lambda i, d: ops.CancelGoal(
+        i, _text(d, 'goal', limit=MAX_ID_LENGTH), _optional_text(d, 'action')),
+    'advertise_action': lambda i, d: ops.AdvertiseAction(
+        i, _text(d, 'action'), _text(d, 'type'), _flag(d, 'answers', default=False)),
+    'unadvertise_action': lambda i, d: ops.UnadvertiseAction(i, _text(d, 'action')),
     'status': _watch_status,
     'channel': lambda i, d: ops.Appeared(d),
 }
@@ -284,6 +295,9 @@ def _configuration(envelope: Envelope) -> ops.Operation:
 
 def _command(envelope: Envelope) -> ops.Operation:
     destination = envelope.destination
+    if not destination and envelope.message_type is MessageType.DATA \
+            and envelope.correlation_id is not None:
+        return ops.ActionFeedback(envelope.message_id, envelope.correlation_id, envelope.data)
     if not destination or len(destination) > MAX_NAME:
         raise BadField(f'must be a name of 1 to {MAX_NAME} characters',
                        field='metadata.destination')
@@ -292,13 +306,13 @@ def _command(envelope: Envelope) -> ops.Operation:
         kind = timeout = sequence = None
         ack = False
     else:
-        kind = _choice(extra, 'kind', ('topic', 'service'), 'metadata')
+        kind = _choice(extra, 'kind', ('topic', 'service', 'action'), 'metadata')
         timeout = _optional_number(extra, 'timeout', 0.0, 3600.0, 'metadata')
         sequence = _optional_integer(extra, 'sequence', 0, 2**53, 'metadata')
         ack = _flag(extra, 'ack', default=False, path='metadata')
     if envelope.message_type is MessageType.DATA:
-        if kind == 'service':
-            raise BadField('a service is called by a command', field='metadata.kind')
+        if kind not in (None, 'topic'):
+            raise BadField('a service or an action takes a command', field='metadata.kind')
         kind = 'topic'
     return ops.Command(envelope.message_id, destination, envelope.data, kind,
                        envelope.timestamp, envelope.ttl, sequence, timeout, ack)
@@ -306,6 +320,13 @@ def _command(envelope: Envelope) -> ops.Operation:
 
 def _acknowledgment(envelope: Envelope) -> ops.Operation:
     data = _fields(envelope)
+    if data.get('op') == 'goal':
+        return ops.GoalAnswer(envelope.message_id, envelope.correlation_id or '',
+                              _flag(data, 'accepted', default=True))
+    if data.get('op') == 'result':
+        status = _choice(data, 'status', tuple(GOAL_STATUS))
+        return ops.ActionResult(envelope.message_id, envelope.correlation_id or '',
+                                data.get('result'), GOAL_STATUS[status] if status else None)
     return ops.ServiceAnswer(envelope.message_id, envelope.correlation_id,
                              data.get('result', {}), data=data)
 
@@ -364,7 +385,8 @@ _Parts = tuple[MessageType, Priority, Any, 'str | None', 'str | None']
 
 # where a frame has what errors of a session and of ROS call by the operation's name for it
 _PATHS = {
-    'topic': 'data.topic', 'service': 'data.service', 'type': 'data.type', 'qos': 'data.qos',
+    'topic': 'data.topic', 'service': 'data.service', 'action': 'data.action',
+    'goal': 'data.goal', 'type': 'data.type', 'qos': 'data.qos',
     'destination': 'metadata.destination', 'ttl': 'metadata.ttl',
     'correlation_id': 'metadata.correlation_id',
 }
@@ -410,6 +432,31 @@ def _encode_service_call(reply: ops.ServiceCall) -> _Parts:
             reply.service)
 
 
+def _encode_goal_accepted(reply: ops.GoalAccepted) -> _Parts:
+    data = {'op': 'goal', 'action': reply.action, 'accepted': True}
+    return MessageType.ACKNOWLEDGMENT, Priority.HIGH, data, reply.op_id, None
+
+
+def _encode_goal_feedback(reply: ops.GoalFeedback) -> _Parts:
+    return MessageType.DATA, Priority.LOW, orjson.Fragment(reply.values), reply.op_id, None
+
+
+def _encode_goal_done(reply: ops.GoalDone) -> _Parts:
+    data = {'op': 'result', 'action': reply.action, 'status': _STATUS_WORDS[reply.status],
+            'result': orjson.Fragment(reply.values)}
+    return MessageType.ACKNOWLEDGMENT, Priority.HIGH, data, reply.op_id, None
+
+
+def _encode_goal_request(reply: ops.GoalRequest) -> _Parts:
+    return (MessageType.COMMAND, Priority.HIGH, orjson.Fragment(reply.values), None,
+            reply.action)
+
+
+def _encode_goal_cancel(reply: ops.GoalCancel) -> _Parts:
+    data = {'op': 'cancel_goal', 'action': reply.action, 'goal': reply.goal_id}
+    return MessageType.CONFIGURATION, Priority.HIGH, data, None, None
+
+
 def _encode_beat(reply: ops.Beat) -> _Parts:
     echo = None if reply.echo is None else {
         'sequence': reply.echo[0], 'timestamp': reply.echo[1], 'received': reply.echo[2]}
@@ -430,6 +477,11 @@ _ENCODERS: dict[type, Callable[[Any], _Parts]] = {
     ops.Failed: _encode_failed,
     ops.Appeared: _encode_appeared,
     ops.ServiceCall: _encode_service_call,
+    ops.GoalAccepted: _encode_goal_accepted,
+    ops.GoalFeedback: _encode_goal_feedback,
+    ops.GoalDone: _encode_goal_done,
+    ops.GoalRequest: _encode_goal_request,
+    ops.GoalCancel: _encode_goal_cancel,
     ops.Beat: _encode_beat,
     ops.State: _encode_state,
 }
