@@ -87,7 +87,7 @@ setup(
         'numpy>=1.21',
         'orjson>=3.9',
         'pyyaml>=6',
-        'websockets>=14',
+        'websockets>=14.2',
     ],
     extras_require={'kilted': KILTED, 'jazzy': JAZZY, 'test': TEST},
     entry_points={'console_scripts': ['ws_bridge = ws_bridge.cli:main']},

@@ -300,6 +300,8 @@ async def test_names_are_remapped_and_namespaced(robot: Any) -> None:
     robot.create_subscription(String, '/other', lambda m: heard.append(m.data), 10)
     async with running_bridge('-r', '__ns:=/robot1', '-r', '/alias:=/other') as service, \
             native_peer(service) as peer:
+        await async_wait_until(
+            lambda: {'/robot1/chatter', '/other'} <= service.ros.graph.topics.keys())
         for topic in ('chatter', '/alias'):
             await peer.ask('advertise', topic=topic, type='std_msgs/String')
             await peer.publish(topic, {'data': topic})

@@ -64,7 +64,8 @@ async def refused(peer: Any, op: str, **fields: Any) -> str:
 @proof('address')
 async def address(_: Path) -> None:
     async with running_bridge(address='127.0.0.2') as service:
-        with socket.create_connection(('127.0.0.2', service.server.port)):
+        assert service.url == f'ws://127.0.0.2:{service.server.port}'
+        async with native_peer(service):
             pass
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(('127.0.0.1', service.server.port))
