@@ -313,6 +313,11 @@ CONFIGURATION: dict[str, list[Field]] = {
     'unadvertise': [text('data.topic', required=True)],
     'advertise_service': [text('data.service', required=True), text('data.type', required=True)],
     'unadvertise_service': [text('data.service', required=True)],
+    'cancel_goal': [Field('data.goal', ['g', 'x' * 256], ['', 'x' * 257, 1, True, [], {}],
+                          required=True), text('data.action')],
+    'advertise_action': [text('data.action', required=True), text('data.type', required=True),
+                         flag('data.answers')],
+    'unadvertise_action': [text('data.action', required=True)],
     'status': [flag('data.subscribe')],
 }
 METADATA = [
@@ -335,13 +340,20 @@ REASON = Field('data.message', ['x', 'x' * 4096], [])
 # name: (metadata, data, fields)
 FRAMES: dict[str, tuple[dict[str, Any], Any, list[Field]]] = {
     'command': ({'message_type': 'command', 'destination': '/x'}, {'a': 1},
-                [*STREAM, Field('metadata.kind', ['topic', 'service'], ['', 'action', 1, []])]),
+                [*STREAM,
+                 Field('metadata.kind', ['topic', 'service', 'action'], ['', 'goal', 1, []])]),
     'data': ({'message_type': 'data', 'destination': '/x'}, {'a': 1},
-             [*STREAM, Field('metadata.kind', ['topic'], ['service', '', 1, []])]),
+             [*STREAM, Field('metadata.kind', ['topic'], ['service', 'action', '', 1, []])]),
     'heartbeat': ({'message_type': 'heartbeat'}, {'type': 'heartbeat'}, BEAT),
     'peer status': ({'message_type': 'status'}, {'hidden': True}, []),
     'acknowledgment': ({'message_type': 'acknowledgment', 'correlation_id': 'c'},
                        {'result': {}}, []),
+    'goal answer': ({'message_type': 'acknowledgment', 'correlation_id': 'c'},
+                    {'op': 'goal'}, [flag('data.accepted')]),
+    'goal result': ({'message_type': 'acknowledgment', 'correlation_id': 'c'}, {'op': 'result'},
+                    [Field('data.status', ['succeeded', 'canceled', 'aborted'],
+                           ['', 'cancelled', 4, True, [], {}])]),
+    'feedback': ({'message_type': 'data', 'correlation_id': 'c'}, {'a': 1}, []),
     'error': ({'message_type': 'error', 'correlation_id': 'c'}, {}, [REASON]),
     **{op: ({'message_type': 'configuration'}, {
         'op': op, **{f.key: f.good[0] for f in fields if MISSING in f.bad}}, fields)
@@ -478,6 +490,24 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
      ops.PeerStatus('i', {'kind': 'state'})),
     ({'message_type': 'acknowledgment', 'correlation_id': 'c'}, {'result': {'a': 1}},
      ops.ServiceAnswer('i', 'c', {'a': 1}, data={'result': {'a': 1}})),
+    ({}, {'op': 'cancel_goal', 'goal': 'g'}, ops.CancelGoal('i', 'g')),
+    ({}, {'op': 'cancel_goal', 'goal': 'g', 'action': '/a'}, ops.CancelGoal('i', 'g', '/a')),
+    ({}, {'op': 'advertise_action', 'action': '/a', 'type': 'a/B'},
+     ops.AdvertiseAction('i', '/a', 'a/B')),
+    ({}, {'op': 'advertise_action', 'action': '/a', 'type': 'a/B', 'answers': True},
+     ops.AdvertiseAction('i', '/a', 'a/B', True)),
+    ({}, {'op': 'unadvertise_action', 'action': '/a'}, ops.UnadvertiseAction('i', '/a')),
+    ({'message_type': 'acknowledgment', 'correlation_id': 'c'}, {'op': 'goal'},
+     ops.GoalAnswer('i', 'c', True)),
+    ({'message_type': 'acknowledgment'}, {'op': 'goal', 'accepted': False},
+     ops.GoalAnswer('i', '', False)),
+    ({'message_type': 'acknowledgment', 'correlation_id': 'c'}, {'op': 'result'},
+     ops.ActionResult('i', 'c')),
+    ({'message_type': 'acknowledgment', 'correlation_id': 'c'},
+     {'op': 'result', 'status': 'canceled', 'result': {'a': 1}},
+     ops.ActionResult('i', 'c', {'a': 1}, 5)),
+    ({'message_type': 'data', 'correlation_id': 'c'}, {'a': 1},
+     ops.ActionFeedback('i', 'c', {'a': 1})),
     ({'message_type': 'error', 'correlation_id': 'c'}, {'message': 'x' * 5000},
      ops.ServiceAnswer('i', 'c', error='x' * 4096, data={'message': 'x' * 5000})),
     ({'message_type': 'error'}, {'message': ''},
@@ -530,7 +560,9 @@ DONE: list[tuple[str, dict[str, Any]]] = [
     ('list', {'topics': [{'topic': '/t', 'types': ['a/msg/B'], 'channel': None, 'publishers': 1,
                           'subscribers': 0, 'subscribe': True, 'publish': False}],
               'services': [{'service': '/s', 'types': ['a/srv/S'], 'call': True}],
-              'nodes': ['/n']}),
+              'actions': [{'action': '/a', 'types': ['a/action/A']}], 'nodes': ['/n']}),
+    ('advertise_action', {'action': '/a', 'type': 'a/action/A'}),
+    ('unadvertise_action', {'action': '/a'}), ('cancel_goal', {'goal': 'g'}),
     ('schema', {'type': 'a/msg/B', 'kind': 'message', 'text': ''}),
     ('schema', {'type': 'a/srv/S', 'kind': 'service', 'request': '', 'response': ''}),
 ]
@@ -549,6 +581,15 @@ REPLIES: list[tuple[ops.Reply, tuple[str, int, str | None, str | None], Any]] = 
     (ops.Appeared(SUBSCRIBED), ('configuration', 3, None, None), {'op': 'channel', **SUBSCRIBED}),
     (ops.ServiceCall('c-1', '/s', b'{"data": false}'), ('command', 3, None, '/s'),
      {'data': False}),
+    (ops.GoalAccepted('i', '/a'), ('acknowledgment', 3, 'i', None),
+     {'op': 'goal', 'action': '/a', 'accepted': True}),
+    (ops.GoalFeedback('i', '/a', b'{"left": 2}'), ('data', 1, 'i', None), {'left': 2}),
+    (ops.GoalDone('i', '/a', b'{"way": 3}', 5), ('acknowledgment', 3, 'i', None),
+     {'op': 'result', 'action': '/a', 'status': 'canceled', 'result': {'way': 3}}),
+    (ops.GoalRequest('g-1', '/a', 'a/action/A', b'{"order": 3}'), ('command', 3, None, '/a'),
+     {'order': 3}),
+    (ops.GoalCancel('g-1', '/a'), ('configuration', 3, None, None),
+     {'op': 'cancel_goal', 'action': '/a', 'goal': 'g-1'}),
     (ops.Beat(4, 1.5, None), ('heartbeat', 3, None, None),
      {'type': 'heartbeat', 'timestamp': 1.5, 'sequence': 4, 'echo': None}),
     (ops.Beat(5, 1.5, (1, 2.0, 3.0), 'i'), ('heartbeat', 3, 'i', None),
@@ -564,10 +605,13 @@ def test_reply(reply: ops.Reply, metadata: tuple[Any, ...], data: Any) -> None:
     told = frame['metadata']
     assert (told['message_type'], told['priority'], told['correlation_id'],
             told['destination']) == metadata
-    assert (told['timestamp'], told['source']) == (1760000000.25, 'robot')
+    source = reply.action if isinstance(reply, ops.GoalFeedback) else 'robot'
+    assert (told['timestamp'], told['source']) == (1760000000.25, source)
     assert frame['data'] == data
     if isinstance(reply, ops.ServiceCall):
         assert told['message_id'] == reply.call_id
+    if isinstance(reply, ops.GoalRequest):
+        assert (told['message_id'], told['kind']) == (reply.goal_id, 'action')
 
 
 def test_no_frame_for_what_is_not_native() -> None:
@@ -599,6 +643,8 @@ def test_every_error_can_be_told(error: type[errors.WsBridgeError], message: str
     (errors.Forbidden('x', field='destination'), 'metadata.destination'),
     (errors.Expired('x', field='ttl'), 'metadata.ttl'),
     (errors.Expired('x', field='correlation_id'), 'metadata.correlation_id'),
+    (errors.Expired('x', field='goal'), 'data.goal'),
+    (errors.NotAdvertised('x', field='action'), 'data.action'),
     (errors.TypeMismatch('x', field='type'), 'data.type'),
     (errors.Unavailable('x'), None),
 ])
@@ -620,7 +666,7 @@ def test_the_schema_of_the_bridge_is_strict() -> None:
 def test_message_ids_are_unique() -> None:
     dialect = native()
     ids = [json.loads(frame.data)['metadata']['message_id'] for _ in range(20)
-           for reply, _, _ in REPLIES if not isinstance(reply, ops.ServiceCall)
+           for reply, _, _ in REPLIES if not isinstance(reply, (ops.ServiceCall, ops.GoalRequest))
            for frame in dialect.encode(reply, 0.0)]
     for channel_id in range(1, 13):
         write = dialect.sample_writer('/t', channel_id, 'json')

@@ -48,6 +48,7 @@ Every error of ws_bridge, in one tree; each class carries the code that peers se
     |   |-- TimedOut                 timeout
     |   |-- Unavailable              unavailable
     |   |-- PeerGone                 peer_gone
+    |   |-- Rejected                 rejected
     |   `-- ServiceFailed            service_failed
     `-- TransportError               transport_error
         |-- NotConnected             not_connected
@@ -264,6 +265,12 @@ class PeerGone(RequestError):
     """The peer that should have answered left."""
 
     code = 'peer_gone'
+
+
+class Rejected(RequestError):
+    """The server of an action does not accept a goal, or does not cancel one."""
+
+    code = 'rejected'
 
 
 class ServiceFailed(RequestError):

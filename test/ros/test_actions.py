@@ -33,7 +33,7 @@ from ws_bridge.errors import (
     Expired,
     LimitExceeded,
     NotAdvertised,
-    RequestError,
+    Rejected,
     TimedOut,
     TypeMismatch,
     Unavailable,
@@ -221,7 +221,7 @@ def test_goals_run_side_by_side(loop: FakeLoop, side: RosSide, server: Server, r
 def test_rejected(loop: FakeLoop, side: RosSide, robot: Robot, topic: str) -> None:
     sent = Sent(side, topic, -1)
     loop.until(lambda: sent.done)
-    assert [type(each) for each in sent.done] == [RequestError]
+    assert [type(each) for each in sent.done] == [Rejected]
     assert (sent.accepted, robot.handles) == (0, [])
 
 
@@ -255,7 +255,7 @@ def test_a_server_may_refuse_to_cancel(loop: FakeLoop, side: RosSide, server: Se
     loop.until(lambda: robot.handles)
     sent.cancel()
     loop.until(lambda: sent.cancels)
-    assert type(sent.cancels[0]) is RequestError
+    assert isinstance(sent.cancels[0], Rejected)
     server.end(robot, 0, Fibonacci.Result(sequence=[1]))
     loop.until(lambda: sent.done)
     assert sent.end == (SUCCEEDED, [1])

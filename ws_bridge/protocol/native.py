@@ -295,7 +295,7 @@ def _configuration(envelope: Envelope) -> ops.Operation:
 
 def _command(envelope: Envelope) -> ops.Operation:
     destination = envelope.destination
-    if not destination and envelope.message_type is MessageType.DATA \
+    if destination is None and envelope.message_type is MessageType.DATA \
             and envelope.correlation_id is not None:
         return ops.ActionFeedback(envelope.message_id, envelope.correlation_id, envelope.data)
     if not destination or len(destination) > MAX_NAME:

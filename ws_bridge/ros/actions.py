@@ -34,7 +34,7 @@ from unique_identifier_msgs.msg import UUID
 
 from ws_bridge.errors import (
     Expired,
-    RequestError,
+    Rejected,
     ServiceFailed,
     TimedOut,
     TypeMismatch,
@@ -100,7 +100,7 @@ class Goal:
         """
         Ask the server to cancel; the goal then ends as the server says.
 
-        :param on_answer: gets ``None`` or why not: refused, ``TimedOut``, ``Expired``.
+        :param on_answer: gets ``None`` or why not: ``Rejected``, ``TimedOut``, ``Expired``.
         """
         self._goals.cancel(self, on_answer)
 
@@ -306,7 +306,7 @@ class Goals:
         if goal.ended or future.cancelled():
             return
         if not future.result().accepted:
-            self._end(goal, RequestError(f'{goal.action} rejected the goal'))
+            self._end(goal, Rejected(f'{goal.action} rejected the goal'))
             return
         goal.accepted = True
         if goal.alarm is not None:
@@ -390,7 +390,7 @@ class Goals:
             response = future.result()
             if response.return_code == CancelGoal.Response.ERROR_UNKNOWN_GOAL_ID:
                 self._end(goal, Unavailable(f'{goal.action} does not know the goal any more'))
-            finish(None if response.goals_canceling else RequestError(
+            finish(None if response.goals_canceling else Rejected(
                 f'{goal.action} does not cancel the goal'))
         future.add_done_callback(answered)
 

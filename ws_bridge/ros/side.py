@@ -286,8 +286,8 @@ class RosSide:
         :param patience: s, for the acceptance, and for the answer to a cancel request.
         :param timeout: s, after which the goal is cancelled; ``None`` = never.
         :param on_feedback: gets the feedback's CDR; ``None`` = it is not wanted.
-        :param on_done: gets how the goal ended, or ``RequestError`` if it was rejected,
-            ``TimedOut``, ``Unavailable``, ``TypeMismatch``, ``ServiceFailed``; once.
+        :param on_done: gets how the goal ended, or ``Rejected``, ``TimedOut``, ``Unavailable``,
+            ``TypeMismatch``, ``ServiceFailed``; once.
         :raises BadName: the action's name is wrong.
         :raises UnknownType: ``action_type`` is not on this machine.
         """
