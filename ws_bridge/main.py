@@ -29,7 +29,7 @@ import sys
 from typing import Any
 
 from ws_bridge.bridge import Bridge, Mailbox
-from ws_bridge.bridge.http import make_http
+from ws_bridge.bridge.pages import make_http
 from ws_bridge.config import Exposure, PARAMETERS, Settings, settings_from
 from ws_bridge.errors import ConnectFailed, WsBridgeError
 from ws_bridge.mapping import load_mapping

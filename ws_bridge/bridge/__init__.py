@@ -21,7 +21,7 @@ The bridge: sessions on one side, ROS on the other; the one place where both thr
 :mod:`.services`      calls from peers to ROS and from ROS to peers
 :mod:`.actions`       goals from peers to ROS and from ROS to peers
 :mod:`.rosapi`        questions about the robot, as rosbridge's clients ask them
-:mod:`.http`          what plain HTTP on the port answers
+:mod:`.pages`         what plain HTTP on the port answers
 :mod:`.state`         what the robot is told to be like
 :mod:`.handover`      how the ROS threads hand work over to the loop
 ====================  =====================================================================

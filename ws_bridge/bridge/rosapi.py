@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 Done = Callable[['Values | WsBridgeError'], None]
-Apply = Callable[[Peer, 'list[Effect]'], None]
+Apply = Callable[[Peer, list[Effect]], None]
 MAX_TEXT = 1_000_000
 ROS_VERSION = 2
 
