@@ -209,7 +209,7 @@ class Publisher:
         matched = self._entity.get_subscription_count()
         now = time.monotonic()
         # a node that has just come does not know yet who is there
-        waits = matched < shown or shown == 0 and now - self._ros.made_at < DISCOVERY
+        waits = matched < shown or (shown == 0 and now - self._ros.made_at < DISCOVERY)
         if waits and now < until:
             self._ros.after(LOOK_AGAIN, lambda: self._look(until))
             return

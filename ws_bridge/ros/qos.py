@@ -55,6 +55,7 @@ _LIVELINESSES = {'automatic': LivelinessPolicy.AUTOMATIC,
                  'manual_by_topic': LivelinessPolicy.MANUAL_BY_TOPIC,
                  'best_available': LivelinessPolicy.BEST_AVAILABLE}
 
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """One subscription profile of a plan."""
