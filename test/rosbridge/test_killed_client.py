@@ -20,6 +20,7 @@ import sys
 
 from action_msgs.msg import GoalStatus, GoalStatusArray
 from helpers import wait_until
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosbridge_robot import bridge_process, running_robot
 from std_msgs.msg import Int32
 
@@ -35,7 +36,8 @@ def test_killed_client_leaves_nothing() -> None:
             lambda message: states.extend(each.status for each in message.status_list), 10)
 
         heard: list[Int32] = []
-        robot.create_subscription(Int32, '/doomed/topic', heard.append, 10)
+        robot.create_subscription(Int32, '/doomed/topic', heard.append, QoSProfile(
+            depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
 
         def made() -> dict[str, int]:
             return {
