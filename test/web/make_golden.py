@@ -29,10 +29,21 @@ from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image, LaserScan
-from std_msgs.msg import ByteMultiArray, Empty as StdEmpty, Header
+from std_msgs.msg import ByteMultiArray, Header
+from std_msgs.msg import Empty as StdEmpty
 from test_msgs.msg import (
-    Arrays, BasicTypes, BoundedPlainSequences, BoundedSequences, Builtins, Constants, Defaults,
-    Empty, Nested, Strings, UnboundedSequences, WStrings,
+    Arrays,
+    BasicTypes,
+    BoundedPlainSequences,
+    BoundedSequences,
+    Builtins,
+    Constants,
+    Defaults,
+    Empty,
+    Nested,
+    Strings,
+    UnboundedSequences,
+    WStrings,
 )
 
 from ws_bridge.convert.schema_text import schema_to_text
