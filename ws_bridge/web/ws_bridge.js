@@ -453,8 +453,7 @@ class Subscription {
 
   /** Seconds since the newest sample, or null. */
   get age() {
-    const { lastReceived } = this.channel;
-    return lastReceived === null ? null : now() - lastReceived;
+    return this.client.age(this.topic);
   }
 
   close() {
@@ -864,6 +863,12 @@ export class WsBridge {
     if (this.connected && (!known || rate !== channel.maxRate)) this._openChannel(channel);
     else if (channel.decode || (known && channel.type && channel.encoding === 'json')) subscription._resolve(subscription);
     return subscription;
+  }
+
+  /** Seconds since the newest sample of a topic that is subscribed to here, else null. */
+  age(topic) {
+    const channel = this._subscribed.get(topic);
+    return channel && channel.lastReceived !== null ? now() - channel.lastReceived : null;
   }
 
   _openChannel(channel) {
