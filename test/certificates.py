@@ -11,14 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Throwaway certificates, made by the ``openssl`` command."""
+"""Certificates for the tests, made when they are needed."""
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-import subprocess
 
-_COMMON = ('-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes')
+import trustme
 
 
 @dataclass(frozen=True)
@@ -29,25 +28,21 @@ class Pair:
     key: str
 
 
-def _openssl(*arguments: str) -> None:
-    subprocess.run(['openssl', *arguments], check=True, capture_output=True, timeout=60)
-
-
 def make_authority(folder: Path, name: str) -> Pair:
     """Make a certificate that can sign others."""
+    authority = trustme.CA(organization_name=name)
     pair = Pair(str(folder / f'{name}.pem'), str(folder / f'{name}.key'))
-    _openssl('req', '-x509', *_COMMON, '-keyout', pair.key, '-out', pair.cert, '-days', '2',
-             '-subj', f'/CN={name}', '-addext', 'keyUsage=critical,keyCertSign,cRLSign')
+    authority.cert_pem.write_to_path(pair.cert)
+    authority.private_key_pem.write_to_path(pair.key)
     return pair
 
 
 def make_certificate(folder: Path, name: str, authority: Pair) -> Pair:
     """Make a certificate for 127.0.0.1, signed by ``authority``."""
+    issued = trustme.CA.from_pem(
+        Path(authority.cert).read_bytes(), Path(authority.key).read_bytes(),
+    ).issue_cert('127.0.0.1', common_name=name)
     pair = Pair(str(folder / f'{name}.pem'), str(folder / f'{name}.key'))
-    request, extensions = str(folder / f'{name}.csr'), folder / f'{name}.ext'
-    extensions.write_text('subjectAltName=IP:127.0.0.1\nkeyUsage=critical,digitalSignature\n'
-                          'authorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n')
-    _openssl('req', *_COMMON, '-keyout', pair.key, '-out', request, '-subj', f'/CN={name}')
-    _openssl('x509', '-req', '-in', request, '-CA', authority.cert, '-CAkey', authority.key,
-             '-CAcreateserial', '-out', pair.cert, '-days', '2', '-extfile', str(extensions))
+    issued.cert_chain_pems[0].write_to_path(pair.cert)
+    issued.private_key_pem.write_to_path(pair.key)
     return pair

@@ -176,9 +176,8 @@ def test_the_parameter_file_holds_for_any_node_name() -> None:
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
 def test_with_the_real_launch(path: Path) -> None:
     pytest.importorskip('launch_ros', reason='launch_ros comes with a ROS installation only')
-    from launch.actions import DeclareLaunchArgument, OpaqueFunction
-
     from launch import LaunchContext, LaunchDescription
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction
     description = runpy.run_path(str(path))['generate_launch_description']()
     assert isinstance(description, LaunchDescription)
     context = LaunchContext()

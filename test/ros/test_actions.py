@@ -362,6 +362,7 @@ def test_unused_clients_are_destroyed(loop: FakeLoop, side: RosSide, server: Ser
 def test_shutdown_cancels_goals(loop: FakeLoop, server: Server, robot: Robot,
                                 topic: str) -> None:
     with running_side(loop) as side:
+        loop.until(lambda: topic in side.graph.actions)
         sent = Sent(side, topic)
         loop.until(lambda: sent.accepted)
     assert [type(each) for each in sent.done] == [Unavailable]
@@ -400,9 +401,20 @@ class Peer:
 
 
 class Client:
-    """A goal of rclpy's action client."""
+    """
+    A goal of rclpy's action client.
 
-    def __init__(self, server: Server, loop: FakeLoop, action: str, order: int = 3) -> None:
+    It is sent when each side knows the other: what a server answers to a client that it has not
+    discovered yet is lost.
+    """
+
+    def __init__(self, server: Server, loop: FakeLoop, side: RosSide, action: str,
+                 order: int = 3) -> None:
+        def known() -> int:
+            node = side._ros.node  # type: ignore[union-attr]
+            return min(node.count_clients(f'{action}/_action/{service}')
+                       for service in ('send_goal', 'get_result', 'cancel_goal'))
+        before = known()
         self.client: Any = ActionClient(server.node, Fibonacci, action)
         self.server = server
         self.feedback: list[list[int]] = []
@@ -410,7 +422,7 @@ class Client:
         self.answers: list[bool] = []
         self.cancels: list[int] = []
         self.handle: Any = None
-        loop.until(self.client.server_is_ready)
+        loop.until(lambda: self.client.server_is_ready() and known() > before)
         server.run(self._send, order)
 
     def _send(self, order: int) -> None:
@@ -445,9 +457,10 @@ def peer(side: RosSide, topic: str) -> Peer:
 
 
 @pytest.fixture
-def client(server: Server, loop: FakeLoop, peer: Peer, topic: str) -> Iterator[Client]:
+def client(server: Server, loop: FakeLoop, side: RosSide, peer: Peer, topic: str
+           ) -> Iterator[Client]:
     """Give a goal that has reached the peer."""
-    client = Client(server, loop, topic)
+    client = Client(server, loop, side, topic)
     loop.until(lambda: peer.goals)
     yield client
     client.close()
@@ -497,9 +510,9 @@ def test_hosting_is_asked_to_cancel(loop: FakeLoop, peer: Peer, client: Client) 
     assert client.results == [(CANCELED, [9])]
 
 
-def test_hosting_two_goals(loop: FakeLoop, server: Server, peer: Peer, client: Client,
-                           topic: str) -> None:
-    other = Client(server, loop, topic, 8)
+def test_hosting_two_goals(loop: FakeLoop, server: Server, side: RosSide, peer: Peer,
+                           client: Client, topic: str) -> None:
+    other = Client(server, loop, side, topic, 8)
     loop.until(lambda: len(peer.goals) == 2)
     for token, _ in peer.goals:
         peer.hosted.answer(token, accepted=True)
@@ -512,7 +525,7 @@ def test_hosting_two_goals(loop: FakeLoop, server: Server, peer: Peer, client: C
 
 def test_a_host_that_leaves_aborts_its_goals(loop: FakeLoop, server: Server, side: RosSide,
                                              peer: Peer, client: Client, topic: str) -> None:
-    asked = Client(server, loop, topic, 8)
+    asked = Client(server, loop, side, topic, 8)
     loop.until(lambda: len(peer.goals) == 2)
     peer.hosted.answer(peer.goals[0][0], accepted=True)
     loop.until(lambda: client.answers)
@@ -535,7 +548,7 @@ def test_the_newer_host_serves_after_the_older_one(loop: FakeLoop, server: Serve
     new = Peer(side, topic, accept=True)
     # until then the older one rejects what comes
     loop.until(lambda: client.results and side._servers.get(topic) is new.hosted)
-    again = Client(server, loop, topic, 4)
+    again = Client(server, loop, side, topic, 4)
     loop.until(lambda: again.answers)
     assert (again.answers, [order for _, order in new.goals]) == ([True], [4])
     again.close()
@@ -561,7 +574,7 @@ def test_a_client_that_goes_away_cancels_its_goals(
 def test_goals_that_a_host_never_answers_are_bounded(loop: FakeLoop, server: Server) -> None:
     with running_side(loop, replace(QUICK, max_requests=2)) as side:
         peer = Peer(side, '/bounded')
-        clients = [Client(server, loop, '/bounded', order) for order in range(4)]
+        clients = [Client(server, loop, side, '/bounded', order) for order in range(4)]
         loop.until(lambda: sum(map(len, (client.answers for client in clients))) == 2)
         assert (len(peer.goals), peer.hosted.pending, peer.hosted.refused) == (2, 2, 2)
         assert [type(error) for error in peer.errors] == [LimitExceeded]
@@ -572,7 +585,7 @@ def test_goals_that_a_host_never_answers_are_bounded(loop: FakeLoop, server: Ser
 def test_shutdown_aborts_the_goals_of_hosts(loop: FakeLoop, server: Server) -> None:
     with running_side(loop) as side:
         Peer(side, '/ending', accept=True)
-        client = Client(server, loop, '/ending')
+        client = Client(server, loop, side, '/ending')
         loop.until(lambda: client.answers)
     loop.until(lambda: client.results)
     assert client.results == [(ABORTED, [])]

@@ -31,7 +31,7 @@ from ws_bridge.errors import (
     UnknownType,
     WsBridgeError,
 )
-from ws_bridge.ros.qos import QosRequest
+from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.ros.side import RosSide
 
 from .harness import FakeLoop, latched, OtherNode, QUICK, RELIABLE, running_side

@@ -22,7 +22,7 @@ from rclpy.serialization import deserialize_message
 from std_msgs.msg import Int32, String
 
 from ws_bridge.errors import BadName, TypeMismatch, UnknownType, WsBridgeError
-from ws_bridge.ros.qos import parse_qos
+from ws_bridge.protocol.qos import parse_qos
 from ws_bridge.ros.side import RosSide
 from ws_bridge.ros.subscriptions import Subscription
 

@@ -238,8 +238,7 @@ class Bridge:
                 _APPLY[type(effect)](self, peer, effect)
             except WsBridgeError as exc:
                 self._undo(peer, effect)
-                about = About('answer', effect.service) \
-                    if isinstance(effect, fx.AnswerService) else None
+                about = About('answer', '') if isinstance(effect, _ANSWERS) else None
                 peer.send(Failed(getattr(effect, 'op_id', op_id), exc, about))
                 break
         if len(effects) != 1 or type(effects[0]) is not fx.Publish:
@@ -404,6 +403,9 @@ class Bridge:
         rule = self._exposure.find('subscribe', topic)
         return rule.expected_rate if rule else None
 
+
+_ANSWERS = (fx.AnswerService, fx.Feedback, fx.EndGoal)
+"""What gives values to somebody in ROS who waits for them."""
 
 _APPLY: dict[type, Callable[[Bridge, Peer, Any], None]] = {
     fx.Publish: Bridge._publish,

@@ -313,7 +313,8 @@ def _get_param_names(api: RosApi, args: Any, done: Done) -> None:
 
 def _get_time(api: RosApi, args: Any, done: Done) -> Values:
     sec, nanosec = api.ros.now()
-    return {'time': {'sec': sec, 'nanosec': nanosec}}
+    # secs and nsecs too: roslibpy knows only these
+    return {'time': {'sec': sec, 'nanosec': nanosec, 'secs': sec, 'nsecs': nanosec}}
 
 
 def _get_ros_version(api: RosApi, args: Any, done: Done) -> None:

@@ -25,6 +25,10 @@ from typing import Any
 from ws_bridge.errors import BadField
 
 MAX_DEPTH = 10_000
+INFINITE = 9223372037
+"""What rmw writes for a duration without end, s, rounded up."""
+LONGEST = 2**31
+"""Durations from here on, s, have no end; 0 says that to the middleware."""
 
 # word -> (rmw number, ...); 'system_default' (0) and 'unknown' mean: not asked for
 _WORDS: dict[str, tuple[tuple[str, int], ...]] = {
@@ -91,23 +95,23 @@ def _seconds(value: object, where: str) -> float:
     if isinstance(value, Mapping):
         value = _from_parts(value, where)
     if isinstance(value, bool) or not isinstance(value, (int, float)) \
-            or not 0 <= value <= 1e9:
-        raise BadField('must be seconds from 0 to 1e9, or {sec, nanosec}', field=where)
-    return float(value)
+            or not 0 <= value <= INFINITE:
+        raise BadField(f'must be seconds from 0 to {INFINITE:g}, or {{sec, nanosec}}', field=where)
+    return float(value) if value < LONGEST else 0.0
 
 
 def _from_parts(value: Mapping[Any, Any], where: str) -> float:
     sec = value.get('sec', value.get('secs', 0))
     nanosec = value.get('nanosec', value.get('nsecs', value.get('nsec', 0)))
     for part in (sec, nanosec):
-        if isinstance(part, bool) or not isinstance(part, int) or not 0 <= part < 2**32:
+        if isinstance(part, bool) or not isinstance(part, int) or not 0 <= part <= INFINITE:
             raise BadField('must be {sec, nanosec}', field=where)
     return float(sec + nanosec * 1e-9)
 
 
 def _word(key: str, value: object, where: str) -> str | None:
     if isinstance(value, str):
-        word = value.lower().replace('-', '_')
+        word = value.strip().lower().replace('-', '_').replace(' ', '_')
         if word in ('system_default', 'default', 'unknown'):
             return None
         if any(word == known for known, _ in _WORDS[key]):

@@ -81,6 +81,7 @@ class RosNode:
             raise ConfigError(f'cannot create the node: {exc}') from exc
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
+        self.made_at = time.monotonic()
         self._requests: deque[Callable[[], None]] = deque()
         self._awake = False
         self._busy = False

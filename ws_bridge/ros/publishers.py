@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 # rclpy's own callbacks warn through a deprecated function, and cost the executor a waitable each
 QUIET = PublisherEventCallbacks(use_default_callbacks=False)
+DISCOVERY = 3.0  # s, after which a node knows the graph
 LOOK_AGAIN = 0.01  # s, while a new publisher waits for its subscribers
 
 OnDone = Callable[[WsBridgeError | None], None]
@@ -206,7 +207,10 @@ class Publisher:
             return
         shown = self._ros.node.count_subscribers(self.topic)
         matched = self._entity.get_subscription_count()
-        if matched < shown and time.monotonic() < until:
+        now = time.monotonic()
+        # a node that has just come does not know yet who is there
+        waits = matched < shown or (shown == 0 and now - self._ros.made_at < DISCOVERY)
+        if waits and now < until:
             self._ros.after(LOOK_AGAIN, lambda: self._look(until))
             return
         if matched < shown:

@@ -29,8 +29,8 @@ heard without loss if it is reliable; one of them goes when the publisher is kno
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from rclpy.duration import Duration
@@ -42,40 +42,18 @@ from rclpy.qos import (
     ReliabilityPolicy,
 )
 
-from ws_bridge.errors import BadField
-
-MAX_DEPTH = 10_000
-MAX_SECONDS = 2 ** 31
+from ws_bridge.protocol.qos import QosRequest
 
 _HISTORIES = {'keep_last': HistoryPolicy.KEEP_LAST, 'keep_all': HistoryPolicy.KEEP_ALL}
 _RELIABILITIES = {'reliable': ReliabilityPolicy.RELIABLE,
-                  'best_effort': ReliabilityPolicy.BEST_EFFORT}
+                  'best_effort': ReliabilityPolicy.BEST_EFFORT,
+                  'best_available': ReliabilityPolicy.BEST_AVAILABLE}
 _DURABILITIES = {'transient_local': DurabilityPolicy.TRANSIENT_LOCAL,
-                 'volatile': DurabilityPolicy.VOLATILE}
+                 'volatile': DurabilityPolicy.VOLATILE,
+                 'best_available': DurabilityPolicy.BEST_AVAILABLE}
 _LIVELINESSES = {'automatic': LivelinessPolicy.AUTOMATIC,
-                 'manual_by_topic': LivelinessPolicy.MANUAL_BY_TOPIC}
-_WORDS: dict[str, Mapping[str, Any]] = {
-    'history': _HISTORIES, 'reliability': _RELIABILITIES,
-    'durability': _DURABILITIES, 'liveliness': _LIVELINESSES}
-_UNSET = ('system_default', 'default')
-
-
-@dataclass(frozen=True, slots=True)
-class QosRequest:
-    """
-    What a peer asks for; ``None`` leaves the choice to the bridge.
-
-    :param lifespan: seconds.
-    :param deadline: seconds.
-    """
-
-    history: str | None = None
-    depth: int | None = None
-    reliability: str | None = None
-    durability: str | None = None
-    lifespan: float | None = None
-    deadline: float | None = None
-    liveliness: str | None = None
+                 'manual_by_topic': LivelinessPolicy.MANUAL_BY_TOPIC,
+                 'best_available': LivelinessPolicy.BEST_AVAILABLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,70 +66,6 @@ class Match:
 
 LATCHED = Match(reliable=True, latched=True)
 ANYBODY = (Match(reliable=True, latched=False), Match(reliable=False, latched=False))
-
-
-def parse_qos(values: object, *, field: str = 'qos') -> QosRequest:
-    """
-    Check a peer's QoS object: words or the numbers of ``rmw``, durations in s or {sec, nanosec}.
-
-    :param values: a mapping, from JSON.
-    :param field: path of the object in the request, for errors.
-    :raises BadField: naming the key that is wrong.
-    """
-    if not isinstance(values, Mapping):
-        raise BadField('expected an object', field=field)
-    known = {each.name for each in fields(QosRequest)}
-    parsed: dict[str, Any] = {}
-    for key, value in values.items():
-        path = f'{field}.{key}'
-        if key not in known:
-            raise BadField(f'not a QoS policy; known are {", ".join(sorted(known))}', field=path)
-        if value is None:
-            continue
-        if key in _WORDS:
-            parsed[key] = _parse_word(_WORDS[key], value, path)
-        elif key == 'depth':
-            parsed[key] = _parse_depth(value, path)
-        else:
-            parsed[key] = _parse_duration(value, path)
-    return QosRequest(**parsed)
-
-
-def _parse_word(words: Mapping[str, Any], value: object, path: str) -> str | None:
-    if isinstance(value, str):
-        word = value.strip().lower().replace('-', '_').replace(' ', '_')
-        if word in words:
-            return word
-        if word in _UNSET:
-            return None
-    elif isinstance(value, int) and not isinstance(value, bool):
-        if value == 0:  # RMW_QOS_POLICY_*_SYSTEM_DEFAULT
-            return None
-        for word, policy in words.items():
-            if int(policy) == value:
-                return word
-    numbers = ', '.join(f'{word} ({int(policy)})' for word, policy in words.items())
-    raise BadField(f'expected one of {numbers}', field=path)
-
-
-def _parse_depth(value: object, path: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_DEPTH:
-        raise BadField(f'expected an integer from 0 to {MAX_DEPTH}', field=path)
-    return value
-
-
-def _parse_duration(value: object, path: str) -> float:
-    if isinstance(value, Mapping):
-        seconds, nanoseconds = value.get('sec', 0), value.get('nanosec', 0)
-        if set(value) <= {'sec', 'nanosec'} and _is_number(seconds) and _is_number(nanoseconds):
-            value = seconds + nanoseconds * 1e-9
-    if _is_number(value) and 0 <= value < MAX_SECONDS:  # type: ignore[operator]
-        return float(value)  # type: ignore[arg-type]
-    raise BadField('expected seconds, or {sec, nanosec}', field=path)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def plan_matches(publishers: Iterable[QoSProfile]) -> tuple[Match, ...]:

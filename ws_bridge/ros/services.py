@@ -14,6 +14,7 @@
 """Service calls for peers, and services that peers host."""
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 import time
 from typing import Any, TYPE_CHECKING
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 
 RESPOND_TRIES = 10  # each waits up to 0.1 s in rmw
 LOOK_AGAIN = 0.02  # s, while a call waits for its service
+# A service takes requests from a queue of 10 (rmw's default for services): of a burst that does
+# not fit, some are lost. A service that lets calls wait on purpose gets the next ones a little later.
+MOST_AT_ONCE = 8
+HOLD = 0.1  # s
 
 
 class Call:
@@ -74,11 +79,13 @@ class Call:
 class _Client:
     """A service client and the number of calls that use it (executor thread)."""
 
-    __slots__ = ('entity', 'idle', 'users')
+    __slots__ = ('entity', 'held', 'idle', 'unanswered', 'users')
 
     def __init__(self, entity: Any) -> None:
         self.entity = entity
         self.users = 0
+        self.unanswered = 0
+        self.held: deque[tuple[Call, bytes]] = deque()
         self.idle: Alarm | None = None
 
 
@@ -146,13 +153,23 @@ class Calls:
                 self._end(call, self._absence(call.service, type_name(entity.srv_type)))
             else:
                 self._ros.after(LOOK_AGAIN, lambda: self._send_when_ready(call, request, until))
+        elif call.client.unanswered < MOST_AT_ONCE:
+            self._send(call, request)
+        else:
+            call.client.held.append((call, request))
+            self._ros.after(HOLD, lambda: self._send(call, request))
+
+    def _send(self, call: Call, request: bytes) -> None:
+        if call.ended or call.client is None or call.future is not None:
             return
+        entity = call.client.entity
         try:
             call.future = entity.call_async(
                 deserialize_message(request, entity.srv_type.Request))
         except RuntimeError as exc:  # rclpy's errors of the middleware
             self._end(call, ServiceFailed(f'cannot call {call.service}: {exc}'))
             return
+        call.client.unanswered += 1
         call.future.add_done_callback(lambda future: self._answered(call, future))
 
     def _absence(self, service: str, wanted: str) -> WsBridgeError:
@@ -184,6 +201,9 @@ class Calls:
         if client is not None:
             if call.future is not None:
                 client.entity.remove_pending_request(call.future)
+                client.unanswered -= 1
+            while client.held and client.unanswered < MOST_AT_ONCE:
+                self._send(*client.held.popleft())
             client.users -= 1
             if client.users == 0:
                 client.idle = self._ros.after(self._settings.client_idle,

@@ -26,6 +26,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from ws_bridge.config import ParameterSpec, ParameterValue
 from ws_bridge.errors import Unavailable, WsBridgeError
+from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.ros.actions import Goal, GoalEnd, Goals
 from ws_bridge.ros.graph import GraphSnapshot, take_snapshot
 from ws_bridge.ros.hosted_actions import HostedAction
@@ -34,7 +35,7 @@ from ws_bridge.ros.node import RosNode
 from ws_bridge.ros.parameters import declare_parameters, watch_parameters
 from ws_bridge.ros.publishers import Publisher
 from ws_bridge.ros.pump import NeverGroup, Pump
-from ws_bridge.ros.qos import QosRequest, requested_profile
+from ws_bridge.ros.qos import requested_profile
 from ws_bridge.ros.services import Call, Calls, Hosted
 from ws_bridge.ros.settings import RosSettings
 from ws_bridge.ros.status import Diagnostic, StatusPublisher

@@ -23,6 +23,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from ws_bridge.errors import TypeMismatch, WsBridgeError
+from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.ros.latched import LatchedStore
 from ws_bridge.ros.names import creation_error, type_name
 from ws_bridge.ros.probe import Probe, Prober
@@ -31,7 +32,6 @@ from ws_bridge.ros.qos import (
     LATCHED,
     Match,
     plan_matches,
-    QosRequest,
     requested_profile,
     subscription_profile,
 )

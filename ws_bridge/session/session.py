@@ -261,7 +261,7 @@ class Session:
         if isinstance(op, ops.Advertise) and op.key is not None and \
                 op.key not in self._advertisers.get(topic, ()):
             below(sum(map(len, self._advertisers.values())),
-                   self._settings.max_advertisements, 'advertisements')
+                  self._settings.max_advertisements, 'advertisements')
         self.advertised[topic] = asked
         if isinstance(op, ops.Advertise):
             return fx.OpenPublisher(op.op_id, topic, op.topic, self._names.ros_name(op.topic),

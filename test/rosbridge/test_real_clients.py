@@ -1,0 +1,120 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The clients of the field against a bridge process: roslib run by node, and roslibpy.
+
+Each client is one process that goes through its scenarios and prints how each ended.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, ExitStack
+from importlib.util import find_spec
+import json
+from pathlib import Path
+import re
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from rosbridge_robot import bridge_process, running_robot
+
+CLIENTS = Path(__file__).parent / 'clients'
+LIMIT = 120.0
+SKIP_NODE = 'there is no node of version 20 or newer (apt install nodejs npm)'
+SKIP_ROSLIB = 'roslib is not installed (make test does that where there is npm)'
+SKIP_ROSLIBPY = 'roslibpy is not installed'
+
+
+def scenarios(script: str, pattern: str) -> list[str]:
+    """Return the names of a script's scenarios, by its text."""
+    return re.findall(pattern, (CLIENTS / script).read_text(), re.MULTILINE)
+
+
+ROSLIB = scenarios('roslib_client.mjs', r'^  async (\w+)\(\) \{')
+ROSLIBPY = scenarios('roslibpy_client.py', r'^def (\w+)\(page: Page\)')
+
+
+def node_is_new_enough() -> bool:
+    node = shutil.which('node')
+    if node is None:
+        return False
+    version = subprocess.run([node, '--version'], capture_output=True, text=True, check=False)
+    return version.stdout.startswith('v') and int(version.stdout[1:].split('.')[0]) >= 20
+
+
+@contextmanager
+def lines_of(command: list[str]) -> Iterator[Iterator[Any]]:
+    """Run a client; give what it prints, parsed."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CLIENTS)
+    try:
+        assert process.stdout is not None
+        yield (json.loads(line) for line in process.stdout)
+        assert process.wait(LIMIT) == 0
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+@pytest.fixture(scope='module')
+def roslib() -> dict[str, Any]:
+    """Run roslib; give how each scenario ended."""
+    if not node_is_new_enough():
+        pytest.skip(SKIP_NODE)
+    if not (CLIENTS / 'node_modules' / 'roslib').is_dir():
+        pytest.skip(SKIP_ROSLIB)
+    with running_robot('js_robot'), bridge_process() as (_, url), \
+            lines_of(['node', 'roslib_client.mjs', url]) as lines:
+        return {line['scenario']: line['error'] for line in lines}
+
+
+@pytest.fixture(scope='module')
+def roslibpy() -> dict[str, Any]:
+    """Run roslibpy; give how each scenario ended; restart the bridge when it asks for that."""
+    if find_spec('roslibpy') is None:
+        pytest.skip(SKIP_ROSLIBPY)
+    with running_robot('py_robot'), ExitStack() as stack:
+        first = stack.enter_context(ExitStack())
+        _, url = first.enter_context(bridge_process())
+        port = url.rpartition(':')[2]
+        ended = {}
+        with lines_of([sys.executable, 'roslibpy_client.py', '127.0.0.1', port]) as lines:
+            for line in lines:
+                if 'restart' in line:
+                    first.close()
+                    stack.enter_context(bridge_process(int(port)))
+                else:
+                    ended[line['scenario']] = line['error']
+    return ended
+
+
+@pytest.mark.parametrize('scenario', ROSLIB)
+def test_roslib(roslib: dict[str, Any], scenario: str) -> None:
+    assert scenario in roslib, 'the client ended before'
+    assert roslib[scenario] is None, roslib[scenario]
+
+
+@pytest.mark.parametrize('scenario', ROSLIBPY)
+def test_roslibpy(roslibpy: dict[str, Any], scenario: str) -> None:
+    assert scenario in roslibpy, 'the client ended before'
+    assert roslibpy[scenario] is None, roslibpy[scenario]
+
+
+def test_the_scripts_have_scenarios() -> None:
+    assert len(ROSLIB) == 16
+    assert len(ROSLIBPY) == 13
