@@ -789,6 +789,11 @@ export class WsBridge {
 
   // ---- frames out
 
+  /** Bytes that wait in this side's socket. */
+  get buffered() {
+    return this._socket ? this._socket.bufferedAmount : 0;
+  }
+
   _sendEnvelope(messageType, data, metadata) {
     if (!this._socket || this._socket.readyState !== 1) {
       throw new WsBridgeError('disconnected', 'there is no connection');

@@ -73,8 +73,8 @@ export class Drive {
     this.began = false;
     if (drove) {
       this.neutrals = NEUTRALS;
-      this.say(kind, `Stopped: ${reason}`);
       this.tick(); // at once, not with the next tick
+      this.say(kind, `Stopped: ${reason}`);
     } else if (kind !== 'idle') this.say(kind, `Stopped: ${reason}`);
     return drove;
   }
@@ -110,9 +110,10 @@ export class Drive {
       this.send(ahead, left);
     } catch (error) {
       this.neutrals = 0;
+      if (this.source === null) return; // it was to be neutral; why it stops is said already
       this.source = null;
       this.vector = null;
-      this.say('bad', `Nothing was sent: ${error.message}`);
+      this.say('bad', `Stopped: ${error.message}`);
     }
   }
 }

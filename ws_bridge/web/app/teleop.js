@@ -24,6 +24,8 @@ const COMMANDS = ['geometry_msgs/msg/Twist', 'geometry_msgs/msg/TwistStamped'];
 const REFUSALS = new Set(['expired', 'too_distant', 'no_time_sync', 'out_of_order', 'not_holder', 'not_neutral', 'stopped',
   'out_of_range', 'rate_limited', 'forbidden']);
 const WORDS = { keyboard: 'keyboard', stick: 'joystick', gamepad: 'gamepad' };
+const MOST_BUFFERED = 8192; // bytes
+const SILENCES = 2; // heartbeat intervals
 const SHORTEST_PAUSE = 0.5; // s between two words of the same refusal
 
 function startLimit(name, unit) {
@@ -44,9 +46,14 @@ export function startTeleop(client) {
   const chosen = { topic: '', type: COMMANDS[0] };
 
   const drive = new Drive({
-    send: (ahead, left) => client.publish(chosen.topic, twist(chosen.type, ahead * linear(), left * angular()), { ttl: undefined }),
+    send(ahead, left) {
+      // What the network does not take now would arrive late: better nothing, and a new one in 50 ms.
+      if (client.buffered > MOST_BUFFERED && (ahead || left)) return;
+      client.publish(chosen.topic, twist(chosen.type, ahead * linear(), left * angular()));
+    },
     hindrance() {
       if (!client.connected) return 'Not connected';
+      if (client.link.silence > SILENCES * client.hello.heartbeat.interval) return 'The bridge is silent';
       if (!chosen.topic) return 'The robot listens to no velocity topic';
       return stop.hindrance() ?? lease.hindrance();
     },
