@@ -21,11 +21,12 @@ ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 export ROS_AUTOMATIC_DISCOVERY_RANGE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test test-web lint bench clean
 
 help:
 	@echo 'make demo    the demo robot and the bridge, until Ctrl-C'
 	@echo 'make test    all tests (ARGS="-k name" selects some)'
+	@echo 'make test-web the tests of the web client and, in a real browser, of the page'
 	@echo 'make lint    the linters alone'
 	@echo 'make bench   the measurements of test/bench'
 	@echo 'make setup   only the environment of the tests'
@@ -39,6 +40,13 @@ demo: $(VENV)/.ready-run
 
 test: $(VENV)/.ready-test
 	@exec $(RUN) scripts/test.py $(ARGS)
+
+# As part of `make test` these are skipped where the programs are missing; here they are asked for.
+# WS_BRIDGE_SCREENSHOTS=1 renews the pictures of docs/images.
+test-web: $(VENV)/.ready-test
+	@for program in chromium chromedriver node; do command -v $$program > /dev/null || { \
+	  echo "ws_bridge: there is no $$program: as root, apt install chromium chromium-driver nodejs" >&2; exit 1; }; done
+	@exec $(RUN) -m pytest test/web $(ARGS)
 
 lint: $(VENV)/.ready-test
 	@exec $(RUN) -m pytest -q test/test_lint.py test/test_layers.py $(ARGS)

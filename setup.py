@@ -56,6 +56,7 @@ TEST = [
     'pytest-asyncio>=0.20',
     'pytest-cov>=4.1',
     'ruff>=0.17,<0.18',
+    'selenium>=4.8',
     'trustme>=1.2.1',
     'types-jsonschema',
     'types-PyYAML',

@@ -19,7 +19,6 @@ from contextlib import contextmanager
 import json
 import os
 from pathlib import Path
-import re
 import selectors
 import shutil
 import socket
@@ -32,14 +31,17 @@ from typing import Any
 
 from helpers import SpinningNode, wait_until
 import psutil
-from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.remote.webelement import WebElement
+import pytest
 
-CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
+webdriver = pytest.importorskip(
+    'selenium.webdriver', reason='selenium drives the browser: `make test-web` brings it')
+WebDriverException = pytest.importorskip('selenium.common').WebDriverException
+
+CHROMIUM = shutil.which('chromium')
 CHROMEDRIVER = shutil.which('chromedriver')
+if not (CHROMIUM and CHROMEDRIVER):
+    pytest.skip('there is no chromium with its chromedriver: `make test-web` says how',
+                allow_module_level=True)
 ARGUMENTS = ('--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
              '--disable-background-networking', '--disable-component-update', '--disable-sync',
              '--disable-dev-shm-usage', '--window-size=1440,900')
@@ -180,17 +182,17 @@ class Relay:
 class Page:
     """The page in one browser."""
 
-    def __init__(self, driver: webdriver.Chrome, folder: str) -> None:
+    def __init__(self, driver: Any, folder: str) -> None:
         self.driver = driver
         self._folder = folder
 
-    def open(self, url: str) -> None:
+    def load(self, url: str) -> None:
         """Load the page and wait until it is connected."""
         self.driver.get(url)
         self.wait_text('connection', 'connected')
         self.wait(lambda: self['command-topic'].get_attribute('value') == '/cmd_vel', 'a topic')
 
-    def __getitem__(self, element_id: str) -> WebElement:
+    def __getitem__(self, element_id: str) -> Any:
         return self.driver.find_element('id', element_id)
 
     def text(self, element_id: str) -> str:
@@ -233,11 +235,11 @@ class Page:
 
     def press(self, key: str) -> None:
         """Press a key and keep it down."""
-        ActionChains(self.driver).key_down(key).perform()
+        webdriver.ActionChains(self.driver).key_down(key).perform()
 
     def release(self, key: str) -> None:
         """Let a key go."""
-        ActionChains(self.driver).key_up(key).perform()
+        webdriver.ActionChains(self.driver).key_up(key).perform()
 
     def middle(self, element_id: str) -> tuple[float, float]:
         """Return where an element's middle is."""
@@ -277,7 +279,6 @@ class Page:
 @contextmanager
 def browser() -> Iterator[Page]:
     """Run a browser of its own, with a fresh profile."""
-    assert CHROMIUM and CHROMEDRIVER
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         options = webdriver.ChromeOptions()
         options.binary_location = CHROMIUM
@@ -285,7 +286,8 @@ def browser() -> Iterator[Page]:
             options.add_argument(argument)
         options.set_capability('goog:loggingPrefs', {'browser': 'ALL', 'performance': 'ALL'})
         driver = webdriver.Chrome(
-            options=options, service=Service(CHROMEDRIVER, log_output=subprocess.DEVNULL))
+            options=options,
+            service=webdriver.ChromeService(CHROMEDRIVER, log_output=subprocess.DEVNULL))
         try:
             yield Page(driver, folder)
         finally:
@@ -309,10 +311,3 @@ def docs_image(name: str) -> Path:
         if os.environ.get('WS_BRIDGE_SCREENSHOTS') else Path(tempfile.gettempdir())
     root.mkdir(exist_ok=True)
     return root / name
-
-
-def port_of(url: str) -> int:
-    """Return a URL's port."""
-    match = re.search(r':(\d+)', url)
-    assert match
-    return int(match[1])

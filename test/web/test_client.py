@@ -36,7 +36,7 @@ def node_version() -> int:
     return int(match[1]) if match else 0
 
 
-@pytest.mark.skipif(node_version() < 18, reason='node 18 or newer runs the tests of the web client')
+@pytest.mark.skipif(node_version() < 18, reason='the web client needs node 18')
 @pytest.mark.parametrize('name', sorted(path.name for path in HERE.glob('*.test.mjs')))
 def test_under_node(name: str) -> None:
     assert NODE is not None
