@@ -214,6 +214,12 @@ class Page:
         return [str(item.get_attribute('textContent'))
                 for item in self.driver.find_elements('css selector', '#errors li')]
 
+    def expect_refusals(self, *codes: str) -> None:
+        """Take these errors of the page as part of the test; others still fail it."""
+        for line in self.errors():
+            assert any(f' {code}: ' in line for code in codes), line
+        self.run("document.getElementById('errors').replaceChildren();")
+
     def run(self, script: str, *arguments: Any) -> Any:
         """Run a script in the page."""
         return self.driver.execute_script(script, *arguments)

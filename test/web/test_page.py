@@ -60,6 +60,8 @@ def page(shared: Page, demo: Demo, observer: Observer) -> Iterator[Page]:
     shared.requested()
     observer.wait_standing()
     shared.load(demo.page)
+    if shared.has_leases():
+        shared.wait_text('lease-text', 'Nobody has control')
     shared.take_control()
     yield shared
     origin = f'//127.0.0.1:{demo.port}/'
@@ -267,12 +269,12 @@ def test_network_gone(demo: Demo, observer: Observer) -> None:
             observer.wait_moving()
             since = time.monotonic()
             relay.silent = True
+            page.wait_text('drive-state', 'Stopped: The bridge is silent')
             stopped(observer, since)
             assert observer.is_neutral() or not guarded
             page.wait(lambda: page['link'].get_attribute('data-fresh') == 'stale', 'grey numbers')
             page.wait(lambda: page['speed-box'].get_attribute('data-fresh') == 'stale', 'grey')
             page.wait_text('connection', 'reconnecting')
-            page.wait_text('drive-state', 'Stopped: The bridge is silent')
             relay.silent = False
             page.wait_text('connection', 'connected')
             page.release('w')
@@ -291,6 +293,8 @@ def test_browser_offline(page: Page, observer: Observer) -> None:
     page.driver.delete_network_conditions()
     page.wait_text('connection', 'connected')
     page.release('w')
+    # What waited in the browser comes late, and is refused.
+    page.expect_refusals('expired', 'not_holder', 'out_of_order', 'not_neutral')
     page.console()
 
 
@@ -311,11 +315,106 @@ def test_stop_latches(page: Page, observer: Observer) -> None:
     assert observer.last_motion() < sent
     page['clear-stop'].click()
     page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
-    page.take_control()
+    if 'You have control' not in page.text('lease-text'):   # clearing does not restore a lease
+        page.take_control()
     page.press('w')
     observer.wait_moving()
     page.release('w')
     observer.wait_standing()
+    page.expect_refusals('stopped', 'not_holder')     # what was on its way when it was stopped
+
+
+def needs_leases(page: Page) -> None:
+    """Skip where the bridge guards nothing."""
+    if not page.has_leases():
+        pytest.skip('this bridge has no leases')
+
+
+def second_page(page: Page, demo: Demo) -> tuple[str, str]:
+    """Open the page in a second window, under another name; return both windows."""
+    driver = page.driver
+    first = driver.current_window_handle
+    driver.switch_to.new_window('window')
+    page.load(demo.page)
+    page.show('link')
+    page['my-name'].clear()
+    page['my-name'].send_keys('Second')
+    page.driver.find_element('css selector', '#name-form button').click()
+    return first, str(driver.current_window_handle)
+
+
+def test_second_page_requests_and_takes(page: Page, demo: Demo, observer: Observer) -> None:
+    needs_leases(page)
+    driver = page.driver
+    first, second = second_page(page, demo)
+    page.wait_text('lease-text', 'Operator has control')
+    page.press('w')
+    page.wait_text('drive-state', 'Take control first')
+    page.release('w')
+
+    page['lease-main'].click()
+    driver.switch_to.window(first)
+    page.wait_text('asked-text', 'Second asks for control')
+    page['deny'].click()
+    driver.switch_to.window(second)
+    page.wait_text('lease-text', 'Request not granted')
+
+    page['lease-main'].click()
+    driver.switch_to.window(first)
+    page.wait(lambda: page['grant'].is_displayed(), 'the request')
+    page['grant'].click()
+    page.wait_text('lease-text', 'Second has control')
+    assert 'control lost' in page.text('drive-state')
+    driver.switch_to.window(second)
+    page.wait_text('lease-text', 'You have control')
+    page.press('w')
+    observer.wait_moving()
+    page.release('w')
+    observer.wait_standing()
+
+    driver.switch_to.window(first)
+    page['lease-take'].click()
+    page.wait_text('lease-text', 'You have control')
+    driver.switch_to.window(second)
+    page.wait_text('lease-text', 'Operator has control')
+    page.wait_text('drive-state', 'control lost')
+    driver.close()
+    driver.switch_to.window(first)
+    page.press('w')
+    observer.wait_moving()
+    page.release('w')
+    page.run("localStorage.removeItem('ws_bridge.name');")
+
+
+def test_control_lost_while_driving(page: Page, demo: Demo, observer: Observer) -> None:
+    needs_leases(page)
+    with browser() as other:
+        other.load(demo.page)
+        other.wait_text('lease-text', 'has control')
+        page.press('w')
+        observer.wait_moving()
+        since = time.monotonic()
+        other['lease-take'].click()
+        page.wait_text('drive-state', 'Stopped: control lost')
+        stopped(observer, since)
+        assert observer.is_neutral()
+        page.release('w')
+        other['lease-main'].click()
+        page.wait_text('lease-text', 'Nobody has control')
+    page.expect_refusals('not_holder')
+
+
+def test_stop_is_everybodys(page: Page, demo: Demo) -> None:
+    needs_leases(page)
+    page['stop'].click()
+    page.wait_text('estop-text', 'Operator pressed STOP')
+    with browser() as other:
+        other.load(demo.page)
+        other.wait(lambda: other['estop'].is_displayed(), 'the stop in the other page')
+    page.load(demo.page)
+    page.wait(lambda: page['estop'].is_displayed(), 'the stop after a reload')
+    page['clear-stop'].click()
+    page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
 
 
 def test_space_is_stop(page: Page, observer: Observer) -> None:

@@ -27,6 +27,8 @@ export class LeasePanel {
       this.asked = null;
       this.note = '';
       drive.say('idle', 'You have control');
+      // The keys are for driving now: the space bar shall be STOP, not a click on "Release".
+      if (document.activeElement?.closest('.lease')) $('stick').focus({ preventScroll: true });
       this.show();
     });
     client.on('lease_lost', ({ reason }) => {
