@@ -14,6 +14,7 @@
 """The web client's own tests, which node runs: each file of them is a test here."""
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 import re
@@ -21,6 +22,8 @@ import shutil
 import subprocess
 
 import pytest
+
+from ws_bridge.config import VERSION
 
 HERE = Path(__file__).parent
 NODE = shutil.which('node')
@@ -58,3 +61,10 @@ def test_types() -> None:
          '--moduleResolution', 'nodenext', str(HERE / 'types' / 'usage.ts')],
         capture_output=True, text=True, timeout=WITHIN, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_versions_agree() -> None:
+    package = json.loads((HERE.parents[1] / 'ws_bridge' / 'web' / 'package.json').read_text())
+    assert package['version'] == VERSION
+    assert all((HERE.parents[1] / 'ws_bridge' / 'web' / name).is_file()
+               for name in package['files'])

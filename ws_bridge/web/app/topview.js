@@ -28,7 +28,7 @@ export function startTopView(client) {
   let scan = null;
   let scanPose = null;
   let trail = [];
-  let across = 8; // m from edge to edge
+  let across = 10; // m from edge to edge
 
   const draw = oncePerFrame(() => {
     const { context, width, height } = fit(canvas);
