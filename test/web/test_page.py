@@ -15,7 +15,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import struct
 import time
+import zlib
 
 from browser import browser, Demo, docs_image, Observer, Page, Relay
 from helpers import SpinningNode, wait_until
@@ -442,6 +444,52 @@ def test_parameters(page: Page) -> None:
     page.wait_text('param-say', ' parameters')
     assert page.driver.find_element('css selector', '[aria-label="image_width"]').get_attribute(
         'value') == '160'
+
+
+def test_set_a_parameter(page: Page) -> None:
+    with SpinningNode('tuned') as tuned:
+        tuned.node.declare_parameter('gain', 0.5)
+        page.show('params')
+
+        def offered() -> bool:
+            page['param-reload'].click()
+            return '/tuned' in page.text('param-node')
+        page.wait(offered, 'the node')
+        page.run("const s = document.getElementById('param-node'); s.value = '/tuned';"
+                 "s.dispatchEvent(new Event('change'));")
+        page.wait(lambda: 'gain' in page.text('params'), 'its parameters')
+        line = page.driver.find_element('css selector', '[aria-label="gain"]')
+        line.clear()
+        line.send_keys('2.25\n')
+        page.wait_text('param-say', 'gain is set')
+        assert tuned.node.get_parameter('gain').value == 2.25
+
+
+def test_compressed_pictures(page: Page) -> None:
+    from sensor_msgs.msg import CompressedImage
+    with SpinningNode('camera') as camera:
+        publisher = camera.node.create_publisher(CompressedImage, '/other/compressed', 10)
+        message = CompressedImage(format='png', data=png(4, 3, (200, 30, 90)))
+        camera.node.create_timer(0.1, lambda: publisher.publish(message))
+        page.wait(lambda: '/other/compressed' in page.text('camera-topic'), 'the topic')
+        page.run("const s = document.getElementById('camera-topic'); s.value = '/other/compressed';"
+                 "s.dispatchEvent(new Event('change'));")
+        page.wait(lambda: page['camera'].get_attribute('width') == '4', 'its size')
+        assert page.run("""
+            const canvas = document.getElementById('camera');
+            return [canvas.height, ...canvas.getContext('2d').getImageData(1, 1, 1, 1).data];
+            """) == [3, 200, 30, 90, 255]
+
+
+def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
+    """Return a picture of one colour."""
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack('>I', len(data)) + kind + data \
+            + struct.pack('>I', zlib.crc32(kind + data))
+    rows = (b'\0' + bytes(colour) * width) * height
+    return b'\x89PNG\r\n\x1a\n' + chunk(
+        b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)) \
+        + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
 
 
 def test_plot(page: Page) -> None:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 MIME_TYPES = {
     'css': 'text/css; charset=utf-8', 'html': 'text/html; charset=utf-8',
     'js': 'text/javascript; charset=utf-8', 'json': 'application/json',
-    'png': 'image/png', 'svg': 'image/svg+xml', 'ts': 'text/plain; charset=utf-8',
+    'md': 'text/plain; charset=utf-8', 'png': 'image/png', 'svg': 'image/svg+xml',
+    'ts': 'text/plain; charset=utf-8',
     'webmanifest': 'application/manifest+json'}
 # Nothing from elsewhere, nothing inline; 'self' of connect-src is the bridge's own WebSocket.
 POLICY = '; '.join((
