@@ -224,6 +224,14 @@ class Page:
         """Run a script in the page."""
         return self.driver.execute_script(script, *arguments)
 
+    def choose(self, element_id: str, value: str) -> None:
+        """Choose in a list, or move a slider."""
+        self.run("""
+            const element = document.getElementById(arguments[0]);
+            element.value = arguments[1];
+            element.dispatchEvent(new Event('input'));
+            element.dispatchEvent(new Event('change'));""", element_id, value)
+
     def take_control(self) -> None:
         """Acquire the lease where the bridge has leases."""
         if self.has_leases():

@@ -79,19 +79,28 @@ test('a hindrance stops, and nothing starts against it', () => {
   assert.equal(said.at(-1), 'Stopped: STOP is set');
 });
 
-test('refusals: rights lost stop it, not_neutral begins anew, others are told', () => {
-  const { drive, sent, said, ticks } = bench();
+test('refusals: what ends the right to drive ends driving, others are told', () => {
+  for (const code of ['not_holder', 'stopped', 'forbidden', 'not_neutral']) {
+    const { drive, sent, said, ticks } = bench();
+    drive.engage('keyboard', 1, 0);
+    ticks(2);
+    drive.refused({ code: 'expired', message: 'too old' });
+    assert.equal(said.at(-1), 'Refused: too old');
+    assert.ok(drive.running);
+    drive.refused({ code, message: 'because' });
+    assert.equal(said.at(-1), 'Stopped: because');
+    assert.deepEqual(sent.at(-1), [0, 0]);
+    assert.ok(!drive.running);
+  }
+});
+
+test('every stop makes the inputs forget what is held', () => {
+  let forgotten = 0;
+  const drive = new Drive({ send() {}, hindrance: () => null, say() {}, forget: () => { forgotten += 1; } });
   drive.engage('keyboard', 1, 0);
-  ticks(2);
-  drive.refused({ code: 'not_neutral', message: '' });
-  ticks(2);
-  assert.deepEqual(sent.slice(-2), [[0, 0], [1, 0]]);
-  drive.refused({ code: 'expired', message: 'too old' });
-  assert.equal(said.at(-1), 'Refused: too old');
-  assert.ok(drive.running);
-  drive.refused({ code: 'not_holder', message: 'Bo has control' });
-  assert.equal(said.at(-1), 'Stopped: Bo has control');
-  assert.ok(!drive.running);
+  drive.neutral('the tab was hidden');
+  drive.neutral('the tab was hidden');
+  assert.equal(forgotten, 2);
 });
 
 test('a connection that is gone stops it once', () => {

@@ -173,16 +173,14 @@ def test_touch(page: Page, observer: Observer) -> None:
 
 
 def test_limits_hold(page: Page, observer: Observer) -> None:
-    page.run("const s = document.getElementById('linear-limit'); s.value = 0.2;"
-             "s.dispatchEvent(new Event('input'));")
+    page.choose('linear-limit', '0.2')
     sent = len(observer.commands)
     page.press('w')
     observer.wait_moving()
     page.release('w')
     observer.wait_standing()
     assert max(linear for _, linear, _ in observer.commands[sent:]) == pytest.approx(0.2)
-    page.run("const s = document.getElementById('linear-limit'); s.value = 0.4;"
-             "s.dispatchEvent(new Event('input'));")
+    page.choose('linear-limit', '0.4')
 
 
 def test_gamepad(page: Page, observer: Observer) -> None:
@@ -430,8 +428,7 @@ def test_space_is_stop(page: Page, observer: Observer) -> None:
 def test_services(page: Page) -> None:
     page.show('services')
     page.wait(lambda: '/set_motors' in page.text('service'), 'services')
-    page.run("const s = document.getElementById('service'); s.value = '/set_motors';"
-             "s.dispatchEvent(new Event('change'));")
+    page.choose('service', '/set_motors')
     box = page.wait(lambda: page.driver.find_elements('css selector', '#service-fields input'), '')
     box[0].click()
     page.driver.find_element('css selector', '#service-form button').click()
@@ -455,8 +452,7 @@ def test_set_a_parameter(page: Page) -> None:
             page['param-reload'].click()
             return '/tuned' in page.text('param-node')
         page.wait(offered, 'the node')
-        page.run("const s = document.getElementById('param-node'); s.value = '/tuned';"
-                 "s.dispatchEvent(new Event('change'));")
+        page.choose('param-node', '/tuned')
         page.wait(lambda: 'gain' in page.text('params'), 'its parameters')
         line = page.driver.find_element('css selector', '[aria-label="gain"]')
         line.clear()
@@ -472,8 +468,7 @@ def test_compressed_pictures(page: Page) -> None:
         message = CompressedImage(format='png', data=png(4, 3, (200, 30, 90)))
         camera.node.create_timer(0.1, lambda: publisher.publish(message))
         page.wait(lambda: '/other/compressed' in page.text('camera-topic'), 'the topic')
-        page.run("const s = document.getElementById('camera-topic'); s.value = '/other/compressed';"
-                 "s.dispatchEvent(new Event('change'));")
+        page.choose('camera-topic', '/other/compressed')
         page.wait(lambda: page['camera'].get_attribute('width') == '4', 'its size')
         assert page.run("""
             const canvas = document.getElementById('camera');
@@ -495,7 +490,7 @@ def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
 def test_plot(page: Page) -> None:
     page.show('plot')
     page.wait(lambda: 'twist.twist.linear.x' in page.text('plot-field'), 'fields')
-    page.run("const s = document.getElementById('plot-field'); s.value = 'twist.twist.linear.x';")
+    page.choose('plot-field', 'twist.twist.linear.x')
     page['plot-add'].click()
     page.wait(lambda: int(page['plot'].get_attribute('data-points') or 0) > 20, 'points')
     inked = page.run("""

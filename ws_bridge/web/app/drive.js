@@ -18,7 +18,9 @@
 export const RATE = 20; // Hz
 const NEUTRALS = 4; // sent after driving; then silence, so that autonomy is not fought
 
-const LOST_RIGHTS = new Set(['not_holder', 'stopped', 'forbidden']);
+// After these nothing goes on by itself. `not_neutral` is one of them: the bridge stopped the robot
+// meanwhile, and a stick that is still held must not set it going again.
+const ENDS = new Set(['not_holder', 'stopped', 'forbidden', 'not_neutral']);
 
 /** The fields of a velocity command. */
 export function twist(type, linear, angular) {
@@ -32,10 +34,11 @@ export function twist(type, linear, angular) {
  * @param {(ahead: number, left: number) => void} send a command, both -1 to 1; may throw
  * @param {() => string|null} hindrance why driving is not possible now
  * @param {(kind: string, text: string) => void} say tells people
+ * @param {() => void} forget makes the inputs forget what is held: it has to be pressed anew
  */
 export class Drive {
-  constructor({ send, hindrance, say }) {
-    Object.assign(this, { send, hindrance, say });
+  constructor({ send, hindrance, say, forget = () => {} }) {
+    Object.assign(this, { send, hindrance, say, forget });
     this.source = null; // the input that drives: the first that was engaged, until it lets go
     this.vector = null;
     this.began = false;
@@ -71,6 +74,7 @@ export class Drive {
     this.source = null;
     this.vector = null;
     this.began = false;
+    this.forget();
     if (drove) {
       this.neutrals = NEUTRALS;
       this.tick(); // at once, not with the next tick
@@ -81,11 +85,10 @@ export class Drive {
 
   /** The bridge refused a command. */
   refused(error) {
-    if (LOST_RIGHTS.has(error.code)) {
+    if (ENDS.has(error.code)) {
       this.neutrals = 0;
       if (this.source !== null) this.neutral(error.message, 'bad');
-    } else if (error.code === 'not_neutral') this.began = false; // begin with neutral again
-    else if (this.source !== null) this.say('warn', `Refused: ${error.message}`);
+    } else if (this.source !== null) this.say('warn', `Refused: ${error.message}`);
   }
 
   tick() {
@@ -113,6 +116,8 @@ export class Drive {
       if (this.source === null) return; // it was to be neutral; why it stops is said already
       this.source = null;
       this.vector = null;
+      this.began = false;
+      this.forget();
       this.say('bad', `Stopped: ${error.message}`);
     }
   }

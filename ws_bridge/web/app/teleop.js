@@ -61,6 +61,9 @@ export function startTeleop(client) {
       mark($('drive-state'), 'kind', kind);
       say($('drive-state'), text);
     },
+    forget() {
+      for (const input of [keyboard, stick, gamepad]) input.forget();
+    },
   });
   const stop = new StopButton(client, drive);
   const lease = new LeasePanel(client, drive, () => chosen.topic);
@@ -68,13 +71,7 @@ export function startTeleop(client) {
   const stick = startStick(drive);
   const gamepad = startGamepad(drive);
 
-  /** Whatever was held does not count any more: it has to be pressed anew. */
-  function halt(reason, kind = 'warn') {
-    keyboard.forget();
-    stick.forget();
-    gamepad.forget();
-    return drive.neutral(reason, drive.source === null ? 'idle' : kind);
-  }
+  const halt = (reason, kind = 'warn') => drive.neutral(reason, drive.source === null ? 'idle' : kind);
 
   function tellHidden() {
     if (client.connected) client.sendStatus({ hidden: document.hidden });
@@ -93,17 +90,16 @@ export function startTeleop(client) {
   addEventListener('pageshow', (event) => event.persisted && client.connect());
   addEventListener('offline', () => halt('no network', 'bad'));
   client.on('disconnect', () => halt('connection lost', 'bad'));
-  client.on('lease_lost', () => {
-    keyboard.forget();
-    stick.forget();
-    gamepad.forget();
+  client.on('stopped', ({ gate, reason }) => {
+    if (lease.gate?.gate === gate && drive.running) halt(`the bridge stopped the robot (${reason})`, 'bad');
   });
   let lastRefusal = 0;
   client.on('error', (error) => {
     if (!REFUSALS.has(error.code)) return;
     const time = performance.now() / 1000;
-    if (error.code === 'not_neutral' || time - lastRefusal > SHORTEST_PAUSE) drive.refused(error);
+    if (error.code === 'expired' && time - lastRefusal < SHORTEST_PAUSE) return; // many at once, one word
     lastRefusal = time;
+    drive.refused(error);
   });
 
   function offer(robot) {
