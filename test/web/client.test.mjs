@@ -120,6 +120,8 @@ test('connect offers the subprotocol, says its name, beats and sends the clock',
     { correlation_id: beat.metadata.message_id });
   assert.ok(Math.abs(client.link.offset - 100) < 0.5);
   assert.equal(client.heartbeats.answered, 1);
+  const second = socket.sent.filter((frame) => frame.metadata.message_type === 'heartbeat').at(-1);
+  assert.equal(second.data.echo.sequence, 7, 'the bridge learns of the clocks at once');
   client.close();
   assert.equal(client.state, 'closed');
 });

@@ -779,6 +779,8 @@ export class WsBridge {
     this._beats.delete(echo.sequence);
     this.heartbeats.answered += 1;
     this._emit('link', this.link);
+    // The next beat tells the bridge how the clocks stand: it needs that for times to live, now.
+    if (this.time.samples.length === 1) this._tick(this.hello.heartbeat.interval);
   }
 
   /** What is known of the link now. */

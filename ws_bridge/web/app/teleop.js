@@ -25,6 +25,7 @@ const REFUSALS = new Set(['expired', 'too_distant', 'no_time_sync', 'out_of_orde
   'out_of_range', 'rate_limited', 'forbidden']);
 const WORDS = { keyboard: 'keyboard', stick: 'joystick', gamepad: 'gamepad' };
 const MOST_BUFFERED = 8192; // bytes
+const TTL = 0.3; // s, where no gate says it: the network may not keep a command for later
 const SILENCES = 2; // heartbeat intervals
 const SHORTEST_PAUSE = 0.5; // s between two words of the same refusal
 
@@ -49,7 +50,8 @@ export function startTeleop(client) {
     send(ahead, left) {
       // What the network does not take now would arrive late: better nothing, and a new one in 50 ms.
       if (client.buffered > MOST_BUFFERED && (ahead || left)) return;
-      client.publish(chosen.topic, twist(chosen.type, ahead * linear(), left * angular()));
+      const fields = twist(chosen.type, ahead * linear(), left * angular());
+      client.publish(chosen.topic, fields, lease.mine ? {} : { ttl: TTL }); // a lease has its own
     },
     hindrance() {
       if (!client.connected) return 'Not connected';
