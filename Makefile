@@ -15,6 +15,10 @@ ifeq ($(filter $(ROS),kilted jazzy),)
 $(error ROS=$(ROS) is not known here: kilted or jazzy)
 endif
 
+# The npm package roslib, for the tests that run it; they skip where there is no npm.
+CLIENTS := test/rosbridge/clients
+NODE_MODULES := $(if $(shell command -v npm 2> /dev/null),$(CLIENTS)/node_modules/.ready)
+
 # The environment brings its own ROS: nothing of one that is sourced in this shell may leak into it.
 unexport AMENT_PREFIX_PATH LD_LIBRARY_PATH PYTHONHOME PYTHONPATH RMW_IMPLEMENTATION
 ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
@@ -38,7 +42,7 @@ setup: $(VENV)/.ready-test
 demo: $(VENV)/.ready-run
 	@exec $(VENV)/bin/ws_bridge demo $(ARGS)
 
-test: $(VENV)/.ready-test
+test: $(VENV)/.ready-test $(NODE_MODULES)
 	@exec $(RUN) scripts/test.py $(ARGS)
 
 # As part of `make test` these are skipped where the programs are missing; here they are asked for.
@@ -56,6 +60,7 @@ bench: $(VENV)/.ready-test
 	  echo "== $$bench"; $(RUN) $$bench $(ARGS) || exit 1; done
 
 clean:
+	rm -rf $(CLIENTS)/node_modules
 	rm -rf .venv .venv-jazzy build install log dist *.egg-info .coverage .coverage.*
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache .benchmarks
 	find ws_bridge test scripts launch -name __pycache__ -prune -exec rm -rf {} +
@@ -70,6 +75,11 @@ $(VENV)/.ready-test: setup.py pyproject.toml | $(RUN)
 	@echo 'Installing ws_bridge, ROS 2 $(ROS) and the test tools into $(VENV) ...'
 	@$(RUN) -m pip install --quiet --editable '.[$(ROS),test]'
 	@touch $@ $(VENV)/.ready-run
+
+$(CLIENTS)/node_modules/.ready: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
+	@echo 'Installing roslib into $(CLIENTS)/node_modules ...'
+	@if cd $(CLIENTS) && npm ci --silent --no-audit --no-fund; then touch $(notdir $(@D))/.ready; \
+	  else echo 'ws_bridge: npm cannot install roslib; the tests that run it will be skipped'; fi
 
 $(RUN):
 	@command -v $(PYTHON) > /dev/null || { \

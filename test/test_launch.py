@@ -98,7 +98,8 @@ def bridge_node(entities: list[Any], **given: str) -> Any:
 
 
 def test_there_are_launch_files() -> None:
-    assert [path.name for path in FILES] == ['demo.launch.py', 'ws_bridge.launch.py']
+    assert [path.name for path in FILES] == [
+        'demo.launch.py', 'rosbridge_compatible.launch.py', 'ws_bridge.launch.py']
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
@@ -141,6 +142,23 @@ def test_arguments_override_the_parameter_file(
     assert made == parameters
     kinds = {spec.name: type(spec.default) for spec in PARAMETERS}
     assert all(kinds[name] is kind for name, (_, kind) in made.items())
+
+
+def test_rosbridge_finds_its_node_and_port(load: Callable[[str], list[Any]]) -> None:
+    entities = load('rosbridge_compatible.launch.py')
+    kinds = {spec.name: type(spec.default) for spec in PARAMETERS}
+    for given in ({}, {'certfile': 'c.pem', 'keyfile': 'k.pem', 'origins': '*'}):
+        (parameters,) = bridge_node(entities, **given).kwargs['parameters']
+        origins = parameters.pop('origins', None)
+        assert origins == (['*'] if given else None)
+        assert {'address', 'port', 'max_message_size', 'compression'} <= set(parameters)
+        assert ('tls_certificate' in parameters) is bool(given)
+        assert all(kinds[name] is value.kwargs['value_type']
+                   for name, value in parameters.items())
+    defaults = {entity.args[0]: entity.kwargs['default_value']
+                for entity in of_kind(entities, 'DeclareLaunchArgument')}
+    assert (defaults['port'], defaults['name']) == ('9090', 'rosbridge_websocket')
+    assert bridge_node(entities).kwargs['name'].args == ('name',)
 
 
 @pytest.mark.parametrize('respawn', ['true', 'false'])

@@ -60,7 +60,7 @@ class Unit:
 UNITS = {
     'errors': Unit(0, (0,), forbidden=IMPURE),
     'config': Unit(0, (0,), forbidden=CONCURRENT),
-    'protocol': Unit(1, (0,), frozenset({'cbor2', 'orjson'}), CONCURRENT),
+    'protocol': Unit(1, (0,), frozenset({'cbor2', 'orjson', 'PIL'}), CONCURRENT),
     'convert': Unit(1, (0,), frozenset({'cbor2', 'numpy', 'orjson'}), CONCURRENT),
     'session': Unit(2, (0, 1), frozenset(), IMPURE),
     'transport': Unit(3, (0, 1, 2), frozenset({'websockets'})),

@@ -28,8 +28,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # rosdep's key -> the name on PyPI
 KEYS = {'python3-cbor2': 'cbor2', 'python3-numpy': 'numpy', 'python3-orjson': 'orjson',
-        'python3-websockets': 'websockets', 'python3-yaml': 'pyyaml'}
-IMPORT_NAMES = {'yaml': 'pyyaml'}
+        'python3-pil': 'pillow', 'python3-websockets': 'websockets', 'python3-yaml': 'pyyaml'}
+IMPORT_NAMES = {'PIL': 'pillow', 'yaml': 'pyyaml'}
 
 
 @pytest.fixture
@@ -90,7 +90,8 @@ def test_descriptions_agree(described: ElementTree.Element, arguments: dict[str,
 
 def test_dependencies_agree(described: ElementTree.Element, arguments: dict[str, Any]) -> None:
     by_rosdep = {KEYS[key] for key in depends(described) if key.startswith('python3-')}
-    assert by_rosdep == names(arguments['install_requires'])
+    assert by_rosdep == names(arguments['install_requires']) | names(
+        arguments['extras_require']['png'])
 
 
 def test_every_import_is_declared(described: ElementTree.Element) -> None:

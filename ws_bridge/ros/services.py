@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 RESPOND_TRIES = 10  # each waits up to 0.1 s in rmw
 LOOK_AGAIN = 0.02  # s, while a call waits for its service
 # A service takes requests from a queue of 10 (rmw's default for services): of a burst that does
-# not fit, some are lost. A service that lets calls wait on purpose gets the next ones a little later.
+# not fit, some are lost. One that lets calls wait on purpose gets the next ones a little later.
 MOST_AT_ONCE = 8
 HOLD = 0.1  # s
 
