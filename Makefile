@@ -15,7 +15,7 @@ ifeq ($(filter $(ROS),kilted jazzy),)
 $(error ROS=$(ROS) is not known here: kilted or jazzy)
 endif
 
-# The npm package roslib, for the tests that run it; they skip where there is no npm.
+# The npm packages roslib and typescript, for the tests that run them; they skip where there is no npm.
 CLIENTS := test/rosbridge/clients
 NODE_MODULES := $(if $(shell command -v npm 2> /dev/null),$(CLIENTS)/node_modules/.ready)
 
@@ -47,7 +47,7 @@ test: $(VENV)/.ready-test $(NODE_MODULES)
 
 # As part of `make test` these are skipped where the programs are missing; here they are asked for.
 # WS_BRIDGE_SCREENSHOTS=1 renews the pictures of docs/images.
-test-web: $(VENV)/.ready-test
+test-web: $(VENV)/.ready-test $(NODE_MODULES)
 	@for program in chromium chromedriver node; do command -v $$program > /dev/null || { \
 	  echo "ws_bridge: there is no $$program: as root, apt install chromium chromium-driver nodejs" >&2; exit 1; }; done
 	@exec $(RUN) -m pytest test/web $(ARGS)
@@ -77,9 +77,9 @@ $(VENV)/.ready-test: setup.py pyproject.toml | $(RUN)
 	@touch $@ $(VENV)/.ready-run
 
 $(CLIENTS)/node_modules/.ready: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
-	@echo 'Installing roslib into $(CLIENTS)/node_modules ...'
+	@echo 'Installing roslib and typescript into $(CLIENTS)/node_modules ...'
 	@if cd $(CLIENTS) && npm ci --silent --no-audit --no-fund; then touch $(notdir $(@D))/.ready; \
-	  else echo 'ws_bridge: npm cannot install roslib; the tests that run it will be skipped'; fi
+	  else echo 'ws_bridge: npm cannot install roslib and typescript; the tests that run them will be skipped'; fi
 
 $(RUN):
 	@command -v $(PYTHON) > /dev/null || { \
