@@ -31,8 +31,18 @@ function isTyping(target) {
   return target instanceof Element && target.closest('input:not([type=checkbox]), textarea, select, [contenteditable], [role=tablist]') !== null;
 }
 
+/** What was clicked keeps no keys: they are for driving, and the space bar is STOP. Tab still gives them. */
+function keepKeysFree() {
+  let pointed = false;
+  addEventListener('pointerdown', () => { pointed = true; }, true);
+  addEventListener('keydown', () => { pointed = false; }, true);
+  addEventListener('click', (event) => pointed && event.target.closest?.('button, input[type=checkbox]')?.blur());
+  addEventListener('change', (event) => pointed && event.target.closest('select, input[type=range]')?.blur());
+}
+
 export function startKeyboard(drive, onStop) {
   const held = new Set();
+  keepKeysFree();
 
   function apply() {
     const sum = [...held].reduce(([a, l], code) => [a + KEYS[code][0], l + KEYS[code][1]], [0, 0]);
@@ -41,7 +51,7 @@ export function startKeyboard(drive, onStop) {
 
   addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
-    if (event.code === 'Space' && !(event.target instanceof Element && event.target.closest('button, summary, a'))) {
+    if (event.code === 'Space' && !(event.target instanceof Element && event.target.closest('button, summary, a, input'))) {
       event.preventDefault();
       onStop();
     } else if (event.code in KEYS) {

@@ -76,6 +76,7 @@ export class LeasePanel {
     if (this.note && other) text += `. ${this.note}`;
     say($('lease-text'), text);
     say($('lease-main'), action);
+    $('lease-main').classList.toggle('main', action !== 'Release');
     $('lease-main').hidden = client.connected && gate === null;
     $('lease-main').disabled = !client.connected || Boolean(other && this.asked);
     $('lease-take').hidden = !other || !client.connected;

@@ -16,7 +16,7 @@
 // One panel at a time; on a wide screen driving is always in sight beside it.
 import { $ } from './dom.js';
 
-const WIDE = matchMedia('(min-width: 901px)');
+const WIDE = matchMedia('(min-width: 901px) and (min-height: 521px)');
 
 export function startTabs(onShow) {
   const tabs = [...document.querySelectorAll('[role=tab]')];

@@ -17,6 +17,7 @@
 import { $, make, mark, say, seconds } from './dom.js';
 
 const LONGEST_LIST = 40;
+const WORDS = { FRESH: 'fresh', STALE: 'stale', LOST: 'lost' };
 
 export function startTopics(client) {
   const rows = new Map();
@@ -61,10 +62,10 @@ export function startTopics(client) {
         $('topics').insertBefore(rows.get(topic.topic).row, $('topics').children[after] ?? null);
       }
       const parts = rows.get(topic.topic);
-      say(parts.type, topic.type ?? 'type unknown');
+      say(parts.type, topic.type?.replace('/msg/', '/') ?? 'type unknown');
       say(parts.rate, topic.rate === null ? '–' : topic.rate.toFixed(1));
       parts.age = topic.age;
-      say(parts.fresh, topic.freshness === 'UNKNOWN' ? 'not heard' : topic.freshness.toLowerCase());
+      say(parts.fresh, WORDS[topic.freshness] ?? (topic.age === null ? 'not read' : 'no rate'));
       mark(parts.fresh, 'fresh', topic.freshness);
       mark(parts.row, 'fresh', topic.freshness);
       parts.row.hidden = Boolean(filter) && !`${topic.topic} ${topic.type}`.toLowerCase().includes(filter);
