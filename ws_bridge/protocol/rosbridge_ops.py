@@ -19,6 +19,7 @@ An ``op_id`` of this dialect is the JSON text of the client's ``id``, whatever k
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -204,8 +205,10 @@ def _publisher_qos(message: Message) -> QosRequest | None:
     qos = parse_qos(message.get('qos'))
     size = _integer(message, 'queue_size', 0)
     if _flag(message, 'latch', default=False):
-        return qos if qos and qos.durability else QosRequest(
-            depth=1, durability='transient_local')
+        if qos is not None and qos.durability is not None:
+            return qos
+        qos = qos or QosRequest()
+        return replace(qos, depth=qos.depth or 1, durability='transient_local')
     return qos or (QosRequest(depth=min(size, MAX_DEPTH)) if size else None)
 
 
