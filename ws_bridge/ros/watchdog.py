@@ -78,7 +78,7 @@ class Watchdog:
     def guard(self, name: str, timeout: float, steps: tuple[LossStep, ...],
               on_stopped: Stopped) -> Guard:
         """
-        Make a gate its guard (loop thread).
+        Give a gate its guard, on the loop thread.
 
         :param timeout: silence of a topic that moves something, then the guard stops, s.
         :param steps: the ladder.
