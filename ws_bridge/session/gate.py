@@ -25,15 +25,15 @@ from typing import Any
 
 from ws_bridge.errors import (
     Expired,
-    NoTimeSync,
     NotHolder,
+    NoTimeSync,
     NotNeutral,
     OutOfOrder,
     RateLimited,
     Stopped,
     TooDistant,
 )
-from ws_bridge.policy import GatePolicy
+from ws_bridge.gate_policy import GatePolicy
 from ws_bridge.protocol.operations import BinaryPublish, Command
 from ws_bridge.session.bucket import Bucket
 from ws_bridge.session.estop import Estop
@@ -67,23 +67,24 @@ class Gate:
     """
     What guards some commanding topics.
 
-    :param name: what peers call it.
-    :param topic: the one topic of a gate that no configuration names.
+    :param next_epoch: of leases; see :class:`~ws_bridge.session.lease.Lease`.
+    :ivar name: what peers call it.
     :ivar neutral_needed: the next command has to be neutral.
     :ivar commander: who sent the last command, where no lease is required.
+    :ivar last: when the last command was accepted.
     """
 
-    __slots__ = ('_bucket', '_estop', '_sequence', '_settled', 'commander', 'lease', 'name',
-                 'neutral_needed', 'policy', 'topic')
+    __slots__ = ('_bucket', '_estop', '_sequence', '_settled', 'commander', 'last', 'lease',
+                 'name', 'neutral_needed', 'policy')
 
     def __init__(self, policy: GatePolicy, estop: Estop, now: float,
-                 topic: str | None = None) -> None:
+                 next_epoch: Callable[[], int]) -> None:
         self.name = policy.name
         self.policy = policy
-        self.topic = topic
-        self.lease = Lease()
+        self.lease = Lease(next_epoch)
         self.commander: str | None = None
         self.neutral_needed = policy.neutral_first
+        self.last = now
         self._estop = estop
         self._sequence = -1
         self._settled = now
@@ -99,11 +100,106 @@ class Gate:
             return 'stopped'
         return 'free' if self.lease.state is LeaseState.FREE else 'held'
 
-    def changed(self) -> None:
-        """Note that there is another holder, or a stop: what was said before counts no more."""
+    # ---- the lease
+
+    def acquire(self, peer: str) -> None:
+        """
+        Give the free lease to a peer.
+
+        :raises Held: somebody has it.
+        :raises Stopped: the emergency stop is asserted.
+        """
+        self._require_armed()
+        self.lease.acquire(peer)
+        self._begin()
+
+    def ask(self, peer: str, message: str, deadline: float) -> None:
+        """
+        Ask the holder; a free lease is given at once.
+
+        :param deadline: until when the holder may answer.
+        :raises Held: the peer has it, or another one has asked already.
+        :raises Stopped: the emergency stop is asserted.
+        """
+        self._require_armed()
+        if self.lease.ask(peer, message, deadline):
+            self._begin()
+
+    def answer(self, by: str, peer: str, *, granted: bool) -> None:
+        """
+        Let the holder answer a request.
+
+        :raises NotHolder: only the holder may.
+        :raises PeerGone: this peer does not ask (any more).
+        """
+        self.lease.answer(by, peer, granted=granted)
+        if granted:
+            self._begin()
+
+    def take(self, peer: str) -> None:
+        """
+        Give the lease to a peer, whoever has it.
+
+        :raises Stopped: the emergency stop is asserted.
+        """
+        self._require_armed()
+        self.lease.take(peer)
+        self._begin()
+
+    def release(self, peer: str) -> None:
+        """
+        End the lease of a peer.
+
+        :raises NotHolder: it has none.
+        """
+        if self.lease.holder != peer:
+            raise NotHolder(f'this peer does not hold the lease of {self.name}', field='gate')
+        self.end()
+
+    def end(self) -> None:
+        """End the lease; who has asked for it gets it, but not while everything is stopped."""
+        if self._estop.stopped and self.lease.request is not None:
+            self.lease.withdraw()
+        if self.lease.holder is not None:
+            self.lease.end()
+        self._begin()
+
+    def forget(self, peer: str) -> None:
+        """Take from a peer what it has: the lease, a request for it, its word as commander."""
+        lease = self.lease
+        if lease.request is not None and lease.request.peer == peer:
+            lease.withdraw()
+        if lease.holder == peer:
+            self.end()
+        elif self.commander == peer:
+            self._begin()
+
+    def poll(self, now: float) -> None:
+        """Note that time has passed: requests are answered in time, or not at all."""
+        lease = self.lease
+        if lease.request is not None and now >= lease.request.deadline:
+            lease.withdraw()
+        if lease.implicit and lease.holder is not None and \
+                now >= self.last + self.policy.timeout:
+            self.end()
+
+    def stopped(self) -> None:
+        """Note that the robot was stopped; who acquired by publishing has to do so again."""
+        self.neutral_needed = self.policy.neutral_first
+        if self.lease.implicit and self.lease.holder is not None:
+            self.end()
+
+    def _begin(self) -> None:
+        """Note that there is another holder: what was said before counts no more."""
         self._sequence = -1
         self.commander = None
         self.neutral_needed = self.policy.neutral_first
+
+    def _require_armed(self) -> None:
+        if self._estop.stopped:
+            raise Stopped('the emergency stop is asserted')
+
+    # ---- commands
 
     def admit(self, peer: str, dialect: str, command: Command | BinaryPublish, *,
               offset: float | None, unix: float, now: float) -> float:
@@ -117,9 +213,20 @@ class Gate:
         :raises OutOfOrder: its number is not above that of the last one.
         :raises RequestError: ``Expired``, ``TooDistant``, ``NoTimeSync``.
         """
-        self.check_sender(peer, dialect, command)
-        ttl = self.policy.ttl if command.ttl is None else min(command.ttl, self.policy.ttl)
-        age = age_of(command.stamp, command.bridge_time, offset=offset, unix=unix, tolerance=ttl)
+        self.check_sender(peer, dialect, command.epoch)
+        lease = self.lease
+        if lease.holder == peer and not lease.implicit:
+            if command.epoch is None:
+                raise NotHolder(f'it has no epoch; the lease of {self.name} is in epoch '
+                                f'{lease.epoch}', field='epoch')
+            if command.sequence is None or command.sequence <= self._sequence:
+                raise OutOfOrder(f'sequence {command.sequence} after {self._sequence}',
+                                 field='sequence')
+        ttl = self.policy.ttl
+        if command.ttl is not None and command.ttl < ttl:
+            ttl = command.ttl
+        age = age_of(command.stamp, command.bridge_time, offset=offset, unix=unix,
+                     tolerance=self.policy.ttl)
         if age is None:
             if self._explicit(dialect):
                 raise NoTimeSync('its age is unknown: send heartbeats with an echo, or '
@@ -127,7 +234,7 @@ class Gate:
             age = 0.0
         if age > ttl:
             raise Expired(f'{age:.3f} s old, may be {ttl:g} s', field='ttl')
-        if age < -ttl:
+        if age < -self.policy.ttl:
             raise TooDistant(f'{-age:.3f} s in the future', field='timestamp')
         return now + ttl - max(age, 0.0)
 
@@ -135,11 +242,9 @@ class Gate:
         """Whether a peer has to hold a lease that it asked for in words."""
         return self.policy.require_lease and dialect not in self.policy.acquire_on_publish
 
-    def check_sender(self, peer: str, dialect: str,
-                     command: Command | BinaryPublish) -> None:
+    def check_sender(self, peer: str, dialect: str, epoch: int | None) -> None:
         """Judge the sender alone, as of a call or goal through the gate; see :meth:`admit`."""
-        if self._estop.stopped:
-            raise Stopped('the emergency stop is asserted')
+        self._require_armed()
         if not self.policy.require_lease:
             return
         lease = self.lease
@@ -147,13 +252,9 @@ class Gate:
             if lease.holder is None and not self._explicit(dialect):
                 return
             raise NotHolder(f'{lease.holder or "nobody"} holds the lease of {self.name}')
-        if not lease.implicit:
-            if command.epoch != lease.epoch:
-                raise NotHolder(f'the lease of {self.name} is in epoch {lease.epoch}, this is '
-                                f'of {command.epoch}', field='epoch')
-            if command.sequence is None or command.sequence <= self._sequence:
-                raise OutOfOrder(f'sequence {command.sequence} after {self._sequence}',
-                                 field='sequence')
+        if epoch is not None and epoch != lease.epoch:
+            raise NotHolder(f'the lease of {self.name} is in epoch {lease.epoch}, this is of '
+                            f'{epoch}', field='epoch')
 
     def judge(self, peer: str, values: dict[str, Any], probe: Probe, hold: Hold | None,
               now: float) -> tuple[bool, bool]:
@@ -167,14 +268,16 @@ class Gate:
         """
         if probe(values):
             return True, False
-        anew = self.lease.holder != peer if self.policy.require_lease else self.commander != peer
-        if self.policy.neutral_first and (self.neutral_needed or anew):
-            raise NotNeutral('the first command after a change or a stop must be zero')
-        if now < self._settled:
-            raise NotNeutral(f'within {self.policy.ttl:g} s after the first: it may be old')
+        policy = self.policy
+        if policy.neutral_first:
+            anew = self.lease.holder != peer if policy.require_lease else self.commander != peer
+            if self.neutral_needed or anew:
+                raise NotNeutral('the first command after a change or a stop must be zero')
+            if now < self._settled:
+                raise NotNeutral(f'within {policy.ttl:g} s after the first: it may be old')
         changed = hold is not None and hold(values)
         if not self._bucket.take(now):
-            raise RateLimited(f'more than {self.policy.max_rate:g} commands a second')
+            raise RateLimited(f'more than {policy.max_rate:g} commands a second')
         return False, changed
 
     def accepted(self, peer: str, command: Command | BinaryPublish, now: float) -> bool:
@@ -186,16 +289,21 @@ class Gate:
         acquired = self.policy.require_lease and self.lease.holder is None
         if acquired:
             self.lease.acquire(peer, implicit=True)
-        if self.neutral_needed and (not self.policy.require_lease or self.lease.implicit):
+            self._begin()
+        timeless = not self.policy.require_lease or self.lease.implicit
+        if timeless and (self.neutral_needed or self.commander != peer):
             # The age of such commands is not known. What waited in the socket comes at once.
             self._settled = now + self.policy.ttl
+        elif not timeless:
+            self._settled = now
         self.neutral_needed = False
         self.commander = peer
-        if command.sequence is not None and not self.lease.implicit:
+        self.last = now
+        if command.sequence is not None:
             self._sequence = command.sequence
         return acquired
 
-    def describe(self, name_of: Callable[[str], str], topics: list[str]) -> dict[str, Any]:
+    def describe(self, name_of: Callable[[str], str | None], topics: list[str]) -> dict[str, Any]:
         """Return what every peer may know of the gate."""
         holder = self.lease.holder
         return {'gate': self.name, 'topics': topics, 'holder': holder,

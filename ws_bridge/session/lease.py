@@ -24,6 +24,7 @@ Who may command through one gate: at most one peer, and how that changes.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -89,15 +90,17 @@ class Lease:
     """
     The lease of one gate. Each holder has an epoch of its own, also the same peer again.
 
+    :param next_epoch: gives numbers that rise and never come twice.
     :ivar holder: the peer, or ``None``.
     :ivar epoch: of the current holder, or the last.
     :ivar implicit: whether the holder acquired by publishing.
     :ivar request: what waits for the holder's answer.
     """
 
-    __slots__ = ('epoch', 'holder', 'implicit', 'request', 'state')
+    __slots__ = ('_next_epoch', 'epoch', 'holder', 'implicit', 'request', 'state')
 
-    def __init__(self) -> None:
+    def __init__(self, next_epoch: Callable[[], int]) -> None:
+        self._next_epoch = next_epoch
         self.state = LeaseState.FREE
         self.holder: str | None = None
         self.epoch = 0
@@ -122,8 +125,10 @@ class Lease:
         Ask the holder; a free lease is given at once.
 
         :return: whether it was given.
-        :raises Held: somebody else has asked already.
+        :raises Held: the peer has it, or somebody else has asked already.
         """
+        if peer == self.holder:
+            raise Held('this peer holds it', field='gate')
         free = self.state is LeaseState.FREE
         if not self._move(LeaseEvent.REQUEST):
             raise Held('another peer waits for an answer of the holder', field='gate')
@@ -181,4 +186,4 @@ class Lease:
 
     def _give(self, peer: str, *, implicit: bool = False) -> None:
         self.holder, self.implicit = peer, implicit
-        self.epoch += 1
+        self.epoch = self._next_epoch()

@@ -20,7 +20,7 @@ from typing import Any
 
 from ws_bridge.convert.schema import Field, MessageSchema
 from ws_bridge.errors import OutOfRange
-from ws_bridge.policy import Clamp
+from ws_bridge.gate_policy import Clamp
 
 Probe = Callable[[Mapping[str, Any]], bool]
 
@@ -46,7 +46,8 @@ def make_probe(schema: MessageSchema) -> Probe:
                 if not look(values[name]):
                     neutral = False
             except OutOfRange as exc:
-                raise exc.inside(name) if exc.field else OutOfRange(exc.message, field=name)
+                exc.inside(name)
+                raise
         return neutral
     return probe
 
@@ -92,7 +93,8 @@ def _list_of(probe: Probe) -> Callable[[Any], bool]:
             try:
                 probe(value)
             except OutOfRange as exc:
-                raise exc.inside(f'[{index}]')
+                exc.inside(f'[{index}]')
+                raise
         return not values
     return look
 
@@ -163,7 +165,10 @@ def make_clamp(schema: MessageSchema, clamps: tuple[Clamp, ...]
 def _hold(values: Any, steps: tuple[str | int | None, ...], clamp: Clamp) -> bool:
     step = steps[0]
     if step is None:
-        return any([_hold(values, (index, *steps[1:]), clamp) for index in range(len(values))])
+        changed = False
+        for index in range(len(values)):
+            changed = _hold(values, (index, *steps[1:]), clamp) or changed
+        return changed
     if isinstance(step, int) and step >= len(values):
         return False
     if len(steps) > 1:

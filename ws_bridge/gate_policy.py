@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What a gate demands of commands and does when they cease, as frozen values of the mapping file."""
+"""What a gate demands of commands, and what happens when they cease, as frozen values."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -27,6 +27,11 @@ TIMEOUT = 0.5
 TTL = 0.3
 STOP_TIMES = 5
 STOP_RATE = 20.0
+ASK_TIMEOUT = 15.0
+"""How long a holder may take to answer who asks for its lease, s."""
+GATED_TYPES = ('geometry_msgs/msg/Twist', 'geometry_msgs/msg/TwistStamped', 'sensor_msgs/msg/Joy',
+               'trajectory_msgs/msg/JointTrajectory')
+"""Types whose topics command a robot by all likelihood."""
 
 
 @dataclass(frozen=True, slots=True)
