@@ -188,7 +188,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('match_timeout', 0.5, 'How long the first message of a new publisher waits for '
                   'its subscribers to be matched, s; 0 = not at all.', 0.0, 60.0),
     ParameterSpec('gated_types', GATED_TYPES, 'Message types whose topics get a gate each, unless '
-                  'one of the mapping file guards them; empty = no gates but those.'),
+                  "one of the mapping file guards them; [''] = no gates but those."),
     ParameterSpec('gate_timeout', TIMEOUT, 'Silence of the holder after which such a gate stops '
                   'the robot, s.', 0.02, 3600.0),
     ParameterSpec('gate_ttl', TTL, 'Age of the oldest command that such a gate lets pass, s.',

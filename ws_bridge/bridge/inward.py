@@ -87,7 +87,8 @@ class Inward:
         if wish.asked:
             peer.send(Done(wish.op_id, 'advertise', {
                 'topic': wish.wire_name, 'type': msg_type, 'channel_id': shared.channel_id,
-                'schema': schema_to_text(shared.codec.schema)}))
+                'schema': schema_to_text(shared.codec.schema),
+                'gate': shared.lane.guarded.gate.name if shared.lane else None}))
 
     def close(self, peer: Peer, topic: str) -> None:
         """Take a peer's publisher of a topic back; the last one ends it."""

@@ -47,7 +47,7 @@ ENCODINGS: tuple[ops.Encoding, ...] = ('json', 'cbor', 'cdr')
 MAX_NAME = 255
 MAX_PEER_NAME = 64
 MAX_STATUS = 4096
-MAX_WORDS = 256
+MAX_WORDS = 255
 MAX_RATE = 1e6
 MAX_INTERVAL = 1e6
 
