@@ -746,8 +746,8 @@ class FakeKeeper(NoGates):
     def guards(self, topic: str) -> bool:
         return topic == '/drive'
 
-    def check(self, peer: str, dialect: str, name: str, epoch: int | None) -> None:
-        assert (peer, dialect) == ('p', 'native')
+    def check(self, peer: str, manner: str, name: str, epoch: int | None) -> None:
+        assert (peer, manner) == ('p', 'native')
         if name == '/move' and epoch != 7:
             raise NotHolder('not now')
 

@@ -20,8 +20,11 @@ from typing import Any, Literal
 
 Action = Literal['zero', 'silence', 'message', 'service']
 ACTIONS: tuple[Action, ...] = ('zero', 'silence', 'message', 'service')
-DIALECTS = ('native', 'rosbridge', 'bridge')
-"""Who may acquire by publishing; ``bridge`` is what this bridge pulls from one it dialled."""
+MANNERS = ('native', 'seed', 'rosbridge', 'bridge')
+"""
+Who may acquire by publishing: ``seed`` speaks the native dialect without naming it, as programs do
+that know no leases; ``bridge`` is what this bridge pulls from one that it dialled.
+"""
 
 TIMEOUT = 0.5
 TTL = 0.3
@@ -77,7 +80,7 @@ class GatePolicy:
     :param on_loss: the ladder; in the order of ``after``.
     :param max_rate: most commands a second that move something; ``None`` = unlimited.
     :param require_lease: else whoever may publish may command.
-    :param acquire_on_publish: dialects whose first publication acquires the lease.
+    :param acquire_on_publish: of :data:`MANNERS`, whose first publication acquires the lease.
     :param neutral_first: the first command after a change or a stop must be zero.
     """
 
@@ -90,5 +93,5 @@ class GatePolicy:
     clamp: tuple[Clamp, ...] = ()
     max_rate: float | None = None
     require_lease: bool = True
-    acquire_on_publish: tuple[str, ...] = ('rosbridge', 'bridge')
+    acquire_on_publish: tuple[str, ...] = ('seed', 'rosbridge', 'bridge')
     neutral_first: bool = True

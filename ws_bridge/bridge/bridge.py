@@ -224,6 +224,8 @@ class Bridge:
             if rosbridge else NativeDialect(self._settings.robot_name, f'{self._run}-{name}')
         session = self._session(name, dialect.name)
         session.beats = not rosbridge
+        if not rosbridge and not greet:
+            session.manner = 'seed'
         peer = self._peers[link] = Peer(link, session, dialect, self._unix)
         logger.info('peer %s from %s: %s', peer.name, link.remote, dialect.name)
         if greet:

@@ -115,20 +115,22 @@ class Control:
         """Whether a gate judges the age of what is published on a topic."""
         return self.gates.of(topic) is not None
 
-    def check(self, peer: str, dialect: str, name: str, epoch: int | None) -> None:
+    def check(self, peer: str, manner: str, name: str, epoch: int | None) -> None:
         """
         Judge a call or a goal.
 
         :raises WsBridgeError: it is refused.
         """
+        caller = self._peer(peer)
+        assert caller is not None
+        if name in self._ros.own_services and name.endswith('/clear_stop'):
+            self._require(caller, 'clear_stop')
         guarded = self.gates.service(name)
         if guarded is not None:
             try:
-                guarded.gate.check_sender(peer, dialect, epoch)
+                guarded.gate.check_sender(peer, manner, epoch)
             except WsBridgeError as exc:
-                caller = self._peer(peer)
-                if caller is not None:
-                    self.refused(guarded, caller, exc)
+                self.refused(guarded, caller, exc)
                 raise
 
     def describe(self) -> dict[str, Any]:

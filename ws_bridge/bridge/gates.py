@@ -246,7 +246,7 @@ class Gates:
         gate = guarded.gate
         assert command is not None
         now = self._clock()
-        deadline = gate.admit(session.peer, session.dialect, command,
+        deadline = gate.admit(session.peer, session.manner, command,
                               offset=session.timesync.offset, unix=now + self._epoch, now=now)
         cdr = to_cdr()
         values = lane.codec.to_values(cdr)

@@ -201,7 +201,7 @@ class Gate:
 
     # ---- commands
 
-    def admit(self, peer: str, dialect: str, command: Command | BinaryPublish, *,
+    def admit(self, peer: str, manner: str, command: Command | BinaryPublish, *,
               offset: float | None, unix: float, now: float) -> float:
         """
         Judge sender and age of a command.
@@ -213,7 +213,7 @@ class Gate:
         :raises OutOfOrder: its number is not above that of the last one.
         :raises RequestError: ``Expired``, ``TooDistant``, ``NoTimeSync``.
         """
-        self.check_sender(peer, dialect, command.epoch)
+        self.check_sender(peer, manner, command.epoch)
         lease = self.lease
         if lease.holder == peer and not lease.implicit:
             if command.epoch is None:
@@ -228,7 +228,7 @@ class Gate:
         age = age_of(command.stamp, command.bridge_time, offset=offset, unix=unix,
                      tolerance=self.policy.ttl)
         if age is None:
-            if self._explicit(dialect):
+            if self._explicit(manner):
                 raise NoTimeSync('its age is unknown: send heartbeats with an echo, or '
                                  'bridge_time', field='timestamp')
             age = 0.0
@@ -238,18 +238,18 @@ class Gate:
             raise TooDistant(f'{-age:.3f} s in the future', field='timestamp')
         return now + ttl - max(age, 0.0)
 
-    def _explicit(self, dialect: str) -> bool:
+    def _explicit(self, manner: str) -> bool:
         """Whether a peer has to hold a lease that it asked for in words."""
-        return self.policy.require_lease and dialect not in self.policy.acquire_on_publish
+        return self.policy.require_lease and manner not in self.policy.acquire_on_publish
 
-    def check_sender(self, peer: str, dialect: str, epoch: int | None) -> None:
+    def check_sender(self, peer: str, manner: str, epoch: int | None) -> None:
         """Judge the sender alone, as of a call or goal through the gate; see :meth:`admit`."""
         self._require_armed()
         if not self.policy.require_lease:
             return
         lease = self.lease
         if lease.holder != peer:
-            if lease.holder is None and not self._explicit(dialect):
+            if lease.holder is None and not self._explicit(manner):
                 return
             raise NotHolder(f'{lease.holder or "nobody"} holds the lease of {self.name}')
         if epoch is not None and epoch != lease.epoch:

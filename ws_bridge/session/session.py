@@ -70,7 +70,7 @@ class Keeper(Protocol):
     def guards(self, topic: str) -> bool:
         """Whether a gate judges the age of what is published on a topic."""
 
-    def check(self, peer: str, dialect: str, name: str, epoch: int | None) -> None:
+    def check(self, peer: str, manner: str, name: str, epoch: int | None) -> None:
         """Refuse, by an error, a call or a goal that needs a lease."""
 
     def describe(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class NoGates:
         """Say no."""
         return False
 
-    def check(self, peer: str, dialect: str, name: str, epoch: int | None) -> None:
+    def check(self, peer: str, manner: str, name: str, epoch: int | None) -> None:
         """Let it pass."""
 
     def describe(self) -> dict[str, Any]:
@@ -113,12 +113,15 @@ class Session:
     :param now: monotonic time of the connection, s.
     :param epoch: Unix time at monotonic 0, s: wall clock steps change nothing.
     :param keeper: knows the gates.
+    :ivar manner: how the peer goes about leases: its dialect, or ``seed`` where it speaks the
+        native one as a program does that knows of none.
     """
 
     def __init__(self, peer: str, dialect: str, *, settings: Settings, exposure: Exposure,
                  names: Names, now: float, epoch: float, keeper: Keeper | None = None) -> None:
         self.peer = peer
         self.dialect = dialect
+        self.manner = dialect
         self.name = ''
         self.connected_at = now
         self.told: Mapping[str, Any] = {}
@@ -372,7 +375,7 @@ class Session:
     def _call(self, op: ops.Command, now: float) -> list[fx.Effect]:
         service = self._names.service(op.destination)
         rule = self._rule('call', service, 'destination')
-        self._keeper.check(self.peer, self.dialect, service, op.epoch)
+        self._keeper.check(self.peer, self.manner, service, op.epoch)
         self._deadline(op.stamp, op.ttl, now)
         below(len(self.calls), self._settings.max_calls, 'calls')
         key = next(self._keys)
@@ -401,7 +404,7 @@ class Session:
 
     def _send_goal(self, op: ops.SendGoal, now: float) -> list[fx.Effect]:
         self._deadline(op.stamp, op.ttl, now)
-        self._keeper.check(self.peer, self.dialect, self._names.service(op.action), op.epoch)
+        self._keeper.check(self.peer, self.manner, self._names.service(op.action), op.epoch)
         return self.goals.send(op)
 
     def _advertise_action(self, op: ops.AdvertiseAction, now: float) -> list[fx.Effect]:
