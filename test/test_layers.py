@@ -60,6 +60,7 @@ class Unit:
 UNITS = {
     'errors': Unit(0, (0,), forbidden=IMPURE),
     'config': Unit(0, (0,), forbidden=CONCURRENT),
+    'gate_policy': Unit(0, (0,), forbidden=IMPURE),
     'protocol': Unit(1, (0,), frozenset({'cbor2', 'orjson', 'PIL'}), CONCURRENT),
     'convert': Unit(1, (0,), frozenset({'cbor2', 'numpy', 'orjson'}), CONCURRENT),
     'session': Unit(2, (0, 1), frozenset(), IMPURE),

@@ -175,8 +175,9 @@ class _Reader:
             self._fail(root, 'version', f'is missing; this bridge reads version {VERSION}')
         elif self._number(entries['version'], 'version') not in (None, VERSION):
             self._fail(entries['version'], 'version', f'must be {VERSION}')
-        rules = {section.kind: self._rules(key, section, entries[key])
-                 for key, section in SECTIONS.items() if key in entries}
+        rules: dict[str, Any] = {
+            section.kind: self._rules(key, section, entries[key])
+            for key, section in SECTIONS.items() if key in entries}
         return Exposure(**rules, deny=self._denials(entries.get('deny')))
 
     def _fail(self, node: yaml.Node, path: str, message: str) -> None:

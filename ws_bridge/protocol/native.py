@@ -47,8 +47,14 @@ ENCODINGS: tuple[ops.Encoding, ...] = ('json', 'cbor', 'cdr')
 MAX_NAME = 255
 MAX_PEER_NAME = 64
 MAX_STATUS = 4096
+MAX_WORDS = 255
 MAX_RATE = 1e6
 MAX_INTERVAL = 1e6
+
+BRIDGE_STATUS = ('state', 'gates', 'lease', 'estop', 'stopped')
+"""What ``status`` frames of a bridge are about, by ``data.kind``."""
+URGENT = ('acquire', 'request', 'grant', 'deny', 'take', 'release', 'stop', 'clear_stop')
+"""Requests whose acknowledgments overtake others."""
 
 BINARY_HEADER = struct.Struct('<BBHIdI')
 SAMPLE_OPCODES: dict[ops.Encoding, int] = {'cdr': 1, 'cbor': 3}
@@ -261,6 +267,12 @@ def _watch_status(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
     return ops.WatchStatus(op_id, _flag(data, 'subscribe', default=True))
 
 
+def _stop(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
+    """Read an emergency stop: whatever is wrong with its reason, it is one."""
+    reason = data.get('reason')
+    return ops.EmergencyStop(op_id, reason[:MAX_WORDS] if isinstance(reason, str) else '')
+
+
 _CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = {
     'hello': _hello,
     'list': lambda i, d: ops.ListNames(i),
@@ -279,6 +291,17 @@ _CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = 
         i, _text(d, 'action'), _text(d, 'type'), _flag(d, 'answers', default=False)),
     'unadvertise_action': lambda i, d: ops.UnadvertiseAction(i, _text(d, 'action')),
     'status': _watch_status,
+    'gates': lambda i, d: ops.ListGates(i),
+    'acquire': lambda i, d: ops.LeaseWish(i, 'acquire', _text(d, 'gate')),
+    'request': lambda i, d: ops.LeaseWish(
+        i, 'request', _text(d, 'gate'),
+        message=_optional_text(d, 'message', limit=MAX_WORDS) or ''),
+    'grant': lambda i, d: ops.LeaseWish(i, 'grant', _text(d, 'gate'), _text(d, 'peer')),
+    'deny': lambda i, d: ops.LeaseWish(i, 'deny', _text(d, 'gate'), _text(d, 'peer')),
+    'take': lambda i, d: ops.LeaseWish(i, 'take', _text(d, 'gate')),
+    'release': lambda i, d: ops.LeaseWish(i, 'release', _text(d, 'gate')),
+    'stop': _stop,
+    'clear_stop': lambda i, d: ops.ClearStop(i),
     'channel': lambda i, d: ops.Appeared(d),
 }
 
@@ -303,19 +326,22 @@ def _command(envelope: Envelope) -> ops.Operation:
                        field='metadata.destination')
     extra = envelope.extra
     if not extra:
-        kind = timeout = sequence = None
+        kind = timeout = sequence = epoch = bridge_time = None
         ack = False
     else:
         kind = _choice(extra, 'kind', ('topic', 'service', 'action'), 'metadata')
         timeout = _optional_number(extra, 'timeout', 0.0, 3600.0, 'metadata')
         sequence = _optional_integer(extra, 'sequence', 0, 2**53, 'metadata')
         ack = _flag(extra, 'ack', default=False, path='metadata')
+        epoch = _optional_integer(extra, 'epoch', 0, 2**53, 'metadata')
+        bridge_time = _optional_number(extra, 'bridge_time', -1e12, 1e12, 'metadata')
     if envelope.message_type is MessageType.DATA:
         if kind not in (None, 'topic'):
             raise BadField('a service or an action takes a command', field='metadata.kind')
         kind = 'topic'
     return ops.Command(envelope.message_id, destination, envelope.data, kind,
-                       envelope.timestamp, envelope.ttl, sequence, timeout, ack)
+                       envelope.timestamp, envelope.ttl, sequence, timeout, ack, epoch,
+                       bridge_time)
 
 
 def _acknowledgment(envelope: Envelope) -> ops.Operation:
@@ -361,8 +387,9 @@ def _heartbeat(envelope: Envelope) -> ops.Operation:
 
 def _status(envelope: Envelope) -> ops.Operation:
     data = _fields(envelope)
-    if data.get('kind') == 'state':  # another bridge's: long, and of no use to this side's peers
-        return ops.PeerStatus(envelope.message_id, {'kind': 'state'})
+    kind = data.get('kind')
+    if kind in BRIDGE_STATUS:  # another bridge's: of no use to this side's peers, and may be long
+        return ops.PeerStatus(envelope.message_id, {'kind': kind})
     if len(orjson.dumps(data)) > MAX_STATUS:
         raise BadField(f'is longer than {MAX_STATUS} bytes', field='data')
     return ops.PeerStatus(envelope.message_id, data)
@@ -388,7 +415,9 @@ _PATHS = {
     'topic': 'data.topic', 'service': 'data.service', 'action': 'data.action',
     'goal': 'data.goal', 'type': 'data.type', 'qos': 'data.qos',
     'destination': 'metadata.destination', 'ttl': 'metadata.ttl',
-    'correlation_id': 'metadata.correlation_id',
+    'correlation_id': 'metadata.correlation_id', 'timestamp': 'metadata.timestamp',
+    'epoch': 'metadata.epoch', 'sequence': 'metadata.sequence', 'gate': 'data.gate',
+    'peer': 'data.peer',
 }
 
 
@@ -409,7 +438,8 @@ def _encode_welcome(reply: ops.Welcome) -> _Parts:
 
 
 def _encode_done(reply: ops.Done) -> _Parts:
-    return (MessageType.ACKNOWLEDGMENT, Priority.HIGH, {'op': reply.op, **reply.result},
+    priority = Priority.CRITICAL if reply.op in URGENT else Priority.HIGH
+    return (MessageType.ACKNOWLEDGMENT, priority, {'op': reply.op, **reply.result},
             reply.op_id, None)
 
 
@@ -470,6 +500,11 @@ def _encode_state(reply: ops.State) -> _Parts:
     return MessageType.STATUS, Priority.NORMAL, orjson.Fragment(text), None, None
 
 
+def _encode_notice(reply: ops.Notice) -> _Parts:
+    message_type = MessageType.CONFIGURATION if reply.personal else MessageType.STATUS
+    return message_type, Priority.CRITICAL, reply.data, None, None
+
+
 _ENCODERS: dict[type, Callable[[Any], _Parts]] = {
     ops.Welcome: _encode_welcome,
     ops.Done: _encode_done,
@@ -484,4 +519,5 @@ _ENCODERS: dict[type, Callable[[Any], _Parts]] = {
     ops.GoalCancel: _encode_goal_cancel,
     ops.Beat: _encode_beat,
     ops.State: _encode_state,
+    ops.Notice: _encode_notice,
 }
