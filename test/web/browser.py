@@ -112,6 +112,11 @@ class Observer:
         return max((at for at, linear, angular in self.commands if linear or angular),
                    default=0.0)
 
+    def told_to_stand(self) -> float:
+        """Return when the first of the newest commands came that are neutral."""
+        moved = self.last_motion()
+        return next(at for at, *_ in self.commands if at > moved)
+
     def is_neutral(self) -> bool:
         """Tell whether the newest command is neutral."""
         return bool(self.commands) and not any(self.commands[-1][1:])
@@ -233,15 +238,10 @@ class Page:
             element.dispatchEvent(new Event('change'));""", element_id, value)
 
     def take_control(self) -> None:
-        """Acquire the lease where the bridge has leases."""
-        if self.has_leases():
-            self['lease-main'].click()
-            self.wait_text('lease-text', 'You have control')
-
-    def has_leases(self) -> bool:
-        """Tell whether the bridge guards the commands."""
-        self.wait(lambda: self.text('lease-text') != 'Not connected', 'the lease')
-        return 'No leases' not in self.text('lease-text')
+        """Acquire the lease, which nobody has."""
+        self.wait_text('lease-text', 'Nobody has control')
+        self['lease-main'].click()
+        self.wait_text('lease-text', 'You have control')
 
     def show(self, tab: str) -> None:
         """Show one of the panels."""

@@ -126,6 +126,17 @@ test('connect offers the subprotocol, says its name, beats and sends the clock',
   assert.equal(client.state, 'closed');
 });
 
+test('gates that come and go, and the stop, are told', async () => {
+  const { client, socket } = await connected();
+  const told = [];
+  client.on('gates', (gates) => told.push(gates));
+  socket.says('status', { kind: 'gates', gates: [{ gate: 'arm', topics: ['/arm'], holder: null }], estop: { stopped: true, by: 'p9', reason: 'x' } });
+  assert.equal(client.gateOf('/arm').gate, 'arm');
+  assert.equal(client.gateOf('/cmd_vel'), null);
+  assert.equal(told.at(-1), client.gateList);
+  assert.equal(client.estop.stopped, true);
+});
+
 test('requests resolve by their ids, errors are typed', async () => {
   const { client, socket } = await connected();
   const list = client.list();

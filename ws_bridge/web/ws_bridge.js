@@ -723,7 +723,7 @@ export class WsBridge {
     this._startTicker(hello.heartbeat ? hello.heartbeat.interval : 1);
     this._emit('hello', hello);
     this._endOpening(null);
-    if (this.has('lease')) this.gates().catch((error) => this._emit('error', error));
+    if (hello.gates) this._emit('gates', this.gateList);
   }
 
   // ---- heartbeats
@@ -1008,11 +1008,14 @@ export class WsBridge {
   }
 
   async gates() {
-    const answer = await this.request('gates');
-    this.gateList = answer.gates;
-    if (answer.estop) this.estop = answer.estop;
-    this._emit('gates', this.gateList);
+    this._gatesAre(await this.request('gates'));
     return this.gateList;
+  }
+
+  _gatesAre({ gates, estop }) {
+    this.gateList = gates;
+    this.estop = estop;
+    this._emit('gates', gates);
   }
 
   async acquire(gate) {
@@ -1143,6 +1146,9 @@ export class WsBridge {
         }
       }
       this._emit('gates', this.gateList);
+    } else if (data.kind === 'gates') {
+      this._gatesAre(data);
+      return;
     }
     this._emit(data.kind === 'state' ? 'robot' : data.kind, data);
   }
