@@ -385,11 +385,12 @@ export class TimeSync {
     if (!Number.isFinite(roundTrip) || roundTrip < -0.001) return;
     this.samples.push({ roundTrip: Math.max(roundTrip, 0), offset: (t1 - t0 + (t2 - t3)) / 2 });
     if (this.samples.length > TIME_SAMPLES) this.samples.shift();
-    this.roundTrip = this.samples[this.samples.length - 1].roundTrip;
+    const { roundTrip: newest } = this.samples[this.samples.length - 1];
+    // Smoothed as RFC 3550 does, so that one slow answer, as while a page loads, is soon forgotten.
+    this.jitter = this.roundTrip === null ? 0 : this.jitter + (Math.abs(newest - this.roundTrip) - this.jitter) / TIME_SAMPLES;
+    this.roundTrip = newest;
     const best = this.samples.reduce((a, b) => (b.roundTrip < a.roundTrip ? b : a));
     this.offset = best.offset;
-    const gaps = this.samples.slice(1).map((item, i) => Math.abs(item.roundTrip - this.samples[i].roundTrip));
-    this.jitter = gaps.length ? gaps.reduce((a, b) => a + b) / gaps.length : 0;
   }
 }
 
