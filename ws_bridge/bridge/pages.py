@@ -34,7 +34,9 @@ def make_http(robot: str, alive: Callable[[], bool]) -> HttpHook:
     :param alive: whether the ROS side runs.
     """
     version = orjson.dumps({'name': 'ws_bridge', 'version': VERSION, 'robot': robot,
-                            'dialects': [native.SUBPROTOCOL, rosbridge.SUBPROTOCOL]})
+                            'dialects': [native.SUBPROTOCOL, rosbridge.SUBPROTOCOL],
+                            # what rosbridge_suite answers
+                            'protocol': rosbridge.PROTOCOL_VERSION, 'server': VERSION})
 
     table = read_files()
 
