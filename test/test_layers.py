@@ -66,6 +66,8 @@ UNITS = {
     'session': Unit(2, (0, 1), frozenset(), IMPURE),
     'transport': Unit(3, (0, 1, 2), frozenset({'websockets'})),
     'ros': Unit(3, (0, 1), frozenset({ROS})),
+    'mapping_nodes': Unit(1, (0,), frozenset({'yaml'})),
+    'mapping_gates': Unit(2, (0, 1), frozenset({'yaml'})),
     'mapping': Unit(3, (0, 1, 2), frozenset({'yaml'})),
     'bridge': Unit(4, (0, 1, 2, 3), frozenset({'orjson'})),
     # The seed's API for users without ROS; nothing below may import it back.

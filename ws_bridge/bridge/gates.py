@@ -29,7 +29,7 @@ from typing import Any, Protocol, TYPE_CHECKING
 from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.convert.codec import Codec
-from ws_bridge.errors import ConversionError, Stopped, UnknownName, WsBridgeError
+from ws_bridge.errors import ConversionError, Forbidden, Stopped, UnknownName, WsBridgeError
 from ws_bridge.gate_policy import GatePolicy
 from ws_bridge.session.effects import Publish
 from ws_bridge.session.estop import Estop
@@ -208,16 +208,23 @@ class Gates:
     # ---- commands
 
     def open(self, topic: str, codec: Codec, publisher: Any) -> Lane | None:  # noqa: A003
-        """Return the way of a new publisher's commands; ``None`` where no gate is."""
+        """
+        Return the way of a new publisher's commands; ``None`` where no gate is.
+
+        :raises Forbidden: the gate bounds fields that this type does not have: nothing would hold.
+        """
         guarded = self.of(topic, codec.schema.name)
         if guarded is None:
             return None
         policy = guarded.gate.policy
+        hold = make_clamp(codec.schema, policy.clamp)
+        if policy.clamp and hold is None:
+            raise Forbidden(f'no bound of the gate {policy.name} is about a field of '
+                            f'{codec.schema.name}', field='type')
         guarded.guard.add(publisher, tuple(
             _stop_of(codec, step.action, step.message) for step in policy.on_loss))
         guarded.lanes += 1
-        return Lane(guarded, codec, publisher, make_probe(codec.schema),
-                    make_clamp(codec.schema, policy.clamp))
+        return Lane(guarded, codec, publisher, make_probe(codec.schema), hold)
 
     def close(self, lane: Lane) -> None:
         """End the way of a publisher, and that when the robot is stopped."""

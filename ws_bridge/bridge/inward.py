@@ -146,8 +146,12 @@ class Inward:
         topic, msg_type, qos = key
         codec = self._store.codec(self._ros.types.message(msg_type))
         publisher = self._ros.advertise(ros_name, msg_type, qos, self._failure_of(key))
-        shared = self._shared[key] = Shared(topic, next(self._ids), codec, publisher,
-                                            self._gates.open(topic, codec, publisher))
+        try:
+            lane = self._gates.open(topic, codec, publisher)
+        except WsBridgeError:
+            publisher.close()
+            raise
+        shared = self._shared[key] = Shared(topic, next(self._ids), codec, publisher, lane)
         return shared
 
     def _failure_of(self, key: Key) -> Callable[[WsBridgeError], None]:
