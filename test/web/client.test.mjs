@@ -295,9 +295,9 @@ test('leases: lost, granted on request, denied, asked for', async () => {
 
 test('calls and goals', async () => {
   const { client, socket } = await connected();
-  const call = client.call('/add', { a: 1n, b: new Float64Array([2]) }, { timeout: 2 });
+  const call = client.call('/add', { a: 1n, b: new Float64Array([2]), c: new BigInt64Array([-(2n ** 63n)]) }, { timeout: 2 });
   const request = socket.commands().at(-1);
-  assert.deepEqual(request.data, { a: 1, b: [2] });
+  assert.deepEqual(request.data, { a: 1, b: [2], c: ['-9223372036854775808'] });
   assert.deepEqual([request.metadata.kind, request.metadata.timeout], ['service', 2]);
   socket.says('acknowledgment', { op: 'call', service: '/add', result: { sum: 3 } }, { correlation_id: request.metadata.message_id });
   assert.deepEqual(await call, { sum: 3 });

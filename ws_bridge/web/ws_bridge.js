@@ -1174,9 +1174,9 @@ const HANDLERS = {
   data: WsBridge.prototype._sample,
 };
 
-/** JSON of what decoders give: typed arrays as lists, big integers as numbers. */
+/** JSON of what decoders give: typed arrays as lists, integers beyond 2^53 as text. */
 function plain(key, value) {
-  if (typeof value === 'bigint') return Number(value);
+  if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
   if (ArrayBuffer.isView(value)) return Array.from(value);
   return value;
 }
