@@ -95,7 +95,7 @@ def running_robot(name: str) -> Iterator[Any]:
         try:
             yield spinning.node
         finally:
-            spinning.executor.create_task(server.destroy)
+            spinning.run(server.destroy)
 
 
 @contextmanager
