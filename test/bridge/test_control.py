@@ -24,6 +24,7 @@ import time
 from typing import Any
 
 from bridge_harness import BINARY_HEADER, Json, native_peer, NativePeer, running_bridge
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from helpers import async_wait_until, SpinningNode
 import pytest
@@ -398,6 +399,25 @@ async def test_stop_by_ros(robot: Robot) -> None:
         assert operator.told('lost')[0]['reason'] == 'estop'
         await async_wait_until(lambda: leases[-1][0]['holder'] is None)
         await drives(operator)
+
+
+async def test_ros_is_told_of_links_and_of_the_stop(robot: Robot) -> None:
+    links: list[Any] = []
+    rows: list[Any] = []
+    robot.node.create_subscription(String, '/ws_bridge/links',
+                                   lambda m: links.append(json.loads(m.data)), LATCHED)
+    robot.node.create_subscription(DiagnosticArray, '/diagnostics',
+                                   lambda m: rows.extend(m.status), 10)
+    async with two(diagnostics_period=0.1) as (_, operator, _):
+        await synchronise(operator, time.time, 0)
+        await async_wait_until(lambda: links and links[-1] and links[-1][0]['round_trip'])
+        assert links[-1][0]['peer'] == 'p1'
+        assert links[-1][0]['liveness'] == 'ALIVE'
+        assert abs(links[-1][0]['offset']) < 1.0
+        await operator.ask('stop', reason='smoke')
+        await async_wait_until(lambda: any(
+            row.name == 'ws_bridge: emergency stop' and row.message == 'stopped: smoke'
+            for row in rows))
 
 
 # ---- dialects without leases
