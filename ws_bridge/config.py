@@ -169,6 +169,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('max_calls', 100, 'Service calls of one peer at the same time.', 0, 100000),
     ParameterSpec('queue_depth', 10, 'Samples of one topic that wait for a slow peer, unless the '
                   'peer or the mapping file says otherwise.', 1, 10000),
+    ParameterSpec('wide_integers_as_text', False, 'Send integers beyond 2^53 as text in JSON: '
+                  'JavaScript would round them.'),
     ParameterSpec('call_timeout', 5.0, 'How long a service call may take unless the peer or the '
                   'mapping file says otherwise, s.', 0.001, _DAY),
     ParameterSpec('heartbeat_interval', 1.0, 'Time between heartbeats to a peer, s.',
@@ -185,7 +187,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   0.1, 3600.0),
     ParameterSpec('subscription_depth', 1000, 'History depth of the ROS subscriptions: samples '
                   'that wait for the bridge.', 1, 100000),
-    ParameterSpec('match_timeout', 0.5, 'How long the first message of a new publisher waits for '
+    ParameterSpec('match_timeout', 1.0, 'How long the first message of a new publisher waits for '
                   'its subscribers to be matched, s; 0 = not at all.', 0.0, 60.0),
     ParameterSpec('gated_types', GATED_TYPES, 'Message types whose topics get a gate each, unless '
                   "one of the mapping file guards them; [''] = no gates but those."),
@@ -243,6 +245,7 @@ class Settings:
     max_services: int
     max_calls: int
     queue_depth: int
+    wide_integers_as_text: bool
     call_timeout: float
     heartbeat_interval: float
     heartbeat_timeout: float

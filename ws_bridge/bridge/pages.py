@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What plain HTTP on the bridge's port answers: ``/version`` and ``/healthz``."""
+"""What plain HTTP on the bridge's port answers: the page, ``/version`` and ``/healthz``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -19,6 +19,7 @@ from http import HTTPStatus
 
 import orjson
 
+from ws_bridge.bridge.files import read_files
 from ws_bridge.config import VERSION
 from ws_bridge.protocol import native, rosbridge
 from ws_bridge.transport.options import HttpHook, HttpReply
@@ -33,7 +34,11 @@ def make_http(robot: str, alive: Callable[[], bool]) -> HttpHook:
     :param alive: whether the ROS side runs.
     """
     version = orjson.dumps({'name': 'ws_bridge', 'version': VERSION, 'robot': robot,
-                            'dialects': [native.SUBPROTOCOL, rosbridge.SUBPROTOCOL]})
+                            'dialects': [native.SUBPROTOCOL, rosbridge.SUBPROTOCOL],
+                            # what rosbridge_suite answers
+                            'protocol': rosbridge.PROTOCOL_VERSION, 'server': VERSION})
+
+    table = read_files()
 
     def answer(path: str, headers: Mapping[str, str]) -> HttpReply | None:
         page = path.partition('?')[0]
@@ -43,5 +48,6 @@ def make_http(robot: str, alive: Callable[[], bool]) -> HttpHook:
             ok = alive()
             return HttpReply(HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE, _JSON,
                              orjson.dumps({'status': 'ok' if ok else 'the ROS side has ended'}))
-        return None
+        file = table.get(page)
+        return None if file is None else file.answer(headers)
     return answer
