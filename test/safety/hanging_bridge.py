@@ -19,6 +19,8 @@ Everything else is ``ws_bridge serve``; the bridge itself has no such door.
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
 import signal
 import sys
 import time
@@ -31,6 +33,7 @@ HANG = 3.0
 def announce(service: Service) -> None:
     """Say where it listens, and open the door."""
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, time.sleep, HANG)
+    print(json.dumps({'frozen': gc.get_freeze_count()}), flush=True)
     print(f'ws_bridge: listening on {service.url}', flush=True)
 
 

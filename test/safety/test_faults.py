@@ -53,6 +53,12 @@ def test_it_stops_and_stays(case: Case, rig: Rig) -> None:
         assert sum(outcome.refused.values()) > OUTAGE * 10, outcome
 
 
+def test_what_the_start_made_is_no_work_for_the_garbage_collector(rig: Rig) -> None:
+    rig.start_bridge()
+    assert rig.bridge is not None
+    assert rig.bridge.lines[0]['frozen'] > 10_000
+
+
 def test_of_a_backlog_the_newest_moves_and_the_old_is_refused() -> None:
     with closing(Rig(gate_timeout=30.0, heartbeat_timeout=30.0)) as rig:
         rig.start_bridge()
