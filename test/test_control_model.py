@@ -116,7 +116,8 @@ class Machine(RuleBasedStateMachine):
         parameters = settings_from({'gate_timeout': TIMEOUT, 'gate_ttl': TTL})
         self.peers = {name: self.make_peer(name, parameters) for name in MANNERS}
         self.control = Control(parameters, Exposure.open(), ros, peers=self.peers.values,
-                               arm=lambda peer: None, clock=lambda: self.now, epoch=EPOCH)
+                               arm=lambda peer: None, halt=lambda gate: None,
+                               clock=lambda: self.now, epoch=EPOCH)
         lane = self.control.gates.open(GATE, CODEC, object())
         assert lane is not None
         self.lane: Lane = lane

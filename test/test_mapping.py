@@ -290,7 +290,7 @@ gates:
   - action: message
     times: 2
     rate: 10
-    message: {joint_names: [a, b], points: [{positions: [0.5, 1], y: 1e-3}]}
+    message: {joint_names: [a, b], points: [{positions: [0.5, 1], y: 1.0e-3}]}
   - {action: silence, after: 0.5}
   clamp:
   - {field: 'points[*].velocities[*]', min: -1, max: 1.5}

@@ -23,6 +23,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+import gc
 import logging
 import signal
 import sys
@@ -211,6 +212,10 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
         stack.callback(services.clear)
         stack.enter_context(_said_by(service.ros))
         ended = await _start(companion, stop, stack) if companion else None
+        # A full collection halts every thread, the watchdog too: 50 ms for what is loaded by now,
+        # which is here to stay. What comes later is little.
+        gc.collect()
+        gc.freeze()
         announce(service)
         await stop.wait()
     return 1 if ended is not None and ended.done() and ended.result() else 0

@@ -24,6 +24,7 @@ import time
 from typing import Any
 
 from bridge_harness import BINARY_HEADER, Json, native_peer, NativePeer, running_bridge
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from helpers import async_wait_until, SpinningNode
 import pytest
@@ -400,6 +401,25 @@ async def test_stop_by_ros(robot: Robot) -> None:
         await drives(operator)
 
 
+async def test_ros_is_told_of_links_and_of_the_stop(robot: Robot) -> None:
+    links: list[Any] = []
+    rows: list[Any] = []
+    robot.node.create_subscription(String, '/ws_bridge/links',
+                                   lambda m: links.append(json.loads(m.data)), LATCHED)
+    robot.node.create_subscription(DiagnosticArray, '/diagnostics',
+                                   lambda m: rows.extend(m.status), 10)
+    async with two(diagnostics_period=0.1) as (_, operator, _):
+        await synchronise(operator, time.time, 0)
+        await async_wait_until(lambda: links and links[-1] and links[-1][0]['round_trip'])
+        assert links[-1][0]['peer'] == 'p1'
+        assert links[-1][0]['liveness'] == 'ALIVE'
+        assert abs(links[-1][0]['offset']) < 1.0
+        await operator.ask('stop', reason='smoke')
+        await async_wait_until(lambda: any(
+            row.name == 'ws_bridge: emergency stop' and row.message == 'stopped: smoke'
+            for row in rows))
+
+
 # ---- dialects without leases
 
 async def test_a_rosbridge_page_acquires_by_publishing(robot: Robot, tmp_path: Path) -> None:
@@ -456,3 +476,80 @@ async def test_a_bridge_that_pulls_is_guarded(robot: Robot) -> None:
             lost = await watcher.wait(
                 lambda f: f['data'].get('kind') == 'lease' and f['data']['holder'] is None)
             assert lost['data']['reason'] == 'timeout'
+
+
+# ---- gates of the mapping file
+
+MAPPING = """\
+version: 1
+out: ['*']
+in: ['*']
+services: ['*']
+gates:
+- gate: drive
+  topics: [/cmd_vel]
+  services: [/dock]
+  timeout: 30
+  ttl: 1
+  on_loss:
+  - {action: message, message: {linear: {x: -0.5}}, times: 1}
+  clamp:
+  - {field: linear.x, min: -1, max: 1, saturate: true}
+  - {field: angular.z, min: -1, max: 1}
+- gate: bounded
+  topics: [/other]
+  clamp:
+  - {field: linear.x, min: -1, max: 1}
+"""
+
+
+@pytest.fixture
+def mapping(tmp_path: Path) -> str:
+    """Give a mapping file."""
+    path = tmp_path / 'mapping.yaml'
+    path.write_text(MAPPING)
+    return str(path)
+
+
+async def test_a_gate_of_the_mapping_file(robot: Robot, mapping: str) -> None:
+    async with two(mapping_file=mapping) as (service, operator, _):
+        await async_wait_until(lambda: GATE in service.ros.graph.topics)
+        hello = await operator.ask('hello')
+        assert [(gate['gate'], gate['topics']) for gate in hello['gates']] == [
+            ('drive', ['/cmd_vel']), ('bounded', ['/other'])]
+        await operator.acquire('drive')
+        for x in (0.0, 5.0):
+            assert await code(operator, x) == 'publish'
+        answer = await operator.command(GATE, {'angular': {'z': -2.0}})
+        assert (answer['code'], answer['field']) == ('out_of_range', 'data.angular.z')
+        await operator.ask('release', gate='drive')
+        await robot.hears(0.0, 1.0, -0.5)
+
+
+async def test_a_call_through_a_gate(robot: Robot, mapping: str) -> None:
+    calls: list[bool] = []
+
+    def dock(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        calls.append(True)
+        return response
+    robot.node.create_service(Trigger, '/dock', dock)
+    async with two(mapping_file=mapping) as (service, operator, colleague):
+        await async_wait_until(lambda: '/dock' in service.ros.graph.services)
+        frame = await operator.call('/dock', kind='service')
+        assert frame['data']['code'] == 'not_holder'
+        await operator.acquire('drive')
+        assert (await colleague.call('/dock', kind='service'))['data']['code'] == 'not_holder'
+        frame = await operator.call('/dock', kind='service', epoch=9)
+        assert (frame['data']['code'], frame['data']['field']) == ('not_holder', 'metadata.epoch')
+        frame = await operator.call('/dock', kind='service', epoch=operator.epoch)
+        assert frame['data']['op'] == 'call'
+        await operator.ask('stop')
+        assert (await operator.call('/dock', kind='service'))['data']['code'] == 'stopped'
+    assert calls == [True]
+
+
+async def test_bounds_that_bound_nothing_let_nothing_pass(mapping: str) -> None:
+    async with two(mapping_file=mapping) as (service, operator, _):
+        refused = await operator.refused('advertise', topic='/other', type='std_msgs/msg/String')
+        assert (refused['code'], refused['field']) == ('forbidden', 'data.type')
+        await async_wait_until(lambda: '/other' not in service.ros.graph.topics)

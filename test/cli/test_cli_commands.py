@@ -135,7 +135,7 @@ def test_pub_through_a_gate(capsys: Captured, word: str) -> None:
     refused: list[Any] = []
 
     def refuse_the_first(frame: dict[str, Any]) -> NotNeutral | None:
-        if frame['metadata']['message_type'] != 'command' or refused:
+        if frame['metadata']['message_type'] != 'command' or refused or not frame['data']:
             return None
         refused.append(frame['data'])
         return NotNeutral('zero first')
@@ -147,10 +147,11 @@ def test_pub_through_a_gate(capsys: Captured, word: str) -> None:
         frames = [frame for frame in fake.frames
                   if frame['metadata']['message_type'] != 'heartbeat']
     assert [frame['data'].get('op') or frame['data'] for frame in frames] == [
-        'advertise', 'hello', word, {'x': 1}, {}, {'x': 1}, {'x': 1}, 'release', 'unadvertise']
-    commands = [frame['metadata'] for frame in frames[3:7]]
+        'advertise', 'hello', word, {}, {'x': 1}, {}, {'x': 1}, {'x': 1}, 'release',
+        'unadvertise']
+    commands = [frame['metadata'] for frame in frames[3:8]]
     assert [(each['epoch'], each['sequence']) for each in commands] == [
-        (3, number) for number in range(4)]
+        (3, number) for number in range(5)]
     assert all(each['bridge_time'] > each['timestamp'] for each in commands)   # it is ahead
     assert beats[0]['echo'] is None
     assert beats[1]['echo']['sequence'] == 1

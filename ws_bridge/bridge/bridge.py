@@ -35,6 +35,7 @@ from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
 from ws_bridge.bridge.control import Control
+from ws_bridge.bridge.gates import Guarded
 from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
@@ -132,7 +133,8 @@ class Bridge:
         self._outward = Outward(ros, self._store, loop, expected_rate=self._expected_rate,
                                 epoch=self._epoch)
         self._control = Control(settings, exposure, ros, peers=self._peers.values,
-                                arm=self._arm, clock=loop.time, epoch=self._epoch)
+                                arm=self._arm, halt=self._halt_goals, clock=loop.time,
+                                epoch=self._epoch)
         self._inward = Inward(ros, self._store, self._control.gates)
         self._services = Services(ros, self._store, apply=self.apply, now=loop.time)
         self._actions = Actions(ros, self._store, apply=self.apply, now=loop.time,
@@ -140,7 +142,7 @@ class Bridge:
         self._rosapi = RosApi(ros, exposure, self._store, loop, apply=self.apply)
         self._names = BridgeNames(ros, exposure, self._services.hosts, self._actions.hosts)
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
-                                 loop)
+                                 loop, self._control.diagnostic)
         self._ticker: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -364,6 +366,10 @@ class Bridge:
 
     def _peer_lost(self, peer: Peer, effect: fx.PeerLost) -> None:
         self._control.lost(peer, 'heartbeat')
+
+    def _halt_goals(self, guarded: Guarded) -> None:
+        """End what goes on by itself behind a gate."""
+        self._actions.cancel_all(lambda action: self._control.gates.service(action) is guarded)
 
     def stop_wish(self, stopped: bool, by: str, reason: str) -> None:
         """Assert or clear the emergency stop, as a node asks."""

@@ -27,6 +27,7 @@ import orjson
 from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.gates import Gates, Guarded
 from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.state import Diagnostic
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.errors import Forbidden, WsBridgeError
 from ws_bridge.gate_policy import ASK_TIMEOUT
@@ -44,6 +45,9 @@ from ws_bridge.session.lease import Request
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
+
+OK, ERROR = 0, 2
+"""Levels of ``diagnostic_msgs/msg/DiagnosticStatus``."""
 
 May = Callable[[Peer, str], bool]
 """Whether a peer may do ``take``, ``clear_stop``."""
@@ -72,12 +76,12 @@ class Control:
 
     :param peers: returns those that are connected.
     :param arm: looks anew at when a peer's session is due.
-    :param touch: notes that what peers are shown of the robot changed.
+    :param halt: ends what goes on by itself behind a gate: goals.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, *,
                  peers: Callable[[], Iterable[Peer]], arm: Callable[[Peer], None],
-                 clock: Callable[[], float], epoch: float,
+                 halt: Callable[[Guarded], None], clock: Callable[[], float], epoch: float,
                  may: May = may_on_this_machine) -> None:
         self.estop = Estop(EstopState(settings.estop_at_start))
         self._audit = Audit(settings.audit_file, settings.audit_size, clock, epoch)
@@ -85,6 +89,7 @@ class Control:
         self._ros = ros
         self._peers = peers
         self._arm = arm
+        self._end_goals = halt
         self._clock = clock
         self._may = may
         self._listed = self.gates.topics()
@@ -143,6 +148,13 @@ class Control:
     def _estop_fields(self) -> dict[str, Any]:
         estop = self.estop
         return {'stopped': estop.stopped, 'by': estop.by, 'reason': estop.reason}
+
+    def diagnostic(self) -> Diagnostic:
+        """Return what ``/diagnostics`` says of the emergency stop."""
+        estop = self.estop
+        return ('ws_bridge: emergency stop', ERROR if estop.stopped else OK,
+                f'stopped: {estop.reason}' if estop.stopped else 'armed',
+                [('by', estop.by or ''), ('reason', estop.reason)])
 
     # ---- wishes of peers
 
@@ -268,6 +280,7 @@ class Control:
         """Begin anew after a stop that the watchdog made."""
         before = _state(guarded.gate)
         guarded.gate.stopped()
+        self._end_goals(guarded)
         self._settle(guarded, before, reason)
 
     def stopped(self, guarded: Guarded, reason: str, subscribers: int, after: float) -> None:
@@ -292,6 +305,7 @@ class Control:
     def _stop(self, guarded: Guarded, reason: str) -> None:
         guarded.guard.stop(reason)
         guarded.generation = guarded.guard.generation
+        self._end_goals(guarded)
 
     def _tell(self, guarded: Guarded, before: Before, reason: str) -> None:
         """Tell who is concerned, and then everybody, what became of a lease."""

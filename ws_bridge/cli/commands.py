@@ -120,6 +120,8 @@ async def pub(client: BridgeClient, args: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
     try:
         async with _lease(client, opened.get('gate'), take=args.take) as lease:
+            if lease is not None:
+                await client.publish(args.topic, {}, lease)
             due = loop.time()
             for published in count(1):
                 subscribers = await _publish(client, args, lease)
@@ -151,7 +153,7 @@ async def _lease(client: BridgeClient, gate: str | None, *,
 
 async def _publish(client: BridgeClient, args: argparse.Namespace,
                    lease: Lease | None) -> int | None:
-    """Publish; first what is neutral, where the gate wants that: at the start, after a pause."""
+    """Publish; what is neutral first, where the gate wants that: it stopped after a pause."""
     try:
         done = await client.publish(args.topic, args.fields, lease)
     except NotNeutral:
