@@ -190,6 +190,7 @@ class Page:
     def __init__(self, driver: Any, folder: str) -> None:
         self.driver = driver
         self._folder = folder
+        self.refusals: tuple[str, ...] = ()     # codes that are part of a test
 
     def load(self, url: str) -> None:
         """Load the page and wait until it is connected."""
@@ -219,11 +220,11 @@ class Page:
         return [str(item.get_attribute('textContent'))
                 for item in self.driver.find_elements('css selector', '#errors li')]
 
-    def expect_refusals(self, *codes: str) -> None:
-        """Take these errors of the page as part of the test; others still fail it."""
-        for line in self.errors():
-            assert any(f' {code}: ' in line for code in codes), line
-        self.run("document.getElementById('errors').replaceChildren();")
+    def unexpected(self) -> list[str]:
+        """Return the errors of the page that no test has announced since the last time."""
+        expected, self.refusals = self.refusals, ()
+        return [line for line in self.errors()
+                if not any(f' {code}: ' in line for code in expected)]
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run a script in the page."""

@@ -76,7 +76,7 @@ def page(shared: Page, demo: Demo, observer: Observer) -> Iterator[Page]:
     shared.load(demo.page)
     shared.take_control()
     yield shared
-    console, errors, requested = shared.console(), shared.errors(), shared.requested()
+    console, errors, requested = shared.console(), shared.unexpected(), shared.requested()
     shared.driver.get('about:blank')    # gives control back
     own = (f'http://127.0.0.1:{demo.port}/', f'ws://127.0.0.1:{demo.port}/', 'about:', 'data:',
            'blob:')
@@ -300,7 +300,7 @@ def test_browser_offline(page: Page, observer: Observer) -> None:
     page.wait_text('connection', 'connected')
     page.release('w')
     # What waited in the browser comes late, and is refused.
-    page.expect_refusals('expired', 'not_holder', 'out_of_order', 'not_neutral')
+    page.refusals = ('expired', 'not_holder', 'out_of_order', 'not_neutral')
     page.console()
 
 
@@ -326,7 +326,7 @@ def test_stop_latches(page: Page, observer: Observer) -> None:
     observer.wait_moving()
     page.release('w')
     observer.wait_standing()
-    page.expect_refusals('stopped', 'not_holder')     # what was on its way when it was stopped
+    page.refusals = ('stopped', 'not_holder')   # what was on its way when it was stopped
 
 
 def second_page(page: Page, demo: Demo) -> tuple[str, str]:
@@ -397,7 +397,7 @@ def test_control_lost_while_driving(page: Page, demo: Demo, observer: Observer) 
         page.release('w')
         other['lease-main'].click()
         page.wait_text('lease-text', 'Nobody has control')
-    page.expect_refusals('not_holder')
+    page.refusals = ('not_holder',)
 
 
 def test_stop_is_everybodys(page: Page, demo: Demo) -> None:
