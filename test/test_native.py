@@ -31,6 +31,7 @@ import pytest
 from ws_bridge import errors
 from ws_bridge.config import Exposure, settings_from
 from ws_bridge.protocol import native as native_module
+from ws_bridge.protocol import native_requests
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.envelope import MAX_ID_LENGTH
 from ws_bridge.protocol.native import binary_writer, error_fields, NativeDialect, text_writer
@@ -40,7 +41,8 @@ from ws_bridge.session.session import Session
 
 DOCS = Path(__file__).resolve().parents[1] / 'docs'
 PROTOCOL = (DOCS / 'protocol.md').read_text()
-NATIVE = Path(native_module.__file__).read_text()
+NATIVE = ''.join(Path(module.__file__).read_text()
+                 for module in (native_module, native_requests))
 SCHEMA = json.loads((DOCS / 'ws_bridge.v1.schema.json').read_text())
 OPERATIONS = get_args(ops.Operation)
 LARGEST_ERROR = 4096

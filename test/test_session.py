@@ -27,7 +27,8 @@ from ws_bridge.errors import BadField, BadName, NotHolder, TimedOut
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session import effects as fx
-from ws_bridge.session.session import BEATS_REMEMBERED, Keeper, NoGates, Session
+from ws_bridge.session.keeper import Keeper, NoGates
+from ws_bridge.session.session import BEATS_REMEMBERED, Session
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[1] / 'docs'
                      / 'ws_bridge.v1.schema.json').read_text())

@@ -21,6 +21,7 @@ from itertools import pairwise
 import json
 from pathlib import Path
 import time
+from types import SimpleNamespace
 from typing import Any
 
 from bridge_harness import BINARY_HEADER, Json, native_peer, NativePeer, running_bridge
@@ -32,6 +33,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosbridge_harness import rosbridge_peer
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
+
+from ws_bridge.bridge.control import may_on_this_machine
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 GATE = '/cmd_vel'
@@ -321,6 +324,22 @@ async def test_a_clock_that_is_wrong_or_set_anew(robot: Robot, wrong: float) -> 
                               bridge_time=None) == 'too_distant'
 
 
+async def test_a_step_of_the_system_clock_changes_nothing(
+        robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.time
+    async with two(gate_timeout=0.5, heartbeat_timeout=2.0) as (_, operator, _):
+        await drives(operator)
+        before = operator.bridge_time
+        for step in (3600.0, -3600.0):
+            monkeypatch.setattr(time, 'time', lambda step=step: real() + step)
+            for _ in range(3):
+                assert await code(operator, 1.0) == 'publish'
+            assert 0.0 <= operator.bridge_time - before < 60.0
+        assert operator.told('lost') + operator.told('stopped') == []
+        await operator.wait(lambda f: f['data'].get('kind') == 'stopped')   # by the timeout
+        assert 0.5 <= operator.told('stopped')[0]['after'] < 5.0
+
+
 async def synchronise(peer: NativePeer, clock: Any, number: int) -> None:
     """Exchange heartbeats as a page does whose clock is ``clock``."""
     echo = None
@@ -399,6 +418,48 @@ async def test_stop_by_ros(robot: Robot) -> None:
         assert operator.told('lost')[0]['reason'] == 'estop'
         await async_wait_until(lambda: leases[-1][0]['holder'] is None)
         await drives(operator)
+
+
+async def test_a_rosbridge_page_stops_by_the_service(robot: Robot) -> None:
+    async with two() as (service, operator, _), rosbridge_peer(service) as page:
+        await drives(operator)
+        await async_wait_until(lambda: '/ws_bridge/stop' in service.ros.graph.services)
+        for name, stopped in (('stop', True), ('clear_stop', False)):
+            assert (await page.call(f'/ws_bridge/{name}'))['values']['success']
+            await async_wait_until(lambda s=stopped: operator.told('estop') and
+                                   operator.told('estop')[-1]['stopped'] is s)
+        await robot.hears(0.0, 1.0, 0.0)
+
+
+async def test_who_may_take_and_clear(robot: Robot) -> None:
+    async with two() as (service, operator, _), rosbridge_peer(service) as page:
+        for peer in service.bridge._peers.values():
+            assert may_on_this_machine(peer, 'take')
+            peer.link.remote = '192.0.2.1:4000'
+            assert not may_on_this_machine(peer, 'take')
+        await operator.acquire(GATE)
+        for word in ('take', 'clear_stop'):
+            refused = await operator.refused(word, gate=GATE)
+            assert refused['code'] == 'forbidden'
+        await operator.ask('stop')
+        await async_wait_until(lambda: '/ws_bridge/clear_stop' in service.ros.graph.services)
+        await page.send('set_level', level='none')
+        await async_wait_until(lambda: service.bridge.peer_count == 3)
+        link = next(peer.link for peer in service.bridge._peers.values()
+                    if peer.dialect.name == 'rosbridge')
+        link.remote = '[2001:db8::1]:4000'
+        answer = await page.call('/ws_bridge/clear_stop')
+        assert answer['result'] is False
+        assert 'forbidden' in answer['values']
+
+
+@pytest.mark.parametrize(('remote', 'here'), [
+    ('127.0.0.1:5', True), ('127.8.0.1:5', True), ('[::1]:5', True),
+    ('[::ffff:127.0.0.1]:5', True), ('192.0.2.1:5', False), ('[::ffff:192.0.2.1]:5', False),
+    ('[fe80::1%eth0]:5', False), ('', False), ('somewhere:5', False)])
+def test_who_is_on_this_machine(remote: str, here: bool) -> None:
+    peer: Any = SimpleNamespace(link=SimpleNamespace(remote=remote))
+    assert may_on_this_machine(peer, 'take') is here
 
 
 async def test_ros_is_told_of_links_and_of_the_stop(robot: Robot) -> None:

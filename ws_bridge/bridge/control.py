@@ -57,9 +57,11 @@ def may_on_this_machine(peer: Peer, action: str) -> bool:
     """Let everybody on this machine do everything, others what needs no role."""
     host = peer.link.remote.rpartition(':')[0].strip('[]')
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    mapped = getattr(address, 'ipv4_mapped', None)
+    return bool((mapped or address).is_loopback)
 
 
 class Before(NamedTuple):

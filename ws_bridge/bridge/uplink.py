@@ -27,7 +27,7 @@ from typing import Any, TYPE_CHECKING
 from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer, types_of
-from ws_bridge.errors import WsBridgeError
+from ws_bridge.errors import RequestError, WsBridgeError
 from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.envelope import encode as encode_envelope
 from ws_bridge.protocol.native import BINARY_HEADER, NativeDialect
@@ -126,6 +126,8 @@ class Uplink:
                 return False
         except (KeyError, TypeError) as exc:
             logger.error('%s: an answer is malformed: %r', self._dialect.name, exc)
+        except RequestError as exc:     # by a gate, which audits it: many may follow
+            logger.debug('%s: %s', self._dialect.name, exc)
         except WsBridgeError as exc:
             logger.error('%s: %s', self._dialect.name, exc)
         return True

@@ -38,6 +38,7 @@ from ws_bridge.session import effects as fx
 from ws_bridge.session.bucket import Bucket
 from ws_bridge.session.goals import Goals
 from ws_bridge.session.goals import HANDLERS as GOAL_HANDLERS
+from ws_bridge.session.keeper import Keeper, NoGates
 from ws_bridge.session.limits import below
 from ws_bridge.session.liveness import Liveness, LivenessState
 from ws_bridge.session.timesync import TimeSync
@@ -62,34 +63,6 @@ class Names(Protocol):
 
     def kind_of(self, name: str) -> ops.Kind:
         """Tell what the graph has under this name; a topic where it has both or none."""
-
-
-class Keeper(Protocol):
-    """Who knows the gates."""
-
-    def guards(self, topic: str) -> bool:
-        """Whether a gate judges the age of what is published on a topic."""
-
-    def check(self, peer: str, manner: str, name: str, epoch: int | None) -> None:
-        """Refuse, by an error, a call or a goal that needs a lease."""
-
-    def describe(self) -> dict[str, Any]:
-        """Return ``gates`` and ``estop`` as peers are told of them."""
-
-
-class NoGates:
-    """The keeper of nothing."""
-
-    def guards(self, topic: str) -> bool:
-        """Say no."""
-        return False
-
-    def check(self, peer: str, manner: str, name: str, epoch: int | None) -> None:
-        """Let it pass."""
-
-    def describe(self) -> dict[str, Any]:
-        """Return that there is nothing."""
-        return {'gates': [], 'estop': {'stopped': False, 'by': None, 'reason': ''}}
 
 
 @dataclass(frozen=True, slots=True)
