@@ -565,7 +565,8 @@ def test_pictures(page: Page, observer: Observer) -> None:
             ('desktop.png', 1440, 900, False, 'light'),
             ('desktop-dark.png', 1440, 900, False, 'dark'),
             ('phone.png', 390, 844, True, 'light'), ('phone-dark.png', 390, 844, True, 'dark'),
-            (None, 1024, 700, False, 'light'), (None, 844, 390, True, 'dark')):
+            (None, 1024, 700, False, 'light'), (None, 1280, 720, False, 'dark'),
+            (None, 844, 390, True, 'dark')):
         driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {
             'width': width, 'height': height, 'deviceScaleFactor': 1, 'mobile': mobile})
         driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {
