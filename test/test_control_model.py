@@ -230,7 +230,7 @@ class Machine(RuleBasedStateMachine):
         model = self.model
         if model.asker == peer:
             model.asker = None
-        if model.holder == peer:
+        if model.holder == peer and not (model.implicit and reason == 'heartbeat'):
             model.end()
             self.follow()
 

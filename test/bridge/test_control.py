@@ -431,6 +431,16 @@ async def test_a_rosbridge_page_stops_by_the_service(robot: Robot) -> None:
         await robot.hears(0.0, 1.0, 0.0)
 
 
+async def test_nobody_speaks_for_the_bridge() -> None:
+    async with two() as (_, operator, _):
+        for name, kind in (('estop', 'std_msgs/msg/Bool'), ('lease', 'std_msgs/msg/String')):
+            refused = await operator.refused('advertise', topic=f'/ws_bridge/{name}', type=kind)
+            assert (refused['code'], refused['field']) == ('forbidden', 'data.topic')
+        refused = await operator.refused('advertise_service', service='/ws_bridge/stop',
+                                         type='std_srvs/srv/Trigger')
+        assert (refused['code'], refused['field']) == ('forbidden', 'data.service')
+
+
 async def test_who_may_take_and_clear(robot: Robot) -> None:
     async with two() as (service, operator, _), rosbridge_peer(service) as page:
         for peer in service.bridge._peers.values():
@@ -520,11 +530,33 @@ async def test_a_rosbridge_page_that_is_silent_loses_the_lease(robot: Robot) -> 
         assert told['data']['reason'] == 'timeout'
 
 
-async def test_a_bridge_that_pulls_is_guarded(robot: Robot) -> None:
-    """What a base commands comes through the gate of the robot that dialled it."""
+async def test_a_seed_program_acquires_by_publishing(robot: Robot) -> None:
+    """It sends heartbeats as it likes, half a minute apart: its commands are its sign of life."""
+    async with two(heartbeat_interval=0.05, heartbeat_timeout=0.1, gate_ttl=0.02) as (
+            service, operator, _), native_peer(service, subprotocols=None) as seed:
+        await async_wait_until(lambda: GATE in service.ros.graph.topics)
+        await seed.send('heartbeat', {'type': 'heartbeat', 'timestamp': time.time()})
+        await seed.publish(GATE, speed(0.0))
+
+        async def go_on() -> None:
+            await seed.publish(GATE, speed(1.0))
+
+        def lost() -> bool:
+            states = [peer['liveness'] for told in operator.told('state')
+                      for peer in told['peers'] if peer['peer'] == 'p3']
+            return 'LOST' in states and 1.0 in robot.heard
+        await again(go_on, lost)
+        assert [each['reason'] for each in operator.told('lease')] == ['published']
+
+
+async def test_a_bridge_that_pulls_is_guarded(robot: Robot, tmp_path: Path) -> None:
+    """What a base commands comes through a gate of the robot, whatever is exposed to peers."""
+    mapping = tmp_path / 'mapping.yaml'
+    mapping.write_text('version: 1\nout: [/odom]\n')
     async with running_bridge(domain=181, gated_types=['']) as base, native_peer(base) as console:
         await console.ask('advertise', topic=GATE, type='geometry_msgs/msg/Twist')
-        async with running_bridge(connect=[base.url], pull=[GATE], gate_timeout=0.2) as service, \
+        async with running_bridge(connect=[base.url], pull=[GATE], gate_timeout=0.2,
+                                  mapping_file=str(mapping)) as service, \
                 native_peer(service) as watcher:
             await async_wait_until(lambda: GATE in service.ros.graph.topics)
 

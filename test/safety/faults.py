@@ -205,6 +205,7 @@ class Outcome:
     :param zeros: how many zeros came, one after another.
     :param moved: commands that moved after the first zero.
     :param oldest: age of the oldest moving command that was heard, s.
+    :param said: the same as ``after`` as the bridge tells it, where it still can.
     :param refused: codes of the refusals that the operator was told.
     """
 
@@ -213,6 +214,7 @@ class Outcome:
     zeros: int
     moved: int
     oldest: float
+    said: float | None = None
     refused: Counter[str] = field(default_factory=Counter)
 
 
@@ -338,6 +340,8 @@ class Rig:
             time.sleep(case.watch)
             outcome = judge(heard(), fault)
             outcome.refused = refusals(operator)
+            outcome.said = next((line['after'] for line in operator.lines if isinstance(line, dict)
+                                 and line.get('kind') == 'stopped'), None)
         if case.bridge_ends:
             assert self.bridge is not None
             assert self.bridge.popen.wait(PATIENCE) == 0

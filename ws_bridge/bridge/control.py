@@ -243,9 +243,16 @@ class Control:
     # ---- what happens to peers, and by itself
 
     def lost(self, peer: Peer, reason: str) -> None:
-        """Take from a peer that is LOST, or left, all that it commanded by."""
+        """
+        Take from a peer that is LOST, or left, all that it commanded by.
+
+        Who acquired by publishing was not asked for heartbeats: its commands are its life.
+        """
         for guarded in self.gates.all():
             before = _state(guarded.gate)
+            if reason == 'heartbeat' and guarded.gate.lease.implicit and \
+                    before.holder == peer.name:
+                continue
             commanded = guarded.gate.commander == peer.name
             guarded.gate.forget(peer.name)
             if commanded and guarded.gate.commander is None:
@@ -289,7 +296,7 @@ class Control:
         """Tell of a stop that was published."""
         fields = {'gate': guarded.gate.name, 'reason': reason, 'subscribers': subscribers,
                   'after': round(after, 4)}
-        self._audit.write('stopped', peer=guarded.gate.lease.holder, **fields)
+        self._audit.write('stopped', peer=guarded.last_peer, **fields)
         self._broadcast({'kind': 'stopped', **fields})
 
     # ---- one change

@@ -54,6 +54,7 @@ class Guarded:
     :param generation: of the guard, as far as this side has taken note of its stops.
     :param topic: the only one, of a gate that no mapping file names.
     :param lanes: how many publishers it has.
+    :param last_peer: who sent the last command that passed.
     """
 
     gate: Gate
@@ -61,6 +62,7 @@ class Guarded:
     generation: int
     topic: str | None = None
     lanes: int = 0
+    last_peer: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -143,7 +145,7 @@ class Gates:
         if topic in self._known and (msg_type is None or self._known[topic] is not None):
             return self._known[topic]
         types = types_of(self._ros, topic) if msg_type is None else (msg_type,)
-        guarded = self._find(topic, types)
+        guarded = self._find(topic, types, used=msg_type is not None)
         if len(self._known) >= MAX_KNOWN:
             self._forget()
         self._known[topic] = guarded
@@ -182,13 +184,14 @@ class Gates:
         self._known = {topic: guarded for topic, guarded in self._known.items()
                        if guarded is not None and guarded.topic is not None}
 
-    def _find(self, topic: str, types: tuple[str, ...]) -> Guarded | None:
+    def _find(self, topic: str, types: tuple[str, ...], *, used: bool) -> Guarded | None:
+        """Return the gate of a topic; one that nobody uses has to be exposed to have one."""
         for guarded in self._configured:
             if _fits(topic, guarded.gate.policy.topics):
                 return guarded
         found = self._named.get(topic)
         if found is None and not set(types).isdisjoint(self._settings.gated_types) \
-                and self._exposure.find('publish', topic) is not None:
+                and (used or self._exposure.find('publish', topic) is not None):
             found = self._named[topic] = self._make(GatePolicy(
                 topic, (topic,), timeout=self._settings.gate_timeout,
                 ttl=self._settings.gate_ttl), topic)
@@ -262,8 +265,9 @@ class Gates:
             cdr = lane.codec.from_values(values)
         if not guarded.guard.publish(lane.publisher, cdr, guarded.generation, moving=not neutral,
                                      deadline=deadline, on_done=on_done):
-            self._halted(guarded, 'stopped')
+            self._halted(guarded, 'timeout')
             raise Stopped('the robot was stopped a moment ago; begin anew')
+        guarded.last_peer = session.peer
         if gate.accepted(session.peer, command, now):
             self._watcher.acquired(guarded, peer)
 

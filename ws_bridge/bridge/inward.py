@@ -28,7 +28,7 @@ from ws_bridge.bridge.gates import Gates, Lane
 from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema_text import schema_to_text
-from ws_bridge.errors import NotAdvertised, TypeMismatch, UnknownType, WsBridgeError
+from ws_bridge.errors import Forbidden, NotAdvertised, TypeMismatch, UnknownType, WsBridgeError
 from ws_bridge.protocol.operations import Done, Failed
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session.effects import OpenPublisher, Publish
@@ -62,6 +62,8 @@ class Inward:
         self._ros = ros
         self._store = store
         self._gates = gates
+        self._own_topics = {ros.resolve(f'~/{name}')
+                            for name in ('clients', 'estop', 'lease', 'links')}
         self._ids = count(1)
         self._shared: dict[Key, Shared] = {}
         self._keys: dict[tuple[str, str], Key] = {}
@@ -70,9 +72,12 @@ class Inward:
         """
         Give a peer its publisher of a topic, and acknowledge it if it was asked for.
 
+        :raises Forbidden: the topic is the bridge's own.
         :raises UnknownType: no type was given and the graph knows none.
         :raises TypeMismatch: the topic has another type, or several.
         """
+        if wish.topic in self._own_topics:
+            raise Forbidden(f'{wish.topic} is what the bridge itself says', field='topic')
         msg_type = self._type_of(wish)
         key = wish.topic, msg_type, wish.qos
         old = self._keys.get((peer.name, wish.topic))
