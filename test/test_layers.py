@@ -60,11 +60,14 @@ class Unit:
 UNITS = {
     'errors': Unit(0, (0,), forbidden=IMPURE),
     'config': Unit(0, (0,), forbidden=CONCURRENT),
+    'gate_policy': Unit(0, (0,), forbidden=IMPURE),
     'protocol': Unit(1, (0,), frozenset({'cbor2', 'orjson', 'PIL'}), CONCURRENT),
     'convert': Unit(1, (0,), frozenset({'cbor2', 'numpy', 'orjson'}), CONCURRENT),
     'session': Unit(2, (0, 1), frozenset(), IMPURE),
     'transport': Unit(3, (0, 1, 2), frozenset({'websockets'})),
     'ros': Unit(3, (0, 1), frozenset({ROS})),
+    'mapping_nodes': Unit(1, (0,), frozenset({'yaml'})),
+    'mapping_gates': Unit(2, (0, 1), frozenset({'yaml'})),
     'mapping': Unit(3, (0, 1, 2), frozenset({'yaml'})),
     'bridge': Unit(4, (0, 1, 2, 3), frozenset({'orjson'})),
     # The seed's API for users without ROS; nothing below may import it back.

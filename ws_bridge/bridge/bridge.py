@@ -34,6 +34,8 @@ import time
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
+from ws_bridge.bridge.control import Control
+from ws_bridge.bridge.gates import Guarded
 from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
@@ -130,14 +132,17 @@ class Bridge:
         self._timers: dict[Link, tuple[float, asyncio.TimerHandle]] = {}
         self._outward = Outward(ros, self._store, loop, expected_rate=self._expected_rate,
                                 epoch=self._epoch)
-        self._inward = Inward(ros, self._store)
+        self._control = Control(settings, exposure, ros, peers=self._peers.values,
+                                arm=self._arm, halt=self._halt_goals, clock=loop.time,
+                                epoch=self._epoch)
+        self._inward = Inward(ros, self._store, self._control.gates)
         self._services = Services(ros, self._store, apply=self.apply, now=loop.time)
         self._actions = Actions(ros, self._store, apply=self.apply, now=loop.time,
                                 patience=settings.call_timeout)
         self._rosapi = RosApi(ros, exposure, self._store, loop, apply=self.apply)
         self._names = BridgeNames(ros, exposure, self._services.hosts, self._actions.hosts)
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
-                                 loop)
+                                 loop, self._control.diagnostic)
         self._ticker: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -150,7 +155,12 @@ class Bridge:
 
     def start(self) -> None:
         """Begin to report the robot's state."""
+        self._control.start()
         self._tick()
+
+    def end_control(self) -> None:
+        """Stop the robot: nobody commands any more."""
+        self._control.end()
 
     def shutdown(self) -> None:
         """Take back what every peer made and stop reporting."""
@@ -158,6 +168,7 @@ class Bridge:
             self._ticker.cancel()
         for link in list(self._peers):
             self.closed(link, 1001, 'shutdown')
+        self._control.shutdown()
 
     # ---- listener of the transport
 
@@ -194,7 +205,10 @@ class Bridge:
         self._strangers.discard(link)
         peer = self._peers.pop(link, None)
         uplink = self._uplinks.pop(link, None)
+        if peer is not None:
+            self._control.lost(peer, 'closed')
         if uplink is not None:
+            self._control.lost(uplink.peer, 'closed')
             uplink.close()
         timer = self._timers.pop(link, None)
         if timer is not None:
@@ -212,6 +226,8 @@ class Bridge:
             if rosbridge else NativeDialect(self._settings.robot_name, f'{self._run}-{name}')
         session = self._session(name, dialect.name)
         session.beats = not rosbridge
+        if not rosbridge and not greet:
+            session.manner = 'seed'
         peer = self._peers[link] = Peer(link, session, dialect, self._unix)
         logger.info('peer %s from %s: %s', peer.name, link.remote, dialect.name)
         if greet:
@@ -224,7 +240,8 @@ class Bridge:
 
     def _session(self, name: str, dialect: str) -> Session:
         return Session(name, dialect, settings=self._settings, exposure=self._exposure,
-                       names=self._names, now=self._loop.time(), epoch=self._epoch)
+                       names=self._names, now=self._loop.time(), epoch=self._epoch,
+                       keeper=self._control)
 
     def _unix(self) -> float:
         return self._loop.time() + self._epoch
@@ -344,6 +361,20 @@ class Bridge:
                 'request': schema_to_text(service.request),
                 'response': schema_to_text(service.response)}
 
+    def _control_wish(self, peer: Peer, effect: fx.Control) -> None:
+        self._control.operate(peer, effect.operation)
+
+    def _peer_lost(self, peer: Peer, effect: fx.PeerLost) -> None:
+        self._control.lost(peer, 'heartbeat')
+
+    def _halt_goals(self, guarded: Guarded) -> None:
+        """End what goes on by itself behind a gate."""
+        self._actions.cancel_all(lambda action: self._control.gates.service(action) is guarded)
+
+    def stop_wish(self, stopped: bool, by: str, reason: str) -> None:
+        """Assert or clear the emergency stop, as a node asks."""
+        self._control.from_ros(stopped, by, reason)
+
     def _status_wanted(self, peer: Peer, effect: fx.StatusWanted) -> None:
         self._state.send_to(peer)
 
@@ -357,7 +388,7 @@ class Bridge:
             return
         name = f'{peer.name}-up'
         dialect = PushDialect(name)
-        session = self._session(name, dialect.name)
+        session = self._session(name, 'bridge')
         self._uplinks[link] = Uplink(
             Peer(link, session, dialect, self._unix), dialect, self._ros, self._outward,
             self._inward, push=self._settings.push, pull=self._settings.pull,
@@ -390,11 +421,13 @@ class Bridge:
 
     def _tick(self) -> None:
         self._ticker = self._loop.call_later(TICK, self._tick)
+        self._control.tick()
         self._state.tick()
 
     def graph_changed(self, _: object) -> None:
         """Take note of a new graph: topics that peers wait for may have appeared."""
         self._outward.graph_changed()
+        self._control.graph_changed()
         for uplink in self._uplinks.values():
             uplink.graph_changed()
         self._state.touch()
@@ -429,6 +462,8 @@ _APPLY: dict[type, Callable[[Bridge, Peer, Any], None]] = {
     fx.Feedback: Bridge._feedback,
     fx.EndGoal: Bridge._end_goal,
     fx.Describe: Bridge._describe,
+    fx.Control: Bridge._control_wish,
+    fx.PeerLost: Bridge._peer_lost,
     fx.StatusWanted: Bridge._status_wanted,
     fx.PeerChanged: Bridge._peer_changed,
     fx.Greeted: Bridge._greeted,
