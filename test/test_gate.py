@@ -194,3 +194,26 @@ def test_a_stop_keeps_the_order_of_a_lease_that_stays() -> None:
     assert send(gate, 1.0, sequence=6, **fields) == NotNeutral.code
     assert send(gate, 0.0, sequence=7, **fields) == 'ok'
     assert send(gate, 1.0, sequence=8, **fields) == 'ok'
+
+
+def test_a_request_ends_in_time() -> None:
+    gate = make()
+    gate.acquire('a')
+    gate.ask('b', 'please', NOW + 15.0)
+    gate.poll(NOW + 14.9)
+    assert gate.lease.request is not None
+    gate.poll(NOW + 15.0)
+    assert (gate.lease.request, gate.lease.holder, gate.lease.epoch) == (None, 'a', 1)
+    gate.ask('b', '', NOW + 30.0)
+    gate.forget('b')
+    assert (gate.lease.request, gate.lease.holder) == (None, 'a')
+
+
+def test_nobody_inherits_while_everything_is_stopped() -> None:
+    estop = Estop()
+    gate = Gate(GatePolicy('g', ('/t',)), estop, NOW, count(1).__next__)
+    gate.acquire('a')
+    gate.ask('b', '', NOW + 15.0)
+    estop.apply(EstopEvent.ASSERT, 'c', 'smoke')
+    gate.end()
+    assert (gate.lease.request, gate.lease.holder, gate.state) == (None, None, 'stopped')

@@ -212,8 +212,8 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
         stack.callback(services.clear)
         stack.enter_context(_said_by(service.ros))
         ended = await _start(companion, stop, stack) if companion else None
-        # A full collection halts every thread, the watchdog too: 50 ms for what is loaded by now,
-        # which is here to stay. What comes later is little.
+        # What is there now stays: to look through all of it takes tens of ms, in which all wait,
+        # the watchdog too.
         gc.collect()
         gc.freeze()
         announce(service)
