@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 QUIET = PublisherEventCallbacks(use_default_callbacks=False)
 DISCOVERY = 3.0  # s, after which a node knows the graph
 LOOK_AGAIN = 0.01  # s, while a new publisher waits for its subscribers
+CLOSING = 0.4  # s; what a peer left behind is not waited for longer, twice: matches, then answers
 
 OnDone = Callable[[WsBridgeError | None], None]
 Send = Callable[[bytes], bool]
@@ -175,6 +176,12 @@ class Publisher:
         if not self._pending:
             self._ros.submit(self._destroy)
 
+    @property
+    def _patience(self) -> float:
+        """How long subscribers are waited for, s."""
+        patience = self._settings.match_timeout
+        return min(patience, CLOSING) if self._closed else patience
+
     def _drop(self, on_done: OnDone | None, why: WsBridgeError, *, once: bool = False) -> None:
         self.dropped += 1
         if on_done is not None:
@@ -203,7 +210,7 @@ class Publisher:
         self._ready = not self._pending
         if self._pending:
             self._ros.submit(lambda: self._when_acknowledged(
-                lambda: self._post(self._flush), now + self._settings.match_timeout))
+                lambda: self._post(self._flush), now))
         elif self._closed:
             self._ros.submit(self._destroy)
 
@@ -238,9 +245,9 @@ class Publisher:
             self._post(self._fail, creation_error(self.topic, exc))
             return
         self._keyed = is_keyed(self._class)
-        self._look(time.monotonic() + self._settings.match_timeout)
+        self._look(time.monotonic())
 
-    def _look(self, until: float) -> None:
+    def _look(self, since: float) -> None:
         if self._entity is None:
             return
         shown = self._ros.node.count_subscribers(self.topic)
@@ -248,8 +255,8 @@ class Publisher:
         now = time.monotonic()
         # a node that has just come does not know yet who is there
         waits = matched < shown or (shown == 0 and now - self._ros.made_at < DISCOVERY)
-        if waits and now < until:
-            self._ros.after(LOOK_AGAIN, lambda: self._look(until))
+        if waits and now < since + self._patience:
+            self._ros.after(LOOK_AGAIN, lambda: self._look(since))
             return
         if matched < shown:
             self._ros.node.get_logger().warning(
@@ -265,13 +272,14 @@ class Publisher:
         def destroy() -> None:
             entity, self._entity = self._entity, None
             self._ros.node.destroy_publisher(entity)
-        self._when_acknowledged(destroy, time.monotonic() + self._settings.match_timeout)
+        self._when_acknowledged(destroy, time.monotonic())
 
-    def _when_acknowledged(self, action: Callable[[], None], until: float) -> None:
+    def _when_acknowledged(self, action: Callable[[], None], since: float) -> None:
         """Act when the subscribers have every sample, or time is up."""
         if self._entity is None:
             return
-        if time.monotonic() < until and not self._entity.wait_for_all_acked(Duration()):
-            self._ros.after(LOOK_AGAIN, lambda: self._when_acknowledged(action, until))
+        waits = time.monotonic() < since + self._patience
+        if waits and not self._entity.wait_for_all_acked(Duration()):
+            self._ros.after(LOOK_AGAIN, lambda: self._when_acknowledged(action, since))
         else:
             action()
