@@ -97,13 +97,14 @@ def test_a_byte_order_mark_is_no_error() -> None:
 
 @pytest.mark.parametrize(('text', 'expected'), [
     ('', "m.yaml: is empty; it needs at least 'version: 1'"),
-    ('- a', 'm.yaml:1: must be a mapping with version, out, in, services, host, deny'),
+    ('- a', 'm.yaml:1: must be a mapping with version, out, in, services, host, deny, roles, '
+     'identities'),
     ('out: []', 'm.yaml:1: version: is missing; this bridge reads version 1'),
     ('version: 2', 'm.yaml:1: version: must be 1'),
     ('version: one', 'm.yaml:1: version: must be a number'),
     ('version: 1\nversion: 1', 'm.yaml:2: version: stands twice, first in line 1'),
     ('version: 1\n? [a]\n: b', 'm.yaml:2: unknown key; known are version, out, '
-     'in, services, host, deny'),
+     'in, services, host, deny, roles, identities'),
     ('version: 1\nout: /odom', "m.yaml:2: out: must be a list, one '- ' an entry"),
     ('version: 1\nout: {topic: /odom}', "m.yaml:2: out: must be a list, one '- ' an entry"),
     ('version: 1\nout:\n- []', 'm.yaml:3: out[0]: must be a mapping with topic, type, channel, '

@@ -98,7 +98,7 @@ def test_hello_tells_limits_and_permissions() -> None:
     assert hello['session'] == 'p'
     assert hello['limits'] == {'message_size': 10_000_000, 'message_rate': 0,
                                'subscriptions': 500, 'advertisements': 100, 'services': 3,
-                               'calls': 7}
+                               'calls': 7, 'goals': 100}
     assert hello['allowed'] == {'subscribe': ['/a', '/b*'], 'publish': [], 'call': [], 'host': [],
                                 'deny': ['/c', 'call:/d']}
 
@@ -625,6 +625,7 @@ def test_round_trip_and_offset() -> None:
     told = session.describe(START + 2)
     assert told == {
         'peer': 'p', 'name': '', 'dialect': 'native', 'connected': 2.0, 'liveness': 'ALIVE',
+        'identity': None, 'role': 'admin',
         'round_trip': pytest.approx(0.04, abs=1e-5), 'offset': pytest.approx(-12.5, abs=1e-5),
         'jitter': 0.0}
 

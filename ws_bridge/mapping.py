@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The mapping file: which topics go out to peers, which come in, which services they may use.
+The mapping file: what goes out to peers, what comes in, what they may call; and the roles.
 
 It is YAML, read with the safe loader and never constructed: the nodes are walked, so that every
 error can name file, line and key, and all errors of a file are reported at once. There are no
@@ -30,6 +30,7 @@ from typing import Any
 
 import yaml
 
+from ws_bridge.access import BUILT_IN, Grant, Role, Use, USES
 from ws_bridge.config import (
     Denial,
     did_you_mean,
@@ -51,6 +52,7 @@ MAX_TIMEOUT = 86400.0
 
 _NAME = re.compile(r'(~/?|/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
 _GLOB = re.compile(r'[A-Za-z0-9_/~*?!\[\]-]+')
+_ROLE = re.compile(r'[A-Za-z][A-Za-z0-9_-]{0,63}')
 _CHANNEL = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]{0,63}')
 _TYPE = re.compile(r'(?P<package>[a-z][a-z0-9_]*)/((?P<folder>msg|srv)/)?'
                    r'(?P<name>[A-Z][A-Za-z0-9]*(_[A-Za-z0-9]+)*)')
@@ -167,7 +169,7 @@ class _Reader:
         self._topics: dict[str, tuple[str, int]] = {}
 
     def read(self, root: yaml.Node) -> Exposure:
-        known = ('version', *SECTIONS, 'deny')
+        known = ('version', *SECTIONS, 'deny', 'roles', 'identities')
         entries = self._entries(root, '', known)
         if entries is None:
             return Exposure()
@@ -177,7 +179,9 @@ class _Reader:
             self._fail(entries['version'], 'version', f'must be {VERSION}')
         rules = {section.kind: self._rules(key, section, entries[key])
                  for key, section in SECTIONS.items() if key in entries}
-        return Exposure(**rules, deny=self._denials(entries.get('deny')))
+        roles = self._roles(entries.get('roles'))
+        return Exposure(**rules, deny=self._denials(entries.get('deny')), roles=roles,
+                        identities=self._identities(entries.get('identities'), roles))
 
     def _fail(self, node: yaml.Node, path: str, message: str) -> None:
         self.errors.append(ConfigError(message, field=path or None, file=self._file,
@@ -271,6 +275,71 @@ class _Reader:
                 pattern = self._pattern(value, f'{path}.{key}')
                 denials += [Denial(pattern, SECTIONS[key].kind)] if pattern else []
         return tuple(denials)
+
+    # ---- roles
+
+    def _roles(self, node: yaml.Node | None) -> tuple[Role, ...]:
+        roles: dict[str, Role] = {}
+        for name, item in self._named(node, 'roles'):
+            path = f'roles.{name}'
+            if not _ROLE.fullmatch(name):
+                self._fail(item, path, f'{_shown(name)} is not a role: a letter, then up to 63 '
+                           "letters, digits, '_' or '-'")
+                continue
+            entries = self._entries(item, path, ('like', 'allow', 'deny')) or {}
+            like = self._role_name(entries['like'], f'{path}.like', {**BUILT_IN, **roles}) \
+                if 'like' in entries else None
+            base = {**BUILT_IN, **roles}.get(like or '', Role(name))
+            roles[name] = Role(name, base.allow + self._grants(entries.get('allow'),
+                                                               f'{path}.allow'),
+                               base.deny + self._grants(entries.get('deny'), f'{path}.deny'))
+        return tuple(roles.values())
+
+    def _grants(self, node: yaml.Node | None, path: str) -> tuple[Grant, ...]:
+        grants: list[Grant] = []
+        for where, item in self._items(node, path) if node else []:
+            if isinstance(item, yaml.ScalarNode):
+                pattern = self._pattern(item, where)
+                grants += [Grant(pattern)] if pattern else []
+                continue
+            for key, value in (self._entries(item, where, USES) or {}).items():
+                use: Use = key  # type: ignore[assignment]
+                pattern = self._pattern(value, f'{where}.{key}')
+                grants += [Grant(pattern, use)] if pattern else []
+        return tuple(grants)
+
+    def _identities(self, node: yaml.Node | None,
+                    roles: tuple[Role, ...]) -> tuple[tuple[str, str], ...]:
+        known = {**BUILT_IN, **{role.name: role for role in roles}}
+        found = []
+        for name, item in self._named(node, 'identities'):
+            role = self._role_name(item, f'identities.{name}', known)
+            if role is not None:
+                found.append((name, role))
+        return tuple(found)
+
+    def _role_name(self, node: yaml.Node, path: str, known: Mapping[str, Role]) -> str | None:
+        return self._choice(node, path, tuple(known))
+
+    def _named(self, node: yaml.Node | None, path: str) -> list[tuple[str, yaml.Node]]:
+        """Return a mapping's entries, whose keys are the file's own names."""
+        if node is None or _is_null(node):
+            return []
+        if not isinstance(node, yaml.MappingNode):
+            self._fail(node, path, 'must be a mapping')
+            return []
+        entries: dict[str, yaml.Node] = {}
+        for key_node, value in node.value:
+            key = self._text(key_node, path)
+            if key is None:
+                continue
+            if not key or len(key) > NAME_LENGTH:
+                self._fail(key_node, path, f'a name has 1 to {NAME_LENGTH} characters')
+            elif key in entries:
+                self._fail(key_node, f'{path}.{key[:80]}', 'stands twice')
+            else:
+                entries[key] = value
+        return list(entries.items())
 
     def _check_channel(self, node: yaml.Node, path: str, topic: str, channel: str) -> None:
         line = node.start_mark.line + 1

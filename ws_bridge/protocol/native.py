@@ -47,6 +47,7 @@ ENCODINGS: tuple[ops.Encoding, ...] = ('json', 'cbor', 'cdr')
 MAX_NAME = 255
 MAX_PEER_NAME = 64
 MAX_STATUS = 4096
+MAX_TOKEN = 4096
 MAX_RATE = 1e6
 MAX_INTERVAL = 1e6
 
@@ -263,6 +264,7 @@ def _watch_status(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
 
 _CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = {
     'hello': _hello,
+    'auth': lambda i, d: ops.Authenticate(i, {'token': _text(d, 'token', limit=MAX_TOKEN)}),
     'list': lambda i, d: ops.ListNames(i),
     'schema': lambda i, d: ops.GetSchema(i, _text(d, 'type')),
     'subscribe': _subscribe,

@@ -90,9 +90,9 @@ class Link:
     """
 
     __slots__ = ('_buffered', '_closer', '_ending', '_limit', '_options', '_queue',
-                 '_stall_timer', '_writer', 'bytes_in', 'bytes_out', 'dialled', 'last_activity',
-                 'messages_in', 'messages_out', 'opened_at', 'peer_id', 'remote', 'subprotocol',
-                 'websocket')
+                 '_stall_timer', '_writer', 'address', 'admitted', 'bytes_in', 'bytes_out',
+                 'dialled', 'last_activity', 'messages_in', 'messages_out', 'opened_at',
+                 'peer_id', 'remote', 'subprotocol', 'websocket')
 
     def __init__(self, websocket: Connection, options: LinkOptions, *, dialled: bool,
                  write_limit: int) -> None:
@@ -100,6 +100,10 @@ class Link:
         self.dialled = dialled
         self.peer_id: str = websocket.id.hex
         self.remote = address_text(websocket.remote_address)
+        #: Where the peer is, without a port; and what the server's ``admit`` hook returned.
+        self.address: str = getattr(websocket, 'client_address', '') or \
+            self.remote.rpartition(':')[0]
+        self.admitted: Any = getattr(websocket, 'admitted', None)
         self.subprotocol: str | None = websocket.subprotocol
         self.opened_at = self.last_activity = time.time()
         self.bytes_in = self.bytes_out = self.messages_in = self.messages_out = 0
