@@ -70,6 +70,7 @@ class Service:
     bridge: Bridge
     server: WebSocketServer
     watch: Watch
+    ledger: Ledger
     dialled: list[WebSocketClient] = field(default_factory=list)
     dialling: list[asyncio.Task[Any]] = field(default_factory=list)
 
@@ -123,7 +124,7 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         ros.shutdown()
         raise
     service = Service(ros, settings, bridge, server, watch_files(
-        settings, authority, door, tls, loop))
+        settings, authority, door, tls, loop), ledger)
     bridge.start()
     service.watch.start()
     for endpoint in settings.connect:

@@ -286,7 +286,8 @@ class _Reader:
                 self._fail(item, path, f'{_shown(name)} is not a role: a letter, then up to 63 '
                            "letters, digits, '_' or '-'")
                 continue
-            entries = self._entries(item, path, ('like', 'allow', 'deny')) or {}
+            entries = {} if _is_null(item) else \
+                self._entries(item, path, ('like', 'allow', 'deny')) or {}
             like = self._role_name(entries['like'], f'{path}.like', {**BUILT_IN, **roles}) \
                 if 'like' in entries else None
             base = {**BUILT_IN, **roles}.get(like or '', Role(name))

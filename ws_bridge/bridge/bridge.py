@@ -153,6 +153,10 @@ class Bridge:
     def __repr__(self) -> str:
         return f'Bridge(peers={len(self._peers)}, topics={len(self._outward.topics())})'
 
+    def peers(self) -> list[Peer]:
+        """Return the peers that have spoken or were greeted."""
+        return list(self._peers.values())
+
     @property
     def peer_count(self) -> int:
         """How many peers have spoken or were greeted."""
