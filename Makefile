@@ -15,7 +15,7 @@ ifeq ($(filter $(ROS),kilted jazzy),)
 $(error ROS=$(ROS) is not known here: kilted or jazzy)
 endif
 
-# The npm package roslib, for the tests that run it; they skip where there is no npm.
+# The npm packages roslib and typescript, for the tests that run them; they skip where there is no npm.
 CLIENTS := test/rosbridge/clients
 NODE_MODULES := $(if $(shell command -v npm 2> /dev/null),$(CLIENTS)/node_modules/.ready)
 
@@ -25,11 +25,12 @@ ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 export ROS_AUTOMATIC_DISCOVERY_RANGE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test test-web lint bench clean
 
 help:
 	@echo 'make demo    the demo robot and the bridge, until Ctrl-C'
 	@echo 'make test    all tests (ARGS="-k name" selects some)'
+	@echo 'make test-web the tests of the web client and, in a real browser, of the page'
 	@echo 'make lint    the linters alone'
 	@echo 'make bench   the measurements of test/bench'
 	@echo 'make setup   only the environment of the tests'
@@ -43,6 +44,13 @@ demo: $(VENV)/.ready-run
 
 test: $(VENV)/.ready-test $(NODE_MODULES)
 	@exec $(RUN) scripts/test.py $(ARGS)
+
+# As part of `make test` these are skipped where the programs are missing; here they are asked for.
+# WS_BRIDGE_SCREENSHOTS=1 renews the pictures of docs/images.
+test-web: $(VENV)/.ready-test $(NODE_MODULES)
+	@for program in chromium chromedriver node; do command -v $$program > /dev/null || { \
+	  echo "ws_bridge: there is no $$program: as root, apt install chromium chromium-driver nodejs" >&2; exit 1; }; done
+	@exec $(RUN) -m pytest test/web $(ARGS)
 
 lint: $(VENV)/.ready-test
 	@exec $(RUN) -m pytest -q test/test_lint.py test/test_layers.py $(ARGS)
@@ -69,9 +77,9 @@ $(VENV)/.ready-test: setup.py pyproject.toml | $(RUN)
 	@touch $@ $(VENV)/.ready-run
 
 $(CLIENTS)/node_modules/.ready: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
-	@echo 'Installing roslib into $(CLIENTS)/node_modules ...'
+	@echo 'Installing roslib and typescript into $(CLIENTS)/node_modules ...'
 	@if cd $(CLIENTS) && npm ci --silent --no-audit --no-fund; then touch $(notdir $(@D))/.ready; \
-	  else echo 'ws_bridge: npm cannot install roslib; the tests that run it will be skipped'; fi
+	  else echo 'ws_bridge: npm cannot install roslib and typescript; the tests that run them will be skipped'; fi
 
 $(RUN):
 	@command -v $(PYTHON) > /dev/null || { \

@@ -60,6 +60,7 @@ TEST = [
     'pytest-cov>=4.1',
     'roslibpy>=2,<3',
     'ruff>=0.17,<0.18',
+    'selenium>=4.8',
     'trustme>=1.2.1',
     'types-jsonschema',
     'types-PyYAML',

@@ -33,8 +33,12 @@ TICK = 0.02
 STEP = 0.02
 
 
-def furnish(node: Any) -> None:
-    """Give a node topics that tick, echo and are latched, a service, an action, a parameter."""
+def furnish(node: Any) -> ActionServer:
+    """
+    Give a node topics that tick, echo and are latched, a service, an action, a parameter.
+
+    :return: the action's server, which the node does not destroy by itself.
+    """
     group = ReentrantCallbackGroup()
     ticks = node.create_publisher(Int32, '/ticks', 10)
     number = iter(range(1_000_000))
@@ -76,26 +80,35 @@ def furnish(node: Any) -> None:
         goal.succeed()
         return Fibonacci.Result(sequence=sequence)
 
-    ActionServer(node, Fibonacci, '/fibonacci', execute, callback_group=group,
-                 goal_callback=lambda goal: GoalResponse.REJECT if goal.order < 0
-                 else GoalResponse.ACCEPT,
-                 cancel_callback=lambda goal: CancelResponse.ACCEPT)
+    return ActionServer(
+        node, Fibonacci, '/fibonacci', execute, callback_group=group,
+        goal_callback=lambda goal: (GoalResponse.REJECT if goal.order < 0
+                                    else GoalResponse.ACCEPT),
+        cancel_callback=lambda goal: CancelResponse.ACCEPT)
 
 
 @contextmanager
 def running_robot(name: str) -> Iterator[Any]:
-    """Run the robot's node."""
+    """Run the robot's node; nothing of it is left in the graph afterwards."""
     with SpinningNode(name) as spinning:
-        furnish(spinning.node)
-        yield spinning.node
+        server = furnish(spinning.node)
+        try:
+            yield spinning.node
+        finally:
+            spinning.executor.create_task(server.destroy)
 
 
 @contextmanager
-def bridge_process(port: int = 0) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run ``ws_bridge serve`` as a process of its own; give it and its URL."""
+def bridge_process(port: int = 0,
+                   log: Any = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """
+    Run ``ws_bridge serve`` as a process of its own; give it and its URL.
+
+    :param log: the file that its log goes to; the test's own if ``None``.
+    """
     process = subprocess.Popen(
         [sys.executable, '-m', 'ws_bridge', 'serve', '--ros-args', '-p', f'port:={port}',
-         '--log-level', 'warn'], stdout=subprocess.PIPE, text=True)
+         '--log-level', 'warn'], stdout=subprocess.PIPE, stderr=log, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -225,7 +225,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   0.1, 3600.0),
     ParameterSpec('subscription_depth', 1000, 'History depth of the ROS subscriptions: samples '
                   'that wait for the bridge.', 1, 100000),
-    ParameterSpec('match_timeout', 0.5, 'How long the first message of a new publisher waits for '
+    ParameterSpec('match_timeout', 1.0, 'How long the first message of a new publisher waits for '
                   'its subscribers to be matched, s; 0 = not at all.', 0.0, 60.0),
     ParameterSpec('retry_delay', 1.0, 'Delay before the first new attempt to dial out, s; '
                   'it grows with each failure.', 0.01, 3600.0),

@@ -83,6 +83,11 @@ class Service:
         scheme = 'wss' if self.settings.tls_certificate else 'ws'
         return f'{scheme}://{host}:{self.server.port}'
 
+    @property
+    def page(self) -> str:
+        """The web page, for a browser on this machine."""
+        return f'http{self.url.removeprefix("ws")}/'
+
 
 async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException], None],
                        context: Any = None) -> Service:
@@ -298,7 +303,7 @@ def serve(argv: Sequence[str]) -> int:
     require_websockets()
 
     def announce(service: Service) -> None:
-        print(f'ws_bridge: listening on {service.url}', flush=True)
+        print(f'ws_bridge: listening on {service.url} (page: {service.page})', flush=True)
 
     return asyncio.run(run(argv, announce=announce))
 
@@ -315,6 +320,8 @@ def demo(argv: Sequence[str]) -> int:
     def announce(service: Service) -> None:
         url = service.url
         print(f"""ws_bridge: the demo robot runs, the bridge listens on {url}
+
+  Open {service.page} in a browser to watch and drive it.
 
   ws_bridge topics --url {url}
   ws_bridge echo /odom --url {url}

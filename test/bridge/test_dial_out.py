@@ -74,8 +74,7 @@ async def test_it_dials_again_and_serves_the_other_side_too(near: Node) -> None:
     async with running_bridge(domain=FAR_DOMAIN) as base:
         port = base.server.port
         async with running_bridge(connect=[base.url], retry_delay=0.05) as robot:
-            await async_wait_until(lambda: base.bridge.peer_count == 1)
-            assert robot.bridge.peer_count == 1
+            await async_wait_until(lambda: base.bridge.peer_count == robot.bridge.peer_count == 1)
             await base.server.disconnect()
             await async_wait_until(lambda: robot.bridge.peer_count == 0)
             await base.server.start_server('127.0.0.1', port)

@@ -328,6 +328,7 @@ async def test_state_shows_freshness_and_peers(robot: Any) -> None:
         stop.set()
         await ticking
         await peer.wait(topic_is('STALE'))
+        robot.destroy_publisher(publisher)
         await peer.wait(topic_is('LOST'))
         await peer.wait(lambda f: f['metadata']['message_type'] == 'status' and any(
             p['name'] == 'observer' for p in f['data']['peers']))

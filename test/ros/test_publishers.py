@@ -20,6 +20,7 @@ import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Int32, String
+import test_msgs.msg
 
 from ws_bridge.errors import (
     BadName,
@@ -33,11 +34,14 @@ from ws_bridge.errors import (
 )
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.ros.side import RosSide
+from ws_bridge.ros.types import is_keyed
 
 from .harness import FakeLoop, latched, OtherNode, QUICK, RELIABLE, running_side
 
 STRING = 'std_msgs/msg/String'
 DEEP = QoSProfile(depth=1000)
+KEYED = pytest.mark.skipif(not hasattr(test_msgs.msg, 'KeyedLong'),
+                           reason='keys came with Kilted')
 
 pytestmark = pytest.mark.usefixtures('tidy')
 
@@ -180,6 +184,27 @@ def test_two_types_of_the_bridge_itself(loop: FakeLoop, side: RosSide) -> None:
     side.subscribe('/self', 'std_msgs/msg/Bool', None, lambda samples, taken: None, errors.append)
     loop.until(lambda: len(errors) == 2)
     assert [type(error) for error in errors] == [TypeMismatch] * 2
+
+
+@KEYED
+def test_a_type_with_a_key(loop: FakeLoop, side: RosSide, other: OtherNode) -> None:
+    keyed = test_msgs.msg.KeyedString
+    with other.hearing('/keyed', DEEP, keyed) as heard:
+        loop.until(lambda: '/keyed' in side.graph.topics)
+        publisher = side.advertise('/keyed', 'test_msgs/KeyedString', None, print)
+        sample = keyed(key='one', value='two')
+        publisher.publish(bytes(serialize_message(sample)))
+        loop.until(heard)
+        assert heard() == [sample]
+
+
+@KEYED
+def test_which_types_have_a_key() -> None:
+    assert not is_keyed(String)
+    assert is_keyed(test_msgs.msg.KeyedLong) and is_keyed(test_msgs.msg.ComplexNestedKey)
+    assert not is_keyed(test_msgs.msg.NonKeyedWithNestedKey)
+    undefined = type('Undefined', (), {'__module__': 'std_msgs.msg._undefined'})
+    assert is_keyed(undefined)
 
 
 def test_wrong_names_and_types(side: RosSide) -> None:

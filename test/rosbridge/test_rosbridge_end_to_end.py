@@ -137,11 +137,13 @@ async def test_latched_topic_to_three_clients_exactly_once(robot: Any) -> None:
 async def test_latch_of_a_client_reaches_late_nodes_and_clients(robot: Any) -> None:
     async with running_bridge() as service, rosbridge_peer(service) as peer, \
             rosbridge_peer(service) as late:
+        at_once: list[int] = []
+        robot.create_subscription(Int32, '/map', lambda m: at_once.append(m.data), 10)
         await peer.send('advertise', topic='/map', type='std_msgs/Int32', latch=True,
                         queue_size=100)
         for number in range(3):
             await peer.send('publish', topic='/map', msg={'data': number})
-        await async_wait_until(lambda: robot.count_publishers('/map') == 1)
+        await async_wait_until(lambda: at_once == [0, 1, 2])
         heard: list[int] = []
         robot.create_subscription(Int32, '/map', lambda m: heard.append(m.data), LATCHED)
         await async_wait_until(lambda: heard)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What plain HTTP on the bridge's port answers: ``/version``, ``/healthz``, ``/metrics``."""
+"""What plain HTTP on the bridge's port answers: page, version, health, metrics."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
@@ -19,6 +19,7 @@ from http import HTTPStatus
 
 import orjson
 
+from ws_bridge.bridge.files import read_files
 from ws_bridge.config import VERSION
 from ws_bridge.protocol import native, rosbridge
 from ws_bridge.transport.options import HttpHook, HttpReply, Visitor
@@ -39,6 +40,8 @@ def make_http(robot: str, alive: Callable[[], bool],
     version = orjson.dumps({'name': 'ws_bridge', 'version': VERSION, 'robot': robot,
                             'dialects': [native.SUBPROTOCOL, rosbridge.SUBPROTOCOL]})
 
+    table = read_files()
+
     async def answer(visitor: Visitor) -> HttpReply | None:
         page = visitor.path.partition('?')[0]
         if page == '/version':
@@ -49,5 +52,6 @@ def make_http(robot: str, alive: Callable[[], bool],
                              orjson.dumps({'status': 'ok' if ok else 'the ROS side has ended'}))
         if page == METRICS and metrics is not None:
             return await metrics(visitor)
-        return None
+        file = table.get(page)
+        return None if file is None else file.answer(visitor.headers)
     return answer

@@ -64,7 +64,9 @@ def main(argv: list[str] | None = None) -> int:
 def run(handler: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     """Run a handler and turn its errors into a line on stderr and an exit code."""
     try:
-        return handler(args)
+        code = handler(args)
+        sys.stdout.flush()
+        return code
     except ConfigError as exc:
         print(exc, file=sys.stderr)
     except WsBridgeError as exc:

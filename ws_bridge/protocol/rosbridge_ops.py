@@ -205,10 +205,9 @@ def _publisher_qos(message: Message) -> QosRequest | None:
     qos = parse_qos(message.get('qos'))
     size = _integer(message, 'queue_size', 0)
     if _flag(message, 'latch', default=False):
-        if qos is not None and qos.durability is not None:
-            return qos
-        qos = qos or QosRequest()
-        return replace(qos, depth=qos.depth or 1, durability='transient_local')
+        if qos is None:
+            return QosRequest(depth=1, durability='transient_local')
+        return qos if qos.durability else replace(qos, durability='transient_local')
     return qos or (QosRequest(depth=min(size, MAX_DEPTH)) if size else None)
 
 

@@ -23,6 +23,7 @@ from rclpy.duration import Duration
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.exceptions import InvalidHandle
 from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message
 
 from ws_bridge.errors import (
     Expired,
@@ -33,6 +34,7 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.ros.names import creation_error, type_name
+from ws_bridge.ros.types import is_keyed
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import RosNode
@@ -74,6 +76,7 @@ class Publisher:
         self._on_close = on_close
         self._pending: deque[tuple[bytes, float | None, OnDone | None]] = deque()
         self._entity: Any = None  # made and destroyed by the executor thread
+        self._keyed = True
         self._ready = False
         self._closed = False
         self._failure: WsBridgeError | None = None
@@ -144,7 +147,10 @@ class Publisher:
 
     def _publish(self, cdr: bytes) -> None:
         try:
-            self._entity.publish(cdr if type(cdr) is bytes else bytes(cdr))
+            if self._keyed:
+                self._entity.publish(deserialize_message(bytes(cdr), self._class))
+            else:
+                self._entity.publish(cdr if type(cdr) is bytes else bytes(cdr))
         except (InvalidHandle, RuntimeError) as exc:
             raise Unavailable(f'cannot publish on {self.topic}: {exc}') from exc
 
@@ -200,6 +206,7 @@ class Publisher:
         except RuntimeError as exc:
             self._post(self._fail, creation_error(self.topic, exc))
             return
+        self._keyed = is_keyed(self._class)
         self._look(time.monotonic() + self._settings.match_timeout)
 
     def _look(self, until: float) -> None:

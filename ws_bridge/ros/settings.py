@@ -43,7 +43,7 @@ class RosSettings:
     namespace: str = ''
     subscription_depth: int = 1000
     pending_depth: int = 100
-    match_timeout: float = 0.5
+    match_timeout: float = 1.0
     service_wait: float = 1.0
     client_idle: float = 30.0
     max_requests: int = 1000

@@ -153,6 +153,22 @@ def full_name(cls: Any) -> str:
     return f'{package}/{folder}/{cls.__name__}'
 
 
+def is_keyed(cls: Any) -> bool:
+    """
+    Tell whether a message type may have fields with ``@key``, by its installed definition.
+
+    Publishing bytes of such a type ends the process: rmw_fastrtps (Kilted) looks for the key in
+    them as if they were the message. Without a definition the answer is yes: slower, but safe.
+    """
+    package, folder, name = full_name(cls).split('/')
+    places = Path(importlib.import_module(package).__path__[0]).parents
+    for place in places:
+        definition = place / 'share' / package / folder / f'{name}.idl'
+        if definition.is_file():
+            return '@key' in definition.read_text(encoding='utf-8', errors='replace')
+    return True
+
+
 def schema_of(cls: Any, known: dict[str, MessageSchema] | None = None) -> MessageSchema:
     """
     Return the schema of a message class of rclpy.

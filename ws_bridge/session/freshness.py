@@ -18,10 +18,11 @@ Is what the robot says still true?  Rate, age and freshness of one topic; pure.
 ``UNKNOWN``   nothing was heard yet, or no rate is known to judge by
 ``FRESH``     the last sample is younger than three expected periods
 ``STALE``     older than that
-``LOST``      older than ten expected periods, or nobody publishes the topic any more
+``LOST``      older than ten configured periods, or nobody publishes the topic any more
 ============  ========================================================================
 
-The expected rate is the configured one, else the measured one.
+The expected rate is the configured one, else the measured one. A measured rate is no promise (of a
+log, of a clicked point): its silence makes a value STALE, never LOST.
 """
 from __future__ import annotations
 
@@ -101,7 +102,7 @@ class Freshness:
         since = self._since if self._last is None else self._last
         if now < since + self._limit(STALE_PERIODS, period):
             return FreshnessState.UNKNOWN if self._last is None else FreshnessState.FRESH
-        if now < since + self._limit(LOST_PERIODS, period):
+        if self._expected is None or now < since + self._limit(LOST_PERIODS, period):
             return FreshnessState.STALE
         return FreshnessState.LOST
 

@@ -227,6 +227,7 @@ def _response(request: Request, reply: HttpReply) -> Response:
     headers = Headers(reply.headers)
     headers['Date'] = formatdate(usegmt=True)
     headers['Connection'] = 'close'
-    headers['Content-Length'] = str(len(reply.body))
+    if reply.status != HTTPStatus.NOT_MODIFIED:     # there it would speak of the file
+        headers['Content-Length'] = str(len(reply.body))
     body = b'' if getattr(request, 'method', 'GET') == 'HEAD' else reply.body
     return Response(reply.status, HTTPStatus(reply.status).phrase, headers, body)

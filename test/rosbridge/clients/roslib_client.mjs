@@ -238,17 +238,23 @@ const scenarios = {
   },
 
   async reconnect() {
-    const ros = await connect();
+    const [ros, other] = [await connect(), await connect()];
     const [got] = collect(ros, '/echo/numbers/out');
     const publisher = topic(ros, '/echo/numbers/in');
     await echoed(() => publisher.publish({ data: 1 }), got, 'an echo');
+    const publishers = async (name) =>
+      (await call(other, '/rosapi/publishers', { topic: name })).publishers.length;
+    topic(ros, '/js/again').advertise();
+    await until(() => publishers('/js/again'), 'the advertised topic');
     const closed = new Promise((resolve) => { ros.once('close', resolve); });
     ros.close();
     await closed;
+    await until(async () => !await publishers('/js/again'), 'the topic to go');
     got.length = 0;
     await ros.connect(url);
     await until(() => ros.isConnected, 'the connection');
     await echoed(() => publisher.publish({ data: 2 }), got, 'an echo after it');
+    await until(() => publishers('/js/again'), 'the topic advertised again');
   },
 
   async thirty_connections() {

@@ -17,6 +17,8 @@ roslibpy against a running bridge: one line of JSON a scenario, {scenario, error
 Run as a process of its own, since twisted's reactor cannot be started twice::
 
     python roslibpy_client.py 127.0.0.1 9090
+
+It can neither host actions nor take cbor, png or fragments: those scenarios only roslib has.
 """
 from __future__ import annotations
 
@@ -211,6 +213,9 @@ def action(page: Page) -> None:
     client.cancel_goal(goal)
     until(lambda: results or errors, 'the end')
     assert (results or errors)[0]['status'].value == 5
+    client = ActionClient(ros, '/py/none', 'test_msgs/action/Fibonacci')
+    _, _, _, errors = send(1)
+    until(lambda: errors, 'the end of a goal that nobody serves')
 
 
 def rosapi(page: Page) -> None:

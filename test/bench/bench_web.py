@@ -1,0 +1,142 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The cost of one page that shows everything: camera 640x480 raw, scan and odometry.
+
+``python test/bench/bench_web.py [--seconds N]``; needs chromium, chromedriver and selenium. A
+publisher makes the data and the browser draws it, in processes of their own that share the
+machine's cores with the bridge; what is judged is the bridge's CPU and the page's frames. All is
+published reliably: best effort would lose pictures of this size before the bridge, and flatter it.
+"""
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+import math
+import os
+from pathlib import Path
+import subprocess
+import sys
+import time
+from typing import Any
+
+import psutil
+
+CAMERA, SCAN, ODOMETRY = 15.0, 10.0, 50.0     # Hz
+MOST_CPU = 25.0                               # % of a core, the bridge alone
+LEAST_FRAMES = 30.0                           # a second
+SETTLE = 3.0                                  # s
+
+COUNT_FRAMES = """
+    window.frames_drawn = 0;
+    const count = () => { window.frames_drawn += 1; requestAnimationFrame(count); };
+    requestAnimationFrame(count);"""
+COUNTS = """
+    const number = (id, name) => Number(document.getElementById(id).dataset[name] || 0);
+    return [window.frames_drawn, number('camera', 'frames'), number('topview', 'scans')];"""
+
+
+def publish() -> None:
+    """Publish until the process is ended."""
+    from nav_msgs.msg import Odometry
+    import rclpy
+    from sensor_msgs.msg import Image, LaserScan
+    rclpy.init()
+    node = rclpy.create_node('bench_web')
+    image = Image(width=640, height=480, encoding='rgb8', step=1920, data=bytes(640 * 480 * 3))
+    scan = LaserScan(angle_increment=math.tau / 720, range_max=10.0, ranges=[3.0] * 720)
+    odometry = Odometry()
+    odometry.pose.pose.orientation.w = 1.0
+    for message, topic, rate in ((image, '/camera', CAMERA), (scan, '/scan', SCAN),
+                                 (odometry, '/odom', ODOMETRY)):
+        publisher = node.create_publisher(type(message), topic, 10)
+        node.create_timer(1.0 / rate, lambda publisher=publisher, message=message:
+                          publisher.publish(message))
+    node.create_subscription(_twist(), '/cmd_vel', print, 10)   # what the page may drive
+    rclpy.spin(node)
+
+
+def _twist() -> Any:
+    from geometry_msgs.msg import Twist
+    return Twist
+
+
+@contextmanager
+def process(*command: str) -> Iterator[subprocess.Popen[str]]:
+    """Run this interpreter with arguments for a while."""
+    running = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, text=True)
+    try:
+        yield running
+    finally:
+        running.terminate()
+        running.communicate(timeout=10)
+
+
+def cpu_time(pid: int) -> float:
+    """Return the CPU that a process has used, s."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
+def measure(page: Any, pid: int, seconds: float) -> dict[str, float]:
+    """Return the rates of the page, and the CPU of the bridge in % of a core."""
+    page.run(COUNT_FRAMES)
+    time.sleep(SETTLE)
+    before, used, since = page.run(COUNTS), cpu_time(pid), time.monotonic()
+    time.sleep(seconds)
+    after, spent, took = page.run(COUNTS), cpu_time(pid) - used, time.monotonic() - since
+    frames, pictures, scans = ((new - old) / took
+                               for new, old in zip(after, before, strict=True))
+    return {'bridge CPU %': 100 * spent / took, 'page frames/s': frames,
+            'pictures/s': pictures, 'scans/s': scans}
+
+
+def main() -> int:
+    """Measure once and print; 1 where a number is not good enough."""
+    parser = argparse.ArgumentParser(description='The cost of one page.')
+    parser.add_argument('--seconds', type=float, default=15.0)
+    parser.add_argument('--publish', action='store_true', help='be the publisher')
+    arguments = parser.parse_args()
+    if arguments.publish:
+        publish()
+        return 0
+    for folder in ('.', 'web'):
+        sys.path.insert(0, str(Path(__file__).parents[1] / folder))
+    from browser import browser, free_port
+    os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    port = free_port()
+    with process(__file__, '--publish'), process(
+            '-m', 'ws_bridge', 'serve', '--ros-args', '-p', f'port:={port}') as bridge, \
+            browser() as page:
+        assert bridge.stdout is not None
+        while 'listening on' not in (line := bridge.stdout.readline()):
+            assert line, 'the bridge ended before it listened'
+        page.load(f'http://127.0.0.1:{port}/')
+        page.wait(lambda: page['camera'].get_attribute('data-frames'), 'pictures')
+        numbers = measure(page, bridge.pid, arguments.seconds)
+    for name, value in numbers.items():
+        print(f'{name:15} {value:6.1f}')
+    good = numbers['bridge CPU %'] < MOST_CPU \
+        and numbers['page frames/s'] >= LEAST_FRAMES \
+        and numbers['pictures/s'] > 0.9 * CAMERA and numbers['scans/s'] > 0.9 * SCAN
+    print(f'less than {MOST_CPU:g} % and at least {LEAST_FRAMES:g} frames/s, all delivered: '
+          f'{"yes" if good else "NO"}')
+    return 0 if good else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,312 @@
+/*
+ * Copyright 2026 ws_bridge contributors
+ *
+ * Licensed under the Apache License, Version 2.0 (the "License");
+ * you may not use this file except in compliance with the License.
+ * You may obtain a copy of the License at
+ *
+ *     http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS,
+ * WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ * See the License for the specific language governing permissions and
+ * limitations under the License.
+ */
+// The client against a bridge of three lines: frames out, frames in, losses in between.
+import assert from 'node:assert/strict';
+import { afterEach, mock, test } from 'node:test';
+
+import { now, WsBridge, WsBridgeError } from '../../ws_bridge/web/ws_bridge.js';
+
+const HELLO = {
+  op: 'hello', dialect: 'ws_bridge.v1', session: 'p1', robot: 'r', version: '0', encodings: ['json', 'cdr'],
+  capabilities: ['subscribe', 'publish', 'lease', 'estop'], heartbeat: { interval: 1, timeout: 5 }, limits: {}, allowed: {},
+  gates: [{ gate: 'base', topics: ['/cmd_vel'], holder: null, holder_name: null, epoch: 0, timeout: 0.5, ttl: 0.3, state: 'free', neutral_needed: false }],
+};
+
+/** A WebSocket whose other end is the test. */
+class FakeSocket {
+  static made = [];
+
+  constructor(url, protocols) {
+    Object.assign(this, { url, protocols, readyState: 0, sent: [], bufferedAmount: 0 });
+    FakeSocket.made.push(this);
+  }
+
+  send(text) {
+    this.sent.push(JSON.parse(text));
+  }
+
+  close() {
+    this.readyState = 3;
+  }
+
+  open(hello = HELLO) {
+    this.readyState = 1;
+    this.says('configuration', hello);
+  }
+
+  cut(code = 1006) {
+    this.readyState = 3;
+    this.onclose?.({ code, reason: '' });
+  }
+
+  says(message_type, data, metadata = {}) {
+    this.onmessage({ data: JSON.stringify({
+      metadata: { message_id: 'b', timestamp: now(), message_type, correlation_id: null, source: 'r', ...metadata }, data }) });
+  }
+
+  /** The newest request of this operation. */
+  asked(op) {
+    return this.sent.filter((frame) => frame.metadata.message_type === 'configuration' && frame.data.op === op).at(-1);
+  }
+
+  commands() {
+    return this.sent.filter((frame) => frame.metadata.message_type === 'command');
+  }
+
+  answers(op, data = {}, type = 'acknowledgment') {
+    this.says(type, { op, ...data }, { correlation_id: this.asked(op).metadata.message_id });
+  }
+
+  sample(channel, sequence, bytes, timestamp = now()) {
+    const frame = new DataView(new ArrayBuffer(20 + bytes.length));
+    frame.setUint8(0, 1);
+    frame.setUint32(4, channel, true);
+    frame.setFloat64(8, timestamp, true);
+    frame.setUint32(16, sequence, true);
+    new Uint8Array(frame.buffer, 20).set(bytes);
+    this.onmessage({ data: frame.buffer });
+  }
+}
+
+const INT = [0, 1, 0, 0, 42, 0, 0, 0];
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+const clients = [];
+
+afterEach(() => {
+  for (const client of clients.splice(0)) client.close(); // or it would try to reconnect for ever
+});
+
+async function connected(options = {}) {
+  const client = new WsBridge('ws://robot/', { WebSocket: FakeSocket, worker: null, reconnectMin: 0.001, reconnectMax: 0.002, ...options });
+  clients.push(client);
+  const errors = [];
+  client.on('error', (error) => errors.push(error));
+  const hello = client.connect();
+  const socket = FakeSocket.made.at(-1);
+  socket.open(options.hello);
+  assert.equal((await hello).robot, 'r');
+  return { client, socket, errors };
+}
+
+async function reconnected(before) {
+  while (FakeSocket.made.at(-1) === before) await settled();
+  const socket = FakeSocket.made.at(-1);
+  socket.open();
+  return socket;
+}
+
+test('connect offers the subprotocol, says its name, beats and sends the clock', async () => {
+  const { client, socket } = await connected({ name: 'me' });
+  assert.deepEqual(socket.protocols, ['ws_bridge.v1']);
+  assert.equal(socket.asked('hello').data.name, 'me');
+  const beat = socket.sent.find((frame) => frame.metadata.message_type === 'heartbeat');
+  assert.equal(beat.data.sequence, 1);
+  const sent = beat.data.timestamp;
+  socket.says('heartbeat', { type: 'heartbeat', sequence: 7, timestamp: sent + 100, echo: { sequence: 1, timestamp: sent, received: sent + 100 } },
+    { correlation_id: beat.metadata.message_id });
+  assert.ok(Math.abs(client.link.offset - 100) < 0.5);
+  assert.equal(client.heartbeats.answered, 1);
+  const second = socket.sent.filter((frame) => frame.metadata.message_type === 'heartbeat').at(-1);
+  assert.equal(second.data.echo.sequence, 7, 'the bridge learns of the clocks at once');
+  client.close();
+  assert.equal(client.state, 'closed');
+});
+
+test('requests resolve by their ids, errors are typed', async () => {
+  const { client, socket } = await connected();
+  const list = client.list();
+  const schema = client.schema('no/Type');
+  socket.answers('schema', { code: 'unknown_type', message: 'no such type', field: 'type' }, 'error');
+  socket.answers('list', { topics: [] });
+  assert.deepEqual((await list).topics, []);
+  await assert.rejects(schema, (error) => error instanceof WsBridgeError && error.code === 'unknown_type' && error.field === 'type');
+});
+
+test('an error that nothing asked for is an event', async () => {
+  const { client, socket, errors } = await connected();
+  socket.says('error', { code: 'rate_limited', message: 'too many' });
+  socket.onmessage({ data: 'not json' });
+  socket.onmessage({ data: new ArrayBuffer(3) });
+  assert.deepEqual(errors.map((error) => error.code), ['rate_limited', 'bad_frame', 'bad_frame']);
+});
+
+test('samples are decoded, missing ones counted; two subscriptions share one channel', async () => {
+  const { client, socket } = await connected();
+  const got = [];
+  const first = client.subscribe('/n', (message, info) => got.push([message.data, info.sequence, info.type]), { maxRate: 5 });
+  assert.deepEqual(socket.asked('subscribe').data, { op: 'subscribe', topic: '/n', encoding: 'cdr', max_rate: 5, schema: true });
+  const second = client.subscribe('/n', (message) => got.push(message.data), { maxRate: 9 });
+  assert.equal(socket.asked('subscribe').data.max_rate, 9);
+  socket.answers('subscribe', { topic: '/n', type: 'p/msg/Int', channel_id: 3, schema: 'int32 data\n', pending: false });
+  await first.ready;
+  socket.sample(3, 1, INT);
+  socket.sample(3, 5, INT);
+  assert.deepEqual(got, [[42, 1, 'p/msg/Int'], 42, [42, 5, 'p/msg/Int'], 42]);
+  assert.equal(first.missed, 3);
+  assert.ok(first.age < 1);
+  second.close();
+  assert.equal(socket.asked('subscribe').data.max_rate, 5);
+  first.close();
+  first.close();
+  assert.equal(socket.sent.filter((frame) => frame.data.op === 'unsubscribe').length, 1);
+  socket.sample(3, 6, INT); // on its way when it was unsubscribed
+  assert.equal(got.length, 4);
+});
+
+test('a pending topic starts when the bridge says so', async () => {
+  const { client, socket } = await connected();
+  const got = [];
+  const subscription = client.subscribe('/later', (message) => got.push(message.data));
+  socket.answers('subscribe', { topic: '/later', type: null, channel_id: 4, schema: null, pending: true });
+  await settled();
+  socket.says('configuration', { op: 'channel', topic: '/later', type: 'p/msg/Int', encoding: 'cdr', channel_id: 4, schema: 'int32 data\n' });
+  await subscription.ready;
+  socket.sample(4, 1, INT);
+  assert.deepEqual(got, [42]);
+});
+
+test('a refused subscription rejects and is told', async () => {
+  const { client, socket, errors } = await connected();
+  const subscription = client.subscribe('/secret', () => {});
+  socket.answers('subscribe', { code: 'forbidden', message: 'no' }, 'error');
+  await assert.rejects(subscription.ready, { code: 'forbidden' });
+  assert.equal(errors[0].code, 'forbidden');
+});
+
+test('after a loss: requests fail, leases are lost, subscriptions come back', async () => {
+  const { client, socket } = await connected();
+  const states = [];
+  const lost = [];
+  client.on('state', (state) => states.push(state));
+  client.on('lease_lost', (event) => lost.push(event.reason));
+  client.subscribe('/n', () => {});
+  const lease = client.acquire('base');
+  socket.answers('acquire', { gate: 'base', epoch: 1, timeout: 0.5, ttl: 0.3 });
+  await lease;
+  const call = client.call('/s');
+  socket.cut();
+  await assert.rejects(call, { code: 'disconnected' });
+  assert.deepEqual(lost, ['disconnected']);
+  assert.throws(() => client.publish('/x', {}), { code: 'disconnected' });
+  const next = await reconnected(socket);
+  assert.equal(next.asked('subscribe').data.topic, '/n');
+  assert.equal(next.asked('acquire'), undefined, 'a lease is never taken again alone');
+  assert.deepEqual(states, ['reconnecting', 'connected']);
+});
+
+test('back-off grows, has jitter and a bound', async () => {
+  const delays = [];
+  const timer = mock.method(globalThis, 'setTimeout', (action, delay) => {
+    delays.push(delay);
+    return 0;
+  });
+  try {
+    const client = new WsBridge('ws://robot/', { WebSocket: FakeSocket, worker: null });
+    client.connect();
+    for (let attempt = 0; attempt < 12; attempt += 1) {
+      FakeSocket.made.at(-1).cut();
+      client._open();
+    }
+    client.close();
+  } finally {
+    timer.mock.restore();
+  }
+  const pauses = delays.filter((delay) => delay !== 5000);
+  assert.ok(pauses.every((pause) => pause >= 125 && pause <= 8125), pauses.join(' '));
+  assert.ok(pauses[0] <= 625);
+  assert.ok(new Set(pauses).size > 10);
+});
+
+test('without reconnect the failure is the caller\'s', async () => {
+  const client = new WsBridge('ws://robot/', { WebSocket: FakeSocket, worker: null, reconnect: false });
+  const hello = client.connect();
+  FakeSocket.made.at(-1).cut();
+  await assert.rejects(hello, { code: 'disconnected' });
+  assert.equal(client.state, 'closed');
+});
+
+test('a silent bridge is a lost one', async () => {
+  const { client, socket } = await connected({ hello: { ...HELLO, heartbeat: { interval: 0.005, timeout: 0.01 } } });
+  await reconnected(socket);
+});
+
+test('commands through a gate carry epoch, sequence, ttl and the bridge\'s time', async () => {
+  const { client, socket } = await connected();
+  const asked = client.acquire('base');
+  assert.equal(socket.asked('acquire').metadata.priority, 4);
+  socket.answers('acquire', { gate: 'base', epoch: 3, timeout: 0.5, ttl: 0.3 });
+  const lease = await asked;
+  assert.ok(lease.held);
+  client.publish('/cmd_vel', { linear: { x: 1 } });
+  client.publish('/cmd_vel', {});
+  const [first, second] = socket.commands().map((frame) => frame.metadata);
+  assert.deepEqual([first.epoch, first.sequence, first.ttl, second.sequence], [3, 1, 0.3, 2]);
+  assert.equal(typeof first.bridge_time, 'number');
+  assert.ok(Math.abs(first.timestamp - now()) < 1);
+  client.publish('/other', {});
+  assert.equal(socket.commands().at(-1).metadata.epoch, undefined);
+});
+
+test('leases: lost, granted on request, denied, asked for', async () => {
+  const { client, socket } = await connected();
+  const events = [];
+  for (const name of ['lease_held', 'lease_lost', 'denied', 'requested']) {
+    client.on(name, (event) => events.push([name, event.reason ?? event.epoch ?? event.peer]));
+  }
+  socket.says('configuration', { op: 'lease', gate: 'base', granted: true, epoch: 5, reason: 'granted' });
+  assert.equal(client.leases.get('base').ttl, 0.3);
+  socket.says('configuration', { op: 'lost', gate: 'base', epoch: 4, reason: 'late news of an older lease' });
+  assert.ok(client.leases.has('base'));
+  socket.says('configuration', { op: 'requested', gate: 'base', peer: 'p9', name: 'Bo', timeout: 5 });
+  socket.says('configuration', { op: 'lost', gate: 'base', epoch: 5, reason: 'taken' });
+  assert.ok(!client.leases.has('base'));
+  socket.says('configuration', { op: 'lease', gate: 'base', granted: false, epoch: null, reason: 'denied' });
+  assert.deepEqual(events, [['lease_held', 5], ['requested', 'p9'], ['lease_lost', 'taken'], ['denied', 'denied']]);
+  socket.says('status', { kind: 'lease', gate: 'base', holder: 'p9', holder_name: 'Bo', epoch: 6, reason: 'acquired' });
+  assert.equal(client.gateOf('/cmd_vel').holder_name, 'Bo');
+  socket.says('status', { kind: 'estop', stopped: true, by: 'p9', reason: 'dog' });
+  assert.deepEqual(client.estop, { stopped: true, by: 'p9', reason: 'dog' });
+});
+
+test('calls and goals', async () => {
+  const { client, socket } = await connected();
+  const call = client.call('/add', { a: 1n, b: new Float64Array([2]) }, { timeout: 2 });
+  const request = socket.commands().at(-1);
+  assert.deepEqual(request.data, { a: 1, b: [2] });
+  assert.deepEqual([request.metadata.kind, request.metadata.timeout], ['service', 2]);
+  socket.says('acknowledgment', { op: 'call', service: '/add', result: { sum: 3 } }, { correlation_id: request.metadata.message_id });
+  assert.deepEqual(await call, { sum: 3 });
+
+  const feedback = [];
+  const goal = client.sendGoal('/dock', { speed: 1 }, { onFeedback: (data) => feedback.push(data) });
+  const about = { correlation_id: goal.id };
+  socket.says('acknowledgment', { op: 'goal', action: '/dock', accepted: true }, about);
+  assert.equal(await goal.accepted, true);
+  socket.says('data', { left: 2 }, about);
+  socket.says('acknowledgment', { op: 'result', action: '/dock', status: 'succeeded', result: { ok: true } }, about);
+  assert.deepEqual(await goal.result, { status: 'succeeded', result: { ok: true } });
+  assert.deepEqual(feedback, [{ left: 2 }]);
+  const refused = client.sendGoal('/dock', {});
+  socket.says('error', { code: 'rejected', message: 'busy' }, { correlation_id: refused.id });
+  await assert.rejects(refused.accepted, { code: 'rejected' });
+  await assert.rejects(refused.result, { code: 'rejected' });
+});
+
+test('node 20 has no WebSocket of its own: that is said', { skip: Boolean(globalThis.WebSocket) }, async () => {
+  const client = new WsBridge('ws://robot/', { worker: null });
+  assert.throws(() => client.connect(), { code: 'no_websocket' });
+});

@@ -1,0 +1,597 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The page in a real browser: see the robot, drive it, and stop for every reason there is."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+import struct
+import time
+import zlib
+
+from browser import browser, Demo, docs_image, Observer, Page, Relay
+from helpers import SpinningNode, wait_until
+import pytest
+
+# On the ROS side, from what happened to the last command that moves: the gate's timeout (0.5 s),
+# and what two shared cores need to notice.
+COMMANDS_END_WITHIN = 1.0
+NOTHING_YET = '\u2013'
+# What is wider than its card, or lies over the stick.
+STICKING_OUT = """
+    const stick = document.getElementById('stick').getBoundingClientRect();
+    const covers = (box) => box.left < stick.right && box.right > stick.left
+      && box.top < stick.bottom && box.bottom > stick.top;
+    return [...document.querySelectorAll('.drive .card, .drive .card *, .top, .top *')]
+      .filter((item) => item.checkVisibility() && !item.closest('#stick, option, select'))
+      .filter((item) => {
+        const box = item.getBoundingClientRect();
+        const card = item.parentElement.closest('.card, .top, body').getBoundingClientRect();
+        return box.left < card.left - 1 || box.right > card.right + 1
+          || (!item.contains(document.getElementById('stick')) && covers(box));
+      }).map((item) => item.outerHTML);"""
+
+
+@pytest.fixture(scope='module')
+def demo() -> Iterator[Demo]:
+    """Give the demo robot with its bridge."""
+    demo = Demo()
+    demo.start()
+    yield demo
+    demo.stop()
+
+
+@pytest.fixture(scope='module')
+def observer(demo: Demo) -> Iterator[Observer]:
+    """Give what ROS sees of the robot."""
+    with SpinningNode('observer') as node:
+        observer = Observer(node)
+        wait_until(lambda: observer.samples)
+        yield observer
+
+
+@pytest.fixture(scope='module')
+def shared() -> Iterator[Page]:
+    """Give one browser for the tests that leave it whole."""
+    with browser() as page:
+        yield page
+
+
+@pytest.fixture
+def page(shared: Page, demo: Demo, observer: Observer) -> Iterator[Page]:
+    """Give the page, newly loaded and with control; hold its console and its requests to rules."""
+    shared.driver.get('about:blank')
+    shared.console()
+    shared.requested()
+    observer.wait_standing()
+    shared.load(demo.page)
+    if shared.has_leases():
+        shared.wait_text('lease-text', 'Nobody has control')
+    shared.take_control()
+    yield shared
+    origin = f'//127.0.0.1:{demo.port}/'
+    foreign = {url for url in shared.requested()
+               if origin not in url and not url.startswith(('about:', 'data:', 'blob:'))}
+    assert not foreign
+    assert not shared.console()
+    assert not shared.errors()
+
+
+def stopped(observer: Observer, since: float) -> None:
+    """Hold the robot to a stop: no command that moves after ``since``, then it stands."""
+    observer.wait_standing()
+    assert observer.last_motion() < since + COMMANDS_END_WITHIN
+
+
+def test_see(page: Page) -> None:
+    page.wait_text('robot-name', 'demo')
+    page.wait(lambda: page.text('round-trip') != NOTHING_YET, 'a round trip')
+    for element_id in ('speed', 'turn', 'place', 'battery'):
+        page.wait(lambda name=element_id: page.text(name) != NOTHING_YET, element_id)
+    page.wait(lambda: page['speed-box'].get_attribute('data-fresh') == 'fresh', 'fresh numbers')
+    page.wait(lambda: page['topview'].get_attribute('data-scans'), 'a scan')
+    names = [row.text for row in page.driver.find_elements('css selector', '#topics .name')]
+    assert {'/odom', '/scan', '/camera/image', '/cmd_vel'} <= set(names)
+    assert names == sorted(names)
+
+
+def test_camera_pixels(page: Page) -> None:
+    page.wait(lambda: page['camera'].get_attribute('data-frames'), 'a picture')
+    size, sky, ground, shades = page.run("""
+        const canvas = document.getElementById('camera');
+        const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        const at = (x, y) => [...data.slice(4 * (y * canvas.width + x)).slice(0, 4)];
+        const colours = new Set(new Uint32Array(data.buffer));
+        return [[canvas.width, canvas.height], at(2, 0), at(2, canvas.height - 1), colours.size];
+    """)
+    assert size == [160, 120]
+    assert shades > 20
+    # The demo's sky is blue above, its floor of one grey tone below, all opaque.
+    assert sky[2] > sky[0]
+    assert sky[3] == ground[3] == 255
+    assert abs(ground[0] - ground[2]) < 30
+    frames = int(page['camera'].get_attribute('data-frames') or 0)
+    page.wait(lambda: int(page['camera'].get_attribute('data-frames') or 0) > frames + 5, 'more')
+
+
+def test_keyboard(page: Page, observer: Observer) -> None:
+    before = observer.odometry[0]
+    page.press('w')
+    observer.wait_moving()
+    page.wait_text('drive-state', 'Driving by keyboard')
+    page.wait(lambda: float(page.text('speed')) > 0.05, 'the speed on the page')
+    since = time.monotonic()
+    page.release('w')
+    page.wait_text('drive-state', 'Stopped: key released')
+    stopped(observer, since)
+    assert observer.is_neutral()
+    assert observer.odometry[0] > before
+    page.press('a')
+    wait_until(lambda: observer.odometry[2] > 0.2)
+    page.release('a')
+    observer.wait_standing()
+    page.press('s')
+    wait_until(lambda: observer.odometry[1] < -0.1)
+    page.release('s')
+    observer.wait_standing()
+
+
+def test_keys_in_a_text_field_do_not_drive(page: Page, observer: Observer) -> None:
+    sent = len(observer.commands)
+    page['topic-filter'].send_keys('wasd ')
+    assert page['topic-filter'].get_attribute('value') == 'wasd '
+    assert page.text('drive-state') in ('Idle', 'You have control')
+    assert not any(linear or angular for _, linear, angular in observer.commands[sent:])
+    assert page['estop'].get_attribute('hidden') is not None
+
+
+def test_joystick(page: Page, observer: Observer) -> None:
+    x, y = page.middle('stick')
+    page.mouse('mousePressed', x, y)
+    page.mouse('mouseMoved', x, y - 60)
+    observer.wait_moving()
+    page.wait_text('drive-state', 'Driving by joystick')
+    page.mouse('mouseMoved', x + 50, y - 30)
+    wait_until(lambda: observer.odometry[2] < -0.2)
+    since = time.monotonic()
+    page.mouse('mouseReleased', x + 50, y - 30)
+    page.wait_text('drive-state', 'Stopped: joystick released')
+    stopped(observer, since)
+    assert observer.is_neutral()
+
+
+def test_touch(page: Page, observer: Observer) -> None:
+    x, y = page.middle('stick')
+
+    def touch(kind: str, *points: dict[str, float]) -> None:
+        page.driver.execute_cdp_cmd('Input.dispatchTouchEvent',
+                                    {'type': kind, 'touchPoints': list(points)})
+    touch('touchStart', {'x': x, 'y': y})
+    touch('touchMove', {'x': x, 'y': y + 60})
+    wait_until(lambda: observer.odometry[1] < -0.1)
+    since = time.monotonic()
+    touch('touchEnd')
+    page.wait_text('drive-state', 'Stopped: joystick released')
+    stopped(observer, since)
+
+
+def test_limits_hold(page: Page, observer: Observer) -> None:
+    page.choose('linear-limit', '0.2')
+    sent = len(observer.commands)
+    page.press('w')
+    observer.wait_moving()
+    page.release('w')
+    observer.wait_standing()
+    assert max(linear for _, linear, _ in observer.commands[sent:]) == pytest.approx(0.2)
+    page.choose('linear-limit', '0.4')
+
+
+def test_gamepad(page: Page, observer: Observer) -> None:
+    page.run("""
+        window.pad = {connected: true, index: 0, axes: [0, -1, 0, 0], buttons: []};
+        navigator.getGamepads = () => (window.pad ? [window.pad] : []);""")
+    page.run('return new Promise((done) => setTimeout(done, 200));')
+    assert 'Driving' not in page.text('drive-state')    # it has to be seen at rest first
+    page.run('pad.axes = [0, 0, 0, 0];')
+    page.run('return new Promise((done) => setTimeout(done, 200));')
+    page.run('pad.axes = [0, -1, 0, 0];')
+    observer.wait_moving()
+    page.wait_text('drive-state', 'Driving by gamepad')
+    since = time.monotonic()
+    page.run('window.pad = null;')
+    page.wait_text('drive-state', 'Stopped: gamepad lost')
+    stopped(observer, since)
+    assert observer.is_neutral()
+
+
+def test_hidden_tab(page: Page, observer: Observer) -> None:
+    driver = page.driver
+    mine = driver.current_window_handle
+    page.press('w')
+    observer.wait_moving()
+    since = time.monotonic()
+    driver.switch_to.new_window('tab')
+    stopped(observer, since)
+    assert observer.is_neutral()
+    driver.close()
+    driver.switch_to.window(mine)
+    assert page.text('drive-state') in ('Stopped: the tab was hidden',
+                                        'Stopped: the window lost the focus')
+    page.release('w')
+
+
+def test_blur(page: Page, observer: Observer) -> None:
+    page.press('w')
+    observer.wait_moving()
+    since = time.monotonic()
+    page.run("window.dispatchEvent(new Event('blur'));")
+    page.wait_text('drive-state', 'Stopped: the window lost the focus')
+    stopped(observer, since)
+    page.release('w')
+
+
+def test_page_closed(page: Page, observer: Observer) -> None:
+    driver = page.driver
+    mine = driver.current_window_handle
+    driver.switch_to.new_window('window')
+    other = driver.current_window_handle
+    driver.switch_to.window(mine)
+    if page.has_leases():
+        page.wait_text('lease-text', 'You have control')
+    page.press('w')
+    observer.wait_moving()
+    since = time.monotonic()
+    driver.close()
+    driver.switch_to.window(other)
+    stopped(observer, since)
+    assert observer.is_neutral()
+
+
+def test_renderer_killed(demo: Demo, observer: Observer) -> None:
+    with browser() as page:
+        page.load(demo.page)
+        page.take_control()
+        guarded = page.has_leases()
+        page.press('w')
+        observer.wait_moving()
+        since = time.monotonic()
+        page.kill_renderers()
+        stopped(observer, since)
+        assert observer.is_neutral() or not guarded
+
+
+def test_network_gone(demo: Demo, observer: Observer) -> None:
+    """The cable is pulled: nobody is told, frames just do not arrive."""
+    relay = Relay(demo.port)
+    try:
+        with browser() as page:
+            page.load(f'http://127.0.0.1:{relay.port}/')
+            page.take_control()
+            guarded = page.has_leases()
+            page.press('w')
+            observer.wait_moving()
+            since = time.monotonic()
+            relay.silent = True
+            page.wait_text('drive-state', 'Stopped: The bridge is silent')
+            stopped(observer, since)
+            assert observer.is_neutral() or not guarded
+            page.wait(lambda: page['link'].get_attribute('data-fresh') == 'stale', 'grey numbers')
+            page.wait(lambda: page['speed-box'].get_attribute('data-fresh') == 'stale', 'grey')
+            page.wait_text('connection', 'reconnecting')
+            relay.silent = False
+            page.wait_text('connection', 'connected')
+            page.release('w')
+            observer.wait_standing()
+    finally:
+        relay.close()
+
+
+def test_browser_offline(page: Page, observer: Observer) -> None:
+    page.press('w')
+    observer.wait_moving()
+    since = time.monotonic()
+    page.driver.set_network_conditions(offline=True, latency=0, throughput=0)
+    page.wait_text('drive-state', 'Stopped:')
+    stopped(observer, since)
+    page.driver.delete_network_conditions()
+    page.wait_text('connection', 'connected')
+    page.release('w')
+    # What waited in the browser comes late, and is refused.
+    page.expect_refusals('expired', 'not_holder', 'out_of_order', 'not_neutral')
+    page.console()
+
+
+def test_stop_latches(page: Page, observer: Observer) -> None:
+    page.press('w')
+    observer.wait_moving()
+    since = time.monotonic()
+    page['stop'].click()
+    stopped(observer, since)
+    page.release('w')
+    assert page['estop'].is_displayed()
+    assert page['stop'].get_attribute('aria-pressed') == 'true'
+    sent = time.monotonic()
+    page.press('w')
+    page.wait_text('drive-state', 'STOP is set')
+    page.release('w')
+    observer.wait_standing()
+    assert observer.last_motion() < sent
+    page['clear-stop'].click()
+    page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
+    if 'You have control' not in page.text('lease-text'):   # clearing does not restore a lease
+        page.take_control()
+    page.press('w')
+    observer.wait_moving()
+    page.release('w')
+    observer.wait_standing()
+    page.expect_refusals('stopped', 'not_holder')     # what was on its way when it was stopped
+
+
+def needs_leases(page: Page) -> None:
+    """Skip where the bridge guards nothing."""
+    if not page.has_leases():
+        pytest.skip('this bridge has no leases')
+
+
+def second_page(page: Page, demo: Demo) -> tuple[str, str]:
+    """Open the page in a second window, under another name; return both windows."""
+    driver = page.driver
+    first = driver.current_window_handle
+    driver.switch_to.new_window('window')
+    page.load(demo.page)
+    page.show('link')
+    page['my-name'].clear()
+    page['my-name'].send_keys('Second')
+    page.driver.find_element('css selector', '#name-form button').click()
+    return first, str(driver.current_window_handle)
+
+
+def test_second_page_requests_and_takes(page: Page, demo: Demo, observer: Observer) -> None:
+    needs_leases(page)
+    driver = page.driver
+    first, second = second_page(page, demo)
+    page.wait_text('lease-text', 'Operator has control')
+    page.press('w')
+    page.wait_text('drive-state', 'Take control first')
+    page.release('w')
+
+    page['lease-main'].click()
+    driver.switch_to.window(first)
+    page.wait_text('asked-text', 'Second asks for control')
+    page['deny'].click()
+    driver.switch_to.window(second)
+    page.wait_text('lease-text', 'Request not granted')
+
+    page['lease-main'].click()
+    driver.switch_to.window(first)
+    page.wait(lambda: page['grant'].is_displayed(), 'the request')
+    page['grant'].click()
+    page.wait_text('lease-text', 'Second has control')
+    assert 'control lost' in page.text('drive-state')
+    driver.switch_to.window(second)
+    page.wait_text('lease-text', 'You have control')
+    page.press('w')
+    observer.wait_moving()
+    page.release('w')
+    observer.wait_standing()
+
+    driver.switch_to.window(first)
+    page['lease-take'].click()
+    page.wait_text('lease-text', 'You have control')
+    driver.switch_to.window(second)
+    page.wait_text('lease-text', 'Operator has control')
+    page.wait_text('drive-state', 'control lost')
+    driver.close()
+    driver.switch_to.window(first)
+    page.press('w')
+    observer.wait_moving()
+    page.release('w')
+    page.run("localStorage.removeItem('ws_bridge.name');")
+
+
+def test_control_lost_while_driving(page: Page, demo: Demo, observer: Observer) -> None:
+    needs_leases(page)
+    with browser() as other:
+        other.load(demo.page)
+        other.wait_text('lease-text', 'has control')
+        page.press('w')
+        observer.wait_moving()
+        since = time.monotonic()
+        other['lease-take'].click()
+        page.wait_text('drive-state', 'Stopped: control lost')
+        stopped(observer, since)
+        assert observer.is_neutral()
+        page.release('w')
+        other['lease-main'].click()
+        page.wait_text('lease-text', 'Nobody has control')
+    page.expect_refusals('not_holder')
+
+
+def test_stop_is_everybodys(page: Page, demo: Demo) -> None:
+    needs_leases(page)
+    page['stop'].click()
+    page.wait_text('estop-text', 'Operator pressed STOP')
+    with browser() as other:
+        other.load(demo.page)
+        other.wait(lambda: other['estop'].is_displayed(), 'the stop in the other page')
+    page.load(demo.page)
+    page.wait(lambda: page['estop'].is_displayed(), 'the stop after a reload')
+    page['clear-stop'].click()
+    page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
+
+
+def test_space_is_stop(page: Page, observer: Observer) -> None:
+    page['zoom-in'].click()     # which does not keep the keys
+    page.press(' ')
+    page.release(' ')
+    page.wait(lambda: page['estop'].is_displayed(), 'the stop')
+    page['clear-stop'].click()
+    page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
+
+
+def test_services(page: Page) -> None:
+    page.show('services')
+    page.wait(lambda: '/set_motors' in page.text('service'), 'services')
+    page.choose('service', '/set_motors')
+    box = page.wait(lambda: page.driver.find_elements('css selector', '#service-fields input'), '')
+    box[0].click()
+    page.driver.find_element('css selector', '#service-form button').click()
+    page.wait_text('service-result', 'motors on')
+
+
+def test_parameters(page: Page) -> None:
+    page.show('params')
+    page.wait(lambda: '/demo_robot' in page.text('param-node'), 'nodes')
+    page.wait_text('param-say', ' parameters')
+    assert page.driver.find_element('css selector', '[aria-label="image_width"]').get_attribute(
+        'value') == '160'
+
+
+def test_set_a_parameter(page: Page) -> None:
+    with SpinningNode('tuned') as tuned:
+        tuned.node.declare_parameter('gain', 0.5)
+        page.show('params')
+
+        def offered() -> bool:
+            page['param-reload'].click()
+            return '/tuned' in page.text('param-node')
+        page.wait(offered, 'the node')
+        page.choose('param-node', '/tuned')
+        page.wait(lambda: 'gain' in page.text('params'), 'its parameters')
+        line = page.driver.find_element('css selector', '[aria-label="gain"]')
+        line.clear()
+        line.send_keys('2.25\n')
+        page.wait_text('param-say', 'gain is set')
+        assert tuned.node.get_parameter('gain').value == 2.25
+
+
+def test_compressed_pictures(page: Page) -> None:
+    from sensor_msgs.msg import CompressedImage
+    with SpinningNode('camera') as camera:
+        publisher = camera.node.create_publisher(CompressedImage, '/other/compressed', 10)
+        message = CompressedImage(format='png', data=png(4, 3, (200, 30, 90)))
+        camera.node.create_timer(0.1, lambda: publisher.publish(message))
+        page.wait(lambda: '/other/compressed' in page.text('camera-topic'), 'the topic')
+        page.choose('camera-topic', '/other/compressed')
+        page.wait(lambda: page['camera'].get_attribute('width') == '4', 'its size')
+        assert page.run("""
+            const canvas = document.getElementById('camera');
+            return [canvas.height, ...canvas.getContext('2d').getImageData(1, 1, 1, 1).data];
+            """) == [3, 200, 30, 90, 255]
+
+
+def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
+    """Return a picture of one colour."""
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack('>I', len(data)) + kind + data \
+            + struct.pack('>I', zlib.crc32(kind + data))
+    rows = (b'\0' + bytes(colour) * width) * height
+    return b'\x89PNG\r\n\x1a\n' + chunk(
+        b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)) \
+        + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
+
+
+def test_plot(page: Page) -> None:
+    page.show('plot')
+    page.wait(lambda: 'twist.twist.linear.x' in page.text('plot-field'), 'fields')
+    page.choose('plot-field', 'twist.twist.linear.x')
+    page['plot-add'].click()
+    page.wait(lambda: int(page['plot'].get_attribute('data-points') or 0) > 20, 'points')
+    inked = page.run("""
+        const canvas = document.getElementById('plot');
+        const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        return data.filter((value, i) => i % 4 === 3 && value).length;""")
+    assert inked > 100
+
+
+def test_log(page: Page, observer: Observer) -> None:
+    with SpinningNode('talker') as talker:
+        page.show('log')
+
+        def said() -> bool:
+            talker.node.get_logger().warning('the <b>lamp</b> is broken')
+            return 'talker: the <b>lamp</b> is broken' in page.text('log')
+        page.wait(said, 'the line')
+        page['log-filter'].send_keys('no such text')
+        page.wait(lambda: not page.text('log'), 'the filter')
+
+
+def test_inspect(page: Page) -> None:
+    page.driver.find_element('xpath', '//button[text()="/odom"]').click()
+    page.wait_text('inspect-text', 'child_frame_id: "base_link"')
+    page['inspect-close'].click()
+    assert not page['inspect'].is_displayed()
+
+
+def test_keyboard_alone_reaches_everything(page: Page) -> None:
+    """Every control has a name, and the tabs follow the arrow keys."""
+    nameless = page.run("""
+        return [...document.querySelectorAll('button, input, select, textarea, [tabindex="0"]')]
+          .filter((item) => !item.textContent.trim() && !item.getAttribute('aria-label')
+            && !item.labels?.length && !item.getAttribute('aria-labelledby'))
+          .map((item) => item.outerHTML);""")
+    assert not nameless
+    page['tab-topics'].click()
+    page['tab-topics'].send_keys('\ue014')      # arrow right
+    assert page['tab-plot'].get_attribute('aria-selected') == 'true'
+    assert page['panel-plot'].is_displayed()
+    assert not page['panel-topics'].is_displayed()
+
+
+def test_bridge_restarts(observer: Observer) -> None:
+    demo = Demo('-r', '__ns:=/other')
+    demo.start()
+    try:
+        with browser() as page:
+            page.driver.get(demo.page)
+            page.wait_text('connection', 'connected')
+            page.wait(lambda: page['camera'].get_attribute('data-frames'), 'pictures')
+            demo.stop()
+            page.wait_text('connection', 'reconnecting')
+            page.wait(lambda: page['link'].get_attribute('data-fresh') == 'stale', 'grey numbers')
+            demo.start()
+            page.wait_text('connection', 'connected')
+            frames = int(page['camera'].get_attribute('data-frames') or 0)
+            page.wait(lambda: int(page['camera'].get_attribute('data-frames') or 0) > frames + 5,
+                      'pictures again')
+            assert all('WebSocket' in line for line in page.console())
+    finally:
+        demo.stop()
+
+
+def test_pictures(page: Page, observer: Observer) -> None:
+    """Every layout, bright and dark: nothing sticks out, STOP and the stick are in sight."""
+    driver = page.driver
+    page.press('w')
+    observer.wait_moving()
+    for name, width, height, mobile, scheme in (
+            ('desktop.png', 1440, 900, False, 'light'),
+            ('desktop-dark.png', 1440, 900, False, 'dark'),
+            ('phone.png', 390, 844, True, 'light'), ('phone-dark.png', 390, 844, True, 'dark'),
+            (None, 1024, 700, False, 'light'), (None, 844, 390, True, 'dark')):
+        driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {
+            'width': width, 'height': height, 'deviceScaleFactor': 1, 'mobile': mobile})
+        driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {
+            'features': [{'name': 'prefers-color-scheme', 'value': scheme}]})
+        page.run('return new Promise((done) => setTimeout(done, 400));')
+        assert not page.run(STICKING_OUT)
+        assert page['stop'].is_displayed()
+        assert page['stop'].rect['height'] >= 44
+        box = page['stick'].rect
+        assert box['y'] + box['height'] < height, 'the stick is below the fold'
+        if name is not None:
+            assert driver.save_screenshot(str(docs_image(name)))
+    driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
+    driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': []})
+    page.release('w')
+    observer.wait_standing()

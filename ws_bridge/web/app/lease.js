@@ -1,0 +1,134 @@
+/*
+ * Copyright 2026 ws_bridge contributors
+ *
+ * Licensed under the Apache License, Version 2.0 (the "License");
+ * you may not use this file except in compliance with the License.
+ * You may obtain a copy of the License at
+ *
+ *     http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS,
+ * WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ * See the License for the specific language governing permissions and
+ * limitations under the License.
+ */
+// Who has control: take it, give it back, ask for it, answer who asks.
+import { $, errorText, say } from './dom.js';
+
+export class LeasePanel {
+  /** @param {() => string} topic the topic that commands go to */
+  constructor(client, drive, topic) {
+    Object.assign(this, { client, drive, topic });
+    this.asked = null; // of whom we requested
+    this.asker = null; // who requests of us
+    this.note = '';
+    client.on('lease_held', (lease) => {
+      this.asked = null;
+      this.note = '';
+      drive.say('idle', 'You have control');
+      // The keys are for driving now: the space bar shall be STOP, not a click on "Release".
+      if (document.activeElement?.closest('.lease')) $('stick').focus({ preventScroll: true });
+      this.show();
+    });
+    client.on('lease_lost', ({ reason }) => {
+      this._answered();
+      drive.neutral(`control lost (${reason})`, reason === 'released' ? 'idle' : 'bad');
+      this.show();
+    });
+    client.on('denied', ({ reason }) => {
+      this.asked = null;
+      this.note = `Request not granted: ${reason}`;
+      this.show();
+    });
+    client.on('requested', (request) => this._ask(request));
+    for (const event of ['state', 'hello', 'gates']) client.on(event, () => this.show());
+    $('lease-main').addEventListener('click', () => this._main());
+    $('lease-take').addEventListener('click', () => this._try(() => client.take(this.gate.gate)));
+    $('grant').addEventListener('click', () => this._answer('grant'));
+    $('deny').addEventListener('click', () => this._answer('deny'));
+    this.show();
+  }
+
+  get gate() {
+    return this.client.has('lease') ? this.client.gateOf(this.topic()) : null;
+  }
+
+  get mine() {
+    return this.gate !== null && this.client.leases.has(this.gate.gate);
+  }
+
+  /** Why one may not drive now, or null. */
+  hindrance() {
+    return this.gate === null || this.mine ? null : 'Take control first';
+  }
+
+  show() {
+    const { client, gate } = this;
+    const other = gate && !this.mine && gate.holder;
+    let text = 'Nobody has control';
+    let action = 'Take control';
+    if (!client.connected) text = 'Not connected';
+    else if (!client.has('lease')) text = 'No leases here: anybody may drive';
+    else if (gate === null) text = 'No lease is needed for this topic';
+    else if (this.mine) [text, action] = ['You have control', 'Release'];
+    else if (other) [text, action] = [`${gate.holder_name || gate.holder} has control`, this.asked ? 'Asked …' : 'Request'];
+    if (this.note && other) text += `. ${this.note}`;
+    say($('lease-text'), text);
+    say($('lease-main'), action);
+    $('lease-main').classList.toggle('main', action !== 'Release');
+    $('lease-main').hidden = client.connected && gate === null;
+    $('lease-main').disabled = !client.connected || Boolean(other && this.asked);
+    $('lease-take').hidden = !other || !client.connected;
+    $('stick').dataset.armed = client.connected && this.hindrance() === null ? 'yes' : 'no';
+  }
+
+  _main() {
+    const { client, gate } = this;
+    if (!gate) return;
+    if (this.mine) {
+      this.drive.neutral('control released');
+      this._try(() => client.release(gate.gate));
+    } else if (gate.holder) {
+      this.asked = gate.holder;
+      this._try(() => client.requestLease(gate.gate));
+    } else this._try(() => client.acquire(gate.gate));
+  }
+
+  async _try(action) {
+    this.note = '';
+    this.show();
+    try {
+      await action();
+    } catch (error) {
+      this.asked = null;
+      this.note = errorText(error);
+      this.drive.say('warn', error.message);
+      if (error.code === 'held') await this.client.gates().catch(() => {});
+    }
+    this.show();
+  }
+
+  _ask(request) {
+    this.asker = request;
+    const message = request.message ? `: “${request.message}”` : '';
+    say($('asked-text'), `${request.name || request.peer} asks for control${message}`);
+    $('asked').hidden = false;
+    clearTimeout(this.timer);
+    if (request.timeout) this.timer = setTimeout(() => this._answered(), request.timeout * 1000);
+  }
+
+  _answer(how) {
+    const request = this.asker;
+    this._answered();
+    if (!request) return;
+    if (how === 'grant') this.drive.neutral('control handed over');
+    this._try(() => this.client[how](request.gate, request.peer));
+  }
+
+  _answered() {
+    clearTimeout(this.timer);
+    this.asker = null;
+    $('asked').hidden = true;
+  }
+}

@@ -1,0 +1,48 @@
+/*
+ * Copyright 2026 ws_bridge contributors
+ *
+ * Licensed under the Apache License, Version 2.0 (the "License");
+ * you may not use this file except in compliance with the License.
+ * You may obtain a copy of the License at
+ *
+ *     http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS,
+ * WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ * See the License for the specific language governing permissions and
+ * limitations under the License.
+ */
+// The page: one connection, and the parts that use it.
+import { remembered } from './dom.js';
+import { startCamera } from './camera.js';
+import { startLink } from './link.js';
+import { startLog } from './log.js';
+import { startParams } from './params.js';
+import { startPlot } from './plot.js';
+import { startServices } from './services.js';
+import { startState } from './state.js';
+import { startTabs } from './tabs.js';
+import { startTeleop } from './teleop.js';
+import { startTopics } from './topics.js';
+import { startTopView } from './topview.js';
+import { WsBridge } from '../ws_bridge.js';
+
+const client = new WsBridge(new URL('.', location.href).href.replace(/^http/, 'ws'), {
+  name: remembered('name', 'Operator'), int64: 'number',
+});
+
+startLink(client);
+startTeleop(client);
+const pose = startTopView(client);
+startState(client, pose);
+startCamera(client);
+startTopics(client);
+const plot = startPlot(client);
+startLog(client);
+const onShow = { services: startServices(client), params: startParams(client), plot: plot.draw };
+startTabs((name) => {
+  if (client.connected) onShow[name]?.();
+});
+
+client.connect();

@@ -1,0 +1,137 @@
+/*
+ * Copyright 2026 ws_bridge contributors
+ *
+ * Licensed under the Apache License, Version 2.0 (the "License");
+ * you may not use this file except in compliance with the License.
+ * You may obtain a copy of the License at
+ *
+ *     http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS,
+ * WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ * See the License for the specific language governing permissions and
+ * limitations under the License.
+ */
+// Driving: inputs, lease and STOP put together, and every way in which a page can lose its operator.
+import { $, fill, mark, remember, remembered, say } from './dom.js';
+import { Drive, RATE, twist } from './drive.js';
+import { startGamepad, startKeyboard, startStick } from './inputs.js';
+import { LeasePanel } from './lease.js';
+import { StopButton } from './stop.js';
+
+const COMMANDS = ['geometry_msgs/msg/Twist', 'geometry_msgs/msg/TwistStamped'];
+const REFUSALS = new Set(['expired', 'too_distant', 'no_time_sync', 'out_of_order', 'not_holder', 'not_neutral', 'stopped',
+  'out_of_range', 'rate_limited', 'forbidden']);
+const WORDS = { keyboard: 'keyboard', stick: 'joystick', gamepad: 'gamepad' };
+const MOST_BUFFERED = 8192; // bytes
+const TTL = 0.3; // s, where no gate says it: the network may not keep a command for later
+const SILENCES = 2; // heartbeat intervals
+const SHORTEST_PAUSE = 0.5; // s between two words of the same refusal
+
+function startLimit(name, unit) {
+  const slider = $(`${name}-limit`);
+  slider.value = remembered(`${name}_limit`, slider.value);
+  const show = () => {
+    say($(`${name}-out`), `${Number(slider.value).toFixed(2)} ${unit}`);
+    remember(`${name}_limit`, slider.value);
+  };
+  slider.addEventListener('input', show);
+  show();
+  return () => Number(slider.value);
+}
+
+export function startTeleop(client) {
+  const linear = startLimit('linear', 'm/s');
+  const angular = startLimit('angular', 'rad/s');
+  const chosen = { topic: '', type: COMMANDS[0] };
+
+  const drive = new Drive({
+    send(ahead, left) {
+      // What the network does not take now would arrive late: better nothing, and a new one in 50 ms.
+      if (client.buffered > MOST_BUFFERED && (ahead || left)) return;
+      const fields = twist(chosen.type, ahead * linear(), left * angular());
+      client.publish(chosen.topic, fields, lease.mine ? {} : { ttl: TTL }); // a lease has its own
+    },
+    hindrance() {
+      if (!client.connected) return 'Not connected';
+      if (client.link.silence > SILENCES * client.hello.heartbeat.interval) return 'The bridge is silent';
+      if (!chosen.topic) return 'The robot listens to no velocity topic';
+      return stop.hindrance() ?? lease.hindrance();
+    },
+    say(kind, text) {
+      mark($('drive-state'), 'kind', kind);
+      say($('drive-state'), text);
+    },
+    forget() {
+      for (const input of [keyboard, stick, gamepad]) input.forget();
+    },
+  });
+  const stop = new StopButton(client, drive);
+  const lease = new LeasePanel(client, drive, () => chosen.topic);
+  const keyboard = startKeyboard(drive, () => stop.stop());
+  const stick = startStick(drive);
+  const gamepad = startGamepad(drive);
+
+  const halt = (reason, kind = 'warn') => drive.neutral(reason, drive.source === null ? 'idle' : kind);
+
+  function tellHidden() {
+    if (client.connected) client.sendStatus({ hidden: document.hidden });
+  }
+
+  addEventListener('blur', () => halt('the window lost the focus'));
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) halt('the tab was hidden');
+    tellHidden();
+  });
+  document.addEventListener('freeze', () => halt('the page was frozen'));
+  addEventListener('pagehide', () => {
+    halt('the page was closed');
+    client.close();
+  });
+  addEventListener('pageshow', (event) => event.persisted && client.connect());
+  addEventListener('offline', () => halt('no network', 'bad'));
+  client.on('disconnect', () => halt('connection lost', 'bad'));
+  client.on('stopped', ({ gate, reason }) => {
+    if (lease.gate?.gate === gate && drive.running) halt(`the bridge stopped the robot (${reason})`, 'bad');
+  });
+  let lastRefusal = 0;
+  client.on('error', (error) => {
+    if (!REFUSALS.has(error.code)) return;
+    const time = performance.now() / 1000;
+    if (error.code === 'expired' && time - lastRefusal < SHORTEST_PAUSE) return; // many at once, one word
+    lastRefusal = time;
+    drive.refused(error);
+  });
+
+  function offer(robot) {
+    const fitting = robot.topics.filter((topic) => COMMANDS.includes(topic.type));
+    const gated = (topic) => (client.gateOf(topic.topic) ? 0 : 1);
+    fitting.sort((a, b) => gated(a) - gated(b));
+    if (fill($('command-topic'), fitting.map((topic) => [topic.topic, topic.topic]), '/cmd_vel')) choose();
+  }
+
+  function choose() {
+    const topic = $('command-topic').value;
+    if (topic !== chosen.topic) drive.neutral('another topic was chosen');
+    chosen.topic = topic;
+    chosen.type = client.robot?.topics.find((item) => item.topic === topic)?.type ?? COMMANDS[0];
+    lease.show();
+  }
+
+  client.on('robot', offer);
+  client.on('gates', () => client.robot && offer(client.robot));
+  client.on('hello', tellHidden);
+  $('command-topic').addEventListener('change', choose);
+
+  setInterval(() => {
+    gamepad.poll();
+    drive.tick();
+    stick.show(drive.vector);
+    mark($('stick'), 'run', drive.running ? 'yes' : 'no');
+    if (drive.running) drive.say('run', `Driving by ${WORDS[drive.source]}`);
+    const [ahead, left] = drive.vector ?? [0, 0];
+    say($('commanded'), drive.running ? `${(ahead * linear()).toFixed(2)} m/s, ${(left * angular()).toFixed(2)} rad/s` : '');
+  }, 1000 / RATE);
+  return drive;
+}

@@ -1,0 +1,115 @@
+/*
+ * Copyright 2026 ws_bridge contributors
+ *
+ * Licensed under the Apache License, Version 2.0 (the "License");
+ * you may not use this file except in compliance with the License.
+ * You may obtain a copy of the License at
+ *
+ *     http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS,
+ * WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ * See the License for the specific language governing permissions and
+ * limitations under the License.
+ */
+// The list of topics with rates and freshness, and the newest message of one.
+import { $, make, mark, say, seconds } from './dom.js';
+
+const LONGEST_LIST = 40;
+const WORDS = { FRESH: 'fresh', STALE: 'stale', LOST: 'lost' };
+
+export function startTopics(client) {
+  const rows = new Map();
+  let inspected = null;
+  let newest = null;
+  let heard = 0;
+
+  function inspect(topic) {
+    inspected?.close();
+    $('inspect').hidden = !topic;
+    inspected = null;
+    newest = null;
+    if (!topic) return;
+    say($('inspect-title'), topic);
+    say($('inspect-text'), 'waiting for a message …');
+    inspected = client.subscribe(topic, (message) => {
+      newest = message;
+    }, { maxRate: 4, queueDepth: 1 });
+    inspected.ready.catch((error) => say($('inspect-text'), error.message));
+  }
+
+  function row(topic) {
+    const name = make('button', { className: 'name', type: 'button', textContent: topic });
+    name.addEventListener('click', () => inspect(topic));
+    const parts = {
+      type: make('small'), rate: make('td', { className: 'n' }), cell: make('td', { className: 'n' }),
+      fresh: make('span', { className: 'fresh' }), age: null,
+    };
+    parts.row = make('tr', {}, make('td', {}, name, parts.type), parts.rate, parts.cell, make('td', {}, parts.fresh));
+    return parts;
+  }
+
+  function show(robot) {
+    heard = performance.now();
+    const filter = $('topic-filter').value.toLowerCase();
+    const seen = new Set();
+    for (const topic of robot.topics) {
+      seen.add(topic.topic);
+      if (!rows.has(topic.topic)) {
+        rows.set(topic.topic, row(topic.topic));
+        const after = [...rows.keys()].sort().indexOf(topic.topic);
+        $('topics').insertBefore(rows.get(topic.topic).row, $('topics').children[after] ?? null);
+      }
+      const parts = rows.get(topic.topic);
+      say(parts.type, topic.type?.replace('/msg/', '/') ?? 'type unknown');
+      say(parts.rate, topic.rate === null ? '–' : topic.rate.toFixed(1));
+      parts.age = topic.age;
+      say(parts.fresh, WORDS[topic.freshness] ?? (topic.age === null ? 'not read' : 'no rate'));
+      mark(parts.fresh, 'fresh', topic.freshness);
+      mark(parts.row, 'fresh', topic.freshness);
+      parts.row.hidden = Boolean(filter) && !`${topic.topic} ${topic.type}`.toLowerCase().includes(filter);
+    }
+    for (const [topic, parts] of rows) {
+      if (!seen.has(topic)) {
+        parts.row.remove();
+        rows.delete(topic);
+      }
+    }
+  }
+
+  function showAges() {
+    if ($('panel-topics').hidden) return;
+    const since = (performance.now() - heard) / 1000;
+    for (const [topic, parts] of rows) {
+      // Of a fresh topic the bridge tells no more than that: what this page hears itself is newer.
+      const told = parts.age === null ? null : parts.age + (parts.fresh.dataset.fresh === 'FRESH' ? 0 : since);
+      say(parts.cell, seconds(client.age(topic) ?? told));
+      if (!client.connected) mark(parts.row, 'fresh', 'STALE');
+    }
+    if (newest !== null) {
+      say($('inspect-text'), asText(newest, ''));
+      newest = null;
+    }
+  }
+
+  client.on('robot', show);
+  $('topic-filter').addEventListener('input', () => client.robot && show(client.robot));
+  $('inspect-close').addEventListener('click', () => inspect(null));
+  setInterval(showAges, 250);
+}
+
+/** A message as indented lines; long lists are cut. */
+export function asText(value, indent) {
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (value === null || typeof value !== 'object') {
+    return typeof value === 'number' && !Number.isInteger(value) ? String(Number(value.toPrecision(6))) : String(value);
+  }
+  if (Array.isArray(value) || ArrayBuffer.isView(value)) {
+    const items = Array.from(value.slice(0, LONGEST_LIST));
+    const rest = value.length > LONGEST_LIST ? `, … ${value.length} in all` : '';
+    if (items.every((item) => item === null || typeof item !== 'object')) return `[${items.map((item) => asText(item, '')).join(', ')}${rest}]`;
+    return items.map((item) => `\n${indent}- ${asText(item, `${indent}  `).trimStart()}`).join('') + (rest && `\n${indent}${rest}`);
+  }
+  return Object.entries(value).map(([name, item]) => `\n${indent}${name}: ${asText(item, `${indent}  `)}`).join('').replace(/^\n/, indent ? '\n' : '');
+}

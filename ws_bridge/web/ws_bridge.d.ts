@@ -1,0 +1,257 @@
+/*
+ * Copyright 2026 ws_bridge contributors
+ *
+ * Licensed under the Apache License, Version 2.0 (the "License");
+ * you may not use this file except in compliance with the License.
+ * You may obtain a copy of the License at
+ *
+ *     http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS,
+ * WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ * See the License for the specific language governing permissions and
+ * limitations under the License.
+ */
+// Types of ws_bridge.js. Times are Unix seconds, durations seconds, rates Hz.
+
+export const SUBPROTOCOL: 'ws_bridge.v1';
+
+/** Unix time in seconds that never jumps while the page lives. */
+export function now(): number;
+
+export class WsBridgeError extends Error {
+  constructor(code: string, message: string, field?: string | null, data?: unknown);
+  /** A code of docs/protocol.md, or `disconnected`, `closed`, `bad_schema`, `bad_cdr`, `no_websocket`. */
+  readonly code: string;
+  /** The path of the value at fault. */
+  readonly field: string | null;
+  /** Everything that the bridge said about it. */
+  readonly data: Record<string, unknown> | null;
+}
+
+export type Kind =
+  | 'bool' | 'octet' | 'int8' | 'uint8' | 'int16' | 'uint16' | 'int32' | 'uint32' | 'int64' | 'uint64'
+  | 'float32' | 'float64' | 'string' | 'wstring' | 'message';
+
+export interface FieldType {
+  kind: Kind;
+  message: Schema | null;
+  stringBound: number | null;
+  array: 'none' | 'fixed' | 'bounded' | 'unbounded';
+  arraySize: number | null;
+}
+export interface Field { name: string; type: FieldType; default: unknown }
+export interface Constant { name: string; kind: Kind; value: unknown }
+export interface Schema { name: string; fields: Field[]; constants: Constant[] }
+export interface ServiceSchema { kind: 'service'; request: Schema; response: Schema }
+
+export type Message = Record<string, any>;
+
+export function parseSchema(name: string, text: string): Schema;
+export function defaultMessage(schema: Schema): Message;
+export function makeDecoder<T = Message>(
+  schema: Schema, options?: { int64?: 'bigint' | 'number' }): (bytes: Uint8Array) => T;
+
+export class TimeSync {
+  roundTrip: number | null;
+  /** The bridge's clock minus the own. */
+  offset: number | null;
+  jitter: number | null;
+  reset(): void;
+  sample(t0: number, t1: number, t2: number, t3: number): void;
+}
+
+export type State = 'closed' | 'connecting' | 'connected' | 'reconnecting';
+
+export interface Hello {
+  dialect: string;
+  session: string;
+  robot: string;
+  version: string;
+  encodings: string[];
+  capabilities: string[];
+  heartbeat: { interval: number; timeout: number };
+  limits: Record<string, number>;
+  allowed: Record<string, string[]>;
+  gates?: Gate[];
+}
+
+export interface Gate {
+  gate: string;
+  topics: string[];
+  holder: string | null;
+  holder_name: string | null;
+  epoch: number;
+  timeout: number;
+  ttl: number;
+  state: 'free' | 'held' | 'stopped';
+  neutral_needed: boolean;
+}
+
+export interface Estop { stopped: boolean; by: string | null; reason: string | null }
+
+export interface Link {
+  roundTrip: number | null;
+  offset: number | null;
+  jitter: number | null;
+  /** Since anything was heard from the bridge. */
+  silence: number | null;
+}
+
+export interface TopicState {
+  topic: string;
+  type: string | null;
+  rate: number | null;
+  age: number | null;
+  freshness: 'FRESH' | 'STALE' | 'LOST' | 'UNKNOWN';
+}
+
+export interface RobotState {
+  kind: 'state';
+  robot: string;
+  uptime: number;
+  nodes: string[];
+  topics: TopicState[];
+  peers: Array<{ peer: string; name: string | null; dialect: string; liveness: string; round_trip: number | null }>;
+  you: { peer: string; dropped: number; queued_bytes: number };
+}
+
+export interface SampleInfo {
+  topic: string;
+  type: string | null;
+  /** When the bridge took it, the bridge's clock. */
+  timestamp: number;
+  sequence: number;
+  /** From there to here, with the clocks corrected. */
+  age: number;
+}
+
+export interface SubscribeOptions {
+  type?: string;
+  encoding?: 'cdr' | 'json';
+  maxRate?: number;
+  queueDepth?: number;
+  qos?: Record<string, unknown>;
+}
+
+export interface Subscription {
+  readonly topic: string;
+  readonly type: string | null;
+  readonly schema: Schema | null;
+  readonly received: number;
+  readonly missed: number;
+  readonly age: number | null;
+  readonly closed: boolean;
+  /** When the topic's type is known and samples may come; rejects when it is refused. */
+  readonly ready: Promise<Subscription>;
+  close(): void;
+}
+
+export interface Lease {
+  readonly gate: string;
+  readonly epoch: number;
+  readonly timeout: number | null;
+  readonly ttl: number | null;
+  readonly held: boolean;
+  release(): Promise<Message>;
+}
+
+export interface Goal {
+  readonly id: string;
+  readonly action: string;
+  readonly accepted: Promise<boolean>;
+  readonly result: Promise<{ status: 'succeeded' | 'canceled' | 'aborted'; result: Message }>;
+  cancel(): Promise<Message>;
+}
+
+export interface PublishOptions {
+  ack?: boolean;
+  ttl?: number;
+  priority?: 1 | 2 | 3 | 4;
+  /** The gate whose lease goes along; else the one that guards the topic. */
+  gate?: string;
+  kind?: 'topic' | 'service' | 'action';
+}
+
+export interface LeaseRequest { gate: string; peer: string; name: string | null; message?: string | null; timeout: number }
+
+export interface Events {
+  state: State;
+  hello: Hello;
+  disconnect: { reason: string; code: number };
+  error: WsBridgeError;
+  link: Link;
+  robot: RobotState;
+  subscribed: { topic: string; type: string };
+  gates: Gate[];
+  lease: { gate: string; holder: string | null; holder_name: string | null; epoch: number; reason: string };
+  lease_held: Lease;
+  lease_lost: { gate: string; epoch: number; reason: string };
+  denied: { gate: string; granted: false; reason: string };
+  requested: LeaseRequest;
+  estop: { stopped: boolean; by: string | null; reason: string | null };
+  stopped: { gate: string; reason: string; subscribers: number; after: number };
+}
+
+export interface WsBridgeOptions {
+  /** What others see of this peer. */
+  name?: string;
+  /** A WebSocket class, where the platform has none: `import WebSocket from 'ws'`. */
+  WebSocket?: unknown;
+  int64?: 'bigint' | 'number';
+  reconnect?: boolean;
+  reconnectMin?: number;
+  reconnectMax?: number;
+  connectTimeout?: number;
+  requestTimeout?: number;
+  /** URL of heartbeat_worker.js; null = a timer of this thread. */
+  worker?: string | URL | null;
+}
+
+export class WsBridge {
+  constructor(url: string, options?: WsBridgeOptions);
+  readonly url: string;
+  readonly state: State;
+  readonly connected: boolean;
+  readonly hello: Hello | null;
+  readonly robot: RobotState | null;
+  readonly leases: ReadonlyMap<string, Lease>;
+  readonly gateList: Gate[];
+  readonly estop: Estop;
+  readonly link: Link;
+  readonly buffered: number;
+
+  on<Name extends keyof Events>(name: Name, listener: (data: Events[Name]) => void): () => void;
+  connect(): Promise<Hello>;
+  close(): void;
+  hurry(): void;
+  has(capability: string): boolean;
+
+  request(op: string, fields?: Message, metadata?: Message): Promise<Message>;
+  list(): Promise<{ topics: Message[]; services: Message[]; actions: Message[]; nodes: string[] }>;
+  schema(type: string): Promise<Schema | ServiceSchema>;
+  sendStatus(status: Message): void;
+
+  subscribe<T = Message>(
+    topic: string, callback: (message: T, info: SampleInfo) => void, options?: SubscribeOptions): Subscription;
+  age(topic: string): number | null;
+  advertise(topic: string, type: string, qos?: Message): Promise<Message>;
+  unadvertise(topic: string): Promise<Message>;
+  publish(topic: string, data: Message, options: PublishOptions & { ack: true }): Promise<{ topic: string; subscribers: number }>;
+  publish(topic: string, data: Message, options?: PublishOptions): void;
+
+  call<T = Message>(service: string, request?: Message, options?: { timeout?: number }): Promise<T>;
+  sendGoal(action: string, goal?: Message, options?: { onFeedback?: (feedback: Message) => void; timeout?: number }): Goal;
+
+  gates(): Promise<Gate[]>;
+  gateOf(topic: string): Gate | null;
+  acquire(gate: string): Promise<Lease>;
+  requestLease(gate: string, message?: string): Promise<Message>;
+  grant(gate: string, peer: string): Promise<Message>;
+  deny(gate: string, peer: string): Promise<Message>;
+  take(gate: string): Promise<Lease>;
+  release(gate: string): Promise<Message>;
+  stop(reason?: string): Promise<Message>;
+  clearStop(): Promise<Message>;
+}

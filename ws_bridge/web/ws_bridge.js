@@ -1,0 +1,1175 @@
+/*
+ * Copyright 2026 ws_bridge contributors
+ *
+ * Licensed under the Apache License, Version 2.0 (the "License");
+ * you may not use this file except in compliance with the License.
+ * You may obtain a copy of the License at
+ *
+ *     http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS,
+ * WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ * See the License for the specific language governing permissions and
+ * limitations under the License.
+ */
+/**
+ * The client library of ws_bridge: the native dialect, `ws_bridge.v1`, for browsers and node.
+ *
+ * One file, no dependency, no build step. Times are Unix seconds, durations seconds, rates Hz.
+ * Every failure is a WsBridgeError with the `code` of docs/protocol.md, or one of the codes that
+ * only this side has: `disconnected`, `closed`, `no_hello`, `bad_schema`, `bad_cdr`, `not_held`.
+ */
+
+export const SUBPROTOCOL = 'ws_bridge.v1';
+
+const HEADER_SIZE = 20;
+const SAMPLE_CDR = 1;
+const TIME_SAMPLES = 16;
+
+/** What failed: `code` for programs, `message` for people, `field` the path of the value at fault. */
+export class WsBridgeError extends Error {
+  constructor(code, message, field = null, data = null) {
+    super(message);
+    this.name = 'WsBridgeError';
+    this.code = code;
+    this.field = field;
+    this.data = data;
+  }
+}
+
+/** Unix time in seconds that never jumps while the page lives. */
+export function now() {
+  return (performance.timeOrigin + performance.now()) / 1000;
+}
+
+// ---- schemas: ros2msg text ------------------------------------------------------------------
+
+const LINE = /^([A-Za-z][\w/]*)(<=\d+)?(\[(?:<=)?\d*\])?\s+([A-Za-z]\w*)\s*(=)?\s*(.*)$/;
+const ALIASES = { byte: 'octet', char: 'uint8' };
+const SIZES = {
+  bool: 1, octet: 1, int8: 1, uint8: 1, int16: 2, uint16: 2, int32: 4, uint32: 4,
+  int64: 8, uint64: 8, float32: 4, float64: 8,
+};
+const WIDE = { int64: true, uint64: true };
+
+function fullName(name, pack) {
+  if (name === 'Header') return 'std_msgs/msg/Header';
+  const parts = name.split('/');
+  if (parts.length === 1) return `${pack}/msg/${name}`;
+  return parts.length === 2 ? `${parts[0]}/msg/${parts[1]}` : name;
+}
+
+function withoutComment(line) {
+  let quote = null;
+  for (let i = 0; i < line.length; i += 1) {
+    const c = line[i];
+    if (quote) {
+      if (c === '\\') i += 1;
+      else if (c === quote) quote = null;
+    } else if (c === '"' || c === "'") quote = c;
+    else if (c === '#') return line.slice(0, i);
+  }
+  return line;
+}
+
+function literal(text, kind) {
+  const trimmed = text.trim();
+  if (kind === 'string' || kind === 'wstring') {
+    const first = trimmed[0];
+    if (first === '"') {
+      try {
+        return JSON.parse(trimmed);
+      } catch {
+        return trimmed.slice(1, -1);
+      }
+    }
+    return first === "'" ? trimmed.slice(1, -1) : trimmed;
+  }
+  if (kind === 'bool') return trimmed === 'true' || trimmed === 'True' || trimmed === '1';
+  if (trimmed === 'nan') return NaN;
+  if (trimmed === 'inf') return Infinity;
+  if (trimmed === '-inf') return -Infinity;
+  if (WIDE[kind] && !Number.isSafeInteger(Number(trimmed))) return BigInt(trimmed);
+  const number = Number(trimmed);
+  if (trimmed === '' || Number.isNaN(number)) throw new WsBridgeError('bad_schema', `not a number: ${text}`);
+  return number;
+}
+
+function listLiteral(text, kind) {
+  const inner = text.trim().replace(/^\[|\]$/g, '');
+  const items = inner.match(/"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^,\s][^,]*/g) || [];
+  return items.map((item) => literal(item, kind));
+}
+
+/**
+ * Read ros2msg text, as the bridge sends it with `schema`.
+ * @returns {{name: string, fields: object[], constants: object[]}} with nested schemas in place
+ */
+export function parseSchema(name, text) {
+  const [first, ...others] = text.split(/^={3,}[ \t]*$/m);
+  const definitions = new Map([[fullName(name, ''), first]]);
+  for (const part of others) {
+    const match = /^\s*MSG:\s*(\S+)\s*\n?([^]*)$/.exec(part);
+    if (!match) throw new WsBridgeError('bad_schema', '"MSG: pkg/Type" wanted');
+    definitions.set(fullName(match[1], ''), match[2]);
+  }
+  const done = new Map();
+  const open = new Set();
+
+  function message(full) {
+    if (done.has(full)) return done.get(full);
+    if (!definitions.has(full)) throw new WsBridgeError('bad_schema', `the type ${full} is not defined`);
+    if (open.has(full)) throw new WsBridgeError('bad_schema', `${full} contains itself`);
+    open.add(full);
+    const schema = { name: full, fields: [], constants: [] };
+    for (const raw of definitions.get(full).split('\n')) {
+      const line = withoutComment(raw).trim();
+      if (line) readLine(schema, line, full.split('/')[0]);
+    }
+    open.delete(full);
+    done.set(full, schema);
+    return schema;
+  }
+
+  function readLine(schema, line, pack) {
+    const match = LINE.exec(line);
+    if (!match) throw new WsBridgeError('bad_schema', `neither a field nor a constant: ${line}`);
+    const [, word, bound, array, field, isConstant, value] = match;
+    const kind = ALIASES[word] || word;
+    const isPlain = kind in SIZES || kind === 'string' || kind === 'wstring';
+    const type = {
+      kind: isPlain ? kind : 'message',
+      message: isPlain ? null : message(fullName(word, pack)),
+      stringBound: bound ? Number(bound.slice(2)) : null,
+      array: 'none',
+      arraySize: null,
+    };
+    if (array === '[]') type.array = 'unbounded';
+    else if (array) {
+      type.array = array.includes('<=') ? 'bounded' : 'fixed';
+      type.arraySize = Number(array.slice(1, -1).replace('<=', ''));
+    }
+    if (isConstant) schema.constants.push({ name: field, kind, value: literal(value, kind) });
+    else {
+      const fallback = value ? (type.array === 'none' ? literal(value, kind) : listLiteral(value, kind)) : undefined;
+      schema.fields.push({ name: field, type, default: fallback });
+    }
+  }
+  return message(fullName(name, ''));
+}
+
+/** A message of this schema as it is before anybody sets a field. */
+export function defaultMessage(schema) {
+  const message = {};
+  for (const field of schema.fields) {
+    const given = field.default;
+    message[field.name] = given === undefined ? zeroValue(field.type) : Array.isArray(given) ? [...given] : given;
+  }
+  return message;
+}
+
+function zeroValue(type) {
+  if (type.array === 'fixed') {
+    const one = { ...type, array: 'none' };
+    return Array.from({ length: type.arraySize }, () => zeroValue(one));
+  }
+  if (type.array !== 'none') return [];
+  if (type.kind === 'message') return defaultMessage(type.message);
+  if (type.kind === 'string' || type.kind === 'wstring') return '';
+  return type.kind === 'bool' ? false : 0;
+}
+
+// ---- CDR ------------------------------------------------------------------------------------
+
+const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+const UTF8 = new TextDecoder('utf-8');
+const VIEWS = {
+  octet: Uint8Array, uint8: Uint8Array, int8: Int8Array, uint16: Uint16Array, int16: Int16Array,
+  uint32: Uint32Array, int32: Int32Array, uint64: BigUint64Array, int64: BigInt64Array,
+  float32: Float32Array, float64: Float64Array,
+};
+const GETTERS = {
+  octet: 'getUint8', uint8: 'getUint8', int8: 'getInt8', uint16: 'getUint16', int16: 'getInt16',
+  uint32: 'getUint32', int32: 'getInt32', uint64: 'getBigUint64', int64: 'getBigInt64',
+  float32: 'getFloat32', float64: 'getFloat64',
+};
+
+class Cursor {
+  constructor(bytes, int64) {
+    if (bytes.byteLength < 4) throw new WsBridgeError('bad_cdr', 'shorter than its header');
+    if (bytes[0] !== 0 || bytes[1] > 1) {
+      throw new WsBridgeError('bad_cdr', `encapsulation ${bytes[0]}.${bytes[1]} is not plain CDR`);
+    }
+    this.little = bytes[1] === 1;
+    this.buffer = bytes.buffer;
+    this.origin = bytes.byteOffset + 4;
+    this.view = new DataView(bytes.buffer, this.origin, bytes.byteLength - 4);
+    this.position = 0;
+    this.textSize = 0; // of the newest text: UTF-8 bytes or UTF-16 units, what bounds count
+    this.number = int64 === 'number';
+  }
+
+  /** Step over padding and `size` bytes; return where those bytes begin. */
+  take(alignment, size) {
+    const start = (this.position + alignment - 1) & -alignment;
+    const end = start + size;
+    if (end > this.view.byteLength) throw new WsBridgeError('bad_cdr', 'it ends too early');
+    this.position = end;
+    return start;
+  }
+
+  count(least) {
+    const count = this.view.getUint32(this.take(4, 4), this.little);
+    if (count * least > this.view.byteLength - this.position) {
+      throw new WsBridgeError('bad_cdr', `a length of ${count} exceeds the bytes that follow`);
+    }
+    return count;
+  }
+}
+
+function readText(cursor) {
+  const count = cursor.count(1);
+  const start = cursor.take(1, count);
+  const { view } = cursor;
+  const length = count && view.getUint8(start + count - 1) === 0 ? count - 1 : count;
+  cursor.textSize = length;
+  return UTF8.decode(new Uint8Array(cursor.buffer, cursor.origin + start, length));
+}
+
+/** UTF-16 code units that fill 4 bytes each. */
+function readWideText(cursor) {
+  const count = cursor.count(4);
+  const start = cursor.take(4, 4 * count);
+  cursor.textSize = count;
+  let text = '';
+  for (let i = 0; i < count; i += 1) {
+    const unit = cursor.view.getUint32(start + 4 * i, cursor.little);
+    if (unit > 0xffff) throw new WsBridgeError('bad_cdr', 'a character of more than 16 bits');
+    text += String.fromCharCode(unit);
+  }
+  return text;
+}
+
+function scalarReader(kind) {
+  const size = SIZES[kind];
+  if (kind === 'bool') return (cursor) => cursor.view.getUint8(cursor.take(1, 1)) !== 0;
+  const getter = GETTERS[kind];
+  if (WIDE[kind]) {
+    return (cursor) => {
+      const value = cursor.view[getter](cursor.take(8, 8), cursor.little);
+      return cursor.number ? Number(value) : value;
+    };
+  }
+  return (cursor) => cursor.view[getter](cursor.take(size, size), cursor.little);
+}
+
+function readNumbers(cursor, kind, count) {
+  const size = SIZES[kind];
+  if (kind === 'bool') {
+    const start = cursor.take(1, count);
+    return Array.from({ length: count }, (_, i) => cursor.view.getUint8(start + i) !== 0);
+  }
+  const View = VIEWS[kind];
+  const start = count ? cursor.take(size, size * count) : 0;
+  const offset = cursor.origin + start;
+  let values;
+  if (!count) values = new View(0);
+  else if (size > 1 && cursor.little !== LITTLE) {
+    values = new View(count);
+    for (let i = 0; i < count; i += 1) values[i] = cursor.view[GETTERS[kind]](start + i * size, cursor.little);
+  } else if (offset % size === 0) values = new View(cursor.buffer, offset, count);
+  else values = new View(cursor.buffer.slice(offset, offset + size * count));
+  return WIDE[kind] && cursor.number ? Array.from(values, Number) : values;
+}
+
+/** The bytes that a value of this type takes at least, for checks before allocation. */
+function leastSize(type) {
+  if (type.kind in SIZES) return SIZES[type.kind];
+  return type.kind === 'message' ? 1 : 4;
+}
+
+function elementReader(type, compiled) {
+  if (type.kind === 'message') return messageReader(type.message, compiled);
+  const read = type.kind === 'string' ? readText : type.kind === 'wstring' ? readWideText : scalarReader(type.kind);
+  const bound = type.stringBound;
+  if (bound === null) return read;
+  return (cursor) => {
+    const text = read(cursor);
+    if (cursor.textSize > bound) throw new WsBridgeError('bad_cdr', `text longer than ${bound}`);
+    return text;
+  };
+}
+
+function fieldReader(type, compiled) {
+  const element = elementReader(type, compiled);
+  if (type.array === 'none') return element;
+  const least = leastSize(type);
+  const length = (cursor) => {
+    if (type.array === 'fixed') return type.arraySize;
+    const count = cursor.count(least);
+    if (type.array === 'bounded' && count > type.arraySize) {
+      throw new WsBridgeError('bad_cdr', `${count} elements, more than ${type.arraySize}`);
+    }
+    return count;
+  };
+  if (type.kind in SIZES) return (cursor) => readNumbers(cursor, type.kind, length(cursor));
+  return (cursor) => {
+    const count = length(cursor);
+    const values = new Array(count);
+    for (let i = 0; i < count; i += 1) {
+      try {
+        values[i] = element(cursor);
+      } catch (error) {
+        throw placed(error, `[${i}]`);
+      }
+    }
+    return values;
+  };
+}
+
+function placed(error, name) {
+  if (!(error instanceof WsBridgeError)) return error;
+  const rest = error.field === null ? '' : error.field.startsWith('[') ? error.field : `.${error.field}`;
+  return new WsBridgeError(error.code, error.message, `${name}${rest}`);
+}
+
+function messageReader(schema, compiled) {
+  if (compiled.has(schema)) return compiled.get(schema);
+  const names = schema.fields.map((field) => field.name);
+  const readers = schema.fields.map((field) => fieldReader(field.type, compiled));
+  const read = (cursor) => {
+    const message = {};
+    let i = 0;
+    try {
+      for (; i < readers.length; i += 1) message[names[i]] = readers[i](cursor);
+    } catch (error) {
+      throw placed(error, names[i]);
+    }
+    if (!readers.length) cursor.take(1, 1); // a message without fields is one byte
+    return message;
+  };
+  compiled.set(schema, read);
+  return read;
+}
+
+/**
+ * Make the decoder of one type.
+ * @param {object} schema from parseSchema
+ * @param {{int64?: 'bigint'|'number'}} options
+ * @returns {(bytes: Uint8Array) => object} reads CDR with its 4-byte header. Arrays of numbers are
+ *   typed arrays, and views into `bytes` where alignment and byte order allow.
+ */
+export function makeDecoder(schema, { int64 = 'bigint' } = {}) {
+  const read = messageReader(schema, new Map());
+  return (bytes) => read(new Cursor(bytes, int64));
+}
+
+// ---- time -----------------------------------------------------------------------------------
+
+/** Round trip, offset (bridge minus own clock) and jitter from four timestamps; best of a window. */
+export class TimeSync {
+  constructor() {
+    this.reset();
+  }
+
+  reset() {
+    this.samples = [];
+    this.roundTrip = null;
+    this.offset = null;
+    this.jitter = null;
+  }
+
+  sample(t0, t1, t2, t3) {
+    const roundTrip = t3 - t0 - (t2 - t1);
+    if (!Number.isFinite(roundTrip) || roundTrip < -0.001) return;
+    this.samples.push({ roundTrip: Math.max(roundTrip, 0), offset: (t1 - t0 + (t2 - t3)) / 2 });
+    if (this.samples.length > TIME_SAMPLES) this.samples.shift();
+    this.roundTrip = this.samples[this.samples.length - 1].roundTrip;
+    const best = this.samples.reduce((a, b) => (b.roundTrip < a.roundTrip ? b : a));
+    this.offset = best.offset;
+    const gaps = this.samples.slice(1).map((item, i) => Math.abs(item.roundTrip - this.samples[i].roundTrip));
+    this.jitter = gaps.length ? gaps.reduce((a, b) => a + b) / gaps.length : 0;
+  }
+}
+
+// ---- subscriptions, leases, goals -----------------------------------------------------------
+
+/** What the bridge sends of one topic; one however many subscriptions here want it. */
+class Channel {
+  constructor(topic, options) {
+    this.topic = topic;
+    this.encoding = options.encoding;
+    this.options = options;
+    this.subscriptions = new Set();
+    this.id = null;
+    this.type = options.type || null;
+    this.schema = null;
+    this.decode = null;
+    this.received = 0;
+    this.missed = 0;
+    this.lastSequence = null;
+    this.lastReceived = null;
+  }
+
+  /** The highest rate that anybody wants; undefined = all. */
+  get maxRate() {
+    const rates = [...this.subscriptions].map((item) => item.options.maxRate);
+    return rates.every(Boolean) ? Math.max(...rates) : undefined;
+  }
+}
+
+class Subscription {
+  constructor(client, channel, callback, options) {
+    Object.assign(this, { client, channel, callback, options });
+    this.closed = false;
+    this.ready = new Promise((resolve, reject) => {
+      this._resolve = resolve;
+      this._reject = reject;
+    });
+    this.ready.catch(() => {}); // also told as an `error` event
+  }
+
+  get topic() {
+    return this.channel.topic;
+  }
+
+  get type() {
+    return this.channel.type;
+  }
+
+  get schema() {
+    return this.channel.schema;
+  }
+
+  /** Samples that the bridge sent and that never came here: dropped for a slow link. */
+  get missed() {
+    return this.channel.missed;
+  }
+
+  get received() {
+    return this.channel.received;
+  }
+
+  /** Seconds since the newest sample, or null. */
+  get age() {
+    return this.client.age(this.topic);
+  }
+
+  close() {
+    if (this.closed) return;
+    this.closed = true;
+    this.client._unsubscribe(this);
+  }
+}
+
+/** The right to command through a gate; `held` until released or lost. */
+class Lease {
+  constructor(client, data) {
+    Object.assign(this, { client, gate: data.gate, epoch: data.epoch, timeout: data.timeout, ttl: data.ttl });
+    this.held = true;
+    this.sequence = 0;
+  }
+
+  release() {
+    return this.client.release(this.gate);
+  }
+}
+
+class Goal {
+  constructor(client, id, action, onFeedback) {
+    Object.assign(this, { client, id, action, onFeedback });
+    this.accepted = new Promise((resolve, reject) => {
+      this._accept = resolve;
+      this._refuse = reject;
+    });
+    this.result = new Promise((resolve, reject) => {
+      this._finish = resolve;
+      this._fail = reject;
+    });
+    this.accepted.catch(() => {});
+    this.result.catch(() => {});
+  }
+
+  cancel() {
+    return this.client.request('cancel_goal', { goal: this.id, action: this.action });
+  }
+
+  _reply(type, data) {
+    if (type === 'error') {
+      const error = errorOf(data);
+      this._refuse(error);
+      this._fail(error);
+      return true;
+    }
+    if (data.op === 'goal') {
+      this._accept(data.accepted);
+      return false;
+    }
+    if (data.op !== 'result') return false;
+    this._accept(true);
+    this._finish({ status: data.status, result: data.result });
+    return true;
+  }
+}
+
+function errorOf(data) {
+  return new WsBridgeError(data.code || 'internal_error', data.message || 'no message', data.field ?? null, data);
+}
+
+// ---- the client -----------------------------------------------------------------------------
+
+const DEFAULTS = {
+  name: 'page',
+  WebSocket: undefined,
+  int64: 'bigint',
+  reconnect: true,
+  reconnectMin: 0.25,
+  reconnectMax: 8,
+  connectTimeout: 5,
+  requestTimeout: 15,
+  worker: undefined, // URL of heartbeat_worker.js; null = a timer of this thread
+};
+
+/** `url` may be relative to the page: ws for http, wss for https. */
+function absoluteUrl(url) {
+  if (/^wss?:/.test(url) || typeof location === 'undefined') return url;
+  const full = new URL(url, location.href);
+  full.protocol = full.protocol === 'https:' ? 'wss:' : 'ws:';
+  full.hash = '';
+  return full.href;
+}
+
+export class WsBridge {
+  constructor(url, options = {}) {
+    this.options = { ...DEFAULTS, ...options };
+    this.url = absoluteUrl(url);
+    this.state = 'closed';
+    this.hello = null;
+    this.robot = null; // newest status of kind "state"
+    this.leases = new Map();
+    this.gateList = [];
+    this.estop = { stopped: false, by: null, reason: null };
+    this.time = new TimeSync();
+    this.lastHeard = null;
+    this.bridgeTime = null;
+    this.heartbeats = { sent: 0, answered: 0 };
+    this._socket = null;
+    this._listeners = new Map();
+    this._pending = new Map();
+    this._goals = new Map();
+    this._subscribed = new Map(); // by topic
+    this._channels = new Map(); // by the id of the bridge's
+
+    this._schemas = new Map();
+    this._beats = new Map();
+    this._lastBeat = null;
+    this._ids = 0;
+    this._prefix = Math.random().toString(36).slice(2, 8);
+    this._attempt = 0;
+    this._opening = null;
+    this._retry = null;
+    this._ticker = null;
+    this._sequences = new Map();
+  }
+
+  // ---- events
+
+  /** Call `listener(data)` on every event `name`; returns what ends that. */
+  on(name, listener) {
+    if (!this._listeners.has(name)) this._listeners.set(name, new Set());
+    this._listeners.get(name).add(listener);
+    return () => this._listeners.get(name).delete(listener);
+  }
+
+  _emit(name, data) {
+    for (const listener of [...(this._listeners.get(name) || [])]) listener(data);
+  }
+
+  _setState(state) {
+    if (state === this.state) return;
+    this.state = state;
+    this._emit('state', state);
+  }
+
+  // ---- connection
+
+  get connected() {
+    return this.state === 'connected';
+  }
+
+  has(capability) {
+    return Boolean(this.hello && this.hello.capabilities.includes(capability));
+  }
+
+  /** Open the connection; resolves with the bridge's hello. Later losses are mended alone. */
+  connect() {
+    if (this.connected) return Promise.resolve(this.hello);
+    if (!this._opening) {
+      this._opening = {};
+      this._opening.promise = new Promise((resolve, reject) => Object.assign(this._opening, { resolve, reject }));
+      this._opening.promise.catch(() => {});
+      clearTimeout(this._retry);
+      this._open();
+    }
+    return this._opening.promise;
+  }
+
+  /** End it for good: leases are lost, pending requests fail, nothing reconnects. */
+  close() {
+    clearTimeout(this._retry);
+    this._drop(1000, 'closed by this side');
+    this._stopTicker();
+    this._setState('closed');
+    this._endOpening(new WsBridgeError('closed', 'closed before it was open'));
+  }
+
+  _endOpening(error) {
+    const opening = this._opening;
+    this._opening = null;
+    if (opening && error) opening.reject(error);
+    else if (opening) opening.resolve(this.hello);
+  }
+
+  _open() {
+    const Socket = this.options.WebSocket || globalThis.WebSocket;
+    if (!Socket) throw new WsBridgeError('no_websocket', 'pass a WebSocket implementation as an option');
+    this._setState(this._attempt ? 'reconnecting' : 'connecting');
+    const socket = new Socket(this.url, [SUBPROTOCOL]);
+    socket.binaryType = 'arraybuffer';
+    this._socket = socket;
+    const mine = (handler) => (event) => {
+      if (this._socket === socket) handler(event);
+    };
+    const guard = setTimeout(
+      mine(() => this._lost('no hello in time')), this.options.connectTimeout * 1000);
+    socket.onmessage = mine((event) => {
+      if (this.state !== 'connected') clearTimeout(guard);
+      this._received(event.data);
+    });
+    socket.onclose = mine((event) => {
+      clearTimeout(guard);
+      this._lost(event.reason || `closed with code ${event.code}`, event.code);
+    });
+    socket.onerror = () => {}; // a close follows
+  }
+
+  _drop(code, reason) {
+    const socket = this._socket;
+    this._socket = null;
+    if (socket) {
+      socket.onmessage = null;
+      socket.onclose = null;
+      try {
+        socket.close(code, reason);
+      } catch {
+        // it was not open yet, or is closed
+      }
+    }
+    const error = new WsBridgeError('disconnected', `the connection is gone: ${reason}`);
+    for (const [id, pending] of this._pending) {
+      this._pending.delete(id);
+      clearTimeout(pending.timer);
+      pending.reject(error);
+    }
+    for (const goal of this._goals.values()) goal._reply('error', { code: 'disconnected', message: error.message });
+    this._goals.clear();
+    this._channels.clear();
+    this._beats.clear();
+    this._lastBeat = null;
+    for (const gate of [...this.leases.keys()]) this._loseLease(gate, 'disconnected');
+  }
+
+  _lost(reason, code = 1006) {
+    this._drop(1000, reason);
+    this._stopTicker();
+    if (this._opening && !this.options.reconnect) {
+      this._setState('closed');
+      this._endOpening(new WsBridgeError('disconnected', reason));
+      return;
+    }
+    this._emit('disconnect', { reason, code });
+    if (!this.options.reconnect) {
+      this._setState('closed');
+      return;
+    }
+    this._attempt += 1;
+    const { reconnectMin, reconnectMax } = this.options;
+    const longest = Math.min(reconnectMax, reconnectMin * 2 ** Math.min(this._attempt, 16));
+    const delay = reconnectMin / 2 + Math.random() * longest; // jitter: not all pages at once
+    this._setState('reconnecting');
+    this._retry = setTimeout(() => this._open(), delay * 1000);
+  }
+
+  /** Reconnect at once, as when the browser says that the network is back. */
+  hurry() {
+    if (this.state !== 'reconnecting') return;
+    clearTimeout(this._retry);
+    this._drop(1000, 'once more');
+    this._open();
+  }
+
+  _welcome(hello) {
+    const first = this.state !== 'connected';
+    this.hello = hello;
+    if (hello.gates) this.gateList = hello.gates;
+    if (hello.estop) this.estop = hello.estop;
+    if (!first) return;
+    this._attempt = 0;
+    this.time.reset();
+    this._setState('connected');
+    this.request('hello', { name: this.options.name }).catch((error) => this._emit('error', error));
+    for (const channel of this._subscribed.values()) this._openChannel(channel);
+    this._startTicker(hello.heartbeat ? hello.heartbeat.interval : 1);
+    this._emit('hello', hello);
+    this._endOpening(null);
+    if (this.has('lease')) this.gates().catch((error) => this._emit('error', error));
+  }
+
+  // ---- heartbeats
+
+  _startTicker(interval) {
+    this._stopTicker();
+    const beat = () => this._tick(interval);
+    const { worker } = this.options;
+    if (worker !== null && typeof Worker !== 'undefined' && typeof document !== 'undefined') {
+      // A worker's timer is not throttled in a hidden tab; the beat itself leaves from here, so
+      // that a page that hangs does not look alive.
+      this._ticker = new Worker(worker || new URL('./heartbeat_worker.js', import.meta.url));
+      this._ticker.onmessage = beat;
+      this._ticker.postMessage(interval * 1000);
+    } else {
+      this._ticker = setInterval(beat, interval * 1000);
+      this._ticker.unref?.();
+    }
+    beat();
+  }
+
+  _stopTicker() {
+    if (this._ticker && typeof this._ticker.terminate === 'function') this._ticker.terminate();
+    else clearInterval(this._ticker);
+    this._ticker = null;
+  }
+
+  _tick(interval) {
+    const time = now();
+    const timeout = this.hello.heartbeat ? this.hello.heartbeat.timeout : 5 * interval;
+    if (this.lastHeard !== null && time - this.lastHeard > timeout) {
+      this._lost(`the bridge was silent for ${timeout} s`);
+      return;
+    }
+    // After a pause (a suspended machine) the clocks may stand to each other in a new way.
+    if (this._lastTick && time - this._lastTick > 3 * interval) this.time.reset();
+    this._lastTick = time;
+    this.heartbeats.sent += 1;
+    const sequence = this.heartbeats.sent;
+    this._beats.set(sequence, time);
+    this._beats.delete(sequence - 64);
+    this._sendEnvelope('heartbeat', { type: 'heartbeat', timestamp: time, sequence, echo: this._lastBeat }, {});
+  }
+
+  _heartbeat(metadata, data) {
+    const received = now();
+    if (typeof data.sequence === 'number') {
+      this._lastBeat = { sequence: data.sequence, timestamp: data.timestamp, received };
+    }
+    const { echo } = data;
+    if (metadata.correlation_id === null || !echo || !this._beats.has(echo.sequence)) return;
+    this.time.sample(this._beats.get(echo.sequence), echo.received, data.timestamp, received);
+    this._beats.delete(echo.sequence);
+    this.heartbeats.answered += 1;
+    this._emit('link', this.link);
+    // The next beat tells the bridge how the clocks stand: it needs that for times to live, now.
+    if (this.time.samples.length === 1) this._tick(this.hello.heartbeat.interval);
+  }
+
+  /** What is known of the link now. */
+  get link() {
+    const { roundTrip, offset, jitter } = this.time;
+    return { roundTrip, offset, jitter, silence: this.lastHeard === null ? null : now() - this.lastHeard };
+  }
+
+  // ---- frames out
+
+  /** Bytes that wait in this side's socket. */
+  get buffered() {
+    return this._socket ? this._socket.bufferedAmount : 0;
+  }
+
+  _sendEnvelope(messageType, data, metadata) {
+    if (!this._socket || this._socket.readyState !== 1) {
+      throw new WsBridgeError('disconnected', 'there is no connection');
+    }
+    this._ids += 1;
+    const id = metadata.message_id || `${this._prefix}-${this._ids}`;
+    this._socket.send(JSON.stringify({
+      metadata: { message_id: id, timestamp: now(), message_type: messageType, source: this.options.name, ...metadata },
+      data,
+    }, plain));
+    return id;
+  }
+
+  _ask(messageType, data, metadata, timeout) {
+    return new Promise((resolve, reject) => {
+      let id;
+      try {
+        id = this._sendEnvelope(messageType, data, metadata);
+      } catch (error) {
+        reject(error);
+        return;
+      }
+      const timer = timeout && setTimeout(() => {
+        this._pending.delete(id);
+        reject(new WsBridgeError('timeout', `no answer within ${timeout} s`));
+      }, timeout * 1000);
+      this._pending.set(id, { resolve, reject, timer });
+    });
+  }
+
+  /** Send a configuration request `op`; resolves with the acknowledgment's data. */
+  request(op, fields = {}, metadata = {}) {
+    return this._ask('configuration', { op, ...fields }, metadata, this.options.requestTimeout);
+  }
+
+  list() {
+    return this.request('list');
+  }
+
+  /** A message's parsed schema, or {request, response} of a service; kept. */
+  async schema(type) {
+    if (!this._schemas.has(type)) {
+      const answer = await this.request('schema', { type });
+      this._schemas.set(type, answer.kind === 'service'
+        ? { kind: 'service', request: parseSchema(`${type}_Request`, answer.request), response: parseSchema(`${type}_Response`, answer.response) }
+        : parseSchema(answer.type || type, answer.text));
+    }
+    return this._schemas.get(type);
+  }
+
+  /** Tell the bridge about this page; shown to all. */
+  sendStatus(status) {
+    this._sendEnvelope('status', status, {});
+  }
+
+  // ---- topics
+
+  /**
+   * Hear a topic. Several subscriptions of one topic share what the bridge sends: the encoding of
+   * the first, and the highest rate that any of them wants.
+   * @param {(message: object, info: object) => void} callback
+   * @param {object} options type, encoding ('cdr' or 'json'), maxRate, queueDepth, qos
+   */
+  subscribe(topic, callback, options = {}) {
+    const wanted = { encoding: 'cdr', ...options };
+    const known = this._subscribed.get(topic);
+    const channel = known || new Channel(topic, wanted);
+    const rate = channel.maxRate;
+    const subscription = new Subscription(this, channel, callback, wanted);
+    channel.subscriptions.add(subscription);
+    this._subscribed.set(topic, channel);
+    if (this.connected && (!known || rate !== channel.maxRate)) this._openChannel(channel);
+    else if (channel.decode || (known && channel.type && channel.encoding === 'json')) subscription._resolve(subscription);
+    return subscription;
+  }
+
+  /** Seconds since the newest sample of a topic that is subscribed to here, else null. */
+  age(topic) {
+    const channel = this._subscribed.get(topic);
+    return channel && channel.lastReceived !== null ? now() - channel.lastReceived : null;
+  }
+
+  _openChannel(channel) {
+    const { type, queueDepth, qos } = channel.options;
+    const fields = { topic: channel.topic, encoding: channel.encoding };
+    if (type) fields.type = type;
+    if (channel.maxRate) fields.max_rate = channel.maxRate;
+    if (queueDepth) fields.queue_depth = queueDepth;
+    if (qos) fields.qos = qos;
+    if (channel.encoding === 'cdr') fields.schema = true;
+    channel.lastSequence = null;
+    this.request('subscribe', fields).then((data) => this._channelOpened(channel, data)).catch((error) => {
+      if (error.code === 'disconnected') return; // asked again after the reconnect
+      for (const subscription of channel.subscriptions) subscription._reject(error);
+      this._emit('error', error);
+    });
+  }
+
+  _channelOpened(channel, data) {
+    if (this._subscribed.get(channel.topic) !== channel) return;
+    channel.id = data.channel_id;
+    channel.type = data.type;
+    this._channels.set(channel.id, channel);
+    if (data.pending) return;
+    if (data.schema && channel.encoding === 'cdr') {
+      channel.schema = parseSchema(data.type, data.schema);
+      this._schemas.set(data.type, channel.schema);
+      channel.decode = makeDecoder(channel.schema, { int64: this.options.int64 });
+    }
+    for (const subscription of channel.subscriptions) subscription._resolve(subscription);
+    this._emit('subscribed', { topic: channel.topic, type: channel.type });
+  }
+
+  _unsubscribe(subscription) {
+    const { channel } = subscription;
+    const rate = channel.maxRate;
+    channel.subscriptions.delete(subscription);
+    if (channel.subscriptions.size) {
+      if (this.connected && rate !== channel.maxRate) this._openChannel(channel);
+      return;
+    }
+    this._subscribed.delete(channel.topic);
+    this._channels.delete(channel.id);
+    if (!this.connected) return;
+    this.request('unsubscribe', { topic: channel.topic }).catch((error) => {
+      if (error.code !== 'disconnected') this._emit('error', error);
+    });
+  }
+
+  _deliver(channel, message, timestamp, sequence) {
+    const last = channel.lastSequence;
+    if (last !== null && sequence > last + 1) channel.missed += sequence - last - 1;
+    channel.lastSequence = sequence;
+    channel.lastReceived = now();
+    channel.received += 1;
+    const offset = this.time.offset ?? 0;
+    const info = {
+      topic: channel.topic, type: channel.type, timestamp, sequence,
+      age: Math.max(0, now() + offset - timestamp),
+    };
+    for (const subscription of [...channel.subscriptions]) subscription.callback(message, info);
+  }
+
+  advertise(topic, type, qos) {
+    return this.request('advertise', qos ? { topic, type, qos } : { topic, type });
+  }
+
+  unadvertise(topic) {
+    return this.request('unadvertise', { topic });
+  }
+
+  /**
+   * Publish. With the lease of the topic's gate its epoch, sequence and time to live go along.
+   * @param {object} options ack (resolve when published, with the number of subscribers), ttl,
+   *   priority, gate, kind
+   */
+  publish(topic, data, { ack = false, ttl, priority, gate, kind = 'topic' } = {}) {
+    const metadata = { destination: topic, kind };
+    const lease = gate ? this.leases.get(gate) : this._leaseOf(topic);
+    if (lease) {
+      lease.sequence += 1;
+      metadata.epoch = lease.epoch;
+      metadata.sequence = lease.sequence;
+      if (ttl === undefined && lease.ttl) metadata.ttl = lease.ttl;
+      if (this.bridgeTime !== null) metadata.bridge_time = this.bridgeTime;
+    } else {
+      const sequence = (this._sequences.get(topic) || 0) + 1;
+      this._sequences.set(topic, sequence);
+      metadata.sequence = sequence;
+    }
+    if (ttl !== undefined) metadata.ttl = ttl;
+    if (priority !== undefined) metadata.priority = priority;
+    if (ack) {
+      metadata.ack = true;
+      return this._ask('command', data, metadata, this.options.requestTimeout);
+    }
+    this._sendEnvelope('command', data, metadata);
+    return undefined;
+  }
+
+  // ---- services and actions
+
+  /** Call a service; resolves with the response's fields. */
+  async call(service, request = {}, { timeout } = {}) {
+    const metadata = { destination: service, kind: 'service' };
+    if (timeout) metadata.timeout = timeout;
+    const answer = await this._ask('command', request, metadata, (timeout || this.options.requestTimeout) + 1);
+    return answer.result;
+  }
+
+  /** Send a goal; see the promises `accepted` and `result` of what is returned. */
+  sendGoal(action, goal = {}, { onFeedback, timeout } = {}) {
+    const metadata = { destination: action, kind: 'action' };
+    if (timeout) metadata.timeout = timeout;
+    const id = this._sendEnvelope('command', goal, metadata);
+    const sent = new Goal(this, id, action, onFeedback);
+    this._goals.set(id, sent);
+    return sent;
+  }
+
+  // ---- leases and the e-stop
+
+  gateOf(topic) {
+    return this.gateList.find((gate) => gate.topics.includes(topic)) || null;
+  }
+
+  _leaseOf(topic) {
+    const gate = this.gateOf(topic);
+    return gate ? this.leases.get(gate.gate) : undefined;
+  }
+
+  async gates() {
+    const answer = await this.request('gates');
+    this.gateList = answer.gates;
+    if (answer.estop) this.estop = answer.estop;
+    this._emit('gates', this.gateList);
+    return this.gateList;
+  }
+
+  async acquire(gate) {
+    return this._hold(await this.request('acquire', { gate }, { priority: 4 }));
+  }
+
+  async take(gate) {
+    return this._hold(await this.request('take', { gate }, { priority: 4 }));
+  }
+
+  /** Ask the holder. Resolves when the bridge has passed it on; a `granted` or `denied` event follows. */
+  requestLease(gate, message) {
+    return this.request('request', message ? { gate, message } : { gate });
+  }
+
+  grant(gate, peer) {
+    return this.request('grant', { gate, peer }, { priority: 4 });
+  }
+
+  deny(gate, peer) {
+    return this.request('deny', { gate, peer });
+  }
+
+  async release(gate) {
+    this._loseLease(gate, 'released');
+    return this.request('release', { gate }, { priority: 4 });
+  }
+
+  _hold(data) {
+    const lease = new Lease(this, data);
+    this.leases.set(lease.gate, lease);
+    this._emit('lease_held', lease);
+    return lease;
+  }
+
+  _loseLease(gate, reason, epoch) {
+    const lease = this.leases.get(gate);
+    if (!lease || (typeof epoch === 'number' && epoch < lease.epoch)) return;
+    this.leases.delete(gate);
+    lease.held = false;
+    this._emit('lease_lost', { gate, epoch: lease.epoch, reason });
+  }
+
+  /** Stop everything: latches until someone who may clears it. */
+  stop(reason) {
+    return this.request('stop', reason ? { reason } : {}, { priority: 4 });
+  }
+
+  clearStop() {
+    return this.request('clear_stop', {}, { priority: 4 });
+  }
+
+  // ---- frames in
+
+  _received(frame) {
+    this.lastHeard = now();
+    try {
+      if (typeof frame === 'string') this._receivedText(JSON.parse(frame));
+      else this._receivedBinary(frame);
+    } catch (error) {
+      this._emit('error', error instanceof WsBridgeError ? error : new WsBridgeError('bad_frame', String(error)));
+    }
+  }
+
+  _receivedText({ metadata, data }) {
+    if (typeof metadata.timestamp === 'number') this.bridgeTime = metadata.timestamp;
+    const handler = HANDLERS[metadata.message_type];
+    if (handler) handler.call(this, metadata, data);
+  }
+
+  _receivedBinary(frame) {
+    const view = new DataView(frame);
+    if (view.byteLength < HEADER_SIZE || view.getUint8(0) !== SAMPLE_CDR) {
+      throw new WsBridgeError('bad_frame', 'a binary frame that is no CDR sample');
+    }
+    const timestamp = view.getFloat64(8, true);
+    this.bridgeTime = timestamp;
+    const channel = this._channels.get(view.getUint32(4, true));
+    if (!channel) return; // it was unsubscribed a moment ago
+    if (!channel.decode) throw new WsBridgeError('bad_frame', `${channel.topic} came before its schema`);
+    const message = channel.decode(new Uint8Array(frame, HEADER_SIZE));
+    this._deliver(channel, message, timestamp, view.getUint32(16, true));
+  }
+
+  _reply(metadata, data) {
+    const id = metadata.correlation_id;
+    const goal = this._goals.get(id);
+    if (goal) {
+      if (goal._reply(metadata.message_type, data)) this._goals.delete(id);
+      return;
+    }
+    const pending = this._pending.get(id);
+    if (pending) {
+      this._pending.delete(id);
+      clearTimeout(pending.timer);
+      if (metadata.message_type === 'error') pending.reject(errorOf(data));
+      else pending.resolve(data);
+    } else if (metadata.message_type === 'error') this._emit('error', errorOf(data));
+  }
+
+  _configuration(metadata, data) {
+    if (data.op === 'hello') this._welcome(data);
+    else if (data.op === 'channel') {
+      const channel = this._subscribed.get(data.topic);
+      if (channel) this._channelOpened(channel, data);
+    } else if (data.op === 'lost') this._loseLease(data.gate, data.reason, data.epoch);
+    else if (data.op === 'lease') {
+      if (data.granted) this._hold({ timeout: null, ttl: this._gateTtl(data.gate), ...data });
+      else this._emit('denied', data);
+    } else if (data.op === 'requested') this._emit('requested', data);
+  }
+
+  _gateTtl(name) {
+    const gate = this.gateList.find((item) => item.gate === name);
+    return gate ? gate.ttl : undefined;
+  }
+
+  _status(metadata, data) {
+    if (data.kind === 'state') this.robot = data;
+    else if (data.kind === 'estop') this.estop = { stopped: data.stopped, by: data.by, reason: data.reason };
+    else if (data.kind === 'lease') {
+      for (const gate of this.gateList) {
+        if (gate.gate === data.gate) {
+          Object.assign(gate, {
+            holder: data.holder, holder_name: data.holder_name, epoch: data.epoch,
+            state: data.holder ? 'held' : 'free',
+          });
+        }
+      }
+      this._emit('gates', this.gateList);
+    }
+    this._emit(data.kind === 'state' ? 'robot' : data.kind, data);
+  }
+
+  _sample(metadata, data) {
+    const goal = metadata.correlation_id && this._goals.get(metadata.correlation_id);
+    if (goal) {
+      if (goal.onFeedback) goal.onFeedback(data);
+      return;
+    }
+    const channel = this._subscribed.get(metadata.source);
+    if (channel) this._deliver(channel, data, metadata.timestamp, metadata.sequence);
+  }
+}
+
+const HANDLERS = {
+  acknowledgment: WsBridge.prototype._reply,
+  error: WsBridge.prototype._reply,
+  configuration: WsBridge.prototype._configuration,
+  status: WsBridge.prototype._status,
+  heartbeat: WsBridge.prototype._heartbeat,
+  data: WsBridge.prototype._sample,
+};
+
+/** JSON of what decoders give: typed arrays as lists, big integers as numbers. */
+function plain(key, value) {
+  if (typeof value === 'bigint') return Number(value);
+  if (ArrayBuffer.isView(value)) return Array.from(value);
+  return value;
+}
