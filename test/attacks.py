@@ -52,11 +52,13 @@ class Target:
 
     :param token: of an observer, for attacks from inside.
     :param key: the public key, PEM, with which the bridge verifies JSON web tokens.
+    :param source: the address to attack from: others are not to suffer for it.
     """
 
     port: int
     token: str
     key: bytes = b''
+    source: str = '127.0.0.2'
 
     @property
     def url(self) -> str:
@@ -66,7 +68,8 @@ class Target:
     def inside(self, **options: Any) -> Any:
         """Connect with the token."""
         options.setdefault('subprotocols', ['ws_bridge.v1'])
-        return connect(self.url, max_size=None, compression=None, **{
+        return connect(self.url, max_size=None, compression=None, proxy=None,
+                       local_addr=(self.source, 0), **{
             'additional_headers': {'Authorization': f'Bearer {self.token}'}, **options})
 
 
@@ -76,7 +79,8 @@ Attack = Callable[[Target], Awaitable['Counter[str]']]
 async def handshake(target: Target, **options: Any) -> str:
     """Return the status that a handshake is answered with, or ``in``."""
     try:
-        async with connect(target.url, compression=None, proxy=None, **options):
+        async with connect(target.url, compression=None, proxy=None,
+                           local_addr=(target.source, 0), **options):
             return 'in'
     except InvalidStatus as exc:
         return str(exc.response.status_code)
@@ -87,7 +91,8 @@ async def handshake(target: Target, **options: Any) -> str:
 async def raw(target: Target, data: bytes) -> str:
     """Send bytes; return the status of the answer, ``cut`` if there is none."""
     try:
-        reader, writer = await asyncio.open_connection(HOST, target.port)
+        reader, writer = await asyncio.open_connection(
+            HOST, target.port, local_addr=(target.source, 0))
     except OSError:
         return 'cut'
     try:
@@ -157,7 +162,8 @@ async def slowloris(target: Target) -> Counter[str]:
     """Begin many handshakes and never end them."""
     async def one() -> str:
         try:
-            reader, writer = await asyncio.open_connection(HOST, target.port)
+            reader, writer = await asyncio.open_connection(
+            HOST, target.port, local_addr=(target.source, 0))
         except OSError:
             return 'cut'
         try:
@@ -232,7 +238,8 @@ async def bomb(target: Target) -> Counter[str]:
                'Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n')
     outcomes: Counter[str] = Counter()
     for _ in range(3):
-        reader, writer = await asyncio.open_connection(HOST, target.port)
+        reader, writer = await asyncio.open_connection(
+            HOST, target.port, local_addr=(target.source, 0))
         writer.write(request.encode())
         head = await asyncio.wait_for(reader.readuntil(b'\r\n\r\n'), HURRY)
         assert b'permessage-deflate' in head
@@ -251,6 +258,7 @@ async def connects(target: Target) -> Counter[str]:
     for number in range(1000):
         with socket.socket() as client:
             client.setblocking(False)
+            client.bind((target.source, 0))
             try:
                 await asyncio.wait_for(loop.sock_connect(client, (HOST, target.port)), HURRY)
                 if number % 2:
@@ -365,5 +373,6 @@ if __name__ == '__main__':
     _, name, port_text, own_token, seconds_text = sys.argv
     print(json.dumps(asyncio.run(repeat(
         ATTACKS[name][0],
-        Target(int(port_text), own_token, os.environ.get('ATTACKED_KEY', '').encode()),
+        Target(int(port_text), own_token, os.environ.get('ATTACKED_KEY', '').encode(),
+               f'127.0.0.{2 + list(ATTACKS).index(name)}'),
         float(seconds_text)))))

@@ -104,6 +104,20 @@ async def test_first_message(token_file: str, no_delay: None) -> None:
             assert peer.closed == (1008, 'login failed')
 
 
+async def test_strangers_send_little(token_file: str) -> None:
+    """A large message before the login closes the connection, after it it does not."""
+    async with running_bridge(token_file=token_file) as service:
+        for subprotocols in (['ws_bridge.v1'], None):
+            async with native_peer(service, subprotocols=subprotocols) as peer:
+                await peer.send('status', {'x': 'x' * 20_000})
+                await async_wait_until(lambda peer=peer: peer.closed)
+                assert peer.closed[0] == 1009
+            async with native_peer(service, subprotocols=subprotocols) as peer:
+                await peer.ask('auth', token=TOKEN)
+                await peer.send('command', {'data': 'x' * 200_000}, destination='/x')
+                await peer.ask('hello')
+
+
 async def test_rosbridge_auth(token_file: str, no_delay: None) -> None:
     async with running_bridge(token_file=token_file) as service:
         async with rosbridge_peer(service) as peer:

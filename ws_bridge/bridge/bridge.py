@@ -64,6 +64,8 @@ if TYPE_CHECKING:
 
 NAMES_REMEMBERED = 4096
 PROTOCOL_ERROR = 1002
+STRANGER_MESSAGE = 16_384
+"""The largest message of who has to log in first, bytes."""
 TICK = 0.2
 """Seconds between looks at what changed by itself: freshness, rates."""
 
@@ -201,6 +203,8 @@ class Bridge:
             self._meet(link, rosbridge=True)
         else:
             self._strangers.add(link)
+            if self._door.is_guarded and not link.dialled:
+                link.limit_messages(STRANGER_MESSAGE)
             self._loop.call_later(self._settings.login_timeout, self._expect_word, link)
 
     def _expect_word(self, link: Link) -> None:
@@ -256,6 +260,8 @@ class Bridge:
             if rosbridge else NativeDialect(self._settings.robot_name, f'{self._run}-{name}')
         session = self._session(name, dialect.name, link)
         session.beats = not rosbridge
+        link.limit_messages(STRANGER_MESSAGE if session.login.needed else
+                            self._settings.max_message_size)
         peer = self._peers[link] = Peer(link, session, dialect, self._unix)
         logger.info('peer %s from %s: %s', peer.name, link.remote, dialect.name)
         self._ledger.note('open', peer=peer.name, address=link.address, dialect=dialect.name)
@@ -445,6 +451,7 @@ class Bridge:
                 effect.op_id, exc))
             return
         until = None if identity.expires is None else identity.expires - self._epoch
+        peer.link.limit_messages(self._settings.max_message_size)
         self.apply(peer, peer.session.logged_in(effect.op_id, identity, rights, until))
         self._note_login(peer)
         if peer.session.wants_status:

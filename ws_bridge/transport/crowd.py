@@ -24,6 +24,9 @@ from websockets.asyncio.server import ServerConnection
 
 from ws_bridge.transport.options import RefusedHook, ServerOptions
 
+READ_SIZE = 16_384
+"""Bytes taken from a socket at once, so that a flood leaves the others their turns."""
+
 _FORWARDED = 'x-forwarded-for'
 
 
@@ -105,6 +108,9 @@ class Guarded(ServerConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        # A read of asyncio's own 256 kB can hold thousands of frames, parsed in one go.
+        if hasattr(transport, 'max_size'):
+            transport.max_size = READ_SIZE
         peer = transport.get_extra_info('peername')
         self.client_address = str(peer[0]) if isinstance(peer, tuple) and peer else ''
         if not self.crowd.enter(self):
@@ -113,6 +119,11 @@ class Guarded(ServerConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         self.crowd.leave(self)
         super().connection_lost(exc)
+        # Its traceback holds the message that was too large, until the garbage is collected.
+        fault: BaseException | None = self.protocol.parser_exc
+        while fault is not None:
+            fault.__traceback__ = None
+            fault = fault.__cause__ or fault.__context__
 
 
 def refused(hook: RefusedHook | None, why: str, address: str) -> None:

@@ -31,6 +31,15 @@ from ws_bridge.transport.handshake import Handshake
 from ws_bridge.transport.options import ServerOptions
 from ws_bridge.transport.settings import Settings
 
+ACCEPTED_AT_ONCE = 1
+"""
+New connections in one round of the loop; asyncio takes as many as its ``backlog`` is.
+
+More, and a thousand strangers at the door would keep the peers inside waiting.
+"""
+BACKLOG = 128
+"""How many the kernel keeps meanwhile."""
+
 
 class Listening:
     """A bound port; made by :func:`listen`."""
@@ -99,7 +108,10 @@ async def listen(settings: Settings, options: ServerOptions,
             select_subprotocol=handshake.select_subprotocol if options.subprotocols else None,
             process_request=handshake.process_request, server_header='ws_bridge',
             create_connection=create_connection,  # type: ignore[arg-type]
-            logger=_quiet_logger(), **arguments)
+            logger=_quiet_logger(), backlog=ACCEPTED_AT_ONCE, **arguments)
+        for bound in server.sockets:
+            with bound.dup() as same:
+                same.listen(BACKLOG)
     except (OSError, OverflowError) as exc:
         raise ConnectFailed(f'cannot listen on {join_host_port(host, port)}: {exc}') from exc
     return Listening(server, connections)
