@@ -31,7 +31,7 @@ PERIOD = 0.02
 EXPECTED = {
     'web tokens': {'401', '429'}, 'origin': {'403'}, 'rebinding': {'403'},
     'slowloris': {'cut', 'held'}, 'half-open': {'opened'}, 'braces': {'survived'},
-    'bomb': {'1009'}, 'connects': {'connected', 'cut'}, 'never reads': {'stuck'},
+    'bomb': {'1009'}, 'connects': {'connected', 'cut'}, 'never reads': {'stuck', 'taken'},
     'flood': {'forbidden', 'rate_limited'}, 'traversal': {'404', '400', 'cut', '200'},
     'header injection': {'200', '400', '414', '431', 'cut'}}
 """What may become of the attempts; nothing else may."""

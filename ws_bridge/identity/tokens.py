@@ -79,7 +79,7 @@ def parse_tokens(text: str, source: str) -> tuple[Entry, ...]:
                               'sha256: with 64 hexadecimal digits', file=source, line=number)
         entry = Entry(name, None if role == '-' else role,
                       bytes.fromhex(match[1]) if match else digest_of(token),
-                      b'' if match else token.encode())
+                      b'' if match else token.encode(errors='surrogatepass'))
         if any(hmac.compare_digest(entry.digest, other.digest) for other in entries):
             raise ConfigError('the token stands twice', file=source, line=number)
         entries.append(entry)
