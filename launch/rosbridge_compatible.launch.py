@@ -37,6 +37,7 @@ OVERRIDES = {'address': ('address', str), 'port': ('port', int),
              'certfile': ('tls_certificate', str), 'keyfile': ('tls_key', str),
              'max_message_size': ('max_message_size', int),
              'use_compression': ('compression', bool),
+             'default_call_service_timeout': ('call_timeout', float),
              'mapping_file': ('mapping_file', str)}
 
 
@@ -55,14 +56,19 @@ def generate_launch_description() -> LaunchDescription:
             'Largest message from a client, bytes')),
         DeclareLaunchArgument('use_compression', default_value='false', description=(
             'Offer per-message compression')),
+        DeclareLaunchArgument('default_call_service_timeout', default_value='5.0', description=(
+            'How long a service call may take unless the client says otherwise, s')),
         DeclareLaunchArgument('mapping_file', default_value='', description=(
             'File that says what is exposed, in place of the globs; empty = everything')),
         DeclareLaunchArgument('origins', default_value='', description=(
             'Origin of web pages from other hosts that may connect; * = any')),
+        DeclareLaunchArgument('namespace', default_value='', description='Namespace of the node'),
         DeclareLaunchArgument('name', default_value='rosbridge_websocket',
                               description='Name of the node'),
         DeclareLaunchArgument('log_level', default_value='info', description='Least level logged',
                               choices=['debug', 'info', 'warn', 'error', 'fatal']),
+        DeclareLaunchArgument('respawn', default_value='false', choices=['true', 'false'],
+                              description='Start the bridge again when it ends by itself'),
         OpaqueFunction(function=bridge),
     ])
 
@@ -76,6 +82,7 @@ def bridge(context: LaunchContext) -> list[Node]:
     origin = LaunchConfiguration('origins').perform(context)
     return [Node(
         package=PACKAGE, executable='ws_bridge', arguments=['serve'],
-        name=LaunchConfiguration('name'),
+        name=LaunchConfiguration('name'), namespace=LaunchConfiguration('namespace'),
         parameters=[{**parameters, **({'origins': [origin]} if origin else {})}],
-        ros_arguments=['--log-level', LaunchConfiguration('log_level')], output='screen')]
+        ros_arguments=['--log-level', LaunchConfiguration('log_level')],
+        respawn=LaunchConfiguration('respawn').perform(context) == 'true', output='screen')]

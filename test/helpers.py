@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 import threading
 import time
@@ -82,11 +83,23 @@ class SpinningNode:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self._stopped = False
+        self._tasks: deque[Callable[[], object]] = deque()
         self._thread = threading.Thread(target=self._spin, name=f'spin {name}')
 
     def _spin(self) -> None:
         while not self._stopped:
             self.executor.spin_once()
+
+    def run(self, function: Callable[..., object], *args: Any) -> None:
+        """Call a function on the thread that spins the node, in order, and have it look again."""
+        self._tasks.append(lambda: function(*args))
+        self.executor.create_task(self._run_tasks)
+
+    def _run_tasks(self) -> None:
+        # Jazzy runs its newest task first: the order is ours
+        while self._tasks:
+            self._tasks.popleft()()
+        self.executor.wake()
 
     def _stop(self) -> None:
         self._stopped = True
@@ -102,7 +115,7 @@ class SpinningNode:
     def close(self) -> None:
         """Stop spinning, then close the node, then the context: in the order of their need."""
         # shutdown() beside a spinning thread takes away what a callback still needs: stop first.
-        self.executor.create_task(self._stop)
+        self.run(self._stop)
         self._thread.join(PATIENCE)
         self.executor.shutdown()
         self.node.destroy_node()

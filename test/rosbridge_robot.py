@@ -95,7 +95,7 @@ def running_robot(name: str) -> Iterator[Any]:
         try:
             yield spinning.node
         finally:
-            spinning.executor.create_task(server.destroy)
+            spinning.run(server.destroy)
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def bridge_process(port: int = 0,
         assert process.stdout is not None
         line = process.stdout.readline()
         assert 'listening on ' in line, line
-        yield process, line.split()[-1]
+        yield process, line.split()[3]
     finally:
         process.terminate()
         try:

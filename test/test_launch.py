@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+import json
 from pathlib import Path
 import runpy
 import sys
@@ -159,6 +160,32 @@ def test_rosbridge_finds_its_node_and_port(load: Callable[[str], list[Any]]) -> 
                 for entity in of_kind(entities, 'DeclareLaunchArgument')}
     assert (defaults['port'], defaults['name']) == ('9090', 'rosbridge_websocket')
     assert bridge_node(entities).kwargs['name'].args == ('name',)
+
+
+async def test_bridge_in_place_of_rosbridge_tells_its_port(
+        load: Callable[[str], list[Any]]) -> None:
+    pytest.importorskip('rclpy')
+    from bridge_harness import running_bridge
+    from helpers import async_wait_until, SpinningNode
+    from rcl_interfaces.srv import GetParameters
+    entities = load('rosbridge_compatible.launch.py')
+    values = {entity.args[0]: entity.kwargs['default_value']
+              for entity in of_kind(entities, 'DeclareLaunchArgument')} | {'port': '0'}
+    (parameters,) = bridge_node(entities, port='0').kwargs['parameters']
+    arguments = ['-r', f'__node:={values["name"]}']
+    for name, value in parameters.items():
+        text = values[value.args[0].args[0]]
+        arguments += ['-p', f'{name}:={json.dumps(text)}' if value.kwargs['value_type'] is str
+                      else f'{name}:={text}']
+    with SpinningNode('script') as script:
+        client = script.node.create_client(
+            GetParameters, '/rosbridge_websocket/get_parameters')
+        async with running_bridge(*arguments, override_port=False) as service:
+            await async_wait_until(client.service_is_ready)
+            future = client.call_async(GetParameters.Request(names=['actual_port']))
+            answer = await async_wait_until(future.result)
+            assert answer.values[0].integer_value == service.server.port != 0
+            assert service.settings.address == '0.0.0.0'
 
 
 @pytest.mark.parametrize('respawn', ['true', 'false'])

@@ -447,7 +447,7 @@ class TestPng:
 
 
 def test_png_without_pillow(dialect: RosbridgeDialect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(png, 'find_spec', lambda name: None)
+    monkeypatch.setattr(png, 'HAS_PILLOW', False)
     op = decode(dialect, op='subscribe', topic='/t', compression='png')
     assert op.error.code == 'unavailable'
     assert 'Pillow' in op.error.message

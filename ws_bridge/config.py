@@ -209,6 +209,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'peers together may have in ROS.', 1, 1000000),
     ParameterSpec('queue_depth', 10, 'Samples of one topic that wait for a slow peer, unless the '
                   'peer or the mapping file says otherwise.', 1, 10000),
+    ParameterSpec('wide_integers_as_text', False, 'Send integers beyond 2^53 as text in JSON: '
+                  'JavaScript would round them.'),
     ParameterSpec('call_timeout', 5.0, 'How long a service call may take unless the peer or the '
                   'mapping file says otherwise, s.', 0.001, _DAY),
     ParameterSpec('heartbeat_interval', 1.0, 'Time between heartbeats to a peer, s.',
@@ -292,6 +294,7 @@ class Settings:
     max_goals: int
     max_entities: int
     queue_depth: int
+    wide_integers_as_text: bool
     call_timeout: float
     heartbeat_interval: float
     heartbeat_timeout: float

@@ -23,6 +23,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+import gc
 import logging
 import os
 import signal
@@ -223,6 +224,9 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
         stack.push_async_callback(close_service, service)
         stack.enter_context(_said_by(service.ros))
         ended = await _start(companion, stop, stack) if companion else None
+        # What is there now stays: to look through all of it takes tens of ms, in which all wait.
+        gc.collect()
+        gc.freeze()
         announce(service)
         _catch_hangup(loop, service.watch.read)
         await stop.wait()

@@ -14,7 +14,7 @@
 """Actions end to end: real rclpy, real sockets, the native dialect."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 import math
 from typing import Any
 
@@ -40,13 +40,6 @@ class Robot(SpinningNode):
         self.handles: list[Any] = []
         self.ends: list[Future] = []
         self.entities: list[Any] = []
-
-    def run(self, function: Callable[..., Any], *args: Any) -> None:
-        """Call a function on the thread that spins the node, and have it look at its tasks."""
-        def act() -> None:
-            function(*args)
-            self.executor.wake()
-        self.executor.create_task(act)
 
     def serve(self, action: str) -> None:
         """Serve an action: negative orders are rejected, all are cancelled when asked to be."""

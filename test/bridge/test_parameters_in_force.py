@@ -29,7 +29,7 @@ import pytest
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from security_support import answer_of
-from std_msgs.msg import Int32, String
+from std_msgs.msg import Int32, Int64MultiArray, String
 from transport_support import http
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -537,6 +537,25 @@ async def subscription_depth(_: Path) -> None:
                 return infos[0].qos_profile.depth if infos else -1
             wait_until(lambda: depth() >= 0)
             assert service.ros.settings.subscription_depth == 7
+
+
+@proof('wide_integers_as_text')
+async def wide_integers_as_text(_: Path) -> None:
+    with SpinningNode('robot') as robot:
+        heard: list[int] = []
+        robot.node.create_subscription(
+            Int64MultiArray, '/wide', lambda message: heard.extend(message.data), 10)
+        for text in (False, True):
+            sent = [2**53, '-9007199254740993' if text else -2**53 - 1]
+            async with running_bridge(wide_integers_as_text=text) as service, \
+                    native_peer(service) as peer:
+                await async_wait_until(lambda service=service: (  # type: ignore[misc]
+                    '/wide' in service.ros.graph.topics))
+                await peer.ask('subscribe', topic='/wide', type='std_msgs/Int64MultiArray')
+                await peer.publish('/wide', {'data': sent})
+                await async_wait_until(lambda peer=peer: peer.samples('/wide'))  # type: ignore
+                assert peer.samples('/wide')[0]['data'] == sent
+        assert heard == [2**53, -2**53 - 1] * 2
 
 
 @proof('match_timeout')

@@ -175,6 +175,9 @@ class Writer:
             raise Bad
         if isinstance(value, float) and value.is_integer():
             return int(value)
+        if kind in ('int64', 'uint64') and isinstance(value, str) and \
+                value.isascii() and value.removeprefix('-').isdigit() and len(value) < 21:
+            return int(value)
         if isinstance(value, int):
             return value
         raise Bad

@@ -72,6 +72,19 @@ def test_every_kind_in_every_arrangement():
         tested.check(buffer)
 
 
+def test_wide_integers_as_text():
+    schema = codec('int64 a\nuint64 b\nint64[] c\nuint8[] d\nfloat32[] e\nInner[] f\nstring g\n'
+                   + '=' * 80 + '\nMSG: p/Inner\nint64[3] x\n').schema
+    values = {'a': 2**53, 'b': 2**64 - 1, 'c': [1, -2**63], 'd': 'AQI=', 'e': [0.1, None],
+              'f': [{'x': [2**53 + 1, -2**53, -2**53 - 1]}], 'g': 'text'}
+    tested = CodecStore(wide_as_text=True).codec(schema)
+    written = json.loads(tested.to_json(tested.from_values(values)))
+    assert written == {
+        'a': 2**53, 'b': str(2**64 - 1), 'c': [1, str(-2**63)], 'd': 'AQI=', 'e': [0.1, None],
+        'f': [{'x': [str(2**53 + 1), -2**53, str(-2**53 - 1)]}], 'g': 'text'}
+    assert tested.from_values(written) == tested.from_values(values)
+
+
 def test_json_has_no_nan_and_no_infinity():
     tested = codec('float64 a\nfloat32[] b\nfloat64[2] c\nfloat64[9] d\n')
     values = {'a': math.nan, 'b': [math.inf, 1], 'c': [-math.inf, 2], 'd': [math.nan] * 9}

@@ -14,7 +14,7 @@
 """Actions of the ROS side, against rclpy's own action server and client."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -97,13 +97,6 @@ class Server(SpinningNode):
 
     def __init__(self) -> None:
         super().__init__('robot')
-
-    def run(self, function: Callable[..., Any], *args: Any) -> None:
-        """Call a function on the thread that spins the node, and have it look at its tasks."""
-        def act() -> None:
-            function(*args)
-            self.executor.wake()
-        self.executor.create_task(act)
 
     def serve(self, action: str, action_type: type[Any] = Fibonacci) -> Robot:
         return Robot(self.node, action, action_type)

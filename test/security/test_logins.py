@@ -19,6 +19,7 @@ import base64
 import json
 import logging
 from pathlib import Path
+import ssl
 import time
 from typing import Any
 
@@ -297,3 +298,22 @@ async def test_metrics_have_a_rule_of_their_own(token_file: str, no_delay: None)
         assert not any('alice' in line or '/x' in line for line in lines)
         assert (await get(f'Authorization: Bearer {TOKENS["root"][1]}',
                           host='evil.example'))[0] == 421
+
+
+async def test_the_secure_preset(tmp_path: Path, token_file: str, no_delay: None) -> None:
+    """It starts with the files that it names, lets in who has a token, and nobody else."""
+    from certificates import make_authority, make_certificate
+    authority = make_authority(tmp_path, 'authority')
+    pair = make_certificate(tmp_path, 'server', authority)
+    preset = Path(__file__).parents[2] / 'config' / 'secure.yaml'
+    context = ssl.create_default_context(cafile=authority.cert)
+    async with running_bridge('--params-file', str(preset), token_file=token_file,
+                              mapping_file=str(preset.with_name('mapping.example.yaml')),
+                              tls_certificate=pair.cert, tls_key=pair.key) as service:
+        assert service.settings.address == '0.0.0.0'
+        assert service.settings.max_entities == 200
+        assert await status_of(service.url, ssl=context,
+                               additional_headers=bearer('wrong')) == 401
+        async with native_peer(service, ssl=context, additional_headers=bearer(TOKEN)) as peer:
+            assert (await peer.ask('hello'))['role'] == 'operator'
+            assert (await peer.refused('subscribe', topic='/secret'))['code'] == 'forbidden'

@@ -133,7 +133,7 @@ class Bridge:
         self._epoch = time.time() - loop.time()
         self._run = secrets.token_hex(4)
         self._numbers = count(1)
-        self._store = CodecStore()
+        self._store = CodecStore(wide_as_text=settings.wide_integers_as_text)
         self._peers: dict[Link, Peer] = {}
         self._strangers: set[Link] = set()
         self._uplinks: dict[Link, Uplink] = {}

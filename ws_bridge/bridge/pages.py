@@ -38,7 +38,9 @@ def make_http(robot: str, alive: Callable[[], bool],
     :param metrics: answers ``/metrics``, also with a refusal; ``None`` = there is none.
     """
     version = orjson.dumps({'name': 'ws_bridge', 'version': VERSION, 'robot': robot,
-                            'dialects': [native.SUBPROTOCOL, rosbridge.SUBPROTOCOL]})
+                            'dialects': [native.SUBPROTOCOL, rosbridge.SUBPROTOCOL],
+                            # what rosbridge_suite answers
+                            'protocol': rosbridge.PROTOCOL_VERSION, 'server': VERSION})
 
     table = read_files()
 

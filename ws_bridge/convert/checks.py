@@ -22,6 +22,7 @@ from __future__ import annotations
 import array
 import base64
 import math
+import re
 import struct
 from typing import Any
 
@@ -44,6 +45,8 @@ _COUNT = struct.Struct('<I').pack
 _FLOATS = ('float32', 'float64')
 _BASE64_KINDS = ('uint8',)
 _BYTE_KINDS = ('uint8', 'octet')
+_WIDE = 2**63 - 1
+_DIGITS = re.compile(r'-?[0-9]{1,20}')
 
 
 def wrong_kind(wanted: str, value: Value, path: str) -> WrongKind:
@@ -67,7 +70,13 @@ def to_bool(value: Value, path: str) -> bool:
 
 
 def to_int(value: Value, low: int, high: int, path: str) -> int:
-    """Accept an integer, or a float without a fraction, in range."""
+    """
+    Accept an integer, or a float without a fraction, in range.
+
+    One of 64 bits may be text, for those whose numbers hold only 53.
+    """
+    if isinstance(value, str) and high >= _WIDE and _DIGITS.fullmatch(value):
+        value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):

@@ -17,7 +17,8 @@ A compiled converter a message type, made from its schema alone.
 ======== ==================================== =====================================
 IDL      out                                  in
 ======== ==================================== =====================================
-numbers  a number; NaN, Inf: null in JSON     a number in range; null for a float: NaN
+numbers  a number; NaN, Inf: null in JSON     a number in range; null for a float: NaN;
+         (64 bits: text on demand)            integers of 64 bits: text too
 uint8[]  base64 (CBOR: byte string)           base64, byte string, list, array
 octet[]  list of numbers                      byte string, list, array
 others[] list (CBOR: typed array)             list, array; null in it: NaN
@@ -32,6 +33,7 @@ from collections.abc import Callable
 from typing import Any
 
 import cbor2
+import numpy as np
 import orjson
 
 from ws_bridge.convert.cbor import cbor_values
@@ -44,13 +46,20 @@ from ws_bridge.errors import BadEncoding
 DEFAULT_LIMIT = 64 * 1024 * 1024   # bytes of CDR
 _TIMED = ('builtin_interfaces/msg/Time', 'builtin_interfaces/msg/Duration', 'std_msgs/msg/Header')
 _OPTION = orjson.OPT_SERIALIZE_NUMPY
+_WIDE = ('int64', 'uint64')
+_EXACT = 2**53   # integers up to here are exact in a double, which is all that JavaScript has
 Buffer = bytes | bytearray | memoryview
 
 
 class CodecStore:
-    """Compiles codecs, once a type."""
+    """
+    Compiles codecs, once a type.
 
-    def __init__(self) -> None:
+    :param wide_as_text: write integers beyond 2^53 as text in JSON.
+    """
+
+    def __init__(self, *, wide_as_text: bool = False) -> None:
+        self._wide_as_text = wide_as_text
         self._codecs: dict[MessageSchema, Codec] = {}
 
     def __repr__(self) -> str:
@@ -60,7 +69,7 @@ class CodecStore:
         """Return the codec of a type."""
         codec = self._codecs.get(schema)
         if codec is None:
-            codec = self._codecs[schema] = Codec(schema)
+            codec = self._codecs[schema] = Codec(schema, wide_as_text=self._wide_as_text)
         return codec
 
 
@@ -74,8 +83,11 @@ class Codec:
     :ivar uses_time: ``now`` makes a difference to :meth:`from_values`.
     """
 
-    def __init__(self, schema: MessageSchema) -> None:
+    def __init__(self, schema: MessageSchema, *, wide_as_text: bool = False) -> None:
         self.schema = schema
+        self._wide_as_text = wide_as_text and any(
+            item.field_type.kind in _WIDE for each in nested_schemas(schema)
+            for item in each.fields)
         self.uses_time = any(each.name in _TIMED for each in nested_schemas(schema))
         self._readers: dict[tuple[str, str], Callable[[bytes], Any]] = {}
         self._to_json = self._first('json')
@@ -95,6 +107,8 @@ class Codec:
         """
         if cdr.__class__ is not bytes:
             cdr = bytes(cdr)
+        if self._wide_as_text:
+            return orjson.dumps(_with_text(self._read('json', cdr)), option=_OPTION)
         try:
             return orjson.dumps(self._to_json(cdr), option=_OPTION)
         except READ_ERRORS:
@@ -204,3 +218,14 @@ class Codec:
     def _first_encode(self, values: Value, limit: int, now: tuple[int, int] | None) -> bytes:
         self._encode = make_encoder(self.schema)
         return self._encode(values, limit, now)
+
+
+def _with_text(value: Any) -> Any:
+    """Return values for JSON in which integers beyond 2^53 are text."""
+    if isinstance(value, dict):
+        return {key: _with_text(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _with_text(value.tolist()) if value.dtype.kind in 'iu' else value
+    if isinstance(value, list):
+        return [_with_text(item) for item in value]
+    return str(value) if isinstance(value, int) and abs(value) > _EXACT else value

@@ -15,19 +15,27 @@
 Text as a PNG image, the compression that rosbridge v2 calls ``png``.
 
 The bytes are the pixels of an RGB image, row by row, with newlines at its end. Needs Pillow,
-which is asked for only here.
+which is asked for only here. It is loaded with this module, its plugins too: at the first image
+that would hold up every client for a while.
 """
 from __future__ import annotations
 
 import base64
 import binascii
-from importlib.util import find_spec
 import io
 import math
 import struct
 import zlib
 
 from ws_bridge.errors import BadFrame, Unavailable
+
+try:
+    from PIL import Image
+except ImportError:
+    HAS_PILLOW = False
+else:
+    HAS_PILLOW = True
+    Image.preinit()
 
 _CHANNELS = 3
 _PADDING = b'\n'
@@ -42,14 +50,13 @@ def require_png() -> None:
 
     :raises Unavailable: Pillow is not installed.
     """
-    if find_spec('PIL') is None:
+    if not HAS_PILLOW:
         raise Unavailable('png needs Pillow, which is not installed here '
                           '(python3-pil, or pip install "ws_bridge[png]")')
 
 
 def to_png(text: bytes) -> bytes:
     """Return text as an image, in base64."""
-    from PIL import Image
     pixels = -(-len(text) // _CHANNELS)
     width = max(1, math.isqrt(pixels))
     height = max(1, -(-pixels // width))
@@ -69,7 +76,6 @@ def from_png(encoded: str, limit: int) -> bytes:
     :raises Unavailable: Pillow is not installed.
     """
     require_png()
-    from PIL import Image
     try:
         data = base64.b64decode(encoded, validate=True)
         width, height = _SIZE.unpack_from(data, _SIZE_AT)

@@ -46,6 +46,8 @@ from ws_bridge.protocol.types import Priority
 
 SUBPROTOCOL = 'rosbridge.v2'
 NAME = 'rosbridge'
+PROTOCOL_VERSION = {'major': 2, 'minor': 1, 'patch': 0}
+"""Of the specification, as rosbridge_suite tells it under ``/version``."""
 LEVELS = ('none', 'error', 'warning', 'info')
 _STATUS_UNKNOWN = 0
 _CBOR_MAPS = range(0xA0, 0xC0)
