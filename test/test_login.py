@@ -167,7 +167,11 @@ def test_operators_write_no_parameters() -> None:
     assert rights.find('call', '/robot/set_parameters') is None
     assert rights.find('parameter_write', '/robot') is None
     assert rights.find('clear_stop', '*') is None
-    assert Rights(POLICY, BUILT_IN['safety']).find('clear_stop', '*')
+    for role, is_allowed in (('observer', False), ('operator', False), ('safety', True),
+                             ('admin', True)):
+        for use in ('take', 'clear_stop'):
+            rights = Rights(POLICY, BUILT_IN[role])
+            assert rights.may(use) is is_allowed          # type: ignore[arg-type]
     assert Rights(POLICY, BUILT_IN['observer']).find('publish', '/cmd_vel') is None
 
 

@@ -17,7 +17,7 @@ Roles as frozen values: who may do what, as far as the mapping file exposes it a
 A role allows what one of its ``allow`` grants matches and none of its ``deny`` grants does.
 Names are absolute; patterns are those of :mod:`ws_bridge.config`. The names are topics, services
 and actions; nodes for ``parameter_read``, ``parameter_write``; nodes, topics, services and
-actions for ``graph``; gates for ``take``; and ``/metrics`` for ``metrics``.
+actions for ``graph``; ``take``, ``clear_stop`` and ``metrics`` are about no name, so ``*``.
 """
 from __future__ import annotations
 

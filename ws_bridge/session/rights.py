@@ -144,6 +144,10 @@ class Rights:
         if not self.role.may_at_all(use):
             raise Forbidden(f'the role {self.role.name} has no right to {use}')
 
+    def may(self, use: Use) -> bool:
+        """Whether a peer may do what is about no name: ``take``, ``clear_stop``."""
+        return self.role.may_at_all(use)
+
     def shows(self, name: str, *uses: Use) -> bool:
         """Whether a name may be listed: it can be used, and seen."""
         return self.find('graph', name) is not None and any(
