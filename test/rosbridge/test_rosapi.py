@@ -267,7 +267,7 @@ async def test_http() -> None:
         assert status == 200
         assert version == {'name': 'ws_bridge', 'version': VERSION, 'robot': 'testbot',
                            'dialects': ['ws_bridge.v1', 'rosbridge.v2'],
-                           'protocol': {'major': 2, 'minor': 1, 'patch': 0}, 'server': VERSION}
+                           'protocol': {'major': 2, 'minor': 0, 'patch': 0}, 'server': VERSION}
         assert await asyncio.to_thread(fetch, f'{base}/healthz') == (200, {'status': 'ok'})
         assert (await asyncio.to_thread(fetch, f'{base}/else'))[0] == 404
 

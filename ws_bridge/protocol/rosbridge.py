@@ -46,8 +46,8 @@ from ws_bridge.protocol.types import Priority
 
 SUBPROTOCOL = 'rosbridge.v2'
 NAME = 'rosbridge'
-PROTOCOL_VERSION = {'major': 2, 'minor': 1, 'patch': 0}
-"""Of the specification, as rosbridge_suite tells it under ``/version``."""
+PROTOCOL_VERSION = {'major': 2, 'minor': 0, 'patch': 0}
+"""Rosbridge v2; its specification names no finer version."""
 LEVELS = ('none', 'error', 'warning', 'info')
 _STATUS_UNKNOWN = 0
 _CBOR_MAPS = range(0xA0, 0xC0)
