@@ -30,6 +30,7 @@ from ws_bridge.session.freshness import FreshnessState
 from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:
+    from ws_bridge.ros.graph import GraphSnapshot
     from ws_bridge.ros.side import RosSide
 
 OK, WARN, STALE = 0, 1, 3
@@ -55,6 +56,7 @@ class RobotState:
         self._loop = loop
         self._started = loop.time()
         self._touched = False
+        self._listings: dict[Role, tuple[GraphSnapshot, dict[str, Any]]] = {}
         self._status_due = self._started
         self._diagnostics_due = self._started
         self._freshness: tuple[tuple[str, FreshnessState], ...] = ()
@@ -91,8 +93,14 @@ class RobotState:
         peer.send(State(orjson.dumps(common), _you(peer)))
 
     def listing(self, rights: Rights) -> dict[str, Any]:
-        """Return the topics, services and nodes that a peer may know of."""
+        """Return the topics, services and nodes that a peer may know of; not to be changed."""
         graph = self._ros.graph
+        known = self._listings.get(rights.role)
+        if known is None or known[0] is not graph:
+            known = self._listings[rights.role] = graph, self._list(graph, rights)
+        return known[1]
+
+    def _list(self, graph: GraphSnapshot, rights: Rights) -> dict[str, Any]:
         find = rights.find
         topics = []
         for name, info in sorted(graph.topics.items()):
