@@ -135,7 +135,7 @@ class Bridge:
         self._numbers = count(1)
         self._store = CodecStore(wide_as_text=settings.wide_integers_as_text)
         self._peers: dict[Link, Peer] = {}
-        self._strangers: set[Link] = set()
+        self._strangers: dict[Link, asyncio.TimerHandle] = {}
         self._uplinks: dict[Link, Uplink] = {}
         self._timers: dict[Link, tuple[float, asyncio.TimerHandle]] = {}
         self._outward = Outward(ros, self._store, loop, expected_rate=self._expected_rate,
@@ -202,15 +202,20 @@ class Bridge:
         elif link.subprotocol == ROSBRIDGE_SUBPROTOCOL:
             self._meet(link, rosbridge=True)
         else:
-            self._strangers.add(link)
             if self._door.is_guarded and not link.dialled:
                 link.limit_messages(STRANGER_MESSAGE)
-            self._loop.call_later(self._settings.login_timeout, self._expect_word, link)
+            self._strangers[link] = self._loop.call_later(
+                self._settings.login_timeout, self._expect_word, link)
 
     def _expect_word(self, link: Link) -> None:
         """Dismiss who has to log in and has said nothing yet."""
-        if link in self._strangers and self._door.is_guarded:
+        if self._door.is_guarded and not link.dialled:
             self._dismiss(link, POLICY_VIOLATION, 'no login in time')
+
+    def _forget_stranger(self, link: Link) -> None:
+        timer = self._strangers.pop(link, None)
+        if timer is not None:
+            timer.cancel()
 
     def received(self, link: Link, data: str | bytes) -> None:
         """Carry out what a frame of a peer asks for."""
@@ -237,7 +242,7 @@ class Bridge:
 
     def closed(self, link: Link, code: int, reason: str) -> None:
         """Take back everything the peer made."""
-        self._strangers.discard(link)
+        self._forget_stranger(link)
         peer = self._peers.pop(link, None)
         uplink = self._uplinks.pop(link, None)
         if uplink is not None:
@@ -254,7 +259,7 @@ class Bridge:
 
     def _meet(self, link: Link, *, rosbridge: bool = False, greet: bool = False) -> Peer:
         """Make the session of a connection; only one that named the native dialect is greeted."""
-        self._strangers.discard(link)
+        self._forget_stranger(link)
         name = f'p{next(self._numbers)}'
         dialect: Dialect = RosbridgeDialect(self._settings.max_message_size, cbor_values) \
             if rosbridge else NativeDialect(self._settings.robot_name, f'{self._run}-{name}')

@@ -119,6 +119,8 @@ class Guarded(ServerConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         self.crowd.leave(self)
         super().connection_lost(exc)
+        # asyncio's transport refers to itself: thousands would wait for one long collection.
+        getattr(self.transport, '__dict__', {}).pop('_read_ready_cb', None)
         # Its traceback holds the message that was too large, until the garbage is collected.
         fault: BaseException | None = self.protocol.parser_exc
         while fault is not None:
