@@ -85,6 +85,8 @@ class NativePeer:
         self.frames: list[Json] = []
         self.binary: list[tuple[tuple[Any, ...], bytes]] = []
         self.closed: tuple[int, str] | None = None
+        self.epoch: int | None = None
+        self.sequence = count()
         self._ids = count(1)
         self._reader = asyncio.create_task(self._read())
 
@@ -159,6 +161,41 @@ class NativePeer:
         """Publish with an acknowledgment and return the answering frame."""
         return await self.answer(await self.send(
             'command', data, destination=topic, ack=True, **metadata))
+
+    async def acquire(self, gate: str, word: str = 'acquire') -> Json:
+        """
+        Get the lease of a gate, for :meth:`command`, and return the acknowledgment's data.
+
+        Waits until the gate is there.
+        """
+        await async_wait_until(lambda: gate in self.gates, why=lambda: f'gates: {self.gates}')
+        terms = await self.ask(word, gate=gate)
+        self.epoch = terms['epoch']
+        return terms
+
+    async def command(self, topic: str, data: Any, **metadata: Any) -> Json:
+        """Publish by the lease, and return the acknowledgment's or error's data."""
+        metadata = {'epoch': self.epoch, 'sequence': next(self.sequence),
+                    'bridge_time': self.bridge_time, **metadata}
+        answer: Json = (await self.publish(topic, data, **metadata))['data']
+        return answer
+
+    @property
+    def gates(self) -> list[str]:
+        """The gates' names, as last told."""
+        told = [frame['data']['gates'] for frame in self.frames if 'gates' in frame['data']]
+        return [gate['gate'] for gate in told[-1]] if told else []
+
+    @property
+    def bridge_time(self) -> float:
+        """The bridge's own time, as of its last text frame."""
+        return max(frame['metadata']['timestamp'] for frame in self.frames)
+
+    def told(self, what: str) -> list[Json]:
+        """Return the data of every notice of a kind: ``lease``, ``lost``, ``stopped``, ..."""
+        return [frame['data'] for frame in self.frames
+                if what == (frame['data'].get('kind') or frame['data'].get('op'))
+                and frame['metadata']['message_type'] in ('status', 'configuration')]
 
     def samples(self, topic: str) -> list[Json]:
         """Return the data of every JSON sample of a topic."""

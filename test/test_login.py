@@ -55,7 +55,9 @@ EVERYTHING: list[ops.Operation] = [
     ops.WatchStatus('i', True), ops.Command('i', '/t', {}), ops.Inquire('i', 's', 'topics', {}),
     ops.BinaryPublish(1, 'cdr', memoryview(b''), 0.0, 0),
     ops.BinarySample(1, 'cdr', memoryview(b''), 0.0, 0), ops.ServiceAnswer('i', 'c'),
-    ops.Heartbeat('i', None), ops.PeerStatus('i', {}), ops.Appeared({})]
+    ops.Heartbeat('i', None), ops.PeerStatus('i', {}), ops.Appeared({}),
+    ops.EmergencyStop('i', ''), ops.ClearStop('i'), ops.LeaseWish('i', 'take', 'g'),
+    ops.ListGates('i')]
 
 
 def test_everything_is_here() -> None:

@@ -25,6 +25,7 @@ import yaml
 from ws_bridge.access import ADMIN, Grant, OBSERVER, Role, USES
 from ws_bridge.config import Denial, Exposure, Rule
 from ws_bridge.errors import ConfigError
+from ws_bridge.gate_policy import Clamp, GatePolicy, LossStep
 from ws_bridge.mapping import load_mapping, MAX_FILE_SIZE, parse_mapping, SECTIONS
 
 EXAMPLE = Path(__file__).resolve().parents[1] / 'config' / 'mapping.example.yaml'
@@ -98,8 +99,8 @@ def test_a_byte_order_mark_is_no_error() -> None:
 
 @pytest.mark.parametrize(('text', 'expected'), [
     ('', "m.yaml: is empty; it needs at least 'version: 1'"),
-    ('- a', 'm.yaml:1: must be a mapping with version, out, in, services, host, deny, roles, '
-     'identities'),
+    ('- a', 'm.yaml:1: must be a mapping with version, out, in, services, host, gates, deny, '
+     'roles, identities'),
     ('out: []', 'm.yaml:1: version: is missing; this bridge reads version 1'),
     ('version: 1\nroles: [a]', 'm.yaml:2: roles: must be a mapping'),
     ('version: 1\nroles: {1a: {}}', "m.yaml:2: roles.1a: '1a' is not a role: a letter, then up "
@@ -120,7 +121,7 @@ def test_a_byte_order_mark_is_no_error() -> None:
     ('version: one', 'm.yaml:1: version: must be a number'),
     ('version: 1\nversion: 1', 'm.yaml:2: version: stands twice, first in line 1'),
     ('version: 1\n? [a]\n: b', 'm.yaml:2: unknown key; known are version, out, '
-     'in, services, host, deny, roles, identities'),
+     'in, services, host, gates, deny, roles, identities'),
     ('version: 1\nout: /odom', "m.yaml:2: out: must be a list, one '- ' an entry"),
     ('version: 1\nout: {topic: /odom}', "m.yaml:2: out: must be a list, one '- ' an entry"),
     ('version: 1\nout:\n- []', 'm.yaml:3: out[0]: must be a mapping with topic, type, channel, '
@@ -174,7 +175,7 @@ def test_a_byte_order_mark_is_no_error() -> None:
     ('version: 1\ndeny:\n- *a', 'm.yaml:3: aliases are not supported; a pattern that starts with '
      "'*' needs quotes"),
     ('version: 1\nout: [', "m.yaml:2: expected the node content, but found '<stream end>'"),
-    ('version: 1\nout: ' + '[' * 50_000, 'm.yaml:2: more than 8 levels deep'),
+    ('version: 1\nout: ' + '[' * 50_000, 'm.yaml:2: more than 16 levels deep'),
     ('version: 1\n---\nversion: 1', 'm.yaml:2: but found another document'),
     (b'version: \xff', "m.yaml: not YAML: 'utf-8' codec can't decode byte 0xff in position 9: "
      'invalid start byte'),
@@ -318,3 +319,102 @@ identities:
     assert resolved.allow[-3:] == (Grant('/ns/arm', 'goal'), Grant('base', 'take'), Grant('/all'))
     assert resolved.deny == (Grant('/ns/bridge/secret', 'subscribe'),)
     assert parse_mapping(b'version: 1\nroles:\nidentities:\n', 'm').roles == ()
+# ---- gates
+
+GATES = """\
+version: 1
+gates:
+- gate: drive
+  topics: [cmd_vel, '*/cmd_vel']
+  timeout: 1
+  ttl: 0.5
+  max_rate: 50
+  on_loss: silence
+- gate: arm
+  services: [/move, /home]
+  topics: [/arm/trajectory]
+  on_loss:
+  - {action: service, after: 2, service: /arm/park, type: std_srvs/SetBool, request: {data: true}}
+  - action: message
+    times: 2
+    rate: 10
+    message: {joint_names: [a, b], points: [{positions: [0.5, 1], y: 1.0e-3}]}
+  - {action: silence, after: 0.5}
+  clamp:
+  - {field: 'points[*].velocities[*]', min: -1, max: 1.5}
+  - {field: x, min: 0, max: 0, saturate: true}
+  require_lease: false
+  acquire_on_publish: [native]
+  neutral_first: false
+"""
+
+
+def test_gates() -> None:
+    drive, arm = parse_mapping(GATES.encode(), 'm.yaml').gates
+    assert drive == GatePolicy('drive', ('cmd_vel', '*/cmd_vel'), timeout=1.0, ttl=0.5,
+                               max_rate=50.0, on_loss=(LossStep('silence'),))
+    assert arm == GatePolicy(
+        'arm', ('/arm/trajectory',), ('/move', '/home'), on_loss=(
+            LossStep('message', times=2, rate=10.0, message={
+                'joint_names': ['a', 'b'], 'points': [{'positions': [0.5, 1], 'y': 1e-3}]}),
+            LossStep('silence', after=0.5),
+            LossStep('service', after=2.0, service='/arm/park', srv_type='std_srvs/srv/SetBool',
+                     request={'data': True})),
+        clamp=(Clamp('points[*].velocities[*]', -1.0, 1.5), Clamp('x', 0.0, 0.0, saturate=True)),
+        require_lease=False, acquire_on_publish=('native',), neutral_first=False)
+
+
+def test_the_patterns_of_gates_are_expanded() -> None:
+    drive, arm = parse_mapping(GATES.encode(), 'm.yaml').resolved('/robot', 'bridge').gates
+    assert drive.topics == ('/robot/cmd_vel', '*/cmd_vel')
+    assert arm.services == ('/move', '/home')
+
+
+@pytest.mark.parametrize(('gate', 'expected'), [
+    ('5', 'gates[0]: must be a mapping with gate, '),
+    ('{gate: a}', "gates[0]: guards nothing: it has neither 'topics' nor 'services'"),
+    ('{topics: [/t]}', "gates[0]: has no 'gate', which is its name"),
+    ('{gate: /a, topics: [/t]}', "gates[0].gate: '/a' is not a gate name: "),
+    ('{gate: a, topics: [a b]}', "gates[0].topics[0]: 'a b' is neither a ROS name"),
+    ('{gate: a, topics: /t}', "gates[0].topics: must be a list, one '- ' an entry"),
+    ('{gate: a, topics: [/t], timeout: 0}', 'gates[0].timeout: must be above 0'),
+    ('{gate: a, topics: [/t], ttl: x}', 'gates[0].ttl: must be a number'),
+    ('{gate: a, topics: [/t], max_rate: .inf}', 'gates[0].max_rate: must be a number'),
+    ('{gate: a, topics: [/t], require_lease: yes}', 'gates[0].require_lease: must be true or'),
+    ('{gate: a, topics: [/t], acquire_on_publish: [web]}',
+     "gates[0].acquire_on_publish[0]: 'web' is unknown"),
+    ('{gate: a, topics: [/t], on_loss: message}', "gates[0].on_loss: 'message' is unknown"),
+    ('{gate: a, topics: [/t], on_loss: []}', 'gates[0].on_loss: needs at least one action'),
+    ('{gate: a, topics: [/t], on_loss: [zero]}', 'gates[0].on_loss[0]: must be a mapping'),
+    ('{gate: a, topics: [/t], on_loss: [{after: 1}]}', "gates[0].on_loss[0]: has no 'action'"),
+    ('{gate: a, topics: [/t], on_loss: [{action: stop}]}',
+     "gates[0].on_loss[0].action: 'stop' is unknown"),
+    ('{gate: a, topics: [/t], on_loss: [{action: message}]}',
+     "gates[0].on_loss[0]: the action message needs 'message'"),
+    ('{gate: a, topics: [/t], on_loss: [{action: message, message: 5}]}',
+     'gates[0].on_loss[0].message: must be a mapping: the fields of a message'),
+    ('{gate: a, topics: [/t], on_loss: [{action: message, message: {a: !x 5}}]}',
+     'gates[0].on_loss[0].message: is not understood: '),
+    ('{gate: a, topics: [/t], on_loss: [{action: service, service: /s}]}',
+     "gates[0].on_loss[0]: the action service needs 'type'"),
+    ('{gate: a, topics: [/t], on_loss: [{action: zero, message: {}}]}',
+     'gates[0].on_loss[0].message: has no meaning for zero'),
+    ('{gate: a, topics: [/t], on_loss: [{action: zero, after: -1}]}',
+     'gates[0].on_loss[0].after: must be 0 to 3600'),
+    ('{gate: a, topics: [/t], on_loss: [{action: zero, times: 0}]}',
+     'gates[0].on_loss[0].times: must be an integer'),
+    ('{gate: a, topics: [/t], clamp: [x]}', 'gates[0].clamp[0]: must be a mapping'),
+    ('{gate: a, topics: [/t], clamp: [{field: x}]}', 'gates[0].clamp[0]: has no max, min'),
+    ('{gate: a, topics: [/t], clamp: [{field: x., min: 0, max: 1}]}',
+     "gates[0].clamp[0].field: 'x.' is not a field"),
+    ('{gate: a, topics: [/t], clamp: [{field: x, min: 2, max: 1}]}',
+     'gates[0].clamp[0]: min 2 is not below max 1'),
+])
+def test_an_error_in_a_gate_is_named(gate: str, expected: str) -> None:
+    (error,) = errors_of(f'version: 1\ngates:\n- {gate}\n')
+    assert error.startswith(f'm.yaml:3: {expected}')
+
+
+def test_a_gate_stands_once() -> None:
+    assert errors_of('version: 1\ngates:\n- {gate: a, topics: [/t]}\n'
+                     '- {gate: a, topics: [/u]}\n') == ['m.yaml:4: gates[1]: a stands twice']

@@ -31,6 +31,7 @@ import pytest
 from ws_bridge import errors
 from ws_bridge.config import Exposure, settings_from
 from ws_bridge.protocol import native as native_module
+from ws_bridge.protocol import native_requests
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.envelope import MAX_ID_LENGTH
 from ws_bridge.protocol.native import binary_writer, error_fields, NativeDialect, text_writer
@@ -40,7 +41,8 @@ from ws_bridge.session.session import Session
 
 DOCS = Path(__file__).resolve().parents[1] / 'docs'
 PROTOCOL = (DOCS / 'protocol.md').read_text()
-NATIVE = Path(native_module.__file__).read_text()
+NATIVE = ''.join(Path(module.__file__).read_text()
+                 for module in (native_module, native_requests))
 SCHEMA = json.loads((DOCS / 'ws_bridge.v1.schema.json').read_text())
 OPERATIONS = get_args(ops.Operation)
 LARGEST_ERROR = 4096
@@ -299,6 +301,7 @@ def flag(path: str) -> Field:
 
 
 QOS = Field('data.qos', [{}, {'depth': 5, 'reliability': 'best_effort'}], NO_QOS)
+GATE_NAME = text('data.gate', required=True)
 CONFIGURATION: dict[str, list[Field]] = {
     'hello': [text('data.name', limit=64)],
     'auth': [Field('data.token', ['x', 'x' * 4096], ['', 'x' * 4097, 1, True, [], {}],
@@ -321,6 +324,15 @@ CONFIGURATION: dict[str, list[Field]] = {
                          flag('data.answers')],
     'unadvertise_action': [text('data.action', required=True)],
     'status': [flag('data.subscribe')],
+    'gates': [],
+    'acquire': [GATE_NAME],
+    'request': [GATE_NAME, text('data.message')],
+    'grant': [GATE_NAME, text('data.peer', required=True)],
+    'deny': [GATE_NAME, text('data.peer', required=True)],
+    'take': [GATE_NAME],
+    'release': [GATE_NAME],
+    'stop': [Field('data.reason', ['', 'x', 'x' * 999, 1, None], [])],
+    'clear_stop': [],
 }
 METADATA = [
     Field('metadata.message_id', ['', 'x' * 256], ['x' * 257, 1, True, [], {}]),
@@ -332,7 +344,8 @@ METADATA = [
 ]
 NAME = Field('metadata.destination', ['x', LONG], ['', 'x' * 256, 1, True, [], {}], required=True)
 STREAM = [NAME, integer('metadata.sequence', 0, 2**53), number('metadata.timeout', 0, 3600),
-          flag('metadata.ack')]
+          flag('metadata.ack'), integer('metadata.epoch', 0, 2**53),
+          number('metadata.bridge_time', -1e12, 1e12)]
 BEAT = [integer('data.sequence', 0, 2**53), number('data.timestamp', -1e12, 1e12),
         Field('data.echo', [{'sequence': 1, 'timestamp': 2.5, 'received': 3}],
               [1, 'x', [], {}, {'sequence': 1, 'timestamp': 2.5}])]
@@ -475,11 +488,24 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
     ({}, {'op': 'unadvertise_service', 'service': '/s'}, ops.UnadvertiseService('i', '/s')),
     ({}, {'op': 'status'}, ops.WatchStatus('i', True)),
     ({}, {'op': 'status', 'subscribe': False}, ops.WatchStatus('i', False)),
+    ({}, {'op': 'gates'}, ops.ListGates('i')),
+    *[({}, {'op': word, 'gate': 'g', 'peer': 'p', 'message': 'm'},
+       ops.LeaseWish('i', word, 'g'))  # type: ignore[arg-type]
+      for word in ('acquire', 'take', 'release')],
+    ({}, {'op': 'request', 'gate': 'g'}, ops.LeaseWish('i', 'request', 'g')),
+    ({}, {'op': 'request', 'gate': 'g', 'message': 'please'},
+     ops.LeaseWish('i', 'request', 'g', message='please')),
+    ({}, {'op': 'grant', 'gate': 'g', 'peer': 'p'}, ops.LeaseWish('i', 'grant', 'g', 'p')),
+    ({}, {'op': 'deny', 'gate': 'g', 'peer': 'p'}, ops.LeaseWish('i', 'deny', 'g', 'p')),
+    ({}, {'op': 'stop'}, ops.EmergencyStop('i')),
+    ({}, {'op': 'stop', 'reason': 'x' * 300}, ops.EmergencyStop('i', 'x' * 255)),
+    ({}, {'op': 'stop', 'reason': 7}, ops.EmergencyStop('i')),
+    ({}, {'op': 'clear_stop'}, ops.ClearStop('i')),
     ({}, {'op': 'channel', 'topic': '/t'}, ops.Appeared({'op': 'channel', 'topic': '/t'})),
     ({'message_type': 'command', 'destination': '/t'}, [1], ops.Command('i', '/t', [1])),
     ({'message_type': 'command', 'destination': '/t', 'kind': 'service', 'timestamp': 9,
-      'ttl': 2, 'sequence': 3, 'timeout': 4, 'ack': True}, {'x': 1},
-     ops.Command('i', '/t', {'x': 1}, 'service', 9.0, 2.0, 3, 4.0, True)),
+      'ttl': 2, 'sequence': 3, 'timeout': 4, 'ack': True, 'epoch': 5, 'bridge_time': 6}, {'x': 1},
+     ops.Command('i', '/t', {'x': 1}, 'service', 9.0, 2.0, 3, 4.0, True, 5, 6.0)),
     ({'message_type': 'data', 'destination': '/t'}, {}, ops.Command('i', '/t', {}, 'topic')),
     ({'message_type': 'data', 'destination': '/t', 'kind': 'topic'}, {},
      ops.Command('i', '/t', {}, 'topic')),
@@ -491,6 +517,8 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
     ({'message_type': 'status'}, {'hidden': True}, ops.PeerStatus('i', {'hidden': True})),
     ({'message_type': 'status'}, {'kind': 'state', 'nodes': ['x' * 5000]},
      ops.PeerStatus('i', {'kind': 'state'})),
+    ({'message_type': 'status'}, {'kind': 'estop', 'reason': 'x' * 5000},
+     ops.PeerStatus('i', {'kind': 'estop'})),
     ({'message_type': 'acknowledgment', 'correlation_id': 'c'}, {'result': {'a': 1}},
      ops.ServiceAnswer('i', 'c', {'a': 1}, data={'result': {'a': 1}})),
     ({}, {'op': 'cancel_goal', 'goal': 'g'}, ops.CancelGoal('i', 'g')),
@@ -556,7 +584,8 @@ PENDING = {**SUBSCRIBED, 'type': None, 'schema': None, 'pending': True}
 DONE: list[tuple[str, dict[str, Any]]] = [
     ('subscribe', SUBSCRIBED), ('subscribe', PENDING),
     ('unsubscribe', {'topic': '/t'}), ('unadvertise', {'topic': '/t'}),
-    ('advertise', {'topic': '/t', 'type': 'a/msg/B', 'channel_id': 2, 'schema': ''}),
+    ('advertise', {'topic': '/t', 'type': 'a/msg/B', 'channel_id': 2, 'schema': '',
+                   'gate': None}),
     ('advertise_service', {'service': '/s', 'type': 'a/srv/S'}),
     ('unadvertise_service', {'service': '/s'}), ('status', {'subscribe': True}),
     ('publish', {'topic': '/t', 'subscribers': 0}),
@@ -569,6 +598,28 @@ DONE: list[tuple[str, dict[str, Any]]] = [
     ('schema', {'type': 'a/msg/B', 'kind': 'message', 'text': ''}),
     ('schema', {'type': 'a/srv/S', 'kind': 'service', 'request': '', 'response': ''}),
 ]
+GATE = {'gate': '/t', 'topics': ['/t'], 'holder': 'p1', 'holder_name': 'page', 'epoch': 3,
+        'timeout': 0.5, 'ttl': 0.3, 'state': 'held', 'neutral_needed': True}
+ESTOP = {'stopped': True, 'by': None, 'reason': 'start'}
+TERMS = {'gate': '/t', 'epoch': 3, 'timeout': 0.5, 'ttl': 0.3}
+DONE.append(('gates', {'gates': [GATE], 'estop': ESTOP}))
+URGENT: list[tuple[str, dict[str, Any]]] = [
+    ('acquire', TERMS), ('take', TERMS),
+    ('request', {'gate': '/t', 'pending': True, 'timeout': 15.0}), ('grant', {'gate': '/t'}),
+    ('deny', {'gate': '/t'}), ('release', {'gate': '/t'}), ('stop', {'stopped': True}),
+    ('clear_stop', {'stopped': False})]
+NOTICES: list[tuple[dict[str, Any], bool]] = [
+    ({'op': 'lease', 'granted': True, 'reason': 'granted', **TERMS}, True),
+    ({'op': 'lease', 'gate': '/t', 'granted': False, 'epoch': None, 'reason': 'denied'}, True),
+    ({'op': 'lost', 'gate': '/t', 'epoch': 3, 'reason': 'taken'}, True),
+    ({'op': 'requested', 'gate': '/t', 'peer': 'p2', 'name': '', 'message': '',
+      'timeout': 15.0}, True),
+    ({'kind': 'lease', 'gate': '/t', 'holder': None, 'holder_name': None, 'epoch': 3,
+      'reason': 'released'}, False),
+    ({'kind': 'estop', **ESTOP}, False),
+    ({'kind': 'stopped', 'gate': '/t', 'reason': 'timeout', 'subscribers': 1,
+      'after': 0.5}, False),
+    ({'kind': 'gates', 'gates': [GATE], 'estop': ESTOP}, False)]
 COMMON = orjson.dumps({key: value for key, value in STATE.items() if key != 'you'})
 # reply, (message_type, priority, correlation_id, destination), data
 REPLIES: list[tuple[ops.Reply, tuple[str, int, str | None, str | None], Any]] = [
@@ -577,6 +628,11 @@ REPLIES: list[tuple[ops.Reply, tuple[str, int, str | None, str | None], Any]] = 
     (ops.Welcome(None, HELLO, asked=True), ('acknowledgment', 3, None, None), HELLO),
     *[(ops.Done('i', op, result), ('acknowledgment', 3, 'i', None), {'op': op, **result})
       for op, result in DONE],
+    *[(ops.Done('i', op, result), ('acknowledgment', 4, 'i', None), {'op': op, **result})
+      for op, result in URGENT],
+    *[(ops.Notice(notice, personal),
+       ('configuration' if personal else 'status', 4, None, None), notice)
+      for notice, personal in NOTICES],
     (ops.CallDone('i', '/s', b'{"success": true}'), ('acknowledgment', 3, 'i', None),
      {'op': 'call', 'service': '/s', 'result': {'success': True}}),
     (ops.Failed(None, errors.BadFrame('no')), ('error', 3, None, None),

@@ -14,6 +14,7 @@
 """One peer's session: what follows from each operation, its limits, and from time."""
 from __future__ import annotations
 
+from dataclasses import replace
 import json
 from pathlib import Path
 from typing import Any, get_args
@@ -22,10 +23,11 @@ from jsonschema import Draft202012Validator
 import pytest
 
 from ws_bridge.config import Denial, Exposure, Rule, Settings, settings_from
-from ws_bridge.errors import BadField, BadName, TimedOut
+from ws_bridge.errors import BadField, BadName, NotHolder, TimedOut
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session import effects as fx
+from ws_bridge.session.keeper import Keeper, NoGates
 from ws_bridge.session.session import BEATS_REMEMBERED, Session
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[1] / 'docs'
@@ -56,11 +58,12 @@ class FakeNames:
         return 'service' if self.service(name) in self.services else 'topic'
 
 
-def make(exposure: Exposure | None = None, **parameters: object) -> Session:
+def make(exposure: Exposure | None = None, *, keeper: Keeper | None = None,
+         **parameters: object) -> Session:
     """Return the session of peer ``p`` that connected at ``START``."""
     settings: Settings = settings_from({'robot_name': 'demo', **parameters})
     return Session('p', 'native', settings=settings, exposure=exposure or Exposure.open(),
-                   names=FakeNames(), now=START, epoch=EPOCH)
+                   names=FakeNames(), now=START, epoch=EPOCH, keeper=keeper)
 
 
 def failed(effects: list[fx.Effect]) -> ops.Failed:
@@ -195,16 +198,18 @@ def test_advertise_and_publish() -> None:
         'i', '/odometry', 'odom', '/odometry', 'a/msg/B', QOS, True)]
     assert session.receive(ops.Advertise('i', '/t', 'c/msg/D'), START) == [fx.OpenPublisher(
         'i', '/t', '/t', '/t', 'c/msg/D', None, True)]
-    publish = fx.Publish('j', '/odometry', {'x': 1}, 'json', None, 'odom')
-    assert session.receive(ops.Command('j', 'odom', {'x': 1}, ack=True), START) == [publish]
+    command = ops.Command('j', 'odom', {'x': 1}, ack=True)
+    assert session.receive(command, START) == [
+        fx.Publish('j', '/odometry', {'x': 1}, 'json', None, 'odom', command)]
 
 
 def test_publishing_implies_a_publisher_once() -> None:
     session = make()
     opened = fx.OpenPublisher('i', '/t', 't', 't', None, None, False)
-    publish = fx.Publish('i', '/t', 5, 'json', None)
-    assert session.receive(ops.Command('i', 't', 5), START) == [opened, publish]
-    assert session.receive(ops.Command('i', 't', 5), START) == [publish]
+    command = ops.Command('i', 't', 5)
+    publish = fx.Publish('i', '/t', 5, 'json', None, None, command)
+    assert session.receive(command, START) == [opened, publish]
+    assert session.receive(command, START) == [publish]
     assert session.advertised == {'/t': False}
 
 
@@ -229,8 +234,9 @@ def test_binary_publication_needs_the_channel_of_this_peer() -> None:
     session.receive(ops.Advertise(None, '/t'), START)
     assert refusal(session.receive(binary(4), START)) == (None, 'not_advertised', 'channel_id')
     session.publisher_opened('/t', 4)
-    assert session.receive(binary(4, encoding='cbor', ttl=0.5), START) == [fx.Publish(
-        None, '/t', memoryview(b'x'), 'cbor', START + 0.5)]
+    command = binary(4, encoding='cbor', ttl=0.5)
+    assert session.receive(command, START) == [fx.Publish(
+        None, '/t', memoryview(b'x'), 'cbor', START + 0.5, None, command)]
     session.receive(ops.Unadvertise(None, '/t'), START)
     assert refusal(session.receive(binary(4), START)) == (None, 'not_advertised', 'channel_id')
 
@@ -533,7 +539,9 @@ def test_every_operation_has_a_handler() -> None:
         ops.WatchStatus('i', True), ops.Command('i', 't', None), binary(1),
         ops.BinarySample(1, 'cdr', memoryview(b''), 0.0, 0), ops.Heartbeat('i', None),
         ops.Malformed('i', BadField('x')), ops.ServiceAnswer('i', 'c'), ops.PeerStatus('i', {}),
-        ops.Appeared({}), ops.Inquire('i', 's', 'topics', {}), ops.Authenticate('i', {})]
+        ops.Appeared({}), ops.Inquire('i', 's', 'topics', {}), ops.Authenticate('i', {}),
+        ops.ListGates('i'), ops.LeaseWish('i', 'acquire', 'g'), ops.EmergencyStop('i'),
+        ops.ClearStop('i')]
     assert {type(op) for op in handled} == set(get_args(ops.Operation)) - action
     for op in handled:
         assert set(map(type, session.receive(op, START))) <= set(get_args(fx.Effect))
@@ -741,13 +749,78 @@ def test_liveness() -> None:
     for state, after in (('SUSPECT', 1.5), ('LOST', 3.0)):
         assert session.deadline() == start + after
         assert session.poll(start + after - 0.01) == []
-        assert session.poll(start + after) == [fx.PeerChanged()]
+        lost = [fx.PeerLost()] if state == 'LOST' else []
+        assert session.poll(start + after) == [*lost, fx.PeerChanged()]
         assert session.poll(start + after) == []
         assert session.describe(start + after)['liveness'] == state
     assert session.deadline() is None
     effects = session.receive(ops.Heartbeat('a', 0.0, 2), start + 9)
     assert [type(effect) for effect in effects] == [fx.Send, fx.PeerChanged]
     assert session.liveness_name == 'ALIVE'
+
+
+def test_a_loss_that_nobody_polled_for_is_one() -> None:
+    session = make(heartbeat_interval=1.0, heartbeat_timeout=3.0)
+    session.receive(ops.Heartbeat('a', 0.0), START)
+    effects = session.receive(ops.Heartbeat('b', 0.0), START + 3)
+    assert effects == [fx.PeerLost(), fx.PeerChanged()]
+
+
+def test_who_commands_has_to_send_heartbeats() -> None:
+    session = make(heartbeat_interval=1.0, heartbeat_timeout=3.0)
+    session.watch(START)
+    assert session.liveness_name == 'ALIVE'
+    session.watch(START + 2)                    # to command more renews nothing
+    assert fx.PeerLost() in session.poll(START + 3)
+    session.watch(START + 4)                    # it asked again, and has to be heard again
+    assert session.liveness_name == 'ALIVE'
+    assert fx.PeerLost() in session.poll(START + 7)
+
+
+# ---- gates
+
+class FakeKeeper(NoGates):
+    """Guards one topic, and one service and action against every epoch but 7."""
+
+    def guards(self, topic: str) -> bool:
+        return topic == '/drive'
+
+    def check(self, peer: str, manner: str, name: str, epoch: int | None) -> None:
+        assert (peer, manner) == ('p', 'native')
+        if name == '/move' and epoch != 7:
+            raise NotHolder('not now')
+
+
+def test_the_age_of_a_guarded_command_is_the_gates_to_judge() -> None:
+    session = make(keeper=FakeKeeper())
+    for topic, expected in (('/drive', True), ('/t', False)):
+        session.receive(ops.Advertise(None, topic), START)
+        session.publisher_opened(topic, 4)
+        old: list[Any] = [ops.Command('i', topic, {}, stamp=START + EPOCH - 9, ttl=0.1),
+                          binary(4, stamp=START + EPOCH - 9, ttl=0.1)]
+        for command in old:
+            (effect,) = session.receive(command, START)
+            assert (isinstance(effect, fx.Publish) and effect.command is command) == expected
+            assert expected or refusal([effect])[1] == 'expired'
+
+
+def test_a_guarded_call_and_goal() -> None:
+    session = make(keeper=FakeKeeper())
+    for kind in ('service', 'action'):
+        command = ops.Command('i', '/move', {}, kind, epoch=6)  # type: ignore[arg-type]
+        assert refusal(session.receive(command, START))[:2] == ('i', 'not_holder')
+        assert len(session.calls) + len(session.goals.sent) == (kind == 'action')
+        (effect,) = session.receive(replace(command, epoch=7), START)
+        assert isinstance(effect, fx.Call | fx.SendGoal)
+
+
+def test_a_stop_is_never_too_much() -> None:
+    session = make(max_message_rate=1.0)
+    stop = ops.EmergencyStop('i', 'x')
+    for _ in range(9):
+        assert session.receive(stop, START) == [fx.Control(stop)]
+    assert fx.Control(stop).op_id == 'i'
+    assert refusal(session.receive(ops.ListGates('j'), START))[:2] == ('j', 'rate_limited')
 
 
 # ---- the end

@@ -90,3 +90,19 @@ def test_any_numbers_are_survived(t0: float, t1: float, t2: float, t3: float) ->
     if sync.sample(t0, t1, t2, t3):
         assert sync.offset is not None and math.isfinite(sync.offset)
         assert sync.jitter == 0.0
+
+
+def test_a_clock_that_is_set_anew_is_found_at_the_next_exchange() -> None:
+    sync = TimeSync()
+    for number, offset in enumerate((3600.0, 3600.0, 3610.0, 3599.9)):
+        # each way takes 20 ms, so that each sample is within 20 ms of the truth
+        t0 = 100.0 + number
+        assert sync.sample(t0, t0 + 0.02 + offset, t0 + 0.02 + offset, t0 + 0.04)
+        assert sync.offset == pytest.approx(offset)
+
+
+def test_a_slow_exchange_tells_of_no_new_clock() -> None:
+    sync = TimeSync()
+    assert sync.sample(100.0, 100.001, 100.001, 100.002)
+    assert sync.sample(101.0, 102.0, 102.0, 102.01)     # 1 s there, 10 ms back
+    assert sync.offset == pytest.approx(0.0, abs=0.001)

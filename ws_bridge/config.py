@@ -36,6 +36,7 @@ from typing import Any, Literal
 
 from ws_bridge.access import Grant, Role
 from ws_bridge.errors import ConfigError
+from ws_bridge.gate_policy import GATED_TYPES, GatePolicy, TIMEOUT, TTL
 
 VERSION = '0.1.0'
 """The version of the package, as in package.xml and setup.py."""
@@ -44,6 +45,7 @@ ParameterValue = bool | int | float | str | tuple[str, ...]
 
 Kind = Literal['subscribe', 'publish', 'call', 'host']
 KINDS: tuple[Kind, ...] = ('subscribe', 'publish', 'call', 'host')
+ESTOP_STATES = ('armed', 'stopped')
 ENCODINGS = ('json', 'cbor', 'cdr')
 GLOB_CHARACTERS = '*?['
 NAME_LENGTH = 255
@@ -229,6 +231,20 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'that wait for the bridge.', 1, 100000),
     ParameterSpec('match_timeout', 1.0, 'How long the first message of a new publisher waits for '
                   'its subscribers to be matched, s; 0 = not at all.', 0.0, 60.0),
+    ParameterSpec('gated_types', GATED_TYPES, 'Message types whose topics get a gate each, unless '
+                  "one of the mapping file guards them; [''] = no gates but those."),
+    ParameterSpec('gate_timeout', TIMEOUT, 'Silence of the holder after which such a gate stops '
+                  'the robot, s.', 0.02, 3600.0),
+    ParameterSpec('gate_ttl', TTL, 'Age of the oldest command that such a gate lets pass, s.',
+                  0.01, 3600.0),
+    ParameterSpec('estop_at_start', 'armed', 'The emergency stop when the bridge starts: armed, '
+                  'or stopped until somebody clears it.'),
+    ParameterSpec('estop_service', '', 'Service of type std_srvs/srv/Trigger that is called when '
+                  'the emergency stop is asserted; empty = none.'),
+    ParameterSpec('audit_file', '', 'File of the audit log, JSON lines; empty = only the log of '
+                  'the node.'),
+    ParameterSpec('audit_size', 1_000_000, 'Size at which the audit log is rotated, bytes; five '
+                  'older files are kept.', 1000, 1 << 30),
     ParameterSpec('retry_delay', 1.0, 'Delay before the first new attempt to dial out, s; '
                   'it grows with each failure.', 0.01, 3600.0),
 )
@@ -304,6 +320,13 @@ class Settings:
     diagnostics_period: float
     subscription_depth: int
     match_timeout: float
+    gated_types: tuple[str, ...]
+    gate_timeout: float
+    gate_ttl: float
+    estop_at_start: str
+    estop_service: str
+    audit_file: str
+    audit_size: int
     retry_delay: float
 
     @property
@@ -349,6 +372,8 @@ def _check_together(settings: Settings) -> None:
             f'must be longer than heartbeat_interval ({settings.heartbeat_interval} s)')
     require(settings.max_queue_bytes >= settings.max_message_size, 'max_queue_bytes',
             f'must hold at least one message of max_message_size ({settings.max_message_size})')
+    require(settings.estop_at_start in ESTOP_STATES, 'estop_at_start',
+            f"is {settings.estop_at_start!r}; must be {' or '.join(ESTOP_STATES)}")
     both = set(settings.push) & set(settings.pull)
     require(not both, 'pull', f'{", ".join(sorted(both))} is in push too: it would go in circles')
     require(settings.tls_certificate or not settings.tls_key, 'tls_key',
@@ -422,6 +447,7 @@ class Exposure:
     :param deny: what nobody may use, whatever the rules say.
     :param roles: the mapping file's own roles.
     :param identities: patterns of the names of who logs in, each with a role.
+    :param gates: what commands have to pass, in the order of their precedence.
     """
 
     subscribe: tuple[Rule, ...] = ()
@@ -431,6 +457,7 @@ class Exposure:
     deny: tuple[Denial, ...] = ()
     roles: tuple[Role, ...] = ()
     identities: tuple[tuple[str, str], ...] = ()
+    gates: tuple[GatePolicy, ...] = ()
     _search: Callable[[Kind, str], Rule | None] = field(init=False, repr=False, compare=False)
     _topics: Mapping[str, str] = field(init=False, repr=False, compare=False)
     _channels: Mapping[str, str] = field(init=False, repr=False, compare=False)
@@ -513,7 +540,10 @@ class Exposure:
             call=expand(self.call), host=expand(self.host),
             deny=tuple(replace(denial, pattern=absolute(denial.pattern)) for denial in self.deny),
             roles=tuple(replace(role, allow=grants(role.allow), deny=grants(role.deny))
-                        for role in self.roles))
+                        for role in self.roles),
+            gates=tuple(replace(gate, topics=tuple(map(absolute, gate.topics)),
+                                services=tuple(map(absolute, gate.services)))
+                        for gate in self.gates))
 
     def allowed(self) -> dict[str, list[str]]:
         """

@@ -46,6 +46,13 @@ Every error of ws_bridge, in one tree; each class carries the code that peers se
     |   |-- LimitExceeded            limit_exceeded
     |   |-- RateLimited              rate_limited
     |   |-- Expired                  expired
+    |   |-- TooDistant               too_distant
+    |   |-- NoTimeSync               no_time_sync
+    |   |-- OutOfOrder               out_of_order
+    |   |-- NotHolder                not_holder
+    |   |-- NotNeutral               not_neutral
+    |   |-- Stopped                  stopped
+    |   |-- Held                     held
     |   |-- TimedOut                 timeout
     |   |-- Unavailable              unavailable
     |   |-- PeerGone                 peer_gone
@@ -254,6 +261,48 @@ class Expired(RequestError):
     """The message is older than its time to live."""
 
     code = 'expired'
+
+
+class TooDistant(RequestError):
+    """A command claims to come from the future."""
+
+    code = 'too_distant'
+
+
+class NoTimeSync(RequestError):
+    """A command's age cannot be known: no clock offset was measured, no bridge time is echoed."""
+
+    code = 'no_time_sync'
+
+
+class OutOfOrder(RequestError):
+    """A command comes late or a second time."""
+
+    code = 'out_of_order'
+
+
+class NotHolder(RequestError):
+    """The peer does not hold the lease, or not in this epoch."""
+
+    code = 'not_holder'
+
+
+class NotNeutral(RequestError):
+    """The first command after a change of holder or a stop would move something."""
+
+    code = 'not_neutral'
+
+
+class Stopped(RequestError):
+    """The emergency stop is asserted."""
+
+    code = 'stopped'
+
+
+class Held(RequestError):
+    """Another peer holds the lease."""
+
+    code = 'held'
 
 
 class TimedOut(RequestError):

@@ -109,8 +109,12 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         for bridge in bridges:  # none while it is being made
             bridge.graph_changed(graph)
 
+    def on_estop(stopped: bool, by: str, reason: str) -> None:
+        for bridge in bridges:
+            bridge.stop_wish(stopped, by, reason)
+
     ros = RosSide(RosSettings(), post=mailbox.post, args=list(args), parameters=PARAMETERS,
-                  on_graph=on_graph, on_fault=on_fault, context=context)
+                  on_graph=on_graph, on_estop=on_estop, on_fault=on_fault, context=context)
     try:
         ros.start()
         settings = settings_from(ros.parameters)
@@ -141,8 +145,10 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
 
 
 async def close_service(service: Service) -> None:
-    """End everything, in order: no new peers, peers told (1001), their things, ROS."""
+    """End everything, in order: commands, no new peers, peers told (1001), their things, ROS."""
     service.watch.close()
+    service.ros.watchdog.stop_all('shutdown')
+    service.bridge.end_control()
     for task in service.dialling:
         task.cancel()
     await asyncio.gather(service.server.disconnect(),
@@ -214,17 +220,26 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
         logger.error('a fault of the ROS side: %r', exc, exc_info=exc)
         faults.append(exc)
 
-    _catch_signals(loop, stop.set)
+    services: list[Service] = []
+
+    def at_once() -> None:
+        for service in services:
+            service.ros.watchdog.stop_all('shutdown')
+
+    _catch_signals(loop, stop.set, at_once)
     try:
         service = await open_service(args, on_fault=on_fault)
+        services.append(service)
     except WsBridgeError as exc:
         print(f'ws_bridge: {exc}', file=sys.stderr)
         return 1
     async with AsyncExitStack() as stack:
         stack.push_async_callback(close_service, service)
+        stack.callback(services.clear)
         stack.enter_context(_said_by(service.ros))
         ended = await _start(companion, stop, stack) if companion else None
-        # What is there now stays: to look through all of it takes tens of ms, in which all wait.
+        # What is there now stays: to look through all of it takes tens of ms, in which all wait,
+        # the watchdog too.
         gc.collect()
         gc.freeze()
         announce(service)
@@ -233,9 +248,12 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
     return 1 if ended is not None and ended.done() and ended.result() else 0
 
 
-def _catch_signals(loop: asyncio.AbstractEventLoop, then: Callable[[], object]) -> None:
+def _catch_signals(loop: asyncio.AbstractEventLoop, then: Callable[[], object],
+                   at_once: Callable[[], object]) -> None:
     """
     Have the first signal call ``then`` on the loop; later ones are ignored, to the very end.
+
+    The robot is stopped ``at_once``, in the handler itself, also while the loop hangs.
 
     A handler of the loop's own would be gone when the loop is, and Python's handlers are gone
     when the interpreter ends: a second signal would kill a process that was ending in order.
@@ -243,6 +261,7 @@ def _catch_signals(loop: asyncio.AbstractEventLoop, then: Callable[[], object]) 
     def caught(*_: object) -> None:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+        at_once()
         loop.call_soon_threadsafe(then)
     for number in SIGNALS:
         signal.signal(number, caught)

@@ -22,9 +22,9 @@ import argparse
 import sys
 
 from bench_native import SCENARIOS, table
-from measure import BRIDGE, plain, plain_publish, ruler, Target
+from measure import plain, plain_publish, ruler, Target, UNGATED
 
-ROSBRIDGE = Target('rosbridge', BRIDGE, None, plain('subscribe'), plain('advertise'),
+ROSBRIDGE = Target('rosbridge', UNGATED, None, plain('subscribe'), plain('advertise'),
                    plain_publish)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import math
+from pathlib import Path
 from typing import Any
 
 from action_msgs.msg import GoalStatus
@@ -394,3 +395,30 @@ async def test_feedback_of_a_slow_peer_is_dropped_not_queued(robot: Robot) -> No
         peer.websocket.transport.resume_reading()
         assert (await told(peer, goal, 'result'))['status'] == 'succeeded'
         assert peer.closed is None
+
+
+async def test_a_stop_cancels_the_goals_behind_its_gate(robot: Robot, tmp_path: Path) -> None:
+    path = tmp_path / 'mapping.yaml'
+    path.write_text("version: 1\nservices: ['*']\ngates:\n- {gate: arm, services: [/guarded]}\n")
+    for action in ('/guarded', '/free'):
+        robot.serve(action)
+    async with running_bridge(mapping_file=str(path)) as service, native_peer(service) as peer:
+        await async_wait_until(
+            lambda: {'/guarded', '/free'} <= set(service.ros.graph.actions))
+        refused = await peer.answer(await peer.send(
+            'command', {'order': 1}, destination='/guarded', kind='action'))
+        assert refused['data']['code'] == 'not_holder'
+        await peer.acquire('arm')
+        goals = [await peer.send('command', {'order': 1}, destination=action, kind='action')
+                 for action in ('/guarded', '/free')]
+        await async_wait_until(lambda: len(robot.handles) == 2)
+        await peer.ask('stop')
+        await async_wait_until(lambda: any(h.is_cancel_requested for h in robot.handles))
+        for number in range(2):
+            robot.end([1], number)
+        ends = {}
+        for goal in goals:
+            frame = await peer.wait(lambda f, g=goal: f['metadata']['correlation_id'] == g
+                                    and f['data'].get('op') == 'result')
+            ends[frame['data']['action']] = frame['data']['status']
+        assert ends == {'/guarded': 'canceled', '/free': 'succeeded'}

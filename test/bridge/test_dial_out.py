@@ -80,5 +80,5 @@ async def test_it_dials_again_and_serves_the_other_side_too(near: Node) -> None:
             await base.server.start_server('127.0.0.1', port)
             await async_wait_until(lambda: robot.bridge.peer_count == 1)
             async with native_peer(robot) as peer:
-                state = await peer.wait(lambda f: f['metadata']['message_type'] == 'status')
+                state = await peer.wait(lambda f: f['data'].get('kind') == 'state')
                 assert len(state['data']['peers']) == 2

@@ -53,7 +53,7 @@ async def test_greeting_is_hello_then_state() -> None:
         assert peer.frames[0] is hello
         assert hello['data']['robot'] == 'testbot'
         assert hello['data']['allowed']['publish'] == ['*']
-        state = await peer.wait(lambda f: f['metadata']['message_type'] == 'status')
+        state = await peer.wait(lambda f: f['data'].get('kind') == 'state')
         assert peer.frames[1] is state
         assert '/ws_bridge' in state['data']['nodes']
 
@@ -88,10 +88,12 @@ async def test_publish_reaches_ros_and_says_how_many_heard(robot: Any) -> None:
     robot.create_subscription(Twist, '/cmd_vel', heard.append, 10)
     async with running_bridge() as service, native_peer(service) as peer:
         await async_wait_until(lambda: '/cmd_vel' in service.ros.graph.topics)
-        frame = await peer.publish('/cmd_vel', {'linear': {'x': 0.25}})
-        assert frame['data'] == {'op': 'publish', 'topic': '/cmd_vel', 'subscribers': 1}
-        await async_wait_until(lambda: heard)
-        assert heard[0] == Twist(linear=type(heard[0].linear)(x=0.25))
+        await peer.acquire('/cmd_vel')
+        for speed in (0.0, 0.25):
+            assert await peer.command('/cmd_vel', {'linear': {'x': speed}}) == \
+                {'op': 'publish', 'topic': '/cmd_vel', 'subscribers': 1}
+        await async_wait_until(lambda: len(heard) == 2)
+        assert heard[1] == Twist(linear=type(heard[0].linear)(x=0.25))
 
 
 async def test_binary_publication_in_order(robot: Any) -> None:
@@ -319,7 +321,7 @@ async def test_state_shows_freshness_and_peers(robot: Any) -> None:
 
         def topic_is(state: str) -> Any:
             def check(frame: Any) -> bool:
-                return frame['metadata']['message_type'] == 'status' and any(
+                return frame['data'].get('kind') == 'state' and any(
                     t['topic'] == '/ticks' and t['freshness'] == state
                     for t in frame['data']['topics'])
             return check
@@ -330,7 +332,7 @@ async def test_state_shows_freshness_and_peers(robot: Any) -> None:
         await peer.wait(topic_is('STALE'))
         robot.destroy_publisher(publisher)
         await peer.wait(topic_is('LOST'))
-        await peer.wait(lambda f: f['metadata']['message_type'] == 'status' and any(
+        await peer.wait(lambda f: f['data'].get('kind') == 'state' and any(
             p['name'] == 'observer' for p in f['data']['peers']))
 
 
@@ -346,7 +348,7 @@ async def test_heartbeat_is_answered_with_both_times() -> None:
         assert abs(answer['data']['echo']['received'] - sent) < 5.0
 
         def liveness(state: str) -> Any:
-            return lambda f: f['metadata']['message_type'] == 'status' and \
+            return lambda f: f['data'].get('kind') == 'state' and \
                 f['data']['peers'][0]['liveness'] == state
         await peer.wait(liveness('ALIVE'))
         await peer.wait(liveness('SUSPECT'))
@@ -359,7 +361,7 @@ async def test_seed_style_peer_without_subprotocol(robot: Any) -> None:
     async with running_bridge() as service, \
             native_peer(service, subprotocols=None) as peer:
         await async_wait_until(lambda: '/cmd_vel' in service.ros.graph.topics)
-        frame = await peer.publish('/cmd_vel', {'linear': {'x': 1.0}})
+        frame = await peer.publish('/cmd_vel', {'linear': {'x': 0.0}})
         assert frame['data']['subscribers'] == 1
         await async_wait_until(lambda: heard)
         kinds = {f['metadata']['message_type'] for f in peer.frames}

@@ -107,7 +107,7 @@ async def test_expected_rate_makes_silence_known(robot: Any, mapping: str) -> No
     async with running_bridge(mapping_file=mapping) as service, native_peer(service) as peer:
         await async_wait_until(lambda: '/count' in service.ros.graph.topics)
         await peer.ask('subscribe', topic='/count')
-        await peer.wait(lambda f: f['metadata']['message_type'] == 'status' and any(
+        await peer.wait(lambda f: f['data'].get('kind') == 'state' and any(
             t['topic'] == '/count' and t['freshness'] == 'LOST' for t in f['data']['topics']))
 
 

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+import json
+import os
 from pathlib import Path
 import socket
 import ssl
@@ -23,6 +25,7 @@ import time
 from typing import Any
 
 from bridge_harness import BINARY_HEADER, native_peer, running_bridge
+from geometry_msgs.msg import Twist
 from helpers import async_wait_until, SpinningNode, wait_until
 import jwt
 import pytest
@@ -30,6 +33,7 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from security_support import answer_of
 from std_msgs.msg import Int32, Int64MultiArray, String
+from std_srvs.srv import Trigger
 from transport_support import http
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -491,7 +495,7 @@ async def heartbeats(_: Path) -> None:
         assert hello['heartbeat'] == {'interval': 0.3, 'timeout': 0.8}
         await async_wait_until(lambda: len([f for f in peer.frames if f['metadata'][
             'message_type'] == 'heartbeat']) >= 2, timeout=5)
-        await peer.wait(lambda f: f['metadata']['message_type'] == 'status' and
+        await peer.wait(lambda f: f['data'].get('kind') == 'state' and
                         f['data']['peers'][0]['liveness'] == 'LOST', timeout=5)
 
 
@@ -573,3 +577,92 @@ async def match_timeout(_: Path) -> None:
                 2, 0, 100, channel['channel_id'], time.time(), 1) + b'\0\1\0\0\1\0\0\0\0')
             await async_wait_until(lambda: 'expired' in {e['code'] for e in peer.errors()})
             assert 0.1 < time.monotonic() - started < 2.0
+
+
+async def drive(peer: Any) -> None:
+    """Hold the lease of the robot's gate and send what is neutral."""
+    await peer.acquire('/cmd_vel')
+    assert (await peer.command('/cmd_vel', {}))['op'] == 'publish'
+
+
+@proof('gated_types')
+async def gated_types(_: Path) -> None:
+    with SpinningNode('robot') as robot:
+        robot.node.create_subscription(Int32, '/count', lambda m: None, 10)
+        robot.node.create_subscription(Twist, '/cmd_vel', lambda m: None, 10)
+        for types, gates in ((['std_msgs/msg/Int32'], ['/count']), ([''], [])):
+            async with running_bridge(gated_types=types) as service, \
+                    native_peer(service) as peer:
+                await async_wait_until(
+                    lambda: {'/count', '/cmd_vel'} <= set(service.ros.graph.topics))
+                await async_wait_until(lambda: service.ros.idle)
+                told = await peer.ask('gates')
+                assert [gate['gate'] for gate in told['gates']] == gates
+
+
+@proof('gate_timeout')
+async def gate_timeout(_: Path) -> None:
+    heard: list[float] = []
+    with SpinningNode('robot') as robot:
+        robot.node.create_subscription(Twist, '/cmd_vel', lambda m: heard.append(m.linear.x), 10)
+        async with running_bridge(gate_timeout=0.05) as service, native_peer(service) as peer:
+            await drive(peer)
+            await peer.command('/cmd_vel', {'linear': {'x': 1.0}})
+            stopped = await peer.wait(lambda f: f['data'].get('kind') == 'stopped')
+            assert stopped['data']['reason'] == 'timeout'
+            assert 0.05 <= stopped['data']['after'] < 0.5
+            await async_wait_until(lambda: heard[:3] == [0.0, 1.0, 0.0])
+
+
+@proof('gate_ttl')
+async def gate_ttl(_: Path) -> None:
+    with SpinningNode('robot') as robot:
+        robot.node.create_subscription(Twist, '/cmd_vel', lambda m: None, 10)
+        async with running_bridge(gate_ttl=30.0) as service, native_peer(service) as peer:
+            await drive(peer)
+            for age, what in ((20.0, 'op'), (31.0, 'code')):
+                answer = await peer.command('/cmd_vel', {}, bridge_time=peer.bridge_time - age)
+                assert answer[what] == {'op': 'publish', 'code': 'expired'}[what]
+
+
+@proof('estop_at_start')
+async def estop_at_start(_: Path) -> None:
+    for state in ('armed', 'stopped'):
+        async with running_bridge(estop_at_start=state) as service, native_peer(service) as peer:
+            hello = await peer.ask('hello')
+            assert hello['estop']['stopped'] is (state == 'stopped')
+
+
+@proof('estop_service')
+async def estop_service(_: Path) -> None:
+    called: list[bool] = []
+
+    def cut(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        called.append(True)
+        return response
+    with SpinningNode('robot') as robot:
+        robot.node.create_service(Trigger, '/cut_power', cut)
+        async with running_bridge(estop_service='/cut_power') as service, \
+                native_peer(service) as peer:
+            await async_wait_until(lambda: '/cut_power' in service.ros.graph.services)
+            assert await peer.ask('stop') == {'op': 'stop', 'stopped': True}
+            await async_wait_until(lambda: called)
+
+
+@proof('audit_file', 'audit_size')
+async def audit(folder: Path) -> None:
+    path = folder / 'audit.jsonl'
+    with SpinningNode('robot') as robot:
+        robot.node.create_subscription(Twist, '/cmd_vel', lambda m: None, 10)
+        async with running_bridge(audit_file=str(path), audit_size=1000) as service, \
+                native_peer(service) as peer:
+            await drive(peer)
+            written = [json.loads(line) for line in path.read_text().splitlines()]
+            assert [(line['event'], line['reason']) for line in written] == [
+                ('lease', 'acquired')]
+            for _ in range(10):
+                await peer.ask('stop')
+                await peer.ask('clear_stop')
+    sizes = [entry.stat().st_size for entry in os.scandir(folder)]
+    assert len(sizes) > 1
+    assert max(sizes) <= 1000

@@ -55,6 +55,14 @@ TOPICS = [
      'subscribers': 2, 'subscribe': True, 'publish': True}]
 SERVICES = [{'service': '/reset', 'types': ['std_srvs/srv/Trigger'], 'call': True},
             {'service': '/hidden', 'types': ['std_srvs/srv/Empty'], 'call': False}]
+GATE = 'drive'
+HELLO = {'op': 'hello', 'dialect': 'ws_bridge.v1', 'session': 'p1', 'robot': 'fake',
+         'version': '0', 'encodings': ['json'], 'capabilities': [],
+         'heartbeat': {'interval': 0.05, 'timeout': 1.0},
+         'limits': {'message_size': 1, 'message_rate': 1, 'subscriptions': 1,
+                    'advertisements': 1, 'services': 1, 'calls': 1},
+         'allowed': {'subscribe': [], 'publish': [], 'call': [], 'host': [], 'deny': []},
+         'gates': [], 'estop': {'stopped': False, 'by': None, 'reason': ''}}
 SILENCE = object()
 OFFSET = 100.0
 """How far the fake's clock is ahead, s."""
@@ -164,7 +172,14 @@ class FakeBridge:
         elif data['op'] == 'advertise':
             self._acknowledge(link, message_id, {
                 'op': 'advertise', 'topic': data['topic'], 'type': TYPE, 'channel_id': 1,
-                'schema': TEXT})
+                'schema': TEXT, 'gate': GATE if data['topic'] == '/cmd_vel' else None})
+        elif data['op'] == 'hello':
+            self._acknowledge(link, message_id, HELLO)
+        elif data['op'] in ('acquire', 'take'):
+            self._acknowledge(link, message_id, {
+                'op': data['op'], 'gate': GATE, 'epoch': 3, 'timeout': 0.5, 'ttl': 0.3})
+        elif data['op'] == 'release':
+            self._acknowledge(link, message_id, {'op': 'release', 'gate': data['gate']})
         else:
             self._acknowledge(link, message_id, {'op': data['op'], 'topic': data['topic']})
 
@@ -209,7 +224,7 @@ class FakeBridge:
     def _send(self, link: Link, message_type: MessageType, data: Any,
               correlation_id: str | None = None, source: str = 'ws_bridge',
               extra: dict[str, Any] | None = None) -> None:
-        frame = encode(data, message_id=f'f{time.monotonic_ns()}', timestamp=time.time(),
+        frame = encode(data, message_id=f'f{time.monotonic_ns()}', timestamp=time.time() + OFFSET,
                        message_type=message_type, source=source, correlation_id=correlation_id,
                        extra=extra)
         self.faults += [f'fake: {error.message}'

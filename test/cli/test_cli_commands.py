@@ -27,7 +27,7 @@ from helpers import wait_until
 import pytest
 
 from ws_bridge.cli import main
-from ws_bridge.errors import UnknownType
+from ws_bridge.errors import Held, NotNeutral, UnknownType
 from ws_bridge.protocol.envelope import encode
 from ws_bridge.protocol.native import BINARY_HEADER
 from ws_bridge.protocol.types import MessageType
@@ -113,26 +113,63 @@ def test_an_error_that_answers_nothing_is_shown(capsys: Captured,
 
 
 def test_pub_once(bridge: FakeBridge, capsys: Captured) -> None:
-    assert main(['pub', '/cmd_vel', '{"linear": {"x": 1.10}}', '--url', bridge.url,
-                 '--type', 'geometry_msgs/msg/Twist', '--once']) == 0
-    assert capsys.readouterr().out == '/cmd_vel: 1 subscriber matched\n'
-    assert requests(bridge) == ['advertise', '/cmd_vel', 'unadvertise']
-    assert bridge.frames[0]['data']['type'] == 'geometry_msgs/msg/Twist'
+    assert main(['pub', '/odom', '{"linear": {"x": 1.10}}', '--url', bridge.url,
+                 '--type', 'nav_msgs/msg/Odometry', '--once']) == 0
+    assert capsys.readouterr().out == '/odom: 1 subscriber matched\n'
+    assert requests(bridge) == ['advertise', '/odom', 'unadvertise']
+    assert bridge.frames[0]['data']['type'] == 'nav_msgs/msg/Odometry'
     assert bridge.frames[1]['data'] == {'linear': {'x': 1.1}}
     assert bridge.frames[1]['metadata']['ack'] is True
     wait_until(lambda: bridge.peers == 0, why='the peer to be gone')
 
 
 def test_pub_many(bridge: FakeBridge, capsys: Captured) -> None:
-    assert main(['pub', '/cmd_vel', '{}', '--url', bridge.url, '--count', '3', '--rate',
+    assert main(['pub', '/odom', '{}', '--url', bridge.url, '--count', '3', '--rate',
                  '1000']) == 0
-    assert requests(bridge) == ['advertise', *['/cmd_vel'] * 3, 'unadvertise']
+    assert requests(bridge) == ['advertise', *['/odom'] * 3, 'unadvertise']
+    assert capsys.readouterr().out == '/odom: 1 subscriber matched\n'
+
+
+@pytest.mark.parametrize('word', ['acquire', 'take'])
+def test_pub_through_a_gate(capsys: Captured, word: str) -> None:
+    refused: list[Any] = []
+
+    def refuse_the_first(frame: dict[str, Any]) -> NotNeutral | None:
+        if frame['metadata']['message_type'] != 'command' or refused or not frame['data']:
+            return None
+        refused.append(frame['data'])
+        return NotNeutral('zero first')
+    with FakeBridge(refuse_the_first) as fake:
+        assert main(['pub', '/cmd_vel', '{"x": 1}', '--url', fake.url, '--count', '2',
+                     '--rate', '10', *(['--take'] if word == 'take' else [])]) == 0
+        beats = [frame['data'] for frame in fake.frames
+                 if frame['metadata']['message_type'] == 'heartbeat']
+        frames = [frame for frame in fake.frames
+                  if frame['metadata']['message_type'] != 'heartbeat']
+    assert [frame['data'].get('op') or frame['data'] for frame in frames] == [
+        'advertise', 'hello', word, {}, {'x': 1}, {}, {'x': 1}, {'x': 1}, 'release',
+        'unadvertise']
+    commands = [frame['metadata'] for frame in frames[3:8]]
+    assert [(each['epoch'], each['sequence']) for each in commands] == [
+        (3, number) for number in range(5)]
+    assert all(each['bridge_time'] > each['timestamp'] for each in commands)   # it is ahead
+    assert beats[0]['echo'] is None
+    assert beats[1]['echo']['sequence'] == 1
+    assert len(beats) > 2
     assert capsys.readouterr().out == '/cmd_vel: 1 subscriber matched\n'
+
+
+def test_pub_when_somebody_else_has_control(capsys: Captured) -> None:
+    with FakeBridge(lambda frame: Held('p1 holds it', field='gate')
+                    if frame['data'].get('op') == 'acquire' else None) as fake:
+        assert main(['pub', '/cmd_vel', '{}', '--url', fake.url]) == 1
+        assert requests(fake) == ['advertise', 'hello', 'acquire', 'unadvertise']
+    assert capsys.readouterr().err == 'held: data.gate: p1 holds it\n'
 
 
 def test_pub_from_stdin(bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('sys.stdin', io.StringIO('{"a": 1}\n'))
-    assert main(['pub', '/cmd_vel', '-', '--url', bridge.url]) == 0
+    assert main(['pub', '/odom', '-', '--url', bridge.url]) == 0
     assert bridge.frames[1]['data'] == {'a': 1}
 
 
@@ -141,8 +178,8 @@ def test_pub_takes_back_what_it_advertised_when_a_message_is_wrong(capsys: Captu
         return UnknownType('no such type') if frame['metadata']['message_type'] == 'command' \
             else None
     with FakeBridge(refuse) as fake:
-        assert main(['pub', '/cmd_vel', '{}', '--url', fake.url]) == 1
-        assert requests(fake) == ['advertise', '/cmd_vel', 'unadvertise']
+        assert main(['pub', '/odom', '{}', '--url', fake.url]) == 1
+        assert requests(fake) == ['advertise', '/odom', 'unadvertise']
     assert capsys.readouterr().err == 'unknown_type: no such type\n'
 
 

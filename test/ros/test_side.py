@@ -34,13 +34,14 @@ def own_threads() -> list[str]:
     return [each.name for each in threading.enumerate() if each.name.startswith('ws_bridge')]
 
 
-def test_two_threads_while_it_runs_and_none_after(loop: FakeLoop) -> None:
+def test_three_threads_while_it_runs_and_none_after(loop: FakeLoop) -> None:
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with running_side(loop) as side:
-        assert sorted(own_threads()) == ['ws_bridge executor', 'ws_bridge pump']
+        assert sorted(own_threads()) == [
+            'ws_bridge executor', 'ws_bridge pump', 'ws_bridge watchdog']
         assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
         side.start()  # changes nothing
-        assert len(own_threads()) == 2
+        assert len(own_threads()) == 3
         assert repr(side) == '<RosSide running, 0 owned>'
     assert own_threads() == []
     assert repr(side) == '<RosSide shut down, 0 owned>'

@@ -112,6 +112,11 @@ class Observer:
         return max((at for at, linear, angular in self.commands if linear or angular),
                    default=0.0)
 
+    def told_to_stand(self) -> float:
+        """Return when the first of the newest commands came that are neutral."""
+        moved = self.last_motion()
+        return next(at for at, *_ in self.commands if at > moved)
+
     def is_neutral(self) -> bool:
         """Tell whether the newest command is neutral."""
         return bool(self.commands) and not any(self.commands[-1][1:])
@@ -185,6 +190,7 @@ class Page:
     def __init__(self, driver: Any, folder: str) -> None:
         self.driver = driver
         self._folder = folder
+        self.refusals: tuple[str, ...] = ()     # codes that are part of a test
 
     def load(self, url: str) -> None:
         """Load the page and wait until it is connected."""
@@ -214,11 +220,11 @@ class Page:
         return [str(item.get_attribute('textContent'))
                 for item in self.driver.find_elements('css selector', '#errors li')]
 
-    def expect_refusals(self, *codes: str) -> None:
-        """Take these errors of the page as part of the test; others still fail it."""
-        for line in self.errors():
-            assert any(f' {code}: ' in line for code in codes), line
-        self.run("document.getElementById('errors').replaceChildren();")
+    def unexpected(self) -> list[str]:
+        """Return the errors of the page that no test has announced since the last time."""
+        expected, self.refusals = self.refusals, ()
+        return [line for line in self.errors()
+                if not any(f' {code}: ' in line for code in expected)]
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run a script in the page."""
@@ -233,15 +239,10 @@ class Page:
             element.dispatchEvent(new Event('change'));""", element_id, value)
 
     def take_control(self) -> None:
-        """Acquire the lease where the bridge has leases."""
-        if self.has_leases():
-            self['lease-main'].click()
-            self.wait_text('lease-text', 'You have control')
-
-    def has_leases(self) -> bool:
-        """Tell whether the bridge guards the commands."""
-        self.wait(lambda: self.text('lease-text') != 'Not connected', 'the lease')
-        return 'No leases' not in self.text('lease-text')
+        """Acquire the lease, which nobody has."""
+        self.wait_text('lease-text', 'Nobody has control')
+        self['lease-main'].click()
+        self.wait_text('lease-text', 'You have control')
 
     def show(self, tab: str) -> None:
         """Show one of the panels."""

@@ -126,6 +126,17 @@ test('connect offers the subprotocol, says its name, beats and sends the clock',
   assert.equal(client.state, 'closed');
 });
 
+test('gates that come and go, and the stop, are told', async () => {
+  const { client, socket } = await connected();
+  const told = [];
+  client.on('gates', (gates) => told.push(gates));
+  socket.says('status', { kind: 'gates', gates: [{ gate: 'arm', topics: ['/arm'], holder: null }], estop: { stopped: true, by: 'p9', reason: 'x' } });
+  assert.equal(client.gateOf('/arm').gate, 'arm');
+  assert.equal(client.gateOf('/cmd_vel'), null);
+  assert.equal(told.at(-1), client.gateList);
+  assert.equal(client.estop.stopped, true);
+});
+
 test('requests resolve by their ids, errors are typed', async () => {
   const { client, socket } = await connected();
   const list = client.list();
@@ -284,9 +295,9 @@ test('leases: lost, granted on request, denied, asked for', async () => {
 
 test('calls and goals', async () => {
   const { client, socket } = await connected();
-  const call = client.call('/add', { a: 1n, b: new Float64Array([2]) }, { timeout: 2 });
+  const call = client.call('/add', { a: 1n, b: new Float64Array([2]), c: new BigInt64Array([-(2n ** 63n)]) }, { timeout: 2 });
   const request = socket.commands().at(-1);
-  assert.deepEqual(request.data, { a: 1, b: [2] });
+  assert.deepEqual(request.data, { a: 1, b: [2], c: ['-9223372036854775808'] });
   assert.deepEqual([request.metadata.kind, request.metadata.timeout], ['service', 2]);
   socket.says('acknowledgment', { op: 'call', service: '/add', result: { sum: 3 } }, { correlation_id: request.metadata.message_id });
   assert.deepEqual(await call, { sum: 3 });

@@ -173,5 +173,5 @@ test('time sync: four timestamps, best of the window', () => {
   sync.sample(11, 16.01, 16.01, 11.02); // offset 5, round trip 0.02
   assert.ok(Math.abs(sync.offset - 5) < 1e-9);
   assert.ok(Math.abs(sync.roundTrip - 0.02) < 1e-9);
-  assert.ok(Math.abs(sync.jitter - 0.18) < 1e-9);
+  assert.ok(Math.abs(sync.jitter - 0.18 / 16) < 1e-9);
 });

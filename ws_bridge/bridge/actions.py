@@ -77,6 +77,7 @@ class Actions:
         self._now = now
         self._patience = patience
         self._goals: dict[tuple[str, int], Any] = {}
+        self._names: dict[tuple[str, int], str] = {}
         self._hosted: dict[str, HostedAction] = {}
 
     def __len__(self) -> int:
@@ -109,9 +110,10 @@ class Actions:
                                       text=frame.text)
 
         def on_done(end: GoalEnd | WsBridgeError) -> None:
-            self._goals.pop((peer.name, wish.key), None)
+            self._forget(peer, wish.key)
             self._apply(peer, goals.ended(wish.key, _outcome(result, end)))
 
+        self._names[peer.name, wish.key] = wish.action
         self._goals[peer.name, wish.key] = self._ros.send_goal(
             wish.ros_name, action_type, cdr, patience=self._patience, timeout=wish.timeout,
             on_accepted=lambda: self._apply(peer, goals.accepted(wish.key)),
@@ -132,9 +134,19 @@ class Actions:
 
     def drop(self, peer: Peer, key: int) -> None:
         """Cancel a goal whose peer left."""
-        goal = self._goals.pop((peer.name, key), None)
+        goal = self._forget(peer, key)
         if goal is not None:
             goal.drop()
+
+    def cancel_all(self, of: Callable[[str], bool]) -> None:
+        """Cancel the goals of some actions, whoever sent them; their ends are told as ever."""
+        for key, action in self._names.items():
+            if of(action):
+                self._goals[key].cancel(lambda why: None)
+
+    def _forget(self, peer: Peer, key: int) -> Any:
+        self._names.pop((peer.name, key), None)
+        return self._goals.pop((peer.name, key), None)
 
     def _type_of(self, wish: SendGoal) -> str:
         hosted = self._hosted.get(wish.action)

@@ -35,7 +35,9 @@ import time
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
+from ws_bridge.bridge.control import Control, may_on_this_machine
 from ws_bridge.bridge.door import Door, FAILURE_DELAY
+from ws_bridge.bridge.gates import Guarded
 from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.outward import Outward
@@ -51,7 +53,7 @@ from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import LimitExceeded, LoginFailed, UnknownType, WsBridgeError
 from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.native import NativeDialect, SUBPROTOCOL
-from ws_bridge.protocol.operations import About, Done, Failed, GetSchema, Kind, Welcome
+from ws_bridge.protocol.operations import About, Done, Failed, GetSchema, Kind, LeaseWish, Welcome
 from ws_bridge.protocol.rosbridge import dialect_of, RosbridgeDialect
 from ws_bridge.protocol.rosbridge import SUBPROTOCOL as ROSBRIDGE_SUBPROTOCOL
 from ws_bridge.session import effects as fx
@@ -140,14 +142,17 @@ class Bridge:
         self._timers: dict[Link, tuple[float, asyncio.TimerHandle]] = {}
         self._outward = Outward(ros, self._store, loop, expected_rate=self._expected_rate,
                                 epoch=self._epoch)
-        self._inward = Inward(ros, self._store)
+        self._control = Control(settings, exposure, ros, peers=self._peers.values,
+                                arm=self._arm, halt=self._halt_goals, clock=loop.time,
+                                epoch=self._epoch, may=_may)
+        self._inward = Inward(ros, self._store, self._control.gates)
         self._services = Services(ros, self._store, apply=self.apply, now=loop.time)
         self._actions = Actions(ros, self._store, apply=self.apply, now=loop.time,
                                 patience=settings.call_timeout)
         self._rosapi = RosApi(ros, self._store, loop, apply=self.apply)
         self._names = BridgeNames(ros, exposure, self._services.hosts, self._actions.hosts)
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
-                                 loop)
+                                 loop, self._control.diagnostic)
         self._ticker: asyncio.TimerHandle | None = None
         self._started = self._unix()
         self._past: Counter[str] = Counter(dict.fromkeys(_TOTALS, 0))
@@ -184,7 +189,12 @@ class Bridge:
 
     def start(self) -> None:
         """Begin to report the robot's state."""
+        self._control.start()
         self._tick()
+
+    def end_control(self) -> None:
+        """Stop the robot: nobody commands any more."""
+        self._control.end()
 
     def shutdown(self) -> None:
         """Take back what every peer made and stop reporting."""
@@ -192,6 +202,7 @@ class Bridge:
             self._ticker.cancel()
         for link in list(self._peers):
             self.closed(link, 1001, 'shutdown')
+        self._control.shutdown()
 
     # ---- listener of the transport
 
@@ -245,7 +256,10 @@ class Bridge:
         self._forget_stranger(link)
         peer = self._peers.pop(link, None)
         uplink = self._uplinks.pop(link, None)
+        if peer is not None:
+            self._control.lost(peer, 'closed')
         if uplink is not None:
+            self._control.lost(uplink.peer, 'closed')
             uplink.close()
         timer = self._timers.pop(link, None)
         if timer is not None:
@@ -267,6 +281,8 @@ class Bridge:
         session.beats = not rosbridge
         link.limit_messages(STRANGER_MESSAGE if session.login.needed else
                             self._settings.max_message_size)
+        if not rosbridge and not greet:
+            session.manner = 'seed'
         peer = self._peers[link] = Peer(link, session, dialect, self._unix)
         logger.info('peer %s from %s: %s', peer.name, link.remote, dialect.name)
         self._ledger.note('open', peer=peer.name, address=link.address, dialect=dialect.name)
@@ -286,7 +302,8 @@ class Bridge:
         login = self._door.login_of(link.admitted, dialled=link.dialled, now=now,
                                     epoch=self._epoch)
         return Session(name, dialect, settings=self._settings, exposure=self._exposure,
-                       names=self._names, now=now, epoch=self._epoch, login=login)
+                       names=self._names, now=now, epoch=self._epoch, keeper=self._control,
+                       login=login)
 
     def _unix(self) -> float:
         return self._loop.time() + self._epoch
@@ -426,6 +443,22 @@ class Bridge:
                 'request': schema_to_text(service.request),
                 'response': schema_to_text(service.response)}
 
+    def _control_wish(self, peer: Peer, effect: fx.Control) -> None:
+        if isinstance(effect.operation, LeaseWish) and effect.operation.word != 'release':
+            peer.session.login.rights.check_at_all('publish')
+        self._control.operate(peer, effect.operation)
+
+    def _peer_lost(self, peer: Peer, effect: fx.PeerLost) -> None:
+        self._control.lost(peer, 'heartbeat')
+
+    def _halt_goals(self, guarded: Guarded) -> None:
+        """End what goes on by itself behind a gate."""
+        self._actions.cancel_all(lambda action: self._control.gates.service(action) is guarded)
+
+    def stop_wish(self, stopped: bool, by: str, reason: str) -> None:
+        """Assert or clear the emergency stop, as a node asks."""
+        self._control.from_ros(stopped, by, reason)
+
     def _status_wanted(self, peer: Peer, effect: fx.StatusWanted) -> None:
         self._state.send_to(peer)
 
@@ -439,7 +472,7 @@ class Bridge:
             return
         name = f'{peer.name}-up'
         dialect = PushDialect(name)
-        session = self._session(name, dialect.name, link)
+        session = self._session(name, 'bridge', link)
         self._uplinks[link] = Uplink(
             Peer(link, session, dialect, self._unix), dialect, self._ros, self._outward,
             self._inward, push=self._settings.push, pull=self._settings.pull,
@@ -510,6 +543,7 @@ class Bridge:
     def _tick(self) -> None:
         self._ticker = self._loop.call_later(TICK, self._tick)
         self._bound_queues()
+        self._control.tick()
         self._state.tick()
 
     def _bound_queues(self) -> None:
@@ -522,6 +556,7 @@ class Bridge:
     def graph_changed(self, _: object) -> None:
         """Take note of a new graph: topics that peers wait for may have appeared."""
         self._outward.graph_changed()
+        self._control.graph_changed()
         for uplink in self._uplinks.values():
             uplink.graph_changed()
         self._state.touch()
@@ -529,6 +564,14 @@ class Bridge:
     def _expected_rate(self, topic: str) -> float | None:
         rule = self._exposure.find('subscribe', topic)
         return rule.expected_rate if rule else None
+
+
+def _may(peer: Peer, action: str) -> bool:
+    """Whether a peer's role lets it; who has not logged in has to be on this machine too."""
+    use: Any = action
+    login = peer.session.login
+    return login.rights.may(use) and (
+        login.identity is not None or may_on_this_machine(peer, action))
 
 
 _TOTALS = {
@@ -569,6 +612,8 @@ _APPLY: dict[type, Callable[[Bridge, Peer, Any], None]] = {
     fx.Feedback: Bridge._feedback,
     fx.EndGoal: Bridge._end_goal,
     fx.Describe: Bridge._describe,
+    fx.Control: Bridge._control_wish,
+    fx.PeerLost: Bridge._peer_lost,
     fx.StatusWanted: Bridge._status_wanted,
     fx.PeerChanged: Bridge._peer_changed,
     fx.Greeted: Bridge._greeted,

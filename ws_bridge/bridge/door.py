@@ -28,9 +28,8 @@ from http import HTTPStatus
 import time
 from typing import Any
 
-from ws_bridge.access import ADMIN, NOBODY, OBSERVER, Role, Use
+from ws_bridge.access import ADMIN, NOBODY, OBSERVER, Role
 from ws_bridge.bridge.ledger import Ledger
-from ws_bridge.bridge.peer import Peer
 from ws_bridge.config import Settings
 from ws_bridge.errors import ConfigError, Forbidden, LoginFailed
 from ws_bridge.identity.authority import Authority
@@ -202,11 +201,6 @@ class Door:
             if role not in self._policy.roles:
                 raise ConfigError(f'{name} has the role {role!r}, which there is not; known are '
                                   f'{", ".join(self._policy.roles)}', field='token_file')
-
-
-def may(peer: Peer, action: Use) -> bool:
-    """Whether a peer's role lets it ``take`` a lease from its holder, or ``clear_stop``."""
-    return peer.session.login.rights.may(action)
 
 
 def _token_of(headers: Mapping[str, str]) -> str | None:

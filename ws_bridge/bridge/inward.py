@@ -24,10 +24,11 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TYPE_CHECKING
 
+from ws_bridge.bridge.gates import Gates, Lane
 from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema_text import schema_to_text
-from ws_bridge.errors import NotAdvertised, TypeMismatch, UnknownType, WsBridgeError
+from ws_bridge.errors import Forbidden, NotAdvertised, TypeMismatch, UnknownType, WsBridgeError
 from ws_bridge.protocol.operations import Done, Failed
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session.effects import OpenPublisher, Publish
@@ -46,15 +47,23 @@ class Shared:
     channel_id: int
     codec: Codec
     publisher: Any
+    lane: Lane | None
     users: dict[str, Peer] = field(default_factory=dict)
 
 
 class Inward:
-    """All topics that come in."""
+    """
+    All topics that come in.
 
-    def __init__(self, ros: RosSide, store: CodecStore) -> None:
+    :param gates: what commands have to pass.
+    """
+
+    def __init__(self, ros: RosSide, store: CodecStore, gates: Gates) -> None:
         self._ros = ros
         self._store = store
+        self._gates = gates
+        self._own_topics = {ros.resolve(f'~/{name}')
+                            for name in ('clients', 'estop', 'lease', 'links')}
         self._ids = count(1)
         self._shared: dict[Key, Shared] = {}
         self._keys: dict[tuple[str, str], Key] = {}
@@ -67,9 +76,12 @@ class Inward:
         """
         Give a peer its publisher of a topic, and acknowledge it if it was asked for.
 
+        :raises Forbidden: the topic is the bridge's own.
         :raises UnknownType: no type was given and the graph knows none.
         :raises TypeMismatch: the topic has another type, or several.
         """
+        if wish.topic in self._own_topics:
+            raise Forbidden(f'{wish.topic} is what the bridge itself says', field='topic')
         msg_type = self._type_of(wish)
         key = wish.topic, msg_type, wish.qos
         old = self._keys.get((peer.name, wish.topic))
@@ -84,7 +96,8 @@ class Inward:
         if wish.asked:
             peer.send(Done(wish.op_id, 'advertise', {
                 'topic': wish.wire_name, 'type': msg_type, 'channel_id': shared.channel_id,
-                'schema': schema_to_text(shared.codec.schema)}))
+                'schema': schema_to_text(shared.codec.schema),
+                'gate': shared.lane.guarded.gate.name if shared.lane else None}))
 
     def close(self, peer: Peer, topic: str) -> None:
         """Take a peer's publisher of a topic back; the last one ends it."""
@@ -95,7 +108,10 @@ class Inward:
         del shared.users[peer.name]
         if not shared.users:
             del self._shared[key]
-            shared.publisher.close()
+            if shared.lane is None:
+                shared.publisher.close()
+            else:
+                self._gates.close(shared.lane)
 
     def has(self, peer: Peer, topic: str) -> bool:
         """Whether a peer has a publisher of a topic."""
@@ -106,20 +122,25 @@ class Inward:
         Hot path: convert, check and publish.
 
         :raises ConversionError: the values do not fit the type.
+        :raises RequestError: a gate does not let it pass.
         """
         key = self._keys.get((peer.name, wish.topic))
         if key is None:
             raise NotAdvertised(f'{wish.topic} is not advertised', field='topic')
         shared = self._shared[key]
-        cdr = self._to_cdr(shared.codec, wish)
-        if wish.ack is None:
-            shared.publisher.publish(cdr, wish.deadline)
-            return
+        on_done = None if wish.ack is None else self._acknowledge(peer, shared, wish)
+        if shared.lane is None:
+            shared.publisher.publish(self._to_cdr(shared.codec, wish), wish.deadline, on_done)
+        else:
+            self._gates.publish(peer, shared.lane, wish,
+                                lambda: self._to_cdr(shared.codec, wish), on_done)
 
+    def _acknowledge(self, peer: Peer, shared: Shared,
+                     wish: Publish) -> Callable[[WsBridgeError | None], None]:
         def on_done(why: WsBridgeError | None) -> None:
             peer.send(Failed(wish.op_id, why) if why else Done(wish.op_id, 'publish', {
                 'topic': wish.ack, 'subscribers': shared.publisher.subscriber_count()}))
-        shared.publisher.publish(cdr, wish.deadline, on_done)
+        return on_done
 
     def _to_cdr(self, codec: Codec, wish: Publish) -> bytes:
         if wish.encoding == 'cdr':
@@ -134,7 +155,12 @@ class Inward:
         topic, msg_type, qos = key
         codec = self._store.codec(self._ros.types.message(msg_type))
         publisher = self._ros.advertise(ros_name, msg_type, qos, self._failure_of(key))
-        shared = self._shared[key] = Shared(topic, next(self._ids), codec, publisher)
+        try:
+            lane = self._gates.open(topic, codec, publisher)
+        except WsBridgeError:
+            publisher.close()
+            raise
+        shared = self._shared[key] = Shared(topic, next(self._ids), codec, publisher, lane)
         return shared
 
     def _failure_of(self, key: Key) -> Callable[[WsBridgeError], None]:

@@ -24,6 +24,7 @@ from ws_bridge.convert.schema import MessageSchema, Value
 from ws_bridge.errors import (
     AlreadyExists,
     ConversionError,
+    Forbidden,
     LimitExceeded,
     ServiceFailed,
     TypeMismatch,
@@ -135,8 +136,11 @@ class Services:
         """
         Let a peer serve a ROS service, and acknowledge it; the newest owner wins.
 
+        :raises Forbidden: the service is the bridge's own.
         :raises UnknownType: the type is not on this machine.
         """
+        if wish.service in self._ros.own_services:
+            raise Forbidden(f'{wish.service} is served by the bridge itself', field='service')
         schema = self._ros.types.service(wish.srv_type)
         old = self._hosted.get(wish.service)
         if old is not None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ws_bridge.ros.graph import GraphSnapshot
     from ws_bridge.ros.side import RosSide
 
+Diagnostic = tuple[str, int, str, list[tuple[str, str]]]
 OK, WARN, STALE = 0, 1, 3
 """Levels of ``diagnostic_msgs/msg/DiagnosticStatus``."""
 
@@ -44,16 +45,19 @@ class RobotState:
     Collects and sends the state.
 
     :param peers: returns the peers that are connected now.
+    :param safety: returns what is said of the emergency stop.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, outward: Outward,
-                 peers: Callable[[], Iterable[Peer]], loop: asyncio.AbstractEventLoop) -> None:
+                 peers: Callable[[], Iterable[Peer]], loop: asyncio.AbstractEventLoop,
+                 safety: Callable[[], Diagnostic]) -> None:
         self._settings = settings
         self._exposure = exposure
         self._ros = ros
         self._outward = outward
         self._peers = peers
         self._loop = loop
+        self._safety = safety
         self._started = loop.time()
         self._touched = False
         self._listings: dict[Role, tuple[GraphSnapshot, dict[str, Any]]] = {}
@@ -86,6 +90,7 @@ class RobotState:
         if now >= self._diagnostics_due:
             self._diagnostics_due = now + self._settings.diagnostics_period
             self._ros.publish_status(self._diagnostics(now), self._clients())
+            self._ros.publish_safety(links=self._links())
 
     def send_to(self, peer: Peer) -> None:
         """Send the state to one peer now."""
@@ -147,14 +152,23 @@ class RobotState:
                 'peers': [peer.session.describe(now) for peer in self._peers()
                           if rights.role.may_at_all('graph')]}
 
-    def _diagnostics(self, now: float) -> list[tuple[str, int, str, list[tuple[str, str]]]]:
+    def _links(self) -> str:
+        """Return how good the links are, for ROS, JSON; times in s."""
+        return orjson.dumps([{
+            'peer': peer.name, 'name': peer.session.name,
+            'liveness': peer.session.liveness_name,
+            'round_trip': _fine(peer.session.timesync.round_trip),
+            'offset': _fine(peer.session.timesync.offset),
+            'jitter': _fine(peer.session.timesync.jitter)} for peer in self._peers()]).decode()
+
+    def _diagnostics(self, now: float) -> list[Diagnostic]:
         peers = list(self._peers())
         dropped = sum(peer.link.dropped for peer in peers)
         bridge = [('peers', str(len(peers))), ('uptime', f'{now - self._started:.1f}'),
                   ('subscribed topics', str(len(self._outward.topics()))),
                   ('dropped samples', str(dropped))]
         rows = [('ws_bridge: bridge', WARN if dropped else OK,
-                 f'{len(peers)} peers, {dropped} samples dropped', bridge)]
+                 f'{len(peers)} peers, {dropped} samples dropped', bridge), self._safety()]
         for topic in self._outward.topics():
             state = self._judge(topic, now)
             level = {FreshnessState.FRESH: OK, FreshnessState.UNKNOWN: OK}.get(state, STALE)
@@ -186,3 +200,7 @@ def _you(peer: Peer) -> dict[str, Any]:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
+
+
+def _fine(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

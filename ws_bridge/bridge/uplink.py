@@ -27,12 +27,13 @@ from typing import Any, TYPE_CHECKING
 from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer, types_of
-from ws_bridge.errors import WsBridgeError
+from ws_bridge.errors import RequestError, WsBridgeError
 from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.envelope import encode as encode_envelope
 from ws_bridge.protocol.native import BINARY_HEADER, NativeDialect
 from ws_bridge.protocol.operations import (
     Appeared,
+    BinaryPublish,
     BinarySample,
     Encoding,
     Failed,
@@ -88,7 +89,7 @@ class Uplink:
     def __init__(self, peer: Peer, dialect: PushDialect, ros: RosSide, outward: Outward,
                  inward: Inward, *, push: tuple[str, ...], pull: tuple[str, ...],
                  queue_depth: int) -> None:
-        self._peer = peer
+        self.peer = peer
         self._dialect = dialect
         self._ros = ros
         self._outward = outward
@@ -125,6 +126,8 @@ class Uplink:
                 return False
         except (KeyError, TypeError) as exc:
             logger.error('%s: an answer is malformed: %r', self._dialect.name, exc)
+        except RequestError as exc:     # by a gate, which audits it: many may follow
+            logger.debug('%s: %s', self._dialect.name, exc)
         except WsBridgeError as exc:
             logger.error('%s: %s', self._dialect.name, exc)
         return True
@@ -138,23 +141,23 @@ class Uplink:
     def close(self) -> None:
         """Take back what this half made here."""
         for topic in self._pushed:
-            self._outward.close(self._peer, topic)
+            self._outward.close(self.peer, topic)
         for topic in self._pulled.values():
-            self._inward.close(self._peer, topic)
+            self._inward.close(self.peer, topic)
 
     def _ask(self, data: dict[str, Any], then: Callable[[Mapping[str, Any]], None]) -> None:
-        message_id = f'{self._peer.name}-{next(self._ids)}'
+        message_id = f'{self.peer.name}-{next(self._ids)}'
         self._asked[message_id] = then
-        frame = encode_envelope(data, message_id=message_id, timestamp=self._peer.clock(),
+        frame = encode_envelope(data, message_id=message_id, timestamp=self.peer.clock(),
                                 message_type=MessageType.CONFIGURATION, priority=Priority.HIGH)
-        self._peer.link.send(frame, Priority.HIGH, text=True)
+        self.peer.link.send(frame, Priority.HIGH, text=True)
 
     def _push(self, answer: Mapping[str, Any]) -> None:
         wire_name = answer['topic']
         topic = self._ros.resolve(wire_name)
         self._dialect.channels[wire_name] = answer['channel_id']
         self._pushed.append(topic)
-        self._outward.open(self._peer, OpenSubscription(
+        self._outward.open(self.peer, OpenSubscription(
             None, topic, wire_name, wire_name, None, 'cdr', 0.0, self._queue_depth, None, False))
 
     def _pull(self, answer: Mapping[str, Any]) -> None:
@@ -162,12 +165,13 @@ class Uplink:
             return
         wire_name = answer['topic']
         topic = self._ros.resolve(wire_name)
-        self._inward.open(self._peer, OpenPublisher(
+        self._inward.open(self.peer, OpenPublisher(
             None, topic, wire_name, wire_name, answer['type'], None, False))
         self._pulled[answer['channel_id']] = topic
 
     def _sample(self, op: BinarySample) -> None:
         topic = self._pulled.get(op.channel_id)
         if topic is not None:
-            self._inward.publish(self._peer, Publish(
-                None, topic, op.payload, op.encoding, None))
+            self._inward.publish(self.peer, Publish(
+                None, topic, op.payload, op.encoding, None, None, BinaryPublish(
+                    op.channel_id, op.encoding, op.payload, op.stamp, op.sequence)))

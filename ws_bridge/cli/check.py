@@ -101,6 +101,10 @@ def exposed(exposure: Exposure) -> list[str]:
                  for rule in rules] or [(_MAY[kind], '(nothing)', '', '')]
     rows += [('never ' + (_MAY[denial.kind] if denial.kind else 'use'), denial.pattern, '', '')
              for denial in exposure.deny]
+    for gate in exposure.gates:
+        rows += [('only by the lease of' if gate.require_lease else 'only through', gate.name,
+                  '', f'timeout {gate.timeout:g} s, ttl {gate.ttl:g} s')]
+        rows += [('', f'  {pattern}', '', '') for pattern in (*gate.topics, *gate.services)]
     return columns(rows)
 
 

@@ -15,8 +15,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from itertools import count
 import os
 import time
@@ -54,6 +55,14 @@ _ENCODING_OF = {opcode: encoding for encoding, opcode in SAMPLE_OPCODES.items()}
 _REPLIES = (MessageType.ACKNOWLEDGMENT, MessageType.ERROR, MessageType.HEARTBEAT)
 
 
+@dataclass(frozen=True)
+class Lease:
+    """The right to command through a gate."""
+
+    epoch: int
+    numbers: Iterator[int] = field(default_factory=count)
+
+
 class BridgeClient:
     """
     One connection to a bridge: requests with their replies, and a stream of samples.
@@ -71,6 +80,9 @@ class BridgeClient:
         self._codecs: dict[int, Codec] = {}
         self._store = CodecStore()
         self._samples: asyncio.Queue[bytes | WsBridgeError] = asyncio.Queue()
+        self._beats = count(1)
+        self._last_beat: dict[str, Any] | None = None
+        self._bridge_time: float | None = None
 
     def __repr__(self) -> str:
         return f'<BridgeClient {self._link!r} waiting={len(self._replies)}>'
@@ -92,10 +104,45 @@ class BridgeClient:
         data = {'op': op, **{key: value for key, value in fields.items() if value is not None}}
         return _data(await self._ask(MessageType.CONFIGURATION, data, patience=REPLY_TIMEOUT))
 
-    async def publish(self, topic: str, fields: Any) -> dict[str, Any]:
-        """Publish once and return the acknowledgment, which counts the subscribers."""
+    async def publish(self, topic: str, fields: Any,
+                      lease: Lease | None = None) -> dict[str, Any]:
+        """
+        Publish once and return the acknowledgment, which counts the subscribers.
+
+        :param lease: of the topic's gate, if there is one.
+        """
+        by_lease = {} if lease is None else {
+            'epoch': lease.epoch, 'sequence': next(lease.numbers),
+            'bridge_time': self._bridge_time}
         return _data(await self._ask(MessageType.COMMAND, fields, destination=topic,
-                                     patience=REPLY_TIMEOUT, kind='topic', ack=True))
+                                     patience=REPLY_TIMEOUT, kind='topic', ack=True, **by_lease))
+
+    @asynccontextmanager
+    async def holding(self, gate: str, *, take: bool) -> AsyncIterator[Lease]:
+        """
+        Hold the lease of a gate, which takes heartbeats; give it back at the end.
+
+        :param take: from whoever has it.
+        :raises WsBridgeError: it cannot be had.
+        """
+        hello = await self.request('hello')
+        lease = await self.request('take' if take else 'acquire', gate=gate)
+        beating = asyncio.ensure_future(self._beat(float(hello['heartbeat']['interval'])))
+        try:
+            # The second one tells the bridge how far its clock is from ours.
+            for _ in range(2):
+                await self.heartbeat(next(self._beats), REPLY_TIMEOUT)
+            yield Lease(int(lease['epoch']))
+        finally:
+            beating.cancel()
+            with suppress(WsBridgeError):
+                await self.request('release', gate=gate)
+
+    async def _beat(self, interval: float) -> None:
+        with suppress(WsBridgeError):   # what is wrong with the connection ends other requests too
+            while True:
+                await asyncio.sleep(interval)
+                await self.heartbeat(next(self._beats), REPLY_TIMEOUT)
 
     async def call(self, service: str, fields: Any, timeout: float | None) -> Any:
         """
@@ -117,8 +164,8 @@ class BridgeClient:
         """
         sent = time.time()
         reply = await self._ask(MessageType.HEARTBEAT, {
-            'type': 'heartbeat', 'timestamp': sent, 'sequence': sequence, 'echo': None},
-            patience=timeout)
+            'type': 'heartbeat', 'timestamp': sent, 'sequence': sequence,
+            'echo': self._last_beat}, patience=timeout)
         received = time.time()
         try:
             echo = reply.data['echo']
@@ -176,6 +223,11 @@ class BridgeClient:
 
     def _text(self, envelope: Envelope) -> None:
         data = envelope.data
+        if envelope.timestamp is not None:
+            self._bridge_time = envelope.timestamp
+        if envelope.message_type is MessageType.HEARTBEAT and isinstance(data, dict):
+            self._last_beat = {'sequence': data.get('sequence'),
+                               'timestamp': data.get('timestamp'), 'received': time.time()}
         if isinstance(data, dict) and isinstance(data.get('schema'), str):
             self._learn(data)
         reply = self._replies.get(envelope.correlation_id or '')

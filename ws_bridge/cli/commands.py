@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 import signal
 import sys
@@ -25,9 +25,9 @@ from typing import Any
 
 import orjson
 
-from ws_bridge.cli.client import BridgeClient, connected
+from ws_bridge.cli.client import BridgeClient, connected, Lease
 from ws_bridge.cli.table import columns
-from ws_bridge.errors import TimedOut, TransportError, TypeMismatch, WsBridgeError
+from ws_bridge.errors import NotNeutral, TimedOut, TransportError, TypeMismatch, WsBridgeError
 from ws_bridge.session.timesync import TimeSync
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
@@ -115,26 +115,51 @@ async def pub(client: BridgeClient, args: argparse.Namespace) -> int:
     """Publish, each time acknowledged, and say how many subscribers were matched."""
     number = args.count or (1 if args.rate is None else None)
     period = 1.0 / (args.rate or 1.0)
-    await client.request('advertise', topic=args.topic, type=args.msg_type)
+    opened = await client.request('advertise', topic=args.topic, type=args.msg_type)
     matched: int | None = None
     loop = asyncio.get_running_loop()
-    due = loop.time()
     try:
-        for published in count(1):
-            subscribers = (await client.publish(args.topic, args.fields)).get('subscribers')
-            if subscribers != matched:
-                matched = subscribers
-                print(f'{args.topic}: {matched} subscriber{"" if matched == 1 else "s"} matched',
-                      flush=True)
-            if published == number:
-                break
-            due = max(due + period, loop.time())
-            await asyncio.sleep(due - loop.time())
+        async with _lease(client, opened.get('gate'), take=args.take) as lease:
+            if lease is not None:
+                await client.publish(args.topic, {}, lease)
+            due = loop.time()
+            for published in count(1):
+                subscribers = await _publish(client, args, lease)
+                if subscribers != matched:
+                    matched = subscribers
+                    print(f'{args.topic}: {matched} subscriber{"" if matched == 1 else "s"} '
+                          'matched', flush=True)
+                if published == number:
+                    break
+                due = max(due + period, loop.time())
+                await asyncio.sleep(due - loop.time())
     finally:
         # The end of the connection would do this too, but some time after this command ended.
         with suppress(TransportError):
             await client.request('unadvertise', topic=args.topic)
     return DONE
+
+
+@asynccontextmanager
+async def _lease(client: BridgeClient, gate: str | None, *,
+                 take: bool) -> AsyncIterator[Lease | None]:
+    """Hold the lease of a gate, if there is one."""
+    if gate is None:
+        yield None
+        return
+    async with client.holding(gate, take=take) as lease:
+        yield lease
+
+
+async def _publish(client: BridgeClient, args: argparse.Namespace,
+                   lease: Lease | None) -> int | None:
+    """Publish; what is neutral first, where the gate wants that: it stopped after a pause."""
+    try:
+        done = await client.publish(args.topic, args.fields, lease)
+    except NotNeutral:
+        await client.publish(args.topic, {}, lease)
+        done = await client.publish(args.topic, args.fields, lease)
+    return done.get('subscribers')
 
 
 async def call(client: BridgeClient, args: argparse.Namespace) -> int:

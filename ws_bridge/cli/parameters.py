@@ -44,7 +44,8 @@ def parameter_file() -> str:
     for spec in PARAMETERS:
         lines += wrap(_described(spec), WIDTH, initial_indent='    # ',
                       subsequent_indent='    # ', break_long_words=False, break_on_hyphens=False)
-        lines += [f'    {spec.name}: {_yaml(spec)}', '']
+        lines += [*wrap(f'{spec.name}: {_yaml(spec)}', WIDTH, initial_indent='    ',
+                        subsequent_indent='      '), '']
     return _HEAD + '\n'.join(lines[:-1]) + '\n'
 
 

@@ -136,6 +136,8 @@ def _add_pub(command: argparse.ArgumentParser) -> None:
                          help='message type, for a topic that does not exist yet')
     command.add_argument('--rate', type=_positive, metavar='HZ',
                          help='publish again and again (default: once)')
+    command.add_argument('--take', action='store_true',
+                         help='take control from whoever has it, if a gate guards the topic')
     times = command.add_mutually_exclusive_group()
     times.add_argument('--count', type=_count, metavar='N',
                        help='publish N times, at 1 Hz unless --rate is given')

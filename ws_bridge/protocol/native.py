@@ -39,17 +39,24 @@ from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.envelope import decode as decode_envelope
 from ws_bridge.protocol.envelope import encode as encode_envelope
 from ws_bridge.protocol.envelope import Envelope, MAX_ID_LENGTH
-from ws_bridge.protocol.qos import parse_qos
+from ws_bridge.protocol.native_requests import (
+    choice,
+    CONFIGURATIONS,
+    flag,
+    MAX_NAME,
+    optional_integer,
+    optional_number,
+    text,
+)
 from ws_bridge.protocol.types import MessageType, Priority
 
 SUBPROTOCOL = 'ws_bridge.v1'
-ENCODINGS: tuple[ops.Encoding, ...] = ('json', 'cbor', 'cdr')
-MAX_NAME = 255
-MAX_PEER_NAME = 64
 MAX_STATUS = 4096
-MAX_TOKEN = 4096
-MAX_RATE = 1e6
-MAX_INTERVAL = 1e6
+
+BRIDGE_STATUS = ('state', 'gates', 'lease', 'estop', 'stopped')
+"""What ``status`` frames of a bridge are about, by ``data.kind``."""
+URGENT = ('acquire', 'request', 'grant', 'deny', 'take', 'release', 'stop', 'clear_stop')
+"""Requests whose acknowledgments overtake others."""
 
 BINARY_HEADER = struct.Struct('<BBHIdI')
 SAMPLE_OPCODES: dict[ops.Encoding, int] = {'cdr': 1, 'cbor': 3}
@@ -186,112 +193,13 @@ def _fields(envelope: Envelope) -> Mapping[str, Any]:
     return data
 
 
-def _text(data: Mapping[str, Any], key: str, *, limit: int = MAX_NAME,
-          path: str = 'data') -> str:
-    value = _optional_text(data, key, limit=limit, path=path)
-    if value is None:
-        raise BadField('is missing', field=f'{path}.{key}')
-    return value
-
-
-def _optional_text(data: Mapping[str, Any], key: str, *, limit: int = MAX_NAME,
-                   path: str = 'data') -> str | None:
-    value = data.get(key)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not 0 < len(value) <= limit:
-        raise BadField(f'must be text of 1 to {limit} characters', field=f'{path}.{key}')
-    return value
-
-
-def _optional_number(data: Mapping[str, Any], key: str, low: float, high: float,
-                     path: str = 'data') -> float | None:
-    value = data.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) \
-            or not low <= value <= high:
-        raise BadField(f'must be a number from {low:g} to {high:g}', field=f'{path}.{key}')
-    return float(value)
-
-
-def _optional_integer(data: Mapping[str, Any], key: str, low: int, high: int,
-                      path: str = 'data') -> int | None:
-    value = data.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise BadField(f'must be an integer from {low} to {high}', field=f'{path}.{key}')
-    return value
-
-
-def _flag(data: Mapping[str, Any], key: str, *, default: bool, path: str = 'data') -> bool:
-    value = data.get(key)
-    if value is None:
-        return default
-    if not isinstance(value, bool):
-        raise BadField('must be true or false', field=f'{path}.{key}')
-    return value
-
-
-def _choice(data: Mapping[str, Any], key: str, known: tuple[Any, ...],
-            path: str = 'data') -> Any:
-    value = data.get(key)
-    if value is not None and value not in known:
-        raise BadField(f'must be one of {", ".join(known)}', field=f'{path}.{key}')
-    return value
-
-
-def _subscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
-    rate = _optional_number(data, 'max_rate', 0.0, MAX_RATE)
-    return ops.Subscribe(
-        op_id, _text(data, 'topic'), _optional_text(data, 'type'),
-        _choice(data, 'encoding', ENCODINGS),
-        None if rate is None else min(1.0 / rate, MAX_INTERVAL) if rate else 0.0,
-        _optional_integer(data, 'queue_depth', 1, 10_000),
-        parse_qos(data.get('qos'), 'data.qos'), _flag(data, 'schema', default=False))
-
-
-def _hello(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
-    greeting = 'dialect' in data and 'robot' in data
-    name = _optional_text(data, 'robot' if greeting else 'name', limit=MAX_PEER_NAME)
-    return ops.Hello(op_id, name, greeting)
-
-
-def _watch_status(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
-    return ops.WatchStatus(op_id, _flag(data, 'subscribe', default=True))
-
-
-_CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = {
-    'hello': _hello,
-    'auth': lambda i, d: ops.Authenticate(i, {'token': _text(d, 'token', limit=MAX_TOKEN)}),
-    'list': lambda i, d: ops.ListNames(i),
-    'schema': lambda i, d: ops.GetSchema(i, _text(d, 'type')),
-    'subscribe': _subscribe,
-    'unsubscribe': lambda i, d: ops.Unsubscribe(i, _text(d, 'topic')),
-    'advertise': lambda i, d: ops.Advertise(
-        i, _text(d, 'topic'), _optional_text(d, 'type'), parse_qos(d.get('qos'), 'data.qos')),
-    'unadvertise': lambda i, d: ops.Unadvertise(i, _text(d, 'topic')),
-    'advertise_service': lambda i, d: ops.AdvertiseService(
-        i, _text(d, 'service'), _text(d, 'type')),
-    'unadvertise_service': lambda i, d: ops.UnadvertiseService(i, _text(d, 'service')),
-    'cancel_goal': lambda i, d: ops.CancelGoal(
-        i, _text(d, 'goal', limit=MAX_ID_LENGTH), _optional_text(d, 'action')),
-    'advertise_action': lambda i, d: ops.AdvertiseAction(
-        i, _text(d, 'action'), _text(d, 'type'), _flag(d, 'answers', default=False)),
-    'unadvertise_action': lambda i, d: ops.UnadvertiseAction(i, _text(d, 'action')),
-    'status': _watch_status,
-    'channel': lambda i, d: ops.Appeared(d),
-}
-
-
 def _configuration(envelope: Envelope) -> ops.Operation:
     data = _fields(envelope)
-    op = _text(data, 'op')
-    parse = _CONFIGURATIONS.get(op)
+    op = text(data, 'op')
+    parse = CONFIGURATIONS.get(op)
     if parse is None:
         raise UnknownOperation(
-            f'{op!r} is unknown; known are {", ".join(_CONFIGURATIONS)}', field='data.op')
+            f'{op!r} is unknown; known are {", ".join(CONFIGURATIONS)}', field='data.op')
     return parse(envelope.message_id, data)
 
 
@@ -305,28 +213,31 @@ def _command(envelope: Envelope) -> ops.Operation:
                        field='metadata.destination')
     extra = envelope.extra
     if not extra:
-        kind = timeout = sequence = None
+        kind = timeout = sequence = epoch = bridge_time = None
         ack = False
     else:
-        kind = _choice(extra, 'kind', ('topic', 'service', 'action'), 'metadata')
-        timeout = _optional_number(extra, 'timeout', 0.0, 3600.0, 'metadata')
-        sequence = _optional_integer(extra, 'sequence', 0, 2**53, 'metadata')
-        ack = _flag(extra, 'ack', default=False, path='metadata')
+        kind = choice(extra, 'kind', ('topic', 'service', 'action'), 'metadata')
+        timeout = optional_number(extra, 'timeout', 0.0, 3600.0, 'metadata')
+        sequence = optional_integer(extra, 'sequence', 0, 2**53, 'metadata')
+        ack = flag(extra, 'ack', default=False, path='metadata')
+        epoch = optional_integer(extra, 'epoch', 0, 2**53, 'metadata')
+        bridge_time = optional_number(extra, 'bridge_time', -1e12, 1e12, 'metadata')
     if envelope.message_type is MessageType.DATA:
         if kind not in (None, 'topic'):
             raise BadField('a service or an action takes a command', field='metadata.kind')
         kind = 'topic'
     return ops.Command(envelope.message_id, destination, envelope.data, kind,
-                       envelope.timestamp, envelope.ttl, sequence, timeout, ack)
+                       envelope.timestamp, envelope.ttl, sequence, timeout, ack, epoch,
+                       bridge_time)
 
 
 def _acknowledgment(envelope: Envelope) -> ops.Operation:
     data = _fields(envelope)
     if data.get('op') == 'goal':
         return ops.GoalAnswer(envelope.message_id, envelope.correlation_id or '',
-                              _flag(data, 'accepted', default=True))
+                              flag(data, 'accepted', default=True))
     if data.get('op') == 'result':
-        status = _choice(data, 'status', tuple(GOAL_STATUS))
+        status = choice(data, 'status', tuple(GOAL_STATUS))
         return ops.ActionResult(envelope.message_id, envelope.correlation_id or '',
                                 data.get('result'), GOAL_STATUS[status] if status else None)
     return ops.ServiceAnswer(envelope.message_id, envelope.correlation_id,
@@ -348,23 +259,24 @@ def _heartbeat(envelope: Envelope) -> ops.Operation:
     if echo is not None:
         if not isinstance(echo, dict):
             raise BadField('must be an object', field='data.echo')
-        sequence = _optional_integer(echo, 'sequence', 0, 2**53, 'data.echo')
-        sent = _optional_number(echo, 'timestamp', -1e12, 1e12, 'data.echo')
-        received = _optional_number(echo, 'received', -1e12, 1e12, 'data.echo')
+        sequence = optional_integer(echo, 'sequence', 0, 2**53, 'data.echo')
+        sent = optional_number(echo, 'timestamp', -1e12, 1e12, 'data.echo')
+        received = optional_number(echo, 'received', -1e12, 1e12, 'data.echo')
         if sequence is None or sent is None or received is None:
             raise BadField('needs sequence, timestamp and received', field='data.echo')
         times = sequence, sent, received
-    stamp = _optional_number(data, 'timestamp', -1e12, 1e12)
+    stamp = optional_number(data, 'timestamp', -1e12, 1e12)
     return ops.Heartbeat(
         envelope.message_id, envelope.timestamp if stamp is None else stamp,
-        _optional_integer(data, 'sequence', 0, 2**53), times,
+        optional_integer(data, 'sequence', 0, 2**53), times,
         envelope.correlation_id is not None)
 
 
 def _status(envelope: Envelope) -> ops.Operation:
     data = _fields(envelope)
-    if data.get('kind') == 'state':  # another bridge's: long, and of no use to this side's peers
-        return ops.PeerStatus(envelope.message_id, {'kind': 'state'})
+    kind = data.get('kind')
+    if kind in BRIDGE_STATUS:  # another bridge's: of no use to this side's peers, and may be long
+        return ops.PeerStatus(envelope.message_id, {'kind': kind})
     if len(orjson.dumps(data)) > MAX_STATUS:
         raise BadField(f'is longer than {MAX_STATUS} bytes', field='data')
     return ops.PeerStatus(envelope.message_id, data)
@@ -390,7 +302,9 @@ _PATHS = {
     'topic': 'data.topic', 'service': 'data.service', 'action': 'data.action',
     'goal': 'data.goal', 'type': 'data.type', 'qos': 'data.qos',
     'destination': 'metadata.destination', 'ttl': 'metadata.ttl',
-    'correlation_id': 'metadata.correlation_id',
+    'correlation_id': 'metadata.correlation_id', 'timestamp': 'metadata.timestamp',
+    'epoch': 'metadata.epoch', 'sequence': 'metadata.sequence', 'gate': 'data.gate',
+    'peer': 'data.peer',
 }
 
 
@@ -411,7 +325,8 @@ def _encode_welcome(reply: ops.Welcome) -> _Parts:
 
 
 def _encode_done(reply: ops.Done) -> _Parts:
-    return (MessageType.ACKNOWLEDGMENT, Priority.HIGH, {'op': reply.op, **reply.result},
+    priority = Priority.CRITICAL if reply.op in URGENT else Priority.HIGH
+    return (MessageType.ACKNOWLEDGMENT, priority, {'op': reply.op, **reply.result},
             reply.op_id, None)
 
 
@@ -472,6 +387,11 @@ def _encode_state(reply: ops.State) -> _Parts:
     return MessageType.STATUS, Priority.NORMAL, orjson.Fragment(text), None, None
 
 
+def _encode_notice(reply: ops.Notice) -> _Parts:
+    message_type = MessageType.CONFIGURATION if reply.personal else MessageType.STATUS
+    return message_type, Priority.CRITICAL, reply.data, None, None
+
+
 _ENCODERS: dict[type, Callable[[Any], _Parts]] = {
     ops.Welcome: _encode_welcome,
     ops.Done: _encode_done,
@@ -486,4 +406,5 @@ _ENCODERS: dict[type, Callable[[Any], _Parts]] = {
     ops.GoalCancel: _encode_goal_cancel,
     ops.Beat: _encode_beat,
     ops.State: _encode_state,
+    ops.Notice: _encode_notice,
 }

@@ -30,6 +30,7 @@ from ws_bridge.protocol.types import Priority
 
 Encoding = Literal['json', 'cbor', 'cdr', 'png', 'cbor-raw']
 Kind = Literal['topic', 'service', 'action']
+LeaseWord = Literal['acquire', 'request', 'grant', 'deny', 'take', 'release']
 
 STATUS_SUCCEEDED = 4
 STATUS_CANCELED = 5
@@ -159,6 +160,7 @@ class SendGoal:
     stamp: float | None = None
     ttl: float | None = None
     timeout: float | None = None
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +250,8 @@ class Command:
     Fields for a topic, a service or an action; ``kind`` says which, where the peer knows.
 
     ``stamp`` and ``ttl`` bound its age; ``ack`` asks for an answer to a publication. A tuple as
-    ``data`` has the values of the fields by their position.
+    ``data`` has the values of the fields by their position. ``epoch`` is that of the sender's
+    lease; ``bridge_time`` the last time of the bridge's own clock that the sender has seen.
     """
 
     op_id: str | None
@@ -260,6 +263,8 @@ class Command:
     sequence: int | None = None
     timeout: float | None = None
     ack: bool = False
+    epoch: int | None = None
+    bridge_time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +296,8 @@ class BinaryPublish:
     stamp: float
     sequence: int
     ttl: float | None = None
+    epoch: int | None = None
+    bridge_time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +351,44 @@ class PeerStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ListGates:
+    """The peer asks which gates there are, who commands through them, and of the e-stop."""
+
+    op_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseWish:
+    """
+    The peer says a word about the lease of a gate.
+
+    :param peer: whom it grants or denies the lease.
+    :param message: what it tells the holder of whom it requests the lease.
+    """
+
+    op_id: str | None
+    word: LeaseWord
+    gate: str
+    peer: str | None = None
+    message: str = ''
+
+
+@dataclass(frozen=True, slots=True)
+class EmergencyStop:
+    """Nothing may move any more."""
+
+    op_id: str | None
+    reason: str = ''
+
+
+@dataclass(frozen=True, slots=True)
+class ClearStop:
+    """The emergency stop is over."""
+
+    op_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Malformed:
     """A frame that is no operation; the error goes back to its sender."""
 
@@ -364,7 +409,7 @@ Operation = (
     | AdvertiseService | UnadvertiseService | SendGoal | CancelGoal | AdvertiseAction
     | UnadvertiseAction | GoalAnswer | ActionFeedback | ActionResult | WatchStatus | Command
     | Inquire | Authenticate | BinaryPublish | BinarySample | ServiceAnswer | Heartbeat
-    | PeerStatus | Malformed)
+    | PeerStatus | ListGates | LeaseWish | EmergencyStop | ClearStop | Malformed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -484,9 +529,21 @@ class State:
     you: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """
+    Something about gates and the emergency stop that the peer did not ask for.
+
+    :param personal: it concerns this peer alone (``data.op`` says what), else all (``data.kind``).
+    """
+
+    data: Mapping[str, Any]
+    personal: bool = False
+
+
 Reply = (
     Welcome | Done | CallDone | Failed | Appeared | ServiceCall | GoalAccepted | GoalFeedback
-    | GoalDone | GoalRequest | GoalCancel | Beat | State)
+    | GoalDone | GoalRequest | GoalCancel | Beat | State | Notice)
 
 
 class Frame(NamedTuple):

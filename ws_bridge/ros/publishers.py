@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 import time
 from typing import Any, TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from ws_bridge.errors import (
     Expired,
     LimitExceeded,
     NotAdvertised,
+    Stopped,
     TypeMismatch,
     Unavailable,
     WsBridgeError,
@@ -46,6 +48,7 @@ DISCOVERY = 3.0  # s, after which a node knows the graph
 LOOK_AGAIN = 0.01  # s, while a new publisher waits for its subscribers
 
 OnDone = Callable[[WsBridgeError | None], None]
+Send = Callable[[bytes], bool]
 
 
 class Publisher:
@@ -58,6 +61,8 @@ class Publisher:
 
     :ivar topic: the full name.
     :ivar dropped: samples dropped before it was ready.
+    :ivar held: it may have to say a stop: not destroyed as long (set by its guard).
+    :ivar stamped: the message begins with a header.
     """
 
     def __init__(self, topic: str, message_class: type[Any], profile: QoSProfile, *,
@@ -66,6 +71,9 @@ class Publisher:
                  on_close: Callable[[Publisher], None]) -> None:
         self.topic = topic
         self.dropped = 0
+        self.held = False
+        self.stamped = next(iter(message_class.get_fields_and_field_types().values()),
+                            '') == 'std_msgs/Header'
         self._class = message_class
         self._profile = profile
         self._depth = max(profile.depth, 1)
@@ -74,7 +82,7 @@ class Publisher:
         self._settings = settings
         self._on_error = on_error
         self._on_close = on_close
-        self._pending: deque[tuple[bytes, float | None, OnDone | None]] = deque()
+        self._pending: deque[tuple[bytes, float | None, OnDone | None, Send | None]] = deque()
         self._entity: Any = None  # made and destroyed by the executor thread
         self._keyed = True
         self._ready = False
@@ -91,8 +99,13 @@ class Publisher:
         """Return how many samples wait for the publisher to be ready."""
         return len(self._pending)
 
+    @property
+    def ready(self) -> bool:
+        """Return whether a sample is published at once."""
+        return self._ready and not self._closed
+
     def publish(self, cdr: bytes, deadline: float | None = None,
-                on_done: OnDone | None = None) -> None:
+                on_done: OnDone | None = None, send: Send | None = None) -> None:
         """
         Publish a sample, after those that still wait.
 
@@ -100,12 +113,14 @@ class Publisher:
         :param deadline: monotonic time after which a sample that still waits is dropped.
         :param on_done: called when it is published (``None``) or dropped (why; else ``on_error``
             is told).
+        :param send: publishes a sample that had to wait, with :meth:`put`, or returns ``False``:
+            dropped, for the robot was stopped meanwhile.
         :raises NotAdvertised: after :meth:`close`.
         :raises TypeMismatch: the topic has another type.
         :raises Unavailable: the ROS side is shut down.
         """
-        if self._ready and not self._closed:
-            self._publish(cdr)
+        if self.ready:
+            self.put(cdr)
             if on_done is not None:
                 on_done(None)
             return
@@ -117,17 +132,39 @@ class Publisher:
             self._drop(self._pending.popleft()[2], LimitExceeded(
                 f'more than {self._settings.pending_depth} samples for {self.topic} before '
                 'it was ready; the oldest are dropped'), once=True)
-        self._pending.append((cdr, deadline, on_done))
+        self._pending.append((cdr, deadline, on_done, send))
+
+    def put(self, cdr: bytes) -> None:
+        """
+        Publish at once, past what waits, even when it is closed but held (any thread).
+
+        :raises Unavailable: there is no ROS publisher (any more).
+        """
+        entity = self._entity
+        if entity is None:
+            raise Unavailable(f'cannot publish on {self.topic}: it is closed')
+        try:
+            if self._keyed:
+                entity.publish(deserialize_message(bytes(cdr), self._class))
+            else:
+                entity.publish(cdr if type(cdr) is bytes else bytes(cdr))
+        except (InvalidHandle, RuntimeError) as exc:
+            raise Unavailable(f'cannot publish on {self.topic}: {exc}') from exc
 
     def subscriber_count(self) -> int:
-        """Return how many subscribers are matched, the bridge's own included."""
+        """Return how many subscribers are matched, the bridge's own included (any thread)."""
         entity = self._entity
-        if entity is None or self._closed:
+        if entity is None or (self._closed and not self.held):
             return 0
         try:
             return int(entity.get_subscription_count())
         except InvalidHandle:
             return 0
+
+    def wait_acked(self, timeout: float) -> None:
+        """Wait until the subscribers have every sample, or time is up (no loop thread)."""
+        with suppress(AttributeError, InvalidHandle):  # not made, or destroyed
+            self._entity.wait_for_all_acked(Duration(seconds=max(timeout, 0.0)))
 
     def close(self) -> None:
         """Destroy the publisher, after what still waits is published and acknowledged."""
@@ -145,26 +182,20 @@ class Publisher:
         elif self.dropped == 1 or not once:
             self._on_error(why)
 
-    def _publish(self, cdr: bytes) -> None:
-        try:
-            if self._keyed:
-                self._entity.publish(deserialize_message(bytes(cdr), self._class))
-            else:
-                self._entity.publish(cdr if type(cdr) is bytes else bytes(cdr))
-        except (InvalidHandle, RuntimeError) as exc:
-            raise Unavailable(f'cannot publish on {self.topic}: {exc}') from exc
-
     def _flush(self) -> None:
         """Publish what waits, but no more at once than the publisher can send again."""
         now = time.monotonic()
         for _ in range(min(len(self._pending), self._depth)):
-            cdr, deadline, on_done = self._pending.popleft()
+            cdr, deadline, on_done, send = self._pending.popleft()
             if deadline is not None and now > deadline:
                 self._drop(on_done, Expired(f'a sample for {self.topic} waited too long'))
                 continue
             try:
-                self._publish(cdr)
-            except Unavailable as exc:
+                if send is None:
+                    self.put(cdr)
+                elif not send(cdr):
+                    raise Stopped(f'a sample for {self.topic} waited, then the robot was stopped')
+            except (Stopped, Unavailable) as exc:
                 self._drop(on_done, exc)
                 continue
             if on_done is not None:
@@ -180,7 +211,7 @@ class Publisher:
         if not self._closed:
             self._failure = failure
             waiting, self._pending = self._pending, deque()
-            for _, _, on_done in waiting:
+            for _, _, on_done, _ in waiting:
                 if on_done is not None:
                     on_done(failure)
             self._on_error(failure)
@@ -227,6 +258,10 @@ class Publisher:
         self._post(self._flush)
 
     def _destroy(self) -> None:
+        if self.held:
+            self._ros.after(LOOK_AGAIN, self._destroy)
+            return
+
         def destroy() -> None:
             entity, self._entity = self._entity, None
             self._ros.node.destroy_publisher(entity)

@@ -25,7 +25,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ws_bridge.protocol.operations import Encoding, GetSchema, ListNames, Reply
+from ws_bridge.protocol.operations import (
+    BinaryPublish,
+    ClearStop,
+    Command,
+    EmergencyStop,
+    Encoding,
+    GetSchema,
+    LeaseWish,
+    ListGates,
+    ListNames,
+    Reply,
+)
 from ws_bridge.protocol.qos import QosRequest
 
 
@@ -93,6 +104,7 @@ class Publish:
     Convert and publish.
 
     ``ack`` asks for the number of matched subscribers, and is the topic as the peer calls it.
+    ``command`` is what the peer sent: a gate judges that; ``deadline`` holds where there is none.
     """
 
     op_id: str | None
@@ -101,6 +113,7 @@ class Publish:
     encoding: Encoding
     deadline: float | None
     ack: str | None = None
+    command: Command | BinaryPublish | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +256,23 @@ class Describe:
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """Do what the peer wishes about leases and the emergency stop, and answer it."""
+
+    operation: ListGates | LeaseWish | EmergencyStop | ClearStop
+
+    @property
+    def op_id(self) -> str | None:
+        """What the answer refers to."""
+        return self.operation.op_id
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLost:
+    """The peer was silent for too long: what it commanded by is gone for good."""
+
+
+@dataclass(frozen=True, slots=True)
 class StatusWanted:
     """Send the robot's state now."""
 
@@ -281,5 +311,5 @@ class Ignored:
 Effect = (
     Send | OpenSubscription | CloseSubscription | OpenPublisher | ClosePublisher | Publish | Call
     | Inquire | CancelCall | Host | Unhost | AnswerService | SendGoal | CancelGoal | DropGoal
-    | HostAction | UnhostAction | AnswerGoal | Feedback | EndGoal | Describe | StatusWanted
-    | PeerChanged | Greeted | LogIn | Dismiss | Ignored)
+    | HostAction | UnhostAction | AnswerGoal | Feedback | EndGoal | Describe | Control | PeerLost
+    | StatusWanted | PeerChanged | Greeted | LogIn | Dismiss | Ignored)

@@ -39,8 +39,9 @@ from ws_bridge.session import effects as fx
 from ws_bridge.session.bucket import Bucket
 from ws_bridge.session.goals import Goals
 from ws_bridge.session.goals import HANDLERS as GOAL_HANDLERS
+from ws_bridge.session.keeper import Keeper, NoGates
 from ws_bridge.session.limits import below
-from ws_bridge.session.liveness import Liveness
+from ws_bridge.session.liveness import Liveness, LivenessState
 from ws_bridge.session.login import Login, open_to_all, POLICY_VIOLATION
 from ws_bridge.session.rights import Rights
 from ws_bridge.session.timesync import TimeSync
@@ -90,12 +91,17 @@ class Session:
     :param names: resolves names.
     :param now: monotonic time of the connection, s.
     :param epoch: Unix time at monotonic 0, s: wall clock steps change nothing.
+    :param keeper: knows the gates.
+    :ivar manner: how the peer goes about leases: its dialect, or ``seed`` where it speaks the
+        native one as a program does that knows of none.
     """
 
     def __init__(self, peer: str, dialect: str, *, settings: Settings, exposure: Exposure,
-                 names: Names, now: float, epoch: float, login: Login | None = None) -> None:
+                 names: Names, now: float, epoch: float, keeper: Keeper | None = None,
+                 login: Login | None = None) -> None:
         self.peer = peer
         self.dialect = dialect
+        self.manner = dialect
         self.name = ''
         self.connected_at = now
         self.told: Mapping[str, Any] = {}
@@ -112,6 +118,7 @@ class Session:
         self.login = login or open_to_all(exposure)
         self._names = names
         self._epoch = epoch
+        self._keeper = keeper or NoGates()
         self.goals = Goals(peer, settings, names, self._rule)
         self._keys = count(1)
         self._wishes = Wishes()
@@ -139,7 +146,7 @@ class Session:
     def receive(self, op: ops.Operation, now: float) -> list[fx.Effect]:
         """Return what follows from an operation of the peer; errors are replies too."""
         try:
-            if not self._bucket.take(now):
+            if not self._bucket.take(now) and type(op) is not ops.EmergencyStop:
                 return self._over_rate(op, now)
             self.login.admit(op)
             return _HANDLERS[type(op)](self, op, now)
@@ -214,7 +221,7 @@ class Session:
             'robot': self._settings.robot_name, 'version': VERSION,
             'encodings': ['json', 'cbor', 'cdr'],
             'capabilities': ['subscribe', 'publish', 'call', 'host', 'actions', 'list', 'schema',
-                             'status'],
+                             'status', 'lease', 'estop'],
             'heartbeat': {'interval': self._settings.heartbeat_interval,
                           'timeout': self._settings.heartbeat_timeout},
             'limits': {'message_size': limits.message_size, 'message_rate': limits.message_rate,
@@ -222,7 +229,7 @@ class Session:
                        'advertisements': limits.advertisements, 'services': limits.services,
                        'calls': limits.calls, 'goals': limits.goals},
             'allowed': self.login.rights.allowed(), 'role': self.login.rights.role.name,
-            'login': self.login.word,
+            'login': self.login.word, **self._keeper.describe(),
         }
 
     def _describe(self, op: ops.ListNames | ops.GetSchema, now: float) -> list[fx.Effect]:
@@ -326,11 +333,13 @@ class Session:
             return self._call(op, now)
         if kind == 'action':
             return self._send_goal(ops.SendGoal(
-                op.op_id, op.destination, None, op.data, True, op.stamp, op.ttl, op.timeout), now)
+                op.op_id, op.destination, None, op.data, True, op.stamp, op.ttl, op.timeout,
+                op.epoch), now)
         topic = self._names.topic(op.destination)
-        deadline = self._deadline(op.stamp, op.ttl, now)
+        deadline = None if self._keeper.guards(topic) else \
+            self._deadline(op.stamp, op.ttl, now)
         publish = fx.Publish(op.op_id, topic, op.data, 'json', deadline,
-                             op.destination if op.ack else None)
+                             op.destination if op.ack else None, op)
         if topic in self.advertised:
             return [publish]
         return [self._open_publisher(topic, op, asked=False), publish]
@@ -340,8 +349,9 @@ class Session:
         if topic is None:
             raise NotAdvertised(f'channel {op.channel_id} is not advertised by this peer',
                                 field='channel_id')
-        deadline = self._deadline(op.stamp, op.ttl, now)
-        return [fx.Publish(None, topic, op.payload, op.encoding, deadline)]
+        deadline = None if self._keeper.guards(topic) else \
+            self._deadline(op.stamp, op.ttl, now)
+        return [fx.Publish(None, topic, op.payload, op.encoding, deadline, None, op)]
 
     def _deadline(self, stamp: float | None, ttl: float | None, now: float) -> float | None:
         """
@@ -363,6 +373,7 @@ class Session:
     def _call(self, op: ops.Command, now: float) -> list[fx.Effect]:
         service = self._names.service(op.destination)
         rule = self._rule('call', service, 'destination')
+        self._keeper.check(self.peer, self.manner, service, op.epoch)
         self._deadline(op.stamp, op.ttl, now)
         below(len(self.calls), self._settings.max_calls, 'calls')
         key = next(self._keys)
@@ -397,6 +408,7 @@ class Session:
 
     def _send_goal(self, op: ops.SendGoal, now: float) -> list[fx.Effect]:
         self._deadline(op.stamp, op.ttl, now)
+        self._keeper.check(self.peer, self.manner, self._names.service(op.action), op.epoch)
         return self.goals.send(op)
 
     def _advertise_action(self, op: ops.AdvertiseAction, now: float) -> list[fx.Effect]:
@@ -468,7 +480,17 @@ class Session:
         self.told = op.data
         return [fx.PeerChanged()]
 
+    def _control(self, op: ops.ListGates | ops.LeaseWish | ops.EmergencyStop | ops.ClearStop,
+                 now: float) -> list[fx.Effect]:
+        return [fx.Control(op)]
+
     # ---- heartbeats
+
+    def watch(self, now: float) -> None:
+        """Expect heartbeats from now on: the peer commands. Who was LOST begins anew."""
+        if self.liveness is None or self.liveness.state is LivenessState.LOST:
+            self.liveness = Liveness(self._settings.heartbeat_interval,
+                                     self._settings.heartbeat_timeout, now)
 
     def _heartbeat(self, op: ops.Heartbeat, now: float) -> list[fx.Effect]:
         effects = self._heard(now)
@@ -490,6 +512,8 @@ class Session:
             self.liveness = Liveness(self._settings.heartbeat_interval,
                                      self._settings.heartbeat_timeout, now)
         changed = self.liveness.heard(now)
+        if changed is LivenessState.LOST:
+            return [fx.PeerLost(), fx.PeerChanged()]
         return [fx.PeerChanged()] if first or changed else []
 
     def _make_beat(self, unix: float, answers: str | None) -> ops.Beat:
@@ -531,7 +555,10 @@ class Session:
             if self._next_beat <= now:  # beats that were missed are not made up for
                 self._next_beat = now + self._settings.heartbeat_interval
             effects.append(fx.Send(self._make_beat(now + self._epoch, None)))
-        if self.liveness is not None and self.liveness.poll(now) is not None:
+        changed = None if self.liveness is None else self.liveness.poll(now)
+        if changed is LivenessState.LOST:
+            effects.append(fx.PeerLost())
+        if changed is not None:
             effects.append(fx.PeerChanged())
         return effects
 
@@ -613,6 +640,10 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[fx.Effect]]] = {
     ops.ServiceAnswer: Session._service_answer,
     ops.Heartbeat: Session._heartbeat,
     ops.PeerStatus: Session._peer_status,
+    ops.ListGates: Session._control,
+    ops.LeaseWish: Session._control,
+    ops.EmergencyStop: Session._control,
+    ops.ClearStop: Session._control,
     ops.Malformed: Session._malformed,
     ops.BinarySample: Session._unasked,
     ops.Appeared: Session._unasked,

@@ -20,18 +20,26 @@ import math
 #: Round trips that are remembered; the shortest of them tells the offset best.
 WINDOW = 16
 
+DRIFT = 0.01
+"""How far clocks may drift apart within the window, s."""
+
 
 class TimeSync:
     """
     Estimate of one peer's clock from heartbeats that were answered with both times.
 
-    All results are ``None`` until there is one good sample, and in seconds.
+    All results are ``None`` until there is one good sample, and in seconds. The true offset is
+    within half a round trip of each sample's; two samples for which no such offset is left say
+    that a clock was set meanwhile: the older ones are forgotten.
+
+    :ivar offset: the peer's clock minus ours, from the shortest round trip of the window.
     """
 
-    __slots__ = ('_samples',)
+    __slots__ = ('_samples', 'offset')
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, float]] = deque(maxlen=WINDOW)
+        self.offset: float | None = None
 
     def __repr__(self) -> str:
         return f'<TimeSync offset={self.offset} round_trip={self.round_trip} jitter={self.jitter}>'
@@ -51,18 +59,18 @@ class TimeSync:
         if not math.isfinite(round_trip) or not math.isfinite(offset) \
                 or round_trip < 0 or t3 < t0 or t2 < t1:
             return False
+        if self._samples:
+            best_trip, best = min(self._samples)
+            if abs(offset - best) > (round_trip + best_trip) / 2 + DRIFT:
+                self._samples.clear()
         self._samples.append((round_trip, offset))
+        self.offset = min(self._samples)[1]
         return True
 
     @property
     def round_trip(self) -> float | None:
         """The last round trip, without the time the peer took to answer."""
         return self._samples[-1][0] if self._samples else None
-
-    @property
-    def offset(self) -> float | None:
-        """The peer's clock minus ours, from the shortest round trip of the window."""
-        return min(self._samples)[1] if self._samples else None
 
     @property
     def jitter(self) -> float | None:

@@ -385,11 +385,12 @@ export class TimeSync {
     if (!Number.isFinite(roundTrip) || roundTrip < -0.001) return;
     this.samples.push({ roundTrip: Math.max(roundTrip, 0), offset: (t1 - t0 + (t2 - t3)) / 2 });
     if (this.samples.length > TIME_SAMPLES) this.samples.shift();
-    this.roundTrip = this.samples[this.samples.length - 1].roundTrip;
+    const { roundTrip: newest } = this.samples[this.samples.length - 1];
+    // Smoothed as RFC 3550 does, so that one slow answer, as while a page loads, is soon forgotten.
+    this.jitter = this.roundTrip === null ? 0 : this.jitter + (Math.abs(newest - this.roundTrip) - this.jitter) / TIME_SAMPLES;
+    this.roundTrip = newest;
     const best = this.samples.reduce((a, b) => (b.roundTrip < a.roundTrip ? b : a));
     this.offset = best.offset;
-    const gaps = this.samples.slice(1).map((item, i) => Math.abs(item.roundTrip - this.samples[i].roundTrip));
-    this.jitter = gaps.length ? gaps.reduce((a, b) => a + b) / gaps.length : 0;
   }
 }
 
@@ -723,7 +724,7 @@ export class WsBridge {
     this._startTicker(hello.heartbeat ? hello.heartbeat.interval : 1);
     this._emit('hello', hello);
     this._endOpening(null);
-    if (this.has('lease')) this.gates().catch((error) => this._emit('error', error));
+    if (hello.gates) this._emit('gates', this.gateList);
   }
 
   // ---- heartbeats
@@ -1008,11 +1009,14 @@ export class WsBridge {
   }
 
   async gates() {
-    const answer = await this.request('gates');
-    this.gateList = answer.gates;
-    if (answer.estop) this.estop = answer.estop;
-    this._emit('gates', this.gateList);
+    this._gatesAre(await this.request('gates'));
     return this.gateList;
+  }
+
+  _gatesAre({ gates, estop }) {
+    this.gateList = gates;
+    this.estop = estop;
+    this._emit('gates', gates);
   }
 
   async acquire(gate) {
@@ -1143,6 +1147,9 @@ export class WsBridge {
         }
       }
       this._emit('gates', this.gateList);
+    } else if (data.kind === 'gates') {
+      this._gatesAre(data);
+      return;
     }
     this._emit(data.kind === 'state' ? 'robot' : data.kind, data);
   }
@@ -1167,9 +1174,9 @@ const HANDLERS = {
   data: WsBridge.prototype._sample,
 };
 
-/** JSON of what decoders give: typed arrays as lists, big integers as numbers. */
+/** JSON of what decoders give: typed arrays as lists, integers beyond 2^53 as text. */
 function plain(key, value) {
-  if (typeof value === 'bigint') return Number(value);
+  if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
   if (ArrayBuffer.isView(value)) return Array.from(value);
   return value;
 }

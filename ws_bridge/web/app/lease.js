@@ -16,6 +16,11 @@
 // Who has control: take it, give it back, ask for it, answer who asks.
 import { $, errorText, say } from './dom.js';
 
+const REASONS = {
+  released: 'released', granted: 'handed over', taken: 'somebody took over', heartbeat: 'the bridge did not hear this page',
+  estop: 'STOP', shutdown: 'the bridge ends', disconnected: 'connection lost',
+};
+
 export class LeasePanel {
   /** @param {() => string} topic the topic that commands go to */
   constructor(client, drive, topic) {
@@ -26,14 +31,14 @@ export class LeasePanel {
     client.on('lease_held', (lease) => {
       this.asked = null;
       this.note = '';
-      drive.say('idle', 'You have control');
+      drive.say('idle', 'Ready to drive');
       // The keys are for driving now: the space bar shall be STOP, not a click on "Release".
       if (document.activeElement?.closest('.lease')) $('stick').focus({ preventScroll: true });
       this.show();
     });
     client.on('lease_lost', ({ reason }) => {
       this._answered();
-      drive.neutral(`control lost (${reason})`, reason === 'released' ? 'idle' : 'bad');
+      drive.neutral(`control lost (${REASONS[reason] ?? reason})`, reason === 'released' ? 'idle' : 'bad');
       this.show();
     });
     client.on('denied', ({ reason }) => {
@@ -42,7 +47,7 @@ export class LeasePanel {
       this.show();
     });
     client.on('requested', (request) => this._ask(request));
-    for (const event of ['state', 'hello', 'gates']) client.on(event, () => this.show());
+    for (const event of ['state', 'hello', 'robot', 'gates', 'estop']) client.on(event, () => this.show());
     $('lease-main').addEventListener('click', () => this._main());
     $('lease-take').addEventListener('click', () => this._try(() => client.take(this.gate.gate)));
     $('grant').addEventListener('click', () => this._answer('grant'));
@@ -63,6 +68,11 @@ export class LeasePanel {
     return this.gate === null || this.mine ? null : 'Take control first';
   }
 
+  /** Others that go by this page's name are told apart by the bridge's name for them. */
+  _nameOf(peer, name) {
+    return name && name !== this.client.options.name ? name : `${name ?? ''} (${peer})`.trim();
+  }
+
   show() {
     const { client, gate } = this;
     const other = gate && !this.mine && gate.holder;
@@ -72,13 +82,13 @@ export class LeasePanel {
     else if (!client.has('lease')) text = 'No leases here: anybody may drive';
     else if (gate === null) text = 'No lease is needed for this topic';
     else if (this.mine) [text, action] = ['You have control', 'Release'];
-    else if (other) [text, action] = [`${gate.holder_name || gate.holder} has control`, this.asked ? 'Asked …' : 'Request'];
+    else if (other) [text, action] = [`${this._nameOf(gate.holder, gate.holder_name)} has control`, this.asked ? 'Asked …' : 'Request'];
     if (this.note && other) text += `. ${this.note}`;
     say($('lease-text'), text);
     say($('lease-main'), action);
     $('lease-main').classList.toggle('main', action !== 'Release');
     $('lease-main').hidden = client.connected && gate === null;
-    $('lease-main').disabled = !client.connected || Boolean(other && this.asked);
+    $('lease-main').disabled = !client.connected || client.estop.stopped || Boolean(other && this.asked);
     $('lease-take').hidden = !other || !client.connected;
     $('stick').dataset.armed = client.connected && this.hindrance() === null ? 'yes' : 'no';
   }
@@ -112,7 +122,7 @@ export class LeasePanel {
   _ask(request) {
     this.asker = request;
     const message = request.message ? `: “${request.message}”` : '';
-    say($('asked-text'), `${request.name || request.peer} asks for control${message}`);
+    say($('asked-text'), `${this._nameOf(request.peer, request.name)} asks for control${message}`);
     $('asked').hidden = false;
     clearTimeout(this.timer);
     if (request.timeout) this.timer = setTimeout(() => this._answered(), request.timeout * 1000);

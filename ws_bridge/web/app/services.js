@@ -70,6 +70,7 @@ function parsed(name, text) {
 function numberOf(name, kind, text) {
   const value = Number(text.trim() || '0');
   if (kind.startsWith('float') && /^\s*nan\s*$/i.test(text)) return null; // NaN in the dialect's JSON
+  if (/int64$/.test(kind) && /^\s*-?\d+\s*$/.test(text) && !Number.isSafeInteger(value)) return text.trim(); // exact, and the bridge takes it
   if (!Number.isFinite(value) || (INTEGER.test(kind) && !Number.isSafeInteger(value))) throw new Error(`${name}: not a number of ${kind}: ${text}`);
   return value;
 }

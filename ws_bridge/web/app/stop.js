@@ -32,6 +32,10 @@ export class StopButton {
     client.on('gates', () => this.show());
     client.on('hello', () => {
       if (this.unsent) this._send();
+      else if (this.here && client.has('estop') && !client.estop.stopped) {
+        this.here = false; // the bridge knows; while it was away from here, somebody cleared it
+        drive.say('warn', 'The stop was cleared meanwhile');
+      }
       this.show();
     });
     client.on('state', () => this.show());
@@ -64,6 +68,7 @@ export class StopButton {
     try {
       await client.stop(`${client.options.name} pressed STOP`);
       this.unsent = false;
+      this.fault = '';
     } catch (error) {
       this.fault = errorText(error);
     }

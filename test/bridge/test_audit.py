@@ -1,0 +1,127 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The audit log: lines, counts instead of floods, rotation, a disk that fails."""
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ws_bridge.bridge.audit import Audit, KEPT_FILES, MOST_KINDS
+from ws_bridge.errors import ConfigError, Expired, NotHolder
+
+
+class Clock:
+    """A clock that stands."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give a clock."""
+    return Clock()
+
+
+def lines(path: Path) -> list[Any]:
+    """Return the events of a file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_line(tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    audit = Audit(str(tmp_path / 'audit'), 1000, clock, 1000.0)
+    audit.write('lease', gate='/t', peer=None, reason='acquired')
+    audit.close()
+    expected = {'time': 1100.0, 'event': 'lease', 'gate': '/t', 'reason': 'acquired'}
+    assert lines(tmp_path / 'audit') == [expected]
+    assert json.loads(caplog.messages[0].removeprefix('audit: ')) == expected
+    audit.write('stopped')              # what comes after the end is only logged
+    assert len(lines(tmp_path / 'audit')) == 1
+
+
+def test_refusals_of_a_kind_are_counted(tmp_path: Path, clock: Clock) -> None:
+    audit = Audit(str(tmp_path / 'audit'), 10_000, clock, 0.0)
+    for _ in range(1000):
+        audit.refused('/t', 'p1', 'page', Expired('old', field='ttl'))
+    audit.refused('/t', 'p2', '', NotHolder('nobody'))
+    audit.flush()
+    clock.now += 1.0
+    audit.flush()
+    audit.flush()
+    clock.now += 1.0
+    audit.flush()                       # nothing came any more: the kind is forgotten
+    audit.refused('/t', 'p1', 'page', Expired('old'))
+    audit.refused('/t', 'p1', 'page', Expired('old'))
+    audit.close()
+    told = lines(tmp_path / 'audit')
+    assert [(line.get('peer'), line['code'], line.get('count')) for line in told] == [
+        ('p1', 'expired', None), ('p2', 'not_holder', None), ('p1', 'expired', 999),
+        ('p1', 'expired', None), ('p1', 'expired', 1)]
+    assert told[0]['message'] == 'ttl: old'
+    assert told[2]['until'] == 100.0
+
+
+def test_many_kinds_are_counted_together(tmp_path: Path, clock: Clock) -> None:
+    audit = Audit(str(tmp_path / 'audit'), 1 << 30, clock, 0.0)
+    for number in range(MOST_KINDS + 50):
+        audit.refused('/t', f'p{number}', '', Expired('old'))
+    audit.close()
+    told = lines(tmp_path / 'audit')
+    assert len(told) == MOST_KINDS + 2
+    assert told[-1]['count'] == 49
+
+
+def test_it_is_bounded(tmp_path: Path, clock: Clock) -> None:
+    audit = Audit(str(tmp_path / 'audit'), 1000, clock, 0.0)
+    for number in range(500):
+        audit.write('lease', number=number)
+    audit.close()
+    sizes = [entry.stat().st_size for entry in os.scandir(tmp_path)]
+    assert len(sizes) == KEPT_FILES + 1
+    assert max(sizes) <= 1000
+
+
+def test_no_such_folder(tmp_path: Path, clock: Clock) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Audit(str(tmp_path / 'missing' / 'audit'), 1000, clock, 0.0)
+    assert caught.value.field == 'audit_file'
+
+
+def test_a_disk_that_fails_is_said_once(tmp_path: Path, clock: Clock,
+                                        caplog: pytest.LogCaptureFixture) -> None:
+    audit = Audit(str(tmp_path / 'audit'), 1000, clock, 0.0)
+
+    class Full:
+        """A file on a full disk."""
+
+        def write(self, text: str) -> None:
+            raise OSError(28, 'No space left on device')
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *_: 0
+    assert audit._handler is not None
+    audit._handler.stream.close()
+    audit._handler.stream = Full()  # type: ignore[assignment]
+    for _ in range(3):
+        audit.write('lease')
+    audit.close()
+    assert caplog.messages.count('the audit log cannot be written') == 1

@@ -1,0 +1,648 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Leases, gates and the emergency stop over real sockets, in every dialect."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+import json
+from pathlib import Path
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from bridge_harness import BINARY_HEADER, Json, native_peer, NativePeer, running_bridge
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist
+from helpers import async_wait_until, SpinningNode
+import pytest
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rosbridge_harness import rosbridge_peer
+from std_msgs.msg import Bool, String
+from std_srvs.srv import Trigger
+
+from ws_bridge.bridge.control import may_on_this_machine
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+GATE = '/cmd_vel'
+
+
+class Robot:
+    """A node that hears velocities."""
+
+    def __init__(self, node: Any) -> None:
+        self.node = node
+        self.heard: list[float] = []
+        node.create_subscription(Twist, '/cmd_vel', lambda m: self.heard.append(m.linear.x), 100)
+
+    async def hears(self, *speeds: float) -> None:
+        """Wait for exactly these velocities, stops counted once."""
+        def once() -> list[float]:
+            return self.heard[:1] + [b for a, b in pairwise(self.heard) if a or b]
+        await async_wait_until(lambda: once() == list(speeds), why=lambda: f'heard {self.heard}')
+
+
+@pytest.fixture
+def robot() -> Iterator[Robot]:
+    """Give a robot."""
+    with SpinningNode('robot') as spinning:
+        yield Robot(spinning.node)
+
+
+def speed(x: float) -> Json:
+    """Return the fields of a velocity."""
+    return {'linear': {'x': x}}
+
+
+async def drives(peer: NativePeer, word: str = 'acquire') -> None:
+    """Let a peer hold the lease and move the robot."""
+    await peer.acquire(GATE, word)
+    for x in (0.0, 1.0):
+        assert (await peer.command(GATE, speed(x)))['op'] == 'publish'
+
+
+async def code(peer: NativePeer, x: float, **metadata: Any) -> str:
+    """Return the code that a command is refused by, or ``publish``."""
+    answer = await peer.command(GATE, speed(x), **metadata)
+    return str(answer.get('code') or answer['op'])
+
+
+def lines_of(path: Path) -> list[Any]:
+    """Return the events of an audit log."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+async def again(action: Callable[[], Awaitable[None]], enough: Callable[[], bool]) -> None:
+    """Do something a hundred times a second until it is enough."""
+    for _ in range(1500):
+        await action()
+        await asyncio.sleep(0.01)
+        if enough():
+            return
+    raise AssertionError('it was never enough')
+
+
+@asynccontextmanager
+async def two(**parameters: Any) -> AsyncIterator[tuple[Any, NativePeer, NativePeer]]:
+    """Give a bridge and two peers, the operator and a colleague."""
+    parameters.setdefault('gate_timeout', 30.0)
+    async with running_bridge(**parameters) as service, native_peer(service) as operator, \
+            native_peer(service) as colleague:
+        await operator.ask('hello', name='operator')
+        await colleague.ask('hello', name='colleague')
+        yield service, operator, colleague
+
+
+# ---- leases
+
+async def test_acquire_command_release(robot: Robot) -> None:
+    async with two() as (_, operator, colleague):
+        terms = await operator.acquire(GATE)
+        assert terms == {'op': 'acquire', 'gate': GATE, 'epoch': 1, 'timeout': 30.0, 'ttl': 0.3}
+        told = await colleague.wait(lambda f: f['data'].get('kind') == 'lease')
+        assert told['data'] == {'kind': 'lease', 'gate': GATE, 'holder': 'p1',
+                                'holder_name': 'operator', 'epoch': 1, 'reason': 'acquired'}
+        assert told['metadata']['priority'] == 4
+        (gate,) = (await colleague.ask('gates'))['gates']
+        assert (gate['holder'], gate['state'], gate['neutral_needed']) == ('p1', 'held', True)
+        assert await code(operator, 1.0) == 'not_neutral'
+        assert await code(operator, 0.0) == 'publish'
+        assert await code(operator, 1.0) == 'publish'
+        assert await code(colleague, 0.0) == 'not_holder'
+        refused = await colleague.refused('acquire', gate=GATE)
+        assert (refused['code'], refused['field']) == ('held', 'data.gate')
+        assert (await colleague.refused('release', gate=GATE))['code'] == 'not_holder'
+        await operator.ask('release', gate=GATE)
+        assert operator.told('lost') == [
+            {'op': 'lost', 'gate': GATE, 'epoch': 1, 'reason': 'released'}]
+        await robot.hears(0.0, 1.0, 0.0)
+        assert await code(operator, 0.0) == 'not_holder'
+        stopped = await colleague.wait(lambda f: f['data'].get('kind') == 'stopped')
+        assert (stopped['data']['reason'], stopped['data']['subscribers']) == ('released', 1)
+
+
+async def test_take_stops_the_robot_and_refuses_the_old_holder(robot: Robot) -> None:
+    async with two() as (_, operator, colleague):
+        await drives(operator)
+        await colleague.acquire(GATE, 'take')
+        await robot.hears(0.0, 1.0, 0.0)
+        assert await code(operator, 1.0) == 'not_holder'
+        assert operator.told('lost')[0]['reason'] == 'taken'
+        assert await code(colleague, 1.0) == 'not_neutral'
+        assert await code(colleague, 0.0) == 'publish'
+        assert await code(colleague, 0.5, epoch=1) == 'not_holder'     # of an older lease
+        assert await code(colleague, 0.5) == 'publish'
+
+
+async def test_taking_ones_own_begins_a_new_epoch(robot: Robot) -> None:
+    async with two() as (_, operator, _):
+        await drives(operator)
+        assert (await operator.acquire(GATE, 'take'))['epoch'] == 2
+        assert await code(operator, 1.0) == 'not_neutral'
+
+
+async def test_request_and_grant(robot: Robot) -> None:
+    async with two() as (_, operator, colleague):
+        await drives(operator)
+        asked = await colleague.ask('request', gate=GATE, message='let me')
+        assert asked == {'op': 'request', 'gate': GATE, 'pending': True, 'timeout': 15.0}
+        request = (await operator.wait(lambda f: f['data'].get('op') == 'requested'))['data']
+        assert request == {'op': 'requested', 'gate': GATE, 'peer': 'p2', 'name': 'colleague',
+                           'message': 'let me', 'timeout': 15.0}
+        assert (await colleague.refused('grant', gate=GATE, peer='p2'))['code'] == 'not_holder'
+        assert (await operator.refused('grant', gate=GATE, peer='p9'))['code'] == 'peer_gone'
+        await operator.ask('grant', gate=GATE, peer='p2')
+        lease = (await colleague.wait(lambda f: f['data'].get('op') == 'lease'))['data']
+        assert lease == {'op': 'lease', 'gate': GATE, 'granted': True, 'epoch': 2,
+                         'timeout': 30.0, 'ttl': 0.3, 'reason': 'granted'}
+        await robot.hears(0.0, 1.0, 0.0)
+        assert await code(operator, 0.0) == 'not_holder'
+        colleague.epoch = 2
+        assert await code(colleague, 0.0) == 'publish'
+
+
+async def test_request_and_deny(robot: Robot) -> None:
+    async with two() as (_, operator, colleague):
+        await drives(operator)
+        await colleague.ask('request', gate=GATE)
+        assert (await operator.refused('request', gate=GATE))['code'] == 'held'
+        await operator.ask('deny', gate=GATE, peer='p2')
+        lease = (await colleague.wait(lambda f: f['data'].get('op') == 'lease'))['data']
+        assert lease == {'op': 'lease', 'gate': GATE, 'granted': False, 'epoch': None,
+                         'reason': 'denied'}
+        assert await code(operator, 1.0) == 'publish'
+
+
+async def test_a_request_for_what_is_free_is_granted(robot: Robot) -> None:
+    async with two() as (_, operator, colleague):
+        await operator.acquire(GATE)
+        await operator.ask('release', gate=GATE)
+        await colleague.ask('request', gate=GATE)
+        lease = (await colleague.wait(lambda f: f['data'].get('op') == 'lease'))['data']
+        assert (lease['granted'], lease['epoch']) == (True, 2)
+
+
+async def test_who_asked_inherits_and_who_leaves_asks_no_more(robot: Robot) -> None:
+    async with two() as (service, operator, colleague), native_peer(service) as third:
+        await drives(operator)
+        await colleague.ask('request', gate=GATE)
+        assert (await third.refused('request', gate=GATE))['code'] == 'held'
+        await operator.close()
+        lease = (await colleague.wait(lambda f: f['data'].get('op') == 'lease'))['data']
+        assert (lease['granted'], lease['reason']) == (True, 'closed')
+        await robot.hears(0.0, 1.0, 0.0)
+        await third.ask('request', gate=GATE)
+        await third.close()
+        await async_wait_until(lambda: service.bridge.peer_count == 1)
+        assert (await colleague.refused('grant', gate=GATE, peer='p3'))['code'] == 'peer_gone'
+
+
+async def test_an_unknown_gate() -> None:
+    async with two() as (_, operator, _):
+        refused = await operator.refused('acquire', gate='/nothing')
+        assert (refused['code'], refused['field']) == ('unknown_name', 'data.gate')
+
+
+# ---- what ends a lease
+
+async def test_close_stops_the_robot(robot: Robot) -> None:
+    async with two() as (_, operator, colleague):
+        await drives(operator)
+        await operator.close()
+        await robot.hears(0.0, 1.0, 0.0)
+        told = await colleague.wait(
+            lambda f: f['data'].get('kind') == 'lease' and f['data']['holder'] is None)
+        assert told['data']['reason'] == 'closed'
+
+
+async def test_silence_stops_the_robot_and_keeps_the_lease(robot: Robot) -> None:
+    async with two(gate_timeout=0.1) as (_, operator, _):
+        await drives(operator)
+        await operator.wait(lambda f: f['data'].get('kind') == 'stopped')
+        await robot.hears(0.0, 1.0, 0.0)
+        assert operator.told('lost') == []
+        assert await code(operator, 1.0) == 'not_neutral'
+        assert await code(operator, 0.0) == 'publish'
+        assert await code(operator, 1.0) == 'publish'
+
+
+async def test_commands_without_heartbeats_lose_the_lease(robot: Robot) -> None:
+    async with two(heartbeat_interval=0.2, heartbeat_timeout=0.5) as (_, operator, _):
+        await drives(operator)
+        lost = asyncio.ensure_future(operator.wait(lambda f: f['data'].get('op') == 'lost'))
+        while not lost.done():
+            await operator.command(GATE, speed(1.0))
+        assert (await lost)['data']['reason'] == 'heartbeat'
+        await async_wait_until(lambda: robot.heard[-1] == 0.0)
+        # A late frame does not bring control back: it has to be asked for.
+        await operator.send('heartbeat', {'type': 'heartbeat', 'timestamp': 0.0, 'sequence': 1})
+        assert await code(operator, 0.0) == 'not_holder'
+        await drives(operator)
+
+
+async def test_heartbeats_keep_the_lease(robot: Robot) -> None:
+    async with two(heartbeat_interval=0.1, heartbeat_timeout=0.3) as (_, operator, _):
+        await operator.acquire(GATE)
+        end = time.monotonic() + 1.0
+        while time.monotonic() < end:
+            message_id = await operator.send('heartbeat', {
+                'type': 'heartbeat', 'timestamp': time.time(), 'sequence': 1})
+            await operator.wait(lambda f, i=message_id: f['metadata']['correlation_id'] == i)
+        assert operator.told('lost') == []
+
+
+async def test_a_shutdown_stops_the_robot(robot: Robot) -> None:
+    async with two() as (service, operator, _):
+        await drives(operator)
+        service.bridge.end_control()
+        lost = await operator.wait(lambda f: f['data'].get('op') == 'lost')
+        assert lost['data']['reason'] == 'shutdown'
+        await robot.hears(0.0, 1.0, 0.0)
+
+
+# ---- commands
+
+async def test_refusals(robot: Robot) -> None:
+    async with two(gate_ttl=1.0) as (_, operator, _):
+        await drives(operator)
+        now = operator.bridge_time
+        assert await code(operator, 1.0, bridge_time=now - 9) == 'expired'
+        assert await code(operator, 1.0, ttl=0.0, bridge_time=now - 0.1) == 'expired'
+        assert await code(operator, 1.0, bridge_time=now + 9) == 'too_distant'
+        assert await code(operator, 1.0, bridge_time=None) == 'no_time_sync'
+        assert await code(operator, 1.0, sequence=0) == 'out_of_order'
+        assert await code(operator, 1.0, sequence=None) == 'out_of_order'
+        assert await code(operator, 1.0, epoch=None) == 'not_holder'
+        assert await code(operator, 1.0, epoch=7) == 'not_holder'
+        answer = await operator.command(GATE, {'linear': {'y': None}})      # null is NaN
+        assert (answer['code'], answer['field']) == ('out_of_range', 'data.linear.y')
+        assert (await operator.command(GATE, {'linear': {'x': 'fast'}}))['code'] == 'wrong_kind'
+        await robot.hears(0.0, 1.0)
+        assert await code(operator, 2.0) == 'publish'
+        await robot.hears(0.0, 1.0, 2.0)
+
+
+async def test_a_burst_of_old_commands_is_refused_but_for_the_newest(robot: Robot) -> None:
+    async with two(gate_ttl=1.0) as (_, operator, _):
+        await drives(operator)
+        now = operator.bridge_time
+        ids = [await operator.send('command', speed(10.0 + number), destination=GATE, ack=True,
+                                   epoch=1, sequence=100 + number, bridge_time=now - age)
+               for number, age in enumerate([5.0, 4.0, 3.0, 2.0, 0.0])]
+        answers = [(await operator.answer(message_id))['data'] for message_id in ids]
+        assert [answer.get('code') for answer in answers] == ['expired'] * 4 + [None]
+        await robot.hears(0.0, 1.0, 14.0)
+
+
+@pytest.mark.parametrize('wrong', [3600.0, -3600.0])
+async def test_a_clock_that_is_wrong_or_set_anew(robot: Robot, wrong: float) -> None:
+    """What a peer's clock shows does not matter, nor that it jumps: its heartbeats tell it."""
+    async with two() as (_, operator, _):
+        await operator.acquire(GATE)
+        for number, error in enumerate((wrong, wrong + 10.0, wrong - 10.0)):
+            def clock(error: float = error) -> float:
+                return time.time() + error
+            await synchronise(operator, clock, 10 * number)
+            for x in (0.0, 1.0):
+                assert await code(operator, x, timestamp=clock(), bridge_time=None) == 'publish'
+            assert await code(operator, 1.0, timestamp=clock() - 2,
+                              bridge_time=None) == 'expired'
+            assert await code(operator, 1.0, timestamp=clock() + 2,
+                              bridge_time=None) == 'too_distant'
+
+
+async def test_a_step_of_the_system_clock_changes_nothing(
+        robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.time
+    async with two(gate_timeout=0.5, heartbeat_timeout=2.0) as (_, operator, _):
+        await drives(operator)
+        before = operator.bridge_time
+        for step in (3600.0, -3600.0):
+            monkeypatch.setattr(time, 'time', lambda step=step: real() + step)
+            for _ in range(3):
+                assert await code(operator, 1.0) == 'publish'
+            assert 0.0 <= operator.bridge_time - before < 60.0
+        assert operator.told('lost') + operator.told('stopped') == []
+        await operator.wait(lambda f: f['data'].get('kind') == 'stopped')   # by the timeout
+        assert 0.5 <= operator.told('stopped')[0]['after'] < 5.0
+
+
+async def synchronise(peer: NativePeer, clock: Any, number: int) -> None:
+    """Exchange heartbeats as a page does whose clock is ``clock``."""
+    echo = None
+    for sequence in (number, number + 1):
+        message_id = await peer.send('heartbeat', {
+            'type': 'heartbeat', 'timestamp': clock(), 'sequence': sequence, 'echo': echo})
+        data = (await peer.wait(
+            lambda f, i=message_id: f['metadata']['correlation_id'] == i))['data']
+        echo = {'sequence': data['sequence'], 'timestamp': data['timestamp'], 'received': clock()}
+
+
+async def test_binary_frames_carry_no_epoch(robot: Robot) -> None:
+    async with two() as (_, operator, _):
+        await drives(operator)
+        channel = (await operator.ask('advertise', topic=GATE))['channel_id']
+        body = bytes([0, 1, 0, 0]) + bytes(48)
+        await operator.websocket.send(BINARY_HEADER.pack(2, 0, 0, channel, time.time(), 9) + body)
+        await async_wait_until(operator.errors)
+        assert operator.errors()[0]['code'] == 'not_holder'
+
+
+async def test_advertise_tells_the_gate(robot: Robot) -> None:
+    async with two() as (_, operator, _):
+        for topic, kind, gate in ((GATE, 'geometry_msgs/msg/Twist', GATE),
+                                  ('/t', 'std_msgs/msg/String', None),
+                                  ('/u', 'sensor_msgs/msg/Joy', '/u')):
+            done = await operator.ask('advertise', topic=topic, type=kind)
+            assert done['gate'] == gate
+
+
+# ---- the emergency stop
+
+async def test_stop_needs_no_lease_and_restores_none(robot: Robot) -> None:
+    async with two() as (_, operator, colleague):
+        await drives(operator)
+        assert await colleague.ask('stop', reason='smoke') == {'op': 'stop', 'stopped': True}
+        await robot.hears(0.0, 1.0, 0.0)
+        assert operator.told('estop') == [
+            {'kind': 'estop', 'stopped': True, 'by': 'p2', 'reason': 'smoke'}]
+        assert operator.told('lost')[0]['reason'] == 'estop'
+        assert await code(operator, 0.0) == 'stopped'
+        for word in ('acquire', 'take', 'request'):
+            assert (await operator.refused(word, gate=GATE))['code'] == 'stopped'
+        told = await operator.ask('gates')
+        assert told['gates'][0]['state'] == 'stopped'
+        assert told['estop'] == {'stopped': True, 'by': 'p2', 'reason': 'smoke'}
+        await operator.ask('stop')                       # the first one stays who did it
+        assert (await operator.ask('gates'))['estop']['by'] == 'p2'
+        assert await operator.ask('clear_stop') == {'op': 'clear_stop', 'stopped': False}
+        assert colleague.told('estop')[-1]['stopped'] is False
+        assert await code(operator, 0.0) == 'not_holder'
+        await operator.acquire(GATE)
+        assert await code(operator, 1.0) == 'not_neutral'
+        await drives(operator, 'take')
+
+
+async def test_stop_by_ros(robot: Robot) -> None:
+    stops: list[bool] = []
+    leases: list[Any] = []
+    robot.node.create_subscription(Bool, '/ws_bridge/estop', lambda m: stops.append(m.data),
+                                   LATCHED)
+    robot.node.create_subscription(String, '/ws_bridge/lease',
+                                   lambda m: leases.append(json.loads(m.data)), LATCHED)
+    async with two() as (_, operator, _):
+        await drives(operator)
+        await async_wait_until(lambda: leases and leases[-1][0]['holder'] == 'p1')
+        for name, stopped in (('stop', True), ('clear_stop', False)):
+            client = robot.node.create_client(Trigger, f'/ws_bridge/{name}')
+            await async_wait_until(client.service_is_ready)
+            future = client.call_async(Trigger.Request())
+            await async_wait_until(future.done)
+            await async_wait_until(lambda s=stopped: stops and stops[-1] is s)
+            await async_wait_until(lambda s=stopped: operator.told('estop') and
+                                   operator.told('estop')[-1]['stopped'] is s)
+        await robot.hears(0.0, 1.0, 0.0)
+        assert operator.told('lost')[0]['reason'] == 'estop'
+        await async_wait_until(lambda: leases[-1][0]['holder'] is None)
+        await drives(operator)
+
+
+async def test_a_rosbridge_page_stops_by_the_service(robot: Robot) -> None:
+    async with two() as (service, operator, _), rosbridge_peer(service) as page:
+        await drives(operator)
+        await async_wait_until(lambda: '/ws_bridge/stop' in service.ros.graph.services)
+        for name, stopped in (('stop', True), ('clear_stop', False)):
+            assert (await page.call(f'/ws_bridge/{name}'))['values']['success']
+            await async_wait_until(lambda s=stopped: operator.told('estop') and
+                                   operator.told('estop')[-1]['stopped'] is s)
+        await robot.hears(0.0, 1.0, 0.0)
+
+
+async def test_nobody_speaks_for_the_bridge() -> None:
+    async with two() as (_, operator, _):
+        for name, kind in (('estop', 'std_msgs/msg/Bool'), ('lease', 'std_msgs/msg/String')):
+            refused = await operator.refused('advertise', topic=f'/ws_bridge/{name}', type=kind)
+            assert (refused['code'], refused['field']) == ('forbidden', 'data.topic')
+        refused = await operator.refused('advertise_service', service='/ws_bridge/stop',
+                                         type='std_srvs/srv/Trigger')
+        assert (refused['code'], refused['field']) == ('forbidden', 'data.service')
+
+
+async def test_who_may_take_and_clear(robot: Robot) -> None:
+    async with two() as (service, operator, _), rosbridge_peer(service) as page:
+        for peer in service.bridge._peers.values():
+            assert may_on_this_machine(peer, 'take')
+            peer.link.remote = '192.0.2.1:4000'
+            assert not may_on_this_machine(peer, 'take')
+        await operator.acquire(GATE)
+        for word in ('take', 'clear_stop'):
+            refused = await operator.refused(word, gate=GATE)
+            assert refused['code'] == 'forbidden'
+        await operator.ask('stop')
+        await async_wait_until(lambda: '/ws_bridge/clear_stop' in service.ros.graph.services)
+        await page.send('set_level', level='none')
+        await async_wait_until(lambda: service.bridge.peer_count == 3)
+        link = next(peer.link for peer in service.bridge._peers.values()
+                    if peer.dialect.name == 'rosbridge')
+        link.remote = '[2001:db8::1]:4000'
+        answer = await page.call('/ws_bridge/clear_stop')
+        assert answer['result'] is False
+        assert 'forbidden' in answer['values']
+
+
+@pytest.mark.parametrize(('remote', 'here'), [
+    ('127.0.0.1:5', True), ('127.8.0.1:5', True), ('[::1]:5', True),
+    ('[::ffff:127.0.0.1]:5', True), ('192.0.2.1:5', False), ('[::ffff:192.0.2.1]:5', False),
+    ('[fe80::1%eth0]:5', False), ('', False), ('somewhere:5', False)])
+def test_who_is_on_this_machine(remote: str, here: bool) -> None:
+    peer: Any = SimpleNamespace(link=SimpleNamespace(remote=remote))
+    assert may_on_this_machine(peer, 'take') is here
+
+
+async def test_ros_is_told_of_links_and_of_the_stop(robot: Robot) -> None:
+    links: list[Any] = []
+    rows: list[Any] = []
+    robot.node.create_subscription(String, '/ws_bridge/links',
+                                   lambda m: links.append(json.loads(m.data)), LATCHED)
+    robot.node.create_subscription(DiagnosticArray, '/diagnostics',
+                                   lambda m: rows.extend(m.status), 10)
+    async with two(diagnostics_period=0.1) as (_, operator, _):
+        await synchronise(operator, time.time, 0)
+        await async_wait_until(lambda: links and links[-1] and links[-1][0]['round_trip'])
+        assert links[-1][0]['peer'] == 'p1'
+        assert links[-1][0]['liveness'] == 'ALIVE'
+        assert abs(links[-1][0]['offset']) < 1.0
+        await operator.ask('stop', reason='smoke')
+        await async_wait_until(lambda: any(
+            row.name == 'ws_bridge: emergency stop' and row.message == 'stopped: smoke'
+            for row in rows))
+
+
+# ---- dialects without leases
+
+async def test_a_rosbridge_page_acquires_by_publishing(robot: Robot, tmp_path: Path) -> None:
+    audit = tmp_path / 'audit'
+    async with two(audit_file=str(audit)) as (service, operator, _), \
+            rosbridge_peer(service) as page:
+        await async_wait_until(lambda: GATE in service.ros.graph.topics)
+        await operator.acquire(GATE)
+        await operator.ask('release', gate=GATE)
+        await page.send('set_level', level='error')
+        await page.send('publish', topic=GATE, msg=speed(1.0))
+        status = await page.wait(lambda f: f['op'] == 'status')
+        assert status['msg'].startswith('not_neutral: ')
+        await page.send('publish', topic=GATE, msg=speed(0.0))
+        await operator.wait(lambda f: f['data'].get('reason') == 'published')
+        assert (await operator.refused('acquire', gate=GATE))['code'] == 'held'
+
+        async def go_on() -> None:      # what may be a backlog has to pass
+            await page.send('publish', topic=GATE, msg=speed(1.0))
+        await again(go_on, lambda: 1.0 in robot.heard)
+        await drives(operator, 'take')
+        await page.send('publish', topic=GATE, msg=speed(3.0))
+        await page.wait(lambda f: f['op'] == 'status' and f['msg'].startswith('not_holder: '))
+        assert 3.0 not in robot.heard
+    events = lines_of(audit)
+    assert {'acquired', 'published', 'taken'} <= {event.get('reason') for event in events}
+    assert {'not_neutral', 'not_holder'} <= {event.get('code') for event in events}
+
+
+async def test_a_rosbridge_page_that_is_silent_loses_the_lease(robot: Robot) -> None:
+    async with two(gate_timeout=0.1) as (service, operator, _), rosbridge_peer(service) as page:
+        await async_wait_until(lambda: GATE in service.ros.graph.topics)
+        await page.send('publish', topic=GATE, msg=speed(0.0))
+        await operator.wait(lambda f: f['data'].get('reason') == 'published')
+        told = await operator.wait(
+            lambda f: f['data'].get('kind') == 'lease' and f['data']['holder'] is None)
+        assert told['data']['reason'] == 'timeout'
+
+
+async def test_a_seed_program_acquires_by_publishing(robot: Robot) -> None:
+    """It sends heartbeats as it likes, half a minute apart: its commands are its sign of life."""
+    async with two(heartbeat_interval=0.05, heartbeat_timeout=0.1, gate_ttl=0.02) as (
+            service, operator, _), native_peer(service, subprotocols=None) as seed:
+        await async_wait_until(lambda: GATE in service.ros.graph.topics)
+        await seed.send('heartbeat', {'type': 'heartbeat', 'timestamp': time.time()})
+        await seed.publish(GATE, speed(0.0))
+
+        async def go_on() -> None:
+            await seed.publish(GATE, speed(1.0))
+
+        def lost() -> bool:
+            states = [peer['liveness'] for told in operator.told('state')
+                      for peer in told['peers'] if peer['peer'] == 'p3']
+            return 'LOST' in states and 1.0 in robot.heard
+        await again(go_on, lost)
+        assert [each['reason'] for each in operator.told('lease')] == ['published']
+
+
+async def test_a_bridge_that_pulls_is_guarded(robot: Robot, tmp_path: Path) -> None:
+    """What a base commands comes through a gate of the robot, whatever is exposed to peers."""
+    mapping = tmp_path / 'mapping.yaml'
+    mapping.write_text('version: 1\nout: [/odom]\n')
+    async with running_bridge(domain=181, gated_types=['']) as base, native_peer(base) as console:
+        await console.ask('advertise', topic=GATE, type='geometry_msgs/msg/Twist')
+        async with running_bridge(connect=[base.url], pull=[GATE], gate_timeout=0.2,
+                                  mapping_file=str(mapping)) as service, \
+                native_peer(service) as watcher:
+            await async_wait_until(lambda: GATE in service.ros.graph.topics)
+
+            async def go() -> None:
+                for x in (0.0, 1.0):
+                    await console.publish(GATE, speed(x))
+            await again(go, lambda: 1.0 in robot.heard)
+            await watcher.wait(lambda f: f['data'].get('kind') == 'stopped')
+            await async_wait_until(lambda: robot.heard[-1] == 0.0)
+            lost = await watcher.wait(
+                lambda f: f['data'].get('kind') == 'lease' and f['data']['holder'] is None)
+            assert lost['data']['reason'] == 'timeout'
+
+
+# ---- gates of the mapping file
+
+MAPPING = """\
+version: 1
+out: ['*']
+in: ['*']
+services: ['*']
+gates:
+- gate: drive
+  topics: [/cmd_vel]
+  services: [/dock]
+  timeout: 30
+  ttl: 1
+  on_loss:
+  - {action: message, message: {linear: {x: -0.5}}, times: 1}
+  clamp:
+  - {field: linear.x, min: -1, max: 1, saturate: true}
+  - {field: angular.z, min: -1, max: 1}
+- gate: bounded
+  topics: [/other]
+  clamp:
+  - {field: linear.x, min: -1, max: 1}
+"""
+
+
+@pytest.fixture
+def mapping(tmp_path: Path) -> str:
+    """Give a mapping file."""
+    path = tmp_path / 'mapping.yaml'
+    path.write_text(MAPPING)
+    return str(path)
+
+
+async def test_a_gate_of_the_mapping_file(robot: Robot, mapping: str) -> None:
+    async with two(mapping_file=mapping) as (service, operator, _):
+        await async_wait_until(lambda: GATE in service.ros.graph.topics)
+        hello = await operator.ask('hello')
+        assert [(gate['gate'], gate['topics']) for gate in hello['gates']] == [
+            ('drive', ['/cmd_vel']), ('bounded', ['/other'])]
+        await operator.acquire('drive')
+        for x in (0.0, 5.0):
+            assert await code(operator, x) == 'publish'
+        answer = await operator.command(GATE, {'angular': {'z': -2.0}})
+        assert (answer['code'], answer['field']) == ('out_of_range', 'data.angular.z')
+        await operator.ask('release', gate='drive')
+        await robot.hears(0.0, 1.0, -0.5)
+
+
+async def test_a_call_through_a_gate(robot: Robot, mapping: str) -> None:
+    calls: list[bool] = []
+
+    def dock(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        calls.append(True)
+        return response
+    robot.node.create_service(Trigger, '/dock', dock)
+    async with two(mapping_file=mapping) as (service, operator, colleague):
+        await async_wait_until(lambda: '/dock' in service.ros.graph.services)
+        frame = await operator.call('/dock', kind='service')
+        assert frame['data']['code'] == 'not_holder'
+        await operator.acquire('drive')
+        assert (await colleague.call('/dock', kind='service'))['data']['code'] == 'not_holder'
+        frame = await operator.call('/dock', kind='service', epoch=9)
+        assert (frame['data']['code'], frame['data']['field']) == ('not_holder', 'metadata.epoch')
+        frame = await operator.call('/dock', kind='service', epoch=operator.epoch)
+        assert frame['data']['op'] == 'call'
+        await operator.ask('stop')
+        assert (await operator.call('/dock', kind='service'))['data']['code'] == 'stopped'
+    assert calls == [True]
+
+
+async def test_bounds_that_bound_nothing_let_nothing_pass(mapping: str) -> None:
+    async with two(mapping_file=mapping) as (service, operator, _):
+        refused = await operator.refused('advertise', topic='/other', type='std_msgs/msg/String')
+        assert (refused['code'], refused['field']) == ('forbidden', 'data.type')
+        await async_wait_until(lambda: '/other' not in service.ros.graph.topics)

@@ -1,0 +1,443 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Faults of an operator, of the network and of the bridge, and what the robot hears of them.
+
+Processes are real: a bridge, the demo robot, a listener with its own clock, an operator's program
+(``operator_client.py``). :data:`CASES` is the table; :meth:`Rig.run` runs one of them once.
+"""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, ExitStack, suppress
+from dataclasses import dataclass, field
+import json
+import os
+from pathlib import Path
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, TypeVar
+
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+TOPIC = '/cmd_vel'
+PATIENCE = 20.0
+TIMEOUT = 0.5
+TTL = 0.3
+HEARTBEAT_TIMEOUT = 1.0
+OUTAGE = 5.0
+HANG = 3.5
+MOVING = 10  # commands, then the fault
+NAMESPACE, INSIDE, OUTSIDE = 'wsbridge', '10.83.7.2', '10.83.7.1'
+PARAMETERS = {'port': 0, 'gate_timeout': TIMEOUT, 'gate_ttl': TTL, 'heartbeat_interval': 0.2,
+              'heartbeat_timeout': HEARTBEAT_TIMEOUT}
+
+Value = TypeVar('Value')
+
+
+def until(predicate: Callable[[], Value], why: Callable[[], object], timeout: float = PATIENCE
+          ) -> Value:
+    """Poll until the predicate gives something true."""
+    end = time.monotonic() + timeout
+    while not (value := predicate()):
+        assert time.monotonic() < end, f'not within {timeout:g} s: {why()}'
+        time.sleep(0.005)
+    return value
+
+
+class Process:
+    """A process whose lines are read as they come; JSON ones as values."""
+
+    def __init__(self, *command: str) -> None:
+        self.lines: list[Any] = []
+        self.popen = subprocess.Popen(
+            ['env', '--default-signal=INT', *command], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True, bufsize=1,
+            env={**os.environ, 'PYTHONPATH': os.pathsep.join(
+                filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))})
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.popen.stdout is not None
+        for line in self.popen.stdout:
+            try:
+                self.lines.append(json.loads(line))
+            except ValueError:
+                self.lines.append(line.rstrip())
+
+    def say(self, text: str) -> None:
+        assert self.popen.stdin is not None
+        with suppress(OSError):  # it may have ended
+            self.popen.stdin.write(text + '\n')
+
+    def signal(self, number: signal.Signals) -> None:
+        self.popen.send_signal(number)
+
+    def close(self) -> None:
+        for number in (signal.SIGCONT, signal.SIGTERM):
+            self.popen.send_signal(number)
+        try:
+            self.popen.wait(5)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+        self._reader.join()
+        for stream in (self.popen.stdin, self.popen.stdout):
+            assert stream is not None
+            with suppress(OSError):
+                stream.close()
+
+
+def python(*arguments: str) -> Process:
+    return Process(sys.executable, *arguments)
+
+
+class Colleague:
+    """A second peer, which does one thing at a time."""
+
+    def __init__(self, websocket: ClientConnection) -> None:
+        self._socket = websocket
+
+    def ask(self, op: str, **fields: Any) -> dict[str, Any]:
+        """Return the answer's data."""
+        self._socket.send(json.dumps({
+            'metadata': {'message_type': 'configuration', 'message_id': op},
+            'data': {'op': op, **fields}}))
+        while True:
+            frame = json.loads(self._socket.recv(PATIENCE))
+            if frame['metadata']['correlation_id'] == op:
+                data: dict[str, Any] = frame['data']
+                return data
+
+
+class Pipe:
+    """A way to the bridge that can be held up: then everything waits, and comes at once."""
+
+    def __init__(self, port: int) -> None:
+        self.open = threading.Event()
+        self.open.set()
+        self._listener = socket.create_server(('127.0.0.1', 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._to = port
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        near, _ = self._listener.accept()
+        with near, socket.create_connection(('127.0.0.1', self._to)) as far:
+            other = {near: far, far: near}
+            while not self._ended:
+                self.open.wait()
+                for end in select.select([near, far], [], [], 0.01)[0]:
+                    try:
+                        data = end.recv(1 << 20)
+                        if not data:
+                            return
+                        other[end].sendall(data)
+                    except OSError:
+                        return
+
+    def close(self) -> None:
+        self._ended = True
+        self.open.set()
+        self._listener.close()
+        self._thread.join()
+
+
+def ip(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(['ip', *arguments], capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def network() -> Iterator[str | None]:
+    """Make a namespace behind a veth; give why that cannot be, else ``None``."""
+    steps = [
+        ('netns', 'add', NAMESPACE),
+        ('link', 'add', 'wsb-out', 'type', 'veth', 'peer', 'name', 'wsb-in', 'netns', NAMESPACE),
+        ('addr', 'add', f'{OUTSIDE}/24', 'dev', 'wsb-out'),
+        ('link', 'set', 'wsb-out', 'up'),
+        ('-n', NAMESPACE, 'addr', 'add', f'{INSIDE}/24', 'dev', 'wsb-in'),
+        ('-n', NAMESPACE, 'link', 'set', 'wsb-in', 'up')]
+    try:
+        for step in steps:
+            done = ip(*step)
+            if done.returncode:
+                yield f'ip {" ".join(step)}: {done.stderr.strip()}'
+                return
+        yield None
+    except FileNotFoundError:
+        yield 'there is no ip command'
+    finally:
+        with suppress(FileNotFoundError):
+            ip('netns', 'del', NAMESPACE)
+
+
+@dataclass
+class Outcome:
+    """
+    What one run showed.
+
+    :param after: s from the last good command to the first zero, as heard.
+    :param since_fault: s from the fault to that zero.
+    :param zeros: how many zeros came, one after another.
+    :param moved: commands that moved after the first zero.
+    :param oldest: age of the oldest moving command that was heard, s.
+    :param said: the same as ``after`` as the bridge tells it, where it still can.
+    :param refused: codes of the refusals that the operator was told.
+    """
+
+    after: float
+    since_fault: float
+    zeros: int
+    moved: int
+    oldest: float
+    said: float | None = None
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Case:
+    """
+    A fault.
+
+    :param fault: causes it.
+    :param way: ``direct``, ``network`` or ``pipe``.
+    :param later: happens after the stop: what was cut off comes back; nothing may move.
+    :param watch: s after the stop, and after ``later``, in which nothing may move.
+    :param bridge_ends: it has to be started again.
+    """
+
+    name: str
+    fault: Callable[[Rig, Process], object]
+    way: str = 'direct'
+    later: Callable[[Rig, Process], object] = lambda rig, operator: None
+    watch: float = 0.5
+    bridge_ends: bool = False
+
+
+class Rig:
+    """A bridge, a robot and a listener."""
+
+    def __init__(self, **parameters: Any) -> None:
+        self._parameters = {**PARAMETERS, **parameters}
+        self._stack = ExitStack()
+        self.no_network = self._stack.enter_context(network())
+        if self.no_network is None:
+            self._parameters['address'] = '0.0.0.0'
+        self.listener = self._start(HERE / 'stop_listener.py', TOPIC)
+        self._start('-m', 'ws_bridge.demo')
+        self.bridge: Process | None = None
+        self.pipe: Pipe | None = None
+        self.port = 0
+
+    def _start(self, *arguments: object) -> Process:
+        process = python(*map(str, arguments))
+        self._stack.callback(process.close)
+        return process
+
+    def close(self) -> None:
+        self._stop_bridge()
+        self._stack.close()
+
+    def _stop_bridge(self) -> None:
+        if self.bridge is not None:
+            self.bridge.close()
+            self.bridge = None
+
+    def start_bridge(self) -> None:
+        """Start a bridge, unless one runs, and wait until it knows the robot's gate."""
+        if self.bridge is not None:
+            return
+        arguments = [part for name, value in self._parameters.items()
+                     for part in ('-p', f'{name}:={json.dumps(value)}')]
+        bridge = self.bridge = python(str(HERE / 'hanging_bridge.py'), '--ros-args',
+                                      '--log-level', 'error', *arguments)
+
+        def port() -> int:
+            match = re.search(r'listening on ws://[^ ]*:(\d+)', ' '.join(map(str, bridge.lines)))
+            return int(match[1]) if match else 0
+        self.port = until(port, lambda: bridge.lines)
+        with self.colleague() as colleague:
+            until(lambda: TOPIC in [gate['gate'] for gate in colleague.ask('gates')['gates']],
+                  lambda: colleague.ask('gates'))
+
+    @contextmanager
+    def colleague(self) -> Iterator[Colleague]:
+        with connect(f'ws://127.0.0.1:{self.port}',
+                     subprotocols=[Subprotocol('ws_bridge.v1')]) as websocket:
+            yield Colleague(websocket)
+
+    def hear(self) -> Callable[[], list[list[float]]]:
+        """Return a function that gives all that is heard from now on."""
+        begin = len(self.listener.lines)
+        return lambda: [line for line in self.listener.lines[begin:] if isinstance(line, list)]
+
+    def hold(self) -> None:
+        assert self.pipe is not None
+        self.pipe.open.clear()
+
+    def release(self) -> None:
+        assert self.pipe is not None
+        self.pipe.open.set()
+
+    @contextmanager
+    def operator(self, way: str) -> Iterator[Process]:
+        """Start an operator's program that drives."""
+        host, port, prefix = '127.0.0.1', self.port, []
+        if way == 'network':
+            host, prefix = OUTSIDE, ['ip', 'netns', 'exec', NAMESPACE]
+        elif way == 'pipe':
+            self.pipe = Pipe(port)
+            port = self.pipe.port
+        operator = Process(*prefix, sys.executable, str(HERE / 'operator_client.py'),
+                           f'ws://{host}:{port}', TOPIC)
+        try:
+            operator.say(json.dumps({'op': 'acquire', 'gate': TOPIC}))
+            until(lambda: 'moving' in operator.lines, lambda: operator.lines)
+            yield operator
+        finally:
+            operator.close()
+            if self.pipe is not None:
+                self.pipe.close()
+                self.pipe = None
+
+    def run(self, case: Case) -> Outcome:
+        """Run a case once."""
+        self.start_bridge()
+        heard = self.hear()
+        with self.operator(case.way) as operator:
+            until(lambda: sum(x != 0 for _, x, _ in heard()) >= MOVING,
+                  lambda: (operator.lines[-5:], heard()[-5:]))
+            fault = time.monotonic()
+            case.fault(self, operator)
+            until(lambda: first_zero(heard()) is not None,
+                  lambda: (operator.lines[-5:], heard()[-5:]))
+            time.sleep(case.watch)
+            case.later(self, operator)
+            time.sleep(case.watch)
+            outcome = judge(heard(), fault)
+            outcome.refused = refusals(operator)
+            outcome.said = next((line['after'] for line in operator.lines if isinstance(line, dict)
+                                 and line.get('kind') == 'stopped'), None)
+        if case.bridge_ends:
+            assert self.bridge is not None
+            assert self.bridge.popen.wait(PATIENCE) == 0
+            self._stop_bridge()
+        self._settle()
+        return outcome
+
+    def _settle(self) -> None:
+        """Begin the next run with a free gate."""
+        if self.bridge is None:
+            return
+        with self.colleague() as colleague:
+            colleague.ask('clear_stop')
+            until(lambda: all(gate['holder'] is None
+                              for gate in colleague.ask('gates')['gates']),
+                  lambda: colleague.ask('gates'))
+
+    # what a colleague does
+
+    def take(self, operator: Process) -> None:
+        with self.colleague() as colleague:
+            assert 'epoch' in colleague.ask('take', gate=TOPIC)
+
+    def estop(self, operator: Process) -> None:
+        with self.colleague() as colleague:
+            assert colleague.ask('stop', reason='test')['stopped']
+
+
+def refusals(operator: Process) -> Counter[str]:
+    """Return the codes of what an operator was refused."""
+    return Counter(line['code'] for line in operator.lines
+                   if isinstance(line, dict) and 'code' in line)
+
+
+def first_zero(heard: Sequence[Sequence[float]]) -> int | None:
+    """Return the index of the first zero after a moving command."""
+    moving = next((i for i, (_, x, _) in enumerate(heard) if x != 0), len(heard))
+    return next((i for i in range(moving, len(heard)) if heard[i][1] == 0), None)
+
+
+def judge(heard: Sequence[Sequence[float]], fault: float) -> Outcome:
+    """Return what was heard, in figures."""
+    stop = first_zero(heard)
+    assert stop is not None
+    after = heard[stop:]
+    zeros = next((i for i, (_, x, _) in enumerate(after) if x != 0), len(after))
+    return Outcome(
+        after=heard[stop][0] - heard[stop - 1][0], since_fault=heard[stop][0] - fault,
+        zeros=zeros, moved=sum(x != 0 for _, x, _ in after),
+        oldest=max(at - made for at, x, made in heard if x != 0))
+
+
+def up_down(way: str) -> Callable[[Rig, Process], object]:
+    return lambda rig, operator: ip('link', 'set', 'wsb-out', way)
+
+
+def hold_for(seconds: float) -> Callable[[Rig, Process], None]:
+    def fault(rig: Rig, operator: Process) -> None:
+        rig.hold()
+        threading.Timer(seconds, rig.release).start()
+    return fault
+
+
+def signal_bridge(number: signal.Signals) -> Callable[[Rig, Process], None]:
+    def fault(rig: Rig, operator: Process) -> None:
+        assert rig.bridge is not None
+        rig.bridge.signal(number)
+    return fault
+
+
+def hang_and_end(rig: Rig, operator: Process) -> None:
+    signal_bridge(signal.SIGUSR1)(rig, operator)
+    time.sleep(0.1)
+    signal_bridge(signal.SIGTERM)(rig, operator)
+
+
+def kill(number: signal.Signals) -> Callable[[Rig, Process], None]:
+    return lambda rig, operator: operator.signal(number)
+
+
+def tell(word: str) -> Callable[[Rig, Process], None]:
+    return lambda rig, operator: operator.say(word)
+
+
+CASES = [
+    Case('client closes', tell('close')),
+    Case('client killed (SIGKILL)', kill(signal.SIGKILL)),
+    Case('client frozen (SIGSTOP)', kill(signal.SIGSTOP), later=kill(signal.SIGCONT)),
+    Case('network cut, no FIN', up_down('down'), way='network', later=up_down('up'), watch=1.0),
+    Case('loop of the bridge hung for 3 s', signal_bridge(signal.SIGUSR1), watch=HANG / 2),
+    Case('bridge ended (SIGTERM)', signal_bridge(signal.SIGTERM), bridge_ends=True),
+    Case('bridge ended (SIGINT)', signal_bridge(signal.SIGINT), bridge_ends=True),
+    Case('bridge ended (SIGTERM), loop hung', hang_and_end, bridge_ends=True),
+    Case('lease taken', lambda rig, operator: rig.take(operator)),
+    Case('e-stop from a second peer', lambda rig, operator: rig.estop(operator)),
+    Case('heartbeats, no commands', tell('quiet')),
+    Case('commands, no heartbeats', tell('mute')),
+    Case('5 s of backlog at once', hold_for(OUTAGE), way='pipe', watch=OUTAGE / 2),
+]

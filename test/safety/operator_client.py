@@ -1,0 +1,131 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+An operator's program, a process of its own, to be killed, frozen and cut off.
+
+``operator_client.py URL TOPIC`` acquires the lease of the gate, sends heartbeats, a neutral
+command and then one that moves, ``RATE`` a second.  Each carries the monotonic time at which it
+was made in ``linear.z``, so one machine can tell its age.  On stdin: ``quiet`` (no more commands),
+``mute`` (no more heartbeats), ``close``, or the data of a configuration, JSON.  On stdout:
+``moving``, and the frames that concern the lease, JSON.
+"""
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+import json
+import sys
+import time
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+RATE = 20.0
+BEAT = 0.1
+QUEUE = 1 << 20
+
+
+def say(data: Any) -> None:
+    print(json.dumps(data), flush=True)
+
+
+class Operator:
+    """The program."""
+
+    def __init__(self, websocket: ClientConnection, gate: str) -> None:
+        self.websocket = websocket
+        self.gate = gate
+        self.epoch: int | None = None
+        self.bridge_time: float | None = None
+        self.heard: dict[str, Any] | None = None
+        self.beating = asyncio.Event()
+        self.commanding = asyncio.Event()
+        self.beating.set()
+        self.numbers = count(1)
+
+    async def send(self, message_type: str, data: Any, **metadata: Any) -> None:
+        await self.websocket.send(json.dumps({'metadata': {
+            'message_id': f'o{next(self.numbers)}', 'timestamp': time.time(),
+            'message_type': message_type, **metadata}, 'data': data}))
+
+    async def beat(self) -> None:
+        for number in count(1):
+            await self.beating.wait()
+            await self.send('heartbeat', {'type': 'heartbeat', 'timestamp': time.time(),
+                                          'sequence': number, 'echo': self.heard})
+            await asyncio.sleep(BEAT)
+
+    async def command(self) -> None:
+        """Command on absolute times, so that a program that was away catches up as a page does."""
+        await self.commanding.wait()
+        begin = time.monotonic()
+        for number in count():
+            await self.commanding.wait()
+            linear = {'x': 0.3, 'z': time.monotonic()} if number else {}
+            await self.send('command', {'linear': linear}, destination=self.gate,
+                            epoch=self.epoch, sequence=number, bridge_time=self.bridge_time)
+            if number == 1:
+                say('moving')
+            await asyncio.sleep(max(begin + (number + 1) / RATE - time.monotonic(), 0.0))
+
+    async def read(self) -> None:
+        async for text in self.websocket:
+            frame = json.loads(text)
+            metadata, data = frame['metadata'], frame['data']
+            self.bridge_time = metadata['timestamp']
+            kind = metadata['message_type']
+            if kind == 'heartbeat':
+                self.heard = {'sequence': data['sequence'], 'timestamp': data['timestamp'],
+                              'received': time.time()}
+            elif kind in ('acknowledgment', 'error') or data.get('op') == 'lost' or \
+                    data.get('kind') in ('lease', 'estop', 'stopped'):
+                say(data)
+            if kind == 'acknowledgment' and 'epoch' in data:
+                self.epoch = data['epoch']
+                self.commanding.set()
+
+    async def obey(self) -> None:
+        """Do what the test says."""
+        stdin = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
+        while line := (await stdin.readline()).decode().strip():
+            if line == 'close':
+                await self.websocket.close()
+            elif line == 'quiet':
+                self.commanding.clear()
+            elif line == 'mute':
+                self.beating.clear()
+            else:
+                await self.send('configuration', json.loads(line))
+
+
+async def main(url: str, gate: str) -> None:
+    """Run until the connection or the test ends."""
+    async with connect(url, subprotocols=['ws_bridge.v1'], ping_interval=None,
+                       write_limit=QUEUE) as websocket:
+        operator = Operator(websocket, gate)
+        parts = [asyncio.ensure_future(part) for part in (
+            operator.beat(), operator.command(), operator.read(), operator.obey())]
+        done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        for part in parts:
+            part.cancel()
+        for part in done:
+            if part.exception() and not isinstance(part.exception(), ConnectionClosed):
+                raise part.exception() or AssertionError
+
+
+if __name__ == '__main__':
+    asyncio.run(main(*sys.argv[1:]))

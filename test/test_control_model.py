@@ -1,0 +1,382 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Leases, gates, the stop and the watchdog, in any order, against a plain model.
+
+The bridge's own :class:`Control` runs here with a ROS side that only keeps what is published.
+The watchdog acts on its own, and what it tells comes later, as from another thread.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, precondition, rule, RuleBasedStateMachine
+from test_session import FakeNames
+
+from ws_bridge.bridge.control import Control
+from ws_bridge.bridge.gates import Lane
+from ws_bridge.bridge.peer import Peer
+from ws_bridge.config import Exposure, settings_from
+from ws_bridge.convert.codec import Codec
+from ws_bridge.convert.schema import MessageSchema
+from ws_bridge.convert.schema_text import schema_from_text
+from ws_bridge.errors import WsBridgeError
+from ws_bridge.protocol import operations as ops
+from ws_bridge.session.effects import Publish
+from ws_bridge.session.session import Session
+
+TWIST = 'geometry_msgs/msg/Twist'
+SCHEMA: MessageSchema = schema_from_text(TWIST, 'float64 x\nfloat64 y\n')
+CODEC = Codec(SCHEMA)
+GATE = '/cmd_vel'
+TIMEOUT, TTL, EPOCH = 0.5, 0.3, 1_760_000_000.0
+
+
+class FakeGuard:
+    """Keeps what passed; ``moving`` says whether the robot does."""
+
+    def __init__(self, on_stopped: Any) -> None:
+        self.generation = 0
+        self.moving = False
+        self.passed: list[float] = []
+        self.on_stopped = on_stopped
+
+    def add(self, publisher: object, stops: tuple[bytes | None, ...]) -> None:
+        assert stops == (CODEC.from_values({}),)
+
+    def publish(self, publisher: object, cdr: bytes, generation: int, *, moving: bool,
+                deadline: float | None, on_done: Any) -> bool:
+        if generation != self.generation:
+            return False
+        self.moving = moving
+        self.passed.append(float(CODEC.to_values(cdr)['x']))  # type: ignore[arg-type]
+        return True
+
+    def stop(self, reason: str) -> bool:
+        self.generation += 1
+        moved, self.moving = self.moving, False
+        return moved
+
+
+@dataclass
+class Model:
+    """What has to be true, in plain words."""
+
+    holder: str | None = None
+    implicit: bool = False
+    asker: str | None = None
+    asked_at: float = 0.0
+    stopped: bool = False
+    neutral: bool = False           # a neutral command of the holder's came since the last stop
+    sequence: int = -1
+    settled: float = 0.0
+    last: float = 0.0
+    epochs: dict[str, list[int]] = field(default_factory=dict)
+
+    def give(self, peer: str | None, *, implicit: bool = False) -> None:
+        self.holder, self.implicit = peer, implicit
+        self.neutral, self.sequence = False, -1
+
+    def end(self) -> None:
+        heir, self.asker = (None if self.stopped else self.asker), None
+        self.give(heir)
+
+
+MANNERS = {'a': 'native', 'b': 'native', 'page': 'rosbridge'}
+peers = st.sampled_from(sorted(MANNERS))
+
+
+class Machine(RuleBasedStateMachine):
+    """Two peers that know leases, a page that does not, and a watchdog."""
+
+    @initialize()
+    def start(self) -> None:
+        self.now = 1000.0
+        self.mail = 0
+        self.replies: dict[str, list[ops.Reply]] = {}
+        ros: Any = SimpleNamespace(
+            graph=SimpleNamespace(topics={GATE: SimpleNamespace(types=(TWIST,))}),
+            watchdog=SimpleNamespace(guard=self.make_guard), own_services=frozenset(),
+            publish_safety=lambda **_: None)
+        parameters = settings_from({'gate_timeout': TIMEOUT, 'gate_ttl': TTL})
+        self.peers = {name: self.make_peer(name, parameters) for name in MANNERS}
+        self.control = Control(parameters, Exposure.open(), ros, peers=self.peers.values,
+                               arm=lambda peer: None, halt=lambda gate: None,
+                               clock=lambda: self.now, epoch=EPOCH)
+        lane = self.control.gates.open(GATE, CODEC, object())
+        assert lane is not None
+        self.lane: Lane = lane
+        self.model = Model(settled=self.now)
+
+    def make_guard(self, name: str, timeout: float, steps: Any, on_stopped: Any) -> FakeGuard:
+        assert (name, timeout) == (GATE, TIMEOUT)
+        self.guard = FakeGuard(on_stopped)
+        return self.guard
+
+    def make_peer(self, name: str, parameters: Any) -> Peer:
+        session = Session(name, MANNERS[name], settings=parameters, exposure=Exposure.open(),
+                          names=FakeNames(), now=self.now, epoch=EPOCH)
+        session.wants_status = True
+        replies = self.replies[name] = []
+        dialect: Any = SimpleNamespace(
+            name=MANNERS[name], encode=lambda reply, stamp: [replies.append(reply)][:0])
+        link: Any = SimpleNamespace(remote='127.0.0.1:9')
+        return Peer(link, session, dialect, lambda: self.now + EPOCH)
+
+    def said(self, peer: str, op: Any) -> str:
+        """Return what becomes of a wish: ``ok``, or the code of the error."""
+        try:
+            self.control.operate(self.peers[peer], op)
+        except WsBridgeError as exc:
+            return exc.code
+        return 'ok'
+
+    @property
+    def lease(self) -> Any:
+        return self.lane.guarded.gate.lease
+
+    def follow(self) -> None:
+        """Note the epoch that the holder was told."""
+        if self.model.holder is not None:
+            self.model.epochs.setdefault(self.model.holder, []).append(self.lease.epoch)
+
+    # ---- words
+
+    @rule(peer=peers)
+    def acquire(self, peer: str) -> None:
+        model = self.model
+        expected = 'stopped' if model.stopped else 'held' if model.holder else 'ok'
+        assert self.said(peer, ops.LeaseWish('i', 'acquire', GATE)) == expected
+        if expected == 'ok':
+            model.give(peer)
+            self.follow()
+
+    @rule(peer=peers)
+    def take(self, peer: str) -> None:
+        expected = 'stopped' if self.model.stopped else 'ok'
+        assert self.said(peer, ops.LeaseWish('i', 'take', GATE)) == expected
+        if expected == 'ok':
+            self.model.asker = None
+            self.model.give(peer)
+            self.follow()
+
+    @rule(peer=peers)
+    def release(self, peer: str) -> None:
+        held = self.model.holder == peer
+        assert self.said(peer, ops.LeaseWish('i', 'release', GATE)) == \
+            ('ok' if held else 'not_holder')
+        if held:
+            self.model.end()
+            self.follow()
+
+    @rule(peer=peers)
+    def request(self, peer: str) -> None:
+        model = self.model
+        expected = 'stopped' if model.stopped else \
+            'held' if model.holder == peer or model.asker else 'ok'
+        assert self.said(peer, ops.LeaseWish('i', 'request', GATE)) == expected
+        if expected == 'ok' and model.holder:
+            model.asker, model.asked_at = peer, self.now
+        elif expected == 'ok':
+            model.give(peer)
+            self.follow()
+
+    @rule(peer=peers, asker=peers, granted=st.booleans())
+    def answer(self, peer: str, asker: str, granted: bool) -> None:
+        model = self.model
+        expected = 'not_holder' if model.holder != peer else \
+            'peer_gone' if model.asker != asker else 'ok'
+        word: Any = 'grant' if granted else 'deny'
+        assert self.said(peer, ops.LeaseWish('i', word, GATE, asker)) == expected
+        if expected == 'ok':
+            model.asker = None
+            if granted:
+                model.give(asker)
+                self.follow()
+
+    @rule(peer=peers, rarely=st.integers(0, 3))
+    def stop(self, peer: str, rarely: int) -> None:
+        if rarely:
+            return
+        assert self.said(peer, ops.EmergencyStop('i')) == 'ok'
+        self.model.stopped = True
+        self.model.end()
+
+    @rule(peer=peers)
+    def clear(self, peer: str) -> None:
+        assert self.said(peer, ops.ClearStop('i')) == 'ok'
+        self.model.stopped = False
+
+    # ---- loss
+
+    @rule(peer=peers, reason=st.sampled_from(['heartbeat', 'closed']))
+    def lose(self, peer: str, reason: str) -> None:
+        self.control.lost(self.peers[peer], reason)
+        model = self.model
+        if model.asker == peer:
+            model.asker = None
+        if model.holder == peer and not (model.implicit and reason == 'heartbeat'):
+            model.end()
+            self.follow()
+
+    @rule(seconds=st.sampled_from([0.01, 0.2, 0.4, 1.0, 20.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.control.tick()
+        model = self.model
+        if model.asker and self.now >= model.asked_at + 15.0:
+            model.asker = None
+        if model.holder and model.implicit and self.now >= model.last + TIMEOUT:
+            model.end()
+            self.follow()
+
+    @precondition(lambda self: self.guard.moving)
+    @rule()
+    def watchdog_stops(self) -> None:
+        self.guard.stop('timeout')     # the loop does not know of it yet
+        self.mail += 1
+
+    @precondition(lambda self: self.mail)
+    @rule()
+    def mail_comes(self) -> None:
+        self.mail -= 1
+        if self.lane.guarded.generation != self.guard.generation:
+            self.note_the_stop()
+        self.guard.on_stopped(self.guard, 'timeout', 1, TIMEOUT)
+
+    def note_the_stop(self) -> None:
+        self.model.neutral = False
+        if self.model.implicit and self.model.holder:
+            self.model.end()
+            self.follow()
+
+    # ---- commands
+
+    @rule(x=st.sampled_from([0.0, 1.0]))
+    def holder_commands(self, x: float) -> None:
+        self.command_of(self.model.holder or 'page', x, 0, 1, 0.0)
+
+    @rule(speeds=st.sampled_from([(0.0, 1.0), (0.0, 1.0, None, 1.0), (0.0, 1.0, None)]))
+    def holder_drives(self, speeds: tuple[float | None, ...]) -> None:
+        for x in speeds:
+            if x is None:
+                if self.guard.moving:
+                    self.watchdog_stops()
+                continue
+            self.command_of(self.model.holder or 'page', x, 0, 1, 0.0)
+
+    @rule(peer=peers, x=st.sampled_from([0.0, 1.0, 2.0]), older=st.sampled_from([0, 0, 0, 1]),
+          step=st.sampled_from([1, 1, 1, 0, -1]),
+          age=st.sampled_from([0.0, 0.0, 0.0, 0.25, 0.35, 5.0, -5.0, None]))
+    def command(self, peer: str, x: float, older: int, step: int, age: float | None) -> None:
+        self.command_of(peer, x, older, step, age)
+
+    def command_of(self, peer: str, x: float, older: int, step: int,
+                   age: float | None) -> None:
+        model = self.model
+        epochs = model.epochs.get(peer, [])
+        epoch = epochs[-1 - older] if len(epochs) > older and MANNERS[peer] == 'native' else None
+        sequence = max(model.sequence + step, 0)
+        if MANNERS[peer] != 'native':
+            age = None
+        op = ops.Command('i', GATE, {'x': x}, epoch=epoch, sequence=sequence,
+                         bridge_time=None if age is None else self.now + EPOCH - age)
+        expected = self.expected(peer, op, x, age)
+        if expected == 'publish' and self.lane.guarded.generation != self.guard.generation:
+            expected = 'stopped'
+        before = len(self.guard.passed)
+        wish = Publish('i', GATE, {'x': x}, 'json', None, None, op)
+        try:
+            self.control.gates.publish(self.peers[peer], self.lane, wish,
+                                       lambda: CODEC.from_values(wish.data), None)
+            got = 'publish'
+        except WsBridgeError as exc:
+            got = exc.code
+        assert got == expected
+        assert self.guard.passed[before:] == ([x] if got == 'publish' else [])
+        if got == 'publish':
+            self.note_the_command(peer, sequence)
+        elif got == 'stopped' and not model.stopped:
+            self.note_the_stop()
+
+    def expected(self, peer: str, op: ops.Command, x: float, age: float | None) -> str:
+        model = self.model
+        explicit = MANNERS[peer] == 'native'
+        if model.stopped:
+            return 'stopped'
+        if model.holder != peer and (model.holder is not None or explicit):
+            return 'not_holder'
+        if model.holder == peer and not model.implicit:
+            if op.epoch != self.lease.epoch:
+                return 'not_holder'
+            assert op.sequence is not None
+            if op.sequence <= model.sequence:
+                return 'out_of_order'
+        if age is None and explicit:
+            return 'no_time_sync'
+        if age is not None and not -TTL <= age <= TTL:
+            return 'expired' if age > 0 else 'too_distant'
+        if x and (model.holder != peer or not model.neutral or self.now < model.settled):
+            return 'not_neutral'
+        return 'publish'
+
+    def note_the_command(self, peer: str, sequence: int) -> None:
+        model = self.model
+        if model.holder is None:
+            model.give(peer, implicit=True)
+            self.follow()
+        if not model.implicit:
+            model.settled = self.now
+        elif not model.neutral:
+            model.settled = self.now + TTL
+        model.neutral, model.sequence, model.last = True, sequence, self.now
+
+    # ---- what always holds
+
+    @invariant()
+    def the_holder_is_one(self) -> None:
+        if hasattr(self, 'model'):
+            assert self.lease.holder == self.model.holder
+            assert (self.lease.request and self.lease.request.peer) == self.model.asker
+
+    @invariant()
+    def nothing_moves_without_a_holder(self) -> None:
+        if hasattr(self, 'model') and self.guard.moving:
+            assert self.model.holder is not None
+            assert self.model.neutral
+            assert not self.model.stopped
+
+    @invariant()
+    def everybody_knows_the_holder(self) -> None:
+        if not hasattr(self, 'model'):
+            return
+        for replies in self.replies.values():
+            told = [reply.data for reply in replies if isinstance(reply, ops.Notice)
+                    and reply.data.get('kind') == 'lease']
+            assert (told[-1]['holder'] if told else None) == self.model.holder
+
+    @invariant()
+    def epochs_never_come_twice(self) -> None:
+        if hasattr(self, 'model'):
+            epochs = [epoch for each in self.model.epochs.values() for epoch in each]
+            assert len(epochs) == len(set(epochs))
+
+
+TestControl = Machine.TestCase
+TestControl.settings = settings(
+    max_examples=max(100, settings.default.max_examples), stateful_step_count=60)

@@ -1,0 +1,219 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A gate by itself: the table of its lease, the age of commands, rate, bounds."""
+from __future__ import annotations
+
+from itertools import count, product
+from typing import Any
+
+import pytest
+
+from ws_bridge.convert.schema_text import schema_from_text
+from ws_bridge.errors import (
+    Expired,
+    Held,
+    NotHolder,
+    NoTimeSync,
+    NotNeutral,
+    OutOfRange,
+    RateLimited,
+    TooDistant,
+    WsBridgeError,
+)
+from ws_bridge.gate_policy import Clamp, GatePolicy
+from ws_bridge.protocol.operations import Command
+from ws_bridge.session.estop import Estop, EstopEvent, EstopState
+from ws_bridge.session.estop import TRANSITIONS as STOPS
+from ws_bridge.session.gate import age_of, Gate
+from ws_bridge.session.lease import Lease, LeaseEvent, LeaseState
+from ws_bridge.session.lease import TRANSITIONS as LEASES
+from ws_bridge.session.probe import make_clamp, make_probe
+
+SCHEMA = schema_from_text('a/msg/B', 'float64 x\n')
+NOW, UNIX = 100.0, 1_760_000_000.0
+
+
+def make(**fields: Any) -> Gate:
+    """Return a gate; its lease is free."""
+    return Gate(GatePolicy('g', ('/t',), **fields), Estop(), NOW, count(1).__next__)
+
+
+def send(gate: Gate, x: float, *, peer: str = 'p', manner: str = 'native', now: float = NOW,
+         offset: float | None = None, **fields: Any) -> str:
+    """Let a command through; return ``ok`` or the code of the refusal."""
+    command = Command('i', '/t', {'x': x}, **fields)
+    values = {'x': x}
+    try:
+        gate.admit(peer, manner, command, offset=offset, unix=UNIX + now - NOW, now=now)
+        gate.judge(peer, values, make_probe(SCHEMA), make_clamp(SCHEMA, gate.policy.clamp), now)
+    except WsBridgeError as exc:
+        return exc.code
+    gate.accepted(peer, command, now)
+    return 'ok'
+
+
+# ---- tables
+
+def test_the_tables_are_total() -> None:
+    assert set(LEASES) == set(product(LeaseState, LeaseEvent))
+    assert set(STOPS) == set(product(EstopState, EstopEvent))
+
+
+def test_states_show_themselves() -> None:
+    gate = make()
+    assert gate.state == 'free'
+    gate.acquire('p')
+    assert repr(gate) == '<Gate g held, <Lease held by p, epoch 1>>'
+    estop = Estop(EstopState.STOPPED)
+    assert (estop.stopped, estop.reason) == (True, 'start')
+    assert repr(estop) == '<Estop stopped by None: start>'
+
+
+def test_a_lease_has_one_holder_and_one_request() -> None:
+    lease = Lease(count(5).__next__)
+    lease.acquire('a')
+    assert lease.epoch == 5
+    with pytest.raises(Held):
+        lease.acquire('b')
+    with pytest.raises(Held):
+        lease.ask('a', '', 1.0)
+    assert lease.ask('b', 'please', 1.0) is False
+    with pytest.raises(Held):
+        lease.ask('c', '', 1.0)
+    assert lease.end() == 'b'
+    assert (lease.holder, lease.epoch, lease.request) == ('b', 6, None)
+
+
+def test_describe() -> None:
+    gate = make(timeout=2.0, ttl=1.0)
+    gate.acquire('p')
+    assert gate.describe({'p': 'page'}.get, ['/t']) == {
+        'gate': 'g', 'topics': ['/t'], 'holder': 'p', 'holder_name': 'page', 'epoch': 1,
+        'timeout': 2.0, 'ttl': 1.0, 'state': 'held', 'neutral_needed': True}
+
+
+# ---- age
+
+@pytest.mark.parametrize(('stamp', 'echo', 'offset', 'age'), [
+    (None, None, None, None),
+    (-5.0, None, None, None),           # a stamp without time sync says nothing
+    (-5.0, None, 0.0, 5.0),
+    (3595.0, None, 3600.0, 5.0),        # the peer's clock is an hour ahead
+    (-5.0, -1.0, None, 1.0),
+    (-0.1, -1.0, 0.0, 0.1),             # the stamp is nearer than what was echoed
+    (-5.0, -1.0, 0.0, 1.0),             # the peer's clock was set back: the echo holds
+    (5.0, -1.0, 0.0, 1.0),              # or forward
+    (5.0, None, 0.0, -5.0),
+    (-0.1, 5.0, 0.0, -5.0),             # an echo of what was never said
+    (0.2, -1.0, 0.0, -0.2)])
+def test_age(stamp: float | None, echo: float | None, offset: float | None,
+             age: float | None) -> None:
+    found = age_of(None if stamp is None else UNIX + stamp, None if echo is None else UNIX + echo,
+                   offset=offset, unix=UNIX, tolerance=0.3)
+    assert found == (None if age is None else pytest.approx(age))
+
+
+@pytest.mark.parametrize(('fields', 'error'), [
+    ({'bridge_time': UNIX - 0.31}, Expired), ({'bridge_time': UNIX - 0.2, 'ttl': 0.1}, Expired),
+    ({'bridge_time': UNIX - 0.4, 'ttl': 9.0}, Expired),      # a peer cannot raise the gate's
+    ({'bridge_time': UNIX + 0.31}, TooDistant), ({}, NoTimeSync),
+    ({'bridge_time': UNIX, 'epoch': None}, NotHolder)])
+def test_admit_refuses(fields: dict[str, Any], error: type[WsBridgeError]) -> None:
+    gate = make()
+    gate.acquire('p')
+    assert send(gate, 0.0, **{'epoch': 1, 'sequence': 0, **fields}) == error.code
+
+
+def test_admit_returns_the_deadline() -> None:
+    gate = make()
+    gate.acquire('p')
+    for back, left in ((0.1, 0.2), (-0.1, 0.3)):
+        command = Command('i', '/t', {}, epoch=1, sequence=1, bridge_time=UNIX - back)
+        assert gate.admit('p', 'native', command, offset=None, unix=UNIX,
+                          now=NOW) == pytest.approx(NOW + left)
+
+
+# ---- what it says
+
+def test_rate_and_bounds_are_for_what_moves() -> None:
+    gate = make(max_rate=2.0, clamp=(Clamp('x', 1.0, 2.0),))
+    gate.acquire('p')
+    fields: dict[str, Any] = {'epoch': 1, 'bridge_time': UNIX}
+    assert [send(gate, x, sequence=number, **fields) for number, x in enumerate(
+        (0.0, 3.0, 1.0, 1.0, 1.0, 0.0))] == [
+        'ok', OutOfRange.code, 'ok', 'ok', RateLimited.code, 'ok']
+
+
+def test_neutral_first_can_be_switched_off() -> None:
+    gate = make(neutral_first=False)
+    assert send(gate, 1.0, manner='rosbridge') == 'ok'
+    assert gate.lease.implicit
+
+
+def test_a_backlog_after_the_first_is_refused() -> None:
+    gate = make()
+    assert send(gate, 0.0, manner='rosbridge') == 'ok'
+    assert send(gate, 1.0, manner='rosbridge', now=NOW + 0.29) == NotNeutral.code
+    assert send(gate, 1.0, manner='rosbridge', now=NOW + 0.31) == 'ok'
+    assert send(gate, 1.0, manner='rosbridge', now=NOW + 0.32) == 'ok'
+
+
+def test_without_leases_whoever_commands_begins_neutral() -> None:
+    gate = make(require_lease=False, ttl=0.1)
+    for number, peer in enumerate(('a', 'b')):
+        now = NOW + number
+        assert send(gate, 1.0, peer=peer, now=now) == NotNeutral.code
+        assert send(gate, 0.0, peer=peer, now=now) == 'ok'
+        assert send(gate, 1.0, peer=peer, now=now + 0.2) == 'ok'
+    gate.forget('a')
+    assert send(gate, 1.0, peer='b', now=NOW + 1.3) == 'ok'
+    gate.forget('b')
+    assert send(gate, 1.0, peer='b', now=NOW + 1.4) == NotNeutral.code
+    gate.check_sender('anybody', 'native', None)
+    assert gate.lease.holder is None
+
+
+def test_a_stop_keeps_the_order_of_a_lease_that_stays() -> None:
+    gate = make()
+    gate.acquire('p')
+    fields: dict[str, Any] = {'epoch': 1, 'bridge_time': UNIX}
+    assert send(gate, 0.0, sequence=5, **fields) == 'ok'
+    gate.stopped()
+    assert send(gate, 0.0, sequence=5, **fields) == 'out_of_order'
+    assert send(gate, 1.0, sequence=6, **fields) == NotNeutral.code
+    assert send(gate, 0.0, sequence=7, **fields) == 'ok'
+    assert send(gate, 1.0, sequence=8, **fields) == 'ok'
+
+
+def test_a_request_ends_in_time() -> None:
+    gate = make()
+    gate.acquire('a')
+    gate.ask('b', 'please', NOW + 15.0)
+    gate.poll(NOW + 14.9)
+    assert gate.lease.request is not None
+    gate.poll(NOW + 15.0)
+    assert (gate.lease.request, gate.lease.holder, gate.lease.epoch) == (None, 'a', 1)
+    gate.ask('b', '', NOW + 30.0)
+    gate.forget('b')
+    assert (gate.lease.request, gate.lease.holder) == (None, 'a')
+
+
+def test_nobody_inherits_while_everything_is_stopped() -> None:
+    estop = Estop()
+    gate = Gate(GatePolicy('g', ('/t',)), estop, NOW, count(1).__next__)
+    gate.acquire('a')
+    gate.ask('b', '', NOW + 15.0)
+    estop.apply(EstopEvent.ASSERT, 'c', 'smoke')
+    gate.end()
+    assert (gate.lease.request, gate.lease.holder, gate.state) == (None, None, 'stopped')

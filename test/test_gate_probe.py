@@ -1,0 +1,158 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What tells neutral commands from others, finds what is not finite, and holds to bounds."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+import pytest
+
+from ws_bridge.convert.codec import Codec
+from ws_bridge.convert.schema_text import schema_from_text
+from ws_bridge.errors import OutOfRange
+from ws_bridge.gate_policy import Clamp
+from ws_bridge.session.probe import fits, make_clamp, make_probe, parse_path
+
+LINE = '=' * 80
+SCHEMA = schema_from_text('a/msg/Command', f"""\
+std_msgs/Header header
+float64 x
+bool on
+string name
+float32[] axes
+int32[2] buttons
+uint8[] raw
+Point point
+Point[] points
+Text text
+{LINE}
+MSG: std_msgs/Header
+builtin_interfaces/Time stamp
+string frame_id
+{LINE}
+MSG: builtin_interfaces/Time
+int32 sec
+uint32 nanosec
+{LINE}
+MSG: a/Point
+float64 x
+float64[] v
+{LINE}
+MSG: a/Text
+string words
+""")
+CODEC = Codec(SCHEMA)
+probe = make_probe(SCHEMA)
+
+
+def values(**fields: Any) -> dict[str, Any]:
+    """Return a command as it is judged: made by way of CDR, so nothing is missing."""
+    return dict(CODEC.to_values(CODEC.from_values(fields)))
+
+
+@pytest.mark.parametrize('fields', [
+    {}, {'x': -0.0}, {'axes': [0, 0.0]}, {'name': 'x', 'text': {'words': 'y'}}, {'raw': [0, 0]},
+    {'header': {'frame_id': 'map', 'stamp': {'sec': 5}}}, {'point': {'v': [0]}}])
+def test_neutral(fields: dict[str, Any]) -> None:
+    assert probe(values(**fields))
+
+
+@pytest.mark.parametrize('fields', [
+    {'x': 5e-324}, {'on': True}, {'axes': [0, 0.1]}, {'buttons': [0, 1]}, {'raw': [0, 1]},
+    {'point': {'x': 1}}, {'point': {'v': [0, -1]}}, {'points': [{}]}, {'points': [{'x': 1}]}])
+def test_not_neutral(fields: dict[str, Any]) -> None:
+    assert not probe(values(**fields))
+
+
+@pytest.mark.parametrize(('fields', 'path'), [
+    ({'x': None}, 'x'), ({'axes': [0, None]}, 'axes[1]'), ({'point': {'x': None}}, 'point.x'),
+    ({'x': 1, 'points': [{}, {'v': [1, None]}]}, 'points[1].v[1]')])
+def test_not_finite(fields: dict[str, Any], path: str) -> None:
+    with pytest.raises(OutOfRange) as caught:
+        probe(values(**fields))
+    assert caught.value.field == path
+    assert str(caught.value) == f'{path}: is not a finite number'
+
+
+@given(st.fixed_dictionaries({}, optional={
+    'x': st.floats(), 'on': st.booleans(), 'axes': st.lists(st.floats(width=32), max_size=3),
+    'raw': st.binary(max_size=4).map(list),
+    'points': st.lists(st.fixed_dictionaries({'x': st.floats()}), max_size=2)}))
+def test_against_a_plain_look(fields: dict[str, Any]) -> None:
+    numbers = [fields.get('x', 0), fields.get('on', False), *fields.get('axes', []),
+               *fields.get('raw', []), *(point['x'] for point in fields.get('points', []))]
+    command = values(**fields)
+    if all(map(math.isfinite, numbers)):
+        assert probe(command) == (not any(numbers) and not fields.get('points'))
+    else:
+        with pytest.raises(OutOfRange):
+            probe(command)
+
+
+@pytest.mark.parametrize(('path', 'steps'), [
+    ('x', ('x',)), ('linear.x', ('linear', 'x')), ('axes[1]', ('axes', 1)),
+    ('points[*].v[*]', ('points', None, 'v', None)), ('a[0][1]', ('a', 0, 1)),
+    ('', None), ('.x', None), ('x.', None), ('x..y', None), ('[1]', None), ('x[', None),
+    ('x[a]', None), ('x.[1]', None), ('x[1]y', None), ('x[-1]', None)])
+def test_paths(path: str, steps: Any) -> None:
+    assert parse_path(path) == steps
+
+
+@pytest.mark.parametrize(('path', 'good'), [
+    ('x', True), ('point.x', True), ('axes[*]', True), ('buttons[1]', True),
+    ('points[*].v[0]', True), ('axes', False), ('x[0]', False), ('points.x', False),
+    ('points[0]', False), ('point', False), ('name', False), ('on', False), ('nothing', False),
+    ('x.y', False), ('', False), ('axes[0][1]', False), ('axes[0].x', False)])
+def test_what_a_path_leads_to(path: str, good: bool) -> None:
+    assert fits(SCHEMA, path) is good
+
+
+def clamped(command: dict[str, Any], *clamps: Clamp) -> bool:
+    hold = make_clamp(SCHEMA, clamps)
+    assert hold is not None
+    return hold(command)
+
+
+def test_no_bound_of_this_type() -> None:
+    assert make_clamp(SCHEMA, (Clamp('linear.x', -1, 1),)) is None
+    assert make_clamp(SCHEMA, ()) is None
+
+
+@pytest.mark.parametrize(('fields', 'path', 'fits_in'), [
+    ({'x': 1.0}, 'x', True), ({'x': -1.0}, 'x', True), ({'x': 1.001}, 'x', False),
+    ({'axes': [0, 2]}, 'axes[1]', False), ({'axes': [2, 0]}, 'axes[1]', True),
+    ({'axes': [2]}, 'axes[1]', True), ({'axes': [0, 0, -2]}, 'axes[*]', False),
+    ({'points': [{}, {'v': [0, 3]}]}, 'points[*].v[*]', False),
+    ({'points': []}, 'points[*].v[*]', True)])
+def test_bounds(fields: dict[str, Any], path: str, fits_in: bool) -> None:
+    command = values(**fields)
+    if fits_in:
+        assert not clamped(command, Clamp(path, -1, 1))
+    else:
+        with pytest.raises(OutOfRange) as caught:
+            clamped(command, Clamp(path, -1, 1))
+        assert caught.value.field == path
+    assert command == values(**fields)
+
+
+def test_saturation() -> None:
+    command = values(x=-3, buttons=[5, 0], points=[{'v': [2, 0]}, {'v': [0, -2]}])
+    assert clamped(command, Clamp('x', -1, 1, saturate=True),
+                   Clamp('buttons[*]', -2, 2, saturate=True),
+                   Clamp('points[*].v[*]', -1, 1, saturate=True), Clamp('point.x', -1, 1))
+    assert command == values(x=-1, buttons=[2, 0], points=[{'v': [1, 0]}, {'v': [0, -1]}])
+    assert type(command['buttons'][0]) is int

@@ -1,0 +1,125 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The audit log: who held what, every refusal, every stop; JSON lines, rotated, bounded."""
+from __future__ import annotations
+
+from collections.abc import Callable
+import logging
+from logging.handlers import RotatingFileHandler
+from typing import Any
+
+import orjson
+
+from ws_bridge.errors import ConfigError, WsBridgeError
+
+KEPT_FILES = 5
+TOGETHER = 1.0
+"""s in which refusals of one kind are one line, with their number."""
+MOST_KINDS = 1000
+"""Kinds of refusals within that time; further ones are counted together."""
+
+logger = logging.getLogger(__name__)
+
+Kind = tuple[str, str, str]
+
+
+class Audit:
+    """
+    Writes events as they happen; a peer that is refused all the time fills no disk.
+
+    :param path: of the file; empty = only the log of the node gets the events.
+    :param size: at which it is rotated, bytes.
+    :param clock: monotonic time, s.
+    :param epoch: Unix time at monotonic 0, s.
+    :raises ConfigError: the file cannot be written.
+    """
+
+    def __init__(self, path: str, size: int, clock: Callable[[], float], epoch: float) -> None:
+        self._clock = clock
+        self._epoch = epoch
+        self._refusals: dict[Kind, dict[str, Any]] = {}
+        self._handler: RotatingFileHandler | None = None
+        if path:
+            try:
+                self._handler = _Handler(path, maxBytes=size, backupCount=KEPT_FILES,
+                                         encoding='utf-8')
+            except OSError as exc:
+                raise ConfigError(f'cannot be written: {exc.strerror}', field='audit_file',
+                                  file=path) from exc
+
+    def __repr__(self) -> str:
+        return f'Audit({self._handler!r})'
+
+    def write(self, event: str, **fields: Any) -> None:
+        """
+        Write an event.
+
+        :param fields: with ``None`` are left out.
+        """
+        now = self._clock()
+        self._line({'time': round(now + self._epoch, 6), 'event': event,
+                    **{key: value for key, value in fields.items() if value is not None}},
+                   logging.INFO if event == 'lease' else logging.WARNING)
+
+    def refused(self, gate: str, peer: str, name: str, error: WsBridgeError) -> None:
+        """Note a refused command; the first of its kind is written at once."""
+        kind = gate, peer, error.code
+        if kind not in self._refusals and len(self._refusals) >= MOST_KINDS:
+            kind = '', '', error.code
+        known = self._refusals.get(kind)
+        if known is not None:
+            known['count'] += 1
+            known['until'] = self._clock()
+            return
+        self._refusals[kind] = {'since': self._clock(), 'until': 0.0, 'count': 0}
+        self.write('refused', gate=kind[0] or None, peer=kind[1] or None, name=name or None,
+                   code=error.code, message=str(error))
+
+    def flush(self, *, everything: bool = False) -> None:
+        """Write how many followed of the kinds of refusals that were written a while ago."""
+        now = self._clock()
+        for kind, known in list(self._refusals.items()):
+            if not everything and now < known['since'] + TOGETHER:
+                continue
+            gate, peer, code = kind
+            if not known['count']:
+                del self._refusals[kind]
+                continue
+            self.write('refused', gate=gate or None, peer=peer or None, code=code,
+                       count=known['count'], until=round(known['until'] + self._epoch, 6))
+            self._refusals[kind] = {'since': now, 'until': 0.0, 'count': 0}
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
+        self.flush(everything=True)
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.close()
+
+    def _line(self, fields: dict[str, Any], level: int) -> None:
+        text = orjson.dumps(fields).decode()
+        logger.log(level, 'audit: %s', text)
+        if self._handler is not None:
+            self._handler.emit(logging.LogRecord('audit', level, '', 0, text, None, None))
+
+
+class _Handler(RotatingFileHandler):
+    """Says in the node's log what goes wrong with the disk, once, and goes on."""
+
+    failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self.failed:
+            self.failed = True
+            logger.exception('the audit log cannot be written')

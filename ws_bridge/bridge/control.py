@@ -1,0 +1,390 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Who commands: leases and the emergency stop, and what everybody is told of them.
+
+The order is always the same: the robot is stopped, then the answer, then the news.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+import ipaddress
+from typing import Any, NamedTuple, TYPE_CHECKING
+
+import orjson
+
+from ws_bridge.bridge.audit import Audit
+from ws_bridge.bridge.gates import Gates, Guarded
+from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.state import Diagnostic
+from ws_bridge.config import Exposure, Settings
+from ws_bridge.errors import Forbidden, WsBridgeError
+from ws_bridge.gate_policy import ASK_TIMEOUT
+from ws_bridge.protocol.operations import (
+    ClearStop,
+    Done,
+    EmergencyStop,
+    LeaseWish,
+    ListGates,
+    Notice,
+)
+from ws_bridge.session.estop import Estop, EstopEvent, EstopState
+from ws_bridge.session.gate import Gate
+from ws_bridge.session.lease import Request
+
+if TYPE_CHECKING:
+    from ws_bridge.ros.side import RosSide
+
+OK, ERROR = 0, 2
+"""Levels of ``diagnostic_msgs/msg/DiagnosticStatus``."""
+
+May = Callable[[Peer, str], bool]
+"""Whether a peer may do ``take``, ``clear_stop``."""
+
+
+def may_on_this_machine(peer: Peer, action: str) -> bool:
+    """Let everybody on this machine do everything, others what needs no role."""
+    host = peer.link.remote.rpartition(':')[0].strip('[]')
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, 'ipv4_mapped', None)
+    return bool((mapped or address).is_loopback)
+
+
+class Before(NamedTuple):
+    """A lease as it was."""
+
+    holder: str | None
+    epoch: int
+    request: Request | None
+
+
+class Control:
+    """
+    Carries out what peers say of leases and of the emergency stop.
+
+    :param peers: returns those that are connected.
+    :param arm: looks anew at when a peer's session is due.
+    :param halt: ends what goes on by itself behind a gate: goals.
+    """
+
+    def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, *,
+                 peers: Callable[[], Iterable[Peer]], arm: Callable[[Peer], None],
+                 halt: Callable[[Guarded], None], clock: Callable[[], float], epoch: float,
+                 may: May = may_on_this_machine) -> None:
+        self.estop = Estop(EstopState(settings.estop_at_start))
+        self._audit = Audit(settings.audit_file, settings.audit_size, clock, epoch)
+        self.gates = Gates(settings, exposure, ros, self.estop, self, clock=clock, epoch=epoch)
+        self._ros = ros
+        self._peers = peers
+        self._arm = arm
+        self._end_goals = halt
+        self._clock = clock
+        self._may = may
+        self._listed = self.gates.topics()
+
+    def __repr__(self) -> str:
+        return f'Control({self.gates!r}, {self.estop!r})'
+
+    def start(self) -> None:
+        """Tell ROS how it begins."""
+        self._ros.publish_safety(lease=self._leases(), estop=(
+            self.estop.stopped, self.estop.by or '', self.estop.reason))
+
+    def end(self) -> None:
+        """End every lease, which stops the robot."""
+        for guarded in self.gates.all():
+            before = _state(guarded.gate)
+            self._stop(guarded, 'shutdown')
+            guarded.gate.end()
+            self._tell(guarded, before, 'shutdown')
+
+    def shutdown(self) -> None:
+        """End the audit log."""
+        self._audit.close()
+
+    # ---- the keeper of the sessions
+
+    def guards(self, topic: str) -> bool:
+        """Whether a gate judges the age of what is published on a topic."""
+        return self.gates.of(topic) is not None
+
+    def check(self, peer: str, manner: str, name: str, epoch: int | None) -> None:
+        """
+        Judge a call or a goal.
+
+        :raises WsBridgeError: it is refused.
+        """
+        caller = self._peer(peer)
+        assert caller is not None
+        if name in self._ros.own_services and name.endswith('/clear_stop'):
+            self._require(caller, 'clear_stop')
+        guarded = self.gates.service(name)
+        if guarded is not None:
+            try:
+                guarded.gate.check_sender(peer, manner, epoch)
+            except WsBridgeError as exc:
+                self.refused(guarded, caller, exc)
+                raise
+
+    def describe(self) -> dict[str, Any]:
+        """Return the gates and the emergency stop, as every peer may know them."""
+        topics = self.gates.topics()
+        return {'gates': [guarded.gate.describe(self._name_of, topics[guarded.gate.name])
+                          for guarded in self.gates.all()],
+                'estop': self._estop_fields()}
+
+    def _estop_fields(self) -> dict[str, Any]:
+        estop = self.estop
+        return {'stopped': estop.stopped, 'by': estop.by, 'reason': estop.reason}
+
+    def diagnostic(self) -> Diagnostic:
+        """Return what ``/diagnostics`` says of the emergency stop."""
+        estop = self.estop
+        return ('ws_bridge: emergency stop', ERROR if estop.stopped else OK,
+                f'stopped: {estop.reason}' if estop.stopped else 'armed',
+                [('by', estop.by or ''), ('reason', estop.reason)])
+
+    # ---- wishes of peers
+
+    def operate(self, peer: Peer, op: ListGates | LeaseWish | EmergencyStop | ClearStop) -> None:
+        """
+        Do what a peer wishes, and answer it.
+
+        :raises WsBridgeError: it cannot be done.
+        """
+        if isinstance(op, ListGates):
+            peer.send(Done(op.op_id, 'gates', self.describe()))
+        elif isinstance(op, EmergencyStop):
+            self.stop(peer.name, op.reason or f'{peer.session.name or peer.name} stopped it')
+            peer.send(Done(op.op_id, 'stop', {'stopped': True}))
+        elif isinstance(op, ClearStop):
+            self._require(peer, 'clear_stop')
+            self.clear(peer.name)
+            peer.send(Done(op.op_id, 'clear_stop', {'stopped': False}))
+        else:
+            self._word(peer, op)
+
+    def _require(self, peer: Peer, action: str) -> None:
+        if not self._may(peer, action):
+            self._audit.write('forbidden', peer=peer.name, action=action)
+            raise Forbidden(f'{action} needs a role that this peer does not have')
+
+    def _word(self, peer: Peer, op: LeaseWish) -> None:
+        guarded = self.gates.named(op.gate)
+        gate, before = guarded.gate, _state(guarded.gate)
+        answer: dict[str, Any] = {'gate': op.gate}
+        reason = _REASONS.get(op.word, op.word)
+        if op.word == 'request':
+            gate.ask(peer.name, op.message, self._clock() + ASK_TIMEOUT)
+            answer |= {'pending': True, 'timeout': ASK_TIMEOUT}
+        elif op.word in ('grant', 'deny'):
+            gate.answer(peer.name, op.peer or '', granted=op.word == 'grant')
+        elif op.word == 'release':
+            gate.release(peer.name)
+        else:
+            if op.word == 'take':
+                self._require(peer, 'take')
+                gate.take(peer.name)
+            else:
+                gate.acquire(peer.name)
+            answer |= _terms(gate)
+        self._halt(guarded, before, reason)
+        peer.send(Done(op.op_id, op.word, answer))
+        self._tell(guarded, before, reason)
+
+    def stop(self, by: str, reason: str) -> None:
+        """Assert the emergency stop: nothing moves, nobody holds a lease."""
+        changed = self.estop.apply(EstopEvent.ASSERT, by, reason)
+        for guarded in self.gates.all():
+            self._stop(guarded, 'estop')
+        if changed:
+            self._estop_changed(by)
+        for guarded in self.gates.all():
+            before = _state(guarded.gate)
+            guarded.gate.end()
+            self._tell(guarded, before, 'estop')
+
+    def clear(self, by: str) -> None:
+        """End the emergency stop; nobody holds a lease."""
+        if self.estop.apply(EstopEvent.CLEAR, by):
+            for guarded in self.gates.all():
+                guarded.gate.stopped()
+            self._estop_changed(by)
+            for guarded in self.gates.all():
+                guarded.generation = guarded.guard.generation
+
+    def from_ros(self, stopped: bool, by: str, reason: str) -> None:
+        """Do what a node asked for."""
+        if stopped:
+            self.stop(by, reason)
+        else:
+            self.clear(by)
+
+    def _estop_changed(self, by: str) -> None:
+        fields = self._estop_fields()
+        self._ros.publish_safety(estop=(fields['stopped'], by, fields['reason']))
+        self._audit.write('estop', peer=by, **{key: fields[key] for key in ('stopped', 'reason')})
+        self._broadcast({'kind': 'estop', **fields})
+
+    # ---- what happens to peers, and by itself
+
+    def lost(self, peer: Peer, reason: str) -> None:
+        """
+        Take from a peer that is LOST, or left, all that it commanded by.
+
+        Who acquired by publishing was not asked for heartbeats: its commands are its life.
+        """
+        for guarded in self.gates.all():
+            before = _state(guarded.gate)
+            if reason == 'heartbeat' and guarded.gate.lease.implicit and \
+                    before.holder == peer.name:
+                continue
+            commanded = guarded.gate.commander == peer.name
+            guarded.gate.forget(peer.name)
+            if commanded and guarded.gate.commander is None:
+                self._stop(guarded, reason)
+            self._settle(guarded, before, reason)
+
+    def tick(self) -> None:
+        """End what had its time: requests, leases of peers that only publish."""
+        now = self._clock()
+        for guarded in self.gates.all():
+            before = _state(guarded.gate)
+            guarded.gate.poll(now)
+            self._settle(guarded, before, 'timeout')
+        self._audit.flush()
+
+    def graph_changed(self) -> None:
+        """Tell peers of new gates, and of new topics of old ones."""
+        self.gates.graph_changed()
+        listed = self.gates.topics()
+        if listed != self._listed:
+            self._listed = listed
+            self._broadcast({'kind': 'gates', **self.describe()})
+            self._ros.publish_safety(lease=self._leases())
+
+    def acquired(self, guarded: Guarded, peer: Peer) -> None:
+        """Tell of a lease that was acquired by publishing."""
+        self._tell(guarded, Before(None, 0, None), 'published')
+
+    def refused(self, guarded: Guarded, peer: Peer, error: WsBridgeError) -> None:
+        """Note a refusal."""
+        self._audit.refused(guarded.gate.name, peer.name, peer.session.name, error)
+
+    def halted(self, guarded: Guarded, reason: str) -> None:
+        """Begin anew after a stop that the watchdog made."""
+        before = _state(guarded.gate)
+        guarded.gate.stopped()
+        self._end_goals(guarded)
+        self._settle(guarded, before, reason)
+
+    def stopped(self, guarded: Guarded, reason: str, subscribers: int, after: float) -> None:
+        """Tell of a stop that was published."""
+        fields = {'gate': guarded.gate.name, 'reason': reason, 'subscribers': subscribers,
+                  'after': round(after, 4)}
+        self._audit.write('stopped', peer=guarded.last_peer, **fields)
+        self._broadcast({'kind': 'stopped', **fields})
+
+    # ---- one change
+
+    def _settle(self, guarded: Guarded, before: Before, reason: str) -> None:
+        self._halt(guarded, before, reason)
+        self._tell(guarded, before, reason)
+
+    def _halt(self, guarded: Guarded, before: Before, reason: str) -> None:
+        """Stop the robot if another one, or nobody, commands now."""
+        if guarded.gate.lease.epoch != before.epoch or \
+                guarded.gate.lease.holder != before.holder:
+            self._stop(guarded, reason)
+
+    def _stop(self, guarded: Guarded, reason: str) -> None:
+        guarded.guard.stop(reason)
+        guarded.generation = guarded.guard.generation
+        self._end_goals(guarded)
+
+    def _tell(self, guarded: Guarded, before: Before, reason: str) -> None:
+        """Tell who is concerned, and then everybody, what became of a lease."""
+        gate = guarded.gate
+        lease = gate.lease
+        changed = (lease.holder, lease.epoch) != (before.holder, before.epoch)
+        if changed and before.holder is not None:
+            self._notify(before.holder, {'op': 'lost', 'gate': gate.name, 'epoch': before.epoch,
+                                         'reason': reason})
+        if changed:
+            self._tell_change(gate, before, reason)
+        asked = before.request
+        if asked is not None and lease.request is not asked:
+            self._answer(gate, asked.peer, changed and lease.holder == asked.peer, reason)
+        elif changed and reason == 'request' and lease.holder is not None:
+            self._answer(gate, lease.holder, True, reason)
+        if lease.request is not None and lease.request is not asked:
+            self._notify(lease.holder, {
+                'op': 'requested', 'gate': gate.name, 'peer': lease.request.peer,
+                'name': self._name_of(lease.request.peer) or '',
+                'message': lease.request.message, 'timeout': ASK_TIMEOUT})
+
+    def _tell_change(self, gate: Gate, before: Before, reason: str) -> None:
+        lease = gate.lease
+        holder = None if lease.holder is None else self._peer(lease.holder)
+        if holder is not None and not lease.implicit:
+            holder.session.watch(self._clock())
+            self._arm(holder)
+        name = holder.session.name if holder else None
+        self._audit.write('lease', gate=gate.name, peer=lease.holder, name=name,
+                          epoch=lease.epoch, reason=reason, before=before.holder)
+        self._broadcast({'kind': 'lease', 'gate': gate.name, 'holder': lease.holder,
+                         'holder_name': name, 'epoch': lease.epoch, 'reason': reason})
+        self._ros.publish_safety(lease=self._leases())
+
+    def _answer(self, gate: Gate, peer: str, granted: bool, reason: str) -> None:
+        """Tell a peer what became of its request."""
+        terms = _terms(gate) if granted else {'epoch': None}
+        self._notify(peer, {'op': 'lease', 'gate': gate.name, 'granted': granted,
+                            'reason': reason, **terms})
+
+    def _notify(self, name: str | None, data: dict[str, Any]) -> None:
+        peer = None if name is None else self._peer(name)
+        if peer is not None:
+            peer.send(Notice(data, personal=True))
+
+    def _broadcast(self, data: dict[str, Any]) -> None:
+        for peer in self._peers():
+            if peer.session.wants_status:
+                peer.send(Notice(data))
+
+    def _peer(self, name: str) -> Peer | None:
+        return next((peer for peer in self._peers() if peer.name == name), None)
+
+    def _name_of(self, name: str) -> str | None:
+        peer = self._peer(name)
+        return peer.session.name if peer else None
+
+    def _leases(self) -> str:
+        """Return what ROS is told, JSON."""
+        return orjson.dumps(self.describe()['gates']).decode()
+
+
+_REASONS = {'acquire': 'acquired', 'grant': 'granted', 'deny': 'denied', 'take': 'taken',
+            'release': 'released'}
+
+
+def _state(gate: Gate) -> Before:
+    return Before(gate.lease.holder, gate.lease.epoch, gate.lease.request)
+
+
+def _terms(gate: Gate) -> dict[str, Any]:
+    return {'epoch': gate.lease.epoch, 'timeout': gate.policy.timeout, 'ttl': gate.policy.ttl}

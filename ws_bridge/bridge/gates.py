@@ -1,0 +1,294 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The gates of the bridge: which topics have one, and the way of a command through it.
+
+Each gate has a guard on the ROS side, which publishes what passed and stops the robot when
+commands cease. A topic of a gated type that no gate of the mapping file guards has its own.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import count
+import logging
+from typing import Any, Protocol, TYPE_CHECKING
+
+from ws_bridge.bridge.peer import Peer, types_of
+from ws_bridge.config import Exposure, Settings
+from ws_bridge.convert.codec import Codec
+from ws_bridge.errors import ConversionError, Forbidden, Stopped, UnknownName, WsBridgeError
+from ws_bridge.gate_policy import GatePolicy
+from ws_bridge.session.effects import Publish
+from ws_bridge.session.estop import Estop
+from ws_bridge.session.gate import Gate, Hold
+from ws_bridge.session.probe import make_clamp, make_probe, Probe
+
+if TYPE_CHECKING:
+    from ws_bridge.ros.guard import Guard
+    from ws_bridge.ros.side import RosSide
+
+MAX_KNOWN = 4096
+"""Topics whose gate, or that they have none, is remembered."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Guarded:
+    """
+    A gate and what stops the robot behind it.
+
+    :param generation: of the guard, as far as this side has taken note of its stops.
+    :param topic: the only one, of a gate that no mapping file names.
+    :param lanes: how many publishers it has.
+    :param last_peer: who sent the last command that passed.
+    """
+
+    gate: Gate
+    guard: Guard
+    generation: int
+    topic: str | None = None
+    lanes: int = 0
+    last_peer: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """The way of one publisher's commands through a gate."""
+
+    guarded: Guarded
+    codec: Codec
+    publisher: Any
+    probe: Probe
+    hold: Hold | None
+
+
+class Watcher(Protocol):
+    """Who is told what happens; see :class:`ws_bridge.bridge.control.Control`."""
+
+    def acquired(self, guarded: Guarded, peer: Peer) -> None:
+        """Note that a peer acquired the lease by publishing."""
+
+    def refused(self, guarded: Guarded, peer: Peer, error: WsBridgeError) -> None:
+        """Note that a command was refused."""
+
+    def stopped(self, guarded: Guarded, reason: str, subscribers: int, after: float) -> None:
+        """Note that a stop was published."""
+
+    def halted(self, guarded: Guarded, reason: str) -> None:
+        """Note that the guard has stopped without being asked from here."""
+
+
+class Gates:
+    """
+    All gates, by their topics.
+
+    :param clock: monotonic time, s.
+    :param epoch: Unix time at monotonic 0, s.
+    """
+
+    def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, estop: Estop,
+                 watcher: Watcher, *, clock: Callable[[], float], epoch: float) -> None:
+        self._settings = settings
+        self._exposure = exposure
+        self._ros = ros
+        self._estop = estop
+        self._watcher = watcher
+        self._clock = clock
+        self._epoch = epoch
+        self._numbers = count(1)
+        self._named: dict[str, Guarded] = {}
+        self._known: dict[str, Guarded | None] = {}
+        for policy in exposure.gates:
+            self._named[policy.name] = self._make(policy)
+        self._configured = tuple(self._named.values())
+        self.graph_changed()
+
+    def __repr__(self) -> str:
+        return f'Gates({", ".join(self._named)})'
+
+    def all(self) -> list[Guarded]:  # noqa: A003
+        """Return every gate."""
+        return list(self._named.values())
+
+    def named(self, name: str) -> Guarded:
+        """
+        Return a gate by its name.
+
+        :raises UnknownName: there is none.
+        """
+        guarded = self._named.get(name)
+        if guarded is None:
+            raise UnknownName(f'there is no gate {name!r}; there are '
+                              f'{", ".join(self._named) or "none"}', field='gate')
+        return guarded
+
+    def of(self, topic: str, msg_type: str | None = None) -> Guarded | None:
+        """
+        Return the gate of a topic.
+
+        :param msg_type: what it is or will be; ``None`` = as the graph knows it.
+        """
+        if topic in self._known and (msg_type is None or self._known[topic] is not None):
+            return self._known[topic]
+        types = types_of(self._ros, topic) if msg_type is None else (msg_type,)
+        guarded = self._find(topic, types, used=msg_type is not None)
+        if len(self._known) >= MAX_KNOWN:
+            self._forget()
+        self._known[topic] = guarded
+        return guarded
+
+    def service(self, name: str) -> Guarded | None:
+        """Return the gate of a service or an action."""
+        return next((guarded for guarded in self._configured
+                     if _fits(name, guarded.gate.policy.services)), None)
+
+    def topics(self) -> dict[str, list[str]]:
+        """Return the topics of each gate that there are, or are named in full."""
+        found: dict[str, list[str]] = {
+            name: [topic for topic in guarded.gate.policy.topics if '*' not in topic]
+            for name, guarded in self._named.items()}
+        for topic, guarded in self._known.items():
+            if guarded is not None and topic not in found[guarded.gate.name]:
+                found[guarded.gate.name].append(topic)
+        return {name: sorted(topics) for name, topics in found.items()}
+
+    def graph_changed(self) -> None:
+        """Find the gates of the topics that there are now; those without a topic end."""
+        graph = self._ros.graph.topics
+        self._forget()
+        for topic in graph:
+            self.of(topic)
+        for name, guarded in list(self._named.items()):
+            if guarded.topic is not None and guarded.topic not in graph and not guarded.lanes \
+                    and guarded.gate.lease.holder is None:
+                del self._named[name]
+                self._known.pop(guarded.topic, None)
+                guarded.guard.close()
+
+    def _forget(self) -> None:
+        """Look again for the gates of topics that may have got one."""
+        self._known = {topic: guarded for topic, guarded in self._known.items()
+                       if guarded is not None and guarded.topic is not None}
+
+    def _find(self, topic: str, types: tuple[str, ...], *, used: bool) -> Guarded | None:
+        """Return the gate of a topic; one that nobody uses has to be exposed to have one."""
+        for guarded in self._configured:
+            if _fits(topic, guarded.gate.policy.topics):
+                return guarded
+        found = self._named.get(topic)
+        if found is None and not set(types).isdisjoint(self._settings.gated_types) \
+                and (used or self._exposure.find('publish', topic) is not None):
+            found = self._named[topic] = self._make(GatePolicy(
+                topic, (topic,), timeout=self._settings.gate_timeout,
+                ttl=self._settings.gate_ttl), topic)
+        return found
+
+    def _make(self, policy: GatePolicy, topic: str | None = None) -> Guarded:
+        gate = Gate(policy, self._estop, self._clock(), lambda: next(self._numbers))
+
+        def on_stopped(guard: Guard, reason: str, subscribers: int, after: float) -> None:
+            if guard.generation != guarded.generation:
+                self._halted(guarded, reason)
+            self._watcher.stopped(guarded, reason, subscribers, after)
+        guard = self._ros.watchdog.guard(policy.name, policy.timeout, policy.on_loss, on_stopped)
+        guarded = Guarded(gate, guard, guard.generation, topic)
+        return guarded
+
+    # ---- commands
+
+    def open(self, topic: str, codec: Codec, publisher: Any) -> Lane | None:  # noqa: A003
+        """
+        Return the way of a new publisher's commands; ``None`` where no gate is.
+
+        :raises Forbidden: the gate bounds fields that this type does not have: nothing would hold.
+        """
+        guarded = self.of(topic, codec.schema.name)
+        if guarded is None:
+            return None
+        policy = guarded.gate.policy
+        hold = make_clamp(codec.schema, policy.clamp)
+        if policy.clamp and hold is None:
+            raise Forbidden(f'no bound of the gate {policy.name} is about a field of '
+                            f'{codec.schema.name}', field='type')
+        guarded.guard.add(publisher, tuple(
+            _stop_of(codec, step.action, step.message) for step in policy.on_loss))
+        guarded.lanes += 1
+        return Lane(guarded, codec, publisher, make_probe(codec.schema), hold)
+
+    def close(self, lane: Lane) -> None:
+        """End the way of a publisher, and that when the robot is stopped."""
+        lane.guarded.lanes -= 1
+        lane.guarded.guard.close_publisher(lane.publisher)
+
+    def publish(self, peer: Peer, lane: Lane, wish: Publish, to_cdr: Callable[[], bytes],
+                on_done: Callable[[WsBridgeError | None], None] | None) -> None:
+        """
+        Hot path: judge a command, and publish it if it may pass.
+
+        What is judged is what would be published, whatever it was encoded in.
+
+        :raises WsBridgeError: it is refused.
+        """
+        guarded = lane.guarded
+        try:
+            self._publish(peer, lane, wish, to_cdr, on_done)
+        except WsBridgeError as exc:
+            self._watcher.refused(guarded, peer, exc)
+            raise
+
+    def _publish(self, peer: Peer, lane: Lane, wish: Publish, to_cdr: Callable[[], bytes],
+                 on_done: Callable[[WsBridgeError | None], None] | None) -> None:
+        guarded, command, session = lane.guarded, wish.command, peer.session
+        gate = guarded.gate
+        assert command is not None
+        now = self._clock()
+        deadline = gate.admit(session.peer, session.manner, command,
+                              offset=session.timesync.offset, unix=now + self._epoch, now=now)
+        cdr = to_cdr()
+        values = lane.codec.to_values(cdr)
+        neutral, changed = gate.judge(session.peer, values, lane.probe, lane.hold, now)
+        if changed:
+            cdr = lane.codec.from_values(values)
+        if not guarded.guard.publish(lane.publisher, cdr, guarded.generation, moving=not neutral,
+                                     deadline=deadline, on_done=on_done):
+            self._halted(guarded, 'timeout')
+            raise Stopped('the robot was stopped a moment ago; begin anew')
+        guarded.last_peer = session.peer
+        if gate.accepted(session.peer, command, now):
+            self._watcher.acquired(guarded, peer)
+
+    def _halted(self, guarded: Guarded, reason: str) -> None:
+        """Take note of a stop that the watchdog made by itself."""
+        guarded.generation = guarded.guard.generation
+        self._watcher.halted(guarded, reason)
+
+
+def _fits(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _stop_of(codec: Codec, action: str, message: Any) -> bytes | None:
+    """Return what a rung of the ladder publishes; zero where its message is of another type."""
+    if action not in ('zero', 'message'):
+        return None
+    if action == 'message':
+        try:
+            return codec.from_values(message)
+        except ConversionError as exc:
+            logger.warning('the message of on_loss does not fit %s: %s; zero instead',
+                           codec.schema.name, exc)
+    return codec.from_values({})

@@ -1,0 +1,157 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The requests of the native dialect: ``data.op`` of ``configuration`` to operations.
+
+``path`` is where the checked object stands in its frame, for the errors.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ws_bridge.errors import BadField
+from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.envelope import MAX_ID_LENGTH
+from ws_bridge.protocol.qos import parse_qos
+
+ENCODINGS: tuple[ops.Encoding, ...] = ('json', 'cbor', 'cdr')
+MAX_NAME = 255
+MAX_PEER_NAME = 64
+MAX_TOKEN = 4096
+MAX_WORDS = 255
+MAX_RATE = 1e6
+MAX_INTERVAL = 1e6
+
+
+def text(data: Mapping[str, Any], key: str, *, limit: int = MAX_NAME,
+         path: str = 'data') -> str:
+    """Return a text that must be there."""
+    value = optional_text(data, key, limit=limit, path=path)
+    if value is None:
+        raise BadField('is missing', field=f'{path}.{key}')
+    return value
+
+
+def optional_text(data: Mapping[str, Any], key: str, *, limit: int = MAX_NAME,
+                  path: str = 'data') -> str | None:
+    """Return a text, ``None`` where there is none."""
+    value = data.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= limit:
+        raise BadField(f'must be text of 1 to {limit} characters', field=f'{path}.{key}')
+    return value
+
+
+def optional_number(data: Mapping[str, Any], key: str, low: float, high: float,
+                    path: str = 'data') -> float | None:
+    """Return a number from ``low`` to ``high``, ``None`` where there is none."""
+    value = data.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) \
+            or not low <= value <= high:
+        raise BadField(f'must be a number from {low:g} to {high:g}', field=f'{path}.{key}')
+    return float(value)
+
+
+def optional_integer(data: Mapping[str, Any], key: str, low: int, high: int,
+                     path: str = 'data') -> int | None:
+    """Return an integer from ``low`` to ``high``, ``None`` where there is none."""
+    value = data.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise BadField(f'must be an integer from {low} to {high}', field=f'{path}.{key}')
+    return value
+
+
+def flag(data: Mapping[str, Any], key: str, *, default: bool, path: str = 'data') -> bool:
+    """Return true or false."""
+    value = data.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise BadField('must be true or false', field=f'{path}.{key}')
+    return value
+
+
+def choice(data: Mapping[str, Any], key: str, known: tuple[Any, ...],
+           path: str = 'data') -> Any:
+    """Return one of the known values, ``None`` where there is none."""
+    value = data.get(key)
+    if value is not None and value not in known:
+        raise BadField(f'must be one of {", ".join(known)}', field=f'{path}.{key}')
+    return value
+
+
+def _subscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
+    rate = optional_number(data, 'max_rate', 0.0, MAX_RATE)
+    return ops.Subscribe(
+        op_id, text(data, 'topic'), optional_text(data, 'type'),
+        choice(data, 'encoding', ENCODINGS),
+        None if rate is None else min(1.0 / rate, MAX_INTERVAL) if rate else 0.0,
+        optional_integer(data, 'queue_depth', 1, 10_000),
+        parse_qos(data.get('qos'), 'data.qos'), flag(data, 'schema', default=False))
+
+
+def _hello(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
+    greeting = 'dialect' in data and 'robot' in data
+    name = optional_text(data, 'robot' if greeting else 'name', limit=MAX_PEER_NAME)
+    return ops.Hello(op_id, name, greeting)
+
+
+def _watch_status(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
+    return ops.WatchStatus(op_id, flag(data, 'subscribe', default=True))
+
+
+def _stop(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
+    """Read an emergency stop: whatever is wrong with its reason, it is one."""
+    reason = data.get('reason')
+    return ops.EmergencyStop(op_id, reason[:MAX_WORDS] if isinstance(reason, str) else '')
+
+
+CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = {
+    'hello': _hello,
+    'auth': lambda i, d: ops.Authenticate(i, {'token': text(d, 'token', limit=MAX_TOKEN)}),
+    'list': lambda i, d: ops.ListNames(i),
+    'schema': lambda i, d: ops.GetSchema(i, text(d, 'type')),
+    'subscribe': _subscribe,
+    'unsubscribe': lambda i, d: ops.Unsubscribe(i, text(d, 'topic')),
+    'advertise': lambda i, d: ops.Advertise(
+        i, text(d, 'topic'), optional_text(d, 'type'), parse_qos(d.get('qos'), 'data.qos')),
+    'unadvertise': lambda i, d: ops.Unadvertise(i, text(d, 'topic')),
+    'advertise_service': lambda i, d: ops.AdvertiseService(
+        i, text(d, 'service'), text(d, 'type')),
+    'unadvertise_service': lambda i, d: ops.UnadvertiseService(i, text(d, 'service')),
+    'cancel_goal': lambda i, d: ops.CancelGoal(
+        i, text(d, 'goal', limit=MAX_ID_LENGTH), optional_text(d, 'action')),
+    'advertise_action': lambda i, d: ops.AdvertiseAction(
+        i, text(d, 'action'), text(d, 'type'), flag(d, 'answers', default=False)),
+    'unadvertise_action': lambda i, d: ops.UnadvertiseAction(i, text(d, 'action')),
+    'status': _watch_status,
+    'gates': lambda i, d: ops.ListGates(i),
+    'acquire': lambda i, d: ops.LeaseWish(i, 'acquire', text(d, 'gate')),
+    'request': lambda i, d: ops.LeaseWish(
+        i, 'request', text(d, 'gate'),
+        message=optional_text(d, 'message', limit=MAX_WORDS) or ''),
+    'grant': lambda i, d: ops.LeaseWish(i, 'grant', text(d, 'gate'), text(d, 'peer')),
+    'deny': lambda i, d: ops.LeaseWish(i, 'deny', text(d, 'gate'), text(d, 'peer')),
+    'take': lambda i, d: ops.LeaseWish(i, 'take', text(d, 'gate')),
+    'release': lambda i, d: ops.LeaseWish(i, 'release', text(d, 'gate')),
+    'stop': _stop,
+    'clear_stop': lambda i, d: ops.ClearStop(i),
+    'channel': lambda i, d: ops.Appeared(d),
+}

@@ -1,0 +1,117 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Leases, links and the emergency stop as ROS nodes see them, and their own hand on the stop."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TYPE_CHECKING
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import Bool, String
+from std_srvs.srv import Trigger
+
+from ws_bridge.errors import WsBridgeError
+from ws_bridge.ros.publishers import QUIET
+from ws_bridge.ros.services import Call, Calls
+
+if TYPE_CHECKING:
+    from ws_bridge.ros.node import RosNode
+
+BY_ROS = 'ros'
+"""Who asserted or cleared the emergency stop, where a ROS node did."""
+
+CALL_TIMEOUT = 5.0  # s, of a service that shall stop the robot
+TRIGGER = 'std_srvs/srv/Trigger'
+NO_FIELDS = b'\0\1\0\0\0'
+"""A message without fields, such as its request, as CDR."""
+
+EstopCallback = Callable[[bool, str, str], None]
+
+
+def caller(ros: RosNode, calls: Calls, post: Callable[..., None], name: str, full_name: str,
+           service_class: type[Any], request: bytes) -> Callable[[], None]:
+    """
+    Return what calls a service that shall stop the robot, from any thread, without waiting.
+
+    What becomes of it is logged when it failed.
+    """
+    def done(result: bytes | WsBridgeError) -> None:
+        if isinstance(result, WsBridgeError):
+            ros.node.get_logger().error(f'{full_name}, to stop the robot: {result}')
+
+    def begin() -> None:
+        calls.begin(Call(full_name, calls, post, done), name, service_class, request,
+                    CALL_TIMEOUT)
+    return lambda: ros.submit(begin)
+
+
+class SafetyEnd:
+    """
+    ``~/lease``, ``~/links``, ``~/estop``, transient local, and ``~/stop`` and ``~/clear_stop``.
+
+    Used on the executor thread.
+
+    :param halt: stops everything at once and lets nothing pass; gets the reason.
+    :param tell: told what was asked for: asserted or not, by whom, why.
+    :param call: calls the service of the robot's own, when the stop is asserted.
+    :ivar services: full names of the two services.
+    """
+
+    def __init__(self, node: Node, halt: Callable[[str], None], tell: EstopCallback,
+                 call: Callable[[], None]) -> None:
+        self._halt = halt
+        self._tell = tell
+        self._call = call
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+        def publisher(msg_type: type[Any], name: str) -> Any:
+            return node.create_publisher(msg_type, f'~/{name}', latched, event_callbacks=QUIET)
+        self._lease = publisher(String, 'lease')
+        self._links = publisher(String, 'links')
+        self._estop = publisher(Bool, 'estop')
+        self._said: dict[Any, object] = {}
+        stop = node.create_service(Trigger, '~/stop', self._stop)
+        clear = node.create_service(Trigger, '~/clear_stop', self._clear)
+        self.services = frozenset({stop.service_name, clear.service_name})
+
+    def publish(self, lease: str | None, links: str | None,
+                estop: tuple[bool, str, str] | None) -> None:
+        """Publish what is given and has changed."""
+        if lease is not None:
+            self._say(self._lease, String, lease)
+        if links is not None:
+            self._say(self._links, String, links)
+        if estop is not None and self._say(self._estop, Bool, estop[0]) and estop[0]:
+            self._call()
+
+    def _say(self, publisher: Any, msg_type: type[Any], value: str | bool) -> bool:
+        if self._said.get(publisher) == value:
+            return False
+        self._said[publisher] = value
+        publisher.publish(msg_type(data=value))
+        return True
+
+    def _stop(self, _: Any, response: Any) -> Any:
+        """Stop first, then tell the loop, which may hang."""
+        self._halt('estop')
+        self.publish(None, None, (True, BY_ROS, '~/stop'))
+        self._tell(True, BY_ROS, '~/stop')
+        response.success, response.message = True, 'the emergency stop is asserted'
+        return response
+
+    def _clear(self, _: Any, response: Any) -> Any:
+        self._tell(False, BY_ROS, '~/clear_stop')
+        response.success, response.message = True, 'the bridge clears the emergency stop'
+        return response

@@ -1,0 +1,45 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a session asks of whoever knows the gates."""
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Keeper(Protocol):
+    """Who knows the gates."""
+
+    def guards(self, topic: str) -> bool:
+        """Whether a gate judges the age of what is published on a topic."""
+
+    def check(self, peer: str, manner: str, name: str, epoch: int | None) -> None:
+        """Refuse, by an error, a call or a goal that needs a lease."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return ``gates`` and ``estop`` as peers are told of them."""
+
+
+class NoGates:
+    """The keeper of nothing."""
+
+    def guards(self, topic: str) -> bool:
+        """Say no."""
+        return False
+
+    def check(self, peer: str, manner: str, name: str, epoch: int | None) -> None:
+        """Let it pass."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return that there is nothing."""
+        return {'gates': [], 'estop': {'stopped': False, 'by': None, 'reason': ''}}

@@ -1,0 +1,183 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Looks into the values of a command: all numbers finite, neutral or not, within bounds."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+import re
+from typing import Any
+
+from ws_bridge.convert.schema import Field, MessageSchema
+from ws_bridge.errors import OutOfRange
+from ws_bridge.gate_policy import Clamp
+
+Probe = Callable[[Mapping[str, Any]], bool]
+
+TIMED = ('std_msgs/msg/Header', 'builtin_interfaces/msg/Time', 'builtin_interfaces/msg/Duration')
+_STEP = re.compile(r'([^.\[\]]+)|\[(\d+|\*)\]')
+_ZERO_TEXT = set('A=')
+
+
+def make_probe(schema: MessageSchema) -> Probe:
+    """
+    Return what tells whether the values of a message are neutral.
+
+    Neutral is: every number 0, every bool false, no element in a list of messages (a trajectory
+    without points). Headers, times and texts do not count. The probe raises ``OutOfRange`` for
+    a number that is not finite.
+    """
+    looks = [(field.name, look) for field in schema.fields if (look := _look_at(field))]
+
+    def probe(values: Mapping[str, Any]) -> bool:
+        neutral = True
+        for name, look in looks:
+            try:
+                if not look(values[name]):
+                    neutral = False
+            except OutOfRange as exc:
+                exc.inside(name)
+                raise
+        return neutral
+    return probe
+
+
+def _look_at(field: Field) -> Callable[[Any], bool] | None:
+    kind = field.field_type.kind
+    is_array = field.field_type.array != 'none'
+    if kind == 'message':
+        message = field.field_type.message
+        assert message is not None
+        if message.name in TIMED:
+            return None
+        probe = make_probe(message)
+        return _list_of(probe) if is_array else probe
+    if kind in ('string', 'wstring'):
+        return None
+    return _numbers if is_array else _number
+
+
+def _number(value: Any) -> bool:
+    if not value:
+        return True
+    if value - value != 0:
+        raise OutOfRange('is not a finite number')
+    return False
+
+
+def _numbers(values: Any) -> bool:
+    if isinstance(values, (str, bytes)):     # bytes, as base64
+        return set(values) <= _ZERO_TEXT
+    neutral = True
+    for index, value in enumerate(values):
+        if value:
+            if value - value != 0:
+                raise OutOfRange('is not a finite number', field=f'[{index}]')
+            neutral = False
+    return neutral
+
+
+def _list_of(probe: Probe) -> Callable[[Any], bool]:
+    def look(values: Any) -> bool:
+        for index, value in enumerate(values):
+            try:
+                probe(value)
+            except OutOfRange as exc:
+                exc.inside(f'[{index}]')
+                raise
+        return not values
+    return look
+
+
+def parse_path(path: str) -> tuple[str | int | None, ...] | None:
+    """
+    Return the steps of ``linear.x``, ``axes[1]``, ``points[*].velocities[*]``.
+
+    :return: names, indices and ``None`` for every element; ``None`` where it is no path.
+    """
+    steps: list[str | int | None] = []
+    at = 0
+    while at < len(path):
+        if steps and path[at] == '.':
+            at += 1
+        match = _STEP.match(path, at)
+        if match is None or (match[1] and at and path[at - 1] != '.') or \
+                (match[2] and (not steps or path[at - 1] == '.')):
+            return None
+        steps.append(match[1] or (None if match[2] == '*' else int(match[2])))
+        at = match.end()
+    return tuple(steps) or None
+
+
+def fits(schema: MessageSchema, path: str) -> bool:
+    """Whether a path leads to a number of a message type."""
+    steps = parse_path(path) or ()
+    found: MessageSchema | None = schema
+    field: Field | None = None
+    indexed = True
+    for step in steps:
+        if isinstance(step, str):
+            if found is None or not indexed:
+                return False
+            field = next((each for each in found.fields if each.name == step), None)
+            if field is None:
+                return False
+            found = field.field_type.message
+            indexed = field.field_type.array == 'none'
+        elif indexed:
+            return False
+        else:
+            indexed = True
+    return field is not None and found is None and indexed and \
+        field.field_type.kind not in ('string', 'wstring', 'bool')
+
+
+def make_clamp(schema: MessageSchema, clamps: tuple[Clamp, ...]
+               ) -> Callable[[dict[str, Any]], bool] | None:
+    """
+    Return what holds values to their bounds; ``None`` where no bound is about this type.
+
+    It changes what is to be saturated, returns whether it did, and raises ``OutOfRange``.
+    """
+    bounds = [(parse_path(clamp.field) or (), clamp) for clamp in clamps
+              if fits(schema, clamp.field)]
+    if not bounds:
+        return None
+
+    def hold(values: dict[str, Any]) -> bool:
+        changed = False
+        for steps, clamp in bounds:
+            changed = _hold(values, steps, clamp) or changed
+        return changed
+    return hold
+
+
+def _hold(values: Any, steps: tuple[str | int | None, ...], clamp: Clamp) -> bool:
+    step = steps[0]
+    if step is None:
+        changed = False
+        for index in range(len(values)):
+            changed = _hold(values, (index, *steps[1:]), clamp) or changed
+        return changed
+    if isinstance(step, int) and step >= len(values):
+        return False
+    if len(steps) > 1:
+        return _hold(values[step], steps[1:], clamp)
+    value = values[step]
+    if clamp.minimum <= value <= clamp.maximum:
+        return False
+    if not clamp.saturate:
+        raise OutOfRange(f'is {value:g}, the gate allows {clamp.minimum:g} to '
+                         f'{clamp.maximum:g}', field=clamp.field)
+    values[step] = type(value)(min(max(value, clamp.minimum), clamp.maximum))
+    return True
