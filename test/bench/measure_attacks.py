@@ -84,7 +84,7 @@ class Operator:
             self.sent[message_id] = time.perf_counter()
             await self.websocket.send(json.dumps({'metadata': {
                 'message_type': 'command', 'message_id': message_id, 'destination': '/attacked',
-                'ack': True}, 'data': {'linear': {'x': 0.1}}}))
+                'ack': True}, 'data': {'data': 0.1}}))
             due += 1 / RATE
             await asyncio.sleep(max(due - time.perf_counter(), 0))
 
@@ -161,7 +161,7 @@ async def _measure_all(names: list[str], seconds: float, repeat: int, port: int,
                        additional_headers=bearer(TOKEN), compression=None) as websocket:
         operator = Operator(websocket)
         await operator.ask({'op': 'advertise', 'topic': '/attacked',
-                            'type': 'geometry_msgs/msg/Twist'})
+                            'type': 'std_msgs/msg/Float64'})
         tasks = [asyncio.create_task(operator.read()), asyncio.create_task(operator.command())]
         print('| attack | what | attempts | commands | p50 ms | p99 ms | worst ms | memory MB |\n'
               '|---|---|---|---|---|---|---|---|', flush=True)

@@ -48,7 +48,7 @@ class Operator:
         """Publish at 50 Hz until cancelled."""
         while True:
             self.sent.append(await self.peer.send(
-                'command', {'linear': {'x': 0.1}}, destination='/attacked', ack=True))
+                'command', {'data': 0.1}, destination='/attacked', ack=True))
             await asyncio.sleep(PERIOD)
 
     def answered(self) -> bool:
@@ -61,7 +61,7 @@ class Operator:
 @asynccontextmanager
 async def commanding(peer: NativePeer) -> AsyncIterator[Operator]:
     """Have a peer command meanwhile."""
-    await peer.ask('advertise', topic='/attacked', type='geometry_msgs/msg/Twist')
+    await peer.ask('advertise', topic='/attacked', type='std_msgs/msg/Float64')
     operator = Operator(peer)
     task = asyncio.create_task(operator.command())
     try:
