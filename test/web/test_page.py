@@ -300,7 +300,7 @@ def test_browser_offline(page: Page, observer: Observer) -> None:
     page.wait_text('connection', 'connected')
     page.release('w')
     # What waited in the browser comes late, and is refused.
-    page.refusals = ('expired', 'not_holder', 'out_of_order', 'not_neutral')
+    page.refusals = ('not_holder', 'out_of_order')
     page.console()
 
 
