@@ -68,9 +68,9 @@ class Target:
     def inside(self, **options: Any) -> Any:
         """Connect with the token."""
         options.setdefault('subprotocols', ['ws_bridge.v1'])
+        options.setdefault('additional_headers', {'Authorization': f'Bearer {self.token}'})
         return connect(self.url, max_size=None, compression=None, proxy=None,
-                       local_addr=(self.source, 0), **{
-            'additional_headers': {'Authorization': f'Bearer {self.token}'}, **options})
+                       local_addr=(self.source, 0), **options)
 
 
 Attack = Callable[[Target], Awaitable['Counter[str]']]
@@ -88,11 +88,15 @@ async def handshake(target: Target, **options: Any) -> str:
         return 'cut'
 
 
+async def open_connection(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect without any protocol."""
+    return await asyncio.open_connection(HOST, target.port, local_addr=(target.source, 0))
+
+
 async def raw(target: Target, data: bytes) -> str:
     """Send bytes; return the status of the answer, ``cut`` if there is none."""
     try:
-        reader, writer = await asyncio.open_connection(
-            HOST, target.port, local_addr=(target.source, 0))
+        reader, writer = await open_connection(target)
     except OSError:
         return 'cut'
     try:
@@ -162,8 +166,7 @@ async def slowloris(target: Target) -> Counter[str]:
     """Begin many handshakes and never end them."""
     async def one() -> str:
         try:
-            reader, writer = await asyncio.open_connection(
-            HOST, target.port, local_addr=(target.source, 0))
+            reader, writer = await open_connection(target)
         except OSError:
             return 'cut'
         try:
@@ -238,8 +241,7 @@ async def bomb(target: Target) -> Counter[str]:
                'Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n')
     outcomes: Counter[str] = Counter()
     for _ in range(3):
-        reader, writer = await asyncio.open_connection(
-            HOST, target.port, local_addr=(target.source, 0))
+        reader, writer = await open_connection(target)
         writer.write(request.encode())
         head = await asyncio.wait_for(reader.readuntil(b'\r\n\r\n'), HURRY)
         assert b'permessage-deflate' in head

@@ -319,6 +319,8 @@ identities:
     assert resolved.allow[-3:] == (Grant('/ns/arm', 'goal'), Grant('base', 'take'), Grant('/all'))
     assert resolved.deny == (Grant('/ns/bridge/secret', 'subscribe'),)
     assert parse_mapping(b'version: 1\nroles:\nidentities:\n', 'm').roles == ()
+
+
 # ---- gates
 
 GATES = """\

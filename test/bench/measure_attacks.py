@@ -41,7 +41,7 @@ from websockets.asyncio.client import connect
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from attacks import ATTACKS  # noqa: E402
+from attacks import ATTACKS  # noqa: E402,I100,RUF100
 from measure import environment, free_port  # noqa: E402
 from security_support import bearer, TOKEN, TOKENS, write_tokens  # noqa: E402
 

@@ -42,7 +42,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from measure import environment, free_port  # noqa: E402
+from measure import environment, free_port  # noqa: E402,I100,RUF100
 
 MEGABYTE = 1 << 20
 NAME = 'soaked_bridge'
