@@ -53,6 +53,8 @@ TEST = [
     'psutil>=5.9',
     'pydocstyle>=6.3,<7',
     'pillow>=9',
+    'prometheus-client>=0.11',
+    'pyjwt[crypto]>=2.4',
     'pytest>=7.4',
     'pytest-asyncio>=0.20',
     'pytest-cov>=4.1',
@@ -93,7 +95,8 @@ setup(
         'pyyaml>=6',
         'websockets>=14.2',
     ],
-    extras_require={'kilted': KILTED, 'jazzy': JAZZY, 'test': TEST, 'png': ['pillow>=9']},
+    extras_require={'kilted': KILTED, 'jazzy': JAZZY, 'test': TEST, 'png': ['pillow>=9'],
+                    'jwt': ['pyjwt[crypto]>=2.4'], 'metrics': ['prometheus-client>=0.11']},
     entry_points={'console_scripts': ['ws_bridge = ws_bridge.cli:main']},
     zip_safe=True,
 )

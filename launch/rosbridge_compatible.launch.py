@@ -18,8 +18,8 @@ Start the bridge where rosbridge_suite was: its port, its node name, its argumen
 
     ros2 launch ws_bridge rosbridge_compatible.launch.py port:=9090
 
-Listens on all interfaces, as rosbridge does; ``docs/migrating_from_rosbridge.md`` says what
-differs.
+Listens on all interfaces and lets everybody in, as rosbridge does, with a warning;
+``docs/migrating_from_rosbridge.md`` says what differs.
 """
 # ruff takes the folder launch/ for the package of this name.
 # isort: skip_file
@@ -38,7 +38,8 @@ OVERRIDES = {'address': ('address', str), 'port': ('port', int),
              'max_message_size': ('max_message_size', int),
              'use_compression': ('compression', bool),
              'default_call_service_timeout': ('call_timeout', float),
-             'mapping_file': ('mapping_file', str)}
+             'mapping_file': ('mapping_file', str), 'token_file': ('token_file', str),
+             'allow_anonymous': ('allow_anonymous', bool)}
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -60,6 +61,10 @@ def generate_launch_description() -> LaunchDescription:
             'How long a service call may take unless the client says otherwise, s')),
         DeclareLaunchArgument('mapping_file', default_value='', description=(
             'File that says what is exposed, in place of the globs; empty = everything')),
+        DeclareLaunchArgument('token_file', default_value='', description=(
+            'File with a line for each token: name, role, token')),
+        DeclareLaunchArgument('allow_anonymous', default_value='true', description=(
+            'Let clients in that do not log in, as rosbridge does; false where they have tokens')),
         DeclareLaunchArgument('origins', default_value='', description=(
             'Origin of web pages from other hosts that may connect; * = any')),
         DeclareLaunchArgument('namespace', default_value='', description='Namespace of the node'),

@@ -60,7 +60,9 @@ class Unit:
 UNITS = {
     'errors': Unit(0, (0,), forbidden=IMPURE),
     'config': Unit(0, (0,), forbidden=CONCURRENT),
+    'access': Unit(0, (0,), forbidden=IMPURE),
     'gate_policy': Unit(0, (0,), forbidden=IMPURE),
+    'identity': Unit(1, (0,), frozenset({'jwt'}), CONCURRENT),
     'protocol': Unit(1, (0,), frozenset({'cbor2', 'orjson', 'PIL'}), CONCURRENT),
     'convert': Unit(1, (0,), frozenset({'cbor2', 'numpy', 'orjson'}), CONCURRENT),
     'session': Unit(2, (0, 1), frozenset(), IMPURE),
@@ -68,8 +70,9 @@ UNITS = {
     'ros': Unit(3, (0, 1), frozenset({ROS})),
     'mapping_nodes': Unit(1, (0,), frozenset({'yaml'})),
     'mapping_gates': Unit(2, (0, 1), frozenset({'yaml'})),
+    'mapping_roles': Unit(2, (0, 1), frozenset({'yaml'})),
     'mapping': Unit(3, (0, 1, 2), frozenset({'yaml'})),
-    'bridge': Unit(4, (0, 1, 2, 3), frozenset({'orjson'})),
+    'bridge': Unit(4, (0, 1, 2, 3), frozenset({'orjson', 'prometheus_client'})),
     # The seed's API for users without ROS; nothing below may import it back.
     '__init__': Unit(4, (0, 1, 2, 3)),
     '__main__': Unit(5, (5,)),

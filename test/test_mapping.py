@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 import pytest
 import yaml
 
+from ws_bridge.access import ADMIN, Grant, OBSERVER, Role, USES
 from ws_bridge.config import Denial, Exposure, Rule
 from ws_bridge.errors import ConfigError
 from ws_bridge.gate_policy import Clamp, GatePolicy, LossStep
@@ -98,13 +99,29 @@ def test_a_byte_order_mark_is_no_error() -> None:
 
 @pytest.mark.parametrize(('text', 'expected'), [
     ('', "m.yaml: is empty; it needs at least 'version: 1'"),
-    ('- a', 'm.yaml:1: must be a mapping with version, out, in, services, host, gates, deny'),
+    ('- a', 'm.yaml:1: must be a mapping with version, out, in, services, host, gates, deny, '
+     'roles, identities'),
     ('out: []', 'm.yaml:1: version: is missing; this bridge reads version 1'),
+    ('version: 1\nroles: [a]', 'm.yaml:2: roles: must be a mapping'),
+    ('version: 1\nroles: {1a: {}}', "m.yaml:2: roles.1a: '1a' is not a role: a letter, then up "
+     "to 63 letters, digits, '_' or '-'"),
+    ('version: 1\nroles:\n  a: {allow: [{fly: /x}]}', 'm.yaml:3: roles.a.allow[0].fly: unknown '
+     f'key; known are {", ".join(USES)}'),
+    ('version: 1\nroles:\n  a: {allow: [/x y]}', "m.yaml:3: roles.a.allow[0]: '/x y' is neither "
+     'a ROS name nor a pattern'),
+    ('version: 1\nroles:\n  a: {like: operater}', "m.yaml:3: roles.a.like: 'operater' is unknown; "
+     "did you mean 'operator'?; known are observer, operator, safety, admin"),
+    ('version: 1\nroles:\n  a: {}\n  a: {}', 'm.yaml:4: roles.a: stands twice'),
+    ('version: 1\nroles: {7: {}}', 'm.yaml:2: roles: must be text'),
+    ("version: 1\nidentities: {'': admin}",
+     'm.yaml:2: identities: a name has 1 to 255 characters'),
+    ('version: 1\nidentities: {bob: king}', "m.yaml:2: identities.bob: 'king' is unknown; known "
+     'are observer, operator, safety, admin'),
     ('version: 2', 'm.yaml:1: version: must be 1'),
     ('version: one', 'm.yaml:1: version: must be a number'),
     ('version: 1\nversion: 1', 'm.yaml:2: version: stands twice, first in line 1'),
     ('version: 1\n? [a]\n: b', 'm.yaml:2: unknown key; known are version, out, '
-     'in, services, host, gates, deny'),
+     'in, services, host, gates, deny, roles, identities'),
     ('version: 1\nout: /odom', "m.yaml:2: out: must be a list, one '- ' an entry"),
     ('version: 1\nout: {topic: /odom}', "m.yaml:2: out: must be a list, one '- ' an entry"),
     ('version: 1\nout:\n- []', 'm.yaml:3: out[0]: must be a mapping with topic, type, channel, '
@@ -269,6 +286,39 @@ def test_a_damaged_file_gives_an_exposure_or_a_config_error(data: st.DataObject)
     start = data.draw(st.integers(0, len(WHOLE)))
     end = data.draw(st.integers(start, min(len(WHOLE), start + 30)))
     only_config_errors(WHOLE[:start] + data.draw(st.binary(max_size=5)) + WHOLE[end:])
+
+
+def test_roles() -> None:
+    exposure = parse_mapping(b"""
+version: 1
+roles:
+  guest:
+  lab:
+    like: observer
+    allow:
+      - {call: /lab/*, goal: arm}
+      - take: base
+      - /all
+    deny:
+      - subscribe: ~/secret
+  admin:
+    like: admin
+    deny: [parameter_write: '*']
+  lead: {like: lab, allow: [publish: /x]}
+identities:
+  tablet-*: lab
+  bob: admin
+""", 'm.yaml')
+    lab = Role('lab', (*OBSERVER.allow, Grant('/lab/*', 'call'), Grant('arm', 'goal'),
+                       Grant('base', 'take'), Grant('/all')), (Grant('~/secret', 'subscribe'),))
+    assert exposure.roles == (
+        Role('guest'), lab, Role('admin', ADMIN.allow, (Grant('*', 'parameter_write'),)),
+        Role('lead', (*lab.allow, Grant('/x', 'publish')), lab.deny))
+    assert exposure.identities == (('tablet-*', 'lab'), ('bob', 'admin'))
+    resolved = exposure.resolved('/ns', 'bridge').roles[1]
+    assert resolved.allow[-3:] == (Grant('/ns/arm', 'goal'), Grant('base', 'take'), Grant('/all'))
+    assert resolved.deny == (Grant('/ns/bridge/secret', 'subscribe'),)
+    assert parse_mapping(b'version: 1\nroles:\nidentities:\n', 'm').roles == ()
 
 
 # ---- gates

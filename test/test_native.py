@@ -304,6 +304,8 @@ QOS = Field('data.qos', [{}, {'depth': 5, 'reliability': 'best_effort'}], NO_QOS
 GATE_NAME = text('data.gate', required=True)
 CONFIGURATION: dict[str, list[Field]] = {
     'hello': [text('data.name', limit=64)],
+    'auth': [Field('data.token', ['x', 'x' * 4096], ['', 'x' * 4097, 1, True, [], {}],
+                   required=True)],
     'list': [],
     'schema': [text('data.type', required=True)],
     'subscribe': [
@@ -466,6 +468,7 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
     ({}, {'op': 'hello', 'name': 'page', 'dialect': 'ws_bridge.v1'}, ops.Hello('i', 'page')),
     ({}, {'op': 'hello', 'dialect': 'ws_bridge.v1', 'robot': 'r'}, ops.Hello('i', 'r', True)),
     ({}, {'op': 'list'}, ops.ListNames('i')),
+    ({}, {'op': 'auth', 'token': 't'}, ops.Authenticate('i', {'token': 't'})),
     ({}, {'op': 'schema', 'type': 'a/B'}, ops.GetSchema('i', 'a/B')),
     ({}, {'op': 'subscribe', 'topic': '/t'}, ops.Subscribe('i', '/t')),
     ({}, {'op': 'subscribe', 'topic': '/t', 'type': 'a/B', 'encoding': 'cdr', 'max_rate': 4,

@@ -17,6 +17,7 @@ from __future__ import annotations
 import ast
 from importlib.metadata import entry_points
 from pathlib import Path
+import re
 import runpy
 import sys
 from types import SimpleNamespace
@@ -27,9 +28,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # rosdep's key -> the name on PyPI
-KEYS = {'python3-cbor2': 'cbor2', 'python3-numpy': 'numpy', 'python3-orjson': 'orjson',
-        'python3-pil': 'pillow', 'python3-websockets': 'websockets', 'python3-yaml': 'pyyaml'}
-IMPORT_NAMES = {'PIL': 'pillow', 'yaml': 'pyyaml'}
+KEYS = {'python3-cbor2': 'cbor2', 'python3-jwt': 'pyjwt', 'python3-numpy': 'numpy',
+        'python3-orjson': 'orjson',
+        'python3-pil': 'pillow', 'python3-prometheus-client': 'prometheus-client',
+        'python3-websockets': 'websockets', 'python3-yaml': 'pyyaml'}
+IMPORT_NAMES = {'PIL': 'pillow', 'jwt': 'pyjwt', 'prometheus_client': 'prometheus-client',
+                'yaml': 'pyyaml'}
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def arguments(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def names(requirements: list[str]) -> set[str]:
     """Return requirements without their versions."""
-    return {requirement.split('>')[0] for requirement in requirements}
+    return {re.split(r'\[|>', requirement)[0] for requirement in requirements}
 
 
 def depends(described: ElementTree.Element, kind: str = 'exec_depend') -> set[str]:
@@ -90,8 +94,9 @@ def test_descriptions_agree(described: ElementTree.Element, arguments: dict[str,
 
 def test_dependencies_agree(described: ElementTree.Element, arguments: dict[str, Any]) -> None:
     by_rosdep = {KEYS[key] for key in depends(described) if key.startswith('python3-')}
-    assert by_rosdep == names(arguments['install_requires']) | names(
-        arguments['extras_require']['png'])
+    extras = arguments['extras_require']
+    assert by_rosdep == names(arguments['install_requires']).union(
+        *(names(extras[optional]) for optional in ('png', 'jwt', 'metrics')))
 
 
 def test_every_import_is_declared(described: ElementTree.Element) -> None:

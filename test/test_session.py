@@ -101,7 +101,7 @@ def test_hello_tells_limits_and_permissions() -> None:
     assert hello['session'] == 'p'
     assert hello['limits'] == {'message_size': 10_000_000, 'message_rate': 0,
                                'subscriptions': 500, 'advertisements': 100, 'services': 3,
-                               'calls': 7}
+                               'calls': 7, 'goals': 100}
     assert hello['allowed'] == {'subscribe': ['/a', '/b*'], 'publish': [], 'call': [], 'host': [],
                                 'deny': ['/c', 'call:/d']}
 
@@ -567,6 +567,8 @@ def test_each_request_over_the_rate_gets_its_own_error(op: ops.Operation) -> Non
     for number in range(1, 4):
         assert refusal(session.receive(op, START)) == ('i', 'rate_limited', None)
         assert session.refused == number
+    assert session.poll(START + 1) == []     # each was told already
+    assert session.poll(START + 2) == []
     assert session.deadline() is None
     assert session.receive(ops.ListNames('j'), START + 0.5) == [fx.Describe(ops.ListNames('j'))]
 
@@ -589,6 +591,41 @@ def test_the_rest_over_the_rate_is_counted_in_one_error_a_second(op: ops.Operati
     assert session.poll(due) == []
     assert session.deadline() is None
     assert session.refused == 10
+
+
+def test_bytes_over_the_rate_are_not_read() -> None:
+    session = make(max_byte_rate=2e6, max_message_size=1_000_000)
+    assert session.weigh(1_500_000, START) is None
+    assert refusal(session.weigh(600_000, START) or []) == (None, 'rate_limited', None)
+    assert session.weigh(600_000, START) == []
+    assert session.weigh(500_000, START) is None
+    assert failed(session.poll(START + 1)).error.message.startswith('1 messages')
+    assert session.weigh(2_000_000, START + 1) is None
+    unlimited = make(max_byte_rate=0)
+    assert all(unlimited.weigh(1 << 40, START) is None for _ in range(9))
+
+
+def test_the_largest_message_always_fits_the_byte_rate() -> None:
+    session = make(max_byte_rate=1000.0, max_message_size=5000)
+    assert session.weigh(5000, START) is None
+    assert session.weigh(5000, START + 4.9) is not None
+    assert session.weigh(5000, START + 10) is None
+
+
+@pytest.mark.parametrize('op', [ops.ListNames('i'), binary(1)], ids=['request', 'stream'])
+def test_a_flood_is_ended(op: ops.Operation) -> None:
+    """After five seconds of more than twice the rate; a pause begins the count anew."""
+    session = make(max_message_rate=10.0)
+    now = START
+    for pause in (False, True, False):
+        for second in range(4 if not pause else 3):
+            for _ in range(0 if pause else 30):
+                session.receive(op, now)
+            now += 1.001
+            assert not any(isinstance(effect, fx.Dismiss) for effect in session.poll(now)), second
+    for _ in range(30):
+        session.receive(op, now)
+    assert fx.Dismiss(1008, 'too many messages') in session.poll(now + 1.001)
 
 
 def test_no_rate_limit() -> None:
@@ -633,6 +670,7 @@ def test_round_trip_and_offset() -> None:
     told = session.describe(START + 2)
     assert told == {
         'peer': 'p', 'name': '', 'dialect': 'native', 'connected': 2.0, 'liveness': 'ALIVE',
+        'identity': None, 'role': 'admin',
         'round_trip': pytest.approx(0.04, abs=1e-5), 'offset': pytest.approx(-12.5, abs=1e-5),
         'jitter': 0.0}
 

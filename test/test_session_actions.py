@@ -115,7 +115,7 @@ def test_type_and_timeout_of_the_mapping_file() -> None:
 
 
 def test_goals_that_are_refused() -> None:
-    session = make(Exposure(call=(Rule('*'),), deny=(Denial('/secret'),)), max_calls=2)
+    session = make(Exposure(call=(Rule('*'),), deny=(Denial('/secret'),)), max_goals=2)
     for action, code, field in (('/secret', 'forbidden', 'destination'),
                                 ('a b', 'bad_name', 'topic')):
         assert refusal(session.receive(ops.SendGoal('g', action, TYPE, {}), START)) == \
@@ -260,7 +260,7 @@ def test_a_goal_shall_end() -> None:
 
 
 def test_goals_to_work_on_are_bounded() -> None:
-    session = hosting(max_calls=1)
+    session = hosting(max_goals=1)
     asked(session, 1)
     rejected, told = session.goals.asked('/count', TYPE, 2, b'{}', START)
     assert rejected == fx.AnswerGoal('/count', 2, False)
@@ -321,7 +321,7 @@ operations = st.one_of(
 @given(st.lists(operations, max_size=30), st.booleans())
 def test_whatever_comes_in_whatever_order(steps: list[Any], answers: bool) -> None:
     """Each goal from ROS is answered at most once, ended only if accepted; bounds are kept."""
-    session = hosting(answers=answers, max_calls=3, max_services=2)
+    session = hosting(answers=answers, max_goals=3, max_services=2)
     accepted: dict[object, bool] = {}
     ended: set[object] = set()
     for number, step in enumerate(steps):

@@ -157,4 +157,5 @@ def test_who_waits_for_a_failed_request() -> None:
             (ops.SendGoal('i', '/a b', None, {}), ops.About('goal', '/a b')),
             (ops.Malformed('i', TimedOut('x'), ops.About('call', '/s')), ops.About('call', '/s'))):
         assert failed(session.receive(op, START)).about == about
-    assert session.receive(ops.Authenticate(None, {}), START) == []
+    (sent,) = session.receive(ops.Authenticate('i', {}), START)
+    assert sent == fx.Send(ops.Done('i', 'auth', session.login.describe()))

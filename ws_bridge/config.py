@@ -28,11 +28,13 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import lru_cache
+import ipaddress
 import math
 import platform
 import re
 from typing import Any, Literal
 
+from ws_bridge.access import Grant, Role
 from ws_bridge.errors import ConfigError
 from ws_bridge.gate_policy import GATED_TYPES, GatePolicy, TIMEOUT, TTL
 
@@ -156,17 +158,57 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'empty = it is in the certificate file.'),
     ParameterSpec('compression', False, 'Offer per-message compression to peers '
                   '(costs CPU and latency, saves bandwidth).'),
+    ParameterSpec('tls_client_ca', '', 'PEM file of who signs the certificates of peers, whose '
+                  'names are then their identities; empty = peers need none.'),
+    ParameterSpec('token_file', '', 'File with a line for each token: name, role, token; the '
+                  'environment variable WS_BRIDGE_TOKENS may hold such lines too.'),
+    ParameterSpec('jwt_key_file', '', 'File with the key that JSON web tokens are verified with: '
+                  'a secret (HS256) or a public key, PEM; empty = none are taken.'),
+    ParameterSpec('jwt_algorithm', 'RS256', 'The one algorithm of JSON web tokens: HS256, RS256 '
+                  'or ES256.'),
+    ParameterSpec('jwt_audience', '', 'What "aud" of a JSON web token must name; '
+                  'empty = it must have none.'),
+    ParameterSpec('jwt_issuer', '', 'What "iss" of a JSON web token must be; empty = anything.'),
+    ParameterSpec('jwt_leeway', 10.0, 'By how much the clock of who made a JSON web token may '
+                  'differ, s.', 0.0, 3600.0),
+    ParameterSpec('allow_anonymous', False, 'Let peers in that do not log in, also from other '
+                  'machines.'),
+    ParameterSpec('anonymous_role', '', 'Role of peers that do not log in; empty = admin where '
+                  'nobody can log in, else observer.'),
+    ParameterSpec('connect_role', 'admin', 'Role that the bridges which were dialled have here.'),
+    ParameterSpec('connect_token_file', '', 'File with the token that is presented to the '
+                  'bridges which are dialled.'),
+    ParameterSpec('hosts', (), 'Names by which peers may reach the bridge ("Host"); empty = '
+                  'addresses, localhost and the name of this machine, asked of browsers only.'),
+    ParameterSpec('trusted_proxies', (), 'Addresses or networks of reverse proxies whose '
+                  'X-Forwarded-For is believed.'),
+    ParameterSpec('metrics', False, 'Answer /metrics (Prometheus) to who may see it.'),
+    ParameterSpec('handshake_timeout', 5.0, 'Time for TLS and the opening handshake, s.',
+                  0.1, 600.0),
+    ParameterSpec('login_timeout', 5.0, 'Time to log in after the opening handshake, s.',
+                  0.1, 600.0),
+    ParameterSpec('max_login_failures', 10, 'Logins of one address that may fail in a minute; '
+                  'then it has to wait.', 1, 10000),
     ParameterSpec('max_peers', 64, 'Connections at the same time.', 1, 10000),
+    ParameterSpec('max_peers_per_address', 64, 'Connections of one address at the same time.',
+                  1, 10000),
     ParameterSpec('max_message_size', 10_000_000, 'Largest message from a peer, bytes.',
                   1024, 1024 * _MEGA),
     ParameterSpec('max_message_rate', 5000.0, 'Messages a second that one peer may send, '
                   'with a burst of one second; 0 = unlimited.', 0.0, 1e6),
+    ParameterSpec('max_byte_rate', 100e6, 'Bytes a second that one peer may send, with a burst of '
+                  'one second or one message; 0 = unlimited.', 0.0, 1e12),
     ParameterSpec('max_queue_bytes', 32 * _MEGA, 'Bytes that may wait for one peer to take them.',
                   4096, 4096 * _MEGA),
+    ParameterSpec('max_total_queue_bytes', 256 * _MEGA, 'Bytes that may wait for all peers '
+                  'together; then the one with most is closed.', 4096, 1 << 40),
     ParameterSpec('max_subscriptions', 500, 'Topics that one peer may subscribe to.', 0, 100000),
     ParameterSpec('max_advertisements', 100, 'Topics that one peer may advertise.', 0, 100000),
     ParameterSpec('max_services', 100, 'Services that one peer may host.', 0, 100000),
     ParameterSpec('max_calls', 100, 'Service calls of one peer at the same time.', 0, 100000),
+    ParameterSpec('max_goals', 100, 'Goals of one peer at the same time.', 0, 100000),
+    ParameterSpec('max_entities', 2000, 'Subscriptions, publishers, services and actions that all '
+                  'peers together may have in ROS.', 1, 1000000),
     ParameterSpec('queue_depth', 10, 'Samples of one topic that wait for a slow peer, unless the '
                   'peer or the mapping file says otherwise.', 1, 10000),
     ParameterSpec('wide_integers_as_text', False, 'Send integers beyond 2^53 as text in JSON: '
@@ -219,6 +261,7 @@ class Limits:
     advertisements: int
     services: int
     calls: int
+    goals: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,14 +279,36 @@ class Settings:
     tls_certificate: str
     tls_key: str
     compression: bool
+    tls_client_ca: str
+    token_file: str
+    jwt_key_file: str
+    jwt_algorithm: str
+    jwt_audience: str
+    jwt_issuer: str
+    jwt_leeway: float
+    allow_anonymous: bool
+    anonymous_role: str
+    connect_role: str
+    connect_token_file: str
+    hosts: tuple[str, ...]
+    trusted_proxies: tuple[str, ...]
+    metrics: bool
+    handshake_timeout: float
+    login_timeout: float
+    max_login_failures: int
     max_peers: int
+    max_peers_per_address: int
     max_message_size: int
     max_message_rate: float
+    max_byte_rate: float
     max_queue_bytes: int
+    max_total_queue_bytes: int
     max_subscriptions: int
     max_advertisements: int
     max_services: int
     max_calls: int
+    max_goals: int
+    max_entities: int
     queue_depth: int
     wide_integers_as_text: bool
     call_timeout: float
@@ -268,7 +333,7 @@ class Settings:
     def limits(self) -> Limits:
         return Limits(self.max_message_size, self.max_message_rate, self.max_queue_bytes,
                       self.max_subscriptions, self.max_advertisements, self.max_services,
-                      self.max_calls)
+                      self.max_calls, self.max_goals)
 
 
 def settings_from(values: Mapping[str, object]) -> Settings:
@@ -313,6 +378,12 @@ def _check_together(settings: Settings) -> None:
     require(not both, 'pull', f'{", ".join(sorted(both))} is in push too: it would go in circles')
     require(settings.tls_certificate or not settings.tls_key, 'tls_key',
             'needs tls_certificate')
+    require(settings.tls_certificate or not settings.tls_client_ca, 'tls_client_ca',
+            'needs tls_certificate')
+    require(settings.max_total_queue_bytes >= settings.max_queue_bytes, 'max_total_queue_bytes',
+            f'must be at least max_queue_bytes ({settings.max_queue_bytes})')
+    for proxy in settings.trusted_proxies:
+        require(is_network(proxy), 'trusted_proxies', f'{proxy!r} is no address and no network')
     for origin in settings.origins:
         require(_ORIGIN.fullmatch(origin), 'origins',
                 f"{origin!r} is no origin: scheme://host[:port] without a path, 'null' or '*'")
@@ -320,6 +391,15 @@ def _check_together(settings: Settings) -> None:
         match = _ENDPOINT.fullmatch(endpoint)
         require(match and int(match['port'] or 1) in range(1, 65536), 'connect',
                 f'{endpoint!r} is no endpoint: ws://host:port/path, wss://..., host:port or host')
+
+
+def is_network(text: str) -> bool:
+    """Whether a text is an address, or a network such as 10.0.0.0/8."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +445,8 @@ class Exposure:
     :param call: rules of services that peers may call.
     :param host: rules of services that peers may host.
     :param deny: what nobody may use, whatever the rules say.
+    :param roles: the mapping file's own roles.
+    :param identities: patterns of the names of who logs in, each with a role.
     :param gates: what commands have to pass, in the order of their precedence.
     """
 
@@ -373,6 +455,8 @@ class Exposure:
     call: tuple[Rule, ...] = ()
     host: tuple[Rule, ...] = ()
     deny: tuple[Denial, ...] = ()
+    roles: tuple[Role, ...] = ()
+    identities: tuple[tuple[str, str], ...] = ()
     gates: tuple[GatePolicy, ...] = ()
     _search: Callable[[Kind, str], Rule | None] = field(init=False, repr=False, compare=False)
     _topics: Mapping[str, str] = field(init=False, repr=False, compare=False)
@@ -447,12 +531,19 @@ class Exposure:
         def expand(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
             return tuple(replace(rule, pattern=absolute(rule.pattern)) for rule in rules)
 
-        return Exposure(expand(self.subscribe), expand(self.publish), expand(self.call),
-                        expand(self.host), tuple(replace(denial, pattern=absolute(denial.pattern))
-                                                 for denial in self.deny),
-                        tuple(replace(gate, topics=tuple(map(absolute, gate.topics)),
-                                      services=tuple(map(absolute, gate.services)))
-                              for gate in self.gates))
+        def grants(given: tuple[Grant, ...]) -> tuple[Grant, ...]:
+            return tuple(grant if grant.use in ('take', 'clear_stop') else
+                         replace(grant, pattern=absolute(grant.pattern)) for grant in given)
+
+        return replace(
+            self, subscribe=expand(self.subscribe), publish=expand(self.publish),
+            call=expand(self.call), host=expand(self.host),
+            deny=tuple(replace(denial, pattern=absolute(denial.pattern)) for denial in self.deny),
+            roles=tuple(replace(role, allow=grants(role.allow), deny=grants(role.deny))
+                        for role in self.roles),
+            gates=tuple(replace(gate, topics=tuple(map(absolute, gate.topics)),
+                                services=tuple(map(absolute, gate.services)))
+                        for gate in self.gates))
 
     def allowed(self) -> dict[str, list[str]]:
         """

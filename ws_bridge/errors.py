@@ -36,6 +36,7 @@ Every error of ws_bridge, in one tree; each class carries the code that peers se
     |   `-- TooLarge                 too_large
     |-- RequestError                 refused
     |   |-- Forbidden                forbidden
+    |   |-- LoginFailed              login_failed
     |   |-- BadName                  bad_name
     |   |-- UnknownName              unknown_name
     |   |-- UnknownType              unknown_type
@@ -200,6 +201,12 @@ class Forbidden(RequestError):
     """The configuration does not allow this to this peer."""
 
     code = 'forbidden'
+
+
+class LoginFailed(RequestError):
+    """The peer did not show who it is; the message says nothing of what it presented."""
+
+    code = 'login_failed'
 
 
 class BadName(RequestError):

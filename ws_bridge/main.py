@@ -25,14 +25,22 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 import gc
 import logging
+import os
 import signal
+import ssl
 import sys
 from typing import Any
 
 from ws_bridge.bridge import Bridge, Mailbox
+from ws_bridge.bridge.door import Door
+from ws_bridge.bridge.guard import check_reach, read_token, server_tls, watch_files
+from ws_bridge.bridge.ledger import Ledger
+from ws_bridge.bridge.metrics import make_metrics
 from ws_bridge.bridge.pages import make_http
+from ws_bridge.bridge.watch import Watch
 from ws_bridge.config import Exposure, PARAMETERS, Settings, settings_from
 from ws_bridge.errors import ConnectFailed, WsBridgeError
+from ws_bridge.identity.authority import Authority
 from ws_bridge.mapping import load_mapping
 from ws_bridge.protocol import rosbridge
 from ws_bridge.protocol.native import SUBPROTOCOL
@@ -41,6 +49,7 @@ from ws_bridge.ros.graph import GraphSnapshot
 from ws_bridge.ros.log import RosLogHandler
 from ws_bridge.ros.settings import RosSettings
 from ws_bridge.ros.side import RosSide
+from ws_bridge.session.rights import Policy
 from ws_bridge.transport.client import WebSocketClient
 from ws_bridge.transport.options import ClientOptions, ServerOptions
 from ws_bridge.transport.requirements import require_websockets
@@ -61,6 +70,8 @@ class Service:
     settings: Settings
     bridge: Bridge
     server: WebSocketServer
+    watch: Watch
+    ledger: Ledger
     dialled: list[WebSocketClient] = field(default_factory=list)
     dialling: list[asyncio.Task[Any]] = field(default_factory=list)
 
@@ -107,17 +118,25 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
     try:
         ros.start()
         settings = settings_from(ros.parameters)
-        bridge = Bridge(settings, _exposure(settings, ros), ros, loop)
+        exposure = _exposure(settings, ros)
+        ledger = Ledger(loop.time)
+        authority = Authority(settings, os.environ)
+        check_reach(settings, authority)
+        door = Door(settings, Policy(exposure), authority, ledger)
+        bridge = Bridge(settings, exposure, ros, loop, door, ledger)
         bridges.append(bridge)
-        server = _server(settings, bridge, ros)
+        tls = server_tls(settings, authority)
+        server = _server(settings, bridge, ros, door, ledger, tls)
         if not await server.start_server(settings.address, settings.port):
             raise server.last_error or ConnectFailed('cannot listen')
         ros.declare_fact('actual_port', server.port, 'The port that the bridge listens on.')
     except BaseException:
         ros.shutdown()
         raise
-    service = Service(ros, settings, bridge, server)
+    service = Service(ros, settings, bridge, server, watch_files(
+        settings, authority, door, tls, loop), ledger)
     bridge.start()
+    service.watch.start()
     for endpoint in settings.connect:
         client = _client(settings, bridge, endpoint)
         service.dialled.append(client)
@@ -127,6 +146,7 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
 
 async def close_service(service: Service) -> None:
     """End everything, in order: commands, no new peers, peers told (1001), their things, ROS."""
+    service.watch.close()
     service.ros.watchdog.stop_all('shutdown')
     service.bridge.end_control()
     for task in service.dialling:
@@ -147,21 +167,27 @@ def _exposure(settings: Settings, ros: RosSide) -> Exposure:
     return load_mapping(settings.mapping_file).resolved(namespace or '/', name)
 
 
-def _server(settings: Settings, bridge: Bridge, ros: RosSide) -> WebSocketServer:
-    config = _config(settings, 'ws_bridge server')
-    if settings.tls_certificate:
-        config = replace(config, security_level=SecurityLevel.ENCRYPTED,
-                         ssl_cert_path=settings.tls_certificate,
-                         ssl_key_path=settings.tls_key or None)
-    return WebSocketServer(config, listener=bridge, options=ServerOptions(
+def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger: Ledger,
+            tls: ssl.SSLContext | None) -> WebSocketServer:
+    metrics = make_metrics(bridge, ledger, door) if settings.metrics else None
+    return WebSocketServer(_config(settings, 'ws_bridge server'), listener=bridge,
+                           options=ServerOptions(
         subprotocols=(SUBPROTOCOL, rosbridge.SUBPROTOCOL), origins=settings.origins or None,
-        max_peers=settings.max_peers,
-        http=make_http(settings.robot_name, lambda: ros.alive), **_link_options(settings)))
+        max_peers=settings.max_peers, max_peers_per_address=settings.max_peers_per_address,
+        handshake_timeout=settings.handshake_timeout, hosts=settings.hosts,
+        trusted_proxies=settings.trusted_proxies, tls=tls, admit=door.admit,
+        refused=ledger.refused, http=make_http(settings.robot_name, lambda: ros.alive, metrics),
+        **_link_options(settings)))
 
 
 def _client(settings: Settings, bridge: Bridge, endpoint: str) -> WebSocketClient:
     config = replace(_config(settings, 'ws_bridge dialling out'), endpoint=endpoint,
                      retry_attempts=0, retry_delay=settings.retry_delay)
+    if settings.connect_token_file:
+        token = read_token(settings.connect_token_file)
+        level = SecurityLevel.AUTHENTICATED if endpoint.startswith('wss:') \
+            else SecurityLevel.BASIC
+        config = replace(config, security_level=level, auth_token=token)
     return WebSocketClient(config, listener=bridge, options=ClientOptions(
         subprotocols=(SUBPROTOCOL,), **_link_options(settings)))
 
@@ -217,6 +243,7 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
         gc.collect()
         gc.freeze()
         announce(service)
+        _catch_hangup(loop, service.watch.read)
         await stop.wait()
     return 1 if ended is not None and ended.done() and ended.result() else 0
 
@@ -238,6 +265,14 @@ def _catch_signals(loop: asyncio.AbstractEventLoop, then: Callable[[], object],
         loop.call_soon_threadsafe(then)
     for number in SIGNALS:
         signal.signal(number, caught)
+
+
+def _catch_hangup(loop: asyncio.AbstractEventLoop, then: Callable[[], object]) -> None:
+    """Have SIGHUP call ``then`` on the loop, as long as there is one."""
+    def caught(*_: object) -> None:
+        with suppress(RuntimeError):        # the loop has ended
+            loop.call_soon_threadsafe(then)
+    signal.signal(signal.SIGHUP, caught)
 
 
 @contextmanager

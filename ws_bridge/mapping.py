@@ -12,11 +12,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The mapping file: which topics go out to peers, which come in, which services they may use.
+The mapping file: what goes out to peers, what comes in, what they may call; and the roles.
 
 The nodes are walked, so that every error can name file, line and key, and all errors of a file
-are reported at once. :data:`SECTIONS`, ``gates`` (:mod:`ws_bridge.mapping_gates`) and ``deny`` are
-the whole grammar; ``config/mapping.example.yaml`` shows it in use.
+are reported at once. :data:`SECTIONS`, ``gates`` (:mod:`ws_bridge.mapping_gates`), ``roles`` and
+``identities`` (:mod:`ws_bridge.mapping_roles`) and ``deny`` are the whole grammar;
+``config/mapping.example.yaml`` shows it in use.
 """
 from __future__ import annotations
 
@@ -30,6 +31,7 @@ from ws_bridge.config import Denial, ENCODINGS, Exposure, is_glob, Kind, Rule
 from ws_bridge.errors import ConfigError
 from ws_bridge.mapping_gates import GateReader
 from ws_bridge.mapping_nodes import compose, KnownType
+from ws_bridge.mapping_roles import RoleReader
 
 VERSION = 1
 MAX_FILE_SIZE = 256 * 1024
@@ -95,7 +97,7 @@ def parse_mapping(content: bytes, file: str, known_type: KnownType | None = None
     raise errors[0] if len(errors) == 1 else ConfigError('\n'.join(map(str, errors)))
 
 
-class _Reader(GateReader):
+class _Reader(GateReader, RoleReader):
     """Walks the nodes of one file; goes on after an error, which it keeps."""
 
     def __init__(self, file: str, known_type: KnownType | None) -> None:
@@ -104,7 +106,7 @@ class _Reader(GateReader):
         self._topics: dict[str, tuple[str, int]] = {}
 
     def read(self, root: yaml.Node) -> Exposure:
-        known = ('version', *SECTIONS, 'gates', 'deny')
+        known = ('version', *SECTIONS, 'gates', 'deny', 'roles', 'identities')
         entries = self._entries(root, '', known)
         if entries is None:
             return Exposure()
@@ -115,7 +117,9 @@ class _Reader(GateReader):
         rules: dict[str, Any] = {
             section.kind: self._rules(key, section, entries[key])
             for key, section in SECTIONS.items() if key in entries}
-        return Exposure(**rules, deny=self._denials(entries.get('deny')),
+        roles = self._roles(entries.get('roles'))
+        return Exposure(**rules, deny=self._denials(entries.get('deny')), roles=roles,
+                        identities=self._identities(entries.get('identities'), roles),
                         gates=self._gates(entries.get('gates')))
 
     def _rules(self, key: str, section: Section, node: yaml.Node) -> tuple[Rule, ...]:

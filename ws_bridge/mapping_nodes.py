@@ -124,7 +124,7 @@ class NodeReader:
         return entries
 
     def _items(self, node: yaml.Node, path: str) -> list[tuple[str, yaml.Node]]:
-        if _is_null(node):
+        if is_null(node):
             return []
         if not isinstance(node, yaml.SequenceNode):
             self._fail(node, path, "must be a list, one '- ' an entry")
@@ -214,7 +214,7 @@ class NodeReader:
         return None if number is None else int(number)
 
 
-def _is_null(node: yaml.Node) -> bool:
+def is_null(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.tag == 'tag:yaml.org,2002:null'
 
 

@@ -27,9 +27,11 @@ import pytest
 
 from ws_bridge.bridge.files import POLICY, read_files
 from ws_bridge.bridge.pages import make_http
+from ws_bridge.transport.options import Visitor
 
 WEB = Path(__file__).parents[2] / 'ws_bridge' / 'web'
 FILES = read_files()
+HTTP = make_http('r', lambda: True)
 
 
 def packaged() -> Iterator[str]:
@@ -80,7 +82,8 @@ def test_nothing_inline_and_nothing_from_elsewhere() -> None:
 
 @given(st.text(alphabet='./%2eEfF5c\\abc0\x00?#;') | st.text())
 def test_only_what_is_in_the_table(path: str) -> None:
-    reply = make_http('r', lambda: True)(f'/{path}', {})
+    visitor = Visitor('127.0.0.1', f'/{path}', {})
+    reply = asyncio.run(HTTP(visitor))
     page = f'/{path}'.partition('?')[0]
     assert (reply is not None) == (page in FILES or page in ('/version', '/healthz'))
 

@@ -27,15 +27,19 @@ from typing import Any
 from bridge_harness import BINARY_HEADER, native_peer, running_bridge
 from geometry_msgs.msg import Twist
 from helpers import async_wait_until, SpinningNode, wait_until
+import jwt
 import pytest
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from security_support import answer_of
 from std_msgs.msg import Int32, Int64MultiArray, String
 from std_srvs.srv import Trigger
+from transport_support import http
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from ws_bridge.config import PARAMETERS
+from ws_bridge.main import Service
 
 Proof = Callable[[Path], Awaitable[None]]
 PROOFS: dict[str, Proof] = {}
@@ -157,6 +161,139 @@ async def tls(folder: Path) -> None:
             await peer.ask('hello')
 
 
+@proof('tls_client_ca')
+async def tls_client_ca(folder: Path) -> None:
+    from certificates import make_authority, make_certificate
+    authority = make_authority(folder, 'authority')
+    pair = make_certificate(folder, 'server', authority)
+    own = make_certificate(folder, 'tablet', authority)
+    context = ssl.create_default_context(cafile=authority.cert)
+    async with running_bridge(tls_certificate=pair.cert, tls_key=pair.key,
+                              tls_client_ca=authority.cert) as service:
+        assert not await asyncio.to_thread(answer_of, service.server.port, context)
+        context.load_cert_chain(own.cert, own.key)
+        async with native_peer(service, ssl=context) as peer:
+            hello = await peer.ask('hello')
+            assert (hello['login'], hello['role']) == ('done', 'observer')
+
+
+TOKEN = 'correct-horse-battery'
+
+
+def token_file_of(folder: Path, role: str = 'operator') -> str:
+    """Make a file with one token."""
+    path = folder / 'tokens'
+    path.write_text(f'alice {role} {TOKEN}\n')
+    return str(path)
+
+
+@proof('token_file', 'allow_anonymous', 'anonymous_role')
+async def token_file(folder: Path) -> None:
+    path = token_file_of(folder)
+    async with running_bridge(token_file=path) as service, native_peer(service) as peer:
+        assert await refused(peer, 'list') == 'forbidden'
+        assert (await peer.ask('auth', token=TOKEN))['name'] == 'alice'
+        await peer.ask('list')
+    async with running_bridge(token_file=path, allow_anonymous=True) as service, \
+            native_peer(service) as peer:
+        assert (await peer.ask('hello'))['role'] == 'observer'
+    async with running_bridge(token_file=path, allow_anonymous=True,
+                              anonymous_role='safety') as service, native_peer(service) as peer:
+        assert (await peer.ask('hello'))['role'] == 'safety'
+
+
+@proof('jwt_key_file', 'jwt_algorithm', 'jwt_audience', 'jwt_issuer', 'jwt_leeway')
+async def web_tokens(folder: Path) -> None:
+    secret = 'a-secret-of-at-least-thirty-two-bytes'
+    (folder / 'key').write_text(secret)
+
+    def made(**claims: Any) -> dict[str, str]:
+        token = jwt.encode({'sub': 'alice', 'exp': time.time() - 5, 'aud': 'robot', 'iss': 'me',
+                            **claims}, secret, algorithm='HS256')
+        return {'Authorization': f'Bearer {token}'}
+    async with running_bridge(jwt_key_file=str(folder / 'key'), jwt_algorithm='HS256',
+                              jwt_audience='robot', jwt_issuer='me', jwt_leeway=30.0) as service:
+        async with native_peer(service, additional_headers=made()):
+            pass
+        for error in await asyncio.gather(*(
+                connect(service.url, additional_headers=made(**wrong)) for wrong in (
+                    {'aud': 'other'}, {'iss': 'other'}, {'exp': time.time() - 60})),
+                return_exceptions=True):
+            assert isinstance(error, InvalidStatus)
+            assert error.response.status_code == 401
+
+
+@proof('connect_role', 'connect_token_file')
+async def dial_with_a_token(folder: Path) -> None:
+    path = folder / 'token'
+    path.write_text(TOKEN)
+    async with running_bridge(token_file=token_file_of(folder)) as base, \
+            running_bridge(connect=[base.url], connect_token_file=str(path), pull=['/p'],
+                           connect_role='observer', domain=85) as robot:
+        await async_wait_until(lambda: robot.bridge.peer_count and base.bridge.peer_count)
+        peer = next(iter(base.bridge.peers()))
+        assert peer.session.login.identity.name == 'alice'
+        await async_wait_until(lambda: '/p' in peer.session.subscriptions)
+        assert next(iter(robot.bridge.peers())).session.login.rights.role.name == 'observer'
+
+
+@proof('hosts')
+async def hosts(_: Path) -> None:
+    async with running_bridge(hosts=['robot.example']) as service:
+        with pytest.raises(InvalidStatus) as error:
+            await connect(service.url)
+        assert error.value.response.status_code == 421
+        port = service.server.port
+        async with native_peer(f'ws://robot.example:{port}', host='127.0.0.1', port=port):
+            pass
+
+
+@proof('trusted_proxies')
+async def trusted_proxies(_: Path) -> None:
+    for trusted, address in ((['127.0.0.0/8'], '10.0.0.7'), ([], '127.0.0.1')):
+        async with running_bridge(trusted_proxies=trusted) as service, native_peer(
+                service, additional_headers={'X-Forwarded-For': '1.2.3.4, 10.0.0.7'}) as peer:
+            await peer.ask('hello')
+            assert [link.address for link in service.server.links] == [address]
+
+
+@proof('metrics')
+async def metrics(_: Path) -> None:
+    for wanted in (True, False):
+        async with running_bridge(metrics=wanted) as service:
+            status, _, body = await http(service.server.port,
+                                         'GET /metrics HTTP/1.1\nHost: localhost\n\n')
+            assert status == (200 if wanted else 404)
+            assert (b'ws_bridge_peers 0.0' in body) is wanted
+
+
+@proof('handshake_timeout')
+async def handshake_timeout(_: Path) -> None:
+    async with running_bridge(handshake_timeout=0.2) as service:
+        reader, writer = await asyncio.open_connection('127.0.0.1', service.server.port)
+        writer.write(b'GET / HTTP/1.1\r\n')
+        assert await asyncio.wait_for(reader.read(), 5) == b''
+        writer.close()
+
+
+@proof('login_timeout')
+async def login_timeout(folder: Path) -> None:
+    async with running_bridge(token_file=token_file_of(folder), login_timeout=0.2) as service, \
+            native_peer(service) as peer, native_peer(service, subprotocols=None) as silent:
+        await async_wait_until(lambda: peer.closed and silent.closed, timeout=5)
+        assert peer.closed == silent.closed == (1008, 'no login in time')
+
+
+@proof('max_login_failures')
+async def max_login_failures(folder: Path) -> None:
+    async with running_bridge(token_file=token_file_of(folder),
+                              max_login_failures=1) as service:
+        for status in (401, 429):
+            with pytest.raises(InvalidStatus) as error:
+                await connect(service.url, additional_headers={'Authorization': 'Bearer x'})
+            assert error.value.response.status_code == status
+
+
 @proof('compression')
 async def compression(_: Path) -> None:
     for wanted in (False, True):
@@ -170,6 +307,72 @@ async def max_peers(_: Path) -> None:
         with pytest.raises(InvalidStatus) as error:
             await connect(service.url)
         assert error.value.response.status_code == 503
+
+
+@proof('max_peers_per_address')
+async def max_peers_per_address(_: Path) -> None:
+    async with running_bridge(max_peers_per_address=1) as service, native_peer(service):
+        with pytest.raises(InvalidStatus) as error:
+            await connect(service.url)
+        assert error.value.response.status_code == 429
+        async with native_peer(service, local_addr=('127.0.0.9', 0)):
+            pass
+
+
+@proof('max_byte_rate')
+async def max_byte_rate(_: Path) -> None:
+    async with running_bridge(max_byte_rate=3000.0, max_message_size=2048) as service, \
+            native_peer(service) as peer:
+        for _ in range(3):
+            await peer.send('status', {'text': 'x' * 1500})
+        await async_wait_until(lambda: 'rate_limited' in {e['code'] for e in peer.errors()})
+
+
+@proof('max_total_queue_bytes')
+async def max_total_queue_bytes(_: Path) -> None:
+    async with running_bridge(max_queue_bytes=60_000, max_message_size=50_000,
+                              max_total_queue_bytes=60_000, ping_interval=0.0) as service:
+        peers = [await connect(service.url, subprotocols=['ws_bridge.v1']) for _ in range(2)]
+        await async_wait_until(lambda: service.bridge.peer_count == 2)
+        links = service.server.links
+        for peer, link in zip(peers, links, strict=True):
+            peer.transport.pause_reading()
+            while link.queued_bytes < 40_000 and link.is_open:
+                number = 1 if link.queued_bytes else 10     # at first the kernel takes it
+                wanted = link.messages_in + number
+                for _ in range(number):
+                    await peer.send('{"metadata": {"message_type": "configuration", "message_id": '
+                                    '"' + 'x' * 200 + '"}, "data": {"op": "list"}}')
+                await async_wait_until(lambda link=link, n=wanted: link.messages_in >= n)
+        await async_wait_until(lambda: service.bridge.peer_count < 2)
+        for peer in peers:
+            peer.transport.abort()
+        assert service.ledger.counts['dismissed', 'too slow: too much waits for all peers']
+
+
+@proof('max_goals')
+async def max_goals(_: Path) -> None:
+    async with running_bridge(max_goals=0) as service, native_peer(service) as peer:
+        frame = await peer.answer(await peer.send('command', {}, destination='/go',
+                                                  kind='action'))
+        assert frame['data']['code'] == 'limit_exceeded'
+
+
+@proof('max_entities')
+async def max_entities(_: Path) -> None:
+    async with running_bridge(max_entities=2) as service, native_peer(service) as peer:
+        await peer.ask('subscribe', topic='/a')
+        await peer.ask('advertise', topic='/b', type='std_msgs/String')
+        await peer.ask('subscribe', topic='/a', max_rate=1)
+        assert await refused(peer, 'subscribe', topic='/c') == 'limit_exceeded'
+        assert await refused(peer, 'advertise', topic='/c',
+                             type='std_msgs/String') == 'limit_exceeded'
+        assert await refused(peer, 'advertise_service', service='/c',
+                             type='std_srvs/srv/Trigger') == 'limit_exceeded'
+        assert await refused(peer, 'advertise_action', action='/c',
+                             type='test_msgs/action/Fibonacci') == 'limit_exceeded'
+        await peer.ask('unsubscribe', topic='/a')
+        await peer.ask('advertise_service', service='/c', type='std_srvs/srv/Trigger')
 
 
 @proof('max_message_size')
@@ -195,21 +398,26 @@ async def max_message_rate(_: Path) -> None:
 async def max_queue_bytes(_: Path) -> None:
     async with running_bridge(max_queue_bytes=60_000, max_message_size=50_000,
                               ping_interval=0.0) as service:
-        peer = await connect(service.url, subprotocols=['ws_bridge.v1'])
-        peer.transport.pause_reading()
-        try:
-            sent = 0
-            with pytest.raises(AssertionError):
-                while True:
-                    await asyncio.wait_for(peer.send(
-                        '{"metadata": {"message_type": "configuration", "message_id": "'
-                        + 'x' * 200 + '"}, "data": {"op": "list"}}'), 5)
-                    sent += 1
-                    await asyncio.sleep(0)
-                    assert service.bridge.peer_count == 1
-            assert sent > 10
-        finally:
-            peer.transport.abort()
+        await ask_and_never_read(service)
+
+
+async def ask_and_never_read(service: Service) -> None:
+    """Ask until the connection is cut because nothing of the answers is read."""
+    peer = await connect(service.url, subprotocols=['ws_bridge.v1'])
+    peer.transport.pause_reading()
+    try:
+        sent = 0
+        with pytest.raises(AssertionError):
+            while True:
+                await asyncio.wait_for(peer.send(
+                    '{"metadata": {"message_type": "configuration", "message_id": "'
+                    + 'x' * 200 + '"}, "data": {"op": "list"}}'), 5)
+                sent += 1
+                await asyncio.sleep(0)
+                assert service.bridge.peer_count == 1
+        assert sent > 10
+    finally:
+        peer.transport.abort()
 
 
 @proof('max_subscriptions')

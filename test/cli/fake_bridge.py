@@ -60,8 +60,9 @@ HELLO = {'op': 'hello', 'dialect': 'ws_bridge.v1', 'session': 'p1', 'robot': 'fa
          'version': '0', 'encodings': ['json'], 'capabilities': [],
          'heartbeat': {'interval': 0.05, 'timeout': 1.0},
          'limits': {'message_size': 1, 'message_rate': 1, 'subscriptions': 1,
-                    'advertisements': 1, 'services': 1, 'calls': 1},
+                    'advertisements': 1, 'services': 1, 'calls': 1, 'goals': 1},
          'allowed': {'subscribe': [], 'publish': [], 'call': [], 'host': [], 'deny': []},
+         'role': 'admin', 'login': 'none',
          'gates': [], 'estop': {'stopped': False, 'by': None, 'reason': ''}}
 SILENCE = object()
 OFFSET = 100.0

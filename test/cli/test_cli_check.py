@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from ws_bridge.access import BUILT_IN, USES
 from ws_bridge.cli import main
 from ws_bridge.cli.check import exposed
 from ws_bridge.cli.table import columns
@@ -51,6 +52,53 @@ def test_a_good_file(tmp_path: Path, capsys: Captured) -> None:
     assert captured.out.startswith(f'{path}: no errors\n')
     assert 'publish         /cmd_vel' in captured.out
     assert captured.err == ''
+
+
+ROLES = """
+version: 1
+out: [/odom, /camera/*]
+in: [/cmd_vel]
+services: [/reset]
+deny: [/camera/raw]
+roles:
+  lab: {like: observer, allow: [{call: /reset}, {call: /other}], deny: [{subscribe: /odom}]}
+  guest:
+identities: {bob: lab}
+"""
+
+
+def test_roles(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / 'm.yaml'
+    path.write_text(ROLES)
+    assert main(['check', str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = {line.split('  ')[0]: line for line in lines}
+    assert table['role'].split() == ['role', *BUILT_IN, 'lab', 'guest']
+    assert table['subscribe'].split() == ['subscribe', *'****', '*', '!/odom', '-']
+    assert table['call'].split() == ['call', '-', '*', '*', '*', '/reset', '/other', '-']
+    assert [row in table for row in USES] == [True] * len(USES)
+    assert table['bob'].split() == ['bob', 'lab']
+
+
+def test_one_role(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / 'm.yaml'
+    path.write_text(ROLES)
+    assert main(['check', str(path), '--as', 'lab']) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    assert rows[:6] == [
+        ['subscribe', '/odom', 'no'], ['subscribe', '/camera/*', 'of', 'it', '*', '!/odom'],
+        ['publish', '/cmd_vel', 'no'], ['call', '/reset', 'yes'], ['host', '(nothing)'],
+        ['goal', '/reset', 'no']]
+    assert ['graph', '*'] in rows
+    assert rows[-1] == ['never', 'use', '/camera/raw']
+    assert main(['check', str(path), '--as', 'admin']) == 0
+    assert ['subscribe', '/camera/*', 'yes'] in [
+        line.split() for line in capsys.readouterr().out.splitlines()]
+    assert main(['check', str(path), '--as', 'guest']) == 0
+    assert ['subscribe', '/camera/*', 'no'] in [
+        line.split() for line in capsys.readouterr().out.splitlines()]
+    assert main(['check', str(path), '--as', 'lad']) == 1
+    assert "no role 'lad'; did you mean 'lab'?" in capsys.readouterr().err
 
 
 def test_a_bad_file(tmp_path: Path, capsys: Captured) -> None:

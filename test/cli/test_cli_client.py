@@ -15,15 +15,19 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
+from certificates import make_authority, make_certificate
 import pytest
 
-from ws_bridge.cli.client import BridgeClient
+from ws_bridge.cli.client import BridgeClient, connected
 from ws_bridge.errors import BadFrame, ConnectFailed, Forbidden, NotConnected, WsBridgeError
 from ws_bridge.protocol.envelope import decode, encode
 from ws_bridge.protocol.native import SUBPROTOCOL
-from ws_bridge.protocol.types import MessageType
+from ws_bridge.protocol.types import InterfaceConfig, MessageType
+from ws_bridge.transport.options import ServerOptions
+from ws_bridge.transport.server import WebSocketServer
 
 
 class FakeLink:
@@ -142,3 +146,29 @@ def test_every_code_has_one_class() -> None:
     classes = _descendants(WsBridgeError)
     assert len({kind.code for kind in classes}) == len(classes)
     assert ConnectFailed in classes
+
+
+async def test_a_token_and_an_authority_from_the_environment(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They reach the bridge's handshake; without the token there is no way in."""
+    authority = make_authority(tmp_path, 'authority')
+    pair = make_certificate(tmp_path, 'server', authority)
+    for secure, scheme in ((False, 'ws'), (True, 'wss')):
+        level = {'security_level': 'authenticated', 'ssl_cert_path': pair.cert,
+                 'ssl_key_path': pair.key} if secure else {'security_level': 'basic'}
+        server = WebSocketServer(
+            InterfaceConfig(endpoint='127.0.0.1:0', auth_token='secret', enable_logging=False,
+                            **level), options=ServerOptions(subprotocols=(SUBPROTOCOL,)))
+        assert await server.connect()
+        try:
+            url = f'{scheme}://127.0.0.1:{server.port}'
+            monkeypatch.setenv('WS_BRIDGE_CA', authority.cert if secure else '')
+            monkeypatch.setenv('WS_BRIDGE_TOKEN', 'secret')
+            async with connected(url, print) as client:
+                assert client.is_open
+            monkeypatch.setenv('WS_BRIDGE_TOKEN', 'wrong')
+            with pytest.raises(ConnectFailed, match='401'):
+                async with connected(url, print):
+                    pass
+        finally:
+            await server.disconnect()

@@ -33,6 +33,7 @@ from ws_bridge.bridge.rosapi import QUESTIONS
 from ws_bridge.bridge.typedefs import typedefs
 from ws_bridge.config import VERSION
 from ws_bridge.ros.types import TypeStore
+from ws_bridge.transport.options import Visitor
 
 
 @pytest.fixture
@@ -271,7 +272,7 @@ async def test_http() -> None:
         assert (await asyncio.to_thread(fetch, f'{base}/else'))[0] == 404
 
 
-def test_health_of_a_dead_ros_side() -> None:
-    reply = make_http('r', lambda: False)('/healthz', {})
+async def test_health_of_a_dead_ros_side() -> None:
+    reply = await make_http('r', lambda: False)(Visitor('127.0.0.1', '/healthz', {}))
     assert reply is not None
     assert reply.status == 503

@@ -388,6 +388,7 @@ async def test_hosted_service_on_the_same_and_another_connection(robot: Any) -> 
         # again, and the count starts over; the native dialect calls it as well
         await page.send('unadvertise_service', service='/page')
         await page.send('advertise_service', service='/page', type='std_srvs/srv/Trigger')
+        await page.call('/rosapi/get_time')     # another connection is not to come first
         page.frames.clear()
         call = await native.send('command', {}, destination='/page', kind='service')
         await page.wait(lambda f: f.get('id') == 'service_request:/page:1')

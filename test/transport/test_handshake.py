@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 import contextlib
 
 from helpers import async_wait_until
@@ -25,7 +24,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from ws_bridge.transport.handshake import origin_fault
-from ws_bridge.transport.options import HttpReply, ServerOptions
+from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
 from ws_bridge.transport.server import WebSocketServer
 
 LOOPBACK = '127.0.0.1'
@@ -143,9 +142,10 @@ async def test_a_server_without_subprotocols_ignores_them(make_server: MakeServe
 
 async def test_plain_http(make_server: MakeServer, dial: Dial) -> None:
     """The hook answers GET and HEAD beside WebSockets; what it does not know is 404."""
-    def hook(path: str, headers: Mapping[str, str]) -> HttpReply | None:
-        if path == '/index.html?x=1':
-            return HttpReply(200, {'Content-Type': 'text/html'}, headers['x-a'].encode())
+    async def hook(visitor: Visitor) -> HttpReply | None:
+        assert visitor.address == LOOPBACK
+        if visitor.path == '/index.html?x=1':
+            return HttpReply(200, {'Content-Type': 'text/html'}, visitor.headers['x-a'].encode())
         return None
 
     server = await make_server(options=ServerOptions(http=hook))
@@ -169,7 +169,7 @@ async def test_plain_http_without_hook(make_server: MakeServer) -> None:
 async def test_a_hook_that_fails(make_server: MakeServer,
                                  caplog: pytest.LogCaptureFixture) -> None:
     """Its fault is a 500, and the server goes on."""
-    def hook(path: str, headers: Mapping[str, str]) -> HttpReply | None:
+    async def hook(visitor: Visitor) -> HttpReply | None:
         raise RuntimeError('fault of the hook')
 
     server = await make_server(options=ServerOptions(http=hook))

@@ -80,6 +80,10 @@ class Actions:
         self._names: dict[tuple[str, int], str] = {}
         self._hosted: dict[str, HostedAction] = {}
 
+    def __len__(self) -> int:
+        """How many hosted actions there are."""
+        return len(self._hosted)
+
     # ---- goals of peers
 
     def send(self, peer: Peer, wish: SendGoal) -> None:

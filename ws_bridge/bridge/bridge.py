@@ -25,6 +25,7 @@ answers through the mailbox.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import count
@@ -34,9 +35,11 @@ import time
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
-from ws_bridge.bridge.control import Control
+from ws_bridge.bridge.control import Control, may_on_this_machine
+from ws_bridge.bridge.door import Door, FAILURE_DELAY
 from ws_bridge.bridge.gates import Guarded
 from ws_bridge.bridge.inward import Inward
+from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.rosapi import RosApi
@@ -47,13 +50,14 @@ from ws_bridge.config import Exposure, Settings
 from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.convert.schema_text import schema_to_text
-from ws_bridge.errors import UnknownType, WsBridgeError
+from ws_bridge.errors import LimitExceeded, LoginFailed, UnknownType, WsBridgeError
 from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.native import NativeDialect, SUBPROTOCOL
-from ws_bridge.protocol.operations import About, Done, Failed, GetSchema, Kind, Welcome
+from ws_bridge.protocol.operations import About, Done, Failed, GetSchema, Kind, LeaseWish, Welcome
 from ws_bridge.protocol.rosbridge import dialect_of, RosbridgeDialect
 from ws_bridge.protocol.rosbridge import SUBPROTOCOL as ROSBRIDGE_SUBPROTOCOL
 from ws_bridge.session import effects as fx
+from ws_bridge.session.login import POLICY_VIOLATION
 from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
 
@@ -62,6 +66,8 @@ if TYPE_CHECKING:
 
 NAMES_REMEMBERED = 4096
 PROTOCOL_ERROR = 1002
+STRANGER_MESSAGE = 16_384
+"""The largest message of who has to log in first, bytes."""
 TICK = 0.2
 """Seconds between looks at what changed by itself: freshness, rates."""
 
@@ -114,12 +120,16 @@ class Bridge:
     :param exposure: what peers may use.
     :param ros: the ROS side, started.
     :param loop: the event loop that this object belongs to.
+    :param door: knows who peers are.
+    :param ledger: takes down what happens.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide,
-                 loop: asyncio.AbstractEventLoop) -> None:
+                 loop: asyncio.AbstractEventLoop, door: Door, ledger: Ledger) -> None:
         self._settings = settings
         self._exposure = exposure
+        self._door = door
+        self._ledger = ledger
         self._ros = ros
         self._loop = loop
         self._epoch = time.time() - loop.time()
@@ -127,31 +137,55 @@ class Bridge:
         self._numbers = count(1)
         self._store = CodecStore(wide_as_text=settings.wide_integers_as_text)
         self._peers: dict[Link, Peer] = {}
-        self._strangers: set[Link] = set()
+        self._strangers: dict[Link, asyncio.TimerHandle] = {}
         self._uplinks: dict[Link, Uplink] = {}
         self._timers: dict[Link, tuple[float, asyncio.TimerHandle]] = {}
         self._outward = Outward(ros, self._store, loop, expected_rate=self._expected_rate,
                                 epoch=self._epoch)
         self._control = Control(settings, exposure, ros, peers=self._peers.values,
                                 arm=self._arm, halt=self._halt_goals, clock=loop.time,
-                                epoch=self._epoch)
+                                epoch=self._epoch, may=_may)
         self._inward = Inward(ros, self._store, self._control.gates)
         self._services = Services(ros, self._store, apply=self.apply, now=loop.time)
         self._actions = Actions(ros, self._store, apply=self.apply, now=loop.time,
                                 patience=settings.call_timeout)
-        self._rosapi = RosApi(ros, exposure, self._store, loop, apply=self.apply)
+        self._rosapi = RosApi(ros, self._store, loop, apply=self.apply)
         self._names = BridgeNames(ros, exposure, self._services.hosts, self._actions.hosts)
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
                                  loop, self._control.diagnostic)
         self._ticker: asyncio.TimerHandle | None = None
+        self._started = self._unix()
+        self._past: Counter[str] = Counter(dict.fromkeys(_TOTALS, 0))
 
     def __repr__(self) -> str:
         return f'Bridge(peers={len(self._peers)}, topics={len(self._outward.topics())})'
+
+    def peers(self) -> list[Peer]:
+        """Return the peers that have spoken or were greeted."""
+        return list(self._peers.values())
 
     @property
     def peer_count(self) -> int:
         """How many peers have spoken or were greeted."""
         return len(self._peers)
+
+    def gauges(self) -> dict[str, tuple[str, float]]:
+        """Return what the metrics show of now: by name, what it is and its value."""
+        links = list(self._peers)
+        return {
+            'peers': ('Peers that are connected.', len(links)),
+            'entities': ('Subscriptions, publishers, services and actions of peers in ROS.',
+                         self.entity_count),
+            'queued_bytes': ('Bytes that wait for peers.',
+                             sum(link.queued_bytes for link in links)),
+            'uptime_seconds': ('How long the bridge runs.', self._unix() - self._started)}
+
+    def totals(self) -> dict[str, tuple[str, float]]:
+        """Return what the metrics show of all the time."""
+        counts = self._past.copy()
+        for link, peer in self._peers.items():
+            counts.update(_traffic(link, peer))
+        return {name: (text, counts[name]) for name, text in _TOTALS.items()}
 
     def start(self) -> None:
         """Begin to report the robot's state."""
@@ -179,7 +213,20 @@ class Bridge:
         elif link.subprotocol == ROSBRIDGE_SUBPROTOCOL:
             self._meet(link, rosbridge=True)
         else:
-            self._strangers.add(link)
+            if self._door.is_guarded and not link.dialled:
+                link.limit_messages(STRANGER_MESSAGE)
+            self._strangers[link] = self._loop.call_later(
+                self._settings.login_timeout, self._expect_word, link)
+
+    def _expect_word(self, link: Link) -> None:
+        """Dismiss who has to log in and has said nothing yet."""
+        if self._door.is_guarded and not link.dialled:
+            self._dismiss(link, POLICY_VIOLATION, 'no login in time')
+
+    def _forget_stranger(self, link: Link) -> None:
+        timer = self._strangers.pop(link, None)
+        if timer is not None:
+            timer.cancel()
 
     def received(self, link: Link, data: str | bytes) -> None:
         """Carry out what a frame of a peer asks for."""
@@ -192,6 +239,10 @@ class Bridge:
                 return
             peer = self._meet(link, rosbridge=dialect == RosbridgeDialect.name)
         now = self._loop.time()
+        too_much = peer.session.weigh(len(data), now)
+        if too_much is not None:
+            self.apply(peer, too_much)
+            return
         op = peer.dialect.decode(data, now)
         if op is None:
             return
@@ -202,7 +253,7 @@ class Bridge:
 
     def closed(self, link: Link, code: int, reason: str) -> None:
         """Take back everything the peer made."""
-        self._strangers.discard(link)
+        self._forget_stranger(link)
         peer = self._peers.pop(link, None)
         uplink = self._uplinks.pop(link, None)
         if peer is not None:
@@ -214,34 +265,45 @@ class Bridge:
         if timer is not None:
             timer[1].cancel()
         if peer is not None:
+            self._past.update(_traffic(link, peer))
             self.apply(peer, peer.session.close())
             logger.info('peer %s left: %d %s', peer.name, code, reason)
+            self._ledger.note('close', peer=peer.name, address=link.address, code=code)
             self._state.touch()
 
     def _meet(self, link: Link, *, rosbridge: bool = False, greet: bool = False) -> Peer:
         """Make the session of a connection; only one that named the native dialect is greeted."""
-        self._strangers.discard(link)
+        self._forget_stranger(link)
         name = f'p{next(self._numbers)}'
         dialect: Dialect = RosbridgeDialect(self._settings.max_message_size, cbor_values) \
             if rosbridge else NativeDialect(self._settings.robot_name, f'{self._run}-{name}')
-        session = self._session(name, dialect.name)
+        session = self._session(name, dialect.name, link)
         session.beats = not rosbridge
+        link.limit_messages(STRANGER_MESSAGE if session.login.needed else
+                            self._settings.max_message_size)
         if not rosbridge and not greet:
             session.manner = 'seed'
         peer = self._peers[link] = Peer(link, session, dialect, self._unix)
         logger.info('peer %s from %s: %s', peer.name, link.remote, dialect.name)
+        self._ledger.note('open', peer=peer.name, address=link.address, dialect=dialect.name)
+        if session.login.identity is not None:
+            self._note_login(peer)
         if greet:
-            session.wants_status = True
             peer.send(Welcome(None, session.hello()))
-            self._state.send_to(peer)
+            session.wants_status = True
+            if not session.login.needed:
+                self._state.send_to(peer)
         self._state.touch()
         self._arm(peer)
         return peer
 
-    def _session(self, name: str, dialect: str) -> Session:
+    def _session(self, name: str, dialect: str, link: Link) -> Session:
+        now = self._loop.time()
+        login = self._door.login_of(link.admitted, dialled=link.dialled, now=now,
+                                    epoch=self._epoch)
         return Session(name, dialect, settings=self._settings, exposure=self._exposure,
-                       names=self._names, now=self._loop.time(), epoch=self._epoch,
-                       keeper=self._control)
+                       names=self._names, now=now, epoch=self._epoch, keeper=self._control,
+                       login=login)
 
     def _unix(self) -> float:
         return self._loop.time() + self._epoch
@@ -280,7 +342,24 @@ class Bridge:
     def _send(self, peer: Peer, effect: fx.Send) -> None:
         peer.send(effect.reply)
 
+    def _room(self, *, has: bool) -> None:
+        """
+        Refuse another entity of ROS where all peers together have too many.
+
+        :param has: it would only change one that this peer has.
+        """
+        limit = self._settings.max_entities
+        if not has and self.entity_count >= limit:
+            raise LimitExceeded(f'all peers together have {limit} entities, may have no more')
+
+    @property
+    def entity_count(self) -> int:
+        """How many subscriptions, publishers, services and actions peers have in ROS."""
+        return len(self._outward.topics()) + len(self._inward) + len(self._services) + \
+            len(self._actions)
+
     def _open_subscription(self, peer: Peer, effect: fx.OpenSubscription) -> None:
+        self._room(has=self._outward.has(peer, effect.topic))
         self._outward.open(peer, effect)
         self._state.touch()
 
@@ -289,6 +368,7 @@ class Bridge:
         self._state.touch()
 
     def _open_publisher(self, peer: Peer, effect: fx.OpenPublisher) -> None:
+        self._room(has=self._inward.has(peer, effect.topic))
         self._inward.open(peer, effect)
 
     def _close_publisher(self, peer: Peer, effect: fx.ClosePublisher) -> None:
@@ -308,6 +388,7 @@ class Bridge:
         self._rosapi.cancel(peer, effect.key)
 
     def _host(self, peer: Peer, effect: fx.Host) -> None:
+        self._room(has=self._services.owned_by(peer, effect.service))
         self._services.host(peer, effect)
 
     def _unhost(self, peer: Peer, effect: fx.Unhost) -> None:
@@ -326,6 +407,7 @@ class Bridge:
         self._actions.drop(peer, effect.key)
 
     def _host_action(self, peer: Peer, effect: fx.HostAction) -> None:
+        self._room(has=self._actions.owned_by(peer, effect.action))
         self._actions.host(peer, effect)
 
     def _unhost_action(self, peer: Peer, effect: fx.UnhostAction) -> None:
@@ -345,7 +427,7 @@ class Bridge:
         if isinstance(op, GetSchema):
             peer.send(Done(op.op_id, 'schema', self._schema(op.type_name)))
         else:
-            peer.send(Done(op.op_id, 'list', self._state.listing()))
+            peer.send(Done(op.op_id, 'list', self._state.listing(peer.session.login.rights)))
 
     def _schema(self, name: str) -> Mapping[str, Any]:
         types = self._ros.types
@@ -362,6 +444,8 @@ class Bridge:
                 'response': schema_to_text(service.response)}
 
     def _control_wish(self, peer: Peer, effect: fx.Control) -> None:
+        if isinstance(effect.operation, LeaseWish) and effect.operation.word != 'release':
+            peer.session.login.rights.check_at_all('publish')
         self._control.operate(peer, effect.operation)
 
     def _peer_lost(self, peer: Peer, effect: fx.PeerLost) -> None:
@@ -388,11 +472,48 @@ class Bridge:
             return
         name = f'{peer.name}-up'
         dialect = PushDialect(name)
-        session = self._session(name, 'bridge')
+        session = self._session(name, 'bridge', link)
         self._uplinks[link] = Uplink(
             Peer(link, session, dialect, self._unix), dialect, self._ros, self._outward,
             self._inward, push=self._settings.push, pull=self._settings.pull,
             queue_depth=self._settings.queue_depth)
+
+    def _log_in(self, peer: Peer, effect: fx.LogIn) -> None:
+        """Let a peer in; one that fails is told late, and leaves."""
+        try:
+            identity, rights = self._door.identify(effect.credentials, peer.link.address,
+                                                   self._unix())
+        except LoginFailed as exc:
+            peer.session.login.is_refused = True
+            self._loop.call_later(FAILURE_DELAY, self._turn_away, peer, Failed(
+                effect.op_id, exc))
+            return
+        until = None if identity.expires is None else identity.expires - self._epoch
+        peer.link.limit_messages(self._settings.max_message_size)
+        self.apply(peer, peer.session.logged_in(effect.op_id, identity, rights, until))
+        self._note_login(peer)
+        if peer.session.wants_status:
+            self._state.send_to(peer)
+
+    def _turn_away(self, peer: Peer, why: Failed) -> None:
+        peer.send(why)
+        self._dismiss(peer.link, POLICY_VIOLATION, 'login failed')
+
+    def _note_login(self, peer: Peer) -> None:
+        login = peer.session.login
+        assert login.identity is not None
+        self._ledger.note('login', peer=peer.name, address=peer.link.address,
+                          identity=login.identity.name, role=login.rights.role.name,
+                          method=login.identity.method)
+
+    def _dismissed(self, peer: Peer, effect: fx.Dismiss) -> None:
+        self._dismiss(peer.link, effect.code, effect.reason)
+
+    def _dismiss(self, link: Link, code: int, reason: str) -> None:
+        peer = self._peers.get(link)
+        self._ledger.note('dismissed', peer=peer.name if peer else '', address=link.address,
+                          code=reason)
+        link.close(code, reason)
 
     def _ignored(self, peer: Peer, effect: fx.Ignored) -> None:
         logger.debug('peer %s sent an error that answers nothing', peer.name)
@@ -421,8 +542,16 @@ class Bridge:
 
     def _tick(self) -> None:
         self._ticker = self._loop.call_later(TICK, self._tick)
+        self._bound_queues()
         self._control.tick()
         self._state.tick()
+
+    def _bound_queues(self) -> None:
+        """Close the peer for which most waits where too much waits for all together."""
+        links = [link for link in self._peers if link.is_open]
+        if sum(link.queued_bytes for link in links) > self._settings.max_total_queue_bytes:
+            worst = max(links, key=lambda link: link.queued_bytes)
+            self._dismiss(worst, POLICY_VIOLATION, 'too slow: too much waits for all peers')
 
     def graph_changed(self, _: object) -> None:
         """Take note of a new graph: topics that peers wait for may have appeared."""
@@ -435,6 +564,27 @@ class Bridge:
     def _expected_rate(self, topic: str) -> float | None:
         rule = self._exposure.find('subscribe', topic)
         return rule.expected_rate if rule else None
+
+
+def _may(peer: Peer, action: str) -> bool:
+    """Whether a peer's role lets it; who has not logged in has to be on this machine too."""
+    use: Any = action
+    login = peer.session.login
+    return login.rights.may(use) and (
+        login.identity is not None or may_on_this_machine(peer, action))
+
+
+_TOTALS = {
+    'received_messages': 'Messages from peers.', 'received_bytes': 'Bytes from peers.',
+    'sent_messages': 'Messages to peers.', 'sent_bytes': 'Bytes to peers.',
+    'dropped_samples': 'Samples that slow peers did not get.',
+    'rate_limited_messages': 'Messages that were refused because they came too fast.'}
+
+
+def _traffic(link: Link, peer: Peer) -> dict[str, int]:
+    return {'received_messages': link.messages_in, 'received_bytes': link.bytes_in,
+            'sent_messages': link.messages_out, 'sent_bytes': link.bytes_out,
+            'dropped_samples': link.dropped, 'rate_limited_messages': peer.session.refused}
 
 
 _ANSWERS = (fx.AnswerService, fx.Feedback, fx.EndGoal)
@@ -467,5 +617,7 @@ _APPLY: dict[type, Callable[[Bridge, Peer, Any], None]] = {
     fx.StatusWanted: Bridge._status_wanted,
     fx.PeerChanged: Bridge._peer_changed,
     fx.Greeted: Bridge._greeted,
+    fx.LogIn: Bridge._log_in,
+    fx.Dismiss: Bridge._dismissed,
     fx.Ignored: Bridge._ignored,
 }

@@ -68,6 +68,10 @@ class Inward:
         self._shared: dict[Key, Shared] = {}
         self._keys: dict[tuple[str, str], Key] = {}
 
+    def __len__(self) -> int:
+        """How many publishers there are."""
+        return len(self._shared)
+
     def open(self, peer: Peer, wish: OpenPublisher) -> None:  # noqa: A003
         """
         Give a peer its publisher of a topic, and acknowledge it if it was asked for.

@@ -11,10 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What plain HTTP on the bridge's port answers: the page, ``/version`` and ``/healthz``."""
+"""What plain HTTP on the bridge's port answers: page, version, health, metrics."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import orjson
@@ -22,16 +22,20 @@ import orjson
 from ws_bridge.bridge.files import read_files
 from ws_bridge.config import VERSION
 from ws_bridge.protocol import native, rosbridge
-from ws_bridge.transport.options import HttpHook, HttpReply
+from ws_bridge.transport.options import HttpHook, HttpReply, Visitor
+
+METRICS = '/metrics'
 
 _JSON = {'Content-Type': 'application/json', 'Cache-Control': 'no-store'}
 
 
-def make_http(robot: str, alive: Callable[[], bool]) -> HttpHook:
+def make_http(robot: str, alive: Callable[[], bool],
+              metrics: Callable[[Visitor], Awaitable[HttpReply]] | None = None) -> HttpHook:
     """
     Return what answers plain requests.
 
     :param alive: whether the ROS side runs.
+    :param metrics: answers ``/metrics``, also with a refusal; ``None`` = there is none.
     """
     version = orjson.dumps({'name': 'ws_bridge', 'version': VERSION, 'robot': robot,
                             'dialects': [native.SUBPROTOCOL, rosbridge.SUBPROTOCOL],
@@ -40,14 +44,16 @@ def make_http(robot: str, alive: Callable[[], bool]) -> HttpHook:
 
     table = read_files()
 
-    def answer(path: str, headers: Mapping[str, str]) -> HttpReply | None:
-        page = path.partition('?')[0]
+    async def answer(visitor: Visitor) -> HttpReply | None:
+        page = visitor.path.partition('?')[0]
         if page == '/version':
             return HttpReply(HTTPStatus.OK, _JSON, version)
         if page == '/healthz':
             ok = alive()
             return HttpReply(HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE, _JSON,
                              orjson.dumps({'status': 'ok' if ok else 'the ROS side has ended'}))
+        if page == METRICS and metrics is not None:
+            return await metrics(visitor)
         file = table.get(page)
-        return None if file is None else file.answer(headers)
+        return None if file is None else file.answer(visitor.headers)
     return answer

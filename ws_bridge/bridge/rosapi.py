@@ -20,20 +20,21 @@ Each is a function of :data:`QUESTIONS`: it returns the response's fields, or ``
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TYPE_CHECKING
 
 import orjson
 
+from ws_bridge.access import Use
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.rosapi_params import Parameters
 from ws_bridge.bridge.typedefs import short_name, typedefs
-from ws_bridge.config import Exposure
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import TimedOut, UnknownName, WrongKind, WrongLength, WsBridgeError
 from ws_bridge.protocol.rosbridge_ops import MAX_NAME
 from ws_bridge.session.effects import Effect, Inquire
+from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
@@ -54,6 +55,54 @@ class Pending:
     timer: asyncio.TimerHandle
 
 
+class Look:
+    """
+    What one peer may see and ask: the robot through its rights.
+
+    :param rights: the peer's.
+    :param parameters: reaches the parameters of other nodes.
+    """
+
+    def __init__(self, ros: RosSide, rights: Rights, parameters: Parameters) -> None:
+        self.ros = ros
+        self.rights = rights
+        self.parameters = parameters
+
+    def topics(self) -> dict[str, str]:
+        """Return the topics that the peer may use, with their (first) types."""
+        return {name: next(iter(info.types), '')
+                for name, info in sorted(self.ros.graph.topics.items())
+                if self.rights.shows(name, 'subscribe', 'publish')}
+
+    def services(self) -> dict[str, str]:
+        """Return the services that the peer may call, with their (first) types."""
+        return {name: next(iter(types), '')
+                for name, types in sorted(self.ros.graph.services.items())
+                if self.rights.shows(name, 'call')}
+
+    def actions(self) -> dict[str, str]:
+        """Return the actions that the peer may send goals to, with their (first) types."""
+        return {name: next(iter(types), '')
+                for name, types in sorted(self.ros.graph.actions.items())
+                if self.rights.shows(name, 'goal')}
+
+    def nodes(self, names: Iterable[str]) -> list[str]:
+        """Return those of some nodes that the peer may see."""
+        return [name for name in names if self.rights.find('graph', name) is not None]
+
+    def survey(self, field: str, done: Done, question: str, *args: Any) -> None:
+        """Let the node answer; ``field`` is the response's one, empty for a whole response."""
+        def on_done(result: Any) -> None:
+            done({field: result} if field and not isinstance(result, WsBridgeError) else result)
+        self.ros.survey(question, *args, on_done=on_done)
+
+    def survey_nodes(self, field: str, done: Done, question: str, *args: Any) -> None:
+        """Let the node answer with names of nodes; those that are hidden are left out."""
+        def on_done(result: Any) -> None:
+            done(result if isinstance(result, WsBridgeError) else {field: self.nodes(result)})
+        self.ros.survey(question, *args, on_done=on_done)
+
+
 class RosApi:
     """
     Answers questions about the robot.
@@ -61,11 +110,10 @@ class RosApi:
     :param apply: carries out the effects of a session.
     """
 
-    def __init__(self, ros: RosSide, exposure: Exposure, store: CodecStore,
-                 loop: asyncio.AbstractEventLoop, *, apply: Apply) -> None:
-        self.ros = ros
-        self.exposure = exposure
-        self.parameters = Parameters(ros, exposure, store)
+    def __init__(self, ros: RosSide, store: CodecStore, loop: asyncio.AbstractEventLoop, *,
+                 apply: Apply) -> None:
+        self._ros = ros
+        self._store = store
         self._loop = loop
         self._apply = apply
         self._pending: dict[tuple[str, int], Pending] = {}
@@ -84,7 +132,11 @@ class RosApi:
             self._end(key, result)
         try:
             names, answer = _question(wish.question)
-            values = answer(self, _texts(names, wish.data), done)
+            rights = peer.session.login.rights
+            if wish.question not in UNSEEN:
+                rights.check_at_all('graph')
+            look = Look(self._ros, rights, Parameters(self._ros, rights, self._store))
+            values = answer(look, _texts(names, wish.data), done)
         except WsBridgeError as exc:
             done(exc)
         else:
@@ -105,35 +157,8 @@ class RosApi:
         answer = result if isinstance(result, WsBridgeError) else orjson.dumps(result)
         self._apply(pending.peer, pending.peer.session.call_ended(pending.key, answer))
 
-    # ---- what may be seen
 
-    def topics(self) -> dict[str, str]:
-        """Return the topics that a peer may use, with their (first) types."""
-        find = self.exposure.find
-        return {name: next(iter(info.types), '')
-                for name, info in sorted(self.ros.graph.topics.items())
-                if find('subscribe', name) or find('publish', name)}
-
-    def services(self) -> dict[str, str]:
-        """Return the services that a peer may call, with their (first) types."""
-        return {name: next(iter(types), '')
-                for name, types in sorted(self.ros.graph.services.items())
-                if self.exposure.find('call', name)}
-
-    def actions(self) -> dict[str, str]:
-        """Return the actions that a peer may send goals to, with their (first) types."""
-        return {name: next(iter(types), '')
-                for name, types in sorted(self.ros.graph.actions.items())
-                if self.exposure.find('call', name)}
-
-    def survey(self, field: str, done: Done, question: str, *args: Any) -> None:
-        """Let the node answer; ``field`` is the response's one, empty for a whole response."""
-        def on_done(result: Any) -> None:
-            done({field: result} if field and not isinstance(result, WsBridgeError) else result)
-        self.ros.survey(question, *args, on_done=on_done)
-
-
-Question = Callable[[RosApi, Any, Done], 'Values | None']
+Question = Callable[[Look, Any, Done], 'Values | None']
 
 
 def _question(name: str) -> tuple[tuple[str, ...], Question]:
@@ -172,17 +197,17 @@ def _is_type(full: str, wanted: str) -> bool:
 
 # ---- topics
 
-def _topics(api: RosApi, args: Any, done: Done) -> Values:
+def _topics(api: Look, args: Any, done: Done) -> Values:
     topics = api.topics()
     return {'topics': list(topics), 'types': list(topics.values())}
 
 
-def _topics_for_type(api: RosApi, args: Any, done: Done) -> Values:
+def _topics_for_type(api: Look, args: Any, done: Done) -> Values:
     return {'topics': [name for name, each in api.topics().items()
                        if _is_type(each, args['type'])]}
 
 
-def _topics_and_raw_types(api: RosApi, args: Any, done: Done) -> None:
+def _topics_and_raw_types(api: Look, args: Any, done: Done) -> None:
     topics = api.topics()
 
     def told(texts: Any) -> None:
@@ -191,138 +216,157 @@ def _topics_and_raw_types(api: RosApi, args: Any, done: Done) -> None:
     api.ros.survey('full_texts', tuple(topics.values()), on_done=told)
 
 
-def _topic_type(api: RosApi, args: Any, done: Done) -> Values:
+def _topic_type(api: Look, args: Any, done: Done) -> Values:
     return {'type': api.topics().get(_absolute(args['topic']), '')}
 
 
-def _publishers(api: RosApi, args: Any, done: Done) -> Values | None:
+def _publishers(api: Look, args: Any, done: Done) -> Values | None:
     return _users(api, args['topic'], done, 'publishers', 'publisher_nodes')
 
 
-def _subscribers(api: RosApi, args: Any, done: Done) -> Values | None:
+def _subscribers(api: Look, args: Any, done: Done) -> Values | None:
     return _users(api, args['topic'], done, 'subscribers', 'subscriber_nodes')
 
 
-def _users(api: RosApi, topic: str, done: Done, field: str, question: str) -> Values | None:
+def _users(api: Look, topic: str, done: Done, field: str, question: str) -> Values | None:
     name = _absolute(topic)
     if name not in api.topics():
         return {field: []}
-    api.survey(field, done, question, name)
+    api.survey_nodes(field, done, question, name)
     return None
 
 
 # ---- services, actions, nodes
 
-def _services(api: RosApi, args: Any, done: Done) -> Values:
+def _services(api: Look, args: Any, done: Done) -> Values:
     return {'services': list(api.services())}
 
 
-def _services_for_type(api: RosApi, args: Any, done: Done) -> Values:
+def _services_for_type(api: Look, args: Any, done: Done) -> Values:
     return {'services': [name for name, each in api.services().items()
                          if _is_type(each, args['type'])]}
 
 
-def _service_type(api: RosApi, args: Any, done: Done) -> Values:
+def _service_type(api: Look, args: Any, done: Done) -> Values:
     return {'type': api.services().get(_absolute(args['service']), '')}
 
 
-def _service_node(api: RosApi, args: Any, done: Done) -> Values | None:
+def _service_node(api: Look, args: Any, done: Done) -> Values | None:
     name = _absolute(args['service'])
     if name not in api.services():
         return {'node': ''}
 
     def told(nodes: Any) -> None:
-        done(nodes if isinstance(nodes, WsBridgeError) else {'node': next(iter(nodes), '')})
+        done(nodes if isinstance(nodes, WsBridgeError) else
+             {'node': next(iter(api.nodes(nodes)), '')})
     api.ros.survey('service_nodes', name, on_done=told)
     return None
 
 
-def _service_providers(api: RosApi, args: Any, done: Done) -> None:
+def _service_providers(api: Look, args: Any, done: Done) -> None:
     full = next((each for each in api.services().values() if _is_type(each, args['service'])),
                 args['service'])
-    api.survey('providers', done, 'type_nodes', full)
+    api.survey_nodes('providers', done, 'type_nodes', full)
 
 
-def _action_servers(api: RosApi, args: Any, done: Done) -> Values:
+def _action_servers(api: Look, args: Any, done: Done) -> Values:
     return {'action_servers': list(api.actions())}
 
 
-def _action_type(api: RosApi, args: Any, done: Done) -> Values:
+def _action_type(api: Look, args: Any, done: Done) -> Values:
     return {'type': api.actions().get(_absolute(args['action']), '')}
 
 
-def _nodes(api: RosApi, args: Any, done: Done) -> Values:
-    return {'nodes': sorted(set(api.ros.graph.nodes))}
+def _nodes(api: Look, args: Any, done: Done) -> Values:
+    return {'nodes': sorted(api.nodes(set(api.ros.graph.nodes)))}
 
 
-def _node_details(api: RosApi, args: Any, done: Done) -> None:
-    api.survey('', done, 'node_details', _absolute(args['node']))
+def _node_details(api: Look, args: Any, done: Done) -> None:
+    name = _absolute(args['node'])
+    if not api.nodes([name]):
+        raise UnknownName(f'there is no node {name}', field='node')
+
+    def told(found: Any) -> None:
+        if not isinstance(found, WsBridgeError):
+            found = {key: [each for each in found[key] if api.rights.shows(each, *uses)]
+                     for key, uses in _DETAILS.items()}
+        done(found)
+    api.ros.survey('node_details', name, on_done=told)
+
+
+_DETAILS: dict[str, tuple[Use, ...]] = {
+    'subscribing': ('subscribe', 'publish'), 'publishing': ('subscribe', 'publish'),
+    'services': ('call',)}
 
 
 # ---- types
 
-def _interfaces(api: RosApi, args: Any, done: Done) -> None:
+def _interfaces(api: Look, args: Any, done: Done) -> None:
     api.survey('interfaces', done, 'interfaces')
 
 
-def _message_details(api: RosApi, args: Any, done: Done) -> Values:
+def _message_details(api: Look, args: Any, done: Done) -> Values:
     return {'typedefs': typedefs(api.ros.types.message(args['type']))}
 
 
-def _service_request_details(api: RosApi, args: Any, done: Done) -> Values:
+def _service_request_details(api: Look, args: Any, done: Done) -> Values:
     return {'typedefs': typedefs(api.ros.types.service(args['type']).request)}
 
 
-def _service_response_details(api: RosApi, args: Any, done: Done) -> Values:
+def _service_response_details(api: Look, args: Any, done: Done) -> Values:
     return {'typedefs': typedefs(api.ros.types.service(args['type']).response)}
 
 
-def _action_goal_details(api: RosApi, args: Any, done: Done) -> Values:
+def _action_goal_details(api: Look, args: Any, done: Done) -> Values:
     return {'typedefs': typedefs(api.ros.types.action(args['type']).goal)}
 
 
-def _action_result_details(api: RosApi, args: Any, done: Done) -> Values:
+def _action_result_details(api: Look, args: Any, done: Done) -> Values:
     return {'typedefs': typedefs(api.ros.types.action(args['type']).result)}
 
 
-def _action_feedback_details(api: RosApi, args: Any, done: Done) -> Values:
+def _action_feedback_details(api: Look, args: Any, done: Done) -> Values:
     return {'typedefs': typedefs(api.ros.types.action(args['type']).feedback)}
 
 
 # ---- parameters, the rest
 
-def _get_param(api: RosApi, args: Any, done: Done) -> None:
+def _get_param(api: Look, args: Any, done: Done) -> None:
     api.parameters.get(args['name'], args['default_value'] or args['default'], done)
 
 
-def _set_param(api: RosApi, args: Any, done: Done) -> None:
+def _set_param(api: Look, args: Any, done: Done) -> None:
     api.parameters.set(args['name'], args['value'], done)
 
 
-def _has_param(api: RosApi, args: Any, done: Done) -> None:
+def _has_param(api: Look, args: Any, done: Done) -> None:
     api.parameters.has(args['name'], done)
 
 
-def _delete_param(api: RosApi, args: Any, done: Done) -> None:
+def _delete_param(api: Look, args: Any, done: Done) -> None:
     api.parameters.delete(args['name'], done)
 
 
-def _get_param_names(api: RosApi, args: Any, done: Done) -> None:
+def _get_param_names(api: Look, args: Any, done: Done) -> None:
     api.parameters.names(done)
 
 
-def _get_time(api: RosApi, args: Any, done: Done) -> Values:
+def _get_time(api: Look, args: Any, done: Done) -> Values:
     sec, nanosec = api.ros.now()
     # secs and nsecs too: roslibpy knows only these
     return {'time': {'sec': sec, 'nanosec': nanosec, 'secs': sec, 'nsecs': nanosec}}
 
 
-def _get_ros_version(api: RosApi, args: Any, done: Done) -> None:
+def _get_ros_version(api: Look, args: Any, done: Done) -> None:
     def told(name: Any) -> None:
         done(name if isinstance(name, WsBridgeError) else {
             'version': ROS_VERSION, 'distro': name})
     api.ros.survey('distro', on_done=told)
 
+
+UNSEEN = frozenset({'get_param', 'set_param', 'has_param', 'delete_param', 'get_param_names',
+                    'get_time', 'get_ros_version'})
+"""What is no question about the graph; parameters have rights of their own."""
 
 QUESTIONS: dict[str, tuple[tuple[str, ...], Question]] = {
     'topics': ((), _topics),

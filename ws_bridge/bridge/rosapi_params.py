@@ -23,9 +23,9 @@ from typing import Any, TYPE_CHECKING
 
 import orjson
 
-from ws_bridge.config import Exposure
 from ws_bridge.convert.codec import CodecStore
-from ws_bridge.errors import BadName, ConversionError, Forbidden, WsBridgeError
+from ws_bridge.errors import BadName, ConversionError, WsBridgeError
+from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
@@ -46,13 +46,15 @@ NULL = 'null'
 class Parameters:
     """Calls the parameter services of nodes, as far as peers may call these."""
 
-    def __init__(self, ros: RosSide, exposure: Exposure, store: CodecStore) -> None:
+    def __init__(self, ros: RosSide, rights: Rights, store: CodecStore) -> None:
         self._ros = ros
-        self._exposure = exposure
+        self._rights = rights
         self._store = store
 
     def get(self, name: str, default: str, done: Done) -> None:
         """Read a parameter; ``default`` is JSON text."""
+        self._rights.check('parameter_read', _parts(name)[0])
+
         def told(value: dict[str, Any] | None, reason: str) -> None:
             found = value is not None and value['type'] in _FITS
             text = orjson.dumps(value[FIELDS[value['type']]]).decode() \
@@ -63,11 +65,13 @@ class Parameters:
 
     def has(self, name: str, done: Done) -> None:
         """Tell whether a parameter is there."""
+        self._rights.check('parameter_read', _parts(name)[0])
         self._read(name, lambda value, reason: done(
             {'exists': value is not None and value['type'] in _FITS}))
 
     def set(self, name: str, text: str, done: Done) -> None:  # noqa: A003
         """Set a parameter to JSON text, in the type that it has."""
+        self._rights.check('parameter_write', _parts(name)[0])
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError as exc:
@@ -87,11 +91,14 @@ class Parameters:
 
     def delete(self, name: str, done: Done) -> None:
         """Undeclare a parameter, where its node allows that."""
+        self._rights.check('parameter_write', _parts(name)[0])
         self._write(name, {'type': NOT_SET}, done)
 
     def names(self, done: Done) -> None:
         """List the parameters of every node that answers."""
-        waiting = set(self._ros.graph.nodes)
+        self._rights.check_at_all('parameter_read')
+        waiting = {node for node in self._ros.graph.nodes
+                   if self._rights.find('parameter_read', node) is not None}
         found: list[str] = []
 
         def told(node: str, result: dict[str, Any] | WsBridgeError) -> None:
@@ -100,6 +107,8 @@ class Parameters:
             waiting.discard(node)
             if not waiting:
                 done({'names': sorted(found)})
+        if not waiting:
+            done({'names': []})
         for node in list(waiting):
             self._call(node, 'list_parameters', 'ListParameters', {},
                        lambda result, node=node: told(node, result))  # type: ignore[misc]
@@ -131,8 +140,7 @@ class Parameters:
               then: Then) -> None:
         name = f'{node}/{service}'
         try:
-            if self._exposure.find('call', name) is None:
-                raise Forbidden(f'{name} is not exposed for call')
+            self._rights.exposed(name)
             schema = self._ros.types.service(f'rcl_interfaces/srv/{short_type}')
             cdr = self._store.codec(schema.request).from_values(request)
             response = self._store.codec(schema.response)

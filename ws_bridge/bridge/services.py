@@ -82,6 +82,10 @@ class Services:
         self._calls: dict[tuple[str, int], Any] = {}
         self._hosted: dict[str, HostedService] = {}
 
+    def __len__(self) -> int:
+        """How many hosted services there are."""
+        return len(self._hosted)
+
     def call(self, peer: Peer, wish: Call) -> None:
         """Start a call; its end reaches the session, also when it cannot be started."""
         key = peer.name, wish.key

@@ -21,13 +21,16 @@ from typing import Any, TYPE_CHECKING
 
 import orjson
 
+from ws_bridge.access import Role
 from ws_bridge.bridge.outward import Outward, Topic
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.protocol.operations import State
 from ws_bridge.session.freshness import FreshnessState
+from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:
+    from ws_bridge.ros.graph import GraphSnapshot
     from ws_bridge.ros.side import RosSide
 
 Diagnostic = tuple[str, int, str, list[tuple[str, str]]]
@@ -57,6 +60,7 @@ class RobotState:
         self._safety = safety
         self._started = loop.time()
         self._touched = False
+        self._listings: dict[Role, tuple[GraphSnapshot, dict[str, Any]]] = {}
         self._status_due = self._started
         self._diagnostics_due = self._started
         self._freshness: tuple[tuple[str, FreshnessState], ...] = ()
@@ -68,16 +72,20 @@ class RobotState:
     def tick(self) -> None:
         """Send what is due; called a few times a second."""
         now = self._loop.time()
-        wanting = [peer for peer in self._peers() if peer.session.wants_status]
+        wanting = [peer for peer in self._peers()
+                   if peer.session.wants_status and not peer.session.login.needed]
         if wanting:
             freshness = tuple((topic.name, self._judge(topic, now))
                               for topic in self._outward.topics())
             if self._touched or freshness != self._freshness or now >= self._status_due:
                 self._freshness = freshness
                 self._status_due = now + self._settings.status_interval
-                common = orjson.dumps(self._common(now))
+                common: dict[Role, bytes] = {}
                 for peer in wanting:
-                    peer.send(State(common, _you(peer)))
+                    rights = peer.session.login.rights
+                    if rights.role not in common:
+                        common[rights.role] = orjson.dumps(self._common(now, rights))
+                    peer.send(State(common[rights.role], _you(peer)))
                 self._touched = False
         if now >= self._diagnostics_due:
             self._diagnostics_due = now + self._settings.diagnostics_period
@@ -86,17 +94,24 @@ class RobotState:
 
     def send_to(self, peer: Peer) -> None:
         """Send the state to one peer now."""
-        peer.send(State(orjson.dumps(self._common(self._loop.time())), _you(peer)))
+        common = self._common(self._loop.time(), peer.session.login.rights)
+        peer.send(State(orjson.dumps(common), _you(peer)))
 
-    def listing(self) -> dict[str, Any]:
-        """Return the topics, services and nodes that a peer may know of."""
+    def listing(self, rights: Rights) -> dict[str, Any]:
+        """Return the topics, services and nodes that a peer may know of; not to be changed."""
         graph = self._ros.graph
-        find = self._exposure.find
+        known = self._listings.get(rights.role)
+        if known is None or known[0] is not graph:
+            known = self._listings[rights.role] = graph, self._list(graph, rights)
+        return known[1]
+
+    def _list(self, graph: GraphSnapshot, rights: Rights) -> dict[str, Any]:
+        find = rights.find
         topics = []
         for name, info in sorted(graph.topics.items()):
             subscribe = find('subscribe', name) is not None
             publish = find('publish', name) is not None
-            if subscribe or publish:
+            if rights.shows(name, 'subscribe', 'publish'):
                 topics.append({
                     'topic': name, 'types': list(info.types),
                     'channel': self._exposure.channel_of(name),
@@ -104,23 +119,23 @@ class RobotState:
                     'subscribe': subscribe, 'publish': publish})
         services = [{'service': name, 'types': list(types), 'call': True}
                     for name, types in sorted(graph.services.items())
-                    if find('call', name) is not None]
+                    if rights.shows(name, 'call')]
         actions = [{'action': name, 'types': list(types)}
                    for name, types in sorted(graph.actions.items())
-                   if find('call', name) is not None]
+                   if rights.shows(name, 'goal')]
         return {'topics': topics, 'services': services, 'actions': actions,
-                'nodes': list(graph.nodes)}
+                'nodes': _nodes(graph.nodes, rights)}
 
     def _judge(self, topic: Topic, now: float) -> FreshnessState:
         info = self._ros.graph.topics.get(topic.name)
         return topic.freshness.state(now, published=bool(info and info.publishers))
 
-    def _common(self, now: float) -> dict[str, Any]:
+    def _common(self, now: float, rights: Rights) -> dict[str, Any]:
         graph = self._ros.graph
         heard = {topic.name: topic for topic in self._outward.topics()}
         topics = []
         for name in sorted({*graph.topics, *heard}):
-            if self._exposure.find('subscribe', name) is None:
+            if not rights.shows(name, 'subscribe'):
                 continue
             info = graph.topics.get(name)
             topic = heard.get(name)
@@ -131,9 +146,11 @@ class RobotState:
                 'freshness': (self._judge(topic, now) if topic
                               else FreshnessState.UNKNOWN).value})
         return {'kind': 'state', 'robot': self._settings.robot_name,
-                'uptime': _rounded(now - self._started), 'nodes': list(graph.nodes),
+                'uptime': _rounded(now - self._started),
+                'nodes': _nodes(graph.nodes, rights),
                 'topics': topics,
-                'peers': [peer.session.describe(now) for peer in self._peers()]}
+                'peers': [peer.session.describe(now) for peer in self._peers()
+                          if rights.role.may_at_all('graph')]}
 
     def _links(self) -> str:
         """Return how good the links are, for ROS, JSON; times in s."""
@@ -165,9 +182,15 @@ class RobotState:
     def _clients(self) -> str:
         """Return the client list for ROS, JSON; it changes only when a client does."""
         return orjson.dumps([{
-            'peer': peer.name, 'name': peer.session.name, 'address': peer.link.remote,
+            'peer': peer.name, 'name': peer.session.name,
+            'identity': peer.session.login.identity.name if peer.session.login.identity else None,
+            'role': peer.session.login.rights.role.name, 'address': peer.link.remote,
             'dialect': peer.dialect.name, 'liveness': peer.session.liveness_name,
             'status': peer.session.told} for peer in self._peers()]).decode()
+
+
+def _nodes(nodes: Iterable[str], rights: Rights) -> list[str]:
+    return [node for node in nodes if rights.find('graph', node) is not None]
 
 
 def _you(peer: Peer) -> dict[str, Any]:

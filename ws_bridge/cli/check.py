@@ -11,12 +11,15 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""``ws_bridge check FILE``: what a mapping file exposes, or what is wrong with it."""
+"""``ws_bridge check FILE``: what a mapping file exposes to whom, or what is wrong with it."""
 from __future__ import annotations
 
+from ws_bridge.access import EVERYTHING, Role, Use, USES
 from ws_bridge.cli.table import columns
-from ws_bridge.config import Exposure, Kind, KINDS, Rule
+from ws_bridge.config import did_you_mean, Exposure, is_glob, Kind, KINDS, Rule
+from ws_bridge.errors import ConfigError
 from ws_bridge.mapping import load_mapping
+from ws_bridge.session.rights import EXPOSED_AS, Policy
 
 _MAY: dict[Kind, str] = {'subscribe': 'subscribe to', 'publish': 'publish', 'call': 'call',
                          'host': 'host'}
@@ -24,15 +27,69 @@ _OPTIONS = (('channel', ''), ('encoding', ''), ('max_rate', ' Hz'), ('expected_r
             ('queue_depth', ''), ('timeout', ' s'))
 
 
-def check(path: str) -> int:
+def check(path: str, role: str | None = None) -> int:
     """
-    Print what the file exposes.
+    Print what the file exposes, and what its roles may use of that.
 
-    :raises ConfigError: with every error of the file.
+    :param role: only what this one may use.
+    :raises ConfigError: with every error of the file, or there is no such role.
     """
     exposure = load_mapping(path)
-    print('\n'.join([f'{path}: no errors', '', *exposed(exposure)]))
+    policy = Policy(exposure)
+    if role is None:
+        lines = [*exposed(exposure), '', *matrix(policy), *_identities(exposure)]
+    elif role in policy.roles:
+        lines = as_role(policy, policy.roles[role])
+    else:
+        raise ConfigError(f'there is no role {role!r}{did_you_mean(role, policy.roles)}; known '
+                          f'are {", ".join(policy.roles)}', file=path)
+    print('\n'.join([f'{path}: no errors', '', *lines]))
     return 0
+
+
+def matrix(policy: Policy) -> list[str]:
+    """Return the lines that say what each role may use, of what is exposed; ! is a denial."""
+    rows = [('role', *policy.roles)]
+    rows += [(use, *(_grants(role, use) for role in policy.roles.values())) for use in USES]
+    return columns(rows)
+
+
+def as_role(policy: Policy, role: Role) -> list[str]:
+    """Return the lines that say what one role may use."""
+    rows = [(f'{role.name} may', 'pattern', '')]
+    for use in USES:
+        kind = EXPOSED_AS.get(use)
+        if kind is None:
+            rows.append((use, _grants(role, use), ''))
+            continue
+        rows += [(use, rule.pattern, _verdict(policy, role, use, rule.pattern))
+                 for rule in policy.exposure.rules(kind)] or [(use, '(nothing)', '')]
+    rows += [('never ' + (denial.kind or 'use'), denial.pattern, '')
+             for denial in policy.exposure.deny]
+    return columns(rows)
+
+
+def _verdict(policy: Policy, role: Role, use: Use, pattern: str) -> str:
+    if not is_glob(pattern):
+        return 'yes' if policy.find(role, use, pattern) else 'no'
+    if not role.may_at_all(use):
+        return 'no'
+    grants = _grants(role, use)
+    return 'yes' if grants == EVERYTHING else f'of it {grants}'
+
+
+def _grants(role: Role, use: Use) -> str:
+    allow = [grant.pattern for grant in role.allow if grant.use in (None, use)]
+    deny = [f'!{grant.pattern}' for grant in role.deny if grant.use in (None, use)]
+    if EVERYTHING in allow:
+        allow = [EVERYTHING]
+    return ' '.join([*dict.fromkeys(allow), *deny]) if role.may_at_all(use) else '-'
+
+
+def _identities(exposure: Exposure) -> list[str]:
+    if not exposure.identities:
+        return []
+    return ['', *columns([('identity', 'role'), *exposure.identities])]
 
 
 def exposed(exposure: Exposure) -> list[str]:

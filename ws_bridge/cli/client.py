@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
+import os
 import time
 from typing import Any
 
@@ -36,7 +37,7 @@ from ws_bridge.errors import (
 )
 from ws_bridge.protocol.envelope import decode, encode, Envelope
 from ws_bridge.protocol.native import BINARY_HEADER, SAMPLE_OPCODES, SUBPROTOCOL
-from ws_bridge.protocol.types import InterfaceConfig, MessageType, Priority
+from ws_bridge.protocol.types import InterfaceConfig, MessageType, Priority, SecurityLevel
 from ws_bridge.transport.client import WebSocketClient
 from ws_bridge.transport.link import Link
 from ws_bridge.transport.options import ClientOptions
@@ -44,6 +45,10 @@ from ws_bridge.transport.options import ClientOptions
 CONNECT_TIMEOUT = 5.0
 REPLY_TIMEOUT = 10.0
 MAX_MESSAGE_SIZE = 1 << 28
+TOKEN_VARIABLE = 'WS_BRIDGE_TOKEN'
+"""Holds the token to log in with."""
+CA_VARIABLE = 'WS_BRIDGE_CA'
+"""Names the PEM file of who signs the bridge's certificate, where the system does not know."""
 NO_HEARTBEATS: dict[str, Any] = {'heartbeat_interval': 0}
 
 _ENCODING_OF = {opcode: encoding for encoding, opcode in SAMPLE_OPCODES.items()}
@@ -274,10 +279,14 @@ async def connected(url: str, on_error: Callable[[WsBridgeError], None]
     :raises ConfigError: the URL is wrong.
     :raises ConnectFailed: nobody answers there, or not in the native dialect.
     """
+    token, ca_path = os.environ.get(TOKEN_VARIABLE) or None, os.environ.get(CA_VARIABLE)
+    level = SecurityLevel.NONE if token is None else SecurityLevel.AUTHENTICATED \
+        if url.lower().startswith('wss:') else SecurityLevel.BASIC
     config = InterfaceConfig(
         name='ws_bridge', endpoint=url, timeout=CONNECT_TIMEOUT, retry_attempts=1,
-        max_message_size=MAX_MESSAGE_SIZE, enable_logging=False,
-        custom_settings=dict(NO_HEARTBEATS))
+        max_message_size=MAX_MESSAGE_SIZE, enable_logging=False, security_level=level,
+        auth_token=token, custom_settings={
+            **NO_HEARTBEATS, **({'ssl_ca_path': ca_path} if ca_path else {})})
     client = BridgeClient(on_error)
     interface = WebSocketClient(config, listener=client,
                                 options=ClientOptions(subprotocols=(SUBPROTOCOL,)))

@@ -100,6 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
     add('robot', 'run the demo robot alone (takes --ros-args)', _robot, takes_ros_args=True)
     check = add('check', 'check a mapping file and print what it exposes', _check)
     check.add_argument('file', metavar='FILE', help='the mapping file')
+    check.add_argument('--as', metavar='ROLE', dest='role', help='what this role may do')
     _add_topics(add('topics', 'list what a running bridge exposes', _client))
     _add_echo(add('echo', 'print the samples of a topic, one JSON line each', _client))
     _add_pub(add('pub', 'publish to a topic', _client))
@@ -222,7 +223,7 @@ def _robot(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     from ws_bridge.cli.check import check
-    return check(args.file)
+    return check(args.file, args.role)
 
 
 def _client(args: argparse.Namespace) -> int:

@@ -29,6 +29,7 @@ from ws_bridge.protocol.qos import parse_qos
 ENCODINGS: tuple[ops.Encoding, ...] = ('json', 'cbor', 'cdr')
 MAX_NAME = 255
 MAX_PEER_NAME = 64
+MAX_TOKEN = 4096
 MAX_WORDS = 255
 MAX_RATE = 1e6
 MAX_INTERVAL = 1e6
@@ -124,6 +125,7 @@ def _stop(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
 
 CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = {
     'hello': _hello,
+    'auth': lambda i, d: ops.Authenticate(i, {'token': text(d, 'token', limit=MAX_TOKEN)}),
     'list': lambda i, d: ops.ListNames(i),
     'schema': lambda i, d: ops.GetSchema(i, text(d, 'type')),
     'subscribe': _subscribe,

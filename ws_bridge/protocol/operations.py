@@ -283,7 +283,7 @@ class Authenticate:
     """Who the peer claims to be, as its dialect says it."""
 
     op_id: str | None
-    credentials: Mapping[str, Any]
+    credentials: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A token bucket: how many messages a second one peer may send."""
+"""A token bucket: how many messages, or bytes, a second one peer may send."""
 from __future__ import annotations
 
 
@@ -21,21 +21,22 @@ class Bucket:
 
     :param rate: messages a second; 0 lets everything through.
     :param now: monotonic time, s.
+    :param burst: the least burst: the largest amount that can be taken at once.
     """
 
-    __slots__ = ('_at', '_level', '_rate')
+    __slots__ = ('_at', '_burst', '_level', '_rate')
 
-    def __init__(self, rate: float, now: float) -> None:
+    def __init__(self, rate: float, now: float, burst: float = 1.0) -> None:
         self._rate = rate
-        self._level = max(rate, 1.0)
+        self._burst = self._level = max(rate, burst)
         self._at = now
 
-    def take(self, now: float) -> bool:
-        """Return whether one more message may pass at ``now``."""
+    def take(self, now: float, amount: float = 1.0) -> bool:
+        """Return whether one more message, or so many bytes, may pass at ``now``."""
         if not self._rate:
             return True
-        level = min(self._level + (now - self._at) * self._rate, max(self._rate, 1.0))
+        level = min(self._level + (now - self._at) * self._rate, self._burst)
         self._at = now
-        passed = level >= 1.0
-        self._level = level - 1.0 if passed else level
+        passed = level >= amount
+        self._level = level - amount if passed else level
         return passed

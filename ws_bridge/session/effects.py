@@ -21,7 +21,8 @@ operation is not carried out.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ws_bridge.protocol.operations import (
@@ -287,6 +288,22 @@ class Greeted:
 
 
 @dataclass(frozen=True, slots=True)
+class LogIn:
+    """Find out who presents these credentials."""
+
+    op_id: str | None
+    credentials: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Dismiss:
+    """Close the connection."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """An error that answers nothing of this side: counted, never answered."""
 
@@ -295,4 +312,4 @@ Effect = (
     Send | OpenSubscription | CloseSubscription | OpenPublisher | ClosePublisher | Publish | Call
     | Inquire | CancelCall | Host | Unhost | AnswerService | SendGoal | CancelGoal | DropGoal
     | HostAction | UnhostAction | AnswerGoal | Feedback | EndGoal | Describe | Control | PeerLost
-    | StatusWanted | PeerChanged | Greeted | Ignored)
+    | StatusWanted | PeerChanged | Greeted | LogIn | Dismiss | Ignored)

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
 
-from ws_bridge.config import Kind, Rule, Settings
+from ws_bridge.access import Use
+from ws_bridge.config import Rule, Settings
 from ws_bridge.errors import (
     AlreadyExists,
     Expired,
@@ -74,7 +75,7 @@ class Goals:
     """
 
     def __init__(self, peer: str, settings: Settings, names: ActionNames,
-                 rule: Callable[[Kind, str, str], Rule]) -> None:
+                 rule: Callable[[Use, str, str], Rule]) -> None:
         self.sent: dict[int, Sent] = {}
         self.hosted: dict[str, HostedAction] = {}
         self.working: dict[str, Work] = {}
@@ -89,8 +90,8 @@ class Goals:
     def send(self, op: ops.SendGoal) -> list[fx.Effect]:
         """Send a goal to ROS."""
         action = self._names.service(op.action)
-        rule = self._rule('call', action, 'destination')
-        below(len(self.sent), self._settings.max_calls, 'goals')
+        rule = self._rule('goal', action, 'destination')
+        below(len(self.sent), self._settings.max_goals, 'goals')
         if op.op_id is not None and self._key_of(op.op_id) is not None:
             raise AlreadyExists(f'a goal {op.op_id!r} of this peer runs already')
         key = next(self._keys)
@@ -137,7 +138,7 @@ class Goals:
         :param services: how many services the peer hosts; the bound is on both together.
         """
         action = self._names.service(op.action)
-        self._rule('host', action, 'action')
+        self._rule('host_action', action, 'action')
         if action not in self.hosted:
             below(services + len(self.hosted), self._settings.max_services, 'services')
         self.hosted[action] = HostedAction(op.action, op.answers)
@@ -174,7 +175,7 @@ class Goals:
         if hosted is None:
             return []
         try:
-            below(len(self.working), self._settings.max_calls, 'goals to work on')
+            below(len(self.working), self._settings.max_goals, 'goals to work on')
         except LimitExceeded as exc:
             return [fx.AnswerGoal(action, token, False), fx.Send(ops.Failed(None, exc))]
         goal_id = f'{self._peer}-goal-{next(self._keys)}'

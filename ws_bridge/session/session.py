@@ -24,15 +24,16 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
 
-from ws_bridge.config import Exposure, Kind, Rule, Settings, VERSION
+from ws_bridge.access import Use
+from ws_bridge.config import Exposure, Rule, Settings, VERSION
 from ws_bridge.errors import (
     Expired,
-    Forbidden,
     LimitExceeded,
     NotAdvertised,
     RateLimited,
     WsBridgeError,
 )
+from ws_bridge.identity.identity import Identity
 from ws_bridge.protocol import operations as ops
 from ws_bridge.session import effects as fx
 from ws_bridge.session.bucket import Bucket
@@ -41,12 +42,16 @@ from ws_bridge.session.goals import HANDLERS as GOAL_HANDLERS
 from ws_bridge.session.keeper import Keeper, NoGates
 from ws_bridge.session.limits import below
 from ws_bridge.session.liveness import Liveness, LivenessState
+from ws_bridge.session.login import Login, open_to_all, POLICY_VIOLATION
+from ws_bridge.session.rights import Rights
 from ws_bridge.session.timesync import TimeSync
 from ws_bridge.session.wishes import Wishes
 
 BEATS_REMEMBERED = 16
 REFUSAL_INTERVAL = 1.0
 """A peer over its rate is told so once in this time, with the count."""
+FLOOD = 5
+"""In so many of these times after each other twice what it may send: then it has to leave."""
 
 
 class Names(Protocol):
@@ -82,6 +87,7 @@ class Session:
     :param dialect: name of its dialect.
     :param settings: limits, timeouts and defaults.
     :param exposure: what peers may use.
+    :param login: who the peer is; without it anybody, who may do whatever is exposed.
     :param names: resolves names.
     :param now: monotonic time of the connection, s.
     :param epoch: Unix time at monotonic 0, s: wall clock steps change nothing.
@@ -91,7 +97,8 @@ class Session:
     """
 
     def __init__(self, peer: str, dialect: str, *, settings: Settings, exposure: Exposure,
-                 names: Names, now: float, epoch: float, keeper: Keeper | None = None) -> None:
+                 names: Names, now: float, epoch: float, keeper: Keeper | None = None,
+                 login: Login | None = None) -> None:
         self.peer = peer
         self.dialect = dialect
         self.manner = dialect
@@ -108,7 +115,7 @@ class Session:
         self.timesync = TimeSync()
         self.refused = 0
         self._settings = settings
-        self._exposure = exposure
+        self.login = login or open_to_all(exposure)
         self._names = names
         self._epoch = epoch
         self._keeper = keeper or NoGates()
@@ -119,8 +126,11 @@ class Session:
         self._channels: dict[int, str] = {}
         self._waiting: dict[str, Hosted] = {}
         self._bucket = Bucket(settings.max_message_rate, now)
+        self._bytes = Bucket(settings.max_byte_rate, now, settings.max_message_size)
         self._refusals_due: float | None = None
         self._refusals = 0
+        self._refused_lately = 0
+        self._floods = 0
         self._beat = 0
         self._beats_sent: dict[int, float] = {}
         self._last_heard: tuple[int, float, float] | None = None
@@ -138,10 +148,28 @@ class Session:
         try:
             if not self._bucket.take(now) and type(op) is not ops.EmergencyStop:
                 return self._over_rate(op, now)
+            self.login.admit(op)
             return _HANDLERS[type(op)](self, op, now)
         except WsBridgeError as exc:
             op_id: str | None = getattr(op, 'op_id', None)
             return [fx.Send(ops.Failed(op_id, exc, _about(op)))]
+
+    def weigh(self, size: int, now: float) -> list[fx.Effect] | None:
+        """Return what follows from a frame that is too much to be read, ``None`` if it is not."""
+        if self._bytes.take(now, size):
+            return None
+        first = self._note_refusal(now)
+        self._refusals += 1
+        return self._tell_refusals() if first else []
+
+    def _note_refusal(self, now: float) -> bool:
+        """Count a refusal; whether it is the first in a while."""
+        self.refused += 1
+        self._refused_lately += 1
+        first = self._refusals_due is None
+        if first:
+            self._refusals_due = now + REFUSAL_INTERVAL
+        return first
 
     def _over_rate(self, op: ops.Operation, now: float) -> list[fx.Effect]:
         """
@@ -149,15 +177,12 @@ class Session:
 
         A refused heartbeat is not answered, but it was heard: who sends too much is not dead.
         """
-        self.refused += 1
+        first = self._note_refusal(now)
         if self._wants_answer(op):
             raise RateLimited(f'more than {self._settings.max_message_rate:g} messages a second')
         effects = self._heard(now) if isinstance(op, ops.Heartbeat) else []
         self._refusals += 1
-        if self._refusals_due is None:
-            self._refusals_due = now + REFUSAL_INTERVAL
-            effects += self._tell_refusals()
-        return effects
+        return effects + self._tell_refusals() if first else effects
 
     def _wants_answer(self, op: ops.Operation) -> bool:
         if isinstance(op, ops.Command):
@@ -171,7 +196,8 @@ class Session:
     def _tell_refusals(self) -> list[fx.Effect]:
         number, self._refusals = self._refusals, 0
         error = RateLimited(f'{number} messages were refused: more than '
-                            f'{self._settings.max_message_rate:g} a second')
+                            f'{self._settings.max_message_rate:g}, or '
+                            f'{self._settings.max_byte_rate:g} bytes, a second')
         return [fx.Send(ops.Failed(None, error))]
 
     def _malformed(self, op: ops.Malformed, now: float) -> list[fx.Effect]:
@@ -201,18 +227,17 @@ class Session:
             'limits': {'message_size': limits.message_size, 'message_rate': limits.message_rate,
                        'subscriptions': limits.subscriptions,
                        'advertisements': limits.advertisements, 'services': limits.services,
-                       'calls': limits.calls},
-            'allowed': self._exposure.allowed(), **self._keeper.describe(),
+                       'calls': limits.calls, 'goals': limits.goals},
+            'allowed': self.login.rights.allowed(), 'role': self.login.rights.role.name,
+            'login': self.login.word, **self._keeper.describe(),
         }
 
     def _describe(self, op: ops.ListNames | ops.GetSchema, now: float) -> list[fx.Effect]:
+        self.login.rights.check_at_all('graph')
         return [fx.Describe(op)]
 
-    def _rule(self, kind: Kind, name: str, field: str) -> Rule:
-        rule = self._exposure.find(kind, name)
-        if rule is None:
-            raise Forbidden(f'{name} is not exposed for {kind}', field=field)
-        return rule
+    def _rule(self, use: Use, name: str, field: str) -> Rule:
+        return self.login.rights.check(use, name, field)
 
     def _subscribe(self, op: ops.Subscribe, now: float) -> list[fx.Effect]:
         topic = self._names.topic(op.topic)
@@ -364,7 +389,13 @@ class Session:
                            op.timeout or self._settings.call_timeout)]
 
     def _authenticate(self, op: ops.Authenticate, now: float) -> list[fx.Effect]:
-        return []  # whoever may connect may do what the mapping file says
+        return self.login.ask(op)
+
+    def logged_in(self, op_id: str | None, identity: Identity, rights: Rights,
+                  until: float | None) -> list[fx.Effect]:
+        """Take note of who the peer is, and tell it; ``until`` is monotonic, s."""
+        self.login.done(identity, rights, until)
+        return [fx.Send(ops.Done(op_id, 'auth', self.login.describe())), fx.PeerChanged()]
 
     def call_ended(self, key: int, result: bytes | WsBridgeError) -> list[fx.Effect]:
         """Return the answer to the peer: JSON text of the response, or the error."""
@@ -502,6 +533,8 @@ class Session:
         """Return when :meth:`poll` is due next, monotonic seconds."""
         due = [hosted.deadline for hosted in self._waiting.values()]
         due.extend(self.goals.deadlines())
+        if self.login.until is not None:
+            due.append(self.login.until)
         if self.beats:
             due.append(self._next_beat)
         if self._refusals_due is not None:
@@ -512,13 +545,11 @@ class Session:
 
     def poll(self, now: float) -> list[fx.Effect]:
         """Return what the passing of time brings: heartbeats, changes of liveness."""
-        effects = self.goals.poll(now)
+        effects = self.goals.poll(now) + self.login.poll(now)
         for call_id in [c for c, h in self._waiting.items() if h.deadline <= now]:
             del self._waiting[call_id]
         if self._refusals_due is not None and now >= self._refusals_due:
-            self._refusals_due = now + REFUSAL_INTERVAL if self._refusals else None
-            if self._refusals:
-                effects += self._tell_refusals()
+            effects += self._end_interval(now)
         if self.beats and now >= self._next_beat:
             self._next_beat += self._settings.heartbeat_interval
             if self._next_beat <= now:  # beats that were missed are not made up for
@@ -529,6 +560,17 @@ class Session:
             effects.append(fx.PeerLost())
         if changed is not None:
             effects.append(fx.PeerChanged())
+        return effects
+
+    def _end_interval(self, now: float) -> list[fx.Effect]:
+        """Tell how much was refused in the interval that ends; end a flood."""
+        number, self._refused_lately = self._refused_lately, 0
+        self._refusals_due = now + REFUSAL_INTERVAL if number else None
+        effects = self._tell_refusals() if self._refusals else []
+        flood = number > self._settings.max_message_rate * REFUSAL_INTERVAL
+        self._floods = self._floods + 1 if flood else 0
+        if self._floods >= FLOOD:
+            effects.append(fx.Dismiss(POLICY_VIOLATION, 'too many messages'))
         return effects
 
     def close(self) -> list[fx.Effect]:
@@ -549,6 +591,8 @@ class Session:
         sync = self.timesync
         return {
             'peer': self.peer, 'name': self.name, 'dialect': self.dialect,
+            'identity': self.login.identity.name if self.login.identity else None,
+            'role': self.login.rights.role.name,
             'connected': round(now - self.connected_at, 3),
             'liveness': self.liveness_name,
             'round_trip': sync.round_trip, 'offset': sync.offset, 'jitter': sync.jitter,

@@ -19,6 +19,7 @@ from email.utils import formatdate
 import hmac
 from http import HTTPStatus
 import ipaddress
+import platform
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -26,8 +27,9 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from ws_bridge.transport.crowd import client_address, Crowd, Guarded, refused
 from ws_bridge.transport.link import plain_headers
-from ws_bridge.transport.options import HttpReply, ServerOptions
+from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
@@ -41,20 +43,31 @@ class Handshake:
 
     :param token: the bearer token that every peer must present; ``None`` = none.
     :param peers: returns how many peers are connected.
+    :param crowd: counts the connections.
     """
 
     def __init__(self, options: ServerOptions, token: str | None,
-                 peers: Callable[[], int]) -> None:
+                 peers: Callable[[], int], crowd: Crowd) -> None:
         self._options = options
         self._token = token
         self._peers = peers
+        self._crowd = crowd
 
-    def process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+    async def process_request(self, connection: ServerConnection,
+                              request: Request) -> Response | None:
         """Answer what is refused, or no WebSocket at all; ``None`` lets the handshake go on."""
         headers = plain_headers(request.headers)
-        reply = self._refuse(headers, address_host(connection.local_address)) \
+        address = client_address(address_host(connection.remote_address), headers,
+                                 self._options.trusted_proxies)
+        if isinstance(connection, Guarded):
+            self._crowd.move(connection, address)
+            connection.is_answered = True
+        tls = connection.transport.get_extra_info('ssl_object')
+        visitor = Visitor(address, request.path, headers,
+                          tls.getpeercert() if tls else None, tls is not None)
+        reply = await self._enter(connection, visitor) \
             if 'websocket' in headers.get('upgrade', '').lower() \
-            else self._plain(request, headers)
+            else await self._plain(request, visitor)
         return None if reply is None else _response(request, reply)
 
     def select_subprotocol(self, connection: ServerConnection,
@@ -63,30 +76,81 @@ class Handshake:
         common = _first_common(self._options.subprotocols, offered)
         return None if common is None else Subprotocol(common)
 
-    def _plain(self, request: Request, headers: Mapping[str, str]) -> HttpReply | None:
+    async def _plain(self, request: Request, visitor: Visitor) -> HttpReply | None:
         # Before websockets 16 only GET came here, and the request had no method.
         if self._options.http is None or getattr(request, 'method', 'GET') not in ('GET', 'HEAD'):
             return None         # websockets itself says 426, or 405
-        return self._options.http(request.path, headers) or _refusal(
+        if self._options.hosts:
+            why = host_fault(visitor.headers.get('host', ''), self._options.hosts)
+            if why is not None:
+                return self._say(visitor, 'host', HTTPStatus.MISDIRECTED_REQUEST, why)
+        return await self._options.http(visitor) or _refusal(
             HTTPStatus.NOT_FOUND, 'there is nothing here')
 
-    def _refuse(self, headers: Mapping[str, str], local_host: str) -> HttpReply | None:
-        if self._peers() >= self._options.max_peers:
-            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE,
-                            f'{self._options.max_peers} peers are connected, no more may')
-        why = origin_fault(headers, self._options.origins, local_host)
+    async def _enter(self, connection: ServerConnection, visitor: Visitor) -> HttpReply | None:
+        """Let a WebSocket in, or say why not."""
+        reply = self._refuse(visitor, address_host(connection.local_address))
+        if reply is not None or self._options.admit is None:
+            return reply
+        admitted = await self._options.admit(visitor)
+        if isinstance(admitted, HttpReply):
+            return admitted
+        connection.admitted = admitted  # type: ignore[attr-defined]
+        return None
+
+    def _refuse(self, visitor: Visitor, local_host: str) -> HttpReply | None:
+        options, headers = self._options, visitor.headers
+        if self._peers() >= options.max_peers:
+            return self._say(visitor, 'max_peers', HTTPStatus.SERVICE_UNAVAILABLE,
+                             f'{options.max_peers} peers are connected, no more may')
+        if self._crowd.of(visitor.address) > options.max_peers_per_address:
+            return self._say(visitor, 'max_peers_per_address', HTTPStatus.TOO_MANY_REQUESTS,
+                             f'{options.max_peers_per_address} connections of this address are '
+                             'open, no more may')
+        why = origin_fault(headers, options.origins, local_host)
         if why is not None:
-            return _refusal(HTTPStatus.FORBIDDEN, why)
+            return self._say(visitor, 'origin', HTTPStatus.FORBIDDEN, why)
+        # Programs send no Origin; what a browser is made to send through a foreign name has one.
+        if options.hosts or ('origin' in headers and options.origins is None):
+            why = host_fault(headers.get('host', ''), options.hosts)
+            if why is not None:
+                return self._say(visitor, 'host', HTTPStatus.MISDIRECTED_REQUEST, why)
         if self._token is not None and not _has_token(headers, self._token):
+            refused(options.refused, 'token', visitor.address)
             return _refusal(HTTPStatus.UNAUTHORIZED, 'a bearer token is needed',
                             {'WWW-Authenticate': 'Bearer'})
         offered = [name.strip() for name in headers.get('sec-websocket-protocol', '').split(',')
                    if name.strip()]
         known = self._options.subprotocols
         if offered and known and _first_common(known, offered) is None:
-            return _refusal(HTTPStatus.BAD_REQUEST,
-                            f'unknown subprotocol; this server speaks {", ".join(known)}')
+            return self._say(visitor, 'subprotocol', HTTPStatus.BAD_REQUEST,
+                             f'unknown subprotocol; this server speaks {", ".join(known)}')
         return None
+
+    def _say(self, visitor: Visitor, why: str, status: HTTPStatus, text: str) -> HttpReply:
+        refused(self._options.refused, why, visitor.address)
+        return _refusal(status, text)
+
+
+def host_fault(host: str, hosts: Sequence[str]) -> str | None:
+    """
+    Return why a request cannot be meant for this machine, or ``None`` if it can.
+
+    A page of a foreign name that its owner lets point to this machine (DNS rebinding) gives that
+    name; an address, or a name of this machine, is nobody else's.
+
+    :param host: the ``Host`` header.
+    :param hosts: the names that it may have; empty = those of this machine.
+    """
+    name = _host_of(f'//{host}')
+    if name is None:
+        return 'there is no valid Host'
+    if hosts:
+        fine = name in [known.lower() for known in hosts]
+    else:
+        own = platform.node().lower()
+        fine = is_loopback(name) or is_address(name) or name in (own, f'{own}.local')
+    return None if fine else f"this is not host {name[:255]}; the parameter 'hosts' allows names"
 
 
 def origin_fault(headers: Mapping[str, str], origins: tuple[str, ...] | str | None,
@@ -126,7 +190,17 @@ def _host_of(url: str) -> str | None:
         return None
 
 
+def is_address(host: str) -> bool:
+    """Whether a host is an address, not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_loopback(host: str) -> bool:
+    """Whether a host can only be this machine."""
     if host == 'localhost' or host.endswith('.localhost'):
         return True
     try:

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
     from ws_bridge.transport.options import LinkOptions, Listener
 
-#: Messages taken from one socket before the others get their turn.
-BURST = 32
+#: For how long one socket is read before the others get their turn, s.
+TURN = 0.001
 #: RFC 6455 5.5: a control frame holds 125 bytes, two of them the code.
 _MAX_REASON = 123
 _ABNORMAL = 1006
@@ -90,9 +90,9 @@ class Link:
     """
 
     __slots__ = ('_buffered', '_closer', '_ending', '_limit', '_options', '_queue',
-                 '_stall_timer', '_writer', 'bytes_in', 'bytes_out', 'dialled', 'last_activity',
-                 'messages_in', 'messages_out', 'opened_at', 'peer_id', 'remote', 'subprotocol',
-                 'websocket')
+                 '_stall_timer', '_writer', 'address', 'admitted', 'bytes_in', 'bytes_out',
+                 'dialled', 'last_activity', 'messages_in', 'messages_out', 'opened_at',
+                 'peer_id', 'remote', 'subprotocol', 'websocket')
 
     def __init__(self, websocket: Connection, options: LinkOptions, *, dialled: bool,
                  write_limit: int) -> None:
@@ -100,6 +100,10 @@ class Link:
         self.dialled = dialled
         self.peer_id: str = websocket.id.hex
         self.remote = address_text(websocket.remote_address)
+        #: Where the peer is, without a port; and what the server's ``admit`` hook returned.
+        self.address: str = getattr(websocket, 'client_address', '') or \
+            self.remote.rpartition(':')[0]
+        self.admitted: Any = getattr(websocket, 'admitted', None)
         self.subprotocol: str | None = websocket.subprotocol
         self.opened_at = self.last_activity = time.time()
         self.bytes_in = self.bytes_out = self.messages_in = self.messages_out = 0
@@ -196,6 +200,13 @@ class Link:
             self._queue.put_stream(key, frame, depth, text=text, split=split)
             self._start_writer()
 
+    def limit_messages(self, size: int) -> None:
+        """Take messages of at most so many bytes from now on; larger ones close with 1009."""
+        protocol: Any = self.websocket.protocol
+        # websockets 15.0 has one limit, 16 two.
+        setattr(protocol, 'max_message_size' if hasattr(protocol, 'max_message_size')
+                else 'max_size', size)
+
     async def flushed(self, timeout: float) -> bool:
         """Wait, up to ``timeout`` s, until nothing is queued: back-pressure for one sender."""
         if self._writer is not None:
@@ -251,7 +262,7 @@ class Link:
 
     async def _read(self, listener: Listener) -> None:
         receive = self.websocket.recv
-        burst = 0
+        end = time.perf_counter() + TURN
         try:
             while True:
                 data = await receive()
@@ -261,10 +272,9 @@ class Link:
                 self.last_activity = time.time()
                 if self._ending is None:
                     listener.received(self, data)
-                burst += 1
-                if burst == BURST:
-                    burst = 0
+                if time.perf_counter() > end:
                     await asyncio.sleep(0)
+                    end = time.perf_counter() + TURN
         except ConnectionClosed:
             return
 

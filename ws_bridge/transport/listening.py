@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+import logging
 from typing import Any
 import weakref
 
@@ -24,10 +25,20 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from ws_bridge.errors import ConnectFailed
+from ws_bridge.transport.crowd import Crowd, Guarded
 from ws_bridge.transport.endpoint import join_host_port
 from ws_bridge.transport.handshake import Handshake
 from ws_bridge.transport.options import ServerOptions
 from ws_bridge.transport.settings import Settings
+
+ACCEPTED_AT_ONCE = 1
+"""
+New connections in one round of the loop; asyncio takes as many as its ``backlog`` is.
+
+More, and a thousand strangers at the door would keep the peers inside waiting.
+"""
+BACKLOG = 128
+"""How many the kernel keeps meanwhile."""
 
 
 class Listening:
@@ -70,25 +81,53 @@ async def listen(settings: Settings, options: ServerOptions,
     :raises ConnectFailed: if the address cannot be bound.
     """
     connections: weakref.WeakSet[ServerConnection] = weakref.WeakSet()
+    crowd = Crowd(options)
 
     def create_connection(*args: Any, **kwargs: Any) -> ServerConnection:
-        connection = ServerConnection(*args, **kwargs)
+        connection = Guarded(*args, **kwargs)
+        connection.crowd = crowd
         connections.add(connection)
         return connection
 
-    handshake = Handshake(options, settings.token, peers)
+    async def serve_one(connection: ServerConnection) -> None:
+        crowd.joined(connection)
+        await handler(connection)
+
+    handshake = Handshake(options, settings.token, peers, crowd)
     host, port = settings.endpoint.host, settings.endpoint.port
+    arguments = link_arguments(settings, options)
+    if options.handshake_timeout is not None:
+        arguments['open_timeout'] = options.handshake_timeout
+    tls = options.tls or settings.tls
+    if tls is not None:
+        arguments['ssl_handshake_timeout'] = arguments['open_timeout']
     try:
         server = await serve(
-            handler, host, port, ssl=settings.tls,
+            serve_one, host, port, ssl=tls,
             subprotocols=[Subprotocol(name) for name in options.subprotocols] or None,
             select_subprotocol=handshake.select_subprotocol if options.subprotocols else None,
             process_request=handshake.process_request, server_header='ws_bridge',
             create_connection=create_connection,  # type: ignore[arg-type]
-            **link_arguments(settings, options))
+            logger=_quiet_logger(), backlog=ACCEPTED_AT_ONCE, **arguments)
+        for bound in server.sockets:
+            with bound.dup() as same:
+                same.listen(BACKLOG)
     except (OSError, OverflowError) as exc:
         raise ConnectFailed(f'cannot listen on {join_host_port(host, port)}: {exc}') from exc
     return Listening(server, connections)
+
+
+def _quiet_logger() -> logging.Logger:
+    """Return the logger of the library, without what it logs below: headers, payloads."""
+    logger = logging.getLogger('websockets.ws_bridge')
+    logger.setLevel(logging.WARNING)
+    logger.addFilter(_is_news)
+    return logger
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Keep out what any stranger can cause as often as he likes; it is counted instead."""
+    return not str(record.msg).startswith('opening handshake failed')
 
 
 def link_arguments(settings: Settings, options: Any) -> dict[str, Any]:

@@ -14,9 +14,10 @@
 """What a program may ask of the transport beyond the seed's configuration; all values."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TYPE_CHECKING
+import ssl
+from typing import Any, Protocol, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ws_bridge.transport.link import Link
@@ -49,8 +50,31 @@ class HttpReply:
     body: bytes = b''
 
 
-#: Path with its query, and headers with lower-case names; ``None`` = 404.
-HttpHook = Callable[[str, Mapping[str, str]], HttpReply | None]
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """
+    Who asks for a connection or a page; nothing of it is believed yet.
+
+    :param address: where it comes from, without a port; what a trusted proxy says it is.
+    :param path: with its query.
+    :param headers: names in lower case.
+    :param certificate: what TLS has verified, as ``ssl`` gives it; empty or ``None`` = none.
+    :param is_secure: whether TLS ends here.
+    """
+
+    address: str
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    certificate: Mapping[str, Any] | None = None
+    is_secure: bool = False
+
+
+#: ``None`` = 404.
+HttpHook = Callable[[Visitor], Awaitable[HttpReply | None]]
+#: Lets a WebSocket in: what it returns is kept as ``Link.admitted``, unless it is a refusal.
+AdmitHook = Callable[[Visitor], Awaitable[Any]]
+#: Told of each refusal, with one word for why, and the address.
+RefusedHook = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +111,29 @@ class ServerOptions(LinkOptions):
         origins (``'http://ui.example:8000'``); ``('*',)`` or ``'*'`` = any. Programs that send no
         Origin header are not web pages.
     :param max_peers: connections at the same time.
+    :param max_peers_per_address: the same of one address, handshakes too.
+    :param max_handshakes: connections at the same time that are no peers yet.
+    :param handshake_timeout: for TLS and for the opening handshake; ``None`` = the
+        configuration's ``timeout``.
+    :param hosts: names that ``Host`` may have; empty = names of this machine, asked of browsers.
+    :param trusted_proxies: addresses and networks whose ``X-Forwarded-For`` is believed.
+    :param tls: the context to serve with, in place of the configuration's.
     :param http: answers plain GET and HEAD requests; without it they get 426.
+    :param admit: decides about each WebSocket, after everything else was found in order.
+    :param refused: told of each refusal.
     """
 
     origins: tuple[str, ...] | str | None = None
     max_peers: int = 100
+    max_peers_per_address: int = 100
+    max_handshakes: int = 256
+    handshake_timeout: float | None = None
+    hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    tls: ssl.SSLContext | None = None
     http: HttpHook | None = None
+    admit: AdmitHook | None = None
+    refused: RefusedHook | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

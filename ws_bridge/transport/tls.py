@@ -19,19 +19,32 @@ import ssl
 from ws_bridge.errors import ConfigError
 
 
-def server_context(cert_path: str, key_path: str, ca_path: str | None) -> ssl.SSLContext:
+def server_context(cert_path: str, key_path: str, ca_path: str | None, *,
+                   is_optional: bool = False) -> ssl.SSLContext:
     """
-    Return a server's context.
+    Return a server's context: TLS 1.2 or newer.
 
     :param ca_path: who must have signed the clients' certificates; ``None`` = clients have none.
+    :param is_optional: a client may also have none.
     :raises ConfigError: if a file cannot be read or is not what it should be.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     _load_own(context, cert_path, key_path)
     if ca_path is not None:
-        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_mode = ssl.CERT_OPTIONAL if is_optional else ssl.CERT_REQUIRED
         _load_ca(context, ca_path)
     return context
+
+
+def reload_certificate(context: ssl.SSLContext, cert_path: str, key_path: str) -> None:
+    """
+    Serve new connections with what the files hold now; those that are open stay.
+
+    :raises ConfigError: if they are no certificate and key; nothing has changed then.
+    """
+    _load_own(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert_path, key_path)
+    _load_own(context, cert_path, key_path)
 
 
 def client_context(ca_path: str | None, cert_path: str | None,

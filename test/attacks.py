@@ -1,0 +1,380 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Attacks on a bridge over real sockets; each returns what became of its attempts, counted.
+
+One call is one round. The tests run each round once; ``test/bench/measure_attacks.py`` repeats
+them from a process of its own: ``python test/attacks.py NAME PORT TOKEN SECONDS``.
+"""
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+import hashlib
+import hmac
+import json
+import os
+import socket
+import sys
+import time
+from typing import Any
+import zlib
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+HOST = '127.0.0.1'
+MEGABYTE = 1 << 20
+HURRY = 10.0
+"""No single attempt takes longer, s."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """
+    What is attacked.
+
+    :param token: of an observer, for attacks from inside.
+    :param key: the public key, PEM, with which the bridge verifies JSON web tokens.
+    :param source: the address to attack from: others are not to suffer for it.
+    """
+
+    port: int
+    token: str
+    key: bytes = b''
+    source: str = '127.0.0.2'
+
+    @property
+    def url(self) -> str:
+        """Where a client connects."""
+        return f'ws://{HOST}:{self.port}'
+
+    def inside(self, **options: Any) -> Any:
+        """Connect with the token."""
+        options.setdefault('subprotocols', ['ws_bridge.v1'])
+        options.setdefault('additional_headers', {'Authorization': f'Bearer {self.token}'})
+        return connect(self.url, max_size=None, compression=None, proxy=None,
+                       local_addr=(self.source, 0), **options)
+
+
+Attack = Callable[[Target], Awaitable['Counter[str]']]
+
+
+async def handshake(target: Target, **options: Any) -> str:
+    """Return the status that a handshake is answered with, or ``in``."""
+    try:
+        async with connect(target.url, compression=None, proxy=None,
+                           local_addr=(target.source, 0), **options):
+            return 'in'
+    except InvalidStatus as exc:
+        return str(exc.response.status_code)
+    except (InvalidHandshake, OSError, EOFError, TimeoutError):
+        return 'cut'
+
+
+async def open_connection(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect without any protocol."""
+    return await asyncio.open_connection(HOST, target.port, local_addr=(target.source, 0))
+
+
+async def raw(target: Target, data: bytes) -> str:
+    """Send bytes; return the status of the answer, ``cut`` if there is none."""
+    try:
+        reader, writer = await open_connection(target)
+    except OSError:
+        return 'cut'
+    try:
+        writer.write(data)
+        line = await asyncio.wait_for(reader.readline(), HURRY)
+        words = line.decode(errors='replace').split()
+        return words[1] if len(words) > 1 else 'cut'
+    except (OSError, asyncio.TimeoutError, ValueError):
+        return 'cut'
+    finally:
+        writer.transport.abort()
+
+
+async def many(count: int, one: Callable[[], Awaitable[str]], at_once: int = 20) -> Counter[str]:
+    """Do something so many times, some of them at once."""
+    outcomes: Counter[str] = Counter()
+    left = count
+
+    async def work() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            outcomes[await one()] += 1
+    await asyncio.gather(*(work() for _ in range(min(at_once, count))))
+    return outcomes
+
+
+def part(value: Any) -> str:
+    """Return one part of a JSON web token."""
+    raw_part = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(raw_part).rstrip(b'=').decode()
+
+
+def forgeries(key: bytes) -> list[str]:
+    """Return JSON web tokens that nobody issued."""
+    claims = {'sub': 'root', 'role': 'admin', 'exp': int(time.time()) + 600}
+    head = f'{part({"alg": "HS256", "typ": "JWT"})}.{part(claims)}'
+    resigned = hmac.new(key, head.encode(), hashlib.sha256).digest()
+    foreign = hmac.new(b'x' * 32, head.encode(), hashlib.sha256).digest()
+    return ['wrong', f'{part({"alg": "none"})}.{part(claims)}.',
+            f'{part({"alg": "NONE"})}.{part(claims)}.', f'{head}.{part(resigned)}',
+            f'{head}.{part(foreign)}', f'{part({"alg": "RS256"})}.{part(claims)}.{part(foreign)}',
+            f'{part({"alg": "RS256"})}.{part({**claims, "exp": 1})}.{part(foreign)}']
+
+
+async def web_tokens(target: Target) -> Counter[str]:
+    """Log in with wrong, expired, foreign, unsigned and re-signed tokens."""
+    tokens = iter(forgeries(target.key) * 2)
+    return await many(14, lambda: handshake(target, additional_headers={
+        'Authorization': f'Bearer {next(tokens)}'}))
+
+
+async def origin(target: Target) -> Counter[str]:
+    """Connect as a page of somebody else."""
+    return await many(20, lambda: handshake(target, origin='http://evil.example'))
+
+
+async def rebinding(target: Target) -> Counter[str]:
+    """Connect as a page whose own name points to this machine."""
+    return await many(20, lambda: raw(target, (
+        b'GET / HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\n'
+        b'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n'
+        b'Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n')))
+
+
+async def slowloris(target: Target) -> Counter[str]:
+    """Begin many handshakes and never end them."""
+    async def one() -> str:
+        try:
+            reader, writer = await open_connection(target)
+        except OSError:
+            return 'cut'
+        try:
+            writer.write(b'GET / HTTP/1.1\r\nX: ')
+            while True:
+                writer.write(b'x')
+                if await asyncio.wait_for(asyncio.shield(reader.read(1)), 0.2) == b'':
+                    return 'cut'
+        except asyncio.TimeoutError:
+            return 'held'
+        except OSError:
+            return 'cut'
+        finally:
+            writer.transport.abort()
+    return await many(300, one, 300)
+
+
+async def half_open(target: Target) -> Counter[str]:
+    """Become peers that then neither read nor answer; here for a moment only."""
+    peers = []
+    for _ in range(20):
+        with suppress(InvalidHandshake, OSError, EOFError):
+            peer = await target.inside(ping_interval=None)
+            peer.transport.pause_reading()
+            peers.append(peer)
+    await asyncio.sleep(0.5)
+    for peer in peers:
+        peer.transport.abort()
+    return Counter(opened=len(peers))
+
+
+async def braces(target: Target) -> Counter[str]:
+    """Send a megabyte of what nests."""
+    outcomes: Counter[str] = Counter()
+    for text in ('{' * MEGABYTE, '[' * MEGABYTE, '{"a":' * (MEGABYTE // 5),
+                 '[' * (MEGABYTE // 2) + ']' * (MEGABYTE // 2), '[' * MEGABYTE + 'NaN'):
+        for subprotocol in ('ws_bridge.v1', 'rosbridge.v2'):
+            try:
+                async with target.inside(subprotocols=[subprotocol]) as peer:
+                    await peer.send(text)
+                    await peer.send('{"op":"call_service","id":"x","service":"/rosapi/get_time"}'
+                                    if subprotocol == 'rosbridge.v2' else
+                                    '{"metadata":{"message_id":"x","message_type":"configuration"'
+                                    '},"data":{"op":"list"}}')
+                    async for frame in peer:
+                        if isinstance(frame, str) and '"x"' in frame:
+                            outcomes['survived'] += 1
+                            break
+            except (ConnectionClosed, InvalidHandshake, OSError):
+                outcomes['closed'] += 1
+    return outcomes
+
+
+def masked(payload: bytes, first: int) -> bytes:
+    """Return a client's frame; the mask is zero, which is one, too."""
+    return bytes([first, 0xFF]) + len(payload).to_bytes(8, 'big') + bytes(4) + payload
+
+
+@lru_cache(1)
+def squeezed() -> bytes:
+    """Return 256 MB of nothing, compressed."""
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = bytes(MEGABYTE)
+    return b''.join(squeeze.compress(block) for _ in range(256)) + squeeze.flush()
+
+
+async def bomb(target: Target) -> Counter[str]:
+    """Send a little that inflates to 256 MB."""
+    small = squeezed()
+    request = (f'GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n'
+               'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n'
+               'Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n')
+    outcomes: Counter[str] = Counter()
+    for _ in range(3):
+        reader, writer = await open_connection(target)
+        writer.write(request.encode())
+        head = await asyncio.wait_for(reader.readuntil(b'\r\n\r\n'), HURRY)
+        assert b'permessage-deflate' in head
+        writer.write(masked(small, 0xC1))
+        with suppress(OSError):
+            rest = await asyncio.wait_for(reader.read(), HURRY)
+            outcomes['1009' if (1009).to_bytes(2, 'big') in rest else 'open'] += 1
+        writer.transport.abort()
+    return outcomes
+
+
+async def connects(target: Target) -> Counter[str]:
+    """Connect and leave, a thousand times; in the measurement ten thousand and more."""
+    loop = asyncio.get_running_loop()
+    outcomes: Counter[str] = Counter()
+    for number in range(1000):
+        with socket.socket() as client:
+            client.setblocking(False)
+            client.bind((target.source, 0))
+            try:
+                await asyncio.wait_for(loop.sock_connect(client, (HOST, target.port)), HURRY)
+                if number % 2:
+                    await loop.sock_sendall(client, b'GET / HTTP/1.1\r\n')
+                outcomes['connected'] += 1
+            except OSError:
+                outcomes['cut'] += 1
+    return outcomes
+
+
+REQUEST = json.dumps({'metadata': {'message_type': 'configuration', 'message_id': 'x' * 200},
+                      'data': {'op': 'list'}})
+
+
+async def never_reads(target: Target) -> Counter[str]:
+    """Ask for more and more and read none of it."""
+    async with target.inside(ping_interval=None) as peer:
+        peer.transport.pause_reading()
+        end = time.monotonic() + HURRY
+        try:
+            while time.monotonic() < end:
+                for _ in range(50):
+                    await asyncio.wait_for(peer.send(REQUEST), 0.5)
+        except (ConnectionClosed, asyncio.TimeoutError):
+            return Counter(stuck=1)
+        finally:
+            peer.transport.abort()
+    return Counter(taken=1)
+
+
+async def flood(target: Target) -> Counter[str]:
+    """Publish, which an observer may not, as fast as the socket takes it; read the errors."""
+    command = json.dumps({'metadata': {'message_type': 'command', 'destination': '/cmd_vel'},
+                          'data': {'linear': {'x': 1.0}}})
+    codes: Counter[str] = Counter()
+    async with target.inside() as peer:
+        async def read() -> None:
+            with suppress(ConnectionClosed):
+                async for frame in peer:
+                    data = json.loads(frame)['data']
+                    if 'code' in data:
+                        codes[data['code']] += 1
+        reading = asyncio.create_task(read())
+        with suppress(ConnectionClosed):
+            for _ in range(60):
+                for _ in range(100):
+                    await peer.send(command)
+                await asyncio.sleep(0)
+            await peer.close()
+        await reading
+    return Counter(dict.fromkeys(codes, 1))
+
+
+PATHS = ('/../../../../etc/passwd', '/..%2f..%2f..%2fetc/passwd', '/%2e%2e/%2e%2e/etc/passwd',
+         '//etc/passwd', '/..\\..\\etc\\passwd', '/./../ws_bridge.yaml', '/%00', '/index.html%00',
+         '/....//....//etc/passwd', '/?../../etc/passwd/..', 'http://evil/../etc/passwd', '*')
+
+
+async def traversal(target: Target) -> Counter[str]:
+    """Ask for files that are none of the page's."""
+    paths = iter(PATHS)
+    return await many(len(PATHS), lambda: raw(
+        target, f'GET {next(paths)} HTTP/1.1\r\nHost: localhost\r\n\r\n'.encode()))
+
+
+def injections() -> list[bytes]:
+    """Return requests whose headers say more than they should."""
+    good = (b'GET /version HTTP/1.1\r\nHost: localhost\r\n')
+    return [good + header + b'\r\n\r\n' for header in (
+        b'X: a\rSet-Cookie: b', b'X: a\nSet-Cookie: b', b'X\x00: a', b': a', b'X : a',
+        b'X: ' + b'a' * 100_000, b'\r\n'.join(b'X: a' for _ in range(1000)),
+        b'Content-Length: -1', b'Content-Length: 10\r\nTransfer-Encoding: chunked',
+        b'X: \xff\xfe', b'Authorization: Bearer a\x0bb')] + [
+        b'GET /version\r\nX: y HTTP/1.1\r\n\r\n', b'GET /' + b'a' * 100_000 + b' HTTP/1.1\r\n\r\n']
+
+
+async def header_injection(target: Target) -> Counter[str]:
+    """Send headers with more in them than one line."""
+    requests = iter(injections())
+    return await many(len(injections()), lambda: raw(target, next(requests)))
+
+
+ATTACKS: dict[str, tuple[Attack, str]] = {
+    'web tokens': (web_tokens, 'wrong, expired, foreign, unsigned, re-signed'),
+    'origin': (origin, 'a page of somebody else'),
+    'rebinding': (rebinding, 'a foreign name that points here'),
+    'slowloris': (slowloris, '300 handshakes that never end'),
+    'half-open': (half_open, '20 peers that neither read nor answer'),
+    'braces': (braces, '1 MB that nests, both dialects'),
+    'bomb': (bomb, '256 kB that inflate to 256 MB'),
+    'connects': (connects, '1000 connections a round'),
+    'never reads': (never_reads, 'asks, and reads nothing'),
+    'flood': (flood, 'as fast as the socket takes it'),
+    'traversal': (traversal, 'files that are not of the page'),
+    'header injection': (header_injection, 'more than one line in a header')}
+
+
+async def repeat(attack: Attack, target: Target, seconds: float) -> Counter[str]:
+    """Attack again and again."""
+    end = time.monotonic() + seconds
+    outcomes: Counter[str] = Counter()
+    while time.monotonic() < end:
+        try:
+            outcomes += await attack(target)
+        except (OSError, InvalidHandshake, EOFError, asyncio.TimeoutError) as exc:
+            outcomes[f'failed ({type(exc).__name__})'] += 1
+            await asyncio.sleep(0.1)
+    return outcomes
+
+
+if __name__ == '__main__':
+    _, name, port_text, own_token, seconds_text = sys.argv
+    print(json.dumps(asyncio.run(repeat(
+        ATTACKS[name][0],
+        Target(int(port_text), own_token, os.environ.get('ATTACKED_KEY', '').encode(),
+               f'127.0.0.{2 + list(ATTACKS).index(name)}'),
+        float(seconds_text)))))

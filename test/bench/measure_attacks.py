@@ -1,0 +1,202 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+What an operator notices of attacks: round trip of its 50 Hz commands, and the bridge's memory.
+
+``python test/bench/measure_attacks.py [--seconds 10] [--repeat 3] [NAME ...]`` prints the table
+of ``docs/security.md``: of each attack the round with the median p99. Bridge, operator and
+attacker are processes of their own; the command goes into ROS, and what is measured is the time
+until its acknowledgment is there.
+"""
+from __future__ import annotations
+
+import argparse
+import asyncio
+from contextlib import suppress
+import json
+import os
+from pathlib import Path
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+import psutil
+from websockets.asyncio.client import connect
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from attacks import ATTACKS  # noqa: E402,I100,RUF100
+from measure import environment, free_port  # noqa: E402
+from security_support import bearer, TOKEN, TOKENS, write_tokens  # noqa: E402
+
+RATE = 50.0
+LIMIT_MS = 20.0
+MEGABYTE = 1 << 20
+
+
+class Operator:
+    """Commands at 50 Hz and notes when each was acknowledged."""
+
+    def __init__(self, websocket: Any) -> None:
+        self.websocket = websocket
+        self.sent: dict[str, float] = {}
+        self.trips: list[float] = []
+        self.refused = 0
+
+    async def ask(self, data: dict[str, Any]) -> None:
+        """Send a configuration."""
+        await self.websocket.send(json.dumps({
+            'metadata': {'message_type': 'configuration', 'message_id': 'ask'}, 'data': data}))
+
+    async def read(self) -> None:
+        """Take what comes."""
+        async for frame in self.websocket:
+            now = time.perf_counter()
+            value = json.loads(frame)
+            began = self.sent.pop(value['metadata']['correlation_id'] or '', None)
+            if began is not None:
+                self.trips.append(now - began)
+                self.refused += value['metadata']['message_type'] == 'error'
+
+    async def command(self) -> None:
+        """Send a command each period."""
+        number = 0
+        due = time.perf_counter()
+        while True:
+            number += 1
+            message_id = f'c{number}'
+            self.sent[message_id] = time.perf_counter()
+            await self.websocket.send(json.dumps({'metadata': {
+                'message_type': 'command', 'message_id': message_id, 'destination': '/attacked',
+                'ack': True}, 'data': {'data': 0.1}}))
+            due += 1 / RATE
+            await asyncio.sleep(max(due - time.perf_counter(), 0))
+
+
+def quantile(values: list[float], share: float) -> float:
+    """Return a quantile, ms."""
+    return sorted(values)[min(int(share * len(values)), len(values) - 1)] * 1000 if values else 0
+
+
+def start(command: list[str], **options: Any) -> subprocess.Popen[str]:
+    """Start a process whose output is read."""
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+
+
+async def measure(operator: Operator, bridge: psutil.Process, command: list[str] | None,
+                  key: bytes, seconds: float) -> tuple[list[float], int, int, str]:
+    """Return the round trips, memory before and at its highest, and what the attacker got."""
+    await asyncio.sleep(1.0)
+    operator.trips.clear()
+    before = highest = bridge.memory_info().rss
+    process = None
+    if command is not None:
+        process = start(command, stderr=subprocess.DEVNULL,
+                        env={**os.environ, 'ATTACKED_KEY': key.decode()})
+    end = time.monotonic() + seconds
+    while time.monotonic() < end or (process is not None and process.poll() is None):
+        highest = max(highest, bridge.memory_info().rss)
+        await asyncio.sleep(0.05)
+        if time.monotonic() > end + 30 and process is not None:
+            process.kill()
+    trips = list(operator.trips)
+    if process is None:
+        return trips, before, highest, ''
+    out = process.communicate()[0]
+    counts = json.loads(out) if out.strip() else {'failed': 1}
+    return trips, before, highest, ', '.join(f'{n} {what}' for what, n in sorted(counts.items()))
+
+
+def make_key(folder: str) -> tuple[str, bytes]:
+    """Write the public key of JSON web tokens; return its file and itself."""
+    pem = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    path = Path(folder, 'key.pem')
+    path.write_bytes(pem)
+    return str(path), pem
+
+
+def run(names: list[str], seconds: float, repeat: int) -> int:
+    """Measure quiet and each attack; return 1 where an operator would notice."""
+    with tempfile.TemporaryDirectory() as folder:
+        key_file, pem = make_key(folder)
+        port = free_port()
+        parameters = {'port': port, 'token_file': write_tokens(Path(folder, 'tokens')),
+                      'jwt_key_file': key_file, 'compression': 'true', 'match_timeout': 0.0}
+        command = [sys.executable, '-m', 'ws_bridge', 'serve', '--ros-args', '--log-level',
+                   'error']
+        for name, value in parameters.items():
+            command += ['-p', f'{name}:={value}']
+        bridge = start(command, env=environment())
+        try:
+            assert bridge.stdout is not None
+            bridge.stdout.readline()
+            return asyncio.run(_measure_all(names, seconds, repeat, port, bridge.pid, pem))
+        finally:
+            bridge.terminate()
+            bridge.wait(10)
+
+
+async def _measure_all(names: list[str], seconds: float, repeat: int, port: int, pid: int,
+                       pem: bytes) -> int:
+    failed = 0
+    process = psutil.Process(pid)
+    async with connect(f'ws://127.0.0.1:{port}', subprotocols=['ws_bridge.v1'],
+                       additional_headers=bearer(TOKEN), compression=None) as websocket:
+        operator = Operator(websocket)
+        await operator.ask({'op': 'advertise', 'topic': '/attacked',
+                            'type': 'std_msgs/msg/Float64'})
+        tasks = [asyncio.create_task(operator.read()), asyncio.create_task(operator.command())]
+        print('| attack | what | attempts | commands | p50 ms | p99 ms | worst ms | memory MB |\n'
+              '|---|---|---|---|---|---|---|---|', flush=True)
+        for name in ('none', *names):
+            attacker = None if name == 'none' else [
+                sys.executable, str(HERE.parent / 'attacks.py'), name, str(port),
+                TOKENS['olga'][1], str(seconds)]
+            rounds = [await measure(operator, process, attacker, pem, seconds)
+                      for _ in range(repeat)]
+            rounds.sort(key=lambda each: quantile(each[0], 0.99))
+            trips, _, _, outcome = rounds[repeat // 2]
+            before = min(each[1] for each in rounds)
+            highest = max(each[2] for each in rounds)
+            p99 = quantile(trips, 0.99)
+            failed |= p99 > LIMIT_MS or operator.refused > 0 or any(t.done() for t in tasks)
+            what = ATTACKS[name][1] if attacker else 'quiet'
+            print(f'| {name} | {what} | {outcome} | {len(trips)} | {quantile(trips, 0.5):.2f} | '
+                  f'{p99:.2f} | {quantile(trips, 1.0):.2f} | {before / MEGABYTE:.0f} to '
+                  f'{highest / MEGABYTE:.0f} |', flush=True)
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+    return failed
+
+
+def main() -> int:
+    """Parse the arguments and measure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument('names', nargs='*', metavar='NAME', choices=[[], *ATTACKS])
+    parser.add_argument('--seconds', type=float, default=10.0)
+    parser.add_argument('--repeat', type=int, default=3)
+    args = parser.parse_args()
+    return run(args.names or list(ATTACKS), args.seconds, args.repeat)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,355 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Every operation of every dialect for every role, allowed and denied.
+
+The denied ones answer ``forbidden`` and do nothing in ROS: the robot's side looks at the graph,
+at its listeners, services, actions and parameters, after the allowed ones have arrived there,
+which were sent later.
+"""
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bridge_harness import native_peer, NativePeer, running_bridge
+from helpers import async_wait_until, SpinningNode
+import pytest
+from rclpy.action import ActionServer
+from rosbridge_harness import rosbridge_peer, RosbridgePeer
+from security_support import bearer
+from std_msgs.msg import Int32
+from std_srvs.srv import Trigger
+from test_msgs.action import Fibonacci
+
+from ws_bridge.access import USES
+
+FIBONACCI = 'test_msgs/action/Fibonacci'
+BUILT_IN = ('observer', 'operator', 'safety', 'admin')
+ALLOWED = {
+    'subscribe': BUILT_IN, 'graph': BUILT_IN, 'publish': BUILT_IN[1:], 'call': BUILT_IN[1:],
+    'host': BUILT_IN[1:], 'goal': BUILT_IN[1:], 'host_action': BUILT_IN[1:],
+    'parameter_read': BUILT_IN[1:], 'parameter_write': ('admin',)}
+"""Which of the roles that are there without a mapping file may do what."""
+
+Operate = Callable[[Any, str], Awaitable[str]]
+"""Does an operation for a role; returns ``ok`` or the code of the error."""
+
+
+def roles_of(*uses: str) -> list[str]:
+    """Return the roles to try an operation with: one lacks each right, one has nothing else."""
+    return ['nobody', *BUILT_IN, *(f'no_{use}' for use in uses), f'only_{"_".join(uses)}',
+            *([f'only_{uses[0]}'] if uses[1:] else [])]
+
+
+def is_allowed(role: str, *uses: str) -> bool:
+    """Whether a role has all these rights."""
+    if role == 'nobody' or role.startswith('no_'):
+        return False
+    if role.startswith('only_'):
+        return role == f'only_{"_".join(uses)}'
+    return all(role in ALLOWED[use] for use in uses)
+
+
+MAPPING = """
+version: 1
+out: ['*']
+in: ['*']
+services: ['*']
+host: ['*']
+roles:
+""" + '\n'.join(
+    f"  no_{use}: {{like: admin, deny: [{{{use}: '*'}}]}}\n"
+    f"  only_{use}: {{allow: [{{{use}: '*'}}]}}" for use in USES) + """
+  only_call_parameter_read: {allow: [{call: '*', parameter_read: '*'}]}
+  only_call_parameter_write: {allow: [{call: '*', parameter_write: '*'}]}
+"""
+
+
+class Robot(SpinningNode):
+    """What each role may try its operation on, and what of that was really done."""
+
+    def __init__(self) -> None:
+        super().__init__('robot')
+        self.done: dict[str, set[str]] = {'publish': set(), 'call': set(), 'goal': set()}
+        self.servers: list[Any] = []
+        self.node.declare_parameter('secret', 'treasure')
+        every = [roles_of(use) for use in ALLOWED] + [roles_of('call', 'parameter_write')]
+        for role in dict.fromkeys(role for roles in every for role in roles):
+            self.node.declare_parameter(role, '')
+            self.node.create_publisher(Int32, f'/m/subscribe/{role}', 1)
+            self.node.create_subscription(Int32, f'/m/publish/{role}', self._note(
+                'publish', role), 1)
+            if role in roles_of('call'):
+                self.node.create_service(Trigger, f'/m/call/{role}', self._note('call', role))
+            if role in roles_of('goal'):
+                self.servers.append(ActionServer(
+                    self.node, Fibonacci, f'/m/goal/{role}', self._work(role)))
+
+    def _note(self, use: str, role: str) -> Callable[..., Any]:
+        def note(message: Any, response: Any = None) -> Any:
+            self.done[use].add(role)
+            return response
+        return note
+
+    def _work(self, role: str) -> Callable[[Any], Any]:
+        def work(handle: Any) -> Any:
+            self.done['goal'].add(role)
+            handle.succeed()
+            return Fibonacci.Result()
+        return work
+
+    def found(self, what: str, role: str) -> bool:
+        """Whether an operation of a role has had its effect in ROS."""
+        node = self.node
+        if what in self.done:
+            return role in self.done[what]
+        if what == 'subscribe':
+            return int(node.count_subscribers(f'/m/subscribe/{role}')) > 0
+        if what == 'advertise':
+            return int(node.count_publishers(f'/m/advertise/{role}')) > 0
+        if what in ('host', 'host_action'):
+            suffix = '/_action/send_goal' if what == 'host_action' else ''
+            return f'/m/{what}/{role}{suffix}' in dict(node.get_service_names_and_types())
+        return bool(node.get_parameter(role).value == what)
+
+    def close(self) -> None:
+        self.executor.create_task(lambda: [server.destroy() for server in self.servers])
+        super().close()
+
+
+@pytest.fixture
+def robot() -> Iterator[Robot]:
+    """Give the robot's side."""
+    with Robot() as running:
+        yield running
+
+
+# ---- the native dialect
+
+async def outcome(peer: NativePeer, message_id: str) -> str:
+    frame = await peer.wait(
+        lambda f: f['metadata']['correlation_id'] == message_id
+        and f['metadata']['message_type'] in ('acknowledgment', 'error'))
+    return str(frame['data'].get('code', 'ok'))
+
+
+def native(op: str, **fields: Any) -> Operate:
+    """Return what sends a configuration; ``{}`` in a field stands for the role."""
+    async def operate(peer: NativePeer, role: str) -> str:
+        return await outcome(peer, await peer.send('configuration', {'op': op, **{
+            key: value.format(role) for key, value in fields.items()}}))
+    return operate
+
+
+def command(destination: str, data: Any = None, **metadata: Any) -> Operate:
+    """Return what sends a command."""
+    async def operate(peer: NativePeer, role: str) -> str:
+        return await outcome(peer, await peer.send(
+            'command', data(role) if callable(data) else data or {},
+            destination=destination.format(role), **metadata))
+    return operate
+
+
+async def watch_state(peer: NativePeer, role: str) -> str:
+    """Ask for the state, which shows nothing to who may see nothing."""
+    result = await outcome(peer, await peer.send('configuration', {'op': 'status'}))
+    if result != 'ok':
+        return result
+    frame = await peer.wait(lambda f: f['metadata']['message_type'] == 'status')
+    seen = [frame['data'][key] for key in ('topics', 'nodes', 'peers')]
+    return 'ok' if any(seen) else 'forbidden'
+
+
+def parameter(value: str) -> Callable[[str], Any]:
+    return lambda role: {'parameters': [{'name': role, 'value': {
+        'type': 4, 'string_value': value}}]}
+
+
+Row = tuple[str, tuple[str, ...], Operate]
+NATIVE: dict[str, Row] = {
+    'subscribe': ('subscribe', ('subscribe',), native('subscribe', topic='/m/subscribe/{}')),
+    'advertise': ('advertise', ('publish',), native(
+        'advertise', topic='/m/advertise/{}', type='std_msgs/msg/Int32')),
+    'publish': ('publish', ('publish',), command('/m/publish/{}', ack=True)),
+    'call': ('call', ('call',), command('/m/call/{}', kind='service')),
+    'goal': ('goal', ('goal',), command('/m/goal/{}', kind='action')),
+    'host': ('host', ('host',), native('advertise_service', service='/m/host/{}',
+                                       type='std_srvs/srv/Trigger')),
+    'host_action': ('host_action', ('host_action',), native(
+        'advertise_action', action='/m/host_action/{}', type=FIBONACCI)),
+    'list': ('', ('graph',), native('list')),
+    'status': ('', ('graph',), watch_state),
+    'schema': ('', ('graph',), native('schema', type='std_msgs/msg/Int32')),
+    'get_parameters': ('', ('call', 'parameter_read'), command(
+        '/robot/get_parameters', {'names': ['secret']}, kind='service')),
+    'set_parameters': ('native', ('call', 'parameter_write'), command(
+        '/robot/set_parameters', parameter('native'), kind='service')),
+}
+
+
+# ---- the dialect of rosbridge
+
+async def status(peer: RosbridgePeer, op: str, **fields: Any) -> str:
+    """Send an operation that is answered by a status only."""
+    op_id = f'{op}-{len(peer.frames)}'
+    await peer.send('set_level', level='info')
+    await peer.send(op, id=op_id, **fields)
+    if op == 'publish':         # what follows shows that it was read
+        await peer.send('call_service', id='after', service='/rosapi/get_time')
+        await peer.wait(lambda f: f.get('id') == 'after')
+        frame = next((f for f in peer.frames if f.get('id') == op_id), {'level': 'info'})
+    else:
+        frame = await peer.wait(lambda f: f['op'] == 'status' and f.get('id') == op_id)
+    return 'ok' if frame['level'] == 'info' else str(frame['msg']).partition(':')[0]
+
+
+def old(op: str, **fields: Any) -> Operate:
+    """Return what sends an operation; ``{}`` in a field stands for the role."""
+    async def operate(peer: RosbridgePeer, role: str) -> str:
+        return await status(peer, op, **{
+            key: value.format(role) if isinstance(value, str) else value
+            for key, value in fields.items()})
+    return operate
+
+
+def call(service: str, **args: str) -> Operate:
+    """Return what calls a service, or sends a goal."""
+    async def operate(peer: RosbridgePeer, role: str) -> str:
+        answer = await peer.call(service.format(role), {
+            key: value.format(role) for key, value in args.items()})
+        values = answer['values']
+        if answer['result']:
+            # A node that was asked, and has a reason of its own, was reached.
+            return 'ok' if values.get('successful', True) else \
+                'ok' if 'Invalid access' in values['reason'] else str(values)
+        return str(values).partition(':')[0]
+    return operate
+
+
+async def send_goal(peer: RosbridgePeer, role: str) -> str:
+    await peer.send('send_action_goal', id='goal', action=f'/m/goal/{role}',
+                    action_type=FIBONACCI, args={'order': 1})
+    frame = await peer.wait(lambda f: f['op'] == 'action_result')
+    return 'ok' if frame['result'] else str(frame['values']).partition(':')[0]
+
+
+ROSBRIDGE: dict[str, Row] = {
+    'subscribe': ('subscribe', ('subscribe',), old('subscribe', topic='/m/subscribe/{}')),
+    'advertise': ('advertise', ('publish',), old(
+        'advertise', topic='/m/advertise/{}', type='std_msgs/msg/Int32')),
+    'publish': ('publish', ('publish',), old('publish', topic='/m/publish/{}', msg={'data': 1})),
+    'call_service': ('call', ('call',), call('/m/call/{}')),
+    'send_action_goal': ('goal', ('goal',), send_goal),
+    'advertise_service': ('host', ('host',), old('advertise_service', service='/m/host/{}',
+                                                 type='std_srvs/srv/Trigger')),
+    'advertise_action': ('host_action', ('host_action',), old(
+        'advertise_action', action='/m/host_action/{}', type=FIBONACCI)),
+    'topics': ('', ('graph',), call('/rosapi/topics')),
+    'nodes': ('', ('graph',), call('/rosapi/nodes')),
+    'message_details': ('', ('graph',), call('/rosapi/message_details', type='std_msgs/Int32')),
+    'get_param_names': ('', ('parameter_read',), call('/rosapi/get_param_names')),
+    'has_param': ('', ('parameter_read',), call('/rosapi/has_param', name='/robot:secret')),
+    'get_param': ('', ('parameter_read',), call('/rosapi/get_param', name='/robot:secret')),
+    'set_param': ('rosapi', ('parameter_write',), call(
+        '/rosapi/set_param', name='/robot:{}', value='"rosapi"')),
+    'delete_param': ('', ('parameter_write',), call(
+        '/rosapi/delete_param', name='/robot:gone')),
+}
+
+
+@pytest.mark.parametrize(('dialect', 'rows', 'connect'), [
+    ('native', NATIVE, native_peer), ('rosbridge', ROSBRIDGE, rosbridge_peer)],
+    ids=['native', 'rosbridge'])
+async def test_matrix(dialect: str, rows: dict[str, Row], connect: Any, tmp_path: Path,
+                      robot: Robot) -> None:
+    (tmp_path / 'm.yaml').write_text(MAPPING)
+    names = dict.fromkeys(role for _, uses, _ in rows.values() for role in roles_of(*uses))
+    (tmp_path / 'tokens').write_text('\n'.join(
+        f'{role} {role} token-of-{role}-long' for role in names if role != 'nobody'))
+    wanted: dict[tuple[str, str], str] = {}
+    got: dict[tuple[str, str], str] = {}
+    effects: dict[tuple[str, str], bool] = {}
+    async with running_bridge(token_file=str(tmp_path / 'tokens'), login_timeout=60.0,
+                              mapping_file=str(tmp_path / 'm.yaml')) as service:
+        await async_wait_until(lambda: '/m/call/admin' in service.ros.graph.services
+                               and '/m/goal/admin' in service.ros.graph.actions
+                               and '/m/publish/admin' in service.ros.graph.topics)
+        for op, (what, uses, operate) in rows.items():
+            # Those who may come last: what the others did would be there before.
+            for role in sorted(roles_of(*uses), key=lambda each: is_allowed(each, *uses)):
+                headers = {} if role == 'nobody' else bearer(f'token-of-{role}-long')
+                async with connect(service, additional_headers=headers) as peer:
+                    got[op, role] = await operate(peer, role)
+                    allowed = is_allowed(role, *uses)
+                    if allowed and what:
+                        await async_wait_until(lambda w=what, r=role: robot.found(w, r))
+                wanted[op, role] = 'ok' if allowed else 'forbidden'
+                if what and not allowed:
+                    effects[op, role] = robot.found(what, role)
+            for role in roles_of(*uses):
+                if (op, role) in effects:
+                    effects[op, role] |= robot.found(what, role)
+    assert got == wanted
+    assert not [each for each, is_there in effects.items() if is_there]
+    assert sum(result == 'forbidden' for result in wanted.values()) > 2 * len(rows)
+
+
+async def test_hidden_things_look_absent(tmp_path: Path, robot: Robot) -> None:
+    """In every listing, and what is asked about one is answered as for one that is not there."""
+    (tmp_path / 'm.yaml').write_text("""
+version: 1
+out: ['*']
+services: ['*']
+roles:
+  guest: {allow: [{subscribe: '/m/subscribe/*', graph: '*', call: '*', goal: '*'}],
+          deny: ['*/admin', graph: /robot]}
+""")
+    (tmp_path / 'tokens').write_text('guest guest token-of-a-guest-long\n')
+    async with running_bridge(token_file=str(tmp_path / 'tokens'),
+                              mapping_file=str(tmp_path / 'm.yaml')) as service:
+        await async_wait_until(lambda: '/m/call/admin' in service.ros.graph.services
+                               and '/m/goal/admin' in service.ros.graph.actions
+                               and '/robot' in service.ros.graph.nodes
+                               and '/m/subscribe/admin' in service.ros.graph.topics)
+        headers = bearer('token-of-a-guest-long')
+        async with native_peer(service, additional_headers=headers) as peer:
+            listing = await peer.ask('list')
+            state = await peer.wait(lambda f: f['metadata']['message_type'] == 'status')
+            hello = await peer.ask('hello')
+        names = {each['topic'] for each in (*listing['topics'], *state['data']['topics'])} | {
+            each['service'] for each in listing['services']} | {
+            each['action'] for each in listing['actions']}
+        assert {'/m/subscribe/observer', '/m/call/observer', '/m/goal/observer'} <= names
+        assert not [name for name in names if 'admin' in name or '/publish/' in name]
+        assert '/robot' not in [*listing['nodes'], *state['data']['nodes']]
+        assert 'admin' not in str(hello['allowed'])
+        async with rosbridge_peer(service, additional_headers=headers) as old_peer:
+            for question, args, hidden, absent in (
+                    ('topic_type', 'topic', '/m/subscribe/admin', '/m/subscribe/nothing'),
+                    ('publishers', 'topic', '/m/subscribe/admin', '/m/subscribe/nothing'),
+                    ('service_type', 'service', '/m/call/admin', '/m/call/nothing'),
+                    ('service_node', 'service', '/m/call/admin', '/m/call/nothing'),
+                    ('action_type', 'action', '/m/goal/admin', '/m/goal/nothing'),
+                    ('node_details', 'node', '/robot', '/nothing')):
+                answers = [await old_peer.call(f'/rosapi/{question}', {args: name})
+                           for name in (hidden, absent)]
+                assert answers[0]['result'] == answers[1]['result']
+                assert str(answers[0]['values']).replace(hidden, absent) == \
+                    str(answers[1]['values'])
+            for question, field in (('topics', 'topics'), ('services', 'services'),
+                                    ('action_servers', 'action_servers'), ('nodes', 'nodes')):
+                values = (await old_peer.call(f'/rosapi/{question}'))['values'][field]
+                assert not [name for name in values if 'admin' in name or name == '/robot']

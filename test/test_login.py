@@ -1,0 +1,227 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The login of a session: what is refused before it, what holds after it, when it ends."""
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from test_session import EPOCH, failed, FakeNames, refusal, START
+
+from ws_bridge.access import BUILT_IN, Grant, NOBODY, OPERATOR, Role
+from ws_bridge.config import Denial, Exposure, Rule, settings_from
+from ws_bridge.identity.identity import Identity
+from ws_bridge.protocol import operations as ops
+from ws_bridge.session import effects as fx
+from ws_bridge.session.login import Login
+from ws_bridge.session.rights import Policy, Rights
+from ws_bridge.session.session import Session
+
+POLICY = Policy(Exposure.open())
+ALICE = Identity('alice', 'operator', 'token')
+
+
+def make(login: Login, exposure: Exposure | None = None) -> Session:
+    """Return a session with a login."""
+    return Session('p', 'native', settings=settings_from({'robot_name': 'demo'}),
+                   exposure=exposure or Exposure.open(), names=FakeNames(), now=START,
+                   epoch=EPOCH, login=login)
+
+
+def stranger(until: float = START + 5) -> Session:
+    """Return the session of who has to log in."""
+    return make(Login(Rights(POLICY, NOBODY), until=until, possible=True))
+
+
+EVERYTHING: list[ops.Operation] = [
+    ops.Hello('i', 'page'), ops.Hello('i', 'bridge', greeting=True), ops.ListNames('i'),
+    ops.GetSchema('i', 't'), ops.Subscribe('i', '/t'), ops.Unsubscribe('i', '/t'),
+    ops.Advertise('i', '/t', 't'), ops.Unadvertise('i', '/t'),
+    ops.AdvertiseService('i', '/s', 't'), ops.UnadvertiseService('i', '/s'),
+    ops.SendGoal('i', '/a', 't', {}), ops.CancelGoal('i', 'g'),
+    ops.AdvertiseAction('i', '/a', 't'), ops.UnadvertiseAction('i', '/a'),
+    ops.GoalAnswer('i', 'g', True), ops.ActionFeedback('i', 'g', {}), ops.ActionResult('i', 'g'),
+    ops.WatchStatus('i', True), ops.Command('i', '/t', {}), ops.Inquire('i', 's', 'topics', {}),
+    ops.BinaryPublish(1, 'cdr', memoryview(b''), 0.0, 0),
+    ops.BinarySample(1, 'cdr', memoryview(b''), 0.0, 0), ops.ServiceAnswer('i', 'c'),
+    ops.Heartbeat('i', None), ops.PeerStatus('i', {}), ops.Appeared({}),
+    ops.EmergencyStop('i', ''), ops.ClearStop('i'), ops.LeaseWish('i', 'take', 'g'),
+    ops.ListGates('i')]
+
+
+def test_everything_is_here() -> None:
+    assert {type(op) for op in EVERYTHING} == \
+        set(get_args(ops.Operation)) - {ops.Authenticate, ops.Malformed}
+
+
+@pytest.mark.parametrize('op', EVERYTHING, ids=lambda op: type(op).__name__)
+def test_nothing_is_done_before_the_login(op: ops.Operation) -> None:
+    session = stranger()
+    assert refusal(session.receive(op, START))[1] == 'forbidden'
+    assert session.name == ''
+    assert session.liveness is None
+    assert not session.wants_status
+
+
+def test_login() -> None:
+    session = stranger()
+    hello = session.hello()
+    assert (hello['login'], hello['role']) == ('needed', 'nobody')
+    assert hello['allowed'] == {
+        'subscribe': [], 'publish': [], 'call': [], 'host': [], 'deny': []}
+    (asked,) = session.receive(ops.Authenticate('i', {'token': 'secret'}), START)
+    assert asked == fx.LogIn('i', {'token': 'secret'})
+    assert 'secret' not in repr(asked)
+    sent, changed = session.logged_in('i', ALICE, Rights(POLICY, OPERATOR), None)
+    assert isinstance(changed, fx.PeerChanged)
+    assert sent == fx.Send(ops.Done('i', 'auth', {
+        'name': 'alice', 'role': 'operator', 'allowed': session.hello()['allowed']}))
+    assert session.hello()['login'] == 'done'
+    assert session.deadline() is None
+    assert isinstance(session.receive(ops.Subscribe('j', '/t'), START)[0], fx.OpenSubscription)
+    assert refusal(session.receive(ops.Authenticate('k', {}), START)) == (
+        'k', 'already_exists', None)
+
+
+def test_one_failed_login_is_enough() -> None:
+    session = stranger()
+    session.login.is_refused = True
+    assert refusal(session.receive(ops.Authenticate('k', {}), START))[1] == 'forbidden'
+
+
+@pytest.mark.parametrize(('identity', 'why'), [(None, 'no login in time'),
+                                               (ALICE, 'login expired')])
+def test_the_time_of_a_login_ends(identity: Identity | None, why: str) -> None:
+    session = stranger(START + 5)
+    if identity is not None:
+        session.logged_in(None, identity, Rights(POLICY, OPERATOR), START + 5)
+    assert session.deadline() == START + 5
+    assert session.poll(START + 4.9) == []
+    assert session.poll(START + 5) == [fx.Dismiss(1008, why)]
+    assert session.poll(START + 6) == []
+
+
+def test_words() -> None:
+    rights = Rights(POLICY, OPERATOR)
+    assert Login(rights).word == 'none'
+    assert Login(rights, possible=True).word == 'possible'
+    assert Login(rights, ALICE, possible=True).word == 'done'
+
+
+# ---- rights
+
+LIMITED = Role('limited', (Grant('/a*'), Grant('*', 'graph'), Grant('/n', 'parameter_read')),
+               (Grant('/a/secret'), Grant('/ab', 'publish')))
+
+
+@pytest.mark.parametrize(('use', 'name', 'is_allowed'), [
+    ('subscribe', '/a/x', True), ('subscribe', '/b', False), ('subscribe', '/a/secret', False),
+    ('publish', '/ab', False), ('subscribe', '/ab', True), ('graph', '/b', True),
+    ('graph', '/a/secret', False), ('goal', '/act', True), ('host_action', '/bct', False),
+    ('parameter_read', '/n', True), ('parameter_write', '/n', False), ('take', '/a', True),
+    ('clear_stop', '*', False), ('metrics', '/metrics', False)])
+def test_a_role(use: str, name: str, is_allowed: bool) -> None:
+    assert LIMITED.allows(use, name) is is_allowed          # type: ignore[arg-type]
+    assert (POLICY.find(LIMITED, use, name) is not None) is is_allowed  # type: ignore[arg-type]
+
+
+def test_what_is_not_exposed_is_nobody_s() -> None:
+    policy = Policy(Exposure(subscribe=(Rule('/a'),), call=(Rule('/s'),), host=(Rule('/h'),),
+                             deny=(Denial('/a/x'),)))
+    admin = Rights(policy, BUILT_IN['admin'])
+    assert admin.find('subscribe', '/a')
+    for use, name in (('subscribe', '/b'), ('publish', '/a'), ('call', '/a'), ('goal', '/b'),
+                      ('host', '/s'), ('host_action', '/s')):
+        assert admin.find(use, name) is None                # type: ignore[arg-type]
+    assert admin.find('goal', '/s')
+    assert admin.find('host_action', '/h')
+
+
+@pytest.mark.parametrize(('use', 'name', 'grant'), [
+    ('call', '/a/get_parameters', Grant('/a', 'parameter_read')),
+    ('call', '/a/describe_parameters', Grant('/a', 'parameter_read')),
+    ('call', '/a/set_parameters', Grant('/a', 'parameter_write')),
+    ('call', '/a/set_parameters_atomically', Grant('/a', 'parameter_write')),
+    ('call', '/arm/_action/send_goal', Grant('/arm', 'goal')),
+    ('host', '/arm/_action/send_goal', Grant('/arm', 'host_action')),
+    ('subscribe', '/parameter_events', Grant('*', 'parameter_read'))])
+def test_no_way_around(use: str, name: str, grant: Grant) -> None:
+    """What a service or a topic reaches needs the right for that too."""
+    allow = (Grant('*', 'call'), Grant('*', 'host'), Grant('*', 'subscribe'))
+    assert POLICY.find(Role('r', allow), use, name) is None             # type: ignore[arg-type]
+    assert POLICY.find(Role('r', (*allow, grant)), use, name)           # type: ignore[arg-type]
+
+
+def test_operators_write_no_parameters() -> None:
+    rights = Rights(POLICY, OPERATOR)
+    assert rights.find('call', '/robot/get_parameters')
+    assert rights.find('call', '/robot/set_parameters') is None
+    assert rights.find('parameter_write', '/robot') is None
+    assert rights.find('clear_stop', '*') is None
+    for role, is_allowed in (('observer', False), ('operator', False), ('safety', True),
+                             ('admin', True)):
+        for use in ('take', 'clear_stop'):
+            rights = Rights(POLICY, BUILT_IN[role])
+            assert rights.may(use) is is_allowed          # type: ignore[arg-type]
+    assert Rights(POLICY, BUILT_IN['observer']).find('publish', '/cmd_vel') is None
+
+
+def test_long_names_are_nobody_s() -> None:
+    assert POLICY.find(BUILT_IN['admin'], 'graph', '/' * 256) is None
+
+
+def test_hidden_names_are_not_shown() -> None:
+    rights = Rights(POLICY, Role('r', (Grant('/a', 'subscribe'), Grant('/b', 'subscribe'),
+                                       Grant('/b', 'graph'), Grant('/c', 'graph'))))
+    assert [rights.shows(name, 'subscribe', 'publish') for name in ('/a', '/b', '/c')] == [
+        False, True, False]
+
+
+def test_who_has_no_right_at_all() -> None:
+    for role, uses in ((NOBODY, {'graph', 'call'}), (BUILT_IN['observer'], {'call'}),
+                       (Role('r', (Grant('*'),), (Grant('*', 'call'),)), {'call'}),
+                       (Role('r', (Grant('*'),), (Grant('/x', 'call'),)), set()),
+                       (Role('r', (Grant('/x', 'graph'),)), {'call'})):
+        assert {use for use in ('graph', 'call') if not role.may_at_all(use)} == uses
+    session = stranger()
+    session.logged_in(None, ALICE, Rights(POLICY, Role('r', (Grant('*', 'call'),))), None)
+    for op in (ops.ListNames('i'), ops.GetSchema('i', 't')):
+        assert refusal(session.receive(op, START)) == ('i', 'forbidden', None)
+
+
+def test_a_restricted_role_is_not_told_what_is_hidden() -> None:
+    exposure = Exposure(subscribe=(Rule('/a'), Rule('/b*')), call=(Rule('/s'),),
+                        deny=(Denial('/b/secret'),))
+    rights = Rights(Policy(exposure), Role('r', (Grant('/a', 'subscribe'),)))
+    assert rights.allowed() == {'subscribe': ['/a'], 'publish': [], 'call': [], 'host': [],
+                                'deny': []}
+
+
+def test_a_denied_service_is_refused_as_one_that_is_not_there() -> None:
+    session = make(Login(Rights(POLICY, Role('r', (Grant('/x', 'call'),)))))
+    errors = [failed(session.receive(ops.Command('i', name, {}, 'service'), START)).error
+              for name in ('/reset', '/nothing')]
+    assert [(error.code, error.message.replace('/reset', '').replace('/nothing', ''))
+            for error in errors] == [('forbidden', ' is not exposed for call')] * 2
+
+
+def test_the_role_of_who_logs_in() -> None:
+    policy = Policy(Exposure(roles=(LIMITED,),
+                             identities=(('ali*', 'operator'), ('*', 'limited'))))
+    assert policy.role_of('alice', None) is OPERATOR
+    assert policy.role_of('bob', None) is LIMITED
+    assert policy.role_of('alice', 'limited') is LIMITED
+    assert POLICY.role_of('alice', None) is BUILT_IN['observer']
+    with pytest.raises(Exception, match="no role 'king'"):
+        policy.role_of('alice', 'king')

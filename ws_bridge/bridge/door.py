@@ -1,0 +1,228 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Who comes in: credentials of a handshake or of a first message to an identity and its rights.
+
+Failed logins are counted for each address; their answer comes late, and beyond a number in a
+minute the address has to wait. What was presented is never logged and never repeated.
+"""
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+import time
+from typing import Any
+
+from ws_bridge.access import ADMIN, NOBODY, OBSERVER, Role
+from ws_bridge.bridge.ledger import Ledger
+from ws_bridge.config import Settings
+from ws_bridge.errors import ConfigError, Forbidden, LoginFailed
+from ws_bridge.identity.authority import Authority
+from ws_bridge.identity.identity import Identity
+from ws_bridge.identity.throttle import Throttle
+from ws_bridge.session.login import Login
+from ws_bridge.session.rights import Policy, Rights
+from ws_bridge.transport.handshake import host_fault
+from ws_bridge.transport.options import HttpReply, Visitor
+
+TOKEN_PREFIX = 'ws_bridge.token.'
+"""Of the subprotocol entry that carries a token, base64url, for browsers; never answered."""
+FAILURE_DELAY = 1.0
+"""How late a failed login is answered, s."""
+
+_TEXT = {'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store'}
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Who was let in by the handshake; ``None`` = somebody who presented nothing."""
+
+    identity: Identity | None
+    rights: Rights
+
+
+class Door:
+    """
+    Decides who a peer is.
+
+    :param authority: knows the credentials.
+    :param ledger: takes down logins and refusals.
+    :raises ConfigError: a role is named that there is not.
+    """
+
+    def __init__(self, settings: Settings, policy: Policy, authority: Authority,
+                 ledger: Ledger) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._authority = authority
+        self._ledger = ledger
+        self._throttle = Throttle(settings.max_login_failures)
+        self.anonymous = self._named('anonymous_role', settings.anonymous_role or (
+            OBSERVER.name if authority else ADMIN.name))
+        self.dialled = self._named('connect_role', settings.connect_role)
+        self._check_roles()
+
+    def __repr__(self) -> str:
+        return f'Door({self._authority!r}, {self._throttle!r})'
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether peers have to log in."""
+        return bool(self._authority) and not self._settings.allow_anonymous
+
+    def read(self) -> None:
+        """
+        Read tokens and keys again.
+
+        :raises ConfigError: something is wrong; nothing has changed then.
+        """
+        self._authority.read()
+
+    # ---- before the connection
+
+    async def admit(self, visitor: Visitor) -> Admission | HttpReply:
+        """Decide about a handshake."""
+        now = time.monotonic()
+        wait = self._throttle.wait(visitor.address, now)
+        token = _token_of(visitor.headers)
+        if wait and (token is not None or self.is_guarded):
+            self._ledger.refused('login_failures', visitor.address)
+            return HttpReply(HTTPStatus.TOO_MANY_REQUESTS, {
+                **_TEXT, 'Retry-After': str(int(wait) + 1)}, b'too many failed logins\n')
+        try:
+            identity = self._identify(visitor, token)
+            role = self._role(identity)
+        except (LoginFailed, Forbidden) as exc:
+            await self._failed(visitor.address, exc)
+            return HttpReply(HTTPStatus.UNAUTHORIZED, {
+                **_TEXT, 'WWW-Authenticate': 'Bearer'}, f'{exc.message}\n'.encode())
+        return Admission(identity, Rights(self._policy, role))
+
+    async def metrics_allowed(self, visitor: Visitor) -> HttpReply | None:
+        """Return why a visitor may not see the metrics, or ``None`` if he may."""
+        why = host_fault(visitor.headers.get('host', ''), self._settings.hosts)
+        if why is not None:
+            self._ledger.refused('host', visitor.address)
+            return HttpReply(HTTPStatus.MISDIRECTED_REQUEST, _TEXT, f'{why}\n'.encode())
+        admission = await self.admit(visitor)
+        if isinstance(admission, HttpReply):
+            return admission
+        if admission.rights.find('metrics', '/metrics') is not None:
+            return None
+        self._ledger.refused('metrics', visitor.address)
+        status, headers = (HTTPStatus.FORBIDDEN, _TEXT) if admission.identity else (
+            HTTPStatus.UNAUTHORIZED, {**_TEXT, 'WWW-Authenticate': 'Bearer'})
+        return HttpReply(status, headers, b'forbidden\n')
+
+    def _identify(self, visitor: Visitor, token: str | None) -> Identity | None:
+        if not self._authority:
+            return None
+        if token is not None:
+            return self._authority.identify(token)
+        return self._authority.identify_certificate(visitor.certificate)
+
+    def _role(self, identity: Identity | None) -> Role:
+        if identity is not None:
+            return self._policy.role_of(identity.name, identity.role)
+        return NOBODY if self.is_guarded else self.anonymous
+
+    async def _failed(self, address: str, why: LoginFailed | Forbidden) -> None:
+        self._note_failure(address, why)
+        await asyncio.sleep(FAILURE_DELAY)
+
+    def _note_failure(self, address: str, why: LoginFailed | Forbidden) -> None:
+        self._throttle.failed(address, time.monotonic())
+        self._ledger.note('login_failed', address=address, reason=why.message)
+
+    # ---- after it
+
+    def login_of(self, admitted: Any, *, dialled: bool, now: float, epoch: float) -> Login:
+        """
+        Return the login of a new connection.
+
+        :param now: monotonic, s.
+        :param epoch: Unix time at monotonic 0, s.
+        """
+        if dialled:
+            return Login(Rights(self._policy, self.dialled))
+        rights, identity = (admitted.rights, admitted.identity) \
+            if isinstance(admitted, Admission) else (Rights(self._policy, self._role(None)), None)
+        login = Login(rights, identity, possible=bool(self._authority))
+        if login.needed:
+            login.until = now + self._settings.login_timeout
+        elif identity is not None and identity.expires is not None:
+            login.until = identity.expires - epoch
+        return login
+
+    def identify(self, credentials: Mapping[str, Any], address: str,
+                 unix: float) -> tuple[Identity, Rights]:
+        """
+        Return who presents credentials in a message, and what he may do.
+
+        :param unix: Unix time, s.
+        :raises LoginFailed: nobody knows, or the address has to wait.
+        """
+        if self._throttle.wait(address, time.monotonic()):
+            self._ledger.refused('login_failures', address)
+            raise LoginFailed('too many failed logins')
+        try:
+            identity = self._authority.identify_credentials(credentials, unix)
+            return identity, Rights(self._policy, self._role(identity))
+        except (LoginFailed, Forbidden) as exc:
+            self._note_failure(address, exc)
+            raise LoginFailed(exc.message) from None
+
+    # ---- configuration
+
+    def _named(self, parameter: str, name: str) -> Role:
+        role = self._policy.roles.get(name)
+        if role is None:
+            raise ConfigError(f'there is no role {name!r}; known are '
+                              f'{", ".join(self._policy.roles)}', field=parameter)
+        return role
+
+    def _check_roles(self) -> None:
+        for role, name in self._authority.roles().items():
+            if role not in self._policy.roles:
+                raise ConfigError(f'{name} has the role {role!r}, which there is not; known are '
+                                  f'{", ".join(self._policy.roles)}', field='token_file')
+
+
+def _token_of(headers: Mapping[str, str]) -> str | None:
+    """
+    Return the token of a request, ``None`` where it presents none.
+
+    What is there and cannot be read is a wrong token: empty.
+    """
+    given = headers.get('authorization')
+    if given is not None:
+        scheme, _, token = given.partition(' ')
+        return token.strip() if scheme.lower() == 'bearer' else ''
+    for offered in headers.get('sec-websocket-protocol', '').split(','):
+        entry = offered.strip()
+        if entry.startswith(TOKEN_PREFIX):
+            return _from_base64url(entry[len(TOKEN_PREFIX):])
+    return None
+
+
+def _from_base64url(text: str) -> str:
+    try:
+        return base64.b64decode(text + '=' * (-len(text) % 4), altchars=b'-_',
+                                validate=True).decode()
+    except (binascii.Error, ValueError):
+        return ''

@@ -1,0 +1,102 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What the start of the node checks and makes for its security, from the parameters."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+import logging
+import ssl
+
+from ws_bridge.bridge.door import Door
+from ws_bridge.bridge.watch import Watch
+from ws_bridge.config import Settings
+from ws_bridge.errors import ConfigError
+from ws_bridge.identity.authority import Authority
+from ws_bridge.identity.tokens import MAX_LENGTH
+from ws_bridge.transport.handshake import is_loopback
+from ws_bridge.transport.tls import reload_certificate, server_context
+
+logger = logging.getLogger(__name__)
+
+
+def check_reach(settings: Settings, authority: Authority) -> None:
+    """
+    Refuse to let other machines in unless they have to log in, or are let in on purpose.
+
+    :raises ConfigError: the address is not of this machine only, and nobody has to log in.
+    """
+    if is_loopback(settings.address.strip('[]')):
+        return
+    if settings.allow_anonymous:
+        logger.warning(
+            'allow_anonymous: whoever reaches %s:%d can use everything that the mapping file and '
+            'the role of anonymous peers allow, and can move the robot where that allows it',
+            settings.address, settings.port)
+    elif not authority:
+        raise ConfigError(
+            f'{settings.address} can be reached from other machines, and nobody has to log in: '
+            'set token_file, jwt_key_file or tls_client_ca (config/secure.yaml shows how), or '
+            'allow_anonymous: true where the network is trusted', field='address')
+    if authority.takes_tokens and not settings.tls_certificate and not settings.trusted_proxies:
+        logger.warning('tokens travel over %s:%d without TLS: who listens has them',
+                       settings.address, settings.port)
+
+
+def server_tls(settings: Settings, authority: Authority) -> ssl.SSLContext | None:
+    """
+    Return the context to serve with, ``None`` without a certificate.
+
+    Peers need a certificate of their own where there is no other way to log in.
+
+    :raises ConfigError: a file cannot be read or is not what it should be.
+    """
+    if not settings.tls_certificate:
+        return None
+    return server_context(
+        settings.tls_certificate, _key_of(settings), settings.tls_client_ca or None,
+        is_optional=authority.takes_tokens or settings.allow_anonymous)
+
+
+def read_token(path: str) -> str:
+    """
+    Return the one token of a file.
+
+    :raises ConfigError: it cannot be read, or holds something else.
+    """
+    try:
+        with open(path, encoding='ascii') as file:
+            token = file.read(MAX_LENGTH + 1).strip()
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else 'it is not ASCII'
+        raise ConfigError(f'{path} cannot be read: {reason}', field='connect_token_file') from exc
+    if not token or not token.isprintable() or ' ' in token:
+        raise ConfigError(f'{path} holds no token', field='connect_token_file')
+    return token
+
+
+def watch_files(settings: Settings, authority: Authority, door: Door,
+                tls: ssl.SSLContext | None, loop: asyncio.AbstractEventLoop) -> Watch:
+    """Return what reads certificate, tokens and keys again when they change."""
+    readers: list[tuple[tuple[str, ...], Callable[[], None]]] = []
+    if authority.files:
+        readers.append((authority.files, door.read))
+    if tls is not None:
+        context, paths = tls, (settings.tls_certificate, _key_of(settings))
+        readers.append((paths, lambda: reload_certificate(context, *paths)))
+    return Watch(readers, loop)
+
+
+def _key_of(settings: Settings) -> str:
+    return settings.tls_key or settings.tls_certificate

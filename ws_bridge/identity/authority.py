@@ -1,0 +1,176 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+All ways to log in, from the files and the environment; read again when these change.
+
+Secrets come from files and ``WS_BRIDGE_TOKENS``, never from ROS parameters, which every node can
+read; they are in no ``repr``, error or log.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+import hashlib
+import hmac
+from typing import Any, TYPE_CHECKING
+
+from ws_bridge.errors import ConfigError, LoginFailed
+from ws_bridge.identity.certificate import identity_of
+from ws_bridge.identity.identity import Identity
+from ws_bridge.identity.tokens import Entry, find_token, MAX_LENGTH, parse_tokens
+from ws_bridge.identity.webtoken import web_tokens, WebTokens
+
+if TYPE_CHECKING:
+    from ws_bridge.config import Settings
+
+TOKENS_VARIABLE = 'WS_BRIDGE_TOKENS'
+"""The same lines as the token file's; ``;`` also ends one."""
+MAX_FILE_SIZE = 1 << 20
+MAX_TIME = 1e12
+ROSAUTH_AGE = 5.0
+"""How old the request of a rosauth client may be, s, as rosauth has it."""
+
+
+class Authority:
+    """
+    Tells who somebody is by what they present.
+
+    :param settings: the parameters that name files.
+    :param environment: the process's; only :data:`TOKENS_VARIABLE` is read.
+    :raises ConfigError: a file cannot be read, or does not hold what it should.
+    """
+
+    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._tokens: tuple[Entry, ...] = ()
+        self._web: WebTokens | None = None
+        self.read()
+
+    def __repr__(self) -> str:
+        return f'Authority({len(self._tokens)} tokens, jwt={self._web is not None}, ' \
+               f'certificates={self.takes_certificates})'
+
+    def __bool__(self) -> bool:
+        """Whether there is any way to log in."""
+        return bool(self._tokens) or self._web is not None or self.takes_certificates or \
+            bool(self._settings.token_file)
+
+    @property
+    def takes_certificates(self) -> bool:
+        """Whether a client's certificate says who it is."""
+        return bool(self._settings.tls_client_ca)
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether there is another way than a certificate."""
+        return bool(self._tokens) or self._web is not None or bool(self._settings.token_file)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that :meth:`read` reads."""
+        return tuple(path for path in (self._settings.token_file, self._settings.jwt_key_file)
+                     if path)
+
+    def roles(self) -> dict[str, str]:
+        """Return the roles that tokens name, each with the name of one who has it."""
+        return {entry.role: entry.name for entry in self._tokens if entry.role is not None}
+
+    def read(self) -> None:
+        """
+        Read the files; nothing is changed when one is wrong.
+
+        :raises ConfigError: one is.
+        """
+        settings = self._settings
+        tokens = parse_tokens(self._environment.get(TOKENS_VARIABLE, '').replace(';', '\n'),
+                              TOKENS_VARIABLE)
+        if settings.token_file:
+            tokens += parse_tokens(_read('token_file', settings.token_file).decode(
+                errors='replace'), settings.token_file)
+        web = None
+        if settings.jwt_key_file:
+            web = web_tokens(_read('jwt_key_file', settings.jwt_key_file), settings.jwt_algorithm,
+                             settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway)
+        self._tokens, self._web = tokens, web
+
+    def identify(self, token: str) -> Identity:
+        """
+        Return whose token this is, of either kind.
+
+        :raises LoginFailed: nobody's.
+        """
+        if not 0 < len(token) <= MAX_LENGTH:
+            raise LoginFailed('a token is missing, or too long')
+        found = find_token(self._tokens, token)
+        if found is not None:
+            return found
+        if self._web is not None and token.count('.') == 2:
+            return self._web.identify(token)
+        raise LoginFailed('the token is unknown')
+
+    def identify_certificate(self, certificate: Mapping[str, Any] | None) -> Identity | None:
+        """Return whose certificate this is; ``None`` where there is none, or none is wanted."""
+        return identity_of(certificate) if self.takes_certificates else None
+
+    def identify_credentials(self, credentials: Mapping[str, Any], now: float) -> Identity:
+        """
+        Return whose the fields of an ``auth`` operation are: ``token``, or rosauth's.
+
+        :param now: Unix s.
+        :raises LoginFailed: nobody's.
+        """
+        if 'mac' in credentials:
+            return self._rosauth(credentials, now)
+        token = credentials.get('token')
+        if not isinstance(token, str):
+            raise LoginFailed('a token is missing')
+        return self.identify(token)
+
+    def _rosauth(self, credentials: Mapping[str, Any], now: float) -> Identity:
+        """Check ``sha512(secret, client, dest, rand, t, level, end)`` as rosauth does."""
+        texts = [credentials.get(key) for key in ('mac', 'client', 'dest', 'rand', 'level')]
+        times: list[Any] = [credentials.get(key) for key in ('t', 'end')]
+        if any(not isinstance(text, str) or len(text) > MAX_LENGTH for text in texts) or \
+                any(type(time) not in (int, float) or not abs(time) < MAX_TIME for time in times):
+            raise LoginFailed('mac, client, dest, rand and level are text, t and end numbers')
+        mac, client, dest, rand, level = map(str, texts)
+        start, end = times
+        if not (abs(now - start) <= ROSAUTH_AGE and now <= end):
+            raise LoginFailed('the request is too old, or of the future')
+        said = f'{client}{dest}{rand}{_plain(start)}{level}{_plain(end)}'.encode(errors='replace')
+        found = None
+        for entry in self._tokens:
+            made = hashlib.sha512(entry.secret + said).hexdigest().encode()
+            if hmac.compare_digest(made, mac.lower().encode(errors='replace')) and entry.secret:
+                found = entry
+        if found is None:
+            raise LoginFailed('the mac is wrong')
+        return Identity(found.name, found.role, 'token', float(end))
+
+
+def _plain(number: Any) -> str:
+    """Return a number as JavaScript writes it into the text that it hashes."""
+    return str(int(number)) if float(number).is_integer() else str(number)
+
+
+def _read(field: str, path: str) -> bytes:
+    try:
+        with open(path, 'rb') as file:
+            content = file.read(MAX_FILE_SIZE + 1)
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else exc
+        raise ConfigError(f'{path} cannot be read: {reason}', field=field) from exc
+    if len(content) > MAX_FILE_SIZE:
+        raise ConfigError(f'{path} is larger than {MAX_FILE_SIZE} bytes', field=field)
+    return content

@@ -1,0 +1,98 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Who the peer of a session is, and what it may do.  Pure: no clock, no I/O."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ws_bridge.access import ADMIN, NOBODY
+from ws_bridge.config import Exposure
+from ws_bridge.errors import AlreadyExists, Forbidden
+from ws_bridge.identity.identity import Identity
+from ws_bridge.protocol import operations as ops
+from ws_bridge.session import effects as fx
+from ws_bridge.session.rights import Policy, Rights
+
+POLICY_VIOLATION = 1008
+
+
+@dataclass(slots=True)
+class Login:
+    """
+    The state of one peer's login.
+
+    :param rights: what it may do now.
+    :param identity: who it is; ``None`` before the login, and of who needs none.
+    :param until: monotonic time at which it has to have logged in, or to log in again; s.
+    :param possible: whether anybody can log in at all.
+    :ivar is_refused: it tried, and failed: once is enough for one connection.
+    """
+
+    rights: Rights
+    identity: Identity | None = None
+    until: float | None = None
+    possible: bool = False
+    is_refused: bool = False
+
+    @property
+    def needed(self) -> bool:
+        """Whether the peer may do nothing but log in."""
+        return self.rights.role is NOBODY
+
+    @property
+    def word(self) -> str:
+        """What the peer is told: ``needed``, ``done``, ``possible`` or ``none``."""
+        return 'needed' if self.needed else 'done' if self.identity else \
+            'possible' if self.possible else 'none'
+
+    def admit(self, op: ops.Operation) -> None:
+        """
+        Refuse everything but the login where that is still missing.
+
+        :raises Forbidden: it is.
+        """
+        if self.needed and not isinstance(op, (ops.Authenticate, ops.Malformed)):
+            raise Forbidden('log in first')
+
+    def ask(self, op: ops.Authenticate) -> list[fx.Effect]:
+        """Have credentials looked at; where nobody can log in there is nothing to say."""
+        if not self.possible:
+            return [fx.Send(ops.Done(op.op_id, 'auth', self.describe()))]
+        if self.is_refused:
+            raise Forbidden('the login has failed')
+        if self.identity is not None:
+            raise AlreadyExists(f'this peer has logged in as {self.identity.name}')
+        return [fx.LogIn(op.op_id, op.credentials)]
+
+    def done(self, identity: Identity, rights: Rights, until: float | None) -> None:
+        """Take note of who the peer is."""
+        self.identity, self.rights, self.until = identity, rights, until
+
+    def poll(self, now: float) -> list[fx.Effect]:
+        """Dismiss a peer that did not log in in time, or whose login has expired."""
+        if self.until is None or now < self.until:
+            return []
+        self.until = None
+        return [fx.Dismiss(POLICY_VIOLATION, 'login expired' if self.identity else
+                           'no login in time')]
+
+    def describe(self) -> dict[str, object]:
+        """Return what the peer is told after it has logged in."""
+        return {'name': self.identity.name if self.identity else None,
+                'role': self.rights.role.name, 'allowed': self.rights.allowed()}
+
+
+def open_to_all(exposure: Exposure) -> Login:
+    """Return the login of a peer that needs none and may do whatever is exposed."""
+    return Login(Rights(Policy(exposure), ADMIN))
