@@ -29,6 +29,9 @@ TOGETHER = 1.0
 MOST_KINDS = 1000
 """Kinds of refusals within that time; further ones are counted together."""
 
+USUAL = ('lease', 'open', 'login', 'close')
+"""What is no reason for a warning."""
+
 logger = logging.getLogger(__name__)
 
 Kind = tuple[str, str, str]
@@ -70,7 +73,7 @@ class Audit:
         now = self._clock()
         self._line({'time': round(now + self._epoch, 6), 'event': event,
                     **{key: value for key, value in fields.items() if value is not None}},
-                   logging.INFO if event == 'lease' else logging.WARNING)
+                   logging.INFO if event in USUAL else logging.WARNING)
 
     def refused(self, gate: str, peer: str, name: str, error: WsBridgeError) -> None:
         """Note a refused command; the first of its kind is written at once."""

@@ -178,6 +178,10 @@ class Control:
         else:
             self._word(peer, op)
 
+    def note(self, event: str, fields: dict[str, Any]) -> None:
+        """Write what is not about commands into the audit log, too."""
+        self._audit.write(event, **fields)
+
     def _require(self, peer: Peer, action: str) -> None:
         if not self._may(peer, action):
             self._audit.write('forbidden', peer=peer.name, action=action)
