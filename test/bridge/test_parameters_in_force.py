@@ -658,8 +658,8 @@ async def audit(folder: Path) -> None:
                 native_peer(service) as peer:
             await drive(peer)
             written = [json.loads(line) for line in path.read_text().splitlines()]
-            assert [(line['event'], line['reason']) for line in written] == [
-                ('lease', 'acquired')]
+            assert [(line['event'], line.get('reason')) for line in written] == [
+                ('open', None), ('lease', 'acquired')]
             for _ in range(10):
                 await peer.ask('stop')
                 await peer.ask('clear_stop')

@@ -246,7 +246,7 @@ class Rig:
         self._stack = ExitStack()
         self.no_network = self._stack.enter_context(network())
         if self.no_network is None:
-            self._parameters['address'] = '0.0.0.0'
+            self._parameters |= {'address': '0.0.0.0', 'allow_anonymous': True}
         self.listener = self._start(HERE / 'stop_listener.py', TOPIC)
         self._start('-m', 'ws_bridge.demo')
         self.bridge: Process | None = None

@@ -29,7 +29,7 @@ TOGETHER = 1.0
 MOST_KINDS = 1000
 """Kinds of refusals within that time; further ones are counted together."""
 
-USUAL = ('lease', 'open', 'login', 'close')
+USUAL = ('lease', 'open', 'login', 'close', 'connection_refused')
 """What is no reason for a warning."""
 
 logger = logging.getLogger(__name__)
