@@ -26,6 +26,8 @@ import pytest
 
 PURE_LAYERS = ('protocol', 'convert', 'session')
 REQUIRED_PERCENT = 98.0
+SIDE_BY_SIDE = ('-n', '3', '--dist', 'loadfile')
+"""Most of the time tests wait for ROS and sockets; each worker has a ROS domain of its own."""
 
 
 class Counts:
@@ -61,7 +63,8 @@ def main(arguments: list[str]) -> int:
     """
     counts = Counts()
     status = int(pytest.main(
-        ['--cov=ws_bridge', '--cov-branch', '--cov-report=', *arguments], plugins=[counts]))
+        ['--cov=ws_bridge', '--cov-branch', '--cov-report=', *(arguments or SIDE_BY_SIDE)],
+        plugins=[counts]))
     if arguments:
         return status
     verdicts = [judge((layer,)) for layer in PURE_LAYERS] + [judge(PURE_LAYERS)]

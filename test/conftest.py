@@ -28,6 +28,9 @@ from hypothesis import settings
 import pytest
 
 os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
+if 'PYTEST_XDIST_WORKER' in os.environ:  # gw0, gw1, ...: they would hear each other
+    os.environ['ROS_DOMAIN_ID'] = str((int(os.environ['ROS_DOMAIN_ID']) + 13 * int(
+        os.environ['PYTEST_XDIST_WORKER'].removeprefix('gw'))) % 100 + 1)
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
 # Processes that tests start report warnings on stderr; only this process turns them into errors.
