@@ -58,6 +58,7 @@ TEST = [
     'pytest>=7.4',
     'pytest-asyncio>=0.20',
     'pytest-cov>=4.1',
+    'pytest-rerunfailures>=14',
     'pytest-xdist>=3',
     'roslibpy>=2,<3',
     'ruff>=0.17,<0.18',

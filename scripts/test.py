@@ -26,8 +26,13 @@ import pytest
 
 PURE_LAYERS = ('protocol', 'convert', 'session')
 REQUIRED_PERCENT = 98.0
-SIDE_BY_SIDE = ('-n', '3', '--dist', 'loadfile')
-"""Most of the time tests wait for ROS and sockets; each worker has a ROS domain of its own."""
+HOW = ('-n', '3', '--dist', 'loadfile', '--reruns', '1')
+"""
+Most of the time tests wait for ROS and sockets; each worker has a ROS domain of its own.
+
+What fails is tried a second time, because DDS discovery between processes of a busy machine has
+no bound; the line of counts says how many were (``rerun``).
+"""
 
 
 class Counts:
@@ -63,7 +68,7 @@ def main(arguments: list[str]) -> int:
     """
     counts = Counts()
     status = int(pytest.main(
-        ['--cov=ws_bridge', '--cov-branch', '--cov-report=', *(arguments or SIDE_BY_SIDE)],
+        ['--cov=ws_bridge', '--cov-branch', '--cov-report=', *(arguments or HOW)],
         plugins=[counts]))
     if arguments:
         return status
