@@ -532,8 +532,7 @@ class Exposure:
             return tuple(replace(rule, pattern=absolute(rule.pattern)) for rule in rules)
 
         def grants(given: tuple[Grant, ...]) -> tuple[Grant, ...]:
-            return tuple(grant if grant.use in ('take', 'clear_stop') else
-                         replace(grant, pattern=absolute(grant.pattern)) for grant in given)
+            return tuple(replace(grant, pattern=absolute(grant.pattern)) for grant in given)
 
         return replace(
             self, subscribe=expand(self.subscribe), publish=expand(self.publish),
