@@ -628,6 +628,31 @@ def test_a_flood_is_ended(op: ops.Operation) -> None:
     assert fx.Dismiss(1008, 'too many messages') in session.poll(now + 1.001)
 
 
+def dismissed(session: Session, frames: int, size: int) -> bool:
+    """Weigh so many frames a second, after a second that is used up; whether that ends it."""
+    ended = False
+    for second in range(9):
+        for _ in range(frames):
+            session.weigh(size, START + 1.001 * second)
+        ended = any(isinstance(effect, fx.Dismiss)
+                    for effect in session.poll(START + 1.001 * (second + 1))) or ended
+    return ended
+
+
+def test_a_flood_of_bytes_is_ended() -> None:
+    """Few messages, but large ones."""
+    assert dismissed(make(max_byte_rate=1e6, max_message_size=100_000), 30, 100_000)
+    assert not dismissed(make(max_byte_rate=1e6, max_message_size=100_000), 15, 100_000)
+
+
+def test_who_sends_too_many_bytes_now_and_then_may_stay() -> None:
+    """Without a limit of messages, too."""
+    limits = {'max_byte_rate': 1e6, 'max_message_size': 100_000}
+    for rate in (0.0, 5000.0):
+        assert not dismissed(make(**limits, max_message_rate=rate), 12, 100_000)
+    assert not dismissed(make(max_byte_rate=0.0, max_message_rate=0.0), 50, 1 << 30)
+
+
 def test_no_rate_limit() -> None:
     session = make(max_message_rate=0)
     assert all(session.receive(ops.ListNames('i'), START) == [fx.Describe(ops.ListNames('i'))]

@@ -130,6 +130,7 @@ class Session:
         self._refusals_due: float | None = None
         self._refusals = 0
         self._refused_lately = 0
+        self._refused_bytes = 0
         self._floods = 0
         self._beat = 0
         self._beats_sent: dict[int, float] = {}
@@ -159,6 +160,7 @@ class Session:
         if self._bytes.take(now, size):
             return None
         first = self._note_refusal(now)
+        self._refused_bytes += size
         self._refusals += 1
         return self._tell_refusals() if first else []
 
@@ -565,9 +567,11 @@ class Session:
     def _end_interval(self, now: float) -> list[fx.Effect]:
         """Tell how much was refused in the interval that ends; end a flood."""
         number, self._refused_lately = self._refused_lately, 0
+        size, self._refused_bytes = self._refused_bytes, 0
         self._refusals_due = now + REFUSAL_INTERVAL if number else None
         effects = self._tell_refusals() if self._refusals else []
-        flood = number > self._settings.max_message_rate * REFUSAL_INTERVAL
+        flood = 0 < self._settings.max_message_rate * REFUSAL_INTERVAL < number or \
+            0 < self._settings.max_byte_rate * REFUSAL_INTERVAL < size
         self._floods = self._floods + 1 if flood else 0
         if self._floods >= FLOOD:
             effects.append(fx.Dismiss(POLICY_VIOLATION, 'too many messages'))
