@@ -839,6 +839,14 @@ def test_a_guarded_call_and_goal() -> None:
         assert isinstance(effect, fx.Call | fx.SendGoal)
 
 
+def test_access_comes_before_the_gate() -> None:
+    """Who may not send a goal does not learn whether a gate guards the action."""
+    session = make(Exposure(), keeper=FakeKeeper())
+    for kind in ('service', 'action'):
+        command = ops.Command('i', '/move', {}, kind, epoch=6)  # type: ignore[arg-type]
+        assert refusal(session.receive(command, START)) == ('i', 'forbidden', 'destination')
+
+
 def test_a_stop_is_never_too_much() -> None:
     session = make(max_message_rate=1.0)
     stop = ops.EmergencyStop('i', 'x')

@@ -409,9 +409,11 @@ class Session:
         return [fx.Send(ops.CallDone(op_id, service, result))]
 
     def _send_goal(self, op: ops.SendGoal, now: float) -> list[fx.Effect]:
+        action = self._names.service(op.action)
+        rule = self._rule('goal', action, 'destination')
+        self._keeper.check(self.peer, self.manner, action, op.epoch)
         self._deadline(op.stamp, op.ttl, now)
-        self._keeper.check(self.peer, self.manner, self._names.service(op.action), op.epoch)
-        return self.goals.send(op)
+        return self.goals.send(op, action, rule)
 
     def _advertise_action(self, op: ops.AdvertiseAction, now: float) -> list[fx.Effect]:
         return self.goals.advertise(op, len(self.hosted))
