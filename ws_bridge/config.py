@@ -256,7 +256,6 @@ class Limits:
 
     message_size: int
     message_rate: float
-    queue_bytes: int
     subscriptions: int
     advertisements: int
     services: int
@@ -331,9 +330,8 @@ class Settings:
 
     @property
     def limits(self) -> Limits:
-        return Limits(self.max_message_size, self.max_message_rate, self.max_queue_bytes,
-                      self.max_subscriptions, self.max_advertisements, self.max_services,
-                      self.max_calls, self.max_goals)
+        return Limits(self.max_message_size, self.max_message_rate, self.max_subscriptions,
+                      self.max_advertisements, self.max_services, self.max_calls, self.max_goals)
 
 
 def settings_from(values: Mapping[str, object]) -> Settings:

@@ -20,7 +20,7 @@ the bridge carries them out and tells the session what became of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from typing import Any, Protocol
 
@@ -217,7 +217,6 @@ class Session:
 
     def hello(self) -> dict[str, Any]:
         """Return what a peer is told about the bridge and about what it may do."""
-        limits = self._settings.limits
         return {
             'op': 'hello', 'dialect': 'ws_bridge.v1', 'session': self.peer,
             'robot': self._settings.robot_name, 'version': VERSION,
@@ -226,10 +225,7 @@ class Session:
                              'status', 'lease', 'estop'],
             'heartbeat': {'interval': self._settings.heartbeat_interval,
                           'timeout': self._settings.heartbeat_timeout},
-            'limits': {'message_size': limits.message_size, 'message_rate': limits.message_rate,
-                       'subscriptions': limits.subscriptions,
-                       'advertisements': limits.advertisements, 'services': limits.services,
-                       'calls': limits.calls, 'goals': limits.goals},
+            'limits': asdict(self._settings.limits),
             'allowed': self.login.rights.allowed(), 'role': self.login.rights.role.name,
             'login': self.login.word, **self._keeper.describe(),
         }
