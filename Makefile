@@ -56,8 +56,8 @@ lint: $(VENV)/.ready-test
 	@exec $(RUN) -m pytest -q test/test_lint.py test/test_layers.py $(ARGS)
 
 bench: $(VENV)/.ready-test
-	@for bench in $(wildcard test/bench/bench_*.py); do \
-	  echo "== $$bench"; $(RUN) $$bench $(ARGS) || exit 1; done
+	@failed=0; for bench in $(wildcard test/bench/bench_*.py); do \
+	  echo "== $$bench"; $(RUN) $$bench $(ARGS) || failed=1; done; exit $$failed
 
 clean:
 	rm -rf $(CLIENTS)/node_modules

@@ -32,6 +32,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 PACKAGE = 'ws_bridge'
+RESPAWN_DELAY = 2.0
 # Launch argument -> parameter and its type. One that is empty has its default.
 OVERRIDES = {'address': ('address', str), 'port': ('port', int),
              'certfile': ('tls_certificate', str), 'keyfile': ('tls_key', str),
@@ -90,4 +91,5 @@ def bridge(context: LaunchContext) -> list[Node]:
         name=LaunchConfiguration('name'), namespace=LaunchConfiguration('namespace'),
         parameters=[{**parameters, **({'origins': [origin]} if origin else {})}],
         ros_arguments=['--log-level', LaunchConfiguration('log_level')],
-        respawn=LaunchConfiguration('respawn').perform(context) == 'true', output='screen')]
+        respawn=LaunchConfiguration('respawn').perform(context) == 'true',
+        respawn_delay=RESPAWN_DELAY, output='screen')]

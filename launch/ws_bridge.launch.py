@@ -16,7 +16,11 @@ Start the bridge.
 
 ::
 
-    ros2 launch ws_bridge ws_bridge.launch.py host:=0.0.0.0 mapping_file:=$PWD/mapping.yaml
+    ros2 launch ws_bridge ws_bridge.launch.py mapping_file:=$PWD/mapping.yaml
+    ros2 launch ws_bridge ws_bridge.launch.py host:=0.0.0.0 params_file:=$PWD/secure.yaml
+
+The second is for other machines: its parameter file has to say how peers log in, or the bridge
+refuses to start.
 """
 # ruff takes the folder launch/ for the package of this name.
 # isort: skip_file
@@ -41,7 +45,8 @@ def generate_launch_description() -> LaunchDescription:
     parameters = PathJoinSubstitution([FindPackageShare(PACKAGE), 'config', 'ws_bridge.yaml'])
     return LaunchDescription([
         DeclareLaunchArgument('host', default_value='', description=(
-            'Address to listen on, 0.0.0.0 for all; empty = as the parameter file says')),
+            'Address to listen on, 0.0.0.0 for all (peers have to log in then); empty = as the '
+            'parameter file says')),
         DeclareLaunchArgument('port', default_value='', description=(
             'TCP port to listen on; empty = as the parameter file says')),
         DeclareLaunchArgument('mapping_file', default_value='', description=(

@@ -115,7 +115,6 @@ def test_limits_are_those_of_the_settings() -> None:
     settings = settings_from({'max_calls': 3, 'max_message_rate': 7})
     assert settings.limits.calls == 3
     assert settings.limits.message_rate == 7.0
-    assert settings.limits.queue_bytes == settings.max_queue_bytes
     assert settings.limits.message_size == settings.max_message_size
     assert settings.limits.subscriptions == settings.max_subscriptions
     assert settings.limits.advertisements == settings.max_advertisements

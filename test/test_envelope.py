@@ -155,17 +155,18 @@ def test_frames_that_are_no_envelopes(frame: str | bytes) -> None:
         decode(frame)
 
 
+@pytest.mark.parametrize('depth', [8, MAX_DEPTH, 200])
 @pytest.mark.parametrize('opening', ['[', '{"a":'])
-def test_depth_is_bounded(opening: str) -> None:
+def test_depth_is_bounded(opening: str, depth: int) -> None:
     """Just deep enough is fine, one more is not; width does not count."""
     closing = ']' if opening == '[' else '}'
-    fine = opening * (MAX_DEPTH - 1) + '[]' + closing * (MAX_DEPTH - 1)
-    parse_json(fine)
-    parse_json(fine.encode())
-    with pytest.raises(BadFrame, match='deeper'):
-        parse_json(opening + fine + closing)
-    parse_json('[' + '{},' * 1000 + '[[]]]')
-    parse_json('"' + '[' * 1000 + '"')
+    fine = opening * (depth - 1) + '[]' + closing * (depth - 1)
+    parse_json(fine, depth)
+    parse_json(fine.encode(), depth)
+    with pytest.raises(BadFrame, match=f'deeper than {depth}'):
+        parse_json(opening + fine + closing, depth)
+    parse_json('[' + '{},' * 1000 + '[[]]]', depth)
+    parse_json('"' + '[' * 1000 + '"', depth)
 
 
 @given(st.text() | st.binary())

@@ -36,6 +36,7 @@ string name
 float32[] axes
 int32[2] buttons
 uint8[] raw
+uint8 small
 Point point
 Point[] points
 Text text
@@ -116,7 +117,8 @@ def test_paths(path: str, steps: Any) -> None:
     ('x', True), ('point.x', True), ('axes[*]', True), ('buttons[1]', True),
     ('points[*].v[0]', True), ('axes', False), ('x[0]', False), ('points.x', False),
     ('points[0]', False), ('point', False), ('name', False), ('on', False), ('nothing', False),
-    ('x.y', False), ('', False), ('axes[0][1]', False), ('axes[0].x', False)])
+    ('x.y', False), ('', False), ('axes[0][1]', False), ('axes[0].x', False),
+    ('raw[0]', False), ('raw[*]', False), ('small', True)])
 def test_what_a_path_leads_to(path: str, good: bool) -> None:
     assert fits(SCHEMA, path) is good
 

@@ -188,10 +188,13 @@ async def test_bridge_in_place_of_rosbridge_tells_its_port(
             assert service.settings.address == '0.0.0.0'
 
 
+@pytest.mark.parametrize('name', ['ws_bridge.launch.py', 'rosbridge_compatible.launch.py'])
 @pytest.mark.parametrize('respawn', ['true', 'false'])
-def test_respawn(load: Callable[[str], list[Any]], respawn: str) -> None:
-    node = bridge_node(load('ws_bridge.launch.py'), respawn=respawn)
+def test_respawn(load: Callable[[str], list[Any]], respawn: str, name: str) -> None:
+    """Not at once: what is wrong with the configuration would fill the log."""
+    node = bridge_node(load(name), respawn=respawn)
     assert node.kwargs['respawn'] is (respawn == 'true')
+    assert node.kwargs['respawn_delay'] == 2.0
 
 
 def test_what_is_named_exists(load: Callable[[str], list[Any]]) -> None:

@@ -19,7 +19,7 @@ from typing import get_args
 import pytest
 from test_session import EPOCH, failed, FakeNames, refusal, START
 
-from ws_bridge.access import BUILT_IN, Grant, NOBODY, OPERATOR, Role
+from ws_bridge.access import BUILT_IN, Grant, NAMELESS, NOBODY, OPERATOR, Role, Use
 from ws_bridge.config import Denial, Exposure, Rule, settings_from
 from ws_bridge.identity.identity import Identity
 from ws_bridge.protocol import operations as ops
@@ -175,6 +175,20 @@ def test_operators_write_no_parameters() -> None:
             rights = Rights(POLICY, BUILT_IN[role])
             assert rights.may(use) is is_allowed          # type: ignore[arg-type]
     assert Rights(POLICY, BUILT_IN['observer']).find('publish', '/cmd_vel') is None
+
+
+@pytest.mark.parametrize(('allow', 'deny', 'may'), [
+    ((), (), False), ((Grant('*'),), (), True), ((Grant('/all'), Grant('/*')), (), False),
+    ((Grant('*', 'call'),), (), False), ((Grant('*'),), (Grant('/all'),), True),
+    ((Grant('*'),), (Grant('*'),), False)])
+@pytest.mark.parametrize('use', NAMELESS)
+def test_uses_without_a_name(use: Use, allow: tuple[Grant, ...], deny: tuple[Grant, ...],
+                             may: bool) -> None:
+    """Patterns of names give none of them, and take none away."""
+    assert Rights(POLICY, Role('r', allow, deny)).may(use) is may
+    assert Rights(POLICY, Role('r', (*allow, Grant('*', use)), deny)).may(use) is (
+        deny != (Grant('*'),))
+    assert not Rights(POLICY, Role('r', allow, (*deny, Grant('*', use)))).may(use)
 
 
 def test_long_names_are_nobody_s() -> None:

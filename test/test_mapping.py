@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import pytest
 import yaml
 
-from ws_bridge.access import ADMIN, Grant, OBSERVER, Role, USES
+from ws_bridge.access import ADMIN, Grant, NAMELESS, OBSERVER, Role, USES
 from ws_bridge.config import Denial, Exposure, Rule
 from ws_bridge.errors import ConfigError
 from ws_bridge.gate_policy import Clamp, GatePolicy, LossStep
@@ -297,7 +297,7 @@ roles:
     like: observer
     allow:
       - {call: /lab/*, goal: arm}
-      - take: base
+      - take: '*'
       - /all
     deny:
       - subscribe: ~/secret
@@ -310,15 +310,27 @@ identities:
   bob: admin
 """, 'm.yaml')
     lab = Role('lab', (*OBSERVER.allow, Grant('/lab/*', 'call'), Grant('arm', 'goal'),
-                       Grant('base', 'take'), Grant('/all')), (Grant('~/secret', 'subscribe'),))
+                       Grant('*', 'take'), Grant('/all')), (Grant('~/secret', 'subscribe'),))
     assert exposure.roles == (
         Role('guest'), lab, Role('admin', ADMIN.allow, (Grant('*', 'parameter_write'),)),
         Role('lead', (*lab.allow, Grant('/x', 'publish')), lab.deny))
     assert exposure.identities == (('tablet-*', 'lab'), ('bob', 'admin'))
     resolved = exposure.resolved('/ns', 'bridge').roles[1]
-    assert resolved.allow[-3:] == (Grant('/ns/arm', 'goal'), Grant('base', 'take'), Grant('/all'))
+    assert resolved.allow[-3:] == (Grant('/ns/arm', 'goal'), Grant('*', 'take'), Grant('/all'))
     assert resolved.deny == (Grant('/ns/bridge/secret', 'subscribe'),)
     assert parse_mapping(b'version: 1\nroles:\nidentities:\n', 'm').roles == ()
+
+
+@pytest.mark.parametrize('use', NAMELESS)
+@pytest.mark.parametrize('side', ['allow', 'deny'])
+def test_a_use_without_a_name_takes_no_pattern(use: str, side: str) -> None:
+    """One that could match nothing would be a right, or a denial, that is not in force."""
+    text = f'version: 1\nroles:\n  r:\n    {side}:\n    - {use}: '
+    assert errors_of(f'{text}base') == [
+        f"m.yaml:5: roles.r.{side}[0].{use}: {use} is about no name: '*' is all that can stand "
+        'here']
+    (role,) = parse(f"{text}'*'").roles
+    assert getattr(role, side) == (Grant('*', use),)        # type: ignore[arg-type]
 
 
 # ---- gates

@@ -219,6 +219,22 @@ def test_dialect_of_a_first_frame(frame: str | bytes, name: str | None) -> None:
     assert dialect_of(frame) == name
 
 
+def test_depth_is_the_callers_to_bound() -> None:
+    """However a message is wrapped, and as the first one too."""
+    dialect = RosbridgeDialect(LIMIT, cbor_values, 8)
+    for value in ('1', 'NaN'):
+        fine, deep = ('{"op": "publish", "topic": "/t", "msg": ' + '{"a":' * levels + value +
+                      '}' * levels + '}' for levels in (7, 8))
+        assert isinstance(dialect.decode(fine), ops.Command)
+        assert dialect_of(fine, 8) == 'rosbridge'
+        op = dialect.decode(deep)
+        assert isinstance(op, ops.Malformed)
+        assert op.error.message == 'JSON nested deeper than 8'
+        assert dialect_of(deep, 8) is None
+        assert error(dialect, op='fragment', id='f', data=deep, num=0, total=1) == (
+            'bad_frame', None)
+
+
 # ---- what a client is told
 
 def test_answers(dialect: RosbridgeDialect) -> None:

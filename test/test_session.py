@@ -628,6 +628,31 @@ def test_a_flood_is_ended(op: ops.Operation) -> None:
     assert fx.Dismiss(1008, 'too many messages') in session.poll(now + 1.001)
 
 
+def dismissed(session: Session, frames: int, size: int) -> bool:
+    """Weigh so many frames a second, after a second that is used up; whether that ends it."""
+    ended = False
+    for second in range(9):
+        for _ in range(frames):
+            session.weigh(size, START + 1.001 * second)
+        ended = any(isinstance(effect, fx.Dismiss)
+                    for effect in session.poll(START + 1.001 * (second + 1))) or ended
+    return ended
+
+
+def test_a_flood_of_bytes_is_ended() -> None:
+    """Few messages, but large ones."""
+    assert dismissed(make(max_byte_rate=1e6, max_message_size=100_000), 30, 100_000)
+    assert not dismissed(make(max_byte_rate=1e6, max_message_size=100_000), 15, 100_000)
+
+
+def test_who_sends_too_many_bytes_now_and_then_may_stay() -> None:
+    """Without a limit of messages, too."""
+    limits = {'max_byte_rate': 1e6, 'max_message_size': 100_000}
+    for rate in (0.0, 5000.0):
+        assert not dismissed(make(**limits, max_message_rate=rate), 12, 100_000)
+    assert not dismissed(make(max_byte_rate=0.0, max_message_rate=0.0), 50, 1 << 30)
+
+
 def test_no_rate_limit() -> None:
     session = make(max_message_rate=0)
     assert all(session.receive(ops.ListNames('i'), START) == [fx.Describe(ops.ListNames('i'))]
@@ -812,6 +837,14 @@ def test_a_guarded_call_and_goal() -> None:
         assert len(session.calls) + len(session.goals.sent) == (kind == 'action')
         (effect,) = session.receive(replace(command, epoch=7), START)
         assert isinstance(effect, fx.Call | fx.SendGoal)
+
+
+def test_access_comes_before_the_gate() -> None:
+    """Who may not send a goal does not learn whether a gate guards the action."""
+    session = make(Exposure(), keeper=FakeKeeper())
+    for kind in ('service', 'action'):
+        command = ops.Command('i', '/move', {}, kind, epoch=6)  # type: ignore[arg-type]
+        assert refusal(session.receive(command, START)) == ('i', 'forbidden', 'destination')
 
 
 def test_a_stop_is_never_too_much() -> None:

@@ -29,6 +29,7 @@ from typing import get_args, Literal
 Use = Literal['subscribe', 'publish', 'call', 'host', 'goal', 'host_action', 'parameter_read',
               'parameter_write', 'graph', 'take', 'clear_stop', 'metrics']
 USES: tuple[Use, ...] = get_args(Use)
+NAMELESS: tuple[Use, ...] = ('take', 'clear_stop', 'metrics')
 EVERYTHING = '*'
 
 
@@ -58,7 +59,9 @@ class Role:
             not any(grant.holds(use, name) for grant in self.deny)
 
     def may_at_all(self, use: Use) -> bool:
-        """Whether there is anything for which a peer might."""
+        """Whether there is anything for which a peer might; without a name: whether it may."""
+        if use in NAMELESS:
+            return self.allows(use, EVERYTHING)
         return any(grant.use in (None, use) for grant in self.allow) and \
             not any(grant.use in (None, use) and grant.pattern == EVERYTHING
                     for grant in self.deny)

@@ -192,8 +192,13 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('max_peers', 64, 'Connections at the same time.', 1, 10000),
     ParameterSpec('max_peers_per_address', 64, 'Connections of one address at the same time.',
                   1, 10000),
+    ParameterSpec('max_handshakes', 256, 'Connections at the same time that are no peers yet, at '
+                  'most half of them from one address; more are cut.', 1, 10000),
     ParameterSpec('max_message_size', 10_000_000, 'Largest message from a peer, bytes.',
                   1024, 1024 * _MEGA),
+    # orjson writes no deeper than 254, and what one peer tells is told to others inside of more.
+    ParameterSpec('max_json_depth', 100, 'Arrays and objects inside each other in JSON from a '
+                  'peer; deeper is refused: bad_frame.', 8, 200),
     ParameterSpec('max_message_rate', 5000.0, 'Messages a second that one peer may send, '
                   'with a burst of one second; 0 = unlimited.', 0.0, 1e6),
     ParameterSpec('max_byte_rate', 100e6, 'Bytes a second that one peer may send, with a burst of '
@@ -256,7 +261,6 @@ class Limits:
 
     message_size: int
     message_rate: float
-    queue_bytes: int
     subscriptions: int
     advertisements: int
     services: int
@@ -298,7 +302,9 @@ class Settings:
     max_login_failures: int
     max_peers: int
     max_peers_per_address: int
+    max_handshakes: int
     max_message_size: int
+    max_json_depth: int
     max_message_rate: float
     max_byte_rate: float
     max_queue_bytes: int
@@ -331,9 +337,8 @@ class Settings:
 
     @property
     def limits(self) -> Limits:
-        return Limits(self.max_message_size, self.max_message_rate, self.max_queue_bytes,
-                      self.max_subscriptions, self.max_advertisements, self.max_services,
-                      self.max_calls, self.max_goals)
+        return Limits(self.max_message_size, self.max_message_rate, self.max_subscriptions,
+                      self.max_advertisements, self.max_services, self.max_calls, self.max_goals)
 
 
 def settings_from(values: Mapping[str, object]) -> Settings:
@@ -532,8 +537,7 @@ class Exposure:
             return tuple(replace(rule, pattern=absolute(rule.pattern)) for rule in rules)
 
         def grants(given: tuple[Grant, ...]) -> tuple[Grant, ...]:
-            return tuple(grant if grant.use in ('take', 'clear_stop') else
-                         replace(grant, pattern=absolute(grant.pattern)) for grant in given)
+            return tuple(replace(grant, pattern=absolute(grant.pattern)) for grant in given)
 
         return replace(
             self, subscribe=expand(self.subscribe), publish=expand(self.publish),

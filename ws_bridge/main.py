@@ -174,8 +174,8 @@ def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger
                            options=ServerOptions(
         subprotocols=(SUBPROTOCOL, rosbridge.SUBPROTOCOL), origins=settings.origins or None,
         max_peers=settings.max_peers, max_peers_per_address=settings.max_peers_per_address,
-        handshake_timeout=settings.handshake_timeout, hosts=settings.hosts,
-        trusted_proxies=settings.trusted_proxies, tls=tls, admit=door.admit,
+        max_handshakes=settings.max_handshakes, handshake_timeout=settings.handshake_timeout,
+        hosts=settings.hosts, trusted_proxies=settings.trusted_proxies, tls=tls, admit=door.admit,
         refused=ledger.refused, http=make_http(settings.robot_name, lambda: ros.alive, metrics),
         **_link_options(settings)))
 

@@ -19,7 +19,7 @@ import re
 
 import yaml
 
-from ws_bridge.access import BUILT_IN, Grant, Role, Use, USES
+from ws_bridge.access import BUILT_IN, EVERYTHING, Grant, NAMELESS, Role, Use, USES
 from ws_bridge.config import NAME_LENGTH
 from ws_bridge.mapping_nodes import is_null, NodeReader, shown
 
@@ -57,6 +57,9 @@ class RoleReader(NodeReader):
             for key, value in (self._entries(item, where, USES) or {}).items():
                 use: Use = key  # type: ignore[assignment]
                 pattern = self._pattern(value, f'{where}.{key}')
+                if pattern and use in NAMELESS and pattern != EVERYTHING:
+                    self._fail(value, f'{where}.{key}', f"{use} is about no name: '*' is all "
+                               'that can stand here')
                 grants += [Grant(pattern, use)] if pattern else []
         return tuple(grants)
 

@@ -590,7 +590,7 @@ gates:
   - {field: linear.x, min: -1, max: 1, saturate: true}
   - {field: angular.z, min: -1, max: 1}
 - gate: bounded
-  topics: [/other]
+  topics: [/other, '/oth?r']
   clamp:
   - {field: linear.x, min: -1, max: 1}
 """

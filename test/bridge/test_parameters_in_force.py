@@ -319,6 +319,35 @@ async def max_peers_per_address(_: Path) -> None:
             pass
 
 
+@proof('max_handshakes')
+async def max_handshakes(_: Path) -> None:
+    for most, is_cut in ((2, True), (4, False)):
+        async with running_bridge(max_handshakes=most) as service:
+            port = service.server.port
+            _, silent = await asyncio.open_connection('127.0.0.1', port)
+            if is_cut:
+                reader, writer = await asyncio.open_connection('127.0.0.1', port)
+                assert await asyncio.wait_for(reader.read(), 2) == b''
+                writer.close()
+            else:
+                async with native_peer(service):
+                    pass
+            silent.close()
+
+
+@proof('max_json_depth')
+async def max_json_depth(_: Path) -> None:
+    async with running_bridge(max_json_depth=8) as service, native_peer(service) as peer:
+        for levels, code in ((6, None), (7, 'bad_frame')):
+            data = {'op': 'hello', 'x': json.loads('[' * levels + ']' * levels)}
+            frame = await peer.answer(await peer.send('configuration', data, valid=False))
+            assert frame['data'].get('code') == code
+        async with connect(service.url) as page:
+            await page.send('{"op": "publish", "msg": ' + '[' * 8 + ']' * 8 + '}')
+            await page.wait_closed()
+            assert page.close_code == 1002
+
+
 @proof('max_byte_rate')
 async def max_byte_rate(_: Path) -> None:
     async with running_bridge(max_byte_rate=3000.0, max_message_size=2048) as service, \

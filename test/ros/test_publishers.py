@@ -17,6 +17,8 @@ from dataclasses import replace
 import time
 
 import pytest
+from rclpy.duration import Duration
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Int32, String
@@ -162,6 +164,43 @@ def test_advertise_publish_unadvertise_at_once(loop: FakeLoop, side: RosSide, ot
             publisher.publish(cdr('too late'))
         loop.until(lambda: other.node.count_publishers('/at_once') == 0)
         assert publisher.subscriber_count() == 0
+
+
+@pytest.mark.parametrize('closed', [False, True])
+def test_who_waits_for_no_match_waits_for_acknowledgments(
+        loop: FakeLoop, monkeypatch: pytest.MonkeyPatch, closed: bool) -> None:
+    """Else the samples behind the first ten would push these out of the publisher's history."""
+    asked: list[Duration] = []
+
+    def not_yet(publisher: Publisher, timeout: Duration) -> bool:
+        asked.append(timeout)
+        return len(asked) > 3
+    with running_side(loop, replace(QUICK, match_timeout=0.0)) as side:
+        monkeypatch.setattr(Publisher, 'wait_for_all_acked', not_yet)
+        publisher = side.advertise('/acked', STRING, None, print)
+        for number in range(1 if closed else 15):
+            publisher.publish(cdr(str(number)))
+        if closed:
+            publisher.close()
+        loop.until(lambda: asked)
+        loop.until(lambda: publisher.pending == 0)
+
+
+def test_a_context_that_is_gone(loop: FakeLoop, side: RosSide) -> None:
+    """A stop goes on, whatever the middleware says then."""
+    publisher = side.advertise('/gone', STRING, None, print)
+    publisher.publish(cdr('x'))
+    loop.until(lambda: publisher.ready)
+    gone = OtherNode()
+    entity = gone.node.create_publisher(String, '/gone', RELIABLE)
+    gone.context.handle.shutdown()
+    mine, publisher._entity = publisher._entity, entity
+    assert publisher.subscriber_count() == 0
+    publisher.wait_acked(0.0)
+    with pytest.raises(Unavailable):
+        publisher.put(cdr('y'))
+    publisher._entity = mine
+    gone.close()
 
 
 def test_another_type_is_reported(loop: FakeLoop, side: RosSide, other: OtherNode) -> None:

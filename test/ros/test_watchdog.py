@@ -406,18 +406,23 @@ def test_diagnostics_name_every_guard(rig: Any, side: RosSide, loop: FakeLoop, t
     assert rows() == []
 
 
-def test_a_fault_of_one_guard_leaves_the_others_alone(rig: Any, loop: FakeLoop, side: RosSide,
-                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize('what', ['poll', 'stop'])
+def test_a_fault_of_one_guard_leaves_the_others_alone(
+        rig: Any, loop: FakeLoop, side: RosSide, monkeypatch: pytest.MonkeyPatch, what: str
+        ) -> None:
     bad = side.watchdog.guard('bad', NEVER, (), print)
 
-    def fail(now: float) -> float | None:
+    def fail(*_: object) -> None:
         monkeypatch.undo()
         raise ValueError('made up')
-    monkeypatch.setattr(bad, 'poll', fail)
-    with rig(SOON) as r:
+    with rig(SOON if what == 'poll' else NEVER) as r:
         r.command(0.5)
+        monkeypatch.setattr(bad, what, fail)
+        if what == 'stop':
+            side.watchdog.stop_all('shutdown')
         r.hears(0.5, 0, 0, 0)
     loop.until(lambda: loop.faults)
     assert str(loop.faults.pop()) == 'made up'
     assert side.alive
+    side.watchdog.resume()
     bad.close()

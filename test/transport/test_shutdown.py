@@ -16,9 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import socket
 
 from certificates import Pair
 from helpers import async_wait_until
+import pytest
 from transport_support import Bare, Dial, MakeServer, Recorder
 
 from ws_bridge import InterfaceConfig, WebSocketServer
@@ -86,6 +89,26 @@ async def test_while_peers_connect(make_server: MakeServer, dial: Dial) -> None:
             peer = task.result()
             await asyncio.wait_for(peer.wait_closed(), 2)
             assert peer.close_code in (1001, 1006)
+
+
+@pytest.mark.parametrize('rounds', range(8))
+async def test_at_the_very_moment(make_server: MakeServer, rounds: int) -> None:
+    """Whoever comes so many rounds of the loop before the end sees it, and leaves nothing."""
+    server = await make_server(options=ServerOptions(close_timeout=0.2))
+    port = server.port
+    for _ in range(5):
+        peers = [socket.create_connection(('127.0.0.1', port)) for _ in range(3)]
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(server.disconnect(), 2)
+        for peer in peers:
+            peer.settimeout(0.1)
+            with contextlib.suppress(ConnectionError):
+                assert peer.recv(1) == b''
+            peer.close()
+        gc.collect()                            # a transport that nobody closed warns
+        server = await make_server(options=ServerOptions(close_timeout=0.2))
+        port = server.port
 
 
 async def test_an_unfinished_tls_handshake(make_server: MakeServer,

@@ -233,7 +233,7 @@ class Bridge:
         """Carry out what a frame of a peer asks for."""
         peer = self._peers.get(link)
         if peer is None:
-            dialect = dialect_of(data)
+            dialect = dialect_of(data, self._settings.max_json_depth)
             if dialect is None:
                 link.close(PROTOCOL_ERROR, 'the first frame is of no dialect: neither "op" nor '
                            '"metadata" is in it')
@@ -276,12 +276,13 @@ class Bridge:
         """Make the session of a connection; only one that named the native dialect is greeted."""
         self._forget_stranger(link)
         name = f'p{next(self._numbers)}'
-        dialect: Dialect = RosbridgeDialect(self._settings.max_message_size, cbor_values) \
-            if rosbridge else NativeDialect(self._settings.robot_name, f'{self._run}-{name}')
+        settings, depth = self._settings, self._settings.max_json_depth
+        dialect: Dialect = RosbridgeDialect(settings.max_message_size, cbor_values, depth) \
+            if rosbridge else NativeDialect(settings.robot_name, f'{self._run}-{name}', depth)
         session = self._session(name, dialect.name, link)
         session.beats = not rosbridge
         link.limit_messages(STRANGER_MESSAGE if session.login.needed else
-                            self._settings.max_message_size)
+                            settings.max_message_size)
         if not rosbridge and not greet:
             session.manner = 'seed'
         peer = self._peers[link] = Peer(link, session, dialect, self._unix)

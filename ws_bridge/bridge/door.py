@@ -122,7 +122,7 @@ class Door:
         admission = await self.admit(visitor)
         if isinstance(admission, HttpReply):
             return admission
-        if admission.rights.find('metrics', '/metrics') is not None:
+        if admission.rights.may('metrics'):
             return None
         self._ledger.refused('metrics', visitor.address)
         status, headers = (HTTPStatus.FORBIDDEN, _TEXT) if admission.identity else (

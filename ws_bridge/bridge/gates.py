@@ -27,7 +27,7 @@ import logging
 from typing import Any, Protocol, TYPE_CHECKING
 
 from ws_bridge.bridge.peer import Peer, types_of
-from ws_bridge.config import Exposure, Settings
+from ws_bridge.config import Exposure, is_glob, Settings
 from ws_bridge.convert.codec import Codec
 from ws_bridge.errors import ConversionError, Forbidden, Stopped, UnknownName, WsBridgeError
 from ws_bridge.gate_policy import GatePolicy
@@ -159,7 +159,7 @@ class Gates:
     def topics(self) -> dict[str, list[str]]:
         """Return the topics of each gate that there are, or are named in full."""
         found: dict[str, list[str]] = {
-            name: [topic for topic in guarded.gate.policy.topics if '*' not in topic]
+            name: [topic for topic in guarded.gate.policy.topics if not is_glob(topic)]
             for name, guarded in self._named.items()}
         for topic, guarded in self._known.items():
             if guarded is not None and topic not in found[guarded.gate.name]:

@@ -63,8 +63,7 @@ class Authority:
 
     def __bool__(self) -> bool:
         """Whether there is any way to log in."""
-        return bool(self._tokens) or self._web is not None or self.takes_certificates or \
-            bool(self._settings.token_file)
+        return self.takes_tokens or self.takes_certificates
 
     @property
     def takes_certificates(self) -> bool:

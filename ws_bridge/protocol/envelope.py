@@ -28,7 +28,8 @@ import orjson
 from ws_bridge.errors import BadField, BadFrame
 from ws_bridge.protocol.types import MessageType, Priority
 
-#: Arrays and objects inside each other: no ROS message nests so deep, and a reader may recurse.
+#: Arrays and objects inside each other, unless the caller says otherwise: no ROS message nests so
+#: deep, and a reader may recurse.
 MAX_DEPTH = 100
 #: Ids are kept (to detect repeats) and echoed, so they are short.
 MAX_ID_LENGTH = 256
@@ -67,10 +68,11 @@ class Envelope:
             and now - self.timestamp > self.ttl
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, max_depth: int = MAX_DEPTH) -> Any:
     """
-    Parse strict JSON, at most :data:`MAX_DEPTH` deep.
+    Parse strict JSON.
 
+    :param max_depth: most arrays and objects inside each other.
     :raises BadFrame: if it is not that.
     """
     try:
@@ -81,15 +83,15 @@ def parse_json(text: str | bytes) -> Any:
         brackets = text.count('{') + text.count('[')
     else:
         brackets = text.count(b'{') + text.count(b'[')
-    if brackets > MAX_DEPTH and _is_too_deep(value):
-        raise BadFrame(f'JSON nested deeper than {MAX_DEPTH}')
+    if brackets > max_depth and _is_too_deep(value, max_depth):
+        raise BadFrame(f'JSON nested deeper than {max_depth}')
     return value
 
 
-def _is_too_deep(value: Any) -> bool:
+def _is_too_deep(value: Any, max_depth: int) -> bool:
     """Whether arrays and objects nest deeper than allowed; level by level, not recursive."""
     level = [value] if isinstance(value, (dict, list)) else []
-    for _ in range(MAX_DEPTH):
+    for _ in range(max_depth):
         level = [child for parent in level
                  for child in (parent.values() if type(parent) is dict else parent)
                  if type(child) is dict or type(child) is list]
@@ -148,14 +150,15 @@ def _priority(metadata: dict[str, Any]) -> Priority:
     return found
 
 
-def decode(frame: str | bytes) -> Envelope:
+def decode(frame: str | bytes, max_depth: int = MAX_DEPTH) -> Envelope:
     """
     Decode one text frame.
 
+    :param max_depth: most arrays and objects inside each other.
     :raises BadFrame: if it is not a JSON object with ``metadata`` or ``data``.
     :raises BadField: if a metadata key is of the wrong kind.
     """
-    return envelope_of(parse_json(frame))
+    return envelope_of(parse_json(frame, max_depth))
 
 
 def envelope_of(value: Any) -> Envelope:

@@ -38,7 +38,7 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.envelope import decode as decode_envelope
 from ws_bridge.protocol.envelope import encode as encode_envelope
-from ws_bridge.protocol.envelope import Envelope, MAX_ID_LENGTH
+from ws_bridge.protocol.envelope import Envelope, MAX_DEPTH, MAX_ID_LENGTH
 from ws_bridge.protocol.native_requests import (
     choice,
     CONFIGURATIONS,
@@ -73,14 +73,16 @@ class NativeDialect:
 
     :param source: the bridge's name in ``metadata.source``.
     :param prefix: makes ``message_id`` unique; the caller brings the randomness.
+    :param max_depth: most arrays and objects inside each other in a frame.
     """
 
     name = 'native'
     greets = True
 
-    def __init__(self, source: str, prefix: str) -> None:
+    def __init__(self, source: str, prefix: str, max_depth: int = MAX_DEPTH) -> None:
         self._source = source
         self._prefix = prefix
+        self._max_depth = max_depth
         self._count = 0
 
     def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Operation:
@@ -88,7 +90,7 @@ class NativeDialect:
         if isinstance(frame, bytes):
             return _decode_binary(frame)
         try:
-            envelope = decode_envelope(frame)
+            envelope = decode_envelope(frame, self._max_depth)
         except ProtocolError as exc:
             unknown = exc.field == 'metadata.message_type'
             return ops.Malformed(_id_of(frame), UnknownOperation(

@@ -37,7 +37,7 @@ from ws_bridge.errors import (
 )
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.dialect import SampleWriter
-from ws_bridge.protocol.envelope import parse_json
+from ws_bridge.protocol.envelope import MAX_DEPTH, parse_json
 from ws_bridge.protocol.fragment import Defragmenter
 from ws_bridge.protocol.native import NativeDialect
 from ws_bridge.protocol.png import from_png, to_png
@@ -56,16 +56,17 @@ _NOT_JSON = ('NaN', 'Infinity')
 ReadCbor = Callable[[bytes], Any]
 
 
-def dialect_of(frame: str | bytes) -> str | None:
+def dialect_of(frame: str | bytes, max_depth: int = MAX_DEPTH) -> str | None:
     """
     Tell the dialect of a peer by its first frame.
 
+    :param max_depth: most arrays and objects inside each other.
     :return: ``rosbridge`` for an object with ``op``, ``native`` for an envelope, else ``None``.
     """
     if isinstance(frame, bytes):
         return NAME if frame and frame[0] in _CBOR_MAPS else NativeDialect.name
     try:
-        value = _parse(frame)
+        value = _parse(frame, max_depth)
     except BadFrame:
         return None
     if type(value) is not dict:
@@ -81,12 +82,14 @@ class RosbridgeDialect:
 
     :param limit: most bytes of one message, however it is wrapped.
     :param read_cbor: decodes binary frames; raises ``BadEncoding``.
+    :param max_depth: most arrays and objects inside each other in JSON, however it is wrapped.
     """
 
     name = NAME
 
-    def __init__(self, limit: int, read_cbor: ReadCbor) -> None:
+    def __init__(self, limit: int, read_cbor: ReadCbor, max_depth: int = MAX_DEPTH) -> None:
         self._limit = limit
+        self._max_depth = max_depth
         self._read_cbor = read_cbor
         self._level = LEVELS.index('none')
         self._fragments = Defragmenter(limit)
@@ -101,7 +104,8 @@ class RosbridgeDialect:
         """Turn one frame into an operation; ``None`` for what concerns only this codec."""
         message: Any = None
         try:
-            message = self._read_cbor(frame) if isinstance(frame, bytes) else _parse(frame)
+            message = self._read_cbor(frame) if isinstance(frame, bytes) \
+                else _parse(frame, self._max_depth)
             return self._operation(message, now, wrapped=False)
         except ConversionError as exc:
             return ops.Malformed(None, BadFrame(exc.message))
@@ -126,7 +130,7 @@ class RosbridgeDialect:
         inner = self._unwrap(op, message, now, wrapped=wrapped)
         if inner is None:
             return None
-        message = _parse(inner)
+        message = _parse(inner, self._max_depth)
         try:
             return self._operation(message, now, wrapped=True)
         except WsBridgeError as exc:
@@ -218,20 +222,20 @@ class RosbridgeDialect:
         return _WRITERS[encoding](topic)
 
 
-def _parse(frame: str | bytes) -> Any:
+def _parse(frame: str | bytes, max_depth: int) -> Any:
     """
     Parse JSON; ``NaN`` and the infinities, which some clients send, are taken as well.
 
     :raises BadFrame: it is not that.
     """
     try:
-        return parse_json(frame)
+        return parse_json(frame, max_depth)
     except BadFrame:
         words = frame if isinstance(frame, str) else frame.decode(errors='replace')
         if not any(word in words for word in _NOT_JSON):
             raise
         # Through strict JSON again: what Python takes beyond it, and depth, are refused there.
-        return parse_json(_without_nan(words))
+        return parse_json(_without_nan(words), max_depth)
 
 
 def _without_nan(words: str) -> str:

@@ -159,12 +159,13 @@ class Publisher:
             return 0
         try:
             return int(entity.get_subscription_count())
-        except InvalidHandle:
+        except (InvalidHandle, RuntimeError):  # destroyed, or its context is gone
             return 0
 
     def wait_acked(self, timeout: float) -> None:
         """Wait until the subscribers have every sample, or time is up (no loop thread)."""
-        with suppress(AttributeError, InvalidHandle):  # not made, or destroyed
+        # not made, destroyed, or its context is gone
+        with suppress(AttributeError, InvalidHandle, RuntimeError):
             self._entity.wait_for_all_acked(Duration(seconds=max(timeout, 0.0)))
 
     def close(self) -> None:
@@ -175,12 +176,6 @@ class Publisher:
         self._on_close(self)
         if not self._pending:
             self._ros.submit(self._destroy)
-
-    @property
-    def _patience(self) -> float:
-        """How long subscribers are waited for, s."""
-        patience = self._settings.match_timeout
-        return min(patience, CLOSING) if self._closed else patience
 
     def _drop(self, on_done: OnDone | None, why: WsBridgeError, *, once: bool = False) -> None:
         self.dropped += 1
@@ -255,7 +250,8 @@ class Publisher:
         now = time.monotonic()
         # a node that has just come does not know yet who is there
         waits = matched < shown or (shown == 0 and now - self._ros.made_at < DISCOVERY)
-        if waits and now < since + self._patience:
+        patience = self._settings.match_timeout
+        if waits and now < since + (min(patience, CLOSING) if self._closed else patience):
             self._ros.after(LOOK_AGAIN, lambda: self._look(since))
             return
         if matched < shown:
@@ -278,7 +274,9 @@ class Publisher:
         """Act when the subscribers have every sample, or time is up."""
         if self._entity is None:
             return
-        waits = time.monotonic() < since + self._patience
+        # Not waiting for matches is no reason to lose what those that match have not got yet.
+        patience = CLOSING if self._closed else max(self._settings.match_timeout, CLOSING)
+        waits = time.monotonic() < since + patience
         if waits and not self._entity.wait_for_all_acked(Duration()):
             self._ros.after(LOOK_AGAIN, lambda: self._when_acknowledged(action, since))
         else:

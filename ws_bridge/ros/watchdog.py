@@ -165,13 +165,12 @@ class Watchdog:
 
     def _look(self) -> float | None:
         """Poll every guard; return when the next one is due."""
-        while self._reasons:
-            reason = self._reasons.popleft()
-            for guard in self._guards:
-                guard.stop(reason)
+        reasons = [self._reasons.popleft() for _ in range(len(self._reasons))]
         dues = []
         for guard in self._guards:
             try:
+                for reason in reasons:
+                    guard.stop(reason)
                 due = guard.poll(time.monotonic())
             except Exception as exc:  # noqa: BLE001 - the edge of a thread: reported
                 self.fault(exc)

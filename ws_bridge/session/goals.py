@@ -87,10 +87,13 @@ class Goals:
 
     # ---- goals of the peer
 
-    def send(self, op: ops.SendGoal) -> list[fx.Effect]:
-        """Send a goal to ROS."""
-        action = self._names.service(op.action)
-        rule = self._rule('goal', action, 'destination')
+    def send(self, op: ops.SendGoal, action: str, rule: Rule) -> list[fx.Effect]:
+        """
+        Send a goal to ROS.
+
+        :param action: its full name.
+        :param rule: what exposes it.
+        """
         below(len(self.sent), self._settings.max_goals, 'goals')
         if op.op_id is not None and self._key_of(op.op_id) is not None:
             raise AlreadyExists(f'a goal {op.op_id!r} of this peer runs already')
@@ -262,7 +265,6 @@ def _accept(work: Work) -> list[fx.Effect]:
 
 
 HANDLERS: dict[type, Callable[[Goals, Any], list[fx.Effect]]] = {
-    ops.SendGoal: Goals.send,
     ops.CancelGoal: Goals.cancel,
     ops.UnadvertiseAction: Goals.unadvertise,
     ops.GoalAnswer: Goals.answer,

@@ -160,17 +160,12 @@ class Lease:
         self.request = None
         self._give(peer)
 
-    def end(self) -> str | None:
-        """
-        End the holder's lease; who has asked for it gets it.
-
-        :return: the new holder.
-        """
+    def end(self) -> None:
+        """End the holder's lease; who has asked for it gets it."""
         request, self.request, self.holder = self.request, None, None
         self._move(LeaseEvent.END)
         if request is not None:
             self._give(request.peer)
-        return self.holder
 
     def withdraw(self) -> None:
         """End the request that waits, without a change of holder."""

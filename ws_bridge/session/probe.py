@@ -120,7 +120,7 @@ def parse_path(path: str) -> tuple[str | int | None, ...] | None:
 
 
 def fits(schema: MessageSchema, path: str) -> bool:
-    """Whether a path leads to a number of a message type."""
+    """Whether a path leads to a number of a message type; ``uint8[]`` is text there (base64)."""
     steps = parse_path(path) or ()
     found: MessageSchema | None = schema
     field: Field | None = None
@@ -139,7 +139,8 @@ def fits(schema: MessageSchema, path: str) -> bool:
         else:
             indexed = True
     return field is not None and found is None and indexed and \
-        field.field_type.kind not in ('string', 'wstring', 'bool')
+        field.field_type.kind not in ('string', 'wstring', 'bool') and \
+        (field.field_type.kind != 'uint8' or field.field_type.array == 'none')
 
 
 def make_clamp(schema: MessageSchema, clamps: tuple[Clamp, ...]

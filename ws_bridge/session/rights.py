@@ -24,10 +24,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Any
 
 from ws_bridge.access import ADMIN, BUILT_IN, OBSERVER, Role, Use
-from ws_bridge.config import Exposure, Kind, NAME_LENGTH, Rule
+from ws_bridge.config import Exposure, Kind, KINDS, NAME_LENGTH, Rule
 from ws_bridge.errors import Forbidden
 
 DECISIONS_REMEMBERED = 4096
@@ -145,7 +144,7 @@ class Rights:
             raise Forbidden(f'the role {self.role.name} has no right to {use}')
 
     def may(self, use: Use) -> bool:
-        """Whether a peer may do what is about no name: ``take``, ``clear_stop``."""
+        """Whether a peer may do what is about no name: ``take``, ``clear_stop``, ``metrics``."""
         return self.role.may_at_all(use)
 
     def shows(self, name: str, *uses: Use) -> bool:
@@ -163,6 +162,5 @@ class Rights:
         told = self.policy.exposure.allowed()
         if self.role == ADMIN:
             return told
-        kinds: Any = ('subscribe', 'publish', 'call', 'host')
         return {**{kind: [pattern for pattern in told[kind] if self.role.allows(kind, pattern)]
-                   for kind in kinds}, 'deny': []}
+                   for kind in KINDS}, 'deny': []}

@@ -20,7 +20,7 @@ the bridge carries them out and tells the session what became of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from typing import Any, Protocol
 
@@ -130,6 +130,7 @@ class Session:
         self._refusals_due: float | None = None
         self._refusals = 0
         self._refused_lately = 0
+        self._refused_bytes = 0
         self._floods = 0
         self._beat = 0
         self._beats_sent: dict[int, float] = {}
@@ -159,6 +160,7 @@ class Session:
         if self._bytes.take(now, size):
             return None
         first = self._note_refusal(now)
+        self._refused_bytes += size
         self._refusals += 1
         return self._tell_refusals() if first else []
 
@@ -215,7 +217,6 @@ class Session:
 
     def hello(self) -> dict[str, Any]:
         """Return what a peer is told about the bridge and about what it may do."""
-        limits = self._settings.limits
         return {
             'op': 'hello', 'dialect': 'ws_bridge.v1', 'session': self.peer,
             'robot': self._settings.robot_name, 'version': VERSION,
@@ -224,10 +225,7 @@ class Session:
                              'status', 'lease', 'estop'],
             'heartbeat': {'interval': self._settings.heartbeat_interval,
                           'timeout': self._settings.heartbeat_timeout},
-            'limits': {'message_size': limits.message_size, 'message_rate': limits.message_rate,
-                       'subscriptions': limits.subscriptions,
-                       'advertisements': limits.advertisements, 'services': limits.services,
-                       'calls': limits.calls, 'goals': limits.goals},
+            'limits': asdict(self._settings.limits),
             'allowed': self.login.rights.allowed(), 'role': self.login.rights.role.name,
             'login': self.login.word, **self._keeper.describe(),
         }
@@ -407,9 +405,11 @@ class Session:
         return [fx.Send(ops.CallDone(op_id, service, result))]
 
     def _send_goal(self, op: ops.SendGoal, now: float) -> list[fx.Effect]:
+        action = self._names.service(op.action)
+        rule = self._rule('goal', action, 'destination')
+        self._keeper.check(self.peer, self.manner, action, op.epoch)
         self._deadline(op.stamp, op.ttl, now)
-        self._keeper.check(self.peer, self.manner, self._names.service(op.action), op.epoch)
-        return self.goals.send(op)
+        return self.goals.send(op, action, rule)
 
     def _advertise_action(self, op: ops.AdvertiseAction, now: float) -> list[fx.Effect]:
         return self.goals.advertise(op, len(self.hosted))
@@ -565,9 +565,11 @@ class Session:
     def _end_interval(self, now: float) -> list[fx.Effect]:
         """Tell how much was refused in the interval that ends; end a flood."""
         number, self._refused_lately = self._refused_lately, 0
+        size, self._refused_bytes = self._refused_bytes, 0
         self._refusals_due = now + REFUSAL_INTERVAL if number else None
         effects = self._tell_refusals() if self._refusals else []
-        flood = number > self._settings.max_message_rate * REFUSAL_INTERVAL
+        flood = 0 < self._settings.max_message_rate * REFUSAL_INTERVAL < number or \
+            0 < self._settings.max_byte_rate * REFUSAL_INTERVAL < size
         self._floods = self._floods + 1 if flood else 0
         if self._floods >= FLOOD:
             effects.append(fx.Dismiss(POLICY_VIOLATION, 'too many messages'))

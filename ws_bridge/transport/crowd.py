@@ -21,6 +21,7 @@ import ipaddress
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
+from websockets.protocol import State
 
 from ws_bridge.transport.options import RefusedHook, ServerOptions
 
@@ -42,22 +43,20 @@ class Crowd:
         self._options = options
         self._connecting: dict[Guarded, str] = {}
         self._addresses: Counter[str] = Counter()
+        self._closed = False
 
     def __repr__(self) -> str:
         return f'Crowd({sum(self._addresses.values())} of {len(self._addresses)} addresses, ' \
                f'{len(self._connecting)} connecting)'
-
-    @property
-    def connecting(self) -> int:
-        """How many have not ended their opening handshake."""
-        return len(self._connecting)
 
     def of(self, address: str) -> int:
         """Return how many an address has."""
         return self._addresses[address]
 
     def enter(self, connection: Guarded) -> bool:
-        """Count a new connection; ``False`` where there are too many handshakes already."""
+        """Count a new connection; ``False``: it is too late, or there are too many handshakes."""
+        if self._closed:
+            return False
         address = connection.client_address
         limit = self._options.max_handshakes
         same = sum(1 for other in self._connecting.values() if other == address)
@@ -82,6 +81,13 @@ class Crowd:
     def joined(self, connection: Any) -> None:
         """Note that a connection has ended its handshake."""
         self._connecting.pop(connection, None)
+
+    def close(self) -> None:
+        """Cut what has not ended its handshake, and what is yet to come."""
+        self._closed = True
+        for connection in list(self._connecting):
+            if connection.state is State.CONNECTING:
+                connection.transport.abort()
 
     def leave(self, connection: Guarded) -> None:
         """Note the end of a connection."""

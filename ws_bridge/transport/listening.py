@@ -18,10 +18,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 import logging
 from typing import Any
-import weakref
 
 from websockets.asyncio.server import serve, Server, ServerConnection
-from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from ws_bridge.errors import ConnectFailed
@@ -44,9 +42,9 @@ BACKLOG = 128
 class Listening:
     """A bound port; made by :func:`listen`."""
 
-    def __init__(self, server: Server, connections: weakref.WeakSet[ServerConnection]) -> None:
+    def __init__(self, server: Server, crowd: Crowd) -> None:
         self._server = server
-        self._connections = connections
+        self._crowd = crowd
 
     @property
     def port(self) -> int:
@@ -55,12 +53,12 @@ class Listening:
         return int(next(iter(sockets)).getsockname()[1]) if sockets else 0
 
     def stop(self) -> None:
-        """Free the port; connections that are open stay."""
+        """Free the port; connections that are open stay, all others are cut."""
+        # The server closes in a task: who was accepted until then would be nobody's.
+        for bound in self._server.sockets:
+            self._server.get_loop().remove_reader(bound)
         self._server.close(close_connections=False)
-        # A handshake that is not complete now never will be.
-        for connection in list(self._connections):
-            if connection.state is State.CONNECTING and hasattr(connection, 'transport'):
-                connection.transport.abort()
+        self._crowd.close()
 
     async def closed(self, timeout: float) -> None:
         """Wait, up to ``timeout`` s, until every connection and its task is gone."""
@@ -80,13 +78,11 @@ async def listen(settings: Settings, options: ServerOptions,
     :param peers: returns how many peers are connected.
     :raises ConnectFailed: if the address cannot be bound.
     """
-    connections: weakref.WeakSet[ServerConnection] = weakref.WeakSet()
     crowd = Crowd(options)
 
     def create_connection(*args: Any, **kwargs: Any) -> ServerConnection:
         connection = Guarded(*args, **kwargs)
         connection.crowd = crowd
-        connections.add(connection)
         return connection
 
     async def serve_one(connection: ServerConnection) -> None:
@@ -114,7 +110,7 @@ async def listen(settings: Settings, options: ServerOptions,
                 same.listen(BACKLOG)
     except (OSError, OverflowError) as exc:
         raise ConnectFailed(f'cannot listen on {join_host_port(host, port)}: {exc}') from exc
-    return Listening(server, connections)
+    return Listening(server, crowd)
 
 
 def _quiet_logger() -> logging.Logger:
