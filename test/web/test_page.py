@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import json
+from pathlib import Path
 import struct
 import time
 import zlib
@@ -23,6 +24,7 @@ import zlib
 from browser import browser, Demo, docs_image, Observer, Page, Relay
 from helpers import SpinningNode, wait_until
 import pytest
+from security_support import TOKEN, write_tokens
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
@@ -605,6 +607,35 @@ def test_keyboard_alone_reaches_everything(page: Page) -> None:
     assert page['tab-plot'].get_attribute('aria-selected') == 'true'
     assert page['panel-plot'].is_displayed()
     assert not page['panel-topics'].is_displayed()
+
+
+def test_login(tmp_path: Path) -> None:
+    demo = Demo('-r', '__ns:=/other', '-p',
+                f'token_file:={write_tokens(tmp_path / "tokens")}')
+    demo.start()
+    try:
+        with browser() as page:
+            driver = page.driver
+            driver.get(demo.page)
+            page.wait_text('login-text', 'This bridge wants a token')
+            assert page['token'].get_attribute('type') == 'password'
+            page['token'].send_keys('wrong\n')
+            page.wait_text('login-text', 'Login refused')
+            assert page.text('connection') == 'closed'
+            page['token'].send_keys(f'{TOKEN}\n')
+            page.wait_text('connection', 'connected')
+            page.wait(lambda: page['camera'].get_attribute('data-frames'), 'pictures')
+            assert not page['login'].is_displayed()
+            driver.refresh()
+            page.wait_text('connection', 'connected')
+            assert not page['login'].is_displayed()
+            driver.switch_to.new_window('window')
+            driver.get(demo.page)
+            page.wait_text('login-text', 'This bridge wants a token')
+            assert not any(TOKEN in url for url in page.requested())
+            assert not page.console()
+    finally:
+        demo.stop()
 
 
 def test_bridge_restarts(observer: Observer) -> None:
