@@ -43,6 +43,8 @@ HOST = '127.0.0.1'
 MEGABYTE = 1 << 20
 HURRY = 10.0
 """No single attempt takes longer, s."""
+LEAKS = (b'root:x:', b'\nset-cookie:')
+"""What no answer may have in it: a file of the system, a header of a request; lower case."""
 
 
 @dataclass(frozen=True)
@@ -94,16 +96,21 @@ async def open_connection(target: Target) -> tuple[asyncio.StreamReader, asyncio
 
 
 async def raw(target: Target, data: bytes) -> str:
-    """Send bytes; return the status of the answer, ``cut`` if there is none."""
+    """Send bytes; return the status of the answer, ``leaked``, or ``cut`` if there is none."""
     try:
         reader, writer = await open_connection(target)
     except OSError:
         return 'cut'
     try:
         writer.write(data)
-        line = await asyncio.wait_for(reader.readline(), HURRY)
-        words = line.decode(errors='replace').split()
-        return words[1] if len(words) > 1 else 'cut'
+        answer = await asyncio.wait_for(reader.readline(), HURRY)
+        words = answer.decode(errors='replace').split()
+        if len(words) < 2:
+            return 'cut'
+        with suppress(OSError, asyncio.TimeoutError):
+            while chunk := await asyncio.wait_for(reader.read(MEGABYTE), HURRY):
+                answer += chunk
+        return 'leaked' if any(leak in answer.lower() for leak in LEAKS) else words[1]
     except (OSError, asyncio.TimeoutError, ValueError):
         return 'cut'
     finally:

@@ -11,12 +11,14 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Certificates for the tests, made when they are needed."""
+"""Certificates and keys for the tests, made when they are needed."""
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 import trustme
 
 
@@ -46,3 +48,11 @@ def make_certificate(folder: Path, name: str, authority: Pair) -> Pair:
     issued.cert_chain_pems[0].write_to_path(pair.cert)
     issued.private_key_pem.write_to_path(pair.key)
     return pair
+
+
+def make_public_key(path: Path) -> bytes:
+    """Write a public key for JSON web tokens, PEM, and return it; nobody has the private one."""
+    pem = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    path.write_bytes(pem)
+    return pem

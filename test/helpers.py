@@ -29,12 +29,12 @@ PATIENCE = 15.0
 INTERVAL = 0.005
 
 
-def _give_up(timeout: float, why: str | Callable[[], str]) -> AssertionError:
+def _give_up(timeout: float, why: str | Callable[[], object]) -> AssertionError:
     return AssertionError(f'not within {timeout:g} s: {why() if callable(why) else why}')
 
 
 def wait_until(predicate: Callable[[], Value], timeout: float = PATIENCE,
-               why: str | Callable[[], str] = 'the awaited state') -> Value:
+               why: str | Callable[[], object] = 'the awaited state') -> Value:
     """
     Poll until ``predicate`` gives something true, and return that.
 
@@ -51,7 +51,7 @@ def wait_until(predicate: Callable[[], Value], timeout: float = PATIENCE,
 
 
 async def async_wait_until(predicate: Callable[[], Value], timeout: float = PATIENCE,
-                           why: str | Callable[[], str] = 'the awaited state') -> Value:
+                           why: str | Callable[[], object] = 'the awaited state') -> Value:
     """Do as :func:`wait_until` does, while the event loop goes on."""
     end = time.monotonic() + timeout
     while not (value := predicate()):

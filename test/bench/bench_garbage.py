@@ -113,16 +113,17 @@ def main() -> int:
             process.wait(5)
         log.seek(0)
         logged = log.read().decode()
-    ages = sorted(probe.ages)
+    ages = probe.ages
     lost = max(probe.sent - len(ages), 0)
     print(f'garbage: {told["frames"]} frames, {told["malformed"]} of them no operation, '
           f'{told["errors"]} errors told, {sum(told["closed"].values())} connections closed '
           f'with a reason; {len(told["faults"])} faults')
     print(f'echo of {probe.sent} messages at 50 Hz: {lost} lost, '
           f'p50 {percentile(ages, 0.5) * 1e3:.1f} ms, p99 {percentile(ages, 0.99) * 1e3:.1f} ms, '
-          f'max {ages[-1] * 1e3:.1f} ms')
+          f'max {percentile(ages, 1.0) * 1e3:.1f} ms')
     print(f'logged: {logged or "nothing"}')
-    return int(bool(logged or lost or told['faults']) or ages[-1] >= LIMIT)
+    return int(bool(logged or lost or told['faults'])
+               or not percentile(ages, 1.0) < LIMIT)
 
 
 if __name__ == '__main__':

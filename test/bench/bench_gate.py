@@ -23,7 +23,6 @@ one that every Twist has by default.
 """
 from __future__ import annotations
 
-import argparse
 import asyncio
 from dataclasses import replace
 import json
@@ -35,6 +34,7 @@ import time
 from typing import Any
 
 from measure import (
+    arguments_of,
     BRIDGE,
     Client,
     cpu,
@@ -42,7 +42,6 @@ from measure import (
     inward,
     load,
     NATIVE,
-    ruler,
     started,
     Target,
 )
@@ -158,15 +157,12 @@ async def alone(rounds: int = 15, times: int = 5000) -> tuple[float, float]:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--runs', type=int, default=5)
-    parser.add_argument('--ruler', help='another program with the manners of ruler.py')
-    given = parser.parse_args()
+    given = arguments_of(__doc__, runs=5).parse_args()
     os.environ.update(environment())
     free, gated = asyncio.run(alone())
     print(f'the bridge alone: {gated - free:.1f} us a command for the gate '
           f'({free:.1f} past it, {gated:.1f} through it); the bound is {TARGET:g} us\n')
-    rows = [(inward(ruler(given.ruler), RATE, SECONDS), drive(FREE), drive(GATED))
+    rows = [(inward(given.ruler, RATE, SECONDS), drive(FREE), drive(GATED))
             for _ in range(given.runs)]
     print('| | us a command | delivered |\n|---|---|---|')
     for index, name in enumerate(('ruler', 'ungated', 'gated')):

@@ -18,12 +18,11 @@ What the native dialect costs, beside the ruler in the same run.
 """
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from statistics import median
 import sys
 
-from measure import inward, NATIVE, outward, ruler, Target
+from measure import arguments_of, inward, NATIVE, outward, Target
 
 Scenario = Callable[[Target], dict[str, float]]
 
@@ -59,15 +58,17 @@ def table(target: Target, reference: Target, names: list[str], runs: int) -> dic
     return costs
 
 
-def main() -> int:
-    """Read the command line and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--runs', type=int, default=3)
-    parser.add_argument('--ruler', help='another ruler: a script that takes a port')
+def measured(target: Target, description: str) -> dict[str, float]:
+    """Read the command line, print the table and return what :func:`table` does."""
+    parser = arguments_of(description, runs=3)
     parser.add_argument('scenarios', nargs='*', choices=[[], *SCENARIOS])
     options = parser.parse_args()
-    costs = table(NATIVE, ruler(options.ruler), options.scenarios or list(SCENARIOS),
-                  options.runs)
+    return table(target, options.ruler, options.scenarios or list(SCENARIOS), options.runs)
+
+
+def main() -> int:
+    """Print the table, and what many topics cost."""
+    costs = measured(NATIVE, __doc__)
     one, many = costs.get('Twist 1 kHz, 1 topic'), costs.get('Twist 1 kHz over 50 topics')
     if one and many:
         print(f'\nFrom 1 to 50 topics a message costs {many / one:.2f} times as much.')

@@ -18,26 +18,12 @@ What the rosbridge dialect costs, beside the ruler in the same run.
 """
 from __future__ import annotations
 
-import argparse
-import sys
-
-from bench_native import SCENARIOS, table
-from measure import plain, plain_publish, ruler, Target, UNGATED
+from bench_native import measured
+from measure import plain, plain_publish, Target, UNGATED
 
 ROSBRIDGE = Target('rosbridge', UNGATED, None, plain('subscribe'), plain('advertise'),
                    plain_publish)
 
 
-def main() -> int:
-    """Read the command line and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--runs', type=int, default=3)
-    parser.add_argument('--ruler', help='another ruler: a script that takes a port')
-    parser.add_argument('scenarios', nargs='*', choices=[[], *SCENARIOS])
-    options = parser.parse_args()
-    table(ROSBRIDGE, ruler(options.ruler), options.scenarios or list(SCENARIOS), options.runs)
-    return 0
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    measured(ROSBRIDGE, __doc__)

@@ -32,6 +32,7 @@ import sys
 import time
 from typing import Any
 
+from measure import cpu, environment
 import psutil
 
 CAMERA, SCAN, ODOMETRY = 15.0, 10.0, 50.0     # Hz
@@ -85,19 +86,13 @@ def process(*command: str) -> Iterator[subprocess.Popen[str]]:
         running.communicate(timeout=10)
 
 
-def cpu_time(pid: int) -> float:
-    """Return the CPU that a process has used, s."""
-    times = psutil.Process(pid).cpu_times()
-    return times.user + times.system
-
-
-def measure(page: Any, pid: int, seconds: float) -> dict[str, float]:
+def measure(page: Any, bridge: psutil.Process, seconds: float) -> dict[str, float]:
     """Return the rates of the page, and the CPU of the bridge in % of a core."""
     page.run(COUNT_FRAMES)
     time.sleep(SETTLE)
-    before, used, since = page.run(COUNTS), cpu_time(pid), time.monotonic()
+    before, used, since = page.run(COUNTS), cpu(bridge), time.monotonic()
     time.sleep(seconds)
-    after, spent, took = page.run(COUNTS), cpu_time(pid) - used, time.monotonic() - since
+    after, spent, took = page.run(COUNTS), cpu(bridge) - used, time.monotonic() - since
     frames, pictures, scans = ((new - old) / took
                                for new, old in zip(after, before, strict=True))
     return {'bridge CPU %': 100 * spent / took, 'page frames/s': frames,
@@ -116,8 +111,7 @@ def main() -> int:
     for folder in ('.', 'web'):
         sys.path.insert(0, str(Path(__file__).parents[1] / folder))
     from browser import browser, free_port
-    os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
-    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    os.environ.update(environment())
     port = free_port()
     with process(__file__, '--publish'), process(
             '-m', 'ws_bridge', 'serve', '--ros-args', '-p', f'port:={port}') as bridge, \
@@ -127,7 +121,7 @@ def main() -> int:
             assert line, 'the bridge ended before it listened'
         page.load(f'http://127.0.0.1:{port}/')
         page.wait(lambda: page['camera'].get_attribute('data-frames'), 'pictures')
-        numbers = measure(page, bridge.pid, arguments.seconds)
+        numbers = measure(page, psutil.Process(bridge.pid), arguments.seconds)
     for name, value in numbers.items():
         print(f'{name:15} {value:6.1f}')
     good = numbers['bridge CPU %'] < MOST_CPU \

@@ -19,14 +19,17 @@ the median of the ratios, for machines are noisy.
 """
 from __future__ import annotations
 
+import argparse
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 import json
+import math
 import os
 from pathlib import Path
 import selectors
+import shlex
 import socket
 import struct
 import subprocess
@@ -110,10 +113,31 @@ BRIDGE = (sys.executable, '-m', 'ws_bridge', 'serve', '--ros-args', '--log-level
 UNGATED = (*BRIDGE, '-p', 'gated_types:=["std_msgs/msg/Empty"]')
 
 
-def ruler(path: str | None = None) -> Target:
-    """Return the ruler of this folder, or another with the same manners."""
-    return Target('ruler', (sys.executable, path or str(HERE / 'ruler.py'), '{port}'), None,
+def ruler(script: str) -> Target:
+    """
+    Return the ruler of this folder, or another with the same manners.
+
+    :param script: its path, seen from where the bench is started.
+    :raises argparse.ArgumentTypeError: there is no such file.
+    """
+    if not Path(script).is_file():
+        raise argparse.ArgumentTypeError(f'there is no file {script}')
+    return Target('ruler', (sys.executable, script, '{port}'), None,
                   plain('subscribe'), plain('advertise'), plain_publish)
+
+
+def arguments_of(description: str, runs: int) -> argparse.ArgumentParser:
+    """Return a parser of ``--runs`` and ``--ruler``; a bench adds its own."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('--runs', type=int, default=runs)
+    parser.add_argument('--ruler', type=ruler, default=str(HERE / 'ruler.py'),
+                        help='another ruler: a script that takes a port')
+    return parser
+
+
+def command_line() -> str:
+    """Return the command that was typed, as the documentation shows it."""
+    return shlex.join(['python', f'test/bench/{Path(sys.argv[0]).name}', *sys.argv[1:]])
 
 
 NATIVE = Target('native', UNGATED, 'ws_bridge.v1', native('subscribe'), native('advertise'),
@@ -197,11 +221,13 @@ def started(target: Target) -> Iterator[tuple[int, psutil.Process]]:
                                env=environment(), stdout=subprocess.DEVNULL)
     try:
         end = time.monotonic() + START_TIMEOUT
-        while time.monotonic() < end:
+        while True:
             try:
                 socket.create_connection(('127.0.0.1', port), 1).close()
                 break
             except OSError:
+                assert process.poll() is None, f'{target.name} ended before it listened'
+                assert time.monotonic() < end, f'{target.name} does not listen'
                 time.sleep(0.05)
         yield port, psutil.Process(process.pid)
     finally:
@@ -226,9 +252,10 @@ def load(*arguments: object) -> subprocess.Popen[str]:
                             text=True)
 
 
-def percentile(values: list[float], share: float) -> float:
-    """Return a percentile of sorted values."""
-    return values[min(len(values) - 1, int(len(values) * share))] if values else float('nan')
+def percentile(values: Iterable[float], share: float) -> float:
+    """Return the nearest rank, in the unit of the values; nan, within no bound, of none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else math.nan
 
 
 def outward(target: Target, kind: str, topics: int, rate: float, seconds: float,
@@ -275,7 +302,6 @@ def outward(target: Target, kind: str, topics: int, rate: float, seconds: float,
         used = cpu(process) - before
         ros.kill()
         ros.wait()
-        ages.sort()
         return {'us': used / max(1, len(ages)) * 1e6,
                 'delivered': len(ages) / (report['sent'] * clients),
                 'rate': report['sent'] / report['seconds'],

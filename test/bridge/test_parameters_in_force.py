@@ -31,7 +31,7 @@ import jwt
 import pytest
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from security_support import answer_of
+from security_support import answer_of, bearer, TOKEN, write_tokens
 from std_msgs.msg import Int32, Int64MultiArray, String
 from std_srvs.srv import Trigger
 from transport_support import http
@@ -177,19 +177,9 @@ async def tls_client_ca(folder: Path) -> None:
             assert (hello['login'], hello['role']) == ('done', 'observer')
 
 
-TOKEN = 'correct-horse-battery'
-
-
-def token_file_of(folder: Path, role: str = 'operator') -> str:
-    """Make a file with one token."""
-    path = folder / 'tokens'
-    path.write_text(f'alice {role} {TOKEN}\n')
-    return str(path)
-
-
 @proof('token_file', 'allow_anonymous', 'anonymous_role')
 async def token_file(folder: Path) -> None:
-    path = token_file_of(folder)
+    path = write_tokens(folder / 'tokens')
     async with running_bridge(token_file=path) as service, native_peer(service) as peer:
         assert await refused(peer, 'list') == 'forbidden'
         assert (await peer.ask('auth', token=TOKEN))['name'] == 'alice'
@@ -208,9 +198,8 @@ async def web_tokens(folder: Path) -> None:
     (folder / 'key').write_text(secret)
 
     def made(**claims: Any) -> dict[str, str]:
-        token = jwt.encode({'sub': 'alice', 'exp': time.time() - 5, 'aud': 'robot', 'iss': 'me',
-                            **claims}, secret, algorithm='HS256')
-        return {'Authorization': f'Bearer {token}'}
+        return bearer(jwt.encode({'sub': 'alice', 'exp': time.time() - 5, 'aud': 'robot',
+                                  'iss': 'me', **claims}, secret, algorithm='HS256'))
     async with running_bridge(jwt_key_file=str(folder / 'key'), jwt_algorithm='HS256',
                               jwt_audience='robot', jwt_issuer='me', jwt_leeway=30.0) as service:
         async with native_peer(service, additional_headers=made()):
@@ -227,7 +216,7 @@ async def web_tokens(folder: Path) -> None:
 async def dial_with_a_token(folder: Path) -> None:
     path = folder / 'token'
     path.write_text(TOKEN)
-    async with running_bridge(token_file=token_file_of(folder)) as base, \
+    async with running_bridge(token_file=write_tokens(folder / 'tokens')) as base, \
             running_bridge(connect=[base.url], connect_token_file=str(path), pull=['/p'],
                            connect_role='observer', domain=85) as robot:
         await async_wait_until(lambda: robot.bridge.peer_count and base.bridge.peer_count)
@@ -278,7 +267,8 @@ async def handshake_timeout(_: Path) -> None:
 
 @proof('login_timeout')
 async def login_timeout(folder: Path) -> None:
-    async with running_bridge(token_file=token_file_of(folder), login_timeout=0.2) as service, \
+    async with running_bridge(token_file=write_tokens(folder / 'tokens'),
+                              login_timeout=0.2) as service, \
             native_peer(service) as peer, native_peer(service, subprotocols=None) as silent:
         await async_wait_until(lambda: peer.closed and silent.closed, timeout=5)
         assert peer.closed == silent.closed == (1008, 'no login in time')
@@ -286,11 +276,11 @@ async def login_timeout(folder: Path) -> None:
 
 @proof('max_login_failures')
 async def max_login_failures(folder: Path) -> None:
-    async with running_bridge(token_file=token_file_of(folder),
+    async with running_bridge(token_file=write_tokens(folder / 'tokens'),
                               max_login_failures=1) as service:
         for status in (401, 429):
             with pytest.raises(InvalidStatus) as error:
-                await connect(service.url, additional_headers={'Authorization': 'Bearer x'})
+                await connect(service.url, additional_headers=bearer('x'))
             assert error.value.response.status_code == status
 
 

@@ -254,14 +254,13 @@ def test_type_mismatch_is_reported_once(loop: FakeLoop, side: RosSide, other: Ot
 
 def test_several_types_and_no_wish(loop: FakeLoop, side: RosSide, other: OtherNode) -> None:
     heard = Heard()
-    with closing(OtherNode()) as third, other.publisher('/two', RELIABLE, Int32), \
-            third.publisher('/two', RELIABLE):
-        loop.until(lambda: '/two' in side.graph.topics
-                   and len(side.graph.topics['/two'].types) == 2)
-        subscription = subscribe(side, '/two', heard, None)
-        loop.until(lambda: heard.errors)
-        assert isinstance(heard.errors[0], TypeMismatch)
-    with other.publisher('/two', latched()) as entity:
+    with closing(OtherNode()) as third, third.publisher('/two', latched()) as entity:
+        with other.publisher('/two', RELIABLE, Int32):
+            loop.until(lambda: '/two' in side.graph.topics
+                       and len(side.graph.topics['/two'].types) == 2)
+            subscription = subscribe(side, '/two', heard, None)
+            loop.until(lambda: heard.errors)
+            assert isinstance(heard.errors[0], TypeMismatch)
         say(entity, 'one at last')
         loop.until(lambda: heard.texts == ['one at last'])
         assert subscription.msg_type == STRING

@@ -21,8 +21,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, ExitStack, suppress
+from contextlib import closing, contextmanager, ExitStack, suppress
 from dataclasses import dataclass, field
+from itertools import count
 import json
 import os
 from pathlib import Path
@@ -34,36 +35,24 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, TypeVar
+from typing import Any
 
+from helpers import PATIENCE, wait_until
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 TOPIC = '/cmd_vel'
-PATIENCE = 20.0
 TIMEOUT = 0.5
 TTL = 0.3
 HEARTBEAT_TIMEOUT = 1.0
 OUTAGE = 5.0
 HANG = 3.5
 MOVING = 10  # commands, then the fault
-NAMESPACE, INSIDE, OUTSIDE = 'wsbridge', '10.83.7.2', '10.83.7.1'
 PARAMETERS = {'port': 0, 'gate_timeout': TIMEOUT, 'gate_ttl': TTL, 'heartbeat_interval': 0.2,
               'heartbeat_timeout': HEARTBEAT_TIMEOUT}
-
-Value = TypeVar('Value')
-
-
-def until(predicate: Callable[[], Value], why: Callable[[], object], timeout: float = PATIENCE
-          ) -> Value:
-    """Poll until the predicate gives something true."""
-    end = time.monotonic() + timeout
-    while not (value := predicate()):
-        assert time.monotonic() < end, f'not within {timeout:g} s: {why()}'
-        time.sleep(0.005)
-    return value
+NETWORKS = count(2 * os.getpid())    # numbers; another process has others
 
 
 class Process:
@@ -171,28 +160,40 @@ def ip(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(['ip', *arguments], capture_output=True, text=True, check=False)
 
 
-@contextmanager
-def network() -> Iterator[str | None]:
-    """Make a namespace behind a veth; give why that cannot be, else ``None``."""
-    steps = [
-        ('netns', 'add', NAMESPACE),
-        ('link', 'add', 'wsb-out', 'type', 'veth', 'peer', 'name', 'wsb-in', 'netns', NAMESPACE),
-        ('addr', 'add', f'{OUTSIDE}/24', 'dev', 'wsb-out'),
-        ('link', 'set', 'wsb-out', 'up'),
-        ('-n', NAMESPACE, 'addr', 'add', f'{INSIDE}/24', 'dev', 'wsb-in'),
-        ('-n', NAMESPACE, 'link', 'set', 'wsb-in', 'up')]
-    try:
-        for step in steps:
-            done = ip(*step)
-            if done.returncode:
-                yield f'ip {" ".join(step)}: {done.stderr.strip()}'
-                return
-        yield None
-    except FileNotFoundError:
-        yield 'there is no ip command'
-    finally:
+class Network:
+    """
+    A namespace behind a veth; each has a name and addresses of its own.
+
+    :ivar name: of the namespace, and of the veth's end outside.
+    :ivar fault: why there is none, ``None`` if there is.
+    """
+
+    def __init__(self) -> None:
+        number = next(NETWORKS)
+        self.name = f'wsb{number}'
+        subnet = number % 16384 * 4     # of 4 addresses each in 10.83.0.0/16
+        self.outside, inside = (f'10.83.{subnet // 256}.{subnet % 256 + end}' for end in (1, 2))
+        self.fault: str | None = None
+        try:
+            for step in (
+                    ('netns', 'add', self.name),
+                    ('link', 'add', self.name, 'type', 'veth', 'peer', 'name', 'in', 'netns',
+                     self.name),
+                    ('addr', 'add', f'{self.outside}/30', 'dev', self.name),
+                    ('link', 'set', self.name, 'up'),
+                    ('-n', self.name, 'addr', 'add', f'{inside}/30', 'dev', 'in'),
+                    ('-n', self.name, 'link', 'set', 'in', 'up')):
+                done = ip(*step)
+                if done.returncode:
+                    self.fault = f'ip {" ".join(step)}: {done.stderr.strip()}'
+                    break
+        except FileNotFoundError:
+            self.fault = 'there is no ip command'
+
+    def close(self) -> None:
+        """Remove it, with its veth."""
         with suppress(FileNotFoundError):
-            ip('netns', 'del', NAMESPACE)
+            ip('netns', 'del', self.name)
 
 
 @dataclass
@@ -244,8 +245,8 @@ class Rig:
     def __init__(self, **parameters: Any) -> None:
         self._parameters = {**PARAMETERS, **parameters}
         self._stack = ExitStack()
-        self.no_network = self._stack.enter_context(network())
-        if self.no_network is None:
+        self.network = self._stack.enter_context(closing(Network()))
+        if self.network.fault is None:
             self._parameters |= {'address': '0.0.0.0', 'allow_anonymous': True}
         self.listener = self._start(HERE / 'stop_listener.py', TOPIC)
         self._start('-m', 'ws_bridge.demo')
@@ -279,10 +280,10 @@ class Rig:
         def port() -> int:
             match = re.search(r'listening on ws://[^ ]*:(\d+)', ' '.join(map(str, bridge.lines)))
             return int(match[1]) if match else 0
-        self.port = until(port, lambda: bridge.lines)
+        self.port = wait_until(port, why=lambda: bridge.lines)
         with self.colleague() as colleague:
-            until(lambda: TOPIC in [gate['gate'] for gate in colleague.ask('gates')['gates']],
-                  lambda: colleague.ask('gates'))
+            wait_until(lambda: TOPIC in [gate['gate'] for gate in colleague.ask('gates')['gates']],
+                       why=lambda: colleague.ask('gates'))
 
     @contextmanager
     def colleague(self) -> Iterator[Colleague]:
@@ -308,7 +309,7 @@ class Rig:
         """Start an operator's program that drives."""
         host, port, prefix = '127.0.0.1', self.port, []
         if way == 'network':
-            host, prefix = OUTSIDE, ['ip', 'netns', 'exec', NAMESPACE]
+            host, prefix = self.network.outside, ['ip', 'netns', 'exec', self.network.name]
         elif way == 'pipe':
             self.pipe = Pipe(port)
             port = self.pipe.port
@@ -316,7 +317,7 @@ class Rig:
                            f'ws://{host}:{port}', TOPIC)
         try:
             operator.say(json.dumps({'op': 'acquire', 'gate': TOPIC}))
-            until(lambda: 'moving' in operator.lines, lambda: operator.lines)
+            wait_until(lambda: 'moving' in operator.lines, why=lambda: operator.lines)
             yield operator
         finally:
             operator.close()
@@ -329,12 +330,12 @@ class Rig:
         self.start_bridge()
         heard = self.hear()
         with self.operator(case.way) as operator:
-            until(lambda: sum(x != 0 for _, x, _ in heard()) >= MOVING,
-                  lambda: (operator.lines[-5:], heard()[-5:]))
+            wait_until(lambda: sum(x != 0 for _, x, _ in heard()) >= MOVING,
+                       why=lambda: (operator.lines[-5:], heard()[-5:]))
             fault = time.monotonic()
             case.fault(self, operator)
-            until(lambda: first_zero(heard()) is not None,
-                  lambda: (operator.lines[-5:], heard()[-5:]))
+            wait_until(lambda: first_zero(heard()) is not None,
+                       why=lambda: (operator.lines[-5:], heard()[-5:]))
             time.sleep(case.watch)
             case.later(self, operator)
             time.sleep(case.watch)
@@ -355,9 +356,9 @@ class Rig:
             return
         with self.colleague() as colleague:
             colleague.ask('clear_stop')
-            until(lambda: all(gate['holder'] is None
-                              for gate in colleague.ask('gates')['gates']),
-                  lambda: colleague.ask('gates'))
+            wait_until(lambda: all(gate['holder'] is None
+                                   for gate in colleague.ask('gates')['gates']),
+                       why=lambda: colleague.ask('gates'))
 
     # what a colleague does
 
@@ -395,7 +396,7 @@ def judge(heard: Sequence[Sequence[float]], fault: float) -> Outcome:
 
 
 def up_down(way: str) -> Callable[[Rig, Process], object]:
-    return lambda rig, operator: ip('link', 'set', 'wsb-out', way)
+    return lambda rig, operator: ip('link', 'set', rig.network.name, way)
 
 
 def hold_for(seconds: float) -> Callable[[Rig, Process], None]:

@@ -22,7 +22,20 @@ from collections.abc import Iterator
 from contextlib import closing
 import time
 
-from faults import Case, CASES, first_zero, judge, MOVING, OUTAGE, refusals, Rig, TTL, until
+from faults import (
+    Case,
+    CASES,
+    first_zero,
+    ip,
+    judge,
+    MOVING,
+    Network,
+    OUTAGE,
+    refusals,
+    Rig,
+    TTL,
+)
+from helpers import wait_until
 import pytest
 
 SLACK = 1.0  # s, by which a busy machine may be late
@@ -38,8 +51,8 @@ def rig() -> Iterator[Rig]:
 
 @pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
 def test_it_stops_and_stays(case: Case, rig: Rig) -> None:
-    if case.way == 'network' and rig.no_network:
-        pytest.skip(f'no network of its own: {rig.no_network}')
+    if case.way == 'network' and rig.network.fault:
+        pytest.skip(f'no network of its own: {rig.network.fault}')
     outcome = rig.run(case)
     print(f'{case.name}: {outcome.after * 1e3:.1f} ms after the last good command')
     assert outcome.moved == 0, outcome
@@ -64,12 +77,13 @@ def test_of_a_backlog_the_newest_moves_and_the_old_is_refused() -> None:
         rig.start_bridge()
         heard = rig.hear()
         with rig.operator('pipe') as operator:
-            until(lambda: len(heard()) > MOVING, heard)
+            wait_until(lambda: len(heard()) > MOVING, why=heard)
             rig.hold()
             time.sleep(OUTAGE)
             before = len(heard())
             rig.release()
-            until(lambda: len(heard()) > before + MOVING, lambda: operator.lines[-5:])
+            wait_until(lambda: len(heard()) > before + MOVING,
+                       why=lambda: operator.lines[-5:])
             refused = refusals(operator)
         ages = [at - made for at, x, made in heard() if x]
         assert max(ages) < TTL + SLACK
@@ -85,3 +99,13 @@ def test_a_run_is_judged_by_what_was_heard() -> None:
     assert first_zero(heard[:3]) is None
     assert (outcome.after, outcome.zeros, outcome.moved, outcome.oldest) == (0.5, 2, 1, 0.5)
     assert outcome.since_fault == pytest.approx(0.4)
+
+
+def test_each_rig_has_a_network_of_its_own() -> None:
+    with closing(Network()) as one, closing(Network()) as other:
+        if one.fault:
+            pytest.skip(f'no network of its own: {one.fault}')
+        assert other.fault is None
+        assert len({one.name, other.name, one.outside, other.outside}) == 4
+        other.close()
+        assert ip('netns', 'exec', one.name, 'true').returncode == 0

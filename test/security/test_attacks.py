@@ -17,12 +17,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+import importlib
 from pathlib import Path
+from typing import Any
 
-from attacks import ATTACKS, Target
+from attacks import ATTACKS, raw, Target
 from bridge_harness import native_peer, NativePeer, running_bridge
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from certificates import make_public_key
 from helpers import async_wait_until
 import pytest
 from security_support import bearer, TOKEN, TOKENS
@@ -71,12 +72,21 @@ async def commanding(peer: NativePeer) -> AsyncIterator[Operator]:
         await asyncio.wait([task])
 
 
+@pytest.mark.parametrize('leak', [b'\r\nroot:x:0:0:root', b'Set-Cookie: b\r\n\r\n'])
+async def test_what_leaks_is_seen(leak: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b'\r\n\r\n')
+        writer.write(b'HTTP/1.1 200 OK\r\n' + leak)
+        writer.close()
+    async with await asyncio.start_server(answer, '127.0.0.1', 0) as server:
+        target = Target(server.sockets[0].getsockname()[1], '')
+        assert await raw(target, b'GET / HTTP/1.1\r\n\r\n') == 'leaked'
+
+
 @pytest.mark.parametrize('name', ATTACKS)
 async def test_attack(name: str, token_file: str, no_delay: None, tmp_path: Path) -> None:
     attack, _ = ATTACKS[name]
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    (tmp_path / 'key.pem').write_bytes(key)
+    key = make_public_key(tmp_path / 'key.pem')
     async with running_bridge(
             token_file=token_file, compression=True, match_timeout=0.0, handshake_timeout=1.0,
             ping_timeout=1.0, max_queue_bytes=10_000_000,
@@ -94,3 +104,27 @@ async def test_attack(name: str, token_file: str, no_delay: None, tmp_path: Path
         if name != 'web tokens':
             async with native_peer(service, additional_headers=bearer(TOKEN)) as other:
                 await other.ask('hello')
+
+
+@pytest.fixture
+def measure_attacks(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Give the script."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / 'bench'))
+    return importlib.import_module('measure_attacks')
+
+
+@pytest.mark.parametrize(('trips', 'highest', 'cells', 'held'), [
+    ([0.001, 0.002], 200, '2 | 2.00 | 2.00 | 2.00 | 100 to 200', True),
+    ([0.001, 0.021], 200, '2 | 21.00 | **21.00** | 21.00 | 100 to 200', False),
+    ([0.001, 0.002], 257, '2 | 2.00 | 2.00 | 2.00 | 100 to **257**', False),
+    ([], 200, '0 | nan | **nan** | nan | 100 to 200', False)])
+def test_bounds_of_the_measurement(measure_attacks: Any, trips: list[float], highest: int,
+                                   cells: str, held: bool) -> None:
+    line, good = measure_attacks.row('name', 'what', [(trips, 100 << 20, highest << 20, '3 401')])
+    assert line == f'| name | what | 3 401 | {cells} |'
+    assert good is held
+
+
+def test_the_row_is_of_the_median_round(measure_attacks: Any) -> None:
+    rounds = [(trips, 100 << 20, 200 << 20, '') for trips in ([], [0.003], [0.001])]
+    assert measure_attacks.row('name', 'what', rounds)[0].count(' 3.00 ') == 3

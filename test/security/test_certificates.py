@@ -80,7 +80,11 @@ async def test_no_old_tls(server: Pair, authority: Pair) -> None:
             context.maximum_version = ssl.TLSVersion.TLSv1_1
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await asyncio.open_connection('127.0.0.1', service.server.port, ssl=context)
-        assert service.server.port
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context.maximum_version = version
+            context.minimum_version = version
+            async with native_peer(service, ssl=context) as peer:
+                await peer.ask('hello')
 
 
 async def test_a_key_in_the_certificate_s_file(tmp_path: Path, server: Pair,

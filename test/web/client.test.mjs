@@ -321,3 +321,62 @@ test('node 20 has no WebSocket of its own: that is said', { skip: Boolean(global
   const client = new WsBridge('ws://robot/', { worker: null });
   assert.throws(() => client.connect(), { code: 'no_websocket' });
 });
+
+/** Let who logs in come in, and say the hello that is his. */
+async function welcomed(socket) {
+  socket.answers('auth', { name: 'alice', role: 'operator', allowed: {} });
+  await settled();
+  socket.answers('hello', { ...HELLO, login: 'done', role: 'operator' });
+}
+
+test('where a login is needed the token goes first, and nothing else before it is accepted', async () => {
+  const client = new WsBridge('ws://robot/', { WebSocket: FakeSocket, worker: null, token: 'secret' });
+  clients.push(client);
+  client.subscribe('/t', () => {});
+  const hello = client.connect();
+  const socket = FakeSocket.made.at(-1);
+  socket.open({ ...HELLO, login: 'needed', role: 'nobody' });
+  assert.deepEqual(socket.sent.map((frame) => frame.data), [{ op: 'auth', token: 'secret' }]);
+  assert.deepEqual(socket.protocols, ['ws_bridge.v1']);
+  assert.equal(socket.url, 'ws://robot/');
+  assert.ok(!client.connected);
+  await welcomed(socket);
+  assert.deepEqual([(await hello).role, client.hello.login], ['operator', 'done']);
+  assert.ok(socket.asked('subscribe'));
+});
+
+test('without a token, or with a wrong one, nothing reconnects until there is another', async () => {
+  const client = new WsBridge('ws://robot/', { WebSocket: FakeSocket, worker: null, reconnectMin: 0.001, reconnectMax: 0.002 });
+  clients.push(client);
+  const codes = [];
+  client.on('error', ({ code }) => codes.push(code));
+  for (const token of [undefined, 'wrong']) {
+    client.options.token = token;
+    const refused = client.connect();
+    const socket = FakeSocket.made.at(-1);
+    socket.open({ ...HELLO, login: 'needed' });
+    if (token) socket.answers('auth', { code: 'login_failed', message: 'unknown' }, 'error');
+    await assert.rejects(refused, { code: token ? 'login_failed' : 'login_needed' });
+    assert.equal(client.state, 'closed');
+    assert.equal(FakeSocket.made.at(-1), socket);
+  }
+  assert.deepEqual(codes, ['login_needed', 'login_failed']);
+  client.options.token = 'right';
+  const hello = client.connect();
+  FakeSocket.made.at(-1).open({ ...HELLO, login: 'needed' });
+  await welcomed(FakeSocket.made.at(-1));
+  assert.equal((await hello).role, 'operator');
+});
+
+test('a connection that goes while it logs in is opened again', async () => {
+  const { client, socket } = await connected({ token: 'secret' });
+  socket.cut();
+  while (FakeSocket.made.at(-1) === socket) await settled();
+  const second = FakeSocket.made.at(-1);
+  second.open({ ...HELLO, login: 'needed' });
+  assert.ok(second.asked('auth'));
+  second.cut();
+  const third = await reconnected(second);
+  assert.ok(third.asked('hello'));
+  assert.ok(client.connected);
+});

@@ -15,6 +15,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import json
+from pathlib import Path
 import struct
 import time
 import zlib
@@ -22,6 +24,9 @@ import zlib
 from browser import browser, Demo, docs_image, Observer, Page, Relay
 from helpers import SpinningNode, wait_until
 import pytest
+from security_support import TOKEN, write_tokens
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 # On the ROS side, from what happened to the first command that stops: the gate's timeout (0.5 s),
 # and what two shared cores need.
@@ -209,6 +214,45 @@ def test_gamepad(page: Page, observer: Observer) -> None:
     page.run('window.pad = null;')
     page.wait_text('drive-state', 'Stopped: gamepad lost')
     stopped(observer, since)
+
+
+def test_gamepad_without_focus(page: Page, observer: Observer) -> None:
+    page.run("""
+        window.pad = {connected: true, index: 0, axes: [0, 0, 0, 0], buttons: []};
+        navigator.getGamepads = () => [window.pad];""")
+    page.run('return new Promise((done) => setTimeout(done, 200));')
+    page.run('pad.axes = [0, -1, 0, 0];')
+    observer.wait_moving()
+    since = time.monotonic()
+    page.run('document.hasFocus = () => false;')
+    page.wait_text('drive-state', 'Stopped: the window lost the focus')
+    stopped(observer, since)
+    sent = len(observer.commands)
+    page.run('pad.axes = [0, 0, 0, 0];')
+    page.run('return new Promise((done) => setTimeout(done, 200));')
+    page.run('pad.axes = [0, -1, 0, 0];')
+    page.run('return new Promise((done) => setTimeout(done, 200));')
+    page.run('delete document.hasFocus;')
+    page.run('return new Promise((done) => setTimeout(done, 200));')
+    assert not any(linear or angular for _, linear, angular in observer.commands[sent:])
+    assert 'Driving' not in page.text('drive-state')    # it has to be seen at rest again
+
+
+def test_another_topic(page: Page, observer: Observer) -> None:
+    from geometry_msgs.msg import Twist
+    heard: list[Twist] = []
+    with SpinningNode('second') as second:
+        second.node.create_subscription(Twist, '/second/cmd_vel', heard.append, 10)
+        page.wait(lambda: '/second/cmd_vel' in page.text('command-topic'), 'the topic')
+        page.press('w')
+        observer.wait_moving()
+        since = time.monotonic()
+        page.choose('command-topic', '/second/cmd_vel')
+        page.wait_text('drive-state', 'Stopped: another topic was chosen')
+        stopped(observer, since)
+        page.release('w')
+        assert not heard
+        assert not page.errors()    # nothing was sent where this page has no control
 
 
 def test_hidden_tab(page: Page, observer: Observer) -> None:
@@ -455,6 +499,10 @@ def test_set_a_parameter(page: Page) -> None:
         line.send_keys('2.25\n')
         page.wait_text('param-say', 'gain is set')
         assert tuned.node.get_parameter('gain').value == 2.25
+        line.clear()
+        line.send_keys('\n')
+        page.wait_text('param-say', 'gain: not a number')
+        assert tuned.node.get_parameter('gain').value == 2.25
 
 
 def test_compressed_pictures(page: Page) -> None:
@@ -515,6 +563,37 @@ def test_inspect(page: Page) -> None:
     assert not page['inspect'].is_displayed()
 
 
+def test_ages_while_filtering(demo: Demo, observer: Observer) -> None:
+    """What was heard last is no younger because somebody types."""
+    from std_msgs.msg import Int32
+    relay = Relay(demo.port)
+    try:
+        with SpinningNode('once') as once, browser() as page, \
+                connect(f'ws://127.0.0.1:{demo.port}',
+                        subprotocols=[Subprotocol('ws_bridge.v1')]) as peer:
+            publisher = once.node.create_publisher(Int32, '/once', 10)
+            peer.send(json.dumps({'metadata': {'message_type': 'configuration'}, 'data': {
+                'op': 'subscribe', 'topic': '/once', 'type': 'std_msgs/msg/Int32'}}))
+            wait_until(publisher.get_subscription_count)
+            publisher.publish(Int32())
+            page.load(f'http://127.0.0.1:{relay.port}/')
+
+            def age() -> float:
+                cell = page.driver.find_element(
+                    'xpath', '//tr[td/button[text()="/once"]]/td[3]').text
+                return -1.0 if cell in ('', NOTHING_YET) else float(cell)
+            page.wait(lambda: age() >= 0, 'an age')
+            relay.silent = True
+            silent = age()
+            page.wait(lambda: age() > silent + 1.5, 'ages that grow')
+            before = age()
+            page['topic-filter'].send_keys('once')
+            page.run('return new Promise((done) => setTimeout(done, 600));')
+            assert age() > before
+    finally:
+        relay.close()
+
+
 def test_keyboard_alone_reaches_everything(page: Page) -> None:
     """Every control has a name, and the tabs follow the arrow keys."""
     nameless = page.run("""
@@ -528,6 +607,35 @@ def test_keyboard_alone_reaches_everything(page: Page) -> None:
     assert page['tab-plot'].get_attribute('aria-selected') == 'true'
     assert page['panel-plot'].is_displayed()
     assert not page['panel-topics'].is_displayed()
+
+
+def test_login(tmp_path: Path) -> None:
+    demo = Demo('-r', '__ns:=/other', '-p',
+                f'token_file:={write_tokens(tmp_path / "tokens")}')
+    demo.start()
+    try:
+        with browser() as page:
+            driver = page.driver
+            driver.get(demo.page)
+            page.wait_text('login-text', 'This bridge wants a token')
+            assert page['token'].get_attribute('type') == 'password'
+            page['token'].send_keys('wrong\n')
+            page.wait_text('login-text', 'Login refused')
+            assert page.text('connection') == 'closed'
+            page['token'].send_keys(f'{TOKEN}\n')
+            page.wait_text('connection', 'connected')
+            page.wait(lambda: page['camera'].get_attribute('data-frames'), 'pictures')
+            assert not page['login'].is_displayed()
+            driver.refresh()
+            page.wait_text('connection', 'connected')
+            assert not page['login'].is_displayed()
+            driver.switch_to.new_window('window')
+            driver.get(demo.page)
+            page.wait_text('login-text', 'This bridge wants a token')
+            assert not any(TOKEN in url for url in page.requested())
+            assert not page.console()
+    finally:
+        demo.stop()
 
 
 def test_bridge_restarts(observer: Observer) -> None:

@@ -349,7 +349,7 @@ class Outward:
                sample: tuple[bytes, float, int]) -> None:
         """Send the sample, or keep it, the newest, until the peer's next time."""
         now = self._loop.time()
-        if now < throttled.due:
+        if now < throttled.due or throttled.timer is not None:    # a late timer comes first
             throttled.pending = sample
             if throttled.timer is None:
                 throttled.timer = self._loop.call_at(

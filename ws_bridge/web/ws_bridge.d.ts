@@ -22,7 +22,7 @@ export function now(): number;
 
 export class WsBridgeError extends Error {
   constructor(code: string, message: string, field?: string | null, data?: unknown);
-  /** A code of docs/protocol.md, or `disconnected`, `closed`, `bad_schema`, `bad_cdr`, `no_websocket`. */
+  /** A code of docs/protocol.md, or `disconnected`, `closed`, `login_needed`, `bad_schema`, `bad_cdr`, `no_websocket`. */
   readonly code: string;
   /** The path of the value at fault. */
   readonly field: string | null;
@@ -197,6 +197,8 @@ export interface Events {
 export interface WsBridgeOptions {
   /** What others see of this peer. */
   name?: string;
+  /** To log in with; may be changed before `connect`, as after the errors `login_needed` and `login_failed`. */
+  token?: string;
   /** A WebSocket class, where the platform has none: `import WebSocket from 'ws'`. */
   WebSocket?: unknown;
   int64?: 'bigint' | 'number';

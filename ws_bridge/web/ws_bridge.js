@@ -18,7 +18,7 @@
  *
  * One file, no dependency, no build step. Times are Unix seconds, durations seconds, rates Hz.
  * Every failure is a WsBridgeError with the `code` of docs/protocol.md, or one of the codes that
- * only this side has: `disconnected`, `closed`, `no_hello`, `bad_schema`, `bad_cdr`, `not_held`.
+ * only this side has: `disconnected`, `closed`, `login_needed`, `no_hello`, `bad_schema`, `bad_cdr`, `not_held`.
  */
 
 export const SUBPROTOCOL = 'ws_bridge.v1';
@@ -522,6 +522,7 @@ function errorOf(data) {
 
 const DEFAULTS = {
   name: 'page',
+  token: undefined, // logs in with it, where the bridge has logins
   WebSocket: undefined,
   int64: 'bigint',
   reconnect: true,
@@ -712,6 +713,10 @@ export class WsBridge {
 
   _welcome(hello) {
     const first = this.state !== 'connected';
+    if (first && (hello.login === 'needed' || (hello.login === 'possible' && this.options.token))) {
+      this._logIn();
+      return;
+    }
     this.hello = hello;
     if (hello.gates) this.gateList = hello.gates;
     if (hello.estop) this.estop = hello.estop;
@@ -725,6 +730,27 @@ export class WsBridge {
     this._emit('hello', hello);
     this._endOpening(null);
     if (hello.gates) this._emit('gates', this.gateList);
+  }
+
+  /** By a message: of a handshake that is refused browsers tell no more than of a network that is gone. */
+  _logIn() {
+    const { token } = this.options;
+    if (!token) {
+      this._refused(new WsBridgeError('login_needed', 'the bridge wants a token'));
+      return;
+    }
+    const { name } = this.options;
+    this.request('auth', { token }).then(() => this.request('hello', { name })).then((hello) => this._welcome(hello), (error) => {
+      if (error.code === 'login_failed') this._refused(error);
+      else if (error.code !== 'disconnected') this._lost(error.message);
+    });
+  }
+
+  /** There is no way in with this token: nothing reconnects. */
+  _refused(error) {
+    this._endOpening(error);
+    this.close();
+    this._emit('error', error);
   }
 
   // ---- heartbeats

@@ -141,6 +141,11 @@ export function startGamepad(drive, pads = () => navigator.getGamepads?.() ?? []
       rested = false;
     },
     poll() {
+      if (!document.hasFocus()) { // a pad moves in every window
+        rested = false;
+        drive.release('gamepad', 'the window lost the focus');
+        return;
+      }
       const pad = [...pads()].find((item) => item && item.connected && item.axes.length >= 2);
       if (!pad) {
         if (drive.source === 'gamepad') drive.neutral('gamepad lost', 'bad');

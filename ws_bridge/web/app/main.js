@@ -18,6 +18,7 @@ import { remembered } from './dom.js';
 import { startCamera } from './camera.js';
 import { startLink } from './link.js';
 import { startLog } from './log.js';
+import { startLogin } from './login.js';
 import { startParams } from './params.js';
 import { startPlot } from './plot.js';
 import { startServices } from './services.js';
@@ -33,6 +34,7 @@ const client = new WsBridge(new URL('.', location.href).href.replace(/^http/, 'w
 });
 
 startLink(client);
+startLogin(client);
 startTeleop(client);
 const pose = startTopView(client);
 startState(client, pose);

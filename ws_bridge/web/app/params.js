@@ -67,7 +67,7 @@ export function startParams(client) {
     else if (type > 4) value[FIELDS[type]] = JSON.parse(input.value);
     else {
       const number = Number(input.value);
-      if (!Number.isFinite(number)) throw new Error('not a number');
+      if (!input.value.trim() || !Number.isFinite(number)) throw new Error('not a number');
       value[FIELDS[type]] = number;
     }
     const { results: [result] } = await client.call(`${node}/set_parameters`, { parameters: [{ name, value }] });

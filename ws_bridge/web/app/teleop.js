@@ -113,7 +113,10 @@ export function startTeleop(client) {
 
   function choose() {
     const topic = $('command-topic').value;
-    if (topic !== chosen.topic) drive.neutral('another topic was chosen');
+    if (topic !== chosen.topic) {
+      drive.neutral('another topic was chosen');
+      drive.neutrals = 0; // the rest would go to the new one
+    }
     chosen.topic = topic;
     chosen.type = client.robot?.topics.find((item) => item.topic === topic)?.type ?? COMMANDS[0];
     lease.show();

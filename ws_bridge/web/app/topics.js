@@ -51,7 +51,6 @@ export function startTopics(client) {
   }
 
   function show(robot) {
-    heard = performance.now();
     const filter = $('topic-filter').value.toLowerCase();
     const seen = new Set();
     for (const topic of robot.topics) {
@@ -93,7 +92,10 @@ export function startTopics(client) {
     }
   }
 
-  client.on('robot', show);
+  client.on('robot', (robot) => {
+    heard = performance.now();
+    show(robot);
+  });
   $('topic-filter').addEventListener('input', () => client.robot && show(client.robot));
   $('inspect-close').addEventListener('click', () => inspect(null));
   setInterval(showAges, 250);
