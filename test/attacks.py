@@ -36,6 +36,9 @@ import time
 from typing import Any
 import zlib
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+import jwt
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
@@ -53,7 +56,7 @@ class Target:
     What is attacked.
 
     :param token: of an observer, for attacks from inside.
-    :param key: the public key, PEM, with which the bridge verifies JSON web tokens.
+    :param key: the private key, PEM, of who issues JSON web tokens: one that has expired is real.
     :param source: the address to attack from: others are not to suffer for it.
     """
 
@@ -137,23 +140,39 @@ def part(value: Any) -> str:
     return base64.urlsafe_b64encode(raw_part).rstrip(b'=').decode()
 
 
-def forgeries(key: bytes) -> list[str]:
-    """Return JSON web tokens that nobody issued."""
-    claims = {'sub': 'root', 'role': 'admin', 'exp': int(time.time()) + 600}
-    head = f'{part({"alg": "HS256", "typ": "JWT"})}.{part(claims)}'
-    resigned = hmac.new(key, head.encode(), hashlib.sha256).digest()
-    foreign = hmac.new(b'x' * 32, head.encode(), hashlib.sha256).digest()
-    return ['wrong', f'{part({"alg": "none"})}.{part(claims)}.',
-            f'{part({"alg": "NONE"})}.{part(claims)}.', f'{head}.{part(resigned)}',
-            f'{head}.{part(foreign)}', f'{part({"alg": "RS256"})}.{part(claims)}.{part(foreign)}',
-            f'{part({"alg": "RS256"})}.{part({**claims, "exp": 1})}.{part(foreign)}']
+def web_token(key: bytes, **claims: Any) -> str:
+    """Return a JSON web token of who has the key."""
+    return jwt.encode({'sub': 'root', 'role': 'admin', 'exp': int(time.time()) + 600, **claims},
+                      key, 'RS256')
+
+
+def forgeries(key: bytes) -> dict[str, str]:
+    """Return JSON web tokens that let nobody in, by what is wrong with them."""
+    private: Any = serialization.load_pem_private_key(key, None)
+    public = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption())
+    right = web_token(key)
+    head, claims, signature = right.split('.')
+    unsigned = {alg: f'{part({"alg": alg, "typ": "JWT"})}.{claims}' for alg in
+                ('none', 'NONE', 'HS256')}
+    return {'wrong': 'wrong', 'expired': web_token(key, exp=int(time.time()) - 60),
+            'not yet': web_token(key, nbf=int(time.time()) + 600), 'foreign': web_token(other),
+            'alg none': f'{unsigned["none"]}.', 'alg NONE': f'{unsigned["NONE"]}.',
+            'none, with a signature': f'{unsigned["none"]}.{signature}',
+            'signed by the public key': f'{unsigned["HS256"]}.' + part(hmac.new(
+                public, unsigned['HS256'].encode(), hashlib.sha256).digest()),
+            'other claims': f'{head}.{part({"sub": "root", "role": "admin"})}.{signature}',
+            'without a signature': f'{head}.{claims}.', 'cut': right[:-20]}
 
 
 async def web_tokens(target: Target) -> Counter[str]:
     """Log in with wrong, expired, foreign, unsigned and re-signed tokens."""
-    tokens = iter(forgeries(target.key) * 2)
-    return await many(14, lambda: handshake(target, additional_headers={
-        'Authorization': f'Bearer {next(tokens)}'}))
+    tokens = list(forgeries(target.key).values())
+    return await many(len(tokens), lambda: handshake(target, additional_headers={
+        'Authorization': f'Bearer {tokens.pop()}'}))
 
 
 async def origin(target: Target) -> Counter[str]:
@@ -261,10 +280,10 @@ async def bomb(target: Target) -> Counter[str]:
 
 
 async def connects(target: Target) -> Counter[str]:
-    """Connect and leave, a thousand times; in the measurement ten thousand and more."""
+    """Connect and leave, ten thousand times."""
     loop = asyncio.get_running_loop()
     outcomes: Counter[str] = Counter()
-    for number in range(1000):
+    for number in range(10_000):
         with socket.socket() as client:
             client.setblocking(False)
             client.bind((target.source, 0))
@@ -358,7 +377,7 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     'half-open': (half_open, '20 peers that neither read nor answer'),
     'braces': (braces, '1 MB that nests, both dialects'),
     'bomb': (bomb, '256 kB that inflate to 256 MB'),
-    'connects': (connects, '1000 connections a round'),
+    'connects': (connects, '10,000 connections'),
     'never reads': (never_reads, 'asks, and reads nothing'),
     'flood': (flood, 'as fast as the socket takes it'),
     'traversal': (traversal, 'files that are not of the page'),

@@ -50,9 +50,10 @@ def make_certificate(folder: Path, name: str, authority: Pair) -> Pair:
     return pair
 
 
-def make_public_key(path: Path) -> bytes:
-    """Write a public key for JSON web tokens, PEM, and return it; nobody has the private one."""
-    pem = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    path.write_bytes(pem)
-    return pem
+def make_web_token_key(path: Path) -> bytes:
+    """Write the public key for JSON web tokens, PEM, and return the private one of the issuer."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    path.write_bytes(key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                             serialization.NoEncryption())

@@ -40,7 +40,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from attacks import ATTACKS  # noqa: E402,I100,RUF100
-from certificates import make_public_key  # noqa: E402
+from certificates import make_web_token_key  # noqa: E402
 from measure import command_line, environment, free_port, percentile  # noqa: E402
 from security_support import bearer, TOKEN, TOKENS, write_tokens  # noqa: E402
 
@@ -146,7 +146,7 @@ def run(names: list[str], seconds: float, repeat: int) -> int:
     """Measure quiet and each attack; return 1 where an operator would notice."""
     with tempfile.TemporaryDirectory() as folder:
         key_file = Path(folder, 'key.pem')
-        pem = make_public_key(key_file)
+        pem = make_web_token_key(key_file)
         port = free_port()
         parameters = {'port': port, 'token_file': write_tokens(Path(folder, 'tokens')),
                       'jwt_key_file': key_file, 'compression': 'true', 'match_timeout': 0.0}

@@ -21,9 +21,9 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from attacks import ATTACKS, raw, Target
+from attacks import ATTACKS, forgeries, handshake, raw, Target, web_token
 from bridge_harness import native_peer, NativePeer, running_bridge
-from certificates import make_public_key
+from certificates import make_web_token_key
 from helpers import async_wait_until
 import pytest
 from security_support import bearer, TOKEN, TOKENS
@@ -86,7 +86,7 @@ async def test_what_leaks_is_seen(leak: bytes) -> None:
 @pytest.mark.parametrize('name', ATTACKS)
 async def test_attack(name: str, token_file: str, no_delay: None, tmp_path: Path) -> None:
     attack, _ = ATTACKS[name]
-    key = make_public_key(tmp_path / 'key.pem')
+    key = make_web_token_key(tmp_path / 'key.pem')
     async with running_bridge(
             token_file=token_file, compression=True, match_timeout=0.0, handshake_timeout=1.0,
             ping_timeout=1.0, max_queue_bytes=10_000_000,
@@ -104,6 +104,17 @@ async def test_attack(name: str, token_file: str, no_delay: None, tmp_path: Path
         if name != 'web tokens':
             async with native_peer(service, additional_headers=bearer(TOKEN)) as other:
                 await other.ask('hello')
+
+
+async def test_web_tokens_one_by_one(no_delay: None, tmp_path: Path) -> None:
+    key = make_web_token_key(tmp_path / 'key.pem')
+    async with running_bridge(jwt_key_file=str(tmp_path / 'key.pem')) as service:
+        tokens = {**forgeries(key), 'right': web_token(key)}
+        answers = {what: await handshake(
+            Target(service.server.port, '', source=f'127.0.0.{number}'),
+            additional_headers=bearer(token)) for number, (what, token) in
+            enumerate(tokens.items(), 2)}
+        assert answers == {**dict.fromkeys(tokens, '401'), 'right': 'in'}
 
 
 @pytest.fixture
