@@ -21,7 +21,6 @@ from itertools import pairwise
 import json
 from pathlib import Path
 import time
-from types import SimpleNamespace
 from typing import Any
 
 from bridge_harness import BINARY_HEADER, Json, native_peer, NativePeer, running_bridge
@@ -34,7 +33,7 @@ from rosbridge_harness import rosbridge_peer
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
-from ws_bridge.bridge.control import may_on_this_machine
+from ws_bridge.bridge.control import is_on_this_machine, may
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 GATE = '/cmd_vel'
@@ -444,9 +443,9 @@ async def test_nobody_speaks_for_the_bridge() -> None:
 async def test_who_may_take_and_clear(robot: Robot) -> None:
     async with two() as (service, operator, _), rosbridge_peer(service) as page:
         for peer in service.bridge._peers.values():
-            assert may_on_this_machine(peer, 'take')
-            peer.link.remote = '192.0.2.1:4000'
-            assert not may_on_this_machine(peer, 'take')
+            assert may(peer, 'take')
+            peer.link.address = '192.0.2.1'
+            assert not may(peer, 'take')
         await operator.acquire(GATE)
         for word in ('take', 'clear_stop'):
             refused = await operator.refused(word, gate=GATE)
@@ -457,19 +456,50 @@ async def test_who_may_take_and_clear(robot: Robot) -> None:
         await async_wait_until(lambda: service.bridge.peer_count == 3)
         link = next(peer.link for peer in service.bridge._peers.values()
                     if peer.dialect.name == 'rosbridge')
-        link.remote = '[2001:db8::1]:4000'
+        link.address = '2001:db8::1'
         answer = await page.call('/ws_bridge/clear_stop')
         assert answer['result'] is False
         assert 'forbidden' in answer['values']
 
 
-@pytest.mark.parametrize(('remote', 'here'), [
-    ('127.0.0.1:5', True), ('127.8.0.1:5', True), ('[::1]:5', True),
-    ('[::ffff:127.0.0.1]:5', True), ('192.0.2.1:5', False), ('[::ffff:192.0.2.1]:5', False),
-    ('[fe80::1%eth0]:5', False), ('', False), ('somewhere:5', False)])
-def test_who_is_on_this_machine(remote: str, here: bool) -> None:
-    peer: Any = SimpleNamespace(link=SimpleNamespace(remote=remote))
-    assert may_on_this_machine(peer, 'take') is here
+@pytest.mark.parametrize(('address', 'here'), [
+    ('127.0.0.1', True), ('127.8.0.1', True), ('::1', True), ('[::1]', True),
+    ('::ffff:127.0.0.1', True), ('192.0.2.1', False), ('::ffff:192.0.2.1', False),
+    ('fe80::1%eth0', False), ('', False), ('somewhere', False)])
+def test_who_is_on_this_machine(address: str, here: bool) -> None:
+    assert is_on_this_machine(address) is here
+
+
+async def test_who_comes_through_a_proxy_is_where_the_proxy_says(tmp_path: Path) -> None:
+    """A proxy on this machine makes nobody local; who is elsewhere needs a role."""
+    audit = tmp_path / 'audit'
+    async with running_bridge(trusted_proxies=['127.0.0.1'], audit_file=str(audit)) as service:
+        for address, result in (('192.0.2.7', 'forbidden'), ('127.0.0.5', 'clear_stop')):
+            async with native_peer(service, additional_headers={
+                    'X-Forwarded-For': address}) as peer:
+                await peer.ask('stop')
+                answer = await peer.answer(await peer.send('configuration', {'op': 'clear_stop'}))
+                assert result in (answer['data'].get('code'), answer['data'].get('op'))
+                clients = json.loads(service.bridge._state._clients())
+                assert [client['address'] for client in clients] == [address]
+
+
+async def test_strangers_hear_nothing(tmp_path: Path) -> None:
+    """Who has still to log in is told of no lease and no stop; afterwards he is."""
+    tokens = tmp_path / 'tokens'
+    tokens.write_text('alice safety correct-horse-battery\nbob observer observing-only-oo\n')
+    async with running_bridge(token_file=str(tokens)) as service, native_peer(
+            service, additional_headers={'Authorization': 'Bearer correct-horse-battery'}
+            ) as alice, native_peer(service) as stranger:
+        await alice.ask('advertise', topic=GATE, type='geometry_msgs/msg/Twist')
+        await alice.acquire(GATE)
+        await alice.ask('stop')
+        assert (await stranger.refused('list'))['code'] == 'forbidden'      # in order: all is told
+        assert [stranger.told(what) for what in ('lease', 'estop', 'gates', 'state')] == [[]] * 4
+        await stranger.ask('auth', token='observing-only-oo')
+        await alice.ask('clear_stop')
+        await stranger.wait(lambda f: f['data'].get('kind') == 'estop')
+        assert alice.told('lease')
 
 
 async def test_ros_is_told_of_links_and_of_the_stop(robot: Robot) -> None:

@@ -35,7 +35,7 @@ import time
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
-from ws_bridge.bridge.control import Control, may_on_this_machine
+from ws_bridge.bridge.control import Control
 from ws_bridge.bridge.door import Door, FAILURE_DELAY
 from ws_bridge.bridge.gates import Guarded
 from ws_bridge.bridge.inward import Inward
@@ -144,7 +144,7 @@ class Bridge:
                                 epoch=self._epoch)
         self._control = Control(settings, exposure, ros, peers=self._peers.values,
                                 arm=self._arm, halt=self._halt_goals, clock=loop.time,
-                                epoch=self._epoch, may=_may)
+                                epoch=self._epoch)
         ledger.audit = self._control.note
         self._inward = Inward(ros, self._store, self._control.gates)
         self._services = Services(ros, self._store, apply=self.apply, now=loop.time)
@@ -285,14 +285,14 @@ class Bridge:
         if not rosbridge and not greet:
             session.manner = 'seed'
         peer = self._peers[link] = Peer(link, session, dialect, self._unix)
-        logger.info('peer %s from %s: %s', peer.name, link.remote, dialect.name)
+        logger.info('peer %s from %s: %s', peer.name, link.address, dialect.name)
         self._ledger.note('open', peer=peer.name, address=link.address, dialect=dialect.name)
         if session.login.identity is not None:
             self._note_login(peer)
         if greet:
             peer.send(Welcome(None, session.hello()))
             session.wants_status = True
-            if not session.login.needed:
+            if peer.hears_news:
                 self._state.send_to(peer)
         self._state.touch()
         self._arm(peer)
@@ -493,7 +493,7 @@ class Bridge:
         peer.link.limit_messages(self._settings.max_message_size)
         self.apply(peer, peer.session.logged_in(effect.op_id, identity, rights, until))
         self._note_login(peer)
-        if peer.session.wants_status:
+        if peer.hears_news:
             self._state.send_to(peer)
 
     def _turn_away(self, peer: Peer, why: Failed) -> None:
@@ -565,14 +565,6 @@ class Bridge:
     def _expected_rate(self, topic: str) -> float | None:
         rule = self._exposure.find('subscribe', topic)
         return rule.expected_rate if rule else None
-
-
-def _may(peer: Peer, action: str) -> bool:
-    """Whether a peer's role lets it; who has not logged in has to be on this machine too."""
-    use: Any = action
-    login = peer.session.login
-    return login.rights.may(use) and (
-        login.identity is not None or may_on_this_machine(peer, action))
 
 
 _TOTALS = {

@@ -45,6 +45,11 @@ class Peer:
         """The unique name of the peer."""
         return self.session.peer
 
+    @property
+    def hears_news(self) -> bool:
+        """Whether it is told what happens: it wants to be, and has not still to log in."""
+        return self.session.wants_status and not self.session.login.needed
+
     def send(self, reply: Reply) -> None:
         """Encode a reply in the peer's dialect and queue it; never waits."""
         for frame in self.dialect.encode(reply, self.clock()):

@@ -72,8 +72,7 @@ class RobotState:
     def tick(self) -> None:
         """Send what is due; called a few times a second."""
         now = self._loop.time()
-        wanting = [peer for peer in self._peers()
-                   if peer.session.wants_status and not peer.session.login.needed]
+        wanting = [peer for peer in self._peers() if peer.hears_news]
         if wanting:
             freshness = tuple((topic.name, self._judge(topic, now))
                               for topic in self._outward.topics())
@@ -184,7 +183,7 @@ class RobotState:
         return orjson.dumps([{
             'peer': peer.name, 'name': peer.session.name,
             'identity': peer.session.login.identity.name if peer.session.login.identity else None,
-            'role': peer.session.login.rights.role.name, 'address': peer.link.remote,
+            'role': peer.session.login.rights.role.name, 'address': peer.link.address,
             'dialect': peer.dialect.name, 'liveness': peer.session.liveness_name,
             'status': peer.session.told} for peer in self._peers()]).decode()
 
