@@ -31,7 +31,6 @@ from functools import lru_cache
 from itertools import count
 import logging
 import secrets
-import time
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
@@ -122,17 +121,19 @@ class Bridge:
     :param loop: the event loop that this object belongs to.
     :param door: knows who peers are.
     :param ledger: takes down what happens.
+    :param epoch: Unix time at the loop's time 0, s.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide,
-                 loop: asyncio.AbstractEventLoop, door: Door, ledger: Ledger) -> None:
+                 loop: asyncio.AbstractEventLoop, door: Door, ledger: Ledger,
+                 epoch: float) -> None:
         self._settings = settings
         self._exposure = exposure
         self._door = door
         self._ledger = ledger
         self._ros = ros
         self._loop = loop
-        self._epoch = time.time() - loop.time()
+        self._epoch = epoch
         self._run = secrets.token_hex(4)
         self._numbers = count(1)
         self._store = CodecStore(wide_as_text=settings.wide_integers_as_text)
@@ -144,8 +145,7 @@ class Bridge:
                                 epoch=self._epoch)
         self._control = Control(settings, exposure, ros, peers=self._peers.values,
                                 arm=self._arm, halt=self._halt_goals, clock=loop.time,
-                                epoch=self._epoch)
-        ledger.audit = self._control.note
+                                epoch=self._epoch, audit=ledger.audit)
         self._inward = Inward(ros, self._store, self._control.gates)
         self._services = Services(ros, self._store, apply=self.apply, now=loop.time)
         self._actions = Actions(ros, self._store, apply=self.apply, now=loop.time,
@@ -203,7 +203,6 @@ class Bridge:
             self._ticker.cancel()
         for link in list(self._peers):
             self.closed(link, 1001, 'shutdown')
-        self._control.shutdown()
 
     # ---- listener of the transport
 
@@ -512,8 +511,8 @@ class Bridge:
 
     def _dismiss(self, link: Link, code: int, reason: str) -> None:
         peer = self._peers.get(link)
-        self._ledger.note('dismissed', peer=peer.name if peer else '', address=link.address,
-                          code=reason)
+        self._ledger.often('dismissed', peer=peer.name if peer else '', address=link.address,
+                           code=reason)
         link.close(code, reason)
 
     def _ignored(self, peer: Peer, effect: fx.Ignored) -> None:

@@ -83,14 +83,15 @@ class Control:
     :param peers: returns those that are connected.
     :param arm: looks anew at when a peer's session is due.
     :param halt: ends what goes on by itself behind a gate: goals.
+    :param audit: gets leases, refusals and stops.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, *,
                  peers: Callable[[], Iterable[Peer]], arm: Callable[[Peer], None],
                  halt: Callable[[Guarded], None], clock: Callable[[], float],
-                 epoch: float) -> None:
+                 epoch: float, audit: Audit) -> None:
         self.estop = Estop(EstopState(settings.estop_at_start))
-        self._audit = Audit(settings.audit_file, settings.audit_size, clock, epoch)
+        self._audit = audit
         self.gates = Gates(settings, exposure, ros, self.estop, self, clock=clock, epoch=epoch)
         self._ros = ros
         self._peers = peers
@@ -114,10 +115,6 @@ class Control:
             self._stop(guarded, 'shutdown')
             guarded.gate.end()
             self._tell(guarded, before, 'shutdown')
-
-    def shutdown(self) -> None:
-        """End the audit log."""
-        self._audit.close()
 
     # ---- the keeper of the sessions
 
@@ -181,13 +178,9 @@ class Control:
         else:
             self._word(peer, op)
 
-    def note(self, event: str, fields: dict[str, Any]) -> None:
-        """Write what is not about commands into the audit log, too."""
-        self._audit.write(event, **fields)
-
     def _require(self, peer: Peer, action: Use) -> None:
         if not may(peer, action):
-            self._audit.write('forbidden', peer=peer.name, action=action)
+            self._audit.often('forbidden', peer=peer.name, action=action)
             raise Forbidden(f'{action} needs a role that this peer does not have')
 
     def _word(self, peer: Peer, op: LeaseWish) -> None:
@@ -290,7 +283,8 @@ class Control:
 
     def refused(self, guarded: Guarded, peer: Peer, error: WsBridgeError) -> None:
         """Note a refusal."""
-        self._audit.refused(guarded.gate.name, peer.name, peer.session.name, error)
+        self._audit.often('refused', gate=guarded.gate.name, peer=peer.name,
+                          name=peer.session.name or None, code=error.code, message=str(error))
 
     def halted(self, guarded: Guarded, reason: str) -> None:
         """Begin anew after a stop that the watchdog made."""
