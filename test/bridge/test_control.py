@@ -275,7 +275,7 @@ async def test_a_shutdown_stops_the_robot(robot: Robot) -> None:
 # ---- commands
 
 async def test_refusals(robot: Robot) -> None:
-    async with two(gate_ttl=1.0) as (_, operator, _):
+    async with two(gate_ttl=1.0) as (service, operator, _):
         await drives(operator)
         now = operator.bridge_time
         assert await code(operator, 1.0, bridge_time=now - 9) == 'expired'
@@ -289,6 +289,10 @@ async def test_refusals(robot: Robot) -> None:
         answer = await operator.command(GATE, {'linear': {'y': None}})      # null is NaN
         assert (answer['code'], answer['field']) == ('out_of_range', 'data.linear.y')
         assert (await operator.command(GATE, {'linear': {'x': 'fast'}}))['code'] == 'wrong_kind'
+        counts = service.ledger.counts
+        assert {code: number for (event, code), number in counts.items() if event == 'refused'} \
+            == {'expired': 2, 'too_distant': 1, 'no_time_sync': 1, 'out_of_order': 2,
+                'not_holder': 2, 'out_of_range': 1, 'wrong_kind': 1}
         await robot.hears(0.0, 1.0)
         assert await code(operator, 2.0) == 'publish'
         await robot.hears(0.0, 1.0, 2.0)
@@ -372,7 +376,7 @@ async def test_advertise_tells_the_gate(robot: Robot) -> None:
 # ---- the emergency stop
 
 async def test_stop_needs_no_lease_and_restores_none(robot: Robot) -> None:
-    async with two() as (_, operator, colleague):
+    async with two() as (service, operator, colleague):
         await drives(operator)
         assert await colleague.ask('stop', reason='smoke') == {'op': 'stop', 'stopped': True}
         await robot.hears(0.0, 1.0, 0.0)
@@ -382,6 +386,7 @@ async def test_stop_needs_no_lease_and_restores_none(robot: Robot) -> None:
         assert await code(operator, 0.0) == 'stopped'
         for word in ('acquire', 'take', 'request'):
             assert (await operator.refused(word, gate=GATE))['code'] == 'stopped'
+        assert service.ledger.counts['refused', 'stopped'] == 4
         told = await operator.ask('gates')
         assert told['gates'][0]['state'] == 'stopped'
         assert told['estop'] == {'stopped': True, 'by': 'p2', 'reason': 'smoke'}
@@ -450,6 +455,7 @@ async def test_who_may_take_and_clear(robot: Robot) -> None:
         for word in ('take', 'clear_stop'):
             refused = await operator.refused(word, gate=GATE)
             assert refused['code'] == 'forbidden'
+        assert service.ledger.counts['refused', 'forbidden'] == 2
         await operator.ask('stop')
         await async_wait_until(lambda: '/ws_bridge/clear_stop' in service.ros.graph.services)
         await page.send('set_level', level='none')

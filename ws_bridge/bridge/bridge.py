@@ -283,7 +283,7 @@ class Bridge:
                             self._settings.max_message_size)
         if not rosbridge and not greet:
             session.manner = 'seed'
-        peer = self._peers[link] = Peer(link, session, dialect, self._unix)
+        peer = self._peers[link] = Peer(link, session, dialect, self._unix, self._ledger)
         logger.info('peer %s from %s: %s', peer.name, link.address, dialect.name)
         self._ledger.note('open', peer=peer.name, address=link.address, dialect=dialect.name)
         if session.login.identity is not None:
@@ -474,8 +474,8 @@ class Bridge:
         dialect = PushDialect(name)
         session = self._session(name, 'bridge', link)
         self._uplinks[link] = Uplink(
-            Peer(link, session, dialect, self._unix), dialect, self._ros, self._outward,
-            self._inward, push=self._settings.push, pull=self._settings.pull,
+            Peer(link, session, dialect, self._unix, self._ledger), dialect, self._ros,
+            self._outward, self._inward, push=self._settings.push, pull=self._settings.pull,
             queue_depth=self._settings.queue_depth)
 
     def _log_in(self, peer: Peer, effect: fx.LogIn) -> None:
