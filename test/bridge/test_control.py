@@ -34,6 +34,8 @@ from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from ws_bridge.bridge.control import is_on_this_machine, may
+from ws_bridge.errors import LoginFailed
+from ws_bridge.protocol.operations import Failed
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 GATE = '/cmd_vel'
@@ -506,6 +508,17 @@ async def test_strangers_hear_nothing(tmp_path: Path) -> None:
         await alice.ask('clear_stop')
         await stranger.wait(lambda f: f['data'].get('kind') == 'estop')
         assert alice.told('lease')
+
+
+async def test_who_left_is_not_turned_away() -> None:
+    """A failed login is answered late: its peer may be gone."""
+    async with running_bridge() as service:
+        async with native_peer(service):
+            await async_wait_until(lambda: service.bridge.peer_count == 1)
+            (peer,) = service.bridge.peers()
+        await async_wait_until(lambda: service.bridge.peer_count == 0)
+        service.bridge._turn_away(peer, Failed(None, LoginFailed('nobody')))
+        assert {event for event, _ in service.ledger.counts} == {'open', 'close'}
 
 
 async def test_ros_is_told_of_links_and_of_the_stop(robot: Robot) -> None:

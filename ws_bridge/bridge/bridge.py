@@ -496,8 +496,9 @@ class Bridge:
             self._state.send_to(peer)
 
     def _turn_away(self, peer: Peer, why: Failed) -> None:
-        peer.send(why)
-        self._dismiss(peer.link, POLICY_VIOLATION, 'login failed')
+        if peer.link in self._peers:    # it may have left by itself
+            peer.send(why)
+            self._dismiss(peer.link, POLICY_VIOLATION, 'login failed')
 
     def _note_login(self, peer: Peer) -> None:
         login = peer.session.login
