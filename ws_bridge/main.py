@@ -174,7 +174,7 @@ def _exposure(settings: Settings, ros: RosSide) -> Exposure:
 
 def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger: Ledger,
             tls: ssl.SSLContext | None) -> WebSocketServer:
-    metrics = make_metrics(bridge, ledger, door) if settings.metrics else None
+    metrics = make_metrics(bridge.figures, ledger, door) if settings.metrics else None
     return WebSocketServer(_config(settings, 'ws_bridge server'), listener=bridge,
                            options=ServerOptions(
         subprotocols=(SUBPROTOCOL, rosbridge.SUBPROTOCOL), origins=settings.origins or None,

@@ -25,7 +25,6 @@ answers through the mailbox.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import count
@@ -39,6 +38,7 @@ from ws_bridge.bridge.door import Door, FAILURE_DELAY
 from ws_bridge.bridge.gates import Guarded
 from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.ledger import Ledger
+from ws_bridge.bridge.metrics import Figures
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.rosapi import RosApi
@@ -122,6 +122,7 @@ class Bridge:
     :param door: knows who peers are.
     :param ledger: takes down what happens.
     :param epoch: Unix time at the loop's time 0, s.
+    :ivar figures: what the metrics show of the peers.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide,
@@ -155,8 +156,7 @@ class Bridge:
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
                                  loop, self._control.diagnostic)
         self._ticker: asyncio.TimerHandle | None = None
-        self._started = self._unix()
-        self._past: Counter[str] = Counter(dict.fromkeys(_TOTALS, 0))
+        self.figures = Figures(self._peers.values, lambda: self.entity_count, loop.time)
 
     def __repr__(self) -> str:
         return f'Bridge(peers={len(self._peers)}, topics={len(self._outward.topics())})'
@@ -169,24 +169,6 @@ class Bridge:
     def peer_count(self) -> int:
         """How many peers have spoken or were greeted."""
         return len(self._peers)
-
-    def gauges(self) -> dict[str, tuple[str, float]]:
-        """Return what the metrics show of now: by name, what it is and its value."""
-        links = list(self._peers)
-        return {
-            'peers': ('Peers that are connected.', len(links)),
-            'entities': ('Subscriptions, publishers, services and actions of peers in ROS.',
-                         self.entity_count),
-            'queued_bytes': ('Bytes that wait for peers.',
-                             sum(link.queued_bytes for link in links)),
-            'uptime_seconds': ('How long the bridge runs.', self._unix() - self._started)}
-
-    def totals(self) -> dict[str, tuple[str, float]]:
-        """Return what the metrics show of all the time."""
-        counts = self._past.copy()
-        for link, peer in self._peers.items():
-            counts.update(_traffic(link, peer))
-        return {name: (text, counts[name]) for name, text in _TOTALS.items()}
 
     def start(self) -> None:
         """Begin to report the robot's state."""
@@ -265,7 +247,7 @@ class Bridge:
         if timer is not None:
             timer[1].cancel()
         if peer is not None:
-            self._past.update(_traffic(link, peer))
+            self.figures.left(peer)
             self.apply(peer, peer.session.close())
             logger.info('peer %s left: %d %s', peer.name, code, reason)
             self._ledger.note('close', peer=peer.name, address=link.address, code=code)
@@ -565,19 +547,6 @@ class Bridge:
     def _expected_rate(self, topic: str) -> float | None:
         rule = self._exposure.find('subscribe', topic)
         return rule.expected_rate if rule else None
-
-
-_TOTALS = {
-    'received_messages': 'Messages from peers.', 'received_bytes': 'Bytes from peers.',
-    'sent_messages': 'Messages to peers.', 'sent_bytes': 'Bytes to peers.',
-    'dropped_samples': 'Samples that slow peers did not get.',
-    'rate_limited_messages': 'Messages that were refused because they came too fast.'}
-
-
-def _traffic(link: Link, peer: Peer) -> dict[str, int]:
-    return {'received_messages': link.messages_in, 'received_bytes': link.bytes_in,
-            'sent_messages': link.messages_out, 'sent_bytes': link.bytes_out,
-            'dropped_samples': link.dropped, 'rate_limited_messages': peer.session.refused}
 
 
 _ANSWERS = (fx.AnswerService, fx.Feedback, fx.EndGoal)
