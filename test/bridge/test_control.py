@@ -375,6 +375,28 @@ async def test_advertise_tells_the_gate(robot: Robot) -> None:
             assert done['gate'] == gate
 
 
+async def test_too_many_bytes_are_silence_but_for_a_stop(robot: Robot) -> None:
+    """Commands beyond the limit are refused, so the robot stops; an emergency stop passes."""
+    async with two(max_byte_rate=3000.0, max_message_size=2048, gate_timeout=0.5) as (
+            service, operator, colleague):
+        await drives(operator)
+
+        async def flood() -> None:
+            for _ in range(20):
+                await operator.send('status', {})
+            await operator.send('command', speed(1.0), destination=GATE, epoch=operator.epoch,
+                                sequence=next(operator.sequence), bridge_time=time.time() - 0.01)
+        await again(flood, lambda: bool(colleague.told('stopped')))
+        assert colleague.told('stopped')[0]['reason'] == 'timeout'
+        assert {code for event, code in service.ledger.counts if event == 'refused'} == {
+            'rate_limited'}
+        await flood()
+        await operator.send('configuration', {'op': 'stop', 'reason': 'r' * 500})
+        told = await colleague.wait(lambda f: f['data'].get('kind') == 'estop')
+        assert (told['data']['by'], told['data']['stopped']) == ('p1', True)
+        assert robot.heard[-1] == 0.0
+
+
 # ---- the emergency stop
 
 async def test_stop_needs_no_lease_and_restores_none(robot: Robot) -> None:

@@ -65,6 +65,8 @@ if TYPE_CHECKING:
 
 NAMES_REMEMBERED = 4096
 PROTOCOL_ERROR = 1002
+STOP_SIZE = 1000
+"""The largest frame that is looked at, although it is too much, for an emergency stop; characters."""
 STRANGER_MESSAGE = 16_384
 """The largest message of who has to log in first, bytes."""
 TICK = 0.2
@@ -224,7 +226,8 @@ class Bridge:
         too_much = peer.session.weigh(len(data), now)
         if too_much is not None:
             self.apply(peer, too_much)
-            return
+            if not _may_stop(data):
+                return
         op = peer.dialect.decode(data, now)
         if op is None:
             return
@@ -547,6 +550,11 @@ class Bridge:
     def _expected_rate(self, topic: str) -> float | None:
         rule = self._exposure.find('subscribe', topic)
         return rule.expected_rate if rule else None
+
+
+def _may_stop(data: str | bytes) -> bool:
+    """Whether a frame may be an emergency stop, as far as can be told without parsing it."""
+    return isinstance(data, str) and len(data) <= STOP_SIZE and 'stop"' in data
 
 
 _ANSWERS = (fx.AnswerService, fx.Feedback, fx.EndGoal)
