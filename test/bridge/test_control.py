@@ -532,6 +532,20 @@ async def test_strangers_hear_nothing(tmp_path: Path) -> None:
         assert alice.told('lease')
 
 
+async def test_a_reload_with_an_unknown_role_changes_nothing_and_is_said(
+        tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tokens = tmp_path / 'tokens'
+    tokens.write_text('alice operator correct-horse-battery\n')
+    async with running_bridge(token_file=str(tokens)) as service:
+        tokens.write_text('alice king correct-horse-battery\n')
+        service.watch.read()
+        assert "alice has the role 'king', which there is not" in caplog.text
+        assert 'what was read before still holds' in caplog.text
+        async with native_peer(service, additional_headers={
+                'Authorization': 'Bearer correct-horse-battery'}) as alice:
+            assert (await alice.ask('hello'))['role'] == 'operator'
+
+
 async def test_who_left_is_not_turned_away() -> None:
     """A failed login is answered late: its peer may be gone."""
     async with running_bridge() as service:

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 NAMES_REMEMBERED = 4096
 PROTOCOL_ERROR = 1002
 STOP_SIZE = 1000
-"""The largest frame that is looked at, although it is too much, for an emergency stop; characters."""
+"""The largest emergency stop that is read although it is too much, characters."""
 STRANGER_MESSAGE = 16_384
 """The largest message of who has to log in first, bytes."""
 TICK = 0.2
