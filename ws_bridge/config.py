@@ -201,8 +201,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'peer; deeper is refused: bad_frame.', 8, 200),
     ParameterSpec('max_message_rate', 5000.0, 'Messages a second that one peer may send, '
                   'with a burst of one second; 0 = unlimited.', 0.0, 1e6),
-    ParameterSpec('max_byte_rate', 100e6, 'Bytes a second that one peer may send, with a burst of '
-                  'one second or one message; 0 = unlimited.', 0.0, 1e12),
+    ParameterSpec('max_byte_rate', 100e6, 'Bytes, of text characters, a second that one peer may '
+                  'send, with a burst of one second or one message; 0 = unlimited.', 0.0, 1e12),
     ParameterSpec('max_queue_bytes', 32 * _MEGA, 'Bytes that may wait for one peer to take them.',
                   4096, 4096 * _MEGA),
     ParameterSpec('max_total_queue_bytes', 256 * _MEGA, 'Bytes that may wait for all peers '

@@ -22,16 +22,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 import gc
 import logging
 import os
 import signal
 import ssl
 import sys
+import time
 from typing import Any
 
 from ws_bridge.bridge import Bridge, Mailbox
+from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.door import Door
 from ws_bridge.bridge.guard import check_reach, read_token, server_tls, watch_files
 from ws_bridge.bridge.ledger import Ledger
@@ -72,8 +74,8 @@ class Service:
     server: WebSocketServer
     watch: Watch
     ledger: Ledger
-    dialled: list[WebSocketClient] = field(default_factory=list)
-    dialling: list[asyncio.Task[Any]] = field(default_factory=list)
+    dialled: list[WebSocketClient]
+    dialling: list[asyncio.Task[Any]]
 
     @property
     def url(self) -> str:
@@ -115,33 +117,35 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
 
     ros = RosSide(RosSettings(), post=mailbox.post, args=list(args), parameters=PARAMETERS,
                   on_graph=on_graph, on_estop=on_estop, on_fault=on_fault, context=context)
-    try:
+    async with AsyncExitStack() as undo:
+        undo.callback(ros.shutdown)
         ros.start()
         settings = settings_from(ros.parameters)
         exposure = _exposure(settings, ros)
-        ledger = Ledger(loop.time)
-        authority = Authority(settings, os.environ)
+        policy = Policy(exposure)
+        authority = Authority(settings, os.environ, policy.roles)
         check_reach(settings, authority)
-        door = Door(settings, Policy(exposure), authority, ledger)
-        bridge = Bridge(settings, exposure, ros, loop, door, ledger)
-        bridges.append(bridge)
         tls = server_tls(settings, authority)
+        epoch = time.time() - loop.time()
+        audit = Audit(settings.audit_file, settings.audit_size, loop.time, epoch)
+        undo.callback(audit.close)
+        ledger = Ledger(audit)
+        door = Door(settings, policy, authority, ledger)
+        bridge = Bridge(settings, exposure, ros, loop, door, ledger, epoch)
+        bridges.append(bridge)
         server = _server(settings, bridge, ros, door, ledger, tls)
+        clients = [_client(settings, bridge, endpoint) for endpoint in settings.connect]
+        undo.push_async_callback(server.disconnect)
         if not await server.start_server(settings.address, settings.port):
             raise server.last_error or ConnectFailed('cannot listen')
         ros.declare_fact('actual_port', server.port, 'The port that the bridge listens on.')
-    except BaseException:
-        ros.shutdown()
-        raise
-    service = Service(ros, settings, bridge, server, watch_files(
-        settings, authority, door, tls, loop), ledger)
+        undo.pop_all()
     bridge.start()
-    service.watch.start()
-    for endpoint in settings.connect:
-        client = _client(settings, bridge, endpoint)
-        service.dialled.append(client)
-        service.dialling.append(loop.create_task(client.connect_to_server(endpoint)))
-    return service
+    watch = watch_files(settings, authority, tls, loop)
+    watch.start()
+    return Service(ros, settings, bridge, server, watch, ledger, clients, [
+        loop.create_task(client.connect_to_server(endpoint))
+        for client, endpoint in zip(clients, settings.connect, strict=True)])
 
 
 async def close_service(service: Service) -> None:
@@ -157,6 +161,7 @@ async def close_service(service: Service) -> None:
         with suppress(asyncio.CancelledError, WsBridgeError):
             await task
     service.bridge.shutdown()
+    service.ledger.audit.close()
     service.ros.shutdown()
 
 
@@ -169,7 +174,7 @@ def _exposure(settings: Settings, ros: RosSide) -> Exposure:
 
 def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger: Ledger,
             tls: ssl.SSLContext | None) -> WebSocketServer:
-    metrics = make_metrics(bridge, ledger, door) if settings.metrics else None
+    metrics = make_metrics(bridge.figures, ledger, door) if settings.metrics else None
     return WebSocketServer(_config(settings, 'ws_bridge server'), listener=bridge,
                            options=ServerOptions(
         subprotocols=(SUBPROTOCOL, rosbridge.SUBPROTOCOL), origins=settings.origins or None,

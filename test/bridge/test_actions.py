@@ -28,6 +28,8 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
 from test_msgs.action import Fibonacci
 
+from ws_bridge.errors import Unavailable
+
 FIBONACCI = 'test_msgs/action/Fibonacci'
 SUCCEEDED, CANCELED, ABORTED = (
     GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED)
@@ -422,3 +424,25 @@ async def test_a_stop_cancels_the_goals_behind_its_gate(robot: Robot, tmp_path: 
                                     and f['data'].get('op') == 'result')
             ends[frame['data']['action']] = frame['data']['status']
         assert ends == {'/guarded': 'canceled', '/free': 'succeeded'}
+
+
+async def test_a_goal_that_cannot_be_sent_leaves_nothing_to_cancel(
+        robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sender is told, and the emergency stop works afterwards."""
+    robot.serve('/count')
+    async with running_bridge() as service, native_peer(service) as peer:
+        await async_wait_until(lambda: service.ros.graph.actions)
+
+        def fails(*_: Any, **__: Any) -> Any:
+            raise Unavailable('the ROS side is shut down')
+        with monkeypatch.context() as patch:
+            patch.setattr(service.ros, 'send_goal', fails)
+            refused = await peer.answer(await peer.send(
+                'command', {'order': 1}, destination='/count', kind='action'))
+        assert refused['data']['code'] == 'unavailable'
+        service.bridge._actions.cancel_all(lambda action: True)
+        await told(peer, goal := await send(peer, '/count'), 'goal')
+        service.bridge._actions.cancel_all(lambda action: True)
+        await async_wait_until(lambda: robot.handles[0].is_cancel_requested)
+        robot.end([1])
+        assert (await told(peer, goal, 'result'))['status'] == 'canceled'

@@ -23,7 +23,8 @@ from typing import Any
 import pytest
 
 from ws_bridge.bridge.audit import Audit, KEPT_FILES, MOST_KINDS
-from ws_bridge.errors import ConfigError, Expired, NotHolder
+from ws_bridge.bridge.ledger import Ledger
+from ws_bridge.errors import ConfigError
 
 
 class Clock:
@@ -46,6 +47,11 @@ def lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def refused(audit: Audit, peer: str, code: str = 'expired', **fields: Any) -> None:
+    """Note a refusal."""
+    audit.often('refused', gate='/t', peer=peer, code=code, **fields)
+
+
 def test_a_line(tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     audit = Audit(str(tmp_path / 'audit'), 1000, clock, 1000.0)
@@ -61,16 +67,16 @@ def test_a_line(tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) 
 def test_refusals_of_a_kind_are_counted(tmp_path: Path, clock: Clock) -> None:
     audit = Audit(str(tmp_path / 'audit'), 10_000, clock, 0.0)
     for _ in range(1000):
-        audit.refused('/t', 'p1', 'page', Expired('old', field='ttl'))
-    audit.refused('/t', 'p2', '', NotHolder('nobody'))
+        refused(audit, 'p1', name='page', message='ttl: old')
+    refused(audit, 'p2', 'not_holder')
     audit.flush()
     clock.now += 1.0
     audit.flush()
     audit.flush()
     clock.now += 1.0
     audit.flush()                       # nothing came any more: the kind is forgotten
-    audit.refused('/t', 'p1', 'page', Expired('old'))
-    audit.refused('/t', 'p1', 'page', Expired('old'))
+    refused(audit, 'p1', name='page')
+    refused(audit, 'p1', name='page')
     audit.close()
     told = lines(tmp_path / 'audit')
     assert [(line.get('peer'), line['code'], line.get('count')) for line in told] == [
@@ -83,11 +89,31 @@ def test_refusals_of_a_kind_are_counted(tmp_path: Path, clock: Clock) -> None:
 def test_many_kinds_are_counted_together(tmp_path: Path, clock: Clock) -> None:
     audit = Audit(str(tmp_path / 'audit'), 1 << 30, clock, 0.0)
     for number in range(MOST_KINDS + 50):
-        audit.refused('/t', f'p{number}', '', Expired('old'))
+        refused(audit, f'p{number}')
     audit.close()
     told = lines(tmp_path / 'audit')
     assert len(told) == MOST_KINDS + 2
     assert told[-1]['count'] == 49
+
+
+def test_the_ledger_counts_all_and_writes_few(tmp_path: Path, clock: Clock) -> None:
+    """What anybody may cause by the thousand fills no disk; what a peer does once is all there."""
+    audit = Audit(str(tmp_path / 'audit'), 1 << 30, clock, 0.0)
+    ledger = Ledger(audit)
+    for number in range(MOST_KINDS + 5):
+        ledger.note('login', peer=f'p{number}')
+    for _ in range(1000):
+        ledger.refused('origin', '192.0.2.1')
+    ledger.often('login_failed', address='192.0.2.1', reason='the token is unknown')
+    audit.close()
+    told = lines(tmp_path / 'audit')
+    assert [line['peer'] for line in told[:MOST_KINDS + 5]] == [
+        f'p{number}' for number in range(MOST_KINDS + 5)]
+    assert [(line['event'], line.get('count')) for line in told[MOST_KINDS + 5:]] == [
+        ('connection_refused', None), ('login_failed', None), ('connection_refused', 999)]
+    assert told[-1]['address'] == '192.0.2.1'
+    assert ledger.counts == {('login', ''): MOST_KINDS + 5, ('login_failed', ''): 1,
+                             ('connection_refused', 'origin'): 1000}
 
 
 def test_it_is_bounded(tmp_path: Path, clock: Clock) -> None:

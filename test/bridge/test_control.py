@@ -21,7 +21,6 @@ from itertools import pairwise
 import json
 from pathlib import Path
 import time
-from types import SimpleNamespace
 from typing import Any
 
 from bridge_harness import BINARY_HEADER, Json, native_peer, NativePeer, running_bridge
@@ -34,7 +33,9 @@ from rosbridge_harness import rosbridge_peer
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
-from ws_bridge.bridge.control import may_on_this_machine
+from ws_bridge.bridge.control import is_on_this_machine, may
+from ws_bridge.errors import LoginFailed
+from ws_bridge.protocol.operations import Failed
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 GATE = '/cmd_vel'
@@ -276,7 +277,7 @@ async def test_a_shutdown_stops_the_robot(robot: Robot) -> None:
 # ---- commands
 
 async def test_refusals(robot: Robot) -> None:
-    async with two(gate_ttl=1.0) as (_, operator, _):
+    async with two(gate_ttl=1.0) as (service, operator, _):
         await drives(operator)
         now = operator.bridge_time
         assert await code(operator, 1.0, bridge_time=now - 9) == 'expired'
@@ -290,6 +291,10 @@ async def test_refusals(robot: Robot) -> None:
         answer = await operator.command(GATE, {'linear': {'y': None}})      # null is NaN
         assert (answer['code'], answer['field']) == ('out_of_range', 'data.linear.y')
         assert (await operator.command(GATE, {'linear': {'x': 'fast'}}))['code'] == 'wrong_kind'
+        counts = service.ledger.counts
+        assert {code: number for (event, code), number in counts.items() if event == 'refused'} \
+            == {'expired': 2, 'too_distant': 1, 'no_time_sync': 1, 'out_of_order': 2,
+                'not_holder': 2, 'out_of_range': 1, 'wrong_kind': 1}
         await robot.hears(0.0, 1.0)
         assert await code(operator, 2.0) == 'publish'
         await robot.hears(0.0, 1.0, 2.0)
@@ -370,10 +375,32 @@ async def test_advertise_tells_the_gate(robot: Robot) -> None:
             assert done['gate'] == gate
 
 
+async def test_too_many_bytes_are_silence_but_for_a_stop(robot: Robot) -> None:
+    """Commands beyond the limit are refused, so the robot stops; an emergency stop passes."""
+    async with two(max_byte_rate=3000.0, max_message_size=2048, gate_timeout=0.5) as (
+            service, operator, colleague):
+        await drives(operator)
+
+        async def flood() -> None:
+            for _ in range(20):
+                await operator.send('status', {})
+            await operator.send('command', speed(1.0), destination=GATE, epoch=operator.epoch,
+                                sequence=next(operator.sequence), bridge_time=time.time() - 0.01)
+        await again(flood, lambda: bool(colleague.told('stopped')))
+        assert colleague.told('stopped')[0]['reason'] == 'timeout'
+        assert {code for event, code in service.ledger.counts if event == 'refused'} == {
+            'rate_limited'}
+        await flood()
+        await operator.send('configuration', {'op': 'stop', 'reason': 'r' * 500})
+        told = await colleague.wait(lambda f: f['data'].get('kind') == 'estop')
+        assert (told['data']['by'], told['data']['stopped']) == ('p1', True)
+        assert robot.heard[-1] == 0.0
+
+
 # ---- the emergency stop
 
 async def test_stop_needs_no_lease_and_restores_none(robot: Robot) -> None:
-    async with two() as (_, operator, colleague):
+    async with two() as (service, operator, colleague):
         await drives(operator)
         assert await colleague.ask('stop', reason='smoke') == {'op': 'stop', 'stopped': True}
         await robot.hears(0.0, 1.0, 0.0)
@@ -383,6 +410,7 @@ async def test_stop_needs_no_lease_and_restores_none(robot: Robot) -> None:
         assert await code(operator, 0.0) == 'stopped'
         for word in ('acquire', 'take', 'request'):
             assert (await operator.refused(word, gate=GATE))['code'] == 'stopped'
+        assert service.ledger.counts['refused', 'stopped'] == 4
         told = await operator.ask('gates')
         assert told['gates'][0]['state'] == 'stopped'
         assert told['estop'] == {'stopped': True, 'by': 'p2', 'reason': 'smoke'}
@@ -444,32 +472,89 @@ async def test_nobody_speaks_for_the_bridge() -> None:
 async def test_who_may_take_and_clear(robot: Robot) -> None:
     async with two() as (service, operator, _), rosbridge_peer(service) as page:
         for peer in service.bridge._peers.values():
-            assert may_on_this_machine(peer, 'take')
-            peer.link.remote = '192.0.2.1:4000'
-            assert not may_on_this_machine(peer, 'take')
+            assert may(peer, 'take')
+            peer.link.address = '192.0.2.1'
+            assert not may(peer, 'take')
         await operator.acquire(GATE)
         for word in ('take', 'clear_stop'):
             refused = await operator.refused(word, gate=GATE)
             assert refused['code'] == 'forbidden'
+        assert service.ledger.counts['refused', 'forbidden'] == 2
         await operator.ask('stop')
         await async_wait_until(lambda: '/ws_bridge/clear_stop' in service.ros.graph.services)
         await page.send('set_level', level='none')
         await async_wait_until(lambda: service.bridge.peer_count == 3)
         link = next(peer.link for peer in service.bridge._peers.values()
                     if peer.dialect.name == 'rosbridge')
-        link.remote = '[2001:db8::1]:4000'
+        link.address = '2001:db8::1'
         answer = await page.call('/ws_bridge/clear_stop')
         assert answer['result'] is False
         assert 'forbidden' in answer['values']
 
 
-@pytest.mark.parametrize(('remote', 'here'), [
-    ('127.0.0.1:5', True), ('127.8.0.1:5', True), ('[::1]:5', True),
-    ('[::ffff:127.0.0.1]:5', True), ('192.0.2.1:5', False), ('[::ffff:192.0.2.1]:5', False),
-    ('[fe80::1%eth0]:5', False), ('', False), ('somewhere:5', False)])
-def test_who_is_on_this_machine(remote: str, here: bool) -> None:
-    peer: Any = SimpleNamespace(link=SimpleNamespace(remote=remote))
-    assert may_on_this_machine(peer, 'take') is here
+@pytest.mark.parametrize(('address', 'here'), [
+    ('127.0.0.1', True), ('127.8.0.1', True), ('::1', True), ('[::1]', True),
+    ('::ffff:127.0.0.1', True), ('192.0.2.1', False), ('::ffff:192.0.2.1', False),
+    ('fe80::1%eth0', False), ('', False), ('somewhere', False)])
+def test_who_is_on_this_machine(address: str, here: bool) -> None:
+    assert is_on_this_machine(address) is here
+
+
+async def test_who_comes_through_a_proxy_is_where_the_proxy_says(tmp_path: Path) -> None:
+    """A proxy on this machine makes nobody local; who is elsewhere needs a role."""
+    audit = tmp_path / 'audit'
+    async with running_bridge(trusted_proxies=['127.0.0.1'], audit_file=str(audit)) as service:
+        for address, result in (('192.0.2.7', 'forbidden'), ('127.0.0.5', 'clear_stop')):
+            async with native_peer(service, additional_headers={
+                    'X-Forwarded-For': address}) as peer:
+                await peer.ask('stop')
+                answer = await peer.answer(await peer.send('configuration', {'op': 'clear_stop'}))
+                assert result in (answer['data'].get('code'), answer['data'].get('op'))
+                clients = json.loads(service.bridge._state._clients())
+                assert [client['address'] for client in clients] == [address]
+
+
+async def test_strangers_hear_nothing(tmp_path: Path) -> None:
+    """Who has still to log in is told of no lease and no stop; afterwards he is."""
+    tokens = tmp_path / 'tokens'
+    tokens.write_text('alice safety correct-horse-battery\nbob observer observing-only-oo\n')
+    async with running_bridge(token_file=str(tokens)) as service, native_peer(
+            service, additional_headers={'Authorization': 'Bearer correct-horse-battery'}
+            ) as alice, native_peer(service) as stranger:
+        await alice.ask('advertise', topic=GATE, type='geometry_msgs/msg/Twist')
+        await alice.acquire(GATE)
+        await alice.ask('stop')
+        assert (await stranger.refused('list'))['code'] == 'forbidden'      # in order: all is told
+        assert [stranger.told(what) for what in ('lease', 'estop', 'gates', 'state')] == [[]] * 4
+        await stranger.ask('auth', token='observing-only-oo')
+        await alice.ask('clear_stop')
+        await stranger.wait(lambda f: f['data'].get('kind') == 'estop')
+        assert alice.told('lease')
+
+
+async def test_a_reload_with_an_unknown_role_changes_nothing_and_is_said(
+        tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tokens = tmp_path / 'tokens'
+    tokens.write_text('alice operator correct-horse-battery\n')
+    async with running_bridge(token_file=str(tokens)) as service:
+        tokens.write_text('alice king correct-horse-battery\n')
+        service.watch.read()
+        assert "alice has the role 'king', which there is not" in caplog.text
+        assert 'what was read before still holds' in caplog.text
+        async with native_peer(service, additional_headers={
+                'Authorization': 'Bearer correct-horse-battery'}) as alice:
+            assert (await alice.ask('hello'))['role'] == 'operator'
+
+
+async def test_who_left_is_not_turned_away() -> None:
+    """A failed login is answered late: its peer may be gone."""
+    async with running_bridge() as service:
+        async with native_peer(service):
+            await async_wait_until(lambda: service.bridge.peer_count == 1)
+            (peer,) = service.bridge.peers()
+        await async_wait_until(lambda: service.bridge.peer_count == 0)
+        service.bridge._turn_away(peer, Failed(None, LoginFailed('nobody')))
+        assert {event for event, _ in service.ledger.counts} == {'open', 'close'}
 
 
 async def test_ros_is_told_of_links_and_of_the_stop(robot: Robot) -> None:

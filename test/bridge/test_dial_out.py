@@ -16,6 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import os
+from pathlib import Path
+import socket
+import threading
 from typing import Any
 
 from bridge_harness import native_peer, running_bridge
@@ -25,6 +28,8 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import Int32
+
+from ws_bridge.errors import ConfigError
 
 FAR_DOMAIN = (int(os.environ['ROS_DOMAIN_ID']) + 50) % 100 + 1
 
@@ -82,3 +87,17 @@ async def test_it_dials_again_and_serves_the_other_side_too(near: Node) -> None:
             async with native_peer(robot) as peer:
                 state = await peer.wait(lambda f: f['data'].get('kind') == 'state')
                 assert len(state['data']['peers']) == 2
+
+
+async def test_a_start_without_the_token_to_dial_with_leaves_nothing(tmp_path: Path) -> None:
+    """Neither the port nor a thread of ROS."""
+    before = set(threading.enumerate())
+    with socket.create_server(('127.0.0.1', 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(ConfigError, match='connect_token_file'):
+        async with running_bridge(
+                '-p', f'port:={port}', override_port=False, connect=['ws://127.0.0.1:1'],
+                connect_token_file=str(tmp_path / 'none'), audit_file=str(tmp_path / 'audit')):
+            pass
+    socket.create_server(('127.0.0.1', port)).close()
+    await async_wait_until(lambda: set(threading.enumerate()) <= before)

@@ -375,3 +375,13 @@ async def test_shutdown_tells_peers_1001() -> None:
         await async_wait_until(lambda: peer.closed)
         assert peer.closed is not None
         assert peer.closed[0] == 1001
+
+
+async def test_what_left_stays_counted() -> None:
+    async with running_bridge() as service:
+        for number in (1, 2):
+            async with native_peer(service) as peer:
+                await peer.ask('hello')
+            await async_wait_until(lambda: service.bridge.peer_count == 0)
+            assert service.bridge.figures.totals()['received_messages'][1] == number
+        assert service.bridge.figures.gauges()['peers'][1] == 0

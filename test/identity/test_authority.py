@@ -85,7 +85,8 @@ def test_file_and_environment(tmp_path: Path) -> None:
     assert both.takes_tokens
     assert [both.identify(token).name for token in (
         TOKEN, 'another-long-token', 'yet-another-token')] == ['alice', 'bob', 'carol']
-    assert both.roles() == {'operator': 'alice', 'safety': 'carol'}
+    assert [both.identify(token).role for token in (
+        TOKEN, 'another-long-token', 'yet-another-token')] == ['operator', None, 'safety']
     assert TOKEN not in repr(both)
     assert '3 tokens' in repr(both)
 
@@ -103,6 +104,10 @@ def test_files_are_read_again_all_or_nothing(tmp_path: Path) -> None:
     assert one.identify('another-long-token').name == 'bob'
     with pytest.raises(LoginFailed):
         one.identify(TOKEN)
+    Path(file).write_text('carol king yet-another-token\n')
+    with pytest.raises(ConfigError, match="token_file: carol has the role 'king'"):
+        one.read()
+    assert one.identify('another-long-token').name == 'bob'
     Path(file).write_text('carol operator yet-another-token\n')
     Path(key).write_text('short')
     with pytest.raises(ConfigError, match='jwt_key_file'):

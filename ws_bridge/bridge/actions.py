@@ -76,8 +76,7 @@ class Actions:
         self._apply = apply
         self._now = now
         self._patience = patience
-        self._goals: dict[tuple[str, int], Any] = {}
-        self._names: dict[tuple[str, int], str] = {}
+        self._goals: dict[tuple[str, int], tuple[str, Any]] = {}
         self._hosted: dict[str, HostedAction] = {}
 
     def __len__(self) -> int:
@@ -89,15 +88,6 @@ class Actions:
     def send(self, peer: Peer, wish: SendGoal) -> None:
         """Send a goal; its end reaches the session, also when it cannot be sent."""
         goals = peer.session.goals
-        try:
-            action_type = self._type_of(wish)
-            schema = self._ros.types.action(action_type)
-            cdr = self._to_cdr(self._store.codec(schema.goal), by_name(schema.goal, wish.data))
-            feedback = self._store.codec(schema.feedback)
-            result = self._store.codec(schema.result)
-        except WsBridgeError as exc:
-            self._apply(peer, goals.ended(wish.key, exc))
-            return
 
         def on_feedback(cdr: bytes) -> None:
             try:
@@ -110,14 +100,23 @@ class Actions:
                                       text=frame.text)
 
         def on_done(end: GoalEnd | WsBridgeError) -> None:
-            self._forget(peer, wish.key)
+            self._goals.pop((peer.name, wish.key), None)
             self._apply(peer, goals.ended(wish.key, _outcome(result, end)))
 
-        self._names[peer.name, wish.key] = wish.action
-        self._goals[peer.name, wish.key] = self._ros.send_goal(
-            wish.ros_name, action_type, cdr, patience=self._patience, timeout=wish.timeout,
-            on_accepted=lambda: self._apply(peer, goals.accepted(wish.key)),
-            on_feedback=on_feedback if wish.want_feedback else None, on_done=on_done)
+        try:
+            action_type = self._type_of(wish)
+            schema = self._ros.types.action(action_type)
+            cdr = self._to_cdr(self._store.codec(schema.goal), by_name(schema.goal, wish.data))
+            feedback = self._store.codec(schema.feedback)
+            result = self._store.codec(schema.result)
+            goal = self._ros.send_goal(
+                wish.ros_name, action_type, cdr, patience=self._patience, timeout=wish.timeout,
+                on_accepted=lambda: self._apply(peer, goals.accepted(wish.key)),
+                on_feedback=on_feedback if wish.want_feedback else None, on_done=on_done)
+        except WsBridgeError as exc:
+            self._apply(peer, goals.ended(wish.key, exc))
+            return
+        self._goals[peer.name, wish.key] = wish.action, goal
 
     def cancel(self, peer: Peer, wish: CancelGoal) -> None:
         """
@@ -125,28 +124,24 @@ class Actions:
 
         :raises Expired: it ended just now.
         """
-        goal = self._goals.get((peer.name, wish.key))
-        if goal is None:
+        sent = self._goals.get((peer.name, wish.key))
+        if sent is None:
             raise Expired(f'the goal {wish.goal_op_id!r} has ended', field='goal')
-        goal.cancel(lambda why: peer.send(
+        sent[1].cancel(lambda why: peer.send(
             Failed(wish.op_id, why) if why else
             Done(wish.op_id, 'cancel_goal', {'goal': wish.goal_op_id})))
 
     def drop(self, peer: Peer, key: int) -> None:
         """Cancel a goal whose peer left."""
-        goal = self._forget(peer, key)
-        if goal is not None:
-            goal.drop()
+        sent = self._goals.pop((peer.name, key), None)
+        if sent is not None:
+            sent[1].drop()
 
     def cancel_all(self, of: Callable[[str], bool]) -> None:
         """Cancel the goals of some actions, whoever sent them; their ends are told as ever."""
-        for key, action in self._names.items():
+        for action, goal in self._goals.values():
             if of(action):
-                self._goals[key].cancel(lambda why: None)
-
-    def _forget(self, peer: Peer, key: int) -> Any:
-        self._names.pop((peer.name, key), None)
-        return self._goals.pop((peer.name, key), None)
+                goal.cancel(lambda why: None)
 
     def _type_of(self, wish: SendGoal) -> str:
         hosted = self._hosted.get(wish.action)

@@ -21,20 +21,23 @@ from typing import Any
 
 import orjson
 
-from ws_bridge.errors import ConfigError, WsBridgeError
+from ws_bridge.errors import ConfigError
 
 KEPT_FILES = 5
 TOGETHER = 1.0
-"""s in which refusals of one kind are one line, with their number."""
+"""s in which events of one kind are one line, with their number."""
+KIND = ('gate', 'peer', 'address', 'action', 'code')
+"""The fields in which events of one kind are the same."""
 MOST_KINDS = 1000
-"""Kinds of refusals within that time; further ones are counted together."""
+"""Kinds within that time; further ones are counted together."""
 
 USUAL = ('lease', 'open', 'login', 'close', 'connection_refused')
 """What is no reason for a warning."""
 
 logger = logging.getLogger(__name__)
 
-Kind = tuple[str, str, str]
+Kind = tuple[str, tuple[tuple[str, Any], ...]]
+"""An event, and its fields of :data:`KIND`."""
 
 
 class Audit:
@@ -51,7 +54,7 @@ class Audit:
     def __init__(self, path: str, size: int, clock: Callable[[], float], epoch: float) -> None:
         self._clock = clock
         self._epoch = epoch
-        self._refusals: dict[Kind, dict[str, Any]] = {}
+        self._often: dict[Kind, dict[str, Any]] = {}
         self._handler: RotatingFileHandler | None = None
         if path:
             try:
@@ -75,33 +78,33 @@ class Audit:
                     **{key: value for key, value in fields.items() if value is not None}},
                    logging.INFO if event in USUAL else logging.WARNING)
 
-    def refused(self, gate: str, peer: str, name: str, error: WsBridgeError) -> None:
-        """Note a refused command; the first of its kind is written at once."""
-        kind = gate, peer, error.code
-        if kind not in self._refusals and len(self._refusals) >= MOST_KINDS:
-            kind = '', '', error.code
-        known = self._refusals.get(kind)
+    def often(self, event: str, **fields: Any) -> None:
+        """Write an event of which many may come; the first of its kind is written at once."""
+        kind: Kind = event, tuple((key, fields[key]) for key in KIND if key in fields)
+        if kind not in self._often and len(self._often) >= MOST_KINDS:
+            fields = {key: value for key, value in fields.items() if key == 'code'}
+            kind = event, tuple(fields.items())
+        known = self._often.get(kind)
         if known is not None:
             known['count'] += 1
             known['until'] = self._clock()
             return
-        self._refusals[kind] = {'since': self._clock(), 'until': 0.0, 'count': 0}
-        self.write('refused', gate=kind[0] or None, peer=kind[1] or None, name=name or None,
-                   code=error.code, message=str(error))
+        self._often[kind] = {'since': self._clock(), 'until': 0.0, 'count': 0}
+        self.write(event, **fields)
 
     def flush(self, *, everything: bool = False) -> None:
-        """Write how many followed of the kinds of refusals that were written a while ago."""
+        """Write how many followed of the kinds that were written a while ago."""
         now = self._clock()
-        for kind, known in list(self._refusals.items()):
+        for kind, known in list(self._often.items()):
             if not everything and now < known['since'] + TOGETHER:
                 continue
-            gate, peer, code = kind
+            event, fields = kind
             if not known['count']:
-                del self._refusals[kind]
+                del self._often[kind]
                 continue
-            self.write('refused', gate=gate or None, peer=peer or None, code=code,
-                       count=known['count'], until=round(known['until'] + self._epoch, 6))
-            self._refusals[kind] = {'since': now, 'until': 0.0, 'count': 0}
+            self.write(event, **dict(fields), count=known['count'],
+                       until=round(known['until'] + self._epoch, 6))
+            self._often[kind] = {'since': now, 'until': 0.0, 'count': 0}
 
     def close(self) -> None:
         """Write what is left and close the file."""

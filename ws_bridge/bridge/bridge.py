@@ -25,21 +25,20 @@ answers through the mailbox.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import count
 import logging
 import secrets
-import time
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
-from ws_bridge.bridge.control import Control, may_on_this_machine
+from ws_bridge.bridge.control import Control
 from ws_bridge.bridge.door import Door, FAILURE_DELAY
 from ws_bridge.bridge.gates import Guarded
 from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.ledger import Ledger
+from ws_bridge.bridge.metrics import Figures
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.rosapi import RosApi
@@ -66,6 +65,8 @@ if TYPE_CHECKING:
 
 NAMES_REMEMBERED = 4096
 PROTOCOL_ERROR = 1002
+STOP_SIZE = 1000
+"""The largest emergency stop that is read although it is too much, characters."""
 STRANGER_MESSAGE = 16_384
 """The largest message of who has to log in first, bytes."""
 TICK = 0.2
@@ -122,17 +123,20 @@ class Bridge:
     :param loop: the event loop that this object belongs to.
     :param door: knows who peers are.
     :param ledger: takes down what happens.
+    :param epoch: Unix time at the loop's time 0, s.
+    :ivar figures: what the metrics show of the peers.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide,
-                 loop: asyncio.AbstractEventLoop, door: Door, ledger: Ledger) -> None:
+                 loop: asyncio.AbstractEventLoop, door: Door, ledger: Ledger,
+                 epoch: float) -> None:
         self._settings = settings
         self._exposure = exposure
         self._door = door
         self._ledger = ledger
         self._ros = ros
         self._loop = loop
-        self._epoch = time.time() - loop.time()
+        self._epoch = epoch
         self._run = secrets.token_hex(4)
         self._numbers = count(1)
         self._store = CodecStore(wide_as_text=settings.wide_integers_as_text)
@@ -144,8 +148,7 @@ class Bridge:
                                 epoch=self._epoch)
         self._control = Control(settings, exposure, ros, peers=self._peers.values,
                                 arm=self._arm, halt=self._halt_goals, clock=loop.time,
-                                epoch=self._epoch, may=_may)
-        ledger.audit = self._control.note
+                                epoch=self._epoch, audit=ledger.audit)
         self._inward = Inward(ros, self._store, self._control.gates)
         self._services = Services(ros, self._store, apply=self.apply, now=loop.time)
         self._actions = Actions(ros, self._store, apply=self.apply, now=loop.time,
@@ -155,8 +158,7 @@ class Bridge:
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
                                  loop, self._control.diagnostic)
         self._ticker: asyncio.TimerHandle | None = None
-        self._started = self._unix()
-        self._past: Counter[str] = Counter(dict.fromkeys(_TOTALS, 0))
+        self.figures = Figures(self._peers.values, lambda: self.entity_count, loop.time)
 
     def __repr__(self) -> str:
         return f'Bridge(peers={len(self._peers)}, topics={len(self._outward.topics())})'
@@ -169,24 +171,6 @@ class Bridge:
     def peer_count(self) -> int:
         """How many peers have spoken or were greeted."""
         return len(self._peers)
-
-    def gauges(self) -> dict[str, tuple[str, float]]:
-        """Return what the metrics show of now: by name, what it is and its value."""
-        links = list(self._peers)
-        return {
-            'peers': ('Peers that are connected.', len(links)),
-            'entities': ('Subscriptions, publishers, services and actions of peers in ROS.',
-                         self.entity_count),
-            'queued_bytes': ('Bytes that wait for peers.',
-                             sum(link.queued_bytes for link in links)),
-            'uptime_seconds': ('How long the bridge runs.', self._unix() - self._started)}
-
-    def totals(self) -> dict[str, tuple[str, float]]:
-        """Return what the metrics show of all the time."""
-        counts = self._past.copy()
-        for link, peer in self._peers.items():
-            counts.update(_traffic(link, peer))
-        return {name: (text, counts[name]) for name, text in _TOTALS.items()}
 
     def start(self) -> None:
         """Begin to report the robot's state."""
@@ -203,7 +187,6 @@ class Bridge:
             self._ticker.cancel()
         for link in list(self._peers):
             self.closed(link, 1001, 'shutdown')
-        self._control.shutdown()
 
     # ---- listener of the transport
 
@@ -243,7 +226,8 @@ class Bridge:
         too_much = peer.session.weigh(len(data), now)
         if too_much is not None:
             self.apply(peer, too_much)
-            return
+            if not _may_stop(data):
+                return
         op = peer.dialect.decode(data, now)
         if op is None:
             return
@@ -266,7 +250,7 @@ class Bridge:
         if timer is not None:
             timer[1].cancel()
         if peer is not None:
-            self._past.update(_traffic(link, peer))
+            self.figures.left(peer)
             self.apply(peer, peer.session.close())
             logger.info('peer %s left: %d %s', peer.name, code, reason)
             self._ledger.note('close', peer=peer.name, address=link.address, code=code)
@@ -285,15 +269,15 @@ class Bridge:
                             settings.max_message_size)
         if not rosbridge and not greet:
             session.manner = 'seed'
-        peer = self._peers[link] = Peer(link, session, dialect, self._unix)
-        logger.info('peer %s from %s: %s', peer.name, link.remote, dialect.name)
+        peer = self._peers[link] = Peer(link, session, dialect, self._unix, self._ledger)
+        logger.info('peer %s from %s: %s', peer.name, link.address, dialect.name)
         self._ledger.note('open', peer=peer.name, address=link.address, dialect=dialect.name)
         if session.login.identity is not None:
             self._note_login(peer)
         if greet:
             peer.send(Welcome(None, session.hello()))
             session.wants_status = True
-            if not session.login.needed:
+            if peer.hears_news:
                 self._state.send_to(peer)
         self._state.touch()
         self._arm(peer)
@@ -476,8 +460,8 @@ class Bridge:
         dialect = PushDialect(name)
         session = self._session(name, 'bridge', link)
         self._uplinks[link] = Uplink(
-            Peer(link, session, dialect, self._unix), dialect, self._ros, self._outward,
-            self._inward, push=self._settings.push, pull=self._settings.pull,
+            Peer(link, session, dialect, self._unix, self._ledger), dialect, self._ros,
+            self._outward, self._inward, push=self._settings.push, pull=self._settings.pull,
             queue_depth=self._settings.queue_depth)
 
     def _log_in(self, peer: Peer, effect: fx.LogIn) -> None:
@@ -494,12 +478,13 @@ class Bridge:
         peer.link.limit_messages(self._settings.max_message_size)
         self.apply(peer, peer.session.logged_in(effect.op_id, identity, rights, until))
         self._note_login(peer)
-        if peer.session.wants_status:
+        if peer.hears_news:
             self._state.send_to(peer)
 
     def _turn_away(self, peer: Peer, why: Failed) -> None:
-        peer.send(why)
-        self._dismiss(peer.link, POLICY_VIOLATION, 'login failed')
+        if peer.link in self._peers:    # it may have left by itself
+            peer.send(why)
+            self._dismiss(peer.link, POLICY_VIOLATION, 'login failed')
 
     def _note_login(self, peer: Peer) -> None:
         login = peer.session.login
@@ -513,8 +498,8 @@ class Bridge:
 
     def _dismiss(self, link: Link, code: int, reason: str) -> None:
         peer = self._peers.get(link)
-        self._ledger.note('dismissed', peer=peer.name if peer else '', address=link.address,
-                          code=reason)
+        self._ledger.often('dismissed', peer=peer.name if peer else '', address=link.address,
+                           code=reason)
         link.close(code, reason)
 
     def _ignored(self, peer: Peer, effect: fx.Ignored) -> None:
@@ -568,25 +553,9 @@ class Bridge:
         return rule.expected_rate if rule else None
 
 
-def _may(peer: Peer, action: str) -> bool:
-    """Whether a peer's role lets it; who has not logged in has to be on this machine too."""
-    use: Any = action
-    login = peer.session.login
-    return login.rights.may(use) and (
-        login.identity is not None or may_on_this_machine(peer, action))
-
-
-_TOTALS = {
-    'received_messages': 'Messages from peers.', 'received_bytes': 'Bytes from peers.',
-    'sent_messages': 'Messages to peers.', 'sent_bytes': 'Bytes to peers.',
-    'dropped_samples': 'Samples that slow peers did not get.',
-    'rate_limited_messages': 'Messages that were refused because they came too fast.'}
-
-
-def _traffic(link: Link, peer: Peer) -> dict[str, int]:
-    return {'received_messages': link.messages_in, 'received_bytes': link.bytes_in,
-            'sent_messages': link.messages_out, 'sent_bytes': link.bytes_out,
-            'dropped_samples': link.dropped, 'rate_limited_messages': peer.session.refused}
+def _may_stop(data: str | bytes) -> bool:
+    """Whether a frame may be an emergency stop, as far as can be told without parsing it."""
+    return isinstance(data, str) and len(data) <= STOP_SIZE and 'stop"' in data
 
 
 _ANSWERS = (fx.AnswerService, fx.Feedback, fx.EndGoal)

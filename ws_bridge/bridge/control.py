@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, TYPE_CHECKING
 
 import orjson
 
+from ws_bridge.access import Use
 from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.gates import Gates, Guarded
 from ws_bridge.bridge.peer import Peer
@@ -49,19 +50,22 @@ if TYPE_CHECKING:
 OK, ERROR = 0, 2
 """Levels of ``diagnostic_msgs/msg/DiagnosticStatus``."""
 
-May = Callable[[Peer, str], bool]
-"""Whether a peer may do ``take``, ``clear_stop``."""
 
-
-def may_on_this_machine(peer: Peer, action: str) -> bool:
-    """Let everybody on this machine do everything, others what needs no role."""
-    host = peer.link.remote.rpartition(':')[0].strip('[]')
+def is_on_this_machine(address: str) -> bool:
+    """Whether an address, as of a link, is this machine's own."""
     try:
-        address = ipaddress.ip_address(host)
+        parsed = ipaddress.ip_address(address.strip('[]'))
     except ValueError:
         return False
-    mapped = getattr(address, 'ipv4_mapped', None)
-    return bool((mapped or address).is_loopback)
+    mapped = getattr(parsed, 'ipv4_mapped', None)
+    return bool((mapped or parsed).is_loopback)
+
+
+def may(peer: Peer, use: Use) -> bool:
+    """Whether a peer's role lets it; who has not logged in has to be on this machine too."""
+    login = peer.session.login
+    return login.rights.may(use) and (
+        login.identity is not None or is_on_this_machine(peer.link.address))
 
 
 class Before(NamedTuple):
@@ -79,21 +83,21 @@ class Control:
     :param peers: returns those that are connected.
     :param arm: looks anew at when a peer's session is due.
     :param halt: ends what goes on by itself behind a gate: goals.
+    :param audit: gets leases, refusals and stops.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, *,
                  peers: Callable[[], Iterable[Peer]], arm: Callable[[Peer], None],
-                 halt: Callable[[Guarded], None], clock: Callable[[], float], epoch: float,
-                 may: May = may_on_this_machine) -> None:
+                 halt: Callable[[Guarded], None], clock: Callable[[], float],
+                 epoch: float, audit: Audit) -> None:
         self.estop = Estop(EstopState(settings.estop_at_start))
-        self._audit = Audit(settings.audit_file, settings.audit_size, clock, epoch)
+        self._audit = audit
         self.gates = Gates(settings, exposure, ros, self.estop, self, clock=clock, epoch=epoch)
         self._ros = ros
         self._peers = peers
         self._arm = arm
         self._end_goals = halt
         self._clock = clock
-        self._may = may
         self._listed = self.gates.topics()
 
     def __repr__(self) -> str:
@@ -111,10 +115,6 @@ class Control:
             self._stop(guarded, 'shutdown')
             guarded.gate.end()
             self._tell(guarded, before, 'shutdown')
-
-    def shutdown(self) -> None:
-        """End the audit log."""
-        self._audit.close()
 
     # ---- the keeper of the sessions
 
@@ -178,13 +178,9 @@ class Control:
         else:
             self._word(peer, op)
 
-    def note(self, event: str, fields: dict[str, Any]) -> None:
-        """Write what is not about commands into the audit log, too."""
-        self._audit.write(event, **fields)
-
-    def _require(self, peer: Peer, action: str) -> None:
-        if not self._may(peer, action):
-            self._audit.write('forbidden', peer=peer.name, action=action)
+    def _require(self, peer: Peer, action: Use) -> None:
+        if not may(peer, action):
+            self._audit.often('forbidden', peer=peer.name, action=action)
             raise Forbidden(f'{action} needs a role that this peer does not have')
 
     def _word(self, peer: Peer, op: LeaseWish) -> None:
@@ -287,7 +283,8 @@ class Control:
 
     def refused(self, guarded: Guarded, peer: Peer, error: WsBridgeError) -> None:
         """Note a refusal."""
-        self._audit.refused(guarded.gate.name, peer.name, peer.session.name, error)
+        self._audit.often('refused', gate=guarded.gate.name, peer=peer.name,
+                          name=peer.session.name or None, code=error.code, message=str(error))
 
     def halted(self, guarded: Guarded, reason: str) -> None:
         """Begin anew after a stop that the watchdog made."""
@@ -367,7 +364,7 @@ class Control:
 
     def _broadcast(self, data: dict[str, Any]) -> None:
         for peer in self._peers():
-            if peer.session.wants_status:
+            if peer.hears_news:
                 peer.send(Notice(data))
 
     def _peer(self, name: str) -> Peer | None:

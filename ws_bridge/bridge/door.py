@@ -75,7 +75,6 @@ class Door:
         self.anonymous = self._named('anonymous_role', settings.anonymous_role or (
             OBSERVER.name if authority else ADMIN.name))
         self.dialled = self._named('connect_role', settings.connect_role)
-        self._check_roles()
 
     def __repr__(self) -> str:
         return f'Door({self._authority!r}, {self._throttle!r})'
@@ -84,14 +83,6 @@ class Door:
     def is_guarded(self) -> bool:
         """Whether peers have to log in."""
         return bool(self._authority) and not self._settings.allow_anonymous
-
-    def read(self) -> None:
-        """
-        Read tokens and keys again.
-
-        :raises ConfigError: something is wrong; nothing has changed then.
-        """
-        self._authority.read()
 
     # ---- before the connection
 
@@ -147,7 +138,7 @@ class Door:
 
     def _note_failure(self, address: str, why: LoginFailed | Forbidden) -> None:
         self._throttle.failed(address, time.monotonic())
-        self._ledger.note('login_failed', address=address, reason=why.message)
+        self._ledger.often('login_failed', address=address, reason=why.message)
 
     # ---- after it
 
@@ -195,12 +186,6 @@ class Door:
             raise ConfigError(f'there is no role {name!r}; known are '
                               f'{", ".join(self._policy.roles)}', field=parameter)
         return role
-
-    def _check_roles(self) -> None:
-        for role, name in self._authority.roles().items():
-            if role not in self._policy.roles:
-                raise ConfigError(f'{name} has the role {role!r}, which there is not; known are '
-                                  f'{", ".join(self._policy.roles)}', field='token_file')
 
 
 def _token_of(headers: Mapping[str, str]) -> str | None:

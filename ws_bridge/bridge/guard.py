@@ -19,7 +19,6 @@ from collections.abc import Callable
 import logging
 import ssl
 
-from ws_bridge.bridge.door import Door
 from ws_bridge.bridge.watch import Watch
 from ws_bridge.config import Settings
 from ws_bridge.errors import ConfigError
@@ -86,12 +85,12 @@ def read_token(path: str) -> str:
     return token
 
 
-def watch_files(settings: Settings, authority: Authority, door: Door,
-                tls: ssl.SSLContext | None, loop: asyncio.AbstractEventLoop) -> Watch:
+def watch_files(settings: Settings, authority: Authority, tls: ssl.SSLContext | None,
+                loop: asyncio.AbstractEventLoop) -> Watch:
     """Return what reads certificate, tokens and keys again when they change."""
     readers: list[tuple[tuple[str, ...], Callable[[], None]]] = []
     if authority.files:
-        readers.append((authority.files, door.read))
+        readers.append((authority.files, authority.read))
     if tls is not None:
         context, paths = tls, (settings.tls_certificate, _key_of(settings))
         readers.append((paths, lambda: reload_certificate(context, *paths)))

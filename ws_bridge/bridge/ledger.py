@@ -15,66 +15,43 @@
 What happened: counters for the metrics, and entries for the audit.
 
 An entry has an event and fields such as peer, address, code; never a token, never a payload.
-Whoever causes many of the same gets one a second, with the number of those that are left out.
 """
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-import logging
 from typing import Any
 
-import orjson
-
-INTERVAL = 1.0
-KEYS_REMEMBERED = 1024
-
-Audit = Callable[[str, dict[str, Any]], None]
-"""Takes an event and its fields."""
-
-logger = logging.getLogger('ws_bridge.audit')
-
-
-def log_entry(event: str, fields: dict[str, Any]) -> None:
-    """Write an entry to the log, one line of JSON."""
-    logger.info('%s', orjson.dumps({'event': event, **fields}).decode())
+from ws_bridge.bridge.audit import Audit
 
 
 class Ledger:
     """
-    Counts and takes down.
+    Counts what happens, and has it written down.
 
-    :param now: monotonic clock, s.
     :param audit: gets the entries.
+    :ivar counts: how often, by event and code; empty where there is none.
     """
 
-    def __init__(self, now: Callable[[], float], audit: Audit = log_entry) -> None:
-        self.counts: Counter[tuple[str, str]] = Counter()
+    def __init__(self, audit: Audit) -> None:
         self.audit = audit
-        self._now = now
-        self._last: dict[tuple[str, ...], float] = {}
-        self._left_out: Counter[tuple[str, ...]] = Counter()
+        self.counts: Counter[tuple[str, str]] = Counter()
 
     def __repr__(self) -> str:
         return f'Ledger({sum(self.counts.values())} events)'
 
     def note(self, event: str, **fields: Any) -> None:
-        """Count an event, and take it down unless the same was less than a second ago."""
-        self.counts[event, str(fields.get('code', ''))] += 1
-        key = event, *(str(fields.get(name, '')) for name in ('peer', 'address', 'code'))
-        now = self._now()
-        if now - self._last.get(key, -INTERVAL) < INTERVAL:
-            self._left_out[key] += 1
-            return
-        self._last.pop(key, None)
-        self._last[key] = now
-        if len(self._last) > KEYS_REMEMBERED:
-            oldest = next(iter(self._last))
-            del self._last[oldest]
-            self._left_out.pop(oldest, None)
-        number = self._left_out.pop(key, 0)
-        self.audit(event, {**fields, 'left_out': number} if number else fields)
+        """Take down what a peer does once."""
+        self._count(event, fields)
+        self.audit.write(event, **fields)
+
+    def often(self, event: str, **fields: Any) -> None:
+        """Take down what somebody may cause as often as he likes."""
+        self._count(event, fields)
+        self.audit.often(event, **fields)
 
     def refused(self, code: str, address: str) -> None:
         """Take down that a connection was refused."""
-        self.note('connection_refused', code=code, address=address)
+        self.often('connection_refused', code=code, address=address)
+
+    def _count(self, event: str, fields: dict[str, Any]) -> None:
+        self.counts[event, str(fields.get('code', ''))] += 1

@@ -18,7 +18,8 @@ No name of a peer, topic or address is a label: their number has no bound.
 """
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from http import HTTPStatus
 from typing import Any, TYPE_CHECKING
 
@@ -26,14 +27,71 @@ from ws_bridge.errors import ConfigError
 from ws_bridge.transport.options import HttpReply, Visitor
 
 if TYPE_CHECKING:
-    from ws_bridge.bridge.bridge import Bridge
     from ws_bridge.bridge.door import Door
     from ws_bridge.bridge.ledger import Ledger
+    from ws_bridge.bridge.peer import Peer
 
 Page = Callable[[Visitor], Awaitable[HttpReply]]
 
 
-def make_metrics(bridge: Bridge, ledger: Ledger, door: Door) -> Page:
+_TOTALS = {
+    'received_messages': 'Messages from peers.', 'received_bytes': 'Bytes from peers.',
+    'sent_messages': 'Messages to peers.', 'sent_bytes': 'Bytes to peers.',
+    'dropped_samples': 'Samples that slow peers did not get.',
+    'rate_limited_messages': 'Messages that were refused because they came too fast.'}
+
+
+class Figures:
+    """
+    What is counted of the peers, those that left too.
+
+    :param peers: returns those that are connected.
+    :param entities: returns how many entities peers have in ROS.
+    :param clock: monotonic time, s.
+    """
+
+    def __init__(self, peers: Callable[[], Collection[Peer]], entities: Callable[[], int],
+                 clock: Callable[[], float]) -> None:
+        self._peers = peers
+        self._entities = entities
+        self._clock = clock
+        self._started = clock()
+        self._past: Counter[str] = Counter()
+
+    def __repr__(self) -> str:
+        return f'Figures({len(self._peers())} peers)'
+
+    def left(self, peer: Peer) -> None:
+        """Keep what was counted of a peer that is no longer connected."""
+        self._past.update(_traffic(peer))
+
+    def gauges(self) -> dict[str, tuple[str, float]]:
+        """Return what there is now: by name, what it is and its value."""
+        peers = self._peers()
+        return {
+            'peers': ('Peers that are connected.', len(peers)),
+            'entities': ('Subscriptions, publishers, services and actions of peers in ROS.',
+                         self._entities()),
+            'queued_bytes': ('Bytes that wait for peers.',
+                             sum(peer.link.queued_bytes for peer in peers)),
+            'uptime_seconds': ('How long the bridge runs.', self._clock() - self._started)}
+
+    def totals(self) -> dict[str, tuple[str, float]]:
+        """Return what there was in all the time, likewise."""
+        counts = self._past.copy()
+        for peer in self._peers():
+            counts.update(_traffic(peer))
+        return {name: (text, counts[name]) for name, text in _TOTALS.items()}
+
+
+def _traffic(peer: Peer) -> dict[str, int]:
+    link = peer.link
+    return {'received_messages': link.messages_in, 'received_bytes': link.bytes_in,
+            'sent_messages': link.messages_out, 'sent_bytes': link.bytes_out,
+            'dropped_samples': link.dropped, 'rate_limited_messages': peer.session.refused}
+
+
+def make_metrics(figures: Figures, ledger: Ledger, door: Door) -> Page:
     """
     Return what answers ``/metrics``.
 
@@ -52,9 +110,9 @@ def make_metrics(bridge: Bridge, ledger: Ledger, door: Door) -> Page:
 
         def collect(self) -> Iterator[Any]:
             """Give every metric."""
-            for name, (text, value) in bridge.gauges().items():
+            for name, (text, value) in figures.gauges().items():
                 yield GaugeMetricFamily(f'ws_bridge_{name}', text, value=value)
-            for name, (text, value) in bridge.totals().items():
+            for name, (text, value) in figures.totals().items():
                 yield CounterMetricFamily(f'ws_bridge_{name}', text, value=value)
             events = CounterMetricFamily(
                 'ws_bridge_events', 'What happened: logins, refusals, ends.',

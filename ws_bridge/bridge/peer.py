@@ -18,8 +18,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.protocol.dialect import Dialect
-from ws_bridge.protocol.operations import Reply
+from ws_bridge.protocol.operations import Failed, Reply
 from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
 
@@ -33,20 +34,29 @@ class Peer:
     What the bridge keeps of a peer that has spoken.
 
     :param clock: Unix time that no wall clock step disturbs, s.
+    :param ledger: counts the errors that the peer is told.
     """
 
     link: Link
     session: Session
     dialect: Dialect
     clock: Callable[[], float]
+    ledger: Ledger
 
     @property
     def name(self) -> str:
         """The unique name of the peer."""
         return self.session.peer
 
+    @property
+    def hears_news(self) -> bool:
+        """Whether it is told what happens: it wants to be, and has not still to log in."""
+        return self.session.wants_status and not self.session.login.needed
+
     def send(self, reply: Reply) -> None:
         """Encode a reply in the peer's dialect and queue it; never waits."""
+        if isinstance(reply, Failed):
+            self.ledger.counts['refused', reply.error.code] += 1
         for frame in self.dialect.encode(reply, self.clock()):
             self.link.send(frame.data, frame.priority, text=frame.text)
 

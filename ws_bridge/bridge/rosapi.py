@@ -20,7 +20,7 @@ Each is a function of :data:`QUESTIONS`: it returns the response's fields, or ``
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TYPE_CHECKING
 
@@ -86,21 +86,11 @@ class Look:
                 for name, types in sorted(self.ros.graph.actions.items())
                 if self.rights.shows(name, 'goal')}
 
-    def nodes(self, names: Iterable[str]) -> list[str]:
-        """Return those of some nodes that the peer may see."""
-        return [name for name in names if self.rights.find('graph', name) is not None]
-
-    def survey(self, field: str, done: Done, question: str, *args: Any) -> None:
-        """Let the node answer; ``field`` is the response's one, empty for a whole response."""
-        def on_done(result: Any) -> None:
-            done({field: result} if field and not isinstance(result, WsBridgeError) else result)
-        self.ros.survey(question, *args, on_done=on_done)
-
-    def survey_nodes(self, field: str, done: Done, question: str, *args: Any) -> None:
-        """Let the node answer with names of nodes; those that are hidden are left out."""
-        def on_done(result: Any) -> None:
-            done(result if isinstance(result, WsBridgeError) else {field: self.nodes(result)})
-        self.ros.survey(question, *args, on_done=on_done)
+    def survey(self, done: Done, make: Callable[[Any], Values], question: str, *args: Any
+               ) -> None:
+        """Let the node answer; ``make`` turns what it found into the response's fields."""
+        self.ros.survey(question, *args, on_done=lambda found: done(
+            found if isinstance(found, WsBridgeError) else make(found)))
 
 
 class RosApi:
@@ -209,11 +199,9 @@ def _topics_for_type(api: Look, args: Any, done: Done) -> Values:
 
 def _topics_and_raw_types(api: Look, args: Any, done: Done) -> None:
     topics = api.topics()
-
-    def told(texts: Any) -> None:
-        done(texts if isinstance(texts, WsBridgeError) else {
-            'topics': list(topics), 'types': list(topics.values()), 'typedefs_full_text': texts})
-    api.ros.survey('full_texts', tuple(topics.values()), on_done=told)
+    types = tuple(topics.values())
+    api.survey(done, lambda texts: {
+        'topics': list(topics), 'types': types, 'typedefs_full_text': texts}, 'full_texts', types)
 
 
 def _topic_type(api: Look, args: Any, done: Done) -> Values:
@@ -232,7 +220,7 @@ def _users(api: Look, topic: str, done: Done, field: str, question: str) -> Valu
     name = _absolute(topic)
     if name not in api.topics():
         return {field: []}
-    api.survey_nodes(field, done, question, name)
+    api.survey(done, lambda nodes: {field: api.rights.seen(nodes)}, question, name)
     return None
 
 
@@ -255,18 +243,15 @@ def _service_node(api: Look, args: Any, done: Done) -> Values | None:
     name = _absolute(args['service'])
     if name not in api.services():
         return {'node': ''}
-
-    def told(nodes: Any) -> None:
-        done(nodes if isinstance(nodes, WsBridgeError) else
-             {'node': next(iter(api.nodes(nodes)), '')})
-    api.ros.survey('service_nodes', name, on_done=told)
+    api.survey(done, lambda nodes: {'node': next(iter(api.rights.seen(nodes)), '')},
+               'service_nodes', name)
     return None
 
 
 def _service_providers(api: Look, args: Any, done: Done) -> None:
     full = next((each for each in api.services().values() if _is_type(each, args['service'])),
                 args['service'])
-    api.survey_nodes('providers', done, 'type_nodes', full)
+    api.survey(done, lambda nodes: {'providers': api.rights.seen(nodes)}, 'type_nodes', full)
 
 
 def _action_servers(api: Look, args: Any, done: Done) -> Values:
@@ -278,20 +263,16 @@ def _action_type(api: Look, args: Any, done: Done) -> Values:
 
 
 def _nodes(api: Look, args: Any, done: Done) -> Values:
-    return {'nodes': sorted(api.nodes(set(api.ros.graph.nodes)))}
+    return {'nodes': sorted(api.rights.seen(set(api.ros.graph.nodes)))}
 
 
 def _node_details(api: Look, args: Any, done: Done) -> None:
     name = _absolute(args['node'])
-    if not api.nodes([name]):
+    if not api.rights.seen([name]):
         raise UnknownName(f'there is no node {name}', field='node')
-
-    def told(found: Any) -> None:
-        if not isinstance(found, WsBridgeError):
-            found = {key: [each for each in found[key] if api.rights.shows(each, *uses)]
-                     for key, uses in _DETAILS.items()}
-        done(found)
-    api.ros.survey('node_details', name, on_done=told)
+    api.survey(done, lambda found: {
+        key: [each for each in found[key] if api.rights.shows(each, *uses)]
+        for key, uses in _DETAILS.items()}, 'node_details', name)
 
 
 _DETAILS: dict[str, tuple[Use, ...]] = {
@@ -302,7 +283,7 @@ _DETAILS: dict[str, tuple[Use, ...]] = {
 # ---- types
 
 def _interfaces(api: Look, args: Any, done: Done) -> None:
-    api.survey('interfaces', done, 'interfaces')
+    api.survey(done, lambda found: {'interfaces': found}, 'interfaces')
 
 
 def _message_details(api: Look, args: Any, done: Done) -> Values:
@@ -358,10 +339,7 @@ def _get_time(api: Look, args: Any, done: Done) -> Values:
 
 
 def _get_ros_version(api: Look, args: Any, done: Done) -> None:
-    def told(name: Any) -> None:
-        done(name if isinstance(name, WsBridgeError) else {
-            'version': ROS_VERSION, 'distro': name})
-    api.ros.survey('distro', on_done=told)
+    api.survey(done, lambda name: {'version': ROS_VERSION, 'distro': name}, 'distro')
 
 
 UNSEEN = frozenset({'get_param', 'set_param', 'has_param', 'delete_param', 'get_param_names',

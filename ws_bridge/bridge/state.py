@@ -72,8 +72,7 @@ class RobotState:
     def tick(self) -> None:
         """Send what is due; called a few times a second."""
         now = self._loop.time()
-        wanting = [peer for peer in self._peers()
-                   if peer.session.wants_status and not peer.session.login.needed]
+        wanting = [peer for peer in self._peers() if peer.hears_news]
         if wanting:
             freshness = tuple((topic.name, self._judge(topic, now))
                               for topic in self._outward.topics())
@@ -124,7 +123,7 @@ class RobotState:
                    for name, types in sorted(graph.actions.items())
                    if rights.shows(name, 'goal')]
         return {'topics': topics, 'services': services, 'actions': actions,
-                'nodes': _nodes(graph.nodes, rights)}
+                'nodes': rights.seen(graph.nodes)}
 
     def _judge(self, topic: Topic, now: float) -> FreshnessState:
         info = self._ros.graph.topics.get(topic.name)
@@ -147,10 +146,10 @@ class RobotState:
                               else FreshnessState.UNKNOWN).value})
         return {'kind': 'state', 'robot': self._settings.robot_name,
                 'uptime': _rounded(now - self._started),
-                'nodes': _nodes(graph.nodes, rights),
+                'nodes': rights.seen(graph.nodes),
                 'topics': topics,
-                'peers': [peer.session.describe(now) for peer in self._peers()
-                          if rights.role.may_at_all('graph')]}
+                'peers': [peer.session.describe(now) for peer in self._peers()]
+                if rights.role.may_at_all('graph') else []}
 
     def _links(self) -> str:
         """Return how good the links are, for ROS, JSON; times in s."""
@@ -184,13 +183,9 @@ class RobotState:
         return orjson.dumps([{
             'peer': peer.name, 'name': peer.session.name,
             'identity': peer.session.login.identity.name if peer.session.login.identity else None,
-            'role': peer.session.login.rights.role.name, 'address': peer.link.remote,
+            'role': peer.session.login.rights.role.name, 'address': peer.link.address,
             'dialect': peer.dialect.name, 'liveness': peer.session.liveness_name,
             'status': peer.session.told} for peer in self._peers()]).decode()
-
-
-def _nodes(nodes: Iterable[str], rights: Rights) -> list[str]:
-    return [node for node in nodes if rights.find('graph', node) is not None]
 
 
 def _you(peer: Peer) -> dict[str, Any]:

@@ -19,11 +19,12 @@ read; they are in no ``repr``, error or log.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 import hashlib
 import hmac
 from typing import Any, TYPE_CHECKING
 
+from ws_bridge.access import BUILT_IN
 from ws_bridge.errors import ConfigError, LoginFailed
 from ws_bridge.identity.certificate import identity_of
 from ws_bridge.identity.identity import Identity
@@ -47,12 +48,15 @@ class Authority:
 
     :param settings: the parameters that name files.
     :param environment: the process's; only :data:`TOKENS_VARIABLE` is read.
+    :param roles: the names of those that there are.
     :raises ConfigError: a file cannot be read, or does not hold what it should.
     """
 
-    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, environment: Mapping[str, str],
+                 roles: Collection[str] = tuple(BUILT_IN)) -> None:
         self._settings = settings
         self._environment = environment
+        self._roles = roles
         self._tokens: tuple[Entry, ...] = ()
         self._web: WebTokens | None = None
         self.read()
@@ -81,15 +85,11 @@ class Authority:
         return tuple(path for path in (self._settings.token_file, self._settings.jwt_key_file)
                      if path)
 
-    def roles(self) -> dict[str, str]:
-        """Return the roles that tokens name, each with the name of one who has it."""
-        return {entry.role: entry.name for entry in self._tokens if entry.role is not None}
-
     def read(self) -> None:
         """
         Read the files; nothing is changed when one is wrong.
 
-        :raises ConfigError: one is.
+        :raises ConfigError: one is, or names a role that there is not.
         """
         settings = self._settings
         tokens = parse_tokens(self._environment.get(TOKENS_VARIABLE, '').replace(';', '\n'),
@@ -97,6 +97,11 @@ class Authority:
         if settings.token_file:
             tokens += parse_tokens(_read('token_file', settings.token_file).decode(
                 errors='replace'), settings.token_file)
+        for entry in tokens:
+            if entry.role is not None and entry.role not in self._roles:
+                raise ConfigError(
+                    f'{entry.name} has the role {entry.role!r}, which there is not; known are '
+                    f'{", ".join(self._roles)}', field='token_file')
         web = None
         if settings.jwt_key_file:
             web = web_tokens(_read('jwt_key_file', settings.jwt_key_file), settings.jwt_algorithm,

@@ -20,7 +20,7 @@ services, and the services of an action not either.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -151,6 +151,10 @@ class Rights:
         """Whether a name may be listed: it can be used, and seen."""
         return self.find('graph', name) is not None and any(
             self.find(use, name) is not None for use in uses)
+
+    def seen(self, names: Iterable[str]) -> list[str]:
+        """Return those of some nodes that may be listed."""
+        return [name for name in names if self.find('graph', name) is not None]
 
     def allowed(self) -> dict[str, list[str]]:
         """
