@@ -80,6 +80,7 @@ def test_login() -> None:
     assert (hello['login'], hello['role']) == ('needed', 'nobody')
     assert hello['allowed'] == {
         'subscribe': [], 'publish': [], 'call': [], 'host': [], 'deny': []}
+    assert not {'gates', 'estop'} & hello.keys()    # who holds a lease is nothing for strangers
     (asked,) = session.receive(ops.Authenticate('i', {'token': 'secret'}), START)
     assert asked == fx.LogIn('i', {'token': 'secret'})
     assert 'secret' not in repr(asked)
@@ -88,6 +89,7 @@ def test_login() -> None:
     assert sent == fx.Send(ops.Done('i', 'auth', {
         'name': 'alice', 'role': 'operator', 'allowed': session.hello()['allowed']}))
     assert session.hello()['login'] == 'done'
+    assert {'gates', 'estop'} <= session.hello().keys()
     assert session.deadline() is None
     assert isinstance(session.receive(ops.Subscribe('j', '/t'), START)[0], fx.OpenSubscription)
     assert refusal(session.receive(ops.Authenticate('k', {}), START)) == (

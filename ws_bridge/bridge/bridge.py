@@ -52,7 +52,16 @@ from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import LimitExceeded, LoginFailed, UnknownType, WsBridgeError
 from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.native import NativeDialect, SUBPROTOCOL
-from ws_bridge.protocol.operations import About, Done, Failed, GetSchema, Kind, LeaseWish, Welcome
+from ws_bridge.protocol.operations import (
+    About,
+    Done,
+    EmergencyStop,
+    Failed,
+    GetSchema,
+    Kind,
+    LeaseWish,
+    Welcome,
+)
 from ws_bridge.protocol.rosbridge import dialect_of, RosbridgeDialect
 from ws_bridge.protocol.rosbridge import SUBPROTOCOL as ROSBRIDGE_SUBPROTOCOL
 from ws_bridge.session import effects as fx
@@ -229,7 +238,7 @@ class Bridge:
             if not _may_stop(data):
                 return
         op = peer.dialect.decode(data, now)
-        if op is None:
+        if op is None or (too_much is not None and type(op) is not EmergencyStop):
             return
         if link in self._uplinks and self._uplinks[link].takes(op):
             return

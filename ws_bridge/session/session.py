@@ -216,7 +216,7 @@ class Session:
         return [fx.Send(ops.Welcome(op.op_id, self.hello(), asked=True)), fx.PeerChanged()]
 
     def hello(self) -> dict[str, Any]:
-        """Return what a peer is told about the bridge and about what it may do."""
+        """Return what a peer is told about the bridge and about what it may do; strangers less."""
         return {
             'op': 'hello', 'dialect': 'ws_bridge.v1', 'session': self.peer,
             'robot': self._settings.robot_name, 'version': VERSION,
@@ -227,7 +227,8 @@ class Session:
                           'timeout': self._settings.heartbeat_timeout},
             'limits': asdict(self._settings.limits),
             'allowed': self.login.rights.allowed(), 'role': self.login.rights.role.name,
-            'login': self.login.word, **self._keeper.describe(),
+            'login': self.login.word,
+            **({} if self.login.needed else self._keeper.describe()),
         }
 
     def _describe(self, op: ops.ListNames | ops.GetSchema, now: float) -> list[fx.Effect]:
