@@ -61,6 +61,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 COMPANION_TIMEOUT = 1.0
 """How long the demo robot may take to end, s."""
 
+SWITCH = 0.0005
+"""For how long a thread that computes keeps the others from their turn, s; Python's own is 5 ms."""
+
 logger = logging.getLogger('ws_bridge')
 
 
@@ -247,6 +250,7 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
         # the watchdog too.
         gc.collect()
         gc.freeze()
+        sys.setswitchinterval(SWITCH)
         announce(service)
         _catch_hangup(loop, service.watch.read)
         await stop.wait()
