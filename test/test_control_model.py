@@ -28,8 +28,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, RuleBasedStateMachine
 from test_session import FakeNames
 
+from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.control import Control
 from ws_bridge.bridge.gates import Lane
+from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.config import Exposure, settings_from
 from ws_bridge.convert.codec import Codec
@@ -114,10 +116,11 @@ class Machine(RuleBasedStateMachine):
             watchdog=SimpleNamespace(guard=self.make_guard), own_services=frozenset(),
             publish_safety=lambda **_: None)
         parameters = settings_from({'gate_timeout': TIMEOUT, 'gate_ttl': TTL})
+        self.ledger = Ledger(Audit('', 0, lambda: self.now, EPOCH))
         self.peers = {name: self.make_peer(name, parameters) for name in MANNERS}
         self.control = Control(parameters, Exposure.open(), ros, peers=self.peers.values,
                                arm=lambda peer: None, halt=lambda gate: None,
-                               clock=lambda: self.now, epoch=EPOCH)
+                               clock=lambda: self.now, epoch=EPOCH, audit=self.ledger.audit)
         lane = self.control.gates.open(GATE, CODEC, object())
         assert lane is not None
         self.lane: Lane = lane
@@ -135,8 +138,8 @@ class Machine(RuleBasedStateMachine):
         replies = self.replies[name] = []
         dialect: Any = SimpleNamespace(
             name=MANNERS[name], encode=lambda reply, stamp: [replies.append(reply)][:0])
-        link: Any = SimpleNamespace(remote='127.0.0.1:9')
-        return Peer(link, session, dialect, lambda: self.now + EPOCH)
+        link: Any = SimpleNamespace(address='127.0.0.1')
+        return Peer(link, session, dialect, lambda: self.now + EPOCH, self.ledger)
 
     def said(self, peer: str, op: Any) -> str:
         """Return what becomes of a wish: ``ok``, or the code of the error."""

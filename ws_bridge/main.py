@@ -62,7 +62,7 @@ COMPANION_TIMEOUT = 1.0
 """How long the demo robot may take to end, s."""
 
 SWITCH = 0.0005
-"""For how long a thread that computes keeps the others from their turn, s; Python's own is 5 ms."""
+"""For how long a thread that computes keeps the others waiting, s; Python's own is 5 ms."""
 
 logger = logging.getLogger('ws_bridge')
 
