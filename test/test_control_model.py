@@ -138,7 +138,7 @@ class Machine(RuleBasedStateMachine):
         replies = self.replies[name] = []
         dialect: Any = SimpleNamespace(
             name=MANNERS[name], encode=lambda reply, stamp: [replies.append(reply)][:0])
-        link: Any = SimpleNamespace(address='127.0.0.1')
+        link: Any = SimpleNamespace(address='127.0.0.1', remote='127.0.0.1:9')
         return Peer(link, session, dialect, lambda: self.now + EPOCH, self.ledger)
 
     def said(self, peer: str, op: Any) -> str:

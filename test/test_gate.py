@@ -31,7 +31,7 @@ from ws_bridge.errors import (
     TooDistant,
     WsBridgeError,
 )
-from ws_bridge.gate_policy import Clamp, GatePolicy
+from ws_bridge.gate_policy import Clamp, GatePolicy, TIMEOUT, TTL
 from ws_bridge.protocol.operations import Command
 from ws_bridge.session.estop import Estop, EstopEvent, EstopState
 from ws_bridge.session.estop import TRANSITIONS as STOPS
@@ -46,7 +46,8 @@ NOW, UNIX = 100.0, 1_760_000_000.0
 
 def make(**fields: Any) -> Gate:
     """Return a gate; its lease is free."""
-    return Gate(GatePolicy('g', ('/t',), **fields), Estop(), NOW, count(1).__next__)
+    policy = GatePolicy('g', ('/t',), **{'timeout': TIMEOUT, 'ttl': TTL, **fields})
+    return Gate(policy, Estop(), NOW, count(1).__next__)
 
 
 def send(gate: Gate, x: float, *, peer: str = 'p', manner: str = 'native', now: float = NOW,

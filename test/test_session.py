@@ -195,12 +195,46 @@ def test_unsubscribe() -> None:
 def test_advertise_and_publish() -> None:
     session = make(Exposure(publish=(Rule('*', msg_type='a/msg/B'),)))
     assert session.receive(ops.Advertise('i', 'odom', None, QOS), START) == [fx.OpenPublisher(
-        'i', '/odometry', 'odom', '/odometry', 'a/msg/B', QOS, True)]
-    assert session.receive(ops.Advertise('i', '/t', 'c/msg/D'), START) == [fx.OpenPublisher(
-        'i', '/t', '/t', '/t', 'c/msg/D', None, True)]
+        'i', '/odometry', 'odom', '/odometry', 'a/msg/B', QOS, True, None, True)]
+    assert session.receive(ops.Advertise('i', '/t', 'a/B'), START) == [fx.OpenPublisher(
+        'i', '/t', '/t', '/t', 'a/msg/B', None, True, None, True)]
     command = ops.Command('j', 'odom', {'x': 1}, ack=True)
     assert session.receive(command, START) == [
         fx.Publish('j', '/odometry', {'x': 1}, 'json', None, 'odom', command)]
+
+
+@pytest.mark.parametrize('asked', ['c/msg/D', 'a/msg/C', 'c/msg/B', 'a/srv/C', 'B', ''])
+def test_the_type_of_a_rule_is_the_only_one(asked: str) -> None:
+    rules = (Rule('/t', msg_type='a/msg/B'), Rule('/other'))
+    session = make(Exposure(rules, rules, rules, rules))
+    for op in (ops.Subscribe('i', '/t', asked), ops.Advertise('i', '/t', asked),
+               ops.AdvertiseService('i', '/t', asked)):
+        assert refusal(session.receive(op, START)) == ('i', 'type_mismatch', 'type')
+    assert not (session.subscriptions or session.advertised or session.hosted)
+    (effect,) = session.receive(ops.Subscribe('i', '/other', asked), START)
+    assert effect.msg_type == asked or not asked    # type: ignore[union-attr]
+
+
+def test_a_refused_advertisement_is_forgotten_alone() -> None:
+    session = make()
+    for key, fresh in (('a', True), ('a', False), ('b', True)):
+        (effect,) = session.receive(ops.Advertise(key, '/t', key=key), START)
+        assert (effect.key, effect.fresh) == (key, fresh)       # type: ignore[union-attr]
+    session.forget_advertiser('/t', 'b')
+    assert session.receive(ops.Unadvertise('u', '/t', key='a'), START)[0] == \
+        fx.ClosePublisher('/t')
+
+
+def test_stops_pass_the_rate_but_a_flood_of_them_ends() -> None:
+    session = make(max_message_rate=10)
+    now, dismissed = START, False
+    for _ in range(400):
+        now += 0.02
+        (effect,) = session.receive(ops.EmergencyStop('s', ''), now)
+        assert not isinstance(effect, fx.Send)      # no error
+        dismissed |= any(isinstance(effect, fx.Dismiss) for effect in session.poll(now))
+    assert dismissed
+    assert session.refused == 0
 
 
 def test_publishing_implies_a_publisher_once() -> None:

@@ -86,6 +86,8 @@ def test_a_command_is_a_goal_where_the_name_is_an_action() -> None:
     assert isinstance(effect, fx.SendGoal)
     assert (effect.action_type, effect.data, effect.want_feedback, effect.timeout) == \
         (None, {'order': 2}, True, 3.0)
+    nameless = session.receive(ops.Command(None, '/count', {}, 'action'), START)
+    assert refusal(nameless) == (None, 'bad_field', 'metadata.message_id')
     expired = session.receive(
         ops.Command('h', '/count', {}, 'action', stamp=1.0, ttl=1.0), START)
     assert refusal(expired) == ('h', 'expired', 'ttl')
@@ -108,10 +110,10 @@ def test_feedback_that_comes_too_fast_is_refused_by_count() -> None:
     assert session.refused > 0
 
 
-def test_type_and_timeout_of_the_mapping_file() -> None:
-    session = make(Exposure(call=(Rule('/count', msg_type=TYPE, timeout=7.0),)))
+def test_timeout_of_the_mapping_file() -> None:
+    session = make(Exposure(call=(Rule('/*', msg_type='std_srvs/srv/Trigger', timeout=7.0),)))
     (effect,) = session.receive(ops.SendGoal('g', '/count', None, {}), START)
-    assert (effect.action_type, effect.timeout) == (TYPE, 7.0)
+    assert (effect.action_type, effect.timeout) == (None, 7.0)
 
 
 def test_goals_that_are_refused() -> None:

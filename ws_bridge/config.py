@@ -238,10 +238,10 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'its subscribers to be matched, s; 0 = not at all.', 0.0, 60.0),
     ParameterSpec('gated_types', GATED_TYPES, 'Message types whose topics get a gate each, unless '
                   "one of the mapping file guards them; [''] = no gates but those."),
-    ParameterSpec('gate_timeout', TIMEOUT, 'Silence of the holder after which such a gate stops '
-                  'the robot, s.', 0.02, 3600.0),
-    ParameterSpec('gate_ttl', TTL, 'Age of the oldest command that such a gate lets pass, s.',
-                  0.01, 3600.0),
+    ParameterSpec('gate_timeout', TIMEOUT, 'Silence of the holder after which a gate stops the '
+                  'robot, unless the mapping file says it for that gate, s.', 0.02, 3600.0),
+    ParameterSpec('gate_ttl', TTL, 'Age of the oldest command that a gate lets pass, unless the '
+                  'mapping file says it for that gate, s.', 0.01, 3600.0),
     ParameterSpec('estop_at_start', 'armed', 'The emergency stop when the bridge starts: armed, '
                   'or stopped until somebody clears it.'),
     ParameterSpec('estop_service', '', 'Service of type std_srvs/srv/Trigger that is called when '

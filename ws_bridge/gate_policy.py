@@ -75,8 +75,9 @@ class GatePolicy:
 
     :param topics: patterns of the topics that it guards.
     :param services: patterns of the services and actions that need its lease.
-    :param timeout: silence of the holder after which the robot is stopped, s.
-    :param ttl: the oldest command that is accepted, s.
+    :param timeout: silence of the holder after which the robot is stopped, s;
+        0 = ``gate_timeout``.
+    :param ttl: the oldest command that is accepted, s; 0 = ``gate_ttl``.
     :param on_loss: the ladder; in the order of ``after``.
     :param max_rate: most commands a second that move something; ``None`` = unlimited.
     :param require_lease: else whoever may publish may command.
@@ -87,8 +88,8 @@ class GatePolicy:
     name: str
     topics: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
-    timeout: float = TIMEOUT
-    ttl: float = TTL
+    timeout: float = 0.0
+    ttl: float = 0.0
     on_loss: tuple[LossStep, ...] = (LossStep('zero'),)
     clamp: tuple[Clamp, ...] = ()
     max_rate: float | None = None

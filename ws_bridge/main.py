@@ -142,10 +142,11 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         if not await server.start_server(settings.address, settings.port):
             raise server.last_error or ConnectFailed('cannot listen')
         ros.declare_fact('actual_port', server.port, 'The port that the bridge listens on.')
+        undo.callback(bridge.shutdown)
+        bridge.start()
+        watch = watch_files(settings, authority, tls, loop)
+        watch.start()
         undo.pop_all()
-    bridge.start()
-    watch = watch_files(settings, authority, tls, loop)
-    watch.start()
     return Service(ros, settings, bridge, server, watch, ledger, clients, [
         loop.create_task(client.connect_to_server(endpoint))
         for client, endpoint in zip(clients, settings.connect, strict=True)])

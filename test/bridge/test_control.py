@@ -21,6 +21,7 @@ from itertools import pairwise
 import json
 from pathlib import Path
 import time
+from types import SimpleNamespace
 from typing import Any
 
 from bridge_harness import BINARY_HEADER, Json, native_peer, NativePeer, running_bridge
@@ -34,8 +35,10 @@ from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from ws_bridge.bridge.control import is_on_this_machine, may
+from ws_bridge.config import Exposure
 from ws_bridge.errors import LoginFailed
 from ws_bridge.protocol.operations import Failed
+from ws_bridge.session.login import open_to_all
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 GATE = '/cmd_vel'
@@ -390,14 +393,74 @@ async def test_too_many_bytes_are_silence_but_for_a_stop(robot: Robot) -> None:
         assert colleague.told('stopped')[0]['reason'] == 'timeout'
         assert {code for event, code in service.ledger.counts if event == 'refused'} == {
             'rate_limited'}
-        await flood()
+        session, link = (peer := service.bridge.peers()[0]).session, peer.link
+        sent = link.messages_in + 20
+        for _ in range(20):
+            await operator.send('status', {})
+        await async_wait_until(lambda: link.messages_in >= sent)
+        refused = session.refused
         await operator.send('configuration', {'op': 'stop', 'reason': 'r' * 500})
         told = await colleague.wait(lambda f: f['data'].get('kind') == 'estop')
         assert (told['data']['by'], told['data']['stopped']) == ('p1', True)
+        assert session.refused > refused
         assert robot.heard[-1] == 0.0
 
 
+async def test_a_page_s_fragment_beyond_the_limit_is_not_kept(robot: Robot) -> None:
+    async with running_bridge(max_byte_rate=100.0, max_message_size=2048) as service, \
+            rosbridge_peer(service) as page:
+        await page.send('set_level', level='none', id='x' * 1990)
+        await page.send('fragment', id='a_stop', num=0, total=2, data='{"op": "stop"')
+        await async_wait_until(lambda: [peer for peer in service.bridge.peers()
+                                        if peer.session.refused])
+        dialect: Any = service.bridge.peers()[0].dialect
+        assert repr(dialect._fragments) == 'Defragmenter(0 incomplete)'
+
+
+async def test_a_gate_that_the_graph_never_showed_ends(robot: Robot) -> None:
+    async with two(graph_interval=30.0) as (service, operator, colleague):
+        for number in range(5):
+            await operator.ask('advertise', topic=f'/t{number}', type='geometry_msgs/msg/Twist')
+            await operator.ask('unadvertise', topic=f'/t{number}')
+        gates = service.bridge._control.gates
+        await async_wait_until(lambda: all(each.topic == GATE for each in gates.all()))
+        await async_wait_until(lambda: not any(name.startswith('/t') for name in colleague.gates))
+
+
+async def test_parameters_behind_a_gate_need_its_lease(tmp_path: Path) -> None:
+    mapping = tmp_path / 'm.yaml'
+    mapping.write_text("""
+version: 1
+services: ['*']
+gates: [{gate: arm, services: [/robot/*]}]
+""")
+    with SpinningNode('robot') as robot:
+        robot.node.declare_parameter('speed', 1.0)
+        async with running_bridge(mapping_file=str(mapping)) as service, \
+                native_peer(service) as operator, rosbridge_peer(service) as page:
+            await operator.acquire('arm')
+            await async_wait_until(
+                lambda: '/robot/set_parameters' in service.ros.graph.services)
+            values = {'name': '/robot:speed', 'value': '2.0'}
+            told = (await page.call('/rosapi/set_param', values))['values']
+            assert told['successful'] is False
+            assert 'lease' in told['reason'] or 'holder' in told['reason']
+            assert robot.node.get_parameter('speed').value == 1.0
+            told = (await page.call('/rosapi/get_param', {'name': '/robot:speed'}))['values']
+            assert (told['value'], told['successful']) == ('1.0', True)
+
+
 # ---- the emergency stop
+
+async def test_a_repeated_stop_cancels_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with two() as (service, operator, _):
+        ended: list[Any] = []
+        monkeypatch.setattr(service.bridge._control, '_end_goals', ended.append)
+        await operator.ask('advertise', topic=GATE, type='geometry_msgs/msg/Twist')
+        for _ in range(3):
+            await operator.ask('stop')
+        assert len(ended) == 1
+
 
 async def test_stop_needs_no_lease_and_restores_none(robot: Robot) -> None:
     async with two() as (service, operator, colleague):
@@ -512,6 +575,16 @@ async def test_who_comes_through_a_proxy_is_where_the_proxy_says(tmp_path: Path)
                 assert result in (answer['data'].get('code'), answer['data'].get('op'))
                 clients = json.loads(service.bridge._state._clients())
                 assert [client['address'] for client in clients] == [address]
+
+
+@pytest.mark.parametrize(('remote', 'address', 'lets'), [
+    ('127.0.0.1:4', '127.0.0.1', True), ('[::1]:4', '::1', True),
+    ('192.0.2.1:4', '127.0.0.1', False), ('127.0.0.1:4', '192.0.2.1', False)])
+def test_the_proxy_that_says_who_is_here_has_to_be_here(remote: str, address: str, lets: bool
+                                                        ) -> None:
+    peer: Any = SimpleNamespace(session=SimpleNamespace(login=open_to_all(Exposure.open())),
+                                link=SimpleNamespace(remote=remote, address=address))
+    assert may(peer, 'clear_stop') is lets
 
 
 async def test_strangers_hear_nothing(tmp_path: Path) -> None:

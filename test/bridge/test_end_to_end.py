@@ -27,6 +27,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Int32, String
 from std_srvs.srv import SetBool, Trigger
 
+from ws_bridge.errors import Unavailable
+
 LATCHED = QoSProfile(depth=3, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 
@@ -127,6 +129,34 @@ async def test_topic_that_appears_later() -> None:
             await async_wait_until(lambda: publisher.get_subscription_count() == 1)
             publisher.publish(Int32(data=7))
             await async_wait_until(lambda: peer.samples('/later') == [{'data': 7}])
+
+
+async def test_who_waits_for_the_type_hears_when_another_says_it() -> None:
+    async with running_bridge() as service, native_peer(service) as waiting, \
+            native_peer(service) as knowing:
+        assert (await waiting.ask('subscribe', topic='/t'))['pending'] is True
+        await knowing.ask('subscribe', topic='/t', type='std_msgs/msg/Int32')
+        told = await waiting.wait(lambda f: f['data'].get('op') == 'channel')
+        assert told['data']['type'] == 'std_msgs/msg/Int32'
+        await knowing.ask('advertise', topic='/t', type='std_msgs/msg/Int32')
+        await knowing.publish('/t', {'data': 7})
+        for peer in (waiting, knowing):
+            await async_wait_until(lambda p=peer: p.samples('/t'))
+            assert peer.samples('/t') == [{'data': 7}]
+
+
+async def test_a_call_that_cannot_be_started_takes_no_slot(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise Unavailable('the ROS side is shut down')
+    async with running_bridge(max_calls=1) as service, native_peer(service) as peer:
+        await async_wait_until(lambda: '/ws_bridge/stop' in service.ros.graph.services)
+        with monkeypatch.context() as patch:
+            patch.setattr(service.ros, 'call', fails)
+            for _ in range(3):
+                assert (await peer.call('/ws_bridge/stop'))['data']['code'] == 'unavailable'
+        answer = await peer.call('/ws_bridge/stop')
+        assert answer['data']['result']['success'] is True
 
 
 async def test_latched_topic_to_three_peers_exactly_once(robot: Any) -> None:

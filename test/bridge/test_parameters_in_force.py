@@ -620,8 +620,18 @@ async def gated_types(_: Path) -> None:
 
 
 @proof('gate_timeout')
-async def gate_timeout(_: Path) -> None:
+async def gate_timeout(path: Path) -> None:
     heard: list[float] = []
+    mapping = path / 'm.yaml'
+    mapping.write_text("""
+version: 1
+in: ['*']
+gates: [{gate: own, topics: [/own], timeout: 9.0}, {gate: other, topics: [/other], ttl: 0.01}]
+""")
+    async with running_bridge(gate_timeout=4.0, gate_ttl=2.0, mapping_file=str(mapping)
+                              ) as service, native_peer(service) as peer:
+        gates = (await peer.ask('gates'))['gates']
+        assert [(gate['timeout'], gate['ttl']) for gate in gates] == [(9.0, 2.0), (4.0, 0.01)]
     with SpinningNode('robot') as robot:
         robot.node.create_subscription(Twist, '/cmd_vel', lambda m: heard.append(m.linear.x), 10)
         async with running_bridge(gate_timeout=0.05) as service, native_peer(service) as peer:

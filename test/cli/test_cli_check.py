@@ -23,6 +23,7 @@ from ws_bridge.cli import main
 from ws_bridge.cli.check import exposed
 from ws_bridge.cli.table import columns
 from ws_bridge.config import Denial, Exposure, Rule
+from ws_bridge.gate_policy import GatePolicy
 
 Captured = pytest.CaptureFixture[str]
 
@@ -42,6 +43,14 @@ def test_table() -> None:
         'host            (nothing)',
         'never use       /x',
         'never publish   */y']
+
+
+def test_times_of_gates() -> None:
+    gates = (GatePolicy('a', ('/a',)), GatePolicy('b', ('/b',), timeout=1.5, ttl=0.25))
+    assert [line.partition('  ')[2].split('  ')[-1] for line in exposed(Exposure(gates=gates))
+            if line.startswith('only by')] == [
+        'timeout as the parameter gate_timeout, ttl as the parameter gate_ttl',
+        'timeout 1.5 s, ttl 0.25 s']
 
 
 def test_a_good_file(tmp_path: Path, capsys: Captured) -> None:

@@ -119,6 +119,51 @@ async def test_strangers_send_little(token_file: str) -> None:
                 await peer.ask('hello')
 
 
+async def test_a_handshake_logs_in_before_the_first_word(token_file: str, no_delay: None) -> None:
+    """No dialect named, nothing said in time, then much at once: it stays."""
+    async with running_bridge(token_file=token_file, login_timeout=0.2) as service, \
+            rosbridge_peer(service, additional_headers=bearer(TOKEN)) as peer, \
+            rosbridge_peer(service) as stranger:
+        await async_wait_until(lambda: stranger.closed)
+        await peer.send('set_level', level='none', id='x' * 20_000)
+        assert (await peer.call('/rosapi/get_time'))['result'] is True
+        assert peer.closed is None
+
+
+async def test_strangers_leave_room(token_file: str, no_delay: None) -> None:
+    """Half of the peers may still have to log in, and half of these from one address."""
+    async with running_bridge(token_file=token_file, max_peers=8) as service, \
+            native_peer(service) as first, native_peer(service) as second, \
+            native_peer(service) as third:
+        await async_wait_until(lambda: third.closed)
+        assert third.closed == (1013, 'too many peers that have not logged in')
+        assert service.ledger.counts['connection_refused', 'strangers'] == 1
+        async with native_peer(service, local_addr=('127.0.0.2', 0)) as other, \
+                native_peer(service, additional_headers=bearer(TOKEN)) as alice:
+            await first.ask('auth', token=TOKEN)
+            async with native_peer(service) as next_one:
+                await next_one.ask('auth', token=TOKEN)
+            for peer in (first, alice):
+                await peer.ask('list')
+            assert second.closed is None
+            assert other.closed is None
+
+
+async def test_strangers_fill_no_audit(token_file: str, no_delay: None, tmp_path: Path) -> None:
+    audit = tmp_path / 'audit'
+    async with running_bridge(token_file=token_file, audit_file=str(audit)) as service:
+        for code in range(20):
+            async with native_peer(service) as stranger:
+                await stranger.websocket.close(3000 + code)
+        async with native_peer(service, additional_headers=bearer(TOKEN)):
+            pass
+        await async_wait_until(lambda: service.ledger.counts['close', '1000'] == 1)
+        lines = [json.loads(line) for line in audit.read_text().splitlines()]
+        assert len([line for line in lines if line['event'] in ('open', 'close')]) < 10
+        assert [line['identity'] for line in lines if line['event'] == 'login'] == ['alice']
+        assert service.ledger.counts['close', '3000'] == 20
+
+
 async def test_rosbridge_auth(token_file: str, no_delay: None) -> None:
     async with running_bridge(token_file=token_file) as service:
         async with rosbridge_peer(service) as peer:

@@ -50,6 +50,7 @@ from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import LimitExceeded, LoginFailed, UnknownType, WsBridgeError
+from ws_bridge.identity.throttle import network_of
 from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.native import NativeDialect, SUBPROTOCOL
 from ws_bridge.protocol.operations import (
@@ -74,6 +75,9 @@ if TYPE_CHECKING:
 
 NAMES_REMEMBERED = 4096
 PROTOCOL_ERROR = 1002
+PRIVATE = 3000
+"""Close codes from here on mean what the peer likes (RFC 6455 7.4.2): they count as one."""
+TRY_LATER = 1013
 STOP_SIZE = 1000
 """The largest emergency stop that is read although it is too much, characters."""
 STRANGER_MESSAGE = 16_384
@@ -162,7 +166,8 @@ class Bridge:
         self._services = Services(ros, self._store, apply=self.apply, now=loop.time)
         self._actions = Actions(ros, self._store, apply=self.apply, now=loop.time,
                                 patience=settings.call_timeout)
-        self._rosapi = RosApi(ros, self._store, loop, apply=self.apply)
+        self._rosapi = RosApi(ros, self._store, loop, apply=self.apply,
+                              check=self._control.check)
         self._names = BridgeNames(ros, exposure, self._services.hosts, self._actions.hosts)
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
                                  loop, self._control.diagnostic)
@@ -201,20 +206,38 @@ class Bridge:
 
     def opened(self, link: Link) -> None:
         """Greet a native peer; one that named no dialect is known by its first frame."""
-        if link.subprotocol == SUBPROTOCOL:
+        if self._is_stranger(link) and self._are_strangers_enough(link.address):
+            self._ledger.refused('strangers', link.address)
+            link.close(TRY_LATER, 'too many peers that have not logged in')
+        elif link.subprotocol == SUBPROTOCOL:
             self._meet(link, greet=True)
         elif link.subprotocol == ROSBRIDGE_SUBPROTOCOL:
             self._meet(link, rosbridge=True)
         else:
-            if self._door.is_guarded and not link.dialled:
+            if self._is_stranger(link):
                 link.limit_messages(STRANGER_MESSAGE)
             self._strangers[link] = self._loop.call_later(
                 self._settings.login_timeout, self._expect_word, link)
 
     def _expect_word(self, link: Link) -> None:
         """Dismiss who has to log in and has said nothing yet."""
-        if self._door.is_guarded and not link.dialled:
+        if self._is_stranger(link):
             self._dismiss(link, POLICY_VIOLATION, 'no login in time')
+
+    def _is_stranger(self, link: Link) -> bool:
+        """Whether a peer has to log in, and did not by its handshake."""
+        return self._door.is_guarded and not link.dialled and \
+            getattr(link.admitted, 'identity', None) is None
+
+    def _are_strangers_enough(self, address: str) -> bool:
+        """Whether those who have still to log in may be no more: others need room too."""
+        networks = [network_of(link.address) for link, peer in self._peers.items()
+                    if peer.session.login.needed]
+        networks += [network_of(link.address) for link in self._strangers
+                     if self._is_stranger(link)]
+        most = max(self._settings.max_peers // 2, 1)
+        return len(networks) >= most or \
+            networks.count(network_of(address)) >= max(most // 2, 1)
 
     def _forget_stranger(self, link: Link) -> None:
         timer = self._strangers.pop(link, None)
@@ -235,7 +258,7 @@ class Bridge:
         too_much = peer.session.weigh(len(data), now)
         if too_much is not None:
             self.apply(peer, too_much)
-            if not _may_stop(data):
+            if peer.dialect.name != NativeDialect.name or not _may_stop(data):
                 return
         op = peer.dialect.decode(data, now)
         if op is None or (too_much is not None and type(op) is not EmergencyStop):
@@ -262,7 +285,7 @@ class Bridge:
             self.figures.left(peer)
             self.apply(peer, peer.session.close())
             logger.info('peer %s left: %d %s', peer.name, code, reason)
-            self._ledger.note('close', peer=peer.name, address=link.address, code=code)
+            self._note_visit('close', peer, code=min(code, PRIVATE))
             self._state.touch()
 
     def _meet(self, link: Link, *, rosbridge: bool = False, greet: bool = False) -> Peer:
@@ -280,7 +303,7 @@ class Bridge:
             session.manner = 'seed'
         peer = self._peers[link] = Peer(link, session, dialect, self._unix, self._ledger)
         logger.info('peer %s from %s: %s', peer.name, link.address, dialect.name)
-        self._ledger.note('open', peer=peer.name, address=link.address, dialect=dialect.name)
+        self._note_visit('open', peer, dialect=dialect.name)
         if session.login.identity is not None:
             self._note_login(peer)
         if greet:
@@ -329,6 +352,8 @@ class Bridge:
         elif isinstance(effect, fx.OpenPublisher):
             if not self._inward.has(peer, effect.topic):
                 session.forget_publisher(effect.topic)
+            elif effect.fresh:
+                session.forget_advertiser(effect.topic, effect.key)
         elif isinstance(effect, fx.Host) and not self._services.owned_by(peer, effect.service):
             session.forget_service(effect.service)
         elif isinstance(effect, fx.HostAction) and not self._actions.owned_by(peer, effect.action):
@@ -494,6 +519,13 @@ class Bridge:
         if peer.link in self._peers:    # it may have left by itself
             peer.send(why)
             self._dismiss(peer.link, POLICY_VIOLATION, 'login failed')
+
+    def _note_visit(self, event: str, peer: Peer, **fields: Any) -> None:
+        """Take down who comes and goes; of those who have still to log in not each one."""
+        if peer.session.login.needed:
+            self._ledger.often(event, address=peer.link.address, **fields)
+        else:
+            self._ledger.note(event, peer=peer.name, address=peer.link.address, **fields)
 
     def _note_login(self, peer: Peer) -> None:
         login = peer.session.login

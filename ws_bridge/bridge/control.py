@@ -62,10 +62,15 @@ def is_on_this_machine(address: str) -> bool:
 
 
 def may(peer: Peer, use: Use) -> bool:
-    """Whether a peer's role lets it; who has not logged in has to be on this machine too."""
-    login = peer.session.login
-    return login.rights.may(use) and (
-        login.identity is not None or is_on_this_machine(peer.link.address))
+    """
+    Whether a peer's role lets it.
+
+    Who has not logged in has to be on this machine, and so has the proxy that says so.
+    """
+    login, link = peer.session.login, peer.link
+    return login.rights.may(use) and (login.identity is not None or (
+        is_on_this_machine(link.address)
+        and is_on_this_machine(link.remote.rpartition(':')[0])))
 
 
 class Before(NamedTuple):
@@ -210,8 +215,11 @@ class Control:
         """Assert the emergency stop: nothing moves, nobody holds a lease."""
         changed = self.estop.apply(EstopEvent.ASSERT, by, reason)
         for guarded in self.gates.all():
-            self._stop(guarded, 'estop')
-        if changed:
+            guarded.guard.stop('estop')
+            guarded.generation = guarded.guard.generation
+        if changed:                     # then no goal can begin
+            for guarded in self.gates.all():
+                self._end_goals(guarded)
             self._estop_changed(by)
         for guarded in self.gates.all():
             before = _state(guarded.gate)
@@ -266,11 +274,17 @@ class Control:
             before = _state(guarded.gate)
             guarded.gate.poll(now)
             self._settle(guarded, before, 'timeout')
+        self.gates.drop_unused()
+        self._list()
         self._audit.flush()
 
     def graph_changed(self) -> None:
-        """Tell peers of new gates, and of new topics of old ones."""
+        """Find the gates of the topics that there are now."""
         self.gates.graph_changed()
+        self._list()
+
+    def _list(self) -> None:
+        """Tell peers of gates that came or went, and of new topics of old ones."""
         listed = self.gates.topics()
         if listed != self._listed:
             self._listed = listed

@@ -20,7 +20,7 @@ commands cease. A topic of a gated type that no gate of the mapping file guards 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import count
 import logging
@@ -172,6 +172,11 @@ class Gates:
         self._forget()
         for topic in graph:
             self.of(topic)
+        self.drop_unused()
+
+    def drop_unused(self) -> None:
+        """End the gates of topics that there are no longer, or never were in the graph."""
+        graph = self._ros.graph.topics
         for name, guarded in list(self._named.items()):
             if guarded.topic is not None and guarded.topic not in graph and not guarded.lanes \
                     and guarded.gate.lease.holder is None:
@@ -192,12 +197,12 @@ class Gates:
         found = self._named.get(topic)
         if found is None and not set(types).isdisjoint(self._settings.gated_types) \
                 and (used or self._exposure.find('publish', topic) is not None):
-            found = self._named[topic] = self._make(GatePolicy(
-                topic, (topic,), timeout=self._settings.gate_timeout,
-                ttl=self._settings.gate_ttl), topic)
+            found = self._named[topic] = self._make(GatePolicy(topic, (topic,)), topic)
         return found
 
     def _make(self, policy: GatePolicy, topic: str | None = None) -> Guarded:
+        policy = replace(policy, timeout=policy.timeout or self._settings.gate_timeout,
+                         ttl=policy.ttl or self._settings.gate_ttl)
         gate = Gate(policy, self._estop, self._clock(), lambda: next(self._numbers))
 
         def on_stopped(guard: Guard, reason: str, subscribers: int, after: float) -> None:

@@ -169,6 +169,7 @@ class Outward:
                 self._expected_rate(wish.topic), self._loop.time()))
         if topic.codec is None and msg_type is not None:
             self._start(topic, msg_type, wish)
+            self._appeared(topic, but=peer.name)
         elif topic.codec is not None and msg_type not in (None, topic.codec.schema.name):
             raise TypeMismatch(f'{wish.topic} is {topic.codec.schema.name}, not {msg_type}',
                                field='type')
@@ -215,7 +216,12 @@ class Outward:
             except WsBridgeError as exc:
                 self._fail(topic, exc)
                 continue
-            for member in topic.members.values():
+            self._appeared(topic)
+
+    def _appeared(self, topic: Topic, but: str = '') -> None:
+        """Deliver to those who waited for the type of a topic, and tell them."""
+        for name, member in topic.members.items():
+            if name != but:
                 self._join(topic, member)
                 member.peer.send(Appeared(self._describe(topic, member)))
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 Values = Mapping[str, Any]
 Done = Callable[['Values | WsBridgeError'], None]
 Apply = Callable[[Peer, list[Effect]], None]
+Check = Callable[[str, str, str, 'int | None'], None]
 MAX_TEXT = 1_000_000
 ROS_VERSION = 2
 
@@ -98,14 +99,16 @@ class RosApi:
     Answers questions about the robot.
 
     :param apply: carries out the effects of a session.
+    :param check: refuses, by an error, what needs a lease: peer, manner, service, epoch.
     """
 
     def __init__(self, ros: RosSide, store: CodecStore, loop: asyncio.AbstractEventLoop, *,
-                 apply: Apply) -> None:
+                 apply: Apply, check: Check) -> None:
         self._ros = ros
         self._store = store
         self._loop = loop
         self._apply = apply
+        self._check = check
         self._pending: dict[tuple[str, int], Pending] = {}
 
     def __repr__(self) -> str:
@@ -125,7 +128,9 @@ class RosApi:
             rights = peer.session.login.rights
             if wish.question not in UNSEEN:
                 rights.check_at_all('graph')
-            look = Look(self._ros, rights, Parameters(self._ros, rights, self._store))
+            look = Look(self._ros, rights, Parameters(
+                self._ros, rights, self._store,
+                lambda name: self._check(peer.name, peer.session.manner, name, None)))
             values = answer(look, _texts(names, wish.data), done)
         except WsBridgeError as exc:
             done(exc)

@@ -44,12 +44,18 @@ NULL = 'null'
 
 
 class Parameters:
-    """Calls the parameter services of nodes, as far as peers may call these."""
+    """
+    Calls the parameter services of nodes, as far as peers may call these.
 
-    def __init__(self, ros: RosSide, rights: Rights, store: CodecStore) -> None:
+    :param check: refuses, by an error, to write by a service that needs a lease.
+    """
+
+    def __init__(self, ros: RosSide, rights: Rights, store: CodecStore,
+                 check: Callable[[str], None]) -> None:
         self._ros = ros
         self._rights = rights
         self._store = store
+        self._check = check
 
     def get(self, name: str, default: str, done: Done) -> None:
         """Read a parameter; ``default`` is JSON text."""
@@ -141,6 +147,8 @@ class Parameters:
         name = f'{node}/{service}'
         try:
             self._rights.exposed(name)
+            if service == 'set_parameters':
+                self._check(name)
             schema = self._ros.types.service(f'rcl_interfaces/srv/{short_type}')
             cdr = self._store.codec(schema.request).from_values(request)
             response = self._store.codec(schema.response)

@@ -89,17 +89,6 @@ class Services:
     def call(self, peer: Peer, wish: Call) -> None:
         """Start a call; its end reaches the session, also when it cannot be started."""
         key = peer.name, wish.key
-        try:
-            srv_type = self._type_of(wish)
-            schema = self._ros.types.service(srv_type)
-            request = self._store.codec(schema.request)
-            response = self._store.codec(schema.response)
-            cdr = request.from_values(
-                by_name(schema.request, wish.data),
-                now=self._ros.now() if request.uses_time else None)
-        except WsBridgeError as exc:
-            self._apply(peer, peer.session.call_ended(wish.key, exc))
-            return
 
         def on_done(result: bytes | WsBridgeError) -> None:
             self._calls.pop(key, None)
@@ -110,7 +99,19 @@ class Services:
                     result = ServiceFailed(f'the response cannot be read: {exc}')
             self._apply(peer, peer.session.call_ended(wish.key, result))
 
-        self._calls[key] = self._ros.call(wish.ros_name, srv_type, cdr, wish.timeout, on_done)
+        try:
+            srv_type = self._type_of(wish)
+            schema = self._ros.types.service(srv_type)
+            request = self._store.codec(schema.request)
+            response = self._store.codec(schema.response)
+            cdr = request.from_values(
+                by_name(schema.request, wish.data),
+                now=self._ros.now() if request.uses_time else None)
+            call = self._ros.call(wish.ros_name, srv_type, cdr, wish.timeout, on_done)
+        except WsBridgeError as exc:
+            self._apply(peer, peer.session.call_ended(wish.key, exc))
+            return
+        self._calls[key] = call
 
     def cancel(self, peer: Peer, key: int) -> None:
         """Forget a call whose peer left."""

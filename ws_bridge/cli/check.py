@@ -103,9 +103,14 @@ def exposed(exposure: Exposure) -> list[str]:
              for denial in exposure.deny]
     for gate in exposure.gates:
         rows += [('only by the lease of' if gate.require_lease else 'only through', gate.name,
-                  '', f'timeout {gate.timeout:g} s, ttl {gate.ttl:g} s')]
+                  '', f'timeout {_seconds(gate.timeout, "gate_timeout")}, '
+                  f'ttl {_seconds(gate.ttl, "gate_ttl")}')]
         rows += [('', f'  {pattern}', '', '') for pattern in (*gate.topics, *gate.services)]
     return columns(rows)
+
+
+def _seconds(value: float, parameter: str) -> str:
+    return f'{value:g} s' if value else f'as the parameter {parameter}'
 
 
 def _options(rule: Rule) -> str:

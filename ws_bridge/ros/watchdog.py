@@ -118,7 +118,10 @@ class Watchdog:
         self.halted = True
         self._end = time.monotonic() + END_WITHIN
         for guard in self._guards:
-            guard.stop(reason)
+            try:
+                guard.stop(reason)
+            except Exception as exc:  # noqa: BLE001 - the others have to stop all the same
+                self.fault(exc)
         self.wake()
         self._thread.join(END_WITHIN + 2 * ACKED_WITHIN)
         return not self._thread.is_alive()

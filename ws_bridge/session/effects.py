@@ -80,7 +80,11 @@ class CloseSubscription:
 
 @dataclass(frozen=True, slots=True)
 class OpenPublisher:
-    """Get a publisher ready; ``asked`` is false where a publication alone implied it."""
+    """
+    Get a publisher ready; ``asked`` is false where a publication alone implied it.
+
+    ``key`` names the advertisement, where the peer has several; a ``fresh`` one was not there yet.
+    """
 
     op_id: str | None
     topic: str
@@ -89,6 +93,8 @@ class OpenPublisher:
     msg_type: str | None
     qos: QosRequest | None
     asked: bool
+    key: str | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,17 +20,19 @@ the bridge carries them out and tells the session what became of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from typing import Any, Protocol
 
 from ws_bridge.access import Use
 from ws_bridge.config import Exposure, Rule, Settings, VERSION
 from ws_bridge.errors import (
+    BadField,
     Expired,
     LimitExceeded,
     NotAdvertised,
     RateLimited,
+    TypeMismatch,
     WsBridgeError,
 )
 from ws_bridge.identity.identity import Identity
@@ -147,8 +149,12 @@ class Session:
     def receive(self, op: ops.Operation, now: float) -> list[fx.Effect]:
         """Return what follows from an operation of the peer; errors are replies too."""
         try:
-            if not self._bucket.take(now) and type(op) is not ops.EmergencyStop:
-                return self._over_rate(op, now)
+            if not self._bucket.take(now):
+                if type(op) is not ops.EmergencyStop:
+                    return self._over_rate(op, now)
+                # It passes, but who floods with it has to leave.
+                self._refused_lately += 1
+                self._refusals_due = self._refusals_due or now + REFUSAL_INTERVAL
             self.login.admit(op)
             return _HANDLERS[type(op)](self, op, now)
         except WsBridgeError as exc:
@@ -245,6 +251,7 @@ class Session:
             below(len(self.subscriptions), self._settings.max_subscriptions, 'subscriptions')
         if op.key is not None and not self._wishes.has(topic, op.key):
             below(len(self._wishes), self._settings.max_subscriptions, 'subscriptions')
+        msg_type = _type_of(op.msg_type, rule)
         interval = op.min_interval or 0.0
         if rule.max_rate:
             interval = max(interval, 1.0 / rule.max_rate)
@@ -253,7 +260,7 @@ class Session:
         encoding: Any = op.encoding or rule.encoding or 'json'
         wish = fx.OpenSubscription(
             op.op_id, topic, op.topic, self._names.ros_name(op.topic),
-            op.msg_type or rule.msg_type, encoding, interval, depth, op.qos, op.want_schema,
+            msg_type, encoding, interval, depth, op.qos, op.want_schema,
             op.fragment_size, op.key)
         return [self._wishes.add(wish)]
 
@@ -279,13 +286,16 @@ class Session:
     def _advertise(self, op: ops.Advertise, now: float) -> list[fx.Effect]:
         topic = self._names.topic(op.topic)
         effect = self._open_publisher(topic, op, asked=True)
-        self._advertisers.setdefault(topic, set()).add(op.key)
-        return [effect]
+        keys = self._advertisers.setdefault(topic, set())
+        fresh = op.key not in keys
+        keys.add(op.key)
+        return [replace(effect, key=op.key, fresh=fresh)]
 
     def _open_publisher(self, topic: str, op: ops.Advertise | ops.Command, *,
                         asked: bool) -> fx.OpenPublisher:
         advertise = isinstance(op, ops.Advertise)
         rule = self._rule('publish', topic, 'topic' if advertise else 'destination')
+        msg_type = _type_of(op.msg_type if isinstance(op, ops.Advertise) else None, rule)
         if topic not in self.advertised:
             below(len(self.advertised), self._settings.max_advertisements, 'advertisements')
         if isinstance(op, ops.Advertise) and op.key is not None and \
@@ -295,9 +305,9 @@ class Session:
         self.advertised[topic] = asked
         if isinstance(op, ops.Advertise):
             return fx.OpenPublisher(op.op_id, topic, op.topic, self._names.ros_name(op.topic),
-                                    op.msg_type or rule.msg_type, op.qos, asked)
+                                    msg_type, op.qos, asked)
         return fx.OpenPublisher(op.op_id, topic, op.destination,
-                                self._names.ros_name(op.destination), rule.msg_type, None, asked)
+                                self._names.ros_name(op.destination), msg_type, None, asked)
 
     def _unadvertise(self, op: ops.Unadvertise, now: float) -> list[fx.Effect]:
         topic = self._names.topic(op.topic)
@@ -316,6 +326,10 @@ class Session:
         self._forget_channels(topic)
         self._channels[channel_id] = topic
 
+    def forget_advertiser(self, topic: str, key: str | None) -> None:
+        """Take back one advertisement that was refused; the publisher stands for the others."""
+        self._advertisers.get(topic, set()).discard(key)
+
     def forget_publisher(self, topic: str) -> None:
         """Take back an advertisement, also one that ROS refused."""
         self.advertised.pop(topic, None)
@@ -331,6 +345,9 @@ class Session:
         if kind == 'service':
             return self._call(op, now)
         if kind == 'action':
+            if op.op_id is None:
+                raise BadField('a goal needs one: all that follows names it',
+                               field='metadata.message_id')
             return self._send_goal(ops.SendGoal(
                 op.op_id, op.destination, None, op.data, True, op.stamp, op.ttl, op.timeout,
                 op.epoch), now)
@@ -420,7 +437,7 @@ class Session:
 
     def _advertise_service(self, op: ops.AdvertiseService, now: float) -> list[fx.Effect]:
         service = self._names.service(op.service)
-        self._rule('host', service, 'service')
+        _type_of(op.srv_type, self._rule('host', service, 'service'))
         if service not in self.hosted:
             below(len(self.hosted) + len(self.goals.hosted), self._settings.max_services,
                   'services')
@@ -600,6 +617,21 @@ class Session:
             'liveness': self.liveness_name,
             'round_trip': sync.round_trip, 'offset': sync.offset, 'jitter': sync.jitter,
         }
+
+
+def _type_of(asked: str | None, rule: Rule) -> str | None:
+    """
+    Return the type for what a rule exposes: the rule's, else what is asked for, if anything.
+
+    :raises TypeMismatch: the rule exposes another one.
+    """
+    only = rule.msg_type
+    if only is None or asked is None:
+        return asked or only
+    package, _, name = asked.partition('/')
+    if only.split('/')[::2] != [package, name.rpartition('/')[2]]:
+        raise TypeMismatch(f'only {only} is exposed here, not {asked}', field='type')
+    return only
 
 
 def _about(op: ops.Operation) -> ops.About | None:

@@ -23,6 +23,7 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
 
+from ws_bridge.identity.throttle import network_of
 from ws_bridge.transport.options import RefusedHook, ServerOptions
 
 READ_SIZE = 16_384
@@ -51,21 +52,22 @@ class Crowd:
 
     def of(self, address: str) -> int:
         """Return how many an address has."""
-        return self._addresses[address]
+        return self._addresses[network_of(address)]
 
     def enter(self, connection: Guarded) -> bool:
         """Count a new connection; ``False``: it is too late, or there are too many handshakes."""
         if self._closed:
             return False
         address = connection.client_address
+        network = network_of(address)
         limit = self._options.max_handshakes
-        same = sum(1 for other in self._connecting.values() if other == address)
+        same = sum(1 for other in self._connecting.values() if other == network)
         if len(self._connecting) >= limit or (
                 same >= max(limit // 2, 1) and not is_in(address, self._options.trusted_proxies)):
             refused(self._options.refused, 'handshakes', address)
             return False
-        self._connecting[connection] = address
-        self._addresses[address] += 1
+        self._connecting[connection] = network
+        self._addresses[network] += 1
         connection.is_counted = True
         return True
 
@@ -73,9 +75,9 @@ class Crowd:
         """Count a connection for the address that a proxy names."""
         if connection.is_counted and address != connection.client_address:
             self._forget(connection.client_address)
-            self._addresses[address] += 1
+            self._addresses[network_of(address)] += 1
             if connection in self._connecting:
-                self._connecting[connection] = address
+                self._connecting[connection] = network_of(address)
         connection.client_address = address
 
     def joined(self, connection: Any) -> None:
@@ -98,9 +100,10 @@ class Crowd:
             self._forget(connection.client_address)
 
     def _forget(self, address: str) -> None:
-        self._addresses[address] -= 1
-        if self._addresses[address] <= 0:
-            del self._addresses[address]
+        network = network_of(address)
+        self._addresses[network] -= 1
+        if self._addresses[network] <= 0:
+            del self._addresses[network]
 
 
 class Guarded(ServerConnection):
