@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 import platform
+from typing import Any
 
 from helpers import async_wait_until
 import pytest
@@ -94,23 +95,29 @@ async def test_hosts_hold_for_programs_and_pages_too(make_server: MakeServer, di
     assert told == [('host', '127.0.0.1')] * 2
 
 
-async def test_connections_of_one_address(make_server: MakeServer, dial: Dial) -> None:
+@pytest.mark.parametrize(('one', 'same', 'other'), [
+    ('1.1.1.1', '1.1.1.1', '2.2.2.2'),
+    ('2001:db8::1', '2001:db8::2', '2001:db8:0:1::1')])     # an IPv6 customer has a /64
+async def test_connections_of_one_address(make_server: MakeServer, dial: Dial, one: str,
+                                          same: str, other: str) -> None:
     """They are counted for the address that a proxy names, and counted off at their end."""
     recorder = Recorder()
     server = await make_server(listener=recorder, options=ServerOptions(
         max_peers_per_address=2, trusted_proxies=('127.0.0.1',)))
-    one = {'X-Forwarded-For': '1.1.1.1'}
-    first = await dial(server.port, additional_headers=one)
-    await dial(server.port, additional_headers=one)
+
+    async def come(address: str) -> Any:
+        return await dial(server.port, additional_headers={'X-Forwarded-For': address})
+    first = await come(one)
+    await come(same)
     with pytest.raises(InvalidStatus) as caught:
-        await dial(server.port, additional_headers=one)
+        await come(one)
     assert caught.value.response.status_code == 429
-    await dial(server.port, additional_headers={'X-Forwarded-For': '2.2.2.2'})
+    await come(other)
     await async_wait_until(lambda: len(recorder.links) == 3)
-    assert [link.address for link in recorder.links] == ['1.1.1.1', '1.1.1.1', '2.2.2.2']
+    assert [link.address for link in recorder.links] == [one, same, other]
     await first.close()
     await recorder.end()
-    await dial(server.port, additional_headers=one)
+    await come(same)
 
 
 async def test_handshakes_at_the_same_time(make_server: MakeServer, dial: Dial) -> None:

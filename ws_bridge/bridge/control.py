@@ -274,8 +274,8 @@ class Control:
             before = _state(guarded.gate)
             guarded.gate.poll(now)
             self._settle(guarded, before, 'timeout')
-        self.gates.drop_unused()
-        self._list()
+        if self.gates.drop_unused():
+            self._list()
         self._audit.flush()
 
     def graph_changed(self) -> None:

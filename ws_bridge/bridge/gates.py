@@ -174,15 +174,21 @@ class Gates:
             self.of(topic)
         self.drop_unused()
 
-    def drop_unused(self) -> None:
-        """End the gates of topics that there are no longer, or never were in the graph."""
+    def drop_unused(self) -> bool:
+        """
+        End the gates of topics that there are no longer, or never were in the graph.
+
+        :return: whether there was one.
+        """
         graph = self._ros.graph.topics
-        for name, guarded in list(self._named.items()):
-            if guarded.topic is not None and guarded.topic not in graph and not guarded.lanes \
-                    and guarded.gate.lease.holder is None:
-                del self._named[name]
-                self._known.pop(guarded.topic, None)
-                guarded.guard.close()
+        unused = [guarded for guarded in self._named.values()
+                  if guarded.topic is not None and guarded.topic not in graph
+                  and not guarded.lanes and guarded.gate.lease.holder is None]
+        for guarded in unused:
+            del self._named[guarded.gate.name]
+            self._known.pop(str(guarded.topic), None)
+            guarded.guard.close()
+        return bool(unused)
 
     def _forget(self) -> None:
         """Look again for the gates of topics that may have got one."""

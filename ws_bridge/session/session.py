@@ -20,7 +20,7 @@ the bridge carries them out and tells the session what became of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import count
 from typing import Any, Protocol
 
@@ -285,29 +285,23 @@ class Session:
 
     def _advertise(self, op: ops.Advertise, now: float) -> list[fx.Effect]:
         topic = self._names.topic(op.topic)
-        effect = self._open_publisher(topic, op, asked=True)
-        keys = self._advertisers.setdefault(topic, set())
-        fresh = op.key not in keys
-        keys.add(op.key)
-        return [replace(effect, key=op.key, fresh=fresh)]
-
-    def _open_publisher(self, topic: str, op: ops.Advertise | ops.Command, *,
-                        asked: bool) -> fx.OpenPublisher:
-        advertise = isinstance(op, ops.Advertise)
-        rule = self._rule('publish', topic, 'topic' if advertise else 'destination')
-        msg_type = _type_of(op.msg_type if isinstance(op, ops.Advertise) else None, rule)
-        if topic not in self.advertised:
-            below(len(self.advertised), self._settings.max_advertisements, 'advertisements')
-        if isinstance(op, ops.Advertise) and op.key is not None and \
-                op.key not in self._advertisers.get(topic, ()):
+        msg_type = _type_of(op.msg_type, self._rule('publish', topic, 'topic'))
+        fresh = op.key not in self._advertisers.get(topic, ())
+        if fresh and op.key is not None:
             below(sum(map(len, self._advertisers.values())),
                   self._settings.max_advertisements, 'advertisements')
-        self.advertised[topic] = asked
-        if isinstance(op, ops.Advertise):
-            return fx.OpenPublisher(op.op_id, topic, op.topic, self._names.ros_name(op.topic),
-                                    msg_type, op.qos, asked)
-        return fx.OpenPublisher(op.op_id, topic, op.destination,
-                                self._names.ros_name(op.destination), msg_type, None, asked)
+        effect = self._note_publisher(fx.OpenPublisher(
+            op.op_id, topic, op.topic, self._names.ros_name(op.topic), msg_type, op.qos, True,
+            op.key, fresh))
+        self._advertisers.setdefault(topic, set()).add(op.key)
+        return [effect]
+
+    def _note_publisher(self, effect: fx.OpenPublisher) -> fx.OpenPublisher:
+        """Count a publisher that is about to be made."""
+        if effect.topic not in self.advertised:
+            below(len(self.advertised), self._settings.max_advertisements, 'advertisements')
+        self.advertised[effect.topic] = effect.asked
+        return effect
 
     def _unadvertise(self, op: ops.Unadvertise, now: float) -> list[fx.Effect]:
         topic = self._names.topic(op.topic)
@@ -358,7 +352,10 @@ class Session:
                              op.destination if op.ack else None, op)
         if topic in self.advertised:
             return [publish]
-        return [self._open_publisher(topic, op, asked=False), publish]
+        rule = self._rule('publish', topic, 'destination')
+        return [self._note_publisher(fx.OpenPublisher(
+            op.op_id, topic, op.destination, self._names.ros_name(op.destination), rule.msg_type,
+            None, False)), publish]
 
     def _binary(self, op: ops.BinaryPublish, now: float) -> list[fx.Effect]:
         topic = self._channels.get(op.channel_id)
