@@ -29,6 +29,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import Int32
 
+from ws_bridge import main
+from ws_bridge.bridge import Bridge
 from ws_bridge.errors import ConfigError
 
 FAR_DOMAIN = (int(os.environ['ROS_DOMAIN_ID']) + 50) % 100 + 1
@@ -87,6 +89,23 @@ async def test_it_dials_again_and_serves_the_other_side_too(near: Node) -> None:
             async with native_peer(robot) as peer:
                 state = await peer.wait(lambda f: f['data'].get('kind') == 'state')
                 assert len(state['data']['peers']) == 2
+
+
+@pytest.mark.parametrize('step', ['start', 'watch_files'])
+async def test_a_start_that_fails_late_leaves_nothing(monkeypatch: pytest.MonkeyPatch,
+                                                      step: str) -> None:
+    before = set(threading.enumerate())
+    with socket.create_server(('127.0.0.1', 0)) as taken:
+        port = taken.getsockname()[1]
+
+    def fails(*_: object) -> None:
+        raise ConfigError('made up')
+    monkeypatch.setattr(Bridge if step == 'start' else main, step, fails)
+    with pytest.raises(ConfigError, match='made up'):
+        async with running_bridge('-p', f'port:={port}', override_port=False):
+            pass
+    socket.create_server(('127.0.0.1', port)).close()
+    await async_wait_until(lambda: set(threading.enumerate()) <= before)
 
 
 async def test_a_start_without_the_token_to_dial_with_leaves_nothing(tmp_path: Path) -> None:

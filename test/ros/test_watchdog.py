@@ -344,6 +344,23 @@ def test_stop_all_in_a_signal_handler_waits_for_no_lock(rig: Any, side: RosSide)
         r.hears(0.5, 0, 0)
 
 
+def test_the_end_stops_every_guard_though_one_fails(
+        rig: Any, loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_side(loop) as own:
+        bad = own.watchdog.guard('bad', NEVER, (), print)
+
+        def fail(*_: object) -> None:
+            monkeypatch.undo()
+            raise ValueError('made up')
+        with rig(NEVER, side=own) as r:
+            r.command(0.5)
+            monkeypatch.setattr(bad, 'stop', fail)
+            own.shutdown()
+            r.hears(0.5, 0, 0, 0)
+        loop.until(lambda: loop.faults)
+        assert str(loop.faults.pop()) == 'made up'
+
+
 def test_shutdown_says_the_ladder_to_its_end(rig: Any, loop: FakeLoop, other: OtherNode) -> None:
     def watchdogs() -> int:
         return [each.name for each in threading.enumerate()].count('ws_bridge watchdog')
