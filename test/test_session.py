@@ -160,7 +160,7 @@ def test_subscribe_with_everything() -> None:
     op = ops.Subscribe('i', 'odom', 'a/B', 'cdr', 0.5, 3, QOS, True)
     assert session.receive(op, START) == [fx.OpenSubscription(
         'i', '/odometry', 'odom', '/odometry', 'a/B', 'cdr', 0.5, 3, QOS, True)]
-    assert session.subscriptions == {'/odometry': 'odom'}
+    assert session.subscriptions == {'odom': '/odometry'}
 
 
 def test_subscribe_takes_defaults_of_rule_and_settings() -> None:
@@ -184,10 +184,40 @@ def test_unsubscribe() -> None:
     session = make()
     session.receive(ops.Subscribe(None, 'odom'), START)
     assert session.receive(ops.Unsubscribe('i', '/odometry'), START) == [
-        fx.CloseSubscription('/odometry'),
+        fx.CloseSubscription('/odometry', 'odom'),
         fx.Send(ops.Done('i', 'unsubscribe', {'topic': '/odometry'}))]
     assert refusal(session.receive(ops.Unsubscribe('j', 'odom'), START)) == \
         ('j', 'not_advertised', 'topic')
+
+
+def test_a_topic_by_several_names() -> None:
+    session = make(max_subscriptions=2)
+    for name in ('odom', '/odometry'):
+        (effect,) = session.receive(ops.Subscribe(None, name), START)
+        assert isinstance(effect, fx.OpenSubscription)
+        assert (effect.topic, effect.wire_name) == ('/odometry', name)
+    assert refusal(session.receive(ops.Subscribe('i', 'odometry'), START))[1] == 'limit_exceeded'
+    closed = [session.receive(ops.Unsubscribe(None, name), START)[0]
+              for name in ('/odometry', '/odometry')]     # the other one by its name or by any
+    assert closed == [fx.CloseSubscription('/odometry', name) for name in ('/odometry', 'odom')]
+
+
+def test_a_command_for_what_the_graph_does_not_have_looks_again(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeNames, 'kind_of', lambda names, name: None)
+    session = make()
+    command = ops.Command('i', '/new', {})
+    assert session.receive(command, START) == [fx.LookAgain(command)]
+    found = ops.Command('i', '/new', {}, 'service')
+    (call,) = session.resume(found, START)
+    assert isinstance(call, fx.Call)
+    nothing = ops.Command('i', '/new', {}, 'topic')
+    (opened, _) = session.resume(nothing, START)
+    assert isinstance(opened, fx.OpenPublisher)
+    assert session.receive(command, START) == [fx.Publish(
+        'i', '/new', {}, 'json', None, None, command)]
+    assert refusal(session.resume(ops.Command('j', 'a b', {}, 'topic'), START)) == \
+        ('j', 'bad_name', 'topic')
 
 
 # ---- publications
@@ -512,7 +542,8 @@ def test_several_wishes_for_a_topic_are_one_subscription() -> None:
     assert refusal(session.receive(ops.Unsubscribe('j', '/a', 'k2'), START)) == \
         ('j', 'not_advertised', 'id')
     session.forget_wish('/a', 'none')
-    assert session.receive(ops.Unsubscribe('j', '/a'), START) == [fx.CloseSubscription('/a'), done]
+    assert session.receive(ops.Unsubscribe('j', '/a'), START) == [
+        fx.CloseSubscription('/a', '/a'), done]
 
 
 def test_calls_are_limited_until_they_end() -> None:
@@ -901,7 +932,7 @@ def test_close_takes_everything_back_once() -> None:
     call_id = call_from_ros(session, 'token')
     (key,) = session.calls
     assert session.close() == [
-        fx.CloseSubscription('/a'), fx.ClosePublisher('/b'), fx.ClosePublisher('/c'),
+        fx.CloseSubscription('/a', '/a'), fx.ClosePublisher('/b'), fx.ClosePublisher('/c'),
         fx.Unhost('/s'), fx.CancelCall(key)]
     assert session.close() == []
     assert session.call_ended(key, b'{}') == []

@@ -53,7 +53,7 @@ class Ledger:
         for effect in effects:
             match effect:
                 case fx.OpenSubscription():
-                    self.open.add(('subscription', effect.topic))
+                    self.open.add(('subscription', effect.wire_name))
                 case fx.OpenPublisher():
                     self.open.add(('publisher', effect.topic))
                 case fx.Host():
@@ -62,7 +62,7 @@ class Ledger:
                     assert ('call', effect.key) not in self.open
                     self.open.add(('call', effect.key))
                 case fx.CloseSubscription():
-                    self.open.remove(('subscription', effect.topic))
+                    self.open.remove(('subscription', effect.wire_name))
                 case fx.ClosePublisher():
                     self.open.remove(('publisher', effect.topic))
                 case fx.Unhost():
@@ -120,7 +120,8 @@ class Machine(RuleBasedStateMachine):
         if resolved == '/denied':
             return 'forbidden'
         owned = self.ledger.names(kind)
-        return 'ok' if resolved in owned or len(owned) < LIMIT else 'limit_exceeded'
+        mine = name if kind == 'subscription' else resolved     # each name has one of its own
+        return 'ok' if mine in owned or len(owned) < LIMIT else 'limit_exceeded'
 
     def resolve(self, kind: str, name: str) -> str:
         return self.names.service(name) if kind == 'service' else self.names.topic(name)
@@ -128,7 +129,8 @@ class Machine(RuleBasedStateMachine):
     def given_back(self, kind: str, name: str) -> str:
         if ' ' in name:
             return 'bad_name'
-        return 'ok' if self.resolve(kind, name) in self.ledger.names(kind) else 'not_advertised'
+        owned = {self.resolve(kind, str(each)) for each in self.ledger.names(kind)}
+        return 'ok' if self.resolve(kind, name) in owned else 'not_advertised'
 
     def may(self, code: str, expected: str) -> None:
         """Hold a result against the model; a limited rate may refuse anything."""

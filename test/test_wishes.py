@@ -23,7 +23,7 @@ from ws_bridge.errors import TimedOut
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session import effects as fx
-from ws_bridge.session.session import Session
+from ws_bridge.session.session import MAX_QUESTIONS, Session
 from ws_bridge.session.wishes import Wishes
 
 
@@ -59,7 +59,7 @@ def test_wishes_are_served_together() -> None:
     assert done == DONE
     assert isinstance(rest, fx.OpenSubscription)
     assert (rest.op_id, rest.fresh, rest.min_interval, rest.encoding) == (None, False, 1.0, 'json')
-    assert unsubscribe(session, 'a') == [fx.CloseSubscription('/t'), DONE]
+    assert unsubscribe(session, 'a') == [fx.CloseSubscription('/t', '/t'), DONE]
     assert failed(unsubscribe(session, 'a')).error.code == 'not_advertised'
 
 
@@ -76,7 +76,7 @@ def test_unsubscribing_without_a_key_ends_all() -> None:
     session = make()
     for key in 'ab':
         subscribe(session, key)
-    assert unsubscribe(session, None) == [fx.CloseSubscription('/t'), DONE]
+    assert unsubscribe(session, None) == [fx.CloseSubscription('/t', '/t'), DONE]
     assert subscribe(session, 'b').fresh
 
 
@@ -93,7 +93,7 @@ def test_wish_without_a_key_takes_the_place_of_all() -> None:
     subscribe(session, 'a', min_interval=0.1)
     only = subscribe(session, None, min_interval=2.0)
     assert (only.min_interval, only.fresh) == (2.0, False)
-    assert unsubscribe(session, None)[0] == fx.CloseSubscription('/t')
+    assert unsubscribe(session, None)[0] == fx.CloseSubscription('/t', '/t')
 
 
 def test_refused_wish_is_forgotten_and_the_others_stand() -> None:
@@ -106,7 +106,7 @@ def test_refused_wish_is_forgotten_and_the_others_stand() -> None:
     assert subscribe(session, 'a', min_interval=1.0).min_interval == 1.0
     session.forget_subscription('/t')
     assert subscribe(session, 'b', min_interval=3.0).min_interval == 3.0
-    assert repr(Wishes()) == 'Wishes(0 for 0 topics)'
+    assert repr(Wishes()) == 'Wishes(0 for 0 names)'
 
 
 def test_several_advertisements_of_one_topic() -> None:
@@ -135,18 +135,28 @@ def test_hosting_again_forgets_the_calls_of_the_older_advertisement() -> None:
     assert failed(session.receive(answer, START)).error.code == 'expired'
 
 
-def test_question_is_a_call() -> None:
-    session = make(max_calls=1, call_timeout=3.0)
-    (asked,) = session.receive(ops.Inquire('i', '/rosapi/nodes', 'nodes', {}), START)
-    assert asked == fx.Inquire(1, 'nodes', {}, 3.0)
-    refused = failed(session.receive(ops.Inquire('j', '/rosapi/nodes', 'nodes', {}, 1.0), START))
-    assert (refused.op_id, refused.error.code) == ('j', 'limit_exceeded')
-    assert refused.about == ops.About('call', '/rosapi/nodes')
+def test_questions_wait_for_their_turn() -> None:
+    session = make(max_calls=2, call_timeout=3.0)
+
+    def ask(op_id: str, **options: Any) -> list[fx.Effect]:
+        return session.receive(ops.Inquire(op_id, '/rosapi/nodes', 'nodes', {}, **options), START)
+    assert ask('i') == [fx.Inquire(1, 'nodes', {}, 3.0)]
+    assert ask('j', timeout=1.0) == [fx.Inquire(2, 'nodes', {}, 1.0)]
+    assert [ask(name) for name in 'kl'] == [[], []]
     late = TimedOut('late')
     assert session.call_ended(1, late) == [
-        fx.Send(ops.Failed('i', late, ops.About('call', '/rosapi/nodes')))]
-    (asked,) = session.receive(ops.Inquire('k', '/rosapi/nodes', 'nodes', {}, 1.0), START)
-    assert session.close() == [fx.CancelCall(2)]
+        fx.Send(ops.Failed('i', late, ops.About('call', '/rosapi/nodes'))),
+        fx.Inquire(3, 'nodes', {}, 3.0)]
+    assert session.call_ended(3, b'{}') == [
+        fx.Send(ops.CallDone('k', '/rosapi/nodes', b'{}')), fx.Inquire(4, 'nodes', {}, 3.0)]
+    assert session.call_ended(3, b'{}') == []
+    for _ in range(MAX_QUESTIONS):
+        assert ask('m') == []
+    refused = failed(ask('n'))
+    assert (refused.op_id, refused.error.code) == ('n', 'limit_exceeded')
+    assert refused.about == ops.About('call', '/rosapi/nodes')
+    assert session.close() == [fx.CancelCall(2), fx.CancelCall(4)]
+    assert session.call_ended(2, b'{}') == []
 
 
 def test_who_waits_for_a_failed_request() -> None:

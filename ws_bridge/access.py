@@ -80,3 +80,18 @@ SAFETY = Role('safety', OPERATOR.allow + _everything('take', 'clear_stop'))
 ADMIN = Role('admin', (Grant(EVERYTHING),))
 
 BUILT_IN: Mapping[str, Role] = {role.name: role for role in (OBSERVER, OPERATOR, SAFETY, ADMIN)}
+
+
+ACTION_PART = '/_action/'
+"""What stands between the name of an action and that of a service or topic of its own."""
+
+
+def is_hidden(name: str) -> bool:
+    """Tell whether a part of a name has a leading underscore: such are listed only on request."""
+    return '/_' in name
+
+
+def action_of(name: str) -> str | None:
+    """Return the action to which a service or topic belongs, ``None`` where it is another's."""
+    action, part, _ = name.partition(ACTION_PART)
+    return action if part else None

@@ -190,6 +190,8 @@ class Writer:
             for old, new in (('secs', 'sec'), ('nsecs', 'nanosec')):
                 if old in values and new not in values:
                     values[new] = values.pop(old)
+        if schema.name == 'std_msgs/msg/Header':
+            values.pop('seq', None)
         if not schema.fields:
             self.body += b'\x00'
         for item in schema.fields:

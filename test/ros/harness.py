@@ -48,10 +48,10 @@ class OtherNode:
     So a test may create and destroy its publishers and subscriptions, and take from these.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = 'other') -> None:
         self.context = Context()
         self.context.init(args=[])
-        self.node = Node('other', context=self.context, use_global_arguments=False)
+        self.node = Node(name, context=self.context, use_global_arguments=False)
 
     def close(self) -> None:
         self.node.destroy_node()

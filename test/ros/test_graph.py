@@ -20,11 +20,13 @@ from itertools import pairwise
 from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
 
+from ws_bridge.access import is_hidden
 from ws_bridge.ros.graph import GraphSnapshot, TopicInfo
 
 from .harness import FakeLoop, OtherNode, QUICK, RELIABLE, running_side
 
 STRING = 'std_msgs/msg/String'
+INT = 'std_msgs/msg/Int32'
 
 
 def test_snapshots_come_when_the_graph_changes_and_only_then(loop: FakeLoop) -> None:
@@ -58,7 +60,7 @@ def test_the_bridge_knows_its_own(loop: FakeLoop) -> None:
         side.subscribe('/own', STRING, None, lambda samples, taken: None, print)
         side.host('/mine', 'std_srvs/srv/Trigger', lambda token, cdr: None, print)
         loop.until(lambda: '/mine' in side.graph.own_services)
-        loop.until(lambda: side.graph.topics.get('/own') == TopicInfo((STRING,), 1, 1, 1, 1))
+        loop.until(lambda: side.graph.topics.get('/own') == TopicInfo((STRING,), 1, 1, 1, 1, True))
         assert side.graph.topics['/rosout'].own_publishers == 1
 
 
@@ -69,11 +71,36 @@ def test_several_types_on_one_topic(loop: FakeLoop) -> None:
                    and side.graph.topics['/both'].types == ('std_msgs/msg/Int32', STRING))
 
 
-def test_hidden_names_are_left_out_unless_asked_for(loop: FakeLoop) -> None:
+def test_hidden_names_are_there_and_known_as_such(loop: FakeLoop) -> None:
     with closing(OtherNode()) as other, other.publisher('/a/_b/c', RELIABLE), \
-            other.publisher('/shown', RELIABLE):
-        with running_side(loop) as side:
-            loop.until(lambda: '/shown' in side.graph.topics)
-            assert '/a/_b/c' not in side.graph.topics
-        with running_side(loop, replace(QUICK, hidden=True)) as side:
-            loop.until(lambda: '/a/_b/c' in side.graph.topics)
+            running_side(loop) as side:
+        loop.until(lambda: '/a/_b/c' in side.graph.topics)
+        assert [is_hidden(name) for name in ('/a/_b/c', '/_a', '/a_/b_c')] == [True, True, False]
+
+
+def test_what_only_peers_have_brought_is_no_type_of_others(loop: FakeLoop) -> None:
+    """The other node has the bridge's name."""
+    with running_side(loop) as side, closing(OtherNode('ws_bridge')) as other:
+        side.subscribe('/cmd', INT, None, lambda samples, taken: None, print)
+
+        def seen() -> tuple[tuple[str, ...], bool]:
+            info = side.graph.topics.get('/cmd', TopicInfo(()))
+            return info.types, info.brought
+        loop.until(lambda: seen() == ((INT,), True))
+        with other.hearing('/cmd', RELIABLE):
+            loop.until(lambda: seen() == ((STRING,), False))
+        loop.until(lambda: seen() == ((INT,), True))
+        with other.hearing('/cmd', RELIABLE, Int32):
+            loop.until(lambda: seen() == ((INT,), False))
+
+
+def test_the_graph_is_looked_at_again_at_once_but_not_for_each_who_asks(loop: FakeLoop) -> None:
+    told: list[bool] = []
+    with running_side(loop, replace(QUICK, graph_interval=60.0)) as side:
+        polls = side.polls
+        for _ in range(100):
+            side.advertise(f'/asked_{len(told)}', STRING, None, print)
+            side.look_again(lambda: told.append('/asked_0' in side.graph.topics))
+        loop.until(lambda: len(told) == 100)
+        assert all(told)
+        assert side.polls - polls < 20

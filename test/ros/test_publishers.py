@@ -13,6 +13,7 @@
 # limitations under the License.
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 import time
 
@@ -216,13 +217,44 @@ def test_another_type_is_reported(loop: FakeLoop, side: RosSide, other: OtherNod
     assert [type(error) for error in errors] == [TypeMismatch]
 
 
+def test_a_subscriber_of_another_type_is_not_waited_for(loop: FakeLoop, other: OtherNode) -> None:
+    with running_side(loop, replace(QUICK, match_timeout=60.0)) as side, \
+            other.hearing('/wide', RELIABLE) as heard, closing(OtherNode()) as third, \
+            third.hearing('/wide', RELIABLE, Int32):
+        loop.until(lambda: '/wide' in side.graph.topics
+                   and len(side.graph.topics['/wide'].types) == 2)
+        publisher = side.advertise('/wide', STRING, None, print)
+        publisher.publish(cdr('x'))
+        loop.until(heard)
+
+
 def test_two_types_of_the_bridge_itself(loop: FakeLoop, side: RosSide) -> None:
+    """Who comes second is told that it waits, and is served when the first one is gone."""
     errors: list[WsBridgeError] = []
-    side.advertise('/self', STRING, None, errors.append)
-    side.advertise('/self', 'std_msgs/msg/Int32', None, errors.append)
-    side.subscribe('/self', 'std_msgs/msg/Bool', None, lambda samples, taken: None, errors.append)
+    heard: list[bytes] = []
+    first = side.advertise('/self', STRING, None, print)
+    second = side.advertise('/self', 'std_msgs/msg/Int32', None, errors.append)
+    side.subscribe('/self', 'std_msgs/msg/Int32', None,
+                   lambda samples, taken: heard.extend(samples), errors.append)
     loop.until(lambda: len(errors) == 2)
     assert [type(error) for error in errors] == [TypeMismatch] * 2
+    assert 'another peer' in str(errors[0])
+    first.close()
+    number = bytes(serialize_message(Int32(data=7)))
+    second.publish(number)
+    loop.until(lambda: heard == [number])
+    assert len(errors) == 2
+
+
+def test_what_waits_for_another_type_is_given_up_with_its_samples(loop: FakeLoop, side: RosSide
+                                                                  ) -> None:
+    why: list[WsBridgeError | None] = []
+    side.advertise('/kept', STRING, None, print)
+    second = side.advertise('/kept', 'std_msgs/msg/Int32', None, print)
+    second.publish(bytes(serialize_message(Int32())), on_done=why.append)
+    second.close()
+    loop.until(lambda: why)
+    assert isinstance(why[0], TypeMismatch)
 
 
 @KEYED

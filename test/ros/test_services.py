@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 import threading
 from typing import Any
@@ -43,6 +43,7 @@ from ws_bridge.ros.side import RosSide
 from .harness import FakeLoop, OtherNode, QUICK, running_side
 
 SET_BOOL = 'std_srvs/srv/SetBool'
+TRIGGER = bytes(serialize_message(Trigger.Request()))
 
 pytestmark = pytest.mark.usefixtures('tidy')
 
@@ -134,6 +135,46 @@ def test_calls_run_side_by_side(loop: FakeLoop, side: RosSide) -> None:
             call(side, results, '/meet')
         loop.until(lambda: len(results) == 5)
     assert list(map(text_of, results)) == ['met'] * 5
+
+
+def test_a_service_that_comes_back_with_another_type(loop: FakeLoop, topic: str) -> None:
+    """Who goes on to call it with the old type keeps nobody from the new one."""
+    old: list[Any] = []
+    results: list[Any] = []
+    with running_side(loop, replace(QUICK, service_wait=0.5, client_idle=60.0)) as side, \
+            closing(OtherNode()) as other:
+        node = other.node
+        first = node.create_service(Trigger, topic, lambda request, response: response)
+        loop.until(lambda: topic in side.graph.services)
+        side.call(topic, 'std_srvs/srv/Trigger', TRIGGER, 0.1, old.append)
+        loop.until(lambda: old)
+        node.destroy_service(first)
+        loop.until(lambda: topic not in side.graph.services)
+        with server(topic, lambda data: 'new'):
+            loop.until(lambda: side.graph.services.get(topic) == (SET_BOOL,),
+                       lambda: side.graph.services.get(topic))
+            side.call(topic, 'std_srvs/srv/Trigger', TRIGGER, 10.0, old.append)
+            call(side, results, topic)
+            loop.until(lambda: results)
+            loop.until(lambda: len(old) == 2)
+    assert list(map(text_of, results)) == ['new']
+    assert isinstance(old[1], TypeMismatch)
+
+
+def test_who_waits_for_a_service_of_another_type_is_told_when_it_comes(
+        loop: FakeLoop, topic: str) -> None:
+    """The call that waits in vain ends at once, and makes room for the one that does not."""
+    old: list[Any] = []
+    results: list[Any] = []
+    with running_side(loop, replace(QUICK, service_wait=60.0)) as side:
+        side.call(topic, 'std_srvs/srv/Trigger', TRIGGER, 60.0, old.append)
+        call(side, results, topic, timeout=60.0)
+        loop.until(lambda: side.idle)
+        assert not old
+        with server(topic, lambda data: 'new'):
+            loop.until(lambda: results and old)
+    assert list(map(text_of, results)) == ['new']
+    assert isinstance(old[0], TypeMismatch)
 
 
 def test_nobody_serves_it(loop: FakeLoop) -> None:

@@ -266,6 +266,27 @@ def test_several_types_and_no_wish(loop: FakeLoop, side: RosSide, other: OtherNo
         assert subscription.msg_type == STRING
 
 
+def test_several_types_and_a_wish(loop: FakeLoop, side: RosSide, other: OtherNode,
+                                  topic: str) -> None:
+    """With a type given its samples are heard; the other one is told, and told once."""
+    heard, ints = Heard(), Heard()
+    with closing(OtherNode()) as third, third.publisher(topic, latched()) as entity, \
+            other.publisher(topic, RELIABLE, Int32):
+        loop.until(lambda: topic in side.graph.topics
+                   and len(side.graph.topics[topic].types) == 2)
+        subscribe(side, topic, heard)
+        taken: list[bytes] = []
+        side.subscribe(topic, 'std_msgs/msg/Int32', None,
+                       lambda samples, at: taken.extend(samples), ints.errors.append)
+        say(entity, 'mine')
+        loop.until(lambda: heard.texts == ['mine'])
+        loop.until(lambda: heard.errors and ints.errors)
+        polls = side.polls
+        loop.until(lambda: side.polls > polls + 10)
+    assert [type(error) for error in heard.errors + ints.errors] == [TypeMismatch] * 2
+    assert not taken
+
+
 def test_wrong_names_and_types_are_refused_at_once(side: RosSide) -> None:
     heard = Heard()
     with pytest.raises(BadName):

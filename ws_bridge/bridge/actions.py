@@ -26,6 +26,7 @@ from ws_bridge.errors import (
     ConversionError,
     Expired,
     LimitExceeded,
+    Rejected,
     ServiceFailed,
     TypeMismatch,
     UnknownName,
@@ -60,6 +61,22 @@ class HostedAction:
     server: Any
 
 
+class Unsent:
+    """Stands for a goal while the graph is looked at again for its action."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def cancel(self, on_answer: Callable[[WsBridgeError | None], None]) -> None:
+        """Do not send it."""
+        self.cancelled = True
+        on_answer(None)
+
+    def drop(self) -> None:
+        """Do not send it, and tell nobody."""
+        self.cancelled = True
+
+
 class Actions:
     """
     All goals and all hosted actions.
@@ -87,6 +104,27 @@ class Actions:
 
     def send(self, peer: Peer, wish: SendGoal) -> None:
         """Send a goal; its end reaches the session, also when it cannot be sent."""
+        try:
+            self._send(peer, wish)
+        except (UnknownName, TypeMismatch):     # the action may be new, or anew
+            unsent = Unsent()
+            self._goals[peer.name, wish.key] = wish.action, unsent
+            self._ros.look_again(lambda: self._send_at_last(peer, wish, unsent))
+        except WsBridgeError as exc:
+            self._apply(peer, peer.session.goals.ended(wish.key, exc))
+
+    def _send_at_last(self, peer: Peer, wish: SendGoal, unsent: Unsent) -> None:
+        self._goals.pop((peer.name, wish.key), None)
+        if wish.key not in peer.session.goals.sent:
+            return
+        try:
+            if unsent.cancelled:
+                raise Rejected('it was cancelled before it was sent')
+            self._send(peer, wish)
+        except WsBridgeError as exc:
+            self._apply(peer, peer.session.goals.ended(wish.key, exc))
+
+    def _send(self, peer: Peer, wish: SendGoal) -> None:
         goals = peer.session.goals
 
         def on_feedback(cdr: bytes) -> None:
@@ -103,19 +141,15 @@ class Actions:
             self._goals.pop((peer.name, wish.key), None)
             self._apply(peer, goals.ended(wish.key, _outcome(result, end)))
 
-        try:
-            action_type = self._type_of(wish)
-            schema = self._ros.types.action(action_type)
-            cdr = self._to_cdr(self._store.codec(schema.goal), by_name(schema.goal, wish.data))
-            feedback = self._store.codec(schema.feedback)
-            result = self._store.codec(schema.result)
-            goal = self._ros.send_goal(
-                wish.ros_name, action_type, cdr, patience=self._patience, timeout=wish.timeout,
-                on_accepted=lambda: self._apply(peer, goals.accepted(wish.key)),
-                on_feedback=on_feedback if wish.want_feedback else None, on_done=on_done)
-        except WsBridgeError as exc:
-            self._apply(peer, goals.ended(wish.key, exc))
-            return
+        action_type = self._type_of(wish)
+        schema = self._ros.types.action(action_type)
+        cdr = self._to_cdr(self._store.codec(schema.goal), by_name(schema.goal, wish.data))
+        feedback = self._store.codec(schema.feedback)
+        result = self._store.codec(schema.result)
+        goal = self._ros.send_goal(
+            wish.ros_name, action_type, cdr, patience=self._patience, timeout=wish.timeout,
+            on_accepted=lambda: self._apply(peer, goals.accepted(wish.key)),
+            on_feedback=on_feedback if wish.want_feedback else None, on_done=on_done)
         self._goals[peer.name, wish.key] = wish.action, goal
 
     def cancel(self, peer: Peer, wish: CancelGoal) -> None:
@@ -180,7 +214,7 @@ class Actions:
                 hosted.server.answer(token, accepted=False)
                 peer.send(Failed(None, exc))
                 return
-            self._apply(peer, goals.asked(action, schema.name, token, values, self._now()))
+            self._apply(peer, goals.asked(action, wish.action_type, token, values, self._now()))
 
         def on_error(exc: WsBridgeError) -> None:
             if isinstance(exc, LimitExceeded):  # only goals are rejected
@@ -199,6 +233,17 @@ class Actions:
         self._hosted[action] = hosted
         peer.send(Done(wish.op_id, 'advertise_action', {
             'action': wish.ros_name, 'type': schema.name}))
+
+    def graph_changed(self) -> None:
+        """End the hosted actions that others serve with another type."""
+        for action, hosted in list(self._hosted.items()):
+            types = self._ros.graph.actions.get(action)
+            if types and hosted.action_type not in types:
+                self.unhost(hosted.owner, action)
+                hosted.owner.session.goals.forget(action)
+                hosted.owner.send(Failed(None, TypeMismatch(
+                    f'{action} is {" and ".join(types)}, not {hosted.action_type}',
+                    field='type')))
 
     def _replace(self, peer: Peer, action: str) -> None:
         old = self._hosted.get(action)

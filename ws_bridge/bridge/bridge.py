@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from itertools import count
 import logging
@@ -82,6 +83,8 @@ STOP_SIZE = 1000
 """The largest emergency stop that is read although it is too much, characters."""
 STRANGER_MESSAGE = 16_384
 """The largest message of who has to log in first, bytes."""
+SPACES = 64
+"""White space before JSON in a binary frame is at most as long."""
 TICK = 0.2
 """Seconds between looks at what changed by itself: freshness, rates."""
 
@@ -115,7 +118,7 @@ class BridgeNames:
     def _service(self, name: str) -> str:
         return self._ros.resolve(name, service=True)
 
-    def kind_of(self, name: str) -> Kind:
+    def kind_of(self, name: str) -> Kind | None:
         """Tell what a destination is: a topic, else a service, else an action."""
         graph = self._ros.graph
         if self.topic(name) in graph.topics:
@@ -123,7 +126,7 @@ class BridgeNames:
         service = self.service(name)
         if service in graph.services or self._hosted(service):
             return 'service'
-        return 'action' if service in graph.actions or self._hosted_actions(service) else 'topic'
+        return 'action' if service in graph.actions or self._hosted_actions(service) else None
 
 
 class Bridge:
@@ -167,11 +170,12 @@ class Bridge:
         self._actions = Actions(ros, self._store, apply=self.apply, now=loop.time,
                                 patience=settings.call_timeout)
         self._rosapi = RosApi(ros, self._store, loop, apply=self.apply,
-                              check=self._control.check)
+                              check=self._control.check, advertised=self._inward.topics)
         self._names = BridgeNames(ros, exposure, self._services.hosts, self._actions.hosts)
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
                                  loop, self._control.diagnostic)
         self._ticker: asyncio.TimerHandle | None = None
+        self._connections: list[tuple[str, float]] | None = None
         self.figures = Figures(self._peers.values, lambda: self.entity_count, loop.time)
 
     def __repr__(self) -> str:
@@ -247,6 +251,8 @@ class Bridge:
     def received(self, link: Link, data: str | bytes) -> None:
         """Carry out what a frame of a peer asks for."""
         peer = self._peers.get(link)
+        if link.subprotocol != SUBPROTOCOL and type(data) is bytes:
+            data = _as_text(data)
         if peer is None:
             dialect = dialect_of(data, self._settings.max_json_depth)
             if dialect is None:
@@ -345,10 +351,10 @@ class Bridge:
         """Let the session forget what could not be made, unless an older one still stands."""
         session = peer.session
         if isinstance(effect, fx.OpenSubscription):
-            if self._outward.has(peer, effect.topic):
-                session.forget_wish(effect.topic, effect.key)
+            if self._outward.has(peer, effect.wire_name):
+                session.forget_wish(effect.wire_name, effect.key)
             else:
-                session.forget_subscription(effect.topic)
+                session.forget_subscription(effect.wire_name)
         elif isinstance(effect, fx.OpenPublisher):
             if not self._inward.has(peer, effect.topic):
                 session.forget_publisher(effect.topic)
@@ -379,12 +385,12 @@ class Bridge:
             len(self._actions)
 
     def _open_subscription(self, peer: Peer, effect: fx.OpenSubscription) -> None:
-        self._room(has=self._outward.has(peer, effect.topic))
+        self._room(has=self._outward.has(peer, effect.wire_name))
         self._outward.open(peer, effect)
         self._state.touch()
 
     def _close_subscription(self, peer: Peer, effect: fx.CloseSubscription) -> None:
-        self._outward.close(peer, effect.topic)
+        self._outward.close(peer, effect.wire_name)
         self._state.touch()
 
     def _open_publisher(self, peer: Peer, effect: fx.OpenPublisher) -> None:
@@ -399,6 +405,16 @@ class Bridge:
 
     def _call(self, peer: Peer, effect: fx.Call) -> None:
         self._services.call(peer, effect)
+
+    def _look_again(self, peer: Peer, effect: fx.LookAgain) -> None:
+        op = effect.operation
+
+        def resume() -> None:
+            if peer.link in self._peers:
+                kind = self._names.kind_of(op.destination) or 'topic'
+                self.apply(peer, peer.session.resume(replace(op, kind=kind), self._loop.time()),
+                           op.op_id)
+        self._ros.look_again(resume)
 
     def _inquire(self, peer: Peer, effect: fx.Inquire) -> None:
         self._rosapi.ask(peer, effect)
@@ -447,7 +463,8 @@ class Bridge:
         if isinstance(op, GetSchema):
             peer.send(Done(op.op_id, 'schema', self._schema(op.type_name)))
         else:
-            peer.send(Done(op.op_id, 'list', self._state.listing(peer.session.login.rights)))
+            self._ros.look_again(lambda: peer.send(Done(op.op_id, 'list', self._state.listing(
+                peer.session.login.rights, hidden=op.hidden))))
 
     def _schema(self, name: str) -> Mapping[str, Any]:
         types = self._ros.types
@@ -473,7 +490,10 @@ class Bridge:
 
     def _halt_goals(self, guarded: Guarded) -> None:
         """End what goes on by itself behind a gate."""
-        self._actions.cancel_all(lambda action: self._control.gates.service(action) is guarded)
+        def of(action: str) -> bool:
+            return self._control.gates.service(action) is guarded
+        self._actions.cancel_all(of)
+        self._services.cancel_goals(of)
 
     def stop_wish(self, stopped: bool, by: str, reason: str) -> None:
         """Assert or clear the emergency stop, as a node asks."""
@@ -571,8 +591,17 @@ class Bridge:
     def _tick(self) -> None:
         self._ticker = self._loop.call_later(TICK, self._tick)
         self._bound_queues()
+        self._count_connections()
         self._control.tick()
         self._state.tick()
+
+    def _count_connections(self) -> None:
+        """Tell ROS who is connected, when that has changed."""
+        connections = [(link.address, link.opened_at) for link in (*self._strangers, *self._peers)
+                       if not link.dialled]
+        if connections != self._connections:
+            self._connections = connections
+            self._ros.publish_connections(connections)
 
     def _bound_queues(self) -> None:
         """Close the peer for which most waits where too much waits for all together."""
@@ -584,6 +613,9 @@ class Bridge:
     def graph_changed(self, _: object) -> None:
         """Take note of a new graph: topics that peers wait for may have appeared."""
         self._outward.graph_changed()
+        self._inward.graph_changed()
+        self._services.graph_changed()
+        self._actions.graph_changed()
         self._control.graph_changed()
         for uplink in self._uplinks.values():
             uplink.graph_changed()
@@ -592,6 +624,20 @@ class Bridge:
     def _expected_rate(self, topic: str) -> float | None:
         rule = self._exposure.find('subscribe', topic)
         return rule.expected_rate if rule else None
+
+
+def _as_text(data: bytes) -> str | bytes:
+    """
+    Return JSON that came in a binary frame as text, as some clients send all of it.
+
+    Neither a native binary frame, which begins with its opcode, nor CBOR of a map begins so.
+    """
+    if not data[:SPACES].lstrip(b' \t\r\n').startswith(b'{'):
+        return data
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
 
 
 def _may_stop(data: str | bytes) -> bool:
@@ -609,6 +655,7 @@ _APPLY: dict[type, Callable[[Bridge, Peer, Any], None]] = {
     fx.CloseSubscription: Bridge._close_subscription,
     fx.OpenPublisher: Bridge._open_publisher,
     fx.ClosePublisher: Bridge._close_publisher,
+    fx.LookAgain: Bridge._look_again,
     fx.Call: Bridge._call,
     fx.Inquire: Bridge._inquire,
     fx.CancelCall: Bridge._cancel_call,

@@ -26,6 +26,7 @@ from itertools import count
 import logging
 from typing import Any, Protocol, TYPE_CHECKING
 
+from ws_bridge.access import action_of
 from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.config import Exposure, is_glob, Settings
 from ws_bridge.convert.codec import Codec
@@ -152,7 +153,8 @@ class Gates:
         return guarded
 
     def service(self, name: str) -> Guarded | None:
-        """Return the gate of a service or an action."""
+        """Return the gate of a service or an action; an action's own services have its gate."""
+        name = action_of(name) or name
         return next((guarded for guarded in self._configured
                      if _fits(name, guarded.gate.policy.services)), None)
 

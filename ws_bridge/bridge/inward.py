@@ -25,7 +25,7 @@ from itertools import count
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.gates import Gates, Lane
-from ws_bridge.bridge.peer import Peer, types_of
+from ws_bridge.bridge.peer import Peer, types_of, types_of_others
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import Forbidden, NotAdvertised, TypeMismatch, UnknownType, WsBridgeError
@@ -64,6 +64,7 @@ class Inward:
         self._gates = gates
         self._own_topics = {ros.resolve(f'~/{name}')
                             for name in ('clients', 'estop', 'lease', 'links')}
+        self._own_topics |= {ros.resolve(name) for name in ('client_count', 'connected_clients')}
         self._ids = count(1)
         self._shared: dict[Key, Shared] = {}
         self._keys: dict[tuple[str, str], Key] = {}
@@ -112,6 +113,22 @@ class Inward:
                 shared.publisher.close()
             else:
                 self._gates.close(shared.lane)
+
+    def graph_changed(self) -> None:
+        """Take back the publishers of topics that have another type than was asked for."""
+        for (topic, msg_type, _), shared in list(self._shared.items()):
+            types = types_of_others(self._ros, topic)
+            if types and msg_type not in types:
+                why = TypeMismatch(f'{topic} is {" and ".join(types)}, not {msg_type}',
+                                   field='type')
+                for peer in list(shared.users.values()):
+                    self.close(peer, topic)
+                    peer.session.forget_publisher(topic)
+                    peer.send(Failed(None, why))
+
+    def topics(self) -> dict[str, str]:
+        """Return the topics that peers have advertised, with their types."""
+        return {topic: msg_type for topic, msg_type, _ in self._shared}
 
     def has(self, peer: Peer, topic: str) -> bool:
         """Whether a peer has a publisher of a topic."""
@@ -172,13 +189,14 @@ class Inward:
         return on_error
 
     def _type_of(self, wish: OpenPublisher) -> str:
-        types = types_of(self._ros, wish.topic)
         if wish.msg_type is not None:
+            types = types_of_others(self._ros, wish.topic)
             msg_type = self._ros.types.message(wish.msg_type).name
             if types and msg_type not in types:
                 raise TypeMismatch(f'{wish.topic} is {" and ".join(types)}, not {msg_type}',
                                    field='type')
             return msg_type
+        types = types_of(self._ros, wish.topic)
         if not types:
             raise UnknownType(f'nobody knows the type of {wish.topic}: advertise it with one',
                               field='type')

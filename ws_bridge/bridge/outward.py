@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TYPE_CHECKING
 
-from ws_bridge.bridge.peer import Peer, types_of
+from ws_bridge.bridge.peer import Peer, types_of, types_of_others
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import ConversionError, TypeMismatch, WsBridgeError
@@ -71,8 +71,9 @@ TEXT: frozenset[Encoding] = frozenset({'json', 'png'})
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What becomes of a sample on its way to those who want it so."""
+    """What becomes of a sample on its way to those who want it so, under one name."""
 
+    stream: str
     write: SampleWriter
     encode: Encode
     text: bool
@@ -108,6 +109,11 @@ class Member:
     wish: OpenSubscription
 
     @property
+    def key(self) -> tuple[str, str]:
+        """The subscription, among all."""
+        return self.peer.name, self.wish.wire_name
+
+    @property
     def group_key(self) -> tuple[object, ...]:
         """Peers with the same key get the same frames."""
         wish = self.wish
@@ -115,16 +121,27 @@ class Member:
                 wish.fragment_size)
 
 
+Name = tuple[str, str]
+"""A peer, and a topic as it calls it."""
+
+Key = tuple[str, QosRequest | None, str | None]
+"""What peers share: a topic, a quality of service that was asked for, a type if it is known."""
+
+
 @dataclass(slots=True, eq=False)
 class Topic:
-    """A topic that at least one peer subscribes to; without ``codec`` its type is awaited."""
+    """
+    A topic that at least one peer subscribes to; without ``codec`` its type is awaited.
+
+    :param channels: numbers by the names that peers use: one connection may use several.
+    """
 
     name: str
-    channel_id: int
     freshness: Freshness
-    members: dict[str, Member] = field(default_factory=dict)
+    channels: dict[str, int] = field(default_factory=dict)
+    members: dict[Name, Member] = field(default_factory=dict)
     groups: dict[object, Group] = field(default_factory=dict)
-    throttled: dict[str, Throttled] = field(default_factory=dict)
+    throttled: dict[Name, Throttled] = field(default_factory=dict)
     codec: Codec | None = None
     subscription: Any = None
     sequence: int = 0
@@ -147,8 +164,8 @@ class Outward:
         self._expected_rate = expected_rate
         self._epoch = epoch
         self._ids = count(1)
-        self._topics: dict[tuple[str, QosRequest | None], Topic] = {}
-        self._keys: dict[tuple[str, str], tuple[str, QosRequest | None]] = {}
+        self._topics: dict[Key, Topic] = {}
+        self._keys: dict[Name, Key] = {}
 
     def open(self, peer: Peer, wish: OpenSubscription) -> None:  # noqa: A003
         """
@@ -157,73 +174,82 @@ class Outward:
         :raises TypeMismatch: the topic has another type.
         :raises UnknownType: the type is not on this machine.
         """
-        key = wish.topic, wish.qos
-        msg_type = self._type_of(wish)
-        old = self._keys.get((peer.name, wish.topic))
+        member = Member(peer, wish)
+        old = self._keys.get(member.key)
+        topic = self._enter(member, self._type_of(wish))
+        peer.send(Done(wish.op_id, 'subscribe', self._describe(topic, member)))
+        if old != self._keys[member.key] or wish.fresh:
+            self._deliver_latched(topic, member)
+
+    def _enter(self, member: Member, msg_type: str | None) -> Topic:
+        """Let a peer share in a topic, in place of what it had under this name."""
+        wish = member.wish
+        key = wish.topic, wish.qos, msg_type
+        old = self._keys.get(member.key)
         if old is not None and old != key:
-            self.close(peer, wish.topic)
+            self.close(member.peer, wish.wire_name)
             old = None
         topic = self._topics.get(key)
         if topic is None:
-            topic = Topic(wish.topic, next(self._ids), Freshness(
+            topic = Topic(wish.topic, Freshness(
                 self._expected_rate(wish.topic), self._loop.time()))
-        if topic.codec is None and msg_type is not None:
-            self._start(topic, msg_type, wish)
-            self._appeared(topic, but=peer.name)
-        elif topic.codec is not None and msg_type not in (None, topic.codec.schema.name):
-            raise TypeMismatch(f'{wish.topic} is {topic.codec.schema.name}, not {msg_type}',
-                               field='type')
+            if msg_type is not None:
+                self._start(topic, msg_type, wish)
         self._topics[key] = topic
-        self._keys[peer.name, wish.topic] = key
+        self._keys[member.key] = key
         if old is not None:
-            self._leave(topic, peer)
-        member = topic.members[peer.name] = Member(peer, wish)
+            self._leave(topic, member.key)
+        topic.channels.setdefault(wish.wire_name, next(self._ids))
+        topic.members[member.key] = member
         self._join(topic, member)
-        peer.send(Done(wish.op_id, 'subscribe', self._describe(topic, member)))
-        if old is None or wish.fresh:
-            self._deliver_latched(topic, member)
+        return topic
 
-    def close(self, peer: Peer, name: str) -> None:
-        """Let a peer have a topic no longer; the last one ends the subscription."""
-        key = self._keys.pop((peer.name, name), None)
+    def close(self, peer: Peer, wire_name: str) -> None:
+        """Let a peer have a topic no longer by this name; the last one ends the subscription."""
+        name = peer.name, wire_name
+        key = self._keys.pop(name, None)
         if key is None:
             return
         topic = self._topics[key]
-        self._leave(topic, peer)
-        del topic.members[peer.name]
+        self._leave(topic, name)
+        del topic.members[name]
         if not topic.members:
             del self._topics[key]
             if topic.subscription is not None:
                 topic.subscription.close()
 
-    def has(self, peer: Peer, topic: str) -> bool:
-        """Whether a peer subscribes to a topic."""
-        return (peer.name, topic) in self._keys
+    def has(self, peer: Peer, wire_name: str) -> bool:
+        """Whether a peer subscribes to a topic by this name."""
+        return (peer.name, wire_name) in self._keys
 
     def topics(self) -> list[Topic]:
         """Return the topics that somebody subscribes to."""
         return list(self._topics.values())
 
     def graph_changed(self) -> None:
-        """Start what waited for its topic to appear."""
-        for topic in [t for t in self._topics.values() if t.codec is None]:
-            wish = next(iter(topic.members.values())).wish
-            try:
-                msg_type = self._type_of(wish)
-                if msg_type is None:
-                    continue
-                self._start(topic, msg_type, wish)
-            except WsBridgeError as exc:
-                self._fail(topic, exc)
-                continue
-            self._appeared(topic)
+        """
+        Start what waited for its topic to appear.
 
-    def _appeared(self, topic: Topic, but: str = '') -> None:
-        """Deliver to those who waited for the type of a topic, and tell them."""
-        for name, member in topic.members.items():
-            if name != but:
-                self._join(topic, member)
-                member.peer.send(Appeared(self._describe(topic, member)))
+        Where a topic has another type by now, those who named none get that; others lose it.
+        """
+        for (name, _, msg_type), topic in list(self._topics.items()):
+            types = types_of_others(self._ros, name)
+            if msg_type is None or (types and msg_type not in types):
+                for member in list(topic.members.values()):
+                    self._appeared(member)
+
+    def _appeared(self, member: Member) -> None:
+        """Deliver to a peer that waited for the type of a topic, or must take another one."""
+        try:
+            msg_type = self._type_of(member.wish)
+            if msg_type is None:
+                return
+            topic = self._enter(member, msg_type)
+        except WsBridgeError as exc:
+            self._lose(member, exc)
+            return
+        member.peer.send(Appeared(self._describe(topic, member)))
+        self._deliver_latched(topic, member)
 
     def _describe(self, topic: Topic, member: Member) -> dict[str, Any]:
         """Return what the acknowledgment of a subscription tells."""
@@ -231,20 +257,22 @@ class Outward:
         wants = member.wish.want_schema or member.wish.encoding == 'cdr'
         return {
             'topic': member.wish.wire_name, 'type': codec.schema.name if codec else None,
-            'encoding': member.wish.encoding, 'channel_id': topic.channel_id,
+            'encoding': member.wish.encoding, 'channel_id': topic.channels[member.wish.wire_name],
             'schema': schema_to_text(codec.schema) if codec and wants else None,
             'pending': codec is None,
         }
 
     def _type_of(self, wish: OpenSubscription) -> str | None:
         """Return the full name of the topic's type, ``None`` while there is none."""
-        types = types_of(self._ros, wish.topic)
         if wish.msg_type is not None:
+            types = types_of_others(self._ros, wish.topic)
             msg_type = self._ros.types.message(wish.msg_type).name
             if types and msg_type not in types:
                 raise TypeMismatch(f'{wish.topic} is {" and ".join(types)}, not {msg_type}',
                                    field='type')
             return msg_type
+        types = types_of(self._ros, wish.topic) or tuple(
+            msg_type for name, _, msg_type in self._topics if name == wish.topic and msg_type)
         if len(types) > 1:
             raise TypeMismatch(f'{wish.topic} has several types: {", ".join(types)}; say which',
                                field='type')
@@ -260,18 +288,23 @@ class Outward:
 
     def _fail(self, topic: Topic, exc: WsBridgeError) -> None:
         """
-        Tell every peer of a topic that ROS refuses it; all lose it, unless it is heard already.
+        Tell every peer of a topic what is wrong with it; what ROS refuses for good they lose.
 
-        A second publisher with another type is an error of the robot's, but no reason to go deaf.
+        A further type is an error of the robot's, or another peer's wish: no reason to go deaf.
         """
-        if topic.subscription is not None and topic.subscription.msg_type is not None:
-            for member in topic.members.values():
-                member.peer.send(Failed(None, exc))
-            return
+        if isinstance(exc, TypeMismatch):
+            types = types_of_others(self._ros, topic.name)
+            if not types or (topic.codec is not None and topic.codec.schema.name in types):
+                for member in topic.members.values():
+                    member.peer.send(Failed(None, exc))
+            return      # else graph_changed tells, when they have another type or lose it
         for member in list(topic.members.values()):
-            self.close(member.peer, topic.name)
-            member.peer.session.forget_subscription(topic.name)
-            member.peer.send(Failed(member.wish.op_id, exc))
+            self._lose(member, exc)
+
+    def _lose(self, member: Member, exc: WsBridgeError) -> None:
+        self.close(member.peer, member.wish.wire_name)
+        member.peer.session.forget_subscription(member.wish.wire_name)
+        member.peer.send(Failed(member.wish.op_id, exc))
 
     def _join(self, topic: Topic, member: Member) -> None:
         """Deliver to the peer from now on, once the type is known."""
@@ -279,7 +312,7 @@ class Outward:
             return
         wish, peer = member.wish, member.peer
         if wish.min_interval:
-            topic.throttled[peer.name] = Throttled(
+            topic.throttled[member.key] = Throttled(
                 peer.link, self._form(topic, member), wish.min_interval)
             return
         group = topic.groups.get(member.group_key)
@@ -292,20 +325,21 @@ class Outward:
         wish = member.wish
         text = wish.encoding in TEXT
         split = None
+        channel_id = topic.channels[wish.wire_name]
         if wish.fragment_size and text:
-            split = splitter(f'{wish.wire_name}:{topic.channel_id}', wish.fragment_size)
-        write = member.peer.dialect.sample_writer(
-            wish.wire_name, topic.channel_id, wish.encoding)
-        return Form(write, ENCODERS[wish.encoding], text, split)
+            split = splitter(f'{wish.wire_name}:{channel_id}', wish.fragment_size)
+        write = member.peer.dialect.sample_writer(wish.wire_name, channel_id, wish.encoding)
+        return Form(wish.wire_name, write, ENCODERS[wish.encoding], text, split)
 
-    def _leave(self, topic: Topic, peer: Peer) -> None:
-        throttled = topic.throttled.pop(peer.name, None)
+    def _leave(self, topic: Topic, name: Name) -> None:
+        throttled = topic.throttled.pop(name, None)
         if throttled is not None and throttled.timer is not None:
             throttled.timer.cancel()
-        key = topic.members[peer.name].group_key
+        member = topic.members[name]
+        key = member.group_key
         group = topic.groups.get(key)
         if group is not None:
-            group.links.pop(peer.link, None)
+            group.links.pop(member.peer.link, None)
             if not group.links:
                 del topic.groups[key]
 
@@ -324,7 +358,7 @@ class Outward:
                 self._report(topic, exc)
                 continue
             member.peer.link.send_stream(
-                topic.name, form.write(body, stamp, sequence),
+                form.stream, form.write(body, stamp, sequence),
                 max(member.wish.queue_depth, len(samples)), text=form.text, split=form.split)
 
     def _deliver(self, topic: Topic, samples: list[bytes], taken: float) -> None:
@@ -345,7 +379,7 @@ class Outward:
                     except ConversionError as exc:
                         self._report(topic, exc)
                         continue
-                fan_out(group.links, topic.name, form.write(body, stamp, sequence),
+                fan_out(group.links, form.stream, form.write(body, stamp, sequence),
                         group.depth, text=form.text, split=form.split)
             for throttled in topic.throttled.values():
                 self._offer(topic, throttled, (cdr, stamp, sequence))
@@ -384,7 +418,7 @@ class Outward:
             self._report(topic, exc)
             return
         form = throttled.form
-        throttled.link.send_stream(topic.name, form.write(body, stamp, sequence), 1,
+        throttled.link.send_stream(form.stream, form.write(body, stamp, sequence), 1,
                                    text=form.text, split=form.split)
 
     def _report(self, topic: Topic, exc: ConversionError) -> None:

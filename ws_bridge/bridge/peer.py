@@ -62,6 +62,16 @@ class Peer:
 
 
 def types_of(ros: RosSide, topic: str) -> tuple[str, ...]:
-    """Return the types under which the graph knows a topic; none where it does not."""
+    """
+    Return the types under which the graph knows a topic; none where it does not.
+
+    Where only peers use it, these are what they asked for.
+    """
     info = ros.graph.topics.get(topic)
     return tuple(info.types) if info else ()
+
+
+def types_of_others(ros: RosSide, topic: str) -> tuple[str, ...]:
+    """Return the types that a topic has in ROS: what a peer asked for is none of them."""
+    info = ros.graph.topics.get(topic)
+    return tuple(info.types) if info and not info.brought else ()

@@ -26,7 +26,7 @@ from typing import Any, TYPE_CHECKING
 
 import orjson
 
-from ws_bridge.access import Use
+from ws_bridge.access import is_hidden, Use
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.rosapi_params import Parameters
 from ws_bridge.bridge.typedefs import short_name, typedefs
@@ -62,30 +62,36 @@ class Look:
 
     :param rights: the peer's.
     :param parameters: reaches the parameters of other nodes.
+    :param advertised: returns the topics of peers, which the graph may not show yet.
     """
 
-    def __init__(self, ros: RosSide, rights: Rights, parameters: Parameters) -> None:
+    def __init__(self, ros: RosSide, rights: Rights, parameters: Parameters,
+                 advertised: Callable[[], dict[str, str]]) -> None:
         self.ros = ros
         self.rights = rights
         self.parameters = parameters
+        self._advertised = advertised
 
-    def topics(self) -> dict[str, str]:
+    def topics(self, *, hidden: bool = False) -> dict[str, str]:
         """Return the topics that the peer may use, with their (first) types."""
-        return {name: next(iter(info.types), '')
-                for name, info in sorted(self.ros.graph.topics.items())
-                if self.rights.shows(name, 'subscribe', 'publish')}
+        types = {**self._advertised(), **{name: next(iter(info.types), '')
+                                          for name, info in self.ros.graph.topics.items()}}
+        return {name: types[name] for name in sorted(types)
+                if (hidden or not is_hidden(name))
+                and self.rights.shows(name, 'subscribe', 'publish')}
 
-    def services(self) -> dict[str, str]:
+    def services(self, *, hidden: bool = False) -> dict[str, str]:
         """Return the services that the peer may call, with their (first) types."""
-        return {name: next(iter(types), '')
-                for name, types in sorted(self.ros.graph.services.items())
-                if self.rights.shows(name, 'call')}
+        return self._usable(self.ros.graph.services, 'call', hidden=hidden)
 
-    def actions(self) -> dict[str, str]:
+    def actions(self, *, hidden: bool = False) -> dict[str, str]:
         """Return the actions that the peer may send goals to, with their (first) types."""
-        return {name: next(iter(types), '')
-                for name, types in sorted(self.ros.graph.actions.items())
-                if self.rights.shows(name, 'goal')}
+        return self._usable(self.ros.graph.actions, 'goal', hidden=hidden)
+
+    def _usable(self, names: Mapping[str, tuple[str, ...]], use: Use, *, hidden: bool
+                ) -> dict[str, str]:
+        return {name: next(iter(types), '') for name, types in sorted(names.items())
+                if (hidden or not is_hidden(name)) and self.rights.shows(name, use)}
 
     def survey(self, done: Done, make: Callable[[Any], Values], question: str, *args: Any
                ) -> None:
@@ -100,15 +106,17 @@ class RosApi:
 
     :param apply: carries out the effects of a session.
     :param check: refuses, by an error, what needs a lease: peer, manner, service, epoch.
+    :param advertised: returns the topics that peers advertise, with their types.
     """
 
     def __init__(self, ros: RosSide, store: CodecStore, loop: asyncio.AbstractEventLoop, *,
-                 apply: Apply, check: Check) -> None:
+                 apply: Apply, check: Check, advertised: Callable[[], dict[str, str]]) -> None:
         self._ros = ros
         self._store = store
         self._loop = loop
         self._apply = apply
         self._check = check
+        self._advertised = advertised
         self._pending: dict[tuple[str, int], Pending] = {}
 
     def __repr__(self) -> str:
@@ -120,6 +128,15 @@ class RosApi:
         timer = self._loop.call_later(wish.timeout, self._end, key, TimedOut(
             f'no answer within {wish.timeout:g} s'))
         self._pending[key] = Pending(peer, wish.key, timer)
+        if wish.question in UNSEEN:
+            self._answer(peer, wish)
+        else:   # what was made a moment ago, also by this peer, is to be seen
+            self._ros.look_again(lambda: self._answer(peer, wish))
+
+    def _answer(self, peer: Peer, wish: Inquire) -> None:
+        key = peer.name, wish.key
+        if key not in self._pending:
+            return
 
         def done(result: Values | WsBridgeError) -> None:
             self._end(key, result)
@@ -130,7 +147,8 @@ class RosApi:
                 rights.check_at_all('graph')
             look = Look(self._ros, rights, Parameters(
                 self._ros, rights, self._store,
-                lambda name: self._check(peer.name, peer.session.manner, name, None)))
+                lambda name: self._check(peer.name, peer.session.manner, name, None)),
+                self._advertised)
             values = answer(look, _texts(names, wish.data), done)
         except WsBridgeError as exc:
             done(exc)
@@ -210,7 +228,7 @@ def _topics_and_raw_types(api: Look, args: Any, done: Done) -> None:
 
 
 def _topic_type(api: Look, args: Any, done: Done) -> Values:
-    return {'type': api.topics().get(_absolute(args['topic']), '')}
+    return {'type': api.topics(hidden=True).get(_absolute(args['topic']), '')}
 
 
 def _publishers(api: Look, args: Any, done: Done) -> Values | None:
@@ -223,7 +241,7 @@ def _subscribers(api: Look, args: Any, done: Done) -> Values | None:
 
 def _users(api: Look, topic: str, done: Done, field: str, question: str) -> Values | None:
     name = _absolute(topic)
-    if name not in api.topics():
+    if name not in api.topics(hidden=True):
         return {field: []}
     api.survey(done, lambda nodes: {field: api.rights.seen(nodes)}, question, name)
     return None
@@ -241,12 +259,12 @@ def _services_for_type(api: Look, args: Any, done: Done) -> Values:
 
 
 def _service_type(api: Look, args: Any, done: Done) -> Values:
-    return {'type': api.services().get(_absolute(args['service']), '')}
+    return {'type': api.services(hidden=True).get(_absolute(args['service']), '')}
 
 
 def _service_node(api: Look, args: Any, done: Done) -> Values | None:
     name = _absolute(args['service'])
-    if name not in api.services():
+    if name not in api.services(hidden=True):
         return {'node': ''}
     api.survey(done, lambda nodes: {'node': next(iter(api.rights.seen(nodes)), '')},
                'service_nodes', name)
@@ -264,7 +282,7 @@ def _action_servers(api: Look, args: Any, done: Done) -> Values:
 
 
 def _action_type(api: Look, args: Any, done: Done) -> Values:
-    return {'type': api.actions().get(_absolute(args['action']), '')}
+    return {'type': api.actions(hidden=True).get(_absolute(args['action']), '')}
 
 
 def _nodes(api: Look, args: Any, done: Done) -> Values:

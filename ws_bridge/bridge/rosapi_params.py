@@ -183,13 +183,18 @@ def _refusal(reason: str) -> dict[str, Any]:
 def _kind_of(value: Any, old: int) -> int | None:
     """Return the type of a parameter for a JSON value: the one that it has, where that fits."""
     fitting = [kind for kind, fits in _FITS.items() if fits(value)]
-    if old in fitting:
+    if old in fitting or (old in _WHOLE and _WHOLE[old](value)):
         return old
     return fitting[0] if fitting else None
 
 
 def _is_integer(value: Any) -> bool:
     return type(value) is int and -2**63 <= value < 2**63
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_integer(value) or (type(value) is float and value.is_integer()
+                                  and _is_integer(int(value)))
 
 
 def _is_number(value: Any) -> bool:
@@ -212,3 +217,6 @@ _FITS: dict[int, Callable[[Any], bool]] = {
     BYTES: _all(lambda value: type(value) is int and 0 <= value < 256),
 }
 """Which types a JSON value can have, the likeliest first."""
+
+_WHOLE: dict[int, Callable[[Any], bool]] = {INTEGER: _is_whole, INTEGERS: _all(_is_whole)}
+"""What an integer may be written as where one is: some clients write each number with a point."""

@@ -14,10 +14,14 @@
 """Services both ways: calls from peers to ROS, and from ROS to the peers that host them."""
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+import logging
 from typing import Any, TYPE_CHECKING
 
+from ws_bridge.access import action_of
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema import MessageSchema, Value
@@ -38,6 +42,16 @@ from ws_bridge.session.effects import AnswerService, Call, Effect, Host
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
 
+GOALS_REMEMBERED = 100
+"""Goals of an action that were sent by its own service; what ended by itself is among them."""
+SEND_GOAL, CANCEL_GOAL = '/_action/send_goal', '/_action/cancel_goal'
+CANCEL_TYPE = 'action_msgs/srv/CancelGoal'
+CANCEL_TIMEOUT = 5.0  # s
+CDR_HEADER, UUID_SIZE = 4, 16
+NO_OPTIONS, NO_STAMP = b'\0\1\0\0', bytes(8)
+
+logger = logging.getLogger(__name__)
+
 Apply = Callable[[Peer, list[Effect]], None]
 
 
@@ -49,6 +63,11 @@ class HostedService:
     srv_type: str
     response: Codec
     server: Any
+
+
+def _log_failure(action: str, result: bytes | WsBridgeError) -> None:
+    if isinstance(result, WsBridgeError):
+        logger.error('a goal of %s was not cancelled: %s', action, result)
 
 
 def by_name(schema: MessageSchema, data: Value) -> Value:
@@ -81,6 +100,7 @@ class Services:
         self._now = now
         self._calls: dict[tuple[str, int], Any] = {}
         self._hosted: dict[str, HostedService] = {}
+        self._goals: dict[str, deque[bytes]] = {}
 
     def __len__(self) -> int:
         """How many hosted services there are."""
@@ -88,6 +108,22 @@ class Services:
 
     def call(self, peer: Peer, wish: Call) -> None:
         """Start a call; its end reaches the session, also when it cannot be started."""
+        try:
+            self._call(peer, wish)
+        except (UnknownName, TypeMismatch):     # the service may be new, or anew
+            self._ros.look_again(lambda: self._call_at_last(peer, wish))
+        except WsBridgeError as exc:
+            self._apply(peer, peer.session.call_ended(wish.key, exc))
+
+    def _call_at_last(self, peer: Peer, wish: Call) -> None:
+        if wish.key not in peer.session.calls:
+            return
+        try:
+            self._call(peer, wish)
+        except WsBridgeError as exc:
+            self._apply(peer, peer.session.call_ended(wish.key, exc))
+
+    def _call(self, peer: Peer, wish: Call) -> None:
         key = peer.name, wish.key
 
         def on_done(result: bytes | WsBridgeError) -> None:
@@ -99,19 +135,29 @@ class Services:
                     result = ServiceFailed(f'the response cannot be read: {exc}')
             self._apply(peer, peer.session.call_ended(wish.key, result))
 
-        try:
-            srv_type = self._type_of(wish)
-            schema = self._ros.types.service(srv_type)
-            request = self._store.codec(schema.request)
-            response = self._store.codec(schema.response)
-            cdr = request.from_values(
-                by_name(schema.request, wish.data),
-                now=self._ros.now() if request.uses_time else None)
-            call = self._ros.call(wish.ros_name, srv_type, cdr, wish.timeout, on_done)
-        except WsBridgeError as exc:
-            self._apply(peer, peer.session.call_ended(wish.key, exc))
-            return
-        self._calls[key] = call
+        srv_type = self._type_of(wish)
+        schema = self._ros.types.service(srv_type)
+        request = self._store.codec(schema.request)
+        response = self._store.codec(schema.response)
+        cdr = request.from_values(
+            by_name(schema.request, wish.data),
+            now=self._ros.now() if request.uses_time else None)
+        self._calls[key] = self._ros.call(wish.ros_name, srv_type, cdr, wish.timeout, on_done)
+        self._note_goal(wish.service, cdr)
+
+    def _note_goal(self, service: str, cdr: bytes) -> None:
+        """Remember a goal that was sent by its action's own service, to cancel it."""
+        action = action_of(service)
+        if action is not None and service == action + SEND_GOAL:
+            goals = self._goals.setdefault(action, deque(maxlen=GOALS_REMEMBERED))
+            goals.append(cdr[CDR_HEADER:CDR_HEADER + UUID_SIZE])
+
+    def cancel_goals(self, of: Callable[[str], bool]) -> None:
+        """Cancel the goals of some actions that peers sent by the actions' own services."""
+        for action in [action for action in self._goals if of(action)]:
+            for goal_id in self._goals.pop(action):
+                self._ros.call(action + CANCEL_GOAL, CANCEL_TYPE, NO_OPTIONS + goal_id + NO_STAMP,
+                               CANCEL_TIMEOUT, partial(_log_failure, action))
 
     def cancel(self, peer: Peer, key: int) -> None:
         """Forget a call whose peer left."""
@@ -174,6 +220,16 @@ class Services:
         self._hosted[wish.service] = hosted
         peer.send(Done(wish.op_id, 'advertise_service', {
             'service': wish.ros_name, 'type': schema.name}))
+
+    def graph_changed(self) -> None:
+        """End the hosted services that others serve with another type."""
+        for service, hosted in list(self._hosted.items()):
+            types = self._ros.graph.services.get(service)
+            if types and hosted.srv_type not in types:
+                self.unhost(hosted.owner, service)
+                hosted.owner.session.forget_service(service)
+                hosted.owner.send(Failed(None, TypeMismatch(
+                    f'{service} is {" and ".join(types)}, not {hosted.srv_type}', field='type')))
 
     def owned_by(self, peer: Peer, service: str) -> bool:
         """Whether it is this peer that hosts a service."""

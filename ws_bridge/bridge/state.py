@@ -21,7 +21,7 @@ from typing import Any, TYPE_CHECKING
 
 import orjson
 
-from ws_bridge.access import Role
+from ws_bridge.access import is_hidden, Role
 from ws_bridge.bridge.outward import Outward, Topic
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.config import Exposure, Settings
@@ -60,7 +60,7 @@ class RobotState:
         self._safety = safety
         self._started = loop.time()
         self._touched = False
-        self._listings: dict[Role, tuple[GraphSnapshot, dict[str, Any]]] = {}
+        self._listings: dict[tuple[Role, bool], tuple[GraphSnapshot, dict[str, Any]]] = {}
         self._status_due = self._started
         self._diagnostics_due = self._started
         self._freshness: tuple[tuple[str, FreshnessState], ...] = ()
@@ -96,21 +96,28 @@ class RobotState:
         common = self._common(self._loop.time(), peer.session.login.rights)
         peer.send(State(orjson.dumps(common), _you(peer)))
 
-    def listing(self, rights: Rights) -> dict[str, Any]:
-        """Return the topics, services and nodes that a peer may know of; not to be changed."""
+    def listing(self, rights: Rights, *, hidden: bool) -> dict[str, Any]:
+        """
+        Return the topics, services and nodes that a peer may know of; not to be changed.
+
+        :param hidden: with the names that have a part with a leading underscore.
+        """
         graph = self._ros.graph
-        known = self._listings.get(rights.role)
+        key = rights.role, hidden
+        known = self._listings.get(key)
         if known is None or known[0] is not graph:
-            known = self._listings[rights.role] = graph, self._list(graph, rights)
+            known = self._listings[key] = graph, self._list(
+                graph, rights, lambda name: hidden or not is_hidden(name))
         return known[1]
 
-    def _list(self, graph: GraphSnapshot, rights: Rights) -> dict[str, Any]:
+    def _list(self, graph: GraphSnapshot, rights: Rights,
+              shown: Callable[[str], bool]) -> dict[str, Any]:
         find = rights.find
         topics = []
         for name, info in sorted(graph.topics.items()):
             subscribe = find('subscribe', name) is not None
             publish = find('publish', name) is not None
-            if rights.shows(name, 'subscribe', 'publish'):
+            if shown(name) and rights.shows(name, 'subscribe', 'publish'):
                 topics.append({
                     'topic': name, 'types': list(info.types),
                     'channel': self._exposure.channel_of(name),
@@ -118,10 +125,10 @@ class RobotState:
                     'subscribe': subscribe, 'publish': publish})
         services = [{'service': name, 'types': list(types), 'call': True}
                     for name, types in sorted(graph.services.items())
-                    if rights.shows(name, 'call')]
+                    if shown(name) and rights.shows(name, 'call')]
         actions = [{'action': name, 'types': list(types)}
                    for name, types in sorted(graph.actions.items())
-                   if rights.shows(name, 'goal')]
+                   if shown(name) and rights.shows(name, 'goal')]
         return {'topics': topics, 'services': services, 'actions': actions,
                 'nodes': rights.seen(graph.nodes)}
 
@@ -134,7 +141,7 @@ class RobotState:
         heard = {topic.name: topic for topic in self._outward.topics()}
         topics = []
         for name in sorted({*graph.topics, *heard}):
-            if not rights.shows(name, 'subscribe'):
+            if (is_hidden(name) and name not in heard) or not rights.shows(name, 'subscribe'):
                 continue
             info = graph.topics.get(name)
             topic = heard.get(name)

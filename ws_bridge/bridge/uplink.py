@@ -140,8 +140,8 @@ class Uplink:
 
     def close(self) -> None:
         """Take back what this half made here."""
-        for topic in self._pushed:
-            self._outward.close(self.peer, topic)
+        for name in self._pushed:
+            self._outward.close(self.peer, name)
         for topic in self._pulled.values():
             self._inward.close(self.peer, topic)
 
@@ -156,7 +156,7 @@ class Uplink:
         wire_name = answer['topic']
         topic = self._ros.resolve(wire_name)
         self._dialect.channels[wire_name] = answer['channel_id']
-        self._pushed.append(topic)
+        self._pushed.append(wire_name)
         self._outward.open(self.peer, OpenSubscription(
             None, topic, wire_name, wire_name, None, 'cdr', 0.0, self._queue_depth, None, False))
 

@@ -333,3 +333,10 @@ def fill_time(value: Value, defaults: dict[str, Value], path: str,
         value = {key if names.get(key, key) in value else names.get(key, key): element
                  for key, element in value.items()}
     return fill(value, defaults, path)
+
+
+def fill_header(value: Value, defaults: dict[str, Value], path: str) -> dict[str, Value]:
+    """Complete a Header; the ``seq`` of ROS 1 clients means nothing here and is left out."""
+    if isinstance(value, dict):
+        value = {key: element for key, element in value.items() if key != 'seq'}
+    return fill(value, defaults, path)

@@ -74,10 +74,10 @@ class _Writer:
             'ConversionError': ConversionError, 'PADDING': checks.PADDING, 'HEADER': HEADER,
             'to_bool': checks.to_bool, 'to_int': checks.to_int, 'fill': checks.fill,
             'to_float32': checks.to_float32, 'to_float64': checks.to_float64,
-            'fill_time': checks.fill_time, 'fixed_numbers': checks.fixed_numbers,
-            'put_numbers': checks.put_numbers, 'put_text': checks.put_text,
-            'put_wide_text': checks.put_wide_text, 'put_count': checks.put_count,
-            'check_room': checks.check_room}
+            'fill_time': checks.fill_time, 'fill_header': checks.fill_header,
+            'fixed_numbers': checks.fixed_numbers, 'put_numbers': checks.put_numbers,
+            'put_text': checks.put_text, 'put_wide_text': checks.put_wide_text,
+            'put_count': checks.put_count, 'check_room': checks.check_room}
         self.functions: dict[str, str] = {}   # full type name to function
         self.lines: list[str] = []
 
@@ -136,6 +136,8 @@ class _Writer:
         fill = f'fill({value}, {defaults}, {shape.path!r})'
         if schema.name in _TIME_TYPES:
             fill = f'fill_time({value}, {defaults}, {shape.path!r}, {_TIME_TYPES[schema.name]})'
+        elif schema.name == _HEADER_TYPE:
+            fill = f'fill_header({value}, {defaults}, {shape.path!r})'
         self.emit(f'if {value}.__class__ is not dict or len({value}) != {len(schema.fields)}: '
                   f'{value} = {fill}')
         if shape.items:

@@ -60,9 +60,10 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class ListNames:
-    """The peer asks which topics, services and nodes there are."""
+    """The peer asks which topics, services and nodes there are; hidden ones only on request."""
 
     op_id: str | None
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)

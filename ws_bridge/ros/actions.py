@@ -41,7 +41,8 @@ from ws_bridge.errors import (
     Unavailable,
     WsBridgeError,
 )
-from ws_bridge.ros.names import creation_error, type_name
+from ws_bridge.ros.graph import SEND_GOAL, served_types
+from ws_bridge.ros.names import creation_error, is_type_conflict, type_name
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import Alarm, RosNode
@@ -181,18 +182,44 @@ class Goals:
         if goal.ended:
             return
         self._running.add(goal)
-        try:
-            self._use_client(goal, action_class)
-        except RuntimeError as exc:
-            self._end(goal, creation_error(goal.action, exc))
-            return
         now = time.monotonic()
         goal.patience = patience
         goal.until = None if timeout is None else now + timeout
         wait = patience if timeout is None else min(patience, timeout)
         goal.alarm = self._ros.after(wait, lambda: self._give_up(goal, TimedOut(
             f'{goal.action} did not accept the goal within {wait:g} s')))
-        self._send_when_ready(goal, cdr, now + min(wait, self._settings.service_wait))
+        self._begin(goal, action_class, cdr, now + min(wait, self._settings.service_wait))
+
+    def _begin(self, goal: Goal, action_class: type[Any], cdr: bytes, until: float) -> None:
+        if goal.ended:
+            return
+        try:
+            self._use_client(goal, action_class)
+        except RuntimeError as exc:
+            if not is_type_conflict(exc) or time.monotonic() >= until:
+                self._end(goal, creation_error(goal.action, exc))
+                return
+            self._make_room(goal.action, type_name(action_class))
+            self._ros.after(LOOK_AGAIN, lambda: self._begin(goal, action_class, cdr, until))
+            return
+        self._send_when_ready(goal, cdr, until)
+
+    def _make_room(self, action: str, wanted: str) -> None:
+        """Destroy the clients of another type, where nobody serves that or nobody uses them."""
+        served = self._served(action)
+        for (name, action_type), client in list(self._clients.items()):
+            if name != action or action_type == wanted:
+                continue
+            if wanted in served and action_type not in served:
+                for goal in [each for each in self._running if each.client is client]:
+                    self._end(goal, self._absence(action, action_type))
+            self._forget(client)
+
+    def _served(self, action: str) -> set[str]:
+        service = f'{action}{SEND_GOAL}'
+        types = dict(self._ros.node.get_service_names_and_types()).get(service, ())
+        return {each.removesuffix('_SendGoal')
+                for each in served_types(self._ros.node, service, types)}
 
     def cancel(self, goal: Goal, on_answer: Callable[[WsBridgeError | None], None]) -> None:
         """Ask the server to cancel, now or when it has accepted (any thread)."""
@@ -295,9 +322,7 @@ class Goals:
 
     def _absence(self, action: str, wanted: str) -> WsBridgeError:
         """Say why no server is there; the graph shows the bridge's own client too."""
-        types = dict(self._ros.node.get_service_names_and_types()).get(
-            f'{action}/_action/send_goal', [])
-        others = sorted({each.removesuffix('_SendGoal') for each in types} - {wanted})
+        others = sorted(self._served(action) - {wanted})
         if others:
             return TypeMismatch(f'{action} is of type {" and ".join(others)}, not {wanted}')
         return Unavailable(f'nobody serves {action}')
@@ -427,6 +452,8 @@ class Goals:
     def _forget(self, client: _Client) -> None:
         for key, each in list(self._clients.items()):
             if each is client and client.users == 0:
+                if client.idle is not None:
+                    client.idle.cancel()
                 del self._clients[key]
                 self._destroy(client)
 

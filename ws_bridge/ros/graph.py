@@ -14,12 +14,14 @@
 """What is there in ROS: topics, services and nodes, watched for changes."""
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from rclpy.node import Node
-from rclpy.topic_or_service_is_hidden import topic_or_service_is_hidden
+
+from ws_bridge.ros.names import type_name
 
 SEND_GOAL = '/_action/send_goal'
 
@@ -29,9 +31,11 @@ class TopicInfo:
     """
     One topic.
 
-    :param types: full names (``std_msgs/msg/String``), sorted; more than one is a conflict.
+    :param types: full names (``std_msgs/msg/String``), sorted; more than one is a conflict. What
+        only the bridge has brought for a peer is no type of a topic that others use.
     :param publishers: endpoints of every node, the bridge's included.
     :param own_publishers: those of the bridge.
+    :param brought: nobody but the bridge uses the topic, as far as the graph shows.
     """
 
     types: tuple[str, ...]
@@ -39,12 +43,13 @@ class TopicInfo:
     subscribers: int = 0
     own_publishers: int = 0
     own_subscribers: int = 0
+    brought: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class GraphSnapshot:
     """
-    The graph at one time; names are fully qualified.
+    The graph at one time, hidden names included; names are fully qualified.
 
     :param services: name to types, sorted.
     :param actions: name to types, sorted, of those that have a server.
@@ -59,41 +64,85 @@ class GraphSnapshot:
     actions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def take_snapshot(node: Node, *, hidden: bool = False) -> GraphSnapshot:
-    """
-    Look at the graph as this node knows it (0.1 ms and 0.05 ms a topic).
-
-    :param hidden: with the names that have a part with a leading underscore.
-    """
+def take_snapshot(node: Node) -> GraphSnapshot:
+    """Look at the graph as this node knows it (0.1 ms and 0.05 ms a topic)."""
     own_publishers = Counter(each.topic_name for each in node.publishers)
     own_subscribers = Counter(each.topic_name for each in node.subscriptions)
     own_publishers['/rosout'] += 1  # made below rclpy
-    topics = {
-        name: TopicInfo(
-            tuple(sorted(types)), node.count_publishers(name), node.count_subscribers(name),
-            own_publishers[name], own_subscribers[name])
-        for name, types in _shown(node.get_topic_names_and_types(), hidden)}
+    brought = _types_by_topic(node)
+    topics = {}
+    for name, types in node.get_topic_names_and_types():
+        publishers, subscribers = node.count_publishers(name), node.count_subscribers(name)
+        others: Collection[str] = types
+        if name in brought:
+            if len(types) > 1:
+                others = _types_of_others(node, name, brought[name])
+            elif publishers + subscribers <= brought[name].total():
+                others = ()
+        topics[name] = TopicInfo(tuple(sorted(others or types)), publishers, subscribers,
+                                 own_publishers[name], own_subscribers[name], not others)
     called = {each.service_name for each in node.clients}
-    all_services = node.get_service_names_and_types()
+    found = node.get_service_names_and_types()
     # ROS lists a service that has only clients: one that the bridge calls is not one
-    services = {name: tuple(sorted(types))
-                for name, types in _shown(all_services, hidden)
+    services = {name: tuple(sorted(served_types(node, name, types))) for name, types in found
                 if name not in called or node.count_services(name)}
     return GraphSnapshot(topics, services,
                          frozenset(each.service_name for each in node.services),
                          tuple(sorted(node.get_fully_qualified_node_names())),
-                         _actions(node, all_services, hidden))
+                         _actions(node, found))
 
 
-def _actions(node: Node, services: Iterable[tuple[str, list[str]]], hidden: bool
+def types_of_others(node: Node, topic: str) -> set[str]:
+    """Return the types of a topic that are not only there because a peer asked for them."""
+    return _types_of_others(node, topic, _types_by_topic(node)[topic])
+
+
+def _types_by_topic(node: Node) -> defaultdict[str, Counter[str]]:
+    brought: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for each in (*_all(node.publishers), *_all(node.subscriptions)):
+        brought[each.topic_name][type_name(each.msg_type)] += 1
+    return brought
+
+
+def _types_of_others(node: Node, topic: str, brought: Counter[str]) -> set[str]:
+    """
+    Return the types of endpoints of other nodes.
+
+    Those of this node are known by their number: other bridges may have nodes of its name.
+    """
+    there = Counter(info.topic_type for info in (*node.get_publishers_info_by_topic(topic),
+                                                 *node.get_subscriptions_info_by_topic(topic)))
+    return set(there - brought)
+
+
+def served_types(node: Node, service: str, types: Collection[str]) -> Collection[str]:
+    """
+    Return the types with which a service is served, those of other nodes where there are any.
+
+    :param types: of its servers and its clients, as the graph has them.
+    """
+    if len(types) == 1:
+        return types
+    own: set[str] = set()
+    others: set[str] = set()
+    for name, namespace in set(node.get_node_names_and_namespaces()):
+        try:
+            served = dict(node.get_service_names_and_types_by_node(name, namespace))
+        except RuntimeError:  # it left in between
+            continue
+        is_own = (name, namespace) == (node.get_name(), node.get_namespace())
+        (own if is_own else others).update(served.get(service, ()))
+    return others or own or types
+
+
+def _all(entities: Iterable[Any]) -> Iterable[Any]:
+    """Return rclpy's entities, which its annotations call objects."""
+    return entities
+
+
+def _actions(node: Node, services: Iterable[tuple[str, list[str]]]
              ) -> dict[str, tuple[str, ...]]:
     """Find the actions by the service that takes their goals."""
-    goals = ((name.removesuffix(SEND_GOAL), types) for name, types in services
-             if name.endswith(SEND_GOAL) and node.count_services(name))
-    return {name: tuple(sorted(each.removesuffix('_SendGoal') for each in types))
-            for name, types in _shown(goals, hidden)}
-
-
-def _shown(entries: Iterable[tuple[str, list[str]]], hidden: bool
-           ) -> Iterable[tuple[str, list[str]]]:
-    return (entry for entry in entries if hidden or not topic_or_service_is_hidden(entry[0]))
+    return {name.removesuffix(SEND_GOAL): tuple(sorted(
+        each.removesuffix('_SendGoal') for each in served_types(node, name, types)))
+        for name, types in services if name.endswith(SEND_GOAL) and node.count_services(name)}

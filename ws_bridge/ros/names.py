@@ -21,6 +21,18 @@ from rclpy.node import Node
 
 from ws_bridge.errors import BadName, RequestError, TypeMismatch, Unavailable
 
+INCOMPATIBLE = 'incompatible type'
+"""
+What rmw_fastrtps says where the participant has a name with another type already.
+
+A second participant would not help: those of one process share the buffers of a name, and what is
+larger than the other type's messages can then be neither published nor heard (Fast DDS 3.2).
+"""
+
+
+RETRY = 0.1  # s, while the bridge itself has a name with another type
+TELL_AFTER = 10  # of these: a peer is told what its topic waits for
+
 
 def resolve_name(node: Node, name: str, *, service: bool = False) -> str:
     """
@@ -43,11 +55,16 @@ def creation_error(name: str, exc: RuntimeError) -> RequestError:
     """
     Translate what rclpy says when it cannot create an entity.
 
-    One participant cannot have two types on one topic: the bridge's own come first.
+    One participant cannot have two types on one name: the bridge's own come first.
     """
-    if 'incompatible type' in str(exc):
-        return TypeMismatch(f'the bridge uses {name} with another type already')
+    if is_type_conflict(exc):
+        return TypeMismatch(f'the bridge uses {name} with another type, for another peer')
     return Unavailable(f'cannot create {name}: {exc}')
+
+
+def is_type_conflict(exc: RuntimeError) -> bool:
+    """Tell whether an entity cannot be created because of the bridge's own of another type."""
+    return INCOMPATIBLE in str(exc)
 
 
 def type_name(interface: type[Any]) -> str:

@@ -35,7 +35,14 @@ from ws_bridge.errors import (
     Unavailable,
     WsBridgeError,
 )
-from ws_bridge.ros.names import creation_error, type_name
+from ws_bridge.ros.graph import types_of_others
+from ws_bridge.ros.names import (
+    creation_error,
+    is_type_conflict,
+    RETRY,
+    TELL_AFTER,
+    type_name,
+)
 from ws_bridge.ros.types import is_keyed
 
 if TYPE_CHECKING:
@@ -89,6 +96,7 @@ class Publisher:
         self._ready = False
         self._closed = False
         self._failure: WsBridgeError | None = None
+        self._refusals = 0      # of its creation; executor thread
 
     @property
     def msg_type(self) -> str:
@@ -228,24 +236,43 @@ class Publisher:
         """
         if self._closed and not self._pending:
             return
-        types = dict(self._ros.node.get_topic_names_and_types()).get(self.topic, [])
+        types = types_of_others(self._ros.node, self.topic)
         if types and self.msg_type not in types:
-            self._post(self._fail, TypeMismatch(
-                f'{self.topic} is of type {" and ".join(types)}, not {self.msg_type}'))
+            self._post(self._fail, TypeMismatch(f'{self.topic} is of type '
+                                                f'{" and ".join(sorted(types))}, '
+                                                f'not {self.msg_type}'))
             return
         try:
             self._entity = self._ros.node.create_publisher(
                 self._class, name, self._profile, event_callbacks=QUIET)
         except RuntimeError as exc:
-            self._post(self._fail, creation_error(self.topic, exc))
+            if is_type_conflict(exc):   # another peer's, which has to give way, or leaves
+                self._wait_for_type(name, creation_error(self.topic, exc))
+            else:
+                self._post(self._fail, creation_error(self.topic, exc))
             return
         self._keyed = is_keyed(self._class)
         self._look(time.monotonic())
 
+    def _wait_for_type(self, name: str, why: WsBridgeError) -> None:
+        """Try again, as long as what has the topic with another type does not give way."""
+        if self._closed:
+            self._post(self._give_up, why)
+            return
+        self._refusals += 1
+        if self._refusals == TELL_AFTER:
+            self._post(self._on_error, why)
+        self._ros.after(RETRY, lambda: self.create(name))
+
+    def _give_up(self, why: WsBridgeError) -> None:
+        while self._pending:
+            self._drop(self._pending.popleft()[2], why)
+
     def _look(self, since: float) -> None:
         if self._entity is None:
             return
-        shown = self._ros.node.count_subscribers(self.topic)
+        shown = sum(info.topic_type == self.msg_type for info in
+                    self._ros.node.get_subscriptions_info_by_topic(self.topic))
         matched = self._entity.get_subscription_count()
         now = time.monotonic()
         # a node that has just come does not know yet who is there
@@ -257,7 +284,7 @@ class Publisher:
         if matched < shown:
             self._ros.node.get_logger().warning(
                 f'{shown - matched} of {shown} subscribers of {self.topic} do not match the '
-                'publisher (other type or quality of service?)')
+                'publisher (another quality of service?)')
         self._post(self._flush)
 
     def _destroy(self) -> None:

@@ -30,7 +30,8 @@ from ws_bridge.errors import (
     Unavailable,
     WsBridgeError,
 )
-from ws_bridge.ros.names import creation_error, type_name
+from ws_bridge.ros.graph import served_types
+from ws_bridge.ros.names import creation_error, is_type_conflict, type_name
 from ws_bridge.ros.pump import NeverGroup, Pump, RequestSource
 
 if TYPE_CHECKING:
@@ -110,15 +111,39 @@ class Calls:
         if call.ended:
             return
         self._running.add(call)
-        try:
-            self._use_client(call, name, service_class)
-        except RuntimeError as exc:
-            self._end(call, creation_error(call.service, exc))
-            return
         call.alarm = self._ros.after(timeout, lambda: self._end(call, TimedOut(
             f'no answer from {call.service} within {timeout:g} s')))
         until = time.monotonic() + min(timeout, self._settings.service_wait)
+        self._begin(call, name, service_class, request, until)
+
+    def _begin(self, call: Call, name: str, service_class: type[Any], request: bytes,
+               until: float) -> None:
+        if call.ended:
+            return
+        try:
+            self._use_client(call, name, service_class)
+        except RuntimeError as exc:
+            if not is_type_conflict(exc) or time.monotonic() >= until:
+                self._end(call, creation_error(call.service, exc))
+                return
+            self._make_room(call.service, type_name(service_class))
+            self._ros.after(LOOK_AGAIN, lambda: self._begin(
+                call, name, service_class, request, until))
+            return
         self._send_when_ready(call, request, until)
+
+    def _make_room(self, service: str, wanted: str) -> None:
+        """Destroy the clients of another type, where nobody serves that or nobody calls it."""
+        types = dict(self._ros.node.get_service_names_and_types()).get(service, ())
+        served = served_types(self._ros.node, service, types)
+        for (name, srv_type), client in list(self._clients.items()):
+            if name != service or srv_type == wanted:
+                continue
+            if wanted in served and srv_type not in served:
+                for call in [each for each in self._running if each.client is client]:
+                    self._end(call, self._absence(service, srv_type))
+            if client.users == 0:
+                self._forget(client)
 
     def drop(self, call: Call) -> None:
         """Forget a call (any thread)."""
@@ -175,7 +200,7 @@ class Calls:
     def _absence(self, service: str, wanted: str) -> WsBridgeError:
         """Say why no server is there; the graph shows the bridge's own client too."""
         types = dict(self._ros.node.get_service_names_and_types()).get(service, [])
-        others = sorted(set(types) - {wanted})
+        others = sorted(set(served_types(self._ros.node, service, types)) - {wanted})
         if others:
             return TypeMismatch(f'{service} is of type {" and ".join(others)}, not {wanted}')
         return Unavailable(f'nobody serves {service}')
@@ -214,6 +239,8 @@ class Calls:
     def _forget(self, client: _Client) -> None:
         for key, each in list(self._clients.items()):
             if each is client and client.users == 0:
+                if client.idle is not None:
+                    client.idle.cancel()
                 del self._clients[key]
                 self._ros.node.destroy_client(client.entity)
 

@@ -37,7 +37,6 @@ class RosSettings:
     :param latched_count: transient-local samples kept for late peers, a topic.
     :param latched_bytes: their total size, a topic.
     :param estop_service: ``std_srvs/srv/Trigger`` to call when the emergency stop is asserted.
-    :param hidden: whether the graph holds hidden topics and services.
     """
 
     node_name: str = 'ws_bridge'
@@ -53,4 +52,3 @@ class RosSettings:
     latched_count: int = 1000
     latched_bytes: int = 64 * 1024 * 1024
     estop_service: str = ''
-    hidden: bool = False

@@ -54,6 +54,7 @@ LOOK_EVERY = 4  # polls: also at topics whose counts did not change
 SHUTDOWN_WITHIN = 0.9  # s, both threads together
 GOALS_END_WITHIN = 0.2  # s of it
 LOOK_AGAIN = 0.01  # s, while goals end
+LOOK_PAUSE = 0.1  # s, between looks at the graph that peers cause
 
 
 class RosSide:
@@ -113,6 +114,8 @@ class RosSide:
         self._owned: set[Publisher | Hosted | HostedAction | Subscription] = set()
         self._matchers: dict[Subscription, Matcher] = {}  # executor thread
         self.polls = 0
+        self._looked_at = 0.0  # executor thread, as what follows
+        self._waiting: list[Callable[[], None]] = []
 
     # life
 
@@ -142,14 +145,14 @@ class RosSide:
             watch_parameters(ros.node, self._specs, self._parameters_set)
             self._calls = Calls(ros, self.settings)
             self._goals = Goals(ros, self.settings, self._post)
-            self._status = StatusPublisher(ros.node)
+            self._status = StatusPublisher(ros.node, self.types)
             self._pump = Pump(ros.context, self._post, self._fault)
             self._watchdog = Watchdog(post=self._post, on_fault=self._fault, now=self.now,
                                       prepare=self._prepare)
             self._safety = SafetyEnd(ros.node, self._watchdog.stop_all, self._tell_estop,
                                      self._call_estop_service)
             self._ros = ros
-            self.graph = take_snapshot(ros.node, hidden=self.settings.hidden)
+            self.graph = take_snapshot(ros.node)
             self._watchdog.start()
             self._pump.start()
             ros.start()
@@ -340,6 +343,30 @@ class RosSide:
         ros.submit(lambda: hosted.create(self._servers))
         return hosted
 
+    def look_again(self, then: Callable[[], None]) -> None:
+        """
+        Look at the graph, also at what was asked for before this call, and call ``then``.
+
+        However often it is asked for, the graph is looked at each ``LOOK_PAUSE`` at most.
+        """
+        ros = self._running()
+
+        def act() -> None:
+            self._waiting.append(then)
+            if len(self._waiting) == 1:
+                wait = self._looked_at + LOOK_PAUSE - time.monotonic()
+                if wait > 0:
+                    ros.after(wait, look)
+                else:
+                    look()
+
+        def look() -> None:
+            self._look(ros)
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                self._post(each)
+        ros.submit(act)
+
     def survey(self, question: str, *args: Any, on_done: Callable[[Any], None]) -> None:
         """
         Ask one of :data:`ws_bridge.ros.survey.QUESTIONS` on the node's own thread.
@@ -390,6 +417,12 @@ class RosSide:
         assert status is not None
         entries = *diagnostics, *self.watchdog.diagnostics()
         ros.submit(lambda: status.publish(entries, clients))
+
+    def publish_connections(self, connections: Sequence[tuple[str, float]]) -> None:
+        """Publish ``client_count`` and ``connected_clients``: addresses, and Unix times, s."""
+        ros, status = self._running(), self._status
+        assert status is not None
+        ros.submit(lambda: status.publish_connections(connections))
 
     def publish_safety(self, *, lease: str | None = None, links: str | None = None,
                        estop: tuple[bool, str, str] | None = None) -> None:
@@ -485,15 +518,20 @@ class RosSide:
         if ros is None:
             return
         ros.after(self.settings.graph_interval, self._poll)
-        snapshot = take_snapshot(ros.node, hidden=self.settings.hidden)
-        before = self.graph.topics
+        self._look(ros)
+
+    def _look(self, ros: RosNode) -> None:
+        snapshot = take_snapshot(ros.node)
+        self._looked_at = time.monotonic()
+        old, self.graph = self.graph, snapshot
+        before = old.topics
         self.polls += 1
         for subscription, matcher in self._matchers.items():
             topic = subscription.topic
             if (self.polls % LOOK_EVERY == 0 or not matcher.settled
                     or snapshot.topics.get(topic) != before.get(topic)):
                 matcher.look()
-        if snapshot != self.graph:
-            self.graph = snapshot
-            if self._on_graph is not None:
-                self._post(self._on_graph, snapshot)
+        if snapshot == old:
+            self.graph = old    # what was made of it stays
+        elif self._on_graph is not None:
+            self._post(self._on_graph, snapshot)

@@ -11,17 +11,21 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What the bridge says about itself to ROS: ``/diagnostics`` and ``~/clients``."""
+"""What the bridge says about itself to ROS: ``/diagnostics`` and who its clients are."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from std_msgs.msg import String
+from std_msgs.msg import Int32, String
 
+from ws_bridge.errors import UnknownType
 from ws_bridge.ros.publishers import QUIET
+from ws_bridge.ros.types import TypeStore
 
 Diagnostic = tuple[str, int, str, Sequence[tuple[str, str]]]
 """Name, level (0 OK, 1 WARN, 2 ERROR, 3 STALE), message, values."""
@@ -29,18 +33,31 @@ Diagnostic = tuple[str, int, str, Sequence[tuple[str, str]]]
 
 class StatusPublisher:
     """
-    The two publishers (executor thread).
+    The publishers (executor thread).
 
-    ``~/clients`` is transient local: who subscribes late gets the current list.
+    Those about clients are transient local: a late subscriber gets the current state.
+    ``client_count`` and ``connected_clients`` are those of rosbridge; the latter needs its
+    package ``rosbridge_msgs``.
+
+    :param types: finds message classes.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, types: TypeStore) -> None:
         self._node = node
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', 10,
                                                   event_callbacks=QUIET)
-        self._clients = node.create_publisher(String, '~/clients', QoSProfile(
-            depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL), event_callbacks=QUIET)
+        self._clients = node.create_publisher(String, '~/clients', latched,
+                                              event_callbacks=QUIET)
+        self._count = node.create_publisher(Int32, 'client_count', latched,
+                                            event_callbacks=QUIET)
         self._last_clients: str | None = None
+        self._connected: Any = None
+        with suppress(UnknownType):
+            self._list_class = types.message_class('rosbridge_msgs/msg/ConnectedClients')
+            self._client_class = types.message_class('rosbridge_msgs/msg/ConnectedClient')
+            self._connected = node.create_publisher(self._list_class, 'connected_clients', latched,
+                                                    event_callbacks=QUIET)
 
     def publish(self, diagnostics: Iterable[Diagnostic], clients: str) -> None:
         """
@@ -59,3 +76,19 @@ class StatusPublisher:
         if clients != self._last_clients:
             self._last_clients = clients
             self._clients.publish(String(data=clients))
+
+    def publish_connections(self, connections: Sequence[tuple[str, float]]) -> None:
+        """
+        Publish who is connected, as rosbridge does.
+
+        :param connections: addresses, and Unix times of their connections, s.
+        """
+        self._count.publish(Int32(data=len(connections)))
+        if self._connected is not None:
+            message = self._list_class()
+            for address, since in connections:
+                client = self._client_class(ip_address=address)
+                client.connection_time.sec = int(since)
+                client.connection_time.nanosec = int(since % 1 * 1e9)
+                message.clients.append(client)
+            self._connected.publish(message)

@@ -24,8 +24,15 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from ws_bridge.errors import TypeMismatch, WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.ros.graph import types_of_others
 from ws_bridge.ros.latched import LatchedStore
-from ws_bridge.ros.names import creation_error, type_name
+from ws_bridge.ros.names import (
+    creation_error,
+    is_type_conflict,
+    RETRY,
+    TELL_AFTER,
+    type_name,
+)
 from ws_bridge.ros.probe import Probe, Prober
 from ws_bridge.ros.pump import Memory, NeverGroup, Pump, Source
 from ws_bridge.ros.qos import (
@@ -159,22 +166,30 @@ class Matcher:
         subscription.probe_with(lambda probe: ros.submit(lambda: self._begin_probe(probe)),
                                 lambda: ros.submit(self._end_probe))
         self._closed = False
+        self._waits = False     # for another type of the bridge's own to go
+        self._refusals = 0
 
     def look(self) -> None:
         """Compare with the graph, and change what must change."""
         if self._closed or self._preparing:
             return
-        infos = self._ros.node.get_publishers_info_by_topic(self.subscription.topic)
-        if not self._find_class(infos):
+        found = self._ros.node.get_publishers_info_by_topic(self.subscription.topic)
+        if not self._find_class(found):
             return
         assert self._class is not None
-        self._check_types(infos, type_name(self._class))
+        wanted = type_name(self._class)
+        infos = [info for info in found if info.topic_type == wanted]
         self._note_latched(infos)
-        if self._request is not None:
-            if not self._sources:
-                profile = requested_profile(self._request, depth=self._settings.subscription_depth)
-                self._create(REQUESTED, profile)
-            return
+        if self._request is None:
+            self._match(infos)
+        elif not self._sources:
+            profile = requested_profile(self._request, depth=self._settings.subscription_depth)
+            self._create(REQUESTED, profile)
+        # after it was created: then it is heard nevertheless
+        self._check_types(len(infos) < len(found), wanted)
+
+    def _match(self, infos: list[TopicEndpointInfo]) -> None:
+        """Have a source for each quality of service that is needed."""
         if not infos and self._sources:
             return  # who comes next is probably who left
         plan = plan_matches(info.qos_profile for info in infos)
@@ -205,9 +220,9 @@ class Matcher:
         if self._class is not None:
             if self._sources or not infos:
                 return True
-            types = {info.topic_type for info in infos}
-            return type_name(self._class) in types or self._tell_mismatch(types)
-        types = {info.topic_type for info in infos} or set(
+            types = types_of_others(self._ros.node, self.subscription.topic)
+            return not types or type_name(self._class) in types or self._tell_mismatch(types)
+        types = types_of_others(self._ros.node, self.subscription.topic) or set(
             dict(self._ros.node.get_topic_names_and_types()).get(self.subscription.topic, ()))
         if not types:
             return False
@@ -222,8 +237,8 @@ class Matcher:
             return False
         return True
 
-    def _check_types(self, infos: list[TopicEndpointInfo], wanted: str) -> None:
-        types = {info.topic_type for info in infos}
+    def _check_types(self, differ: bool, wanted: str) -> None:
+        types = types_of_others(self._ros.node, self.subscription.topic) if differ else set()
         if types - {wanted}:
             self._tell_mismatch(types)
         elif self._sources:
@@ -273,7 +288,11 @@ class Matcher:
         try:
             entity = self._subscribe(profile)
         except RuntimeError as exc:
-            self._tell(creation_error(self.subscription.topic, exc))
+            why = creation_error(self.subscription.topic, exc)
+            if is_type_conflict(exc):
+                self._wait_for_type(why)
+            else:
+                self._tell(why)
             return
         if durable and self._memory is None:
             self._memory = Memory()
@@ -283,6 +302,20 @@ class Matcher:
         self._sources[match] = source
         self._since = time.monotonic()
         self._pump.add(source)
+
+    def _wait_for_type(self, why: WsBridgeError) -> None:
+        """Try again, as long as what has the topic with another type does not give way."""
+        if self._waits:
+            return
+        self._waits = True
+        self._refusals += 1
+        if self._refusals >= TELL_AFTER:
+            self._tell(why)
+
+        def retry() -> None:
+            self._waits = False
+            self.look()
+        self._ros.after(RETRY, retry)
 
     def _subscribe(self, profile: QoSProfile) -> Any:
         message_class: Any = self._class

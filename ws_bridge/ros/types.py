@@ -99,11 +99,15 @@ class TypeStore:
                             schema_of(cls.Feedback, self._messages))
 
     def message_class(self, name: str) -> Any:
-        """Return rclpy's class of a message type; ``srv`` and ``action`` parts count too."""
+        """
+        Return rclpy's class of a message type; ``srv`` and ``action`` parts count too.
+
+        So does what an action publishes: ``pkg/action/Type_FeedbackMessage``.
+        """
         return self._find(name, 'msg', ('SLOT_TYPES',))
 
     def service_class(self, name: str) -> Any:
-        """Return rclpy's class of a service type."""
+        """Return rclpy's class of a service type; those of an action count too."""
         return self._find(name, 'srv', ('Request', 'Response'))
 
     def action_class(self, name: str) -> Any:
@@ -123,7 +127,8 @@ def _load(name: str, folder: str, parts: tuple[str, ...]) -> Any:
     if match is None:
         raise UnknownType(f'not the name of an interface type: {name[:_LONGEST_NAME]!r}')
     package, given, short = match.groups()
-    if given not in (None, folder) and folder != 'msg':
+    part_of_action = folder == 'srv' and given == 'action' and '_' in short
+    if given not in (None, folder) and folder != 'msg' and not part_of_action:
         raise UnknownType(f'{name!r} is not in {folder}/')
     cls = _member(_import(package, given or folder, name), short)
     if not all(hasattr(cls, part) for part in parts):
@@ -235,8 +240,13 @@ def _class_of(slot_type: Any) -> Any:
 
 def _member(module: Any, name: str) -> Any:
     """Return a class of a package; the parts of an action are only within its class."""
+    found = getattr(module, name, None)
     whole, _, part = name.rpartition('_')
-    return getattr(module, name, None) or getattr(getattr(module, whole, None), part, None)
+    outer = getattr(module, whole, None)
+    for place, attribute in ((outer, part), (getattr(outer, 'Impl', None), part),
+                             (getattr(outer, 'Impl', None), f'{part}Service')):
+        found = found or getattr(place, attribute, None)
+    return found
 
 
 def _constants(cls: Any) -> tuple[Constant, ...]:

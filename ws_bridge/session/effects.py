@@ -52,6 +52,8 @@ class OpenSubscription:
     """
     Deliver samples of ``topic`` under the name that the peer used for it.
 
+    A peer may use several names for one topic: each has a subscription of its own.
+
     ``key`` names the wish that changed, where the peer has several; a ``fresh`` one gets what the
     topic has kept, though another wish of this peer got it before.
     """
@@ -73,9 +75,10 @@ class OpenSubscription:
 
 @dataclass(frozen=True, slots=True)
 class CloseSubscription:
-    """Deliver ``topic`` no longer."""
+    """Deliver ``topic`` no longer under this name."""
 
     topic: str
+    wire_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,13 @@ class Publish:
     deadline: float | None
     ack: str | None = None
     command: Command | BinaryPublish | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """Look whether the graph has by now what a command is for, then go on with the command."""
+
+    operation: Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +325,8 @@ class Ignored:
 
 
 Effect = (
-    Send | OpenSubscription | CloseSubscription | OpenPublisher | ClosePublisher | Publish | Call
-    | Inquire | CancelCall | Host | Unhost | AnswerService | SendGoal | CancelGoal | DropGoal
-    | HostAction | UnhostAction | AnswerGoal | Feedback | EndGoal | Describe | Control | PeerLost
-    | StatusWanted | PeerChanged | Greeted | LogIn | Dismiss | Ignored)
+    Send | LookAgain | OpenSubscription | CloseSubscription | OpenPublisher | ClosePublisher
+    | Publish | Call | Inquire | CancelCall | Host | Unhost | AnswerService | SendGoal
+    | CancelGoal | DropGoal | HostAction | UnhostAction | AnswerGoal | Feedback | EndGoal
+    | Describe | Control | PeerLost | StatusWanted | PeerChanged | Greeted | LogIn | Dismiss
+    | Ignored)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
-from ws_bridge.access import ADMIN, BUILT_IN, OBSERVER, Role, Use
+from ws_bridge.access import action_of, ADMIN, BUILT_IN, OBSERVER, Role, Use
 from ws_bridge.config import Exposure, Kind, KINDS, NAME_LENGTH, Rule
 from ws_bridge.errors import Forbidden
 
@@ -38,8 +38,10 @@ PARAMETER_SERVICES: Mapping[str, Use] = {
     'get_parameters': 'parameter_read', 'get_parameter_types': 'parameter_read',
     'list_parameters': 'parameter_read', 'describe_parameters': 'parameter_read',
     'set_parameters': 'parameter_write', 'set_parameters_atomically': 'parameter_write'}
+_OF_ACTION: Mapping[Use, Use] = {
+    'call': 'goal', 'subscribe': 'goal', 'host': 'host_action', 'publish': 'host_action'}
+"""Which right for an action a use of one of its services and topics takes."""
 PARAMETER_EVENTS = '/parameter_events'
-ACTION_PART = '/_action/'
 
 _UNLISTED = Rule('*')
 
@@ -91,8 +93,12 @@ class Policy:
         return role
 
     def _decide(self, role: Role, use: Use, name: str) -> Rule | None:
-        kind = EXPOSED_AS.get(use)
-        rule = _UNLISTED if kind is None else self.exposure.find(kind, name)
+        action = action_of(name)
+        if action is not None and use in _OF_ACTION:   # as its action is
+            rule = self.exposure.find(EXPOSED_AS[_OF_ACTION[use]], action)
+        else:
+            kind = EXPOSED_AS.get(use)
+            rule = _UNLISTED if kind is None else self.exposure.find(kind, name)
         return rule if rule and all(role.allows(*need) for need in _needs(use, name)) else None
 
 
@@ -105,9 +111,9 @@ def _needs(use: Use, name: str) -> Iterator[tuple[Use, str]]:
         node, _, last = name.rpartition('/')
         if last in PARAMETER_SERVICES:
             yield PARAMETER_SERVICES[last], node
-    action, part, _ = name.partition(ACTION_PART)
-    if part and use in ('call', 'host'):
-        yield ('goal' if use == 'call' else 'host_action'), action
+    action = action_of(name)
+    if action is not None and use in _OF_ACTION:
+        yield _OF_ACTION[use], action
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ the bridge carries them out and tells the session what became of them.
 """
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -50,6 +51,8 @@ from ws_bridge.session.timesync import TimeSync
 from ws_bridge.session.wishes import Wishes
 
 BEATS_REMEMBERED = 16
+MAX_QUESTIONS = 1000
+"""Questions of one peer that wait, beside those that are asked: pages ask many at once."""
 REFUSAL_INTERVAL = 1.0
 """A peer over its rate is told so once in this time, with the count."""
 FLOOD = 5
@@ -68,8 +71,8 @@ class Names(Protocol):
     def service(self, name: str) -> str:
         """Expand and remap a service."""
 
-    def kind_of(self, name: str) -> ops.Kind:
-        """Tell what the graph has under this name; a topic where it has both or none."""
+    def kind_of(self, name: str) -> ops.Kind | None:
+        """Tell what the graph has under this name; a topic where it has both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ class Session:
         self.told: Mapping[str, Any] = {}
         self.wants_status = False
         self.beats = False
-        self.subscriptions: dict[str, str] = {}
+        self.subscriptions: dict[str, str] = {}   # by the names that the peer used
         self.advertised: dict[str, bool] = {}
         self.hosted: dict[str, str] = {}
         self.calls: dict[int, tuple[str | None, str]] = {}
@@ -127,6 +130,7 @@ class Session:
         self._advertisers: dict[str, set[str | None]] = {}
         self._channels: dict[int, str] = {}
         self._waiting: dict[str, Hosted] = {}
+        self._questions: deque[tuple[tuple[str | None, str], fx.Inquire]] = deque()
         self._bucket = Bucket(settings.max_message_rate, now)
         self._bytes = Bucket(settings.max_byte_rate, now, settings.max_message_size)
         self._refusals_due: float | None = None
@@ -161,6 +165,14 @@ class Session:
             op_id: str | None = getattr(op, 'op_id', None)
             return [fx.Send(ops.Failed(op_id, exc, _about(op)))]
 
+    def resume(self, op: ops.Command, now: float) -> list[fx.Effect]:
+        """Go on with a command for which the graph was looked at again."""
+        try:
+            self.login.admit(op)
+            return self._command(op, now)
+        except WsBridgeError as exc:
+            return [fx.Send(ops.Failed(op.op_id, exc, _about(op)))]
+
     def weigh(self, size: int, now: float) -> list[fx.Effect] | None:
         """Return what follows from a frame that is too much to be read, ``None`` if it is not."""
         if self._bytes.take(now, size):
@@ -194,7 +206,8 @@ class Session:
 
     def _wants_answer(self, op: ops.Operation) -> bool:
         if isinstance(op, ops.Command):
-            return op.ack or (op.kind or self._names.kind_of(op.destination)) != 'topic'
+            kind = op.kind or self._names.kind_of(op.destination)
+            return op.ack or kind not in ('topic', None)
         if isinstance(op, ops.ServiceAnswer):
             return op.error is None  # never answer an error with an error
         if isinstance(op, ops.Malformed):
@@ -247,16 +260,16 @@ class Session:
     def _subscribe(self, op: ops.Subscribe, now: float) -> list[fx.Effect]:
         topic = self._names.topic(op.topic)
         rule = self._rule('subscribe', topic, 'topic')
-        if topic not in self.subscriptions:
+        if op.topic not in self.subscriptions:
             below(len(self.subscriptions), self._settings.max_subscriptions, 'subscriptions')
-        if op.key is not None and not self._wishes.has(topic, op.key):
+        if op.key is not None and not self._wishes.has(op.topic, op.key):
             below(len(self._wishes), self._settings.max_subscriptions, 'subscriptions')
         msg_type = _type_of(op.msg_type, rule)
         interval = op.min_interval or 0.0
         if rule.max_rate:
             interval = max(interval, 1.0 / rule.max_rate)
         depth = op.queue_depth or rule.queue_depth or self._settings.queue_depth
-        self.subscriptions[topic] = op.topic
+        self.subscriptions[op.topic] = topic
         encoding: Any = op.encoding or rule.encoding or 'json'
         wish = fx.OpenSubscription(
             op.op_id, topic, op.topic, self._names.ros_name(op.topic),
@@ -266,22 +279,25 @@ class Session:
 
     def _unsubscribe(self, op: ops.Unsubscribe, now: float) -> list[fx.Effect]:
         topic = self._names.topic(op.topic)
-        if topic not in self.subscriptions:
+        # by the name that was used, else by another one for the same topic
+        name = op.topic if op.topic in self.subscriptions else next(
+            (name for name, of in self.subscriptions.items() if of == topic), None)
+        if name is None:
             raise NotAdvertised(f'{op.topic} is not subscribed to', field='topic')
-        rest = self._wishes.remove(topic, op.key)
+        rest = self._wishes.remove(name, op.key)
         if rest is None:
-            del self.subscriptions[topic]
-        return [rest or fx.CloseSubscription(topic),
+            del self.subscriptions[name]
+        return [rest or fx.CloseSubscription(topic, name),
                 fx.Send(ops.Done(op.op_id, 'unsubscribe', {'topic': op.topic}))]
 
-    def forget_subscription(self, topic: str) -> None:
-        """Take back a subscription that ROS refused."""
-        self.subscriptions.pop(topic, None)
-        self._wishes.forget(topic)
+    def forget_subscription(self, name: str) -> None:
+        """Take back a subscription that ROS refused; ``name`` as the peer used it."""
+        self.subscriptions.pop(name, None)
+        self._wishes.forget(name)
 
-    def forget_wish(self, topic: str, key: str | None) -> None:
+    def forget_wish(self, name: str, key: str | None) -> None:
         """Take back one wish that was refused; the subscription stands for the others."""
-        self._wishes.refused(topic, key)
+        self._wishes.refused(name, key)
 
     def _advertise(self, op: ops.Advertise, now: float) -> list[fx.Effect]:
         topic = self._names.topic(op.topic)
@@ -346,6 +362,8 @@ class Session:
                 op.op_id, op.destination, None, op.data, True, op.stamp, op.ttl, op.timeout,
                 op.epoch), now)
         topic = self._names.topic(op.destination)
+        if kind is None and topic not in self.advertised:
+            return [fx.LookAgain(op)]
         deadline = None if self._keeper.guards(topic) else \
             self._deadline(op.stamp, op.ttl, now)
         publish = fx.Publish(op.op_id, topic, op.data, 'json', deadline,
@@ -395,11 +413,20 @@ class Session:
         return [fx.Call(key, service, op.destination, rule.msg_type, op.data, timeout)]
 
     def _inquire(self, op: ops.Inquire, now: float) -> list[fx.Effect]:
-        below(len(self.calls), self._settings.max_calls, 'calls')
+        below(len(self._questions), MAX_QUESTIONS, 'questions that wait')
         key = next(self._keys)
-        self.calls[key] = op.op_id, op.service
-        return [fx.Inquire(key, op.question, op.data,
-                           op.timeout or self._settings.call_timeout)]
+        question = fx.Inquire(key, op.question, op.data, op.timeout or self._settings.call_timeout)
+        self._questions.append(((op.op_id, op.service), question))
+        return self._next_questions()
+
+    def _next_questions(self) -> list[fx.Effect]:
+        """Ask what waits, as far as there may be more calls."""
+        asked: list[fx.Effect] = []
+        while self._questions and len(self.calls) < self._settings.max_calls:
+            call, question = self._questions.popleft()
+            self.calls[question.key] = call
+            asked.append(question)
+        return asked
 
     def _authenticate(self, op: ops.Authenticate, now: float) -> list[fx.Effect]:
         return self.login.ask(op)
@@ -416,8 +443,10 @@ class Session:
             return []
         op_id, service = self.calls.pop(key)
         if isinstance(result, WsBridgeError):
-            return [fx.Send(ops.Failed(op_id, result, ops.About('call', service)))]
-        return [fx.Send(ops.CallDone(op_id, service, result))]
+            reply: ops.Reply = ops.Failed(op_id, result, ops.About('call', service))
+        else:
+            reply = ops.CallDone(op_id, service, result)
+        return [fx.Send(reply), *self._next_questions()]
 
     def _send_goal(self, op: ops.SendGoal, now: float) -> list[fx.Effect]:
         action = self._names.service(op.action)
@@ -592,13 +621,14 @@ class Session:
 
     def close(self) -> list[fx.Effect]:
         """Return the effects that take back everything the peer made."""
-        effects: list[fx.Effect] = [fx.CloseSubscription(topic) for topic in self.subscriptions]
+        effects: list[fx.Effect] = [fx.CloseSubscription(topic, name)
+                                    for name, topic in self.subscriptions.items()]
         effects += [fx.ClosePublisher(topic) for topic in self.advertised]
         effects += [fx.Unhost(service) for service in self.hosted]
         effects += [fx.CancelCall(key) for key in self.calls]
         effects += self.goals.close()
         for owned in (self.subscriptions, self.advertised, self.hosted, self.calls,
-                      self._channels, self._waiting, self._advertisers):
+                      self._channels, self._waiting, self._advertisers, self._questions):
             owned.clear()
         self._wishes = Wishes()
         return effects

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Several wishes of one peer for the same topic, served by one subscription.  Pure."""
+"""Several wishes of one peer for a topic by one name, served by one subscription.  Pure."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -25,56 +25,56 @@ _STRENGTH: tuple[Encoding, ...] = ('json', 'png', 'cbor', 'cbor-raw', 'cdr')
 
 
 class Wishes:
-    """Wishes with a key, by topic; one without a key takes the place of all of its topic."""
+    """Wishes with a key, by name; one without a key takes the place of all of its name."""
 
     def __init__(self) -> None:
-        self._topics: dict[str, dict[str, OpenSubscription]] = {}
+        self._names: dict[str, dict[str, OpenSubscription]] = {}
 
     def __repr__(self) -> str:
-        return f'Wishes({len(self)} for {len(self._topics)} topics)'
+        return f'Wishes({len(self)} for {len(self._names)} names)'
 
     def __len__(self) -> int:
-        return sum(map(len, self._topics.values()))
+        return sum(map(len, self._names.values()))
 
-    def has(self, topic: str, key: str | None) -> bool:
+    def has(self, name: str, key: str | None) -> bool:
         """Whether there is a wish of this key."""
-        return key in self._topics.get(topic, ())
+        return key in self._names.get(name, ())
 
     def add(self, wish: OpenSubscription) -> OpenSubscription:
         """Return the subscription that serves the new wish and the older ones."""
         key = wish.key
         if key is None:
-            self.forget(wish.topic)
+            self.forget(wish.wire_name)
             return wish
-        wishes = self._topics.setdefault(wish.topic, {})
+        wishes = self._names.setdefault(wish.wire_name, {})
         older = wishes.pop(key, None)
         wishes[key] = replace(wish, fresh=older is None)
         return _merged([*wishes.values()])
 
-    def remove(self, topic: str, key: str | None) -> OpenSubscription | None:
+    def remove(self, name: str, key: str | None) -> OpenSubscription | None:
         """
         Return the subscription that serves what is left, ``None`` if that is nothing.
 
         :param key: ``None`` for all.
         :raises NotAdvertised: there is no such wish.
         """
-        wishes = self._topics.get(topic, {})
+        wishes = self._names.get(name, {})
         if key is not None and key not in wishes:
-            raise NotAdvertised(f'{topic} is not subscribed to by this id', field='id')
+            raise NotAdvertised(f'{name} is not subscribed to by this id', field='id')
         if key is None or len(wishes) == 1:
-            self.forget(topic)
+            self.forget(name)
             return None
         del wishes[key]
         return replace(_merged([*wishes.values()]), op_id=None, fresh=False)
 
-    def forget(self, topic: str) -> None:
-        """Take back every wish for a topic."""
-        self._topics.pop(topic, None)
+    def forget(self, name: str) -> None:
+        """Take back every wish for a name."""
+        self._names.pop(name, None)
 
-    def refused(self, topic: str, key: str | None) -> None:
+    def refused(self, name: str, key: str | None) -> None:
         """Take back one wish; the others stand."""
         if key is not None:
-            self._topics.get(topic, {}).pop(key, None)
+            self._names.get(name, {}).pop(key, None)
 
 
 def _merged(wishes: list[OpenSubscription]) -> OpenSubscription:
