@@ -116,5 +116,5 @@ def test_roslibpy(roslibpy: dict[str, Any], scenario: str) -> None:
 
 
 def test_the_scripts_have_scenarios() -> None:
-    assert len(ROSLIB) == 16
+    assert len(ROSLIB) == 18
     assert len(ROSLIBPY) == 13

@@ -79,7 +79,8 @@ async def test_graph(robot: Any) -> None:
         text = raw['typedefs_full_text'][raw['topics'].index('/chatter')]
         assert text.strip() == 'string data'
         for name in ('std_msgs/Int32', 'std_msgs/msg/Int32'):
-            assert (await values(peer, 'topics_for_type', type=name))['topics'] == ['/count']
+            assert (await values(peer, 'topics_for_type', type=name))['topics'] == [
+                '/client_count', '/count']
         assert await values(peer, 'topic_type', topic='/chatter') == {
             'type': 'std_msgs/msg/String'}
         assert await values(peer, 'topic_type', topic='/none') == {'type': ''}

@@ -28,7 +28,7 @@ import orjson
 
 from ws_bridge.access import is_hidden, Use
 from ws_bridge.bridge.peer import Peer
-from ws_bridge.bridge.rosapi_params import Parameters
+from ws_bridge.bridge.rosapi_params import Parameters, Turns
 from ws_bridge.bridge.typedefs import short_name, typedefs
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import TimedOut, UnknownName, WrongKind, WrongLength, WsBridgeError
@@ -117,6 +117,7 @@ class RosApi:
         self._apply = apply
         self._check = check
         self._advertised = advertised
+        self._turns = Turns()
         self._pending: dict[tuple[str, int], Pending] = {}
 
     def __repr__(self) -> str:
@@ -146,7 +147,7 @@ class RosApi:
             if wish.question not in UNSEEN:
                 rights.check_at_all('graph')
             look = Look(self._ros, rights, Parameters(
-                self._ros, rights, self._store,
+                self._ros, rights, self._store, self._turns,
                 lambda name: self._check(peer.name, peer.session.manner, name, None)),
                 self._advertised)
             values = answer(look, _texts(names, wish.data), done)

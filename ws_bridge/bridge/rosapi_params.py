@@ -18,6 +18,7 @@ Values and reasons are those of ``rosapi_msgs``: what cannot be done is an answe
 """
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any, TYPE_CHECKING
 
@@ -34,6 +35,8 @@ Values = Mapping[str, Any]
 Then = Callable[['dict[str, Any] | WsBridgeError'], None]
 Done = Callable[[Values], None]
 
+AT_ONCE = 8
+"""Calls of one service that may run at the same time."""
 NODE_TIMEOUT = 2.0
 """How long a node may take to answer, s."""
 FIELDS = ('', 'bool_value', 'integer_value', 'double_value', 'string_value', 'byte_array_value',
@@ -43,18 +46,55 @@ NOT_SET, BOOL, INTEGER, DOUBLE, STRING, BYTES, BOOLS, INTEGERS, DOUBLES, STRINGS
 NULL = 'null'
 
 
+class Turns:
+    """
+    Lets so many calls of one service run at once, and the others wait for their turn.
+
+    A service takes requests from a queue of 10 (rmw's default): of a burst some would be lost.
+    """
+
+    def __init__(self) -> None:
+        self._running: Counter[str] = Counter()
+        self._waiting: dict[str, deque[Callable[[], None]]] = {}
+        self._starting: set[str] = set()
+
+    def begin(self, service: str, start: Callable[[], None]) -> None:
+        """Start a call, now or later; :meth:`end` has to follow."""
+        self._waiting.setdefault(service, deque()).append(start)
+        self._start(service)
+
+    def end(self, service: str) -> None:
+        """Note the end of a call."""
+        self._running[service] -= 1
+        self._start(service)
+
+    def _start(self, service: str) -> None:
+        if service in self._starting:   # one that ended at once: the loop below goes on
+            return
+        self._starting.add(service)
+        waiting = self._waiting[service]
+        while waiting and self._running[service] < AT_ONCE:
+            self._running[service] += 1
+            waiting.popleft()()
+        self._starting.discard(service)
+        if not self._running[service]:
+            del self._running[service], self._waiting[service]
+
+
 class Parameters:
     """
     Calls the parameter services of nodes, as far as peers may call these.
 
+    :param turns: of the calls of all peers.
     :param check: refuses, by an error, to write by a service that needs a lease.
     """
 
-    def __init__(self, ros: RosSide, rights: Rights, store: CodecStore,
+    def __init__(self, ros: RosSide, rights: Rights, store: CodecStore, turns: Turns,
                  check: Callable[[str], None]) -> None:
         self._ros = ros
         self._rights = rights
         self._store = store
+        self._turns = turns
         self._check = check
 
     def get(self, name: str, default: str, done: Done) -> None:
@@ -153,15 +193,23 @@ class Parameters:
             cdr = self._store.codec(schema.request).from_values(request)
             response = self._store.codec(schema.response)
 
-            def on_done(result: bytes | WsBridgeError) -> None:
-                try:
-                    then(result if isinstance(result, WsBridgeError)
-                         else response.to_values(result))
-                except ConversionError as exc:
-                    then(exc)
-            self._ros.call(name, schema.name, cdr, NODE_TIMEOUT, on_done)
         except WsBridgeError as exc:
             then(exc)
+            return
+
+        def on_done(result: bytes | WsBridgeError) -> None:
+            self._turns.end(name)
+            try:
+                then(result if isinstance(result, WsBridgeError) else response.to_values(result))
+            except ConversionError as exc:
+                then(exc)
+
+        def start() -> None:
+            try:
+                self._ros.call(name, schema.name, cdr, NODE_TIMEOUT, on_done)
+            except WsBridgeError as exc:
+                on_done(exc)
+        self._turns.begin(name, start)
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -177,6 +177,27 @@ const scenarios = {
     }));
   },
 
+  async cancel_all_goals() {
+    const ros = await connect();
+    const [feedback] = collect(ros, '/fibonacci/_action/feedback',
+      'test_msgs/action/Fibonacci_FeedbackMessage');
+    const action = new Action({ ros, name: '/fibonacci', actionType: 'test_msgs/Fibonacci' });
+    const ended = [1, 2].map(() => new Promise((resolve) => {
+      action.sendGoal({ order: 1000000 }, () => resolve(null), undefined, resolve);
+    }));
+    await until(() => new Set(feedback.map((m) => String(m.goal_id.uuid))).size === 2,
+      'feedback of both goals on their topic');
+    action.cancelAllGoals();
+    await Promise.all(ended);
+  },
+
+  async one_topic_by_two_names() {
+    const ros = await connect();
+    const [whole] = collect(ros, '/ticks');
+    const [short] = collect(ros, 'ticks');
+    await until(() => whole.length && short.length, 'ticks by both names');
+  },
+
   async hosted_action() {
     const [ros, other] = [await connect(), await connect()];
     const host = new Action({ ros, name: '/js/act', actionType: 'test_msgs/Fibonacci' });
