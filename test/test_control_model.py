@@ -113,7 +113,7 @@ class Machine(RuleBasedStateMachine):
         self.replies: dict[str, list[ops.Reply]] = {}
         ros: Any = SimpleNamespace(
             graph=SimpleNamespace(topics={GATE: SimpleNamespace(types=(TWIST,))}),
-            watchdog=SimpleNamespace(guard=self.make_guard), own_services=frozenset(),
+            watchdog=SimpleNamespace(guard=self.make_guard), own_services=frozenset(), own_topics=frozenset(),
             publish_safety=lambda **_: None)
         parameters = settings_from({'gate_timeout': TIMEOUT, 'gate_ttl': TTL})
         self.ledger = Ledger(Audit('', 0, lambda: self.now, EPOCH))

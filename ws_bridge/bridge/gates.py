@@ -199,6 +199,8 @@ class Gates:
 
     def _find(self, topic: str, types: tuple[str, ...], *, used: bool) -> Guarded | None:
         """Return the gate of a topic; one that nobody uses has to be exposed to have one."""
+        if topic in self._ros.own_topics:
+            return None
         for guarded in self._configured:
             if _fits(topic, guarded.gate.policy.topics):
                 return guarded

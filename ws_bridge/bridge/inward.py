@@ -62,9 +62,6 @@ class Inward:
         self._ros = ros
         self._store = store
         self._gates = gates
-        self._own_topics = {ros.resolve(f'~/{name}')
-                            for name in ('clients', 'estop', 'lease', 'links')}
-        self._own_topics |= {ros.resolve(name) for name in ('client_count', 'connected_clients')}
         self._ids = count(1)
         self._shared: dict[Key, Shared] = {}
         self._keys: dict[tuple[str, str], Key] = {}
@@ -81,7 +78,7 @@ class Inward:
         :raises UnknownType: no type was given and the graph knows none.
         :raises TypeMismatch: the topic has another type, or several.
         """
-        if wish.topic in self._own_topics:
+        if wish.topic in self._ros.own_topics:
             raise Forbidden(f'{wish.topic} is what the bridge itself says', field='topic')
         msg_type = self._type_of(wish)
         key = wish.topic, msg_type, wish.qos

@@ -54,6 +54,7 @@ LOOK_EVERY = 4  # polls: also at topics whose counts did not change
 SHUTDOWN_WITHIN = 0.9  # s, both threads together
 GOALS_END_WITHIN = 0.2  # s of it
 LOOK_AGAIN = 0.01  # s, while goals end
+OWN_TOPICS = ('~/clients', '~/estop', '~/lease', '~/links', 'client_count', 'connected_clients')
 LOOK_PAUSE = 0.1  # s, between looks at the graph that peers cause
 
 
@@ -113,6 +114,7 @@ class RosSide:
         self._safety: SafetyEnd | None = None
         self._owned: set[Publisher | Hosted | HostedAction | Subscription] = set()
         self._matchers: dict[Subscription, Matcher] = {}  # executor thread
+        self._own_topics: frozenset[str] = frozenset()
         self.polls = 0
         self._looked_at = 0.0  # executor thread, as what follows
         self._waiting: list[Callable[[], None]] = []
@@ -152,6 +154,7 @@ class RosSide:
             self._safety = SafetyEnd(ros.node, self._watchdog.stop_all, self._tell_estop,
                                      self._call_estop_service)
             self._ros = ros
+            self._own_topics = frozenset(map(self.resolve, OWN_TOPICS))
             self.graph = take_snapshot(ros.node)
             self._watchdog.start()
             self._pump.start()
@@ -398,6 +401,11 @@ class RosSide:
         self._running()
         assert self._watchdog is not None
         return self._watchdog
+
+    @property
+    def own_topics(self) -> frozenset[str]:
+        """Return the full names of topics that are not for peers to publish."""
+        return self._own_topics
 
     @property
     def own_services(self) -> frozenset[str]:
