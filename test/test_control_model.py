@@ -113,8 +113,8 @@ class Machine(RuleBasedStateMachine):
         self.replies: dict[str, list[ops.Reply]] = {}
         ros: Any = SimpleNamespace(
             graph=SimpleNamespace(topics={GATE: SimpleNamespace(types=(TWIST,))}),
-            watchdog=SimpleNamespace(guard=self.make_guard), own_services=frozenset(), own_topics=frozenset(),
-            publish_safety=lambda **_: None)
+            watchdog=SimpleNamespace(guard=self.make_guard), own_services=frozenset(),
+            own_topics=frozenset(), publish_safety=lambda **_: None)
         parameters = settings_from({'gate_timeout': TIMEOUT, 'gate_ttl': TTL})
         self.ledger = Ledger(Audit('', 0, lambda: self.now, EPOCH))
         self.peers = {name: self.make_peer(name, parameters) for name in MANNERS}
