@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 import time
@@ -43,6 +44,9 @@ class MessageType(str, Enum):
     HEARTBEAT = 'heartbeat'
     ACKNOWLEDGMENT = 'acknowledgment'
     CONFIGURATION = 'configuration'
+    # The names in programs written for the seed.
+    ACK = ACKNOWLEDGMENT
+    CONFIG = CONFIGURATION
 
 
 class Priority(IntEnum):
@@ -55,13 +59,20 @@ class Priority(IntEnum):
 
 
 class InterfaceType(str, Enum):
-    """The kinds of interface that a configuration can name; ours is ``websocket``."""
+    """The kinds of interface that a configuration can name; all of them are websockets here."""
 
     UDP = 'udp'
     TCP = 'tcp'
     HTTP = 'http'
     WEBSOCKET = 'websocket'
     SERIAL = 'serial'
+    MODBUS = 'modbus'
+    ETHERCAT = 'ethercat'
+    GRPC = 'grpc'
+    MQTT = 'mqtt'
+    ZEROMQ = 'zeromq'
+    FILE = 'file'
+    DATABASE = 'database'
 
 
 class SecurityLevel(str, Enum):
@@ -199,7 +210,7 @@ class InterfaceConfig:
     ssl_key_path: str | None = None
     auth_token: str | None = field(default=None, repr=False)
     serialization: str = 'json'
-    compression: bool = False
+    compression: bool | str | None = False
     encoding: str = 'utf-8'
     message_ordering: bool = True
     duplicate_detection: bool = False
@@ -222,7 +233,7 @@ class CommunicationProtocol(ABC):
     """What every interface of the seed can do."""
 
     @abstractmethod
-    async def connect(self, config: InterfaceConfig | None = None) -> bool:
+    async def connect(self, config: InterfaceConfig | Mapping[str, Any] | None = None) -> bool:
         """Open the connection; whether it is open now."""
 
     @abstractmethod
