@@ -38,7 +38,7 @@ STRING, TWIST = 'std_msgs/msg/String', 'geometry_msgs/msg/Twist'
 
 async def finds(service: Service, peer: NativePeer, *codes: str, says: str = '',
                 **fields: Any) -> list[Json]:
-    """Ask until these, in any order, are the findings, with this text: the graph takes its time."""
+    """Ask until these are the findings, in any order, with this text: the graph takes its time."""
     for _ in range(60):
         findings: list[Json] = (await peer.ask('diagnose', **fields))['findings']
         if sorted(finding['code'] for finding in findings) == sorted(codes) \
@@ -200,6 +200,18 @@ async def test_a_peer_is_told_what_it_may_know(tmp_path: Path) -> None:
                 await admin.ask('subscribe', topic='/seen')
                 await finds(service, admin, 'silent', topic='/seen', says='/hidden_node')
                 await finds(service, admin, 'forbidden', topic='/not_listed')
+
+
+async def test_a_flood_of_questions() -> None:
+    """Each is answered, by an error where too many wait."""
+    async with running_bridge() as service, native_peer(service) as peer:
+        ids = [await peer.send('configuration', {'op': 'diagnose', 'topic': '/x'})
+               for _ in range(300)]
+        answers = [(await peer.answer(each))['data'] for each in ids]
+        codes = {answer.get('code') for answer in answers}
+        assert codes <= {None, 'limit_exceeded'}
+        await finds(service, peer, 'unknown_name', topic='/x')
+        assert not service.bridge._diagnosis._waiting
 
 
 def test_every_code_is_documented() -> None:

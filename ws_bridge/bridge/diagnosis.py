@@ -19,6 +19,7 @@ topic exists or not; of nodes, those that it may see.
 """
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
@@ -28,7 +29,7 @@ from ws_bridge.access import ADMIN
 from ws_bridge.bridge.control import Control
 from ws_bridge.bridge.outward import Outward, Topic
 from ws_bridge.bridge.peer import Peer, types_of
-from ws_bridge.errors import UnknownType, WsBridgeError
+from ws_bridge.errors import LimitExceeded, UnknownType, WsBridgeError
 from ws_bridge.protocol.operations import Done, Failed, TopicUse
 from ws_bridge.session.effects import Diagnose
 from ws_bridge.session.freshness import FreshnessState
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
     from ws_bridge.ros.survey import Endpoint
 
+MOST_WAITING = 16
+"""Questions of one peer that may wait for the graph at the same time."""
 CLEAR_STOP = '/clear_stop'
 """The service by which another bridge is known in the graph."""
 
@@ -71,9 +74,14 @@ class Diagnosis:
         self._control = control
         self._peers = peers
         self._clock = clock
+        self._waiting: Counter[str] = Counter()
 
     def ask(self, peer: Peer, wish: Diagnose) -> None:
-        """Answer a peer, when the graph was asked."""
+        """
+        Answer a peer, when the graph was asked.
+
+        :raises LimitExceeded: too many of its questions wait for the graph.
+        """
         topic, rights = wish.topic, peer.session.login.rights
         if topic is None:
             self._answer(peer, wish, None, self._general(peer, None))
@@ -83,12 +91,18 @@ class Diagnosis:
         if not seen or rights.find(use, topic) is None:
             self._answer(peer, wish, use, [_forbidden(peer, use, wish.wire_name or topic)])
             return
+        if self._waiting[peer.name] >= MOST_WAITING:
+            raise LimitExceeded(f'{MOST_WAITING} questions of this peer wait for an answer')
+        self._waiting[peer.name] += 1
         wanted = self._outward.wish_of(peer, topic)
         self._ros.survey('endpoints', topic, wanted.qos if wanted else None,
                          on_done=lambda found: self._asked(peer, wish, use, found))
 
     def _asked(self, peer: Peer, wish: Diagnose, use: TopicUse,
                found: tuple[list[Endpoint], list[Endpoint]] | WsBridgeError) -> None:
+        self._waiting[peer.name] -= 1
+        if not self._waiting[peer.name]:
+            del self._waiting[peer.name]
         if isinstance(found, WsBridgeError):
             peer.send(Failed(wish.op_id, found))
             return
@@ -114,7 +128,7 @@ class Diagnosis:
             'findings': [asdict(finding) for finding in findings]}))
 
     def _use(self, peer: Peer, topic: str) -> TopicUse:
-        """Find out what a topic is for, where the peer does not say: what it does, else its gate."""
+        """Find out what a topic is for: what the peer does with it, else whether it has a gate."""
         if topic in peer.session.subscriptions:
             return 'subscribe'
         if topic in peer.session.advertised or self._control.gates.of(topic) is not None:

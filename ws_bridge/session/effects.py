@@ -328,5 +328,5 @@ class Ignored:
 Effect = (
     Send | OpenSubscription | CloseSubscription | OpenPublisher | ClosePublisher | Publish | Call
     | Inquire | CancelCall | Host | Unhost | AnswerService | SendGoal | CancelGoal | DropGoal
-    | HostAction | UnhostAction | AnswerGoal | Feedback | EndGoal | Describe | Diagnose | Control | PeerLost
-    | StatusWanted | PeerChanged | Greeted | LogIn | Dismiss | Ignored)
+    | HostAction | UnhostAction | AnswerGoal | Feedback | EndGoal | Describe | Diagnose | Control
+    | PeerLost | StatusWanted | PeerChanged | Greeted | LogIn | Dismiss | Ignored)
