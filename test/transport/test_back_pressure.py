@@ -19,7 +19,7 @@ from typing import Any
 
 from helpers import async_wait_until
 import pytest
-from transport_support import MakeClient, MakeServer
+from transport_support import Bare, MakeClient, MakeServer
 
 from ws_bridge import ConnectionState, LivenessState, MessageMetadata, MessageType, WebSocketServer
 from ws_bridge.transport.options import ClientOptions, ServerOptions
@@ -203,3 +203,36 @@ async def test_silence_is_not_judged_while_nobody_listens(
     await async_wait_until(lambda: len(collector.got) == 100)
     assert LivenessState.LOST not in told
     assert server.get_statistics()['connections_lost'] == 0
+
+
+async def test_pings_are_not_judged_while_nobody_reads(make_server: MakeServer,
+                                                       make_client: MakeClient) -> None:
+    """A handler may be slower than a ping may be; both ends know that the other one lives."""
+    quick = {'ping_interval': 0.05, 'ping_timeout': 0.2}
+    server = await make_server(receive_buffer_size=SMALL, options=ServerOptions(**quick))
+    client = await make_client(server.port, options=ClientOptions(**quick))
+    collector = Collector()
+    server.register_message_handler(MessageType.DATA, collector.handle)
+    payload = 'y' * 100_000
+    for number in range(60):        # more than what the system's own buffers hold
+        assert client.links[0].send(client._conversation.encode([number, payload],
+                                                                MessageMetadata()))
+    await async_wait_until(lambda: server.links[0].is_paused)
+    beats = client.get_statistics()['heartbeats_received']
+    # Each is sent when half a ping's time is over.
+    await async_wait_until(
+        lambda: client.get_statistics()['heartbeats_received'] >= beats + 10)
+    collector.gate.set()
+    await async_wait_until(lambda: len(collector.got) == 60)
+    for interface in (server, client):
+        assert interface.get_statistics()['connections_lost'] == 0
+
+
+@pytest.mark.parametrize('heartbeat_interval', [0, 30])
+async def test_who_answers_no_ping_is_cut(make_server: MakeServer, bare: Bare,
+                                          heartbeat_interval: float) -> None:
+    """With heartbeats and without; the library no longer does it."""
+    server = await make_server(settings={'heartbeat_interval': heartbeat_interval},
+                               options=ServerOptions(ping_interval=0.02, ping_timeout=0.1))
+    await bare(server.port)
+    await async_wait_until(lambda: server.get_statistics()['connections_lost'] == 1)

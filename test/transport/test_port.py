@@ -30,11 +30,15 @@ import pytest
 from transport_support import MakeClient, MakeServer
 
 from ws_bridge import (
+    ConnectionInfo,
     InterfaceConfig,
     InterfaceType,
+    Message,
     MessageMetadata,
     MessageType,
     Priority,
+    SecurityLevel,
+    TransportType,
     WebSocketClient,
     WebSocketInterface,
     WebSocketServer,
@@ -91,6 +95,20 @@ def test_names() -> None:
     assert MessageType.ACK is MessageType.ACKNOWLEDGMENT is MessageType('acknowledgment')
     assert MessageType.CONFIG is MessageType.CONFIGURATION is MessageType['CONFIG']
     assert len(MessageType) == 7
+
+
+def test_messages_and_connections() -> None:
+    """The seed's fields, with its meaning."""
+    message = Message(source='plant', payload=1, compression='gzip')
+    assert message.delivery_attempts == [message.timestamp]
+    info = ConnectionInfo(
+        endpoint='x:1', interface_type=InterfaceType.TCP, transport_type=TransportType.STREAM,
+        remote_address=('x', 1), security_level=SecurityLevel.NONE, config={'a': 1},
+        metadata={})
+    assert info.last_activity is None
+    info.update_activity()
+    assert info.last_activity is not None
+    assert 0 <= info.idle_time < 60
 
 
 @pytest.mark.parametrize('kind', [*InterfaceType, 'tcp'])

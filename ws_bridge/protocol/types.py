@@ -75,6 +75,15 @@ class InterfaceType(str, Enum):
     DATABASE = 'database'
 
 
+class TransportType(str, Enum):
+    """What a transport guarantees; a WebSocket is ``reliable``."""
+
+    RELIABLE = 'reliable'
+    UNRELIABLE = 'unreliable'
+    STREAM = 'stream'
+    DATAGRAM = 'datagram'
+
+
 class SecurityLevel(str, Enum):
     """How a connection is protected; :mod:`ws_bridge.transport.settings` says what each needs."""
 
@@ -128,8 +137,16 @@ class Message:
     headers: dict[str, Any] = field(default_factory=dict)
     priority: Priority = Priority.NORMAL
     ttl: float | None = None
+    compression: str | None = None
+    encryption: str | None = None
     retry_count: int = 0
     max_retries: int = 3
+    delivery_attempts: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Count the making of the message as its first attempt, as the seed does."""
+        if not self.delivery_attempts:
+            self.delivery_attempts.append(self.timestamp)
 
     @property
     def age(self) -> float:
@@ -156,17 +173,27 @@ class ConnectionInfo:
 
     connection_id: str = field(default_factory=new_message_id)
     endpoint: str = ''
+    interface_type: InterfaceType = InterfaceType.WEBSOCKET
     state: ConnectionState = ConnectionState.DISCONNECTED
-    local_address: str | None = None
-    remote_address: str | None = None
     connected_at: float | None = None
+    disconnected_at: float | None = None
     last_activity: float | None = None
+    local_address: str | tuple[str, int] | None = None
+    remote_address: str | tuple[str, int] | None = None
+    transport_type: TransportType = TransportType.RELIABLE
+    security_level: SecurityLevel = SecurityLevel.NONE
     bytes_sent: int = 0
     bytes_received: int = 0
     messages_sent: int = 0
     messages_received: int = 0
     errors: int = 0
     reconnections: int = 0
+    config: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def update_activity(self) -> None:
+        """Note that something was sent or received now."""
+        self.last_activity = time.time()
 
     @property
     def is_connected(self) -> bool:

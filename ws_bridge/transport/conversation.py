@@ -17,6 +17,8 @@ The seed's own behaviour over links: envelopes, handlers, ``receive()``, heartbe
 Every message goes both to ``receive()`` and to the handler of its type. Handlers of one peer run
 one after the other, beside the reader. When ``receive_buffer_size`` bytes wait for them the peer's
 socket is read no further until half of it is done: nothing is lost, and the peer is slowed down.
+Who is not read cannot be heard, and answers no ping: it is not judged meanwhile, and gets a
+heartbeat as often as it has to, so that it does not judge this end either.
 ``receive()`` has a queue of that size too, which keeps the newest, so a program may use one and
 forget the other. ``messages_dropped`` counts what neither a handler nor ``receive()`` got.
 Heartbeats go to handlers only.
@@ -42,6 +44,7 @@ from ws_bridge.transport.inbox import Inbox, OVERHEAD
 
 if TYPE_CHECKING:
     from ws_bridge.transport.link import Link
+    from ws_bridge.transport.options import LinkOptions
     from ws_bridge.transport.settings import Settings
 
 #: The ids among which a repeated one is noticed.
@@ -74,15 +77,30 @@ class Counters:
 class _Peer:
     """One link's liveness, and the handler calls that wait."""
 
-    __slots__ = ('_last_beat', '_shown', 'is_working', 'jobs', 'liveness', 'nbytes')
+    __slots__ = ('_last_beat', '_shown', '_signs', 'heard_at', 'is_working', 'jobs', 'liveness',
+                 'nbytes')
 
-    def __init__(self) -> None:
+    def __init__(self, now: float) -> None:
+        self.heard_at = now
+        self._signs: tuple[float, ...] = ()
         self.liveness: Liveness | None = None
         self._last_beat: float | None = None
         self._shown = 0.0
         self.jobs: deque[tuple[Job, int]] = deque()
         self.nbytes = 0
         self.is_working = False
+
+    def excuse(self, now: float) -> None:
+        """Do not count the silence until ``now``: nobody listened."""
+        self.heard_at = now
+        if self.liveness is not None:
+            self.liveness.excuse(now)
+
+    def is_silent(self, signs: tuple[float, ...], patience: float, now: float) -> bool:
+        """Whether nothing changed in the signs of the other end for ``patience`` s."""
+        if signs != self._signs:
+            self._signs, self.heard_at = signs, now
+        return now - self.heard_at >= patience
 
     def beaten(self, data: Any, settings: Settings, now: float) -> None:
         """
@@ -135,7 +153,8 @@ class Conversation:
 
     def opened(self, link: Link) -> None:
         """Take note of a peer; it is watched when its heartbeats have shown their interval."""
-        self._peers[link] = _Peer()
+        link.leave_pings_unjudged()
+        self._peers[link] = _Peer(_clock())
 
     def received(self, link: Link, data: str | bytes) -> None:
         """Take one frame."""
@@ -219,18 +238,37 @@ class Conversation:
         for link in links:
             self.counters.heartbeats_sent += link.send(frame)
 
-    def poll(self) -> float | None:
-        """Look for peers that fell silent; return when to look again (monotonic), if ever."""
+    def poll(self, options: LinkOptions) -> float:
+        """
+        Look for peers that fell silent; return when to look again (monotonic).
+
+        :param options: say how long a ping may go unanswered.
+        """
         now = _clock()
+        look = min(options.ping_interval or options.ping_timeout, options.ping_timeout / 2)
+        self._check_pings(options.ping_interval + options.ping_timeout
+                          if options.ping_interval and self._settings.keep_alive else None, now)
+        for link, peer in self._peers.items():
+            if link.is_paused and now >= peer.heard_at + look:
+                peer.heard_at = now
+                self.beat((link,))
         watched = [(link, peer, peer.liveness) for link, peer in self._peers.items()
                    if peer.liveness is not None and not link.is_paused]
         for link, peer, liveness in watched:
             self._note(link, peer, liveness.poll(now))
         deadlines = [deadline for _, _, liveness in watched
                      if (deadline := liveness.deadline()) is not None]
-        return min(deadlines, default=None)
+        return min([now + look, *deadlines])
 
     # Inside.
+
+    def _check_pings(self, patience: float | None, now: float) -> None:
+        """Cut those that answered no ping, and said nothing else, for ``patience`` s."""
+        for link, peer in list(self._peers.items()):
+            if link.is_paused or patience is None:
+                continue
+            if peer.is_silent(link.received_signs, patience, now):
+                link.abort(f'answered no ping for {patience:g} s')
 
     def _note(self, link: Link, peer: _Peer, state: LivenessState | None) -> None:
         """Act on a change of liveness: tell who watches, close who is lost."""
@@ -294,7 +332,8 @@ class Conversation:
         peer.nbytes += size
         if not peer.is_working:
             self._next_job(link, peer)
-        if peer.nbytes > self._settings.inbox_bytes:
+        if peer.nbytes > self._settings.inbox_bytes and not link.is_paused:
+            peer.heard_at = _clock()
             link.pause()
 
     def _next_job(self, link: Link, peer: _Peer) -> None:
@@ -308,8 +347,7 @@ class Conversation:
         self._running[task] = peer
         task.add_done_callback(lambda done: self._job_done(done, link, peer))
         if link.is_paused and peer.nbytes <= self._settings.inbox_bytes / 2:
-            if peer.liveness is not None:
-                peer.liveness.excuse(_clock())
+            peer.excuse(_clock())
             link.resume()
 
     def _job_done(self, task: asyncio.Future[None], link: Link, peer: _Peer) -> None:

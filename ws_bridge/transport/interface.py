@@ -30,6 +30,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+import math
 import time
 from typing import Any, TYPE_CHECKING
 
@@ -308,17 +309,16 @@ class WebSocketInterface(CommunicationProtocol):
 
     async def _heartbeat_loop(self) -> None:
         """Send heartbeats to every peer and watch for theirs."""
-        interval = self._settings.heartbeat_interval
-        if self._listener is not self._conversation or not interval:
+        if self._listener is not self._conversation:
             return
-        next_beat = time.monotonic()
+        interval = self._settings.heartbeat_interval or math.inf
+        next_beat = time.monotonic() if interval < math.inf else math.inf
         while True:
             now = time.monotonic()
             if now >= next_beat:
                 next_beat = now + interval
                 self._conversation.beat(self.links)
-            deadline = self._conversation.poll()
-            wake = next_beat if deadline is None else min(next_beat, deadline)
+            wake = min(next_beat, self._conversation.poll(self._link_options))
             await asyncio.sleep(max(wake - time.monotonic(), 0))
 
     async def _call_handler(self, handler: Any, data: Any, metadata: MessageMetadata,

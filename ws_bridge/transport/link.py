@@ -133,6 +133,11 @@ class Link:
         return self._writer is None and self._buffered() <= self._limit and self._ending is None
 
     @property
+    def received_signs(self) -> tuple[float, ...]:
+        """What changes when anything, also a pong, comes from the peer."""
+        return self.messages_in, self.websocket.latency
+
+    @property
     def is_paused(self) -> bool:
         """Whether its listener has stopped the reading."""
         return self._resumed is not None
@@ -212,6 +217,10 @@ class Link:
         # websockets 15.0 has one limit, 16 two.
         setattr(protocol, 'max_message_size' if hasattr(protocol, 'max_message_size')
                 else 'max_size', size)
+
+    def leave_pings_unjudged(self) -> None:
+        """Send pings, but let the listener say what it means that none is answered."""
+        self.websocket.ping_timeout = None
 
     def pause(self) -> None:
         """Read no further until :meth:`resume`: the listener's back-pressure."""
