@@ -14,6 +14,8 @@
 """``diagnose``: each reason why nothing arrives or moves, made true in a real graph."""
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 import re
 from typing import Any
@@ -28,6 +30,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from security_support import bearer
 from std_msgs.msg import Int32, String
 
+from ws_bridge.cli import doctor, main
 from ws_bridge.main import Service
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -200,6 +203,29 @@ async def test_a_peer_is_told_what_it_may_know(tmp_path: Path) -> None:
                 await admin.ask('subscribe', topic='/seen')
                 await finds(service, admin, 'silent', topic='/seen', says='/hidden_node')
                 await finds(service, admin, 'forbidden', topic='/not_listed')
+
+
+async def test_the_doctor_asks(capsys: pytest.CaptureFixture[str],
+                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command, over the wire: what it finds, and nothing where a sample comes."""
+    monkeypatch.setattr(doctor, 'shared_memory', list)
+
+    async def codes(*words: str) -> tuple[int, list[str]]:
+        code = await asyncio.to_thread(main, ['doctor', '--json', '--url', service.url, *words])
+        return code, [each['code'] for each in json.loads(capsys.readouterr().out)['findings']]
+
+    with SpinningNode('robot') as robot:
+        async with running_bridge() as service, native_peer(service) as peer:
+            robot.node.create_publisher(String, '/quiet', 1)
+            speaker = robot.node.create_publisher(String, '/latched', LATCHED)
+            robot.run(speaker.publish, String(data='x'))
+            await finds(service, peer, topic='/quiet')
+            await finds(service, peer, topic='/latched')
+            assert await codes() == (0, [])
+            assert await codes('/quiet', '--wait', '0.3') == (1, ['silent'])
+            assert await codes('/latched') == (0, [])
+            assert await codes('/nowhere') == (1, ['unknown_name'])
+            assert await codes('--origin', 'https://page.example') == (1, ['origin'])
 
 
 async def test_a_flood_of_questions() -> None:

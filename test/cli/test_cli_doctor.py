@@ -121,7 +121,7 @@ def test_a_clock_that_differs(capsys: Captured, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(fake_bridge, 'OFFSET', -30.0)
     with FakeBridge(answering({})) as bridge:
         assert main(['doctor', '--url', bridge.url]) == 1
-    assert "clock is 30 s behind this one" in capsys.readouterr().out
+    assert 'clock is 30 s behind this one' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(('error', 'code'), [

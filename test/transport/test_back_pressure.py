@@ -228,6 +228,23 @@ async def test_pings_are_not_judged_while_nobody_reads(make_server: MakeServer,
         assert interface.get_statistics()['connections_lost'] == 0
 
 
+async def test_a_peer_that_is_gone_is_not_kept_by_a_stuck_handler(
+        make_server: MakeServer, make_client: MakeClient) -> None:
+    """The connection counts no longer, though the handler never ends."""
+    server = await make_server(receive_buffer_size=SMALL, options=ServerOptions(
+        ping_interval=0.05, ping_timeout=0.2))
+    client = await make_client(server.port)
+    collector = Collector()
+    server.register_message_handler(MessageType.DATA, collector.handle)
+    for number in range(15):
+        assert await client.send([number, TEXT])
+    await async_wait_until(lambda: server.links[0].is_paused)
+    client.links[0].websocket.transport.abort()
+    await async_wait_until(lambda: server.get_statistics()['connections_lost'] == 1)
+    assert collector.got == []
+    await client.disconnect()
+
+
 @pytest.mark.parametrize('heartbeat_interval', [0, 30])
 async def test_who_answers_no_ping_is_cut(make_server: MakeServer, bare: Bare,
                                           heartbeat_interval: float) -> None:

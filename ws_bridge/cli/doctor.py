@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-``ws_bridge doctor``: why does nothing arrive from a topic, or move?
+``ws_bridge doctor``: why nothing arrives from a topic, or nothing moves.
 
 What only this machine knows is looked at here (the installed ``websockets``, shared memory, the
 clock, whether a page may connect); the bridge is asked for the rest, over its WebSocket.

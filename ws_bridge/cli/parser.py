@@ -105,7 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_echo(add('echo', 'print the samples of a topic, one JSON line each', _client))
     _add_pub(add('pub', 'publish to a topic', _client))
     _add_call(add('call', 'call a service and print its result as JSON', _client))
-    _add_doctor(add('doctor', 'say why nothing arrives from a topic, or why nothing moves', _doctor))
+    _add_doctor(add('doctor', 'say why nothing arrives from a topic, or nothing moves', _doctor))
     _add_ping(add('ping', 'measure round trip and clock offset', _client))
     return parser
 
@@ -173,7 +173,7 @@ def _add_doctor(command: argparse.ArgumentParser) -> None:
                          help='whether nothing arrives (subscribe) or nothing moves (publish); '
                               'default: publish for a topic with a gate')
     command.add_argument('--origin', metavar='ORIGIN',
-                         help='of a web page that cannot connect, for example https://page.example')
+                         help='of a page that cannot connect, for example https://page.example')
     command.add_argument('--wait', type=_positive, metavar='S', default=2.0,
                          help='how long a sample may take to come (default: 2 s)')
     command.add_argument('--json', action='store_true', dest='as_json',

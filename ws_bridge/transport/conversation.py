@@ -17,8 +17,8 @@ The seed's own behaviour over links: envelopes, handlers, ``receive()``, heartbe
 Every message goes both to ``receive()`` and to the handler of its type. Handlers of one peer run
 one after the other, beside the reader. When ``receive_buffer_size`` bytes wait for them the peer's
 socket is read no further until half of it is done: nothing is lost, and the peer is slowed down.
-Who is not read cannot be heard, and answers no ping: it is not judged meanwhile, and gets a
-heartbeat as often as it has to, so that it does not judge this end either.
+Who is not read cannot be heard: it is not judged meanwhile. Nor are its pings answered: as long as
+handlers are behind it gets heartbeats so often that it does not take this end for dead.
 ``receive()`` has a queue of that size too, which keeps the newest, so a program may use one and
 forget the other. ``messages_dropped`` counts what neither a handler nor ``receive()`` got.
 Heartbeats go to handlers only.
@@ -78,10 +78,10 @@ class _Peer:
     """One link's liveness, and the handler calls that wait."""
 
     __slots__ = ('_last_beat', '_shown', '_signs', 'heard_at', 'is_working', 'jobs', 'liveness',
-                 'nbytes')
+                 'nbytes', 'told_at')
 
     def __init__(self, now: float) -> None:
-        self.heard_at = now
+        self.heard_at = self.told_at = now
         self._signs: tuple[float, ...] = ()
         self.liveness: Liveness | None = None
         self._last_beat: float | None = None
@@ -249,8 +249,8 @@ class Conversation:
         self._check_pings(options.ping_interval + options.ping_timeout
                           if options.ping_interval and self._settings.keep_alive else None, now)
         for link, peer in self._peers.items():
-            if link.is_paused and now >= peer.heard_at + look:
-                peer.heard_at = now
+            if peer.jobs and now >= peer.told_at + look:
+                peer.told_at = now
                 self.beat((link,))
         watched = [(link, peer, peer.liveness) for link, peer in self._peers.items()
                    if peer.liveness is not None and not link.is_paused]
@@ -265,9 +265,11 @@ class Conversation:
     def _check_pings(self, patience: float | None, now: float) -> None:
         """Cut those that answered no ping, and said nothing else, for ``patience`` s."""
         for link, peer in list(self._peers.items()):
-            if link.is_paused or patience is None:
+            if link.is_paused:
+                if not link.is_open:
+                    link.resume()       # so that its end is seen, though a handler is stuck
                 continue
-            if peer.is_silent(link.received_signs, patience, now):
+            if patience is not None and peer.is_silent(link.received_signs, patience, now):
                 link.abort(f'answered no ping for {patience:g} s')
 
     def _note(self, link: Link, peer: _Peer, state: LivenessState | None) -> None:
@@ -333,7 +335,6 @@ class Conversation:
         if not peer.is_working:
             self._next_job(link, peer)
         if peer.nbytes > self._settings.inbox_bytes and not link.is_paused:
-            peer.heard_at = _clock()
             link.pause()
 
     def _next_job(self, link: Link, peer: _Peer) -> None:
