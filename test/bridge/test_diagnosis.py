@@ -30,7 +30,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from security_support import bearer
 from std_msgs.msg import Int32, String
 
+from ws_bridge.bridge.diagnosis import MOST_WAITING
 from ws_bridge.cli import doctor, main
+from ws_bridge.errors import ServiceFailed
 from ws_bridge.main import Service
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -228,15 +230,27 @@ async def test_the_doctor_asks(capsys: pytest.CaptureFixture[str],
             assert await codes('--origin', 'https://page.example') == (1, ['origin'])
 
 
-async def test_a_flood_of_questions() -> None:
-    """Each is answered, by an error where too many wait."""
-    async with running_bridge() as service, native_peer(service) as peer:
-        ids = [await peer.send('configuration', {'op': 'diagnose', 'topic': '/x'})
-               for _ in range(300)]
-        answers = [(await peer.answer(each))['data'] for each in ids]
-        codes = {answer.get('code') for answer in answers}
-        assert codes <= {None, 'limit_exceeded'}
-        await finds(service, peer, 'unknown_name', topic='/x')
+async def test_a_flood_of_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many may wait for the graph, one more is an error; another peer has room."""
+    held: list[Any] = []
+    async with running_bridge() as service, native_peer(service) as peer, \
+            native_peer(service) as other:
+        monkeypatch.setattr(service.ros, 'survey',
+                            lambda *args, on_done: held.append(on_done))
+        question = {'op': 'diagnose', 'topic': '/x'}
+        ids = [await peer.send('configuration', question) for _ in range(MOST_WAITING)]
+        assert (await peer.refused('diagnose', topic='/x'))['code'] == 'limit_exceeded'
+        ids.append(await other.send('configuration', question))
+        await async_wait_until(lambda: len(held) == MOST_WAITING + 1)
+        assert await peer.ask('diagnose') == {
+            'op': 'diagnose', 'topic': None, 'use': None, 'findings': []}
+        for answer in held[:-1]:
+            answer(([], []))
+        held[-1](ServiceFailed('the graph is gone'))
+        for each in ids[:-1]:
+            (found,) = (await peer.answer(each))['data']['findings']
+            assert found['code'] == 'unknown_name'
+        assert (await other.answer(ids[-1]))['data']['code'] == 'service_failed'
         assert not service.bridge._diagnosis._waiting
 
 
