@@ -30,10 +30,12 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from security_support import bearer
 from std_msgs.msg import Int32, String
 
+from ws_bridge.access import BUILT_IN
 from ws_bridge.bridge.diagnosis import MOST_WAITING
 from ws_bridge.cli import doctor, main
 from ws_bridge.errors import ServiceFailed
 from ws_bridge.main import Service
+from ws_bridge.session.rights import Rights
 
 ROOT = Path(__file__).resolve().parents[2]
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -73,6 +75,29 @@ async def test_nothing_arrives() -> None:
             await finds(service, peer, topic='/chatter')
             assert await peer.ask('diagnose') == {
                 'op': 'diagnose', 'topic': None, 'use': None, 'findings': []}
+
+
+async def test_what_is_lost_on_the_way() -> None:
+    """Samples that cannot be converted, and those that gave way, of others to admins only."""
+    with SpinningNode('robot') as robot:
+        async with running_bridge() as service, native_peer(service) as peer, \
+                native_peer(service) as slow:
+            speaker = robot.node.create_publisher(String, '/x', LATCHED)
+            robot.run(speaker.publish, String(data='x'))
+            await peer.ask('subscribe', topic='/x')
+            await finds(service, peer, topic='/x')
+            (topic,) = service.bridge._outward.topics()
+            topic.errors = 3
+            await finds(service, peer, 'bad_value', topic='/x', says='3 samples of /x')
+            topic.errors = 0
+            await slow.ask('hello')
+            link = service.bridge.peers()[1].link
+            link._queue.dropped = 7
+            await finds(service, peer, 'slow_link', topic='/x', says='p2 is too slow: 7 samples')
+            await finds(service, slow, 'slow_link', says='this connection is too slow')
+            session = service.bridge.peers()[0].session
+            session.login.rights = Rights(session.login.rights.policy, BUILT_IN['operator'])
+            await finds(service, peer, topic='/x')
 
 
 @pytest.mark.parametrize(('offered', 'wanted', 'policy'), [
