@@ -132,7 +132,7 @@ async def check_origin(url: str, origin: str) -> list[Finding]:
                             'add it to the parameter `hosts` of the bridge')]
         if exc.response.status_code != 403:     # of a login, for example: told below
             return []
-        return [Finding('origin', f'a page of {origin} may not connect: {text}',
+        return [Finding('origin', text or f'a page of {origin} may not connect',
                         f"add it to the parameter `origins` of the bridge: ['{origin}']")]
     except (OSError, WebSocketException):
         return []       # nobody listens: told below
