@@ -62,8 +62,7 @@ def launcher(name: str, namespace: str, domain: int, args: Sequence[str]) -> Lau
     :param name: of the bridge's node.
     :param args: ROS arguments of the bridge; its enclave is the process's too.
     """
-    given = list(args)
-    enclave = [part for flag, value in zip(given, given[1:], strict=False)
+    enclave = [part for flag, value in itertools.pairwise(args)
                if flag in ('-e', '--enclave') for part in (flag, value)]
     options = {'domain': domain, 'name': f'{name}_stop', 'namespace': namespace,
                'args': ['--ros-args', *enclave] if enclave else []}
