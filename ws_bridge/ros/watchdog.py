@@ -201,7 +201,7 @@ class Watchdog:
 
     def halt(self, reason: str) -> str:
         """
-        The same, and wait until it is done; not on the loop thread, nor in a signal handler.
+        Do the same, and wait until it is done; not on the loop thread, nor in a signal handler.
 
         :return: why a stop is not published yet; empty = every one is.
         """

@@ -259,7 +259,8 @@ class Fault:
     text: str
 
 
-Message = Command | OpenGate | OpenTopic | CloseTopic | CloseGate | Stop | Halt | Resume | Ping | End
+Message = (Command | OpenGate | OpenTopic | CloseTopic | CloseGate | Stop | Halt | Resume | Ping
+           | End)
 Event = (Ready | Pong | Stopped | StopTried | Rested | Alarm | Call | Published | Refused
          | TopicFailed | Fault)
 
@@ -314,7 +315,7 @@ def receive(end: socket.socket) -> Message | Event | None:
     if not data:
         return None
     if data[0] == _PICKLED:
-        message: Message | Event = pickle.loads(data[1:])  # noqa: S301 - our own process
+        message: Message | Event = pickle.loads(data[1:])
         return message
     _, flags, topic, generation, number, deadline, ros_offset = _HEADER.unpack_from(data)
     cdr = data[_HEADER.size:]
