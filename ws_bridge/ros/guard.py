@@ -148,7 +148,7 @@ class Guard:
         return any(topic.moving for topic in self.topics())
 
     def topics(self) -> tuple[GuardedTopic, ...]:
-        """Return its topics (any thread)."""
+        """Return what it watches over (any thread)."""
         return tuple(self._topics.values())
 
     def add(self, publisher: Publisher, stops: Stops) -> None:

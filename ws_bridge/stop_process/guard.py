@@ -14,7 +14,8 @@
 """
 What one gate's commands have set in motion, and the ladder that stops it.
 
-Pure; ``now`` is monotonic, s.  The stop process has one of these for each gate.  The bridge makes one where that process died.
+Pure; ``now`` is monotonic, s.  The stop process has one of these for each gate.  The bridge makes
+one where that process died.
 """
 from __future__ import annotations
 
