@@ -26,7 +26,7 @@ from helpers import async_wait_until, SpinningNode, wait_until
 import pytest
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from safety.faults import Process, python, HERE
+from safety.faults import HERE, Process, python
 
 from ws_bridge.errors import Unavailable
 from ws_bridge.stop_process.process import StopProcess

@@ -28,7 +28,8 @@ from ws_bridge.stop_process import wire
     wire.Command(2 ** 32 - 1, 2, 3, False, True, 0.5, 2 ** 62, bytes(wire.LARGE)),
     wire.Command(1, 0, 0, False, False, 1.0, 0, os.urandom(3_000_000)),
     wire.OpenGate(1, 0.5, (LossStep('message', message={'x': 1.0}),), 4),
-    wire.OpenTopic(2, 1, '/cmd_vel', 'geometry_msgs/msg/Twist', (b'\0', None), False, True, 1.0, 3),
+    wire.OpenTopic(2, 1, '/cmd_vel', 'geometry_msgs/msg/Twist', (b'\0', None), keyed=False,
+                   stamped=True, match_timeout=1.0, subscribers=3),
     wire.End('shutdown'),
     wire.Stopped(1, 2, moved=True, reason='timeout', subscribers=1, after=0.5, stopping=True),
 ])
@@ -54,5 +55,5 @@ def test_who_does_not_listen_keeps_nobody_waiting() -> None:
             for _ in range(100_000):
                 wire.send(near, wire.Ping())
         far.close()
-        with pytest.raises(OSError, match='.'):
+        with pytest.raises(BrokenPipeError):
             wire.send(near, wire.Ping())
