@@ -228,7 +228,7 @@ class Watchdog:
         self._end = time.monotonic() + END_WITHIN
         self.tell(wire.End(reason))
         self.wake()
-        self._thread.join(END_WITHIN + TAKE_OVER_WITHIN)
+        self._thread.join(2 * END_WITHIN + TAKE_OVER_WITHIN)
         return not self._thread.is_alive()
 
     def diagnostics(self) -> list[Diagnostic]:
@@ -405,8 +405,8 @@ class Watchdog:
     def _is_late(self) -> bool:
         """Whether the process should have answered, or ended, by now; else ask it again."""
         now = time.monotonic()
-        if self._end is not None:
-            return now >= self._end
+        if self._end is not None:  # one that was only being started has nothing to end
+            return now >= self._end or not self._scheduling
         if not self._scheduling or not any(
                 guard.moving for guard in tuple(self._guards.values())):
             return False
@@ -436,10 +436,11 @@ class Watchdog:
         assert self._socket is not None
         with self._lock:
             self._socket.close()
+            is_new = not self._scheduling
             self._socket, self._scheduling, self._is_deaf = None, '', ''
             process, self._process = self._process, None
         if process is not None:
-            if self._end is None or time.monotonic() >= self._end:
+            if is_new or self._end is None or time.monotonic() >= self._end:
                 process.kill()
             try:
                 process.wait(END_WITHIN)
