@@ -222,6 +222,11 @@ class Outward:
         """Whether a peer subscribes to a topic by this name."""
         return (peer.name, wire_name) in self._keys
 
+    def wish_of(self, peer: Peer, name: str) -> OpenSubscription | None:
+        """Return what a peer wants of a topic, ``None`` where it does not subscribe to it."""
+        return next((member.wish for topic in self._topics.values() if topic.name == name
+                     for member in topic.members.values() if member.peer is peer), None)
+
     def topics(self) -> list[Topic]:
         """Return the topics that somebody subscribes to."""
         return list(self._topics.values())

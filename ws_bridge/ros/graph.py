@@ -23,6 +23,8 @@ from rclpy.node import Node
 
 from ws_bridge.ros.names import type_name
 
+STOP_SUFFIX = '_stop'   # of the node of the stop process
+UNKNOWN = '_NODE_NAME_UNKNOWN_'
 SEND_GOAL = '/_action/send_goal'
 
 
@@ -70,12 +72,13 @@ def take_snapshot(node: Node) -> GraphSnapshot:
     own_subscribers = Counter(each.topic_name for each in node.subscriptions)
     own_publishers['/rosout'] += 1  # made below rclpy
     brought = _types_by_topic(node)
+    guarded = _of_stop_process(node)
     topics = {}
     for name, types in node.get_topic_names_and_types():
         publishers, subscribers = node.count_publishers(name), node.count_subscribers(name)
         others: Collection[str] = types
-        if name in brought:
-            if len(types) > 1:
+        if name in brought or name in guarded:
+            if len(types) > 1 or name in guarded:
                 others = _types_of_others(node, name, brought[name])
             elif publishers + subscribers <= brought[name].total():
                 others = ()
@@ -108,11 +111,23 @@ def _types_of_others(node: Node, topic: str, brought: Counter[str]) -> set[str]:
     """
     Return the types of endpoints of other nodes.
 
-    Those of this node are known by their number: other bridges may have nodes of its name.
+    Those of this node are known by their number: other bridges may have nodes of its name. Those of
+    the stop process are known by its node's name, which the graph shows a little later than them.
     """
+    own = node.get_name() + STOP_SUFFIX, UNKNOWN
     there = Counter(info.topic_type for info in (*node.get_publishers_info_by_topic(topic),
-                                                 *node.get_subscriptions_info_by_topic(topic)))
+                                                 *node.get_subscriptions_info_by_topic(topic))
+                    if info.node_name not in own)
     return set(there - brought)
+
+
+def _of_stop_process(node: Node) -> set[str]:
+    """Return the topics on which the stop process publishes what peers command."""
+    try:
+        return {name for name, _ in node.get_publisher_names_and_types_by_node(
+            node.get_name() + STOP_SUFFIX, node.get_namespace())}
+    except RuntimeError:    # it is not there
+        return set()
 
 
 def served_types(node: Node, service: str, types: Collection[str]) -> Collection[str]:
