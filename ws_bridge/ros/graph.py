@@ -95,6 +95,12 @@ def take_snapshot(node: Node) -> GraphSnapshot:
                          _actions(node, found))
 
 
+def count_subscribers(node: Node, topic: str, msg_type: str) -> int:
+    """Return how many subscribers of a type a topic has: no publisher matches the others."""
+    return sum(info.topic_type == msg_type
+               for info in node.get_subscriptions_info_by_topic(topic))
+
+
 def types_of_others(node: Node, topic: str) -> set[str]:
     """Return the types of a topic that are not only there because a peer asked for them."""
     return _types_of_others(node, topic, _types_by_topic(node)[topic])
@@ -111,8 +117,8 @@ def _types_of_others(node: Node, topic: str, brought: Counter[str]) -> set[str]:
     """
     Return the types of endpoints of other nodes.
 
-    Those of this node are known by their number: other bridges may have nodes of its name. Those of
-    the stop process are known by its node's name, which the graph shows a little later than them.
+    Those of this node are known by their number: other bridges may have nodes of its name. Those
+    of the stop process are known by its node's name, which the graph shows later than them.
     """
     own = node.get_name() + STOP_SUFFIX, UNKNOWN
     there = Counter(info.topic_type for info in (*node.get_publishers_info_by_topic(topic),

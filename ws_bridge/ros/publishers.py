@@ -34,7 +34,7 @@ from ws_bridge.errors import (
     Unavailable,
     WsBridgeError,
 )
-from ws_bridge.ros.graph import types_of_others
+from ws_bridge.ros.graph import count_subscribers, types_of_others
 from ws_bridge.ros.names import (
     creation_error,
     is_type_conflict,
@@ -282,8 +282,7 @@ class Publisher:
     def _look(self, since: float) -> None:
         if self._entity is None:
             return
-        shown = sum(info.topic_type == self.msg_type for info in
-                    self._ros.node.get_subscriptions_info_by_topic(self.topic))
+        shown = count_subscribers(self._ros.node, self.topic, self.msg_type)
         matched = self._entity.get_subscription_count()
         now = time.monotonic()
         # a node that has just come does not know yet who is there

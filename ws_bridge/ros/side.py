@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import partial
 import threading
 import time
 from typing import Any, TYPE_CHECKING
@@ -29,7 +30,7 @@ from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import Unavailable, WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.ros.actions import Goal, GoalEnd, Goals
-from ws_bridge.ros.graph import GraphSnapshot, take_snapshot
+from ws_bridge.ros.graph import count_subscribers, GraphSnapshot, take_snapshot
 from ws_bridge.ros.hosted_actions import HostedAction
 from ws_bridge.ros.names import resolve_name
 from ws_bridge.ros.node import RosNode
@@ -156,7 +157,7 @@ class RosSide:
                 post=self._post, on_fault=self._fault, now=self.now, prepare=self._prepare,
                 launch=launcher(ros.node.get_name(), ros.node.get_namespace(),
                                 ros.context.get_domain_id(), self._args),
-                match_timeout=self.settings.match_timeout, count=ros.node.count_subscribers,
+                match_timeout=self.settings.match_timeout, count=partial(count_subscribers, ros.node),
                 on_lost=self._stop_process_lost)
             self._safety = SafetyEnd(ros.node, self._watchdog.halt, self._tell_estop,
                                      self._call_estop_service)

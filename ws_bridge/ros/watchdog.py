@@ -96,7 +96,7 @@ class Watchdog:
     :param prepare: returns what calls the service of a step (any thread, without waiting).
     :param launch: starts the process.
     :param match_timeout: how long the first command on a topic waits for its subscribers, s.
-    :param count: tells how many subscribers of a topic the graph shows (any thread).
+    :param count: tells how many subscribers of a topic and type the graph shows (any thread).
     :param on_lost: told on the loop that the process has ended, why.
     :ivar halted: no command passes.
     """
@@ -104,7 +104,7 @@ class Watchdog:
     def __init__(self, *, post: Callable[..., None], on_fault: Callable[[BaseException], None],
                  now: Callable[[], tuple[int, int]],
                  prepare: Callable[[LossStep], Callable[[], None]], launch: Launch,
-                 match_timeout: float, count: Callable[[str], int],
+                 match_timeout: float, count: Callable[[str, str], int],
                  on_lost: Callable[[str], None]) -> None:
         self.halted = False
         self._post = post
@@ -346,7 +346,7 @@ class Watchdog:
         publisher = topic.publisher
         return wire.OpenTopic(topic.key, guard.key, publisher.topic, publisher.msg_type,
                               topic.stops, publisher.keyed, publisher.stamped,
-                              self._match_timeout, self._count(publisher.topic))
+                              self._match_timeout, self._count(publisher.topic, publisher.msg_type))
 
     # ---- the thread
 

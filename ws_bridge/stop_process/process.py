@@ -308,7 +308,9 @@ class StopProcess:
         """Publish what waits, when the subscribers that the graph shows are matched."""
         assert topic.deadline is not None
         # the bridge may know the graph better than this node, which has just come
-        shown = max(self._node.count_subscribers(topic.spec.name), topic.spec.subscribers)
+        shown = max(sum(info.topic_type == topic.spec.msg_type for info in
+                        self._node.get_subscriptions_info_by_topic(topic.spec.name)),
+                    topic.spec.subscribers)
         matched = topic.entity.get_subscription_count()
         waits = matched < shown or (shown == 0 and now - self._made_at < DISCOVERY)
         if waits and now < topic.deadline:
