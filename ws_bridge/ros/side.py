@@ -157,8 +157,8 @@ class RosSide:
                 post=self._post, on_fault=self._fault, now=self.now, prepare=self._prepare,
                 launch=launcher(ros.node.get_name(), ros.node.get_namespace(),
                                 ros.context.get_domain_id(), self._args),
-                match_timeout=self.settings.match_timeout, count=partial(count_subscribers, ros.node),
-                on_lost=self._stop_process_lost)
+                match_timeout=self.settings.match_timeout,
+                count=partial(count_subscribers, ros.node), on_lost=self._stop_process_lost)
             self._safety = SafetyEnd(ros.node, self._watchdog.halt, self._tell_estop,
                                      self._call_estop_service)
             self._ros = ros

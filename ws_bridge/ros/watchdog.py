@@ -346,7 +346,8 @@ class Watchdog:
         publisher = topic.publisher
         return wire.OpenTopic(topic.key, guard.key, publisher.topic, publisher.msg_type,
                               topic.stops, publisher.keyed, publisher.stamped,
-                              self._match_timeout, self._count(publisher.topic, publisher.msg_type))
+                              self._match_timeout,
+                              self._count(publisher.topic, publisher.msg_type))
 
     # ---- the thread
 
