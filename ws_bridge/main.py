@@ -165,6 +165,7 @@ async def close_service(service: Service) -> None:
         with suppress(asyncio.CancelledError, WsBridgeError):
             await task
     service.bridge.shutdown()
+    await service.bridge.end_workers()
     service.ledger.audit.close()
     service.ros.shutdown()
 

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.peer import Peer
-from ws_bridge.bridge.services import Apply, by_name
+from ws_bridge.bridge.services import Apply
 from ws_bridge.convert.codec import Codec, CodecStore
+from ws_bridge.convert.schema import by_name
 from ws_bridge.errors import (
     AlreadyExists,
     ConversionError,
@@ -156,6 +157,24 @@ class Actions:
         if not types:
             raise UnknownName(f'there is no action {wish.action}', field='destination')
         return types[0]
+
+    def goal_codec(self, wish: SendGoal) -> Codec:
+        """
+        Return what converts a goal.
+
+        :raises WsBridgeError: there is no such action, or of another type.
+        """
+        return self._store.codec(self._ros.types.action(self._type_of(wish)).goal)
+
+    def feedback_codec(self, peer: Peer, wish: Feedback) -> Codec | None:
+        """Return what converts a peer's feedback; ``None`` where it hosts the action no more."""
+        hosted = self._owned(peer, wish.action)
+        return None if hosted is None else hosted.feedback
+
+    def result_codec(self, peer: Peer, wish: EndGoal) -> Codec | None:
+        """Return what converts a peer's result; ``None`` where it hosts the action no more."""
+        hosted = self._owned(peer, wish.action)
+        return None if hosted is None else hosted.result
 
     def _to_cdr(self, codec: Codec, values: Any) -> bytes:
         return codec.from_values(values, now=self._ros.now() if codec.uses_time else None)

@@ -20,7 +20,7 @@ from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.convert.codec import Codec, CodecStore
-from ws_bridge.convert.schema import MessageSchema, Value
+from ws_bridge.convert.schema import by_name
 from ws_bridge.errors import (
     AlreadyExists,
     ConversionError,
@@ -29,7 +29,6 @@ from ws_bridge.errors import (
     ServiceFailed,
     TypeMismatch,
     UnknownName,
-    WrongLength,
     WsBridgeError,
 )
 from ws_bridge.protocol.operations import Done, Failed
@@ -49,20 +48,6 @@ class HostedService:
     srv_type: str
     response: Codec
     server: Any
-
-
-def by_name(schema: MessageSchema, data: Value) -> Value:
-    """
-    Return the fields of a request by their names; a tuple has them by their positions.
-
-    :raises WrongLength: there are more values than fields.
-    """
-    if not isinstance(data, tuple):
-        return data
-    if len(data) > len(schema.fields):
-        raise WrongLength(f'{len(data)} values for the {len(schema.fields)} fields of '
-                          f'{schema.name}')
-    return {item.name: value for item, value in zip(schema.fields, data, strict=False)}
 
 
 class Services:
@@ -102,7 +87,7 @@ class Services:
         try:
             srv_type = self._type_of(wish)
             schema = self._ros.types.service(srv_type)
-            request = self._store.codec(schema.request)
+            request = self.request_codec(wish)
             response = self._store.codec(schema.response)
             cdr = request.from_values(
                 by_name(schema.request, wish.data),
@@ -112,6 +97,18 @@ class Services:
             self._apply(peer, peer.session.call_ended(wish.key, exc))
             return
         self._calls[key] = call
+
+    def request_codec(self, wish: Call) -> Codec:
+        """
+        Return what converts the request of a call.
+
+        :raises WsBridgeError: there is no such service, or of another type.
+        """
+        return self._store.codec(self._ros.types.service(self._type_of(wish)).request)
+
+    def response_codec(self, peer: Peer, wish: AnswerService) -> Codec | None:
+        """Return what converts a peer's answer; ``None`` where it answers nothing any more."""
+        return self._hosted[wish.service].response if self.owned_by(peer, wish.service) else None
 
     def cancel(self, peer: Peer, key: int) -> None:
         """Forget a call whose peer left."""

@@ -68,11 +68,11 @@ class Defragmenter:
     """
     Collects the parts of one peer's messages, bounded in number, size and age.
 
-    :param limit: most characters of one message, and of all incomplete ones together.
+    :ivar limit: most characters of one message, and of all incomplete ones together.
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._partial: dict[tuple[str, str], Partial] = {}
 
     def __repr__(self) -> str:
@@ -99,9 +99,9 @@ class Defragmenter:
                            field='total' if total != partial.total else 'num')
         partial.parts[num] = data
         partial.size += len(data)
-        if sum(each.size for each in self._partial.values()) > self._limit:
+        if sum(each.size for each in self._partial.values()) > self.limit:
             del self._partial[key]
-            raise LimitExceeded(f'incomplete messages hold more than {self._limit} characters',
+            raise LimitExceeded(f'incomplete messages hold more than {self.limit} characters',
                                 field='data')
         if len(partial.parts) < partial.total:
             return None

@@ -38,6 +38,8 @@ PARAMETER_SERVICES: Mapping[str, Use] = {
     'get_parameters': 'parameter_read', 'get_parameter_types': 'parameter_read',
     'list_parameters': 'parameter_read', 'describe_parameters': 'parameter_read',
     'set_parameters': 'parameter_write', 'set_parameters_atomically': 'parameter_write'}
+SENDING: tuple[Use, ...] = ('publish', 'call', 'host', 'goal', 'host_action')
+"""Uses in which a peer sends messages, which may be large."""
 PARAMETER_EVENTS = '/parameter_events'
 ACTION_PART = '/_action/'
 
@@ -142,6 +144,11 @@ class Rights:
         """
         if not self.role.may_at_all(use):
             raise Forbidden(f'the role {self.role.name} has no right to {use}')
+
+    @property
+    def may_send(self) -> bool:
+        """Whether a peer may send messages at all: publish, call, host, act."""
+        return any(self.role.may_at_all(use) for use in SENDING)
 
     def may(self, use: Use) -> bool:
         """Whether a peer may do what is about no name: ``take``, ``clear_stop``, ``metrics``."""

@@ -270,8 +270,10 @@ class Link:
                 self.bytes_in += len(data) if isinstance(data, bytes) or data.isascii() \
                     else len(data.encode())
                 self.last_activity = time.time()
-                if self._ending is None:
-                    listener.received(self, data)
+                busy = listener.received(self, data) if self._ending is None else None
+                del data        # it may be large, and the next one may be long in coming
+                if busy is not None:
+                    await busy
                 if time.perf_counter() > end:
                     await asyncio.sleep(0)
                     end = time.perf_counter() + TURN
