@@ -39,7 +39,7 @@ from ws_bridge.protocol.envelope import parse_json
 from ws_bridge.protocol.native import NativeDialect
 from ws_bridge.protocol.png import from_png, to_png
 from ws_bridge.protocol.rosbridge import dialect_of_value, parse_lenient, VALUES
-from ws_bridge.weight import cbor_elements, INLINE_ELEMENTS, json_elements
+from ws_bridge.weight import cbor_elements, json_elements
 
 NICENESS = 5
 """The loop, the stops and the robot come first."""
@@ -88,13 +88,13 @@ class Worker:
             text = bytes(body) if not wrapped else \
                 from_png(body.decode('ascii', 'replace'), request.max_size)
             body.clear()
-            elements = self._check_count(text, request.max_elements)
+            self._check_count(text, request.max_elements)
             value = self._load(text, request)
             if type(value) is dict and value.get('op') in _HANDED_BACK and not wrapped:
                 data = value.get('data')
                 if value['op'] == 'fragment' or value.get('total') is not None \
                         or type(data) is not str:
-                    if elements > INLINE_ELEMENTS:
+                    if any(isinstance(item, (dict, list)) for item in value.values()):
                         raise BadFrame('a part of a message holds text and nothing else')
                     return {'again': True}, text
                 del text
@@ -111,11 +111,9 @@ class Worker:
         load = parse_lenient if request.lenient else parse_json
         return load(text, request.max_depth)
 
-    def _check_count(self, text: bytes, most: int) -> int:
-        elements = json_elements(text)
-        if elements > most:
+    def _check_count(self, text: bytes, most: int) -> None:
+        if json_elements(text) > most:
             raise TooLarge(f'more than {most} values')
-        return elements
 
     def _read(self, request: wire.Read, body: bytearray) -> bytes:
         codec = self._codec(request.schema)
