@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Large messages over a real bridge: read by a worker process, in order, with errors that say why."""
+"""Large messages over a real bridge: a worker process reads and writes them, in order."""
 from __future__ import annotations
 
 import asyncio
@@ -30,9 +30,11 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from ws_bridge.convert.codec import Codec
+from ws_bridge.convert.codec import LARGE as LARGE_CDR
 from ws_bridge.main import Service
 from ws_bridge.offload.workshop import Workshop
-from ws_bridge.protocol.png import to_png
+from ws_bridge.protocol.png import from_png, to_png
 from ws_bridge.weight import LARGE
 
 NUMBERS = [0.5, 1.5, 2.5, 3.5] * 10_000
@@ -56,6 +58,21 @@ def parsed_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     spy(cbor2)
     yield sizes
     assert max(sizes, default=0) <= LARGE
+
+
+@pytest.fixture
+def written_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Note the sizes of the messages that this process makes JSON or CBOR of."""
+    sizes: list[int] = []
+    for name in ('to_json', 'to_cbor'):
+        convert = getattr(Codec, name)
+
+        def note(codec: Codec, cdr: bytes, convert: Any = convert) -> Any:
+            sizes.append(len(cdr))
+            return convert(codec, cdr)
+        monkeypatch.setattr(Codec, name, note)
+    yield sizes
+    assert max(sizes, default=0) <= LARGE_CDR
 
 
 def workshop(service: Service) -> Workshop:
@@ -216,6 +233,65 @@ async def test_calls_and_answers(parsed_here: list[int]) -> None:
         assert 'wrong_length' in refused['values']
         await host.send(op='call_service', id='r', service='/rosapi/topics', args={'a': words})
         assert 'too_large' in (await host.wait(op='service_response', id='r'))['values']
+
+
+@pytest.mark.parametrize('encoding', ['json', 'cbor', 'cdr'])
+async def test_samples_go_out_in_order(encoding: str, written_here: list[int]) -> None:
+    async with running_bridge() as service, native_peer(service) as peer, \
+            native_peer(service) as ear, native_peer(service) as other:
+        for each in (ear, other):
+            await each.ask('subscribe', topic='/numbers', type=ARRAY, encoding=encoding)
+        await peer.ask('advertise', topic='/numbers', type=ARRAY)
+
+        def numbers(each: NativePeer) -> list[int]:
+            if encoding == 'json':
+                return [len(data['data']) for data in each.samples('/numbers')]
+            if encoding == 'cdr':
+                return [(len(cdr) - 20) // 8 for _, cdr in each.binary]
+            return [len(cbor2.loads(data, tag_hook=lambda *a: next(
+                x for x in a if isinstance(x, cbor2.CBORTag)).value)['data']) // 8
+                for _, data in each.binary]
+        await peer.publish('/numbers', {'data': NUMBERS})
+        await async_wait_until(lambda: numbers(ear) == numbers(other) == [len(NUMBERS)])
+        # one that is small follows one that is not ready yet
+        await peer.publish('/numbers', {'data': NUMBERS})
+        await peer.publish('/numbers', {'data': [1.0]})
+        await async_wait_until(lambda: numbers(ear)[-1] == numbers(other)[-1] == 1)
+        assert numbers(ear)[:-1] == [len(NUMBERS)] * (len(numbers(ear)) - 1)
+        await async_wait_until(lambda: not any(
+            topic.is_slow for topic in service.bridge._outward.topics()))
+        await peer.publish('/numbers', {'data': [1.0, 2.0]})
+        await async_wait_until(lambda: numbers(ear)[-1] == 2)
+
+
+@pytest.mark.parametrize('options', [
+    {'compression': 'png'}, {'fragment_size': 1000}, {'throttle_rate': 50}])
+async def test_samples_for_rosbridge(options: dict[str, Any], written_here: list[int]) -> None:
+    async with running_bridge() as service, native_peer(service) as peer, \
+            rosbridge_peer(service) as ear:
+        await ear.send(op='subscribe', topic='/numbers', type=ARRAY, **options)
+        await async_wait_until(lambda: service.bridge._outward.topics())
+        await peer.ask('advertise', topic='/numbers', type=ARRAY)
+        await peer.publish('/numbers', {'data': NUMBERS})
+        frame = await async_wait_until(lambda: ear.frames and ear.frames[0])
+        if 'fragment_size' in options:
+            await async_wait_until(lambda: len(ear.frames) == frame['total'])
+            frame = json.loads(''.join(each['data'] for each in ear.frames))
+        elif 'compression' in options:
+            frame = json.loads(from_png(frame['data'], 10_000_000))
+        assert frame['msg']['data'] == NUMBERS
+
+
+async def test_a_latched_sample_that_is_large(written_here: list[int]) -> None:
+    qos = {'durability': 'transient_local', 'depth': 1}
+    async with running_bridge() as service, native_peer(service) as peer, \
+            native_peer(service) as late:
+        await peer.ask('advertise', topic='/numbers', type=ARRAY, qos=qos)
+        await peer.ask('subscribe', topic='/numbers', encoding='cdr', qos=qos, type=ARRAY)
+        await peer.publish('/numbers', {'data': NUMBERS})
+        await async_wait_until(lambda: peer.binary)
+        await late.ask('subscribe', topic='/numbers', qos=qos, type=ARRAY)
+        await async_wait_until(lambda: late.samples('/numbers'))
 
 
 async def test_a_stop_passes_what_is_being_read() -> None:

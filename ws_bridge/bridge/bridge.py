@@ -34,6 +34,7 @@ import secrets
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
+from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.control import Control
 from ws_bridge.bridge.door import Door, FAILURE_DELAY
 from ws_bridge.bridge.gates import Guarded
@@ -89,6 +90,8 @@ STOP_SIZE = 1000
 STRANGER_MESSAGE = 16_384
 """The largest message of who has to log in first, bytes."""
 NO_DIALECT = 'the first frame is of no dialect: neither "op" nor "metadata" is in it'
+WRITING_TIME = 30.0
+"""Time to convert one message to peers, s."""
 MEMORY = 64 << 20
 """What the worker that reads messages may take beside itself for any message, bytes,"""
 MEMORY_BYTE = 6
@@ -170,7 +173,9 @@ class Bridge:
         self._strangers: dict[Link, asyncio.TimerHandle] = {}
         self._uplinks: dict[Link, Uplink] = {}
         self._timers: dict[Link, tuple[float, asyncio.TimerHandle]] = {}
-        self._outward = Outward(ros, self._store, loop, expected_rate=self._expected_rate,
+        self._converter = Converter(self._store, Workshop(
+            'messages to peers', timeout=WRITING_TIME), loop)
+        self._outward = Outward(ros, self._store, self._converter, loop, expected_rate=self._expected_rate,
                                 epoch=self._epoch)
         self._control = Control(settings, exposure, ros, peers=self._peers.values,
                                 arm=self._arm, halt=self._halt_goals, clock=loop.time,
@@ -180,8 +185,8 @@ class Bridge:
             memory=MEMORY + MEMORY_BYTE * settings.max_message_size +
             MEMORY_ELEMENT * settings.max_elements), self, loop)
         self._inward = Inward(ros, self._store, self._control.gates)
-        self._services = Services(ros, self._store, apply=self.apply, now=loop.time)
-        self._actions = Actions(ros, self._store, apply=self.apply, now=loop.time,
+        self._services = Services(ros, self._store, self._converter, apply=self.apply, now=loop.time)
+        self._actions = Actions(ros, self._store, self._converter, apply=self.apply, now=loop.time,
                                 patience=settings.call_timeout)
         self._rosapi = RosApi(ros, self._store, loop, apply=self.apply,
                               check=self._control.check)
@@ -215,6 +220,7 @@ class Bridge:
     async def end_workers(self) -> None:
         """End what reads and writes large messages."""
         await self._intake.shutdown()
+        await self._converter.shutdown()
 
     def shutdown(self) -> None:
         """Take back what every peer made and stop reporting."""

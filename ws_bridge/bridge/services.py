@@ -18,12 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TYPE_CHECKING
 
+from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema import by_name
 from ws_bridge.errors import (
     AlreadyExists,
-    ConversionError,
     Forbidden,
     LimitExceeded,
     ServiceFailed,
@@ -54,14 +54,16 @@ class Services:
     """
     All calls and all hosted services.
 
+    :param converter: writes what ROS says for peers.
     :param apply: carries out the effects of a session.
     :param now: monotonic time, s.
     """
 
-    def __init__(self, ros: RosSide, store: CodecStore, *, apply: Apply,
+    def __init__(self, ros: RosSide, store: CodecStore, converter: Converter, *, apply: Apply,
                  now: Callable[[], float]) -> None:
         self._ros = ros
         self._store = store
+        self._converter = converter
         self._apply = apply
         self._now = now
         self._calls: dict[tuple[str, int], Any] = {}
@@ -77,12 +79,15 @@ class Services:
 
         def on_done(result: bytes | WsBridgeError) -> None:
             self._calls.pop(key, None)
-            if not isinstance(result, WsBridgeError):
-                try:
-                    result = response.to_json(result)
-                except ConversionError as exc:
-                    result = ServiceFailed(f'the response cannot be read: {exc}')
-            self._apply(peer, peer.session.call_ended(wish.key, result))
+            if isinstance(result, WsBridgeError):
+                self._apply(peer, peer.session.call_ended(wish.key, result))
+            else:
+                self._converter.to_json(response, result, on_text)
+
+        def on_text(text: bytes | WsBridgeError) -> None:
+            if isinstance(text, WsBridgeError):
+                text = ServiceFailed(f'the response cannot be read: {text}')
+            self._apply(peer, peer.session.call_ended(wish.key, text))
 
         try:
             srv_type = self._type_of(wish)
@@ -150,13 +155,14 @@ class Services:
         request = self._store.codec(schema.request)
 
         def on_request(token: object, cdr: bytes) -> None:
-            try:
-                values = request.to_json(cdr)
-            except ConversionError as exc:
-                peer.send(Failed(None, exc))
+            self._converter.to_json(request, cdr, lambda text: on_text(token, text))
+
+        def on_text(token: object, text: bytes | WsBridgeError) -> None:
+            if isinstance(text, WsBridgeError):
+                peer.send(Failed(None, text))
                 return
             self._apply(peer, peer.session.service_called(
-                wish.service, token, values, self._now()))
+                wish.service, token, text, self._now()))
 
         def on_error(exc: WsBridgeError) -> None:
             fatal = not isinstance(exc, LimitExceeded)

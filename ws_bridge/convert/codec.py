@@ -83,11 +83,11 @@ class CodecStore:
     """
     Compiles codecs, once a type.
 
-    :param wide_as_text: write integers beyond 2^53 as text in JSON.
+    :ivar wide_as_text: write integers beyond 2^53 as text in JSON.
     """
 
     def __init__(self, *, wide_as_text: bool = False) -> None:
-        self._wide_as_text = wide_as_text
+        self.wide_as_text = wide_as_text
         self._codecs: dict[MessageSchema, Codec] = {}
 
     def __repr__(self) -> str:
@@ -97,7 +97,7 @@ class CodecStore:
         """Return the codec of a type."""
         codec = self._codecs.get(schema)
         if codec is None:
-            codec = self._codecs[schema] = Codec(schema, wide_as_text=self._wide_as_text)
+            codec = self._codecs[schema] = Codec(schema, wide_as_text=self.wide_as_text)
         return codec
 
 

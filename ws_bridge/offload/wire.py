@@ -34,6 +34,8 @@ MAX_HEAD = 1 << 20
 SKELETON = 16384
 """Most bytes that are handed back of a message without its values."""
 
+Text = Literal['json', 'cbor', 'png']
+"""What CDR becomes on its way to peers."""
 Now = tuple[int, int] | None
 
 
@@ -85,7 +87,7 @@ class Write:
     """
 
     schema: MessageSchema
-    encoding: Literal['json', 'cbor', 'png']
+    encoding: Text
     wide_as_text: bool
     around: tuple[bytes, bytes] = (b'', b'')
 

@@ -14,7 +14,7 @@
 """Long messages in parts, as rosbridge v2 has them: ``{op: fragment, id, data, num, total}``."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -34,23 +34,28 @@ MAX_AGE = 30.0
 MAX_ID = 256
 
 
-def splitter(stream: str, size: int) -> Callable[[bytes], list[bytes]]:
+def splitter(stream: str, size: int) -> Callable[[bytes], Iterator[bytes]]:
     """
     Return what makes fragments of a text frame that is longer than ``size`` characters.
+
+    Each is made when it is asked for: all together may take longer than others should wait.
 
     :param stream: makes the ids unique on a connection.
     """
     numbers = count(1)
 
-    def split(frame: bytes) -> list[bytes]:
+    def split(frame: bytes) -> Iterator[bytes]:
         if len(frame) <= size:
-            return [frame]
+            yield frame
+            return
         text = frame.decode()
         step = max(size, -(-len(text) // MAX_PARTS_OUT))
-        parts = [text[start:start + step] for start in range(0, len(text), step)]
         message_id = f'fragment:{stream}:{next(numbers)}'
-        return [orjson.dumps({'op': 'fragment', 'id': message_id, 'data': part, 'num': number,
-                              'total': len(parts)}) for number, part in enumerate(parts)]
+        total = -(-len(text) // step)
+        for number in range(total):
+            yield orjson.dumps({
+                'op': 'fragment', 'id': message_id, 'data': text[number * step:(number + 1) * step],
+                'num': number, 'total': total})
     return split
 
 

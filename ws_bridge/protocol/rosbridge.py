@@ -312,11 +312,15 @@ def _text_writer(topic: str) -> SampleWriter:
     return write
 
 
+PNG_AROUND = (b'{"op":"png","data":"', b'"}')
+"""What a frame has around text as an image in base64."""
+
+
 def _png_writer(topic: str) -> SampleWriter:
     write_text = _text_writer(topic)
 
     def write(body: bytes, stamp: float, sequence: int) -> bytes:
-        return b'{"op":"png","data":"%b"}' % to_png(write_text(body, stamp, sequence))
+        return to_png(write_text(body, stamp, sequence)).join(PNG_AROUND)
     return write
 
 
