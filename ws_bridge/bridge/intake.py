@@ -25,6 +25,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 import logging
+import re
 import time
 from typing import Any, Literal, Protocol
 
@@ -35,6 +36,7 @@ from ws_bridge.errors import NotAdvertised, TooLarge, WsBridgeError
 from ws_bridge.offload import wire
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.native import NativeDialect
 from ws_bridge.session import effects as fx
 from ws_bridge.transport.link import Link, TURN
 from ws_bridge.weight import is_heavy_cbor, LARGE
@@ -47,6 +49,9 @@ MAX_COMMAND = 262_144
 """The largest command of a gate, bytes of CDR: its values are judged on the loop."""
 PROTOCOL_ERROR = 1002
 INTERNAL_ERROR = 1011
+
+_ID = re.compile(rb'"message_id"\s*:\s*"([^"\\]{1,256})"')
+_EDGE = 2048
 
 VALUES: dict[type, str] = {
     fx.Publish: 'data', fx.Call: 'data', fx.SendGoal: 'data', fx.AnswerService: 'values',
@@ -196,15 +201,16 @@ class Intake:
             form, data = 'png' if data.is_png else 'json', data.text
         cargo: list[Any] = [data if isinstance(data, bytes) else data.encode()]
         del data
+        op_id = _find_id(cargo[0]) if form == 'json' and not wrapped else None
         settings = self._settings
         dialect = None if peer is None else peer.dialect.name
-        request = wire.Parse(dialect, form, dialect != 'native', settings.max_json_depth,
+        request = wire.Parse(dialect, form, dialect != NativeDialect.name, settings.max_json_depth,
                              settings.max_elements, settings.max_message_size)
         async with self._turn(link):
             try:
                 head, rest = await self._workshop.ask(request, cargo)
             except WsBridgeError as exc:
-                self._refuse(link, peer, exc)
+                self._refuse(link, peer, op_id, exc)
                 return
             if not link.is_open:
                 return
@@ -257,13 +263,15 @@ class Intake:
             finally:
                 line.is_working = False
 
-    def _refuse(self, link: Link, peer: Peer | None, error: WsBridgeError) -> None:
+    def _refuse(self, link: Link, peer: Peer | None, op_id: str | None,
+                error: WsBridgeError) -> None:
         """Tell a peer that its message could not be read; one that nobody knows has to leave."""
         if peer is None:
             link.close(PROTOCOL_ERROR, f'the first frame cannot be read: {error.code}')
         elif self._taker.is_here(peer):
             self._taker.carry_out(peer, peer.session.receive(
-                ops.Malformed(None, error), self._loop.time()))
+                ops.Malformed(op_id if peer.dialect.name == NativeDialect.name else None, error),
+                self._loop.time()))
 
     async def _carry_out(self, peer: Peer, op: ops.Operation) -> None:
         effects = peer.session.receive(op, self._loop.time())
@@ -313,6 +321,12 @@ class Intake:
             return bytes(values if encoding == 'cdr' else cdr)
         except WsBridgeError as exc:
             return exc
+
+
+def _find_id(text: bytes) -> str | None:
+    """Return the message id of an envelope that will not be parsed, if it stands near an end."""
+    found = _ID.search(text, 0, _EDGE) or _ID.search(text, max(len(text) - _EDGE, 0))
+    return None if found is None else found[1].decode(errors='replace')
 
 
 def _with_parked(head: dict[str, Any]) -> Any:
