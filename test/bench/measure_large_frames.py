@@ -62,6 +62,8 @@ ARRAY = 'std_msgs/msg/Float64MultiArray'
 POSES = 'geometry_msgs/msg/PoseArray'
 STRINGS = 'test_msgs/msg/UnboundedSequences'
 MAP = 4000
+PATIENT: dict[str, Any] = {'max_size': None, 'max_queue': None, 'compression': None,
+                           'ping_interval': None}
 
 Frame = str | bytes
 
@@ -221,7 +223,7 @@ def send(payload: Payload, port: int) -> None:
         return
     frame = payload.make()
     with connect(f'ws://127.0.0.1:{port}', subprotocols=[Subprotocol(payload.dialect)],
-                 max_size=None, max_queue=None, compression=None, ping_interval=None) as websocket:
+                 **PATIENT) as websocket:
         def ask(number: int, **fields: Any) -> None:
             if payload.dialect == 'ws_bridge.v1':
                 websocket.send(json.dumps({'metadata': {
@@ -258,7 +260,7 @@ def get_map(port: int) -> None:
     grid.info.width = grid.info.height = MAP
     grid.data.frombytes(bytes([0, 100, 7, 255]) * (MAP * MAP // 4))
     with connect(f'ws://127.0.0.1:{port}', subprotocols=[Subprotocol('ws_bridge.v1')],
-                 max_size=None, max_queue=None, compression=None, ping_interval=None) as websocket:
+                 **PATIENT) as websocket:
         websocket.send(json.dumps({'metadata': {'message_type': 'configuration'}, 'data': {
             'op': 'subscribe', 'topic': '/large_map', 'type': 'nav_msgs/msg/OccupancyGrid'}}))
         while not publisher.get_subscription_count():
