@@ -312,15 +312,14 @@ async def test_a_stop_passes_what_is_being_read() -> None:
 
 
 async def test_a_worker_that_dies_or_hangs_is_replaced() -> None:
-    async with running_bridge(max_reading_time=0.5) as service, native_peer(service) as peer, \
+    async with running_bridge(max_reading_time=3.0) as service, native_peer(service) as peer, \
             native_peer(service) as other:
         await peer.ask('advertise', topic='/numbers', type=ARRAY)
         async def publish() -> Any:
             return (await peer.publish('/numbers', {'data': NUMBERS}))['data'].get('code')
 
         for kind in (signal.SIGSTOP, signal.SIGKILL):
-            while await publish():
-                pass        # on a busy machine the start alone takes half a second
+            assert not await publish()
             before = workshop(service).restarts
             os.kill(workshop(service).pid or 0, kind)
             refused = asyncio.create_task(publish())

@@ -178,9 +178,12 @@ class Intake:
         except Exception as exc:
             logger.error('a fault with a message from %s', link.address, exc_info=exc)
             link.close(INTERNAL_ERROR, 'internal error')
+        finally:
+            self._ended(link, line)     # at once: what comes next must not wait for nothing
 
     def _ended(self, link: Link, line: Line) -> None:
-        del self._lines[link]
+        if self._lines.get(link) is line:
+            del self._lines[link]
         line.room.set()
 
     def _next(self, link: Link, line: Line) -> Job | None:
@@ -291,6 +294,7 @@ class Intake:
             self._taker.carry_out(peer, peer.session.call_ended(last.key, error), op_id)
             return
         outcome = await self._outcome(peer, last, values)
+        await asyncio.sleep(0)      # to have copied it was enough for one turn
         if self._taker.is_here(peer):
             self._taker.carry_out(peer, [replace(last, **{where: Converted(outcome)})], op_id)
 

@@ -30,6 +30,8 @@ from ws_bridge.errors import WsBridgeError
 
 SIZES = struct.Struct('<IQ')
 """Bytes of the head and of the body, in front of both."""
+READY = b'\x01'
+"""What a worker says when it has started."""
 MAX_HEAD = 1 << 20
 SKELETON = 16384
 """Most bytes that are handed back of a message without its values."""

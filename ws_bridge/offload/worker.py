@@ -199,6 +199,7 @@ def _receive(channel: socket.socket, size: int) -> bytearray:
 def serve(channel: socket.socket) -> None:
     """Answer until the other end is closed."""
     worker = Worker()
+    channel.sendall(wire.READY)
     trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)     # where libc is glibc
     while True:
         try:

@@ -34,8 +34,12 @@ import orjson
 from ws_bridge.errors import LimitExceeded, Unavailable
 from ws_bridge.offload import wire
 
+START_TIMEOUT = 30.0
+"""Time for the process to start, on the busiest machine, s."""
 REST = 10.0
 """For how long a worker that has nothing to do is kept, s."""
+PIECE = 524_288
+"""After so many bytes others get their turn."""
 Buffer = bytes | bytearray | memoryview
 
 logger = logging.getLogger(__name__)
@@ -95,12 +99,15 @@ class Workshop:
         :raises LimitExceeded: it took too long, or died of it.
         :raises Unavailable: there is no worker.
         """
+        limit = START_TIMEOUT
         try:
+            channel = self._channel or await asyncio.wait_for(self._start(), limit)
+            limit = self._timeout
             head, answer = await asyncio.wait_for(
-                self._ask(request, cargo or [b'']), self._timeout)
+                _ask(channel, request, cargo or [b'']), limit)
         except asyncio.TimeoutError as exc:
-            self._give_up(f'took longer than {self._timeout:g} s')
-            raise LimitExceeded(f'the message took longer than {self._timeout:g} s') from exc
+            self._give_up(f'took longer than {limit:g} s')
+            raise LimitExceeded(f'the message took longer than {limit:g} s') from exc
         except (EOFError, OSError) as exc:
             self._give_up('died')
             raise LimitExceeded('the message took more than its reader has') from exc
@@ -118,20 +125,6 @@ class Workshop:
             self._resting.cancel()
         self._end()
 
-    async def _ask(self, request: wire.Request,
-                   cargo: list[Buffer]) -> tuple[dict[str, Any], bytearray]:
-        channel = self._channel or await self._start()
-        loop = asyncio.get_running_loop()
-        head = pickle.dumps(request)
-        await loop.sock_sendall(channel, wire.SIZES.pack(len(head), len(cargo[0])) + head)
-        await loop.sock_sendall(channel, cargo[0])
-        cargo.clear()
-        head_size, size = wire.SIZES.unpack(await _receive(channel, wire.SIZES.size))
-        if head_size > wire.MAX_HEAD:
-            raise EOFError
-        answered: dict[str, Any] = orjson.loads(await _receive(channel, head_size))
-        return answered, await _receive(channel, size)
-
     async def _start(self) -> socket.socket:
         if self._closed:
             raise Unavailable('the bridge shuts down')
@@ -148,6 +141,7 @@ class Workshop:
         finally:
             theirs.close()
         self._channel = ours
+        await _receive(ours, len(wire.READY))
         return ours
 
     def _give_up(self, why: str) -> None:
@@ -175,6 +169,20 @@ class Workshop:
             await asyncio.wait(tuple(self._reaping))
 
 
+async def _ask(channel: socket.socket, request: wire.Request,
+               cargo: list[Buffer]) -> tuple[dict[str, Any], bytearray]:
+    loop = asyncio.get_running_loop()
+    head = pickle.dumps(request)
+    await loop.sock_sendall(channel, wire.SIZES.pack(len(head), len(cargo[0])) + head)
+    await loop.sock_sendall(channel, cargo[0])
+    cargo.clear()
+    head_size, size = wire.SIZES.unpack(await _receive(channel, wire.SIZES.size))
+    if head_size > wire.MAX_HEAD:
+        raise EOFError
+    answered: dict[str, Any] = orjson.loads(await _receive(channel, head_size))
+    return answered, await _receive(channel, size)
+
+
 async def _receive(channel: socket.socket, size: int) -> bytearray:
     """
     Return so many bytes.
@@ -183,11 +191,14 @@ async def _receive(channel: socket.socket, size: int) -> bytearray:
     """
     loop = asyncio.get_running_loop()
     data = bytearray(size)
-    got = 0
+    got = rested = 0
     with memoryview(data) as view:
         while got < size:
             count = await loop.sock_recv_into(channel, view[got:])
             if not count:
                 raise EOFError
             got += count
+            if got - rested > PIECE:
+                rested = got
+                await asyncio.sleep(0)      # it waits by itself only where nothing is there yet
     return data

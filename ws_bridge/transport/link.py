@@ -22,7 +22,7 @@ else anything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
 import inspect
 import time
 from typing import Any, TYPE_CHECKING
@@ -319,13 +319,14 @@ class Link:
             self._writer = None
             self._in_hand = 0
 
-    def _pieces(self, frame: Frame) -> Iterator[memoryview]:
+    async def _pieces(self, frame: Frame) -> AsyncIterator[memoryview]:
         """Give a large frame bit by bit; it becomes the fragments of one message."""
         self._in_hand = len(frame)
         for piece in (frame if isinstance(frame, Parts) else Parts(frame)).pieces(PIECE):
             yield piece
             self.bytes_out += len(piece)
             self._in_hand -= len(piece)
+            await asyncio.sleep(0)      # a peer that takes everything at once is not alone
 
     def _watch_stall(self) -> None:
         """
