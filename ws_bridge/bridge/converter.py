@@ -30,7 +30,7 @@ from ws_bridge.errors import ConversionError, WsBridgeError
 from ws_bridge.offload import wire
 from ws_bridge.offload.workshop import Workshop
 
-Then = Callable[['bytes | bytearray | WsBridgeError'], object]
+Then = Callable[['memoryview | WsBridgeError'], object]
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class Converter:
         finally:
             self._task = None
 
-    async def _convert(self, job: Conversion) -> bytearray | WsBridgeError:
+    async def _convert(self, job: Conversion) -> memoryview | WsBridgeError:
         try:
             async with self._workshop.turn():
                 _, body = await self._workshop.ask(job.request, [job.cdr])
@@ -130,7 +130,7 @@ class Converter:
             return exc
         return body
 
-    def _hand_over(self, job: Conversion, outcome: bytearray | WsBridgeError) -> None:
+    def _hand_over(self, job: Conversion, outcome: memoryview | WsBridgeError) -> None:
         try:
             job.then(outcome)
         except Exception as exc:

@@ -222,7 +222,7 @@ class Intake:
             if peer is None:
                 return
             if 'again' in head:
-                op = peer.dialect.decode(rest.decode(), self._loop.time())
+                op = peer.dialect.decode(str(rest, 'utf-8'), self._loop.time())
             else:
                 op = peer.dialect.decode_value(
                     _with_parked(head), self._loop.time(), wrapped=wrapped or head['wrapped'])

@@ -108,7 +108,7 @@ class Form:
             _BODY, stamp, sequence).partition(_BODY)
         return before, after
 
-    def frame(self, body: bytes | bytearray, stamp: float, sequence: int) -> Parts:
+    def frame(self, body: memoryview, stamp: float, sequence: int) -> Parts:
         """Return the frame of a body that a worker made, without copying it."""
         before, after = PNG_AROUND if self.write_text else self.around(stamp, sequence)
         return Parts(before, body, after)
@@ -423,11 +423,11 @@ class Outward:
             self._offer(topic, throttled, sample)
 
     def _convert(self, topic: Topic, form: Form, sample: Sample, stream: Hashable,
-                 then: Callable[[bytes | bytearray, float, int], None], depth: int = 1) -> None:
+                 then: Callable[[memoryview, float, int], None], depth: int = 1) -> None:
         """Have a sample converted, then handed out; one of a stream at a time, the newest."""
         cdr, stamp, sequence = sample
 
-        def on_done(body: bytes | bytearray | WsBridgeError) -> None:
+        def on_done(body: memoryview | WsBridgeError) -> None:
             if not any(self._converter.is_busy((topic, key)) for key in (
                     *topic.groups, 'json', 'cbor')):
                 topic.is_slow = False
@@ -445,14 +445,14 @@ class Outward:
                                 (b'', b''))
 
     def _fan_out_large(self, topic: Topic, stream: tuple[Topic, object],
-                       body: bytes | bytearray, stamp: float, sequence: int) -> None:
+                       body: memoryview, stamp: float, sequence: int) -> None:
         for key, group in topic.groups.items():
             if stream[1] in (key, group.form.to_text):
                 fan_out(group.links, topic.name, group.form.frame(body, stamp, sequence),
                         group.depth, text=group.form.text, split=group.form.split)
 
     def _send_latched(self, topic: Topic, member: Member, form: Form,
-                      body: bytes | bytearray, stamp: float, sequence: int) -> None:
+                      body: memoryview, stamp: float, sequence: int) -> None:
         """Hand out what a late peer missed, unless it left, or has newer ones already."""
         if topic.members.get(member.peer.name) is member:
             member.peer.link.send_stream(
@@ -500,7 +500,7 @@ class Outward:
         throttled.link.send_stream(topic.name, form.write(body, stamp, sequence), 1,
                                    text=form.text, split=form.split)
 
-    def _send_large(self, topic: Topic, throttled: Throttled, body: bytes | bytearray,
+    def _send_large(self, topic: Topic, throttled: Throttled, body: memoryview,
                     stamp: float, sequence: int) -> None:
         form = throttled.form
         throttled.link.send_stream(topic.name, form.frame(body, stamp, sequence), 1,

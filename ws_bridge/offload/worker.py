@@ -41,6 +41,7 @@ from ws_bridge.protocol.png import from_png, to_png
 from ws_bridge.protocol.rosbridge import dialect_of_value, parse_lenient, VALUES
 from ws_bridge.weight import cbor_elements, json_elements
 
+_NO_MEMORY = 'Not enough memory'
 NICENESS = 5
 """The loop, the stops and the robot come first."""
 _DATA = ('command', 'data', None)
@@ -109,7 +110,12 @@ class Worker:
 
     def _load(self, text: bytes, request: wire.Parse) -> Any:
         load = parse_lenient if request.lenient else parse_json
-        return load(text, request.max_depth)
+        try:
+            return load(text, request.max_depth)
+        except BadFrame as exc:
+            if _NO_MEMORY in exc.message:       # orjson has one exception for everything
+                raise MemoryError from exc
+            raise
 
     def _check_count(self, text: bytes, most: int) -> None:
         if json_elements(text) > most:

@@ -23,6 +23,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 import logging
+import mmap
 import os
 import pickle
 import socket
@@ -90,7 +91,7 @@ class Workshop:
                     self._resting = asyncio.get_running_loop().call_later(self._rest, self._end)
 
     async def ask(self, request: wire.Request,
-                  cargo: list[Buffer] | None = None) -> tuple[dict[str, Any], bytearray]:
+                  cargo: list[Buffer] | None = None) -> tuple[dict[str, Any], memoryview]:
         """
         Return the answer of the worker: its head and its body. Only inside of :meth:`turn`.
 
@@ -101,7 +102,9 @@ class Workshop:
         """
         limit = START_TIMEOUT
         try:
-            channel = self._channel or await asyncio.wait_for(self._start(), limit)
+            channel = self._channel
+            if channel is None:
+                channel = await asyncio.wait_for(self._start(), limit)
             limit = self._timeout
             head, answer = await asyncio.wait_for(
                 _ask(channel, request, cargo or [b'']), limit)
@@ -170,7 +173,7 @@ class Workshop:
 
 
 async def _ask(channel: socket.socket, request: wire.Request,
-               cargo: list[Buffer]) -> tuple[dict[str, Any], bytearray]:
+               cargo: list[Buffer]) -> tuple[dict[str, Any], memoryview]:
     loop = asyncio.get_running_loop()
     head = pickle.dumps(request)
     await loop.sock_sendall(channel, wire.SIZES.pack(len(head), len(cargo[0])) + head)
@@ -183,22 +186,22 @@ async def _ask(channel: socket.socket, request: wire.Request,
     return answered, await _receive(channel, size)
 
 
-async def _receive(channel: socket.socket, size: int) -> bytearray:
+async def _receive(channel: socket.socket, size: int) -> memoryview:
     """
     Return so many bytes.
 
     :raises EOFError: the worker has ended.
     """
     loop = asyncio.get_running_loop()
-    data = bytearray(size)
+    # Pages that come as they are filled: a bytearray of 46 MB is filled with zeros in 24 ms.
+    view = memoryview(bytearray(size) if size < PIECE else mmap.mmap(-1, size))
     got = rested = 0
-    with memoryview(data) as view:
-        while got < size:
-            count = await loop.sock_recv_into(channel, view[got:])
-            if not count:
-                raise EOFError
-            got += count
-            if got - rested > PIECE:
-                rested = got
-                await asyncio.sleep(0)      # it waits by itself only where nothing is there yet
-    return data
+    while got < size:
+        count = await loop.sock_recv_into(channel, view[got:])
+        if not count:
+            raise EOFError
+        got += count
+        if got - rested > PIECE:
+            rested = got
+            await asyncio.sleep(0)      # it waits by itself only where nothing is there yet
+    return view

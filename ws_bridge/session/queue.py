@@ -30,7 +30,7 @@ class Parts:
 
     __slots__ = ('_parts', '_size')
 
-    def __init__(self, *parts: bytes | bytearray) -> None:
+    def __init__(self, *parts: bytes | memoryview) -> None:
         self._parts = parts
         self._size = sum(map(len, parts))
 
