@@ -26,6 +26,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 import json
 import os
 from pathlib import Path
@@ -305,8 +306,7 @@ def run_once(rig: Any, sender: Sender, figures: Figures) -> None:
         sender.wait()
         time.sleep(AFTER)
         driven = [line for line in heard() if line[0] > begin and line[1] != 0]
-        times = [begin, *(at for at, _, _ in driven)]
-        figures.gaps.append(max(b - a for a, b in zip(times[1:], times[2:], strict=False)))
+        figures.gaps.append(max(b[0] - a[0] for a, b in pairwise(driven)))
         figures.ages.extend(at - made for at, _, made in driven)
     rig._settle()
     with driving(rig) as (operator, heard):

@@ -15,11 +15,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 import json
 import os
+from pathlib import Path
 import signal
+import sys
+import time
 from typing import Any
 
 from bridge_harness import BINARY_HEADER, native_peer, NativePeer, running_bridge
@@ -37,6 +40,9 @@ from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol.png import from_png, to_png
 from ws_bridge.weight import LARGE
 
+BENCH = Path(__file__).parents[1] / 'bench/measure_large_frames.py'
+MOST = 0.2
+"""CPU time of one turn of the loop, s: ten times what should be, a tenth of what was."""
 NUMBERS = [0.5, 1.5, 2.5, 3.5] * 10_000
 POSE = {'position': {'x': 1.0, 'y': 2.0, 'z': 3.0}}
 ARRAY = 'std_msgs/msg/Float64MultiArray'
@@ -294,6 +300,46 @@ async def test_a_latched_sample_that_is_large(written_here: list[int]) -> None:
         await async_wait_until(lambda: late.samples('/numbers'))
 
 
+def note_turns() -> Callable[[], float]:
+    """Give the CPU time that the loop's longest turn has taken so far, and begin anew, s."""
+    selector: Any = asyncio.get_running_loop()._selector
+    wait = selector.select
+    turn = {'began': time.thread_time(), 'longest': 0.0}
+
+    def select(timeout: float | None = None) -> Any:
+        turn['longest'] = max(turn['longest'], time.thread_time() - turn['began'])
+        ready = wait(timeout)
+        turn['began'] = time.thread_time()
+        return ready
+    selector.select = select
+
+    def take() -> float:
+        found, turn['longest'] = turn['longest'], 0.0
+        return found
+    return take
+
+
+@pytest.mark.parametrize('name', [
+    'CBOR, 9.9 MB of empty arrays', 'JSON, 9.9 MB of empty arrays and a NaN',
+    'JSON, PoseArray of 8 MB', 'JSON, 9 MB of strings',
+    'a map of 4000x4000 as JSON, 46 MB, to one peer'])
+async def test_no_turn_of_the_loop_takes_long(name: str) -> None:
+    longest = note_turns()
+    async with running_bridge() as service:
+        sender = await asyncio.create_subprocess_exec(
+            sys.executable, str(BENCH), '--send', name, '--port', str(service.server.port),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+        assert sender.stdin is not None
+        assert sender.stdout is not None
+        assert await sender.stdout.readline()
+        longest()
+        sender.stdin.write(b'\n')
+        assert await sender.stdout.readline()
+        assert longest() < MOST
+        sender.kill()
+        await sender.communicate()
+
+
 async def test_a_stop_passes_what_is_being_read() -> None:
     async with running_bridge() as service, native_peer(service) as peer:
         await peer.ask('advertise', topic='/numbers', type=ARRAY)
@@ -344,15 +390,15 @@ async def test_a_peer_that_leaves_leaves_nothing() -> None:
 
 @pytest.mark.parametrize('first', [True, False])
 async def test_who_may_send_nothing_sends_nothing_large(first: bool) -> None:
-    async with running_bridge(anonymous_role='observer') as service:
-        async with connect(service.url, compression=None) as websocket:
-            if not first:
-                await websocket.send('{"op": "set_level", "level": "error"}')
-            await websocket.send(json.dumps({'op': 'publish', 'msg': 'x' * LARGE}))
-            with pytest.raises(ConnectionClosed) as caught:
-                await websocket.recv()
-            assert caught.value.rcvd is not None
-            assert caught.value.rcvd.code == 1009
+    async with running_bridge(anonymous_role='observer') as service, \
+            connect(service.url, compression=None) as websocket:
+        if not first:
+            await websocket.send('{"op": "set_level", "level": "error"}')
+        await websocket.send(json.dumps({'op': 'publish', 'msg': 'x' * LARGE}))
+        with pytest.raises(ConnectionClosed) as caught:
+            await websocket.recv()
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1009
 
 
 @pytest.mark.parametrize('dialect', ['native', 'rosbridge', None])
