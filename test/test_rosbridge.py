@@ -421,6 +421,42 @@ def test_what_is_wrapped_is_checked(dialect: RosbridgeDialect) -> None:
     assert error(dialect, op='fragment', id='f', data='{', num=0, total=1) == ('bad_frame', None)
 
 
+def test_what_is_much_is_left_to_a_reader(dialect: RosbridgeDialect) -> None:
+    text = '{"op":"publish","topic":"/t","msg":{"x":[' + '[],' * 3000 + '[]]}}'
+    for number, data in enumerate((text[:5000], text[5000:])):
+        op = decode(dialect, op='fragment', id='i', data=data, num=number, total=2)
+    assert op == ops.Wrapped(text)
+
+
+@pytest.mark.parametrize(('message', 'expected'), [
+    ({'op': 'publish', 'topic': '/t', 'msg': ops.Parked()},
+     ops.Command(None, '/t', ops.Parked(), 'topic')),
+    ({'op': 'call_service', 'service': '/s', 'args': ops.Parked(is_list=True)},
+     ops.Command(None, '/s', ops.Parked(is_list=True), 'service')),
+    ({'op': 'action_feedback', 'id': 'i', 'values': ops.Parked()},
+     ops.ActionFeedback('"i"', 'i', ops.Parked())),
+    ({'op': 'action_result', 'id': 'i', 'values': ops.Parked()},
+     ops.ActionResult('"i"', 'i', ops.Parked(), None, True)),
+    ({'op': 'service_response', 'id': 'i', 'values': ops.Parked()},
+     ops.ServiceAnswer('"i"', None, ops.Parked(), None))])
+def test_values_that_a_reader_has(dialect: RosbridgeDialect, message: Any,
+                                  expected: ops.Operation) -> None:
+    assert dialect.decode_value(message) == expected
+
+
+def test_values_that_a_reader_has_must_be_an_object(dialect: RosbridgeDialect) -> None:
+    for message in ({'op': 'publish', 'topic': '/t', 'msg': ops.Parked(is_list=True)}, [1],
+                    {'op': 'fragment', 'id': 'i', 'data': '', 'num': 0, 'total': 1}):
+        op = dialect.decode_value(message, wrapped=True)
+        assert isinstance(op, ops.Malformed)
+
+
+def test_limit_of_messages_in_parts(dialect: RosbridgeDialect) -> None:
+    dialect.limit_messages(10)
+    assert error(dialect, op='fragment', id='i', data='x' * 11, num=0, total=2) == (
+        'limit_exceeded', 'data')
+
+
 class TestPng:
     """Text as an image."""
 
@@ -444,6 +480,10 @@ class TestPng:
         for number, data in enumerate((message['data'][:half], message['data'][half:])):
             op = decode(dialect, op='png', id='i', data=data, num=number, total=2)
         assert op == ops.Command(None, '/t', {'a': 1}, 'topic')
+
+    def test_large_image_is_left_to_a_reader(self, dialect: RosbridgeDialect) -> None:
+        image = png.to_png(b'{"a":"%b"}' % (b'x' * 9000)).decode()
+        assert decode(dialect, op='png', data=image) == ops.Wrapped(image, is_png=True)
 
     def test_subscribe(self, dialect: RosbridgeDialect) -> None:
         op = decode(dialect, op='subscribe', topic='/t', compression='png')

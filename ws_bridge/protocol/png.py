@@ -74,7 +74,9 @@ def png_size(encoded: str) -> int:
     Return how many bytes of text an image holds, by its header alone.
 
     :raises BadFrame: not base64, or no PNG.
+    :raises Unavailable: Pillow is not installed.
     """
+    require_png()
     try:
         width, height = _SIZE.unpack_from(base64.b64decode(encoded[:_HEAD], validate=True),
                                           _SIZE_AT)
