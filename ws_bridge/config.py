@@ -197,7 +197,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('max_message_size', 10_000_000, 'Largest message from a peer, bytes.',
                   1024, 1024 * _MEGA),
     ParameterSpec('max_observer_message_size', 65536, 'Largest message from a peer whose '
-                  'role may neither publish, call, host nor send goals, bytes.', 1024, 1024 * _MEGA),
+                  'role may neither publish, call, host nor send goals, bytes.',
+                  1024, 1024 * _MEGA),
     ParameterSpec('max_elements', 1_000_000, 'Values in one message from a peer, counted before '
                   'it is read; more are refused: too_large.', 1000, 1_000_000_000),
     ParameterSpec('max_reading_time', 10.0, 'Time to read and convert one large message, s; '

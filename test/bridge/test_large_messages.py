@@ -361,6 +361,7 @@ async def test_a_worker_that_dies_or_hangs_is_replaced() -> None:
     async with running_bridge(max_reading_time=3.0) as service, native_peer(service) as peer, \
             native_peer(service) as other:
         await peer.ask('advertise', topic='/numbers', type=ARRAY)
+
         async def publish() -> Any:
             return (await peer.publish('/numbers', {'data': NUMBERS}))['data'].get('code')
 

@@ -26,7 +26,6 @@ from ws_bridge.convert.codec import CodecStore
 from ws_bridge.ros.types import TypeStore
 from ws_bridge.session.effects import OpenSubscription
 
-
 IDLE: Any = SimpleNamespace(is_busy=lambda stream: False)
 """Converts nothing: no sample here is large."""
 

@@ -333,7 +333,10 @@ async def max_observer_message_size(_: Path) -> None:
             await peer.send('status', {'text': 'x' * 3000})
             if code is None:
                 await peer.ask('hello')
-            await async_wait_until(lambda: (peer.closed and peer.closed[0]) == code)
+                assert peer.closed is None
+            else:
+                await async_wait_until(lambda: peer.closed)
+                assert peer.closed == (code, peer.closed[1])
 
 
 @proof('max_elements')

@@ -295,4 +295,3 @@ class Actions:
     def _owned(self, peer: Peer, action: str) -> HostedAction | None:
         hosted = self._hosted.get(action)
         return hosted if hosted is not None and hosted.owner is peer else None
-

@@ -34,8 +34,8 @@ import secrets
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
-from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.control import Control
+from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.door import Door, FAILURE_DELAY
 from ws_bridge.bridge.gates import Guarded
 from ws_bridge.bridge.intake import Intake, Job
@@ -175,8 +175,8 @@ class Bridge:
         self._timers: dict[Link, tuple[float, asyncio.TimerHandle]] = {}
         self._converter = Converter(self._store, Workshop(
             'messages to peers', timeout=WRITING_TIME), loop)
-        self._outward = Outward(ros, self._store, self._converter, loop, expected_rate=self._expected_rate,
-                                epoch=self._epoch)
+        self._outward = Outward(ros, self._store, self._converter, loop,
+                                expected_rate=self._expected_rate, epoch=self._epoch)
         self._control = Control(settings, exposure, ros, peers=self._peers.values,
                                 arm=self._arm, halt=self._halt_goals, clock=loop.time,
                                 epoch=self._epoch, audit=ledger.audit)
@@ -185,7 +185,8 @@ class Bridge:
             memory=MEMORY + MEMORY_BYTE * settings.max_message_size +
             MEMORY_ELEMENT * settings.max_elements), self, loop)
         self._inward = Inward(ros, self._store, self._control.gates)
-        self._services = Services(ros, self._store, self._converter, apply=self.apply, now=loop.time)
+        self._services = Services(ros, self._store, self._converter, apply=self.apply,
+                                  now=loop.time)
         self._actions = Actions(ros, self._store, self._converter, apply=self.apply, now=loop.time,
                                 patience=settings.call_timeout)
         self._rosapi = RosApi(ros, self._store, loop, apply=self.apply,

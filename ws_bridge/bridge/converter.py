@@ -85,7 +85,7 @@ class Converter:
 
     def to_json(self, codec: Codec, cdr: bytes,
                 then: Callable[[bytes | WsBridgeError], object]) -> None:
-        """Give JSON text, or why there is none, to ``then``: at once where the message is small."""
+        """Give JSON text, or why there is none, to ``then``: at once where it is small."""
         if len(cdr) > LARGE:
             self.convert(object(), codec, cdr, 'json', lambda body: then(
                 body if isinstance(body, WsBridgeError) else bytes(body)))

@@ -32,7 +32,7 @@ from typing import Any, Literal, Protocol
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.config import Settings
 from ws_bridge.convert.codec import Codec, Converted
-from ws_bridge.errors import NotAdvertised, TooLarge, WsBridgeError
+from ws_bridge.errors import BadFrame, NotAdvertised, TooLarge, WsBridgeError
 from ws_bridge.offload import wire
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol import operations as ops
@@ -269,7 +269,9 @@ class Intake:
     def _refuse(self, link: Link, peer: Peer | None, op_id: str | None,
                 error: WsBridgeError) -> None:
         """Tell a peer that its message could not be read; one that nobody knows has to leave."""
-        if peer is None:
+        if peer is None and isinstance(error, BadFrame):
+            self._taker.find(link, '')
+        elif peer is None:
             link.close(PROTOCOL_ERROR, f'the first frame cannot be read: {error.code}')
         elif self._taker.is_here(peer):
             self._taker.carry_out(peer, peer.session.receive(

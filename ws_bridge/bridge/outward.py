@@ -32,9 +32,9 @@ from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.convert.codec import Codec, CodecStore, LARGE
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import ConversionError, TypeMismatch, WsBridgeError
+from ws_bridge.offload.wire import Text
 from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.fragment import splitter
-from ws_bridge.offload.wire import Text
 from ws_bridge.protocol.operations import Appeared, Done, Encoding, Failed
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.rosbridge import PNG_AROUND

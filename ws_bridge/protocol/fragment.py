@@ -54,8 +54,8 @@ def splitter(stream: str, size: int) -> Callable[[bytes], Iterator[bytes]]:
         total = -(-len(text) // step)
         for number in range(total):
             yield orjson.dumps({
-                'op': 'fragment', 'id': message_id, 'data': text[number * step:(number + 1) * step],
-                'num': number, 'total': total})
+                'op': 'fragment', 'id': message_id,
+                'data': text[number * step:(number + 1) * step], 'num': number, 'total': total})
     return split
 
 
