@@ -16,9 +16,9 @@ An operator's program, a process of its own, to be killed, frozen and cut off.
 
 ``operator_client.py URL TOPIC [RATE]`` acquires the lease of the gate, sends heartbeats, a neutral
 command and then one that moves, 20 a second or ``RATE``.  Each carries the monotonic time at
-which it was made in ``linear.z``, so one machine can tell its age.  On stdin: ``quiet`` (no more commands),
-``mute`` (no more heartbeats), ``close``, or the data of a configuration, JSON.  On stdout:
-``moving``, and the frames that concern the lease, JSON.
+which it was made in ``linear.z``, so one machine can tell its age.  On stdin: ``quiet`` (no more
+commands), ``mute`` (no more heartbeats), ``close``, or the data of a configuration, JSON.  On
+stdout: ``moving``, and the frames that concern the lease, JSON.
 """
 from __future__ import annotations
 

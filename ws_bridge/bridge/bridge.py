@@ -25,7 +25,7 @@ answers through the mailbox.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import count
@@ -36,6 +36,7 @@ from typing import Any, TYPE_CHECKING
 from ws_bridge.bridge.actions import Actions
 from ws_bridge.bridge.control import Control
 from ws_bridge.bridge.converter import Converter
+from ws_bridge.bridge.diagnosis import Diagnosis
 from ws_bridge.bridge.door import Door, FAILURE_DELAY
 from ws_bridge.bridge.gates import Guarded
 from ws_bridge.bridge.intake import Intake, Job
@@ -194,6 +195,8 @@ class Bridge:
         self._names = BridgeNames(ros, exposure, self._services.hosts, self._actions.hosts)
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
                                  loop, self._control.diagnostic)
+        self._diagnosis = Diagnosis(ros, self._outward, self._control, peers=self._peers.values,
+                                    clock=loop.time)
         self._ticker: asyncio.TimerHandle | None = None
         self.figures = Figures(self._peers.values, lambda: self.entity_count, loop.time)
 
@@ -271,16 +274,14 @@ class Bridge:
         if timer is not None:
             timer.cancel()
 
-    def received(self, link: Link, data: str | bytes) -> Awaitable[object] | None:
+    def received(self, link: Link, data: str | bytes) -> None:
         """Carry out what a frame of a peer asks for, after what the peer sent before."""
         if not self._intake.is_busy(link):
             job = self.take(link, data)
             if job is not None:
                 self._intake.begin(link, job)
-            return None
-        if _may_stop(data) and self._stops(link, data):
-            return None
-        return self._intake.wait(link, data)
+        elif not (_may_stop(data) and self._stops(link, data)):
+            self._intake.wait(link, data)
 
     def _stops(self, link: Link, data: str | bytes) -> bool:
         """Carry out an emergency stop, which waits for nothing."""
@@ -585,6 +586,9 @@ class Bridge:
                 'request': schema_to_text(service.request),
                 'response': schema_to_text(service.response)}
 
+    def _diagnose(self, peer: Peer, effect: fx.Diagnose) -> None:
+        self._diagnosis.ask(peer, effect)
+
     def _control_wish(self, peer: Peer, effect: fx.Control) -> None:
         if isinstance(effect.operation, LeaseWish) and effect.operation.word != 'release':
             peer.session.login.rights.check_at_all('publish')
@@ -600,6 +604,10 @@ class Bridge:
     def stop_wish(self, stopped: bool, by: str, reason: str) -> None:
         """Assert or clear the emergency stop, as a node asks."""
         self._control.from_ros(stopped, by, reason)
+
+    def stops_lost(self, why: str) -> None:
+        """Take note that the stop process has ended."""
+        self._control.stops_lost(why)
 
     def _status_wanted(self, peer: Peer, effect: fx.StatusWanted) -> None:
         self._state.send_to(peer)
@@ -765,6 +773,7 @@ _APPLY: dict[type, Callable[[Bridge, Peer, Any], None]] = {
     fx.Feedback: Bridge._feedback,
     fx.EndGoal: Bridge._end_goal,
     fx.Describe: Bridge._describe,
+    fx.Diagnose: Bridge._diagnose,
     fx.Control: Bridge._control_wish,
     fx.PeerLost: Bridge._peer_lost,
     fx.StatusWanted: Bridge._status_wanted,

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 import logging
@@ -100,7 +100,6 @@ class Line:
     jobs: deque[Job] = field(default_factory=deque)
     frames: deque[str | bytes] = field(default_factory=deque)
     nbytes: int = 0
-    room: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     is_working: bool = False
 
@@ -134,15 +133,13 @@ class Intake:
         line.task = self._loop.create_task(self._work(link, line))
         line.task.add_done_callback(lambda _: self._ended(link, line))
 
-    def wait(self, link: Link, data: str | bytes) -> Awaitable[object] | None:
-        """Keep a frame until its turn; return what to wait for where too much waits already."""
+    def wait(self, link: Link, data: str | bytes) -> None:
+        """Keep a frame until its turn; where too much waits the socket is not read."""
         line = self._lines[link]
         line.frames.append(data)
         line.nbytes += len(data)
-        if len(line.frames) < MAX_WAITING and line.nbytes < MAX_WAITING_BYTES:
-            return None
-        line.room.clear()
-        return line.room.wait()
+        if len(line.frames) >= MAX_WAITING or line.nbytes >= MAX_WAITING_BYTES:
+            link.pause()
 
     def closed(self, link: Link) -> None:
         """Drop what a peer that left has waiting."""
@@ -150,7 +147,7 @@ class Intake:
         if line is None:
             return
         line.frames.clear()
-        line.room.set()
+        link.resume()
         if line.task is not None and not line.is_working:
             line.task.cancel()
 
@@ -184,13 +181,13 @@ class Intake:
     def _ended(self, link: Link, line: Line) -> None:
         if self._lines.get(link) is line:
             del self._lines[link]
-        line.room.set()
+        link.resume()
 
     def _next(self, link: Link, line: Line) -> Job | None:
         data = line.frames.popleft()
         line.nbytes -= len(data)
         if len(line.frames) < MAX_WAITING // 2 and line.nbytes < MAX_WAITING_BYTES:
-            line.room.set()
+            link.resume()
         return self._taker.take(link, data) if link.is_open else None
 
     # ---- what a line awaits

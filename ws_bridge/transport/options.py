@@ -27,20 +27,16 @@ class Listener(Protocol):
     """
     Who gets the raw frames of each connection, on the event loop; never blocks.
 
-    Reading waits while a call is running, and only for that connection's socket; so it does for
-    what :meth:`received` returns. An exception is a fault of the listener: it closes that
-    connection with 1011.
+    Reading waits while a call is running, and from ``link.pause()`` to ``link.resume()``, and only
+    for that connection's socket. An exception
+    is a fault of the listener: it closes that connection with 1011.
     """
 
     def opened(self, link: Link) -> None:
         """Take note of a connection whose handshake is complete."""
 
-    def received(self, link: Link, data: str | bytes) -> Awaitable[object] | None:
-        """
-        Take one message: ``str`` from a text frame, ``bytes`` from a binary one.
-
-        :return: what has to end before the next one is read; ``None`` = nothing.
-        """
+    def received(self, link: Link, data: str | bytes) -> None:
+        """Take one message: ``str`` from a text frame, ``bytes`` from a binary one."""
 
     def closed(self, link: Link, code: int, reason: str) -> None:
         """Take note of the end; 1006 = without a closing handshake. Called once."""
