@@ -98,8 +98,8 @@ class Link:
 
     __slots__ = ('_buffered', '_closer', '_ending', '_in_hand', '_limit', '_options', '_queue',
                  '_resumed', '_stall_timer', '_writer', 'address', 'admitted', 'bytes_in',
-                 'bytes_out', 'dialled', 'last_activity', 'messages_in', 'messages_out', 'opened_at', 'peer_id',
-                 'remote', 'subprotocol', 'websocket')
+                 'bytes_out', 'dialled', 'last_activity', 'messages_in', 'messages_out',
+                 'opened_at', 'peer_id', 'remote', 'subprotocol', 'websocket')
 
     def __init__(self, websocket: Connection, options: LinkOptions, *, dialled: bool,
                  write_limit: int) -> None:
