@@ -41,6 +41,8 @@ PARAMETER_SERVICES: Mapping[str, Use] = {
 _OF_ACTION: Mapping[Use, Use] = {
     'call': 'goal', 'subscribe': 'goal', 'host': 'host_action', 'publish': 'host_action'}
 """Which right for an action a use of one of its services and topics takes."""
+SENDING: tuple[Use, ...] = ('publish', 'call', 'host', 'goal', 'host_action')
+"""Uses in which a peer sends messages, which may be large."""
 PARAMETER_EVENTS = '/parameter_events'
 
 _UNLISTED = Rule('*')
@@ -148,6 +150,11 @@ class Rights:
         """
         if not self.role.may_at_all(use):
             raise Forbidden(f'the role {self.role.name} has no right to {use}')
+
+    @property
+    def may_send(self) -> bool:
+        """Whether a peer may send messages at all: publish, call, host, act."""
+        return any(self.role.may_at_all(use) for use in SENDING)
 
     def may(self, use: Use) -> bool:
         """Whether a peer may do what is about no name: ``take``, ``clear_stop``, ``metrics``."""
