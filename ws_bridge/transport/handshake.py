@@ -28,6 +28,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from ws_bridge.transport.crowd import client_address, Crowd, Guarded, refused
+from ws_bridge.transport.endpoint import address_host
 from ws_bridge.transport.link import plain_headers
 from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
 
@@ -59,9 +60,9 @@ class Handshake:
         headers = plain_headers(request.headers)
         address = client_address(address_host(connection.remote_address), headers,
                                  self._options.trusted_proxies)
-        if isinstance(connection, Guarded):
-            self._crowd.move(connection, address)
-            connection.is_answered = True
+        if isinstance(connection, Guarded) and connection.ticket is not None:
+            self._crowd.move(connection.ticket, address)
+            connection.ticket.is_answered = True
         tls = connection.transport.get_extra_info('ssl_object')
         visitor = Visitor(address, request.path, headers,
                           tls.getpeercert() if tls else None, tls is not None)
@@ -178,11 +179,6 @@ def origin_fault(headers: Mapping[str, str], origins: tuple[str, ...] | str | No
     return None
 
 
-def address_host(address: object) -> str:
-    """Return the host of a socket address."""
-    return str(address[0]) if isinstance(address, tuple) and address else ''
-
-
 def _host_of(url: str) -> str | None:
     try:
         return urlsplit(url).hostname
@@ -204,9 +200,10 @@ def is_loopback(host: str) -> bool:
     if host == 'localhost' or host.endswith('.localhost'):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        parsed = ipaddress.ip_address(host)
     except ValueError:
         return False
+    return bool((getattr(parsed, 'ipv4_mapped', None) or parsed).is_loopback)
 
 
 def _has_token(headers: Mapping[str, str], token: str) -> bool:
