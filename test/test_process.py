@@ -28,12 +28,14 @@ import time
 from typing import Any
 
 from bridge_harness import native_peer
-from helpers import wait_until
+from helpers import async_wait_until, SpinningNode, wait_until
 import psutil
 import pytest
 
 SHUTDOWN_WITHIN = 2.0
 START_WITHIN = 20.0
+STOPS = 5
+"""Zeros that follow the last command when the bridge ends."""
 
 
 @contextmanager
@@ -234,3 +236,27 @@ def test_signals_can_be_caught_before_anything_large_is_loaded() -> None:
         "print(*sorted({'asyncio', 'argparse', 'orjson', 'numpy', 'websockets', 'rclpy'}"
         ' & set(sys.modules)))')], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ''
+
+
+async def test_a_full_disk_keeps_no_stop_from_coming() -> None:
+    """A process that ends while a peer drives: all stops are published, whatever else fails."""
+    from geometry_msgs.msg import Twist
+    heard: list[float] = []
+    with SpinningNode('robot') as robot:
+        robot.node.create_subscription(Twist, '/cmd_vel', lambda m: heard.append(m.linear.x), 50)
+        with serving('-p', 'audit_file:=/dev/full') as (process, url):
+            async with native_peer(url) as peer:
+                await peer.ask('advertise', topic='/cmd_vel', type='geometry_msgs/msg/Twist')
+                await peer.acquire('/cmd_vel')
+                await peer.command('/cmd_vel', {})
+                while 0.4 not in heard:
+                    await peer.command('/cmd_vel', {'linear': {'x': 0.4}})
+                since = time.monotonic()
+                process.send_signal(signal.SIGINT)
+                code, output = await asyncio.to_thread(finish, process, since)
+        last = len(heard) - heard[::-1].index(0.4)
+        await async_wait_until(lambda: len(heard) - last >= STOPS)
+    assert heard[last:] == [0.0] * STOPS
+    assert code == 0, output
+    assert 'Traceback' not in output
+    assert output.count('the audit log cannot be written') == 1
