@@ -52,7 +52,7 @@ NAME_LENGTH = 255
 """No ROS name is longer (rmw refuses earlier)."""
 
 _NAMES_REMEMBERED = 4096
-_ORIGIN = re.compile(r'\*|null|[a-z][a-z0-9+.-]*://[^/?#\s]+')
+_ORIGIN = re.compile(r'\*|null|file://|[a-z][a-z0-9+.-]*://[^/?#\s]+')
 _ENDPOINT = re.compile(r'(wss?://)?(\[[\w:.%]+\]|[\w.-]+)(:(?P<port>\d{1,5}))?(/\S*)?')
 
 

@@ -19,7 +19,9 @@ from email.utils import formatdate
 import hmac
 from http import HTTPStatus
 import ipaddress
+import logging
 import platform
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -34,6 +36,11 @@ from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
+
+SAID_EACH = 60.0
+"""Time between lines of the log about pages that were opened as files, s."""
+
+logger = logging.getLogger(__name__)
 
 _TEXT = {'Content-Type': 'text/plain; charset=utf-8'}
 
@@ -53,6 +60,7 @@ class Handshake:
         self._token = token
         self._peers = peers
         self._crowd = crowd
+        self._said = -SAID_EACH
 
     async def process_request(self, connection: ServerConnection,
                               request: Request) -> Response | None:
@@ -110,6 +118,7 @@ class Handshake:
                              'open, no more may')
         why = origin_fault(headers, options.origins, local_host)
         if why is not None:
+            self._log_file(headers.get('origin', ''), why)
             return self._say(visitor, 'origin', HTTPStatus.FORBIDDEN, why)
         # Programs send no Origin; what a browser is made to send through a foreign name has one.
         if options.hosts or ('origin' in headers and options.origins is None):
@@ -127,6 +136,13 @@ class Handshake:
             return self._say(visitor, 'subprotocol', HTTPStatus.BAD_REQUEST,
                              f'unknown subprotocol; this server speaks {", ".join(known)}')
         return None
+
+    def _log_file(self, origin: str, why: str) -> None:
+        """Say in the log what a page cannot show: a browser hides the answer from it."""
+        now = time.monotonic()
+        if is_of_a_file(origin) and now - self._said >= SAID_EACH:
+            self._said = now
+            logger.warning('%s', why)
 
     def _say(self, visitor: Visitor, why: str, status: HTTPStatus, text: str) -> HttpReply:
         refused(self._options.refused, why, visitor.address)
@@ -167,16 +183,43 @@ def origin_fault(headers: Mapping[str, str], origins: tuple[str, ...] | str | No
         return None
     if origins is not None:
         wanted = (origins,) if isinstance(origins, str) else origins
-        if origin.lower() in [item.lower().rstrip('/') for item in wanted]:
+        if _canonical(origin) in map(_canonical, wanted):
             return None
-        return f'origin {origin} may not connect'
+        return f'origin {origin} may not connect{_instead_of_a_file(origin)}'
     own = _host_of(f'//{headers.get("host", "")}')
-    if own is None or _host_of(origin) != own:
-        return f'origin {origin} may not connect: it is not this host; allow it by name'
+    if own is None or not _is_same_host(_host_of(origin), own):
+        return f'origin {origin} may not connect: it is not this host' + (
+            _instead_of_a_file(origin) or '; allow it by name')
     # A foreign name that its owner lets point to this machine (DNS rebinding) is no "same host".
     if is_loopback(local_host) and not is_loopback(own):
         return f'origin {origin} may not connect to a loopback address; allow it by name'
     return None
+
+
+def is_of_a_file(origin: str) -> bool:
+    """Whether a page was opened as a file; or is in a sandboxed frame, which looks the same."""
+    return origin.lower() == 'null' or origin.lower().startswith('file:')
+
+
+def _instead_of_a_file(origin: str) -> str:
+    return (". Was the page opened as a file? Then have the bridge serve it: the parameter 'pages' "
+            'names its folder, and /pages/ is its address') if is_of_a_file(origin) else ''
+
+
+def _is_same_host(one: str | None, other: str) -> bool:
+    """Whether two names are of one host; localhost, 127.0.0.1 and ::1 are."""
+    return one is not None and (one == other or (is_loopback(one) and is_loopback(other)))
+
+
+def _canonical(origin: str) -> str:
+    """Return what is equal for origins that are: in lower case, one name for this machine."""
+    origin = origin.lower()
+    host = _host_of(origin)
+    if host is None or not is_loopback(host):
+        return origin.rstrip('/')
+    scheme, _, rest = origin.rstrip('/').partition('://')
+    port = rest.rpartition(']')[2].rpartition(':')[2] if ':' in rest.rpartition(']')[2] else ''
+    return f'{scheme}://localhost:{port}'
 
 
 def _host_of(url: str) -> str | None:
