@@ -153,6 +153,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'publish here.'),
     ParameterSpec('origins', (), 'Origins of web pages that may connect, for example '
                   'https://robot.example; empty = pages from the same host; * = any.'),
+    ParameterSpec('pages', '', 'Folder with web pages of your own, served below /pages/ to whoever '
+                  'reaches the port; empty = none.'),
     ParameterSpec('tls_certificate', '', 'PEM file with the certificate chain; empty = no TLS.'),
     ParameterSpec('tls_key', '', 'PEM file with the private key; '
                   'empty = it is in the certificate file.'),
@@ -280,6 +282,7 @@ class Settings:
     push: tuple[str, ...]
     pull: tuple[str, ...]
     origins: tuple[str, ...]
+    pages: str
     tls_certificate: str
     tls_key: str
     compression: bool

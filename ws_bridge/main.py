@@ -36,6 +36,7 @@ from typing import Any
 from ws_bridge.bridge import Bridge, Mailbox
 from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.door import Door
+from ws_bridge.bridge.files import Folder
 from ws_bridge.bridge.guard import check_reach, read_token, server_tls, watch_files
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.metrics import make_metrics
@@ -223,7 +224,9 @@ def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger
         max_peers=settings.max_peers, max_peers_per_address=settings.max_peers_per_address,
         max_handshakes=settings.max_handshakes, handshake_timeout=settings.handshake_timeout,
         hosts=settings.hosts, trusted_proxies=settings.trusted_proxies, tls=tls, admit=door.admit,
-        refused=ledger.refused, http=make_http(settings.robot_name, lambda: ros.alive, metrics),
+        refused=ledger.refused, http=make_http(
+            settings.robot_name, lambda: ros.alive, metrics,
+            Folder(settings.pages) if settings.pages else None),
         **_link_options(settings)))
 
 

@@ -29,6 +29,9 @@ from ws_bridge.transport.options import RefusedHook, ServerOptions
 READ_SIZE = 16_384
 """Bytes taken from a socket at once, so that a flood leaves the others their turns."""
 
+MAX_BODIES = 32 << 20
+"""Bytes of pages that may wait for who asked for them."""
+
 _FORWARDED = 'x-forwarded-for'
 
 
@@ -41,12 +44,14 @@ class Ticket:
     :param transport: of the socket, once there is one.
     :param is_connecting: its handshakes (TLS, HTTP) have not ended.
     :param is_answered: its request was understood, and answered or let in.
+    :param body: bytes of the page that it is sent; they wait for it until it has taken them.
     """
 
     address: str
     transport: asyncio.Transport | None = None
     is_connecting: bool = True
     is_answered: bool = False
+    body: int = 0
 
 
 class Crowd:
@@ -108,6 +113,18 @@ class Crowd:
                 _take(self._connecting, before)
                 self._connecting[after] += 1
             ticket.address = address
+
+    def has_room(self, ticket: Ticket, body: int) -> bool:
+        """
+        Note how much a connection is sent; whether it may be.
+
+        One page always may, however large.
+        """
+        waiting = sum(other.body for other in self._tickets.values())
+        if waiting and waiting + body > MAX_BODIES:
+            return False
+        ticket.body = body
+        return True
 
     def joined(self, ticket: Ticket) -> None:
         """Note that a connection has ended its handshakes."""

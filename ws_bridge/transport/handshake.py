@@ -77,7 +77,14 @@ class Handshake:
         reply = await self._enter(connection, visitor) \
             if 'websocket' in headers.get('upgrade', '').lower() \
             else await self._plain(request, visitor)
-        return None if reply is None else _response(request, reply)
+        if reply is None:
+            return None
+        if isinstance(connection, Guarded) and connection.ticket is not None \
+                and not self._crowd.has_room(connection.ticket, len(reply.body)):
+            refused(self._options.refused, 'pages', address)
+            reply = _refusal(HTTPStatus.SERVICE_UNAVAILABLE, 'too many pages wait to be taken',
+                             {'Retry-After': '2'})
+        return _response(request, reply)
 
     def select_subprotocol(self, connection: ServerConnection,
                            offered: Sequence[Subprotocol]) -> Subprotocol | None:
