@@ -142,7 +142,7 @@ _MEGA = 1 << 20
 
 PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('address', '127.0.0.1',
-                  'Address to listen on; 0.0.0.0 or :: for all interfaces.'),
+                  'Address to listen on; 0.0.0.0 = every IPv4 address of this machine, :: = IPv6 too.'),
     ParameterSpec('port', 9090, 'TCP port to listen on; 0 = any free one.', 0, 65535),
     ParameterSpec('robot_name', '', 'Name of the robot that peers are told; empty = host name.'),
     ParameterSpec('mapping_file', '', 'File that says which names are exposed and how; '

@@ -123,7 +123,7 @@ class Handshake:
             return self._say(visitor, 'max_peers_per_address', HTTPStatus.TOO_MANY_REQUESTS,
                              f'{options.max_peers_per_address} connections of this address are '
                              'open, no more may')
-        why = origin_fault(headers, options.origins, local_host)
+        why = origin_fault(headers, options.origins, local_host, options.hosts)
         if why is not None:
             self._log_file(headers.get('origin', ''), why)
             return self._say(visitor, 'origin', HTTPStatus.FORBIDDEN, why)
@@ -178,12 +178,14 @@ def host_fault(host: str, hosts: Sequence[str]) -> str | None:
 
 
 def origin_fault(headers: Mapping[str, str], origins: tuple[str, ...] | str | None,
-                 local_host: str) -> str | None:
+                 local_host: str, hosts: Sequence[str] = ()) -> str | None:
     """
     Return why a web page may not connect, or ``None`` if it may.
 
     :param origins: see :class:`ServerOptions`.
-    :param local_host: the address on which the connection arrived.
+    :param local_host: the address on which the connection arrived; that of a proxy on this machine
+        is a loopback address.
+    :param hosts: the names that ``Host`` may have, if they are given.
     """
     origin = headers.get('origin')
     if origin is None or origins == '*' or (origins is not None and '*' in origins):
@@ -198,7 +200,8 @@ def origin_fault(headers: Mapping[str, str], origins: tuple[str, ...] | str | No
         return f'origin {origin} may not connect: it is not this host' + (
             _instead_of_a_file(origin) or '; allow it by name')
     # A foreign name that its owner lets point to this machine (DNS rebinding) is no "same host".
-    if is_loopback(local_host) and not is_loopback(own):
+    if is_loopback(local_host) and not is_loopback(own) and \
+            own not in [known.lower() for known in hosts]:
         return f'origin {origin} may not connect to a loopback address; allow it by name'
     return None
 
