@@ -73,7 +73,7 @@ def generate_launch_description() -> LaunchDescription:
     """Return the arguments and the node."""
     return LaunchDescription([
         DeclareLaunchArgument('address', default_value='0.0.0.0', description=(
-            'Address to listen on; :: = IPv6 too, 127.0.0.1 = this machine only; empty = 0.0.0.0')),
+            'Address to listen on; :: = IPv6 too, 127.0.0.1 = this machine; empty = 0.0.0.0')),
         DeclareLaunchArgument('port', default_value='9090', description=(
             'TCP port to listen on; 0 = any free one, told by the parameter actual_port')),
         DeclareLaunchArgument('ssl', default_value='', description=(

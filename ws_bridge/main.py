@@ -199,7 +199,7 @@ async def close_service(service: Service) -> list[str]:
                 await outcome
         except asyncio.CancelledError as exc:
             cancelled = exc
-        except Exception as exc:  # noqa: BLE001 - the steps that follow have to be done as well
+        except Exception as exc:        # the steps that follow have to be done as well
             logger.error('at the end, %s: %r', name, exc, exc_info=exc)
             faults.append(f'{name}: {exc!r}')
     if cancelled is not None:

@@ -36,7 +36,8 @@ from ws_bridge.transport.tls_server import Turns
 
 # Clients of Python 3.10 do not note that the other end has closed TLS.
 pytestmark = pytest.mark.filterwarnings(
-    r'ignore:Exception ignored in[^$]*_SSLProtocolTransport:pytest.PytestUnraisableExceptionWarning')
+    'ignore:Exception ignored in[^$]*_SSLProtocolTransport:'
+    'pytest.PytestUnraisableExceptionWarning')
 HAS_IPV6 = socket.has_dualstack_ipv6()
 
 

@@ -57,7 +57,7 @@ PAGES = '/pages/'
 MAX_PAGE_SIZE = 16 << 20
 """Of one file of one's own, bytes."""
 _OWN_HEADERS = {
-    # What they load is their own affair; in a page of somebody else, which hides them, they are not.
+    # What they load is their own affair. Inside a page of somebody else, hidden, they are not.
     'Cache-Control': 'no-cache', 'Content-Security-Policy': "frame-ancestors 'self'",
     'Referrer-Policy': 'no-referrer', 'X-Content-Type-Options': 'nosniff'}
 #: Without the files of this system, which would make a difference between machines.

@@ -96,8 +96,8 @@ class Authority:
         tokens = parse_tokens(self._environment.get(TOKENS_VARIABLE, '').replace(';', '\n'),
                               TOKENS_VARIABLE)
         if settings.token_file:
-            tokens += parse_tokens(read_file(settings.token_file, 'token_file', MAX_FILE_SIZE).decode(
-                errors='replace'), settings.token_file)
+            content = read_file(settings.token_file, 'token_file', MAX_FILE_SIZE)
+            tokens += parse_tokens(content.decode(errors='replace'), settings.token_file)
         for entry in tokens:
             if entry.role is not None and entry.role not in self._roles:
                 raise ConfigError(
