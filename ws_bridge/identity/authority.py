@@ -170,4 +170,3 @@ class Authority:
 def _plain(number: Any) -> str:
     """Return a number as JavaScript writes it into the text that it hashes."""
     return str(int(number)) if float(number).is_integer() else str(number)
-

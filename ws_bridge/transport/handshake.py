@@ -212,8 +212,8 @@ def is_of_a_file(origin: str) -> bool:
 
 
 def _instead_of_a_file(origin: str) -> str:
-    return (". Was the page opened as a file? Then have the bridge serve it: the parameter "
-            "'pages' names its folder, and /pages/ is its address") if is_of_a_file(origin) else ''
+    return ('. Was the page opened as a file? Then have the bridge serve it: the parameter pages '
+            'names its folder, and /pages/ is its address') if is_of_a_file(origin) else ''
 
 
 def _is_same_host(one: str | None, other: str) -> bool:
