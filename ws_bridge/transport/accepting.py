@@ -149,8 +149,12 @@ async def bind(host: str, port: int, crowd: Crowd) -> list[ListeningSocket]:
 
 
 async def _addresses(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
-    found = await asyncio.get_running_loop().getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:        # an address needs no thread that waits for an answer
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM,
+                                   flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 
