@@ -394,6 +394,8 @@ class Watchdog:
         dues = [due for guard in tuple(self._guards.values())
                 if (due := guard.poll(now)) is not None]
         if self._process is None:
+            if self._end is not None and self._socket is not None:
+                return 0.0      # the end came before the start: nothing would wake this thread
             if self._guards and self._end is None:
                 dues.append(self._start_at)
         elif self._end is not None:
