@@ -357,6 +357,8 @@ class Watchdog:
                     self._round()
                 except Exception as exc:  # noqa: BLE001 - the edge of a thread: reported
                     self._post(self._on_fault, exc)
+        if self._far is not None:       # no process was started to take it
+            self._far.close()
         for guard in self._guards.values():
             for topic in guard.topics():
                 topic.publisher.held = False
