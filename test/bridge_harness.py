@@ -71,10 +71,11 @@ async def running_bridge(*arguments: str, domain: int | None = None,
     try:
         yield service
     finally:
-        await close_service(service)
+        ended = await close_service(service)
         if context is not None:
             context.try_shutdown()
     assert not faults
+    assert not ended
 
 
 class NativePeer:

@@ -36,6 +36,9 @@ os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
 # Processes that tests start report warnings on stderr; only this process turns them into errors.
 os.environ.pop('PYTHONWARNINGS', None)
 
+# What holds secrets may be read by nobody else: files of tests are made as those should be.
+os.umask(0o077)
+
 settings.register_profile('dev', max_examples=50, derandomize=True, deadline=None)
 settings.register_profile('thorough', max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'dev'))

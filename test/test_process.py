@@ -17,7 +17,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+import os
 from pathlib import Path
+import random
 import re
 import signal
 import subprocess
@@ -26,11 +28,14 @@ import time
 from typing import Any
 
 from bridge_harness import native_peer
+from helpers import async_wait_until, SpinningNode, wait_until
 import psutil
 import pytest
 
 SHUTDOWN_WITHIN = 2.0
 START_WITHIN = 20.0
+STOPS = 5
+"""Zeros that follow the last command when the bridge ends."""
 
 
 @contextmanager
@@ -165,3 +170,93 @@ def test_old_websockets_is_one_clear_line(monkeypatch: Any,
     error = capsys.readouterr().err
     assert '10.4 is too old' in error
     assert len(error.strip().splitlines()) == 1
+
+
+def is_caught(pid: int) -> bool:
+    """Whether a process ignores SIGHUP, which is the last thing that it sets at its beginning."""
+    status = Path(f'/proc/{pid}/status').read_text()
+    match = re.search(r'^SigIgn:\s*([0-9a-f]+)$', status, re.MULTILINE)
+    return bool(match and int(match[1], 16) >> (signal.SIGHUP - 1) & 1)
+
+
+SIGNALS_AT_ONCE = [
+    (signal.SIGINT,), (signal.SIGTERM,), (signal.SIGHUP, signal.SIGINT),
+    (signal.SIGINT, signal.SIGTERM, signal.SIGHUP), (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM),
+    (signal.SIGTERM, signal.SIGINT, signal.SIGINT, signal.SIGHUP)]
+
+
+@pytest.mark.parametrize('seed', range(int(os.environ.get('SIGNAL_RUNS', '8'))))
+def test_signals_at_any_moment_of_the_start(seed: int) -> None:
+    """From the moment on in which it can catch them; loading and starting take about a second."""
+    moment = random.Random(seed).uniform(0.0, 1.5)
+    numbers = SIGNALS_AT_ONCE[seed % len(SIGNALS_AT_ONCE)]
+    process = subprocess.Popen(
+        ['env', '--default-signal=INT,HUP', sys.executable, '-m', 'ws_bridge', 'serve',
+         '--ros-args', '-p', 'port:=0'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True)
+    try:
+        wait_until(lambda: is_caught(process.pid))
+        time.sleep(moment)      # what is tested is this moment
+        for number in numbers:
+            process.send_signal(number)
+        output, _ = process.communicate(timeout=START_WITHIN)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0, (moment, numbers, output)
+    assert 'Traceback' not in output
+    assert 'Error' not in output
+
+
+def test_a_hangup_during_the_start_ends_nothing(tmp_path: Path) -> None:
+    said = tmp_path / 'said'
+    with said.open('w') as output:
+        process = subprocess.Popen(
+            ['env', '--default-signal=HUP', sys.executable, '-m', 'ws_bridge', 'serve',
+             '--ros-args', '-p', 'port:=0'], stdout=output, stderr=output)
+
+    def listens() -> bool:
+        assert process.poll() is None, said.read_text()
+        process.send_signal(signal.SIGHUP)      # not only once
+        return 'listening on' in said.read_text()
+    try:
+        wait_until(lambda: is_caught(process.pid))
+        wait_until(listens, START_WITHIN)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(START_WITHIN) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_signals_can_be_caught_before_anything_large_is_loaded() -> None:
+    """What is loaded before takes no time in which a signal would be a traceback."""
+    done = subprocess.run([sys.executable, '-c', (
+        'import sys, ws_bridge.cli; '
+        "print(*sorted({'asyncio', 'argparse', 'orjson', 'numpy', 'websockets', 'rclpy'}"
+        ' & set(sys.modules)))')], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ''
+
+
+async def test_a_full_disk_keeps_no_stop_from_coming() -> None:
+    """A process that ends while a peer drives: all stops are published, whatever else fails."""
+    from geometry_msgs.msg import Twist
+    heard: list[float] = []
+    with SpinningNode('robot') as robot:
+        robot.node.create_subscription(Twist, '/cmd_vel', lambda m: heard.append(m.linear.x), 50)
+        with serving('-p', 'audit_file:=/dev/full') as (process, url):
+            async with native_peer(url) as peer:
+                await peer.ask('advertise', topic='/cmd_vel', type='geometry_msgs/msg/Twist')
+                await peer.acquire('/cmd_vel')
+                await peer.command('/cmd_vel', {})
+                while 0.4 not in heard:
+                    await peer.command('/cmd_vel', {'linear': {'x': 0.4}})
+                since = time.monotonic()
+                process.send_signal(signal.SIGINT)
+                code, output = await asyncio.to_thread(finish, process, since)
+        last = len(heard) - heard[::-1].index(0.4)
+        await async_wait_until(lambda: len(heard) - last >= STOPS)
+    assert heard[last:] == [0.0] * STOPS
+    assert code == 0, output
+    assert 'Traceback' not in output
+    assert output.count('the audit log cannot be written') == 1

@@ -52,7 +52,7 @@ NAME_LENGTH = 255
 """No ROS name is longer (rmw refuses earlier)."""
 
 _NAMES_REMEMBERED = 4096
-_ORIGIN = re.compile(r'\*|null|[a-z][a-z0-9+.-]*://[^/?#\s]+')
+_ORIGIN = re.compile(r'\*|null|file://|[a-z][a-z0-9+.-]*://[^/?#\s]+')
 _ENDPOINT = re.compile(r'(wss?://)?(\[[\w:.%]+\]|[\w.-]+)(:(?P<port>\d{1,5}))?(/\S*)?')
 
 
@@ -142,7 +142,8 @@ _MEGA = 1 << 20
 
 PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('address', '127.0.0.1',
-                  'Address to listen on; 0.0.0.0 or :: for all interfaces.'),
+                  'Address to listen on; 0.0.0.0 = every IPv4 address of this machine, :: = IPv6 '
+                  'too.'),
     ParameterSpec('port', 9090, 'TCP port to listen on; 0 = any free one.', 0, 65535),
     ParameterSpec('robot_name', '', 'Name of the robot that peers are told; empty = host name.'),
     ParameterSpec('mapping_file', '', 'File that says which names are exposed and how; '
@@ -153,6 +154,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'publish here.'),
     ParameterSpec('origins', (), 'Origins of web pages that may connect, for example '
                   'https://robot.example; empty = pages from the same host; * = any.'),
+    ParameterSpec('pages', '', 'Folder with web pages of your own, served below /pages/ to '
+                  'whoever reaches the port; empty = none.'),
     ParameterSpec('tls_certificate', '', 'PEM file with the certificate chain; empty = no TLS.'),
     ParameterSpec('tls_key', '', 'PEM file with the private key; '
                   'empty = it is in the certificate file.'),
@@ -287,6 +290,7 @@ class Settings:
     push: tuple[str, ...]
     pull: tuple[str, ...]
     origins: tuple[str, ...]
+    pages: str
     tls_certificate: str
     tls_key: str
     compression: bool

@@ -25,6 +25,7 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 import ctypes
 from dataclasses import dataclass, replace
 import gc
+import inspect
 import logging
 import os
 import signal
@@ -36,6 +37,7 @@ from typing import Any
 from ws_bridge.bridge import Bridge, Mailbox
 from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.door import Door
+from ws_bridge.bridge.files import Folder
 from ws_bridge.bridge.guard import check_reach, read_token, server_tls, watch_files
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.metrics import make_metrics
@@ -44,6 +46,7 @@ from ws_bridge.bridge.watch import Watch
 from ws_bridge.config import Exposure, PARAMETERS, Settings, settings_from
 from ws_bridge.errors import ConnectFailed, WsBridgeError
 from ws_bridge.identity.authority import Authority
+from ws_bridge.identity.files import check_file
 from ws_bridge.mapping import load_mapping
 from ws_bridge.protocol import rosbridge
 from ws_bridge.protocol.native import SUBPROTOCOL
@@ -164,27 +167,63 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         for client, endpoint in zip(clients, settings.connect, strict=True)])
 
 
-async def close_service(service: Service) -> None:
-    """End everything, in order: commands, no new peers, peers told (1001), their things, ROS."""
-    service.watch.close()
-    service.ros.watchdog.stop_all('shutdown')
-    service.bridge.end_control()
-    for task in service.dialling:
-        task.cancel()
-    await asyncio.gather(service.server.disconnect(),
-                         *(client.disconnect() for client in service.dialled))
-    for task in service.dialling:
-        with suppress(asyncio.CancelledError, WsBridgeError):
-            await task
-    service.bridge.shutdown()
-    await service.bridge.end_workers()
-    service.ledger.audit.close()
-    service.ros.shutdown()
+async def close_service(service: Service) -> list[str]:
+    """
+    End everything, in order: commands, no new peers, peers told (1001), their things, ROS.
+
+    Each step is tried, whatever became of those before it.
+
+    :return: what went wrong, a line each; it was logged.
+    """
+    async def connections() -> None:
+        outcomes = await asyncio.gather(
+            service.server.disconnect(), *(client.disconnect() for client in service.dialled),
+            return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def dialling() -> None:
+        for task in service.dialling:
+            with suppress(asyncio.CancelledError, WsBridgeError):
+                await task
+
+    def dial_no_more() -> None:
+        for task in service.dialling:
+            task.cancel()
+
+    steps: tuple[tuple[str, Callable[[], Any]], ...] = (
+        ('stop', lambda: service.ros.watchdog.stop_all('shutdown')),
+        ('files', service.watch.close),
+        ('control', service.bridge.end_control),
+        ('dial no more', dial_no_more),
+        ('connections', connections),
+        ('dialling', dialling),
+        ('bridge', service.bridge.shutdown),
+        ('workers', service.bridge.end_workers),
+        ('audit', service.ledger.audit.close),
+        ('ROS', service.ros.shutdown))
+    faults: list[str] = []
+    cancelled: asyncio.CancelledError | None = None
+    for name, step in steps:
+        try:
+            outcome = step()
+            if inspect.isawaitable(outcome):
+                await outcome
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+        except Exception as exc:        # the steps that follow have to be done as well
+            logger.error('at the end, %s: %r', name, exc, exc_info=exc)
+            faults.append(f'{name}: {exc!r}')
+    if cancelled is not None:
+        raise cancelled
+    return faults
 
 
 def _exposure(settings: Settings, ros: RosSide) -> Exposure:
     if not settings.mapping_file:
         return Exposure.open()
+    check_file(settings.mapping_file, 'mapping_file', is_secret=False)
     namespace, _, name = ros.node_name.rpartition('/')
     return load_mapping(settings.mapping_file).resolved(namespace or '/', name)
 
@@ -198,7 +237,9 @@ def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger
         max_peers=settings.max_peers, max_peers_per_address=settings.max_peers_per_address,
         max_handshakes=settings.max_handshakes, handshake_timeout=settings.handshake_timeout,
         hosts=settings.hosts, trusted_proxies=settings.trusted_proxies, tls=tls, admit=door.admit,
-        refused=ledger.refused, http=make_http(settings.robot_name, lambda: ros.alive, metrics),
+        refused=ledger.refused, http=make_http(
+            settings.robot_name, lambda: ros.alive, metrics,
+            Folder(settings.pages) if settings.pages else None),
         **_link_options(settings)))
 
 
@@ -243,6 +284,7 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
         logger.error('a fault of the ROS side: %r', exc, exc_info=exc)
         faults.append(exc)
 
+    failed: list[str] = []
     services: list[Service] = []
 
     def at_once() -> None:
@@ -256,8 +298,12 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
     except WsBridgeError as exc:
         print(f'ws_bridge: {exc}', file=sys.stderr)
         return 1
+
+    async def close() -> None:
+        failed.extend(await close_service(service))
+
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(close_service, service)
+        stack.push_async_callback(close)
         stack.callback(services.clear)
         stack.enter_context(_said_by(service.ros))
         ended = await _start(companion, stop, stack) if companion else None
@@ -268,8 +314,9 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
         sys.setswitchinterval(SWITCH)
         announce(service)
         _catch_hangup(loop, service.watch.read)
+        stack.callback(signal.signal, signal.SIGHUP, signal.SIG_IGN)
         await stop.wait()
-    return 1 if ended is not None and ended.done() and ended.result() else 0
+    return int(bool(failed or (ended is not None and ended.done() and ended.result())))
 
 
 def _give_memory_back() -> None:
@@ -294,12 +341,14 @@ def _catch_signals(loop: asyncio.AbstractEventLoop, then: Callable[[], object],
     when the interpreter ends: a second signal would kill a process that was ending in order.
     """
     def caught(*_: object) -> None:
-        for number in SIGNALS:
+        for number in (*SIGNALS, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         at_once()
-        loop.call_soon_threadsafe(then)
+        with suppress(RuntimeError):        # the loop has ended, and everything with it
+            loop.call_soon_threadsafe(then)
     for number in SIGNALS:
         signal.signal(number, caught)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)    # until there are files to read again
 
 
 def _catch_hangup(loop: asyncio.AbstractEventLoop, then: Callable[[], object]) -> None:

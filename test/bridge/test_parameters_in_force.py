@@ -149,6 +149,14 @@ async def origins(_: Path) -> None:
         assert error.value.response.status_code == 403
 
 
+@proof('pages')
+async def pages(folder: Path) -> None:
+    (folder / 'index.html').write_text('my own')
+    async with running_bridge(pages=str(folder)) as service:
+        assert (await http(service.server.port, 'GET /pages/ HTTP/1.1\nHost: localhost\n\n'))[
+            2] == b'my own'
+
+
 @proof('tls_certificate', 'tls_key')
 async def tls(folder: Path) -> None:
     from certificates import make_authority, make_certificate

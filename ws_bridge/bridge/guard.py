@@ -23,6 +23,7 @@ from ws_bridge.bridge.watch import Watch
 from ws_bridge.config import Settings
 from ws_bridge.errors import ConfigError
 from ws_bridge.identity.authority import Authority
+from ws_bridge.identity.files import check_file, read_file
 from ws_bridge.identity.tokens import MAX_LENGTH
 from ws_bridge.transport.handshake import is_loopback
 from ws_bridge.transport.tls import reload_certificate, server_context
@@ -63,6 +64,9 @@ def server_tls(settings: Settings, authority: Authority) -> ssl.SSLContext | Non
     """
     if not settings.tls_certificate:
         return None
+    _check_tls_files(settings)
+    if settings.tls_client_ca:
+        check_file(settings.tls_client_ca, 'tls_client_ca', is_secret=False)
     return server_context(
         settings.tls_certificate, _key_of(settings), settings.tls_client_ca or None,
         is_optional=authority.takes_tokens or settings.allow_anonymous)
@@ -74,12 +78,12 @@ def read_token(path: str) -> str:
 
     :raises ConfigError: it cannot be read, or holds something else.
     """
+    content = read_file(path, 'connect_token_file', MAX_LENGTH + 2).strip()
     try:
-        with open(path, encoding='ascii') as file:
-            token = file.read(MAX_LENGTH + 1).strip()
-    except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else 'it is not ASCII'
-        raise ConfigError(f'{path} cannot be read: {reason}', field='connect_token_file') from exc
+        token = content.decode('ascii')
+    except ValueError as exc:
+        raise ConfigError(f'{path} cannot be read: it is not ASCII',
+                          field='connect_token_file') from exc
     if not token or not token.isprintable() or ' ' in token:
         raise ConfigError(f'{path} holds no token', field='connect_token_file')
     return token
@@ -93,8 +97,19 @@ def watch_files(settings: Settings, authority: Authority, tls: ssl.SSLContext | 
         readers.append((authority.files, authority.read))
     if tls is not None:
         context, paths = tls, (settings.tls_certificate, _key_of(settings))
-        readers.append((paths, lambda: reload_certificate(context, *paths)))
+
+        def reload() -> None:
+            _check_tls_files(settings)
+            reload_certificate(context, *paths)
+        readers.append((paths, reload))
     return Watch(readers, loop)
+
+
+def _check_tls_files(settings: Settings) -> None:
+    """Refuse files that others could have changed, and a key that they know."""
+    check_file(settings.tls_certificate, 'tls_certificate', is_secret=not settings.tls_key)
+    if settings.tls_key:
+        check_file(settings.tls_key, 'tls_key', is_secret=True)
 
 
 def _key_of(settings: Settings) -> str:

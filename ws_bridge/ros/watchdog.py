@@ -357,6 +357,8 @@ class Watchdog:
                     self._round()
                 except Exception as exc:  # noqa: BLE001 - the edge of a thread: reported
                     self._post(self._on_fault, exc)
+        if self._far is not None:       # no process was started to take it
+            self._far.close()
         for guard in self._guards.values():
             for topic in guard.topics():
                 topic.publisher.held = False
@@ -394,6 +396,8 @@ class Watchdog:
         dues = [due for guard in tuple(self._guards.values())
                 if (due := guard.poll(now)) is not None]
         if self._process is None:
+            if self._end is not None and self._socket is not None:
+                return 0.0      # the end came before the start: nothing would wake this thread
             if self._guards and self._end is None:
                 dues.append(self._start_at)
         elif self._end is not None:

@@ -34,7 +34,7 @@ from websockets.protocol import State
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
 from ws_bridge.session.queue import Frame, Outgoing, OutQueue, Parts, Split
-from ws_bridge.transport.endpoint import join_host_port
+from ws_bridge.transport.endpoint import address_host, join_host_port
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
@@ -399,7 +399,7 @@ class Link:
 def address_text(address: Any) -> str:
     """Return ``host:port`` of a socket address."""
     if isinstance(address, tuple) and len(address) >= 2:
-        return join_host_port(str(address[0]), address[1])
+        return join_host_port(address_host(address), address[1])
     return str(address or 'unknown')
 
 
