@@ -24,6 +24,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
 
 from ws_bridge.identity.throttle import network_of
+from ws_bridge.transport.fence import Fenced
 from ws_bridge.transport.options import RefusedHook, ServerOptions
 
 READ_SIZE = 16_384
@@ -106,7 +107,7 @@ class Crowd:
             del self._addresses[network]
 
 
-class Guarded(ServerConnection):
+class Guarded(Fenced, ServerConnection):
     """A connection that is counted from its first moment to its last."""
 
     crowd: Crowd
