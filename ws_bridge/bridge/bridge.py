@@ -260,7 +260,9 @@ class Bridge:
             self.apply(peer, too_much)
             if peer.dialect.name != NativeDialect.name or not _may_stop(data):
                 return
+        peer.dialect.fence = link.fence
         op = peer.dialect.decode(data, now)
+        link.fence = peer.dialect.fence
         if op is None or (too_much is not None and type(op) is not EmergencyStop):
             return
         if link in self._uplinks and self._uplinks[link].takes(op):
@@ -292,9 +294,8 @@ class Bridge:
         """Make the session of a connection; only one that named the native dialect is greeted."""
         self._forget_stranger(link)
         name = f'p{next(self._numbers)}'
-        settings, depth = self._settings, self._settings.max_json_depth
-        dialect: Dialect = RosbridgeDialect(settings.max_message_size, cbor_values, depth) \
-            if rosbridge else NativeDialect(settings.robot_name, f'{self._run}-{name}', depth)
+        settings = self._settings
+        dialect = self._make_dialect(link, name, rosbridge=rosbridge)
         session = self._session(name, dialect.name, link)
         session.beats = not rosbridge
         link.limit_messages(STRANGER_MESSAGE if session.login.needed else
@@ -306,6 +307,7 @@ class Bridge:
         self._note_visit('open', peer, dialect=dialect.name)
         if session.login.identity is not None:
             self._note_login(peer)
+        self._fence(peer)
         if greet:
             peer.send(Welcome(None, session.hello()))
             session.wants_status = True
@@ -315,6 +317,15 @@ class Bridge:
         self._arm(peer)
         return peer
 
+    def _make_dialect(self, link: Link, name: str, *, rosbridge: bool) -> Dialect:
+        settings = self._settings
+        if not rosbridge:
+            return NativeDialect(settings.robot_name, f'{self._run}-{name}',
+                                 settings.max_json_depth)
+        # What runs in browsers (they send their origin) ignores a status; roslibpy raises.
+        return RosbridgeDialect(settings.max_message_size, cbor_values, settings.max_json_depth,
+                                takes_status='origin' in link.request_headers)
+
     def _session(self, name: str, dialect: str, link: Link) -> Session:
         now = self._loop.time()
         login = self._door.login_of(link.admitted, dialled=link.dialled, now=now,
@@ -322,6 +333,12 @@ class Bridge:
         return Session(name, dialect, settings=self._settings, exposure=self._exposure,
                        names=self._names, now=now, epoch=self._epoch, keeper=self._control,
                        login=login)
+
+    def _fence(self, peer: Peer) -> None:
+        """Ping a peer that may command: then the age of its first command has a bound."""
+        login = peer.session.login
+        if not login.needed and login.rights.may('publish'):
+            peer.link.pace.keep(self._settings.fence_interval)
 
     def _unix(self) -> float:
         return self._loop.time() + self._epoch
@@ -335,11 +352,17 @@ class Bridge:
                 _APPLY[type(effect)](self, peer, effect)
             except WsBridgeError as exc:
                 self._undo(peer, effect)
-                about = About('answer', '') if isinstance(effect, _ANSWERS) else None
+                about = self._about(effect)
                 peer.send(Failed(getattr(effect, 'op_id', op_id), exc, about))
                 break
         if len(effects) != 1 or type(effects[0]) is not fx.Publish:
             self._arm(peer)
+
+    def _about(self, effect: fx.Effect) -> About | None:
+        """Return what an error is about, besides what was asked."""
+        if isinstance(effect, fx.Publish) and self._control.guards(effect.topic):
+            return About('command', effect.topic)
+        return About('answer', '') if isinstance(effect, _ANSWERS) else None
 
     def _undo(self, peer: Peer, effect: fx.Effect) -> None:
         """Let the session forget what could not be made, unless an older one still stands."""
@@ -491,6 +514,8 @@ class Bridge:
         if not link.dialled or link in self._uplinks:
             return
         name = f'{peer.name}-up'
+        if self._settings.pull:     # what is pulled commands, whatever the peer itself may
+            link.pace.keep(self._settings.fence_interval)
         dialect = PushDialect(name)
         session = self._session(name, 'bridge', link)
         self._uplinks[link] = Uplink(
@@ -512,6 +537,7 @@ class Bridge:
         peer.link.limit_messages(self._settings.max_message_size)
         self.apply(peer, peer.session.logged_in(effect.op_id, identity, rights, until))
         self._note_login(peer)
+        self._fence(peer)
         if peer.hears_news:
             self._state.send_to(peer)
 

@@ -230,7 +230,7 @@ class Control:
         """End the emergency stop; nobody holds a lease."""
         if self.estop.apply(EstopEvent.CLEAR, by):
             for guarded in self.gates.all():
-                guarded.gate.stopped()
+                guarded.gate.cleared()
             self._estop_changed(by)
             for guarded in self.gates.all():
                 guarded.generation = guarded.guard.generation
@@ -269,14 +269,17 @@ class Control:
 
     def tick(self) -> None:
         """End what had its time: requests, leases of peers that only publish."""
-        now = self._clock()
         for guarded in self.gates.all():
-            before = _state(guarded.gate)
-            guarded.gate.poll(now)
-            self._settle(guarded, before, 'timeout')
+            self.elapsed(guarded)
         if self.gates.drop_unused():
             self._list()
         self._audit.flush()
+
+    def elapsed(self, guarded: Guarded) -> None:
+        """End what had its time at one gate."""
+        before = _state(guarded.gate)
+        guarded.gate.poll(self._clock())
+        self._settle(guarded, before, 'timeout')
 
     def graph_changed(self) -> None:
         """Find the gates of the topics that there are now."""
@@ -298,7 +301,7 @@ class Control:
     def refused(self, guarded: Guarded, peer: Peer, error: WsBridgeError) -> None:
         """Note a refusal."""
         self._audit.often('refused', gate=guarded.gate.name, peer=peer.name,
-                          name=peer.session.name or None, code=error.code, message=str(error))
+                          address=peer.link.address, name=peer.session.name or None, code=error.code, message=str(error))
 
     def halted(self, guarded: Guarded, reason: str) -> None:
         """Begin anew after a stop that the watchdog made."""

@@ -30,11 +30,11 @@ from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.config import Exposure, is_glob, Settings
 from ws_bridge.convert.codec import Codec
 from ws_bridge.errors import ConversionError, Forbidden, Stopped, UnknownName, WsBridgeError
-from ws_bridge.gate_policy import GatePolicy
+from ws_bridge.gate_policy import FENCES_A_TTL, GatePolicy
 from ws_bridge.session.effects import Publish
 from ws_bridge.session.estop import Estop
-from ws_bridge.session.gate import Gate, Hold
-from ws_bridge.session.probe import make_clamp, make_probe, Probe
+from ws_bridge.session.gate import Gate
+from ws_bridge.session.probe import Checks, make_checks
 
 if TYPE_CHECKING:
     from ws_bridge.ros.guard import Guard
@@ -72,8 +72,7 @@ class Lane:
     guarded: Guarded
     codec: Codec
     publisher: Any
-    probe: Probe
-    hold: Hold | None
+    checks: Checks
 
 
 class Watcher(Protocol):
@@ -90,6 +89,9 @@ class Watcher(Protocol):
 
     def halted(self, guarded: Guarded, reason: str) -> None:
         """Note that the guard has stopped without being asked from here."""
+
+    def elapsed(self, guarded: Guarded) -> None:
+        """Note that time has passed for a gate."""
 
 
 class Gates:
@@ -203,7 +205,8 @@ class Gates:
         found = self._named.get(topic)
         if found is None and not set(types).isdisjoint(self._settings.gated_types) \
                 and (used or self._exposure.find('publish', topic) is not None):
-            found = self._named[topic] = self._make(GatePolicy(topic, (topic,)), topic)
+            found = self._named[topic] = self._make(GatePolicy(
+                topic, (topic,), neutral_first=self._settings.neutral_first or None), topic)
         return found
 
     def _make(self, policy: GatePolicy, topic: str | None = None) -> Guarded:
@@ -231,14 +234,14 @@ class Gates:
         if guarded is None:
             return None
         policy = guarded.gate.policy
-        hold = make_clamp(codec.schema, policy.clamp)
-        if policy.clamp and hold is None:
+        checks = make_checks(codec.schema, policy)
+        if policy.clamp and checks.hold is None:
             raise Forbidden(f'no bound of the gate {policy.name} is about a field of '
                             f'{codec.schema.name}', field='type')
         guarded.guard.add(publisher, tuple(
             _stop_of(codec, step.action, step.message) for step in policy.on_loss))
         guarded.lanes += 1
-        return Lane(guarded, codec, publisher, make_probe(codec.schema), hold)
+        return Lane(guarded, codec, publisher, checks)
 
     def close(self, lane: Lane) -> None:
         """End the way of a publisher, and that when the robot is stopped."""
@@ -267,20 +270,45 @@ class Gates:
         gate = guarded.gate
         assert command is not None
         now = self._clock()
+        slack = 0.0
+        if not gate.explicit(session.manner):
+            slack = self._refresh(guarded, peer, now)
         deadline = gate.admit(session.peer, session.manner, command,
-                              offset=session.timesync.offset, unix=now + self._epoch, now=now)
+                              offset=session.timesync.offset, unix=now + self._epoch, now=now,
+                              fence=peer.link.fence, slack=slack)
         cdr = to_cdr()
         values = lane.codec.to_values(cdr)
-        neutral, changed = gate.judge(session.peer, values, lane.probe, lane.hold, now)
+        moving, changed = gate.judge(session.peer, session.manner, values, lane.checks, now)
         if changed:
             cdr = lane.codec.from_values(values)
-        if not guarded.guard.publish(lane.publisher, cdr, guarded.generation, moving=not neutral,
+        if not guarded.guard.publish(lane.publisher, cdr, guarded.generation, moving=moving,
                                      deadline=deadline, on_done=on_done):
             self._halted(guarded, 'timeout')
             raise Stopped('the robot was stopped a moment ago; begin anew')
         guarded.last_peer = session.peer
         if gate.accepted(session.peer, command, now):
             self._watcher.acquired(guarded, peer)
+
+    def _refresh(self, guarded: Guarded, peer: Peer, now: float) -> float:
+        """
+        Make ready for a command of a peer that has no words for leases.
+
+        A stop by silence, or the end of a lease by it, is taken note of first: such a peer is
+        told of none, and its next command begins anew. From now on it is pinged fast.
+
+        :return: by how much its first command may be older than ``ttl``, s: until the first fast
+            ping can have been answered there are but slow ones.
+        """
+        gate = guarded.gate
+        if guarded.generation != guarded.guard.generation:
+            self._halted(guarded, 'timeout')
+        if gate.is_over(now):
+            self._watcher.elapsed(guarded)
+        pace, ttl = peer.link.pace, gate.policy.ttl
+        is_slow = pace.hurried_at is None or now < pace.hurried_at + ttl
+        slow = self._settings.fence_interval
+        pace.hurry(min(ttl / FENCES_A_TTL, slow))
+        return slow if is_slow else 0.0
 
     def _halted(self, guarded: Guarded, reason: str) -> None:
         """Take note of a stop that the watchdog made by itself."""

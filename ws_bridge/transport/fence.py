@@ -98,7 +98,7 @@ class Fenced(Base):
         """The pings that were not answered: ``pong_waiters`` before websockets 16."""
         pings: dict[bytes, tuple[asyncio.Future[float], float]] | None = getattr(
             self, 'pending_pings', None)
-        return self.pong_waiters if pings is None else pings  # type: ignore[attr-defined,no-any-return]
+        return self.pong_waiters if pings is None else pings  # type: ignore[attr-defined]
 
 
 class FencedClient(Fenced, ClientConnection):
