@@ -31,6 +31,8 @@ Path = tuple[str | int, ...]
 TIMED = ('std_msgs/msg/Header', 'builtin_interfaces/msg/Time', 'builtin_interfaces/msg/Duration')
 _STEP = re.compile(r'([^.\[\]]+)|\[(\d+|\*)\]')
 _ZERO_TEXT = set('A=')
+_ROUNDED = 1 + 1e-6
+"""What is written 0.05 is a little more as a float32."""
 _LEARNED = 64
 """Elements of an array that are learned about; those behind rest where they are said to."""
 
@@ -270,7 +272,8 @@ def _rests(value: float, rest: Rest, path: Path, seen: set[Path]) -> bool:
 
 
 def _near(value: float, places: tuple[float, ...], tolerance: float) -> bool:
-    return any(abs(value - place) <= tolerance for place in places)
+    reach = tolerance * _ROUNDED
+    return any(abs(value - place) <= reach for place in places)
 
 
 def _is_learned(path: Path) -> bool:
