@@ -54,6 +54,7 @@ class FakeGuard:
 
     def __init__(self, on_stopped: Any) -> None:
         self.generation = 0
+        self.state = 'idle'
         self.moving = False
         self.passed: list[float] = []
         self.on_stopped = on_stopped
@@ -142,7 +143,7 @@ class Machine(RuleBasedStateMachine):
         self.control = Control(parameters, Exposure.open(), ros, peers=self.peers.values,
                                arm=lambda peer: None, halt=lambda gate: None,
                                clock=lambda: self.now, epoch=EPOCH, audit=self.ledger.audit)
-        lane = self.control.gates.open(GATE, CODEC, object())
+        lane = self.control.gates.open(GATE, CODEC, SimpleNamespace(ready=True))
         assert lane is not None
         self.lane: Lane = lane
         self.model = Model()

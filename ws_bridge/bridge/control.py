@@ -19,6 +19,7 @@ The order is always the same: the robot is stopped, then the answer, then the ne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 import ipaddress
 from typing import Any, NamedTuple, TYPE_CHECKING
 
@@ -254,18 +255,26 @@ class Control:
         """
         Take from a peer that is LOST, or left, all that it commanded by.
 
-        Who acquired by publishing was not asked for heartbeats: its commands are its life.
+        Who acquired by publishing was not asked for heartbeats: its commands are its life. Its
+        first one may have been its last word, and wait for a publisher: then it is published,
+        and the robot stopped at once.
         """
         for guarded in self.gates.all():
-            before = _state(guarded.gate)
-            if reason == 'heartbeat' and guarded.gate.lease.implicit and \
-                    before.holder == peer.name:
-                continue
-            commanded = guarded.gate.commander == peer.name
-            guarded.gate.forget(peer.name)
-            if commanded and guarded.gate.commander is None:
-                self._stop(guarded, reason)
-            self._settle(guarded, before, reason)
+            lease = guarded.gate.lease
+            if not lease.implicit or lease.holder != peer.name:
+                self._lost(guarded, peer.name, reason)
+            elif reason == 'closed' and guarded.waiting and guarded.guard.state == 'idle':
+                guarded.afterwards.append(partial(self._lost, guarded, peer.name, reason))
+            elif reason != 'heartbeat':
+                self._lost(guarded, peer.name, reason)
+
+    def _lost(self, guarded: Guarded, peer: str, reason: str) -> None:
+        before = _state(guarded.gate)
+        commanded = guarded.gate.commander == peer
+        guarded.gate.forget(peer)
+        if commanded and guarded.gate.commander is None:
+            self._stop(guarded, reason)
+        self._settle(guarded, before, reason)
 
     def tick(self) -> None:
         """End what had its time: requests, leases of peers that only publish."""

@@ -20,7 +20,7 @@ commands cease. A topic of a gated type that no gate of the mapping file guards 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import count
 import logging
@@ -31,6 +31,7 @@ from ws_bridge.config import Exposure, is_glob, Settings
 from ws_bridge.convert.codec import Codec
 from ws_bridge.errors import ConversionError, Forbidden, Stopped, UnknownName, WsBridgeError
 from ws_bridge.gate_policy import FENCES_A_TTL, GatePolicy
+from ws_bridge.protocol.operations import About, Failed
 from ws_bridge.session.effects import Publish
 from ws_bridge.session.estop import Estop
 from ws_bridge.session.gate import Gate
@@ -55,6 +56,8 @@ class Guarded:
     :param topic: the only one, of a gate that no mapping file names.
     :param lanes: how many publishers it has.
     :param last_peer: who sent the last command that passed.
+    :param waiting: commands that passed, and wait for their publisher to be matched.
+    :param afterwards: what is to be done when none waits any more.
     """
 
     gate: Gate
@@ -63,6 +66,8 @@ class Guarded:
     topic: str | None = None
     lanes: int = 0
     last_peer: str | None = None
+    waiting: int = 0
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -281,13 +286,33 @@ class Gates:
         moving, changed = gate.judge(session.peer, session.manner, values, lane.checks, now)
         if changed:
             cdr = lane.codec.from_values(values)
+        waits = not lane.publisher.ready
+        if waits:
+            on_done = self._when_published(guarded, peer, wish.topic, on_done)
         if not guarded.guard.publish(lane.publisher, cdr, guarded.generation, moving=moving,
                                      deadline=deadline, on_done=on_done):
             self._halted(guarded, 'timeout')
             raise Stopped('the robot was stopped a moment ago; begin anew')
+        guarded.waiting += waits
         guarded.last_peer = session.peer
         if gate.accepted(session.peer, command, now):
             self._watcher.acquired(guarded, peer)
+
+    def _when_published(self, guarded: Guarded, peer: Peer, topic: str,
+                        on_done: Callable[[WsBridgeError | None], None] | None
+                        ) -> Callable[[WsBridgeError | None], None]:
+        """Return what counts a command that waits, until it is published or dropped."""
+        def done(why: WsBridgeError | None) -> None:
+            guarded.waiting -= 1
+            if on_done is not None:
+                on_done(why)
+            elif why is not None:
+                peer.send(Failed(None, why, About('command', topic)))
+            if not guarded.waiting:
+                actions, guarded.afterwards = guarded.afterwards, []
+                for action in actions:
+                    action()
+        return done
 
     def _refresh(self, guarded: Guarded, peer: Peer, now: float) -> float:
         """
