@@ -91,7 +91,7 @@ class Rest:
 
 
 USUAL_REST = {'sensor_msgs/msg/Joy': (Rest('axes[*]', tolerance=0.05, learned=(1.0, -1.0)),)}
-"""What is at rest, by type, where a gate does not say it: sticks drift, triggers rest at an end."""
+"""What rests where, by type, unless a gate says it: sticks drift, triggers rest at an end."""
 
 
 @dataclass(frozen=True, slots=True)

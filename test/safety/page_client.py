@@ -14,10 +14,11 @@
 """
 A page that speaks rosbridge's protocol and drives without ever letting go, a process of its own.
 
-``page_client.py URL TOPIC`` advertises the topic, publishes zero, as after an emergency stop it has
-to, and then a command that moves, ``RATE`` a second; no time, no word of leases.  Each carries the monotonic time at which it was made
-in ``linear.z``, so one machine can tell its age.  On stdin: ``quiet`` (no more commands), ``close``.
-On stdout: ``moving``, and ``{"code": ...}`` of each refusal.
+``page_client.py URL TOPIC`` advertises the topic, publishes zero, as it has to after an emergency
+stop, and then a command that moves, ``RATE`` a second; no time, no word of leases.  Each carries
+the monotonic time at which it was made in ``linear.z``, so one machine can tell its age.  On
+stdin: ``quiet`` (no more commands), ``close``.  On stdout: ``moving``, and ``{"code": ...}`` of
+each refusal.
 """
 from __future__ import annotations
 

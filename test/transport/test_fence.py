@@ -22,14 +22,12 @@ import struct
 
 from helpers import async_wait_until
 import pytest
-from transport_support import Bare, BarePeer, Dial, MakeClient, MakeServer, Recorder
+from transport_support import Bare, Dial, MakeClient, MakeServer, masked, PONG, Recorder, TEXT
 from websockets.asyncio.server import serve, ServerConnection
 
 from ws_bridge.transport.fence import LINGER, MAX_UNANSWERED, Pace, UNKNOWN
 from ws_bridge.transport.link import Link
 from ws_bridge.transport.options import ClientOptions, ServerOptions
-
-TEXT, PING, PONG = 1, 9, 10
 
 
 class Fences(Recorder):
@@ -45,30 +43,6 @@ class Fences(Recorder):
         self.got.append((data, link.fence))
 
 
-def frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
-    """Return a short masked frame."""
-    assert len(payload) < 126
-    return bytes([opcode | 0x80 * fin, 0x80 | len(payload)]) + bytes(4) + payload
-
-
-async def next_ping(peer: BarePeer) -> bytes:
-    """Return the payload of the next frame, which is a ping."""
-    loop = asyncio.get_running_loop()
-    head = b''
-    while len(head) < 2:
-        head += await loop.sock_recv(peer.socket, 2 - len(head))
-    assert head[0] == 0x80 | PING
-    payload = b''
-    while len(payload) < head[1]:
-        payload += await loop.sock_recv(peer.socket, head[1] - len(payload))
-    return payload
-
-
-async def send(peer: BarePeer, data: bytes) -> None:
-    """Send bytes, in one segment where they are few."""
-    await asyncio.get_running_loop().sock_sendall(peer.socket, data)
-
-
 async def test_fifty_old_commands_and_the_pong_in_one_segment(make_server: MakeServer,
                                                               bare: Bare) -> None:
     server = Fences()
@@ -78,8 +52,8 @@ async def test_fifty_old_commands_and_the_pong_in_one_segment(make_server: MakeS
     assert handshake > UNKNOWN
     link.websocket.send_fence()
     sent = asyncio.get_running_loop().time()
-    pong = frame(PONG, await next_ping(peer))
-    await send(peer, frame(TEXT, b'old') * 50 + pong + frame(TEXT, b'new'))
+    pong = masked(PONG, await peer.next_ping())
+    await peer.send(masked(TEXT, b'old') * 50 + pong + masked(TEXT, b'new'))
     await async_wait_until(lambda: len(server.got) == 51)
     assert server.got[:50] == [('old', handshake)] * 50
     word, fence = server.got[50]
@@ -93,8 +67,8 @@ async def test_under_back_pressure(make_server: MakeServer, bare: Bare) -> None:
     link = await server.link()
     handshake = link.websocket.fence
     link.websocket.send_fence()
-    pong = frame(PONG, await next_ping(peer))
-    await send(peer, frame(TEXT, b'old') * 20_000 + pong + frame(TEXT, b'new') * 20_000)
+    pong = masked(PONG, await peer.next_ping())
+    await peer.send(masked(TEXT, b'old') * 20_000 + pong + masked(TEXT, b'new') * 20_000)
     await async_wait_until(lambda: len(server.got) == 40_000)
     assert {fence for word, fence in server.got if word == 'old'} == {handshake}
     (fence,) = {fence for word, fence in server.got if word == 'new'}
@@ -129,12 +103,12 @@ async def test_what_comes_before_the_handshake_is_answered_is_of_any_age(
         make_server: MakeServer) -> None:
     server = Fences()
     port = (await make_server(listener=server)).port
-    reader, writer = await asyncio.open_connection('127.0.0.1', port)
+    _, writer = await asyncio.open_connection('127.0.0.1', port)
     writer.write(b'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n'
                  b'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n'
-                 b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n' + frame(TEXT, b'early'))
+                 b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n' + masked(TEXT, b'early'))
     await async_wait_until(lambda: server.got)
-    writer.write(frame(TEXT, b'later'))
+    writer.write(masked(TEXT, b'later'))
     await async_wait_until(lambda: len(server.got) == 2)
     assert server.got[0] == ('early', UNKNOWN)
     assert server.got[1][1] > UNKNOWN
@@ -150,9 +124,9 @@ async def test_pongs_that_answer_nothing_count_for_nothing(make_server: MakeServ
     link = await server.link()
     handshake = link.websocket.fence
     link.websocket.send_fence()
-    ping = await next_ping(peer)
-    await send(peer, frame(PONG, b'') + frame(PONG, os.urandom(8)) + frame(TEXT, b'a')
-               + frame(PONG, ping) + frame(PONG, ping) + frame(TEXT, b'b'))
+    ping = await peer.next_ping()
+    await peer.send(masked(PONG, b'') + masked(PONG, os.urandom(8)) + masked(TEXT, b'a')
+                    + masked(PONG, ping) + masked(PONG, ping) + masked(TEXT, b'b'))
     await async_wait_until(lambda: len(server.got) == 2)
     assert server.got[0][1] == handshake < server.got[1][1]
 
@@ -168,12 +142,12 @@ async def test_the_pong_of_the_newest_is_enough_and_none_is_kept_waiting(
     link.pace.keep(0.02)
     end = loop.time() + 1.5
     while loop.time() < end:
-        newest = await next_ping(peer)      # one in four is answered, the others never
+        newest = await peer.next_ping()      # one in four is answered, the others never
         for _ in range(3):
-            newest = await next_ping(peer)
-        await send(peer, frame(PONG, newest))
+            newest = await peer.next_ping()
+        await peer.send(masked(PONG, newest))
     assert link.is_open
-    await send(peer, frame(TEXT, b'x'))
+    await peer.send(masked(TEXT, b'x'))
     await async_wait_until(lambda: server.got)
     assert server.got[0][1] > end - 1.0
 
@@ -249,7 +223,7 @@ async def test_without_a_pace_nobody_is_asked(make_server: MakeServer, bare: Bar
     link = await server.link()
     assert not link.websocket._pings
     link.pace.keep(0.01)
-    payload = await next_ping(peer)
+    payload = await peer.next_ping()
     assert len(payload) == 8
     peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
     peer.close()

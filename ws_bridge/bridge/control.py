@@ -310,7 +310,8 @@ class Control:
     def refused(self, guarded: Guarded, peer: Peer, error: WsBridgeError) -> None:
         """Note a refusal."""
         self._audit.often('refused', gate=guarded.gate.name, peer=peer.name,
-                          address=peer.link.address, name=peer.session.name or None, code=error.code, message=str(error))
+                          address=peer.link.address, name=peer.session.name or None,
+                          code=error.code, message=str(error))
 
     def halted(self, guarded: Guarded, reason: str) -> None:
         """Begin anew after a stop that the watchdog made."""

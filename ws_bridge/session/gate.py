@@ -265,8 +265,8 @@ class Gate:
             raise NoTimeSync('its age is unknown: send heartbeats with an echo, or bridge_time',
                              field='timestamp')
         if age > ttl:
-            raise Expired(f'it may be {age:.3f} s old, allowed are {ttl:g} s: send it anew; if that '
-                          'happens often, the link is too slow', field='ttl')
+            raise Expired(f'it may be {age:.3f} s old, allowed are {ttl:g} s: send it anew; if '
+                          'that happens often, the link is too slow', field='ttl')
         if age < -self.policy.ttl:
             raise TooDistant(f'{-age:.3f} s in the future', field='timestamp')
         return now + ttl - max(age, 0.0)

@@ -16,7 +16,7 @@ The fence of a connection: before which time what arrives cannot have been sent.
 
 A WebSocket library answers a ping by itself, in order with its messages. A message that comes
 after the pong of a ping was sent after that ping was, whatever any clock says. The pong counts
-for what comes *after* it in the stream: where a frame arrives, not where it is read from the queue.
+for what comes after it in the stream: where a frame arrives, not where it leaves the queue.
 """
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ async def after_a_long_rest(client: Client) -> None:
 
 
 async def idle_stream(client: Client) -> None:
-    """A joystick page that streams zeros as long as nobody touches it."""
+    """Stream zeros as long as nobody touches the joystick."""
     async with client.page() as page:
         for _ in range(2):
             await page.drive(*[0.0] * 10, *[0.5] * 10, rate=20)
@@ -247,7 +247,7 @@ async def one_after_the_other(client: Client) -> None:
 
 
 async def plain_envelopes(client: Client) -> None:
-    """A program of the native protocol's plain form; its clock is an hour wrong."""
+    """Speak the plain form of the native protocol, with a clock that is an hour wrong."""
     async with connect(client.url) as websocket:
         for number in range(20):
             client.moving += 1
@@ -261,7 +261,7 @@ async def plain_envelopes(client: Client) -> None:
 # ---- what is refused, and said
 
 async def two_at_once(client: Client) -> None:
-    """Another page commands too: rosbridge mixes both."""
+    """Have another page command too: rosbridge mixes both."""
     async with client.page() as page, client.page() as colleague:
         await page.publish(twist(0.5))
         for _ in range(10):
