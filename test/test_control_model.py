@@ -54,7 +54,7 @@ class FakeGuard:
 
     def __init__(self, on_stopped: Any) -> None:
         self.generation = 0
-        self.state = 'idle'
+        self.alarm = ''
         self.moving = False
         self.passed: list[float] = []
         self.on_stopped = on_stopped
@@ -68,6 +68,8 @@ class FakeGuard:
             return False
         self.moving = moving
         self.passed.append(float(CODEC.to_values(cdr)['x']))  # type: ignore[arg-type]
+        if on_done is not None:
+            on_done(None)
         return True
 
     def stop(self, reason: str) -> bool:
@@ -143,14 +145,14 @@ class Machine(RuleBasedStateMachine):
         self.control = Control(parameters, Exposure.open(), ros, peers=self.peers.values,
                                arm=lambda peer: None, halt=lambda gate: None,
                                clock=lambda: self.now, epoch=EPOCH, audit=self.ledger.audit)
-        lane = self.control.gates.open(GATE, CODEC, SimpleNamespace(ready=True))
+        lane = self.control.gates.open(GATE, CODEC, object())
         assert lane is not None
         self.lane: Lane = lane
         self.model = Model()
 
-    def make_guard(self, name: str, timeout: float, steps: Any, on_stopped: Any) -> FakeGuard:
+    def make_guard(self, name: str, timeout: float, steps: Any, events: Any) -> FakeGuard:
         assert (name, timeout) == (GATE, TIMEOUT)
-        self.guard = FakeGuard(on_stopped)
+        self.guard = FakeGuard(events.stopped)
         return self.guard
 
     def make_peer(self, name: str, parameters: Any) -> Peer:

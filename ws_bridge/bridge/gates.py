@@ -31,7 +31,7 @@ from ws_bridge.config import Exposure, is_glob, Settings
 from ws_bridge.convert.codec import Codec
 from ws_bridge.errors import ConversionError, Forbidden, Stopped, UnknownName, WsBridgeError
 from ws_bridge.gate_policy import FENCES_A_TTL, GatePolicy
-from ws_bridge.protocol.operations import About, Failed
+from ws_bridge.ros.guard import GuardEvents
 from ws_bridge.session.effects import Publish
 from ws_bridge.session.estop import Estop
 from ws_bridge.session.gate import Gate
@@ -56,8 +56,8 @@ class Guarded:
     :param topic: the only one, of a gate that no mapping file names.
     :param lanes: how many publishers it has.
     :param last_peer: who sent the last command that passed.
-    :param waiting: commands that passed, and wait for their publisher to be matched.
-    :param afterwards: what is to be done when none waits any more.
+    :param beginning: the command by which somebody acquired the lease is not published yet.
+    :param afterwards: what is to be done when it is, or was dropped.
     """
 
     gate: Gate
@@ -66,7 +66,7 @@ class Guarded:
     topic: str | None = None
     lanes: int = 0
     last_peer: str | None = None
-    waiting: int = 0
+    beginning: bool = False
     afterwards: list[Callable[[], None]] = field(default_factory=list)
 
 
@@ -97,6 +97,12 @@ class Watcher(Protocol):
 
     def elapsed(self, guarded: Guarded) -> None:
         """Note that time has passed for a gate."""
+
+    def dropped(self, guarded: Guarded, error: WsBridgeError) -> None:
+        """Note that a command that had passed was not published after all."""
+
+    def alarmed(self, guarded: Guarded, text: str) -> None:
+        """Note that a stop cannot be published, or with an empty text that it was."""
 
 
 class Gates:
@@ -220,10 +226,18 @@ class Gates:
         gate = Gate(policy, self._estop, self._clock(), lambda: next(self._numbers))
 
         def on_stopped(guard: Guard, reason: str, subscribers: int, after: float) -> None:
-            if guard.generation != guarded.generation:
-                self._halted(guarded, reason)
+            self.note_stop(guarded, reason)
             self._watcher.stopped(guarded, reason, subscribers, after)
-        guard = self._ros.watchdog.guard(policy.name, policy.timeout, policy.on_loss, on_stopped)
+
+        def on_refused(guard: Guard, error: WsBridgeError) -> None:
+            self.note_stop(guarded, 'timeout')
+            self._watcher.dropped(guarded, error)
+
+        def on_alarm(guard: Guard, text: str) -> None:
+            self.note_stop(guarded, 'timeout')
+            self._watcher.alarmed(guarded, text)
+        guard = self._ros.watchdog.guard(policy.name, policy.timeout, policy.on_loss,
+                                         GuardEvents(on_stopped, on_refused, on_alarm))
         guarded = Guarded(gate, guard, guard.generation, topic)
         return guarded
 
@@ -286,32 +300,40 @@ class Gates:
         moving, changed = gate.judge(session.peer, session.manner, values, lane.checks, now)
         if changed:
             cdr = lane.codec.from_values(values)
-        waits = not lane.publisher.ready
-        if waits:
-            on_done = self._when_published(guarded, peer, wish.topic, on_done)
-        if not guarded.guard.publish(lane.publisher, cdr, guarded.generation, moving=moving,
-                                     deadline=deadline, on_done=on_done):
+        begins = gate.policy.require_lease and gate.lease.holder is None
+        if begins:
+            on_done = self._when_published(guarded, on_done)
+            guarded.beginning = True
+        handed_over = False
+        try:
+            handed_over = guarded.guard.publish(
+                lane.publisher, cdr, guarded.generation, moving=moving, deadline=deadline,
+                on_done=on_done)
+        finally:
+            if begins and not handed_over:
+                guarded.beginning = False
+        if not handed_over:
             self._halted(guarded, 'timeout')
             raise Stopped('the robot was stopped a moment ago; begin anew')
-        guarded.waiting += waits
         guarded.last_peer = session.peer
         if gate.accepted(session.peer, command, now):
             self._watcher.acquired(guarded, peer)
 
-    def _when_published(self, guarded: Guarded, peer: Peer, topic: str,
+    def _when_published(self, guarded: Guarded,
                         on_done: Callable[[WsBridgeError | None], None] | None
                         ) -> Callable[[WsBridgeError | None], None]:
-        """Return what counts a command that waits, until it is published or dropped."""
+        """Return what is told of a peer's first command: that it is published, or why not."""
         def done(why: WsBridgeError | None) -> None:
-            guarded.waiting -= 1
+            guarded.beginning = False
+            if why is not None:
+                self.note_stop(guarded, 'timeout')
             if on_done is not None:
                 on_done(why)
             elif why is not None:
-                peer.send(Failed(None, why, About('command', topic)))
-            if not guarded.waiting:
-                actions, guarded.afterwards = guarded.afterwards, []
-                for action in actions:
-                    action()
+                self._watcher.dropped(guarded, why)
+            actions, guarded.afterwards = guarded.afterwards, []
+            for action in actions:
+                action()
         return done
 
     def _refresh(self, guarded: Guarded, peer: Peer, now: float) -> float:
@@ -325,8 +347,7 @@ class Gates:
             ping can have been answered there are but slow ones.
         """
         gate = guarded.gate
-        if guarded.generation != guarded.guard.generation:
-            self._halted(guarded, 'timeout')
+        self.note_stop(guarded, 'timeout')
         if gate.is_over(now):
             self._watcher.elapsed(guarded)
         pace, ttl = peer.link.pace, gate.policy.ttl
@@ -335,8 +356,12 @@ class Gates:
         pace.hurry(min(ttl / FENCES_A_TTL, slow))
         return slow if is_slow else 0.0
 
+    def note_stop(self, guarded: Guarded, reason: str) -> None:
+        """Take note of a stop that the guard made by itself, if it has made one."""
+        if guarded.guard.generation != guarded.generation:
+            self._halted(guarded, reason)
+
     def _halted(self, guarded: Guarded, reason: str) -> None:
-        """Take note of a stop that the watchdog made by itself."""
         guarded.generation = guarded.guard.generation
         self._watcher.halted(guarded, reason)
 
