@@ -300,9 +300,10 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def mail_comes(self) -> None:
         self.mail -= 1
-        if self.lane.guarded.generation != self.guard.generation:
-            self.note_the_stop()
+        news = self.lane.guarded.generation != self.guard.generation
         self.guard.on_stopped(self.guard, 'timeout', 1, TIMEOUT)
+        if news:
+            self.note_the_stop()
 
     def note_the_stop(self) -> None:
         self.model.neutral = False
