@@ -36,7 +36,7 @@ from typing import Any, Literal
 
 from ws_bridge.access import Grant, Role
 from ws_bridge.errors import ConfigError
-from ws_bridge.gate_policy import GATED_TYPES, GatePolicy, TIMEOUT, TTL
+from ws_bridge.gate_policy import FENCE_INTERVAL, GATED_TYPES, GatePolicy, TIMEOUT, TTL
 
 VERSION = '0.1.0'
 """The version of the package, as in package.xml and setup.py."""
@@ -252,6 +252,12 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'robot, unless the mapping file says it for that gate, s.', 0.02, 3600.0),
     ParameterSpec('gate_ttl', TTL, 'Age of the oldest command that a gate lets pass, unless the '
                   'mapping file says it for that gate, s.', 0.01, 3600.0),
+    ParameterSpec('fence_interval', FENCE_INTERVAL, 'Time between pings to a peer that may '
+                  'command but does not, s; its first command may be older than gate_ttl by it.',
+                  0.05, 60.0),
+    ParameterSpec('neutral_first', False, 'Gates of gated_types want zero as the first command '
+                  'after a change or a stop, of everybody; false = of native peers, and of others '
+                  'after an emergency stop and after another peer commanded.'),
     ParameterSpec('estop_at_start', 'armed', 'The emergency stop when the bridge starts: armed, '
                   'or stopped until somebody clears it.'),
     ParameterSpec('estop_service', '', 'Service of type std_srvs/srv/Trigger that is called when '
@@ -343,6 +349,8 @@ class Settings:
     gated_types: tuple[str, ...]
     gate_timeout: float
     gate_ttl: float
+    fence_interval: float
+    neutral_first: bool
     estop_at_start: str
     estop_service: str
     audit_file: str

@@ -35,8 +35,9 @@ from security_support import answer_of, bearer, TOKEN, write_tokens
 from std_msgs.msg import Int32, Int64MultiArray, String
 from std_srvs.srv import Trigger
 from transport_support import http
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
+from websockets.frames import Opcode
 
 from ws_bridge.config import PARAMETERS
 from ws_bridge.main import Service
@@ -691,6 +692,39 @@ async def gate_ttl(_: Path) -> None:
             for age, what in ((20.0, 'op'), (31.0, 'code')):
                 answer = await peer.command('/cmd_vel', {}, bridge_time=peer.bridge_time - age)
                 assert answer[what] == {'op': 'publish', 'code': 'expired'}[what]
+
+
+@proof('fence_interval')
+async def fence_interval(_: Path) -> None:
+    class Pinged(ClientConnection):
+        pings = 0
+
+        def process_event(self, event: Any) -> None:
+            self.pings += getattr(event, 'opcode', None) is Opcode.PING
+            super().process_event(event)
+    for interval in (60.0, 0.05):
+        async with running_bridge(fence_interval=interval, ping_interval=0.0) as service, \
+                native_peer(service, create_connection=Pinged) as peer:
+            websocket: Any = peer.websocket
+            await peer.ask('hello')
+            if interval == 60.0:
+                assert websocket.pings == 1
+            else:
+                await async_wait_until(lambda websocket=websocket: (  # type: ignore[misc]
+                    websocket.pings > 5))
+
+
+@proof('neutral_first')
+async def neutral_first(_: Path) -> None:
+    with SpinningNode('robot') as robot:
+        robot.node.create_subscription(Twist, '/cmd_vel', lambda m: None, 10)
+        for first, code in ((True, 'not_neutral'), (False, None)):
+            async with running_bridge(neutral_first=first) as service, \
+                    native_peer(service, subprotocols=None) as peer:
+                await async_wait_until(lambda service=service: (  # type: ignore[misc]
+                    '/cmd_vel' in service.ros.graph.topics))
+                answer = await peer.publish('/cmd_vel', {'linear': {'x': 1.0}})
+                assert answer['data'].get('code') == code
 
 
 @proof('estop_at_start')

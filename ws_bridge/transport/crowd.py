@@ -24,6 +24,7 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection
 
 from ws_bridge.identity.throttle import network_of
+from ws_bridge.transport.fence import Fenced
 from ws_bridge.transport.options import RefusedHook, ServerOptions
 
 READ_SIZE = 16_384
@@ -156,7 +157,7 @@ def _take(counts: Counter[str], network: str) -> None:
         del counts[network]
 
 
-class Guarded(ServerConnection):
+class Guarded(Fenced, ServerConnection):
     """A connection that is counted; one that is not is cut."""
 
     crowd: Crowd
