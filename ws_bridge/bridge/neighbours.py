@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Other bridges of the same graph that guard the same topics, as they tell on :data:`TOPIC`.
+Other bridges of the same graph that guard the same topics, as they tell on ``/ws_bridge_gates``.
 
 Of two bridges that guard a topic the one that was started first grants leases for it; an emergency
 stop of either is one of both.  Each says once a second what it guards.  Pure; ``now`` is
@@ -25,8 +25,6 @@ from dataclasses import dataclass
 
 import orjson
 
-TOPIC = '/ws_bridge_gates'
-"""``std_msgs/msg/String``, JSON, transient local, of every bridge in the graph."""
 SAY_EVERY = 1.0  # s
 SILENT_AFTER = 3.5  # s, then a bridge is gone
 MAX_NEIGHBOURS = 32
