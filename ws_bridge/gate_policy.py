@@ -36,6 +36,8 @@ STOP_TIMES = 5
 STOP_RATE = 20.0
 ASK_TIMEOUT = 15.0
 """How long a holder may take to answer who asks for its lease, s."""
+NEIGHBOURS_TOPIC = '/ws_bridge_gates'
+"""Where the bridges of a graph say what they guard: ``std_msgs/msg/String``, JSON."""
 GATED_TYPES = ('geometry_msgs/msg/Twist', 'geometry_msgs/msg/TwistStamped', 'sensor_msgs/msg/Joy',
                'trajectory_msgs/msg/JointTrajectory')
 """Types whose topics command a robot by all likelihood."""

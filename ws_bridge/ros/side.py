@@ -72,6 +72,7 @@ class RosSide:
     :param on_graph: gets a :class:`GraphSnapshot` when the graph changed.
     :param on_parameters: gets the parameters that were set while running.
     :param on_estop: gets what ROS nodes ask of the emergency stop: asserted or not, by whom, why.
+    :param on_neighbour: gets what the bridges of the graph say of their gates, its own words too.
     :param on_stops_lost: told that the stop process has ended, why; the robot is stopped already.
     :param on_fault: gets exceptions that should not have been, of any thread.
     :ivar graph: the latest snapshot.
@@ -86,6 +87,7 @@ class RosSide:
                  on_graph: Callable[[GraphSnapshot], None] | None = None,
                  on_parameters: Callable[[dict[str, ParameterValue]], None] | None = None,
                  on_estop: EstopCallback | None = None,
+                 on_neighbour: Callable[[str], None] | None = None,
                  on_stops_lost: Callable[[str], None] | None = None,
                  on_fault: Callable[[BaseException], None] | None = None,
                  context: Context | None = None) -> None:
@@ -99,6 +101,7 @@ class RosSide:
         self._on_graph = on_graph
         self._on_parameters = on_parameters
         self._on_estop = on_estop
+        self._on_neighbour = on_neighbour
         self._on_stops_lost = on_stops_lost
         self._on_fault = on_fault
         self._given_context = context
@@ -154,7 +157,7 @@ class RosSide:
                 match_timeout=self.settings.match_timeout, count=ros.node.count_subscribers,
                 on_lost=self._stop_process_lost)
             self._safety = SafetyEnd(ros.node, self._watchdog.halt, self._tell_estop,
-                                     self._call_estop_service)
+                                     self._call_estop_service, self._hear_neighbour)
             self._ros = ros
             self.graph = take_snapshot(ros.node, hidden=self.settings.hidden)
             self._watchdog.start()
@@ -413,6 +416,12 @@ class RosSide:
             self.watchdog.resume()
         ros.submit(lambda: safety.publish(lease, links, estop))
 
+    def tell_neighbours(self, text: str) -> None:
+        """Tell the other bridges of the graph what this one guards, JSON."""
+        ros, safety = self._running(), self._safety
+        assert safety is not None
+        ros.submit(lambda: safety.tell_neighbours(text))
+
     @property
     def idle(self) -> bool:
         """Return whether the executor thread has carried out what it was asked."""
@@ -460,6 +469,10 @@ class RosSide:
     def _tell_estop(self, stopped: bool, by: str, reason: str) -> None:
         if self._on_estop is not None:
             self._post(self._on_estop, stopped, by, reason)
+
+    def _hear_neighbour(self, text: str) -> None:
+        if self._on_neighbour is not None:
+            self._post(self._on_neighbour, text)
 
     def _stop_process_lost(self, why: str) -> None:
         """Tell, on the loop, that the stop process has ended."""
