@@ -113,6 +113,9 @@ def test_signal_during_the_start() -> None:
     (['-p', 'mapping_file:=/no/such/file.yaml'], '/no/such/file.yaml'),
     (['-p', 'address:=203.0.113.1'], '203.0.113.1'),
     (['-r', '__ns:=bad name'], 'name'),
+    (['-p', 'use_sim_time:=maybe'], 'use_sim_time'),
+    (['-p', 'port:=0', '-p', 'port:=abc'], 'port: must be an integer'),
+    (['--params-file', '/no/such/file.yaml'], '/no/such/file.yaml'),
 ])
 def test_a_wrong_setting_is_one_clear_line(arguments: list[str], said: str) -> None:
     done = subprocess.run([sys.executable, '-m', 'ws_bridge', 'serve', '--ros-args', *arguments],

@@ -35,7 +35,14 @@ from typing import Any
 from ws_bridge.bridge import Bridge, Mailbox
 from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.door import Door
-from ws_bridge.bridge.guard import check_reach, read_token, server_tls, watch_files
+from ws_bridge.bridge.guard import (
+    check_names,
+    check_reach,
+    read_token,
+    server_tls,
+    tell_gates,
+    watch_files,
+)
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.metrics import make_metrics
 from ws_bridge.bridge.pages import make_http
@@ -124,6 +131,7 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         undo.callback(ros.shutdown)
         ros.start()
         settings = settings_from(ros.parameters)
+        check_names(settings, ros)
         exposure = _exposure(settings, ros)
         policy = Policy(exposure)
         authority = Authority(settings, os.environ, policy.roles)
@@ -137,7 +145,7 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         bridge = Bridge(settings, exposure, ros, loop, door, ledger, epoch)
         bridges.append(bridge)
         server = _server(settings, bridge, ros, door, ledger, tls)
-        clients = [_client(settings, bridge, endpoint) for endpoint in settings.connect]
+        clients = _clients(settings, bridge)
         undo.push_async_callback(server.disconnect)
         if not await server.start_server(settings.address, settings.port):
             raise server.last_error or ConnectFailed('cannot listen')
@@ -189,11 +197,16 @@ def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger
         **_link_options(settings)))
 
 
-def _client(settings: Settings, bridge: Bridge, endpoint: str) -> WebSocketClient:
+def _clients(settings: Settings, bridge: Bridge) -> list[WebSocketClient]:
+    token = read_token(settings.connect_token_file) if settings.connect_token_file else None
+    return [_client(settings, bridge, endpoint, token) for endpoint in settings.connect]
+
+
+def _client(settings: Settings, bridge: Bridge, endpoint: str,
+            token: str | None) -> WebSocketClient:
     config = replace(_config(settings, 'ws_bridge dialling out'), endpoint=endpoint,
                      retry_attempts=0, retry_delay=settings.retry_delay)
-    if settings.connect_token_file:
-        token = read_token(settings.connect_token_file)
+    if token is not None:
         level = SecurityLevel.AUTHENTICATED if endpoint.startswith('wss:') \
             else SecurityLevel.BASIC
         config = replace(config, security_level=level, auth_token=token)
@@ -246,6 +259,7 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
         stack.push_async_callback(close_service, service)
         stack.callback(services.clear)
         stack.enter_context(_said_by(service.ros))
+        tell_gates(service.bridge.gates, service.settings.gated_types)
         ended = await _start(companion, stop, stack) if companion else None
         # What is there now stays: to look through all of it takes tens of ms, in which all wait,
         # the watchdog too.

@@ -131,7 +131,7 @@ class RosSide:
             ros = RosNode(self.settings.node_name, self.settings.namespace, self._args,
                           post=self._post, on_fault=self._fault, context=self._given_context)
             try:
-                self.parameters = declare_parameters(ros.node, self._specs)
+                self.parameters = declare_parameters(ros.node, self._specs, self._args)
             except WsBridgeError:
                 ros.discard()
                 raise
