@@ -48,6 +48,7 @@ from ws_bridge.bridge.metrics import make_metrics
 from ws_bridge.bridge.pages import make_http
 from ws_bridge.bridge.watch import Watch
 from ws_bridge.config import Exposure, PARAMETERS, Settings, settings_from
+from ws_bridge.demo import PARENT, SERVICES, TOPICS
 from ws_bridge.errors import ConnectFailed, WsBridgeError
 from ws_bridge.identity.authority import Authority
 from ws_bridge.mapping import load_mapping
@@ -61,10 +62,16 @@ from ws_bridge.ros.side import RosSide
 from ws_bridge.session.rights import Policy
 from ws_bridge.transport.client import WebSocketClient
 from ws_bridge.transport.options import ClientOptions, ServerOptions
-from ws_bridge.transport.requirements import require_websockets
 from ws_bridge.transport.server import WebSocketServer
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LOOPBACK = {'0.0.0.0': '127.0.0.1', '::': '::1'}
+"""Addresses that stand for all, and how a client on this machine reaches each."""
+
+ROBOT_WITHIN = 15.0
+"""How long the demo waits for its robot's topics before it says that they are not there, s."""
+
+LOOK_EVERY = 0.05
 COMPANION_TIMEOUT = 1.0
 """How long the demo robot may take to end, s."""
 
@@ -91,10 +98,18 @@ class Service:
     def url(self) -> str:
         """Where a client on this machine connects."""
         host = self.settings.address
-        host = {'0.0.0.0': '127.0.0.1', '::': '[::1]'}.get(host, host)
-        host = f'[{host}]' if ':' in host and not host.startswith('[') else host
+        return self._url_of(LOOPBACK.get(host, host))
+
+    @property
+    def listening(self) -> str:
+        """Where the bridge listens, for a person."""
+        host = self.settings.address
+        return self.url if host not in LOOPBACK else \
+            f'{self._url_of(host)}, every address of this machine; from here {self.url}'
+
+    def _url_of(self, host: str) -> str:
         scheme = 'wss' if self.settings.tls_certificate else 'ws'
-        return f'{scheme}://{host}:{self.server.port}'
+        return f'{scheme}://{f"[{host}]" if ":" in host else host}:{self.server.port}'
 
     @property
     def page(self) -> str:
@@ -226,12 +241,14 @@ def _link_options(settings: Settings) -> dict[str, Any]:
 
 
 async def run(args: Sequence[str], *, announce: Callable[[Service], None],
-              companion: Sequence[str] = ()) -> int:
+              companion: Sequence[str] = (),
+              is_complete: Callable[[Service], bool] | None = None) -> int:
     """
     Serve until SIGINT or SIGTERM, or until the companion ends.
 
-    :param announce: called once, when peers can connect.
+    :param announce: called once, when peers can connect and all is there.
     :param companion: command line of a process to run beside the bridge, as long as it runs.
+    :param is_complete: tells whether the graph has what the companion makes.
     :return: exit code.
     """
     loop = asyncio.get_running_loop()
@@ -266,10 +283,24 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
         gc.collect()
         gc.freeze()
         sys.setswitchinterval(SWITCH)
-        announce(service)
         _catch_hangup(loop, service.watch.read)
+        if is_complete is not None:
+            await _until_complete(service, is_complete, stop)
+        if not stop.is_set():
+            announce(service)
         await stop.wait()
     return 1 if ended is not None and ended.done() and ended.result() else 0
+
+
+async def _until_complete(service: Service, is_complete: Callable[[Service], bool],
+                          stop: asyncio.Event) -> None:
+    """Wait for what the companion makes, but not for ever."""
+    end = time.monotonic() + ROBOT_WITHIN
+    while not is_complete(service) and not stop.is_set():
+        if time.monotonic() > end:
+            logger.warning('the demo robot is not in the graph after %g s', ROBOT_WITHIN)
+            return
+        await asyncio.sleep(LOOK_EVERY)
 
 
 def _catch_signals(loop: asyncio.AbstractEventLoop, then: Callable[[], object],
@@ -347,10 +378,8 @@ def serve(argv: Sequence[str]) -> int:
     :param argv: ROS arguments.
     :return: exit code.
     """
-    require_websockets()
-
     def announce(service: Service) -> None:
-        print(f'ws_bridge: listening on {service.url} (page: {service.page})', flush=True)
+        print(f'ws_bridge: listening on {service.listening} (page: {service.page})', flush=True)
 
     return asyncio.run(run(argv, announce=announce))
 
@@ -362,8 +391,6 @@ def demo(argv: Sequence[str]) -> int:
     :param argv: ROS arguments of the bridge.
     :return: exit code.
     """
-    require_websockets()
-
     def announce(service: Service) -> None:
         url = service.url
         print(f"""ws_bridge: the demo robot runs, the bridge listens on {url}
@@ -377,5 +404,9 @@ def demo(argv: Sequence[str]) -> int:
 
 Ctrl-C ends both.""", flush=True)
 
-    return asyncio.run(run(argv, announce=announce,
-                           companion=(sys.executable, '-m', 'ws_bridge.demo')))
+    def is_complete(service: Service) -> bool:
+        graph = service.ros.graph
+        return set(TOPICS) <= set(graph.topics) and set(SERVICES) <= set(graph.services)
+
+    command = sys.executable, '-m', 'ws_bridge.demo', PARENT, str(os.getpid())
+    return asyncio.run(run(argv, announce=announce, companion=command, is_complete=is_complete))

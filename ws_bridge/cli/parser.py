@@ -28,7 +28,7 @@ import sys
 
 import orjson
 
-from ws_bridge.config import ENCODINGS
+from ws_bridge.config import ENCODINGS, VERSION
 from ws_bridge.errors import ConfigError, WsBridgeError
 
 DEFAULT_URL = 'ws://127.0.0.1:9090'
@@ -86,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog='ws_bridge', description='A WebSocket bridge for ROS 2.',
         epilog="Commands that start ROS nodes take ROS arguments after '--ros-args', for example "
                "'-p port:=9091'.")
+    parser.add_argument('--version', action='version', version=f'ws_bridge {VERSION}')
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
 
     def add(name: str, summary: str, handler: Callable[[argparse.Namespace], int], *,
@@ -157,14 +158,17 @@ def _add_call(command: argparse.ArgumentParser) -> None:
 
 
 def _add_ping(command: argparse.ArgumentParser) -> None:
-    command.add_argument('url', type=_url, metavar='URL', nargs='?', default=_default_url(),
-                         help=f'the bridge (default: ${URL_VARIABLE} or {DEFAULT_URL})')
+    where = command.add_mutually_exclusive_group()
+    _add_url(where)
+    # Not given it must not overwrite what --url said.
+    where.add_argument('url', type=_url, metavar='URL', nargs='?', default=argparse.SUPPRESS,
+                       help='the same without --url')
     command.add_argument('--count', type=_count, metavar='N', help='end after N heartbeats')
     command.add_argument('--interval', type=_positive, metavar='S', default=1.0,
                          help='time between heartbeats (default: 1 s)')
 
 
-def _add_url(command: argparse.ArgumentParser) -> None:
+def _add_url(command: argparse._ActionsContainer) -> None:
     command.add_argument('--url', type=_url, default=_default_url(),
                          help=f'the bridge (default: ${URL_VARIABLE} or {DEFAULT_URL})')
 
@@ -207,13 +211,21 @@ def _json(text: str) -> orjson.Fragment:
 # The handlers import late: `check` and `--help` need neither ROS nor websockets.
 
 def _serve(args: argparse.Namespace) -> int:
+    _require_websockets()
     from ws_bridge.main import serve
     return serve(args.ros_args)
 
 
 def _demo(args: argparse.Namespace) -> int:
+    _require_websockets()
     from ws_bridge.main import demo
     return demo(args.ros_args)
+
+
+def _require_websockets() -> None:
+    """Check it before what imports it: an import that fails says nothing of what to do."""
+    from ws_bridge.transport.requirements import require_websockets
+    require_websockets()
 
 
 def _robot(args: argparse.Namespace) -> int:
@@ -227,7 +239,6 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _client(args: argparse.Namespace) -> int:
-    from ws_bridge.transport.requirements import require_websockets
-    require_websockets()
+    _require_websockets()
     from ws_bridge.cli.commands import run_command
     return run_command(args)
