@@ -208,7 +208,8 @@ def old_websockets(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize('words', [
-    ['serve'], ['demo'], ['topics'], ['echo', '/x'], ['pub', '/x', '{}'], ['call', '/x'], ['ping']])
+    ['serve'], ['demo'], ['topics'], ['echo', '/x'], ['pub', '/x', '{}'], ['call', '/x'],
+    ['ping']])
 def test_really_old_websockets_are_one_clear_line(old_websockets: str, words: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, '-m', 'ws_bridge', *words], capture_output=True, text=True,

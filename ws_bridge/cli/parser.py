@@ -25,6 +25,7 @@ import math
 import os
 import re
 import sys
+from typing import Any
 
 import orjson
 
@@ -139,6 +140,8 @@ def _add_pub(command: argparse.ArgumentParser) -> None:
                          help='publish again and again (default: once)')
     command.add_argument('--take', action='store_true',
                          help='take control from whoever has it, if a gate guards the topic')
+    command.add_argument('--wait', type=_duration, metavar='S', default=5.0,
+                         help='how long to wait for a subscriber (default: 5 s)')
     times = command.add_mutually_exclusive_group()
     times.add_argument('--count', type=_count, metavar='N',
                        help='publish N times, at 1 Hz unless --rate is given')
@@ -160,12 +163,20 @@ def _add_call(command: argparse.ArgumentParser) -> None:
 def _add_ping(command: argparse.ArgumentParser) -> None:
     where = command.add_mutually_exclusive_group()
     _add_url(where)
-    # Not given it must not overwrite what --url said.
-    where.add_argument('url', type=_url, metavar='URL', nargs='?', default=argparse.SUPPRESS,
+    where.add_argument('url', type=_url, metavar='URL', nargs='?', action=_StoreGiven,
                        help='the same without --url')
     command.add_argument('--count', type=_count, metavar='N', help='end after N heartbeats')
     command.add_argument('--interval', type=_positive, metavar='S', default=1.0,
                          help='time between heartbeats (default: 1 s)')
+
+
+class _StoreGiven(argparse.Action):
+    """Stores a value, if there is one: what is not given leaves that of another argument."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: Any, option_string: str | None = None) -> None:
+        if values is not None:
+            setattr(namespace, self.dest, values)
 
 
 def _add_url(command: argparse._ActionsContainer) -> None:
@@ -196,6 +207,10 @@ def _positive(text: str) -> float:
     if not 0 < number <= 1e6:
         raise argparse.ArgumentTypeError(f'{text!r} is not a number above 0, at most 1000000')
     return number
+
+
+def _duration(text: str) -> float:
+    return 0.0 if text == '0' else _positive(text)
 
 
 def _json(text: str) -> orjson.Fragment:
