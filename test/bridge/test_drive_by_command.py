@@ -18,13 +18,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 import sys
-from typing import Any
 
 from bridge_harness import running_bridge
 from geometry_msgs.msg import Twist
-from helpers import async_wait_until, SpinningNode
+from helpers import async_wait_until, other_domain, SpinningNode
 import pytest
-from test_dial_out import FAR_DOMAIN
+
+from ws_bridge.main import Service
 
 DRIVE = ('pub', '/cmd_vel', '{"linear": {"x": 0.5}}', '--type', 'geometry_msgs/msg/Twist')
 
@@ -37,6 +37,13 @@ async def command(*words: str) -> tuple[int, str, str]:
     out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
+
+
+def aged(service: Service) -> Service:
+    """Return a bridge as one that has run for long: it does not wait for whom it does not know."""
+    assert service.ros._ros is not None
+    service.ros._ros.made_at -= 3600.0
+    return service
 
 
 @asynccontextmanager
@@ -52,15 +59,16 @@ async def robot() -> AsyncIterator[list[float]]:
 @pytest.mark.parametrize('times', [('--once',), ('--rate', '20', '--count', '10')])
 async def test_the_first_drive_moves_the_robot(times: tuple[str, ...]) -> None:
     async with robot() as heard, running_bridge() as service:
-        code, out, err = await command(*DRIVE, *times, '--url', service.url)
+        code, out, err = await command(*DRIVE, *times, '--url', aged(service).url)
         assert (code, out, err) == (0, '/cmd_vel: 1 subscriber matched\n', '')
         await async_wait_until(lambda: 0.5 in heard)
 
 
 async def test_the_first_drive_through_a_dialled_bridge_moves_the_robot() -> None:
-    async with robot() as heard, running_bridge(domain=FAR_DOMAIN) as base, running_bridge(
+    async with robot() as heard, running_bridge(domain=other_domain()) as base, running_bridge(
             connect=[base.url], pull=['/cmd_vel']) as service:
         await async_wait_until(lambda: service.bridge.peer_count and base.bridge.peer_count)
+        aged(base)
         code, _, err = await command(*DRIVE, '--rate', '20', '--count', '10', '--url', base.url)
         assert code == 0, err
         await async_wait_until(lambda: 0.5 in heard)
@@ -68,14 +76,16 @@ async def test_the_first_drive_through_a_dialled_bridge_moves_the_robot() -> Non
 
 async def test_a_drive_that_moves_nothing_says_so() -> None:
     async with running_bridge() as service:
-        code, out, err = await command(*DRIVE, '--once', '--wait', '0.2', '--url', service.url)
+        url = aged(service).url
+        code, out, err = await command(*DRIVE, '--once', '--wait', '0.2', '--url', url)
         assert (code, out) == (1, '/cmd_vel: 0 subscribers matched\n')
         assert err == '/cmd_vel: nobody subscribes to it: nothing was received\n'
 
 
 async def test_a_subscriber_that_comes_late_is_waited_for() -> None:
     async with running_bridge() as service:
-        driving: Any = asyncio.create_task(command(*DRIVE, '--wait', '30', '--url', service.url))
+        driving = asyncio.create_task(
+            command(*DRIVE, '--wait', '30', '--url', aged(service).url))
         await async_wait_until(lambda: '/cmd_vel' in service.ros.graph.topics)
         async with robot() as heard:
             code, _, err = await driving
