@@ -34,6 +34,7 @@ from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
 from ws_bridge.bridge.control import Control
+from ws_bridge.bridge.diagnosis import Diagnosis
 from ws_bridge.bridge.door import Door, FAILURE_DELAY
 from ws_bridge.bridge.gates import Guarded
 from ws_bridge.bridge.inward import Inward
@@ -171,6 +172,8 @@ class Bridge:
         self._names = BridgeNames(ros, exposure, self._services.hosts, self._actions.hosts)
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
                                  loop, self._control.diagnostic)
+        self._diagnosis = Diagnosis(ros, self._outward, self._control, peers=self._peers.values,
+                                    clock=loop.time)
         self._ticker: asyncio.TimerHandle | None = None
         self.figures = Figures(self._peers.values, lambda: self.entity_count, loop.time)
 
@@ -468,6 +471,9 @@ class Bridge:
                 'request': schema_to_text(service.request),
                 'response': schema_to_text(service.response)}
 
+    def _diagnose(self, peer: Peer, effect: fx.Diagnose) -> None:
+        self._diagnosis.ask(peer, effect)
+
     def _control_wish(self, peer: Peer, effect: fx.Control) -> None:
         if isinstance(effect.operation, LeaseWish) and effect.operation.word != 'release':
             peer.session.login.rights.check_at_all('publish')
@@ -483,6 +489,10 @@ class Bridge:
     def stop_wish(self, stopped: bool, by: str, reason: str) -> None:
         """Assert or clear the emergency stop, as a node asks."""
         self._control.from_ros(stopped, by, reason)
+
+    def stops_lost(self, why: str) -> None:
+        """Take note that the stop process has ended."""
+        self._control.stops_lost(why)
 
     def _status_wanted(self, peer: Peer, effect: fx.StatusWanted) -> None:
         self._state.send_to(peer)
@@ -629,6 +639,7 @@ _APPLY: dict[type, Callable[[Bridge, Peer, Any], None]] = {
     fx.Feedback: Bridge._feedback,
     fx.EndGoal: Bridge._end_goal,
     fx.Describe: Bridge._describe,
+    fx.Diagnose: Bridge._diagnose,
     fx.Control: Bridge._control_wish,
     fx.PeerLost: Bridge._peer_lost,
     fx.StatusWanted: Bridge._status_wanted,
