@@ -357,6 +357,8 @@ class Watchdog:
                     self._round()
                 except Exception as exc:  # noqa: BLE001 - the edge of a thread: reported
                     self._post(self._on_fault, exc)
+        if self._far is not None:       # of a process that was not started any more
+            self._far.close()
         for guard in self._guards.values():
             for topic in guard.topics():
                 topic.publisher.held = False
@@ -396,6 +398,8 @@ class Watchdog:
         if self._process is None:
             if self._guards and self._end is None:
                 dues.append(self._start_at)
+            elif self._end is not None and self._socket is not None:
+                dues.append(now)    # closed before it was started: both woke this thread once
         elif self._end is not None:
             dues.append(self._end)
         elif self._scheduling and any(guard.moving for guard in tuple(self._guards.values())):
