@@ -94,7 +94,10 @@ def of_kind(entities: list[Any], kind: str) -> list[Any]:
 def bridge_node(entities: list[Any], **given: str) -> Any:
     """Return the node that the bridge's launch file makes of its arguments."""
     context = {entity.args[0]: entity.kwargs['default_value']
-               for entity in of_kind(entities, 'DeclareLaunchArgument')} | given
+               for entity in of_kind(entities, 'DeclareLaunchArgument')}
+    if 'params_file' in context:    # by default in the share folder of the installed package
+        context['params_file'] = str(ROOT / 'config' / 'ws_bridge.yaml')
+    context |= given
     (opaque,) = of_kind(entities, 'OpaqueFunction')
     *said, node = opaque.kwargs['function'](context)
     assert not [each for each in said if type(each).__name__ != 'LogInfo']
@@ -148,6 +151,15 @@ def test_arguments_override_the_parameter_file(
     assert made == parameters
     kinds = {spec.name: type(spec.default) for spec in PARAMETERS}
     assert all(kinds[name] is kind for name, (_, kind) in made.items())
+
+
+@pytest.mark.parametrize('given', [
+    {'port': '1.5'}, {'port': 'abc'}, {'port': '-1'}, {'port': ' 1'},
+    {'params_file': '/no/such/file.yaml'}, {'params_file': '/'}, {'params_file': ''}])
+def test_nonsense_is_no_default(load: Callable[[str], list[Any]], given: dict[str, str]) -> None:
+    ((name, value),) = given.items()
+    with pytest.raises(ValueError, match=f'{name}:={value}'):
+        bridge_node(load('ws_bridge.launch.py'), **given)
 
 
 def test_rosbridge_finds_its_node_and_port(load: Callable[[str], list[Any]]) -> None:

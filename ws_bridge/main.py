@@ -38,12 +38,20 @@ from ws_bridge.bridge import Bridge, Mailbox
 from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.door import Door
 from ws_bridge.bridge.files import Folder
-from ws_bridge.bridge.guard import check_reach, read_token, server_tls, watch_files
+from ws_bridge.bridge.guard import (
+    check_names,
+    check_reach,
+    read_token,
+    server_tls,
+    tell_gates,
+    watch_files,
+)
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.metrics import make_metrics
 from ws_bridge.bridge.pages import make_http
 from ws_bridge.bridge.watch import Watch
 from ws_bridge.config import Exposure, PARAMETERS, Settings, settings_from
+from ws_bridge.demo import PARENT, SERVICES, TOPICS
 from ws_bridge.errors import ConnectFailed, WsBridgeError
 from ws_bridge.identity.authority import Authority
 from ws_bridge.identity.files import check_file
@@ -58,10 +66,16 @@ from ws_bridge.ros.side import RosSide
 from ws_bridge.session.rights import Policy
 from ws_bridge.transport.client import WebSocketClient
 from ws_bridge.transport.options import ClientOptions, ServerOptions
-from ws_bridge.transport.requirements import require_websockets
 from ws_bridge.transport.server import WebSocketServer
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LOOPBACK = {'0.0.0.0': '127.0.0.1', '::': '::1'}
+"""Addresses that stand for all, and how a client on this machine reaches each."""
+
+ROBOT_WITHIN = 15.0
+"""How long the demo waits for its robot's topics before it says that they are not there, s."""
+
+LOOK_EVERY = 0.05
 COMPANION_TIMEOUT = 1.0
 """How long the demo robot may take to end, s."""
 
@@ -92,10 +106,18 @@ class Service:
     def url(self) -> str:
         """Where a client on this machine connects."""
         host = self.settings.address
-        host = {'0.0.0.0': '127.0.0.1', '::': '[::1]'}.get(host, host)
-        host = f'[{host}]' if ':' in host and not host.startswith('[') else host
+        return self._url_of(LOOPBACK.get(host, host))
+
+    @property
+    def listening(self) -> str:
+        """Where the bridge listens, for a person."""
+        host = self.settings.address
+        return self.url if host not in LOOPBACK else \
+            f'{self._url_of(host)}, every address of this machine; from here {self.url}'
+
+    def _url_of(self, host: str) -> str:
         scheme = 'wss' if self.settings.tls_certificate else 'ws'
-        return f'{scheme}://{host}:{self.server.port}'
+        return f'{scheme}://{f"[{host}]" if ":" in host else host}:{self.server.port}'
 
     @property
     def page(self) -> str:
@@ -141,6 +163,7 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         undo.callback(ros.shutdown)
         ros.start()
         settings = settings_from(ros.parameters)
+        check_names(settings, ros)
         exposure = _exposure(settings, ros)
         if exposure.gates or any(settings.gated_types):
             ros.watchdog.start_process()
@@ -156,7 +179,7 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         bridge = Bridge(settings, exposure, ros, loop, door, ledger, epoch)
         bridges.append(bridge)
         server = _server(settings, bridge, ros, door, ledger, tls)
-        clients = [_client(settings, bridge, endpoint) for endpoint in settings.connect]
+        clients = _clients(settings, bridge)
         undo.push_async_callback(server.disconnect)
         if not await server.start_server(settings.address, settings.port):
             raise server.last_error or ConnectFailed('cannot listen')
@@ -247,11 +270,16 @@ def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger
         **_link_options(settings)))
 
 
-def _client(settings: Settings, bridge: Bridge, endpoint: str) -> WebSocketClient:
+def _clients(settings: Settings, bridge: Bridge) -> list[WebSocketClient]:
+    token = read_token(settings.connect_token_file) if settings.connect_token_file else None
+    return [_client(settings, bridge, endpoint, token) for endpoint in settings.connect]
+
+
+def _client(settings: Settings, bridge: Bridge, endpoint: str,
+            token: str | None) -> WebSocketClient:
     config = replace(_config(settings, 'ws_bridge dialling out'), endpoint=endpoint,
                      retry_attempts=0, retry_delay=settings.retry_delay)
-    if settings.connect_token_file:
-        token = read_token(settings.connect_token_file)
+    if token is not None:
         level = SecurityLevel.AUTHENTICATED if endpoint.startswith('wss:') \
             else SecurityLevel.BASIC
         config = replace(config, security_level=level, auth_token=token)
@@ -271,12 +299,14 @@ def _link_options(settings: Settings) -> dict[str, Any]:
 
 
 async def run(args: Sequence[str], *, announce: Callable[[Service], None],
-              companion: Sequence[str] = ()) -> int:
+              companion: Sequence[str] = (),
+              is_complete: Callable[[Service], bool] | None = None) -> int:
     """
     Serve until SIGINT or SIGTERM, or until the companion ends.
 
-    :param announce: called once, when peers can connect.
+    :param announce: called once, when peers can connect and all is there.
     :param companion: command line of a process to run beside the bridge, as long as it runs.
+    :param is_complete: tells whether the graph has what the companion makes.
     :return: exit code.
     """
     _give_memory_back()
@@ -310,15 +340,19 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
         stack.push_async_callback(close)
         stack.callback(services.clear)
         stack.enter_context(_said_by(service.ros))
+        tell_gates(service.bridge.gates, service.settings.gated_types)
         ended = await _start(companion, stop, stack) if companion else None
         # What is there now stays: to look through all of it takes tens of ms, in which all wait,
         # the watchdog too.
         gc.collect()
         gc.freeze()
         sys.setswitchinterval(SWITCH)
-        announce(service)
         _catch_hangup(loop, service.watch.read)
         stack.callback(signal.signal, signal.SIGHUP, signal.SIG_IGN)
+        if is_complete is not None:
+            await _until_complete(service, is_complete, stop)
+        if not stop.is_set():
+            announce(service)
         await stop.wait()
     return int(bool(failed or (ended is not None and ended.done() and ended.result())))
 
@@ -332,6 +366,17 @@ def _give_memory_back() -> None:
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
+
+
+async def _until_complete(service: Service, is_complete: Callable[[Service], bool],
+                          stop: asyncio.Event) -> None:
+    """Wait for what the companion makes, but not for ever."""
+    end = time.monotonic() + ROBOT_WITHIN
+    while not is_complete(service) and not stop.is_set():
+        if time.monotonic() > end:
+            logger.warning('the demo robot is not in the graph after %g s', ROBOT_WITHIN)
+            return
+        await asyncio.sleep(LOOK_EVERY)
 
 
 def _catch_signals(loop: asyncio.AbstractEventLoop, then: Callable[[], object],
@@ -411,10 +456,8 @@ def serve(argv: Sequence[str]) -> int:
     :param argv: ROS arguments.
     :return: exit code.
     """
-    require_websockets()
-
     def announce(service: Service) -> None:
-        print(f'ws_bridge: listening on {service.url} (page: {service.page})', flush=True)
+        print(f'ws_bridge: listening on {service.listening} (page: {service.page})', flush=True)
 
     return asyncio.run(run(argv, announce=announce))
 
@@ -426,8 +469,6 @@ def demo(argv: Sequence[str]) -> int:
     :param argv: ROS arguments of the bridge.
     :return: exit code.
     """
-    require_websockets()
-
     def announce(service: Service) -> None:
         url = service.url
         print(f"""ws_bridge: the demo robot runs, the bridge listens on {url}
@@ -441,5 +482,9 @@ def demo(argv: Sequence[str]) -> int:
 
 Ctrl-C ends both.""", flush=True)
 
-    return asyncio.run(run(argv, announce=announce,
-                           companion=(sys.executable, '-m', 'ws_bridge.demo')))
+    def is_complete(service: Service) -> bool:
+        graph = service.ros.graph
+        return set(TOPICS) <= set(graph.topics) and set(SERVICES) <= set(graph.services)
+
+    command = sys.executable, '-m', 'ws_bridge.demo', PARENT, str(os.getpid())
+    return asyncio.run(run(argv, announce=announce, companion=command, is_complete=is_complete))

@@ -27,7 +27,7 @@ from typing import Any
 from bridge_harness import BINARY_HEADER, Json, native_peer, NativePeer, running_bridge
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
-from helpers import async_wait_until, SpinningNode
+from helpers import async_wait_until, other_domain, SpinningNode
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosbridge_harness import rosbridge_peer
@@ -742,7 +742,8 @@ async def test_a_bridge_that_pulls_is_guarded(robot: Robot, tmp_path: Path) -> N
     """What a base commands comes through a gate of the robot, whatever is exposed to peers."""
     mapping = tmp_path / 'mapping.yaml'
     mapping.write_text('version: 1\nout: [/odom]\n')
-    async with running_bridge(domain=181, gated_types=['']) as base, native_peer(base) as console:
+    async with running_bridge(domain=other_domain(), gated_types=['']) as base, \
+            native_peer(base) as console:
         await console.ask('advertise', topic=GATE, type='geometry_msgs/msg/Twist')
         async with running_bridge(connect=[base.url], pull=[GATE], gate_timeout=0.2,
                                   mapping_file=str(mapping)) as service, \

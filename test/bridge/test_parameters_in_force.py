@@ -26,7 +26,7 @@ from typing import Any
 
 from bridge_harness import BINARY_HEADER, native_peer, running_bridge
 from geometry_msgs.msg import Twist
-from helpers import async_wait_until, SpinningNode, wait_until
+from helpers import async_wait_until, other_domain, SpinningNode, wait_until
 import jwt
 import pytest
 from rclpy.event_handler import SubscriptionEventCallbacks
@@ -227,7 +227,7 @@ async def dial_with_a_token(folder: Path) -> None:
     path.write_text(TOKEN)
     async with running_bridge(token_file=write_tokens(folder / 'tokens')) as base, \
             running_bridge(connect=[base.url], connect_token_file=str(path), pull=['/p'],
-                           connect_role='observer', domain=85) as robot:
+                           connect_role='observer', domain=other_domain()) as robot:
         await async_wait_until(lambda: robot.bridge.peer_count and base.bridge.peer_count)
         peer = next(iter(base.bridge.peers()))
         assert peer.session.login.identity.name == 'alice'

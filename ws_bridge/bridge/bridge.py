@@ -212,6 +212,11 @@ class Bridge:
         """How many peers have spoken or were greeted."""
         return len(self._peers)
 
+    @property
+    def gates(self) -> dict[str, list[str]]:
+        """The topics of each gate that there is, by its name."""
+        return self._control.gates.topics()
+
     def start(self) -> None:
         """Begin to report the robot's state."""
         self._control.start()

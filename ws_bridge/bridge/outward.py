@@ -31,7 +31,7 @@ from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.convert.codec import Codec, CodecStore, LARGE
 from ws_bridge.convert.schema_text import schema_to_text
-from ws_bridge.errors import ConversionError, TypeMismatch, WsBridgeError
+from ws_bridge.errors import ConversionError, QosMismatch, TypeMismatch, WsBridgeError
 from ws_bridge.offload.wire import Text
 from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.fragment import splitter
@@ -223,6 +223,8 @@ class Outward:
         member = topic.members[peer.name] = Member(peer, wish)
         self._join(topic, member)
         peer.send(Done(wish.op_id, 'subscribe', self._describe(topic, member)))
+        if topic.subscription is not None and topic.subscription.misfit is not None:
+            peer.send(Failed(None, topic.subscription.misfit))
         if old is None or wish.fresh:
             self._deliver_latched(topic, member)
 
@@ -312,7 +314,8 @@ class Outward:
 
         A second publisher with another type is an error of the robot's, but no reason to go deaf.
         """
-        if topic.subscription is not None and topic.subscription.msg_type is not None:
+        if isinstance(exc, QosMismatch) or (
+                topic.subscription is not None and topic.subscription.msg_type is not None):
             for member in topic.members.values():
                 member.peer.send(Failed(None, exc))
             return

@@ -29,6 +29,7 @@ from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import Unavailable, WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.ros.actions import Goal, GoalEnd, Goals
+from ws_bridge.ros.fit import Fit
 from ws_bridge.ros.graph import GraphSnapshot, take_snapshot
 from ws_bridge.ros.hosted_actions import HostedAction
 from ws_bridge.ros.names import resolve_name
@@ -118,6 +119,7 @@ class RosSide:
         self._safety: SafetyEnd | None = None
         self._owned: set[Publisher | Hosted | HostedAction | Subscription] = set()
         self._matchers: dict[Subscription, Matcher] = {}  # executor thread
+        self._fits: dict[Subscription | Publisher, Fit] = {}  # executor thread
         self.polls = 0
 
     # life
@@ -137,7 +139,7 @@ class RosSide:
             ros = RosNode(self.settings.node_name, self.settings.namespace, self._args,
                           post=self._post, on_fault=self._fault, context=self._given_context)
             try:
-                self.parameters = declare_parameters(ros.node, self._specs)
+                self.parameters = declare_parameters(ros.node, self._specs, self._args)
             except WsBridgeError:
                 ros.discard()
                 raise
@@ -245,6 +247,11 @@ class RosSide:
                 return
             self._matchers[subscription] = matcher
             matcher.look()
+            if qos is not None:
+                profile = requested_profile(qos, depth=self.settings.subscription_depth)
+                self._watch(ros, subscription, Fit(
+                    subscription, message_class, profile, others='publishers', post=self._post,
+                    tell=subscription.fail))
         self._owned.add(subscription)
         ros.submit(begin)
         return subscription
@@ -260,13 +267,19 @@ class RosSide:
         :raises UnknownType: ``msg_type`` is not on this machine.
         """
         ros = self._running()
+        message_class = self.types.message_class(msg_type)
+        profile = requested_profile(qos or QosRequest(), depth=PUBLISHER_DEPTH)
         publisher = Publisher(
-            self.resolve(topic), self.types.message_class(msg_type),
-            requested_profile(qos or QosRequest(), depth=PUBLISHER_DEPTH),
-            ros=ros, settings=self.settings, post=self._post, on_error=on_error,
-            on_close=self._owned.discard)
+            self.resolve(topic), message_class, profile, ros=ros, settings=self.settings,
+            post=self._post, on_error=on_error, on_close=self._close_publisher)
         self._owned.add(publisher)
-        ros.submit(lambda: publisher.create(topic))
+
+        def begin() -> None:
+            publisher.create(topic)
+            self._watch(ros, publisher, Fit(
+                publisher, message_class, profile, others='subscribers', post=self._post,
+                tell=on_error))
+        ros.submit(begin)
         return publisher
 
     def call(self, service: str, srv_type: str, request_cdr: bytes, timeout: float,
@@ -441,11 +454,17 @@ class RosSide:
         self._owned.discard(subscription)
 
         def end() -> None:
+            self._forget(subscription)
             matcher = self._matchers.pop(subscription, None)
             if matcher is not None:
                 matcher.close()
         if self._ros is not None:
             self._ros.submit(end)
+
+    def _close_publisher(self, publisher: Publisher) -> None:
+        self._owned.discard(publisher)
+        if self._ros is not None:
+            self._ros.submit(lambda: self._forget(publisher))
 
     def _fault(self, exc: BaseException) -> None:
         if self._on_fault is None:
@@ -485,6 +504,14 @@ class RosSide:
 
     # the executor thread
 
+    def _watch(self, ros: RosNode, owner: Publisher | Subscription, fit: Fit) -> None:
+        """Tell of what does not fit now, and when the topic changes."""
+        self._fits[owner] = fit
+        fit.look(ros.node)
+
+    def _forget(self, owner: Publisher | Subscription) -> None:
+        self._fits.pop(owner, None)
+
     def _stop(self, ros: RosNode, until: float) -> None:
         """End the executor thread, when goals in both directions were told that they end."""
         assert self._goals is not None
@@ -518,6 +545,9 @@ class RosSide:
             if (self.polls % LOOK_EVERY == 0 or not matcher.settled
                     or snapshot.topics.get(topic) != before.get(topic)):
                 matcher.look()
+        for fit in self._fits.values():
+            if snapshot.topics.get(fit.topic) != before.get(fit.topic):
+                fit.look(ros.node)
         if snapshot != self.graph:
             self.graph = snapshot
             if self._on_graph is not None:

@@ -357,7 +357,7 @@ class Watchdog:
                     self._round()
                 except Exception as exc:  # noqa: BLE001 - the edge of a thread: reported
                     self._post(self._on_fault, exc)
-        if self._far is not None:       # no process was started to take it
+        if self._far is not None:       # of a process that was not started any more
             self._far.close()
         for guard in self._guards.values():
             for topic in guard.topics():
@@ -443,6 +443,9 @@ class Watchdog:
             is_new = not self._scheduling
             self._socket, self._scheduling, self._is_deaf = None, '', ''
             process, self._process = self._process, None
+            if self._far is not None:
+                self._far.close()
+                self._far = None
         if process is not None:
             if is_new or self._end is None or time.monotonic() >= self._end:
                 process.kill()
