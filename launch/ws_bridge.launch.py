@@ -26,6 +26,8 @@ refuses to start.
 # isort: skip_file
 from __future__ import annotations
 
+import os
+
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
@@ -64,7 +66,18 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def bridge(context: LaunchContext) -> list[Node]:
-    """Return the node, with those parameters that were given as arguments."""
+    """
+    Return the node, with those parameters that were given as arguments.
+
+    :raises ValueError: the port is no number, or the parameter file is not there; launch says it
+        in one line, where the node would start with its defaults.
+    """
+    port = LaunchConfiguration('port').perform(context)
+    if port and not port.isdecimal():
+        raise ValueError(f'port:={port} is no port: a whole number from 0 to 65535')
+    params_file = LaunchConfiguration('params_file').perform(context)
+    if not os.path.isfile(params_file):
+        raise ValueError(f'params_file:={params_file} is no file')
     # With their types: launch would take the host name "1" for a number.
     overrides = {parameter: ParameterValue(LaunchConfiguration(argument), value_type=value_type)
                  for argument, (parameter, value_type) in OVERRIDES.items()

@@ -21,16 +21,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 import hashlib
 import hmac
 import json
 import os
+import resource
 import socket
+import ssl
 import sys
 import time
 from typing import Any
@@ -58,17 +60,19 @@ class Target:
     :param token: of an observer, for attacks from inside.
     :param key: the private key, PEM, of who issues JSON web tokens: one that has expired is real.
     :param source: the address to attack from: others are not to suffer for it.
+    :param is_tls: whether it speaks TLS.
     """
 
     port: int
     token: str
     key: bytes = b''
     source: str = '127.0.0.2'
+    is_tls: bool = False
 
     @property
     def url(self) -> str:
         """Where a client connects."""
-        return f'ws://{HOST}:{self.port}'
+        return f'{"wss" if self.is_tls else "ws"}://{HOST}:{self.port}'
 
     def inside(self, **options: Any) -> Any:
         """Connect with the token."""
@@ -297,6 +301,114 @@ async def connects(target: Target) -> Counter[str]:
     return outcomes
 
 
+Talk = Callable[[Target], Awaitable[tuple[str, Callable[[], None]]]]
+"""Opens one connection; returns what became of it and what closes it."""
+
+
+async def _bare(target: Target, data: bytes) -> tuple[str, Callable[[], None]]:
+    loop = asyncio.get_running_loop()
+    client = socket.socket()
+    try:
+        client.setblocking(False)
+        client.bind((target.source, 0))
+        await loop.sock_connect(client, (HOST, target.port))
+        if data:
+            await loop.sock_sendall(client, data)
+    except OSError:
+        client.close()
+        return 'cut', client.close
+    return 'connected', client.close
+
+
+async def silent(target: Target) -> tuple[str, Callable[[], None]]:
+    """Connect and say nothing."""
+    return await _bare(target, b'')
+
+
+async def hello(target: Target) -> tuple[str, Callable[[], None]]:
+    """Say the first word of TLS and no other."""
+    return await _bare(target, client_hello())
+
+
+async def part_of_a_request(target: Target) -> tuple[str, Callable[[], None]]:
+    """Begin a request, inside of TLS where there is TLS."""
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(
+            HOST, target.port, local_addr=(target.source, 0),
+            ssl=anybody() if target.is_tls else None), HURRY)
+        writer.write(b'GET / HTTP/1.1\r\nX: ')
+    except (OSError, asyncio.TimeoutError):
+        return 'cut', lambda: None
+    return 'connected', writer.transport.abort
+
+
+async def handshake_only(target: Target) -> tuple[str, Callable[[], None]]:
+    """Shake hands to the end and say nothing more."""
+    try:
+        peer = await asyncio.wait_for(connect(
+            target.url, ssl=anybody() if target.is_tls else None, compression=None, proxy=None,
+            local_addr=(target.source, 0), ping_interval=None), HURRY)
+    except InvalidStatus as exc:
+        return str(exc.response.status_code), lambda: None
+    except (InvalidHandshake, OSError, EOFError, asyncio.TimeoutError):
+        return 'cut', lambda: None
+    return 'in', peer.transport.abort
+
+
+@lru_cache(1)
+def client_hello() -> bytes:
+    """Return what a client of TLS says first."""
+    outgoing = ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        anybody().wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
+    return outgoing.read()
+
+
+@lru_cache(1)
+def anybody() -> ssl.SSLContext:
+    """Return a client's context that trusts everybody."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def swarm(target: Target, talk: Talk, count: int = 10_000, at_once: int = 2_000,
+                workers: int = 100) -> Counter[str]:
+    """Open so many connections, and keep so many of them, the newest, open."""
+    need_files(at_once + 500)
+    kept: deque[Callable[[], None]] = deque()
+
+    async def one() -> str:
+        outcome, close = await talk(target)
+        kept.append(close)
+        if len(kept) > at_once:
+            kept.popleft()()
+        return outcome
+    try:
+        return await many(count, one, workers)
+    finally:
+        for close in kept:
+            close()
+
+
+def need_files(number: int) -> None:
+    """Allow this process to have so many files open, where the system does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < number and soft != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (
+            number if hard == resource.RLIM_INFINITY else min(number, hard), hard))
+
+
+SWARMS: dict[str, tuple[Attack, str]] = {
+    f'{way}swarm: {name}': (partial(swarm, talk=talk), f'10,000 that {what}, 2,000 at once')
+    for way in ('', 'TLS ') for name, talk, what in (
+        ('silent', silent, 'say nothing'), ('hello', hello, 'say the first word of TLS'),
+        ('part', part_of_a_request, 'begin a request'),
+        ('handshake', handshake_only, 'shake hands, and say nothing more'))}
+"""Those that begin with TLS want a bridge that has it."""
+
+
 REQUEST = json.dumps({'metadata': {'message_type': 'configuration', 'message_id': 'x' * 200},
                       'data': {'op': 'list'}})
 
@@ -400,7 +512,7 @@ async def repeat(attack: Attack, target: Target, seconds: float) -> Counter[str]
 if __name__ == '__main__':
     _, name, port_text, own_token, seconds_text = sys.argv
     print(json.dumps(asyncio.run(repeat(
-        ATTACKS[name][0],
+        {**ATTACKS, **SWARMS}[name][0],
         Target(int(port_text), own_token, os.environ.get('ATTACKED_KEY', '').encode(),
-               f'127.0.0.{2 + list(ATTACKS).index(name)}'),
+               f'127.0.0.{2 + [*ATTACKS, *SWARMS].index(name)}', name.startswith('TLS ')),
         float(seconds_text)))))

@@ -24,7 +24,7 @@ import struct
 import time
 from typing import Any
 
-from helpers import async_wait_until, PATIENCE
+from helpers import async_wait_until, other_domain, PATIENCE
 import jsonschema
 from rclpy.context import Context
 from websockets.asyncio.client import ClientConnection, connect
@@ -55,7 +55,7 @@ async def running_bridge(*arguments: str, domain: int | None = None,
 
     :param arguments: further ROS arguments, such as ``-r __ns:=/robot``.
     :param override_port: ``False`` where ``arguments`` say the port.
-    :param domain: a ROS domain other than that of the test run.
+    :param domain: whatever it is, it stands for the second ROS domain of the tests.
     """
     faults: list[BaseException] = []
     args = ['--ros-args', '--log-level', 'warn', *arguments, '-p', 'robot_name:=testbot']
@@ -66,15 +66,16 @@ async def running_bridge(*arguments: str, domain: int | None = None,
     context = None
     if domain is not None:
         context = Context()
-        context.init(args=args, domain_id=domain)
+        context.init(args=args, domain_id=other_domain())
     service = await open_service(args, on_fault=faults.append, context=context)
     try:
         yield service
     finally:
-        await close_service(service)
+        ended = await close_service(service)
         if context is not None:
             context.try_shutdown()
     assert not faults
+    assert not ended
 
 
 class NativePeer:

@@ -36,6 +36,7 @@ def make_authority(folder: Path, name: str) -> Pair:
     pair = Pair(str(folder / f'{name}.pem'), str(folder / f'{name}.key'))
     authority.cert_pem.write_to_path(pair.cert)
     authority.private_key_pem.write_to_path(pair.key)
+    Path(pair.key).chmod(0o600)
     return pair
 
 
@@ -47,6 +48,7 @@ def make_certificate(folder: Path, name: str, authority: Pair) -> Pair:
     pair = Pair(str(folder / f'{name}.pem'), str(folder / f'{name}.key'))
     issued.cert_chain_pems[0].write_to_path(pair.cert)
     issued.private_key_pem.write_to_path(pair.key)
+    Path(pair.key).chmod(0o600)
     return pair
 
 

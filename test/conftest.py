@@ -14,7 +14,8 @@
 """
 The ground every test stands on: the ROS environment, hypothesis, an own node, no thread left.
 
-The environment is set before anything imports rclpy: an own domain, this machine only, and
+The environment is set before anything imports rclpy: a domain (an own one, or that which was
+given as ROS_DOMAIN_ID, alone), this machine only, and
 message classes that check their fields, which they do only if told so before the first import.
 """
 from __future__ import annotations
@@ -23,24 +24,30 @@ from collections.abc import Iterator
 import os
 import threading
 
-from helpers import SpinningNode, wait_until
+from helpers import choose_domain, GIVEN, SpinningNode, wait_until
 from hypothesis import settings
 import pytest
 
-os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
-if 'PYTEST_XDIST_WORKER' in os.environ:  # gw0, gw1, ...: they would hear each other
-    os.environ['ROS_DOMAIN_ID'] = str((int(os.environ['ROS_DOMAIN_ID']) + 13 * int(
-        os.environ['PYTEST_XDIST_WORKER'].removeprefix('gw'))) % 100 + 1)
+choose_domain(os.environ, os.getpid())
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
 # Processes that tests start report warnings on stderr; only this process turns them into errors.
 os.environ.pop('PYTHONWARNINGS', None)
+
+# What holds secrets may be read by nobody else: files of tests are made as those should be.
+os.umask(0o077)
 
 settings.register_profile('dev', max_examples=50, derandomize=True, deadline=None)
 settings.register_profile('thorough', max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'dev'))
 
 THREADS_END_WITHIN = 10.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse workers side by side in a domain that was given: they would hear each other."""
+    if os.environ[GIVEN] and (config.getoption('numprocesses', None) or 0) > 1:
+        raise pytest.UsageError('ROS_DOMAIN_ID is given: unset it, or leave out -n')
 
 
 @pytest.fixture(scope='session', autouse=True)

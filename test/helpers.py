@@ -16,17 +16,49 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
+import os
 import threading
 import time
 from types import TracebackType
 from typing import Any, TypeVar
+
+import pytest
 
 Value = TypeVar('Value')
 
 # Discovery takes up to 3 s on a busy machine; a test that waits longer has found a fault.
 PATIENCE = 15.0
 INTERVAL = 0.005
+
+GIVEN = 'WS_BRIDGE_TEST_DOMAIN'
+"""Set by the first process of a run: the ROS domain that it was given, empty where it chooses."""
+OTHER = 'WS_BRIDGE_OTHER_DOMAIN_ID'
+"""The second domain that tests may use beside one that they were given."""
+
+
+def choose_domain(environment: MutableMapping[str, str], pid: int) -> None:
+    """
+    Set the ROS domain of this process: the one that was given and no other, else one of its own.
+
+    Workers of one run that chooses have a domain each, with which :func:`other_domain` of none
+    collides.
+    """
+    given = environment.setdefault(GIVEN, environment.get('ROS_DOMAIN_ID', ''))
+    if not given:
+        base = int(environment.setdefault('ROS_DOMAIN_ID', str(pid % 100 + 1)))
+        worker = environment.get('PYTEST_XDIST_WORKER', '').removeprefix('gw')    # gw0, gw1, ...
+        if worker:
+            environment['ROS_DOMAIN_ID'] = str((base - 1 + 13 * int(worker)) % 100 + 1)
+
+
+def other_domain() -> int:
+    """Return a second ROS domain, or skip: one that was given is used alone."""
+    if os.environ.get(OTHER):
+        return int(os.environ[OTHER])
+    if os.environ[GIVEN]:
+        pytest.skip(f'ROS_DOMAIN_ID is given, and a second domain, {OTHER}, is not')
+    return (int(os.environ['ROS_DOMAIN_ID']) + 49) % 100 + 1
 
 
 def _give_up(timeout: float, why: str | Callable[[], object]) -> AssertionError:

@@ -33,6 +33,7 @@ def write_tokens(path: Path) -> str:
     """Write a file with a token for each role, and return its path."""
     path.write_text(''.join(f'{name} {role} {token}\n'
                             for name, (role, token) in TOKENS.items()))
+    path.chmod(0o600)       # also where a measurement calls, with the umask of whoever runs it
     return str(path)
 
 

@@ -46,7 +46,7 @@ TWIST = 'geometry_msgs/msg/Twist'
 SCHEMA: MessageSchema = schema_from_text(TWIST, 'float64 x\nfloat64 y\n')
 CODEC = Codec(SCHEMA)
 GATE = '/cmd_vel'
-TIMEOUT, TTL, EPOCH = 0.5, 0.3, 1_760_000_000.0
+TIMEOUT, TTL, INTERVAL, EPOCH = 0.5, 0.3, 1.0, 1_760_000_000.0
 
 
 class FakeGuard:
@@ -68,12 +68,27 @@ class FakeGuard:
             return False
         self.moving = moving
         self.passed.append(float(CODEC.to_values(cdr)['x']))  # type: ignore[arg-type]
+        if on_done is not None:
+            on_done(None)
         return True
 
     def stop(self, reason: str) -> bool:
         self.generation += 1
         moved, self.moving = self.moving, False
         return moved
+
+
+class FakePace:
+    """Remembers since when a peer is pinged fast."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.hurried_at: float | None = None
+        self._machine = machine
+
+    def hurry(self, interval: float) -> None:
+        assert interval == TTL / 3
+        if self.hurried_at is None:
+            self.hurried_at = self._machine.now
 
 
 @dataclass
@@ -87,13 +102,21 @@ class Model:
     stopped: bool = False
     neutral: bool = False           # a neutral command of the holder's came since the last stop
     sequence: int = -1
-    settled: float = 0.0
     last: float = 0.0
+    cleared: bool = False           # the emergency stop was, and nobody commanded since
+    senders: set[str] = field(default_factory=set)      # of anything, accepted or not
+    owing: set[str] = field(default_factory=set)        # senders while another commanded, ...
     epochs: dict[str, list[int]] = field(default_factory=dict)
 
     def give(self, peer: str | None, *, implicit: bool = False) -> None:
         self.holder, self.implicit = peer, implicit
         self.neutral, self.sequence = False, -1
+        if peer is not None:
+            self.owing |= self.senders - {peer}
+
+    def is_over(self, now: float) -> bool:
+        """Whether the silence of a holder that acquired by publishing has ended its lease."""
+        return self.implicit and self.holder is not None and now >= self.last + TIMEOUT
 
     def end(self) -> None:
         heir, self.asker = (None if self.stopped else self.asker), None
@@ -125,7 +148,7 @@ class Machine(RuleBasedStateMachine):
         lane = self.control.gates.open(GATE, CODEC, object())
         assert lane is not None
         self.lane: Lane = lane
-        self.model = Model(settled=self.now)
+        self.model = Model()
 
     def make_guard(self, name: str, timeout: float, steps: Any, events: Any) -> FakeGuard:
         assert (name, timeout) == (GATE, TIMEOUT)
@@ -139,7 +162,8 @@ class Machine(RuleBasedStateMachine):
         replies = self.replies[name] = []
         dialect: Any = SimpleNamespace(
             name=MANNERS[name], encode=lambda reply, stamp: [replies.append(reply)][:0])
-        link: Any = SimpleNamespace(address='127.0.0.1', remote='127.0.0.1:9')
+        link: Any = SimpleNamespace(address='127.0.0.1', remote='127.0.0.1:9', fence=0.0,
+                                    pace=FakePace(self))
         return Peer(link, session, dialect, lambda: self.now + EPOCH, self.ledger)
 
     def said(self, peer: str, op: Any) -> str:
@@ -223,8 +247,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(peer=peers)
     def clear(self, peer: str) -> None:
+        model = self.model
         assert self.said(peer, ops.ClearStop('i')) == 'ok'
-        self.model.stopped = False
+        if model.stopped:
+            model.stopped, model.cleared = False, True
+            model.owing |= model.senders
 
     # ---- loss
 
@@ -232,9 +259,13 @@ class Machine(RuleBasedStateMachine):
     def lose(self, peer: str, reason: str) -> None:
         self.control.lost(self.peers[peer], reason)
         model = self.model
+        if model.implicit and model.holder == peer and reason == 'heartbeat':
+            return
+        model.senders.discard(peer)
+        model.owing.discard(peer)
         if model.asker == peer:
             model.asker = None
-        if model.holder == peer and not (model.implicit and reason == 'heartbeat'):
+        if model.holder == peer:
             model.end()
             self.follow()
 
@@ -245,9 +276,19 @@ class Machine(RuleBasedStateMachine):
         model = self.model
         if model.asker and self.now >= model.asked_at + 15.0:
             model.asker = None
-        if model.holder and model.implicit and self.now >= model.last + TIMEOUT:
+        if model.is_over(self.now):
             model.end()
             self.follow()
+
+    @rule(seconds=st.sampled_from([0.1, 0.3]))
+    def the_loop_hangs(self, seconds: float) -> None:
+        """Let time pass of which nobody takes note."""
+        self.now += seconds
+
+    @rule(peer=peers)
+    def it_rests(self, peer: str) -> None:
+        pace: Any = self.peers[peer].link.pace
+        pace.hurried_at = None
 
     @precondition(lambda self: self.guard.moving)
     @rule()
@@ -259,9 +300,10 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def mail_comes(self) -> None:
         self.mail -= 1
-        if self.lane.guarded.generation != self.guard.generation:
-            self.note_the_stop()
+        news = self.lane.guarded.generation != self.guard.generation
         self.guard.on_stopped(self.guard, 'timeout', 1, TIMEOUT)
+        if news:
+            self.note_the_stop()
 
     def note_the_stop(self) -> None:
         self.model.neutral = False
@@ -286,7 +328,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(peer=peers, x=st.sampled_from([0.0, 1.0, 2.0]), older=st.sampled_from([0, 0, 0, 1]),
           step=st.sampled_from([1, 1, 1, 0, -1]),
-          age=st.sampled_from([0.0, 0.0, 0.0, 0.25, 0.35, 5.0, -5.0, None]))
+          age=st.sampled_from([0.0, 0.0, 0.0, 0.25, 0.35, 1.25, 1.35, 5.0, -5.0, None]))
     def command(self, peer: str, x: float, older: int, step: int, age: float | None) -> None:
         self.command_of(peer, x, older, step, age)
 
@@ -296,12 +338,23 @@ class Machine(RuleBasedStateMachine):
         epochs = model.epochs.get(peer, [])
         epoch = epochs[-1 - older] if len(epochs) > older and MANNERS[peer] == 'native' else None
         sequence = max(model.sequence + step, 0)
-        if MANNERS[peer] != 'native':
-            age = None
+        link: Any = self.peers[peer].link
+        bound, self.heir = TTL, False
+        if MANNERS[peer] == 'native':
+            link.fence = -1e9           # it counts for nothing: such peers tell the time
+        else:
+            fenced = max(age or 0.0, 0.0)
+            link.fence, age = self.now - fenced, None
+            bound = self.make_ready(link.pace)
         op = ops.Command('i', GATE, {'x': x}, epoch=epoch, sequence=sequence,
                          bridge_time=None if age is None else self.now + EPOCH - age)
-        expected = self.expected(peer, op, x, age)
-        if expected == 'publish' and self.lane.guarded.generation != self.guard.generation:
+        first = model.holder is None
+        expected = self.expected(peer, op, x, age, bound)
+        model.senders.add(peer)
+        if model.holder not in (None, peer):
+            model.owing.add(peer)
+        if expected == 'publish' and MANNERS[peer] == 'native' and \
+                self.lane.guarded.generation != self.guard.generation:
             expected = 'stopped'
         before = len(self.guard.passed)
         wish = Publish('i', GATE, {'x': x}, 'json', None, None, op)
@@ -311,14 +364,30 @@ class Machine(RuleBasedStateMachine):
             got = 'publish'
         except WsBridgeError as exc:
             got = exc.code
+        if self.heir:
+            self.follow()       # who had asked has got it
         assert got == expected
         assert self.guard.passed[before:] == ([x] if got == 'publish' else [])
+        if got == 'publish' and MANNERS[peer] != 'native':
+            assert self.now - link.fence <= (TTL + INTERVAL if first else TTL)
         if got == 'publish':
             self.note_the_command(peer, sequence)
         elif got == 'stopped' and not model.stopped:
             self.note_the_stop()
 
-    def expected(self, peer: str, op: ops.Command, x: float, age: float | None) -> str:
+    def make_ready(self, pace: Any) -> float:
+        """Do what a command of a peer without words for leases begins with; return its bound."""
+        slow = pace.hurried_at is None or self.now < pace.hurried_at + TTL
+        ended = self.lane.guarded.generation != self.guard.generation
+        if ended:
+            self.model.neutral = False
+        if (ended and self.model.implicit and self.model.holder) or self.model.is_over(self.now):
+            self.model.end()
+            self.heir = self.model.holder is not None
+        return TTL + INTERVAL if slow and self.model.holder is None else TTL
+
+    def expected(self, peer: str, op: ops.Command, x: float, age: float | None,
+                 bound: float) -> str:
         model = self.model
         explicit = MANNERS[peer] == 'native'
         if model.stopped:
@@ -335,19 +404,19 @@ class Machine(RuleBasedStateMachine):
             return 'no_time_sync'
         if age is not None and not -TTL <= age <= TTL:
             return 'expired' if age > 0 else 'too_distant'
-        if x and (model.holder != peer or not model.neutral or self.now < model.settled):
-            return 'not_neutral'
-        return 'publish'
+        if not explicit and self.now - self.peers[peer].link.fence > bound:
+            return 'expired'
+        must = model.holder != peer or not model.neutral if explicit else \
+            model.cleared or peer in model.owing
+        return 'not_neutral' if x and must else 'publish'
 
     def note_the_command(self, peer: str, sequence: int) -> None:
         model = self.model
         if model.holder is None:
             model.give(peer, implicit=True)
             self.follow()
-        if not model.implicit:
-            model.settled = self.now
-        elif not model.neutral:
-            model.settled = self.now + TTL
+        model.cleared = False
+        model.owing.discard(peer)
         model.neutral, model.sequence, model.last = True, sequence, self.now
 
     # ---- what always holds
@@ -364,6 +433,8 @@ class Machine(RuleBasedStateMachine):
             assert self.model.holder is not None
             assert self.model.neutral
             assert not self.model.stopped
+            assert not self.model.cleared
+            assert self.model.holder not in self.model.owing
 
     @invariant()
     def everybody_knows_the_holder(self) -> None:

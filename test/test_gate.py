@@ -31,14 +31,14 @@ from ws_bridge.errors import (
     TooDistant,
     WsBridgeError,
 )
-from ws_bridge.gate_policy import Clamp, GatePolicy, TIMEOUT, TTL
+from ws_bridge.gate_policy import Clamp, FENCE_INTERVAL, GatePolicy, Rest, TIMEOUT, TTL
 from ws_bridge.protocol.operations import Command
 from ws_bridge.session.estop import Estop, EstopEvent, EstopState
 from ws_bridge.session.estop import TRANSITIONS as STOPS
 from ws_bridge.session.gate import age_of, Gate
 from ws_bridge.session.lease import Lease, LeaseEvent, LeaseState
 from ws_bridge.session.lease import TRANSITIONS as LEASES
-from ws_bridge.session.probe import make_clamp, make_probe
+from ws_bridge.session.probe import make_checks
 
 SCHEMA = schema_from_text('a/msg/B', 'float64 x\n')
 NOW, UNIX = 100.0, 1_760_000_000.0
@@ -51,13 +51,19 @@ def make(**fields: Any) -> Gate:
 
 
 def send(gate: Gate, x: float, *, peer: str = 'p', manner: str = 'native', now: float = NOW,
-         offset: float | None = None, **fields: Any) -> str:
-    """Let a command through; return ``ok`` or the code of the refusal."""
+         offset: float | None = None, fence: float = 0.0, slack: float = 0.0,
+         **fields: Any) -> str:
+    """
+    Let a command through; return ``ok`` or the code of the refusal.
+
+    :param fence: how old it may be, s.
+    """
     command = Command('i', '/t', {'x': x}, **fields)
     values = {'x': x}
     try:
-        gate.admit(peer, manner, command, offset=offset, unix=UNIX + now - NOW, now=now)
-        gate.judge(peer, values, make_probe(SCHEMA), make_clamp(SCHEMA, gate.policy.clamp), now)
+        gate.admit(peer, manner, command, offset=offset, unix=UNIX + now - NOW, now=now,
+                   fence=now - fence, slack=slack)
+        gate.judge(peer, manner, values, make_checks(SCHEMA, gate.policy), now)
     except WsBridgeError as exc:
         return exc.code
     gate.accepted(peer, command, now)
@@ -142,7 +148,7 @@ def test_admit_returns_the_deadline() -> None:
     for back, left in ((0.1, 0.2), (-0.1, 0.3)):
         command = Command('i', '/t', {}, epoch=1, sequence=1, bridge_time=UNIX - back)
         assert gate.admit('p', 'native', command, offset=None, unix=UNIX,
-                          now=NOW) == pytest.approx(NOW + left)
+                          now=NOW, fence=0.0) == pytest.approx(NOW + left)
 
 
 # ---- what it says
@@ -156,25 +162,178 @@ def test_rate_and_bounds_are_for_what_moves() -> None:
         'ok', OutOfRange.code, 'ok', 'ok', RateLimited.code, 'ok']
 
 
-def test_neutral_first_can_be_switched_off() -> None:
-    gate = make(neutral_first=False)
-    assert send(gate, 1.0, manner='rosbridge') == 'ok'
+@pytest.mark.parametrize('manner', ['rosbridge', 'seed', 'bridge'])
+def test_who_has_no_words_for_leases_moves_at_once(manner: str) -> None:
+    gate = make()
+    assert send(gate, 1.0, manner=manner) == 'ok'
     assert gate.lease.implicit
+    assert send(gate, 1.0, manner=manner, now=NOW + 0.1) == 'ok'
+    gate.stopped()                          # the watchdog, by silence
+    assert gate.lease.holder is None
+    assert send(gate, 1.0, manner=manner, now=NOW + 5.0) == 'ok'
 
 
-def test_a_backlog_after_the_first_is_refused() -> None:
+def test_a_lease_that_ended_by_silence_after_a_zero_is_had_again() -> None:
     gate = make()
     assert send(gate, 0.0, manner='rosbridge') == 'ok'
-    assert send(gate, 1.0, manner='rosbridge', now=NOW + 0.29) == NotNeutral.code
-    assert send(gate, 1.0, manner='rosbridge', now=NOW + 0.31) == 'ok'
-    assert send(gate, 1.0, manner='rosbridge', now=NOW + 0.32) == 'ok'
+    gate.poll(NOW + TIMEOUT)
+    assert gate.lease.holder is None
+    assert [send(gate, 1.0, manner='rosbridge', now=NOW + 1.0 + i / 10)
+            for i in range(20)] == ['ok'] * 20
+
+
+@pytest.mark.parametrize(('neutral_first', 'manner', 'code'), [
+    (None, 'native', 'not_neutral'), (None, 'rosbridge', 'ok'),
+    (True, 'native', 'not_neutral'), (True, 'rosbridge', 'not_neutral'),
+    (False, 'native', 'ok'), (False, 'rosbridge', 'ok')])
+def test_neutral_first(neutral_first: bool | None, manner: str, code: str) -> None:
+    fields: dict[str, Any] = {'epoch': 1, 'bridge_time': UNIX} if manner == 'native' else {}
+
+    def command(x: float, sequence: int) -> str:
+        return send(gate, x, manner=manner, sequence=sequence, **fields)
+    gate = make(neutral_first=neutral_first)
+    if manner == 'native':
+        gate.acquire('p')
+    assert command(1.0, 0) == code
+    assert command(0.0, 1) == 'ok'
+    assert command(1.0, 2) == 'ok'
+    gate.stopped()
+    assert command(1.0, 3) == code
+
+
+# ---- the fence
+
+@pytest.mark.parametrize(('age', 'code'), [(0.0, 'ok'), (0.29, 'ok'), (0.31, 'expired'),
+                                           (5.0, 'expired'), (float('inf'), 'expired')])
+def test_the_fence_bounds_the_age_of_what_has_no_times(age: float, code: str) -> None:
+    for x in (0.0, 1.0):
+        assert send(make(), x, manner='rosbridge', fence=age) == code
+
+
+def test_the_first_after_a_rest_may_be_older_by_the_slack_and_no_other() -> None:
+    gate = make()
+
+    def command(now: float, fence: float, **fields: Any) -> str:
+        return send(gate, 1.0, manner='rosbridge', now=NOW + now, fence=fence,
+                    slack=FENCE_INTERVAL, **fields)
+    bound = TTL + FENCE_INTERVAL
+    assert command(0.0, bound + 0.01) == 'expired'
+    assert command(0.0, bound - 0.01, ttl=0.2) == 'expired'     # the peer says how long it holds
+    assert command(0.0, bound - 0.01) == 'ok'
+    assert command(0.01, bound - 0.01) == 'expired'
+    assert command(0.02, TTL - 0.01) == 'ok'
+    gate.poll(NOW + 1.0)
+    assert command(1.0, bound - 0.01) == 'ok'
+
+
+def test_without_leases_each_peer_has_a_first() -> None:
+    gate = make(require_lease=False)
+    for peer, now, code in (('a', 0.0, 'ok'), ('a', 0.1, 'expired'), ('b', 0.2, 'ok'),
+                            ('b', 0.3, 'expired'), ('b', 0.8, 'ok')):
+        assert send(gate, 1.0, peer=peer, manner='rosbridge', now=NOW + now, fence=1.0,
+                    slack=FENCE_INTERVAL) == code
+
+
+def test_the_deadline_is_the_bound_of_the_age() -> None:
+    gate = make()
+    command = Command('i', '/t', {})
+    for fence, slack, left in ((0.1, 0.0, 0.2), (1.0, 1.0, 0.3), (0.1, 1.0, 1.2)):
+        assert gate.admit('p', 'rosbridge', command, offset=None, unix=UNIX, now=NOW,
+                          fence=NOW - fence, slack=slack) == pytest.approx(NOW + left)
+
+
+def test_the_smaller_of_what_is_known_holds() -> None:
+    """A stamp is believed where a clock offset was measured, but never beyond the fence."""
+    for stamp, fence, code in ((-0.1, 5.0, 'ok'), (-5.0, 0.1, 'ok'), (-5.0, 5.0, 'expired'),
+                               (5.0, 0.1, 'too_distant')):
+        assert send(make(), 1.0, manner='seed', offset=0.0, fence=fence,
+                    stamp=UNIX + stamp) == code
+    assert send(make(), 1.0, manner='seed', fence=5.0, stamp=UNIX) == 'expired'
+
+
+def test_the_fence_is_no_time_for_who_has_words() -> None:
+    gate = make()
+    gate.acquire('p')
+    assert send(gate, 0.0, epoch=1, sequence=0, fence=0.0) == NoTimeSync.code
+    assert send(gate, 0.0, epoch=1, sequence=0, fence=9.0, bridge_time=UNIX) == 'ok'
+
+
+# ---- who has to let go first
+
+def page(gate: Gate, peer: str, x: float, now: float = NOW) -> str:
+    return send(gate, x, peer=peer, manner='rosbridge', now=now)
+
+
+def test_after_an_emergency_stop_everybody_lets_go_first() -> None:
+    estop = Estop()
+    gate = Gate(GatePolicy('g', ('/t',), timeout=TIMEOUT, ttl=TTL), estop, NOW,
+                count(1).__next__)
+    assert page(gate, 'a', 1.0) == 'ok'
+    estop.apply(EstopEvent.ASSERT, 'x', 'smoke')
+    gate.end()
+    assert page(gate, 'a', 1.0) == page(gate, 'b', 1.0) == 'stopped'
+    estop.apply(EstopEvent.CLEAR, 'x')
+    gate.cleared()
+    for peer in ('a', 'b', 'c'):
+        assert page(gate, peer, 1.0) == NotNeutral.code
+    assert page(gate, 'a', 0.0) == page(gate, 'a', 1.0) == 'ok'
+    gate.poll(NOW + TIMEOUT)
+    assert page(gate, 'b', 1.0, NOW + 1.0) == NotNeutral.code      # its stick is stuck
+    assert page(gate, 'c', 1.0, NOW + 1.0) == NotNeutral.code      # it tried before
+    assert page(gate, 'd', 1.0, NOW + 1.0) == 'ok'                 # this one was not there
+    gate.forget('b')
+    assert page(gate, 'd', 0.0, NOW + 1.1) == 'ok'
+
+
+def test_after_another_commanded_the_first_is_neutral() -> None:
+    gate = make()
+    assert page(gate, 'a', 1.0) == 'ok'
+    gate.poll(NOW + 0.5)
+    assert page(gate, 'b', 1.0, NOW + 0.6) == 'ok'
+    assert page(gate, 'c', 1.0, NOW + 0.7) == NotHolder.code
+    gate.poll(NOW + 1.1)
+    for peer in ('a', 'c'):
+        assert page(gate, peer, 1.0, NOW + 1.2) == NotNeutral.code
+    assert page(gate, 'b', 1.0, NOW + 1.3) == 'ok'
+    gate.poll(NOW + 1.8)
+    assert page(gate, 'a', 0.0, NOW + 1.9) == page(gate, 'a', 1.0, NOW + 1.95) == 'ok'
+
+
+def test_after_a_lease_in_words_too() -> None:
+    gate = make()
+    assert page(gate, 'a', 1.0) == 'ok'
+    gate.take('p')
+    gate.release('p')
+    assert page(gate, 'a', 1.0) == NotNeutral.code
+    assert page(gate, 'a', 0.0) == 'ok'
+
+
+def test_nothing_is_kept_of_who_left() -> None:
+    gate = make(neutral=(Rest('x', tolerance=0.1, learned=(1.0,)),))
+    for peer in ('a', 'b'):
+        page(gate, peer, 0.05)
+    assert (gate._senders, gate._owing, set(gate._seen)) == ({'a', 'b'}, {'b'}, {'a'})
+    for peer in ('a', 'b'):
+        gate.forget(peer)
+    assert not gate._senders | gate._owing | set(gate._seen)
+
+
+def test_what_is_at_rest_is_neutral_but_has_to_be_stopped() -> None:
+    gate = make(neutral_first=True, neutral=(Rest('x', (1.0,), 0.1),), max_rate=1.0)
+    checks = make_checks(SCHEMA, gate.policy)
+    assert gate.judge('p', 'rosbridge', {'x': 0.95}, checks, NOW) == (True, False)
+    with pytest.raises(RateLimited):
+        gate.judge('p', 'rosbridge', {'x': 0.95}, checks, NOW)
+    with pytest.raises(NotNeutral):
+        gate.judge('p', 'rosbridge', {'x': 0.85}, checks, NOW + 2.0)
+    assert gate.judge('p', 'rosbridge', {'x': 0.0}, checks, NOW) == (False, False)
 
 
 def test_without_leases_whoever_commands_begins_neutral() -> None:
-    gate = make(require_lease=False, ttl=0.1)
+    gate = make(require_lease=False, ttl=0.1, neutral_first=True)
     for number, peer in enumerate(('a', 'b')):
         now = NOW + number
-        assert send(gate, 1.0, peer=peer, now=now) == NotNeutral.code
+        assert send(gate, 1.0, peer=peer, bridge_time=UNIX + now - NOW, now=now) == NotNeutral.code
         assert send(gate, 0.0, peer=peer, now=now) == 'ok'
         assert send(gate, 1.0, peer=peer, now=now + 0.2) == 'ok'
     gate.forget('a')

@@ -24,8 +24,16 @@ import pytest
 from ws_bridge.convert.codec import Codec
 from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.errors import OutOfRange
-from ws_bridge.gate_policy import Clamp
-from ws_bridge.session.probe import fits, make_clamp, make_probe, parse_path
+from ws_bridge.gate_policy import Clamp, GatePolicy, Rest
+from ws_bridge.session.probe import (
+    fits,
+    make_checks,
+    make_clamp,
+    make_probe,
+    make_rest,
+    parse_path,
+    Path,
+)
 
 LINE = '=' * 80
 SCHEMA = schema_from_text('a/msg/Command', f"""\
@@ -158,3 +166,69 @@ def test_saturation() -> None:
                    Clamp('points[*].v[*]', -1, 1, saturate=True), Clamp('point.x', -1, 1))
     assert command == values(x=-1, buttons=[2, 0], points=[{'v': [1, 0]}, {'v': [0, -1]}])
     assert type(command['buttons'][0]) is int
+
+
+# ---- what is neutral besides zero
+
+JOY = schema_from_text('sensor_msgs/msg/Joy', 'float32[] axes\nint32[] buttons\n')
+
+
+def rests(schema: Any, *found: Rest, seen: set[Path] | None = None, **fields: Any) -> bool:
+    """Tell whether a command is at rest."""
+    rest = make_rest(schema, make_probe(schema), found)
+    assert rest is not None
+    codec = Codec(schema)
+    return rest(codec.to_values(codec.from_values(fields)), set() if seen is None else seen)
+
+
+@pytest.mark.parametrize(('found', 'fields', 'at_rest'), [
+    ((Rest('x', tolerance=0.1),), {'x': 0.1}, True),
+    ((Rest('x', tolerance=0.1),), {'x': -0.11}, False),
+    ((Rest('x', (1.0,)),), {'x': 1.0}, True),
+    ((Rest('x', (1.0,)),), {}, False),                              # its rest is not 0
+    ((Rest('x', tolerance=0.1),), {'x': 0.1, 'on': True}, False),   # all others are at 0
+    ((Rest('axes[1]', (1.0,)), Rest('axes[*]', tolerance=0.1)), {'axes': [0.1, 1, -0.1]}, True),
+    ((Rest('axes[1]', (1.0,)), Rest('axes[*]', tolerance=0.1)), {'axes': [0.1, 0, 0]}, False),
+    ((Rest('axes[1]', (1.0,)), Rest('axes[*]', tolerance=0.1)), {'axes': [1, 1, 0]}, False),
+    ((Rest('axes[5]', (1.0,)),), {'axes': [0]}, True),              # there is none
+    ((Rest('point.v[*]', tolerance=1.0),), {'point': {'v': [1, -1]}}, True)])
+def test_at_rest(found: tuple[Rest, ...], fields: dict[str, Any], at_rest: bool) -> None:
+    assert rests(SCHEMA, *found, **fields) is at_rest
+
+
+def test_a_rest_about_no_field_of_a_type_is_none() -> None:
+    assert make_rest(SCHEMA, probe, (Rest('nothing.here'), Rest('name'))) is None
+    checks = make_checks(SCHEMA, GatePolicy('g', clamp=(Clamp('x', 0.0, 1.0),)))
+    assert checks.rest is None
+    assert checks.hold is not None
+
+
+@pytest.mark.parametrize(('before', 'axes', 'buttons', 'at_rest'), [
+    ([], [0, 0, 1, 0, 0, 1, 0, 0], [0] * 11, True),         # triggers at the end where they rest
+    ([], [0.004, -0.05, 1, 0, 0, -1], [], True),            # a stick drifts
+    ([], [0.051, 0, 1], [], False), ([], [0, 0, 0.9], [], False), ([], [0], [1], False),
+    ([[0, 0, 1]], [0, 0, 1], [], True),
+    ([[0, 0, 1], [0, 0.5, 0.4]], [0, 1, 1], [], False),     # a stick that is held, and was at rest
+    ([[0, 0, 1]], [0, 0, -1], [], True),                    # what was never at 0 may rest anywhere
+    ([], [0.0] * 64 + [1.0], [], False)])                   # nobody has so many
+def test_joy_at_rest(before: list[list[float]], axes: list[float], buttons: list[int],
+                     at_rest: bool) -> None:
+    checks = make_checks(JOY, GatePolicy('g'))
+    assert checks.rest is not None
+    assert checks.rest.learns
+    codec, seen = Codec(JOY), set[Path]()
+    for past in before:
+        checks.rest.note(codec.to_values(codec.from_values({'axes': past})), seen)
+    values = codec.to_values(codec.from_values({'axes': axes, 'buttons': buttons}))
+    assert checks.rest(values, seen) is at_rest
+
+
+def test_what_a_gate_says_replaces_what_is_usual() -> None:
+    policy = GatePolicy('g', neutral=(Rest('axes[2]', (1.0,)),))
+    rest = make_checks(JOY, policy).rest
+    assert rest is not None
+    assert not rest.learns
+    rest.note({'axes': [0.0, 0.0, 1.0], 'buttons': []}, seen := set[Path]())
+    assert not seen
+    assert rest({'axes': [0.0, 0.0, 1.0], 'buttons': []}, seen)
+    assert not rest({'axes': [0.004, 0.0, 1.0], 'buttons': []}, seen)

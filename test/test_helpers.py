@@ -14,7 +14,15 @@
 """The helpers that other tests rely on: the limit of waiting, and a node over real rclpy."""
 from __future__ import annotations
 
-from helpers import async_wait_until, SpinningNode, wait_until
+from helpers import (
+    async_wait_until,
+    choose_domain,
+    GIVEN,
+    OTHER,
+    other_domain,
+    SpinningNode,
+    wait_until,
+)
 import pytest
 from std_msgs.msg import String
 
@@ -34,6 +42,44 @@ async def test_async_wait_until() -> None:
     assert await async_wait_until(lambda: next(values)) == 7
     with pytest.raises(AssertionError, match=r'not within 0\.01 s: two miracles'):
         await async_wait_until(lambda: False, 0.01, lambda: 'two miracles')
+
+
+def domain_of(pid: int = 7, **environment: str) -> str:
+    choose_domain(environment, pid)
+    return environment['ROS_DOMAIN_ID']
+
+
+def test_a_domain_that_was_given_is_used_alone() -> None:
+    assert domain_of(ROS_DOMAIN_ID='42') == '42'
+    first = {'ROS_DOMAIN_ID': '42'}
+    choose_domain(first, 7)
+    workers = [domain_of(**first, PYTEST_XDIST_WORKER=f'gw{number}') for number in range(3)]
+    assert workers == ['42'] * 3
+
+
+@pytest.mark.parametrize('pid', [1, 99, 100, 4711])
+def test_workers_have_a_domain_each(pid: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    first: dict[str, str] = {}
+    choose_domain(first, pid)
+    own = [domain_of(**first, PYTEST_XDIST_WORKER=f'gw{number}') for number in range(3)]
+    monkeypatch.setenv(GIVEN, '')
+    monkeypatch.delenv(OTHER, raising=False)
+    others = []
+    for domain in own:
+        monkeypatch.setenv('ROS_DOMAIN_ID', domain)
+        others.append(str(other_domain()))
+    assert len({*own, *others}) == 6
+    assert all(1 <= int(domain) <= 100 for domain in own + others)
+
+
+def test_beside_a_domain_that_was_given_only_one_that_was_named_is_used(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(GIVEN, '42')
+    monkeypatch.setenv(OTHER, '43')
+    assert other_domain() == 43
+    monkeypatch.delenv(OTHER)
+    with pytest.raises(pytest.skip.Exception, match=OTHER):
+        other_domain()
 
 
 def test_two_nodes_talk(ros_node: SpinningNode) -> None:

@@ -34,6 +34,7 @@ import yaml
 
 from ws_bridge.cli.parser import build_parser
 from ws_bridge.config import PARAMETERS
+from ws_bridge.mapping import load_mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
@@ -58,7 +59,8 @@ class LaunchConfiguration(Kept):
 
 CLASSES = {
     'launch': ['LaunchContext', 'LaunchDescription'],
-    'launch.actions': ['DeclareLaunchArgument', 'IncludeLaunchDescription', 'OpaqueFunction'],
+    'launch.actions': ['DeclareLaunchArgument', 'IncludeLaunchDescription', 'LogInfo',
+                       'OpaqueFunction'],
     'launch.launch_description_sources': ['PythonLaunchDescriptionSource'],
     'launch.substitutions': ['PathJoinSubstitution'],
     'launch_ros': [], 'launch_ros.actions': ['Node'],
@@ -92,9 +94,14 @@ def of_kind(entities: list[Any], kind: str) -> list[Any]:
 def bridge_node(entities: list[Any], **given: str) -> Any:
     """Return the node that the bridge's launch file makes of its arguments."""
     context = {entity.args[0]: entity.kwargs['default_value']
-               for entity in of_kind(entities, 'DeclareLaunchArgument')} | given
+               for entity in of_kind(entities, 'DeclareLaunchArgument')}
+    if 'params_file' in context:    # by default in the share folder of the installed package
+        context['params_file'] = str(ROOT / 'config' / 'ws_bridge.yaml')
+    context |= given
     (opaque,) = of_kind(entities, 'OpaqueFunction')
-    (node,) = opaque.kwargs['function'](context)
+    *said, node = opaque.kwargs['function'](context)
+    assert not [each for each in said if type(each).__name__ != 'LogInfo']
+    node.said = [each.kwargs['msg'] for each in said]
     return node
 
 
@@ -104,8 +111,9 @@ def test_there_are_launch_files() -> None:
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
-def test_every_argument_that_is_declared_is_used_and_the_reverse(path: Path) -> None:
-    names: dict[str, set[str]] = {'DeclareLaunchArgument': set(), 'LaunchConfiguration': set()}
+def test_every_argument_that_is_declared_is_used_and_the_reverse(
+        path: Path, load: Callable[[str], list[Any]]) -> None:
+    names: dict[str, set[str]] = {'LaunchConfiguration': set(), 'value': set()}
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) \
@@ -115,8 +123,8 @@ def test_every_argument_that_is_declared_is_used_and_the_reverse(path: Path) -> 
     overrides = [set(ast.literal_eval(ast.Tuple(list(node.value.keys), ast.Load())))
                  for node in tree.body if isinstance(node, ast.Assign)
                  and isinstance(node.value, ast.Dict)]
-    used = names['LaunchConfiguration'].union(*overrides)
-    assert names['DeclareLaunchArgument'] == used
+    used = names['LaunchConfiguration'].union(names['value'], *overrides)
+    assert used == {entity.args[0] for entity in of_kind(load(path.name), 'DeclareLaunchArgument')}
 
 
 def test_the_arguments(load: Callable[[str], list[Any]]) -> None:
@@ -145,11 +153,21 @@ def test_arguments_override_the_parameter_file(
     assert all(kinds[name] is kind for name, (_, kind) in made.items())
 
 
+@pytest.mark.parametrize('given', [
+    {'port': '1.5'}, {'port': 'abc'}, {'port': '-1'}, {'port': ' 1'},
+    {'params_file': '/no/such/file.yaml'}, {'params_file': '/'}, {'params_file': ''}])
+def test_nonsense_is_no_default(load: Callable[[str], list[Any]], given: dict[str, str]) -> None:
+    ((name, value),) = given.items()
+    with pytest.raises(ValueError, match=f'{name}:={value}'):
+        bridge_node(load('ws_bridge.launch.py'), **given)
+
+
 def test_rosbridge_finds_its_node_and_port(load: Callable[[str], list[Any]]) -> None:
     entities = load('rosbridge_compatible.launch.py')
     kinds = {spec.name: type(spec.default) for spec in PARAMETERS}
     for given in ({}, {'certfile': 'c.pem', 'keyfile': 'k.pem', 'origins': '*'}):
         (parameters,) = bridge_node(entities, **given).kwargs['parameters']
+        assert bridge_node(entities, **given).said == []
         origins = parameters.pop('origins', None)
         assert origins == (['*'] if given else None)
         assert {'address', 'port', 'max_message_size', 'compression'} <= set(parameters)
@@ -160,6 +178,91 @@ def test_rosbridge_finds_its_node_and_port(load: Callable[[str], list[Any]]) -> 
                 for entity in of_kind(entities, 'DeclareLaunchArgument')}
     assert (defaults['port'], defaults['name']) == ('9090', 'rosbridge_websocket')
     assert bridge_node(entities).kwargs['name'].args == ('name',)
+
+
+def parameters_of(load: Callable[[str], list[Any]], **given: str) -> dict[str, Any]:
+    """Return the parameters that the compatible launch file makes of arguments."""
+    (parameters,) = bridge_node(load('rosbridge_compatible.launch.py'), **given).kwargs[
+        'parameters']
+    return {name: given.get(value.args[0].args[0]) if hasattr(value, 'args') else value
+            for name, value in parameters.items()}
+
+
+ROSBRIDGE = {
+    'port': '9090', 'address': '', 'url_path': '/', 'ssl': 'false', 'certfile': '', 'keyfile': '',
+    'namespace': '', 'retry_startup_delay': '5.0', 'fragment_timeout': '600',
+    'delay_between_messages': '0.0', 'max_message_size': '10000000', 'unregister_timeout': '10.0',
+    'use_compression': 'false', 'call_services_in_new_thread': 'true',
+    'default_call_service_timeout': '5.0', 'send_action_goals_in_new_thread': 'true',
+    'topics_glob': '', 'services_glob': '', 'params_glob': '', 'params_timeout': '5.0',
+    'bson_only_mode': 'false', 'respawn': 'false', 'binary_encoder': 'default'}
+"""Each argument of rosbridge_suite's launch file, with its default."""
+
+
+def test_every_argument_of_rosbridge_is_known(load: Callable[[str], list[Any]]) -> None:
+    entities = load('rosbridge_compatible.launch.py')
+    assert set(ROSBRIDGE) <= {entity.args[0]
+                              for entity in of_kind(entities, 'DeclareLaunchArgument')}
+    # Written out, the defaults say nothing and ask for nothing.
+    node = bridge_node(entities, **ROSBRIDGE)
+    assert node.said == []
+    assert node.kwargs['parameters'][0]['address'] == '0.0.0.0'
+
+
+def test_what_changes_nothing_is_said(load: Callable[[str], list[Any]]) -> None:
+    node = bridge_node(load('rosbridge_compatible.launch.py'), url_path='/ros',
+                       fragment_timeout='60')
+    assert len(node.said) == 2
+    assert node.said[0].startswith('url_path:=/ros changes nothing: ')
+
+
+@pytest.mark.parametrize('given', [
+    {'bson_only_mode': 'true'}, {'binary_encoder': 'bson'}, {'params_glob': '[/a:*]'},
+    {'ssl': 'true'}, {'topics_glob': '[/a', 'services_glob': ''},
+    {'topics_glob': '[/a]', 'mapping_file': 'm.yaml'}])
+def test_what_cannot_be_had_is_an_error(load: Callable[[str], list[Any]],
+                                        given: dict[str, str]) -> None:
+    """Above all globs: who restricts clients by them does not get what is open to all."""
+    with pytest.raises(RuntimeError, match=next(iter(given))):
+        bridge_node(load('rosbridge_compatible.launch.py'), **given)
+
+
+@pytest.mark.parametrize(('given', 'parameter', 'value'), [
+    ({'gated_types': "['']"}, 'gated_types', ['']),
+    ({'gated_types': "['geometry_msgs/msg/Twist', 'a/msg/B']"}, 'gated_types',
+     ['geometry_msgs/msg/Twist', 'a/msg/B']),
+    ({'gated_types': 'a/msg/B'}, 'gated_types', ['a/msg/B']),
+    ({'origins': 'http://a, http://b:1'}, 'origins', ['http://a', 'http://b:1']),
+    ({'hosts': '[robot.example]'}, 'hosts', ['robot.example']),
+    ({'pages': '/srv/pages'}, 'pages', '/srv/pages'),
+    ({'websocket_ping_timeout': '30'}, 'ping_timeout', '30'),
+    ({'address': '::'}, 'address', '::'),
+    ({'ssl': 'true', 'certfile': 'c.pem'}, 'tls_certificate', 'c.pem')])
+def test_arguments_of_the_compatible_launch_file(
+        load: Callable[[str], list[Any]], given: dict[str, str], parameter: str,
+        value: Any) -> None:
+    assert parameters_of(load, **given)[parameter] == value
+
+
+def test_no_tls_where_ssl_is_false(load: Callable[[str], list[Any]]) -> None:
+    parameters = parameters_of(load, ssl='false', certfile='c.pem', keyfile='k.pem')
+    assert not {'tls_certificate', 'tls_key'} & set(parameters)
+
+
+@pytest.mark.parametrize(('given', 'may', 'may_not'), [
+    ({'topics_glob': "['/odom', '/camera/*']"},
+     [('subscribe', '/odom'), ('publish', '/camera/a'), ('call', '/x')], [('subscribe', '/x')]),
+    ({'topics_glob': '[]'}, [('call', '/x'), ('host', '/x')], [('publish', '/x')]),
+    ({'services_glob': '[/rosapi/*]', 'topics_glob': '/a'},
+     [('call', '/rosapi/topics'), ('subscribe', '/a')], [('call', '/x'), ('publish', '/b')])])
+def test_globs(load: Callable[[str], list[Any]], given: dict[str, str],
+               may: list[tuple[Any, str]], may_not: list[tuple[Any, str]]) -> None:
+    """They become a mapping file that exposes as much, and no more."""
+    path = Path(parameters_of(load, **given)['mapping_file'])
+    exposure = load_mapping(str(path)).resolved('/', 'rosbridge_websocket')
+    assert all(exposure.find(kind, name) for kind, name in may)
+    assert not any(exposure.find(kind, name) for kind, name in may_not)
+    assert path.stat().st_mode & 0o077 == 0
 
 
 async def test_bridge_in_place_of_rosbridge_tells_its_port(
@@ -239,5 +342,5 @@ def test_with_the_real_launch(path: Path) -> None:
             entity.execute(context)
         elif isinstance(entity, OpaqueFunction):
             made += entity.execute(context) or []
-    executables = [node.node_executable for node in made]
+    executables = [node.node_executable for node in made if hasattr(node, 'node_executable')]
     assert executables == ([] if path.name == 'demo.launch.py' else ['ws_bridge'])

@@ -59,6 +59,7 @@ class Unit:
 
 UNITS = {
     'errors': Unit(0, (0,), forbidden=IMPURE),
+    'forms': Unit(0, (0,), forbidden=IMPURE),
     'config': Unit(0, (0,), forbidden=CONCURRENT),
     'access': Unit(0, (0,), forbidden=IMPURE),
     'gate_policy': Unit(0, (0,), forbidden=IMPURE),

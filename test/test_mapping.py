@@ -25,7 +25,7 @@ import yaml
 from ws_bridge.access import ADMIN, Grant, NAMELESS, OBSERVER, Role, USES
 from ws_bridge.config import Denial, Exposure, Rule
 from ws_bridge.errors import ConfigError
-from ws_bridge.gate_policy import Clamp, GatePolicy, LossStep
+from ws_bridge.gate_policy import Clamp, GatePolicy, LossStep, Rest
 from ws_bridge.mapping import load_mapping, MAX_FILE_SIZE, parse_mapping, SECTIONS
 
 EXAMPLE = Path(__file__).resolve().parents[1] / 'config' / 'mapping.example.yaml'
@@ -360,6 +360,9 @@ gates:
   require_lease: false
   acquire_on_publish: [native]
   neutral_first: false
+  neutral:
+  - {field: 'axes[2]', rest: 1, tolerance: 0.1}
+  - {field: x}
 """
 
 
@@ -375,7 +378,8 @@ def test_gates() -> None:
             LossStep('service', after=2.0, service='/arm/park', srv_type='std_srvs/srv/SetBool',
                      request={'data': True})),
         clamp=(Clamp('points[*].velocities[*]', -1.0, 1.5), Clamp('x', 0.0, 0.0, saturate=True)),
-        require_lease=False, acquire_on_publish=('native',), neutral_first=False)
+        require_lease=False, acquire_on_publish=('native',), neutral_first=False,
+        neutral=(Rest('axes[2]', (1.0,), 0.1), Rest('x')))
 
 
 def test_the_patterns_of_gates_are_expanded() -> None:
@@ -397,6 +401,13 @@ def test_the_patterns_of_gates_are_expanded() -> None:
     ('{gate: a, topics: [/t], require_lease: yes}', 'gates[0].require_lease: must be true or'),
     ('{gate: a, topics: [/t], acquire_on_publish: [web]}',
      "gates[0].acquire_on_publish[0]: 'web' is unknown"),
+    ('{gate: a, topics: [/t], neutral_first: 1}', 'gates[0].neutral_first: must be true or'),
+    ('{gate: a, topics: [/t], neutral: x}', "gates[0].neutral: must be a list, one '- ' an"),
+    ('{gate: a, topics: [/t], neutral: [x]}', 'gates[0].neutral[0]: must be a mapping'),
+    ('{gate: a, topics: [/t], neutral: [{rest: 1}]}', 'gates[0].neutral[0]: has no field'),
+    ('{gate: a, topics: [/t], neutral: [{field: x, rest: a}]}', 'gates[0].neutral[0].rest: '),
+    ('{gate: a, topics: [/t], neutral: [{field: x, tolerance: -1}]}',
+     'gates[0].neutral[0]: tolerance -1 is below 0'),
     ('{gate: a, topics: [/t], on_loss: message}', "gates[0].on_loss: 'message' is unknown"),
     ('{gate: a, topics: [/t], on_loss: []}', 'gates[0].on_loss: needs at least one action'),
     ('{gate: a, topics: [/t], on_loss: [zero]}', 'gates[0].on_loss[0]: must be a mapping'),

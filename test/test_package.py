@@ -26,6 +26,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from ws_bridge.gate_policy import GATED_TYPES
+
 ROOT = Path(__file__).resolve().parents[1]
 # rosdep's key -> the name on PyPI
 KEYS = {'python3-cbor2': 'cbor2', 'python3-jwt': 'pyjwt', 'python3-numpy': 'numpy',
@@ -108,6 +110,7 @@ def test_every_import_is_declared(described: ElementTree.Element) -> None:
 def test_every_dependency_is_imported(described: ElementTree.Element) -> None:
     declared = {KEYS.get(key, key) for key in depends(described)}
     used = {IMPORT_NAMES.get(name, name) for name in imports('ws_bridge') | imports('launch')}
+    used |= {msg_type.partition('/')[0] for msg_type in GATED_TYPES}
     assert not declared - used
 
 

@@ -24,7 +24,7 @@ from ws_bridge.errors import BadField
 from ws_bridge.protocol.qos import MAX_DEPTH, parse_qos, QosRequest
 
 WORDS = {
-    'history': {'keep_last': 1, 'keep_all': 2},
+    'history': {'keep_last': 1},
     'reliability': {'reliable': 1, 'best_effort': 2, 'best_available': 4},
     'durability': {'transient_local': 1, 'volatile': 2, 'best_available': 4},
     'liveliness': {'automatic': 1, 'manual_by_topic': 3, 'best_available': 5},
@@ -63,6 +63,13 @@ def test_wrong_words(key: str, value: object) -> None:
         parse_qos({key: value}, 'data.qos')
     assert info.value.field == f'data.qos.{key}'
     assert all(word in info.value.message for word in WORDS[key])
+
+
+@pytest.mark.parametrize('value', ['keep_all', 'KEEP-ALL', ' keep all ', 2])
+def test_a_history_without_bound_is_refused(value: object) -> None:
+    with pytest.raises(BadField, match='keep_all has no bound') as info:
+        parse_qos({'history': value, 'depth': 5}, 'data.qos')
+    assert info.value.field == 'data.qos.history'
 
 
 @pytest.mark.parametrize('depth', [0, 1, MAX_DEPTH])

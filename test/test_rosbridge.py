@@ -271,6 +271,38 @@ def test_status_from_the_level_on(dialect: RosbridgeDialect) -> None:
     assert 'none' in repr(dialect)
 
 
+def test_a_browser_is_told_once_a_second_why_nothing_moves() -> None:
+    failed = ops.Failed('"p"', Expired('too late', field='ttl'), ops.About('command', '/t'))
+    other = ops.Failed(None, UnknownField('no such field', field='x'))
+
+    def told(dialect: RosbridgeDialect, *stamps: float) -> list[str]:
+        return [orjson.loads(frame.data)['level'] for stamp in stamps
+                for reply in (failed, other) for frame in dialect.encode(reply, stamp)]
+    browser = RosbridgeDialect(10_000, cbor_values, takes_status=True)
+    assert told(browser, 100.0, 100.99, 101.0, 101.5, 103.0) == ['warning'] * 3
+    assert json.loads(browser.encode(failed, 200.0)[0].data) == {
+        'op': 'status', 'level': 'warning', 'msg': 'expired: ttl: too late', 'id': 'p'}
+    decode(browser, op='set_level', level='none')       # as it wishes, from now on
+    assert not told(browser, 300.0)
+    decode(browser, op='set_level', level='error')
+    assert told(browser, 300.0, 300.1) == ['error'] * 4
+    program = RosbridgeDialect(10_000, cbor_values)
+    assert not told(program, 100.0, 102.0)
+
+
+def test_a_message_in_parts_has_the_fence_of_the_first(dialect: RosbridgeDialect) -> None:
+    def part(number: int, fence: float, *, outer: str = 'fragment') -> float:
+        dialect.fence = fence
+        text = '{"op":"publish","topic":"/t","msg":{}}'
+        data = (text[:9], text[9:])[number]
+        got = decode(dialect, op=outer, id='a', data=data, num=number, total=2)
+        assert (got is None) is (fence == 5.0)
+        return dialect.fence
+    assert part(1, 5.0) == 5.0
+    assert decode(dialect, op='publish', topic='/t', msg={}) is not None
+    assert part(0, 9.0) == 5.0
+
+
 @pytest.mark.parametrize(('field', 'about', 'msg'), [
     ('correlation_id', None, 'bad_field: id: wrong'), ('metadata.ttl', None, 'bad_field: wrong'),
     ('destination', None, 'bad_field: topic: wrong'),

@@ -66,6 +66,16 @@ class Recorder:
         return self.ends[-1]
 
 
+TEXT, PING, PONG = 1, 9, 10
+
+
+def masked(opcode: int, payload: bytes) -> bytes:
+    """Return a frame of a client."""
+    size = len(payload)
+    head = bytes([0x80 | size]) if size < 126 else bytes([0xFE]) + size.to_bytes(2, 'big')
+    return bytes([0x80 | opcode]) + head + bytes(4) + payload
+
+
 class BarePeer:
     """A socket that has shaken hands and then neither reads nor answers pings by itself."""
 
@@ -89,6 +99,22 @@ class BarePeer:
             reply += await loop.sock_recv(self.socket, 1)
         assert b' 101 ' in reply, reply
         return self
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes, in one segment where they are few."""
+        await asyncio.get_running_loop().sock_sendall(self.socket, data)
+
+    async def next_ping(self) -> bytes:
+        """Return the payload of the next frame, which is a ping."""
+        head = await self._read(2)
+        assert head[0] == 0x80 | PING, head
+        return await self._read(head[1])
+
+    async def _read(self, size: int) -> bytes:
+        data = b''
+        while len(data) < size:
+            data += await asyncio.get_running_loop().sock_recv(self.socket, size - len(data))
+        return data
 
     def close(self) -> None:
         """Close the socket."""

@@ -28,15 +28,14 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import lru_cache
-import ipaddress
 import math
 import platform
-import re
 from typing import Any, Literal
 
+from ws_bridge import forms
 from ws_bridge.access import Grant, Role
 from ws_bridge.errors import ConfigError
-from ws_bridge.gate_policy import GATED_TYPES, GatePolicy, TIMEOUT, TTL
+from ws_bridge.gate_policy import FENCE_INTERVAL, GATED_TYPES, GatePolicy, TIMEOUT, TTL
 
 VERSION = '0.1.0'
 """The version of the package, as in package.xml and setup.py."""
@@ -46,14 +45,13 @@ ParameterValue = bool | int | float | str | tuple[str, ...]
 Kind = Literal['subscribe', 'publish', 'call', 'host']
 KINDS: tuple[Kind, ...] = ('subscribe', 'publish', 'call', 'host')
 ESTOP_STATES = ('armed', 'stopped')
+JWT_ALGORITHMS = ('HS256', 'RS256', 'ES256')
 ENCODINGS = ('json', 'cbor', 'cdr')
 GLOB_CHARACTERS = '*?['
 NAME_LENGTH = 255
 """No ROS name is longer (rmw refuses earlier)."""
 
 _NAMES_REMEMBERED = 4096
-_ORIGIN = re.compile(r'\*|null|[a-z][a-z0-9+.-]*://[^/?#\s]+')
-_ENDPOINT = re.compile(r'(wss?://)?(\[[\w:.%]+\]|[\w.-]+)(:(?P<port>\d{1,5}))?(/\S*)?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +64,8 @@ class ParameterSpec:
     :param minimum: smallest value allowed, of numbers; ``None`` = no bound.
     :param maximum: largest value allowed.
     :param read_only: it cannot be set while the node runs.
+    :param form: checks a text, or each of an array, and returns it as it is used; raises
+        :class:`ws_bridge.forms.Malformed`. An empty text that is the default is not asked about.
     """
 
     name: str
@@ -74,6 +74,7 @@ class ParameterSpec:
     minimum: float | None = None
     maximum: float | None = None
     read_only: bool = True
+    form: Callable[[str], str] | None = None
 
     @property
     def kind(self) -> str:
@@ -92,19 +93,33 @@ class ParameterSpec:
 
     def check(self, value: object) -> ParameterValue:
         """
-        Return the value in the kind of the default.
+        Return the value in the kind of the default, texts in their usual form.
 
         Empty texts in an array count for nothing, and ``None``, which rclpy makes of ``[]`` in
         a parameter file, is the default.
 
-        :raises ConfigError: of another kind, or out of range.
+        :raises ConfigError: of another kind, out of range, or of the wrong form.
         """
         checked = self.default if value is None else _of_kind(self.kind, value)
         if checked is None:
-            raise ConfigError(f'must be a {self.kind}, is {value!r}', field=self.name)
+            article = 'an' if self.kind == 'integer' else 'a'
+            raise ConfigError(f'must be {article} {self.kind.replace("_", " ")}, is '
+                              f'{_shown(value)}', field=self.name)
         if isinstance(checked, (int, float)) and not self._in_range(checked):
-            raise ConfigError(f'must be {self.range_text()}, is {value!r}', field=self.name)
+            raise ConfigError(f'must be {self.range_text()}, is {_shown(value)}', field=self.name)
+        if isinstance(checked, str):
+            return self._formed(checked)
+        if isinstance(checked, tuple):
+            return tuple(dict.fromkeys(map(self._formed, checked)))
         return checked
+
+    def _formed(self, text: str) -> str:
+        if self.form is None or text == self.default:
+            return text
+        try:
+            return self.form(text)
+        except forms.Malformed as exc:
+            raise ConfigError(f'{_shown(text)} is {exc}', field=self.name) from exc
 
     def range_text(self) -> str:
         """Return the range for a person, empty where there is none."""
@@ -119,6 +134,12 @@ class ParameterSpec:
     def _in_range(self, value: float) -> bool:
         return math.isfinite(value) and (self.minimum is None or value >= self.minimum) and \
             (self.maximum is None or value <= self.maximum)
+
+
+def _shown(value: object) -> str:
+    """Return a value in one line of bounded length."""
+    text = repr(value)
+    return text if len(text) <= 200 else f'{text[:200]}...'
 
 
 def _of_kind(kind: str, value: object) -> ParameterValue | None:
@@ -142,46 +163,59 @@ _MEGA = 1 << 20
 
 PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('address', '127.0.0.1',
-                  'Address to listen on; 0.0.0.0 or :: for all interfaces.'),
+                  'Address to listen on; 0.0.0.0 = every IPv4 address of this machine, :: = IPv6 '
+                  'too.', form=forms.host),
     ParameterSpec('port', 9090, 'TCP port to listen on; 0 = any free one.', 0, 65535),
-    ParameterSpec('robot_name', '', 'Name of the robot that peers are told; empty = host name.'),
+    ParameterSpec('robot_name', '', 'Name of the robot that peers are told; empty = host name.',
+                  form=forms.robot_name),
     ParameterSpec('mapping_file', '', 'File that says which names are exposed and how; '
-                  'empty = every topic and service is exposed.'),
-    ParameterSpec('connect', (), 'Endpoints to dial out to, for example ws://host:9090.'),
-    ParameterSpec('push', (), 'Topics to publish on every bridge that was dialled.'),
+                  'empty = every topic and service is exposed.', form=forms.path),
+    ParameterSpec('connect', (), 'Endpoints to dial out to, for example ws://host:9090.',
+                  form=forms.endpoint),
+    ParameterSpec('push', (), 'Topics to publish on every bridge that was dialled.',
+                  form=forms.topic_name),
     ParameterSpec('pull', (), 'Topics to take from every bridge that was dialled and to '
-                  'publish here.'),
+                  'publish here.', form=forms.topic_name),
     ParameterSpec('origins', (), 'Origins of web pages that may connect, for example '
-                  'https://robot.example; empty = pages from the same host; * = any.'),
-    ParameterSpec('tls_certificate', '', 'PEM file with the certificate chain; empty = no TLS.'),
+                  'https://robot.example; empty = pages from the same host; * = any.',
+                  form=forms.origin),
+    ParameterSpec('pages', '', 'Folder with web pages of your own, served below /pages/ to '
+                  'whoever reaches the port; empty = none.', form=forms.path),
+    ParameterSpec('tls_certificate', '', 'PEM file with the certificate chain; empty = no TLS.',
+                  form=forms.path),
     ParameterSpec('tls_key', '', 'PEM file with the private key; '
-                  'empty = it is in the certificate file.'),
+                  'empty = it is in the certificate file.', form=forms.path),
     ParameterSpec('compression', False, 'Offer per-message compression to peers '
                   '(costs CPU and latency, saves bandwidth).'),
     ParameterSpec('tls_client_ca', '', 'PEM file of who signs the certificates of peers, whose '
-                  'names are then their identities; empty = peers need none.'),
+                  'names are then their identities; empty = peers need none.', form=forms.path),
     ParameterSpec('token_file', '', 'File with a line for each token: name, role, token; the '
-                  'environment variable WS_BRIDGE_TOKENS may hold such lines too.'),
+                  'environment variable WS_BRIDGE_TOKENS may hold such lines too.',
+                  form=forms.path),
     ParameterSpec('jwt_key_file', '', 'File with the key that JSON web tokens are verified with: '
-                  'a secret (HS256) or a public key, PEM; empty = none are taken.'),
+                  'a secret (HS256) or a public key, PEM; empty = none are taken.',
+                  form=forms.path),
     ParameterSpec('jwt_algorithm', 'RS256', 'The one algorithm of JSON web tokens: HS256, RS256 '
-                  'or ES256.'),
+                  'or ES256.', form=forms.one_of(*JWT_ALGORITHMS)),
     ParameterSpec('jwt_audience', '', 'What "aud" of a JSON web token must name; '
-                  'empty = it must have none.'),
-    ParameterSpec('jwt_issuer', '', 'What "iss" of a JSON web token must be; empty = anything.'),
+                  'empty = it must have none.', form=forms.printable),
+    ParameterSpec('jwt_issuer', '', 'What "iss" of a JSON web token must be; empty = anything.',
+                  form=forms.printable),
     ParameterSpec('jwt_leeway', 10.0, 'By how much the clock of who made a JSON web token may '
                   'differ, s.', 0.0, 3600.0),
     ParameterSpec('allow_anonymous', False, 'Let peers in that do not log in, also from other '
                   'machines.'),
     ParameterSpec('anonymous_role', '', 'Role of peers that do not log in; empty = admin where '
-                  'nobody can log in, else observer.'),
-    ParameterSpec('connect_role', 'admin', 'Role that the bridges which were dialled have here.'),
+                  'nobody can log in, else observer.', form=forms.word),
+    ParameterSpec('connect_role', 'admin', 'Role that the bridges which were dialled have here.',
+                  form=forms.word),
     ParameterSpec('connect_token_file', '', 'File with the token that is presented to the '
-                  'bridges which are dialled.'),
+                  'bridges which are dialled.', form=forms.path),
     ParameterSpec('hosts', (), 'Names by which peers may reach the bridge ("Host"); empty = '
-                  'addresses, localhost and the name of this machine, asked of browsers only.'),
+                  'addresses, localhost and the name of this machine, asked of browsers only.',
+                  form=forms.host),
     ParameterSpec('trusted_proxies', (), 'Addresses or networks of reverse proxies whose '
-                  'X-Forwarded-For is believed.'),
+                  'X-Forwarded-For is believed.', form=forms.network),
     ParameterSpec('metrics', False, 'Answer /metrics (Prometheus) to who may see it.'),
     ParameterSpec('handshake_timeout', 5.0, 'Time for TLS and the opening handshake, s.',
                   0.1, 600.0),
@@ -244,17 +278,24 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec('match_timeout', 1.0, 'How long the first message of a new publisher waits for '
                   'its subscribers to be matched, s; 0 = not at all.', 0.0, 60.0),
     ParameterSpec('gated_types', GATED_TYPES, 'Message types whose topics get a gate each, unless '
-                  "one of the mapping file guards them; [''] = no gates but those."),
+                  "one of the mapping file guards them; [''] = no gates but those.",
+                  form=forms.message_type),
     ParameterSpec('gate_timeout', TIMEOUT, 'Silence of the holder after which a gate stops the '
                   'robot, unless the mapping file says it for that gate, s.', 0.02, 3600.0),
     ParameterSpec('gate_ttl', TTL, 'Age of the oldest command that a gate lets pass, unless the '
                   'mapping file says it for that gate, s.', 0.01, 3600.0),
+    ParameterSpec('fence_interval', FENCE_INTERVAL, 'Time between pings to a peer that may '
+                  'command but does not, s; its first command may be older than gate_ttl by it.',
+                  0.05, 60.0),
+    ParameterSpec('neutral_first', False, 'Gates of gated_types want zero as the first command '
+                  'after a change or a stop, of everybody; false = of native peers, and of others '
+                  'after an emergency stop and after another peer commanded.'),
     ParameterSpec('estop_at_start', 'armed', 'The emergency stop when the bridge starts: armed, '
-                  'or stopped until somebody clears it.'),
+                  'or stopped until somebody clears it.', form=forms.one_of(*ESTOP_STATES)),
     ParameterSpec('estop_service', '', 'Service of type std_srvs/srv/Trigger that is called when '
-                  'the emergency stop is asserted; empty = none.'),
+                  'the emergency stop is asserted; empty = none.', form=forms.topic_name),
     ParameterSpec('audit_file', '', 'File of the audit log, JSON lines; empty = only the log of '
-                  'the node.'),
+                  'the node.', form=forms.path),
     ParameterSpec('audit_size', 1_000_000, 'Size at which the audit log is rotated, bytes; five '
                   'older files are kept.', 1000, 1 << 30),
     ParameterSpec('retry_delay', 1.0, 'Delay before the first new attempt to dial out, s; '
@@ -287,6 +328,7 @@ class Settings:
     push: tuple[str, ...]
     pull: tuple[str, ...]
     origins: tuple[str, ...]
+    pages: str
     tls_certificate: str
     tls_key: str
     compression: bool
@@ -339,6 +381,8 @@ class Settings:
     gated_types: tuple[str, ...]
     gate_timeout: float
     gate_ttl: float
+    fence_interval: float
+    neutral_first: bool
     estop_at_start: str
     estop_service: str
     audit_file: str
@@ -363,7 +407,8 @@ def settings_from(values: Mapping[str, object]) -> Settings:
             raise ConfigError(f'no such parameter{did_you_mean(name, specs)}', field=name)
     checked: dict[str, Any] = {spec.name: spec.check(values.get(spec.name))
                                for spec in PARAMETERS}
-    checked['robot_name'] = checked['robot_name'] or platform.node()
+    checked['robot_name'] = checked['robot_name'] or \
+        (platform.node() or 'robot')[:forms.LONGEST_ROBOT_NAME]
     settings = Settings(**checked)
     _check_together(settings)
     return settings
@@ -380,41 +425,16 @@ def _check_together(settings: Settings) -> None:
         if not condition:
             raise ConfigError(message, field=name)
 
-    require(settings.address.strip(), 'address', 'must not be empty; 0.0.0.0 = all interfaces')
-    require(len(settings.robot_name) <= 64 and settings.robot_name.isprintable(), 'robot_name',
-            'must be at most 64 printable characters')
     require(settings.heartbeat_timeout > settings.heartbeat_interval, 'heartbeat_timeout',
             f'must be longer than heartbeat_interval ({settings.heartbeat_interval} s)')
     require(settings.max_queue_bytes >= settings.max_message_size, 'max_queue_bytes',
             f'must hold at least one message of max_message_size ({settings.max_message_size})')
-    require(settings.estop_at_start in ESTOP_STATES, 'estop_at_start',
-            f"is {settings.estop_at_start!r}; must be {' or '.join(ESTOP_STATES)}")
-    both = set(settings.push) & set(settings.pull)
-    require(not both, 'pull', f'{", ".join(sorted(both))} is in push too: it would go in circles')
     require(settings.tls_certificate or not settings.tls_key, 'tls_key',
             'needs tls_certificate')
     require(settings.tls_certificate or not settings.tls_client_ca, 'tls_client_ca',
             'needs tls_certificate')
     require(settings.max_total_queue_bytes >= settings.max_queue_bytes, 'max_total_queue_bytes',
             f'must be at least max_queue_bytes ({settings.max_queue_bytes})')
-    for proxy in settings.trusted_proxies:
-        require(is_network(proxy), 'trusted_proxies', f'{proxy!r} is no address and no network')
-    for origin in settings.origins:
-        require(_ORIGIN.fullmatch(origin), 'origins',
-                f"{origin!r} is no origin: scheme://host[:port] without a path, 'null' or '*'")
-    for endpoint in settings.connect:
-        match = _ENDPOINT.fullmatch(endpoint)
-        require(match and int(match['port'] or 1) in range(1, 65536), 'connect',
-                f'{endpoint!r} is no endpoint: ws://host:port/path, wss://..., host:port or host')
-
-
-def is_network(text: str) -> bool:
-    """Whether a text is an address, or a network such as 10.0.0.0/8."""
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)

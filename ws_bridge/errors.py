@@ -41,6 +41,7 @@ Every error of ws_bridge, in one tree; each class carries the code that peers se
     |   |-- UnknownName              unknown_name
     |   |-- UnknownType              unknown_type
     |   |-- TypeMismatch             type_mismatch
+    |   |-- QosMismatch              qos_mismatch
     |   |-- NotAdvertised            not_advertised
     |   |-- AlreadyExists            already_exists
     |   |-- LimitExceeded            limit_exceeded
@@ -231,6 +232,12 @@ class TypeMismatch(RequestError):
     """The name exists with another type."""
 
     code = 'type_mismatch'
+
+
+class QosMismatch(RequestError):
+    """The other side of a topic has a quality of service that this one cannot match."""
+
+    code = 'qos_mismatch'
 
 
 class NotAdvertised(RequestError):

@@ -28,10 +28,16 @@ that know no leases; ``bridge`` is what this bridge pulls from one that it diall
 
 TIMEOUT = 0.5
 TTL = 0.3
+FENCE_INTERVAL = 1.0
+"""Time between pings to a peer that may command but does not, s."""
+FENCES_A_TTL = 3
+"""Pings within a gate's ``ttl`` to a peer that commands without times."""
 STOP_TIMES = 5
 STOP_RATE = 20.0
 ASK_TIMEOUT = 15.0
 """How long a holder may take to answer who asks for its lease, s."""
+NEIGHBOURS_TOPIC = '/ws_bridge_gates'
+"""Where the bridges of a graph say what they guard: ``std_msgs/msg/String``, JSON."""
 GATED_TYPES = ('geometry_msgs/msg/Twist', 'geometry_msgs/msg/TwistStamped', 'sensor_msgs/msg/Joy',
                'trajectory_msgs/msg/JointTrajectory')
 """Types whose topics command a robot by all likelihood."""
@@ -69,6 +75,28 @@ class Clamp:
 
 
 @dataclass(frozen=True, slots=True)
+class Rest:
+    """
+    Where a field is at rest; the first that names a number decides about it.
+
+    :param field: its path, as of a :class:`Clamp`.
+    :param values: where it rests.
+    :param tolerance: by how much it may be off.
+    :param learned: where it rests besides, unless the peer's was ever seen at one of ``values``:
+        a trigger rests at an end of its way, a stick only lingers there.
+    """
+
+    field: str
+    values: tuple[float, ...] = (0.0,)
+    tolerance: float = 0.0
+    learned: tuple[float, ...] = ()
+
+
+USUAL_REST = {'sensor_msgs/msg/Joy': (Rest('axes[*]', tolerance=0.05, learned=(1.0, -1.0)),)}
+"""What rests where, by type, unless a gate says it: sticks drift, triggers rest at an end."""
+
+
+@dataclass(frozen=True, slots=True)
 class GatePolicy:
     """
     One gate.
@@ -82,7 +110,10 @@ class GatePolicy:
     :param max_rate: most commands a second that move something; ``None`` = unlimited.
     :param require_lease: else whoever may publish may command.
     :param acquire_on_publish: of :data:`MANNERS`, whose first publication acquires the lease.
-    :param neutral_first: the first command after a change or a stop must be zero.
+    :param neutral_first: the first command after a change or a stop must be neutral, of everybody,
+        or of nobody. ``None``: of native peers; of others after an emergency stop, and after
+        another peer commanded.
+    :param neutral: what counts as neutral besides zero.
     """
 
     name: str
@@ -95,4 +126,5 @@ class GatePolicy:
     max_rate: float | None = None
     require_lease: bool = True
     acquire_on_publish: tuple[str, ...] = ('seed', 'rosbridge', 'bridge')
-    neutral_first: bool = True
+    neutral_first: bool | None = None
+    neutral: tuple[Rest, ...] = ()

@@ -25,6 +25,7 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 import ctypes
 from dataclasses import dataclass, replace
 import gc
+import inspect
 import logging
 import os
 import signal
@@ -36,14 +37,24 @@ from typing import Any
 from ws_bridge.bridge import Bridge, Mailbox
 from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.door import Door
-from ws_bridge.bridge.guard import check_reach, read_token, server_tls, watch_files
+from ws_bridge.bridge.files import Folder
+from ws_bridge.bridge.guard import (
+    check_names,
+    check_reach,
+    read_token,
+    server_tls,
+    tell_gates,
+    watch_files,
+)
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.metrics import make_metrics
 from ws_bridge.bridge.pages import make_http
 from ws_bridge.bridge.watch import Watch
 from ws_bridge.config import Exposure, PARAMETERS, Settings, settings_from
+from ws_bridge.demo import PARENT, SERVICES, TOPICS
 from ws_bridge.errors import ConnectFailed, WsBridgeError
 from ws_bridge.identity.authority import Authority
+from ws_bridge.identity.files import check_file
 from ws_bridge.mapping import load_mapping
 from ws_bridge.protocol import rosbridge
 from ws_bridge.protocol.native import SUBPROTOCOL
@@ -55,10 +66,16 @@ from ws_bridge.ros.side import RosSide
 from ws_bridge.session.rights import Policy
 from ws_bridge.transport.client import WebSocketClient
 from ws_bridge.transport.options import ClientOptions, ServerOptions
-from ws_bridge.transport.requirements import require_websockets
 from ws_bridge.transport.server import WebSocketServer
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LOOPBACK = {'0.0.0.0': '127.0.0.1', '::': '::1'}
+"""Addresses that stand for all, and how a client on this machine reaches each."""
+
+ROBOT_WITHIN = 15.0
+"""How long the demo waits for its robot's topics before it says that they are not there, s."""
+
+LOOK_EVERY = 0.05
 COMPANION_TIMEOUT = 1.0
 """How long the demo robot may take to end, s."""
 
@@ -89,10 +106,18 @@ class Service:
     def url(self) -> str:
         """Where a client on this machine connects."""
         host = self.settings.address
-        host = {'0.0.0.0': '127.0.0.1', '::': '[::1]'}.get(host, host)
-        host = f'[{host}]' if ':' in host and not host.startswith('[') else host
+        return self._url_of(LOOPBACK.get(host, host))
+
+    @property
+    def listening(self) -> str:
+        """Where the bridge listens, for a person."""
+        host = self.settings.address
+        return self.url if host not in LOOPBACK else \
+            f'{self._url_of(host)}, every address of this machine; from here {self.url}'
+
+    def _url_of(self, host: str) -> str:
         scheme = 'wss' if self.settings.tls_certificate else 'ws'
-        return f'{scheme}://{host}:{self.server.port}'
+        return f'{scheme}://{f"[{host}]" if ":" in host else host}:{self.server.port}'
 
     @property
     def page(self) -> str:
@@ -123,17 +148,22 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         for bridge in bridges:
             bridge.stop_wish(stopped, by, reason)
 
+    def on_neighbour(text: str) -> None:
+        for bridge in bridges:
+            bridge.hear_neighbour(text)
+
     def on_stops_lost(why: str) -> None:
         for bridge in bridges:
             bridge.stops_lost(why)
 
     ros = RosSide(RosSettings(), post=mailbox.post, args=list(args), parameters=PARAMETERS,
-                  on_graph=on_graph, on_estop=on_estop, on_stops_lost=on_stops_lost,
-                  on_fault=on_fault, context=context)
+                  on_graph=on_graph, on_estop=on_estop, on_neighbour=on_neighbour,
+                  on_stops_lost=on_stops_lost, on_fault=on_fault, context=context)
     async with AsyncExitStack() as undo:
         undo.callback(ros.shutdown)
         ros.start()
         settings = settings_from(ros.parameters)
+        check_names(settings, ros)
         exposure = _exposure(settings, ros)
         if exposure.gates or any(settings.gated_types):
             ros.watchdog.start_process()
@@ -149,7 +179,7 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         bridge = Bridge(settings, exposure, ros, loop, door, ledger, epoch)
         bridges.append(bridge)
         server = _server(settings, bridge, ros, door, ledger, tls)
-        clients = [_client(settings, bridge, endpoint) for endpoint in settings.connect]
+        clients = _clients(settings, bridge)
         undo.push_async_callback(server.disconnect)
         if not await server.start_server(settings.address, settings.port):
             raise server.last_error or ConnectFailed('cannot listen')
@@ -164,27 +194,63 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         for client, endpoint in zip(clients, settings.connect, strict=True)])
 
 
-async def close_service(service: Service) -> None:
-    """End everything, in order: commands, no new peers, peers told (1001), their things, ROS."""
-    service.watch.close()
-    service.ros.watchdog.stop_all('shutdown')
-    service.bridge.end_control()
-    for task in service.dialling:
-        task.cancel()
-    await asyncio.gather(service.server.disconnect(),
-                         *(client.disconnect() for client in service.dialled))
-    for task in service.dialling:
-        with suppress(asyncio.CancelledError, WsBridgeError):
-            await task
-    service.bridge.shutdown()
-    await service.bridge.end_workers()
-    service.ledger.audit.close()
-    service.ros.shutdown()
+async def close_service(service: Service) -> list[str]:
+    """
+    End everything, in order: commands, no new peers, peers told (1001), their things, ROS.
+
+    Each step is tried, whatever became of those before it.
+
+    :return: what went wrong, a line each; it was logged.
+    """
+    async def connections() -> None:
+        outcomes = await asyncio.gather(
+            service.server.disconnect(), *(client.disconnect() for client in service.dialled),
+            return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def dialling() -> None:
+        for task in service.dialling:
+            with suppress(asyncio.CancelledError, WsBridgeError):
+                await task
+
+    def dial_no_more() -> None:
+        for task in service.dialling:
+            task.cancel()
+
+    steps: tuple[tuple[str, Callable[[], Any]], ...] = (
+        ('stop', lambda: service.ros.watchdog.stop_all('shutdown')),
+        ('files', service.watch.close),
+        ('control', service.bridge.end_control),
+        ('dial no more', dial_no_more),
+        ('connections', connections),
+        ('dialling', dialling),
+        ('bridge', service.bridge.shutdown),
+        ('workers', service.bridge.end_workers),
+        ('audit', service.ledger.audit.close),
+        ('ROS', service.ros.shutdown))
+    faults: list[str] = []
+    cancelled: asyncio.CancelledError | None = None
+    for name, step in steps:
+        try:
+            outcome = step()
+            if inspect.isawaitable(outcome):
+                await outcome
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+        except Exception as exc:        # the steps that follow have to be done as well
+            logger.error('at the end, %s: %r', name, exc, exc_info=exc)
+            faults.append(f'{name}: {exc!r}')
+    if cancelled is not None:
+        raise cancelled
+    return faults
 
 
 def _exposure(settings: Settings, ros: RosSide) -> Exposure:
     if not settings.mapping_file:
         return Exposure.open()
+    check_file(settings.mapping_file, 'mapping_file', is_secret=False)
     namespace, _, name = ros.node_name.rpartition('/')
     return load_mapping(settings.mapping_file).resolved(namespace or '/', name)
 
@@ -198,15 +264,22 @@ def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger
         max_peers=settings.max_peers, max_peers_per_address=settings.max_peers_per_address,
         max_handshakes=settings.max_handshakes, handshake_timeout=settings.handshake_timeout,
         hosts=settings.hosts, trusted_proxies=settings.trusted_proxies, tls=tls, admit=door.admit,
-        refused=ledger.refused, http=make_http(settings.robot_name, lambda: ros.alive, metrics),
+        refused=ledger.refused, http=make_http(
+            settings.robot_name, lambda: ros.alive, metrics,
+            Folder(settings.pages) if settings.pages else None),
         **_link_options(settings)))
 
 
-def _client(settings: Settings, bridge: Bridge, endpoint: str) -> WebSocketClient:
+def _clients(settings: Settings, bridge: Bridge) -> list[WebSocketClient]:
+    token = read_token(settings.connect_token_file) if settings.connect_token_file else None
+    return [_client(settings, bridge, endpoint, token) for endpoint in settings.connect]
+
+
+def _client(settings: Settings, bridge: Bridge, endpoint: str,
+            token: str | None) -> WebSocketClient:
     config = replace(_config(settings, 'ws_bridge dialling out'), endpoint=endpoint,
                      retry_attempts=0, retry_delay=settings.retry_delay)
-    if settings.connect_token_file:
-        token = read_token(settings.connect_token_file)
+    if token is not None:
         level = SecurityLevel.AUTHENTICATED if endpoint.startswith('wss:') \
             else SecurityLevel.BASIC
         config = replace(config, security_level=level, auth_token=token)
@@ -226,12 +299,14 @@ def _link_options(settings: Settings) -> dict[str, Any]:
 
 
 async def run(args: Sequence[str], *, announce: Callable[[Service], None],
-              companion: Sequence[str] = ()) -> int:
+              companion: Sequence[str] = (),
+              is_complete: Callable[[Service], bool] | None = None) -> int:
     """
     Serve until SIGINT or SIGTERM, or until the companion ends.
 
-    :param announce: called once, when peers can connect.
+    :param announce: called once, when peers can connect and all is there.
     :param companion: command line of a process to run beside the bridge, as long as it runs.
+    :param is_complete: tells whether the graph has what the companion makes.
     :return: exit code.
     """
     _give_memory_back()
@@ -243,6 +318,7 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
         logger.error('a fault of the ROS side: %r', exc, exc_info=exc)
         faults.append(exc)
 
+    failed: list[str] = []
     services: list[Service] = []
 
     def at_once() -> None:
@@ -256,20 +332,29 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
     except WsBridgeError as exc:
         print(f'ws_bridge: {exc}', file=sys.stderr)
         return 1
+
+    async def close() -> None:
+        failed.extend(await close_service(service))
+
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(close_service, service)
+        stack.push_async_callback(close)
         stack.callback(services.clear)
         stack.enter_context(_said_by(service.ros))
+        tell_gates(service.bridge.gates, service.settings.gated_types)
         ended = await _start(companion, stop, stack) if companion else None
         # What is there now stays: to look through all of it takes tens of ms, in which all wait,
         # the watchdog too.
         gc.collect()
         gc.freeze()
         sys.setswitchinterval(SWITCH)
-        announce(service)
         _catch_hangup(loop, service.watch.read)
+        stack.callback(signal.signal, signal.SIGHUP, signal.SIG_IGN)
+        if is_complete is not None:
+            await _until_complete(service, is_complete, stop)
+        if not stop.is_set():
+            announce(service)
         await stop.wait()
-    return 1 if ended is not None and ended.done() and ended.result() else 0
+    return int(bool(failed or (ended is not None and ended.done() and ended.result())))
 
 
 def _give_memory_back() -> None:
@@ -283,6 +368,17 @@ def _give_memory_back() -> None:
         mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
 
 
+async def _until_complete(service: Service, is_complete: Callable[[Service], bool],
+                          stop: asyncio.Event) -> None:
+    """Wait for what the companion makes, but not for ever."""
+    end = time.monotonic() + ROBOT_WITHIN
+    while not is_complete(service) and not stop.is_set():
+        if time.monotonic() > end:
+            logger.warning('the demo robot is not in the graph after %g s', ROBOT_WITHIN)
+            return
+        await asyncio.sleep(LOOK_EVERY)
+
+
 def _catch_signals(loop: asyncio.AbstractEventLoop, then: Callable[[], object],
                    at_once: Callable[[], object]) -> None:
     """
@@ -294,12 +390,14 @@ def _catch_signals(loop: asyncio.AbstractEventLoop, then: Callable[[], object],
     when the interpreter ends: a second signal would kill a process that was ending in order.
     """
     def caught(*_: object) -> None:
-        for number in SIGNALS:
+        for number in (*SIGNALS, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         at_once()
-        loop.call_soon_threadsafe(then)
+        with suppress(RuntimeError):        # the loop has ended, and everything with it
+            loop.call_soon_threadsafe(then)
     for number in SIGNALS:
         signal.signal(number, caught)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)    # until there are files to read again
 
 
 def _catch_hangup(loop: asyncio.AbstractEventLoop, then: Callable[[], object]) -> None:
@@ -358,10 +456,8 @@ def serve(argv: Sequence[str]) -> int:
     :param argv: ROS arguments.
     :return: exit code.
     """
-    require_websockets()
-
     def announce(service: Service) -> None:
-        print(f'ws_bridge: listening on {service.url} (page: {service.page})', flush=True)
+        print(f'ws_bridge: listening on {service.listening} (page: {service.page})', flush=True)
 
     return asyncio.run(run(argv, announce=announce))
 
@@ -373,8 +469,6 @@ def demo(argv: Sequence[str]) -> int:
     :param argv: ROS arguments of the bridge.
     :return: exit code.
     """
-    require_websockets()
-
     def announce(service: Service) -> None:
         url = service.url
         print(f"""ws_bridge: the demo robot runs, the bridge listens on {url}
@@ -388,5 +482,9 @@ def demo(argv: Sequence[str]) -> int:
 
 Ctrl-C ends both.""", flush=True)
 
-    return asyncio.run(run(argv, announce=announce,
-                           companion=(sys.executable, '-m', 'ws_bridge.demo')))
+    def is_complete(service: Service) -> bool:
+        graph = service.ros.graph
+        return set(TOPICS) <= set(graph.topics) and set(SERVICES) <= set(graph.services)
+
+    command = sys.executable, '-m', 'ws_bridge.demo', PARENT, str(os.getpid())
+    return asyncio.run(run(argv, announce=announce, companion=command, is_complete=is_complete))

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from ws_bridge.gate_policy import ACTIONS, Clamp, GatePolicy, LossStep, MANNERS
+from ws_bridge.gate_policy import ACTIONS, Clamp, GatePolicy, LossStep, MANNERS, Rest
 from ws_bridge.mapping_nodes import NodeReader
 
 MAX_SECONDS = 3600.0
@@ -30,7 +30,7 @@ MAX_TIMES = 1000
 FIELD = re.compile(r'[A-Za-z]\w*(\[(\d+|\*)\])?(\.[A-Za-z]\w*(\[(\d+|\*)\])?)*')
 
 _GATE = ('gate', 'topics', 'services', 'timeout', 'ttl', 'on_loss', 'clamp', 'max_rate',
-         'require_lease', 'acquire_on_publish', 'neutral_first')
+         'require_lease', 'acquire_on_publish', 'neutral_first', 'neutral')
 _STEP = ('action', 'after', 'times', 'rate', 'message', 'service', 'type', 'request')
 _NEEDS = {'message': ('message',), 'service': ('service', 'type')}
 """Keys of a rung that its action cannot do without."""
@@ -127,6 +127,28 @@ class GateReader(NodeReader):
             self._fail(item, path, f'min {low:g} is not below max {high:g}')
         return Clamp(field, low, high, bool(saturate))
 
+    def _neutral(self, node: yaml.Node, path: str) -> tuple[Rest, ...]:
+        found = [self._rest(item, where) for where, item in self._items(node, path)]
+        return tuple(rest for rest in found if rest)
+
+    def _rest(self, item: yaml.Node, path: str) -> Rest | None:
+        entries = self._entries(item, path, ('field', 'rest', 'tolerance'))
+        if entries is None:
+            return None
+        if 'field' not in entries:
+            self._fail(item, path, 'has no field')
+            return None
+        field = self._field(entries['field'], f'{path}.field')
+        rest = self._number(entries['rest'], f'{path}.rest') if 'rest' in entries else 0.0
+        tolerance = self._number(entries['tolerance'], f'{path}.tolerance') \
+            if 'tolerance' in entries else 0.0
+        if field is None or rest is None or tolerance is None:
+            return None
+        if tolerance < 0:
+            self._fail(item, path, f'tolerance {tolerance:g} is below 0')
+            return None
+        return Rest(field, (rest,), tolerance)
+
     def _field(self, node: yaml.Node, path: str) -> str | None:
         return self._matching(node, path, FIELD, 'a field such as linear.x or axes[0] or '
                               'points[*].velocities[*]')
@@ -164,6 +186,7 @@ _VALUES: dict[str, Value] = {
     'require_lease': GateReader._flag,
     'acquire_on_publish': GateReader._manners,
     'neutral_first': GateReader._flag,
+    'neutral': GateReader._neutral,
     'after': GateReader._moment,
     'times': lambda reader, node, path: reader._integer(node, path, 1, MAX_TIMES),
     'rate': lambda reader, node, path: reader._positive(node, path, MAX_RATE),

@@ -14,10 +14,11 @@
 """
 What an operator notices of attacks: round trip of its 50 Hz commands, and the bridge's memory.
 
-``python test/bench/measure_attacks.py [--seconds 10] [--repeat 3] [NAME ...]`` prints the table
-of ``docs/explanation/security.md``: of each attack the round with the median p99, and ends with 1
-where a bound is not held. Bridge, operator and attacker are processes of their own; the command
-goes into ROS, and what is measured is the time until its acknowledgment is there.
+``python test/bench/measure_attacks.py [--seconds 10] [--repeat 3] [NAME ...]``
+prints the table of ``docs/explanation/security.md``: of each attack the round with the median
+p99, and ends with 1 where a bound is not held. Bridge, operator and attacker are processes of
+their own; the command goes into ROS, and what is measured is the time until its acknowledgment
+is there.
 """
 from __future__ import annotations
 
@@ -39,8 +40,8 @@ from websockets.asyncio.client import connect
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from attacks import ATTACKS  # noqa: E402,I100,RUF100
-from certificates import make_web_token_key  # noqa: E402
+from attacks import anybody, ATTACKS, SWARMS, Target  # noqa: E402,I100,RUF100
+from certificates import make_authority, make_certificate, make_web_token_key  # noqa: E402
 from measure import command_line, environment, free_port, percentile  # noqa: E402
 from security_support import bearer, TOKEN, TOKENS, write_tokens  # noqa: E402
 
@@ -49,7 +50,13 @@ LIMIT_MS = 20.0
 """The longest p99 of the operator's round trips."""
 LIMIT_MB = 256.0
 """The most memory that the bridge may take."""
+SWARM_MB = 200.0
+"""The same where connections come in swarms."""
+REST = 30.0
+"""After a swarm the memory is within this time, s, at most :data:`REST_MB` more than before."""
+REST_MB = 20.0
 MEGABYTE = 1 << 20
+KNOWN = {**ATTACKS, **SWARMS}
 
 Round = tuple[list[float], int, int, str]
 """Round trips, s; memory before and at its highest, bytes; what the attacker got."""
@@ -99,14 +106,15 @@ def quantile(trips: list[float], share: float) -> float:
     return percentile(trips, share) * 1000
 
 
-def row(name: str, what: str, rounds: list[Round]) -> tuple[str, bool]:
+def row(name: str, what: str, rounds: list[Round],
+        limit: float = LIMIT_MB) -> tuple[str, bool]:
     """Return the row of an attack, what is beyond a bound in bold, and whether both are held."""
     # of rounds in which nothing came there is no p99: they are the longest
     rounds = sorted(rounds, key=lambda each: (not each[0], quantile(each[0], 0.99)))
     trips, _, _, outcome = rounds[len(rounds) // 2]
     p99, before, highest = (quantile(trips, 0.99), min(each[1] for each in rounds) / MEGABYTE,
                             max(each[2] for each in rounds) / MEGABYTE)
-    quick, small = p99 <= LIMIT_MS, highest <= LIMIT_MB
+    quick, small = p99 <= LIMIT_MS, highest <= limit
     cells = [name, what, outcome, str(len(trips)), f'{quantile(trips, 0.5):.2f}',
              f'{p99:.2f}' if quick else f'**{p99:.2f}**', f'{quantile(trips, 1.0):.2f}',
              f'{before:.0f} to ' + (f'{highest:.0f}' if small else f'**{highest:.0f}**')]
@@ -144,12 +152,31 @@ async def measure(operator: Operator, bridge: psutil.Process, command: list[str]
 
 def run(names: list[str], seconds: float, repeat: int) -> int:
     """Measure quiet and each attack; return 1 where an operator would notice."""
+    plain = [name for name in names if not name.startswith('TLS ')]
+    secure = [name for name in names if name.startswith('TLS ')]
+    print(f'`{command_line()}`\n\n'
+          '| attack | what | attempts | commands | p50 ms | p99 ms | worst ms | memory MB |\n'
+          '|---|---|---|---|---|---|---|---|', flush=True)
+    failed = False
+    for some, is_tls in ((plain, False), (secure, True)):
+        failed |= bool(some) and _run(some, seconds, repeat, is_tls=is_tls)
+    print(f'\n{LIMIT_MS:g} ms at p99, {LIMIT_MB:g} MB ({SWARM_MB:g} MB where connections come in '
+          f'swarms), at rest again in {REST:g} s, no command refused: '
+          f'{"NOT held" if failed else "held"}')
+    return int(failed)
+
+
+def _run(names: list[str], seconds: float, repeat: int, *, is_tls: bool) -> bool:
+    """Measure one bridge; return whether a bound was not held."""
     with tempfile.TemporaryDirectory() as folder:
         key_file = Path(folder, 'key.pem')
         pem = make_web_token_key(key_file)
         port = free_port()
         parameters = {'port': port, 'token_file': write_tokens(Path(folder, 'tokens')),
                       'jwt_key_file': key_file, 'compression': 'true', 'match_timeout': 0.0}
+        if is_tls:
+            pair = make_certificate(Path(folder), 'server', make_authority(Path(folder), 'ours'))
+            parameters |= {'tls_certificate': pair.cert, 'tls_key': pair.key}
         command = [sys.executable, '-m', 'ws_bridge', 'serve', '--ros-args', '--log-level',
                    'error']
         for name, value in parameters.items():
@@ -158,51 +185,63 @@ def run(names: list[str], seconds: float, repeat: int) -> int:
         try:
             assert bridge.stdout is not None
             bridge.stdout.readline()
-            return asyncio.run(_measure_all(names, seconds, repeat, port, bridge.pid, pem))
+            return asyncio.run(_measure_all(
+                names, seconds, repeat, Target(port, TOKENS['olga'][1], pem, is_tls=is_tls),
+                psutil.Process(bridge.pid)))
         finally:
             bridge.terminate()
             bridge.wait(10)
 
 
-async def _measure_all(names: list[str], seconds: float, repeat: int, port: int, pid: int,
-                       pem: bytes) -> int:
+async def _measure_all(names: list[str], seconds: float, repeat: int, target: Target,
+                       bridge: psutil.Process) -> bool:
     failed = False
-    process = psutil.Process(pid)
-    async with connect(f'ws://127.0.0.1:{port}', subprotocols=['ws_bridge.v1'],
-                       additional_headers=bearer(TOKEN), compression=None) as websocket:
+    async with connect(target.url, ssl=anybody() if target.is_tls else None,
+                       subprotocols=['ws_bridge.v1'], additional_headers=bearer(TOKEN),
+                       compression=None) as websocket:
         operator = Operator(websocket)
         await operator.ask({'op': 'advertise', 'topic': '/attacked',
                             'type': 'std_msgs/msg/Float64'})
         tasks = [asyncio.create_task(operator.read()), asyncio.create_task(operator.command())]
-        print(f'`{command_line()}`\n\n'
-              '| attack | what | attempts | commands | p50 ms | p99 ms | worst ms | memory MB |\n'
-              '|---|---|---|---|---|---|---|---|', flush=True)
-        for name in ('none', *names):
-            attacker = None if name == 'none' else [
-                sys.executable, str(HERE.parent / 'attacks.py'), name, str(port),
-                TOKENS['olga'][1], str(seconds)]
-            rounds = [await measure(operator, process, attacker, pem, seconds)
+        quiet = 'TLS none' if target.is_tls else 'none'
+        for name in (quiet, *names):
+            attacker = None if name == quiet else [
+                sys.executable, str(HERE.parent / 'attacks.py'), name, str(target.port),
+                target.token, str(seconds)]
+            rounds = [await measure(operator, bridge, attacker, target.key, seconds)
                       for _ in range(repeat)]
-            line, held = row(name, ATTACKS[name][1] if attacker else 'quiet', rounds)
+            line, held = row(name, KNOWN[name][1] if attacker else 'quiet', rounds,
+                             SWARM_MB if name in SWARMS else LIMIT_MB)
             failed |= not held or operator.refused > 0 or any(t.done() for t in tasks)
+            if name in SWARMS:
+                failed |= not await _comes_to_rest(bridge, rounds[0][1])
             print(line, flush=True)
         for task in tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-    print(f'\n{LIMIT_MS:g} ms at p99, {LIMIT_MB:g} MB, no command refused: '
-          f'{"NOT held" if failed else "held"}')
-    return int(failed)
+    return failed
+
+
+async def _comes_to_rest(bridge: psutil.Process, before: int) -> bool:
+    """Whether the memory is, within :data:`REST`, nearly what it was."""
+    end = time.monotonic() + REST
+    while bridge.memory_info().rss > before + REST_MB * MEGABYTE:
+        if time.monotonic() > end:
+            print(f'not at rest: {bridge.memory_info().rss / MEGABYTE:.0f} MB', flush=True)
+            return False
+        await asyncio.sleep(0.5)
+    return True
 
 
 def main() -> int:
     """Parse the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument('names', nargs='*', metavar='NAME', choices=[[], *ATTACKS])
+    parser.add_argument('names', nargs='*', metavar='NAME', choices=[[], *KNOWN])
     parser.add_argument('--seconds', type=float, default=10.0)
     parser.add_argument('--repeat', type=int, default=3)
     args = parser.parse_args()
-    return run(args.names or list(ATTACKS), args.seconds, args.repeat)
+    return run(args.names or list(KNOWN), args.seconds, args.repeat)
 
 
 if __name__ == '__main__':

@@ -150,4 +150,47 @@ def test_a_disk_that_fails_is_said_once(tmp_path: Path, clock: Clock,
     for _ in range(3):
         audit.write('lease')
     audit.close()
-    assert caplog.messages.count('the audit log cannot be written') == 1
+    assert caplog.messages.count(
+        'the audit log cannot be written: [Errno 28] No space left on device') == 1
+
+
+def test_it_is_its_owners_alone(tmp_path: Path, clock: Clock) -> None:
+    """Also the one that was there before, and those that are rotated."""
+    path = tmp_path / 'audit'
+    path.write_text('')
+    path.chmod(0o644)
+    audit = Audit(str(path), 1000, clock, 0.0)
+    for number in range(100):
+        audit.write('lease', number=number)
+    audit.close()
+    assert {entry.stat().st_mode & 0o777 for entry in os.scandir(tmp_path)} == {0o600}
+
+
+def test_no_link_is_followed(tmp_path: Path, clock: Clock,
+                             caplog: pytest.LogCaptureFixture) -> None:
+    """Neither at the start nor when the file is made anew."""
+    victim = tmp_path / 'victim'
+    victim.write_text('mine')
+    (tmp_path / 'link').symlink_to(victim)
+    with pytest.raises(ConfigError, match='symbolic link') as caught:
+        Audit(str(tmp_path / 'link'), 1000, clock, 0.0)
+    assert caught.value.field == 'audit_file'
+    audit = Audit(str(tmp_path / 'audit'), 1000, clock, 0.0)
+    assert audit._handler is not None
+    audit._handler.stream.close()
+    audit._handler.stream = None        # type: ignore[assignment]
+    (tmp_path / 'audit').unlink()
+    (tmp_path / 'audit').symlink_to(victim)
+    audit.write('lease')
+    audit.close()
+    assert victim.read_text() == 'mine'
+    assert 'cannot be written' in caplog.text
+
+
+def test_a_full_disk_at_the_end(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """What could not be written is still there when it is closed."""
+    audit = Audit('/dev/full', 1000, clock, 0.0)
+    audit.often('refused', gate='/t', peer='p', code='expired')
+    audit.often('refused', gate='/t', peer='p', code='expired')
+    audit.close()
+    assert caplog.text.count('cannot be written') == 1

@@ -27,7 +27,7 @@ from typing import Any
 from bridge_harness import BINARY_HEADER, Json, native_peer, NativePeer, running_bridge
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
-from helpers import async_wait_until, SpinningNode
+from helpers import async_wait_until, other_domain, SpinningNode
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosbridge_harness import rosbridge_peer
@@ -656,26 +656,57 @@ async def test_a_rosbridge_page_acquires_by_publishing(robot: Robot, tmp_path: P
     async with two(audit_file=str(audit)) as (service, operator, _), \
             rosbridge_peer(service) as page:
         await async_wait_until(lambda: GATE in service.ros.graph.topics)
-        await operator.acquire(GATE)
-        await operator.ask('release', gate=GATE)
         await page.send('set_level', level='error')
         await page.send('publish', topic=GATE, msg=speed(1.0))
-        status = await page.wait(lambda f: f['op'] == 'status')
-        assert status['msg'].startswith('not_neutral: ')
-        await page.send('publish', topic=GATE, msg=speed(0.0))
         await operator.wait(lambda f: f['data'].get('reason') == 'published')
         assert (await operator.refused('acquire', gate=GATE))['code'] == 'held'
-
-        async def go_on() -> None:      # what may be a backlog has to pass
-            await page.send('publish', topic=GATE, msg=speed(1.0))
-        await again(go_on, lambda: 1.0 in robot.heard)
+        await robot.hears(1.0)
         await drives(operator, 'take')
         await page.send('publish', topic=GATE, msg=speed(3.0))
         await page.wait(lambda f: f['op'] == 'status' and f['msg'].startswith('not_holder: '))
+        await operator.ask('release', gate=GATE)
+        await page.send('publish', topic=GATE, msg=speed(3.0))
+        await page.wait(lambda f: f['op'] == 'status' and f['msg'].startswith('not_neutral: '))
         assert 3.0 not in robot.heard
+        await page.send('publish', topic=GATE, msg=speed(0.0))
+        await page.send('publish', topic=GATE, msg=speed(2.0))
+        await async_wait_until(lambda: 2.0 in robot.heard)
     events = lines_of(audit)
-    assert {'acquired', 'published', 'taken'} <= {event.get('reason') for event in events}
+    assert {'published', 'taken', 'released'} <= {event.get('reason') for event in events}
     assert {'not_neutral', 'not_holder'} <= {event.get('code') for event in events}
+
+
+async def test_a_browser_hears_without_asking_why_nothing_moves(robot: Robot) -> None:
+    async with two() as (service, operator, _), rosbridge_peer(
+            service, origin=service.url.replace('ws', 'http')) as page, \
+            rosbridge_peer(service) as program:
+        await operator.acquire(GATE)
+        for peer in (page, program):
+            for _ in range(3):
+                await peer.send('publish', topic=GATE, msg=speed(1.0))
+        status = await page.wait(lambda f: f['op'] == 'status')
+        assert (status['level'], status['msg'][:12]) == ('warning', 'not_holder: ')
+        assert 'wait, ask for it, or take it' in status['msg']
+        assert (await program.call('/rosapi/topics'))['result']
+        assert (await page.call('/rosapi/topics'))['result']
+        assert [f['op'] for f in page.frames] == ['status', 'service_response']
+        assert [f['op'] for f in program.frames] == ['service_response']
+
+
+async def test_after_an_emergency_stop_a_page_has_to_let_go_first(robot: Robot) -> None:
+    async with two() as (service, operator, _), rosbridge_peer(service) as page:
+        await page.send('set_level', level='error')
+        await async_wait_until(lambda: GATE in service.ros.graph.topics)
+        await page.send('publish', topic=GATE, msg=speed(1.0))
+        await robot.hears(1.0)
+        await operator.ask('stop')
+        await operator.ask('clear_stop')
+        await page.send('publish', topic=GATE, msg=speed(2.0))
+        await page.wait(lambda f: f['op'] == 'status' and f['msg'].startswith('not_neutral: '))
+        await robot.hears(1.0, 0.0)
+        await page.send('publish', topic=GATE, msg=speed(0.0))
+        await page.send('publish', topic=GATE, msg=speed(2.0))
+        await robot.hears(1.0, 0.0, 2.0)
 
 
 async def test_a_rosbridge_page_that_is_silent_loses_the_lease(robot: Robot) -> None:
@@ -711,7 +742,8 @@ async def test_a_bridge_that_pulls_is_guarded(robot: Robot, tmp_path: Path) -> N
     """What a base commands comes through a gate of the robot, whatever is exposed to peers."""
     mapping = tmp_path / 'mapping.yaml'
     mapping.write_text('version: 1\nout: [/odom]\n')
-    async with running_bridge(domain=181, gated_types=['']) as base, native_peer(base) as console:
+    async with running_bridge(domain=other_domain(), gated_types=['']) as base, \
+            native_peer(base) as console:
         await console.ask('advertise', topic=GATE, type='geometry_msgs/msg/Twist')
         async with running_bridge(connect=[base.url], pull=[GATE], gate_timeout=0.2,
                                   mapping_file=str(mapping)) as service, \

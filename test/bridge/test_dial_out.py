@@ -15,14 +15,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-import os
 from pathlib import Path
 import socket
 import threading
 from typing import Any
 
 from bridge_harness import native_peer, running_bridge
-from helpers import async_wait_until, SpinningNode
+from helpers import async_wait_until, other_domain, SpinningNode
 import pytest
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -32,8 +31,6 @@ from std_msgs.msg import Int32
 from ws_bridge import main
 from ws_bridge.bridge import Bridge
 from ws_bridge.errors import ConfigError
-
-FAR_DOMAIN = (int(os.environ['ROS_DOMAIN_ID']) + 50) % 100 + 1
 
 
 @pytest.fixture
@@ -47,7 +44,7 @@ def near() -> Iterator[Node]:
 def far() -> Iterator[tuple[Node, SingleThreadedExecutor]]:
     """Give a node in the domain of the bridge that is dialled, and what spins it."""
     context = Context()
-    context.init(args=[], domain_id=FAR_DOMAIN)
+    context.init(args=[], domain_id=other_domain())
     node = Node('far', context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
@@ -71,14 +68,14 @@ async def test_topics_cross_both_ways(near: Node, far: tuple[Node, Any]) -> None
         odom.publish(Int32(data=1))
         command.publish(Int32(data=2))
         return 1 in there and 2 in here
-    async with running_bridge(domain=FAR_DOMAIN) as base, running_bridge(
+    async with running_bridge(domain=other_domain()) as base, running_bridge(
             connect=[base.url], push=['/odom'], pull=['/cmd']):
         await async_wait_until(crossed)
 
 
 async def test_it_dials_again_and_serves_the_other_side_too(near: Node) -> None:
     near.create_publisher(Int32, '/odom', 10)
-    async with running_bridge(domain=FAR_DOMAIN) as base:
+    async with running_bridge(domain=other_domain()) as base:
         port = base.server.port
         async with running_bridge(connect=[base.url], retry_delay=0.05) as robot:
             await async_wait_until(lambda: base.bridge.peer_count == robot.bridge.peer_count == 1)

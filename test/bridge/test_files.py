@@ -17,16 +17,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
+import os
 from pathlib import Path
 import re
 
-from bridge_harness import running_bridge
+from bridge_harness import native_peer, running_bridge
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from ws_bridge.bridge.files import POLICY, read_files
+from ws_bridge.bridge.files import Folder, MAX_PAGE_SIZE, POLICY, read_files
 from ws_bridge.bridge.pages import make_http
+from ws_bridge.errors import ConfigError
 from ws_bridge.transport.options import Visitor
 
 WEB = Path(__file__).parents[2] / 'ws_bridge' / 'web'
@@ -118,3 +120,116 @@ async def test_over_the_wire() -> None:
                      '/./index.html', '/app/../index.html', '/index.html/', '/app'):
             response, body = await asyncio.to_thread(ask, host, path)
             assert response.status == 404, path
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Give a folder of pages, with a secret beside it."""
+    (tmp_path / 'secret.html').write_text('secret')
+    root = tmp_path / 'own'
+    (root / 'sub').mkdir(parents=True)
+    for name in ('index.html', 'my page.html', 'app.MJS', 'model.bin', 'a.wasm', 'sub/index.html',
+                 '.hidden.html'):
+        (root / name).write_text(f'this is {name}')
+    (root / '.git').mkdir()
+    (root / '.git' / 'config').write_text('secret')
+    (root / 'inside.html').symlink_to('sub/index.html')
+    (root / 'out.html').symlink_to(tmp_path / 'secret.html')
+    (root / 'up').symlink_to(tmp_path)
+    os.mkfifo(root / 'pipe.html')
+    with (root / 'huge.bin').open('wb') as file:
+        file.truncate(MAX_PAGE_SIZE + 1)
+    return root
+
+
+@pytest.mark.parametrize(('path', 'body', 'mime_type'), [
+    ('', 'index.html', 'text/html; charset=utf-8'),
+    ('sub/', 'sub/index.html', 'text/html; charset=utf-8'),
+    ('my%20page.html', 'my page.html', 'text/html; charset=utf-8'),
+    ('app.MJS', 'app.MJS', 'text/javascript; charset=utf-8'),
+    ('model.bin', 'model.bin', 'application/octet-stream'),
+    ('a.wasm', 'a.wasm', 'application/wasm'),
+    ('inside.html', 'sub/index.html', 'text/html; charset=utf-8')])
+def test_own_pages(own: Path, path: str, body: str, mime_type: str) -> None:
+    reply = Folder(str(own)).find(path, {})
+    assert reply is not None
+    assert (reply.status, reply.body) == (200, f'this is {body}'.encode())
+    assert reply.headers['Content-Type'] == mime_type
+    assert reply.headers['X-Content-Type-Options'] == 'nosniff'
+    again = Folder(str(own)).find(path, {'if-none-match': reply.headers['ETag']})
+    assert again is not None and again.status == 304
+
+
+@pytest.mark.parametrize('path', [
+    '../secret.html', '..%2fsecret.html', '%2e%2e/secret.html', 'sub/../../secret.html',
+    'sub/../index.html', './index.html', '/etc/passwd', '%2fetc%2fpasswd', '//index.html',
+    'out.html', 'up/secret.html', '.hidden.html', '.git/config', 'pipe.html', 'sub',
+    'index.html/', 'index.html%00', '%00', '%ff', 'missing.html', 'a' * 5000])
+def test_what_is_none_of_the_pages(own: Path, path: str) -> None:
+    assert Folder(str(own)).find(path, {}) is None
+
+
+def test_a_page_that_is_too_large(own: Path) -> None:
+    reply = Folder(str(own)).find('huge.bin', {})
+    assert reply is not None
+    assert (reply.status, b'not served' in reply.body) == (404, True)
+
+
+def test_the_folder_has_to_be_one(own: Path) -> None:
+    for path in (own / 'missing', own / 'index.html'):
+        with pytest.raises(ConfigError) as caught:
+            Folder(str(path))
+        assert caught.value.field == 'pages'
+
+
+@given(st.text(alphabet='./%2eEfF5c\\abc0\x00?#;') | st.text())
+def test_no_path_leads_out(path: str) -> None:
+    assert Folder(str(WEB / 'app')).find(path, {}) is None
+
+
+async def test_own_pages_over_the_wire(own: Path) -> None:
+    """What was opened as a file is refused, and connects from there."""
+    async with running_bridge(pages=str(own)) as service:
+        host = service.url.removeprefix('ws://')
+        response, body = await asyncio.to_thread(ask, host, '/pages/my%20page.html?x=1')
+        assert (response.status, body) == (200, b'this is my page.html')
+        response, body = await asyncio.to_thread(ask, host, '/pages/', 'HEAD')
+        assert (response.status, body) == (200, b'')
+        assert response.headers['Content-Length'] == str(len('this is index.html'))
+        response, _ = await asyncio.to_thread(ask, host, '/pages')
+        assert (response.status, response.headers['Location']) == (301, '/pages/')
+        response, _ = await asyncio.to_thread(ask, host, '/pages/../secret.html')
+        assert response.status == 404
+        response, body = await asyncio.to_thread(ask, host, '/')
+        assert body == (WEB / 'index.html').read_bytes()
+        async with native_peer(service, origin=f'http://{host}') as peer:
+            await peer.ask('hello')
+
+
+async def test_who_takes_no_page_fills_no_memory(
+        own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond a sum of bytes that wait, further pages are refused until some are taken."""
+    (own / 'large.bin').write_bytes(bytes(8_000_000))
+    monkeypatch.setattr('ws_bridge.transport.crowd.MAX_BODIES', 20_000_000)
+    async with running_bridge(pages=str(own)) as service:
+        async def first_line() -> tuple[bytes, asyncio.StreamWriter]:
+            reader, writer = await asyncio.open_connection('127.0.0.1', service.server.port)
+            writer.transport.set_write_buffer_limits(0)
+            writer.write(b'GET /pages/large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n')
+            line = await asyncio.wait_for(reader.readline(), 10)
+            reader._transport.pause_reading()  # type: ignore[attr-defined]
+            return line, writer
+        answers = [await first_line() for _ in range(3)]
+        assert [line.split()[1] for line, _ in answers] == [b'200', b'200', b'503']
+        for _, writer in answers:
+            writer.transport.abort()
+
+        async def answer() -> bytes:
+            line, writer = await first_line()
+            writer.transport.abort()
+            return line.split()[1]
+        for _ in range(200):
+            if await answer() == b'200':
+                break
+        else:
+            pytest.fail('what was taken, or cut, still counts')

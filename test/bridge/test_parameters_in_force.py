@@ -26,7 +26,7 @@ from typing import Any
 
 from bridge_harness import BINARY_HEADER, native_peer, running_bridge
 from geometry_msgs.msg import Twist
-from helpers import async_wait_until, SpinningNode, wait_until
+from helpers import async_wait_until, other_domain, SpinningNode, wait_until
 import jwt
 import pytest
 from rclpy.event_handler import SubscriptionEventCallbacks
@@ -35,8 +35,9 @@ from security_support import answer_of, bearer, TOKEN, write_tokens
 from std_msgs.msg import Int32, Int64MultiArray, String
 from std_srvs.srv import Trigger
 from transport_support import http
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
+from websockets.frames import Opcode
 
 from ws_bridge.config import PARAMETERS
 from ws_bridge.main import Service
@@ -149,6 +150,14 @@ async def origins(_: Path) -> None:
         assert error.value.response.status_code == 403
 
 
+@proof('pages')
+async def pages(folder: Path) -> None:
+    (folder / 'index.html').write_text('my own')
+    async with running_bridge(pages=str(folder)) as service:
+        assert (await http(service.server.port, 'GET /pages/ HTTP/1.1\nHost: localhost\n\n'))[
+            2] == b'my own'
+
+
 @proof('tls_certificate', 'tls_key')
 async def tls(folder: Path) -> None:
     from certificates import make_authority, make_certificate
@@ -218,7 +227,7 @@ async def dial_with_a_token(folder: Path) -> None:
     path.write_text(TOKEN)
     async with running_bridge(token_file=write_tokens(folder / 'tokens')) as base, \
             running_bridge(connect=[base.url], connect_token_file=str(path), pull=['/p'],
-                           connect_role='observer', domain=85) as robot:
+                           connect_role='observer', domain=other_domain()) as robot:
         await async_wait_until(lambda: robot.bridge.peer_count and base.bridge.peer_count)
         peer = next(iter(base.bridge.peers()))
         assert peer.session.login.identity.name == 'alice'
@@ -683,6 +692,39 @@ async def gate_ttl(_: Path) -> None:
             for age, what in ((20.0, 'op'), (31.0, 'code')):
                 answer = await peer.command('/cmd_vel', {}, bridge_time=peer.bridge_time - age)
                 assert answer[what] == {'op': 'publish', 'code': 'expired'}[what]
+
+
+@proof('fence_interval')
+async def fence_interval(_: Path) -> None:
+    class Pinged(ClientConnection):
+        pings = 0
+
+        def process_event(self, event: Any) -> None:
+            self.pings += getattr(event, 'opcode', None) is Opcode.PING
+            super().process_event(event)
+    for interval in (60.0, 0.05):
+        async with running_bridge(fence_interval=interval, ping_interval=0.0) as service, \
+                native_peer(service, create_connection=Pinged) as peer:
+            websocket: Any = peer.websocket
+            await peer.ask('hello')
+            if interval == 60.0:
+                assert websocket.pings == 1
+            else:
+                await async_wait_until(lambda websocket=websocket: (  # type: ignore[misc]
+                    websocket.pings > 5))
+
+
+@proof('neutral_first')
+async def neutral_first(_: Path) -> None:
+    with SpinningNode('robot') as robot:
+        robot.node.create_subscription(Twist, '/cmd_vel', lambda m: None, 10)
+        for first, code in ((True, 'not_neutral'), (False, None)):
+            async with running_bridge(neutral_first=first) as service, \
+                    native_peer(service, subprotocols=None) as peer:
+                await async_wait_until(lambda service=service: (  # type: ignore[misc]
+                    '/cmd_vel' in service.ros.graph.topics))
+                answer = await peer.publish('/cmd_vel', {'linear': {'x': 1.0}})
+                assert answer['data'].get('code') == code
 
 
 @proof('estop_at_start')

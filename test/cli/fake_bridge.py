@@ -82,6 +82,8 @@ class FakeBridge:
         it returns, if not ``None``, comes instead of the answer: a frame, an error, the code to
         close with, or :data:`SILENCE`.
     :param subprotocols: what it speaks.
+    :ivar subscribers: what it tells of them, one after the other and then the last; without any
+        it tells nothing when a topic is advertised, as older bridges do, and 1 later.
     """
 
     def __init__(self, on_frame: Callable[[dict[str, Any]], Any] = lambda frame: None,
@@ -90,6 +92,7 @@ class FakeBridge:
         self.faults: list[str] = []
         self.peers = 0
         self.url = ''
+        self.subscribers: list[int] = []
         self._on_frame = on_frame
         self._server_options = ServerOptions(subprotocols=subprotocols)
         self._checks = {side: validator(side) for side in ('peer', 'bridge')}
@@ -159,7 +162,8 @@ class FakeBridge:
             self._configuration(link, data, message_id)
         elif metadata['kind'] == 'topic':
             self._acknowledge(link, message_id, {
-                'op': 'publish', 'topic': metadata['destination'], 'subscribers': 1})
+                'op': 'publish', 'topic': metadata['destination'],
+                'subscribers': self._count() if self.subscribers else 1})
         else:
             self._call(link, metadata, data, message_id)
 
@@ -173,7 +177,8 @@ class FakeBridge:
         elif data['op'] == 'advertise':
             self._acknowledge(link, message_id, {
                 'op': 'advertise', 'topic': data['topic'], 'type': TYPE, 'channel_id': 1,
-                'schema': TEXT, 'gate': GATE if data['topic'] == '/cmd_vel' else None})
+                'schema': TEXT, 'gate': GATE if data['topic'] == '/cmd_vel' else None,
+                **({'subscribers': self._count()} if self.subscribers else {})})
         elif data['op'] == 'hello':
             self._acknowledge(link, message_id, HELLO)
         elif data['op'] in ('acquire', 'take'):
@@ -183,6 +188,9 @@ class FakeBridge:
             self._acknowledge(link, message_id, {'op': 'release', 'gate': data['gate']})
         else:
             self._acknowledge(link, message_id, {'op': data['op'], 'topic': data['topic']})
+
+    def _count(self) -> int:
+        return self.subscribers.pop(0) if len(self.subscribers) > 1 else self.subscribers[0]
 
     def _subscribe(self, link: Link, data: dict[str, Any], message_id: str) -> None:
         if data['topic'] == '/secret':

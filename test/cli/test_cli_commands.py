@@ -159,6 +159,41 @@ def test_pub_through_a_gate(capsys: Captured, word: str) -> None:
     assert capsys.readouterr().out == '/cmd_vel: 1 subscriber matched\n'
 
 
+def test_pub_waits_for_a_subscriber(bridge: FakeBridge, capsys: Captured) -> None:
+    bridge.subscribers = [0, 0, 0, 2]
+    assert main(['pub', '/odom', '{}', '--url', bridge.url, '--once']) == 0
+    assert requests(bridge) == [*['advertise'] * 4, '/odom', 'unadvertise']
+    assert capsys.readouterr() == ('/odom: 2 subscribers matched\n', '')
+
+
+def test_pub_lets_a_late_bridge_see_what_is_neutral_first(
+        bridge: FakeBridge, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('ws_bridge.cli.commands.QUIET', 0.0)
+    monkeypatch.setattr('ws_bridge.cli.commands.SETTLING', 0.2)
+    bridge.subscribers = [0, 0, 0, 0, 1]
+    assert main(['pub', '/cmd_vel', '{"x": 1}', '--url', bridge.url, '--once']) == 0
+    commands = [frame['data'] for frame in bridge.frames
+                if frame['metadata']['message_type'] == 'command']
+    assert len(commands) > 3
+    assert commands[-1] == {'x': 1}
+    assert not any(commands[:-1])
+    assert capsys.readouterr() == ('/cmd_vel: 1 subscriber matched\n',
+                                   '/cmd_vel: waiting for a subscriber\n')
+
+
+@pytest.mark.parametrize('topic', ['/odom', '/cmd_vel'])
+@pytest.mark.parametrize('count', [1, 3])
+def test_pub_says_where_nothing_was_received(bridge: FakeBridge, capsys: Captured, topic: str,
+                                             count: int) -> None:
+    bridge.subscribers = [0]
+    assert main(['pub', topic, '{"x": 1}', '--url', bridge.url, '--count', str(count), '--rate',
+                 '1000', '--wait', '0']) == 1
+    assert sum(frame['data'] == {'x': 1} for frame in bridge.frames) == count
+    assert capsys.readouterr() == (
+        f'{topic}: 0 subscribers matched\n',
+        f'{topic}: nobody subscribes to it: nothing was received\n')
+
+
 def test_pub_when_somebody_else_has_control(capsys: Captured) -> None:
     with FakeBridge(lambda frame: Held('p1 holds it', field='gate')
                     if frame['data'].get('op') == 'acquire' else None) as fake:

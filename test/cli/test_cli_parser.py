@@ -24,6 +24,7 @@ import pytest
 
 from ws_bridge.cli import main
 from ws_bridge.cli.parser import build_parser
+from ws_bridge.config import VERSION
 from ws_bridge.errors import ConfigError, Unavailable
 
 Captured = pytest.CaptureFixture[str]
@@ -76,10 +77,16 @@ def test_errors_of_a_command(monkeypatch: pytest.MonkeyPatch, capsys: Captured,
     ['echo', '/a', '--max-rate', 'inf'], ['echo', '/a', '--max-rate', 'x'], ['pub', '/a'],
     ['pub', '/a', '{'], ['pub', '/a', '{"x": NaN}'], ['pub', '/a', '{}', '--rate', '-1'],
     ['pub', '/a', '{}', '--once', '--count', '2'], ['call', '/a', "{'a': 1}"],
-    ['call', '/a', '{}', '--timeout', 'soon'], ['ping', 'a', 'b']], ids=' '.join)
+    ['call', '/a', '{}', '--timeout', 'soon'], ['ping', 'a', 'b'], ['ping', 'a', '--url', 'b'],
+    ['pub', '/a', '{}', '--wait', '-1'], ['pub', '/a', '{}', '--wait', 'x']], ids=' '.join)
 def test_wrong_usage(capsys: Captured, words: list[str]) -> None:
     assert main(words) == 2
     assert capsys.readouterr().err.startswith('usage: ws_bridge')
+
+
+def test_version(capsys: Captured) -> None:
+    assert main(['--version']) == 0
+    assert capsys.readouterr().out == f'ws_bridge {VERSION}\n'
 
 
 def test_wrong_json_on_stdin(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
@@ -100,7 +107,8 @@ def test_help(capsys: Captured, words: list[str]) -> None:
     (['topics'], '', 'ws://127.0.0.1:9090'), (['ping'], '', 'ws://127.0.0.1:9090'),
     (['topics'], 'ws://a:1', 'ws://a:1'), (['topics', '--url', 'wss://b'], 'ws://a:1', 'wss://b'),
     (['ping', 'robot.local'], '', 'ws://robot.local:9090'), (['topics'], 'c', 'ws://c:9090'),
-    (['ping', '[::1]'], '', 'ws://[::1]:9090'), (['ping', 'robot:80'], '', 'robot:80')])
+    (['ping', '[::1]'], '', 'ws://[::1]:9090'), (['ping', 'robot:80'], '', 'robot:80'),
+    (['ping', '--url', 'b'], 'ws://a:1', 'ws://b:9090'), (['ping'], 'ws://a:1', 'ws://a:1')])
 def test_url(monkeypatch: pytest.MonkeyPatch, words: list[str], variable: str, url: str) -> None:
     monkeypatch.setenv('WS_BRIDGE_URL', variable)
     assert build_parser().parse_args(words).url == url

@@ -83,6 +83,73 @@ def test_wrong_values(loop: FakeLoop, assignment: str, field: str) -> None:
     side.shutdown()
 
 
+SECTIONS = ('/**', '/ws_bridge', 'ws_bridge')
+
+
+@pytest.mark.parametrize('section', SECTIONS)
+@pytest.mark.parametrize('text', ['abc', '1.5', 'true', '[1]'])
+def test_what_comes_last_counts_whatever_its_type(
+        loop: FakeLoop, tmp_path: Path, section: str, text: str) -> None:
+    """Where a file and the command line differ in type, rcl takes the integer of the file."""
+    file, later = tmp_path / 'parameters.yaml', tmp_path / 'later.yaml'
+    file.write_text(f'{section}:\n  ros__parameters:\n    port: 4321\n    count: 2\n')
+    later.write_text(f'/**:\n  ros__parameters:\n    port: {text}\n')
+    for more in (['-p', f'port:={text}'], ['-p', f'ws_bridge:port:={text}'],
+                 ['--params-file', str(later)]):
+        side = RosSide(QUICK, post=loop.post, parameters=SPECS,
+                       args=['--ros-args', '--params-file', str(file), *more])
+        with pytest.raises(ConfigError) as caught:
+            side.start()
+        assert caught.value.field == 'port'
+        side.shutdown()
+
+
+@pytest.mark.parametrize(('words', 'expected'), [
+    (['-p', 'timeout:=1', '-p', 'timeout:=0.3'], 0.3),
+    (['-p', 'timeout:=0.3', '-p', 'timeout:=1'], 1.0),
+    (['-p', 'timeout:=x', '-p', 'timeout:=0.3'], 0.3),
+    (['-p', 'timeout:=0.3', '-p', 'other:timeout:=1'], 0.3),
+    (['-p', 'timeout:=0.3', '--params-file', 'FILE'], 2.0),
+    (['--params-file', 'FILE', '-p', 'timeout:=0.3'], 0.3),
+    (['--params-file', 'OTHERS', '-p', 'timeout:=0.3'], 0.3)])
+def test_the_last_of_two_values_counts(loop: FakeLoop, tmp_path: Path, words: list[str],
+                                       expected: float) -> None:
+    (tmp_path / 'FILE').write_text('/**:\n  ros__parameters:\n    timeout: 2\n')
+    (tmp_path / 'OTHERS').write_text('other:\n  ros__parameters:\n    timeout: 2\n')
+    args = [str(tmp_path / word) if word.isupper() else word for word in words]
+    with running_side(loop, parameters=SPECS, args=['--ros-args', *args]) as side:
+        assert side.parameters['timeout'] == expected
+        assert side._ros is not None
+        assert side._ros.node.get_parameter('timeout').value == expected
+
+
+def test_unknown_parameters_are_warned_of(loop: FakeLoop, capfd: pytest.CaptureFixture[str]
+                                          ) -> None:
+    args = given('prot:=1', 'zzz.y:=2', 'port:=0', 'use_sim_time:=false',
+                 'qos_overrides./parameter_events.publisher.depth:=5')
+    with running_side(loop, parameters=SPECS, args=args):
+        pass
+    warned = [line.partition(']: ')[2] for line in capfd.readouterr().err.splitlines()
+              if 'WARN' in line]
+    assert warned == ["prot: no such parameter; did you mean 'port'?", 'zzz.y: no such parameter']
+
+
+@pytest.mark.parametrize(('words', 'said'), [
+    (['-p', 'use_sim_time:=maybe'], 'use_sim_time'),
+    (['-p', 'start_type_description_service:=3'], 'start_type_description_service'),
+    (['--params-file', '/no/such/file.yaml'], '/no/such/file.yaml'),
+    (['--nonsense'], 'unknown ROS arguments'), (['-p', 'port'], '-p port'),
+    (['-r', '__ns:=a b'], 'a b')])
+def test_what_rcl_refuses_is_one_line(loop: FakeLoop, words: list[str], said: str) -> None:
+    side = RosSide(QUICK, post=loop.post, parameters=SPECS, args=['--ros-args', *words])
+    with pytest.raises(ConfigError) as caught:
+        side.start()
+    assert said in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert ' at /' not in str(caught.value)
+    side.shutdown()
+
+
 def test_setting_while_running(loop: FakeLoop) -> None:
     changes: list[dict[str, Any]] = []
     with running_side(loop, parameters=SPECS, on_parameters=changes.append) as side:

@@ -108,9 +108,9 @@ def test_requested_profile() -> None:
     assert profile.reliability == ReliabilityPolicy.RELIABLE
     assert profile.durability == DurabilityPolicy.VOLATILE
     profile = requested_profile(QosRequest(
-        history='keep_all', depth=4, lifespan=1.5, deadline=2.0, liveliness='manual_by_topic'),
+        history='keep_last', depth=4, lifespan=1.5, deadline=2.0, liveliness='manual_by_topic'),
         depth=10)
-    assert (profile.history, profile.depth) == (HistoryPolicy.KEEP_ALL, 4)
+    assert (profile.history, profile.depth) == (HistoryPolicy.KEEP_LAST, 4)
     assert profile.lifespan.nanoseconds == 1_500_000_000
     assert profile.deadline.nanoseconds == 2_000_000_000
     assert profile.liveliness == LivelinessPolicy.MANUAL_BY_TOPIC

@@ -50,6 +50,7 @@ HEARTBEAT_TIMEOUT = 1.0
 OUTAGE = 5.0
 HANG = 3.5
 MOVING = 10  # commands, then the fault
+OPERATOR, PAGE = 'operator_client.py', 'page_client.py'
 PARAMETERS = {'port': 0, 'gate_timeout': TIMEOUT, 'gate_ttl': TTL, 'heartbeat_interval': 0.2,
               'heartbeat_timeout': HEARTBEAT_TIMEOUT}
 NETWORKS = count(2 * os.getpid())    # numbers; another process has others
@@ -229,6 +230,8 @@ class Case:
     :param later: happens after the stop: what was cut off comes back; nothing may move.
     :param watch: s after the stop, and after ``later``, in which nothing may move.
     :param bridge_ends: it has to be started again; its exit status is ``status``.
+    :param program: of the operator: one that knows leases, or a page that does not.
+    :param drives_on: the page is there again, and drives on: what moves is new.
     """
 
     name: str
@@ -238,6 +241,8 @@ class Case:
     watch: float = 0.5
     bridge_ends: bool = False
     status: int = 0
+    program: str = OPERATOR
+    drives_on: bool = False
 
 
 class Rig:
@@ -306,7 +311,7 @@ class Rig:
         self.pipe.open.set()
 
     @contextmanager
-    def operator(self, way: str) -> Iterator[Process]:
+    def operator(self, way: str, program: str = OPERATOR) -> Iterator[Process]:
         """Start an operator's program that drives."""
         host, port, prefix = '127.0.0.1', self.port, []
         if way == 'network':
@@ -314,10 +319,11 @@ class Rig:
         elif way == 'pipe':
             self.pipe = Pipe(port)
             port = self.pipe.port
-        operator = Process(*prefix, sys.executable, str(HERE / 'operator_client.py'),
+        operator = Process(*prefix, sys.executable, str(HERE / program),
                            f'ws://{host}:{port}', TOPIC)
         try:
-            operator.say(json.dumps({'op': 'acquire', 'gate': TOPIC}))
+            if program == OPERATOR:
+                operator.say(json.dumps({'op': 'acquire', 'gate': TOPIC}))
             wait_until(lambda: 'moving' in operator.lines, why=lambda: operator.lines)
             yield operator
         finally:
@@ -330,7 +336,7 @@ class Rig:
         """Run a case once."""
         self.start_bridge()
         heard = self.hear()
-        with self.operator(case.way) as operator:
+        with self.operator(case.way, case.program) as operator:
             wait_until(lambda: sum(x != 0 for _, x, _ in heard()) >= MOVING,
                        why=lambda: (operator.lines[-5:], heard()[-5:]))
             fault = time.monotonic()
@@ -465,4 +471,38 @@ CASES = [
     Case('heartbeats, no commands', tell('quiet')),
     Case('commands, no heartbeats', tell('mute')),
     Case('5 s of backlog at once', hold_for(OUTAGE), way='pipe', watch=OUTAGE / 2),
+]
+
+
+def die_in_the_outage(rig: Rig, operator: Process) -> None:
+    """Hold a page's way up, and end the page before what it sent comes through."""
+    rig.hold()
+
+    def end() -> None:
+        operator.signal(signal.SIGKILL)
+        operator.popen.wait()
+        rig.release()
+    threading.Timer(OUTAGE, end).start()
+
+
+# Pages that know no leases: what moves after the stop is new, or nothing does.
+CASES += [
+    Case('page closes', tell('close'), program=PAGE),
+    Case('page killed (SIGKILL)', kill(signal.SIGKILL), program=PAGE),
+    Case('page frozen (SIGSTOP)', kill(signal.SIGSTOP), later=kill(signal.SIGCONT), program=PAGE,
+         drives_on=True),
+    Case('page, network cut, no FIN', up_down('down'), way='network', later=up_down('up'),
+         watch=1.0, program=PAGE, drives_on=True),
+    Case('page, loop of the bridge hung for 3 s', signal_bridge(signal.SIGUSR1), watch=HANG / 2,
+         program=PAGE, drives_on=True),
+    Case('page, bridge ended (SIGTERM)', signal_bridge(signal.SIGTERM), program=PAGE,
+         bridge_ends=True),
+    Case('page, lease taken', lambda rig, operator: rig.take(operator), program=PAGE),
+    Case('page, e-stop from a second peer', lambda rig, operator: rig.estop(operator),
+         program=PAGE),
+    Case('page, no commands', tell('quiet'), program=PAGE),
+    Case('page alive, 5 s of backlog at once', hold_for(OUTAGE), way='pipe', watch=OUTAGE / 2,
+         program=PAGE, drives_on=True),
+    Case('page dead, 5 s of backlog at once', die_in_the_outage, way='pipe', watch=OUTAGE / 2,
+         program=PAGE),
 ]

@@ -55,13 +55,13 @@ def test_it_stops_and_stays(case: Case, rig: Rig) -> None:
         pytest.skip(f'no network of its own: {rig.network.fault}')
     outcome = rig.run(case)
     print(f'{case.name}: {outcome.after * 1e3:.1f} ms after the last good command')
-    assert outcome.moved == 0, outcome
+    assert case.drives_on or outcome.moved == 0, outcome
     assert outcome.oldest < TTL + SLACK, outcome
     if case.bridge_ends:
         assert 1 <= outcome.zeros <= ZEROS
     else:
         assert outcome.zeros == ZEROS
-    if case.way == 'pipe':
+    if case.way == 'pipe' and not case.name.startswith('page dead'):
         # of the 5 s that came at once, at 20 Hz
         assert sum(outcome.refused.values()) > OUTAGE * 10, outcome
 

@@ -47,8 +47,22 @@ async def refusal(dial: Dial, server: WebSocketServer, **options: object) -> tup
     ('http://ui.localhost', 'ui.localhost:9090', None, '::1', True),
     ('http://127.0.0.1', '127.0.0.1:9090', None, LOOPBACK, True),
     ('http://evil', 'robot:9090', None, '10.0.0.1', False),
-    ('http://localhost', '127.0.0.1:9090', None, LOOPBACK, False),
+    # All names of this machine are one host, whichever the page and the client took.
+    ('http://localhost', '127.0.0.1:9090', None, LOOPBACK, True),
+    ('http://127.0.0.1:8000', 'localhost:9090', None, '::1', True),
+    ('http://[::1]:8000', 'localhost:9090', None, LOOPBACK, True),
+    ('http://localhost:8000', '[::1]:9090', None, '::1', True),
+    ('http://localhost.evil', '127.0.0.1:9090', None, LOOPBACK, False),
+    ('http://localhost', 'robot:9090', None, '10.0.0.1', False),
+    ('http://127.0.0.1:8000', 'robot', ('http://localhost:8000',), '10.0.0.1', True),
+    ('http://localhost:8000', 'robot', ('http://[::1]:8000/',), '10.0.0.1', True),
+    ('http://localhost:8001', 'robot', ('http://[::1]:8000/',), '10.0.0.1', False),
+    ('https://localhost:8000', 'robot', ('http://localhost:8000',), '10.0.0.1', False),
     ('null', 'robot:9090', None, '10.0.0.1', False),
+    ('null', '127.0.0.1:9090', None, LOOPBACK, False),
+    ('file://', '127.0.0.1:9090', None, LOOPBACK, False),
+    ('file://', 'robot:9090', ('file://',), '10.0.0.1', True),
+    ('null', 'robot:9090', ('file://',), '10.0.0.1', False),
     ('http://[', 'robot:9090', None, '10.0.0.1', False),
     ('http://evil', '', None, '10.0.0.1', False),
     # A name of the attacker's that points to this machine: DNS rebinding.
@@ -68,6 +82,19 @@ def test_origins(origin: str | None, host: str, origins: tuple[str, ...] | str |
     fault = origin_fault(headers, origins, local)
     assert (fault is None) is is_fine
     assert fault is None or (origin or '') in fault
+    # A browser tells a page nothing; a person who looks is told what to do.
+    if fault is not None:
+        assert ('the parameter pages' in fault) is (origin in ('null', 'file://'))
+
+
+async def test_a_page_that_was_opened_as_a_file_is_said_once(
+        make_server: MakeServer, dial: Dial, caplog: pytest.LogCaptureFixture) -> None:
+    server = await make_server()
+    for name in ('null', 'file://', 'http://evil.example'):
+        status, text = await refusal(dial, server, origin=Origin(name))
+        assert status == 403
+        assert ('the parameter pages' in text) is (name != 'http://evil.example')
+    assert caplog.text.count('the parameter pages') == 1
 
 
 async def test_a_foreign_page_is_refused(make_server: MakeServer, dial: Dial) -> None:

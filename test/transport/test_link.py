@@ -26,6 +26,7 @@ from websockets.asyncio.server import broadcast
 
 from ws_bridge.protocol.types import Priority
 from ws_bridge.transport import link as link_module
+from ws_bridge.transport.fence import FencedClient
 from ws_bridge.transport.link import address_text, fan_out, Link
 from ws_bridge.transport.options import ClientOptions, ServerOptions
 
@@ -325,8 +326,9 @@ async def test_cancelling_a_served_link_cuts_it(make_server: MakeServer, dial: D
     caplog.set_level(logging.CRITICAL)
     server = Recorder()
     port = (await make_server(listener=server)).port
-    peer = await dial(port)
+    peer = await dial(port, create_connection=FencedClient)
     recorder = Recorder()
+    assert isinstance(peer, FencedClient)
     link = Link(peer, ClientOptions(), dialled=True, write_limit=65536)
     serving = asyncio.create_task(link.serve(recorder))
     await recorder.link()

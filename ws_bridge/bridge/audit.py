@@ -15,8 +15,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import errno
+from io import TextIOWrapper
 import logging
 from logging.handlers import RotatingFileHandler
+import os
+import stat
+import sys
 from typing import Any
 
 import orjson
@@ -35,6 +40,8 @@ USUAL = ('lease', 'open', 'login', 'close', 'connection_refused')
 """What is no reason for a warning."""
 
 logger = logging.getLogger(__name__)
+
+_NOTHING = logging.LogRecord('audit', logging.ERROR, '', 0, '', None, None)
 
 Kind = tuple[str, tuple[tuple[str, Any], ...]]
 """An event, and its fields of :data:`KIND`."""
@@ -61,7 +68,8 @@ class Audit:
                 self._handler = _Handler(path, maxBytes=size, backupCount=KEPT_FILES,
                                          encoding='utf-8')
             except OSError as exc:
-                raise ConfigError(f'cannot be written: {exc.strerror}', field='audit_file',
+                reason = 'it is a symbolic link' if exc.errno == errno.ELOOP else exc.strerror
+                raise ConfigError(f'cannot be written: {reason}', field='audit_file',
                                   file=path) from exc
 
     def __repr__(self) -> str:
@@ -121,11 +129,38 @@ class Audit:
 
 
 class _Handler(RotatingFileHandler):
-    """Says in the node's log what goes wrong with the disk, once, and goes on."""
+    """
+    Says in the node's log what goes wrong with the disk, once, and goes on.
+
+    The file is its owner's alone. A symbolic link is not followed: who may write into the folder
+    could have the bridge write anywhere.
+    """
 
     failed = False
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, 'a', encoding=self.encoding, opener=_open_private)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError:     # what waits cannot be written, as on a full disk
+            self.handleError(_NOTHING)
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not self.failed:
             self.failed = True
-            logger.exception('the audit log cannot be written')
+            logger.error('the audit log cannot be written: %s', sys.exc_info()[1])
+
+
+def _open_private(path: str, flags: int) -> int:
+    # Without waiting for who reads from a pipe.
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

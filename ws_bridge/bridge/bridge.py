@@ -215,6 +215,11 @@ class Bridge:
         """How many peers have spoken or were greeted."""
         return len(self._peers)
 
+    @property
+    def gates(self) -> dict[str, list[str]]:
+        """The topics of each gate that there is, by its name."""
+        return self._control.gates.topics()
+
     def start(self) -> None:
         """Begin to report the robot's state."""
         self._control.start()
@@ -318,7 +323,9 @@ class Bridge:
                 return None
         elif _is_heavy(peer, data):
             return partial(self._intake.read, link, data)
+        peer.dialect.fence = link.fence
         op = peer.dialect.decode(data, now)
+        link.fence = peer.dialect.fence
         if op is None or (too_much is not None and type(op) is not EmergencyStop):
             return None
         if isinstance(op, Wrapped):
@@ -396,9 +403,7 @@ class Bridge:
         """Make the session of a connection; only one that named the native dialect is greeted."""
         self._forget_stranger(link)
         name = f'p{next(self._numbers)}'
-        settings, depth = self._settings, self._settings.max_json_depth
-        dialect: Dialect = RosbridgeDialect(settings.max_message_size, cbor_values, depth) \
-            if rosbridge else NativeDialect(settings.robot_name, f'{self._run}-{name}', depth)
+        dialect = self._make_dialect(link, name, rosbridge=rosbridge)
         session = self._session(name, dialect.name, link)
         session.beats = not rosbridge
         if not rosbridge and not greet:
@@ -409,6 +414,7 @@ class Bridge:
         self._note_visit('open', peer, dialect=dialect.name)
         if session.login.identity is not None:
             self._note_login(peer)
+        self._fence(peer)
         if greet:
             peer.send(Welcome(None, session.hello()))
             session.wants_status = True
@@ -417,6 +423,15 @@ class Bridge:
         self._state.touch()
         self._arm(peer)
         return peer
+
+    def _make_dialect(self, link: Link, name: str, *, rosbridge: bool) -> Dialect:
+        settings = self._settings
+        if not rosbridge:
+            return NativeDialect(settings.robot_name, f'{self._run}-{name}',
+                                 settings.max_json_depth)
+        # What runs in browsers (they send their origin) ignores a status; roslibpy raises.
+        return RosbridgeDialect(settings.max_message_size, cbor_values, settings.max_json_depth,
+                                takes_status='origin' in link.request_headers)
 
     def _session(self, name: str, dialect: str, link: Link) -> Session:
         return Session(name, dialect, settings=self._settings, exposure=self._exposure,
@@ -440,6 +455,12 @@ class Bridge:
         peer.link.limit_messages(size)
         peer.dialect.limit_messages(size)
 
+    def _fence(self, peer: Peer) -> None:
+        """Ping a peer that may command: then the age of its first command has a bound."""
+        login = peer.session.login
+        if not login.needed and login.rights.may('publish'):
+            peer.link.pace.keep(self._settings.fence_interval)
+
     def _unix(self) -> float:
         return self._loop.time() + self._epoch
 
@@ -461,13 +482,19 @@ class Bridge:
                 _APPLY[type(effect)](self, peer, effect)
             except WsBridgeError as exc:
                 self._undo(peer, effect)
-                about = About('answer', '') if isinstance(effect, _ANSWERS) else None
+                about = self._about(effect)
                 peer.send(Failed(getattr(effect, 'op_id', op_id), exc, about))
                 done = False
                 break
         if len(effects) != 1 or type(effects[0]) is not fx.Publish:
             self._arm(peer)
         return done
+
+    def _about(self, effect: fx.Effect) -> About | None:
+        """Return what an error is about, besides what was asked."""
+        if isinstance(effect, fx.Publish) and self._control.guards(effect.topic):
+            return About('command', effect.topic)
+        return About('answer', '') if isinstance(effect, _ANSWERS) else None
 
     def _undo(self, peer: Peer, effect: fx.Effect) -> None:
         """Let the session forget what could not be made, unless an older one still stands."""
@@ -640,6 +667,8 @@ class Bridge:
         if not link.dialled or link in self._uplinks:
             return
         name = f'{peer.name}-up'
+        if self._settings.pull:     # what is pulled commands, whatever the peer itself may
+            link.pace.keep(self._settings.fence_interval)
         dialect = PushDialect(name)
         session = self._session(name, 'bridge', link)
         self._uplinks[link] = Uplink(
@@ -661,6 +690,7 @@ class Bridge:
         self.apply(peer, peer.session.logged_in(effect.op_id, identity, rights, until))
         self._bound(peer)
         self._note_login(peer)
+        self._fence(peer)
         if peer.hears_news:
             self._state.send_to(peer)
 

@@ -19,6 +19,7 @@ The order is always the same: the robot is stopped, then the answer, then the ne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 import ipaddress
 import logging
 from typing import Any, NamedTuple, TYPE_CHECKING
@@ -247,7 +248,7 @@ class Control:
         """End the emergency stop; nobody holds a lease."""
         if self.estop.apply(EstopEvent.CLEAR, by):
             for guarded in self.gates.all():
-                guarded.gate.stopped()
+                guarded.gate.cleared()
             self._estop_changed(by)
             for guarded in self.gates.all():
                 guarded.generation = guarded.guard.generation
@@ -279,29 +280,40 @@ class Control:
         """
         Take from a peer that is LOST, or left, all that it commanded by.
 
-        Who acquired by publishing was not asked for heartbeats: its commands are its life.
+        Who acquired by publishing was not asked for heartbeats: its commands are its life. Its
+        first one may have been its last word, and wait for a publisher: then it is published,
+        and the robot stopped at once.
         """
         for guarded in self.gates.all():
-            before = _state(guarded.gate)
-            if reason == 'heartbeat' and guarded.gate.lease.implicit and \
-                    before.holder == peer.name:
-                continue
-            commanded = guarded.gate.commander == peer.name
-            guarded.gate.forget(peer.name)
-            if commanded and guarded.gate.commander is None:
-                self._stop(guarded, reason)
-            self._settle(guarded, before, reason)
+            lease = guarded.gate.lease
+            if not lease.implicit or lease.holder != peer.name:
+                self._lost(guarded, peer.name, reason)
+            elif reason == 'closed' and guarded.beginning:
+                guarded.afterwards.append(partial(self._lost, guarded, peer.name, reason))
+            elif reason != 'heartbeat':
+                self._lost(guarded, peer.name, reason)
+
+    def _lost(self, guarded: Guarded, peer: str, reason: str) -> None:
+        before = _state(guarded.gate)
+        commanded = guarded.gate.commander == peer
+        guarded.gate.forget(peer)
+        if commanded and guarded.gate.commander is None:
+            self._stop(guarded, reason)
+        self._settle(guarded, before, reason)
 
     def tick(self) -> None:
         """End what had its time: requests, leases of peers that only publish."""
-        now = self._clock()
         for guarded in self.gates.all():
-            before = _state(guarded.gate)
-            guarded.gate.poll(now)
-            self._settle(guarded, before, 'timeout')
+            self.elapsed(guarded)
         if self.gates.drop_unused():
             self._list()
         self._audit.flush()
+
+    def elapsed(self, guarded: Guarded) -> None:
+        """End what had its time at one gate."""
+        before = _state(guarded.gate)
+        guarded.gate.poll(self._clock())
+        self._settle(guarded, before, 'timeout')
 
     def graph_changed(self) -> None:
         """Find the gates of the topics that there are now."""
@@ -323,7 +335,8 @@ class Control:
     def refused(self, guarded: Guarded, peer: Peer, error: WsBridgeError) -> None:
         """Note a refusal."""
         self._audit.often('refused', gate=guarded.gate.name, peer=peer.name,
-                          name=peer.session.name or None, code=error.code, message=str(error))
+                          address=peer.link.address, name=peer.session.name or None,
+                          code=error.code, message=str(error))
 
     def halted(self, guarded: Guarded, reason: str) -> None:
         """Begin anew after a stop that the watchdog made."""

@@ -12,9 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The packaged web page as a table of answers: what is not in it does not exist.
+The packaged web page as a table of answers, and a folder of one's own pages.
 
-Read once, at the start. No request ever touches the file system, so no path can lead out of it.
+The table is read once, at the start: what is not in it does not exist, and no path can lead out of
+it. A :class:`Folder` is read when it is asked.
 """
 from __future__ import annotations
 
@@ -23,8 +24,13 @@ from dataclasses import dataclass
 import hashlib
 from http import HTTPStatus
 from importlib.resources import files
+import mimetypes
+import os
+import stat
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+from ws_bridge.errors import ConfigError
 from ws_bridge.transport.options import HttpReply
 
 if TYPE_CHECKING:
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
 MIME_TYPES = {
     'css': 'text/css; charset=utf-8', 'html': 'text/html; charset=utf-8',
     'js': 'text/javascript; charset=utf-8', 'json': 'application/json',
+    'mjs': 'text/javascript; charset=utf-8',
     'md': 'text/plain; charset=utf-8', 'png': 'image/png', 'svg': 'image/svg+xml',
     'ts': 'text/plain; charset=utf-8',
     'webmanifest': 'application/manifest+json'}
@@ -45,6 +52,16 @@ _HEADERS = {
     'Cache-Control': 'no-cache',    # kept, but asked for each time: a new version shows at once
     'Content-Security-Policy': POLICY, 'Cross-Origin-Opener-Policy': 'same-origin',
     'Referrer-Policy': 'no-referrer', 'X-Content-Type-Options': 'nosniff'}
+PAGES = '/pages/'
+"""Where one's own pages are."""
+MAX_PAGE_SIZE = 16 << 20
+"""Of one file of one's own, bytes."""
+_OWN_HEADERS = {
+    # What they load is their own affair. Inside a page of somebody else, hidden, they are not.
+    'Cache-Control': 'no-cache', 'Content-Security-Policy': "frame-ancestors 'self'",
+    'Referrer-Policy': 'no-referrer', 'X-Content-Type-Options': 'nosniff'}
+#: Without the files of this system, which would make a difference between machines.
+_GUESS = mimetypes.MimeTypes(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +104,70 @@ def _walk(folder: Traversable, path: str) -> Iterator[tuple[str, StaticFile]]:
             body = entry.read_bytes()
             tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
             yield here, StaticFile(body, {'Content-Type': mime_type, 'ETag': tag, **_HEADERS})
+
+
+class Folder:
+    """
+    The files of one's own pages, below :data:`PAGES`; read when they are asked for.
+
+    What is hidden (its name begins with a dot), no regular file, or outside of the folder, also by
+    a symbolic link, does not exist. Whoever reaches the port can read the rest, without a login.
+
+    :param path: of the folder.
+    :raises ConfigError: it is none, or cannot be read.
+    """
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._root = os.path.realpath(path, strict=True)
+            os.listdir(self._root)
+        except (OSError, ValueError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) else exc
+            raise ConfigError(f'{path} cannot be served: {reason}', field='pages') from exc
+
+    def __repr__(self) -> str:
+        return f'Folder({self._root!r})'
+
+    def find(self, path: str, asked: Mapping[str, str]) -> HttpReply | None:
+        """
+        Return the answer to a request, ``None`` where there is nothing; reads the disk.
+
+        :param path: what follows :data:`PAGES`, as it stands in the request; empty or ending with
+            ``/`` = ``index.html`` of that folder.
+        :param asked: the request's headers, with lower-case names.
+        """
+        try:
+            parts = unquote(path, errors='strict').split('/')
+            if not parts[-1]:
+                parts[-1] = 'index.html'
+            if not all(part and not part.startswith('.') for part in parts):
+                return None
+            found = os.path.realpath(os.path.join(self._root, *parts), strict=True)
+            if os.path.commonpath((self._root, found)) != self._root:
+                return None
+            body = _read_regular(found)
+        except (OSError, ValueError):       # a NUL, a byte that is no UTF-8, no such file
+            return None
+        if body is None:
+            return HttpReply(HTTPStatus.NOT_FOUND, {'Content-Type': MIME_TYPES['md']},
+                             f'larger than {MAX_PAGE_SIZE} bytes: not served\n'.encode())
+        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        return StaticFile(body, {'Content-Type': _mime_type(found), 'ETag': tag,
+                                 **_OWN_HEADERS}).answer(asked)
+
+
+def _read_regular(path: str) -> bytes | None:
+    """Return what a file holds; ``None``: too much."""
+    # The path was resolved: a link there now was made since. A pipe would keep the reader waiting.
+    with open(path, 'rb', opener=lambda name, flags: os.open(
+            name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError('not a regular file')
+        body = file.read(MAX_PAGE_SIZE + 1)
+    return body if len(body) <= MAX_PAGE_SIZE else None
+
+
+def _mime_type(path: str) -> str:
+    known = MIME_TYPES.get(path.rpartition('.')[2].lower())
+    guessed = known or _GUESS.guess_type(path)[0] or 'application/octet-stream'
+    return guessed if known or not guessed.startswith('text/') else f'{guessed}; charset=utf-8'

@@ -20,7 +20,7 @@ commands cease. A topic of a gated type that no gate of the mapping file guards 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import count
 import logging
@@ -31,12 +31,12 @@ from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.config import Exposure, is_glob, Settings
 from ws_bridge.convert.codec import Codec
 from ws_bridge.errors import ConversionError, Forbidden, Stopped, UnknownName, WsBridgeError
-from ws_bridge.gate_policy import GatePolicy
+from ws_bridge.gate_policy import FENCES_A_TTL, GatePolicy
 from ws_bridge.ros.guard import GuardEvents
 from ws_bridge.session.effects import Publish
 from ws_bridge.session.estop import Estop
-from ws_bridge.session.gate import Gate, Hold
-from ws_bridge.session.probe import make_clamp, make_probe, Probe
+from ws_bridge.session.gate import Gate
+from ws_bridge.session.probe import Checks, make_checks
 
 if TYPE_CHECKING:
     from ws_bridge.ros.guard import Guard
@@ -57,6 +57,8 @@ class Guarded:
     :param topic: the only one, of a gate that no mapping file names.
     :param lanes: how many publishers it has.
     :param last_peer: who sent the last command that passed.
+    :param beginning: the command by which somebody acquired the lease is not published yet.
+    :param afterwards: what is to be done when it is, or was dropped.
     """
 
     gate: Gate
@@ -65,6 +67,8 @@ class Guarded:
     topic: str | None = None
     lanes: int = 0
     last_peer: str | None = None
+    beginning: bool = False
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -74,8 +78,7 @@ class Lane:
     guarded: Guarded
     codec: Codec
     publisher: Any
-    probe: Probe
-    hold: Hold | None
+    checks: Checks
 
 
 class Watcher(Protocol):
@@ -92,6 +95,9 @@ class Watcher(Protocol):
 
     def halted(self, guarded: Guarded, reason: str) -> None:
         """Note that the guard has stopped without being asked from here."""
+
+    def elapsed(self, guarded: Guarded) -> None:
+        """Note that time has passed for a gate."""
 
     def dropped(self, guarded: Guarded, error: WsBridgeError) -> None:
         """Note that a command that had passed was not published after all."""
@@ -214,7 +220,8 @@ class Gates:
         found = self._named.get(topic)
         if found is None and not set(types).isdisjoint(self._settings.gated_types) \
                 and (used or self._exposure.find('publish', topic) is not None):
-            found = self._named[topic] = self._make(GatePolicy(topic, (topic,)), topic)
+            found = self._named[topic] = self._make(GatePolicy(
+                topic, (topic,), neutral_first=self._settings.neutral_first or None), topic)
         return found
 
     def _make(self, policy: GatePolicy, topic: str | None = None) -> Guarded:
@@ -250,14 +257,14 @@ class Gates:
         if guarded is None:
             return None
         policy = guarded.gate.policy
-        hold = make_clamp(codec.schema, policy.clamp)
-        if policy.clamp and hold is None:
+        checks = make_checks(codec.schema, policy)
+        if policy.clamp and checks.hold is None:
             raise Forbidden(f'no bound of the gate {policy.name} is about a field of '
                             f'{codec.schema.name}', field='type')
         guarded.guard.add(publisher, tuple(
             _stop_of(codec, step.action, step.message) for step in policy.on_loss))
         guarded.lanes += 1
-        return Lane(guarded, codec, publisher, make_probe(codec.schema), hold)
+        return Lane(guarded, codec, publisher, checks)
 
     def close(self, lane: Lane) -> None:
         """End the way of a publisher, and that when the robot is stopped."""
@@ -286,20 +293,72 @@ class Gates:
         gate = guarded.gate
         assert command is not None
         now = self._clock()
+        slack = 0.0
+        if not gate.explicit(session.manner):
+            slack = self._refresh(guarded, peer, now)
         deadline = gate.admit(session.peer, session.manner, command,
-                              offset=session.timesync.offset, unix=now + self._epoch, now=now)
+                              offset=session.timesync.offset, unix=now + self._epoch, now=now,
+                              fence=peer.link.fence, slack=slack)
         cdr = to_cdr()
         values = lane.codec.to_values(cdr)
-        neutral, changed = gate.judge(session.peer, values, lane.probe, lane.hold, now)
+        moving, changed = gate.judge(session.peer, session.manner, values, lane.checks, now)
         if changed:
             cdr = lane.codec.from_values(values)
-        if not guarded.guard.publish(lane.publisher, cdr, guarded.generation, moving=not neutral,
-                                     deadline=deadline, on_done=on_done):
+        begins = gate.policy.require_lease and gate.lease.holder is None
+        if begins:
+            on_done = self._when_published(guarded, on_done)
+            guarded.beginning = True
+        handed_over = False
+        try:
+            handed_over = guarded.guard.publish(
+                lane.publisher, cdr, guarded.generation, moving=moving, deadline=deadline,
+                on_done=on_done)
+        finally:
+            if begins and not handed_over:
+                guarded.beginning = False
+        if not handed_over:
             self._halted(guarded, 'timeout')
             raise Stopped('the robot was stopped a moment ago; begin anew')
         guarded.last_peer = session.peer
         if gate.accepted(session.peer, command, now):
             self._watcher.acquired(guarded, peer)
+
+    def _when_published(self, guarded: Guarded,
+                        on_done: Callable[[WsBridgeError | None], None] | None
+                        ) -> Callable[[WsBridgeError | None], None]:
+        """Return what is told of a peer's first command: that it is published, or why not."""
+        def done(why: WsBridgeError | None) -> None:
+            guarded.beginning = False
+            if why is not None:
+                self.note_stop(guarded, 'timeout')
+            if on_done is not None:
+                on_done(why)
+            elif why is not None:
+                self._watcher.dropped(guarded, why)
+            actions, guarded.afterwards = guarded.afterwards, []
+            for action in actions:
+                action()
+        return done
+
+    def _refresh(self, guarded: Guarded, peer: Peer, now: float) -> float:
+        """
+        Make ready for a command of a peer that has no words for leases.
+
+        A stop by silence, or the end of a lease by it, is taken note of first: such a peer is
+        told of none, and its next command begins anew. From now on it is pinged fast.
+
+        :return: by how much its first command may be older than ``ttl``, s: until the first fast
+            ping can have been answered there are but slow ones.
+        """
+        gate = guarded.gate
+        self.note_stop(guarded, 'timeout')
+        if gate.is_over(now):
+            self._watcher.elapsed(guarded)
+        pace, ttl = peer.link.pace, gate.policy.ttl
+        is_slow = pace.hurried_at is None or now < pace.hurried_at + ttl
+        slow = self._settings.fence_interval
+        pace.hurry(min(ttl / FENCES_A_TTL, slow))
+        return slow if is_slow else 0.0
 
     def note_stop(self, guarded: Guarded, reason: str) -> None:
         """Take note of a stop that the guard made by itself, if it has made one."""

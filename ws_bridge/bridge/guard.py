@@ -11,23 +11,76 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What the start of the node checks and makes for its security, from the parameters."""
+"""What the start of the node checks and makes, from the parameters."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 import logging
 import ssl
+from typing import TYPE_CHECKING
 
 from ws_bridge.bridge.watch import Watch
 from ws_bridge.config import Settings
-from ws_bridge.errors import ConfigError
+from ws_bridge.errors import BadName, ConfigError, UnknownType
 from ws_bridge.identity.authority import Authority
+from ws_bridge.identity.files import check_file, read_file
 from ws_bridge.identity.tokens import MAX_LENGTH
 from ws_bridge.transport.handshake import is_loopback
 from ws_bridge.transport.tls import reload_certificate, server_context
 
+if TYPE_CHECKING:
+    from ws_bridge.ros.side import RosSide
+
 logger = logging.getLogger(__name__)
+
+
+def check_names(settings: Settings, ros: RosSide) -> None:
+    """
+    Look at the names and types of parameters with what the node and this machine know of them.
+
+    :raises ConfigError: a type is not installed, a name is not allowed, or it goes in circles.
+    """
+    for msg_type in settings.gated_types:
+        try:
+            ros.types.message(msg_type)
+        except UnknownType as exc:
+            raise ConfigError(f'{exc}: its topics would have no gate', field='gated_types') \
+                from exc
+    pushed = {_resolved(ros, 'push', name) for name in settings.push}
+    for name in settings.pull:
+        if _resolved(ros, 'pull', name) in pushed:
+            raise ConfigError(f'{name} is in push too: it would go in circles', field='pull')
+    if settings.estop_service:
+        service = _resolved(ros, 'estop_service', settings.estop_service, service=True)
+        if service in ros.own_services:
+            raise ConfigError(f"{service} is the bridge's own: it would go in circles",
+                              field='estop_service')
+
+
+def _resolved(ros: RosSide, field: str, name: str, *, service: bool = False) -> str:
+    try:
+        return ros.resolve(name, service=service)
+    except BadName as exc:
+        raise ConfigError(exc.message, field=field) from exc
+
+
+def tell_gates(gates: Mapping[str, Sequence[str]], gated_types: Sequence[str]) -> None:
+    """
+    Log in one line which topics are guarded when the bridge starts.
+
+    :param gates: the topics of each gate that there is.
+    """
+    named = ', '.join(name if list(topics) == [name] else f'{name} ({" ".join(topics) or "-"})'
+                      for name, topics in gates.items())
+    if gated_types:
+        logger.info('gates: %s; every topic of %s gets one', named or 'none yet',
+                    ', '.join(gated_types))
+    elif named:
+        logger.info('gates: %s; gated_types is empty: no other topic gets one', named)
+    else:
+        logger.warning('gates: none; gated_types is empty: nothing stops the robot when its '
+                       'operator is gone')
 
 
 def check_reach(settings: Settings, authority: Authority) -> None:
@@ -63,6 +116,9 @@ def server_tls(settings: Settings, authority: Authority) -> ssl.SSLContext | Non
     """
     if not settings.tls_certificate:
         return None
+    _check_tls_files(settings)
+    if settings.tls_client_ca:
+        check_file(settings.tls_client_ca, 'tls_client_ca', is_secret=False)
     return server_context(
         settings.tls_certificate, _key_of(settings), settings.tls_client_ca or None,
         is_optional=authority.takes_tokens or settings.allow_anonymous)
@@ -74,12 +130,12 @@ def read_token(path: str) -> str:
 
     :raises ConfigError: it cannot be read, or holds something else.
     """
+    content = read_file(path, 'connect_token_file', MAX_LENGTH + 2).strip()
     try:
-        with open(path, encoding='ascii') as file:
-            token = file.read(MAX_LENGTH + 1).strip()
-    except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else 'it is not ASCII'
-        raise ConfigError(f'{path} cannot be read: {reason}', field='connect_token_file') from exc
+        token = content.decode('ascii')
+    except ValueError as exc:
+        raise ConfigError(f'{path} cannot be read: it is not ASCII',
+                          field='connect_token_file') from exc
     if not token or not token.isprintable() or ' ' in token:
         raise ConfigError(f'{path} holds no token', field='connect_token_file')
     return token
@@ -93,8 +149,19 @@ def watch_files(settings: Settings, authority: Authority, tls: ssl.SSLContext | 
         readers.append((authority.files, authority.read))
     if tls is not None:
         context, paths = tls, (settings.tls_certificate, _key_of(settings))
-        readers.append((paths, lambda: reload_certificate(context, *paths)))
+
+        def reload() -> None:
+            _check_tls_files(settings)
+            reload_certificate(context, *paths)
+        readers.append((paths, reload))
     return Watch(readers, loop)
+
+
+def _check_tls_files(settings: Settings) -> None:
+    """Refuse files that others could have changed, and a key that they know."""
+    check_file(settings.tls_certificate, 'tls_certificate', is_secret=not settings.tls_key)
+    if settings.tls_key:
+        check_file(settings.tls_key, 'tls_key', is_secret=True)
 
 
 def _key_of(settings: Settings) -> str:

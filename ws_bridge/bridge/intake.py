@@ -38,6 +38,7 @@ from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.native import NativeDialect
 from ws_bridge.session import effects as fx
+from ws_bridge.transport.fence import UNKNOWN
 from ws_bridge.transport.link import Link, TURN
 from ws_bridge.weight import is_heavy_cbor, LARGE
 
@@ -95,13 +96,16 @@ class Line:
     What one peer sent after a message that the worker has.
 
     :ivar is_working: its turn has come: what was begun is ended, even if the peer leaves.
+    :ivar fence: of the message in work; see :class:`ws_bridge.transport.fence.Fenced`. What
+        arrives meanwhile has fences of its own.
     """
 
     jobs: deque[Job] = field(default_factory=deque)
-    frames: deque[str | bytes] = field(default_factory=deque)
+    frames: deque[tuple[str | bytes, float]] = field(default_factory=deque)
     nbytes: int = 0
     task: asyncio.Task[None] | None = None
     is_working: bool = False
+    fence: float = UNKNOWN
 
 
 class Intake:
@@ -128,7 +132,7 @@ class Intake:
 
     def begin(self, link: Link, job: Job) -> None:
         """Have a large message read; what the peer sends next waits for it."""
-        line = self._lines[link] = Line()
+        line = self._lines[link] = Line(fence=link.fence)
         line.jobs.append(job)
         line.task = self._loop.create_task(self._work(link, line))
         line.task.add_done_callback(lambda _: self._ended(link, line))
@@ -136,7 +140,7 @@ class Intake:
     def wait(self, link: Link, data: str | bytes) -> None:
         """Keep a frame until its turn; where too much waits the socket is not read."""
         line = self._lines[link]
-        line.frames.append(data)
+        line.frames.append((data, link.fence))
         line.nbytes += len(data)
         if len(line.frames) >= MAX_WAITING or line.nbytes >= MAX_WAITING_BYTES:
             link.pause()
@@ -184,10 +188,11 @@ class Intake:
         link.resume()
 
     def _next(self, link: Link, line: Line) -> Job | None:
-        data = line.frames.popleft()
+        data, line.fence = line.frames.popleft()
         line.nbytes -= len(data)
         if len(line.frames) < MAX_WAITING // 2 and line.nbytes < MAX_WAITING_BYTES:
             link.resume()
+        link.fence = line.fence
         return self._taker.take(link, data) if link.is_open else None
 
     # ---- what a line awaits
@@ -218,6 +223,7 @@ class Intake:
                 peer = self._taker.find(link, head.get('dialect') or '')
             if peer is None:
                 return
+            peer.dialect.fence = link.fence = self._lines[link].fence
             if 'again' in head:
                 op = peer.dialect.decode(str(rest, 'utf-8'), self._loop.time())
             else:
@@ -295,6 +301,7 @@ class Intake:
         outcome = await self._outcome(peer, last, values)
         await asyncio.sleep(0)      # to have copied it was enough for one turn
         if self._taker.is_here(peer):
+            peer.link.fence = self._lines[peer.link].fence
             self._taker.carry_out(peer, [replace(last, **{where: Converted(outcome)})], op_id)
 
     async def _outcome(self, peer: Peer, effect: Any,

@@ -107,7 +107,10 @@ class Inward:
                 'topic': wish.wire_name, 'type': msg_type, 'channel_id': shared.channel_id,
                 'schema': schema_to_text(shared.codec.schema),
                 'gate': shared.lane.guarded.gate.name if shared.lane else None,
+                'subscribers': shared.publisher.subscriber_count(),
                 **({'qos': GATE_QOS_FIELDS} if is_gated and wish.qos is not None else {})}))
+        if shared.publisher.misfit is not None:
+            peer.send(Failed(None, shared.publisher.misfit))
 
     def close(self, peer: Peer, topic: str) -> None:
         """Take a peer's publisher of a topic back; the last one ends it."""

@@ -31,7 +31,7 @@ from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.peer import Peer, types_of, types_of_others
 from ws_bridge.convert.codec import Codec, CodecStore, LARGE
 from ws_bridge.convert.schema_text import schema_to_text
-from ws_bridge.errors import ConversionError, TypeMismatch, WsBridgeError
+from ws_bridge.errors import ConversionError, QosMismatch, TypeMismatch, WsBridgeError
 from ws_bridge.offload.wire import Text
 from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.fragment import splitter
@@ -218,6 +218,8 @@ class Outward:
         old = self._keys.get(member.key)
         topic = self._enter(member, self._type_of(wish))
         peer.send(Done(wish.op_id, 'subscribe', self._describe(topic, member)))
+        if topic.subscription is not None and topic.subscription.misfit is not None:
+            peer.send(Failed(None, topic.subscription.misfit))
         if old != self._keys[member.key] or wish.fresh:
             self._deliver_latched(topic, member)
 
@@ -343,6 +345,10 @@ class Outward:
                 for member in topic.members.values():
                     member.peer.send(Failed(None, exc))
             return      # else graph_changed tells, when they have another type or lose it
+        if isinstance(exc, QosMismatch):
+            for member in topic.members.values():
+                member.peer.send(Failed(None, exc))
+            return
         for member in list(topic.members.values()):
             self._lose(member, exc)
 

@@ -14,12 +14,13 @@
 """What plain HTTP on the bridge's port answers: page, version, health, metrics."""
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import orjson
 
-from ws_bridge.bridge.files import read_files
+from ws_bridge.bridge.files import Folder, PAGES, read_files
 from ws_bridge.config import VERSION
 from ws_bridge.protocol import native, rosbridge
 from ws_bridge.transport.options import HttpHook, HttpReply, Visitor
@@ -30,12 +31,14 @@ _JSON = {'Content-Type': 'application/json', 'Cache-Control': 'no-store'}
 
 
 def make_http(robot: str, alive: Callable[[], bool],
-              metrics: Callable[[Visitor], Awaitable[HttpReply]] | None = None) -> HttpHook:
+              metrics: Callable[[Visitor], Awaitable[HttpReply]] | None = None,
+              pages: Folder | None = None) -> HttpHook:
     """
     Return what answers plain requests.
 
     :param alive: whether the ROS side runs.
     :param metrics: answers ``/metrics``, also with a refusal; ``None`` = there is none.
+    :param pages: one's own, below ``/pages/``; ``None`` = there are none.
     """
     version = orjson.dumps({'name': 'ws_bridge', 'version': VERSION, 'robot': robot,
                             'dialects': [native.SUBPROTOCOL, rosbridge.SUBPROTOCOL],
@@ -54,6 +57,10 @@ def make_http(robot: str, alive: Callable[[], bool],
                              orjson.dumps({'status': 'ok' if ok else 'the ROS side has ended'}))
         if page == METRICS and metrics is not None:
             return await metrics(visitor)
+        if pages is not None and page == PAGES.rstrip('/'):
+            return HttpReply(HTTPStatus.MOVED_PERMANENTLY, {'Location': PAGES})
+        if pages is not None and page.startswith(PAGES):
+            return await asyncio.to_thread(pages.find, page.removeprefix(PAGES), visitor.headers)
         file = table.get(page)
         return None if file is None else file.answer(visitor.headers)
     return answer

@@ -27,11 +27,26 @@ import orjson
 
 from ws_bridge.cli.client import BridgeClient, connected, Lease
 from ws_bridge.cli.table import columns
-from ws_bridge.errors import NotNeutral, TimedOut, TransportError, TypeMismatch, WsBridgeError
+from ws_bridge.errors import (
+    Expired,
+    NotNeutral,
+    TimedOut,
+    TransportError,
+    TypeMismatch,
+    WsBridgeError,
+)
 from ws_bridge.session.timesync import TimeSync
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 PING_TIMEOUT = 5.0
+LOOK_AGAIN = 0.05
+"""Between questions whether a subscriber is matched, s."""
+
+QUIET = 0.5
+"""What a subscriber that was there before may take to be matched, s."""
+
+SETTLING = 1.0
+"""How long the neutral command is repeated for a subscriber that came later, s."""
 
 Command = Callable[[BridgeClient, argparse.Namespace], Awaitable[int]]
 
@@ -112,19 +127,29 @@ async def echo(client: BridgeClient, args: argparse.Namespace) -> int:
 
 
 async def pub(client: BridgeClient, args: argparse.Namespace) -> int:
-    """Publish, each time acknowledged, and say how many subscribers were matched."""
+    """
+    Publish, each time acknowledged, and say how many subscribers were matched.
+
+    It fails where none ever was: nobody received anything.
+    """
     number = args.count or (1 if args.rate is None else None)
     period = 1.0 / (args.rate or 1.0)
     opened = await client.request('advertise', topic=args.topic, type=args.msg_type)
     matched: int | None = None
+    is_received = False
     loop = asyncio.get_running_loop()
     try:
         async with _lease(client, opened.get('gate'), take=args.take) as lease:
-            if lease is not None:
-                await client.publish(args.topic, {}, lease)
+            await _match(client, args, lease, opened.get('subscribers'))
             due = loop.time()
             for published in count(1):
-                subscribers = await _publish(client, args, lease)
+                try:
+                    subscribers = await _publish(client, args, lease)
+                except Expired:
+                    if is_received:
+                        raise
+                    subscribers = 0     # it waited for one, in vain
+                is_received |= subscribers != 0
                 if subscribers != matched:
                     matched = subscribers
                     print(f'{args.topic}: {matched} subscriber{"" if matched == 1 else "s"} '
@@ -137,7 +162,43 @@ async def pub(client: BridgeClient, args: argparse.Namespace) -> int:
         # The end of the connection would do this too, but some time after this command ended.
         with suppress(TransportError):
             await client.request('unadvertise', topic=args.topic)
+    if not is_received:
+        print(f'{args.topic}: nobody subscribes to it: nothing was received', file=sys.stderr)
+        return FAILED
     return DONE
+
+
+async def _match(client: BridgeClient, args: argparse.Namespace, lease: Lease | None,
+                 subscribers: int | None) -> None:
+    """
+    Wait until somebody is matched, for what comes before is lost; begin with what is neutral.
+
+    A subscriber that comes only now may be another bridge, whose own gate wants to see what is
+    neutral for a while before it lets anything move: it is published as long.
+
+    :param subscribers: how many there are; ``None`` = the bridge does not tell.
+    """
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    is_late = False
+    while subscribers == 0:
+        if loop.time() > begun + args.wait:
+            break
+        if loop.time() > begun + QUIET and not is_late:
+            is_late = True
+            print(f'{args.topic}: waiting for a subscriber', file=sys.stderr, flush=True)
+        await asyncio.sleep(LOOK_AGAIN)
+        subscribers = (await client.request(
+            'advertise', topic=args.topic, type=args.msg_type)).get('subscribers')
+    if lease is None:
+        return
+    until = loop.time() + (SETTLING if is_late and subscribers else 0.0)
+    while True:
+        with suppress(Expired):
+            await client.publish(args.topic, {}, lease)
+        if loop.time() >= until:
+            break
+        await asyncio.sleep(LOOK_AGAIN)
 
 
 @asynccontextmanager

@@ -25,10 +25,11 @@ import math
 import os
 import re
 import sys
+from typing import Any
 
 import orjson
 
-from ws_bridge.config import ENCODINGS
+from ws_bridge.config import ENCODINGS, VERSION
 from ws_bridge.errors import ConfigError, WsBridgeError
 
 DEFAULT_URL = 'ws://127.0.0.1:9090'
@@ -86,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog='ws_bridge', description='A WebSocket bridge for ROS 2.',
         epilog="Commands that start ROS nodes take ROS arguments after '--ros-args', for example "
                "'-p port:=9091'.")
+    parser.add_argument('--version', action='version', version=f'ws_bridge {VERSION}')
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
 
     def add(name: str, summary: str, handler: Callable[[argparse.Namespace], int], *,
@@ -139,6 +141,8 @@ def _add_pub(command: argparse.ArgumentParser) -> None:
                          help='publish again and again (default: once)')
     command.add_argument('--take', action='store_true',
                          help='take control from whoever has it, if a gate guards the topic')
+    command.add_argument('--wait', type=_duration, metavar='S', default=5.0,
+                         help='how long to wait for a subscriber (default: 5 s)')
     times = command.add_mutually_exclusive_group()
     times.add_argument('--count', type=_count, metavar='N',
                        help='publish N times, at 1 Hz unless --rate is given')
@@ -158,11 +162,22 @@ def _add_call(command: argparse.ArgumentParser) -> None:
 
 
 def _add_ping(command: argparse.ArgumentParser) -> None:
-    command.add_argument('url', type=_url, metavar='URL', nargs='?', default=_default_url(),
-                         help=f'the bridge (default: ${URL_VARIABLE} or {DEFAULT_URL})')
+    where = command.add_mutually_exclusive_group()
+    _add_url(where)
+    where.add_argument('url', type=_url, metavar='URL', nargs='?', action=_StoreGiven,
+                       help='the same without --url')
     command.add_argument('--count', type=_count, metavar='N', help='end after N heartbeats')
     command.add_argument('--interval', type=_positive, metavar='S', default=1.0,
                          help='time between heartbeats (default: 1 s)')
+
+
+class _StoreGiven(argparse.Action):
+    """Stores a value, if there is one: what is not given leaves that of another argument."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: Any, option_string: str | None = None) -> None:
+        if values is not None:
+            setattr(namespace, self.dest, values)
 
 
 def _add_doctor(command: argparse.ArgumentParser) -> None:
@@ -180,7 +195,7 @@ def _add_doctor(command: argparse.ArgumentParser) -> None:
                          help='print an object with a list of findings')
 
 
-def _add_url(command: argparse.ArgumentParser) -> None:
+def _add_url(command: argparse._ActionsContainer) -> None:
     command.add_argument('--url', type=_url, default=_default_url(),
                          help=f'the bridge (default: ${URL_VARIABLE} or {DEFAULT_URL})')
 
@@ -210,6 +225,10 @@ def _positive(text: str) -> float:
     return number
 
 
+def _duration(text: str) -> float:
+    return 0.0 if text == '0' else _positive(text)
+
+
 def _json(text: str) -> orjson.Fragment:
     """Check JSON and keep its text: what the bridge gets is what was typed."""
     text = sys.stdin.read() if text == '-' else text
@@ -223,13 +242,21 @@ def _json(text: str) -> orjson.Fragment:
 # The handlers import late: `check` and `--help` need neither ROS nor websockets.
 
 def _serve(args: argparse.Namespace) -> int:
+    _require_websockets()
     from ws_bridge.main import serve
     return serve(args.ros_args)
 
 
 def _demo(args: argparse.Namespace) -> int:
+    _require_websockets()
     from ws_bridge.main import demo
     return demo(args.ros_args)
+
+
+def _require_websockets() -> None:
+    """Check it before what imports it: an import that fails says nothing of what to do."""
+    from ws_bridge.transport.requirements import require_websockets
+    require_websockets()
 
 
 def _robot(args: argparse.Namespace) -> int:
@@ -248,7 +275,6 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _client(args: argparse.Namespace) -> int:
-    from ws_bridge.transport.requirements import require_websockets
-    require_websockets()
+    _require_websockets()
     from ws_bridge.cli.commands import run_command
     return run_command(args)

@@ -11,3 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+"""The demo robot: what it brings to the graph, and how it is started beside the bridge."""
+from __future__ import annotations
+
+TOPICS = ('/battery_state', '/camera/image', '/cmd_vel', '/joint_states', '/odom', '/pose',
+          '/scan')
+SERVICES = ('/reset', '/set_motors')
+PARENT = '--parent'
+"""Comes before the id of the process without which the robot is to end, however that ended."""

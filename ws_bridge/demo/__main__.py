@@ -11,12 +11,14 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""``python -m ws_bridge.demo``: the demo robot alone, without a bridge."""
+"""``python -m ws_bridge.demo [--parent PID]``: the demo robot alone, without a bridge."""
 from __future__ import annotations
 
 import sys
 
+from ws_bridge.demo import PARENT
 from ws_bridge.demo.node import run
 
 if __name__ == '__main__':
-    sys.exit(run())
+    with_parent = sys.argv[1:2] == [PARENT]
+    sys.exit(run(parent=int(sys.argv[2]) if with_parent else None))

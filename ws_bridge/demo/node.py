@@ -35,6 +35,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 import math
+import os
 import signal
 import sys
 from typing import Any
@@ -233,11 +234,13 @@ class DemoRobot(Node):
         self._battery.publish(message)
 
 
-def run(args: list[str] | None = None) -> int:
+def run(args: list[str] | None = None, parent: int | None = None) -> int:
     """
     Run the demo robot alone, until SIGINT or SIGTERM; a second signal changes nothing.
 
     :param args: ROS arguments; those of the command line if ``None``.
+    :param parent: id of the process that started this one and without which it ends: nobody tells
+        it when that was killed.
     :return: the exit status.
     """
     signals: list[int] = []
@@ -254,7 +257,8 @@ def run(args: list[str] | None = None) -> int:
         node = DemoRobot(context=context)
         executor.add_node(node)
         node.get_logger().info('the demo robot is up')
-        while not signals:      # the robot's own timers wake it often enough to notice
+        # the robot's own timers wake it often enough to notice
+        while not signals and parent in (None, os.getppid()):
             executor.spin_once()
         node.destroy_node()
     except ConfigError as error:

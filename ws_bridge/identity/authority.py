@@ -27,6 +27,7 @@ from typing import Any, TYPE_CHECKING
 from ws_bridge.access import BUILT_IN
 from ws_bridge.errors import ConfigError, LoginFailed
 from ws_bridge.identity.certificate import identity_of
+from ws_bridge.identity.files import read_file
 from ws_bridge.identity.identity import Identity
 from ws_bridge.identity.tokens import Entry, find_token, MAX_LENGTH, parse_tokens
 from ws_bridge.identity.webtoken import web_tokens, WebTokens
@@ -95,8 +96,8 @@ class Authority:
         tokens = parse_tokens(self._environment.get(TOKENS_VARIABLE, '').replace(';', '\n'),
                               TOKENS_VARIABLE)
         if settings.token_file:
-            tokens += parse_tokens(_read('token_file', settings.token_file).decode(
-                errors='replace'), settings.token_file)
+            content = read_file(settings.token_file, 'token_file', MAX_FILE_SIZE)
+            tokens += parse_tokens(content.decode(errors='replace'), settings.token_file)
         for entry in tokens:
             if entry.role is not None and entry.role not in self._roles:
                 raise ConfigError(
@@ -104,7 +105,10 @@ class Authority:
                     f'{", ".join(self._roles)}', field='token_file')
         web = None
         if settings.jwt_key_file:
-            web = web_tokens(_read('jwt_key_file', settings.jwt_key_file), settings.jwt_algorithm,
+            # A public key may be known; who changes it is whoever he likes.
+            key = read_file(settings.jwt_key_file, 'jwt_key_file', MAX_FILE_SIZE,
+                            is_secret=settings.jwt_algorithm.startswith('HS'))
+            web = web_tokens(key, settings.jwt_algorithm,
                              settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway)
         self._tokens, self._web = tokens, web
 
@@ -166,15 +170,3 @@ class Authority:
 def _plain(number: Any) -> str:
     """Return a number as JavaScript writes it into the text that it hashes."""
     return str(int(number)) if float(number).is_integer() else str(number)
-
-
-def _read(field: str, path: str) -> bytes:
-    try:
-        with open(path, 'rb') as file:
-            content = file.read(MAX_FILE_SIZE + 1)
-    except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else exc
-        raise ConfigError(f'{path} cannot be read: {reason}', field=field) from exc
-    if len(content) > MAX_FILE_SIZE:
-        raise ConfigError(f'{path} is larger than {MAX_FILE_SIZE} bytes', field=field)
-    return content

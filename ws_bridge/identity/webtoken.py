@@ -22,10 +22,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ws_bridge.config import JWT_ALGORITHMS
 from ws_bridge.errors import ConfigError, LoginFailed
 from ws_bridge.identity.identity import Identity, is_name
 
-ALGORITHMS = ('HS256', 'RS256', 'ES256')
 MIN_SECRET = 32
 _PEM = b'-----BEGIN'
 
@@ -80,8 +80,8 @@ def web_tokens(key: bytes, algorithm: str, audience: str, issuer: str,
     :param key: a secret (HS256), or a public key as PEM.
     :raises ConfigError: they do not fit, or the libraries are not installed.
     """
-    if algorithm not in ALGORITHMS:
-        raise ConfigError(f'must be one of {", ".join(ALGORITHMS)}', field='jwt_algorithm')
+    if algorithm not in JWT_ALGORITHMS:
+        raise ConfigError(f'must be one of {", ".join(JWT_ALGORITHMS)}', field='jwt_algorithm')
     try:
         import jwt
     except ImportError:

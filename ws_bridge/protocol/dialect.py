@@ -28,9 +28,12 @@ class Dialect(Protocol):
     The codec of one peer; it may keep what frames have to do with each other, nothing else.
 
     :ivar name: ``native``, ``rosbridge``; peers of one name share the frames of a sample.
+    :ivar fence: before which the frame that comes next cannot have been sent, s; an operation
+        that came in several leaves that of the first.
     """
 
     name: str
+    fence: float
 
     def decode(self, frame: str | bytes, now: float = 0.0) -> Operation | Wrapped | None:
         """

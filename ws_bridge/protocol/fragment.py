@@ -65,6 +65,7 @@ class Partial:
 
     total: int
     born: float
+    fence: float
     parts: dict[int, str] = field(default_factory=dict)
     size: int = 0
 
@@ -74,20 +75,23 @@ class Defragmenter:
     Collects the parts of one peer's messages, bounded in number, size and age.
 
     :ivar limit: most characters of one message, and of all incomplete ones together.
+    :ivar fence: of the last message that was whole: that of its first part.
     """
 
     def __init__(self, limit: int) -> None:
+        self.fence = 0.0
         self.limit = limit
         self._partial: dict[tuple[str, str], Partial] = {}
 
     def __repr__(self) -> str:
         return f'Defragmenter({len(self._partial)} incomplete)'
 
-    def add(self, message: Mapping[str, Any], now: float) -> str | None:
+    def add(self, message: Mapping[str, Any], now: float, fence: float = 0.0) -> str | None:
         """
         Take one part; return the whole message when it is the last that was missing.
 
         :param now: monotonic time, s.
+        :param fence: before which this part cannot have been sent, s.
         :raises BadField: a field is missing or wrong.
         :raises LimitExceeded: too much is incomplete; the parts of this message are forgotten.
         """
@@ -97,7 +101,7 @@ class Defragmenter:
         if partial is None:
             if len(self._partial) >= MAX_PARTIAL:
                 raise LimitExceeded(f'{MAX_PARTIAL} messages are incomplete already', field='id')
-            partial = self._partial[key] = Partial(total, now)
+            partial = self._partial[key] = Partial(total, now, fence)
         if total != partial.total or num in partial.parts:
             del self._partial[key]
             raise BadField('contradicts an earlier fragment of the same id',
@@ -111,6 +115,7 @@ class Defragmenter:
         if len(partial.parts) < partial.total:
             return None
         del self._partial[key]
+        self.fence = partial.fence
         return ''.join(partial.parts[number] for number in range(total))
 
     def _forget_old(self, now: float) -> None:

@@ -78,6 +78,7 @@ class NativeDialect:
 
     name = 'native'
     greets = True
+    fence = 0.0
 
     def __init__(self, source: str, prefix: str, max_depth: int = MAX_DEPTH) -> None:
         self._source = source

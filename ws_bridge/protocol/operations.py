@@ -42,7 +42,7 @@ STATUS_ABORTED = 6
 class About(NamedTuple):
     """What an error is about, where the peer waits for more than the error itself."""
 
-    kind: Literal['call', 'goal', 'answer']
+    kind: Literal['call', 'goal', 'answer', 'command']
     name: str
 
 

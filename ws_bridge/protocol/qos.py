@@ -32,7 +32,7 @@ LONGEST = 2**31
 
 # word -> (rmw number, ...); 'system_default' (0) and 'unknown' mean: not asked for
 _WORDS: dict[str, tuple[tuple[str, int], ...]] = {
-    'history': (('keep_last', 1), ('keep_all', 2)),
+    'history': (('keep_last', 1),),
     'reliability': (('reliable', 1), ('best_effort', 2), ('best_available', 4)),
     'durability': (('transient_local', 1), ('volatile', 2), ('best_available', 4)),
     'liveliness': (('automatic', 1), ('manual_by_topic', 3), ('best_available', 5)),
@@ -78,11 +78,19 @@ def parse_qos(values: object, path: str = 'qos') -> QosRequest | None:
             continue
         if key == 'depth':
             found[key] = _depth(value, where)
+        elif key == 'history' and _is_keep_all(value):
+            raise BadField('keep_all has no bound: a subscriber that hangs would hold everybody; '
+                           f'ask for keep_last with a depth of at most {MAX_DEPTH}', field=where)
         elif key in _SECONDS:
             found[key] = _seconds(value, where)
         else:
             found[key] = _word(key, value, where)
     return QosRequest(**found)
+
+
+def _is_keep_all(value: object) -> bool:
+    return (isinstance(value, str) and _as_word(value) == 'keep_all') or (
+        value == 2 and not isinstance(value, bool))
 
 
 def _depth(value: object, where: str) -> int:
@@ -109,9 +117,13 @@ def _from_parts(value: Mapping[Any, Any], where: str) -> float:
     return float(sec + nanosec * 1e-9)
 
 
+def _as_word(value: str) -> str:
+    return value.strip().lower().replace('-', '_').replace(' ', '_')
+
+
 def _word(key: str, value: object, where: str) -> str | None:
     if isinstance(value, str):
-        word = value.strip().lower().replace('-', '_').replace(' ', '_')
+        word = _as_word(value)
         if word in ('system_default', 'default', 'unknown'):
             return None
         if any(word == known for known, _ in _WORDS[key]):

@@ -16,7 +16,8 @@ The dialect ``rosbridge.v2``: what roslibjs, roslibpy and their kin speak.
 
 ``docs/migrating_from_rosbridge.md`` says where it differs from rosbridge_suite. A client is
 told nothing that it did not ask for: errors come as ``status`` from the level on that
-``set_level`` gives, and as the failed answer of a call or goal.
+``set_level`` gives, and as the failed answer of a call or goal. But a browser's is told, once a
+second, why the robot does not do what it commands: its libraries ignore what they do not know.
 """
 from __future__ import annotations
 
@@ -54,6 +55,7 @@ VALUES = {'publish': 'msg', 'call_service': 'args', 'send_action_goal': 'args',
           'service_response': 'values', 'action_feedback': 'values', 'action_result': 'values'}
 """Where the operations that carry values of messages have them."""
 _STATUS_UNKNOWN = 0
+_WARNING_INTERVAL = 1.0     # s
 _CBOR_MAPS = range(0xA0, 0xC0)
 _NOT_JSON = ('NaN', 'Infinity')
 
@@ -92,15 +94,20 @@ class RosbridgeDialect:
     :param limit: most bytes of one message, however it is wrapped.
     :param read_cbor: decodes binary frames; raises ``BadEncoding``.
     :param max_depth: most arrays and objects inside each other in JSON, however it is wrapped.
+    :param takes_status: the client bears a ``status`` that it did not ask for.
     """
 
     name = NAME
+    fence = 0.0
 
-    def __init__(self, limit: int, read_cbor: ReadCbor, max_depth: int = MAX_DEPTH) -> None:
+    def __init__(self, limit: int, read_cbor: ReadCbor, max_depth: int = MAX_DEPTH, *,
+                 takes_status: bool = False) -> None:
         self._limit = limit
         self._max_depth = max_depth
         self._read_cbor = read_cbor
         self._level = LEVELS.index('none')
+        self._warns = takes_status
+        self._warned = 0.0
         self._fragments = Defragmenter(limit)
         self._handed = Handed()
 
@@ -160,11 +167,11 @@ class RosbridgeDialect:
         if op == 'fragment':
             if wrapped:
                 raise BadFrame('a fragment inside of another message')
-            text = self._fragments.add(message, now)
+            text = self._add(message, now)
             return ops.Wrapped(text) if text is not None and is_heavy_json(text) else text
         data: str | None = message.get('data')
         if message.get('total') is not None:
-            data = self._fragments.add(message, now)
+            data = self._add(message, now)
             if data is None:
                 return None
         elif type(data) is not str:
@@ -172,11 +179,18 @@ class RosbridgeDialect:
         return ops.Wrapped(data, is_png=True) if INLINE < png_size(data) <= self._limit else \
             from_png(data, self._limit)
 
+    def _add(self, part: Message, now: float) -> str | None:
+        whole = self._fragments.add(part, now, self.fence)
+        if whole is not None:
+            self.fence = min(self.fence, self._fragments.fence)
+        return whole
+
     def _set_level(self, message: Message) -> None:
         level = text(message, 'level')
         if level not in LEVELS:
             raise BadField(f'must be one of {", ".join(LEVELS)}', field='level')
         self._level = LEVELS.index(level)
+        self._warns = False
 
     def limit_messages(self, size: int) -> None:
         """Take messages of at most so many bytes, however they are wrapped, from now on."""
@@ -186,12 +200,12 @@ class RosbridgeDialect:
 
     def encode(self, reply: ops.Reply, stamp: float) -> list[ops.Frame]:
         """Turn one reply into frames; many replies have no word here."""
-        message = self._message(reply)
+        message = self._message(reply, stamp)
         if message is None:
             return []
         return [ops.Frame(orjson.dumps(message), True, Priority.HIGH)]
 
-    def _message(self, reply: ops.Reply) -> dict[str, Any] | None:
+    def _message(self, reply: ops.Reply, stamp: float) -> dict[str, Any] | None:
         if isinstance(reply, ops.CallDone):
             return _with_id({'op': 'service_response', 'service': reply.service,
                              'values': orjson.Fragment(reply.values), 'result': True},
@@ -201,7 +215,7 @@ class RosbridgeDialect:
                     'id': self._handed.hand('service_request', reply.service, reply.call_id),
                     'service': reply.service, 'args': orjson.Fragment(reply.values)}
         if isinstance(reply, ops.Failed):
-            return self._failed(reply)
+            return self._failed(reply, stamp)
         if isinstance(reply, ops.Done):
             return self._status('info', f'{reply.op}: done', reply.op_id)
         return self._about_goal(reply)
@@ -225,8 +239,10 @@ class RosbridgeDialect:
                 'op': 'cancel_action_goal', 'id': wire, 'action': reply.action}
         return None
 
-    def _failed(self, reply: ops.Failed) -> dict[str, Any] | None:
+    def _failed(self, reply: ops.Failed, stamp: float) -> dict[str, Any] | None:
         kind = reply.about.kind if reply.about else None
+        if kind == 'command':
+            return self._command_failed(reply, stamp)
         why = error_text(reply.error, kind)
         if reply.about is None or kind == 'answer':
             return self._status('error', why, reply.op_id)
@@ -235,6 +251,13 @@ class RosbridgeDialect:
                              'values': why, 'result': False}, reply.op_id)
         return _with_id({'op': 'action_result', 'action': reply.about.name, 'values': why,
                          'status': _STATUS_UNKNOWN, 'result': False}, reply.op_id)
+
+    def _command_failed(self, reply: ops.Failed, stamp: float) -> dict[str, Any] | None:
+        why = error_text(reply.error, None)
+        if self._warns and stamp >= self._warned + _WARNING_INTERVAL:
+            self._warned = stamp
+            return _with_id({'op': 'status', 'level': 'warning', 'msg': why}, reply.op_id)
+        return self._status('error', why, reply.op_id)
 
     def _status(self, level: str, message: str, op_id: str | None) -> dict[str, Any] | None:
         if LEVELS.index(level) > self._level:

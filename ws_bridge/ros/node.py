@@ -19,6 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 import heapq
 import itertools
+import re
 import threading
 import time
 
@@ -26,7 +27,12 @@ import rclpy
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.context import Context
-from rclpy.exceptions import InvalidHandle, InvalidNamespaceException, InvalidNodeNameException
+from rclpy.exceptions import (
+    InvalidHandle,
+    InvalidNamespaceException,
+    InvalidNodeNameException,
+    ParameterException,
+)
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -75,10 +81,11 @@ class RosNode:
                 rclpy.init(args=args, context=self.context,
                            signal_handler_options=SignalHandlerOptions.NO)
             self.node = Node(name, namespace=namespace, context=self.context)
-        except (RuntimeError, InvalidNodeNameException, InvalidNamespaceException) as exc:
+        except (RuntimeError, ParameterException, InvalidNodeNameException,
+                InvalidNamespaceException) as exc:
             if self._owns_context:
                 rclpy.try_shutdown(context=self.context)
-            raise ConfigError(f'cannot create the node: {exc}') from exc
+            raise ConfigError(f'cannot create the node: {_in_one_line(exc)}') from exc
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self.made_at = time.monotonic()
@@ -196,3 +203,10 @@ class RosNode:
                 faults += 1
                 if faults >= MAX_FAULTS:
                     return
+
+
+def _in_one_line(exc: Exception) -> str:
+    """Return what rclpy says, without the places in its source."""
+    if type(exc).__name__ == 'UnknownROSArgsError':     # of a private module of rclpy
+        return f'unknown ROS arguments: {exc}'
+    return ' '.join(re.sub(r', at /\S+:\d+', '', str(exc)).split())

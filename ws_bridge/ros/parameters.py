@@ -14,7 +14,8 @@
 """The ROS parameters of the node, declared from one table."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 import sys
 from typing import Any
 
@@ -26,31 +27,90 @@ from rcl_interfaces.msg import (
 )
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
+from rclpy.parameter import (
+    get_parameter_value,
+    parameter_dict_from_yaml_file,
+    parameter_value_to_python,
+)
 
-from ws_bridge.config import ParameterSpec, ParameterValue
+from ws_bridge.config import did_you_mean, ParameterSpec, ParameterValue
 from ws_bridge.errors import ConfigError
 
 LARGEST = 2 ** 63 - 1
+OVERRIDES = 'qos_overrides.'
+"""What parameters begin with that rclpy declares later, with the entities that they are about."""
 
 
-def declare_parameters(node: Node, specs: Iterable[ParameterSpec]) -> dict[str, ParameterValue]:
+def declare_parameters(node: Node, specs: Iterable[ParameterSpec],
+                       args: Sequence[str] = ()) -> dict[str, ParameterValue]:
     """
     Declare every parameter of the table.
 
     Types are checked by the table, not by rclpy: ``5`` for a double is fine.
 
+    :param args: the ROS arguments that the node was made with.
     :return: the values: command line, then parameter file, then default.
     :raises ConfigError: naming the parameter whose value is wrong.
     """
     values = {}
+    specs = tuple(specs)
+    _warn_of_unknown(node, {spec.name: spec for spec in specs})
+    mixed = mixed_values(args, node.get_fully_qualified_name())
     for spec in specs:
+        is_mixed = spec.name in mixed
+        value = mixed[spec.name] if is_mixed else spec.ros_default
         try:
             declared: Any = node.declare_parameter(
-                spec.name, spec.ros_default, descriptor_of(spec))
-        except (ParameterException, ValueError) as exc:
+                spec.name, value, descriptor_of(spec), ignore_override=is_mixed)
+        except (ParameterException, ValueError, TypeError) as exc:
             raise ConfigError(str(exc), field=spec.name) from exc
         values[spec.name] = spec.check(declared.value)
     return values
+
+
+def mixed_values(args: Sequence[str], node_name: str) -> dict[str, Any]:
+    """
+    Return the last value of each parameter that was given more than once, in several types.
+
+    rcl keeps one value of each type and then takes the first that it has: a file's ``9090``
+    where the command line says ``abc`` or ``1.5``.
+
+    :param args: ROS arguments.
+    :param node_name: the node's full name.
+    """
+    found: dict[str, list[Any]] = {}
+    names = node_name, node_name[node_name.rindex('/'):]
+    for flag, argument in pairwise(args):
+        if flag in ('-p', '--param'):
+            name, _, text = argument.partition(':=')
+            node, _, name = name.rpartition(':')
+            if not node or f'/{node.lstrip("/")}' in names:
+                found.setdefault(name, []).append(
+                    parameter_value_to_python(get_parameter_value(text)))
+        elif flag == '--params-file':
+            for name, value in _of_file(argument, node_name).items():
+                found.setdefault(name, []).append(parameter_value_to_python(value.value))
+    return {name: values[-1] for name, values in found.items() if len(set(map(type, values))) > 1}
+
+
+def _of_file(path: str, node_name: str) -> dict[str, Any]:
+    try:
+        return dict(parameter_dict_from_yaml_file(path, True, [node_name]))
+    except (RuntimeError, AttributeError, TypeError, KeyError):
+        return {}           # nothing of it is for this node, or rclpy cannot read what rcl did
+
+
+def _warn_of_unknown(node: Node, known: Mapping[str, ParameterSpec]) -> None:
+    """
+    Say which parameters were given that there are not.
+
+    No error: a file for ``/**`` may hold what is meant for other nodes.
+    """
+    # rclpy has no public way to ask for what was given and not declared.
+    for name in getattr(node, '_parameter_overrides', ()):
+        if name not in known and not name.startswith(OVERRIDES) and not node.has_parameter(name):
+            node.get_logger().warning(
+                f'{name}: no such parameter{did_you_mean(name, known)}')
 
 
 def watch_parameters(node: Node, specs: Iterable[ParameterSpec],

@@ -67,6 +67,7 @@ class Publisher:
 
     :ivar topic: the full name.
     :ivar dropped: samples dropped before it was ready.
+    :ivar misfit: why some subscribers cannot match it.
     :ivar held: it may have to say a stop: not destroyed as long (set by its guard).
     :ivar stamped: the message begins with a header.
     :ivar keyed: the message cannot be published as bytes.
@@ -79,6 +80,7 @@ class Publisher:
         self.topic = topic
         self.dropped = 0
         self.held = False
+        self.misfit: WsBridgeError | None = None
         self.stamped = next(iter(message_class.get_fields_and_field_types().values()),
                             '') == 'std_msgs/Header'
         self.keyed = is_keyed(message_class)

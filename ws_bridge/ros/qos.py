@@ -47,7 +47,6 @@ from ws_bridge.protocol.qos import QosRequest
 LONGEST = 1e9
 """A duration of so many seconds is the middleware's "infinite"."""
 
-_HISTORIES = {'keep_last': HistoryPolicy.KEEP_LAST, 'keep_all': HistoryPolicy.KEEP_ALL}
 _RELIABILITIES = {'reliable': ReliabilityPolicy.RELIABLE,
                   'best_effort': ReliabilityPolicy.BEST_EFFORT,
                   'best_available': ReliabilityPolicy.BEST_AVAILABLE}
@@ -121,7 +120,7 @@ def requested_profile(request: QosRequest, *, depth: int) -> QoSProfile:
     :param depth: for a request without depth, or with depth 0.
     """
     policies: dict[str, Any] = {
-        'history': _HISTORIES[request.history or 'keep_last'],
+        'history': HistoryPolicy.KEEP_LAST,     # all = without bound
         'depth': request.depth or depth,
         'reliability': _RELIABILITIES[request.reliability or 'reliable'],
         'durability': _DURABILITIES[request.durability or 'volatile'],

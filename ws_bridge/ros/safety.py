@@ -17,12 +17,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TYPE_CHECKING
 
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from ws_bridge.errors import WsBridgeError
+from ws_bridge.gate_policy import NEIGHBOURS_TOPIC
 from ws_bridge.ros.publishers import QUIET
 from ws_bridge.ros.services import Call, Calls
 
@@ -61,17 +63,20 @@ class SafetyEnd:
     """
     ``~/lease``, ``~/links``, ``~/estop``, transient local, and ``~/stop`` and ``~/clear_stop``.
 
+    And ``/ws_bridge_gates``, by which the bridges of a graph know each other.
+
     Used on the executor thread.
 
     :param halt: stops everything at once and lets nothing pass; gets the reason, returns why
         something is not stopped yet, or nothing.
     :param tell: told what was asked for: asserted or not, by whom, why.
     :param call: calls the service of the robot's own, when the stop is asserted.
+    :param hear: told what a bridge, this one too, says of its gates.
     :ivar services: full names of the two services.
     """
 
     def __init__(self, node: Node, halt: Callable[[str], str], tell: EstopCallback,
-                 call: Callable[[], None]) -> None:
+                 call: Callable[[], None], hear: Callable[[str], None]) -> None:
         self._halt = halt
         self._tell = tell
         self._call = call
@@ -82,6 +87,12 @@ class SafetyEnd:
         self._lease = publisher(String, 'lease')
         self._links = publisher(String, 'links')
         self._estop = publisher(Bool, 'estop')
+        self._neighbours = node.create_publisher(
+            String, NEIGHBOURS_TOPIC, latched, event_callbacks=QUIET)
+        node.create_subscription(
+            String, NEIGHBOURS_TOPIC, lambda message: hear(message.data),
+            QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
         self._said: dict[Any, object] = {}
         stop = node.create_service(Trigger, '~/stop', self._stop)
         clear = node.create_service(Trigger, '~/clear_stop', self._clear)
@@ -96,6 +107,10 @@ class SafetyEnd:
             self._say(self._links, String, links)
         if estop is not None and self._say(self._estop, Bool, estop[0]) and estop[0]:
             self._call()
+
+    def tell_neighbours(self, text: str) -> None:
+        """Tell the other bridges, also that nothing has changed: silence means that it is gone."""
+        self._neighbours.publish(String(data=text))
 
     def _say(self, publisher: Any, msg_type: type[Any], value: str | bool) -> bool:
         if self._said.get(publisher) == value:

@@ -30,6 +30,7 @@ from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import Unavailable, WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.ros.actions import Goal, GoalEnd, Goals
+from ws_bridge.ros.fit import Fit
 from ws_bridge.ros.graph import count_subscribers, GraphSnapshot, take_snapshot
 from ws_bridge.ros.hosted_actions import HostedAction
 from ws_bridge.ros.names import resolve_name
@@ -75,6 +76,7 @@ class RosSide:
     :param on_graph: gets a :class:`GraphSnapshot` when the graph changed.
     :param on_parameters: gets the parameters that were set while running.
     :param on_estop: gets what ROS nodes ask of the emergency stop: asserted or not, by whom, why.
+    :param on_neighbour: gets what the bridges of the graph say of their gates, its own words too.
     :param on_stops_lost: told that the stop process has ended, why; the robot is stopped already.
     :param on_fault: gets exceptions that should not have been, of any thread.
     :ivar graph: the latest snapshot.
@@ -89,6 +91,7 @@ class RosSide:
                  on_graph: Callable[[GraphSnapshot], None] | None = None,
                  on_parameters: Callable[[dict[str, ParameterValue]], None] | None = None,
                  on_estop: EstopCallback | None = None,
+                 on_neighbour: Callable[[str], None] | None = None,
                  on_stops_lost: Callable[[str], None] | None = None,
                  on_fault: Callable[[BaseException], None] | None = None,
                  context: Context | None = None) -> None:
@@ -102,6 +105,7 @@ class RosSide:
         self._on_graph = on_graph
         self._on_parameters = on_parameters
         self._on_estop = on_estop
+        self._on_neighbour = on_neighbour
         self._on_stops_lost = on_stops_lost
         self._on_fault = on_fault
         self._given_context = context
@@ -119,6 +123,7 @@ class RosSide:
         self._owned: set[Publisher | Hosted | HostedAction | Subscription] = set()
         self._matchers: dict[Subscription, Matcher] = {}  # executor thread
         self._own_topics: frozenset[str] = frozenset()
+        self._fits: dict[Subscription | Publisher, Fit] = {}  # executor thread
         self.polls = 0
         self._looked_at = 0.0  # executor thread, as what follows
         self._waiting: list[Callable[[], None]] = []
@@ -140,7 +145,7 @@ class RosSide:
             ros = RosNode(self.settings.node_name, self.settings.namespace, self._args,
                           post=self._post, on_fault=self._fault, context=self._given_context)
             try:
-                self.parameters = declare_parameters(ros.node, self._specs)
+                self.parameters = declare_parameters(ros.node, self._specs, self._args)
             except WsBridgeError:
                 ros.discard()
                 raise
@@ -160,7 +165,7 @@ class RosSide:
                 match_timeout=self.settings.match_timeout,
                 count=partial(count_subscribers, ros.node), on_lost=self._stop_process_lost)
             self._safety = SafetyEnd(ros.node, self._watchdog.halt, self._tell_estop,
-                                     self._call_estop_service)
+                                     self._call_estop_service, self._hear_neighbour)
             self._ros = ros
             self._own_topics = frozenset(map(self.resolve, OWN_TOPICS))
             self.graph = take_snapshot(ros.node)
@@ -249,6 +254,11 @@ class RosSide:
                 return
             self._matchers[subscription] = matcher
             matcher.look()
+            if qos is not None:
+                profile = requested_profile(qos, depth=self.settings.subscription_depth)
+                self._watch(ros, subscription, Fit(
+                    subscription, message_class, profile, others='publishers', post=self._post,
+                    tell=subscription.fail))
         self._owned.add(subscription)
         ros.submit(begin)
         return subscription
@@ -264,13 +274,19 @@ class RosSide:
         :raises UnknownType: ``msg_type`` is not on this machine.
         """
         ros = self._running()
+        message_class = self.types.message_class(msg_type)
+        profile = requested_profile(qos or QosRequest(), depth=PUBLISHER_DEPTH)
         publisher = Publisher(
-            self.resolve(topic), self.types.message_class(msg_type),
-            requested_profile(qos or QosRequest(), depth=PUBLISHER_DEPTH),
-            ros=ros, settings=self.settings, post=self._post, on_error=on_error,
-            on_close=self._owned.discard)
+            self.resolve(topic), message_class, profile, ros=ros, settings=self.settings,
+            post=self._post, on_error=on_error, on_close=self._close_publisher)
         self._owned.add(publisher)
-        ros.submit(lambda: publisher.create(topic))
+
+        def begin() -> None:
+            publisher.create(topic)
+            self._watch(ros, publisher, Fit(
+                publisher, message_class, profile, others='subscribers', post=self._post,
+                tell=on_error))
+        ros.submit(begin)
         return publisher
 
     def call(self, service: str, srv_type: str, request_cdr: bytes, timeout: float,
@@ -455,6 +471,12 @@ class RosSide:
             self.watchdog.resume()
         ros.submit(lambda: safety.publish(lease, links, estop))
 
+    def tell_neighbours(self, text: str) -> None:
+        """Tell the other bridges of the graph what this one guards, JSON."""
+        ros, safety = self._running(), self._safety
+        assert safety is not None
+        ros.submit(lambda: safety.tell_neighbours(text))
+
     @property
     def idle(self) -> bool:
         """Return whether the executor thread has carried out what it was asked."""
@@ -474,11 +496,17 @@ class RosSide:
         self._owned.discard(subscription)
 
         def end() -> None:
+            self._forget(subscription)
             matcher = self._matchers.pop(subscription, None)
             if matcher is not None:
                 matcher.close()
         if self._ros is not None:
             self._ros.submit(end)
+
+    def _close_publisher(self, publisher: Publisher) -> None:
+        self._owned.discard(publisher)
+        if self._ros is not None:
+            self._ros.submit(lambda: self._forget(publisher))
 
     def _fault(self, exc: BaseException) -> None:
         if self._on_fault is None:
@@ -503,6 +531,10 @@ class RosSide:
         if self._on_estop is not None:
             self._post(self._on_estop, stopped, by, reason)
 
+    def _hear_neighbour(self, text: str) -> None:
+        if self._on_neighbour is not None:
+            self._post(self._on_neighbour, text)
+
     def _stop_process_lost(self, why: str) -> None:
         """Tell, on the loop, that the stop process has ended."""
         if self._on_stops_lost is not None:
@@ -513,6 +545,14 @@ class RosSide:
             self._caller(self.settings.estop_service, TRIGGER, NO_FIELDS)()
 
     # the executor thread
+
+    def _watch(self, ros: RosNode, owner: Publisher | Subscription, fit: Fit) -> None:
+        """Tell of what does not fit now, and when the topic changes."""
+        self._fits[owner] = fit
+        fit.look(ros.node)
+
+    def _forget(self, owner: Publisher | Subscription) -> None:
+        self._fits.pop(owner, None)
 
     def _stop(self, ros: RosNode, until: float) -> None:
         """End the executor thread, when goals in both directions were told that they end."""
@@ -552,6 +592,9 @@ class RosSide:
             if (self.polls % LOOK_EVERY == 0 or not matcher.settled
                     or snapshot.topics.get(topic) != before.get(topic)):
                 matcher.look()
+        for fit in self._fits.values():
+            if snapshot.topics.get(fit.topic) != before.get(fit.topic):
+                fit.look(ros.node)
         if snapshot == old:
             self.graph = old    # what was made of it stays
         elif self._on_graph is not None:

@@ -62,6 +62,7 @@ class Subscription:
     which they were taken. A sample comes once, whatever subscriptions are replaced below.
 
     :ivar topic: the full name.
+    :ivar misfit: why some publishers cannot match it.
     """
 
     def __init__(self, topic: str, on_samples: Callable[[list[bytes], float], None],
@@ -73,6 +74,7 @@ class Subscription:
         self._on_close = on_close
         self._store = LatchedStore(settings.latched_count, settings.latched_bytes)
         self.prober: Prober | None = None
+        self.misfit: WsBridgeError | None = None
         self._closed = False
         self._msg_type: str | None = None
 

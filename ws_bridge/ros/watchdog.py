@@ -358,6 +358,8 @@ class Watchdog:
                     self._round()
                 except Exception as exc:  # noqa: BLE001 - the edge of a thread: reported
                     self._post(self._on_fault, exc)
+        if self._far is not None:       # of a process that was not started any more
+            self._far.close()
         for guard in self._guards.values():
             for topic in guard.topics():
                 topic.publisher.held = False
@@ -395,6 +397,8 @@ class Watchdog:
         dues = [due for guard in tuple(self._guards.values())
                 if (due := guard.poll(now)) is not None]
         if self._process is None:
+            if self._end is not None and self._socket is not None:
+                return 0.0      # the end came before the start: nothing would wake this thread
             if self._guards and self._end is None:
                 dues.append(self._start_at)
         elif self._end is not None:
@@ -440,6 +444,9 @@ class Watchdog:
             is_new = not self._scheduling
             self._socket, self._scheduling, self._is_deaf = None, '', ''
             process, self._process = self._process, None
+            if self._far is not None:
+                self._far.close()
+                self._far = None
         if process is not None:
             if is_new or self._end is None or time.monotonic() >= self._end:
                 process.kill()

@@ -38,9 +38,7 @@ from ws_bridge.protocol.operations import BinaryPublish, Command
 from ws_bridge.session.bucket import Bucket
 from ws_bridge.session.estop import Estop
 from ws_bridge.session.lease import Lease, LeaseState
-from ws_bridge.session.probe import Probe
-
-Hold = Callable[[dict[str, Any]], bool]
+from ws_bridge.session.probe import Checks, Path
 
 
 def age_of(stamp: float | None, bridge_time: float | None, *, offset: float | None,
@@ -69,13 +67,13 @@ class Gate:
 
     :param next_epoch: of leases; see :class:`~ws_bridge.session.lease.Lease`.
     :ivar name: what peers call it.
-    :ivar neutral_needed: the next command has to be neutral.
+    :ivar neutral_needed: the next command of a peer that has words for leases has to be neutral.
     :ivar commander: who sent the last command, where no lease is required.
     :ivar last: when the last command was accepted.
     """
 
-    __slots__ = ('_bucket', '_estop', '_sequence', '_settled', 'commander', 'last', 'lease',
-                 'name', 'neutral_needed', 'policy')
+    __slots__ = ('_after_estop', '_bucket', '_estop', '_owing', '_seen', '_senders', '_sequence',
+                 'commander', 'last', 'lease', 'name', 'neutral_needed', 'policy')
 
     def __init__(self, policy: GatePolicy, estop: Estop, now: float,
                  next_epoch: Callable[[], int]) -> None:
@@ -83,11 +81,14 @@ class Gate:
         self.policy = policy
         self.lease = Lease(next_epoch)
         self.commander: str | None = None
-        self.neutral_needed = policy.neutral_first
+        self.neutral_needed = policy.neutral_first is not False
         self.last = now
         self._estop = estop
         self._sequence = -1
-        self._settled = now
+        self._after_estop = False
+        self._senders: set[str] = set()     # of commands, accepted or not
+        self._owing: set[str] = set()       # senders that have to begin with a neutral one
+        self._seen: dict[str, set[Path]] = {}
         self._bucket = Bucket(policy.max_rate or 0.0, now)
 
     def __repr__(self) -> str:
@@ -166,6 +167,9 @@ class Gate:
 
     def forget(self, peer: str) -> None:
         """Take from a peer what it has: the lease, a request for it, its word as commander."""
+        self._senders.discard(peer)
+        self._owing.discard(peer)
+        self._seen.pop(peer, None)
         lease = self.lease
         if lease.request is not None and lease.request.peer == peer:
             lease.withdraw()
@@ -179,42 +183,67 @@ class Gate:
         lease = self.lease
         if lease.request is not None and now >= lease.request.deadline:
             lease.withdraw()
-        if lease.implicit and lease.holder is not None and \
-                now >= self.last + self.policy.timeout:
+        if self.is_over(now):
             self.end()
+
+    def is_over(self, now: float) -> bool:
+        """Whether a lease that was acquired by publishing has ended by silence."""
+        lease = self.lease
+        return lease.implicit and lease.holder is not None and \
+            now >= self.last + self.policy.timeout
 
     def stopped(self) -> None:
         """Note that the robot was stopped; who acquired by publishing has to do so again."""
-        self.neutral_needed = self.policy.neutral_first
+        self.neutral_needed = self.policy.neutral_first is not False
         if self.lease.implicit and self.lease.holder is not None:
             self.end()
+
+    def cleared(self) -> None:
+        """Note that the emergency stop was cleared: everybody lets go first."""
+        self.stopped()
+        self._after_estop = True
+        self._owing |= self._senders
 
     def _begin(self) -> None:
         """Note that there is another holder: what was said before counts no more."""
         self._sequence = -1
         self.commander = None
-        self.neutral_needed = self.policy.neutral_first
+        self.neutral_needed = self.policy.neutral_first is not False
+        if self.lease.holder is not None:
+            self._owe(self.lease.holder)
+
+    def _owe(self, holder: str) -> None:
+        """Note that a peer commands: of the others who sent something has to let go first."""
+        self._owing |= self._senders - {holder}
 
     def _require_armed(self) -> None:
         if self._estop.stopped:
-            raise Stopped('the emergency stop is asserted')
+            raise Stopped('the emergency stop is asserted: somebody who may has to clear it')
 
     # ---- commands
 
     def admit(self, peer: str, manner: str, command: Command | BinaryPublish, *,
-              offset: float | None, unix: float, now: float) -> float:
+              offset: float | None, unix: float, now: float, fence: float,
+              slack: float = 0.0) -> float:
         """
         Judge sender and age of a command.
 
         :param offset: the peer's clock minus ours, where it was measured.
+        :param fence: when, at the earliest, it was sent: monotonic, s. It bounds the age of what
+            comes without times from a peer that has no words for leases.
+        :param slack: by how much the first command of such a peer after a rest may be older
+            than ``ttl``, s: it was fenced slowly.
         :return: until when (monotonic) it may reach ROS.
         :raises Stopped: the emergency stop is asserted.
         :raises NotHolder: the peer does not hold the lease, or this is of an older one.
         :raises OutOfOrder: its number is not above that of the last one.
         :raises RequestError: ``Expired``, ``TooDistant``, ``NoTimeSync``.
         """
-        self.check_sender(peer, manner, command.epoch)
         lease = self.lease
+        self._senders.add(peer)
+        if lease.holder is not None and lease.holder != peer:
+            self._owing.add(peer)
+        self.check_sender(peer, manner, command.epoch)
         if lease.holder == peer and not lease.implicit:
             if command.epoch is None:
                 raise NotHolder(f'it has no epoch; the lease of {self.name} is in epoch '
@@ -227,18 +256,28 @@ class Gate:
             ttl = command.ttl
         age = age_of(command.stamp, command.bridge_time, offset=offset, unix=unix,
                      tolerance=self.policy.ttl)
-        if age is None:
-            if self._explicit(manner):
-                raise NoTimeSync('its age is unknown: send heartbeats with an echo, or '
-                                 'bridge_time', field='timestamp')
-            age = 0.0
+        if not self.explicit(manner):
+            if age is None or age > now - fence:
+                age = now - fence
+            if self._rests(peer, now) and command.ttl is None:
+                ttl += slack
+        elif age is None:
+            raise NoTimeSync('its age is unknown: send heartbeats with an echo, or bridge_time',
+                             field='timestamp')
         if age > ttl:
-            raise Expired(f'{age:.3f} s old, may be {ttl:g} s', field='ttl')
+            raise Expired(f'it may be {age:.3f} s old, allowed are {ttl:g} s: send it anew; if '
+                          'that happens often, the link is too slow', field='ttl')
         if age < -self.policy.ttl:
             raise TooDistant(f'{-age:.3f} s in the future', field='timestamp')
         return now + ttl - max(age, 0.0)
 
-    def _explicit(self, manner: str) -> bool:
+    def _rests(self, peer: str, now: float) -> bool:
+        """Whether a peer would begin to command, and not go on."""
+        if self.policy.require_lease:
+            return self.lease.holder is None
+        return self.commander != peer or now >= self.last + self.policy.timeout
+
+    def explicit(self, manner: str) -> bool:
         """Whether a peer has to hold a lease that it asked for in words."""
         return self.policy.require_lease and manner not in self.policy.acquire_on_publish
 
@@ -249,36 +288,51 @@ class Gate:
             return
         lease = self.lease
         if lease.holder != peer:
-            if lease.holder is None and not self._explicit(manner):
+            if lease.holder is None and not self.explicit(manner):
                 return
-            raise NotHolder(f'{lease.holder or "nobody"} holds the lease of {self.name}')
+            raise NotHolder(f'{lease.holder} holds the lease of {self.name}: wait, ask for it, or '
+                            'take it' if lease.holder else
+                            f'nobody holds the lease of {self.name}: acquire it')
         if epoch is not None and epoch != lease.epoch:
             raise NotHolder(f'the lease of {self.name} is in epoch {lease.epoch}, this is of '
                             f'{epoch}', field='epoch')
 
-    def judge(self, peer: str, values: dict[str, Any], probe: Probe, hold: Hold | None,
+    def judge(self, peer: str, manner: str, values: dict[str, Any], checks: Checks,
               now: float) -> tuple[bool, bool]:
         """
-        Judge what a command says; neutral ones pass bounds and rate.
+        Judge what a command says; zero passes bounds and rate.
 
-        :return: whether it is neutral, and whether ``values`` were changed.
+        :return: whether it moves something, and whether ``values`` were changed.
         :raises OutOfRange: a number is not finite, or out of its bounds.
         :raises NotNeutral: it has to be, first.
         :raises RateLimited: too many a second.
         """
-        if probe(values):
-            return True, False
-        policy = self.policy
-        if policy.neutral_first:
-            anew = self.lease.holder != peer if policy.require_lease else self.commander != peer
-            if self.neutral_needed or anew:
-                raise NotNeutral('the first command after a change or a stop must be zero')
-            if now < self._settled:
-                raise NotNeutral(f'within {policy.ttl:g} s after the first: it may be old')
+        zero, rest, hold = checks
+        moving = not zero(values)
+        if rest is not None and rest.learns:
+            rest.note(values, self._seen.setdefault(peer, set()))
+        if not moving:
+            return False, False
+        why = self._why_neutral(peer, manner)
+        if why and (rest is None or not rest(values, self._seen.get(peer, set()))):
+            raise NotNeutral(f'the first command {why} must be zero: let go first')
         changed = hold is not None and hold(values)
         if not self._bucket.take(now):
-            raise RateLimited(f'more than {policy.max_rate:g} commands a second')
-        return False, changed
+            raise RateLimited(f'more than {self.policy.max_rate:g} commands a second')
+        return True, changed
+
+    def _why_neutral(self, peer: str, manner: str) -> str:
+        """Return after what a peer's command has to be neutral; empty = it need not be."""
+        policy, lease = self.policy, self.lease
+        if policy.neutral_first is False:
+            return ''
+        if policy.neutral_first or manner == 'native' or \
+                (lease.holder == peer and not lease.implicit):
+            anew = lease.holder != peer if policy.require_lease else self.commander != peer
+            return 'after a change or a stop' if self.neutral_needed or anew else ''
+        if self._after_estop:
+            return 'after an emergency stop'
+        return 'after others commanded, or after an emergency stop,' if peer in self._owing else ''
 
     def accepted(self, peer: str, command: Command | BinaryPublish, now: float) -> bool:
         """
@@ -290,13 +344,10 @@ class Gate:
         if acquired:
             self.lease.acquire(peer, implicit=True)
             self._begin()
-        timeless = not self.policy.require_lease or self.lease.implicit
-        if timeless and (self.neutral_needed or self.commander != peer):
-            # The age of such commands is not known. What waited in the socket comes at once.
-            self._settled = now + self.policy.ttl
-        elif not timeless:
-            self._settled = now
-        self.neutral_needed = False
+        elif self.commander != peer:
+            self._owe(peer)
+        self.neutral_needed = self._after_estop = False
+        self._owing.discard(peer)
         self.commander = peer
         self.last = now
         if command.sequence is not None:

@@ -14,19 +14,27 @@
 """Looks into the values of a command: all numbers finite, neutral or not, within bounds."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from ws_bridge.convert.schema import Field, MessageSchema
 from ws_bridge.errors import OutOfRange
-from ws_bridge.gate_policy import Clamp
+from ws_bridge.gate_policy import Clamp, GatePolicy, Rest, USUAL_REST
 
 Probe = Callable[[Mapping[str, Any]], bool]
+Hold = Callable[[dict[str, Any]], bool]
+Steps = tuple[str | int | None, ...]
+Path = tuple[str | int, ...]
 
 TIMED = ('std_msgs/msg/Header', 'builtin_interfaces/msg/Time', 'builtin_interfaces/msg/Duration')
 _STEP = re.compile(r'([^.\[\]]+)|\[(\d+|\*)\]')
 _ZERO_TEXT = set('A=')
+_ROUNDED = 1 + 1e-6
+"""What is written 0.05 is a little more as a float32."""
+_LEARNED = 64
+"""Elements of an array that are learned about; those behind rest where they are said to."""
 
 
 def make_probe(schema: MessageSchema) -> Probe:
@@ -182,3 +190,97 @@ def _hold(values: Any, steps: tuple[str | int | None, ...], clamp: Clamp) -> boo
                          f'{clamp.maximum:g}', field=clamp.field)
     values[step] = type(value)(min(max(value, clamp.minimum), clamp.maximum))
     return True
+
+
+class RestProbe:
+    """
+    Tells whether a command is neutral where that is more than zero.
+
+    What was seen of a peer's commands is kept by who asks: a set, which is handed in.
+    """
+
+    def __init__(self, zero: Probe, rests: list[tuple[Steps, Rest]]) -> None:
+        self._zero = zero
+        self._rests = rests
+        self.learns = any(rest.learned for _, rest in rests)
+
+    def __call__(self, values: Mapping[str, Any], seen: set[Path]) -> bool:
+        """Whether every number is at rest: those that a rest is about there, all others at 0."""
+        decided: set[Path] = set()
+        for steps, rest in self._rests:
+            for path, value in _numbers_at(values, steps):
+                if path not in decided and not _rests(value, rest, path, seen):
+                    return False
+                decided.add(path)
+        remains = deepcopy(dict(values))
+        for path in decided:
+            _put(remains, path, 0)
+        return self._zero(remains)
+
+    def note(self, values: Mapping[str, Any], seen: set[Path]) -> None:
+        """Note which numbers of a peer's are where they rest, and not at an end of their way."""
+        for steps, rest in self._rests:
+            if rest.learned:
+                seen.update(path for path, value in _numbers_at(values, steps)
+                            if _is_learned(path) and _near(value, rest.values, rest.tolerance))
+
+
+def make_rest(schema: MessageSchema, zero: Probe, rests: tuple[Rest, ...]) -> RestProbe | None:
+    """Return what tells whether values are at rest; ``None`` where that is zero alone."""
+    found = [(parse_path(rest.field) or (), rest) for rest in rests if fits(schema, rest.field)]
+    return RestProbe(zero, found) if found else None
+
+
+class Checks(NamedTuple):
+    """
+    What a gate looks for in the commands of one type.
+
+    :param zero: whether nothing moves; raises ``OutOfRange``.
+    :param rest: whether a command is neutral all the same; ``None`` = only zero is.
+    :param hold: holds it to its bounds; ``None`` = it has none.
+    """
+
+    zero: Probe
+    rest: RestProbe | None = None
+    hold: Hold | None = None
+
+
+def make_checks(schema: MessageSchema, policy: GatePolicy) -> Checks:
+    """Return the checks of a gate for a type."""
+    zero = make_probe(schema)
+    return Checks(zero, make_rest(schema, zero, policy.neutral or USUAL_REST.get(schema.name, ())),
+                  make_clamp(schema, policy.clamp))
+
+
+def _numbers_at(values: Any, steps: Steps, path: Path = ()) -> Iterator[tuple[Path, float]]:
+    """Give the numbers that a path leads to, each with its own path."""
+    step = steps[0]
+    if step is None:
+        keys: Any = range(len(values))
+    else:
+        keys = (step,) if isinstance(step, str) or step < len(values) else ()
+    for key in keys:
+        if len(steps) == 1:
+            yield (*path, key), values[key]
+        else:
+            yield from _numbers_at(values[key], steps[1:], (*path, key))
+
+
+def _rests(value: float, rest: Rest, path: Path, seen: set[Path]) -> bool:
+    return _near(value, rest.values, rest.tolerance) or (
+        path not in seen and _is_learned(path) and _near(value, rest.learned, rest.tolerance))
+
+
+def _near(value: float, places: tuple[float, ...], tolerance: float) -> bool:
+    reach = tolerance * _ROUNDED
+    return any(abs(value - place) <= reach for place in places)
+
+
+def _is_learned(path: Path) -> bool:
+    return not isinstance(path[-1], int) or path[-1] < _LEARNED
+
+
+def _put(values: Any, path: Path, value: float) -> None:
+    for step in path[:-1]:
+        values = values[step]
+    values[path[-1]] = value

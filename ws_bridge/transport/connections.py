@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import time
 from typing import Any, TYPE_CHECKING
 
+from ws_bridge.transport.fence import Fenced
 from ws_bridge.transport.link import Link
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Connections:
     def add(self, websocket: Connection, options: LinkOptions, *, dialled: bool,
             write_limit: int) -> Link:
         """Make the link of a new connection."""
+        assert isinstance(websocket, Fenced)
         link = Link(websocket, options, dialled=dialled, write_limit=write_limit)
         self._links[websocket] = link
         self.established += 1

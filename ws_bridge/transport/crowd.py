@@ -11,30 +11,53 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""How many connections there are, also before they are peers, and from where."""
+"""Who is connected from where: counted from ``accept`` until the socket is closed."""
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 import ipaddress
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
-from websockets.protocol import State
 
 from ws_bridge.identity.throttle import network_of
+from ws_bridge.transport.fence import Fenced
 from ws_bridge.transport.options import RefusedHook, ServerOptions
 
 READ_SIZE = 16_384
 """Bytes taken from a socket at once, so that a flood leaves the others their turns."""
 
+MAX_BODIES = 32 << 20
+"""Bytes of pages that may wait for who asked for them."""
+
 _FORWARDED = 'x-forwarded-for'
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """
+    One open connection, as it is counted.
+
+    :param address: where it comes from, without a port; later what a trusted proxy says it is.
+    :param transport: of the socket, once there is one.
+    :param is_connecting: its handshakes (TLS, HTTP) have not ended.
+    :param is_answered: its request was understood, and answered or let in.
+    :param body: bytes of the page that it is sent; they wait for it until it has taken them.
+    """
+
+    address: str
+    transport: asyncio.Transport | None = None
+    is_connecting: bool = True
+    is_answered: bool = False
+    body: int = 0
 
 
 class Crowd:
     """
-    Counts the connections of one server.
+    Counts the connections of one server, from ``accept`` on: before TLS, before any byte is read.
 
     A connection that would be one too many before it has said anything is cut at once: an answer
     would cost more than it did.
@@ -42,99 +65,137 @@ class Crowd:
 
     def __init__(self, options: ServerOptions) -> None:
         self._options = options
-        self._connecting: dict[Guarded, str] = {}
+        #: By the file descriptor of the socket: no two that are open have the same.
+        self._tickets: dict[int, Ticket] = {}
         self._addresses: Counter[str] = Counter()
+        self._connecting: Counter[str] = Counter()
         self._closed = False
 
     def __repr__(self) -> str:
-        return f'Crowd({sum(self._addresses.values())} of {len(self._addresses)} addresses, ' \
-               f'{len(self._connecting)} connecting)'
+        return f'Crowd({len(self._tickets)} of {len(self._addresses)} addresses, ' \
+               f'{self._connecting.total()} connecting)'
 
     def of(self, address: str) -> int:
         """Return how many an address has."""
         return self._addresses[network_of(address)]
 
-    def enter(self, connection: Guarded) -> bool:
+    def enter(self, descriptor: int, address: str) -> bool:
         """Count a new connection; ``False``: it is too late, or there are too many handshakes."""
         if self._closed:
             return False
-        address = connection.client_address
         network = network_of(address)
         limit = self._options.max_handshakes
-        same = sum(1 for other in self._connecting.values() if other == network)
-        if len(self._connecting) >= limit or (
-                same >= max(limit // 2, 1) and not is_in(address, self._options.trusted_proxies)):
+        if self._connecting.total() >= limit or (
+                self._connecting[network] >= max(limit // 2, 1)
+                and not is_in(address, self._options.trusted_proxies)):
             refused(self._options.refused, 'handshakes', address)
             return False
-        self._connecting[connection] = network
+        self._tickets[descriptor] = Ticket(address)
         self._addresses[network] += 1
-        connection.is_counted = True
+        self._connecting[network] += 1
         return True
 
-    def move(self, connection: Guarded, address: str) -> None:
-        """Count a connection for the address that a proxy names."""
-        if connection.is_counted and address != connection.client_address:
-            self._forget(connection.client_address)
-            self._addresses[network_of(address)] += 1
-            if connection in self._connecting:
-                self._connecting[connection] = network_of(address)
-        connection.client_address = address
+    def of_transport(self, transport: asyncio.Transport) -> Ticket | None:
+        """Return how a new connection is counted; ``None``: it is not, or it comes too late."""
+        bound = transport.get_extra_info('socket')
+        ticket = self._tickets.get(bound.fileno()) if bound is not None else None
+        if ticket is None or self._closed:
+            return None
+        ticket.transport = transport
+        return ticket
 
-    def joined(self, connection: Any) -> None:
-        """Note that a connection has ended its handshake."""
-        self._connecting.pop(connection, None)
+    def move(self, ticket: Ticket, address: str) -> None:
+        """Count a connection for the address that a proxy names."""
+        if address != ticket.address:
+            before, after = network_of(ticket.address), network_of(address)
+            _take(self._addresses, before)
+            self._addresses[after] += 1
+            if ticket.is_connecting:
+                _take(self._connecting, before)
+                self._connecting[after] += 1
+            ticket.address = address
+
+    def has_room(self, ticket: Ticket, body: int) -> bool:
+        """
+        Note how much a connection is sent; whether it may be.
+
+        One page always may, however large.
+        """
+        waiting = sum(other.body for other in self._tickets.values())
+        if waiting and waiting + body > MAX_BODIES:
+            return False
+        ticket.body = body
+        return True
+
+    def joined(self, ticket: Ticket) -> None:
+        """Note that a connection has ended its handshakes."""
+        if ticket.is_connecting:
+            ticket.is_connecting = False
+            _take(self._connecting, network_of(ticket.address))
 
     def close(self) -> None:
-        """Cut what has not ended its handshake, and what is yet to come."""
+        """Cut what has not ended its handshakes, and what is yet to come."""
         self._closed = True
-        for connection in list(self._connecting):
-            if connection.state is State.CONNECTING:
-                connection.transport.abort()
+        for ticket in list(self._tickets.values()):
+            if ticket.is_connecting and ticket.transport is not None:
+                ticket.transport.abort()
 
-    def leave(self, connection: Guarded) -> None:
-        """Note the end of a connection."""
-        if self._connecting.pop(connection, None) is not None and not connection.is_answered:
-            refused(self._options.refused, 'handshake', connection.client_address)
-        if connection.is_counted:
-            connection.is_counted = False
-            self._forget(connection.client_address)
-
-    def _forget(self, address: str) -> None:
-        network = network_of(address)
-        self._addresses[network] -= 1
-        if self._addresses[network] <= 0:
-            del self._addresses[network]
+    def leave(self, descriptor: int) -> None:
+        """Note that a socket is closed."""
+        ticket = self._tickets.pop(descriptor, None)
+        if ticket is None:
+            return
+        if ticket.is_connecting and not ticket.is_answered:
+            refused(self._options.refused, 'handshake', ticket.address)
+        self.joined(ticket)
+        _take(self._addresses, network_of(ticket.address))
 
 
-class Guarded(ServerConnection):
-    """A connection that is counted from its first moment to its last."""
+def _take(counts: Counter[str], network: str) -> None:
+    counts[network] -= 1
+    if counts[network] <= 0:
+        del counts[network]
+
+
+class Guarded(Fenced, ServerConnection):
+    """A connection that is counted; one that is not is cut."""
 
     crowd: Crowd
-    client_address = ''
-    is_counted = False
-    is_answered = False
+    ticket: Ticket | None = None
+    #: Whether TLS, if there is any, has ended.
+    is_connected = False
     admitted: Any = None
+
+    @property
+    def client_address(self) -> str:
+        """Where the peer is, without a port."""
+        return self.ticket.address if self.ticket is not None else ''
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.is_connected = True
         # A read of asyncio's own 256 kB can hold thousands of frames, parsed in one go.
         if hasattr(transport, 'max_size'):
             transport.max_size = READ_SIZE
-        peer = transport.get_extra_info('peername')
-        self.client_address = str(peer[0]) if isinstance(peer, tuple) and peer else ''
-        if not self.crowd.enter(self):
+        self.ticket = self.crowd.of_transport(self.transport)
+        if self.ticket is None:
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.crowd.leave(self)
         super().connection_lost(exc)
-        # asyncio's transport refers to itself: thousands would wait for one long collection.
-        getattr(self.transport, '__dict__', {}).pop('_read_ready_cb', None)
-        # Its traceback holds the message that was too large, until the garbage is collected.
-        fault: BaseException | None = self.protocol.parser_exc
-        while fault is not None:
-            fault.__traceback__ = None
-            fault = fault.__cause__ or fault.__context__
+        forget_itself(self.transport)
+        # Tracebacks hold the message that was too large, until the garbage is collected.
+        faults = self.protocol.parser_exc, self.protocol.handshake_exc
+        for each in faults:
+            fault: BaseException | None = each
+            while fault is not None:
+                fault.__traceback__ = None
+                fault = fault.__cause__ or fault.__context__
+
+
+def forget_itself(transport: asyncio.BaseTransport | None) -> None:
+    """Free a transport that has ended: thousands would wait for one long collection."""
+    getattr(transport, '__dict__', {}).pop('_read_ready_cb', None)
 
 
 def refused(hook: RefusedHook | None, why: str, address: str) -> None:

@@ -19,11 +19,12 @@ import inspect
 import random
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
 from ws_bridge.errors import ConnectFailed
+from ws_bridge.transport.fence import FencedClient
 from ws_bridge.transport.handshake import is_loopback
 from ws_bridge.transport.listening import link_arguments
 from ws_bridge.transport.options import ClientOptions
@@ -37,7 +38,7 @@ _MAX_TEXT = 200
 _KNOWS_PROXY = 'proxy' in inspect.signature(connect.__init__).parameters
 
 
-async def dial(settings: Settings, options: ClientOptions) -> ClientConnection:
+async def dial(settings: Settings, options: ClientOptions) -> FencedClient:
     """
     Open one connection.
 
@@ -49,10 +50,13 @@ async def dial(settings: Settings, options: ClientOptions) -> ClientConnection:
         extra['proxy'] = None
     headers = {} if settings.token is None else {'Authorization': f'Bearer {settings.token}'}
     try:
-        return await connect(
-            url, subprotocols=[Subprotocol(name) for name in options.subprotocols] or None,
+        connection = await connect(
+            url, create_connection=FencedClient,
+            subprotocols=[Subprotocol(name) for name in options.subprotocols] or None,
             additional_headers=headers, user_agent_header='ws_bridge',
             **link_arguments(settings, options), **extra)
+        assert isinstance(connection, FencedClient)
+        return connection
     except InvalidStatus as exc:
         text = exc.response.body.decode(errors='replace').strip()[:_MAX_TEXT] \
             if exc.response.body else ''

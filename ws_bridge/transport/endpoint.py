@@ -51,6 +51,16 @@ def join_host_port(host: str, port: int) -> str:
     return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
 
 
+def address_host(address: object) -> str:
+    """Return the host of a socket address; an IPv4 one as such, also where IPv6 carries it."""
+    host = str(address[0]) if isinstance(address, tuple) and address else ''
+    try:
+        mapped = ipaddress.IPv6Address(host).ipv4_mapped if ':' in host else None
+    except ValueError:
+        mapped = None
+    return host if mapped is None else str(mapped)
+
+
 def parse_endpoint(text: str) -> Endpoint:
     """
     Parse an endpoint.

@@ -19,7 +19,9 @@ from email.utils import formatdate
 import hmac
 from http import HTTPStatus
 import ipaddress
+import logging
 import platform
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -28,11 +30,17 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from ws_bridge.transport.crowd import client_address, Crowd, Guarded, refused
+from ws_bridge.transport.endpoint import address_host
 from ws_bridge.transport.link import plain_headers
 from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
+
+SAID_EACH = 60.0
+"""Time between lines of the log about pages that were opened as files, s."""
+
+logger = logging.getLogger(__name__)
 
 _TEXT = {'Content-Type': 'text/plain; charset=utf-8'}
 
@@ -52,6 +60,7 @@ class Handshake:
         self._token = token
         self._peers = peers
         self._crowd = crowd
+        self._said = -SAID_EACH
 
     async def process_request(self, connection: ServerConnection,
                               request: Request) -> Response | None:
@@ -59,16 +68,23 @@ class Handshake:
         headers = plain_headers(request.headers)
         address = client_address(address_host(connection.remote_address), headers,
                                  self._options.trusted_proxies)
-        if isinstance(connection, Guarded):
-            self._crowd.move(connection, address)
-            connection.is_answered = True
+        if isinstance(connection, Guarded) and connection.ticket is not None:
+            self._crowd.move(connection.ticket, address)
+            connection.ticket.is_answered = True
         tls = connection.transport.get_extra_info('ssl_object')
         visitor = Visitor(address, request.path, headers,
                           tls.getpeercert() if tls else None, tls is not None)
         reply = await self._enter(connection, visitor) \
             if 'websocket' in headers.get('upgrade', '').lower() \
             else await self._plain(request, visitor)
-        return None if reply is None else _response(request, reply)
+        if reply is None:
+            return None
+        if isinstance(connection, Guarded) and connection.ticket is not None \
+                and not self._crowd.has_room(connection.ticket, len(reply.body)):
+            refused(self._options.refused, 'pages', address)
+            reply = _refusal(HTTPStatus.SERVICE_UNAVAILABLE, 'too many pages wait to be taken',
+                             {'Retry-After': '2'})
+        return _response(request, reply)
 
     def select_subprotocol(self, connection: ServerConnection,
                            offered: Sequence[Subprotocol]) -> Subprotocol | None:
@@ -107,8 +123,9 @@ class Handshake:
             return self._say(visitor, 'max_peers_per_address', HTTPStatus.TOO_MANY_REQUESTS,
                              f'{options.max_peers_per_address} connections of this address are '
                              'open, no more may')
-        why = origin_fault(headers, options.origins, local_host)
+        why = origin_fault(headers, options.origins, local_host, options.hosts)
         if why is not None:
+            self._log_file(headers.get('origin', ''), why)
             return self._say(visitor, 'origin', HTTPStatus.FORBIDDEN, why)
         # Programs send no Origin; what a browser is made to send through a foreign name has one.
         if options.hosts or ('origin' in headers and options.origins is None):
@@ -126,6 +143,13 @@ class Handshake:
             return self._say(visitor, 'subprotocol', HTTPStatus.BAD_REQUEST,
                              f'unknown subprotocol; this server speaks {", ".join(known)}')
         return None
+
+    def _log_file(self, origin: str, why: str) -> None:
+        """Say in the log what a page cannot show: a browser hides the answer from it."""
+        now = time.monotonic()
+        if is_of_a_file(origin) and now - self._said >= SAID_EACH:
+            self._said = now
+            logger.warning('%s', why)
 
     def _say(self, visitor: Visitor, why: str, status: HTTPStatus, text: str) -> HttpReply:
         refused(self._options.refused, why, visitor.address)
@@ -154,33 +178,58 @@ def host_fault(host: str, hosts: Sequence[str]) -> str | None:
 
 
 def origin_fault(headers: Mapping[str, str], origins: tuple[str, ...] | str | None,
-                 local_host: str) -> str | None:
+                 local_host: str, hosts: Sequence[str] = ()) -> str | None:
     """
     Return why a web page may not connect, or ``None`` if it may.
 
     :param origins: see :class:`ServerOptions`.
-    :param local_host: the address on which the connection arrived.
+    :param local_host: the address on which the connection arrived; that of a proxy on this machine
+        is a loopback address.
+    :param hosts: the names that ``Host`` may have, if they are given.
     """
     origin = headers.get('origin')
     if origin is None or origins == '*' or (origins is not None and '*' in origins):
         return None
     if origins is not None:
         wanted = (origins,) if isinstance(origins, str) else origins
-        if origin.lower() in [item.lower().rstrip('/') for item in wanted]:
+        if _canonical(origin) in map(_canonical, wanted):
             return None
-        return f'origin {origin} may not connect'
+        return f'origin {origin} may not connect{_instead_of_a_file(origin)}'
     own = _host_of(f'//{headers.get("host", "")}')
-    if own is None or _host_of(origin) != own:
-        return f'origin {origin} may not connect: it is not this host; allow it by name'
+    if own is None or not _is_same_host(_host_of(origin), own):
+        return f'origin {origin} may not connect: it is not this host' + (
+            _instead_of_a_file(origin) or '; allow it by name')
     # A foreign name that its owner lets point to this machine (DNS rebinding) is no "same host".
-    if is_loopback(local_host) and not is_loopback(own):
+    if is_loopback(local_host) and not is_loopback(own) and \
+            own not in [known.lower() for known in hosts]:
         return f'origin {origin} may not connect to a loopback address; allow it by name'
     return None
 
 
-def address_host(address: object) -> str:
-    """Return the host of a socket address."""
-    return str(address[0]) if isinstance(address, tuple) and address else ''
+def is_of_a_file(origin: str) -> bool:
+    """Whether a page was opened as a file; or is in a sandboxed frame, which looks the same."""
+    return origin.lower() == 'null' or origin.lower().startswith('file:')
+
+
+def _instead_of_a_file(origin: str) -> str:
+    return ('. Was the page opened as a file? Then have the bridge serve it: the parameter pages '
+            'names its folder, and /pages/ is its address') if is_of_a_file(origin) else ''
+
+
+def _is_same_host(one: str | None, other: str) -> bool:
+    """Whether two names are of one host; localhost, 127.0.0.1 and ::1 are."""
+    return one is not None and (one == other or (is_loopback(one) and is_loopback(other)))
+
+
+def _canonical(origin: str) -> str:
+    """Return what is equal for origins that are: in lower case, one name for this machine."""
+    origin = origin.lower()
+    host = _host_of(origin)
+    if host is None or not is_loopback(host):
+        return origin.rstrip('/')
+    scheme, _, rest = origin.rstrip('/').partition('://')
+    port = rest.rpartition(']')[2].rpartition(':')[2] if ':' in rest.rpartition(']')[2] else ''
+    return f'{scheme}://localhost:{port}'
 
 
 def _host_of(url: str) -> str | None:
@@ -204,9 +253,10 @@ def is_loopback(host: str) -> bool:
     if host == 'localhost' or host.endswith('.localhost'):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        parsed = ipaddress.ip_address(host)
     except ValueError:
         return False
+    return bool((getattr(parsed, 'ipv4_mapped', None) or parsed).is_loopback)
 
 
 def _has_token(headers: Mapping[str, str], token: str) -> bool:

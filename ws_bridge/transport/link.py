@@ -34,11 +34,13 @@ from websockets.protocol import State
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
 from ws_bridge.session.queue import Frame, Outgoing, OutQueue, Parts, Split
-from ws_bridge.transport.endpoint import join_host_port
+from ws_bridge.transport.endpoint import address_host, join_host_port
+from ws_bridge.transport.fence import Pace, UNKNOWN
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
 
+    from ws_bridge.transport.fence import Fenced
     from ws_bridge.transport.options import LinkOptions, Listener
 
 #: For how long one socket is read before the others get their turn, s.
@@ -94,14 +96,17 @@ class Link:
 
     :param dialled: whether this side opened it (client mode).
     :param write_limit: bytes in the transport's buffer above which a peer counts as busy.
+    :ivar fence: of the message that the listener has just got: loop time, s, before which it
+        cannot have been sent.
+    :ivar pace: of the pings, which make fences; nobody has asked for any.
     """
 
     __slots__ = ('_buffered', '_closer', '_ending', '_in_hand', '_limit', '_options', '_queue',
                  '_resumed', '_stall_timer', '_writer', 'address', 'admitted', 'bytes_in',
-                 'bytes_out', 'dialled', 'last_activity', 'messages_in', 'messages_out',
-                 'opened_at', 'peer_id', 'remote', 'subprotocol', 'websocket')
+                 'bytes_out', 'dialled', 'fence', 'last_activity', 'messages_in', 'messages_out',
+                 'opened_at', 'pace', 'peer_id', 'remote', 'subprotocol', 'websocket')
 
-    def __init__(self, websocket: Connection, options: LinkOptions, *, dialled: bool,
+    def __init__(self, websocket: Fenced, options: LinkOptions, *, dialled: bool,
                  write_limit: int) -> None:
         self.websocket = websocket
         self.dialled = dialled
@@ -114,6 +119,8 @@ class Link:
         self.subprotocol: str | None = websocket.subprotocol
         self.opened_at = self.last_activity = time.time()
         self.bytes_in = self.bytes_out = self.messages_in = self.messages_out = 0
+        self.fence = UNKNOWN
+        self.pace = Pace(websocket.send_fence)
         self._options = options
         self._limit = write_limit
         self._buffered = websocket.transport.get_write_buffer_size
@@ -289,6 +296,7 @@ class Link:
             self.abort('cancelled')
             raise
         finally:
+            self.pace.end()
             if self._stall_timer is not None:
                 self._stall_timer.cancel()
         tasks = [task for task in (self._writer, self._closer) if task is not None]
@@ -303,11 +311,12 @@ class Link:
             self._watch_stall()
 
     async def _read(self, listener: Listener) -> None:
-        receive = self.websocket.recv
+        receive, fences = self.websocket.recv, self.websocket.fences
         end = time.perf_counter() + TURN
         try:
             while True:
                 data = await receive()
+                self.fence = fences.popleft()
                 self.messages_in += 1
                 self.bytes_in += len(data) if isinstance(data, bytes) or data.isascii() \
                     else len(data.encode())
@@ -399,7 +408,7 @@ class Link:
 def address_text(address: Any) -> str:
     """Return ``host:port`` of a socket address."""
     if isinstance(address, tuple) and len(address) >= 2:
-        return join_host_port(str(address[0]), address[1])
+        return join_host_port(address_host(address), address[1])
     return str(address or 'unknown')
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 import logging
 from typing import Any
 
@@ -23,11 +24,13 @@ from websockets.asyncio.server import serve, Server, ServerConnection
 from websockets.typing import Subprotocol
 
 from ws_bridge.errors import ConnectFailed
+from ws_bridge.transport.accepting import bind
 from ws_bridge.transport.crowd import Crowd, Guarded
 from ws_bridge.transport.endpoint import join_host_port
 from ws_bridge.transport.handshake import Handshake
 from ws_bridge.transport.options import ServerOptions
 from ws_bridge.transport.settings import Settings
+from ws_bridge.transport.tls_server import TlsProtocol, Turns
 
 ACCEPTED_AT_ONCE = 1
 """
@@ -35,37 +38,35 @@ New connections in one round of the loop; asyncio takes as many as its ``backlog
 
 More, and a thousand strangers at the door would keep the peers inside waiting.
 """
-BACKLOG = 128
-"""How many the kernel keeps meanwhile."""
 
 
 class Listening:
     """A bound port; made by :func:`listen`."""
 
-    def __init__(self, server: Server, crowd: Crowd) -> None:
-        self._server = server
+    def __init__(self, servers: list[Server], crowd: Crowd) -> None:
+        self._servers = servers
         self._crowd = crowd
 
     @property
     def port(self) -> int:
         """The bound port, also where port 0 was asked for."""
-        sockets = self._server.sockets
-        return int(next(iter(sockets)).getsockname()[1]) if sockets else 0
+        return next((int(bound.getsockname()[1]) for server in self._servers
+                     for bound in server.sockets), 0)
 
     def stop(self) -> None:
         """Free the port; connections that are open stay, all others are cut."""
-        # The server closes in a task: who was accepted until then would be nobody's.
-        for bound in self._server.sockets:
-            self._server.get_loop().remove_reader(bound)
-        self._server.close(close_connections=False)
+        for server in self._servers:
+            # The server closes in a task: who was accepted until then would be nobody's.
+            for bound in server.sockets:
+                server.get_loop().remove_reader(bound)
+            server.close(close_connections=False)
         self._crowd.close()
 
     async def closed(self, timeout: float) -> None:
         """Wait, up to ``timeout`` s, until every connection and its task is gone."""
-        try:
-            await asyncio.wait_for(self._server.wait_closed(), timeout)
-        except asyncio.TimeoutError:
-            return      # a TLS handshake that never ended: asyncio itself will cut it
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.gather(
+                *(server.wait_closed() for server in self._servers)), timeout)
 
 
 async def listen(settings: Settings, options: ServerOptions,
@@ -79,38 +80,45 @@ async def listen(settings: Settings, options: ServerOptions,
     :raises ConnectFailed: if the address cannot be bound.
     """
     crowd = Crowd(options)
-
-    def create_connection(*args: Any, **kwargs: Any) -> ServerConnection:
-        connection = Guarded(*args, **kwargs)
-        connection.crowd = crowd
-        return connection
-
-    async def serve_one(connection: ServerConnection) -> None:
-        crowd.joined(connection)
-        await handler(connection)
-
-    handshake = Handshake(options, settings.token, peers, crowd)
-    host, port = settings.endpoint.host, settings.endpoint.port
+    turns = Turns(asyncio.get_running_loop())
+    tls = options.tls or settings.tls
     arguments = link_arguments(settings, options)
     if options.handshake_timeout is not None:
         arguments['open_timeout'] = options.handshake_timeout
-    tls = options.tls or settings.tls
-    if tls is not None:
-        arguments['ssl_handshake_timeout'] = arguments['open_timeout']
+
+    def create_connection(*args: Any, **kwargs: Any) -> Any:
+        connection = Guarded(*args, **kwargs)
+        connection.crowd = crowd
+        return connection if tls is None else TlsProtocol(
+            connection, tls, turns, arguments['open_timeout'], options.close_timeout)
+
+    async def serve_one(connection: ServerConnection) -> None:
+        if isinstance(connection, Guarded) and connection.ticket is not None:
+            crowd.joined(connection.ticket)
+            await handler(connection)
+
+    handshake = Handshake(options, settings.token, peers, crowd)
+    host, port = settings.endpoint.host, settings.endpoint.port
     try:
-        server = await serve(
-            serve_one, host, port, ssl=tls,
-            subprotocols=[Subprotocol(name) for name in options.subprotocols] or None,
-            select_subprotocol=handshake.select_subprotocol if options.subprotocols else None,
-            process_request=handshake.process_request, server_header='ws_bridge',
-            create_connection=create_connection,  # type: ignore[arg-type]
-            logger=_quiet_logger(), backlog=ACCEPTED_AT_ONCE, **arguments)
-        for bound in server.sockets:
-            with bound.dup() as same:
-                same.listen(BACKLOG)
+        bound = await bind(host, port, crowd)
     except (OSError, OverflowError) as exc:
         raise ConnectFailed(f'cannot listen on {join_host_port(host, port)}: {exc}') from exc
-    return Listening(server, crowd)
+    servers: list[Server] = []
+    try:
+        for each in bound:
+            servers.append(await serve(
+                serve_one, sock=each,
+                subprotocols=[Subprotocol(name) for name in options.subprotocols] or None,
+                select_subprotocol=handshake.select_subprotocol if options.subprotocols else None,
+                process_request=handshake.process_request, server_header='ws_bridge',
+                create_connection=create_connection,  # type: ignore[arg-type]
+                logger=_quiet_logger(), backlog=ACCEPTED_AT_ONCE, **arguments))
+    except OSError as exc:      # another process has bound the port as well, and listens
+        Listening(servers, crowd).stop()
+        for each in bound:
+            each.close()
+        raise ConnectFailed(f'cannot listen on {join_host_port(host, port)}: {exc}') from exc
+    return Listening(servers, crowd)
 
 
 def _quiet_logger() -> logging.Logger:

@@ -1,0 +1,139 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The age of what a peer commands that tells no times, from the wire to ROS."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, AsyncExitStack
+import json
+from typing import Any
+
+from bridge_harness import native_peer, running_bridge
+from geometry_msgs.msg import Twist
+from helpers import async_wait_until, SpinningNode
+import pytest
+from rosbridge_harness import rosbridge_peer
+from transport_support import BarePeer, masked, PONG, TEXT
+
+GATE = '/cmd_vel'
+
+
+@pytest.fixture
+def heard() -> Iterator[list[float]]:
+    """Give what a robot hears."""
+    with SpinningNode('robot') as robot:
+        speeds: list[float] = []
+        robot.node.create_subscription(Twist, GATE, lambda m: speeds.append(m.linear.x), 1000)
+        yield speeds
+
+
+@asynccontextmanager
+async def bare_page(service: Any) -> AsyncIterator[BarePeer]:
+    """Connect a page whose pings and pongs the test sees."""
+    peer = BarePeer(int(service.url.rpartition(':')[2]))
+    try:
+        yield await peer.shake_hands()
+    finally:
+        peer.close()
+
+
+def publish(x: float) -> bytes:
+    """Return the frame of a command."""
+    return masked(TEXT, json.dumps({
+        'op': 'publish', 'topic': GATE, 'msg': {'linear': {'x': x}}}).encode())
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    """Close what a test opens in its middle."""
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+async def test_fifty_old_commands_and_the_pong_in_one_segment(heard: list[float],
+                                                              stack: AsyncExitStack) -> None:
+    async with running_bridge(gate_ttl=0.2, fence_interval=0.2, ping_interval=0.0) as service:
+        await async_wait_until(lambda: GATE in service.ros.graph.topics)
+        page = await stack.enter_async_context(bare_page(service))
+        await page.send(publish(0.5))
+        refused = service.ledger.counts
+        await async_wait_until(lambda: 0.0 in heard)        # it was silent for too long
+        assert heard[0] == 0.5
+        link = next(iter(service.bridge._peers))
+        await async_wait_until(lambda: len(link.websocket._pings) > 6)
+        pings = [await page.next_ping() for _ in range(6)]
+        await page.send(publish(2.0) * 50 + masked(PONG, pings[-1]))
+        await async_wait_until(lambda: refused['refused', 'expired'] == 50)
+        assert 2.0 not in heard
+        while 3.0 not in heard:     # the first ones answered are old pings
+            await page.send(masked(PONG, await page.next_ping()) + publish(3.0))
+        assert 2.0 not in heard
+
+
+async def test_who_answers_no_ping_commands_for_as_long_as_the_handshake_is_new(
+        heard: list[float], stack: AsyncExitStack) -> None:
+    async with running_bridge(gate_ttl=0.1, fence_interval=0.3) as service:
+        await async_wait_until(lambda: GATE in service.ros.graph.topics)
+        page = await stack.enter_async_context(bare_page(service))
+        await page.send(publish(1.0))
+        await async_wait_until(lambda: service.bridge._peers)
+        (link,) = service.bridge._peers
+        handshake = link.fence
+        refused = service.ledger.counts
+        while refused['refused', 'expired'] < 4:
+            await page.send(publish(1.0))
+            await asyncio.sleep(0.01)
+        await page.send(publish(2.0))
+        await async_wait_until(lambda: refused['refused', 'expired'] > 4)
+        assert link.fence == handshake
+        assert 2.0 not in heard
+
+
+async def test_who_commands_is_pinged_fast_and_who_may_not_command_not_at_all(
+        heard: list[float]) -> None:
+    async with running_bridge(fence_interval=60.0, ping_interval=0.0) as service, \
+            rosbridge_peer(service) as page:
+        await async_wait_until(lambda: GATE in service.ros.graph.topics)
+        await page.call('/rosapi/topics')
+        (link,) = service.bridge._peers
+        assert link.pace.hurried_at is None
+        await page.send('publish', topic=GATE, msg={})
+        await async_wait_until(lambda: link.pace.hurried_at)
+        fence = link.websocket.fence
+        await async_wait_until(lambda: link.websocket.fence > fence)
+        fence = link.websocket.fence
+        await async_wait_until(lambda: link.websocket.fence > fence)
+    async with running_bridge(anonymous_role='observer', ping_interval=0.0,
+                              fence_interval=0.05) as service, rosbridge_peer(service) as page:
+        await page.call('/rosapi/topics')
+        (link,) = service.bridge._peers
+        assert link.pace._timer is None
+
+
+async def test_what_is_pulled_is_fenced(heard: list[float]) -> None:
+    async with running_bridge(domain=182, gated_types=['']) as base, native_peer(base) as console:
+        await console.ask('advertise', topic=GATE, type='geometry_msgs/msg/Twist')
+        async with running_bridge(connect=[base.url], pull=[GATE], connect_role='observer',
+                                  ) as service:
+            await async_wait_until(lambda: service.bridge._uplinks)
+            (link,) = service.bridge._uplinks
+            await async_wait_until(lambda: link.pace._timer)
+            await async_wait_until(lambda: service.bridge._inward._shared)
+            for _ in range(100):
+                await console.publish(GATE, {'linear': {'x': 1.0}})
+                if 1.0 in heard:
+                    break
+            await async_wait_until(lambda: 1.0 in heard)
+            assert link.pace.hurried_at is not None

@@ -1,0 +1,88 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Which of several bridges grants leases, and whose emergency stop is everybody's."""
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+import pytest
+
+from ws_bridge.bridge.neighbours import MAX_NEIGHBOURS, Neighbours, SILENT_AFTER
+
+NOW = 100.0
+
+
+def meet(*bridges: Neighbours, topics: tuple[str, ...] = ('/cmd_vel',), estop: str | None = None,
+         now: float = NOW) -> None:
+    """Let everybody hear what everybody says."""
+    for speaker in bridges:
+        for hearer in bridges:
+            hearer.hear(speaker.say(dict.fromkeys(topics), estop), now)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e10), st.text(max_size=3)), min_size=1, max_size=5,
+                unique_by=lambda each: each[1]))
+def test_exactly_one_grants(starts: list[tuple[float, str]]) -> None:
+    bridges = [Neighbours('/b', instance, started) for started, instance in starts]
+    meet(*bridges)
+    granting = [bridge for bridge in bridges if bridge.granting({'/cmd_vel'}) is None]
+    assert len(granting) == 1
+    assert bridges.index(granting[0]) == starts.index(min(starts))
+
+
+def test_the_next_one_grants_when_the_first_is_silent() -> None:
+    first, second = Neighbours('/a', 'a', 1.0), Neighbours('/b', 'b', 2.0)
+    meet(first, second)
+    other = second.granting({'/cmd_vel', '/x'})
+    assert other is not None
+    assert other.name == '/a'
+    assert second.granting({'/x'}) is None
+    assert second.poll(NOW + SILENT_AFTER) == []
+    assert second.poll(NOW + SILENT_AFTER + 0.1) == [other]
+    assert second.granting({'/cmd_vel'}) is None
+
+
+def test_a_stop_is_that_of_bridges_with_a_topic_in_common() -> None:
+    first, second = Neighbours('/a', 'a', 1.0), Neighbours('/b', 'b', 2.0)
+    first.hear(second.say({'/cmd_vel': 'p1'}, 'smoke'), NOW)
+    stopping = first.stopping({'/cmd_vel'})
+    assert stopping is not None
+    assert (stopping.name, stopping.estop) == ('/b', 'smoke')
+    assert first.stopping({'/arm'}) is None
+    first.hear(second.say({'/cmd_vel': 'p1'}, None), NOW)
+    assert first.stopping({'/cmd_vel'}) is None
+
+
+def test_its_own_words_are_not_a_neighbours() -> None:
+    bridge = Neighbours('/a', 'a', 1.0)
+    assert bridge.hear(bridge.say({'/cmd_vel': None}, 'smoke'), NOW) is None
+    assert bridge.stopping({'/cmd_vel'}) is None
+
+
+@pytest.mark.parametrize('text', [
+    '', '[]', '{}', '{"bridge": 1, "instance": "a", "started": 1, "gates": {}, "estop": null}',
+    '{"bridge": "a", "instance": "x", "started": 1, "gates": {"/a": 1}, "estop": null}',
+    '{"bridge": "a", "instance": "x", "started": "1", "gates": {}, "estop": null}', 'x' * 100_001])
+def test_other_words_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r'.'):
+        Neighbours('/a', 'a', 1.0).hear(text, NOW)
+
+
+def test_neighbours_are_bounded() -> None:
+    bridge = Neighbours('/a', 'a', 1.0)
+    for number in range(MAX_NEIGHBOURS):
+        bridge.hear(Neighbours('/b', f'b{number}', 2.0).say({}, None), NOW)
+    with pytest.raises(ValueError, match='more than'):
+        bridge.hear(Neighbours('/b', 'late', 2.0).say({}, None), NOW)
+    bridge.hear(Neighbours('/b', 'b0', 2.0).say({}, None), NOW)

@@ -1,0 +1,231 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The fence of a message is that of its arrival, however long it waits to be read."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+import os
+import socket
+import struct
+
+from helpers import async_wait_until
+import pytest
+from transport_support import Bare, Dial, MakeClient, MakeServer, masked, PONG, Recorder, TEXT
+from websockets.asyncio.server import serve, ServerConnection
+
+from ws_bridge.transport.fence import LINGER, MAX_UNANSWERED, Pace, UNKNOWN
+from ws_bridge.transport.link import Link
+from ws_bridge.transport.options import ClientOptions, ServerOptions
+
+
+class Fences(Recorder):
+    """Remembers each message with its fence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.got: list[tuple[str | bytes, float]] = []
+
+    def received(self, link: Link, data: str | bytes) -> None:
+        """Remember a message."""
+        super().received(link, data)
+        self.got.append((data, link.fence))
+
+
+async def test_fifty_old_commands_and_the_pong_in_one_segment(make_server: MakeServer,
+                                                              bare: Bare) -> None:
+    server = Fences()
+    peer = await bare((await make_server(listener=server)).port)
+    link = await server.link()
+    handshake = link.websocket.fence
+    assert handshake > UNKNOWN
+    link.websocket.send_fence()
+    sent = asyncio.get_running_loop().time()
+    pong = masked(PONG, await peer.next_ping())
+    await peer.send(masked(TEXT, b'old') * 50 + pong + masked(TEXT, b'new'))
+    await async_wait_until(lambda: len(server.got) == 51)
+    assert server.got[:50] == [('old', handshake)] * 50
+    word, fence = server.got[50]
+    assert word == 'new'
+    assert handshake < fence <= sent
+
+
+async def test_under_back_pressure(make_server: MakeServer, bare: Bare) -> None:
+    server = Fences()
+    peer = await bare((await make_server(listener=server)).port)
+    link = await server.link()
+    handshake = link.websocket.fence
+    link.websocket.send_fence()
+    pong = masked(PONG, await peer.next_ping())
+    await peer.send(masked(TEXT, b'old') * 20_000 + pong + masked(TEXT, b'new') * 20_000)
+    await async_wait_until(lambda: len(server.got) == 40_000)
+    assert {fence for word, fence in server.got if word == 'old'} == {handshake}
+    (fence,) = {fence for word, fence in server.got if word == 'new'}
+    assert fence > handshake
+    assert not link.websocket.fences
+
+
+@pytest.mark.parametrize('compression', [None, 'deflate'])
+async def test_a_message_in_fragments_has_the_fence_of_the_first(
+        make_server: MakeServer, dial: Dial, compression: str | None) -> None:
+    server = Fences()
+    port = (await make_server(listener=server, compression=compression is not None)).port
+    peer = await dial(port, compression=compression)
+    link = await server.link()
+    assert len(peer.protocol.extensions) == (compression is not None)
+    handshake = link.websocket.fence
+
+    async def parts() -> AsyncIterator[str]:
+        yield 'one, '
+        await asyncio.sleep(0)
+        link.websocket.send_fence()
+        await async_wait_until(lambda: link.websocket.fence > handshake)
+        yield 'two'
+    await peer.send(parts())
+    await peer.send('three')
+    await async_wait_until(lambda: len(server.got) == 2)
+    assert server.got == [('one, two', handshake), ('three', link.websocket.fence)]
+    await peer.close()
+
+
+async def test_what_comes_before_the_handshake_is_answered_is_of_any_age(
+        make_server: MakeServer) -> None:
+    server = Fences()
+    port = (await make_server(listener=server)).port
+    _, writer = await asyncio.open_connection('127.0.0.1', port)
+    writer.write(b'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n'
+                 b'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n'
+                 b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n' + masked(TEXT, b'early'))
+    await async_wait_until(lambda: server.got)
+    writer.write(masked(TEXT, b'later'))
+    await async_wait_until(lambda: len(server.got) == 2)
+    assert server.got[0] == ('early', UNKNOWN)
+    assert server.got[1][1] > UNKNOWN
+    writer.close()
+    await writer.wait_closed()
+    await server.end()
+
+
+async def test_pongs_that_answer_nothing_count_for_nothing(make_server: MakeServer,
+                                                           bare: Bare) -> None:
+    server = Fences()
+    peer = await bare((await make_server(listener=server)).port)
+    link = await server.link()
+    handshake = link.websocket.fence
+    link.websocket.send_fence()
+    ping = await peer.next_ping()
+    await peer.send(masked(PONG, b'') + masked(PONG, os.urandom(8)) + masked(TEXT, b'a')
+                    + masked(PONG, ping) + masked(PONG, ping) + masked(TEXT, b'b'))
+    await async_wait_until(lambda: len(server.got) == 2)
+    assert server.got[0][1] == handshake < server.got[1][1]
+
+
+async def test_the_pong_of_the_newest_is_enough_and_none_is_kept_waiting(
+        make_server: MakeServer, bare: Bare) -> None:
+    """As RFC 6455 5.5.3 allows it; the library's own pings are answered by it too."""
+    server = Fences()
+    options = ServerOptions(ping_interval=0.05, ping_timeout=0.5)
+    peer = await bare((await make_server(listener=server, options=options)).port)
+    link = await server.link()
+    loop = asyncio.get_running_loop()
+    link.pace.keep(0.02)
+    end = loop.time() + 1.5
+    while loop.time() < end:
+        newest = await peer.next_ping()      # one in four is answered, the others never
+        for _ in range(3):
+            newest = await peer.next_ping()
+        await peer.send(masked(PONG, newest))
+    assert link.is_open
+    await peer.send(masked(TEXT, b'x'))
+    await async_wait_until(lambda: server.got)
+    assert server.got[0][1] > end - 1.0
+
+
+async def test_who_answers_nothing_is_not_asked_for_ever(make_server: MakeServer,
+                                                         bare: Bare) -> None:
+    server = Fences()
+    await bare((await make_server(listener=server)).port)
+    link = await server.link()
+    for _ in range(2 * MAX_UNANSWERED):
+        link.websocket.send_fence()
+    assert len(link.websocket._pings) == MAX_UNANSWERED
+
+
+async def test_the_side_that_dialled_has_fences_too(make_client: MakeClient) -> None:
+    begun = asyncio.Event()
+    connections: list[ServerConnection] = []
+
+    async def handler(connection: ServerConnection) -> None:
+        connections.append(connection)
+        await connection.send('first')
+        await begun.wait()
+        await connection.send('second')
+        await connection.wait_closed()
+    before = asyncio.get_running_loop().time()
+    async with serve(handler, '127.0.0.1', 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        client = Fences()
+        await make_client(port, listener=client, options=ClientOptions())
+        link = await client.link()
+        await async_wait_until(lambda: client.got)
+        opened = link.fence
+        assert before <= opened
+        link.pace.hurry(0.02)
+        await async_wait_until(lambda: link.websocket.fence > opened)
+        begun.set()
+        await async_wait_until(lambda: len(client.got) == 2)
+        assert client.got[1][1] > client.got[0][1] == opened
+        link.close(1000, '')
+        await client.end()
+
+
+async def test_the_pace_is_slow_fast_and_slow_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert LINGER > 1.0
+    monkeypatch.setattr('ws_bridge.transport.fence.LINGER', 0.1)
+    loop = asyncio.get_running_loop()
+    times: list[float] = []
+    pace = Pace(lambda: times.append(loop.time()))
+    pace.keep(60.0)
+    assert (len(times), pace.hurried_at) == (1, None)
+    pace.hurry(0.02)                    # at once, for there was none lately
+    assert len(times) == 2
+    began = pace.hurried_at
+    assert began is not None
+    assert repr(pace) == f'<Pace 60 s, 0.02 s since {began}>'
+    pace.hurry(0.03)
+    assert len(times) == 2
+    pace.hurry(0.01)                    # a gate that is more impatient
+    assert len(times) == 3
+    await async_wait_until(lambda: pace.hurried_at is None)
+    number = len(times)
+    assert number > 3
+    pace.hurry(0.05)
+    assert len(times) == number + 1
+    pace.end()
+    pace.end()
+    assert pace._timer is None
+
+
+async def test_without_a_pace_nobody_is_asked(make_server: MakeServer, bare: Bare) -> None:
+    server = Fences()
+    peer = await bare((await make_server(listener=server)).port)
+    link = await server.link()
+    assert not link.websocket._pings
+    link.pace.keep(0.01)
+    payload = await peer.next_ping()
+    assert len(payload) == 8
+    peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    peer.close()
+    await server.end()
+    assert link.pace._timer is None
