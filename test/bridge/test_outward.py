@@ -57,7 +57,7 @@ def test_a_late_timer_sends_the_newest_sample_last() -> None:
 
     def subscribe(name: str, msg_type: str, qos: object, deliver_to: Any, fail: object) -> Any:
         deliver.append(deliver_to)
-        return SimpleNamespace(latched=list)
+        return SimpleNamespace(latched=list, misfit=None)
     ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}), types=TypeStore(),
                                subscribe=subscribe)
     peer: Any = SimpleNamespace(

@@ -24,7 +24,7 @@ from rclpy.node import Node
 from ws_bridge.ros.names import type_name
 
 STOP_SUFFIX = '_stop'   # of the node of the stop process
-UNKNOWN = '_NODE_NAME_UNKNOWN_'
+PARTICIPANT = 12        # bytes that name it in a gid of DDS; with others the name alone tells
 SEND_GOAL = '/_action/send_goal'
 
 
@@ -118,12 +118,17 @@ def _types_of_others(node: Node, topic: str, brought: Counter[str]) -> set[str]:
     Return the types of endpoints of other nodes.
 
     Those of this node are known by their number: other bridges may have nodes of its name. Those
-    of the stop process are known by its node's name, which the graph shows later than them.
+    of the stop process are known by its node's name, or by its participant: the graph shows the
+    name of a new one's node a little later.
     """
-    own = node.get_name() + STOP_SUFFIX, UNKNOWN
+    stop = node.get_name() + STOP_SUFFIX
+    participants = {bytes(info.endpoint_gid)[:PARTICIPANT]
+                    for info in node.get_publishers_info_by_topic('/parameter_events')
+                    if info.node_name == stop}
     there = Counter(info.topic_type for info in (*node.get_publishers_info_by_topic(topic),
                                                  *node.get_subscriptions_info_by_topic(topic))
-                    if info.node_name not in own)
+                    if info.node_name != stop
+                    and bytes(info.endpoint_gid)[:PARTICIPANT] not in participants)
     return set(there - brought)
 
 
