@@ -471,11 +471,9 @@ class Exposure:
         rules = {kind: self.rules(kind) for kind in KINDS}
         exact = {(kind, rule.pattern): rule for kind in KINDS for rule in reversed(rules[kind])
                  if not is_glob(rule.pattern)}
-        deny = self.deny
 
         def search(kind: Kind, name: str) -> Rule | None:
-            if any(denial.kind in (None, kind) and fnmatchcase(name, denial.pattern)
-                   for denial in deny):
+            if self.denies(kind, name):
                 return None
             found = exact.get((kind, name))
             return found or next((rule for rule in rules[kind]
@@ -507,6 +505,11 @@ class Exposure:
         :param name: absolute, as resolved by the node.
         """
         return self._search(kind, name) if len(name) <= NAME_LENGTH else None
+
+    def denies(self, kind: Kind, name: str) -> bool:
+        """Whether a denial is about this, whatever the rules say."""
+        return any(denial.kind in (None, kind) and fnmatchcase(name, denial.pattern)
+                   for denial in self.deny)
 
     def channel_of(self, topic: str) -> str | None:
         """Return the friendly name of a topic."""

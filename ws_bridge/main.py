@@ -125,7 +125,7 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         ros.start()
         settings = settings_from(ros.parameters)
         exposure = _exposure(settings, ros)
-        policy = Policy(exposure)
+        policy = Policy(exposure, ros.own)
         authority = Authority(settings, os.environ, policy.roles)
         check_reach(settings, authority)
         tls = server_tls(settings, authority)

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from ws_bridge.ros.actions import GoalEnd
     from ws_bridge.ros.side import RosSide
 
+SEND_GOAL = '/_action/send_goal'
+CANCEL_GOAL = 'action_msgs/srv/CancelGoal'
+"""Without an id and a time it cancels every goal."""
 FEEDBACK_DEPTH = 10
 """Feedback of one goal that waits for a slow connection, as ROS keeps it for a slow client."""
 
@@ -77,6 +80,7 @@ class Actions:
         self._now = now
         self._patience = patience
         self._goals: dict[tuple[str, int], tuple[str, Any]] = {}
+        self._called: set[str] = set()
         self._hosted: dict[str, HostedAction] = {}
 
     def __len__(self) -> int:
@@ -110,7 +114,7 @@ class Actions:
             feedback = self._store.codec(schema.feedback)
             result = self._store.codec(schema.result)
             goal = self._ros.send_goal(
-                wish.ros_name, action_type, cdr, patience=self._patience, timeout=wish.timeout,
+                wish.action, action_type, cdr, patience=self._patience, timeout=wish.timeout,
                 on_accepted=lambda: self._apply(peer, goals.accepted(wish.key)),
                 on_feedback=on_feedback if wish.want_feedback else None, on_done=on_done)
         except WsBridgeError as exc:
@@ -137,8 +141,22 @@ class Actions:
         if sent is not None:
             sent[1].drop()
 
+    def called(self, service: str) -> None:
+        """Note a call of a service; one that sends a goal begins what :meth:`cancel_all` ends."""
+        if service.endswith(SEND_GOAL):
+            self._called.add(service.removesuffix(SEND_GOAL))
+
     def cancel_all(self, of: Callable[[str], bool]) -> None:
-        """Cancel the goals of some actions, whoever sent them; their ends are told as ever."""
+        """
+        Cancel the goals of some actions, whoever sent them; their ends are told as ever.
+
+        Of an action whose services were called as such, all goals: nobody here knows which.
+        """
+        for action in [each for each in self._called if of(each)]:
+            self._called.remove(action)
+            request = self._store.codec(self._ros.types.service(CANCEL_GOAL).request)
+            self._ros.call(f'{action}/_action/cancel_goal', CANCEL_GOAL, request.from_values({}),
+                           self._patience, lambda result: None)
         for action, goal in self._goals.values():
             if of(action):
                 goal.cancel(lambda why: None)
@@ -191,14 +209,16 @@ class Actions:
                 goals.forget(action)
             peer.send(Failed(wish.op_id, exc))
 
+        def on_ready() -> None:
+            peer.send(Done(wish.op_id, 'advertise_action', {
+                'action': wish.wire_name, 'type': schema.name}))
+
         hosted = HostedAction(
             peer, schema.name, self._store.codec(schema.feedback),
             self._store.codec(schema.result), self._ros.host_action(
-                wish.ros_name, schema.name, on_goal=on_goal, on_error=on_error,
+                action, schema.name, on_goal=on_goal, on_error=on_error, on_ready=on_ready,
                 on_cancel=lambda token: self._apply(peer, goals.cancelled(action, token))))
         self._hosted[action] = hosted
-        peer.send(Done(wish.op_id, 'advertise_action', {
-            'action': wish.ros_name, 'type': schema.name}))
 
     def _replace(self, peer: Peer, action: str) -> None:
         old = self._hosted.get(action)

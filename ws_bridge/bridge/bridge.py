@@ -60,7 +60,6 @@ from ws_bridge.protocol.operations import (
     Failed,
     GetSchema,
     Kind,
-    LeaseWish,
     Welcome,
 )
 from ws_bridge.protocol.rosbridge import dialect_of, RosbridgeDialect
@@ -105,15 +104,15 @@ class BridgeNames:
         self.topic = lru_cache(NAMES_REMEMBERED)(self._topic)
         self.service = lru_cache(NAMES_REMEMBERED)(self._service)
 
-    def ros_name(self, name: str) -> str:
-        """Return the topic of a channel's friendly name; any other name as it is."""
-        return self._exposure.topic_of(name) or name
-
     def _topic(self, name: str) -> str:
-        return self._ros.resolve(self.ros_name(name))
+        return self._ros.resolve(self._exposure.topic_of(name) or name)
 
     def _service(self, name: str) -> str:
         return self._ros.resolve(name, service=True)
+
+    def node(self, name: str) -> str:
+        """Return the full name of a node."""
+        return self._ros.resolve_node(name)
 
     def kind_of(self, name: str) -> Kind:
         """Tell what a destination is: a topic, else a service, else an action."""
@@ -166,9 +165,9 @@ class Bridge:
         self._services = Services(ros, self._store, apply=self.apply, now=loop.time)
         self._actions = Actions(ros, self._store, apply=self.apply, now=loop.time,
                                 patience=settings.call_timeout)
-        self._rosapi = RosApi(ros, self._store, loop, apply=self.apply,
-                              check=self._control.check)
         self._names = BridgeNames(ros, exposure, self._services.hosts, self._actions.hosts)
+        self._rosapi = RosApi(ros, self._store, loop, apply=self.apply,
+                              check=self._control.check, names=self._names)
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
                                  loop, self._control.diagnostic)
         self._ticker: asyncio.TimerHandle | None = None
@@ -399,6 +398,8 @@ class Bridge:
 
     def _call(self, peer: Peer, effect: fx.Call) -> None:
         self._services.call(peer, effect)
+        if self._control.gates.service(effect.service) is not None:
+            self._actions.called(effect.service)
 
     def _inquire(self, peer: Peer, effect: fx.Inquire) -> None:
         self._rosapi.ask(peer, effect)
@@ -464,8 +465,6 @@ class Bridge:
                 'response': schema_to_text(service.response)}
 
     def _control_wish(self, peer: Peer, effect: fx.Control) -> None:
-        if isinstance(effect.operation, LeaseWish) and effect.operation.word != 'release':
-            peer.session.login.rights.check_at_all('publish')
         self._control.operate(peer, effect.operation)
 
     def _peer_lost(self, peer: Peer, effect: fx.PeerLost) -> None:

@@ -43,10 +43,13 @@ from ws_bridge.protocol.operations import (
 from ws_bridge.session.estop import Estop, EstopEvent, EstopState
 from ws_bridge.session.gate import Gate
 from ws_bridge.session.lease import Request
+from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
 
+GET_RESULT = '/_action/get_result'
+"""The part of an action that moves nothing: a result may be fetched without the lease."""
 OK, ERROR = 0, 2
 """Levels of ``diagnostic_msgs/msg/DiagnosticStatus``."""
 
@@ -135,21 +138,21 @@ class Control:
         """
         caller = self._peer(peer)
         assert caller is not None
-        if name in self._ros.own_services and name.endswith('/clear_stop'):
+        if name == self._ros.own.clear_stop:
             self._require(caller, 'clear_stop')
         guarded = self.gates.service(name)
-        if guarded is not None:
+        if guarded is not None and not name.endswith(GET_RESULT):
             try:
                 guarded.gate.check_sender(peer, manner, epoch)
             except WsBridgeError as exc:
                 self.refused(guarded, caller, exc)
                 raise
 
-    def describe(self) -> dict[str, Any]:
-        """Return the gates and the emergency stop, as every peer may know them."""
-        topics = self.gates.topics()
-        return {'gates': [guarded.gate.describe(self._name_of, topics[guarded.gate.name])
-                          for guarded in self.gates.all()],
+    def describe(self, rights: Rights) -> dict[str, Any]:
+        """Return the gates that a role may know of, and the emergency stop."""
+        return {'gates': [self.gates.describe(guarded, rights, self._name_of)
+                          for guarded in self.gates.all()
+                          if self.gates.is_shown(guarded, rights)],
                 'estop': self._estop_fields()}
 
     def _estop_fields(self) -> dict[str, Any]:
@@ -172,7 +175,7 @@ class Control:
         :raises WsBridgeError: it cannot be done.
         """
         if isinstance(op, ListGates):
-            peer.send(Done(op.op_id, 'gates', self.describe()))
+            peer.send(Done(op.op_id, 'gates', self.describe(peer.session.login.rights)))
         elif isinstance(op, EmergencyStop):
             self.stop(peer.name, op.reason or f'{peer.session.name or peer.name} stopped it')
             peer.send(Done(op.op_id, 'stop', {'stopped': True}))
@@ -189,7 +192,12 @@ class Control:
             raise Forbidden(f'{action} needs a role that this peer does not have')
 
     def _word(self, peer: Peer, op: LeaseWish) -> None:
-        guarded = self.gates.named(op.gate)
+        rights = peer.session.login.rights
+        guarded = self.gates.named(op.gate, rights)
+        if op.word != 'release':        # what a peer has it may always give back
+            self.gates.check_use(guarded, rights)
+        if op.word == 'grant' and (heir := self._peer(op.peer or '')) is not None:
+            self.gates.check_use(guarded, heir.session.login.rights)
         gate, before = guarded.gate, _state(guarded.gate)
         answer: dict[str, Any] = {'gate': op.gate}
         reason = _REASONS.get(op.word, op.word)
@@ -288,7 +296,10 @@ class Control:
         listed = self.gates.topics()
         if listed != self._listed:
             self._listed = listed
-            self._broadcast({'kind': 'gates', **self.describe()})
+            for peer in self._peers():
+                if peer.hears_news:
+                    peer.send(Notice({'kind': 'gates',
+                                      **self.describe(peer.session.login.rights)}))
             self._ros.publish_safety(lease=self._leases())
 
     def acquired(self, guarded: Guarded, peer: Peer) -> None:
@@ -312,7 +323,7 @@ class Control:
         fields = {'gate': guarded.gate.name, 'reason': reason, 'subscribers': subscribers,
                   'after': round(after, 4)}
         self._audit.write('stopped', peer=guarded.last_peer, **fields)
-        self._broadcast({'kind': 'stopped', **fields})
+        self._broadcast({'kind': 'stopped', **fields}, guarded)
 
     # ---- one change
 
@@ -340,7 +351,7 @@ class Control:
             self._notify(before.holder, {'op': 'lost', 'gate': gate.name, 'epoch': before.epoch,
                                          'reason': reason})
         if changed:
-            self._tell_change(gate, before, reason)
+            self._tell_change(guarded, before, reason)
         asked = before.request
         if asked is not None and lease.request is not asked:
             self._answer(gate, asked.peer, changed and lease.holder == asked.peer, reason)
@@ -352,7 +363,8 @@ class Control:
                 'name': self._name_of(lease.request.peer) or '',
                 'message': lease.request.message, 'timeout': ASK_TIMEOUT})
 
-    def _tell_change(self, gate: Gate, before: Before, reason: str) -> None:
+    def _tell_change(self, guarded: Guarded, before: Before, reason: str) -> None:
+        gate = guarded.gate
         lease = gate.lease
         holder = None if lease.holder is None else self._peer(lease.holder)
         if holder is not None and not lease.implicit:
@@ -362,7 +374,7 @@ class Control:
         self._audit.write('lease', gate=gate.name, peer=lease.holder, name=name,
                           epoch=lease.epoch, reason=reason, before=before.holder)
         self._broadcast({'kind': 'lease', 'gate': gate.name, 'holder': lease.holder,
-                         'holder_name': name, 'epoch': lease.epoch, 'reason': reason})
+                         'holder_name': name, 'epoch': lease.epoch, 'reason': reason}, guarded)
         self._ros.publish_safety(lease=self._leases())
 
     def _answer(self, gate: Gate, peer: str, granted: bool, reason: str) -> None:
@@ -376,9 +388,11 @@ class Control:
         if peer is not None:
             peer.send(Notice(data, personal=True))
 
-    def _broadcast(self, data: dict[str, Any]) -> None:
+    def _broadcast(self, data: dict[str, Any], about: Guarded | None = None) -> None:
+        """Tell the peers that want to know, of a gate those that may know of it."""
         for peer in self._peers():
-            if peer.hears_news:
+            if peer.hears_news and (about is None or self.gates.is_shown(
+                    about, peer.session.login.rights)):
                 peer.send(Notice(data))
 
     def _peer(self, name: str) -> Peer | None:
@@ -390,7 +404,8 @@ class Control:
 
     def _leases(self) -> str:
         """Return what ROS is told, JSON."""
-        return orjson.dumps(self.describe()['gates']).decode()
+        return orjson.dumps([self.gates.describe(guarded, None, self._name_of)
+                             for guarded in self.gates.all()]).decode()
 
 
 _REASONS = {'acquire': 'acquired', 'grant': 'granted', 'deny': 'denied', 'take': 'taken',

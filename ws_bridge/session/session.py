@@ -59,9 +59,6 @@ FLOOD = 5
 class Names(Protocol):
     """How names become fully qualified ones; ``topic`` and ``service`` raise ``BadName``."""
 
-    def ros_name(self, name: str) -> str:
-        """Return the topic of a channel's friendly name; any other name as it is."""
-
     def topic(self, name: str) -> str:
         """Expand and remap a topic, or find the topic of a channel's friendly name."""
 
@@ -234,7 +231,7 @@ class Session:
             'limits': asdict(self._settings.limits),
             'allowed': self.login.rights.allowed(), 'role': self.login.rights.role.name,
             'login': self.login.word,
-            **({} if self.login.needed else self._keeper.describe()),
+            **({} if self.login.needed else self._keeper.describe(self.login.rights)),
         }
 
     def _describe(self, op: ops.ListNames | ops.GetSchema, now: float) -> list[fx.Effect]:
@@ -259,9 +256,8 @@ class Session:
         self.subscriptions[topic] = op.topic
         encoding: Any = op.encoding or rule.encoding or 'json'
         wish = fx.OpenSubscription(
-            op.op_id, topic, op.topic, self._names.ros_name(op.topic),
-            msg_type, encoding, interval, depth, op.qos, op.want_schema,
-            op.fragment_size, op.key)
+            op.op_id, topic, op.topic, msg_type, encoding, interval, depth, op.qos,
+            op.want_schema, op.fragment_size, op.key)
         return [self._wishes.add(wish)]
 
     def _unsubscribe(self, op: ops.Unsubscribe, now: float) -> list[fx.Effect]:
@@ -291,8 +287,7 @@ class Session:
             below(sum(map(len, self._advertisers.values())),
                   self._settings.max_advertisements, 'advertisements')
         effect = self._note_publisher(fx.OpenPublisher(
-            op.op_id, topic, op.topic, self._names.ros_name(op.topic), msg_type, op.qos, True,
-            op.key, fresh))
+            op.op_id, topic, op.topic, msg_type, op.qos, True, op.key, fresh))
         self._advertisers.setdefault(topic, set()).add(op.key)
         return [effect]
 
@@ -354,8 +349,7 @@ class Session:
             return [publish]
         rule = self._rule('publish', topic, 'destination')
         return [self._note_publisher(fx.OpenPublisher(
-            op.op_id, topic, op.destination, self._names.ros_name(op.destination), rule.msg_type,
-            None, False)), publish]
+            op.op_id, topic, op.destination, rule.msg_type, None, False)), publish]
 
     def _binary(self, op: ops.BinaryPublish, now: float) -> list[fx.Effect]:
         topic = self._channels.get(op.channel_id)
@@ -392,7 +386,7 @@ class Session:
         key = next(self._keys)
         self.calls[key] = op.op_id, op.destination
         timeout = op.timeout or rule.timeout or self._settings.call_timeout
-        return [fx.Call(key, service, op.destination, rule.msg_type, op.data, timeout)]
+        return [fx.Call(key, service, rule.msg_type, op.data, timeout)]
 
     def _inquire(self, op: ops.Inquire, now: float) -> list[fx.Effect]:
         below(len(self.calls), self._settings.max_calls, 'calls')
