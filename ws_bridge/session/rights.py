@@ -144,6 +144,8 @@ class Policy:
             yield 'parameter_read', name
         if use == 'call':
             yield from self.parameter_needs(name)
+        if use == 'host':       # who serves a node's parameters speaks for the node
+            yield from (('parameter_write', node) for _, node in self.parameter_needs(name))
 
     def parameter_needs(self, service: str) -> list[tuple[Use, str]]:
         """Return the rights for parameters that a call takes, each with the node."""
