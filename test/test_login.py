@@ -177,8 +177,9 @@ def test_no_way_around(use: str, name: str, grant: Grant) -> None:
 @pytest.mark.parametrize('use', ['call', 'subscribe'])
 def test_a_part_of_an_action_needs_no_more_than_the_action(use: Use) -> None:
     name, goal = '/arm/_action/part', Grant('/arm', 'goal')
-    policy = Policy(Exposure(call=(Rule('/arm', timeout=3.0), Rule('/*/_action/get_result', 'a/B')),
-                             deny=(Denial('/arm/_action/cancel*'),)))
+    policy = Policy(Exposure(
+        call=(Rule('/arm', timeout=3.0), Rule('/*/_action/get_result', 'a/B')),
+        deny=(Denial('/arm/_action/cancel*'),)))
     role = Role('r', (goal,))
     assert policy.find(role, use, name)
     assert policy.find(role, use, '/arm/_action/cancel_goal') is None
@@ -279,6 +280,11 @@ def test_a_denied_service_is_refused_as_one_that_is_not_there() -> None:
               for name in ('/reset', '/nothing')]
     assert [(error.code, error.message.replace('/reset', '').replace('/nothing', ''))
             for error in errors] == [('forbidden', ' is not exposed for call')] * 2
+    # Nor does the error tell what there is, where the peer leaves that open.
+    errors = [failed(session.receive(ops.Command('i', name, {}), START)).error
+              for name in ('/reset', '/nothing')]
+    assert [error.message.replace('/reset', '/nothing') for error in errors] == [
+        '/nothing is not exposed for publish'] * 2
 
 
 def test_the_role_of_who_logs_in() -> None:

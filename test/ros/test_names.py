@@ -147,7 +147,7 @@ def test_peers_names_are_resolved_at_the_edge() -> None:
 
 
 def test_entities_are_made_of_names_that_were_resolved() -> None:
-    """Of what ``spelling`` returned, which arrives as ``name``; of what the package itself says."""
+    """Of what ``spelling`` returned, which arrives as ``name``; of what the bridge itself says."""
     found = set()
     for path in SOURCE.rglob('*.py'):
         if 'demo' in path.parts:    # a node of its own

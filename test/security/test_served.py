@@ -27,7 +27,7 @@ from rclpy.action import ActionServer
 from rclpy.action.server import CancelResponse
 from rclpy.serialization import serialize_message
 from rosbridge_harness import rosbridge_peer
-from security_support import bearer, write_tokens
+from security_support import bearer
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from test_msgs.action import Fibonacci
@@ -365,7 +365,7 @@ async def test_another_bridge_does_not_choose_what_is_pushed_and_pulled(
         async with running_bridge(domain=182) as base, running_bridge(
                 connect=[base.url], push=['/public'], pull=['/wanted']) as service:
             await async_wait_until(lambda: started and '/secret' in service.ros.graph.topics)
-            answers = [then for then in started[0]._asked.values()]
+            answers = list(started[0]._asked.values())
             await async_wait_until(lambda: started[0]._pushed)
             assert started[0]._pushed == ['/public']
             for then in answers:

@@ -191,7 +191,7 @@ class Session:
 
     def _wants_answer(self, op: ops.Operation) -> bool:
         if isinstance(op, ops.Command):
-            return op.ack or (op.kind or self._names.kind_of(op.destination)) != 'topic'
+            return op.ack or (op.kind or self._kind_of(op.destination)) != 'topic'
         if isinstance(op, ops.ServiceAnswer):
             return op.error is None  # never answer an error with an error
         if isinstance(op, ops.Malformed):
@@ -329,8 +329,16 @@ class Session:
         for channel_id in [c for c, t in self._channels.items() if t == topic]:
             del self._channels[channel_id]
 
+    def _kind_of(self, destination: str) -> ops.Kind:
+        """Tell what a destination is; what the peer may not use is as if it were not there."""
+        kind = self._names.kind_of(destination)
+        use = _USES.get(kind)
+        if use is None or self.login.rights.find(use, self._names.service(destination)):
+            return kind
+        return 'topic'
+
     def _command(self, op: ops.Command, now: float) -> list[fx.Effect]:
-        kind = op.kind or self._names.kind_of(op.destination)
+        kind = op.kind or self._kind_of(op.destination)
         if kind == 'service':
             return self._call(op, now)
         if kind == 'action':
@@ -637,6 +645,9 @@ def _about(op: ops.Operation) -> ops.About | None:
         return ops.About('call', op.destination)
     return None
 
+
+_USES: Mapping[ops.Kind, Use] = {'service': 'call', 'action': 'goal'}
+"""What the destination of a command is used for, unless it is a topic."""
 
 _COUNTED = (ops.BinaryPublish, ops.BinarySample, ops.Heartbeat, ops.Appeared, ops.ActionFeedback)
 """What is refused by count when it comes too fast, and publications; else by its own error."""
