@@ -552,6 +552,41 @@ class Exposure:
                                 services=tuple(map(absolute, gate.services)))
                         for gate in self.gates))
 
+    def remapped(self, topic: Callable[[str], str], service: Callable[[str], str]) -> Exposure:
+        """
+        Return this with gates and denials that hold for what their names are remapped to as well.
+
+        What is exposed stays what is listed: too little is noticed, a gate that is not there is
+        not.
+
+        :param topic: remaps an absolute topic; ``service``: the same for services and actions.
+        """
+        def topics(pattern: str) -> set[str]:
+            return {pattern} if is_glob(pattern) else {pattern, topic(pattern)}
+
+        def services(pattern: str) -> set[str]:
+            return {pattern} if is_glob(pattern) else {pattern, service(pattern)}
+
+        def of(use: str | None, pattern: str) -> list[str]:
+            found = {pattern}
+            if use in (None, 'graph', 'subscribe', 'publish'):
+                found |= topics(pattern)
+            if use in (None, 'graph', 'call', 'host', 'goal', 'host_action'):
+                found |= services(pattern)
+            return sorted(found)
+
+        return replace(
+            self,
+            deny=tuple(replace(denial, pattern=each) for denial in self.deny
+                       for each in of(denial.kind, denial.pattern)),
+            roles=tuple(replace(role, deny=tuple(
+                replace(grant, pattern=each) for grant in role.deny
+                for each in of(grant.use, grant.pattern))) for role in self.roles),
+            gates=tuple(replace(
+                gate, topics=tuple(sorted(set().union(*map(topics, gate.topics)))),
+                services=tuple(sorted(set().union(*map(services, gate.services)))))
+                for gate in self.gates))
+
     def allowed(self) -> dict[str, list[str]]:
         """
         Return the patterns of each kind, as the native hello tells them to a peer.

@@ -173,7 +173,8 @@ def _exposure(settings: Settings, ros: RosSide) -> Exposure:
     if not settings.mapping_file:
         return Exposure.open()
     namespace, _, name = ros.node_name.rpartition('/')
-    return load_mapping(settings.mapping_file).resolved(namespace or '/', name)
+    exposure = load_mapping(settings.mapping_file).resolved(namespace or '/', name)
+    return exposure.remapped(ros.resolve, lambda each: ros.resolve(each, service=True))
 
 
 def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger: Ledger,

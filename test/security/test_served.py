@@ -177,6 +177,27 @@ async def test_parameter_events_by_another_name(tmp_path: Path) -> None:
                                             service.bridge._outward.topics()])
 
 
+async def test_denials_and_gates_hold_for_what_their_names_are_remapped_to(
+        tmp_path: Path) -> None:
+    parameters = write_worker(
+        tmp_path, '{like: admin, deny: [{publish: /b}, {call: /s}]}',
+        'deny: [/a, {services: /t}]\ngates:\n  - {gate: g, topics: [/odd], services: [/u]}\n')
+    rules = [f'/{each}:=/robot/{each}' for each in ('a', 'b', 'odd', 's', 't', 'u')]
+    async with running_bridge(*(word for rule in rules for word in ('-r', rule)),
+                              **parameters) as service, \
+            native_peer(service, additional_headers=MINE) as worker:
+        for prefix in ('', '/robot'):
+            assert await asked(worker, 'subscribe', topic=f'{prefix}/a') == 'forbidden'
+            assert await asked(worker, 'advertise', topic=f'{prefix}/b',
+                               type='std_msgs/msg/String') == 'forbidden'
+            assert await called(worker, f'{prefix}/s') == 'forbidden'
+            assert await called(worker, f'{prefix}/t') == 'forbidden'
+            assert await called(worker, f'{prefix}/u') == 'not_holder'
+            answer = await worker.ask('advertise', topic=f'{prefix}/odd',
+                                      type='std_msgs/msg/String')
+            assert answer['gate'] == 'g'
+
+
 # ---- what others serve
 
 async def test_nobody_serves_what_the_bridge_or_another_node_serves(robot: Robot,
