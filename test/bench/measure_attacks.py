@@ -15,9 +15,9 @@
 What an operator notices of attacks: round trip of its 50 Hz commands, and the bridge's memory.
 
 ``python test/bench/measure_attacks.py [--seconds 10] [--repeat 3] [NAME ...]`` prints the table
-of ``docs/explanation/security.md``: of each attack the round with the median p99, and ends with 1 where a
-bound is not held. Bridge, operator and attacker are processes of their own; the command goes into
-ROS, and what is measured is the time until its acknowledgment is there.
+of ``docs/explanation/security.md``: of each attack the round with the median p99, and ends with 1
+where a bound is not held. Bridge, operator and attacker are processes of their own; the command
+goes into ROS, and what is measured is the time until its acknowledgment is there.
 """
 from __future__ import annotations
 

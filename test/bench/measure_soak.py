@@ -15,9 +15,9 @@
 Peers that come and go, with every kind of operation; then what grew, and what is left.
 
 ``python test/bench/measure_soak.py [--seconds 1800] [--peers 50]`` prints the bridge's memory
-each minute; then, as ``docs/explanation/security.md`` has it, what grew after the first five minutes (or the
-first sixth), and what is left in the graph. It ends with 1 if memory grew by more than 2 %,
-anything is left, or the bridge failed. ``test/security/test_soak.py`` runs a short one.
+each minute; then, as ``docs/explanation/security.md`` has it, what grew after the first five
+minutes (or the first sixth), and what is left in the graph. It ends with 1 if memory grew by more
+than 2 %, anything is left, or the bridge failed. ``test/security/test_soak.py`` runs a short one.
 """
 from __future__ import annotations
 
