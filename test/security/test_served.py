@@ -24,8 +24,6 @@ from helpers import async_wait_until, SpinningNode
 import pytest
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.action import ActionServer
-from rclpy.action.server import CancelResponse
-from rclpy.serialization import serialize_message
 from rosbridge_harness import rosbridge_peer
 from security_support import bearer
 from std_msgs.msg import String
@@ -50,17 +48,12 @@ class Robot(SpinningNode):
         node.create_service(GetParameters, '/robot/look', self._look)
         node.create_service(SetParameters, '/robot/tune', lambda request, response: response)
         self.goals: list[Any] = []
-        self.cancelled: list[Any] = []
         self.server = ActionServer(
             node, Fibonacci, '/navigate', lambda handle: Fibonacci.Result(),
-            handle_accepted_callback=self.goals.append, cancel_callback=self._cancel)
+            handle_accepted_callback=self.goals.append)
 
     def _look(self, request: Any, response: Any) -> Any:
         return response
-
-    def _cancel(self, handle: Any) -> CancelResponse:
-        self.cancelled.append(handle)
-        return CancelResponse.ACCEPT
 
     def close(self) -> None:
         self.executor.create_task(self.server.destroy)
@@ -348,9 +341,8 @@ async def test_what_tells_of_everything_is_for_who_may_see_everything(tmp_path: 
             assert await asked(worker, 'subscribe', topic='~/estop') == 'ok'
 
 
-async def test_goals_by_the_services_of_an_action_end_with_the_gate(robot: Robot,
-                                                                    tmp_path: Path) -> None:
-    """They need the lease, and a stop cancels them."""
+async def test_the_services_of_a_guarded_action_need_the_lease(robot: Robot,
+                                                               tmp_path: Path) -> None:
     parameters = write_worker(tmp_path, '{like: admin}', GATES)
     async with running_bridge(**parameters) as service, \
             native_peer(service, additional_headers=MINE) as worker:
@@ -360,13 +352,6 @@ async def test_goals_by_the_services_of_an_action_end_with_the_gate(robot: Robot
         assert await called(worker, '/navigate/_action/get_result') != 'not_holder'
         assert await asked(worker, 'acquire', gate='home') == 'ok'
         assert await called(worker, '/navigate/_action/send_goal') != 'not_holder'
-        service.ros.send_goal(      # as that call would, of which nobody has kept an id
-            '/navigate', FIBONACCI, bytes(serialize_message(Fibonacci.Goal())), patience=15.0,
-            timeout=None, on_accepted=lambda: None, on_feedback=None, on_done=lambda end: None)
-        await async_wait_until(lambda: robot.goals)
-        assert not robot.cancelled
-        assert await asked(worker, 'release', gate='home') == 'ok'
-        await async_wait_until(lambda: robot.cancelled)
 
 
 async def test_another_bridge_does_not_choose_what_is_pushed_and_pulled(

@@ -45,9 +45,6 @@ if TYPE_CHECKING:
     from ws_bridge.ros.actions import GoalEnd
     from ws_bridge.ros.side import RosSide
 
-SEND_GOAL = '/_action/send_goal'
-CANCEL_GOAL = 'action_msgs/srv/CancelGoal'
-"""Without an id and a time it cancels every goal."""
 FEEDBACK_DEPTH = 10
 """Feedback of one goal that waits for a slow connection, as ROS keeps it for a slow client."""
 
@@ -80,7 +77,6 @@ class Actions:
         self._now = now
         self._patience = patience
         self._goals: dict[tuple[str, int], tuple[str, Any]] = {}
-        self._called: set[str] = set()
         self._hosted: dict[str, HostedAction] = {}
 
     def __len__(self) -> int:
@@ -141,22 +137,8 @@ class Actions:
         if sent is not None:
             sent[1].drop()
 
-    def called(self, service: str) -> None:
-        """Note a call of a service; one that sends a goal begins what :meth:`cancel_all` ends."""
-        if service.endswith(SEND_GOAL):
-            self._called.add(service.removesuffix(SEND_GOAL))
-
     def cancel_all(self, of: Callable[[str], bool]) -> None:
-        """
-        Cancel the goals of some actions, whoever sent them; their ends are told as ever.
-
-        Of an action whose services were called as such, all goals: nobody here knows which.
-        """
-        for action in [each for each in self._called if of(each)]:
-            self._called.remove(action)
-            request = self._store.codec(self._ros.types.service(CANCEL_GOAL).request)
-            self._ros.call(f'{action}/_action/cancel_goal', CANCEL_GOAL, request.from_values({}),
-                           self._patience, lambda result: None)
+        """Cancel the goals of some actions, whoever sent them; their ends are told as ever."""
         for action, goal in self._goals.values():
             if of(action):
                 goal.cancel(lambda why: None)

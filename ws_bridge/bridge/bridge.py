@@ -398,8 +398,6 @@ class Bridge:
 
     def _call(self, peer: Peer, effect: fx.Call) -> None:
         self._services.call(peer, effect)
-        if self._control.gates.service(effect.service) is not None:
-            self._actions.called(effect.service)
 
     def _inquire(self, peer: Peer, effect: fx.Inquire) -> None:
         self._rosapi.ask(peer, effect)
