@@ -93,8 +93,8 @@ class Victim(SpinningNode):
             name = f'/secret/act/_action/{part}'
             if (node.count_publishers(name), node.count_subscribers(name)) != own:
                 found.append(part)
-        return found + [name for name in services if name.startswith('/secret/page')
-                        or name.startswith('/secret/work')]
+        return found + [name for name in services
+                        if name.startswith(('/secret/page', '/secret/work'))]
 
     def close(self) -> None:
         self.executor.create_task(self.server.destroy)
