@@ -16,7 +16,8 @@ How long the robot goes on after the last good command, for each fault of ``test
 
 ``python test/bench/measure_stops.py [RUNS [CASE]]`` prints the table of
 ``docs/explanation/safety.md``: the time from the last command that the robot heard to the first
-zero that it heard, both with the clock of the process that hears them.  The bound is ``timeout`` + 20 ms.
+zero that it heard, both with the clock of the process that hears them.  The bound is ``timeout``
++ 20 ms.
 """
 from __future__ import annotations
 
