@@ -350,8 +350,6 @@ async def test_the_services_of_a_guarded_action_need_the_lease(robot: Robot,
         for part in ('send_goal', 'cancel_goal'):
             assert await called(worker, f'/navigate/_action/{part}') == 'not_holder'
         assert await called(worker, '/navigate/_action/get_result') != 'not_holder'
-        assert await asked(worker, 'acquire', gate='home') == 'ok'
-        assert await called(worker, '/navigate/_action/send_goal') != 'not_holder'
 
 
 async def test_another_bridge_does_not_choose_what_is_pushed_and_pulled(
