@@ -52,6 +52,18 @@ def no_thread_left() -> Iterator[None]:
                lambda: f'threads left: {sorted(map(repr, set(threading.enumerate()) - before))}')
 
 
+@pytest.fixture(scope='session', autouse=True)
+def stop_thread() -> Iterator[None]:
+    """Have bridges of this process stop by a thread instead of a process."""
+    import stop_thread
+
+    from ws_bridge.ros import side
+
+    before, side.launcher = side.launcher, stop_thread.launcher  # type: ignore[assignment]
+    yield
+    side.launcher = before
+
+
 @pytest.fixture
 def ros_node() -> Iterator[SpinningNode]:
     """Give a node in its own Context, spun by its own thread, and close all of it afterwards."""

@@ -56,6 +56,7 @@ class FakeGuard:
 
     def __init__(self, on_stopped: Any) -> None:
         self.generation = 0
+        self.alarm = ''
         self.moving = False
         self.passed: list[float] = []
         self.on_stopped = on_stopped
@@ -128,9 +129,9 @@ class Machine(RuleBasedStateMachine):
         self.lane: Lane = lane
         self.model = Model(settled=self.now)
 
-    def make_guard(self, name: str, timeout: float, steps: Any, on_stopped: Any) -> FakeGuard:
+    def make_guard(self, name: str, timeout: float, steps: Any, events: Any) -> FakeGuard:
         assert (name, timeout) == (GATE, TIMEOUT)
-        self.guard = FakeGuard(on_stopped)
+        self.guard = FakeGuard(events.stopped)
         return self.guard
 
     def make_peer(self, name: str, parameters: Any) -> Peer:

@@ -67,6 +67,7 @@ UNITS = {
     'convert': Unit(1, (0,), frozenset({'cbor2', 'numpy', 'orjson'}), CONCURRENT),
     'session': Unit(2, (0, 1), frozenset(), IMPURE),
     'transport': Unit(3, (0, 1, 2), frozenset({'websockets'})),
+    'stop_process': Unit(1, (0,), frozenset({ROS})),
     'ros': Unit(3, (0, 1), frozenset({ROS})),
     'mapping_nodes': Unit(1, (0,), frozenset({'yaml'})),
     'mapping_gates': Unit(2, (0, 1), frozenset({'yaml'})),

@@ -299,6 +299,12 @@ class Stopped(RequestError):
     code = 'stopped'
 
 
+class StopFailed(RequestError):
+    """A stop could not be published; it is tried again."""
+
+    code = 'stop_failed'
+
+
 class Held(RequestError):
     """Another peer holds the lease."""
 

@@ -118,13 +118,20 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         for bridge in bridges:
             bridge.stop_wish(stopped, by, reason)
 
+    def on_stops_lost(why: str) -> None:
+        for bridge in bridges:
+            bridge.stops_lost(why)
+
     ros = RosSide(RosSettings(), post=mailbox.post, args=list(args), parameters=PARAMETERS,
-                  on_graph=on_graph, on_estop=on_estop, on_fault=on_fault, context=context)
+                  on_graph=on_graph, on_estop=on_estop, on_stops_lost=on_stops_lost,
+                  on_fault=on_fault, context=context)
     async with AsyncExitStack() as undo:
         undo.callback(ros.shutdown)
         ros.start()
         settings = settings_from(ros.parameters)
         exposure = _exposure(settings, ros)
+        if exposure.gates or any(settings.gated_types):
+            ros.watchdog.start_process()
         policy = Policy(exposure, ros.own)
         authority = Authority(settings, os.environ, policy.roles)
         check_reach(settings, authority)

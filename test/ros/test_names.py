@@ -156,6 +156,8 @@ def test_entities_are_made_of_names_that_were_resolved() -> None:
             if called in MAKES and len(node.args) > MAKES[called]:
                 found.add((path.name, ast.unparse(node.args[MAKES[called]])))
     assert {text for _, text in found if not text.startswith(("'", "f'~/"))} == {
-        'name', 'self._name', 'self.action', "f'{action}/_action/feedback'",
+        'name', 'self._name', 'self.action',
+        'message.name',     # of the stop process, whose node remaps nothing
+        "f'{action}/_action/feedback'",
         "f'{action}/_action/send_goal'", "f'{action}/_action/cancel_goal'",
         "f'{action}/_action/get_result'"}

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from geometry_msgs.msg import Twist
@@ -25,6 +26,7 @@ from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from ws_bridge.gate_policy import LossStep
+from ws_bridge.ros.guard import GuardEvents
 from ws_bridge.ros.side import RosSide
 
 from .harness import FakeLoop, latched, OtherNode, QUICK, RELIABLE, running_side
@@ -95,12 +97,13 @@ def test_a_node_stops_and_clears(loop: FakeLoop, own: RosSide, other: OtherNode,
         fast.linear.x = 0.5
         stops: list[str] = []
         guard = own.watchdog.guard('base', 3600.0, (LossStep('zero', times=1),),
-                                   lambda _, reason, *rest: stops.append(reason))
+                                   GuardEvents(lambda _, reason, *rest: stops.append(reason),
+                                               print, print))
         guard.add(publisher, (bytes(serialize_message(Twist())),))
         moving = bytes(serialize_message(fast))
-        publisher.publish(moving)
-        loop.until(lambda: publisher.ready)
-        assert guard.publish(publisher, moving, 0, moving=True)
+        assert guard.publish(publisher, moving, 0, moving=True, deadline=inf)
+        loop.until(heard)
+        assert guard.publish(publisher, moving, 0, moving=True, deadline=inf)
         trigger(loop, own, '~/stop')
         loop.until(lambda: len(heard()) == 3 and estop() and called)
         assert [message.linear.x for message in heard()] == [0.5, 0.5, 0]
@@ -108,13 +111,13 @@ def test_a_node_stops_and_clears(loop: FakeLoop, own: RosSide, other: OtherNode,
         assert estops == [(True, 'ros', '~/stop')]
         assert stops == ['estop']
         # halted until the bridge has cleared the stop, in the newest right too
-        assert not guard.publish(publisher, moving, guard.generation, moving=True)
+        assert not guard.publish(publisher, moving, guard.generation, moving=True, deadline=inf)
         trigger(loop, own, '~/clear_stop')
         assert estops[1:] == [(False, 'ros', '~/clear_stop')]
-        assert not guard.publish(publisher, moving, guard.generation, moving=True)
+        assert not guard.publish(publisher, moving, guard.generation, moving=True, deadline=inf)
         own.publish_safety(estop=(True, 'ros', '~/stop'))
         own.publish_safety(estop=(False, '', ''))
-        assert guard.publish(publisher, moving, guard.generation, moving=True)
+        assert guard.publish(publisher, moving, guard.generation, moving=True, deadline=inf)
         loop.until(lambda: len(estop()) == 2)
         assert len(called) == 1
 

@@ -228,7 +228,7 @@ class Case:
     :param way: ``direct``, ``network`` or ``pipe``.
     :param later: happens after the stop: what was cut off comes back; nothing may move.
     :param watch: s after the stop, and after ``later``, in which nothing may move.
-    :param bridge_ends: it has to be started again.
+    :param bridge_ends: it has to be started again; its exit status is ``status``.
     """
 
     name: str
@@ -237,6 +237,7 @@ class Case:
     later: Callable[[Rig, Process], object] = lambda rig, operator: None
     watch: float = 0.5
     bridge_ends: bool = False
+    status: int = 0
 
 
 class Rig:
@@ -345,7 +346,7 @@ class Rig:
                                  and line.get('kind') == 'stopped'), None)
         if case.bridge_ends:
             assert self.bridge is not None
-            assert self.bridge.popen.wait(PATIENCE) == 0
+            assert self.bridge.popen.wait(PATIENCE) == case.status
             self._stop_bridge()
         self._settle()
         return outcome
@@ -413,6 +414,21 @@ def signal_bridge(number: signal.Signals) -> Callable[[Rig, Process], None]:
     return fault
 
 
+def stop_process(rig: Rig) -> int:
+    """Return the process number of the bridge's stop process."""
+    assert rig.bridge is not None
+    pid = rig.bridge.popen.pid
+    for children in Path(f'/proc/{pid}/task').glob('*/children'):
+        for child in children.read_text().split():
+            if b'ws_bridge.stop_process' in Path(f'/proc/{child}/cmdline').read_bytes():
+                return int(child)
+    raise AssertionError('there is no stop process')
+
+
+def signal_stop_process(number: signal.Signals) -> Callable[[Rig, Process], None]:
+    return lambda rig, operator: os.kill(stop_process(rig), number)
+
+
 def hang_and_end(rig: Rig, operator: Process) -> None:
     signal_bridge(signal.SIGUSR1)(rig, operator)
     time.sleep(0.1)
@@ -436,6 +452,14 @@ CASES = [
     Case('bridge ended (SIGTERM)', signal_bridge(signal.SIGTERM), bridge_ends=True),
     Case('bridge ended (SIGINT)', signal_bridge(signal.SIGINT), bridge_ends=True),
     Case('bridge ended (SIGTERM), loop hung', hang_and_end, bridge_ends=True),
+    Case('bridge killed (SIGKILL)', signal_bridge(signal.SIGKILL), bridge_ends=True,
+         status=-signal.SIGKILL),
+    Case('bridge crashed (SIGABRT)', signal_bridge(signal.SIGABRT), bridge_ends=True,
+         status=-signal.SIGABRT),
+    Case('bridge frozen (SIGSTOP)', signal_bridge(signal.SIGSTOP),
+         later=signal_bridge(signal.SIGCONT), watch=1.0),
+    Case('stop process killed (SIGKILL)', signal_stop_process(signal.SIGKILL)),
+    Case('stop process frozen (SIGSTOP)', signal_stop_process(signal.SIGSTOP)),
     Case('lease taken', lambda rig, operator: rig.take(operator)),
     Case('e-stop from a second peer', lambda rig, operator: rig.estop(operator)),
     Case('heartbeats, no commands', tell('quiet')),

@@ -476,6 +476,10 @@ class Bridge:
         """Assert or clear the emergency stop, as a node asks."""
         self._control.from_ros(stopped, by, reason)
 
+    def stops_lost(self, why: str) -> None:
+        """Take note that the stop process has ended."""
+        self._control.stops_lost(why)
+
     def _status_wanted(self, peer: Peer, effect: fx.StatusWanted) -> None:
         self._state.send_to(peer)
 

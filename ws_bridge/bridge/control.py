@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 import ipaddress
+import logging
 from typing import Any, NamedTuple, TYPE_CHECKING
 
 import orjson
@@ -30,12 +31,13 @@ from ws_bridge.bridge.gates import Gates, Guarded
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.state import Diagnostic
 from ws_bridge.config import Exposure, Settings
-from ws_bridge.errors import Forbidden, WsBridgeError
+from ws_bridge.errors import Forbidden, StopFailed, WsBridgeError
 from ws_bridge.gate_policy import ASK_TIMEOUT
 from ws_bridge.protocol.operations import (
     ClearStop,
     Done,
     EmergencyStop,
+    Failed,
     LeaseWish,
     ListGates,
     Notice,
@@ -48,8 +50,12 @@ from ws_bridge.session.rights import Rights
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
 
+logger = logging.getLogger(__name__)
+
 GET_RESULT = '/_action/get_result'
 """The part of an action that moves nothing: a result may be fetched without the lease."""
+UNNAMED = 'a stop cannot be published and is tried again'
+"""What is said of a gate that a peer may not know of."""
 OK, ERROR = 0, 2
 """Levels of ``diagnostic_msgs/msg/DiagnosticStatus``."""
 
@@ -107,6 +113,7 @@ class Control:
         self._end_goals = halt
         self._clock = clock
         self._listed = self.gates.topics()
+        self._estop_untold = False
 
     def __repr__(self) -> str:
         return f'Control({self.gates!r}, {self.estop!r})'
@@ -178,6 +185,7 @@ class Control:
             peer.send(Done(op.op_id, 'gates', self.describe(peer.session.login.rights)))
         elif isinstance(op, EmergencyStop):
             self.stop(peer.name, op.reason or f'{peer.session.name or peer.name} stopped it')
+            self._require_stopped(peer.session.login.rights)
             peer.send(Done(op.op_id, 'stop', {'stopped': True}))
         elif isinstance(op, ClearStop):
             self._require(peer, 'clear_stop')
@@ -185,6 +193,18 @@ class Control:
             peer.send(Done(op.op_id, 'clear_stop', {'stopped': False}))
         else:
             self._word(peer, op)
+
+    def _require_stopped(self, rights: Rights) -> None:
+        """
+        Let nobody be told that the robot is stopped before it is.
+
+        :raises StopFailed: a stop could not be published yet.
+        """
+        failing = [guarded for guarded in self.gates.all() if guarded.guard.alarm]
+        if failing:
+            raise StopFailed('; '.join(
+                f'{guarded.gate.name}: {guarded.guard.alarm}' for guarded in failing
+                if self.gates.is_shown(guarded, rights)) or UNNAMED)
 
     def _require(self, peer: Peer, action: Use) -> None:
         if not may(peer, action):
@@ -254,7 +274,15 @@ class Control:
         fields = self._estop_fields()
         self._ros.publish_safety(estop=(fields['stopped'], by, fields['reason']))
         self._audit.write('estop', peer=by, **{key: fields[key] for key in ('stopped', 'reason')})
-        self._broadcast({'kind': 'estop', **fields})
+        self._estop_untold = True
+        self._tell_estop()
+
+    def _tell_estop(self) -> None:
+        """Tell peers of the emergency stop, once every stop is published."""
+        if self._estop_untold and not any(
+                guarded.guard.alarm for guarded in self.gates.all()):
+            self._estop_untold = False
+            self._broadcast({'kind': 'estop', **self._estop_fields()})
 
     # ---- what happens to peers, and by itself
 
@@ -324,6 +352,39 @@ class Control:
                   'after': round(after, 4)}
         self._audit.write('stopped', peer=guarded.last_peer, **fields)
         self._broadcast({'kind': 'stopped', **fields}, guarded)
+
+    def dropped(self, guarded: Guarded, error: WsBridgeError) -> None:
+        """Tell who commands that a command which had passed was not published."""
+        peer = None if guarded.last_peer is None else self._peer(guarded.last_peer)
+        if peer is not None:
+            self.refused(guarded, peer, error)
+            peer.send(Failed(None, error))
+
+    def alarmed(self, guarded: Guarded, text: str) -> None:
+        """Tell everybody that a stop cannot be published, or that it was at last."""
+        name = guarded.gate.name
+        self._audit.write('stop_failed' if text else 'stop_repeated', gate=name, message=text)
+        if text:
+            logger.error('a stop of %s cannot be published and is tried again: %s', name, text)
+            self._alarm(StopFailed(f'{name}: {text}'), guarded)
+        self._tell_estop()
+
+    def stops_lost(self, why: str) -> None:
+        """Begin anew after the stop process has ended; the robot is stopped already."""
+        self._audit.write('stop_process_lost', message=why)
+        logger.error('the stop process: %s; what moved was stopped, no command passes until it '
+                     'runs again', why)
+        self._alarm(StopFailed(f'the stop process: {why}; what moved was stopped, and commands '
+                               'begin anew'))
+        for guarded in self.gates.all():
+            self.gates.note_stop(guarded, 'stop_process')
+
+    def _alarm(self, error: WsBridgeError, about: Guarded | None = None) -> None:
+        """Tell everybody, but not of which gate to who may not know of it."""
+        for peer in self._peers():
+            if not peer.session.login.needed:
+                shown = about is None or self.gates.is_shown(about, peer.session.login.rights)
+                peer.send(Failed(None, error if shown else StopFailed(UNNAMED)))
 
     # ---- one change
 

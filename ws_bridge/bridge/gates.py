@@ -31,6 +31,7 @@ from ws_bridge.config import Exposure, is_glob, Settings
 from ws_bridge.convert.codec import Codec
 from ws_bridge.errors import ConversionError, Forbidden, Stopped, UnknownName, WsBridgeError
 from ws_bridge.gate_policy import GatePolicy
+from ws_bridge.ros.guard import GuardEvents
 from ws_bridge.session.effects import Publish
 from ws_bridge.session.estop import Estop
 from ws_bridge.session.gate import Gate, Hold
@@ -91,6 +92,12 @@ class Watcher(Protocol):
 
     def halted(self, guarded: Guarded, reason: str) -> None:
         """Note that the guard has stopped without being asked from here."""
+
+    def dropped(self, guarded: Guarded, error: WsBridgeError) -> None:
+        """Note that a command that had passed was not published after all."""
+
+    def alarmed(self, guarded: Guarded, text: str) -> None:
+        """Note that a stop cannot be published, or with an empty text that it was."""
 
 
 class Gates:
@@ -258,10 +265,18 @@ class Gates:
         gate = Gate(policy, self._estop, self._clock(), lambda: next(self._numbers))
 
         def on_stopped(guard: Guard, reason: str, subscribers: int, after: float) -> None:
-            if guard.generation != guarded.generation:
-                self._halted(guarded, reason)
+            self.note_stop(guarded, reason)
             self._watcher.stopped(guarded, reason, subscribers, after)
-        guard = self._ros.watchdog.guard(policy.name, policy.timeout, policy.on_loss, on_stopped)
+
+        def on_refused(guard: Guard, error: WsBridgeError) -> None:
+            self.note_stop(guarded, 'timeout')
+            self._watcher.dropped(guarded, error)
+
+        def on_alarm(guard: Guard, text: str) -> None:
+            self.note_stop(guarded, 'timeout')
+            self._watcher.alarmed(guarded, text)
+        guard = self._ros.watchdog.guard(policy.name, policy.timeout, policy.on_loss,
+                                         GuardEvents(on_stopped, on_refused, on_alarm))
         guarded = Guarded(gate, guard, guard.generation, topic)
         return guarded
 
@@ -328,8 +343,12 @@ class Gates:
         if gate.accepted(session.peer, command, now):
             self._watcher.acquired(guarded, peer)
 
+    def note_stop(self, guarded: Guarded, reason: str) -> None:
+        """Take note of a stop that the guard made by itself, if it has made one."""
+        if guarded.guard.generation != guarded.generation:
+            self._halted(guarded, reason)
+
     def _halted(self, guarded: Guarded, reason: str) -> None:
-        """Take note of a stop that the watchdog made by itself."""
         guarded.generation = guarded.guard.generation
         self._watcher.halted(guarded, reason)
 

@@ -38,6 +38,16 @@ if TYPE_CHECKING:
 
 Key = tuple[str, str, QosRequest | None]
 
+GATE_QOS_FIELDS = {'history': 'keep_last', 'depth': 1, 'reliability': 'reliable',
+                   'durability': 'volatile'}
+GATE_QOS = QosRequest(**GATE_QOS_FIELDS)  # type: ignore[arg-type]
+"""
+Of every topic behind a gate, whatever peers ask for.
+
+With one sample of history no subscriber, however slow, keeps a stop from being published, and no
+node that comes late hears an old command.
+"""
+
 
 @dataclass(slots=True, eq=False)
 class Shared:
@@ -81,7 +91,8 @@ class Inward:
         if wish.topic in self._ros.own.topics:
             raise Forbidden(f'{wish.topic} is what the bridge itself says', field='topic')
         msg_type = self._type_of(wish)
-        key = wish.topic, msg_type, wish.qos
+        is_gated = self._gates.of(wish.topic, msg_type) is not None
+        key = wish.topic, msg_type, GATE_QOS if is_gated else wish.qos
         old = self._keys.get((peer.name, wish.topic))
         if old is not None and old != key:
             self.close(peer, wish.topic)
@@ -95,7 +106,8 @@ class Inward:
             peer.send(Done(wish.op_id, 'advertise', {
                 'topic': wish.wire_name, 'type': msg_type, 'channel_id': shared.channel_id,
                 'schema': schema_to_text(shared.codec.schema),
-                'gate': shared.lane.guarded.gate.name if shared.lane else None}))
+                'gate': shared.lane.guarded.gate.name if shared.lane else None,
+                **({'qos': GATE_QOS_FIELDS} if is_gated and wish.qos is not None else {})}))
 
     def close(self, peer: Peer, topic: str) -> None:
         """Take a peer's publisher of a topic back; the last one ends it."""

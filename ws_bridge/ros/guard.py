@@ -12,37 +12,51 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-What one gate's commands pass through, and what stops them: any thread, under one lock.
+The bridge's end of one gate's guard.
 
-A stop publishes bytes that were made beforehand, on the publishers that the commands took: it
-comes after every command, and no command comes after it.
+Commands pass here on their way to the stop process, which publishes and stops them.  Where that
+process has died the stop is published from here.
 """
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from functools import partial
-import struct
-import threading
+from dataclasses import dataclass
 import time
 from typing import Protocol, TYPE_CHECKING
 
-from ws_bridge.errors import WsBridgeError
+from ws_bridge.errors import Expired, LimitExceeded, Stopped, Unavailable, WsBridgeError
+from ws_bridge.stop_process import wire
+from ws_bridge.stop_process.guard import StopGuard, Stops
 
 if TYPE_CHECKING:
     from ws_bridge.gate_policy import LossStep
     from ws_bridge.ros.publishers import OnDone, Publisher
     from ws_bridge.ros.status import Diagnostic
 
-ACKED_WITHIN = 0.1  # s, for subscribers to acknowledge the last word
-OK, WARN = 0, 1
-STAMP = struct.Struct('<iI')
+OK, WARN, ERROR = 0, 1, 2
+"""Levels of ``diagnostic_msgs/msg/DiagnosticStatus``."""
 
-Stops = tuple[bytes | None, ...]
-Stopped = Callable[['Guard', str, int, float], None]
+_REFUSALS: dict[str, type[WsBridgeError]] = {
+    each.code: each for each in (Expired, LimitExceeded, Stopped, Unavailable)}
 
 
-class Keeper(Protocol):
+@dataclass(frozen=True, slots=True)
+class GuardEvents:
+    """
+    Who is told, on the loop thread, what a guard does.
+
+    :param stopped: a stop was published: the guard, why (``timeout`` if nobody said), how many
+        subscribers the stopped topics have, and how long ago the last command was, s.
+    :param refused: a command that nobody waits for was not published: the guard, why.
+    :param alarm: a stop cannot be published: the guard, why; with an empty text it was.
+    """
+
+    stopped: Callable[[Guard, str, int, float], None]
+    refused: Callable[[Guard, WsBridgeError], None]
+    alarm: Callable[[Guard, str], None]
+
+
+class Port(Protocol):
     """What a guard needs of the watchdog."""
 
     halted: bool
@@ -56,34 +70,27 @@ class Keeper(Protocol):
     def wake(self) -> None:
         """Look when something is due."""
 
-    def fault(self, exc: BaseException) -> None:
-        """Report what should not have been."""
+    def command(self, topic: int, generation: int, cdr: bytes, *, moving: bool, acknowledge: bool,
+                deadline: float, stamped: bool) -> int:
+        """Hand a command over; return its number."""
+
+    def tell(self, message: wire.Message) -> None:
+        """Tell the stop process, if it runs."""
+
+    def open_topic(self, guard: Guard, topic: GuardedTopic) -> None:
+        """Have the stop process make a publisher."""
+
+    def stop(self, guard: Guard, reason: str) -> None:
+        """Have the stop process stop a guard, and wait until it has."""
 
 
-def schedule(steps: tuple[LossStep, ...]) -> list[tuple[float, int]]:
-    """
-    Return when which rung of a ladder acts: s since the loss, and its index.
+class GuardedTopic:
+    """A publisher behind a gate, as the bridge knows it."""
 
-    A later rung for topics ends the repetitions of the earlier ones; a service is called beside.
-    """
-    plan: list[tuple[float, int]] = []
-    for index, step in enumerate(steps):
-        if step.action == 'service':
-            plan.append((step.after, index))
-            continue
-        plan = [(due, rung) for due, rung in plan
-                if due < step.after or steps[rung].action == 'service']
-        if step.action != 'silence':
-            plan += [(step.after + number / step.rate, index) for number in range(step.times)]
-    return sorted(plan)
+    __slots__ = ('fed', 'key', 'moving', 'publisher', 'stops')
 
-
-class Topic:
-    """A publisher that a guard watches over; of the guard, under its lock."""
-
-    __slots__ = ('fed', 'moving', 'publisher', 'stops')
-
-    def __init__(self, publisher: Publisher, stops: Stops) -> None:
+    def __init__(self, key: int, publisher: Publisher, stops: Stops) -> None:
+        self.key = key
         self.publisher = publisher
         self.stops = stops
         self.moving = False
@@ -94,31 +101,33 @@ class Guard:
     """
     Commands of one gate pass here, and end here; made by :meth:`Watchdog.guard`.
 
-    The lock is held while a command is published: what the watchdog's thread stops stays stopped.
+    Of the loop thread, but for what the watchdog's thread takes note of.
 
     :ivar generation: how often it has stopped; a command has to name the current one.
+    :ivar alarm: why the last stop is not published yet; empty = it is.
     """
 
-    def __init__(self, name: str, timeout: float, steps: tuple[LossStep, ...],
-                 on_stopped: Stopped, watchdog: Keeper, calls: dict[int, Callable[[], None]]
-                 ) -> None:
+    def __init__(self, key: int, name: str, timeout: float, steps: tuple[LossStep, ...],
+                 events: GuardEvents, port: Port, calls: dict[int, Callable[[], None]],
+                 make_key: Callable[[], int]) -> None:
+        self.key = key
         self.name = name
+        self.timeout = timeout
+        self.steps = steps
         self.generation = 0
         self.stops = 0
-        self._timeout = timeout
-        self._steps = steps
-        self._plan = schedule(steps)
-        self._on_stopped = on_stopped
-        self._watchdog = watchdog
+        self.alarm = ''
+        self.closed = False
+        self._events = events
+        self._port = port
         self._calls = calls
-        self._lock = threading.Lock()
-        self._topics: dict[Publisher, Topic] = {}
-        self._moving: list[Topic] = []
-        self._stopped: list[Topic] = []
-        self._stopped_at = 0.0
-        self._ladder: deque[tuple[float, int]] = deque()
+        self._make_key = make_key
+        self._topics: dict[Publisher, GuardedTopic] = {}
+        self._waiting: dict[int, OnDone] = {}
+        self._sent: int | None = None  # generation of the last command
+        self._stopping = False
+        self._fallback: StopGuard | None = None
         self._last = ''
-        self._closed = False
 
     def __repr__(self) -> str:
         return f'<Guard {self.name} {self.state}, {self.stops} stops>'
@@ -126,165 +135,229 @@ class Guard:
     @property
     def state(self) -> str:
         """``idle``, ``armed`` or ``stopping``."""
-        return 'armed' if self._moving else 'stopping' if self._ladder else 'idle'
+        return 'armed' if self.moving else 'stopping' if self._stopping else 'idle'
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a ladder has more to say."""
+        return self._stopping
+
+    @property
+    def moving(self) -> bool:
+        """Whether the last command of a topic asked for something that has to be stopped."""
+        return any(topic.moving for topic in self.topics())
+
+    def topics(self) -> tuple[GuardedTopic, ...]:
+        """Return what it watches over (any thread)."""
+        return tuple(self._topics.values())
 
     def add(self, publisher: Publisher, stops: Stops) -> None:
         """
-        Watch over a publisher.
+        Watch over a topic.
 
-        :param stops: a message for each rung of the ladder, as CDR; ``None`` where there is none.
+        :param publisher: publishes its stop where the stop process cannot.
+        :param stops: a message for each step of the ladder, as CDR; ``None`` where there is none.
         """
-        self._topics[publisher] = Topic(publisher, stops)
+        topic = self._topics[publisher] = GuardedTopic(self._make_key(), publisher, stops)
+        self._port.open_topic(self, topic)
 
     def publish(self, publisher: Publisher, cdr: bytes, generation: int, *, moving: bool,
-                deadline: float | None = None, on_done: OnDone | None = None) -> bool:
+                deadline: float, on_done: OnDone | None = None) -> bool:
         """
-        Publish an accepted command (loop thread); see :meth:`Publisher.publish`.
+        Hot path: hand an accepted command to the stop process.
 
         :param generation: of the guard, when the command's sender got its right.
         :param moving: it asks for something that has to be stopped.
+        :param deadline: monotonic time until which it may reach ROS.
+        :param on_done: called when it is published (``None``), or why it is not; else
+            :attr:`GuardEvents.refused` is told.
         :return: ``False``, and nothing happened, if the guard has stopped since.
-        :raises RequestError: as of :meth:`Publisher.publish`.
+        :raises RequestError: it could not be handed over.
         """
-        topic = self._topics[publisher]
-        if not publisher.ready:
-            if self._refuses(generation):
-                return False
-            publisher.publish(cdr, deadline, on_done,
-                              partial(self._pass, topic, generation, moving))
-            return True
-        if not self._pass(topic, generation, moving, cdr):
+        if generation != self.generation or self._port.halted:
             return False
+        publisher.check()
+        topic = self._topics[publisher]
+        before = topic.moving
+        # before it is handed over: the process may die right after
+        topic.moving, topic.fed = moving or before, time.monotonic()
+        try:
+            number = self._port.command(topic.key, generation, cdr, moving=moving,
+                                        acknowledge=on_done is not None, deadline=deadline,
+                                        stamped=publisher.stamped)
+        except WsBridgeError:
+            topic.moving = before
+            raise
+        self._sent = generation
+        if self._fallback is not None:
+            self._release()
+        if moving is not before:
+            topic.moving = publisher.held = moving
+            if moving:
+                self._port.wake()
         if on_done is not None:
-            on_done(None)
+            self._waiting[number] = on_done
         return True
 
     def stop(self, reason: str) -> bool:
         """
-        Stop now what moves: the ladder's first rung is published when this returns.
+        Stop now what moves: the ladder's first step is published when this returns.
 
-        Any thread, but not in a signal handler.
+        Where it could not be, :attr:`alarm` says why, and it is tried again.
 
         :return: whether something moved.
         """
-        with self._lock:
-            return self._stop(reason, time.monotonic())
+        moved = self.moving
+        if self._sent == self.generation:
+            self._port.stop(self, reason)
+        else:  # nothing was handed over since the last stop
+            self.generation += 1
+            self._port.tell(wire.Stop(self.key, 0, reason))
+        return moved
 
     def close_publisher(self, publisher: Publisher) -> None:
         """Close a publisher; it is destroyed when no stop needs it any more."""
-        self._topics.pop(publisher, None)
+        topic = self._topics[publisher]
+        if not topic.moving:
+            del self._topics[publisher]
+        self._port.tell(wire.CloseTopic(topic.key))
         publisher.close()
 
     def close(self) -> None:
         """Stop; then there is no such gate any more."""
         self.stop('closed')
-        self._closed = True
-        self._watchdog.wake()
+        self.closed = True
+        self._port.tell(wire.CloseGate(self.key))
+        self._port.wake()
 
-    # of the watchdog
-
-    def poll(self, now: float) -> float | None:
-        """
-        Do what is due (watchdog thread).
-
-        :return: when there is more to do; ``None`` = when a command comes.
-        """
-        with self._lock:
-            if self._moving:
-                due = min(topic.fed for topic in self._moving) + self._timeout
-                if due > now:
-                    return due
-                self._stop('timeout', now)
-            self._climb(now)
-            return self._stopped_at + self._ladder[0][0] if self._ladder else None
-
-    @property
-    def gone(self) -> bool:
-        """Whether it is closed and has nothing left to do."""
-        return self._closed and not self._ladder
+    def ros_time(self) -> tuple[int, int]:
+        """Return ROS time: seconds, nanoseconds (any thread)."""
+        return self._port.now()
 
     def diagnostic(self) -> Diagnostic:
         """Return a row for ``/diagnostics``."""
-        stopping = self.state == 'stopping'
-        return (f'ws_bridge: guard {self.name}', WARN if stopping else OK, self.state, [
-            ('timeout', f'{self._timeout:g}'), ('stops', str(self.stops)),
-            ('last stop', self._last)])
+        state = self.state
+        level = ERROR if self.alarm else WARN if state == 'stopping' else OK
+        text = f'a stop cannot be published: {self.alarm}' if self.alarm else state
+        return f'ws_bridge: guard {self.name}', level, text, [
+            ('timeout', f'{self.timeout:g}'), ('stops', str(self.stops)),
+            ('last stop', self._last)]
 
-    # under the lock
+    # ---- what the stop process tells (watchdog thread)
 
-    def _refuses(self, generation: int) -> bool:
-        return generation != self.generation or self._watchdog.halted
+    def note_generation(self, generation: int) -> None:
+        """Take note of a stop: nothing moves, and commands from before it are refused."""
+        if generation > self.generation:
+            for publisher, topic in tuple(self._topics.items()):
+                topic.moving = publisher.held = False
+                if publisher.closed:
+                    self._topics.pop(publisher, None)
+            self.generation = generation
 
-    def _pass(self, topic: Topic, generation: int, moving: bool, cdr: bytes) -> bool:
-        with self._lock:
-            if self._refuses(generation):
-                return False
-            topic.publisher.put(cdr)
-            topic.fed = time.monotonic()
-            if self._stopped:
-                self._end_ladder()
-            if moving is not topic.moving:
-                self._turn(topic, moving)
-            return True
-
-    def _turn(self, topic: Topic, moving: bool) -> None:
-        topic.moving = topic.publisher.held = moving
-        if moving:
-            self._moving.append(topic)
-            self._watchdog.wake()
-        else:
-            self._moving.remove(topic)
-
-    def _stop(self, reason: str, now: float) -> bool:
-        self.generation += 1
-        if not self._moving:
-            return False
-        after = now - max(topic.fed for topic in self._moving)
-        stopped, self._stopped, self._moving = self._moving, self._moving, []
-        self._stopped_at = now
-        self._ladder = deque(self._plan)
-        for topic in stopped:
-            topic.moving = False
-        self._climb(now)
-        subscribers = sum(topic.publisher.subscriber_count() for topic in stopped)
+    def note_stopped(self, reason: str, subscribers: int, after: float, *, stopping: bool) -> None:
+        """Take note of a stop that was published."""
         self.stops += 1
+        self._stopping = stopping
         self._last = f'{reason}, {after:.3f} s after the last command, {subscribers} subscribers'
-        self._watchdog.post(self._on_stopped, self, reason, subscribers, after)
-        self._watchdog.wake()
-        return True
+        self._port.post(self._events.stopped, self, reason, subscribers, after)
 
-    def _climb(self, now: float) -> None:
-        """Do what the ladder has for this time."""
-        while self._ladder and self._stopped_at + self._ladder[0][0] <= now:
-            _, index = self._ladder.popleft()
-            call = self._calls.get(index)
-            if call is not None:
-                call()
-            for topic in self._stopped:
-                self._say(topic, index)
-        if self._stopped and not self._ladder:
-            self._end_ladder()
+    def note_rested(self) -> None:
+        """Take note of the end of a ladder."""
+        self._stopping = False
 
-    def _say(self, topic: Topic, index: int) -> None:
-        cdr = topic.stops[index] if index < len(topic.stops) else None
-        if cdr is None:
-            return
-        try:
-            if topic.publisher.stamped:
-                cdr = cdr[:4] + STAMP.pack(*self._watchdog.now()) + cdr[4 + STAMP.size:]
-            topic.publisher.put(cdr)
-        except WsBridgeError as exc:  # the other topics have to stop all the same
-            self._watchdog.fault(exc)
+    def note_alarm(self, text: str) -> None:
+        """Take note that a stop cannot be published, or was at last."""
+        self.alarm = text
+        self._port.post(self._events.alarm, self, text)
 
-    def _end_ladder(self) -> None:
-        """Let go of what was stopped; who commands again must not hear the rest."""
-        self._ladder.clear()
-        for topic in self._stopped:
+    def note_call(self, step: int) -> None:
+        """Call the service of a step."""
+        self._calls[step]()
+
+    def note_answer(self, event: wire.Published | wire.Refused) -> None:
+        """Have the sender of a command told."""
+        self._port.post(self._done, event.number, None if isinstance(event, wire.Published)
+                        else _REFUSALS[event.code](event.text))
+
+    def _done(self, number: int, why: WsBridgeError | None) -> None:
+        on_done = self._waiting.pop(number, None)
+        if on_done is not None:
+            on_done(why)
+        elif why is not None:
+            self._events.refused(self, why)
+
+    # ---- where the stop process has died (watchdog thread)
+
+    def take_over(self, why: str, now: float) -> None:
+        """Stop from here what the stop process has left moving."""
+        topics = self.topics()
+        generation = self.generation + 1
+        fallback = StopGuard(self.key, self.timeout, self.steps, _Fallback(self, topics))
+        moving = [topic for topic in topics if topic.moving]
+        for topic in topics:
+            fallback.add(topic.key, topic.stops, stamped=topic.publisher.stamped)
+        for topic in moving:
+            fallback.feed(topic.key, moving=True, now=topic.fed)
+        self.note_generation(generation)
+        for topic in moving:
+            topic.publisher.held = True
+        self._stopping = False
+        self._fallback = fallback
+        if self.alarm and not moving:
+            self.note_alarm('')
+        fallback.stop(why, now)
+        self._port.post(self._fail, f'the stop process has ended: {why}')
+
+    def poll(self, now: float) -> float | None:
+        """Go on with the ladder of :meth:`take_over`; return when there is more to do."""
+        fallback = self._fallback
+        return fallback.poll(now) if fallback is not None else None
+
+    def _release(self) -> None:
+        """Have no stop published from here any more."""
+        self._fallback = None
+        for topic in self.topics():
             topic.publisher.held = topic.moving
-        self._stopped = []
 
-    def settle(self) -> None:
-        """Wait until the subscribers have the last word (watchdog thread, at the end)."""
-        until = time.monotonic() + ACKED_WITHIN
-        for publisher in list(self._topics):
-            publisher.wait_acked(until - time.monotonic())
+    def _fail(self, text: str) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for on_done in waiting.values():
+            on_done(Unavailable(text))
+
+
+class _Fallback:
+    """Publishes the stops of one guard on the bridge's own publishers."""
+
+    def __init__(self, guard: Guard, topics: tuple[GuardedTopic, ...]) -> None:
+        self._guard = guard
+        self._publishers = {topic.key: topic.publisher for topic in topics}
+
+    def publish(self, topic: int, cdr: bytes) -> None:
+        """Publish a message."""
+        self._publishers[topic].put(cdr)
+
+    def subscribers(self, topic: int) -> int:
+        """Return how many subscribers are matched."""
+        return self._publishers[topic].subscriber_count()
+
+    def ros_time(self) -> tuple[int, int]:
+        """Return ROS time."""
+        return self._guard.ros_time()
+
+    def call(self, guard: StopGuard, step: int) -> None:
+        """Call the service of a step."""
+        self._guard.note_call(step)
+
+    def stopped(self, guard: StopGuard, reason: str, subscribers: int, after: float) -> None:
+        """Note that a stop was published."""
+        self._guard.note_stopped(reason, subscribers, after, stopping=guard.stopping)
+
+    def rested(self, guard: StopGuard) -> None:
+        """Note that the ladder has ended."""
+        self._guard.note_rested()
+        for publisher in self._publishers.values():
+            publisher.held = False
+
+    def alarm(self, guard: StopGuard, text: str) -> None:
+        """Note that a stop cannot be published."""
+        self._guard.note_alarm(text)

@@ -30,7 +30,6 @@ from ws_bridge.errors import (
     Expired,
     LimitExceeded,
     NotAdvertised,
-    Stopped,
     TypeMismatch,
     Unavailable,
     WsBridgeError,
@@ -49,7 +48,6 @@ LOOK_AGAIN = 0.01  # s, while a new publisher waits for its subscribers
 CLOSING = 0.4  # s; what a peer left behind is not waited for longer, twice: matches, then answers
 
 OnDone = Callable[[WsBridgeError | None], None]
-Send = Callable[[bytes], bool]
 
 
 class Publisher:
@@ -64,6 +62,7 @@ class Publisher:
     :ivar dropped: samples dropped before it was ready.
     :ivar held: it may have to say a stop: not destroyed as long (set by its guard).
     :ivar stamped: the message begins with a header.
+    :ivar keyed: the message cannot be published as bytes.
     """
 
     def __init__(self, topic: str, message_class: type[Any], profile: QoSProfile, *,
@@ -75,6 +74,7 @@ class Publisher:
         self.held = False
         self.stamped = next(iter(message_class.get_fields_and_field_types().values()),
                             '') == 'std_msgs/Header'
+        self.keyed = is_keyed(message_class)
         self._class = message_class
         self._profile = profile
         self._depth = max(profile.depth, 1)
@@ -83,9 +83,8 @@ class Publisher:
         self._settings = settings
         self._on_error = on_error
         self._on_close = on_close
-        self._pending: deque[tuple[bytes, float | None, OnDone | None, Send | None]] = deque()
+        self._pending: deque[tuple[bytes, float | None, OnDone | None]] = deque()
         self._entity: Any = None  # made and destroyed by the executor thread
-        self._keyed = True
         self._ready = False
         self._closed = False
         self._failure: WsBridgeError | None = None
@@ -94,6 +93,27 @@ class Publisher:
     def msg_type(self) -> str:
         """Return the full name of the message type."""
         return type_name(self._class)
+
+    @property
+    def closed(self) -> bool:
+        """Return whether it was closed."""
+        return self._closed
+
+    def check(self) -> None:
+        """
+        Check that it takes samples.
+
+        :raises NotAdvertised: after :meth:`close`.
+        :raises WsBridgeError: ROS refused it.
+        """
+        if self._closed:
+            raise NotAdvertised(f'{self.topic} is not advertised any more')
+        if self._failure is not None:
+            raise self._failure
+
+    def fail(self, failure: WsBridgeError) -> None:
+        """Take note, from any thread, that ROS refused it; every sample is refused from then."""
+        self._post(self._fail, failure)
 
     @property
     def pending(self) -> int:
@@ -106,7 +126,7 @@ class Publisher:
         return self._ready and not self._closed
 
     def publish(self, cdr: bytes, deadline: float | None = None,
-                on_done: OnDone | None = None, send: Send | None = None) -> None:
+                on_done: OnDone | None = None) -> None:
         """
         Publish a sample, after those that still wait.
 
@@ -114,8 +134,6 @@ class Publisher:
         :param deadline: monotonic time after which a sample that still waits is dropped.
         :param on_done: called when it is published (``None``) or dropped (why; else ``on_error``
             is told).
-        :param send: publishes a sample that had to wait, with :meth:`put`, or returns ``False``:
-            dropped, for the robot was stopped meanwhile.
         :raises NotAdvertised: after :meth:`close`.
         :raises TypeMismatch: the topic has another type.
         :raises Unavailable: the ROS side is shut down.
@@ -125,15 +143,12 @@ class Publisher:
             if on_done is not None:
                 on_done(None)
             return
-        if self._closed:
-            raise NotAdvertised(f'{self.topic} is not advertised any more')
-        if self._failure is not None:
-            raise self._failure
+        self.check()
         if len(self._pending) >= self._settings.pending_depth:
             self._drop(self._pending.popleft()[2], LimitExceeded(
                 f'more than {self._settings.pending_depth} samples for {self.topic} before '
                 'it was ready; the oldest are dropped'), once=True)
-        self._pending.append((cdr, deadline, on_done, send))
+        self._pending.append((cdr, deadline, on_done))
 
     def put(self, cdr: bytes) -> None:
         """
@@ -145,7 +160,7 @@ class Publisher:
         if entity is None:
             raise Unavailable(f'cannot publish on {self.topic}: it is closed')
         try:
-            if self._keyed:
+            if self.keyed:
                 entity.publish(deserialize_message(bytes(cdr), self._class))
             else:
                 entity.publish(cdr if type(cdr) is bytes else bytes(cdr))
@@ -188,16 +203,13 @@ class Publisher:
         """Publish what waits, but no more at once than the publisher can send again."""
         now = time.monotonic()
         for _ in range(min(len(self._pending), self._depth)):
-            cdr, deadline, on_done, send = self._pending.popleft()
+            cdr, deadline, on_done = self._pending.popleft()
             if deadline is not None and now > deadline:
                 self._drop(on_done, Expired(f'a sample for {self.topic} waited too long'))
                 continue
             try:
-                if send is None:
-                    self.put(cdr)
-                elif not send(cdr):
-                    raise Stopped(f'a sample for {self.topic} waited, then the robot was stopped')
-            except (Stopped, Unavailable) as exc:
+                self.put(cdr)
+            except Unavailable as exc:
                 self._drop(on_done, exc)
                 continue
             if on_done is not None:
@@ -213,7 +225,7 @@ class Publisher:
         if not self._closed:
             self._failure = failure
             waiting, self._pending = self._pending, deque()
-            for _, _, on_done, _ in waiting:
+            for _, _, on_done in waiting:
                 if on_done is not None:
                     on_done(failure)
             self._on_error(failure)
@@ -239,7 +251,6 @@ class Publisher:
         except RuntimeError as exc:
             self._post(self._fail, creation_error(self.topic, exc))
             return
-        self._keyed = is_keyed(self._class)
         self._look(time.monotonic())
 
     def _look(self, since: float) -> None:

@@ -63,14 +63,15 @@ class SafetyEnd:
 
     Used on the executor thread.
 
-    :param halt: stops everything at once and lets nothing pass; gets the reason.
+    :param halt: stops everything at once and lets nothing pass; gets the reason, returns why
+        something is not stopped yet, or nothing.
     :param tell: told what was asked for: asserted or not, by whom, why.
     :param call: calls the service of the robot's own, when the stop is asserted.
     :ivar clear_stop: full name of the service that clears the emergency stop.
     :ivar lease_topic: full name of the topic of the leases.
     """
 
-    def __init__(self, node: Node, halt: Callable[[str], None], tell: EstopCallback,
+    def __init__(self, node: Node, halt: Callable[[str], str], tell: EstopCallback,
                  call: Callable[[], None]) -> None:
         self._halt = halt
         self._tell = tell
@@ -107,10 +108,12 @@ class SafetyEnd:
 
     def _stop(self, _: Any, response: Any) -> Any:
         """Stop first, then tell the loop, which may hang."""
-        self._halt('estop')
+        failure = self._halt('estop')
         self.publish(None, None, (True, BY_ROS, '~/stop'))
         self._tell(True, BY_ROS, '~/stop')
-        response.success, response.message = True, 'the emergency stop is asserted'
+        response.success = not failure
+        response.message = f'asserted, but a stop cannot be published: {failure}' if failure \
+            else 'the emergency stop is asserted'
         return response
 
     def _clear(self, _: Any, response: Any) -> Any:

@@ -46,7 +46,7 @@ from ws_bridge.ros.status import Diagnostic, StatusPublisher
 from ws_bridge.ros.subscriptions import Matcher, Subscription
 from ws_bridge.ros.survey import answer
 from ws_bridge.ros.types import TypeStore
-from ws_bridge.ros.watchdog import Watchdog
+from ws_bridge.ros.watchdog import launcher, Watchdog
 
 if TYPE_CHECKING:
     from ws_bridge.gate_policy import LossStep
@@ -74,6 +74,7 @@ class RosSide:
     :param on_graph: gets a :class:`GraphSnapshot` when the graph changed.
     :param on_parameters: gets the parameters that were set while running.
     :param on_estop: gets what ROS nodes ask of the emergency stop: asserted or not, by whom, why.
+    :param on_stops_lost: told that the stop process has ended, why; the robot is stopped already.
     :param on_fault: gets exceptions that should not have been, of any thread.
     :ivar graph: the latest snapshot.
     :ivar polls: how often the graph was looked at.
@@ -88,6 +89,7 @@ class RosSide:
                  on_graph: Callable[[GraphSnapshot], None] | None = None,
                  on_parameters: Callable[[dict[str, ParameterValue]], None] | None = None,
                  on_estop: EstopCallback | None = None,
+                 on_stops_lost: Callable[[str], None] | None = None,
                  on_fault: Callable[[BaseException], None] | None = None,
                  context: Context | None = None) -> None:
         self.settings = settings
@@ -101,6 +103,7 @@ class RosSide:
         self._on_graph = on_graph
         self._on_parameters = on_parameters
         self._on_estop = on_estop
+        self._on_stops_lost = on_stops_lost
         self._on_fault = on_fault
         self._given_context = context
         self._lifecycle = threading.Lock()  # start and shutdown may come from any thread
@@ -148,9 +151,13 @@ class RosSide:
             self._goals = Goals(ros, self.settings, self._post)
             self._status = StatusPublisher(ros.node)
             self._pump = Pump(ros.context, self._post, self._fault)
-            self._watchdog = Watchdog(post=self._post, on_fault=self._fault, now=self.now,
-                                      prepare=self._prepare)
-            self._safety = SafetyEnd(ros.node, self._watchdog.stop_all, self._tell_estop,
+            self._watchdog = Watchdog(
+                post=self._post, on_fault=self._fault, now=self.now, prepare=self._prepare,
+                launch=launcher(ros.node.get_name(), ros.node.get_namespace(),
+                                ros.context.get_domain_id(), self._args),
+                match_timeout=self.settings.match_timeout, count=ros.node.count_subscribers,
+                on_lost=self._stop_process_lost)
+            self._safety = SafetyEnd(ros.node, self._watchdog.halt, self._tell_estop,
                                      self._call_estop_service)
             self.own = _own_names(ros.node, self._status, self._safety)
             self._ros = ros
@@ -473,6 +480,11 @@ class RosSide:
     def _tell_estop(self, stopped: bool, by: str, reason: str) -> None:
         if self._on_estop is not None:
             self._post(self._on_estop, stopped, by, reason)
+
+    def _stop_process_lost(self, why: str) -> None:
+        """Tell, on the loop, that the stop process has ended."""
+        if self._on_stops_lost is not None:
+            self._on_stops_lost(why)
 
     def _call_estop_service(self) -> None:
         if self.settings.estop_service:

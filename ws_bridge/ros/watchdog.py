@@ -12,52 +12,125 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The thread that stops the robot when commands cease.
+Watches over the stop process, which stops the robot when commands cease, and over what it says.
 
-It waits on a steady clock (by ``select``: locks with a timeout follow the system clock in older
-Pythons) and needs neither the asyncio loop nor the executor.
+The process is started with the first gate.  When it dies, or does not answer while something
+moves, its thread here stops what moves, and starts it again.
 """
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+import itertools
+import json
+import os
+from pathlib import Path
 import selectors
 import socket
+import subprocess
+import sys
 import threading
 import time
 from typing import Any, TYPE_CHECKING
 
-from ws_bridge.ros.guard import ACKED_WITHIN, Guard, Stopped
+from ws_bridge.errors import Unavailable
+from ws_bridge.ros.guard import Guard, GuardedTopic, GuardEvents, OK
+from ws_bridge.ros.names import creation_error
+from ws_bridge.stop_process import wire
 
 if TYPE_CHECKING:
     from ws_bridge.gate_policy import LossStep
     from ws_bridge.ros.status import Diagnostic
 
-END_WITHIN = 0.3  # s, for what ladders still have to say at the shutdown
-AFTER_FAULT = 0.05  # s, then a guard that failed is looked at again
+PING_EVERY = 0.05  # s, while something moves
+UNANSWERED = 0.25  # s, then the stop process is taken for dead
+STOP_WITHIN = 0.1  # s, for the stop process to say that it has stopped
+TAKE_OVER_WITHIN = 0.4  # s, for this process to stop in its place
+END_WITHIN = 0.8  # s, for the stop process to end
+RESTART = (0.0, 0.2, 1.0, 5.0)  # s, until it is started again, the first time and so on
+STABLE = 10.0  # s, after which a start counts as the first again
+ERROR = 2
+PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+
+Launch = Callable[[int], 'subprocess.Popen[bytes]']
+"""Starts the stop process, with the number of the file that is its socket."""
+
+
+def launcher(name: str, namespace: str, domain: int, args: Sequence[str]) -> Launch:
+    """
+    Return what starts a stop process.
+
+    :param name: of the bridge's node.
+    :param args: ROS arguments of the bridge; its enclave is the process's too.
+    """
+    enclave = [part for flag, value in itertools.pairwise(args)
+               if flag in ('-e', '--enclave') for part in (flag, value)]
+    options = {'domain': domain, 'name': f'{name}_stop', 'namespace': namespace,
+               'args': ['--ros-args', *enclave] if enclave else []}
+
+    def launch(fd: int) -> subprocess.Popen[bytes]:
+        path = os.pathsep.join(filter(None, (PACKAGE_ROOT, os.environ.get('PYTHONPATH'))))
+        return subprocess.Popen(
+            [sys.executable, '-m', 'ws_bridge.stop_process.process',
+             json.dumps({**options, 'fd': fd})],
+            pass_fds=[fd], stdin=subprocess.DEVNULL, start_new_session=True,
+            env={**os.environ, 'PYTHONPATH': path})
+    return launch
+
+
+class _Ticket:
+    """A stop that the loop waits for."""
+
+    __slots__ = ('done',)
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
 
 
 class Watchdog:
     """
-    The thread that polls every guard when it is due.
+    The stop process, and the thread that hears it.
 
     :param post: runs a function on the loop thread.
     :param on_fault: called there with exceptions that should not have been.
     :param now: ROS time, for stamps of headers.
-    :param prepare: returns what calls the service of a rung (any thread, without waiting).
+    :param prepare: returns what calls the service of a step (any thread, without waiting).
+    :param launch: starts the process.
+    :param match_timeout: how long the first command on a topic waits for its subscribers, s.
+    :param count: tells how many subscribers of a topic the graph shows (any thread).
+    :param on_lost: told on the loop that the process has ended, why.
     :ivar halted: no command passes.
     """
 
     def __init__(self, *, post: Callable[..., None], on_fault: Callable[[BaseException], None],
                  now: Callable[[], tuple[int, int]],
-                 prepare: Callable[[LossStep], Callable[[], None]]) -> None:
+                 prepare: Callable[[LossStep], Callable[[], None]], launch: Launch,
+                 match_timeout: float, count: Callable[[str], int],
+                 on_lost: Callable[[str], None]) -> None:
         self.halted = False
         self._post = post
         self._now = now
         self._on_fault = on_fault
         self._prepare = prepare
-        self._guards: tuple[Guard, ...] = ()
-        self._reasons: deque[str] = deque()
+        self._launch = launch
+        self._match_timeout = match_timeout
+        self._count = count
+        self._on_lost = on_lost
+        self._guards: dict[int, Guard] = {}
+        self._keys = itertools.count(1)
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()  # what is told to the process, and its replay at a start
+        self._tickets: dict[int, _Ticket] = {}
+        self._socket: socket.socket | None = None
+        self._far: socket.socket | None = None  # its other end, until the process is started
+        self._process: subprocess.Popen[bytes] | None = None
+        self._scheduling = ''  # of a process that is ready
+        self._started_at = 0.0
+        self._start_at = 0.0
+        self._starts = 0  # in a row
+        self._deaths = 0
+        self._pinged = 0.0
+        self._ponged = True
+        self._is_deaf = ''  # why the process has to be taken for dead
         self._end: float | None = None
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
@@ -75,64 +148,107 @@ class Watchdog:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def pid(self) -> int | None:
+        """Return the process, if one is ready."""
+        process = self._process
+        return process.pid if process is not None and self._scheduling else None
+
     def guard(self, name: str, timeout: float, steps: tuple[LossStep, ...],
-              on_stopped: Stopped) -> Guard:
+              events: GuardEvents) -> Guard:
         """
         Give a gate its guard, on the loop thread.
 
         :param timeout: silence of a topic that moves something, then the guard stops, s.
         :param steps: the ladder.
-        :param on_stopped: told on the loop, when something moved: the guard, why (``timeout`` if
-            nobody said), how many subscribers the stopped topics have, and how long ago the last
-            moving command was, s.
-        :raises UnknownType: a rung's service type is not on this machine.
-        :raises ConversionError: a rung's request does not fit it.
-        :raises BadName: a rung's service has a wrong name.
+        :raises UnknownType: a step's service type is not on this machine.
+        :raises ConversionError: a step's request does not fit it.
+        :raises BadName: a step's service has a wrong name.
         """
         calls = {index: self._prepare(step) for index, step in enumerate(steps)
                  if step.action == 'service'}
-        guard = Guard(name, timeout, steps, on_stopped, self, calls)
-        self._guards = *(each for each in self._guards if not each.gone), guard
+        guard = Guard(next(self._keys), name, timeout, steps, events, self, calls,
+                      lambda: next(self._keys))
+        with self._lock:
+            self._guards[guard.key] = guard
+            self._send(self._opening(guard))
+        self.start_process()
         return guard
+
+    def start_process(self) -> None:
+        """Start the process, unless it was; what is handed over from now on waits for it."""
+        with self._lock:
+            if self._socket is None and not self._deaths:
+                self._connect()
+        self.wake()
 
     def stop_all(self, reason: str) -> None:
         """
-        Stop every guard and let no command pass until :meth:`resume`.
+        Have every guard stopped and no command pass until :meth:`resume`.
 
-        From any thread and from signal handlers: the watchdog's thread does it, at once.
+        From any thread and from signal handlers: without a lock, and without waiting.
         """
         self.halted = True
-        self._reasons.append(reason)
-        self.wake()
+        end = self._socket
+        if end is not None:
+            try:
+                wire.send(end, wire.Halt(reason))
+            except BlockingIOError:
+                self._is_deaf = 'it does not listen'
+                self.wake()
+            except OSError:  # it has ended, which the thread sees too
+                return
+
+    def halt(self, reason: str) -> str:
+        """
+        Do the same, and wait until it is done; not on the loop thread, nor in a signal handler.
+
+        :return: why a stop is not published yet; empty = every one is.
+        """
+        self.stop_all(reason)
+        guards = tuple(self._guards.values())
+        for guard in guards:
+            if guard.moving:
+                self.stop(guard, reason)
+        return '; '.join(f'{guard.name}: {guard.alarm}' for guard in guards if guard.alarm)
 
     def resume(self) -> None:
         """End a halt; not after :meth:`close`."""
         self.halted = self._end is not None
+        if not self.halted:
+            self.tell(wire.Resume())
 
     def close(self, reason: str = 'shutdown') -> bool:
         """
-        Stop every guard, say the rest of the ladders as far as there is time, end the thread.
+        Stop every guard, climb the ladders as far as there is time, end process and thread.
 
-        :return: whether it has ended.
+        :return: whether they have ended.
         """
         self.halted = True
         self._end = time.monotonic() + END_WITHIN
-        for guard in self._guards:
-            try:
-                guard.stop(reason)
-            except Exception as exc:  # noqa: BLE001 - the others have to stop all the same
-                self.fault(exc)
+        self.tell(wire.End(reason))
         self.wake()
-        self._thread.join(END_WITHIN + 2 * ACKED_WITHIN)
+        self._thread.join(2 * END_WITHIN + TAKE_OVER_WITHIN)
         return not self._thread.is_alive()
 
     def diagnostics(self) -> list[Diagnostic]:
-        """Return a row a guard."""
-        return [guard.diagnostic() for guard in self._guards if not guard.gone]
+        """Return a row a guard, and one of the process."""
+        rows = [guard.diagnostic() for guard in tuple(self._guards.values()) if not guard.closed]
+        pid = self.pid
+        if not self._guards:
+            level, text = OK, 'not needed: there is no gate'
+        elif not self._scheduling:
+            level, text = ERROR, 'it is being started; no command passes'
+        else:
+            level, text = OK, 'runs'
+        rows.append(('ws_bridge: stop process', level, text, [
+            ('pid', str(pid or '')), ('scheduling', self._scheduling),
+            ('ended by itself', str(self._deaths))]))
+        return rows
 
-    # for the guards
+    # ---- for the guards
 
-    def post(self, action: Callable[..., None], *args: Any) -> None:
+    def post(self, action: Callable[..., None], *args: object) -> None:
         """Run a function on the loop thread."""
         self._post(action, *args)
 
@@ -147,37 +263,262 @@ class Watchdog:
         except OSError:  # full: it will wake anyway; closed: it has ended
             return
 
-    def fault(self, exc: BaseException) -> None:
-        """Report what should not have been."""
-        self.post(self._on_fault, exc)
+    def command(self, topic: int, generation: int, cdr: bytes, *, moving: bool, acknowledge: bool,
+                deadline: float, stamped: bool) -> int:
+        """
+        Hand a command over (hot path).
 
-    # the thread
+        :return: its number.
+        :raises Unavailable: the process does not take it.
+        """
+        end = self._socket
+        if end is None:
+            raise Unavailable('the stop process is being started; no command passes meanwhile')
+        number = next(self._numbers) & 0xFFFFFFFF
+        try:
+            wire.send(end, wire.Command(topic, generation, number, moving, acknowledge, deadline,
+                                        self._ros_offset() if stamped else 0, cdr))
+        except OSError as exc:
+            raise Unavailable('the stop process does not take commands') from exc
+        return number
+
+    def _ros_offset(self) -> int:
+        seconds, nanoseconds = self._now()
+        return seconds * 1_000_000_000 + nanoseconds - time.monotonic_ns()
+
+    def tell(self, message: wire.Message) -> None:
+        """Tell the process; one that does not run hears what still holds when it starts."""
+        with self._lock:
+            self._send(message)
+
+    def open_topic(self, guard: Guard, topic: GuardedTopic) -> None:
+        """Have the process make a publisher."""
+        with self._lock:
+            self._send(self._opening_of(guard, topic))
+
+    def stop(self, guard: Guard, reason: str) -> None:
+        """
+        Have the process stop a guard, and wait until it has.
+
+        Where it does not, it is killed, and the stop is published from here.
+        """
+        number, ticket = next(self._numbers), _Ticket()
+        self._tickets[number] = ticket
+        generation = guard.generation
+        self.tell(wire.Stop(guard.key, number, reason))
+        try:
+            if not self._scheduling:  # nothing was published yet, or it is being stopped already
+                guard.note_generation(generation + 1)
+            elif not ticket.done.wait(STOP_WITHIN):
+                self._is_deaf = f'it did not stop within {STOP_WITHIN:g} s'
+                self.wake()
+                if not ticket.done.wait(TAKE_OVER_WITHIN):
+                    guard.note_alarm('the stop process does not answer and does not end')
+        finally:
+            self._tickets.pop(number, None)
+
+    # ---- under the lock
+
+    def _send(self, message: wire.Message) -> None:
+        if self._socket is None:
+            return
+        try:
+            wire.send(self._socket, message)
+        except OSError as exc:
+            self._is_deaf = f'it does not listen: {exc}'
+            self.wake()
+
+    def _connect(self) -> None:
+        """Make the socket of a process to come, and tell it what there is."""
+        self._socket, self._far = wire.make_pair()
+        self._is_deaf, self._ponged = '', True
+        for guard in self._guards.values():
+            self._send(self._opening(guard))
+            for topic in guard.topics():
+                self._send(self._opening_of(guard, topic))
+        if self.halted:
+            self._send(wire.Halt('halted'))
+
+    def _opening(self, guard: Guard) -> wire.OpenGate:
+        return wire.OpenGate(guard.key, guard.timeout, guard.steps, guard.generation)
+
+    def _opening_of(self, guard: Guard, topic: GuardedTopic) -> wire.OpenTopic:
+        publisher = topic.publisher
+        return wire.OpenTopic(topic.key, guard.key, publisher.topic, publisher.msg_type,
+                              topic.stops, publisher.keyed, publisher.stamped,
+                              self._match_timeout, self._count(publisher.topic))
+
+    # ---- the thread
 
     def _run(self) -> None:
-        with self._reader, self._writer, selectors.DefaultSelector() as selector:
-            selector.register(self._reader, selectors.EVENT_READ)
-            while True:
-                due = self._look()
-                if self._end is not None and (due is None or time.monotonic() >= self._end):
-                    break
-                wait = None if due is None else max(due - time.monotonic(), 0.0)
-                if selector.select(wait):
-                    self._reader.recv(4096)
-        for guard in self._guards:
-            guard.settle()
+        with self._reader, self._writer:
+            while not self._has_ended():
+                try:
+                    self._round()
+                except Exception as exc:  # noqa: BLE001 - the edge of a thread: reported
+                    self._post(self._on_fault, exc)
+        for guard in self._guards.values():
+            for topic in guard.topics():
+                topic.publisher.held = False
 
-    def _look(self) -> float | None:
-        """Poll every guard; return when the next one is due."""
-        reasons = [self._reasons.popleft() for _ in range(len(self._reasons))]
-        dues = []
-        for guard in self._guards:
+    def _has_ended(self) -> bool:
+        return self._end is not None and self._socket is None and not any(
+            guard.stopping for guard in self._guards.values())
+
+    def _round(self) -> None:
+        """Wait for something to do, and do it."""
+        end = self._socket
+        with selectors.DefaultSelector() as selector:
+            for each in filter(None, (self._reader, end)):
+                selector.register(each, selectors.EVENT_READ)
+            if any(key.fileobj is self._reader for key, _ in selector.select(self._wait())):
+                self._reader.recv(4096)
+        if end is not None:
+            # what the process has said comes first: this thread may have waited for its turn
+            if not self._hear(end):
+                self._lose('it has ended')
+            elif self._is_deaf or self._is_late():
+                self._lose(self._is_deaf or f'it did not answer for {UNANSWERED:g} s')
+        now = time.monotonic()
+        for guard in tuple(self._guards.values()):
+            guard.poll(now)
+            if guard.closed and not guard.stopping:
+                self._guards.pop(guard.key, None)
+        if self._process is None and self._end is None and now >= self._start_at and (
+                self._far is not None or self._guards):
+            self._start()
+
+    def _wait(self) -> float | None:
+        """Return how long nothing is due, s; ``None`` = for ever."""
+        now = time.monotonic()
+        dues = [due for guard in tuple(self._guards.values())
+                if (due := guard.poll(now)) is not None]
+        if self._process is None:
+            if self._guards and self._end is None:
+                dues.append(self._start_at)
+        elif self._end is not None:
+            dues.append(self._end)
+        elif self._scheduling and any(guard.moving for guard in tuple(self._guards.values())):
+            dues.append(self._pinged + (PING_EVERY if self._ponged else UNANSWERED))
+        return max(min(dues) - now, 0.0) if dues else None
+
+    def _is_late(self) -> bool:
+        """Whether the process should have answered, or ended, by now; else ask it again."""
+        now = time.monotonic()
+        if self._end is not None:  # one that was only being started has nothing to end
+            return now >= self._end or not self._scheduling
+        if not self._scheduling or not any(
+                guard.moving for guard in tuple(self._guards.values())):
+            return False
+        if not self._ponged:
+            return now >= self._pinged + UNANSWERED
+        if now >= self._pinged + PING_EVERY:
+            self._pinged, self._ponged = now, False
+            self.tell(wire.Ping())
+        return False
+
+    def _start(self) -> None:
+        """Start the process, which finds in its socket what there is."""
+        if self._far is None:
+            with self._lock:
+                self._connect()
+        far, self._far = self._far, None
+        assert far is not None
+        with far:
             try:
-                for reason in reasons:
-                    guard.stop(reason)
-                due = guard.poll(time.monotonic())
-            except Exception as exc:  # noqa: BLE001 - the edge of a thread: reported
-                self.fault(exc)
-                due = time.monotonic() + AFTER_FAULT
-            if due is not None:
-                dues.append(due)
-        return min(dues, default=None)
+                self._process = self._launch(far.fileno())
+            except OSError as exc:
+                self._lose(f'it cannot be started: {exc}')
+        self._started_at = time.monotonic()
+
+    def _lose(self, why: str) -> None:
+        """Stop in the place of the process, which is killed if it lives."""
+        assert self._socket is not None
+        with self._lock:
+            self._socket.close()
+            is_new = not self._scheduling
+            self._socket, self._scheduling, self._is_deaf = None, '', ''
+            process, self._process = self._process, None
+        if process is not None:
+            if is_new or self._end is None or time.monotonic() >= self._end:
+                process.kill()
+            try:
+                process.wait(END_WITHIN)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        now = time.monotonic()
+        for guard in tuple(self._guards.values()):
+            guard.take_over(why, now)
+        for ticket in tuple(self._tickets.values()):
+            ticket.done.set()
+        if self._end is None:
+            self._deaths += 1
+            self._starts = 0 if now >= self._started_at + STABLE else self._starts + 1
+            self._start_at = now + RESTART[min(self._starts, len(RESTART) - 1)]
+            self._post(self._on_lost, why)
+
+    # ---- what the process says
+
+    def _hear(self, end: socket.socket) -> bool:
+        """Take what the process has said; return whether it lives."""
+        while True:
+            try:
+                event = wire.receive(end)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            if event is None:
+                return False
+            self._note(event)
+
+    def _note(self, event: object) -> None:
+        match event:
+            case wire.Pong():
+                self._ponged = True
+            case wire.Ready():
+                self._scheduling = event.scheduling
+            case wire.Fault():
+                self._post(self._on_fault, RuntimeError(f'the stop process: {event.text}'))
+            case wire.StopTried():
+                guard = self._guards.get(event.gate)
+                if guard is not None:
+                    guard.note_generation(event.generation)
+                ticket = self._tickets.get(event.ticket)
+                if ticket is not None:
+                    ticket.done.set()
+            case wire.Published() | wire.Refused() | wire.TopicFailed():
+                self._note_topic(event)
+            case _:
+                self._note_guard(event)
+
+    def _note_topic(self, event: wire.Published | wire.Refused | wire.TopicFailed) -> None:
+        for guard in tuple(self._guards.values()):
+            for topic in guard.topics():
+                if topic.key != event.topic:
+                    continue
+                if isinstance(event, wire.TopicFailed):
+                    topic.publisher.fail(creation_error(
+                        topic.publisher.topic, RuntimeError(event.text)))
+                else:
+                    guard.note_answer(event)
+                return
+
+    def _note_guard(self, event: Any) -> None:
+        guard = self._guards.get(event.gate)
+        if guard is None:
+            return
+        match event:
+            case wire.Stopped():
+                guard.note_generation(event.generation)
+                if event.moved:
+                    guard.note_stopped(event.reason, event.subscribers, event.after,
+                                       stopping=event.stopping)
+            case wire.Alarm():
+                guard.note_generation(event.generation)
+                guard.note_alarm(event.text)
+            case wire.Rested():
+                guard.note_rested()
+            case wire.Call():
+                guard.note_call(event.step)

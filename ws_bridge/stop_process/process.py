@@ -1,0 +1,436 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The stop process itself: a socket to the bridge, a node, and publishers of commands.
+
+One thread does everything, so nothing follows a stop.  It ends when the bridge does, after its
+stops.
+"""
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+import gc
+from importlib import import_module
+import json
+from math import inf
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+import rclpy
+from rclpy.context import Context
+from rclpy.duration import Duration
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.exceptions import InvalidHandle
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from rclpy.signals import SignalHandlerOptions
+
+from ws_bridge.errors import Unavailable
+from ws_bridge.stop_process import wire
+from ws_bridge.stop_process.guard import StopGuard
+
+PROFILE = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1,
+                     reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
+"""
+Of every topic behind a gate, whatever peers ask for.
+
+With one sample of history no subscriber, however slow, keeps a stop from being published, and no
+node that comes late hears an old command.
+"""
+DISCOVERY = 3.0  # s, after which a node knows the graph
+LOOK_AGAIN = 0.01  # s, while a new publisher waits for its subscribers
+PENDING = 100  # commands that wait for a publisher to be matched
+BATCH = 64  # messages, then the clock is looked at again
+END_WITHIN = 0.3  # s, for what ladders still have to publish at the end
+ACKED_WITHIN = 0.1  # s, for subscribers to acknowledge the last message
+CLOSING = 0.4  # s, in which they acknowledge what a publisher that is closed has published
+UNSENT = 1000  # events that wait for a bridge that does not take them
+AFTER_FAULT = 0.05  # s, then a guard that failed is looked at again
+PRIORITY = 10  # of real-time scheduling, where the system allows it
+
+
+class Topic:
+    """A publisher behind a gate."""
+
+    __slots__ = ('closing', 'deadline', 'entity', 'guard', 'message_class', 'pending', 'spec')
+
+    def __init__(self, spec: wire.OpenTopic, guard: StopGuard, message_class: type[Any],
+                 entity: Any, deadline: float) -> None:
+        self.spec = spec
+        self.guard = guard
+        self.message_class = message_class
+        self.entity = entity
+        self.deadline: float | None = deadline  # for its subscribers; None: they are matched
+        self.pending: deque[wire.Command] = deque()
+        self.closing: float | None = None  # since when
+
+
+class StopProcess:
+    """
+    Publishes what the bridge hands over, and stops.
+
+    :param end: the socket to the bridge.
+    :param node: has the publishers.
+    """
+
+    def __init__(self, end: socket.socket, node: Node) -> None:
+        self._socket = end
+        self._node = node
+        self._made_at = time.monotonic()
+        self._guards: dict[int, StopGuard] = {}
+        self._closing: set[int] = set()
+        self._topics: dict[int, Topic] = {}
+        self._unsent: deque[wire.Event] = deque()
+        self._halted = False
+        self._ros_offset = time.time_ns() - time.monotonic_ns()
+        self._next = 0.0  # when there is something to do, or earlier
+        self._end: float | None = None
+
+    def __repr__(self) -> str:
+        return f'<StopProcess, {len(self._guards)} guards, {len(self._topics)} topics>'
+
+    def run(self, scheduling: str) -> None:
+        """
+        Work until the bridge ends this process, or ends itself.
+
+        :param scheduling: how the system schedules it, to be told.
+        """
+        self._tell(wire.Ready(scheduling))
+        while self._end is None:
+            self._look()
+            events = select.POLLIN | (select.POLLOUT if self._unsent else 0)
+            poll = select.poll()
+            poll.register(self._socket, events)
+            if poll.poll(self._wait()):
+                self._send_unsent()
+                self._receive()
+        while self._is_stopping() and time.monotonic() < self._end:
+            self._next = 0.0
+            self._look()
+            time.sleep(min(self._wait() or 0.0, 10.0) / 1e3)
+        self._settle()
+        self._send_unsent()
+
+    def _wait(self) -> float | None:
+        """Return the time until there is something to do, ms; ``None`` = for ever."""
+        return None if self._next == inf else max(self._next - time.monotonic(), 0.0) * 1e3
+
+    # ---- the bridge
+
+    def _receive(self) -> None:
+        for _ in range(BATCH):
+            # a deadline that passed while this process had no time comes before what waits
+            self._look()
+            try:
+                message = wire.receive(self._socket)
+            except BlockingIOError:
+                return
+            except OSError:
+                message = None
+            if message is None:
+                self._finish('bridge_ended')
+                return
+            if type(message) is not wire.Command:
+                self._next = 0.0
+            try:
+                _HANDLERS[type(message)](self, message)
+            except Exception as exc:  # noqa: BLE001 - the edge of a process: reported
+                self._tell(wire.Fault(f'{type(message).__name__}: {exc!r}'))
+            if self._end is not None:
+                return
+
+    def _tell(self, event: wire.Event) -> None:
+        """Tell the bridge; a bridge that does not listen is told later, the newest first lost."""
+        if len(self._unsent) < UNSENT:
+            self._unsent.append(event)
+        self._send_unsent()
+
+    def _send_unsent(self) -> None:
+        while self._unsent:
+            try:
+                wire.send(self._socket, self._unsent[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                self._unsent.clear()  # nobody hears it any more
+                return
+            self._unsent.popleft()
+
+    # ---- messages
+
+    def _open_gate(self, message: wire.OpenGate) -> None:
+        self._guards[message.gate] = StopGuard(
+            message.gate, message.timeout, message.steps, self, message.generation)
+
+    def _close_gate(self, message: wire.CloseGate) -> None:
+        self._guards[message.gate].stop('closed', time.monotonic())
+        self._closing.add(message.gate)
+
+    def _open_topic(self, message: wire.OpenTopic) -> None:
+        package, folder, name = message.msg_type.split('/')
+        try:
+            message_class = getattr(import_module(f'{package}.{folder}'), name)
+            entity = self._node.create_publisher(
+                message_class, message.name, PROFILE,
+                event_callbacks=PublisherEventCallbacks(use_default_callbacks=False))
+        except (RuntimeError, ImportError, AttributeError) as exc:
+            self._tell(wire.TopicFailed(message.topic, str(exc)))
+            return
+        guard = self._guards[message.gate]
+        guard.add(message.topic, message.stops, stamped=message.stamped)
+        # Commands that wait keep their own deadlines: patience makes none of them old.
+        self._topics[message.topic] = Topic(message, guard, message_class, entity, max(
+            time.monotonic() + message.match_timeout, self._made_at + DISCOVERY))
+
+    def _close_topic(self, message: wire.CloseTopic) -> None:
+        topic = self._topics.get(message.topic)
+        if topic is not None:
+            topic.closing = time.monotonic()
+
+    def _stop(self, message: wire.Stop) -> None:
+        guard = self._guards[message.gate]
+        moved = guard.stop(message.reason, time.monotonic())
+        self._tell(wire.StopTried(message.gate, message.ticket, guard.generation, moved))
+
+    def _halt(self, message: wire.Halt) -> None:
+        self._halted = True
+        self._stop_all(message.reason)
+
+    def _stop_all(self, reason: str) -> None:
+        for guard in self._guards.values():
+            try:
+                moved = guard.stop(reason, time.monotonic())
+            except Exception as exc:  # noqa: BLE001 - the others have to stop all the same
+                self._tell(wire.Fault(f'stop: {exc!r}'))
+                continue
+            if not moved:
+                self._tell(wire.Stopped(guard.key, guard.generation, moved=False))
+
+    def _resume(self, message: wire.Resume) -> None:
+        self._halted = False
+
+    def _ping(self, message: wire.Ping) -> None:
+        self._tell(wire.Pong())
+
+    def _finish(self, reason: str) -> None:
+        """Stop everything; then the process ends as soon as its ladders have."""
+        self._halted = True
+        self._end = time.monotonic() + END_WITHIN
+        self._stop_all(reason)
+
+    def _finish_when_told(self, message: wire.End) -> None:
+        self._finish(message.reason)
+
+    def _command(self, command: wire.Command) -> None:
+        """Hot path: publish a command, unless a stop or its deadline came first."""
+        topic = self._topics.get(command.topic)
+        if topic is None:
+            self._refuse(command, 'unavailable', 'its publisher is closed, or could not be made')
+        elif topic.deadline is None:
+            self._publish(topic, command, time.monotonic())
+        else:
+            if len(topic.pending) >= PENDING:
+                self._refuse(topic.pending.popleft(), 'limit_exceeded',
+                             f'more than {PENDING} commands wait for subscribers')
+            topic.pending.append(command)
+
+    def _publish(self, topic: Topic, command: wire.Command, now: float) -> None:
+        guard = topic.guard
+        if command.generation != guard.generation or self._halted:
+            self._refuse(command, 'stopped', 'the robot was stopped a moment ago; begin anew')
+            return
+        if now > command.deadline:
+            self._refuse(command, 'expired', 'it waited too long')
+            return
+        if command.ros_offset:
+            self._ros_offset = command.ros_offset
+        try:
+            self.publish(command.topic, command.cdr)
+        except Unavailable as exc:
+            self._refuse(command, exc.code, str(exc))
+            return
+        guard.feed(command.topic, moving=command.moving, now=now)
+        self._next = min(self._next, now + guard.timeout)
+        if command.acknowledge:
+            self._tell(wire.Published(command.topic, command.number))
+
+    def _refuse(self, command: wire.Command, code: str, text: str) -> None:
+        self._tell(wire.Refused(command.topic, command.number, code, text))
+
+    # ---- time
+
+    def _look(self) -> None:
+        """Do what is due, if anything is."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        dues = [due for guard in tuple(self._guards.values())
+                if (due := self._poll(guard)) is not None]
+        for topic in tuple(self._topics.values()):
+            if topic.deadline is not None:
+                self._match(topic, now)
+            elif topic.closing is not None and not topic.guard.needs(topic.spec.topic):
+                self._destroy(topic, topic.closing, now)
+            if topic.deadline is not None or topic.closing is not None:
+                dues.append(now + LOOK_AGAIN)
+        for gate in [gate for gate in self._closing if not self._guards[gate].stopping]:
+            self._closing.discard(gate)
+            del self._guards[gate]
+        self._next = min(dues, default=inf)
+
+    def _poll(self, guard: StopGuard) -> float | None:
+        try:
+            return guard.poll(time.monotonic())
+        except Exception as exc:  # noqa: BLE001 - the other guards have to stop all the same
+            self._tell(wire.Fault(f'{guard!r}: {exc!r}'))
+            return time.monotonic() + AFTER_FAULT
+
+    def _match(self, topic: Topic, now: float) -> None:
+        """Publish what waits, when the subscribers that the graph shows are matched."""
+        assert topic.deadline is not None
+        # the bridge may know the graph better than this node, which has just come
+        shown = max(self._node.count_subscribers(topic.spec.name), topic.spec.subscribers)
+        matched = topic.entity.get_subscription_count()
+        waits = matched < shown or (shown == 0 and now - self._made_at < DISCOVERY)
+        if waits and now < topic.deadline:
+            return
+        topic.deadline = None
+        while topic.pending:
+            self._publish(topic, topic.pending.popleft(), now)
+
+    def _destroy(self, topic: Topic, since: float, now: float) -> None:
+        """Destroy a publisher when the subscribers have every message, or time is up."""
+        if now < since + CLOSING and not topic.entity.wait_for_all_acked(Duration()):
+            return
+        topic.guard.remove(topic.spec.topic)
+        del self._topics[topic.spec.topic]
+        self._node.destroy_publisher(topic.entity)
+
+    def _is_stopping(self) -> bool:
+        return any(guard.stopping for guard in self._guards.values())
+
+    def _settle(self) -> None:
+        """Wait until the subscribers have the last message, but not for long."""
+        until = time.monotonic() + ACKED_WITHIN
+        for topic in self._topics.values():
+            with suppress(InvalidHandle, RuntimeError):
+                topic.entity.wait_for_all_acked(
+                    Duration(seconds=max(until - time.monotonic(), 0.0)))
+
+    # ---- where guards put their stops
+
+    def publish(self, key: int, cdr: bytes) -> None:
+        """
+        Publish.
+
+        :raises Unavailable: ROS refused it.
+        """
+        topic = self._topics[key]
+        try:
+            topic.entity.publish(deserialize_message(cdr, topic.message_class)
+                                 if topic.spec.keyed else cdr)
+        except (InvalidHandle, RuntimeError) as exc:
+            raise Unavailable(f'cannot publish on {topic.spec.name}: {exc}') from exc
+
+    def subscribers(self, key: int) -> int:
+        """Return how many subscribers are matched."""
+        return int(self._topics[key].entity.get_subscription_count())
+
+    def ros_time(self) -> tuple[int, int]:
+        """Return ROS time, as far as the bridge has told: seconds, nanoseconds."""
+        return divmod(time.monotonic_ns() + self._ros_offset, 1_000_000_000)
+
+    def call(self, guard: StopGuard, step: int) -> None:
+        """Have the bridge call a service; this process has no clients."""
+        self._tell(wire.Call(guard.key, step))
+
+    def stopped(self, guard: StopGuard, reason: str, subscribers: int, after: float) -> None:
+        """Tell the bridge."""
+        self._tell(wire.Stopped(guard.key, guard.generation, moved=True, reason=reason,
+                                subscribers=subscribers, after=after, stopping=guard.stopping))
+
+    def rested(self, guard: StopGuard) -> None:
+        """Tell the bridge."""
+        self._tell(wire.Rested(guard.key))
+
+    def alarm(self, guard: StopGuard, text: str) -> None:
+        """Tell the bridge."""
+        self._tell(wire.Alarm(guard.key, guard.generation, text))
+
+
+_HANDLERS: dict[type, Callable[[StopProcess, Any], None]] = {
+    wire.Command: StopProcess._command,
+    wire.OpenGate: StopProcess._open_gate,
+    wire.CloseGate: StopProcess._close_gate,
+    wire.OpenTopic: StopProcess._open_topic,
+    wire.CloseTopic: StopProcess._close_topic,
+    wire.Stop: StopProcess._stop,
+    wire.Halt: StopProcess._halt,
+    wire.Resume: StopProcess._resume,
+    wire.Ping: StopProcess._ping,
+    wire.End: StopProcess._finish_when_told,
+}
+
+
+def prefer() -> str:
+    """Ask for real-time scheduling of this thread; return how it is scheduled."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
+    except OSError:
+        return 'normal'
+    return 'real time'
+
+
+def run(end: socket.socket, options: dict[str, Any], scheduling: Callable[[], str]) -> None:
+    """
+    Make the node and work.
+
+    :param options: ``domain``; ``name`` and ``namespace`` of the node; ``args`` for ROS.
+    :param scheduling: called when there is no more to load.
+    """
+    context = Context()
+    rclpy.init(args=options['args'], context=context, domain_id=options['domain'],
+               signal_handler_options=SignalHandlerOptions.NO)
+    node = Node(options['name'], namespace=options['namespace'], context=context,
+                use_global_arguments=False, enable_rosout=False, start_parameter_services=False)
+    StopProcess(end, node).run(scheduling())
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+def main() -> None:
+    """Run, as ``python -m ws_bridge.stop_process.process OPTIONS``; JSON, with the socket's fd."""
+    # A signal to the whole group must not end this process before its stops: the bridge does.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    options = json.loads(sys.argv[1])
+
+    def loaded() -> str:
+        gc.collect()
+        gc.freeze()
+        return prefer()
+    with socket.socket(fileno=options['fd']) as end:
+        run(end, options, loaded)
+
+
+if __name__ == '__main__':
+    main()
