@@ -48,7 +48,8 @@ def stranger(until: float = START + 5) -> Session:
 
 EVERYTHING: list[ops.Operation] = [
     ops.Hello('i', 'page'), ops.Hello('i', 'bridge', greeting=True), ops.ListNames('i'),
-    ops.GetSchema('i', 't'), ops.Subscribe('i', '/t'), ops.Unsubscribe('i', '/t'),
+    ops.GetSchema('i', 't'), ops.Diagnose('i', '/t'), ops.Subscribe('i', '/t'),
+    ops.Unsubscribe('i', '/t'),
     ops.Advertise('i', '/t', 't'), ops.Unadvertise('i', '/t'),
     ops.AdvertiseService('i', '/s', 't'), ops.UnadvertiseService('i', '/s'),
     ops.SendGoal('i', '/a', 't', {}), ops.CancelGoal('i', 'g'),
@@ -262,7 +263,7 @@ def test_who_has_no_right_at_all() -> None:
         assert {use for use in ('graph', 'call') if not role.may_at_all(use)} == uses
     session = stranger()
     session.logged_in(None, ALICE, Rights(POLICY, Role('r', (Grant('*', 'call'),))), None)
-    for op in (ops.ListNames('i'), ops.GetSchema('i', 't')):
+    for op in (ops.ListNames('i'), ops.GetSchema('i', 't'), ops.Diagnose('i', 't')):
         assert refusal(session.receive(op, START)) == ('i', 'forbidden', None)
 
 

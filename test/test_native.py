@@ -308,6 +308,8 @@ CONFIGURATION: dict[str, list[Field]] = {
                    required=True)],
     'list': [],
     'schema': [text('data.type', required=True)],
+    'diagnose': [text('data.topic'), Field('data.use', ['subscribe', 'publish'],
+                                           ['', 'both', 1, True, [], {}])],
     'subscribe': [
         text('data.topic', required=True), text('data.type'),
         Field('data.encoding', ['json', 'cbor', 'cdr'], ['', 'JSON', 'xml', 1, True, [], {}]),
@@ -470,6 +472,9 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
     ({}, {'op': 'list'}, ops.ListNames('i')),
     ({}, {'op': 'auth', 'token': 't'}, ops.Authenticate('i', {'token': 't'})),
     ({}, {'op': 'schema', 'type': 'a/B'}, ops.GetSchema('i', 'a/B')),
+    ({}, {'op': 'diagnose'}, ops.Diagnose('i')),
+    ({}, {'op': 'diagnose', 'topic': '/t', 'use': 'publish'},
+     ops.Diagnose('i', '/t', 'publish')),
     ({}, {'op': 'subscribe', 'topic': '/t'}, ops.Subscribe('i', '/t')),
     ({}, {'op': 'subscribe', 'topic': '/t', 'type': 'a/B', 'encoding': 'cdr', 'max_rate': 4,
           'queue_depth': 2, 'qos': QOS_VALUE, 'schema': True},
@@ -596,6 +601,9 @@ DONE: list[tuple[str, dict[str, Any]]] = [
     ('advertise_action', {'action': '/a', 'type': 'a/action/A'}),
     ('unadvertise_action', {'action': '/a'}), ('cancel_goal', {'goal': 'g'}),
     ('schema', {'type': 'a/msg/B', 'kind': 'message', 'text': ''}),
+    ('diagnose', {'topic': None, 'use': None, 'findings': []}),
+    ('diagnose', {'topic': '/t', 'use': 'subscribe', 'findings': [
+        {'code': 'silent', 'message': 'so', 'advice': 'do'}]}),
     ('schema', {'type': 'a/srv/S', 'kind': 'service', 'request': '', 'response': ''}),
 ]
 GATE = {'gate': '/t', 'topics': ['/t'], 'holder': 'p1', 'holder_name': 'page', 'epoch': 3,

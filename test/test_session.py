@@ -123,6 +123,12 @@ def test_questions_go_to_the_bridge(op: ops.ListNames | ops.GetSchema) -> None:
     assert make().receive(op, START) == [fx.Describe(op)]
 
 
+@pytest.mark.parametrize(('name', 'topic'), [('/t', '/t'), ('t', '/t'), (None, None)])
+def test_diagnose(name: str | None, topic: str | None) -> None:
+    assert make().receive(ops.Diagnose('i', name, 'publish'), START) == [
+        fx.Diagnose('i', topic, name, 'publish')]
+
+
 def test_status() -> None:
     session = make()
     done = ops.Done('i', 'status', {'subscribe': True})
@@ -565,6 +571,7 @@ def test_every_operation_has_a_handler() -> None:
               ops.GoalAnswer, ops.ActionFeedback, ops.ActionResult}
     handled: list[ops.Operation] = [
         ops.Hello('i'), ops.ListNames('i'), ops.GetSchema('i', 't'), ops.Subscribe('i', 't'),
+        ops.Diagnose('i'),
         ops.Unsubscribe('i', 't'), ops.Advertise('i', 't'), ops.Unadvertise('i', 't'),
         ops.AdvertiseService('i', 's', 't'), ops.UnadvertiseService('i', 's'),
         ops.WatchStatus('i', True), ops.Command('i', 't', None), binary(1),

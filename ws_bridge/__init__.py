@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         MessageType,
         Priority,
         SecurityLevel,
+        TransportType,
     )
     from ws_bridge.session.liveness import LivenessState
     from ws_bridge.transport.client import WebSocketClient
@@ -51,6 +52,7 @@ __all__ = [
     'MessageType',
     'Priority',
     'SecurityLevel',
+    'TransportType',
     'WebSocketClient',
     'WebSocketInterface',
     'WebSocketServer',

@@ -16,6 +16,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
+from rclpy.duration import Duration
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -28,6 +29,9 @@ from ws_bridge.errors import BadField
 from ws_bridge.protocol.qos import parse_qos, QosRequest
 from ws_bridge.ros.qos import (
     Match,
+    mismatches,
+    Offer,
+    offer_of,
     plan_matches,
     requested_profile,
     subscription_profile,
@@ -121,3 +125,28 @@ def test_every_word_that_is_accepted_is_known_to_ros(policy: str) -> None:
             continue
         assert request is not None
         assert int(getattr(requested_profile(request, depth=1), policy)) == number
+
+
+@pytest.mark.parametrize(('offered', 'wanted', 'policies'), [
+    (Offer(), Offer(), []), (Offer(latched=True), Offer(), []),
+    (Offer(), Offer(reliable=False), []),
+    (Offer(reliable=False), Offer(), ['reliability']),
+    (Offer(reliable=False), Offer(latched=True), ['reliability', 'durability']),
+    (Offer(deadline=0.5), Offer(deadline=1.0), []), (Offer(deadline=0.5), Offer(), []),
+    (Offer(deadline=2.0), Offer(deadline=1.0), ['deadline']),
+    (Offer(), Offer(deadline=1.0), ['deadline']),
+    (Offer(manual=True), Offer(), []), (Offer(), Offer(manual=True), ['liveliness']),
+    (Offer(lease=1.0), Offer(lease=1.0), []),
+    (Offer(lease=2.0), Offer(lease=1.0), ['liveliness lease'])])
+def test_mismatches(offered: Offer, wanted: Offer, policies: list[str]) -> None:
+    assert [text.partition(' (')[0] for text in mismatches(offered, wanted)] == policies
+
+
+def test_offer_of_a_profile() -> None:
+    """What the middleware has for "none" is none."""
+    assert offer_of(QoSProfile(depth=1)) == Offer()
+    assert offer_of(QoSProfile(
+        depth=1, reliability=ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL, deadline=Duration(seconds=2),
+        liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
+        liveliness_lease_duration=Duration(seconds=3))) == Offer(False, True, 2.0, True, 3.0)

@@ -23,16 +23,16 @@ from ws_bridge.transport.inbox import Inbox
 
 async def test_order_and_bound() -> None:
     """The oldest gives way and is counted; the newest stays, whatever its size."""
-    inbox: Inbox[int] = Inbox(3000)
-    for number in range(20):
-        inbox.put(number, 500)
-    assert (len(inbox), inbox.dropped) == (3, 17)
+    inbox: Inbox[int] = Inbox(2400)
+    assert sum(inbox.put(number, 800) for number in range(20)) == 17
+    assert len(inbox) == 3
     assert [inbox.pop(), await inbox.take(0), inbox.pop(), inbox.pop()] == [17, 18, 19, None]
     inbox.put(99, 10**9)
     assert inbox.pop() == 99
-    inbox.put(1, 1)
-    inbox.clear()
-    assert inbox.pop() is None
+    assert inbox.put(1, 2400, is_spare=True) == 0
+    assert inbox.put(2, 2400) == 0, 'a spare one is not missed'
+    assert inbox.put(3, 2400) == 1
+    assert [inbox.pop(), inbox.pop()] == [3, None]
 
 
 async def test_takers_are_served_in_turn() -> None:

@@ -147,6 +147,13 @@ test('requests resolve by their ids, errors are typed', async () => {
   await assert.rejects(schema, (error) => error instanceof WsBridgeError && error.code === 'unknown_type' && error.field === 'type');
 });
 
+test('why nothing arrives', async () => {
+  const { client, socket } = await connected();
+  const answer = client.diagnose('/odom', 'subscribe');
+  socket.answers('diagnose', { topic: '/odom', use: 'subscribe', findings: [{ code: 'silent', message: 'a', advice: 'b' }] });
+  assert.equal((await answer).findings[0].code, 'silent');
+});
+
 test('an error that nothing asked for is an event', async () => {
   const { client, socket, errors } = await connected();
   socket.says('error', { code: 'rate_limited', message: 'too many' });

@@ -563,6 +563,22 @@ def test_inspect(page: Page) -> None:
     assert not page['inspect'].is_displayed()
 
 
+def test_inspect_says_why_nothing_comes(page: Page) -> None:
+    from std_msgs.msg import String
+    with SpinningNode('quiet') as quiet:
+        publisher = quiet.node.create_publisher(String, '/quiet_topic', 1)
+        xpath = '//button[text()="/quiet_topic"]'
+        page.wait(lambda: page.driver.find_elements('xpath', xpath), 'the topic')
+        page.driver.find_element('xpath', xpath).click()
+        page.wait_text('inspect-text', '/quiet publishes /quiet_topic, and nothing yet came')
+
+        def arrives() -> bool:
+            quiet.run(publisher.publish, String(data='at last'))
+            return 'data: "at last"' in page.text('inspect-text')
+        page.wait(arrives, 'the message')
+    page['inspect-close'].click()
+
+
 def test_ages_while_filtering(demo: Demo, observer: Observer) -> None:
     """What was heard last is no younger because somebody types."""
     from std_msgs.msg import Int32

@@ -34,6 +34,7 @@ from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
 from ws_bridge.bridge.control import Control
+from ws_bridge.bridge.diagnosis import Diagnosis
 from ws_bridge.bridge.door import Door, FAILURE_DELAY
 from ws_bridge.bridge.gates import Guarded
 from ws_bridge.bridge.inward import Inward
@@ -170,6 +171,8 @@ class Bridge:
                               check=self._control.check, names=self._names)
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
                                  loop, self._control.diagnostic)
+        self._diagnosis = Diagnosis(ros, self._outward, self._control, peers=self._peers.values,
+                                    clock=loop.time)
         self._ticker: asyncio.TimerHandle | None = None
         self.figures = Figures(self._peers.values, lambda: self.entity_count, loop.time)
 
@@ -462,6 +465,9 @@ class Bridge:
                 'request': schema_to_text(service.request),
                 'response': schema_to_text(service.response)}
 
+    def _diagnose(self, peer: Peer, effect: fx.Diagnose) -> None:
+        self._diagnosis.ask(peer, effect)
+
     def _control_wish(self, peer: Peer, effect: fx.Control) -> None:
         self._control.operate(peer, effect.operation)
 
@@ -625,6 +631,7 @@ _APPLY: dict[type, Callable[[Bridge, Peer, Any], None]] = {
     fx.Feedback: Bridge._feedback,
     fx.EndGoal: Bridge._end_goal,
     fx.Describe: Bridge._describe,
+    fx.Diagnose: Bridge._diagnose,
     fx.Control: Bridge._control_wish,
     fx.PeerLost: Bridge._peer_lost,
     fx.StatusWanted: Bridge._status_wanted,

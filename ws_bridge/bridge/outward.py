@@ -203,6 +203,11 @@ class Outward:
         """Whether a peer subscribes to a topic."""
         return (peer.name, topic) in self._keys
 
+    def wish_of(self, peer: Peer, name: str) -> OpenSubscription | None:
+        """Return what a peer wants of a topic, ``None`` where it does not subscribe to it."""
+        key = self._keys.get((peer.name, name))
+        return None if key is None else self._topics[key].members[peer.name].wish
+
     def topics(self) -> list[Topic]:
         """Return the topics that somebody subscribes to."""
         return list(self._topics.values())

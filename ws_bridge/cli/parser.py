@@ -105,6 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_echo(add('echo', 'print the samples of a topic, one JSON line each', _client))
     _add_pub(add('pub', 'publish to a topic', _client))
     _add_call(add('call', 'call a service and print its result as JSON', _client))
+    _add_doctor(add('doctor', 'say why nothing arrives from a topic, or nothing moves', _doctor))
     _add_ping(add('ping', 'measure round trip and clock offset', _client))
     return parser
 
@@ -162,6 +163,21 @@ def _add_ping(command: argparse.ArgumentParser) -> None:
     command.add_argument('--count', type=_count, metavar='N', help='end after N heartbeats')
     command.add_argument('--interval', type=_positive, metavar='S', default=1.0,
                          help='time between heartbeats (default: 1 s)')
+
+
+def _add_doctor(command: argparse.ArgumentParser) -> None:
+    _add_url(command)
+    command.add_argument('topic', metavar='TOPIC', nargs='?',
+                         help='the topic at fault (default: only what concerns all of them)')
+    command.add_argument('--use', choices=('subscribe', 'publish'),
+                         help='whether nothing arrives (subscribe) or nothing moves (publish); '
+                              'default: publish for a topic with a gate')
+    command.add_argument('--origin', metavar='ORIGIN',
+                         help='of a page that cannot connect, for example https://page.example')
+    command.add_argument('--wait', type=_positive, metavar='S', default=2.0,
+                         help='how long a sample may take to come (default: 2 s)')
+    command.add_argument('--json', action='store_true', dest='as_json',
+                         help='print an object with a list of findings')
 
 
 def _add_url(command: argparse.ArgumentParser) -> None:
@@ -224,6 +240,11 @@ def _robot(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     from ws_bridge.cli.check import check
     return check(args.file, args.role)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from ws_bridge.cli.doctor import doctor
+    return doctor(args)
 
 
 def _client(args: argparse.Namespace) -> int:

@@ -194,7 +194,8 @@ def encode(data: Any, *, message_id: str, timestamp: float,
 
     Numbers that JSON does not have (NaN, infinities) become null.
 
-    :param data: anything JSON has; ``orjson.Fragment`` for what is encoded already.
+    :param data: anything JSON has, numpy's scalars and arrays; ``orjson.Fragment`` for what is
+        encoded already.
     :param extra: further metadata keys.
     :raises BadField: if ``data`` (or ``extra``) cannot be JSON.
     """
@@ -214,8 +215,15 @@ def encode(data: Any, *, message_id: str, timestamp: float,
 
 
 def _encode_like_json(envelope: dict[str, Any]) -> bytes:
-    """Encode with keys that are numbers, as ``json.dumps`` would; slower, so second."""
+    """Encode keys that are numbers, as ``json.dumps`` would, and numpy; slower, so second."""
     try:
-        return orjson.dumps(envelope, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(envelope, default=_to_plain, option=orjson.OPT_NON_STR_KEYS)
     except orjson.JSONEncodeError as exc:
         raise BadField(f'cannot be JSON: {exc}', field='data') from exc
+
+
+def _to_plain(value: Any) -> Any:
+    """Make Python's own of a numpy scalar or array; orjson's way wants C order and byte order."""
+    if type(value).__module__ == 'numpy' and hasattr(value, 'tolist'):
+        return value.tolist()
+    raise TypeError(f'{type(value).__name__} is not JSON')

@@ -128,6 +128,8 @@ CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = {
     'auth': lambda i, d: ops.Authenticate(i, {'token': text(d, 'token', limit=MAX_TOKEN)}),
     'list': lambda i, d: ops.ListNames(i),
     'schema': lambda i, d: ops.GetSchema(i, text(d, 'type')),
+    'diagnose': lambda i, d: ops.Diagnose(
+        i, optional_text(d, 'topic'), choice(d, 'use', ('subscribe', 'publish'))),
     'subscribe': _subscribe,
     'unsubscribe': lambda i, d: ops.Unsubscribe(i, text(d, 'topic')),
     'advertise': lambda i, d: ops.Advertise(

@@ -30,6 +30,7 @@ from ws_bridge.protocol.types import Priority
 
 Encoding = Literal['json', 'cbor', 'cdr', 'png', 'cbor-raw']
 Kind = Literal['topic', 'service', 'action']
+TopicUse = Literal['subscribe', 'publish']
 LeaseWord = Literal['acquire', 'request', 'grant', 'deny', 'take', 'release']
 
 STATUS_SUCCEEDED = 4
@@ -71,6 +72,20 @@ class GetSchema:
 
     op_id: str | None
     type_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnose:
+    """
+    The peer asks why nothing arrives from a topic, or moves.
+
+    :param topic: ``None`` asks only for what concerns all topics.
+    :param use: for which of the two; ``None``: the bridge finds out.
+    """
+
+    op_id: str | None
+    topic: str | None = None
+    use: TopicUse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,8 +420,8 @@ class Appeared:
 
 
 Operation = (
-    Appeared | Hello | ListNames | GetSchema | Subscribe | Unsubscribe | Advertise | Unadvertise
-    | AdvertiseService | UnadvertiseService | SendGoal | CancelGoal | AdvertiseAction
+    Appeared | Hello | ListNames | GetSchema | Diagnose | Subscribe | Unsubscribe | Advertise
+    | Unadvertise | AdvertiseService | UnadvertiseService | SendGoal | CancelGoal | AdvertiseAction
     | UnadvertiseAction | GoalAnswer | ActionFeedback | ActionResult | WatchStatus | Command
     | Inquire | Authenticate | BinaryPublish | BinarySample | ServiceAnswer | Heartbeat
     | PeerStatus | ListGates | LeaseWish | EmergencyStop | ClearStop | Malformed)

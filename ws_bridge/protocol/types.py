@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 import time
@@ -43,6 +44,9 @@ class MessageType(str, Enum):
     HEARTBEAT = 'heartbeat'
     ACKNOWLEDGMENT = 'acknowledgment'
     CONFIGURATION = 'configuration'
+    # The names in programs written for the seed.
+    ACK = ACKNOWLEDGMENT
+    CONFIG = CONFIGURATION
 
 
 class Priority(IntEnum):
@@ -55,13 +59,29 @@ class Priority(IntEnum):
 
 
 class InterfaceType(str, Enum):
-    """The kinds of interface that a configuration can name; ours is ``websocket``."""
+    """The kinds of interface that a configuration can name; all of them are websockets here."""
 
     UDP = 'udp'
     TCP = 'tcp'
     HTTP = 'http'
     WEBSOCKET = 'websocket'
     SERIAL = 'serial'
+    MODBUS = 'modbus'
+    ETHERCAT = 'ethercat'
+    GRPC = 'grpc'
+    MQTT = 'mqtt'
+    ZEROMQ = 'zeromq'
+    FILE = 'file'
+    DATABASE = 'database'
+
+
+class TransportType(str, Enum):
+    """What a transport guarantees; a WebSocket is ``reliable``."""
+
+    RELIABLE = 'reliable'
+    UNRELIABLE = 'unreliable'
+    STREAM = 'stream'
+    DATAGRAM = 'datagram'
 
 
 class SecurityLevel(str, Enum):
@@ -117,8 +137,16 @@ class Message:
     headers: dict[str, Any] = field(default_factory=dict)
     priority: Priority = Priority.NORMAL
     ttl: float | None = None
+    compression: str | None = None
+    encryption: str | None = None
     retry_count: int = 0
     max_retries: int = 3
+    delivery_attempts: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Count the making of the message as its first attempt, as the seed does."""
+        if not self.delivery_attempts:
+            self.delivery_attempts.append(self.timestamp)
 
     @property
     def age(self) -> float:
@@ -145,17 +173,27 @@ class ConnectionInfo:
 
     connection_id: str = field(default_factory=new_message_id)
     endpoint: str = ''
+    interface_type: InterfaceType = InterfaceType.WEBSOCKET
     state: ConnectionState = ConnectionState.DISCONNECTED
-    local_address: str | None = None
-    remote_address: str | None = None
     connected_at: float | None = None
+    disconnected_at: float | None = None
     last_activity: float | None = None
+    local_address: str | tuple[str, int] | None = None
+    remote_address: str | tuple[str, int] | None = None
+    transport_type: TransportType = TransportType.RELIABLE
+    security_level: SecurityLevel = SecurityLevel.NONE
     bytes_sent: int = 0
     bytes_received: int = 0
     messages_sent: int = 0
     messages_received: int = 0
     errors: int = 0
     reconnections: int = 0
+    config: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def update_activity(self) -> None:
+        """Note that something was sent or received now."""
+        self.last_activity = time.time()
 
     @property
     def is_connected(self) -> bool:
@@ -199,7 +237,7 @@ class InterfaceConfig:
     ssl_key_path: str | None = None
     auth_token: str | None = field(default=None, repr=False)
     serialization: str = 'json'
-    compression: bool = False
+    compression: bool | str | None = False
     encoding: str = 'utf-8'
     message_ordering: bool = True
     duplicate_detection: bool = False
@@ -222,7 +260,7 @@ class CommunicationProtocol(ABC):
     """What every interface of the seed can do."""
 
     @abstractmethod
-    async def connect(self, config: InterfaceConfig | None = None) -> bool:
+    async def connect(self, config: InterfaceConfig | Mapping[str, Any] | None = None) -> bool:
         """Open the connection; whether it is open now."""
 
     @abstractmethod

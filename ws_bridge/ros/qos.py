@@ -44,6 +44,9 @@ from rclpy.qos import (
 
 from ws_bridge.protocol.qos import QosRequest
 
+LONGEST = 1e9
+"""A duration of so many seconds is the middleware's "infinite"."""
+
 _HISTORIES = {'keep_last': HistoryPolicy.KEEP_LAST, 'keep_all': HistoryPolicy.KEEP_ALL}
 _RELIABILITIES = {'reliable': ReliabilityPolicy.RELIABLE,
                   'best_effort': ReliabilityPolicy.BEST_EFFORT,
@@ -62,6 +65,21 @@ class Match:
 
     reliable: bool
     latched: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """
+    The policies that decide whether two ends hear each other.
+
+    :param deadline: s; ``None`` = none. So ``lease``, the liveliness lease.
+    """
+
+    reliable: bool = True
+    latched: bool = False
+    deadline: float | None = None
+    manual: bool = False
+    lease: float | None = None
 
 
 LATCHED = Match(reliable=True, latched=True)
@@ -113,3 +131,44 @@ def requested_profile(request: QosRequest, *, depth: int) -> QoSProfile:
         if seconds:  # 0 is the middleware's "not set"
             policies[name] = Duration(nanoseconds=round(seconds * 1e9))
     return QoSProfile(**policies)
+
+
+def offer_of(profile: QoSProfile) -> Offer:
+    """Return what decides about matching in a profile."""
+    return Offer(
+        profile.reliability != ReliabilityPolicy.BEST_EFFORT,
+        profile.durability == DurabilityPolicy.TRANSIENT_LOCAL,
+        _finite(profile.deadline), profile.liveliness == LivelinessPolicy.MANUAL_BY_TOPIC,
+        _finite(profile.liveliness_lease_duration))
+
+
+def _finite(duration: Duration) -> float | None:
+    """Return seconds; the middleware has 0 and its largest number for "none"."""
+    seconds = duration.nanoseconds / 1e9
+    return seconds if 0 < seconds < LONGEST else None
+
+
+def mismatches(offered: Offer, wanted: Offer) -> list[str]:
+    """Return what keeps a subscription (``wanted``) from hearing a publisher, by policy."""
+    found = []
+    if wanted.reliable and not offered.reliable:
+        found.append('reliability (reliable wanted, best_effort offered)')
+    if wanted.latched and not offered.latched:
+        found.append('durability (transient_local wanted, volatile offered)')
+    if _is_less(wanted.deadline, offered.deadline):
+        found.append(f'deadline ({wanted.deadline:g} s wanted, {_seconds(offered.deadline)} '
+                     'offered)')
+    if wanted.manual and not offered.manual:
+        found.append('liveliness (manual_by_topic wanted, automatic offered)')
+    if _is_less(wanted.lease, offered.lease):
+        found.append(f'liveliness lease ({wanted.lease:g} s wanted, {_seconds(offered.lease)} '
+                     'offered)')
+    return found
+
+
+def _is_less(wanted: float | None, offered: float | None) -> bool:
+    return wanted is not None and (offered is None or offered > wanted)
+
+
+def _seconds(value: float | None) -> str:
+    return 'none' if value is None else f'{value:g} s'

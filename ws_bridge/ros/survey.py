@@ -19,6 +19,7 @@ Each takes the node, the type store and its own arguments, and returns plain val
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from importlib.metadata import distribution, PackageNotFoundError
 import os
 from pathlib import Path
@@ -30,11 +31,29 @@ from rclpy.node import Node
 
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import ServiceFailed, UnknownName, UnknownType, WsBridgeError
+from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.ros.qos import mismatches, Offer, offer_of, requested_profile
 from ws_bridge.ros.types import TypeStore
 
 _DISTROS = ('jazzy', 'kilted', 'lyrical', 'rolling')
 _FOLDERS = ('msg', 'srv', 'action')
 _IMPORT = re.compile(r'^from \w+\.\w+\._\w+ import ([A-Z][A-Za-z0-9]*)\b', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """
+    One publisher or subscription.
+
+    :param node: full name; empty where it is not known yet.
+    :param own: whether it is the bridge's.
+    :param problems: the policies for which the bridge does not hear, or reach, it.
+    """
+
+    node: str
+    msg_type: str
+    own: bool
+    problems: tuple[str, ...] = ()
 
 
 def publisher_nodes(node: Node, types: TypeStore, topic: str) -> list[str]:
@@ -50,6 +69,36 @@ def subscriber_nodes(node: Node, types: TypeStore, topic: str) -> list[str]:
 def _owners(endpoints: Iterable[Any]) -> list[str]:
     return sorted({_full_name(each.node_name, each.node_namespace) for each in endpoints
                    if 'UNKNOWN' not in each.node_name})
+
+
+def endpoints(node: Node, types: TypeStore, topic: str,
+              wanted: QosRequest | None) -> tuple[list[Endpoint], list[Endpoint]]:
+    """
+    Return the publishers and the subscriptions of a topic.
+
+    :param wanted: what a subscription of a peer asks for; ``None`` = it is matched to whoever
+        publishes.
+    """
+    publishers = node.get_publishers_info_by_topic(topic)
+    own = node.get_fully_qualified_name()
+    request = None if wanted is None else offer_of(requested_profile(wanted, depth=1))
+    heard = [_endpoint(info, own, lambda offer: [] if request is None
+                       else mismatches(offer, request)) for info in publishers]
+    ours = [offer_of(info.qos_profile) for info, end in zip(publishers, heard, strict=True)
+            if end.own] or [offer_of(requested_profile(QosRequest(), depth=1))]
+    reached = [_endpoint(info, own, lambda wish: min(
+        (mismatches(offer, wish) for offer in ours), key=len))
+        for info in node.get_subscriptions_info_by_topic(topic)]
+    return _sorted(heard), _sorted(reached)
+
+
+def _endpoint(info: Any, own: str, judge: Callable[[Offer], list[str]]) -> Endpoint:
+    name = '' if 'UNKNOWN' in info.node_name else _full_name(info.node_name, info.node_namespace)
+    return Endpoint(name, info.topic_type, name == own, tuple(judge(offer_of(info.qos_profile))))
+
+
+def _sorted(found: list[Endpoint]) -> list[Endpoint]:
+    return sorted(found, key=lambda each: (each.node, each.msg_type))
 
 
 def service_nodes(node: Node, types: TypeStore, service: str) -> list[str]:
@@ -151,6 +200,7 @@ def _is_installed(package: str) -> bool:
 QUESTIONS: dict[str, Callable[..., Any]] = {
     'publisher_nodes': publisher_nodes,
     'subscriber_nodes': subscriber_nodes,
+    'endpoints': endpoints,
     'service_nodes': service_nodes,
     'type_nodes': type_nodes,
     'node_details': node_details,

@@ -36,6 +36,7 @@ from ws_bridge.protocol.operations import (
     ListGates,
     ListNames,
     Reply,
+    TopicUse,
 )
 from ws_bridge.protocol.qos import QosRequest
 
@@ -258,6 +259,16 @@ class Describe:
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnose:
+    """Say why nothing arrives from a topic, or moves; ``topic`` is ``None`` for any of them."""
+
+    op_id: str | None
+    topic: str | None
+    wire_name: str | None
+    use: TopicUse | None
+
+
+@dataclass(frozen=True, slots=True)
 class Control:
     """Do what the peer wishes about leases and the emergency stop, and answer it."""
 
@@ -313,5 +324,5 @@ class Ignored:
 Effect = (
     Send | OpenSubscription | CloseSubscription | OpenPublisher | ClosePublisher | Publish | Call
     | Inquire | CancelCall | Host | Unhost | AnswerService | SendGoal | CancelGoal | DropGoal
-    | HostAction | UnhostAction | AnswerGoal | Feedback | EndGoal | Describe | Control | PeerLost
-    | StatusWanted | PeerChanged | Greeted | LogIn | Dismiss | Ignored)
+    | HostAction | UnhostAction | AnswerGoal | Feedback | EndGoal | Describe | Diagnose | Control
+    | PeerLost | StatusWanted | PeerChanged | Greeted | LogIn | Dismiss | Ignored)

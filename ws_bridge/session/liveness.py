@@ -63,13 +63,26 @@ class Liveness:
     __slots__ = ('_last', '_suspect_after', '_timeout', 'state')
 
     def __init__(self, interval: float, timeout: float, now: float) -> None:
-        self._suspect_after = min(interval * SLACK, timeout)
-        self._timeout = timeout
         self._last = now
         self.state = LivenessState.ALIVE
+        self.expect(interval, timeout)
 
     def __repr__(self) -> str:
         return f'<Liveness {self.state.value}, last heard at {self._last:.3f}>'
+
+    @property
+    def timeout(self) -> float:
+        """Silence after which the peer is LOST, s."""
+        return self._timeout
+
+    def expect(self, interval: float, timeout: float) -> None:
+        """Judge by other times from now on."""
+        self._suspect_after = min(interval * SLACK, timeout)
+        self._timeout = timeout
+
+    def excuse(self, now: float) -> None:
+        """Do not count the silence until ``now``: nobody listened."""
+        self._last = now
 
     def silence(self, now: float) -> float:
         """Seconds since the peer was heard."""

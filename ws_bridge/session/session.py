@@ -225,7 +225,7 @@ class Session:
             'robot': self._settings.robot_name, 'version': VERSION,
             'encodings': ['json', 'cbor', 'cdr'],
             'capabilities': ['subscribe', 'publish', 'call', 'host', 'actions', 'list', 'schema',
-                             'status', 'lease', 'estop'],
+                             'diagnose', 'status', 'lease', 'estop'],
             'heartbeat': {'interval': self._settings.heartbeat_interval,
                           'timeout': self._settings.heartbeat_timeout},
             'limits': asdict(self._settings.limits),
@@ -237,6 +237,11 @@ class Session:
     def _describe(self, op: ops.ListNames | ops.GetSchema, now: float) -> list[fx.Effect]:
         self.login.rights.check_at_all('graph')
         return [fx.Describe(op)]
+
+    def _diagnose(self, op: ops.Diagnose, now: float) -> list[fx.Effect]:
+        self.login.rights.check_at_all('graph')
+        topic = None if op.topic is None else self._names.topic(op.topic)
+        return [fx.Diagnose(op.op_id, topic, op.topic, op.use)]
 
     def _rule(self, use: Use, name: str, field: str) -> Rule:
         return self.login.rights.check(use, name, field)
@@ -656,6 +661,7 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[fx.Effect]]] = {
     ops.Hello: Session._hello,
     ops.ListNames: Session._describe,
     ops.GetSchema: Session._describe,
+    ops.Diagnose: Session._diagnose,
     ops.Subscribe: Session._subscribe,
     ops.Unsubscribe: Session._unsubscribe,
     ops.Advertise: Session._advertise,

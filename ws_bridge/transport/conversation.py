@@ -14,10 +14,14 @@
 """
 The seed's own behaviour over links: envelopes, handlers, ``receive()``, heartbeats.
 
-Every message goes both to ``receive()`` and to the handler of its type. Both wait in bounded
-queues that keep the newest and count what they drop, so a program may use one and forget the
-other. Handlers of one peer run one after the other, beside the reader: a slow one holds up
-neither acknowledgments nor heartbeats. Heartbeats go to handlers only.
+Every message goes both to ``receive()`` and to the handler of its type. Handlers of one peer run
+one after the other, beside the reader. When ``receive_buffer_size`` bytes wait for them the peer's
+socket is read no further until half of it is done: nothing is lost, and the peer is slowed down.
+Who is not read cannot be heard: it is not judged meanwhile. Nor are its pings answered: as long as
+handlers are behind it gets heartbeats so often that it does not take this end for dead.
+``receive()`` has a queue of that size too, which keeps the newest, so a program may use one and
+forget the other. ``messages_dropped`` counts what neither a handler nor ``receive()`` got.
+Heartbeats go to handlers only.
 
 A message older than its ``ttl`` (by this machine's clock) is dropped and counted. A frame that
 is no envelope is counted and answered with an ``error`` message.
@@ -25,7 +29,7 @@ is no envelope is counted and answered with an ``error`` message.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import deque, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 import time
@@ -36,10 +40,11 @@ from ws_bridge.protocol.envelope import decode, encode
 from ws_bridge.protocol.types import MessageMetadata, MessageType, Priority
 from ws_bridge.session.liveness import Liveness, LivenessState
 from ws_bridge.transport.handlers import Handler
-from ws_bridge.transport.inbox import Inbox
+from ws_bridge.transport.inbox import Inbox, OVERHEAD
 
 if TYPE_CHECKING:
     from ws_bridge.transport.link import Link
+    from ws_bridge.transport.options import LinkOptions
     from ws_bridge.transport.settings import Settings
 
 #: The ids among which a repeated one is noticed.
@@ -47,6 +52,8 @@ DUPLICATE_WINDOW = 4096
 #: What an automatic acknowledgment says.
 _RECEIVED = {'status': 'received'}
 _SILENT = 1008
+#: The longest interval of heartbeats that another end may announce, s.
+MAX_INTERVAL = 86400.0
 
 Received = tuple[Any, MessageMetadata]
 Deserialize = Callable[[Any], Received]
@@ -64,18 +71,61 @@ class Counters:
     heartbeats_lost: int = 0
     duplicates_dropped: int = 0
     expired_dropped: int = 0
-    handler_calls_dropped: int = 0
+    messages_dropped: int = 0
 
 
 class _Peer:
     """One link's liveness, and the handler calls that wait."""
 
-    __slots__ = ('is_working', 'jobs', 'liveness')
+    __slots__ = ('_last_beat', '_shown', '_signs', 'heard_at', 'is_working', 'jobs', 'liveness',
+                 'nbytes', 'told_at')
 
-    def __init__(self, liveness: Liveness, jobs: Inbox[Job]) -> None:
-        self.liveness = liveness
-        self.jobs = jobs
+    def __init__(self, now: float) -> None:
+        self.heard_at = self.told_at = now
+        self._signs: tuple[float, ...] = ()
+        self.liveness: Liveness | None = None
+        self._last_beat: float | None = None
+        self._shown = 0.0
+        self.jobs: deque[tuple[Job, int]] = deque()
+        self.nbytes = 0
         self.is_working = False
+
+    def excuse(self, now: float) -> None:
+        """Do not count the silence until ``now``: nobody listened."""
+        self.heard_at = now
+        if self.liveness is not None:
+            self.liveness.excuse(now)
+
+    def is_silent(self, signs: tuple[float, ...], patience: float, now: float) -> bool:
+        """Whether nothing changed in the signs of the other end for ``patience`` s."""
+        if signs != self._signs:
+            self._signs, self.heard_at = signs, now
+        return now - self.heard_at >= patience
+
+    def beaten(self, data: Any, settings: Settings, now: float) -> None:
+        """
+        Learn from a heartbeat how often the other end sends them, and watch it from then on.
+
+        An end whose heartbeats are rarer than ours may be silent for as many of its own.
+
+        :param data: its data; ``interval`` (s) announces it, else the longest gap shows it.
+        """
+        announced = data.get('interval') if isinstance(data, dict) else None
+        if isinstance(announced, (int, float)) and not isinstance(announced, bool) \
+                and 0 < announced <= MAX_INTERVAL:
+            interval = float(announced)
+        elif self._last_beat is not None:
+            interval = self._shown = max(self._shown, now - self._last_beat)
+        else:
+            self._last_beat = now
+            return
+        self._last_beat = now
+        longer = max(1.0, interval / settings.heartbeat_interval)
+        times = settings.heartbeat_interval * longer, settings.heartbeat_timeout * longer
+        if self.liveness is None:
+            self.liveness = Liveness(*times, now)
+        else:
+            self.liveness.expect(*times)
 
 
 class Conversation:
@@ -102,16 +152,15 @@ class Conversation:
     # A listener's three calls.
 
     def opened(self, link: Link) -> None:
-        """Begin to watch a peer."""
-        settings = self._settings
-        self._peers[link] = _Peer(
-            Liveness(settings.heartbeat_interval, settings.heartbeat_timeout, _clock()),
-            Inbox(settings.inbox_bytes))
+        """Take note of a peer; it is watched when its heartbeats have shown their interval."""
+        link.leave_pings_unjudged()
+        self._peers[link] = _Peer(_clock())
 
     def received(self, link: Link, data: str | bytes) -> None:
         """Take one frame."""
         peer = self._peers[link]
-        self._note(link, peer, peer.liveness.heard(_clock()))
+        if peer.liveness is not None:
+            self._note(link, peer, peer.liveness.heard(_clock()))
         try:
             message, metadata = self._deserialize(data)
         except ProtocolError as exc:
@@ -121,7 +170,7 @@ class Conversation:
                                   MessageMetadata(message_type=MessageType.ERROR)))
             return
         if self._is_wanted(link, data, metadata):
-            self._deliver(link, peer, message, metadata, len(data))
+            self._deliver(link, peer, message, metadata, len(data) + OVERHEAD)
 
     def closed(self, link: Link, code: int, reason: str) -> None:
         """Forget a peer; handler calls that wait still run."""
@@ -166,6 +215,7 @@ class Conversation:
         """Drop the handler calls that wait, end those that run, and wake who waits to receive."""
         self.inbox.release()
         for peer in self._running.values():
+            self.counters.messages_dropped += len(peer.jobs)
             peer.jobs.clear()
         # A handler may itself be what shuts down.
         running = self._running.keys() - {asyncio.current_task()}
@@ -180,27 +230,51 @@ class Conversation:
         self.inbox.max_bytes = settings.inbox_bytes
 
     def beat(self, links: Iterable[Link]) -> None:
-        """Send a heartbeat to each."""
+        """Send a heartbeat to each, which announces when the next one comes."""
         now = time.time()
-        frame = self.encode({'type': 'heartbeat', 'timestamp': now}, MessageMetadata(
-            timestamp=now, message_type=MessageType.HEARTBEAT))
+        frame = self.encode(
+            {'type': 'heartbeat', 'timestamp': now, 'interval': self._settings.heartbeat_interval},
+            MessageMetadata(timestamp=now, message_type=MessageType.HEARTBEAT))
         for link in links:
             self.counters.heartbeats_sent += link.send(frame)
 
-    def poll(self) -> float | None:
-        """Look for peers that fell silent; return when to look again (monotonic), if ever."""
+    def poll(self, options: LinkOptions) -> float:
+        """
+        Look for peers that fell silent; return when to look again (monotonic).
+
+        :param options: say how long a ping may go unanswered.
+        """
         now = _clock()
-        for link, peer in list(self._peers.items()):
-            self._note(link, peer, peer.liveness.poll(now))
-        deadlines = [deadline for peer in self._peers.values()
-                     if (deadline := peer.liveness.deadline()) is not None]
-        return min(deadlines, default=None)
+        look = min(options.ping_interval or options.ping_timeout, options.ping_timeout / 2)
+        self._check_pings(options.ping_interval + options.ping_timeout
+                          if options.ping_interval and self._settings.keep_alive else None, now)
+        for link, peer in self._peers.items():
+            if peer.jobs and now >= peer.told_at + look:
+                peer.told_at = now
+                self.beat((link,))
+        watched = [(link, peer, peer.liveness) for link, peer in self._peers.items()
+                   if peer.liveness is not None and not link.is_paused]
+        for link, peer, liveness in watched:
+            self._note(link, peer, liveness.poll(now))
+        deadlines = [deadline for _, _, liveness in watched
+                     if (deadline := liveness.deadline()) is not None]
+        return min([now + look, *deadlines])
 
     # Inside.
 
+    def _check_pings(self, patience: float | None, now: float) -> None:
+        """Cut those that answered no ping, and said nothing else, for ``patience`` s."""
+        for link, peer in list(self._peers.items()):
+            if link.is_paused:
+                if not link.is_open:
+                    link.resume()       # so that its end is seen, though a handler is stuck
+                continue
+            if patience is not None and peer.is_silent(link.received_signs, patience, now):
+                link.abort(f'answered no ping for {patience:g} s')
+
     def _note(self, link: Link, peer: _Peer, state: LivenessState | None) -> None:
         """Act on a change of liveness: tell who watches, close who is lost."""
-        if state is None or not self._settings.heartbeat_interval:
+        if state is None or peer.liveness is None:
             return
         for watcher in self._watchers:      # at once, not behind the handlers that wait
             task = asyncio.ensure_future(
@@ -209,7 +283,7 @@ class Conversation:
             task.add_done_callback(self._running.pop)
         if state is LivenessState.LOST:
             self.counters.heartbeats_lost += 1
-            link.close(_SILENT, f'silent for {self._settings.heartbeat_timeout:g} s')
+            link.close(_SILENT, f'silent for {peer.liveness.timeout:.3g} s')
 
     def _is_wanted(self, link: Link, data: str | bytes, metadata: MessageMetadata) -> bool:
         """Count and drop what is too old, or came before; acknowledge the rest, if asked to."""
@@ -244,29 +318,38 @@ class Conversation:
                 return
             if self._settings.confirm_delivery and message == _RECEIVED:
                 return          # too late, or of a broadcast, which waits for none
+        handler = self._handlers.get(metadata.message_type)
         if metadata.message_type is MessageType.HEARTBEAT:
             self.counters.heartbeats_received += 1
+            if self._settings.heartbeat_interval:
+                peer.beaten(message, self._settings, _clock())
         else:
-            self.inbox.put((message, metadata), size)
-        handler = self._handlers.get(metadata.message_type)
+            self.counters.messages_dropped += self.inbox.put(
+                (message, metadata), size, is_spare=handler is not None)
         if handler is not None:
             self._start_job(link, peer, (handler, message, metadata), size)
 
     def _start_job(self, link: Link, peer: _Peer, job: Job, size: int) -> None:
-        before = peer.jobs.dropped
-        peer.jobs.put(job, size)
-        self.counters.handler_calls_dropped += peer.jobs.dropped - before
+        peer.jobs.append((job, size))
+        peer.nbytes += size
         if not peer.is_working:
             self._next_job(link, peer)
+        if peer.nbytes > self._settings.inbox_bytes and not link.is_paused:
+            link.pause()
 
     def _next_job(self, link: Link, peer: _Peer) -> None:
         """Start the next handler call of a peer; when it ends, the one after it."""
-        job = peer.jobs.pop()
-        peer.is_working = job is not None
-        if job is not None:
-            task = asyncio.ensure_future(self._call(*job, link.websocket))
-            self._running[task] = peer
-            task.add_done_callback(lambda done: self._job_done(done, link, peer))
+        peer.is_working = bool(peer.jobs)
+        if not peer.jobs:
+            return
+        job, size = peer.jobs.popleft()
+        peer.nbytes -= size
+        task = asyncio.ensure_future(self._call(*job, link.websocket))
+        self._running[task] = peer
+        task.add_done_callback(lambda done: self._job_done(done, link, peer))
+        if link.is_paused and peer.nbytes <= self._settings.inbox_bytes / 2:
+            peer.excuse(_clock())
+            link.resume()
 
     def _job_done(self, task: asyncio.Future[None], link: Link, peer: _Peer) -> None:
         del self._running[task]

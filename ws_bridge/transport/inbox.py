@@ -21,7 +21,7 @@ from typing import Generic, TypeVar
 T = TypeVar('T')
 
 #: What a message costs beside its own bytes, so that empty ones are bounded too.
-_OVERHEAD = 256
+OVERHEAD = 256
 
 
 class Inbox(Generic[T]):
@@ -33,33 +33,40 @@ class Inbox(Generic[T]):
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self._items: deque[tuple[T, int]] = deque()
+        self._items: deque[tuple[T, int, bool]] = deque()
         self._nbytes = 0
         self._takers: deque[asyncio.Future[T | None]] = deque()
-        self.dropped = 0
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, item: T, size: int) -> None:
-        """Add a message of ``size`` bytes, or hand it to who waits longest."""
+    def put(self, item: T, size: int, *, is_spare: bool = False) -> int:
+        """
+        Add a message, or hand it to who waits longest.
+
+        :param size: bytes, with ``OVERHEAD``.
+        :param is_spare: somebody else gets it as well.
+        :return: how many messages were dropped for it that were no spare ones.
+        """
         while self._takers:
             taker = self._takers.popleft()
             if not taker.done():
                 taker.set_result(item)
-                return
-        size += _OVERHEAD
-        self._items.append((item, size))
+                return 0
+        self._items.append((item, size, is_spare))
         self._nbytes += size
+        dropped = 0
         while self._nbytes > self.max_bytes and len(self._items) > 1:
-            self._nbytes -= self._items.popleft()[1]
-            self.dropped += 1
+            _, size, is_spare = self._items.popleft()
+            self._nbytes -= size
+            dropped += not is_spare
+        return dropped
 
     def pop(self) -> T | None:
         """Take the oldest message, if there is one."""
         if not self._items:
             return None
-        item, size = self._items.popleft()
+        item, size, _ = self._items.popleft()
         self._nbytes -= size
         return item
 
@@ -73,18 +80,13 @@ class Inbox(Generic[T]):
             await asyncio.wait((taker,), timeout=timeout)
         except asyncio.CancelledError:
             if taker.done() and (item := taker.result()) is not None:
-                self._items.appendleft((item, 0))       # it was handed over in vain
+                self._items.appendleft((item, 0, False))    # it was handed over in vain
             raise
         finally:
             if not taker.done():
                 self._takers.remove(taker)
                 taker.cancel()
         return None if taker.cancelled() else taker.result()
-
-    def clear(self) -> None:
-        """Forget what waits."""
-        self._items.clear()
-        self._nbytes = 0
 
     def release(self) -> None:
         """Let all who wait go, with nothing."""

@@ -19,20 +19,22 @@ listener gets the raw frames of every :class:`Link` instead, and nothing else is
 
 States: DISCONNECTED at first and after ``disconnect``; CONNECTING; CONNECTED, for a server while
 it listens; RECONNECTING after a loss; ERROR when the attempts are used up, or the port is taken:
-``last_error`` says why.
+``last_error`` says why, and also why data could not be sent.
 
 Logging, to ``ws_bridge.transport.<name>``: ERROR, a port that is taken, attempts used up, a
-handler or listener that failed; INFO, states, connections, failed attempts; DEBUG, bad frames.
+handler or listener that failed, data that cannot be sent; INFO, states, connections, failed
+attempts; DEBUG, bad frames.
 """
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+import math
 import time
 from typing import Any, TYPE_CHECKING
 
-from ws_bridge.errors import ConfigError, TransportError
+from ws_bridge.errors import BadField, ConfigError, TooLarge, TransportError, WsBridgeError
 from ws_bridge.protocol.types import (
     CommunicationProtocol,
     ConnectionState,
@@ -49,7 +51,7 @@ from ws_bridge.transport.link import Link
 from ws_bridge.transport.listening import listen, Listening
 from ws_bridge.transport.options import ClientOptions, LinkOptions, Listener, ServerOptions
 from ws_bridge.transport.sending import Sender
-from ws_bridge.transport.settings import check_config, is_server_mode
+from ws_bridge.transport.settings import check_config, is_server_mode, merged
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
@@ -89,7 +91,7 @@ class WebSocketInterface(CommunicationProtocol):
         self._beating: asyncio.Task[None] | None = None
         self._first_outcome: asyncio.Future[bool] | None = None
         self._stopping = False
-        self.last_error: TransportError | None = None
+        self.last_error: WsBridgeError | None = None
 
     def __repr__(self) -> str:
         return f'<{type(self).__name__} {self.config.name!r} {self.config.description!r} ' \
@@ -103,7 +105,7 @@ class WebSocketInterface(CommunicationProtocol):
 
     # The seed's public methods.
 
-    async def connect(self, config: InterfaceConfig | None = None) -> bool:
+    async def connect(self, config: InterfaceConfig | Mapping[str, Any] | None = None) -> bool:
         """
         Listen or dial, as the mode is.
 
@@ -111,13 +113,18 @@ class WebSocketInterface(CommunicationProtocol):
         when it is connected, or when ``disconnect`` is called. From then on it connects again
         after each loss, on its own.
 
-        :param config: replaces the one given to the constructor.
+        :param config: replaces the one given to the constructor; a dictionary replaces some of
+            its fields, and its ``server_mode`` (bool) the mode of a plain interface.
         :raises ConfigError: naming the field that is wrong.
         """
-        if self._is_up() and config in (None, self.config):
+        chosen = merged(self.config, config)
+        if self._is_up() and chosen == self.config:
             return True
+        if isinstance(config, Mapping) and 'server_mode' in config \
+                and config['server_mode'] is not self._is_server_mode(chosen):
+            raise ConfigError(f'{type(self).__name__} has the other mode', field='server_mode')
         await self.disconnect()
-        self._configure(self.config if config is None else config)
+        self._configure(chosen)
         self._conversation.reconfigure(self._settings)
         self._sender = Sender(self._settings, self._connections, self._conversation)
         self._stopping = False
@@ -151,20 +158,20 @@ class WebSocketInterface(CommunicationProtocol):
         waits while its server is slow, up to ``timeout``, and with ``delivery_confirmation`` for
         the acknowledgment.
 
-        :return: ``False`` if the connection failed; then also ``statistics['errors']`` counts.
-        :raises BadField: if ``data`` cannot be JSON.
-        :raises TooLarge: if it is more than ``max_message_size``.
+        :return: ``False`` if the connection failed, or if ``data`` cannot be JSON or is more than
+            ``max_message_size``: then ``statistics['errors']`` counts, and ``last_error`` and the
+            log say why. Also ``False``, which is no error, of a server without peers.
         """
         if self._settings.is_server:
-            return await self._sender.send_to_all(data, metadata, is_up=self._is_up())
-        return await self._sender.send_to(next(iter(self._connections), None), data, metadata)
+            return await self._send_to_all(data, metadata) > 0
+        return await self._send_to(next(iter(self._connections), None), data, metadata)
 
     async def receive(self, timeout: float | None = None) -> Received | None:
         """
         Return the next message, from any peer, in the order of arrival.
 
         Messages that nobody takes wait in ``receive_buffer_size`` bytes; then the oldest is
-        dropped and counted (``messages_dropped``).
+        dropped, and counted (``messages_dropped``) unless a handler got it.
 
         :param timeout: s; ``None`` waits until there is a message or the interface is closed.
         :return: data and metadata; of a binary frame the bytes and metadata of type ``data``.
@@ -187,8 +194,7 @@ class WebSocketInterface(CommunicationProtocol):
         counts = {**self._connections.traffic(),
                   'connections_established': self._connections.established,
                   'connections_lost': self._connections.lost,
-                  **asdict(self._conversation.counters),
-                  'messages_dropped': self._conversation.inbox.dropped}
+                  **asdict(self._conversation.counters)}
         counted = self._settings.count
         return {**(counts if counted else dict.fromkeys(counts, 0)),
                 'last_activity': self._connections.last_activity if counted else None,
@@ -225,7 +231,7 @@ class WebSocketInterface(CommunicationProtocol):
             :class:`Link`, or its peer id.
         :return: as :meth:`send`; ``False`` also if there is no such peer.
         """
-        return await self._sender.send_to(self._connections.find(client), data, metadata)
+        return await self._send_to(self._connections.find(client), data, metadata)
 
     # The seed's inner methods.
 
@@ -303,17 +309,16 @@ class WebSocketInterface(CommunicationProtocol):
 
     async def _heartbeat_loop(self) -> None:
         """Send heartbeats to every peer and watch for theirs."""
-        interval = self._settings.heartbeat_interval
-        if self._listener is not self._conversation or not interval:
+        if self._listener is not self._conversation:
             return
-        next_beat = time.monotonic()
+        interval = self._settings.heartbeat_interval or math.inf
+        next_beat = time.monotonic() if interval < math.inf else math.inf
         while True:
             now = time.monotonic()
             if now >= next_beat:
                 next_beat = now + interval
                 self._conversation.beat(self.links)
-            deadline = self._conversation.poll()
-            wake = next_beat if deadline is None else min(next_beat, deadline)
+            wake = min(next_beat, self._conversation.poll(self._link_options))
             await asyncio.sleep(max(wake - time.monotonic(), 0))
 
     async def _call_handler(self, handler: Any, data: Any, metadata: MessageMetadata,
@@ -374,6 +379,26 @@ class WebSocketInterface(CommunicationProtocol):
             self._answer(connected=True)
         await self._connections.serve(link, self._listener)
         self._settings.log.info('%r closed', link)
+
+    async def _send_to(self, link: Link | None, data: Any,
+                       metadata: MessageMetadata | None) -> bool:
+        try:
+            return await self._sender.send_to(link, data, metadata)
+        except (BadField, TooLarge) as exc:
+            self._note_unsent(exc)
+            return False
+
+    async def _send_to_all(self, data: Any, metadata: MessageMetadata | None) -> int:
+        try:
+            return await self._sender.send_to_all(data, metadata, is_up=self._is_up())
+        except (BadField, TooLarge) as exc:
+            self._note_unsent(exc)
+            return 0
+
+    def _note_unsent(self, error: BadField | TooLarge) -> None:
+        self.last_error = error
+        self._conversation.counters.errors += 1
+        self._settings.log.error('not sent: %s', error)
 
     def _is_up(self) -> bool:
         return self.get_connection_state() is ConnectionState.CONNECTED

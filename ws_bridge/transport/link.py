@@ -89,10 +89,10 @@ class Link:
     :param write_limit: bytes in the transport's buffer above which a peer counts as busy.
     """
 
-    __slots__ = ('_buffered', '_closer', '_ending', '_limit', '_options', '_queue',
+    __slots__ = ('_buffered', '_closer', '_ending', '_limit', '_options', '_queue', '_resumed',
                  '_stall_timer', '_writer', 'address', 'admitted', 'bytes_in', 'bytes_out',
-                 'dialled', 'last_activity', 'messages_in', 'messages_out', 'opened_at',
-                 'peer_id', 'remote', 'subprotocol', 'websocket')
+                 'dialled', 'last_activity', 'messages_in', 'messages_out', 'opened_at', 'peer_id',
+                 'remote', 'subprotocol', 'websocket')
 
     def __init__(self, websocket: Connection, options: LinkOptions, *, dialled: bool,
                  write_limit: int) -> None:
@@ -115,6 +115,7 @@ class Link:
         self._closer: asyncio.Task[None] | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._ending: tuple[int, str] | None = None
+        self._resumed: asyncio.Event | None = None
 
     def __repr__(self) -> str:
         way = 'to' if self.dialled else 'from'
@@ -130,6 +131,16 @@ class Link:
     def is_idle(self) -> bool:
         """Whether a frame would be written at once."""
         return self._writer is None and self._buffered() <= self._limit and self._ending is None
+
+    @property
+    def received_signs(self) -> tuple[float, ...]:
+        """What changes when anything, also a pong, comes from the peer."""
+        return self.messages_in, self.websocket.latency
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether its listener has stopped the reading."""
+        return self._resumed is not None
 
     @property
     def dropped(self) -> int:
@@ -207,6 +218,21 @@ class Link:
         setattr(protocol, 'max_message_size' if hasattr(protocol, 'max_message_size')
                 else 'max_size', size)
 
+    def leave_pings_unjudged(self) -> None:
+        """Send pings, but let the listener say what it means that none is answered."""
+        self.websocket.ping_timeout = None
+
+    def pause(self) -> None:
+        """Read no further until :meth:`resume`: the listener's back-pressure."""
+        if self._resumed is None and self._ending is None:
+            self._resumed = asyncio.Event()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._resumed is not None:
+            self._resumed.set()
+            self._resumed = None
+
     async def flushed(self, timeout: float) -> bool:
         """Wait, up to ``timeout`` s, until nothing is queued: back-pressure for one sender."""
         if self._writer is not None:
@@ -223,12 +249,14 @@ class Link:
         if self._ending is None:
             reason = reason.encode()[:_MAX_REASON].decode(errors='ignore')
             self._ending = code, reason
+            self.resume()
             self._closer = asyncio.get_running_loop().create_task(self._close(code, reason))
 
     def abort(self, reason: str) -> None:
         """Cut the connection at once, without a closing handshake."""
         if self._ending is None:
             self._ending = _ABNORMAL, reason
+        self.resume()
         self._queue.clear()
         self.websocket.transport.abort()
 
@@ -272,6 +300,9 @@ class Link:
                 self.last_activity = time.time()
                 if self._ending is None:
                     listener.received(self, data)
+                if self._resumed is not None:
+                    await self._resumed.wait()
+                    end = time.perf_counter() + TURN
                 if time.perf_counter() > end:
                     await asyncio.sleep(0)
                     end = time.perf_counter() + TURN

@@ -27,7 +27,8 @@ class Listener(Protocol):
     """
     Who gets the raw frames of each connection, on the event loop; never blocks.
 
-    Reading waits while a call is running, and only for that connection's socket. An exception
+    Reading waits while a call is running, and from ``link.pause()`` to ``link.resume()``, and only
+    for that connection's socket. An exception
     is a fault of the listener: it closes that connection with 1011.
     """
 

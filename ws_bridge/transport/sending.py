@@ -64,17 +64,19 @@ class Sender:
         return await self._end(sent=sent)
 
     async def send_to_all(self, data: Any, metadata: MessageMetadata | None, *,
-                          is_up: bool) -> bool:
+                          is_up: bool) -> int:
         """
         Send to every peer; waits for none, whatever it takes or acknowledges.
 
-        :param is_up: whether there is a server that could have peers.
+        :param is_up: whether there is a server that could have peers; if not, it is an error.
+        :return: how many peers it goes to.
         """
         metadata = metadata or MessageMetadata()
         frame, text = self._frame(data, metadata)
-        for link in self._connections:
-            link.send(frame, self._rank(metadata), text=text)
-        return await self._end(sent=is_up)
+        taken = sum(link.send(frame, self._rank(metadata), text=text)
+                    for link in self._connections)
+        await self._end(sent=is_up)
+        return taken
 
     async def _put(self, link: Link, frame: bytes, metadata: MessageMetadata, text: bool) -> bool:
         return link.send(frame, self._rank(metadata), text=text) \

@@ -45,12 +45,15 @@ class WebSocketServer(WebSocketInterface):
         """
         Listen; whether that succeeded.
 
-        :param host: replaces the one of the configuration's endpoint.
+        :param host: replaces the one of the configuration's endpoint; empty = every IPv4 address.
         :param port: likewise; 0 = any free one, see :attr:`port`.
         """
         endpoint = parse_endpoint(self.config.endpoint)
-        address = join_host_port(endpoint.host if host is None else host,
-                                 endpoint.port if port is None else port)
+        if host is None:
+            host = endpoint.host
+        elif host.startswith('['):
+            host = host.strip('[]')
+        address = join_host_port(host or '0.0.0.0', endpoint.port if port is None else port)
         if endpoint.secure is not None:
             address = f'{"wss" if endpoint.secure else "ws"}://{address}'
         return await self.connect(replace(self.config, endpoint=address))
@@ -59,17 +62,15 @@ class WebSocketServer(WebSocketInterface):
         """Return the websockets of the peers that are connected."""
         return {link.websocket for link in self.links}
 
-    async def broadcast(self, data: Any, metadata: MessageMetadata | None = None) -> bool:
+    async def broadcast(self, data: Any, metadata: MessageMetadata | None = None) -> int:
         """
         Send to every peer and wait for none.
 
         A peer that is slow gets the message later; one for which too much waits is closed.
 
-        :return: whether the server listens.
-        :raises BadField: if ``data`` cannot be JSON.
-        :raises TooLarge: if it is more than ``max_message_size``.
+        :return: how many peers it goes to; 0 also if it cannot be sent, see :meth:`send`.
         """
-        return await self._sender.send_to_all(data, metadata, is_up=self._is_up())
+        return await self._send_to_all(data, metadata)
 
     def _is_server_mode(self, config: InterfaceConfig) -> bool:
         return True

@@ -20,7 +20,7 @@ Every field is honoured, or rejected with a ``ConfigError`` that names it:
 field                  effect
 ====================== ==========================================================================
 name                   ``source`` of outgoing messages, logger name
-interface_type         must be ``websocket``
+interface_type         any of them: programs of the seed leave ``tcp`` there
 description            shown in ``repr`` and in the log at the start
 endpoint               where to listen or dial
 timeout                s: opening handshake, back-pressure of one send, acknowledgment
@@ -36,7 +36,7 @@ ssl_cert_path          certificate (chain), PEM: a server's; with mutual_tls a c
 ssl_key_path           its private key, PEM
 auth_token             ``Authorization: Bearer``: sent by a client, demanded by a server
 serialization          must be ``json``
-compression            permessage-deflate
+compression            permessage-deflate: a bool, ``'deflate'``, or ``None`` for none
 encoding               must be ``utf-8``
 message_ordering       off: the higher priority leaves first when a peer is slow
 duplicate_detection    drop received messages whose ``message_id`` came before
@@ -52,7 +52,8 @@ custom_settings        ``mode`` (server, client) or ``is_server`` (bool) of a pl
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 import logging
 import math
 import ssl
@@ -125,6 +126,36 @@ class _Log(_Adapter):
         return level >= self._level and super().isEnabledFor(level)
 
 
+def merged(config: InterfaceConfig,
+           given: InterfaceConfig | Mapping[str, Any] | None) -> InterfaceConfig:
+    """
+    Return the configuration that ``connect`` was given.
+
+    :param config: the one so far.
+    :param given: another one, or a dictionary as programs of the seed have it: ``server_mode``,
+        which becomes the custom setting ``mode``, and fields that replace those of ``config``.
+    :raises ConfigError: if it is something else, or has a key that is no field.
+    """
+    if given is None or isinstance(given, InterfaceConfig):
+        return given or config
+    if not isinstance(given, Mapping):
+        raise ConfigError(f'expected an InterfaceConfig or a dictionary, not {given!r}',
+                          field='config')
+    changes = dict(given)
+    is_server = changes.pop('server_mode', None)
+    known = [field.name for field in fields(InterfaceConfig)]
+    for key in changes:
+        if key not in known:
+            raise ConfigError(f'unknown; expected server_mode, {", ".join(known)}',
+                              field=str(key))
+    config = replace(config, **changes)
+    if is_server is None:
+        return config
+    mode = 'server' if _flag('server_mode', is_server) else 'client'
+    kept = {key: value for key, value in config.custom_settings.items() if key != 'is_server'}
+    return replace(config, custom_settings={**kept, 'mode': mode})
+
+
 def is_server_mode(config: InterfaceConfig) -> bool:
     """Return which mode a plain interface has: ``mode`` or ``is_server``; a client if neither."""
     mode = config.get_setting('mode')
@@ -144,7 +175,7 @@ def check_config(config: InterfaceConfig, *, is_server: bool) -> Settings:
 
     :raises ConfigError: that names the first field which is wrong.
     """
-    _one_of('interface_type', config.interface_type, (InterfaceType.WEBSOCKET,))
+    _one_of('interface_type', config.interface_type, tuple(InterfaceType))
     _one_of('serialization', config.serialization, ('json',))
     _one_of('encoding', str(config.encoding).lower().replace('_', '-'), ('utf-8', 'utf8'))
     if not isinstance(config.name, str) or not config.name:
@@ -167,7 +198,7 @@ def check_config(config: InterfaceConfig, *, is_server: bool) -> Settings:
         write_limit=_integer('send_buffer_size', config.send_buffer_size, 1, _GIBI),
         inbox_bytes=_integer('receive_buffer_size', config.receive_buffer_size, 1, _GIBI),
         max_message_size=_integer('max_message_size', config.max_message_size, 1, _GIBI),
-        compression=_flag('compression', config.compression),
+        compression=_is_compressed(config.compression),
         ordered=_flag('message_ordering', config.message_ordering),
         drop_duplicates=_flag('duplicate_detection', config.duplicate_detection),
         confirm_delivery=_flag('delivery_confirmation', config.delivery_confirmation),
@@ -177,6 +208,16 @@ def check_config(config: InterfaceConfig, *, is_server: bool) -> Settings:
                                   config.get_setting('heartbeat_timeout', 3 * interval),
                                   interval, 3 * _DAY),
         log=_log(config))
+
+
+def _is_compressed(value: Any) -> bool:
+    """Return whether to compress; the seed names an algorithm, of which RFC 7692 has one."""
+    if value is None or value == 'deflate':
+        return value is not None
+    if not isinstance(value, bool):
+        raise ConfigError(f"expected True, False, 'deflate' or None, not {value!r}",
+                          field='compression')
+    return value
 
 
 def _check_security(config: InterfaceConfig, endpoint: Endpoint, *, is_server: bool) -> bool:

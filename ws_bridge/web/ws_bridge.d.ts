@@ -232,6 +232,9 @@ export class WsBridge {
 
   request(op: string, fields?: Message, metadata?: Message): Promise<Message>;
   list(): Promise<{ topics: Message[]; services: Message[]; actions: Message[]; nodes: string[] }>;
+  diagnose(topic?: string, use?: 'subscribe' | 'publish'): Promise<{
+    topic: string | null; use: 'subscribe' | 'publish' | null; findings: { code: string; message: string; advice: string }[];
+  }>;
   schema(type: string): Promise<Schema | ServiceSchema>;
   sendStatus(status: Message): void;
 

@@ -862,6 +862,11 @@ export class WsBridge {
     return this.request('list');
   }
 
+  /** Why nothing arrives from a topic (`use` 'subscribe'), or why nothing moves ('publish'). */
+  diagnose(topic, use) {
+    return this.request('diagnose', { topic, use });
+  }
+
   /** A message's parsed schema, or {request, response} of a service; kept. */
   async schema(type) {
     if (!this._schemas.has(type)) {

@@ -17,6 +17,7 @@
 import { $, make, mark, say, seconds } from './dom.js';
 
 const LONGEST_LIST = 40;
+const PATIENCE = 2000;
 const WORDS = { FRESH: 'fresh', STALE: 'stale', LOST: 'lost' };
 
 export function startTopics(client) {
@@ -24,8 +25,29 @@ export function startTopics(client) {
   let inspected = null;
   let newest = null;
   let heard = 0;
+  let asking = null;
+
+  /** Say why nothing arrives, and ask again as long as nothing does. */
+  async function diagnose(topic, channel) {
+    let text = '';
+    try {
+      const { findings } = await client.diagnose(topic, 'subscribe');
+      text = findings.map((each) => `${each.message}: ${each.advice}`).join('\n');
+    } catch (error) {
+      text = error.message;
+    }
+    if (inspected !== channel || !asking) return;
+    say($('inspect-text'), text || 'waiting for a message …');
+    asking = setTimeout(diagnose, PATIENCE, topic, channel);
+  }
+
+  function answered() {
+    clearTimeout(asking);
+    asking = null;
+  }
 
   function inspect(topic) {
+    answered();
     inspected?.close();
     $('inspect').hidden = !topic;
     inspected = null;
@@ -34,9 +56,11 @@ export function startTopics(client) {
     say($('inspect-title'), topic);
     say($('inspect-text'), 'waiting for a message …');
     inspected = client.subscribe(topic, (message) => {
+      answered();
       newest = message;
     }, { maxRate: 4, queueDepth: 1 });
     inspected.ready.catch((error) => say($('inspect-text'), error.message));
+    if (client.has('diagnose')) asking = setTimeout(diagnose, PATIENCE, topic, inspected);
   }
 
   function row(topic) {
