@@ -65,6 +65,8 @@ UNITS = {
     'identity': Unit(1, (0,), frozenset({'jwt'}), CONCURRENT),
     'protocol': Unit(1, (0,), frozenset({'cbor2', 'orjson', 'PIL'}), CONCURRENT),
     'convert': Unit(1, (0,), frozenset({'cbor2', 'numpy', 'orjson'}), CONCURRENT),
+    'weight': Unit(0, (0,), forbidden=IMPURE),
+    'offload': Unit(2, (0, 1), frozenset({'orjson'})),
     'session': Unit(2, (0, 1), frozenset(), IMPURE),
     'transport': Unit(3, (0, 1, 2), frozenset({'websockets'})),
     'stop_process': Unit(1, (0,), frozenset({ROS})),

@@ -814,3 +814,21 @@ def test_binary_header_is_as_documented() -> None:
         assert int(offset) == at
         at += sizes[kind]
     assert at == len(header(1, 0, 0, 0.0, 0)) == 20
+
+
+def test_a_frame_that_was_parsed_elsewhere() -> None:
+    dialect = NativeDialect('bridge', 'p')
+    dialect.limit_messages(1)       # frames are bounded by the connection
+    value = {'metadata': {'message_id': 'i', 'message_type': 'command', 'destination': '/t'},
+             'data': ops.Parked()}
+    op = dialect.decode_value(value)
+    assert isinstance(op, ops.Command)
+    assert (op.op_id, op.destination, op.data) == ('i', '/t', ops.Parked())
+    for metadata, code in (({'message_type': 'x'}, 'unknown_operation'),
+                           ({'source': 1}, 'bad_field')):
+        op = dialect.decode_value({'metadata': {'message_id': 'i', **metadata}})
+        assert isinstance(op, ops.Malformed)
+        assert (op.op_id, op.error.code) == ('i', code)
+    op = dialect.decode_value([1])
+    assert isinstance(op, ops.Malformed)
+    assert op.op_id is None

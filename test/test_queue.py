@@ -22,7 +22,7 @@ import pytest
 
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
-from ws_bridge.session.queue import Outgoing, OutQueue
+from ws_bridge.session.queue import Outgoing, OutQueue, Parts
 
 
 def frame(number: int, size: int) -> bytes:
@@ -144,3 +144,18 @@ def test_stream_frame_that_cannot_fit_is_dropped_itself() -> None:
     assert queue.put_stream('k', b'12345', 3) == 1
     assert queue.pop() == Outgoing(b'123456', True)
     assert queue.pop() is None
+
+
+def test_a_frame_in_parts() -> None:
+    parts = Parts(b'head', memoryview(b'0123456789'), b'')
+    assert len(parts) == 14
+    assert parts.whole() == b'head0123456789'
+    assert list(map(bytes, parts.pieces(4))) == [b'head', b'0123', b'4567', b'89']
+    assert list(Outgoing(parts, True).frames()) == [parts]
+    assert list(Outgoing(parts, True, lambda frame: [frame[:2]]).frames()) == [b'he']
+    queue = OutQueue(20, 10)
+    queue.put_stream('s', parts, 1)
+    assert queue.nbytes == 14
+    item = queue.pop()
+    assert item is not None
+    assert item.frame is parts

@@ -368,16 +368,16 @@ def test_fragments_in_any_order(dialect: RosbridgeDialect) -> None:
 def test_fragments_out_can_be_put_together_again(dialect: RosbridgeDialect) -> None:
     split = splitter('/t:1', 64)
     frame = orjson.dumps({'op': 'publish', 'topic': '/t', 'msg': {'x': 'ä"\\' * 100}})
-    parts = split(frame)
+    parts = list(split(frame))
     assert len(parts) > 1
     assert all(len(json.loads(part)['data']) <= 64 for part in parts)
     *some, last = [dialect.decode(part.decode()) for part in parts]
     assert not any(some)
     assert isinstance(last, ops.Command)
     assert last.data == {'x': 'ä"\\' * 100}
-    assert json.loads(split(frame)[0])['id'] != json.loads(parts[0])['id']
-    assert split(b'{}') == [b'{}']
-    assert len(splitter('/t:1', 1)(b'x' * 100_000)) == MAX_PARTS_OUT
+    assert json.loads(next(iter(split(frame))))['id'] != json.loads(parts[0])['id']
+    assert list(split(b'{}')) == [b'{}']
+    assert len(list(splitter('/t:1', 1)(b'x' * 100_000))) == MAX_PARTS_OUT
 
 
 FRAGMENT = {'op': 'fragment', 'id': 'f', 'data': 'x', 'num': 0, 'total': 2}
@@ -421,6 +421,42 @@ def test_what_is_wrapped_is_checked(dialect: RosbridgeDialect) -> None:
     assert error(dialect, op='fragment', id='f', data='{', num=0, total=1) == ('bad_frame', None)
 
 
+def test_what_is_much_is_left_to_a_reader(dialect: RosbridgeDialect) -> None:
+    text = '{"op":"publish","topic":"/t","msg":{"x":[' + '[],' * 3000 + '[]]}}'
+    for number, data in enumerate((text[:5000], text[5000:])):
+        op = decode(dialect, op='fragment', id='i', data=data, num=number, total=2)
+    assert op == ops.Wrapped(text)
+
+
+@pytest.mark.parametrize(('message', 'expected'), [
+    ({'op': 'publish', 'topic': '/t', 'msg': ops.Parked()},
+     ops.Command(None, '/t', ops.Parked(), 'topic')),
+    ({'op': 'call_service', 'service': '/s', 'args': ops.Parked(is_list=True)},
+     ops.Command(None, '/s', ops.Parked(is_list=True), 'service')),
+    ({'op': 'action_feedback', 'id': 'i', 'values': ops.Parked()},
+     ops.ActionFeedback('"i"', 'i', ops.Parked())),
+    ({'op': 'action_result', 'id': 'i', 'values': ops.Parked()},
+     ops.ActionResult('"i"', 'i', ops.Parked(), None, True)),
+    ({'op': 'service_response', 'id': 'i', 'values': ops.Parked()},
+     ops.ServiceAnswer('"i"', None, ops.Parked(), None))])
+def test_values_that_a_reader_has(dialect: RosbridgeDialect, message: Any,
+                                  expected: ops.Operation) -> None:
+    assert dialect.decode_value(message) == expected
+
+
+def test_values_that_a_reader_has_must_be_an_object(dialect: RosbridgeDialect) -> None:
+    for message in ({'op': 'publish', 'topic': '/t', 'msg': ops.Parked(is_list=True)}, [1],
+                    {'op': 'fragment', 'id': 'i', 'data': '', 'num': 0, 'total': 1}):
+        op = dialect.decode_value(message, wrapped=True)
+        assert isinstance(op, ops.Malformed)
+
+
+def test_limit_of_messages_in_parts(dialect: RosbridgeDialect) -> None:
+    dialect.limit_messages(10)
+    assert error(dialect, op='fragment', id='i', data='x' * 11, num=0, total=2) == (
+        'limit_exceeded', 'data')
+
+
 class TestPng:
     """Text as an image."""
 
@@ -444,6 +480,10 @@ class TestPng:
         for number, data in enumerate((message['data'][:half], message['data'][half:])):
             op = decode(dialect, op='png', id='i', data=data, num=number, total=2)
         assert op == ops.Command(None, '/t', {'a': 1}, 'topic')
+
+    def test_large_image_is_left_to_a_reader(self, dialect: RosbridgeDialect) -> None:
+        image = png.to_png(b'{"a":"%b"}' % (b'x' * 9000)).decode()
+        assert decode(dialect, op='png', data=image) == ops.Wrapped(image, is_png=True)
 
     def test_subscribe(self, dialect: RosbridgeDialect) -> None:
         op = decode(dialect, op='subscribe', topic='/t', compression='png')

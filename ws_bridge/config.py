@@ -196,6 +196,13 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
                   'most half of them from one address; more are cut.', 1, 10000),
     ParameterSpec('max_message_size', 10_000_000, 'Largest message from a peer, bytes.',
                   1024, 1024 * _MEGA),
+    ParameterSpec('max_observer_message_size', 65536, 'Largest message from a peer whose '
+                  'role may neither publish, call, host nor send goals, bytes.',
+                  1024, 1024 * _MEGA),
+    ParameterSpec('max_elements', 1_000_000, 'Values in one message from a peer, counted before '
+                  'it is read; more are refused: too_large.', 1000, 1_000_000_000),
+    ParameterSpec('max_reading_time', 10.0, 'Time to read and convert one large message, s; '
+                  'then it is given up: limit_exceeded.', 0.1, 600.0),
     # orjson writes no deeper than 254, and what one peer tells is told to others inside of more.
     ParameterSpec('max_json_depth', 100, 'Arrays and objects inside each other in JSON from a '
                   'peer; deeper is refused: bad_frame.', 8, 200),
@@ -304,6 +311,9 @@ class Settings:
     max_peers_per_address: int
     max_handshakes: int
     max_message_size: int
+    max_observer_message_size: int
+    max_elements: int
+    max_reading_time: float
     max_json_depth: int
     max_message_rate: float
     max_byte_rate: float

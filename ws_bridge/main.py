@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
+import ctypes
 from dataclasses import dataclass, replace
 import gc
 import logging
@@ -63,6 +64,10 @@ COMPANION_TIMEOUT = 1.0
 
 SWITCH = 0.0005
 """For how long a thread that computes keeps the others waiting, s; Python's own is 5 ms."""
+
+M_MMAP_THRESHOLD = -3
+"""Of ``mallopt(3)``."""
+MMAP_THRESHOLD = 1 << 20
 
 logger = logging.getLogger('ws_bridge')
 
@@ -172,6 +177,7 @@ async def close_service(service: Service) -> None:
         with suppress(asyncio.CancelledError, WsBridgeError):
             await task
     service.bridge.shutdown()
+    await service.bridge.end_workers()
     service.ledger.audit.close()
     service.ros.shutdown()
 
@@ -229,6 +235,7 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
     :param companion: command line of a process to run beside the bridge, as long as it runs.
     :return: exit code.
     """
+    _give_memory_back()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     faults: list[BaseException] = []
@@ -264,6 +271,17 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
         _catch_hangup(loop, service.watch.read)
         await stop.wait()
     return 1 if ended is not None and ended.done() and ended.result() else 0
+
+
+def _give_memory_back() -> None:
+    """
+    Have what is large returned to the system as soon as it is free.
+
+    glibc takes it for its own heap once the first of the size was freed, and keeps it.
+    """
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
 
 
 def _catch_signals(loop: asyncio.AbstractEventLoop, then: Callable[[], object],

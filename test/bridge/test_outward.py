@@ -28,6 +28,9 @@ from ws_bridge.ros.types import TypeStore
 from ws_bridge.session.effects import OpenSubscription
 from ws_bridge.session.login import open_to_all
 
+IDLE: Any = SimpleNamespace(is_busy=lambda stream: False)
+"""Converts nothing: no sample here is large."""
+
 
 class Timers:
     """A loop whose timers run when the test says so: it may be late."""
@@ -65,7 +68,7 @@ def test_a_late_timer_sends_the_newest_sample_last() -> None:
         dialect=SimpleNamespace(
             name='test', sample_writer=lambda *form: lambda body, stamp, sequence: body),
         link=SimpleNamespace(send_stream=lambda key, frame, depth, **how: got.append(frame)))
-    outward = Outward(ros, CodecStore(), loop, expected_rate=lambda topic: None, epoch=0.0)
+    outward = Outward(ros, CodecStore(), IDLE, loop, expected_rate=lambda topic: None, epoch=0.0)
     outward.open(peer, OpenSubscription('1', '/t', '/t', 'std_msgs/msg/Int32', 'json', 1.0, 1,
                                         None, False))
     for number, step in ((1, 0.5), (2, 1.0), (3, 0.0)):     # the third comes after its time

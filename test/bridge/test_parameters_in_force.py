@@ -325,6 +325,37 @@ async def max_handshakes(_: Path) -> None:
             silent.close()
 
 
+@proof('max_observer_message_size')
+async def max_observer_message_size(_: Path) -> None:
+    for most, code in ((2000, 1009), (4000, None)):
+        async with running_bridge(anonymous_role='observer', max_observer_message_size=most) \
+                as service, native_peer(service) as peer:
+            await peer.send('status', {'text': 'x' * 3000})
+            if code is None:
+                await peer.ask('hello')
+                assert peer.closed is None
+            else:
+                await async_wait_until(lambda: peer.closed)
+                assert peer.closed == (code, peer.closed[1])
+
+
+@proof('max_elements')
+async def max_elements(_: Path) -> None:
+    for most, code in ((20_000, 'too_large'), (40_000, None)):
+        async with running_bridge(max_elements=most) as service, native_peer(service) as peer:
+            await peer.ask('advertise', topic='/n', type='std_msgs/msg/Int64MultiArray')
+            answer = await peer.publish('/n', {'data': [1] * 30_000})
+            assert answer['data'].get('code') == code
+
+
+@proof('max_reading_time')
+async def max_reading_time(_: Path) -> None:
+    async with running_bridge(max_reading_time=0.1) as service, native_peer(service) as peer:
+        await peer.ask('advertise', topic='/p', type='geometry_msgs/msg/PoseArray')
+        answer = await peer.publish('/p', {'poses': [{}] * 300_000})     # takes half a second
+        assert answer['data']['code'] == 'limit_exceeded'
+
+
 @proof('max_json_depth')
 async def max_json_depth(_: Path) -> None:
     async with running_bridge(max_json_depth=8) as service, native_peer(service) as peer:

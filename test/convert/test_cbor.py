@@ -126,3 +126,14 @@ def test_any_bytes_are_read_or_refused(data):
     except ConversionError:
         return
     assert isinstance(cbor_values(data), dict)
+
+
+def test_bytes_that_look_like_a_reference_are_none():
+    tested = field('uint8[]')
+    data = bytes.fromhex('d81d00')
+    assert tested.from_cbor(cbor2.dumps({'v': data})) == tested.from_values({'v': list(data)})
+
+
+def test_a_reference_is_refused():
+    with pytest.raises(BadEncoding, match='tag 28'):
+        cbor_values(bytes.fromhex('82d81c8101d81d00'))

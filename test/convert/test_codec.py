@@ -23,9 +23,10 @@ import numpy as np
 import orjson
 import pytest
 
-from ws_bridge.convert.codec import Codec, CodecStore
+from ws_bridge.convert.codec import Codec, CodecStore, Converted
 from ws_bridge.convert.decode import make_reader, MODES, Refused
 from ws_bridge.convert.schema import (
+    by_name,
     Field,
     FieldType,
     MessageSchema,
@@ -34,7 +35,7 @@ from ws_bridge.convert.schema import (
     PRIMITIVES,
 )
 from ws_bridge.convert.schema_text import schema_from_text
-from ws_bridge.errors import BadEncoding, ConversionError, WrongKind
+from ws_bridge.errors import BadEncoding, ConversionError, WrongKind, WrongLength
 
 from . import reference_converter as reference
 from .schemas import codec, field, POINT
@@ -213,3 +214,27 @@ def test_primitives_are_as_numpy_has_them(primitive):
     assert dtype.itemsize == primitive.size == struct.calcsize(f'<{primitive.code}')
     if dtype.kind in 'iu':
         assert (primitive.low, primitive.high) == (np.iinfo(dtype).min, np.iinfo(dtype).max)
+
+
+def test_values_that_were_converted_elsewhere():
+    tested = field('int32')
+    assert tested.from_values(Converted(b'cdr')) == b'cdr'
+    assert repr(Converted(b'cdr')) == 'Converted(bytes)'
+    with pytest.raises(WrongKind):
+        tested.from_values(Converted(WrongKind('no')))
+
+
+@pytest.mark.parametrize(('definition', 'is_flat'), [
+    ('uint8[]', True), ('float64[3]', True), ('string', True), ('bool[<=2]', True),
+    ('string[]', False), ('wstring[2]', False)])
+def test_what_is_checked_in_one_step(definition, is_flat):
+    assert field(definition).is_flat is is_flat
+    assert codec('Point[] p\n' + POINT).is_flat is False
+
+
+def test_fields_by_position():
+    schema = codec('int32 a\nint32 b\n').schema
+    assert by_name(schema, (1, 2)) == {'a': 1, 'b': 2}
+    assert by_name(schema, {'a': 1}) == {'a': 1}
+    with pytest.raises(WrongLength):
+        by_name(schema, (1, 2, 3))

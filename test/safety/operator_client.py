@@ -14,11 +14,11 @@
 """
 An operator's program, a process of its own, to be killed, frozen and cut off.
 
-``operator_client.py URL TOPIC`` acquires the lease of the gate, sends heartbeats, a neutral
-command and then one that moves, ``RATE`` a second.  Each carries the monotonic time at which it
-was made in ``linear.z``, so one machine can tell its age.  On stdin: ``quiet`` (no more commands),
-``mute`` (no more heartbeats), ``close``, or the data of a configuration, JSON.  On stdout:
-``moving``, and the frames that concern the lease, JSON.
+``operator_client.py URL TOPIC [RATE]`` acquires the lease of the gate, sends heartbeats, a neutral
+command and then one that moves, 20 a second or ``RATE``.  Each carries the monotonic time at
+which it was made in ``linear.z``, so one machine can tell its age.  On stdin: ``quiet`` (no more
+commands), ``mute`` (no more heartbeats), ``close``, or the data of a configuration, JSON.  On
+stdout: ``moving``, and the frames that concern the lease, JSON.
 """
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ def say(data: Any) -> None:
 class Operator:
     """The program."""
 
-    def __init__(self, websocket: ClientConnection, gate: str) -> None:
+    def __init__(self, websocket: ClientConnection, gate: str, rate: float) -> None:
         self.websocket = websocket
         self.gate = gate
+        self.rate = rate
         self.epoch: int | None = None
         self.bridge_time: float | None = None
         self.heard: dict[str, Any] | None = None
@@ -78,7 +79,7 @@ class Operator:
                             epoch=self.epoch, sequence=number, bridge_time=self.bridge_time)
             if number == 1:
                 say('moving')
-            await asyncio.sleep(max(begin + (number + 1) / RATE - time.monotonic(), 0.0))
+            await asyncio.sleep(max(begin + (number + 1) / self.rate - time.monotonic(), 0.0))
 
     async def read(self) -> None:
         async for text in self.websocket:
@@ -112,11 +113,11 @@ class Operator:
                 await self.send('configuration', json.loads(line))
 
 
-async def main(url: str, gate: str) -> None:
+async def main(url: str, gate: str, rate: str = str(RATE)) -> None:
     """Run until the connection or the test ends."""
     async with connect(url, subprotocols=['ws_bridge.v1'], ping_interval=None,
                        write_limit=QUEUE) as websocket:
-        operator = Operator(websocket, gate)
+        operator = Operator(websocket, gate, float(rate))
         parts = [asyncio.ensure_future(part) for part in (
             operator.beat(), operator.command(), operator.read(), operator.obey())]
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)

@@ -16,14 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TYPE_CHECKING
 
+from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.peer import Peer
-from ws_bridge.bridge.services import Apply, by_name
+from ws_bridge.bridge.services import Apply
 from ws_bridge.convert.codec import Codec, CodecStore
+from ws_bridge.convert.schema import by_name
 from ws_bridge.errors import (
     AlreadyExists,
-    ConversionError,
     Expired,
     LimitExceeded,
     ServiceFailed,
@@ -64,15 +66,17 @@ class Actions:
     """
     All goals and all hosted actions.
 
+    :param converter: writes what ROS says for peers.
     :param apply: carries out the effects of a session.
     :param now: monotonic time, s.
     :param patience: how long a server may take to accept or to cancel a goal, s.
     """
 
-    def __init__(self, ros: RosSide, store: CodecStore, *, apply: Apply,
+    def __init__(self, ros: RosSide, store: CodecStore, converter: Converter, *, apply: Apply,
                  now: Callable[[], float], patience: float) -> None:
         self._ros = ros
         self._store = store
+        self._converter = converter
         self._apply = apply
         self._now = now
         self._patience = patience
@@ -90,18 +94,28 @@ class Actions:
         goals = peer.session.goals
 
         def on_feedback(cdr: bytes) -> None:
-            try:
-                reply = goals.feedback(wish.key, feedback.to_json(cdr))
-            except ConversionError as exc:
-                peer.send(Failed(None, exc))
+            self._converter.to_json(feedback, cdr, on_feedback_text)
+
+        def on_feedback_text(text: bytes | WsBridgeError) -> None:
+            if isinstance(text, WsBridgeError):
+                peer.send(Failed(None, text))
                 return
+            reply = goals.feedback(wish.key, text)
             for frame in peer.dialect.encode(reply, peer.clock()) if reply else ():
                 peer.link.send_stream(('feedback', wish.key), frame.data, FEEDBACK_DEPTH,
                                       text=frame.text)
 
         def on_done(end: GoalEnd | WsBridgeError) -> None:
             self._goals.pop((peer.name, wish.key), None)
-            self._apply(peer, goals.ended(wish.key, _outcome(result, end)))
+            if isinstance(end, WsBridgeError):
+                self._apply(peer, goals.ended(wish.key, end))
+            else:
+                self._converter.to_json(result, end.result, partial(on_result_text, end.status))
+
+        def on_result_text(status: int, text: bytes | WsBridgeError) -> None:
+            self._apply(peer, goals.ended(wish.key, ServiceFailed(
+                f'the result cannot be read: {text}') if isinstance(text, WsBridgeError) else
+                (status, text)))
 
         try:
             action_type = self._type_of(wish)
@@ -157,6 +171,24 @@ class Actions:
             raise UnknownName(f'there is no action {wish.action}', field='destination')
         return types[0]
 
+    def goal_codec(self, wish: SendGoal) -> Codec:
+        """
+        Return what converts a goal.
+
+        :raises WsBridgeError: there is no such action, or of another type.
+        """
+        return self._store.codec(self._ros.types.action(self._type_of(wish)).goal)
+
+    def feedback_codec(self, peer: Peer, wish: Feedback) -> Codec | None:
+        """Return what converts a peer's feedback; ``None`` where it hosts the action no more."""
+        hosted = self._owned(peer, wish.action)
+        return None if hosted is None else hosted.feedback
+
+    def result_codec(self, peer: Peer, wish: EndGoal) -> Codec | None:
+        """Return what converts a peer's result; ``None`` where it hosts the action no more."""
+        hosted = self._owned(peer, wish.action)
+        return None if hosted is None else hosted.result
+
     def _to_cdr(self, codec: Codec, values: Any) -> bytes:
         return codec.from_values(values, now=self._ros.now() if codec.uses_time else None)
 
@@ -174,13 +206,14 @@ class Actions:
         goal = self._store.codec(schema.goal)
 
         def on_goal(token: int, cdr: bytes) -> None:
-            try:
-                values = goal.to_json(cdr)
-            except ConversionError as exc:
+            self._converter.to_json(goal, cdr, partial(on_goal_text, token))
+
+        def on_goal_text(token: int, text: bytes | WsBridgeError) -> None:
+            if isinstance(text, WsBridgeError):
                 hosted.server.answer(token, accepted=False)
-                peer.send(Failed(None, exc))
+                peer.send(Failed(None, text))
                 return
-            self._apply(peer, goals.asked(action, schema.name, token, values, self._now()))
+            self._apply(peer, goals.asked(action, schema.name, token, text, self._now()))
 
         def on_error(exc: WsBridgeError) -> None:
             if isinstance(exc, LimitExceeded):  # only goals are rejected
@@ -249,14 +282,14 @@ class Actions:
         """
         Pass a peer's result on.
 
-        :raises ConversionError: the values do not fit; the goal is then aborted.
+        :raises WsBridgeError: the values do not fit; the goal is then aborted.
         """
         hosted = self._owned(peer, wish.action)
         if hosted is None:
             return
         try:
             cdr = None if wish.values is None else self._to_cdr(hosted.result, wish.values)
-        except ConversionError:
+        except WsBridgeError:
             hosted.server.finish(wish.token, STATUS_ABORTED, None)
             raise
         hosted.server.finish(wish.token, wish.status, cdr)
@@ -264,12 +297,3 @@ class Actions:
     def _owned(self, peer: Peer, action: str) -> HostedAction | None:
         hosted = self._hosted.get(action)
         return hosted if hosted is not None and hosted.owner is peer else None
-
-
-def _outcome(codec: Codec, end: GoalEnd | WsBridgeError) -> tuple[int, bytes] | WsBridgeError:
-    if isinstance(end, WsBridgeError):
-        return end
-    try:
-        return end.status, codec.to_json(end.result)
-    except ConversionError as exc:
-        return ServiceFailed(f'the result cannot be read: {exc}')

@@ -26,7 +26,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from itertools import count
 import logging
 import secrets
@@ -34,9 +35,11 @@ from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
 from ws_bridge.bridge.control import Control
+from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.diagnosis import Diagnosis
 from ws_bridge.bridge.door import Door, FAILURE_DELAY
 from ws_bridge.bridge.gates import Guarded
+from ws_bridge.bridge.intake import Intake, Job
 from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.metrics import Figures
@@ -48,27 +51,31 @@ from ws_bridge.bridge.state import RobotState
 from ws_bridge.bridge.uplink import PushDialect, Uplink
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.convert.cbor import cbor_values
-from ws_bridge.convert.codec import CodecStore
+from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import LimitExceeded, LoginFailed, UnknownType, WsBridgeError
 from ws_bridge.identity.throttle import network_of
+from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.native import NativeDialect, SUBPROTOCOL
 from ws_bridge.protocol.operations import (
     About,
+    BinarySample,
     Done,
     EmergencyStop,
     Failed,
     GetSchema,
     Kind,
     Welcome,
+    Wrapped,
 )
 from ws_bridge.protocol.rosbridge import dialect_of, RosbridgeDialect
 from ws_bridge.protocol.rosbridge import SUBPROTOCOL as ROSBRIDGE_SUBPROTOCOL
 from ws_bridge.session import effects as fx
-from ws_bridge.session.login import POLICY_VIOLATION
+from ws_bridge.session.login import Login, POLICY_VIOLATION
 from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
+from ws_bridge.weight import INLINE, is_heavy_cbor, is_heavy_json, LARGE
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
@@ -82,6 +89,15 @@ STOP_SIZE = 1000
 """The largest emergency stop that is read although it is too much, characters."""
 STRANGER_MESSAGE = 16_384
 """The largest message of who has to log in first, bytes."""
+NO_DIALECT = 'the first frame is of no dialect: neither "op" nor "metadata" is in it'
+WRITING_TIME = 30.0
+"""Time to convert one message to peers, s."""
+MEMORY = 64 << 20
+"""What the worker that reads messages may take beside itself for any message, bytes,"""
+MEMORY_BYTE = 6
+"""for each byte of the largest one: as text, as values of wide characters, as CDR,"""
+MEMORY_ELEMENT = 200
+"""and for each of its values."""
 TICK = 0.2
 """Seconds between looks at what changed by itself: freshness, rates."""
 
@@ -157,14 +173,21 @@ class Bridge:
         self._strangers: dict[Link, asyncio.TimerHandle] = {}
         self._uplinks: dict[Link, Uplink] = {}
         self._timers: dict[Link, tuple[float, asyncio.TimerHandle]] = {}
-        self._outward = Outward(ros, self._store, loop, expected_rate=self._expected_rate,
-                                epoch=self._epoch)
+        self._converter = Converter(self._store, Workshop(
+            'messages to peers', timeout=WRITING_TIME), loop)
+        self._outward = Outward(ros, self._store, self._converter, loop,
+                                expected_rate=self._expected_rate, epoch=self._epoch)
         self._control = Control(settings, exposure, ros, peers=self._peers.values,
                                 arm=self._arm, halt=self._halt_goals, clock=loop.time,
                                 epoch=self._epoch, audit=ledger.audit)
+        self._intake = Intake(settings, Workshop(
+            'messages from peers', timeout=settings.max_reading_time,
+            memory=MEMORY + MEMORY_BYTE * settings.max_message_size +
+            MEMORY_ELEMENT * settings.max_elements), self, loop)
         self._inward = Inward(ros, self._store, self._control.gates)
-        self._services = Services(ros, self._store, apply=self.apply, now=loop.time)
-        self._actions = Actions(ros, self._store, apply=self.apply, now=loop.time,
+        self._services = Services(ros, self._store, self._converter, apply=self.apply,
+                                  now=loop.time)
+        self._actions = Actions(ros, self._store, self._converter, apply=self.apply, now=loop.time,
                                 patience=settings.call_timeout)
         self._names = BridgeNames(ros, exposure, self._services.hosts, self._actions.hosts)
         self._rosapi = RosApi(ros, self._store, loop, apply=self.apply,
@@ -197,6 +220,11 @@ class Bridge:
         """Stop the robot: nobody commands any more."""
         self._control.end()
 
+    async def end_workers(self) -> None:
+        """End what reads and writes large messages."""
+        await self._intake.shutdown()
+        await self._converter.shutdown()
+
     def shutdown(self) -> None:
         """Take back what every peer made and stop reporting."""
         if self._ticker is not None:
@@ -216,8 +244,7 @@ class Bridge:
         elif link.subprotocol == ROSBRIDGE_SUBPROTOCOL:
             self._meet(link, rosbridge=True)
         else:
-            if self._is_stranger(link):
-                link.limit_messages(STRANGER_MESSAGE)
+            link.limit_messages(self._largest(self._login_of(link)))
             self._strangers[link] = self._loop.call_later(
                 self._settings.login_timeout, self._expect_word, link)
 
@@ -247,32 +274,101 @@ class Bridge:
             timer.cancel()
 
     def received(self, link: Link, data: str | bytes) -> None:
-        """Carry out what a frame of a peer asks for."""
+        """Carry out what a frame of a peer asks for, after what the peer sent before."""
+        if not self._intake.is_busy(link):
+            job = self.take(link, data)
+            if job is not None:
+                self._intake.begin(link, job)
+        elif not (_may_stop(data) and self._stops(link, data)):
+            self._intake.wait(link, data)
+
+    def _stops(self, link: Link, data: str | bytes) -> bool:
+        """Carry out an emergency stop, which waits for nothing."""
+        peer = self._peers.get(link)
+        if peer is None or peer.dialect.name != NativeDialect.name:
+            return False
+        op = peer.dialect.decode(data, self._loop.time())
+        if type(op) is not EmergencyStop:
+            return False
+        self.carry_out(peer, peer.session.receive(op, self._loop.time()), op.op_id)
+        return True
+
+    def take(self, link: Link, data: str | bytes) -> Job | None:
+        """Carry out a frame, or return what has to be awaited for it; see :class:`Intake`."""
         peer = self._peers.get(link)
         if peer is None:
+            if isinstance(data, str) and is_heavy_json(data):
+                return partial(self._intake.read, link, data)
             dialect = dialect_of(data, self._settings.max_json_depth)
             if dialect is None:
-                link.close(PROTOCOL_ERROR, 'the first frame is of no dialect: neither "op" nor '
-                           '"metadata" is in it')
-                return
+                link.close(PROTOCOL_ERROR, NO_DIALECT)
+                return None
             peer = self._meet(link, rosbridge=dialect == RosbridgeDialect.name)
         now = self._loop.time()
         too_much = peer.session.weigh(len(data), now)
         if too_much is not None:
             self.apply(peer, too_much)
             if peer.dialect.name != NativeDialect.name or not _may_stop(data):
-                return
+                return None
+        elif _is_heavy(peer, data):
+            return partial(self._intake.read, link, data)
         op = peer.dialect.decode(data, now)
         if op is None or (too_much is not None and type(op) is not EmergencyStop):
-            return
-        if link in self._uplinks and self._uplinks[link].takes(op):
-            return
+            return None
+        if isinstance(op, Wrapped):
+            return partial(self._intake.read, link, op)
+        if link in self._uplinks:
+            uplink = self._uplinks[link]
+            if type(op) is BinarySample and len(op.payload) > LARGE:
+                codec = uplink.codec_of(op)
+                if codec is not None and not codec.is_flat:
+                    return partial(self._intake.check, link, codec, op.payload,
+                                   lambda checked: uplink.takes(replace(op, payload=checked)))
+            if uplink.takes(op):
+                return None
         effects = peer.session.receive(op, now)
-        self.apply(peer, effects, getattr(op, 'op_id', None))
+        if self._intake.is_large(peer, effects):
+            return partial(self._intake.finish, peer, effects, None)
+        self.carry_out(peer, effects, getattr(op, 'op_id', None))
+        return None
+
+    def find(self, link: Link, dialect: str | None) -> Peer | None:
+        """
+        Return the peer of a link, ``None`` while it has shown no dialect.
+
+        :param dialect: what its first frame shows; empty = none, so that it has to leave.
+        """
+        peer = self._peers.get(link)
+        if peer is None and dialect:
+            peer = self._meet(link, rosbridge=dialect == RosbridgeDialect.name)
+        elif peer is None and dialect is not None:
+            link.close(PROTOCOL_ERROR, NO_DIALECT)
+        return peer
+
+    def is_here(self, peer: Peer) -> bool:
+        """Whether a peer has not left."""
+        return self._peers.get(peer.link) is peer and peer.link.is_open
+
+    def codec_of(self, peer: Peer, effect: Any) -> Codec | None:
+        """
+        Return what converts the values of an effect; ``None`` where nobody wants them.
+
+        :raises WsBridgeError: they are for something that is not there.
+        """
+        return _CODEC_OF[type(effect)](self, peer, effect)
+
+    def is_gated(self, peer: Peer, topic: str) -> bool:
+        """Whether what a peer publishes is judged by its values."""
+        return self._inward.is_gated(peer, topic)
+
+    def ros_time(self) -> tuple[int, int]:
+        """Return the time of ROS: s, ns."""
+        return self._ros.now()
 
     def closed(self, link: Link, code: int, reason: str) -> None:
         """Take back everything the peer made."""
         self._forget_stranger(link)
+        self._intake.closed(link)
         peer = self._peers.pop(link, None)
         uplink = self._uplinks.pop(link, None)
         if peer is not None:
@@ -299,11 +395,10 @@ class Bridge:
             if rosbridge else NativeDialect(settings.robot_name, f'{self._run}-{name}', depth)
         session = self._session(name, dialect.name, link)
         session.beats = not rosbridge
-        link.limit_messages(STRANGER_MESSAGE if session.login.needed else
-                            settings.max_message_size)
         if not rosbridge and not greet:
             session.manner = 'seed'
         peer = self._peers[link] = Peer(link, session, dialect, self._unix, self._ledger)
+        self._bound(peer)
         logger.info('peer %s from %s: %s', peer.name, link.address, dialect.name)
         self._note_visit('open', peer, dialect=dialect.name)
         if session.login.identity is not None:
@@ -318,20 +413,43 @@ class Bridge:
         return peer
 
     def _session(self, name: str, dialect: str, link: Link) -> Session:
-        now = self._loop.time()
-        login = self._door.login_of(link.admitted, dialled=link.dialled, now=now,
-                                    epoch=self._epoch)
         return Session(name, dialect, settings=self._settings, exposure=self._exposure,
-                       names=self._names, now=now, epoch=self._epoch, keeper=self._control,
-                       login=login)
+                       names=self._names, now=self._loop.time(), epoch=self._epoch,
+                       keeper=self._control, login=self._login_of(link))
+
+    def _login_of(self, link: Link) -> Login:
+        return self._door.login_of(link.admitted, dialled=link.dialled, now=self._loop.time(),
+                                   epoch=self._epoch)
+
+    def _largest(self, login: Login) -> int:
+        """Return how large a message of a peer may be, bytes: who may send nothing needs less."""
+        if login.needed:
+            return STRANGER_MESSAGE
+        most = self._settings.max_message_size
+        return most if login.rights.may_send else \
+            min(most, self._settings.max_observer_message_size)
+
+    def _bound(self, peer: Peer) -> None:
+        size = self._largest(peer.session.login)
+        peer.link.limit_messages(size)
+        peer.dialect.limit_messages(size)
 
     def _unix(self) -> float:
         return self._loop.time() + self._epoch
 
     # ---- effects
 
-    def apply(self, peer: Peer, effects: list[fx.Effect], op_id: str | None = None) -> None:
+    def apply(self, peer: Peer, effects: list[fx.Effect]) -> None:
         """Carry out effects in order; an error ends the list and goes to the peer."""
+        self.carry_out(peer, effects)
+
+    def carry_out(self, peer: Peer, effects: list[fx.Effect], op_id: str | None = None) -> bool:
+        """
+        Carry out effects in order; an error ends the list and goes to the peer.
+
+        :return: whether all were carried out.
+        """
+        done = True
         for effect in effects:
             try:
                 _APPLY[type(effect)](self, peer, effect)
@@ -339,9 +457,11 @@ class Bridge:
                 self._undo(peer, effect)
                 about = About('answer', '') if isinstance(effect, _ANSWERS) else None
                 peer.send(Failed(getattr(effect, 'op_id', op_id), exc, about))
+                done = False
                 break
         if len(effects) != 1 or type(effects[0]) is not fx.Publish:
             self._arm(peer)
+        return done
 
     def _undo(self, peer: Peer, effect: fx.Effect) -> None:
         """Let the session forget what could not be made, unless an older one still stands."""
@@ -516,8 +636,8 @@ class Bridge:
                 effect.op_id, exc))
             return
         until = None if identity.expires is None else identity.expires - self._epoch
-        peer.link.limit_messages(self._settings.max_message_size)
         self.apply(peer, peer.session.logged_in(effect.op_id, identity, rights, until))
+        self._bound(peer)
         self._note_login(peer)
         if peer.hears_news:
             self._state.send_to(peer)
@@ -605,6 +725,25 @@ def _may_stop(data: str | bytes) -> bool:
     """Whether a frame may be an emergency stop, as far as can be told without parsing it."""
     return isinstance(data, str) and len(data) <= STOP_SIZE and 'stop"' in data
 
+
+def _is_heavy(peer: Peer, data: str | bytes) -> bool:
+    """Whether a frame is too much to be parsed here; what is not parsed never is."""
+    if len(data) <= INLINE:
+        return False
+    if isinstance(data, str):
+        return is_heavy_json(data)
+    return peer.dialect.name == RosbridgeDialect.name and is_heavy_cbor(data)
+
+
+_CODEC_OF: dict[type, Callable[[Bridge, Peer, Any], Codec | None]] = {
+    fx.Publish: lambda self, peer, effect: self._inward.codec_of(peer, effect.topic),
+    fx.Call: lambda self, peer, effect: self._services.request_codec(effect),
+    fx.AnswerService: lambda self, peer, effect: self._services.response_codec(peer, effect),
+    fx.SendGoal: lambda self, peer, effect: self._actions.goal_codec(effect),
+    fx.Feedback: lambda self, peer, effect: self._actions.feedback_codec(peer, effect),
+    fx.EndGoal: lambda self, peer, effect: self._actions.result_codec(peer, effect),
+}
+"""What converts the values of the effects that carry a message."""
 
 _ANSWERS = (fx.AnswerService, fx.Feedback, fx.EndGoal)
 """What gives values to somebody in ROS who waits for them."""

@@ -26,7 +26,7 @@ from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.gates import Gates, Lane
 from ws_bridge.bridge.peer import Peer, types_of
-from ws_bridge.convert.codec import Codec, CodecStore
+from ws_bridge.convert.codec import Codec, CodecStore, Converted
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import Forbidden, NotAdvertised, TypeMismatch, UnknownType, WsBridgeError
 from ws_bridge.protocol.operations import Done, Failed
@@ -127,6 +127,16 @@ class Inward:
         """Whether a peer has a publisher of a topic."""
         return (peer.name, topic) in self._keys
 
+    def codec_of(self, peer: Peer, topic: str) -> Codec | None:
+        """Return what converts a peer's messages of a topic."""
+        key = self._keys.get((peer.name, topic))
+        return None if key is None else self._shared[key].codec
+
+    def is_gated(self, peer: Peer, topic: str) -> bool:
+        """Whether a peer's messages of a topic have to pass a gate."""
+        key = self._keys.get((peer.name, topic))
+        return key is not None and self._shared[key].lane is not None
+
     def publish(self, peer: Peer, wish: Publish) -> None:
         """
         Hot path: convert, check and publish.
@@ -153,6 +163,8 @@ class Inward:
         return on_done
 
     def _to_cdr(self, codec: Codec, wish: Publish) -> bytes:
+        if wish.data.__class__ is Converted:
+            return bytes(wish.data.cdr())
         if wish.encoding == 'cdr':
             codec.check(wish.data)
             return bytes(wish.data)

@@ -21,22 +21,26 @@ one :class:`Group`: the frame is made once and written to all. Peers with a rate
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any, TYPE_CHECKING
 
+from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.peer import Peer, types_of
-from ws_bridge.convert.codec import Codec, CodecStore
+from ws_bridge.convert.codec import Codec, CodecStore, LARGE
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import ConversionError, Forbidden, TypeMismatch, WsBridgeError
+from ws_bridge.offload.wire import Text
 from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.fragment import splitter
 from ws_bridge.protocol.operations import Appeared, Done, Encoding, Failed
 from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.protocol.rosbridge import PNG_AROUND
 from ws_bridge.session.effects import OpenSubscription
 from ws_bridge.session.freshness import Freshness
-from ws_bridge.session.queue import Split
+from ws_bridge.session.queue import Parts, Split
 from ws_bridge.transport.link import fan_out, Link
 
 if TYPE_CHECKING:
@@ -69,14 +73,45 @@ TEXT: frozenset[Encoding] = frozenset({'json', 'png'})
 """The encodings whose frames are text."""
 
 
+Sample = tuple[bytes, float, int]
+"""CDR, the Unix time at which it was taken, its number."""
+
+_BODY = b'\x00body\x00'
+"""Stands for a body, to find out what a frame has around it; in no text, and no text in it."""
+_CONVERTED: frozenset[Encode] = frozenset({as_json, as_cbor})
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What becomes of a sample on its way to those who want it so."""
+    """
+    What becomes of a sample on its way to those who want it so.
+
+    :param write_text: frames the text that is in an image; ``None`` = it is in none.
+    """
 
     write: SampleWriter
     encode: Encode
     text: bool
     split: Split | None
+    write_text: SampleWriter | None = None
+
+    @property
+    def to_text(self) -> Text | None:
+        """What a worker makes of a sample; ``None`` where it stays CDR."""
+        if self.encode not in _CONVERTED:
+            return None
+        return 'png' if self.write_text else 'json' if self.encode is as_json else 'cbor'
+
+    def around(self, stamp: float, sequence: int) -> tuple[bytes, bytes]:
+        """Return what stands before and after a body in the text, or in the frame."""
+        before, _, after = (self.write_text or self.write)(
+            _BODY, stamp, sequence).partition(_BODY)
+        return before, after
+
+    def frame(self, body: memoryview, stamp: float, sequence: int) -> Parts:
+        """Return the frame of a body that a worker made, without copying it."""
+        before, after = PNG_AROUND if self.write_text else self.around(stamp, sequence)
+        return Parts(before, body, after)
 
 
 @dataclass(slots=True, eq=False)
@@ -117,7 +152,11 @@ class Member:
 
 @dataclass(slots=True, eq=False)
 class Topic:
-    """A topic that at least one peer subscribes to; without ``codec`` its type is awaited."""
+    """
+    A topic that at least one peer subscribes to; without ``codec`` its type is awaited.
+
+    :ivar is_slow: a large sample is being converted: smaller ones come after it.
+    """
 
     name: str
     channel_id: int
@@ -130,19 +169,23 @@ class Topic:
     sequence: int = 0
     errors_due: float = 0.0
     errors: int = 0
+    is_slow: bool = False
 
 
 class Outward:
     """
     All topics that go out.
 
+    :param converter: converts what is large.
     :param expected_rate: the configured rate of a topic, Hz, or ``None``.
     """
 
-    def __init__(self, ros: RosSide, store: CodecStore, loop: asyncio.AbstractEventLoop, *,
+    def __init__(self, ros: RosSide, store: CodecStore, converter: Converter,
+                 loop: asyncio.AbstractEventLoop, *,
                  expected_rate: Callable[[str], float | None], epoch: float) -> None:
         self._ros = ros
         self._store = store
+        self._converter = converter
         self._loop = loop
         self._expected_rate = expected_rate
         self._epoch = epoch
@@ -315,9 +358,10 @@ class Outward:
         split = None
         if wish.fragment_size and text:
             split = splitter(f'{wish.wire_name}:{topic.channel_id}', wish.fragment_size)
-        write = member.peer.dialect.sample_writer(
-            wish.wire_name, topic.channel_id, wish.encoding)
-        return Form(write, ENCODERS[wish.encoding], text, split)
+        writer = member.peer.dialect.sample_writer
+        write = writer(wish.wire_name, topic.channel_id, wish.encoding)
+        return Form(write, ENCODERS[wish.encoding], text, split, writer(
+            wish.wire_name, topic.channel_id, 'json') if wish.encoding == 'png' else None)
 
     def _leave(self, topic: Topic, peer: Peer) -> None:
         throttled = topic.throttled.pop(peer.name, None)
@@ -339,6 +383,10 @@ class Outward:
         stamp = self._loop.time() + self._epoch
         first = max(topic.sequence - len(samples), 0) + 1  # as if they were the last that came
         for sequence, cdr in enumerate(samples, first):
+            if len(cdr) > LARGE and form.to_text:
+                self._convert(topic, form, (cdr, stamp, sequence), (topic, member.peer),
+                              partial(self._send_latched, topic, member, form), len(samples))
+                continue
             try:
                 body = form.encode(topic.codec, cdr)
             except ConversionError as exc:
@@ -357,6 +405,9 @@ class Outward:
         for cdr in samples:
             topic.sequence = sequence = topic.sequence + 1
             bodies: dict[Encode, bytes] = {}
+            if len(cdr) > LARGE or topic.is_slow:
+                self._deliver_large(topic, (cdr, stamp, sequence))
+                continue
             for group in topic.groups.values():
                 form = group.form
                 body = bodies.get(form.encode)
@@ -371,6 +422,63 @@ class Outward:
             for throttled in topic.throttled.values():
                 self._offer(topic, throttled, (cdr, stamp, sequence))
         topic.freshness.took(len(samples), taken)
+
+    def _deliver_large(self, topic: Topic, sample: Sample) -> None:
+        """Have a sample, and what comes after it, converted elsewhere, once an encoding."""
+        cdr, stamp, sequence = sample
+        topic.is_slow = False
+        asked: set[Hashable] = set()
+        for key, group in topic.groups.items():
+            to_text = group.form.to_text
+            if to_text is None:
+                fan_out(group.links, topic.name, group.form.write(cdr, stamp, sequence),
+                        group.depth, text=group.form.text, split=group.form.split)
+                continue
+            topic.is_slow = True
+            stream = (topic, key if to_text == 'png' else to_text)
+            if stream not in asked:
+                asked.add(stream)
+                self._convert(topic, group.form, sample, stream,
+                              partial(self._fan_out_large, topic, stream))
+        for throttled in topic.throttled.values():
+            self._offer(topic, throttled, sample)
+
+    def _convert(self, topic: Topic, form: Form, sample: Sample, stream: Hashable,
+                 then: Callable[[memoryview, float, int], None], depth: int = 1) -> None:
+        """Have a sample converted, then handed out; one of a stream at a time, the newest."""
+        cdr, stamp, sequence = sample
+
+        def on_done(body: memoryview | WsBridgeError) -> None:
+            if not any(self._converter.is_busy((topic, key)) for key in (
+                    *topic.groups, 'json', 'cbor')):
+                topic.is_slow = False
+            if isinstance(body, ConversionError):
+                self._report(topic, body)
+            elif isinstance(body, WsBridgeError):
+                self._report(topic, ConversionError(body.message))
+            else:
+                then(body, stamp, sequence)
+        to_text = form.to_text
+        assert topic.codec is not None
+        assert to_text is not None
+        self._converter.convert(stream, topic.codec, cdr, to_text, on_done, depth=depth,
+                                around=form.around(stamp, sequence) if form.write_text else
+                                (b'', b''))
+
+    def _fan_out_large(self, topic: Topic, stream: tuple[Topic, object],
+                       body: memoryview, stamp: float, sequence: int) -> None:
+        for key, group in topic.groups.items():
+            if stream[1] in (key, group.form.to_text):
+                fan_out(group.links, topic.name, group.form.frame(body, stamp, sequence),
+                        group.depth, text=group.form.text, split=group.form.split)
+
+    def _send_latched(self, topic: Topic, member: Member, form: Form,
+                      body: memoryview, stamp: float, sequence: int) -> None:
+        """Hand out what a late peer missed, unless it left, or has newer ones already."""
+        if topic.members.get(member.peer.name) is member:
+            member.peer.link.send_stream(
+                topic.name, form.frame(body, stamp, sequence), member.wish.queue_depth,
+                text=form.text, split=form.split)
 
     def _offer(self, topic: Topic, throttled: Throttled,
                sample: tuple[bytes, float, int]) -> None:
@@ -399,6 +507,11 @@ class Outward:
         if topic.codec is None:
             return
         cdr, stamp, sequence = sample
+        stream = (topic, throttled)
+        if throttled.form.to_text and (len(cdr) > LARGE or self._converter.is_busy(stream)):
+            self._convert(topic, throttled.form, sample, stream,
+                          partial(self._send_large, topic, throttled))
+            return
         try:
             body = throttled.form.encode(topic.codec, cdr)
         except ConversionError as exc:
@@ -406,6 +519,12 @@ class Outward:
             return
         form = throttled.form
         throttled.link.send_stream(topic.name, form.write(body, stamp, sequence), 1,
+                                   text=form.text, split=form.split)
+
+    def _send_large(self, topic: Topic, throttled: Throttled, body: memoryview,
+                    stamp: float, sequence: int) -> None:
+        form = throttled.form
+        throttled.link.send_stream(topic.name, form.frame(body, stamp, sequence), 1,
                                    text=form.text, split=form.split)
 
     def _report(self, topic: Topic, exc: ConversionError) -> None:

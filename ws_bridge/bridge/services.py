@@ -18,18 +18,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TYPE_CHECKING
 
+from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.convert.codec import Codec, CodecStore
-from ws_bridge.convert.schema import MessageSchema, Value
+from ws_bridge.convert.schema import by_name
 from ws_bridge.errors import (
     AlreadyExists,
-    ConversionError,
     Forbidden,
     LimitExceeded,
     ServiceFailed,
     TypeMismatch,
     UnknownName,
-    WrongLength,
     WsBridgeError,
 )
 from ws_bridge.protocol.operations import Done, Failed
@@ -51,32 +50,20 @@ class HostedService:
     server: Any
 
 
-def by_name(schema: MessageSchema, data: Value) -> Value:
-    """
-    Return the fields of a request by their names; a tuple has them by their positions.
-
-    :raises WrongLength: there are more values than fields.
-    """
-    if not isinstance(data, tuple):
-        return data
-    if len(data) > len(schema.fields):
-        raise WrongLength(f'{len(data)} values for the {len(schema.fields)} fields of '
-                          f'{schema.name}')
-    return {item.name: value for item, value in zip(schema.fields, data, strict=False)}
-
-
 class Services:
     """
     All calls and all hosted services.
 
+    :param converter: writes what ROS says for peers.
     :param apply: carries out the effects of a session.
     :param now: monotonic time, s.
     """
 
-    def __init__(self, ros: RosSide, store: CodecStore, *, apply: Apply,
+    def __init__(self, ros: RosSide, store: CodecStore, converter: Converter, *, apply: Apply,
                  now: Callable[[], float]) -> None:
         self._ros = ros
         self._store = store
+        self._converter = converter
         self._apply = apply
         self._now = now
         self._calls: dict[tuple[str, int], Any] = {}
@@ -92,18 +79,21 @@ class Services:
 
         def on_done(result: bytes | WsBridgeError) -> None:
             self._calls.pop(key, None)
-            if not isinstance(result, WsBridgeError):
-                try:
-                    result = response.to_json(result)
-                except ConversionError as exc:
-                    result = ServiceFailed(f'the response cannot be read: {exc}')
-            self._apply(peer, peer.session.call_ended(wish.key, result))
+            if isinstance(result, WsBridgeError):
+                self._apply(peer, peer.session.call_ended(wish.key, result))
+            else:
+                self._converter.to_json(response, result, on_text)
+
+        def on_text(text: bytes | WsBridgeError) -> None:
+            if isinstance(text, WsBridgeError):
+                text = ServiceFailed(f'the response cannot be read: {text}')
+            self._apply(peer, peer.session.call_ended(wish.key, text))
 
         try:
             srv_type = self._type_of(wish)
             peer.session.login.rights.check_type(wish.service, srv_type)
             schema = self._ros.types.service(srv_type)
-            request = self._store.codec(schema.request)
+            request = self.request_codec(wish)
             response = self._store.codec(schema.response)
             cdr = request.from_values(
                 by_name(schema.request, wish.data),
@@ -113,6 +103,18 @@ class Services:
             self._apply(peer, peer.session.call_ended(wish.key, exc))
             return
         self._calls[key] = call
+
+    def request_codec(self, wish: Call) -> Codec:
+        """
+        Return what converts the request of a call.
+
+        :raises WsBridgeError: there is no such service, or of another type.
+        """
+        return self._store.codec(self._ros.types.service(self._type_of(wish)).request)
+
+    def response_codec(self, peer: Peer, wish: AnswerService) -> Codec | None:
+        """Return what converts a peer's answer; ``None`` where it answers nothing any more."""
+        return self._hosted[wish.service].response if self.owned_by(peer, wish.service) else None
 
     def cancel(self, peer: Peer, key: int) -> None:
         """Forget a call whose peer left."""
@@ -154,13 +156,14 @@ class Services:
         request = self._store.codec(schema.request)
 
         def on_request(token: object, cdr: bytes) -> None:
-            try:
-                values = request.to_json(cdr)
-            except ConversionError as exc:
-                peer.send(Failed(None, exc))
+            self._converter.to_json(request, cdr, lambda text: on_text(token, text))
+
+        def on_text(token: object, text: bytes | WsBridgeError) -> None:
+            if isinstance(text, WsBridgeError):
+                peer.send(Failed(None, text))
                 return
             self._apply(peer, peer.session.service_called(
-                wish.service, token, values, self._now()))
+                wish.service, token, text, self._now()))
 
         def on_error(exc: WsBridgeError) -> None:
             fatal = not isinstance(exc, LimitExceeded)

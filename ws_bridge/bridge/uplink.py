@@ -28,6 +28,7 @@ from typing import Any, TYPE_CHECKING
 from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer, types_of
+from ws_bridge.convert.codec import Codec
 from ws_bridge.errors import RequestError, WsBridgeError
 from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.envelope import encode as encode_envelope
@@ -115,6 +116,11 @@ class Uplink:
                 del self._untyped[topic]
                 self._ask({'op': 'advertise', 'topic': topic, 'type': types[0]},
                           partial(self._push, topic))
+
+    def codec_of(self, sample: BinarySample) -> Codec | None:
+        """Return what checks a sample of that side; ``None`` where it is not pulled."""
+        topic = self._pulled.get(sample.channel_id)
+        return None if topic is None else self._inward.codec_of(self.peer, topic)
 
     def takes(self, op: Operation) -> bool:
         """Whether the operation answers something of this half, which is then done."""

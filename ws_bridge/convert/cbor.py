@@ -23,6 +23,7 @@ import numpy as np
 
 from ws_bridge.convert.schema import Value
 from ws_bridge.errors import BadEncoding
+from ws_bridge.weight import cbor_elements, has_references
 
 _TYPED_ARRAYS = {   # RFC 8746, section 2.1
     64: '>u1', 65: '>u2', 66: '>u4', 67: '>u8', 68: '<u1', 69: '<u2', 70: '<u4', 71: '<u8',
@@ -38,8 +39,11 @@ def cbor_values(data: bytes | bytearray | memoryview) -> Value:
 
     :raises BadEncoding: not CBOR, or with tags that no message needs.
     """
+    raw = bytes(data)
+    if has_references(raw):
+        cbor_elements(raw, len(raw))    # a few bytes may stand for any amount of values
     try:
-        return cbor2.loads(bytes(data), tag_hook=_tag)
+        return cbor2.loads(raw, tag_hook=_tag)
     except _ERRORS as exc:
         raise BadEncoding(f'not CBOR: {type(exc).__name__}') from exc
 

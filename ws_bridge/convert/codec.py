@@ -40,9 +40,11 @@ from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.convert.decode import make_reader, READ_ERRORS
 from ws_bridge.convert.diagnose import diagnose
 from ws_bridge.convert.encode import Encoder, make_encoder
-from ws_bridge.convert.schema import MessageSchema, nested_schemas, Value
-from ws_bridge.errors import BadEncoding
+from ws_bridge.convert.schema import MessageSchema, nested_schemas, PRIMITIVES, Value
+from ws_bridge.errors import BadEncoding, WsBridgeError
 
+LARGE = 100_000
+"""A message of more bytes of CDR is converted on no thread that others wait for."""
 DEFAULT_LIMIT = 64 * 1024 * 1024   # bytes of CDR
 _TIMED = ('builtin_interfaces/msg/Time', 'builtin_interfaces/msg/Duration', 'std_msgs/msg/Header')
 _OPTION = orjson.OPT_SERIALIZE_NUMPY
@@ -51,15 +53,41 @@ _EXACT = 2**53   # integers up to here are exact in a double, which is all that 
 Buffer = bytes | bytearray | memoryview
 
 
+class Converted:
+    """
+    Stands for values that were converted elsewhere: for their CDR, or for why there is none.
+
+    :param outcome: the CDR, or the error.
+    """
+
+    __slots__ = ('_outcome',)
+
+    def __init__(self, outcome: bytes | WsBridgeError) -> None:
+        self._outcome = outcome
+
+    def __repr__(self) -> str:
+        return f'Converted({type(self._outcome).__name__})'
+
+    def cdr(self) -> bytes:
+        """
+        Return the CDR.
+
+        :raises WsBridgeError: there is none.
+        """
+        if isinstance(self._outcome, WsBridgeError):
+            raise self._outcome
+        return self._outcome
+
+
 class CodecStore:
     """
     Compiles codecs, once a type.
 
-    :param wide_as_text: write integers beyond 2^53 as text in JSON.
+    :ivar wide_as_text: write integers beyond 2^53 as text in JSON.
     """
 
     def __init__(self, *, wide_as_text: bool = False) -> None:
-        self._wide_as_text = wide_as_text
+        self.wide_as_text = wide_as_text
         self._codecs: dict[MessageSchema, Codec] = {}
 
     def __repr__(self) -> str:
@@ -69,7 +97,7 @@ class CodecStore:
         """Return the codec of a type."""
         codec = self._codecs.get(schema)
         if codec is None:
-            codec = self._codecs[schema] = Codec(schema, wide_as_text=self._wide_as_text)
+            codec = self._codecs[schema] = Codec(schema, wide_as_text=self.wide_as_text)
         return codec
 
 
@@ -81,6 +109,7 @@ class Codec:
     little endian out. Functions are compiled when first needed.
 
     :ivar uses_time: ``now`` makes a difference to :meth:`from_values`.
+    :ivar is_flat: to check the CDR of a message takes no step a value: its sequences are numbers.
     """
 
     def __init__(self, schema: MessageSchema, *, wide_as_text: bool = False) -> None:
@@ -89,6 +118,9 @@ class Codec:
             item.field_type.kind in _WIDE for each in nested_schemas(schema)
             for item in each.fields)
         self.uses_time = any(each.name in _TIMED for each in nested_schemas(schema))
+        self.is_flat = not any(
+            item.field_type.array != 'none' and item.field_type.kind not in PRIMITIVES
+            for each in nested_schemas(schema) for item in each.fields)
         self._readers: dict[tuple[str, str], Callable[[bytes], Any]] = {}
         self._to_json = self._first('json')
         self._check = self._first('check')
@@ -153,11 +185,15 @@ class Codec:
         """
         Return checked values as CDR.
 
-        :param values: a dict, from JSON or from :func:`~ws_bridge.convert.cbor.cbor_values`.
+        :param values: a dict, from JSON or from :func:`~ws_bridge.convert.cbor.cbor_values`;
+            or :class:`Converted`.
         :param now: ROS time (s, ns) for empty stamps of headers and for times given as ``now``.
         :param limit: most bytes of CDR that may come of it.
         :raises ConversionError: a value does not fit; ``field`` is its path.
         """
+        if values.__class__ is Converted:
+            cdr: bytes = values.cdr()
+            return cdr
         return self._encode(values, limit, now)
 
     def from_json(self, text: bytes | bytearray | memoryview | str, *,

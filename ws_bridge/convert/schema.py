@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ws_bridge.errors import WrongLength
+
 Value = Any   # JSON-like: dict, list, str, int, float, bool, None (and what CBOR adds)
 
 
@@ -154,6 +156,20 @@ def zero_value(field_type: FieldType) -> Value:
 def default_value(item: Field) -> Value:
     """Return what a missing field means."""
     return zero_value(item.field_type) if item.default is None else item.default
+
+
+def by_name(schema: MessageSchema, data: Value) -> Value:
+    """
+    Return the fields of a message by their names; a tuple has them by their positions.
+
+    :raises WrongLength: there are more values than fields.
+    """
+    if not isinstance(data, tuple):
+        return data
+    if len(data) > len(schema.fields):
+        raise WrongLength(f'{len(data)} values for the {len(schema.fields)} fields of '
+                          f'{schema.name}')
+    return {item.name: value for item, value in zip(schema.fields, data, strict=False)}
 
 
 def minimum_size(schema: MessageSchema) -> int:

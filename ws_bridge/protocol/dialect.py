@@ -15,9 +15,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
-from ws_bridge.protocol.operations import Encoding, Frame, Operation, Reply
+from ws_bridge.protocol.operations import Encoding, Frame, Operation, Reply, Wrapped
 
 SampleWriter = Callable[[bytes, float, int], bytes]
 """Frames one sample: its encoded body, the Unix time at which it was taken, its number."""
@@ -32,13 +32,24 @@ class Dialect(Protocol):
 
     name: str
 
-    def decode(self, frame: str | bytes, now: float = 0.0) -> Operation | None:
+    def decode(self, frame: str | bytes, now: float = 0.0) -> Operation | Wrapped | None:
         """
         Turn one frame into an operation; ``Malformed`` where it is none, never an exception.
 
         :param now: monotonic time, s.
         :return: ``None`` where the frame is only a part of an operation.
         """
+
+    def decode_value(self, value: Any, now: float = 0.0, *,
+                     wrapped: bool = False) -> Operation | Wrapped | None:
+        """
+        Turn a frame that was parsed elsewhere, in which ``Parked`` may stand, into an operation.
+
+        :param wrapped: it was the content of what :meth:`decode` returned as ``Wrapped``.
+        """
+
+    def limit_messages(self, size: int) -> None:
+        """Take messages of at most so many bytes, however they are wrapped, from now on."""
 
     def encode(self, reply: Reply, stamp: float) -> list[Frame]:
         """

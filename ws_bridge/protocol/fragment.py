@@ -14,7 +14,7 @@
 """Long messages in parts, as rosbridge v2 has them: ``{op: fragment, id, data, num, total}``."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -34,23 +34,28 @@ MAX_AGE = 30.0
 MAX_ID = 256
 
 
-def splitter(stream: str, size: int) -> Callable[[bytes], list[bytes]]:
+def splitter(stream: str, size: int) -> Callable[[bytes], Iterator[bytes]]:
     """
     Return what makes fragments of a text frame that is longer than ``size`` characters.
+
+    Each is made when it is asked for: all together may take longer than others should wait.
 
     :param stream: makes the ids unique on a connection.
     """
     numbers = count(1)
 
-    def split(frame: bytes) -> list[bytes]:
+    def split(frame: bytes) -> Iterator[bytes]:
         if len(frame) <= size:
-            return [frame]
+            yield frame
+            return
         text = frame.decode()
         step = max(size, -(-len(text) // MAX_PARTS_OUT))
-        parts = [text[start:start + step] for start in range(0, len(text), step)]
         message_id = f'fragment:{stream}:{next(numbers)}'
-        return [orjson.dumps({'op': 'fragment', 'id': message_id, 'data': part, 'num': number,
-                              'total': len(parts)}) for number, part in enumerate(parts)]
+        total = -(-len(text) // step)
+        for number in range(total):
+            yield orjson.dumps({
+                'op': 'fragment', 'id': message_id,
+                'data': text[number * step:(number + 1) * step], 'num': number, 'total': total})
     return split
 
 
@@ -68,11 +73,11 @@ class Defragmenter:
     """
     Collects the parts of one peer's messages, bounded in number, size and age.
 
-    :param limit: most characters of one message, and of all incomplete ones together.
+    :ivar limit: most characters of one message, and of all incomplete ones together.
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._partial: dict[tuple[str, str], Partial] = {}
 
     def __repr__(self) -> str:
@@ -99,9 +104,9 @@ class Defragmenter:
                            field='total' if total != partial.total else 'num')
         partial.parts[num] = data
         partial.size += len(data)
-        if sum(each.size for each in self._partial.values()) > self._limit:
+        if sum(each.size for each in self._partial.values()) > self.limit:
             del self._partial[key]
-            raise LimitExceeded(f'incomplete messages hold more than {self._limit} characters',
+            raise LimitExceeded(f'incomplete messages hold more than {self.limit} characters',
                                 field='data')
         if len(partial.parts) < partial.total:
             return None

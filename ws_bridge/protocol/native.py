@@ -38,7 +38,7 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.envelope import decode as decode_envelope
 from ws_bridge.protocol.envelope import encode as encode_envelope
-from ws_bridge.protocol.envelope import Envelope, MAX_DEPTH, MAX_ID_LENGTH
+from ws_bridge.protocol.envelope import Envelope, envelope_of, MAX_DEPTH, MAX_ID_LENGTH
 from ws_bridge.protocol.native_requests import (
     choice,
     CONFIGURATIONS,
@@ -92,13 +92,27 @@ class NativeDialect:
         try:
             envelope = decode_envelope(frame, self._max_depth)
         except ProtocolError as exc:
-            unknown = exc.field == 'metadata.message_type'
-            return ops.Malformed(_id_of(frame), UnknownOperation(
-                exc.message, field=exc.field) if unknown else exc)
+            return _no_envelope(_id_of(frame), exc)
+        return self._operation(envelope)
+
+    def decode_value(self, value: Any, now: float = 0.0, *,
+                     wrapped: bool = False) -> ops.Operation:
+        """Turn a parsed text frame, in which ``Parked`` may stand, into an operation."""
+        message_id = _id_in(value)
+        try:
+            envelope = envelope_of(value)
+        except ProtocolError as exc:
+            return _no_envelope(message_id, exc)
+        return self._operation(envelope)
+
+    def _operation(self, envelope: Envelope) -> ops.Operation:
         try:
             return _DECODERS[envelope.message_type](envelope)
         except ProtocolError as exc:
             return ops.Malformed(envelope.message_id, exc)
+
+    def limit_messages(self, size: int) -> None:
+        """Do nothing: here a message is a frame, which the connection bounds."""
 
     def encode(self, reply: ops.Reply, stamp: float) -> list[ops.Frame]:
         """
@@ -176,11 +190,24 @@ def _decode_binary(frame: bytes) -> ops.Operation:
     return ops.Malformed(None, UnknownOperation(f'binary opcode {opcode} is unknown'))
 
 
+def _no_envelope(message_id: str | None, error: ProtocolError) -> ops.Malformed:
+    unknown = error.field == 'metadata.message_type'
+    return ops.Malformed(message_id, UnknownOperation(
+        error.message, field=error.field) if unknown else error)
+
+
 def _id_of(frame: str) -> str | None:
     """Find the message id of an envelope that could not be read otherwise."""
     try:
-        message_id = orjson.loads(frame)['metadata']['message_id']
-    except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
+        return _id_in(orjson.loads(frame))
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _id_in(value: Any) -> str | None:
+    try:
+        message_id = value['metadata']['message_id']
+    except (KeyError, TypeError, IndexError):
         return None
     return message_id if isinstance(message_id, str) and len(message_id) <= MAX_ID_LENGTH \
         else None

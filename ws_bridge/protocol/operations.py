@@ -556,6 +556,29 @@ class Notice:
     personal: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """
+    Stands, in an operation, for values that were too much to be read here: the reader has them.
+
+    :param is_list: they are an array, else an object.
+    """
+
+    is_list: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapped:
+    """
+    A message that came in parts or as an image, and is too much to be read here.
+
+    :param text: JSON, or an image in base64.
+    """
+
+    text: str
+    is_png: bool = False
+
+
 Reply = (
     Welcome | Done | CallDone | Failed | Appeared | ServiceCall | GoalAccepted | GoalFeedback
     | GoalDone | GoalRequest | GoalCancel | Beat | State | Notice)

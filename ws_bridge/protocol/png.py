@@ -42,6 +42,8 @@ _PADDING = b'\n'
 _FASTEST = 1
 _SIZE = struct.Struct('>II')
 _SIZE_AT = 16
+_HEAD = 32
+"""Characters of base64 that hold the size."""
 
 
 def require_png() -> None:
@@ -65,6 +67,22 @@ def to_png(text: bytes) -> bytes:
     Image.frombytes('RGB', (width, height), data).save(
         file, 'PNG', compress_level=_FASTEST)
     return base64.b64encode(file.getvalue())
+
+
+def png_size(encoded: str) -> int:
+    """
+    Return how many bytes of text an image holds, by its header alone.
+
+    :raises BadFrame: not base64, or no PNG.
+    :raises Unavailable: Pillow is not installed.
+    """
+    require_png()
+    try:
+        width, height = _SIZE.unpack_from(base64.b64decode(encoded[:_HEAD], validate=True),
+                                          _SIZE_AT)
+    except (binascii.Error, struct.error, ValueError) as exc:
+        raise BadFrame(f'no PNG image in base64: {type(exc).__name__}', field='data') from exc
+    return int(width * height * _CHANNELS)
 
 
 def from_png(encoded: str, limit: int) -> bytes:

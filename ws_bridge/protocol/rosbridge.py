@@ -40,15 +40,19 @@ from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.envelope import MAX_DEPTH, parse_json
 from ws_bridge.protocol.fragment import Defragmenter
 from ws_bridge.protocol.native import NativeDialect
-from ws_bridge.protocol.png import from_png, to_png
+from ws_bridge.protocol.png import from_png, png_size, to_png
 from ws_bridge.protocol.rosbridge_ops import about, Handed, Message, op_id_of, PARSERS, text
 from ws_bridge.protocol.types import Priority
+from ws_bridge.weight import INLINE, is_heavy_json
 
 SUBPROTOCOL = 'rosbridge.v2'
 NAME = 'rosbridge'
 PROTOCOL_VERSION = {'major': 2, 'minor': 0, 'patch': 0}
 """Rosbridge v2; its specification names no finer version."""
 LEVELS = ('none', 'error', 'warning', 'info')
+VALUES = {'publish': 'msg', 'call_service': 'args', 'send_action_goal': 'args',
+          'service_response': 'values', 'action_feedback': 'values', 'action_result': 'values'}
+"""Where the operations that carry values of messages have them."""
 _STATUS_UNKNOWN = 0
 _CBOR_MAPS = range(0xA0, 0xC0)
 _NOT_JSON = ('NaN', 'Infinity')
@@ -66,9 +70,14 @@ def dialect_of(frame: str | bytes, max_depth: int = MAX_DEPTH) -> str | None:
     if isinstance(frame, bytes):
         return NAME if frame and frame[0] in _CBOR_MAPS else NativeDialect.name
     try:
-        value = _parse(frame, max_depth)
+        value = parse_lenient(frame, max_depth)
     except BadFrame:
         return None
+    return dialect_of_value(value)
+
+
+def dialect_of_value(value: Any) -> str | None:
+    """Do as :func:`dialect_of`, of a parsed text frame."""
     if type(value) is not dict:
         return None
     if 'op' in value:
@@ -100,19 +109,32 @@ class RosbridgeDialect:
 
     # ---- decode
 
-    def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Operation | None:
+    def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Operation | ops.Wrapped | None:
         """Turn one frame into an operation; ``None`` for what concerns only this codec."""
         message: Any = None
         try:
             message = self._read_cbor(frame) if isinstance(frame, bytes) \
-                else _parse(frame, self._max_depth)
+                else parse_lenient(frame, self._max_depth)
             return self._operation(message, now, wrapped=False)
         except ConversionError as exc:
             return ops.Malformed(None, BadFrame(exc.message))
         except WsBridgeError as exc:
             return _malformed(message, exc)
 
-    def _operation(self, message: Any, now: float, *, wrapped: bool) -> ops.Operation | None:
+    def decode_value(self, value: Any, now: float = 0.0, *,
+                     wrapped: bool = False) -> ops.Operation | ops.Wrapped | None:
+        """
+        Turn a parsed frame, in which ``Parked`` may stand, into an operation.
+
+        :param wrapped: it came in parts or as an image.
+        """
+        try:
+            return self._operation(value, now, wrapped=wrapped)
+        except WsBridgeError as exc:
+            return _malformed(value, exc)
+
+    def _operation(self, message: Any, now: float, *,
+                   wrapped: bool) -> ops.Operation | ops.Wrapped | None:
         if type(message) is not dict:
             raise BadFrame('expected an object with "op"')
         op = message.get('op')
@@ -128,21 +150,18 @@ class RosbridgeDialect:
             raise UnknownOperation(f'{op[:64]!r} is unknown; known are fragment, png, set_level, '
                                    f'{", ".join(PARSERS)}', field='op')
         inner = self._unwrap(op, message, now, wrapped=wrapped)
-        if inner is None:
-            return None
-        message = _parse(inner, self._max_depth)
-        try:
-            return self._operation(message, now, wrapped=True)
-        except WsBridgeError as exc:
-            return _malformed(message, exc)
+        if inner is None or isinstance(inner, ops.Wrapped):
+            return inner
+        return self.decode_value(parse_lenient(inner, self._max_depth), now, wrapped=True)
 
     def _unwrap(self, op: str, message: Message, now: float, *,
-                wrapped: bool) -> str | bytes | None:
+                wrapped: bool) -> str | bytes | ops.Wrapped | None:
         """Return the text of a message that came in parts or as an image, once it is whole."""
         if op == 'fragment':
             if wrapped:
                 raise BadFrame('a fragment inside of another message')
-            return self._fragments.add(message, now)
+            text = self._fragments.add(message, now)
+            return ops.Wrapped(text) if text is not None and is_heavy_json(text) else text
         data: str | None = message.get('data')
         if message.get('total') is not None:
             data = self._fragments.add(message, now)
@@ -150,13 +169,18 @@ class RosbridgeDialect:
                 return None
         elif type(data) is not str:
             raise BadField('must be text', field='data')
-        return from_png(data, self._limit)
+        return ops.Wrapped(data, is_png=True) if INLINE < png_size(data) <= self._limit else \
+            from_png(data, self._limit)
 
     def _set_level(self, message: Message) -> None:
         level = text(message, 'level')
         if level not in LEVELS:
             raise BadField(f'must be one of {", ".join(LEVELS)}', field='level')
         self._level = LEVELS.index(level)
+
+    def limit_messages(self, size: int) -> None:
+        """Take messages of at most so many bytes, however they are wrapped, from now on."""
+        self._limit = self._fragments.limit = size
 
     # ---- encode
 
@@ -222,7 +246,7 @@ class RosbridgeDialect:
         return _WRITERS[encoding](topic)
 
 
-def _parse(frame: str | bytes, max_depth: int) -> Any:
+def parse_lenient(frame: str | bytes, max_depth: int) -> Any:
     """
     Parse JSON; ``NaN`` and the infinities, which some clients send, are taken as well.
 
@@ -288,11 +312,15 @@ def _text_writer(topic: str) -> SampleWriter:
     return write
 
 
+PNG_AROUND = (b'{"op":"png","data":"', b'"}')
+"""What a frame has around text as an image in base64."""
+
+
 def _png_writer(topic: str) -> SampleWriter:
     write_text = _text_writer(topic)
 
     def write(body: bytes, stamp: float, sequence: int) -> bytes:
-        return b'{"op":"png","data":"%b"}' % to_png(write_text(body, stamp, sequence))
+        return to_png(write_text(body, stamp, sequence)).join(PNG_AROUND)
     return write
 
 

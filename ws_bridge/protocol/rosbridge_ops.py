@@ -155,13 +155,20 @@ def _object(message: Message, key: str) -> Any:
     value = message.get(key)
     if value is None:
         return {}
-    if type(value) is not dict:
+    if not is_object(value):
         raise BadField('must be an object', field=key)
     return value
 
 
+def is_object(value: Any) -> bool:
+    """Whether a value is an object, be it one that was too much to be read here."""
+    return type(value) is dict or (type(value) is ops.Parked and not value.is_list)
+
+
 def _args(message: Message) -> Any:
     value = message.get('args')
+    if type(value) is ops.Parked:
+        return value
     return tuple(value) if type(value) is list else _object(message, 'args')
 
 
@@ -246,9 +253,9 @@ def _service_response(message: Message, handed: Handed) -> ops.Operation:
     ok = _flag(message, 'result', default=True)
     values = message.get('values')
     error = None
-    if not ok and (type(values) is not dict or not values):
+    if not ok and (not is_object(values) or not values):
         error = values[:MAX_TOLD] if values and type(values) is str else 'no reason given'
-    elif type(values) is not dict and values is not None:
+    elif not is_object(values) and values is not None:
         raise BadField('must be an object', field='values')
     return ops.ServiceAnswer(op_id, handed.take(wire), values or {}, error)
 
@@ -291,10 +298,10 @@ def _action_result(message: Message, handed: Handed) -> ops.Operation:
     ok = _flag(message, 'result', default=True)
     status = _integer(message, 'status', 0)
     values = message.get('values')
-    if ok and type(values) is not dict and values is not None:
+    if ok and not is_object(values) and values is not None:
         raise BadField('must be an object', field='values')
     return ops.ActionResult(op_id, handed.take(wire) or wire,
-                            values if type(values) is dict else None, status or None, ok,
+                            values if is_object(values) else None, status or None, ok,
                             _optional_text(message, 'action'))
 
 

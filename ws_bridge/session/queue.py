@@ -15,26 +15,55 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import NamedTuple
 
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
 
-Split = Callable[[bytes], list[bytes]]
+Split = Callable[[bytes], Iterable[bytes]]
 """Makes several frames of one, which leave together."""
+
+
+class Parts:
+    """One large frame that was never put together: to copy it would keep everybody waiting."""
+
+    __slots__ = ('_parts', '_size')
+
+    def __init__(self, *parts: bytes | memoryview) -> None:
+        self._parts = parts
+        self._size = sum(map(len, parts))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def whole(self) -> bytes:
+        """Return the frame as bytes."""
+        return b''.join(self._parts)
+
+    def pieces(self, size: int) -> Iterator[memoryview]:
+        """Give the frame in pieces of at most so many bytes, without copying it."""
+        for part in self._parts:
+            view = memoryview(part)
+            for start in range(0, len(part), size):
+                yield view[start:start + size]
+
+
+Frame = bytes | Parts
 
 
 class Outgoing(NamedTuple):
     """One frame to write: a text frame (UTF-8) or a binary one; as several if it is split."""
 
-    frame: bytes
+    frame: Frame
     text: bool
     split: Split | None = None
 
-    def frames(self) -> list[bytes]:
+    def frames(self) -> Iterable[Frame]:
         """Return what is written."""
-        return [self.frame] if self.split is None else self.split(self.frame)
+        if self.split is None:
+            return [self.frame]
+        return self.split(self.frame.whole() if isinstance(self.frame, Parts) else self.frame)
 
 
 class OutQueue:
@@ -88,7 +117,7 @@ class OutQueue:
         self.nbytes += size
         self._make_room()
 
-    def put_stream(self, key: Hashable, frame: bytes, depth: int, *, text: bool = True,
+    def put_stream(self, key: Hashable, frame: Frame, depth: int, *, text: bool = True,
                    split: Split | None = None) -> int:
         """
         Queue the newest frame of stream ``key`` and keep at most ``depth`` (at least 1) of them.

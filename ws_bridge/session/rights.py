@@ -43,6 +43,8 @@ EXPOSED_AS: Mapping[Use, Kind] = {
     'subscribe': 'subscribe', 'publish': 'publish', 'call': 'call', 'host': 'host',
     'goal': 'call', 'host_action': 'host'}
 """Which list of the mapping file must have a name; other uses are not listed there."""
+SENDING: tuple[Use, ...] = ('publish', 'call', 'host', 'goal', 'host_action')
+"""Uses in which a peer sends messages, which may be large."""
 PARAMETER_EVENTS = '/parameter_events'
 ACTION_PART = '/_action/'
 """What stands between an action's name and those of the services and topics it consists of."""
@@ -216,6 +218,11 @@ class Rights:
         """
         if not self.role.may_at_all(use):
             raise Forbidden(f'the role {self.role.name} has no right to {use}')
+
+    @property
+    def may_send(self) -> bool:
+        """Whether a peer may send messages at all: publish, call, host, act."""
+        return any(self.role.may_at_all(use) for use in SENDING)
 
     def may(self, use: Use) -> bool:
         """Whether a peer may do what is about no name: ``take``, ``clear_stop``, ``metrics``."""

@@ -22,7 +22,7 @@ else anything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
 import inspect
 import time
 from typing import Any, TYPE_CHECKING
@@ -33,7 +33,7 @@ from websockets.protocol import State
 
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
-from ws_bridge.session.queue import Outgoing, OutQueue, Split
+from ws_bridge.session.queue import Frame, Outgoing, OutQueue, Parts, Split
 from ws_bridge.transport.endpoint import join_host_port
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 #: For how long one socket is read before the others get their turn, s.
 TURN = 0.001
+#: A larger frame leaves in pieces of this size, bytes, as the peer takes them: to write it at once
+#: would copy it twice while everybody waits.
+PIECE = 131_072
 #: RFC 6455 5.5: a control frame holds 125 bytes, two of them the code.
 _MAX_REASON = 123
 _ABNORMAL = 1006
@@ -60,7 +63,7 @@ def _write(connections: Iterable[Connection], frame: bytes, text: bool) -> None:
         broadcast(connections, frame.decode() if text else frame)
 
 
-def fan_out(links: Iterable[Link], key: Hashable, frame: bytes, depth: int, *,
+def fan_out(links: Iterable[Link], key: Hashable, frame: Frame, depth: int, *,
             text: bool = True, split: Split | None = None) -> None:
     """
     Send one stream frame to many: to idle links at once and together, to busy ones by queue.
@@ -68,6 +71,10 @@ def fan_out(links: Iterable[Link], key: Hashable, frame: bytes, depth: int, *,
     :param key: the stream; a busy link keeps the newest ``depth`` frames of it.
     :param split: makes several frames of one.
     """
+    if isinstance(frame, Parts) or len(frame) > PIECE:
+        for link in links:
+            link.send_stream(key, frame, depth, text=text, split=split)
+        return
     ready = []
     for link in links:
         if link.is_idle:
@@ -89,10 +96,10 @@ class Link:
     :param write_limit: bytes in the transport's buffer above which a peer counts as busy.
     """
 
-    __slots__ = ('_buffered', '_closer', '_ending', '_limit', '_options', '_queue', '_resumed',
-                 '_stall_timer', '_writer', 'address', 'admitted', 'bytes_in', 'bytes_out',
-                 'dialled', 'last_activity', 'messages_in', 'messages_out', 'opened_at', 'peer_id',
-                 'remote', 'subprotocol', 'websocket')
+    __slots__ = ('_buffered', '_closer', '_ending', '_in_hand', '_limit', '_options', '_queue',
+                 '_resumed', '_stall_timer', '_writer', 'address', 'admitted', 'bytes_in',
+                 'bytes_out', 'dialled', 'last_activity', 'messages_in', 'messages_out',
+                 'opened_at', 'peer_id', 'remote', 'subprotocol', 'websocket')
 
     def __init__(self, websocket: Connection, options: LinkOptions, *, dialled: bool,
                  write_limit: int) -> None:
@@ -115,6 +122,7 @@ class Link:
         self._closer: asyncio.Task[None] | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._ending: tuple[int, str] | None = None
+        self._in_hand = 0
         self._resumed: asyncio.Event | None = None
 
     def __repr__(self) -> str:
@@ -150,7 +158,7 @@ class Link:
     @property
     def queued_bytes(self) -> int:
         """Bytes that wait in the queue and in the transport."""
-        return self._queue.nbytes + self._buffered()
+        return self._queue.nbytes + self._in_hand + self._buffered()
 
     @property
     def request_headers(self) -> Mapping[str, str]:
@@ -184,6 +192,9 @@ class Link:
         if isinstance(frame, str):
             frame, text = frame.encode(), True
         if self.is_idle:
+            if len(frame) > PIECE:
+                self._start_writer(Outgoing(frame, text))
+                return True
             _write((self.websocket,), frame, text)
             self.wrote(len(frame))
             return True
@@ -196,15 +207,18 @@ class Link:
         self._start_writer()
         return True
 
-    def send_stream(self, key: Hashable, frame: str | bytes, depth: int, *,
+    def send_stream(self, key: Hashable, frame: str | Frame, depth: int, *,
                     text: bool = True, split: Split | None = None) -> None:
         """Send the newest frame of a stream; a slow peer gets only the newest ``depth``."""
         if not self.is_open:
             return
         if isinstance(frame, str):
             frame, text = frame.encode(), True
-        if self.is_idle:
+        if self.is_idle and (isinstance(frame, Parts) or len(frame) > PIECE):
+            self._start_writer(Outgoing(frame, text, split))
+        elif self.is_idle:
             for part in Outgoing(frame, text, split).frames():
+                assert isinstance(part, bytes)
                 _write((self.websocket,), part, text)
                 self.wrote(len(part))
         else:
@@ -300,6 +314,7 @@ class Link:
                 self.last_activity = time.time()
                 if self._ending is None:
                     listener.received(self, data)
+                del data        # it may be large, and the next one may be long in coming
                 if self._resumed is not None:
                     await self._resumed.wait()
                     end = time.perf_counter() + TURN
@@ -309,24 +324,39 @@ class Link:
         except ConnectionClosed:
             return
 
-    def _start_writer(self) -> None:
+    def _start_writer(self, first: Outgoing | None = None) -> None:
+        """Have one task write; ``first`` is large, and no room in the queue is asked for it."""
         if self._writer is None:
-            self._writer = asyncio.get_running_loop().create_task(self._drain())
+            self._writer = asyncio.get_running_loop().create_task(self._drain(first))
             if self._stall_timer is None:
                 self._watch_stall()
 
-    async def _drain(self) -> None:
+    async def _drain(self, item: Outgoing | None) -> None:
         """Write what is queued, as fast as the peer takes it."""
         try:
-            while (item := self._queue.pop()) is not None:
+            while (item := item or self._queue.pop()) is not None:
                 for frame in item.frames():
-                    await self.websocket.send(frame, text=item.text)
+                    if isinstance(frame, bytes) and len(frame) <= PIECE:
+                        await self.websocket.send(frame, text=item.text)
+                        self.bytes_out += len(frame)
+                    else:
+                        await self.websocket.send(self._pieces(frame), text=item.text)
                     self.messages_out += 1
-                    self.bytes_out += len(frame)
+                item = None
         except ConnectionClosed:
             self._queue.clear()
         finally:
             self._writer = None
+            self._in_hand = 0
+
+    async def _pieces(self, frame: Frame) -> AsyncIterator[memoryview]:
+        """Give a large frame bit by bit; it becomes the fragments of one message."""
+        self._in_hand = len(frame)
+        for piece in (frame if isinstance(frame, Parts) else Parts(frame)).pieces(PIECE):
+            yield piece
+            self.bytes_out += len(piece)
+            self._in_hand -= len(piece)
+            await asyncio.sleep(0)      # a peer that takes everything at once is not alone
 
     def _watch_stall(self) -> None:
         """
@@ -338,7 +368,8 @@ class Link:
             self._options.ping_timeout, self._check_stall, self._signs_of_life())
 
     def _signs_of_life(self) -> tuple[float, ...]:
-        return self.messages_out, self._buffered(), self.messages_in, self.websocket.latency
+        return (self.messages_out, self.bytes_out, self._buffered(), self.messages_in,
+                self.websocket.latency)
 
     def _check_stall(self, before: tuple[float, ...]) -> None:
         self._stall_timer = None

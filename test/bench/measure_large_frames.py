@@ -1,0 +1,383 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+What others notice of one large message: an operator that drives, and the stop of one that ceases.
+
+``python test/bench/measure_large_frames.py [--runs 20] [WORD ...]`` prints the tables of
+``docs/explanation/safety.md`` and ``performance.md``; with words only the payloads that have one
+in their name. Bridge, operator, listener and the peer that sends are processes of their own. The
+operator drives at 50 Hz; in each run it drives on at first while the payload is sent, then falls
+silent just as it is sent again. It ends with 1 where a bound is not held.
+"""
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+import json
+import os
+from pathlib import Path
+import platform
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import cbor2
+from measure import environment, percentile
+import psutil
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
+
+HERE = Path(__file__).resolve().parent
+for folder in ('.', 'safety'):
+    sys.path.insert(0, str(HERE.parent / folder))
+
+RATE = 50
+MOVING = 20
+"""Commands that are heard before a payload is sent."""
+HOLD = 0.020
+"""For how long a message of one peer may keep another's, s."""
+SLACK = 0.020
+"""By how much a stop may be later than the gate's timeout, s."""
+AFTER = 0.5
+"""For how long the operator drives on after the payload was answered, s."""
+GIVEN_BACK = 12.0
+"""When the worker has ended, and memory is looked at, s."""
+MEGABYTE = 1 << 20
+ARRAY = 'std_msgs/msg/Float64MultiArray'
+POSES = 'geometry_msgs/msg/PoseArray'
+STRINGS = 'test_msgs/msg/UnboundedSequences'
+MAP = 4000
+PATIENT: dict[str, Any] = {'max_size': None, 'max_queue': None, 'compression': None,
+                           'ping_interval': None}
+
+Frame = str | bytes
+
+
+@dataclass(frozen=True)
+class Payload:
+    """
+    What is sent.
+
+    :param make: returns the frame; ``None``: a map is published, for the peer that subscribes.
+    :param dialect: ``ws_bridge.v1`` or ``rosbridge.v2``.
+    """
+
+    name: str
+    dialect: str
+    make: Callable[[], Frame] | None
+    msg_type: str = ARRAY
+
+
+def native(values: str) -> Frame:
+    """Return a publication in the native dialect."""
+    return '{"metadata":{"message_type":"command","destination":"/large"},"data":%s}' % values
+
+
+def rosbridge(values: str) -> Frame:
+    """Return a publication in rosbridge."""
+    return '{"op":"publish","topic":"/large","msg":%s}' % values
+
+
+def poses(count: int) -> str:
+    """Return an honest message of many parts, JSON."""
+    return json.dumps({'poses': [{
+        'position': {'x': 0.1 * number, 'y': 1.25, 'z': 0.0},
+        'orientation': {'x': 0.0, 'y': 0.0, 'z': 0.70710678, 'w': 0.70710678}}
+        for number in range(count)]})
+
+
+def shared() -> bytes:
+    """Return CBOR of 9.9 MB that refers to one list again and again."""
+    head = cbor2.dumps({'op': 'publish', 'topic': '/large', 'msg': None})[:-1]
+    count = 3_300_000
+    return head + b'\xa1\x64data\x9a' + (count + 1).to_bytes(4, 'big') + \
+        b'\xd8\x1c\x81\x01' + b'\xd8\x1d\x00' * count
+
+
+def empties() -> bytes:
+    """Return CBOR of 9.9 MB of empty arrays."""
+    head = cbor2.dumps({'op': 'publish', 'topic': '/large', 'msg': None})[:-1]
+    return head + b'\xa1\x64data\x9a' + (9_800_000).to_bytes(4, 'big') + b'\x80' * 9_800_000
+
+
+PAYLOADS = (
+    Payload('none', 'rosbridge.v2', lambda: '{"op":"set_level","level":"none"}'),
+    Payload('CBOR, 9.9 MB of empty arrays', 'rosbridge.v2', empties),
+    Payload('CBOR, 9.9 MB of shared references', 'rosbridge.v2', shared),
+    Payload('JSON, 9.9 MB of empty arrays', 'rosbridge.v2',
+            lambda: rosbridge('{"data":[' + '[],' * 3_290_000 + '[]]}')),
+    Payload('JSON, 9.9 MB of empty arrays and a NaN', 'rosbridge.v2',
+            lambda: rosbridge('{"data":[' + '[],' * 3_290_000 + 'NaN]}')),
+    Payload('JSON, 3 MB of empty arrays', 'ws_bridge.v1',
+            lambda: native('{"data":[' + '[],' * 990_000 + '[]]}')),
+    Payload('JSON, 7 MB of [[1],...]', 'ws_bridge.v1',
+            lambda: native('{"data":[' + '[1],' * 1_750_000 + '[1]]}')),
+    Payload('JSON, 64 kB of empty arrays', 'ws_bridge.v1',
+            lambda: native('{"data":[' + '[],' * 21_000 + '[]]}')),
+    Payload('JSON, PoseArray of 8 MB', 'ws_bridge.v1', lambda: native(poses(66_000)), POSES),
+    Payload('JSON, 9 MB of strings', 'ws_bridge.v1',
+            lambda: native(json.dumps({'string_values': ['eight...'] * 780_000})), STRINGS),
+    Payload('JSON, one string of 9 MB', 'ws_bridge.v1',
+            lambda: native(json.dumps({'data': 'x' * 9_000_000})), 'std_msgs/msg/String'),
+    Payload('JSON, 7 MB of numbers', 'ws_bridge.v1',
+            lambda: native(json.dumps({'data': [0.123456] * 700_000}))),
+    Payload('CBOR, 7 MB of numbers', 'rosbridge.v2', lambda: cbor2.dumps(
+        {'op': 'publish', 'topic': '/large', 'msg': {'data': [0.123456] * 770_000}})),
+    Payload('a map of 4000x4000 as JSON, 46 MB, to one peer', 'ws_bridge.v1', None),
+)
+
+
+@dataclass
+class Figures:
+    """What was measured of one payload, s and bytes."""
+
+    size: int = 0
+    gaps: list[float] = field(default_factory=list)
+    ages: list[float] = field(default_factory=list)
+    stops: list[float] = field(default_factory=list)
+    rest: int = 0
+    peak: int = 0
+    after: int = 0
+
+
+class Memory:
+    """The memory of the bridge and of its workers, looked at all the time."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self.peak = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def now(self) -> int:
+        """Return the bytes that are taken now."""
+        total = 0
+        for process in (self._process, *self._process.children(recursive=True)):
+            try:
+                total += process.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+        return total
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.01):
+            self.peak = max(self.peak, self.now())
+
+    def close(self) -> None:
+        """Look no more."""
+        self._ended.set()
+        self._thread.join()
+
+
+class Sender:
+    """The peer that sends, or gets, what is large: a process, so that it is not in the way."""
+
+    def __init__(self, port: int, payload: Payload) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, '--send', payload.name, '--port', str(port)],
+            env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.size = int(self._line())
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, 'the peer that sends has ended'
+        return line
+
+    def begin(self) -> None:
+        """Send it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write('\n')
+        self._process.stdin.flush()
+
+    def wait(self) -> None:
+        """Wait until it was read, or has arrived."""
+        self._line()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+
+
+def send(payload: Payload, port: int) -> None:
+    """Be the peer that sends: a line on stdin each time, one on stdout when it is done."""
+    if payload.make is None:
+        get_map(port)
+        return
+    frame = payload.make()
+    with connect(f'ws://127.0.0.1:{port}', subprotocols=[Subprotocol(payload.dialect)],
+                 **PATIENT) as websocket:
+        def ask(number: int, **fields: Any) -> None:
+            if payload.dialect == 'ws_bridge.v1':
+                websocket.send(json.dumps({'metadata': {
+                    'message_type': 'configuration', 'message_id': f'a{number}'},
+                    'data': {'op': 'list', **fields}}))
+                while json.loads(websocket.recv())['metadata']['correlation_id'] != f'a{number}':
+                    pass
+            else:
+                websocket.send(json.dumps({'op': 'call_service', 'service': '/rosapi/get_time',
+                                           'id': f'a{number}'}))
+                while json.loads(websocket.recv()).get('id') != f'a{number}':
+                    pass
+        if payload.dialect == 'ws_bridge.v1':
+            ask(0, op='advertise', topic='/large', type=payload.msg_type)
+        else:
+            websocket.send(json.dumps({'op': 'advertise', 'topic': '/large',
+                                       'type': payload.msg_type}))
+            ask(0)
+        print(len(frame), flush=True)
+        for number, _ in enumerate(sys.stdin, 1):
+            websocket.send(frame)
+            ask(number)
+            print(flush=True)
+
+
+def get_map(port: int) -> None:
+    """Be the peer that subscribes to a map, and the robot that publishes it."""
+    from nav_msgs.msg import OccupancyGrid
+    import rclpy
+    rclpy.init(args=[])
+    node = rclpy.create_node('measured_map')
+    publisher = node.create_publisher(OccupancyGrid, '/large_map', 1)
+    grid = OccupancyGrid()
+    grid.info.width = grid.info.height = MAP
+    grid.data.frombytes(bytes([0, 100, 7, 255]) * (MAP * MAP // 4))
+    with connect(f'ws://127.0.0.1:{port}', subprotocols=[Subprotocol('ws_bridge.v1')],
+                 **PATIENT) as websocket:
+        websocket.send(json.dumps({'metadata': {'message_type': 'configuration'}, 'data': {
+            'op': 'subscribe', 'topic': '/large_map', 'type': 'nav_msgs/msg/OccupancyGrid'}}))
+        while not publisher.get_subscription_count():
+            time.sleep(0.01)
+        time.sleep(1.0)     # both sides know each other
+
+        def once() -> int:
+            publisher.publish(grid)
+            while len(frame := websocket.recv()) < MEGABYTE:
+                pass
+            return len(frame)
+        print(once(), flush=True)
+        for _ in sys.stdin:
+            once()
+            print(flush=True)
+
+
+@contextmanager
+def driving(rig: Any) -> Iterator[tuple[Any, Callable[[], list[list[float]]]]]:
+    """Have an operator that drives; gives it, and what is heard from now on."""
+    from faults import Process, TOPIC
+    from helpers import wait_until
+    heard = rig.hear()
+    operator = Process(sys.executable, str(HERE.parent / 'safety/operator_client.py'),
+                       f'ws://127.0.0.1:{rig.port}', TOPIC, str(RATE))
+    try:
+        operator.say(json.dumps({'op': 'acquire', 'gate': TOPIC}))
+        wait_until(lambda: sum(x != 0 for _, x, _ in heard()) >= MOVING,
+                   why=lambda: operator.lines[-5:])
+        yield operator, heard
+    finally:
+        operator.close()
+
+
+def run_once(rig: Any, sender: Sender, figures: Figures) -> None:
+    """Measure a payload once, both ways."""
+    from faults import first_zero
+    from helpers import wait_until
+    with driving(rig) as (operator, heard):
+        begin = time.monotonic()
+        sender.begin()
+        sender.wait()
+        time.sleep(AFTER)
+        driven = [line for line in heard() if line[0] > begin and line[1] != 0]
+        figures.gaps.append(max(b[0] - a[0] for a, b in pairwise(driven)))
+        figures.ages.extend(at - made for at, _, made in driven)
+    rig._settle()
+    with driving(rig) as (operator, heard):
+        sender.begin()
+        operator.say('quiet')
+        wait_until(lambda: first_zero(heard()) is not None)
+        lines = heard()
+        stop = first_zero(lines)
+        assert stop is not None
+        figures.stops.append(lines[stop][0] - lines[stop - 1][0])
+        sender.wait()
+    rig._settle()
+
+
+def measure(rig: Any, payload: Payload, runs: int) -> Figures:
+    """Measure one payload."""
+    rig.start_bridge()
+    figures = Figures()
+    with closing(Memory(rig.bridge.popen.pid)) as memory:
+        with closing(Sender(rig.port, payload)) as sender:
+            figures.size = sender.size
+            time.sleep(GIVEN_BACK)
+            figures.rest, memory.peak = memory.now(), 0
+            for _ in range(runs):
+                run_once(rig, sender, figures)
+        figures.peak = memory.peak
+        time.sleep(GIVEN_BACK)
+        figures.after = memory.now()
+    return figures
+
+
+def row(name: str, figures: Figures, timeout: float) -> tuple[str, bool]:
+    """Return a row of the table, and whether its bounds are held."""
+    gap, age = max(figures.gaps) - 1 / RATE, percentile(figures.ages, 0.99)
+    stop = percentile(figures.stops, 0.99)
+    held = gap <= HOLD and stop <= timeout + SLACK
+    cells = [name, f'{figures.size / 1e6:.1f}', str(len(figures.gaps)),
+             *(f'{value * 1e3:.1f}' for value in (
+                 max(figures.gaps), age, percentile(figures.stops, 0.5), stop)),
+             *(f'{value / MEGABYTE:.0f}' for value in (
+                 figures.rest, figures.peak, figures.after)), 'yes' if held else '**no**']
+    return f'| {" | ".join(cells)} |', held
+
+
+def main() -> int:
+    """Print the table; return 1 where a bound is not held."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('words', nargs='*')
+    parser.add_argument('--runs', type=int, default=5)
+    parser.add_argument('--send')
+    parser.add_argument('--port', type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.send:
+        send(next(each for each in PAYLOADS if each.name == arguments.send), arguments.port)
+        return 0
+    os.environ.update(environment())
+    from faults import Rig, TIMEOUT
+    print(f'Python {platform.python_version()}, {os.cpu_count()} processors, load '
+          f'{os.getloadavg()[0]:.1f}; timeout {TIMEOUT:g} s; times in ms, memory in MB\n')
+    print('| payload | MB | runs | longest gap | p99 of a command | p50 of a stop | p99 of a stop '
+          '| memory before | highest | after | within the bounds |\n' + '|---' * 11 + '|')
+    held = True
+    with closing(Rig(gate_ttl=5.0, heartbeat_timeout=5.0)) as rig:
+        for payload in PAYLOADS:
+            if all(word in payload.name for word in arguments.words):
+                line, good = row(payload.name, measure(rig, payload, arguments.runs), TIMEOUT)
+                print(line, flush=True)
+                held &= good
+    print(f'\nload at the end {os.getloadavg()[0]:.1f}')
+    return int(not held)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,221 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What the worker answers, in this process; and the bridge's end of a real one."""
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from typing import Any
+
+import cbor2
+from helpers import async_wait_until
+import orjson
+import pytest
+
+from ws_bridge.convert.codec import CodecStore
+from ws_bridge.convert.schema_text import schema_from_text
+from ws_bridge.errors import (
+    BadEncoding,
+    BadFrame,
+    LimitExceeded,
+    MalformedCdr,
+    TooLarge,
+    Unavailable,
+    WrongKind,
+    WsBridgeError,
+)
+from ws_bridge.offload import wire
+from ws_bridge.offload.worker import Worker
+from ws_bridge.offload.workshop import Workshop
+from ws_bridge.protocol.png import from_png, to_png
+
+NUMBERS = schema_from_text('test_msgs/msg/Numbers', 'float64[] data\n')
+CODEC = CodecStore().codec(NUMBERS)
+VALUES = {'data': [1.0, 2.0]}
+CDR = CODEC.from_values(VALUES)
+
+
+def parse(dialect: str | None = 'native', form: Any = 'json', **options: Any) -> wire.Parse:
+    """Return a request."""
+    return wire.Parse(**{'dialect': dialect, 'form': form, 'lenient': dialect != 'native',
+                         'max_depth': 20, 'max_elements': 1000, 'max_size': 100_000, **options})
+
+
+def ask(worker: Worker, request: wire.Request, body: bytes = b'') -> tuple[Any, bytes]:
+    """Return the answer, its head as the bridge reads it."""
+    head, answer = worker.answer(request, bytearray(body))
+    return orjson.loads(orjson.dumps(head)), answer
+
+
+def native(kind: str | None, data: Any) -> bytes:
+    """Return an envelope."""
+    return json.dumps({'metadata': {'message_type': kind}, 'data': data}).encode()
+
+
+@pytest.mark.parametrize(('dialect', 'frame', 'path'), [
+    ('native', native('command', VALUES), ['data']),
+    ('native', native(None, VALUES), ['data']),
+    (None, native('data', VALUES), ['data']),
+    ('native', b'{"data": {"data": [1.0, 2.0]}}', ['data']),
+    ('native', native('acknowledgment', {'op': 'call', 'result': VALUES}), ['data', 'result']),
+    ('rosbridge', json.dumps({'op': 'publish', 'msg': VALUES}).encode(), ['msg']),
+    (None, json.dumps({'op': 'call_service', 'args': VALUES}).encode(), ['args']),
+    ('rosbridge', json.dumps({'op': 'call_service', 'args': [[1.0, 2.0]]}).encode(), ['args']),
+    ('rosbridge', json.dumps({'op': 'action_result', 'values': VALUES}).encode(), ['values'])])
+def test_values_stay_in_the_worker(dialect: str | None, frame: bytes, path: list[str]) -> None:
+    worker = Worker()
+    head, _ = ask(worker, parse(dialect), frame)
+    assert head['path'] == path
+    holder = head['value']
+    for key in path:
+        holder = holder[key]
+    assert holder is None
+    assert head['is_list'] is (b'[[' in frame)
+    assert ask(worker, wire.Convert(NUMBERS, None))[1] == CDR
+
+
+@pytest.mark.parametrize(('dialect', 'frame'), [
+    ('native', native('status', {'a': 1})), ('native', native('acknowledgment', 1)),
+    ('native', native('command', 'text')), ('native', b'[1]'), ('native', b'{"metadata": 1}'),
+    ('rosbridge', b'{"op": "subscribe", "msg": {}}'), ('rosbridge', b'{"op": [1]}'),
+    ('rosbridge', b'{"op": "publish", "msg": [1]}'), (None, b'{"a": 1}')])
+def test_what_has_no_values_is_handed_back(dialect: str | None, frame: bytes) -> None:
+    head, _ = ask(Worker(), parse(dialect), frame)
+    assert head['value'] == json.loads(frame)
+    assert head['path'] == []
+
+
+@pytest.mark.parametrize(('request_', 'body', 'error'), [
+    (parse(), b'{', BadFrame), (parse(), b'[NaN]', BadFrame),
+    (parse(), b'[' * 21 + b']' * 21, BadFrame), (parse(), b'[' + b'1,' * 1000 + b'1]', TooLarge),
+    (parse(), native('status', {'a': 'x' * wire.SKELETON}), BadFrame),
+    (parse('rosbridge', 'cbor'), b'\xa1', BadFrame),
+    (parse('rosbridge', 'cbor'), b'\x80' * 1001, TooLarge),
+    (parse('rosbridge', 'cbor'), cbor2.dumps({'op': b'bytes'}), BadFrame),
+    (parse('rosbridge', 'cbor'), cbor2.dumps(cbor2.CBORTag(29, 0)), BadEncoding),
+    (parse('rosbridge', 'png'), b'no image', BadFrame),
+    (parse('rosbridge', 'png', max_size=10), to_png(b'{"a": 12345678}'), BadFrame),
+    (parse('rosbridge'), b'{"op": "fragment", "data": [1]}', BadFrame),
+    (wire.Read(NUMBERS, 'cbor', None, 1000), cbor2.dumps({'data': 'x'}), WrongKind),
+    (wire.Read(NUMBERS, 'cbor', None, 2), cbor2.dumps(VALUES), TooLarge),
+    (wire.Read(NUMBERS, 'cdr', None, 1000), CDR[:-1], MalformedCdr),
+    (wire.Write(NUMBERS, 'json', False), CDR[:-1], MalformedCdr)])
+def test_errors(request_: wire.Request, body: bytes, error: type[WsBridgeError]) -> None:
+    with pytest.raises(error) as caught:
+        ask(Worker(), request_, body)
+    again = wire.error_from(wire.error_fields(caught.value))
+    assert type(again) is error
+    assert (again.message, again.field) == (caught.value.message, caught.value.field)
+
+
+def test_an_error_of_no_known_kind_is_one() -> None:
+    for name in ('nothing', 'annotations', 'ClassVar'):
+        assert type(wire.error_from({'error': name, 'message': 'm', 'field': None})) is \
+            WsBridgeError
+
+
+def test_parts_are_handed_back_whole() -> None:
+    for frame in (b'{"op": "fragment", "data": "x", "num": 0, "total": 2}',
+                  b'{"op": "png", "data": "x", "num": 0, "total": 2}'):
+        assert ask(Worker(), parse('rosbridge'), frame) == ({'again': True}, frame)
+
+
+@pytest.mark.parametrize('form', ['png', 'json'])
+def test_an_image_is_unpacked(form: str) -> None:
+    text = json.dumps({'op': 'publish', 'msg': VALUES}).encode()
+    image = to_png(text)
+    body = image if form == 'png' else b'{"op": "png", "data": "%b"}' % image
+    worker = Worker()
+    head, _ = ask(worker, parse('rosbridge', form), body)
+    assert (head['wrapped'], head['path']) == (True, ['msg'])
+    assert ask(worker, wire.Convert(NUMBERS, None))[1] == CDR
+
+
+def test_nan_is_what_rosbridge_clients_send() -> None:
+    worker = Worker()
+    ask(worker, parse('rosbridge'), b'{"op": "publish", "msg": {"data": [NaN]}}')
+    assert ask(worker, wire.Convert(NUMBERS, None))[1] == CODEC.from_values({'data': [None]})
+
+
+def test_reading_and_writing() -> None:
+    worker = Worker()
+    assert ask(worker, wire.Read(NUMBERS, 'cbor', None, 10), cbor2.dumps(VALUES))[1] == CDR
+    assert ask(worker, wire.Read(NUMBERS, 'cdr', None, 10), CDR)[1] == b''
+    assert ask(worker, wire.Write(NUMBERS, 'json', False), CDR)[1] == CODEC.to_json(CDR)
+    assert ask(worker, wire.Write(NUMBERS, 'cbor', False), CDR)[1] == CODEC.to_cbor(CDR)
+    image = ask(worker, wire.Write(NUMBERS, 'png', False, (b'{"m":', b'}')), CDR)[1]
+    assert json.loads(from_png(image.decode(), 1000)) == {'m': VALUES}
+    ask(worker, parse(), native('command', VALUES))
+    ask(worker, wire.Forget())
+    with pytest.raises(WrongKind):
+        ask(worker, wire.Convert(NUMBERS, None))
+
+
+# ---- a real one
+
+async def test_a_worker_rests_and_is_started_again() -> None:
+    workshop = Workshop('tests', timeout=30.0, rest=0.05)
+    for _ in range(2):
+        async with workshop.turn():
+            _, answer = await workshop.ask(wire.Write(NUMBERS, 'json', False), [CDR])
+            assert bytes(answer) == CODEC.to_json(CDR)
+            assert workshop.pid is not None
+        await async_wait_until(lambda: workshop.pid is None)
+    workshop.close()
+    await workshop.closed()
+    assert workshop.restarts == 0
+    with pytest.raises(Unavailable):
+        async with workshop.turn():
+            await workshop.ask(wire.Forget())
+
+
+async def test_an_error_leaves_the_worker_alive() -> None:
+    workshop = Workshop('tests', timeout=30.0)
+    async with workshop.turn():
+        with pytest.raises(BadFrame):
+            await workshop.ask(parse(), [b'{'])
+        before = workshop.pid
+        await workshop.ask(parse(), [b'{}'])
+        assert workshop.pid == before
+    workshop.close()
+    await workshop.closed()
+
+
+async def test_memory_is_bounded() -> None:
+    workshop = Workshop('tests', timeout=30.0, memory=32 << 20)
+    lists = b'{"data": [' + b'[],' * 3_000_000 + b'[]]}'
+    async with workshop.turn():
+        with pytest.raises((TooLarge, LimitExceeded)):      # the parser may abort
+            await workshop.ask(parse(max_elements=10**8), [lists])
+        await workshop.ask(parse(), [b'{}'])
+    workshop.close()
+    await workshop.closed()
+
+
+async def test_what_is_cancelled_is_not_answered_later() -> None:
+    workshop = Workshop('tests', timeout=30.0)
+    async with workshop.turn():
+        await workshop.ask(wire.Forget())
+        os.kill(workshop.pid or 0, signal.SIGSTOP)
+        asking = asyncio.create_task(workshop.ask(parse(), [b'{}']))
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        _, answer = await workshop.ask(wire.Write(NUMBERS, 'json', False), [CDR])
+        assert bytes(answer) == CODEC.to_json(CDR)
+    workshop.close()
+    await workshop.closed()

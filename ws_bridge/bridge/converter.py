@@ -1,0 +1,137 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Large messages on their way to peers: converted by a worker process, the newest of each stream.
+
+What is small is converted at once by who has it; only after a large message of the same stream,
+which is not ready yet, does it come here too: order is kept.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+import logging
+
+from ws_bridge.convert.codec import Codec, CodecStore, LARGE
+from ws_bridge.errors import ConversionError, WsBridgeError
+from ws_bridge.offload import wire
+from ws_bridge.offload.workshop import Workshop
+
+Then = Callable[['memoryview | WsBridgeError'], object]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """One message to be converted, and who gets what comes of it."""
+
+    request: wire.Write
+    cdr: bytes
+    then: Then
+
+
+class Converter:
+    """
+    Everything for peers that the loop does not convert itself.
+
+    :param workshop: has the worker.
+    """
+
+    def __init__(self, store: CodecStore, workshop: Workshop,
+                 loop: asyncio.AbstractEventLoop) -> None:
+        self._store = store
+        self._workshop = workshop
+        self._loop = loop
+        self._streams: dict[Hashable, deque[Conversion]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f'Converter({len(self._streams)} streams, {self._workshop!r})'
+
+    def is_busy(self, stream: Hashable) -> bool:
+        """Whether an older message of a stream is not ready yet."""
+        return stream in self._streams
+
+    def convert(self, stream: Hashable, codec: Codec, cdr: bytes, encoding: wire.Text, then: Then,
+                *, depth: int = 1, around: tuple[bytes, bytes] = (b'', b'')) -> None:
+        """
+        Have a message converted; of those of a stream that wait the newest are kept.
+
+        :param depth: how many.
+        :param then: is given the result, or why there is none; not called if a newer one came.
+        :param around: see :class:`~ws_bridge.offload.wire.Write`.
+        """
+        waiting = self._streams.setdefault(stream, deque())
+        while len(waiting) >= depth:
+            waiting.popleft()
+        waiting.append(Conversion(wire.Write(
+            codec.schema, encoding, self._store.wide_as_text, around), cdr, then))
+        if self._task is None:
+            self._task = self._loop.create_task(self._work())
+
+    def to_json(self, codec: Codec, cdr: bytes,
+                then: Callable[[bytes | WsBridgeError], object]) -> None:
+        """Give JSON text, or why there is none, to ``then``: at once where it is small."""
+        if len(cdr) > LARGE:
+            self.convert(object(), codec, cdr, 'json', lambda body: then(
+                body if isinstance(body, WsBridgeError) else bytes(body)))
+            return
+        try:
+            body = codec.to_json(cdr)
+        except ConversionError as exc:
+            then(exc)
+        else:
+            then(body)
+
+    async def shutdown(self) -> None:
+        """End the worker; what waits is not converted any more."""
+        self._streams.clear()
+        self._workshop.close()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+        await self._workshop.closed()
+
+    async def _work(self) -> None:
+        """Convert the streams in turn, until nothing waits."""
+        try:
+            while self._streams:
+                stream, waiting = next(iter(self._streams.items()))
+                job = waiting.popleft()
+                outcome = await self._convert(job)
+                if self._streams.get(stream) is not waiting:
+                    continue            # shut down
+                del self._streams[stream]
+                if waiting:
+                    self._streams[stream] = waiting     # the others come first
+                self._hand_over(job, outcome)
+        finally:
+            self._task = None
+
+    async def _convert(self, job: Conversion) -> memoryview | WsBridgeError:
+        try:
+            async with self._workshop.turn():
+                _, body = await self._workshop.ask(job.request, [job.cdr])
+        except WsBridgeError as exc:
+            return exc
+        return body
+
+    def _hand_over(self, job: Conversion, outcome: memoryview | WsBridgeError) -> None:
+        try:
+            job.then(outcome)
+        except Exception as exc:
+            logger.error('a fault with a large message', exc_info=exc)

@@ -1,0 +1,343 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Large messages of peers: read and converted by a worker process, in the order of each peer.
+
+While the worker has a message of a peer, that peer's next ones wait here, up to a bound, beyond
+which its socket is not read; an emergency stop passes them. Nobody else waits.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+import logging
+import re
+import time
+from typing import Any, Literal, Protocol
+
+from ws_bridge.bridge.peer import Peer
+from ws_bridge.config import Settings
+from ws_bridge.convert.codec import Codec, Converted
+from ws_bridge.errors import BadFrame, NotAdvertised, TooLarge, WsBridgeError
+from ws_bridge.offload import wire
+from ws_bridge.offload.workshop import Workshop
+from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.native import NativeDialect
+from ws_bridge.session import effects as fx
+from ws_bridge.transport.link import Link, TURN
+from ws_bridge.weight import is_heavy_cbor, LARGE
+
+MAX_WAITING = 64
+"""Frames of one peer that wait for its large one."""
+MAX_WAITING_BYTES = 1 << 20
+"""Their bytes, but for the last; then its socket is not read."""
+MAX_COMMAND = 262_144
+"""The largest command of a gate, bytes of CDR: its values are judged on the loop."""
+PROTOCOL_ERROR = 1002
+INTERNAL_ERROR = 1011
+
+_ID = re.compile(rb'"message_id"\s*:\s*"([^"\\]{1,256})"')
+_EDGE = 2048
+
+VALUES: dict[type, str] = {
+    fx.Publish: 'data', fx.Call: 'data', fx.SendGoal: 'data', fx.AnswerService: 'values',
+    fx.Feedback: 'values', fx.EndGoal: 'values'}
+"""The effects that carry the values of a message, and where."""
+
+Job = Callable[[], Coroutine[Any, Any, None]]
+"""Reads or converts one large message, once it is called and awaited."""
+
+logger = logging.getLogger(__name__)
+
+
+class Taker(Protocol):
+    """What the bridge does with what was read."""
+
+    def take(self, link: Link, data: str | bytes) -> Job | None:
+        """Carry out a frame, or return what has to be awaited for it."""
+
+    def find(self, link: Link, dialect: str | None) -> Peer | None:
+        """Return the peer of a link, made if a first frame shows its dialect."""
+
+    def is_here(self, peer: Peer) -> bool:
+        """Whether the peer has not left."""
+
+    def carry_out(self, peer: Peer, effects: list[fx.Effect], op_id: str | None = None) -> bool:
+        """Carry out effects; whether all were."""
+
+    def codec_of(self, peer: Peer, effect: Any) -> Codec | None:
+        """Return what converts the values of an effect; ``None`` where nobody wants them."""
+
+    def is_gated(self, peer: Peer, topic: str) -> bool:
+        """Whether what a peer publishes is judged by its values."""
+
+    def ros_time(self) -> tuple[int, int]:
+        """Return the time of ROS: s, ns."""
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """
+    What one peer sent after a message that the worker has.
+
+    :ivar is_working: its turn has come: what was begun is ended, even if the peer leaves.
+    """
+
+    jobs: deque[Job] = field(default_factory=deque)
+    frames: deque[str | bytes] = field(default_factory=deque)
+    nbytes: int = 0
+    task: asyncio.Task[None] | None = None
+    is_working: bool = False
+
+
+class Intake:
+    """
+    Everything of peers that the loop does not read itself.
+
+    :param workshop: has the worker.
+    """
+
+    def __init__(self, settings: Settings, workshop: Workshop, taker: Taker,
+                 loop: asyncio.AbstractEventLoop) -> None:
+        self._settings = settings
+        self._workshop = workshop
+        self._taker = taker
+        self._loop = loop
+        self._lines: dict[Link, Line] = {}
+
+    def __repr__(self) -> str:
+        return f'Intake({len(self._lines)} peers, {self._workshop!r})'
+
+    def is_busy(self, link: Link) -> bool:
+        """Whether what a peer sends has to wait for what it sent before."""
+        return link in self._lines
+
+    def begin(self, link: Link, job: Job) -> None:
+        """Have a large message read; what the peer sends next waits for it."""
+        line = self._lines[link] = Line()
+        line.jobs.append(job)
+        line.task = self._loop.create_task(self._work(link, line))
+        line.task.add_done_callback(lambda _: self._ended(link, line))
+
+    def wait(self, link: Link, data: str | bytes) -> None:
+        """Keep a frame until its turn; where too much waits the socket is not read."""
+        line = self._lines[link]
+        line.frames.append(data)
+        line.nbytes += len(data)
+        if len(line.frames) >= MAX_WAITING or line.nbytes >= MAX_WAITING_BYTES:
+            link.pause()
+
+    def closed(self, link: Link) -> None:
+        """Drop what a peer that left has waiting."""
+        line = self._lines.get(link)
+        if line is None:
+            return
+        line.frames.clear()
+        link.resume()
+        if line.task is not None and not line.is_working:
+            line.task.cancel()
+
+    async def shutdown(self) -> None:
+        """End everything that is being read, and the worker."""
+        self._workshop.close()
+        tasks = [line.task for line in self._lines.values() if line.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._workshop.closed()
+
+    async def _work(self, link: Link, line: Line) -> None:
+        """Work a line off."""
+        end = time.perf_counter() + TURN
+        try:
+            while line.jobs or line.frames:
+                job = line.jobs.popleft() if line.jobs else self._next(link, line)
+                if job is not None:
+                    await job()
+                if time.perf_counter() > end:
+                    await asyncio.sleep(0)
+                    end = time.perf_counter() + TURN
+        except Exception as exc:
+            logger.error('a fault with a message from %s', link.address, exc_info=exc)
+            link.close(INTERNAL_ERROR, 'internal error')
+        finally:
+            self._ended(link, line)     # at once: what comes next must not wait for nothing
+
+    def _ended(self, link: Link, line: Line) -> None:
+        if self._lines.get(link) is line:
+            del self._lines[link]
+        link.resume()
+
+    def _next(self, link: Link, line: Line) -> Job | None:
+        data = line.frames.popleft()
+        line.nbytes -= len(data)
+        if len(line.frames) < MAX_WAITING // 2 and line.nbytes < MAX_WAITING_BYTES:
+            link.resume()
+        return self._taker.take(link, data) if link.is_open else None
+
+    # ---- what a line awaits
+
+    async def read(self, link: Link, data: str | bytes | ops.Wrapped) -> None:
+        """Have a message parsed, then carry it out."""
+        peer = self._taker.find(link, None)
+        form: Literal['json', 'cbor', 'png'] = 'cbor' if isinstance(data, bytes) else 'json'
+        wrapped = isinstance(data, ops.Wrapped)
+        if isinstance(data, ops.Wrapped):
+            form, data = 'png' if data.is_png else 'json', data.text
+        cargo: list[Any] = [data if isinstance(data, bytes) else data.encode()]
+        del data
+        op_id = _find_id(cargo[0]) if form == 'json' and not wrapped else None
+        settings = self._settings
+        dialect = None if peer is None else peer.dialect.name
+        request = wire.Parse(dialect, form, dialect != NativeDialect.name, settings.max_json_depth,
+                             settings.max_elements, settings.max_message_size)
+        async with self._turn(link):
+            try:
+                head, rest = await self._workshop.ask(request, cargo)
+            except WsBridgeError as exc:
+                self._refuse(link, peer, op_id, exc)
+                return
+            if not link.is_open:
+                return
+            if peer is None:
+                peer = self._taker.find(link, head.get('dialect') or '')
+            if peer is None:
+                return
+            if 'again' in head:
+                op = peer.dialect.decode(str(rest, 'utf-8'), self._loop.time())
+            else:
+                op = peer.dialect.decode_value(
+                    _with_parked(head), self._loop.time(), wrapped=wrapped or head['wrapped'])
+            if isinstance(op, ops.Wrapped):
+                self._lines[link].jobs.appendleft(lambda: self.read(link, op))
+            elif op is not None:
+                await self._carry_out(peer, op)
+                await self._workshop.ask(wire.Forget())
+
+    async def finish(self, peer: Peer, effects: list[fx.Effect], op_id: str | None) -> None:
+        """Have the values of the last effect converted, then carry the effects out."""
+        async with self._turn(peer.link):
+            await self._finish(peer, effects, op_id)
+
+    async def check(self, link: Link, codec: Codec, cdr: memoryview,
+                    then: Callable[[Any], object]) -> None:
+        """Have CDR checked, for one that is no peer of the bridge."""
+        async with self._turn(link):
+            outcome = await self._convert(codec, 'cdr', cdr)
+        if link.is_open:
+            then(Converted(outcome))
+
+    def is_large(self, peer: Peer, effects: list[fx.Effect]) -> bool:
+        """Whether the values of a binary publication are too much to be converted here."""
+        last = effects[-1] if effects else None
+        if not isinstance(last, fx.Publish) or not isinstance(last.data, memoryview):
+            return False
+        if last.encoding == 'cbor':
+            return is_heavy_cbor(last.data)
+        codec = self._taker.codec_of(peer, last) if len(last.data) > LARGE else None
+        return codec is not None and not codec.is_flat
+
+    @asynccontextmanager
+    async def _turn(self, link: Link) -> AsyncIterator[None]:
+        """Have the worker; what is asked of it then is ended, even if the peer leaves."""
+        async with self._workshop.turn():
+            line = self._lines[link]
+            line.is_working = True
+            try:
+                yield
+            finally:
+                line.is_working = False
+
+    def _refuse(self, link: Link, peer: Peer | None, op_id: str | None,
+                error: WsBridgeError) -> None:
+        """Tell a peer that its message could not be read; one that nobody knows has to leave."""
+        if peer is None and isinstance(error, BadFrame):
+            self._taker.find(link, '')
+        elif peer is None:
+            link.close(PROTOCOL_ERROR, f'the first frame cannot be read: {error.code}')
+        elif self._taker.is_here(peer):
+            self._taker.carry_out(peer, peer.session.receive(
+                ops.Malformed(op_id if peer.dialect.name == NativeDialect.name else None, error),
+                self._loop.time()))
+
+    async def _carry_out(self, peer: Peer, op: ops.Operation) -> None:
+        effects = peer.session.receive(op, self._loop.time())
+        await self._finish(peer, effects, getattr(op, 'op_id', None))
+
+    async def _finish(self, peer: Peer, effects: list[fx.Effect], op_id: str | None) -> None:
+        last: Any = effects[-1] if effects else None
+        where = VALUES.get(type(last))
+        values = getattr(last, where or 'data', None)
+        if not isinstance(values, (ops.Parked, memoryview)):
+            self._taker.carry_out(peer, effects, op_id)
+            return
+        if not self._taker.carry_out(peer, effects[:-1], op_id):
+            return
+        if where is None:       # an inquiry
+            error = TooLarge('nothing that large is asked for here')
+            self._taker.carry_out(peer, peer.session.call_ended(last.key, error), op_id)
+            return
+        outcome = await self._outcome(peer, last, values)
+        await asyncio.sleep(0)      # to have copied it was enough for one turn
+        if self._taker.is_here(peer):
+            self._taker.carry_out(peer, [replace(last, **{where: Converted(outcome)})], op_id)
+
+    async def _outcome(self, peer: Peer, effect: Any,
+                       values: ops.Parked | memoryview) -> bytes | WsBridgeError:
+        """Return the CDR of the values of an effect, or why there is none."""
+        try:
+            codec = self._taker.codec_of(peer, effect)
+        except WsBridgeError as exc:
+            return exc
+        if codec is None:
+            return NotAdvertised('nobody waits for this any more')
+        outcome = await self._convert(codec, getattr(effect, 'encoding', 'json'), values)
+        if isinstance(effect, fx.Publish) and self._taker.is_gated(peer, effect.topic) \
+                and isinstance(outcome, bytes) and len(outcome) > MAX_COMMAND:
+            return TooLarge(f'a command may have at most {MAX_COMMAND} bytes')
+        return outcome
+
+    async def _convert(self, codec: Codec, encoding: Any,
+                       values: ops.Parked | memoryview) -> bytes | WsBridgeError:
+        now = self._taker.ros_time() if codec.uses_time else None
+        try:
+            if isinstance(values, ops.Parked):
+                _, cdr = await self._workshop.ask(wire.Convert(codec.schema, now))
+                return bytes(cdr)
+            _, cdr = await self._workshop.ask(wire.Read(
+                codec.schema, encoding, now, self._settings.max_elements), [values])
+            return bytes(values if encoding == 'cdr' else cdr)
+        except WsBridgeError as exc:
+            return exc
+
+
+def _find_id(text: bytes) -> str | None:
+    """Return the message id of an envelope that will not be parsed, if it stands near an end."""
+    found = _ID.search(text, 0, _EDGE) or _ID.search(text, max(len(text) - _EDGE, 0))
+    return None if found is None else found[1].decode(errors='replace')
+
+
+def _with_parked(head: dict[str, Any]) -> Any:
+    """Return what a worker parsed, with a mark where it has the values."""
+    value = holder = head['value']
+    *path, last = head['path'] or ['']
+    for key in path:
+        holder = holder[key]
+    if last:
+        holder[last] = ops.Parked(head['is_list'])
+    return value
