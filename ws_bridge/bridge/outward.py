@@ -31,7 +31,13 @@ from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.convert.codec import Codec, CodecStore, LARGE
 from ws_bridge.convert.schema_text import schema_to_text
-from ws_bridge.errors import ConversionError, QosMismatch, TypeMismatch, WsBridgeError
+from ws_bridge.errors import (
+    ConversionError,
+    Forbidden,
+    QosMismatch,
+    TypeMismatch,
+    WsBridgeError,
+)
 from ws_bridge.offload.wire import Text
 from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.fragment import splitter
@@ -202,6 +208,8 @@ class Outward:
         """
         key = wish.topic, wish.qos
         msg_type = self._type_of(wish)
+        if msg_type is not None:
+            peer.session.login.rights.check_type(wish.topic, msg_type)
         old = self._keys.get((peer.name, wish.topic))
         if old is not None and old != key:
             self.close(peer, wish.topic)
@@ -211,6 +219,7 @@ class Outward:
             topic = Topic(wish.topic, next(self._ids), Freshness(
                 self._expected_rate(wish.topic), self._loop.time()))
         if topic.codec is None and msg_type is not None:
+            self._admit(topic, msg_type)
             self._start(topic, msg_type, wish)
             self._appeared(topic, but=peer.name)
         elif topic.codec is not None and msg_type not in (None, topic.codec.schema.name):
@@ -260,13 +269,28 @@ class Outward:
             wish = next(iter(topic.members.values())).wish
             try:
                 msg_type = self._type_of(wish)
-                if msg_type is None:
+                if msg_type is None or not self._admit(topic, msg_type):
                     continue
                 self._start(topic, msg_type, wish)
             except WsBridgeError as exc:
                 self._fail(topic, exc)
                 continue
             self._appeared(topic)
+
+    def _admit(self, topic: Topic, msg_type: str) -> bool:
+        """Turn away who may not hear a type, now that it is known; whether anybody is left."""
+        for member in list(topic.members.values()):
+            try:
+                member.peer.session.login.rights.check_type(topic.name, msg_type)
+            except Forbidden as exc:
+                self._turn_away(topic, member, exc)
+        return bool(topic.members)
+
+    def _turn_away(self, topic: Topic, member: Member, exc: WsBridgeError) -> None:
+        """Take a topic from a peer, and tell it why."""
+        self.close(member.peer, topic.name)
+        member.peer.session.forget_subscription(topic.name)
+        member.peer.send(Failed(member.wish.op_id, exc))
 
     def _appeared(self, topic: Topic, but: str = '') -> None:
         """Deliver to those who waited for the type of a topic, and tell them."""
@@ -303,7 +327,7 @@ class Outward:
     def _start(self, topic: Topic, msg_type: str, wish: OpenSubscription) -> None:
         codec = self._store.codec(self._ros.types.message(msg_type))
         topic.subscription = self._ros.subscribe(
-            wish.ros_name, msg_type, wish.qos,
+            topic.name, msg_type, wish.qos,
             lambda samples, taken: self._deliver(topic, samples, taken),
             lambda exc: self._fail(topic, exc))
         topic.codec = codec
@@ -320,9 +344,7 @@ class Outward:
                 member.peer.send(Failed(None, exc))
             return
         for member in list(topic.members.values()):
-            self.close(member.peer, topic.name)
-            member.peer.session.forget_subscription(topic.name)
-            member.peer.send(Failed(member.wish.op_id, exc))
+            self._turn_away(topic, member, exc)
 
     def _join(self, topic: Topic, member: Member) -> None:
         """Deliver to the peer from now on, once the type is known."""

@@ -91,13 +91,14 @@ class Services:
 
         try:
             srv_type = self._type_of(wish)
+            peer.session.login.rights.check_type(wish.service, srv_type)
             schema = self._ros.types.service(srv_type)
             request = self.request_codec(wish)
             response = self._store.codec(schema.response)
             cdr = request.from_values(
                 by_name(schema.request, wish.data),
                 now=self._ros.now() if request.uses_time else None)
-            call = self._ros.call(wish.ros_name, srv_type, cdr, wish.timeout, on_done)
+            call = self._ros.call(wish.service, srv_type, cdr, wish.timeout, on_done)
         except WsBridgeError as exc:
             self._apply(peer, peer.session.call_ended(wish.key, exc))
             return
@@ -142,7 +143,7 @@ class Services:
         :raises Forbidden: the service is the bridge's own.
         :raises UnknownType: the type is not on this machine.
         """
-        if wish.service in self._ros.own_services:
+        if wish.service in self._ros.own.services:
             raise Forbidden(f'{wish.service} is served by the bridge itself', field='service')
         schema = self._ros.types.service(wish.srv_type)
         old = self._hosted.get(wish.service)
@@ -171,12 +172,14 @@ class Services:
                 peer.session.forget_service(wish.service)
             peer.send(Failed(wish.op_id, exc))
 
+        def on_ready() -> None:
+            peer.send(Done(wish.op_id, 'advertise_service', {
+                'service': wish.wire_name, 'type': schema.name}))
+
         hosted = HostedService(
             peer, schema.name, self._store.codec(schema.response),
-            self._ros.host(wish.ros_name, schema.name, on_request, on_error))
+            self._ros.host(wish.service, schema.name, on_request, on_error, on_ready))
         self._hosted[wish.service] = hosted
-        peer.send(Done(wish.op_id, 'advertise_service', {
-            'service': wish.ros_name, 'type': schema.name}))
 
     def owned_by(self, peer: Peer, service: str) -> bool:
         """Whether it is this peer that hosts a service."""

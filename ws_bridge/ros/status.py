@@ -32,6 +32,8 @@ class StatusPublisher:
     The two publishers (executor thread).
 
     ``~/clients`` is transient local: who subscribes late gets the current list.
+
+    :ivar diagnostics_topic: full name of the topic of the diagnostics.
     """
 
     def __init__(self, node: Node) -> None:
@@ -40,6 +42,7 @@ class StatusPublisher:
                                                   event_callbacks=QUIET)
         self._clients = node.create_publisher(String, '~/clients', QoSProfile(
             depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL), event_callbacks=QUIET)
+        self.diagnostics_topic = str(self._diagnostics.topic_name)
         self._last_clients: str | None = None
 
     def publish(self, diagnostics: Iterable[Diagnostic], clients: str) -> None:
