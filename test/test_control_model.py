@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, RuleBasedStateMachine
 from test_session import FakeNames
 
+from ws_bridge.access import OwnNames
 from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.control import Control
 from ws_bridge.bridge.gates import Lane
@@ -39,6 +40,7 @@ from ws_bridge.convert.schema import MessageSchema
 from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol import operations as ops
+from ws_bridge.ros.graph import GraphSnapshot, TopicInfo
 from ws_bridge.session.effects import Publish
 from ws_bridge.session.session import Session
 
@@ -136,9 +138,10 @@ class Machine(RuleBasedStateMachine):
         self.mail = 0
         self.replies: dict[str, list[ops.Reply]] = {}
         ros: Any = SimpleNamespace(
-            graph=SimpleNamespace(topics={GATE: SimpleNamespace(types=(TWIST,))}),
-            watchdog=SimpleNamespace(guard=self.make_guard), own_services=frozenset(),
-            own_topics=frozenset(), publish_safety=lambda **_: None)
+            graph=GraphSnapshot({GATE: TopicInfo((TWIST,))}),
+            watchdog=SimpleNamespace(guard=self.make_guard), own=OwnNames(),
+            publish_safety=lambda **_: None, node_name='/ws_bridge',
+            tell_neighbours=lambda text: None)
         parameters = settings_from({'gate_timeout': TIMEOUT, 'gate_ttl': TTL})
         self.ledger = Ledger(Audit('', 0, lambda: self.now, EPOCH))
         self.peers = {name: self.make_peer(name, parameters) for name in MANNERS}

@@ -14,13 +14,15 @@
 """The login of a session: what is refused before it, what holds after it, when it ends."""
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import get_args
 
 import pytest
 from test_session import EPOCH, failed, FakeNames, refusal, START
 
-from ws_bridge.access import BUILT_IN, Grant, NAMELESS, NOBODY, OPERATOR, Role, Use
+from ws_bridge.access import BUILT_IN, Grant, NAMELESS, NOBODY, OPERATOR, OwnNames, Role, Use
 from ws_bridge.config import Denial, Exposure, Rule, settings_from
+from ws_bridge.errors import Forbidden
 from ws_bridge.identity.identity import Identity
 from ws_bridge.protocol import operations as ops
 from ws_bridge.session import effects as fx
@@ -158,12 +160,60 @@ def test_what_is_not_exposed_is_nobody_s() -> None:
     ('call', '/a/set_parameters_atomically', Grant('/a', 'parameter_write')),
     ('call', '/arm/_action/send_goal', Grant('/arm', 'goal')),
     ('host', '/arm/_action/send_goal', Grant('/arm', 'host_action')),
+    ('publish', '/arm/_action/status', Grant('/arm', 'host_action')),
+    ('subscribe', '/arm/_action/feedback', Grant('/arm', 'goal')),
+    ('call', '/arm/_action/x/_action/send_goal', Grant('/arm*', 'goal')),
+    ('host', '/a/get_parameters', Grant('/a', 'parameter_write')),
+    ('call', '/own/configure', Grant('/own/me', 'parameter_write')),
     ('subscribe', '/parameter_events', Grant('*', 'parameter_read'))])
 def test_no_way_around(use: str, name: str, grant: Grant) -> None:
     """What a service or a topic reaches needs the right for that too."""
-    allow = (Grant('*', 'call'), Grant('*', 'host'), Grant('*', 'subscribe'))
-    assert POLICY.find(Role('r', allow), use, name) is None             # type: ignore[arg-type]
-    assert POLICY.find(Role('r', (*allow, grant)), use, name)           # type: ignore[arg-type]
+    allow = tuple(Grant('*', each) for each in ('call', 'host', 'subscribe', 'publish'))
+    policy = Policy(Exposure.open(), OwnNames(
+        '/own/me', parameter_services={'/own/configure': 'parameter_write'}))
+    assert policy.find(Role('r', allow), use, name) is None             # type: ignore[arg-type]
+    assert policy.find(Role('r', (*allow, grant)), use, name)           # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize('use', ['call', 'subscribe'])
+def test_a_part_of_an_action_needs_no_more_than_the_action(use: Use) -> None:
+    name, goal = '/arm/_action/part', Grant('/arm', 'goal')
+    policy = Policy(Exposure(
+        call=(Rule('/arm', timeout=3.0), Rule('/*/_action/get_result', 'a/B')),
+        deny=(Denial('/arm/_action/cancel*'),)))
+    role = Role('r', (goal,))
+    assert policy.find(role, use, name)
+    assert policy.find(role, use, '/arm/_action/cancel_goal') is None
+    assert policy.find(Role('r', (goal,), (Grant(name, use),)), use, name) is None
+    assert policy.find(Role('r', (Grant('*', use),)), use, name) is None
+    assert policy.find(role, use, '/leg/_action/part') is None
+    rule = policy.find(role, 'call', '/arm/_action/get_result')
+    assert rule
+    assert rule.msg_type == 'a/B'
+    assert policy.find(role, 'publish', name) is None
+    assert not Rights(policy, role).shows(name, use)
+    seen = Rights(policy, Role('r', (goal, Grant('/arm*', 'graph'))))
+    assert seen.shows(name, use)
+    assert not Rights(policy, Role('r', (goal, Grant('/arm/*', 'graph')))).shows(name, use)
+
+
+@pytest.mark.parametrize(('name', 'type_name', 'grant', 'may'), [
+    ('/x', 'a/srv/B', None, True), ('/x', 'rcl_interfaces/srv/GetParameters', None, False),
+    ('/x', 'rcl_interfaces/srv/GetParameters', Grant('/x', 'parameter_read'), False),
+    ('/x', 'rcl_interfaces/srv/GetParameters', Grant('*', 'parameter_read'), True),
+    ('/x', 'rcl_interfaces/srv/SetParameters', Grant('*', 'parameter_read'), False),
+    ('/x/get_parameters', 'rcl_interfaces/srv/GetParameters', None, True),      # by the name
+    ('/x/get_parameters', 'rcl_interfaces/srv/SetParameters', None, False),
+    ('/own/configure', 'rcl_interfaces/srv/SetParametersAtomically', None, True),
+    ('/parameter_events', 'rcl_interfaces/msg/ParameterEvent', None, True),
+    ('/events', 'rcl_interfaces/msg/ParameterEvent', None, False)])
+def test_parameters_by_their_types(name: str, type_name: str, grant: Grant | None,
+                                   may: bool) -> None:
+    policy = Policy(Exposure.open(), OwnNames(
+        '/own/me', parameter_services={'/own/configure': 'parameter_write'}))
+    rights = Rights(policy, Role('r', (grant,) if grant else ()))
+    with nullcontext() if may else pytest.raises(Forbidden):
+        rights.check_type(name, type_name)
 
 
 def test_operators_write_no_parameters() -> None:
@@ -231,6 +281,11 @@ def test_a_denied_service_is_refused_as_one_that_is_not_there() -> None:
               for name in ('/reset', '/nothing')]
     assert [(error.code, error.message.replace('/reset', '').replace('/nothing', ''))
             for error in errors] == [('forbidden', ' is not exposed for call')] * 2
+    # Nor does the error tell what there is, where the peer leaves that open.
+    errors = [failed(session.receive(ops.Command('i', name, {}), START)).error
+              for name in ('/reset', '/nothing')]
+    assert [error.message.replace('/reset', '/nothing') for error in errors] == [
+        '/nothing is not exposed for publish'] * 2
 
 
 def test_the_role_of_who_logs_in() -> None:

@@ -43,11 +43,8 @@ class FakeNames:
     def __init__(self) -> None:
         self.services = {'/reset', '/both'}
 
-    def ros_name(self, name: str) -> str:
-        return {'odom': '/odometry'}.get(name, name)
-
     def topic(self, name: str) -> str:
-        return self.service(self.ros_name(name))
+        return self.service({'odom': '/odometry'}.get(name, name))
 
     def service(self, name: str) -> str:
         if ' ' in name:
@@ -165,7 +162,7 @@ def test_subscribe_with_everything() -> None:
     session = make()
     op = ops.Subscribe('i', 'odom', 'a/B', 'cdr', 0.5, 3, QOS, True)
     assert session.receive(op, START) == [fx.OpenSubscription(
-        'i', '/odometry', 'odom', '/odometry', 'a/B', 'cdr', 0.5, 3, QOS, True)]
+        'i', '/odometry', 'odom', 'a/B', 'cdr', 0.5, 3, QOS, True)]
     assert session.subscriptions == {'odom': '/odometry'}
 
 
@@ -173,9 +170,9 @@ def test_subscribe_takes_defaults_of_rule_and_settings() -> None:
     rule = Rule('/ruled', msg_type='a/msg/B', encoding='cbor', max_rate=10.0, queue_depth=4)
     session = make(Exposure((rule, Rule('/plain'))), queue_depth=6)
     assert session.receive(ops.Subscribe(None, '/ruled'), START) == [fx.OpenSubscription(
-        None, '/ruled', '/ruled', '/ruled', 'a/msg/B', 'cbor', 0.1, 4, None, False)]
+        None, '/ruled', '/ruled', 'a/msg/B', 'cbor', 0.1, 4, None, False)]
     assert session.receive(ops.Subscribe(None, 'plain'), START) == [fx.OpenSubscription(
-        None, '/plain', 'plain', 'plain', None, 'json', 0.0, 6, None, False)]
+        None, '/plain', 'plain', None, 'json', 0.0, 6, None, False)]
 
 
 @pytest.mark.parametrize(('asked', 'expected'), [(0.01, 0.1), (None, 0.1), (0.0, 0.1), (2.0, 2.0)])
@@ -214,16 +211,14 @@ def test_a_command_for_what_the_graph_does_not_have_looks_again(
     session = make()
     command = ops.Command('i', '/new', {})
     assert session.receive(command, START) == [fx.LookAgain(command)]
-    found = ops.Command('i', '/new', {}, 'service')
-    (call,) = session.resume(found, START)
-    assert isinstance(call, fx.Call)
-    nothing = ops.Command('i', '/new', {}, 'topic')
-    (opened, _) = session.resume(nothing, START)
+    (opened, _) = session.resume(command, START)
     assert isinstance(opened, fx.OpenPublisher)
     assert session.receive(command, START) == [fx.Publish(
         'i', '/new', {}, 'json', None, None, command)]
-    assert refusal(session.resume(ops.Command('j', 'a b', {}, 'topic'), START)) == \
-        ('j', 'bad_name', 'topic')
+    monkeypatch.setattr(FakeNames, 'kind_of', lambda names, name: 'service')
+    (call,) = session.resume(ops.Command('i', '/newer', {}), START)
+    assert isinstance(call, fx.Call)
+    assert refusal(session.resume(ops.Command('j', 'a b', {}), START))[:2] == ('j', 'bad_name')
 
 
 # ---- publications
@@ -231,9 +226,9 @@ def test_a_command_for_what_the_graph_does_not_have_looks_again(
 def test_advertise_and_publish() -> None:
     session = make(Exposure(publish=(Rule('*', msg_type='a/msg/B'),)))
     assert session.receive(ops.Advertise('i', 'odom', None, QOS), START) == [fx.OpenPublisher(
-        'i', '/odometry', 'odom', '/odometry', 'a/msg/B', QOS, True, None, True)]
+        'i', '/odometry', 'odom', 'a/msg/B', QOS, True, None, True)]
     assert session.receive(ops.Advertise('i', '/t', 'a/B'), START) == [fx.OpenPublisher(
-        'i', '/t', '/t', '/t', 'a/msg/B', None, True, None, True)]
+        'i', '/t', '/t', 'a/msg/B', None, True, None, True)]
     command = ops.Command('j', 'odom', {'x': 1}, ack=True)
     assert session.receive(command, START) == [
         fx.Publish('j', '/odometry', {'x': 1}, 'json', None, 'odom', command)]
@@ -275,7 +270,7 @@ def test_stops_pass_the_rate_but_a_flood_of_them_ends() -> None:
 
 def test_publishing_implies_a_publisher_once() -> None:
     session = make()
-    opened = fx.OpenPublisher('i', '/t', 't', 't', None, None, False)
+    opened = fx.OpenPublisher('i', '/t', 't', None, None, False)
     command = ops.Command('i', 't', 5)
     publish = fx.Publish('i', '/t', 5, 'json', None, None, command)
     assert session.receive(command, START) == [opened, publish]
@@ -381,7 +376,7 @@ def test_call() -> None:
     session = make(Exposure(call=(Rule('/reset', msg_type='a/srv/S'),)))
     (call,) = session.receive(ops.Command('i', 'reset', {'x': 1}), START)
     assert isinstance(call, fx.Call)
-    assert call == fx.Call(call.key, '/reset', 'reset', 'a/srv/S', {'x': 1}, 5.0)
+    assert call == fx.Call(call.key, '/reset', 'a/srv/S', {'x': 1}, 5.0)
     assert session.call_ended(call.key, b'{}') == [fx.Send(ops.CallDone('i', 'reset', b'{}'))]
     assert session.call_ended(call.key, b'{}') == []
 

@@ -56,7 +56,7 @@ def asked(session: Session, token: object = 1, now: float = START) -> tuple[str,
 def test_a_goal_from_its_sending_to_its_end() -> None:
     session = make()
     effect = send(session, action='count', want_feedback=False, timeout=9.0)
-    assert effect == fx.SendGoal(effect.key, '/count', 'count', TYPE, {'order': 1}, False, 9.0)
+    assert effect == fx.SendGoal(effect.key, '/count', TYPE, {'order': 1}, False, 9.0)
     goals = session.goals
     assert goals.accepted(effect.key) == [fx.Send(ops.GoalAccepted('g', 'count'))]
     assert goals.feedback(effect.key, b'{}') == ops.GoalFeedback('g', 'count', b'{}')

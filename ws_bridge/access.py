@@ -22,7 +22,7 @@ actions for ``graph``; ``take``, ``clear_stop`` and ``metrics`` are about no nam
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import get_args, Literal
 
@@ -31,6 +31,17 @@ Use = Literal['subscribe', 'publish', 'call', 'host', 'goal', 'host_action', 'pa
 USES: tuple[Use, ...] = get_args(Use)
 NAMELESS: tuple[Use, ...] = ('take', 'clear_stop', 'metrics')
 EVERYTHING = '*'
+
+PARAMETER_SERVICES: Mapping[str, Use] = {
+    'get_parameters': 'parameter_read', 'get_parameter_types': 'parameter_read',
+    'list_parameters': 'parameter_read', 'describe_parameters': 'parameter_read',
+    'set_parameters': 'parameter_write', 'set_parameters_atomically': 'parameter_write'}
+"""The services by which a node's parameters are reached, below its name; what each takes."""
+PARAMETER_TYPES: Mapping[str, Use] = {
+    **{f'rcl_interfaces/srv/{name.title().replace("_", "")}': use
+       for name, use in PARAMETER_SERVICES.items()},
+    'rcl_interfaces/msg/ParameterEvent': 'parameter_read'}
+"""The same by type, for a node may serve them by other names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +67,17 @@ class Role:
     def allows(self, use: Use, name: str) -> bool:
         """Whether a peer may; a denial wins."""
         return any(grant.holds(use, name) for grant in self.allow) and \
-            not any(grant.holds(use, name) for grant in self.deny)
+            not self.denies(use, name)
+
+    def denies(self, use: Use, name: str) -> bool:
+        """Whether a denial is about this, whatever is allowed."""
+        return any(grant.holds(use, name) for grant in self.deny)
+
+    def allows_all(self, use: Use) -> bool:
+        """Whether a peer may for every name that there can be."""
+        return any(grant.use in (None, use) and grant.pattern == EVERYTHING
+                   for grant in self.allow) and \
+            not any(grant.use in (None, use) for grant in self.deny)
 
     def may_at_all(self, use: Use) -> bool:
         """Whether there is anything for which a peer might; without a name: whether it may."""
@@ -82,16 +103,27 @@ ADMIN = Role('admin', (Grant(EVERYTHING),))
 BUILT_IN: Mapping[str, Role] = {role.name: role for role in (OBSERVER, OPERATOR, SAFETY, ADMIN)}
 
 
-ACTION_PART = '/_action/'
-"""What stands between the name of an action and that of a service or topic of its own."""
-
-
 def is_hidden(name: str) -> bool:
     """Tell whether a part of a name has a leading underscore: such are listed only on request."""
     return '/_' in name
 
 
-def action_of(name: str) -> str | None:
-    """Return the action to which a service or topic belongs, ``None`` where it is another's."""
-    action, part, _ = name.partition(ACTION_PART)
-    return action if part else None
+@dataclass(frozen=True, slots=True)
+class OwnNames:
+    """
+    What the bridge's own node has in ROS, by the full names that these things really have.
+
+    :param node: the node.
+    :param services: all that it serves.
+    :param parameter_services: those of them that reach its parameters, each with what it takes.
+    :param clear_stop: the one that clears the emergency stop.
+    :param topics: what nobody but the bridge may publish.
+    :param telling: topics on which the bridge tells of everything that there is.
+    """
+
+    node: str = ''
+    services: frozenset[str] = frozenset()
+    parameter_services: Mapping[str, Use] = field(default_factory=dict)
+    clear_stop: str = ''
+    topics: frozenset[str] = frozenset()
+    telling: frozenset[str] = frozenset()

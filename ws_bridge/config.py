@@ -501,11 +501,9 @@ class Exposure:
         rules = {kind: self.rules(kind) for kind in KINDS}
         exact = {(kind, rule.pattern): rule for kind in KINDS for rule in reversed(rules[kind])
                  if not is_glob(rule.pattern)}
-        deny = self.deny
 
         def search(kind: Kind, name: str) -> Rule | None:
-            if any(denial.kind in (None, kind) and fnmatchcase(name, denial.pattern)
-                   for denial in deny):
+            if self.denies(kind, name):
                 return None
             found = exact.get((kind, name))
             return found or next((rule for rule in rules[kind]
@@ -537,6 +535,11 @@ class Exposure:
         :param name: absolute, as resolved by the node.
         """
         return self._search(kind, name) if len(name) <= NAME_LENGTH else None
+
+    def denies(self, kind: Kind, name: str) -> bool:
+        """Whether a denial is about this, whatever the rules say."""
+        return any(denial.kind in (None, kind) and fnmatchcase(name, denial.pattern)
+                   for denial in self.deny)
 
     def channel_of(self, topic: str) -> str | None:
         """Return the friendly name of a topic."""
@@ -578,6 +581,41 @@ class Exposure:
             gates=tuple(replace(gate, topics=tuple(map(absolute, gate.topics)),
                                 services=tuple(map(absolute, gate.services)))
                         for gate in self.gates))
+
+    def remapped(self, topic: Callable[[str], str], service: Callable[[str], str]) -> Exposure:
+        """
+        Return this with gates and denials that hold for what their names are remapped to as well.
+
+        What is exposed stays what is listed: too little is noticed, a gate that is not there is
+        not.
+
+        :param topic: remaps an absolute topic; ``service``: the same for services and actions.
+        """
+        def topics(pattern: str) -> set[str]:
+            return {pattern} if is_glob(pattern) else {pattern, topic(pattern)}
+
+        def services(pattern: str) -> set[str]:
+            return {pattern} if is_glob(pattern) else {pattern, service(pattern)}
+
+        def of(use: str | None, pattern: str) -> list[str]:
+            found = {pattern}
+            if use in (None, 'graph', 'subscribe', 'publish'):
+                found |= topics(pattern)
+            if use in (None, 'graph', 'call', 'host', 'goal', 'host_action'):
+                found |= services(pattern)
+            return sorted(found)
+
+        return replace(
+            self,
+            deny=tuple(replace(denial, pattern=each) for denial in self.deny
+                       for each in of(denial.kind, denial.pattern)),
+            roles=tuple(replace(role, deny=tuple(
+                replace(grant, pattern=each) for grant in role.deny
+                for each in of(grant.use, grant.pattern))) for role in self.roles),
+            gates=tuple(replace(
+                gate, topics=tuple(sorted(set().union(*map(topics, gate.topics)))),
+                services=tuple(sorted(set().union(*map(services, gate.services)))))
+                for gate in self.gates))
 
     def allowed(self) -> dict[str, list[str]]:
         """

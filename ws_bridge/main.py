@@ -167,7 +167,7 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         exposure = _exposure(settings, ros)
         if exposure.gates or any(settings.gated_types):
             ros.watchdog.start_process()
-        policy = Policy(exposure)
+        policy = Policy(exposure, ros.own)
         authority = Authority(settings, os.environ, policy.roles)
         check_reach(settings, authority)
         tls = server_tls(settings, authority)
@@ -252,7 +252,8 @@ def _exposure(settings: Settings, ros: RosSide) -> Exposure:
         return Exposure.open()
     check_file(settings.mapping_file, 'mapping_file', is_secret=False)
     namespace, _, name = ros.node_name.rpartition('/')
-    return load_mapping(settings.mapping_file).resolved(namespace or '/', name)
+    exposure = load_mapping(settings.mapping_file).resolved(namespace or '/', name)
+    return exposure.remapped(ros.resolve, lambda each: ros.resolve(each, service=True))
 
 
 def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger: Ledger,

@@ -741,7 +741,7 @@ async def test_a_seed_program_acquires_by_publishing(robot: Robot) -> None:
 async def test_a_bridge_that_pulls_is_guarded(robot: Robot, tmp_path: Path) -> None:
     """What a base commands comes through a gate of the robot, whatever is exposed to peers."""
     mapping = tmp_path / 'mapping.yaml'
-    mapping.write_text('version: 1\nout: [/odom]\n')
+    mapping.write_text(f'version: 1\nout: [/odom, {GATE}]\n')     # to be told of the gate
     async with running_bridge(domain=other_domain(), gated_types=['']) as base, \
             native_peer(base) as console:
         await console.ask('advertise', topic=GATE, type='geometry_msgs/msg/Twist')

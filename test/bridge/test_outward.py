@@ -22,9 +22,11 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import Int32
 
 from ws_bridge.bridge.outward import Outward
+from ws_bridge.config import Exposure
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.ros.types import TypeStore
 from ws_bridge.session.effects import OpenSubscription
+from ws_bridge.session.login import open_to_all
 
 IDLE: Any = SimpleNamespace(is_busy=lambda stream: False)
 """Converts nothing: no sample here is large."""
@@ -62,12 +64,13 @@ def test_a_late_timer_sends_the_newest_sample_last() -> None:
                                subscribe=subscribe)
     peer: Any = SimpleNamespace(
         name='page', send=lambda reply: None,
+        session=SimpleNamespace(login=open_to_all(Exposure.open())),
         dialect=SimpleNamespace(
             name='test', sample_writer=lambda *form: lambda body, stamp, sequence: body),
         link=SimpleNamespace(send_stream=lambda key, frame, depth, **how: got.append(frame)))
     outward = Outward(ros, CodecStore(), IDLE, loop, expected_rate=lambda topic: None, epoch=0.0)
-    outward.open(peer, OpenSubscription('1', '/t', '/t', '/t', 'std_msgs/msg/Int32', 'json', 1.0,
-                                        1, None, False))
+    outward.open(peer, OpenSubscription('1', '/t', '/t', 'std_msgs/msg/Int32', 'json', 1.0, 1,
+                                        None, False))
     for number, step in ((1, 0.5), (2, 1.0), (3, 0.0)):     # the third comes after its time
         deliver[0]([serialize_message(Int32(data=number))], loop.now)
         loop.now += step

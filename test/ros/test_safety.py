@@ -55,7 +55,7 @@ def own(loop: FakeLoop, estops: Estops) -> Iterator[RosSide]:
 def trigger(loop: FakeLoop, side: RosSide, service: str) -> Any:
     """Call a service of the side itself, as another node would."""
     answers: list[Any] = []
-    side.call(service, TRIGGER, EMPTY, 15.0, answers.append)
+    side.call(side.resolve(service, service=True), TRIGGER, EMPTY, 15.0, answers.append)
     loop.until(lambda: answers)
     return answers[0]
 
@@ -92,7 +92,7 @@ def test_a_node_stops_and_clears(loop: FakeLoop, own: RosSide, other: OtherNode,
             other.hearing('/safe/ws_bridge/estop', latched(10), Bool) as estop:
         loop.until(lambda: '/safe/cmd_vel' in own.graph.topics
                    and '/robot/halt' in own.graph.services)
-        publisher = own.advertise('cmd_vel', 'geometry_msgs/msg/Twist', None, print)
+        publisher = own.advertise('/safe/cmd_vel', 'geometry_msgs/msg/Twist', None, print)
         fast = Twist()
         fast.linear.x = 0.5
         stops: list[str] = []
@@ -130,4 +130,6 @@ def test_a_side_without_a_listener_stops_all_the_same(loop: FakeLoop, side: RosS
 
 
 def test_the_services_are_named(own: RosSide) -> None:
-    assert own.own_services == {'/safe/ws_bridge/stop', '/safe/ws_bridge/clear_stop'}
+    assert own.own.clear_stop == '/safe/ws_bridge/clear_stop'
+    assert {'/safe/ws_bridge/stop', '/safe/ws_bridge/clear_stop',
+            '/safe/ws_bridge/set_parameters'} <= own.own.services

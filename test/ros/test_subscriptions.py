@@ -359,6 +359,6 @@ def test_remapping_and_namespace(loop: FakeLoop, other: OtherNode) -> None:
                 other.publisher('/ns/x', latched()) as relative:
             say(entity, 'absolute')
             say(relative, 'relative')
-            assert subscribe(side, '/a', heard).topic == '/b'
-            assert subscribe(side, 'x', heard).topic == '/ns/x'
+            assert subscribe(side, side.resolve('/a'), heard).topic == '/b'
+            assert subscribe(side, side.resolve('x'), heard).topic == '/ns/x'
             loop.until(lambda: sorted(heard.texts) == ['absolute', 'relative'])

@@ -161,7 +161,7 @@ class Actions:
         feedback = self._store.codec(schema.feedback)
         result = self._store.codec(schema.result)
         goal = self._ros.send_goal(
-            wish.ros_name, action_type, cdr, patience=self._patience, timeout=wish.timeout,
+            wish.action, action_type, cdr, patience=self._patience, timeout=wish.timeout,
             on_accepted=lambda: self._apply(peer, goals.accepted(wish.key)),
             on_feedback=on_feedback if wish.want_feedback else None, on_done=on_done)
         self._goals[peer.name, wish.key] = wish.action, goal
@@ -258,14 +258,16 @@ class Actions:
                 goals.forget(action)
             peer.send(Failed(wish.op_id, exc))
 
+        def on_ready() -> None:
+            peer.send(Done(wish.op_id, 'advertise_action', {
+                'action': wish.wire_name, 'type': schema.name}))
+
         hosted = HostedAction(
             peer, schema.name, self._store.codec(schema.feedback),
             self._store.codec(schema.result), self._ros.host_action(
-                wish.ros_name, schema.name, on_goal=on_goal, on_error=on_error,
+                action, schema.name, on_goal=on_goal, on_error=on_error, on_ready=on_ready,
                 on_cancel=lambda token: self._apply(peer, goals.cancelled(action, token))))
         self._hosted[action] = hosted
-        peer.send(Done(wish.op_id, 'advertise_action', {
-            'action': wish.ros_name, 'type': schema.name}))
 
     def graph_changed(self) -> None:
         """End the hosted actions that others serve with another type."""

@@ -66,7 +66,6 @@ from ws_bridge.protocol.operations import (
     Failed,
     GetSchema,
     Kind,
-    LeaseWish,
     Welcome,
     Wrapped,
 )
@@ -124,15 +123,15 @@ class BridgeNames:
         self.topic = lru_cache(NAMES_REMEMBERED)(self._topic)
         self.service = lru_cache(NAMES_REMEMBERED)(self._service)
 
-    def ros_name(self, name: str) -> str:
-        """Return the topic of a channel's friendly name; any other name as it is."""
-        return self._exposure.topic_of(name) or name
-
     def _topic(self, name: str) -> str:
-        return self._ros.resolve(self.ros_name(name))
+        return self._ros.resolve(self._exposure.topic_of(name) or name)
 
     def _service(self, name: str) -> str:
         return self._ros.resolve(name, service=True)
+
+    def node(self, name: str) -> str:
+        """Return the full name of a node."""
+        return self._ros.resolve_node(name)
 
     def kind_of(self, name: str) -> Kind | None:
         """Tell what a destination is: a topic, else a service, else an action."""
@@ -192,9 +191,10 @@ class Bridge:
                                   now=loop.time)
         self._actions = Actions(ros, self._store, self._converter, apply=self.apply, now=loop.time,
                                 patience=settings.call_timeout)
-        self._rosapi = RosApi(ros, self._store, loop, apply=self.apply,
-                              check=self._control.check, advertised=self._inward.topics)
         self._names = BridgeNames(ros, exposure, self._services.hosts, self._actions.hosts)
+        self._rosapi = RosApi(ros, self._store, loop, apply=self.apply,
+                              check=self._control.check, names=self._names,
+                              advertised=self._inward.topics)
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
                                  loop, self._control.diagnostic)
         self._diagnosis = Diagnosis(ros, self._outward, self._control, peers=self._peers.values,
@@ -560,9 +560,7 @@ class Bridge:
 
         def resume() -> None:
             if peer.link in self._peers:
-                kind = self._names.kind_of(op.destination) or 'topic'
-                self.carry_out(peer, peer.session.resume(
-                    replace(op, kind=kind), self._loop.time()), op.op_id)
+                self.carry_out(peer, peer.session.resume(op, self._loop.time()), op.op_id)
         self._ros.look_again(resume)
 
     def _inquire(self, peer: Peer, effect: fx.Inquire) -> None:
@@ -633,8 +631,6 @@ class Bridge:
         self._diagnosis.ask(peer, effect)
 
     def _control_wish(self, peer: Peer, effect: fx.Control) -> None:
-        if isinstance(effect.operation, LeaseWish) and effect.operation.word != 'release':
-            peer.session.login.rights.check_at_all('publish')
         self._control.operate(peer, effect.operation)
 
     def _peer_lost(self, peer: Peer, effect: fx.PeerLost) -> None:
@@ -650,6 +646,10 @@ class Bridge:
     def stop_wish(self, stopped: bool, by: str, reason: str) -> None:
         """Assert or clear the emergency stop, as a node asks."""
         self._control.from_ros(stopped, by, reason)
+
+    def hear_neighbour(self, text: str) -> None:
+        """Take note of what another bridge says of its gates."""
+        self._control.hear_neighbour(text)
 
     def stops_lost(self, why: str) -> None:
         """Take note that the stop process has ended."""

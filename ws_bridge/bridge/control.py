@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 import ipaddress
 import logging
+import secrets
 from typing import Any, NamedTuple, TYPE_CHECKING
 
 import orjson
@@ -29,10 +30,11 @@ import orjson
 from ws_bridge.access import Use
 from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.gates import Gates, Guarded
+from ws_bridge.bridge.neighbours import Neighbour, Neighbours, SAY_EVERY
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.state import Diagnostic
 from ws_bridge.config import Exposure, Settings
-from ws_bridge.errors import Forbidden, StopFailed, WsBridgeError
+from ws_bridge.errors import Forbidden, StopFailed, Stopped, WsBridgeError
 from ws_bridge.gate_policy import ASK_TIMEOUT
 from ws_bridge.protocol.operations import (
     ClearStop,
@@ -46,12 +48,17 @@ from ws_bridge.protocol.operations import (
 from ws_bridge.session.estop import Estop, EstopEvent, EstopState
 from ws_bridge.session.gate import Gate
 from ws_bridge.session.lease import Request
+from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
 
 logger = logging.getLogger(__name__)
 
+GET_RESULT = '/_action/get_result'
+"""The part of an action that moves nothing: a result may be fetched without the lease."""
+UNNAMED = 'a stop cannot be published and is tried again'
+"""What is said of a gate that a peer may not know of."""
 OK, ERROR = 0, 2
 """Levels of ``diagnostic_msgs/msg/DiagnosticStatus``."""
 
@@ -110,6 +117,9 @@ class Control:
         self._clock = clock
         self._listed = self.gates.topics()
         self._estop_untold = False
+        self._neighbours = Neighbours(ros.node_name, secrets.token_hex(8), clock() + epoch)
+        self._mirrored: Neighbour | None = None  # whose emergency stop is asserted here too
+        self._said = ('', 0.0)
 
     def __repr__(self) -> str:
         return f'Control({self.gates!r}, {self.estop!r})'
@@ -141,21 +151,22 @@ class Control:
         """
         caller = self._peer(peer)
         assert caller is not None
-        if name in self._ros.own_services and name.endswith('/clear_stop'):
+        if name == self._ros.own.clear_stop:
             self._require(caller, 'clear_stop')
         guarded = self.gates.service(name)
-        if guarded is not None:
+        if guarded is not None and not name.endswith(GET_RESULT):
             try:
+                self.gates.check_grants(guarded)
                 guarded.gate.check_sender(peer, manner, epoch)
             except WsBridgeError as exc:
                 self.refused(guarded, caller, exc)
                 raise
 
-    def describe(self) -> dict[str, Any]:
-        """Return the gates and the emergency stop, as every peer may know them."""
-        topics = self.gates.topics()
-        return {'gates': [guarded.gate.describe(self._name_of, topics[guarded.gate.name])
-                          for guarded in self.gates.all()],
+    def describe(self, rights: Rights) -> dict[str, Any]:
+        """Return the gates that a role may know of, and the emergency stop."""
+        return {'gates': [self.gates.describe(guarded, rights, self._name_of)
+                          for guarded in self.gates.all()
+                          if self.gates.is_shown(guarded, rights)],
                 'estop': self._estop_fields()}
 
     def _estop_fields(self) -> dict[str, Any]:
@@ -178,19 +189,20 @@ class Control:
         :raises WsBridgeError: it cannot be done.
         """
         if isinstance(op, ListGates):
-            peer.send(Done(op.op_id, 'gates', self.describe()))
+            peer.send(Done(op.op_id, 'gates', self.describe(peer.session.login.rights)))
         elif isinstance(op, EmergencyStop):
             self.stop(peer.name, op.reason or f'{peer.session.name or peer.name} stopped it')
-            self._require_stopped()
+            self._require_stopped(peer.session.login.rights)
             peer.send(Done(op.op_id, 'stop', {'stopped': True}))
         elif isinstance(op, ClearStop):
             self._require(peer, 'clear_stop')
+            self._require_cleared_elsewhere()
             self.clear(peer.name)
             peer.send(Done(op.op_id, 'clear_stop', {'stopped': False}))
         else:
             self._word(peer, op)
 
-    def _require_stopped(self) -> None:
+    def _require_stopped(self, rights: Rights) -> None:
         """
         Let nobody be told that the robot is stopped before it is.
 
@@ -199,7 +211,8 @@ class Control:
         failing = [guarded for guarded in self.gates.all() if guarded.guard.alarm]
         if failing:
             raise StopFailed('; '.join(
-                f'{guarded.gate.name}: {guarded.guard.alarm}' for guarded in failing))
+                f'{guarded.gate.name}: {guarded.guard.alarm}' for guarded in failing
+                if self.gates.is_shown(guarded, rights)) or UNNAMED)
 
     def _require(self, peer: Peer, action: Use) -> None:
         if not may(peer, action):
@@ -207,7 +220,13 @@ class Control:
             raise Forbidden(f'{action} needs a role that this peer does not have')
 
     def _word(self, peer: Peer, op: LeaseWish) -> None:
-        guarded = self.gates.named(op.gate)
+        rights = peer.session.login.rights
+        guarded = self.gates.named(op.gate, rights)
+        if op.word != 'release':        # what a peer has it may always give back
+            self.gates.check_use(guarded, rights)
+            self.gates.check_grants(guarded)
+        if op.word == 'grant' and (heir := self._peer(op.peer or '')) is not None:
+            self.gates.check_use(guarded, heir.session.login.rights)
         gate, before = guarded.gate, _state(guarded.gate)
         answer: dict[str, Any] = {'gate': op.gate}
         reason = _REASONS.get(op.word, op.word)
@@ -246,6 +265,7 @@ class Control:
 
     def clear(self, by: str) -> None:
         """End the emergency stop; nobody holds a lease."""
+        self._mirrored = None
         if self.estop.apply(EstopEvent.CLEAR, by):
             for guarded in self.gates.all():
                 guarded.gate.cleared()
@@ -257,8 +277,77 @@ class Control:
         """Do what a node asked for."""
         if stopped:
             self.stop(by, reason)
+            return
+        try:
+            self._require_cleared_elsewhere()
+        except Stopped as exc:
+            logger.error('%s asked to clear the emergency stop: %s', by, exc)
         else:
             self.clear(by)
+
+    # ---- other bridges
+
+    def hear_neighbour(self, text: str) -> None:
+        """Take note of what a bridge of the graph says of its gates."""
+        try:
+            other = self._neighbours.hear(text, self._clock())
+        except ValueError as exc:
+            self._audit.often('neighbour_ignored', message=str(exc))
+            return
+        if other is None:
+            return
+        mirrored = self._mirrored
+        if mirrored is not None and other.instance == mirrored.instance and other.estop is None:
+            self.clear(f'bridge {other.name}')
+        self._heed_neighbours()
+
+    def _heed_neighbours(self) -> None:
+        """Grant no lease that an older bridge grants, and stop where another one has."""
+        topics = self.gates.topics()
+        for guarded in self.gates.all():
+            granting = self._neighbours.granting(topics[guarded.gate.name])
+            is_new = granting is not None and guarded.granting is None
+            guarded.granting = granting
+            if is_new and granting is not None:
+                self._audit.write('another_bridge', gate=guarded.gate.name, name=granting.name)
+                logger.warning('%s is guarded by the bridge %s too, which grants its leases',
+                               guarded.gate.name, granting.name)
+                before = _state(guarded.gate)
+                self._stop(guarded, 'another_bridge')
+                guarded.gate.end()
+                self._tell(guarded, before, 'another_bridge')
+        stopping = self._stopping_neighbour()
+        if stopping is not None and not self.estop.stopped:
+            self._mirrored = stopping
+            self.stop(f'bridge {stopping.name}', stopping.estop or '')
+
+    def _stopping_neighbour(self) -> Neighbour | None:
+        return self._neighbours.stopping({
+            topic for topics in self.gates.topics().values() for topic in topics})
+
+    def _require_cleared_elsewhere(self) -> None:
+        """
+        Let no stop of another bridge be cleared here: it would move what that one has stopped.
+
+        :raises Stopped: another bridge that guards the same topic is stopped.
+        """
+        stopping = self._stopping_neighbour()
+        if stopping is not None:
+            raise Stopped(f'the bridge {stopping.name} has asserted its emergency stop: clear it '
+                          'there')
+
+    def _tell_neighbours(self) -> None:
+        """Say what is guarded here, when it has changed and once a second."""
+        holders = {topic: self._name_of(gate.lease.holder) or gate.lease.holder
+                   if gate.lease.holder else None
+                   for gate in (guarded.gate for guarded in self.gates.all())
+                   for topic in self.gates.topics()[gate.name]}
+        text = self._neighbours.say(
+            holders, self.estop.reason if self.estop.stopped and self._mirrored is None else None)
+        said, at = self._said
+        if text != said or self._clock() >= at + SAY_EVERY:
+            self._said = text, self._clock()
+            self._ros.tell_neighbours(text)
 
     def _estop_changed(self, by: str) -> None:
         fields = self._estop_fields()
@@ -307,6 +396,9 @@ class Control:
             self.elapsed(guarded)
         if self.gates.drop_unused():
             self._list()
+        if self._neighbours.poll(self._clock()):
+            self._heed_neighbours()
+        self._tell_neighbours()
         self._audit.flush()
 
     def elapsed(self, guarded: Guarded) -> None:
@@ -318,6 +410,7 @@ class Control:
     def graph_changed(self) -> None:
         """Find the gates of the topics that there are now."""
         self.gates.graph_changed()
+        self._heed_neighbours()
         self._list()
 
     def _list(self) -> None:
@@ -325,7 +418,10 @@ class Control:
         listed = self.gates.topics()
         if listed != self._listed:
             self._listed = listed
-            self._broadcast({'kind': 'gates', **self.describe()})
+            for peer in self._peers():
+                if peer.hears_news:
+                    peer.send(Notice({'kind': 'gates',
+                                      **self.describe(peer.session.login.rights)}))
             self._ros.publish_safety(lease=self._leases())
 
     def acquired(self, guarded: Guarded, peer: Peer) -> None:
@@ -350,7 +446,7 @@ class Control:
         fields = {'gate': guarded.gate.name, 'reason': reason, 'subscribers': subscribers,
                   'after': round(after, 4)}
         self._audit.write('stopped', peer=guarded.last_peer, **fields)
-        self._broadcast({'kind': 'stopped', **fields})
+        self._broadcast({'kind': 'stopped', **fields}, guarded)
 
     def dropped(self, guarded: Guarded, error: WsBridgeError) -> None:
         """Tell who commands that a command which had passed was not published."""
@@ -365,7 +461,7 @@ class Control:
         self._audit.write('stop_failed' if text else 'stop_repeated', gate=name, message=text)
         if text:
             logger.error('a stop of %s cannot be published and is tried again: %s', name, text)
-            self._alarm(StopFailed(f'{name}: {text}'))
+            self._alarm(StopFailed(f'{name}: {text}'), guarded)
         self._tell_estop()
 
     def stops_lost(self, why: str) -> None:
@@ -378,10 +474,12 @@ class Control:
         for guarded in self.gates.all():
             self.gates.note_stop(guarded, 'stop_process')
 
-    def _alarm(self, error: WsBridgeError) -> None:
+    def _alarm(self, error: WsBridgeError, about: Guarded | None = None) -> None:
+        """Tell everybody, but not of which gate to who may not know of it."""
         for peer in self._peers():
             if not peer.session.login.needed:
-                peer.send(Failed(None, error))
+                shown = about is None or self.gates.is_shown(about, peer.session.login.rights)
+                peer.send(Failed(None, error if shown else StopFailed(UNNAMED)))
 
     # ---- one change
 
@@ -409,7 +507,7 @@ class Control:
             self._notify(before.holder, {'op': 'lost', 'gate': gate.name, 'epoch': before.epoch,
                                          'reason': reason})
         if changed:
-            self._tell_change(gate, before, reason)
+            self._tell_change(guarded, before, reason)
         asked = before.request
         if asked is not None and lease.request is not asked:
             self._answer(gate, asked.peer, changed and lease.holder == asked.peer, reason)
@@ -421,7 +519,8 @@ class Control:
                 'name': self._name_of(lease.request.peer) or '',
                 'message': lease.request.message, 'timeout': ASK_TIMEOUT})
 
-    def _tell_change(self, gate: Gate, before: Before, reason: str) -> None:
+    def _tell_change(self, guarded: Guarded, before: Before, reason: str) -> None:
+        gate = guarded.gate
         lease = gate.lease
         holder = None if lease.holder is None else self._peer(lease.holder)
         if holder is not None and not lease.implicit:
@@ -431,7 +530,7 @@ class Control:
         self._audit.write('lease', gate=gate.name, peer=lease.holder, name=name,
                           epoch=lease.epoch, reason=reason, before=before.holder)
         self._broadcast({'kind': 'lease', 'gate': gate.name, 'holder': lease.holder,
-                         'holder_name': name, 'epoch': lease.epoch, 'reason': reason})
+                         'holder_name': name, 'epoch': lease.epoch, 'reason': reason}, guarded)
         self._ros.publish_safety(lease=self._leases())
 
     def _answer(self, gate: Gate, peer: str, granted: bool, reason: str) -> None:
@@ -445,9 +544,11 @@ class Control:
         if peer is not None:
             peer.send(Notice(data, personal=True))
 
-    def _broadcast(self, data: dict[str, Any]) -> None:
+    def _broadcast(self, data: dict[str, Any], about: Guarded | None = None) -> None:
+        """Tell the peers that want to know, of a gate those that may know of it."""
         for peer in self._peers():
-            if peer.hears_news:
+            if peer.hears_news and (about is None or self.gates.is_shown(
+                    about, peer.session.login.rights)):
                 peer.send(Notice(data))
 
     def _peer(self, name: str) -> Peer | None:
@@ -459,7 +560,8 @@ class Control:
 
     def _leases(self) -> str:
         """Return what ROS is told, JSON."""
-        return orjson.dumps(self.describe()['gates']).decode()
+        return orjson.dumps([self.gates.describe(guarded, None, self._name_of)
+                             for guarded in self.gates.all()]).decode()
 
 
 _REASONS = {'acquire': 'acquired', 'grant': 'granted', 'deny': 'denied', 'take': 'taken',

@@ -247,7 +247,7 @@ class Diagnosis:
     def _other_bridges(self, peer: Peer) -> list[str]:
         graph = self._ros.graph
         nodes = [name.removesuffix(CLEAR_STOP) for name in graph.services
-                 if name.endswith(CLEAR_STOP) and name not in self._ros.own_services]
+                 if name.endswith(CLEAR_STOP) and name not in self._ros.own.services]
         return peer.session.login.rights.seen(name for name in nodes if name in graph.nodes)
 
     def _drops(self, peer: Peer) -> list[Finding]:

@@ -19,24 +19,32 @@ commands cease. A topic of a gated type that no gate of the mapping file guards 
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import count
 import logging
 from typing import Any, Protocol, TYPE_CHECKING
 
-from ws_bridge.access import action_of
+from ws_bridge.bridge.neighbours import Neighbour
 from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.config import Exposure, is_glob, Settings
 from ws_bridge.convert.codec import Codec
-from ws_bridge.errors import ConversionError, Forbidden, Stopped, UnknownName, WsBridgeError
+from ws_bridge.errors import (
+    ConversionError,
+    Forbidden,
+    Held,
+    Stopped,
+    UnknownName,
+    WsBridgeError,
+)
 from ws_bridge.gate_policy import FENCES_A_TTL, GatePolicy
 from ws_bridge.ros.guard import GuardEvents
 from ws_bridge.session.effects import Publish
 from ws_bridge.session.estop import Estop
 from ws_bridge.session.gate import Gate
 from ws_bridge.session.probe import Checks, make_checks
+from ws_bridge.session.rights import actions_of, Rights
 
 if TYPE_CHECKING:
     from ws_bridge.ros.guard import Guard
@@ -59,6 +67,7 @@ class Guarded:
     :param last_peer: who sent the last command that passed.
     :param beginning: the command by which somebody acquired the lease is not published yet.
     :param afterwards: what is to be done when it is, or was dropped.
+    :param granting: another bridge that guards the same topic, and grants the leases.
     """
 
     gate: Gate
@@ -69,6 +78,7 @@ class Guarded:
     last_peer: str | None = None
     beginning: bool = False
     afterwards: list[Callable[[], None]] = field(default_factory=list)
+    granting: Neighbour | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -138,17 +148,67 @@ class Gates:
         """Return every gate."""
         return list(self._named.values())
 
-    def named(self, name: str) -> Guarded:
+    def named(self, name: str, rights: Rights) -> Guarded:
         """
         Return a gate by its name.
 
-        :raises UnknownName: there is none.
+        :raises UnknownName: there is none that the role may know of.
         """
         guarded = self._named.get(name)
-        if guarded is None:
+        if guarded is None or not self.is_shown(guarded, rights):
+            seen = [each.gate.name for each in self.all() if self.is_shown(each, rights)]
             raise UnknownName(f'there is no gate {name!r}; there are '
-                              f'{", ".join(self._named) or "none"}', field='gate')
+                              f'{", ".join(seen) or "none"}', field='gate')
         return guarded
+
+    def check_use(self, guarded: Guarded, rights: Rights) -> None:
+        """
+        Refuse a gate to who may use nothing of what it guards.
+
+        :raises Forbidden: the role may not.
+        """
+        if not self._may_use(guarded, rights):
+            raise Forbidden(f'nothing behind the gate {guarded.gate.name} is exposed to this peer',
+                            field='gate')
+
+    def is_shown(self, guarded: Guarded, rights: Rights) -> bool:
+        """Whether a role may know of a gate: it may command by it, or see one of its topics."""
+        return self._may_use(guarded, rights) or any(
+            rights.shows(topic, 'subscribe') for topic in self._topics_of(guarded))
+
+    def describe(self, guarded: Guarded, rights: Rights | None,
+                 name_of: Callable[[str], str | None]) -> dict[str, Any]:
+        """
+        Return what a role may know of a gate.
+
+        :param rights: ``None`` = all.
+        :param name_of: what a peer calls itself.
+        """
+        return guarded.gate.describe(name_of, [
+            topic for topic in self._topics_of(guarded)
+            if rights is None or rights.find('publish', topic) is not None
+            or rights.shows(topic, 'subscribe')])
+
+    def _may_use(self, guarded: Guarded, rights: Rights) -> bool:
+        """Judge by what is there; of a pattern for which nothing is there by the pattern."""
+        policy, graph = guarded.gate.policy, self._ros.graph
+        topics = self._topics_of(guarded) or policy.topics
+        services, actions = (_matching(policy.services, names)
+                             for names in (graph.services, graph.actions))
+        if rights.commands(topics, services, actions):
+            return True
+        # What is not there is a service or an action, nobody knows which: who may only one of
+        # both waits for it.
+        absent = [each for each in policy.services
+                  if not _matching((each,), (*services, *actions))]
+        return any(rights.commands((), (each,), ()) and rights.commands((), (), (each,))
+                   for each in absent)
+
+    def _topics_of(self, guarded: Guarded) -> list[str]:
+        """Return the topics of a gate that there are, or are named in full."""
+        found = {topic for topic in guarded.gate.policy.topics if not is_glob(topic)}
+        found.update(topic for topic, each in self._known.items() if each is guarded)
+        return sorted(found)
 
     def of(self, topic: str, msg_type: str | None = None) -> Guarded | None:
         """
@@ -166,20 +226,14 @@ class Gates:
         return guarded
 
     def service(self, name: str) -> Guarded | None:
-        """Return the gate of a service or an action; an action's own services have its gate."""
-        name = action_of(name) or name
+        """Return the gate of a service or an action, or of the action that it is a part of."""
+        names = name, *actions_of(name)
         return next((guarded for guarded in self._configured
-                     if _fits(name, guarded.gate.policy.services)), None)
+                     if any(_fits(each, guarded.gate.policy.services) for each in names)), None)
 
     def topics(self) -> dict[str, list[str]]:
         """Return the topics of each gate that there are, or are named in full."""
-        found: dict[str, list[str]] = {
-            name: [topic for topic in guarded.gate.policy.topics if not is_glob(topic)]
-            for name, guarded in self._named.items()}
-        for topic, guarded in self._known.items():
-            if guarded is not None and topic not in found[guarded.gate.name]:
-                found[guarded.gate.name].append(topic)
-        return {name: sorted(topics) for name, topics in found.items()}
+        return {name: self._topics_of(guarded) for name, guarded in self._named.items()}
 
     def graph_changed(self) -> None:
         """Find the gates of the topics that there are now; those without a topic end."""
@@ -212,7 +266,7 @@ class Gates:
 
     def _find(self, topic: str, types: tuple[str, ...], *, used: bool) -> Guarded | None:
         """Return the gate of a topic; one that nobody uses has to be exposed to have one."""
-        if topic in self._ros.own_topics:
+        if topic in self._ros.own.topics:
             return None
         for guarded in self._configured:
             if _fits(topic, guarded.gate.policy.topics):
@@ -244,6 +298,19 @@ class Gates:
                                          GuardEvents(on_stopped, on_refused, on_alarm))
         guarded = Guarded(gate, guard, guard.generation, topic)
         return guarded
+
+    def check_grants(self, guarded: Guarded) -> None:
+        """
+        Check that this bridge grants the leases of a gate.
+
+        :raises Held: another bridge does.
+        """
+        other = guarded.granting
+        if other is not None:
+            holder = next((other.holders[topic] for topic in self.topics()[guarded.gate.name]
+                           if topic in other.holders), None)
+            raise Held(f'the bridge {other.name} guards the same topic and grants its leases; '
+                       f'{holder or "nobody"} holds it there', field='gate')
 
     # ---- commands
 
@@ -292,6 +359,8 @@ class Gates:
         guarded, command, session = lane.guarded, wish.command, peer.session
         gate = guarded.gate
         assert command is not None
+        if guarded.granting is not None:
+            self.check_grants(guarded)
         now = self._clock()
         slack = 0.0
         if not gate.explicit(session.manner):
@@ -368,6 +437,10 @@ class Gates:
     def _halted(self, guarded: Guarded, reason: str) -> None:
         guarded.generation = guarded.guard.generation
         self._watcher.halted(guarded, reason)
+
+
+def _matching(patterns: tuple[str, ...], names: Iterable[str]) -> list[str]:
+    return [name for name in names if _fits(name, patterns)]
 
 
 def _fits(name: str, patterns: tuple[str, ...]) -> bool:

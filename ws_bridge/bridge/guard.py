@@ -53,7 +53,7 @@ def check_names(settings: Settings, ros: RosSide) -> None:
             raise ConfigError(f'{name} is in push too: it would go in circles', field='pull')
     if settings.estop_service:
         service = _resolved(ros, 'estop_service', settings.estop_service, service=True)
-        if service in ros.own_services:
+        if service in ros.own.services:
             raise ConfigError(f"{service} is the bridge's own: it would go in circles",
                               field='estop_service')
 

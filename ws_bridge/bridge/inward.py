@@ -88,7 +88,7 @@ class Inward:
         :raises UnknownType: no type was given and the graph knows none.
         :raises TypeMismatch: the topic has another type, or several.
         """
-        if wish.topic in self._ros.own_topics:
+        if wish.topic in self._ros.own.topics:
             raise Forbidden(f'{wish.topic} is what the bridge itself says', field='topic')
         msg_type = self._type_of(wish)
         is_gated = self._gates.of(wish.topic, msg_type) is not None
@@ -98,7 +98,7 @@ class Inward:
             self.close(peer, wish.topic)
         shared = self._shared.get(key)
         if shared is None:
-            shared = self._create(key, wish.ros_name)
+            shared = self._create(key)
         shared.users[peer.name] = peer
         self._keys[peer.name, wish.topic] = key
         peer.session.publisher_opened(wish.topic, shared.channel_id)
@@ -192,10 +192,10 @@ class Inward:
             return codec.from_cbor(wish.data, now=now)
         return codec.from_values(wish.data, now=now)
 
-    def _create(self, key: Key, ros_name: str) -> Shared:
+    def _create(self, key: Key) -> Shared:
         topic, msg_type, qos = key
         codec = self._store.codec(self._ros.types.message(msg_type))
-        publisher = self._ros.advertise(ros_name, msg_type, qos, self._failure_of(key))
+        publisher = self._ros.advertise(topic, msg_type, qos, self._failure_of(key))
         try:
             lane = self._gates.open(topic, codec, publisher)
         except WsBridgeError:

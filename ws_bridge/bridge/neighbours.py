@@ -112,7 +112,7 @@ class Neighbours:
         return min(older, key=lambda each: each.rank, default=None)
 
     def stopping(self, topics: Collection[str]) -> Neighbour | None:
-        """Return a bridge whose emergency stop is asserted, and that guards one of these topics."""
+        """Return a bridge that guards one of these topics and whose stop is asserted."""
         return next((each for each in self._sharing(topics) if each.estop is not None), None)
 
     def _sharing(self, topics: Collection[str]) -> list[Neighbour]:

@@ -216,7 +216,10 @@ class Outward:
         """
         member = Member(peer, wish)
         old = self._keys.get(member.key)
-        topic = self._enter(member, self._type_of(wish))
+        msg_type = self._type_of(wish)
+        if msg_type is not None:
+            peer.session.login.rights.check_type(wish.topic, msg_type)
+        topic = self._enter(member, msg_type)
         peer.send(Done(wish.op_id, 'subscribe', self._describe(topic, member)))
         if topic.subscription is not None and topic.subscription.misfit is not None:
             peer.send(Failed(None, topic.subscription.misfit))
@@ -291,6 +294,7 @@ class Outward:
             msg_type = self._type_of(member.wish)
             if msg_type is None:
                 return
+            member.peer.session.login.rights.check_type(member.wish.topic, msg_type)
             topic = self._enter(member, msg_type)
         except WsBridgeError as exc:
             self._lose(member, exc)
@@ -328,7 +332,7 @@ class Outward:
     def _start(self, topic: Topic, msg_type: str, wish: OpenSubscription) -> None:
         codec = self._store.codec(self._ros.types.message(msg_type))
         topic.subscription = self._ros.subscribe(
-            wish.ros_name, msg_type, wish.qos,
+            topic.name, msg_type, wish.qos,
             lambda samples, taken: self._deliver(topic, samples, taken),
             lambda exc: self._fail(topic, exc))
         topic.codec = codec

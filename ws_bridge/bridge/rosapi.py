@@ -22,16 +22,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TYPE_CHECKING
+from typing import Any, Protocol, TYPE_CHECKING
 
 import orjson
 
 from ws_bridge.access import is_hidden, Use
 from ws_bridge.bridge.peer import Peer
-from ws_bridge.bridge.rosapi_params import Parameters, Turns
+from ws_bridge.bridge.rosapi_params import absolute, Parameters, Turns
 from ws_bridge.bridge.typedefs import short_name, typedefs
 from ws_bridge.convert.codec import CodecStore
-from ws_bridge.errors import TimedOut, UnknownName, WrongKind, WrongLength, WsBridgeError
+from ws_bridge.errors import BadName, TimedOut, UnknownName, WrongKind, WrongLength, WsBridgeError
 from ws_bridge.protocol.rosbridge_ops import MAX_NAME
 from ws_bridge.session.effects import Effect, Inquire
 from ws_bridge.session.rights import Rights
@@ -56,18 +56,33 @@ class Pending:
     timer: asyncio.TimerHandle
 
 
+class ApiNames(Protocol):
+    """How names become full ones; each raises ``BadName``."""
+
+    def topic(self, name: str) -> str:
+        """Expand and remap a topic."""
+
+    def service(self, name: str) -> str:
+        """Expand and remap a service or an action."""
+
+    def node(self, name: str) -> str:
+        """Expand the name of a node."""
+
+
 class Look:
     """
     What one peer may see and ask: the robot through its rights.
 
     :param rights: the peer's.
     :param parameters: reaches the parameters of other nodes.
+    :param names: makes full names of what the peer says.
     :param advertised: returns the topics of peers, which the graph may not show yet.
     """
 
     def __init__(self, ros: RosSide, rights: Rights, parameters: Parameters,
-                 advertised: Callable[[], dict[str, str]]) -> None:
+                 names: ApiNames, advertised: Callable[[], dict[str, str]]) -> None:
         self.ros = ros
+        self.names = names
         self.rights = rights
         self.parameters = parameters
         self._advertised = advertised
@@ -106,11 +121,13 @@ class RosApi:
 
     :param apply: carries out the effects of a session.
     :param check: refuses, by an error, what needs a lease: peer, manner, service, epoch.
+    :param names: makes full names of what peers say.
     :param advertised: returns the topics that peers advertise, with their types.
     """
 
     def __init__(self, ros: RosSide, store: CodecStore, loop: asyncio.AbstractEventLoop, *,
-                 apply: Apply, check: Check, advertised: Callable[[], dict[str, str]]) -> None:
+                 apply: Apply, check: Check, names: ApiNames,
+                 advertised: Callable[[], dict[str, str]]) -> None:
         self._ros = ros
         self._store = store
         self._loop = loop
@@ -118,6 +135,7 @@ class RosApi:
         self._check = check
         self._advertised = advertised
         self._turns = Turns()
+        self._names = names
         self._pending: dict[tuple[str, int], Pending] = {}
 
     def __repr__(self) -> str:
@@ -148,8 +166,8 @@ class RosApi:
                 rights.check_at_all('graph')
             look = Look(self._ros, rights, Parameters(
                 self._ros, rights, self._store, self._turns,
-                lambda name: self._check(peer.name, peer.session.manner, name, None)),
-                self._advertised)
+                lambda name: self._check(peer.name, peer.session.manner, name, None),
+                self._names.service), self._names, self._advertised)
             values = answer(look, _texts(names, wish.data), done)
         except WsBridgeError as exc:
             done(exc)
@@ -201,8 +219,16 @@ def _texts(names: tuple[str, ...], data: Any) -> dict[str, str]:
     return texts
 
 
-def _absolute(name: str) -> str:
-    return name if name.startswith('/') else f'/{name}'
+def _full(resolve: Callable[[str], str], args: Mapping[str, str], field: str) -> str:
+    """
+    Return the full name that an argument means: a relative one is below ``/`` here.
+
+    :raises BadName: it is no name.
+    """
+    try:
+        return resolve(absolute(args[field]))
+    except BadName as exc:
+        raise BadName(exc.message, field=field) from exc
 
 
 def _is_type(full: str, wanted: str) -> bool:
@@ -229,19 +255,19 @@ def _topics_and_raw_types(api: Look, args: Any, done: Done) -> None:
 
 
 def _topic_type(api: Look, args: Any, done: Done) -> Values:
-    return {'type': api.topics(hidden=True).get(_absolute(args['topic']), '')}
+    return {'type': api.topics(hidden=True).get(_full(api.names.topic, args, 'topic'), '')}
 
 
 def _publishers(api: Look, args: Any, done: Done) -> Values | None:
-    return _users(api, args['topic'], done, 'publishers', 'publisher_nodes')
+    return _users(api, args, done, 'publishers', 'publisher_nodes')
 
 
 def _subscribers(api: Look, args: Any, done: Done) -> Values | None:
-    return _users(api, args['topic'], done, 'subscribers', 'subscriber_nodes')
+    return _users(api, args, done, 'subscribers', 'subscriber_nodes')
 
 
-def _users(api: Look, topic: str, done: Done, field: str, question: str) -> Values | None:
-    name = _absolute(topic)
+def _users(api: Look, args: Any, done: Done, field: str, question: str) -> Values | None:
+    name = _full(api.names.topic, args, 'topic')
     if name not in api.topics(hidden=True):
         return {field: []}
     api.survey(done, lambda nodes: {field: api.rights.seen(nodes)}, question, name)
@@ -260,11 +286,11 @@ def _services_for_type(api: Look, args: Any, done: Done) -> Values:
 
 
 def _service_type(api: Look, args: Any, done: Done) -> Values:
-    return {'type': api.services(hidden=True).get(_absolute(args['service']), '')}
+    return {'type': api.services(hidden=True).get(_full(api.names.service, args, 'service'), '')}
 
 
 def _service_node(api: Look, args: Any, done: Done) -> Values | None:
-    name = _absolute(args['service'])
+    name = _full(api.names.service, args, 'service')
     if name not in api.services(hidden=True):
         return {'node': ''}
     api.survey(done, lambda nodes: {'node': next(iter(api.rights.seen(nodes)), '')},
@@ -283,7 +309,7 @@ def _action_servers(api: Look, args: Any, done: Done) -> Values:
 
 
 def _action_type(api: Look, args: Any, done: Done) -> Values:
-    return {'type': api.actions(hidden=True).get(_absolute(args['action']), '')}
+    return {'type': api.actions(hidden=True).get(_full(api.names.service, args, 'action'), '')}
 
 
 def _nodes(api: Look, args: Any, done: Done) -> Values:
@@ -291,7 +317,7 @@ def _nodes(api: Look, args: Any, done: Done) -> Values:
 
 
 def _node_details(api: Look, args: Any, done: Done) -> None:
-    name = _absolute(args['node'])
+    name = _full(api.names.node, args, 'node')
     if not api.rights.seen([name]):
         raise UnknownName(f'there is no node {name}', field='node')
     api.survey(done, lambda found: {

@@ -24,8 +24,9 @@ from typing import Any, TYPE_CHECKING
 
 import orjson
 
+from ws_bridge.access import PARAMETER_SERVICES
 from ws_bridge.convert.codec import CodecStore
-from ws_bridge.errors import BadName, ConversionError, WsBridgeError
+from ws_bridge.errors import BadName, ConversionError, Forbidden, WsBridgeError
 from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ FIELDS = ('', 'bool_value', 'integer_value', 'double_value', 'string_value', 'by
 """Where ``rcl_interfaces/msg/ParameterValue`` keeps a value, by its type."""
 NOT_SET, BOOL, INTEGER, DOUBLE, STRING, BYTES, BOOLS, INTEGERS, DOUBLES, STRINGS = range(10)
 NULL = 'null'
+SHOWN = 100
+"""Characters of a wrong name that are repeated in the error."""
 
 
 class Turns:
@@ -87,19 +90,21 @@ class Parameters:
 
     :param turns: of the calls of all peers.
     :param check: refuses, by an error, to write by a service that needs a lease.
+    :param resolve: makes the full name of a service; raises ``BadName``.
     """
 
     def __init__(self, ros: RosSide, rights: Rights, store: CodecStore, turns: Turns,
-                 check: Callable[[str], None]) -> None:
+                 check: Callable[[str], None], resolve: Callable[[str], str]) -> None:
         self._ros = ros
         self._rights = rights
         self._store = store
         self._turns = turns
         self._check = check
+        self._resolve = resolve
 
     def get(self, name: str, default: str, done: Done) -> None:
         """Read a parameter; ``default`` is JSON text."""
-        self._rights.check('parameter_read', _parts(name)[0])
+        self._require(name, 'get_parameters')
 
         def told(value: dict[str, Any] | None, reason: str) -> None:
             found = value is not None and value['type'] in _FITS
@@ -111,13 +116,13 @@ class Parameters:
 
     def has(self, name: str, done: Done) -> None:
         """Tell whether a parameter is there."""
-        self._rights.check('parameter_read', _parts(name)[0])
+        self._require(name, 'get_parameters')
         self._read(name, lambda value, reason: done(
             {'exists': value is not None and value['type'] in _FITS}))
 
     def set(self, name: str, text: str, done: Done) -> None:  # noqa: A003
         """Set a parameter to JSON text, in the type that it has."""
-        self._rights.check('parameter_write', _parts(name)[0])
+        self._require(name, 'set_parameters')
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError as exc:
@@ -137,14 +142,14 @@ class Parameters:
 
     def delete(self, name: str, done: Done) -> None:
         """Undeclare a parameter, where its node allows that."""
-        self._rights.check('parameter_write', _parts(name)[0])
+        self._require(name, 'set_parameters')
         self._write(name, {'type': NOT_SET}, done)
 
     def names(self, done: Done) -> None:
         """List the parameters of every node that answers."""
         self._rights.check_at_all('parameter_read')
         waiting = {node for node in self._ros.graph.nodes
-                   if self._rights.find('parameter_read', node) is not None}
+                   if self._rights.may_reach(self._resolve(f'{node}/list_parameters'))}
         found: list[str] = []
 
         def told(node: str, result: dict[str, Any] | WsBridgeError) -> None:
@@ -158,6 +163,21 @@ class Parameters:
         for node in list(waiting):
             self._call(node, 'list_parameters', 'ListParameters', {},
                        lambda result, node=node: told(node, result))  # type: ignore[misc]
+
+    def _require(self, name: str, service: str) -> None:
+        """
+        Refuse who may not reach the parameters of the node that a name leads to.
+
+        :raises BadName: the name is no ``node:parameter``.
+        :raises Forbidden: the role may not.
+        """
+        node = _parts(name)[0]
+        try:
+            full = self._resolve(f'{node}/{service}')
+        except BadName as exc:
+            raise BadName(exc.message, field='name') from exc
+        if not self._rights.may_reach(full):
+            raise Forbidden(f'{node[:SHOWN]} is not exposed for {PARAMETER_SERVICES[service]}')
 
     def _read(self, name: str, told: Callable[[dict[str, Any] | None, str], None]) -> None:
         """Pass on the ``ParameterValue``, or the reason why there is none."""
@@ -184,8 +204,8 @@ class Parameters:
 
     def _call(self, node: str, service: str, short_type: str, request: Values,
               then: Then) -> None:
-        name = f'{node}/{service}'
         try:
+            name = self._resolve(f'{node}/{service}')
             self._rights.exposed(name)
             if service == 'set_parameters':
                 self._check(name)
@@ -216,12 +236,17 @@ def _parts(name: str) -> tuple[str, str]:
     """
     Return node and parameter.
 
-    :raises BadName: there is no colon between them.
+    :raises BadName: there is no colon between them, or a NUL.
     """
     node, _, parameter = name.partition(':')
-    if not node or not parameter:
-        raise BadName(f'{name[:256]!r} is not node:parameter', field='name')
-    return node if node.startswith('/') else f'/{node}', parameter
+    if not node or not parameter or '\0' in name:
+        raise BadName(f'{name[:SHOWN]!r} is not node:parameter', field='name')
+    return absolute(node), parameter
+
+
+def absolute(name: str) -> str:
+    """Return a name that is below ``/``, as those of rosapi are; it may be a wrong one still."""
+    return name if name.startswith('/') else f'/{name}'
 
 
 def _refusal(reason: str) -> dict[str, Any]:

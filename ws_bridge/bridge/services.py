@@ -21,7 +21,6 @@ from functools import partial
 import logging
 from typing import Any, TYPE_CHECKING
 
-from ws_bridge.access import action_of
 from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.convert.codec import Codec, CodecStore
@@ -126,19 +125,20 @@ class Services:
             self._apply(peer, peer.session.call_ended(wish.key, text))
 
         srv_type = self._type_of(wish)
+        peer.session.login.rights.check_type(wish.service, srv_type)
         schema = self._ros.types.service(srv_type)
         request = self.request_codec(wish)
         response = self._store.codec(schema.response)
         cdr = request.from_values(
             by_name(schema.request, wish.data),
             now=self._ros.now() if request.uses_time else None)
-        self._calls[key] = self._ros.call(wish.ros_name, srv_type, cdr, wish.timeout, on_done)
+        self._calls[key] = self._ros.call(wish.service, srv_type, cdr, wish.timeout, on_done)
         self._note_goal(wish.service, cdr)
 
     def _note_goal(self, service: str, cdr: bytes) -> None:
         """Remember a goal that was sent by its action's own service, to cancel it."""
-        action = action_of(service)
-        if action is not None and service == action + SEND_GOAL:
+        if service.endswith(SEND_GOAL):
+            action = service.removesuffix(SEND_GOAL)
             goals = self._goals.setdefault(action, deque(maxlen=GOALS_REMEMBERED))
             goals.append(cdr[CDR_HEADER:CDR_HEADER + UUID_SIZE])
 
@@ -188,7 +188,7 @@ class Services:
         :raises Forbidden: the service is the bridge's own.
         :raises UnknownType: the type is not on this machine.
         """
-        if wish.service in self._ros.own_services:
+        if wish.service in self._ros.own.services:
             raise Forbidden(f'{wish.service} is served by the bridge itself', field='service')
         schema = self._ros.types.service(wish.srv_type)
         old = self._hosted.get(wish.service)
@@ -217,12 +217,14 @@ class Services:
                 peer.session.forget_service(wish.service)
             peer.send(Failed(wish.op_id, exc))
 
+        def on_ready() -> None:
+            peer.send(Done(wish.op_id, 'advertise_service', {
+                'service': wish.wire_name, 'type': schema.name}))
+
         hosted = HostedService(
             peer, schema.name, self._store.codec(schema.response),
-            self._ros.host(wish.ros_name, schema.name, on_request, on_error))
+            self._ros.host(wish.service, schema.name, on_request, on_error, on_ready))
         self._hosted[wish.service] = hosted
-        peer.send(Done(wish.op_id, 'advertise_service', {
-            'service': wish.ros_name, 'type': schema.name}))
 
     def graph_changed(self) -> None:
         """End the hosted services that others serve with another type."""

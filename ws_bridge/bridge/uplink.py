@@ -20,6 +20,7 @@ connection serves that bridge's own requests at the same time. Samples cross as 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import count
 import logging
 from typing import Any, TYPE_CHECKING
@@ -99,12 +100,13 @@ class Uplink:
         self._ids = count(1)
         self._asked: dict[str, Callable[[Mapping[str, Any]], None]] = {}
         self._untyped = dict.fromkeys(push)
+        self._pulls = frozenset(pull)
         self._pushed: list[str] = []
         self._pulled: dict[int, str] = {}
         self.graph_changed()
-        for topic in pull:
+        for topic in self._pulls:
             self._ask({'op': 'subscribe', 'topic': topic, 'encoding': 'cdr',
-                       'queue_depth': queue_depth}, self._pull)
+                       'queue_depth': queue_depth}, partial(self._pull, topic))
 
     def graph_changed(self) -> None:
         """Advertise there what has got a type here."""
@@ -112,7 +114,8 @@ class Uplink:
             types = types_of(self._ros, self._ros.resolve(topic))
             if types:
                 del self._untyped[topic]
-                self._ask({'op': 'advertise', 'topic': topic, 'type': types[0]}, self._push)
+                self._ask({'op': 'advertise', 'topic': topic, 'type': types[0]},
+                          partial(self._push, topic))
 
     def codec_of(self, sample: BinarySample) -> Codec | None:
         """Return what checks a sample of that side; ``None`` where it is not pulled."""
@@ -124,8 +127,8 @@ class Uplink:
         try:
             if isinstance(op, BinarySample):
                 self._sample(op)
-            elif isinstance(op, Appeared):
-                self._pull(op.result)
+            elif isinstance(op, Appeared) and op.result['topic'] in self._pulls:
+                self._pull(op.result['topic'], op.result)
             elif isinstance(op, ServiceAnswer) and op.call_id in self._asked:
                 self._answered(op, self._asked.pop(op.call_id))
             else:
@@ -158,21 +161,21 @@ class Uplink:
                                 message_type=MessageType.CONFIGURATION, priority=Priority.HIGH)
         self.peer.link.send(frame, Priority.HIGH, text=True)
 
-    def _push(self, answer: Mapping[str, Any]) -> None:
-        wire_name = answer['topic']
+    # What is pushed and pulled is what was asked for, not what the other bridge's answer names.
+
+    def _push(self, wire_name: str, answer: Mapping[str, Any]) -> None:
         topic = self._ros.resolve(wire_name)
         self._dialect.channels[wire_name] = answer['channel_id']
         self._pushed.append(wire_name)
         self._outward.open(self.peer, OpenSubscription(
-            None, topic, wire_name, wire_name, None, 'cdr', 0.0, self._queue_depth, None, False))
+            None, topic, wire_name, None, 'cdr', 0.0, self._queue_depth, None, False))
 
-    def _pull(self, answer: Mapping[str, Any]) -> None:
+    def _pull(self, wire_name: str, answer: Mapping[str, Any]) -> None:
         if answer.get('pending'):
             return
-        wire_name = answer['topic']
         topic = self._ros.resolve(wire_name)
         self._inward.open(self.peer, OpenPublisher(
-            None, topic, wire_name, wire_name, answer['type'], None, False))
+            None, topic, wire_name, answer['type'], None, False))
         self._pulled[answer['channel_id']] = topic
 
     def _sample(self, op: BinarySample) -> None:

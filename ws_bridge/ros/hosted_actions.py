@@ -31,8 +31,9 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.serialization import deserialize_message, serialize_message
 from rclpy.task import Future
 
-from ws_bridge.errors import LimitExceeded, NotAdvertised, WsBridgeError
+from ws_bridge.errors import AlreadyExists, LimitExceeded, NotAdvertised, WsBridgeError
 from ws_bridge.ros.names import creation_error, type_name
+from ws_bridge.ros.services import is_served
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import RosNode
@@ -73,6 +74,7 @@ class HostedAction:
     def __init__(self, action: str, action_class: type[Any], ros: RosNode, settings: RosSettings,
                  post: Callable[..., None], *, on_goal: Callable[[int, bytes], None],
                  on_cancel: Callable[[int], None], on_error: Callable[[WsBridgeError], None],
+                 on_ready: Callable[[], None] | None,
                  on_close: Callable[[HostedAction], None]) -> None:
         self.action = action
         self.refused = 0
@@ -83,6 +85,7 @@ class HostedAction:
         self._on_goal = on_goal
         self._on_cancel = on_cancel
         self._on_error = on_error
+        self._on_ready = on_ready
         self._on_close = on_close
         self._closed = False
         self._open: set[int] = set()
@@ -174,6 +177,10 @@ class HostedAction:
         if not self._closed:
             self._on_error(error)
 
+    def _served(self) -> None:
+        if not self._closed and self._on_ready is not None:
+            self._on_ready()
+
     # the executor thread
 
     def create(self, servers: dict[str, HostedAction]) -> None:
@@ -187,6 +194,10 @@ class HostedAction:
         if self.action in servers:
             self._ros.after(LOOK_AGAIN, lambda: self.create(servers))
             return
+        if is_served(self._ros.node, f'{self.action}/_action/send_goal'):
+            self._post(self._fail, AlreadyExists(
+                f'{self.action} is served by another node', field='action'))
+            return
         decide: Any = self._decide  # rclpy awaits it, which its annotation does not know
         try:
             self._server = ActionServer(
@@ -199,6 +210,7 @@ class HostedAction:
             return
         self._servers = servers
         servers[self.action] = self
+        self._post(self._served)
 
     def destroy(self) -> None:
         """Destroy the server (executor thread)."""

@@ -19,6 +19,7 @@ from typing import Any
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 
+from ws_bridge.config import NAME_LENGTH
 from ws_bridge.errors import BadName, RequestError, TypeMismatch, Unavailable
 
 INCOMPATIBLE = 'incompatible type'
@@ -33,22 +34,88 @@ larger than the other type's messages can then be neither published nor heard (F
 RETRY = 0.1  # s, while the bridge itself has a name with another type
 TELL_AFTER = 10  # of these: a peer is told what its topic waits for
 
+SHOWN = 100
+"""Characters of a wrong name that are repeated in the error."""
+ACTION_PARTS = {'send_goal': True, 'cancel_goal': True, 'get_result': True, 'feedback': False,
+                'status': False}
+"""What an action consists of, and whether it is a service, else a topic."""
 
-def resolve_name(node: Node, name: str, *, service: bool = False) -> str:
-    """
-    Expand and remap a name as the node does (any thread).
 
-    :raises BadName: where ROS does not allow it.
+class NameResolver:
     """
-    try:
-        resolve = node.resolve_service_name if service else node.resolve_topic_name
-        return str(resolve(name))
-    except InvalidHandle as exc:
-        raise Unavailable('the ROS side is shut down') from exc
-    except (RuntimeError, ValueError, TypeError) as exc:
-        # rcl's text: "failed to resolve name: <reason>, at <source line>"
-        reason = str(exc).partition('name: ')[2].rpartition(', at ')[0] or str(exc)
-        raise BadName(f'{name!r} is not a valid name: {reason}') from exc
+    Makes full names of names that come from outside; nothing else asks ROS to do so.
+
+    A name is expanded and remapped once, here, before its rights are looked up. Everything else
+    takes the full name. rcl remaps each name that an entity is made with; :meth:`spelling` returns
+    what it has to be given to arrive at a full name.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._sources: dict[tuple[str, bool], str] = {}
+        """Full names that rcl would remap again, which are no more than its rules."""
+
+    def resolve(self, name: str, *, service: bool = False) -> str:
+        """
+        Expand and remap a name as the node does (any thread).
+
+        :raises BadName: where ROS does not allow it, or it holds a NUL, where C would end it.
+        :raises Unavailable: the node is gone.
+        """
+        expanded = self._ask(name, service, only_expand=True)
+        full = self._ask(expanded, service)
+        if self._ask(full, service) != full:
+            self._sources[full, service] = expanded
+        return full
+
+    def node(self, name: str) -> str:
+        """
+        Expand the name of a node, which is not remapped.
+
+        :raises BadName: it is none.
+        """
+        return self._ask(name, service=False, only_expand=True)
+
+    def spelling(self, full: str, *, service: bool = False) -> str:
+        """
+        Return the name that rcl makes ``full`` of, as it remaps all that it is given.
+
+        :raises BadName: it is no full name, or rcl makes another one of everything known.
+        """
+        name = self._sources.get((full, service), full)
+        if self._ask(name, service) != full:
+            raise BadName(f'{full[:SHOWN]!r} is no full name, or one that is remapped')
+        return name
+
+    def check_action(self, full: str) -> None:
+        """
+        Refuse an action of which rcl would remap a part, or the name once more.
+
+        :raises BadName: it would.
+        """
+        self.spelling(full, service=True)
+        if (full, True) in self._sources:
+            raise BadName(f'{full} is remapped twice, which an action cannot be')
+        for part, service in ACTION_PARTS.items():
+            name = f'{full}/_action/{part}'
+            if self._ask(name, service) != name:
+                raise BadName(f'{name} is remapped, a part of an action')
+
+    def _ask(self, name: str, service: bool, *, only_expand: bool = False) -> str:
+        if '\0' in name:
+            raise BadName(f'{name[:SHOWN]!r} holds a NUL')
+        if len(name) > NAME_LENGTH:
+            raise BadName(f'a name has at most {NAME_LENGTH} characters')
+        try:
+            resolve = self._node.resolve_service_name if service else \
+                self._node.resolve_topic_name
+            return str(resolve(name, only_expand=only_expand))
+        except InvalidHandle as exc:
+            raise Unavailable('the ROS side is shut down') from exc
+        except (RuntimeError, ValueError, TypeError) as exc:
+            # rcl's text: "failed to resolve name: <reason>, at <source line>"
+            reason = str(exc).partition('name: ')[2].rpartition(', at ')[0] or 'not text of ROS'
+            raise BadName(f'{name!r} is not a valid name: {reason}') from exc
 
 
 def creation_error(name: str, exc: RuntimeError) -> RequestError:

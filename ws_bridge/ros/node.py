@@ -38,6 +38,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from ws_bridge.errors import ConfigError
+from ws_bridge.ros.names import NameResolver
 
 MAX_FAULTS = 10  # in a row, then the thread gives up
 FAR = 365 * 24 * 3600.0
@@ -86,6 +87,7 @@ class RosNode:
             if self._owns_context:
                 rclpy.try_shutdown(context=self.context)
             raise ConfigError(f'cannot create the node: {_in_one_line(exc)}') from exc
+        self.names = NameResolver(self.node)
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self.made_at = time.monotonic()

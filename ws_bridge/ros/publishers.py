@@ -246,7 +246,7 @@ class Publisher:
         """
         Create the ROS publisher (executor thread).
 
-        :param name: as the peer said it; rclpy resolves it.
+        :param name: what rclpy remaps to the topic.
         """
         if self._closed and not self._pending:
             return

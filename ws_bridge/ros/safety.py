@@ -72,7 +72,8 @@ class SafetyEnd:
     :param tell: told what was asked for: asserted or not, by whom, why.
     :param call: calls the service of the robot's own, when the stop is asserted.
     :param hear: told what a bridge, this one too, says of its gates.
-    :ivar services: full names of the two services.
+    :ivar clear_stop: full name of the service that clears the emergency stop.
+    :ivar lease_topic: full name of the topic of the leases.
     """
 
     def __init__(self, node: Node, halt: Callable[[str], str], tell: EstopCallback,
@@ -94,9 +95,10 @@ class SafetyEnd:
             QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL),
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
         self._said: dict[Any, object] = {}
-        stop = node.create_service(Trigger, '~/stop', self._stop)
-        clear = node.create_service(Trigger, '~/clear_stop', self._clear)
-        self.services = frozenset({stop.service_name, clear.service_name})
+        node.create_service(Trigger, '~/stop', self._stop)
+        self.clear_stop = str(
+            node.create_service(Trigger, '~/clear_stop', self._clear).service_name)
+        self.lease_topic = str(self._lease.topic_name)
 
     def publish(self, lease: str | None, links: str | None,
                 estop: tuple[bool, str, str] | None) -> None:

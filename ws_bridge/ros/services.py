@@ -19,9 +19,11 @@ from collections.abc import Callable
 import time
 from typing import Any, TYPE_CHECKING
 
+from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
 
 from ws_bridge.errors import (
+    AlreadyExists,
     LimitExceeded,
     NotAdvertised,
     ServiceFailed,
@@ -33,6 +35,7 @@ from ws_bridge.errors import (
 from ws_bridge.ros.graph import served_types
 from ws_bridge.ros.names import creation_error, is_type_conflict, type_name
 from ws_bridge.ros.pump import NeverGroup, Pump, RequestSource
+from ws_bridge.ros.survey import serving_nodes
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import Alarm, RosNode
@@ -104,7 +107,7 @@ class Calls:
         """
         Call as soon as the service is there.
 
-        :param name: as the peer said it; rclpy resolves it.
+        :param name: what rclpy remaps to the service.
         :param request: CDR, checked.
         :param timeout: s, of the whole call.
         """
@@ -245,6 +248,17 @@ class Calls:
                 self._ros.node.destroy_client(client.entity)
 
 
+def is_served(node: Node, service: str) -> bool:
+    """
+    Whether another node serves a service: a client would be answered by either.
+
+    One of this node's own name does not count: of a bridge that was killed ROS knows for a while.
+    """
+    own = sum(each.service_name == service for each in node.services)
+    return node.count_services(service) > own and \
+        set(serving_nodes(node, service)) != {node.get_fully_qualified_name()}
+
+
 class Hosted:
     """
     A ROS service that a peer serves (loop thread).
@@ -259,6 +273,7 @@ class Hosted:
                  settings: RosSettings, post: Callable[..., None],
                  on_request: Callable[[int, bytes], None],
                  on_error: Callable[[WsBridgeError], None],
+                 on_ready: Callable[[], None] | None,
                  on_close: Callable[[Hosted], None]) -> None:
         self.service = service
         self.dropped = 0
@@ -269,6 +284,7 @@ class Hosted:
         self._limit = settings.max_requests
         self._on_request = on_request
         self._on_error = on_error
+        self._on_ready = on_ready
         self._on_close = on_close
         self._headers: dict[int, Any] = {}
         self._number = 0
@@ -327,15 +343,23 @@ class Hosted:
         if not self._closed:
             self._on_error(error)
 
+    def _served(self) -> None:
+        if not self._closed and self._on_ready is not None:
+            self._on_ready()
+
     # the executor thread
 
     def create(self, name: str, group: NeverGroup) -> None:
         """
         Create the ROS service (executor thread).
 
-        :param name: as the peer said it; rclpy resolves it.
+        :param name: what rclpy remaps to the service.
         """
         if self._closed:
+            return
+        if is_served(self._ros.node, self.service):
+            self._post(self._fail, AlreadyExists(
+                f'{self.service} is served by another node', field='service'))
             return
         try:
             entity: Any = self._ros.node.create_service(
@@ -345,6 +369,7 @@ class Hosted:
             return
         self._source = RequestSource(entity, self._deliver)
         self._pump.add(self._source)
+        self._post(self._served)
 
     def _respond(self, header: Any, cdr: bytes, tries: int = RESPOND_TRIES) -> None:
         if self._source is None:

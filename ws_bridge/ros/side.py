@@ -24,7 +24,9 @@ from typing import Any, TYPE_CHECKING
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.context import Context
 from rclpy.impl.rcutils_logger import RcutilsLogger
+from rclpy.node import Node
 
+from ws_bridge.access import OwnNames, PARAMETER_TYPES
 from ws_bridge.config import ParameterSpec, ParameterValue
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import Unavailable, WsBridgeError
@@ -33,7 +35,7 @@ from ws_bridge.ros.actions import Goal, GoalEnd, Goals
 from ws_bridge.ros.fit import Fit
 from ws_bridge.ros.graph import count_subscribers, GraphSnapshot, take_snapshot
 from ws_bridge.ros.hosted_actions import HostedAction
-from ws_bridge.ros.names import resolve_name
+from ws_bridge.ros.names import type_name
 from ws_bridge.ros.node import RosNode
 from ws_bridge.ros.parameters import declare_parameters, watch_parameters
 from ws_bridge.ros.publishers import Publisher
@@ -56,7 +58,6 @@ LOOK_EVERY = 4  # polls: also at topics whose counts did not change
 SHUTDOWN_WITHIN = 0.9  # s, both threads together
 GOALS_END_WITHIN = 0.2  # s of it
 LOOK_AGAIN = 0.01  # s, while goals end
-OWN_TOPICS = ('~/clients', '~/estop', '~/lease', '~/links', 'client_count', 'connected_clients')
 LOOK_PAUSE = 0.1  # s, between looks at the graph that peers cause
 
 
@@ -65,8 +66,8 @@ class RosSide:
     Node, pump and everything that peers own in ROS.
 
     Methods belong to the loop thread, except :meth:`start` and :meth:`shutdown`, which any thread
-    may call. Callbacks come through ``post``. Names are taken as the peer says them; do not pass
-    a resolved name, remapping would be applied to it again.
+    may call. Callbacks come through ``post``. Names are full names, as :meth:`resolve` returns
+    them, which everything that a peer says has to pass first.
 
     :param settings: see :class:`RosSettings`.
     :param post: ``post(fn, *args)``, from any thread: runs ``fn`` on the loop thread, in order.
@@ -81,6 +82,7 @@ class RosSide:
     :param on_fault: gets exceptions that should not have been, of any thread.
     :ivar graph: the latest snapshot.
     :ivar polls: how often the graph was looked at.
+    :ivar own: the names of what the node itself has, after :meth:`start`.
     :ivar parameters: values of the declared ROS parameters, after :meth:`start`.
     :param context: an initialised context of the caller's, which stays up.
     """
@@ -98,6 +100,7 @@ class RosSide:
         self.settings = settings
         self.types = TypeStore() if types is None else types
         self.parameters: Mapping[str, ParameterValue] = {}
+        self.own = OwnNames()
         self.graph = GraphSnapshot()
         self._post = post
         self._args = list(args or ())
@@ -122,7 +125,6 @@ class RosSide:
         self._safety: SafetyEnd | None = None
         self._owned: set[Publisher | Hosted | HostedAction | Subscription] = set()
         self._matchers: dict[Subscription, Matcher] = {}  # executor thread
-        self._own_topics: frozenset[str] = frozenset()
         self._fits: dict[Subscription | Publisher, Fit] = {}  # executor thread
         self.polls = 0
         self._looked_at = 0.0  # executor thread, as what follows
@@ -166,8 +168,8 @@ class RosSide:
                 count=partial(count_subscribers, ros.node), on_lost=self._stop_process_lost)
             self._safety = SafetyEnd(ros.node, self._watchdog.halt, self._tell_estop,
                                      self._call_estop_service, self._hear_neighbour)
+            self.own = _own_names(ros.node, self._status, self._safety)
             self._ros = ros
-            self._own_topics = frozenset(map(self.resolve, OWN_TOPICS))
             self.graph = take_snapshot(ros.node)
             self._watchdog.start()
             self._pump.start()
@@ -217,7 +219,15 @@ class RosSide:
 
         :raises BadName: where ROS does not allow it.
         """
-        return resolve_name(self._running().node, name, service=service)
+        return self._running().names.resolve(name, service=service)
+
+    def resolve_node(self, name: str) -> str:
+        """
+        Return the full name of a node, which is expanded and not remapped.
+
+        :raises BadName: where ROS does not allow it.
+        """
+        return self._running().names.node(name)
 
     def now(self) -> tuple[int, int]:
         """Return ROS time: seconds and nanoseconds (``use_sim_time`` is honoured)."""
@@ -241,11 +251,11 @@ class RosSide:
         """
         ros, pump = self._running(), self._pump
         assert pump is not None
-        full_name = self.resolve(topic)
+        name = ros.names.spelling(topic)
         message_class = self.types.message_class(msg_type) if msg_type else None
-        subscription = Subscription(full_name, on_samples, on_error, self.settings,
+        subscription = Subscription(topic, on_samples, on_error, self.settings,
                                     self._close_subscription)
-        matcher = Matcher(subscription, topic, message_class, qos, ros=ros, pump=pump,
+        matcher = Matcher(subscription, name, message_class, qos, ros=ros, pump=pump,
                           group=self._group, settings=self.settings, post=self._post,
                           class_of=self.types.message_class)
 
@@ -274,15 +284,16 @@ class RosSide:
         :raises UnknownType: ``msg_type`` is not on this machine.
         """
         ros = self._running()
+        name = ros.names.spelling(topic)
         message_class = self.types.message_class(msg_type)
         profile = requested_profile(qos or QosRequest(), depth=PUBLISHER_DEPTH)
         publisher = Publisher(
-            self.resolve(topic), message_class, profile, ros=ros, settings=self.settings,
+            topic, message_class, profile, ros=ros, settings=self.settings,
             post=self._post, on_error=on_error, on_close=self._close_publisher)
         self._owned.add(publisher)
 
         def begin() -> None:
-            publisher.create(topic)
+            publisher.create(name)
             self._watch(ros, publisher, Fit(
                 publisher, message_class, profile, others='subscribers', post=self._post,
                 tell=on_error))
@@ -303,27 +314,34 @@ class RosSide:
         """
         ros, calls = self._running(), self._calls
         assert calls is not None
-        call = Call(self.resolve(service, service=True), calls, self._post, on_done)
+        name = ros.names.spelling(service, service=True)
+        call = Call(service, calls, self._post, on_done)
         service_class = self.types.service_class(srv_type)
-        ros.submit(lambda: calls.begin(call, service, service_class, request_cdr, timeout))
+        ros.submit(lambda: calls.begin(call, name, service_class, request_cdr, timeout))
         return call
 
     def host(self, service: str, srv_type: str, on_request: Callable[[int, bytes], None],
-             on_error: Callable[[WsBridgeError], None]) -> Hosted:
+             on_error: Callable[[WsBridgeError], None],
+             on_ready: Callable[[], None] | None = None) -> Hosted:
         """
         Serve a service for a peer.
 
         :param on_request: gets a token for :meth:`Hosted.reply`, and the request's CDR.
+        :param on_error: gets ``AlreadyExists`` where another node serves it, ``TypeMismatch``,
+            ``LimitExceeded``, ``ServiceFailed``.
+        :param on_ready: called when it is served.
         :raises BadName: the service's name is wrong.
         :raises UnknownType: ``srv_type`` is not on this machine.
         """
         ros, pump = self._running(), self._pump
         assert pump is not None
-        hosted = Hosted(self.resolve(service, service=True), self.types.service_class(srv_type),
+        name = ros.names.spelling(service, service=True)
+        hosted = Hosted(service, self.types.service_class(srv_type),
                         ros=ros, pump=pump, settings=self.settings, post=self._post,
-                        on_request=on_request, on_error=on_error, on_close=self._owned.discard)
+                        on_request=on_request, on_error=on_error, on_ready=on_ready,
+                        on_close=self._owned.discard)
         self._owned.add(hosted)
-        ros.submit(lambda: hosted.create(service, self._group))
+        ros.submit(lambda: hosted.create(name, self._group))
         return hosted
 
     def send_goal(self, action: str, action_type: str, goal_cdr: bytes, *, patience: float,
@@ -344,7 +362,8 @@ class RosSide:
         """
         ros, goals = self._running(), self._goals
         assert goals is not None
-        goal = Goal(self.resolve(action, service=True), goals, self._post,
+        ros.names.check_action(action)
+        goal = Goal(action, goals, self._post,
                     on_accepted=on_accepted, on_feedback=on_feedback, on_done=on_done)
         action_class = self.types.action_class(action_type)
         ros.submit(lambda: goals.begin(goal, action_class, goal_cdr, patience, timeout))
@@ -352,20 +371,25 @@ class RosSide:
 
     def host_action(self, action: str, action_type: str, *,
                     on_goal: Callable[[int, bytes], None], on_cancel: Callable[[int], None],
-                    on_error: Callable[[WsBridgeError], None]) -> HostedAction:
+                    on_error: Callable[[WsBridgeError], None],
+                    on_ready: Callable[[], None] | None = None) -> HostedAction:
         """
         Serve an action for a peer.
 
         :param on_goal: gets a token for the methods of :class:`HostedAction`, and the goal's CDR.
         :param on_cancel: gets the token of a goal that shall end.
+        :param on_error: gets ``AlreadyExists`` where another node serves it, ``TypeMismatch``,
+            ``LimitExceeded``.
+        :param on_ready: called when it is served.
         :raises BadName: the action's name is wrong.
         :raises UnknownType: ``action_type`` is not on this machine.
         """
         ros = self._running()
+        ros.names.check_action(action)
         hosted = HostedAction(
-            self.resolve(action, service=True), self.types.action_class(action_type), ros,
+            action, self.types.action_class(action_type), ros,
             self.settings, self._post, on_goal=on_goal, on_cancel=on_cancel, on_error=on_error,
-            on_close=self._owned.discard)
+            on_ready=on_ready, on_close=self._owned.discard)
         self._owned.add(hosted)
         ros.submit(lambda: hosted.create(self._servers))
         return hosted
@@ -425,18 +449,6 @@ class RosSide:
         self._running()
         assert self._watchdog is not None
         return self._watchdog
-
-    @property
-    def own_topics(self) -> frozenset[str]:
-        """Return the full names of topics that are not for peers to publish."""
-        return self._own_topics
-
-    @property
-    def own_services(self) -> frozenset[str]:
-        """Return the full names of services that are not for peers."""
-        self._running()
-        assert self._safety is not None
-        return self._safety.services
 
     def publish_status(self, diagnostics: Sequence[Diagnostic], clients: str) -> None:
         """
@@ -524,8 +536,8 @@ class RosSide:
         ros, calls = self._running(), self._calls
         assert calls is not None
         full_name = self.resolve(name, service=True)
-        return caller(ros, calls, self._post, name, full_name,
-                      self.types.service_class(srv_type), request)
+        return caller(ros, calls, self._post, ros.names.spelling(full_name, service=True),
+                      full_name, self.types.service_class(srv_type), request)
 
     def _tell_estop(self, stopped: bool, by: str, reason: str) -> None:
         if self._on_estop is not None:
@@ -599,3 +611,15 @@ class RosSide:
             self.graph = old    # what was made of it stays
         elif self._on_graph is not None:
             self._post(self._on_graph, snapshot)
+
+
+def _own_names(node: Node, status: StatusPublisher, safety: SafetyEnd) -> OwnNames:
+    """Ask the entities of a node that no peer has used yet what they are called."""
+    services = {each.service_name: type_name(each.srv_type) for each in node.services}
+    topics = {each.topic_name for each in node.publishers}
+    return OwnNames(
+        node.get_fully_qualified_name(), frozenset(services),
+        {name: PARAMETER_TYPES[each] for name, each in services.items()
+         if each in PARAMETER_TYPES},
+        safety.clear_stop, frozenset(topics - {status.diagnostics_topic}),
+        frozenset({safety.lease_topic, status.diagnostics_topic}))

@@ -40,6 +40,7 @@ class StatusPublisher:
     package ``rosbridge_msgs``.
 
     :param types: finds message classes.
+    :ivar diagnostics_topic: full name of the topic of the diagnostics.
     """
 
     def __init__(self, node: Node, types: TypeStore) -> None:
@@ -51,6 +52,7 @@ class StatusPublisher:
                                               event_callbacks=QUIET)
         self._count = node.create_publisher(Int32, 'client_count', latched,
                                             event_callbacks=QUIET)
+        self.diagnostics_topic = str(self._diagnostics.topic_name)
         self._last_clients: str | None = None
         self._connected: Any = None
         with suppress(UnknownType):

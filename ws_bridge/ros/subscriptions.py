@@ -140,7 +140,7 @@ class Matcher:
     """
     The ROS subscriptions of one :class:`Subscription` (executor thread).
 
-    :param name: as the peer said it; rclpy resolves it.
+    :param name: what rclpy remaps to the topic.
     :param message_class: ``None`` = wait until the graph shows the type.
     """
 
@@ -175,7 +175,7 @@ class Matcher:
         """Compare with the graph, and change what must change."""
         if self._closed or self._preparing:
             return
-        found = self._ros.node.get_publishers_info_by_topic(self.subscription.topic)
+        found = self._ros.node.get_publishers_info_by_topic(self._name)
         if not self._find_class(found):
             return
         assert self._class is not None

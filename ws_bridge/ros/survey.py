@@ -103,6 +103,11 @@ def _sorted(found: list[Endpoint]) -> list[Endpoint]:
 
 def service_nodes(node: Node, types: TypeStore, service: str) -> list[str]:
     """Return the nodes that serve a service."""
+    return serving_nodes(node, service)
+
+
+def serving_nodes(node: Node, service: str) -> list[str]:
+    """Return the full names of the nodes that serve a service, of each name once."""
     return [name for name, services in _services(node) if service in services]
 
 

@@ -14,8 +14,8 @@
 """
 What a session asks of its surroundings: values only, carried out in order by the bridge.
 
-``topic``, ``service`` and ``action`` are fully qualified and remapped; ``ros_name`` is what a
-node must be given to arrive there (it remaps by itself), ``wire_name`` what the peer calls it.
+``topic``, ``service`` and ``action`` are fully qualified and remapped, ``wire_name`` is what the
+peer calls it.
 ``deadline`` is monotonic, in seconds. When one effect of an operation fails, the rest of that
 operation is not carried out.
 """
@@ -62,7 +62,6 @@ class OpenSubscription:
     op_id: str | None
     topic: str
     wire_name: str
-    ros_name: str
     msg_type: str | None
     encoding: Encoding
     min_interval: float
@@ -93,7 +92,6 @@ class OpenPublisher:
     op_id: str | None
     topic: str
     wire_name: str
-    ros_name: str
     msg_type: str | None
     qos: QosRequest | None
     asked: bool
@@ -139,7 +137,6 @@ class Call:
 
     key: int
     service: str
-    ros_name: str
     srv_type: str | None
     data: Any
     timeout: float
@@ -168,7 +165,7 @@ class Host:
 
     op_id: str | None
     service: str
-    ros_name: str
+    wire_name: str
     srv_type: str
 
 
@@ -195,7 +192,6 @@ class SendGoal:
 
     key: int
     action: str
-    ros_name: str
     action_type: str | None
     data: Any
     want_feedback: bool
@@ -224,7 +220,7 @@ class HostAction:
 
     op_id: str | None
     action: str
-    ros_name: str
+    wire_name: str
     action_type: str
 
 

@@ -99,8 +99,8 @@ class Goals:
             raise AlreadyExists(f'a goal {op.op_id!r} of this peer runs already')
         key = next(self._keys)
         self.sent[key] = Sent(op.op_id, op.action)
-        return [fx.SendGoal(key, action, op.action, op.action_type, op.args,
-                            op.want_feedback, op.timeout or rule.timeout)]
+        return [fx.SendGoal(key, action, op.action_type, op.args, op.want_feedback,
+                            op.timeout or rule.timeout)]
 
     def cancel(self, op: ops.CancelGoal) -> list[fx.Effect]:
         """Have a goal cancelled."""

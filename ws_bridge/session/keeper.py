@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ws_bridge.session.rights import Rights
+
 
 class Keeper(Protocol):
     """Who knows the gates."""
@@ -26,8 +28,8 @@ class Keeper(Protocol):
     def check(self, peer: str, manner: str, name: str, epoch: int | None) -> None:
         """Refuse, by an error, a call or a goal that needs a lease."""
 
-    def describe(self) -> dict[str, Any]:
-        """Return ``gates`` and ``estop`` as peers are told of them."""
+    def describe(self, rights: Rights) -> dict[str, Any]:
+        """Return ``gates``, those that a role may know of, and ``estop``."""
 
 
 class NoGates:
@@ -40,6 +42,6 @@ class NoGates:
     def check(self, peer: str, manner: str, name: str, epoch: int | None) -> None:
         """Let it pass."""
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, rights: Rights) -> dict[str, Any]:
         """Return that there is nothing."""
         return {'gates': [], 'estop': {'stopped': False, 'by': None, 'reason': ''}}

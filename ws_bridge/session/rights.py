@@ -25,7 +25,16 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
-from ws_bridge.access import action_of, ADMIN, BUILT_IN, OBSERVER, Role, Use
+from ws_bridge.access import (
+    ADMIN,
+    BUILT_IN,
+    OBSERVER,
+    OwnNames,
+    PARAMETER_SERVICES,
+    PARAMETER_TYPES,
+    Role,
+    Use,
+)
 from ws_bridge.config import Exposure, Kind, KINDS, NAME_LENGTH, Rule
 from ws_bridge.errors import Forbidden
 
@@ -34,16 +43,14 @@ EXPOSED_AS: Mapping[Use, Kind] = {
     'subscribe': 'subscribe', 'publish': 'publish', 'call': 'call', 'host': 'host',
     'goal': 'call', 'host_action': 'host'}
 """Which list of the mapping file must have a name; other uses are not listed there."""
-PARAMETER_SERVICES: Mapping[str, Use] = {
-    'get_parameters': 'parameter_read', 'get_parameter_types': 'parameter_read',
-    'list_parameters': 'parameter_read', 'describe_parameters': 'parameter_read',
-    'set_parameters': 'parameter_write', 'set_parameters_atomically': 'parameter_write'}
-_OF_ACTION: Mapping[Use, Use] = {
-    'call': 'goal', 'subscribe': 'goal', 'host': 'host_action', 'publish': 'host_action'}
-"""Which right for an action a use of one of its services and topics takes."""
 SENDING: tuple[Use, ...] = ('publish', 'call', 'host', 'goal', 'host_action')
 """Uses in which a peer sends messages, which may be large."""
 PARAMETER_EVENTS = '/parameter_events'
+ACTION_PART = '/_action/'
+"""What stands between an action's name and those of the services and topics it consists of."""
+AS_ACTION: Mapping[Use, Use] = {
+    'call': 'goal', 'subscribe': 'goal', 'host': 'host_action', 'publish': 'host_action'}
+"""What using a part of an action is a use of the action as."""
 
 _UNLISTED = Rule('*')
 
@@ -53,10 +60,12 @@ class Policy:
     What each role may do.
 
     :param exposure: what is exposed, and the roles of the mapping file.
+    :param own: the names of what the bridge's own node has.
     """
 
-    def __init__(self, exposure: Exposure) -> None:
+    def __init__(self, exposure: Exposure, own: OwnNames | None = None) -> None:
         self.exposure = exposure
+        self.own = own or OwnNames()
         self.roles: Mapping[str, Role] = {**BUILT_IN,
                                           **{role.name: role for role in exposure.roles}}
         self._find: Callable[[Role, Use, str], Rule | None] = \
@@ -94,28 +103,71 @@ class Policy:
             raise Forbidden(f'there is no role {claimed[:64]!r}')
         return role
 
+    def check_type(self, role: Role, name: str, type_name: str) -> None:
+        """
+        Refuse what reaches parameters by a name that does not say so, of which node.
+
+        :param type_name: of a service that is called, or of a topic that is subscribed to.
+        :raises Forbidden: the role does not have the right for the parameters of every node.
+        """
+        use = PARAMETER_TYPES.get(type_name)
+        if use is None or name == PARAMETER_EVENTS or role.allows_all(use) or use in (
+                self.own.parameter_services.get(name),
+                PARAMETER_SERVICES.get(name.rpartition('/')[2])):
+            return
+        raise Forbidden(f'{name} is about parameters, and says not of which node: it needs '
+                        f'{use} for all')
+
     def _decide(self, role: Role, use: Use, name: str) -> Rule | None:
-        action = action_of(name)
-        if action is not None and use in _OF_ACTION:   # as its action is
-            rule = self.exposure.find(EXPOSED_AS[_OF_ACTION[use]], action)
-        else:
-            kind = EXPOSED_AS.get(use)
-            rule = _UNLISTED if kind is None else self.exposure.find(kind, name)
-        return rule if rule and all(role.allows(*need) for need in _needs(use, name)) else None
+        kind = EXPOSED_AS.get(use)
+        actions = actions_of(name)
+        if actions and use in AS_ACTION:
+            return self._decide_part(role, use, name, actions)
+        if use == 'subscribe' and name in self.own.telling and not _may_hear_all(role, name):
+            return None
+        rule = _UNLISTED if kind is None else self.exposure.find(kind, name)
+        needs = [*self._needs(use, name), *((use, action) for action in actions)]
+        return rule if rule and all(role.allows(*need) for need in needs) else None
+
+    def _decide_part(self, role: Role, use: Use, name: str,
+                     actions: list[str]) -> Rule | None:
+        """Decide on a service or topic that an action consists of, by the rights of the action."""
+        whole = AS_ACTION[use]
+        kind = EXPOSED_AS[use]
+        if self.exposure.denies(kind, name) or role.denies(use, name) or \
+                any(self._decide(role, whole, action) is None for action in actions):
+            return None
+        return self.exposure.find(kind, name) or _UNLISTED
+
+    def _needs(self, use: Use, name: str) -> Iterator[tuple[Use, str]]:
+        """Give every right that a use takes."""
+        yield use, name
+        if use == 'subscribe' and name == PARAMETER_EVENTS:
+            yield 'parameter_read', name
+        if use == 'call':
+            yield from self.parameter_needs(name)
+        if use == 'host':       # who serves a node's parameters speaks for the node
+            yield from (('parameter_write', node) for _, node in self.parameter_needs(name))
+
+    def parameter_needs(self, service: str) -> list[tuple[Use, str]]:
+        """Return the rights for parameters that a call takes, each with the node."""
+        node, _, last = service.rpartition('/')
+        needs = [(PARAMETER_SERVICES[last], node)] if last in PARAMETER_SERVICES else []
+        if service in self.own.parameter_services:
+            needs.append((self.own.parameter_services[service], self.own.node))
+        return needs
 
 
-def _needs(use: Use, name: str) -> Iterator[tuple[Use, str]]:
-    """Give every right that a use takes."""
-    yield use, name
-    if use == 'subscribe' and name == PARAMETER_EVENTS:
-        yield 'parameter_read', name
-    if use == 'call':
-        node, _, last = name.rpartition('/')
-        if last in PARAMETER_SERVICES:
-            yield PARAMETER_SERVICES[last], node
-    action = action_of(name)
-    if action is not None and use in _OF_ACTION:
-        yield _OF_ACTION[use], action
+def actions_of(name: str) -> list[str]:
+    """Return the actions that a service or topic may be a part of, by its name: mostly none."""
+    return [] if ACTION_PART not in name else [
+        name[:place] for place in range(1, len(name)) if name.startswith(ACTION_PART, place)]
+
+
+def _may_hear_all(role: Role, topic: str) -> bool:
+    """Whether a role sees all that there is, or is given a topic by its full name."""
+    return (role.allows_all('graph') and role.allows_all('subscribe')) or any(
+        grant.use in (None, 'subscribe') and grant.pattern == topic for grant in role.allow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +184,22 @@ class Rights:
     def find(self, use: Use, name: str) -> Rule | None:
         """Return the rule for a use, or ``None`` if it is not allowed."""
         return self.policy.find(self.role, use, name)
+
+    def check_type(self, name: str, type_name: str) -> None:
+        """Do as :meth:`Policy.check_type`, for this role."""
+        self.policy.check_type(self.role, name, type_name)
+
+    def commands(self, topics: Iterable[str], services: Iterable[str],
+                 actions: Iterable[str]) -> bool:
+        """Whether a peer may use anything of what a gate guards."""
+        wanted: tuple[tuple[Use, Iterable[str]], ...] = (
+            ('publish', topics), ('call', services), ('goal', actions))
+        return any(self.find(use, name) is not None for use, names in wanted for name in names)
+
+    def may_reach(self, service: str) -> bool:
+        """Whether a peer may do with a node's parameters what a service of these is for."""
+        needs = self.policy.parameter_needs(service)
+        return bool(needs) and all(self.find(*need) is not None for need in needs)
 
     def exposed(self, service: str) -> None:
         """

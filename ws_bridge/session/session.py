@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from typing import Any, Protocol
 
@@ -61,9 +61,6 @@ FLOOD = 5
 
 class Names(Protocol):
     """How names become fully qualified ones; ``topic`` and ``service`` raise ``BadName``."""
-
-    def ros_name(self, name: str) -> str:
-        """Return the topic of a channel's friendly name; any other name as it is."""
 
     def topic(self, name: str) -> str:
         """Expand and remap a topic, or find the topic of a channel's friendly name."""
@@ -169,7 +166,8 @@ class Session:
         """Go on with a command for which the graph was looked at again."""
         try:
             self.login.admit(op)
-            return self._command(op, now)
+            kind = self._kind_of(op.destination) or 'topic'
+            return self._command(replace(op, kind=kind), now)
         except WsBridgeError as exc:
             return [fx.Send(ops.Failed(op.op_id, exc, _about(op)))]
 
@@ -206,7 +204,7 @@ class Session:
 
     def _wants_answer(self, op: ops.Operation) -> bool:
         if isinstance(op, ops.Command):
-            kind = op.kind or self._names.kind_of(op.destination)
+            kind = op.kind or self._kind_of(op.destination)
             return op.ack or kind not in ('topic', None)
         if isinstance(op, ops.ServiceAnswer):
             return op.error is None  # never answer an error with an error
@@ -247,7 +245,7 @@ class Session:
             'limits': asdict(self._settings.limits),
             'allowed': self.login.rights.allowed(), 'role': self.login.rights.role.name,
             'login': self.login.word,
-            **({} if self.login.needed else self._keeper.describe()),
+            **({} if self.login.needed else self._keeper.describe(self.login.rights)),
         }
 
     def _describe(self, op: ops.ListNames | ops.GetSchema, now: float) -> list[fx.Effect]:
@@ -277,9 +275,8 @@ class Session:
         self.subscriptions[op.topic] = topic
         encoding: Any = op.encoding or rule.encoding or 'json'
         wish = fx.OpenSubscription(
-            op.op_id, topic, op.topic, self._names.ros_name(op.topic),
-            msg_type, encoding, interval, depth, op.qos, op.want_schema,
-            op.fragment_size, op.key)
+            op.op_id, topic, op.topic, msg_type, encoding, interval, depth, op.qos,
+            op.want_schema, op.fragment_size, op.key)
         return [self._wishes.add(wish)]
 
     def _unsubscribe(self, op: ops.Unsubscribe, now: float) -> list[fx.Effect]:
@@ -312,8 +309,7 @@ class Session:
             below(sum(map(len, self._advertisers.values())),
                   self._settings.max_advertisements, 'advertisements')
         effect = self._note_publisher(fx.OpenPublisher(
-            op.op_id, topic, op.topic, self._names.ros_name(op.topic), msg_type, op.qos, True,
-            op.key, fresh))
+            op.op_id, topic, op.topic, msg_type, op.qos, True, op.key, fresh))
         self._advertisers.setdefault(topic, set()).add(op.key)
         return [effect]
 
@@ -355,8 +351,16 @@ class Session:
         for channel_id in [c for c, t in self._channels.items() if t == topic]:
             del self._channels[channel_id]
 
+    def _kind_of(self, destination: str) -> ops.Kind | None:
+        """Tell what a destination is; what the peer may not use is as if it were not there."""
+        kind = self._names.kind_of(destination)
+        use = _USES.get(kind) if kind else None
+        if use is None or self.login.rights.find(use, self._names.service(destination)):
+            return kind
+        return None
+
     def _command(self, op: ops.Command, now: float) -> list[fx.Effect]:
-        kind = op.kind or self._names.kind_of(op.destination)
+        kind = op.kind or self._kind_of(op.destination)
         if kind == 'service':
             return self._call(op, now)
         if kind == 'action':
@@ -377,8 +381,7 @@ class Session:
             return [publish]
         rule = self._rule('publish', topic, 'destination')
         return [self._note_publisher(fx.OpenPublisher(
-            op.op_id, topic, op.destination, self._names.ros_name(op.destination), rule.msg_type,
-            None, False)), publish]
+            op.op_id, topic, op.destination, rule.msg_type, None, False)), publish]
 
     def _binary(self, op: ops.BinaryPublish, now: float) -> list[fx.Effect]:
         topic = self._channels.get(op.channel_id)
@@ -415,7 +418,7 @@ class Session:
         key = next(self._keys)
         self.calls[key] = op.op_id, op.destination
         timeout = op.timeout or rule.timeout or self._settings.call_timeout
-        return [fx.Call(key, service, op.destination, rule.msg_type, op.data, timeout)]
+        return [fx.Call(key, service, rule.msg_type, op.data, timeout)]
 
     def _inquire(self, op: ops.Inquire, now: float) -> list[fx.Effect]:
         below(len(self._questions), MAX_QUESTIONS, 'questions that wait')
@@ -678,6 +681,9 @@ def _about(op: ops.Operation) -> ops.About | None:
         return ops.About('call', op.destination)
     return None
 
+
+_USES: Mapping[ops.Kind, Use] = {'service': 'call', 'action': 'goal'}
+"""What the destination of a command is used for, unless it is a topic."""
 
 _COUNTED = (ops.BinaryPublish, ops.BinarySample, ops.Heartbeat, ops.Appeared, ops.ActionFeedback)
 """What is refused by count when it comes too fast, and publications; else by its own error."""

@@ -1,0 +1,108 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Two bridges that guard the same topic: one grants its leases, and a stop of either is of both."""
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from bridge_harness import native_peer, NativePeer, running_bridge
+from geometry_msgs.msg import Twist
+from helpers import async_wait_until, SpinningNode
+import pytest
+
+GATE = '/cmd_vel'
+
+
+@pytest.fixture
+def heard() -> Iterator[list[float]]:
+    """Give what a robot hears."""
+    heard: list[float] = []
+    with SpinningNode('robot') as robot:
+        robot.node.create_subscription(Twist, GATE, lambda m: heard.append(m.linear.x), 100)
+        yield heard
+
+
+@asynccontextmanager
+async def two_bridges() -> AsyncIterator[tuple[NativePeer, NativePeer]]:
+    """Give a peer of each; the first one's bridge was started first."""
+    async with running_bridge(gate_timeout=30.0) as first, native_peer(first) as operator:
+        await operator.ask('hello', name='alice')
+        await async_wait_until(lambda: GATE in operator.gates, why=lambda: operator.gates)
+        async with running_bridge('-r', '__node:=second', gate_timeout=30.0) as second, \
+                native_peer(second) as colleague:
+            await colleague.ask('hello', name='bob')
+            await async_wait_until(lambda: GATE in colleague.gates, why=lambda: colleague.gates)
+            yield operator, colleague
+
+
+async def until_refused(peer: NativePeer, code: str, word: str = 'acquire') -> dict[str, Any]:
+    """Ask for the lease until it is refused as it shall be; return the error."""
+    for _ in range(200):
+        answer = await peer.answer(await peer.send('configuration', {'op': word, 'gate': GATE}))
+        if answer['data'].get('code') == code:
+            error: dict[str, Any] = answer['data']
+            return error
+        await peer.answer(await peer.send('configuration', {'op': 'release', 'gate': GATE}))
+    raise AssertionError(answer)
+
+
+async def test_one_grants_and_the_other_names_the_holder(heard: list[float]) -> None:
+    async with two_bridges() as (operator, colleague):
+        await until_refused(colleague, 'held')
+        await operator.acquire(GATE)
+        for _ in range(100):
+            error = await until_refused(colleague, 'held', 'take')
+            if 'alice' in error['message']:
+                break
+        else:
+            raise AssertionError(error)
+        assert '/ws_bridge' in error['message']
+        for x in (0.0, 0.4):
+            await operator.command(GATE, {'linear': {'x': x}})
+        await async_wait_until(lambda: heard[-1:] == [0.4], why=lambda: heard)
+
+
+async def test_a_stop_of_either_is_of_both_and_is_cleared_where_it_was_made(heard: list[float]
+                                                                           ) -> None:
+    async with two_bridges() as (operator, colleague):
+        await until_refused(colleague, 'held')
+        await operator.acquire(GATE)
+        for x in (0.0, 0.4):
+            await operator.command(GATE, {'linear': {'x': x}})
+        await async_wait_until(lambda: heard[-1:] == [0.4], why=lambda: heard)
+        await colleague.ask('stop', reason='smoke')
+        await operator.wait(lambda f: f['data'].get('kind') == 'estop' and f['data']['stopped'])
+        await async_wait_until(lambda: heard[-1:] == [0.0], why=lambda: heard)
+        assert operator.told('estop')[-1] == {
+            'kind': 'estop', 'stopped': True, 'by': 'bridge /second', 'reason': 'smoke'}
+        refused = await operator.refused('clear_stop')
+        assert refused['code'] == 'stopped'
+        assert '/second' in refused['message']
+        await colleague.ask('clear_stop')
+        await operator.wait(lambda f: f['data'].get('kind') == 'estop' and
+                            not f['data']['stopped'])
+        await operator.acquire(GATE)
+
+
+async def test_the_second_grants_when_the_first_has_gone(heard: list[float]) -> None:
+    async with running_bridge('-r', '__node:=second', gate_timeout=30.0) as older:
+        async with running_bridge(gate_timeout=30.0) as younger, native_peer(younger) as peer:
+            await async_wait_until(lambda: GATE in peer.gates, why=lambda: peer.gates)
+            await until_refused(peer, 'held')
+            older.ros.tell_neighbours = lambda text: None  # type: ignore[method-assign]
+            await async_wait_until(lambda: younger.bridge._control._neighbours.granting(
+                {GATE}) is None)
+            await peer.acquire(GATE)
