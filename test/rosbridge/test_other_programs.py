@@ -128,7 +128,7 @@ class Recorder:
         self.said: dict[str, list[Any]] = {}
 
     def create_publisher(self, msg_type: Any, name: str, *args: Any, **options: Any) -> Any:
-        return SimpleNamespace(publish=self.said.setdefault(name, []).append)
+        return SimpleNamespace(publish=self.said.setdefault(name, []).append, topic_name=name)
 
 
 class RosbridgeTypes(TypeStore):
