@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Two bridges that guard the same topic: one grants its leases, and a stop of either is of both."""
+"""Two bridges that guard one topic: one grants its leases, and a stop of either is of both."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
@@ -98,11 +98,11 @@ async def test_a_stop_of_either_is_of_both_and_is_cleared_where_it_was_made(hear
 
 
 async def test_the_second_grants_when_the_first_has_gone(heard: list[float]) -> None:
-    async with running_bridge('-r', '__node:=second', gate_timeout=30.0) as older:
-        async with running_bridge(gate_timeout=30.0) as younger, native_peer(younger) as peer:
-            await async_wait_until(lambda: GATE in peer.gates, why=lambda: peer.gates)
-            await until_refused(peer, 'held')
-            older.ros.tell_neighbours = lambda text: None  # type: ignore[method-assign]
-            await async_wait_until(lambda: younger.bridge._control._neighbours.granting(
-                {GATE}) is None)
-            await peer.acquire(GATE)
+    async with running_bridge('-r', '__node:=second', gate_timeout=30.0) as older, \
+            running_bridge(gate_timeout=30.0) as younger, native_peer(younger) as peer:
+        await async_wait_until(lambda: GATE in peer.gates, why=lambda: peer.gates)
+        await until_refused(peer, 'held')
+        older.ros.tell_neighbours = lambda text: None  # type: ignore[method-assign]
+        await async_wait_until(lambda: younger.bridge._control._neighbours.granting(
+            {GATE}) is None)
+        await peer.acquire(GATE)

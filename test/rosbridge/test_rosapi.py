@@ -98,9 +98,11 @@ async def test_graph(robot: Any) -> None:
         assert await values(peer, 'service_providers', service='std_srvs/SetBool') == {
             'providers': ['/robot']}
         # nodes of an earlier test may still be leaving
-        await async_wait_until(lambda: set(service.ros.graph.nodes) == {'/robot', '/ws_bridge'},
+        await async_wait_until(lambda: set(service.ros.graph.nodes) == {
+            '/robot', '/ws_bridge', '/ws_bridge_stop'},
                                why=lambda: str(service.ros.graph.nodes))
-        assert await values(peer, 'nodes') == {'nodes': ['/robot', '/ws_bridge']}
+        assert await values(peer, 'nodes') == {
+            'nodes': ['/robot', '/ws_bridge', '/ws_bridge_stop']}
         details = await values(peer, 'node_details', node='/robot')
         assert '/chatter' in details['publishing']
         assert '/count' in details['subscribing']

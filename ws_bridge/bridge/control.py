@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-GET_RESULT = '/_action/get_result'
-"""The part of an action that moves nothing: a result may be fetched without the lease."""
+UNGUARDED = ('/_action/get_result', '/_action/cancel_goal')
+"""Parts of an action that move nothing: a result, and a cancel, need no lease."""
 UNNAMED = 'a stop cannot be published and is tried again'
 """What is said of a gate that a peer may not know of."""
 OK, ERROR = 0, 2
@@ -154,7 +154,7 @@ class Control:
         if name == self._ros.own.clear_stop:
             self._require(caller, 'clear_stop')
         guarded = self.gates.service(name)
-        if guarded is not None and not name.endswith(GET_RESULT):
+        if guarded is not None and not name.endswith(UNGUARDED):
             try:
                 self.gates.check_grants(guarded)
                 guarded.gate.check_sender(peer, manner, epoch)
