@@ -157,6 +157,7 @@ NONSENSE: dict[str, list[str]] = {
     'trusted_proxies': ['a', '10.0.0.0/33', '10.0.0', ' ', '*', 'http://10.0.0.1', '::1/200'],
     'push': NAMES, 'pull': NAMES, 'estop_service': NAMES,
     'jwt_algorithm': ['none', '', 'hs256', 'HS256,RS256', ' '],
+    'pages': ['a\nb', '\0'],
     'jwt_audience': ['a\nb', '\0'], 'jwt_issuer': ['a\nb', '\0'],
     'anonymous_role': ['a b', ' ', 'a\0'], 'connect_role': ['', 'a b', ' ', 'a\0'],
     'gated_types': ['geometry_msgs/msg/twist', 'geometry_msgs', 'x y', ' ', 'Twist', '/Twist',

@@ -306,7 +306,7 @@ CONFIGURATION: dict[str, list[Field]] = {
     'hello': [text('data.name', limit=64)],
     'auth': [Field('data.token', ['x', 'x' * 4096], ['', 'x' * 4097, 1, True, [], {}],
                    required=True)],
-    'list': [],
+    'list': [flag('data.hidden')],
     'schema': [text('data.type', required=True)],
     'diagnose': [text('data.topic'), Field('data.use', ['subscribe', 'publish'],
                                            ['', 'both', 1, True, [], {}])],

@@ -75,8 +75,8 @@ async def test_one_grants_and_the_other_names_the_holder(heard: list[float]) -> 
         await async_wait_until(lambda: heard[-1:] == [0.4], why=lambda: heard)
 
 
-async def test_a_stop_of_either_is_of_both_and_is_cleared_where_it_was_made(heard: list[float]
-                                                                           ) -> None:
+async def test_a_stop_of_either_is_of_both(heard: list[float]) -> None:
+    """It is cleared where it was made."""
     async with two_bridges() as (operator, colleague):
         await until_refused(colleague, 'held')
         await operator.acquire(GATE)

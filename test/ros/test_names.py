@@ -143,7 +143,8 @@ def test_peers_names_are_resolved_at_the_edge() -> None:
              for called, node in calls(path)
              if called in ('resolve', 'resolve_node')
              and 'ros' in ast.unparse(node.func)}
-    assert found == {'bridge.py', 'uplink.py'}      # of peers; of the parameters push and pull
+    # of peers; of the parameters push and pull; of those and others, at the start
+    assert found == {'bridge.py', 'uplink.py', 'guard.py'}
 
 
 def test_entities_are_made_of_names_that_were_resolved() -> None:
@@ -157,6 +158,7 @@ def test_entities_are_made_of_names_that_were_resolved() -> None:
                 found.add((path.name, ast.unparse(node.args[MAKES[called]])))
     assert {text for _, text in found if not text.startswith(("'", "f'~/"))} == {
         'name', 'self._name', 'self.action',
+        'NEIGHBOURS_TOPIC',
         'message.name',     # of the stop process, whose node remaps nothing
         "f'{action}/_action/feedback'",
         "f'{action}/_action/send_goal'", "f'{action}/_action/cancel_goal'",

@@ -266,10 +266,10 @@ class Rig:
         return process
 
     def close(self) -> None:
-        self._stop_bridge()
+        self.stop_bridge()
         self._stack.close()
 
-    def _stop_bridge(self) -> None:
+    def stop_bridge(self) -> None:
         if self.bridge is not None:
             self.bridge.close()
             self.bridge = None
@@ -353,7 +353,7 @@ class Rig:
         if case.bridge_ends:
             assert self.bridge is not None
             assert self.bridge.popen.wait(PATIENCE) == case.status
-            self._stop_bridge()
+            self.stop_bridge()
         self._settle()
         return outcome
 

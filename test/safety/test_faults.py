@@ -72,7 +72,8 @@ def test_what_the_start_made_is_no_work_for_the_garbage_collector(rig: Rig) -> N
     assert rig.bridge.lines[0]['frozen'] > 10_000
 
 
-def test_of_a_backlog_the_newest_moves_and_the_old_is_refused() -> None:
+def test_of_a_backlog_the_newest_moves_and_the_old_is_refused(rig: Rig) -> None:
+    rig.stop_bridge()   # the first of two bridges grants the leases
     with closing(Rig(gate_timeout=30.0, heartbeat_timeout=30.0)) as rig:
         rig.start_bridge()
         heard = rig.hear()

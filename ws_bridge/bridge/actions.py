@@ -132,7 +132,9 @@ class Actions:
         goals = peer.session.goals
 
         def on_feedback(cdr: bytes) -> None:
-            self._converter.to_json(feedback, cdr, on_feedback_text)
+            self._converter.to_json(feedback, cdr, on_feedback_text,
+                                    stream=(peer, 'feedback', wish.key), depth=FEEDBACK_DEPTH,
+                                    on_drop=peer.link.note_dropped)
 
         def on_feedback_text(text: bytes | WsBridgeError) -> None:
             if isinstance(text, WsBridgeError):

@@ -42,6 +42,7 @@ class Conversion:
     request: wire.Write
     cdr: bytes
     then: Then
+    on_drop: Callable[[], object] | None
 
 
 class Converter:
@@ -67,28 +68,39 @@ class Converter:
         return stream in self._streams
 
     def convert(self, stream: Hashable, codec: Codec, cdr: bytes, encoding: wire.Text, then: Then,
-                *, depth: int = 1, around: tuple[bytes, bytes] = (b'', b'')) -> None:
+                *, depth: int = 1, around: tuple[bytes, bytes] = (b'', b''),
+                on_drop: Callable[[], object] | None = None) -> None:
         """
         Have a message converted; of those of a stream that wait the newest are kept.
 
         :param depth: how many.
         :param then: is given the result, or why there is none; not called if a newer one came.
         :param around: see :class:`~ws_bridge.offload.wire.Write`.
+        :param on_drop: called instead of ``then`` if a newer one came.
         """
         waiting = self._streams.setdefault(stream, deque())
         while len(waiting) >= depth:
-            waiting.popleft()
+            dropped = waiting.popleft()
+            if dropped.on_drop is not None:
+                dropped.on_drop()
         waiting.append(Conversion(wire.Write(
-            codec.schema, encoding, self._store.wide_as_text, around), cdr, then))
+            codec.schema, encoding, self._store.wide_as_text, around), cdr, then, on_drop))
         if self._task is None:
             self._task = self._loop.create_task(self._work())
 
-    def to_json(self, codec: Codec, cdr: bytes,
-                then: Callable[[bytes | WsBridgeError], object]) -> None:
-        """Give JSON text, or why there is none, to ``then``: at once where it is small."""
-        if len(cdr) > LARGE:
-            self.convert(object(), codec, cdr, 'json', lambda body: then(
-                body if isinstance(body, WsBridgeError) else bytes(body)))
+    def to_json(self, codec: Codec, cdr: bytes, then: Callable[[bytes | WsBridgeError], object],
+                *, stream: Hashable = None, depth: int = 1,
+                on_drop: Callable[[], object] | None = None) -> None:
+        """
+        Give JSON text, or why there is none, to ``then``: at once where it is small.
+
+        :param stream: of which the newest ``depth`` that wait are kept; ``None`` = it is of none.
+        """
+        if len(cdr) > LARGE or (stream is not None and self.is_busy(stream)):
+            self.convert(object() if stream is None else stream, codec, cdr, 'json',
+                         lambda body: then(
+                             body if isinstance(body, WsBridgeError) else bytes(body)),
+                         depth=depth, on_drop=on_drop)
             return
         try:
             body = codec.to_json(cdr)

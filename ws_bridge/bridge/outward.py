@@ -465,12 +465,14 @@ class Outward:
             if stream not in asked:
                 asked.add(stream)
                 self._convert(topic, group.form, sample, stream,
-                              partial(self._fan_out_large, topic, stream))
+                              partial(self._fan_out_large, topic, stream),
+                              on_drop=partial(self._note_dropped, topic, stream))
         for throttled in topic.throttled.values():
             self._offer(topic, throttled, sample)
 
     def _convert(self, topic: Topic, form: Form, sample: Sample, stream: Hashable,
-                 then: Callable[[memoryview, float, int], None], depth: int = 1) -> None:
+                 then: Callable[[memoryview, float, int], None], depth: int = 1,
+                 on_drop: Callable[[], None] | None = None) -> None:
         """Have a sample converted, then handed out; one of a stream at a time, the newest."""
         cdr, stamp, sequence = sample
 
@@ -488,8 +490,16 @@ class Outward:
         assert topic.codec is not None
         assert to_text is not None
         self._converter.convert(stream, topic.codec, cdr, to_text, on_done, depth=depth,
+                                on_drop=on_drop,
                                 around=form.around(stamp, sequence) if form.write_text else
                                 (b'', b''))
+
+    def _note_dropped(self, topic: Topic, stream: tuple[Topic, object]) -> None:
+        """Count a sample that gave way to a newer one for those who wanted it."""
+        for key, group in topic.groups.items():
+            if stream[1] in (key, group.form.to_text):
+                for link in group.links:
+                    link.note_dropped()
 
     def _fan_out_large(self, topic: Topic, stream: tuple[Topic, object],
                        body: memoryview, stamp: float, sequence: int) -> None:

@@ -20,7 +20,7 @@ stops.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 import gc
 from importlib import import_module
@@ -59,7 +59,8 @@ node that comes late hears an old command.
 DISCOVERY = 3.0  # s, after which a node knows the graph
 LOOK_AGAIN = 0.01  # s, while a new publisher waits for its subscribers
 PENDING = 100  # commands that wait for a publisher to be matched
-BATCH = 64  # messages, then the clock is looked at again
+BATCH = 256  # messages that are taken at once
+STOPPED = 'the robot was stopped a moment ago; begin anew'
 END_WITHIN = 0.3  # s, for what ladders still have to publish at the end
 ACKED_WITHIN = 0.1  # s, for subscribers to acknowledge the last message
 CLOSING = 0.4  # s, in which they acknowledge what a publisher that is closed has published
@@ -84,6 +85,19 @@ class Topic:
         self.closing: float | None = None  # since when
 
 
+def _overtaken(messages: Sequence[wire.Message], *, has_ended: bool) -> set[int]:
+    """Return the indices of the first commands that a later message stops."""
+    last = len(messages) if has_ended else max(
+        (index for index, message in enumerate(messages)
+         if isinstance(message, wire.Halt | wire.End)), default=-1)
+    stops = {message.gate: index for index, message in enumerate(messages)
+             if isinstance(message, wire.Stop | wire.CloseGate)}
+    gates = {message.topic: message.gate for message in messages
+             if isinstance(message, wire.OpenTopic)}
+    return {index for index, message in enumerate(messages) if isinstance(message, wire.Command)
+            and index < max(last, stops.get(gates.get(message.topic, 0), -1))}
+
+
 class StopProcess:
     """
     Publishes what the bridge hands over, and stops.
@@ -101,6 +115,7 @@ class StopProcess:
         self._topics: dict[int, Topic] = {}
         self._unsent: deque[wire.Event] = deque()
         self._halted = False
+        self._has_begun = False
         self._ros_offset = time.time_ns() - time.monotonic_ns()
         self._next = 0.0  # when there is something to do, or earlier
         self._end: float | None = None
@@ -137,26 +152,46 @@ class StopProcess:
     # ---- the bridge
 
     def _receive(self) -> None:
-        for _ in range(BATCH):
+        """
+        Take what waits, and do it in order.
+
+        But of what was sent while this process started a stop overtakes the commands before it:
+        the bridge took them for stopped, for nothing could have been published.
+        """
+        messages, has_ended = self._take()
+        overtaken = set() if self._has_begun else _overtaken(messages, has_ended=has_ended)
+        self._has_begun = True
+        for index, message in enumerate(messages):
             # a deadline that passed while this process had no time comes before what waits
             self._look()
-            try:
-                message = wire.receive(self._socket)
-            except BlockingIOError:
-                return
-            except OSError:
-                message = None
-            if message is None:
-                self._finish('bridge_ended')
-                return
             if type(message) is not wire.Command:
                 self._next = 0.0
+            elif index in overtaken:
+                self._refuse(message, 'stopped', STOPPED)
+                continue
             try:
                 _HANDLERS[type(message)](self, message)
             except Exception as exc:  # noqa: BLE001 - the edge of a process: reported
                 self._tell(wire.Fault(f'{type(message).__name__}: {exc!r}'))
             if self._end is not None:
                 return
+        if has_ended:
+            self._finish('bridge_ended')
+
+    def _take(self) -> tuple[list[wire.Message], bool]:
+        """Return the messages that wait, and whether there is no bridge any more."""
+        messages: list[wire.Message] = []
+        while len(messages) < BATCH:
+            try:
+                message = wire.receive(self._socket)
+            except BlockingIOError:
+                return messages, False
+            except OSError:
+                return messages, True
+            if message is None:
+                return messages, True
+            messages.append(message)  # type: ignore[arg-type]
+        return messages, False
 
     def _tell(self, event: wire.Event) -> None:
         """Tell the bridge; a bridge that does not listen is told later, the newest first lost."""
@@ -256,7 +291,7 @@ class StopProcess:
     def _publish(self, topic: Topic, command: wire.Command, now: float) -> None:
         guard = topic.guard
         if command.generation != guard.generation or self._halted:
-            self._refuse(command, 'stopped', 'the robot was stopped a moment ago; begin anew')
+            self._refuse(command, 'stopped', STOPPED)
             return
         if now > command.deadline:
             self._refuse(command, 'expired', 'it waited too long')

@@ -162,6 +162,10 @@ class Link:
         """Stream frames that gave way because the peer was too slow."""
         return self._queue.dropped
 
+    def note_dropped(self) -> None:
+        """Count a stream frame that gave way before it came here."""
+        self._queue.dropped += 1
+
     @property
     def queued_bytes(self) -> int:
         """Bytes that wait in the queue and in the transport."""
