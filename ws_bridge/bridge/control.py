@@ -120,7 +120,6 @@ class Control:
         self._neighbours = Neighbours(ros.node_name, secrets.token_hex(8), clock() + epoch)
         self._mirrored: Neighbour | None = None  # whose emergency stop is asserted here too
         self._said = ('', 0.0)
-        self._has_ended = False
 
     def __repr__(self) -> str:
         return f'Control({self.gates!r}, {self.estop!r})'
@@ -137,7 +136,6 @@ class Control:
             self._stop(guarded, 'shutdown')
             guarded.gate.end()
             self._tell(guarded, before, 'shutdown')
-        self._has_ended = True
         self._ros.tell_neighbours(self._neighbours.say({}, None))
 
     # ---- the keeper of the sessions
@@ -292,8 +290,6 @@ class Control:
 
     def hear_neighbour(self, text: str) -> None:
         """Take note of what a bridge of the graph says of its gates."""
-        if self._has_ended:
-            return
         try:
             other = self._neighbours.hear(text, self._clock())
         except ValueError as exc:
