@@ -120,6 +120,7 @@ class Control:
         self._neighbours = Neighbours(ros.node_name, secrets.token_hex(8), clock() + epoch)
         self._mirrored: Neighbour | None = None  # whose emergency stop is asserted here too
         self._said = ('', 0.0)
+        self._has_ended = False
 
     def __repr__(self) -> str:
         return f'Control({self.gates!r}, {self.estop!r})'
@@ -136,6 +137,7 @@ class Control:
             self._stop(guarded, 'shutdown')
             guarded.gate.end()
             self._tell(guarded, before, 'shutdown')
+        self._has_ended = True
         self._ros.tell_neighbours(self._neighbours.say({}, None))
 
     # ---- the keeper of the sessions
@@ -339,6 +341,8 @@ class Control:
 
     def _tell_neighbours(self) -> None:
         """Say what is guarded here, when it has changed and once a second."""
+        if self._has_ended:
+            return
         holders = {topic: self._name_of(gate.lease.holder) or gate.lease.holder
                    if gate.lease.holder else None
                    for gate in (guarded.gate for guarded in self.gates.all())
