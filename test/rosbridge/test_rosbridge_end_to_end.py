@@ -49,7 +49,8 @@ async def matched(publisher: Any, number: int = 1) -> None:
     await async_wait_until(lambda: publisher.get_subscription_count() == number)
 
 
-@pytest.mark.parametrize('options', [{}, {'subprotocols': ['rosbridge.v2']}])
+@pytest.mark.parametrize('options', [
+    {}, {'subprotocols': ['rosbridge.v2']}, {'subprotocols': ['arduino']}])
 async def test_samples_reach_a_client(robot: Any, options: dict[str, Any]) -> None:
     publisher = robot.create_publisher(String, '/chatter', 10)
     async with running_bridge() as service, rosbridge_peer(service, **options) as peer:

@@ -145,7 +145,7 @@ async def test_bearer_token(make_server: MakeServer, dial: Dial) -> None:
 
 
 async def test_subprotocols(make_server: MakeServer, dial: Dial) -> None:
-    """The server's favourite; none offered is fine; only unknown ones are refused."""
+    """The server's favourite; none offered is fine; only unknown ones are refused a browser."""
     recorder = Recorder()
     server = await make_server(listener=recorder, options=ServerOptions(subprotocols=('b', 'a')))
     for offered, chosen in ((['x', 'a', 'b'], 'b'), (['a'], 'a'), (None, None)):
@@ -155,8 +155,29 @@ async def test_subprotocols(make_server: MakeServer, dial: Dial) -> None:
         assert (await recorder.link()).subprotocol == chosen
         await peer.close()
         await async_wait_until(lambda: not recorder.links)
-    status, text = await refusal(dial, server, subprotocols=[Subprotocol('x')])
+    # A browser fails without a choice of the server's; so it is told why.
+    status, text = await refusal(dial, server, subprotocols=[Subprotocol('x')],
+                                 origin=f'http://127.0.0.1:{server.port}')
     assert (status, text) == (400, 'unknown subprotocol; this server speaks b, a\n')
+
+
+@pytest.mark.parametrize(('offered', 'status'), [
+    (['arduino'], 101),     # what a library for microcontrollers offers unless told otherwise
+    (['chat', 'superchat'], 101), (['ab.v1'], 101), (['a.v10'], 400), (['a.v2'], 400),
+    (['arduino', 'a.v2'], 400), (['a.v2', 'a.v1'], 101), (['a.token.x'], 400)])
+async def test_a_program_with_a_foreign_subprotocol(make_server: MakeServer, dial: Dial,
+                                                    offered: list[str], status: int) -> None:
+    """It is let in, with none chosen; another version of what the server speaks is refused."""
+    recorder = Recorder()
+    server = await make_server(listener=recorder, options=ServerOptions(subprotocols=('a.v1',)))
+    names = [Subprotocol(name) for name in offered]
+    if status == 101:
+        peer = await dial(server.port, subprotocols=names)
+        assert peer.subprotocol == ('a.v1' if 'a.v1' in offered else None)
+        assert (await recorder.link()).subprotocol == peer.subprotocol
+    else:
+        assert await refusal(dial, server, subprotocols=names) == (
+            400, 'unknown subprotocol; this server speaks a.v1\n')
 
 
 async def test_a_server_without_subprotocols_ignores_them(make_server: MakeServer,

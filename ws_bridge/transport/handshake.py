@@ -139,7 +139,11 @@ class Handshake:
         offered = [name.strip() for name in headers.get('sec-websocket-protocol', '').split(',')
                    if name.strip()]
         known = self._options.subprotocols
-        if offered and known and _first_common(known, offered) is None:
+        # Programs go on without one, and some offer what their library has made up; a browser
+        # does not. Another version of a known one is refused everybody.
+        if offered and known and _first_common(known, offered) is None and (
+                'origin' in headers or {_family(name) for name in known} &
+                {_family(name) for name in offered}):
             return self._say(visitor, 'subprotocol', HTTPStatus.BAD_REQUEST,
                              f'unknown subprotocol; this server speaks {", ".join(known)}')
         return None
@@ -267,6 +271,11 @@ def _has_token(headers: Mapping[str, str], token: str) -> bool:
 
 def _first_common(known: Sequence[str], offered: Sequence[str]) -> str | None:
     return next((name for name in known if name in offered), None)
+
+
+def _family(subprotocol: str) -> str:
+    """Return what a subprotocol is called without its version."""
+    return subprotocol.partition('.')[0]
 
 
 def _refusal(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> HttpReply:
