@@ -25,6 +25,7 @@ from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 
 from ws_bridge.ros import pump as pump_module
+from ws_bridge.ros.arrivals import Bells, Unsupported
 from ws_bridge.ros.pump import Memory, NeverGroup, Pump, Source
 
 from .harness import FakeLoop, latched, OtherNode, RELIABLE
@@ -52,6 +53,18 @@ def pumping(node: OtherNode, loop: FakeLoop) -> Iterator[Pump]:
     finally:
         pump.stop()
         assert pump.join(5.0)
+
+
+@pytest.fixture(params=['bells', 'wait set', 'bells that do not ring'], autouse=True)
+def waits_with(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run everything with each of what the pump can wait with."""
+    def no_bells() -> Any:
+        raise Unsupported('a test')
+    if request.param == 'wait set':
+        monkeypatch.setattr(pump_module, 'Bells', no_bells)
+    elif request.param == 'bells that do not ring':
+        monkeypatch.setattr(Bells, '_add', lambda self, source: no_bells())
+    return str(request.param)
 
 
 @pytest.fixture
@@ -185,6 +198,16 @@ def test_it_gives_up_after_faults_in_a_row(node: OtherNode, loop: FakeLoop) -> N
     pump.start()
     loop.until(lambda: len(loop.faults) == pump_module.MAX_FAULTS)
     assert pump.join(5.0)
+
+
+def test_it_says_what_it_lacks(node: OtherNode, loop: FakeLoop, waits_with: str,
+                               caplog: pytest.LogCaptureFixture) -> None:
+    with pumping(node, loop) as pump:
+        pump.add(source_on(node, '/lacks', print))
+        ordered = threading.Event()
+        pump.order(ordered.set)
+        assert ordered.wait(5.0)
+    assert len(caplog.records) == (waits_with != 'bells')
 
 
 def test_stopping_before_the_start(node: OtherNode, loop: FakeLoop) -> None:

@@ -200,6 +200,7 @@ class Bridge:
         self._diagnosis = Diagnosis(ros, self._outward, self._control, peers=self._peers.values,
                                     clock=loop.time)
         self._ticker: asyncio.TimerHandle | None = None
+        self._has_ended = False
         self._connections: list[tuple[str, float]] | None = None
         self.figures = Figures(self._peers.values, lambda: self.entity_count, loop.time)
 
@@ -236,6 +237,7 @@ class Bridge:
 
     def shutdown(self) -> None:
         """Take back what every peer made and stop reporting."""
+        self._has_ended = True
         if self._ticker is not None:
             self._ticker.cancel()
         for link in list(self._peers):
@@ -645,15 +647,18 @@ class Bridge:
 
     def stop_wish(self, stopped: bool, by: str, reason: str) -> None:
         """Assert or clear the emergency stop, as a node asks."""
-        self._control.from_ros(stopped, by, reason)
+        if not self._has_ended:     # then everything is stopped, and the ROS side ends
+            self._control.from_ros(stopped, by, reason)
 
     def hear_neighbour(self, text: str) -> None:
         """Take note of what another bridge says of its gates."""
-        self._control.hear_neighbour(text)
+        if not self._has_ended:
+            self._control.hear_neighbour(text)
 
     def stops_lost(self, why: str) -> None:
         """Take note that the stop process has ended."""
-        self._control.stops_lost(why)
+        if not self._has_ended:
+            self._control.stops_lost(why)
 
     def _status_wanted(self, peer: Peer, effect: fx.StatusWanted) -> None:
         self._state.send_to(peer)
@@ -771,6 +776,8 @@ class Bridge:
 
     def graph_changed(self, _: object) -> None:
         """Take note of a new graph: topics that peers wait for may have appeared."""
+        if self._has_ended:
+            return
         self._outward.graph_changed()
         self._inward.graph_changed()
         self._services.graph_changed()

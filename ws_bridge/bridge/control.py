@@ -292,8 +292,6 @@ class Control:
 
     def hear_neighbour(self, text: str) -> None:
         """Take note of what a bridge of the graph says of its gates."""
-        if self._has_ended:
-            return
         try:
             other = self._neighbours.hear(text, self._clock())
         except ValueError as exc:
@@ -343,6 +341,8 @@ class Control:
 
     def _tell_neighbours(self) -> None:
         """Say what is guarded here, when it has changed and once a second."""
+        if self._has_ended:
+            return
         holders = {topic: self._name_of(gate.lease.holder) or gate.lease.holder
                    if gate.lease.holder else None
                    for gate in (guarded.gate for guarded in self.gates.all())

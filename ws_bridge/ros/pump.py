@@ -14,10 +14,10 @@
 """
 The data pump: one thread that takes raw samples and hands them to the loop in batches.
 
-rclpy's executors build a wait set and a coroutine for every message. The pump builds its wait
-set when the set of sources changes, takes what is ready and posts one batch a wake-up. It is
-the only module that uses rclpy's bindings below ``Node``, with calls that rclpy's own executors
-make (the same in 7.1 and 9.1).
+rclpy's executors build a wait set and a coroutine for every message. The pump waits for what is
+ready (:mod:`ws_bridge.ros.arrivals`), takes it and hands over one batch a wake-up. Both use what
+is below rclpy's ``Node``, here with calls that rclpy's own executors make (the same in 7.1 and
+9.1).
 
 What the loop has not yet worked off is bounded: beyond that the pump stops taking, and ROS
 keeps the newest samples of each topic up to the subscription's depth.
@@ -26,17 +26,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
-from operator import itemgetter
+import logging
 import threading
 import time
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.context import Context
-from rclpy.guard_condition import GuardCondition
-from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.serialization import serialize_message
+
+from ws_bridge.ros.arrivals import Bells, Unsupported, WaitSet
 
 TURN_SAMPLES = 256  # of one source in one turn, so that no topic starves the others
 TURN_BYTES = 8 * 1024 * 1024
@@ -46,7 +45,7 @@ MEMORY_KEYS = 8192
 RECENT = 512  # samples that a source without memory could still name
 MAX_FAULTS = 10  # in a row, then the thread gives up
 
-_rank_of = itemgetter(0)
+logger = logging.getLogger(__name__)
 Batch = list[tuple[Callable[..., None], tuple[Any, ...]]]
 
 
@@ -232,11 +231,11 @@ class Pump:
         self._context = context
         self._post = post
         self._on_fault = on_fault
-        self._guard = GuardCondition(None, None, context=context)
+        self._arrivals: Bells | WaitSet = self._begin()
+        self._unfit: Bells | None = None    # open until the end: another thread may just wake it
         self._orders: deque[Callable[[], None]] = deque()
         self._sources: list[Source | RequestSource] = []
-        self._handles: dict[str, list[Any]] = {}  # of the sources, by kind
-        self._by_pointer: dict[int, tuple[int, Source | RequestSource]] = {}  # with their rank
+        self._latched: set[Source | RequestSource] = set()
         self._changed = True
         self._stopping = False
         # counters with one writer each: posted here, worked off by the loop
@@ -251,7 +250,7 @@ class Pump:
     def stop(self) -> None:
         """Ask the thread to end; :meth:`join` waits for it."""
         self._stopping = True
-        self._guard.trigger()
+        self._wake()
 
     @property
     def alive(self) -> bool:
@@ -268,19 +267,20 @@ class Pump:
             self._thread.join(timeout)
         if self._thread.is_alive():
             return False
-        self._guard.destroy()
+        self._arrivals.close()
+        if self._unfit is not None:
+            self._unfit.close()
         return True
 
     def order(self, action: Callable[[], None]) -> None:
         """Run ``action`` on the pump thread, between two turns (any thread may order)."""
         self._orders.append(action)
-        self._guard.trigger()
+        self._wake()
 
     def add(self, source: Source | RequestSource) -> None:
         """Begin to take from a source (any thread)."""
         def act() -> None:
             self._sources.append(source)
-            self._sources.sort(key=lambda each: not each.latched)  # latched ones are taken first
             self._changed = True
         self.order(act)
 
@@ -288,83 +288,77 @@ class Pump:
         """
         Take from a source no more.
 
-        :param released: called on the pump thread when no wait set holds the entity.
+        :param released: called on the pump thread when nothing waits for the entity.
         """
         def act() -> None:
             self._sources.remove(source)
             self._changed = True
-            # runs after the wait set is rebuilt without the source
+            # runs when the source is waited for no more
             self._orders.append(released)
         self.order(act)
 
+    def _begin(self) -> Bells | WaitSet:
+        try:
+            return Bells()
+        except Unsupported as exc:
+            return self._fall_back(exc)
+
+    def _fall_back(self, why: Unsupported) -> WaitSet:
+        logger.warning('many topics cost more than they need to: %s', why)
+        return WaitSet(self._context)
+
+    def _wake(self) -> None:
+        self._arrivals.wake()
+
     def _run(self) -> None:
         faults = 0
-        with ExitStack() as held:
-            wait_set = None
-            while not self._stopping:
-                try:
-                    wait_set = self._arrange(held, wait_set)
-                    if not self._stopping:
-                        self._turn(wait_set)
-                    faults = 0
-                except Exception as exc:  # noqa: BLE001 - the edge of a thread: reported
-                    self._post(self._on_fault, exc)
-                    self._changed = True
-                    faults += 1
-                    if faults >= MAX_FAULTS:
-                        return
+        while not self._stopping:
+            try:
+                self._arrange()
+                if not self._stopping:
+                    self._turn()
+                faults = 0
+            except Exception as exc:  # noqa: BLE001 - the edge of a thread: reported
+                self._post(self._on_fault, exc)
+                self._changed = True
+                faults += 1
+                if faults >= MAX_FAULTS:
+                    return
 
-    def _arrange(self, held: ExitStack, wait_set: Any) -> Any:
-        """Carry out the orders and build a new wait set if the sources changed."""
+    def _arrange(self) -> None:
+        """Carry out the orders; wait for other sources if they changed."""
         orders = self._orders
         while orders or self._changed:
             if self._changed:
                 self._changed = False
-                wait_set = self._build(held)
+                self._watch()
             if orders:
                 orders.popleft()()
-        return wait_set
 
-    def _build(self, held: ExitStack) -> Any:
-        held.close()
-        context: Any = self._context.handle
-        held.enter_context(context)
-        held.enter_context(self._guard.handle)
-        self._handles = {'subscription': [], 'service': []}
-        self._by_pointer = {}
-        for rank, source in enumerate(self._sources):
-            held.enter_context(source.handle)
-            self._handles[source.kind].append(source.handle)
-            self._by_pointer[source.handle.pointer] = rank, source
-        wait_set = _rclpy.WaitSet(len(self._handles['subscription']), 1, 0, 0,
-                                  len(self._handles['service']), 0, context)
-        held.enter_context(wait_set)
-        return wait_set
+    def _watch(self) -> None:
+        self._latched = {source for source in self._sources if source.latched}
+        try:
+            self._arrivals.watch(self._sources)
+        except Unsupported as exc:
+            assert isinstance(self._arrivals, Bells)
+            self._unfit, self._arrivals = self._arrivals, self._fall_back(exc)
+            self._arrivals.watch(self._sources)
+            self._arrivals.wake()   # an order may have woken the other one
 
-    def _turn(self, wait_set: Any) -> None:
+    def _turn(self) -> None:
         """Wait once, take what is ready, post it as one batch."""
-        ahead = self._is_ahead()
-        wait_set.clear_entities()
-        if not ahead:
-            add = wait_set.add_subscription
-            for handle in self._handles['subscription']:
-                add(handle)
-            for handle in self._handles['service']:
-                wait_set.add_service(handle)
-        wait_set.add_guard_condition(self._guard.handle)
-        wait_set.wait(-1)
-        if ahead:
-            return
-        ready = wait_set.get_ready_entities('subscription')
-        if self._handles['service']:
-            ready += wait_set.get_ready_entities('service')
+        ready = self._arrivals.wait(for_sources=not self._is_ahead())
         if not ready:
             return
+        if self._latched and len(ready) > 1:
+            ready.sort(key=lambda source: source not in self._latched)
         batch: Batch = []
         count = size = 0
         now = time.monotonic()
-        for _, source in sorted((self._by_pointer[pointer] for pointer in ready), key=_rank_of):
+        for source in ready:
             taken, nbytes = source.take(batch, now)
+            if taken >= TURN_SAMPLES or nbytes >= TURN_BYTES:
+                self._arrivals.again(source)
             count += taken
             size += nbytes
         if batch:
@@ -387,4 +381,4 @@ class Pump:
         self._done[0] += count
         self._done[1] += size
         if was_ahead and not self._stopping:
-            self._guard.trigger()
+            self._wake()

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 PING_EVERY = 0.05  # s, while something moves
 UNANSWERED = 0.25  # s, then the stop process is taken for dead
-STOP_WITHIN = 0.1  # s, for the stop process to say that it has stopped
+STOP_WITHIN = 0.25  # s, for the stop process to say that it has stopped
 TAKE_OVER_WITHIN = 0.4  # s, for this process to stop in its place
 END_WITHIN = 0.8  # s, for the stop process to end
 RESTART = (0.0, 0.2, 1.0, 5.0)  # s, until it is started again, the first time and so on
