@@ -21,6 +21,8 @@ message classes that check their fields, which they do only if told so before th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
 import os
 import threading
 
@@ -69,6 +71,20 @@ def stop_thread() -> Iterator[None]:
     before, side.launcher = side.launcher, stop_thread.launcher  # type: ignore[assignment]
     yield
     side.launcher = before
+
+
+@pytest.fixture(scope='module', autouse=True)
+def no_dead_files() -> None:
+    """
+    Remove what processes that tests have killed left in shared memory.
+
+    With hundreds of such files every publisher and every node that is made waits for them.
+    """
+    from ws_bridge.cli.shared_memory import dead_files
+
+    for path in chain.from_iterable(dead_files().values()):
+        with suppress(OSError):     # another worker was faster
+            path.unlink()
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ class Client:
                    origin: bool = True) -> AsyncIterator[Page]:
         """Open the page, as a browser does."""
         extra: Any = {'origin': self.url.replace('ws', 'http')} if origin else {}
-        async with connect(self.url, **extra) as websocket:
+        async with connect(self.url, open_timeout=60.0, **extra) as websocket:
             page = Page(self, websocket)
             reader = asyncio.create_task(page.read())
             if advertise is not None:
@@ -248,7 +248,7 @@ async def one_after_the_other(client: Client) -> None:
 
 async def plain_envelopes(client: Client) -> None:
     """Speak the plain form of the native protocol, with a clock that is an hour wrong."""
-    async with connect(client.url) as websocket:
+    async with connect(client.url, open_timeout=60.0) as websocket:
         for number in range(20):
             client.moving += 1
             await websocket.send(json.dumps({
