@@ -230,6 +230,7 @@ class Case:
     :param later: happens after the stop: what was cut off comes back; nothing may move.
     :param watch: s after the stop, and after ``later``, in which nothing may move.
     :param bridge_ends: it has to be started again; its exit status is ``status``.
+    :param afresh: the next run has a bridge of its own.
     :param program: of the operator: one that knows leases, or a page that does not.
     :param drives_on: the page is there again, and drives on: what moves is new.
     """
@@ -241,6 +242,7 @@ class Case:
     watch: float = 0.5
     bridge_ends: bool = False
     status: int = 0
+    afresh: bool = False
     program: str = OPERATOR
     drives_on: bool = False
 
@@ -354,6 +356,8 @@ class Rig:
             assert self.bridge is not None
             assert self.bridge.popen.wait(PATIENCE) == case.status
             self.stop_bridge()
+        if case.afresh:     # the new stop process does not know the graph yet
+            self.stop_bridge()
         self._settle()
         return outcome
 
@@ -464,8 +468,8 @@ CASES = [
          status=-signal.SIGABRT),
     Case('bridge frozen (SIGSTOP)', signal_bridge(signal.SIGSTOP),
          later=signal_bridge(signal.SIGCONT), watch=1.0),
-    Case('stop process killed (SIGKILL)', signal_stop_process(signal.SIGKILL)),
-    Case('stop process frozen (SIGSTOP)', signal_stop_process(signal.SIGSTOP)),
+    Case('stop process killed (SIGKILL)', signal_stop_process(signal.SIGKILL), afresh=True),
+    Case('stop process frozen (SIGSTOP)', signal_stop_process(signal.SIGSTOP), afresh=True),
     Case('lease taken', lambda rig, operator: rig.take(operator)),
     Case('e-stop from a second peer', lambda rig, operator: rig.estop(operator)),
     Case('heartbeats, no commands', tell('quiet')),

@@ -47,7 +47,7 @@ STOP_WITHIN = 0.25  # s, for the stop process to say that it has stopped
 TAKE_OVER_WITHIN = 0.4  # s, for this process to stop in its place
 END_WITHIN = 0.8  # s, for the stop process to end
 RESTART = (0.0, 0.2, 1.0, 5.0)  # s, until it is started again, the first time and so on
-STABLE = 10.0  # s, after which a start counts as the first again
+STABLE = 2.0  # s, after which a start counts as the first again
 ERROR = 2
 PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 
