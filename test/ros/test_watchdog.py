@@ -34,7 +34,6 @@ from ws_bridge.gate_policy import LossStep
 from ws_bridge.ros.guard import Guard, GuardEvents
 from ws_bridge.ros.publishers import Publisher
 from ws_bridge.ros.side import RosSide
-from ws_bridge.stop_process.guard import schedule
 
 from .harness import FakeLoop, OtherNode, QUICK, running_side
 
@@ -106,26 +105,6 @@ def rig(loop: FakeLoop, side: RosSide, other: OtherNode, topic: str, tidy: None
             yield made
             guard.close()
     yield make
-
-
-@pytest.mark.parametrize(('steps', 'plan'), [
-    ((), []),
-    ((LossStep('silence'),), []),
-    ((LossStep('zero', times=2, rate=10.0),), [(0.0, 0), (0.1, 0)]),
-    ((LossStep('zero', times=1), LossStep('message', after=2.0, times=2, rate=2.0)),
-     [(0.0, 0), (2.0, 1), (2.5, 1)]),
-    # a later rung ends the repetitions of an earlier one, silence too
-    ((LossStep('message', times=9, rate=10.0), LossStep('zero', after=0.2, times=1)),
-     [(0.0, 0), (0.1, 0), (0.2, 1)]),
-    ((LossStep('zero', times=9, rate=10.0), LossStep('silence', after=0.15)),
-     [(0.0, 0), (0.1, 0)]),
-    # a service is called beside
-    ((LossStep('zero', times=2, rate=1.0), LossStep('service', after=0.5)),
-     [(0.0, 0), (0.5, 1), (1.0, 0)]),
-    ((LossStep('service', after=5.0), LossStep('silence', after=1.0)), [(5.0, 0)]),
-])
-def test_schedule(steps: tuple[LossStep, ...], plan: list[tuple[float, int]]) -> None:
-    assert schedule(steps) == plan
 
 
 def test_silence_of_the_commands_stops_while_the_loop_hangs(rig: Any) -> None:

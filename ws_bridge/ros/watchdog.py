@@ -77,15 +77,6 @@ def launcher(name: str, namespace: str, domain: int, args: Sequence[str]) -> Lau
     return launch
 
 
-class _Ticket:
-    """A stop that the loop waits for."""
-
-    __slots__ = ('done',)
-
-    def __init__(self) -> None:
-        self.done = threading.Event()
-
-
 class Watchdog:
     """
     The stop process, and the thread that hears it.
@@ -119,7 +110,7 @@ class Watchdog:
         self._keys = itertools.count(1)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()  # what is told to the process, and its replay at a start
-        self._tickets: dict[int, _Ticket] = {}
+        self._tickets: dict[int, threading.Event] = {}  # stops that the loop waits for
         self._socket: socket.socket | None = None
         self._far: socket.socket | None = None  # its other end, until the process is started
         self._process: subprocess.Popen[bytes] | None = None
@@ -302,17 +293,17 @@ class Watchdog:
 
         Where it does not, it is killed, and the stop is published from here.
         """
-        number, ticket = next(self._numbers), _Ticket()
-        self._tickets[number] = ticket
+        number, done = next(self._numbers), threading.Event()
+        self._tickets[number] = done
         generation = guard.generation
         self.tell(wire.Stop(guard.key, number, reason))
         try:
             if not self._scheduling:  # nothing was published yet, or it is being stopped already
                 guard.note_generation(generation + 1)
-            elif not ticket.done.wait(STOP_WITHIN):
+            elif not done.wait(STOP_WITHIN):
                 self._is_deaf = f'it did not stop within {STOP_WITHIN:g} s'
                 self.wake()
-                if not ticket.done.wait(TAKE_OVER_WITHIN):
+                if not done.wait(TAKE_OVER_WITHIN):
                     guard.note_alarm('the stop process does not answer and does not end')
         finally:
             self._tickets.pop(number, None)
@@ -458,8 +449,8 @@ class Watchdog:
         now = time.monotonic()
         for guard in tuple(self._guards.values()):
             guard.take_over(why, now)
-        for ticket in tuple(self._tickets.values()):
-            ticket.done.set()
+        for done in tuple(self._tickets.values()):
+            done.set()
         if self._end is None:
             self._deaths += 1
             self._starts = 0 if now >= self._started_at + STABLE else self._starts + 1
@@ -493,9 +484,9 @@ class Watchdog:
                 guard = self._guards.get(event.gate)
                 if guard is not None:
                     guard.note_generation(event.generation)
-                ticket = self._tickets.get(event.ticket)
-                if ticket is not None:
-                    ticket.done.set()
+                done = self._tickets.get(event.ticket)
+                if done is not None:
+                    done.set()
             case wire.Published() | wire.Refused() | wire.TopicFailed():
                 self._note_topic(event)
             case _:
