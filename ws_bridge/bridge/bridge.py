@@ -46,6 +46,7 @@ from ws_bridge.bridge.metrics import Figures
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.rosapi import RosApi
+from ws_bridge.bridge.second_look import ABOUT_TOPIC, SecondLook
 from ws_bridge.bridge.services import Services
 from ws_bridge.bridge.state import RobotState
 from ws_bridge.bridge.uplink import PushDialect, Uplink
@@ -66,6 +67,7 @@ from ws_bridge.protocol.operations import (
     Failed,
     GetSchema,
     Kind,
+    Operation,
     Welcome,
     Wrapped,
 )
@@ -195,6 +197,8 @@ class Bridge:
         self._rosapi = RosApi(ros, self._store, loop, apply=self.apply,
                               check=self._control.check, names=self._names,
                               advertised=self._inward.topics)
+        self._second_look = SecondLook(ros, self._inward, self._outward,
+                                       topic_of=self._names.topic, receive=self._receive)
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
                                  loop, self._control.diagnostic)
         self._diagnosis = Diagnosis(ros, self._outward, self._control, peers=self._peers.values,
@@ -341,11 +345,26 @@ class Bridge:
                                    lambda checked: uplink.takes(replace(op, payload=checked)))
             if uplink.takes(op):
                 return None
+        if type(op) in ABOUT_TOPIC and self._waits(peer, op):
+            return None
         effects = peer.session.receive(op, now)
         if self._intake.is_large(peer, effects):
             return partial(self._intake.finish, peer, effects, None)
         self.carry_out(peer, effects, getattr(op, 'op_id', None))
         return None
+
+    def _waits(self, peer: Peer, op: Any) -> bool:
+        """Whether an operation is done with until the graph was looked at again."""
+        try:
+            return self._second_look.keeps(peer, op)
+        except WsBridgeError as exc:
+            peer.send(Failed(op.op_id, exc))
+            return True
+
+    def _receive(self, peer: Peer, op: Any) -> None:
+        """Carry out an operation that has waited."""
+        if self.is_here(peer):
+            self.carry_out(peer, peer.session.receive(op, self._loop.time()), op.op_id)
 
     def find(self, link: Link, dialect: str | None) -> Peer | None:
         """
@@ -363,6 +382,16 @@ class Bridge:
     def is_here(self, peer: Peer) -> bool:
         """Whether a peer has not left."""
         return self._peers.get(peer.link) is peer and peer.link.is_open
+
+    def is_unsure(self, peer: Peer, op: Operation) -> bool:
+        """Whether the graph has to be looked at again before an operation is carried out."""
+        return self._second_look.is_unsure(peer, op)
+
+    async def look_again(self) -> None:
+        """Return when the graph was looked at again, and what waited for that is done."""
+        looked = asyncio.Event()
+        self._ros.look_again(looked.set)
+        await looked.wait()
 
     def codec_of(self, peer: Peer, effect: Any) -> Codec | None:
         """
@@ -558,11 +587,13 @@ class Bridge:
         self._services.call(peer, effect)
 
     def _look_again(self, peer: Peer, effect: fx.LookAgain) -> None:
-        op = effect.operation
+        op, fence = effect.operation, peer.link.fence
 
         def resume() -> None:
             if peer.link in self._peers:
+                newest, peer.link.fence = peer.link.fence, fence
                 self.carry_out(peer, peer.session.resume(op, self._loop.time()), op.op_id)
+                peer.link.fence = newest
         self._ros.look_again(resume)
 
     def _inquire(self, peer: Peer, effect: fx.Inquire) -> None:
