@@ -50,7 +50,8 @@ HEARTBEAT_TIMEOUT = 1.0
 OUTAGE = 5.0
 HANG = 3.5
 MOVING = 10  # commands, then the fault
-OPERATOR, PAGE = 'operator_client.py', 'page_client.py'
+OPERATOR, PAGE = ('operator_client.py',), ('page_client.py',)
+PLAIN_PAGE = *PAGE, 'plain'
 PARAMETERS = {'port': 0, 'gate_timeout': TIMEOUT, 'gate_ttl': TTL, 'heartbeat_interval': 0.2,
               'heartbeat_timeout': HEARTBEAT_TIMEOUT}
 NETWORKS = count(2 * os.getpid())    # numbers; another process has others
@@ -231,7 +232,8 @@ class Case:
     :param watch: s after the stop, and after ``later``, in which nothing may move.
     :param bridge_ends: it has to be started again; its exit status is ``status``.
     :param afresh: the next run has a bridge of its own.
-    :param program: of the operator: one that knows leases, or a page that does not.
+    :param program: of the operator: one that knows leases, or a page that does not; and what it
+        is called with after URL and topic.
     :param drives_on: the page is there again, and drives on: what moves is new.
     """
 
@@ -243,7 +245,7 @@ class Case:
     bridge_ends: bool = False
     status: int = 0
     afresh: bool = False
-    program: str = OPERATOR
+    program: tuple[str, ...] = OPERATOR
     drives_on: bool = False
 
 
@@ -313,7 +315,8 @@ class Rig:
         self.pipe.open.set()
 
     @contextmanager
-    def operator(self, way: str, program: str = OPERATOR) -> Iterator[Process]:
+    def operator(self, way: str,
+                 program: tuple[str, ...] = OPERATOR) -> Iterator[Process]:
         """Start an operator's program that drives."""
         host, port, prefix = '127.0.0.1', self.port, []
         if way == 'network':
@@ -321,8 +324,8 @@ class Rig:
         elif way == 'pipe':
             self.pipe = Pipe(port)
             port = self.pipe.port
-        operator = Process(*prefix, sys.executable, str(HERE / program),
-                           f'ws://{host}:{port}', TOPIC)
+        operator = Process(*prefix, sys.executable, str(HERE / program[0]),
+                           f'ws://{host}:{port}', TOPIC, *program[1:])
         try:
             if program == OPERATOR:
                 operator.say(json.dumps({'op': 'acquire', 'gate': TOPIC}))
@@ -510,3 +513,12 @@ CASES += [
     Case('page dead, 5 s of backlog at once', die_in_the_outage, way='pipe', watch=OUTAGE / 2,
          program=PAGE),
 ]
+
+MEASURED = [
+    *CASES,
+    Case('plain page alive, 5 s of backlog at once', hold_for(OUTAGE), way='pipe',
+         watch=OUTAGE / 2, program=PLAIN_PAGE, drives_on=True),
+    Case('plain page dead, 5 s of backlog at once', die_in_the_outage, way='pipe',
+         watch=OUTAGE / 2, program=PLAIN_PAGE),
+]
+"""Beside the cases that the tests go through: the same in the other dialect without leases."""
