@@ -20,7 +20,7 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-from bridge_harness import native_peer, NativePeer, running_bridge
+from bridge_harness import look_no_more, native_peer, NativePeer, running_bridge
 from helpers import async_wait_until, SpinningNode
 import pytest
 from rosbridge_harness import rosbridge_peer, RosbridgePeer
@@ -47,8 +47,9 @@ def robot() -> Iterator[SpinningNode]:
 @asynccontextmanager
 async def blind_bridge() -> AsyncIterator[tuple[Service, RosbridgePeer, NativePeer]]:
     """Give a bridge that looks at the graph only when it is asked, and a peer of each kind."""
-    async with running_bridge(graph_interval=60.0) as service, rosbridge_peer(service) as page, \
+    async with running_bridge() as service, rosbridge_peer(service) as page, \
             native_peer(service) as peer:
+        await look_no_more(service)
         await page.send('set_level', level='error')
         yield service, page, peer
 

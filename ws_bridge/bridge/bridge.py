@@ -259,7 +259,9 @@ class Bridge:
         elif link.subprotocol == ROSBRIDGE_SUBPROTOCOL:
             self._meet(link, rosbridge=True)
         else:
-            link.limit_messages(self._largest(self._login_of(link)))
+            login = self._login_of(link)
+            link.limit_messages(self._largest(login))
+            self._fence(link, login)    # its first word may be a command, long after this
             self._strangers[link] = self._loop.call_later(
                 self._settings.login_timeout, self._expect_word, link)
 
@@ -445,7 +447,7 @@ class Bridge:
         self._note_visit('open', peer, dialect=dialect.name)
         if session.login.identity is not None:
             self._note_login(peer)
-        self._fence(peer)
+        self._fence(peer.link, peer.session.login)
         if greet:
             peer.send(Welcome(None, session.hello()))
             session.wants_status = True
@@ -486,11 +488,10 @@ class Bridge:
         peer.link.limit_messages(size)
         peer.dialect.limit_messages(size)
 
-    def _fence(self, peer: Peer) -> None:
+    def _fence(self, link: Link, login: Login) -> None:
         """Ping a peer that may command: then the age of its first command has a bound."""
-        login = peer.session.login
         if not login.needed and login.rights.may('publish'):
-            peer.link.pace.keep(self._settings.fence_interval)
+            link.pace.keep(self._settings.fence_interval)
 
     def _unix(self) -> float:
         return self._loop.time() + self._epoch
@@ -726,7 +727,7 @@ class Bridge:
         self.apply(peer, peer.session.logged_in(effect.op_id, identity, rights, until))
         self._bound(peer)
         self._note_login(peer)
-        self._fence(peer)
+        self._fence(peer.link, peer.session.login)
         if peer.hears_news:
             self._state.send_to(peer)
 
