@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The native dialect, held against docs/protocol.md and its JSON Schema."""
+"""The native dialect, held against docs/reference/protocol.md and its JSON Schema."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.types import Priority
 from ws_bridge.session.session import Session
 
-DOCS = Path(__file__).resolve().parents[1] / 'docs'
+DOCS = Path(__file__).resolve().parents[1] / 'docs' / 'reference'
 PROTOCOL = (DOCS / 'protocol.md').read_text()
 NATIVE = ''.join(Path(module.__file__).read_text()
                  for module in (native_module, native_requests))

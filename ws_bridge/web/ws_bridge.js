@@ -17,7 +17,7 @@
  * The client library of ws_bridge: the native dialect, `ws_bridge.v1`, for browsers and node.
  *
  * One file, no dependency, no build step. Times are Unix seconds, durations seconds, rates Hz.
- * Every failure is a WsBridgeError with the `code` of docs/protocol.md, or one of the codes that
+ * Every failure is a WsBridgeError with the `code` of docs/reference/protocol.md, or one of the codes that
  * only this side has: `disconnected`, `closed`, `login_needed`, `no_hello`, `bad_schema`, `bad_cdr`, `not_held`.
  */
 
