@@ -14,7 +14,8 @@
 """
 Every error of ws_bridge, in one tree; each class carries the code that peers see.
 
-``code`` is part of the wire contract (``docs/reference/protocol.md``): it never changes its meaning.
+``code`` is part of the wire contract: it never changes its meaning. The docstring of a class is
+its line in ``docs/reference/error_codes.md``.
 ``field`` is the path of the offending value inside the request or message, for example
 ``data.linear.x`` or ``poses[3].position``; it is ``None`` where no single value is at fault.
 
