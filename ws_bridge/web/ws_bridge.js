@@ -17,8 +17,8 @@
  * The client library of ws_bridge: the native dialect, `ws_bridge.v1`, for browsers and node.
  *
  * One file, no dependency, no build step. Times are Unix seconds, durations seconds, rates Hz.
- * Every failure is a WsBridgeError with the `code` of docs/reference/protocol.md, or one of the codes that
- * only this side has: `disconnected`, `closed`, `login_needed`, `no_hello`, `bad_schema`, `bad_cdr`, `not_held`.
+ * Every failure is a WsBridgeError with a `code` of docs/reference/error_codes.md, or one of the codes that
+ * only this side has: `disconnected`, `closed`, `login_needed`, `bad_schema`, `no_websocket`.
  */
 
 export const SUBPROTOCOL = 'ws_bridge.v1';
