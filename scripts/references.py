@@ -12,18 +12,21 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Write the references that are made from the code: parameters, error codes, the parameter file.
+Write the references that are made from the code, and the parameter file.
 
 ``python scripts/references.py`` writes them anew; a test holds them equal.
 """
 from __future__ import annotations
 
+import argparse
+import ast
 from collections.abc import Iterator
 import inspect
 from pathlib import Path
 from textwrap import wrap
 
 from ws_bridge import errors
+from ws_bridge.cli.parser import build_parser
 from ws_bridge.config import PARAMETERS, ParameterSpec
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,6 +75,41 @@ The codes that only `ws_bridge.js` has stand in the reference of the
 [web client](web_client.md#errors). The codes of the findings of `diagnose` stand in the
 [protocol](protocol.md#diagnosis).
 """
+COMMANDS_HEAD = """\
+# Command line and launch files
+
+<!-- Made from ws_bridge/cli/parser.py and launch/ by `python scripts/references.py`. -->
+
+`ws_bridge COMMAND`. In a workspace it is `ros2 run ws_bridge ws_bridge COMMAND`, after `make demo`
+`.venv/bin/ws_bridge COMMAND`. `serve`, `demo` and `robot` start ROS nodes. They take ROS arguments
+after `--ros-args`, for example `-p port:=9091`. The other commands need no ROS.
+
+| exit code | |
+|---|---|
+| 0 | done; also a command that runs until Ctrl-C, such as `echo`; `doctor` found nothing |
+| 1 | the operation failed, the reason is on stderr; `doctor` found something |
+| 2 | wrong usage |
+| 130 | Ctrl-C |
+
+| environment variable | |
+|---|---|
+| `WS_BRIDGE_URL` | the bridge, for each command that takes `--url` |
+| `WS_BRIDGE_TOKEN` | the token to log in with |
+| `WS_BRIDGE_CA` | PEM file of the authority that signed the certificate of the bridge |
+| `WS_BRIDGE_TOKENS` | of `serve`: lines as in `token_file`; `;` also ends one |
+
+"""
+LAUNCH_HEAD = """\
+## Launch files
+
+`demo.launch.py` starts the demo robot and the bridge. It takes the arguments of
+`ws_bridge.launch.py`. `rosbridge_compatible.launch.py` takes the arguments of rosbridge's launch
+file, see [Come from rosbridge](../how-to/come_from_rosbridge.md). An argument that is empty leaves
+its parameter to the parameter file. An `address` other than this machine's own wants a way to log
+in, see [Log in](../how-to/log_in.md).
+
+"""
+LAUNCH_FILE = 'launch/ws_bridge.launch.py'
 ERROR_GROUPS: tuple[tuple[str, type[errors.WsBridgeError]], ...] = (
     ('The frame or the request is malformed', errors.ProtocolError),
     ('A value does not fit its type', errors.ConversionError),
@@ -117,6 +155,50 @@ def error_reference() -> str:
         f'{gate}: the [protocol](protocol.md#gates-leases-and-the-emergency-stop) says when.\n')
 
 
+def command_reference() -> str:
+    """Return the reference of the command line and of the launch file's arguments."""
+    parts = [COMMANDS_HEAD]
+    (commands,) = (action for action in build_parser()._actions
+                   if isinstance(action, argparse._SubParsersAction))
+    for name, command in commands.choices.items():
+        options = [action for action in command._actions if action.dest != 'help']
+        parts.append(f'## {name}\n\n{_sentence(command.description or "")}\n\n')
+        if options:
+            rows = [f'| `{_usage(action)}` | {action.help or ""} |' for action in options]
+            parts.append('\n'.join(['| argument | |', '|---|---|', *rows]) + '\n\n')
+    rows = [f'| `{name}` | {default} | {text} |' for name, default, text in _launch_arguments()]
+    parts += [LAUNCH_HEAD, '\n'.join(['| argument | default | |', '|---|---|---|', *rows]), '\n']
+    return ''.join(parts)
+
+
+def _sentence(text: str) -> str:
+    return f'{text[0].upper()}{text[1:]}.'
+
+
+def _usage(action: argparse.Action) -> str:
+    """Return how an argument is written."""
+    value = action.metavar or (
+        '{' + ','.join(action.choices) + '}' if action.choices else action.dest.upper())
+    if not action.option_strings:
+        return f'[{value}]' if action.nargs == '?' else str(value)
+    words = ', '.join(action.option_strings)
+    return words if action.nargs == 0 else f'{words} {value}'
+
+
+def _launch_arguments() -> Iterator[tuple[str, str, str]]:
+    """Give name, default and meaning of each; read, as pip brings no launch."""
+    for node in ast.walk(ast.parse((ROOT / LAUNCH_FILE).read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'DeclareLaunchArgument':
+            name = ast.literal_eval(node.args[0])
+            given = {keyword.arg: keyword.value for keyword in node.keywords}
+            default, text = given['default_value'], ast.literal_eval(given['description'])
+            if isinstance(default, ast.Constant):
+                yield name, f'`{default.value}`' if default.value else 'empty', text
+            else:
+                yield name, {'parameters': '`config/ws_bridge.yaml`', 'PACKAGE': '`ws_bridge`'}[
+                    ast.unparse(default)], text
+
+
 def _error_table(root: type[errors.WsBridgeError], *, below: bool = True) -> str:
     rows = ['| code | class | meaning |', '|---|---|---|']
     for error in _tree(root) if below else [root]:
@@ -151,6 +233,7 @@ FILES = {
     'config/ws_bridge.yaml': parameter_file,
     'docs/reference/parameters.md': parameter_reference,
     'docs/reference/error_codes.md': error_reference,
+    'docs/reference/command_line.md': command_reference,
 }
 
 

@@ -1058,7 +1058,7 @@ export class WsBridge {
     return this._hold(await this.request('take', { gate }, { priority: 4 }));
   }
 
-  /** Ask the holder. Resolves when the bridge has passed it on; a `granted` or `denied` event follows. */
+  /** Ask the holder. Resolves when the bridge has passed it on; a `lease_held` or `denied` event follows. */
   requestLease(gate, message) {
     return this.request('request', message ? { gate, message } : { gate });
   }
