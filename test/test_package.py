@@ -28,6 +28,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from ws_bridge.config import VERSION
 from ws_bridge.gate_policy import GATED_TYPES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -83,7 +84,7 @@ def imports(folder: str) -> set[str]:
 
 def test_versions_agree(described: ElementTree.Element, arguments: dict[str, Any]) -> None:
     version = described.findtext('version')
-    assert version == arguments['version']
+    assert version == arguments['version'] == VERSION
     assert f'\n{version} (' in (ROOT / 'CHANGELOG.rst').read_text()
 
 
