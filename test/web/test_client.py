@@ -30,6 +30,7 @@ NODE = shutil.which('node')
 CLIENTS = HERE.parent / 'rosbridge' / 'clients'
 TSC, ESLINT = (CLIENTS / 'node_modules' / '.bin' / name for name in ('tsc', 'eslint'))
 WEB = HERE.parents[1] / 'ws_bridge' / 'web'
+REFERENCE = HERE.parents[1] / 'docs' / 'reference' / 'web_client.md'
 WITHIN = 120.0
 
 
@@ -102,13 +103,23 @@ def test_the_page_shows_every_refusal_of_a_gate() -> None:
 def test_codes_of_the_client_are_documented() -> None:
     source = (WEB / 'ws_bridge.js').read_text()
     own = set(re.findall(r"new WsBridgeError\('(\w+)'", source)) - CODES
-    (reference,) = re.findall(r'## Errors\n(.*?)(?:\n## |\Z)', (
-        HERE.parents[1] / 'docs' / 'reference' / 'web_client.md').read_text(), re.DOTALL)
+    (reference,) = re.findall(r'## Errors\n(.*?)(?:\n## |\Z)', REFERENCE.read_text(), re.DOTALL)
     assert set(re.findall(r'^\| `(\w+)` \|', reference, re.MULTILINE)) == own
     types = (WEB / 'ws_bridge.d.ts').read_text()
     for text in (re.findall(r'only this side has: (.*)', source)[0],
                  re.findall(r'A code of .*?, or (.*)', types)[0]):
         assert set(re.findall(r'`(\w+)`', text)) == own
+
+
+@pytest.mark.parametrize('declaration', ['class WsBridge ', 'interface WsBridgeOptions ',
+                                         'interface Events '])
+def test_the_reference_names_every_member(declaration: str) -> None:
+    types = (WEB / 'ws_bridge.d.ts').read_text()
+    (body,) = re.findall(rf'^export {declaration}{{\n(.*?)^}}', types, re.MULTILINE | re.DOTALL)
+    members = set(re.findall(r'^  (?:readonly )?(\w+)\??[(:<]', body, re.MULTILINE))
+    assert len(members) > 5
+    named = set(re.findall(r'\w+', ' '.join(re.findall(r'`([^`]*)`', REFERENCE.read_text()))))
+    assert members - {'constructor'} <= named
 
 
 def test_codes_that_scripts_compare_exist() -> None:
