@@ -20,8 +20,8 @@ Processes are real: a bridge, the demo robot, a listener with its own clock, an 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import count
 import json
@@ -233,18 +233,22 @@ class Case:
     :param afresh: the next run has a bridge of its own.
     :param program: of the operator: one that knows leases, or a page that does not.
     :param drives_on: the page is there again, and drives on: what moves is new.
+    :param parameters: of a bridge for this case.
+    :param beside: what goes on beside all runs of it; see :meth:`Rig.beside`.
     """
 
     name: str
     fault: Callable[[Rig, Process], object]
     way: str = 'direct'
-    later: Callable[[Rig, Process], object] = lambda rig, operator: None
+    later: Callable[[Rig, Process], object] | None = None
     watch: float = 0.5
     bridge_ends: bool = False
     status: int = 0
     afresh: bool = False
     program: str = OPERATOR
     drives_on: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    beside: Callable[[Rig], AbstractContextManager[object]] | None = None
 
 
 class Rig:
@@ -259,6 +263,7 @@ class Rig:
         self.listener = self._start(HERE / 'stop_listener.py', TOPIC)
         self._start('-m', 'ws_bridge.demo')
         self.bridge: Process | None = None
+        self._own: Mapping[str, Any] = {}
         self.pipe: Pipe | None = None
         self.port = 0
 
@@ -276,26 +281,37 @@ class Rig:
             self.bridge.close()
             self.bridge = None
 
-    def start_bridge(self) -> None:
-        """Start a bridge, unless one runs, and wait until it knows the robot's gate."""
-        if self.bridge is not None:
-            return
-        arguments = [part for name, value in self._parameters.items()
-                     for part in ('-p', f'{name}:={json.dumps(value)}')]
-        bridge = self.bridge = python(str(HERE / 'hanging_bridge.py'), '--ros-args',
-                                      '--log-level', 'error', *arguments)
+    def start_bridge(self, own: Mapping[str, Any] | None = None) -> None:
+        """
+        Start a bridge, unless one runs, and wait until it knows the robot's gate.
+
+        :param own: parameters that it has to have; else it has those of any.
+        """
+        if own is not None and own != self._own:
+            self.stop_bridge()
+            self._own = own
+        if self.bridge is None:
+            self.bridge, self.port = self.another_bridge(**self._own)
+
+    def another_bridge(self, *arguments: str, **own: Any) -> tuple[Process, int]:
+        """Start a bridge beside; return it, and its port, when it knows the gate."""
+        given = [part for name, value in {**self._parameters, **own}.items()
+                 for part in ('-p', f'{name}:={json.dumps(value)}')]
+        bridge = python(str(HERE / 'hanging_bridge.py'), '--ros-args', '--log-level', 'error',
+                        *given, *arguments)
 
         def port() -> int:
             match = re.search(r'listening on ws://[^ ]*:(\d+)', ' '.join(map(str, bridge.lines)))
             return int(match[1]) if match else 0
-        self.port = wait_until(port, why=lambda: bridge.lines)
-        with self.colleague() as colleague:
+        number = wait_until(port, why=lambda: bridge.lines)
+        with self.colleague(number) as colleague:
             wait_until(lambda: TOPIC in [gate['gate'] for gate in colleague.ask('gates')['gates']],
                        why=lambda: colleague.ask('gates'))
+        return bridge, number
 
     @contextmanager
-    def colleague(self) -> Iterator[Colleague]:
-        with connect(f'ws://127.0.0.1:{self.port}',
+    def colleague(self, port: int | None = None) -> Iterator[Colleague]:
+        with connect(f'ws://127.0.0.1:{port or self.port}',
                      subprotocols=[Subprotocol('ws_bridge.v1')]) as websocket:
             yield Colleague(websocket)
 
@@ -334,6 +350,15 @@ class Rig:
                 self.pipe.close()
                 self.pipe = None
 
+    @contextmanager
+    def beside(self, case: Case) -> Iterator[None]:
+        """Have the bridge that a case wants, and what goes on beside it."""
+        self.start_bridge(case.parameters)
+        with ExitStack() as stack:
+            if case.beside is not None:
+                stack.enter_context(case.beside(self))
+            yield
+
     def run(self, case: Case) -> Outcome:
         """Run a case once."""
         self.start_bridge()
@@ -346,8 +371,9 @@ class Rig:
             wait_until(lambda: first_zero(heard()) is not None,
                        why=lambda: (operator.lines[-5:], heard()[-5:]))
             time.sleep(case.watch)
-            case.later(self, operator)
-            time.sleep(case.watch)
+            if case.later is not None:
+                case.later(self, operator)
+                time.sleep(case.watch)
             outcome = judge(heard(), fault)
             outcome.refused = refusals(operator)
             outcome.said = next((line['after'] for line in operator.lines if isinstance(line, dict)

@@ -199,7 +199,7 @@ class Watchdog:
         self.stop_all(reason)
         guards = tuple(self._guards.values())
         for guard in guards:
-            if guard.moving:
+            if guard.may_move:
                 self.stop(guard, reason)
         return '; '.join(f'{guard.name}: {guard.alarm}' for guard in guards if guard.alarm)
 
@@ -394,7 +394,8 @@ class Watchdog:
                 dues.append(self._start_at)
         elif self._end is not None:
             dues.append(self._end)
-        elif self._scheduling and any(guard.moving for guard in tuple(self._guards.values())):
+        elif self._scheduling and any(
+                guard.may_move for guard in tuple(self._guards.values())):
             dues.append(self._pinged + (PING_EVERY if self._ponged else UNANSWERED))
         return max(min(dues) - now, 0.0) if dues else None
 
@@ -404,7 +405,7 @@ class Watchdog:
         if self._end is not None:  # one that was only being started has nothing to end
             return now >= self._end or not self._scheduling
         if not self._scheduling or not any(
-                guard.moving for guard in tuple(self._guards.values())):
+                guard.may_move for guard in tuple(self._guards.values())):
             return False
         if not self._ponged:
             return now >= self._pinged + UNANSWERED
