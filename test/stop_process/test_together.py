@@ -21,12 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, RuleBasedStateMachine
 import pytest
 from simulation import simulated, Simulation, TIMEOUT
 
-from ws_bridge.ros.watchdog import PING_EVERY, UNANSWERED
+from ws_bridge.ros.watchdog import END_WITHIN, PING_EVERY, UNANSWERED
 
 GATES = {'drive': ('/left', '/right'), 'arm': ('/arm',)}
 TOPICS = st.sampled_from(['/left', '/left', '/right', '/arm'])
@@ -85,6 +86,52 @@ def test_a_rest_that_was_published_costs_no_stop(simulation: Simulation) -> None
     process.kill()
     simulation.run(LONG)
     assert simulation.heard['/left'].zeros == 0
+
+
+def test_a_first_command_that_waited_is_stopped_while_the_bridge_is_frozen(
+        simulation: Simulation) -> None:
+    simulation.matched_within = 0.05
+    simulation.unadvertise('/left')
+    simulation.advertise('/left')
+    assert simulation.command('/left', moving=True)
+    simulation.bridge.frozen = True     # nothing wakes the process but its own clock
+    simulation.run(0.05 + HALF)
+    assert simulation.moving
+    simulation.run(TIMEOUT + HALF)
+    assert not simulation.moving
+    simulation.bridge.frozen = False
+
+
+def test_the_end_of_the_bridge_waits_for_no_frozen_process(simulation: Simulation) -> None:
+    assert simulation.command('/left', moving=True)
+    simulation.run(HALF)
+    process = simulation.stop_process
+    assert process is not None
+    process.frozen = True
+    begin = simulation.now
+    assert simulation.watchdog.close()
+    assert not simulation.moving
+    assert process.done
+    assert simulation.now - begin < END_WITHIN + HALF
+
+
+def test_a_topic_that_is_closed_while_it_moves_is_stopped(simulation: Simulation) -> None:
+    assert simulation.command('/left', moving=True)
+    simulation.run(HALF)
+    simulation.unadvertise('/left')
+    process = simulation.stop_process
+    assert process is not None
+    process.kill()
+    simulation.run(HALF)
+    assert not simulation.moving
+
+
+def test_a_command_is_answered_after_its_topic_was_closed(simulation: Simulation) -> None:
+    assert simulation.command('/left', moving=False, acknowledge=True)
+    simulation.unadvertise('/left')
+    simulation.run(HALF)
+    simulation.run_loop()
+    assert simulation.unanswered == 0
 
 
 class Machine(RuleBasedStateMachine):
@@ -182,8 +229,12 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, 'simulation'):
             return
         simulation = self.simulation
+        lost = set()
         try:
             if self._end == 'killed':
+                # of these both processes are dead: the base's own timeout is left
+                lost = {topic for topic in simulation.moving
+                        if simulation.heard[topic].writer.done}
                 simulation.kill_bridge()
             elif self._end == 'ended':
                 simulation.watchdog.close()
@@ -192,7 +243,7 @@ class Machine(RuleBasedStateMachine):
                 simulation.stop_process.frozen = False
                 simulation.stop_process.hold_at = None
             simulation.run(LONG)
-            assert not simulation.moving
+            assert set(simulation.moving) <= lost
             if self._end == 'none':
                 simulation.run_loop()
                 assert simulation.unanswered == 0
@@ -204,3 +255,5 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
+TestMachine.settings = settings(     # some 2 s, of which most is to change threads
+    max_examples=settings.default.max_examples // 4, stateful_step_count=40)

@@ -19,7 +19,7 @@ process has died the stop is published from here.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 import time
 from typing import Protocol, TYPE_CHECKING
@@ -270,12 +270,16 @@ class Guard:
 
     # ---- what the stop process tells (watchdog thread)
 
-    def note_generation(self, generation: int) -> None:
-        """Take note of a stop: nothing moves, and commands from before it are refused."""
+    def note_generation(self, generation: int, still_held: Collection[GuardedTopic] = ()) -> None:
+        """
+        Take note of a stop: nothing moves, and commands from before it are refused.
+
+        :param still_held: topics of which the publisher has to say the stop yet.
+        """
         if generation > self.generation:
             for publisher, topic in tuple(self._topics.items()):
-                topic.moving = publisher.held = False
-                topic.resting = None
+                topic.moving, topic.resting = False, None
+                publisher.held = topic in still_held
                 if publisher.closed:
                     self._topics.pop(publisher, None)
             self.generation = generation
@@ -299,6 +303,10 @@ class Guard:
     def note_call(self, step: int) -> None:
         """Call the service of a step."""
         self._calls[step]()
+
+    def waits_for(self, number: int) -> bool:
+        """Whether somebody waits to be told what became of a command."""
+        return number in self._waiting
 
     def note_answer(self, event: wire.Published | wire.Refused) -> None:
         """Have the sender of a command told."""
@@ -337,9 +345,7 @@ class Guard:
             fallback.add(topic.key, topic.stops, stamped=topic.publisher.stamped)
         for topic in moving:
             fallback.feed(topic.key, moving=True, now=topic.fed)
-        self.note_generation(generation)
-        for topic in moving:
-            topic.publisher.held = True
+        self.note_generation(generation, moving)
         self._stopping = False
         self._fallback = fallback
         if self.alarm and not moving:
