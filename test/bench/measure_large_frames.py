@@ -308,7 +308,7 @@ def run_once(rig: Any, sender: Sender, figures: Figures) -> None:
         driven = [line for line in heard() if line[0] > begin and line[1] != 0]
         figures.gaps.append(max(b[0] - a[0] for a, b in pairwise(driven)))
         figures.ages.extend(at - made for at, _, made in driven)
-    rig._settle()
+    rig.settle()
     with driving(rig) as (operator, heard):
         sender.begin()
         operator.say('quiet')
@@ -318,7 +318,7 @@ def run_once(rig: Any, sender: Sender, figures: Figures) -> None:
         assert stop is not None
         figures.stops.append(lines[stop][0] - lines[stop - 1][0])
         sender.wait()
-    rig._settle()
+    rig.settle()
 
 
 def measure(rig: Any, payload: Payload, runs: int) -> Figures:

@@ -69,6 +69,7 @@ def frozen_subscriber(rig: Rig) -> Iterator[None]:
     with closing(python(str(HERE.parent / 'safety/stop_listener.py'), TOPIC)) as process:
         with rig.operator('direct'):
             wait_until(lambda: any(isinstance(line, list) for line in process.lines))
+        rig.settle()
         process.signal(signal.SIGSTOP)
         yield
 
@@ -84,7 +85,8 @@ def keep_all(rig: Rig) -> Iterator[None]:
             for data in (KEEP_ALL, {'op': 'acquire', 'gate': TOPIC}):
                 operator.say(json.dumps(data))
             wait_until(lambda: len(heard()) > FLOOD, 60.0, lambda: operator.lines[-5:])
-            yield
+        rig.settle()
+        yield
 
 
 class OtherBridge:
