@@ -551,6 +551,13 @@ async def advertisements(target: Target) -> Counter[str]:
         for number in range(600) for op in ('advertise', 'unadvertise')))
 
 
+async def gates(target: Target) -> Counter[str]:
+    """Advertise and take back topics that get a gate each: the stop process makes them."""
+    return await say(target, (
+        ask(op, topic=f'/attacked_gate_{number % 120}', type='geometry_msgs/msg/Twist')
+        for number in range(600) for op in ('advertise', 'unadvertise')))
+
+
 async def calls(target: Target) -> Counter[str]:
     """Host a service that is never answered, and call it more often than it may."""
     call = json.dumps({'metadata': {'message_type': 'command', 'message_id': 'call',
@@ -580,6 +587,7 @@ INSIDE: dict[str, tuple[Attack, str]] = {
     'questions': (questions, 'asks for names, types and reasons'),
     'subscriptions': (subscriptions, '600 topics of its own'),
     'advertisements': (advertisements, '120 topics, made and taken back'),
+    'gates': (gates, '120 topics with a gate each, made and taken back'),
     'calls': (calls, '300 calls that nobody answers'),
     'leases': (leases, 'acquires and releases'),
     'stops': (stops, '20,000 emergency stops')}

@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-import json
 import os
 from pathlib import Path
 import platform
@@ -44,6 +43,7 @@ for folder in ('.', 'safety'):
 from faults import (  # noqa: E402,I100,RUF100
     Case,
     CASES,
+    PAGE,
     Process,
     python,
     Rig,
@@ -57,8 +57,6 @@ from helpers import wait_until  # noqa: E402,I100,RUF100
 from measure_large_frames import Payload, PAYLOADS, Sender  # noqa: E402,I100,RUF100
 
 SLACK, SLACK_BESIDE_HOGS = 0.02, 0.04
-KEEP_ALL = {'op': 'advertise', 'topic': TOPIC, 'type': 'geometry_msgs/msg/Twist',
-            'qos': {'history': 'keep_all'}}
 FLOOD = 5000
 """Commands until a history of any size is full."""
 
@@ -76,15 +74,14 @@ def frozen_subscriber(rig: Rig) -> Iterator[None]:
 
 @contextmanager
 def keep_all(rig: Rig) -> Iterator[None]:
-    """Do the same, and fill any history that an operator asks for."""
-    with frozen_subscriber(rig):
+    """Do the same, and fill whatever history a peer asks for."""
+    with frozen_subscriber(rig), rig.colleague() as colleague:
+        colleague.ask('advertise', topic=TOPIC, type='geometry_msgs/msg/Twist',
+                      qos={'history': 'keep_all'})
         heard = rig.hear()
-        operator = python(str(HERE.parent / 'safety/operator_client.py'),
-                          f'ws://127.0.0.1:{rig.port}', TOPIC, '500')
-        with closing(operator):
-            for data in (KEEP_ALL, {'op': 'acquire', 'gate': TOPIC}):
-                operator.say(json.dumps(data))
-            wait_until(lambda: len(heard()) > FLOOD, 60.0, lambda: operator.lines[-5:])
+        with closing(python(str(HERE.parent / 'safety' / PAGE), f'ws://127.0.0.1:{rig.port}',
+                            TOPIC, '500')) as page:
+            wait_until(lambda: len(heard()) > FLOOD, 60.0, lambda: page.lines[-5:])
         rig.settle()
         yield
 

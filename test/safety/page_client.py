@@ -14,11 +14,11 @@
 """
 A page that speaks rosbridge's protocol and drives without ever letting go, a process of its own.
 
-``page_client.py URL TOPIC`` advertises the topic, publishes zero, as it has to after an emergency
-stop, and then a command that moves, ``RATE`` a second; no time, no word of leases.  Each carries
-the monotonic time at which it was made in ``linear.z``, so one machine can tell its age.  On
-stdin: ``quiet`` (no more commands), ``close``.  On stdout: ``moving``, and ``{"code": ...}`` of
-each refusal.
+``page_client.py URL TOPIC [RATE]`` advertises the topic, publishes zero, as it has to after an
+emergency stop, and then a command that moves, 20 a second or ``RATE``; no time, no word of leases.
+Each carries the monotonic time at which it was made in ``linear.z``, so one machine can tell its
+age.  On stdin: ``quiet`` (no more commands), ``close``.  On stdout: ``moving``, and
+``{"code": ...}`` of each refusal.
 """
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def say(data: object) -> None:
     print(json.dumps(data), flush=True)
 
 
-async def command(websocket: ClientConnection, topic: str, driving: asyncio.Event) -> None:
+async def command(websocket: ClientConnection, topic: str, driving: asyncio.Event,
+                  rate: float) -> None:
     """Command on absolute times, so that a page that was away catches up."""
     await websocket.send(json.dumps({'op': 'set_level', 'level': 'error'}))
     await websocket.send(json.dumps({'op': 'advertise', 'topic': topic,
@@ -51,7 +52,7 @@ async def command(websocket: ClientConnection, topic: str, driving: asyncio.Even
         if number == 1:
             say('moving')
         number += 1
-        await asyncio.sleep(max(begin + number / RATE - time.monotonic(), 0.0))
+        await asyncio.sleep(max(begin + number / rate - time.monotonic(), 0.0))
 
 
 async def read(websocket: ClientConnection) -> None:
@@ -73,13 +74,14 @@ async def obey(websocket: ClientConnection, driving: asyncio.Event) -> None:
             driving.clear()
 
 
-async def main(url: str, topic: str) -> None:
+async def main(url: str, topic: str, rate: str = str(RATE)) -> None:
     """Run until the connection or the test ends."""
     driving = asyncio.Event()
     driving.set()
     async with connect(url, ping_interval=None, write_limit=QUEUE) as websocket:
         parts = [asyncio.ensure_future(part) for part in (
-            command(websocket, topic, driving), read(websocket), obey(websocket, driving))]
+            command(websocket, topic, driving, float(rate)), read(websocket),
+            obey(websocket, driving))]
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         for part in parts:
             part.cancel()
