@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 import os
 from pathlib import Path
 import platform
@@ -32,7 +33,6 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any
 
 from measure import command_line, environment, percentile
 
@@ -43,6 +43,8 @@ for folder in ('.', 'safety'):
 from faults import (  # noqa: E402,I100,RUF100
     Case,
     CASES,
+    NotDriving,
+    Outcome,
     PAGE,
     Process,
     python,
@@ -57,6 +59,13 @@ from helpers import wait_until  # noqa: E402,I100,RUF100
 from measure_large_frames import Payload, PAYLOADS, Sender  # noqa: E402,I100,RUF100
 
 SLACK, SLACK_BESIDE_HOGS = 0.02, 0.04
+MOVING = 5
+TRIES = 3
+WATCH = 0.3
+"""For how long one looks whether anything moves after a stop, where nothing is to come back, s."""
+LEFT_OUT = ('page, bridge ended (SIGTERM)', 'page, lease taken', 'page, e-stop from a second peer',
+            'page, no commands', '64 kB of empty arrays', 'one string of 9 MB')
+"""What says the same as another row does; words name them."""
 FLOOD = 5000
 """Commands until a history of any size is full."""
 
@@ -151,7 +160,7 @@ def more() -> list[Case]:
                watch=0.3) for name, each in sent)]
 
 
-def row(name: str, outcomes: Sequence[Any], timeout: float, ttl: float,
+def row(name: str, outcomes: Sequence[Outcome], timeout: float, ttl: float,
         slack: float = SLACK) -> tuple[str, bool]:
     """Return a row of the table, and whether the bound holds."""
     after = [outcome.after for outcome in outcomes]
@@ -176,6 +185,17 @@ def busy(count: int) -> Iterator[None]:
             hog.wait()
 
 
+def run_once(rig: Rig, case: Case) -> Outcome:
+    """Run a case; begin anew where the machine was too busy for the operator to begin."""
+    for _ in range(TRIES):
+        try:
+            return rig.run(case)
+        except NotDriving as exc:
+            print(f'{case.name}: again, {exc}'[:200], file=sys.stderr, flush=True)
+            rig.settle()
+    return rig.run(case)
+
+
 def run(words: Sequence[str], runs: int, hogs: int) -> int:
     """Print the table; return 1 where the bound is not held."""
     os.environ.update(environment())
@@ -188,16 +208,22 @@ def run(words: Sequence[str], runs: int, hogs: int) -> int:
           '|---|---|---|')
     all_held = True
     with busy(hogs), closing(Rig()) as rig:
+        rig.moving, rig.is_ahead = MOVING, True
         for case in (*CASES, *more()):
             if words and not any(word in case.name for word in words):
                 continue
+            if not words and any(word in case.name for word in LEFT_OUT):
+                continue
+            if case.watch == Case.watch:
+                case = replace(case, watch=WATCH)
+            count = runs if case.way != 'pipe' else (runs + 1) // 2     # 6 s each
             if case.way == 'network' and rig.network.fault:
                 print(f'| {case.name} | 0 | skipped: {rig.network.fault} | | | | | | |')
                 continue
             since = time.monotonic()
             with rig.beside(case):
-                line, held = row(case.name, [rig.run(case) for _ in range(runs)], TIMEOUT, TTL,
-                                 slack)
+                outcomes = [run_once(rig, case) for _ in range(count)]
+            line, held = row(case.name, outcomes, TIMEOUT, TTL, slack)
             print(line, flush=True)
             print(f'{case.name}: {time.monotonic() - since:.0f} s', file=sys.stderr, flush=True)
             all_held &= held

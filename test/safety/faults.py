@@ -251,8 +251,17 @@ class Case:
     beside: Callable[[Rig], AbstractContextManager[object]] | None = None
 
 
+class NotDriving(AssertionError):
+    """The operator was stopped before the fault."""
+
+
 class Rig:
-    """A bridge, a robot and a listener."""
+    """
+    A bridge, a robot and a listener.
+
+    :ivar moving: commands that are heard, then the fault.
+    :ivar is_ahead: the next operator is loaded while one looks whether anything moves.
+    """
 
     def __init__(self, **parameters: Any) -> None:
         self._parameters = {**PARAMETERS, **parameters}
@@ -263,6 +272,9 @@ class Rig:
         self.listener = self._start(HERE / 'stop_listener.py', TOPIC)
         self._start('-m', 'ws_bridge.demo')
         self.bridge: Process | None = None
+        self.moving = MOVING
+        self.is_ahead = False
+        self._next: dict[str, Process] = {}
         self._own: Mapping[str, Any] = {}
         self.pipe: Pipe | None = None
         self.port = 0
@@ -273,6 +285,8 @@ class Rig:
         return process
 
     def close(self) -> None:
+        for process in self._next.values():
+            process.close()
         self.stop_bridge()
         self._stack.close()
 
@@ -337,8 +351,8 @@ class Rig:
         elif way == 'pipe':
             self.pipe = Pipe(port)
             port = self.pipe.port
-        operator = Process(*prefix, sys.executable, str(HERE / program),
-                           f'ws://{host}:{port}', TOPIC)
+        operator = self._load(program, *prefix)
+        operator.say(f'ws://{host}:{port}')
         try:
             if program == OPERATOR:
                 operator.say(json.dumps({'op': 'acquire', 'gate': TOPIC}))
@@ -359,17 +373,28 @@ class Rig:
                 stack.enter_context(case.beside(self))
             yield
 
+    def _load(self, program: str, *prefix: str) -> Process:
+        """Return a process that waits for its URL."""
+        if not prefix and program in self._next:
+            return self._next.pop(program)
+        return Process(*prefix, sys.executable, str(HERE / program), '-', TOPIC)
+
     def run(self, case: Case) -> Outcome:
         """Run a case once."""
         self.start_bridge()
         heard = self.hear()
         with self.operator(case.way, case.program) as operator:
-            wait_until(lambda: sum(x != 0 for _, x, _ in heard()) >= MOVING,
-                       why=lambda: (operator.lines[-5:], heard()[-5:]))
+            try:
+                wait_until(lambda: sum(x != 0 for _, x, _ in heard()) >= self.moving,
+                           why=lambda: (operator.lines[-5:], heard()[-5:]))
+            except AssertionError as exc:
+                raise NotDriving(str(exc)) from exc
             fault = time.monotonic()
             case.fault(self, operator)
             wait_until(lambda: first_zero(heard()) is not None,
                        why=lambda: (operator.lines[-5:], heard()[-5:]))
+            if self.is_ahead and case.way != 'network':
+                self._next[case.program] = self._load(case.program)
             time.sleep(case.watch)
             if case.later is not None:
                 case.later(self, operator)

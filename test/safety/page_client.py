@@ -17,13 +17,14 @@ A page that speaks rosbridge's protocol and drives without ever letting go, a pr
 ``page_client.py URL TOPIC [RATE]`` advertises the topic, publishes zero, as it has to after an
 emergency stop, and then a command that moves, 20 a second or ``RATE``; no time, no word of leases.
 Each carries the monotonic time at which it was made in ``linear.z``, so one machine can tell its
-age.  On stdin: ``quiet`` (no more commands), ``close``.  On stdout: ``moving``, and
-``{"code": ...}`` of each refusal.
+age.  On stdin: the URL, where it is ``-``; ``quiet`` (no more commands), ``close``.  On stdout:
+``moving``, and ``{"code": ...}`` of each refusal.
 """
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 
@@ -91,4 +92,7 @@ async def main(url: str, topic: str, rate: str = str(RATE)) -> None:
 
 
 if __name__ == '__main__':
-    asyncio.run(main(*sys.argv[1:]))
+    _, url, *others = sys.argv
+    while url[-1:] != '\n' and url[0] == '-':
+        url += os.read(0, 1).decode()      # no more: the rest is for the loop
+    asyncio.run(main(url.strip('-\n'), *others))
