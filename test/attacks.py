@@ -49,6 +49,8 @@ HOST = '127.0.0.1'
 MEGABYTE = 1 << 20
 HURRY = 10.0
 """No single attempt takes longer, s."""
+SAYS_FOR = 1.0
+"""How long a peer that is inside says what it may, s."""
 LEAKS = (b'root:x:', b'\nset-cookie:')
 """What no answer may have in it: a file of the system, a header of a request; lower case."""
 
@@ -503,10 +505,10 @@ def ask(op: str, **fields: Any) -> str:
                        'data': {'op': op, **fields}})
 
 
-async def say(target: Target, frames: Iterable[str], seconds: float = 1.0) -> Counter[str]:
+async def say(target: Target, frames: Iterable[str]) -> Counter[str]:
     """Send frames as fast as the socket takes them, and read; count what is refused, by code."""
     counts: Counter[str] = Counter()
-    end = time.monotonic() + seconds
+    end = time.monotonic() + SAYS_FOR
     async with target.inside() as peer:
         async def read() -> None:
             with suppress(ConnectionClosed):
