@@ -21,6 +21,7 @@ from __future__ import annotations
 
 # What a command loads before it can catch signals takes time: ``typing`` alone 8 ms.
 TYPE_CHECKING = False
+
 if TYPE_CHECKING:
     from typing import Any
 

@@ -110,8 +110,8 @@ async def test_attack(name: str, token_file: str, no_delay: None, tmp_path: Path
                 await other.ask('hello')
 
 
-async def test_peers_that_are_inside(token_file: str, no_delay: None,
-                                    monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_peers_that_are_inside(
+        token_file: str, no_delay: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attacks, 'SAYS_FOR', 0.02)
     async with running_bridge(
             token_file=token_file, match_timeout=0.0, max_subscriptions=50, max_calls=5,

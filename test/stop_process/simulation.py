@@ -510,8 +510,10 @@ class Event:
         self._simulation = simulation
         self._is_set = False
 
-    def set(self) -> None:
+    def _set(self) -> None:
         self._is_set = True
+
+    set = _set      # noqa: A003
 
     def wait(self, timeout: float) -> bool:
         self._simulation.wait(lambda: self._is_set, timeout)
