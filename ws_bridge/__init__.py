@@ -23,7 +23,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any  # noqa: I300
 
     from ws_bridge.protocol.types import (
         CommunicationProtocol,
