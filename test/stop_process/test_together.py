@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, RuleBasedStateMachine
 import pytest
@@ -113,6 +113,17 @@ def test_the_end_of_the_bridge_waits_for_no_frozen_process(simulation: Simulatio
     assert not simulation.moving
     assert process.done
     assert simulation.now - begin < END_WITHIN + HALF
+
+
+def test_a_stop_waits_while_the_watchdog_takes_over(simulation: Simulation) -> None:
+    assert simulation.command('/left', moving=True)
+    simulation.run(HALF)
+    process = simulation.stop_process
+    assert process is not None
+    simulation.bridge.hold_at = 0, 'pause'      # between the death and the stops
+    process.kill()
+    simulation.run(0.0)
+    simulation.stop('drive')
 
 
 def test_a_topic_that_is_closed_while_it_moves_is_stopped(simulation: Simulation) -> None:
@@ -255,5 +266,6 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(     # some 2 s, of which most is to change threads
-    max_examples=settings.default.max_examples // 4, stateful_step_count=40)
+TestMachine.settings = settings(     # some 2 s; to shrink what fails would take minutes
+    max_examples=settings.default.max_examples // 4, stateful_step_count=40,
+    phases=[Phase.explicit, Phase.generate])

@@ -121,6 +121,7 @@ class Watchdog:
         self._deaths = 0
         self._pinged = 0.0
         self._ponged = True
+        self._takes_over = False  # its stops are not published yet
         self._is_deaf = ''  # why the process has to be taken for dead
         self._end: float | None = None
         self._reader, self._writer = socket.socketpair()
@@ -298,7 +299,7 @@ class Watchdog:
         generation = guard.generation
         self.tell(wire.Stop(guard.key, number, reason))
         try:
-            if not self._scheduling:  # nothing was published yet, or it is being stopped already
+            if not (self._scheduling or self._takes_over):  # nothing was published yet
                 guard.note_generation(generation + 1)
             elif not done.wait(STOP_WITHIN):
                 self._is_deaf = f'it did not stop within {STOP_WITHIN:g} s'
@@ -446,6 +447,7 @@ class Watchdog:
         assert self._socket is not None
         with self._lock:
             self._socket.close()
+            self._takes_over = True
             self._socket, self._scheduling, self._is_deaf = None, '', ''
             process, self._process = self._process, None
             if self._far is not None:
@@ -462,6 +464,7 @@ class Watchdog:
         now = time.monotonic()
         for guard in tuple(self._guards.values()):
             guard.take_over(why, now)
+        self._takes_over = False    # before: a stop that comes now waits for nobody
         for done in tuple(self._tickets.values()):
             done.set()
         if self._end is None:
