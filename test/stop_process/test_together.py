@@ -25,9 +25,9 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, RuleBasedStateMachine
 import pytest
-from simulation import simulated, Simulation, TIMEOUT
+from simulation import simulated, Simulation, STARTS_WITHIN, TIMEOUT
 
-from ws_bridge.ros.watchdog import END_WITHIN, PING_EVERY, UNANSWERED
+from ws_bridge.ros.watchdog import END_WITHIN, PING_EVERY, RESTART, UNANSWERED
 
 GATES = {'drive': ('/left', '/right'), 'arm': ('/arm',)}
 TOPICS = st.sampled_from(['/left', '/left', '/right', '/arm'])
@@ -123,6 +123,20 @@ def test_a_stop_waits_while_the_watchdog_takes_over(simulation: Simulation) -> N
     simulation.bridge.hold_at = 0, 'pause'      # between the death and the stops
     process.kill()
     simulation.run(0.0)
+    simulation.stop('drive')
+
+
+def test_a_stop_waits_for_a_process_of_which_the_bridge_has_not_heard_that_it_began(
+        simulation: Simulation) -> None:
+    process = simulation.stop_process
+    assert process is not None
+    process.kill()
+    simulation.run(RESTART[1] + HALF)
+    assert simulation.command('/left', moving=True, ttl=1.0)
+    simulation.bridge.frozen = True
+    simulation.run(STARTS_WITHIN + HALF)
+    assert simulation.moving
+    simulation.bridge.frozen = False
     simulation.stop('drive')
 
 

@@ -299,15 +299,22 @@ class Watchdog:
         generation = guard.generation
         self.tell(wire.Stop(guard.key, number, reason))
         try:
-            if not (self._scheduling or self._takes_over):  # nothing was published yet
+            # while it starts, it may have begun: then this thread's news are late
+            if (guard.may_move or self._runs()) and done.wait(STOP_WITHIN):
+                return
+            if not self._runs():    # it has not begun: the stop overtakes the commands
                 guard.note_generation(generation + 1)
-            elif not done.wait(STOP_WITHIN):
-                self._is_deaf = f'it did not stop within {STOP_WITHIN:g} s'
-                self.wake()
-                if not done.wait(TAKE_OVER_WITHIN):
-                    guard.note_alarm('the stop process does not answer and does not end')
+                return
+            self._is_deaf = f'it did not stop within {STOP_WITHIN:g} s'
+            self.wake()
+            if not done.wait(TAKE_OVER_WITHIN):
+                guard.note_alarm('the stop process does not answer and does not end')
         finally:
             self._tickets.pop(number, None)
+
+    def _runs(self) -> bool:
+        """Whether the process has begun, or is being replaced."""
+        return bool(self._scheduling) or self._takes_over
 
     # ---- under the lock
 
