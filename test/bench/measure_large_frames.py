@@ -313,7 +313,7 @@ def run_once(rig: Any, sender: Sender, figures: Figures) -> None:
         figures.gaps.append(max(gaps))
         figures.all_gaps += gaps
         figures.ages.extend(at - made for at, _, made in driven)
-    rig._settle()
+    rig.settle()
     with driving(rig) as (operator, heard):
         sender.begin()
         operator.say('quiet')
@@ -323,7 +323,7 @@ def run_once(rig: Any, sender: Sender, figures: Figures) -> None:
         assert stop is not None
         figures.stops.append(lines[stop][0] - lines[stop - 1][0])
         sender.wait()
-    rig._settle()
+    rig.settle()
 
 
 def measure(rig: Any, payload: Payload, runs: int) -> Figures:

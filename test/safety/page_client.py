@@ -14,17 +14,18 @@
 """
 A page that knows no leases and drives without ever letting go, a process of its own.
 
-``page_client.py URL TOPIC [plain]`` speaks rosbridge's protocol, or plain envelopes.  It publishes
-zero, as it has to after an emergency stop, and then a command that moves, ``RATE`` a second; no
-time, no word of leases.  Each carries the monotonic time at which it was made in ``linear.z``, so
-one machine can tell its age.  On stdin: ``quiet`` (no more commands), ``close``.  On stdout:
-``moving``, and ``{"code": ...}`` of each refusal.
+``page_client.py URL TOPIC [RATE] [plain]`` speaks rosbridge's protocol, or plain envelopes.  It
+publishes zero, as it has to after an emergency stop, and then a command that moves, 20 a second or
+``RATE``; no time, no word of leases.  Each carries the monotonic time at which it was made in
+``linear.z``, so one machine can tell its age.  On stdin: the URL, where it is ``-``; ``quiet`` (no
+more commands), ``close``.  On stdout: ``moving``, and ``{"code": ...}`` of each refusal.
 """
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 import json
+import os
 import sys
 import time
 
@@ -47,7 +48,7 @@ def plain(topic: str, msg: object) -> object:
     return {'metadata': {'message_type': 'command', 'destination': topic}, 'data': msg}
 
 
-async def command(websocket: ClientConnection, topic: str, driving: asyncio.Event,
+async def command(websocket: ClientConnection, topic: str, driving: asyncio.Event, rate: float,
                   publication: Callable[[str, object], object]) -> None:
     """Command on absolute times, so that a page that was away catches up."""
     if publication is rosbridge:
@@ -62,7 +63,7 @@ async def command(websocket: ClientConnection, topic: str, driving: asyncio.Even
         if number == 1:
             say('moving')
         number += 1
-        await asyncio.sleep(max(begin + number / RATE - time.monotonic(), 0.0))
+        await asyncio.sleep(max(begin + number / rate - time.monotonic(), 0.0))
 
 
 async def read(websocket: ClientConnection) -> None:
@@ -86,15 +87,15 @@ async def obey(websocket: ClientConnection, driving: asyncio.Event) -> None:
             driving.clear()
 
 
-async def main(url: str, topic: str, dialect: str = '') -> None:
+async def main(url: str, topic: str, *words: str) -> None:
     """Run until the connection or the test ends."""
     driving = asyncio.Event()
     driving.set()
+    rate = next((float(word) for word in words if word != 'plain'), RATE)
     async with connect(url, ping_interval=None, write_limit=QUEUE) as websocket:
-        publication = plain if dialect == 'plain' else rosbridge
         parts = [asyncio.ensure_future(part) for part in (
-            command(websocket, topic, driving, publication), read(websocket),
-            obey(websocket, driving))]
+            command(websocket, topic, driving, rate, plain if 'plain' in words else rosbridge),
+            read(websocket), obey(websocket, driving))]
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         for part in parts:
             part.cancel()
@@ -104,4 +105,7 @@ async def main(url: str, topic: str, dialect: str = '') -> None:
 
 
 if __name__ == '__main__':
-    asyncio.run(main(*sys.argv[1:]))
+    _, url, *others = sys.argv
+    while url[-1:] != '\n' and url[0] == '-':
+        url += os.read(0, 1).decode()      # no more: the rest is for the loop
+    asyncio.run(main(url.strip('-\n'), *others))
