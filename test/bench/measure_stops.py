@@ -156,9 +156,9 @@ def more() -> list[Case]:
     sent = [(payload.name, Sent(payload)) for payload in PAYLOADS[1:] if payload.make is not None]
     return [
         Case('plain page alive, 5 s of backlog at once', hold_for(OUTAGE), way='pipe',
-             watch=OUTAGE / 2, program=PLAIN_PAGE, drives_on=True),
+             watch=OUTAGE, program=PLAIN_PAGE, drives_on=True),
         Case('plain page dead, 5 s of backlog at once', die_in_the_outage, way='pipe',
-             watch=OUTAGE / 2, program=PLAIN_PAGE),
+             watch=OUTAGE, program=PLAIN_PAGE),
         Case('a subscriber is frozen, no commands', tell('quiet'), beside=frozen_subscriber),
         Case('the same, full of 5,000 commands (keep_all asked for)', tell('quiet'),
              beside=keep_all),
