@@ -66,6 +66,7 @@ UNITS = {
     'identity': Unit(1, (0,), frozenset({'jwt'}), CONCURRENT),
     'protocol': Unit(1, (0,), frozenset({'cbor2', 'orjson', 'PIL'}), CONCURRENT),
     'convert': Unit(1, (0,), frozenset({'cbor2', 'numpy', 'orjson'}), CONCURRENT),
+    'timing': Unit(0, (0,), forbidden=IMPURE),
     'weight': Unit(0, (0,), forbidden=IMPURE),
     'offload': Unit(2, (0, 1), frozenset({'orjson'})),
     'session': Unit(2, (0, 1), frozenset(), IMPURE),

@@ -32,7 +32,7 @@ from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.errors import LimitExceeded, UnknownType, WsBridgeError
 from ws_bridge.protocol.operations import Done, Failed, TopicUse
 from ws_bridge.session.effects import Diagnose
-from ws_bridge.session.freshness import FreshnessState
+from ws_bridge.timing.freshness import FreshnessState
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide

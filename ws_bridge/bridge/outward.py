@@ -39,8 +39,8 @@ from ws_bridge.protocol.operations import Appeared, Done, Encoding, Failed
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.rosbridge import PNG_AROUND
 from ws_bridge.session.effects import OpenSubscription
-from ws_bridge.session.freshness import Freshness
 from ws_bridge.session.queue import Parts, Split
+from ws_bridge.timing.freshness import Freshness
 from ws_bridge.transport.link import fan_out, Link
 
 if TYPE_CHECKING:

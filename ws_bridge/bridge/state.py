@@ -26,8 +26,8 @@ from ws_bridge.bridge.outward import Outward, Topic
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.protocol.operations import State
-from ws_bridge.session.freshness import FreshnessState
 from ws_bridge.session.rights import Rights
+from ws_bridge.timing.freshness import FreshnessState
 
 if TYPE_CHECKING:
     from ws_bridge.ros.graph import GraphSnapshot

@@ -35,10 +35,10 @@ from ws_bridge.errors import (
 )
 from ws_bridge.gate_policy import GatePolicy
 from ws_bridge.protocol.operations import BinaryPublish, Command
-from ws_bridge.session.bucket import Bucket
 from ws_bridge.session.estop import Estop
 from ws_bridge.session.lease import Lease, LeaseState
 from ws_bridge.session.probe import Checks, Path
+from ws_bridge.timing.bucket import Bucket
 
 
 def age_of(stamp: float | None, bridge_time: float | None, *, offset: float | None,

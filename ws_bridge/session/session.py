@@ -39,16 +39,16 @@ from ws_bridge.errors import (
 from ws_bridge.identity.identity import Identity
 from ws_bridge.protocol import operations as ops
 from ws_bridge.session import effects as fx
-from ws_bridge.session.bucket import Bucket
 from ws_bridge.session.goals import Goals
 from ws_bridge.session.goals import HANDLERS as GOAL_HANDLERS
 from ws_bridge.session.keeper import Keeper, NoGates
 from ws_bridge.session.limits import below
-from ws_bridge.session.liveness import Liveness, LivenessState
 from ws_bridge.session.login import Login, open_to_all, POLICY_VIOLATION
 from ws_bridge.session.rights import Rights
-from ws_bridge.session.timesync import TimeSync
 from ws_bridge.session.wishes import Wishes
+from ws_bridge.timing.bucket import Bucket
+from ws_bridge.timing.liveness import Liveness, LivenessState
+from ws_bridge.timing.timesync import TimeSync
 
 BEATS_REMEMBERED = 16
 MAX_QUESTIONS = 1000

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from ws_bridge.session.bucket import Bucket
+from ws_bridge.timing.bucket import Bucket
 
 rates = st.floats(0.01, 10_000)
 gaps = st.lists(st.just(0.0) | st.floats(0, 3), min_size=1, max_size=200)

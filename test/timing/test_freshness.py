@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from ws_bridge.session.freshness import Freshness, FreshnessState, MEASURED_AFTER, SMALLEST_LIMIT
+from ws_bridge.timing.freshness import Freshness, FreshnessState, MEASURED_AFTER, SMALLEST_LIMIT
 
 FRESH, STALE, LOST, UNKNOWN = (FreshnessState.FRESH, FreshnessState.STALE, FreshnessState.LOST,
                                FreshnessState.UNKNOWN)

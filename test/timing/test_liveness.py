@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from ws_bridge.session.liveness import Liveness, LivenessState, Silence, TRANSITIONS
+from ws_bridge.timing.liveness import Liveness, LivenessState, Silence, TRANSITIONS
 
 ALIVE, SUSPECT, LOST = LivenessState.ALIVE, LivenessState.SUSPECT, LivenessState.LOST
 

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from ws_bridge.session.timesync import TimeSync, WINDOW
+from ws_bridge.timing.timesync import TimeSync, WINDOW
 
 
 def exchange(sync: TimeSync, there: float, back: float, offset: float, at: float = 100.0) -> bool:
