@@ -25,7 +25,7 @@ import sys
 import coverage
 import pytest
 
-PURE_LAYERS = ('protocol', 'convert', 'session', 'timing')
+PURE_LAYERS = ('protocol', 'convert', 'safety', 'session', 'timing')
 REQUIRED_PERCENT = 98.0
 SIDE_BY_SIDE = ('-n', '3', '--dist', 'loadfile')
 HOW = ('--reruns', '2') if 'ROS_DOMAIN_ID' in os.environ else (*SIDE_BY_SIDE, '--reruns', '1')

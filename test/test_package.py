@@ -26,7 +26,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ws_bridge.gate_policy import GATED_TYPES
+from ws_bridge.safety.policy import GATED_TYPES
 
 ROOT = Path(__file__).resolve().parents[1]
 # rosdep's key -> the name on PyPI

@@ -20,8 +20,8 @@ from typing import Any
 
 import yaml
 
-from ws_bridge.gate_policy import ACTIONS, Clamp, GatePolicy, LossStep, MANNERS, Rest
 from ws_bridge.mapping_nodes import NodeReader
+from ws_bridge.safety.policy import ACTIONS, Clamp, GatePolicy, LossStep, MANNERS, Rest
 
 MAX_SECONDS = 3600.0
 MAX_RATE = 1e6

@@ -21,7 +21,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule, RuleB
 import pytest
 
 from ws_bridge.errors import Unavailable
-from ws_bridge.gate_policy import LossStep
+from ws_bridge.safety.policy import LossStep
 from ws_bridge.stop_process.guard import RETRY, schedule, StopGuard
 
 TIMEOUT = 0.5

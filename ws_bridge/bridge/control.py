@@ -35,7 +35,6 @@ from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.state import Diagnostic
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.errors import Forbidden, StopFailed, Stopped, WsBridgeError
-from ws_bridge.gate_policy import ASK_TIMEOUT
 from ws_bridge.protocol.operations import (
     ClearStop,
     Done,
@@ -45,9 +44,10 @@ from ws_bridge.protocol.operations import (
     ListGates,
     Notice,
 )
-from ws_bridge.session.estop import Estop, EstopEvent, EstopState
-from ws_bridge.session.gate import Gate
-from ws_bridge.session.lease import Request
+from ws_bridge.safety.estop import Estop, EstopEvent, EstopState
+from ws_bridge.safety.gate import Gate
+from ws_bridge.safety.lease import Request
+from ws_bridge.safety.policy import ASK_TIMEOUT
 from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:

@@ -38,12 +38,12 @@ from ws_bridge.errors import (
     UnknownName,
     WsBridgeError,
 )
-from ws_bridge.gate_policy import FENCES_A_TTL, GatePolicy
 from ws_bridge.ros.guard import GuardEvents
+from ws_bridge.safety.estop import Estop
+from ws_bridge.safety.gate import Gate
+from ws_bridge.safety.neutral import Checks, make_checks
+from ws_bridge.safety.policy import FENCES_A_TTL, GatePolicy
 from ws_bridge.session.effects import Publish
-from ws_bridge.session.estop import Estop
-from ws_bridge.session.gate import Gate
-from ws_bridge.session.probe import Checks, make_checks
 from ws_bridge.session.rights import actions_of, Rights
 
 if TYPE_CHECKING:

@@ -29,9 +29,9 @@ from ws_bridge.stop_process import wire
 from ws_bridge.stop_process.guard import StopGuard, Stops
 
 if TYPE_CHECKING:
-    from ws_bridge.gate_policy import LossStep
     from ws_bridge.ros.publishers import OnDone, Publisher
     from ws_bridge.ros.status import Diagnostic
+    from ws_bridge.safety.policy import LossStep
 
 OK, WARN, ERROR = 0, 1, 2
 """Levels of ``diagnostic_msgs/msg/DiagnosticStatus``."""

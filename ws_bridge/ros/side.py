@@ -51,7 +51,7 @@ from ws_bridge.ros.types import TypeStore
 from ws_bridge.ros.watchdog import launcher, Watchdog
 
 if TYPE_CHECKING:
-    from ws_bridge.gate_policy import LossStep
+    from ws_bridge.safety.policy import LossStep
 
 PUBLISHER_DEPTH = 10
 LOOK_EVERY = 4  # polls: also at topics whose counts did not change

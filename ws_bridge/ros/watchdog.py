@@ -38,8 +38,8 @@ from ws_bridge.ros.names import creation_error
 from ws_bridge.stop_process import wire
 
 if TYPE_CHECKING:
-    from ws_bridge.gate_policy import LossStep
     from ws_bridge.ros.status import Diagnostic
+    from ws_bridge.safety.policy import LossStep
 
 PING_EVERY = 0.05  # s, while something moves
 UNANSWERED = 0.25  # s, then the stop process is taken for dead

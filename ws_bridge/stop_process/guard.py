@@ -27,7 +27,7 @@ from typing import Protocol, TYPE_CHECKING
 from ws_bridge.errors import WsBridgeError
 
 if TYPE_CHECKING:
-    from ws_bridge.gate_policy import LossStep
+    from ws_bridge.safety.policy import LossStep
 
 RETRY = 0.05  # s, until a stop that could not be published is tried again
 STAMP = struct.Struct('<iI')

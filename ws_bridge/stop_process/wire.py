@@ -27,7 +27,7 @@ import struct
 from typing import NamedTuple, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ws_bridge.gate_policy import LossStep
+    from ws_bridge.safety.policy import LossStep
     from ws_bridge.stop_process.guard import Stops
 
 LARGE = 32_768

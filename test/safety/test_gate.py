@@ -31,14 +31,14 @@ from ws_bridge.errors import (
     TooDistant,
     WsBridgeError,
 )
-from ws_bridge.gate_policy import Clamp, FENCE_INTERVAL, GatePolicy, Rest, TIMEOUT, TTL
 from ws_bridge.protocol.operations import Command
-from ws_bridge.session.estop import Estop, EstopEvent, EstopState
-from ws_bridge.session.estop import TRANSITIONS as STOPS
-from ws_bridge.session.gate import age_of, Gate
-from ws_bridge.session.lease import Lease, LeaseEvent, LeaseState
-from ws_bridge.session.lease import TRANSITIONS as LEASES
-from ws_bridge.session.probe import make_checks
+from ws_bridge.safety.estop import Estop, EstopEvent, EstopState
+from ws_bridge.safety.estop import TRANSITIONS as STOPS
+from ws_bridge.safety.gate import age_of, Gate
+from ws_bridge.safety.lease import Lease, LeaseEvent, LeaseState
+from ws_bridge.safety.lease import TRANSITIONS as LEASES
+from ws_bridge.safety.neutral import make_checks
+from ws_bridge.safety.policy import Clamp, FENCE_INTERVAL, GatePolicy, Rest, TIMEOUT, TTL
 
 SCHEMA = schema_from_text('a/msg/B', 'float64 x\n')
 NOW, UNIX = 100.0, 1_760_000_000.0

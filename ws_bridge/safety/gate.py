@@ -33,11 +33,11 @@ from ws_bridge.errors import (
     Stopped,
     TooDistant,
 )
-from ws_bridge.gate_policy import GatePolicy
 from ws_bridge.protocol.operations import BinaryPublish, Command
-from ws_bridge.session.estop import Estop
-from ws_bridge.session.lease import Lease, LeaseState
-from ws_bridge.session.probe import Checks, Path
+from ws_bridge.safety.estop import Estop
+from ws_bridge.safety.lease import Lease, LeaseState
+from ws_bridge.safety.neutral import Checks, Path
+from ws_bridge.safety.policy import GatePolicy
 from ws_bridge.timing.bucket import Bucket
 
 
@@ -65,7 +65,7 @@ class Gate:
     """
     What guards some commanding topics.
 
-    :param next_epoch: of leases; see :class:`~ws_bridge.session.lease.Lease`.
+    :param next_epoch: of leases; see :class:`~ws_bridge.safety.lease.Lease`.
     :ivar name: what peers call it.
     :ivar neutral_needed: the next command of a peer that has words for leases has to be neutral.
     :ivar commander: who sent the last command, where no lease is required.

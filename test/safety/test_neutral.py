@@ -24,8 +24,7 @@ import pytest
 from ws_bridge.convert.codec import Codec
 from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.errors import OutOfRange
-from ws_bridge.gate_policy import Clamp, GatePolicy, Rest
-from ws_bridge.session.probe import (
+from ws_bridge.safety.neutral import (
     fits,
     make_checks,
     make_clamp,
@@ -34,6 +33,7 @@ from ws_bridge.session.probe import (
     parse_path,
     Path,
 )
+from ws_bridge.safety.policy import Clamp, GatePolicy, Rest
 
 LINE = '=' * 80
 SCHEMA = schema_from_text('a/msg/Command', f"""\

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from ws_bridge.convert.schema import Field, MessageSchema
 from ws_bridge.errors import OutOfRange
-from ws_bridge.gate_policy import Clamp, GatePolicy, Rest, USUAL_REST
+from ws_bridge.safety.policy import Clamp, GatePolicy, Rest, USUAL_REST
 
 Probe = Callable[[Mapping[str, Any]], bool]
 Hold = Callable[[dict[str, Any]], bool]
