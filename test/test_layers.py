@@ -76,10 +76,7 @@ UNITS = {
     'transport': Unit(3, (0, 1, 2), frozenset({'websockets'})),
     'stop_process': Unit(1, (0,), frozenset({ROS})),
     'ros': Unit(3, (0, 1), frozenset({ROS})),
-    'mapping_nodes': Unit(1, (0,), frozenset({'yaml'})),
-    'mapping_gates': Unit(3, (0, 1, 2), frozenset({'yaml'})),
-    'mapping_roles': Unit(2, (0, 1), frozenset({'yaml'})),
-    'mapping': Unit(3, (0, 1, 2, 3), frozenset({'yaml'})),
+    'mapping': Unit(3, (0, 1, 2), frozenset({'yaml'})),
     'bridge': Unit(4, (0, 1, 2, 3), frozenset({'orjson', 'prometheus_client'})),
     # The seed's API for users without ROS; nothing below may import it back.
     '__init__': Unit(4, (0, 1, 2, 3)),

@@ -55,7 +55,7 @@ from ws_bridge.demo import PARENT, SERVICES, TOPICS
 from ws_bridge.errors import ConnectFailed, WsBridgeError
 from ws_bridge.identity.authority import Authority
 from ws_bridge.identity.files import check_file
-from ws_bridge.mapping import load_mapping
+from ws_bridge.mapping.reader import load_mapping
 from ws_bridge.protocol import rosbridge
 from ws_bridge.protocol.native import SUBPROTOCOL
 from ws_bridge.protocol.types import InterfaceConfig, SecurityLevel

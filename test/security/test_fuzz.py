@@ -40,7 +40,7 @@ from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import ConfigError, ConversionError, LoginFailed
 from ws_bridge.identity.authority import Authority
 from ws_bridge.identity.tokens import parse_tokens
-from ws_bridge.mapping import parse_mapping
+from ws_bridge.mapping.reader import parse_mapping
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.native import BINARY_HEADER, NativeDialect
 from ws_bridge.protocol.rosbridge import dialect_of, RosbridgeDialect

@@ -15,8 +15,8 @@
 The mapping file: what goes out to peers, what comes in, what they may call; and the roles.
 
 The nodes are walked, so that every error can name file, line and key, and all errors of a file
-are reported at once. :data:`SECTIONS`, ``gates`` (:mod:`ws_bridge.mapping_gates`), ``roles`` and
-``identities`` (:mod:`ws_bridge.mapping_roles`) and ``deny`` are the whole grammar;
+are reported at once. :data:`SECTIONS`, ``gates`` (:mod:`ws_bridge.mapping.gates`), ``roles`` and
+``identities`` (:mod:`ws_bridge.mapping.roles`) and ``deny`` are the whole grammar;
 ``config/mapping.example.yaml`` shows it in use.
 """
 from __future__ import annotations
@@ -29,9 +29,9 @@ import yaml
 
 from ws_bridge.config import Denial, ENCODINGS, Exposure, is_glob, Kind, Rule
 from ws_bridge.errors import ConfigError
-from ws_bridge.mapping_gates import GateReader
-from ws_bridge.mapping_nodes import compose, KnownType
-from ws_bridge.mapping_roles import RoleReader
+from ws_bridge.mapping.gates import GateReader
+from ws_bridge.mapping.nodes import compose, KnownType
+from ws_bridge.mapping.roles import RoleReader
 
 VERSION = 1
 MAX_FILE_SIZE = 256 * 1024

@@ -25,10 +25,10 @@ import yaml
 from ws_bridge.access import ADMIN, Grant, NAMELESS, OBSERVER, Role, USES
 from ws_bridge.config import Denial, Exposure, Rule
 from ws_bridge.errors import ConfigError
-from ws_bridge.mapping import load_mapping, MAX_FILE_SIZE, parse_mapping, SECTIONS
+from ws_bridge.mapping.reader import load_mapping, MAX_FILE_SIZE, parse_mapping, SECTIONS
 from ws_bridge.safety.policy import Clamp, GatePolicy, LossStep, Rest
 
-EXAMPLE = Path(__file__).resolve().parents[1] / 'config' / 'mapping.example.yaml'
+EXAMPLE = Path(__file__).resolve().parents[2] / 'config' / 'mapping.example.yaml'
 
 WHOLE = b"""\
 version: 1

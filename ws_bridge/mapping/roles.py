@@ -21,7 +21,7 @@ import yaml
 
 from ws_bridge.access import BUILT_IN, EVERYTHING, Grant, NAMELESS, Role, Use, USES
 from ws_bridge.config import NAME_LENGTH
-from ws_bridge.mapping_nodes import is_null, NodeReader, shown
+from ws_bridge.mapping.nodes import is_null, NodeReader, shown
 
 _ROLE = re.compile(r'[A-Za-z][A-Za-z0-9_-]{0,63}')
 

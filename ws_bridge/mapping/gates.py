@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from ws_bridge.mapping_nodes import NodeReader
+from ws_bridge.mapping.nodes import NodeReader
 from ws_bridge.safety.policy import ACTIONS, Clamp, GatePolicy, LossStep, MANNERS, Rest
 
 MAX_SECONDS = 3600.0
