@@ -43,7 +43,8 @@ Value = Callable[['GateReader', yaml.Node, str], Any]
 class GateReader(NodeReader):
     """Reads gates."""
 
-    def _gates(self, node: yaml.Node | None) -> tuple[GatePolicy, ...]:
+    def gates(self, node: yaml.Node | None) -> tuple[GatePolicy, ...]:
+        """Return the gates of the section; ``None`` = there is no such section."""
         gates: list[GatePolicy] = []
         for path, item in self._items(node, 'gates') if node else []:
             gate = self._gate(item, path)

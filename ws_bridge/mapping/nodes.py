@@ -90,11 +90,13 @@ class NodeReader:
     """
     Checks nodes of one file; goes on after an error, which it keeps.
 
+    :param errors: gets every error; the readers of the sections of a file share one list.
     :param known_type: says whether a type exists; without it only its form is checked.
     """
 
-    def __init__(self, file: str, known_type: KnownType | None) -> None:
-        self.errors: list[ConfigError] = []
+    def __init__(self, file: str, known_type: KnownType | None,
+                 errors: list[ConfigError]) -> None:
+        self.errors = errors
         self._file = file
         self._known_type = known_type
 
@@ -215,6 +217,7 @@ class NodeReader:
 
 
 def is_null(node: yaml.Node) -> bool:
+    """Whether nothing stands where something might."""
     return isinstance(node, yaml.ScalarNode) and node.tag == 'tag:yaml.org,2002:null'
 
 

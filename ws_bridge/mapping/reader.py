@@ -30,7 +30,7 @@ import yaml
 from ws_bridge.config import Denial, ENCODINGS, Exposure, is_glob, Kind, Rule
 from ws_bridge.errors import ConfigError
 from ws_bridge.mapping.gates import GateReader
-from ws_bridge.mapping.nodes import compose, KnownType
+from ws_bridge.mapping.nodes import compose, KnownType, NodeReader
 from ws_bridge.mapping.roles import RoleReader
 
 VERSION = 1
@@ -89,23 +89,27 @@ def parse_mapping(content: bytes, file: str, known_type: KnownType | None = None
     if len(content) > MAX_FILE_SIZE:
         raise ConfigError(f'is larger than {MAX_FILE_SIZE} bytes', file=file)
     root = compose(content, file)
-    reader = _Reader(file, known_type)
-    exposure = reader.read(root)
-    if not reader.errors:
+    found: list[ConfigError] = []
+    exposure = MappingReader(file, known_type, found).read(root)
+    if not found:
         return exposure
-    errors = sorted(reader.errors, key=lambda error: error.line or 0)
+    errors = sorted(found, key=lambda error: error.line or 0)
     raise errors[0] if len(errors) == 1 else ConfigError('\n'.join(map(str, errors)))
 
 
-class _Reader(GateReader, RoleReader):
-    """Walks the nodes of one file; goes on after an error, which it keeps."""
+class MappingReader(NodeReader):
+    """Reads a whole file: what is exposed by itself, gates and roles by their own readers."""
 
-    def __init__(self, file: str, known_type: KnownType | None) -> None:
-        super().__init__(file, known_type)
+    def __init__(self, file: str, known_type: KnownType | None,
+                 errors: list[ConfigError]) -> None:
+        super().__init__(file, known_type, errors)
+        self._gates = GateReader(file, known_type, errors)
+        self._roles = RoleReader(file, known_type, errors)
         self._channels: dict[str, tuple[str, int]] = {}
         self._topics: dict[str, tuple[str, int]] = {}
 
     def read(self, root: yaml.Node) -> Exposure:
+        """Return what the file says; of what is wrong an error is kept instead."""
         known = ('version', *SECTIONS, 'gates', 'deny', 'roles', 'identities')
         entries = self._entries(root, '', known)
         if entries is None:
@@ -117,10 +121,10 @@ class _Reader(GateReader, RoleReader):
         rules: dict[str, Any] = {
             section.kind: self._rules(key, section, entries[key])
             for key, section in SECTIONS.items() if key in entries}
-        roles = self._roles(entries.get('roles'))
+        roles = self._roles.roles(entries.get('roles'))
         return Exposure(**rules, deny=self._denials(entries.get('deny')), roles=roles,
-                        identities=self._identities(entries.get('identities'), roles),
-                        gates=self._gates(entries.get('gates')))
+                        identities=self._roles.identities(entries.get('identities'), roles),
+                        gates=self._gates.gates(entries.get('gates')))
 
     def _rules(self, key: str, section: Section, node: yaml.Node) -> tuple[Rule, ...]:
         rules: list[Rule] = []

@@ -29,7 +29,8 @@ _ROLE = re.compile(r'[A-Za-z][A-Za-z0-9_-]{0,63}')
 class RoleReader(NodeReader):
     """Reads ``roles`` and ``identities``."""
 
-    def _roles(self, node: yaml.Node | None) -> tuple[Role, ...]:
+    def roles(self, node: yaml.Node | None) -> tuple[Role, ...]:
+        """Return the roles of the section; ``None`` = there is no such section."""
         roles: dict[str, Role] = {}
         for name, item in self._named(node, 'roles'):
             path = f'roles.{name}'
@@ -63,8 +64,13 @@ class RoleReader(NodeReader):
                 grants += [Grant(pattern, use)] if pattern else []
         return tuple(grants)
 
-    def _identities(self, node: yaml.Node | None,
-                    roles: tuple[Role, ...]) -> tuple[tuple[str, str], ...]:
+    def identities(self, node: yaml.Node | None,
+                   roles: tuple[Role, ...]) -> tuple[tuple[str, str], ...]:
+        """
+        Return who has which role: a pattern of names, and the name of a role, of each.
+
+        :param roles: those of the file.
+        """
         known = {**BUILT_IN, **{role.name: role for role in roles}}
         found = []
         for name, item in self._named(node, 'identities'):
