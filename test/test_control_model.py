@@ -26,7 +26,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, RuleBasedStateMachine
-from test_session import FakeNames
+from support.sessions import FakeNames
 
 from ws_bridge.access import OwnNames
 from ws_bridge.bridge.audit import Audit

@@ -32,7 +32,7 @@ import cbor2
 from hypothesis import given, HealthCheck, seed, settings
 from hypothesis import strategies as st
 import pytest
-from test_session import FakeNames, START
+from support.sessions import FakeNames, START
 
 from ws_bridge.config import Exposure, settings_from
 from ws_bridge.convert.cbor import cbor_values

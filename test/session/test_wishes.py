@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_session import failed, make, START
+from support.sessions import failed, make, START
 
 from ws_bridge.errors import TimedOut
 from ws_bridge.protocol import operations as ops

@@ -24,7 +24,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, RuleBasedStateMachine
-from test_session import EPOCH, FakeNames, START
+from support.sessions import EPOCH, FakeNames, START
 
 from ws_bridge.config import Denial, Exposure, Rule, settings_from
 from ws_bridge.errors import PeerGone

@@ -21,67 +21,19 @@ from typing import Any, get_args
 
 from jsonschema import Draft202012Validator
 import pytest
+from support.sessions import beat_of, EPOCH, failed, FakeNames, make, refusal, START
 
-from ws_bridge.config import Denial, Exposure, Rule, Settings, settings_from
-from ws_bridge.errors import BadField, BadName, NotHolder, TimedOut
+from ws_bridge.config import Denial, Exposure, Rule
+from ws_bridge.errors import BadField, NotHolder, TimedOut
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session import effects as fx
-from ws_bridge.session.keeper import Keeper, NoGates
+from ws_bridge.session.keeper import NoGates
 from ws_bridge.session.session import BEATS_REMEMBERED, Session
 
-SCHEMA = json.loads((Path(__file__).resolve().parents[1] / 'docs'
+SCHEMA = json.loads((Path(__file__).resolve().parents[2] / 'docs'
                      / 'ws_bridge.v1.schema.json').read_text())
-EPOCH = 1_760_000_000.0
-START = 1000.0
 QOS = QosRequest(depth=3)
-
-
-class FakeNames:
-    """Names in a node whose namespace is ``/``; ``odom`` is the friendly name of ``/odometry``."""
-
-    def __init__(self) -> None:
-        self.services = {'/reset', '/both'}
-
-    def topic(self, name: str) -> str:
-        return self.service({'odom': '/odometry'}.get(name, name))
-
-    def service(self, name: str) -> str:
-        if ' ' in name:
-            raise BadName('no spaces', field='topic')
-        return name if name.startswith('/') else f'/{name}'
-
-    def kind_of(self, name: str) -> ops.Kind:
-        return 'service' if self.service(name) in self.services else 'topic'
-
-
-def make(exposure: Exposure | None = None, *, keeper: Keeper | None = None,
-         **parameters: object) -> Session:
-    """Return the session of peer ``p`` that connected at ``START``."""
-    settings: Settings = settings_from({'robot_name': 'demo', **parameters})
-    return Session('p', 'native', settings=settings, exposure=exposure or Exposure.open(),
-                   names=FakeNames(), now=START, epoch=EPOCH, keeper=keeper)
-
-
-def failed(effects: list[fx.Effect]) -> ops.Failed:
-    """Return the one error that effects consist of."""
-    (effect,) = effects
-    assert isinstance(effect, fx.Send)
-    assert isinstance(effect.reply, ops.Failed), effect
-    return effect.reply
-
-
-def refusal(effects: list[fx.Effect]) -> tuple[str | None, str, str | None]:
-    """Return whom an error answers, its code and its field."""
-    reply = failed(effects)
-    return reply.op_id, reply.error.code, reply.error.field
-
-
-def beat_of(effects: list[fx.Effect]) -> ops.Beat:
-    """Return the one heartbeat among effects."""
-    (beat,) = (effect.reply for effect in effects
-               if isinstance(effect, fx.Send) and isinstance(effect.reply, ops.Beat))
-    return beat
 
 
 # ---- who is who

@@ -18,7 +18,7 @@ from contextlib import nullcontext
 from typing import get_args
 
 import pytest
-from test_session import EPOCH, failed, FakeNames, refusal, START
+from support.sessions import EPOCH, failed, FakeNames, refusal, START
 
 from ws_bridge.access import BUILT_IN, Grant, NAMELESS, NOBODY, OPERATOR, OwnNames, Role, Use
 from ws_bridge.config import Denial, Exposure, Rule, settings_from

@@ -19,7 +19,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
-from test_session import FakeNames, make, refusal, START
+from support.sessions import FakeNames, make, refusal, START
 
 from ws_bridge.config import Denial, Exposure, Rule
 from ws_bridge.errors import Rejected
