@@ -160,7 +160,7 @@ class Machine(RuleBasedStateMachine):
 
     def make_peer(self, name: str, parameters: Any) -> Peer:
         session = Session(name, MANNERS[name], settings=parameters, exposure=Exposure.open(),
-                          names=FakeNames(), now=self.now, epoch=EPOCH)
+                          names=FakeNames(), now=self.now, unix_offset=EPOCH)
         session.wants_status = True
         replies = self.replies[name] = []
         dialect: Any = SimpleNamespace(

@@ -27,9 +27,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 import orjson
 import pytest
+from support.sessions import make
 
 from ws_bridge import errors
-from ws_bridge.config import Exposure, settings_from
 from ws_bridge.protocol import native as native_module
 from ws_bridge.protocol import native_requests
 from ws_bridge.protocol import operations as ops
@@ -37,7 +37,6 @@ from ws_bridge.protocol.envelope import MAX_ID_LENGTH
 from ws_bridge.protocol.native import binary_writer, error_fields, NativeDialect, text_writer
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.types import Priority
-from ws_bridge.session.session import Session
 
 DOCS = Path(__file__).resolve().parents[1] / 'docs'
 PROTOCOL = (DOCS / 'protocol.md').read_text()
@@ -151,10 +150,7 @@ def test_examples_of_the_docs() -> None:
 
 def test_examples_of_the_docs_are_what_the_code_says() -> None:
     told = json.loads(re.findall(r'```json\n(.*?)```', section('### hello'), re.S)[0])
-    hello = Session('p', 'native', settings=settings_from({'robot_name': 'demo'}),
-                    exposure=Exposure.open(), names=None,  # type: ignore[arg-type]
-                    now=0.0, epoch=0.0).hello()
-    assert {**told, 'session': 'p'} == hello
+    assert {**told, 'session': 'p'} == make().hello()
 
 
 # ---- anything at all

@@ -398,11 +398,11 @@ async def test_too_many_bytes_are_silence_but_for_a_stop(robot: Robot) -> None:
         for _ in range(20):
             await operator.send('status', {})
         await async_wait_until(lambda: link.messages_in >= sent)
-        refused = session.refused
+        refused = session.allowance.refused
         await operator.send('configuration', {'op': 'stop', 'reason': 'r' * 500})
         told = await colleague.wait(lambda f: f['data'].get('kind') == 'estop')
         assert (told['data']['by'], told['data']['stopped']) == ('p1', True)
-        assert session.refused > refused
+        assert session.allowance.refused > refused
         assert robot.heard[-1] == 0.0
 
 
@@ -412,7 +412,7 @@ async def test_a_page_s_fragment_beyond_the_limit_is_not_kept(robot: Robot) -> N
         await page.send('set_level', level='none', id='x' * 1990)
         await page.send('fragment', id='a_stop', num=0, total=2, data='{"op": "stop"')
         await async_wait_until(lambda: [peer for peer in service.bridge.peers()
-                                        if peer.session.refused])
+                                        if peer.session.allowance.refused])
         dialect: Any = service.bridge.peers()[0].dialect
         assert repr(dialect._fragments) == 'Defragmenter(0 incomplete)'
 

@@ -88,7 +88,7 @@ MAPPING = (ROOT / 'config' / 'mapping.example.yaml').read_bytes()
 
 def session(dialect: str) -> Session:
     return Session('p', dialect, settings=settings_from({}), exposure=Exposure.open(),
-                   names=FakeNames(), now=START, epoch=0.0)
+                   names=FakeNames(), now=START, unix_offset=0.0)
 
 
 def native(data: bytes) -> None:

@@ -45,7 +45,7 @@ def hosting(*, answers: bool = False, **parameters: object) -> Session:
 
 def asked(session: Session, token: object = 1, now: float = START) -> tuple[str, list[fx.Effect]]:
     """Have ROS send a goal; return its name and the effects."""
-    effects = session.goals.asked('/count', TYPE, token, b'{}', now)
+    effects = session.actions.asked('/count', TYPE, token, b'{}', now)
     (goal_id,) = (effect.reply.goal_id for effect in effects
                   if isinstance(effect, fx.Send) and isinstance(effect.reply, ops.GoalRequest))
     return goal_id, effects
@@ -57,7 +57,7 @@ def test_a_goal_from_its_sending_to_its_end() -> None:
     session = make()
     effect = send(session, action='count', want_feedback=False, timeout=9.0)
     assert effect == fx.SendGoal(effect.key, '/count', TYPE, {'order': 1}, False, 9.0)
-    goals = session.goals
+    goals = session.actions
     assert goals.accepted(effect.key) == [fx.Send(ops.GoalAccepted('g', 'count'))]
     assert goals.feedback(effect.key, b'{}') == ops.GoalFeedback('g', 'count', b'{}')
     assert goals.ended(effect.key, (4, b'{"a":1}')) == [
@@ -75,7 +75,7 @@ def test_only_success_is_ok(status: int, ok: bool) -> None:
 def test_a_goal_that_fails_says_what_it_was() -> None:
     session = make()
     error = Rejected('no')
-    assert session.goals.ended(send(session).key, error) == [
+    assert session.actions.ended(send(session).key, error) == [
         fx.Send(ops.Failed('g', error, ops.About('goal', '/count')))]
 
 
@@ -107,7 +107,7 @@ def test_feedback_that_comes_too_fast_is_refused_by_count() -> None:
     session = make(max_message_rate=1)
     answers = [session.receive(ops.ActionFeedback('f', 'x', {}), START) for _ in range(9)]
     assert [len(effects) for effects in answers][-1] == 0
-    assert session.refused > 0
+    assert session.allowance.refused > 0
 
 
 def test_timeout_of_the_mapping_file() -> None:
@@ -128,7 +128,7 @@ def test_goals_that_are_refused() -> None:
     send(session, None)
     assert refusal(session.receive(ops.SendGoal('three', '/count', TYPE, {}), START)) == \
         ('three', 'limit_exceeded', None)
-    session.goals.ended(1, Rejected(''))
+    session.actions.ended(1, Rejected(''))
     send(session, 'one')
 
 
@@ -145,7 +145,7 @@ def test_cancelling() -> None:
     assert session.receive(ops.CancelGoal(None, 'g'), START) == [fx.CancelGoal(None, key, 'g')]
     for op in (ops.CancelGoal('c', 'h'), ops.CancelGoal('c', 'g', '/other')):
         assert refusal(session.receive(op, START)) == ('c', 'expired', 'goal')
-    session.goals.ended(key, (4, b'{}'))
+    session.actions.ended(key, (4, b'{}'))
     assert refusal(session.receive(ops.CancelGoal('c', 'g'), START)) == ('c', 'expired', 'goal')
 
 
@@ -160,7 +160,7 @@ def test_hosting_and_giving_up() -> None:
         fx.Send(ops.Done('u', 'unadvertise_action', {'action': '/count'}))]
     assert refusal(session.receive(ops.UnadvertiseAction('u', '/count'), START)) == \
         ('u', 'not_advertised', 'action')
-    assert session.goals.asked('/count', TYPE, 1, b'{}', START) == []
+    assert session.actions.asked('/count', TYPE, 1, b'{}', START) == []
 
 
 def test_services_and_actions_share_a_bound() -> None:
@@ -207,7 +207,7 @@ def test_a_host_that_answers(accepted: bool) -> None:
     assert [type(effect) for effect in effects] == [fx.Send]
     assert session.receive(ops.GoalAnswer('x', goal_id, accepted), START) == [
         fx.AnswerGoal('/count', 1, accepted)]
-    assert (goal_id in session.goals.working) is accepted
+    assert (goal_id in session.actions.working) is accepted
     assert session.deadline() is None
 
 
@@ -240,7 +240,7 @@ def test_an_answer_to_a_call_does_not_end_a_goal() -> None:
     goal_id, _ = asked(session)
     assert refusal(session.receive(ops.ServiceAnswer('s', goal_id, {}), START)) == \
         ('s', 'expired', 'correlation_id')
-    assert goal_id in session.goals.working
+    assert goal_id in session.actions.working
 
 
 def test_a_host_that_does_not_answer_in_time_rejects() -> None:
@@ -249,22 +249,22 @@ def test_a_host_that_does_not_answer_in_time_rejects() -> None:
     late, _ = asked(session, 2, START + 1)
     assert session.deadline() == START + 2
     assert session.poll(START + 2) == [fx.AnswerGoal('/count', 1, False)]
-    assert list(session.goals.working) == [late]
+    assert list(session.actions.working) == [late]
 
 
 def test_a_goal_shall_end() -> None:
     session = hosting()
     session.receive(ops.AdvertiseAction('b', '/other', TYPE), START)
-    session.goals.asked('/other', TYPE, 1, b'{}', START)
+    session.actions.asked('/other', TYPE, 1, b'{}', START)
     goal_id, _ = asked(session)
-    assert session.goals.cancelled('/count', 1) == [fx.Send(ops.GoalCancel(goal_id, 'count'))]
-    assert session.goals.cancelled('/count', 2) == []
+    assert session.actions.cancelled('/count', 1) == [fx.Send(ops.GoalCancel(goal_id, 'count'))]
+    assert session.actions.cancelled('/count', 2) == []
 
 
 def test_goals_to_work_on_are_bounded() -> None:
     session = hosting(max_goals=1)
     asked(session, 1)
-    rejected, told = session.goals.asked('/count', TYPE, 2, b'{}', START)
+    rejected, told = session.actions.asked('/count', TYPE, 2, b'{}', START)
     assert rejected == fx.AnswerGoal('/count', 2, False)
     assert refusal([told])[:2] == (None, 'limit_exceeded')
 
@@ -287,10 +287,10 @@ def test_another_peer_cannot_answer() -> None:
 def test_forgotten_work_keeps_the_action() -> None:
     session = hosting()
     asked(session)
-    session.goals.forget_work('/count')
-    assert (session.goals.working, list(session.goals.hosted)) == ({}, ['/count'])
-    session.goals.forget('/count')
-    assert not session.goals.hosted
+    session.actions.forget_goals('/count')
+    assert (session.actions.working, list(session.actions.hosted)) == ({}, ['/count'])
+    session.actions.forget('/count')
+    assert not session.actions.hosted
 
 
 # ---- end
@@ -301,7 +301,7 @@ def test_a_session_that_ends_takes_everything_back() -> None:
     asked(session)
     assert session.close() == [fx.DropGoal(key), fx.UnhostAction('/count')]
     assert session.close() == []
-    assert session.goals.ended(key, (4, b'{}')) == []
+    assert session.actions.ended(key, (4, b'{}')) == []
     assert session.deadline() is None
 
 
@@ -327,7 +327,7 @@ def test_whatever_comes_in_whatever_order(steps: list[Any], answers: bool) -> No
     accepted: dict[object, bool] = {}
     ended: set[object] = set()
     for number, step in enumerate(steps):
-        effects = session.goals.asked(step, TYPE, number, b'{}', START) \
+        effects = session.actions.asked(step, TYPE, number, b'{}', START) \
             if isinstance(step, str) else session.receive(step, START)
         for effect in effects:
             if isinstance(effect, fx.AnswerGoal):
@@ -338,10 +338,10 @@ def test_whatever_comes_in_whatever_order(steps: list[Any], answers: bool) -> No
                 assert effect.token not in ended
             if isinstance(effect, fx.EndGoal):
                 ended.add(effect.token)
-        goals = session.goals
+        goals = session.actions
         assert len(goals.sent) <= 3
         assert len(goals.working) <= 3
         assert len(goals.hosted) <= 2
         assert {work.action for work in goals.working.values()} <= set(goals.hosted)
     assert len(session.close()) <= 5
-    assert not (session.goals.sent or session.goals.working or session.goals.hosted)
+    assert not (session.actions.sent or session.actions.working or session.actions.hosted)

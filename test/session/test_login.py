@@ -38,7 +38,7 @@ def make(login: Login, exposure: Exposure | None = None) -> Session:
     """Return a session with a login."""
     return Session('p', 'native', settings=settings_from({'robot_name': 'demo'}),
                    exposure=exposure or Exposure.open(), names=FakeNames(), now=START,
-                   epoch=EPOCH, login=login)
+                   unix_offset=EPOCH, login=login)
 
 
 def stranger(until: float = START + 5) -> Session:
@@ -73,7 +73,7 @@ def test_nothing_is_done_before_the_login(op: ops.Operation) -> None:
     session = stranger()
     assert refusal(session.receive(op, START))[1] == 'forbidden'
     assert session.name == ''
-    assert session.liveness is None
+    assert session.heartbeats.liveness is None
     assert not session.wants_status
 
 
@@ -87,7 +87,7 @@ def test_login() -> None:
     (asked,) = session.receive(ops.Authenticate('i', {'token': 'secret'}), START)
     assert asked == fx.LogIn('i', {'token': 'secret'})
     assert 'secret' not in repr(asked)
-    sent, changed = session.logged_in('i', ALICE, Rights(POLICY, OPERATOR), None)
+    sent, changed = session.login.succeeded('i', ALICE, Rights(POLICY, OPERATOR), None)
     assert isinstance(changed, fx.PeerChanged)
     assert sent == fx.Send(ops.Done('i', 'auth', {
         'name': 'alice', 'role': 'operator', 'allowed': session.hello()['allowed']}))
@@ -110,7 +110,7 @@ def test_one_failed_login_is_enough() -> None:
 def test_the_time_of_a_login_ends(identity: Identity | None, why: str) -> None:
     session = stranger(START + 5)
     if identity is not None:
-        session.logged_in(None, identity, Rights(POLICY, OPERATOR), START + 5)
+        session.login.succeeded(None, identity, Rights(POLICY, OPERATOR), START + 5)
     assert session.deadline() == START + 5
     assert session.poll(START + 4.9) == []
     assert session.poll(START + 5) == [fx.Dismiss(1008, why)]
@@ -262,7 +262,7 @@ def test_who_has_no_right_at_all() -> None:
                        (Role('r', (Grant('/x', 'graph'),)), {'call'})):
         assert {use for use in ('graph', 'call') if not role.may_at_all(use)} == uses
     session = stranger()
-    session.logged_in(None, ALICE, Rights(POLICY, Role('r', (Grant('*', 'call'),))), None)
+    session.login.succeeded(None, ALICE, Rights(POLICY, Role('r', (Grant('*', 'call'),))), None)
     for op in (ops.ListNames('i'), ops.GetSchema('i', 't'), ops.Diagnose('i', 't')):
         assert refusal(session.receive(op, START)) == ('i', 'forbidden', None)
 

@@ -91,8 +91,7 @@ class Machine(RuleBasedStateMachine):
             'heartbeat_interval': 1.0, 'heartbeat_timeout': 3.0})
         self.names = FakeNames()
         self.session = Session('p', 'native', settings=parameters, exposure=EXPOSURE,
-                               names=self.names, now=START, epoch=EPOCH)
-        self.session.beats = beats
+                               names=self.names, now=START, unix_offset=EPOCH, beats=beats)
         self.ledger = Ledger()
         self.now = START
         self.waiting: dict[str, tuple[str, float]] = {}
@@ -159,7 +158,7 @@ class Machine(RuleBasedStateMachine):
         if topic in self.ledger.names('publisher') and channel_id not in self.channels:
             self.channels = {c: t for c, t in self.channels.items() if t != topic}
             self.channels[channel_id] = topic
-            self.session.publisher_opened(topic, channel_id)
+            self.session.publications.opened(topic, channel_id)
 
     @rule(name=topics)
     def unadvertise(self, name: str) -> None:
@@ -207,11 +206,11 @@ class Machine(RuleBasedStateMachine):
         call_id = data.draw(st.sampled_from(known))
         waits = call_id in self.waiting
         error = None if good else 'no'
-        refused = self.session.refused
+        refused = self.session.allowance.refused
         code = self.send(ops.ServiceAnswer('i', call_id, {}, error))
         if not self.rate:
             assert code == ('ok' if waits or not good else 'expired')
-        if self.session.refused == refused:
+        if self.session.allowance.refused == refused:
             self.waiting.pop(call_id, None)
 
     @rule(sequence=st.none() | st.integers(0, 20), echo=st.none() | st.integers(0, 20),
@@ -224,7 +223,7 @@ class Machine(RuleBasedStateMachine):
         beats = [e for e in effects if isinstance(e, fx.Send) and isinstance(e.reply, ops.Beat)]
         if not self.rate:
             assert len(beats) == (sequence is not None and not is_answer)
-        assert self.session.liveness_name != 'UNWATCHED'
+        assert self.session.heartbeats.state_name != 'UNWATCHED'
 
     # ---- what ROS and time do
 
@@ -233,7 +232,7 @@ class Machine(RuleBasedStateMachine):
         if ' ' in name:
             return
         service = self.names.service(name)
-        effects = self.session.service_called(service, object(), b'{}', self.now)
+        effects = self.session.services.called(service, object(), b'{}', self.now)
         replies: list[Any] = [e.reply for e in effects if isinstance(e, fx.Send)]
         if service not in self.ledger.names('service'):
             assert effects == []
@@ -249,15 +248,15 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data(), good=st.booleans())
     def call_ends(self, data: st.DataObject, good: bool) -> None:
         key: Any = data.draw(st.sampled_from(sorted(self.ledger.names('call'), key=str)))
-        assert len(self.session.call_ended(key, b'{}' if good else PeerGone('left'))) == 1
+        assert len(self.session.services.ended(key, b'{}' if good else PeerGone('left'))) == 1
         self.ledger.open.remove(('call', key))
-        assert self.session.call_ended(key, b'{}') == []
+        assert self.session.services.ended(key, b'{}') == []
 
     @rule(data=st.data())
     def ros_refuses(self, data: st.DataObject) -> None:
-        kinds = {'subscription': self.session.forget_subscription,
-                 'publisher': self.session.forget_publisher,
-                 'service': self.session.forget_service}
+        kinds = {'subscription': self.session.subscriptions.forget,
+                 'publisher': self.session.publications.forget,
+                 'service': self.session.services.forget}
         kind = data.draw(st.sampled_from(sorted(kinds)))
         for name in sorted(map(str, self.ledger.names(kind)))[:1]:
             kinds[kind](name)
@@ -292,12 +291,13 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, 'session'):
             return
         session = self.session
-        assert set(session.subscriptions) == self.ledger.names('subscription')
-        assert set(session.advertised) == self.ledger.names('publisher')
-        assert set(session.hosted) == self.ledger.names('service')
-        assert set(session.calls) == self.ledger.names('call')
-        self.channels = {c: t for c, t in self.channels.items() if t in session.advertised}
-        self.waiting = {c: (s, d) for c, (s, d) in self.waiting.items() if s in session.hosted}
+        assert set(session.subscriptions.names) == self.ledger.names('subscription')
+        assert set(session.publications.topics) == self.ledger.names('publisher')
+        assert set(session.services.hosted) == self.ledger.names('service')
+        assert set(session.services.calls) == self.ledger.names('call')
+        topics, services = session.publications.topics, session.services.hosted
+        self.channels = {c: t for c, t in self.channels.items() if t in topics}
+        self.waiting = {c: (s, d) for c, (s, d) in self.waiting.items() if s in services}
 
     def teardown(self) -> None:
         if not hasattr(self, 'session'):
@@ -322,7 +322,7 @@ class Refusals(RuleBasedStateMachine):
     def connect(self) -> None:
         parameters = settings_from({'max_message_rate': 2.0})
         self.session = Session('p', 'native', settings=parameters, exposure=EXPOSURE,
-                               names=FakeNames(), now=START, epoch=EPOCH)
+                               names=FakeNames(), now=START, unix_offset=EPOCH)
         self.now = START
         self.sent = self.passed = self.told = 0
         self.last_count = -1e9
@@ -358,7 +358,7 @@ class Refusals(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, 'session'):
             self.time_passes(10.0)
-            assert self.told == self.session.refused
+            assert self.told == self.session.allowance.refused
 
 
 # The default of examples is that of the profile; each one is many operations.

@@ -28,8 +28,9 @@ from ws_bridge.errors import BadField, NotHolder, TimedOut
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session import effects as fx
-from ws_bridge.session.keeper import NoGates
-from ws_bridge.session.session import BEATS_REMEMBERED, Session
+from ws_bridge.session.gate_lookup import NoGates
+from ws_bridge.session.heartbeats import BEATS_REMEMBERED
+from ws_bridge.session.session import Session
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / 'docs'
                      / 'ws_bridge.v1.schema.json').read_text())
@@ -94,7 +95,7 @@ def test_status() -> None:
 def test_peer_status_is_shown() -> None:
     session = make()
     assert session.receive(ops.PeerStatus('i', {'hidden': True}), START) == [fx.PeerChanged()]
-    assert session.told == {'hidden': True}
+    assert session.reported_status == {'hidden': True}
 
 
 def test_malformed_frame_gets_its_error() -> None:
@@ -115,7 +116,7 @@ def test_subscribe_with_everything() -> None:
     op = ops.Subscribe('i', 'odom', 'a/B', 'cdr', 0.5, 3, QOS, True)
     assert session.receive(op, START) == [fx.OpenSubscription(
         'i', '/odometry', 'odom', 'a/B', 'cdr', 0.5, 3, QOS, True)]
-    assert session.subscriptions == {'odom': '/odometry'}
+    assert session.subscriptions.names == {'odom': '/odometry'}
 
 
 def test_subscribe_takes_defaults_of_rule_and_settings() -> None:
@@ -193,7 +194,9 @@ def test_the_type_of_a_rule_is_the_only_one(asked: str) -> None:
     for op in (ops.Subscribe('i', '/t', asked), ops.Advertise('i', '/t', asked),
                ops.AdvertiseService('i', '/t', asked)):
         assert refusal(session.receive(op, START)) == ('i', 'type_mismatch', 'type')
-    assert not (session.subscriptions or session.advertised or session.hosted)
+    assert not session.subscriptions.names
+    assert not session.publications.topics
+    assert not session.services.hosted
     (effect,) = session.receive(ops.Subscribe('i', '/other', asked), START)
     assert effect.msg_type == asked or not asked    # type: ignore[union-attr]
 
@@ -203,7 +206,7 @@ def test_a_refused_advertisement_is_forgotten_alone() -> None:
     for key, fresh in (('a', True), ('a', False), ('b', True)):
         (effect,) = session.receive(ops.Advertise(key, '/t', key=key), START)
         assert (effect.key, effect.fresh) == (key, fresh)       # type: ignore[union-attr]
-    session.forget_advertiser('/t', 'b')
+    session.publications.forget_key('/t', 'b')
     assert session.receive(ops.Unadvertise('u', '/t', key='a'), START)[0] == \
         fx.ClosePublisher('/t')
 
@@ -217,7 +220,7 @@ def test_stops_pass_the_rate_but_a_flood_of_them_ends() -> None:
         assert not isinstance(effect, fx.Send)      # no error
         dismissed |= any(isinstance(effect, fx.Dismiss) for effect in session.poll(now))
     assert dismissed
-    assert session.refused == 0
+    assert session.allowance.refused == 0
 
 
 def test_publishing_implies_a_publisher_once() -> None:
@@ -227,7 +230,7 @@ def test_publishing_implies_a_publisher_once() -> None:
     publish = fx.Publish('i', '/t', 5, 'json', None, None, command)
     assert session.receive(command, START) == [opened, publish]
     assert session.receive(command, START) == [publish]
-    assert session.advertised == {'/t': False}
+    assert session.publications.topics == {'/t': False}
 
 
 def test_unadvertise() -> None:
@@ -250,7 +253,7 @@ def test_binary_publication_needs_the_channel_of_this_peer() -> None:
     session = make()
     session.receive(ops.Advertise(None, '/t'), START)
     assert refusal(session.receive(binary(4), START)) == (None, 'not_advertised', 'channel_id')
-    session.publisher_opened('/t', 4)
+    session.publications.opened('/t', 4)
     command = binary(4, encoding='cbor', ttl=0.5)
     assert session.receive(command, START) == [fx.Publish(
         None, '/t', memoryview(b'x'), 'cbor', START + 0.5, None, command)]
@@ -263,9 +266,9 @@ def test_a_topic_has_one_channel() -> None:
     session = make()
     for topic in ('/t', '/u'):
         session.receive(ops.Advertise(None, topic), START)
-    session.publisher_opened('/u', 1)
+    session.publications.opened('/u', 1)
     for channel_id in (4, 5, 6):
-        session.publisher_opened('/t', channel_id)
+        session.publications.opened('/t', channel_id)
     assert [len(session.receive(binary(n), START)) for n in (1, 6)] == [1, 1]
     for channel_id in (4, 5):
         assert refusal(session.receive(binary(channel_id), START))[1] == 'not_advertised'
@@ -281,7 +284,7 @@ def test_what_is_left_of_the_time_to_live(op: Any, age: float, ttl: float | None
                                           left: float | None) -> None:
     session = make()
     session.receive(ops.Advertise(None, '/t'), START)
-    session.publisher_opened('/t', 1)
+    session.publications.opened('/t', 1)
     fields = {name: getattr(op, name) for name in op.__slots__}
     op = type(op)(**{**fields, 'stamp': START + EPOCH - age, 'ttl': ttl})
     (effect,) = session.receive(op, START)
@@ -301,8 +304,8 @@ def test_expired(kind: ops.Kind) -> None:
     session = make()
     op = ops.Command('i', '/t', {}, kind, stamp=START + EPOCH - 0.6, ttl=0.5)
     assert refusal(session.receive(op, START)) == ('i', 'expired', 'ttl')
-    assert not session.calls
-    assert not session.advertised
+    assert not session.services.calls
+    assert not session.publications.topics
 
 
 @pytest.mark.parametrize('offset', [3600.0, -3600.0])
@@ -315,7 +318,7 @@ def test_clock_of_the_peer_is_corrected(offset: float) -> None:
 
     assert isinstance(command(0.0, START)[-1], fx.Publish if offset > 0 else fx.Send)
     exchange(session, START + 1, offset, travel=0.01)
-    assert session.timesync.offset == pytest.approx(offset)
+    assert session.clock.timesync.offset == pytest.approx(offset)
     for effect in command(0.25, START + 2):
         if isinstance(effect, fx.Publish):
             assert effect.deadline == pytest.approx(START + 2.75, abs=1e-3)
@@ -329,15 +332,15 @@ def test_call() -> None:
     (call,) = session.receive(ops.Command('i', 'reset', {'x': 1}), START)
     assert isinstance(call, fx.Call)
     assert call == fx.Call(call.key, '/reset', 'a/srv/S', {'x': 1}, 5.0)
-    assert session.call_ended(call.key, b'{}') == [fx.Send(ops.CallDone('i', 'reset', b'{}'))]
-    assert session.call_ended(call.key, b'{}') == []
+    assert session.services.ended(call.key, b'{}') == [fx.Send(ops.CallDone('i', 'reset', b'{}'))]
+    assert session.services.ended(call.key, b'{}') == []
 
 
 def test_failed_call() -> None:
     session = make()
     (call,) = session.receive(ops.Command('i', '/reset', {}), START)
     assert isinstance(call, fx.Call)
-    assert refusal(session.call_ended(call.key, TimedOut('late'))) == ('i', 'timeout', None)
+    assert refusal(session.services.ended(call.key, TimedOut('late'))) == ('i', 'timeout', None)
 
 
 @pytest.mark.parametrize(('asked', 'ruled', 'expected'),
@@ -365,10 +368,10 @@ def hosting(**parameters: object) -> Session:
 
 
 def call_from_ros(session: Session, token: object, now: float = START) -> str:
-    (effect,) = session.service_called('/s', token, b'{}', now)
+    (effect,) = session.services.called('/s', token, b'{}', now)
     assert isinstance(effect, fx.Send)
     assert isinstance(effect.reply, ops.ServiceCall)
-    assert (effect.reply.service, effect.reply.values) == (session.hosted['/s'], b'{}')
+    assert (effect.reply.service, effect.reply.values) == (session.services.hosted['/s'], b'{}')
     return effect.reply.call_id
 
 
@@ -422,9 +425,9 @@ def test_calls_of_a_service_given_up_wait_no_more() -> None:
     session = hosting()
     session.receive(ops.AdvertiseService(None, '/other', 'a/S'), START)
     call_id = call_from_ros(session, 'token')
-    session.service_called('/other', 'other', b'{}', START)
-    session.forget_service('/s')
-    assert session.service_called('/s', 'token', b'{}', START) == []
+    session.services.called('/other', 'other', b'{}', START)
+    session.services.forget('/s')
+    assert session.services.called('/s', 'token', b'{}', START) == []
     assert refusal(session.receive(ops.ServiceAnswer('j', call_id, {}), START))[1] == 'expired'
     assert [e.service for e in session.close() if isinstance(e, fx.Unhost)] == ['/other']
 
@@ -433,7 +436,7 @@ def test_unanswered_calls_are_bounded_and_the_peer_is_told() -> None:
     session = hosting(max_calls=2)
     call_id = call_from_ros(session, 1)
     call_from_ros(session, 2)
-    assert refusal(session.service_called('/s', 3, b'{}', START)) == \
+    assert refusal(session.services.called('/s', 3, b'{}', START)) == \
         (None, 'limit_exceeded', None)
     session.receive(ops.ServiceAnswer(None, call_id, {}), START)
     call_from_ros(session, 4)
@@ -452,9 +455,9 @@ def test_limits_count_names_not_requests(parameter: str, ask: Any) -> None:
     for name in ('/a', '/b', '/a'):
         assert not isinstance(session.receive(ask(name), START)[0], fx.Send)
     assert refusal(session.receive(ask('/c'), START)) == ('i', 'limit_exceeded', None)
-    take_back = {'max_subscriptions': session.forget_subscription,
-                 'max_advertisements': session.forget_publisher,
-                 'max_services': session.forget_service}[parameter]
+    take_back = {'max_subscriptions': session.subscriptions.forget,
+                 'max_advertisements': session.publications.forget,
+                 'max_services': session.services.forget}[parameter]
     take_back('/a')
     assert not isinstance(session.receive(ask('/c'), START)[0], fx.Send)
 
@@ -494,7 +497,7 @@ def test_several_wishes_for_a_topic_are_one_subscription() -> None:
     assert rest.min_interval == 1.0
     assert refusal(session.receive(ops.Unsubscribe('j', '/a', 'k2'), START)) == \
         ('j', 'not_advertised', 'id')
-    session.forget_wish('/a', 'none')
+    session.subscriptions.forget_key('/a', 'none')
     assert session.receive(ops.Unsubscribe('j', '/a'), START) == [
         fx.CloseSubscription('/a', '/a'), done]
 
@@ -505,7 +508,7 @@ def test_calls_are_limited_until_they_end() -> None:
     (call,) = session.receive(op, START)
     assert isinstance(call, fx.Call)
     assert refusal(session.receive(op, START)) == ('i', 'limit_exceeded', None)
-    session.call_ended(call.key, b'{}')
+    session.services.ended(call.key, b'{}')
     assert isinstance(session.receive(op, START)[0], fx.Call)
 
 
@@ -585,7 +588,7 @@ def test_each_request_over_the_rate_gets_its_own_error(op: ops.Operation) -> Non
         session.receive(ops.ListNames(None), START)
     for number in range(1, 4):
         assert refusal(session.receive(op, START)) == ('i', 'rate_limited', None)
-        assert session.refused == number
+        assert session.allowance.refused == number
     assert session.poll(START + 1) == []     # each was told already
     assert session.poll(START + 2) == []
     assert session.deadline() is None
@@ -609,26 +612,27 @@ def test_the_rest_over_the_rate_is_counted_in_one_error_a_second(op: ops.Operati
     assert due == START + 2.01
     assert session.poll(due) == []
     assert session.deadline() is None
-    assert session.refused == 10
+    assert session.allowance.refused == 10
 
 
 def test_bytes_over_the_rate_are_not_read() -> None:
     session = make(max_byte_rate=2e6, max_message_size=1_000_000)
-    assert session.weigh(1_500_000, START) is None
-    assert refusal(session.weigh(600_000, START) or []) == (None, 'rate_limited', None)
-    assert session.weigh(600_000, START) == []
-    assert session.weigh(500_000, START) is None
+    assert session.allowance.check_size(1_500_000, START) is None
+    refused = session.allowance.check_size(600_000, START)
+    assert refusal(refused or []) == (None, 'rate_limited', None)
+    assert session.allowance.check_size(600_000, START) == []
+    assert session.allowance.check_size(500_000, START) is None
     assert failed(session.poll(START + 1)).error.message.startswith('1 messages')
-    assert session.weigh(2_000_000, START + 1) is None
+    assert session.allowance.check_size(2_000_000, START + 1) is None
     unlimited = make(max_byte_rate=0)
-    assert all(unlimited.weigh(1 << 40, START) is None for _ in range(9))
+    assert all(unlimited.allowance.check_size(1 << 40, START) is None for _ in range(9))
 
 
 def test_the_largest_message_always_fits_the_byte_rate() -> None:
     session = make(max_byte_rate=1000.0, max_message_size=5000)
-    assert session.weigh(5000, START) is None
-    assert session.weigh(5000, START + 4.9) is not None
-    assert session.weigh(5000, START + 10) is None
+    assert session.allowance.check_size(5000, START) is None
+    assert session.allowance.check_size(5000, START + 4.9) is not None
+    assert session.allowance.check_size(5000, START + 10) is None
 
 
 @pytest.mark.parametrize('op', [ops.ListNames('i'), binary(1)], ids=['request', 'stream'])
@@ -652,7 +656,7 @@ def dismissed(session: Session, frames: int, size: int) -> bool:
     ended = False
     for second in range(9):
         for _ in range(frames):
-            session.weigh(size, START + 1.001 * second)
+            session.allowance.check_size(size, START + 1.001 * second)
         ended = any(isinstance(effect, fx.Dismiss)
                     for effect in session.poll(START + 1.001 * (second + 1))) or ended
     return ended
@@ -684,13 +688,13 @@ def test_a_heartbeat_over_the_rate_is_heard_but_not_answered() -> None:
     effects = session.receive(ops.Heartbeat('i', START, 1), START)
     assert [type(effect) for effect in effects] == [fx.PeerChanged, fx.Send]
     assert refusal(effects[1:]) == (None, 'rate_limited', None)
-    assert session.liveness_name == 'ALIVE'
+    assert session.heartbeats.state_name == 'ALIVE'
     for tenth in range(1, 100):
         now = START + tenth / 10
         session.receive(binary(1), now)
         session.receive(ops.Heartbeat('i', now, 1), now)
         session.poll(now)
-        assert session.liveness_name == 'ALIVE'
+        assert session.heartbeats.state_name == 'ALIVE'
 
 
 # ---- heartbeats
@@ -743,7 +747,7 @@ def test_a_heartbeat_without_time_is_answered_too() -> None:
 def test_the_heartbeat_of_a_seed_is_heard_but_not_answered() -> None:
     session = make()
     assert session.receive(ops.Heartbeat('a', 5.0), START) == [fx.PeerChanged()]
-    assert session.liveness_name == 'ALIVE'
+    assert session.heartbeats.state_name == 'ALIVE'
 
 
 def test_an_echo_counts_only_of_a_beat_that_was_sent() -> None:
@@ -752,19 +756,18 @@ def test_an_echo_counts_only_of_a_beat_that_was_sent() -> None:
     for sequence in (0, 2, 10**15):
         echo = sequence, START + EPOCH, 5.0
         session.receive(ops.Heartbeat('a', 5.1, 1, echo, answer=True), START + 1)
-    assert session.timesync.offset is None
+    assert session.clock.timesync.offset is None
     for _ in range(BEATS_REMEMBERED):
         session.receive(ops.Heartbeat('a', 5.0, 1), START + 1)
     session.receive(ops.Heartbeat('a', 5.1, 1, (1, 0.0, 5.0), answer=True), START + 1)
-    assert session.timesync.offset is None
+    assert session.clock.timesync.offset is None
     session.receive(ops.Heartbeat('a', 5.1, 1, (2, 0.0, 5.0), answer=True), START + 2)
-    assert session.timesync.offset == pytest.approx(5.05 - (START + EPOCH + 1.5))
+    assert session.clock.timesync.offset == pytest.approx(5.05 - (START + EPOCH + 1.5))
 
 
 def test_beats_leave_each_interval() -> None:
-    session = make(heartbeat_interval=1.0)
-    assert session.deadline() is None
-    session.beats = True
+    assert make(heartbeat_interval=1.0).deadline() is None
+    session = make(heartbeat_interval=1.0, beats=True)
     assert session.deadline() == START + 1
     assert session.poll(START + 0.9) == []
     assert session.poll(START + 1.25) == [fx.Send(ops.Beat(1, START + 1.25 + EPOCH, None))]
@@ -774,8 +777,7 @@ def test_beats_leave_each_interval() -> None:
 
 @pytest.mark.parametrize('late', [2.0, 2.5, 7.0, 1e6])
 def test_missed_beats_are_not_made_up_for(late: float) -> None:
-    session = make(heartbeat_interval=1.0)
-    session.beats = True
+    session = make(heartbeat_interval=1.0, beats=True)
     beat_of(session.poll(START + late))
     assert session.poll(START + late) == []
     due = session.deadline()
@@ -785,11 +787,11 @@ def test_missed_beats_are_not_made_up_for(late: float) -> None:
 
 def test_liveness() -> None:
     session = make(heartbeat_interval=1.0, heartbeat_timeout=3.0)
-    assert session.liveness_name == 'UNWATCHED'
+    assert session.heartbeats.state_name == 'UNWATCHED'
     assert session.poll(START + 100) == []
     start = START + 100
     session.receive(ops.Heartbeat('a', 0.0, 1), start)
-    assert session.liveness_name == 'ALIVE'
+    assert session.heartbeats.state_name == 'ALIVE'
     for state, after in (('SUSPECT', 1.5), ('LOST', 3.0)):
         assert session.deadline() == start + after
         assert session.poll(start + after - 0.01) == []
@@ -800,7 +802,7 @@ def test_liveness() -> None:
     assert session.deadline() is None
     effects = session.receive(ops.Heartbeat('a', 0.0, 2), start + 9)
     assert [type(effect) for effect in effects] == [fx.Send, fx.PeerChanged]
-    assert session.liveness_name == 'ALIVE'
+    assert session.heartbeats.state_name == 'ALIVE'
 
 
 def test_a_loss_that_nobody_polled_for_is_one() -> None:
@@ -812,12 +814,12 @@ def test_a_loss_that_nobody_polled_for_is_one() -> None:
 
 def test_who_commands_has_to_send_heartbeats() -> None:
     session = make(heartbeat_interval=1.0, heartbeat_timeout=3.0)
-    session.watch(START)
-    assert session.liveness_name == 'ALIVE'
-    session.watch(START + 2)                    # to command more renews nothing
+    session.heartbeats.watch(START)
+    assert session.heartbeats.state_name == 'ALIVE'
+    session.heartbeats.watch(START + 2)      # to command more renews nothing
     assert fx.PeerLost() in session.poll(START + 3)
-    session.watch(START + 4)                    # it asked again, and has to be heard again
-    assert session.liveness_name == 'ALIVE'
+    session.heartbeats.watch(START + 4)      # it asked again, and has to be heard again
+    assert session.heartbeats.state_name == 'ALIVE'
     assert fx.PeerLost() in session.poll(START + 7)
 
 
@@ -829,17 +831,17 @@ class FakeKeeper(NoGates):
     def guards(self, topic: str) -> bool:
         return topic == '/drive'
 
-    def check(self, peer: str, manner: str, name: str, epoch: int | None) -> None:
-        assert (peer, manner) == ('p', 'native')
+    def check(self, peer: str, lease_mode: str, name: str, epoch: int | None) -> None:
+        assert (peer, lease_mode) == ('p', 'native')
         if name == '/move' and epoch != 7:
             raise NotHolder('not now')
 
 
 def test_the_age_of_a_guarded_command_is_the_gates_to_judge() -> None:
-    session = make(keeper=FakeKeeper())
+    session = make(gates=FakeKeeper())
     for topic, expected in (('/drive', True), ('/t', False)):
         session.receive(ops.Advertise(None, topic), START)
-        session.publisher_opened(topic, 4)
+        session.publications.opened(topic, 4)
         old: list[Any] = [ops.Command('i', topic, {}, stamp=START + EPOCH - 9, ttl=0.1),
                           binary(4, stamp=START + EPOCH - 9, ttl=0.1)]
         for command in old:
@@ -849,18 +851,18 @@ def test_the_age_of_a_guarded_command_is_the_gates_to_judge() -> None:
 
 
 def test_a_guarded_call_and_goal() -> None:
-    session = make(keeper=FakeKeeper())
+    session = make(gates=FakeKeeper())
     for kind in ('service', 'action'):
         command = ops.Command('i', '/move', {}, kind, epoch=6)  # type: ignore[arg-type]
         assert refusal(session.receive(command, START))[:2] == ('i', 'not_holder')
-        assert len(session.calls) + len(session.goals.sent) == (kind == 'action')
+        assert len(session.services.calls) + len(session.actions.sent) == (kind == 'action')
         (effect,) = session.receive(replace(command, epoch=7), START)
         assert isinstance(effect, fx.Call | fx.SendGoal)
 
 
 def test_access_comes_before_the_gate() -> None:
     """Who may not send a goal does not learn whether a gate guards the action."""
-    session = make(Exposure(), keeper=FakeKeeper())
+    session = make(Exposure(), gates=FakeKeeper())
     for kind in ('service', 'action'):
         command = ops.Command('i', '/move', {}, kind, epoch=6)  # type: ignore[arg-type]
         assert refusal(session.receive(command, START)) == ('i', 'forbidden', 'destination')
@@ -882,14 +884,14 @@ def test_close_takes_everything_back_once() -> None:
     for op in (ops.Subscribe(None, '/a'), ops.Advertise(None, '/b'), ops.Command(None, '/c', {}),
                ops.AdvertiseService(None, '/s', 'a/S'), ops.Command(None, '/reset', {})):
         session.receive(op, START)
-    session.publisher_opened('/b', 1)
+    session.publications.opened('/b', 1)
     call_id = call_from_ros(session, 'token')
-    (key,) = session.calls
+    (key,) = session.services.calls
     assert session.close() == [
         fx.CloseSubscription('/a', '/a'), fx.ClosePublisher('/b'), fx.ClosePublisher('/c'),
         fx.Unhost('/s'), fx.CancelCall(key)]
     assert session.close() == []
-    assert session.call_ended(key, b'{}') == []
+    assert session.services.ended(key, b'{}') == []
     assert session.deadline() is None
     answer = ops.ServiceAnswer('j', call_id, {})
     assert refusal(session.receive(answer, START))[1] == 'expired'
@@ -902,8 +904,8 @@ def test_what_ros_refused_is_not_taken_back() -> None:
     session.receive(ops.Advertise(None, '/b'), START)
     session.receive(ops.AdvertiseService(None, '/s', 'a/S'), START)
     for _ in range(2):
-        session.forget_subscription('/a')
-        session.forget_publisher('/b')
-        session.forget_service('/s')
+        session.subscriptions.forget('/a')
+        session.publications.forget('/b')
+        session.services.forget('/s')
     assert session.close() == []
     assert isinstance(session.receive(ops.Subscribe(None, '/z'), START)[0], fx.OpenSubscription)

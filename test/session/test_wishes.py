@@ -23,8 +23,9 @@ from ws_bridge.errors import TimedOut
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session import effects as fx
-from ws_bridge.session.session import MAX_QUESTIONS, Session
-from ws_bridge.session.wishes import Wishes
+from ws_bridge.session.merger import SubscriptionMerger
+from ws_bridge.session.services import MAX_QUESTIONS
+from ws_bridge.session.session import Session
 
 
 def subscribe(session: Session, key: str | None, **options: Any) -> fx.OpenSubscription:
@@ -85,7 +86,7 @@ def test_unknown_key_is_an_error_and_changes_nothing() -> None:
     subscribe(session, 'a')
     reply = failed(unsubscribe(session, 'x'))
     assert (reply.error.code, reply.error.field) == ('not_advertised', 'id')
-    assert '/t' in session.subscriptions
+    assert '/t' in session.subscriptions.names
 
 
 def test_wish_without_a_key_takes_the_place_of_all() -> None:
@@ -100,13 +101,13 @@ def test_refused_wish_is_forgotten_and_the_others_stand() -> None:
     session = make()
     subscribe(session, 'a', min_interval=1.0)
     subscribe(session, 'b')
-    session.forget_wish('/t', 'b')
-    session.forget_wish('/t', None)
-    session.forget_wish('/other', 'b')
+    session.subscriptions.forget_key('/t', 'b')
+    session.subscriptions.forget_key('/t', None)
+    session.subscriptions.forget_key('/other', 'b')
     assert subscribe(session, 'a', min_interval=1.0).min_interval == 1.0
-    session.forget_subscription('/t')
+    session.subscriptions.forget('/t')
     assert subscribe(session, 'b', min_interval=3.0).min_interval == 3.0
-    assert repr(Wishes()) == 'Wishes(0 for 0 names)'
+    assert repr(SubscriptionMerger()) == 'SubscriptionMerger(0 for 0 names)'
 
 
 def test_several_advertisements_of_one_topic() -> None:
@@ -127,7 +128,7 @@ def test_several_advertisements_of_one_topic() -> None:
 def test_hosting_again_forgets_the_calls_of_the_older_advertisement() -> None:
     session = make()
     session.receive(ops.AdvertiseService(None, '/s', 'a/S'), START)
-    (sent,) = session.service_called('/s', 1, b'{}', START)
+    (sent,) = session.services.called('/s', 1, b'{}', START)
     assert isinstance(sent, fx.Send)
     assert isinstance(sent.reply, ops.ServiceCall)
     session.receive(ops.AdvertiseService(None, '/s', 'a/S'), START)
@@ -144,19 +145,19 @@ def test_questions_wait_for_their_turn() -> None:
     assert ask('j', timeout=1.0) == [fx.Inquire(2, 'nodes', {}, 1.0)]
     assert [ask(name) for name in 'kl'] == [[], []]
     late = TimedOut('late')
-    assert session.call_ended(1, late) == [
+    assert session.services.ended(1, late) == [
         fx.Send(ops.Failed('i', late, ops.About('call', '/rosapi/nodes'))),
         fx.Inquire(3, 'nodes', {}, 3.0)]
-    assert session.call_ended(3, b'{}') == [
+    assert session.services.ended(3, b'{}') == [
         fx.Send(ops.CallDone('k', '/rosapi/nodes', b'{}')), fx.Inquire(4, 'nodes', {}, 3.0)]
-    assert session.call_ended(3, b'{}') == []
+    assert session.services.ended(3, b'{}') == []
     for _ in range(MAX_QUESTIONS):
         assert ask('m') == []
     refused = failed(ask('n'))
     assert (refused.op_id, refused.error.code) == ('n', 'limit_exceeded')
     assert refused.about == ops.About('call', '/rosapi/nodes')
     assert session.close() == [fx.CancelCall(2), fx.CancelCall(4)]
-    assert session.call_ended(2, b'{}') == []
+    assert session.services.ended(2, b'{}') == []
 
 
 def test_who_waits_for_a_failed_request() -> None:

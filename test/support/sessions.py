@@ -18,7 +18,7 @@ from ws_bridge.config import Exposure, Settings, settings_from
 from ws_bridge.errors import BadName
 from ws_bridge.protocol import operations as ops
 from ws_bridge.session import effects as fx
-from ws_bridge.session.keeper import Keeper
+from ws_bridge.session.gate_lookup import GateLookup
 from ws_bridge.session.session import Session
 
 EPOCH = 1_760_000_000.0
@@ -43,12 +43,12 @@ class FakeNames:
         return 'service' if self.service(name) in self.services else 'topic'
 
 
-def make(exposure: Exposure | None = None, *, keeper: Keeper | None = None,
-         **parameters: object) -> Session:
+def make(exposure: Exposure | None = None, *, gates: GateLookup | None = None,
+         beats: bool = False, **parameters: object) -> Session:
     """Return the session of peer ``p`` that connected at ``START``."""
     settings: Settings = settings_from({'robot_name': 'demo', **parameters})
     return Session('p', 'native', settings=settings, exposure=exposure or Exposure.open(),
-                   names=FakeNames(), now=START, epoch=EPOCH, keeper=keeper)
+                   names=FakeNames(), now=START, unix_offset=EPOCH, gates=gates, beats=beats)
 
 
 def failed(effects: list[fx.Effect]) -> ops.Failed:

@@ -115,21 +115,21 @@ class Actions:
             self._goals[peer.name, wish.key] = wish.action, unsent
             self._ros.look_again(lambda: self._send_at_last(peer, wish, unsent))
         except WsBridgeError as exc:
-            self._apply(peer, peer.session.goals.ended(wish.key, exc))
+            self._apply(peer, peer.session.actions.ended(wish.key, exc))
 
     def _send_at_last(self, peer: Peer, wish: SendGoal, unsent: Unsent) -> None:
         self._goals.pop((peer.name, wish.key), None)
-        if wish.key not in peer.session.goals.sent:
+        if wish.key not in peer.session.actions.sent:
             return
         try:
             if unsent.cancelled:
                 raise Rejected('it was cancelled before it was sent')
             self._send(peer, wish)
         except WsBridgeError as exc:
-            self._apply(peer, peer.session.goals.ended(wish.key, exc))
+            self._apply(peer, peer.session.actions.ended(wish.key, exc))
 
     def _send(self, peer: Peer, wish: SendGoal) -> None:
-        goals = peer.session.goals
+        goals = peer.session.actions
 
         def on_feedback(cdr: bytes) -> None:
             self._converter.to_json(feedback, cdr, on_feedback_text,
@@ -237,7 +237,7 @@ class Actions:
         :raises UnknownType: the type is not on this machine.
         """
         schema = self._ros.types.action(wish.action_type)
-        action, goals = wish.action, peer.session.goals
+        action, goals = wish.action, peer.session.actions
         self._replace(peer, action)
         goal = self._store.codec(schema.goal)
 
@@ -277,7 +277,7 @@ class Actions:
             types = self._ros.graph.actions.get(action)
             if types and hosted.action_type not in types:
                 self.unhost(hosted.owner, action)
-                hosted.owner.session.goals.forget(action)
+                hosted.owner.session.actions.forget(action)
                 hosted.owner.send(Failed(None, TypeMismatch(
                     f'{action} is {" and ".join(types)}, not {hosted.action_type}',
                     field='type')))
@@ -288,9 +288,9 @@ class Actions:
             return
         self.unhost(old.owner, action)
         if old.owner is peer:
-            peer.session.goals.forget_work(action)
+            peer.session.actions.forget_goals(action)
         else:
-            old.owner.session.goals.forget(action)
+            old.owner.session.actions.forget(action)
             old.owner.send(Failed(None, AlreadyExists(
                 f'{action} is hosted by a newer peer now', field='action')))
 

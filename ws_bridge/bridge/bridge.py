@@ -72,7 +72,7 @@ from ws_bridge.protocol.operations import (
 from ws_bridge.protocol.rosbridge import dialect_of, RosbridgeDialect
 from ws_bridge.protocol.rosbridge import SUBPROTOCOL as ROSBRIDGE_SUBPROTOCOL
 from ws_bridge.session import effects as fx
-from ws_bridge.session.login import Login, POLICY_VIOLATION
+from ws_bridge.session.login import Login
 from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
 from ws_bridge.weight import INLINE, is_heavy_cbor, is_heavy_json, LARGE
@@ -262,7 +262,7 @@ class Bridge:
     def _expect_word(self, link: Link) -> None:
         """Dismiss who has to log in and has said nothing yet."""
         if self._is_stranger(link):
-            self._dismiss(link, POLICY_VIOLATION, 'no login in time')
+            self._dismiss(link, fx.POLICY_VIOLATION, 'no login in time')
 
     def _is_stranger(self, link: Link) -> bool:
         """Whether a peer has to log in, and did not by its handshake."""
@@ -318,7 +318,7 @@ class Bridge:
                 return None
             peer = self._meet(link, rosbridge=dialect == RosbridgeDialect.name)
         now = self._loop.time()
-        too_much = peer.session.weigh(len(data), now)
+        too_much = peer.session.allowance.check_size(len(data), now)
         if too_much is not None:
             self.apply(peer, too_much)
             if peer.dialect.name != NativeDialect.name or not _may_stop(data):
@@ -406,10 +406,8 @@ class Bridge:
         self._forget_stranger(link)
         name = f'p{next(self._numbers)}'
         dialect = self._make_dialect(link, name, rosbridge=rosbridge)
-        session = self._session(name, dialect.name, link)
-        session.beats = not rosbridge
-        if not rosbridge and not greet:
-            session.manner = 'seed'
+        session = self._session(name, dialect.name, link, beats=not rosbridge,
+                                lease_mode=None if rosbridge or greet else 'seed')
         peer = self._peers[link] = Peer(link, session, dialect, self._unix, self._ledger)
         self._bound(peer)
         logger.info('peer %s from %s: %s', peer.name, link.address, dialect.name)
@@ -435,10 +433,12 @@ class Bridge:
         return RosbridgeDialect(settings.max_message_size, cbor_values, settings.max_json_depth,
                                 takes_status='origin' in link.request_headers)
 
-    def _session(self, name: str, dialect: str, link: Link) -> Session:
+    def _session(self, name: str, dialect: str, link: Link, *, beats: bool = False,
+                 lease_mode: str | None = None) -> Session:
         return Session(name, dialect, settings=self._settings, exposure=self._exposure,
-                       names=self._names, now=self._loop.time(), epoch=self._epoch,
-                       keeper=self._control, login=self._login_of(link))
+                       names=self._names, now=self._loop.time(),
+                       unix_offset=self._epoch, gates=self._control,
+                       login=self._login_of(link), lease_mode=lease_mode, beats=beats)
 
     def _login_of(self, link: Link) -> Login:
         return self._door.login_of(link.admitted, dialled=link.dialled, now=self._loop.time(),
@@ -503,18 +503,18 @@ class Bridge:
         session = peer.session
         if isinstance(effect, fx.OpenSubscription):
             if self._outward.has(peer, effect.wire_name):
-                session.forget_wish(effect.wire_name, effect.key)
+                session.subscriptions.forget_key(effect.wire_name, effect.key)
             else:
-                session.forget_subscription(effect.wire_name)
+                session.subscriptions.forget(effect.wire_name)
         elif isinstance(effect, fx.OpenPublisher):
             if not self._inward.has(peer, effect.topic):
-                session.forget_publisher(effect.topic)
+                session.publications.forget(effect.topic)
             elif effect.fresh:
-                session.forget_advertiser(effect.topic, effect.key)
+                session.publications.forget_key(effect.topic, effect.key)
         elif isinstance(effect, fx.Host) and not self._services.owned_by(peer, effect.service):
-            session.forget_service(effect.service)
+            session.services.forget(effect.service)
         elif isinstance(effect, fx.HostAction) and not self._actions.owned_by(peer, effect.action):
-            session.goals.forget(effect.action)
+            session.actions.forget(effect.action)
 
     def _send(self, peer: Peer, effect: fx.Send) -> None:
         peer.send(effect.reply)
@@ -692,7 +692,7 @@ class Bridge:
                 effect.op_id, exc))
             return
         until = None if identity.expires is None else identity.expires - self._epoch
-        self.apply(peer, peer.session.logged_in(effect.op_id, identity, rights, until))
+        self.apply(peer, peer.session.login.succeeded(effect.op_id, identity, rights, until))
         self._bound(peer)
         self._note_login(peer)
         self._fence(peer)
@@ -702,7 +702,7 @@ class Bridge:
     def _turn_away(self, peer: Peer, why: Failed) -> None:
         if peer.link in self._peers:    # it may have left by itself
             peer.send(why)
-            self._dismiss(peer.link, POLICY_VIOLATION, 'login failed')
+            self._dismiss(peer.link, fx.POLICY_VIOLATION, 'login failed')
 
     def _note_visit(self, event: str, peer: Peer, **fields: Any) -> None:
         """Take down who comes and goes; of those who have still to log in not each one."""
@@ -772,7 +772,7 @@ class Bridge:
         links = [link for link in self._peers if link.is_open]
         if sum(link.queued_bytes for link in links) > self._settings.max_total_queue_bytes:
             worst = max(links, key=lambda link: link.queued_bytes)
-            self._dismiss(worst, POLICY_VIOLATION, 'too slow: too much waits for all peers')
+            self._dismiss(worst, fx.POLICY_VIOLATION, 'too slow: too much waits for all peers')
 
     def graph_changed(self, _: object) -> None:
         """Take note of a new graph: topics that peers wait for may have appeared."""

@@ -140,7 +140,7 @@ class Control:
         self._has_ended = True
         self._ros.tell_neighbours(self._neighbours.say({}, None))
 
-    # ---- the keeper of the sessions
+    # ---- what sessions ask
 
     def guards(self, topic: str) -> bool:
         """Whether a gate judges the age of what is published on a topic."""
@@ -529,7 +529,7 @@ class Control:
         lease = gate.lease
         holder = None if lease.holder is None else self._peer(lease.holder)
         if holder is not None and not lease.implicit:
-            holder.session.watch(self._clock())
+            holder.session.heartbeats.watch(self._clock())
             self._arm(holder)
         name = holder.session.name if holder else None
         self._audit.write('lease', gate=gate.name, peer=lease.holder, name=name,

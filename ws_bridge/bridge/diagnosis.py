@@ -129,9 +129,9 @@ class Diagnosis:
 
     def _use(self, peer: Peer, topic: str) -> TopicUse:
         """Find out what a topic is for: what the peer does with it, else whether it has a gate."""
-        if topic in peer.session.subscriptions:
+        if topic in peer.session.subscriptions.names.values():
             return 'subscribe'
-        if topic in peer.session.advertised or self._control.gates.of(topic) is not None:
+        if topic in peer.session.publications.topics or self._control.gates.of(topic) is not None:
             return 'publish'
         return 'subscribe'
 

@@ -363,14 +363,14 @@ class Gates:
             self.check_grants(guarded)
         now = self._clock()
         slack = 0.0
-        if not gate.explicit(session.manner):
+        if not gate.explicit(session.lease_mode):
             slack = self._refresh(guarded, peer, now)
-        deadline = gate.admit(session.peer, session.manner, command,
-                              offset=session.timesync.offset, unix=now + self._epoch, now=now,
-                              fence=peer.link.fence, slack=slack)
+        deadline = gate.admit(session.peer, session.lease_mode, command,
+                              offset=session.clock.timesync.offset, unix=now + self._epoch,
+                              now=now, fence=peer.link.fence, slack=slack)
         cdr = to_cdr()
         values = lane.codec.to_values(cdr)
-        moving, changed = gate.judge(session.peer, session.manner, values, lane.checks, now)
+        moving, changed = gate.judge(session.peer, session.lease_mode, values, lane.checks, now)
         if changed:
             cdr = lane.codec.from_values(values)
         begins = gate.policy.require_lease and gate.lease.holder is None

@@ -296,7 +296,7 @@ class Intake:
             return
         if where is None:       # an inquiry
             error = TooLarge('nothing that large is asked for here')
-            self._taker.carry_out(peer, peer.session.call_ended(last.key, error), op_id)
+            self._taker.carry_out(peer, peer.session.services.ended(last.key, error), op_id)
             return
         outcome = await self._outcome(peer, last, values)
         await asyncio.sleep(0)      # to have copied it was enough for one turn

@@ -101,7 +101,7 @@ class Inward:
             shared = self._create(key)
         shared.users[peer.name] = peer
         self._keys[peer.name, wish.topic] = key
-        peer.session.publisher_opened(wish.topic, shared.channel_id)
+        peer.session.publications.opened(wish.topic, shared.channel_id)
         if wish.asked:
             peer.send(Done(wish.op_id, 'advertise', {
                 'topic': wish.wire_name, 'type': msg_type, 'channel_id': shared.channel_id,
@@ -135,7 +135,7 @@ class Inward:
                                    field='type')
                 for peer in list(shared.users.values()):
                     self.close(peer, topic)
-                    peer.session.forget_publisher(topic)
+                    peer.session.publications.forget(topic)
                     peer.send(Failed(None, why))
 
     def topics(self) -> dict[str, str]:

@@ -358,7 +358,7 @@ class Outward:
 
     def _lose(self, member: Member, exc: WsBridgeError) -> None:
         self.close(member.peer, member.wish.wire_name)
-        member.peer.session.forget_subscription(member.wish.wire_name)
+        member.peer.session.subscriptions.forget(member.wish.wire_name)
         member.peer.send(Failed(member.wish.op_id, exc))
 
     def _join(self, topic: Topic, member: Member) -> None:

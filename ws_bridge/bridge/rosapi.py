@@ -120,7 +120,7 @@ class RosApi:
     Answers questions about the robot.
 
     :param apply: carries out the effects of a session.
-    :param check: refuses, by an error, what needs a lease: peer, manner, service, epoch.
+    :param check: refuses, by an error, what needs a lease: peer, lease mode, service, epoch.
     :param names: makes full names of what peers say.
     :param advertised: returns the topics that peers advertise, with their types.
     """
@@ -166,7 +166,7 @@ class RosApi:
                 rights.check_at_all('graph')
             look = Look(self._ros, rights, Parameters(
                 self._ros, rights, self._store, self._turns,
-                lambda name: self._check(peer.name, peer.session.manner, name, None),
+                lambda name: self._check(peer.name, peer.session.lease_mode, name, None),
                 self._names.service), self._names, self._advertised)
             values = answer(look, _texts(names, wish.data), done)
         except WsBridgeError as exc:
@@ -187,7 +187,7 @@ class RosApi:
             return
         pending.timer.cancel()
         answer = result if isinstance(result, WsBridgeError) else orjson.dumps(result)
-        self._apply(pending.peer, pending.peer.session.call_ended(pending.key, answer))
+        self._apply(pending.peer, pending.peer.session.services.ended(pending.key, answer))
 
 
 Question = Callable[[Look, Any, Done], 'Values | None']

@@ -99,15 +99,15 @@ class Services:
         except (UnknownName, TypeMismatch):     # the service may be new, or anew
             self._ros.look_again(lambda: self._call_at_last(peer, wish))
         except WsBridgeError as exc:
-            self._apply(peer, peer.session.call_ended(wish.key, exc))
+            self._apply(peer, peer.session.services.ended(wish.key, exc))
 
     def _call_at_last(self, peer: Peer, wish: Call) -> None:
-        if wish.key not in peer.session.calls:
+        if wish.key not in peer.session.services.calls:
             return
         try:
             self._call(peer, wish)
         except WsBridgeError as exc:
-            self._apply(peer, peer.session.call_ended(wish.key, exc))
+            self._apply(peer, peer.session.services.ended(wish.key, exc))
 
     def _call(self, peer: Peer, wish: Call) -> None:
         key = peer.name, wish.key
@@ -115,14 +115,14 @@ class Services:
         def on_done(result: bytes | WsBridgeError) -> None:
             self._calls.pop(key, None)
             if isinstance(result, WsBridgeError):
-                self._apply(peer, peer.session.call_ended(wish.key, result))
+                self._apply(peer, peer.session.services.ended(wish.key, result))
             else:
                 self._converter.to_json(response, result, on_text)
 
         def on_text(text: bytes | WsBridgeError) -> None:
             if isinstance(text, WsBridgeError):
                 text = ServiceFailed(f'the response cannot be read: {text}')
-            self._apply(peer, peer.session.call_ended(wish.key, text))
+            self._apply(peer, peer.session.services.ended(wish.key, text))
 
         srv_type = self._type_of(wish)
         peer.session.login.rights.check_type(wish.service, srv_type)
@@ -195,7 +195,7 @@ class Services:
         if old is not None:
             self.unhost(old.owner, wish.service)
             if old.owner is not peer:
-                old.owner.session.forget_service(wish.service)
+                old.owner.session.services.forget(wish.service)
                 old.owner.send(Failed(None, AlreadyExists(
                     f'{wish.service} is hosted by a newer peer now', field='service')))
         request = self._store.codec(schema.request)
@@ -207,14 +207,14 @@ class Services:
             if isinstance(text, WsBridgeError):
                 peer.send(Failed(None, text))
                 return
-            self._apply(peer, peer.session.service_called(
+            self._apply(peer, peer.session.services.called(
                 wish.service, token, text, self._now()))
 
         def on_error(exc: WsBridgeError) -> None:
             fatal = not isinstance(exc, LimitExceeded)
             if fatal and self._hosted.get(wish.service) is hosted:
                 del self._hosted[wish.service]
-                peer.session.forget_service(wish.service)
+                peer.session.services.forget(wish.service)
             peer.send(Failed(wish.op_id, exc))
 
         def on_ready() -> None:
@@ -232,7 +232,7 @@ class Services:
             types = self._ros.graph.services.get(service)
             if types and hosted.srv_type not in types:
                 self.unhost(hosted.owner, service)
-                hosted.owner.session.forget_service(service)
+                hosted.owner.session.services.forget(service)
                 hosted.owner.send(Failed(None, TypeMismatch(
                     f'{service} is {" and ".join(types)}, not {hosted.srv_type}', field='type')))
 

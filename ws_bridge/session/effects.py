@@ -40,6 +40,9 @@ from ws_bridge.protocol.operations import (
 )
 from ws_bridge.protocol.qos import QosRequest
 
+POLICY_VIOLATION = 1008
+"""Close code of a peer that is dismissed for what it did, or did not do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Send:

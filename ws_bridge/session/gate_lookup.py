@@ -11,21 +11,25 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What a session asks of whoever knows the gates."""
+"""What a session asks of what knows the gates."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ws_bridge.session.rights import Rights
 
+LeaseCheck = Callable[[str, 'int | None'], None]
+"""Refuses, by an error, a call or a goal that needs a lease: its full name, its epoch."""
 
-class Keeper(Protocol):
-    """Who knows the gates."""
+
+class GateLookup(Protocol):
+    """Knows which topics, services and actions have a gate."""
 
     def guards(self, topic: str) -> bool:
         """Whether a gate judges the age of what is published on a topic."""
 
-    def check(self, peer: str, manner: str, name: str, epoch: int | None) -> None:
+    def check(self, peer: str, lease_mode: str, name: str, epoch: int | None) -> None:
         """Refuse, by an error, a call or a goal that needs a lease."""
 
     def describe(self, rights: Rights) -> dict[str, Any]:
@@ -33,13 +37,13 @@ class Keeper(Protocol):
 
 
 class NoGates:
-    """The keeper of nothing."""
+    """A lookup where there are no gates."""
 
     def guards(self, topic: str) -> bool:
         """Say no."""
         return False
 
-    def check(self, peer: str, manner: str, name: str, epoch: int | None) -> None:
+    def check(self, peer: str, lease_mode: str, name: str, epoch: int | None) -> None:
         """Let it pass."""
 
     def describe(self, rights: Rights) -> dict[str, Any]:

@@ -11,16 +11,15 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The actions of one peer's life: goals that it sent, actions that it hosts.  Pure."""
+"""The goals that one peer sends, and the actions that it serves.  Pure."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Protocol
+from typing import ClassVar
 
-from ws_bridge.access import Use
-from ws_bridge.config import Rule, Settings
+from ws_bridge.config import Settings
 from ws_bridge.errors import (
     AlreadyExists,
     Expired,
@@ -30,18 +29,16 @@ from ws_bridge.errors import (
 )
 from ws_bridge.protocol import operations as ops
 from ws_bridge.session import effects as fx
-from ws_bridge.session.limits import below
-
-
-class ActionNames(Protocol):
-    """How the names of actions become fully qualified ones: as those of services do."""
-
-    def service(self, name: str) -> str:
-        """Expand and remap a name; raises ``BadName``."""
+from ws_bridge.session.clock import PeerClock
+from ws_bridge.session.gate_lookup import LeaseCheck
+from ws_bridge.session.limits import require_room
+from ws_bridge.session.login import Login
+from ws_bridge.session.names import Names
+from ws_bridge.session.parts import Handlers, Part
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SentGoal:
     """A goal that this peer sent: its identity there, and the action's name as it said it."""
 
     op_id: str | None
@@ -57,55 +54,66 @@ class HostedAction:
 
 
 @dataclass(slots=True)
-class Work:
-    """A goal from ROS that this peer works on; it has to be answered until ``deadline``."""
+class IncomingGoal:
+    """A goal from ROS for this peer, which has to accept it until ``deadline`` (monotonic, s)."""
 
     action: str
     token: object
     deadline: float | None
 
 
-class Goals:
+class PeerActions(Part):
     """
     What one session knows of actions.
 
     :param peer: unique name of the peer.
-    :param rule: finds what exposes a name, or raises ``Forbidden``.
+    :param login: says what the peer may.
+    :param check_lease: refuses a goal that needs a lease.
+    :param clock: refuses a goal that is too old.
+    :param hosted_count: how many services and actions the peer hosts; the bound is on both.
+    :ivar sent: the goals that the peer sent and that have not ended, by key.
     :ivar hosted: the actions that the peer hosts, by their full names.
+    :ivar working: the goals from ROS that have not ended, by the names that the peer was told.
     """
 
-    def __init__(self, peer: str, settings: Settings, names: ActionNames,
-                 rule: Callable[[Use, str, str], Rule]) -> None:
-        self.sent: dict[int, Sent] = {}
+    def __init__(self, peer: str, settings: Settings, names: Names, login: Login,
+                 check_lease: LeaseCheck, clock: PeerClock,
+                 hosted_count: Callable[[], int]) -> None:
+        self.sent: dict[int, SentGoal] = {}
         self.hosted: dict[str, HostedAction] = {}
-        self.working: dict[str, Work] = {}
+        self.working: dict[str, IncomingGoal] = {}
         self._peer = peer
         self._settings = settings
-        self._names = names
-        self._rule = rule
+        self._resolve = names.service
+        self._login = login
+        self._check_lease = check_lease
+        self._clock = clock
+        self._hosted_count = hosted_count
         self._keys = count(1)
+
+    def __repr__(self) -> str:
+        return (f'PeerActions(sent={len(self.sent)}, hosted={len(self.hosted)}, '
+                f'working={len(self.working)})')
 
     # ---- goals of the peer
 
-    def send(self, op: ops.SendGoal, action: str, rule: Rule) -> list[fx.Effect]:
-        """
-        Send a goal to ROS.
-
-        :param action: its full name.
-        :param rule: what exposes it.
-        """
-        below(len(self.sent), self._settings.max_goals, 'goals')
+    def send(self, op: ops.SendGoal, now: float) -> list[fx.Effect]:
+        """Send a goal to ROS."""
+        action = self._resolve(op.action)
+        rule = self._login.check('goal', action, 'destination')
+        self._check_lease(action, op.epoch)
+        self._clock.deadline(op.stamp, op.ttl, now)
+        require_room(len(self.sent), self._settings.max_goals, 'goals')
         if op.op_id is not None and self._key_of(op.op_id) is not None:
             raise AlreadyExists(f'a goal {op.op_id!r} of this peer runs already')
         key = next(self._keys)
-        self.sent[key] = Sent(op.op_id, op.action)
+        self.sent[key] = SentGoal(op.op_id, op.action)
         return [fx.SendGoal(key, action, op.action_type, op.args, op.want_feedback,
                             op.timeout or rule.timeout)]
 
-    def cancel(self, op: ops.CancelGoal) -> list[fx.Effect]:
-        """Have a goal cancelled."""
+    def _cancel(self, op: ops.CancelGoal, now: float) -> list[fx.Effect]:
         key = self._key_of(op.goal_op_id)
-        if key is None or self._differs(op.action, self._names.service(self.sent[key].action)):
+        if key is None or self._differs(op.action, self._resolve(self.sent[key].action)):
             raise Expired(f'no goal {op.goal_op_id!r} of this peer runs', field='goal')
         return [fx.CancelGoal(op.op_id, key, op.goal_op_id)]
 
@@ -134,22 +142,16 @@ class Goals:
 
     # ---- actions of the peer
 
-    def advertise(self, op: ops.AdvertiseAction, services: int) -> list[fx.Effect]:
-        """
-        Host an action.
-
-        :param services: how many services the peer hosts; the bound is on both together.
-        """
-        action = self._names.service(op.action)
-        self._rule('host_action', action, 'action')
+    def _advertise(self, op: ops.AdvertiseAction, now: float) -> list[fx.Effect]:
+        action = self._resolve(op.action)
+        self._login.check('host_action', action, 'action')
         if action not in self.hosted:
-            below(services + len(self.hosted), self._settings.max_services, 'services')
+            require_room(self._hosted_count(), self._settings.max_services, 'services')
         self.hosted[action] = HostedAction(op.action, op.answers)
         return [fx.HostAction(op.op_id, action, op.action, op.action_type)]
 
-    def unadvertise(self, op: ops.UnadvertiseAction) -> list[fx.Effect]:
-        """Host an action no longer."""
-        action = self._names.service(op.action)
+    def _unadvertise(self, op: ops.UnadvertiseAction, now: float) -> list[fx.Effect]:
+        action = self._resolve(op.action)
         if action not in self.hosted:
             raise NotAdvertised(f'{op.action} is not hosted by this peer', field='action')
         self.forget(action)
@@ -159,11 +161,11 @@ class Goals:
     def forget(self, action: str) -> None:
         """Take back a hosted action: it was refused, taken over by another peer or given up."""
         self.hosted.pop(action, None)
-        self.forget_work(action)
+        self.forget_goals(action)
 
-    def forget_work(self, action: str) -> None:
+    def forget_goals(self, action: str) -> None:
         """Forget the goals of an action: they went to an older advertisement."""
-        for goal_id in [g for g, work in self.working.items() if work.action == action]:
+        for goal_id in [g for g, goal in self.working.items() if goal.action == action]:
             del self.working[goal_id]
 
     def asked(self, action: str, action_type: str, token: object, values: bytes, now: float
@@ -178,74 +180,74 @@ class Goals:
         if hosted is None:
             return []
         try:
-            below(len(self.working), self._settings.max_goals, 'goals to work on')
+            require_room(len(self.working), self._settings.max_goals, 'goals to work on')
         except LimitExceeded as exc:
             return [fx.AnswerGoal(action, token, False), fx.Send(ops.Failed(None, exc))]
         goal_id = f'{self._peer}-goal-{next(self._keys)}'
         request = fx.Send(ops.GoalRequest(goal_id, hosted.wire_name, action_type, values))
         if hosted.answers:
-            self.working[goal_id] = Work(action, token, now + self._settings.call_timeout)
+            self.working[goal_id] = IncomingGoal(
+                action, token, now + self._settings.call_timeout)
             return [request]
-        self.working[goal_id] = Work(action, token, None)
+        self.working[goal_id] = IncomingGoal(action, token, None)
         return [fx.AnswerGoal(action, token, True), request]
 
     def cancelled(self, action: str, token: object) -> list[fx.Effect]:
         """Tell the peer that a goal which it works on shall end."""
         return [fx.Send(ops.GoalCancel(goal_id, self.hosted[action].wire_name))
-                for goal_id, work in self.working.items()
-                if work.action == action and work.token == token]
+                for goal_id, goal in self.working.items()
+                if goal.action == action and goal.token == token]
 
-    def answer(self, op: ops.GoalAnswer) -> list[fx.Effect]:
-        """Accept or reject a goal."""
-        work = self._work(op.goal_id)
-        if work.deadline is None:
+    def _answer(self, op: ops.GoalAnswer, now: float) -> list[fx.Effect]:
+        goal = self._incoming(op.goal_id)
+        if goal.deadline is None:
             raise Expired(f'the goal {op.goal_id!r} was accepted already', field='correlation_id')
         if not op.accepted:
             del self.working[op.goal_id]
-        work.deadline = None
-        return [fx.AnswerGoal(work.action, work.token, op.accepted)]
+        goal.deadline = None
+        return [fx.AnswerGoal(goal.action, goal.token, op.accepted)]
 
-    def fed(self, op: ops.ActionFeedback) -> list[fx.Effect]:
-        """Pass feedback on; who gives any has accepted."""
-        work = self._work(op.goal_id, op.action)
-        return [*_accept(work), fx.Feedback(op.op_id, work.action, work.token, op.values)]
+    def _feedback(self, op: ops.ActionFeedback, now: float) -> list[fx.Effect]:
+        """Pass feedback on; a peer that gives any has accepted."""
+        goal = self._incoming(op.goal_id, op.action)
+        return [*_accept(goal), fx.Feedback(op.op_id, goal.action, goal.token, op.values)]
 
-    def finished(self, op: ops.ActionResult) -> list[fx.Effect]:
-        """End a goal; who ends one has accepted it."""
-        work = self._work(op.goal_id, op.action)
+    def _finish(self, op: ops.ActionResult, now: float) -> list[fx.Effect]:
+        """End a goal; a peer that ends one has accepted it."""
+        goal = self._incoming(op.goal_id, op.action)
         del self.working[op.goal_id]
         status = op.status
         if status is None:
             status = ops.STATUS_SUCCEEDED if op.ok else ops.STATUS_ABORTED
-        return [*_accept(work),
-                fx.EndGoal(op.op_id, work.action, work.token, op.values, status)]
+        return [*_accept(goal),
+                fx.EndGoal(op.op_id, goal.action, goal.token, op.values, status)]
 
     def failed(self, goal_id: str) -> list[fx.Effect]:
         """End a goal by an error of the peer: rejected if it was not answered, else aborted."""
-        work = self.working.pop(goal_id)
-        if work.deadline is not None:
-            return [fx.AnswerGoal(work.action, work.token, False)]
-        return [fx.EndGoal(None, work.action, work.token, None, ops.STATUS_ABORTED)]
+        goal = self.working.pop(goal_id)
+        if goal.deadline is not None:
+            return [fx.AnswerGoal(goal.action, goal.token, False)]
+        return [fx.EndGoal(None, goal.action, goal.token, None, ops.STATUS_ABORTED)]
 
-    def _work(self, goal_id: str, action: str | None = None) -> Work:
-        work = self.working.get(goal_id)
-        if work is None or self._differs(action, work.action):
+    def _incoming(self, goal_id: str, action: str | None = None) -> IncomingGoal:
+        goal = self.working.get(goal_id)
+        if goal is None or self._differs(action, goal.action):
             raise Expired(f'no goal {goal_id!r} waits for this peer', field='correlation_id')
-        return work
+        return goal
 
     def _differs(self, wire_name: str | None, action: str) -> bool:
-        return wire_name is not None and self._names.service(wire_name) != action
+        return wire_name is not None and self._resolve(wire_name) != action
 
     # ---- time and end
 
     def deadlines(self) -> Iterator[float]:
-        """Give the times at which :meth:`poll` is due."""
-        return (work.deadline for work in self.working.values() if work.deadline is not None)
+        """Give when goals from ROS have waited for too long."""
+        return (goal.deadline for goal in self.working.values() if goal.deadline is not None)
 
     def poll(self, now: float) -> list[fx.Effect]:
         """Reject the goals that the peer did not answer in time."""
-        late = [goal_id for goal_id, work in self.working.items()
-                if work.deadline is not None and work.deadline <= now]
+        late = [goal_id for goal_id, goal in self.working.items()
+                if goal.deadline is not None and goal.deadline <= now]
         return [effect for goal_id in late for effect in self.failed(goal_id)]
 
     def close(self) -> list[fx.Effect]:
@@ -256,19 +258,14 @@ class Goals:
             owned.clear()
         return effects
 
+    HANDLERS: ClassVar[Handlers] = {
+        ops.SendGoal: send, ops.CancelGoal: _cancel, ops.AdvertiseAction: _advertise,
+        ops.UnadvertiseAction: _unadvertise, ops.GoalAnswer: _answer,
+        ops.ActionFeedback: _feedback, ops.ActionResult: _finish}
 
-def _accept(work: Work) -> list[fx.Effect]:
-    if work.deadline is None:
+
+def _accept(goal: IncomingGoal) -> list[fx.Effect]:
+    if goal.deadline is None:
         return []
-    work.deadline = None
-    return [fx.AnswerGoal(work.action, work.token, True)]
-
-
-HANDLERS: dict[type, Callable[[Goals, Any], list[fx.Effect]]] = {
-    ops.CancelGoal: Goals.cancel,
-    ops.UnadvertiseAction: Goals.unadvertise,
-    ops.GoalAnswer: Goals.answer,
-    ops.ActionFeedback: Goals.fed,
-    ops.ActionResult: Goals.finished,
-}
-"""What needs nothing else of the session."""
+    goal.deadline = None
+    return [fx.AnswerGoal(goal.action, goal.token, True)]
