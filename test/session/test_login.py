@@ -14,15 +14,13 @@
 """The login of a session: what is refused before it, what holds after it, when it ends."""
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import get_args
 
 import pytest
 from support.sessions import EPOCH, failed, FakeNames, refusal, START
 
-from ws_bridge.access import BUILT_IN, Grant, NAMELESS, NOBODY, OPERATOR, OwnNames, Role, Use
-from ws_bridge.config import Denial, Exposure, Rule, settings_from
-from ws_bridge.errors import Forbidden
+from ws_bridge.access import BUILT_IN, Grant, NOBODY, OPERATOR, Role
+from ws_bridge.config import Exposure, settings_from
 from ws_bridge.identity.identity import Identity
 from ws_bridge.protocol import operations as ops
 from ws_bridge.session import effects as fx
@@ -41,7 +39,7 @@ def make(login: Login, exposure: Exposure | None = None) -> Session:
                    unix_offset=EPOCH, login=login)
 
 
-def stranger(until: float = START + 5) -> Session:
+def unauthenticated(until: float = START + 5) -> Session:
     """Return the session of who has to log in."""
     return make(Login(Rights(POLICY, NOBODY), until=until, possible=True))
 
@@ -70,7 +68,7 @@ def test_everything_is_here() -> None:
 
 @pytest.mark.parametrize('op', EVERYTHING, ids=lambda op: type(op).__name__)
 def test_nothing_is_done_before_the_login(op: ops.Operation) -> None:
-    session = stranger()
+    session = unauthenticated()
     assert refusal(session.receive(op, START))[1] == 'forbidden'
     assert session.name == ''
     assert session.heartbeats.liveness is None
@@ -78,7 +76,7 @@ def test_nothing_is_done_before_the_login(op: ops.Operation) -> None:
 
 
 def test_login() -> None:
-    session = stranger()
+    session = unauthenticated()
     hello = session.hello()
     assert (hello['login'], hello['role']) == ('needed', 'nobody')
     assert hello['allowed'] == {
@@ -100,7 +98,7 @@ def test_login() -> None:
 
 
 def test_one_failed_login_is_enough() -> None:
-    session = stranger()
+    session = unauthenticated()
     session.login.is_refused = True
     assert refusal(session.receive(ops.Authenticate('k', {}), START))[1] == 'forbidden'
 
@@ -108,7 +106,7 @@ def test_one_failed_login_is_enough() -> None:
 @pytest.mark.parametrize(('identity', 'why'), [(None, 'no login in time'),
                                                (ALICE, 'login expired')])
 def test_the_time_of_a_login_ends(identity: Identity | None, why: str) -> None:
-    session = stranger(START + 5)
+    session = unauthenticated(START + 5)
     if identity is not None:
         session.login.succeeded(None, identity, Rights(POLICY, OPERATOR), START + 5)
     assert session.deadline() == START + 5
@@ -124,155 +122,16 @@ def test_words() -> None:
     assert Login(rights, ALICE, possible=True).word == 'done'
 
 
-# ---- rights
-
-LIMITED = Role('limited', (Grant('/a*'), Grant('*', 'graph'), Grant('/n', 'parameter_read')),
-               (Grant('/a/secret'), Grant('/ab', 'publish')))
-
-
-@pytest.mark.parametrize(('use', 'name', 'is_allowed'), [
-    ('subscribe', '/a/x', True), ('subscribe', '/b', False), ('subscribe', '/a/secret', False),
-    ('publish', '/ab', False), ('subscribe', '/ab', True), ('graph', '/b', True),
-    ('graph', '/a/secret', False), ('goal', '/act', True), ('host_action', '/bct', False),
-    ('parameter_read', '/n', True), ('parameter_write', '/n', False), ('take', '/a', True),
-    ('clear_stop', '*', False), ('metrics', '/metrics', False)])
-def test_a_role(use: str, name: str, is_allowed: bool) -> None:
-    assert LIMITED.allows(use, name) is is_allowed          # type: ignore[arg-type]
-    assert (POLICY.find(LIMITED, use, name) is not None) is is_allowed  # type: ignore[arg-type]
-
-
-def test_what_is_not_exposed_is_nobody_s() -> None:
-    policy = Policy(Exposure(subscribe=(Rule('/a'),), call=(Rule('/s'),), host=(Rule('/h'),),
-                             deny=(Denial('/a/x'),)))
-    admin = Rights(policy, BUILT_IN['admin'])
-    assert admin.find('subscribe', '/a')
-    for use, name in (('subscribe', '/b'), ('publish', '/a'), ('call', '/a'), ('goal', '/b'),
-                      ('host', '/s'), ('host_action', '/s')):
-        assert admin.find(use, name) is None                # type: ignore[arg-type]
-    assert admin.find('goal', '/s')
-    assert admin.find('host_action', '/h')
-
-
-@pytest.mark.parametrize(('use', 'name', 'grant'), [
-    ('call', '/a/get_parameters', Grant('/a', 'parameter_read')),
-    ('call', '/a/describe_parameters', Grant('/a', 'parameter_read')),
-    ('call', '/a/set_parameters', Grant('/a', 'parameter_write')),
-    ('call', '/a/set_parameters_atomically', Grant('/a', 'parameter_write')),
-    ('call', '/arm/_action/send_goal', Grant('/arm', 'goal')),
-    ('host', '/arm/_action/send_goal', Grant('/arm', 'host_action')),
-    ('publish', '/arm/_action/status', Grant('/arm', 'host_action')),
-    ('subscribe', '/arm/_action/feedback', Grant('/arm', 'goal')),
-    ('call', '/arm/_action/x/_action/send_goal', Grant('/arm*', 'goal')),
-    ('host', '/a/get_parameters', Grant('/a', 'parameter_write')),
-    ('call', '/own/configure', Grant('/own/me', 'parameter_write')),
-    ('subscribe', '/parameter_events', Grant('*', 'parameter_read'))])
-def test_no_way_around(use: str, name: str, grant: Grant) -> None:
-    """What a service or a topic reaches needs the right for that too."""
-    allow = tuple(Grant('*', each) for each in ('call', 'host', 'subscribe', 'publish'))
-    policy = Policy(Exposure.open(), OwnNames(
-        '/own/me', parameter_services={'/own/configure': 'parameter_write'}))
-    assert policy.find(Role('r', allow), use, name) is None             # type: ignore[arg-type]
-    assert policy.find(Role('r', (*allow, grant)), use, name)           # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize('use', ['call', 'subscribe'])
-def test_a_part_of_an_action_needs_no_more_than_the_action(use: Use) -> None:
-    name, goal = '/arm/_action/part', Grant('/arm', 'goal')
-    policy = Policy(Exposure(
-        call=(Rule('/arm', timeout=3.0), Rule('/*/_action/get_result', 'a/B')),
-        deny=(Denial('/arm/_action/cancel*'),)))
-    role = Role('r', (goal,))
-    assert policy.find(role, use, name)
-    assert policy.find(role, use, '/arm/_action/cancel_goal') is None
-    assert policy.find(Role('r', (goal,), (Grant(name, use),)), use, name) is None
-    assert policy.find(Role('r', (Grant('*', use),)), use, name) is None
-    assert policy.find(role, use, '/leg/_action/part') is None
-    rule = policy.find(role, 'call', '/arm/_action/get_result')
-    assert rule
-    assert rule.msg_type == 'a/B'
-    assert policy.find(role, 'publish', name) is None
-    assert not Rights(policy, role).shows(name, use)
-    seen = Rights(policy, Role('r', (goal, Grant('/arm*', 'graph'))))
-    assert seen.shows(name, use)
-    assert not Rights(policy, Role('r', (goal, Grant('/arm/*', 'graph')))).shows(name, use)
-
-
-@pytest.mark.parametrize(('name', 'type_name', 'grant', 'may'), [
-    ('/x', 'a/srv/B', None, True), ('/x', 'rcl_interfaces/srv/GetParameters', None, False),
-    ('/x', 'rcl_interfaces/srv/GetParameters', Grant('/x', 'parameter_read'), False),
-    ('/x', 'rcl_interfaces/srv/GetParameters', Grant('*', 'parameter_read'), True),
-    ('/x', 'rcl_interfaces/srv/SetParameters', Grant('*', 'parameter_read'), False),
-    ('/x/get_parameters', 'rcl_interfaces/srv/GetParameters', None, True),      # by the name
-    ('/x/get_parameters', 'rcl_interfaces/srv/SetParameters', None, False),
-    ('/own/configure', 'rcl_interfaces/srv/SetParametersAtomically', None, True),
-    ('/parameter_events', 'rcl_interfaces/msg/ParameterEvent', None, True),
-    ('/events', 'rcl_interfaces/msg/ParameterEvent', None, False)])
-def test_parameters_by_their_types(name: str, type_name: str, grant: Grant | None,
-                                   may: bool) -> None:
-    policy = Policy(Exposure.open(), OwnNames(
-        '/own/me', parameter_services={'/own/configure': 'parameter_write'}))
-    rights = Rights(policy, Role('r', (grant,) if grant else ()))
-    with nullcontext() if may else pytest.raises(Forbidden):
-        rights.check_type(name, type_name)
-
-
-def test_operators_write_no_parameters() -> None:
-    rights = Rights(POLICY, OPERATOR)
-    assert rights.find('call', '/robot/get_parameters')
-    assert rights.find('call', '/robot/set_parameters') is None
-    assert rights.find('parameter_write', '/robot') is None
-    assert rights.find('clear_stop', '*') is None
-    for role, is_allowed in (('observer', False), ('operator', False), ('safety', True),
-                             ('admin', True)):
-        for use in ('take', 'clear_stop'):
-            rights = Rights(POLICY, BUILT_IN[role])
-            assert rights.may(use) is is_allowed          # type: ignore[arg-type]
-    assert Rights(POLICY, BUILT_IN['observer']).find('publish', '/cmd_vel') is None
-
-
-@pytest.mark.parametrize(('allow', 'deny', 'may'), [
-    ((), (), False), ((Grant('*'),), (), True), ((Grant('/all'), Grant('/*')), (), False),
-    ((Grant('*', 'call'),), (), False), ((Grant('*'),), (Grant('/all'),), True),
-    ((Grant('*'),), (Grant('*'),), False)])
-@pytest.mark.parametrize('use', NAMELESS)
-def test_uses_without_a_name(use: Use, allow: tuple[Grant, ...], deny: tuple[Grant, ...],
-                             may: bool) -> None:
-    """Patterns of names give none of them, and take none away."""
-    assert Rights(POLICY, Role('r', allow, deny)).may(use) is may
-    assert Rights(POLICY, Role('r', (*allow, Grant('*', use)), deny)).may(use) is (
-        deny != (Grant('*'),))
-    assert not Rights(POLICY, Role('r', allow, (*deny, Grant('*', use)))).may(use)
-
-
-def test_long_names_are_nobody_s() -> None:
-    assert POLICY.find(BUILT_IN['admin'], 'graph', '/' * 256) is None
-
-
-def test_hidden_names_are_not_shown() -> None:
-    rights = Rights(POLICY, Role('r', (Grant('/a', 'subscribe'), Grant('/b', 'subscribe'),
-                                       Grant('/b', 'graph'), Grant('/c', 'graph'))))
-    assert [rights.shows(name, 'subscribe', 'publish') for name in ('/a', '/b', '/c')] == [
-        False, True, False]
-
-
 def test_who_has_no_right_at_all() -> None:
     for role, uses in ((NOBODY, {'graph', 'call'}), (BUILT_IN['observer'], {'call'}),
                        (Role('r', (Grant('*'),), (Grant('*', 'call'),)), {'call'}),
                        (Role('r', (Grant('*'),), (Grant('/x', 'call'),)), set()),
                        (Role('r', (Grant('/x', 'graph'),)), {'call'})):
         assert {use for use in ('graph', 'call') if not role.may_at_all(use)} == uses
-    session = stranger()
+    session = unauthenticated()
     session.login.succeeded(None, ALICE, Rights(POLICY, Role('r', (Grant('*', 'call'),))), None)
     for op in (ops.ListNames('i'), ops.GetSchema('i', 't'), ops.Diagnose('i', 't')):
         assert refusal(session.receive(op, START)) == ('i', 'forbidden', None)
-
-
-def test_a_restricted_role_is_not_told_what_is_hidden() -> None:
-    exposure = Exposure(subscribe=(Rule('/a'), Rule('/b*')), call=(Rule('/s'),),
-                        deny=(Denial('/b/secret'),))
-    rights = Rights(Policy(exposure), Role('r', (Grant('/a', 'subscribe'),)))
-    assert rights.allowed() == {'subscribe': ['/a'], 'publish': [], 'call': [], 'host': [],
-                                'deny': []}
 
 
 def test_a_denied_service_is_refused_as_one_that_is_not_there() -> None:
@@ -289,14 +148,3 @@ def test_a_denied_service_is_refused_as_one_that_is_not_there() -> None:
               for name in ('/reset', '/nothing')]
     assert [error.message.replace('/reset', '/nothing') for error in errors] == [
         '/nothing is not exposed for publish'] * 2
-
-
-def test_the_role_of_who_logs_in() -> None:
-    policy = Policy(Exposure(roles=(LIMITED,),
-                             identities=(('ali*', 'operator'), ('*', 'limited'))))
-    assert policy.role_of('alice', None) is OPERATOR
-    assert policy.role_of('bob', None) is LIMITED
-    assert policy.role_of('alice', 'limited') is LIMITED
-    assert POLICY.role_of('alice', None) is BUILT_IN['observer']
-    with pytest.raises(Exception, match="no role 'king'"):
-        policy.role_of('alice', 'king')

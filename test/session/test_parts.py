@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import pytest
-from support.sessions import make, START
+from support.sessions import START
 
 from ws_bridge.protocol import operations as ops
 from ws_bridge.session.effects import Effect
@@ -51,7 +51,3 @@ def test_a_missing_or_a_double_row_fails(parts: list[Part], complaint: str) -> N
 def test_a_row_that_is_no_operation_fails() -> None:
     with pytest.raises(TypeError, match='EmergencyStop: no operation'):
         table_of([Echo()], [])
-
-
-def test_the_parts_of_a_session_cover_every_operation() -> None:
-    make()      # else it cannot be made

@@ -14,6 +14,8 @@
 """Sessions of a peer ``p``, without a bridge, and what is expected of their effects."""
 from __future__ import annotations
 
+from typing import Any
+
 from ws_bridge.config import Exposure, Settings, settings_from
 from ws_bridge.errors import BadName
 from ws_bridge.protocol import operations as ops
@@ -70,3 +72,29 @@ def beat_of(effects: list[fx.Effect]) -> ops.Beat:
     (beat,) = (effect.reply for effect in effects
                if isinstance(effect, fx.Send) and isinstance(effect.reply, ops.Beat))
     return beat
+
+
+def binary(channel_id: int, **values: Any) -> ops.BinaryPublish:
+    fields: dict[str, Any] = {'encoding': 'cdr', 'payload': memoryview(b'x'),
+                              'stamp': START + EPOCH, 'sequence': 0}
+    return ops.BinaryPublish(channel_id, **{**fields, **values})
+
+
+def call_from_ros(session: Session, token: object, now: float = START) -> str:
+    (effect,) = session.services.called('/s', token, b'{}', now)
+    assert isinstance(effect, fx.Send)
+    assert isinstance(effect.reply, ops.ServiceCall)
+    assert (effect.reply.service, effect.reply.values) == (session.services.hosted['/s'], b'{}')
+    return effect.reply.call_id
+
+
+def exchange(session: Session, now: float, offset: float, travel: float) -> None:
+    """Let the peer beat twice, the second time with the echo of the answer to the first."""
+    def peer_time(monotonic: float) -> float:
+        return monotonic + EPOCH + offset
+
+    beat = beat_of(session.receive(ops.Heartbeat('a', peer_time(now - travel), 1), now))
+    assert beat.answers == 'a'
+    assert beat.stamp == now + EPOCH
+    echo = beat.sequence, beat.stamp, peer_time(now + travel)
+    session.receive(ops.Heartbeat('b', peer_time(now + 0.5), 2, echo), now + 0.5 + travel)

@@ -11,20 +11,18 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Several wishes of one peer for a topic, several advertisements, what sessions do with both."""
+"""Several subscriptions of one peer to one topic, by keys of their own."""
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from support.sessions import failed, make, START
+from support.sessions import failed, make, refusal, START
 
-from ws_bridge.errors import TimedOut
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session import effects as fx
 from ws_bridge.session.merger import SubscriptionMerger
-from ws_bridge.session.services import MAX_QUESTIONS
 from ws_bridge.session.session import Session
 
 
@@ -110,63 +108,17 @@ def test_refused_wish_is_forgotten_and_the_others_stand() -> None:
     assert repr(SubscriptionMerger()) == 'SubscriptionMerger(0 for 0 names)'
 
 
-def test_several_advertisements_of_one_topic() -> None:
+def test_several_wishes_for_a_topic_are_one_subscription() -> None:
     session = make()
-
-    def unadvertise(key: str | None) -> list[fx.Effect]:
-        return session.receive(ops.Unadvertise('u', '/t', key), START)
-    done = fx.Send(ops.Done('u', 'unadvertise', {'topic': '/t'}))
-    for key in 'ab':
-        session.receive(ops.Advertise(key, '/t', 'x/Y', key=key), START)
-    assert unadvertise('a') == [done]
-    assert unadvertise('b') == [fx.ClosePublisher('/t'), done]
-    for key in 'ab':
-        session.receive(ops.Advertise(key, '/t', 'x/Y', key=key), START)
-    assert unadvertise(None) == [fx.ClosePublisher('/t'), done]
-
-
-def test_hosting_again_forgets_the_calls_of_the_older_advertisement() -> None:
-    session = make()
-    session.receive(ops.AdvertiseService(None, '/s', 'a/S'), START)
-    (sent,) = session.services.called('/s', 1, b'{}', START)
-    assert isinstance(sent, fx.Send)
-    assert isinstance(sent.reply, ops.ServiceCall)
-    session.receive(ops.AdvertiseService(None, '/s', 'a/S'), START)
-    answer = ops.ServiceAnswer('i', sent.reply.call_id, {})
-    assert failed(session.receive(answer, START)).error.code == 'expired'
-
-
-def test_questions_wait_for_their_turn() -> None:
-    session = make(max_calls=2, call_timeout=3.0)
-
-    def ask(op_id: str, **options: Any) -> list[fx.Effect]:
-        return session.receive(ops.Inquire(op_id, '/rosapi/nodes', 'nodes', {}, **options), START)
-    assert ask('i') == [fx.Inquire(1, 'nodes', {}, 3.0)]
-    assert ask('j', timeout=1.0) == [fx.Inquire(2, 'nodes', {}, 1.0)]
-    assert [ask(name) for name in 'kl'] == [[], []]
-    late = TimedOut('late')
-    assert session.services.ended(1, late) == [
-        fx.Send(ops.Failed('i', late, ops.About('call', '/rosapi/nodes'))),
-        fx.Inquire(3, 'nodes', {}, 3.0)]
-    assert session.services.ended(3, b'{}') == [
-        fx.Send(ops.CallDone('k', '/rosapi/nodes', b'{}')), fx.Inquire(4, 'nodes', {}, 3.0)]
-    assert session.services.ended(3, b'{}') == []
-    for _ in range(MAX_QUESTIONS):
-        assert ask('m') == []
-    refused = failed(ask('n'))
-    assert (refused.op_id, refused.error.code) == ('n', 'limit_exceeded')
-    assert refused.about == ops.About('call', '/rosapi/nodes')
-    assert session.close() == [fx.CancelCall(2), fx.CancelCall(4)]
-    assert session.services.ended(2, b'{}') == []
-
-
-def test_who_waits_for_a_failed_request() -> None:
-    session = make()
-    for op, about in (
-            (ops.Command('i', '/a b', {}, 'service'), ops.About('call', '/a b')),
-            (ops.Command('i', '/a b', {}, 'topic'), None),
-            (ops.SendGoal('i', '/a b', None, {}), ops.About('goal', '/a b')),
-            (ops.Malformed('i', TimedOut('x'), ops.About('call', '/s')), ops.About('call', '/s'))):
-        assert failed(session.receive(op, START)).about == about
-    (sent,) = session.receive(ops.Authenticate('i', {}), START)
-    assert sent == fx.Send(ops.Done('i', 'auth', session.login.describe()))
+    session.receive(ops.Subscribe('i', '/a', min_interval=1.0, key='k1'), START)
+    (both,) = session.receive(ops.Subscribe('i', '/a', min_interval=0.5, key='k2'), START)
+    assert isinstance(both, fx.OpenSubscription)
+    assert both.min_interval == 0.5
+    rest, done = session.receive(ops.Unsubscribe('j', '/a', 'k2'), START)
+    assert isinstance(rest, fx.OpenSubscription)
+    assert rest.min_interval == 1.0
+    assert refusal(session.receive(ops.Unsubscribe('j', '/a', 'k2'), START)) == \
+        ('j', 'not_advertised', 'id')
+    session.subscriptions.forget_key('/a', 'none')
+    assert session.receive(ops.Unsubscribe('j', '/a'), START) == [
+        fx.CloseSubscription('/a', '/a'), done]
