@@ -125,8 +125,8 @@ class Model:
         self.give(heir)
 
 
-MANNERS = {'a': 'native', 'b': 'native', 'page': 'rosbridge'}
-peers = st.sampled_from(sorted(MANNERS))
+DIALECTS = {'a': 'native', 'b': 'native', 'page': 'rosbridge'}
+peers = st.sampled_from(sorted(DIALECTS))
 
 
 class Machine(RuleBasedStateMachine):
@@ -144,7 +144,7 @@ class Machine(RuleBasedStateMachine):
             tell_neighbours=lambda text: None)
         parameters = settings_from({'gate_timeout': TIMEOUT, 'gate_ttl': TTL})
         self.ledger = Ledger(Audit('', 0, lambda: self.now, EPOCH))
-        self.peers = {name: self.make_peer(name, parameters) for name in MANNERS}
+        self.peers = {name: self.make_peer(name, parameters) for name in DIALECTS}
         self.control = Control(parameters, Exposure.open(), ros, peers=self.peers.values,
                                arm=lambda peer: None, halt=lambda gate: None,
                                clock=lambda: self.now, epoch=EPOCH, audit=self.ledger.audit)
@@ -159,12 +159,12 @@ class Machine(RuleBasedStateMachine):
         return self.guard
 
     def make_peer(self, name: str, parameters: Any) -> Peer:
-        session = Session(name, MANNERS[name], settings=parameters, exposure=Exposure.open(),
+        session = Session(name, DIALECTS[name], settings=parameters, exposure=Exposure.open(),
                           names=FakeNames(), now=self.now, unix_offset=EPOCH)
         session.wants_status = True
         replies = self.replies[name] = []
         dialect: Any = SimpleNamespace(
-            name=MANNERS[name], encode=lambda reply, stamp: [replies.append(reply)][:0])
+            name=DIALECTS[name], encode=lambda reply, stamp: [replies.append(reply)][:0])
         link: Any = SimpleNamespace(address='127.0.0.1', remote='127.0.0.1:9', fence=0.0,
                                     pace=FakePace(self))
         return Peer(link, session, dialect, lambda: self.now + EPOCH, self.ledger)
@@ -339,11 +339,11 @@ class Machine(RuleBasedStateMachine):
                    age: float | None) -> None:
         model = self.model
         epochs = model.epochs.get(peer, [])
-        epoch = epochs[-1 - older] if len(epochs) > older and MANNERS[peer] == 'native' else None
+        epoch = epochs[-1 - older] if len(epochs) > older and DIALECTS[peer] == 'native' else None
         sequence = max(model.sequence + step, 0)
         link: Any = self.peers[peer].link
         bound, self.heir = TTL, False
-        if MANNERS[peer] == 'native':
+        if DIALECTS[peer] == 'native':
             link.fence = -1e9           # it counts for nothing: such peers tell the time
         else:
             fenced = max(age or 0.0, 0.0)
@@ -356,7 +356,7 @@ class Machine(RuleBasedStateMachine):
         model.senders.add(peer)
         if model.holder not in (None, peer):
             model.owing.add(peer)
-        if expected == 'publish' and MANNERS[peer] == 'native' and \
+        if expected == 'publish' and DIALECTS[peer] == 'native' and \
                 self.lane.guarded.generation != self.guard.generation:
             expected = 'stopped'
         before = len(self.guard.passed)
@@ -371,7 +371,7 @@ class Machine(RuleBasedStateMachine):
             self.follow()       # who had asked has got it
         assert got == expected
         assert self.guard.passed[before:] == ([x] if got == 'publish' else [])
-        if got == 'publish' and MANNERS[peer] != 'native':
+        if got == 'publish' and DIALECTS[peer] != 'native':
             assert self.now - link.fence <= (TTL + INTERVAL if first else TTL)
         if got == 'publish':
             self.note_the_command(peer, sequence)
@@ -392,7 +392,7 @@ class Machine(RuleBasedStateMachine):
     def expected(self, peer: str, op: ops.Command, x: float, age: float | None,
                  bound: float) -> str:
         model = self.model
-        explicit = MANNERS[peer] == 'native'
+        explicit = DIALECTS[peer] == 'native'
         if model.stopped:
             return 'stopped'
         if model.holder != peer and (model.holder is not None or explicit):

@@ -46,7 +46,7 @@ def make(**fields: Any) -> Gate:
     return Gate(policy, Estop(), NOW, count(1).__next__)
 
 
-def send(gate: Gate, x: float, *, peer: str = 'p', manner: str = 'native', now: float = NOW,
+def send(gate: Gate, x: float, *, peer: str = 'p', lease_mode: str = 'native', now: float = NOW,
          offset: float | None = None, fence: float = 0.0, slack: float = 0.0,
          **fields: Any) -> str:
     """
@@ -57,9 +57,9 @@ def send(gate: Gate, x: float, *, peer: str = 'p', manner: str = 'native', now: 
     command = Command('i', '/t', {'x': x}, **fields)
     values = {'x': x}
     try:
-        gate.admit(peer, manner, command, offset=offset, unix=UNIX + now - NOW, now=now,
+        gate.admit(peer, lease_mode, command, offset=offset, unix=UNIX + now - NOW, now=now,
                    fence=now - fence, slack=slack)
-        gate.judge(peer, manner, values, make_checks(SCHEMA, gate.policy), now)
+        gate.judge(peer, lease_mode, values, make_checks(SCHEMA, gate.policy), now)
     except WsBridgeError as exc:
         return exc.code
     gate.accepted(peer, command, now)
@@ -133,37 +133,37 @@ def test_rate_and_bounds_are_for_what_moves() -> None:
         'ok', OutOfRange.code, 'ok', 'ok', RateLimited.code, 'ok']
 
 
-@pytest.mark.parametrize('manner', ['rosbridge', 'seed', 'bridge'])
-def test_who_has_no_words_for_leases_moves_at_once(manner: str) -> None:
+@pytest.mark.parametrize('lease_mode', ['rosbridge', 'seed', 'bridge'])
+def test_who_has_no_words_for_leases_moves_at_once(lease_mode: str) -> None:
     gate = make()
-    assert send(gate, 1.0, manner=manner) == 'ok'
+    assert send(gate, 1.0, lease_mode=lease_mode) == 'ok'
     assert gate.lease.implicit
-    assert send(gate, 1.0, manner=manner, now=NOW + 0.1) == 'ok'
+    assert send(gate, 1.0, lease_mode=lease_mode, now=NOW + 0.1) == 'ok'
     gate.stopped()                          # the watchdog, by silence
     assert gate.lease.holder is None
-    assert send(gate, 1.0, manner=manner, now=NOW + 5.0) == 'ok'
+    assert send(gate, 1.0, lease_mode=lease_mode, now=NOW + 5.0) == 'ok'
 
 
 def test_a_lease_that_ended_by_silence_after_a_zero_is_had_again() -> None:
     gate = make()
-    assert send(gate, 0.0, manner='rosbridge') == 'ok'
+    assert send(gate, 0.0, lease_mode='rosbridge') == 'ok'
     gate.poll(NOW + TIMEOUT)
     assert gate.lease.holder is None
-    assert [send(gate, 1.0, manner='rosbridge', now=NOW + 1.0 + i / 10)
+    assert [send(gate, 1.0, lease_mode='rosbridge', now=NOW + 1.0 + i / 10)
             for i in range(20)] == ['ok'] * 20
 
 
-@pytest.mark.parametrize(('neutral_first', 'manner', 'code'), [
+@pytest.mark.parametrize(('neutral_first', 'lease_mode', 'code'), [
     (None, 'native', 'not_neutral'), (None, 'rosbridge', 'ok'),
     (True, 'native', 'not_neutral'), (True, 'rosbridge', 'not_neutral'),
     (False, 'native', 'ok'), (False, 'rosbridge', 'ok')])
-def test_neutral_first(neutral_first: bool | None, manner: str, code: str) -> None:
-    fields: dict[str, Any] = {'epoch': 1, 'bridge_time': UNIX} if manner == 'native' else {}
+def test_neutral_first(neutral_first: bool | None, lease_mode: str, code: str) -> None:
+    fields: dict[str, Any] = {'epoch': 1, 'bridge_time': UNIX} if lease_mode == 'native' else {}
 
     def command(x: float, sequence: int) -> str:
-        return send(gate, x, manner=manner, sequence=sequence, **fields)
+        return send(gate, x, lease_mode=lease_mode, sequence=sequence, **fields)
     gate = make(neutral_first=neutral_first)
-    if manner == 'native':
+    if lease_mode == 'native':
         gate.acquire('p')
     assert command(1.0, 0) == code
     assert command(0.0, 1) == 'ok'
@@ -178,14 +178,14 @@ def test_neutral_first(neutral_first: bool | None, manner: str, code: str) -> No
                                            (5.0, 'expired'), (float('inf'), 'expired')])
 def test_the_fence_bounds_the_age_of_what_has_no_times(age: float, code: str) -> None:
     for x in (0.0, 1.0):
-        assert send(make(), x, manner='rosbridge', fence=age) == code
+        assert send(make(), x, lease_mode='rosbridge', fence=age) == code
 
 
 def test_the_first_after_a_rest_may_be_older_by_the_slack_and_no_other() -> None:
     gate = make()
 
     def command(now: float, fence: float, **fields: Any) -> str:
-        return send(gate, 1.0, manner='rosbridge', now=NOW + now, fence=fence,
+        return send(gate, 1.0, lease_mode='rosbridge', now=NOW + now, fence=fence,
                     slack=FENCE_INTERVAL, **fields)
     bound = TTL + FENCE_INTERVAL
     assert command(0.0, bound + 0.01) == 'expired'
@@ -201,7 +201,7 @@ def test_without_leases_each_peer_has_a_first() -> None:
     gate = make(require_lease=False)
     for peer, now, code in (('a', 0.0, 'ok'), ('a', 0.1, 'expired'), ('b', 0.2, 'ok'),
                             ('b', 0.3, 'expired'), ('b', 0.8, 'ok')):
-        assert send(gate, 1.0, peer=peer, manner='rosbridge', now=NOW + now, fence=1.0,
+        assert send(gate, 1.0, peer=peer, lease_mode='rosbridge', now=NOW + now, fence=1.0,
                     slack=FENCE_INTERVAL) == code
 
 
@@ -217,9 +217,9 @@ def test_the_smaller_of_what_is_known_holds() -> None:
     """A stamp is believed where a clock offset was measured, but never beyond the fence."""
     for stamp, fence, code in ((-0.1, 5.0, 'ok'), (-5.0, 0.1, 'ok'), (-5.0, 5.0, 'expired'),
                                (5.0, 0.1, 'too_distant')):
-        assert send(make(), 1.0, manner='seed', offset=0.0, fence=fence,
+        assert send(make(), 1.0, lease_mode='seed', offset=0.0, fence=fence,
                     stamp=UNIX + stamp) == code
-    assert send(make(), 1.0, manner='seed', fence=5.0, stamp=UNIX) == 'expired'
+    assert send(make(), 1.0, lease_mode='seed', fence=5.0, stamp=UNIX) == 'expired'
 
 
 def test_the_fence_is_no_time_for_who_has_words() -> None:
@@ -232,7 +232,7 @@ def test_the_fence_is_no_time_for_who_has_words() -> None:
 # ---- who has to let go first
 
 def page(gate: Gate, peer: str, x: float, now: float = NOW) -> str:
-    return send(gate, x, peer=peer, manner='rosbridge', now=now)
+    return send(gate, x, peer=peer, lease_mode='rosbridge', now=now)
 
 
 def test_after_an_emergency_stop_everybody_lets_go_first() -> None:

@@ -146,7 +146,7 @@ class Control:
         """Whether a gate judges the age of what is published on a topic."""
         return self.gates.of(topic) is not None
 
-    def check(self, peer: str, manner: str, name: str, epoch: int | None) -> None:
+    def check(self, peer: str, lease_mode: str, name: str, epoch: int | None) -> None:
         """
         Judge a call or a goal.
 
@@ -160,7 +160,7 @@ class Control:
         if guarded is not None and not name.endswith(UNGUARDED):
             try:
                 self.gates.check_grants(guarded)
-                guarded.gate.check_sender(peer, manner, epoch)
+                guarded.gate.check_sender(peer, lease_mode, epoch)
             except WsBridgeError as exc:
                 self.refused(guarded, caller, exc)
                 raise

@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from ws_bridge.mapping.nodes import NodeReader
-from ws_bridge.safety.policy import ACTIONS, Clamp, GatePolicy, LossStep, MANNERS, Rest
+from ws_bridge.safety.policy import ACTIONS, Clamp, GatePolicy, LEASE_MODES, LossStep, Rest
 
 MAX_SECONDS = 3600.0
 MAX_RATE = 1e6
@@ -73,9 +73,9 @@ class GateReader(NodeReader):
         found = [self._pattern(item, where) for where, item in self._items(node, path)]
         return tuple(pattern for pattern in found if pattern)
 
-    def _manners(self, node: yaml.Node, path: str) -> tuple[str, ...]:
-        found = [self._choice(item, where, MANNERS) for where, item in self._items(node, path)]
-        return tuple(manner for manner in found if manner)
+    def _lease_modes(self, node: yaml.Node, path: str) -> tuple[str, ...]:
+        found = [self._choice(item, where, LEASE_MODES) for where, item in self._items(node, path)]
+        return tuple(lease_mode for lease_mode in found if lease_mode)
 
     def _ladder(self, node: yaml.Node, path: str) -> tuple[LossStep, ...] | None:
         """Read one word, or a list of rungs."""
@@ -185,7 +185,7 @@ _VALUES: dict[str, Value] = {
     'clamp': GateReader._clamps,
     'max_rate': lambda reader, node, path: reader._positive(node, path, MAX_RATE),
     'require_lease': GateReader._flag,
-    'acquire_on_publish': GateReader._manners,
+    'acquire_on_publish': GateReader._lease_modes,
     'neutral_first': GateReader._flag,
     'neutral': GateReader._neutral,
     'after': GateReader._moment,

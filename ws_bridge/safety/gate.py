@@ -222,7 +222,7 @@ class Gate:
 
     # ---- commands
 
-    def admit(self, peer: str, manner: str, command: Command | BinaryPublish, *,
+    def admit(self, peer: str, lease_mode: str, command: Command | BinaryPublish, *,
               offset: float | None, unix: float, now: float, fence: float,
               slack: float = 0.0) -> float:
         """
@@ -243,7 +243,7 @@ class Gate:
         self._senders.add(peer)
         if lease.holder is not None and lease.holder != peer:
             self._owing.add(peer)
-        self.check_sender(peer, manner, command.epoch)
+        self.check_sender(peer, lease_mode, command.epoch)
         if lease.holder == peer and not lease.implicit:
             if command.epoch is None:
                 raise NotHolder(f'it has no epoch; the lease of {self.name} is in epoch '
@@ -256,7 +256,7 @@ class Gate:
             ttl = command.ttl
         age = age_of(command.stamp, command.bridge_time, offset=offset, unix=unix,
                      tolerance=self.policy.ttl)
-        if not self.explicit(manner):
+        if not self.explicit(lease_mode):
             if age is None or age > now - fence:
                 age = now - fence
             if self._rests(peer, now) and command.ttl is None:
@@ -277,18 +277,18 @@ class Gate:
             return self.lease.holder is None
         return self.commander != peer or now >= self.last + self.policy.timeout
 
-    def explicit(self, manner: str) -> bool:
+    def explicit(self, lease_mode: str) -> bool:
         """Whether a peer has to hold a lease that it asked for in words."""
-        return self.policy.require_lease and manner not in self.policy.acquire_on_publish
+        return self.policy.require_lease and lease_mode not in self.policy.acquire_on_publish
 
-    def check_sender(self, peer: str, manner: str, epoch: int | None) -> None:
+    def check_sender(self, peer: str, lease_mode: str, epoch: int | None) -> None:
         """Judge the sender alone, as of a call or goal through the gate; see :meth:`admit`."""
         self._require_armed()
         if not self.policy.require_lease:
             return
         lease = self.lease
         if lease.holder != peer:
-            if lease.holder is None and not self.explicit(manner):
+            if lease.holder is None and not self.explicit(lease_mode):
                 return
             raise NotHolder(f'{lease.holder} holds the lease of {self.name}: wait, ask for it, or '
                             'take it' if lease.holder else
@@ -297,7 +297,7 @@ class Gate:
             raise NotHolder(f'the lease of {self.name} is in epoch {lease.epoch}, this is of '
                             f'{epoch}', field='epoch')
 
-    def judge(self, peer: str, manner: str, values: dict[str, Any], checks: Checks,
+    def judge(self, peer: str, lease_mode: str, values: dict[str, Any], checks: Checks,
               now: float) -> tuple[bool, bool]:
         """
         Judge what a command says; zero passes bounds and rate.
@@ -313,7 +313,7 @@ class Gate:
             rest.note(values, self._seen.setdefault(peer, set()))
         if not moving:
             return False, False
-        why = self._why_neutral(peer, manner)
+        why = self._why_neutral(peer, lease_mode)
         if why and (rest is None or not rest(values, self._seen.get(peer, set()))):
             raise NotNeutral(f'the first command {why} must be zero: let go first')
         changed = hold is not None and hold(values)
@@ -321,12 +321,12 @@ class Gate:
             raise RateLimited(f'more than {self.policy.max_rate:g} commands a second')
         return True, changed
 
-    def _why_neutral(self, peer: str, manner: str) -> str:
+    def _why_neutral(self, peer: str, lease_mode: str) -> str:
         """Return after what a peer's command has to be neutral; empty = it need not be."""
         policy, lease = self.policy, self.lease
         if policy.neutral_first is False:
             return ''
-        if policy.neutral_first or manner == 'native' or \
+        if policy.neutral_first or lease_mode == 'native' or \
                 (lease.holder == peer and not lease.implicit):
             anew = lease.holder != peer if policy.require_lease else self.commander != peer
             return 'after a change or a stop' if self.neutral_needed or anew else ''

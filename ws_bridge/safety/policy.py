@@ -20,10 +20,11 @@ from typing import Any, Literal
 
 Action = Literal['zero', 'silence', 'message', 'service']
 ACTIONS: tuple[Action, ...] = ('zero', 'silence', 'message', 'service')
-MANNERS = ('native', 'seed', 'rosbridge', 'bridge')
+LEASE_MODES = ('native', 'seed', 'rosbridge', 'bridge')
 """
-Who may acquire by publishing: ``seed`` speaks the native dialect without naming it, as programs do
-that know no leases; ``bridge`` is what this bridge pulls from one that it dialled.
+How peers go about leases: ``native`` peers ask for them in words, all others may acquire them by
+publishing. A ``seed`` speaks the native dialect without naming it, as programs do that know no
+leases; ``bridge`` is what this bridge pulls from one that it dialled.
 """
 
 TIMEOUT = 0.5
@@ -109,7 +110,7 @@ class GatePolicy:
     :param on_loss: the ladder; in the order of ``after``.
     :param max_rate: most commands a second that move something; ``None`` = unlimited.
     :param require_lease: else whoever may publish may command.
-    :param acquire_on_publish: of :data:`MANNERS`, whose first publication acquires the lease.
+    :param acquire_on_publish: of :data:`LEASE_MODES`, whose first publication acquires the lease.
     :param neutral_first: the first command after a change or a stop must be neutral, of everybody,
         or of nobody. ``None``: of native peers; of others after an emergency stop, and after
         another peer commanded.
