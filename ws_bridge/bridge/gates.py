@@ -448,7 +448,7 @@ def _fits(name: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _stop_of(codec: Codec, action: str, message: Any) -> bytes | None:
-    """Return what a rung of the ladder publishes; zero where its message is of another type."""
+    """Return what a step of on_loss publishes; zero where its message is of another type."""
     if action not in ('zero', 'message'):
         return None
     if action == 'message':

@@ -33,9 +33,9 @@ _GATE = ('gate', 'topics', 'services', 'timeout', 'ttl', 'on_loss', 'clamp', 'ma
          'require_lease', 'acquire_on_publish', 'neutral_first', 'neutral')
 _STEP = ('action', 'after', 'times', 'rate', 'message', 'service', 'type', 'request')
 _NEEDS = {'message': ('message',), 'service': ('service', 'type')}
-"""Keys of a rung that its action cannot do without."""
+"""Keys of a step that its action cannot do without."""
 _ONLY = {'message': 'message', 'service': 'service', 'type': 'service', 'request': 'service'}
-"""Keys of a rung that only one action has."""
+"""Keys of a step that only one action has."""
 
 Value = Callable[['GateReader', yaml.Node, str], Any]
 
@@ -77,16 +77,16 @@ class GateReader(NodeReader):
         found = [self._choice(item, where, LEASE_MODES) for where, item in self._items(node, path)]
         return tuple(lease_mode for lease_mode in found if lease_mode)
 
-    def _ladder(self, node: yaml.Node, path: str) -> tuple[LossStep, ...] | None:
-        """Read one word, or a list of rungs."""
+    def _on_loss(self, node: yaml.Node, path: str) -> tuple[LossStep, ...] | None:
+        """Read one word, or a list of steps."""
         if isinstance(node, yaml.ScalarNode):
             action: Any = self._choice(node, path, ('zero', 'silence'))
             return (LossStep(action),) if action else None
         steps = [self._step(item, where) for where, item in self._items(node, path)]
         if not steps:
             self._fail(node, path, "needs at least one action; 'silence' is one")
-        ladder = [step for step in steps if step is not None]
-        return tuple(sorted(ladder, key=lambda step: step.after))
+        escalation = [step for step in steps if step is not None]
+        return tuple(sorted(escalation, key=lambda step: step.after))
 
     def _step(self, item: yaml.Node, path: str) -> LossStep | None:
         entries = self._entries(item, path, _STEP)
@@ -181,7 +181,7 @@ _VALUES: dict[str, Value] = {
     'services': GateReader._patterns,
     'timeout': lambda reader, node, path: reader._positive(node, path, MAX_SECONDS),
     'ttl': lambda reader, node, path: reader._positive(node, path, MAX_SECONDS),
-    'on_loss': GateReader._ladder,
+    'on_loss': GateReader._on_loss,
     'clamp': GateReader._clamps,
     'max_rate': lambda reader, node, path: reader._positive(node, path, MAX_RATE),
     'require_lease': GateReader._flag,

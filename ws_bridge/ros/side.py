@@ -526,7 +526,7 @@ class RosSide:
         self._on_fault(exc)
 
     def _prepare(self, step: LossStep) -> Callable[[], None]:
-        """Return what calls the service of a rung of a ladder; a failure is logged."""
+        """Return what calls the service of a step of an escalation; a failure is logged."""
         srv_type = step.srv_type or ''
         schema = self.types.service(srv_type).request
         request = CodecStore().codec(schema).from_values(dict(step.request or {}))

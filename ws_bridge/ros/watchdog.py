@@ -151,7 +151,7 @@ class Watchdog:
         Give a gate its guard, on the loop thread.
 
         :param timeout: silence of a topic that moves something, then the guard stops, s.
-        :param steps: the ladder.
+        :param steps: the escalation.
         :raises UnknownType: a step's service type is not on this machine.
         :raises ConversionError: a step's request does not fit it.
         :raises BadName: a step's service has a wrong name.
@@ -211,7 +211,7 @@ class Watchdog:
 
     def close(self, reason: str = 'shutdown') -> bool:
         """
-        Stop every guard, climb the ladders as far as there is time, end process and thread.
+        Stop every guard, go on with escalations while there is time, end process and thread.
 
         :return: whether they have ended.
         """

@@ -47,7 +47,7 @@ GATED_TYPES = ('geometry_msgs/msg/Twist', 'geometry_msgs/msg/TwistStamped', 'sen
 @dataclass(frozen=True, slots=True)
 class LossStep:
     """
-    One rung of what happens on loss.
+    One step of what happens on loss.
 
     :param after: time since the loss, s.
     :param times: how often a message is published, at ``rate`` Hz; then the topic is left alone.
@@ -107,7 +107,7 @@ class GatePolicy:
     :param timeout: silence of the holder after which the robot is stopped, s;
         0 = ``gate_timeout``.
     :param ttl: the oldest command that is accepted, s; 0 = ``gate_ttl``.
-    :param on_loss: the ladder; in the order of ``after``.
+    :param on_loss: the escalation; in the order of ``after``.
     :param max_rate: most commands a second that move something; ``None`` = unlimited.
     :param require_lease: else whoever may publish may command.
     :param acquire_on_publish: of :data:`LEASE_MODES`, whose first publication acquires the lease.
