@@ -28,8 +28,8 @@ from ws_bridge.safety.neutral import (
     fits,
     make_checks,
     make_clamp,
-    make_probe,
-    make_rest,
+    make_neutral_check,
+    make_rest_check,
     parse_path,
     Path,
 )
@@ -65,7 +65,7 @@ MSG: a/Text
 string words
 """)
 CODEC = Codec(SCHEMA)
-probe = make_probe(SCHEMA)
+is_neutral = make_neutral_check(SCHEMA)
 
 
 def values(**fields: Any) -> dict[str, Any]:
@@ -77,14 +77,14 @@ def values(**fields: Any) -> dict[str, Any]:
     {}, {'x': -0.0}, {'axes': [0, 0.0]}, {'name': 'x', 'text': {'words': 'y'}}, {'raw': [0, 0]},
     {'header': {'frame_id': 'map', 'stamp': {'sec': 5}}}, {'point': {'v': [0]}}])
 def test_neutral(fields: dict[str, Any]) -> None:
-    assert probe(values(**fields))
+    assert is_neutral(values(**fields))
 
 
 @pytest.mark.parametrize('fields', [
     {'x': 5e-324}, {'on': True}, {'axes': [0, 0.1]}, {'buttons': [0, 1]}, {'raw': [0, 1]},
     {'point': {'x': 1}}, {'point': {'v': [0, -1]}}, {'points': [{}]}, {'points': [{'x': 1}]}])
 def test_not_neutral(fields: dict[str, Any]) -> None:
-    assert not probe(values(**fields))
+    assert not is_neutral(values(**fields))
 
 
 @pytest.mark.parametrize(('fields', 'path'), [
@@ -92,7 +92,7 @@ def test_not_neutral(fields: dict[str, Any]) -> None:
     ({'x': 1, 'points': [{}, {'v': [1, None]}]}, 'points[1].v[1]')])
 def test_not_finite(fields: dict[str, Any], path: str) -> None:
     with pytest.raises(OutOfRange) as caught:
-        probe(values(**fields))
+        is_neutral(values(**fields))
     assert caught.value.field == path
     assert str(caught.value) == f'{path}: is not a finite number'
 
@@ -106,10 +106,10 @@ def test_against_a_plain_look(fields: dict[str, Any]) -> None:
                *fields.get('raw', []), *(point['x'] for point in fields.get('points', []))]
     command = values(**fields)
     if all(map(math.isfinite, numbers)):
-        assert probe(command) == (not any(numbers) and not fields.get('points'))
+        assert is_neutral(command) == (not any(numbers) and not fields.get('points'))
     else:
         with pytest.raises(OutOfRange):
-            probe(command)
+            is_neutral(command)
 
 
 @pytest.mark.parametrize(('path', 'steps'), [
@@ -132,9 +132,9 @@ def test_what_a_path_leads_to(path: str, good: bool) -> None:
 
 
 def clamped(command: dict[str, Any], *clamps: Clamp) -> bool:
-    hold = make_clamp(SCHEMA, clamps)
-    assert hold is not None
-    return hold(command)
+    clamp = make_clamp(SCHEMA, clamps)
+    assert clamp is not None
+    return clamp(command)
 
 
 def test_no_bound_of_this_type() -> None:
@@ -175,7 +175,7 @@ JOY = schema_from_text('sensor_msgs/msg/Joy', 'float32[] axes\nint32[] buttons\n
 
 def rests(schema: Any, *found: Rest, seen: set[Path] | None = None, **fields: Any) -> bool:
     """Tell whether a command is at rest."""
-    rest = make_rest(schema, make_probe(schema), found)
+    rest = make_rest_check(schema, make_neutral_check(schema), found)
     assert rest is not None
     codec = Codec(schema)
     return rest(codec.to_values(codec.from_values(fields)), set() if seen is None else seen)
@@ -197,10 +197,10 @@ def test_at_rest(found: tuple[Rest, ...], fields: dict[str, Any], at_rest: bool)
 
 
 def test_a_rest_about_no_field_of_a_type_is_none() -> None:
-    assert make_rest(SCHEMA, probe, (Rest('nothing.here'), Rest('name'))) is None
+    assert make_rest_check(SCHEMA, is_neutral, (Rest('nothing.here'), Rest('name'))) is None
     checks = make_checks(SCHEMA, GatePolicy('g', clamp=(Clamp('x', 0.0, 1.0),)))
-    assert checks.rest is None
-    assert checks.hold is not None
+    assert checks.is_at_rest is None
+    assert checks.clamp is not None
 
 
 @pytest.mark.parametrize(('before', 'axes', 'buttons', 'at_rest'), [
@@ -214,18 +214,18 @@ def test_a_rest_about_no_field_of_a_type_is_none() -> None:
 def test_joy_at_rest(before: list[list[float]], axes: list[float], buttons: list[int],
                      at_rest: bool) -> None:
     checks = make_checks(JOY, GatePolicy('g'))
-    assert checks.rest is not None
-    assert checks.rest.learns
+    assert checks.is_at_rest is not None
+    assert checks.is_at_rest.learns
     codec, seen = Codec(JOY), set[Path]()
     for past in before:
-        checks.rest.note(codec.to_values(codec.from_values({'axes': past})), seen)
+        checks.is_at_rest.note(codec.to_values(codec.from_values({'axes': past})), seen)
     values = codec.to_values(codec.from_values({'axes': axes, 'buttons': buttons}))
-    assert checks.rest(values, seen) is at_rest
+    assert checks.is_at_rest(values, seen) is at_rest
 
 
 def test_what_a_gate_says_replaces_what_is_usual() -> None:
     policy = GatePolicy('g', neutral=(Rest('axes[2]', (1.0,)),))
-    rest = make_checks(JOY, policy).rest
+    rest = make_checks(JOY, policy).is_at_rest
     assert rest is not None
     assert not rest.learns
     rest.note({'axes': [0.0, 0.0, 1.0], 'buttons': []}, seen := set[Path]())

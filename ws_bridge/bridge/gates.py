@@ -325,7 +325,7 @@ class Gates:
             return None
         policy = guarded.gate.policy
         checks = make_checks(codec.schema, policy)
-        if policy.clamp and checks.hold is None:
+        if policy.clamp and checks.clamp is None:
             raise Forbidden(f'no bound of the gate {policy.name} is about a field of '
                             f'{codec.schema.name}', field='type')
         guarded.guard.add(publisher, tuple(

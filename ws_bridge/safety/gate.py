@@ -307,16 +307,16 @@ class Gate:
         :raises NotNeutral: it has to be, first.
         :raises RateLimited: too many a second.
         """
-        zero, rest, hold = checks
-        moving = not zero(values)
-        if rest is not None and rest.learns:
-            rest.note(values, self._seen.setdefault(peer, set()))
+        is_zero, is_at_rest, clamp = checks
+        moving = not is_zero(values)
+        if is_at_rest is not None and is_at_rest.learns:
+            is_at_rest.note(values, self._seen.setdefault(peer, set()))
         if not moving:
             return False, False
         why = self._why_neutral(peer, lease_mode)
-        if why and (rest is None or not rest(values, self._seen.get(peer, set()))):
+        if why and (is_at_rest is None or not is_at_rest(values, self._seen.get(peer, set()))):
             raise NotNeutral(f'the first command {why} must be zero: let go first')
-        changed = hold is not None and hold(values)
+        changed = clamp is not None and clamp(values)
         if not self._bucket.take(now):
             raise RateLimited(f'more than {self.policy.max_rate:g} commands a second')
         return True, changed

@@ -23,8 +23,8 @@ from ws_bridge.convert.schema import Field, MessageSchema
 from ws_bridge.errors import OutOfRange
 from ws_bridge.safety.policy import Clamp, GatePolicy, Rest, USUAL_REST
 
-Probe = Callable[[Mapping[str, Any]], bool]
-Hold = Callable[[dict[str, Any]], bool]
+NeutralCheck = Callable[[Mapping[str, Any]], bool]
+ClampFunction = Callable[[dict[str, Any]], bool]
 Steps = tuple[str | int | None, ...]
 Path = tuple[str | int, ...]
 
@@ -37,17 +37,17 @@ _LEARNED = 64
 """Elements of an array that are learned about; those behind rest where they are said to."""
 
 
-def make_probe(schema: MessageSchema) -> Probe:
+def make_neutral_check(schema: MessageSchema) -> NeutralCheck:
     """
     Return what tells whether the values of a message are neutral.
 
     Neutral is: every number 0, every bool false, no element in a list of messages (a trajectory
-    without points). Headers, times and texts do not count. The probe raises ``OutOfRange`` for
-    a number that is not finite.
+    without points). Headers, times and texts do not count. It raises ``OutOfRange`` for a
+    number that is not finite.
     """
     looks = [(field.name, look) for field in schema.fields if (look := _look_at(field))]
 
-    def probe(values: Mapping[str, Any]) -> bool:
+    def is_neutral(values: Mapping[str, Any]) -> bool:
         neutral = True
         for name, look in looks:
             try:
@@ -57,7 +57,7 @@ def make_probe(schema: MessageSchema) -> Probe:
                 exc.inside(name)
                 raise
         return neutral
-    return probe
+    return is_neutral
 
 
 def _look_at(field: Field) -> Callable[[Any], bool] | None:
@@ -68,8 +68,8 @@ def _look_at(field: Field) -> Callable[[Any], bool] | None:
         assert message is not None
         if message.name in TIMED:
             return None
-        probe = make_probe(message)
-        return _list_of(probe) if is_array else probe
+        is_neutral = make_neutral_check(message)
+        return _list_of(is_neutral) if is_array else is_neutral
     if kind in ('string', 'wstring'):
         return None
     return _numbers if is_array else _number
@@ -95,11 +95,11 @@ def _numbers(values: Any) -> bool:
     return neutral
 
 
-def _list_of(probe: Probe) -> Callable[[Any], bool]:
+def _list_of(is_neutral: NeutralCheck) -> Callable[[Any], bool]:
     def look(values: Any) -> bool:
         for index, value in enumerate(values):
             try:
-                probe(value)
+                is_neutral(value)
             except OutOfRange as exc:
                 exc.inside(f'[{index}]')
                 raise
@@ -151,8 +151,7 @@ def fits(schema: MessageSchema, path: str) -> bool:
         (field.field_type.kind != 'uint8' or field.field_type.array == 'none')
 
 
-def make_clamp(schema: MessageSchema, clamps: tuple[Clamp, ...]
-               ) -> Callable[[dict[str, Any]], bool] | None:
+def make_clamp(schema: MessageSchema, clamps: tuple[Clamp, ...]) -> ClampFunction | None:
     """
     Return what holds values to their bounds; ``None`` where no bound is about this type.
 
@@ -163,25 +162,25 @@ def make_clamp(schema: MessageSchema, clamps: tuple[Clamp, ...]
     if not bounds:
         return None
 
-    def hold(values: dict[str, Any]) -> bool:
+    def clamp_values(values: dict[str, Any]) -> bool:
         changed = False
         for steps, clamp in bounds:
-            changed = _hold(values, steps, clamp) or changed
+            changed = _clamp(values, steps, clamp) or changed
         return changed
-    return hold
+    return clamp_values
 
 
-def _hold(values: Any, steps: tuple[str | int | None, ...], clamp: Clamp) -> bool:
+def _clamp(values: Any, steps: tuple[str | int | None, ...], clamp: Clamp) -> bool:
     step = steps[0]
     if step is None:
         changed = False
         for index in range(len(values)):
-            changed = _hold(values, (index, *steps[1:]), clamp) or changed
+            changed = _clamp(values, (index, *steps[1:]), clamp) or changed
         return changed
     if isinstance(step, int) and step >= len(values):
         return False
     if len(steps) > 1:
-        return _hold(values[step], steps[1:], clamp)
+        return _clamp(values[step], steps[1:], clamp)
     value = values[step]
     if clamp.minimum <= value <= clamp.maximum:
         return False
@@ -192,15 +191,15 @@ def _hold(values: Any, steps: tuple[str | int | None, ...], clamp: Clamp) -> boo
     return True
 
 
-class RestProbe:
+class RestCheck:
     """
     Tells whether a command is neutral where that is more than zero.
 
     What was seen of a peer's commands is kept by who asks: a set, which is handed in.
     """
 
-    def __init__(self, zero: Probe, rests: list[tuple[Steps, Rest]]) -> None:
-        self._zero = zero
+    def __init__(self, is_zero: NeutralCheck, rests: list[tuple[Steps, Rest]]) -> None:
+        self._is_zero = is_zero
         self._rests = rests
         self.learns = any(rest.learned for _, rest in rests)
 
@@ -215,7 +214,7 @@ class RestProbe:
         remains = deepcopy(dict(values))
         for path in decided:
             _put(remains, path, 0)
-        return self._zero(remains)
+        return self._is_zero(remains)
 
     def note(self, values: Mapping[str, Any], seen: set[Path]) -> None:
         """Note which numbers of a peer's are where they rest, and not at an end of their way."""
@@ -225,30 +224,32 @@ class RestProbe:
                             if _is_learned(path) and _near(value, rest.values, rest.tolerance))
 
 
-def make_rest(schema: MessageSchema, zero: Probe, rests: tuple[Rest, ...]) -> RestProbe | None:
+def make_rest_check(schema: MessageSchema, is_zero: NeutralCheck, rests: tuple[Rest, ...]
+                    ) -> RestCheck | None:
     """Return what tells whether values are at rest; ``None`` where that is zero alone."""
     found = [(parse_path(rest.field) or (), rest) for rest in rests if fits(schema, rest.field)]
-    return RestProbe(zero, found) if found else None
+    return RestCheck(is_zero, found) if found else None
 
 
 class Checks(NamedTuple):
     """
     What a gate looks for in the commands of one type.
 
-    :param zero: whether nothing moves; raises ``OutOfRange``.
-    :param rest: whether a command is neutral all the same; ``None`` = only zero is.
-    :param hold: holds it to its bounds; ``None`` = it has none.
+    :param is_zero: whether nothing moves; raises ``OutOfRange``.
+    :param is_at_rest: whether a command is neutral all the same; ``None`` = only zero is.
+    :param clamp: holds it to its bounds; ``None`` = it has none.
     """
 
-    zero: Probe
-    rest: RestProbe | None = None
-    hold: Hold | None = None
+    is_zero: NeutralCheck
+    is_at_rest: RestCheck | None = None
+    clamp: ClampFunction | None = None
 
 
 def make_checks(schema: MessageSchema, policy: GatePolicy) -> Checks:
     """Return the checks of a gate for a type."""
-    zero = make_probe(schema)
-    return Checks(zero, make_rest(schema, zero, policy.neutral or USUAL_REST.get(schema.name, ())),
+    is_zero = make_neutral_check(schema)
+    rests = policy.neutral or USUAL_REST.get(schema.name, ())
+    return Checks(is_zero, make_rest_check(schema, is_zero, rests),
                   make_clamp(schema, policy.clamp))
 
 
