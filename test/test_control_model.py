@@ -192,7 +192,7 @@ class Machine(RuleBasedStateMachine):
     def acquire(self, peer: str) -> None:
         model = self.model
         expected = 'stopped' if model.stopped else 'held' if model.holder else 'ok'
-        assert self.said(peer, ops.LeaseWish('i', 'acquire', GATE)) == expected
+        assert self.said(peer, ops.LeaseOperation('i', 'acquire', GATE)) == expected
         if expected == 'ok':
             model.give(peer)
             self.follow()
@@ -200,7 +200,7 @@ class Machine(RuleBasedStateMachine):
     @rule(peer=peers)
     def take(self, peer: str) -> None:
         expected = 'stopped' if self.model.stopped else 'ok'
-        assert self.said(peer, ops.LeaseWish('i', 'take', GATE)) == expected
+        assert self.said(peer, ops.LeaseOperation('i', 'take', GATE)) == expected
         if expected == 'ok':
             self.model.asker = None
             self.model.give(peer)
@@ -209,7 +209,7 @@ class Machine(RuleBasedStateMachine):
     @rule(peer=peers)
     def release(self, peer: str) -> None:
         held = self.model.holder == peer
-        assert self.said(peer, ops.LeaseWish('i', 'release', GATE)) == \
+        assert self.said(peer, ops.LeaseOperation('i', 'release', GATE)) == \
             ('ok' if held else 'not_holder')
         if held:
             self.model.end()
@@ -220,7 +220,7 @@ class Machine(RuleBasedStateMachine):
         model = self.model
         expected = 'stopped' if model.stopped else \
             'held' if model.holder == peer or model.asker else 'ok'
-        assert self.said(peer, ops.LeaseWish('i', 'request', GATE)) == expected
+        assert self.said(peer, ops.LeaseOperation('i', 'request', GATE)) == expected
         if expected == 'ok' and model.holder:
             model.asker, model.asked_at = peer, self.now
         elif expected == 'ok':
@@ -233,7 +233,7 @@ class Machine(RuleBasedStateMachine):
         expected = 'not_holder' if model.holder != peer else \
             'peer_gone' if model.asker != asker else 'ok'
         word: Any = 'grant' if granted else 'deny'
-        assert self.said(peer, ops.LeaseWish('i', word, GATE, asker)) == expected
+        assert self.said(peer, ops.LeaseOperation('i', word, GATE, asker)) == expected
         if expected == 'ok':
             model.asker = None
             if granted:

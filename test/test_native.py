@@ -491,13 +491,13 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
     ({}, {'op': 'status', 'subscribe': False}, ops.WatchStatus('i', False)),
     ({}, {'op': 'gates'}, ops.ListGates('i')),
     *[({}, {'op': word, 'gate': 'g', 'peer': 'p', 'message': 'm'},
-       ops.LeaseWish('i', word, 'g'))  # type: ignore[arg-type]
+       ops.LeaseOperation('i', word, 'g'))  # type: ignore[arg-type]
       for word in ('acquire', 'take', 'release')],
-    ({}, {'op': 'request', 'gate': 'g'}, ops.LeaseWish('i', 'request', 'g')),
+    ({}, {'op': 'request', 'gate': 'g'}, ops.LeaseOperation('i', 'request', 'g')),
     ({}, {'op': 'request', 'gate': 'g', 'message': 'please'},
-     ops.LeaseWish('i', 'request', 'g', message='please')),
-    ({}, {'op': 'grant', 'gate': 'g', 'peer': 'p'}, ops.LeaseWish('i', 'grant', 'g', 'p')),
-    ({}, {'op': 'deny', 'gate': 'g', 'peer': 'p'}, ops.LeaseWish('i', 'deny', 'g', 'p')),
+     ops.LeaseOperation('i', 'request', 'g', message='please')),
+    ({}, {'op': 'grant', 'gate': 'g', 'peer': 'p'}, ops.LeaseOperation('i', 'grant', 'g', 'p')),
+    ({}, {'op': 'deny', 'gate': 'g', 'peer': 'p'}, ops.LeaseOperation('i', 'deny', 'g', 'p')),
     ({}, {'op': 'stop'}, ops.EmergencyStop('i')),
     ({}, {'op': 'stop', 'reason': 'x' * 300}, ops.EmergencyStop('i', 'x' * 255)),
     ({}, {'op': 'stop', 'reason': 7}, ops.EmergencyStop('i')),

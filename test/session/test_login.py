@@ -57,7 +57,7 @@ EVERYTHING: list[ops.Operation] = [
     ops.BinaryPublish(1, 'cdr', memoryview(b''), 0.0, 0),
     ops.BinarySample(1, 'cdr', memoryview(b''), 0.0, 0), ops.ServiceAnswer('i', 'c'),
     ops.Heartbeat('i', None), ops.PeerStatus('i', {}), ops.Appeared({}),
-    ops.EmergencyStop('i', ''), ops.ClearStop('i'), ops.LeaseWish('i', 'take', 'g'),
+    ops.EmergencyStop('i', ''), ops.ClearStop('i'), ops.LeaseOperation('i', 'take', 'g'),
     ops.ListGates('i')]
 
 
@@ -81,7 +81,7 @@ def test_login() -> None:
     assert (hello['login'], hello['role']) == ('needed', 'nobody')
     assert hello['allowed'] == {
         'subscribe': [], 'publish': [], 'call': [], 'host': [], 'deny': []}
-    assert not {'gates', 'estop'} & hello.keys()    # who holds a lease is nothing for strangers
+    assert not {'gates', 'estop'} & hello.keys()    # no lease before the login
     (asked,) = session.receive(ops.Authenticate('i', {'token': 'secret'}), START)
     assert asked == fx.LogIn('i', {'token': 'secret'})
     assert 'secret' not in repr(asked)
@@ -115,11 +115,11 @@ def test_the_time_of_a_login_ends(identity: Identity | None, why: str) -> None:
     assert session.poll(START + 6) == []
 
 
-def test_words() -> None:
+def test_states() -> None:
     rights = Rights(POLICY, OPERATOR)
-    assert Login(rights).word == 'none'
-    assert Login(rights, possible=True).word == 'possible'
-    assert Login(rights, ALICE, possible=True).word == 'done'
+    assert Login(rights).state == 'none'
+    assert Login(rights, possible=True).state == 'possible'
+    assert Login(rights, ALICE, possible=True).state == 'done'
 
 
 def test_who_has_no_right_at_all() -> None:

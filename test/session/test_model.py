@@ -112,7 +112,7 @@ class Machine(RuleBasedStateMachine):
         return codes[0] if codes else 'ok'
 
     def expected(self, kind: str, name: str) -> str:
-        """Return what becomes of a wish to own ``name``."""
+        """Return what becomes of a request to own ``name``."""
         if ' ' in name:
             return 'bad_name'
         resolved = self.resolve(kind, name)

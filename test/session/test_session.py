@@ -224,7 +224,7 @@ def test_every_operation_has_a_handler() -> None:
         ops.BinarySample(1, 'cdr', memoryview(b''), 0.0, 0), ops.Heartbeat('i', None),
         ops.Malformed('i', BadField('x')), ops.ServiceAnswer('i', 'c'), ops.PeerStatus('i', {}),
         ops.Appeared({}), ops.Inquire('i', 's', 'topics', {}), ops.Authenticate('i', {}),
-        ops.ListGates('i'), ops.LeaseWish('i', 'acquire', 'g'), ops.EmergencyStop('i'),
+        ops.ListGates('i'), ops.LeaseOperation('i', 'acquire', 'g'), ops.EmergencyStop('i'),
         ops.ClearStop('i')]
     assert {type(op) for op in handled} == set(get_args(ops.Operation)) - action
     for op in handled:

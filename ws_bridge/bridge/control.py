@@ -40,7 +40,7 @@ from ws_bridge.protocol.operations import (
     Done,
     EmergencyStop,
     Failed,
-    LeaseWish,
+    LeaseOperation,
     ListGates,
     Notice,
 )
@@ -183,11 +183,12 @@ class Control:
                 f'stopped: {estop.reason}' if estop.stopped else 'armed',
                 [('by', estop.by or ''), ('reason', estop.reason)])
 
-    # ---- wishes of peers
+    # ---- what peers ask for
 
-    def operate(self, peer: Peer, op: ListGates | LeaseWish | EmergencyStop | ClearStop) -> None:
+    def operate(self, peer: Peer,
+                op: ListGates | LeaseOperation | EmergencyStop | ClearStop) -> None:
         """
-        Do what a peer wishes, and answer it.
+        Do what a peer asks for, and answer it.
 
         :raises WsBridgeError: it cannot be done.
         """
@@ -203,7 +204,7 @@ class Control:
             self.clear(peer.name)
             peer.send(Done(op.op_id, 'clear_stop', {'stopped': False}))
         else:
-            self._word(peer, op)
+            self._lease(peer, op)
 
     def _require_stopped(self, rights: Rights) -> None:
         """
@@ -222,33 +223,33 @@ class Control:
             self._audit.often('forbidden', peer=peer.name, action=action)
             raise Forbidden(f'{action} needs a role that this peer does not have')
 
-    def _word(self, peer: Peer, op: LeaseWish) -> None:
+    def _lease(self, peer: Peer, op: LeaseOperation) -> None:
         rights = peer.session.login.rights
         guarded = self.gates.named(op.gate, rights)
-        if op.word != 'release':        # what a peer has it may always give back
+        if op.verb != 'release':        # what a peer has it may always give back
             self.gates.check_use(guarded, rights)
             self.gates.check_grants(guarded)
-        if op.word == 'grant' and (heir := self._peer(op.peer or '')) is not None:
+        if op.verb == 'grant' and (heir := self._peer(op.peer or '')) is not None:
             self.gates.check_use(guarded, heir.session.login.rights)
         gate, before = guarded.gate, _state(guarded.gate)
         answer: dict[str, Any] = {'gate': op.gate}
-        reason = _REASONS.get(op.word, op.word)
-        if op.word == 'request':
+        reason = _REASONS.get(op.verb, op.verb)
+        if op.verb == 'request':
             gate.ask(peer.name, op.message, self._clock() + ASK_TIMEOUT)
             answer |= {'pending': True, 'timeout': ASK_TIMEOUT}
-        elif op.word in ('grant', 'deny'):
-            gate.answer(peer.name, op.peer or '', granted=op.word == 'grant')
-        elif op.word == 'release':
+        elif op.verb in ('grant', 'deny'):
+            gate.answer(peer.name, op.peer or '', granted=op.verb == 'grant')
+        elif op.verb == 'release':
             gate.release(peer.name)
         else:
-            if op.word == 'take':
+            if op.verb == 'take':
                 self._require(peer, 'take')
                 gate.take(peer.name)
             else:
                 gate.acquire(peer.name)
             answer |= _terms(gate)
         self._halt(guarded, before, reason)
-        peer.send(Done(op.op_id, op.word, answer))
+        peer.send(Done(op.op_id, op.verb, answer))
         self._tell(guarded, before, reason)
 
     def stop(self, by: str, reason: str) -> None:

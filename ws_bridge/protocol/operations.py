@@ -31,7 +31,7 @@ from ws_bridge.protocol.types import Priority
 Encoding = Literal['json', 'cbor', 'cdr', 'png', 'cbor-raw']
 Kind = Literal['topic', 'service', 'action']
 TopicUse = Literal['subscribe', 'publish']
-LeaseWord = Literal['acquire', 'request', 'grant', 'deny', 'take', 'release']
+LeaseVerb = Literal['acquire', 'request', 'grant', 'deny', 'take', 'release']
 
 STATUS_SUCCEEDED = 4
 STATUS_CANCELED = 5
@@ -95,7 +95,7 @@ class Subscribe:
     Samples of a topic are wanted.
 
     ``min_interval`` is 0 for every sample; ``queue_depth`` is ``None`` for the default. With a
-    ``key`` it is one of several wishes for the same topic, which are served together; without
+    ``key`` it is one of several for the same topic, which are served together; without
     one it takes the place of all. Text longer than ``fragment_size`` comes in fragments.
     """
 
@@ -113,7 +113,7 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """No more samples of a topic, for the wish of this ``key`` or for all."""
+    """No more samples of a topic, for this ``key`` or for all."""
 
     op_id: str | None
     topic: str
@@ -374,16 +374,16 @@ class ListGates:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseWish:
+class LeaseOperation:
     """
-    The peer says a word about the lease of a gate.
+    The peer wants something done with the lease of a gate.
 
     :param peer: whom it grants or denies the lease.
     :param message: what it tells the holder of whom it requests the lease.
     """
 
     op_id: str | None
-    word: LeaseWord
+    verb: LeaseVerb
     gate: str
     peer: str | None = None
     message: str = ''
@@ -425,7 +425,7 @@ Operation = (
     | Unadvertise | AdvertiseService | UnadvertiseService | SendGoal | CancelGoal | AdvertiseAction
     | UnadvertiseAction | GoalAnswer | ActionFeedback | ActionResult | WatchStatus | Command
     | Inquire | Authenticate | BinaryPublish | BinarySample | ServiceAnswer | Heartbeat
-    | PeerStatus | ListGates | LeaseWish | EmergencyStop | ClearStop | Malformed)
+    | PeerStatus | ListGates | LeaseOperation | EmergencyStop | ClearStop | Malformed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from ws_bridge.protocol.operations import (
     EmergencyStop,
     Encoding,
     GetSchema,
-    LeaseWish,
+    LeaseOperation,
     ListGates,
     ListNames,
     Reply,
@@ -58,8 +58,8 @@ class OpenSubscription:
 
     A peer may use several names for one topic: each has a subscription of its own.
 
-    ``key`` names the wish that changed, where the peer has several; a ``fresh`` one gets what the
-    topic has kept, though another wish of this peer got it before.
+    ``key`` names the request that changed, where the peer has several for this name; a ``fresh``
+    one gets what the topic has kept, though another one of this peer got it before.
     """
 
     op_id: str | None
@@ -283,9 +283,9 @@ class Diagnose:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """Do what the peer wishes about leases and the emergency stop, and answer it."""
+    """Do what the peer asks for about leases and the emergency stop, and answer it."""
 
-    operation: ListGates | LeaseWish | EmergencyStop | ClearStop
+    operation: ListGates | LeaseOperation | EmergencyStop | ClearStop
 
     @property
     def op_id(self) -> str | None:

@@ -34,7 +34,7 @@ class Login(Part):
     The state of one peer's login.
 
     :param rights: what it may do now.
-    :param identity: who it is; ``None`` before the login, and of who needs none.
+    :param identity: who it is; ``None`` before the login, and where it needs none.
     :param until: monotonic time at which it has to have logged in, or to log in again; s.
     :param possible: whether anybody can log in at all.
     :ivar is_refused: it tried, and failed: once is enough for one connection.
@@ -52,7 +52,7 @@ class Login(Part):
         return self.rights.role is NOBODY
 
     @property
-    def word(self) -> str:
+    def state(self) -> str:
         """What the peer is told: ``needed``, ``done``, ``possible`` or ``none``."""
         return 'needed' if self.needed else 'done' if self.identity else \
             'possible' if self.possible else 'none'

@@ -244,10 +244,10 @@ class Rights:
         A role that may not do everything is told the patterns that it may use, and no denials:
         they name what is hidden from it.
         """
-        told = self.policy.exposure.allowed()
+        exposed = self.policy.exposure.allowed()
         if self.role == ADMIN:
-            return told
-        return {**{kind: [pattern for pattern in told[kind] if self.role.allows(kind, pattern)]
+            return exposed
+        return {**{kind: [pattern for pattern in exposed[kind] if self.role.allows(kind, pattern)]
                    for kind in KINDS}, 'deny': []}
 
 

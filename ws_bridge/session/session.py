@@ -208,7 +208,7 @@ class Session:
         self.reported_status = op.data
         return [fx.PeerChanged()]
 
-    def _control(self, op: ops.ListGates | ops.LeaseWish | ops.EmergencyStop | ops.ClearStop,
+    def _control(self, op: ops.ListGates | ops.LeaseOperation | ops.EmergencyStop | ops.ClearStop,
                  now: float) -> list[fx.Effect]:
         return [fx.Control(op)]
 
@@ -217,7 +217,7 @@ class Session:
         ops.BinarySample: _unasked, ops.Appeared: _unasked, ops.Hello: _hello,
         ops.ListNames: _describe, ops.GetSchema: _describe, ops.Diagnose: _diagnose,
         ops.WatchStatus: _watch_status, ops.PeerStatus: _peer_status, ops.ListGates: _control,
-        ops.LeaseWish: _control, ops.EmergencyStop: _control, ops.ClearStop: _control}
+        ops.LeaseOperation: _control, ops.EmergencyStop: _control, ops.ClearStop: _control}
 
     # ---- time and end
 
@@ -247,7 +247,7 @@ class Session:
                           'timeout': self._settings.heartbeat_timeout},
             'limits': asdict(self._settings.limits),
             'allowed': self.login.rights.allowed(), 'role': self.login.rights.role.name,
-            'login': self.login.word,
+            'login': self.login.state,
             **({} if self.login.needed else self._gates.describe(self.login.rights)),
         }
 
