@@ -21,6 +21,7 @@ violations prove that it can fail.
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,37 @@ UNITS = {
     'cli': Unit(5, (0, 1, 2, 3, 4, 5), frozenset({'orjson', 'websockets'})),
     'demo': Unit(5, (0, 1, 5), frozenset({'numpy', ROS})),
 }
+
+SAME_NAME = {
+    'Alarm': 'the datagram of the stop process, and what the bridge shows of it',
+    'Call': 'a call of ROS, and the datagram that asks the bridge for one',
+    'Command': 'the operation of a peer, and the datagram that the stop process gets of it',
+    'Endpoint': 'an end of a topic, and of a connection',
+    'Finding': 'of the bridge, and what the command line makes of it',
+    'Group': 'of fields, and of peers',
+    'Guarded': 'a socket that is bounded, and a gate with its guard',
+    'HostedAction': 'the action server in ROS, and who in the bridge has it',
+    'Lease': 'of a gate, and what the command line holds of one',
+    'Malformed': 'a text, and a frame',
+    'Refused': 'a value, and the datagram of the stop process',
+    'Settings': 'of the node, and of a connection',
+    'State': 'of the robot as a reply, and of the simulated robot',
+    'Stopped': 'an error, and the datagram of the stop process',
+    'Topic': 'that is listened to, that is guarded, that is stopped',
+    'Turns': 'of addresses, and of parameters',
+}
+"""Names that several public classes still have, and what they are."""
+WIDEST = 30
+WIDE = {
+    'Bridge': 'wires every unit, and carries out effects: to be cut into units',
+    'Control': 'leases, the emergency stop and other bridges: to be cut into units',
+    'Link': 'one connection: to be cut with the transport',
+    'RosSide': 'the gateway to ROS: to be cut with the bridge',
+    'StopProcess': 'a process of its own, with everything that it needs',
+    'Watchdog': 'the other end of the stop process',
+    'WebSocketInterface': "the standalone API: its methods are the seed's",
+}
+"""Classes with more methods than :data:`WIDEST`, and why."""
 
 
 def unit_of(module: str) -> str:
@@ -206,3 +238,21 @@ def test_a_violation_is_found(module: str, source: str, complaint: str) -> None:
 ])
 def test_what_is_allowed_passes(module: str, source: str) -> None:
     assert not violations(f'{PACKAGE}.{module}', source)
+
+
+def classes() -> Iterator[tuple[str, ast.ClassDef]]:
+    """Give every class of the package, with its module."""
+    for module, path in modules():
+        yield from ((module, node) for node in ast.walk(ast.parse(path.read_text()))
+                    if isinstance(node, ast.ClassDef))
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    found = Counter(node.name for _, node in classes() if not node.name.startswith('_'))
+    assert {name for name, number in found.items() if number > 1} == set(SAME_NAME)
+
+
+def test_no_class_is_too_wide() -> None:
+    widths = {node.name: sum(isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+                             for each in node.body) for _, node in classes()}
+    assert {name for name, width in widths.items() if width > WIDEST} == set(WIDE)

@@ -56,7 +56,7 @@ def asked(session: Session, token: object = 1, now: float = START) -> tuple[str,
 def test_a_goal_from_its_sending_to_its_end() -> None:
     session = make()
     effect = send(session, action='count', want_feedback=False, timeout=9.0)
-    assert effect == fx.SendGoal(effect.key, '/count', TYPE, {'order': 1}, False, 9.0)
+    assert effect == fx.StartGoal(effect.key, '/count', TYPE, {'order': 1}, False, 9.0)
     goals = session.actions
     assert goals.accepted(effect.key) == [fx.Send(ops.GoalAccepted('g', 'count'))]
     assert goals.feedback(effect.key, b'{}') == ops.GoalFeedback('g', 'count', b'{}')
@@ -83,7 +83,7 @@ def test_a_command_is_a_goal_where_the_name_is_an_action() -> None:
     session = make()
     (effect,) = session.receive(
         ops.Command('g', '/count', {'order': 2}, 'action', timeout=3.0), START)
-    assert isinstance(effect, fx.SendGoal)
+    assert isinstance(effect, fx.StartGoal)
     assert (effect.action_type, effect.data, effect.want_feedback, effect.timeout) == \
         (None, {'order': 2}, True, 3.0)
     nameless = session.receive(ops.Command(None, '/count', {}, 'action'), START)
@@ -98,7 +98,7 @@ def test_the_graph_says_what_is_an_action(monkeypatch: pytest.MonkeyPatch) -> No
     session = make(max_message_rate=1)
     command = ops.Command('g', '/count', {})
     (effect,) = session.receive(command, START)
-    assert isinstance(effect, fx.SendGoal)
+    assert isinstance(effect, fx.StartGoal)
     answers = [session.receive(command, START) for _ in range(9)]
     assert refusal(answers[-1])[:2] == ('g', 'rate_limited')
 
@@ -141,8 +141,8 @@ def test_cancelling() -> None:
     session = make()
     key = send(session).key
     assert session.receive(ops.CancelGoal('c', 'g', 'count'), START) == [
-        fx.CancelGoal('c', key, 'g')]
-    assert session.receive(ops.CancelGoal(None, 'g'), START) == [fx.CancelGoal(None, key, 'g')]
+        fx.RequestCancel('c', key, 'g')]
+    assert session.receive(ops.CancelGoal(None, 'g'), START) == [fx.RequestCancel(None, key, 'g')]
     for op in (ops.CancelGoal('c', 'h'), ops.CancelGoal('c', 'g', '/other')):
         assert refusal(session.receive(op, START)) == ('c', 'expired', 'goal')
     session.actions.ended(key, (4, b'{}'))

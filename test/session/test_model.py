@@ -58,7 +58,7 @@ class Ledger:
                     self.open.add(('publisher', effect.topic))
                 case fx.Host():
                     self.open.add(('service', effect.service))
-                case fx.Call():
+                case fx.CallService():
                     assert ('call', effect.key) not in self.open
                     self.open.add(('call', effect.key))
                 case fx.CloseSubscription():

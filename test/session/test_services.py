@@ -30,8 +30,8 @@ from ws_bridge.session.session import Session
 def test_call() -> None:
     session = make(Exposure(call=(Rule('/reset', msg_type='a/srv/S'),)))
     (call,) = session.receive(ops.Command('i', 'reset', {'x': 1}), START)
-    assert isinstance(call, fx.Call)
-    assert call == fx.Call(call.key, '/reset', 'a/srv/S', {'x': 1}, 5.0)
+    assert isinstance(call, fx.CallService)
+    assert call == fx.CallService(call.key, '/reset', 'a/srv/S', {'x': 1}, 5.0)
     assert session.services.ended(call.key, b'{}') == [fx.Send(ops.CallDone('i', 'reset', b'{}'))]
     assert session.services.ended(call.key, b'{}') == []
 
@@ -39,7 +39,7 @@ def test_call() -> None:
 def test_failed_call() -> None:
     session = make()
     (call,) = session.receive(ops.Command('i', '/reset', {}), START)
-    assert isinstance(call, fx.Call)
+    assert isinstance(call, fx.CallService)
     assert refusal(session.services.ended(call.key, TimedOut('late'))) == ('i', 'timeout', None)
 
 
@@ -48,7 +48,7 @@ def test_failed_call() -> None:
 def test_timeout_of_a_call(asked: float | None, ruled: float | None, expected: float) -> None:
     session = make(Exposure(call=(Rule('/reset', timeout=ruled),)), call_timeout=4.0)
     (call,) = session.receive(ops.Command('i', '/reset', {}, timeout=asked), START)
-    assert isinstance(call, fx.Call)
+    assert isinstance(call, fx.CallService)
     assert call.timeout == expected
 
 
@@ -129,10 +129,10 @@ def test_calls_are_limited_until_they_end() -> None:
     session = make(max_calls=1)
     op = ops.Command('i', '/reset', {})
     (call,) = session.receive(op, START)
-    assert isinstance(call, fx.Call)
+    assert isinstance(call, fx.CallService)
     assert refusal(session.receive(op, START)) == ('i', 'limit_exceeded', None)
     session.services.ended(call.key, b'{}')
-    assert isinstance(session.receive(op, START)[0], fx.Call)
+    assert isinstance(session.receive(op, START)[0], fx.CallService)
 
 
 def test_hosting_again_forgets_the_calls_of_the_older_advertisement() -> None:
@@ -151,15 +151,15 @@ def test_questions_wait_for_their_turn() -> None:
 
     def ask(op_id: str, **options: Any) -> list[fx.Effect]:
         return session.receive(ops.Inquire(op_id, '/rosapi/nodes', 'nodes', {}, **options), START)
-    assert ask('i') == [fx.Inquire(1, 'nodes', {}, 3.0)]
-    assert ask('j', timeout=1.0) == [fx.Inquire(2, 'nodes', {}, 1.0)]
+    assert ask('i') == [fx.AnswerQuestion(1, 'nodes', {}, 3.0)]
+    assert ask('j', timeout=1.0) == [fx.AnswerQuestion(2, 'nodes', {}, 1.0)]
     assert [ask(name) for name in 'kl'] == [[], []]
     late = TimedOut('late')
     assert session.services.ended(1, late) == [
         fx.Send(ops.Failed('i', late, ops.About('call', '/rosapi/nodes'))),
-        fx.Inquire(3, 'nodes', {}, 3.0)]
+        fx.AnswerQuestion(3, 'nodes', {}, 3.0)]
     assert session.services.ended(3, b'{}') == [
-        fx.Send(ops.CallDone('k', '/rosapi/nodes', b'{}')), fx.Inquire(4, 'nodes', {}, 3.0)]
+        fx.Send(ops.CallDone('k', '/rosapi/nodes', b'{}')), fx.AnswerQuestion(4, 'nodes', {}, 3.0)]
     assert session.services.ended(3, b'{}') == []
     for _ in range(MAX_QUESTIONS):
         assert ask('m') == []

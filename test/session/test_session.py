@@ -75,7 +75,7 @@ def test_questions_go_to_the_bridge(op: ops.ListNames | ops.GetSchema) -> None:
 @pytest.mark.parametrize(('name', 'topic'), [('/t', '/t'), ('t', '/t'), (None, None)])
 def test_diagnose(name: str | None, topic: str | None) -> None:
     assert make().receive(ops.Diagnose('i', name, 'publish'), START) == [
-        fx.Diagnose('i', topic, name, 'publish')]
+        fx.RunDiagnosis('i', topic, name, 'publish')]
 
 
 def test_status() -> None:
@@ -117,7 +117,7 @@ def test_a_command_for_what_the_graph_does_not_have_looks_again(
         'i', '/new', {}, 'json', None, None, command)]
     monkeypatch.setattr(FakeNames, 'kind_of', lambda names, name: 'service')
     (call,) = session.resume(ops.Command('i', '/newer', {}), START)
-    assert isinstance(call, fx.Call)
+    assert isinstance(call, fx.CallService)
     assert refusal(session.resume(ops.Command('j', 'a b', {}), START))[:2] == ('j', 'bad_name')
 
 
@@ -136,8 +136,8 @@ def test_the_type_of_a_rule_is_the_only_one(asked: str) -> None:
 
 
 @pytest.mark.parametrize(('kind', 'name', 'effect'), [
-    (None, '/reset', fx.Call), ('service', '/t', fx.Call), (None, '/t', fx.OpenPublisher),
-    ('topic', '/reset', fx.OpenPublisher)])
+    (None, '/reset', fx.CallService), ('service', '/t', fx.CallService),
+    (None, '/t', fx.OpenPublisher), ('topic', '/reset', fx.OpenPublisher)])
 def test_kind_says_what_a_destination_is(kind: ops.Kind | None, name: str, effect: type) -> None:
     assert isinstance(make().receive(ops.Command('i', name, {}, kind), START)[0], effect)
 
@@ -263,7 +263,7 @@ def test_a_guarded_call_and_goal() -> None:
         assert refusal(session.receive(command, START))[:2] == ('i', 'not_holder')
         assert len(session.services.calls) + len(session.actions.sent) == (kind == 'action')
         (effect,) = session.receive(replace(command, epoch=7), START)
-        assert isinstance(effect, fx.Call | fx.SendGoal)
+        assert isinstance(effect, fx.CallService | fx.StartGoal)
 
 
 def test_access_comes_before_the_gate() -> None:
@@ -278,8 +278,8 @@ def test_a_stop_is_never_too_much() -> None:
     session = make(max_message_rate=1.0)
     stop = ops.EmergencyStop('i', 'x')
     for _ in range(9):
-        assert session.receive(stop, START) == [fx.Control(stop)]
-    assert fx.Control(stop).op_id == 'i'
+        assert session.receive(stop, START) == [fx.ControlOperation(stop)]
+    assert fx.ControlOperation(stop).op_id == 'i'
     assert refusal(session.receive(ops.ListGates('j'), START))[:2] == ('j', 'rate_limited')
 
 

@@ -37,11 +37,11 @@ from ws_bridge.errors import (
 from ws_bridge.protocol.operations import Done, Failed, STATUS_ABORTED
 from ws_bridge.session.effects import (
     AnswerGoal,
-    CancelGoal,
     EndGoal,
     Feedback,
     HostAction,
-    SendGoal,
+    RequestCancel,
+    StartGoal,
 )
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Actions:
 
     # ---- goals of peers
 
-    def send(self, peer: Peer, wish: SendGoal) -> None:
+    def send(self, peer: Peer, wish: StartGoal) -> None:
         """Send a goal; its end reaches the session, also when it cannot be sent."""
         try:
             self._send(peer, wish)
@@ -117,7 +117,7 @@ class Actions:
         except WsBridgeError as exc:
             self._apply(peer, peer.session.actions.ended(wish.key, exc))
 
-    def _send_at_last(self, peer: Peer, wish: SendGoal, unsent: Unsent) -> None:
+    def _send_at_last(self, peer: Peer, wish: StartGoal, unsent: Unsent) -> None:
         self._goals.pop((peer.name, wish.key), None)
         if wish.key not in peer.session.actions.sent:
             return
@@ -128,7 +128,7 @@ class Actions:
         except WsBridgeError as exc:
             self._apply(peer, peer.session.actions.ended(wish.key, exc))
 
-    def _send(self, peer: Peer, wish: SendGoal) -> None:
+    def _send(self, peer: Peer, wish: StartGoal) -> None:
         goals = peer.session.actions
 
         def on_feedback(cdr: bytes) -> None:
@@ -168,7 +168,7 @@ class Actions:
             on_feedback=on_feedback if wish.want_feedback else None, on_done=on_done)
         self._goals[peer.name, wish.key] = wish.action, goal
 
-    def cancel(self, peer: Peer, wish: CancelGoal) -> None:
+    def cancel(self, peer: Peer, wish: RequestCancel) -> None:
         """
         Have a goal cancelled; the peer is told when the server has agreed or refused.
 
@@ -193,7 +193,7 @@ class Actions:
             if of(action):
                 goal.cancel(lambda why: None)
 
-    def _type_of(self, wish: SendGoal) -> str:
+    def _type_of(self, wish: StartGoal) -> str:
         hosted = self._hosted.get(wish.action)
         types = tuple(self._ros.graph.actions.get(wish.action, ())) or \
             ((hosted.action_type,) if hosted else ())
@@ -207,7 +207,7 @@ class Actions:
             raise UnknownName(f'there is no action {wish.action}', field='destination')
         return types[0]
 
-    def goal_codec(self, wish: SendGoal) -> Codec:
+    def goal_codec(self, wish: StartGoal) -> Codec:
         """
         Return what converts a goal.
 

@@ -554,7 +554,7 @@ class Bridge:
     def _publish(self, peer: Peer, effect: fx.Publish) -> None:
         self._inward.publish(peer, effect)
 
-    def _call(self, peer: Peer, effect: fx.Call) -> None:
+    def _call(self, peer: Peer, effect: fx.CallService) -> None:
         self._services.call(peer, effect)
 
     def _look_again(self, peer: Peer, effect: fx.LookAgain) -> None:
@@ -565,7 +565,7 @@ class Bridge:
                 self.carry_out(peer, peer.session.resume(op, self._loop.time()), op.op_id)
         self._ros.look_again(resume)
 
-    def _inquire(self, peer: Peer, effect: fx.Inquire) -> None:
+    def _inquire(self, peer: Peer, effect: fx.AnswerQuestion) -> None:
         self._rosapi.ask(peer, effect)
 
     def _cancel_call(self, peer: Peer, effect: fx.CancelCall) -> None:
@@ -582,10 +582,10 @@ class Bridge:
     def _answer(self, peer: Peer, effect: fx.AnswerService) -> None:
         self._services.answer(peer, effect)
 
-    def _send_goal(self, peer: Peer, effect: fx.SendGoal) -> None:
+    def _send_goal(self, peer: Peer, effect: fx.StartGoal) -> None:
         self._actions.send(peer, effect)
 
-    def _cancel_goal(self, peer: Peer, effect: fx.CancelGoal) -> None:
+    def _cancel_goal(self, peer: Peer, effect: fx.RequestCancel) -> None:
         self._actions.cancel(peer, effect)
 
     def _drop_goal(self, peer: Peer, effect: fx.DropGoal) -> None:
@@ -629,10 +629,10 @@ class Bridge:
                 'request': schema_to_text(service.request),
                 'response': schema_to_text(service.response)}
 
-    def _diagnose(self, peer: Peer, effect: fx.Diagnose) -> None:
+    def _diagnose(self, peer: Peer, effect: fx.RunDiagnosis) -> None:
         self._diagnosis.ask(peer, effect)
 
-    def _control_wish(self, peer: Peer, effect: fx.Control) -> None:
+    def _control_operation(self, peer: Peer, effect: fx.ControlOperation) -> None:
         self._control.operate(peer, effect.operation)
 
     def _peer_lost(self, peer: Peer, effect: fx.PeerLost) -> None:
@@ -822,9 +822,9 @@ def _is_heavy(peer: Peer, data: str | bytes) -> bool:
 
 _CODEC_OF: dict[type, Callable[[Bridge, Peer, Any], Codec | None]] = {
     fx.Publish: lambda self, peer, effect: self._inward.codec_of(peer, effect.topic),
-    fx.Call: lambda self, peer, effect: self._services.request_codec(effect),
+    fx.CallService: lambda self, peer, effect: self._services.request_codec(effect),
     fx.AnswerService: lambda self, peer, effect: self._services.response_codec(peer, effect),
-    fx.SendGoal: lambda self, peer, effect: self._actions.goal_codec(effect),
+    fx.StartGoal: lambda self, peer, effect: self._actions.goal_codec(effect),
     fx.Feedback: lambda self, peer, effect: self._actions.feedback_codec(peer, effect),
     fx.EndGoal: lambda self, peer, effect: self._actions.result_codec(peer, effect),
 }
@@ -841,14 +841,14 @@ _APPLY: dict[type, Callable[[Bridge, Peer, Any], None]] = {
     fx.OpenPublisher: Bridge._open_publisher,
     fx.ClosePublisher: Bridge._close_publisher,
     fx.LookAgain: Bridge._look_again,
-    fx.Call: Bridge._call,
-    fx.Inquire: Bridge._inquire,
+    fx.CallService: Bridge._call,
+    fx.AnswerQuestion: Bridge._inquire,
     fx.CancelCall: Bridge._cancel_call,
     fx.Host: Bridge._host,
     fx.Unhost: Bridge._unhost,
     fx.AnswerService: Bridge._answer,
-    fx.SendGoal: Bridge._send_goal,
-    fx.CancelGoal: Bridge._cancel_goal,
+    fx.StartGoal: Bridge._send_goal,
+    fx.RequestCancel: Bridge._cancel_goal,
     fx.DropGoal: Bridge._drop_goal,
     fx.HostAction: Bridge._host_action,
     fx.UnhostAction: Bridge._unhost_action,
@@ -856,8 +856,8 @@ _APPLY: dict[type, Callable[[Bridge, Peer, Any], None]] = {
     fx.Feedback: Bridge._feedback,
     fx.EndGoal: Bridge._end_goal,
     fx.Describe: Bridge._describe,
-    fx.Diagnose: Bridge._diagnose,
-    fx.Control: Bridge._control_wish,
+    fx.RunDiagnosis: Bridge._diagnose,
+    fx.ControlOperation: Bridge._control_operation,
     fx.PeerLost: Bridge._peer_lost,
     fx.StatusWanted: Bridge._status_wanted,
     fx.PeerChanged: Bridge._peer_changed,

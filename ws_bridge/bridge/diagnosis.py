@@ -31,7 +31,7 @@ from ws_bridge.bridge.outward import Outward, Topic
 from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.errors import LimitExceeded, UnknownType, WsBridgeError
 from ws_bridge.protocol.operations import Done, Failed, TopicUse
-from ws_bridge.session.effects import Diagnose
+from ws_bridge.session.effects import RunDiagnosis
 from ws_bridge.timing.freshness import FreshnessState
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Diagnosis:
         self._clock = clock
         self._waiting: Counter[str] = Counter()
 
-    def ask(self, peer: Peer, wish: Diagnose) -> None:
+    def ask(self, peer: Peer, wish: RunDiagnosis) -> None:
         """
         Answer a peer, when the graph was asked.
 
@@ -98,7 +98,7 @@ class Diagnosis:
         self._ros.survey('endpoints', topic, wanted.qos if wanted else None,
                          on_done=lambda found: self._asked(peer, wish, use, found))
 
-    def _asked(self, peer: Peer, wish: Diagnose, use: TopicUse,
+    def _asked(self, peer: Peer, wish: RunDiagnosis, use: TopicUse,
                found: tuple[list[Endpoint], list[Endpoint]] | WsBridgeError) -> None:
         self._waiting[peer.name] -= 1
         if not self._waiting[peer.name]:
@@ -121,7 +121,7 @@ class Diagnosis:
             findings += self._commands(peer, topic, others)
         self._answer(peer, wish, use, findings + self._general(peer, use))
 
-    def _answer(self, peer: Peer, wish: Diagnose, use: TopicUse | None,
+    def _answer(self, peer: Peer, wish: RunDiagnosis, use: TopicUse | None,
                 findings: list[Finding]) -> None:
         peer.send(Done(wish.op_id, 'diagnose', {
             'topic': wish.wire_name, 'use': use,

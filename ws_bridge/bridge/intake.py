@@ -55,7 +55,7 @@ _ID = re.compile(rb'"message_id"\s*:\s*"([^"\\]{1,256})"')
 _EDGE = 2048
 
 VALUES: dict[type, str] = {
-    fx.Publish: 'data', fx.Call: 'data', fx.SendGoal: 'data', fx.AnswerService: 'values',
+    fx.Publish: 'data', fx.CallService: 'data', fx.StartGoal: 'data', fx.AnswerService: 'values',
     fx.Feedback: 'values', fx.EndGoal: 'values'}
 """The effects that carry the values of a message, and where."""
 

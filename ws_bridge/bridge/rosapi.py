@@ -33,7 +33,7 @@ from ws_bridge.bridge.typedefs import short_name, typedefs
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import BadName, TimedOut, UnknownName, WrongKind, WrongLength, WsBridgeError
 from ws_bridge.protocol.rosbridge_ops import MAX_NAME
-from ws_bridge.session.effects import Effect, Inquire
+from ws_bridge.session.effects import AnswerQuestion, Effect
 from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class RosApi:
     def __repr__(self) -> str:
         return f'RosApi({len(self._pending)} questions)'
 
-    def ask(self, peer: Peer, wish: Inquire) -> None:
+    def ask(self, peer: Peer, wish: AnswerQuestion) -> None:
         """Answer a question; its end reaches the session, also when it cannot be asked."""
         key = peer.name, wish.key
         timer = self._loop.call_later(wish.timeout, self._end, key, TimedOut(
@@ -152,7 +152,7 @@ class RosApi:
         else:   # what was made a moment ago, also by this peer, is to be seen
             self._ros.look_again(lambda: self._answer(peer, wish))
 
-    def _answer(self, peer: Peer, wish: Inquire) -> None:
+    def _answer(self, peer: Peer, wish: AnswerQuestion) -> None:
         key = peer.name, wish.key
         if key not in self._pending:
             return

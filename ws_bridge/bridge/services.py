@@ -35,7 +35,7 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.protocol.operations import Done, Failed
-from ws_bridge.session.effects import AnswerService, Call, Effect, Host
+from ws_bridge.session.effects import AnswerService, CallService, Effect, Host
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
@@ -92,7 +92,7 @@ class Services:
         """How many hosted services there are."""
         return len(self._hosted)
 
-    def call(self, peer: Peer, wish: Call) -> None:
+    def call(self, peer: Peer, wish: CallService) -> None:
         """Start a call; its end reaches the session, also when it cannot be started."""
         try:
             self._call(peer, wish)
@@ -101,7 +101,7 @@ class Services:
         except WsBridgeError as exc:
             self._apply(peer, peer.session.services.ended(wish.key, exc))
 
-    def _call_at_last(self, peer: Peer, wish: Call) -> None:
+    def _call_at_last(self, peer: Peer, wish: CallService) -> None:
         if wish.key not in peer.session.services.calls:
             return
         try:
@@ -109,7 +109,7 @@ class Services:
         except WsBridgeError as exc:
             self._apply(peer, peer.session.services.ended(wish.key, exc))
 
-    def _call(self, peer: Peer, wish: Call) -> None:
+    def _call(self, peer: Peer, wish: CallService) -> None:
         key = peer.name, wish.key
 
         def on_done(result: bytes | WsBridgeError) -> None:
@@ -149,7 +149,7 @@ class Services:
                 self._ros.call(action + CANCEL_GOAL, CANCEL_TYPE, NO_OPTIONS + goal_id + NO_STAMP,
                                CANCEL_TIMEOUT, partial(_log_failure, action))
 
-    def request_codec(self, wish: Call) -> Codec:
+    def request_codec(self, wish: CallService) -> Codec:
         """
         Return what converts the request of a call.
 
@@ -167,7 +167,7 @@ class Services:
         if call is not None:
             call.cancel()
 
-    def _type_of(self, wish: Call) -> str:
+    def _type_of(self, wish: CallService) -> str:
         hosted = self._hosted.get(wish.service)
         types = tuple(self._ros.graph.services.get(wish.service, ())) or \
             ((hosted.srv_type,) if hosted else ())

@@ -46,7 +46,7 @@ class SentGoal:
 
 
 @dataclass(frozen=True, slots=True)
-class HostedAction:
+class OfferedAction:
     """An action that this peer hosts, as it named it, and whether it answers goals itself."""
 
     wire_name: str
@@ -80,7 +80,7 @@ class PeerActions(Part):
                  check_lease: LeaseCheck, clock: PeerClock,
                  hosted_count: Callable[[], int]) -> None:
         self.sent: dict[int, SentGoal] = {}
-        self.hosted: dict[str, HostedAction] = {}
+        self.hosted: dict[str, OfferedAction] = {}
         self.working: dict[str, IncomingGoal] = {}
         self._peer = peer
         self._settings = settings
@@ -108,14 +108,14 @@ class PeerActions(Part):
             raise AlreadyExists(f'a goal {op.op_id!r} of this peer runs already')
         key = next(self._keys)
         self.sent[key] = SentGoal(op.op_id, op.action)
-        return [fx.SendGoal(key, action, op.action_type, op.args, op.want_feedback,
-                            op.timeout or rule.timeout)]
+        return [fx.StartGoal(key, action, op.action_type, op.args, op.want_feedback,
+                             op.timeout or rule.timeout)]
 
     def _cancel(self, op: ops.CancelGoal, now: float) -> list[fx.Effect]:
         key = self._key_of(op.goal_op_id)
         if key is None or self._differs(op.action, self._resolve(self.sent[key].action)):
             raise Expired(f'no goal {op.goal_op_id!r} of this peer runs', field='goal')
-        return [fx.CancelGoal(op.op_id, key, op.goal_op_id)]
+        return [fx.RequestCancel(op.op_id, key, op.goal_op_id)]
 
     def _key_of(self, op_id: str) -> int | None:
         return next((key for key, sent in self.sent.items() if sent.op_id == op_id), None)
@@ -147,7 +147,7 @@ class PeerActions(Part):
         self._login.check('host_action', action, 'action')
         if action not in self.hosted:
             require_room(self._hosted_count(), self._settings.max_services, 'services')
-        self.hosted[action] = HostedAction(op.action, op.answers)
+        self.hosted[action] = OfferedAction(op.action, op.answers)
         return [fx.HostAction(op.op_id, action, op.action, op.action_type)]
 
     def _unadvertise(self, op: ops.UnadvertiseAction, now: float) -> list[fx.Effect]:

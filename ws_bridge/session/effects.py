@@ -135,7 +135,7 @@ class LookAgain:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CallService:
     """Call a ROS service; ``key`` names this call within the session."""
 
     key: int
@@ -146,7 +146,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Inquire:
+class AnswerQuestion:
     """Answer a question about the robot; ``key`` is that of a call."""
 
     key: int
@@ -190,7 +190,7 @@ class AnswerService:
 
 
 @dataclass(frozen=True, slots=True)
-class SendGoal:
+class StartGoal:
     """Send a goal to a ROS action; ``key`` names it within the session."""
 
     key: int
@@ -202,7 +202,7 @@ class SendGoal:
 
 
 @dataclass(frozen=True, slots=True)
-class CancelGoal:
+class RequestCancel:
     """Have a goal cancelled, and tell the peer whether it will be."""
 
     op_id: str | None
@@ -272,7 +272,7 @@ class Describe:
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnose:
+class RunDiagnosis:
     """Say why nothing arrives from a topic, or moves; ``topic`` is ``None`` for any of them."""
 
     op_id: str | None
@@ -282,7 +282,7 @@ class Diagnose:
 
 
 @dataclass(frozen=True, slots=True)
-class Control:
+class ControlOperation:
     """Do what the peer asks for about leases and the emergency stop, and answer it."""
 
     operation: ListGates | LeaseOperation | EmergencyStop | ClearStop
@@ -336,7 +336,7 @@ class Ignored:
 
 Effect = (
     Send | LookAgain | OpenSubscription | CloseSubscription | OpenPublisher | ClosePublisher
-    | Publish | Call | Inquire | CancelCall | Host | Unhost | AnswerService | SendGoal
-    | CancelGoal | DropGoal | HostAction | UnhostAction | AnswerGoal | Feedback | EndGoal
-    | Describe | Diagnose | Control | PeerLost | StatusWanted | PeerChanged | Greeted | LogIn
-    | Dismiss | Ignored)
+    | Publish | CallService | AnswerQuestion | CancelCall | Host | Unhost | AnswerService
+    | StartGoal | RequestCancel | DropGoal | HostAction | UnhostAction | AnswerGoal | Feedback
+    | EndGoal | Describe | RunDiagnosis | ControlOperation | PeerLost | StatusWanted
+    | PeerChanged | Greeted | LogIn | Dismiss | Ignored)

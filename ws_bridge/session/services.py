@@ -73,7 +73,7 @@ class PeerServices(Part):
         self._hosted_count = hosted_count
         self._keys = count(1)
         self._incoming: dict[str, IncomingCall] = {}
-        self._questions: deque[tuple[tuple[str | None, str], fx.Inquire]] = deque()
+        self._questions: deque[tuple[tuple[str | None, str], fx.AnswerQuestion]] = deque()
 
     def __repr__(self) -> str:
         return f'PeerServices(calls={len(self.calls)}, hosted={len(self.hosted)})'
@@ -90,12 +90,13 @@ class PeerServices(Part):
         key = next(self._keys)
         self.calls[key] = op.op_id, op.destination
         timeout = op.timeout or rule.timeout or self._settings.call_timeout
-        return [fx.Call(key, service, rule.msg_type, op.data, timeout)]
+        return [fx.CallService(key, service, rule.msg_type, op.data, timeout)]
 
     def _inquire(self, op: ops.Inquire, now: float) -> list[fx.Effect]:
         require_room(len(self._questions), MAX_QUESTIONS, 'questions that wait')
         key = next(self._keys)
-        question = fx.Inquire(key, op.question, op.data, op.timeout or self._settings.call_timeout)
+        question = fx.AnswerQuestion(key, op.question, op.data,
+                                     op.timeout or self._settings.call_timeout)
         self._questions.append(((op.op_id, op.service), question))
         return self._next_questions()
 

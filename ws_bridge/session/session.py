@@ -197,7 +197,7 @@ class Session:
     def _diagnose(self, op: ops.Diagnose, now: float) -> list[fx.Effect]:
         self.login.rights.check_at_all('graph')
         topic = None if op.topic is None else self._names.topic(op.topic)
-        return [fx.Diagnose(op.op_id, topic, op.topic, op.use)]
+        return [fx.RunDiagnosis(op.op_id, topic, op.topic, op.use)]
 
     def _watch_status(self, op: ops.WatchStatus, now: float) -> list[fx.Effect]:
         self.wants_status = op.subscribe
@@ -210,7 +210,7 @@ class Session:
 
     def _control(self, op: ops.ListGates | ops.LeaseOperation | ops.EmergencyStop | ops.ClearStop,
                  now: float) -> list[fx.Effect]:
-        return [fx.Control(op)]
+        return [fx.ControlOperation(op)]
 
     HANDLERS: ClassVar[Handlers] = {
         ops.Command: _command, ops.ServiceAnswer: _service_answer, ops.Malformed: _malformed,
