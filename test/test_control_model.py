@@ -40,6 +40,7 @@ from ws_bridge.convert.schema import MessageSchema
 from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.ros.graph import GraphSnapshot, TopicInfo
 from ws_bridge.session.effects import Publish
 from ws_bridge.session.session import Session
@@ -136,7 +137,7 @@ class Machine(RuleBasedStateMachine):
     def start(self) -> None:
         self.now = 1000.0
         self.mail = 0
-        self.replies: dict[str, list[ops.Reply]] = {}
+        self.replies: dict[str, list[replies.Reply]] = {}
         ros: Any = SimpleNamespace(
             graph=GraphSnapshot({GATE: TopicInfo((TWIST,))}),
             watchdog=SimpleNamespace(guard=self.make_guard), own=OwnNames(),
@@ -162,9 +163,9 @@ class Machine(RuleBasedStateMachine):
         session = Session(name, DIALECTS[name], settings=parameters, exposure=Exposure.open(),
                           names=FakeNames(), now=self.now, unix_offset=EPOCH)
         session.wants_status = True
-        replies = self.replies[name] = []
+        sent = self.replies[name] = []
         dialect: Any = SimpleNamespace(
-            name=DIALECTS[name], encode=lambda reply, stamp: [replies.append(reply)][:0])
+            name=DIALECTS[name], encode=lambda reply, stamp: [sent.append(reply)][:0])
         link: Any = SimpleNamespace(address='127.0.0.1', remote='127.0.0.1:9', fence=0.0,
                                     pace=FakePace(self))
         return Peer(link, session, dialect, lambda: self.now + EPOCH, self.ledger)
@@ -443,10 +444,9 @@ class Machine(RuleBasedStateMachine):
     def everybody_knows_the_holder(self) -> None:
         if not hasattr(self, 'model'):
             return
-        for replies in self.replies.values():
-            told = [reply.data for reply in replies if isinstance(reply, ops.Notice)
-                    and reply.data.get('kind') == 'lease']
-            assert (told[-1]['holder'] if told else None) == self.model.holder
+        for sent in self.replies.values():
+            told = [reply.holder for reply in sent if isinstance(reply, replies.LeaseChanged)]
+            assert (told[-1] if told else None) == self.model.holder
 
     @invariant()
     def epochs_never_come_twice(self) -> None:

@@ -24,7 +24,7 @@ import pytest
 from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.errors import BadField, Expired, Forbidden, OutOfRange, UnknownField
 from ws_bridge.protocol import operations as ops
-from ws_bridge.protocol import png
+from ws_bridge.protocol import png, replies
 from ws_bridge.protocol.fragment import MAX_AGE, MAX_PARTIAL, MAX_PARTS_OUT, splitter
 from ws_bridge.protocol.qos import MAX_DEPTH, QosRequest
 from ws_bridge.protocol.rosbridge import dialect_of, RosbridgeDialect
@@ -51,7 +51,7 @@ def error(dialect: RosbridgeDialect, now: float = 0.0, **fields: Any) -> tuple[s
     return op.error.code, op.error.field
 
 
-def encode(dialect: RosbridgeDialect, reply: ops.Reply) -> Any:
+def encode(dialect: RosbridgeDialect, reply: replies.Reply) -> Any:
     """Return what a client is told, ``None`` for nothing."""
     frames = dialect.encode(reply, 1.5)
     assert len(frames) < 2
@@ -238,33 +238,35 @@ def test_depth_is_the_callers_to_bound() -> None:
 # ---- what a client is told
 
 def test_answers(dialect: RosbridgeDialect) -> None:
-    assert encode(dialect, ops.CallDone('"c"', '/s', b'{"a":1}')) == {
+    assert encode(dialect, replies.CallDone('"c"', '/s', b'{"a":1}')) == {
         'op': 'service_response', 'service': '/s', 'values': {'a': 1}, 'result': True, 'id': 'c'}
-    assert 'id' not in encode(dialect, ops.CallDone(None, '/s', b'{}'))
-    assert encode(dialect, ops.CallDone('7', '/s', b'{}'))['id'] == 7
-    failed = ops.Failed('"c"', OutOfRange('too much', field='[2].x'), ops.About('call', '/s'))
+    assert 'id' not in encode(dialect, replies.CallDone(None, '/s', b'{}'))
+    assert encode(dialect, replies.CallDone('7', '/s', b'{}'))['id'] == 7
+    failed = replies.Failed('"c"', OutOfRange('too much', field='[2].x'), ops.About('call', '/s'))
     assert encode(dialect, failed) == {
         'op': 'service_response', 'service': '/s', 'values': 'out_of_range: args[2].x: too much',
         'result': False, 'id': 'c'}
-    forbidden = ops.Failed(None, Forbidden('no', field='destination'), ops.About('call', '/s'))
+    forbidden = replies.Failed(None, Forbidden('no', field='destination'), ops.About('call', '/s'))
     assert encode(dialect, forbidden)['values'] == 'forbidden: service: no'
 
 
 def test_what_has_no_word(dialect: RosbridgeDialect) -> None:
-    for reply in (ops.Welcome(None, {}), ops.Beat(1, 1.0, None), ops.State(b'{}', {}),
-                  ops.Appeared({}), ops.GoalAccepted('"g"', '/a'), ops.Done('"i"', 'subscribe'),
-                  ops.Failed('"i"', Expired('late'))):
+    for reply in (replies.Greeting(None, False, '', '', '', 1.0, 5.0, {}, {}, '', ''),
+                  replies.Beat(1, 1.0, None), replies.State(b'{}', {}),
+                  replies.TopicAppeared(replies.Delivery('/t', None, 'json', 1, None, True)),
+                  replies.EstopChanged(True, None, ''), replies.GoalAccepted('"g"', '/a'),
+                  replies.Unadvertised('"i"', '/t'), replies.Failed('"i"', Expired('late'))):
         assert encode(dialect, reply) is None
 
 
 def test_status_from_the_level_on(dialect: RosbridgeDialect) -> None:
-    failed = ops.Failed('"p"', UnknownField('no such field', field='x'))
-    done = ops.Done('"d"', 'advertise')
+    failed = replies.Failed('"p"', UnknownField('no such field', field='x'))
+    done = replies.Unadvertised('"d"', '/t')
     told = {'op': 'status', 'level': 'error', 'msg': 'unknown_field: msg.x: no such field',
             'id': 'p'}
     for level, expected in (('none', (None, None)), ('error', (told, None)),
                             ('warning', (told, None)), ('info', (told, {
-                                'op': 'status', 'level': 'info', 'msg': 'advertise: done',
+                                'op': 'status', 'level': 'info', 'msg': 'unadvertise: done',
                                 'id': 'd'})), ('none', (None, None))):
         assert decode(dialect, op='set_level', level=level) is None
         assert (encode(dialect, failed), encode(dialect, done)) == expected
@@ -272,8 +274,8 @@ def test_status_from_the_level_on(dialect: RosbridgeDialect) -> None:
 
 
 def test_a_browser_is_told_once_a_second_why_nothing_moves() -> None:
-    failed = ops.Failed('"p"', Expired('too late', field='ttl'), ops.About('command', '/t'))
-    other = ops.Failed(None, UnknownField('no such field', field='x'))
+    failed = replies.Failed('"p"', Expired('too late', field='ttl'), ops.About('command', '/t'))
+    other = replies.Failed(None, UnknownField('no such field', field='x'))
 
     def told(dialect: RosbridgeDialect, *stamps: float) -> list[str]:
         return [orjson.loads(frame.data)['level'] for stamp in stamps
@@ -311,20 +313,21 @@ def test_a_message_in_parts_has_the_fence_of_the_first(dialect: RosbridgeDialect
 def test_fields_have_the_names_of_this_dialect(dialect: RosbridgeDialect, field: str | None,
                                                about: ops.About | None, msg: str) -> None:
     decode(dialect, op='set_level', level='error')
-    assert encode(dialect, ops.Failed(None, BadField('wrong', field=field), about))['msg'] == msg
+    reply = replies.Failed(None, BadField('wrong', field=field), about)
+    assert encode(dialect, reply)['msg'] == msg
 
 
 def test_values_of_an_answer_have_their_path(dialect: RosbridgeDialect) -> None:
     decode(dialect, op='set_level', level='error')
-    failed = ops.Failed(None, OutOfRange('wrong', field='a.b'), ops.About('answer', '/s'))
+    failed = replies.Failed(None, OutOfRange('wrong', field='a.b'), ops.About('answer', '/s'))
     assert encode(dialect, failed)['msg'] == 'out_of_range: values.a.b: wrong'
-    failed = ops.Failed(None, OutOfRange('wrong'), ops.About('answer', '/s'))
+    failed = replies.Failed(None, OutOfRange('wrong'), ops.About('answer', '/s'))
     assert encode(dialect, failed)['msg'] == 'out_of_range: values: wrong'
 
 
 def test_hosted_service_counts_from_one_at_each_advertisement(dialect: RosbridgeDialect) -> None:
     def call(inner: str) -> str:
-        request = encode(dialect, ops.ServiceCall(inner, '/s', b'{"a":1}'))
+        request = encode(dialect, replies.ServiceCall(inner, '/s', b'{"a":1}'))
         wire: str = request.pop('id')
         assert request == {'op': 'call_service', 'service': '/s', 'args': {'a': 1}}
         return wire
@@ -349,27 +352,27 @@ def test_ids_that_were_handed_out_are_bounded() -> None:
 
 
 def test_goals_both_ways(dialect: RosbridgeDialect) -> None:
-    assert encode(dialect, ops.GoalFeedback('"g"', '/a', b'{"f":1}')) == {
+    assert encode(dialect, replies.GoalFeedback('"g"', '/a', b'{"f":1}')) == {
         'op': 'action_feedback', 'action': '/a', 'values': {'f': 1}, 'id': 'g'}
-    assert encode(dialect, ops.GoalDone('"g"', '/a', b'{"r":1}', 5)) == {
+    assert encode(dialect, replies.GoalDone('"g"', '/a', b'{"r":1}', 5)) == {
         'op': 'action_result', 'action': '/a', 'values': {'r': 1}, 'status': 5, 'result': True,
         'id': 'g'}
-    failed = ops.Failed('"g"', Forbidden('no', field='destination'), ops.About('goal', '/a'))
+    failed = replies.Failed('"g"', Forbidden('no', field='destination'), ops.About('goal', '/a'))
     assert encode(dialect, failed) == {
         'op': 'action_result', 'action': '/a', 'values': 'forbidden: action: no', 'status': 0,
         'result': False, 'id': 'g'}
-    assert encode(dialect, ops.GoalRequest('p-1', '/a', 'a/action/A', b'{"o":1}')) == {
+    assert encode(dialect, replies.GoalRequest('p-1', '/a', 'a/action/A', b'{"o":1}')) == {
         'op': 'send_action_goal', 'id': 'action_goal:/a:1', 'action': '/a',
         'action_type': 'a/action/A', 'args': {'o': 1}, 'feedback': True}
     fed = decode(dialect, op='action_feedback', action='/a', id='action_goal:/a:1', values={})
     assert fed.goal_id == 'p-1'
-    assert encode(dialect, ops.GoalCancel('p-1', '/a')) == {
+    assert encode(dialect, replies.GoalCancel('p-1', '/a')) == {
         'op': 'cancel_action_goal', 'id': 'action_goal:/a:1', 'action': '/a'}
     ended = decode(dialect, op='action_result', action='/a', id='action_goal:/a:1')
     assert ended.goal_id == 'p-1'
-    assert encode(dialect, ops.GoalCancel('p-1', '/a')) is None
+    assert encode(dialect, replies.GoalCancel('p-1', '/a')) is None
     decode(dialect, op='advertise_action', action='/a', type='a/A')
-    assert encode(dialect, ops.GoalRequest('p-2', '/a', 'a/action/A', b'{}'))['id'] == \
+    assert encode(dialect, replies.GoalRequest('p-2', '/a', 'a/action/A', b'{}'))['id'] == \
         'action_goal:/a:1'
 
 

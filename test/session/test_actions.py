@@ -24,6 +24,7 @@ from support.sessions import FakeNames, make, refusal, START
 from ws_bridge.config import Denial, Exposure, Rule
 from ws_bridge.errors import Rejected
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.session import Session
 
@@ -47,7 +48,7 @@ def asked(session: Session, token: object = 1, now: float = START) -> tuple[str,
     """Have ROS send a goal; return its name and the effects."""
     effects = session.actions.asked('/count', TYPE, token, b'{}', now)
     (goal_id,) = (effect.reply.goal_id for effect in effects
-                  if isinstance(effect, fx.Send) and isinstance(effect.reply, ops.GoalRequest))
+                  if isinstance(effect, fx.Send) and isinstance(effect.reply, replies.GoalRequest))
     return goal_id, effects
 
 
@@ -58,10 +59,10 @@ def test_a_goal_from_its_sending_to_its_end() -> None:
     effect = send(session, action='count', want_feedback=False, timeout=9.0)
     assert effect == fx.StartGoal(effect.key, '/count', TYPE, {'order': 1}, False, 9.0)
     goals = session.actions
-    assert goals.accepted(effect.key) == [fx.Send(ops.GoalAccepted('g', 'count'))]
-    assert goals.feedback(effect.key, b'{}') == ops.GoalFeedback('g', 'count', b'{}')
+    assert goals.accepted(effect.key) == [fx.Send(replies.GoalAccepted('g', 'count'))]
+    assert goals.feedback(effect.key, b'{}') == replies.GoalFeedback('g', 'count', b'{}')
     assert goals.ended(effect.key, (4, b'{"a":1}')) == [
-        fx.Send(ops.GoalDone('g', 'count', b'{"a":1}', 4))]
+        fx.Send(replies.GoalDone('g', 'count', b'{"a":1}', 4))]
     assert goals.accepted(effect.key) == []
     assert goals.feedback(effect.key, b'{}') is None
     assert goals.ended(effect.key, (4, b'{}')) == []
@@ -69,14 +70,14 @@ def test_a_goal_from_its_sending_to_its_end() -> None:
 
 @pytest.mark.parametrize(('status', 'ok'), [(4, True), (5, False), (6, False)])
 def test_only_success_is_ok(status: int, ok: bool) -> None:
-    assert ops.GoalDone('g', '/count', b'{}', status).ok is ok
+    assert replies.GoalDone('g', '/count', b'{}', status).ok is ok
 
 
 def test_a_goal_that_fails_says_what_it_was() -> None:
     session = make()
     error = Rejected('no')
     assert session.actions.ended(send(session).key, error) == [
-        fx.Send(ops.Failed('g', error, ops.About('goal', '/count')))]
+        fx.Send(replies.Failed('g', error, ops.About('goal', '/count')))]
 
 
 def test_a_command_is_a_goal_where_the_name_is_an_action() -> None:
@@ -157,7 +158,7 @@ def test_hosting_and_giving_up() -> None:
         fx.HostAction('a', '/count', 'count', TYPE)]
     assert session.receive(ops.UnadvertiseAction('u', '/count'), START) == [
         fx.UnhostAction('/count'),
-        fx.Send(ops.Done('u', 'unadvertise_action', {'action': '/count'}))]
+        fx.Send(replies.ActionUnadvertised('u', '/count'))]
     assert refusal(session.receive(ops.UnadvertiseAction('u', '/count'), START)) == \
         ('u', 'not_advertised', 'action')
     assert session.actions.asked('/count', TYPE, 1, b'{}', START) == []
@@ -178,7 +179,7 @@ def test_a_host_accepts_by_saying_nothing() -> None:
     session = hosting()
     goal_id, effects = asked(session)
     assert effects == [fx.AnswerGoal('/count', 1, True),
-                       fx.Send(ops.GoalRequest(goal_id, 'count', TYPE, b'{}'))]
+                       fx.Send(replies.GoalRequest(goal_id, 'count', TYPE, b'{}'))]
     assert session.deadline() is None
     assert refusal(session.receive(ops.GoalAnswer('x', goal_id, True), START)) == \
         ('x', 'expired', 'correlation_id')
@@ -257,7 +258,8 @@ def test_a_goal_shall_end() -> None:
     session.receive(ops.AdvertiseAction('b', '/other', TYPE), START)
     session.actions.asked('/other', TYPE, 1, b'{}', START)
     goal_id, _ = asked(session)
-    assert session.actions.cancelled('/count', 1) == [fx.Send(ops.GoalCancel(goal_id, 'count'))]
+    assert session.actions.cancelled('/count', 1) == [
+        fx.Send(replies.GoalCancel(goal_id, 'count'))]
     assert session.actions.cancelled('/count', 2) == []
 
 

@@ -18,6 +18,7 @@ import pytest
 from support.sessions import beat_of, EPOCH, exchange, make, START
 
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.heartbeats import BEATS_REMEMBERED
 
@@ -37,10 +38,10 @@ def test_round_trip_and_offset() -> None:
 def test_a_heartbeat_is_answered_once_with_its_echo() -> None:
     session = make()
     effects = session.receive(ops.Heartbeat('a', 5.0, 7), START)
-    assert effects == [fx.Send(ops.Beat(1, START + EPOCH, (7, 5.0, START + EPOCH), 'a')),
+    assert effects == [fx.Send(replies.Beat(1, START + EPOCH, (7, 5.0, START + EPOCH), 'a')),
                        fx.PeerChanged()]
     assert session.receive(ops.Heartbeat('a', 6.0, 8), START + 1) == [
-        fx.Send(ops.Beat(2, START + 1 + EPOCH, (8, 6.0, START + 1 + EPOCH), 'a'))]
+        fx.Send(replies.Beat(2, START + 1 + EPOCH, (8, 6.0, START + 1 + EPOCH), 'a'))]
 
 
 def test_an_answer_is_not_answered() -> None:
@@ -81,7 +82,7 @@ def test_beats_leave_each_interval() -> None:
     session = make(heartbeat_interval=1.0, beats=True)
     assert session.deadline() == START + 1
     assert session.poll(START + 0.9) == []
-    assert session.poll(START + 1.25) == [fx.Send(ops.Beat(1, START + 1.25 + EPOCH, None))]
+    assert session.poll(START + 1.25) == [fx.Send(replies.Beat(1, START + 1.25 + EPOCH, None))]
     assert session.deadline() == START + 2
     assert session.poll(START + 1.25) == []
 

@@ -23,6 +23,7 @@ from ws_bridge.access import BUILT_IN, Grant, NOBODY, OPERATOR, Role
 from ws_bridge.config import Exposure, settings_from
 from ws_bridge.identity.identity import Identity
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.login import Login
 from ws_bridge.session.rights import Policy, Rights
@@ -77,20 +78,20 @@ def test_nothing_is_done_before_the_login(op: ops.Operation) -> None:
 
 def test_login() -> None:
     session = unauthenticated()
-    hello = session.hello()
-    assert (hello['login'], hello['role']) == ('needed', 'nobody')
-    assert hello['allowed'] == {
+    greeting = session.greeting()
+    assert (greeting.login, greeting.role) == ('needed', 'nobody')
+    assert greeting.allowed == {
         'subscribe': [], 'publish': [], 'call': [], 'host': [], 'deny': []}
-    assert not {'gates', 'estop'} & hello.keys()    # no lease before the login
+    assert greeting.control is None
     (asked,) = session.receive(ops.Authenticate('i', {'token': 'secret'}), START)
     assert asked == fx.LogIn('i', {'token': 'secret'})
     assert 'secret' not in repr(asked)
     sent, changed = session.login.succeeded('i', ALICE, Rights(POLICY, OPERATOR), None)
     assert isinstance(changed, fx.PeerChanged)
-    assert sent == fx.Send(ops.Done('i', 'auth', {
-        'name': 'alice', 'role': 'operator', 'allowed': session.hello()['allowed']}))
-    assert session.hello()['login'] == 'done'
-    assert {'gates', 'estop'} <= session.hello().keys()
+    assert sent == fx.Send(replies.LoggedIn(
+        'i', 'alice', 'operator', session.greeting().allowed))
+    assert session.greeting().login == 'done'
+    assert {'gates', 'estop'} == (session.greeting().control or {}).keys()
     assert session.deadline() is None
     assert isinstance(session.receive(ops.Subscribe('j', '/t'), START)[0], fx.OpenSubscription)
     assert refusal(session.receive(ops.Authenticate('k', {}), START)) == (

@@ -20,6 +20,7 @@ import pytest
 from support.sessions import failed, make, refusal, START
 
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session import effects as fx
 from ws_bridge.session.merger import SubscriptionMerger
@@ -37,7 +38,7 @@ def unsubscribe(session: Session, key: str | None) -> list[fx.Effect]:
     return session.receive(ops.Unsubscribe('u', '/t', key), START)
 
 
-DONE = fx.Send(ops.Done('u', 'unsubscribe', {'topic': '/t'}))
+DONE = fx.Send(replies.Unsubscribed('u', '/t'))
 
 
 def test_wishes_are_served_together() -> None:

@@ -29,6 +29,7 @@ from support.sessions import EPOCH, FakeNames, START
 from ws_bridge.config import Denial, Exposure, Rule, settings_from
 from ws_bridge.errors import PeerGone
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.session import Session
 
@@ -105,7 +106,7 @@ class Machine(RuleBasedStateMachine):
         effects = self.session.receive(op, self.now)
         self.ledger.carry_out(effects)
         codes = [effect.reply.error.code for effect in effects
-                 if isinstance(effect, fx.Send) and isinstance(effect.reply, ops.Failed)]
+                 if isinstance(effect, fx.Send) and isinstance(effect.reply, replies.Failed)]
         assert len(codes) <= 1
         if codes:
             assert not [e for e in effects if not isinstance(e, fx.Send | fx.PeerChanged)]
@@ -220,7 +221,8 @@ class Machine(RuleBasedStateMachine):
         echoed = None if echo is None else (echo, 0.0, self.now)
         op = ops.Heartbeat('i', self.now, sequence, echoed, is_answer)
         effects = self.session.receive(op, self.now)
-        beats = [e for e in effects if isinstance(e, fx.Send) and isinstance(e.reply, ops.Beat)]
+        beats = [e for e in effects
+                 if isinstance(e, fx.Send) and isinstance(e.reply, replies.Beat)]
         if not self.rate:
             assert len(beats) == (sequence is not None and not is_answer)
         assert self.session.heartbeats.state_name != 'UNWATCHED'
@@ -330,7 +332,7 @@ class Refusals(RuleBasedStateMachine):
     def look(self, effects: list[fx.Effect]) -> int:
         """Add up what errors tell; return how many there were."""
         errors = [e.reply for e in effects if isinstance(e, fx.Send)
-                  and isinstance(e.reply, ops.Failed) and e.reply.error.code == 'rate_limited']
+                  and isinstance(e.reply, replies.Failed) and e.reply.error.code == 'rate_limited']
         for reply in errors:
             if reply.op_id is None:
                 self.told += int(reply.error.message.split()[0])

@@ -18,6 +18,7 @@ from support.sessions import binary, make, refusal, START
 
 from ws_bridge.config import Exposure, Rule
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session import effects as fx
 
@@ -60,7 +61,7 @@ def test_unadvertise() -> None:
     session.receive(ops.Advertise(None, 'odom'), START)
     assert session.receive(ops.Unadvertise('i', '/odometry'), START) == [
         fx.ClosePublisher('/odometry'),
-        fx.Send(ops.Done('i', 'unadvertise', {'topic': '/odometry'}))]
+        fx.Send(replies.Unadvertised('i', '/odometry'))]
     assert refusal(session.receive(ops.Unadvertise('j', 'odom'), START)) == \
         ('j', 'not_advertised', 'topic')
 
@@ -94,7 +95,7 @@ def test_several_advertisements_of_a_topic_end_with_the_last() -> None:
     session = make()
     for key in ('k1', 'k2'):
         session.receive(ops.Advertise('i', '/a', key=key), START)
-    done = fx.Send(ops.Done('i', 'unadvertise', {'topic': '/a'}))
+    done = fx.Send(replies.Unadvertised('i', '/a'))
     assert session.receive(ops.Unadvertise('i', '/a', 'k1'), START) == [done]
     assert session.receive(ops.Unadvertise('i', '/a', 'k2'), START) == [
         fx.ClosePublisher('/a'), done]
@@ -105,7 +106,7 @@ def test_several_advertisements_of_one_topic() -> None:
 
     def unadvertise(key: str | None) -> list[fx.Effect]:
         return session.receive(ops.Unadvertise('u', '/t', key), START)
-    done = fx.Send(ops.Done('u', 'unadvertise', {'topic': '/t'}))
+    done = fx.Send(replies.Unadvertised('u', '/t'))
     for key in 'ab':
         session.receive(ops.Advertise(key, '/t', 'x/Y', key=key), START)
     assert unadvertise('a') == [done]

@@ -22,6 +22,7 @@ from support.sessions import call_from_ros, failed, make, refusal, START
 from ws_bridge.config import Exposure, Rule
 from ws_bridge.errors import TimedOut
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.services import MAX_QUESTIONS
 from ws_bridge.session.session import Session
@@ -32,7 +33,8 @@ def test_call() -> None:
     (call,) = session.receive(ops.Command('i', 'reset', {'x': 1}), START)
     assert isinstance(call, fx.CallService)
     assert call == fx.CallService(call.key, '/reset', 'a/srv/S', {'x': 1}, 5.0)
-    assert session.services.ended(call.key, b'{}') == [fx.Send(ops.CallDone('i', 'reset', b'{}'))]
+    assert session.services.ended(call.key, b'{}') == [
+        fx.Send(replies.CallDone('i', 'reset', b'{}'))]
     assert session.services.ended(call.key, b'{}') == []
 
 
@@ -66,7 +68,7 @@ def test_advertise_service() -> None:
     answer = ops.ServiceAnswer('j', call_id, {'x': 1})
     assert session.receive(answer, START) == [fx.AnswerService('j', '/s', 'token', {'x': 1})]
     assert session.receive(ops.UnadvertiseService('k', '/s'), START) == [
-        fx.Unhost('/s'), fx.Send(ops.Done('k', 'unadvertise_service', {'service': '/s'}))]
+        fx.Unhost('/s'), fx.Send(replies.ServiceUnadvertised('k', '/s'))]
     assert refusal(session.receive(ops.UnadvertiseService('l', 's'), START)) == \
         ('l', 'not_advertised', 'service')
 
@@ -140,7 +142,7 @@ def test_hosting_again_forgets_the_calls_of_the_older_advertisement() -> None:
     session.receive(ops.AdvertiseService(None, '/s', 'a/S'), START)
     (sent,) = session.services.called('/s', 1, b'{}', START)
     assert isinstance(sent, fx.Send)
-    assert isinstance(sent.reply, ops.ServiceCall)
+    assert isinstance(sent.reply, replies.ServiceCall)
     session.receive(ops.AdvertiseService(None, '/s', 'a/S'), START)
     answer = ops.ServiceAnswer('i', sent.reply.call_id, {})
     assert failed(session.receive(answer, START)).error.code == 'expired'
@@ -156,10 +158,11 @@ def test_questions_wait_for_their_turn() -> None:
     assert [ask(name) for name in 'kl'] == [[], []]
     late = TimedOut('late')
     assert session.services.ended(1, late) == [
-        fx.Send(ops.Failed('i', late, ops.About('call', '/rosapi/nodes'))),
+        fx.Send(replies.Failed('i', late, ops.About('call', '/rosapi/nodes'))),
         fx.AnswerQuestion(3, 'nodes', {}, 3.0)]
     assert session.services.ended(3, b'{}') == [
-        fx.Send(ops.CallDone('k', '/rosapi/nodes', b'{}')), fx.AnswerQuestion(4, 'nodes', {}, 3.0)]
+        fx.Send(replies.CallDone('k', '/rosapi/nodes', b'{}')),
+        fx.AnswerQuestion(4, 'nodes', {}, 3.0)]
     assert session.services.ended(3, b'{}') == []
     for _ in range(MAX_QUESTIONS):
         assert ask('m') == []

@@ -26,6 +26,8 @@ from support.sessions import binary, call_from_ros, EPOCH, failed, FakeNames, ma
 from ws_bridge.config import Denial, Exposure, Rule
 from ws_bridge.errors import BadField, NotHolder, TimedOut
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
+from ws_bridge.protocol.native_replies import hello_fields
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session import effects as fx
 from ws_bridge.session.gate_lookup import NoGates
@@ -41,8 +43,9 @@ def test_hello_tells_limits_and_permissions() -> None:
     (sent, changed) = session.receive(ops.Hello('i', 'page'), START)
     assert session.name == 'page'
     assert isinstance(changed, fx.PeerChanged)
-    assert sent == fx.Send(ops.Welcome('i', session.hello(), asked=True))
-    hello = session.hello()
+    greeting = session.greeting('i', asked=True)
+    assert sent == fx.Send(greeting)
+    hello = json.loads(json.dumps(hello_fields(greeting)))
     Draft202012Validator({**SCHEMA, 'anyOf': [{'$ref': '#/$defs/hello'}]}).validate(hello)
     assert hello['session'] == 'p'
     assert hello['limits'] == {'message_size': 10_000_000, 'message_rate': 0,
@@ -80,10 +83,10 @@ def test_diagnose(name: str | None, topic: str | None) -> None:
 
 def test_status() -> None:
     session = make()
-    done = ops.Done('i', 'status', {'subscribe': True})
+    done = replies.StatusWatched('i', True)
     assert session.receive(ops.WatchStatus('i', True), START) == [fx.Send(done), fx.StatusWanted()]
     assert session.wants_status
-    done = ops.Done('i', 'status', {'subscribe': False})
+    done = replies.StatusWatched('i', False)
     assert session.receive(ops.WatchStatus('i', False), START) == [fx.Send(done)]
     assert not session.wants_status
 
@@ -324,4 +327,4 @@ def test_who_waits_for_a_failed_request() -> None:
             (ops.Malformed('i', TimedOut('x'), ops.About('call', '/s')), ops.About('call', '/s'))):
         assert failed(session.receive(op, START)).about == about
     (sent,) = session.receive(ops.Authenticate('i', {}), START)
-    assert sent == fx.Send(ops.Done('i', 'auth', session.login.describe()))
+    assert sent == fx.Send(replies.LoggedIn('i', None, 'admin', session.login.rights.allowed()))

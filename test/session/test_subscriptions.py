@@ -19,6 +19,7 @@ from support.sessions import make, refusal, START
 
 from ws_bridge.config import Exposure, Rule
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session import effects as fx
 
@@ -55,7 +56,7 @@ def test_unsubscribe() -> None:
     session.receive(ops.Subscribe(None, 'odom'), START)
     assert session.receive(ops.Unsubscribe('i', '/odometry'), START) == [
         fx.CloseSubscription('/odometry', 'odom'),
-        fx.Send(ops.Done('i', 'unsubscribe', {'topic': '/odometry'}))]
+        fx.Send(replies.Unsubscribed('i', '/odometry'))]
     assert refusal(session.receive(ops.Unsubscribe('j', 'odom'), START)) == \
         ('j', 'not_advertised', 'topic')
 

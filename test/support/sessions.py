@@ -19,6 +19,7 @@ from typing import Any
 from ws_bridge.config import Exposure, Settings, settings_from
 from ws_bridge.errors import BadName
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.gate_lookup import GateLookup
 from ws_bridge.session.session import Session
@@ -53,11 +54,11 @@ def make(exposure: Exposure | None = None, *, gates: GateLookup | None = None,
                    names=FakeNames(), now=START, unix_offset=EPOCH, gates=gates, beats=beats)
 
 
-def failed(effects: list[fx.Effect]) -> ops.Failed:
+def failed(effects: list[fx.Effect]) -> replies.Failed:
     """Return the one error that effects consist of."""
     (effect,) = effects
     assert isinstance(effect, fx.Send)
-    assert isinstance(effect.reply, ops.Failed), effect
+    assert isinstance(effect.reply, replies.Failed), effect
     return effect.reply
 
 
@@ -67,10 +68,10 @@ def refusal(effects: list[fx.Effect]) -> tuple[str | None, str, str | None]:
     return reply.op_id, reply.error.code, reply.error.field
 
 
-def beat_of(effects: list[fx.Effect]) -> ops.Beat:
+def beat_of(effects: list[fx.Effect]) -> replies.Beat:
     """Return the one heartbeat among effects."""
     (beat,) = (effect.reply for effect in effects
-               if isinstance(effect, fx.Send) and isinstance(effect.reply, ops.Beat))
+               if isinstance(effect, fx.Send) and isinstance(effect.reply, replies.Beat))
     return beat
 
 
@@ -83,7 +84,7 @@ def binary(channel_id: int, **values: Any) -> ops.BinaryPublish:
 def call_from_ros(session: Session, token: object, now: float = START) -> str:
     (effect,) = session.services.called('/s', token, b'{}', now)
     assert isinstance(effect, fx.Send)
-    assert isinstance(effect.reply, ops.ServiceCall)
+    assert isinstance(effect.reply, replies.ServiceCall)
     assert (effect.reply.service, effect.reply.values) == (session.services.hosted['/s'], b'{}')
     return effect.reply.call_id
 

@@ -34,7 +34,8 @@ from ws_bridge.errors import (
     UnknownName,
     WsBridgeError,
 )
-from ws_bridge.protocol.operations import Done, Failed, STATUS_ABORTED
+from ws_bridge.protocol.operations import STATUS_ABORTED
+from ws_bridge.protocol.replies import ActionAdvertised, Failed, GoalCancelling
 from ws_bridge.session.effects import (
     AnswerGoal,
     EndGoal,
@@ -179,7 +180,7 @@ class Actions:
             raise Expired(f'the goal {wish.goal_op_id!r} has ended', field='goal')
         sent[1].cancel(lambda why: peer.send(
             Failed(wish.op_id, why) if why else
-            Done(wish.op_id, 'cancel_goal', {'goal': wish.goal_op_id})))
+            GoalCancelling(wish.op_id, wish.goal_op_id)))
 
     def drop(self, peer: Peer, key: int) -> None:
         """Cancel a goal whose peer left."""
@@ -261,8 +262,7 @@ class Actions:
             peer.send(Failed(wish.op_id, exc))
 
         def on_ready() -> None:
-            peer.send(Done(wish.op_id, 'advertise_action', {
-                'action': wish.wire_name, 'type': schema.name}))
+            peer.send(ActionAdvertised(wish.op_id, wish.wire_name, schema.name))
 
         hosted = HostedAction(
             peer, schema.name, self._store.codec(schema.feedback),

@@ -25,7 +25,7 @@ answers through the mailbox.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import count
@@ -61,13 +61,16 @@ from ws_bridge.protocol.native import NativeDialect, SUBPROTOCOL
 from ws_bridge.protocol.operations import (
     About,
     BinarySample,
-    Done,
     EmergencyStop,
-    Failed,
     GetSchema,
     Kind,
-    Welcome,
     Wrapped,
+)
+from ws_bridge.protocol.replies import (
+    Failed,
+    GraphListed,
+    MessageDefined,
+    ServiceDefined,
 )
 from ws_bridge.protocol.rosbridge import dialect_of, RosbridgeDialect
 from ws_bridge.protocol.rosbridge import SUBPROTOCOL as ROSBRIDGE_SUBPROTOCOL
@@ -416,7 +419,7 @@ class Bridge:
             self._note_login(peer)
         self._fence(peer)
         if greet:
-            peer.send(Welcome(None, session.hello()))
+            peer.send(session.greeting())
             session.wants_status = True
             if peer.hears_news:
                 self._state.send_to(peer)
@@ -610,24 +613,23 @@ class Bridge:
     def _describe(self, peer: Peer, effect: fx.Describe) -> None:
         op = effect.operation
         if isinstance(op, GetSchema):
-            peer.send(Done(op.op_id, 'schema', self._schema(op.type_name)))
+            peer.send(self._schema(op))
         else:
-            self._ros.look_again(lambda: peer.send(Done(op.op_id, 'list', self._state.listing(
-                peer.session.login.rights, hidden=op.hidden))))
+            self._ros.look_again(lambda: peer.send(GraphListed(
+                op.op_id, self._state.listing(peer.session.login.rights, hidden=op.hidden))))
 
-    def _schema(self, name: str) -> Mapping[str, Any]:
-        types = self._ros.types
+    def _schema(self, op: GetSchema) -> MessageDefined | ServiceDefined:
+        types, name = self._ros.types, op.type_name
         if '/srv/' not in name:
             try:
                 schema = types.message(name)
-                return {'type': schema.name, 'kind': 'message', 'text': schema_to_text(schema)}
+                return MessageDefined(op.op_id, schema.name, schema_to_text(schema))
             except UnknownType:
                 if '/msg/' in name:
                     raise
         service = types.service(name)
-        return {'type': service.name, 'kind': 'service',
-                'request': schema_to_text(service.request),
-                'response': schema_to_text(service.response)}
+        return ServiceDefined(op.op_id, service.name, schema_to_text(service.request),
+                              schema_to_text(service.response))
 
     def _diagnose(self, peer: Peer, effect: fx.RunDiagnosis) -> None:
         self._diagnosis.ask(peer, effect)

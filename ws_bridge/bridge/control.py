@@ -19,6 +19,7 @@ The order is always the same: the robot is stopped, then the answer, then the ne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from functools import partial
 import ipaddress
 import logging
@@ -37,12 +38,25 @@ from ws_bridge.config import Exposure, Settings
 from ws_bridge.errors import Forbidden, StopFailed, Stopped, WsBridgeError
 from ws_bridge.protocol.operations import (
     ClearStop,
-    Done,
     EmergencyStop,
-    Failed,
     LeaseOperation,
     ListGates,
-    Notice,
+)
+from ws_bridge.protocol.replies import (
+    EstopChanged,
+    Failed,
+    GatesChanged,
+    GatesListed,
+    LeaseAnswered,
+    LeaseChanged,
+    LeaseDecided,
+    LeaseLost,
+    LeaseRequested,
+    LeaseTerms,
+    Reply,
+    RobotStopped,
+    StopAsserted,
+    StopCleared,
 )
 from ws_bridge.safety.estop import Estop, EstopEvent, EstopState
 from ws_bridge.safety.gate import Gate
@@ -193,16 +207,16 @@ class Control:
         :raises WsBridgeError: it cannot be done.
         """
         if isinstance(op, ListGates):
-            peer.send(Done(op.op_id, 'gates', self.describe(peer.session.login.rights)))
+            peer.send(GatesListed(op.op_id, self.describe(peer.session.login.rights)))
         elif isinstance(op, EmergencyStop):
             self.stop(peer.name, op.reason or f'{peer.session.name or peer.name} stopped it')
             self._require_stopped(peer.session.login.rights)
-            peer.send(Done(op.op_id, 'stop', {'stopped': True}))
+            peer.send(StopAsserted(op.op_id))
         elif isinstance(op, ClearStop):
             self._require(peer, 'clear_stop')
             self._require_cleared_elsewhere()
             self.clear(peer.name)
-            peer.send(Done(op.op_id, 'clear_stop', {'stopped': False}))
+            peer.send(StopCleared(op.op_id))
         else:
             self._lease(peer, op)
 
@@ -232,11 +246,12 @@ class Control:
         if op.verb == 'grant' and (heir := self._peer(op.peer or '')) is not None:
             self.gates.check_use(guarded, heir.session.login.rights)
         gate, before = guarded.gate, _state(guarded.gate)
-        answer: dict[str, Any] = {'gate': op.gate}
+        terms: LeaseTerms | None = None
+        answer_timeout: float | None = None
         reason = _REASONS.get(op.verb, op.verb)
         if op.verb == 'request':
             gate.ask(peer.name, op.message, self._clock() + ASK_TIMEOUT)
-            answer |= {'pending': True, 'timeout': ASK_TIMEOUT}
+            answer_timeout = ASK_TIMEOUT
         elif op.verb in ('grant', 'deny'):
             gate.answer(peer.name, op.peer or '', granted=op.verb == 'grant')
         elif op.verb == 'release':
@@ -247,9 +262,9 @@ class Control:
                 gate.take(peer.name)
             else:
                 gate.acquire(peer.name)
-            answer |= _terms(gate)
+            terms = _terms(gate)
         self._halt(guarded, before, reason)
-        peer.send(Done(op.op_id, op.verb, answer))
+        peer.send(LeaseAnswered(op.op_id, op.verb, op.gate, terms, answer_timeout))
         self._tell(guarded, before, reason)
 
     def stop(self, by: str, reason: str) -> None:
@@ -367,7 +382,7 @@ class Control:
         if self._estop_untold and not any(
                 guarded.guard.alarm for guarded in self.gates.all()):
             self._estop_untold = False
-            self._broadcast({'kind': 'estop', **self._estop_fields()})
+            self._broadcast(EstopChanged(**self._estop_fields()))
 
     # ---- what happens to peers, and by itself
 
@@ -426,8 +441,7 @@ class Control:
             self._listed = listed
             for peer in self._peers():
                 if peer.hears_news:
-                    peer.send(Notice({'kind': 'gates',
-                                      **self.describe(peer.session.login.rights)}))
+                    peer.send(GatesChanged(self.describe(peer.session.login.rights)))
             self._ros.publish_safety(lease=self._leases())
 
     def acquired(self, guarded: Guarded, peer: Peer) -> None:
@@ -449,10 +463,9 @@ class Control:
 
     def stopped(self, guarded: Guarded, reason: str, subscribers: int, after: float) -> None:
         """Tell of a stop that was published."""
-        fields = {'gate': guarded.gate.name, 'reason': reason, 'subscribers': subscribers,
-                  'after': round(after, 4)}
-        self._audit.write('stopped', peer=guarded.last_peer, **fields)
-        self._broadcast({'kind': 'stopped', **fields}, guarded)
+        stop = RobotStopped(guarded.gate.name, reason, subscribers, round(after, 4))
+        self._audit.write('stopped', peer=guarded.last_peer, **asdict(stop))
+        self._broadcast(stop, guarded)
 
     def dropped(self, guarded: Guarded, error: WsBridgeError) -> None:
         """Tell who commands that a command which had passed was not published."""
@@ -510,8 +523,7 @@ class Control:
         lease = gate.lease
         changed = (lease.holder, lease.epoch) != (before.holder, before.epoch)
         if changed and before.holder is not None:
-            self._notify(before.holder, {'op': 'lost', 'gate': gate.name, 'epoch': before.epoch,
-                                         'reason': reason})
+            self._notify(before.holder, LeaseLost(gate.name, before.epoch, reason))
         if changed:
             self._tell_change(guarded, before, reason)
         asked = before.request
@@ -520,10 +532,9 @@ class Control:
         elif changed and reason == 'request' and lease.holder is not None:
             self._answer(gate, lease.holder, True, reason)
         if lease.request is not None and lease.request is not asked:
-            self._notify(lease.holder, {
-                'op': 'requested', 'gate': gate.name, 'peer': lease.request.peer,
-                'name': self._name_of(lease.request.peer) or '',
-                'message': lease.request.message, 'timeout': ASK_TIMEOUT})
+            self._notify(lease.holder, LeaseRequested(
+                gate.name, lease.request.peer, self._name_of(lease.request.peer) or '',
+                lease.request.message, ASK_TIMEOUT))
 
     def _tell_change(self, guarded: Guarded, before: Before, reason: str) -> None:
         gate = guarded.gate
@@ -535,27 +546,24 @@ class Control:
         name = holder.session.name if holder else None
         self._audit.write('lease', gate=gate.name, peer=lease.holder, name=name,
                           epoch=lease.epoch, reason=reason, before=before.holder)
-        self._broadcast({'kind': 'lease', 'gate': gate.name, 'holder': lease.holder,
-                         'holder_name': name, 'epoch': lease.epoch, 'reason': reason}, guarded)
+        self._broadcast(LeaseChanged(gate.name, lease.holder, name, lease.epoch, reason), guarded)
         self._ros.publish_safety(lease=self._leases())
 
     def _answer(self, gate: Gate, peer: str, granted: bool, reason: str) -> None:
         """Tell a peer what became of its request."""
-        terms = _terms(gate) if granted else {'epoch': None}
-        self._notify(peer, {'op': 'lease', 'gate': gate.name, 'granted': granted,
-                            'reason': reason, **terms})
+        self._notify(peer, LeaseDecided(gate.name, reason, _terms(gate) if granted else None))
 
-    def _notify(self, name: str | None, data: dict[str, Any]) -> None:
+    def _notify(self, name: str | None, news: Reply) -> None:
         peer = None if name is None else self._peer(name)
         if peer is not None:
-            peer.send(Notice(data, personal=True))
+            peer.send(news)
 
-    def _broadcast(self, data: dict[str, Any], about: Guarded | None = None) -> None:
+    def _broadcast(self, news: Reply, about: Guarded | None = None) -> None:
         """Tell the peers that want to know, of a gate those that may know of it."""
         for peer in self._peers():
             if peer.hears_news and (about is None or self.gates.is_shown(
                     about, peer.session.login.rights)):
-                peer.send(Notice(data))
+                peer.send(news)
 
     def _peer(self, name: str) -> Peer | None:
         return next((peer for peer in self._peers() if peer.name == name), None)
@@ -578,5 +586,5 @@ def _state(gate: Gate) -> Before:
     return Before(gate.lease.holder, gate.lease.epoch, gate.lease.request)
 
 
-def _terms(gate: Gate) -> dict[str, Any]:
-    return {'epoch': gate.lease.epoch, 'timeout': gate.policy.timeout, 'ttl': gate.policy.ttl}
+def _terms(gate: Gate) -> LeaseTerms:
+    return LeaseTerms(gate.lease.epoch, gate.policy.timeout, gate.policy.ttl)

@@ -30,7 +30,8 @@ from ws_bridge.bridge.control import Control
 from ws_bridge.bridge.outward import Outward, Topic
 from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.errors import LimitExceeded, UnknownType, WsBridgeError
-from ws_bridge.protocol.operations import Done, Failed, TopicUse
+from ws_bridge.protocol.operations import TopicUse
+from ws_bridge.protocol.replies import Diagnosed, Failed
 from ws_bridge.session.effects import RunDiagnosis
 from ws_bridge.timing.freshness import FreshnessState
 
@@ -123,9 +124,8 @@ class Diagnosis:
 
     def _answer(self, peer: Peer, wish: RunDiagnosis, use: TopicUse | None,
                 findings: list[Finding]) -> None:
-        peer.send(Done(wish.op_id, 'diagnose', {
-            'topic': wish.wire_name, 'use': use,
-            'findings': [asdict(finding) for finding in findings]}))
+        peer.send(Diagnosed(wish.op_id, wish.wire_name, use,
+                            [asdict(finding) for finding in findings]))
 
     def _use(self, peer: Peer, topic: str) -> TopicUse:
         """Find out what a topic is for: what the peer does with it, else whether it has a gate."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.protocol.dialect import Dialect
-from ws_bridge.protocol.operations import Failed, Reply
+from ws_bridge.protocol.replies import Failed, Reply
 from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
 

@@ -34,7 +34,7 @@ from ws_bridge.errors import (
     UnknownName,
     WsBridgeError,
 )
-from ws_bridge.protocol.operations import Done, Failed
+from ws_bridge.protocol.replies import Failed, ServiceAdvertised
 from ws_bridge.session.effects import AnswerService, CallService, Effect, Host
 
 if TYPE_CHECKING:
@@ -218,8 +218,7 @@ class Services:
             peer.send(Failed(wish.op_id, exc))
 
         def on_ready() -> None:
-            peer.send(Done(wish.op_id, 'advertise_service', {
-                'service': wish.wire_name, 'type': schema.name}))
+            peer.send(ServiceAdvertised(wish.op_id, wish.wire_name, schema.name))
 
         hosted = HostedService(
             peer, schema.name, self._store.codec(schema.response),

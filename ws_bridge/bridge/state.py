@@ -25,7 +25,7 @@ from ws_bridge.access import is_hidden, Role
 from ws_bridge.bridge.outward import Outward, Topic
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.config import Exposure, Settings
-from ws_bridge.protocol.operations import State
+from ws_bridge.protocol.replies import State
 from ws_bridge.session.rights import Rights
 from ws_bridge.timing.freshness import FreshnessState
 

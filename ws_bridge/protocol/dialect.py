@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ws_bridge.protocol.operations import Encoding, Frame, Operation, Reply, Wrapped
+from ws_bridge.protocol.operations import Encoding, Frame, Operation, Wrapped
+from ws_bridge.protocol.replies import Reply
 
 SampleWriter = Callable[[bytes, float, int], bytes]
 """Frames one sample: its encoded body, the Unix time at which it was taken, its number."""

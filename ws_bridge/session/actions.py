@@ -28,6 +28,7 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.clock import PeerClock
 from ws_bridge.session.gate_lookup import LeaseCheck
@@ -123,12 +124,12 @@ class PeerActions(Part):
     def accepted(self, key: int) -> list[fx.Effect]:
         """Tell the peer that its goal was accepted."""
         sent = self.sent.get(key)
-        return [fx.Send(ops.GoalAccepted(sent.op_id, sent.action))] if sent else []
+        return [fx.Send(replies.GoalAccepted(sent.op_id, sent.action))] if sent else []
 
-    def feedback(self, key: int, values: bytes) -> ops.GoalFeedback | None:
+    def feedback(self, key: int, values: bytes) -> replies.GoalFeedback | None:
         """Return what the peer is told of feedback, JSON text, if its goal still runs."""
         sent = self.sent.get(key)
-        return ops.GoalFeedback(sent.op_id, sent.action, values) if sent else None
+        return replies.GoalFeedback(sent.op_id, sent.action, values) if sent else None
 
     def ended(self, key: int, result: tuple[int, bytes] | WsBridgeError) -> list[fx.Effect]:
         """Tell the peer how its goal ended: status and JSON text of the result, or the error."""
@@ -136,9 +137,9 @@ class PeerActions(Part):
         if sent is None:
             return []
         if isinstance(result, WsBridgeError):
-            return [fx.Send(ops.Failed(sent.op_id, result, ops.About('goal', sent.action)))]
+            return [fx.Send(replies.Failed(sent.op_id, result, ops.About('goal', sent.action)))]
         status, values = result
-        return [fx.Send(ops.GoalDone(sent.op_id, sent.action, values, status))]
+        return [fx.Send(replies.GoalDone(sent.op_id, sent.action, values, status))]
 
     # ---- actions of the peer
 
@@ -156,7 +157,7 @@ class PeerActions(Part):
             raise NotAdvertised(f'{op.action} is not hosted by this peer', field='action')
         self.forget(action)
         return [fx.UnhostAction(action),
-                fx.Send(ops.Done(op.op_id, 'unadvertise_action', {'action': op.action}))]
+                fx.Send(replies.ActionUnadvertised(op.op_id, op.action))]
 
     def forget(self, action: str) -> None:
         """Take back a hosted action: it was refused, taken over by another peer or given up."""
@@ -182,9 +183,9 @@ class PeerActions(Part):
         try:
             require_room(len(self.working), self._settings.max_goals, 'goals to work on')
         except LimitExceeded as exc:
-            return [fx.AnswerGoal(action, token, False), fx.Send(ops.Failed(None, exc))]
+            return [fx.AnswerGoal(action, token, False), fx.Send(replies.Failed(None, exc))]
         goal_id = f'{self._peer}-goal-{next(self._keys)}'
-        request = fx.Send(ops.GoalRequest(goal_id, hosted.wire_name, action_type, values))
+        request = fx.Send(replies.GoalRequest(goal_id, hosted.wire_name, action_type, values))
         if hosted.answers:
             self.working[goal_id] = IncomingGoal(
                 action, token, now + self._settings.call_timeout)
@@ -194,7 +195,7 @@ class PeerActions(Part):
 
     def cancelled(self, action: str, token: object) -> list[fx.Effect]:
         """Tell the peer that a goal which it works on shall end."""
-        return [fx.Send(ops.GoalCancel(goal_id, self.hosted[action].wire_name))
+        return [fx.Send(replies.GoalCancel(goal_id, self.hosted[action].wire_name))
                 for goal_id, goal in self.working.items()
                 if goal.action == action and goal.token == token]
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 
 from ws_bridge.config import Settings
 from ws_bridge.errors import RateLimited
-from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.parts import Part
 from ws_bridge.timing.bucket import Bucket
@@ -91,7 +91,7 @@ class Allowance(Part):
         error = RateLimited(f'{number} messages were refused: more than '
                             f'{self._settings.max_message_rate:g}, or '
                             f'{self._settings.max_byte_rate:g} bytes, a second')
-        return [fx.Send(ops.Failed(None, error))]
+        return [fx.Send(replies.Failed(None, error))]
 
     def deadlines(self) -> Iterable[float]:
         """Give the end of the interval, if anything was too much in it."""

@@ -35,10 +35,10 @@ from ws_bridge.protocol.operations import (
     LeaseOperation,
     ListGates,
     ListNames,
-    Reply,
     TopicUse,
 )
 from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.protocol.replies import Reply
 
 POLICY_VIOLATION = 1008
 """Close code of a peer that is dismissed for what it did, or did not do."""

@@ -19,6 +19,7 @@ from typing import ClassVar
 
 from ws_bridge.config import Settings
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.clock import PeerClock
 from ws_bridge.session.parts import Handlers, Part
@@ -88,11 +89,11 @@ class Heartbeats(Part):
             return [fx.PeerLost(), fx.PeerChanged()]
         return [fx.PeerChanged()] if is_first or changed else []
 
-    def _make(self, unix: float, answers: str | None) -> ops.Beat:
+    def _make(self, unix: float, answers: str | None) -> replies.Beat:
         self._number += 1
         self._sent[self._number] = unix
         self._sent.pop(self._number - BEATS_REMEMBERED, None)
-        return ops.Beat(self._number, unix, self._last_heard, answers)
+        return replies.Beat(self._number, unix, self._last_heard, answers)
 
     def deadlines(self) -> Iterator[float]:
         """Give when to send the next heartbeat, and when the peer becomes SUSPECT or LOST."""

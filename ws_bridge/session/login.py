@@ -23,6 +23,7 @@ from ws_bridge.config import Exposure, Rule
 from ws_bridge.errors import AlreadyExists, Forbidden
 from ws_bridge.identity.identity import Identity
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.parts import Handlers, Part
 from ws_bridge.session.rights import Policy, Rights
@@ -78,7 +79,7 @@ class Login(Part):
     def _authenticate(self, op: ops.Authenticate, now: float) -> list[fx.Effect]:
         """Have credentials looked at; where nobody can log in there is nothing to say."""
         if not self.possible:
-            return [fx.Send(ops.Done(op.op_id, 'auth', self.describe()))]
+            return [fx.Send(self._answer(op.op_id))]
         if self.is_refused:
             raise Forbidden('the login has failed')
         if self.identity is not None:
@@ -89,7 +90,7 @@ class Login(Part):
                   until: float | None) -> list[fx.Effect]:
         """Take note of who the peer is, and tell it; ``until`` is monotonic, s."""
         self.identity, self.rights, self.until = identity, rights, until
-        return [fx.Send(ops.Done(op_id, 'auth', self.describe())), fx.PeerChanged()]
+        return [fx.Send(self._answer(op_id)), fx.PeerChanged()]
 
     def deadlines(self) -> Iterable[float]:
         """Give when the peer has to have logged in, or its login expires."""
@@ -103,10 +104,9 @@ class Login(Part):
         return [fx.Dismiss(fx.POLICY_VIOLATION, 'login expired' if self.identity else
                            'no login in time')]
 
-    def describe(self) -> dict[str, object]:
-        """Return what the peer is told after it has logged in."""
-        return {'name': self.identity.name if self.identity else None,
-                'role': self.rights.role.name, 'allowed': self.rights.allowed()}
+    def _answer(self, op_id: str | None) -> replies.LoggedIn:
+        return replies.LoggedIn(op_id, self.identity.name if self.identity else None,
+                                self.rights.role.name, self.rights.allowed())
 
     HANDLERS: ClassVar[Handlers] = {ops.Authenticate: _authenticate}
 

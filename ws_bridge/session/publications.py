@@ -19,6 +19,7 @@ from typing import ClassVar
 from ws_bridge.config import Settings
 from ws_bridge.errors import NotAdvertised
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.clock import PeerClock
 from ws_bridge.session.gate_lookup import GateLookup
@@ -75,7 +76,7 @@ class PeerPublications(Part):
         topic = self._resolve(op.topic)
         if topic not in self.topics:
             raise NotAdvertised(f'{op.topic} is not advertised', field='topic')
-        done = fx.Send(ops.Done(op.op_id, 'unadvertise', {'topic': op.topic}))
+        done = fx.Send(replies.Unadvertised(op.op_id, op.topic))
         keys = self._keys.get(topic, set())
         if op.key in keys and len(keys) > 1:
             keys.remove(op.key)

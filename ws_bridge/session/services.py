@@ -23,6 +23,7 @@ from typing import ClassVar
 from ws_bridge.config import Settings
 from ws_bridge.errors import Expired, LimitExceeded, NotAdvertised, WsBridgeError
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.clock import PeerClock
 from ws_bridge.session.gate_lookup import LeaseCheck
@@ -115,9 +116,9 @@ class PeerServices(Part):
             return []
         op_id, service = self.calls.pop(key)
         if isinstance(result, WsBridgeError):
-            reply: ops.Reply = ops.Failed(op_id, result, ops.About('call', service))
+            reply: replies.Reply = replies.Failed(op_id, result, ops.About('call', service))
         else:
-            reply = ops.CallDone(op_id, service, result)
+            reply = replies.CallDone(op_id, service, result)
         return [fx.Send(reply), *self._next_questions()]
 
     # ---- services of the peer
@@ -137,7 +138,7 @@ class PeerServices(Part):
             raise NotAdvertised(f'{op.service} is not hosted by this peer', field='service')
         self.forget(service)
         return [fx.Unhost(service),
-                fx.Send(ops.Done(op.op_id, 'unadvertise_service', {'service': op.service}))]
+                fx.Send(replies.ServiceUnadvertised(op.op_id, op.service))]
 
     def forget(self, service: str) -> None:
         """Take back a hosted service: it was refused, taken over by another peer or given up."""
@@ -159,11 +160,11 @@ class PeerServices(Part):
         try:
             require_room(len(self._incoming), self._settings.max_calls, 'unanswered calls')
         except LimitExceeded as exc:
-            return [fx.Send(ops.Failed(None, exc))]
+            return [fx.Send(replies.Failed(None, exc))]
         call_id = f'{self._peer}-call-{next(self._keys)}'
         self._incoming[call_id] = IncomingCall(
             service, token, now + self._settings.call_timeout)
-        return [fx.Send(ops.ServiceCall(call_id, self.hosted[service], values))]
+        return [fx.Send(replies.ServiceCall(call_id, self.hosted[service], values))]
 
     def answered(self, op: ops.ServiceAnswer) -> list[fx.Effect]:
         """

@@ -29,6 +29,7 @@ from ws_bridge.access import Use
 from ws_bridge.config import Exposure, Settings, VERSION
 from ws_bridge.errors import BadField, NotAdvertised, WsBridgeError
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.actions import PeerActions
 from ws_bridge.session.allowance import Allowance
@@ -114,7 +115,7 @@ class Session:
             return self._handlers[type(op)](op, now)
         except WsBridgeError as exc:
             op_id: str | None = getattr(op, 'op_id', None)
-            return [fx.Send(ops.Failed(op_id, exc, _about(op)))]
+            return [fx.Send(replies.Failed(op_id, exc, _about(op)))]
 
     def resume(self, op: ops.Command, now: float) -> list[fx.Effect]:
         """Go on with a command for which the graph was looked at again."""
@@ -123,7 +124,7 @@ class Session:
             kind = self._kind_of(op.destination) or 'topic'
             return self._command(replace(op, kind=kind), now)
         except WsBridgeError as exc:
-            return [fx.Send(ops.Failed(op.op_id, exc, _about(op)))]
+            return [fx.Send(replies.Failed(op.op_id, exc, _about(op)))]
 
     def _refuse(self, op: ops.Operation, now: float) -> list[fx.Effect]:
         """
@@ -188,7 +189,7 @@ class Session:
             self.name = op.name
         if op.greeting:
             return [fx.PeerChanged(), fx.Greeted()]
-        return [fx.Send(ops.Welcome(op.op_id, self.hello(), asked=True)), fx.PeerChanged()]
+        return [fx.Send(self.greeting(op.op_id, asked=True)), fx.PeerChanged()]
 
     def _describe(self, op: ops.ListNames | ops.GetSchema, now: float) -> list[fx.Effect]:
         self.login.rights.check_at_all('graph')
@@ -201,7 +202,7 @@ class Session:
 
     def _watch_status(self, op: ops.WatchStatus, now: float) -> list[fx.Effect]:
         self.wants_status = op.subscribe
-        done = fx.Send(ops.Done(op.op_id, 'status', {'subscribe': op.subscribe}))
+        done = fx.Send(replies.StatusWatched(op.op_id, op.subscribe))
         return [done, fx.StatusWanted()] if op.subscribe else [done]
 
     def _peer_status(self, op: ops.PeerStatus, now: float) -> list[fx.Effect]:
@@ -235,21 +236,14 @@ class Session:
 
     # ---- what others are told
 
-    def hello(self) -> dict[str, Any]:
+    def greeting(self, op_id: str | None = None, *, asked: bool = False) -> replies.Greeting:
         """Return what the peer is told of the bridge and of its rights; before a login less."""
-        return {
-            'op': 'hello', 'dialect': 'ws_bridge.v1', 'session': self.peer,
-            'robot': self._settings.robot_name, 'version': VERSION,
-            'encodings': ['json', 'cbor', 'cdr'],
-            'capabilities': ['subscribe', 'publish', 'call', 'host', 'actions', 'list', 'schema',
-                             'diagnose', 'status', 'lease', 'estop'],
-            'heartbeat': {'interval': self._settings.heartbeat_interval,
-                          'timeout': self._settings.heartbeat_timeout},
-            'limits': asdict(self._settings.limits),
-            'allowed': self.login.rights.allowed(), 'role': self.login.rights.role.name,
-            'login': self.login.state,
-            **({} if self.login.needed else self._gates.describe(self.login.rights)),
-        }
+        settings, login = self._settings, self.login
+        return replies.Greeting(
+            op_id, asked, self.peer, settings.robot_name, VERSION, settings.heartbeat_interval,
+            settings.heartbeat_timeout, asdict(settings.limits), login.rights.allowed(),
+            login.rights.role.name, login.state,
+            None if login.needed else self._gates.describe(login.rights))
 
     def describe(self, now: float) -> dict[str, Any]:
         """Return what other peers and ROS are shown about this one."""

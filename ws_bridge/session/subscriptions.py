@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 from ws_bridge.config import Settings
 from ws_bridge.errors import NotAdvertised
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.limits import require_room
 from ws_bridge.session.login import Login
@@ -76,7 +77,7 @@ class PeerSubscriptions(Part):
         if rest is None:
             del self.names[name]
         return [rest or fx.CloseSubscription(topic, name),
-                fx.Send(ops.Done(op.op_id, 'unsubscribe', {'topic': op.topic}))]
+                fx.Send(replies.Unsubscribed(op.op_id, op.topic))]
 
     def forget(self, name: str) -> None:
         """Take back a subscription that ROS refused; ``name`` as the peer used it."""
