@@ -39,7 +39,7 @@ from ws_bridge.protocol.native_replies import error_fields
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.types import Priority
 
-DOCS = Path(__file__).resolve().parents[1] / 'docs'
+DOCS = Path(__file__).resolve().parents[2] / 'docs'
 PROTOCOL = (DOCS / 'protocol.md').read_text()
 NATIVE = ''.join(Path(module.__file__).read_text()
                  for module in (native_module, native_requests))
