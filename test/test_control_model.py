@@ -41,6 +41,7 @@ from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
+from ws_bridge.protocol.dialects import DialectTable
 from ws_bridge.ros.graph import GraphSnapshot, TopicInfo
 from ws_bridge.session.effects import Publish
 from ws_bridge.session.session import Session
@@ -168,7 +169,8 @@ class Machine(RuleBasedStateMachine):
             name=DIALECTS[name], encode=lambda reply, stamp: [sent.append(reply)][:0])
         link: Any = SimpleNamespace(address='127.0.0.1', remote='127.0.0.1:9', fence=0.0,
                                     pace=FakePace(self))
-        return Peer(link, session, dialect, lambda: self.now + EPOCH, self.ledger)
+        kind = DialectTable().named(dialect.name)
+        return Peer(link, session, dialect, kind, lambda: self.now + EPOCH, self.ledger)
 
     def said(self, peer: str, op: Any) -> str:
         """Return what becomes of a wish: ``ok``, or the code of the error."""

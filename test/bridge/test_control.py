@@ -37,7 +37,7 @@ from std_srvs.srv import Trigger
 from ws_bridge.bridge.control import is_on_this_machine, may
 from ws_bridge.config import Exposure
 from ws_bridge.errors import LoginFailed
-from ws_bridge.protocol.operations import Failed
+from ws_bridge.protocol.replies import Failed
 from ws_bridge.session.login import open_to_all
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

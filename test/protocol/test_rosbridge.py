@@ -25,9 +25,10 @@ from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.errors import BadField, Expired, Forbidden, OutOfRange, UnknownField
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import png, replies
+from ws_bridge.protocol.dialects import DialectTable
 from ws_bridge.protocol.fragment import MAX_AGE, MAX_PARTIAL, MAX_PARTS_OUT, splitter
 from ws_bridge.protocol.qos import MAX_DEPTH, QosRequest
-from ws_bridge.protocol.rosbridge import dialect_of, RosbridgeDialect
+from ws_bridge.protocol.rosbridge import RosbridgeDialect
 from ws_bridge.protocol.rosbridge_ops import Handed, MAX_TIMEOUT
 
 LIMIT = 10_000
@@ -202,21 +203,12 @@ def test_no_operation_at_all(dialect: RosbridgeDialect, frame: str | bytes) -> N
 def test_nan_and_infinity_are_taken(dialect: RosbridgeDialect) -> None:
     op = dialect.decode('{"op": "publish", "topic": "/t", "msg": {"x": [NaN, -Infinity, 1]}}')
     assert op == ops.Command(None, '/t', {'x': [None, None, 1]}, 'topic')
-    assert dialect_of('{"op": "publish", "msg": NaN}') == 'rosbridge'
+    assert DialectTable().of_frame('{"op": "publish", "msg": NaN}').name == 'rosbridge'
 
 
 def test_cbor_in(dialect: RosbridgeDialect) -> None:
     op = dialect.decode(cbor2.dumps({'op': 'publish', 'topic': '/t', 'msg': {'x': b'\x01'}}))
     assert op == ops.Command(None, '/t', {'x': b'\x01'}, 'topic')
-
-
-@pytest.mark.parametrize(('frame', 'name'), [
-    ('{"op": "subscribe"}', 'rosbridge'), ('{"op": 5}', 'rosbridge'),
-    ('{"metadata": {}}', 'native'), ('{"data": {}}', 'native'), ('{"x": 1}', None),
-    ('[{"op": 1}]', None), ('{"op', None), (b'\xa1\x62op\x61x', 'rosbridge'),
-    (b'\x01\x00', 'native'), (b'', 'native')])
-def test_dialect_of_a_first_frame(frame: str | bytes, name: str | None) -> None:
-    assert dialect_of(frame) == name
 
 
 def test_depth_is_the_callers_to_bound() -> None:
@@ -226,11 +218,11 @@ def test_depth_is_the_callers_to_bound() -> None:
         fine, deep = ('{"op": "publish", "topic": "/t", "msg": ' + '{"a":' * levels + value +
                       '}' * levels + '}' for levels in (7, 8))
         assert isinstance(dialect.decode(fine), ops.Command)
-        assert dialect_of(fine, 8) == 'rosbridge'
+        assert DialectTable().of_frame(fine, 8).name == 'rosbridge'
         op = dialect.decode(deep)
         assert isinstance(op, ops.Malformed)
         assert op.error.message == 'JSON nested deeper than 8'
-        assert dialect_of(deep, 8) is None
+        assert DialectTable().of_frame(deep, 8) is None
         assert error(dialect, op='fragment', id='f', data=deep, num=0, total=1) == (
             'bad_frame', None)
 

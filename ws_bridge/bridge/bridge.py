@@ -57,7 +57,8 @@ from ws_bridge.errors import LimitExceeded, LoginFailed, UnknownType, WsBridgeEr
 from ws_bridge.identity.throttle import network_of
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol.dialect import Dialect
-from ws_bridge.protocol.native import NativeDialect, SUBPROTOCOL
+from ws_bridge.protocol.dialects import DialectKind, DialectOptions, DialectTable
+from ws_bridge.protocol.native import SUBPROTOCOL
 from ws_bridge.protocol.operations import (
     About,
     BinarySample,
@@ -72,8 +73,6 @@ from ws_bridge.protocol.replies import (
     MessageDefined,
     ServiceDefined,
 )
-from ws_bridge.protocol.rosbridge import dialect_of, RosbridgeDialect
-from ws_bridge.protocol.rosbridge import SUBPROTOCOL as ROSBRIDGE_SUBPROTOCOL
 from ws_bridge.session import effects as fx
 from ws_bridge.session.login import Login
 from ws_bridge.session.session import Session
@@ -175,6 +174,7 @@ class Bridge:
         self._numbers = count(1)
         self._store = CodecStore(wide_as_text=settings.wide_integers_as_text)
         self._peers: dict[Link, Peer] = {}
+        self._dialects = DialectTable()
         self._strangers: dict[Link, asyncio.TimerHandle] = {}
         self._uplinks: dict[Link, Uplink] = {}
         self._timers: dict[Link, tuple[float, asyncio.TimerHandle]] = {}
@@ -253,10 +253,8 @@ class Bridge:
         if self._is_stranger(link) and self._are_strangers_enough(link.address):
             self._ledger.refused('strangers', link.address)
             link.close(TRY_LATER, 'too many peers that have not logged in')
-        elif link.subprotocol == SUBPROTOCOL:
-            self._meet(link, greet=True)
-        elif link.subprotocol == ROSBRIDGE_SUBPROTOCOL:
-            self._meet(link, rosbridge=True)
+        elif (kind := self._dialects.of_subprotocol(link.subprotocol)) is not None:
+            self._meet(link, kind, is_named=True)
         else:
             link.limit_messages(self._largest(self._login_of(link)))
             self._strangers[link] = self._loop.call_later(
@@ -299,7 +297,7 @@ class Bridge:
     def _stops(self, link: Link, data: str | bytes) -> bool:
         """Carry out an emergency stop, which waits for nothing."""
         peer = self._peers.get(link)
-        if peer is None or peer.dialect.name != NativeDialect.name:
+        if peer is None or not peer.kind.stops_early:
             return False
         op = peer.dialect.decode(data, self._loop.time())
         if type(op) is not EmergencyStop:
@@ -315,16 +313,16 @@ class Bridge:
         if peer is None:
             if isinstance(data, str) and is_heavy_json(data):
                 return partial(self._intake.read, link, data)
-            dialect = dialect_of(data, self._settings.max_json_depth)
-            if dialect is None:
+            kind = self._dialects.of_frame(data, self._settings.max_json_depth)
+            if kind is None:
                 link.close(PROTOCOL_ERROR, NO_DIALECT)
                 return None
-            peer = self._meet(link, rosbridge=dialect == RosbridgeDialect.name)
+            peer = self._meet(link, kind)
         now = self._loop.time()
         too_much = peer.session.allowance.check_size(len(data), now)
         if too_much is not None:
             self.apply(peer, too_much)
-            if peer.dialect.name != NativeDialect.name or not _may_stop(data):
+            if not (peer.kind.stops_early and _may_stop(data)):
                 return None
         elif _is_heavy(peer, data):
             return partial(self._intake.read, link, data)
@@ -358,7 +356,7 @@ class Bridge:
         """
         peer = self._peers.get(link)
         if peer is None and dialect:
-            peer = self._meet(link, rosbridge=dialect == RosbridgeDialect.name)
+            peer = self._meet(link, self._dialects.named(dialect))
         elif peer is None and dialect is not None:
             link.close(PROTOCOL_ERROR, NO_DIALECT)
         return peer
@@ -404,21 +402,25 @@ class Bridge:
             self._note_visit('close', peer, code=min(code, PRIVATE))
             self._state.touch()
 
-    def _meet(self, link: Link, *, rosbridge: bool = False, greet: bool = False) -> Peer:
-        """Make the session of a connection; only one that named the native dialect is greeted."""
+    def _meet(self, link: Link, kind: DialectKind, *, is_named: bool = False) -> Peer:
+        """
+        Make the session of a connection.
+
+        :param is_named: the peer named its dialect, and does not only speak it.
+        """
         self._forget_stranger(link)
         name = f'p{next(self._numbers)}'
-        dialect = self._make_dialect(link, name, rosbridge=rosbridge)
-        session = self._session(name, dialect.name, link, beats=not rosbridge,
-                                lease_mode=None if rosbridge or greet else 'seed')
-        peer = self._peers[link] = Peer(link, session, dialect, self._unix, self._ledger)
+        dialect = self._make_dialect(link, kind, name)
+        session = self._session(name, dialect.name, link, beats=kind.has_heartbeats,
+                                lease_mode=None if is_named else kind.unnamed_lease_mode)
+        peer = self._peers[link] = Peer(link, session, dialect, kind, self._unix, self._ledger)
         self._bound(peer)
         logger.info('peer %s from %s: %s', peer.name, link.address, dialect.name)
         self._note_visit('open', peer, dialect=dialect.name)
         if session.login.identity is not None:
             self._note_login(peer)
         self._fence(peer)
-        if greet:
+        if is_named and kind.greets:
             peer.send(session.greeting())
             session.wants_status = True
             if peer.hears_news:
@@ -427,14 +429,12 @@ class Bridge:
         self._arm(peer)
         return peer
 
-    def _make_dialect(self, link: Link, name: str, *, rosbridge: bool) -> Dialect:
+    def _make_dialect(self, link: Link, kind: DialectKind, name: str) -> Dialect:
         settings = self._settings
-        if not rosbridge:
-            return NativeDialect(settings.robot_name, f'{self._run}-{name}',
-                                 settings.max_json_depth)
-        # What runs in browsers (they send their origin) ignores a status; roslibpy raises.
-        return RosbridgeDialect(settings.max_message_size, cbor_values, settings.max_json_depth,
-                                takes_status='origin' in link.request_headers)
+        return kind.make(DialectOptions(
+            settings.robot_name, f'{self._run}-{name}', settings.max_message_size,
+            settings.max_json_depth, cbor_values,
+            in_browser='origin' in link.request_headers))     # browsers send theirs
 
     def _session(self, name: str, dialect: str, link: Link, *, beats: bool = False,
                  lease_mode: str | None = None) -> Session:
@@ -679,7 +679,7 @@ class Bridge:
         dialect = PushDialect(name)
         session = self._session(name, 'bridge', link)
         self._uplinks[link] = Uplink(
-            Peer(link, session, dialect, self._unix, self._ledger), dialect, self._ros,
+            Peer(link, session, dialect, peer.kind, self._unix, self._ledger), dialect, self._ros,
             self._outward, self._inward, push=self._settings.push, pull=self._settings.pull,
             queue_depth=self._settings.queue_depth)
 
@@ -819,7 +819,7 @@ def _is_heavy(peer: Peer, data: str | bytes) -> bool:
         return False
     if isinstance(data, str):
         return is_heavy_json(data)
-    return peer.dialect.name == RosbridgeDialect.name and is_heavy_cbor(data)
+    return peer.kind.parses_binary and is_heavy_cbor(data)
 
 
 _CODEC_OF: dict[type, Callable[[Bridge, Peer, Any], Codec | None]] = {

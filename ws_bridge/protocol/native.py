@@ -34,7 +34,7 @@ from ws_bridge.errors import (
 )
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
-from ws_bridge.protocol.dialect import SampleWriter
+from ws_bridge.protocol.dialect import begins_cbor_map, SampleWriter
 from ws_bridge.protocol.envelope import decode as decode_envelope
 from ws_bridge.protocol.envelope import encode as encode_envelope
 from ws_bridge.protocol.envelope import Envelope, envelope_of, MAX_DEPTH, MAX_ID_LENGTH
@@ -62,6 +62,18 @@ PUBLISH_OPCODES: dict[int, ops.Encoding] = {2: 'cdr', 4: 'cbor'}
 _SAMPLE_ENCODINGS = {opcode: encoding for encoding, opcode in SAMPLE_OPCODES.items()}
 
 
+def recognises(value: Any) -> bool:
+    """
+    Whether a first frame may be of this dialect.
+
+    :param value: parsed text: an envelope, which has no ``op`` outside of ``data``; or bytes:
+        anything but a map in CBOR.
+    """
+    if isinstance(value, bytes):
+        return not begins_cbor_map(value)
+    return type(value) is dict and 'op' not in value and ('metadata' in value or 'data' in value)
+
+
 class NativeDialect:
     """
     Codec of one peer.
@@ -72,7 +84,6 @@ class NativeDialect:
     """
 
     name = 'native'
-    greets = True
     fence = 0.0
 
     def __init__(self, source: str, prefix: str, max_depth: int = MAX_DEPTH) -> None:

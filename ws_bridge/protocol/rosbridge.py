@@ -38,10 +38,9 @@ from ws_bridge.errors import (
 )
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
-from ws_bridge.protocol.dialect import SampleWriter
+from ws_bridge.protocol.dialect import begins_cbor_map, SampleWriter
 from ws_bridge.protocol.envelope import MAX_DEPTH, parse_json
 from ws_bridge.protocol.fragment import Defragmenter
-from ws_bridge.protocol.native import NativeDialect
 from ws_bridge.protocol.png import from_png, png_size, to_png
 from ws_bridge.protocol.rosbridge_ops import about, Handed, Message, op_id_of, PARSERS, text
 from ws_bridge.protocol.types import Priority
@@ -57,35 +56,16 @@ VALUES = {'publish': 'msg', 'call_service': 'args', 'send_action_goal': 'args',
 """Where the operations that carry values of messages have them."""
 _STATUS_UNKNOWN = 0
 _WARNING_INTERVAL = 1.0     # s
-_CBOR_MAPS = range(0xA0, 0xC0)
 _NOT_JSON = ('NaN', 'Infinity')
 
 ReadCbor = Callable[[bytes], Any]
 
 
-def dialect_of(frame: str | bytes, max_depth: int = MAX_DEPTH) -> str | None:
-    """
-    Tell the dialect of a peer by its first frame.
-
-    :param max_depth: most arrays and objects inside each other.
-    :return: ``rosbridge`` for an object with ``op``, ``native`` for an envelope, else ``None``.
-    """
-    if isinstance(frame, bytes):
-        return NAME if frame and frame[0] in _CBOR_MAPS else NativeDialect.name
-    try:
-        value = parse_lenient(frame, max_depth)
-    except BadFrame:
-        return None
-    return dialect_of_value(value)
-
-
-def dialect_of_value(value: Any) -> str | None:
-    """Do as :func:`dialect_of`, of a parsed text frame."""
-    if type(value) is not dict:
-        return None
-    if 'op' in value:
-        return NAME
-    return NativeDialect.name if 'metadata' in value or 'data' in value else None
+def recognises(value: Any) -> bool:
+    """Whether a first frame is of this dialect: an object with ``op``, or a map in CBOR."""
+    if isinstance(value, bytes):
+        return begins_cbor_map(value)
+    return type(value) is dict and 'op' in value
 
 
 class RosbridgeDialect:
