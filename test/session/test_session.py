@@ -32,7 +32,7 @@ from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session import effects as fx
 from ws_bridge.session.gate_lookup import NoGates
 
-SCHEMA = json.loads((Path(__file__).resolve().parents[2] / 'docs'
+SCHEMA = json.loads((Path(__file__).resolve().parents[2] / 'docs' / 'reference'
                      / 'ws_bridge.v1.schema.json').read_text())
 QOS = QosRequest(depth=3)
 
