@@ -38,7 +38,7 @@ from ws_bridge.protocol.dialect import begins_cbor_map, SampleWriter
 from ws_bridge.protocol.envelope import decode as decode_envelope
 from ws_bridge.protocol.envelope import encode as encode_envelope
 from ws_bridge.protocol.envelope import Envelope, envelope_of, MAX_DEPTH, MAX_ID_LENGTH
-from ws_bridge.protocol.native_replies import GOAL_STATUS, parts_of
+from ws_bridge.protocol.native_replies import content_of, GOAL_STATUS
 from ws_bridge.protocol.native_requests import (
     choice,
     CONFIGURATIONS,
@@ -127,16 +127,16 @@ class NativeDialect:
 
         :param stamp: Unix time, for ``metadata.timestamp``.
         """
-        parts = parts_of(reply)
-        if parts is None:
+        content = content_of(reply)
+        if content is None:
             return []
+        message_type, data, answers, priority, destination, message_id, source, extra = content
         self._count += 1
         text = encode_envelope(
-            message_id=parts.message_id or f'{self._prefix}-{self._count}', timestamp=stamp,
-            message_type=parts.message_type, priority=parts.priority,
-            source=parts.source or self._source, destination=parts.destination,
-            correlation_id=parts.answers, data=parts.data, extra=parts.extra)
-        return [ops.Frame(text, True, parts.priority)]
+            message_id=message_id or f'{self._prefix}-{self._count}', timestamp=stamp,
+            message_type=message_type, priority=priority, source=source or self._source,
+            destination=destination, correlation_id=answers, data=data, extra=extra)
+        return [ops.Frame(text, True, priority)]
 
     def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding) -> SampleWriter:
         """

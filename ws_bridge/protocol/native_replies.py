@@ -64,12 +64,12 @@ class Content(NamedTuple):
     extra: Mapping[str, Any] | None = None
 
 
-def parts_of(reply: replies.Reply) -> Content | None:
+def content_of(reply: replies.Reply) -> Content | None:
     """Return what stands in the envelope of a reply; ``None`` for what is not native."""
-    if isinstance(reply, replies.Answer):
-        return _answer(reply)
-    encode = _PARTS.get(type(reply))
-    return None if encode is None else encode(reply)
+    encode = _CONTENT.get(type(reply))
+    if encode is not None:
+        return encode(reply)
+    return _answer(reply) if isinstance(reply, replies.Answer) else None
 
 
 def error_fields(error: WsBridgeError) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def hello_fields(reply: replies.Greeting) -> dict[str, Any]:
 def _answer(reply: replies.Answer) -> Content:
     request = reply.request
     data = {'op': request, **_FIELDS[type(reply)](reply)}
-    return Content(MessageType.ACKNOWLEDGMENT, data, getattr(reply, 'op_id', None),
+    return Content(MessageType.ACKNOWLEDGMENT, data, reply.op_id,
                    Priority.CRITICAL if request in URGENT else Priority.HIGH)
 
 
@@ -263,7 +263,7 @@ def _lease_requested(reply: replies.LeaseRequested) -> Content:
                                    'message': reply.message, 'timeout': reply.timeout})
 
 
-_PARTS: dict[type, Callable[[Any], Content]] = {
+_CONTENT: dict[type, Callable[[Any], Content]] = {
     replies.Greeting: _greeting,
     replies.CallDone: _call_done,
     replies.Failed: _failed,

@@ -47,7 +47,7 @@ class Part:
         return ()
 
     def poll(self, now: float) -> list[Effect]:
-        """Return what the passing of time brings."""
+        """Return what the passing of time brings; asked only of a part that has deadlines."""
         return []
 
     def close(self) -> list[Effect]:

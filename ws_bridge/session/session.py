@@ -92,6 +92,8 @@ class Session:
         self._parts: tuple[Part, ...] = (
             self.subscriptions, self.publications, self.services, self.actions, login,
             self.allowance, self.heartbeats)
+        # what waits for nothing is not asked again and again
+        self._timed = [part for part in self._parts if type(part).deadlines is not Part.deadlines]
         self._handlers = table_of((self, *self._parts))
 
     def __repr__(self) -> str:
@@ -224,11 +226,16 @@ class Session:
 
     def deadline(self) -> float | None:
         """Return when :meth:`poll` is due next, monotonic seconds."""
-        return min((due for part in self._parts for due in part.deadlines()), default=None)
+        earliest: float | None = None
+        for part in self._timed:
+            for due in part.deadlines():
+                if earliest is None or due < earliest:
+                    earliest = due
+        return earliest
 
     def poll(self, now: float) -> list[fx.Effect]:
         """Return what the passing of time brings: heartbeats, changes of liveness."""
-        return [effect for part in self._parts for effect in part.poll(now)]
+        return [effect for part in self._timed for effect in part.poll(now)]
 
     def close(self) -> list[fx.Effect]:
         """Return the effects that take back everything the peer made."""
