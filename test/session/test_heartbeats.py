@@ -133,3 +133,13 @@ def test_who_commands_has_to_send_heartbeats() -> None:
     session.heartbeats.watch(START + 4)      # it asked again, and has to be heard again
     assert session.heartbeats.state_name == 'ALIVE'
     assert fx.PeerLost() in session.poll(START + 7)
+
+
+def test_it_shows_itself() -> None:
+    session = make(beats=True, heartbeat_interval=1.0)
+    beat_of(session.poll(START + 1))
+    assert repr(session.heartbeats) == 'Heartbeats(UNWATCHED, sent=1)'
+    assert repr(session.allowance) == 'Allowance(refused=0)'
+    assert repr(session) == ("Session(p, native, name='', PeerSubscriptions(), "
+                             'PeerPublications(), PeerServices(calls=0, hosted=0), '
+                             'PeerActions(sent=0, hosted=0, working=0))')

@@ -41,7 +41,7 @@ def unsubscribe(session: Session, key: str | None) -> list[fx.Effect]:
 DONE = fx.Send(replies.Unsubscribed('u', '/t'))
 
 
-def test_wishes_are_served_together() -> None:
+def test_subscriptions_are_served_together() -> None:
     session = make(queue_depth=4)
     first = subscribe(session, 'a', msg_type='x/Y', min_interval=0.5, queue_depth=9,
                       fragment_size=100, qos=QosRequest(depth=2))
@@ -88,7 +88,7 @@ def test_unknown_key_is_an_error_and_changes_nothing() -> None:
     assert '/t' in session.subscriptions.names
 
 
-def test_wish_without_a_key_takes_the_place_of_all() -> None:
+def test_one_without_a_key_takes_the_place_of_all() -> None:
     session = make()
     subscribe(session, 'a', min_interval=0.1)
     only = subscribe(session, None, min_interval=2.0)
@@ -96,7 +96,7 @@ def test_wish_without_a_key_takes_the_place_of_all() -> None:
     assert unsubscribe(session, None)[0] == fx.CloseSubscription('/t', '/t')
 
 
-def test_refused_wish_is_forgotten_and_the_others_stand() -> None:
+def test_a_refused_one_is_forgotten_and_the_others_stand() -> None:
     session = make()
     subscribe(session, 'a', min_interval=1.0)
     subscribe(session, 'b')
@@ -109,7 +109,7 @@ def test_refused_wish_is_forgotten_and_the_others_stand() -> None:
     assert repr(SubscriptionMerger()) == 'SubscriptionMerger(0 for 0 names)'
 
 
-def test_several_wishes_for_a_topic_are_one_subscription() -> None:
+def test_several_subscriptions_to_a_topic_are_one_delivery() -> None:
     session = make()
     session.receive(ops.Subscribe('i', '/a', min_interval=1.0, key='k1'), START)
     (both,) = session.receive(ops.Subscribe('i', '/a', min_interval=0.5, key='k2'), START)

@@ -166,7 +166,7 @@ def test_limits_count_names_not_requests(parameter: str, ask: Any) -> None:
 @pytest.mark.parametrize(('parameter', 'ask', 'give_back'), [
     ('max_subscriptions', ops.Subscribe, ops.Unsubscribe),
     ('max_advertisements', ops.Advertise, ops.Unadvertise)])
-def test_limits_count_the_wishes_for_one_topic(parameter: str, ask: Any, give_back: Any) -> None:
+def test_limits_count_the_keys_of_one_topic(parameter: str, ask: Any, give_back: Any) -> None:
     session = make(**{parameter: 2})  # type: ignore[arg-type]
     for key in ('k1', 'k2', 'k1'):
         assert not isinstance(session.receive(ask('i', '/a', key=key), START)[0], fx.Send)
@@ -234,7 +234,7 @@ def test_every_operation_has_a_handler() -> None:
         assert set(map(type, session.receive(op, START))) <= set(get_args(fx.Effect))
 
 
-class FakeKeeper(NoGates):
+class FakeGates(NoGates):
     """Guards one topic, and one service and action against every epoch but 7."""
 
     def guards(self, topic: str) -> bool:
@@ -247,7 +247,7 @@ class FakeKeeper(NoGates):
 
 
 def test_the_age_of_a_guarded_command_is_the_gates_to_judge() -> None:
-    session = make(gates=FakeKeeper())
+    session = make(gates=FakeGates())
     for topic, expected in (('/drive', True), ('/t', False)):
         session.receive(ops.Advertise(None, topic), START)
         session.publications.opened(topic, 4)
@@ -260,7 +260,7 @@ def test_the_age_of_a_guarded_command_is_the_gates_to_judge() -> None:
 
 
 def test_a_guarded_call_and_goal() -> None:
-    session = make(gates=FakeKeeper())
+    session = make(gates=FakeGates())
     for kind in ('service', 'action'):
         command = ops.Command('i', '/move', {}, kind, epoch=6)  # type: ignore[arg-type]
         assert refusal(session.receive(command, START))[:2] == ('i', 'not_holder')
@@ -271,7 +271,7 @@ def test_a_guarded_call_and_goal() -> None:
 
 def test_access_comes_before_the_gate() -> None:
     """Who may not send a goal does not learn whether a gate guards the action."""
-    session = make(Exposure(), gates=FakeKeeper())
+    session = make(Exposure(), gates=FakeGates())
     for kind in ('service', 'action'):
         command = ops.Command('i', '/move', {}, kind, epoch=6)  # type: ignore[arg-type]
         assert refusal(session.receive(command, START)) == ('i', 'forbidden', 'destination')
