@@ -27,7 +27,7 @@ import time
 import coverage
 import pytest
 
-PURE_LAYERS = ('protocol', 'convert', 'session')
+PURE_LAYERS = ('protocol', 'convert', 'safety', 'session', 'timing')
 REQUIRED_PERCENT = 98.0
 HOW = ('--dist', 'loadfile', '--no-loadscope-reorder', '--reruns', '1')
 SIDE_BY_SIDE = (*HOW, '-n', '3', '-m', 'not alone')

@@ -26,7 +26,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, RuleBasedStateMachine
-from test_session import FakeNames
+from support.sessions import FakeNames
 
 from ws_bridge.access import OwnNames
 from ws_bridge.bridge.audit import Audit
@@ -40,6 +40,8 @@ from ws_bridge.convert.schema import MessageSchema
 from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
+from ws_bridge.protocol.dialects import DialectTable
 from ws_bridge.ros.graph import GraphSnapshot, TopicInfo
 from ws_bridge.session.effects import Publish
 from ws_bridge.session.session import Session
@@ -125,8 +127,8 @@ class Model:
         self.give(heir)
 
 
-MANNERS = {'a': 'native', 'b': 'native', 'page': 'rosbridge'}
-peers = st.sampled_from(sorted(MANNERS))
+DIALECTS = {'a': 'native', 'b': 'native', 'page': 'rosbridge'}
+peers = st.sampled_from(sorted(DIALECTS))
 
 
 class Machine(RuleBasedStateMachine):
@@ -136,7 +138,7 @@ class Machine(RuleBasedStateMachine):
     def start(self) -> None:
         self.now = 1000.0
         self.mail = 0
-        self.replies: dict[str, list[ops.Reply]] = {}
+        self.replies: dict[str, list[replies.Reply]] = {}
         ros: Any = SimpleNamespace(
             graph=GraphSnapshot({GATE: TopicInfo((TWIST,))}),
             watchdog=SimpleNamespace(guard=self.make_guard), own=OwnNames(),
@@ -144,7 +146,7 @@ class Machine(RuleBasedStateMachine):
             tell_neighbours=lambda text: None)
         parameters = settings_from({'gate_timeout': TIMEOUT, 'gate_ttl': TTL})
         self.ledger = Ledger(Audit('', 0, lambda: self.now, EPOCH))
-        self.peers = {name: self.make_peer(name, parameters) for name in MANNERS}
+        self.peers = {name: self.make_peer(name, parameters) for name in DIALECTS}
         self.control = Control(parameters, Exposure.open(), ros, peers=self.peers.values,
                                arm=lambda peer: None, halt=lambda gate: None,
                                clock=lambda: self.now, epoch=EPOCH, audit=self.ledger.audit)
@@ -159,15 +161,16 @@ class Machine(RuleBasedStateMachine):
         return self.guard
 
     def make_peer(self, name: str, parameters: Any) -> Peer:
-        session = Session(name, MANNERS[name], settings=parameters, exposure=Exposure.open(),
-                          names=FakeNames(), now=self.now, epoch=EPOCH)
+        session = Session(name, DIALECTS[name], settings=parameters, exposure=Exposure.open(),
+                          names=FakeNames(), now=self.now, unix_offset=EPOCH)
         session.wants_status = True
-        replies = self.replies[name] = []
+        sent = self.replies[name] = []
         dialect: Any = SimpleNamespace(
-            name=MANNERS[name], encode=lambda reply, stamp: [replies.append(reply)][:0])
+            name=DIALECTS[name], encode=lambda reply, stamp: [sent.append(reply)][:0])
         link: Any = SimpleNamespace(address='127.0.0.1', remote='127.0.0.1:9', fence=0.0,
                                     pace=FakePace(self))
-        return Peer(link, session, dialect, lambda: self.now + EPOCH, self.ledger)
+        kind = DialectTable().named(dialect.name)
+        return Peer(link, session, dialect, kind, lambda: self.now + EPOCH, self.ledger)
 
     def said(self, peer: str, op: Any) -> str:
         """Return what becomes of a wish: ``ok``, or the code of the error."""
@@ -192,7 +195,7 @@ class Machine(RuleBasedStateMachine):
     def acquire(self, peer: str) -> None:
         model = self.model
         expected = 'stopped' if model.stopped else 'held' if model.holder else 'ok'
-        assert self.said(peer, ops.LeaseWish('i', 'acquire', GATE)) == expected
+        assert self.said(peer, ops.LeaseOperation('i', 'acquire', GATE)) == expected
         if expected == 'ok':
             model.give(peer)
             self.follow()
@@ -200,7 +203,7 @@ class Machine(RuleBasedStateMachine):
     @rule(peer=peers)
     def take(self, peer: str) -> None:
         expected = 'stopped' if self.model.stopped else 'ok'
-        assert self.said(peer, ops.LeaseWish('i', 'take', GATE)) == expected
+        assert self.said(peer, ops.LeaseOperation('i', 'take', GATE)) == expected
         if expected == 'ok':
             self.model.asker = None
             self.model.give(peer)
@@ -209,7 +212,7 @@ class Machine(RuleBasedStateMachine):
     @rule(peer=peers)
     def release(self, peer: str) -> None:
         held = self.model.holder == peer
-        assert self.said(peer, ops.LeaseWish('i', 'release', GATE)) == \
+        assert self.said(peer, ops.LeaseOperation('i', 'release', GATE)) == \
             ('ok' if held else 'not_holder')
         if held:
             self.model.end()
@@ -220,7 +223,7 @@ class Machine(RuleBasedStateMachine):
         model = self.model
         expected = 'stopped' if model.stopped else \
             'held' if model.holder == peer or model.asker else 'ok'
-        assert self.said(peer, ops.LeaseWish('i', 'request', GATE)) == expected
+        assert self.said(peer, ops.LeaseOperation('i', 'request', GATE)) == expected
         if expected == 'ok' and model.holder:
             model.asker, model.asked_at = peer, self.now
         elif expected == 'ok':
@@ -233,7 +236,7 @@ class Machine(RuleBasedStateMachine):
         expected = 'not_holder' if model.holder != peer else \
             'peer_gone' if model.asker != asker else 'ok'
         word: Any = 'grant' if granted else 'deny'
-        assert self.said(peer, ops.LeaseWish('i', word, GATE, asker)) == expected
+        assert self.said(peer, ops.LeaseOperation('i', word, GATE, asker)) == expected
         if expected == 'ok':
             model.asker = None
             if granted:
@@ -339,11 +342,11 @@ class Machine(RuleBasedStateMachine):
                    age: float | None) -> None:
         model = self.model
         epochs = model.epochs.get(peer, [])
-        epoch = epochs[-1 - older] if len(epochs) > older and MANNERS[peer] == 'native' else None
+        epoch = epochs[-1 - older] if len(epochs) > older and DIALECTS[peer] == 'native' else None
         sequence = max(model.sequence + step, 0)
         link: Any = self.peers[peer].link
         bound, self.heir = TTL, False
-        if MANNERS[peer] == 'native':
+        if DIALECTS[peer] == 'native':
             link.fence = -1e9           # it counts for nothing: such peers tell the time
         else:
             fenced = max(age or 0.0, 0.0)
@@ -356,7 +359,7 @@ class Machine(RuleBasedStateMachine):
         model.senders.add(peer)
         if model.holder not in (None, peer):
             model.owing.add(peer)
-        if expected == 'publish' and MANNERS[peer] == 'native' and \
+        if expected == 'publish' and DIALECTS[peer] == 'native' and \
                 self.lane.guarded.generation != self.guard.generation:
             expected = 'stopped'
         before = len(self.guard.passed)
@@ -371,7 +374,7 @@ class Machine(RuleBasedStateMachine):
             self.follow()       # who had asked has got it
         assert got == expected
         assert self.guard.passed[before:] == ([x] if got == 'publish' else [])
-        if got == 'publish' and MANNERS[peer] != 'native':
+        if got == 'publish' and DIALECTS[peer] != 'native':
             assert self.now - link.fence <= (TTL + INTERVAL if first else TTL)
         if got == 'publish':
             self.note_the_command(peer, sequence)
@@ -392,7 +395,7 @@ class Machine(RuleBasedStateMachine):
     def expected(self, peer: str, op: ops.Command, x: float, age: float | None,
                  bound: float) -> str:
         model = self.model
-        explicit = MANNERS[peer] == 'native'
+        explicit = DIALECTS[peer] == 'native'
         if model.stopped:
             return 'stopped'
         if model.holder != peer and (model.holder is not None or explicit):
@@ -443,10 +446,9 @@ class Machine(RuleBasedStateMachine):
     def everybody_knows_the_holder(self) -> None:
         if not hasattr(self, 'model'):
             return
-        for replies in self.replies.values():
-            told = [reply.data for reply in replies if isinstance(reply, ops.Notice)
-                    and reply.data.get('kind') == 'lease']
-            assert (told[-1]['holder'] if told else None) == self.model.holder
+        for sent in self.replies.values():
+            told = [reply.holder for reply in sent if isinstance(reply, replies.LeaseChanged)]
+            assert (told[-1] if told else None) == self.model.holder
 
     @invariant()
     def epochs_never_come_twice(self) -> None:

@@ -34,7 +34,7 @@ import yaml
 
 from ws_bridge.cli.parser import build_parser
 from ws_bridge.config import PARAMETERS
-from ws_bridge.mapping import load_mapping
+from ws_bridge.mapping.reader import load_mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / 'launch').glob('*.launch.py'))

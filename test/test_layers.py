@@ -14,12 +14,14 @@
 """
 The house's layers: every unit of the package has one, and imports go only downwards.
 
-A unit is a folder or a module directly in ``ws_bridge/``. The table below is the whole rule; the
-checker reads source text, so made-up violations prove that it can fail.
+A unit is a folder or a module directly in ``ws_bridge/``, or a module of a folder that has a row
+of its own. The table below is the whole rule; the checker reads source text, so made-up
+violations prove that it can fail.
 """
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,19 +64,19 @@ UNITS = {
     'forms': Unit(0, (0,), forbidden=IMPURE),
     'config': Unit(0, (0,), forbidden=CONCURRENT),
     'access': Unit(0, (0,), forbidden=IMPURE),
-    'gate_policy': Unit(0, (0,), forbidden=IMPURE),
+    # Values that the configuration holds; the rest of the room judges by them.
+    'safety.policy': Unit(0, (0,), forbidden=IMPURE),
     'identity': Unit(1, (0,), frozenset({'jwt'}), CONCURRENT),
     'protocol': Unit(1, (0,), frozenset({'cbor2', 'orjson', 'PIL'}), CONCURRENT),
     'convert': Unit(1, (0,), frozenset({'cbor2', 'numpy', 'orjson'}), CONCURRENT),
+    'timing': Unit(0, (0,), forbidden=IMPURE),
     'weight': Unit(0, (0,), forbidden=IMPURE),
     'offload': Unit(2, (0, 1), frozenset({'orjson'})),
+    'safety': Unit(2, (0, 1, 2), frozenset(), IMPURE),
     'session': Unit(2, (0, 1), frozenset(), IMPURE),
     'transport': Unit(3, (0, 1, 2), frozenset({'websockets'})),
     'stop_process': Unit(1, (0,), frozenset({ROS})),
     'ros': Unit(3, (0, 1), frozenset({ROS})),
-    'mapping_nodes': Unit(1, (0,), frozenset({'yaml'})),
-    'mapping_gates': Unit(2, (0, 1), frozenset({'yaml'})),
-    'mapping_roles': Unit(2, (0, 1), frozenset({'yaml'})),
     'mapping': Unit(3, (0, 1, 2), frozenset({'yaml'})),
     'bridge': Unit(4, (0, 1, 2, 3), frozenset({'orjson', 'prometheus_client'})),
     # The seed's API for users without ROS; nothing below may import it back.
@@ -85,11 +87,43 @@ UNITS = {
     'demo': Unit(5, (0, 1, 5), frozenset({'numpy', ROS})),
 }
 
+SAME_NAME = {
+    'Alarm': 'the datagram of the stop process, and what the bridge shows of it',
+    'Call': 'a call of ROS, and the datagram that asks the bridge for one',
+    'Command': 'the operation of a peer, and the datagram that the stop process gets of it',
+    'Endpoint': 'an end of a topic, and of a connection',
+    'Finding': 'of the bridge, and what the command line makes of it',
+    'Group': 'of fields, and of peers',
+    'Guarded': 'a socket that is bounded, and a gate with its guard',
+    'HostedAction': 'the action server in ROS, and who in the bridge has it',
+    'Lease': 'of a gate, and what the command line holds of one',
+    'Malformed': 'a text, and a frame',
+    'Refused': 'a value, and the datagram of the stop process',
+    'Settings': 'of the node, and of a connection',
+    'State': 'of the robot as a reply, and of the simulated robot',
+    'Stopped': 'an error, and the datagram of the stop process',
+    'Topic': 'that is listened to, that is guarded, that is stopped',
+    'Turns': 'of addresses, and of parameters',
+}
+"""Names that several public classes still have, and what they are."""
+WIDEST = 30
+WIDE = {
+    'Bridge': 'wires every unit, and carries out effects: to be cut into units',
+    'Control': 'leases, the emergency stop and other bridges: to be cut into units',
+    'Link': 'one connection: to be cut with the transport',
+    'RosSide': 'the gateway to ROS: to be cut with the bridge',
+    'StopProcess': 'a process of its own, with everything that it needs',
+    'Watchdog': 'the other end of the stop process',
+    'WebSocketInterface': "the standalone API: its methods are the seed's",
+}
+"""Classes with more methods than :data:`WIDEST`, and why."""
+
 
 def unit_of(module: str) -> str:
-    """Return the unit of a dotted module name below the package (``a.b`` -> ``a``)."""
+    """Return the unit of a dotted module name below the package (``ws_bridge.a.b`` -> ``a``)."""
     parts = module.split('.')
-    return parts[1] if len(parts) > 1 else '__init__'
+    own = '.'.join(parts[1:3])
+    return own if own in UNITS else parts[1] if len(parts) > 1 else '__init__'
 
 
 def library_of(name: str) -> str:
@@ -173,6 +207,8 @@ def test_every_row_is_a_unit() -> None:
     ('protocol.types', 'from ws_bridge.convert import codec', 'goes from 1 to 1'),
     ('protocol.types', 'from ..session.queue import OutQueue', 'goes from 1 to 2'),
     ('convert.codec', 'from geometry_msgs.msg import Twist', 'is a library'),
+    ('safety.policy', 'from ws_bridge.safety.gate import Gate', 'goes from 0 to 2'),
+    ('safety.gate', 'from ws_bridge.bridge.gates import Gates', 'goes from 2 to 4'),
     ('session.queue', 'import time', 'is not pure'),
     ('session.queue', 'def f():\n    import asyncio', 'is not pure'),
     ('session.queue', 'from ws_bridge import WebSocketServer', 'goes from 2 to 4'),
@@ -194,6 +230,7 @@ def test_a_violation_is_found(module: str, source: str, complaint: str) -> None:
 
 @pytest.mark.parametrize(('module', 'source'), [
     ('config', 'from .errors import ConfigError'),
+    ('config', 'from .safety.policy import GatePolicy'),
     ('convert.codec', 'import numpy as np\nfrom .schema import Field\nimport struct'),
     ('session.queue', 'from ..protocol.types import Priority\nfrom ws_bridge import errors'),
     ('ros.pump', 'from rclpy.node import Node\nimport time\nfrom std_srvs.srv import Trigger'),
@@ -201,3 +238,21 @@ def test_a_violation_is_found(module: str, source: str, complaint: str) -> None:
 ])
 def test_what_is_allowed_passes(module: str, source: str) -> None:
     assert not violations(f'{PACKAGE}.{module}', source)
+
+
+def classes() -> Iterator[tuple[str, ast.ClassDef]]:
+    """Give every class of the package, with its module."""
+    for module, path in modules():
+        yield from ((module, node) for node in ast.walk(ast.parse(path.read_text()))
+                    if isinstance(node, ast.ClassDef))
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    found = Counter(node.name for _, node in classes() if not node.name.startswith('_'))
+    assert {name for name, number in found.items() if number > 1} == set(SAME_NAME)
+
+
+def test_no_class_is_too_wide() -> None:
+    widths = {node.name: sum(isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+                             for each in node.body) for _, node in classes()}
+    assert {name for name, width in widths.items() if width > WIDEST} == set(WIDE)

@@ -29,7 +29,7 @@ import pytest
 import yaml
 
 from ws_bridge.config import VERSION
-from ws_bridge.gate_policy import GATED_TYPES
+from ws_bridge.safety.policy import GATED_TYPES
 
 ROOT = Path(__file__).resolve().parents[1]
 URL = 'https://github.com/ws-bridge/ws_bridge'

@@ -37,7 +37,7 @@ if MYPY:
         SecurityLevel,
         TransportType,
     )
-    from ws_bridge.session.liveness import LivenessState
+    from ws_bridge.timing.liveness import LivenessState
     from ws_bridge.transport.client import WebSocketClient
     from ws_bridge.transport.interface import WebSocketInterface
     from ws_bridge.transport.server import WebSocketServer
@@ -76,6 +76,6 @@ def __getattr__(name: str) -> Any:
         require_websockets()
         module = f'ws_bridge.transport.{_TRANSPORT[name]}'
     else:
-        module = 'ws_bridge.session.liveness' if name == 'LivenessState' \
+        module = 'ws_bridge.timing.liveness' if name == 'LivenessState' \
             else 'ws_bridge.protocol.types'
     return getattr(import_module(module), name)

@@ -35,7 +35,7 @@ from typing import Any, Literal, TypeVar
 from ws_bridge import forms
 from ws_bridge.access import Grant, Role
 from ws_bridge.errors import ConfigError
-from ws_bridge.gate_policy import FENCE_INTERVAL, GATED_TYPES, GatePolicy, TIMEOUT, TTL
+from ws_bridge.safety.policy import FENCE_INTERVAL, GATED_TYPES, GatePolicy, TIMEOUT, TTL
 
 VERSION = '0.1.0'
 """The version of the package, as in package.xml and setup.py."""

@@ -55,8 +55,8 @@ from ws_bridge.demo import PARENT, SERVICES, TOPICS
 from ws_bridge.errors import ConnectFailed, WsBridgeError
 from ws_bridge.identity.authority import Authority
 from ws_bridge.identity.files import check_file
-from ws_bridge.mapping import load_mapping
-from ws_bridge.protocol import rosbridge
+from ws_bridge.mapping.reader import load_mapping
+from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.protocol.native import SUBPROTOCOL
 from ws_bridge.protocol.types import InterfaceConfig, SecurityLevel
 from ws_bridge.ros.graph import GraphSnapshot
@@ -261,7 +261,8 @@ def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger
     metrics = make_metrics(bridge.figures, ledger, door) if settings.metrics else None
     return WebSocketServer(_config(settings, 'ws_bridge server'), listener=bridge,
                            options=ServerOptions(
-        subprotocols=(SUBPROTOCOL, rosbridge.SUBPROTOCOL), origins=settings.origins or None,
+        subprotocols=tuple(kind.subprotocol for kind in DIALECTS),
+        origins=settings.origins or None,
         max_peers=settings.max_peers, max_peers_per_address=settings.max_peers_per_address,
         max_handshakes=settings.max_handshakes, handshake_timeout=settings.handshake_timeout,
         hosts=settings.hosts, trusted_proxies=settings.trusted_proxies, tls=tls, admit=door.admit,

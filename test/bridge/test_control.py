@@ -24,7 +24,14 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from bridge_harness import BINARY_HEADER, Json, native_peer, NativePeer, running_bridge
+from bridge_harness import (
+    BINARY_HEADER,
+    Json,
+    look_no_more,
+    native_peer,
+    NativePeer,
+    running_bridge,
+)
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from helpers import async_wait_until, other_domain, SpinningNode
@@ -37,7 +44,7 @@ from std_srvs.srv import Trigger
 from ws_bridge.bridge.control import is_on_this_machine, may
 from ws_bridge.config import Exposure
 from ws_bridge.errors import LoginFailed
-from ws_bridge.protocol.operations import Failed
+from ws_bridge.protocol.replies import Failed
 from ws_bridge.session.login import open_to_all
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -398,11 +405,11 @@ async def test_too_many_bytes_are_silence_but_for_a_stop(robot: Robot) -> None:
         for _ in range(20):
             await operator.send('status', {})
         await async_wait_until(lambda: link.messages_in >= sent)
-        refused = session.refused
+        refused = session.allowance.refused
         await operator.send('configuration', {'op': 'stop', 'reason': 'r' * 500})
         told = await colleague.wait(lambda f: f['data'].get('kind') == 'estop')
         assert (told['data']['by'], told['data']['stopped']) == ('p1', True)
-        assert session.refused > refused
+        assert session.allowance.refused > refused
         assert robot.heard[-1] == 0.0
 
 
@@ -412,13 +419,14 @@ async def test_a_page_s_fragment_beyond_the_limit_is_not_kept(robot: Robot) -> N
         await page.send('set_level', level='none', id='x' * 1990)
         await page.send('fragment', id='a_stop', num=0, total=2, data='{"op": "stop"')
         await async_wait_until(lambda: [peer for peer in service.bridge.peers()
-                                        if peer.session.refused])
+                                        if peer.session.allowance.refused])
         dialect: Any = service.bridge.peers()[0].dialect
         assert repr(dialect._fragments) == 'Defragmenter(0 incomplete)'
 
 
 async def test_a_gate_that_the_graph_never_showed_ends(robot: Robot) -> None:
-    async with two(graph_interval=30.0) as (service, operator, colleague):
+    async with two() as (service, operator, colleague):
+        await look_no_more(service)
         for number in range(5):
             await operator.ask('advertise', topic=f'/t{number}', type='geometry_msgs/msg/Twist')
             await operator.ask('unadvertise', topic=f'/t{number}')

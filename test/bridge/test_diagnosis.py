@@ -290,3 +290,11 @@ def test_every_code_is_documented() -> None:
     codes = set(re.findall(r"Finding\(\s*'(\w+)'", source))
     section = (ROOT / 'docs/reference/protocol.md').read_text().partition('## Diagnosis\n')[2]
     assert codes == set(re.findall(r'^\| `(\w+)` \|', section.partition('\n## ')[0], re.M))
+
+
+async def test_what_a_topic_is_for_by_whatever_name_it_is_subscribed_to() -> None:
+    """A subscription makes it one that is listened to, though the peer publishes it too."""
+    async with running_bridge() as service, native_peer(service) as peer:
+        await peer.ask('advertise', topic='/x', type=STRING)
+        await peer.ask('subscribe', topic='x', type=STRING)
+        assert (await peer.ask('diagnose', topic='/x'))['use'] == 'subscribe'

@@ -231,7 +231,7 @@ async def dial_with_a_token(folder: Path) -> None:
         await async_wait_until(lambda: robot.bridge.peer_count and base.bridge.peer_count)
         peer = next(iter(base.bridge.peers()))
         assert peer.session.login.identity.name == 'alice'
-        await async_wait_until(lambda: '/p' in peer.session.subscriptions)
+        await async_wait_until(lambda: '/p' in peer.session.subscriptions.names)
         assert next(iter(robot.bridge.peers())).session.login.rights.role.name == 'observer'
 
 

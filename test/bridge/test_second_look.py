@@ -160,7 +160,8 @@ class Fakes:
             topic, 'a/msg/B' if topic == '/typed' else None))
         self.peer: Any = SimpleNamespace(
             link=SimpleNamespace(fence=0.0),
-            session=SimpleNamespace(advertised={}, login=SimpleNamespace(rights=rights)))
+            session=SimpleNamespace(publications=SimpleNamespace(topics={}),
+                                    login=SimpleNamespace(rights=rights)))
         self.peer = Hashable(**vars(self.peer))
         part: Any = SimpleNamespace(type_of=self._type_of)
         ros: Any = SimpleNamespace(look_again=self.looks.append)
@@ -222,7 +223,7 @@ def test_what_waits_keeps_its_order_and_its_fences() -> None:
 def test_only_what_the_graph_may_decide_waits(op: Any, waits: bool) -> None:
     fakes = Fakes()
     fakes.types = {'/known': 'a/msg/B'}
-    fakes.peer.session.advertised = {'/advertised': True}
+    fakes.peer.session.publications.topics = {'/advertised': True}
     assert fakes.look.is_unsure(fakes.peer, op) is waits
     if not isinstance(op, ops.Hello):
         assert fakes.look.keeps(fakes.peer, op) is waits

@@ -34,7 +34,8 @@ from ws_bridge.convert.codec import Codec
 from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.errors import Forbidden, TimedOut, WsBridgeError
 from ws_bridge.protocol.envelope import encode
-from ws_bridge.protocol.native import BINARY_HEADER, error_fields, SAMPLE_OPCODES, SUBPROTOCOL
+from ws_bridge.protocol.native import BINARY_HEADER, SAMPLE_OPCODES, SUBPROTOCOL
+from ws_bridge.protocol.native_replies import error_fields
 from ws_bridge.protocol.types import InterfaceConfig, MessageType
 from ws_bridge.transport.link import Link
 from ws_bridge.transport.options import ServerOptions

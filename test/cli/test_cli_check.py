@@ -23,7 +23,7 @@ from ws_bridge.cli import main
 from ws_bridge.cli.check import exposed
 from ws_bridge.cli.table import columns
 from ws_bridge.config import Denial, Exposure, Rule
-from ws_bridge.gate_policy import GatePolicy
+from ws_bridge.safety.policy import GatePolicy
 
 Captured = pytest.CaptureFixture[str]
 

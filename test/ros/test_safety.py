@@ -25,9 +25,9 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
-from ws_bridge.gate_policy import LossStep
 from ws_bridge.ros.guard import GuardEvents
 from ws_bridge.ros.side import RosSide
+from ws_bridge.safety.policy import LossStep
 
 from .harness import FakeLoop, latched, OtherNode, QUICK, RELIABLE, running_side
 

@@ -30,10 +30,10 @@ from rclpy.serialization import serialize_message
 from std_srvs.srv import SetBool
 
 from ws_bridge.errors import Expired, Stopped, UnknownType, WsBridgeError
-from ws_bridge.gate_policy import LossStep
 from ws_bridge.ros.guard import Guard, GuardEvents
 from ws_bridge.ros.publishers import Publisher
 from ws_bridge.ros.side import RosSide
+from ws_bridge.safety.policy import LossStep
 
 from .harness import FakeLoop, OtherNode, QUICK, running_side
 

@@ -36,8 +36,9 @@ from rosbridge_robot import bridge_process
 
 from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.errors import WsBridgeError
-from ws_bridge.protocol.operations import Failed, Malformed
+from ws_bridge.protocol.operations import Malformed
 from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.protocol.replies import Failed
 from ws_bridge.protocol.rosbridge import RosbridgeDialect
 from ws_bridge.protocol.rosbridge_ops import Handed, PARSERS
 

@@ -32,7 +32,7 @@ import cbor2
 from hypothesis import given, HealthCheck, seed, settings
 from hypothesis import strategies as st
 import pytest
-from test_session import FakeNames, START
+from support.sessions import FakeNames, START
 
 from ws_bridge.config import Exposure, settings_from
 from ws_bridge.convert.cbor import cbor_values
@@ -40,10 +40,11 @@ from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import ConfigError, ConversionError, LoginFailed
 from ws_bridge.identity.authority import Authority
 from ws_bridge.identity.tokens import parse_tokens
-from ws_bridge.mapping import parse_mapping
+from ws_bridge.mapping.reader import parse_mapping
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.dialects import DIALECTS, DialectTable
 from ws_bridge.protocol.native import BINARY_HEADER, NativeDialect
-from ws_bridge.protocol.rosbridge import dialect_of, RosbridgeDialect
+from ws_bridge.protocol.rosbridge import RosbridgeDialect
 from ws_bridge.ros.types import TypeStore
 from ws_bridge.session import effects as fx
 from ws_bridge.session.session import Session
@@ -88,7 +89,7 @@ MAPPING = (ROOT / 'config' / 'mapping.example.yaml').read_bytes()
 
 def session(dialect: str) -> Session:
     return Session('p', dialect, settings=settings_from({}), exposure=Exposure.open(),
-                   names=FakeNames(), now=START, epoch=0.0)
+                   names=FakeNames(), now=START, unix_offset=0.0)
 
 
 def native(data: bytes) -> None:
@@ -110,7 +111,7 @@ def rosbridge(data: bytes) -> None:
     codec = RosbridgeDialect(100_000, cbor_values)
     codec.decode('{"op":"set_level","level":"info"}')
     for frame in (data, data.decode(errors='replace')):
-        assert dialect_of(frame) in ('native', 'rosbridge', None)
+        assert DialectTable().of_frame(frame) in (*DIALECTS, None)
         op = codec.decode(frame, START)
         if op is None:
             continue

@@ -37,11 +37,11 @@ from typing import Any
 from unittest.mock import patch
 
 from ws_bridge.errors import NotAdvertised, Unavailable, WsBridgeError
-from ws_bridge.gate_policy import LossStep
 from ws_bridge.ros import guard as guard_module
 from ws_bridge.ros import watchdog as watchdog_module
 from ws_bridge.ros.guard import Guard, GuardEvents
 from ws_bridge.ros.watchdog import PING_EVERY, UNANSWERED, Watchdog
+from ws_bridge.safety.policy import LossStep
 from ws_bridge.stop_process import process as process_module
 from ws_bridge.stop_process import wire
 from ws_bridge.stop_process.process import StopProcess

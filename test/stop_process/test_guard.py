@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The guard of a gate: ladders, failures, and anything in any order against a plain model."""
+"""The guard of a gate: escalations, failures, and anything in any order against a plain model."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule, RuleB
 import pytest
 
 from ws_bridge.errors import Unavailable
-from ws_bridge.gate_policy import LossStep
+from ws_bridge.safety.policy import LossStep
 from ws_bridge.stop_process.guard import RETRY, schedule, StopGuard
 
 TIMEOUT = 0.5

@@ -19,7 +19,7 @@ import os
 
 import pytest
 
-from ws_bridge.gate_policy import LossStep
+from ws_bridge.safety.policy import LossStep
 from ws_bridge.stop_process import wire
 
 

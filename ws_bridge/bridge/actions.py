@@ -34,14 +34,15 @@ from ws_bridge.errors import (
     UnknownName,
     WsBridgeError,
 )
-from ws_bridge.protocol.operations import Done, Failed, STATUS_ABORTED
+from ws_bridge.protocol.operations import STATUS_ABORTED
+from ws_bridge.protocol.replies import ActionAdvertised, Failed, GoalCancelling
 from ws_bridge.session.effects import (
     AnswerGoal,
-    CancelGoal,
     EndGoal,
     Feedback,
     HostAction,
-    SendGoal,
+    RequestCancel,
+    StartGoal,
 )
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Actions:
 
     # ---- goals of peers
 
-    def send(self, peer: Peer, wish: SendGoal) -> None:
+    def send(self, peer: Peer, wish: StartGoal) -> None:
         """Send a goal; its end reaches the session, also when it cannot be sent."""
         try:
             self._send(peer, wish)
@@ -115,21 +116,21 @@ class Actions:
             self._goals[peer.name, wish.key] = wish.action, unsent
             self._ros.look_again(lambda: self._send_at_last(peer, wish, unsent))
         except WsBridgeError as exc:
-            self._apply(peer, peer.session.goals.ended(wish.key, exc))
+            self._apply(peer, peer.session.actions.ended(wish.key, exc))
 
-    def _send_at_last(self, peer: Peer, wish: SendGoal, unsent: Unsent) -> None:
+    def _send_at_last(self, peer: Peer, wish: StartGoal, unsent: Unsent) -> None:
         self._goals.pop((peer.name, wish.key), None)
-        if wish.key not in peer.session.goals.sent:
+        if wish.key not in peer.session.actions.sent:
             return
         try:
             if unsent.cancelled:
                 raise Rejected('it was cancelled before it was sent')
             self._send(peer, wish)
         except WsBridgeError as exc:
-            self._apply(peer, peer.session.goals.ended(wish.key, exc))
+            self._apply(peer, peer.session.actions.ended(wish.key, exc))
 
-    def _send(self, peer: Peer, wish: SendGoal) -> None:
-        goals = peer.session.goals
+    def _send(self, peer: Peer, wish: StartGoal) -> None:
+        goals = peer.session.actions
 
         def on_feedback(cdr: bytes) -> None:
             self._converter.to_json(feedback, cdr, on_feedback_text,
@@ -168,7 +169,7 @@ class Actions:
             on_feedback=on_feedback if wish.want_feedback else None, on_done=on_done)
         self._goals[peer.name, wish.key] = wish.action, goal
 
-    def cancel(self, peer: Peer, wish: CancelGoal) -> None:
+    def cancel(self, peer: Peer, wish: RequestCancel) -> None:
         """
         Have a goal cancelled; the peer is told when the server has agreed or refused.
 
@@ -179,7 +180,7 @@ class Actions:
             raise Expired(f'the goal {wish.goal_op_id!r} has ended', field='goal')
         sent[1].cancel(lambda why: peer.send(
             Failed(wish.op_id, why) if why else
-            Done(wish.op_id, 'cancel_goal', {'goal': wish.goal_op_id})))
+            GoalCancelling(wish.op_id, wish.goal_op_id)))
 
     def drop(self, peer: Peer, key: int) -> None:
         """Cancel a goal whose peer left."""
@@ -193,7 +194,7 @@ class Actions:
             if of(action):
                 goal.cancel(lambda why: None)
 
-    def _type_of(self, wish: SendGoal) -> str:
+    def _type_of(self, wish: StartGoal) -> str:
         hosted = self._hosted.get(wish.action)
         types = tuple(self._ros.graph.actions.get(wish.action, ())) or \
             ((hosted.action_type,) if hosted else ())
@@ -207,7 +208,7 @@ class Actions:
             raise UnknownName(f'there is no action {wish.action}', field='destination')
         return types[0]
 
-    def goal_codec(self, wish: SendGoal) -> Codec:
+    def goal_codec(self, wish: StartGoal) -> Codec:
         """
         Return what converts a goal.
 
@@ -237,7 +238,7 @@ class Actions:
         :raises UnknownType: the type is not on this machine.
         """
         schema = self._ros.types.action(wish.action_type)
-        action, goals = wish.action, peer.session.goals
+        action, goals = wish.action, peer.session.actions
         self._replace(peer, action)
         goal = self._store.codec(schema.goal)
 
@@ -261,8 +262,7 @@ class Actions:
             peer.send(Failed(wish.op_id, exc))
 
         def on_ready() -> None:
-            peer.send(Done(wish.op_id, 'advertise_action', {
-                'action': wish.wire_name, 'type': schema.name}))
+            peer.send(ActionAdvertised(wish.op_id, wish.wire_name, schema.name))
 
         hosted = HostedAction(
             peer, schema.name, self._store.codec(schema.feedback),
@@ -277,7 +277,7 @@ class Actions:
             types = self._ros.graph.actions.get(action)
             if types and hosted.action_type not in types:
                 self.unhost(hosted.owner, action)
-                hosted.owner.session.goals.forget(action)
+                hosted.owner.session.actions.forget(action)
                 hosted.owner.send(Failed(None, TypeMismatch(
                     f'{action} is {" and ".join(types)}, not {hosted.action_type}',
                     field='type')))
@@ -288,9 +288,9 @@ class Actions:
             return
         self.unhost(old.owner, action)
         if old.owner is peer:
-            peer.session.goals.forget_work(action)
+            peer.session.actions.forget_goals(action)
         else:
-            old.owner.session.goals.forget(action)
+            old.owner.session.actions.forget(action)
             old.owner.send(Failed(None, AlreadyExists(
                 f'{action} is hosted by a newer peer now', field='action')))
 

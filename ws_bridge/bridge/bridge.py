@@ -25,7 +25,7 @@ answers through the mailbox.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import count
@@ -58,23 +58,25 @@ from ws_bridge.errors import LimitExceeded, LoginFailed, UnknownType, WsBridgeEr
 from ws_bridge.identity.throttle import network_of
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol.dialect import Dialect
-from ws_bridge.protocol.native import NativeDialect, SUBPROTOCOL
+from ws_bridge.protocol.dialects import DialectKind, DialectOptions, DialectTable
+from ws_bridge.protocol.native import SUBPROTOCOL
 from ws_bridge.protocol.operations import (
     About,
     BinarySample,
-    Done,
     EmergencyStop,
-    Failed,
     GetSchema,
     Kind,
     Operation,
-    Welcome,
     Wrapped,
 )
-from ws_bridge.protocol.rosbridge import dialect_of, RosbridgeDialect
-from ws_bridge.protocol.rosbridge import SUBPROTOCOL as ROSBRIDGE_SUBPROTOCOL
+from ws_bridge.protocol.replies import (
+    Failed,
+    GraphListed,
+    MessageDefined,
+    ServiceDefined,
+)
 from ws_bridge.session import effects as fx
-from ws_bridge.session.login import Login, POLICY_VIOLATION
+from ws_bridge.session.login import Login
 from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
 from ws_bridge.weight import INLINE, is_heavy_cbor, is_heavy_json, LARGE
@@ -174,6 +176,7 @@ class Bridge:
         self._numbers = count(1)
         self._store = CodecStore(wide_as_text=settings.wide_integers_as_text)
         self._peers: dict[Link, Peer] = {}
+        self._dialects = DialectTable()
         self._strangers: dict[Link, asyncio.TimerHandle] = {}
         self._uplinks: dict[Link, Uplink] = {}
         self._timers: dict[Link, tuple[float, asyncio.TimerHandle]] = {}
@@ -254,10 +257,8 @@ class Bridge:
         if self._is_stranger(link) and self._are_strangers_enough(link.address):
             self._ledger.refused('strangers', link.address)
             link.close(TRY_LATER, 'too many peers that have not logged in')
-        elif link.subprotocol == SUBPROTOCOL:
-            self._meet(link, greet=True)
-        elif link.subprotocol == ROSBRIDGE_SUBPROTOCOL:
-            self._meet(link, rosbridge=True)
+        elif (kind := self._dialects.of_subprotocol(link.subprotocol)) is not None:
+            self._meet(link, kind, is_named=True)
         else:
             login = self._login_of(link)
             link.limit_messages(self._largest(login))
@@ -268,7 +269,7 @@ class Bridge:
     def _expect_word(self, link: Link) -> None:
         """Dismiss who has to log in and has said nothing yet."""
         if self._is_stranger(link):
-            self._dismiss(link, POLICY_VIOLATION, 'no login in time')
+            self._dismiss(link, fx.POLICY_VIOLATION, 'no login in time')
 
     def _is_stranger(self, link: Link) -> bool:
         """Whether a peer has to log in, and did not by its handshake."""
@@ -302,7 +303,7 @@ class Bridge:
     def _stops(self, link: Link, data: str | bytes) -> bool:
         """Carry out an emergency stop, which waits for nothing."""
         peer = self._peers.get(link)
-        if peer is None or peer.dialect.name != NativeDialect.name:
+        if peer is None or not peer.kind.stops_early:
             return False
         op = peer.dialect.decode(data, self._loop.time())
         if type(op) is not EmergencyStop:
@@ -318,16 +319,16 @@ class Bridge:
         if peer is None:
             if isinstance(data, str) and is_heavy_json(data):
                 return partial(self._intake.read, link, data)
-            dialect = dialect_of(data, self._settings.max_json_depth)
-            if dialect is None:
+            kind = self._dialects.of_frame(data, self._settings.max_json_depth)
+            if kind is None:
                 link.close(PROTOCOL_ERROR, NO_DIALECT)
                 return None
-            peer = self._meet(link, rosbridge=dialect == RosbridgeDialect.name)
+            peer = self._meet(link, kind)
         now = self._loop.time()
-        too_much = peer.session.weigh(len(data), now)
+        too_much = peer.session.allowance.check_size(len(data), now)
         if too_much is not None:
             self.apply(peer, too_much)
-            if peer.dialect.name != NativeDialect.name or not _may_stop(data):
+            if not (peer.kind.stops_early and _may_stop(data)):
                 return None
         elif _is_heavy(peer, data):
             return partial(self._intake.read, link, data)
@@ -376,7 +377,7 @@ class Bridge:
         """
         peer = self._peers.get(link)
         if peer is None and dialect:
-            peer = self._meet(link, rosbridge=dialect == RosbridgeDialect.name)
+            peer = self._meet(link, self._dialects.named(dialect))
         elif peer is None and dialect is not None:
             link.close(PROTOCOL_ERROR, NO_DIALECT)
         return peer
@@ -432,24 +433,26 @@ class Bridge:
             self._note_visit('close', peer, code=min(code, PRIVATE))
             self._state.touch()
 
-    def _meet(self, link: Link, *, rosbridge: bool = False, greet: bool = False) -> Peer:
-        """Make the session of a connection; only one that named the native dialect is greeted."""
+    def _meet(self, link: Link, kind: DialectKind, *, is_named: bool = False) -> Peer:
+        """
+        Make the session of a connection.
+
+        :param is_named: the peer named its dialect, and does not only speak it.
+        """
         self._forget_stranger(link)
         name = f'p{next(self._numbers)}'
-        dialect = self._make_dialect(link, name, rosbridge=rosbridge)
-        session = self._session(name, dialect.name, link)
-        session.beats = not rosbridge
-        if not rosbridge and not greet:
-            session.manner = 'seed'
-        peer = self._peers[link] = Peer(link, session, dialect, self._unix, self._ledger)
+        dialect = self._make_dialect(link, kind, name)
+        session = self._session(name, dialect.name, link, beats=kind.has_heartbeats,
+                                lease_mode=None if is_named else kind.unnamed_lease_mode)
+        peer = self._peers[link] = Peer(link, session, dialect, kind, self._unix, self._ledger)
         self._bound(peer)
         logger.info('peer %s from %s: %s', peer.name, link.address, dialect.name)
         self._note_visit('open', peer, dialect=dialect.name)
         if session.login.identity is not None:
             self._note_login(peer)
         self._fence(peer.link, peer.session.login)
-        if greet:
-            peer.send(Welcome(None, session.hello()))
+        if is_named and kind.greets:
+            peer.send(session.greeting())
             session.wants_status = True
             if peer.hears_news:
                 self._state.send_to(peer)
@@ -457,19 +460,19 @@ class Bridge:
         self._arm(peer)
         return peer
 
-    def _make_dialect(self, link: Link, name: str, *, rosbridge: bool) -> Dialect:
+    def _make_dialect(self, link: Link, kind: DialectKind, name: str) -> Dialect:
         settings = self._settings
-        if not rosbridge:
-            return NativeDialect(settings.robot_name, f'{self._run}-{name}',
-                                 settings.max_json_depth)
-        # What runs in browsers (they send their origin) ignores a status; roslibpy raises.
-        return RosbridgeDialect(settings.max_message_size, cbor_values, settings.max_json_depth,
-                                takes_status='origin' in link.request_headers)
+        return kind.make(DialectOptions(
+            settings.robot_name, f'{self._run}-{name}', settings.max_message_size,
+            settings.max_json_depth, cbor_values,
+            in_browser='origin' in link.request_headers))     # browsers send theirs
 
-    def _session(self, name: str, dialect: str, link: Link) -> Session:
+    def _session(self, name: str, dialect: str, link: Link, *, beats: bool = False,
+                 lease_mode: str | None = None) -> Session:
         return Session(name, dialect, settings=self._settings, exposure=self._exposure,
-                       names=self._names, now=self._loop.time(), epoch=self._epoch,
-                       keeper=self._control, login=self._login_of(link))
+                       names=self._names, now=self._loop.time(),
+                       unix_offset=self._epoch, gates=self._control,
+                       login=self._login_of(link), lease_mode=lease_mode, beats=beats)
 
     def _login_of(self, link: Link) -> Login:
         return self._door.login_of(link.admitted, dialled=link.dialled, now=self._loop.time(),
@@ -533,18 +536,18 @@ class Bridge:
         session = peer.session
         if isinstance(effect, fx.OpenSubscription):
             if self._outward.has(peer, effect.wire_name):
-                session.forget_wish(effect.wire_name, effect.key)
+                session.subscriptions.forget_key(effect.wire_name, effect.key)
             else:
-                session.forget_subscription(effect.wire_name)
+                session.subscriptions.forget(effect.wire_name)
         elif isinstance(effect, fx.OpenPublisher):
             if not self._inward.has(peer, effect.topic):
-                session.forget_publisher(effect.topic)
+                session.publications.forget(effect.topic)
             elif effect.fresh:
-                session.forget_advertiser(effect.topic, effect.key)
+                session.publications.forget_key(effect.topic, effect.key)
         elif isinstance(effect, fx.Host) and not self._services.owned_by(peer, effect.service):
-            session.forget_service(effect.service)
+            session.services.forget(effect.service)
         elif isinstance(effect, fx.HostAction) and not self._actions.owned_by(peer, effect.action):
-            session.goals.forget(effect.action)
+            session.actions.forget(effect.action)
 
     def _send(self, peer: Peer, effect: fx.Send) -> None:
         peer.send(effect.reply)
@@ -584,7 +587,7 @@ class Bridge:
     def _publish(self, peer: Peer, effect: fx.Publish) -> None:
         self._inward.publish(peer, effect)
 
-    def _call(self, peer: Peer, effect: fx.Call) -> None:
+    def _call(self, peer: Peer, effect: fx.CallService) -> None:
         self._services.call(peer, effect)
 
     def _look_again(self, peer: Peer, effect: fx.LookAgain) -> None:
@@ -597,7 +600,7 @@ class Bridge:
                 peer.link.fence = newest
         self._ros.look_again(resume)
 
-    def _inquire(self, peer: Peer, effect: fx.Inquire) -> None:
+    def _inquire(self, peer: Peer, effect: fx.AnswerQuestion) -> None:
         self._rosapi.ask(peer, effect)
 
     def _cancel_call(self, peer: Peer, effect: fx.CancelCall) -> None:
@@ -614,10 +617,10 @@ class Bridge:
     def _answer(self, peer: Peer, effect: fx.AnswerService) -> None:
         self._services.answer(peer, effect)
 
-    def _send_goal(self, peer: Peer, effect: fx.SendGoal) -> None:
+    def _send_goal(self, peer: Peer, effect: fx.StartGoal) -> None:
         self._actions.send(peer, effect)
 
-    def _cancel_goal(self, peer: Peer, effect: fx.CancelGoal) -> None:
+    def _cancel_goal(self, peer: Peer, effect: fx.RequestCancel) -> None:
         self._actions.cancel(peer, effect)
 
     def _drop_goal(self, peer: Peer, effect: fx.DropGoal) -> None:
@@ -642,29 +645,28 @@ class Bridge:
     def _describe(self, peer: Peer, effect: fx.Describe) -> None:
         op = effect.operation
         if isinstance(op, GetSchema):
-            peer.send(Done(op.op_id, 'schema', self._schema(op.type_name)))
+            peer.send(self._schema(op))
         else:
-            self._ros.look_again(lambda: peer.send(Done(op.op_id, 'list', self._state.listing(
-                peer.session.login.rights, hidden=op.hidden))))
+            self._ros.look_again(lambda: peer.send(GraphListed(
+                op.op_id, self._state.listing(peer.session.login.rights, hidden=op.hidden))))
 
-    def _schema(self, name: str) -> Mapping[str, Any]:
-        types = self._ros.types
+    def _schema(self, op: GetSchema) -> MessageDefined | ServiceDefined:
+        types, name = self._ros.types, op.type_name
         if '/srv/' not in name:
             try:
                 schema = types.message(name)
-                return {'type': schema.name, 'kind': 'message', 'text': schema_to_text(schema)}
+                return MessageDefined(op.op_id, schema.name, schema_to_text(schema))
             except UnknownType:
                 if '/msg/' in name:
                     raise
         service = types.service(name)
-        return {'type': service.name, 'kind': 'service',
-                'request': schema_to_text(service.request),
-                'response': schema_to_text(service.response)}
+        return ServiceDefined(op.op_id, service.name, schema_to_text(service.request),
+                              schema_to_text(service.response))
 
-    def _diagnose(self, peer: Peer, effect: fx.Diagnose) -> None:
+    def _diagnose(self, peer: Peer, effect: fx.RunDiagnosis) -> None:
         self._diagnosis.ask(peer, effect)
 
-    def _control_wish(self, peer: Peer, effect: fx.Control) -> None:
+    def _control_operation(self, peer: Peer, effect: fx.ControlOperation) -> None:
         self._control.operate(peer, effect.operation)
 
     def _peer_lost(self, peer: Peer, effect: fx.PeerLost) -> None:
@@ -709,7 +711,7 @@ class Bridge:
         dialect = PushDialect(name)
         session = self._session(name, 'bridge', link)
         self._uplinks[link] = Uplink(
-            Peer(link, session, dialect, self._unix, self._ledger), dialect, self._ros,
+            Peer(link, session, dialect, peer.kind, self._unix, self._ledger), dialect, self._ros,
             self._outward, self._inward, push=self._settings.push, pull=self._settings.pull,
             queue_depth=self._settings.queue_depth)
 
@@ -724,7 +726,7 @@ class Bridge:
                 effect.op_id, exc))
             return
         until = None if identity.expires is None else identity.expires - self._epoch
-        self.apply(peer, peer.session.logged_in(effect.op_id, identity, rights, until))
+        self.apply(peer, peer.session.login.succeeded(effect.op_id, identity, rights, until))
         self._bound(peer)
         self._note_login(peer)
         self._fence(peer.link, peer.session.login)
@@ -734,7 +736,7 @@ class Bridge:
     def _turn_away(self, peer: Peer, why: Failed) -> None:
         if peer.link in self._peers:    # it may have left by itself
             peer.send(why)
-            self._dismiss(peer.link, POLICY_VIOLATION, 'login failed')
+            self._dismiss(peer.link, fx.POLICY_VIOLATION, 'login failed')
 
     def _note_visit(self, event: str, peer: Peer, **fields: Any) -> None:
         """Take down who comes and goes; of those who have still to log in not each one."""
@@ -804,7 +806,7 @@ class Bridge:
         links = [link for link in self._peers if link.is_open]
         if sum(link.queued_bytes for link in links) > self._settings.max_total_queue_bytes:
             worst = max(links, key=lambda link: link.queued_bytes)
-            self._dismiss(worst, POLICY_VIOLATION, 'too slow: too much waits for all peers')
+            self._dismiss(worst, fx.POLICY_VIOLATION, 'too slow: too much waits for all peers')
 
     def graph_changed(self, _: object) -> None:
         """Take note of a new graph: topics that peers wait for may have appeared."""
@@ -849,14 +851,14 @@ def _is_heavy(peer: Peer, data: str | bytes) -> bool:
         return False
     if isinstance(data, str):
         return is_heavy_json(data)
-    return peer.dialect.name == RosbridgeDialect.name and is_heavy_cbor(data)
+    return peer.kind.parses_binary and is_heavy_cbor(data)
 
 
 _CODEC_OF: dict[type, Callable[[Bridge, Peer, Any], Codec | None]] = {
     fx.Publish: lambda self, peer, effect: self._inward.codec_of(peer, effect.topic),
-    fx.Call: lambda self, peer, effect: self._services.request_codec(effect),
+    fx.CallService: lambda self, peer, effect: self._services.request_codec(effect),
     fx.AnswerService: lambda self, peer, effect: self._services.response_codec(peer, effect),
-    fx.SendGoal: lambda self, peer, effect: self._actions.goal_codec(effect),
+    fx.StartGoal: lambda self, peer, effect: self._actions.goal_codec(effect),
     fx.Feedback: lambda self, peer, effect: self._actions.feedback_codec(peer, effect),
     fx.EndGoal: lambda self, peer, effect: self._actions.result_codec(peer, effect),
 }
@@ -873,14 +875,14 @@ _APPLY: dict[type, Callable[[Bridge, Peer, Any], None]] = {
     fx.OpenPublisher: Bridge._open_publisher,
     fx.ClosePublisher: Bridge._close_publisher,
     fx.LookAgain: Bridge._look_again,
-    fx.Call: Bridge._call,
-    fx.Inquire: Bridge._inquire,
+    fx.CallService: Bridge._call,
+    fx.AnswerQuestion: Bridge._inquire,
     fx.CancelCall: Bridge._cancel_call,
     fx.Host: Bridge._host,
     fx.Unhost: Bridge._unhost,
     fx.AnswerService: Bridge._answer,
-    fx.SendGoal: Bridge._send_goal,
-    fx.CancelGoal: Bridge._cancel_goal,
+    fx.StartGoal: Bridge._send_goal,
+    fx.RequestCancel: Bridge._cancel_goal,
     fx.DropGoal: Bridge._drop_goal,
     fx.HostAction: Bridge._host_action,
     fx.UnhostAction: Bridge._unhost_action,
@@ -888,8 +890,8 @@ _APPLY: dict[type, Callable[[Bridge, Peer, Any], None]] = {
     fx.Feedback: Bridge._feedback,
     fx.EndGoal: Bridge._end_goal,
     fx.Describe: Bridge._describe,
-    fx.Diagnose: Bridge._diagnose,
-    fx.Control: Bridge._control_wish,
+    fx.RunDiagnosis: Bridge._diagnose,
+    fx.ControlOperation: Bridge._control_operation,
     fx.PeerLost: Bridge._peer_lost,
     fx.StatusWanted: Bridge._status_wanted,
     fx.PeerChanged: Bridge._peer_changed,

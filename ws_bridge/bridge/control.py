@@ -19,6 +19,7 @@ The order is always the same: the robot is stopped, then the answer, then the ne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from functools import partial
 import ipaddress
 import logging
@@ -35,19 +36,32 @@ from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.state import Diagnostic
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.errors import Forbidden, StopFailed, Stopped, WsBridgeError
-from ws_bridge.gate_policy import ASK_TIMEOUT
 from ws_bridge.protocol.operations import (
     ClearStop,
-    Done,
     EmergencyStop,
-    Failed,
-    LeaseWish,
+    LeaseOperation,
     ListGates,
-    Notice,
 )
-from ws_bridge.session.estop import Estop, EstopEvent, EstopState
-from ws_bridge.session.gate import Gate
-from ws_bridge.session.lease import Request
+from ws_bridge.protocol.replies import (
+    EstopChanged,
+    Failed,
+    GatesChanged,
+    GatesListed,
+    LeaseAnswered,
+    LeaseChanged,
+    LeaseDecided,
+    LeaseLost,
+    LeaseRequested,
+    LeaseTerms,
+    Reply,
+    RobotStopped,
+    StopAsserted,
+    StopCleared,
+)
+from ws_bridge.safety.estop import Estop, EstopEvent, EstopState
+from ws_bridge.safety.gate import Gate
+from ws_bridge.safety.lease import Request
+from ws_bridge.safety.policy import ASK_TIMEOUT
 from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:
@@ -140,13 +154,13 @@ class Control:
         self._has_ended = True
         self._ros.tell_neighbours(self._neighbours.say({}, None))
 
-    # ---- the keeper of the sessions
+    # ---- what sessions ask
 
     def guards(self, topic: str) -> bool:
         """Whether a gate judges the age of what is published on a topic."""
         return self.gates.of(topic) is not None
 
-    def check(self, peer: str, manner: str, name: str, epoch: int | None) -> None:
+    def check(self, peer: str, lease_mode: str, name: str, epoch: int | None) -> None:
         """
         Judge a call or a goal.
 
@@ -160,7 +174,7 @@ class Control:
         if guarded is not None and not name.endswith(UNGUARDED):
             try:
                 self.gates.check_grants(guarded)
-                guarded.gate.check_sender(peer, manner, epoch)
+                guarded.gate.check_sender(peer, lease_mode, epoch)
             except WsBridgeError as exc:
                 self.refused(guarded, caller, exc)
                 raise
@@ -183,27 +197,28 @@ class Control:
                 f'stopped: {estop.reason}' if estop.stopped else 'armed',
                 [('by', estop.by or ''), ('reason', estop.reason)])
 
-    # ---- wishes of peers
+    # ---- what peers ask for
 
-    def operate(self, peer: Peer, op: ListGates | LeaseWish | EmergencyStop | ClearStop) -> None:
+    def operate(self, peer: Peer,
+                op: ListGates | LeaseOperation | EmergencyStop | ClearStop) -> None:
         """
-        Do what a peer wishes, and answer it.
+        Do what a peer asks for, and answer it.
 
         :raises WsBridgeError: it cannot be done.
         """
         if isinstance(op, ListGates):
-            peer.send(Done(op.op_id, 'gates', self.describe(peer.session.login.rights)))
+            peer.send(GatesListed(op.op_id, self.describe(peer.session.login.rights)))
         elif isinstance(op, EmergencyStop):
             self.stop(peer.name, op.reason or f'{peer.session.name or peer.name} stopped it')
             self._require_stopped(peer.session.login.rights)
-            peer.send(Done(op.op_id, 'stop', {'stopped': True}))
+            peer.send(StopAsserted(op.op_id))
         elif isinstance(op, ClearStop):
             self._require(peer, 'clear_stop')
             self._require_cleared_elsewhere()
             self.clear(peer.name)
-            peer.send(Done(op.op_id, 'clear_stop', {'stopped': False}))
+            peer.send(StopCleared(op.op_id))
         else:
-            self._word(peer, op)
+            self._lease(peer, op)
 
     def _require_stopped(self, rights: Rights) -> None:
         """
@@ -222,33 +237,34 @@ class Control:
             self._audit.often('forbidden', peer=peer.name, action=action)
             raise Forbidden(f'{action} needs a role that this peer does not have')
 
-    def _word(self, peer: Peer, op: LeaseWish) -> None:
+    def _lease(self, peer: Peer, op: LeaseOperation) -> None:
         rights = peer.session.login.rights
         guarded = self.gates.named(op.gate, rights)
-        if op.word != 'release':        # what a peer has it may always give back
+        if op.verb != 'release':        # what a peer has it may always give back
             self.gates.check_use(guarded, rights)
             self.gates.check_grants(guarded)
-        if op.word == 'grant' and (heir := self._peer(op.peer or '')) is not None:
+        if op.verb == 'grant' and (heir := self._peer(op.peer or '')) is not None:
             self.gates.check_use(guarded, heir.session.login.rights)
         gate, before = guarded.gate, _state(guarded.gate)
-        answer: dict[str, Any] = {'gate': op.gate}
-        reason = _REASONS.get(op.word, op.word)
-        if op.word == 'request':
+        terms: LeaseTerms | None = None
+        answer_timeout: float | None = None
+        reason = _REASONS.get(op.verb, op.verb)
+        if op.verb == 'request':
             gate.ask(peer.name, op.message, self._clock() + ASK_TIMEOUT)
-            answer |= {'pending': True, 'timeout': ASK_TIMEOUT}
-        elif op.word in ('grant', 'deny'):
-            gate.answer(peer.name, op.peer or '', granted=op.word == 'grant')
-        elif op.word == 'release':
+            answer_timeout = ASK_TIMEOUT
+        elif op.verb in ('grant', 'deny'):
+            gate.answer(peer.name, op.peer or '', granted=op.verb == 'grant')
+        elif op.verb == 'release':
             gate.release(peer.name)
         else:
-            if op.word == 'take':
+            if op.verb == 'take':
                 self._require(peer, 'take')
                 gate.take(peer.name)
             else:
                 gate.acquire(peer.name)
-            answer |= _terms(gate)
+            terms = _terms(gate)
         self._halt(guarded, before, reason)
-        peer.send(Done(op.op_id, op.word, answer))
+        peer.send(LeaseAnswered(op.op_id, op.verb, op.gate, terms, answer_timeout))
         self._tell(guarded, before, reason)
 
     def stop(self, by: str, reason: str) -> None:
@@ -373,7 +389,7 @@ class Control:
         if self._estop_untold and not any(
                 guarded.guard.alarm for guarded in self.gates.all()):
             self._estop_untold = False
-            self._broadcast({'kind': 'estop', **self._estop_fields()})
+            self._broadcast(EstopChanged(**self._estop_fields()))
 
     # ---- what happens to peers, and by itself
 
@@ -432,8 +448,7 @@ class Control:
             self._listed = listed
             for peer in self._peers():
                 if peer.hears_news:
-                    peer.send(Notice({'kind': 'gates',
-                                      **self.describe(peer.session.login.rights)}))
+                    peer.send(GatesChanged(self.describe(peer.session.login.rights)))
             self._ros.publish_safety(lease=self._leases())
 
     def acquired(self, guarded: Guarded, peer: Peer) -> None:
@@ -455,10 +470,9 @@ class Control:
 
     def stopped(self, guarded: Guarded, reason: str, subscribers: int, after: float) -> None:
         """Tell of a stop that was published."""
-        fields = {'gate': guarded.gate.name, 'reason': reason, 'subscribers': subscribers,
-                  'after': round(after, 4)}
-        self._audit.write('stopped', peer=guarded.last_peer, **fields)
-        self._broadcast({'kind': 'stopped', **fields}, guarded)
+        stop = RobotStopped(guarded.gate.name, reason, subscribers, round(after, 4))
+        self._audit.write('stopped', peer=guarded.last_peer, **asdict(stop))
+        self._broadcast(stop, guarded)
 
     def dropped(self, guarded: Guarded, error: WsBridgeError) -> None:
         """Tell who commands that a command which had passed was not published."""
@@ -516,8 +530,7 @@ class Control:
         lease = gate.lease
         changed = (lease.holder, lease.epoch) != (before.holder, before.epoch)
         if changed and before.holder is not None:
-            self._notify(before.holder, {'op': 'lost', 'gate': gate.name, 'epoch': before.epoch,
-                                         'reason': reason})
+            self._notify(before.holder, LeaseLost(gate.name, before.epoch, reason))
         if changed:
             self._tell_change(guarded, before, reason)
         asked = before.request
@@ -526,42 +539,38 @@ class Control:
         elif changed and reason == 'request' and lease.holder is not None:
             self._answer(gate, lease.holder, True, reason)
         if lease.request is not None and lease.request is not asked:
-            self._notify(lease.holder, {
-                'op': 'requested', 'gate': gate.name, 'peer': lease.request.peer,
-                'name': self._name_of(lease.request.peer) or '',
-                'message': lease.request.message, 'timeout': ASK_TIMEOUT})
+            self._notify(lease.holder, LeaseRequested(
+                gate.name, lease.request.peer, self._name_of(lease.request.peer) or '',
+                lease.request.message, ASK_TIMEOUT))
 
     def _tell_change(self, guarded: Guarded, before: Before, reason: str) -> None:
         gate = guarded.gate
         lease = gate.lease
         holder = None if lease.holder is None else self._peer(lease.holder)
         if holder is not None and not lease.implicit:
-            holder.session.watch(self._clock())
+            holder.session.heartbeats.watch(self._clock())
             self._arm(holder)
         name = holder.session.name if holder else None
         self._audit.write('lease', gate=gate.name, peer=lease.holder, name=name,
                           epoch=lease.epoch, reason=reason, before=before.holder)
-        self._broadcast({'kind': 'lease', 'gate': gate.name, 'holder': lease.holder,
-                         'holder_name': name, 'epoch': lease.epoch, 'reason': reason}, guarded)
+        self._broadcast(LeaseChanged(gate.name, lease.holder, name, lease.epoch, reason), guarded)
         self._ros.publish_safety(lease=self._leases())
 
     def _answer(self, gate: Gate, peer: str, granted: bool, reason: str) -> None:
         """Tell a peer what became of its request."""
-        terms = _terms(gate) if granted else {'epoch': None}
-        self._notify(peer, {'op': 'lease', 'gate': gate.name, 'granted': granted,
-                            'reason': reason, **terms})
+        self._notify(peer, LeaseDecided(gate.name, reason, _terms(gate) if granted else None))
 
-    def _notify(self, name: str | None, data: dict[str, Any]) -> None:
+    def _notify(self, name: str | None, news: Reply) -> None:
         peer = None if name is None else self._peer(name)
         if peer is not None:
-            peer.send(Notice(data, personal=True))
+            peer.send(news)
 
-    def _broadcast(self, data: dict[str, Any], about: Guarded | None = None) -> None:
+    def _broadcast(self, news: Reply, about: Guarded | None = None) -> None:
         """Tell the peers that want to know, of a gate those that may know of it."""
         for peer in self._peers():
             if peer.hears_news and (about is None or self.gates.is_shown(
                     about, peer.session.login.rights)):
-                peer.send(Notice(data))
+                peer.send(news)
 
     def _peer(self, name: str) -> Peer | None:
         return next((peer for peer in self._peers() if peer.name == name), None)
@@ -584,5 +593,5 @@ def _state(gate: Gate) -> Before:
     return Before(gate.lease.holder, gate.lease.epoch, gate.lease.request)
 
 
-def _terms(gate: Gate) -> dict[str, Any]:
-    return {'epoch': gate.lease.epoch, 'timeout': gate.policy.timeout, 'ttl': gate.policy.ttl}
+def _terms(gate: Gate) -> LeaseTerms:
+    return LeaseTerms(gate.lease.epoch, gate.policy.timeout, gate.policy.ttl)

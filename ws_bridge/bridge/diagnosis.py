@@ -30,10 +30,11 @@ from ws_bridge.bridge.control import Control
 from ws_bridge.bridge.outward import Outward, Topic
 from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.errors import LimitExceeded, UnknownType, WsBridgeError
-from ws_bridge.protocol.operations import Done, Failed, TopicUse
+from ws_bridge.protocol.operations import TopicUse
+from ws_bridge.protocol.replies import Diagnosed, Failed
 from ws_bridge.ros.graph import STOP_SUFFIX
-from ws_bridge.session.effects import Diagnose
-from ws_bridge.session.freshness import FreshnessState
+from ws_bridge.session.effects import RunDiagnosis
+from ws_bridge.timing.freshness import FreshnessState
 
 if TYPE_CHECKING:
     from ws_bridge.bridge.neighbours import Neighbour
@@ -76,7 +77,7 @@ class Diagnosis:
         self._clock = clock
         self._waiting: Counter[str] = Counter()
 
-    def ask(self, peer: Peer, wish: Diagnose) -> None:
+    def ask(self, peer: Peer, wish: RunDiagnosis) -> None:
         """
         Answer a peer, when the graph was asked.
 
@@ -98,7 +99,7 @@ class Diagnosis:
         self._ros.survey('endpoints', topic, wanted.qos if wanted else None,
                          on_done=lambda found: self._asked(peer, wish, use, found))
 
-    def _asked(self, peer: Peer, wish: Diagnose, use: TopicUse,
+    def _asked(self, peer: Peer, wish: RunDiagnosis, use: TopicUse,
                found: tuple[list[Endpoint], list[Endpoint]] | WsBridgeError) -> None:
         self._waiting[peer.name] -= 1
         if not self._waiting[peer.name]:
@@ -123,17 +124,16 @@ class Diagnosis:
             findings += self._commands(peer, topic, others)
         self._answer(peer, wish, use, findings + self._general(peer, use, topic))
 
-    def _answer(self, peer: Peer, wish: Diagnose, use: TopicUse | None,
+    def _answer(self, peer: Peer, wish: RunDiagnosis, use: TopicUse | None,
                 findings: list[Finding]) -> None:
-        peer.send(Done(wish.op_id, 'diagnose', {
-            'topic': wish.wire_name, 'use': use,
-            'findings': [asdict(finding) for finding in findings]}))
+        peer.send(Diagnosed(wish.op_id, wish.wire_name, use,
+                            [asdict(finding) for finding in findings]))
 
     def _use(self, peer: Peer, topic: str) -> TopicUse:
         """Find out what a topic is for: what the peer does with it, else whether it has a gate."""
-        if topic in peer.session.subscriptions:
+        if topic in peer.session.subscriptions.names.values():
             return 'subscribe'
-        if topic in peer.session.advertised or self._control.gates.of(topic) is not None:
+        if topic in peer.session.publications.topics or self._control.gates.of(topic) is not None:
             return 'publish'
         return 'subscribe'
 

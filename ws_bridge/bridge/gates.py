@@ -38,12 +38,12 @@ from ws_bridge.errors import (
     UnknownName,
     WsBridgeError,
 )
-from ws_bridge.gate_policy import FENCES_A_TTL, GatePolicy
 from ws_bridge.ros.guard import GuardEvents
+from ws_bridge.safety.estop import Estop
+from ws_bridge.safety.gate import Gate
+from ws_bridge.safety.neutral import Checks, make_checks
+from ws_bridge.safety.policy import FENCES_A_TTL, GatePolicy
 from ws_bridge.session.effects import Publish
-from ws_bridge.session.estop import Estop
-from ws_bridge.session.gate import Gate
-from ws_bridge.session.probe import Checks, make_checks
 from ws_bridge.session.rights import actions_of, Rights
 
 if TYPE_CHECKING:
@@ -353,7 +353,7 @@ class Gates:
             return None
         policy = guarded.gate.policy
         checks = make_checks(codec.schema, policy)
-        if policy.clamp and checks.hold is None:
+        if policy.clamp and checks.clamp is None:
             raise Forbidden(f'no bound of the gate {policy.name} is about a field of '
                             f'{codec.schema.name}', field='type')
         guarded.guard.add(publisher, tuple(
@@ -391,14 +391,14 @@ class Gates:
             self.check_grants(guarded)
         now = self._clock()
         slack = 0.0
-        if not gate.explicit(session.manner):
+        if not gate.explicit(session.lease_mode):
             slack = self._refresh(guarded, peer, now)
-        deadline = gate.admit(session.peer, session.manner, command,
-                              offset=session.timesync.offset, unix=now + self._epoch, now=now,
-                              fence=peer.link.fence, slack=slack)
+        deadline = gate.admit(session.peer, session.lease_mode, command,
+                              offset=session.clock.timesync.offset, unix=now + self._epoch,
+                              now=now, fence=peer.link.fence, slack=slack)
         cdr = to_cdr()
         values = lane.codec.to_values(cdr)
-        moving, changed = gate.judge(session.peer, session.manner, values, lane.checks, now)
+        moving, changed = gate.judge(session.peer, session.lease_mode, values, lane.checks, now)
         if changed:
             cdr = lane.codec.from_values(values)
         begins = gate.policy.require_lease and gate.lease.holder is None
@@ -476,7 +476,7 @@ def _fits(name: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _stop_of(codec: Codec, action: str, message: Any) -> bytes | None:
-    """Return what a rung of the ladder publishes; zero where its message is of another type."""
+    """Return what a step of on_loss publishes; zero where its message is of another type."""
     if action not in ('zero', 'message'):
         return None
     if action == 'message':

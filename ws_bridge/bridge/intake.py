@@ -62,7 +62,7 @@ _ID = re.compile(rb'"message_id"\s*:\s*"([^"\\]{1,256})"')
 _EDGE = 2048
 
 VALUES: dict[type, str] = {
-    fx.Publish: 'data', fx.Call: 'data', fx.SendGoal: 'data', fx.AnswerService: 'values',
+    fx.Publish: 'data', fx.CallService: 'data', fx.StartGoal: 'data', fx.AnswerService: 'values',
     fx.Feedback: 'values', fx.EndGoal: 'values'}
 """The effects that carry the values of a message, and where."""
 
@@ -321,7 +321,7 @@ class Intake:
             return
         if where is None:       # an inquiry
             error = TooLarge('nothing that large is asked for here')
-            self._taker.carry_out(peer, peer.session.call_ended(last.key, error), op_id)
+            self._taker.carry_out(peer, peer.session.services.ended(last.key, error), op_id)
             return
         outcome = await self._outcome(peer, last, values)
         await asyncio.sleep(0)      # to have copied it was enough for one turn

@@ -29,8 +29,8 @@ from ws_bridge.bridge.peer import Peer, types_of, types_of_others
 from ws_bridge.convert.codec import Codec, CodecStore, Converted
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import Forbidden, NotAdvertised, TypeMismatch, UnknownType, WsBridgeError
-from ws_bridge.protocol.operations import Done, Failed
 from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.protocol.replies import Advertised, Failed, MessagePublished
 from ws_bridge.session.effects import OpenPublisher, Publish
 
 if TYPE_CHECKING:
@@ -113,14 +113,14 @@ class Inward:
             shared = self._create(key)
         shared.users[peer.name] = peer
         self._keys[peer.name, wish.topic] = key
-        peer.session.publisher_opened(wish.topic, shared.channel_id)
+        peer.session.publications.opened(wish.topic, shared.channel_id)
         if wish.asked:
-            peer.send(Done(wish.op_id, 'advertise', {
-                'topic': wish.wire_name, 'type': msg_type, 'channel_id': shared.channel_id,
-                'schema': schema_to_text(shared.codec.schema),
-                'gate': shared.lane.guarded.gate.name if shared.lane else None,
-                'subscribers': shared.publisher.subscriber_count(),
-                **({'qos': GATE_QOS_FIELDS} if is_gated and wish.qos is not None else {})}))
+            peer.send(Advertised(
+                wish.op_id, wish.wire_name, msg_type, shared.channel_id,
+                schema_to_text(shared.codec.schema),
+                shared.lane.guarded.gate.name if shared.lane else None,
+                shared.publisher.subscriber_count(),
+                GATE_QOS_FIELDS if is_gated and wish.qos is not None else None))
         if shared.publisher.misfit is not None:
             peer.send(Failed(None, shared.publisher.misfit))
 
@@ -173,7 +173,7 @@ class Inward:
                                    field='type')
                 for peer in list(shared.users.values()):
                     self.close(peer, topic)
-                    peer.session.forget_publisher(topic)
+                    peer.session.publications.forget(topic)
                     peer.send(Failed(None, why))
 
     def topics(self) -> dict[str, str]:
@@ -216,8 +216,8 @@ class Inward:
     def _acknowledge(self, peer: Peer, shared: Shared,
                      wish: Publish) -> Callable[[WsBridgeError | None], None]:
         def on_done(why: WsBridgeError | None) -> None:
-            peer.send(Failed(wish.op_id, why) if why else Done(wish.op_id, 'publish', {
-                'topic': wish.ack, 'subscribers': shared.publisher.subscriber_count()}))
+            peer.send(Failed(wish.op_id, why) if why else MessagePublished(
+                wish.op_id, wish.ack, shared.publisher.subscriber_count()))
         return on_done
 
     def _to_cdr(self, codec: Codec, wish: Publish) -> bytes:

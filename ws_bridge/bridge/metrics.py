@@ -88,7 +88,8 @@ def _traffic(peer: Peer) -> dict[str, int]:
     link = peer.link
     return {'received_messages': link.messages_in, 'received_bytes': link.bytes_in,
             'sent_messages': link.messages_out, 'sent_bytes': link.bytes_out,
-            'dropped_samples': link.dropped, 'rate_limited_messages': peer.session.refused}
+            'dropped_samples': link.dropped,
+            'rate_limited_messages': peer.session.allowance.refused}
 
 
 def make_metrics(figures: Figures, ledger: Ledger, door: Door) -> Page:

@@ -35,12 +35,13 @@ from ws_bridge.errors import ConversionError, QosMismatch, TypeMismatch, WsBridg
 from ws_bridge.offload.wire import Text
 from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.fragment import splitter
-from ws_bridge.protocol.operations import Appeared, Done, Encoding, Failed
+from ws_bridge.protocol.operations import Encoding
 from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.protocol.replies import Delivery, Failed, Subscribed, TopicAppeared
 from ws_bridge.protocol.rosbridge import PNG_AROUND
 from ws_bridge.session.effects import OpenSubscription
-from ws_bridge.session.freshness import Freshness
 from ws_bridge.session.queue import Parts, Split
+from ws_bridge.timing.freshness import Freshness
 from ws_bridge.transport.link import fan_out, Link
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ class Outward:
         if msg_type is not None:
             peer.session.login.rights.check_type(wish.topic, msg_type)
         topic = self._enter(member, msg_type)
-        peer.send(Done(wish.op_id, 'subscribe', self._describe(topic, member)))
+        peer.send(Subscribed(wish.op_id, self._describe(topic, member)))
         if topic.subscription is not None and topic.subscription.misfit is not None:
             peer.send(Failed(None, topic.subscription.misfit))
         if old != self._keys[member.key] or wish.fresh:
@@ -299,19 +300,17 @@ class Outward:
         except WsBridgeError as exc:
             self._lose(member, exc)
             return
-        member.peer.send(Appeared(self._describe(topic, member)))
+        member.peer.send(TopicAppeared(self._describe(topic, member)))
         self._deliver_latched(topic, member)
 
-    def _describe(self, topic: Topic, member: Member) -> dict[str, Any]:
+    def _describe(self, topic: Topic, member: Member) -> Delivery:
         """Return what the acknowledgment of a subscription tells."""
         codec = topic.codec
         wants = member.wish.want_schema or member.wish.encoding == 'cdr'
-        return {
-            'topic': member.wish.wire_name, 'type': codec.schema.name if codec else None,
-            'encoding': member.wish.encoding, 'channel_id': topic.channels[member.wish.wire_name],
-            'schema': schema_to_text(codec.schema) if codec and wants else None,
-            'pending': codec is None,
-        }
+        return Delivery(
+            member.wish.wire_name, codec.schema.name if codec else None, member.wish.encoding,
+            topic.channels[member.wish.wire_name],
+            schema_to_text(codec.schema) if codec and wants else None, codec is None)
 
     def type_of(self, topic: str, asked: str | None) -> str | None:
         """
@@ -364,7 +363,7 @@ class Outward:
 
     def _lose(self, member: Member, exc: WsBridgeError) -> None:
         self.close(member.peer, member.wish.wire_name)
-        member.peer.session.forget_subscription(member.wish.wire_name)
+        member.peer.session.subscriptions.forget(member.wish.wire_name)
         member.peer.send(Failed(member.wish.op_id, exc))
 
     def _join(self, topic: Topic, member: Member) -> None:

@@ -22,7 +22,8 @@ import orjson
 
 from ws_bridge.bridge.files import Folder, PAGES, read_files
 from ws_bridge.config import VERSION
-from ws_bridge.protocol import native, rosbridge
+from ws_bridge.protocol import rosbridge
+from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.transport.options import HttpHook, HttpReply, Visitor
 
 METRICS = '/metrics'
@@ -41,7 +42,7 @@ def make_http(robot: str, alive: Callable[[], bool],
     :param pages: one's own, below ``/pages/``; ``None`` = there are none.
     """
     version = orjson.dumps({'name': 'ws_bridge', 'version': VERSION, 'robot': robot,
-                            'dialects': [native.SUBPROTOCOL, rosbridge.SUBPROTOCOL],
+                            'dialects': [kind.subprotocol for kind in DIALECTS],
                             # what rosbridge_suite answers
                             'protocol': rosbridge.PROTOCOL_VERSION, 'server': VERSION})
 

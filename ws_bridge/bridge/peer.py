@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.protocol.dialect import Dialect
-from ws_bridge.protocol.operations import Failed, Reply
+from ws_bridge.protocol.dialects import DialectKind
+from ws_bridge.protocol.replies import Failed, Reply
 from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
 
@@ -33,6 +34,7 @@ class Peer:
     """
     What the bridge keeps of a peer that has spoken.
 
+    :param kind: the row of its dialect.
     :param clock: Unix time that no wall clock step disturbs, s.
     :param ledger: counts the errors that the peer is told.
     """
@@ -40,6 +42,7 @@ class Peer:
     link: Link
     session: Session
     dialect: Dialect
+    kind: DialectKind
     clock: Callable[[], float]
     ledger: Ledger
 

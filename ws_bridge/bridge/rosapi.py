@@ -33,7 +33,7 @@ from ws_bridge.bridge.typedefs import short_name, typedefs
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import BadName, TimedOut, UnknownName, WrongKind, WrongLength, WsBridgeError
 from ws_bridge.protocol.rosbridge_ops import MAX_NAME
-from ws_bridge.session.effects import Effect, Inquire
+from ws_bridge.session.effects import AnswerQuestion, Effect
 from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class RosApi:
     Answers questions about the robot.
 
     :param apply: carries out the effects of a session.
-    :param check: refuses, by an error, what needs a lease: peer, manner, service, epoch.
+    :param check: refuses, by an error, what needs a lease: peer, lease mode, service, epoch.
     :param names: makes full names of what peers say.
     :param advertised: returns the topics that peers advertise, with their types.
     """
@@ -141,7 +141,7 @@ class RosApi:
     def __repr__(self) -> str:
         return f'RosApi({len(self._pending)} questions)'
 
-    def ask(self, peer: Peer, wish: Inquire) -> None:
+    def ask(self, peer: Peer, wish: AnswerQuestion) -> None:
         """Answer a question; its end reaches the session, also when it cannot be asked."""
         key = peer.name, wish.key
         timer = self._loop.call_later(wish.timeout, self._end, key, TimedOut(
@@ -152,7 +152,7 @@ class RosApi:
         else:   # what was made a moment ago, also by this peer, is to be seen
             self._ros.look_again(lambda: self._answer(peer, wish))
 
-    def _answer(self, peer: Peer, wish: Inquire) -> None:
+    def _answer(self, peer: Peer, wish: AnswerQuestion) -> None:
         key = peer.name, wish.key
         if key not in self._pending:
             return
@@ -166,7 +166,7 @@ class RosApi:
                 rights.check_at_all('graph')
             look = Look(self._ros, rights, Parameters(
                 self._ros, rights, self._store, self._turns,
-                lambda name: self._check(peer.name, peer.session.manner, name, None),
+                lambda name: self._check(peer.name, peer.session.lease_mode, name, None),
                 self._names.service), self._names, self._advertised)
             values = answer(look, _texts(names, wish.data), done)
         except WsBridgeError as exc:
@@ -187,7 +187,7 @@ class RosApi:
             return
         pending.timer.cancel()
         answer = result if isinstance(result, WsBridgeError) else orjson.dumps(result)
-        self._apply(pending.peer, pending.peer.session.call_ended(pending.key, answer))
+        self._apply(pending.peer, pending.peer.session.services.ended(pending.key, answer))
 
 
 Question = Callable[[Look, Any, Done], 'Values | None']

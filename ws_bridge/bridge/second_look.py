@@ -98,7 +98,7 @@ class SecondLook:
 
     def _is_unsure(self, peer: Peer, op: ops.Operation, topic: str) -> bool:
         if isinstance(op, ops.Unsubscribe | ops.Unadvertise) or (
-                type(op) is ops.Command and topic in peer.session.advertised):
+                type(op) is ops.Command and topic in peer.session.publications.topics):
             return False
         wants = isinstance(op, ops.Subscribe)
         rule = peer.session.login.rights.find('subscribe' if wants else 'publish', topic)

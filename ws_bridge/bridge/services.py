@@ -34,8 +34,8 @@ from ws_bridge.errors import (
     UnknownName,
     WsBridgeError,
 )
-from ws_bridge.protocol.operations import Done, Failed
-from ws_bridge.session.effects import AnswerService, Call, Effect, Host
+from ws_bridge.protocol.replies import Failed, ServiceAdvertised
+from ws_bridge.session.effects import AnswerService, CallService, Effect, Host
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
@@ -92,37 +92,37 @@ class Services:
         """How many hosted services there are."""
         return len(self._hosted)
 
-    def call(self, peer: Peer, wish: Call) -> None:
+    def call(self, peer: Peer, wish: CallService) -> None:
         """Start a call; its end reaches the session, also when it cannot be started."""
         try:
             self._call(peer, wish)
         except (UnknownName, TypeMismatch):     # the service may be new, or anew
             self._ros.look_again(lambda: self._call_at_last(peer, wish))
         except WsBridgeError as exc:
-            self._apply(peer, peer.session.call_ended(wish.key, exc))
+            self._apply(peer, peer.session.services.ended(wish.key, exc))
 
-    def _call_at_last(self, peer: Peer, wish: Call) -> None:
-        if wish.key not in peer.session.calls:
+    def _call_at_last(self, peer: Peer, wish: CallService) -> None:
+        if wish.key not in peer.session.services.calls:
             return
         try:
             self._call(peer, wish)
         except WsBridgeError as exc:
-            self._apply(peer, peer.session.call_ended(wish.key, exc))
+            self._apply(peer, peer.session.services.ended(wish.key, exc))
 
-    def _call(self, peer: Peer, wish: Call) -> None:
+    def _call(self, peer: Peer, wish: CallService) -> None:
         key = peer.name, wish.key
 
         def on_done(result: bytes | WsBridgeError) -> None:
             self._calls.pop(key, None)
             if isinstance(result, WsBridgeError):
-                self._apply(peer, peer.session.call_ended(wish.key, result))
+                self._apply(peer, peer.session.services.ended(wish.key, result))
             else:
                 self._converter.to_json(response, result, on_text)
 
         def on_text(text: bytes | WsBridgeError) -> None:
             if isinstance(text, WsBridgeError):
                 text = ServiceFailed(f'the response cannot be read: {text}')
-            self._apply(peer, peer.session.call_ended(wish.key, text))
+            self._apply(peer, peer.session.services.ended(wish.key, text))
 
         srv_type = self._type_of(wish)
         peer.session.login.rights.check_type(wish.service, srv_type)
@@ -149,7 +149,7 @@ class Services:
                 self._ros.call(action + CANCEL_GOAL, CANCEL_TYPE, NO_OPTIONS + goal_id + NO_STAMP,
                                CANCEL_TIMEOUT, partial(_log_failure, action))
 
-    def request_codec(self, wish: Call) -> Codec:
+    def request_codec(self, wish: CallService) -> Codec:
         """
         Return what converts the request of a call.
 
@@ -167,7 +167,7 @@ class Services:
         if call is not None:
             call.cancel()
 
-    def _type_of(self, wish: Call) -> str:
+    def _type_of(self, wish: CallService) -> str:
         hosted = self._hosted.get(wish.service)
         types = tuple(self._ros.graph.services.get(wish.service, ())) or \
             ((hosted.srv_type,) if hosted else ())
@@ -195,7 +195,7 @@ class Services:
         if old is not None:
             self.unhost(old.owner, wish.service)
             if old.owner is not peer:
-                old.owner.session.forget_service(wish.service)
+                old.owner.session.services.forget(wish.service)
                 old.owner.send(Failed(None, AlreadyExists(
                     f'{wish.service} is hosted by a newer peer now', field='service')))
         request = self._store.codec(schema.request)
@@ -207,19 +207,18 @@ class Services:
             if isinstance(text, WsBridgeError):
                 peer.send(Failed(None, text))
                 return
-            self._apply(peer, peer.session.service_called(
+            self._apply(peer, peer.session.services.called(
                 wish.service, token, text, self._now()))
 
         def on_error(exc: WsBridgeError) -> None:
             fatal = not isinstance(exc, LimitExceeded)
             if fatal and self._hosted.get(wish.service) is hosted:
                 del self._hosted[wish.service]
-                peer.session.forget_service(wish.service)
+                peer.session.services.forget(wish.service)
             peer.send(Failed(wish.op_id, exc))
 
         def on_ready() -> None:
-            peer.send(Done(wish.op_id, 'advertise_service', {
-                'service': wish.wire_name, 'type': schema.name}))
+            peer.send(ServiceAdvertised(wish.op_id, wish.wire_name, schema.name))
 
         hosted = HostedService(
             peer, schema.name, self._store.codec(schema.response),
@@ -232,7 +231,7 @@ class Services:
             types = self._ros.graph.services.get(service)
             if types and hosted.srv_type not in types:
                 self.unhost(hosted.owner, service)
-                hosted.owner.session.forget_service(service)
+                hosted.owner.session.services.forget(service)
                 hosted.owner.send(Failed(None, TypeMismatch(
                     f'{service} is {" and ".join(types)}, not {hosted.srv_type}', field='type')))
 

@@ -25,9 +25,9 @@ from ws_bridge.access import is_hidden, Role
 from ws_bridge.bridge.outward import Outward, Topic
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.config import Exposure, Settings
-from ws_bridge.protocol.operations import State
-from ws_bridge.session.freshness import FreshnessState
+from ws_bridge.protocol.replies import State
 from ws_bridge.session.rights import Rights
+from ws_bridge.timing.freshness import FreshnessState
 
 if TYPE_CHECKING:
     from ws_bridge.ros.graph import GraphSnapshot
@@ -162,10 +162,11 @@ class RobotState:
         """Return how good the links are, for ROS, JSON; times in s."""
         return orjson.dumps([{
             'peer': peer.name, 'name': peer.session.name,
-            'liveness': peer.session.liveness_name,
-            'round_trip': _fine(peer.session.timesync.round_trip),
-            'offset': _fine(peer.session.timesync.offset),
-            'jitter': _fine(peer.session.timesync.jitter)} for peer in self._peers()]).decode()
+            'liveness': peer.session.heartbeats.state_name,
+            'round_trip': _fine(peer.session.clock.timesync.round_trip),
+            'offset': _fine(peer.session.clock.timesync.offset),
+            'jitter': _fine(peer.session.clock.timesync.jitter)}
+            for peer in self._peers()]).decode()
 
     def _diagnostics(self, now: float) -> list[Diagnostic]:
         peers = list(self._peers())
@@ -191,8 +192,8 @@ class RobotState:
             'peer': peer.name, 'name': peer.session.name,
             'identity': peer.session.login.identity.name if peer.session.login.identity else None,
             'role': peer.session.login.rights.role.name, 'address': peer.link.address,
-            'dialect': peer.dialect.name, 'liveness': peer.session.liveness_name,
-            'status': peer.session.told} for peer in self._peers()]).decode()
+            'dialect': peer.dialect.name, 'liveness': peer.session.heartbeats.state_name,
+            'status': peer.session.reported_status} for peer in self._peers()]).decode()
 
 
 def _you(peer: Peer) -> dict[str, Any]:

@@ -38,12 +38,11 @@ from ws_bridge.protocol.operations import (
     BinaryPublish,
     BinarySample,
     Encoding,
-    Failed,
     Frame,
     Operation,
-    Reply,
     ServiceAnswer,
 )
+from ws_bridge.protocol.replies import Failed, Reply
 from ws_bridge.protocol.types import MessageType, Priority
 from ws_bridge.session.effects import OpenPublisher, OpenSubscription, Publish
 

@@ -18,7 +18,7 @@ from ws_bridge.access import EVERYTHING, Role, Use, USES
 from ws_bridge.cli.table import columns
 from ws_bridge.config import did_you_mean, Exposure, is_glob, Kind, KINDS, Rule
 from ws_bridge.errors import ConfigError
-from ws_bridge.mapping import load_mapping
+from ws_bridge.mapping.reader import load_mapping
 from ws_bridge.session.rights import EXPOSED_AS, Policy
 
 _MAY: dict[Kind, str] = {'subscribe': 'subscribe to', 'publish': 'publish', 'call': 'call',

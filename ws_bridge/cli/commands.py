@@ -35,7 +35,7 @@ from ws_bridge.errors import (
     TypeMismatch,
     WsBridgeError,
 )
-from ws_bridge.session.timesync import TimeSync
+from ws_bridge.timing.timesync import TimeSync
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 PING_TIMEOUT = 5.0

@@ -30,7 +30,7 @@ import orjson
 
 from ws_bridge.cli.shared_memory import dead_files
 from ws_bridge.errors import ConfigError, TransportError, UnknownOperation, WsBridgeError
-from ws_bridge.session.timesync import TimeSync
+from ws_bridge.timing.timesync import TimeSync
 from ws_bridge.transport.requirements import require_websockets
 
 NOTHING_FOUND, FOUND = 0, 1

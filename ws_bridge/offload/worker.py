@@ -35,12 +35,14 @@ from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema import by_name
 from ws_bridge.errors import BadFrame, ConversionError, TooLarge, WsBridgeError
 from ws_bridge.offload import wire
+from ws_bridge.protocol.dialects import DialectKind, DialectTable
 from ws_bridge.protocol.envelope import parse_json
 from ws_bridge.protocol.native import NativeDialect
 from ws_bridge.protocol.png import from_png, to_png
-from ws_bridge.protocol.rosbridge import dialect_of_value, parse_lenient, VALUES
+from ws_bridge.protocol.rosbridge import parse_lenient, VALUES
 from ws_bridge.weight import cbor_elements, json_elements
 
+DIALECTS = DialectTable()
 _NO_MEMORY = 'Not enough memory'
 NICENESS = 5
 """The loop, the stops and the robot come first."""
@@ -103,7 +105,7 @@ class Worker:
                 del value, data
                 self._check_count(inner, request.max_elements)
                 value, wrapped = self._load(inner, request), True
-        dialect = request.dialect or dialect_of_value(value)
+        dialect = request.dialect or _name_of(DIALECTS.of_value(value))
         path, self._kept = _take_values(value, dialect)
         return {'value': _skeleton(value), 'path': path, 'dialect': dialect,
                 'wrapped': wrapped, 'is_list': isinstance(self._kept, tuple)}, b''
@@ -140,6 +142,10 @@ class Worker:
             return text
         head, tail = request.around
         return to_png(b'%b%b%b' % (head, text, tail))
+
+
+def _name_of(kind: DialectKind | None) -> str | None:
+    return None if kind is None else kind.name
 
 
 def _take_values(value: Any, dialect: str | None) -> tuple[list[str], Any]:

@@ -17,10 +17,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ws_bridge.protocol.operations import Encoding, Frame, Operation, Reply, Wrapped
+from ws_bridge.protocol.operations import Encoding, Frame, Operation, Wrapped
+from ws_bridge.protocol.replies import Reply
 
 SampleWriter = Callable[[bytes, float, int], bytes]
 """Frames one sample: its encoded body, the Unix time at which it was taken, its number."""
+
+_CBOR_MAPS = range(0xA0, 0xC0)
+
+
+def begins_cbor_map(data: bytes) -> bool:
+    """Whether binary data begins as a map does in CBOR (RFC 8949, section 3.1)."""
+    return len(data) > 0 and data[0] in _CBOR_MAPS
 
 
 class Dialect(Protocol):

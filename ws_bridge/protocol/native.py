@@ -29,16 +29,16 @@ import orjson
 from ws_bridge.errors import (
     BadField,
     BadFrame,
-    ConversionError,
     ProtocolError,
     UnknownOperation,
-    WsBridgeError,
 )
 from ws_bridge.protocol import operations as ops
-from ws_bridge.protocol.dialect import SampleWriter
+from ws_bridge.protocol import replies
+from ws_bridge.protocol.dialect import begins_cbor_map, SampleWriter
 from ws_bridge.protocol.envelope import decode as decode_envelope
 from ws_bridge.protocol.envelope import encode as encode_envelope
 from ws_bridge.protocol.envelope import Envelope, envelope_of, MAX_DEPTH, MAX_ID_LENGTH
+from ws_bridge.protocol.native_replies import content_of, GOAL_STATUS
 from ws_bridge.protocol.native_requests import (
     choice,
     CONFIGURATIONS,
@@ -48,23 +48,30 @@ from ws_bridge.protocol.native_requests import (
     optional_number,
     text,
 )
-from ws_bridge.protocol.types import MessageType, Priority
+from ws_bridge.protocol.types import MessageType
 
 SUBPROTOCOL = 'ws_bridge.v1'
 MAX_STATUS = 4096
 
 BRIDGE_STATUS = ('state', 'gates', 'lease', 'estop', 'stopped')
 """What ``status`` frames of a bridge are about, by ``data.kind``."""
-URGENT = ('acquire', 'request', 'grant', 'deny', 'take', 'release', 'stop', 'clear_stop')
-"""Requests whose acknowledgments overtake others."""
 
 BINARY_HEADER = struct.Struct('<BBHIdI')
 SAMPLE_OPCODES: dict[ops.Encoding, int] = {'cdr': 1, 'cbor': 3}
 PUBLISH_OPCODES: dict[int, ops.Encoding] = {2: 'cdr', 4: 'cbor'}
-GOAL_STATUS = {'succeeded': ops.STATUS_SUCCEEDED, 'canceled': ops.STATUS_CANCELED,
-               'aborted': ops.STATUS_ABORTED}
-_STATUS_WORDS = {number: word for word, number in GOAL_STATUS.items()}
 _SAMPLE_ENCODINGS = {opcode: encoding for encoding, opcode in SAMPLE_OPCODES.items()}
+
+
+def recognises(value: Any) -> bool:
+    """
+    Whether a first frame may be of this dialect.
+
+    :param value: parsed text: an envelope, which has no ``op`` outside of ``data``; or bytes:
+        anything but a map in CBOR.
+    """
+    if isinstance(value, bytes):
+        return not begins_cbor_map(value)
+    return type(value) is dict and 'op' not in value and ('metadata' in value or 'data' in value)
 
 
 class NativeDialect:
@@ -77,7 +84,6 @@ class NativeDialect:
     """
 
     name = 'native'
-    greets = True
     fence = 0.0
 
     def __init__(self, source: str, prefix: str, max_depth: int = MAX_DEPTH) -> None:
@@ -115,28 +121,21 @@ class NativeDialect:
     def limit_messages(self, size: int) -> None:
         """Do nothing: here a message is a frame, which the connection bounds."""
 
-    def encode(self, reply: ops.Reply, stamp: float) -> list[ops.Frame]:
+    def encode(self, reply: replies.Reply, stamp: float) -> list[ops.Frame]:
         """
         Turn one reply into frames, in the order to be sent; none for what is not native.
 
         :param stamp: Unix time, for ``metadata.timestamp``.
         """
-        encoder = _ENCODERS.get(type(reply))
-        if encoder is None:
+        content = content_of(reply)
+        if content is None:
             return []
-        message_type, priority, data, answers, destination = encoder(reply)
+        message_type, data, answers, priority, destination, message_id, source, extra = content
         self._count += 1
-        message_id, source, extra = f'{self._prefix}-{self._count}', self._source, None
-        if isinstance(reply, ops.ServiceCall):
-            message_id = reply.call_id
-        elif isinstance(reply, ops.GoalRequest):
-            message_id, extra = reply.goal_id, {'kind': 'action'}
-        elif isinstance(reply, ops.GoalFeedback):
-            source = reply.action
         text = encode_envelope(
-            message_id=message_id, timestamp=stamp, message_type=message_type,
-            priority=priority, source=source, destination=destination,
-            correlation_id=answers, data=data, extra=extra)
+            message_id=message_id or f'{self._prefix}-{self._count}', timestamp=stamp,
+            message_type=message_type, priority=priority, source=source or self._source,
+            destination=destination, correlation_id=answers, data=data, extra=extra)
         return [ops.Frame(text, True, priority)]
 
     def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding) -> SampleWriter:
@@ -320,121 +319,4 @@ _DECODERS: dict[MessageType, Callable[[Envelope], ops.Operation]] = {
     MessageType.HEARTBEAT: _heartbeat,
     MessageType.ACKNOWLEDGMENT: _acknowledgment,
     MessageType.CONFIGURATION: _configuration,
-}
-
-
-# ---- reply -> (message type, priority, data, correlation id, destination)
-
-_Parts = tuple[MessageType, Priority, Any, 'str | None', 'str | None']
-
-# where a frame has what errors of a session and of ROS call by the operation's name for it
-_PATHS = {
-    'topic': 'data.topic', 'service': 'data.service', 'action': 'data.action',
-    'goal': 'data.goal', 'type': 'data.type', 'qos': 'data.qos',
-    'destination': 'metadata.destination', 'ttl': 'metadata.ttl',
-    'correlation_id': 'metadata.correlation_id', 'timestamp': 'metadata.timestamp',
-    'epoch': 'metadata.epoch', 'sequence': 'metadata.sequence', 'gate': 'data.gate',
-    'peer': 'data.peer',
-}
-
-
-def error_fields(error: WsBridgeError) -> dict[str, Any]:
-    """Return what a peer is told of an error; values inside a message stand under ``data``."""
-    field = error.field
-    if isinstance(error, ConversionError):
-        field = f'data.{field}' if field and not field.startswith('[') else f'data{field or ""}'
-    elif field is not None:
-        field = _PATHS.get(field, field)
-    return {'code': error.code, 'message': error.message, 'field': field}
-
-
-def _encode_welcome(reply: ops.Welcome) -> _Parts:
-    if reply.asked:
-        return MessageType.ACKNOWLEDGMENT, Priority.HIGH, reply.hello, reply.op_id, None
-    return MessageType.CONFIGURATION, Priority.HIGH, reply.hello, None, None
-
-
-def _encode_done(reply: ops.Done) -> _Parts:
-    priority = Priority.CRITICAL if reply.op in URGENT else Priority.HIGH
-    return (MessageType.ACKNOWLEDGMENT, priority, {'op': reply.op, **reply.result},
-            reply.op_id, None)
-
-
-def _encode_call_done(reply: ops.CallDone) -> _Parts:
-    data = {'op': 'call', 'service': reply.service, 'result': orjson.Fragment(reply.values)}
-    return MessageType.ACKNOWLEDGMENT, Priority.HIGH, data, reply.op_id, None
-
-
-def _encode_failed(reply: ops.Failed) -> _Parts:
-    return MessageType.ERROR, Priority.HIGH, error_fields(reply.error), reply.op_id, None
-
-
-def _encode_appeared(reply: ops.Appeared) -> _Parts:
-    return (MessageType.CONFIGURATION, Priority.HIGH, {'op': 'channel', **reply.result},
-            None, None)
-
-
-def _encode_service_call(reply: ops.ServiceCall) -> _Parts:
-    return (MessageType.COMMAND, Priority.HIGH, orjson.Fragment(reply.values), None,
-            reply.service)
-
-
-def _encode_goal_accepted(reply: ops.GoalAccepted) -> _Parts:
-    data = {'op': 'goal', 'action': reply.action, 'accepted': True}
-    return MessageType.ACKNOWLEDGMENT, Priority.HIGH, data, reply.op_id, None
-
-
-def _encode_goal_feedback(reply: ops.GoalFeedback) -> _Parts:
-    return MessageType.DATA, Priority.LOW, orjson.Fragment(reply.values), reply.op_id, None
-
-
-def _encode_goal_done(reply: ops.GoalDone) -> _Parts:
-    data = {'op': 'result', 'action': reply.action, 'status': _STATUS_WORDS[reply.status],
-            'result': orjson.Fragment(reply.values)}
-    return MessageType.ACKNOWLEDGMENT, Priority.HIGH, data, reply.op_id, None
-
-
-def _encode_goal_request(reply: ops.GoalRequest) -> _Parts:
-    return (MessageType.COMMAND, Priority.HIGH, orjson.Fragment(reply.values), None,
-            reply.action)
-
-
-def _encode_goal_cancel(reply: ops.GoalCancel) -> _Parts:
-    data = {'op': 'cancel_goal', 'action': reply.action, 'goal': reply.goal_id}
-    return MessageType.CONFIGURATION, Priority.HIGH, data, None, None
-
-
-def _encode_beat(reply: ops.Beat) -> _Parts:
-    echo = None if reply.echo is None else {
-        'sequence': reply.echo[0], 'timestamp': reply.echo[1], 'received': reply.echo[2]}
-    data = {'type': 'heartbeat', 'timestamp': reply.stamp, 'sequence': reply.sequence,
-            'echo': echo}
-    return MessageType.HEARTBEAT, Priority.HIGH, data, reply.answers, None
-
-
-def _encode_state(reply: ops.State) -> _Parts:
-    text = reply.common[:-1] + b',"you":' + orjson.dumps(reply.you) + b'}'
-    return MessageType.STATUS, Priority.NORMAL, orjson.Fragment(text), None, None
-
-
-def _encode_notice(reply: ops.Notice) -> _Parts:
-    message_type = MessageType.CONFIGURATION if reply.personal else MessageType.STATUS
-    return message_type, Priority.CRITICAL, reply.data, None, None
-
-
-_ENCODERS: dict[type, Callable[[Any], _Parts]] = {
-    ops.Welcome: _encode_welcome,
-    ops.Done: _encode_done,
-    ops.CallDone: _encode_call_done,
-    ops.Failed: _encode_failed,
-    ops.Appeared: _encode_appeared,
-    ops.ServiceCall: _encode_service_call,
-    ops.GoalAccepted: _encode_goal_accepted,
-    ops.GoalFeedback: _encode_goal_feedback,
-    ops.GoalDone: _encode_goal_done,
-    ops.GoalRequest: _encode_goal_request,
-    ops.GoalCancel: _encode_goal_cancel,
-    ops.Beat: _encode_beat,
-    ops.State: _encode_state,
-    ops.Notice: _encode_notice,
 }

@@ -14,9 +14,9 @@
 """
 The closed vocabulary between dialects and sessions.
 
-A dialect turns frames into the :data:`Operation` values of this module and the
-:data:`Reply` values of this module into frames; a session sees nothing else. Names are
-as the peer wrote them; times are Unix seconds of the peer's clock, durations seconds.
+A dialect turns frames into the :data:`Operation` values of this module, and the values of
+:mod:`ws_bridge.protocol.replies` into frames; a session sees nothing else. Names are as the peer
+wrote them; times are Unix seconds of the peer's clock, durations seconds.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ws_bridge.protocol.types import Priority
 Encoding = Literal['json', 'cbor', 'cdr', 'png', 'cbor-raw']
 Kind = Literal['topic', 'service', 'action']
 TopicUse = Literal['subscribe', 'publish']
-LeaseWord = Literal['acquire', 'request', 'grant', 'deny', 'take', 'release']
+LeaseVerb = Literal['acquire', 'request', 'grant', 'deny', 'take', 'release']
 
 STATUS_SUCCEEDED = 4
 STATUS_CANCELED = 5
@@ -95,7 +95,7 @@ class Subscribe:
     Samples of a topic are wanted.
 
     ``min_interval`` is 0 for every sample; ``queue_depth`` is ``None`` for the default. With a
-    ``key`` it is one of several wishes for the same topic, which are served together; without
+    ``key`` it is one of several for the same topic, which are served together; without
     one it takes the place of all. Text longer than ``fragment_size`` comes in fragments.
     """
 
@@ -113,7 +113,7 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """No more samples of a topic, for the wish of this ``key`` or for all."""
+    """No more samples of a topic, for this ``key`` or for all."""
 
     op_id: str | None
     topic: str
@@ -184,7 +184,7 @@ class CancelGoal:
     """
     A goal of this peer's shall end; ``goal_op_id`` is the ``op_id`` that it was sent with.
 
-    Answered by ``Done(op_id, 'cancel_goal')`` or ``Failed(op_id)``, so ``op_id`` is ``None`` in a
+    Answered by ``GoalCancelling(op_id)`` or ``Failed(op_id)``, so ``op_id`` is ``None`` in a
     dialect where the request has no identity of its own; the goal's end is told as of any goal.
     """
 
@@ -374,16 +374,16 @@ class ListGates:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseWish:
+class LeaseOperation:
     """
-    The peer says a word about the lease of a gate.
+    The peer wants something done with the lease of a gate.
 
     :param peer: whom it grants or denies the lease.
     :param message: what it tells the holder of whom it requests the lease.
     """
 
     op_id: str | None
-    word: LeaseWord
+    verb: LeaseVerb
     gate: str
     peer: str | None = None
     message: str = ''
@@ -425,136 +425,7 @@ Operation = (
     | Unadvertise | AdvertiseService | UnadvertiseService | SendGoal | CancelGoal | AdvertiseAction
     | UnadvertiseAction | GoalAnswer | ActionFeedback | ActionResult | WatchStatus | Command
     | Inquire | Authenticate | BinaryPublish | BinarySample | ServiceAnswer | Heartbeat
-    | PeerStatus | ListGates | LeaseWish | EmergencyStop | ClearStop | Malformed)
-
-
-@dataclass(frozen=True, slots=True)
-class Welcome:
-    """Who the bridge is and what this peer may do; unasked when ``op_id`` is ``None``."""
-
-    op_id: str | None
-    hello: Mapping[str, Any]
-    asked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A request was carried out."""
-
-    op_id: str | None
-    op: str
-    result: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class CallDone:
-    """A service answered; ``values`` is JSON text."""
-
-    op_id: str | None
-    service: str
-    values: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A request, or something else of this peer's, failed."""
-
-    op_id: str | None
-    error: WsBridgeError
-    about: About | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceCall:
-    """ROS calls a service that the peer hosts; ``values`` is JSON text."""
-
-    call_id: str
-    service: str
-    values: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class GoalAccepted:
-    """The server accepted a goal of this peer's."""
-
-    op_id: str | None
-    action: str
-
-
-@dataclass(frozen=True, slots=True)
-class GoalFeedback:
-    """Feedback on a goal of this peer's; ``values`` is JSON text."""
-
-    op_id: str | None
-    action: str
-    values: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class GoalDone:
-    """
-    A goal of this peer's that was accepted ended; ``values`` is JSON text of the result.
-
-    :param status: of action_msgs: 4 succeeded, 5 canceled, 6 aborted.
-    """
-
-    op_id: str | None
-    action: str
-    values: bytes
-    status: int
-
-    @property
-    def ok(self) -> bool:
-        """Whether it succeeded."""
-        return self.status == STATUS_SUCCEEDED
-
-
-@dataclass(frozen=True, slots=True)
-class GoalRequest:
-    """ROS sends a goal to an action that the peer hosts; ``values`` is JSON text."""
-
-    goal_id: str
-    action: str
-    action_type: str
-    values: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class GoalCancel:
-    """ROS wants a goal that the peer works on to end; the peer still has to end it."""
-
-    goal_id: str
-    action: str
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """A heartbeat of the bridge; ``answers`` is set when it answers one."""
-
-    sequence: int
-    stamp: float
-    echo: tuple[int, float, float] | None
-    answers: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """The robot's state: ``common`` is JSON object text for all, ``you`` this peer's part."""
-
-    common: bytes
-    you: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """
-    Something about gates and the emergency stop that the peer did not ask for.
-
-    :param personal: it concerns this peer alone (``data.op`` says what), else all (``data.kind``).
-    """
-
-    data: Mapping[str, Any]
-    personal: bool = False
+    | PeerStatus | ListGates | LeaseOperation | EmergencyStop | ClearStop | Malformed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -578,11 +449,6 @@ class Wrapped:
 
     text: str
     is_png: bool = False
-
-
-Reply = (
-    Welcome | Done | CallDone | Failed | Appeared | ServiceCall | GoalAccepted | GoalFeedback
-    | GoalDone | GoalRequest | GoalCancel | Beat | State | Notice)
 
 
 class Frame(NamedTuple):

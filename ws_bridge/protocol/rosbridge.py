@@ -40,10 +40,10 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.protocol import operations as ops
-from ws_bridge.protocol.dialect import SampleWriter
+from ws_bridge.protocol import replies
+from ws_bridge.protocol.dialect import begins_cbor_map, SampleWriter
 from ws_bridge.protocol.envelope import MAX_DEPTH, parse_json
 from ws_bridge.protocol.fragment import Defragmenter
-from ws_bridge.protocol.native import NativeDialect
 from ws_bridge.protocol.png import from_png, png_size, to_png
 from ws_bridge.protocol.rosbridge_ops import about, Handed, Message, op_id_of, PARSERS, text
 from ws_bridge.protocol.types import Priority
@@ -59,35 +59,16 @@ VALUES = {'publish': 'msg', 'call_service': 'args', 'send_action_goal': 'args',
 """Where the operations that carry values of messages have them."""
 _STATUS_UNKNOWN = 0
 _WARNING_INTERVAL = 1.0     # s
-_CBOR_MAPS = range(0xA0, 0xC0)
 _NOT_JSON = ('NaN', 'Infinity')
 
 ReadCbor = Callable[[bytes], Any]
 
 
-def dialect_of(frame: str | bytes, max_depth: int = MAX_DEPTH) -> str | None:
-    """
-    Tell the dialect of a peer by its first frame.
-
-    :param max_depth: most arrays and objects inside each other.
-    :return: ``rosbridge`` for an object with ``op``, ``native`` for an envelope, else ``None``.
-    """
-    if isinstance(frame, bytes):
-        return NAME if frame and frame[0] in _CBOR_MAPS else NativeDialect.name
-    try:
-        value = parse_lenient(frame, max_depth)
-    except BadFrame:
-        return None
-    return dialect_of_value(value)
-
-
-def dialect_of_value(value: Any) -> str | None:
-    """Do as :func:`dialect_of`, of a parsed text frame."""
-    if type(value) is not dict:
-        return None
-    if 'op' in value:
-        return NAME
-    return NativeDialect.name if 'metadata' in value or 'data' in value else None
+def recognises(value: Any) -> bool:
+    """Whether a first frame is of this dialect: an object with ``op``, or a map in CBOR."""
+    if isinstance(value, bytes):
+        return begins_cbor_map(value)
+    return type(value) is dict and 'op' in value
 
 
 class RosbridgeDialect:
@@ -202,48 +183,48 @@ class RosbridgeDialect:
 
     # ---- encode
 
-    def encode(self, reply: ops.Reply, stamp: float) -> list[ops.Frame]:
+    def encode(self, reply: replies.Reply, stamp: float) -> list[ops.Frame]:
         """Turn one reply into frames; many replies have no word here."""
         message = self._message(reply, stamp)
         if message is None:
             return []
         return [ops.Frame(orjson.dumps(message), True, Priority.HIGH)]
 
-    def _message(self, reply: ops.Reply, stamp: float) -> dict[str, Any] | None:
-        if isinstance(reply, ops.CallDone):
+    def _message(self, reply: replies.Reply, stamp: float) -> dict[str, Any] | None:
+        if isinstance(reply, replies.CallDone):
             return _with_id({'op': 'service_response', 'service': reply.service,
                              'values': orjson.Fragment(reply.values), 'result': True},
                             reply.op_id)
-        if isinstance(reply, ops.ServiceCall):
+        if isinstance(reply, replies.ServiceCall):
             return {'op': 'call_service',
                     'id': self._handed.hand('service_request', reply.service, reply.call_id),
                     'service': reply.service, 'args': orjson.Fragment(reply.values)}
-        if isinstance(reply, ops.Failed):
+        if isinstance(reply, replies.Failed):
             return self._failed(reply, stamp)
-        if isinstance(reply, ops.Done):
-            return self._status('info', f'{reply.op}: done', reply.op_id)
+        if isinstance(reply, replies.Answer):
+            return self._status('info', f'{reply.request}: done', reply.op_id)
         return self._about_goal(reply)
 
-    def _about_goal(self, reply: ops.Reply) -> dict[str, Any] | None:
-        if isinstance(reply, ops.GoalFeedback):
+    def _about_goal(self, reply: replies.Reply) -> dict[str, Any] | None:
+        if isinstance(reply, replies.GoalFeedback):
             return _with_id({'op': 'action_feedback', 'action': reply.action,
                              'values': orjson.Fragment(reply.values)}, reply.op_id)
-        if isinstance(reply, ops.GoalDone):
+        if isinstance(reply, replies.GoalDone):
             return _with_id({'op': 'action_result', 'action': reply.action,
                              'values': orjson.Fragment(reply.values), 'status': reply.status,
                              'result': True}, reply.op_id)
-        if isinstance(reply, ops.GoalRequest):
+        if isinstance(reply, replies.GoalRequest):
             return {'op': 'send_action_goal',
                     'id': self._handed.hand('action_goal', reply.action, reply.goal_id),
                     'action': reply.action, 'action_type': reply.action_type,
                     'args': orjson.Fragment(reply.values), 'feedback': True}
-        if isinstance(reply, ops.GoalCancel):
+        if isinstance(reply, replies.GoalCancel):
             wire = self._handed.wire_of(reply.goal_id)
             return None if wire is None else {
                 'op': 'cancel_action_goal', 'id': wire, 'action': reply.action}
         return None
 
-    def _failed(self, reply: ops.Failed, stamp: float) -> dict[str, Any] | None:
+    def _failed(self, reply: replies.Failed, stamp: float) -> dict[str, Any] | None:
         kind = reply.about.kind if reply.about else None
         if kind == 'command':
             return self._command_failed(reply, stamp)
@@ -258,7 +239,7 @@ class RosbridgeDialect:
         return _with_id({'op': 'action_result', 'action': reply.about.name, 'values': why,
                          'status': _STATUS_UNKNOWN, 'result': False}, reply.op_id)
 
-    def _command_failed(self, reply: ops.Failed, stamp: float) -> dict[str, Any] | None:
+    def _command_failed(self, reply: replies.Failed, stamp: float) -> dict[str, Any] | None:
         why = error_text(reply.error, None)
         if self._warns and stamp >= self._warned + _WARNING_INTERVAL:
             self._warned = stamp

@@ -29,9 +29,9 @@ from ws_bridge.stop_process import wire
 from ws_bridge.stop_process.guard import StopGuard, Stops
 
 if TYPE_CHECKING:
-    from ws_bridge.gate_policy import LossStep
     from ws_bridge.ros.publishers import OnDone, Publisher
     from ws_bridge.ros.status import Diagnostic
+    from ws_bridge.safety.policy import LossStep
 
 OK, WARN, ERROR = 0, 1, 2
 """Levels of ``diagnostic_msgs/msg/DiagnosticStatus``."""
@@ -154,7 +154,7 @@ class Guard:
 
     @property
     def stopping(self) -> bool:
-        """Whether a ladder has more to say."""
+        """Whether an escalation has more to say."""
         return self._stopping
 
     @property
@@ -176,7 +176,7 @@ class Guard:
         Watch over a topic.
 
         :param publisher: publishes its stop where the stop process cannot.
-        :param stops: a message for each step of the ladder, as CDR; ``None`` where there is none.
+        :param stops: a message for each step of the escalation, as CDR; ``None`` = none.
         """
         topic = self._topics[publisher] = GuardedTopic(self._make_key(), publisher, stops)
         self._port.open_topic(self, topic)
@@ -226,7 +226,7 @@ class Guard:
 
     def stop(self, reason: str) -> bool:
         """
-        Stop now what moves: the ladder's first step is published when this returns.
+        Stop now what moves: the escalation's first step is published when this returns.
 
         Where it could not be, :attr:`alarm` says why, and it is tried again.
 
@@ -292,7 +292,7 @@ class Guard:
         self._port.post(self._events.stopped, self, reason, subscribers, after)
 
     def note_rested(self) -> None:
-        """Take note of the end of a ladder."""
+        """Take note of the end of an escalation."""
         self._stopping = False
 
     def note_alarm(self, text: str) -> None:
@@ -354,7 +354,7 @@ class Guard:
         self._port.post(self._fail, f'the stop process has ended: {why}')
 
     def poll(self, now: float) -> float | None:
-        """Go on with the ladder of :meth:`take_over`; return when there is more to do."""
+        """Go on with the escalation of :meth:`take_over`; return when there is more to do."""
         fallback = self._fallback
         return fallback.poll(now) if fallback is not None else None
 
@@ -398,7 +398,7 @@ class _Fallback:
         self._guard.note_stopped(reason, subscribers, after, stopping=guard.stopping)
 
     def rested(self, guard: StopGuard) -> None:
-        """Note that the ladder has ended."""
+        """Note that the escalation has ended."""
         self._guard.note_rested()
         for publisher in self._publishers.values():
             publisher.held = False

@@ -24,9 +24,9 @@ from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from ws_bridge.errors import WsBridgeError
-from ws_bridge.gate_policy import NEIGHBOURS_TOPIC
 from ws_bridge.ros.publishers import QUIET
 from ws_bridge.ros.services import Call, Calls
+from ws_bridge.safety.policy import NEIGHBOURS_TOPIC
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import RosNode

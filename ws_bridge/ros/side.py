@@ -51,7 +51,7 @@ from ws_bridge.ros.types import TypeStore
 from ws_bridge.ros.watchdog import launcher, Watchdog
 
 if TYPE_CHECKING:
-    from ws_bridge.gate_policy import LossStep
+    from ws_bridge.safety.policy import LossStep
 
 PUBLISHER_DEPTH = 10
 LOOK_EVERY = 4  # polls: also at topics whose counts did not change
@@ -526,7 +526,7 @@ class RosSide:
         self._on_fault(exc)
 
     def _prepare(self, step: LossStep) -> Callable[[], None]:
-        """Return what calls the service of a rung of a ladder; a failure is logged."""
+        """Return what calls the service of a step of an escalation; a failure is logged."""
         srv_type = step.srv_type or ''
         schema = self.types.service(srv_type).request
         request = CodecStore().codec(schema).from_values(dict(step.request or {}))

@@ -38,8 +38,8 @@ from ws_bridge.ros.names import creation_error
 from ws_bridge.stop_process import wire
 
 if TYPE_CHECKING:
-    from ws_bridge.gate_policy import LossStep
     from ws_bridge.ros.status import Diagnostic
+    from ws_bridge.safety.policy import LossStep
 
 PING_EVERY = 0.05  # s, while something moves
 UNANSWERED = 0.25  # s, then the stop process is taken for dead
@@ -152,7 +152,7 @@ class Watchdog:
         Give a gate its guard, on the loop thread.
 
         :param timeout: silence of a topic that moves something, then the guard stops, s.
-        :param steps: the ladder.
+        :param steps: the escalation.
         :raises UnknownType: a step's service type is not on this machine.
         :raises ConversionError: a step's request does not fit it.
         :raises BadName: a step's service has a wrong name.
@@ -212,7 +212,7 @@ class Watchdog:
 
     def close(self, reason: str = 'shutdown') -> bool:
         """
-        Stop every guard, climb the ladders as far as there is time, end process and thread.
+        Stop every guard, go on with escalations while there is time, end process and thread.
 
         :return: whether they have ended.
         """

@@ -32,13 +32,16 @@ from ws_bridge.protocol.operations import (
     EmergencyStop,
     Encoding,
     GetSchema,
-    LeaseWish,
+    LeaseOperation,
     ListGates,
     ListNames,
-    Reply,
     TopicUse,
 )
 from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.protocol.replies import Reply
+
+POLICY_VIOLATION = 1008
+"""Close code of a peer that is dismissed for what it did, or did not do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,8 @@ class OpenSubscription:
 
     A peer may use several names for one topic: each has a subscription of its own.
 
-    ``key`` names the wish that changed, where the peer has several; a ``fresh`` one gets what the
-    topic has kept, though another wish of this peer got it before.
+    ``key`` names the request that changed, where the peer has several for this name; a ``fresh``
+    one gets what the topic has kept, though another one of this peer got it before.
     """
 
     op_id: str | None
@@ -132,7 +135,7 @@ class LookAgain:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CallService:
     """Call a ROS service; ``key`` names this call within the session."""
 
     key: int
@@ -143,7 +146,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Inquire:
+class AnswerQuestion:
     """Answer a question about the robot; ``key`` is that of a call."""
 
     key: int
@@ -187,7 +190,7 @@ class AnswerService:
 
 
 @dataclass(frozen=True, slots=True)
-class SendGoal:
+class StartGoal:
     """Send a goal to a ROS action; ``key`` names it within the session."""
 
     key: int
@@ -199,7 +202,7 @@ class SendGoal:
 
 
 @dataclass(frozen=True, slots=True)
-class CancelGoal:
+class RequestCancel:
     """Have a goal cancelled, and tell the peer whether it will be."""
 
     op_id: str | None
@@ -269,7 +272,7 @@ class Describe:
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnose:
+class RunDiagnosis:
     """Say why nothing arrives from a topic, or moves; ``topic`` is ``None`` for any of them."""
 
     op_id: str | None
@@ -279,10 +282,10 @@ class Diagnose:
 
 
 @dataclass(frozen=True, slots=True)
-class Control:
-    """Do what the peer wishes about leases and the emergency stop, and answer it."""
+class ControlOperation:
+    """Do what the peer asks for about leases and the emergency stop, and answer it."""
 
-    operation: ListGates | LeaseWish | EmergencyStop | ClearStop
+    operation: ListGates | LeaseOperation | EmergencyStop | ClearStop
 
     @property
     def op_id(self) -> str | None:
@@ -333,7 +336,7 @@ class Ignored:
 
 Effect = (
     Send | LookAgain | OpenSubscription | CloseSubscription | OpenPublisher | ClosePublisher
-    | Publish | Call | Inquire | CancelCall | Host | Unhost | AnswerService | SendGoal
-    | CancelGoal | DropGoal | HostAction | UnhostAction | AnswerGoal | Feedback | EndGoal
-    | Describe | Diagnose | Control | PeerLost | StatusWanted | PeerChanged | Greeted | LogIn
-    | Dismiss | Ignored)
+    | Publish | CallService | AnswerQuestion | CancelCall | Host | Unhost | AnswerService
+    | StartGoal | RequestCancel | DropGoal | HostAction | UnhostAction | AnswerGoal | Feedback
+    | EndGoal | Describe | RunDiagnosis | ControlOperation | PeerLost | StatusWanted
+    | PeerChanged | Greeted | LogIn | Dismiss | Ignored)

@@ -17,7 +17,11 @@ from __future__ import annotations
 from ws_bridge.errors import LimitExceeded
 
 
-def below(number: int, limit: int, what: str) -> None:
-    """Raise ``LimitExceeded`` unless there may be one more."""
+def require_room(number: int, limit: int, what: str) -> None:
+    """
+    Check that there may be one more.
+
+    :raises LimitExceeded: ``number`` has reached ``limit``.
+    """
     if number >= limit:
         raise LimitExceeded(f'this peer has {number} {what}, may have {limit}')

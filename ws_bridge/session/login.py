@@ -14,26 +14,28 @@
 """Who the peer of a session is, and what it may do.  Pure: no clock, no I/O."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
-from ws_bridge.access import ADMIN, NOBODY
-from ws_bridge.config import Exposure
+from ws_bridge.access import ADMIN, NOBODY, Use
+from ws_bridge.config import Exposure, Rule
 from ws_bridge.errors import AlreadyExists, Forbidden
 from ws_bridge.identity.identity import Identity
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
+from ws_bridge.session.parts import Handlers, Part
 from ws_bridge.session.rights import Policy, Rights
-
-POLICY_VIOLATION = 1008
 
 
 @dataclass(slots=True)
-class Login:
+class Login(Part):
     """
     The state of one peer's login.
 
     :param rights: what it may do now.
-    :param identity: who it is; ``None`` before the login, and of who needs none.
+    :param identity: who it is; ``None`` before the login, and where it needs none.
     :param until: monotonic time at which it has to have logged in, or to log in again; s.
     :param possible: whether anybody can log in at all.
     :ivar is_refused: it tried, and failed: once is enough for one connection.
@@ -51,7 +53,7 @@ class Login:
         return self.rights.role is NOBODY
 
     @property
-    def word(self) -> str:
+    def state(self) -> str:
         """What the peer is told: ``needed``, ``done``, ``possible`` or ``none``."""
         return 'needed' if self.needed else 'done' if self.identity else \
             'possible' if self.possible else 'none'
@@ -65,32 +67,48 @@ class Login:
         if self.needed and not isinstance(op, (ops.Authenticate, ops.Malformed)):
             raise Forbidden('log in first')
 
-    def ask(self, op: ops.Authenticate) -> list[fx.Effect]:
+    def check(self, use: Use, name: str, field: str) -> Rule:
+        """
+        Return the mapping file's rule for a use that is allowed.
+
+        :param name: absolute, as resolved by the node.
+        :raises Forbidden: it is not.
+        """
+        return self.rights.check(use, name, field)
+
+    def _authenticate(self, op: ops.Authenticate, now: float) -> list[fx.Effect]:
         """Have credentials looked at; where nobody can log in there is nothing to say."""
         if not self.possible:
-            return [fx.Send(ops.Done(op.op_id, 'auth', self.describe()))]
+            return [fx.Send(self._answer(op.op_id))]
         if self.is_refused:
             raise Forbidden('the login has failed')
         if self.identity is not None:
             raise AlreadyExists(f'this peer has logged in as {self.identity.name}')
         return [fx.LogIn(op.op_id, op.credentials)]
 
-    def done(self, identity: Identity, rights: Rights, until: float | None) -> None:
-        """Take note of who the peer is."""
+    def succeeded(self, op_id: str | None, identity: Identity, rights: Rights,
+                  until: float | None) -> list[fx.Effect]:
+        """Take note of who the peer is, and tell it; ``until`` is monotonic, s."""
         self.identity, self.rights, self.until = identity, rights, until
+        return [fx.Send(self._answer(op_id)), fx.PeerChanged()]
+
+    def deadlines(self) -> Iterable[float]:
+        """Give when the peer has to have logged in, or its login expires."""
+        return () if self.until is None else (self.until,)
 
     def poll(self, now: float) -> list[fx.Effect]:
         """Dismiss a peer that did not log in in time, or whose login has expired."""
         if self.until is None or now < self.until:
             return []
         self.until = None
-        return [fx.Dismiss(POLICY_VIOLATION, 'login expired' if self.identity else
+        return [fx.Dismiss(fx.POLICY_VIOLATION, 'login expired' if self.identity else
                            'no login in time')]
 
-    def describe(self) -> dict[str, object]:
-        """Return what the peer is told after it has logged in."""
-        return {'name': self.identity.name if self.identity else None,
-                'role': self.rights.role.name, 'allowed': self.rights.allowed()}
+    def _answer(self, op_id: str | None) -> replies.LoggedIn:
+        return replies.LoggedIn(op_id, self.identity.name if self.identity else None,
+                                self.rights.role.name, self.rights.allowed())
+
+    HANDLERS: ClassVar[Handlers] = {ops.Authenticate: _authenticate}
 
 
 def open_to_all(exposure: Exposure) -> Login:

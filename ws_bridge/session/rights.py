@@ -36,7 +36,7 @@ from ws_bridge.access import (
     Use,
 )
 from ws_bridge.config import Exposure, Kind, KINDS, NAME_LENGTH, Rule
-from ws_bridge.errors import Forbidden
+from ws_bridge.errors import Forbidden, TypeMismatch
 
 DECISIONS_REMEMBERED = 4096
 EXPOSED_AS: Mapping[Use, Kind] = {
@@ -244,8 +244,23 @@ class Rights:
         A role that may not do everything is told the patterns that it may use, and no denials:
         they name what is hidden from it.
         """
-        told = self.policy.exposure.allowed()
+        exposed = self.policy.exposure.allowed()
         if self.role == ADMIN:
-            return told
-        return {**{kind: [pattern for pattern in told[kind] if self.role.allows(kind, pattern)]
+            return exposed
+        return {**{kind: [pattern for pattern in exposed[kind] if self.role.allows(kind, pattern)]
                    for kind in KINDS}, 'deny': []}
+
+
+def type_of(asked: str | None, rule: Rule) -> str | None:
+    """
+    Return the type for what a rule exposes: the rule's, else what is asked for, if anything.
+
+    :raises TypeMismatch: the rule exposes another one.
+    """
+    only = rule.msg_type
+    if only is None or asked is None:
+        return asked or only
+    package, _, name = asked.partition('/')
+    if only.split('/')[::2] != [package, name.rpartition('/')[2]]:
+        raise TypeMismatch(f'only {only} is exposed here, not {asked}', field='type')
+    return only

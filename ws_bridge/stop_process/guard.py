@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-What one gate's commands have set in motion, and the ladder that stops it.
+What one gate's commands have set in motion, and the escalation that stops it.
 
 Pure; ``now`` is monotonic, s.  The stop process has one of these for each gate.  The bridge makes
 one where that process died.
@@ -27,13 +27,13 @@ from typing import Protocol, TYPE_CHECKING
 from ws_bridge.errors import WsBridgeError
 
 if TYPE_CHECKING:
-    from ws_bridge.gate_policy import LossStep
+    from ws_bridge.safety.policy import LossStep
 
 RETRY = 0.05  # s, until a stop that could not be published is tried again
 STAMP = struct.Struct('<iI')
 
 Stops = tuple[bytes | None, ...]
-"""A message for each step of a ladder, as CDR; ``None`` where a step publishes nothing."""
+"""A message for each step of an escalation, as CDR; ``None`` where a step publishes nothing."""
 
 
 class Output(Protocol):
@@ -59,7 +59,7 @@ class Output(Protocol):
         """Note that a stop was published, ``after`` s after the last command."""
 
     def rested(self, guard: StopGuard) -> None:
-        """Note that the ladder has ended."""
+        """Note that the escalation has ended."""
 
     def alarm(self, guard: StopGuard, text: str) -> None:
         """Note that a stop cannot be published, or with an empty text that it was."""
@@ -67,7 +67,7 @@ class Output(Protocol):
 
 def schedule(steps: Sequence[LossStep]) -> list[tuple[float, int]]:
     """
-    Return when which step of a ladder acts: s since the loss, and its index.
+    Return when which step of an escalation acts: s since the loss, and its index.
 
     A later step for topics ends the repetitions of the earlier ones; a service is called beside.
     """
@@ -102,7 +102,7 @@ class StopGuard:
 
     :param key: of the gate.
     :param timeout: silence of a topic that moves something, then the guard stops, s.
-    :param steps: the ladder.
+    :param steps: the escalation.
     :ivar generation: how often it has stopped; a command has to name the current one.
     :ivar timeout: the same.
     :ivar alarm: why the last stop is not published yet; empty = it is.
@@ -138,7 +138,7 @@ class StopGuard:
 
     @property
     def stopping(self) -> bool:
-        """Whether the ladder, or a stop that failed, still has something to publish."""
+        """Whether the escalation, or a stop that failed, still has something to publish."""
         return bool(self._ladder or self._unsaid)
 
     def add(self, key: int, stops: Stops, *, stamped: bool) -> None:
@@ -177,7 +177,7 @@ class StopGuard:
 
     def stop(self, reason: str, now: float) -> bool:
         """
-        Stop what moves: the first step of the ladder is tried when this returns.
+        Stop what moves: the first step of the escalation is tried when this returns.
 
         :return: whether something moved.
         """
@@ -218,7 +218,7 @@ class StopGuard:
         return min(dues, default=None)
 
     def _climb(self, now: float) -> None:
-        """Do what the ladder has for this time; what failed is tried again."""
+        """Do what the escalation has for this time; what failed is tried again."""
         if self._unsaid and self._retry_at <= now:
             unsaid, self._unsaid = self._unsaid, {}
             for topic, step in unsaid.items():

@@ -61,7 +61,7 @@ LOOK_AGAIN = 0.01  # s, while a new publisher waits for its subscribers
 PENDING = 100  # commands that wait for a publisher to be matched
 BATCH = 256  # messages that are taken at once
 STOPPED = 'the robot was stopped a moment ago; begin anew'
-END_WITHIN = 0.3  # s, for what ladders still have to publish at the end
+END_WITHIN = 0.3  # s, for what escalations still have to publish at the end
 ACKED_WITHIN = 0.1  # s, for subscribers to acknowledge the last message
 CLOSING = 0.4  # s, in which they acknowledge what a publisher that is closed has published
 UNSENT = 1000  # events that wait for a bridge that does not take them
@@ -267,7 +267,7 @@ class StopProcess:
         self._tell(wire.Pong())
 
     def _finish(self, reason: str) -> None:
-        """Stop everything; then the process ends as soon as its ladders have."""
+        """Stop everything; then the process ends as soon as its escalations have."""
         self._halted = True
         self._end = time.monotonic() + END_WITHIN
         self._stop_all(reason)

@@ -27,7 +27,7 @@ import struct
 from typing import NamedTuple, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ws_bridge.gate_policy import LossStep
+    from ws_bridge.safety.policy import LossStep
     from ws_bridge.stop_process.guard import Stops
 
 LARGE = 32_768
@@ -142,7 +142,7 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Stop everything, climb the ladders as far as there is time, and end."""
+    """Stop everything, go on with the escalations while there is time, and end."""
 
     reason: str
 
@@ -172,7 +172,7 @@ class Stopped:
     A guard has stopped, by itself or because it was asked.
 
     :param moved: something was stopped, and the stop is published.
-    :param stopping: the ladder has more to say.
+    :param stopping: the escalation has more to say.
     """
 
     gate: int
@@ -200,7 +200,7 @@ class StopTried:
 
 @dataclass(frozen=True, slots=True)
 class Rested:
-    """A ladder has ended."""
+    """An escalation has ended."""
 
     gate: int
 

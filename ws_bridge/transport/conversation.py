@@ -38,7 +38,7 @@ from typing import Any, TYPE_CHECKING
 from ws_bridge.errors import BadField, ProtocolError
 from ws_bridge.protocol.envelope import decode, encode
 from ws_bridge.protocol.types import MessageMetadata, MessageType, Priority
-from ws_bridge.session.liveness import Liveness, LivenessState
+from ws_bridge.timing.liveness import Liveness, LivenessState
 from ws_bridge.transport.handlers import Handler
 from ws_bridge.transport.inbox import Inbox, OVERHEAD
 

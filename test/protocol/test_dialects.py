@@ -1,0 +1,93 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The table of dialects: how a peer shows which it speaks, and a toy that is one row more."""
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
+from ws_bridge.protocol.dialect import Dialect, SampleWriter
+from ws_bridge.protocol.dialects import DialectKind, DialectOptions, DIALECTS, DialectTable
+from ws_bridge.protocol.types import Priority
+
+OPTIONS = DialectOptions('robot', 'r', 1000, 8, read_cbor=lambda data: None)
+
+
+@pytest.mark.parametrize(('frame', 'name'), [
+    ('{"op": "subscribe"}', 'rosbridge'), ('{"op": 5}', 'rosbridge'),
+    ('{"metadata": {}}', 'native'), ('{"data": {}}', 'native'), ('{"x": 1}', None),
+    ('[{"op": 1}]', None), ('{"op', None), (b'\xa1\x62op\x61x', 'rosbridge'),
+    (b'\x01\x00', 'native'), (b'', 'native')])
+def test_dialect_of_a_first_frame(frame: str | bytes, name: str | None) -> None:
+    kind = DialectTable().of_frame(frame)
+    assert (kind and kind.name) == name
+
+
+def test_a_peer_names_its_dialect_by_a_subprotocol() -> None:
+    table = DialectTable()
+    for kind in DIALECTS:
+        assert table.of_subprotocol(kind.subprotocol) is kind
+        assert table.named(kind.name) is kind
+        assert kind.make(OPTIONS).name == kind.name
+    assert table.of_subprotocol('mqtt') is None
+    assert table.of_subprotocol(None) is None
+    assert repr(table) == 'DialectTable(native, rosbridge)'
+
+
+def test_no_two_dialects_share_a_name_or_a_subprotocol() -> None:
+    assert len({kind.name for kind in DIALECTS}) == len(DIALECTS)
+    assert len({kind.subprotocol for kind in DIALECTS}) == len(DIALECTS)
+
+
+class Toy:
+    """A line a message: ``sub TOPIC`` and ``unsub TOPIC``."""
+
+    name = 'toy'
+    fence = 0.0
+
+    def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Operation:
+        return self.decode_value(orjson.loads(frame), now)
+
+    def decode_value(self, value: Any, now: float = 0.0, *,
+                     wrapped: bool = False) -> ops.Operation:
+        word, topic = value['toy'].split()
+        return ops.Subscribe(word, topic) if word == 'sub' else ops.Unsubscribe(word, topic)
+
+    def limit_messages(self, size: int) -> None:
+        pass
+
+    def encode(self, reply: replies.Reply, stamp: float) -> list[ops.Frame]:
+        if not isinstance(reply, replies.Answer):
+            return []
+        return [ops.Frame(f'{reply.request} ok'.encode(), True, Priority.HIGH)]
+
+    def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding) -> SampleWriter:
+        return lambda body, stamp, sequence: body
+
+
+def test_a_dialect_is_one_row_more() -> None:
+    row = DialectKind('toy', 'toy.v1', lambda value: type(value) is dict and 'toy' in value,
+                      lambda options: Toy())
+    table = DialectTable((*DIALECTS, row))
+    assert table.of_subprotocol('toy.v1') is row
+    assert table.of_frame('{"toy": "sub /t"}') is row
+    assert table.of_frame('{"op": "subscribe"}') is DIALECTS[1]
+    toy: Dialect = row.make(OPTIONS)
+    assert toy.decode('{"toy": "unsub /t"}') == ops.Unsubscribe('unsub', '/t')
+    (frame,) = toy.encode(replies.Unsubscribed('u', '/t'), 0.0)
+    assert frame.data == b'unsubscribe ok'

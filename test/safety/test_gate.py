@@ -1,0 +1,350 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A gate by itself: the table of its lease, the age of commands, rate, bounds."""
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import pytest
+
+from ws_bridge.convert.schema_text import schema_from_text
+from ws_bridge.errors import (
+    Expired,
+    NotHolder,
+    NoTimeSync,
+    NotNeutral,
+    OutOfRange,
+    RateLimited,
+    TooDistant,
+    WsBridgeError,
+)
+from ws_bridge.protocol.operations import Command
+from ws_bridge.safety.estop import Estop, EstopEvent
+from ws_bridge.safety.gate import age_of, Gate
+from ws_bridge.safety.neutral import make_checks
+from ws_bridge.safety.policy import Clamp, FENCE_INTERVAL, GatePolicy, Rest, TIMEOUT, TTL
+
+SCHEMA = schema_from_text('a/msg/B', 'float64 x\n')
+NOW, UNIX = 100.0, 1_760_000_000.0
+
+
+def make(**fields: Any) -> Gate:
+    """Return a gate; its lease is free."""
+    policy = GatePolicy('g', ('/t',), **{'timeout': TIMEOUT, 'ttl': TTL, **fields})
+    return Gate(policy, Estop(), NOW, count(1).__next__)
+
+
+def send(gate: Gate, x: float, *, peer: str = 'p', lease_mode: str = 'native', now: float = NOW,
+         offset: float | None = None, fence: float = 0.0, slack: float = 0.0,
+         **fields: Any) -> str:
+    """
+    Let a command through; return ``ok`` or the code of the refusal.
+
+    :param fence: how old it may be, s.
+    """
+    command = Command('i', '/t', {'x': x}, **fields)
+    values = {'x': x}
+    try:
+        gate.admit(peer, lease_mode, command, offset=offset, unix=UNIX + now - NOW, now=now,
+                   fence=now - fence, slack=slack)
+        gate.judge(peer, lease_mode, values, make_checks(SCHEMA, gate.policy), now)
+    except WsBridgeError as exc:
+        return exc.code
+    gate.accepted(peer, command, now)
+    return 'ok'
+
+
+def test_a_gate_shows_its_state() -> None:
+    gate = make()
+    assert gate.state == 'free'
+    gate.acquire('p')
+    assert repr(gate) == '<Gate g held, <Lease held by p, epoch 1>>'
+
+
+def test_describe() -> None:
+    gate = make(timeout=2.0, ttl=1.0)
+    gate.acquire('p')
+    assert gate.describe({'p': 'page'}.get, ['/t']) == {
+        'gate': 'g', 'topics': ['/t'], 'holder': 'p', 'holder_name': 'page', 'epoch': 1,
+        'timeout': 2.0, 'ttl': 1.0, 'state': 'held', 'neutral_needed': True}
+
+
+# ---- age
+
+@pytest.mark.parametrize(('stamp', 'echo', 'offset', 'age'), [
+    (None, None, None, None),
+    (-5.0, None, None, None),           # a stamp without time sync says nothing
+    (-5.0, None, 0.0, 5.0),
+    (3595.0, None, 3600.0, 5.0),        # the peer's clock is an hour ahead
+    (-5.0, -1.0, None, 1.0),
+    (-0.1, -1.0, 0.0, 0.1),             # the stamp is nearer than what was echoed
+    (-5.0, -1.0, 0.0, 1.0),             # the peer's clock was set back: the echo holds
+    (5.0, -1.0, 0.0, 1.0),              # or forward
+    (5.0, None, 0.0, -5.0),
+    (-0.1, 5.0, 0.0, -5.0),             # an echo of what was never said
+    (0.2, -1.0, 0.0, -0.2)])
+def test_age(stamp: float | None, echo: float | None, offset: float | None,
+             age: float | None) -> None:
+    found = age_of(None if stamp is None else UNIX + stamp, None if echo is None else UNIX + echo,
+                   offset=offset, unix=UNIX, tolerance=0.3)
+    assert found == (None if age is None else pytest.approx(age))
+
+
+@pytest.mark.parametrize(('fields', 'error'), [
+    ({'bridge_time': UNIX - 0.31}, Expired), ({'bridge_time': UNIX - 0.2, 'ttl': 0.1}, Expired),
+    ({'bridge_time': UNIX - 0.4, 'ttl': 9.0}, Expired),      # a peer cannot raise the gate's
+    ({'bridge_time': UNIX + 0.31}, TooDistant), ({}, NoTimeSync),
+    ({'bridge_time': UNIX, 'epoch': None}, NotHolder)])
+def test_admit_refuses(fields: dict[str, Any], error: type[WsBridgeError]) -> None:
+    gate = make()
+    gate.acquire('p')
+    assert send(gate, 0.0, **{'epoch': 1, 'sequence': 0, **fields}) == error.code
+
+
+def test_admit_returns_the_deadline() -> None:
+    gate = make()
+    gate.acquire('p')
+    for back, left in ((0.1, 0.2), (-0.1, 0.3)):
+        command = Command('i', '/t', {}, epoch=1, sequence=1, bridge_time=UNIX - back)
+        assert gate.admit('p', 'native', command, offset=None, unix=UNIX,
+                          now=NOW, fence=0.0) == pytest.approx(NOW + left)
+
+
+# ---- what it says
+
+def test_rate_and_bounds_are_for_what_moves() -> None:
+    gate = make(max_rate=2.0, clamp=(Clamp('x', 1.0, 2.0),))
+    gate.acquire('p')
+    fields: dict[str, Any] = {'epoch': 1, 'bridge_time': UNIX}
+    assert [send(gate, x, sequence=number, **fields) for number, x in enumerate(
+        (0.0, 3.0, 1.0, 1.0, 1.0, 0.0))] == [
+        'ok', OutOfRange.code, 'ok', 'ok', RateLimited.code, 'ok']
+
+
+@pytest.mark.parametrize('lease_mode', ['rosbridge', 'seed', 'bridge'])
+def test_who_has_no_words_for_leases_moves_at_once(lease_mode: str) -> None:
+    gate = make()
+    assert send(gate, 1.0, lease_mode=lease_mode) == 'ok'
+    assert gate.lease.implicit
+    assert send(gate, 1.0, lease_mode=lease_mode, now=NOW + 0.1) == 'ok'
+    gate.stopped()                          # the watchdog, by silence
+    assert gate.lease.holder is None
+    assert send(gate, 1.0, lease_mode=lease_mode, now=NOW + 5.0) == 'ok'
+
+
+def test_a_lease_that_ended_by_silence_after_a_zero_is_had_again() -> None:
+    gate = make()
+    assert send(gate, 0.0, lease_mode='rosbridge') == 'ok'
+    gate.poll(NOW + TIMEOUT)
+    assert gate.lease.holder is None
+    assert [send(gate, 1.0, lease_mode='rosbridge', now=NOW + 1.0 + i / 10)
+            for i in range(20)] == ['ok'] * 20
+
+
+@pytest.mark.parametrize(('neutral_first', 'lease_mode', 'code'), [
+    (None, 'native', 'not_neutral'), (None, 'rosbridge', 'ok'),
+    (True, 'native', 'not_neutral'), (True, 'rosbridge', 'not_neutral'),
+    (False, 'native', 'ok'), (False, 'rosbridge', 'ok')])
+def test_neutral_first(neutral_first: bool | None, lease_mode: str, code: str) -> None:
+    fields: dict[str, Any] = {'epoch': 1, 'bridge_time': UNIX} if lease_mode == 'native' else {}
+
+    def command(x: float, sequence: int) -> str:
+        return send(gate, x, lease_mode=lease_mode, sequence=sequence, **fields)
+    gate = make(neutral_first=neutral_first)
+    if lease_mode == 'native':
+        gate.acquire('p')
+    assert command(1.0, 0) == code
+    assert command(0.0, 1) == 'ok'
+    assert command(1.0, 2) == 'ok'
+    gate.stopped()
+    assert command(1.0, 3) == code
+
+
+# ---- the fence
+
+@pytest.mark.parametrize(('age', 'code'), [(0.0, 'ok'), (0.29, 'ok'), (0.31, 'expired'),
+                                           (5.0, 'expired'), (float('inf'), 'expired')])
+def test_the_fence_bounds_the_age_of_what_has_no_times(age: float, code: str) -> None:
+    for x in (0.0, 1.0):
+        assert send(make(), x, lease_mode='rosbridge', fence=age) == code
+
+
+def test_the_first_after_a_rest_may_be_older_by_the_slack_and_no_other() -> None:
+    gate = make()
+
+    def command(now: float, fence: float, **fields: Any) -> str:
+        return send(gate, 1.0, lease_mode='rosbridge', now=NOW + now, fence=fence,
+                    slack=FENCE_INTERVAL, **fields)
+    bound = TTL + FENCE_INTERVAL
+    assert command(0.0, bound + 0.01) == 'expired'
+    assert command(0.0, bound - 0.01, ttl=0.2) == 'expired'     # the peer says how long it holds
+    assert command(0.0, bound - 0.01) == 'ok'
+    assert command(0.01, bound - 0.01) == 'expired'
+    assert command(0.02, TTL - 0.01) == 'ok'
+    gate.poll(NOW + 1.0)
+    assert command(1.0, bound - 0.01) == 'ok'
+
+
+def test_without_leases_each_peer_has_a_first() -> None:
+    gate = make(require_lease=False)
+    for peer, now, code in (('a', 0.0, 'ok'), ('a', 0.1, 'expired'), ('b', 0.2, 'ok'),
+                            ('b', 0.3, 'expired'), ('b', 0.8, 'ok')):
+        assert send(gate, 1.0, peer=peer, lease_mode='rosbridge', now=NOW + now, fence=1.0,
+                    slack=FENCE_INTERVAL) == code
+
+
+def test_the_deadline_is_the_bound_of_the_age() -> None:
+    gate = make()
+    command = Command('i', '/t', {})
+    for fence, slack, left in ((0.1, 0.0, 0.2), (1.0, 1.0, 0.3), (0.1, 1.0, 1.2)):
+        assert gate.admit('p', 'rosbridge', command, offset=None, unix=UNIX, now=NOW,
+                          fence=NOW - fence, slack=slack) == pytest.approx(NOW + left)
+
+
+def test_the_smaller_of_what_is_known_holds() -> None:
+    """A stamp is believed where a clock offset was measured, but never beyond the fence."""
+    for stamp, fence, code in ((-0.1, 5.0, 'ok'), (-5.0, 0.1, 'ok'), (-5.0, 5.0, 'expired'),
+                               (5.0, 0.1, 'too_distant')):
+        assert send(make(), 1.0, lease_mode='seed', offset=0.0, fence=fence,
+                    stamp=UNIX + stamp) == code
+    assert send(make(), 1.0, lease_mode='seed', fence=5.0, stamp=UNIX) == 'expired'
+
+
+def test_the_fence_is_no_time_for_who_has_words() -> None:
+    gate = make()
+    gate.acquire('p')
+    assert send(gate, 0.0, epoch=1, sequence=0, fence=0.0) == NoTimeSync.code
+    assert send(gate, 0.0, epoch=1, sequence=0, fence=9.0, bridge_time=UNIX) == 'ok'
+
+
+# ---- who has to let go first
+
+def page(gate: Gate, peer: str, x: float, now: float = NOW) -> str:
+    return send(gate, x, peer=peer, lease_mode='rosbridge', now=now)
+
+
+def test_after_an_emergency_stop_everybody_lets_go_first() -> None:
+    estop = Estop()
+    gate = Gate(GatePolicy('g', ('/t',), timeout=TIMEOUT, ttl=TTL), estop, NOW,
+                count(1).__next__)
+    assert page(gate, 'a', 1.0) == 'ok'
+    estop.apply(EstopEvent.ASSERT, 'x', 'smoke')
+    gate.end()
+    assert page(gate, 'a', 1.0) == page(gate, 'b', 1.0) == 'stopped'
+    estop.apply(EstopEvent.CLEAR, 'x')
+    gate.cleared()
+    for peer in ('a', 'b', 'c'):
+        assert page(gate, peer, 1.0) == NotNeutral.code
+    assert page(gate, 'a', 0.0) == page(gate, 'a', 1.0) == 'ok'
+    gate.poll(NOW + TIMEOUT)
+    assert page(gate, 'b', 1.0, NOW + 1.0) == NotNeutral.code      # its stick is stuck
+    assert page(gate, 'c', 1.0, NOW + 1.0) == NotNeutral.code      # it tried before
+    assert page(gate, 'd', 1.0, NOW + 1.0) == 'ok'                 # this one was not there
+    gate.forget('b')
+    assert page(gate, 'd', 0.0, NOW + 1.1) == 'ok'
+
+
+def test_after_another_commanded_the_first_is_neutral() -> None:
+    gate = make()
+    assert page(gate, 'a', 1.0) == 'ok'
+    gate.poll(NOW + 0.5)
+    assert page(gate, 'b', 1.0, NOW + 0.6) == 'ok'
+    assert page(gate, 'c', 1.0, NOW + 0.7) == NotHolder.code
+    gate.poll(NOW + 1.1)
+    for peer in ('a', 'c'):
+        assert page(gate, peer, 1.0, NOW + 1.2) == NotNeutral.code
+    assert page(gate, 'b', 1.0, NOW + 1.3) == 'ok'
+    gate.poll(NOW + 1.8)
+    assert page(gate, 'a', 0.0, NOW + 1.9) == page(gate, 'a', 1.0, NOW + 1.95) == 'ok'
+
+
+def test_after_a_lease_in_words_too() -> None:
+    gate = make()
+    assert page(gate, 'a', 1.0) == 'ok'
+    gate.take('p')
+    gate.release('p')
+    assert page(gate, 'a', 1.0) == NotNeutral.code
+    assert page(gate, 'a', 0.0) == 'ok'
+
+
+def test_nothing_is_kept_of_who_left() -> None:
+    gate = make(neutral=(Rest('x', tolerance=0.1, learned=(1.0,)),))
+    for peer in ('a', 'b'):
+        page(gate, peer, 0.05)
+    assert (gate._senders, gate._owing, set(gate._seen)) == ({'a', 'b'}, {'b'}, {'a'})
+    for peer in ('a', 'b'):
+        gate.forget(peer)
+    assert not gate._senders | gate._owing | set(gate._seen)
+
+
+def test_what_is_at_rest_is_neutral_but_has_to_be_stopped() -> None:
+    gate = make(neutral_first=True, neutral=(Rest('x', (1.0,), 0.1),), max_rate=1.0)
+    checks = make_checks(SCHEMA, gate.policy)
+    assert gate.judge('p', 'rosbridge', {'x': 0.95}, checks, NOW) == (True, False)
+    with pytest.raises(RateLimited):
+        gate.judge('p', 'rosbridge', {'x': 0.95}, checks, NOW)
+    with pytest.raises(NotNeutral):
+        gate.judge('p', 'rosbridge', {'x': 0.85}, checks, NOW + 2.0)
+    assert gate.judge('p', 'rosbridge', {'x': 0.0}, checks, NOW) == (False, False)
+
+
+def test_without_leases_whoever_commands_begins_neutral() -> None:
+    gate = make(require_lease=False, ttl=0.1, neutral_first=True)
+    for number, peer in enumerate(('a', 'b')):
+        now = NOW + number
+        assert send(gate, 1.0, peer=peer, bridge_time=UNIX + now - NOW, now=now) == NotNeutral.code
+        assert send(gate, 0.0, peer=peer, now=now) == 'ok'
+        assert send(gate, 1.0, peer=peer, now=now + 0.2) == 'ok'
+    gate.forget('a')
+    assert send(gate, 1.0, peer='b', now=NOW + 1.3) == 'ok'
+    gate.forget('b')
+    assert send(gate, 1.0, peer='b', now=NOW + 1.4) == NotNeutral.code
+    gate.check_sender('anybody', 'native', None)
+    assert gate.lease.holder is None
+
+
+def test_a_stop_keeps_the_order_of_a_lease_that_stays() -> None:
+    gate = make()
+    gate.acquire('p')
+    fields: dict[str, Any] = {'epoch': 1, 'bridge_time': UNIX}
+    assert send(gate, 0.0, sequence=5, **fields) == 'ok'
+    gate.stopped()
+    assert send(gate, 0.0, sequence=5, **fields) == 'out_of_order'
+    assert send(gate, 1.0, sequence=6, **fields) == NotNeutral.code
+    assert send(gate, 0.0, sequence=7, **fields) == 'ok'
+    assert send(gate, 1.0, sequence=8, **fields) == 'ok'
+
+
+def test_a_request_ends_in_time() -> None:
+    gate = make()
+    gate.acquire('a')
+    gate.ask('b', 'please', NOW + 15.0)
+    gate.poll(NOW + 14.9)
+    assert gate.lease.request is not None
+    gate.poll(NOW + 15.0)
+    assert (gate.lease.request, gate.lease.holder, gate.lease.epoch) == (None, 'a', 1)
+    gate.ask('b', '', NOW + 30.0)
+    gate.forget('b')
+    assert (gate.lease.request, gate.lease.holder) == (None, 'a')
+
+
+def test_nobody_inherits_while_everything_is_stopped() -> None:
+    estop = Estop()
+    gate = Gate(GatePolicy('g', ('/t',)), estop, NOW, count(1).__next__)
+    gate.acquire('a')
+    gate.ask('b', '', NOW + 15.0)
+    estop.apply(EstopEvent.ASSERT, 'c', 'smoke')
+    gate.end()
+    assert (gate.lease.request, gate.lease.holder, gate.state) == (None, None, 'stopped')

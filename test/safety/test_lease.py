@@ -1,0 +1,41 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""One lease: who has it, who asks for it, and every state under every event."""
+from __future__ import annotations
+
+from itertools import count, product
+
+import pytest
+
+from ws_bridge.errors import Held
+from ws_bridge.safety.lease import Lease, LeaseEvent, LeaseState, TRANSITIONS
+
+
+def test_the_table_is_total() -> None:
+    assert set(TRANSITIONS) == set(product(LeaseState, LeaseEvent))
+
+
+def test_a_lease_has_one_holder_and_one_request() -> None:
+    lease = Lease(count(5).__next__)
+    lease.acquire('a')
+    assert lease.epoch == 5
+    with pytest.raises(Held):
+        lease.acquire('b')
+    with pytest.raises(Held):
+        lease.ask('a', '', 1.0)
+    assert lease.ask('b', 'please', 1.0) is False
+    with pytest.raises(Held):
+        lease.ask('c', '', 1.0)
+    lease.end()
+    assert (lease.holder, lease.epoch, lease.request) == ('b', 6, None)

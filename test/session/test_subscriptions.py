@@ -1,0 +1,73 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The topics that a peer subscribed to."""
+from __future__ import annotations
+
+import pytest
+from support.sessions import make, refusal, START
+
+from ws_bridge.config import Exposure, Rule
+from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
+from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.session import effects as fx
+
+QOS = QosRequest(depth=3)
+
+
+def test_subscribe_with_everything() -> None:
+    session = make()
+    op = ops.Subscribe('i', 'odom', 'a/B', 'cdr', 0.5, 3, QOS, True)
+    assert session.receive(op, START) == [fx.OpenSubscription(
+        'i', '/odometry', 'odom', 'a/B', 'cdr', 0.5, 3, QOS, True)]
+    assert session.subscriptions.names == {'odom': '/odometry'}
+
+
+def test_subscribe_takes_defaults_of_rule_and_settings() -> None:
+    rule = Rule('/ruled', msg_type='a/msg/B', encoding='cbor', max_rate=10.0, queue_depth=4)
+    session = make(Exposure((rule, Rule('/plain'))), queue_depth=6)
+    assert session.receive(ops.Subscribe(None, '/ruled'), START) == [fx.OpenSubscription(
+        None, '/ruled', '/ruled', 'a/msg/B', 'cbor', 0.1, 4, None, False)]
+    assert session.receive(ops.Subscribe(None, 'plain'), START) == [fx.OpenSubscription(
+        None, '/plain', 'plain', None, 'json', 0.0, 6, None, False)]
+
+
+@pytest.mark.parametrize(('asked', 'expected'), [(0.01, 0.1), (None, 0.1), (0.0, 0.1), (2.0, 2.0)])
+def test_a_rule_bounds_the_rate(asked: float | None, expected: float) -> None:
+    session = make(Exposure((Rule('/t', max_rate=10.0),)))
+    (effect,) = session.receive(ops.Subscribe(None, '/t', min_interval=asked), START)
+    assert isinstance(effect, fx.OpenSubscription)
+    assert effect.min_interval == expected
+
+
+def test_unsubscribe() -> None:
+    session = make()
+    session.receive(ops.Subscribe(None, 'odom'), START)
+    assert session.receive(ops.Unsubscribe('i', '/odometry'), START) == [
+        fx.CloseSubscription('/odometry', 'odom'),
+        fx.Send(replies.Unsubscribed('i', '/odometry'))]
+    assert refusal(session.receive(ops.Unsubscribe('j', 'odom'), START)) == \
+        ('j', 'not_advertised', 'topic')
+
+
+def test_a_topic_by_several_names() -> None:
+    session = make(max_subscriptions=2)
+    for name in ('odom', '/odometry'):
+        (effect,) = session.receive(ops.Subscribe(None, name), START)
+        assert isinstance(effect, fx.OpenSubscription)
+        assert (effect.topic, effect.wire_name) == ('/odometry', name)
+    assert refusal(session.receive(ops.Subscribe('i', 'odometry'), START))[1] == 'limit_exceeded'
+    closed = [session.receive(ops.Unsubscribe(None, name), START)[0]
+              for name in ('/odometry', '/odometry')]     # the other one by its name or by any
+    assert closed == [fx.CloseSubscription('/odometry', name) for name in ('/odometry', 'odom')]

@@ -1,0 +1,135 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The wire protocols that are spoken on the bridge's port: one row each.
+
+A peer names its dialect by a WebSocket subprotocol, or shows it by its first frame. Nothing but
+this table and the module of a dialect knows which dialects there are.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ws_bridge.errors import BadFrame
+from ws_bridge.protocol import native, rosbridge
+from ws_bridge.protocol.dialect import Dialect
+from ws_bridge.protocol.envelope import MAX_DEPTH
+
+
+@dataclass(frozen=True, slots=True)
+class DialectOptions:
+    """
+    What a dialect may want to know of the connection that it is made for.
+
+    :param robot_name: what the bridge calls itself.
+    :param prefix: begins identities that no other connection has.
+    :param max_size: largest message, however it is wrapped, bytes.
+    :param max_depth: most arrays and objects inside each other.
+    :param read_cbor: decodes CBOR; raises ``BadEncoding``.
+    :param in_browser: the peer is a page.
+    """
+
+    robot_name: str
+    prefix: str
+    max_size: int
+    max_depth: int
+    read_cbor: Callable[[bytes], Any]
+    in_browser: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DialectKind:
+    """
+    One wire protocol.
+
+    :param name: what peers and metrics are shown.
+    :param subprotocol: of WebSocket, by which a peer names it.
+    :param recognises: whether a first frame, parsed, is of this dialect; bytes as they came.
+    :param make: makes the codec of one peer.
+    :param greets: a peer that named it is told hello, and the robot's state, unasked.
+    :param has_heartbeats: peers are sent heartbeats.
+    :param unnamed_lease_mode: how a peer goes about leases that did not name the dialect;
+        ``None`` = as those that did.
+    :param stops_early: it has an emergency stop, which is carried out before what waits.
+    :param parses_binary: binary frames are messages that have to be parsed.
+    """
+
+    name: str
+    subprotocol: str
+    recognises: Callable[[Any], bool]
+    make: Callable[[DialectOptions], Dialect]
+    greets: bool = False
+    has_heartbeats: bool = False
+    unnamed_lease_mode: str | None = None
+    stops_early: bool = False
+    parses_binary: bool = False
+
+
+DIALECTS: tuple[DialectKind, ...] = (
+    DialectKind(
+        'native', native.SUBPROTOCOL, native.recognises,
+        lambda options: native.NativeDialect(
+            options.robot_name, options.prefix, options.max_depth),
+        greets=True, has_heartbeats=True, unnamed_lease_mode='seed', stops_early=True),
+    DialectKind(
+        'rosbridge', rosbridge.SUBPROTOCOL, rosbridge.recognises,
+        lambda options: rosbridge.RosbridgeDialect(
+            options.max_size, options.read_cbor, options.max_depth,
+            # what runs in browsers ignores a status that it did not ask for; roslibpy raises
+            takes_status=options.in_browser),
+        parses_binary=True),
+)
+"""In the order in which a first frame is shown to them, and in which they are offered."""
+
+
+class DialectTable:
+    """
+    Finds the dialect of a peer.
+
+    :param kinds: the dialects that are spoken.
+    """
+
+    def __init__(self, kinds: Iterable[DialectKind] = DIALECTS) -> None:
+        self._kinds = tuple(kinds)
+        self._by_name = {kind.name: kind for kind in self._kinds}
+
+    def __repr__(self) -> str:
+        return f'DialectTable({", ".join(self._by_name)})'
+
+    def named(self, name: str) -> DialectKind:
+        """Return the dialect of a name."""
+        return self._by_name[name]
+
+    def of_subprotocol(self, subprotocol: str | None) -> DialectKind | None:
+        """Return the dialect that a peer named, if it did."""
+        return next((kind for kind in self._kinds if kind.subprotocol == subprotocol), None)
+
+    def of_frame(self, frame: str | bytes, max_depth: int = MAX_DEPTH) -> DialectKind | None:
+        """
+        Return the dialect that a first frame shows.
+
+        :param max_depth: most arrays and objects inside each other.
+        """
+        if isinstance(frame, bytes):
+            return self.of_value(frame)
+        try:
+            return self.of_value(rosbridge.parse_lenient(frame, max_depth))
+        except BadFrame:
+            return None
+
+    def of_value(self, value: Any) -> DialectKind | None:
+        """Do as :meth:`of_frame`, of a parsed text frame."""
+        return next((kind for kind in self._kinds if kind.recognises(value)), None)

@@ -1,0 +1,529 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The closed vocabulary of what sessions and the bridge tell peers.
+
+Every dialect makes its own wire form of these values, or has no word for one. Names are as the
+peer wrote them; ``op_id`` is the identity of the request that is answered, if it had one; times
+are s.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ws_bridge.errors import WsBridgeError
+from ws_bridge.protocol.operations import (
+    About,
+    Encoding,
+    LeaseVerb,
+    STATUS_SUCCEEDED,
+    TopicUse,
+)
+
+
+class Answer:
+    """A request was carried out; each kind of request has an answer of its own."""
+
+    __slots__ = ()
+    REQUEST: ClassVar[str] = ''
+    op_id: str | None
+
+    @property
+    def request(self) -> str:
+        """The name of the request that is answered."""
+        return self.REQUEST
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """
+    Who the bridge is and what this peer may do.
+
+    :param asked: the peer said hello first.
+    :param peer: unique name of the peer.
+    :param limits: bounds of what the peer may send and have, by name.
+    :param allowed: patterns of names, by kind of use.
+    :param login: ``needed``, ``done``, ``possible`` or ``none``.
+    :param control: gates and emergency stop; ``None`` before the login.
+    """
+
+    op_id: str | None
+    asked: bool
+    peer: str
+    robot_name: str
+    version: str
+    heartbeat_interval: float
+    heartbeat_timeout: float
+    limits: Mapping[str, Any]
+    allowed: Mapping[str, list[str]]
+    role: str
+    login: str
+    control: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn(Answer):
+    """
+    Who the peer is, and what it may do.
+
+    :param name: ``None`` where nobody can log in.
+    :param allowed: patterns of names, by kind of use.
+    """
+
+    REQUEST = 'auth'
+    op_id: str | None
+    name: str | None
+    role: str
+    allowed: Mapping[str, list[str]]
+
+
+# ---- topics
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """
+    How the samples of a topic come.
+
+    :param msg_type: ``None`` while the topic has none.
+    :param channel_id: names the topic in binary frames.
+    :param schema: the definition of the type, where it is wanted.
+    :param pending: the topic is not there yet.
+    """
+
+    topic: str
+    msg_type: str | None
+    encoding: Encoding
+    channel_id: int
+    schema: str | None
+    pending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed(Answer):
+    """A subscription was made."""
+
+    REQUEST = 'subscribe'
+    op_id: str | None
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class TopicAppeared:
+    """A subscription that was pending found its topic."""
+
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribed(Answer):
+    """A subscription has ended."""
+
+    REQUEST = 'unsubscribe'
+    op_id: str | None
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Advertised(Answer):
+    """
+    A publisher is ready.
+
+    :param channel_id: names the topic in binary frames.
+    :param schema: the definition of the type.
+    :param gate: what guards the topic, if anything does.
+    :param subscribers: how many ROS has.
+    :param qos: the one that the gate has in place of the one that was asked for.
+    """
+
+    REQUEST = 'advertise'
+    op_id: str | None
+    topic: str
+    msg_type: str
+    channel_id: int
+    schema: str
+    gate: str | None
+    subscribers: int
+    qos: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unadvertised(Answer):
+    """A publisher, or one of several advertisements of it, has ended."""
+
+    REQUEST = 'unadvertise'
+    op_id: str | None
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePublished(Answer):
+    """A message was published; ``subscribers`` is how many ROS has."""
+
+    REQUEST = 'publish'
+    op_id: str | None
+    topic: str | None
+    subscribers: int
+
+
+# ---- services and actions
+
+@dataclass(frozen=True, slots=True)
+class CallDone:
+    """A service answered; ``values`` is JSON text."""
+
+    op_id: str | None
+    service: str
+    values: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceCall:
+    """ROS calls a service that the peer hosts; ``values`` is JSON text."""
+
+    call_id: str
+    service: str
+    values: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAdvertised(Answer):
+    """ROS has the service that the peer hosts."""
+
+    REQUEST = 'advertise_service'
+    op_id: str | None
+    service: str
+    srv_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceUnadvertised(Answer):
+    """ROS has the service no longer."""
+
+    REQUEST = 'unadvertise_service'
+    op_id: str | None
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoalAccepted:
+    """The server accepted a goal of this peer's."""
+
+    op_id: str | None
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoalFeedback:
+    """Feedback on a goal of this peer's; ``values`` is JSON text."""
+
+    op_id: str | None
+    action: str
+    values: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GoalDone:
+    """
+    A goal of this peer's that was accepted ended; ``values`` is JSON text of the result.
+
+    :param status: of action_msgs: 4 succeeded, 5 canceled, 6 aborted.
+    """
+
+    op_id: str | None
+    action: str
+    values: bytes
+    status: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether it succeeded."""
+        return self.status == STATUS_SUCCEEDED
+
+
+@dataclass(frozen=True, slots=True)
+class GoalCancelling(Answer):
+    """The server cancels a goal of this peer's; ``goal`` is what it was sent with."""
+
+    REQUEST = 'cancel_goal'
+    op_id: str | None
+    goal: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoalRequest:
+    """ROS sends a goal to an action that the peer hosts; ``values`` is JSON text."""
+
+    goal_id: str
+    action: str
+    action_type: str
+    values: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GoalCancel:
+    """ROS wants a goal that the peer works on to end; the peer still has to end it."""
+
+    goal_id: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActionAdvertised(Answer):
+    """ROS has the action that the peer hosts."""
+
+    REQUEST = 'advertise_action'
+    op_id: str | None
+    action: str
+    action_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActionUnadvertised(Answer):
+    """ROS has the action no longer."""
+
+    REQUEST = 'unadvertise_action'
+    op_id: str | None
+    action: str
+
+
+# ---- the graph and the state of the robot
+
+@dataclass(frozen=True, slots=True)
+class GraphListed(Answer):
+    """What there is in ROS, of what the peer may know: lists by kind."""
+
+    REQUEST = 'list'
+    op_id: str | None
+    names: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDefined(Answer):
+    """The definition of a message type."""
+
+    REQUEST = 'schema'
+    op_id: str | None
+    msg_type: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceDefined(Answer):
+    """The definition of a service type."""
+
+    REQUEST = 'schema'
+    op_id: str | None
+    srv_type: str
+    request_text: str
+    response_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosed(Answer):
+    """
+    Why nothing arrives from a topic, or moves.
+
+    :param topic: ``None`` where only what concerns all topics was asked for.
+    :param findings: each with ``code``, ``message`` and ``advice``.
+    """
+
+    REQUEST = 'diagnose'
+    op_id: str | None
+    topic: str | None
+    use: TopicUse | None
+    findings: list[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusWatched(Answer):
+    """The robot's state will be told, or no longer."""
+
+    REQUEST = 'status'
+    op_id: str | None
+    subscribe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The robot's state: ``common`` is JSON object text for all, ``you`` this peer's part."""
+
+    common: bytes
+    you: Mapping[str, Any]
+
+
+# ---- control
+
+@dataclass(frozen=True, slots=True)
+class GatesListed(Answer):
+    """Gates and the emergency stop, as far as the peer may know of them."""
+
+    REQUEST = 'gates'
+    op_id: str | None
+    control: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTerms:
+    """
+    What the holder of a lease has to keep to.
+
+    :param epoch: of the lease.
+    :param timeout: silence after which the robot is stopped, s.
+    :param ttl: age of the oldest command that passes, s.
+    """
+
+    epoch: int
+    timeout: float
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseAnswered(Answer):
+    """
+    What was asked of a lease was done.
+
+    :param terms: of the lease that the peer has now.
+    :param answer_timeout: how long the holder may take to answer, s, where it was asked.
+    """
+
+    op_id: str | None
+    verb: LeaseVerb
+    gate: str
+    terms: LeaseTerms | None = None
+    answer_timeout: float | None = None
+
+    @property
+    def request(self) -> str:
+        """The name of the request that is answered."""
+        return self.verb
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsserted(Answer):
+    """The robot is stopped."""
+
+    REQUEST = 'stop'
+    op_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StopCleared(Answer):
+    """The emergency stop has ended."""
+
+    REQUEST = 'clear_stop'
+    op_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GatesChanged:
+    """Gates came or went, or their topics."""
+
+    control: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseChanged:
+    """Somebody else, or nobody, holds the lease of a gate."""
+
+    gate: str
+    holder: str | None
+    holder_name: str | None
+    epoch: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EstopChanged:
+    """The emergency stop was asserted or cleared."""
+
+    stopped: bool
+    by: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RobotStopped:
+    """
+    A stop was published behind a gate.
+
+    :param subscribers: how many ROS has.
+    :param after: time from the reason to the stop, s.
+    """
+
+    gate: str
+    reason: str
+    subscribers: int
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost:
+    """This peer holds a lease no longer."""
+
+    gate: str
+    epoch: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseDecided:
+    """What became of this peer's request for a lease; ``terms`` is ``None`` if it was refused."""
+
+    gate: str
+    reason: str
+    terms: LeaseTerms | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRequested:
+    """Another peer asks this one for its lease; ``timeout`` is how long it may take to answer."""
+
+    gate: str
+    peer: str
+    name: str
+    message: str
+    timeout: float
+
+
+# ---- anything
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request, or something else of this peer's, failed."""
+
+    op_id: str | None
+    error: WsBridgeError
+    about: About | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A heartbeat of the bridge; ``answers`` is set when it answers one."""
+
+    sequence: int
+    stamp: float
+    echo: tuple[int, float, float] | None
+    answers: str | None = None
+
+
+Reply = (
+    Greeting | LoggedIn | Subscribed | TopicAppeared | Unsubscribed | Advertised | Unadvertised
+    | MessagePublished | CallDone | ServiceCall | ServiceAdvertised | ServiceUnadvertised
+    | GoalAccepted | GoalFeedback | GoalDone | GoalCancelling | GoalRequest | GoalCancel
+    | ActionAdvertised | ActionUnadvertised | GraphListed | MessageDefined | ServiceDefined
+    | Diagnosed | StatusWatched | State | GatesListed | LeaseAnswered | StopAsserted | StopCleared
+    | GatesChanged | LeaseChanged | EstopChanged | RobotStopped | LeaseLost | LeaseDecided
+    | LeaseRequested | Failed | Beat)

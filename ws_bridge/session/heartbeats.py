@@ -1,0 +1,120 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The heartbeats of one peer, either way: whether it lives, and how far its clock is.  Pure."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from ws_bridge.config import Settings
+from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
+from ws_bridge.session import effects as fx
+from ws_bridge.session.clock import PeerClock
+from ws_bridge.session.parts import Handlers, Part
+from ws_bridge.timing.liveness import Liveness, LivenessState
+
+BEATS_REMEMBERED = 16
+
+
+class Heartbeats(Part):
+    """
+    What was heard of the peer, and what it is sent.
+
+    :param settings: has interval and timeout.
+    :param clock: gets what exchanges say of the peer's clock.
+    :param now: monotonic time of the connection, s.
+    :param sends: whether the peer is sent heartbeats.
+    :ivar liveness: ``None`` until the peer is known to send heartbeats.
+    """
+
+    def __init__(self, settings: Settings, clock: PeerClock, now: float, *, sends: bool) -> None:
+        self.liveness: Liveness | None = None
+        self._settings = settings
+        self._clock = clock
+        self._sends = sends
+        self._number = 0
+        self._sent: dict[int, float] = {}
+        self._last_heard: tuple[int, float, float] | None = None
+        self._next = now + settings.heartbeat_interval
+
+    def __repr__(self) -> str:
+        return f'Heartbeats({self.state_name}, sent={self._number})'
+
+    @property
+    def state_name(self) -> str:
+        """ALIVE, SUSPECT or LOST; UNWATCHED before the first heartbeat."""
+        return 'UNWATCHED' if self.liveness is None else self.liveness.state.name
+
+    def watch(self, now: float) -> None:
+        """Expect heartbeats from now on: the peer commands. One that was LOST begins anew."""
+        if self.liveness is None or self.liveness.state is LivenessState.LOST:
+            self.liveness = self._begin(now)
+
+    def _begin(self, now: float) -> Liveness:
+        return Liveness(self._settings.heartbeat_interval, self._settings.heartbeat_timeout, now)
+
+    def _heartbeat(self, op: ops.Heartbeat, now: float) -> list[fx.Effect]:
+        effects = self.heard(now)
+        unix = self._clock.unix(now)
+        if op.stamp is not None and op.echo is not None:
+            sent = self._sent.get(op.echo[0])
+            if sent is not None:
+                self._clock.timesync.sample(sent, op.echo[2], op.stamp, unix)
+        if op.sequence is not None:
+            if op.stamp is not None:
+                self._last_heard = op.sequence, op.stamp, unix
+            if not op.answer:
+                effects.insert(0, fx.Send(self._make(unix, op.op_id)))
+        return effects
+
+    def heard(self, now: float) -> list[fx.Effect]:
+        """Note that the peer was heard, as one that sends heartbeats."""
+        is_first = self.liveness is None
+        if self.liveness is None:
+            self.liveness = self._begin(now)
+        changed = self.liveness.heard(now)
+        if changed is LivenessState.LOST:
+            return [fx.PeerLost(), fx.PeerChanged()]
+        return [fx.PeerChanged()] if is_first or changed else []
+
+    def _make(self, unix: float, answers: str | None) -> replies.Beat:
+        self._number += 1
+        self._sent[self._number] = unix
+        self._sent.pop(self._number - BEATS_REMEMBERED, None)
+        return replies.Beat(self._number, unix, self._last_heard, answers)
+
+    def deadlines(self) -> Iterator[float]:
+        """Give when to send the next heartbeat, and when the peer becomes SUSPECT or LOST."""
+        if self._sends:
+            yield self._next
+        if self.liveness is not None and (end := self.liveness.deadline()) is not None:
+            yield end
+
+    def poll(self, now: float) -> list[fx.Effect]:
+        """Send what is due; heartbeats that were missed are not made up for."""
+        effects: list[fx.Effect] = []
+        if self._sends and now >= self._next:
+            self._next += self._settings.heartbeat_interval
+            if self._next <= now:
+                self._next = now + self._settings.heartbeat_interval
+            effects.append(fx.Send(self._make(self._clock.unix(now), None)))
+        changed = None if self.liveness is None else self.liveness.poll(now)
+        if changed is LivenessState.LOST:
+            effects.append(fx.PeerLost())
+        if changed is not None:
+            effects.append(fx.PeerChanged())
+        return effects
+
+    HANDLERS: ClassVar[Handlers] = {ops.Heartbeat: _heartbeat}

@@ -1,0 +1,99 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The topics that one peer subscribed to.  Pure."""
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ws_bridge.config import Settings
+from ws_bridge.errors import NotAdvertised
+from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
+from ws_bridge.session import effects as fx
+from ws_bridge.session.limits import require_room
+from ws_bridge.session.login import Login
+from ws_bridge.session.merger import SubscriptionMerger
+from ws_bridge.session.names import Names
+from ws_bridge.session.parts import Handlers, Part
+from ws_bridge.session.rights import type_of
+
+
+class PeerSubscriptions(Part):
+    """
+    What one session knows of topics out.
+
+    :param login: says what the peer may.
+    :ivar names: the topics, by the names that the peer used.
+    """
+
+    def __init__(self, settings: Settings, names: Names, login: Login) -> None:
+        self.names: dict[str, str] = {}
+        self._settings = settings
+        self._resolve = names.topic
+        self._login = login
+        self._merger = SubscriptionMerger()
+
+    def __repr__(self) -> str:
+        return f'PeerSubscriptions({", ".join(self.names)})'
+
+    def _subscribe(self, op: ops.Subscribe, now: float) -> list[fx.Effect]:
+        topic = self._resolve(op.topic)
+        rule = self._login.check('subscribe', topic, 'topic')
+        most = self._settings.max_subscriptions
+        if op.topic not in self.names:
+            require_room(len(self.names), most, 'subscriptions')
+        if op.key is not None and not self._merger.has(op.topic, op.key):
+            require_room(len(self._merger), most, 'subscriptions')
+        msg_type = type_of(op.msg_type, rule)
+        interval = op.min_interval or 0.0
+        if rule.max_rate:
+            interval = max(interval, 1.0 / rule.max_rate)
+        depth = op.queue_depth or rule.queue_depth or self._settings.queue_depth
+        self.names[op.topic] = topic
+        encoding: Any = op.encoding or rule.encoding or 'json'
+        return [self._merger.add(fx.OpenSubscription(
+            op.op_id, topic, op.topic, msg_type, encoding, interval, depth, op.qos,
+            op.want_schema, op.fragment_size, op.key))]
+
+    def _unsubscribe(self, op: ops.Unsubscribe, now: float) -> list[fx.Effect]:
+        topic = self._resolve(op.topic)
+        # by the name that was used, else by another one for the same topic
+        name = op.topic if op.topic in self.names else next(
+            (name for name, of in self.names.items() if of == topic), None)
+        if name is None:
+            raise NotAdvertised(f'{op.topic} is not subscribed to', field='topic')
+        rest = self._merger.remove(name, op.key)
+        if rest is None:
+            del self.names[name]
+        return [rest or fx.CloseSubscription(topic, name),
+                fx.Send(replies.Unsubscribed(op.op_id, op.topic))]
+
+    def forget(self, name: str) -> None:
+        """Take back a subscription that ROS refused; ``name`` as the peer used it."""
+        self.names.pop(name, None)
+        self._merger.forget(name)
+
+    def forget_key(self, name: str, key: str | None) -> None:
+        """Take back what one key asked for and did not get; the others keep the subscription."""
+        self._merger.forget_key(name, key)
+
+    def close(self) -> list[fx.Effect]:
+        """Return the effects that take back everything."""
+        effects: list[fx.Effect] = [fx.CloseSubscription(topic, name)
+                                    for name, topic in self.names.items()]
+        self.names.clear()
+        self._merger = SubscriptionMerger()
+        return effects
+
+    HANDLERS: ClassVar[Handlers] = {ops.Subscribe: _subscribe, ops.Unsubscribe: _unsubscribe}
