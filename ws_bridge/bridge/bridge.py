@@ -243,10 +243,15 @@ class Bridge:
         for link in list(self._peers):
             self.closed(link, 1001, 'shutdown')
 
+    def work(self) -> None:
+        """Hand out what came from ROS; to be called once in a turn of the loop."""
+        self._outward.work()
+
     # ---- listener of the transport
 
     def opened(self, link: Link) -> None:
         """Greet a native peer; one that named no dialect is known by its first frame."""
+        link.is_urgent = _may_stop
         if self._is_stranger(link) and self._are_strangers_enough(link.address):
             self._ledger.refused('strangers', link.address)
             link.close(TRY_LATER, 'too many peers that have not logged in')
