@@ -251,7 +251,7 @@ class Bridge:
 
     def opened(self, link: Link) -> None:
         """Greet a native peer; one that named no dialect is known by its first frame."""
-        link.is_urgent = _may_stop
+        link.is_urgent = partial(self._is_urgent, link)
         if self._is_stranger(link) and self._are_strangers_enough(link.address):
             self._ledger.refused('strangers', link.address)
             link.close(TRY_LATER, 'too many peers that have not logged in')
@@ -263,6 +263,11 @@ class Bridge:
             link.limit_messages(self._largest(self._login_of(link)))
             self._strangers[link] = self._loop.call_later(
                 self._settings.login_timeout, self._expect_word, link)
+
+    def _is_urgent(self, link: Link, data: str | bytes) -> bool:
+        """Whether a frame is read before those of others: one that may stop, or commands."""
+        peer = self._peers.get(link)
+        return _may_stop(data) or (peer is not None and self._control.commands(peer))
 
     def _expect_word(self, link: Link) -> None:
         """Dismiss who has to log in and has said nothing yet."""

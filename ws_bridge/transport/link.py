@@ -127,7 +127,7 @@ class Link:
     :ivar fence: of the message that the listener has just got: loop time, s, before which it
         cannot have been sent.
     :ivar pace: of the pings, which make fences; nobody has asked for any.
-    :ivar is_urgent: tells whether a message passes the line; all of a peer that commands do.
+    :ivar is_urgent: tells whether a message passes the line of readers.
     """
 
     __slots__ = ('_buffered', '_closer', '_ending', '_in_hand', '_is_plain', '_limit', '_options',
@@ -398,6 +398,7 @@ class Link:
     async def _read(self, listener: Listener) -> None:
         receive, fences, turns = self.websocket.recv, self.websocket.fences, self._turns
         end = time.perf_counter() + TURN
+        waited = 0.0
         try:
             while True:
                 data = await receive()
@@ -406,8 +407,8 @@ class Link:
                 self.bytes_in += len(data) if isinstance(data, bytes) or data.isascii() \
                     else len(data.encode())
                 self.last_activity = time.time()
-                if self.pace.hurried_at is None and turns.are_over() and not self.is_urgent(data):
-                    await turns.wait()
+                if turns.are_over() and not self.is_urgent(data):
+                    waited = await turns.wait(waited)
                     end = time.perf_counter() + TURN
                 if self._ending is None:
                     listener.received(self, data)
