@@ -33,7 +33,7 @@ from std_msgs.msg import String
 
 CLASSES = {'twist': Twist, 'string': String, 'image': Image, 'scan': LaserScan}
 SETTLE = 0.5
-GIVE_UP = 2.0
+GIVE_UP = 4.0
 
 
 def stamp(kind: str, message: Any) -> None:

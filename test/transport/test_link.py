@@ -159,7 +159,7 @@ async def test_many_readers_leave_time_for_others(make_server: MakeServer, dial:
         await peer.send('first')
     urgent = await dial(port)
     await async_wait_until(lambda: len(server.links) == 41 and len(server.frames) == 40)
-    server.links[40].is_urgent = lambda data: data == 'stop'
+    server.links[40].websocket.is_urgent = lambda data: data == 'stop'
     server.frames.clear()
     for each in peers:
         await each.send('more')

@@ -251,7 +251,7 @@ class Bridge:
 
     def opened(self, link: Link) -> None:
         """Greet a native peer; one that named no dialect is known by its first frame."""
-        link.is_urgent = partial(self._is_urgent, link)
+        link.websocket.is_urgent = partial(self._is_urgent, link)
         if self._is_stranger(link) and self._are_strangers_enough(link.address):
             self._ledger.refused('strangers', link.address)
             link.close(TRY_LATER, 'too many peers that have not logged in')

@@ -22,7 +22,7 @@ else anything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Mapping
+from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
 import inspect
 import struct
 import time
@@ -127,13 +127,12 @@ class Link:
     :ivar fence: of the message that the listener has just got: loop time, s, before which it
         cannot have been sent.
     :ivar pace: of the pings, which make fences; nobody has asked for any.
-    :ivar is_urgent: tells whether a message passes the line of readers.
     """
 
     __slots__ = ('_buffered', '_closer', '_ending', '_in_hand', '_is_plain', '_limit', '_options',
                  '_queue', '_resumed', '_staged', '_stall_timer', '_turns', '_writer', 'address',
-                 'admitted', 'bytes_in', 'bytes_out', 'dialled', 'fence', 'is_urgent',
-                 'last_activity', 'messages_in', 'messages_out', 'opened_at', 'pace', 'peer_id',
+                 'admitted', 'bytes_in', 'bytes_out', 'dialled', 'fence', 'last_activity',
+                 'messages_in', 'messages_out', 'opened_at', 'pace', 'peer_id',
                  'remote', 'subprotocol', 'websocket')
 
     def __init__(self, websocket: Fenced, options: LinkOptions, *, dialled: bool,
@@ -151,8 +150,7 @@ class Link:
         self.bytes_in = self.bytes_out = self.messages_in = self.messages_out = 0
         self.fence = UNKNOWN
         self.pace = Pace(websocket.send_fence)
-        self.is_urgent: Callable[[str | bytes], bool] = lambda data: False
-        self._turns = turns
+        self._turns = websocket.turns = turns
         self._options = options
         self._limit = write_limit
         self._buffered = websocket.transport.get_write_buffer_size
@@ -407,7 +405,7 @@ class Link:
                 self.bytes_in += len(data) if isinstance(data, bytes) or data.isascii() \
                     else len(data.encode())
                 self.last_activity = time.time()
-                if turns.are_over() and not self.is_urgent(data):
+                if turns.are_over() and not self.websocket.is_urgent(data):
                     waited = await turns.wait(waited)
                     end = time.perf_counter() + TURN
                 if self._ending is None:

@@ -14,8 +14,8 @@
 """
 Who reads next: with many sockets to read, the loop does other things between two of them.
 
-Each socket has a reader, and asyncio lets all that have something run in one turn of the loop.
-Here they wait in line once they have used :data:`SLICE` together; then one a turn goes on. Who
+asyncio reads all sockets that have something, and runs their readers, in one turn of the loop.
+Here they wait in line once they have used :data:`SLICE` together; then some go on each turn. Who
 has not waited lately comes before who has: one that says little does not wait for those that say
 much. What is urgent passes the line.
 """
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 import time
 
 SLICE = 0.002
@@ -34,21 +35,21 @@ LATELY = 1.0
 
 
 class Turns:
-    """The line of the readers of all sockets (loop thread)."""
+    """The line in which all sockets and their readers wait (loop thread)."""
 
     __slots__ = ('_begin', '_first', '_is_scheduled', '_last', '_waiting')
 
     def __init__(self) -> None:
         self._begin = self._last = 0.0
-        self._first: deque[asyncio.Future[None]] = deque()
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._first: deque[Callable[[], bool]] = deque()
+        self._waiting: deque[Callable[[], bool]] = deque()
         self._is_scheduled = False
 
     def __repr__(self) -> str:
         return f'<Turns, {len(self._first) + len(self._waiting)} wait>'
 
     def are_over(self) -> bool:
-        """Whether the next reader has to :meth:`wait`."""
+        """Whether the next one has to wait."""
         now = time.perf_counter()
         if now > self._last + GAP:
             self._begin = now
@@ -58,18 +59,35 @@ class Turns:
         """Note that something was just read."""
         self._last = time.perf_counter()
 
+    def line_up(self, go: Callable[[], bool], before: float) -> float:
+        """
+        Have something called when its turn comes.
+
+        :param go: tells whether it needs the whole turn.
+        :param before: when the same socket waited the last time, loop time, s.
+        :return: when it waits now.
+        """
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        (self._waiting if now < before + LATELY else self._first).append(go)
+        self._schedule(loop)
+        return now
+
     async def wait(self, before: float) -> float:
         """
         Wait in line.
 
-        :param before: when the reader began to wait the last time, loop time, s.
+        :param before: when the reader waited the last time, loop time, s.
         :return: when it began to wait now.
         """
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        turn = loop.create_future()
-        (self._waiting if now < before + LATELY else self._first).append(turn)
-        self._schedule(loop)
+        turn = asyncio.get_running_loop().create_future()
+
+        def go() -> bool:
+            if turn.done():     # its reader was cancelled
+                return False
+            turn.set_result(None)
+            return True
+        now = self.line_up(go, before)
         await turn
         return now
 
@@ -79,12 +97,14 @@ class Turns:
             loop.call_soon(self._next, loop)
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let one go on, and the next one in the next turn of the loop."""
+        """Let one reader go on, or some sockets, and others in the next turn of the loop."""
         self._is_scheduled = False
-        while line := self._first or self._waiting:
-            turn = line.popleft()
-            if not turn.done():         # its reader has not been cancelled
-                turn.set_result(None)
-                self._begin = time.perf_counter()
+        self._begin = time.perf_counter()
+        try:
+            while line := self._first or self._waiting:
+                if line.popleft()() or time.perf_counter() > self._begin + SLICE:
+                    break
+        finally:
+            if self._first or self._waiting:
                 self._schedule(loop)
-                break
+            self._begin = self._last = time.perf_counter()
