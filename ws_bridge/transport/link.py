@@ -239,8 +239,7 @@ class Link:
             if len(frame) > PIECE:
                 self._start_writer(Outgoing(frame, text))
                 return True
-            _write((self.websocket,), frame, text)
-            self.wrote(len(frame))
+            self._write_now(frame, text)
             return True
         try:
             self._queue.put(frame, priority, text=text)
@@ -308,8 +307,7 @@ class Link:
         elif self.is_idle:
             for part in Outgoing(frame, text, split).frames():
                 assert isinstance(part, bytes)
-                _write((self.websocket,), part, text)
-                self.wrote(len(part))
+                self._write_now(part, text)
         else:
             self._queue.put_stream(key, frame, depth, text=text, split=split)
             self._start_writer()
@@ -386,10 +384,14 @@ class Link:
         if tasks:
             await asyncio.wait(tasks)
 
-    def wrote(self, size: int) -> None:
-        """Count one written frame and see to it that a stuck peer is noticed."""
+    def _write_now(self, frame: bytes, text: bool) -> None:
+        """Write a frame, count it, and see to it that a stuck peer is noticed."""
+        if self._is_plain:
+            self.websocket.transport.write(_head(len(frame), text) + frame)
+        else:
+            _write((self.websocket,), frame, text)
         self.messages_out += 1
-        self.bytes_out += size
+        self.bytes_out += len(frame)
         if self._stall_timer is None and self._buffered() > self._limit:
             self._watch_stall()
 
