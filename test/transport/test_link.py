@@ -27,9 +27,10 @@ from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import broadcast
 
 from ws_bridge.protocol.types import Priority
+from ws_bridge.session.queue import Parts
 from ws_bridge.transport import link as link_module
 from ws_bridge.transport.fence import FencedClient
-from ws_bridge.transport.link import address_text, Link, StreamFrame
+from ws_bridge.transport.link import address_text, Link, PIECE, StreamFrame
 from ws_bridge.transport.options import ClientOptions, ServerOptions
 from ws_bridge.transport.turns import SLICE, Turns
 
@@ -139,6 +140,23 @@ async def test_shared_frames_of_every_size(make_server: MakeServer, dial: Dial,
     link.stage(StreamFrame('k', b'after it', 20))
     link.flush()
     assert await server.end() == (1000, 'bye')
+
+
+async def test_what_waits_for_a_peer_is_bounded_in_bytes(make_server: MakeServer,
+                                                         bare: Bare) -> None:
+    """However deep a history it asks for; what gives way is counted."""
+    server, most = Recorder(), 4 * len(BIG)
+    port = (await make_server(listener=server, options=ServerOptions(
+        max_queue_bytes=most))).port
+    await bare(port)
+    link = await server.link()
+    for number in range(50):
+        link.stage(StreamFrame('image', BIG if number % 2 else Parts(BIG[1:], b'.'), 1000))
+        link.flush()
+        await asyncio.sleep(0)
+        # One is being written, in pieces.
+        assert link.queued_bytes <= most + len(BIG) + 2 * PIECE
+    assert link.dropped >= 50 - 6
 
 
 async def test_many_readers_leave_time_for_others(make_server: MakeServer, dial: Dial) -> None:
