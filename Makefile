@@ -15,7 +15,7 @@ ifeq ($(filter $(ROS),kilted jazzy),)
 $(error ROS=$(ROS) is not known here: kilted or jazzy)
 endif
 
-# The npm packages roslib and typescript, for the tests that run them; they skip where there is no npm.
+# The npm packages roslib, typescript and eslint, for the tests that run them; they skip where there is no npm.
 CLIENTS := test/rosbridge/clients
 NODE_MODULES := $(if $(shell command -v npm 2> /dev/null),$(CLIENTS)/node_modules/.ready)
 
@@ -77,9 +77,9 @@ $(VENV)/.ready-test: setup.py pyproject.toml | $(RUN)
 	@touch $@ $(VENV)/.ready-run
 
 $(CLIENTS)/node_modules/.ready: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
-	@echo 'Installing roslib and typescript into $(CLIENTS)/node_modules ...'
+	@echo 'Installing roslib, typescript and eslint into $(CLIENTS)/node_modules ...'
 	@if cd $(CLIENTS) && npm ci --silent --no-audit --no-fund; then touch $(notdir $(@D))/.ready; \
-	  else echo 'ws_bridge: npm cannot install roslib and typescript; the tests that run them will be skipped'; fi
+	  else echo 'ws_bridge: npm cannot install roslib, typescript and eslint; the tests that run them will be skipped'; fi
 
 $(RUN):
 	@command -v $(PYTHON) > /dev/null || { \

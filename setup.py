@@ -19,6 +19,7 @@ from glob import glob
 from setuptools import find_packages, setup
 
 PACKAGE = 'ws_bridge'
+URL = 'https://github.com/ws-bridge/ws_bridge'
 
 # The wheels of real ROS 2 on PyPI: CPython 3.10 to 3.14, x86_64 Linux. On a machine with a
 # ROS installation rosdep and package.xml bring these, and neither extra is wanted.
@@ -79,6 +80,10 @@ setup(
     author='ws_bridge contributors',
     maintainer='ws_bridge contributors',
     maintainer_email='ws_bridge@users.noreply.github.com',
+    url=URL,
+    project_urls={'Source': URL, 'Bug tracker': f'{URL}/issues',
+                  'Documentation': f'{URL}/blob/main/docs/index.md',
+                  'Changelog': f'{URL}/blob/main/CHANGELOG.rst'},
     license='Apache-2.0',
     keywords=['ROS', 'ROS 2', 'WebSocket', 'rclpy'],
     python_requires='>=3.10',

@@ -19,7 +19,7 @@ Start the bridge where rosbridge_suite was: its port, its node name, its argumen
     ros2 launch ws_bridge rosbridge_compatible.launch.py port:=9090
 
 Listens on all interfaces and lets everybody in, as rosbridge does, with a warning;
-``docs/migrating_from_rosbridge.md`` says what differs.
+``docs/how-to/come_from_rosbridge.md`` says what differs.
 """
 # ruff takes the folder launch/ for the package of this name.
 # isort: skip_file

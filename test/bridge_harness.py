@@ -32,7 +32,8 @@ from websockets.exceptions import ConnectionClosed
 
 from ws_bridge.main import close_service, open_service, Service
 
-SCHEMA = json.loads((Path(__file__).parents[1] / 'docs/ws_bridge.v1.schema.json').read_text())
+REFERENCE = Path(__file__).parents[1] / 'docs' / 'reference'
+SCHEMA = json.loads((REFERENCE / 'ws_bridge.v1.schema.json').read_text())
 BINARY_HEADER = struct.Struct('<BBHIdI')
 
 

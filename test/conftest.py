@@ -52,6 +52,25 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError('ROS_DOMAIN_ID is given: unset it, or leave out -n')
 
 
+LONG = ('test_lint.py', 'test_soak.py', 'test_page.py', 'test_process.py',
+        'test_against_reference.py', 'test_spellings.py', 'test_parameters_in_force.py',
+        'test_real_clients.py', 'test_control_model.py', 'test_control.py')
+"""Files that take longest, which begin first, so that no worker is busy when others have ended."""
+ALONE = {'test_drive_by_command.py', 'test_drive_patterns.py', 'test_faults.py', 'test_fence.py',
+         'test_killed_client.py', 'test_stops.py', 'test_swarm.py', 'test_watchdog.py'}
+"""Files that are judged by the time that passes."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first; mark those that have to be alone."""
+    rank = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
+    for item in items:
+        if item.path.name in ALONE:
+            item.add_marker('alone')
+
+
 @pytest.fixture(scope='session', autouse=True)
 def no_thread_left() -> Iterator[None]:
     """Fail the run when a thread that a test started outlives it."""

@@ -16,13 +16,16 @@ from __future__ import annotations
 
 from dataclasses import fields
 from fnmatch import fnmatchcase
+from pathlib import Path
 import platform
+import re
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
+from ws_bridge import config
 from ws_bridge.config import (
     Denial,
     Exposure,
@@ -36,6 +39,7 @@ from ws_bridge.config import (
 )
 from ws_bridge.errors import ConfigError
 
+SOURCE = Path(config.__file__).read_text()
 SPECS = {spec.name: spec for spec in PARAMETERS}
 NUMBERS = [spec for spec in PARAMETERS if spec.kind in ('integer', 'double')]
 
@@ -51,9 +55,20 @@ def test_defaults_are_valid() -> None:
         {spec.name: spec.default for spec in PARAMETERS if spec.name != 'robot_name'}
 
 
-def test_table_and_settings_have_the_same_names() -> None:
+@pytest.mark.parametrize('name', SPECS)
+def test_a_parameter_is_declared_once(name: str) -> None:
+    declarations = re.findall(
+        rf"^ +(?:{name}: [\w\[\], .]+(?:$| = parameter\()|ParameterSpec\('{name}')", SOURCE,
+        re.MULTILINE)
+    assert len(declarations) == 1
+
+
+def test_the_table_is_that_of_the_settings() -> None:
     assert [field.name for field in fields(Settings)] == [spec.name for spec in PARAMETERS]
-    assert len(SPECS) == len(PARAMETERS)
+    kinds = {'bool': 'bool', 'int': 'integer', 'float': 'double', 'str': 'string',
+             'tuple[str, ...]': 'string_array'}
+    assert [kinds[str(field.type)] for field in fields(Settings)] == \
+        [spec.kind for spec in PARAMETERS], 'a default of another kind than its annotation'
 
 
 def test_defaults_listen_to_this_machine_only() -> None:

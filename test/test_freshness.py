@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Rate, age and freshness of a topic, by the words of docs/protocol.md."""
+"""Rate, age and freshness of a topic, by the words of docs/reference/protocol.md."""
 from __future__ import annotations
 
 from hypothesis import given

@@ -44,7 +44,8 @@ def python_files() -> Iterator[Path]:
     """Give every Python file of the project."""
     for source in SOURCES:
         path = ROOT / source
-        yield from [path] if path.is_file() else sorted(path.rglob('*.py'))
+        yield from [path] if path.is_file() else sorted(
+            file for file in path.rglob('*.py') if 'node_modules' not in file.parts)
 
 
 def test_ruff() -> None:
@@ -65,7 +66,8 @@ def test_flake8_has_the_plugins_of_ament() -> None:
 
 
 def test_pep257() -> None:
-    run('pydocstyle', f'--ignore={AMENT_PEP257}', '--match=.*\\.py', *SOURCES)
+    run('pydocstyle', f'--ignore={AMENT_PEP257}', '--match=.*\\.py',
+        r'--match-dir=(?!node_modules|\.).*', *SOURCES)
 
 
 def licence_of(path: Path) -> str:

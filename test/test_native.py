@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The native dialect, held against docs/protocol.md and its JSON Schema."""
+"""The native dialect, held against docs/reference/protocol.md and its JSON Schema."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.types import Priority
 from ws_bridge.session.session import Session
 
-DOCS = Path(__file__).resolve().parents[1] / 'docs'
+DOCS = Path(__file__).resolve().parents[1] / 'docs' / 'reference'
 PROTOCOL = (DOCS / 'protocol.md').read_text()
 NATIVE = ''.join(Path(module.__file__).read_text()
                  for module in (native_module, native_requests))
@@ -123,12 +123,17 @@ def test_schema_is_a_schema() -> None:
     assert SCHEMA['$schema'].endswith('2020-12/schema')
 
 
-def test_error_codes_are_those_of_the_docs() -> None:
-    table = rows(section('## Error codes'))
-    documented = re.findall(r'`(\w+)`', ' '.join(row[0] for row in table))
+def test_error_codes_are_those_of_the_schema() -> None:
     codes = [item.code for item in error_classes()]
-    assert sorted(documented) == sorted(codes)
     assert sorted(SCHEMA['$defs']['error_code']['enum']) == sorted(codes)
+
+
+def test_refusals_of_a_gate_are_those_of_the_docs() -> None:
+    found = re.search(r'^\| code \|.*?\n\n', section('## Gates, leases and the emergency stop'),
+                      re.MULTILINE | re.DOTALL)
+    assert found
+    documented = [row[0].strip('`') for row in rows(found[0])]
+    assert documented == [error.code for error in errors.COMMAND_REFUSALS]
 
 
 def test_metadata_keys_are_those_of_the_docs() -> None:

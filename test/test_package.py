@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ast
 from importlib.metadata import entry_points
+import json
 from pathlib import Path
 import re
 import runpy
@@ -25,10 +26,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
+from ws_bridge.config import VERSION
 from ws_bridge.gate_policy import GATED_TYPES
 
 ROOT = Path(__file__).resolve().parents[1]
+URL = 'https://github.com/ws-bridge/ws_bridge'
 # rosdep's key -> the name on PyPI
 KEYS = {'python3-cbor2': 'cbor2', 'python3-jwt': 'pyjwt', 'python3-numpy': 'numpy',
         'python3-orjson': 'orjson',
@@ -80,7 +84,7 @@ def imports(folder: str) -> set[str]:
 
 def test_versions_agree(described: ElementTree.Element, arguments: dict[str, Any]) -> None:
     version = described.findtext('version')
-    assert version == arguments['version']
+    assert version == arguments['version'] == VERSION
     assert f'\n{version} (' in (ROOT / 'CHANGELOG.rst').read_text()
 
 
@@ -92,6 +96,55 @@ def test_descriptions_agree(described: ElementTree.Element, arguments: dict[str,
     maintainer = described.find('maintainer')
     assert maintainer is not None
     assert maintainer.get('email') == arguments['maintainer_email']
+
+
+def test_addresses_agree(described: ElementTree.Element, arguments: dict[str, Any]) -> None:
+    said = {str(element.get('type')): element.text for element in described.iter('url')}
+    assert said['website'] == said['repository'] == arguments['url'] == URL
+    assert said['bugtracker'] == arguments['project_urls']['Bug tracker'] == f'{URL}/issues'
+    web = json.loads((ROOT / 'ws_bridge' / 'web' / 'package.json').read_text())
+    assert web['repository'] == URL
+    for address in arguments['project_urls'].values():
+        path = address.removeprefix(URL).removeprefix('/blob/main').lstrip('/')
+        assert path in ('', 'issues') or (ROOT / path).is_file(), address
+    for name in ('README.md', 'SECURITY.md', '.github/ISSUE_TEMPLATE/config.yml'):
+        text = (ROOT / name).read_text()
+        assert set(re.findall(r'https://github\.com/[\w-]+/ws_bridge', text)) == {URL}, name
+
+
+def test_the_hooks_have_the_pins_of_the_tests(arguments: dict[str, Any]) -> None:
+    config = yaml.safe_load((ROOT / '.pre-commit-config.yaml').read_text())
+    hooks = {hook['id']: hook for hook in config['repos'][0]['hooks']}
+    assert {'ruff', 'flake8', 'pydocstyle', 'mypy'} <= set(hooks)
+    pins = [pin for hook in hooks.values() for pin in hook.get('additional_dependencies', [])]
+    assert set(pins) <= set(arguments['extras_require']['test'])
+    linters = {pin for pin in arguments['extras_require']['test']
+               if re.match('flake8|ruff|pydocstyle', pin)}
+    assert set(pins) == linters
+    lint = (ROOT / 'test' / 'test_lint.py').read_text()
+    assert re.findall(r'--ignore=(\S+)', hooks['pydocstyle']['entry']) == \
+        re.findall(r"^AMENT_PEP257 = '(.*)'", lint, re.MULTILINE)
+    for hook in hooks.values():
+        for word in re.findall(r'\S+/\S+\.py', hook['entry']):
+            assert (ROOT / word).is_file()
+
+
+def test_the_workflows_run_what_ci_runs(arguments: dict[str, Any]) -> None:
+    workflows = {path.stem: yaml.safe_load(path.read_text())
+                 for path in (ROOT / '.github' / 'workflows').glob('*.yml')}
+    assert set(workflows) == {'test', 'release'}
+    (job,) = workflows['test']['jobs'].values()
+    assert '.ci/run' in [step.get('run') for step in job['steps']]
+    jobs = workflows['release']['jobs']
+    assert jobs['test']['uses'] == './.github/workflows/test.yml'
+    assert jobs['publish']['needs'] == 'test'
+    matrix = job['strategy']['matrix']
+    assert set(matrix['ros']) <= set(arguments['extras_require'])
+    first = arguments['python_requires'].removeprefix('>=')
+    assert matrix['python'][0] == first
+    assert matrix['python'] == [f'3.{minor}' for minor in range(10, 10 + len(matrix['python']))]
+    (pattern,) = workflows['release'][True]['push']['tags']      # YAML reads `on` as true
+    assert re.fullmatch(pattern.replace('.', r'\.'), arguments['version'])
 
 
 def test_dependencies_agree(described: ElementTree.Element, arguments: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ from ws_bridge.session import effects as fx
 from ws_bridge.session.keeper import Keeper, NoGates
 from ws_bridge.session.session import BEATS_REMEMBERED, Session
 
-SCHEMA = json.loads((Path(__file__).resolve().parents[1] / 'docs'
+SCHEMA = json.loads((Path(__file__).resolve().parents[1] / 'docs' / 'reference'
                      / 'ws_bridge.v1.schema.json').read_text())
 EPOCH = 1_760_000_000.0
 START = 1000.0

@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Configuration as frozen values: the ROS parameters, in one table, and what peers may use.
+Configuration as frozen values: the ROS parameters, and what peers may use.
 
-:data:`PARAMETERS` is the only place that declares a parameter: its declaration on the node,
-its check, ``config/ws_bridge.yaml`` and the table of the README are made from it.
+A line of :class:`Settings` is all that declares a parameter: its declaration on the node, its
+check, ``config/ws_bridge.yaml`` and ``docs/reference/parameters.md`` are made from it.
 
 :class:`Exposure` answers "may a peer subscribe to, publish, call or host this name, and how".
 Patterns are those of :mod:`fnmatch`, as in rosbridge_suite: ``*`` crosses ``/``, so ``/camera/*``
@@ -24,13 +24,13 @@ holds for ``/camera/front/image`` too; ``?`` is one character, ``[ab]`` one of a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import lru_cache
 import math
 import platform
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ws_bridge import forms
 from ws_bridge.access import Grant, Role
@@ -40,6 +40,7 @@ from ws_bridge.gate_policy import FENCE_INTERVAL, GATED_TYPES, GatePolicy, TIMEO
 VERSION = '0.1.0'
 """The version of the package, as in package.xml and setup.py."""
 
+T = TypeVar('T')
 ParameterValue = bool | int | float | str | tuple[str, ...]
 
 Kind = Literal['subscribe', 'publish', 'call', 'host']
@@ -161,147 +162,6 @@ def _of_kind(kind: str, value: object) -> ParameterValue | None:
 _DAY = 86400.0
 _MEGA = 1 << 20
 
-PARAMETERS: tuple[ParameterSpec, ...] = (
-    ParameterSpec('address', '127.0.0.1',
-                  'Address to listen on; 0.0.0.0 = every IPv4 address of this machine, :: = IPv6 '
-                  'too.', form=forms.host),
-    ParameterSpec('port', 9090, 'TCP port to listen on; 0 = any free one.', 0, 65535),
-    ParameterSpec('robot_name', '', 'Name of the robot that peers are told; empty = host name.',
-                  form=forms.robot_name),
-    ParameterSpec('mapping_file', '', 'File that says which names are exposed and how; '
-                  'empty = every topic and service is exposed.', form=forms.path),
-    ParameterSpec('connect', (), 'Endpoints to dial out to, for example ws://host:9090.',
-                  form=forms.endpoint),
-    ParameterSpec('push', (), 'Topics to publish on every bridge that was dialled.',
-                  form=forms.topic_name),
-    ParameterSpec('pull', (), 'Topics to take from every bridge that was dialled and to '
-                  'publish here.', form=forms.topic_name),
-    ParameterSpec('origins', (), 'Origins of web pages that may connect, for example '
-                  'https://robot.example; empty = pages from the same host; * = any.',
-                  form=forms.origin),
-    ParameterSpec('pages', '', 'Folder with web pages of your own, served below /pages/ to '
-                  'whoever reaches the port; empty = none.', form=forms.path),
-    ParameterSpec('tls_certificate', '', 'PEM file with the certificate chain; empty = no TLS.',
-                  form=forms.path),
-    ParameterSpec('tls_key', '', 'PEM file with the private key; '
-                  'empty = it is in the certificate file.', form=forms.path),
-    ParameterSpec('compression', False, 'Offer per-message compression to peers '
-                  '(costs CPU and latency, saves bandwidth).'),
-    ParameterSpec('tls_client_ca', '', 'PEM file of who signs the certificates of peers, whose '
-                  'names are then their identities; empty = peers need none.', form=forms.path),
-    ParameterSpec('token_file', '', 'File with a line for each token: name, role, token; the '
-                  'environment variable WS_BRIDGE_TOKENS may hold such lines too.',
-                  form=forms.path),
-    ParameterSpec('jwt_key_file', '', 'File with the key that JSON web tokens are verified with: '
-                  'a secret (HS256) or a public key, PEM; empty = none are taken.',
-                  form=forms.path),
-    ParameterSpec('jwt_algorithm', 'RS256', 'The one algorithm of JSON web tokens: HS256, RS256 '
-                  'or ES256.', form=forms.one_of(*JWT_ALGORITHMS)),
-    ParameterSpec('jwt_audience', '', 'What "aud" of a JSON web token must name; '
-                  'empty = it must have none.', form=forms.printable),
-    ParameterSpec('jwt_issuer', '', 'What "iss" of a JSON web token must be; empty = anything.',
-                  form=forms.printable),
-    ParameterSpec('jwt_leeway', 10.0, 'By how much the clock of who made a JSON web token may '
-                  'differ, s.', 0.0, 3600.0),
-    ParameterSpec('allow_anonymous', False, 'Let peers in that do not log in, also from other '
-                  'machines.'),
-    ParameterSpec('anonymous_role', '', 'Role of peers that do not log in; empty = admin where '
-                  'nobody can log in, else observer.', form=forms.word),
-    ParameterSpec('connect_role', 'admin', 'Role that the bridges which were dialled have here.',
-                  form=forms.word),
-    ParameterSpec('connect_token_file', '', 'File with the token that is presented to the '
-                  'bridges which are dialled.', form=forms.path),
-    ParameterSpec('hosts', (), 'Names by which peers may reach the bridge ("Host"); empty = '
-                  'addresses, localhost and the name of this machine, asked of browsers only.',
-                  form=forms.host),
-    ParameterSpec('trusted_proxies', (), 'Addresses or networks of reverse proxies whose '
-                  'X-Forwarded-For is believed.', form=forms.network),
-    ParameterSpec('metrics', False, 'Answer /metrics (Prometheus) to who may see it.'),
-    ParameterSpec('handshake_timeout', 5.0, 'Time for TLS and the opening handshake, s.',
-                  0.1, 600.0),
-    ParameterSpec('login_timeout', 5.0, 'Time to log in after the opening handshake, s.',
-                  0.1, 600.0),
-    ParameterSpec('max_login_failures', 10, 'Logins of one address that may fail in a minute; '
-                  'then it has to wait.', 1, 10000),
-    ParameterSpec('max_peers', 64, 'Connections at the same time.', 1, 10000),
-    ParameterSpec('max_peers_per_address', 64, 'Connections of one address at the same time.',
-                  1, 10000),
-    ParameterSpec('max_handshakes', 256, 'Connections at the same time that are no peers yet, at '
-                  'most half of them from one address; more are cut.', 1, 10000),
-    ParameterSpec('max_message_size', 10_000_000, 'Largest message from a peer, bytes.',
-                  1024, 1024 * _MEGA),
-    ParameterSpec('max_observer_message_size', 65536, 'Largest message from a peer whose '
-                  'role may neither publish, call, host nor send goals, bytes.',
-                  1024, 1024 * _MEGA),
-    ParameterSpec('max_elements', 1_000_000, 'Values in one message from a peer, counted before '
-                  'it is read; more are refused: too_large.', 1000, 1_000_000_000),
-    ParameterSpec('max_reading_time', 10.0, 'Time to read and convert one large message, s; '
-                  'then it is given up: limit_exceeded.', 0.1, 600.0),
-    # orjson writes no deeper than 254, and what one peer tells is told to others inside of more.
-    ParameterSpec('max_json_depth', 100, 'Arrays and objects inside each other in JSON from a '
-                  'peer; deeper is refused: bad_frame.', 8, 200),
-    ParameterSpec('max_message_rate', 5000.0, 'Messages a second that one peer may send, '
-                  'with a burst of one second; 0 = unlimited.', 0.0, 1e6),
-    ParameterSpec('max_byte_rate', 100e6, 'Bytes, of text characters, a second that one peer may '
-                  'send, with a burst of one second or one message; 0 = unlimited.', 0.0, 1e12),
-    ParameterSpec('max_queue_bytes', 32 * _MEGA, 'Bytes that may wait for one peer to take them.',
-                  4096, 4096 * _MEGA),
-    ParameterSpec('max_total_queue_bytes', 256 * _MEGA, 'Bytes that may wait for all peers '
-                  'together; then the one with most is closed.', 4096, 1 << 40),
-    ParameterSpec('max_subscriptions', 500, 'Topics that one peer may subscribe to.', 0, 100000),
-    ParameterSpec('max_advertisements', 100, 'Topics that one peer may advertise.', 0, 100000),
-    ParameterSpec('max_services', 100, 'Services that one peer may host.', 0, 100000),
-    ParameterSpec('max_calls', 100, 'Service calls of one peer at the same time.', 0, 100000),
-    ParameterSpec('max_goals', 100, 'Goals of one peer at the same time.', 0, 100000),
-    ParameterSpec('max_entities', 2000, 'Subscriptions, publishers, services and actions that all '
-                  'peers together may have in ROS.', 1, 1000000),
-    ParameterSpec('queue_depth', 10, 'Samples of one topic that wait for a slow peer, unless the '
-                  'peer or the mapping file says otherwise.', 1, 10000),
-    ParameterSpec('wide_integers_as_text', False, 'Send integers beyond 2^53 as text in JSON: '
-                  'JavaScript would round them.'),
-    ParameterSpec('call_timeout', 5.0, 'How long a service call may take unless the peer or the '
-                  'mapping file says otherwise, s.', 0.001, _DAY),
-    ParameterSpec('heartbeat_interval', 1.0, 'Time between heartbeats to a peer, s.',
-                  0.05, 3600.0),
-    ParameterSpec('heartbeat_timeout', 5.0, 'Silence after which a peer that sends heartbeats is '
-                  'LOST, s; longer than heartbeat_interval.', 0.1, 3600.0),
-    ParameterSpec('ping_interval', 5.0, 'Time between WebSocket pings to a peer, s; 0 = none.',
-                  0.0, 3600.0),
-    ParameterSpec('ping_timeout', 10.0, 'Time to answer a WebSocket ping before the connection '
-                  'is closed, s.', 0.1, 3600.0),
-    ParameterSpec('status_interval', 5.0, 'Longest time between status messages to a peer, s.',
-                  0.2, 3600.0),
-    ParameterSpec('diagnostics_period', 1.0, 'Time between messages on /diagnostics, s.',
-                  0.1, 3600.0),
-    ParameterSpec('subscription_depth', 1000, 'History depth of the ROS subscriptions: samples '
-                  'that wait for the bridge.', 1, 100000),
-    ParameterSpec('match_timeout', 1.0, 'How long the first message of a new publisher waits for '
-                  'its subscribers to be matched, s; 0 = not at all.', 0.0, 60.0),
-    ParameterSpec('gated_types', GATED_TYPES, 'Message types whose topics get a gate each, unless '
-                  "one of the mapping file guards them; [''] = no gates but those.",
-                  form=forms.message_type),
-    ParameterSpec('gate_timeout', TIMEOUT, 'Silence of the holder after which a gate stops the '
-                  'robot, unless the mapping file says it for that gate, s.', 0.02, 3600.0),
-    ParameterSpec('gate_ttl', TTL, 'Age of the oldest command that a gate lets pass, unless the '
-                  'mapping file says it for that gate, s.', 0.01, 3600.0),
-    ParameterSpec('fence_interval', FENCE_INTERVAL, 'Time between pings to a peer that may '
-                  'command but does not, s; its first command may be older than gate_ttl by it.',
-                  0.05, 60.0),
-    ParameterSpec('neutral_first', False, 'Gates of gated_types want zero as the first command '
-                  'after a change or a stop, of everybody; false = of native peers, and of others '
-                  'after an emergency stop and after another peer commanded.'),
-    ParameterSpec('estop_at_start', 'armed', 'The emergency stop when the bridge starts: armed, '
-                  'or stopped until somebody clears it.', form=forms.one_of(*ESTOP_STATES)),
-    ParameterSpec('estop_service', '', 'Service of type std_srvs/srv/Trigger that is called when '
-                  'the emergency stop is asserted; empty = none.', form=forms.topic_name),
-    ParameterSpec('audit_file', '', 'File of the audit log, JSON lines; empty = only the log of '
-                  'the node.', form=forms.path),
-    ParameterSpec('audit_size', 1_000_000, 'Size at which the audit log is rotated, bytes; five '
-                  'older files are kept.', 1000, 1 << 30),
-    ParameterSpec('retry_delay', 1.0, 'Delay before the first new attempt to dial out, s; '
-                  'it grows with each failure.', 0.01, 3600.0),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -316,83 +176,205 @@ class Limits:
     goals: int
 
 
+def parameter(default: T, description: str, minimum: float | None = None,
+              maximum: float | None = None, *, form: Callable[[str], str] | None = None) -> T:
+    """
+    Declare a parameter, a field of :class:`Settings`; see :class:`ParameterSpec`.
+
+    :return: what a dataclass makes a field of, for which type checkers see the default.
+    """
+    return field(default=default, metadata={
+        'default': default, 'description': description, 'minimum': minimum, 'maximum': maximum,
+        'form': form})
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The parameters' checked values, one field each; see :data:`PARAMETERS`."""
+    """
+    The parameters of the node, a field each: its default here, its checked value in an instance.
 
-    address: str
-    port: int
-    robot_name: str
-    mapping_file: str
-    connect: tuple[str, ...]
-    push: tuple[str, ...]
-    pull: tuple[str, ...]
-    origins: tuple[str, ...]
-    pages: str
-    tls_certificate: str
-    tls_key: str
-    compression: bool
-    tls_client_ca: str
-    token_file: str
-    jwt_key_file: str
-    jwt_algorithm: str
-    jwt_audience: str
-    jwt_issuer: str
-    jwt_leeway: float
-    allow_anonymous: bool
-    anonymous_role: str
-    connect_role: str
-    connect_token_file: str
-    hosts: tuple[str, ...]
-    trusted_proxies: tuple[str, ...]
-    metrics: bool
-    handshake_timeout: float
-    login_timeout: float
-    max_login_failures: int
-    max_peers: int
-    max_peers_per_address: int
-    max_handshakes: int
-    max_message_size: int
-    max_observer_message_size: int
-    max_elements: int
-    max_reading_time: float
-    max_json_depth: int
-    max_message_rate: float
-    max_byte_rate: float
-    max_queue_bytes: int
-    max_total_queue_bytes: int
-    max_subscriptions: int
-    max_advertisements: int
-    max_services: int
-    max_calls: int
-    max_goals: int
-    max_entities: int
-    queue_depth: int
-    wide_integers_as_text: bool
-    call_timeout: float
-    heartbeat_interval: float
-    heartbeat_timeout: float
-    ping_interval: float
-    ping_timeout: float
-    status_interval: float
-    diagnostics_period: float
-    subscription_depth: int
-    match_timeout: float
-    gated_types: tuple[str, ...]
-    gate_timeout: float
-    gate_ttl: float
-    fence_interval: float
-    neutral_first: bool
-    estop_at_start: str
-    estop_service: str
-    audit_file: str
-    audit_size: int
-    retry_delay: float
+    :func:`settings_from` is the way to make one; nothing here checks.
+    """
+
+    address: str = parameter(
+        '127.0.0.1', 'Address to listen on; 0.0.0.0 = every IPv4 address of this machine, :: = '
+        'IPv6 too.', form=forms.host)
+    port: int = parameter(9090, 'TCP port to listen on; 0 = any free one.', 0, 65535)
+    robot_name: str = parameter(
+        '', 'Name of the robot that peers are told; empty = host name.', form=forms.robot_name)
+    mapping_file: str = parameter(
+        '', 'File that says which names are exposed and how; empty = every topic and service is '
+        'exposed.', form=forms.path)
+    connect: tuple[str, ...] = parameter(
+        (), 'Endpoints to dial out to, for example ws://host:9090.', form=forms.endpoint)
+    push: tuple[str, ...] = parameter(
+        (), 'Topics to publish on every bridge that was dialled.', form=forms.topic_name)
+    pull: tuple[str, ...] = parameter(
+        (), 'Topics to take from every bridge that was dialled and to publish here.',
+        form=forms.topic_name)
+    origins: tuple[str, ...] = parameter(
+        (), 'Origins of web pages that may connect, for example https://robot.example; empty = '
+        'pages from the same host; * = any.', form=forms.origin)
+    pages: str = parameter(
+        '', 'Folder with web pages of your own, served below /pages/ to whoever reaches the port; '
+        'empty = none.', form=forms.path)
+    tls_certificate: str = parameter(
+        '', 'PEM file with the certificate chain; empty = no TLS.', form=forms.path)
+    tls_key: str = parameter(
+        '', 'PEM file with the private key; empty = it is in the certificate file.',
+        form=forms.path)
+    compression: bool = parameter(
+        False, 'Offer per-message compression to peers (costs CPU and latency, saves bandwidth).')
+    tls_client_ca: str = parameter(
+        '', 'PEM file of who signs the certificates of peers, whose names are then their '
+        'identities; empty = peers need none.', form=forms.path)
+    token_file: str = parameter(
+        '', 'File with a line for each token: name, role, token; the environment variable '
+        'WS_BRIDGE_TOKENS may hold such lines too.', form=forms.path)
+    jwt_key_file: str = parameter(
+        '', 'File with the key that JSON web tokens are verified with: a secret (HS256) or a '
+        'public key, PEM; empty = none are taken.', form=forms.path)
+    jwt_algorithm: str = parameter(
+        'RS256', 'The one algorithm of JSON web tokens: HS256, RS256 or ES256.',
+        form=forms.one_of(*JWT_ALGORITHMS))
+    jwt_audience: str = parameter(
+        '', 'What "aud" of a JSON web token must name; empty = it must have none.',
+        form=forms.printable)
+    jwt_issuer: str = parameter(
+        '', 'What "iss" of a JSON web token must be; empty = anything.', form=forms.printable)
+    jwt_leeway: float = parameter(
+        10.0, 'By how much the clock of who made a JSON web token may differ, s.', 0.0, 3600.0)
+    allow_anonymous: bool = parameter(
+        False, 'Let peers in that do not log in, also from other machines.')
+    anonymous_role: str = parameter(
+        '', 'Role of peers that do not log in; empty = admin where nobody can log in, else '
+        'observer.', form=forms.word)
+    connect_role: str = parameter(
+        'admin', 'Role that the bridges which were dialled have here.', form=forms.word)
+    connect_token_file: str = parameter(
+        '', 'File with the token that is presented to the bridges which are dialled.',
+        form=forms.path)
+    hosts: tuple[str, ...] = parameter(
+        (), 'Names by which peers may reach the bridge ("Host"); empty = addresses, localhost and '
+        'the name of this machine, asked of browsers only.', form=forms.host)
+    trusted_proxies: tuple[str, ...] = parameter(
+        (), 'Addresses or networks of reverse proxies whose X-Forwarded-For is believed.',
+        form=forms.network)
+    metrics: bool = parameter(False, 'Answer /metrics (Prometheus) to who may see it.')
+    handshake_timeout: float = parameter(
+        5.0, 'Time for TLS and the opening handshake, s.', 0.1, 600.0)
+    login_timeout: float = parameter(
+        5.0, 'Time to log in after the opening handshake, s.', 0.1, 600.0)
+    max_login_failures: int = parameter(
+        10, 'Logins of one address that may fail in a minute; then it has to wait.', 1, 10000)
+    max_peers: int = parameter(64, 'Connections at the same time.', 1, 10000)
+    max_peers_per_address: int = parameter(
+        64, 'Connections of one address at the same time.', 1, 10000)
+    max_handshakes: int = parameter(
+        256, 'Connections at the same time that are no peers yet, at most half of them from one '
+        'address; more are cut.', 1, 10000)
+    max_message_size: int = parameter(
+        10_000_000, 'Largest message from a peer, bytes.', 1024, 1024 * _MEGA)
+    max_observer_message_size: int = parameter(
+        65536, 'Largest message from a peer whose role may neither publish, call, host nor send '
+        'goals, bytes.', 1024, 1024 * _MEGA)
+    max_elements: int = parameter(
+        1_000_000, 'Values in one message from a peer, counted before it is read; more are '
+        'refused: too_large.', 1000, 1_000_000_000)
+    max_reading_time: float = parameter(
+        10.0, 'Time to read and convert one large message, s; then it is given up: '
+        'limit_exceeded.', 0.1, 600.0)
+    # orjson writes no deeper than 254, and others are told what one peer tells inside of more.
+    max_json_depth: int = parameter(
+        100, 'Arrays and objects inside each other in JSON from a peer; deeper is refused: '
+        'bad_frame.', 8, 200)
+    max_message_rate: float = parameter(
+        5000.0, 'Messages a second that one peer may send, with a burst of one second; 0 = '
+        'unlimited.', 0.0, 1e6)
+    max_byte_rate: float = parameter(
+        100e6, 'Bytes, of text characters, a second that one peer may send, with a burst of one '
+        'second or one message; 0 = unlimited.', 0.0, 1e12)
+    max_queue_bytes: int = parameter(
+        32 * _MEGA, 'Bytes that may wait for one peer to take them.', 4096, 4096 * _MEGA)
+    max_total_queue_bytes: int = parameter(
+        256 * _MEGA, 'Bytes that may wait for all peers together; then the one with most is '
+        'closed.', 4096, 1 << 40)
+    max_subscriptions: int = parameter(500, 'Topics that one peer may subscribe to.', 0, 100000)
+    max_advertisements: int = parameter(100, 'Topics that one peer may advertise.', 0, 100000)
+    max_services: int = parameter(100, 'Services that one peer may host.', 0, 100000)
+    max_calls: int = parameter(100, 'Service calls of one peer at the same time.', 0, 100000)
+    max_goals: int = parameter(100, 'Goals of one peer at the same time.', 0, 100000)
+    max_entities: int = parameter(
+        2000, 'Subscriptions, publishers, services and actions that all peers together may have '
+        'in ROS.', 1, 1000000)
+    queue_depth: int = parameter(
+        10, 'Samples of one topic that wait for a slow peer, unless the peer or the mapping file '
+        'says otherwise.', 1, 10000)
+    wide_integers_as_text: bool = parameter(
+        False, 'Send integers beyond 2^53 as text in JSON: JavaScript would round them.')
+    call_timeout: float = parameter(
+        5.0, 'How long a service call may take unless the peer or the mapping file says '
+        'otherwise, s.', 0.001, _DAY)
+    heartbeat_interval: float = parameter(
+        1.0, 'Time between heartbeats to a peer, s.', 0.05, 3600.0)
+    heartbeat_timeout: float = parameter(
+        5.0, 'Silence after which a peer that sends heartbeats is LOST, s; longer than '
+        'heartbeat_interval.', 0.1, 3600.0)
+    ping_interval: float = parameter(
+        5.0, 'Time between WebSocket pings to a peer, s; 0 = none.', 0.0, 3600.0)
+    ping_timeout: float = parameter(
+        10.0, 'Time to answer a WebSocket ping before the connection is closed, s.', 0.1, 3600.0)
+    status_interval: float = parameter(
+        5.0, 'Longest time between status messages to a peer, s.', 0.2, 3600.0)
+    diagnostics_period: float = parameter(
+        1.0, 'Time between messages on /diagnostics, s.', 0.1, 3600.0)
+    subscription_depth: int = parameter(
+        1000, 'History depth of the ROS subscriptions: samples that wait for the bridge.',
+        1, 100000)
+    match_timeout: float = parameter(
+        1.0, 'How long the first message of a new publisher waits for its subscribers to be '
+        'matched, s; 0 = not at all.', 0.0, 60.0)
+    gated_types: tuple[str, ...] = parameter(
+        GATED_TYPES, 'Message types whose topics get a gate each, unless one of the mapping file '
+        "guards them; [''] = no gates but those.", form=forms.message_type)
+    gate_timeout: float = parameter(
+        TIMEOUT, 'Silence of the holder after which a gate stops the robot, unless the mapping '
+        'file says it for that gate, s.', 0.02, 3600.0)
+    gate_ttl: float = parameter(
+        TTL, 'Age of the oldest command that a gate lets pass, unless the mapping file says it '
+        'for that gate, s.', 0.01, 3600.0)
+    fence_interval: float = parameter(
+        FENCE_INTERVAL, 'Time between pings to a peer that may command but does not, s; its first '
+        'command may be older than gate_ttl by it.', 0.05, 60.0)
+    neutral_first: bool = parameter(
+        False, 'Gates of gated_types want zero as the first command after a change or a stop, of '
+        'everybody; false = of native peers, and of others after an emergency stop and after '
+        'another peer commanded.')
+    estop_at_start: str = parameter(
+        'armed', 'The emergency stop when the bridge starts: armed, or stopped until somebody '
+        'clears it.', form=forms.one_of(*ESTOP_STATES))
+    estop_service: str = parameter(
+        '', 'Service of type std_srvs/srv/Trigger that is called when the emergency stop is '
+        'asserted; empty = none.', form=forms.topic_name)
+    audit_file: str = parameter(
+        '', 'File of the audit log, JSON lines; empty = only the log of the node.',
+        form=forms.path)
+    audit_size: int = parameter(
+        1_000_000, 'Size at which the audit log is rotated, bytes; five older files are kept.',
+        1000, 1 << 30)
+    retry_delay: float = parameter(
+        1.0, 'Delay before the first new attempt to dial out, s; it grows with each failure.',
+        0.01, 3600.0)
 
     @property
     def limits(self) -> Limits:
         return Limits(self.max_message_size, self.max_message_rate, self.max_subscriptions,
                       self.max_advertisements, self.max_services, self.max_calls, self.max_goals)
+
+
+PARAMETERS: tuple[ParameterSpec, ...] = tuple(
+    ParameterSpec(declared.name, **declared.metadata) for declared in fields(Settings))
+"""The parameters as a table, in the order of their declaration."""
 
 
 def settings_from(values: Mapping[str, object]) -> Settings:

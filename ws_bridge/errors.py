@@ -14,55 +14,10 @@
 """
 Every error of ws_bridge, in one tree; each class carries the code that peers see.
 
-``code`` is part of the wire contract (``docs/protocol.md``): it never changes its meaning.
+``code`` is part of the wire contract: it never changes its meaning. The docstring of a class is
+its line in ``docs/reference/error_codes.md``.
 ``field`` is the path of the offending value inside the request or message, for example
 ``data.linear.x`` or ``poses[3].position``; it is ``None`` where no single value is at fault.
-
-::
-
-    WsBridgeError                    internal_error
-    |-- ConfigError                  bad_config
-    |-- ProtocolError                bad_request
-    |   |-- BadFrame                 bad_frame
-    |   |-- UnknownOperation         unknown_operation
-    |   `-- BadField                 bad_field
-    |-- ConversionError              bad_value
-    |   |-- WrongKind                wrong_kind
-    |   |-- OutOfRange               out_of_range
-    |   |-- WrongLength              wrong_length
-    |   |-- BadEncoding              bad_encoding
-    |   |-- UnknownField             unknown_field
-    |   |-- MalformedCdr             bad_cdr
-    |   `-- TooLarge                 too_large
-    |-- RequestError                 refused
-    |   |-- Forbidden                forbidden
-    |   |-- LoginFailed              login_failed
-    |   |-- BadName                  bad_name
-    |   |-- UnknownName              unknown_name
-    |   |-- UnknownType              unknown_type
-    |   |-- TypeMismatch             type_mismatch
-    |   |-- QosMismatch              qos_mismatch
-    |   |-- NotAdvertised            not_advertised
-    |   |-- AlreadyExists            already_exists
-    |   |-- LimitExceeded            limit_exceeded
-    |   |-- RateLimited              rate_limited
-    |   |-- Expired                  expired
-    |   |-- TooDistant               too_distant
-    |   |-- NoTimeSync               no_time_sync
-    |   |-- OutOfOrder               out_of_order
-    |   |-- NotHolder                not_holder
-    |   |-- NotNeutral               not_neutral
-    |   |-- Stopped                  stopped
-    |   |-- Held                     held
-    |   |-- TimedOut                 timeout
-    |   |-- Unavailable              unavailable
-    |   |-- PeerGone                 peer_gone
-    |   |-- Rejected                 rejected
-    |   `-- ServiceFailed            service_failed
-    `-- TransportError               transport_error
-        |-- NotConnected             not_connected
-        |-- ConnectFailed            connect_failed
-        `-- QueueOverflow            queue_overflow
 """
 from __future__ import annotations
 
@@ -71,7 +26,7 @@ from typing import ClassVar
 
 class WsBridgeError(Exception):
     """
-    Root of the tree.
+    Root of the tree; as a code, a fault of the bridge, which is a bug.
 
     :param message: one sentence for a person.
     :param field: path of the value at fault, or ``None``.
@@ -123,13 +78,13 @@ class BadFrame(ProtocolError):
 
 
 class UnknownOperation(ProtocolError):
-    """The operation's name is not in the dialect."""
+    """There is no such ``message_type`` or ``op`` in the dialect."""
 
     code = 'unknown_operation'
 
 
 class BadField(ProtocolError):
-    """A field of an operation is missing, of the wrong kind, or out of range."""
+    """A field of the envelope or request is missing, of the wrong kind, or out of range."""
 
     code = 'bad_field'
 
@@ -187,7 +142,7 @@ class MalformedCdr(ConversionError):
 
 
 class TooLarge(ConversionError):
-    """A value whose encoding would exceed the size limit."""
+    """A message has more values, or a value more bytes, than the bridge takes."""
 
     code = 'too_large'
 
@@ -199,13 +154,21 @@ class RequestError(WsBridgeError):
 
 
 class Forbidden(RequestError):
-    """The configuration does not allow this to this peer."""
+    """
+    The mapping file, or the role of the peer, does not allow this.
+
+    A peer that still has to log in gets it for everything else.
+    """
 
     code = 'forbidden'
 
 
 class LoginFailed(RequestError):
-    """The peer did not show who it is; the message says nothing of what it presented."""
+    """
+    The credentials are nobody's; the bridge closes the connection (1008).
+
+    The message says nothing of what the peer presented.
+    """
 
     code = 'login_failed'
 
@@ -235,37 +198,45 @@ class TypeMismatch(RequestError):
 
 
 class QosMismatch(RequestError):
-    """The other side of a topic has a quality of service that this one cannot match."""
+    """
+    The other side of a topic has a quality of service that this one cannot match.
+
+    Nothing crosses between the two.
+    """
 
     code = 'qos_mismatch'
 
 
 class NotAdvertised(RequestError):
-    """The peer unadvertises, or answers for, what it does not own."""
+    """The peer takes back, or answers for, what it does not own."""
 
     code = 'not_advertised'
 
 
 class AlreadyExists(RequestError):
-    """The name is taken."""
+    """The name is taken: by this peer, or by another node that serves it."""
 
     code = 'already_exists'
 
 
 class LimitExceeded(RequestError):
-    """A count or size limit of this peer or of the bridge is reached."""
+    """
+    A limit of this peer, of a gate or of the bridge is reached.
+
+    It is a count, a size, or the time or memory to read a large message.
+    """
 
     code = 'limit_exceeded'
 
 
 class RateLimited(RequestError):
-    """Too many messages a second."""
+    """Too many messages or bytes a second, of this peer or for a gate."""
 
     code = 'rate_limited'
 
 
 class Expired(RequestError):
-    """The message is older than its time to live."""
+    """The message is older than its ``ttl``, or answers what nobody waits for any more."""
 
     code = 'expired'
 
@@ -307,13 +278,17 @@ class Stopped(RequestError):
 
 
 class StopFailed(RequestError):
-    """A stop could not be published; it is tried again."""
+    """
+    A stop could not be published and is tried again, or the stop process has ended.
+
+    Every peer is told.
+    """
 
     code = 'stop_failed'
 
 
 class Held(RequestError):
-    """Another peer holds the lease."""
+    """Another peer holds the lease, or has asked for it."""
 
     code = 'held'
 
@@ -346,6 +321,12 @@ class ServiceFailed(RequestError):
     """The server answered with a failure."""
 
     code = 'service_failed'
+
+
+COMMAND_REFUSALS: tuple[type[WsBridgeError], ...] = (
+    Stopped, NotHolder, OutOfOrder, Expired, TooDistant, NoTimeSync, OutOfRange, NotNeutral,
+    RateLimited, Forbidden)
+"""Why a gate refuses a command that is well-formed; the web page shows these to its driver."""
 
 
 class TransportError(WsBridgeError):

@@ -283,5 +283,5 @@ def test_every_code_is_documented() -> None:
     """And no others."""
     source = (ROOT / 'ws_bridge/bridge/diagnosis.py').read_text()
     codes = set(re.findall(r"Finding\(\s*'(\w+)'", source))
-    section = (ROOT / 'docs/protocol.md').read_text().partition('## Diagnosis\n')[2]
+    section = (ROOT / 'docs/reference/protocol.md').read_text().partition('## Diagnosis\n')[2]
     assert codes == set(re.findall(r'^\| `(\w+)` \|', section.partition('\n## ')[0], re.M))

@@ -40,7 +40,7 @@ from ws_bridge.transport.link import Link
 from ws_bridge.transport.options import ServerOptions
 from ws_bridge.transport.server import WebSocketServer
 
-SCHEMA = json.loads((Path(__file__).resolve().parents[2] / 'docs' /
+SCHEMA = json.loads((Path(__file__).resolve().parents[2] / 'docs' / 'reference' /
                      'ws_bridge.v1.schema.json').read_text())
 TYPE = 'fake_msgs/msg/Sample'
 TEXT = 'float64 x\nint64 large\nuint8[] raw\nfloat32[] list\n'

@@ -36,7 +36,7 @@ NGINX = shutil.which('nginx') or shutil.which('nginx', path='/usr/sbin:/usr/loca
 pytestmark = pytest.mark.skipif(NGINX is None, reason='there is no nginx on this machine')
 
 NAME = 'robot.example'
-DOCUMENT = Path(__file__).parents[2] / 'docs' / 'how-to' / 'behind-a-proxy.md'
+DOCUMENT = Path(__file__).parents[2] / 'docs' / 'how-to' / 'put_it_behind_a_proxy.md'
 AROUND = """
 daemon off; master_process off; worker_processes 1; pid {folder}/pid; error_log {folder}/error;
 events {{ }}

@@ -14,7 +14,7 @@
 """
 A program written for the seed's classes, with no more changed than its imports.
 
-``docs/reference/standalone_api.md`` lists where we differ on purpose; the last test holds some
+``docs/reference/python_api.md`` lists where we differ on purpose; the last test holds some
 of its rows.
 """
 from __future__ import annotations

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 import json
 from pathlib import Path
+import re
 import struct
 import time
 import zlib
@@ -31,6 +32,7 @@ from websockets.typing import Subprotocol
 # On the ROS side, from what happened to the first command that stops: the gate's timeout (0.5 s),
 # and what two shared cores need.
 STOPPED_WITHIN = 1.0
+TUTORIAL = Path(__file__).parents[2] / 'docs' / 'tutorial' / 'first_page.md'
 NOTHING_YET = '\u2013'
 # What is wider than its card, or lies over the stick.
 STICKING_OUT = """
@@ -47,10 +49,20 @@ STICKING_OUT = """
       }).map((item) => item.outerHTML);"""
 
 
+def page_of_the_tutorial() -> str:
+    """Return the page that the documents have their reader write."""
+    text = TUTORIAL.read_text()
+    (page,) = re.findall(r'```html\n(.*?)```', text, re.DOTALL)
+    more = re.findall(r'```js\n(.*?)```', text, re.DOTALL)[0]
+    return str(page.replace('</script>', f'{more}</script>'))
+
+
 @pytest.fixture(scope='module')
-def demo() -> Iterator[Demo]:
-    """Give the demo robot with its bridge."""
-    demo = Demo()
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """Give the demo robot with its bridge, which serves a page of one's own too."""
+    folder = tmp_path_factory.mktemp('my_pages')
+    (folder / 'index.html').write_text(page_of_the_tutorial())
+    demo = Demo('-p', f'pages:={folder}')
     demo.start()
     yield demo
     demo.stop()
@@ -108,6 +120,21 @@ def test_see(page: Page) -> None:
     names = [row.text for row in page.driver.find_elements('css selector', '#topics .name')]
     assert {'/odom', '/scan', '/camera/image', '/cmd_vel'} <= set(names)
     assert names == sorted(names)
+
+
+def test_the_page_of_the_tutorial(shared: Page, demo: Demo, observer: Observer) -> None:
+    observer.wait_standing()
+    shared.driver.get(f'{demo.page}pages/')
+    shared.wait(lambda: shared['x'].get_attribute('value') != '?', 'odometry')
+    x, y = shared.middle('drive')
+    shared.mouse('mousePressed', x, y)
+    observer.wait_moving()
+    since = time.monotonic()
+    shared.mouse('mouseReleased', x, y)
+    stopped(observer, since)
+    assert shared.text('message') == ''
+    shared.driver.get('about:blank')    # gives control back
+    assert not [line for line in shared.console() if 'favicon' not in line]
 
 
 def test_camera_pixels(page: Page) -> None:

@@ -49,7 +49,7 @@ class Finding:
     """
     One reason.
 
-    :param code: stays the same; ``docs/protocol.md`` lists them.
+    :param code: stays the same; ``docs/reference/protocol.md`` lists them.
     :param message: what is so.
     :param advice: what to do.
     """

@@ -11,7 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A client of the native dialect (``docs/protocol.md``), on the transport of the bridge itself."""
+"""
+A client of the native dialect, on the transport of the bridge itself.
+
+``docs/reference/protocol.md`` says what the dialect is.
+"""
 from __future__ import annotations
 
 import asyncio

@@ -40,7 +40,7 @@ CLOCK_TOLERANCE = 0.1
 
 
 class Finding(NamedTuple):
-    """One reason; the bridge's own codes are in ``docs/protocol.md``."""
+    """One reason; the bridge's own codes are in ``docs/reference/protocol.md``."""
 
     code: str
     message: str

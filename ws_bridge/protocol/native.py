@@ -14,7 +14,7 @@
 """
 The native dialect, ``ws_bridge.v1``: envelopes and binary frames to operations and back.
 
-``docs/protocol.md`` is its reference. One instance serves one peer; it keeps nothing but
+``docs/reference/protocol.md`` is its reference. One instance serves one peer; it keeps nothing but
 the counter of the frames it made.
 """
 from __future__ import annotations

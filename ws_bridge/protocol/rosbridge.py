@@ -14,7 +14,7 @@
 """
 The dialect ``rosbridge.v2``: what roslibjs, roslibpy and their kin speak.
 
-``docs/migrating_from_rosbridge.md`` says where it differs from rosbridge_suite. A client is
+``docs/how-to/come_from_rosbridge.md`` says where it differs from rosbridge_suite. A client is
 told nothing that it did not ask for: errors come as ``status`` from the level on that
 ``set_level`` gives, and as the failed answer of a call or goal. But a browser's is told, once a
 second, why the robot does not do what it commands: its libraries ignore what they do not know.

@@ -22,7 +22,7 @@ export function now(): number;
 
 export class WsBridgeError extends Error {
   constructor(code: string, message: string, field?: string | null, data?: unknown);
-  /** A code of docs/protocol.md, or `disconnected`, `closed`, `login_needed`, `bad_schema`, `bad_cdr`, `no_websocket`. */
+  /** A code of docs/reference/error_codes.md, or `disconnected`, `closed`, `login_needed`, `bad_schema`, `no_websocket`. */
   readonly code: string;
   /** The path of the value at fault. */
   readonly field: string | null;

@@ -17,8 +17,8 @@
  * The client library of ws_bridge: the native dialect, `ws_bridge.v1`, for browsers and node.
  *
  * One file, no dependency, no build step. Times are Unix seconds, durations seconds, rates Hz.
- * Every failure is a WsBridgeError with the `code` of docs/protocol.md, or one of the codes that
- * only this side has: `disconnected`, `closed`, `login_needed`, `no_hello`, `bad_schema`, `bad_cdr`, `not_held`.
+ * Every failure is a WsBridgeError with a `code` of docs/reference/error_codes.md, or one of the codes that
+ * only this side has: `disconnected`, `closed`, `login_needed`, `bad_schema`, `no_websocket`.
  */
 
 export const SUBPROTOCOL = 'ws_bridge.v1';
@@ -1058,7 +1058,7 @@ export class WsBridge {
     return this._hold(await this.request('take', { gate }, { priority: 4 }));
   }
 
-  /** Ask the holder. Resolves when the bridge has passed it on; a `granted` or `denied` event follows. */
+  /** Ask the holder. Resolves when the bridge has passed it on; a `lease_held` or `denied` event follows. */
   requestLease(gate, message) {
     return this.request('request', message ? { gate, message } : { gate });
   }

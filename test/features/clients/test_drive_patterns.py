@@ -43,7 +43,7 @@ from websockets.exceptions import ConnectionClosed
 COMPATIBLE = {'address': '0.0.0.0', 'allow_anonymous': True, 'max_message_size': 10_000_000,
               'compression': False, 'call_timeout': 5.0}
 LATE = 0.08     # s, by which a machine may be late before nothing is said by a run
-ATTEMPTS = 6
+ATTEMPTS = 3
 STOP, CLEAR = '/ws_bridge/stop', '/ws_bridge/clear_stop'
 
 

@@ -28,7 +28,7 @@ export class LeasePanel {
     this.asked = null; // of whom we requested
     this.asker = null; // who requests of us
     this.note = '';
-    client.on('lease_held', (lease) => {
+    client.on('lease_held', () => {
       this.asked = null;
       this.note = '';
       drive.say('idle', 'Ready to drive');

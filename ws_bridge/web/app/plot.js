@@ -137,7 +137,7 @@ export function startPlot(client) {
     try {
       const schema = await client.schema(topic.type);
       if ($('plot-topic').value === topic.topic) fill($('plot-field'), numericPaths(schema).map((path) => [path, path]));
-    } catch (error) {
+    } catch { // a type that the bridge does not know has no fields to offer
       fill($('plot-field'), []);
     }
   }

@@ -11,26 +11,31 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What is made from the table of parameters is up to date, and says the same as the table."""
+"""What is made from the code, the parameter file and two references, says what the code says."""
 from __future__ import annotations
 
 from pathlib import Path
 import re
-import subprocess
-import sys
 
 import pytest
 import yaml
 
-from ws_bridge.cli.parameters import parameter_file, parameter_table
+from scripts.references import (
+    error_reference,
+    FILES,
+    parameter_file,
+    parameter_reference,
+    WIDTH,
+)
+from ws_bridge import errors
 from ws_bridge.config import PARAMETERS, settings_from
 
-ROOT = Path(__file__).resolve().parents[2]
-MARKED = re.compile(r'<!-- parameters -->\n(.*?)<!-- /parameters -->', re.DOTALL)
+ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_the_file_is_up_to_date() -> None:
-    assert (ROOT / 'config' / 'ws_bridge.yaml').read_text() == parameter_file()
+@pytest.mark.parametrize('name', FILES)
+def test_the_files_are_up_to_date(name: str) -> None:
+    assert (ROOT / name).read_text() == FILES[name](), '`python scripts/references.py` writes it'
 
 
 def test_the_file_holds_the_defaults() -> None:
@@ -61,28 +66,23 @@ def test_rclpy_reads_the_file() -> None:
 
 
 def test_every_line_of_the_file_is_short_enough() -> None:
-    assert max(map(len, parameter_file().splitlines())) <= 99
+    assert max(map(len, parameter_file().splitlines())) <= WIDTH
 
 
-def test_the_table_names_every_parameter() -> None:
-    rows = parameter_table().splitlines()[2:]
-    assert [row.split('`')[1] for row in rows] == [spec.name for spec in PARAMETERS]
-    assert all(row.replace('\\|', '').count('|') == 5 for row in rows)
+def cells(text: str) -> list[str]:
+    """Return what stands in backticks in the first cells of all tables."""
+    return re.findall(r'^\| `(\w+)` \|', text, re.MULTILINE)
 
 
-def test_the_readme_is_up_to_date() -> None:
-    readme = ROOT / 'README.md'
-    text = readme.read_text() if readme.exists() else ''
-    if '<!-- parameters -->' not in text:
-        pytest.skip('README.md has no <!-- parameters --> marker yet')
-    marked = MARKED.search(text)
-    assert marked, 'README.md has no closing <!-- /parameters -->'
-    assert marked[1].strip() == parameter_table().strip()
+def test_the_reference_names_every_parameter() -> None:
+    text = parameter_reference()
+    assert cells(text) == [spec.name for spec in PARAMETERS]
+    rows = [row for row in text.splitlines() if row.startswith('| `')]
+    assert all(row.replace('\\|', '').count('|') == 6 for row in rows)
 
 
-@pytest.mark.parametrize(('form', 'text'), [('yaml', parameter_file()),
-                                            ('markdown', parameter_table())])
-def test_command(form: str, text: str) -> None:
-    done = subprocess.run([sys.executable, '-m', 'ws_bridge.cli.parameters', form], check=True,
-                          capture_output=True, text=True, cwd=ROOT)
-    assert done.stdout == text
+def test_the_reference_names_every_error_code() -> None:
+    codes = [error.code for error in vars(errors).values()
+             if isinstance(error, type) and issubclass(error, errors.WsBridgeError)]
+    assert sorted(cells(error_reference())) == sorted(codes)
+    assert len(set(codes)) == len(codes)

@@ -1,0 +1,242 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Write the references that are made from the code, and the parameter file.
+
+``python scripts/references.py`` writes them anew; a test holds them equal.
+"""
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Iterator
+import inspect
+from pathlib import Path
+from textwrap import wrap
+
+from ws_bridge import errors
+from ws_bridge.cli.parser import build_parser
+from ws_bridge.config import PARAMETERS, ParameterSpec
+
+ROOT = Path(__file__).resolve().parents[1]
+WIDTH = 99
+YAML_HEAD = """\
+# Parameters of the ws_bridge node: every one, with its default.
+#
+#   ws_bridge serve --ros-args --params-file ws_bridge.yaml
+#   ros2 launch ws_bridge ws_bridge.launch.py params_file:=ws_bridge.yaml
+#
+# They are read at the start. Made from ws_bridge/config.py by
+#   python scripts/references.py
+/**:
+  ros__parameters:
+"""
+PARAMETERS_HEAD = """\
+# Parameters
+
+<!-- Made from ws_bridge/config.py by `python scripts/references.py`. -->
+
+These are the ROS parameters of the bridge node. The node reads them at its start.
+There are three ways to set one:
+
+```console
+$ ws_bridge serve --ros-args -p port:=9091
+$ ws_bridge serve --ros-args --params-file ws_bridge.yaml
+$ ros2 launch ws_bridge ws_bridge.launch.py port:=9091 params_file:=ws_bridge.yaml
+```
+
+[`config/ws_bridge.yaml`](../../config/ws_bridge.yaml) has every parameter with its default.
+[`config/secure.yaml`](../../config/secure.yaml) is a preset for a bridge that other machines
+reach. A value of the wrong kind or out of its range ends the node with one line that names the
+parameter. The node warns of a parameter that does not exist.
+
+"""
+ERRORS_HEAD = """\
+# Error codes
+
+<!-- Made from ws_bridge/errors.py by `python scripts/references.py`. -->
+
+Every error has a code and a message for a person. Where one value is at fault, it also has the
+path of that value (`data.linear.x`). A code never changes its meaning. The classes are those of
+`ws_bridge.errors`: the first class of a table is the base of the others.
+
+The codes that only `ws_bridge.js` has stand in the reference of the
+[web client](web_client.md#errors). The codes of the findings of `diagnose` stand in the
+[protocol](protocol.md#diagnosis).
+"""
+COMMANDS_HEAD = """\
+# Command line and launch files
+
+<!-- Made from ws_bridge/cli/parser.py and launch/ by `python scripts/references.py`. -->
+
+`ws_bridge COMMAND`. In a workspace it is `ros2 run ws_bridge ws_bridge COMMAND`, after `make demo`
+`.venv/bin/ws_bridge COMMAND`. `serve`, `demo` and `robot` start ROS nodes. They take ROS arguments
+after `--ros-args`, for example `-p port:=9091`. The other commands need no ROS.
+
+| exit code | |
+|---|---|
+| 0 | done; also a command that runs until Ctrl-C, such as `echo`; `doctor` found nothing |
+| 1 | the operation failed, the reason is on stderr; `doctor` found something |
+| 2 | wrong usage |
+| 130 | Ctrl-C |
+
+| environment variable | |
+|---|---|
+| `WS_BRIDGE_URL` | the bridge, for each command that takes `--url` |
+| `WS_BRIDGE_TOKEN` | the token to log in with |
+| `WS_BRIDGE_CA` | PEM file of the authority that signed the certificate of the bridge |
+| `WS_BRIDGE_TOKENS` | of `serve`: lines as in `token_file`; `;` also ends one |
+
+"""
+LAUNCH_HEAD = """\
+## Launch files
+
+`demo.launch.py` starts the demo robot and the bridge. It takes the arguments of
+`ws_bridge.launch.py`. `rosbridge_compatible.launch.py` takes the arguments of rosbridge's launch
+file, see [Come from rosbridge](../how-to/come_from_rosbridge.md). An argument that is empty leaves
+its parameter to the parameter file. An `address` other than this machine's own wants a way to log
+in, see [Log in](../how-to/log_in.md).
+
+"""
+LAUNCH_FILE = 'launch/ws_bridge.launch.py'
+ERROR_GROUPS: tuple[tuple[str, type[errors.WsBridgeError]], ...] = (
+    ('The frame or the request is malformed', errors.ProtocolError),
+    ('A value does not fit its type', errors.ConversionError),
+    ('The bridge does not do what was asked', errors.RequestError),
+    ('The connection is at fault', errors.TransportError),
+    ('The configuration is wrong', errors.ConfigError),
+)
+REMARKS = {
+    errors.TransportError: 'Programs that use the Python package get these. A peer never does.',
+    errors.ConfigError: 'The bridge ends with it at the start. A peer never gets it.'}
+
+
+def parameter_file() -> str:
+    """Return the parameter file with every default."""
+    lines: list[str] = []
+    for spec in PARAMETERS:
+        lines += wrap(_described(spec), WIDTH, initial_indent='    # ',
+                      subsequent_indent='    # ', break_long_words=False, break_on_hyphens=False)
+        lines += [*wrap(f'{spec.name}: {_yaml(spec)}', WIDTH, initial_indent='    ',
+                        subsequent_indent='      '), '']
+    return YAML_HEAD + '\n'.join(lines[:-1]) + '\n'
+
+
+def parameter_reference() -> str:
+    """Return the reference of the parameters."""
+    rows = ['| parameter | kind | default | range | meaning |', '|---|---|---|---|---|']
+    for spec in PARAMETERS:
+        default = '[]' if spec.default == () else _yaml(spec)
+        rows.append(f'| `{spec.name}` | {spec.kind.replace("_", " ")} | `{default}` | '
+                    f'{spec.range_text()} | {spec.description.replace("*", chr(92) + "*")} |')
+    return PARAMETERS_HEAD + '\n'.join(rows) + '\n'
+
+
+def error_reference() -> str:
+    """Return the reference of the error codes."""
+    parts = [ERRORS_HEAD, _error_table(errors.WsBridgeError, below=False)]
+    for title, root in ERROR_GROUPS:
+        remark = f'{REMARKS[root]}\n\n' if root in REMARKS else ''
+        parts += [f'\n## {title}\n\n{remark}', _error_table(root)]
+    gate = ' '.join(f'`{error.code}`' for error in errors.COMMAND_REFUSALS)
+    return ''.join(parts) + (
+        '\n## Why a gate refuses a command\n\n'
+        f'{gate}: the [protocol](protocol.md#gates-leases-and-the-emergency-stop) says when.\n')
+
+
+def command_reference() -> str:
+    """Return the reference of the command line and of the launch file's arguments."""
+    parts = [COMMANDS_HEAD]
+    (commands,) = (action for action in build_parser()._actions
+                   if isinstance(action, argparse._SubParsersAction))
+    for name, command in commands.choices.items():
+        options = [action for action in command._actions if action.dest != 'help']
+        parts.append(f'## {name}\n\n{_sentence(command.description or "")}\n\n')
+        if options:
+            rows = [f'| `{_usage(action)}` | {action.help or ""} |' for action in options]
+            parts.append('\n'.join(['| argument | |', '|---|---|', *rows]) + '\n\n')
+    rows = [f'| `{name}` | {default} | {text} |' for name, default, text in _launch_arguments()]
+    parts += [LAUNCH_HEAD, '\n'.join(['| argument | default | |', '|---|---|---|', *rows]), '\n']
+    return ''.join(parts)
+
+
+def _sentence(text: str) -> str:
+    return f'{text[0].upper()}{text[1:]}.'
+
+
+def _usage(action: argparse.Action) -> str:
+    """Return how an argument is written."""
+    value = action.metavar or (
+        '{' + ','.join(action.choices) + '}' if action.choices else action.dest.upper())
+    if not action.option_strings:
+        return f'[{value}]' if action.nargs == '?' else str(value)
+    words = ', '.join(action.option_strings)
+    return words if action.nargs == 0 else f'{words} {value}'
+
+
+def _launch_arguments() -> Iterator[tuple[str, str, str]]:
+    """Give name, default and meaning of each; read, as pip brings no launch."""
+    for node in ast.walk(ast.parse((ROOT / LAUNCH_FILE).read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'DeclareLaunchArgument':
+            name = ast.literal_eval(node.args[0])
+            given = {keyword.arg: keyword.value for keyword in node.keywords}
+            default, text = given['default_value'], ast.literal_eval(given['description'])
+            if isinstance(default, ast.Constant):
+                yield name, f'`{default.value}`' if default.value else 'empty', text
+            else:
+                yield name, {'parameters': '`config/ws_bridge.yaml`', 'PACKAGE': '`ws_bridge`'}[
+                    ast.unparse(default)], text
+
+
+def _error_table(root: type[errors.WsBridgeError], *, below: bool = True) -> str:
+    rows = ['| code | class | meaning |', '|---|---|---|']
+    for error in _tree(root) if below else [root]:
+        rows.append(f'| `{error.code}` | `{error.__name__}` | {_meaning(error)} |')
+    return ('' if below else '\n') + '\n'.join(rows) + '\n'
+
+
+def _tree(root: type[errors.WsBridgeError]) -> Iterator[type[errors.WsBridgeError]]:
+    yield root
+    for error in root.__subclasses__():
+        if error.__module__ == errors.__name__:
+            yield from _tree(error)
+
+
+def _meaning(error: type[errors.WsBridgeError]) -> str:
+    text = (inspect.getdoc(error) or '').partition('\n:param')[0]
+    return ' '.join(text.split()).replace('``', '`').replace(':attr:', '')
+
+
+def _described(spec: ParameterSpec) -> str:
+    limits = spec.range_text()
+    return f'{spec.description} Range: {limits}.' if limits else spec.description
+
+
+def _yaml(spec: ParameterSpec) -> str:
+    """Return the default as YAML that rclpy reads with the right type."""
+    value = spec.ros_default
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+FILES = {
+    'config/ws_bridge.yaml': parameter_file,
+    'docs/reference/parameters.md': parameter_reference,
+    'docs/reference/error_codes.md': error_reference,
+    'docs/reference/command_line.md': command_reference,
+}
+
+
+if __name__ == '__main__':
+    for name, made in FILES.items():
+        (ROOT / name).write_text(made())
