@@ -92,7 +92,7 @@ async def test_ids_differ(make_server: MakeServer, dial: Dial) -> None:
 
 
 async def test_a_shared_frame_reaches_idle_and_busy_links(make_server: MakeServer, dial: Dial,
-                                                   bare: Bare) -> None:
+                                                          bare: Bare) -> None:
     """The slow one keeps the newest frames; the quick one has them all at once."""
     server = Recorder()
     port = (await make_server(listener=server)).port
