@@ -51,16 +51,12 @@ class Mailbox:
 
     def _drain(self) -> None:
         self._scheduled = False
-        for _ in range(len(self._items)):
-            function, args = self._items.popleft()
-            try:
+        try:
+            for _ in range(len(self._items)):
+                function, args = self._items.popleft()
                 function(*args)
-            except BaseException:
-                if self._items and not self._scheduled:
-                    self._scheduled = True
-                    self._loop.call_soon(self._drain)
-                raise
-        if self._items and not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._drain)
-        self.then()
+        finally:
+            if self._items and not self._scheduled:
+                self._scheduled = True
+                self._loop.call_soon(self._drain)
+            self.then()
