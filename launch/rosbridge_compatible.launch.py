@@ -47,7 +47,9 @@ OVERRIDES = {'address': ('address', str), 'port': ('port', int),
              'websocket_ping_interval': ('ping_interval', float),
              'websocket_ping_timeout': ('ping_timeout', float),
              'mapping_file': ('mapping_file', str), 'token_file': ('token_file', str),
-             'allow_anonymous': ('allow_anonymous', bool), 'pages': ('pages', str)}
+             'allow_anonymous': ('allow_anonymous', bool), 'pages': ('pages', str),
+             'neutral_first': ('neutral_first', bool),
+             'fence_interval': ('fence_interval', float)}
 # The same for lists: ['a', 'b'] or a,b.
 LISTS = {'origins': 'origins', 'hosts': 'hosts', 'gated_types': 'gated_types'}
 # Globs, and the lists of the mapping file that is written from them.
@@ -102,6 +104,12 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument('gated_types', default_value='', description=(
             "Types whose topics get a gate; [''] = none, empty = velocities, joysticks, "
             'trajectories')),
+        DeclareLaunchArgument('neutral_first', default_value='', description=(
+            'true: the first command after a change or a stop has to be zero, of everybody; '
+            'empty = false'), choices=['', 'true', 'false', 'True', 'False']),
+        DeclareLaunchArgument('fence_interval', default_value='', description=(
+            'Time between pings to a client that may command but does not, s; its first command '
+            'may be older by it; empty = 1')),
         DeclareLaunchArgument('token_file', default_value='', description=(
             'File with a line for each token: name, role, token')),
         DeclareLaunchArgument('allow_anonymous', default_value='true', description=(

@@ -22,12 +22,13 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 import hashlib
 import hmac
+from itertools import cycle
 import json
 import os
 import resource
@@ -48,6 +49,8 @@ HOST = '127.0.0.1'
 MEGABYTE = 1 << 20
 HURRY = 10.0
 """No single attempt takes longer, s."""
+SAYS_FOR = 1.0
+"""How long a peer that is inside says what it may, s."""
 LEAKS = (b'root:x:', b'\nset-cookie:')
 """What no answer may have in it: a file of the system, a header of a request; lower case."""
 
@@ -496,6 +499,106 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     'header injection': (header_injection, 'more than one line in a header')}
 
 
+def ask(op: str, **fields: Any) -> str:
+    """Return a request of the native dialect."""
+    return json.dumps({'metadata': {'message_type': 'configuration', 'message_id': op},
+                       'data': {'op': op, **fields}})
+
+
+async def say(target: Target, frames: Iterable[str]) -> Counter[str]:
+    """Send frames as fast as the socket takes them, and read; count what is refused, by code."""
+    counts: Counter[str] = Counter()
+    end = time.monotonic() + SAYS_FOR
+    async with target.inside() as peer:
+        async def read() -> None:
+            with suppress(ConnectionClosed):
+                async for frame in peer:
+                    counts[json.loads(frame)['data'].get('code') or 'answers'] += 1
+        reading = asyncio.create_task(read())
+        with suppress(ConnectionClosed):
+            for number, frame in enumerate(frames):
+                await peer.send(frame)
+                if number % 50 == 49:
+                    await asyncio.sleep(0)
+                    if time.monotonic() > end:
+                        break
+            await asyncio.sleep(0.2)
+            await peer.close()
+        counts['closed'] += peer.close_code == 1008
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
+    return counts
+
+
+async def questions(target: Target) -> Counter[str]:
+    """Ask what there is in the graph, and why nothing arrives."""
+    return await say(target, cycle((
+        ask('list', hidden=True), ask('gates'), ask('diagnose', topic='/attacked'),
+        ask('diagnose', topic='/nobody_has_this'),
+        ask('schema', type='sensor_msgs/msg/PointCloud2'))))
+
+
+async def subscriptions(target: Target) -> Counter[str]:
+    """Subscribe to names of its own, to more than it may, and leave."""
+    return await say(target, (
+        ask('subscribe', topic=f'/attacked_{number}', type='std_msgs/msg/String')
+        for number in range(600)))
+
+
+async def advertisements(target: Target) -> Counter[str]:
+    """Advertise and take back names of its own."""
+    return await say(target, (
+        ask(op, topic=f'/attacked_{number % 120}', type='std_msgs/msg/String')
+        for number in range(600) for op in ('advertise', 'unadvertise')))
+
+
+async def gates(target: Target) -> Counter[str]:
+    """Advertise and take back topics that get a gate each: the stop process makes them."""
+    return await say(target, (
+        ask(op, topic=f'/attacked_gate_{number % 120}', type='geometry_msgs/msg/Twist')
+        for number in range(600) for op in ('advertise', 'unadvertise')))
+
+
+async def calls(target: Target) -> Counter[str]:
+    """Host a service that is never answered, and call it more often than it may."""
+    call = json.dumps({'metadata': {'message_type': 'command', 'message_id': 'call',
+                                    'destination': '/attacked_service', 'timeout': 1.0},
+                       'data': {}})
+    return await say(target, (
+        ask('advertise_service', service='/attacked_service', type='std_srvs/srv/Trigger'),
+        *[call] * 300))
+
+
+async def leases(target: Target) -> Counter[str]:
+    """Acquire and release the lease of a gate of its own, and of one that is not there."""
+    return await say(target, (
+        ask('advertise', topic='/attacked_gate', type='geometry_msgs/msg/Twist'),
+        *(ask(op, gate=gate) for _ in range(1000) for op in ('acquire', 'release')
+          for gate in ('/attacked_gate', '/nobody_has_this'))))
+
+
+async def stops(target: Target) -> Counter[str]:
+    """Assert the emergency stop, which passes the limits of messages and bytes."""
+    return await say(target, (
+        ask('advertise', topic='/attacked_gate', type='geometry_msgs/msg/Twist'),
+        *[ask('stop', reason='attack')] * 20_000))
+
+
+INSIDE: dict[str, tuple[Attack, str]] = {
+    'questions': (questions, 'asks for names, types and reasons'),
+    'subscriptions': (subscriptions, '600 topics of its own'),
+    'advertisements': (advertisements, '120 topics, made and taken back'),
+    'gates': (gates, '120 topics with a gate each, made and taken back'),
+    'calls': (calls, '300 calls that nobody answers'),
+    'leases': (leases, 'acquires and releases'),
+    'stops': (stops, '20,000 emergency stops')}
+"""Those of a peer that may do what it does; it needs an operator's token."""
+
+
+KNOWN = {**ATTACKS, **SWARMS, **INSIDE}
+
+
 async def repeat(attack: Attack, target: Target, seconds: float) -> Counter[str]:
     """Attack again and again."""
     end = time.monotonic() + seconds
@@ -512,7 +615,7 @@ async def repeat(attack: Attack, target: Target, seconds: float) -> Counter[str]
 if __name__ == '__main__':
     _, name, port_text, own_token, seconds_text = sys.argv
     print(json.dumps(asyncio.run(repeat(
-        {**ATTACKS, **SWARMS}[name][0],
+        KNOWN[name][0],
         Target(int(port_text), own_token, os.environ.get('ATTACKED_KEY', '').encode(),
-               f'127.0.0.{2 + [*ATTACKS, *SWARMS].index(name)}', name.startswith('TLS ')),
+               f'127.0.0.{2 + [*KNOWN].index(name)}', name.startswith('TLS ')),
         float(seconds_text)))))

@@ -235,6 +235,8 @@ def test_what_cannot_be_had_is_an_error(load: Callable[[str], list[Any]],
     ({'origins': 'http://a, http://b:1'}, 'origins', ['http://a', 'http://b:1']),
     ({'hosts': '[robot.example]'}, 'hosts', ['robot.example']),
     ({'pages': '/srv/pages'}, 'pages', '/srv/pages'),
+    ({'neutral_first': 'true'}, 'neutral_first', 'true'),
+    ({'fence_interval': '0.1'}, 'fence_interval', '0.1'),
     ({'websocket_ping_timeout': '30'}, 'ping_timeout', '30'),
     ({'address': '::'}, 'address', '::'),
     ({'ssl': 'true', 'certfile': 'c.pem'}, 'tls_certificate', 'c.pem')])
@@ -242,6 +244,20 @@ def test_arguments_of_the_compatible_launch_file(
         load: Callable[[str], list[Any]], given: dict[str, str], parameter: str,
         value: Any) -> None:
     assert parameters_of(load, **given)[parameter] == value
+    assert parameter == 'address' or parameter not in parameters_of(load)
+
+
+def test_overrides_have_the_types_of_their_parameters(
+        load: Callable[[str], list[Any]]) -> None:
+    """Each argument, once it is given: launch guesses the type of what has none."""
+    kinds = {spec.name: type(spec.default) for spec in PARAMETERS}
+    entities = load('rosbridge_compatible.launch.py')
+    given = {entity.args[0]: '1' for entity in of_kind(entities, 'DeclareLaunchArgument')
+             if entity.args[0] in kinds or entity.args[0].startswith('websocket_')}
+    (parameters,) = bridge_node(entities, **given).kwargs['parameters']
+    assert {'neutral_first', 'fence_interval', 'ping_timeout', 'gated_types'} <= set(parameters)
+    for name, value in parameters.items():
+        assert kinds[name] is (value.kwargs['value_type'] if hasattr(value, 'kwargs') else tuple)
 
 
 def test_no_tls_where_ssl_is_false(load: Callable[[str], list[Any]]) -> None:

@@ -22,7 +22,14 @@ import orjson
 import pytest
 
 from ws_bridge.convert.cbor import cbor_values
-from ws_bridge.errors import BadField, Expired, Forbidden, OutOfRange, UnknownField
+from ws_bridge.errors import (
+    BadField,
+    Expired,
+    Forbidden,
+    OutOfRange,
+    QosMismatch,
+    UnknownField,
+)
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import png
 from ws_bridge.protocol.fragment import MAX_AGE, MAX_PARTIAL, MAX_PARTS_OUT, splitter
@@ -288,6 +295,25 @@ def test_a_browser_is_told_once_a_second_why_nothing_moves() -> None:
     assert told(browser, 300.0, 300.1) == ['error'] * 4
     program = RosbridgeDialect(10_000, cbor_values)
     assert not told(program, 100.0, 102.0)
+
+
+def test_a_browser_is_told_once_what_does_not_match() -> None:
+    """Until it changes, however often it advertises; as much as it wants once it has a level."""
+    misfit = QosMismatch('/map: 1 subscriber cannot get what is published: durability')
+
+    def told(dialect: RosbridgeDialect, *errors: QosMismatch) -> list[str]:
+        return [orjson.loads(frame.data)['level'] for error in errors
+                for frame in dialect.encode(ops.Failed(None, error), 100.0)]
+    browser = RosbridgeDialect(10_000, cbor_values, takes_status=True)
+    assert json.loads(browser.encode(ops.Failed(None, misfit), 100.0)[0].data) == {
+        'op': 'status', 'level': 'warning', 'msg': f'qos_mismatch: {misfit.message}'}
+    changed = QosMismatch(misfit.message)
+    assert told(browser, misfit, changed, misfit, changed) == ['warning']
+    decode(browser, op='set_level', level='error')
+    assert told(browser, misfit, misfit) == ['error'] * 2
+    decode(browser, op='set_level', level='none')
+    assert not told(browser, misfit)
+    assert not told(RosbridgeDialect(10_000, cbor_values), misfit)      # raises at a status
 
 
 def test_a_message_in_parts_has_the_fence_of_the_first(dialect: RosbridgeDialect) -> None:

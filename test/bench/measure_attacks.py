@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 import json
 import os
 from pathlib import Path
@@ -40,7 +41,7 @@ from websockets.asyncio.client import connect
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from attacks import anybody, ATTACKS, SWARMS, Target  # noqa: E402,I100,RUF100
+from attacks import anybody, INSIDE, KNOWN, SWARMS, Target  # noqa: E402,I100,RUF100
 from certificates import make_authority, make_certificate, make_web_token_key  # noqa: E402
 from measure import command_line, environment, free_port, percentile  # noqa: E402
 from security_support import bearer, TOKEN, TOKENS, write_tokens  # noqa: E402
@@ -56,10 +57,43 @@ REST = 30.0
 """After a swarm the memory is within this time, s, at most :data:`REST_MB` more than before."""
 REST_MB = 20.0
 MEGABYTE = 1 << 20
-KNOWN = {**ATTACKS, **SWARMS}
 
-Round = tuple[list[float], int, int, str]
-"""Round trips, s; memory before and at its highest, bytes; what the attacker got."""
+
+@dataclass
+class Round:
+    """
+    What one round shows.
+
+    :ivar trips: of the operator's commands, s.
+    :ivar before: memory, bytes.
+    :ivar highest: the same, at its highest.
+    :ivar files: open files at their most.
+    :ivar audit: bytes that were written to the audit log.
+    :ivar lines: lines that the bridge logged.
+    :ivar outcome: what the attacker got.
+    """
+
+    trips: list[float]
+    before: int
+    highest: int
+    files: int
+    audit: int
+    lines: int
+    outcome: str
+
+
+@dataclass
+class Bridge:
+    """The bridge that is attacked: its process, and the files that it writes."""
+
+    process: psutil.Process
+    audit: Path
+    log: Path
+
+    def written(self) -> tuple[int, int]:
+        """Return the bytes of the audit log, older files included, and the lines of the log."""
+        return (sum(path.stat().st_size for path in self.audit.parent.glob(f'{self.audit.name}*')),
+                self.log.read_bytes().count(b'\n'))
 
 
 class Operator:
@@ -110,14 +144,19 @@ def row(name: str, what: str, rounds: list[Round],
         limit: float = LIMIT_MB) -> tuple[str, bool]:
     """Return the row of an attack, what is beyond a bound in bold, and whether both are held."""
     # of rounds in which nothing came there is no p99: they are the longest
-    rounds = sorted(rounds, key=lambda each: (not each[0], quantile(each[0], 0.99)))
-    trips, _, _, outcome = rounds[len(rounds) // 2]
-    p99, before, highest = (quantile(trips, 0.99), min(each[1] for each in rounds) / MEGABYTE,
-                            max(each[2] for each in rounds) / MEGABYTE)
+    rounds = sorted(rounds, key=lambda each: (not each.trips, quantile(each.trips, 0.99)))
+    middle = rounds[len(rounds) // 2]
+    p99, before, highest = (quantile(middle.trips, 0.99),
+                            min(each.before for each in rounds) / MEGABYTE,
+                            max(each.highest for each in rounds) / MEGABYTE)
     quick, small = p99 <= LIMIT_MS, highest <= limit
-    cells = [name, what, outcome, str(len(trips)), f'{quantile(trips, 0.5):.2f}',
-             f'{p99:.2f}' if quick else f'**{p99:.2f}**', f'{quantile(trips, 1.0):.2f}',
-             f'{before:.0f} to ' + (f'{highest:.0f}' if small else f'**{highest:.0f}**')]
+    cells = [name, what, middle.outcome, str(len(middle.trips)),
+             f'{quantile(middle.trips, 0.5):.2f}',
+             f'{p99:.2f}' if quick else f'**{p99:.2f}**', f'{quantile(middle.trips, 1.0):.2f}',
+             f'{before:.0f} to ' + (f'{highest:.0f}' if small else f'**{highest:.0f}**'),
+             str(max(each.files for each in rounds)),
+             f'{max(each.audit for each in rounds) / 1000:.0f}',
+             str(max(each.lines for each in rounds))]
     return f'| {" | ".join(cells)} |', quick and small
 
 
@@ -126,28 +165,33 @@ def start(command: list[str], **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
 
 
-async def measure(operator: Operator, bridge: psutil.Process, command: list[str] | None,
+async def measure(operator: Operator, bridge: Bridge, command: list[str] | None,
                   key: bytes, seconds: float) -> Round:
     """Return what one round shows."""
     await asyncio.sleep(1.0)
     operator.trips.clear()
-    before = highest = bridge.memory_info().rss
+    audit, lines = bridge.written()
+    before = highest = bridge.process.memory_info().rss
+    files = 0
     process = None
     if command is not None:
         process = start(command, stderr=subprocess.DEVNULL,
                         env={**os.environ, 'ATTACKED_KEY': key.decode()})
     end = time.monotonic() + seconds
     while time.monotonic() < end or (process is not None and process.poll() is None):
-        highest = max(highest, bridge.memory_info().rss)
+        highest = max(highest, bridge.process.memory_info().rss)
+        files = max(files, bridge.process.num_fds())
         await asyncio.sleep(0.05)
         if time.monotonic() > end + 30 and process is not None:
             process.kill()
-    trips = list(operator.trips)
-    if process is None:
-        return trips, before, highest, ''
-    out = process.communicate()[0]
-    counts = json.loads(out) if out.strip() else {'failed': 1}
-    return trips, before, highest, ', '.join(f'{n} {what}' for what, n in sorted(counts.items()))
+    outcome = ''
+    if process is not None:
+        out = process.communicate()[0]
+        counts = json.loads(out) if out.strip() else {'failed': 1}
+        outcome = ', '.join(f'{n} {what}' for what, n in sorted(counts.items()) if n)
+    written, said = bridge.written()
+    return Round(list(operator.trips), before, highest, files, written - audit, said - lines,
+                 outcome)
 
 
 def run(names: list[str], seconds: float, repeat: int) -> int:
@@ -155,8 +199,8 @@ def run(names: list[str], seconds: float, repeat: int) -> int:
     plain = [name for name in names if not name.startswith('TLS ')]
     secure = [name for name in names if name.startswith('TLS ')]
     print(f'`{command_line()}`\n\n'
-          '| attack | what | attempts | commands | p50 ms | p99 ms | worst ms | memory MB |\n'
-          '|---|---|---|---|---|---|---|---|', flush=True)
+          '| attack | what | attempts | commands | p50 ms | p99 ms | worst ms | memory MB '
+          '| files | audit kB | log lines |\n' + '|---' * 11 + '|', flush=True)
     failed = False
     for some, is_tls in ((plain, False), (secure, True)):
         failed |= bool(some) and _run(some, seconds, repeat, is_tls=is_tls)
@@ -169,32 +213,34 @@ def run(names: list[str], seconds: float, repeat: int) -> int:
 def _run(names: list[str], seconds: float, repeat: int, *, is_tls: bool) -> bool:
     """Measure one bridge; return whether a bound was not held."""
     with tempfile.TemporaryDirectory() as folder:
-        key_file = Path(folder, 'key.pem')
+        key_file, audit, log = (Path(folder, each) for each in ('key.pem', 'audit', 'log'))
         pem = make_web_token_key(key_file)
         port = free_port()
         parameters = {'port': port, 'token_file': write_tokens(Path(folder, 'tokens')),
-                      'jwt_key_file': key_file, 'compression': 'true', 'match_timeout': 0.0}
+                      'jwt_key_file': key_file, 'compression': 'true', 'match_timeout': 0.0,
+                      'audit_file': audit}
         if is_tls:
             pair = make_certificate(Path(folder), 'server', make_authority(Path(folder), 'ours'))
             parameters |= {'tls_certificate': pair.cert, 'tls_key': pair.key}
         command = [sys.executable, '-m', 'ws_bridge', 'serve', '--ros-args', '--log-level',
-                   'error']
+                   'warn']
         for name, value in parameters.items():
             command += ['-p', f'{name}:={value}']
-        bridge = start(command, env=environment())
+        with log.open('wb') as errors:
+            bridge = start(command, env=environment(), stderr=errors)
         try:
             assert bridge.stdout is not None
             bridge.stdout.readline()
             return asyncio.run(_measure_all(
                 names, seconds, repeat, Target(port, TOKENS['olga'][1], pem, is_tls=is_tls),
-                psutil.Process(bridge.pid)))
+                Bridge(psutil.Process(bridge.pid), audit, log)))
         finally:
             bridge.terminate()
             bridge.wait(10)
 
 
 async def _measure_all(names: list[str], seconds: float, repeat: int, target: Target,
-                       bridge: psutil.Process) -> bool:
+                       bridge: Bridge) -> bool:
     failed = False
     async with connect(target.url, ssl=anybody() if target.is_tls else None,
                        subprotocols=['ws_bridge.v1'], additional_headers=bearer(TOKEN),
@@ -207,14 +253,14 @@ async def _measure_all(names: list[str], seconds: float, repeat: int, target: Ta
         for name in (quiet, *names):
             attacker = None if name == quiet else [
                 sys.executable, str(HERE.parent / 'attacks.py'), name, str(target.port),
-                target.token, str(seconds)]
+                TOKEN if name in INSIDE else target.token, str(seconds)]
             rounds = [await measure(operator, bridge, attacker, target.key, seconds)
                       for _ in range(repeat)]
             line, held = row(name, KNOWN[name][1] if attacker else 'quiet', rounds,
                              SWARM_MB if name in SWARMS else LIMIT_MB)
             failed |= not held or operator.refused > 0 or any(t.done() for t in tasks)
             if name in SWARMS:
-                failed |= not await _comes_to_rest(bridge, rounds[0][1])
+                failed |= not await _comes_to_rest(bridge.process, rounds[0].before)
             print(line, flush=True)
         for task in tasks:
             task.cancel()

@@ -14,11 +14,12 @@
 """
 What others notice of one large message: an operator that drives, and the stop of one that ceases.
 
-``python test/bench/measure_large_frames.py [--runs 20] [WORD ...]`` prints the tables of
-``docs/explanation/safety.md`` and ``performance.md``; with words only the payloads that have one
-in their name. Bridge, operator, listener and the peer that sends are processes of their own. The
-operator drives at 50 Hz; in each run it drives on at first while the payload is sent, then falls
-silent just as it is sent again. It ends with 1 where a bound is not held.
+``python test/bench/measure_large_frames.py [--runs 20] [--busy 1] [WORD ...]`` prints the tables
+of ``docs/explanation/safety.md`` and ``performance.md``; with words only the payloads that have
+them in their name, with ``--busy`` beside processes that each take a processor. Bridge, operator,
+listener and the peer that sends are processes of their own. The operator drives at 50 Hz; in each
+run it drives on at first while the payload is sent, then falls silent just as it is sent again.
+It ends with 1 where a bound is not held.
 """
 from __future__ import annotations
 
@@ -58,6 +59,7 @@ AFTER = 0.5
 """For how long the operator drives on after the payload was answered, s."""
 GIVEN_BACK = 12.0
 """When the worker has ended, and memory is looked at, s."""
+SHARES = 0.5, 0.99, 1.0
 MEGABYTE = 1 << 20
 ARRAY = 'std_msgs/msg/Float64MultiArray'
 POSES = 'geometry_msgs/msg/PoseArray'
@@ -149,6 +151,7 @@ class Figures:
 
     size: int = 0
     gaps: list[float] = field(default_factory=list)
+    all_gaps: list[float] = field(default_factory=list)
     ages: list[float] = field(default_factory=list)
     stops: list[float] = field(default_factory=list)
     rest: int = 0
@@ -306,9 +309,11 @@ def run_once(rig: Any, sender: Sender, figures: Figures) -> None:
         sender.wait()
         time.sleep(AFTER)
         driven = [line for line in heard() if line[0] > begin and line[1] != 0]
-        figures.gaps.append(max(b[0] - a[0] for a, b in pairwise(driven)))
+        gaps = [b[0] - a[0] for a, b in pairwise(driven)]
+        figures.gaps.append(max(gaps))
+        figures.all_gaps += gaps
         figures.ages.extend(at - made for at, _, made in driven)
-    rig._settle()
+    rig.settle()
     with driving(rig) as (operator, heard):
         sender.begin()
         operator.say('quiet')
@@ -318,7 +323,7 @@ def run_once(rig: Any, sender: Sender, figures: Figures) -> None:
         assert stop is not None
         figures.stops.append(lines[stop][0] - lines[stop - 1][0])
         sender.wait()
-    rig._settle()
+    rig.settle()
 
 
 def measure(rig: Any, payload: Payload, runs: int) -> Figures:
@@ -351,11 +356,25 @@ def row(name: str, figures: Figures, timeout: float) -> tuple[str, bool]:
     return f'| {" | ".join(cells)} |', held
 
 
+@contextmanager
+def busy(count: int) -> Iterator[None]:
+    """Have processes that each take a processor."""
+    processes = [subprocess.Popen([sys.executable, '-c', 'while True: pass'])
+                 for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
 def main() -> int:
     """Print the table; return 1 where a bound is not held."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('words', nargs='*')
     parser.add_argument('--runs', type=int, default=5)
+    parser.add_argument('--busy', type=int, default=0)
     parser.add_argument('--send')
     parser.add_argument('--port', type=int, default=0)
     arguments = parser.parse_args()
@@ -365,16 +384,21 @@ def main() -> int:
     os.environ.update(environment())
     from faults import Rig, TIMEOUT
     print(f'Python {platform.python_version()}, {os.cpu_count()} processors, load '
-          f'{os.getloadavg()[0]:.1f}; timeout {TIMEOUT:g} s; times in ms, memory in MB\n')
+          f'{os.getloadavg()[0]:.1f}, {arguments.busy} busy processes; timeout {TIMEOUT:g} s; '
+          'times in ms, memory in MB\n')
     print('| payload | MB | runs | longest gap | p99 of a command | p50 of a stop | p99 of a stop '
           '| memory before | highest | after | within the bounds |\n' + '|---' * 11 + '|')
-    held = True
-    with closing(Rig(gate_ttl=5.0, heartbeat_timeout=5.0)) as rig:
+    held, between = True, []
+    with closing(Rig(gate_ttl=5.0, heartbeat_timeout=5.0)) as rig, busy(arguments.busy):
         for payload in PAYLOADS:
             if all(word in payload.name for word in arguments.words):
-                line, good = row(payload.name, measure(rig, payload, arguments.runs), TIMEOUT)
+                figures = measure(rig, payload, arguments.runs)
+                line, good = row(payload.name, figures, TIMEOUT)
                 print(line, flush=True)
                 held &= good
+                between.append(f'{payload.name}: ' + ', '.join(
+                    f'{percentile(figures.all_gaps, share) * 1e3:.1f}' for share in SHARES))
+    print('\nbetween two commands, ms, p50, p99, longest:', *between, sep='\n')
     print(f'\nload at the end {os.getloadavg()[0]:.1f}')
     return int(not held)
 

@@ -183,10 +183,15 @@ async def test_nothing_moves() -> None:
             assert await finds(service, peer, 'stopped') == [found]
             await finds(service, peer, topic='/rosout')
             await page.ask('clear_stop')
-            async with running_bridge('-r', '__node:=second_bridge'):
+            async with running_bridge('-r', '__node:=second_bridge') as second, \
+                    native_peer(second) as colleague:
                 await finds(service, peer, 'other_bridge', topic='/cmd_vel',
-                            says='/second_bridge')
-            await finds(service, peer, topic='/cmd_vel')
+                            says='/second_bridge guards /cmd_vel too; this one grants')
+                await finds(service, peer, topic='/rosout')
+                await page.acquire('/cmd_vel')
+                await finds(second, colleague, 'other_bridge', topic='/cmd_vel',
+                            says='that one grants the leases: page holds /cmd_vel there')
+                await page.ask('release', gate='/cmd_vel')
 
 
 MAPPING = """

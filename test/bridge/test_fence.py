@@ -122,6 +122,20 @@ async def test_who_commands_is_pinged_fast_and_who_may_not_command_not_at_all(
         assert link.pace._timer is None
 
 
+async def test_who_has_not_said_a_word_is_pinged(heard: list[float],
+                                                 stack: AsyncExitStack) -> None:
+    """A page connects when it is opened; its first word is the first command, minutes later."""
+    async with running_bridge(gate_ttl=0.2, fence_interval=0.05, ping_interval=0.0) as service:
+        await async_wait_until(lambda: GATE in service.ros.graph.topics)
+        page = await stack.enter_async_context(bare_page(service))
+        now = asyncio.get_running_loop().time
+        begin = now()
+        while now() < begin + 0.5:     # by then the handshake is too old
+            await page.send(masked(PONG, await asyncio.wait_for(page.next_ping(), 10.0)))
+        await page.send(publish(0.5))
+        await async_wait_until(lambda: heard[:1] == [0.5], why=lambda: service.ledger.counts)
+
+
 async def test_what_is_pulled_is_fenced(heard: list[float]) -> None:
     async with running_bridge(domain=182, gated_types=['']) as base, native_peer(base) as console:
         await console.ask('advertise', topic=GATE, type='geometry_msgs/msg/Twist')

@@ -60,6 +60,8 @@ def test_a_stop_is_that_of_bridges_with_a_topic_in_common() -> None:
     assert stopping is not None
     assert (stopping.name, stopping.estop) == ('/b', 'smoke')
     assert first.stopping({'/arm'}) is None
+    assert first.sharing({'/cmd_vel', '/arm'}) == [stopping]
+    assert first.sharing({'/arm'}) == []
     first.hear(second.say({'/cmd_vel': 'p1'}, None), NOW)
     assert first.stopping({'/cmd_vel'}) is None
 

@@ -29,6 +29,7 @@ from helpers import async_wait_until, SpinningNode
 import pytest
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosbridge_harness import rosbridge_peer
 from std_msgs.msg import String
 from websockets.asyncio.client import connect
 
@@ -96,6 +97,23 @@ async def test_a_rosbridge_page_is_told() -> None:
                 assert (told['op'], told['level']) == ('status', 'error')
                 assert operation['topic'] in told['msg']
                 assert 'subscription' in told['msg']
+
+
+async def test_a_browser_is_told_without_having_asked() -> None:
+    """Once: the second advertisement is of the same publisher."""
+    with SpinningNode('robot') as robot:
+        robot.node.create_subscription(String, '/map', print, LATCHED,
+                                       event_callbacks=QUIET_SUBSCRIPTION)
+        async with running_bridge() as service, rosbridge_peer(
+                service, origin=service.url.replace('ws', 'http')) as page:
+            await async_wait_until(lambda: '/map' in service.ros.graph.topics)
+            for key in ('first', 'second'):
+                await page.send('advertise', id=key, topic='/map', type='std_msgs/String')
+                told = await page.wait(lambda f: f['op'] == 'status')
+            assert (await page.call('/rosapi/get_time'))['result']
+            assert [frame for frame in page.frames if frame['op'] == 'status'] == [told]
+            assert told['level'] == 'warning'
+            assert told['msg'].startswith('qos_mismatch: /map: 1 subscriber cannot get')
 
 
 async def test_a_subscription_that_hears_nobody_is_told_and_stays() -> None:

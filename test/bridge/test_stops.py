@@ -174,5 +174,6 @@ async def test_everybody_is_told_that_the_stop_process_has_ended(robot: Robot) -
         await async_wait_until(lambda: robot.heard[-1:] == [0.0], why=lambda: robot.heard)
         # it was started again; who holds the lease begins anew
         await async_wait_until(lambda: service.ros.watchdog.pid is not None)
+        await operator.ask('gates')     # what it knows of the time is as old as the start
         assert (await operator.command(GATE, speed(0.4)))['code'] == 'not_neutral'
         await drives(operator)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bridge_harness import native_peer, NativePeer, running_bridge
+from bridge_harness import look_no_more, native_peer, NativePeer, running_bridge
 from geometry_msgs.msg import Twist
 from helpers import async_wait_until, SpinningNode
 import pytest
@@ -235,8 +235,9 @@ async def test_an_action_that_restarts_with_another_type(robot: SpinningNode) ->
 
 async def test_what_was_made_a_moment_ago_is_found(robot: SpinningNode) -> None:
     """Before it says no the bridge looks at the graph again, which it does each half second."""
-    async with running_bridge(graph_interval=60.0) as service, rosbridge_peer(service) as page, \
+    async with running_bridge() as service, rosbridge_peer(service) as page, \
             native_peer(service) as peer:
+        await look_no_more(service)
         looker = SpinningNode('looker')
         with looker:
             def there(name: str) -> bool:

@@ -185,6 +185,25 @@ async def test_parameters_of_another_node(robot: Any) -> None:
                 'bad_name: name: ')
 
 
+async def test_nodes_without_parameter_services_are_not_waited_for(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stop process is one: a page would have its list a second later."""
+    with SpinningNode('bare', start_parameter_services=False), SpinningNode('usual'):
+        async with running_bridge() as service, rosbridge_peer(service) as peer:
+            await async_wait_until(lambda: {'/bare', '/usual'} <= set(service.ros.graph.nodes))
+            asked: list[str] = []
+            call = service.ros.call
+
+            def note(name: str, *args: Any) -> Any:
+                asked.append(name)
+                return call(name, *args)
+            monkeypatch.setattr(service.ros, 'call', note)
+            names = (await values(peer, 'get_param_names'))['names']
+            assert '/usual:use_sim_time' in names
+            assert '/usual/list_parameters' in asked
+            assert '/bare/list_parameters' not in asked
+
+
 async def test_actual_port_is_a_parameter() -> None:
     async with running_bridge('-r', '__node:=rosbridge_websocket') as service, \
             rosbridge_peer(service) as peer:

@@ -20,8 +20,8 @@ Processes are real: a bridge, the demo robot, a listener with its own clock, an 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import count
 import json
@@ -50,7 +50,8 @@ HEARTBEAT_TIMEOUT = 1.0
 OUTAGE = 5.0
 HANG = 3.5
 MOVING = 10  # commands, then the fault
-OPERATOR, PAGE = 'operator_client.py', 'page_client.py'
+OPERATOR, PAGE = ('operator_client.py',), ('page_client.py',)
+PLAIN_PAGE = *PAGE, 'plain'
 PARAMETERS = {'port': 0, 'gate_timeout': TIMEOUT, 'gate_ttl': TTL, 'heartbeat_interval': 0.2,
               'heartbeat_timeout': HEARTBEAT_TIMEOUT}
 NETWORKS = count(2 * os.getpid())    # numbers; another process has others
@@ -231,24 +232,38 @@ class Case:
     :param watch: s after the stop, and after ``later``, in which nothing may move.
     :param bridge_ends: it has to be started again; its exit status is ``status``.
     :param afresh: the next run has a bridge of its own.
-    :param program: of the operator: one that knows leases, or a page that does not.
+    :param program: of the operator: one that knows leases, or a page that does not; and what it
+        is called with after URL and topic.
     :param drives_on: the page is there again, and drives on: what moves is new.
+    :param parameters: of a bridge for this case.
+    :param beside: what goes on beside all runs of it; see :meth:`Rig.beside`.
     """
 
     name: str
     fault: Callable[[Rig, Process], object]
     way: str = 'direct'
-    later: Callable[[Rig, Process], object] = lambda rig, operator: None
+    later: Callable[[Rig, Process], object] | None = None
     watch: float = 0.5
     bridge_ends: bool = False
     status: int = 0
     afresh: bool = False
-    program: str = OPERATOR
+    program: tuple[str, ...] = OPERATOR
     drives_on: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    beside: Callable[[Rig], AbstractContextManager[object]] | None = None
+
+
+class NotDriving(AssertionError):
+    """The operator was stopped before the fault."""
 
 
 class Rig:
-    """A bridge, a robot and a listener."""
+    """
+    A bridge, a robot and a listener.
+
+    :ivar moving: commands that are heard, then the fault.
+    :ivar is_ahead: the next operator is loaded while one looks whether anything moves.
+    """
 
     def __init__(self, **parameters: Any) -> None:
         self._parameters = {**PARAMETERS, **parameters}
@@ -259,6 +274,10 @@ class Rig:
         self.listener = self._start(HERE / 'stop_listener.py', TOPIC)
         self._start('-m', 'ws_bridge.demo')
         self.bridge: Process | None = None
+        self.moving = MOVING
+        self.is_ahead = False
+        self._next: dict[tuple[str, ...], Process] = {}
+        self._own: Mapping[str, Any] = {}
         self.pipe: Pipe | None = None
         self.port = 0
 
@@ -268,6 +287,8 @@ class Rig:
         return process
 
     def close(self) -> None:
+        for process in self._next.values():
+            process.close()
         self.stop_bridge()
         self._stack.close()
 
@@ -276,26 +297,37 @@ class Rig:
             self.bridge.close()
             self.bridge = None
 
-    def start_bridge(self) -> None:
-        """Start a bridge, unless one runs, and wait until it knows the robot's gate."""
-        if self.bridge is not None:
-            return
-        arguments = [part for name, value in self._parameters.items()
-                     for part in ('-p', f'{name}:={json.dumps(value)}')]
-        bridge = self.bridge = python(str(HERE / 'hanging_bridge.py'), '--ros-args',
-                                      '--log-level', 'error', *arguments)
+    def start_bridge(self, own: Mapping[str, Any] | None = None) -> None:
+        """
+        Start a bridge, unless one runs, and wait until it knows the robot's gate.
+
+        :param own: parameters that it has to have; else it has those of any.
+        """
+        if own is not None and own != self._own:
+            self.stop_bridge()
+            self._own = own
+        if self.bridge is None:
+            self.bridge, self.port = self.another_bridge(**self._own)
+
+    def another_bridge(self, *arguments: str, **own: Any) -> tuple[Process, int]:
+        """Start a bridge beside; return it, and its port, when it knows the gate."""
+        given = [part for name, value in {**self._parameters, **own}.items()
+                 for part in ('-p', f'{name}:={json.dumps(value)}')]
+        bridge = python(str(HERE / 'hanging_bridge.py'), '--ros-args', '--log-level', 'error',
+                        *given, *arguments)
 
         def port() -> int:
             match = re.search(r'listening on ws://[^ ]*:(\d+)', ' '.join(map(str, bridge.lines)))
             return int(match[1]) if match else 0
-        self.port = wait_until(port, why=lambda: bridge.lines)
-        with self.colleague() as colleague:
+        number = wait_until(port, why=lambda: bridge.lines)
+        with self.colleague(number) as colleague:
             wait_until(lambda: TOPIC in [gate['gate'] for gate in colleague.ask('gates')['gates']],
                        why=lambda: colleague.ask('gates'))
+        return bridge, number
 
     @contextmanager
-    def colleague(self) -> Iterator[Colleague]:
-        with connect(f'ws://127.0.0.1:{self.port}',
+    def colleague(self, port: int | None = None) -> Iterator[Colleague]:
+        with connect(f'ws://127.0.0.1:{port or self.port}',
                      subprotocols=[Subprotocol('ws_bridge.v1')]) as websocket:
             yield Colleague(websocket)
 
@@ -313,7 +345,8 @@ class Rig:
         self.pipe.open.set()
 
     @contextmanager
-    def operator(self, way: str, program: str = OPERATOR) -> Iterator[Process]:
+    def operator(self, way: str,
+                 program: tuple[str, ...] = OPERATOR) -> Iterator[Process]:
         """Start an operator's program that drives."""
         host, port, prefix = '127.0.0.1', self.port, []
         if way == 'network':
@@ -321,8 +354,8 @@ class Rig:
         elif way == 'pipe':
             self.pipe = Pipe(port)
             port = self.pipe.port
-        operator = Process(*prefix, sys.executable, str(HERE / program),
-                           f'ws://{host}:{port}', TOPIC)
+        operator = self._load(program, *prefix)
+        operator.say(f'ws://{host}:{port}')
         try:
             if program == OPERATOR:
                 operator.say(json.dumps({'op': 'acquire', 'gate': TOPIC}))
@@ -334,20 +367,41 @@ class Rig:
                 self.pipe.close()
                 self.pipe = None
 
+    @contextmanager
+    def beside(self, case: Case) -> Iterator[None]:
+        """Have the bridge that a case wants, and what goes on beside it."""
+        self.start_bridge(case.parameters)
+        with ExitStack() as stack:
+            if case.beside is not None:
+                stack.enter_context(case.beside(self))
+            yield
+
+    def _load(self, program: tuple[str, ...], *prefix: str) -> Process:
+        """Return a process that waits for its URL."""
+        if not prefix and program in self._next:
+            return self._next.pop(program)
+        return Process(*prefix, sys.executable, str(HERE / program[0]), '-', TOPIC, *program[1:])
+
     def run(self, case: Case) -> Outcome:
         """Run a case once."""
         self.start_bridge()
         heard = self.hear()
         with self.operator(case.way, case.program) as operator:
-            wait_until(lambda: sum(x != 0 for _, x, _ in heard()) >= MOVING,
-                       why=lambda: (operator.lines[-5:], heard()[-5:]))
+            try:
+                wait_until(lambda: sum(x != 0 for _, x, _ in heard()) >= self.moving,
+                           why=lambda: (operator.lines[-5:], heard()[-5:]))
+            except AssertionError as exc:
+                raise NotDriving(str(exc)) from exc
             fault = time.monotonic()
             case.fault(self, operator)
             wait_until(lambda: first_zero(heard()) is not None,
                        why=lambda: (operator.lines[-5:], heard()[-5:]))
+            if self.is_ahead and case.way != 'network':
+                self._next[case.program] = self._load(case.program)
             time.sleep(case.watch)
-            case.later(self, operator)
-            time.sleep(case.watch)
+            if case.later is not None:
+                case.later(self, operator)
+                time.sleep(case.watch)
             outcome = judge(heard(), fault)
             outcome.refused = refusals(operator)
             outcome.said = next((line['after'] for line in operator.lines if isinstance(line, dict)
@@ -358,10 +412,10 @@ class Rig:
             self.stop_bridge()
         if case.afresh:     # the new stop process does not know the graph yet
             self.stop_bridge()
-        self._settle()
+        self.settle()
         return outcome
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Begin the next run with a free gate."""
         if self.bridge is None:
             return
@@ -425,14 +479,18 @@ def signal_bridge(number: signal.Signals) -> Callable[[Rig, Process], None]:
 
 
 def stop_process(rig: Rig) -> int:
-    """Return the process number of the bridge's stop process."""
+    """Return the process number of the bridge's stop process, when there is one."""
     assert rig.bridge is not None
     pid = rig.bridge.popen.pid
-    for children in Path(f'/proc/{pid}/task').glob('*/children'):
-        for child in children.read_text().split():
-            if b'ws_bridge.stop_process' in Path(f'/proc/{child}/cmdline').read_bytes():
-                return int(child)
-    raise AssertionError('there is no stop process')
+
+    def find() -> int:
+        for children in Path(f'/proc/{pid}/task').glob('*/children'):
+            for child in children.read_text().split():
+                with suppress(FileNotFoundError):
+                    if b'ws_bridge.stop_process' in Path(f'/proc/{child}/cmdline').read_bytes():
+                        return int(child)
+        return 0
+    return wait_until(find, why='there is no stop process')
 
 
 def signal_stop_process(number: signal.Signals) -> Callable[[Rig, Process], None]:
@@ -458,7 +516,7 @@ CASES = [
     Case('client killed (SIGKILL)', kill(signal.SIGKILL)),
     Case('client frozen (SIGSTOP)', kill(signal.SIGSTOP), later=kill(signal.SIGCONT)),
     Case('network cut, no FIN', up_down('down'), way='network', later=up_down('up'), watch=1.0),
-    Case('loop of the bridge hung for 3 s', signal_bridge(signal.SIGUSR1), watch=HANG / 2),
+    Case('loop of the bridge hung for 3 s', signal_bridge(signal.SIGUSR1), watch=HANG),
     Case('bridge ended (SIGTERM)', signal_bridge(signal.SIGTERM), bridge_ends=True),
     Case('bridge ended (SIGINT)', signal_bridge(signal.SIGINT), bridge_ends=True),
     Case('bridge ended (SIGTERM), loop hung', hang_and_end, bridge_ends=True),
@@ -474,7 +532,7 @@ CASES = [
     Case('e-stop from a second peer', lambda rig, operator: rig.estop(operator)),
     Case('heartbeats, no commands', tell('quiet')),
     Case('commands, no heartbeats', tell('mute')),
-    Case('5 s of backlog at once', hold_for(OUTAGE), way='pipe', watch=OUTAGE / 2),
+    Case('5 s of backlog at once', hold_for(OUTAGE), way='pipe', watch=OUTAGE),
 ]
 
 
@@ -497,7 +555,7 @@ CASES += [
          drives_on=True),
     Case('page, network cut, no FIN', up_down('down'), way='network', later=up_down('up'),
          watch=1.0, program=PAGE, drives_on=True),
-    Case('page, loop of the bridge hung for 3 s', signal_bridge(signal.SIGUSR1), watch=HANG / 2,
+    Case('page, loop of the bridge hung for 3 s', signal_bridge(signal.SIGUSR1), watch=HANG,
          program=PAGE, drives_on=True),
     Case('page, bridge ended (SIGTERM)', signal_bridge(signal.SIGTERM), program=PAGE,
          bridge_ends=True),
@@ -505,8 +563,8 @@ CASES += [
     Case('page, e-stop from a second peer', lambda rig, operator: rig.estop(operator),
          program=PAGE),
     Case('page, no commands', tell('quiet'), program=PAGE),
-    Case('page alive, 5 s of backlog at once', hold_for(OUTAGE), way='pipe', watch=OUTAGE / 2,
+    Case('page alive, 5 s of backlog at once', hold_for(OUTAGE), way='pipe', watch=OUTAGE,
          program=PAGE, drives_on=True),
-    Case('page dead, 5 s of backlog at once', die_in_the_outage, way='pipe', watch=OUTAGE / 2,
+    Case('page dead, 5 s of backlog at once', die_in_the_outage, way='pipe', watch=OUTAGE,
          program=PAGE),
 ]

@@ -16,15 +16,16 @@ An operator's program, a process of its own, to be killed, frozen and cut off.
 
 ``operator_client.py URL TOPIC [RATE]`` acquires the lease of the gate, sends heartbeats, a neutral
 command and then one that moves, 20 a second or ``RATE``.  Each carries the monotonic time at
-which it was made in ``linear.z``, so one machine can tell its age.  On stdin: ``quiet`` (no more
-commands), ``mute`` (no more heartbeats), ``close``, or the data of a configuration, JSON.  On
-stdout: ``moving``, and the frames that concern the lease, JSON.
+which it was made in ``linear.z``, so one machine can tell its age.  On stdin: the URL, where it is
+``-``; ``quiet`` (no more commands), ``mute`` (no more heartbeats), ``close``, or the data of a
+configuration, JSON.  On stdout: ``moving``, and the frames that concern the lease, JSON.
 """
 from __future__ import annotations
 
 import asyncio
 from itertools import count
 import json
+import os
 import sys
 import time
 from typing import Any
@@ -129,4 +130,7 @@ async def main(url: str, gate: str, rate: str = str(RATE)) -> None:
 
 
 if __name__ == '__main__':
-    asyncio.run(main(*sys.argv[1:]))
+    _, url, *others = sys.argv
+    while url[-1:] != '\n' and url[0] == '-':
+        url += os.read(0, 1).decode()      # no more: the rest is for the loop
+    asyncio.run(main(url.strip('-\n'), *others))

@@ -19,7 +19,12 @@ Order and meaning, with patience; times are measured by ``test/bench/measure_sto
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from itertools import pairwise
+import os
+from pathlib import Path
+from random import Random
+import signal
 import time
 
 from faults import (
@@ -31,12 +36,17 @@ from faults import (
     MOVING,
     Network,
     OUTAGE,
+    PAGE,
     refusals,
     Rig,
+    stop_process,
+    TIMEOUT,
     TTL,
 )
 from helpers import wait_until
 import pytest
+
+from ws_bridge.ros.watchdog import PING_EVERY, UNANSWERED
 
 SLACK = 1.0  # s, by which a busy machine may be late
 ZEROS = 5
@@ -64,6 +74,49 @@ def test_it_stops_and_stays(case: Case, rig: Rig) -> None:
     if case.way == 'pipe' and not case.name.startswith('page dead'):
         # of the 5 s that came at once, at 20 Hz
         assert sum(outcome.refused.values()) > OUTAGE * 10, outcome
+
+
+def freeze(process: int, seconds: float) -> None:
+    """Freeze a process for a while; another may kill it meanwhile."""
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGSTOP)
+        time.sleep(seconds)     # what is tested is this time
+        os.kill(process, signal.SIGCONT)
+
+
+@pytest.mark.parametrize('seed', range(int(os.environ.get('FAULT_RUNS', '1'))))
+def test_signals_at_random_moments(seed: int, rig: Rig) -> None:
+    """``test/stop_process/test_together.py`` has far more of them, on a clock that is made up."""
+    random = Random(seed)
+    rig.stop_bridge()
+    rig.start_bridge()
+    assert rig.bridge is not None
+    bridge = rig.bridge.popen.pid
+    heard = rig.hear()
+
+    def moves() -> bool:
+        return bool(heard()) and heard()[-1][1] != 0
+    with rig.operator('direct', PAGE) as page:
+        faults = [lambda: os.kill(stop_process(rig), signal.SIGKILL),
+                  lambda: freeze(stop_process(rig), random.uniform(0.1, 0.8)),
+                  lambda: freeze(bridge, random.uniform(0.1, 0.9)),
+                  lambda: freeze(page.popen.pid, random.uniform(0.1, 0.9))]
+        for fault in random.sample(faults, 2):
+            wait_until(moves, why=lambda: heard()[-5:])
+            time.sleep(random.uniform(0.0, 0.1))    # this moment, too
+            fault()
+        wait_until(moves, why=lambda: heard()[-5:])
+        last = stop_process(rig)
+        rig.bridge.signal(signal.SIGKILL)
+        wait_until(lambda: not Path(f'/proc/{last}').exists())
+        wait_until(lambda: not moves(), why=lambda: heard()[-5:])
+    rig.stop_bridge()
+    lines = heard()
+    for (at, x, _), (then, _, _) in pairwise(lines):
+        assert x == 0 or then - at < TIMEOUT + PING_EVERY + UNANSWERED + SLACK
+    moving = [(at, made) for at, x, made in lines if x]
+    assert all(at - made < TTL + SLACK for at, made in moving)
+    assert all(a < b for (_, a), (_, b) in pairwise(moving))    # none twice, none out of order
 
 
 def test_what_the_start_made_is_no_work_for_the_garbage_collector(rig: Rig) -> None:

@@ -21,7 +21,8 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from attacks import ATTACKS, forgeries, handshake, raw, Target, web_token
+import attacks
+from attacks import ATTACKS, forgeries, handshake, INSIDE, raw, Target, web_token
 from bridge_harness import native_peer, NativePeer, running_bridge
 from certificates import make_web_token_key
 from helpers import async_wait_until
@@ -36,6 +37,9 @@ EXPECTED = {
     'flood': {'forbidden', 'rate_limited'}, 'traversal': {'404', '400', 'cut', '200'},
     'header injection': {'200', '400', '414', '431', 'cut'}}
 """What may become of the attempts; nothing else may."""
+MAY_SAY = {name: {'answers', 'limit_exceeded'} for name in INSIDE} | {
+    'leases': {'answers', 'unknown_name', 'not_holder'}}
+"""The same of peers that are inside, by the codes that they are told."""
 
 
 class Operator:
@@ -104,6 +108,24 @@ async def test_attack(name: str, token_file: str, no_delay: None, tmp_path: Path
         if name != 'web tokens':
             async with native_peer(service, additional_headers=bearer(TOKEN)) as other:
                 await other.ask('hello')
+
+
+async def test_peers_that_are_inside(
+        token_file: str, no_delay: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attacks, 'SAYS_FOR', 0.02)
+    async with running_bridge(
+            token_file=token_file, match_timeout=0.0, max_subscriptions=50, max_calls=5,
+            ) as service, native_peer(
+            service, additional_headers=bearer(TOKEN)) as peer, commanding(peer) as operator:
+        for name, (attack, _) in INSIDE.items():
+            outcomes = await attack(Target(service.server.port, TOKEN))
+            assert outcomes.pop('closed') == 0
+            assert set(outcomes) <= MAY_SAY[name], (name, outcomes)
+            before = len(operator.sent)
+            await async_wait_until(lambda before=before: len(operator.sent) > before + 5
+                                   and operator.answered())
+        assert not peer.errors()
+        await async_wait_until(lambda: service.bridge.peer_count == 1)
 
 
 async def test_web_tokens_one_by_one(no_delay: None, tmp_path: Path) -> None:

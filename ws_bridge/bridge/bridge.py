@@ -46,6 +46,7 @@ from ws_bridge.bridge.metrics import Figures
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.rosapi import RosApi
+from ws_bridge.bridge.second_look import ABOUT_TOPIC, SecondLook
 from ws_bridge.bridge.services import Services
 from ws_bridge.bridge.state import RobotState
 from ws_bridge.bridge.uplink import PushDialect, Uplink
@@ -66,6 +67,7 @@ from ws_bridge.protocol.operations import (
     Failed,
     GetSchema,
     Kind,
+    Operation,
     Welcome,
     Wrapped,
 )
@@ -195,6 +197,8 @@ class Bridge:
         self._rosapi = RosApi(ros, self._store, loop, apply=self.apply,
                               check=self._control.check, names=self._names,
                               advertised=self._inward.topics)
+        self._second_look = SecondLook(ros, self._inward, self._outward,
+                                       topic_of=self._names.topic, receive=self._receive)
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
                                  loop, self._control.diagnostic)
         self._diagnosis = Diagnosis(ros, self._outward, self._control, peers=self._peers.values,
@@ -260,7 +264,9 @@ class Bridge:
         elif link.subprotocol == ROSBRIDGE_SUBPROTOCOL:
             self._meet(link, rosbridge=True)
         else:
-            link.limit_messages(self._largest(self._login_of(link)))
+            login = self._login_of(link)
+            link.limit_messages(self._largest(login))
+            self._fence(link, login)    # its first word may be a command, long after this
             self._strangers[link] = self._loop.call_later(
                 self._settings.login_timeout, self._expect_word, link)
 
@@ -351,11 +357,26 @@ class Bridge:
                                    lambda checked: uplink.takes(replace(op, payload=checked)))
             if uplink.takes(op):
                 return None
+        if type(op) in ABOUT_TOPIC and self._waits(peer, op):
+            return None
         effects = peer.session.receive(op, now)
         if self._intake.is_large(peer, effects):
             return partial(self._intake.finish, peer, effects, None)
         self.carry_out(peer, effects, getattr(op, 'op_id', None))
         return None
+
+    def _waits(self, peer: Peer, op: Any) -> bool:
+        """Whether an operation is done with until the graph was looked at again."""
+        try:
+            return self._second_look.keeps(peer, op)
+        except WsBridgeError as exc:
+            peer.send(Failed(op.op_id, exc))
+            return True
+
+    def _receive(self, peer: Peer, op: Any) -> None:
+        """Carry out an operation that has waited."""
+        if self.is_here(peer):
+            self.carry_out(peer, peer.session.receive(op, self._loop.time()), op.op_id)
 
     def find(self, link: Link, dialect: str | None) -> Peer | None:
         """
@@ -373,6 +394,16 @@ class Bridge:
     def is_here(self, peer: Peer) -> bool:
         """Whether a peer has not left."""
         return self._peers.get(peer.link) is peer and peer.link.is_open
+
+    def is_unsure(self, peer: Peer, op: Operation) -> bool:
+        """Whether the graph has to be looked at again before an operation is carried out."""
+        return self._second_look.is_unsure(peer, op)
+
+    async def look_again(self) -> None:
+        """Return when the graph was looked at again, and what waited for that is done."""
+        looked = asyncio.Event()
+        self._ros.look_again(looked.set)
+        await looked.wait()
 
     def codec_of(self, peer: Peer, effect: Any) -> Codec | None:
         """
@@ -426,7 +457,7 @@ class Bridge:
         self._note_visit('open', peer, dialect=dialect.name)
         if session.login.identity is not None:
             self._note_login(peer)
-        self._fence(peer)
+        self._fence(peer.link, peer.session.login)
         if greet:
             peer.send(Welcome(None, session.hello()))
             session.wants_status = True
@@ -467,11 +498,10 @@ class Bridge:
         peer.link.limit_messages(size)
         peer.dialect.limit_messages(size)
 
-    def _fence(self, peer: Peer) -> None:
+    def _fence(self, link: Link, login: Login) -> None:
         """Ping a peer that may command: then the age of its first command has a bound."""
-        login = peer.session.login
         if not login.needed and login.rights.may('publish'):
-            peer.link.pace.keep(self._settings.fence_interval)
+            link.pace.keep(self._settings.fence_interval)
 
     def _unix(self) -> float:
         return self._loop.time() + self._epoch
@@ -568,11 +598,13 @@ class Bridge:
         self._services.call(peer, effect)
 
     def _look_again(self, peer: Peer, effect: fx.LookAgain) -> None:
-        op = effect.operation
+        op, fence = effect.operation, peer.link.fence
 
         def resume() -> None:
             if peer.link in self._peers:
+                newest, peer.link.fence = peer.link.fence, fence
                 self.carry_out(peer, peer.session.resume(op, self._loop.time()), op.op_id)
+                peer.link.fence = newest
         self._ros.look_again(resume)
 
     def _inquire(self, peer: Peer, effect: fx.Inquire) -> None:
@@ -705,7 +737,7 @@ class Bridge:
         self.apply(peer, peer.session.logged_in(effect.op_id, identity, rights, until))
         self._bound(peer)
         self._note_login(peer)
-        self._fence(peer)
+        self._fence(peer.link, peer.session.login)
         if peer.hears_news:
             self._state.send_to(peer)
 

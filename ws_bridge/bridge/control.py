@@ -329,8 +329,15 @@ class Control:
             self.stop(f'bridge {stopping.name}', stopping.estop or '')
 
     def _stopping_neighbour(self) -> Neighbour | None:
-        return self._neighbours.stopping({
-            topic for topics in self.gates.topics().values() for topic in topics})
+        return self._neighbours.stopping(self._topics())
+
+    def neighbours(self, topic: str | None = None) -> list[Neighbour]:
+        """Return the bridges that guard this topic too, or any topic that is guarded here."""
+        return self._neighbours.sharing(self._topics() if topic is None else {topic})
+
+    def _topics(self) -> set[str]:
+        """Return every guarded topic."""
+        return {topic for topics in self.gates.topics().values() for topic in topics}
 
     def _require_cleared_elsewhere(self) -> None:
         """

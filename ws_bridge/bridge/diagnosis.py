@@ -31,17 +31,17 @@ from ws_bridge.bridge.outward import Outward, Topic
 from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.errors import LimitExceeded, UnknownType, WsBridgeError
 from ws_bridge.protocol.operations import Done, Failed, TopicUse
+from ws_bridge.ros.graph import STOP_SUFFIX
 from ws_bridge.session.effects import Diagnose
 from ws_bridge.session.freshness import FreshnessState
 
 if TYPE_CHECKING:
+    from ws_bridge.bridge.neighbours import Neighbour
     from ws_bridge.ros.side import RosSide
     from ws_bridge.ros.survey import Endpoint
 
 MOST_WAITING = 16
 """Questions of one peer that may wait for the graph at the same time."""
-CLEAR_STOP = '/clear_stop'
-"""The service by which another bridge is known in the graph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Diagnosis:
         """
         topic, rights = wish.topic, peer.session.login.rights
         if topic is None:
-            self._answer(peer, wish, None, self._general(peer, None))
+            self._answer(peer, wish, None, self._general(peer, None, None))
             return
         seen = rights.shows(topic, 'subscribe', 'publish')
         use = wish.use or (self._use(peer, topic) if seen else 'subscribe')
@@ -109,7 +109,9 @@ class Diagnosis:
         publishers, subscribers = found
         topic, name = str(wish.topic), str(wish.wire_name)
         findings = self._types(peer, topic, [*publishers, *subscribers])
-        others = [each for each in publishers if not each.own]
+        bridges = {node for other in self._control.neighbours(topic)
+                   for node in (other.name, other.name + STOP_SUFFIX)}
+        others = [each for each in publishers if not each.own and each.node not in bridges]
         reached = [each for each in subscribers if not each.own]
         if not publishers and not reached:
             findings.append(self._absent(peer, topic, name))
@@ -119,7 +121,7 @@ class Diagnosis:
             findings += self._reaches(peer, topic, name, reached)
         if use == 'publish':
             findings += self._commands(peer, topic, others)
-        self._answer(peer, wish, use, findings + self._general(peer, use))
+        self._answer(peer, wish, use, findings + self._general(peer, use, topic))
 
     def _answer(self, peer: Peer, wish: Diagnose, use: TopicUse | None,
                 findings: list[Finding]) -> None:
@@ -226,7 +228,8 @@ class Diagnosis:
 
     # ---- what concerns all
 
-    def _general(self, peer: Peer, use: TopicUse | None) -> list[Finding]:
+    def _general(self, peer: Peer, use: TopicUse | None,
+                 topic: str | None) -> list[Finding]:
         findings = []
         estop = self._control.estop
         if estop.stopped and use != 'subscribe':
@@ -234,21 +237,31 @@ class Diagnosis:
             findings.append(Finding(
                 'stopped', f'the emergency stop is asserted by {estop.by or "the start"}{why}',
                 'clear it when it is safe (`clear_stop`, for which a role needs the right)'))
-        bridges = self._other_bridges(peer)
-        if bridges and use != 'subscribe':
-            findings.append(Finding(
-                'other_bridge', f'another bridge is in this graph: {", ".join(bridges)}; each '
-                'grants leases of its own for the topics that both guard',
-                'let one of them guard a topic: end the other, or give it other topics'))
+        if use != 'subscribe':
+            findings += [self._other_bridge(peer, other, topic)
+                         for other in self._control.neighbours(topic)]
         if use != 'publish':
             findings += self._drops(peer)
         return findings
 
-    def _other_bridges(self, peer: Peer) -> list[str]:
-        graph = self._ros.graph
-        nodes = [name.removesuffix(CLEAR_STOP) for name in graph.services
-                 if name.endswith(CLEAR_STOP) and name not in self._ros.own.services]
-        return peer.session.login.rights.seen(name for name in nodes if name in graph.nodes)
+    def _other_bridge(self, peer: Peer, other: Neighbour, topic: str | None) -> Finding:
+        """Tell of a bridge that guards a topic too, as it says on ``/ws_bridge_gates``."""
+        rights = peer.session.login.rights
+        topics = [each for each in sorted(other.holders)
+                  if each == topic or (topic is None and self._control.gates.guards(each)
+                                       and rights.shows(each, 'subscribe', 'publish'))]
+        name = f'the bridge {other.name}' if rights.seen([other.name]) else 'another bridge'
+        what = ' and '.join(topics) or 'a topic that is guarded here'
+        granting = [self._control.gates.granting(each) for each in topics]
+        if any(each is not None and each.instance == other.instance for each in granting):
+            held = ' and '.join(f'{other.holders[each]} holds {each}'
+                                for each in topics if other.holders[each])
+            who = f'that one grants the leases: {held or "nobody holds one"} there'
+        else:
+            who = 'this one grants the leases'
+        return Finding(
+            'other_bridge', f'{name} guards {what} too; {who}',
+            'let one of them guard a topic: end the other, or give it other topics')
 
     def _drops(self, peer: Peer) -> list[Finding]:
         """Tell of samples that gave way: this peer's, and others' to a role that may see them."""

@@ -235,6 +235,25 @@ class Gates:
         """Return the topics of each gate that there are, or are named in full."""
         return {name: self._topics_of(guarded) for name, guarded in self._named.items()}
 
+    def expected(self) -> dict[str, str]:
+        """
+        Return the guarded topics, with their types, on which a command may come at any time.
+
+        Nodes listen to them, or the mapping file names gate, topic and type.
+        """
+        found = {}
+        for topic, info in self._ros.graph.topics.items():
+            if len(info.types) == 1 and not info.brought \
+                    and info.subscribers > info.own_subscribers and self.of(topic) is not None:
+                found[topic] = info.types[0]
+        for guarded in self._configured:
+            for topic in guarded.gate.policy.topics:
+                rule = None if is_glob(topic) else self._exposure.find('publish', topic)
+                if rule is not None and rule.msg_type is not None:
+                    found[topic] = rule.msg_type
+        return {topic: msg_type for topic, msg_type in found.items()
+                if self._exposure.find('publish', topic) is not None}
+
     def graph_changed(self) -> None:
         """Find the gates of the topics that there are now; those without a topic end."""
         graph = self._ros.graph.topics
@@ -311,6 +330,15 @@ class Gates:
                            if topic in other.holders), None)
             raise Held(f'the bridge {other.name} guards the same topic and grants its leases; '
                        f'{holder or "nobody"} holds it there', field='gate')
+
+    def granting(self, topic: str) -> Neighbour | None:
+        """Return the other bridge that grants the lease of a topic."""
+        guarded = self._known.get(topic)
+        return None if guarded is None else guarded.granting
+
+    def guards(self, topic: str) -> bool:
+        """Whether a topic is known to have a gate."""
+        return self._known.get(topic) is not None
 
     # ---- commands
 

@@ -32,7 +32,14 @@ from typing import Any, Literal, Protocol
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.config import Settings
 from ws_bridge.convert.codec import Codec, Converted
-from ws_bridge.errors import BadFrame, NotAdvertised, TooLarge, WsBridgeError
+from ws_bridge.errors import (
+    BadFrame,
+    NotAdvertised,
+    TooLarge,
+    TypeMismatch,
+    UnknownName,
+    WsBridgeError,
+)
 from ws_bridge.offload import wire
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol import operations as ops
@@ -82,6 +89,12 @@ class Taker(Protocol):
 
     def codec_of(self, peer: Peer, effect: Any) -> Codec | None:
         """Return what converts the values of an effect; ``None`` where nobody wants them."""
+
+    def is_unsure(self, peer: Peer, op: ops.Operation) -> bool:
+        """Whether the graph has to be looked at again before an operation is carried out."""
+
+    async def look_again(self) -> None:
+        """Return when the graph was looked at again."""
 
     def is_gated(self, peer: Peer, topic: str) -> bool:
         """Whether what a peer publishes is judged by its values."""
@@ -283,8 +296,20 @@ class Intake:
                 self._loop.time()))
 
     async def _carry_out(self, peer: Peer, op: ops.Operation) -> None:
+        if self._taker.is_unsure(peer, op) and not await self._look_again(peer):
+            return
         effects = peer.session.receive(op, self._loop.time())
+        if effects and isinstance(effects[0], fx.LookAgain):
+            if not await self._look_again(peer):
+                return
+            effects = peer.session.resume(effects[0].operation, self._loop.time())
         await self._finish(peer, effects, getattr(op, 'op_id', None))
+
+    async def _look_again(self, peer: Peer) -> bool:
+        """Return when the graph was looked at again: whether the peer is still here."""
+        await self._taker.look_again()
+        peer.link.fence = self._lines[peer.link].fence
+        return self._taker.is_here(peer)
 
     async def _finish(self, peer: Peer, effects: list[fx.Effect], op_id: str | None) -> None:
         last: Any = effects[-1] if effects else None
@@ -309,7 +334,11 @@ class Intake:
                        values: ops.Parked | memoryview) -> bytes | WsBridgeError:
         """Return the CDR of the values of an effect, or why there is none."""
         try:
-            codec = self._taker.codec_of(peer, effect)
+            try:
+                codec = self._taker.codec_of(peer, effect)
+            except (UnknownName, TypeMismatch):     # it may be new, or anew
+                await self._taker.look_again()
+                codec = self._taker.codec_of(peer, effect)
         except WsBridgeError as exc:
             return exc
         if codec is None:

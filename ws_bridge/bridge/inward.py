@@ -47,11 +47,17 @@ Of every topic behind a gate, whatever peers ask for.
 With one sample of history no subscriber, however slow, keeps a stop from being published, and no
 node that comes late hears an old command.
 """
+MAX_PREPARED = 32
+"""Publishers that are made before anybody uses them."""
 
 
 @dataclass(slots=True, eq=False)
 class Shared:
-    """One publisher and the peers that use it."""
+    """
+    One publisher and the peers that use it.
+
+    :param prepared: it is kept without a peer, for the first command.
+    """
 
     topic: str
     channel_id: int
@@ -59,6 +65,7 @@ class Shared:
     publisher: Any
     lane: Lane | None
     users: dict[str, Peer] = field(default_factory=dict)
+    prepared: bool = False
 
 
 class Inward:
@@ -75,10 +82,12 @@ class Inward:
         self._ids = count(1)
         self._shared: dict[Key, Shared] = {}
         self._keys: dict[tuple[str, str], Key] = {}
+        self._unfit: set[Key] = set()   # what could not be prepared
+        self._prepare()
 
     def __len__(self) -> int:
-        """How many publishers there are."""
-        return len(self._shared)
+        """How many publishers peers have."""
+        return sum(bool(shared.users) for shared in self._shared.values())
 
     def open(self, peer: Peer, wish: OpenPublisher) -> None:  # noqa: A003
         """
@@ -90,13 +99,16 @@ class Inward:
         """
         if wish.topic in self._ros.own.topics:
             raise Forbidden(f'{wish.topic} is what the bridge itself says', field='topic')
-        msg_type = self._type_of(wish)
+        msg_type = self.type_of(wish.topic, wish.msg_type)
         is_gated = self._gates.of(wish.topic, msg_type) is not None
         key = wish.topic, msg_type, GATE_QOS if is_gated else wish.qos
         old = self._keys.get((peer.name, wish.topic))
         if old is not None and old != key:
             self.close(peer, wish.topic)
         shared = self._shared.get(key)
+        if shared is not None and not shared.users and shared.publisher.failed:
+            self._end(key)      # nobody was told why it could not be prepared
+            shared = None
         if shared is None:
             shared = self._create(key)
         shared.users[peer.name] = peer
@@ -119,15 +131,41 @@ class Inward:
             return
         shared = self._shared[key]
         del shared.users[peer.name]
-        if not shared.users:
-            del self._shared[key]
-            if shared.lane is None:
-                shared.publisher.close()
-            else:
-                self._gates.close(shared.lane)
+        if not shared.users and not shared.prepared:
+            self._end(key)
+
+    def _end(self, key: Key) -> None:
+        shared = self._shared.pop(key)
+        if shared.lane is None:
+            shared.publisher.close()
+        else:
+            self._gates.close(shared.lane)
+
+    def _prepare(self) -> None:
+        """
+        Make the publishers of guarded topics before their first command.
+
+        ROS needs up to half a second to match a new publisher, more than a command may be old.
+        """
+        expected = {(topic, msg_type, GATE_QOS)
+                    for topic, msg_type in self._gates.expected().items()}
+        for key, shared in list(self._shared.items()):
+            shared.prepared = key in expected
+            if not shared.users and not shared.prepared:
+                self._end(key)
+        prepared = sum(shared.prepared for shared in self._shared.values())
+        for key in expected - self._shared.keys() - self._unfit:
+            if prepared >= MAX_PREPARED:
+                return
+            try:
+                self._create(key).prepared = True
+                prepared += 1
+            except WsBridgeError:       # which is told to the peer that wants it
+                self._unfit.add(key)
 
     def graph_changed(self) -> None:
         """Take back the publishers of topics that have another type than was asked for."""
+        self._prepare()
         for (topic, msg_type, _), shared in list(self._shared.items()):
             types = types_of_others(self._ros, topic)
             if types and msg_type not in types:
@@ -140,7 +178,8 @@ class Inward:
 
     def topics(self) -> dict[str, str]:
         """Return the topics that peers have advertised, with their types."""
-        return {topic: msg_type for topic, msg_type, _ in self._shared}
+        return {topic: msg_type for (topic, msg_type, _), shared in self._shared.items()
+                if shared.users}
 
     def has(self, peer: Peer, topic: str) -> bool:
         """Whether a peer has a publisher of a topic."""
@@ -212,19 +251,26 @@ class Inward:
                 peer.send(Failed(None, exc))
         return on_error
 
-    def _type_of(self, wish: OpenPublisher) -> str:
-        if wish.msg_type is not None:
-            types = types_of_others(self._ros, wish.topic)
-            msg_type = self._ros.types.message(wish.msg_type).name
+    def type_of(self, topic: str, asked: str | None) -> str:
+        """
+        Return the full name of the type with which a peer publishes a topic.
+
+        :param asked: the one that it names.
+        :raises UnknownType: it names none and the graph knows none, or it is not installed.
+        :raises TypeMismatch: the topic has another type, or several.
+        """
+        if asked is not None:
+            types = types_of_others(self._ros, topic)
+            msg_type = self._ros.types.message(asked).name
             if types and msg_type not in types:
-                raise TypeMismatch(f'{wish.topic} is {" and ".join(types)}, not {msg_type}',
+                raise TypeMismatch(f'{topic} is {" and ".join(types)}, not {msg_type}',
                                    field='type')
             return msg_type
-        types = types_of(self._ros, wish.topic)
+        types = types_of(self._ros, topic)
         if not types:
-            raise UnknownType(f'nobody knows the type of {wish.topic}: advertise it with one',
+            raise UnknownType(f'nobody knows the type of {topic}: advertise it with one',
                               field='type')
         if len(types) > 1:
-            raise TypeMismatch(f'{wish.topic} has several types: {", ".join(types)}; say which',
+            raise TypeMismatch(f'{topic} has several types: {", ".join(types)}; say which',
                                field='type')
         return types[0]

@@ -108,14 +108,15 @@ class Neighbours:
 
     def granting(self, topics: Collection[str]) -> Neighbour | None:
         """Return the bridge that grants the leases of these topics instead of this one."""
-        older = [each for each in self._sharing(topics) if each.rank < self._me.rank]
+        older = [each for each in self.sharing(topics) if each.rank < self._me.rank]
         return min(older, key=lambda each: each.rank, default=None)
 
     def stopping(self, topics: Collection[str]) -> Neighbour | None:
         """Return a bridge that guards one of these topics and whose stop is asserted."""
-        return next((each for each in self._sharing(topics) if each.estop is not None), None)
+        return next((each for each in self.sharing(topics) if each.estop is not None), None)
 
-    def _sharing(self, topics: Collection[str]) -> list[Neighbour]:
+    def sharing(self, topics: Collection[str]) -> list[Neighbour]:
+        """Return the bridges that guard one of these topics too."""
         return [each for each, _ in self._heard.values()
                 if not each.holders.keys().isdisjoint(topics)]
 

@@ -240,7 +240,7 @@ class Outward:
         """
         member = Member(peer, wish)
         old = self._keys.get(member.key)
-        msg_type = self._type_of(wish)
+        msg_type = self.type_of(wish.topic, wish.msg_type)
         if msg_type is not None:
             peer.session.login.rights.check_type(wish.topic, msg_type)
         topic = self._enter(member, msg_type)
@@ -318,7 +318,7 @@ class Outward:
     def _appeared(self, member: Member) -> None:
         """Deliver to a peer that waited for the type of a topic, or must take another one."""
         try:
-            msg_type = self._type_of(member.wish)
+            msg_type = self.type_of(member.wish.topic, member.wish.msg_type)
             if msg_type is None:
                 return
             member.peer.session.login.rights.check_type(member.wish.topic, msg_type)
@@ -340,19 +340,25 @@ class Outward:
             'pending': codec is None,
         }
 
-    def _type_of(self, wish: OpenSubscription) -> str | None:
-        """Return the full name of the topic's type, ``None`` while there is none."""
-        if wish.msg_type is not None:
-            types = types_of_others(self._ros, wish.topic)
-            msg_type = self._ros.types.message(wish.msg_type).name
+    def type_of(self, topic: str, asked: str | None) -> str | None:
+        """
+        Return the full name of a topic's type, ``None`` while there is none.
+
+        :param asked: the one that a peer names.
+        :raises UnknownType: it is not installed.
+        :raises TypeMismatch: the topic has another type, or several and the peer names none.
+        """
+        if asked is not None:
+            types = types_of_others(self._ros, topic)
+            msg_type = self._ros.types.message(asked).name
             if types and msg_type not in types:
-                raise TypeMismatch(f'{wish.topic} is {" and ".join(types)}, not {msg_type}',
+                raise TypeMismatch(f'{topic} is {" and ".join(types)}, not {msg_type}',
                                    field='type')
             return msg_type
-        types = types_of(self._ros, wish.topic) or tuple(
-            msg_type for name, _, msg_type in self._topics if name == wish.topic and msg_type)
+        types = types_of(self._ros, topic) or tuple(
+            msg_type for name, _, msg_type in self._topics if name == topic and msg_type)
         if len(types) > 1:
-            raise TypeMismatch(f'{wish.topic} has several types: {", ".join(types)}; say which',
+            raise TypeMismatch(f'{topic} has several types: {", ".join(types)}; say which',
                                field='type')
         return types[0] if types else None
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TYPE_CHECKING
 
 import orjson
@@ -146,10 +147,22 @@ class Parameters:
         self._write(name, {'type': NOT_SET}, done)
 
     def names(self, done: Done) -> None:
-        """List the parameters of every node that answers."""
+        """
+        List the parameters of every node that answers.
+
+        A node without parameter services, such as the stop process, has none, and is not asked:
+        the answer would come when the bridge had waited for them.
+        """
         self._rights.check_at_all('parameter_read')
-        waiting = {node for node in self._ros.graph.nodes
-                   if self._rights.may_reach(self._resolve(f'{node}/list_parameters'))}
+        self._ros.look_again(lambda: self._names(done))
+
+    def _names(self, done: Done) -> None:
+        services = {}
+        for node in self._ros.graph.nodes:
+            with suppress(BadName):     # of no node of ROS, whoever says so
+                services[node] = self._resolve(f'{node}/list_parameters')
+        waiting = {node for node, service in services.items()
+                   if service in self._ros.graph.services and self._rights.may_reach(service)}
         found: list[str] = []
 
         def told(node: str, result: dict[str, Any] | WsBridgeError) -> None:

@@ -21,7 +21,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any
 
 __all__ = ['main']
 
@@ -50,7 +49,7 @@ def _end_quietly() -> None:
     Nothing is to be undone yet; an exception would come up anywhere, in the middle of an import.
     SIGHUP asks to read files again: they are not read yet.
     """
-    def end(*_: Any) -> None:
+    def end(*_: object) -> None:
         os._exit(0)
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:

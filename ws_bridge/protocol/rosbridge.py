@@ -17,13 +17,15 @@ The dialect ``rosbridge.v2``: what roslibjs, roslibpy and their kin speak.
 ``docs/how-to/come_from_rosbridge.md`` says where it differs from rosbridge_suite. A client is
 told nothing that it did not ask for: errors come as ``status`` from the level on that
 ``set_level`` gives, and as the failed answer of a call or goal. But a browser's is told, once a
-second, why the robot does not do what it commands: its libraries ignore what they do not know.
+second, why the robot does not do what it commands, and once which quality of service does not
+match: its libraries ignore what they do not know.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
 import json
 from typing import Any
+from weakref import WeakSet
 
 import cbor2
 import orjson
@@ -33,6 +35,7 @@ from ws_bridge.errors import (
     BadFrame,
     ConversionError,
     ProtocolError,
+    QosMismatch,
     UnknownOperation,
     WsBridgeError,
 )
@@ -108,6 +111,7 @@ class RosbridgeDialect:
         self._level = LEVELS.index('none')
         self._warns = takes_status
         self._warned = 0.0
+        self._told: WeakSet[WsBridgeError] = WeakSet()      # of QoS, which has not changed
         self._fragments = Defragmenter(limit)
         self._handed = Handed()
 
@@ -244,6 +248,8 @@ class RosbridgeDialect:
         if kind == 'command':
             return self._command_failed(reply, stamp)
         why = error_text(reply.error, kind)
+        if self._warns and isinstance(reply.error, QosMismatch):
+            return self._misfit(reply.error, why)
         if reply.about is None or kind == 'answer':
             return self._status('error', why, reply.op_id)
         if kind == 'call':
@@ -258,6 +264,13 @@ class RosbridgeDialect:
             self._warned = stamp
             return _with_id({'op': 'status', 'level': 'warning', 'msg': why}, reply.op_id)
         return self._status('error', why, reply.op_id)
+
+    def _misfit(self, error: QosMismatch, why: str) -> dict[str, Any] | None:
+        """Tell why a topic stays silent, once: it is the same error until something changes."""
+        if error in self._told:
+            return None
+        self._told.add(error)
+        return {'op': 'status', 'level': 'warning', 'msg': why}
 
     def _status(self, level: str, message: str, op_id: str | None) -> dict[str, Any] | None:
         if LEVELS.index(level) > self._level:

@@ -19,7 +19,7 @@ process has died the stop is published from here.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 import time
 from typing import Protocol, TYPE_CHECKING
@@ -84,17 +84,32 @@ class Port(Protocol):
         """Have the stop process stop a guard, and wait until it has."""
 
 
-class GuardedTopic:
-    """A publisher behind a gate, as the bridge knows it."""
+REFUSED = -1
+"""No command's number."""
 
-    __slots__ = ('fed', 'key', 'moving', 'publisher', 'stops')
+
+class GuardedTopic:
+    """
+    A publisher behind a gate, as the bridge knows it.
+
+    :ivar moving: the last command that was handed over asks for something to be stopped.
+    :ivar resting: number of the command that ended this, until it is known to be published.
+    """
+
+    __slots__ = ('fed', 'key', 'moving', 'publisher', 'resting', 'stops')
 
     def __init__(self, key: int, publisher: Publisher, stops: Stops) -> None:
         self.key = key
         self.publisher = publisher
         self.stops = stops
         self.moving = False
+        self.resting: int | None = None
         self.fed = 0.0
+
+    @property
+    def may_move(self) -> bool:
+        """Whether the robot may have heard last of something to be stopped."""
+        return self.moving or self.resting is not None
 
 
 class Guard:
@@ -147,6 +162,11 @@ class Guard:
         """Whether the last command of a topic asked for something that has to be stopped."""
         return any(topic.moving for topic in self.topics())
 
+    @property
+    def may_move(self) -> bool:
+        """Do the same, for what the robot has heard: a command at rest may not be published."""
+        return any(topic.may_move for topic in self.topics())
+
     def topics(self) -> tuple[GuardedTopic, ...]:
         """Return what it watches over (any thread)."""
         return tuple(self._topics.values())
@@ -179,11 +199,13 @@ class Guard:
         publisher.check()
         topic = self._topics[publisher]
         before = topic.moving
+        rests = not moving and (before or topic.resting == REFUSED)
         # before it is handed over: the process may die right after
         topic.moving, topic.fed = moving or before, time.monotonic()
         try:
             number = self._port.command(topic.key, generation, cdr, moving=moving,
-                                        acknowledge=on_done is not None, deadline=deadline,
+                                        acknowledge=rests or on_done is not None,
+                                        deadline=deadline,
                                         stamped=publisher.stamped)
         except WsBridgeError:
             topic.moving = before
@@ -191,9 +213,12 @@ class Guard:
         self._sent = generation
         if self._fallback is not None:
             self._release()
+        if moving or rests:     # first: at no moment it seems to be at rest
+            topic.resting = number if rests else None
         if moving is not before:
-            topic.moving = publisher.held = moving
+            topic.moving = moving
             if moving:
+                publisher.held = True
                 self._port.wake()
         if on_done is not None:
             self._waiting[number] = on_done
@@ -218,7 +243,7 @@ class Guard:
     def close_publisher(self, publisher: Publisher) -> None:
         """Close a publisher; it is destroyed when no stop needs it any more."""
         topic = self._topics[publisher]
-        if not topic.moving:
+        if not topic.may_move:
             del self._topics[publisher]
         self._port.tell(wire.CloseTopic(topic.key))
         publisher.close()
@@ -245,11 +270,16 @@ class Guard:
 
     # ---- what the stop process tells (watchdog thread)
 
-    def note_generation(self, generation: int) -> None:
-        """Take note of a stop: nothing moves, and commands from before it are refused."""
+    def note_generation(self, generation: int, still_held: Collection[GuardedTopic] = ()) -> None:
+        """
+        Take note of a stop: nothing moves, and commands from before it are refused.
+
+        :param still_held: topics of which the publisher has to say the stop yet.
+        """
         if generation > self.generation:
             for publisher, topic in tuple(self._topics.items()):
-                topic.moving = publisher.held = False
+                topic.moving, topic.resting = False, None
+                publisher.held = topic in still_held
                 if publisher.closed:
                     self._topics.pop(publisher, None)
             self.generation = generation
@@ -274,17 +304,34 @@ class Guard:
         """Call the service of a step."""
         self._calls[step]()
 
+    def waits_for(self, number: int) -> bool:
+        """Whether somebody waits to be told what became of a command."""
+        return number in self._waiting
+
     def note_answer(self, event: wire.Published | wire.Refused) -> None:
         """Have the sender of a command told."""
-        self._port.post(self._done, event.number, None if isinstance(event, wire.Published)
+        self._port.post(self._done, event.topic, event.number,
+                        None if isinstance(event, wire.Published)
                         else _REFUSALS[event.code](event.text))
 
-    def _done(self, number: int, why: WsBridgeError | None) -> None:
+    def _done(self, key: int, number: int, why: WsBridgeError | None) -> None:
+        for topic in self.topics():
+            if topic.key == key and topic.resting == number:
+                self._rested(topic, published=why is None)
         on_done = self._waiting.pop(number, None)
         if on_done is not None:
             on_done(why)
         elif why is not None:
             self._events.refused(self, why)
+
+    def _rested(self, topic: GuardedTopic, *, published: bool) -> None:
+        """Take note of what became of the command by which a topic is at rest."""
+        if not published and self._sent == self.generation:
+            topic.resting = REFUSED     # the next one is asked about
+            return
+        topic.resting, topic.publisher.held = None, False
+        if topic.publisher.closed:
+            self._topics.pop(topic.publisher, None)
 
     # ---- where the stop process has died (watchdog thread)
 
@@ -293,14 +340,12 @@ class Guard:
         topics = self.topics()
         generation = self.generation + 1
         fallback = StopGuard(self.key, self.timeout, self.steps, _Fallback(self, topics))
-        moving = [topic for topic in topics if topic.moving]
+        moving = [topic for topic in topics if topic.may_move]
         for topic in topics:
             fallback.add(topic.key, topic.stops, stamped=topic.publisher.stamped)
         for topic in moving:
             fallback.feed(topic.key, moving=True, now=topic.fed)
-        self.note_generation(generation)
-        for topic in moving:
-            topic.publisher.held = True
+        self.note_generation(generation, moving)
         self._stopping = False
         self._fallback = fallback
         if self.alarm and not moving:
@@ -317,7 +362,7 @@ class Guard:
         """Have no stop published from here any more."""
         self._fallback = None
         for topic in self.topics():
-            topic.publisher.held = topic.moving
+            topic.publisher.held = topic.may_move
 
     def _fail(self, text: str) -> None:
         waiting, self._waiting = self._waiting, {}

@@ -109,6 +109,11 @@ class Publisher:
         """Return whether it was closed."""
         return self._closed
 
+    @property
+    def failed(self) -> bool:
+        """Return whether ROS refused it."""
+        return self._failure is not None
+
     def check(self) -> None:
         """
         Check that it takes samples.

@@ -32,6 +32,7 @@ from rclpy.node import Node
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import ServiceFailed, UnknownName, UnknownType, WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.ros.graph import STOP_SUFFIX
 from ws_bridge.ros.qos import mismatches, Offer, offer_of, requested_profile
 from ws_bridge.ros.types import TypeStore
 
@@ -46,7 +47,7 @@ class Endpoint:
     One publisher or subscription.
 
     :param node: full name; empty where it is not known yet.
-    :param own: whether it is the bridge's.
+    :param own: whether it is the bridge's, or its stop process's.
     :param problems: the policies for which the bridge does not hear, or reach, it.
     """
 
@@ -94,7 +95,8 @@ def endpoints(node: Node, types: TypeStore, topic: str,
 
 def _endpoint(info: Any, own: str, judge: Callable[[Offer], list[str]]) -> Endpoint:
     name = '' if 'UNKNOWN' in info.node_name else _full_name(info.node_name, info.node_namespace)
-    return Endpoint(name, info.topic_type, name == own, tuple(judge(offer_of(info.qos_profile))))
+    is_own = name in (own, own + STOP_SUFFIX)
+    return Endpoint(name, info.topic_type, is_own, tuple(judge(offer_of(info.qos_profile))))
 
 
 def _sorted(found: list[Endpoint]) -> list[Endpoint]:

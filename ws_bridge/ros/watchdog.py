@@ -121,6 +121,7 @@ class Watchdog:
         self._deaths = 0
         self._pinged = 0.0
         self._ponged = True
+        self._takes_over = False  # its stops are not published yet
         self._is_deaf = ''  # why the process has to be taken for dead
         self._end: float | None = None
         self._reader, self._writer = socket.socketpair()
@@ -199,7 +200,7 @@ class Watchdog:
         self.stop_all(reason)
         guards = tuple(self._guards.values())
         for guard in guards:
-            if guard.moving:
+            if guard.may_move:
                 self.stop(guard, reason)
         return '; '.join(f'{guard.name}: {guard.alarm}' for guard in guards if guard.alarm)
 
@@ -298,15 +299,22 @@ class Watchdog:
         generation = guard.generation
         self.tell(wire.Stop(guard.key, number, reason))
         try:
-            if not self._scheduling:  # nothing was published yet, or it is being stopped already
+            # while it starts, it may have begun: then this thread's news are late
+            if (guard.may_move or self._runs()) and done.wait(STOP_WITHIN):
+                return
+            if not self._runs():    # it has not begun: the stop overtakes the commands
                 guard.note_generation(generation + 1)
-            elif not done.wait(STOP_WITHIN):
-                self._is_deaf = f'it did not stop within {STOP_WITHIN:g} s'
-                self.wake()
-                if not done.wait(TAKE_OVER_WITHIN):
-                    guard.note_alarm('the stop process does not answer and does not end')
+                return
+            self._is_deaf = f'it did not stop within {STOP_WITHIN:g} s'
+            self.wake()
+            if not done.wait(TAKE_OVER_WITHIN):
+                guard.note_alarm('the stop process does not answer and does not end')
         finally:
             self._tickets.pop(number, None)
+
+    def _runs(self) -> bool:
+        """Whether the process has begun, or is being replaced."""
+        return bool(self._scheduling) or self._takes_over
 
     # ---- under the lock
 
@@ -370,7 +378,7 @@ class Watchdog:
         if end is not None:
             # what the process has said comes first: this thread may have waited for its turn
             if not self._hear(end):
-                self._lose('it has ended')
+                self._lose('it has ended', kill=self._end is None)
             elif self._is_deaf or self._is_late():
                 self._lose(self._is_deaf or f'it did not answer for {UNANSWERED:g} s')
         now = time.monotonic()
@@ -392,26 +400,36 @@ class Watchdog:
                 return 0.0      # the end came before the start: nothing would wake this thread
             if self._guards and self._end is None:
                 dues.append(self._start_at)
-        elif self._end is not None:
-            dues.append(self._end)
-        elif self._scheduling and any(guard.moving for guard in tuple(self._guards.values())):
-            dues.append(self._pinged + (PING_EVERY if self._ponged else UNANSWERED))
+        else:
+            if self._end is not None:
+                dues.append(self._end)
+            if self._scheduling and self._may_move():
+                dues.append(self._due())
         return max(min(dues) - now, 0.0) if dues else None
 
     def _is_late(self) -> bool:
         """Whether the process should have answered, or ended, by now; else ask it again."""
         now = time.monotonic()
-        if self._end is not None:  # one that was only being started has nothing to end
-            return now >= self._end or not self._scheduling
-        if not self._scheduling or not any(
-                guard.moving for guard in tuple(self._guards.values())):
+        if self._end is not None and (now >= self._end or not self._scheduling):
+            return True  # one that was only being started has nothing to end
+        if not self._scheduling or not self._may_move() or now < self._due():
             return False
-        if not self._ponged:
-            return now >= self._pinged + UNANSWERED
-        if now >= self._pinged + PING_EVERY:
-            self._pinged, self._ponged = now, False
-            self.tell(wire.Ping())
+        if self._end is not None or not self._ponged:
+            return True
+        self._pinged, self._ponged = now, False
+        self.tell(wire.Ping())
         return False
+
+    def _may_move(self) -> bool:
+        return any(guard.may_move for guard in tuple(self._guards.values()))
+
+    def _due(self) -> float:
+        """Return when a process is to be asked again, or to have answered a ping or the end."""
+        if not self._ponged:
+            return self._pinged + UNANSWERED
+        if self._end is not None:
+            return self._end - END_WITHIN + UNANSWERED
+        return self._pinged + PING_EVERY
 
     def _start(self) -> None:
         """Start the process, which finds in its socket what there is."""
@@ -427,19 +445,23 @@ class Watchdog:
                 self._lose(f'it cannot be started: {exc}')
         self._started_at = time.monotonic()
 
-    def _lose(self, why: str) -> None:
-        """Stop in the place of the process, which is killed if it lives."""
+    def _lose(self, why: str, *, kill: bool = True) -> None:
+        """
+        Stop in the place of the process.
+
+        :param kill: at once; else it has the time to end in order.
+        """
         assert self._socket is not None
         with self._lock:
             self._socket.close()
-            is_new = not self._scheduling
+            self._takes_over = True
             self._socket, self._scheduling, self._is_deaf = None, '', ''
             process, self._process = self._process, None
             if self._far is not None:
                 self._far.close()
                 self._far = None
         if process is not None:
-            if is_new or self._end is None or time.monotonic() >= self._end:
+            if kill:
                 process.kill()
             try:
                 process.wait(END_WITHIN)
@@ -449,6 +471,7 @@ class Watchdog:
         now = time.monotonic()
         for guard in tuple(self._guards.values()):
             guard.take_over(why, now)
+        self._takes_over = False    # before: a stop that comes now waits for nobody
         for done in tuple(self._tickets.values()):
             done.set()
         if self._end is None:
@@ -494,15 +517,13 @@ class Watchdog:
 
     def _note_topic(self, event: wire.Published | wire.Refused | wire.TopicFailed) -> None:
         for guard in tuple(self._guards.values()):
-            for topic in guard.topics():
-                if topic.key != event.topic:
-                    continue
-                if isinstance(event, wire.TopicFailed):
+            topic = next((each for each in guard.topics() if each.key == event.topic), None)
+            if isinstance(event, wire.TopicFailed):
+                if topic is not None:
                     topic.publisher.fail(creation_error(
                         topic.publisher.topic, RuntimeError(event.text)))
-                else:
-                    guard.note_answer(event)
-                return
+            elif topic is not None or guard.waits_for(event.number):  # it may be closed since
+                guard.note_answer(event)
 
     def _note_guard(self, event: Any) -> None:
         guard = self._guards.get(event.gate)

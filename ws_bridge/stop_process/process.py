@@ -318,8 +318,9 @@ class StopProcess:
         now = time.monotonic()
         if now < self._next:
             return
-        dues = [due for guard in tuple(self._guards.values())
-                if (due := self._poll(guard)) is not None]
+        for guard in tuple(self._guards.values()):
+            self._poll(guard)       # a stop comes before what waits for subscribers
+        dues: list[float] = []
         for topic in tuple(self._topics.values()):
             if topic.deadline is not None:
                 self._match(topic, now)
@@ -327,6 +328,8 @@ class StopProcess:
                 self._destroy(topic, topic.closing, now)
             if topic.deadline is not None or topic.closing is not None:
                 dues.append(now + LOOK_AGAIN)
+        dues += [due for guard in tuple(self._guards.values())
+                 if (due := self._poll(guard)) is not None]
         for gate in [gate for gate in self._closing if not self._guards[gate].stopping]:
             self._closing.discard(gate)
             del self._guards[gate]

@@ -1,0 +1,285 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The bridge's watchdog and its stop process together, whatever is killed, frozen or late.
+
+The simulation asserts at every moment, as one who hears the topics: after a deadline a zero was
+published by somebody, and never a command of before it follows.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, precondition, rule, RuleBasedStateMachine
+import pytest
+from simulation import simulated, Simulation, STARTS_WITHIN, TIMEOUT
+
+from ws_bridge.ros.watchdog import END_WITHIN, PING_EVERY, RESTART, UNANSWERED
+
+GATES = {'drive': ('/left', '/right'), 'arm': ('/arm',)}
+TOPICS = st.sampled_from(['/left', '/left', '/right', '/arm'])
+SECONDS = st.sampled_from([0.0, 0.001, 0.03, 0.26, 0.5, 2.0])
+HOLD = st.none() | st.tuples(st.integers(0, 100), st.sampled_from(['kill', 'freeze', 'pause']))
+HALF, LONG = 0.01, 6.0
+
+
+@pytest.fixture
+def simulation() -> Iterator[Simulation]:
+    """Give a simulation whose stop process is ready."""
+    with simulated(1, GATES) as made:
+        yield made
+
+
+def test_silence_stops(simulation: Simulation) -> None:
+    assert simulation.command('/left', moving=True)
+    simulation.run(TIMEOUT - HALF)
+    assert simulation.heard['/left'].moving
+    simulation.run(2 * HALF)
+    assert not simulation.heard['/left'].moving
+    simulation.run(LONG)
+    assert simulation.heard['/left'].zeros == 2
+
+
+def test_a_rest_that_a_frozen_process_has_not_published_is_none(simulation: Simulation) -> None:
+    assert simulation.command('/left', moving=True)
+    simulation.run(HALF)
+    process = simulation.stop_process
+    assert process is not None
+    process.frozen = True
+    # the bridge knows only that the operator has let go, not that the robot has heard of it
+    assert simulation.command('/left', moving=False)
+    simulation.run(PING_EVERY + UNANSWERED + HALF)
+    assert not simulation.heard['/left'].moving
+
+
+def test_nobody_is_told_of_a_stop_while_a_rest_waits_in_a_frozen_process(
+        simulation: Simulation) -> None:
+    assert simulation.command('/left', moving=True)
+    simulation.run(HALF)
+    process = simulation.stop_process
+    assert process is not None
+    process.frozen = True
+    assert simulation.command('/left', moving=False)
+    simulation.stop('drive')
+
+
+def test_a_rest_that_was_published_costs_no_stop(simulation: Simulation) -> None:
+    assert simulation.command('/left', moving=True)
+    assert simulation.command('/left', moving=False)
+    simulation.run(HALF)
+    simulation.run_loop()
+    process = simulation.stop_process
+    assert process is not None
+    process.kill()
+    simulation.run(LONG)
+    assert simulation.heard['/left'].zeros == 0
+
+
+def test_a_first_command_that_waited_is_stopped_while_the_bridge_is_frozen(
+        simulation: Simulation) -> None:
+    simulation.matched_within = 0.05
+    simulation.unadvertise('/left')
+    simulation.advertise('/left')
+    assert simulation.command('/left', moving=True)
+    simulation.bridge.frozen = True     # nothing wakes the process but its own clock
+    simulation.run(0.05 + HALF)
+    assert simulation.moving
+    simulation.run(TIMEOUT + HALF)
+    assert not simulation.moving
+    simulation.bridge.frozen = False
+
+
+def test_the_end_of_the_bridge_waits_for_no_frozen_process(simulation: Simulation) -> None:
+    assert simulation.command('/left', moving=True)
+    simulation.run(HALF)
+    process = simulation.stop_process
+    assert process is not None
+    process.frozen = True
+    begin = simulation.now
+    assert simulation.watchdog.close()
+    assert not simulation.moving
+    assert process.done
+    assert simulation.now - begin < END_WITHIN + HALF
+
+
+def test_a_stop_waits_while_the_watchdog_takes_over(simulation: Simulation) -> None:
+    assert simulation.command('/left', moving=True)
+    simulation.run(HALF)
+    process = simulation.stop_process
+    assert process is not None
+    simulation.bridge.hold_at = 0, 'pause'      # between the death and the stops
+    process.kill()
+    simulation.run(0.0)
+    simulation.stop('drive')
+
+
+def test_a_stop_waits_for_a_process_of_which_the_bridge_has_not_heard_that_it_began(
+        simulation: Simulation) -> None:
+    process = simulation.stop_process
+    assert process is not None
+    process.kill()
+    simulation.run(RESTART[1] + HALF)
+    assert simulation.command('/left', moving=True, ttl=1.0)
+    simulation.bridge.frozen = True
+    simulation.run(STARTS_WITHIN + HALF)
+    assert simulation.moving
+    simulation.bridge.frozen = False
+    simulation.stop('drive')
+
+
+def test_a_topic_that_is_closed_while_it_moves_is_stopped(simulation: Simulation) -> None:
+    assert simulation.command('/left', moving=True)
+    simulation.run(HALF)
+    simulation.unadvertise('/left')
+    process = simulation.stop_process
+    assert process is not None
+    process.kill()
+    simulation.run(HALF)
+    assert not simulation.moving
+
+
+def test_a_command_is_answered_after_its_topic_was_closed(simulation: Simulation) -> None:
+    assert simulation.command('/left', moving=False, acknowledge=True)
+    simulation.unadvertise('/left')
+    simulation.run(HALF)
+    simulation.run_loop()
+    assert simulation.unanswered == 0
+
+
+class Machine(RuleBasedStateMachine):
+    """Commands, stops, kills, freezes and delays in any order."""
+
+    @initialize(seed=st.integers(0, 2**16), end=st.sampled_from(['none', 'ended', 'killed']))
+    def begin(self, seed: int, end: str) -> None:
+        self._context = simulated(seed, GATES)
+        self.simulation = self._context.__enter__()
+        self._end = end
+
+    def process_lives(self) -> bool:
+        """Whether there is a stop process."""
+        return hasattr(self, 'simulation') and self.simulation.stop_process is not None
+
+    @rule(topic=TOPICS, moving=st.booleans(), acknowledge=st.booleans(), old=st.booleans())
+    def command(self, topic: str, moving: bool, acknowledge: bool, old: bool) -> None:
+        if self.simulation.publishers[topic].closed:
+            self.simulation.advertise(topic)
+        if not old:     # else the loop has not heard the news yet
+            self.simulation.run_loop()
+        self.simulation.command(topic, moving=moving, acknowledge=acknowledge)
+
+    @rule(topic=TOPICS, count=st.integers(2, 40), every=st.sampled_from([0.0, 0.02]),
+          size=st.sampled_from([0, 500, 40_000]), then_rests=st.booleans(), hold=HOLD,
+          then=SECONDS)
+    def drive(self, topic: str, count: int, every: float, size: int, then_rests: bool,
+              hold: tuple[int, str] | None, then: float) -> None:
+        if self.simulation.publishers[topic].closed:
+            self.simulation.advertise(topic)
+        if self.simulation.stop_process is not None:
+            self.simulation.stop_process.hold_at = hold
+        for number in range(count):
+            self.simulation.command(topic, moving=number < count - then_rests, size=size)
+            self.simulation.run(every)
+        self.simulation.run(then)
+
+    @rule(topic=TOPICS)
+    def unadvertise(self, topic: str) -> None:
+        if not self.simulation.publishers[topic].closed:
+            self.simulation.unadvertise(topic)
+
+    @rule(seconds=SECONDS, hung=st.booleans())
+    def time_passes(self, seconds: float, hung: bool) -> None:
+        self.simulation.run(seconds)
+        if not hung:
+            self.simulation.run_loop()
+
+    @rule(gate=st.sampled_from(['drive', 'arm']))
+    def stop(self, gate: str) -> None:
+        self.simulation.stop(gate)
+
+    @rule(seconds=st.sampled_from([0.0, 0.1]))
+    def halt(self, seconds: float) -> None:
+        alarm = self.simulation.watchdog.halt('estop')
+        assert alarm or not self.simulation.moving
+        assert not self.simulation.command('/left', moving=True)
+        self.simulation.run(seconds)
+        self.simulation.watchdog.resume()
+
+    @precondition(process_lives)
+    @rule(hold=HOLD)
+    def hold_stop_process(self, hold: tuple[int, str] | None) -> None:
+        self.simulation.stop_process.hold_at = hold
+
+    @precondition(process_lives)
+    @rule()
+    def thaw_stop_process(self) -> None:
+        self.simulation.stop_process.frozen = False
+
+    @precondition(process_lives)
+    @rule(seconds=st.sampled_from([0.02, 0.2, 0.4]))
+    def starve_stop_process(self, seconds: float) -> None:
+        self.simulation.stop_process.busy_until = self.simulation.now + seconds
+
+    @rule(count=st.integers(0, 6))
+    def hold_watchdog(self, count: int) -> None:
+        self.simulation.bridge.hold_at = count, 'pause'
+
+    @rule(seconds=st.sampled_from([0.1, 0.3, 3.0]))
+    def freeze_bridge(self, seconds: float) -> None:
+        self.simulation.bridge.frozen = True
+        self.simulation.run(seconds)
+        self.simulation.bridge.frozen = False
+
+    @rule(failures=st.integers(0, 2), start=st.sampled_from([0.1, 0.4, 2.0]),
+          match=st.sampled_from([0.0, 0.05]))
+    def start_badly(self, failures: int, start: float, match: float) -> None:
+        self.simulation.launches_fail = failures
+        self.simulation.starts_within = start
+        self.simulation.matched_within = match
+
+    def teardown(self) -> None:
+        """Let everything that lives run: all stands, and every command was answered."""
+        if not hasattr(self, 'simulation'):
+            return
+        simulation = self.simulation
+        lost = set()
+        try:
+            if self._end == 'killed':
+                # of these both processes are dead: the base's own timeout is left
+                lost = {topic for topic in simulation.moving
+                        if simulation.heard[topic].writer.done}
+                simulation.kill_bridge()
+            elif self._end == 'ended':
+                simulation.watchdog.close()
+                assert not simulation.moving
+            if simulation.stop_process is not None:
+                simulation.stop_process.frozen = False
+                simulation.stop_process.hold_at = None
+            simulation.run(LONG)
+            assert set(simulation.moving) <= lost
+            if self._end == 'none':
+                simulation.run_loop()
+                assert simulation.unanswered == 0
+                assert simulation.watchdog.close()
+            assert simulation.faults == []
+            assert simulation.stop_process is None
+        finally:
+            self._context.__exit__(None, None, None)
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(     # some 2 s; to shrink what fails would take minutes
+    max_examples=settings.default.max_examples // 4, stateful_step_count=40,
+    phases=[Phase.explicit, Phase.generate])
