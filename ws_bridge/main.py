@@ -178,6 +178,7 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         door = Door(settings, policy, authority, ledger)
         bridge = Bridge(settings, exposure, ros, loop, door, ledger, epoch)
         bridges.append(bridge)
+        mailbox.then = bridge.work
         server = _server(settings, bridge, ros, door, ledger, tls)
         clients = _clients(settings, bridge)
         undo.push_async_callback(server.disconnect)

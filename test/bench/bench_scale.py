@@ -18,9 +18,12 @@ What many topics and many peers cost, beside the ruler in the same run, and what
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 import json
+from pathlib import Path
 import select
 import selectors
 from statistics import median
@@ -29,20 +32,26 @@ import sys
 import time
 from typing import Any
 
+from bench_gate import answer, frame
 from measure import (
     arguments_of,
     Client,
+    cpu,
     load,
     NATIVE,
     outward,
+    percentile,
+    plain,
+    plain_publish,
     started,
     Target,
     TYPES,
 )
 
-ROOMY = replace(NATIVE, command=(*NATIVE.command, *(
+ROOM = tuple(
     part for name in ('max_peers', 'max_peers_per_address', 'max_handshakes', 'max_subscriptions')
-    for part in ('-p', f'{name}:=2000'))))
+    for part in ('-p', f'{name}:=2000'))
+ROOMY = replace(NATIVE, command=(*NATIVE.command, *ROOM))
 
 SCENARIOS: dict[str, Callable[[Target], dict[str, float]]] = {
     '1 topic, 1 kHz': lambda t: outward(t, 'twist', 1, 1000, 4),
@@ -57,59 +66,147 @@ ONE = '1 topic, 1 kHz'
 OPERATOR = 'operator'
 PEERS, TOPICS, RATE, SECONDS = 200, 50, 255, 12
 COMMANDS, COMMAND_RATE = 600, 50
+BEAT = 0.5
 BOUND = 20.0
+#: The operator drives through a gate; what the others hear is gated nowhere.
+DRIVEN = replace(ROOMY, name='driven', command=(
+    *ROOMY.command, '-p', f'mapping_file:={Path(__file__).with_name("drive.yaml")}'))
+TARGETS = {'driven': DRIVEN, 'ruler': Target('ruler', (), None, plain('subscribe'),
+                                             plain('advertise'), plain_publish)}
+#: What is once in each sample.
+MARKS = {'driven': b'"sequence":', 'ruler': b'"op":"publish"'}
 
 
-def operator(target: Target) -> dict[str, float]:
+@contextmanager
+def helper(role: str, target: Target, port: int) -> Iterator[subprocess.Popen[str]]:
+    """Run this file as one of the ends, a process of its own."""
+    process = subprocess.Popen([sys.executable, __file__, role, target.name, str(port)],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def tell(process: subprocess.Popen[str], word: str) -> None:
+    """Write a line to a process."""
+    assert process.stdin
+    process.stdin.write(word + '\n')
+    process.stdin.flush()
+
+
+def hear(process: subprocess.Popen[str]) -> Any:
+    """Return the next line of a process, JSON."""
+    assert process.stdout
+    return json.loads(process.stdout.readline())
+
+
+def operator(target: Target) -> dict[str, Any]:
     """
     Send commands at 50 Hz while many peers subscribe to many topics, and then get them.
 
-    The peers are a process of their own: what the operator feels is the bridge, not this client.
+    Operator, peers, publisher and listener are a process each: what is measured is the bridge.
 
-    :return: the time from a command to a ROS subscription, ms; deliveries a second.
+    :return: the time from a command to a ROS subscription, ms, and to its acknowledgment, ms;
+        counts of commands; deliveries a second.
     """
-    with started(target) as (port, _):
+    with started(target) as (port, process), helper('--operator', target, port) as driver, \
+            helper('--crowd', target, port) as crowd:
         ros = load('pub', 'twist', TOPICS, RATE, SECONDS)
-        driver = Client(port, target.subprotocol)
-        driver.send(target.advertise('/bench/in', TYPES['twist']))
-        listener = load('sub', COMMANDS + 1)
-        assert listener.stdout and listener.stdout.readline().strip() == 'ready'
-        # A publisher's first message waits for its subscribers: it is from the future, and quick.
-        driver.send(target.publish('/bench/in', time.monotonic() + 1e6))
-        time.sleep(2.0)
-        crowd = subprocess.Popen([sys.executable, __file__, '--crowd', str(port)],
-                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert ros.stdin and ros.stdout and crowd.stdin and crowd.stdout
+        assert hear(driver) == 'ready'
+        listener = load('sub', COMMANDS)
         try:
-            assert crowd.stdout.readline().strip() == 'connected'
-            crowd.stdin.write('go\n')
-            crowd.stdin.flush()
-            ros.stdin.write('go\n')      # it publishes when all topics have a subscription
-            ros.stdin.flush()
-            sent = 0
-            begin = time.monotonic()
-            while sent < COMMANDS:
-                driver.send(target.publish('/bench/in', time.monotonic()))
-                sent += 1
-                if select.select([driver.socket], [], [], 0)[0]:
-                    list(driver.frames())       # answers pings
-                time.sleep(max(0.0, begin + sent / COMMAND_RATE - time.monotonic()))
-            report = json.loads(listener.stdout.readline())
-            crowd.stdin.write('end\n')
-            crowd.stdin.flush()
-            rate = float(crowd.stdout.readline())
+            assert listener.stdout and listener.stdout.readline().strip() == 'ready'
+            assert hear(crowd) == 'connected'
+            time.sleep(2.0)
+            before = cpu(process)
+            tell(driver, 'go')
+            tell(crowd, 'go')
+            tell(ros, 'go')     # it publishes when all topics have a subscription
+            sent = hear(driver)
+            report = hear(listener)
+            tell(crowd, 'end')
+            got = hear(crowd)
+            used = cpu(process) - before
         finally:
-            for process in (ros, crowd, listener):
-                process.kill()
-                process.wait()
-        return {'p50': report['p50'], 'p99': report['p99'], 'rate': rate,
-                'delivered': report['got'] / (COMMANDS + 1)}
+            for each in (ros, listener):
+                each.kill()
+                each.wait()
+    return {**sent, 'delivered': report['got'], 'p50': report['p50'], 'p99': report['p99'],
+            'max': report['max'], 'rate': got['rate'], 'us': used / max(got['count'], 1) * 1e6}
 
 
-def be_crowd(port: int) -> None:
-    """Be all the peers: subscribe, read and count until told to end."""
-    peers = [Client(port, ROOMY.subprotocol) for _ in range(PEERS)]
-    print('connected', flush=True)
+def be_operator(target: Target, port: int) -> None:
+    """Drive, and count what the bridge says of each command."""
+    client = Client(port, target.subprotocol)
+    epoch, bridge_time = 0, 0.0
+    if target.subprotocol:
+        answer(client, 'advertise', topic='/bench/in', type=TYPES['twist'])
+    else:
+        client.send(target.advertise('/bench/in', TYPES['twist']))
+    print('"ready"', flush=True)
+    sys.stdin.readline()
+    if target.subprotocol:
+        given = answer(client, 'acquire', gate='drive')
+        assert 'epoch' in given, given
+        epoch, bridge_time = given['epoch'], given['time']
+    refused: Counter[str] = Counter()
+    trips: list[float] = []
+    asked: dict[str, tuple[float, float]] = {}
+    is_stopped, zeros = True, 0
+
+    def read(seconds: float) -> None:
+        nonlocal bridge_time, is_stopped
+        while select.select([client.socket], [], [], seconds)[0]:
+            for each in client.frames():
+                if not target.subprotocol:
+                    continue
+                reply = json.loads(bytes(each))
+                head = reply['metadata']
+                bridge_time = head['timestamp']
+                since = asked.pop(head['correlation_id'] or '', None)
+                if since is None:
+                    continue
+                if head['message_type'] == 'error':
+                    refused[reply['data']['code']] += 1
+                    is_stopped = reply['data']['code'] == 'not_neutral'
+                elif since[1]:
+                    trips.append(time.monotonic() - since[0])
+            seconds = 0.0
+    begin = beat = time.monotonic()
+    for number in range(COMMANDS + 1):
+        while (left := begin + number / COMMAND_RATE - time.monotonic()) > 0:
+            read(left)
+        x = 0.0 if is_stopped and target.subprotocol else time.monotonic()  # neutral first
+        is_stopped = False
+        zeros += not x
+        if not target.subprotocol:
+            client.send(target.publish('/bench/in', x))
+            continue
+        if time.monotonic() > beat:
+            beat += BEAT
+            client.send(frame('heartbeat', {'type': 'heartbeat', 'sequence': number,
+                                            'timestamp': time.time(), 'echo': None}))
+        asked[f'c{number}'] = time.monotonic(), x
+        client.send(json.dumps({
+            'metadata': {'message_id': f'c{number}', 'timestamp': time.time(), 'ack': True,
+                         'message_type': 'command', 'destination': '/bench/in',
+                         'sequence': number, 'epoch': epoch, 'bridge_time': bridge_time},
+            'data': {'linear': {'x': x}, 'angular': {'z': 0.5 if x else 0.0}}}))
+    end = time.monotonic() + 2.0
+    while asked and (left := end - time.monotonic()) > 0:
+        read(left)
+    print(json.dumps({
+        'sent': COMMANDS + 1 - zeros, 'acknowledged': len(trips), 'refused': refused,
+        'unanswered': len(asked), 'ack_p99': percentile(trips, 0.99) * 1e3}), flush=True)
+    sys.stdin.readline()
+
+
+def be_crowd(target: Target, port: int) -> None:
+    """Be all the peers: subscribe, drain the sockets and count until told to end."""
+    peers = [Client(port, target.subprotocol) for _ in range(PEERS)]
+    print('"connected"', flush=True)
     sys.stdin.readline()
     selector = selectors.DefaultSelector()
     selector.register(sys.stdin, selectors.EVENT_READ)
@@ -117,21 +214,24 @@ def be_crowd(port: int) -> None:
         selector.register(peer.socket, selectors.EVENT_READ)
     for peer in peers:
         for number in range(TOPICS):
-            peer.send(ROOMY.subscribe(f'/bench/twist{number}', TYPES['twist']))
-    got, since = 0, time.monotonic()
+            peer.send(target.subscribe(f'/bench/twist{number}', TYPES['twist']))
+    got, since, mark = 0, time.monotonic(), MARKS[target.name]
     while True:
         for key, _ in selector.select():
             source: Any = key.fileobj
             if source is sys.stdin:
-                print(got / (time.monotonic() - since), flush=True)
+                print(json.dumps({'count': got, 'rate': got / (time.monotonic() - since)}),
+                      flush=True)
                 return
-            got += source.recv(1 << 20).count(b'"sequence":')
+            got += source.recv(1 << 20).count(mark)
+        time.sleep(0.01)        # let some more come: what is drained rarely costs little
 
 
 def main() -> int:
     """Print the tables; 1 if the operator waited too long."""
-    if sys.argv[1:2] == ['--crowd']:
-        be_crowd(int(sys.argv[2]))
+    if sys.argv[1:2] in (['--crowd'], ['--operator']):
+        be = be_crowd if sys.argv[1] == '--crowd' else be_operator
+        be(TARGETS[sys.argv[2]], int(sys.argv[3]))
         return 0
     parser = arguments_of(__doc__ or '', runs=3)
     parser.add_argument('scenarios', nargs='*', choices=[[], *SCENARIOS, OPERATOR])
@@ -162,14 +262,22 @@ def main() -> int:
                   f'(ruler: {grown[0] / one[0]:.2f})')
     if OPERATOR not in names:
         return 0
-    trips = [operator(ROOMY)
-             for _ in range(options.runs)]
-    worst = median(trip['p99'] for trip in trips)
-    print(f'\ncommand to ROS while {PEERS} peers subscribe to {TOPICS} topics and get '
-          f'them: p50 {median(trip["p50"] for trip in trips):.1f} ms, p99 {worst:.1f} ms, '
-          f'{median(trip["delivered"] for trip in trips):.3f} delivered; '
-          f'{median(trip["rate"] for trip in trips):.0f} deliveries/s')
-    return int(worst > BOUND)
+    pairs = [(operator(options.ruler), operator(DRIVEN)) for _ in range(options.runs)]
+    print(f'\nAn operator drives at {COMMAND_RATE} Hz while {PEERS} peers subscribe to {TOPICS} '
+          f'topics each and get them, {RATE} samples/s in all:\n\n'
+          '| | command to ROS p50 / p99 / max ms | sent | acknowledged | refused | delivered '
+          '| samples/s | us each |\n|---|---|---|---|---|---|---|---|')
+    for index, name in enumerate(('ruler', 'bridge')):
+        for each in (pair[index] for pair in pairs):
+            print(f'| {name} | {each["p50"]:.1f} / {each["p99"]:.1f} / {each["max"]:.1f} '
+                  f'| {each["sent"]} | {each["acknowledged"]} '
+                  f'| {each["refused"] or 0} | {each["delivered"]} | {each["rate"]:.0f} '
+                  f'| {each["us"]:.1f} |')
+    worst = median(ours['p99'] for _, ours in pairs)
+    missing = sum(ours['acknowledged'] - ours['delivered'] for _, ours in pairs)
+    print(f'p99 {worst:.1f} ms, {worst / median(base["p99"] for base, _ in pairs):.2f} of the '
+          f'ruler; {missing} commands acknowledged and not delivered')
+    return int(worst > BOUND or missing != 0)
 
 
 if __name__ == '__main__':

@@ -14,14 +14,18 @@
 """Topics to peers, with a clock and timers that the test moves."""
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
+import pytest
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Int32
 
-from ws_bridge.bridge.outward import Outward
+from ws_bridge.bridge import outward as outward_module
+from ws_bridge.bridge.outward import LATE, MAX_WAITING, Outward, SLICE
 from ws_bridge.config import Exposure
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.ros.types import TypeStore
@@ -46,33 +50,203 @@ class Timers:
         self.waiting.append(lambda: action(*args))
         return object()
 
+    def call_soon(self, action: Callable[..., None]) -> None:
+        self.waiting.append(action)
+
     def run(self) -> None:
         """Run each timer."""
         while self.waiting:
             self.waiting.pop(0)()
 
 
-def test_a_late_timer_sends_the_newest_sample_last() -> None:
-    loop: Any = Timers()
-    deliver: list[Callable[[list[bytes], float], None]] = []
-    got: list[str | bytes] = []
+class FakeLink:
+    """
+    A link to which it takes a while to write.
 
-    def subscribe(name: str, msg_type: str, qos: object, deliver_to: Any, fail: object) -> Any:
-        deliver.append(deliver_to)
-        return SimpleNamespace(latched=list, misfit=None)
-    ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}), types=TypeStore(),
-                               subscribe=subscribe)
-    peer: Any = SimpleNamespace(
-        name='page', send=lambda reply: None,
-        session=SimpleNamespace(login=open_to_all(Exposure.open())),
-        dialect=SimpleNamespace(
-            name='test', sample_writer=lambda *form: lambda body, stamp, sequence: body),
-        link=SimpleNamespace(send_stream=lambda key, frame, depth, **how: got.append(frame)))
-    outward = Outward(ros, CodecStore(), IDLE, loop, expected_rate=lambda topic: None, epoch=0.0)
-    outward.open(peer, OpenSubscription('1', '/t', '/t', 'std_msgs/msg/Int32', 'json', 1.0, 1,
-                                        None, False))
+    :param log: of what is written, by all links.
+    :param cost: by how much it moves the clock, s.
+    """
+
+    def __init__(self, name: str, log: list[tuple[str, list[Any]]], clock: Timers,
+                 cost: float = 0.0) -> None:
+        self.name = name
+        self.dropped = 0
+        self._log = log
+        self._clock = clock
+        self._cost = cost
+        self._staged: list[Any] = []
+
+    def stage(self, item: Any) -> bool:
+        self._staged.append(item.frame)
+        return len(self._staged) == 1
+
+    def flush(self) -> None:
+        if self._staged:
+            self._log.append((self.name, self._staged))
+            self._staged = []
+            self._clock.now += self._cost
+
+    def note_dropped(self) -> None:
+        self.dropped += 1
+
+
+class Robot:
+    """An :class:`Outward` with what it needs; samples come from :meth:`publish`."""
+
+    def __init__(self) -> None:
+        self.loop: Any = Timers()
+        self.log: list[tuple[str, list[Any]]] = []
+        self.latched: list[bytes] = []
+        self._sinks: dict[str, Callable[[list[bytes], float], None]] = {}
+        ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}), types=TypeStore(),
+                                   subscribe=self._subscribe)
+        self.outward = Outward(ros, CodecStore(), IDLE, self.loop,
+                               expected_rate=lambda topic: None, epoch=0.0)
+
+    def _subscribe(self, name: str, msg_type: str, qos: object, sink: Any, fail: object) -> Any:
+        self._sinks[name] = sink
+        return SimpleNamespace(latched=lambda: self.latched, misfit=None, close=lambda: None)
+
+    def peer(self, name: str, *topics: str, cost: float = 0.0, depth: int = 1,
+             interval: float = 0.0) -> Any:
+        """Let a peer subscribe."""
+        peer: Any = SimpleNamespace(
+            name=name, send=lambda reply: None, link=FakeLink(name, self.log, self.loop, cost),
+            session=SimpleNamespace(login=open_to_all(Exposure.open())),
+            dialect=SimpleNamespace(
+                name='test', sample_writer=lambda *form: lambda body, stamp, sequence: body))
+        for topic in topics:
+            self.subscribe(peer, topic, depth, interval)
+        return peer
+
+    def subscribe(self, peer: Any, topic: str, depth: int = 1, interval: float = 0.0) -> None:
+        self.outward.open(peer, OpenSubscription(
+            '1', topic, topic, 'std_msgs/msg/Int32', 'json', interval, depth, None, False))
+
+    def publish(self, topic: str, *numbers: int) -> None:
+        """Hand samples over as the pump does, but hand nothing out."""
+        self._sinks[topic]([serialize_message(Int32(data=number)) for number in numbers],
+                           self.loop.now)
+
+    def sent(self, name: str) -> list[int]:
+        """Return what was written to a peer."""
+        return [orjson.loads(frame)['data'] for to, frames in self.log if to == name
+                for frame in frames]
+
+
+@pytest.fixture
+def robot(monkeypatch: pytest.MonkeyPatch) -> Robot:
+    """Return a robot whose clock is the one by which slices are measured, too."""
+    robot = Robot()
+    monkeypatch.setattr(outward_module, 'time',
+                        SimpleNamespace(perf_counter=lambda: robot.loop.now))
+    return robot
+
+
+def test_a_command_waits_for_one_slice_at_most(robot: Robot) -> None:
+    """However many samples wait, and however many peers want them."""
+    topics = [f'/t{number}' for number in range(20)]
+    for number in range(100):
+        robot.peer(f'p{number}', *topics, cost=SLICE / 4, depth=50)
+    for number in range(50):
+        for topic in topics:
+            robot.publish(topic, number)
+    robot.outward.work()
+    turns = []
+    while robot.loop.waiting:
+        before = robot.loop.now         # here the loop reads, and a command is carried out
+        robot.loop.waiting.pop(0)()
+        turns.append(robot.loop.now - before)
+    assert len(turns) > 20
+    assert max(turns) <= SLICE * 1.5
+    for number in range(100):
+        assert Counter(robot.sent(f'p{number}')) == Counter(list(range(50)) * 20)
+
+
+def test_what_waits_leaves_together_and_in_order(robot: Robot) -> None:
+    robot.peer('a', '/x', '/y', depth=9)
+    robot.peer('b', '/x', depth=9)
+    robot.publish('/x', 1, 2)
+    robot.publish('/y', 10, 11)
+    robot.outward.work()
+    assert not robot.loop.waiting
+    assert [name for name, _ in robot.log] == ['a', 'b']
+    assert robot.sent('a') == [1, 10, 2, 11]
+    assert robot.sent('b') == [1, 2]
+
+
+def test_late_samples_give_way_to_the_newest(robot: Robot) -> None:
+    """They are counted; a burst that is not late loses nothing."""
+    few = robot.peer('few', '/t', depth=2)
+    robot.publish('/t', *range(10))
+    robot.outward.work()
+    assert robot.sent('few') == list(range(10))
+    robot.publish('/t', *range(10))
+    robot.loop.now += LATE * 2
+    robot.publish('/t', 10)
+    robot.outward.work()
+    assert robot.sent('few')[10:] == [9, 10]
+    assert few.link.dropped == 9
+
+
+def test_what_waits_is_bounded(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In samples of a topic, and in bytes of all but the newest of each topic."""
+    peer = robot.peer('p', '/t', '/u')
+    robot.publish('/t', *range(MAX_WAITING + 5))
+    assert peer.link.dropped == 5
+    monkeypatch.setattr(outward_module, 'MAX_WAITING_BYTES', 10)
+    robot.publish('/u', 1, 2)
+    assert peer.link.dropped == 6
+    robot.outward.work()
+    assert robot.sent('p')[:2] == [5, 2]
+    assert len(robot.sent('p')) == MAX_WAITING + 1
+
+
+def test_who_comes_late_gets_nothing_from_before(robot: Robot) -> None:
+    """Nor twice what is latched; who is there loses nothing when it changes its settings."""
+    first = robot.peer('first', '/t', depth=9)
+    robot.publish('/t', 1, 2)
+    robot.peer('late', '/t', depth=9)
+    robot.subscribe(first, '/t', depth=8)
+    robot.publish('/t', 3)
+    robot.outward.work()
+    assert robot.sent('first') == [1, 2, 3]
+    assert robot.sent('late') == [3]
+
+
+def test_nothing_waits_for_peers_that_left(robot: Robot) -> None:
+    peer = robot.peer('p', '/t')
+    robot.publish('/t', 1)
+    robot.outward.close(peer, '/t')
+    robot.outward.work()
+    assert not robot.log
+    assert not robot.loop.waiting
+
+
+def test_peers_with_a_rate_limit_get_theirs_in_slices(robot: Robot) -> None:
+    """Though all of their times come at once."""
+    for number in range(100):
+        robot.peer(f'p{number}', '/t', cost=SLICE / 4, interval=1.0)
+    robot.publish('/t', 1)
+    robot.outward.work()
+    robot.loop.run()
+    robot.publish('/t', 2)
+    robot.outward.work()
+    robot.loop.now += 2.0
+    turns = []
+    while robot.loop.waiting:
+        before = robot.loop.now
+        robot.loop.waiting.pop(0)()
+        turns.append(robot.loop.now - before)
+    assert max(turns) <= SLICE * 1.5
+    assert all(robot.sent(f'p{number}') == [1, 2] for number in range(100))
+
+
+def test_a_late_timer_sends_the_newest_sample_last(robot: Robot) -> None:
+    robot.peer('page', '/t', interval=1.0)
     for number, step in ((1, 0.5), (2, 1.0), (3, 0.0)):     # the third comes after its time
-        deliver[0]([serialize_message(Int32(data=number))], loop.now)
-        loop.now += step
-    loop.run()
-    assert got == [b'{"data":1}', b'{"data":3}']
+        robot.publish('/t', number)
+        robot.outward.work()
+        robot.loop.now += step
+    robot.loop.run()
+    assert robot.sent('page') == [1, 3]

@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 import os
 import socket
 import struct
@@ -28,6 +28,7 @@ from websockets.asyncio.server import serve, ServerConnection
 from ws_bridge.transport.fence import LINGER, MAX_UNANSWERED, Pace, UNKNOWN
 from ws_bridge.transport.link import Link
 from ws_bridge.transport.options import ClientOptions, ServerOptions
+from ws_bridge.transport.turns import Turns
 
 
 class Fences(Recorder):
@@ -229,3 +230,44 @@ async def test_without_a_pace_nobody_is_asked(make_server: MakeServer, bare: Bar
     peer.close()
     await server.end()
     assert link.pace._timer is None
+
+
+class Held(Turns):
+    """A line in which nobody goes on before the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[Callable[[], bool]] = []
+
+    def are_over(self) -> bool:
+        return True
+
+    def line_up(self, go: Callable[[], bool], before: float) -> float:
+        self.waiting.append(go)
+        return before
+
+
+async def test_what_waits_to_be_parsed_is_not_lost(make_server: MakeServer, bare: Bare) -> None:
+    """While others are read, and when the connection ends meanwhile."""
+    server, held = Recorder(), Held()
+    port = (await make_server(listener=server)).port
+    peers = [await bare(port) for _ in range(3)]
+    await async_wait_until(lambda: len(server.links) == 3)
+    for link in server.links:
+        link.websocket.turns = held
+    server.links[2].websocket.is_urgent = lambda data: True
+    for peer in peers:
+        await peer.send(masked(TEXT, b'1'))
+    await async_wait_until(lambda: len(held.waiting) == 2 and server.frames == ['1'])
+    for peer in peers:
+        await peer.send(masked(TEXT, b'2') + masked(TEXT, b'3'))
+    await async_wait_until(lambda: server.frames == ['1', '2', '3'])
+    server.links[0].websocket.transport.abort()
+    await async_wait_until(lambda: server.frames == ['1', '2', '3', '1'])
+
+    def go_on() -> bool:
+        while held.waiting:
+            held.waiting.pop()()
+        return len(server.frames) == 7
+    await async_wait_until(go_on)
+    assert server.frames[4:] == ['1', '2', '3']

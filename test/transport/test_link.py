@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from itertools import pairwise
 import logging
+import time
 
 from helpers import async_wait_until
 import pytest
@@ -25,10 +27,12 @@ from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import broadcast
 
 from ws_bridge.protocol.types import Priority
+from ws_bridge.session.queue import Parts
 from ws_bridge.transport import link as link_module
 from ws_bridge.transport.fence import FencedClient
-from ws_bridge.transport.link import address_text, fan_out, Link
+from ws_bridge.transport.link import address_text, Link, PIECE, StreamFrame
 from ws_bridge.transport.options import ClientOptions, ServerOptions
+from ws_bridge.transport.turns import SLICE, Turns
 
 BIG = bytes(256 * 1024)
 
@@ -87,8 +91,8 @@ async def test_ids_differ(make_server: MakeServer, dial: Dial) -> None:
     assert len({link.peer_id for link in server.links}) == 3
 
 
-async def test_fan_out_reaches_idle_and_busy_links(make_server: MakeServer, dial: Dial,
-                                                   bare: Bare) -> None:
+async def test_a_shared_frame_reaches_idle_and_busy_links(make_server: MakeServer, dial: Dial,
+                                                          bare: Bare) -> None:
     """The slow one keeps the newest frames; the quick one has them all at once."""
     server = Recorder()
     port = (await make_server(listener=server)).port
@@ -99,13 +103,96 @@ async def test_fan_out_reaches_idle_and_busy_links(make_server: MakeServer, dial
     slow_link.send(BIG * 40, text=False)
     assert not slow_link.is_idle
     for number in range(10):
-        fan_out(server.links, 'topic', b'%d' % number, 3)
+        item = StreamFrame('topic', b'%d' % number, 3)
+        for link in server.links:
+            assert link.stage(item)
+            link.flush()
         await asyncio.sleep(0)
     assert [await quick.recv() for _ in range(10)] == [str(number) for number in range(10)]
     # Its writer is still at the large one; of ten, three wait.
     assert slow_link.dropped == 7
     assert slow_link.queued_bytes >= 3
-    fan_out([], 'topic', b'nobody', 1)
+
+
+@pytest.mark.parametrize('compression', [None, 'deflate'])
+async def test_shared_frames_of_every_size(make_server: MakeServer, dial: Dial,
+                                           compression: str | None) -> None:
+    """Together, in order, whatever was negotiated; what is sent next comes after them."""
+    server = Recorder()
+    port = (await make_server(listener=server, compression=compression is not None)).port
+    peer = await dial(port, max_size=None, compression=compression)
+    link = await server.link()
+    frames = [b'', b'x', b'y' * 125, b'z' * 126, b'{' * 65535, b'}' * 65536, BIG, b'text',
+              b'a' * 100_000, b'b' * 100_000, b'c' * 100_000]
+    for number, frame in enumerate(frames):
+        link.stage(StreamFrame('k', frame, 20, text=number > 6))
+    link.stage(StreamFrame('k', b'12', 20, split=lambda frame: [frame[:1], frame[1:]]))
+    assert link.messages_out == 0
+    link.send_stream('k', b'last', 20)
+    got = [await peer.recv() for _ in range(len(frames) + 3)]
+    assert got[:7] == frames[:7]
+    assert got[7:] == [*(frame.decode() for frame in frames[7:]), '1', '2', 'last']
+    await async_wait_until(lambda: link.messages_out == len(got))
+    assert link.bytes_out == sum(map(len, got))
+    link.stage(StreamFrame('k', b'before the end', 20))
+    link.close(1000, 'bye')
+    assert await peer.recv() == 'before the end'
+    link.stage(StreamFrame('k', b'after it', 20))
+    link.flush()
+    assert await server.end() == (1000, 'bye')
+
+
+async def test_what_waits_for_a_peer_is_bounded_in_bytes(make_server: MakeServer,
+                                                         bare: Bare) -> None:
+    """However deep a history it asks for; what gives way is counted."""
+    server, most = Recorder(), 4 * len(BIG)
+    port = (await make_server(listener=server, options=ServerOptions(
+        max_queue_bytes=most))).port
+    await bare(port)
+    link = await server.link()
+    for number in range(50):
+        link.stage(StreamFrame('image', BIG if number % 2 else Parts(BIG[1:], b'.'), 1000))
+        link.flush()
+        await asyncio.sleep(0)
+        # One is being written, in pieces.
+        assert link.queued_bytes <= most + len(BIG) + 2 * PIECE
+    assert link.dropped >= 15
+
+
+async def test_many_readers_leave_time_for_others(make_server: MakeServer, dial: Dial) -> None:
+    """However many sockets have something to read, the loop has its turns in between."""
+    class Slow(Recorder):
+        """Takes 1 ms for a message."""
+
+        def received(self, link: Link, data: str | bytes) -> None:
+            super().received(link, data)
+            end = time.perf_counter() + SLICE / 2
+            while time.perf_counter() < end:
+                pass
+
+    server, turns = Slow(), [0]
+    port = (await make_server(listener=server)).port
+    peers = [await dial(port) for _ in range(40)]
+    for peer in peers:
+        await peer.send('first')
+    urgent = await dial(port)
+    await async_wait_until(lambda: len(server.links) == 41 and len(server.frames) == 40)
+    server.links[40].websocket.is_urgent = lambda data: data == 'stop'
+    server.frames.clear()
+    for each in peers:
+        await each.send('more')
+        await each.send('and more')
+    await urgent.send('stop')
+
+    def count() -> None:
+        turns.append(len(server.frames))
+        if turns[-1] < 81:
+            loop.call_soon(count)
+    loop = asyncio.get_running_loop()
+    count()
+    await async_wait_until(lambda: len(server.frames) == 81)
+    assert max(after - before for before, after in pairwise(turns)) < 12
+    assert server.frames.index('stop') < 40
 
 
 async def test_replies_leave_before_streams(make_server: MakeServer, dial: Dial) -> None:
@@ -329,7 +416,8 @@ async def test_cancelling_a_served_link_cuts_it(make_server: MakeServer, dial: D
     peer = await dial(port, create_connection=FencedClient)
     recorder = Recorder()
     assert isinstance(peer, FencedClient)
-    link = Link(peer, ClientOptions(), dialled=True, write_limit=65536)
+    link = Link(peer, ClientOptions(), dialled=True, write_limit=65536,
+                turns=Turns())
     serving = asyncio.create_task(link.serve(recorder))
     await recorder.link()
     serving.cancel()

@@ -250,10 +250,15 @@ class Bridge:
         for link in list(self._peers):
             self.closed(link, 1001, 'shutdown')
 
+    def work(self) -> None:
+        """Hand out what came from ROS; to be called once in a turn of the loop."""
+        self._outward.work()
+
     # ---- listener of the transport
 
     def opened(self, link: Link) -> None:
         """Greet a native peer; one that named no dialect is known by its first frame."""
+        link.websocket.is_urgent = partial(self._is_urgent, link)
         if self._is_stranger(link) and self._are_strangers_enough(link.address):
             self._ledger.refused('strangers', link.address)
             link.close(TRY_LATER, 'too many peers that have not logged in')
@@ -265,6 +270,11 @@ class Bridge:
             self._fence(link, login)    # its first word may be a command, long after this
             self._strangers[link] = self._loop.call_later(
                 self._settings.login_timeout, self._expect_word, link)
+
+    def _is_urgent(self, link: Link, data: str | bytes) -> bool:
+        """Whether a frame is read before those of others: one that may stop, or commands."""
+        peer = self._peers.get(link)
+        return _may_stop(data) or (peer is not None and self._control.commands(peer))
 
     def _expect_word(self, link: Link) -> None:
         """Dismiss who has to log in and has said nothing yet."""

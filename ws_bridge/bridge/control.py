@@ -156,6 +156,10 @@ class Control:
 
     # ---- what sessions ask
 
+    def commands(self, peer: Peer) -> bool:
+        """Whether a peer holds a lease."""
+        return any(guarded.gate.lease.holder == peer.name for guarded in self.gates.all())
+
     def guards(self, topic: str) -> bool:
         """Whether a gate judges the age of what is published on a topic."""
         return self.gates.of(topic) is not None

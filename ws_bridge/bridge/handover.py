@@ -25,12 +25,14 @@ class Mailbox:
     Run functions on the loop's thread, in the order in which they were posted.
 
     :param loop: the loop that runs them.
+    :ivar then: called after them, once a turn of the loop.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._items: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._scheduled = False
+        self.then: Callable[[], None] = lambda: None
 
     def post(self, function: Callable[..., None], *args: Any) -> None:
         """
@@ -49,15 +51,12 @@ class Mailbox:
 
     def _drain(self) -> None:
         self._scheduled = False
-        for _ in range(len(self._items)):
-            function, args = self._items.popleft()
-            try:
+        try:
+            for _ in range(len(self._items)):
+                function, args = self._items.popleft()
                 function(*args)
-            except BaseException:
-                if self._items and not self._scheduled:
-                    self._scheduled = True
-                    self._loop.call_soon(self._drain)
-                raise
-        if self._items and not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._drain)
+        finally:
+            if self._items and not self._scheduled:
+                self._scheduled = True
+                self._loop.call_soon(self._drain)
+            self.then()

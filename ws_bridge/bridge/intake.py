@@ -185,7 +185,8 @@ class Intake:
             while line.jobs or line.frames:
                 job = line.jobs.popleft() if line.jobs else self._next(link, line)
                 if job is not None:
-                    await job()
+                    running, job = job(), None      # which holds the message, and may let go of it
+                    await running
                 if time.perf_counter() > end:
                     await asyncio.sleep(0)
                     end = time.perf_counter() + TURN

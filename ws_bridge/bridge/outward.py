@@ -17,14 +17,20 @@ Topics from ROS to peers: one subscription a topic, one encoding for all who wan
 A sample comes as CDR bytes. Peers that want it in the same form (dialect, encoding, name) are
 one :class:`Group`: the frame is made once and written to all. Peers with a rate limit are
 :class:`Throttled`: they keep the newest sample until its time comes.
+
+Samples wait here for their turn. They are handed out in slices of :data:`SLICE`, between which
+the loop reads what peers send: streams give way to commands, however many peers want them. What
+waits when a peer's turn comes leaves in one write.
 """
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections import deque, OrderedDict
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+import time
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.converter import Converter
@@ -40,16 +46,25 @@ from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.replies import Delivery, Failed, Subscribed, TopicAppeared
 from ws_bridge.protocol.rosbridge import PNG_AROUND
 from ws_bridge.session.effects import OpenSubscription
-from ws_bridge.session.queue import Parts, Split
+from ws_bridge.session.queue import Frame, Parts, Split
 from ws_bridge.timing.freshness import Freshness
-from ws_bridge.transport.link import fan_out, Link
+from ws_bridge.transport.link import Link, StreamFrame
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
 
 ERROR_INTERVAL = 1.0
 """A topic whose samples cannot be converted is reported once in this time, s."""
-
+SLICE = 0.002
+"""For how long streams are handed out before the loop reads again, s."""
+ROUND = 65_536
+"""Bytes of frames that are made before every peer has been given them."""
+LATE = 0.1
+"""After so long, s, older samples give way where more wait than peers want to have waiting."""
+MAX_WAITING = 1000
+"""Samples of one topic that wait for their turn, unless a peer wants more."""
+MAX_WAITING_BYTES = 67_108_864
+"""Bytes of all samples that wait, but for the newest of each topic."""
 
 Encode = Callable[[Codec, bytes], bytes]
 
@@ -134,7 +149,7 @@ class Throttled:
     interval: float
     due: float = 0.0
     pending: tuple[bytes, float, int] | None = None
-    timer: asyncio.TimerHandle | None = None
+    timer: asyncio.TimerHandle | None = None    # also while its turn has not come
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +186,8 @@ class Topic:
 
     :param channels: numbers by the names that peers use: one connection may use several.
     :ivar is_slow: a large sample is being converted: smaller ones come after it.
+    :ivar waiting: the samples that nobody was given yet.
+    :ivar depth: how many of them may be late.
     """
 
     name: str
@@ -185,6 +202,8 @@ class Topic:
     errors_due: float = 0.0
     errors: int = 0
     is_slow: bool = False
+    waiting: deque[Sample] = field(default_factory=deque)
+    depth: int = 1
 
 
 class Outward:
@@ -207,6 +226,11 @@ class Outward:
         self._ids = count(1)
         self._topics: dict[Key, Topic] = {}
         self._keys: dict[Name, Key] = {}
+        self._line: OrderedDict[Topic, None] = OrderedDict()    # those with samples that wait
+        self._due: deque[tuple[Topic, Throttled]] = deque()
+        self._served: deque[Link] = deque()     # those that have frames, not sent yet
+        self._waiting_bytes = 0
+        self._is_scheduled = False
 
     def open(self, peer: Peer, wish: OpenSubscription) -> None:  # noqa: A003
         """
@@ -243,6 +267,8 @@ class Outward:
                 self._start(topic, msg_type, wish)
         self._topics[key] = topic
         self._keys[member.key] = key
+        while topic.waiting:        # what came before is for those who were here
+            self._serve(topic)
         if old is not None:
             self._leave(topic, member.key)
         topic.channels.setdefault(wish.wire_name, next(self._ids))
@@ -261,6 +287,7 @@ class Outward:
         del topic.members[name]
         if not topic.members:
             del self._topics[key]
+            self._forget(topic)
             if topic.subscription is not None:
                 topic.subscription.close()
 
@@ -380,6 +407,7 @@ class Outward:
             group = topic.groups[member.group_key] = Group(
                 self._form(topic, member), wish.queue_depth)
         group.links[peer.link] = None
+        topic.depth = max(each.depth for each in topic.groups.values())
 
     def _form(self, topic: Topic, member: Member) -> Form:
         wish = member.wish
@@ -397,6 +425,7 @@ class Outward:
         throttled = topic.throttled.pop(name, None)
         if throttled is not None and throttled.timer is not None:
             throttled.timer.cancel()
+            throttled.pending = None
         member = topic.members[name]
         key = member.group_key
         group = topic.groups.get(key)
@@ -404,6 +433,7 @@ class Outward:
             group.links.pop(member.peer.link, None)
             if not group.links:
                 del topic.groups[key]
+                topic.depth = max((each.depth for each in topic.groups.values()), default=1)
 
     def _deliver_latched(self, topic: Topic, member: Member) -> None:
         """Give a peer that came late what a transient local topic has kept."""
@@ -428,31 +458,119 @@ class Outward:
                 max(member.wish.queue_depth, len(samples)), text=form.text, split=form.split)
 
     def _deliver(self, topic: Topic, samples: list[bytes], taken: float) -> None:
-        """Hot path: encode each sample once per encoding anyone wants, and hand it over."""
-        codec = topic.codec
-        if codec is None or not topic.members:
+        """Take samples, which :meth:`work` hands out."""
+        if topic.codec is None or not topic.members:
             return
-        stamp = taken + self._epoch
+        stamp, waiting = taken + self._epoch, topic.waiting
+        most = max(topic.depth, MAX_WAITING)
         for cdr in samples:
             topic.sequence = sequence = topic.sequence + 1
-            bodies: dict[Encode, bytes] = {}
-            if len(cdr) > LARGE or topic.is_slow:
-                self._deliver_large(topic, (cdr, stamp, sequence))
-                continue
-            for group in topic.groups.values():
-                form = group.form
-                body = bodies.get(form.encode)
-                if body is None:
-                    try:
-                        body = bodies[form.encode] = form.encode(codec, cdr)
-                    except ConversionError as exc:
-                        self._report(topic, exc)
-                        continue
-                fan_out(group.links, form.stream, form.write(body, stamp, sequence),
-                        group.depth, text=form.text, split=form.split)
-            for throttled in topic.throttled.values():
-                self._offer(topic, throttled, (cdr, stamp, sequence))
+            waiting.append((cdr, stamp, sequence))
+            self._waiting_bytes += len(cdr)
+            while len(waiting) > 1 and (len(waiting) > most
+                                        or self._waiting_bytes > MAX_WAITING_BYTES):
+                self._give_way(topic)
+        self._line[topic] = None
         topic.freshness.took(len(samples), taken)
+
+    def work(self) -> None:
+        """Hand out what waits, for a slice of time; called once in a turn of the loop."""
+        if not self._is_scheduled and (self._line or self._served):
+            self._work()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._work)
+
+    def _work(self) -> None:
+        """Hot path: give each peer what was made for it, then make more, until time is up."""
+        self._is_scheduled = False
+        end = time.perf_counter() + SLICE
+        served, line, due = self._served, self._line, self._due
+        try:
+            while True:
+                while served:
+                    served.popleft().flush()
+                    if time.perf_counter() > end:
+                        return
+                if not (line or due):
+                    return
+                self._fill(end)
+        finally:
+            if served or line or due:
+                self._schedule()
+
+    def _fill(self, end: float) -> None:
+        """Make the frames of a round, of each topic in turn."""
+        size = 0
+        now = self._loop.time() + self._epoch
+        while self._due and size < ROUND:
+            size += self._release_now(*self._due.popleft())
+            if time.perf_counter() > end:
+                return
+        while self._line and size < ROUND:
+            topic, _ = self._line.popitem(last=False)
+            while len(topic.waiting) > topic.depth and topic.waiting[0][1] < now - LATE:
+                self._give_way(topic)
+            size += self._serve(topic)
+            if topic.waiting:
+                self._line[topic] = None
+            if time.perf_counter() > end:
+                return
+
+    def _give_way(self, topic: Topic) -> None:
+        """Drop the oldest sample of a topic that nobody was given yet."""
+        cdr, _, _ = topic.waiting.popleft()
+        self._waiting_bytes -= len(cdr)
+        for group in topic.groups.values():
+            for link in group.links:
+                link.note_dropped()
+
+    def _forget(self, topic: Topic) -> None:
+        """Drop what waits of a topic that nobody wants any more."""
+        self._waiting_bytes -= sum(len(cdr) for cdr, _, _ in topic.waiting)
+        topic.waiting.clear()
+        self._line.pop(topic, None)
+
+    def _serve(self, topic: Topic) -> int:
+        """
+        Encode the next sample once per encoding anyone wants, and give it to all who want it.
+
+        :return: the bytes of all frames that were made.
+        """
+        sample = cdr, stamp, sequence = topic.waiting.popleft()
+        self._waiting_bytes -= len(cdr)
+        codec = topic.codec
+        assert codec is not None
+        if len(cdr) > LARGE or topic.is_slow:
+            self._deliver_large(topic, sample)
+            return len(cdr)
+        size = 0
+        bodies: dict[Encode, bytes] = {}
+        for group in topic.groups.values():
+            form = group.form
+            body = bodies.get(form.encode)
+            if body is None:
+                try:
+                    body = bodies[form.encode] = form.encode(codec, cdr)
+                except ConversionError as exc:
+                    self._report(topic, exc)
+                    continue
+            size += self._stage(group.links, group.form, group.depth,
+                                form.write(body, stamp, sequence))
+        for throttled in topic.throttled.values():
+            self._offer(topic, throttled, sample)
+        return size
+
+    def _stage(self, links: Iterable[Link], form: Form, depth: int, frame: Frame) -> int:
+        """Give a frame to peers, which are sent it in the next turn; return its size."""
+        item = StreamFrame(form.stream, frame, depth, text=form.text, split=form.split)
+        served = self._served
+        for link in links:
+            if link.stage(item):
+                served.append(link)
+        return len(frame)
 
     def _deliver_large(self, topic: Topic, sample: Sample) -> None:
         """Have a sample, and what comes after it, converted elsewhere, once an encoding."""
@@ -462,8 +580,8 @@ class Outward:
         for key, group in topic.groups.items():
             to_text = group.form.to_text
             if to_text is None:
-                fan_out(group.links, group.form.stream, group.form.write(cdr, stamp, sequence),
-                        group.depth, text=group.form.text, split=group.form.split)
+                self._stage(group.links, group.form, group.depth,
+                            group.form.write(cdr, stamp, sequence))
                 continue
             topic.is_slow = True
             stream = (topic, key if to_text == 'png' else to_text)
@@ -510,8 +628,9 @@ class Outward:
                        body: memoryview, stamp: float, sequence: int) -> None:
         for key, group in topic.groups.items():
             if stream[1] in (key, group.form.to_text):
-                fan_out(group.links, group.form.stream, group.form.frame(body, stamp, sequence),
-                        group.depth, text=group.form.text, split=group.form.split)
+                self._stage(group.links, group.form, group.depth,
+                            group.form.frame(body, stamp, sequence))
+        self._schedule()
 
     def _send_latched(self, topic: Topic, member: Member, form: Form,
                       body: memoryview, stamp: float, sequence: int) -> None:
@@ -536,12 +655,17 @@ class Outward:
         self._send(topic, throttled, sample)
 
     def _release(self, topic: Topic, throttled: Throttled) -> None:
+        self._due.append((topic, throttled))
+        self._schedule()
+
+    def _release_now(self, topic: Topic, throttled: Throttled) -> int:
         throttled.timer = None
         sample, throttled.pending = throttled.pending, None
         if sample is None:
-            return
+            return 0
         throttled.due += throttled.interval
         self._send(topic, throttled, sample)
+        return len(sample[0])
 
     def _send(self, topic: Topic, throttled: Throttled,
               sample: tuple[bytes, float, int]) -> None:
@@ -559,8 +683,7 @@ class Outward:
             self._report(topic, exc)
             return
         form = throttled.form
-        throttled.link.send_stream(form.stream, form.write(body, stamp, sequence), 1,
-                                   text=form.text, split=form.split)
+        self._stage((throttled.link,), form, 1, form.write(body, stamp, sequence))
 
     def _send_large(self, topic: Topic, throttled: Throttled, body: memoryview,
                     stamp: float, sequence: int) -> None:

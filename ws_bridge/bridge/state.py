@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 import logging
+import time
 from typing import Any, TYPE_CHECKING
 
 import orjson
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
 Diagnostic = tuple[str, int, str, list[tuple[str, str]]]
 OK, WARN, STALE = 0, 1, 3
 """Levels of ``diagnostic_msgs/msg/DiagnosticStatus``."""
+
+SLICE = 0.001
+"""For how long peers are told before the loop reads again, s."""
+REST = 10
+"""How many times as long as it took to tell all peers it is left until the next time."""
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +66,9 @@ class RobotState:
         self._safety = safety
         self._started = loop.time()
         self._touched = False
+        self._telling: dict[Peer, bytes] = {}    # who is still to be told, and what
+        self._spent = 0.0
+        self._rest = self._started
         self._listings: dict[tuple[Role, bool], tuple[GraphSnapshot, dict[str, Any]]] = {}
         self._status_due = self._started
         self._diagnostics_due = self._started
@@ -71,12 +80,14 @@ class RobotState:
 
     def tick(self) -> None:
         """Send what is due; called a few times a second."""
-        now = self._loop.time()
+        now, begin = self._loop.time(), time.perf_counter()
         wanting = [peer for peer in self._peers() if peer.hears_news]
         if wanting:
             freshness = tuple((topic.name, self._judge(topic, now))
                               for topic in self._outward.topics())
-            if self._touched or freshness != self._freshness or now >= self._status_due:
+            if self._telling or now < self._rest:
+                pass        # many peers, to be told later: it must not take all of the loop's time
+            elif self._touched or freshness != self._freshness or now >= self._status_due:
                 self._freshness = freshness
                 self._status_due = now + self._settings.status_interval
                 common: dict[Role, bytes] = {}
@@ -84,15 +95,33 @@ class RobotState:
                     rights = peer.session.login.rights
                     if rights.role not in common:
                         common[rights.role] = orjson.dumps(self._common(now, rights))
-                    peer.send(State(common[rights.role], _you(peer)))
+                    self._telling[peer] = common[rights.role]
                 self._touched = False
+                self._spent = time.perf_counter() - begin
+                self._tell()
         if now >= self._diagnostics_due:
             self._diagnostics_due = now + self._settings.diagnostics_period
             self._ros.publish_status(self._diagnostics(now), self._clients())
             self._ros.publish_safety(links=self._links())
 
+    def _tell(self) -> None:
+        """Send the state to peers, for a slice of time; to the others in the next turn."""
+        begin = now = time.perf_counter()
+        while self._telling and now < begin + SLICE:
+            peer = next(iter(self._telling))
+            common = self._telling.pop(peer)
+            if peer.hears_news:
+                peer.send(State(common, _you(peer)))
+            now = time.perf_counter()
+        self._spent += now - begin
+        if self._telling:
+            self._loop.call_soon(self._tell)
+        else:
+            self._rest = self._loop.time() + REST * self._spent
+
     def send_to(self, peer: Peer) -> None:
         """Send the state to one peer now."""
+        self._telling.pop(peer, None)
         common = self._common(self._loop.time(), peer.session.login.rights)
         peer.send(State(orjson.dumps(common), _you(peer)))
 

@@ -20,6 +20,7 @@ from typing import Any, TYPE_CHECKING
 
 from ws_bridge.transport.fence import Fenced
 from ws_bridge.transport.link import Link
+from ws_bridge.transport.turns import Turns
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
@@ -36,6 +37,7 @@ class Connections:
 
     def __init__(self) -> None:
         self._links: dict[Connection, Link] = {}
+        self._turns = Turns()
         self._past = dict.fromkeys(_TRAFFIC, 0)
         self._last_activity: float | None = None
         self.established = 0
@@ -59,7 +61,8 @@ class Connections:
             write_limit: int) -> Link:
         """Make the link of a new connection."""
         assert isinstance(websocket, Fenced)
-        link = Link(websocket, options, dialled=dialled, write_limit=write_limit)
+        link = Link(websocket, options, dialled=dialled, write_limit=write_limit,
+                    turns=self._turns)
         self._links[websocket] = link
         self.established += 1
         return link

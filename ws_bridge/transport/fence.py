@@ -30,6 +30,8 @@ from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
+from ws_bridge.transport.turns import Turns
+
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection as Base
     from websockets.protocol import Event
@@ -54,17 +56,61 @@ class Fenced(Base):
     :ivar fence: when the newest ping was sent that was answered, loop time, s; at first the
         time when the peer's side of the handshake arrived (server) or this one began (client).
     :ivar fences: of each message that waits to be received, the fence as of its first frame.
+    :ivar turns: the line in which what came waits to be parsed, while there is much of others;
+        ``None`` = it is parsed at once.
+    :ivar is_urgent: tells whether a message passes the line; asked of ``b''``, whether everything
+        does that comes now.
     """
 
     fence = UNKNOWN
     fences: deque[float]
+    turns: Turns | None = None
+    is_urgent: Callable[[str | bytes], bool]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.fences = deque()
+        self.is_urgent = lambda data: False
+        self._unparsed: deque[bytes] = deque()
+        self._waited = 0.0
         self._is_client = isinstance(self, ClientConnection)
         if self._is_client:
             self.fence = self.loop.time()   # what a server says is said after it was asked
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        turns = self.turns
+        if turns is None:
+            super().data_received(data)
+        elif self._unparsed or (turns.are_over() and not self.is_urgent(b'')):
+            self._unparsed.append(data)
+            self.transport.pause_reading()
+            if len(self._unparsed) == 1:
+                self._waited = turns.line_up(self._parse_next, self._waited)
+        else:
+            super().data_received(data)
+            turns.note()
+
+    def eof_received(self) -> None:
+        self._parse_all()
+        super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._parse_all()
+        super().connection_lost(exc)
+
+    def _parse_next(self) -> bool:
+        """Parse what came first; what comes next waits for another turn."""
+        if self._unparsed:
+            super().data_received(self._unparsed.popleft())
+        if self._unparsed and self.turns is not None:
+            self._waited = self.turns.line_up(self._parse_next, self._waited)
+        elif not self.recv_messages.paused:
+            self.transport.resume_reading()
+        return False
+
+    def _parse_all(self) -> None:
+        while self._unparsed:
+            super().data_received(self._unparsed.popleft())
 
     def process_event(self, event: Event) -> None:
         if not isinstance(event, Frame):    # the peer's side of the handshake

@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
 import inspect
+import struct
 import time
 from typing import Any, TYPE_CHECKING
 
@@ -36,6 +37,7 @@ from ws_bridge.protocol.types import Priority
 from ws_bridge.session.queue import Frame, Outgoing, OutQueue, Parts, Split
 from ws_bridge.transport.endpoint import address_host, join_host_port
 from ws_bridge.transport.fence import Pace, UNKNOWN
+from ws_bridge.transport.turns import Turns
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
@@ -48,6 +50,8 @@ TURN = 0.001
 #: A larger frame leaves in pieces of this size, bytes, as the peer takes them: to write it at once
 #: would copy it twice while everybody waits.
 PIECE = 131_072
+_SHORT = struct.Struct('!BBH')
+_LONG = struct.Struct('!BBQ')
 #: RFC 6455 5.5: a control frame holds 125 bytes, two of them the code.
 _MAX_REASON = 123
 _ABNORMAL = 1006
@@ -65,29 +69,52 @@ def _write(connections: Iterable[Connection], frame: bytes, text: bool) -> None:
         broadcast(connections, frame.decode() if text else frame)
 
 
-def fan_out(links: Iterable[Link], key: Hashable, frame: Frame, depth: int, *,
-            text: bool = True, split: Split | None = None) -> None:
+class StreamFrame:
     """
-    Send one stream frame to many: to idle links at once and together, to busy ones by queue.
+    A frame of a stream, made once for all who share it.
 
     :param key: the stream; a busy link keeps the newest ``depth`` frames of it.
     :param split: makes several frames of one.
+    :ivar is_small: it is written at once; what is large leaves in pieces.
     """
-    if isinstance(frame, Parts) or len(frame) > PIECE:
-        for link in links:
-            link.send_stream(key, frame, depth, text=text, split=split)
-        return
-    ready = []
-    for link in links:
-        if link.is_idle:
-            ready.append(link)
-        else:
-            link.send_stream(key, frame, depth, text=text, split=split)
-    if ready:
-        for part in (frame,) if split is None else split(frame):
-            _write([link.websocket for link in ready], part, text)
-            for link in ready:
-                link.wrote(len(part))
+
+    __slots__ = ('_wire', 'count', 'depth', 'frame', 'is_small', 'key', 'size', 'split', 'text')
+
+    def __init__(self, key: Hashable, frame: Frame, depth: int, *, text: bool = True,
+                 split: Split | None = None) -> None:
+        self.key = key
+        self.frame = frame
+        self.depth = depth
+        self.text = text
+        self.split = split
+        self.is_small = not isinstance(frame, Parts) and len(frame) <= PIECE
+        self.count = self.size = 0
+        self._wire: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f'<StreamFrame of {self.key!r}, {len(self.frame)} bytes>'
+
+    def wire(self) -> bytes:
+        """
+        Return what leaves a server that has no extension in force: the same bytes to everybody.
+
+        ``count`` and ``size`` are the frames in it and their bytes from then on.
+        """
+        if self._wire is None:
+            parts = [part for part in Outgoing(self.frame, self.text, self.split).frames()
+                     if isinstance(part, bytes)]
+            self.count, self.size = len(parts), sum(map(len, parts))
+            self._wire = b''.join([item for part in parts
+                                   for item in (_head(len(part), self.text), part)])
+        return self._wire
+
+
+def _head(size: int, text: bool) -> bytes:
+    """Return what is in front of an unmasked frame of so many bytes, RFC 6455 5.2."""
+    opcode = 0x81 if text else 0x82
+    if size < 126:
+        return bytes((opcode, size))
+    return _SHORT.pack(opcode, 126, size) if size < 65536 else _LONG.pack(opcode, 127, size)
 
 
 class Link:
@@ -96,18 +123,20 @@ class Link:
 
     :param dialled: whether this side opened it (client mode).
     :param write_limit: bytes in the transport's buffer above which a peer counts as busy.
+    :param turns: the line in which the readers of all connections wait.
     :ivar fence: of the message that the listener has just got: loop time, s, before which it
         cannot have been sent.
     :ivar pace: of the pings, which make fences; nobody has asked for any.
     """
 
-    __slots__ = ('_buffered', '_closer', '_ending', '_in_hand', '_limit', '_options', '_queue',
-                 '_resumed', '_stall_timer', '_writer', 'address', 'admitted', 'bytes_in',
-                 'bytes_out', 'dialled', 'fence', 'last_activity', 'messages_in', 'messages_out',
-                 'opened_at', 'pace', 'peer_id', 'remote', 'subprotocol', 'websocket')
+    __slots__ = ('_buffered', '_closer', '_ending', '_in_hand', '_is_plain', '_limit', '_options',
+                 '_queue', '_resumed', '_staged', '_stall_timer', '_turns', '_writer', 'address',
+                 'admitted', 'bytes_in', 'bytes_out', 'dialled', 'fence', 'last_activity',
+                 'messages_in', 'messages_out', 'opened_at', 'pace', 'peer_id',
+                 'remote', 'subprotocol', 'websocket')
 
     def __init__(self, websocket: Fenced, options: LinkOptions, *, dialled: bool,
-                 write_limit: int) -> None:
+                 write_limit: int, turns: Turns) -> None:
         self.websocket = websocket
         self.dialled = dialled
         self.peer_id: str = websocket.id.hex
@@ -121,9 +150,13 @@ class Link:
         self.bytes_in = self.bytes_out = self.messages_in = self.messages_out = 0
         self.fence = UNKNOWN
         self.pace = Pace(websocket.send_fence)
+        self._turns = websocket.turns = turns
         self._options = options
         self._limit = write_limit
         self._buffered = websocket.transport.get_write_buffer_size
+        # Then a frame is the same bytes for everybody: not masked, and not compressed.
+        self._is_plain = not dialled and not websocket.protocol.extensions
+        self._staged: list[StreamFrame] = []
         self._queue = OutQueue(options.max_queue_bytes, options.max_queue_frames)
         self._writer: asyncio.Task[None] | None = None
         self._closer: asyncio.Task[None] | None = None
@@ -206,8 +239,7 @@ class Link:
             if len(frame) > PIECE:
                 self._start_writer(Outgoing(frame, text))
                 return True
-            _write((self.websocket,), frame, text)
-            self.wrote(len(frame))
+            self._write_now(frame, text)
             return True
         try:
             self._queue.put(frame, priority, text=text)
@@ -218,9 +250,54 @@ class Link:
         self._start_writer()
         return True
 
+    def stage(self, item: StreamFrame) -> bool:
+        """
+        Take the newest frame of a stream, to be sent by :meth:`flush` with others.
+
+        :return: whether it is the first since then.
+        """
+        staged = self._staged
+        staged.append(item)
+        return len(staged) == 1
+
+    def flush(self) -> None:
+        """Send what was staged: at once and together if the peer is idle, else by the queue."""
+        staged, self._staged = self._staged, []
+        if self._is_plain:
+            staged = self._write_together(staged)
+        for item in staged:
+            self.send_stream(item.key, item.frame, item.depth, text=item.text, split=item.split)
+
+    def _write_together(self, staged: list[StreamFrame]) -> list[StreamFrame]:
+        """Write frames as they are, as far as the peer takes them; return the others."""
+        done = 0
+        while done < len(staged) and self.is_idle and self.websocket.state is State.OPEN:
+            wires, size = [], 0
+            for item in staged[done:] if done else staged:
+                if not item.is_small or size > PIECE:
+                    break
+                wire = item.wire()
+                wires.append(wire)
+                size += len(wire)
+                self.messages_out += item.count
+                self.bytes_out += item.size
+            if not wires:
+                break
+            done += len(wires)
+            self.websocket.transport.write(wires[0] if len(wires) == 1 else b''.join(wires))
+        if self._stall_timer is None and self._buffered() > self._limit:
+            self._watch_stall()
+        return staged[done:]
+
     def send_stream(self, key: Hashable, frame: str | Frame, depth: int, *,
                     text: bool = True, split: Split | None = None) -> None:
-        """Send the newest frame of a stream; a slow peer gets only the newest ``depth``."""
+        """
+        Send the newest frame of a stream; a slow peer gets only the newest ``depth``.
+
+        What was staged leaves first.
+        """
+        if self._staged:
+            self.flush()
         if not self.is_open:
             return
         if isinstance(frame, str):
@@ -230,8 +307,7 @@ class Link:
         elif self.is_idle:
             for part in Outgoing(frame, text, split).frames():
                 assert isinstance(part, bytes)
-                _write((self.websocket,), part, text)
-                self.wrote(len(part))
+                self._write_now(part, text)
         else:
             self._queue.put_stream(key, frame, depth, text=text, split=split)
             self._start_writer()
@@ -272,6 +348,7 @@ class Link:
         ``close_timeout``. The first call counts.
         """
         if self._ending is None:
+            self.flush()
             reason = reason.encode()[:_MAX_REASON].decode(errors='ignore')
             self._ending = code, reason
             self.resume()
@@ -307,16 +384,21 @@ class Link:
         if tasks:
             await asyncio.wait(tasks)
 
-    def wrote(self, size: int) -> None:
-        """Count one written frame and see to it that a stuck peer is noticed."""
+    def _write_now(self, frame: bytes, text: bool) -> None:
+        """Write a frame, count it, and see to it that a stuck peer is noticed."""
+        if self._is_plain:
+            self.websocket.transport.write(_head(len(frame), text) + frame)
+        else:
+            _write((self.websocket,), frame, text)
         self.messages_out += 1
-        self.bytes_out += size
+        self.bytes_out += len(frame)
         if self._stall_timer is None and self._buffered() > self._limit:
             self._watch_stall()
 
     async def _read(self, listener: Listener) -> None:
-        receive, fences = self.websocket.recv, self.websocket.fences
+        receive, fences, turns = self.websocket.recv, self.websocket.fences, self._turns
         end = time.perf_counter() + TURN
+        waited = 0.0
         try:
             while True:
                 data = await receive()
@@ -325,8 +407,12 @@ class Link:
                 self.bytes_in += len(data) if isinstance(data, bytes) or data.isascii() \
                     else len(data.encode())
                 self.last_activity = time.time()
+                if turns.are_over() and not self.websocket.is_urgent(data):
+                    waited = await turns.wait(waited)
+                    end = time.perf_counter() + TURN
                 if self._ending is None:
                     listener.received(self, data)
+                turns.note()
                 del data        # it may be large, and the next one may be long in coming
                 if self._resumed is not None:
                     await self._resumed.wait()

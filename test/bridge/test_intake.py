@@ -1,0 +1,61 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+import gc
+from typing import Any
+import weakref
+
+from helpers import async_wait_until
+
+from ws_bridge.bridge.intake import Intake
+
+
+class FakeLink:
+    """A link from which nothing more comes."""
+
+    fence = 0.0
+    is_open = True
+
+    def resume(self) -> None:
+        """Do nothing."""
+
+
+class Large:
+    """A job that holds a message."""
+
+    def __init__(self, seen: list[bool]) -> None:
+        self._me = weakref.ref(self)
+        self._seen = seen
+
+    def __call__(self) -> Coroutine[Any, Any, None]:
+        return _read(self._me, self._seen)
+
+
+async def _read(job: weakref.ref[Large], seen: list[bool]) -> None:
+    await asyncio.sleep(0)
+    gc.collect()
+    seen.append(job() is None)
+
+
+async def test_a_message_is_held_by_nobody_else_while_it_is_read() -> None:
+    """What reads it lets go of it when the worker has it."""
+    nothing: Any = None
+    link: Any = FakeLink()
+    intake, seen = Intake(nothing, nothing, nothing, asyncio.get_running_loop()), list[bool]()
+    intake.begin(link, Large(seen))
+    await async_wait_until(lambda: not intake.is_busy(link))
+    assert seen == [True]

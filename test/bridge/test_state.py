@@ -1,0 +1,76 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from test_outward import Timers
+
+from ws_bridge.bridge import state as state_module
+from ws_bridge.bridge.state import REST, RobotState, SLICE
+from ws_bridge.config import Exposure
+from ws_bridge.session.login import open_to_all
+
+
+class FakePeer(SimpleNamespace):
+    """A peer, which can be a key."""
+
+    __hash__ = object.__hash__
+
+
+def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To tell them takes a bounded share of the loop's time."""
+    loop: Any = Timers()
+    monkeypatch.setattr(state_module, 'time', SimpleNamespace(perf_counter=lambda: loop.now))
+    told: list[str] = []
+
+    def peer(name: str) -> Any:
+        def send(reply: object) -> None:
+            told.append(name)
+            loop.now += SLICE / 4
+        return FakePeer(
+            name=name, send=send, hears_news=True,
+            link=SimpleNamespace(dropped=0, queued_bytes=0),
+            session=SimpleNamespace(login=open_to_all(Exposure.open()), describe=lambda now: {}))
+    peers = [peer(f'p{number}') for number in range(100)]
+    ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}, nodes=()),
+                               publish_status=lambda *_: None, publish_safety=lambda **_: None)
+    outward: Any = SimpleNamespace(topics=list)
+    settings: Any = SimpleNamespace(robot_name='', status_interval=5.0, diagnostics_period=1.0)
+    state = RobotState(settings, Exposure.open(), ros, outward, lambda: peers, loop,
+                       lambda: ('', 0, '', []))
+    monkeypatch.setattr(state, '_diagnostics', lambda now: [])
+    monkeypatch.setattr(state, '_clients', lambda: '')
+    monkeypatch.setattr(state, '_links', lambda: '')
+    state.touch()
+    state.tick()
+    assert 0 < len(told) <= 5
+    state.send_to(peers[50])        # it is not told something older later
+    turns = []
+    while loop.waiting:
+        before = loop.now
+        state.touch()
+        state.tick()
+        loop.waiting.pop(0)()
+        turns.append(loop.now - before)
+    assert max(turns) <= SLICE * 1.5
+    assert sorted(told) == sorted(each.name for each in peers)
+    state.touch()
+    state.tick()
+    assert len(told) == 100
+    loop.now += REST * SLICE * 30
+    state.tick()
+    assert len(told) > 100

@@ -1,0 +1,110 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Who reads next: with many sockets to read, the loop does other things between two of them.
+
+asyncio reads all sockets that have something, and runs their readers, in one turn of the loop.
+Here they wait in line once they have used :data:`SLICE` together; then some go on each turn. Who
+has not waited lately comes before who has: one that says little does not wait for those that say
+much. What is urgent passes the line.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+import time
+
+SLICE = 0.002
+"""For how long sockets are read, together, in one turn of the loop, s."""
+GAP = 0.0005
+"""A reader that comes so long after the last one, s, belongs to another turn of the loop."""
+LATELY = 1.0
+"""Who waited at most so long ago, s, comes after who did not."""
+
+
+class Turns:
+    """The line in which all sockets and their readers wait (loop thread)."""
+
+    __slots__ = ('_begin', '_first', '_is_scheduled', '_last', '_waiting')
+
+    def __init__(self) -> None:
+        self._begin = self._last = 0.0
+        self._first: deque[Callable[[], bool]] = deque()
+        self._waiting: deque[Callable[[], bool]] = deque()
+        self._is_scheduled = False
+
+    def __repr__(self) -> str:
+        return f'<Turns, {len(self._first) + len(self._waiting)} wait>'
+
+    def are_over(self) -> bool:
+        """Whether the next one has to wait."""
+        now = time.perf_counter()
+        if now > self._last + GAP:
+            self._begin = now
+        return bool(self._first or self._waiting) or now > self._begin + SLICE
+
+    def note(self) -> None:
+        """Note that something was just read."""
+        self._last = time.perf_counter()
+
+    def line_up(self, go: Callable[[], bool], before: float) -> float:
+        """
+        Have something called when its turn comes.
+
+        :param go: tells whether it needs the whole turn.
+        :param before: when the same socket waited the last time, loop time, s.
+        :return: when it waits now.
+        """
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        (self._waiting if now < before + LATELY else self._first).append(go)
+        self._schedule(loop)
+        return now
+
+    async def wait(self, before: float) -> float:
+        """
+        Wait in line.
+
+        :param before: when the reader waited the last time, loop time, s.
+        :return: when it began to wait now.
+        """
+        turn = asyncio.get_running_loop().create_future()
+
+        def go() -> bool:
+            if turn.done():     # its reader was cancelled
+                return False
+            turn.set_result(None)
+            return True
+        now = self.line_up(go, before)
+        await turn
+        return now
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            loop.call_soon(self._next, loop)
+
+    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let one reader go on, or some sockets, and others in the next turn of the loop."""
+        self._is_scheduled = False
+        self._begin = time.perf_counter()
+        try:
+            while line := self._first or self._waiting:
+                if line.popleft()() or time.perf_counter() > self._begin + SLICE:
+                    break
+        finally:
+            if self._first or self._waiting:
+                self._schedule(loop)
+            self._begin = self._last = time.perf_counter()
