@@ -18,6 +18,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, MutableMapping
 import os
+import sys
 import threading
 import time
 from types import TracebackType
@@ -120,7 +121,11 @@ class SpinningNode:
 
     def _spin(self) -> None:
         while not self._stopped:
-            self.executor.spin_once()
+            try:
+                self.executor.spin_once()
+            except Exception:  # noqa: BLE001 - the test fails; those that share the node go on
+                threading.excepthook(threading.ExceptHookArgs(
+                    (*sys.exc_info(), threading.current_thread())))
 
     def run(self, function: Callable[..., object], *args: Any) -> None:
         """Call a function on the thread that spins the node, in order, and have it look again."""

@@ -153,11 +153,13 @@ def measure_attacks(monkeypatch: pytest.MonkeyPatch) -> Any:
     ([], 200, '0 | nan | **nan** | nan | 100 to 200', False)])
 def test_bounds_of_the_measurement(measure_attacks: Any, trips: list[float], highest: int,
                                    cells: str, held: bool) -> None:
-    line, good = measure_attacks.row('name', 'what', [(trips, 100 << 20, highest << 20, '3 401')])
-    assert line == f'| name | what | 3 401 | {cells} |'
+    line, good = measure_attacks.row('name', 'what', [
+        measure_attacks.Round(trips, 100 << 20, highest << 20, 30, 4000, 5, '3 401')])
+    assert line == f'| name | what | 3 401 | {cells} | 30 | 4 | 5 |'
     assert good is held
 
 
 def test_the_row_is_of_the_median_round(measure_attacks: Any) -> None:
-    rounds = [(trips, 100 << 20, 200 << 20, '') for trips in ([], [0.003], [0.001])]
+    rounds = [measure_attacks.Round(trips, 100 << 20, 200 << 20, 30, 0, 0, '')
+              for trips in ([], [0.003], [0.001])]
     assert measure_attacks.row('name', 'what', rounds)[0].count(' 3.00 ') == 3
