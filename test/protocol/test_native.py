@@ -823,7 +823,7 @@ def test_binary_samples(encoding: ops.Encoding, opcode: int, channel_id: int, st
                         sequence: int, body: bytes) -> None:
     frame = native().sample_writer('/t', channel_id, encoding)(body, stamp, sequence)
     assert frame == header(opcode, 0, channel_id, stamp, sequence % 2**32) + body
-    assert binary_writer(channel_id, encoding)(body, stamp, sequence) == frame
+    assert binary_writer(channel_id, opcode)(body, stamp, sequence) == frame
     assert native().decode(frame) == ops.BinarySample(
         channel_id, encoding, memoryview(body), stamp, sequence % 2**32)
 

@@ -29,6 +29,7 @@ from ws_bridge.convert.codec import Codec, CodecStore, LARGE
 from ws_bridge.errors import ConversionError, WsBridgeError
 from ws_bridge.offload import wire
 from ws_bridge.offload.workshop import Workshop
+from ws_bridge.protocol.operations import Encoding
 
 Then = Callable[['memoryview | WsBridgeError'], object]
 
@@ -67,7 +68,7 @@ class Converter:
         """Whether an older message of a stream is not ready yet."""
         return stream in self._streams
 
-    def convert(self, stream: Hashable, codec: Codec, cdr: bytes, encoding: wire.Text, then: Then,
+    def convert(self, stream: Hashable, codec: Codec, cdr: bytes, encoding: Encoding, then: Then,
                 *, depth: int = 1, around: tuple[bytes, bytes] = (b'', b''),
                 on_drop: Callable[[], object] | None = None) -> None:
         """

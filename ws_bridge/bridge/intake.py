@@ -43,11 +43,11 @@ from ws_bridge.errors import (
 from ws_bridge.offload import wire
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.native import NativeDialect
 from ws_bridge.session import effects as fx
 from ws_bridge.transport.fence import UNKNOWN
 from ws_bridge.transport.link import Link, TURN
-from ws_bridge.weight import is_heavy_cbor, LARGE
 
 MAX_WAITING = 64
 """Frames of one peer that wait for its large one."""
@@ -267,10 +267,11 @@ class Intake:
         last = effects[-1] if effects else None
         if not isinstance(last, fx.Publish) or not isinstance(last.data, memoryview):
             return False
-        if last.encoding == 'cbor':
-            return is_heavy_cbor(last.data)
-        codec = self._taker.codec_of(peer, last) if len(last.data) > LARGE else None
-        return codec is not None and not codec.is_flat
+        kind = ENCODINGS[last.encoding]
+        if not kind.is_heavy(last.data):
+            return False
+        codec = self._taker.codec_of(peer, last)
+        return codec is not None and not (kind.is_cdr and codec.is_flat)
 
     @asynccontextmanager
     async def _turn(self, link: Link) -> AsyncIterator[None]:
@@ -358,7 +359,7 @@ class Intake:
                 return bytes(cdr)
             _, cdr = await self._workshop.ask(wire.Read(
                 codec.schema, encoding, now, self._settings.max_elements), [values])
-            return bytes(values if encoding == 'cdr' else cdr)
+            return bytes(values if ENCODINGS[encoding].is_cdr else cdr)
         except WsBridgeError as exc:
             return exc
 

@@ -36,6 +36,7 @@ from ws_bridge.convert.schema import by_name
 from ws_bridge.errors import BadFrame, ConversionError, TooLarge, WsBridgeError
 from ws_bridge.offload import wire
 from ws_bridge.protocol.dialects import DialectKind, DialectTable
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import parse_json
 from ws_bridge.protocol.native import NativeDialect
 from ws_bridge.protocol.png import from_png, to_png
@@ -124,21 +125,16 @@ class Worker:
             raise TooLarge(f'more than {most} values')
 
     def _read(self, request: wire.Read, body: bytearray) -> bytes:
-        codec = self._codec(request.schema)
-        if request.encoding == 'cdr':
-            codec.check(bytes(body))
-            return b''
-        cbor_elements(body, request.max_elements)
-        values = cbor_values(body)
-        body.clear()
-        return codec.from_values(values, now=request.now)
+        kind = ENCODINGS[request.encoding]
+        if kind.check_count is not None:
+            kind.check_count(body, request.max_elements)
+        cdr = kind.decode(self._codec(request.schema), body, request.now)
+        return b'' if kind.is_cdr else cdr
 
     def _write(self, request: wire.Write, cdr: bytes) -> bytes:
-        codec = self._codec(request.schema, wide=request.wide_as_text)
-        if request.encoding == 'cbor':
-            return codec.to_cbor(cdr)
-        text = codec.to_json(cdr)
-        if request.encoding == 'json':
+        kind = ENCODINGS[request.encoding]
+        text = kind.encode(self._codec(request.schema, wide=request.wide_as_text), cdr)
+        if kind.inside is None:
             return text
         head, tail = request.around
         return to_png(b'%b%b%b' % (head, text, tail))

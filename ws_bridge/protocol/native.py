@@ -35,6 +35,7 @@ from ws_bridge.errors import (
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.dialect import begins_cbor_map, SampleWriter
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import decode as decode_envelope
 from ws_bridge.protocol.envelope import encode as encode_envelope
 from ws_bridge.protocol.envelope import Envelope, envelope_of, MAX_DEPTH, MAX_ID_LENGTH
@@ -57,9 +58,6 @@ BRIDGE_STATUS = ('state', 'gates', 'lease', 'estop', 'stopped')
 """What ``status`` frames of a bridge are about, by ``data.kind``."""
 
 BINARY_HEADER = struct.Struct('<BBHIdI')
-SAMPLE_OPCODES: dict[ops.Encoding, int] = {'cdr': 1, 'cbor': 3}
-PUBLISH_OPCODES: dict[int, ops.Encoding] = {2: 'cdr', 4: 'cbor'}
-_SAMPLE_ENCODINGS = {opcode: encoding for encoding, opcode in SAMPLE_OPCODES.items()}
 
 
 def recognises(value: Any) -> bool:
@@ -142,11 +140,11 @@ class NativeDialect:
         """
         Return the function that frames one sample of ``topic`` for everybody who wants it so.
 
-        It takes the encoded body (JSON object text, CBOR or CDR), the Unix time at which the
-        sample was taken and its number.
+        It takes the encoded body, the Unix time at which the sample was taken and its number.
         """
-        return text_writer(topic, channel_id, self._prefix) if encoding == 'json' \
-            else binary_writer(channel_id, encoding)
+        opcode = ENCODINGS[encoding].opcode
+        return binary_writer(channel_id, opcode) if opcode \
+            else text_writer(topic, channel_id, self._prefix)
 
 
 def text_writer(topic: str, channel_id: int, prefix: str) -> SampleWriter:
@@ -162,9 +160,8 @@ def text_writer(topic: str, channel_id: int, prefix: str) -> SampleWriter:
     return write
 
 
-def binary_writer(channel_id: int, encoding: ops.Encoding) -> SampleWriter:
+def binary_writer(channel_id: int, opcode: int) -> SampleWriter:
     """Return the framer of binary samples; see :meth:`NativeDialect.sample_writer`."""
-    opcode = SAMPLE_OPCODES[encoding]
     pack = BINARY_HEADER.pack
 
     def write(body: bytes, stamp: float, sequence: int) -> bytes:
@@ -180,13 +177,13 @@ def _decode_binary(frame: bytes) -> ops.Operation:
     if zero or not math.isfinite(stamp):
         return ops.Malformed(None, BadFrame('the binary header is malformed'))
     payload = memoryview(frame)[BINARY_HEADER.size:]
-    encoding = PUBLISH_OPCODES.get(opcode)
-    if encoding is not None:
-        return ops.BinaryPublish(channel_id, encoding, payload, stamp, sequence,
+    kind = ENCODINGS.publications.get(opcode)
+    if kind is not None:
+        return ops.BinaryPublish(channel_id, kind.name, payload, stamp, sequence,
                                  ttl / 1e3 if ttl else None)
-    encoding = _SAMPLE_ENCODINGS.get(opcode)
-    if encoding is not None:
-        return ops.BinarySample(channel_id, encoding, payload, stamp, sequence)
+    kind = ENCODINGS.samples.get(opcode)
+    if kind is not None:
+        return ops.BinarySample(channel_id, kind.name, payload, stamp, sequence)
     return ops.Malformed(None, UnknownOperation(f'binary opcode {opcode} is unknown'))
 
 

@@ -28,7 +28,8 @@ from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.types import Priority
 
-Encoding = Literal['json', 'cbor', 'cdr', 'png', 'cbor-raw']
+Encoding = str
+"""The name of a row of :data:`ws_bridge.protocol.encodings.ENCODINGS`."""
 Kind = Literal['topic', 'service', 'action']
 TopicUse = Literal['subscribe', 'publish']
 LeaseVerb = Literal['acquire', 'request', 'grant', 'deny', 'take', 'release']

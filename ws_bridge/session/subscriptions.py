@@ -14,7 +14,7 @@
 """The topics that one peer subscribed to.  Pure."""
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ws_bridge.config import Settings
 from ws_bridge.errors import NotAdvertised
@@ -61,7 +61,7 @@ class PeerSubscriptions(Part):
             interval = max(interval, 1.0 / rule.max_rate)
         depth = op.queue_depth or rule.queue_depth or self._settings.queue_depth
         self.names[op.topic] = topic
-        encoding: Any = op.encoding or rule.encoding or 'json'
+        encoding = op.encoding or rule.encoding or 'json'
         return [self._merger.add(fx.OpenSubscription(
             op.op_id, topic, op.topic, msg_type, encoding, interval, depth, op.qos,
             op.want_schema, op.fragment_size, op.key))]
