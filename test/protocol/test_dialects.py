@@ -14,6 +14,7 @@
 """The table of dialects: how a peer shows which it speaks, and a toy that is one row more."""
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -34,24 +35,27 @@ OPTIONS = DialectOptions('robot', 'r', 1000, 8, read_cbor=lambda data: None)
     ('[{"op": 1}]', None), ('{"op', None), (b'\xa1\x62op\x61x', 'rosbridge'),
     (b'\x01\x00', 'native'), (b'', 'native')])
 def test_dialect_of_a_first_frame(frame: str | bytes, name: str | None) -> None:
-    kind = DialectTable().of_frame(frame)
+    kind = DIALECTS.of_frame(frame)
     assert (kind and kind.name) == name
 
 
 def test_a_peer_names_its_dialect_by_a_subprotocol() -> None:
-    table = DialectTable()
-    for kind in DIALECTS:
-        assert table.of_subprotocol(kind.subprotocol) is kind
-        assert table.named(kind.name) is kind
-        assert kind.make(OPTIONS).name == kind.name
-    assert table.of_subprotocol('mqtt') is None
-    assert table.of_subprotocol(None) is None
-    assert repr(table) == 'DialectTable(native, rosbridge)'
+    for name, kind in DIALECTS.items():
+        assert DIALECTS.of_subprotocol(kind.subprotocol) is kind
+        assert kind.name == kind.make(OPTIONS).name == name
+    assert DIALECTS.of_subprotocol('mqtt') is None
+    assert DIALECTS.of_subprotocol(None) is None
+    assert DIALECTS.subprotocols == ('ws_bridge.v1', 'rosbridge.v2')
+    assert repr(DIALECTS) == 'DialectTable(native, rosbridge)'
 
 
 def test_no_two_dialects_share_a_name_or_a_subprotocol() -> None:
-    assert len({kind.name for kind in DIALECTS}) == len(DIALECTS)
-    assert len({kind.subprotocol for kind in DIALECTS}) == len(DIALECTS)
+    table = DialectTable(DIALECTS.values())
+    for wrong in (replace(DIALECTS['native'], name='x'),
+                  replace(DIALECTS['native'], subprotocol='x')):
+        with pytest.raises(ValueError, match='a dialect has'):
+            table.add(wrong)
+    assert table == DIALECTS
 
 
 class Toy:
@@ -83,10 +87,10 @@ class Toy:
 def test_a_dialect_is_one_row_more() -> None:
     row = DialectKind('toy', 'toy.v1', lambda value: type(value) is dict and 'toy' in value,
                       lambda options: Toy())
-    table = DialectTable((*DIALECTS, row))
+    table = DialectTable((*DIALECTS.values(), row))
     assert table.of_subprotocol('toy.v1') is row
     assert table.of_frame('{"toy": "sub /t"}') is row
-    assert table.of_frame('{"op": "subscribe"}') is DIALECTS[1]
+    assert table.of_frame('{"op": "subscribe"}') is DIALECTS['rosbridge']
     toy: Dialect = row.make(OPTIONS)
     assert toy.decode('{"toy": "unsub /t"}') == ops.Unsubscribe('unsub', '/t')
     (frame,) = toy.encode(replies.Unsubscribed('u', '/t'), 0.0)

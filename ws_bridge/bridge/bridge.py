@@ -58,7 +58,7 @@ from ws_bridge.errors import LimitExceeded, LoginFailed, UnknownType, WsBridgeEr
 from ws_bridge.identity.throttle import network_of
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol.dialect import Dialect
-from ws_bridge.protocol.dialects import DialectKind, DialectOptions, DialectTable
+from ws_bridge.protocol.dialects import DialectKind, DialectOptions, DIALECTS
 from ws_bridge.protocol.native import SUBPROTOCOL
 from ws_bridge.protocol.operations import (
     About,
@@ -176,7 +176,6 @@ class Bridge:
         self._numbers = count(1)
         self._store = CodecStore(wide_as_text=settings.wide_integers_as_text)
         self._peers: dict[Link, Peer] = {}
-        self._dialects = DialectTable()
         self._strangers: dict[Link, asyncio.TimerHandle] = {}
         self._uplinks: dict[Link, Uplink] = {}
         self._timers: dict[Link, tuple[float, asyncio.TimerHandle]] = {}
@@ -262,7 +261,7 @@ class Bridge:
         if self._is_stranger(link) and self._are_strangers_enough(link.address):
             self._ledger.refused('strangers', link.address)
             link.close(TRY_LATER, 'too many peers that have not logged in')
-        elif (kind := self._dialects.of_subprotocol(link.subprotocol)) is not None:
+        elif (kind := DIALECTS.of_subprotocol(link.subprotocol)) is not None:
             self._meet(link, kind, is_named=True)
         else:
             login = self._login_of(link)
@@ -329,7 +328,7 @@ class Bridge:
         if peer is None:
             if isinstance(data, str) and is_heavy_json(data):
                 return partial(self._intake.read, link, data)
-            kind = self._dialects.of_frame(data, self._settings.max_json_depth)
+            kind = DIALECTS.of_frame(data, self._settings.max_json_depth)
             if kind is None:
                 link.close(PROTOCOL_ERROR, NO_DIALECT)
                 return None
@@ -387,7 +386,7 @@ class Bridge:
         """
         peer = self._peers.get(link)
         if peer is None and dialect:
-            peer = self._meet(link, self._dialects.named(dialect))
+            peer = self._meet(link, DIALECTS[dialect])
         elif peer is None and dialect is not None:
             link.close(PROTOCOL_ERROR, NO_DIALECT)
         return peer

@@ -35,7 +35,7 @@ from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema import by_name
 from ws_bridge.errors import BadFrame, ConversionError, TooLarge, WsBridgeError
 from ws_bridge.offload import wire
-from ws_bridge.protocol.dialects import DialectKind, DialectTable
+from ws_bridge.protocol.dialects import DialectKind, DIALECTS
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import parse_json
 from ws_bridge.protocol.native import NativeDialect
@@ -43,7 +43,6 @@ from ws_bridge.protocol.png import from_png, to_png
 from ws_bridge.protocol.rosbridge import parse_lenient, VALUES
 from ws_bridge.weight import cbor_elements, json_elements
 
-DIALECTS = DialectTable()
 _NO_MEMORY = 'Not enough memory'
 NICENESS = 5
 """The loop, the stops and the robot come first."""

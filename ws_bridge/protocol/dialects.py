@@ -78,44 +78,35 @@ class DialectKind:
     parses_binary: bool = False
 
 
-DIALECTS: tuple[DialectKind, ...] = (
-    DialectKind(
-        'native', native.SUBPROTOCOL, native.recognises,
-        lambda options: native.NativeDialect(
-            options.robot_name, options.prefix, options.max_depth),
-        greets=True, has_heartbeats=True, unnamed_lease_mode='seed', stops_early=True),
-    DialectKind(
-        'rosbridge', rosbridge.SUBPROTOCOL, rosbridge.recognises,
-        lambda options: rosbridge.RosbridgeDialect(
-            options.max_size, options.read_cbor, options.max_depth,
-            # what runs in browsers ignores a status that it did not ask for; roslibpy raises
-            takes_status=options.in_browser),
-        parses_binary=True),
-)
-"""In the order in which a first frame is shown to them, and in which they are offered."""
+class DialectTable(dict[str, DialectKind]):
+    """Finds the dialect of a peer; the keys are the names."""
 
-
-class DialectTable:
-    """
-    Finds the dialect of a peer.
-
-    :param kinds: the dialects that are spoken.
-    """
-
-    def __init__(self, kinds: Iterable[DialectKind] = DIALECTS) -> None:
-        self._kinds = tuple(kinds)
-        self._by_name = {kind.name: kind for kind in self._kinds}
+    def __init__(self, kinds: Iterable[DialectKind]) -> None:
+        super().__init__()
+        for kind in kinds:
+            self.add(kind)
 
     def __repr__(self) -> str:
-        return f'DialectTable({", ".join(self._by_name)})'
+        return f'DialectTable({", ".join(self)})'
 
-    def named(self, name: str) -> DialectKind:
-        """Return the dialect of a name."""
-        return self._by_name[name]
+    def add(self, kind: DialectKind) -> None:
+        """
+        Add a row.
+
+        :raises ValueError: an older row has its name or its subprotocol.
+        """
+        if kind.name in self or self.of_subprotocol(kind.subprotocol) is not None:
+            raise ValueError(f'a dialect has the name or the subprotocol of {kind.name}')
+        self[kind.name] = kind
+
+    @property
+    def subprotocols(self) -> tuple[str, ...]:
+        """What peers may name, in the order in which it is offered."""
+        return tuple(kind.subprotocol for kind in self.values())
 
     def of_subprotocol(self, subprotocol: str | None) -> DialectKind | None:
         """Return the dialect that a peer named, if it did."""
-        return next((kind for kind in self._kinds if kind.subprotocol == subprotocol), None)
+        return next((kind for kind in self.values() if kind.subprotocol == subprotocol), None)
 
     def of_frame(self, frame: str | bytes, max_depth: int = MAX_DEPTH) -> DialectKind | None:
         """
@@ -132,4 +123,21 @@ class DialectTable:
 
     def of_value(self, value: Any) -> DialectKind | None:
         """Do as :meth:`of_frame`, of a parsed text frame."""
-        return next((kind for kind in self._kinds if kind.recognises(value)), None)
+        return next((kind for kind in self.values() if kind.recognises(value)), None)
+
+
+DIALECTS = DialectTable((
+    DialectKind(
+        'native', native.SUBPROTOCOL, native.recognises,
+        lambda options: native.NativeDialect(
+            options.robot_name, options.prefix, options.max_depth),
+        greets=True, has_heartbeats=True, unnamed_lease_mode='seed', stops_early=True),
+    DialectKind(
+        'rosbridge', rosbridge.SUBPROTOCOL, rosbridge.recognises,
+        lambda options: rosbridge.RosbridgeDialect(
+            options.max_size, options.read_cbor, options.max_depth,
+            # what runs in browsers ignores a status that it did not ask for; roslibpy raises
+            takes_status=options.in_browser),
+        parses_binary=True),
+))
+"""In the order in which a first frame is shown to them, and in which they are offered."""
