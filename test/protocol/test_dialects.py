@@ -80,7 +80,11 @@ class Toy:
             return []
         return [ops.Frame(f'{reply.request} ok'.encode(), True, Priority.HIGH)]
 
-    def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding) -> SampleWriter:
+    def share_key(self, topic: str, key: str | None) -> str:
+        return topic
+
+    def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding,
+                      key: str | None = None) -> SampleWriter:
         return lambda body, stamp, sequence: body
 
 

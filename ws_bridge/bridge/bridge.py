@@ -544,10 +544,10 @@ class Bridge:
         """Let the session forget what could not be made, unless an older one still stands."""
         session = peer.session
         if isinstance(effect, fx.OpenSubscription):
-            if self._outward.has(peer, effect.wire_name):
-                session.subscriptions.forget_key(effect.wire_name, effect.key)
+            if self._outward.has(peer, effect.name):
+                session.subscriptions.forget_key(effect.name, effect.key)
             else:
-                session.subscriptions.forget(effect.wire_name)
+                session.subscriptions.forget(effect.name)
         elif isinstance(effect, fx.OpenPublisher):
             if not self._inward.has(peer, effect.topic):
                 session.publications.forget(effect.topic)
@@ -578,12 +578,12 @@ class Bridge:
             len(self._actions)
 
     def _open_subscription(self, peer: Peer, effect: fx.OpenSubscription) -> None:
-        self._room(has=self._outward.has(peer, effect.wire_name))
+        self._room(has=self._outward.has(peer, effect.name))
         self._outward.open(peer, effect)
         self._state.touch()
 
     def _close_subscription(self, peer: Peer, effect: fx.CloseSubscription) -> None:
-        self._outward.close(peer, effect.wire_name)
+        self._outward.close(peer, effect.name)
         self._state.touch()
 
     def _open_publisher(self, peer: Peer, effect: fx.OpenPublisher) -> None:

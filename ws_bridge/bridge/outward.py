@@ -45,7 +45,7 @@ from ws_bridge.protocol.operations import Encoding
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.replies import Delivery, Failed, Subscribed, TopicAppeared
 from ws_bridge.protocol.rosbridge import PNG_AROUND
-from ws_bridge.session.effects import OpenSubscription
+from ws_bridge.session.effects import DeliveryName, OpenSubscription
 from ws_bridge.session.queue import Frame, Parts, Split
 from ws_bridge.timing.freshness import Freshness
 from ws_bridge.transport.link import Link, StreamFrame
@@ -83,7 +83,7 @@ class Form:
     :param write_text: frames the text that is in an image; ``None`` = it is in none.
     """
 
-    stream: str
+    stream: Hashable
     write: SampleWriter
     encode: Encode
     text: bool
@@ -124,6 +124,10 @@ class Throttled:
     timer: asyncio.TimerHandle | None = None    # also while its turn has not come
 
 
+Name = tuple[str, DeliveryName]
+"""A peer, and its delivery."""
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """One peer's wish for one topic."""
@@ -132,20 +136,18 @@ class Member:
     wish: OpenSubscription
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Name:
         """The subscription, among all."""
-        return self.peer.name, self.wish.wire_name
+        return self.peer.name, self.wish.name
 
     @property
     def group_key(self) -> tuple[object, ...]:
         """Peers with the same key get the same frames."""
         wish = self.wish
-        return (self.peer.dialect.name, wish.encoding, wish.wire_name, wish.queue_depth,
-                wish.fragment_size)
+        dialect = self.peer.dialect
+        return (dialect.name, dialect.share_key(wish.wire_name, wish.key), wish.encoding,
+                wish.queue_depth, wish.fragment_size)
 
-
-Name = tuple[str, str]
-"""A peer, and a topic as it calls it."""
 
 Key = tuple[str, QosRequest | None, str | None]
 """What peers share: a topic, a quality of service that was asked for, a type if it is known."""
@@ -229,7 +231,7 @@ class Outward:
         key = wish.topic, wish.qos, msg_type
         old = self._keys.get(member.key)
         if old is not None and old != key:
-            self.close(member.peer, wish.wire_name)
+            self.close(member.peer, wish.name)
             old = None
         topic = self._topics.get(key)
         if topic is None:
@@ -248,9 +250,9 @@ class Outward:
         self._join(topic, member)
         return topic
 
-    def close(self, peer: Peer, wire_name: str) -> None:
+    def close(self, peer: Peer, delivery: DeliveryName) -> None:
         """Let a peer have a topic no longer by this name; the last one ends the subscription."""
-        name = peer.name, wire_name
+        name = peer.name, delivery
         key = self._keys.pop(name, None)
         if key is None:
             return
@@ -263,9 +265,9 @@ class Outward:
             if topic.subscription is not None:
                 topic.subscription.close()
 
-    def has(self, peer: Peer, wire_name: str) -> bool:
+    def has(self, peer: Peer, delivery: DeliveryName) -> bool:
         """Whether a peer subscribes to a topic by this name."""
-        return (peer.name, wire_name) in self._keys
+        return (peer.name, delivery) in self._keys
 
     def wish_of(self, peer: Peer, name: str) -> OpenSubscription | None:
         """Return what a peer wants of a topic, ``None`` where it does not subscribe to it."""
@@ -361,8 +363,8 @@ class Outward:
             self._lose(member, exc)
 
     def _lose(self, member: Member, exc: WsBridgeError) -> None:
-        self.close(member.peer, member.wish.wire_name)
-        member.peer.session.subscriptions.forget(member.wish.wire_name)
+        self.close(member.peer, member.wish.name)
+        member.peer.session.subscriptions.forget(member.wish.name)
         member.peer.send(Failed(member.wish.op_id, exc))
 
     def _join(self, topic: Topic, member: Member) -> None:
@@ -389,8 +391,8 @@ class Outward:
         if wish.fragment_size and kind.is_text:
             split = splitter(f'{wish.wire_name}:{channel_id}', wish.fragment_size)
         writer = member.peer.dialect.sample_writer
-        write = writer(wish.wire_name, channel_id, wish.encoding)
-        return Form(wish.wire_name, write, kind.encode, kind.is_text, split,
+        write = writer(wish.wire_name, channel_id, wish.encoding, wish.key)
+        return Form(wish.name, write, kind.encode, kind.is_text, split,
                     None if kind.is_cdr else kind.name,
                     writer(wish.wire_name, channel_id, kind.inside) if kind.inside else None)
 

@@ -136,7 +136,12 @@ class NativeDialect:
             destination=destination, correlation_id=answers, data=data, extra=extra)
         return [ops.Frame(text, True, priority)]
 
-    def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding) -> SampleWriter:
+    def share_key(self, topic: str, key: str | None) -> str:
+        """Return the topic's name: the frames of its samples have nothing else of a peer."""
+        return topic
+
+    def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding,
+                      key: str | None = None) -> SampleWriter:
         """
         Return the function that frames one sample of ``topic`` for everybody who wants it so.
 

@@ -96,8 +96,9 @@ class Subscribe:
     Samples of a topic are wanted.
 
     ``min_interval`` is 0 for every sample; ``queue_depth`` is ``None`` for the default. With a
-    ``key`` it is one of several for the same topic, which are served together; without
-    one it takes the place of all. Text longer than ``fragment_size`` comes in fragments.
+    ``key`` it is one of several for the same topic, which are served together, or, if it is
+    ``separate``, by frames of its own; without one it takes the place of all. Text longer than
+    ``fragment_size`` comes in fragments.
     """
 
     op_id: str | None
@@ -110,11 +111,12 @@ class Subscribe:
     want_schema: bool = False
     key: str | None = None
     fragment_size: int | None = None
+    separate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """No more samples of a topic, for this ``key`` or for all."""
+    """No more samples of a topic, for this ``key`` or for all that are not separate."""
 
     op_id: str | None
     topic: str

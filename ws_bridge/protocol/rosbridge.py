@@ -258,7 +258,12 @@ class RosbridgeDialect:
             return None
         return _with_id({'op': 'status', 'level': level, 'msg': message}, op_id)
 
-    def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding) -> SampleWriter:
+    def share_key(self, topic: str, key: str | None) -> str:
+        """Return the topic's name: the frames of its samples have nothing else of a peer."""
+        return topic
+
+    def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding,
+                      key: str | None = None) -> SampleWriter:
         """Return the function that frames one sample of ``topic``: a ``publish`` operation."""
         return _WRITERS[encoding](topic)
 
