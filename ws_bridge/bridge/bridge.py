@@ -465,6 +465,7 @@ class Bridge:
             session.wants_status = True
             if peer.hears_news:
                 self._state.send_to(peer)
+        self._state.tell_topics(peer)
         self._state.touch()
         self._arm(peer)
         return peer
@@ -741,6 +742,7 @@ class Bridge:
         self._fence(peer.link, peer.session.login)
         if peer.hears_news:
             self._state.send_to(peer)
+        self._state.tell_topics(peer)
 
     def _turn_away(self, peer: Peer, why: Failed) -> None:
         if peer.link in self._peers:    # it may have left by itself
@@ -828,7 +830,7 @@ class Bridge:
         self._control.graph_changed()
         for uplink in self._uplinks.values():
             uplink.graph_changed()
-        self._state.touch()
+        self._state.graph_changed()
 
     def _expected_rate(self, topic: str) -> float | None:
         rule = self._exposure.find('subscribe', topic)

@@ -65,6 +65,7 @@ class DialectKind:
         ``None`` = as those that did.
     :param stops_early: it has an emergency stop, which is carried out before what waits.
     :param parses_binary: binary frames are messages that have to be parsed.
+    :param hears_topics: peers are told of topics that come and go.
     """
 
     name: str
@@ -76,6 +77,7 @@ class DialectKind:
     unnamed_lease_mode: str | None = None
     stops_early: bool = False
     parses_binary: bool = False
+    hears_topics: bool = False
 
 
 class DialectTable(dict[str, DialectKind]):
