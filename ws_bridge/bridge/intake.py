@@ -263,13 +263,16 @@ class Intake:
             then(Converted(outcome))
 
     def is_large(self, peer: Peer, effects: list[fx.Effect]) -> bool:
-        """Whether the values of a binary publication are too much to be converted here."""
+        """Whether the values of a publication or a call in bytes are too much for the loop."""
         last = effects[-1] if effects else None
-        if not isinstance(last, fx.Publish) or not isinstance(last.data, memoryview):
+        if not isinstance(last, (fx.Publish, fx.CallService)) \
+                or not isinstance(last.data, memoryview):
             return False
         kind = ENCODINGS[last.encoding]
         if not kind.is_heavy(last.data):
             return False
+        if isinstance(last, fx.CallService):
+            return True
         codec = self._taker.codec_of(peer, last)
         return codec is not None and not (kind.is_cdr and codec.is_flat)
 

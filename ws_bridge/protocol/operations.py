@@ -271,6 +271,8 @@ class Command:
     ``stamp`` and ``ttl`` bound its age; ``ack`` asks for an answer to a publication. A tuple as
     ``data`` has the values of the fields by their position. ``epoch`` is that of the sender's
     lease; ``bridge_time`` the last time of the bridge's own clock that the sender has seen.
+    ``encoding`` is that of the answer of a service, and of ``data`` where that is a
+    ``memoryview``.
     """
 
     op_id: str | None
@@ -284,6 +286,7 @@ class Command:
     ack: bool = False
     epoch: int | None = None
     bridge_time: float | None = None
+    encoding: Encoding = 'json'
 
 
 @dataclass(frozen=True, slots=True)

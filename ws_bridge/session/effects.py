@@ -147,13 +147,18 @@ class LookAgain:
 
 @dataclass(frozen=True, slots=True)
 class CallService:
-    """Call a ROS service; ``key`` names this call within the session."""
+    """
+    Call a ROS service; ``key`` names this call within the session.
+
+    ``encoding`` is that of the answer, and of ``data`` where that is a ``memoryview``.
+    """
 
     key: int
     service: str
     srv_type: str | None
     data: Any
     timeout: float
+    encoding: Encoding = 'json'
 
 
 @dataclass(frozen=True, slots=True)
