@@ -51,6 +51,7 @@ def test_what_becomes_of_a_payload(name: str, made: object) -> None:
 
 def test_cdr_of_a_peer_is_checked() -> None:
     class Strict(Codec):
+
         def check(self, cdr: bytes) -> None:
             raise TooLarge('checked')
     strict: Any = Strict()

@@ -134,8 +134,8 @@ class Actions:
 
         def on_feedback(cdr: bytes) -> None:
             self._converter.encode(feedback, cdr, on_feedback_text,
-                                    stream=(peer, 'feedback', wish.key), depth=FEEDBACK_DEPTH,
-                                    on_drop=peer.link.note_dropped)
+                                   stream=(peer, 'feedback', wish.key), depth=FEEDBACK_DEPTH,
+                                   on_drop=peer.link.note_dropped)
 
         def on_feedback_text(text: bytes | WsBridgeError) -> None:
             if isinstance(text, WsBridgeError):

@@ -130,6 +130,9 @@ class EncodingTable(dict[str, EncodingKind]):
         """
         Add a row.
 
+        The workers that have large messages are processes of their own: they have the rows that
+        this module has.
+
         :raises ValueError: an older row has its name, its rank or one of its numbers.
         """
         numbers = {kind.opcode, kind.opcode + 1} if kind.opcode else set()
