@@ -58,6 +58,14 @@ def test_no_two_dialects_share_a_name_or_a_subprotocol() -> None:
     assert table == DIALECTS
 
 
+@pytest.mark.parametrize('name', DIALECTS)
+def test_what_has_a_topic_by_the_same_name_shares_its_frames(name: str) -> None:
+    dialect = DIALECTS[name].make(OPTIONS)
+    assert dialect.share_key('/t', '1') == dialect.share_key('/t', None)
+    assert dialect.share_key('/t', '1') != dialect.share_key('/u', '1')
+    assert not DIALECTS[name].hears_topics
+
+
 class Toy:
     """A line a message: ``sub TOPIC`` and ``unsub TOPIC``."""
 
