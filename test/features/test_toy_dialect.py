@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge_harness import running_bridge
+from geometry_msgs.msg import Twist, Vector3
 from helpers import async_wait_until, SpinningNode
 import orjson
 import pytest
@@ -36,7 +37,7 @@ from ws_bridge.main import Service
 from ws_bridge.protocol.dialects import DialectKind, DIALECTS
 
 ROW = DialectKind('toy', 'toy.v1', lambda value: type(value) is dict and 'toy' in value,
-                  lambda options: ToyDialect(), hears_topics=True)
+                  lambda options: ToyDialect(), lease_mode='rosbridge', hears_topics=True)
 LICENCE = 13     # lines
 MOST_LINES = 80
 
@@ -113,7 +114,8 @@ def test_the_dialect_is_short() -> None:
 
 @pytest.mark.usefixtures('one_row_more')
 async def test_a_dialect_is_one_row(ros_node: SpinningNode) -> None:
-    node, heard = ros_node.node, list[str]()
+    node, heard, moved = ros_node.node, list[str](), list[float]()
+    node.create_subscription(Twist, '/cmd_vel', lambda twist: moved.append(twist.linear.x), 10)
     node.create_subscription(String, '/in', lambda message: heard.append(message.data), 10)
     node.create_service(Trigger, '/ask', lambda request, response: Trigger.Response(
         success=True, message='yes'))
@@ -140,6 +142,12 @@ async def test_a_dialect_is_one_row(ros_node: SpinningNode) -> None:
         await peer.send(PUBLISH, 5, string('c'))
         await async_wait_until(lambda: heard)
         assert heard == ['c']
+
+        await async_wait_until(lambda: service.bridge.gates)
+        await peer.ask('advertise', 6, '/cmd_vel', type='geometry_msgs/msg/Twist')
+        await peer.send(PUBLISH, 6, serialize_message(Twist(linear=Vector3(x=0.5))))
+        await async_wait_until(lambda: moved, why=lambda: str(peer.told))
+        assert moved[0] == 0.5
 
         await async_wait_until(lambda: '/ask' in service.ros.graph.services)
         await peer.send(CALL, 9, b'\x04/ask' + serialize_message(Trigger.Request()))

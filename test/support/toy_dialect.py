@@ -30,13 +30,13 @@ SAMPLE, PUBLISH, CALL = 1, 2, 3
 
 
 class ToyDialect:
-    """Codec of one peer; keeps which channel of the bridge is which of its own."""
+    """Codec of one peer; keeps which topics its ids mean."""
 
     name = 'toy'
     fence = 0.0
 
     def __init__(self) -> None:
-        self._channels: dict[str | None, int] = {}
+        self._topics: dict[int, str] = {}
 
     def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Operation:
         try:
@@ -51,13 +51,14 @@ class ToyDialect:
             return ops.Subscribe(number, topic, None, 'cdr', key=number, separate=True)
         if word == 'unsubscribe':
             return ops.Unsubscribe(number, topic, number)
+        self._topics[value['id']] = topic
         return ops.Advertise(number, topic, value['type'])
 
     def _binary(self, frame: bytes) -> ops.Operation:
         kind, number = HEAD.unpack_from(frame)
         payload = memoryview(frame)[HEAD.size:]
         if kind == PUBLISH:
-            return ops.BinaryPublish(self._channels[str(number)], 'cdr', payload, 0.0, 0)
+            return ops.Command(None, self._topics[number], payload, 'topic', encoding='cdr')
         service, cdr = bytes(payload[1:1 + payload[0]]).decode(), payload[1 + payload[0]:]
         return ops.Command(str(number), service, cdr, 'service', encoding='cdr')
 
@@ -77,8 +78,6 @@ class ToyDialect:
             told = {'toy': 'done', 'id': reply.op_id}
         else:
             return []
-        if isinstance(reply, replies.Advertised):
-            self._channels[reply.op_id] = reply.channel_id
         return [ops.Frame(orjson.dumps(told), True, Priority.HIGH)]
 
     def share_key(self, topic: str, key: str | None) -> str | None:

@@ -451,8 +451,9 @@ class Bridge:
         self._forget_stranger(link)
         name = f'p{next(self._numbers)}'
         dialect = self._make_dialect(link, kind, name)
+        lease_mode = kind.lease_mode if is_named else kind.unnamed_lease_mode or kind.lease_mode
         session = self._session(name, dialect.name, link, beats=kind.has_heartbeats,
-                                lease_mode=None if is_named else kind.unnamed_lease_mode)
+                                lease_mode=lease_mode)
         peer = self._peers[link] = Peer(link, session, dialect, kind, self._unix, self._ledger)
         self._bound(peer)
         logger.info('peer %s from %s: %s', peer.name, link.address, dialect.name)

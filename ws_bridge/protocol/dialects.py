@@ -61,8 +61,11 @@ class DialectKind:
     :param make: makes the codec of one peer.
     :param greets: a peer that named it is told hello, and the robot's state, unasked.
     :param has_heartbeats: peers are sent heartbeats.
-    :param unnamed_lease_mode: how a peer goes about leases that did not name the dialect;
-        ``None`` = as those that did.
+    :param lease_mode: one of :data:`ws_bridge.safety.policy.LEASE_MODES`: how a peer goes about
+        leases; ``None`` = in the words of this dialect, without which it commands nothing that
+        wants a lease.
+    :param unnamed_lease_mode: the same of a peer that did not name the dialect; ``None`` = as
+        those that did.
     :param stops_early: it has an emergency stop, which is carried out before what waits.
     :param parses_binary: binary frames are messages that have to be parsed.
     :param hears_topics: peers are told of topics that come and go.
@@ -74,6 +77,7 @@ class DialectKind:
     make: Callable[[DialectOptions], Dialect]
     greets: bool = False
     has_heartbeats: bool = False
+    lease_mode: str | None = None
     unnamed_lease_mode: str | None = None
     stops_early: bool = False
     parses_binary: bool = False
