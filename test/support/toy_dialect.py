@@ -26,7 +26,7 @@ from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.types import Priority
 
 HEAD = struct.Struct('<BI')     # of binary frames; the id is a subscription's, a topic's, a call's
-SAMPLE, PUBLISH, CALL = 1, 2, 3
+SAMPLE, PUBLISH, CALL = 1, 123, 3      # 123 is a brace, with which JSON begins
 
 
 class ToyDialect:

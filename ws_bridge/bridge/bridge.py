@@ -59,7 +59,6 @@ from ws_bridge.identity.throttle import network_of
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.dialects import DialectKind, DialectOptions, DIALECTS
-from ws_bridge.protocol.native import SUBPROTOCOL
 from ws_bridge.protocol.operations import (
     About,
     BinarySample,
@@ -323,7 +322,7 @@ class Bridge:
     def take(self, link: Link, data: str | bytes) -> Job | None:
         """Carry out a frame, or return what has to be awaited for it; see :class:`Intake`."""
         peer = self._peers.get(link)
-        if link.subprotocol != SUBPROTOCOL and type(data) is bytes:
+        if type(data) is bytes and (peer is None or peer.takes_json_bytes):
             data = _as_text(data)
         if peer is None:
             if isinstance(data, str) and is_heavy_json(data):
@@ -454,7 +453,8 @@ class Bridge:
         lease_mode = kind.lease_mode if is_named else kind.unnamed_lease_mode or kind.lease_mode
         session = self._session(name, dialect.name, link, beats=kind.has_heartbeats,
                                 lease_mode=lease_mode)
-        peer = self._peers[link] = Peer(link, session, dialect, kind, self._unix, self._ledger)
+        peer = self._peers[link] = Peer(link, session, dialect, kind, self._unix, self._ledger,
+                                        not is_named or kind.parses_binary)
         self._bound(peer)
         logger.info('peer %s from %s: %s', peer.name, link.address, dialect.name)
         self._note_visit('open', peer, dialect=dialect.name)

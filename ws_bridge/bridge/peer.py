@@ -37,6 +37,7 @@ class Peer:
     :param kind: the row of its dialect.
     :param clock: Unix time that no wall clock step disturbs, s.
     :param ledger: counts the errors that the peer is told.
+    :param takes_json_bytes: JSON in its binary frames is read as text.
     :ivar topics: the topics that it was told of, with their types, where its dialect has that.
     """
 
@@ -46,6 +47,7 @@ class Peer:
     kind: DialectKind
     clock: Callable[[], float]
     ledger: Ledger
+    takes_json_bytes: bool = False
     topics: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property

@@ -67,7 +67,7 @@ class DialectKind:
     :param unnamed_lease_mode: the same of a peer that did not name the dialect; ``None`` = as
         those that did.
     :param stops_early: it has an emergency stop, which is carried out before what waits.
-    :param parses_binary: binary frames are messages that have to be parsed.
+    :param parses_binary: binary frames are messages that have to be parsed: CBOR, or JSON.
     :param hears_topics: peers are told of topics that come and go.
     """
 
