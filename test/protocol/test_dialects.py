@@ -66,6 +66,37 @@ def test_what_has_a_topic_by_the_same_name_shares_its_frames(name: str) -> None:
     assert not DIALECTS[name].hears_topics
 
 
+@pytest.mark.parametrize(('name', 'value', 'path'), [
+    ('native', {'metadata': {'message_type': 'command'}, 'data': {}}, ['data']),
+    ('native', {'data': {}}, ['data']), ('native', {'data': []}, []),
+    ('native', {'metadata': 5, 'data': {}}, ['data']),
+    ('native', {'metadata': {'message_type': 'configuration'}, 'data': {}}, []),
+    ('native', {'metadata': {'message_type': 'acknowledgment'}, 'data': {'result': {}}},
+     ['data', 'result']),
+    ('native', {'metadata': {'message_type': 'acknowledgment'}, 'data': {'result': 5}}, []),
+    ('rosbridge', {'op': 'publish', 'msg': {}}, ['msg']),
+    ('rosbridge', {'op': 'publish', 'msg': []}, []), ('rosbridge', {'op': 'publish'}, []),
+    ('rosbridge', {'op': 'call_service', 'args': []}, ['args']),
+    ('rosbridge', {'op': 'subscribe', 'msg': {}}, []), ('rosbridge', {'op': [], 'msg': {}}, [])])
+def test_where_a_frame_has_values(name: str, value: dict[str, Any], path: list[str]) -> None:
+    assert DIALECTS[name].find_values(value) == path
+
+
+@pytest.mark.parametrize(('text', 'op_id'), [
+    (b'{"metadata":{"message_id" : "m1"', 'm1'), (b' ' * 5000 + b'"message_id":"m2"}}', 'm2'),
+    (b' ' * 3000 + b'"message_id":"m3"' + b' ' * 3000, None), (b'{}', None)])
+def test_the_id_of_what_is_not_parsed(text: bytes, op_id: str | None) -> None:
+    assert DIALECTS['native'].find_id(text) == op_id
+    assert DIALECTS['rosbridge'].find_id(text) is None
+
+
+def test_a_row_has_what_most_dialects_need() -> None:
+    row = DialectKind('toy', 'toy.v1', lambda value: False, lambda options: Toy())
+    assert row.find_values({'data': {}}) == []
+    assert row.find_id(b'"message_id":"m"') is None
+    assert not (row.hears_topics or row.parses_binary or row.lenient_json)
+
+
 class Toy:
     """A line a message: ``sub TOPIC`` and ``unsub TOPIC``."""
 

@@ -68,6 +68,10 @@ class DialectKind:
         those that did.
     :param stops_early: it has an emergency stop, which is carried out before what waits.
     :param parses_binary: binary frames are messages that have to be parsed: CBOR, or JSON.
+    :param lenient_json: ``NaN`` and the infinities in JSON are read.
+    :param find_values: where a parsed text frame has the values of a message; empty = nowhere.
+        Without these a frame that is too large for the loop has to be short.
+    :param find_id: the identity of a request in the text of a frame that cannot be parsed.
     :param hears_topics: peers are told of topics that come and go.
     """
 
@@ -81,6 +85,9 @@ class DialectKind:
     unnamed_lease_mode: str | None = None
     stops_early: bool = False
     parses_binary: bool = False
+    lenient_json: bool = False
+    find_values: Callable[[dict[str, Any]], list[str]] = lambda value: []
+    find_id: Callable[[bytes], str | None] = lambda text: None
     hears_topics: bool = False
 
 
@@ -137,13 +144,14 @@ DIALECTS = DialectTable((
         'native', native.SUBPROTOCOL, native.recognises,
         lambda options: native.NativeDialect(
             options.robot_name, options.prefix, options.max_depth),
-        greets=True, has_heartbeats=True, unnamed_lease_mode='seed', stops_early=True),
+        greets=True, has_heartbeats=True, unnamed_lease_mode='seed', stops_early=True,
+        find_values=native.find_values, find_id=native.find_id),
     DialectKind(
         'rosbridge', rosbridge.SUBPROTOCOL, rosbridge.recognises,
         lambda options: rosbridge.RosbridgeDialect(
             options.max_size, options.read_cbor, options.max_depth,
             # what runs in browsers ignores a status that it did not ask for; roslibpy raises
             takes_status=options.in_browser),
-        parses_binary=True),
+        parses_binary=True, lenient_json=True, find_values=rosbridge.find_values),
 ))
 """In the order in which a first frame is shown to them, and in which they are offered."""

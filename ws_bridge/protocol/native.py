@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 import math
+import re
 import struct
 from typing import Any
 
@@ -57,6 +58,10 @@ MAX_STATUS = 4096
 BRIDGE_STATUS = ('state', 'gates', 'lease', 'estop', 'stopped')
 """What ``status`` frames of a bridge are about, by ``data.kind``."""
 
+_WITH_VALUES = ('command', 'data', None)
+_ID = re.compile(rb'"message_id"\s*:\s*"([^"\\]{1,256})"')
+_EDGE = 2048
+
 BINARY_HEADER = struct.Struct('<BBHIdI')
 
 
@@ -70,6 +75,23 @@ def recognises(value: Any) -> bool:
     if isinstance(value, bytes):
         return not begins_cbor_map(value)
     return type(value) is dict and 'op' not in value and ('metadata' in value or 'data' in value)
+
+
+def find_values(value: dict[str, Any]) -> list[str]:
+    """Return where an envelope has the values of a message; empty = nowhere."""
+    metadata, data = value.get('metadata'), value.get('data')
+    kind = metadata.get('message_type') if type(metadata) is dict else None
+    if type(data) is not dict:
+        return []
+    if kind == 'acknowledgment':
+        return ['data', 'result'] if type(data.get('result')) is dict else []
+    return ['data'] if kind in _WITH_VALUES else []
+
+
+def find_id(text: bytes) -> str | None:
+    """Return the message id of an envelope that will not be parsed, if it stands near an end."""
+    found = _ID.search(text, 0, _EDGE) or _ID.search(text, max(len(text) - _EDGE, 0))
+    return None if found is None else found[1].decode(errors='replace')
 
 
 class NativeDialect:

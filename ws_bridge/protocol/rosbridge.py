@@ -71,6 +71,16 @@ def recognises(value: Any) -> bool:
     return type(value) is dict and 'op' in value
 
 
+def find_values(value: Message) -> list[str]:
+    """Return where an operation has the values of a message; empty = nowhere."""
+    op = value.get('op')
+    key = VALUES.get(op) if isinstance(op, str) else None
+    if key is None:
+        return []
+    values = value.get(key)
+    return [key] if type(values) is dict or (type(values) is list and key == 'args') else []
+
+
 class RosbridgeDialect:
     """
     Codec of one peer; keeps its status level, incomplete messages and the ids it was given.
