@@ -23,13 +23,16 @@ import ast
 from collections.abc import Iterator
 import inspect
 from pathlib import Path
+import re
 from textwrap import wrap
 
 from ws_bridge import errors
 from ws_bridge.cli.parser import build_parser
 from ws_bridge.config import PARAMETERS, ParameterSpec
+from ws_bridge.protocol.encodings import EncodingKind, ENCODINGS
 
 ROOT = Path(__file__).resolve().parents[1]
+SCHEMA = 'docs/reference/ws_bridge.v1.schema.json'
 WIDTH = 99
 YAML_HEAD = """\
 # Parameters of the ws_bridge node: every one, with its default.
@@ -99,6 +102,18 @@ after `--ros-args`, for example `-p port:=9091`. The other commands need no ROS.
 | `WS_BRIDGE_TOKENS` | of `serve`: lines as in `token_file`; `;` also ends one |
 
 """
+ENCODINGS_HEAD = """\
+# Encodings
+
+<!-- Made from ws_bridge/protocol/encodings.py by `python scripts/references.py`. -->
+
+An encoding is what stands in a frame for a message of ROS. The native dialect has those with a
+`yes`. The numbers behind it are those of its binary frames: one of samples, one of publications.
+The words of the rosbridge dialect stand in
+[Come from rosbridge](../how-to/come_from_rosbridge.md). Where a connection asks for several
+encodings of one topic, it gets the last of them in this table.
+
+"""
 LAUNCH_HEAD = """\
 ## Launch files
 
@@ -153,6 +168,29 @@ def error_reference() -> str:
     return ''.join(parts) + (
         '\n## Why a gate refuses a command\n\n'
         f'{gate}: the [protocol](protocol.md#gates-leases-and-the-emergency-stop) says when.\n')
+
+
+def encoding_reference() -> str:
+    """Return the reference of the encodings."""
+    rows = ['| encoding | frames | native | what it is |', '|---|---|---|---|']
+    for kind in sorted(ENCODINGS.values(), key=lambda kind: kind.rank):
+        rows.append(f'| `{kind.name}` | {"text" if kind.is_text else "binary"} | '
+                    f'{_native(kind)} | {kind.description} |')
+    return ENCODINGS_HEAD + '\n'.join(rows) + '\n'
+
+
+def _native(kind: EncodingKind) -> str:
+    if kind.opcode is None:
+        return 'no'
+    return f'yes, {kind.opcode} and {kind.opcode + 1}' if kind.opcode else 'yes'
+
+
+def frame_schema() -> str:
+    """Return the schema of frames with the encodings that there are; the rest is as it is."""
+    names = ', '.join(f'"{name}"' for name in ENCODINGS.native_names)
+    text = (ROOT / SCHEMA).read_text()
+    return re.sub(r'("encoding": \{"enum": \[).*?(, null)?(\]\})', rf'\g<1>{names}\g<2>\g<3>',
+                  text)
 
 
 def command_reference() -> str:
@@ -234,6 +272,8 @@ FILES = {
     'docs/reference/parameters.md': parameter_reference,
     'docs/reference/error_codes.md': error_reference,
     'docs/reference/command_line.md': command_reference,
+    'docs/reference/encodings.md': encoding_reference,
+    SCHEMA: frame_schema,
 }
 
 

@@ -41,7 +41,7 @@ from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
-from ws_bridge.protocol.dialects import DialectTable
+from ws_bridge.protocol.dialects import DIALECTS as KINDS
 from ws_bridge.ros.graph import GraphSnapshot, TopicInfo
 from ws_bridge.session.effects import Publish
 from ws_bridge.session.session import Session
@@ -169,7 +169,7 @@ class Machine(RuleBasedStateMachine):
             name=DIALECTS[name], encode=lambda reply, stamp: [sent.append(reply)][:0])
         link: Any = SimpleNamespace(address='127.0.0.1', remote='127.0.0.1:9', fence=0.0,
                                     pace=FakePace(self))
-        kind = DialectTable().named(dialect.name)
+        kind = KINDS[dialect.name]
         return Peer(link, session, dialect, kind, lambda: self.now + EPOCH, self.ledger)
 
     def said(self, peer: str, op: Any) -> str:

@@ -47,7 +47,6 @@ Kind = Literal['subscribe', 'publish', 'call', 'host']
 KINDS: tuple[Kind, ...] = ('subscribe', 'publish', 'call', 'host')
 ESTOP_STATES = ('armed', 'stopped')
 JWT_ALGORITHMS = ('HS256', 'RS256', 'ES256')
-ENCODINGS = ('json', 'cbor', 'cdr')
 GLOB_CHARACTERS = '*?['
 NAME_LENGTH = 255
 """No ROS name is longer (rmw refuses earlier)."""

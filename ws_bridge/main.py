@@ -262,7 +262,7 @@ def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger
     metrics = make_metrics(bridge.figures, ledger, door) if settings.metrics else None
     return WebSocketServer(_config(settings, 'ws_bridge server'), listener=bridge,
                            options=ServerOptions(
-        subprotocols=tuple(kind.subprotocol for kind in DIALECTS),
+        subprotocols=DIALECTS.subprotocols,
         origins=settings.origins or None,
         max_peers=settings.max_peers, max_peers_per_address=settings.max_peers_per_address,
         max_handshakes=settings.max_handshakes, handshake_timeout=settings.handshake_timeout,

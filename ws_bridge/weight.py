@@ -56,7 +56,7 @@ def json_elements(text: str | Buffer) -> int:
     return 1 + sum(map(raw.count, _BYTE_ELEMENTS))
 
 
-def is_heavy_json(text: str | bytes) -> bool:
+def is_heavy_json(text: str | Buffer) -> bool:
     """Whether JSON text may take more than some 5 ms to be read and converted."""
     size = len(text)
     return size > INLINE and (size > LARGE or json_elements(text) > INLINE_ELEMENTS)

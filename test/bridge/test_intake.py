@@ -16,12 +16,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 import gc
+from types import SimpleNamespace
 from typing import Any
 import weakref
 
 from helpers import async_wait_until
+import pytest
 
 from ws_bridge.bridge.intake import Intake
+from ws_bridge.session import effects as fx
 
 
 class FakeLink:
@@ -59,3 +62,22 @@ async def test_a_message_is_held_by_nobody_else_while_it_is_read() -> None:
     intake.begin(link, Large(seen))
     await async_wait_until(lambda: not intake.is_busy(link))
     assert seen == [True]
+
+
+@pytest.mark.parametrize(('effect', 'is_flat', 'expected'), [
+    (fx.Publish(None, '/t', memoryview(bytes(70_000)), 'cdr', None), False, True),
+    (fx.Publish(None, '/t', memoryview(bytes(70_000)), 'cdr', None), True, False),
+    (fx.Publish(None, '/t', memoryview(bytes(70_000)), 'cbor', None), True, True),
+    (fx.Publish(None, '/t', memoryview(bytes(60_000)), 'cdr', None), False, False),
+    (fx.Publish(None, '/t', {'data': 1}, 'json', None), False, False),
+    (fx.CallService(1, '/s', None, memoryview(bytes(70_000)), 1.0, 'cdr'), None, True),
+    (fx.CallService(1, '/s', None, memoryview(bytes(60_000)), 1.0, 'cdr'), None, False),
+    (fx.CallService(1, '/s', None, {'data': 1}, 1.0), None, False)])
+def test_what_is_too_large_for_the_loop(effect: fx.Effect, is_flat: bool | None,
+                                        expected: bool) -> None:
+    """What a call is for is asked later: there may be no such service."""
+    codecs = iter([SimpleNamespace(is_flat=is_flat)] if is_flat is not None else [])
+    taker: Any = SimpleNamespace(codec_of=lambda peer, effect: next(codecs))
+    other: Any = None
+    assert Intake(other, other, taker, other).is_large(other, [effect]) is expected
+    assert not Intake(other, other, taker, other).is_large(other, [])

@@ -114,14 +114,18 @@ class Robot:
             name=name, send=lambda reply: None, link=FakeLink(name, self.log, self.loop, cost),
             session=SimpleNamespace(login=open_to_all(Exposure.open())),
             dialect=SimpleNamespace(
-                name='test', sample_writer=lambda *form: lambda body, stamp, sequence: body))
+                name='test', share_key=lambda topic, key: key or topic,
+                sample_writer=lambda *form: lambda body, stamp, sequence: body))
         for topic in topics:
             self.subscribe(peer, topic, depth, interval)
         return peer
 
-    def subscribe(self, peer: Any, topic: str, depth: int = 1, interval: float = 0.0) -> None:
+    def subscribe(self, peer: Any, topic: str, depth: int = 1, interval: float = 0.0,
+                  key: str | None = None) -> None:
+        """:param key: of one that is separate."""
         self.outward.open(peer, OpenSubscription(
-            '1', topic, topic, 'std_msgs/msg/Int32', 'json', interval, depth, None, False))
+            '1', topic, topic, 'std_msgs/msg/Int32', 'json', interval, depth, None, False,
+            key=key, separate=key is not None))
 
     def publish(self, topic: str, *numbers: int) -> None:
         """Hand samples over as the pump does, but hand nothing out."""
@@ -250,3 +254,22 @@ def test_a_late_timer_sends_the_newest_sample_last(robot: Robot) -> None:
         robot.loop.now += step
     robot.loop.run()
     assert robot.sent('page') == [1, 3]
+
+
+def test_deliveries_of_one_topic_to_one_peer(robot: Robot) -> None:
+    """Peers share the frames of those that their dialect lets them share."""
+    peers = [robot.peer('a'), robot.peer('b')]
+    for peer in peers:
+        for key in ('1', '2'):
+            robot.subscribe(peer, '/t', depth=9, key=key)
+    (topic,) = robot.outward.topics()
+    assert [len(group.links) for group in topic.groups.values()] == [2, 2]
+    robot.publish('/t', 1)
+    robot.outward.work()
+    assert robot.sent('a') == robot.sent('b') == [1, 1]
+    robot.outward.close(peers[0], ('/t', '1'))
+    assert not robot.outward.has(peers[0], ('/t', '1'))
+    assert robot.outward.has(peers[0], ('/t', '2'))
+    robot.publish('/t', 2)
+    robot.outward.work()
+    assert (robot.sent('a'), robot.sent('b')) == ([1, 1, 2], [1, 1, 2, 2])

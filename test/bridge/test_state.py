@@ -21,7 +21,8 @@ from test_outward import Timers
 
 from ws_bridge.bridge import state as state_module
 from ws_bridge.bridge.state import REST, RobotState, SLICE
-from ws_bridge.config import Exposure
+from ws_bridge.config import Exposure, Rule
+from ws_bridge.protocol.replies import TopicsChanged
 from ws_bridge.session.login import open_to_all
 
 
@@ -74,3 +75,38 @@ def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     loop.now += REST * SLICE * 30
     state.tick()
     assert len(told) > 100
+
+
+def test_topics_that_come_and_go() -> None:
+    """Told once, to those whose dialect has it told, of what they may subscribe to."""
+    def graph(**topics: str) -> Any:
+        return SimpleNamespace(nodes=(), services={}, actions={}, topics={
+            f'/{name}': SimpleNamespace(types=(kind,), publishers=1, subscribers=0)
+            for name, kind in topics.items()})
+
+    def peer(*, hears: bool, needed: bool = False) -> Any:
+        login = SimpleNamespace(
+            needed=needed, rights=open_to_all(Exposure((Rule('/a'), Rule('/b')))).rights)
+        return FakePeer(told=[], topics={}, kind=SimpleNamespace(hears_topics=hears),
+                        session=SimpleNamespace(login=login))
+    peers = [peer(hears=True), peer(hears=False), peer(hears=True, needed=True)]
+    for each in peers:
+        each.send = each.told.append
+    ros: Any = SimpleNamespace(graph=graph(a='p/msg/A', hidden='p/msg/A'))
+    loop: Any = Timers()
+    unused: Any = None
+    state = RobotState(unused, Exposure.open(), ros, unused, lambda: peers, loop, unused)
+    state.graph_changed()
+    state.graph_changed()
+    ros.graph = graph(a='p/msg/B', b='p/msg/A')
+    state.graph_changed()
+    ros.graph = graph(b='p/msg/A')
+    state.graph_changed()
+    assert peers[0].told == [
+        TopicsChanged({'/a': ('p/msg/A',)}, ()),
+        TopicsChanged({'/a': ('p/msg/B',), '/b': ('p/msg/A',)}, ()),
+        TopicsChanged({}, ('/a',))]
+    assert not peers[1].told and not peers[2].told
+    peers[2].session.login.needed = False
+    state.tell_topics(peers[2])
+    assert peers[2].told == [TopicsChanged({'/b': ('p/msg/A',)}, ())]

@@ -33,8 +33,9 @@ from jsonschema import Draft202012Validator
 from ws_bridge.convert.codec import Codec
 from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.errors import Forbidden, TimedOut, WsBridgeError
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import encode
-from ws_bridge.protocol.native import BINARY_HEADER, SAMPLE_OPCODES, SUBPROTOCOL
+from ws_bridge.protocol.native import BINARY_HEADER, SUBPROTOCOL
 from ws_bridge.protocol.native_replies import error_fields
 from ws_bridge.protocol.types import InterfaceConfig, MessageType
 from ws_bridge.transport.link import Link
@@ -216,7 +217,7 @@ class FakeBridge:
                 continue
             cdr = CODEC.from_values(sample)
             payload = cdr if encoding == 'cdr' else CODEC.to_cbor(cdr)
-            header = BINARY_HEADER.pack(SAMPLE_OPCODES[encoding], 0, 0, CHANNEL, 0.0, number)
+            header = BINARY_HEADER.pack(ENCODINGS[encoding].opcode, 0, 0, CHANNEL, 0.0, number)
             link.send(header + payload, text=False)
 
     def _call(self, link: Link, metadata: dict[str, Any], data: Any, message_id: str) -> None:

@@ -723,13 +723,17 @@ def test_reply(reply: replies.Reply, metadata: tuple[Any, ...], data: Any) -> No
         assert (told['message_id'], told['kind']) == (reply.goal_id, 'action')
 
 
-def test_no_frame_for_what_is_not_native() -> None:
-    assert native().encode(object(), 0.0) == []  # type: ignore[arg-type]
+NOT_NATIVE: list[replies.Reply] = [replies.TopicsChanged({'/t': ('p/msg/T',)}, ('/u',))]
+
+
+@pytest.mark.parametrize('reply', [*NOT_NATIVE, object()])
+def test_no_frame_for_what_is_not_native(reply: replies.Reply) -> None:
+    assert native().encode(reply, 0.0) == []
 
 
 def test_replies_cover_every_reply() -> None:
-    assert {type(reply).__name__ for reply, _, _ in REPLIES} == \
-        {reply.__name__ for reply in get_args(replies.Reply)}
+    assert {type(reply) for reply in [*(reply for reply, _, _ in REPLIES), *NOT_NATIVE]} == \
+        set(get_args(replies.Reply))
 
 
 @given(error=st.sampled_from(list(error_classes())), message=st.text(),
@@ -823,7 +827,7 @@ def test_binary_samples(encoding: ops.Encoding, opcode: int, channel_id: int, st
                         sequence: int, body: bytes) -> None:
     frame = native().sample_writer('/t', channel_id, encoding)(body, stamp, sequence)
     assert frame == header(opcode, 0, channel_id, stamp, sequence % 2**32) + body
-    assert binary_writer(channel_id, encoding)(body, stamp, sequence) == frame
+    assert binary_writer(channel_id, opcode)(body, stamp, sequence) == frame
     assert native().decode(frame) == ops.BinarySample(
         channel_id, encoding, memoryview(body), stamp, sequence % 2**32)
 

@@ -32,7 +32,7 @@ from ws_bridge.errors import (
 )
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import png, replies
-from ws_bridge.protocol.dialects import DialectTable
+from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.protocol.fragment import MAX_AGE, MAX_PARTIAL, MAX_PARTS_OUT, splitter
 from ws_bridge.protocol.qos import MAX_DEPTH, QosRequest
 from ws_bridge.protocol.rosbridge import RosbridgeDialect
@@ -210,7 +210,7 @@ def test_no_operation_at_all(dialect: RosbridgeDialect, frame: str | bytes) -> N
 def test_nan_and_infinity_are_taken(dialect: RosbridgeDialect) -> None:
     op = dialect.decode('{"op": "publish", "topic": "/t", "msg": {"x": [NaN, -Infinity, 1]}}')
     assert op == ops.Command(None, '/t', {'x': [None, None, 1]}, 'topic')
-    assert DialectTable().of_frame('{"op": "publish", "msg": NaN}').name == 'rosbridge'
+    assert DIALECTS.of_frame('{"op": "publish", "msg": NaN}').name == 'rosbridge'
 
 
 def test_cbor_in(dialect: RosbridgeDialect) -> None:
@@ -225,11 +225,11 @@ def test_depth_is_the_callers_to_bound() -> None:
         fine, deep = ('{"op": "publish", "topic": "/t", "msg": ' + '{"a":' * levels + value +
                       '}' * levels + '}' for levels in (7, 8))
         assert isinstance(dialect.decode(fine), ops.Command)
-        assert DialectTable().of_frame(fine, 8).name == 'rosbridge'
+        assert DIALECTS.of_frame(fine, 8).name == 'rosbridge'
         op = dialect.decode(deep)
         assert isinstance(op, ops.Malformed)
         assert op.error.message == 'JSON nested deeper than 8'
-        assert DialectTable().of_frame(deep, 8) is None
+        assert DIALECTS.of_frame(deep, 8) is None
         assert error(dialect, op='fragment', id='f', data=deep, num=0, total=1) == (
             'bad_frame', None)
 

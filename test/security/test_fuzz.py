@@ -42,7 +42,7 @@ from ws_bridge.identity.authority import Authority
 from ws_bridge.identity.tokens import parse_tokens
 from ws_bridge.mapping.reader import parse_mapping
 from ws_bridge.protocol import operations as ops
-from ws_bridge.protocol.dialects import DIALECTS, DialectTable
+from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.protocol.native import BINARY_HEADER, NativeDialect
 from ws_bridge.protocol.rosbridge import RosbridgeDialect
 from ws_bridge.ros.types import TypeStore
@@ -111,7 +111,7 @@ def rosbridge(data: bytes) -> None:
     codec = RosbridgeDialect(100_000, cbor_values)
     codec.decode('{"op":"set_level","level":"info"}')
     for frame in (data, data.decode(errors='replace')):
-        assert DialectTable().of_frame(frame) in (*DIALECTS, None)
+        assert DIALECTS.of_frame(frame) in (*DIALECTS.values(), None)
         op = codec.decode(frame, START)
         if op is None:
             continue

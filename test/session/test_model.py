@@ -54,7 +54,7 @@ class Ledger:
         for effect in effects:
             match effect:
                 case fx.OpenSubscription():
-                    self.open.add(('subscription', effect.wire_name))
+                    self.open.add(('subscription', effect.name))
                 case fx.OpenPublisher():
                     self.open.add(('publisher', effect.topic))
                 case fx.Host():
@@ -63,7 +63,7 @@ class Ledger:
                     assert ('call', effect.key) not in self.open
                     self.open.add(('call', effect.key))
                 case fx.CloseSubscription():
-                    self.open.remove(('subscription', effect.wire_name))
+                    self.open.remove(('subscription', effect.name))
                 case fx.ClosePublisher():
                     self.open.remove(('publisher', effect.topic))
                 case fx.Unhost():

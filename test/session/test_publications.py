@@ -36,6 +36,12 @@ def test_advertise_and_publish() -> None:
         fx.Publish('j', '/odometry', {'x': 1}, 'json', None, 'odom', command)]
 
 
+def test_publish_by_name_what_is_encoded() -> None:
+    command = ops.Command('j', '/t', memoryview(b'cdr'), 'topic', encoding='cdr')
+    assert make().receive(command, START)[1] == fx.Publish(
+        'j', '/t', command.data, 'cdr', None, None, command)
+
+
 def test_a_refused_advertisement_is_forgotten_alone() -> None:
     session = make()
     for key, fresh in (('a', True), ('a', False), ('b', True)):

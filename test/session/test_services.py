@@ -38,6 +38,14 @@ def test_call() -> None:
     assert session.services.ended(call.key, b'{}') == []
 
 
+def test_a_call_says_how_it_is_encoded_and_is_answered_so() -> None:
+    payload = memoryview(b'cdr')
+    (call,) = make().receive(
+        ops.Command('i', '/reset', payload, 'service', encoding='cdr'), START)
+    assert isinstance(call, fx.CallService)
+    assert (call.data, call.encoding) == (payload, 'cdr')
+
+
 def test_failed_call() -> None:
     session = make()
     (call,) = session.receive(ops.Command('i', '/reset', {}), START)

@@ -71,3 +71,28 @@ def test_a_topic_by_several_names() -> None:
     closed = [session.receive(ops.Unsubscribe(None, name), START)[0]
               for name in ('/odometry', '/odometry')]     # the other one by its name or by any
     assert closed == [fx.CloseSubscription('/odometry', name) for name in ('/odometry', 'odom')]
+
+
+def test_separate_subscriptions_of_one_topic() -> None:
+    """Each has a delivery of its own, counts, and ends by itself; the others stand."""
+    session = make(max_subscriptions=3)
+    session.receive(ops.Subscribe(None, 'odom'), START)
+    for key in '12':
+        (effect,) = session.receive(
+            ops.Subscribe(key, 'odom', 'a/B', key=key, separate=True), START)
+        assert isinstance(effect, fx.OpenSubscription)
+        assert effect.name == ('odom', key)
+    assert refusal(session.receive(ops.Subscribe('i', 'odom', key='3', separate=True),
+                                   START))[1] == 'limit_exceeded'
+    assert session.receive(ops.Unsubscribe('i', 'odom', '1'), START) == [
+        fx.CloseSubscription('/odometry', ('odom', '1')),
+        fx.Send(replies.Unsubscribed('i', 'odom'))]
+    session.subscriptions.forget_key(('odom', '2'), '2')
+    assert session.receive(ops.Unsubscribe(None, '/odometry'), START)[0] == \
+        fx.CloseSubscription('/odometry', 'odom')
+    assert refusal(session.receive(ops.Unsubscribe('i', '/odometry'), START))[1] == \
+        'not_advertised'
+    assert session.close() == [fx.CloseSubscription('/odometry', ('odom', '2'))]
+    session.receive(ops.Subscribe('1', 'odom', key='1', separate=True), START)
+    session.subscriptions.forget(('odom', '1'))
+    assert not session.subscriptions.names

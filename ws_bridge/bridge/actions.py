@@ -133,9 +133,9 @@ class Actions:
         goals = peer.session.actions
 
         def on_feedback(cdr: bytes) -> None:
-            self._converter.to_json(feedback, cdr, on_feedback_text,
-                                    stream=(peer, 'feedback', wish.key), depth=FEEDBACK_DEPTH,
-                                    on_drop=peer.link.note_dropped)
+            self._converter.encode(feedback, cdr, on_feedback_text,
+                                   stream=(peer, 'feedback', wish.key), depth=FEEDBACK_DEPTH,
+                                   on_drop=peer.link.note_dropped)
 
         def on_feedback_text(text: bytes | WsBridgeError) -> None:
             if isinstance(text, WsBridgeError):
@@ -151,7 +151,7 @@ class Actions:
             if isinstance(end, WsBridgeError):
                 self._apply(peer, goals.ended(wish.key, end))
             else:
-                self._converter.to_json(result, end.result, partial(on_result_text, end.status))
+                self._converter.encode(result, end.result, partial(on_result_text, end.status))
 
         def on_result_text(status: int, text: bytes | WsBridgeError) -> None:
             self._apply(peer, goals.ended(wish.key, ServiceFailed(
@@ -243,7 +243,7 @@ class Actions:
         goal = self._store.codec(schema.goal)
 
         def on_goal(token: int, cdr: bytes) -> None:
-            self._converter.to_json(goal, cdr, partial(on_goal_text, token))
+            self._converter.encode(goal, cdr, partial(on_goal_text, token))
 
         def on_goal_text(token: int, text: bytes | WsBridgeError) -> None:
             if isinstance(text, WsBridgeError):

@@ -58,8 +58,7 @@ from ws_bridge.errors import LimitExceeded, LoginFailed, UnknownType, WsBridgeEr
 from ws_bridge.identity.throttle import network_of
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol.dialect import Dialect
-from ws_bridge.protocol.dialects import DialectKind, DialectOptions, DialectTable
-from ws_bridge.protocol.native import SUBPROTOCOL
+from ws_bridge.protocol.dialects import DialectKind, DialectOptions, DIALECTS
 from ws_bridge.protocol.operations import (
     About,
     BinarySample,
@@ -176,7 +175,6 @@ class Bridge:
         self._numbers = count(1)
         self._store = CodecStore(wide_as_text=settings.wide_integers_as_text)
         self._peers: dict[Link, Peer] = {}
-        self._dialects = DialectTable()
         self._strangers: dict[Link, asyncio.TimerHandle] = {}
         self._uplinks: dict[Link, Uplink] = {}
         self._timers: dict[Link, tuple[float, asyncio.TimerHandle]] = {}
@@ -262,7 +260,7 @@ class Bridge:
         if self._is_stranger(link) and self._are_strangers_enough(link.address):
             self._ledger.refused('strangers', link.address)
             link.close(TRY_LATER, 'too many peers that have not logged in')
-        elif (kind := self._dialects.of_subprotocol(link.subprotocol)) is not None:
+        elif (kind := DIALECTS.of_subprotocol(link.subprotocol)) is not None:
             self._meet(link, kind, is_named=True)
         else:
             login = self._login_of(link)
@@ -324,12 +322,12 @@ class Bridge:
     def take(self, link: Link, data: str | bytes) -> Job | None:
         """Carry out a frame, or return what has to be awaited for it; see :class:`Intake`."""
         peer = self._peers.get(link)
-        if link.subprotocol != SUBPROTOCOL and type(data) is bytes:
+        if type(data) is bytes and (peer is None or peer.takes_json_bytes):
             data = _as_text(data)
         if peer is None:
             if isinstance(data, str) and is_heavy_json(data):
                 return partial(self._intake.read, link, data)
-            kind = self._dialects.of_frame(data, self._settings.max_json_depth)
+            kind = DIALECTS.of_frame(data, self._settings.max_json_depth)
             if kind is None:
                 link.close(PROTOCOL_ERROR, NO_DIALECT)
                 return None
@@ -387,7 +385,7 @@ class Bridge:
         """
         peer = self._peers.get(link)
         if peer is None and dialect:
-            peer = self._meet(link, self._dialects.named(dialect))
+            peer = self._meet(link, DIALECTS[dialect])
         elif peer is None and dialect is not None:
             link.close(PROTOCOL_ERROR, NO_DIALECT)
         return peer
@@ -452,9 +450,11 @@ class Bridge:
         self._forget_stranger(link)
         name = f'p{next(self._numbers)}'
         dialect = self._make_dialect(link, kind, name)
+        lease_mode = kind.lease_mode if is_named else kind.unnamed_lease_mode or kind.lease_mode
         session = self._session(name, dialect.name, link, beats=kind.has_heartbeats,
-                                lease_mode=None if is_named else kind.unnamed_lease_mode)
-        peer = self._peers[link] = Peer(link, session, dialect, kind, self._unix, self._ledger)
+                                lease_mode=lease_mode)
+        peer = self._peers[link] = Peer(link, session, dialect, kind, self._unix, self._ledger,
+                                        not is_named or kind.parses_binary)
         self._bound(peer)
         logger.info('peer %s from %s: %s', peer.name, link.address, dialect.name)
         self._note_visit('open', peer, dialect=dialect.name)
@@ -466,6 +466,7 @@ class Bridge:
             session.wants_status = True
             if peer.hears_news:
                 self._state.send_to(peer)
+        self._state.tell_topics(peer)
         self._state.touch()
         self._arm(peer)
         return peer
@@ -545,10 +546,10 @@ class Bridge:
         """Let the session forget what could not be made, unless an older one still stands."""
         session = peer.session
         if isinstance(effect, fx.OpenSubscription):
-            if self._outward.has(peer, effect.wire_name):
-                session.subscriptions.forget_key(effect.wire_name, effect.key)
+            if self._outward.has(peer, effect.name):
+                session.subscriptions.forget_key(effect.name, effect.key)
             else:
-                session.subscriptions.forget(effect.wire_name)
+                session.subscriptions.forget(effect.name)
         elif isinstance(effect, fx.OpenPublisher):
             if not self._inward.has(peer, effect.topic):
                 session.publications.forget(effect.topic)
@@ -579,12 +580,12 @@ class Bridge:
             len(self._actions)
 
     def _open_subscription(self, peer: Peer, effect: fx.OpenSubscription) -> None:
-        self._room(has=self._outward.has(peer, effect.wire_name))
+        self._room(has=self._outward.has(peer, effect.name))
         self._outward.open(peer, effect)
         self._state.touch()
 
     def _close_subscription(self, peer: Peer, effect: fx.CloseSubscription) -> None:
-        self._outward.close(peer, effect.wire_name)
+        self._outward.close(peer, effect.name)
         self._state.touch()
 
     def _open_publisher(self, peer: Peer, effect: fx.OpenPublisher) -> None:
@@ -742,6 +743,7 @@ class Bridge:
         self._fence(peer.link, peer.session.login)
         if peer.hears_news:
             self._state.send_to(peer)
+        self._state.tell_topics(peer)
 
     def _turn_away(self, peer: Peer, why: Failed) -> None:
         if peer.link in self._peers:    # it may have left by itself
@@ -829,7 +831,7 @@ class Bridge:
         self._control.graph_changed()
         for uplink in self._uplinks.values():
             uplink.graph_changed()
-        self._state.touch()
+        self._state.graph_changed()
 
     def _expected_rate(self, topic: str) -> float | None:
         rule = self._exposure.find('subscribe', topic)

@@ -29,6 +29,8 @@ from ws_bridge.convert.codec import Codec, CodecStore, LARGE
 from ws_bridge.errors import ConversionError, WsBridgeError
 from ws_bridge.offload import wire
 from ws_bridge.offload.workshop import Workshop
+from ws_bridge.protocol.encodings import ENCODINGS
+from ws_bridge.protocol.operations import Encoding
 
 Then = Callable[['memoryview | WsBridgeError'], object]
 
@@ -67,7 +69,7 @@ class Converter:
         """Whether an older message of a stream is not ready yet."""
         return stream in self._streams
 
-    def convert(self, stream: Hashable, codec: Codec, cdr: bytes, encoding: wire.Text, then: Then,
+    def convert(self, stream: Hashable, codec: Codec, cdr: bytes, encoding: Encoding, then: Then,
                 *, depth: int = 1, around: tuple[bytes, bytes] = (b'', b''),
                 on_drop: Callable[[], object] | None = None) -> None:
         """
@@ -88,22 +90,24 @@ class Converter:
         if self._task is None:
             self._task = self._loop.create_task(self._work())
 
-    def to_json(self, codec: Codec, cdr: bytes, then: Callable[[bytes | WsBridgeError], object],
-                *, stream: Hashable = None, depth: int = 1,
-                on_drop: Callable[[], object] | None = None) -> None:
+    def encode(self, codec: Codec, cdr: bytes, then: Callable[[bytes | WsBridgeError], object],
+               *, encoding: Encoding = 'json', stream: Hashable = None, depth: int = 1,
+               on_drop: Callable[[], object] | None = None) -> None:
         """
-        Give JSON text, or why there is none, to ``then``: at once where it is small.
+        Give a message as peers get it, or why there is none, to ``then``: a small one at once.
 
         :param stream: of which the newest ``depth`` that wait are kept; ``None`` = it is of none.
         """
-        if len(cdr) > LARGE or (stream is not None and self.is_busy(stream)):
-            self.convert(object() if stream is None else stream, codec, cdr, 'json',
+        kind = ENCODINGS[encoding]
+        if not kind.is_cdr and (
+                len(cdr) > LARGE or (stream is not None and self.is_busy(stream))):
+            self.convert(object() if stream is None else stream, codec, cdr, encoding,
                          lambda body: then(
                              body if isinstance(body, WsBridgeError) else bytes(body)),
                          depth=depth, on_drop=on_drop)
             return
         try:
-            body = codec.to_json(cdr)
+            body = kind.encode(codec, cdr)
         except ConversionError as exc:
             then(exc)
         else:

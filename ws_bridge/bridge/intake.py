@@ -25,7 +25,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 import logging
-import re
 import time
 from typing import Any, Literal, Protocol
 
@@ -43,11 +42,10 @@ from ws_bridge.errors import (
 from ws_bridge.offload import wire
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol import operations as ops
-from ws_bridge.protocol.native import NativeDialect
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.session import effects as fx
 from ws_bridge.transport.fence import UNKNOWN
 from ws_bridge.transport.link import Link, TURN
-from ws_bridge.weight import is_heavy_cbor, LARGE
 
 MAX_WAITING = 64
 """Frames of one peer that wait for its large one."""
@@ -57,9 +55,6 @@ MAX_COMMAND = 262_144
 """The largest command of a gate, bytes of CDR: its values are judged on the loop."""
 PROTOCOL_ERROR = 1002
 INTERNAL_ERROR = 1011
-
-_ID = re.compile(rb'"message_id"\s*:\s*"([^"\\]{1,256})"')
-_EDGE = 2048
 
 VALUES: dict[type, str] = {
     fx.Publish: 'data', fx.CallService: 'data', fx.StartGoal: 'data', fx.AnswerService: 'values',
@@ -220,11 +215,11 @@ class Intake:
             form, data = 'png' if data.is_png else 'json', data.text
         cargo: list[Any] = [data if isinstance(data, bytes) else data.encode()]
         del data
-        op_id = _find_id(cargo[0]) if form == 'json' and not wrapped else None
+        op_id = peer.kind.find_id(cargo[0]) if peer and form == 'json' and not wrapped else None
         settings = self._settings
-        dialect = None if peer is None else peer.dialect.name
-        request = wire.Parse(dialect, form, dialect != NativeDialect.name, settings.max_json_depth,
-                             settings.max_elements, settings.max_message_size)
+        request = wire.Parse(
+            None if peer is None else peer.kind.name, form, peer is None or peer.kind.lenient_json,
+            settings.max_json_depth, settings.max_elements, settings.max_message_size)
         async with self._turn(link):
             try:
                 head, rest = await self._workshop.ask(request, cargo)
@@ -263,14 +258,18 @@ class Intake:
             then(Converted(outcome))
 
     def is_large(self, peer: Peer, effects: list[fx.Effect]) -> bool:
-        """Whether the values of a binary publication are too much to be converted here."""
+        """Whether the values of a publication or a call in bytes are too much for the loop."""
         last = effects[-1] if effects else None
-        if not isinstance(last, fx.Publish) or not isinstance(last.data, memoryview):
+        if not isinstance(last, (fx.Publish, fx.CallService)) \
+                or not isinstance(last.data, memoryview):
             return False
-        if last.encoding == 'cbor':
-            return is_heavy_cbor(last.data)
-        codec = self._taker.codec_of(peer, last) if len(last.data) > LARGE else None
-        return codec is not None and not codec.is_flat
+        kind = ENCODINGS[last.encoding]
+        if not kind.is_heavy(last.data):
+            return False
+        if isinstance(last, fx.CallService):
+            return True
+        codec = self._taker.codec_of(peer, last)
+        return codec is not None and not (kind.is_cdr and codec.is_flat)
 
     @asynccontextmanager
     async def _turn(self, link: Link) -> AsyncIterator[None]:
@@ -292,8 +291,7 @@ class Intake:
             link.close(PROTOCOL_ERROR, f'the first frame cannot be read: {error.code}')
         elif self._taker.is_here(peer):
             self._taker.carry_out(peer, peer.session.receive(
-                ops.Malformed(op_id if peer.dialect.name == NativeDialect.name else None, error),
-                self._loop.time()))
+                ops.Malformed(op_id, error), self._loop.time()))
 
     async def _carry_out(self, peer: Peer, op: ops.Operation) -> None:
         if self._taker.is_unsure(peer, op) and not await self._look_again(peer):
@@ -358,15 +356,9 @@ class Intake:
                 return bytes(cdr)
             _, cdr = await self._workshop.ask(wire.Read(
                 codec.schema, encoding, now, self._settings.max_elements), [values])
-            return bytes(values if encoding == 'cdr' else cdr)
+            return bytes(values if ENCODINGS[encoding].is_cdr else cdr)
         except WsBridgeError as exc:
             return exc
-
-
-def _find_id(text: bytes) -> str | None:
-    """Return the message id of an envelope that will not be parsed, if it stands near an end."""
-    found = _ID.search(text, 0, _EDGE) or _ID.search(text, max(len(text) - _EDGE, 0))
-    return None if found is None else found[1].decode(errors='replace')
 
 
 def _with_parked(head: dict[str, Any]) -> Any:

@@ -29,6 +29,7 @@ from ws_bridge.bridge.peer import Peer, types_of, types_of_others
 from ws_bridge.convert.codec import Codec, CodecStore, Converted
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import Forbidden, NotAdvertised, TypeMismatch, UnknownType, WsBridgeError
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.replies import Advertised, Failed, MessagePublished
 from ws_bridge.session.effects import OpenPublisher, Publish
@@ -223,13 +224,11 @@ class Inward:
     def _to_cdr(self, codec: Codec, wish: Publish) -> bytes:
         if wish.data.__class__ is Converted:
             return bytes(wish.data.cdr())
-        if wish.encoding == 'cdr':
-            codec.check(wish.data)
-            return bytes(wish.data)
-        now = self._ros.now() if codec.uses_time else None
-        if wish.encoding == 'cbor':
-            return codec.from_cbor(wish.data, now=now)
-        return codec.from_values(wish.data, now=now)
+        if wish.data.__class__ is not memoryview:
+            return codec.from_values(wish.data, now=self._ros.now() if codec.uses_time else None)
+        kind = ENCODINGS[wish.encoding]
+        return kind.decode(codec, wish.data, None if kind.is_cdr or not codec.uses_time
+                           else self._ros.now())
 
     def _create(self, key: Key) -> Shared:
         topic, msg_type, qos = key

@@ -38,14 +38,14 @@ from ws_bridge.bridge.peer import Peer, types_of, types_of_others
 from ws_bridge.convert.codec import Codec, CodecStore, LARGE
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import ConversionError, QosMismatch, TypeMismatch, WsBridgeError
-from ws_bridge.offload.wire import Text
 from ws_bridge.protocol.dialect import SampleWriter
+from ws_bridge.protocol.encodings import Encode, ENCODINGS
 from ws_bridge.protocol.fragment import splitter
 from ws_bridge.protocol.operations import Encoding
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.replies import Delivery, Failed, Subscribed, TopicAppeared
 from ws_bridge.protocol.rosbridge import PNG_AROUND
-from ws_bridge.session.effects import OpenSubscription
+from ws_bridge.session.effects import DeliveryName, OpenSubscription
 from ws_bridge.session.queue import Frame, Parts, Split
 from ws_bridge.timing.freshness import Freshness
 from ws_bridge.transport.link import Link, StreamFrame
@@ -66,35 +66,11 @@ MAX_WAITING = 1000
 MAX_WAITING_BYTES = 67_108_864
 """Bytes of all samples that wait, but for the newest of each topic."""
 
-Encode = Callable[[Codec, bytes], bytes]
-
-
-def as_json(codec: Codec, cdr: bytes) -> bytes:
-    return codec.to_json(cdr)
-
-
-def as_cbor(codec: Codec, cdr: bytes) -> bytes:
-    return codec.to_cbor(cdr)
-
-
-def as_cdr(codec: Codec, cdr: bytes) -> bytes:
-    return cdr
-
-
-ENCODERS: dict[Encoding, Encode] = {
-    'json': as_json, 'png': as_json, 'cbor': as_cbor, 'cdr': as_cdr, 'cbor-raw': as_cdr}
-"""What makes the body of a sample; the dialect makes a frame of it."""
-
-TEXT: frozenset[Encoding] = frozenset({'json', 'png'})
-"""The encodings whose frames are text."""
-
-
 Sample = tuple[bytes, float, int]
 """CDR, the Unix time at which it was taken, its number."""
 
 _BODY = b'\x00body\x00'
 """Stands for a body, to find out what a frame has around it; in no text, and no text in it."""
-_CONVERTED: frozenset[Encode] = frozenset({as_json, as_cbor})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +78,18 @@ class Form:
     """
     What becomes of a sample on its way to those who want it so, under one name.
 
+    :param encode: makes the body; the dialect makes a frame of it.
+    :param converted: the encoding into which a sample is converted; ``None`` = it stays CDR.
     :param write_text: frames the text that is in an image; ``None`` = it is in none.
     """
 
-    stream: str
+    stream: Hashable
     write: SampleWriter
     encode: Encode
     text: bool
     split: Split | None
+    converted: Encoding | None
     write_text: SampleWriter | None = None
-
-    @property
-    def to_text(self) -> Text | None:
-        """What a worker makes of a sample; ``None`` where it stays CDR."""
-        if self.encode not in _CONVERTED:
-            return None
-        return 'png' if self.write_text else 'json' if self.encode is as_json else 'cbor'
 
     def around(self, stamp: float, sequence: int) -> tuple[bytes, bytes]:
         """Return what stands before and after a body in the text, or in the frame."""
@@ -152,6 +124,10 @@ class Throttled:
     timer: asyncio.TimerHandle | None = None    # also while its turn has not come
 
 
+Name = tuple[str, DeliveryName]
+"""A peer, and its delivery."""
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """One peer's wish for one topic."""
@@ -160,20 +136,18 @@ class Member:
     wish: OpenSubscription
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Name:
         """The subscription, among all."""
-        return self.peer.name, self.wish.wire_name
+        return self.peer.name, self.wish.name
 
     @property
     def group_key(self) -> tuple[object, ...]:
         """Peers with the same key get the same frames."""
         wish = self.wish
-        return (self.peer.dialect.name, wish.encoding, wish.wire_name, wish.queue_depth,
-                wish.fragment_size)
+        dialect = self.peer.dialect
+        return (dialect.name, dialect.share_key(wish.wire_name, wish.key), wish.encoding,
+                wish.queue_depth, wish.fragment_size)
 
-
-Name = tuple[str, str]
-"""A peer, and a topic as it calls it."""
 
 Key = tuple[str, QosRequest | None, str | None]
 """What peers share: a topic, a quality of service that was asked for, a type if it is known."""
@@ -257,7 +231,7 @@ class Outward:
         key = wish.topic, wish.qos, msg_type
         old = self._keys.get(member.key)
         if old is not None and old != key:
-            self.close(member.peer, wish.wire_name)
+            self.close(member.peer, wish.name)
             old = None
         topic = self._topics.get(key)
         if topic is None:
@@ -276,9 +250,9 @@ class Outward:
         self._join(topic, member)
         return topic
 
-    def close(self, peer: Peer, wire_name: str) -> None:
+    def close(self, peer: Peer, delivery: DeliveryName) -> None:
         """Let a peer have a topic no longer by this name; the last one ends the subscription."""
-        name = peer.name, wire_name
+        name = peer.name, delivery
         key = self._keys.pop(name, None)
         if key is None:
             return
@@ -291,9 +265,9 @@ class Outward:
             if topic.subscription is not None:
                 topic.subscription.close()
 
-    def has(self, peer: Peer, wire_name: str) -> bool:
+    def has(self, peer: Peer, delivery: DeliveryName) -> bool:
         """Whether a peer subscribes to a topic by this name."""
-        return (peer.name, wire_name) in self._keys
+        return (peer.name, delivery) in self._keys
 
     def wish_of(self, peer: Peer, name: str) -> OpenSubscription | None:
         """Return what a peer wants of a topic, ``None`` where it does not subscribe to it."""
@@ -333,7 +307,7 @@ class Outward:
     def _describe(self, topic: Topic, member: Member) -> Delivery:
         """Return what the acknowledgment of a subscription tells."""
         codec = topic.codec
-        wants = member.wish.want_schema or member.wish.encoding == 'cdr'
+        wants = member.wish.want_schema or ENCODINGS[member.wish.encoding].is_cdr
         return Delivery(
             member.wish.wire_name, codec.schema.name if codec else None, member.wish.encoding,
             topic.channels[member.wish.wire_name],
@@ -389,8 +363,8 @@ class Outward:
             self._lose(member, exc)
 
     def _lose(self, member: Member, exc: WsBridgeError) -> None:
-        self.close(member.peer, member.wish.wire_name)
-        member.peer.session.subscriptions.forget(member.wish.wire_name)
+        self.close(member.peer, member.wish.name)
+        member.peer.session.subscriptions.forget(member.wish.name)
         member.peer.send(Failed(member.wish.op_id, exc))
 
     def _join(self, topic: Topic, member: Member) -> None:
@@ -411,15 +385,16 @@ class Outward:
 
     def _form(self, topic: Topic, member: Member) -> Form:
         wish = member.wish
-        text = wish.encoding in TEXT
+        kind = ENCODINGS[wish.encoding]
         split = None
         channel_id = topic.channels[wish.wire_name]
-        if wish.fragment_size and text:
+        if wish.fragment_size and kind.is_text:
             split = splitter(f'{wish.wire_name}:{channel_id}', wish.fragment_size)
         writer = member.peer.dialect.sample_writer
-        write = writer(wish.wire_name, channel_id, wish.encoding)
-        return Form(wish.wire_name, write, ENCODERS[wish.encoding], text, split, writer(
-            wish.wire_name, channel_id, 'json') if wish.encoding == 'png' else None)
+        write = writer(wish.wire_name, channel_id, wish.encoding, wish.key)
+        return Form(wish.name, write, kind.encode, kind.is_text, split,
+                    None if kind.is_cdr else kind.name,
+                    writer(wish.wire_name, channel_id, kind.inside) if kind.inside else None)
 
     def _leave(self, topic: Topic, name: Name) -> None:
         throttled = topic.throttled.pop(name, None)
@@ -444,7 +419,7 @@ class Outward:
         stamp = self._loop.time() + self._epoch
         first = max(topic.sequence - len(samples), 0) + 1  # as if they were the last that came
         for sequence, cdr in enumerate(samples, first):
-            if len(cdr) > LARGE and form.to_text:
+            if len(cdr) > LARGE and form.converted:
                 self._convert(topic, form, (cdr, stamp, sequence), (topic, member.peer),
                               partial(self._send_latched, topic, member, form), len(samples))
                 continue
@@ -578,13 +553,13 @@ class Outward:
         topic.is_slow = False
         asked: set[Hashable] = set()
         for key, group in topic.groups.items():
-            to_text = group.form.to_text
-            if to_text is None:
+            converted = group.form.converted
+            if converted is None:
                 self._stage(group.links, group.form, group.depth,
                             group.form.write(cdr, stamp, sequence))
                 continue
             topic.is_slow = True
-            stream = (topic, key if to_text == 'png' else to_text)
+            stream = (topic, key if group.form.write_text else converted)
             if stream not in asked:
                 asked.add(stream)
                 self._convert(topic, group.form, sample, stream,
@@ -601,7 +576,7 @@ class Outward:
 
         def on_done(body: memoryview | WsBridgeError) -> None:
             if not any(self._converter.is_busy((topic, key)) for key in (
-                    *topic.groups, 'json', 'cbor')):
+                    *topic.groups, *ENCODINGS)):
                 topic.is_slow = False
             if isinstance(body, ConversionError):
                 self._report(topic, body)
@@ -609,10 +584,10 @@ class Outward:
                 self._report(topic, ConversionError(body.message))
             else:
                 then(body, stamp, sequence)
-        to_text = form.to_text
+        converted = form.converted
         assert topic.codec is not None
-        assert to_text is not None
-        self._converter.convert(stream, topic.codec, cdr, to_text, on_done, depth=depth,
+        assert converted is not None
+        self._converter.convert(stream, topic.codec, cdr, converted, on_done, depth=depth,
                                 on_drop=on_drop,
                                 around=form.around(stamp, sequence) if form.write_text else
                                 (b'', b''))
@@ -620,14 +595,14 @@ class Outward:
     def _note_dropped(self, topic: Topic, stream: tuple[Topic, object]) -> None:
         """Count a sample that gave way to a newer one for those who wanted it."""
         for key, group in topic.groups.items():
-            if stream[1] in (key, group.form.to_text):
+            if stream[1] in (key, group.form.converted):
                 for link in group.links:
                     link.note_dropped()
 
     def _fan_out_large(self, topic: Topic, stream: tuple[Topic, object],
                        body: memoryview, stamp: float, sequence: int) -> None:
         for key, group in topic.groups.items():
-            if stream[1] in (key, group.form.to_text):
+            if stream[1] in (key, group.form.converted):
                 self._stage(group.links, group.form, group.depth,
                             group.form.frame(body, stamp, sequence))
         self._schedule()
@@ -673,7 +648,7 @@ class Outward:
             return
         cdr, stamp, sequence = sample
         stream = (topic, throttled)
-        if throttled.form.to_text and (len(cdr) > LARGE or self._converter.is_busy(stream)):
+        if throttled.form.converted and (len(cdr) > LARGE or self._converter.is_busy(stream)):
             self._convert(topic, throttled.form, sample, stream,
                           partial(self._send_large, topic, throttled))
             return

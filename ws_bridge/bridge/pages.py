@@ -42,7 +42,7 @@ def make_http(robot: str, alive: Callable[[], bool],
     :param pages: one's own, below ``/pages/``; ``None`` = there are none.
     """
     version = orjson.dumps({'name': 'ws_bridge', 'version': VERSION, 'robot': robot,
-                            'dialects': [kind.subprotocol for kind in DIALECTS],
+                            'dialects': DIALECTS.subprotocols,
                             # what rosbridge_suite answers
                             'protocol': rosbridge.PROTOCOL_VERSION, 'server': VERSION})
 

@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ws_bridge.bridge.ledger import Ledger
@@ -37,6 +37,8 @@ class Peer:
     :param kind: the row of its dialect.
     :param clock: Unix time that no wall clock step disturbs, s.
     :param ledger: counts the errors that the peer is told.
+    :param takes_json_bytes: JSON in its binary frames is read as text.
+    :ivar topics: the topics that it was told of, with their types, where its dialect has that.
     """
 
     link: Link
@@ -45,6 +47,8 @@ class Peer:
     kind: DialectKind
     clock: Callable[[], float]
     ledger: Ledger
+    takes_json_bytes: bool = False
+    topics: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -34,6 +34,7 @@ from ws_bridge.errors import (
     UnknownName,
     WsBridgeError,
 )
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.replies import Failed, ServiceAdvertised
 from ws_bridge.session.effects import AnswerService, CallService, Effect, Host
 
@@ -117,7 +118,7 @@ class Services:
             if isinstance(result, WsBridgeError):
                 self._apply(peer, peer.session.services.ended(wish.key, result))
             else:
-                self._converter.to_json(response, result, on_text)
+                self._converter.encode(response, result, on_text, encoding=wish.encoding)
 
         def on_text(text: bytes | WsBridgeError) -> None:
             if isinstance(text, WsBridgeError):
@@ -129,9 +130,11 @@ class Services:
         schema = self._ros.types.service(srv_type)
         request = self.request_codec(wish)
         response = self._store.codec(schema.response)
-        cdr = request.from_values(
-            by_name(schema.request, wish.data),
-            now=self._ros.now() if request.uses_time else None)
+        now = self._ros.now() if request.uses_time else None
+        if isinstance(wish.data, memoryview):
+            cdr = ENCODINGS[wish.encoding].decode(request, wish.data, now)
+        else:
+            cdr = request.from_values(by_name(schema.request, wish.data), now=now)
         self._calls[key] = self._ros.call(wish.service, srv_type, cdr, wish.timeout, on_done)
         self._note_goal(wish.service, cdr)
 
@@ -201,7 +204,7 @@ class Services:
         request = self._store.codec(schema.request)
 
         def on_request(token: object, cdr: bytes) -> None:
-            self._converter.to_json(request, cdr, lambda text: on_text(token, text))
+            self._converter.encode(request, cdr, lambda text: on_text(token, text))
 
         def on_text(token: object, text: bytes | WsBridgeError) -> None:
             if isinstance(text, WsBridgeError):

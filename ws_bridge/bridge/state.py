@@ -26,7 +26,7 @@ from ws_bridge.access import is_hidden, Role
 from ws_bridge.bridge.outward import Outward, Topic
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.config import Exposure, Settings
-from ws_bridge.protocol.replies import State
+from ws_bridge.protocol.replies import State, TopicsChanged
 from ws_bridge.session.rights import Rights
 from ws_bridge.timing.freshness import FreshnessState
 
@@ -124,6 +124,25 @@ class RobotState:
         self._telling.pop(peer, None)
         common = self._common(self._loop.time(), peer.session.login.rights)
         peer.send(State(orjson.dumps(common), _you(peer)))
+
+    def graph_changed(self) -> None:
+        """Tell what came and went."""
+        self.touch()
+        for peer in self._peers():
+            if peer.kind.hears_topics:
+                self.tell_topics(peer)
+
+    def tell_topics(self, peer: Peer) -> None:
+        """Tell a peer whose dialect has it told what changed of the topics that it may have."""
+        if not peer.kind.hears_topics or peer.session.login.needed:
+            return
+        listing = self.listing(peer.session.login.rights, hidden=False)['topics']
+        topics = {each['topic']: tuple(each['types']) for each in listing if each['subscribe']}
+        told, peer.topics = peer.topics, topics
+        present = {name: types for name, types in topics.items() if told.get(name) != types}
+        gone = tuple(name for name in told if name not in topics)
+        if present or gone:
+            peer.send(TopicsChanged(present, gone))
 
     def listing(self, rights: Rights, *, hidden: bool) -> dict[str, Any]:
         """

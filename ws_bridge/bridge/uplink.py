@@ -68,7 +68,8 @@ class PushDialect(NativeDialect):
             logger.error('%s: %s', self.name, reply.error)
         return []
 
-    def sample_writer(self, topic: str, channel_id: int, encoding: Encoding) -> SampleWriter:
+    def sample_writer(self, topic: str, channel_id: int, encoding: Encoding,
+                      key: str | None = None) -> SampleWriter:
         """Return the framer of publications on the channel that the other bridge named."""
         remote = self.channels[topic]
         pack = BINARY_HEADER.pack

@@ -39,8 +39,9 @@ from ws_bridge.errors import (
     UnknownOperation,
     WsBridgeError,
 )
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import decode, encode, Envelope
-from ws_bridge.protocol.native import BINARY_HEADER, SAMPLE_OPCODES, SUBPROTOCOL
+from ws_bridge.protocol.native import BINARY_HEADER, SUBPROTOCOL
 from ws_bridge.protocol.types import InterfaceConfig, MessageType, Priority, SecurityLevel
 from ws_bridge.transport.client import WebSocketClient
 from ws_bridge.transport.link import Link
@@ -55,7 +56,6 @@ CA_VARIABLE = 'WS_BRIDGE_CA'
 """Names the PEM file of who signs the bridge's certificate, where the system does not know."""
 NO_HEARTBEATS: dict[str, Any] = {'heartbeat_interval': 0}
 
-_ENCODING_OF = {opcode: encoding for encoding, opcode in SAMPLE_OPCODES.items()}
 _REPLIES = (MessageType.ACKNOWLEDGMENT, MessageType.ERROR, MessageType.HEARTBEAT)
 
 
@@ -258,14 +258,14 @@ class BridgeClient:
         if len(frame) < BINARY_HEADER.size:
             raise BadFrame('the bridge sent a truncated binary frame')
         opcode, _, _, channel_id, _, _ = BINARY_HEADER.unpack_from(frame)
-        encoding, codec = _ENCODING_OF.get(opcode), self._codecs.get(channel_id)
-        if encoding is None or codec is None:
+        kind, codec = ENCODINGS.samples.get(opcode), self._codecs.get(channel_id)
+        if kind is None or codec is None:
             raise UnknownOperation(f'the bridge sent opcode {opcode} on channel {channel_id}, '
                                    'which were not agreed upon')
         payload = frame[BINARY_HEADER.size:]
         # By way of CDR, a sample is printed the same whatever it travelled as.
         self._samples.put_nowait(codec.to_json(
-            payload if encoding == 'cdr' else codec.from_cbor(payload)))
+            payload if kind.is_cdr else kind.decode(codec, payload, None)))
 
     def _end(self, error: WsBridgeError) -> None:
         for reply in self._replies.values():

@@ -35,6 +35,7 @@ from ws_bridge.errors import (
     TypeMismatch,
     WsBridgeError,
 )
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.timing.timesync import TimeSync
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
@@ -114,7 +115,7 @@ async def echo(client: BridgeClient, args: argparse.Namespace) -> int:
     """Print samples, one JSON line each."""
     done = await client.request(
         'subscribe', topic=args.topic, type=args.msg_type, encoding=args.encoding,
-        max_rate=args.max_rate, schema=True if args.encoding != 'json' else None)
+        max_rate=args.max_rate, schema=None if ENCODINGS[args.encoding].is_text else True)
     if done.get('pending'):
         print(f'{args.topic} does not exist yet, waiting', file=sys.stderr, flush=True)
     printed = 0

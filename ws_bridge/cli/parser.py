@@ -29,8 +29,9 @@ from typing import Any
 
 import orjson
 
-from ws_bridge.config import ENCODINGS, VERSION
+from ws_bridge.config import VERSION
 from ws_bridge.errors import ConfigError, WsBridgeError
+from ws_bridge.protocol.encodings import ENCODINGS
 
 DEFAULT_URL = 'ws://127.0.0.1:9090'
 DEFAULT_PORT = 9090
@@ -122,7 +123,7 @@ def _add_echo(command: argparse.ArgumentParser) -> None:
     _add_url(command)
     command.add_argument('topic', metavar='TOPIC')
     command.add_argument('--count', type=_count, metavar='N', help='end after N samples')
-    command.add_argument('--encoding', choices=ENCODINGS, default='json',
+    command.add_argument('--encoding', choices=ENCODINGS.native_names, default='json',
                          help='how samples travel; they are printed as JSON (default: json)')
     command.add_argument('--max-rate', type=_positive, metavar='HZ',
                          help='at most so many samples a second')

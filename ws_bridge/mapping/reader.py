@@ -27,11 +27,12 @@ from typing import Any
 
 import yaml
 
-from ws_bridge.config import Denial, ENCODINGS, Exposure, is_glob, Kind, Rule
+from ws_bridge.config import Denial, Exposure, is_glob, Kind, Rule
 from ws_bridge.errors import ConfigError
 from ws_bridge.mapping.gates import GateReader
 from ws_bridge.mapping.nodes import compose, KnownType, NodeReader
 from ws_bridge.mapping.roles import RoleReader
+from ws_bridge.protocol.encodings import ENCODINGS
 
 VERSION = 1
 MAX_FILE_SIZE = 256 * 1024
@@ -168,7 +169,7 @@ class MappingReader(NodeReader):
         if key == 'channel':
             return self._word(node, path, 'channel')
         if key == 'encoding':
-            return self._choice(node, path, ENCODINGS)
+            return self._choice(node, path, ENCODINGS.native_names)
         if key == 'queue_depth':
             return self._integer(node, path, 1, MAX_QUEUE_DEPTH)
         return self._positive(node, path, MAX_TIMEOUT if key == 'timeout' else MAX_RATE)

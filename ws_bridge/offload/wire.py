@@ -27,6 +27,7 @@ from typing import Any, Literal
 from ws_bridge import errors
 from ws_bridge.convert.schema import MessageSchema
 from ws_bridge.errors import WsBridgeError
+from ws_bridge.protocol.operations import Encoding
 
 SIZES = struct.Struct('<IQ')
 """Bytes of the head and of the body, in front of both."""
@@ -36,8 +37,6 @@ MAX_HEAD = 1 << 20
 SKELETON = 16384
 """Most bytes that are handed back of a message without its values."""
 
-Text = Literal['json', 'cbor', 'png']
-"""What CDR becomes on its way to peers."""
 Now = tuple[int, int] | None
 
 
@@ -72,10 +71,10 @@ class Convert:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Answer with the CDR of the body: CBOR, or CDR that is only checked (an empty answer)."""
+    """Answer with the CDR of the body; empty where it is that already, and was only checked."""
 
     schema: MessageSchema
-    encoding: Literal['cbor', 'cdr']
+    encoding: Encoding
     now: Now
     max_elements: int
 
@@ -83,13 +82,13 @@ class Read:
 @dataclass(frozen=True, slots=True)
 class Write:
     """
-    Answer with CDR as JSON, CBOR, or as JSON in an image in base64.
+    Answer with CDR as peers get it.
 
-    :param around: what the text in an image has in front of the message and after it.
+    :param around: what text that goes into an image has in front of the message and after it.
     """
 
     schema: MessageSchema
-    encoding: Text
+    encoding: Encoding
     wide_as_text: bool
     around: tuple[bytes, bytes] = (b'', b'')
 

@@ -35,18 +35,16 @@ from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema import by_name
 from ws_bridge.errors import BadFrame, ConversionError, TooLarge, WsBridgeError
 from ws_bridge.offload import wire
-from ws_bridge.protocol.dialects import DialectKind, DialectTable
+from ws_bridge.protocol.dialects import DIALECTS
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import parse_json
-from ws_bridge.protocol.native import NativeDialect
 from ws_bridge.protocol.png import from_png, to_png
-from ws_bridge.protocol.rosbridge import parse_lenient, VALUES
+from ws_bridge.protocol.rosbridge import parse_lenient
 from ws_bridge.weight import cbor_elements, json_elements
 
-DIALECTS = DialectTable()
 _NO_MEMORY = 'Not enough memory'
 NICENESS = 5
 """The loop, the stops and the robot come first."""
-_DATA = ('command', 'data', None)
 _HANDED_BACK = ('fragment', 'png')
 
 
@@ -105,9 +103,11 @@ class Worker:
                 del value, data
                 self._check_count(inner, request.max_elements)
                 value, wrapped = self._load(inner, request), True
-        dialect = request.dialect or _name_of(DIALECTS.of_value(value))
-        path, self._kept = _take_values(value, dialect)
-        return {'value': _skeleton(value), 'path': path, 'dialect': dialect,
+        kind = DIALECTS.of_value(value) if request.dialect is None \
+            else DIALECTS.get(request.dialect)
+        path = kind.find_values(value) if kind is not None and type(value) is dict else []
+        self._kept = _take_values(value, path)
+        return {'value': _skeleton(value), 'path': path, 'dialect': kind and kind.name,
                 'wrapped': wrapped, 'is_list': isinstance(self._kept, tuple)}, b''
 
     def _load(self, text: bytes, request: wire.Parse) -> Any:
@@ -124,56 +124,30 @@ class Worker:
             raise TooLarge(f'more than {most} values')
 
     def _read(self, request: wire.Read, body: bytearray) -> bytes:
-        codec = self._codec(request.schema)
-        if request.encoding == 'cdr':
-            codec.check(bytes(body))
-            return b''
-        cbor_elements(body, request.max_elements)
-        values = cbor_values(body)
-        body.clear()
-        return codec.from_values(values, now=request.now)
+        kind = ENCODINGS[request.encoding]
+        if kind.check_count is not None:
+            kind.check_count(body, request.max_elements)
+        cdr = kind.decode(self._codec(request.schema), body, request.now)
+        return b'' if kind.is_cdr else cdr
 
     def _write(self, request: wire.Write, cdr: bytes) -> bytes:
-        codec = self._codec(request.schema, wide=request.wide_as_text)
-        if request.encoding == 'cbor':
-            return codec.to_cbor(cdr)
-        text = codec.to_json(cdr)
-        if request.encoding == 'json':
+        kind = ENCODINGS[request.encoding]
+        text = kind.encode(self._codec(request.schema, wide=request.wide_as_text), cdr)
+        if kind.inside is None:
             return text
         head, tail = request.around
         return to_png(b'%b%b%b' % (head, text, tail))
 
 
-def _name_of(kind: DialectKind | None) -> str | None:
-    return None if kind is None else kind.name
-
-
-def _take_values(value: Any, dialect: str | None) -> tuple[list[str], Any]:
-    """
-    Take the values, if there are, out of a message.
-
-    :return: where they were, and they; a list as a tuple.
-    """
-    if type(value) is not dict:
-        return [], None
-    holder, path = value, []
-    if dialect == NativeDialect.name:
-        metadata = value.get('metadata')
-        kind = metadata.get('message_type') if type(metadata) is dict else None
-        path = ['data']
-        if kind == 'acknowledgment' and type(value.get('data')) is dict:
-            path, holder = ['data', 'result'], value['data']
-        elif kind not in _DATA:
-            return [], None
-    elif isinstance(value.get('op'), str) and value['op'] in VALUES:
-        path = [VALUES[value['op']]]
-    else:
-        return [], None
-    values = holder.get(path[-1])
-    if type(values) is dict or (type(values) is list and path == ['args']):
-        holder[path[-1]] = None
-        return path, tuple(values) if type(values) is list else values
-    return [], None
+def _take_values(value: Any, path: list[str]) -> Any:
+    """Take the values out of a message; a list as a tuple."""
+    if not path:
+        return None
+    holder = value
+    for key in path[:-1]:
+        holder = holder[key]
+    values, holder[path[-1]] = holder[path[-1]], None
+    return tuple(values) if type(values) is list else values
 
 
 def _skeleton(value: Any) -> Any:

@@ -14,7 +14,7 @@
 """What a wire protocol has to bring, to be spoken on the bridge's port beside the others."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from ws_bridge.protocol.operations import Encoding, Frame, Operation, Wrapped
@@ -35,7 +35,7 @@ class Dialect(Protocol):
     """
     The codec of one peer; it may keep what frames have to do with each other, nothing else.
 
-    :ivar name: ``native``, ``rosbridge``; peers of one name share the frames of a sample.
+    :ivar name: ``native``, ``rosbridge``; only peers of one name share the frames of a sample.
     :ivar fence: before which the frame that comes next cannot have been sent, s; an operation
         that came in several leaves that of the first.
     """
@@ -69,5 +69,17 @@ class Dialect(Protocol):
         :param stamp: Unix time, s.
         """
 
-    def sample_writer(self, topic: str, channel_id: int, encoding: Encoding) -> SampleWriter:
-        """Return what frames the samples of ``topic`` for every peer that wants them so."""
+    def share_key(self, topic: str, key: str | None) -> Hashable:
+        """
+        Return what peers have in common that may be given the same frames of a topic.
+
+        Besides they want the same encoding, queue and fragments. Subscriptions of one peer that
+        are separate have different ones.
+
+        :param topic: as the peer calls it.
+        :param key: of its subscription, if it has one.
+        """
+
+    def sample_writer(self, topic: str, channel_id: int, encoding: Encoding,
+                      key: str | None = None) -> SampleWriter:
+        """Return what frames samples for every peer with the same :meth:`share_key`."""

@@ -61,10 +61,18 @@ class DialectKind:
     :param make: makes the codec of one peer.
     :param greets: a peer that named it is told hello, and the robot's state, unasked.
     :param has_heartbeats: peers are sent heartbeats.
-    :param unnamed_lease_mode: how a peer goes about leases that did not name the dialect;
-        ``None`` = as those that did.
+    :param lease_mode: one of :data:`ws_bridge.safety.policy.LEASE_MODES`: how a peer goes about
+        leases; ``None`` = in the words of this dialect, without which it commands nothing that
+        wants a lease.
+    :param unnamed_lease_mode: the same of a peer that did not name the dialect; ``None`` = as
+        those that did.
     :param stops_early: it has an emergency stop, which is carried out before what waits.
-    :param parses_binary: binary frames are messages that have to be parsed.
+    :param parses_binary: binary frames are messages that have to be parsed: CBOR, or JSON.
+    :param lenient_json: ``NaN`` and the infinities in JSON are read.
+    :param find_values: where a parsed text frame has the values of a message; empty = nowhere.
+        Without these a frame that is too large for the loop has to be short.
+    :param find_id: the identity of a request in the text of a frame that cannot be parsed.
+    :param hears_topics: peers are told of topics that come and go.
     """
 
     name: str
@@ -73,49 +81,45 @@ class DialectKind:
     make: Callable[[DialectOptions], Dialect]
     greets: bool = False
     has_heartbeats: bool = False
+    lease_mode: str | None = None
     unnamed_lease_mode: str | None = None
     stops_early: bool = False
     parses_binary: bool = False
+    lenient_json: bool = False
+    find_values: Callable[[dict[str, Any]], list[str]] = lambda value: []
+    find_id: Callable[[bytes], str | None] = lambda text: None
+    hears_topics: bool = False
 
 
-DIALECTS: tuple[DialectKind, ...] = (
-    DialectKind(
-        'native', native.SUBPROTOCOL, native.recognises,
-        lambda options: native.NativeDialect(
-            options.robot_name, options.prefix, options.max_depth),
-        greets=True, has_heartbeats=True, unnamed_lease_mode='seed', stops_early=True),
-    DialectKind(
-        'rosbridge', rosbridge.SUBPROTOCOL, rosbridge.recognises,
-        lambda options: rosbridge.RosbridgeDialect(
-            options.max_size, options.read_cbor, options.max_depth,
-            # what runs in browsers ignores a status that it did not ask for; roslibpy raises
-            takes_status=options.in_browser),
-        parses_binary=True),
-)
-"""In the order in which a first frame is shown to them, and in which they are offered."""
+class DialectTable(dict[str, DialectKind]):
+    """Finds the dialect of a peer; the keys are the names."""
 
-
-class DialectTable:
-    """
-    Finds the dialect of a peer.
-
-    :param kinds: the dialects that are spoken.
-    """
-
-    def __init__(self, kinds: Iterable[DialectKind] = DIALECTS) -> None:
-        self._kinds = tuple(kinds)
-        self._by_name = {kind.name: kind for kind in self._kinds}
+    def __init__(self, kinds: Iterable[DialectKind]) -> None:
+        super().__init__()
+        for kind in kinds:
+            self.add(kind)
 
     def __repr__(self) -> str:
-        return f'DialectTable({", ".join(self._by_name)})'
+        return f'DialectTable({", ".join(self)})'
 
-    def named(self, name: str) -> DialectKind:
-        """Return the dialect of a name."""
-        return self._by_name[name]
+    def add(self, kind: DialectKind) -> None:
+        """
+        Add a row.
+
+        :raises ValueError: an older row has its name or its subprotocol.
+        """
+        if kind.name in self or self.of_subprotocol(kind.subprotocol) is not None:
+            raise ValueError(f'a dialect has the name or the subprotocol of {kind.name}')
+        self[kind.name] = kind
+
+    @property
+    def subprotocols(self) -> tuple[str, ...]:
+        """What peers may name, in the order in which it is offered."""
+        return tuple(kind.subprotocol for kind in self.values())
 
     def of_subprotocol(self, subprotocol: str | None) -> DialectKind | None:
         """Return the dialect that a peer named, if it did."""
-        return next((kind for kind in self._kinds if kind.subprotocol == subprotocol), None)
+        return next((kind for kind in self.values() if kind.subprotocol == subprotocol), None)
 
     def of_frame(self, frame: str | bytes, max_depth: int = MAX_DEPTH) -> DialectKind | None:
         """
@@ -132,4 +136,22 @@ class DialectTable:
 
     def of_value(self, value: Any) -> DialectKind | None:
         """Do as :meth:`of_frame`, of a parsed text frame."""
-        return next((kind for kind in self._kinds if kind.recognises(value)), None)
+        return next((kind for kind in self.values() if kind.recognises(value)), None)
+
+
+DIALECTS = DialectTable((
+    DialectKind(
+        'native', native.SUBPROTOCOL, native.recognises,
+        lambda options: native.NativeDialect(
+            options.robot_name, options.prefix, options.max_depth),
+        greets=True, has_heartbeats=True, unnamed_lease_mode='seed', stops_early=True,
+        find_values=native.find_values, find_id=native.find_id),
+    DialectKind(
+        'rosbridge', rosbridge.SUBPROTOCOL, rosbridge.recognises,
+        lambda options: rosbridge.RosbridgeDialect(
+            options.max_size, options.read_cbor, options.max_depth,
+            # what runs in browsers ignores a status that it did not ask for; roslibpy raises
+            takes_status=options.in_browser),
+        parses_binary=True, lenient_json=True, find_values=rosbridge.find_values),
+))
+"""In the order in which a first frame is shown to them, and in which they are offered."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 import math
+import re
 import struct
 from typing import Any
 
@@ -35,6 +36,7 @@ from ws_bridge.errors import (
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.dialect import begins_cbor_map, SampleWriter
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import decode as decode_envelope
 from ws_bridge.protocol.envelope import encode as encode_envelope
 from ws_bridge.protocol.envelope import Envelope, envelope_of, MAX_DEPTH, MAX_ID_LENGTH
@@ -56,10 +58,11 @@ MAX_STATUS = 4096
 BRIDGE_STATUS = ('state', 'gates', 'lease', 'estop', 'stopped')
 """What ``status`` frames of a bridge are about, by ``data.kind``."""
 
+_WITH_VALUES = ('command', 'data', None)
+_ID = re.compile(rb'"message_id"\s*:\s*"([^"\\]{1,256})"')
+_EDGE = 2048
+
 BINARY_HEADER = struct.Struct('<BBHIdI')
-SAMPLE_OPCODES: dict[ops.Encoding, int] = {'cdr': 1, 'cbor': 3}
-PUBLISH_OPCODES: dict[int, ops.Encoding] = {2: 'cdr', 4: 'cbor'}
-_SAMPLE_ENCODINGS = {opcode: encoding for encoding, opcode in SAMPLE_OPCODES.items()}
 
 
 def recognises(value: Any) -> bool:
@@ -72,6 +75,23 @@ def recognises(value: Any) -> bool:
     if isinstance(value, bytes):
         return not begins_cbor_map(value)
     return type(value) is dict and 'op' not in value and ('metadata' in value or 'data' in value)
+
+
+def find_values(value: dict[str, Any]) -> list[str]:
+    """Return where an envelope has the values of a message; empty = nowhere."""
+    metadata, data = value.get('metadata'), value.get('data')
+    kind = metadata.get('message_type') if type(metadata) is dict else None
+    if type(data) is not dict:
+        return []
+    if kind == 'acknowledgment':
+        return ['data', 'result'] if type(data.get('result')) is dict else []
+    return ['data'] if kind in _WITH_VALUES else []
+
+
+def find_id(text: bytes) -> str | None:
+    """Return the message id of an envelope that will not be parsed, if it stands near an end."""
+    found = _ID.search(text, 0, _EDGE) or _ID.search(text, max(len(text) - _EDGE, 0))
+    return None if found is None else found[1].decode(errors='replace')
 
 
 class NativeDialect:
@@ -138,15 +158,20 @@ class NativeDialect:
             destination=destination, correlation_id=answers, data=data, extra=extra)
         return [ops.Frame(text, True, priority)]
 
-    def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding) -> SampleWriter:
+    def share_key(self, topic: str, key: str | None) -> str:
+        """Return the topic's name: the frames of its samples have nothing else of a peer."""
+        return topic
+
+    def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding,
+                      key: str | None = None) -> SampleWriter:
         """
         Return the function that frames one sample of ``topic`` for everybody who wants it so.
 
-        It takes the encoded body (JSON object text, CBOR or CDR), the Unix time at which the
-        sample was taken and its number.
+        It takes the encoded body, the Unix time at which the sample was taken and its number.
         """
-        return text_writer(topic, channel_id, self._prefix) if encoding == 'json' \
-            else binary_writer(channel_id, encoding)
+        opcode = ENCODINGS[encoding].opcode
+        return binary_writer(channel_id, opcode) if opcode \
+            else text_writer(topic, channel_id, self._prefix)
 
 
 def text_writer(topic: str, channel_id: int, prefix: str) -> SampleWriter:
@@ -162,9 +187,8 @@ def text_writer(topic: str, channel_id: int, prefix: str) -> SampleWriter:
     return write
 
 
-def binary_writer(channel_id: int, encoding: ops.Encoding) -> SampleWriter:
+def binary_writer(channel_id: int, opcode: int) -> SampleWriter:
     """Return the framer of binary samples; see :meth:`NativeDialect.sample_writer`."""
-    opcode = SAMPLE_OPCODES[encoding]
     pack = BINARY_HEADER.pack
 
     def write(body: bytes, stamp: float, sequence: int) -> bytes:
@@ -180,13 +204,13 @@ def _decode_binary(frame: bytes) -> ops.Operation:
     if zero or not math.isfinite(stamp):
         return ops.Malformed(None, BadFrame('the binary header is malformed'))
     payload = memoryview(frame)[BINARY_HEADER.size:]
-    encoding = PUBLISH_OPCODES.get(opcode)
-    if encoding is not None:
-        return ops.BinaryPublish(channel_id, encoding, payload, stamp, sequence,
+    kind = ENCODINGS.publications.get(opcode)
+    if kind is not None:
+        return ops.BinaryPublish(channel_id, kind.name, payload, stamp, sequence,
                                  ttl / 1e3 if ttl else None)
-    encoding = _SAMPLE_ENCODINGS.get(opcode)
-    if encoding is not None:
-        return ops.BinarySample(channel_id, encoding, payload, stamp, sequence)
+    kind = ENCODINGS.samples.get(opcode)
+    if kind is not None:
+        return ops.BinarySample(channel_id, kind.name, payload, stamp, sequence)
     return ops.Malformed(None, UnknownOperation(f'binary opcode {opcode} is unknown'))
 
 

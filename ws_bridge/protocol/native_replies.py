@@ -22,10 +22,10 @@ import orjson
 from ws_bridge.errors import ConversionError, WsBridgeError
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.types import MessageType, Priority
 
 NAME = 'ws_bridge.v1'
-ENCODINGS = ('json', 'cbor', 'cdr')
 CAPABILITIES = ('subscribe', 'publish', 'call', 'host', 'actions', 'list', 'schema', 'diagnose',
                 'status', 'lease', 'estop')
 URGENT = ('acquire', 'request', 'grant', 'deny', 'take', 'release', 'stop', 'clear_stop')
@@ -86,7 +86,8 @@ def hello_fields(reply: replies.Greeting) -> dict[str, Any]:
     """Return the fields of a hello."""
     return {
         'op': 'hello', 'dialect': NAME, 'session': reply.peer, 'robot': reply.robot_name,
-        'version': reply.version, 'encodings': ENCODINGS, 'capabilities': CAPABILITIES,
+        'version': reply.version, 'encodings': ENCODINGS.native_names,
+        'capabilities': CAPABILITIES,
         'heartbeat': {'interval': reply.heartbeat_interval, 'timeout': reply.heartbeat_timeout},
         'limits': reply.limits, 'allowed': reply.allowed, 'role': reply.role,
         'login': reply.login, **(reply.control or {})}

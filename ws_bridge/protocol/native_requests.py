@@ -23,10 +23,10 @@ from typing import Any
 
 from ws_bridge.errors import BadField
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import MAX_ID_LENGTH
 from ws_bridge.protocol.qos import parse_qos
 
-ENCODINGS: tuple[ops.Encoding, ...] = ('json', 'cbor', 'cdr')
 MAX_NAME = 255
 MAX_PEER_NAME = 64
 MAX_TOKEN = 4096
@@ -101,7 +101,7 @@ def _subscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
     rate = optional_number(data, 'max_rate', 0.0, MAX_RATE)
     return ops.Subscribe(
         op_id, text(data, 'topic'), optional_text(data, 'type'),
-        choice(data, 'encoding', ENCODINGS),
+        choice(data, 'encoding', ENCODINGS.native_names),
         None if rate is None else min(1.0 / rate, MAX_INTERVAL) if rate else 0.0,
         optional_integer(data, 'queue_depth', 1, 10_000),
         parse_qos(data.get('qos'), 'data.qos'), flag(data, 'schema', default=False))

@@ -28,7 +28,8 @@ from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.types import Priority
 
-Encoding = Literal['json', 'cbor', 'cdr', 'png', 'cbor-raw']
+Encoding = str
+"""The name of a row of :data:`ws_bridge.protocol.encodings.ENCODINGS`."""
 Kind = Literal['topic', 'service', 'action']
 TopicUse = Literal['subscribe', 'publish']
 LeaseVerb = Literal['acquire', 'request', 'grant', 'deny', 'take', 'release']
@@ -95,8 +96,9 @@ class Subscribe:
     Samples of a topic are wanted.
 
     ``min_interval`` is 0 for every sample; ``queue_depth`` is ``None`` for the default. With a
-    ``key`` it is one of several for the same topic, which are served together; without
-    one it takes the place of all. Text longer than ``fragment_size`` comes in fragments.
+    ``key`` it is one of several for the same topic, which are served together, or, if it is
+    ``separate``, by frames of its own; without one it takes the place of all. Text longer than
+    ``fragment_size`` comes in fragments.
     """
 
     op_id: str | None
@@ -109,11 +111,12 @@ class Subscribe:
     want_schema: bool = False
     key: str | None = None
     fragment_size: int | None = None
+    separate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """No more samples of a topic, for this ``key`` or for all."""
+    """No more samples of a topic, for this ``key`` or for all that are not separate."""
 
     op_id: str | None
     topic: str
@@ -268,6 +271,8 @@ class Command:
     ``stamp`` and ``ttl`` bound its age; ``ack`` asks for an answer to a publication. A tuple as
     ``data`` has the values of the fields by their position. ``epoch`` is that of the sender's
     lease; ``bridge_time`` the last time of the bridge's own clock that the sender has seen.
+    ``encoding`` is that of the answer of a service, and of ``data`` where that is a
+    ``memoryview``.
     """
 
     op_id: str | None
@@ -281,6 +286,7 @@ class Command:
     ack: bool = False
     epoch: int | None = None
     bridge_time: float | None = None
+    encoding: Encoding = 'json'
 
 
 @dataclass(frozen=True, slots=True)

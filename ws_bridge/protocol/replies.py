@@ -182,7 +182,7 @@ class MessagePublished(Answer):
 
 @dataclass(frozen=True, slots=True)
 class CallDone:
-    """A service answered; ``values`` is JSON text."""
+    """A service, or the bridge, answered; ``values`` in the encoding that the call named."""
 
     op_id: str | None
     service: str
@@ -345,6 +345,21 @@ class Diagnosed(Answer):
     topic: str | None
     use: TopicUse | None
     findings: list[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicsChanged:
+    """
+    Topics came, went or have other types, of those that the peer may subscribe to.
+
+    The first one names all that there are; only dialects that ask for it have it told.
+
+    :param present: those that came or changed, with their types.
+    :param gone: those that went.
+    """
+
+    present: Mapping[str, tuple[str, ...]]
+    gone: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -524,6 +539,7 @@ Reply = (
     | MessagePublished | CallDone | ServiceCall | ServiceAdvertised | ServiceUnadvertised
     | GoalAccepted | GoalFeedback | GoalDone | GoalCancelling | GoalRequest | GoalCancel
     | ActionAdvertised | ActionUnadvertised | GraphListed | MessageDefined | ServiceDefined
-    | Diagnosed | StatusWatched | State | GatesListed | LeaseAnswered | StopAsserted | StopCleared
+    | Diagnosed | TopicsChanged | StatusWatched | State | GatesListed | LeaseAnswered
+    | StopAsserted | StopCleared
     | GatesChanged | LeaseChanged | EstopChanged | RobotStopped | LeaseLost | LeaseDecided
     | LeaseRequested | Failed | Beat)

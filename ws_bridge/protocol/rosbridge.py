@@ -71,6 +71,16 @@ def recognises(value: Any) -> bool:
     return type(value) is dict and 'op' in value
 
 
+def find_values(value: Message) -> list[str]:
+    """Return where an operation has the values of a message; empty = nowhere."""
+    op = value.get('op')
+    key = VALUES.get(op) if isinstance(op, str) else None
+    if key is None:
+        return []
+    values = value.get(key)
+    return [key] if type(values) is dict or (type(values) is list and key == 'args') else []
+
+
 class RosbridgeDialect:
     """
     Codec of one peer; keeps its status level, incomplete messages and the ids it was given.
@@ -258,7 +268,12 @@ class RosbridgeDialect:
             return None
         return _with_id({'op': 'status', 'level': level, 'msg': message}, op_id)
 
-    def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding) -> SampleWriter:
+    def share_key(self, topic: str, key: str | None) -> str:
+        """Return the topic's name: the frames of its samples have nothing else of a peer."""
+        return topic
+
+    def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding,
+                      key: str | None = None) -> SampleWriter:
         """Return the function that frames one sample of ``topic``: a ``publish`` operation."""
         return _WRITERS[encoding](topic)
 

@@ -51,12 +51,17 @@ class Send:
     reply: Reply
 
 
+DeliveryName = str | tuple[str, str]
+"""What tells the deliveries of a peer apart: a topic as it calls it, with a key if separate."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenSubscription:
     """
     Deliver samples of ``topic`` under the name that the peer used for it.
 
-    A peer may use several names for one topic: each has a subscription of its own.
+    A peer may use several names for one topic: each has a subscription of its own, and so has
+    each ``separate`` one of the same name.
 
     ``key`` names the request that changed, where the peer has several for this name; a ``fresh``
     one gets what the topic has kept, though another one of this peer got it before.
@@ -74,6 +79,12 @@ class OpenSubscription:
     fragment_size: int | None = None
     key: str | None = None
     fresh: bool = False
+    separate: bool = False
+
+    @property
+    def name(self) -> DeliveryName:
+        """Tells it from other deliveries of the peer."""
+        return (self.wire_name, self.key or '') if self.separate else self.wire_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +92,7 @@ class CloseSubscription:
     """Deliver ``topic`` no longer under this name."""
 
     topic: str
-    wire_name: str
+    name: DeliveryName
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +147,18 @@ class LookAgain:
 
 @dataclass(frozen=True, slots=True)
 class CallService:
-    """Call a ROS service; ``key`` names this call within the session."""
+    """
+    Call a ROS service; ``key`` names this call within the session.
+
+    ``encoding`` is that of the answer, and of ``data`` where that is a ``memoryview``.
+    """
 
     key: int
     service: str
     srv_type: str | None
     data: Any
     timeout: float
+    encoding: Encoding = 'json'
 
 
 @dataclass(frozen=True, slots=True)

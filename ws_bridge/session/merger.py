@@ -22,11 +22,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ws_bridge.errors import NotAdvertised, TypeMismatch
-from ws_bridge.protocol.operations import Encoding
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.session.effects import OpenSubscription
-
-_STRENGTH: tuple[Encoding, ...] = ('json', 'png', 'cbor', 'cbor-raw', 'cdr')
-"""Of several encodings for one topic the last of these is sent."""
 
 
 class SubscriptionMerger:
@@ -99,7 +96,8 @@ def _merged(all_of_name: list[OpenSubscription]) -> OpenSubscription:
         newest_first[0],
         msg_type=next((each.msg_type for each in newest_first if each.msg_type), None),
         qos=next((each.qos for each in newest_first if each.qos), None),
-        encoding=max((each.encoding for each in all_of_name), key=_STRENGTH.index),
+        encoding=max((each.encoding for each in all_of_name),
+                     key=lambda name: ENCODINGS[name].rank),
         min_interval=min(each.min_interval for each in all_of_name),
         queue_depth=max(each.queue_depth for each in all_of_name),
         fragment_size=min((each.fragment_size for each in all_of_name if each.fragment_size),

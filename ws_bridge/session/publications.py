@@ -109,7 +109,7 @@ class PeerPublications(Part):
 
         :param topic: the destination, resolved.
         """
-        effect = fx.Publish(op.op_id, topic, op.data, 'json', self._deadline(op, topic, now),
+        effect = fx.Publish(op.op_id, topic, op.data, op.encoding, self._deadline(op, topic, now),
                             op.destination if op.ack else None, op)
         if topic in self.topics:
             return [effect]

@@ -91,7 +91,7 @@ class PeerServices(Part):
         key = next(self._keys)
         self.calls[key] = op.op_id, op.destination
         timeout = op.timeout or rule.timeout or self._settings.call_timeout
-        return [fx.CallService(key, service, rule.msg_type, op.data, timeout)]
+        return [fx.CallService(key, service, rule.msg_type, op.data, timeout, op.encoding)]
 
     def _inquire(self, op: ops.Inquire, now: float) -> list[fx.Effect]:
         require_room(len(self._questions), MAX_QUESTIONS, 'questions that wait')
@@ -111,7 +111,7 @@ class PeerServices(Part):
         return asked
 
     def ended(self, key: int, result: bytes | WsBridgeError) -> list[fx.Effect]:
-        """Return the answer to the peer: JSON text of the response, or the error."""
+        """Return the answer to the peer: the response as the call wants it, or the error."""
         if key not in self.calls:
             return []
         op_id, service = self.calls.pop(key)

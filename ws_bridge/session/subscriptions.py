@@ -14,7 +14,7 @@
 """The topics that one peer subscribed to.  Pure."""
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ws_bridge.config import Settings
 from ws_bridge.errors import NotAdvertised
@@ -34,43 +34,50 @@ class PeerSubscriptions(Part):
     What one session knows of topics out.
 
     :param login: says what the peer may.
-    :ivar names: the topics, by the names that the peer used.
+    :ivar names: the topics, by the names that the peer used, with the key where it is separate.
     """
 
     def __init__(self, settings: Settings, names: Names, login: Login) -> None:
-        self.names: dict[str, str] = {}
+        self.names: dict[fx.DeliveryName, str] = {}
         self._settings = settings
         self._resolve = names.topic
         self._login = login
         self._merger = SubscriptionMerger()
 
     def __repr__(self) -> str:
-        return f'PeerSubscriptions({", ".join(self.names)})'
+        return f'PeerSubscriptions({", ".join(map(str, self.names))})'
 
     def _subscribe(self, op: ops.Subscribe, now: float) -> list[fx.Effect]:
         topic = self._resolve(op.topic)
         rule = self._login.check('subscribe', topic, 'topic')
         most = self._settings.max_subscriptions
-        if op.topic not in self.names:
+        name = (op.topic, op.key or '') if op.separate else op.topic
+        if name not in self.names:
             require_room(len(self.names), most, 'subscriptions')
-        if op.key is not None and not self._merger.has(op.topic, op.key):
+        if name == op.topic and op.key is not None and not self._merger.has(op.topic, op.key):
             require_room(len(self._merger), most, 'subscriptions')
         msg_type = type_of(op.msg_type, rule)
         interval = op.min_interval or 0.0
         if rule.max_rate:
             interval = max(interval, 1.0 / rule.max_rate)
         depth = op.queue_depth or rule.queue_depth or self._settings.queue_depth
-        self.names[op.topic] = topic
-        encoding: Any = op.encoding or rule.encoding or 'json'
-        return [self._merger.add(fx.OpenSubscription(
+        self.names[name] = topic
+        encoding = op.encoding or rule.encoding or 'json'
+        opening = fx.OpenSubscription(
             op.op_id, topic, op.topic, msg_type, encoding, interval, depth, op.qos,
-            op.want_schema, op.fragment_size, op.key))]
+            op.want_schema, op.fragment_size, op.key, separate=op.separate)
+        return [opening if op.separate else self._merger.add(opening)]
 
     def _unsubscribe(self, op: ops.Unsubscribe, now: float) -> list[fx.Effect]:
         topic = self._resolve(op.topic)
+        separate = op.topic, op.key or ''
+        if separate in self.names:
+            return [fx.CloseSubscription(self.names.pop(separate), separate),
+                    fx.Send(replies.Unsubscribed(op.op_id, op.topic))]
         # by the name that was used, else by another one for the same topic
         name = op.topic if op.topic in self.names else next(
-            (name for name, of in self.names.items() if of == topic), None)
+            (name for name, of in self.names.items() if of == topic and isinstance(name, str)),
+            None)
         if name is None:
             raise NotAdvertised(f'{op.topic} is not subscribed to', field='topic')
         rest = self._merger.remove(name, op.key)
@@ -79,14 +86,16 @@ class PeerSubscriptions(Part):
         return [rest or fx.CloseSubscription(topic, name),
                 fx.Send(replies.Unsubscribed(op.op_id, op.topic))]
 
-    def forget(self, name: str) -> None:
+    def forget(self, name: fx.DeliveryName) -> None:
         """Take back a subscription that ROS refused; ``name`` as the peer used it."""
         self.names.pop(name, None)
-        self._merger.forget(name)
+        if isinstance(name, str):
+            self._merger.forget(name)
 
-    def forget_key(self, name: str, key: str | None) -> None:
+    def forget_key(self, name: fx.DeliveryName, key: str | None) -> None:
         """Take back what one key asked for and did not get; the others keep the subscription."""
-        self._merger.forget_key(name, key)
+        if isinstance(name, str):
+            self._merger.forget_key(name, key)
 
     def close(self) -> list[fx.Effect]:
         """Return the effects that take back everything."""

@@ -1,0 +1,166 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A dialect is one row of a table, and what a robot's viewer needs is in the vocabulary."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from bridge_harness import running_bridge
+from geometry_msgs.msg import Twist, Vector3
+from helpers import async_wait_until, SpinningNode
+import orjson
+import pytest
+from rclpy.serialization import deserialize_message, serialize_message
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+from support import toy_dialect
+from support.toy_dialect import CALL, HEAD, PUBLISH, SAMPLE, ToyDialect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from ws_bridge.main import Service
+from ws_bridge.protocol.dialects import DialectKind, DIALECTS
+
+ROW = DialectKind('toy', 'toy.v1', lambda value: type(value) is dict and 'toy' in value,
+                  lambda options: ToyDialect(), lease_mode='rosbridge', hears_topics=True)
+LICENCE = 13     # lines
+MOST_LINES = 80
+
+
+class ToyPeer:
+    """A client of the toy dialect."""
+
+    def __init__(self, websocket: ClientConnection) -> None:
+        self.told: list[dict[str, Any]] = []
+        self.binary: list[tuple[int, int, bytes]] = []
+        self._websocket = websocket
+        self.reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                frame = await self._websocket.recv()
+                if isinstance(frame, bytes):
+                    self.binary.append((*HEAD.unpack_from(frame), frame[HEAD.size:]))
+                else:
+                    self.told.append(orjson.loads(frame))
+        except ConnectionClosed:
+            pass
+
+    async def ask(self, toy: str, number: int, topic: str, **fields: str) -> None:
+        """Send a request and wait until it is done."""
+        done = self.told.count({'toy': 'done', 'id': str(number)})
+        await self._websocket.send(orjson.dumps(
+            {'toy': toy, 'id': number, 'topic': topic, **fields}).decode())
+        await async_wait_until(
+            lambda: self.told.count({'toy': 'done', 'id': str(number)}) > done,
+            why=lambda: str(self.told))
+
+    async def send(self, kind: int, number: int, payload: bytes) -> None:
+        """Send a binary frame."""
+        await self._websocket.send(HEAD.pack(kind, number) + payload)
+
+    @property
+    def topics(self) -> dict[str, Any]:
+        """What there is, by all that was told."""
+        there: dict[str, Any] = {}
+        for told in self.told:
+            if told['toy'] == 'topics':
+                there |= told['present']
+                for name in told['gone']:
+                    del there[name]
+        return there
+
+
+@asynccontextmanager
+async def toy_peer(service: Service) -> AsyncIterator[ToyPeer]:
+    async with connect(service.url, subprotocols=[ROW.subprotocol]) as websocket:
+        peer = ToyPeer(websocket)
+        yield peer
+    await peer.reader
+
+
+@pytest.fixture
+def one_row_more() -> Iterator[None]:
+    DIALECTS.add(ROW)
+    yield
+    del DIALECTS[ROW.name]
+
+
+def string(text: str) -> bytes:
+    cdr: bytes = serialize_message(String(data=text))
+    return cdr
+
+
+def test_the_dialect_is_short() -> None:
+    text = Path(toy_dialect.__file__).read_text()
+    assert len(text.splitlines()) - LICENCE <= MOST_LINES
+
+
+@pytest.mark.usefixtures('one_row_more')
+async def test_a_dialect_is_one_row(ros_node: SpinningNode) -> None:
+    node, heard, moved = ros_node.node, list[str](), list[float]()
+    node.create_subscription(Twist, '/cmd_vel', lambda twist: moved.append(twist.linear.x), 10)
+    node.create_subscription(String, '/in', lambda message: heard.append(message.data), 10)
+    node.create_service(Trigger, '/ask', lambda request, response: Trigger.Response(
+        success=True, message='yes'))
+    async with running_bridge() as service, toy_peer(service) as peer, toy_peer(service) as other:
+        await async_wait_until(lambda: '/in' in peer.topics)
+        assert '/out' not in peer.topics
+        publisher = node.create_publisher(String, '/out', 10)
+        await async_wait_until(lambda: peer.topics.get('/out') == ['std_msgs/msg/String'])
+
+        for number in (1, 2):
+            await peer.ask('subscribe', number, '/out')
+        await other.ask('subscribe', 1, '/out')
+        await async_wait_until(lambda: publisher.get_subscription_count() == 1)
+        publisher.publish(String(data='a'))
+        await async_wait_until(lambda: len(peer.binary) == 2 and other.binary)
+        assert sorted(peer.binary) == [(SAMPLE, 1, string('a')), (SAMPLE, 2, string('a'))]
+        assert other.binary == [(SAMPLE, 1, string('a'))]
+        await peer.ask('unsubscribe', 1, '/out')
+        publisher.publish(String(data='b'))
+        await async_wait_until(lambda: len(peer.binary) == 3 and len(other.binary) == 2)
+        assert peer.binary[2] == (SAMPLE, 2, string('b'))
+
+        await peer.ask('advertise', 5, '/in', type='std_msgs/msg/String')
+        await peer.send(PUBLISH, 5, string('c'))
+        await async_wait_until(lambda: heard)
+        assert heard == ['c']
+
+        await async_wait_until(lambda: service.bridge.gates)
+        await peer.ask('advertise', 6, '/cmd_vel', type='geometry_msgs/msg/Twist')
+        await peer.send(PUBLISH, 6, serialize_message(Twist(linear=Vector3(x=0.5))))
+        await async_wait_until(lambda: moved, why=lambda: str(peer.told))
+        assert moved[0] == 0.5
+
+        await async_wait_until(lambda: '/ask' in service.ros.graph.services)
+        await peer.send(CALL, 9, b'\x04/ask' + serialize_message(Trigger.Request()))
+        await async_wait_until(lambda: len(peer.binary) == 4, why=lambda: str(peer.told))
+        kind, number, answer = peer.binary[3]
+        assert (kind, number) == (CALL, 9)
+        assert deserialize_message(answer, Trigger.Response) == Trigger.Response(
+            success=True, message='yes')
+
+        await peer.ask('unsubscribe', 2, '/out')
+        await other.ask('unsubscribe', 1, '/out')
+        ros_node.run(node.destroy_publisher, publisher)
+        await async_wait_until(lambda: '/out' not in peer.topics)
+        await peer.send(CALL, 9, b'\x04/ask\x00')
+        await async_wait_until(lambda: {'toy': 'failed', 'id': '9', 'code': 'bad_cdr'}
+                               in peer.told, why=lambda: str(peer.told))
