@@ -48,12 +48,12 @@ RESULT_TIMEOUT = 10  # s, that a result is kept for who asks late; Jazzy's defau
 class _Work:
     """One goal that the peer works on (executor thread)."""
 
-    __slots__ = ('cancelled', 'clients', 'decision', 'early', 'end', 'handle', 'late')
+    __slots__ = ('cancelled', 'clients', 'decision', 'early', 'end', 'goal', 'late')
 
     def __init__(self) -> None:
         self.decision: Any = Future()   # accepted?
         self.end: Any = Future()        # (status, result)
-        self.handle: Any = None             # from the start on
+        self.goal: Any = None               # from the start on
         self.early: deque[Any] = deque(maxlen=EARLY_FEEDBACK)
         self.clients: set[bytes] | None = None   # who may have sent it
         self.cancelled = False
@@ -238,7 +238,7 @@ class HostedAction:
 
     def _start(self, handle: Any) -> None:
         work = self._work[self._tokens[id(handle.request)]]
-        work.handle = handle
+        work.goal = handle
         handle.execute()
         for feedback in work.early:
             handle.publish_feedback(feedback)
@@ -280,10 +280,10 @@ class HostedAction:
         if work is None or work.end.done():
             return
         feedback = deserialize_message(cdr, self._class.Feedback)
-        if work.handle is None:
+        if work.goal is None:
             work.early.append(feedback)
         else:
-            work.handle.publish_feedback(feedback)
+            work.goal.publish_feedback(feedback)
 
     def _finished(self, token: int, status: int, cdr: bytes | None) -> None:
         work = self._work.get(token)
@@ -310,7 +310,7 @@ class HostedAction:
                  for each in self._ros.node.get_subscriptions_info_by_topic(
                      f'{self.action}/_action/feedback')}
         for token, work in list(self._work.items()):
-            if work.handle is None:
+            if work.goal is None:
                 self._look_at_unstarted(token, work)
             elif work.clients is None:
                 work.clients = there or None

@@ -34,7 +34,7 @@ from ws_bridge.errors import (
 )
 from ws_bridge.ros.graph import served_types
 from ws_bridge.ros.names import creation_error, is_type_conflict, type_name
-from ws_bridge.ros.pump import NeverGroup, Pump, RequestSource
+from ws_bridge.ros.pump import Pump, RequestSource
 from ws_bridge.ros.survey import serving_nodes
 
 if TYPE_CHECKING:
@@ -349,7 +349,7 @@ class Hosted:
 
     # the executor thread
 
-    def create(self, name: str, group: NeverGroup) -> None:
+    def create(self, name: str) -> None:
         """
         Create the ROS service (executor thread).
 
@@ -362,12 +362,11 @@ class Hosted:
                 f'{self.service} is served by another node', field='service'))
             return
         try:
-            entity: Any = self._ros.node.create_service(
-                self._class, name, lambda request, response: response, callback_group=group)
+            tap = self._pump.access.serve(self._ros.node, self._class, name)
         except RuntimeError as exc:
             self._post(self._fail, creation_error(self.service, exc))
             return
-        self._source = RequestSource(entity, self._deliver)
+        self._source = RequestSource(tap, self._deliver)
         self._pump.add(self._source)
         self._post(self._served)
 
@@ -375,8 +374,8 @@ class Hosted:
         if self._source is None:
             return
         try:
-            self._source.entity.send_response(
-                deserialize_message(cdr, self._class.Response), header)
+            self._pump.access.respond(
+                self._source.entity, deserialize_message(cdr, self._class.Response), header)
         except SystemError as exc:
             # rmw warns, and with warnings as errors fails, when it has not found the caller yet
             if tries > 1:
