@@ -63,7 +63,7 @@ def waiting(request: pytest.FixtureRequest, node: OtherNode) -> Iterator[Arrival
 
 def subscribe(node: OtherNode, topic: str) -> Source:
     access = PrivateAccess(node.context)
-    return Source(access.subscribe(node.node, String, topic, QoSProfile(depth=10)), print)
+    return Source(access.make_subscription(node.node, String, topic, QoSProfile(depth=10)), print)
 
 
 def take(source: Any) -> int:
@@ -126,7 +126,7 @@ def test_any_thread_may_wake_it(waiting: Arrivals) -> None:
 
 
 def test_requests_of_services_are_reported(node: OtherNode, waiting: Arrivals) -> None:
-    service = PrivateAccess(node.context).serve(node.node, Trigger, '/asked')
+    service = PrivateAccess(node.context).make_service(node.node, Trigger, '/asked')
     client: Any = node.node.create_client(Trigger, '/asked', callback_group=NeverGroup())
     source = RequestSource(service, print)
     waiting.watch([source])
@@ -233,11 +233,11 @@ def test_what_does_not_work_is_not_used(node: OtherNode, monkeypatch: pytest.Mon
     assert 'a wait set does not report' in str(private.missing(node.node))
     monkeypatch.undo()
 
-    def subscribe(self: Any, *args: Any) -> private.Tap:
+    def make(self: Any, *args: Any) -> private.Tap:
         entity, port, _ = real(self, *args)
         return private.Tap(entity, port, lambda msg_type: None)
-    real = PrivateAccess.subscribe
-    monkeypatch.setattr(PrivateAccess, 'subscribe', subscribe)
+    real = PrivateAccess.make_subscription
+    monkeypatch.setattr(PrivateAccess, 'make_subscription', make)
     assert 'TypeError' in str(private.missing(node.node))
     assert list(node.node.subscriptions) == []
 

@@ -41,7 +41,7 @@ def text_of(cdr: bytes) -> str:
 def source_on(node: OtherNode, topic: str, sink: Any, qos: QoSProfile = DEEP,
               **options: Any) -> Source:
     access = PrivateAccess(node.context)
-    return Source(access.subscribe(node.node, String, topic, qos), sink, **options)
+    return Source(access.make_subscription(node.node, String, topic, qos), sink, **options)
 
 
 @contextmanager

@@ -173,14 +173,14 @@ class Access(Protocol):
     def without_bells(self, why: Unsupported) -> Arrivals:
         """Return what to wait with instead of what raised ``why``."""
 
-    def subscribe(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile) -> Tap:
+    def make_subscription(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile) -> Tap:
         """
         Create a subscription whose samples come as CDR.
 
         :raises RuntimeError: of rclpy.
         """
 
-    def serve(self, node: Node, srv_type: Any, name: str) -> Tap:
+    def make_service(self, node: Node, srv_type: Any, name: str) -> Tap:
         """
         Create a service.
 
@@ -232,7 +232,7 @@ def _try(node: Node) -> None:
     """Use each part once, on what the node has of its own."""
     access = PrivateAccess(node.context)
     waiting = WaitSet(node.context)
-    tap = access.subscribe(node, ParameterEvent, '/parameter_events', QoSProfile(depth=1))
+    tap = access.make_subscription(node, ParameterEvent, '/parameter_events', QoSProfile(depth=1))
     try:
         waiting.test(_Trial('subscription', tap.port))
         taken = tap.take(ParameterEvent, True)
@@ -281,13 +281,13 @@ class PrivateAccess:
         logger.warning('many topics cost more than they need to: %s', why)
         return WaitSet(self._context)
 
-    def subscribe(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile) -> Tap:
+    def make_subscription(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile) -> Tap:
         """Create a subscription; see :class:`Access`."""
         entity = node.create_subscription(msg_type, topic, _never_called, profile, raw=True,
                                           callback_group=self._group, event_callbacks=QUIET)
         return Tap(entity, entity.handle, entity.handle.take_message)
 
-    def serve(self, node: Node, srv_type: Any, name: str) -> Tap:
+    def make_service(self, node: Node, srv_type: Any, name: str) -> Tap:
         """Create a service; see :class:`Access`."""
         entity: Any = node.create_service(srv_type, name, lambda request, response: response,
                                           callback_group=self._group)
@@ -639,7 +639,7 @@ class PublicAccess:
         """Raise what cannot come: nothing here has bells."""
         raise why
 
-    def subscribe(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile) -> Tap:
+    def make_subscription(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile) -> Tap:
         """Create a subscription; see :class:`Access`."""
         inbox = SampleInbox(profile.depth)
         put: Any = inbox.put    # of raw samples, which rclpy's annotation does not know
@@ -647,7 +647,7 @@ class PublicAccess:
                                             callback_group=self._group, event_callbacks=QUIET),
                    inbox, inbox.take)
 
-    def serve(self, node: Node, srv_type: Any, name: str) -> Tap:
+    def make_service(self, node: Node, srv_type: Any, name: str) -> Tap:
         """Create a service; see :class:`Access`."""
         inbox = RequestInbox()
         put: Any = inbox.put    # rclpy awaits it, which its annotation does not know

@@ -362,7 +362,7 @@ class Hosted:
                 f'{self.service} is served by another node', field='service'))
             return
         try:
-            tap = self._pump.access.serve(self._ros.node, self._class, name)
+            tap = self._pump.access.make_service(self._ros.node, self._class, name)
         except RuntimeError as exc:
             self._post(self._fail, creation_error(self.service, exc))
             return
