@@ -318,7 +318,8 @@ class Matcher:
         self._ros.after(RETRY, retry)
 
     def _subscribe(self, profile: QoSProfile) -> Tap:
-        return self._pump.access.make_subscription(self._ros.node, self._class, self._name, profile)
+        return self._pump.access.make_subscription(
+            self._ros.node, self._class, self._name, profile)
 
     def _retire(self, plan: tuple[Match, ...], infos: list[TopicEndpointInfo]) -> None:
         """Destroy what the plan does not hold, once its replacement hears everybody."""
