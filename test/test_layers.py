@@ -61,6 +61,7 @@ class Unit:
 
 UNITS = {
     'errors': Unit(0, (0,), forbidden=IMPURE),
+    'addresses': Unit(0, (0,), forbidden=IMPURE),
     'forms': Unit(0, (0,), forbidden=IMPURE),
     'config': Unit(0, (0,), forbidden=CONCURRENT),
     'access': Unit(0, (0,), forbidden=IMPURE),

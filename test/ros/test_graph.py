@@ -59,7 +59,7 @@ def test_the_bridge_knows_its_own(loop: FakeLoop) -> None:
         side.advertise('/own', STRING, None, print)
         side.subscribe('/own', STRING, None, lambda samples, taken: None, print)
         side.host('/mine', 'std_srvs/srv/Trigger', lambda token, cdr: None, print)
-        loop.until(lambda: '/mine' in side.graph.own_services)
+        loop.until(lambda: '/mine' in side.graph.services)
         loop.until(lambda: side.graph.topics.get('/own') == TopicInfo((STRING,), 1, 1, 1, 1, True))
         assert side.graph.topics['/rosout'].own_publishers == 1
 

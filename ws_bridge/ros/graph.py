@@ -58,13 +58,11 @@ class GraphSnapshot:
 
     :param services: name to types, sorted.
     :param actions: name to types, sorted, of those that have a server.
-    :param own_services: those that the bridge's node serves.
     :param nodes: full names, sorted, as often as they are there.
     """
 
     topics: Mapping[str, TopicInfo] = field(default_factory=dict)
     services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    own_services: frozenset[str] = frozenset()
     nodes: tuple[str, ...] = ()
     actions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -93,7 +91,6 @@ def take_snapshot(node: Node) -> GraphSnapshot:
     services = {name: tuple(sorted(served_types(node, name, types))) for name, types in found
                 if name not in called or node.count_services(name)}
     return GraphSnapshot(topics, services,
-                         frozenset(each.service_name for each in node.services),
                          tuple(sorted(node.get_fully_qualified_node_names())),
                          _actions(node, found))
 

@@ -250,6 +250,8 @@ def _try(node: Node) -> None:
 
 
 class _Trial:
+    """A source of which nothing is taken."""
+
     def __init__(self, kind: str, port: Any) -> None:
         self.kind = kind
         self.port = port

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 import time
 from typing import Any, TYPE_CHECKING
 
@@ -191,12 +190,6 @@ class Publisher:
             return int(entity.get_subscription_count())
         except (InvalidHandle, RuntimeError):  # destroyed, or its context is gone
             return 0
-
-    def wait_acked(self, timeout: float) -> None:
-        """Wait until the subscribers have every sample, or time is up (no loop thread)."""
-        # not made, destroyed, or its context is gone
-        with suppress(AttributeError, InvalidHandle, RuntimeError):
-            self._entity.wait_for_all_acked(Duration(seconds=max(timeout, 0.0)))
 
     def close(self) -> None:
         """Destroy the publisher, after what still waits is published and acknowledged."""
