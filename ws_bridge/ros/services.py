@@ -34,6 +34,7 @@ from ws_bridge.errors import (
 )
 from ws_bridge.ros.graph import served_types
 from ws_bridge.ros.names import creation_error, is_type_conflict, type_name
+from ws_bridge.ros.pool import Pool, Pooled
 from ws_bridge.ros.pump import Pump, RequestSource
 from ws_bridge.ros.survey import serving_nodes
 
@@ -80,17 +81,16 @@ class Call:
             on_done(result)
 
 
-class _Client:
-    """A service client and the number of calls that use it (executor thread)."""
+class _Client(Pooled):
+    """A service client and the calls that wait for it (executor thread)."""
 
-    __slots__ = ('entity', 'held', 'idle', 'unanswered', 'users')
+    __slots__ = ('entity', 'held', 'unanswered')
 
     def __init__(self, entity: Any) -> None:
+        super().__init__()
         self.entity = entity
-        self.users = 0
         self.unanswered = 0
         self.held: deque[tuple[Call, bytes]] = deque()
-        self.idle: Alarm | None = None
 
 
 class Calls:
@@ -99,7 +99,8 @@ class Calls:
     def __init__(self, ros: RosNode, settings: RosSettings) -> None:
         self._ros = ros
         self._settings = settings
-        self._clients: dict[tuple[str, str], _Client] = {}
+        self._clients: Pool[_Client] = Pool(
+            ros, settings.client_idle, lambda client: ros.node.destroy_client(client.entity))
         self._running: set[Call] = set()
 
     def begin(self, call: Call, name: str, service_class: type[Any], request: bytes,
@@ -139,14 +140,11 @@ class Calls:
         """Destroy the clients of another type, where nobody serves that or nobody calls it."""
         types = dict(self._ros.node.get_service_names_and_types()).get(service, ())
         served = served_types(self._ros.node, service, types)
-        for (name, srv_type), client in list(self._clients.items()):
-            if name != service or srv_type == wanted:
-                continue
+        for srv_type, client in self._clients.of_other_types(service, wanted):
             if wanted in served and srv_type not in served:
                 for call in [each for each in self._running if each.client is client]:
                     self._end(call, self._absence(service, srv_type))
-            if client.users == 0:
-                self._forget(client)
+            self._clients.forget(client)
 
     def drop(self, call: Call) -> None:
         """Forget a call (any thread)."""
@@ -156,21 +154,12 @@ class Calls:
         """End every call, and destroy the clients."""
         for call in list(self._running):
             self._end(call, Unavailable('the bridge shuts down'))
-        for client in self._clients.values():
-            self._ros.node.destroy_client(client.entity)
-        self._clients.clear()
+        self._clients.close()
 
     def _use_client(self, call: Call, name: str, service_class: type[Any]) -> None:
-        key = (call.service, type_name(service_class))
-        client = self._clients.get(key)
-        if client is None:
-            client = _Client(self._ros.node.create_client(service_class, name))
-            self._clients[key] = client
-        client.users += 1
-        if client.idle is not None:
-            client.idle.cancel()
-            client.idle = None
-        call.client = client
+        call.client = self._clients.use(
+            call.service, type_name(service_class),
+            lambda: _Client(self._ros.node.create_client(service_class, name)))
 
     def _send_when_ready(self, call: Call, request: bytes, until: float) -> None:
         if call.ended or call.client is None:
@@ -232,20 +221,9 @@ class Calls:
                 client.unanswered -= 1
             while client.held and client.unanswered < MOST_AT_ONCE:
                 self._send(*client.held.popleft())
-            client.users -= 1
-            if client.users == 0:
-                client.idle = self._ros.after(self._settings.client_idle,
-                                              lambda: self._forget(client))
+            self._clients.release(client)
         if result is not None:
             call.finish(result)
-
-    def _forget(self, client: _Client) -> None:
-        for key, each in list(self._clients.items()):
-            if each is client and client.users == 0:
-                if client.idle is not None:
-                    client.idle.cancel()
-                del self._clients[key]
-                self._ros.node.destroy_client(client.entity)
 
 
 def is_served(node: Node, service: str) -> bool:
