@@ -31,9 +31,9 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.serialization import deserialize_message, serialize_message
 from rclpy.task import Future
 
-from ws_bridge.errors import AlreadyExists, LimitExceeded, NotAdvertised, WsBridgeError
-from ws_bridge.ros.names import creation_error, type_name
-from ws_bridge.ros.services import is_served
+from ws_bridge.errors import LimitExceeded, NotAdvertised, WsBridgeError
+from ws_bridge.ros.hosting import Hosting
+from ws_bridge.ros.names import creation_error
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import RosNode
@@ -60,7 +60,7 @@ class _Work:
         self.late = False           # accepted, and not started when last looked at
 
 
-class HostedAction:
+class HostedAction(Hosting):
     """
     A ROS action that a peer serves (loop thread).
 
@@ -76,18 +76,13 @@ class HostedAction:
                  on_cancel: Callable[[int], None], on_error: Callable[[WsBridgeError], None],
                  on_ready: Callable[[], None] | None,
                  on_close: Callable[[HostedAction], None]) -> None:
+        super().__init__(action, action_class, ros, post, on_error, on_ready)
         self.action = action
         self.refused = 0
-        self._class = action_class
-        self._ros = ros
         self._settings = settings
-        self._post = post
         self._on_goal = on_goal
         self._on_cancel = on_cancel
-        self._on_error = on_error
-        self._on_ready = on_ready
         self._on_close = on_close
-        self._closed = False
         self._open: set[int] = set()
         # used on the executor thread
         self._server: Any = None
@@ -102,7 +97,7 @@ class HostedAction:
     @property
     def action_type(self) -> str:
         """Return the full name of the action type."""
-        return type_name(self._class)
+        return self._type
 
     @property
     def pending(self) -> int:
@@ -173,14 +168,6 @@ class HostedAction:
             self._fail(LimitExceeded(f'more than {self._settings.max_requests} goals for '
                                      f'{self.action}; new ones are rejected'))
 
-    def _fail(self, error: WsBridgeError) -> None:
-        if not self._closed:
-            self._on_error(error)
-
-    def _served(self) -> None:
-        if not self._closed and self._on_ready is not None:
-            self._on_ready()
-
     # the executor thread
 
     def create(self, servers: dict[str, HostedAction]) -> None:
@@ -194,9 +181,7 @@ class HostedAction:
         if self.action in servers:
             self._ros.after(LOOK_AGAIN, lambda: self.create(servers))
             return
-        if is_served(self._ros.node, f'{self.action}/_action/send_goal'):
-            self._post(self._fail, AlreadyExists(
-                f'{self.action} is served by another node', field='action'))
+        if self._is_taken(f'{self.action}/_action/send_goal', 'action'):
             return
         decide: Any = self._decide  # rclpy awaits it, which its annotation does not know
         try:

@@ -19,11 +19,9 @@ from collections.abc import Callable
 import time
 from typing import Any, TYPE_CHECKING
 
-from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
 
 from ws_bridge.errors import (
-    AlreadyExists,
     LimitExceeded,
     NotAdvertised,
     ServiceFailed,
@@ -33,10 +31,10 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.ros.graph import served_types
+from ws_bridge.ros.hosting import Hosting
 from ws_bridge.ros.names import creation_error, is_type_conflict, type_name
 from ws_bridge.ros.pool import Pool, Pooled
 from ws_bridge.ros.pump import Pump, RequestSource
-from ws_bridge.ros.survey import serving_nodes
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import Alarm, RosNode
@@ -226,18 +224,7 @@ class Calls:
             call.finish(result)
 
 
-def is_served(node: Node, service: str) -> bool:
-    """
-    Whether another node serves a service: a client would be answered by either.
-
-    One of this node's own name does not count: of a bridge that was killed ROS knows for a while.
-    """
-    own = sum(each.service_name == service for each in node.services)
-    return node.count_services(service) > own and \
-        set(serving_nodes(node, service)) != {node.get_fully_qualified_name()}
-
-
-class Hosted:
+class Hosted(Hosting):
     """
     A ROS service that a peer serves (loop thread).
 
@@ -253,26 +240,21 @@ class Hosted:
                  on_error: Callable[[WsBridgeError], None],
                  on_ready: Callable[[], None] | None,
                  on_close: Callable[[Hosted], None]) -> None:
+        super().__init__(service, service_class, ros, post, on_error, on_ready)
         self.service = service
         self.dropped = 0
-        self._class = service_class
-        self._ros = ros
         self._pump = pump
-        self._post = post
         self._limit = settings.max_requests
         self._on_request = on_request
-        self._on_error = on_error
-        self._on_ready = on_ready
         self._on_close = on_close
         self._headers: dict[int, Any] = {}
         self._number = 0
-        self._closed = False
         self._source: RequestSource | None = None
 
     @property
     def srv_type(self) -> str:
         """Return the full name of the service type."""
-        return type_name(self._class)
+        return self._type
 
     @property
     def pending(self) -> int:
@@ -317,14 +299,6 @@ class Hosted:
                         'the oldest are forgotten'))
             self._on_request(self._number, cdr)
 
-    def _fail(self, error: WsBridgeError) -> None:
-        if not self._closed:
-            self._on_error(error)
-
-    def _served(self) -> None:
-        if not self._closed and self._on_ready is not None:
-            self._on_ready()
-
     # the executor thread
 
     def create(self, name: str) -> None:
@@ -333,11 +307,7 @@ class Hosted:
 
         :param name: what rclpy remaps to the service.
         """
-        if self._closed:
-            return
-        if is_served(self._ros.node, self.service):
-            self._post(self._fail, AlreadyExists(
-                f'{self.service} is served by another node', field='service'))
+        if self._closed or self._is_taken(self.service, 'service'):
             return
         try:
             tap = self._pump.access.make_service(self._ros.node, self._class, name)
