@@ -42,6 +42,7 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.ros.graph import SEND_GOAL, served_types
+from ws_bridge.ros.handles import FutureHandle
 from ws_bridge.ros.names import creation_error, is_type_conflict, type_name
 from ws_bridge.ros.pool import Pool, Pooled
 
@@ -87,8 +88,8 @@ class Goal:
         self._on_done: Callable[[GoalEnd | WsBridgeError], None] | None = on_done
         self.goal_id = uuid.uuid4().bytes
         self.client: _Client | None = None
-        self.asked: Any = None      # future of the acceptance
-        self.result: Any = None     # future of the result
+        self.asked: FutureHandle | None = None      # future of the acceptance
+        self.result: FutureHandle | None = None     # future of the result
         self.alarm: Alarm | None = None
         self.patience = 0.0
         self.until: float | None = None
@@ -315,7 +316,7 @@ class Goals:
             return TypeMismatch(f'{action} is of type {" and ".join(others)}, not {wanted}')
         return Unavailable(f'nobody serves {action}')
 
-    def _answered(self, goal: Goal, client: _Client, future: Any) -> None:
+    def _answered(self, goal: Goal, client: _Client, future: FutureHandle) -> None:
         if goal.ended or future.cancelled():
             return
         if not future.result().accepted:
@@ -340,7 +341,7 @@ class Goals:
         if self._watch is None:
             self._watch = self._ros.after(self._settings.graph_interval, self._look)
 
-    def _finished(self, goal: Goal, future: Any) -> None:
+    def _finished(self, goal: Goal, future: FutureHandle) -> None:
         if goal.ended or future.cancelled():
             return
         response = future.result()
@@ -397,7 +398,7 @@ class Goals:
         alarm = self._ros.after(goal.patience, lambda: finish(TimedOut(
             f'{goal.action} did not answer a cancel request within {goal.patience:g} s')))
 
-        def answered(future: Any) -> None:
+        def answered(future: FutureHandle) -> None:
             if future.cancelled():
                 return
             response = future.result()

@@ -34,6 +34,7 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.ros.graph import count_subscribers, types_of_others
+from ws_bridge.ros.handles import PublisherHandle
 from ws_bridge.ros.names import (
     creation_error,
     is_type_conflict,
@@ -92,7 +93,7 @@ class Publisher:
         self._on_error = on_error
         self._on_close = on_close
         self._pending: deque[tuple[bytes, float | None, OnDone | None]] = deque()
-        self._entity: Any = None  # made and destroyed by the executor thread
+        self._entity: PublisherHandle | None = None  # made and destroyed by the executor thread
         self._ready = False
         self._closed = False
         self._failure: WsBridgeError | None = None
@@ -303,7 +304,8 @@ class Publisher:
             return
 
         def destroy() -> None:
-            entity, self._entity = self._entity, None
+            entity: Any = self._entity
+            self._entity = None
             self._ros.node.destroy_publisher(entity)
         self._when_acknowledged(destroy, time.monotonic())
 

@@ -31,6 +31,7 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.ros.graph import served_types
+from ws_bridge.ros.handles import ClientHandle, FutureHandle
 from ws_bridge.ros.hosting import Hosting
 from ws_bridge.ros.names import creation_error, is_type_conflict, type_name
 from ws_bridge.ros.pool import Pool, Pooled
@@ -59,7 +60,7 @@ class Call:
         self._on_done: Callable[[bytes | WsBridgeError], None] | None = on_done
         # used by Calls on the executor thread
         self.client: _Client | None = None
-        self.future: Any = None
+        self.future: FutureHandle | None = None
         self.alarm: Alarm | None = None
         self.ended = False
 
@@ -84,7 +85,7 @@ class _Client(Pooled):
 
     __slots__ = ('entity', 'held', 'unanswered')
 
-    def __init__(self, entity: Any) -> None:
+    def __init__(self, entity: ClientHandle) -> None:
         super().__init__()
         self.entity = entity
         self.unanswered = 0
@@ -97,8 +98,7 @@ class Calls:
     def __init__(self, ros: RosNode, settings: RosSettings) -> None:
         self._ros = ros
         self._settings = settings
-        self._clients: Pool[_Client] = Pool(
-            ros, settings.client_idle, lambda client: ros.node.destroy_client(client.entity))
+        self._clients: Pool[_Client] = Pool(ros, settings.client_idle, self._destroy)
         self._running: set[Call] = set()
 
     def begin(self, call: Call, name: str, service_class: type[Any], request: bytes,
@@ -133,6 +133,10 @@ class Calls:
                 call, name, service_class, request, until))
             return
         self._send_when_ready(call, request, until)
+
+    def _destroy(self, client: _Client) -> None:
+        entity: Any = client.entity
+        self._ros.node.destroy_client(entity)
 
     def _make_room(self, service: str, wanted: str) -> None:
         """Destroy the clients of another type, where nobody serves that or nobody calls it."""
@@ -195,7 +199,7 @@ class Calls:
             return TypeMismatch(f'{service} is of type {" and ".join(others)}, not {wanted}')
         return Unavailable(f'nobody serves {service}')
 
-    def _answered(self, call: Call, future: Any) -> None:
+    def _answered(self, call: Call, future: FutureHandle) -> None:
         if call.ended or future.cancelled():
             return
         try:
