@@ -96,6 +96,17 @@ def test_one_without_a_key_takes_the_place_of_all() -> None:
     assert unsubscribe(session, None)[0] == fx.CloseSubscription('/t', '/t')
 
 
+def test_another_type_is_refused_and_the_first_stands() -> None:
+    session = make()
+    subscribe(session, 'a', msg_type='std_msgs/msg/Int32')
+    (answer,) = session.receive(
+        ops.Subscribe('i', '/t', msg_type='std_msgs/msg/Bool', key='b'), START)
+    assert failed([answer]).error.code == 'type_mismatch'
+    assert subscribe(session, 'b').msg_type == 'std_msgs/msg/Int32'
+    assert unsubscribe(session, 'b')[0].msg_type == 'std_msgs/msg/Int32'
+    assert subscribe(session, 'a', msg_type='std_msgs/msg/Bool').msg_type == 'std_msgs/msg/Bool'
+
+
 def test_a_refused_one_is_forgotten_and_the_others_stand() -> None:
     session = make()
     subscribe(session, 'a', min_interval=1.0)

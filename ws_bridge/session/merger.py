@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ws_bridge.errors import NotAdvertised
+from ws_bridge.errors import NotAdvertised, TypeMismatch
 from ws_bridge.protocol.operations import Encoding
 from ws_bridge.session.effects import OpenSubscription
 
@@ -46,12 +46,20 @@ class SubscriptionMerger:
         return key in self._names.get(name, ())
 
     def add(self, subscription: OpenSubscription) -> OpenSubscription:
-        """Return what serves the new subscription and the older ones."""
+        """
+        Return what serves the new subscription and the older ones.
+
+        :raises TypeMismatch: another one of this name, which goes on, has another type.
+        """
         key = subscription.key
         if key is None:
             self.forget(subscription.wire_name)
             return subscription
         same_name = self._names.setdefault(subscription.wire_name, {})
+        of_others = {each.msg_type for each in same_name.values() if each.key != key}
+        if subscription.msg_type is not None and of_others - {None, subscription.msg_type}:
+            raise TypeMismatch(f'{subscription.wire_name} is subscribed to with another type by '
+                               'this connection, under another id', field='type')
         older = same_name.pop(key, None)
         same_name[key] = replace(subscription, fresh=older is None)
         return _merged([*same_name.values()])
