@@ -61,6 +61,7 @@ class Unit:
 
 UNITS = {
     'errors': Unit(0, (0,), forbidden=IMPURE),
+    'addresses': Unit(0, (0,), forbidden=IMPURE),
     'forms': Unit(0, (0,), forbidden=IMPURE),
     'config': Unit(0, (0,), forbidden=CONCURRENT),
     'access': Unit(0, (0,), forbidden=IMPURE),
@@ -86,6 +87,14 @@ UNITS = {
     'cli': Unit(5, (0, 1, 2, 3, 4, 5), frozenset({'orjson', 'websockets'})),
     'demo': Unit(5, (0, 1, 5), frozenset({'numpy', ROS})),
 }
+
+BELOW_RCLPY = 'ws_bridge.ros.private'
+"""The one module that may use what is private in rclpy."""
+PRIVATE_MODULES = ('rclpy.impl', 'rclpy._rclpy_pybind11')
+PRIVATE_NAMES = frozenset({
+    'handle', 'pointer', 'rclpy_implementation', 'take_message', 'service_take_request',
+    'take_response', 'destroy_when_not_in_use', '_TYPE_SUPPORT', '_fields_and_field_types'})
+"""Attributes of rclpy's entities, and of message classes, that are below its public API."""
 
 SAME_NAME = {
     'Alarm': 'the datagram of the stop process, and what the bridge shows of it',
@@ -239,6 +248,80 @@ def test_a_violation_is_found(module: str, source: str, complaint: str) -> None:
 ])
 def test_what_is_allowed_passes(module: str, source: str) -> None:
     assert not violations(f'{PACKAGE}.{module}', source)
+
+
+def private_uses(module: str, source: str) -> list[str]:
+    """
+    Tell where a module uses what is private in rclpy.
+
+    That is: one of its private modules, a name of :data:`PRIVATE_NAMES`, a name that begins with
+    ``_`` imported from it, and for modules that import rclpy such an attribute of anything but
+    what the package itself names so.
+
+    :return: a line for each.
+    """
+    if module == BELOW_RCLPY:
+        return []
+    tree = ast.parse(source)
+    found = [(line, name) for line, name in imported(module, source, is_package=False)
+             if name.startswith(PRIVATE_MODULES)]
+    knows_ros = False
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and library_of(node.module or '') == ROS:
+            knows_ros = True
+            found += [(node.lineno, f'{node.module}.{alias.name}') for alias in node.names
+                      if alias.name.startswith('_')]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) \
+                and node.value.endswith('__constants'):
+            found.append((node.lineno, node.value))
+    own = OWN_PRIVATE_NAMES if knows_ros else frozenset[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and knows_ros and (
+                node.attr in PRIVATE_NAMES
+                or (is_private(node.attr) and node.attr not in own)):
+            found.append((node.lineno, f'.{node.attr}'))
+    return [f'{module}:{line}: {name} is private in rclpy' for line, name in sorted(found)]
+
+
+def is_private(name: str) -> bool:
+    """Tell whether a name begins with ``_`` and is not of the language."""
+    return name.startswith('_') and not (name.startswith('__') and name.endswith('__'))
+
+
+def own_private_names() -> frozenset[str]:
+    """Return the private attributes that the package itself defines or sets on ``self``."""
+    names: set[str] = set()
+    for _, path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) \
+                    and isinstance(node.value, ast.Name) and node.value.id in ('self', 'cls'):
+                names.add(node.attr)
+    return frozenset(filter(is_private, names))
+
+
+OWN_PRIVATE_NAMES = own_private_names()
+
+
+@pytest.mark.parametrize(('module', 'path'), list(modules()), ids=[name for name, _ in modules()])
+def test_one_module_alone_is_below_rclpy(module: str, path: Path) -> None:
+    assert private_uses(module, path.read_text()) == []
+
+
+@pytest.mark.parametrize('source', [
+    'from rclpy.impl.rcutils_logger import RcutilsLogger',
+    'import rclpy._rclpy_pybind11',
+    'from rclpy.node import _hidden',
+    'from rclpy.node import Node\ndef f(node): return node.context.handle',
+    'from rclpy.node import Node\ndef f(entity): return entity.take_message(int, True)',
+    'from rclpy.node import Node\ndef f(entity): return entity._executor_event',
+    'import importlib\nimportlib.import_module("rclpy.impl.logging_severity")',
+    'def f(cls): return getattr(cls, "_Metaclass_X__constants")',
+])
+def test_a_private_part_of_rclpy_is_found(source: str) -> None:
+    assert len(private_uses(f'{PACKAGE}.ros.pump', source)) == 1
+    assert private_uses(BELOW_RCLPY, source) == []
 
 
 def classes() -> Iterator[tuple[str, ast.ClassDef]]:

@@ -23,6 +23,8 @@ from collections.abc import Callable
 import ipaddress
 import re
 
+from ws_bridge.addresses import is_address
+
 LONGEST_ROBOT_NAME = 64
 
 _LONGEST_HOST = 253
@@ -50,14 +52,9 @@ def host(text: str) -> str:
 
 def is_host(text: str) -> bool:
     """Whether a text is an address or can be the name of a machine."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        pass
-    else:
-        return True
-    return len(text) <= _LONGEST_HOST and _HOST_NAME.fullmatch(text) is not None \
-        and _NUMERIC_HOST.fullmatch(text) is None
+    return is_address(text) or (
+        len(text) <= _LONGEST_HOST and _HOST_NAME.fullmatch(text) is not None
+        and _NUMERIC_HOST.fullmatch(text) is None)
 
 
 def _bare(text: str) -> str:

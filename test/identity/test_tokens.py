@@ -21,7 +21,7 @@ import pytest
 
 from ws_bridge.errors import ConfigError
 from ws_bridge.identity.certificate import identity_of
-from ws_bridge.identity.throttle import ADDRESSES_REMEMBERED, network_of, Throttle, WINDOW
+from ws_bridge.identity.throttle import ADDRESSES_REMEMBERED, Throttle, WINDOW
 from ws_bridge.identity.tokens import digest_of, find_token, parse_tokens
 
 TOKEN = 'correct-horse-battery'
@@ -105,10 +105,3 @@ def test_the_memory_of_a_throttle_is_bounded() -> None:
     assert throttle.wait('h0', 0) == 0
     assert throttle.wait(f'h{ADDRESSES_REMEMBERED + 9}', 0) == WINDOW
     assert repr(throttle) == f'Throttle({ADDRESSES_REMEMBERED} addresses)'
-
-
-@pytest.mark.parametrize(('address', 'network'), [
-    ('10.0.0.1', '10.0.0.1'), ('::ffff:10.0.0.1', '10.0.0.1'), ('name', 'name'), ('', ''),
-    ('2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'), ('fe80::1%eth0', 'fe80::/64')])
-def test_one_customer_is_one_address(address: str, network: str) -> None:
-    assert network_of(address) == network

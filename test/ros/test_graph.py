@@ -17,11 +17,14 @@ from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 
+import pytest
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
 
 from ws_bridge.access import is_hidden
-from ws_bridge.ros.graph import GraphSnapshot, TopicInfo
+from ws_bridge.ros import graph
+from ws_bridge.ros.graph import GraphSnapshot, participant_of, TopicInfo
 
 from .harness import FakeLoop, OtherNode, QUICK, RELIABLE, running_side
 
@@ -59,9 +62,23 @@ def test_the_bridge_knows_its_own(loop: FakeLoop) -> None:
         side.advertise('/own', STRING, None, print)
         side.subscribe('/own', STRING, None, lambda samples, taken: None, print)
         side.host('/mine', 'std_srvs/srv/Trigger', lambda token, cdr: None, print)
-        loop.until(lambda: '/mine' in side.graph.own_services)
+        loop.until(lambda: '/mine' in side.graph.services)
         loop.until(lambda: side.graph.topics.get('/own') == TopicInfo((STRING,), 1, 1, 1, 1, True))
         assert side.graph.topics['/rosout'].own_publishers == 1
+
+
+@pytest.mark.parametrize('length', [8, 16, 24])
+@pytest.mark.parametrize('middleware', ['rmw_fastrtps_cpp', 'rmw_zenoh_cpp'])
+def test_a_participant_is_read_from_gids_of_dds_alone(
+        monkeypatch: pytest.MonkeyPatch, middleware: str, length: int) -> None:
+    """Gids of other middleware begin alike by chance, or say something else by their beginning."""
+    monkeypatch.setattr(graph, 'get_rmw_implementation_identifier', lambda: middleware)
+    one, two = (TopicEndpointInfo(endpoint_gid=[*range(length - 1), number])
+                for number in (100, 200))
+    if middleware == 'rmw_zenoh_cpp':
+        assert participant_of(one) is participant_of(two) is None
+    else:
+        assert (participant_of(one) == participant_of(two)) is (length > graph.PARTICIPANT)
 
 
 def test_several_types_on_one_topic(loop: FakeLoop) -> None:

@@ -120,7 +120,7 @@ def test_the_node_knows_what_its_own_things_are_called(remapped: RosSide) -> Non
 RESOLVES = {'resolve_topic_name', 'resolve_service_name', 'expand_topic_name',
             'rclpy_remap_topic_name', 'rclpy_resolve_name'}
 MAKES = {'create_publisher': 1, 'create_subscription': 1, 'create_service': 1, 'create_client': 1,
-         'ActionServer': 2, 'ActionClient': 2}
+         'make_subscription': 2, 'make_service': 2, 'ActionServer': 2, 'ActionClient': 2}
 """Where the name is among the arguments of what makes something in ROS."""
 
 
@@ -158,6 +158,7 @@ def test_entities_are_made_of_names_that_were_resolved() -> None:
                 found.add((path.name, ast.unparse(node.args[MAKES[called]])))
     assert {text for _, text in found if not text.startswith(("'", "f'~/"))} == {
         'name', 'self._name', 'self.action',
+        'topic',    # of private.py, which is given it
         'NEIGHBOURS_TOPIC',
         'message.name',     # of the stop process, whose node remaps nothing
         "f'{action}/_action/feedback'",

@@ -24,9 +24,10 @@ from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 
+from ws_bridge.ros import private
 from ws_bridge.ros import pump as pump_module
-from ws_bridge.ros.arrivals import Bells, Unsupported
-from ws_bridge.ros.pump import Memory, NeverGroup, Pump, Source
+from ws_bridge.ros.private import Bells, NeverGroup, PrivateAccess, Unsupported
+from ws_bridge.ros.pump import Memory, Pump, Source
 
 from .harness import FakeLoop, latched, OtherNode, RELIABLE
 
@@ -39,14 +40,13 @@ def text_of(cdr: bytes) -> str:
 
 def source_on(node: OtherNode, topic: str, sink: Any, qos: QoSProfile = DEEP,
               **options: Any) -> Source:
-    entity = node.node.create_subscription(String, topic, print, qos, raw=True,
-                                           callback_group=NeverGroup())
-    return Source(entity, sink, **options)
+    access = PrivateAccess(node.context)
+    return Source(access.make_subscription(node.node, String, topic, qos), sink, **options)
 
 
 @contextmanager
 def pumping(node: OtherNode, loop: FakeLoop) -> Iterator[Pump]:
-    pump = Pump(node.context, loop.post, loop.faults.append)
+    pump = Pump(PrivateAccess(node.context), loop.post, loop.faults.append)
     pump.start()
     try:
         yield pump
@@ -61,7 +61,7 @@ def waits_with(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     def no_bells() -> Any:
         raise Unsupported('a test')
     if request.param == 'wait set':
-        monkeypatch.setattr(pump_module, 'Bells', no_bells)
+        monkeypatch.setattr(private, 'Bells', no_bells)
     elif request.param == 'bells that do not ring':
         monkeypatch.setattr(Bells, '_add', lambda self, source: no_bells())
     return str(request.param)
@@ -108,7 +108,7 @@ def test_a_busy_topic_does_not_starve_a_quiet_one(node: OtherNode, loop: FakeLoo
         for _ in range(2000):
             busy.publish(String(data='x'))
         quiet.publish(String(data='y'))
-        pump = Pump(node.context, loop.post, loop.faults.append)
+        pump = Pump(PrivateAccess(node.context), loop.post, loop.faults.append)
         for source in sources:
             pump.add(source)
         pump.start()
@@ -193,7 +193,7 @@ def test_a_fault_of_the_pump_is_reported_and_it_goes_on(node: OtherNode, loop: F
 def test_it_gives_up_after_faults_in_a_row(node: OtherNode, loop: FakeLoop) -> None:
     source = source_on(node, '/broken', print)
     node.node.destroy_subscription(source.entity)
-    pump = Pump(node.context, loop.post, loop.faults.append)
+    pump = Pump(PrivateAccess(node.context), loop.post, loop.faults.append)
     pump.add(source)
     pump.start()
     loop.until(lambda: len(loop.faults) == pump_module.MAX_FAULTS)
@@ -211,7 +211,7 @@ def test_it_says_what_it_lacks(node: OtherNode, loop: FakeLoop, waits_with: str,
 
 
 def test_stopping_before_the_start(node: OtherNode, loop: FakeLoop) -> None:
-    pump = Pump(node.context, loop.post, loop.faults.append)
+    pump = Pump(PrivateAccess(node.context), loop.post, loop.faults.append)
     pump.stop()
     assert pump.join(1.0)
 

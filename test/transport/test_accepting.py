@@ -30,7 +30,7 @@ from transport_support import Dial, http, MakeServer, Recorder
 from websockets.asyncio.client import connect
 
 from ws_bridge import WebSocketServer
-from ws_bridge.transport.handshake import is_loopback
+from ws_bridge.addresses import is_loopback
 from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
 from ws_bridge.transport.tls_server import Turns
 

@@ -25,7 +25,8 @@ from transport_support import Dial, http, MakeServer, Recorder
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
-from ws_bridge.transport.crowd import client_address, Crowd, is_in
+from ws_bridge.addresses import is_in
+from ws_bridge.transport.crowd import client_address, Crowd
 from ws_bridge.transport.handshake import Handshake, host_fault
 from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
 

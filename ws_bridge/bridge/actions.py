@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.converter import Converter
-from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.peer import Peer, type_to_call
 from ws_bridge.bridge.services import Apply
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema import by_name
@@ -198,15 +198,9 @@ class Actions:
         hosted = self._hosted.get(wish.action)
         types = tuple(self._ros.graph.actions.get(wish.action, ())) or \
             ((hosted.action_type,) if hosted else ())
-        if wish.action_type is not None:
-            action_type = self._ros.types.action(wish.action_type).name
-            if types and action_type not in types:
-                raise TypeMismatch(f'{wish.action} is {" and ".join(types)}, not {action_type}',
-                                   field='type')
-            return action_type
-        if not types:
-            raise UnknownName(f'there is no action {wish.action}', field='destination')
-        return types[0]
+        asked = None if wish.action_type is None \
+            else self._ros.types.action(wish.action_type).name
+        return type_to_call('action', wish.action, asked, types)
 
     def goal_codec(self, wish: StartGoal) -> Codec:
         """

@@ -33,6 +33,7 @@ import logging
 import secrets
 from typing import Any, TYPE_CHECKING
 
+from ws_bridge.addresses import network_of
 from ws_bridge.bridge.actions import Actions
 from ws_bridge.bridge.control import Control
 from ws_bridge.bridge.converter import Converter
@@ -55,7 +56,6 @@ from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import LimitExceeded, LoginFailed, UnknownType, WsBridgeError
-from ws_bridge.identity.throttle import network_of
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.dialects import DialectKind, DialectOptions, DIALECTS

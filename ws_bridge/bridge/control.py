@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
-import ipaddress
 import logging
 import secrets
 from typing import Any, NamedTuple, TYPE_CHECKING
@@ -29,6 +28,7 @@ from typing import Any, NamedTuple, TYPE_CHECKING
 import orjson
 
 from ws_bridge.access import Use
+from ws_bridge.addresses import is_loopback_address
 from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.gates import Gates, Guarded
 from ws_bridge.bridge.neighbours import Neighbour, Neighbours, SAY_EVERY
@@ -79,12 +79,7 @@ OK, ERROR = 0, 2
 
 def is_on_this_machine(address: str) -> bool:
     """Whether an address, as of a link, is this machine's own."""
-    try:
-        parsed = ipaddress.ip_address(address.strip('[]'))
-    except ValueError:
-        return False
-    mapped = getattr(parsed, 'ipv4_mapped', None)
-    return bool((mapped or parsed).is_loopback)
+    return is_loopback_address(address.strip('[]'))
 
 
 def may(peer: Peer, use: Use) -> bool:

@@ -20,13 +20,13 @@ import logging
 import ssl
 from typing import TYPE_CHECKING
 
+from ws_bridge.addresses import is_loopback
 from ws_bridge.bridge.watch import Watch
 from ws_bridge.config import Settings
 from ws_bridge.errors import BadName, ConfigError, UnknownType
 from ws_bridge.identity.authority import Authority
 from ws_bridge.identity.files import check_file, read_file
 from ws_bridge.identity.tokens import MAX_LENGTH
-from ws_bridge.transport.handshake import is_loopback
 from ws_bridge.transport.tls import reload_certificate, server_context
 
 if TYPE_CHECKING:

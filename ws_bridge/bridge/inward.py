@@ -25,7 +25,7 @@ from itertools import count
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.gates import Gates, Lane
-from ws_bridge.bridge.peer import Peer, types_of, types_of_others
+from ws_bridge.bridge.peer import agreed_type, Peer, types_of, types_of_others
 from ws_bridge.convert.codec import Codec, CodecStore, Converted
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import Forbidden, NotAdvertised, TypeMismatch, UnknownType, WsBridgeError
@@ -259,12 +259,8 @@ class Inward:
         :raises TypeMismatch: the topic has another type, or several.
         """
         if asked is not None:
-            types = types_of_others(self._ros, topic)
-            msg_type = self._ros.types.message(asked).name
-            if types and msg_type not in types:
-                raise TypeMismatch(f'{topic} is {" and ".join(types)}, not {msg_type}',
-                                   field='type')
-            return msg_type
+            return agreed_type(topic, self._ros.types.message(asked).name,
+                               types_of_others(self._ros, topic))
         types = types_of(self._ros, topic)
         if not types:
             raise UnknownType(f'nobody knows the type of {topic}: advertise it with one',

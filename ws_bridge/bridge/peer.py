@@ -14,11 +14,12 @@
 """One connected peer: its link, its session and its dialect."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ws_bridge.bridge.ledger import Ledger
+from ws_bridge.errors import TypeMismatch, UnknownName
 from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.dialects import DialectKind
 from ws_bridge.protocol.replies import Failed, Reply
@@ -82,3 +83,32 @@ def types_of_others(ros: RosSide, topic: str) -> tuple[str, ...]:
     """Return the types that a topic has in ROS: what a peer asked for is none of them."""
     info = ros.graph.topics.get(topic)
     return tuple(info.types) if info and not info.brought else ()
+
+
+def agreed_type(name: str, asked: str, types: Sequence[str]) -> str:
+    """
+    Return the type that a peer asks for, unless the name has others.
+
+    :param asked: its full name.
+    :param types: those that the name has; none = any will do.
+    :raises TypeMismatch: it is none of them.
+    """
+    if types and asked not in types:
+        raise TypeMismatch(f'{name} is {" and ".join(types)}, not {asked}', field='type')
+    return asked
+
+
+def type_to_call(what: str, name: str, asked: str | None, types: Sequence[str]) -> str:
+    """
+    Return the type with which a peer calls something.
+
+    :param what: ``service`` or ``action``.
+    :param asked: the full name of the type that it names, if it names one.
+    :raises TypeMismatch: it is none of ``types``.
+    :raises UnknownName: it names none, and there is none.
+    """
+    if asked is not None:
+        return agreed_type(name, asked, types)
+    if not types:
+        raise UnknownName(f'there is no {what} {name}', field='destination')
+    return types[0]

@@ -22,7 +22,7 @@ import logging
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.converter import Converter
-from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.peer import Peer, type_to_call
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema import by_name
 from ws_bridge.errors import (
@@ -174,15 +174,8 @@ class Services:
         hosted = self._hosted.get(wish.service)
         types = tuple(self._ros.graph.services.get(wish.service, ())) or \
             ((hosted.srv_type,) if hosted else ())
-        if wish.srv_type is not None:
-            srv_type = self._ros.types.service(wish.srv_type).name
-            if types and srv_type not in types:
-                raise TypeMismatch(f'{wish.service} is {" and ".join(types)}, not {srv_type}',
-                                   field='type')
-            return srv_type
-        if not types:
-            raise UnknownName(f'there is no service {wish.service}', field='destination')
-        return types[0]
+        asked = None if wish.srv_type is None else self._ros.types.service(wish.srv_type).name
+        return type_to_call('service', wish.service, asked, types)
 
     def host(self, peer: Peer, wish: Host) -> None:
         """

@@ -39,7 +39,6 @@ from ws_bridge.errors import (
     WrongLength,
 )
 
-FLOAT32_MAX = float(np.finfo(np.float32).max)
 PADDING = tuple(bytes(size) for size in range(8))
 _COUNT = struct.Struct('<I').pack
 _FLOATS = ('float32', 'float64')

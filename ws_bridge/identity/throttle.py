@@ -15,12 +15,11 @@
 from __future__ import annotations
 
 from collections import deque
-import ipaddress
+
+from ws_bridge.addresses import network_of
 
 WINDOW = 60.0
 ADDRESSES_REMEMBERED = 10_000
-IPV6_PREFIX = 64
-"""One customer of IPv6 has so many addresses of these as it likes."""
 
 
 class Throttle:
@@ -59,16 +58,3 @@ class Throttle:
         while failures and now - failures[0] >= WINDOW:
             failures.popleft()
         return failures
-
-
-def network_of(address: str) -> str:
-    """Return what counts as one address: an IPv6 one by its network."""
-    try:
-        parsed = ipaddress.ip_address(address.partition('%')[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.IPv6Network((int(parsed), IPV6_PREFIX), strict=False))
-    return str(parsed)

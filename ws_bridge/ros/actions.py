@@ -42,7 +42,9 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.ros.graph import SEND_GOAL, served_types
+from ws_bridge.ros.handles import FutureHandle
 from ws_bridge.ros.names import creation_error, is_type_conflict, type_name
+from ws_bridge.ros.pool import Pool, Pooled
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import Alarm, RosNode
@@ -86,8 +88,8 @@ class Goal:
         self._on_done: Callable[[GoalEnd | WsBridgeError], None] | None = on_done
         self.goal_id = uuid.uuid4().bytes
         self.client: _Client | None = None
-        self.asked: Any = None      # future of the acceptance
-        self.result: Any = None     # future of the result
+        self.asked: FutureHandle | None = None      # future of the acceptance
+        self.result: FutureHandle | None = None     # future of the result
         self.alarm: Alarm | None = None
         self.patience = 0.0
         self.until: float | None = None
@@ -140,20 +142,19 @@ class Goal:
             on_done(result)
 
 
-class _Client:
+class _Client(Pooled):
     """The clients and the subscription of one action, and the goals that use them."""
 
-    __slots__ = ('action_class', 'cancel', 'feedback', 'goals', 'idle', 'result', 'send', 'users')
+    __slots__ = ('action_class', 'cancel', 'feedback', 'goals', 'result', 'send')
 
     def __init__(self, action_class: type[Any]) -> None:
+        super().__init__()
         self.action_class = action_class
         self.send: Any = None
         self.cancel: Any = None
         self.result: Any = None
         self.feedback: Any = None
         self.goals: dict[bytes, Goal] = {}
-        self.users = 0
-        self.idle: Alarm | None = None
 
 
 class Goals:
@@ -163,7 +164,7 @@ class Goals:
         self._ros = ros
         self._settings = settings
         self._post = post
-        self._clients: dict[tuple[str, str], _Client] = {}
+        self._clients: Pool[_Client] = Pool(ros, settings.client_idle, self._destroy)
         self._running: set[Goal] = set()
         self._watch: Alarm | None = None
 
@@ -207,13 +208,11 @@ class Goals:
     def _make_room(self, action: str, wanted: str) -> None:
         """Destroy the clients of another type, where nobody serves that or nobody uses them."""
         served = self._served(action)
-        for (name, action_type), client in list(self._clients.items()):
-            if name != action or action_type == wanted:
-                continue
+        for action_type, client in self._clients.of_other_types(action, wanted):
             if wanted in served and action_type not in served:
                 for goal in [each for each in self._running if each.client is client]:
                     self._end(goal, self._absence(action, action_type))
-            self._forget(client)
+            self._clients.forget(client)
 
     def _served(self, action: str) -> set[str]:
         service = f'{action}{SEND_GOAL}'
@@ -239,7 +238,7 @@ class Goals:
     @property
     def busy(self) -> bool:
         """Return whether a server has still something to answer."""
-        return any(client.users for client in self._clients.values())
+        return any(client.users for client in self._clients)
 
     def stop(self) -> None:
         """Cancel every goal; :attr:`busy` until the servers have answered."""
@@ -250,22 +249,12 @@ class Goals:
         """Destroy the clients."""
         for goal in list(self._running):
             self._end(goal, None)
-        for client in self._clients.values():
-            self._destroy(client)
-        self._clients.clear()
+        self._clients.close()
 
     def _use_client(self, goal: Goal, action_class: type[Any]) -> None:
-        key = goal.action, type_name(action_class)
-        client = self._clients.get(key)
-        if client is None:
-            client = self._create(goal.action, action_class)
-            self._clients[key] = client
-        client.users += 1
-        client.goals[goal.goal_id] = goal
-        if client.idle is not None:
-            client.idle.cancel()
-            client.idle = None
-        goal.client = client
+        goal.client = self._clients.use(goal.action, type_name(action_class),
+                                        lambda: self._create(goal.action, action_class))
+        goal.client.goals[goal.goal_id] = goal
 
     def _create(self, action: str, action_class: type[Any]) -> _Client:
         node, parts = self._ros.node, action_class.Impl
@@ -327,7 +316,7 @@ class Goals:
             return TypeMismatch(f'{action} is of type {" and ".join(others)}, not {wanted}')
         return Unavailable(f'nobody serves {action}')
 
-    def _answered(self, goal: Goal, client: _Client, future: Any) -> None:
+    def _answered(self, goal: Goal, client: _Client, future: FutureHandle) -> None:
         if goal.ended or future.cancelled():
             return
         if not future.result().accepted:
@@ -352,7 +341,7 @@ class Goals:
         if self._watch is None:
             self._watch = self._ros.after(self._settings.graph_interval, self._look)
 
-    def _finished(self, goal: Goal, future: Any) -> None:
+    def _finished(self, goal: Goal, future: FutureHandle) -> None:
         if goal.ended or future.cancelled():
             return
         response = future.result()
@@ -404,12 +393,12 @@ class Goals:
                 finished = True
                 alarm.cancel()
                 client.cancel.remove_pending_request(future)
-                self._release(client)
+                self._clients.release(client)
                 self._tell(waiting, answer)
         alarm = self._ros.after(goal.patience, lambda: finish(TimedOut(
             f'{goal.action} did not answer a cancel request within {goal.patience:g} s')))
 
-        def answered(future: Any) -> None:
+        def answered(future: FutureHandle) -> None:
             if future.cancelled():
                 return
             response = future.result()
@@ -438,24 +427,10 @@ class Goals:
                 client.send.remove_pending_request(goal.asked)
             if goal.result is not None:
                 client.result.remove_pending_request(goal.result)
-            self._release(client)
+            self._clients.release(client)
         self._tell(goal.cancels, Expired(f'the goal for {goal.action} has ended'))
         if result is not None:
             goal.finish(result)
-
-    def _release(self, client: _Client) -> None:
-        client.users -= 1
-        if client.users == 0:
-            client.idle = self._ros.after(self._settings.client_idle,
-                                          lambda: self._forget(client))
-
-    def _forget(self, client: _Client) -> None:
-        for key, each in list(self._clients.items()):
-            if each is client and client.users == 0:
-                if client.idle is not None:
-                    client.idle.cancel()
-                del self._clients[key]
-                self._destroy(client)
 
 
 def _uuid(goal: Goal) -> UUID:

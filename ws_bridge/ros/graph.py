@@ -20,11 +20,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rclpy.node import Node
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+from rclpy.utilities import get_rmw_implementation_identifier
 
 from ws_bridge.ros.names import type_name
 
 STOP_SUFFIX = '_stop'   # of the node of the stop process
-PARTICIPANT = 12        # bytes that name it in a gid of DDS; with others the name alone tells
+PARTICIPANT = 12        # bytes that name it in a gid of DDS
+DDS = ('rmw_fastrtps', 'rmw_cyclonedds', 'rmw_connextdds')
 SEND_GOAL = '/_action/send_goal'
 
 
@@ -55,13 +58,11 @@ class GraphSnapshot:
 
     :param services: name to types, sorted.
     :param actions: name to types, sorted, of those that have a server.
-    :param own_services: those that the bridge's node serves.
     :param nodes: full names, sorted, as often as they are there.
     """
 
     topics: Mapping[str, TopicInfo] = field(default_factory=dict)
     services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    own_services: frozenset[str] = frozenset()
     nodes: tuple[str, ...] = ()
     actions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -90,7 +91,6 @@ def take_snapshot(node: Node) -> GraphSnapshot:
     services = {name: tuple(sorted(served_types(node, name, types))) for name, types in found
                 if name not in called or node.count_services(name)}
     return GraphSnapshot(topics, services,
-                         frozenset(each.service_name for each in node.services),
                          tuple(sorted(node.get_fully_qualified_node_names())),
                          _actions(node, found))
 
@@ -122,14 +122,24 @@ def _types_of_others(node: Node, topic: str, brought: Counter[str]) -> set[str]:
     name of a new one's node a little later.
     """
     stop = node.get_name() + STOP_SUFFIX
-    participants = {bytes(info.endpoint_gid)[:PARTICIPANT]
+    participants = {participant_of(info)
                     for info in node.get_publishers_info_by_topic('/parameter_events')
-                    if info.node_name == stop}
+                    if info.node_name == stop} - {None}
     there = Counter(info.topic_type for info in (*node.get_publishers_info_by_topic(topic),
                                                  *node.get_subscriptions_info_by_topic(topic))
-                    if info.node_name != stop
-                    and bytes(info.endpoint_gid)[:PARTICIPANT] not in participants)
+                    if info.node_name != stop and participant_of(info) not in participants)
     return set(there - brought)
+
+
+def participant_of(info: TopicEndpointInfo) -> bytes | None:
+    """
+    Return what the endpoints of one participant have in common.
+
+    Only with DDS a gid shows it: gids of other middleware have another form and another length.
+    """
+    if not get_rmw_implementation_identifier().startswith(DDS):
+        return None
+    return bytes(info.endpoint_gid)[:PARTICIPANT]
 
 
 def _of_stop_process(node: Node) -> set[str]:

@@ -31,9 +31,9 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.serialization import deserialize_message, serialize_message
 from rclpy.task import Future
 
-from ws_bridge.errors import AlreadyExists, LimitExceeded, NotAdvertised, WsBridgeError
-from ws_bridge.ros.names import creation_error, type_name
-from ws_bridge.ros.services import is_served
+from ws_bridge.errors import LimitExceeded, NotAdvertised, WsBridgeError
+from ws_bridge.ros.hosting import Hosting
+from ws_bridge.ros.names import creation_error
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import RosNode
@@ -48,19 +48,19 @@ RESULT_TIMEOUT = 10  # s, that a result is kept for who asks late; Jazzy's defau
 class _Work:
     """One goal that the peer works on (executor thread)."""
 
-    __slots__ = ('cancelled', 'clients', 'decision', 'early', 'end', 'handle', 'late')
+    __slots__ = ('cancelled', 'clients', 'decision', 'early', 'end', 'goal', 'late')
 
     def __init__(self) -> None:
         self.decision: Any = Future()   # accepted?
         self.end: Any = Future()        # (status, result)
-        self.handle: Any = None             # from the start on
+        self.goal: Any = None               # from the start on
         self.early: deque[Any] = deque(maxlen=EARLY_FEEDBACK)
         self.clients: set[bytes] | None = None   # who may have sent it
         self.cancelled = False
         self.late = False           # accepted, and not started when last looked at
 
 
-class HostedAction:
+class HostedAction(Hosting):
     """
     A ROS action that a peer serves (loop thread).
 
@@ -76,18 +76,13 @@ class HostedAction:
                  on_cancel: Callable[[int], None], on_error: Callable[[WsBridgeError], None],
                  on_ready: Callable[[], None] | None,
                  on_close: Callable[[HostedAction], None]) -> None:
+        super().__init__(action, action_class, ros, post, on_error, on_ready)
         self.action = action
         self.refused = 0
-        self._class = action_class
-        self._ros = ros
         self._settings = settings
-        self._post = post
         self._on_goal = on_goal
         self._on_cancel = on_cancel
-        self._on_error = on_error
-        self._on_ready = on_ready
         self._on_close = on_close
-        self._closed = False
         self._open: set[int] = set()
         # used on the executor thread
         self._server: Any = None
@@ -102,7 +97,7 @@ class HostedAction:
     @property
     def action_type(self) -> str:
         """Return the full name of the action type."""
-        return type_name(self._class)
+        return self._type
 
     @property
     def pending(self) -> int:
@@ -173,14 +168,6 @@ class HostedAction:
             self._fail(LimitExceeded(f'more than {self._settings.max_requests} goals for '
                                      f'{self.action}; new ones are rejected'))
 
-    def _fail(self, error: WsBridgeError) -> None:
-        if not self._closed:
-            self._on_error(error)
-
-    def _served(self) -> None:
-        if not self._closed and self._on_ready is not None:
-            self._on_ready()
-
     # the executor thread
 
     def create(self, servers: dict[str, HostedAction]) -> None:
@@ -194,9 +181,7 @@ class HostedAction:
         if self.action in servers:
             self._ros.after(LOOK_AGAIN, lambda: self.create(servers))
             return
-        if is_served(self._ros.node, f'{self.action}/_action/send_goal'):
-            self._post(self._fail, AlreadyExists(
-                f'{self.action} is served by another node', field='action'))
+        if self._is_taken(f'{self.action}/_action/send_goal', 'action'):
             return
         decide: Any = self._decide  # rclpy awaits it, which its annotation does not know
         try:
@@ -238,7 +223,7 @@ class HostedAction:
 
     def _start(self, handle: Any) -> None:
         work = self._work[self._tokens[id(handle.request)]]
-        work.handle = handle
+        work.goal = handle
         handle.execute()
         for feedback in work.early:
             handle.publish_feedback(feedback)
@@ -280,10 +265,10 @@ class HostedAction:
         if work is None or work.end.done():
             return
         feedback = deserialize_message(cdr, self._class.Feedback)
-        if work.handle is None:
+        if work.goal is None:
             work.early.append(feedback)
         else:
-            work.handle.publish_feedback(feedback)
+            work.goal.publish_feedback(feedback)
 
     def _finished(self, token: int, status: int, cdr: bytes | None) -> None:
         work = self._work.get(token)
@@ -310,7 +295,7 @@ class HostedAction:
                  for each in self._ros.node.get_subscriptions_info_by_topic(
                      f'{self.action}/_action/feedback')}
         for token, work in list(self._work.items()):
-            if work.handle is None:
+            if work.goal is None:
                 self._look_at_unstarted(token, work)
             elif work.clients is None:
                 work.clients = there or None

@@ -15,8 +15,26 @@
 from __future__ import annotations
 
 import logging
+from typing import Protocol
 
-from rclpy.impl.rcutils_logger import RcutilsLogger
+
+class Logger(Protocol):
+    """What is used of a logger of rclpy."""
+
+    def error(self, message: str) -> bool:
+        """Say an error; return whether it was shown."""
+
+    def warning(self, message: str) -> bool:
+        """Say a warning; return whether it was shown."""
+
+    def info(self, message: str) -> bool:
+        """Say a piece of news; return whether it was shown."""
+
+    def debug(self, message: str) -> bool:
+        """Say a detail; return whether it was shown."""
+
+    def get_effective_level(self) -> int:
+        """Return the level from which on it shows, as Python counts levels."""
 
 
 class RosLogHandler(logging.Handler):
@@ -26,7 +44,7 @@ class RosLogHandler(logging.Handler):
     :param logger: the node's; its level decides what is shown.
     """
 
-    def __init__(self, logger: RcutilsLogger) -> None:
+    def __init__(self, logger: Logger) -> None:
         super().__init__()
         self._logger = logger
 

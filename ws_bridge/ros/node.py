@@ -39,6 +39,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from ws_bridge.errors import ConfigError
 from ws_bridge.ros.names import NameResolver
+from ws_bridge.ros.private import Unanswered
 
 MAX_FAULTS = 10  # in a row, then the thread gives up
 FAR = 365 * 24 * 3600.0
@@ -197,6 +198,8 @@ class RosNode:
         while not self._stopping:
             try:
                 self._executor.spin_once()
+                faults = 0
+            except Unanswered:
                 faults = 0
             except ExternalShutdownException:
                 return

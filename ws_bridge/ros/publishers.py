@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 import time
 from typing import Any, TYPE_CHECKING
 
@@ -35,6 +34,7 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.ros.graph import count_subscribers, types_of_others
+from ws_bridge.ros.handles import PublisherHandle
 from ws_bridge.ros.names import (
     creation_error,
     is_type_conflict,
@@ -93,7 +93,7 @@ class Publisher:
         self._on_error = on_error
         self._on_close = on_close
         self._pending: deque[tuple[bytes, float | None, OnDone | None]] = deque()
-        self._entity: Any = None  # made and destroyed by the executor thread
+        self._entity: PublisherHandle | None = None  # made and destroyed by the executor thread
         self._ready = False
         self._closed = False
         self._failure: WsBridgeError | None = None
@@ -191,12 +191,6 @@ class Publisher:
             return int(entity.get_subscription_count())
         except (InvalidHandle, RuntimeError):  # destroyed, or its context is gone
             return 0
-
-    def wait_acked(self, timeout: float) -> None:
-        """Wait until the subscribers have every sample, or time is up (no loop thread)."""
-        # not made, destroyed, or its context is gone
-        with suppress(AttributeError, InvalidHandle, RuntimeError):
-            self._entity.wait_for_all_acked(Duration(seconds=max(timeout, 0.0)))
 
     def close(self) -> None:
         """Destroy the publisher, after what still waits is published and acknowledged."""
@@ -310,7 +304,8 @@ class Publisher:
             return
 
         def destroy() -> None:
-            entity, self._entity = self._entity, None
+            entity: Any = self._entity
+            self._entity = None
             self._ros.node.destroy_publisher(entity)
         self._when_acknowledged(destroy, time.monotonic())
 

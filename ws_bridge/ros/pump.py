@@ -15,9 +15,8 @@
 The data pump: one thread that takes raw samples and hands them to the loop in batches.
 
 rclpy's executors build a wait set and a coroutine for every message. The pump waits for what is
-ready (:mod:`ws_bridge.ros.arrivals`), takes it and hands over one batch a wake-up. Both use what
-is below rclpy's ``Node``, here with calls that rclpy's own executors make (the same in 7.1 and
-9.1).
+ready, takes it and hands over one batch a wake-up. What it waits with and takes from is of
+:mod:`ws_bridge.ros.private`.
 
 What the loop has not yet worked off is bounded: beyond that the pump stops taking, and ROS
 keeps the newest samples of each topic up to the subscription's depth.
@@ -26,16 +25,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-import logging
 import threading
 import time
 from typing import Any
 
-from rclpy.callback_groups import CallbackGroup
-from rclpy.context import Context
 from rclpy.serialization import serialize_message
 
-from ws_bridge.ros.arrivals import Bells, Unsupported, WaitSet
+from ws_bridge.ros.private import Access, Arrivals, Tap, Unsupported
 
 TURN_SAMPLES = 256  # of one source in one turn, so that no topic starves the others
 TURN_BYTES = 8 * 1024 * 1024
@@ -45,26 +41,7 @@ MEMORY_KEYS = 8192
 RECENT = 512  # samples that a source without memory could still name
 MAX_FAULTS = 10  # in a row, then the thread gives up
 
-logger = logging.getLogger(__name__)
 Batch = list[tuple[Callable[..., None], tuple[Any, ...]]]
-
-
-class NeverGroup(CallbackGroup):
-    """A callback group whose entities no executor waits on: the pump does."""
-
-    def add_entity(self, entity: Any) -> None:
-        """Do nothing: rclpy would keep a weak reference for each entity that ever was."""
-
-    def can_execute(self, entity: Any) -> bool:
-        """Return ``False``: the executor leaves the entity alone."""
-        return False
-
-    def beginning_execution(self, entity: Any) -> bool:
-        """Return ``False``: never reached, for the base class."""
-        return False
-
-    def ending_execution(self, entity: Any) -> None:
-        """Do nothing: never reached, for the base class."""
 
 
 class Memory:
@@ -108,17 +85,16 @@ class Source:
     ``sink(samples, kept, taken)`` runs on the loop: ``samples`` are the new samples, ``kept`` is
     ``None`` or, for a latched source, every sample with its origin and sequence number.
 
-    :param entity: the rclpy subscription, in a :class:`NeverGroup`.
+    :param tap: the subscription.
     :param latched: whether it is transient local.
     :param memory: shared by the sources of one topic; changed on the pump thread only.
     """
 
     kind = 'subscription'
 
-    def __init__(self, entity: Any, sink: Callable[..., None], *, latched: bool = False,
+    def __init__(self, tap: Tap, sink: Callable[..., None], *, latched: bool = False,
                  memory: Memory | None = None) -> None:
-        self.entity = entity
-        self.handle = entity.handle
+        self.entity, self.port, self._take = tap
         self.sink = sink
         self.latched = latched
         self.memory = memory
@@ -141,7 +117,7 @@ class Source:
 
         :return: count and bytes of the samples.
         """
-        take, msg_type = self.handle.take_message, self.entity.msg_type
+        take, msg_type = self._take, self.entity.msg_type
         if self.memory is not None:
             return self._take_new(batch, now, self.memory)
         samples: list[bytes] = []
@@ -159,7 +135,7 @@ class Source:
         return len(samples), size
 
     def _take_new(self, batch: Batch, now: float, memory: Memory) -> tuple[int, int]:
-        take, msg_type = self.handle.take_message, self.entity.msg_type
+        take, msg_type = self._take, self.entity.msg_type
         samples: list[bytes] = []
         kept: list[tuple[bytes, int, bytes]] = []
         count = size = 0
@@ -185,15 +161,14 @@ class RequestSource:
 
     ``sink(requests)`` runs on the loop with ``[(header, cdr), ...]``.
 
-    :param entity: the rclpy service, in a :class:`NeverGroup`.
+    :param tap: the service.
     """
 
     kind = 'service'
     latched = False
 
-    def __init__(self, entity: Any, sink: Callable[..., None]) -> None:
-        self.entity = entity
-        self.handle = entity.handle
+    def __init__(self, tap: Tap, sink: Callable[..., None]) -> None:
+        self.entity, self.port, self._take = tap
         self.sink = sink
 
     def take(self, batch: Batch, now: float) -> tuple[int, int]:
@@ -206,7 +181,7 @@ class RequestSource:
         requests: list[tuple[Any, bytes]] = []
         size = 0
         while len(requests) < TURN_SAMPLES:
-            request, header = self.handle.service_take_request(request_class)
+            request, header = self._take(request_class)
             if header is None:
                 break
             cdr = serialize_message(request)
@@ -221,18 +196,19 @@ class Pump:
     """
     The pump thread and its sources.
 
-    :param context: an initialised context.
+    :param access: how sources are waited for.
     :param post: ``post(fn, *args)`` runs ``fn`` on the loop thread, in order.
     :param on_fault: called on the loop with an exception that should not have been.
     """
 
-    def __init__(self, context: Context, post: Callable[..., None],
+    def __init__(self, access: Access, post: Callable[..., None],
                  on_fault: Callable[[BaseException], None]) -> None:
-        self._context = context
+        self.access = access
         self._post = post
         self._on_fault = on_fault
-        self._arrivals: Bells | WaitSet = self._begin()
-        self._unfit: Bells | None = None    # open until the end: another thread may just wake it
+        self._arrivals = access.arrivals()
+        # open until the end: another thread may just wake it
+        self._unfit: Arrivals | None = None
         self._orders: deque[Callable[[], None]] = deque()
         self._sources: list[Source | RequestSource] = []
         self._latched: set[Source | RequestSource] = set()
@@ -297,16 +273,6 @@ class Pump:
             self._orders.append(released)
         self.order(act)
 
-    def _begin(self) -> Bells | WaitSet:
-        try:
-            return Bells()
-        except Unsupported as exc:
-            return self._fall_back(exc)
-
-    def _fall_back(self, why: Unsupported) -> WaitSet:
-        logger.warning('many topics cost more than they need to: %s', why)
-        return WaitSet(self._context)
-
     def _wake(self) -> None:
         self._arrivals.wake()
 
@@ -340,8 +306,7 @@ class Pump:
         try:
             self._arrivals.watch(self._sources)
         except Unsupported as exc:
-            assert isinstance(self._arrivals, Bells)
-            self._unfit, self._arrivals = self._arrivals, self._fall_back(exc)
+            self._unfit, self._arrivals = self._arrivals, self.access.without_bells(exc)
             self._arrivals.watch(self._sources)
             self._arrivals.wake()   # an order may have woken the other one
 

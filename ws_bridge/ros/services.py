@@ -19,11 +19,9 @@ from collections.abc import Callable
 import time
 from typing import Any, TYPE_CHECKING
 
-from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
 
 from ws_bridge.errors import (
-    AlreadyExists,
     LimitExceeded,
     NotAdvertised,
     ServiceFailed,
@@ -33,9 +31,11 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.ros.graph import served_types
+from ws_bridge.ros.handles import ClientHandle, FutureHandle
+from ws_bridge.ros.hosting import Hosting
 from ws_bridge.ros.names import creation_error, is_type_conflict, type_name
-from ws_bridge.ros.pump import NeverGroup, Pump, RequestSource
-from ws_bridge.ros.survey import serving_nodes
+from ws_bridge.ros.pool import Pool, Pooled
+from ws_bridge.ros.pump import Pump, RequestSource
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import Alarm, RosNode
@@ -60,7 +60,7 @@ class Call:
         self._on_done: Callable[[bytes | WsBridgeError], None] | None = on_done
         # used by Calls on the executor thread
         self.client: _Client | None = None
-        self.future: Any = None
+        self.future: FutureHandle | None = None
         self.alarm: Alarm | None = None
         self.ended = False
 
@@ -80,17 +80,16 @@ class Call:
             on_done(result)
 
 
-class _Client:
-    """A service client and the number of calls that use it (executor thread)."""
+class _Client(Pooled):
+    """A service client and the calls that wait for it (executor thread)."""
 
-    __slots__ = ('entity', 'held', 'idle', 'unanswered', 'users')
+    __slots__ = ('entity', 'held', 'unanswered')
 
-    def __init__(self, entity: Any) -> None:
+    def __init__(self, entity: ClientHandle) -> None:
+        super().__init__()
         self.entity = entity
-        self.users = 0
         self.unanswered = 0
         self.held: deque[tuple[Call, bytes]] = deque()
-        self.idle: Alarm | None = None
 
 
 class Calls:
@@ -99,7 +98,7 @@ class Calls:
     def __init__(self, ros: RosNode, settings: RosSettings) -> None:
         self._ros = ros
         self._settings = settings
-        self._clients: dict[tuple[str, str], _Client] = {}
+        self._clients: Pool[_Client] = Pool(ros, settings.client_idle, self._destroy)
         self._running: set[Call] = set()
 
     def begin(self, call: Call, name: str, service_class: type[Any], request: bytes,
@@ -135,18 +134,19 @@ class Calls:
             return
         self._send_when_ready(call, request, until)
 
+    def _destroy(self, client: _Client) -> None:
+        entity: Any = client.entity
+        self._ros.node.destroy_client(entity)
+
     def _make_room(self, service: str, wanted: str) -> None:
         """Destroy the clients of another type, where nobody serves that or nobody calls it."""
         types = dict(self._ros.node.get_service_names_and_types()).get(service, ())
         served = served_types(self._ros.node, service, types)
-        for (name, srv_type), client in list(self._clients.items()):
-            if name != service or srv_type == wanted:
-                continue
+        for srv_type, client in self._clients.of_other_types(service, wanted):
             if wanted in served and srv_type not in served:
                 for call in [each for each in self._running if each.client is client]:
                     self._end(call, self._absence(service, srv_type))
-            if client.users == 0:
-                self._forget(client)
+            self._clients.forget(client)
 
     def drop(self, call: Call) -> None:
         """Forget a call (any thread)."""
@@ -156,21 +156,12 @@ class Calls:
         """End every call, and destroy the clients."""
         for call in list(self._running):
             self._end(call, Unavailable('the bridge shuts down'))
-        for client in self._clients.values():
-            self._ros.node.destroy_client(client.entity)
-        self._clients.clear()
+        self._clients.close()
 
     def _use_client(self, call: Call, name: str, service_class: type[Any]) -> None:
-        key = (call.service, type_name(service_class))
-        client = self._clients.get(key)
-        if client is None:
-            client = _Client(self._ros.node.create_client(service_class, name))
-            self._clients[key] = client
-        client.users += 1
-        if client.idle is not None:
-            client.idle.cancel()
-            client.idle = None
-        call.client = client
+        call.client = self._clients.use(
+            call.service, type_name(service_class),
+            lambda: _Client(self._ros.node.create_client(service_class, name)))
 
     def _send_when_ready(self, call: Call, request: bytes, until: float) -> None:
         if call.ended or call.client is None:
@@ -208,7 +199,7 @@ class Calls:
             return TypeMismatch(f'{service} is of type {" and ".join(others)}, not {wanted}')
         return Unavailable(f'nobody serves {service}')
 
-    def _answered(self, call: Call, future: Any) -> None:
+    def _answered(self, call: Call, future: FutureHandle) -> None:
         if call.ended or future.cancelled():
             return
         try:
@@ -232,34 +223,12 @@ class Calls:
                 client.unanswered -= 1
             while client.held and client.unanswered < MOST_AT_ONCE:
                 self._send(*client.held.popleft())
-            client.users -= 1
-            if client.users == 0:
-                client.idle = self._ros.after(self._settings.client_idle,
-                                              lambda: self._forget(client))
+            self._clients.release(client)
         if result is not None:
             call.finish(result)
 
-    def _forget(self, client: _Client) -> None:
-        for key, each in list(self._clients.items()):
-            if each is client and client.users == 0:
-                if client.idle is not None:
-                    client.idle.cancel()
-                del self._clients[key]
-                self._ros.node.destroy_client(client.entity)
 
-
-def is_served(node: Node, service: str) -> bool:
-    """
-    Whether another node serves a service: a client would be answered by either.
-
-    One of this node's own name does not count: of a bridge that was killed ROS knows for a while.
-    """
-    own = sum(each.service_name == service for each in node.services)
-    return node.count_services(service) > own and \
-        set(serving_nodes(node, service)) != {node.get_fully_qualified_name()}
-
-
-class Hosted:
+class Hosted(Hosting):
     """
     A ROS service that a peer serves (loop thread).
 
@@ -275,26 +244,21 @@ class Hosted:
                  on_error: Callable[[WsBridgeError], None],
                  on_ready: Callable[[], None] | None,
                  on_close: Callable[[Hosted], None]) -> None:
+        super().__init__(service, service_class, ros, post, on_error, on_ready)
         self.service = service
         self.dropped = 0
-        self._class = service_class
-        self._ros = ros
         self._pump = pump
-        self._post = post
         self._limit = settings.max_requests
         self._on_request = on_request
-        self._on_error = on_error
-        self._on_ready = on_ready
         self._on_close = on_close
         self._headers: dict[int, Any] = {}
         self._number = 0
-        self._closed = False
         self._source: RequestSource | None = None
 
     @property
     def srv_type(self) -> str:
         """Return the full name of the service type."""
-        return type_name(self._class)
+        return self._type
 
     @property
     def pending(self) -> int:
@@ -339,35 +303,22 @@ class Hosted:
                         'the oldest are forgotten'))
             self._on_request(self._number, cdr)
 
-    def _fail(self, error: WsBridgeError) -> None:
-        if not self._closed:
-            self._on_error(error)
-
-    def _served(self) -> None:
-        if not self._closed and self._on_ready is not None:
-            self._on_ready()
-
     # the executor thread
 
-    def create(self, name: str, group: NeverGroup) -> None:
+    def create(self, name: str) -> None:
         """
         Create the ROS service (executor thread).
 
         :param name: what rclpy remaps to the service.
         """
-        if self._closed:
-            return
-        if is_served(self._ros.node, self.service):
-            self._post(self._fail, AlreadyExists(
-                f'{self.service} is served by another node', field='service'))
+        if self._closed or self._is_taken(self.service, 'service'):
             return
         try:
-            entity: Any = self._ros.node.create_service(
-                self._class, name, lambda request, response: response, callback_group=group)
+            tap = self._pump.access.make_service(self._ros.node, self._class, name)
         except RuntimeError as exc:
             self._post(self._fail, creation_error(self.service, exc))
             return
-        self._source = RequestSource(entity, self._deliver)
+        self._source = RequestSource(tap, self._deliver)
         self._pump.add(self._source)
         self._post(self._served)
 
@@ -375,8 +326,8 @@ class Hosted:
         if self._source is None:
             return
         try:
-            self._source.entity.send_response(
-                deserialize_message(cdr, self._class.Response), header)
+            self._pump.access.respond(
+                self._source.entity, deserialize_message(cdr, self._class.Response), header)
         except SystemError as exc:
             # rmw warns, and with warnings as errors fails, when it has not found the caller yet
             if tries > 1:

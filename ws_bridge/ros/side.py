@@ -23,7 +23,6 @@ from typing import Any, TYPE_CHECKING
 
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.context import Context
-from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 
 from ws_bridge.access import OwnNames, PARAMETER_TYPES
@@ -35,11 +34,13 @@ from ws_bridge.ros.actions import Goal, GoalEnd, Goals
 from ws_bridge.ros.fit import Fit
 from ws_bridge.ros.graph import count_subscribers, GraphSnapshot, take_snapshot
 from ws_bridge.ros.hosted_actions import HostedAction
+from ws_bridge.ros.log import Logger
 from ws_bridge.ros.names import type_name
 from ws_bridge.ros.node import RosNode
 from ws_bridge.ros.parameters import declare_parameters, watch_parameters
+from ws_bridge.ros.private import find
 from ws_bridge.ros.publishers import Publisher
-from ws_bridge.ros.pump import NeverGroup, Pump
+from ws_bridge.ros.pump import Pump
 from ws_bridge.ros.qos import requested_profile
 from ws_bridge.ros.safety import caller, EstopCallback, NO_FIELDS, SafetyEnd, TRIGGER
 from ws_bridge.ros.services import Call, Calls, Hosted
@@ -114,7 +115,6 @@ class RosSide:
         self._given_context = context
         self._lifecycle = threading.Lock()  # start and shutdown may come from any thread
         self._shut_down = False
-        self._group = NeverGroup()
         self._ros: RosNode | None = None
         self._pump: Pump | None = None
         self._calls: Calls | None = None
@@ -147,6 +147,7 @@ class RosSide:
             ros = RosNode(self.settings.node_name, self.settings.namespace, self._args,
                           post=self._post, on_fault=self._fault, context=self._given_context)
             try:
+                access = find(ros.node)
                 self.parameters = declare_parameters(ros.node, self._specs, self._args)
             except WsBridgeError:
                 ros.discard()
@@ -159,7 +160,7 @@ class RosSide:
             self._calls = Calls(ros, self.settings)
             self._goals = Goals(ros, self.settings, self._post)
             self._status = StatusPublisher(ros.node, self.types)
-            self._pump = Pump(ros.context, self._post, self._fault)
+            self._pump = Pump(access, self._post, self._fault)
             self._watchdog = Watchdog(
                 post=self._post, on_fault=self._fault, now=self.now, prepare=self._prepare,
                 launch=launcher(ros.node.get_name(), ros.node.get_namespace(),
@@ -209,7 +210,7 @@ class RosSide:
         return str(self._running().node.get_fully_qualified_name())
 
     @property
-    def logger(self) -> RcutilsLogger:
+    def logger(self) -> Logger:
         """Return the node's logger."""
         return self._running().node.get_logger()
 
@@ -256,7 +257,7 @@ class RosSide:
         subscription = Subscription(topic, on_samples, on_error, self.settings,
                                     self._close_subscription)
         matcher = Matcher(subscription, name, message_class, qos, ros=ros, pump=pump,
-                          group=self._group, settings=self.settings, post=self._post,
+                          settings=self.settings, post=self._post,
                           class_of=self.types.message_class)
 
         def begin() -> None:
@@ -341,7 +342,7 @@ class RosSide:
                         on_request=on_request, on_error=on_error, on_ready=on_ready,
                         on_close=self._owned.discard)
         self._owned.add(hosted)
-        ros.submit(lambda: hosted.create(name, self._group))
+        ros.submit(lambda: hosted.create(name))
         return hosted
 
     def send_goal(self, action: str, action_type: str, goal_cdr: bytes, *, patience: float,

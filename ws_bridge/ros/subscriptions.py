@@ -18,7 +18,6 @@ from collections.abc import Callable
 import time
 from typing import Any, TYPE_CHECKING
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
@@ -33,8 +32,9 @@ from ws_bridge.ros.names import (
     TELL_AFTER,
     type_name,
 )
+from ws_bridge.ros.private import Tap
 from ws_bridge.ros.probe import Probe, Prober
-from ws_bridge.ros.pump import Memory, NeverGroup, Pump, Source
+from ws_bridge.ros.pump import Memory, Pump, Source
 from ws_bridge.ros.qos import (
     LATCHED,
     Match,
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 PROBE_LIMIT = 1.0  # s
 PROBE_PAUSE = 0.3  # s, before the next one
 OVERLAP_LIMIT = 5.0  # s, after which a replaced subscription goes whatever is matched
-QUIET = SubscriptionEventCallbacks(use_default_callbacks=False)
 REQUESTED = Match(reliable=True, latched=False)  # stands for a profile that a peer asked for
 
 
@@ -145,7 +144,7 @@ class Matcher:
     """
 
     def __init__(self, subscription: Subscription, name: str, message_class: type[Any] | None,
-                 request: QosRequest | None, *, ros: RosNode, pump: Pump, group: NeverGroup,
+                 request: QosRequest | None, *, ros: RosNode, pump: Pump,
                  settings: RosSettings, post: Callable[..., None],
                  class_of: Callable[[str], type[Any]]) -> None:
         self.subscription = subscription
@@ -154,7 +153,6 @@ class Matcher:
         self._request = request
         self._ros = ros
         self._pump = pump
-        self._group = group
         self._settings = settings
         self._post = post
         self._class_of = class_of
@@ -288,7 +286,7 @@ class Matcher:
     def _create(self, match: Match, profile: QoSProfile) -> None:
         durable = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
         try:
-            entity = self._subscribe(profile)
+            tap = self._subscribe(profile)
         except RuntimeError as exc:
             why = creation_error(self.subscription.topic, exc)
             if is_type_conflict(exc):
@@ -298,9 +296,9 @@ class Matcher:
             return
         if durable and self._memory is None:
             self._memory = Memory()
-        source = Source(entity, self.subscription.deliver, latched=durable, memory=self._memory)
+        source = Source(tap, self.subscription.deliver, latched=durable, memory=self._memory)
         if not self._sources:
-            self._post(self.subscription.typed, type_name(entity.msg_type))
+            self._post(self.subscription.typed, type_name(tap.entity.msg_type))
         self._sources[match] = source
         self._since = time.monotonic()
         self._pump.add(source)
@@ -319,11 +317,9 @@ class Matcher:
             self.look()
         self._ros.after(RETRY, retry)
 
-    def _subscribe(self, profile: QoSProfile) -> Any:
-        message_class: Any = self._class
-        return self._ros.node.create_subscription(
-            message_class, self._name, _never_called, profile, raw=True,
-            callback_group=self._group, event_callbacks=QUIET)
+    def _subscribe(self, profile: QoSProfile) -> Tap:
+        return self._pump.access.make_subscription(
+            self._ros.node, self._class, self._name, profile)
 
     def _retire(self, plan: tuple[Match, ...], infos: list[TopicEndpointInfo]) -> None:
         """Destroy what the plan does not hold, once its replacement hears everybody."""
@@ -351,8 +347,8 @@ class Matcher:
         if self._class is None or (probe.nameless and len(self._latched) > 1):
             self._post(probe.finish)
             return
-        entity = self._subscribe(subscription_profile(LATCHED, self._settings.subscription_depth))
-        self._probe_source = Source(entity, probe.show, latched=True, memory=Memory())
+        tap = self._subscribe(subscription_profile(LATCHED, self._settings.subscription_depth))
+        self._probe_source = Source(tap, probe.show, latched=True, memory=Memory())
         self._pump.add(self._probe_source)
         self._ros.after(PROBE_LIMIT, lambda: self._post(probe.finish))
 
@@ -367,7 +363,3 @@ class Matcher:
         def destroy() -> None:
             self._ros.node.destroy_subscription(source.entity)
         self._pump.remove(source, lambda: self._ros.submit(destroy))
-
-
-def _never_called(_: Any) -> None:
-    """Stand for the callback: the pump takes the samples."""

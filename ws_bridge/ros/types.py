@@ -34,6 +34,7 @@ from ws_bridge.errors import UnknownType
 _NAME = re.compile(
     r'([A-Za-z][A-Za-z0-9_]*)(?:/(msg|srv|action))?/([A-Z][A-Za-z0-9_]*)', re.ASCII)
 _LONGEST_NAME = 255
+_CONSTANT = re.compile(r'[A-Z](?:_?[A-Z0-9]+)*', re.ASCII)   # X__DEFAULT is a field's
 _KINDS = {'boolean': 'bool', 'float': 'float32', 'double': 'float64', 'char': 'uint8'}
 
 
@@ -250,11 +251,11 @@ def _member(module: Any, name: str) -> Any:
 
 
 def _constants(cls: Any) -> tuple[Constant, ...]:
-    """Read the constants from the metaclass, which keeps values but not their IDL types."""
-    metaclass = type(cls)
-    held = vars(metaclass).get(f'_{metaclass.__name__}__constants', {})
+    """Read the constants from the class, which has their values but not their IDL types."""
     return tuple(Constant(name, _constant_kind(value), _plain(value))
-                 for name, value in held.items())
+                 for name, value in vars(cls).items()
+                 if _CONSTANT.fullmatch(name)
+                 and isinstance(value, (bool, int, float, str, bytes)))
 
 
 def _constant_kind(value: Any) -> str:

@@ -84,10 +84,6 @@ class Liveness:
         """Do not count the silence until ``now``: nobody listened."""
         self._last = now
 
-    def silence(self, now: float) -> float:
-        """Seconds since the peer was heard."""
-        return now - self._last
-
     def heard(self, now: float) -> LivenessState | None:
         """
         Note that the peer was heard.

@@ -18,12 +18,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-import ipaddress
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
 
-from ws_bridge.identity.throttle import network_of
+from ws_bridge.addresses import is_address, is_in, network_of
 from ws_bridge.transport.fence import Fenced
 from ws_bridge.transport.options import RefusedHook, ServerOptions
 
@@ -215,23 +214,7 @@ def client_address(remote: str, headers: Mapping[str, str], proxies: Sequence[st
     forwarded = [part.strip() for part in headers.get(_FORWARDED, '').split(',')]
     while is_in(address, proxies) and forwarded:
         entry = forwarded.pop().strip('[]')
-        if not _is_address(entry):
+        if not is_address(entry):
             break
         address = entry
     return address
-
-
-def is_in(address: str, networks: Sequence[str]) -> bool:
-    """Whether an address is one of these, or in one of these networks."""
-    if not networks or not _is_address(address):
-        return False
-    parsed = ipaddress.ip_address(address)
-    return any(parsed in ipaddress.ip_network(network, strict=False) for network in networks)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -23,9 +23,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
+from ws_bridge.addresses import is_loopback
 from ws_bridge.errors import ConnectFailed
 from ws_bridge.transport.fence import FencedClient
-from ws_bridge.transport.handshake import is_loopback
 from ws_bridge.transport.listening import link_arguments
 from ws_bridge.transport.options import ClientOptions
 from ws_bridge.transport.settings import Settings

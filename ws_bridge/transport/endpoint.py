@@ -15,10 +15,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
+from ws_bridge.addresses import parse, plain
 from ws_bridge.errors import ConfigError
 
 #: The seed's port where an endpoint without scheme names none.
@@ -54,11 +54,8 @@ def join_host_port(host: str, port: int) -> str:
 def address_host(address: object) -> str:
     """Return the host of a socket address; an IPv4 one as such, also where IPv6 carries it."""
     host = str(address[0]) if isinstance(address, tuple) and address else ''
-    try:
-        mapped = ipaddress.IPv6Address(host).ipv4_mapped if ':' in host else None
-    except ValueError:
-        mapped = None
-    return host if mapped is None else str(mapped)
+    parsed = parse(host)
+    return host if parsed is None or plain(parsed) is parsed else str(plain(parsed))
 
 
 def parse_endpoint(text: str) -> Endpoint:
@@ -79,20 +76,13 @@ def parse_endpoint(text: str) -> Endpoint:
         raise _bad(text, str(exc)) from exc
     if not host or not _HOST.fullmatch(host) or parts.username is not None or parts.fragment:
         raise _bad(text, 'expected a host name or address, and neither user nor fragment')
-    if (':' in host) is not ('[' in parts.netloc) or (':' in host and not _is_ipv6(host)):
+    if (':' in host) is not ('[' in parts.netloc) or (':' in host and parse(host) is None):
         raise _bad(text, 'write an IPv6 address, and only that, in brackets')
     if parts.netloc.endswith(':'):
         raise _bad(text, 'expected a port after the colon')
     if port is None:
         port = _SCHEME_PORTS.get(scheme, DEFAULT_PORT)
     return Endpoint(host, port, _path(parts), scheme == 'wss' if scheme else None)
-
-
-def _is_ipv6(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).version == 6
-    except ValueError:
-        return False
 
 
 def _path(parts: SplitResult) -> str:

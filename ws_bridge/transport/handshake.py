@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 import hmac
 from http import HTTPStatus
-import ipaddress
 import logging
 import platform
 import time
@@ -29,6 +28,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from ws_bridge.addresses import is_address, is_loopback
 from ws_bridge.transport.crowd import client_address, Crowd, Guarded, refused
 from ws_bridge.transport.endpoint import address_host
 from ws_bridge.transport.link import plain_headers
@@ -241,26 +241,6 @@ def _host_of(url: str) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
-
-
-def is_address(host: str) -> bool:
-    """Whether a host is an address, not a name."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host can only be this machine."""
-    if host == 'localhost' or host.endswith('.localhost'):
-        return True
-    try:
-        parsed = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return bool((getattr(parsed, 'ipv4_mapped', None) or parsed).is_loopback)
 
 
 def _has_token(headers: Mapping[str, str], token: str) -> bool:

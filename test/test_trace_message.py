@@ -1,0 +1,48 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What the trace of a message takes for a change of unit, and for a turn-back."""
+from __future__ import annotations
+
+import pytest
+
+from scripts.trace_message import change, COMMAND, PACKAGE, place_of, SAMPLE, Step, unit_of
+
+
+def step(place: str, *callers: str) -> Step:
+    return Step(place, 'f', 0, callers)
+
+
+@pytest.mark.parametrize(('before', 'now', 'mark'), [
+    (None, step('ros/pump.py'), ''),
+    (step('ros/pump.py'), step('ros/private.py', 'ros'), ''),
+    (step('ros/pump.py'), step('bridge/handover.py'), '->'),        # another thread
+    (step('bridge/bridge.py'), step('session/session.py', 'bridge'), '->'),
+    (step('session/session.py'), step('bridge/control.py', 'session', 'bridge'), '<-'),
+    (step('session/session.py'), step('bridge/gates.py', 'bridge'), ''),    # it had returned
+    (step('convert/codec.py'), step('<json of std_msgs/msg/String>', 'convert'), ''),
+])
+def test_what_counts(before: Step | None, now: Step, mark: str) -> None:
+    assert change(now, before) == mark
+
+
+def test_places() -> None:
+    assert place_of(str(PACKAGE / 'ros' / 'pump.py')) == 'ros/pump.py'
+    assert place_of(__file__) is None
+    assert unit_of('config.py') == 'config'
+
+
+def test_the_way_leads_through_functions_that_exist() -> None:
+    for recorder in (COMMAND, SAMPLE):
+        place, function = recorder.through
+        assert f'def {function}(' in (PACKAGE / place).read_text()

@@ -1,0 +1,661 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Everything of rclpy below its public API that ws_bridge uses, and what serves without it.
+
+rclpy's executors build a wait set and a coroutine for every message. The pump waits for what is
+ready and takes it, which rclpy's public API does not offer. :func:`find` tests at the start
+whether what it needs is there (it is in rclpy 7.1 and 9.1), and says in one line what is not.
+
+- :class:`PrivateAccess` takes from the handles of entities that no executor waits on.
+  :class:`Bells` costs what is ready, however many sources there are: the middleware rings when a
+  sample comes. Its callback is a function of the C library that writes to a file descriptor, so
+  no Python code runs in the middleware's threads. :class:`WaitSet` serves where that cannot be
+  had: all sources are added, waited for and looked at in each turn.
+- :class:`PublicAccess` uses the public API alone: an executor calls back for each sample, and
+  the pump takes from an :class:`SampleInbox`. It is slower, and does the same.
+
+A port is what the pump takes from: the handle of an entity, or what stands for it. No other
+module may touch what is private in rclpy: ``test/test_layers.py``.
+"""
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+import ctypes
+from importlib import import_module
+import logging
+import os
+import select
+import sys
+import threading
+from typing import Any, NamedTuple, Protocol
+
+from rcl_interfaces.msg import ParameterEvent
+from rclpy.callback_groups import CallbackGroup, ReentrantCallbackGroup
+from rclpy.context import Context
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.guard_condition import GuardCondition
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.task import Future
+
+from ws_bridge.errors import ConfigError
+
+_rclpy: Any = None  # then find() says so
+with suppress(ImportError):
+    _rclpy = import_module('rclpy.impl.implementation_singleton').rclpy_implementation
+
+SWITCH = 'WS_BRIDGE_RCLPY'
+"""An environment variable: ``public`` = do without the private parts."""
+PARTS = {
+    'WaitSet': ('add_guard_condition', 'add_service', 'add_subscription', 'clear_entities',
+                'get_ready_entities', 'wait'),
+    'GuardCondition': ('pointer',),
+    'Service': ('pointer', 'service_take_request'),
+    'Subscription': ('pointer', 'take_message'),
+}
+"""Classes of rclpy's extension, and what is used of them."""
+QUIET = SubscriptionEventCallbacks(use_default_callbacks=False)
+MAX_BELLS = 64
+"""File descriptors for all sources; of those that share one, all are tried when it rings."""
+
+_EDGE = select.EPOLLIN | select.EPOLLET
+_SETTERS = {'subscription': 'rcl_subscription_set_on_new_message_callback',
+            'service': 'rcl_service_set_on_new_request_callback'}
+
+
+logger = logging.getLogger(__name__)
+
+
+class Tap(NamedTuple):
+    """
+    An entity, and how the pump takes from it.
+
+    :ivar entity: rclpy's subscription or service.
+    :ivar port: what is waited for.
+    :ivar take: ``take(msg_type, True)`` returns CDR and message info, or ``None``; of a service
+        ``take(request_type)`` returns a request and its header, or twice ``None``.
+    """
+
+    entity: Any
+    port: Any
+    take: Callable[..., Any]
+
+
+class Waited(Protocol):
+    """
+    A source as it is waited for.
+
+    :ivar kind: ``subscription`` or ``service``.
+    :ivar port: see :class:`Tap`.
+    """
+
+    kind: str
+    port: Any
+
+    def take(self, batch: list[Any], now: float) -> tuple[int, int]:
+        """Append what is ready to a batch; return its count and bytes."""
+
+
+class Arrivals(Protocol):
+    """Which sources have something to take; used on one thread, but for :meth:`wake`."""
+
+    def watch(self, sources: Sequence[Waited]) -> None:
+        """
+        Wait for these sources from now on, and no others.
+
+        :raises Unsupported: it cannot.
+        """
+
+    def wait(self, *, for_sources: bool = True) -> list[Waited]:
+        """
+        Wait until something comes, or :meth:`wake` is called.
+
+        :param for_sources: whether samples count; those that come meanwhile are not forgotten.
+        :return: the sources that may have something, each at most once.
+        """
+
+    def again(self, source: Waited) -> None:
+        """Report a source once more: not everything was taken."""
+
+    def wake(self) -> None:
+        """End a :meth:`wait`, the next one if there is none now (any thread)."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
+class Unsupported(Exception):
+    """The middleware, or this system, cannot ring."""
+
+
+class Unanswered(Exception):
+    """Ends a request that gets no answer; an executor raises it, and it means nothing."""
+
+
+class NeverGroup(CallbackGroup):
+    """A callback group whose entities no executor waits on: the pump does."""
+
+    def add_entity(self, entity: Any) -> None:
+        """Do nothing: rclpy would keep a weak reference for each entity that ever was."""
+
+    def can_execute(self, entity: Any) -> bool:
+        """Return ``False``: the executor leaves the entity alone."""
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Return ``False``: never reached, for the base class."""
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        """Do nothing: never reached, for the base class."""
+
+
+class Access(Protocol):
+    """How entities are made, waited for and taken from; they are made on the executor thread."""
+
+    def arrivals(self) -> Arrivals:
+        """Return what to wait with."""
+
+    def without_bells(self, why: Unsupported) -> Arrivals:
+        """Return what to wait with instead of what raised ``why``."""
+
+    def make_subscription(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile) -> Tap:
+        """
+        Create a subscription whose samples come as CDR.
+
+        :raises RuntimeError: of rclpy.
+        """
+
+    def make_service(self, node: Node, srv_type: Any, name: str) -> Tap:
+        """
+        Create a service.
+
+        :raises RuntimeError: of rclpy.
+        """
+
+    def respond(self, entity: Any, response: Any, header: Any) -> None:
+        """
+        Answer a request (executor thread).
+
+        :raises RuntimeError: of rclpy.
+        :raises SystemError: of rclpy, where its warnings are errors.
+        """
+
+
+def find(node: Node) -> Access:
+    """
+    Test what there is; one line of the log says what is missing.
+
+    :param node: that nothing spins yet.
+    :raises ConfigError: the environment variable is wrong.
+    """
+    switch = os.environ.get(SWITCH, '')
+    if switch not in ('', 'public'):
+        raise ConfigError(f'{SWITCH} is {switch!r}, not public')
+    why = f'{SWITCH} is public' if switch else missing(node)
+    if why is None:
+        return PrivateAccess(node.context)
+    logger.warning('every message costs more than it needs to: %s', why)
+    return PublicAccess()
+
+
+def missing(node: Node) -> str | None:
+    """Return what this rclpy lacks, in one line; ``None`` if nothing."""
+    if _rclpy is None:
+        return 'this rclpy has no rclpy_implementation'
+    for name, attributes in PARTS.items():
+        for attribute in attributes:
+            if not hasattr(getattr(_rclpy, name, None), attribute):
+                return f'this rclpy has no {name}.{attribute}'
+    try:
+        _try(node)
+    except Exception as exc:  # noqa: BLE001 - whatever it is, the public API serves
+        return f"this rclpy's private parts do not work: {' '.join(repr(exc).split())}"
+    return None
+
+
+def _try(node: Node) -> None:
+    """Use each part once, on what the node has of its own."""
+    access = PrivateAccess(node.context)
+    waiting = WaitSet(node.context)
+    tap = access.make_subscription(node, ParameterEvent, '/parameter_events', QoSProfile(depth=1))
+    try:
+        waiting.test(_Trial('subscription', tap.port))
+        taken = tap.take(ParameterEvent, True)
+        if taken is not None:
+            cdr, info = taken
+            if type(cdr) is not bytes:
+                raise TypeError(f'a raw sample is {type(cdr).__name__}')
+            info['source_timestamp'], info['publication_sequence_number']
+    finally:
+        waiting.close()
+        node.destroy_subscription(tap.entity)
+    for service in node.services:
+        _, _ = service.handle.service_take_request(service.srv_type.Request)
+        break
+
+
+class _Trial:
+    """A source of which nothing is taken."""
+
+    def __init__(self, kind: str, port: Any) -> None:
+        self.kind = kind
+        self.port = port
+
+    def take(self, batch: list[Any], now: float) -> tuple[int, int]:
+        return 0, 0
+
+
+class PrivateAccess:
+    """
+    Takes from handles; no executor is concerned.
+
+    :param context: an initialised context.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._group = NeverGroup()
+
+    def arrivals(self) -> Arrivals:
+        """Return what to wait with."""
+        try:
+            return Bells()
+        except Unsupported as exc:
+            return self.without_bells(exc)
+
+    def without_bells(self, why: Unsupported) -> Arrivals:
+        """Return what to wait with instead of what raised ``why``."""
+        logger.warning('many topics cost more than they need to: %s', why)
+        return WaitSet(self._context)
+
+    def make_subscription(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile) -> Tap:
+        """Create a subscription; see :class:`Access`."""
+        entity = node.create_subscription(msg_type, topic, _never_called, profile, raw=True,
+                                          callback_group=self._group, event_callbacks=QUIET)
+        return Tap(entity, entity.handle, entity.handle.take_message)
+
+    def make_service(self, node: Node, srv_type: Any, name: str) -> Tap:
+        """Create a service; see :class:`Access`."""
+        entity: Any = node.create_service(srv_type, name, lambda request, response: response,
+                                          callback_group=self._group)
+        return Tap(entity, entity.handle, entity.handle.service_take_request)
+
+    def respond(self, entity: Any, response: Any, header: Any) -> None:
+        """Answer a request; see :class:`Access`."""
+        entity.send_response(response, header)
+
+
+def _never_called(_: Any) -> None:
+    """Stand for the callback: the pump takes the samples."""
+
+
+class Bells:
+    """
+    The middleware rings for each sample; used on one thread, but for :meth:`wake`.
+
+    A bell is an ``eventfd``, reported once each time something was written to it: what it counts
+    is never read.
+
+    :raises Unsupported: not on this system.
+    """
+
+    def __init__(self) -> None:
+        self._setters, self._ring = _library()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll, self._poll_wake = select.epoll(), select.epoll()
+        for poll in (self._poll, self._poll_wake):
+            poll.register(self._wake, _EDGE)
+        self._bells: dict[int, dict[Waited, None]] = {}     # the sources of a bell
+        self._bell_of: dict[Waited, int] = {}
+
+    def __repr__(self) -> str:
+        return f'Bells({len(self._bell_of)} sources, {len(self._bells)} bells)'
+
+    def watch(self, sources: Sequence[Waited]) -> None:
+        """
+        Wait for these sources from now on, and no others.
+
+        :raises Unsupported: the middleware cannot ring.
+        """
+        for source in self._bell_of.keys() - set(sources):
+            self._remove(source)
+        for source in sources:
+            if source not in self._bell_of:
+                self._add(source)
+
+    def wait(self, *, for_sources: bool = True) -> list[Waited]:
+        """
+        Wait until something comes, or :meth:`wake` is called.
+
+        :param for_sources: whether samples count; those that come meanwhile are not forgotten.
+        :return: the sources that may have something, each at most once.
+        """
+        if not for_sources:
+            self._poll_wake.poll()
+            return []
+        ready: list[Waited] = []
+        for bell, _ in self._poll.poll():
+            ready += self._bells.get(bell, ())
+        return ready
+
+    def again(self, source: Waited) -> None:
+        """Report a source once more: not everything was taken."""
+        os.eventfd_write(self._bell_of[source], 1)
+
+    def wake(self) -> None:
+        """End a :meth:`wait`, the next one if there is none now (any thread)."""
+        os.eventfd_write(self._wake, 1)
+
+    def close(self) -> None:
+        """Give everything back."""
+        for source in list(self._bell_of):
+            self._remove(source)
+        for bell in self._bells:
+            os.close(bell)
+        self._bells.clear()
+        self._poll.close()
+        self._poll_wake.close()
+        os.close(self._wake)
+
+    def _add(self, source: Waited) -> None:
+        if len(self._bells) < MAX_BELLS and all(self._bells.values()):
+            bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._bells[bell] = {}
+            self._poll.register(bell, _EDGE)
+        else:
+            bell = min(self._bells, key=lambda each: len(self._bells[each]))
+        handle = source.port
+        handle.__enter__()      # so that it is not destroyed meanwhile
+        if self._setters[source.kind](handle.pointer, self._ring, bell):
+            handle.__exit__(None, None, None)
+            raise Unsupported('the middleware reports no new messages')
+        self._bells[bell][source] = None
+        self._bell_of[source] = bell
+        os.eventfd_write(bell, 1)       # for what came before
+
+    def _remove(self, source: Waited) -> None:
+        # When this returns no thread of the middleware is in the callback, nor will be.
+        self._setters[source.kind](source.port.pointer, None, None)
+        source.port.__exit__(None, None, None)
+        del self._bells[self._bell_of.pop(source)][source]
+
+
+class WaitSet:
+    """
+    A wait set for all sources; used on one thread, but for :meth:`wake`.
+
+    :param context: an initialised context.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context: Any = context.handle
+        self._guard = GuardCondition(None, None, context=context)
+        self._held = ExitStack()
+        self._sources: list[Waited] = []
+        self._by_pointer: dict[int, Waited] = {}
+        self._wait_set: Any = None
+
+    def __repr__(self) -> str:
+        return f'WaitSet({len(self._sources)} sources)'
+
+    def watch(self, sources: Sequence[Waited]) -> None:
+        """Wait for these sources from now on, and no others."""
+        self._held.close()
+        self._sources = list(sources)
+        self._held.enter_context(self._context)
+        self._held.enter_context(self._guard.handle)
+        for source in sources:
+            self._held.enter_context(source.port)
+        self._by_pointer = {source.port.pointer: source for source in sources}
+        services = sum(source.kind == 'service' for source in sources)
+        self._wait_set = _rclpy.WaitSet(len(sources) - services, 1, 0, 0, services, 0,
+                                        self._context)
+        self._held.enter_context(self._wait_set)
+
+    def wait(self, *, for_sources: bool = True) -> list[Waited]:
+        """
+        Wait until something comes, or :meth:`wake` is called.
+
+        :param for_sources: whether samples count; those that come meanwhile are not forgotten.
+        :return: the sources that have something, each once.
+        """
+        waiting = self._wait_set
+        waiting.clear_entities()
+        kinds: set[str] = set()
+        if for_sources:
+            add = {'subscription': waiting.add_subscription, 'service': waiting.add_service}
+            for source in self._sources:
+                add[source.kind](source.port)
+                kinds.add(source.kind)
+        waiting.add_guard_condition(self._guard.handle)
+        waiting.wait(-1)
+        return [self._by_pointer[pointer] for kind in kinds
+                for pointer in waiting.get_ready_entities(kind)]
+
+    def again(self, source: Waited) -> None:
+        """Do nothing: what has still something is ready in any case."""
+
+    def test(self, source: Waited) -> None:
+        """
+        Wait for a source and a wake-up that has come.
+
+        :raises Unsupported: it is not reported.
+        """
+        self.watch([source])
+        self.wake()
+        waiting = self._wait_set
+        waiting.clear_entities()
+        waiting.add_subscription(source.port)
+        waiting.add_guard_condition(self._guard.handle)
+        waiting.wait(0)
+        waiting.get_ready_entities('subscription')
+        if self._guard.handle.pointer not in waiting.get_ready_entities('guard_condition'):
+            raise Unsupported('a wait set does not report what is ready')
+
+    def wake(self) -> None:
+        """End a :meth:`wait`, the next one if there is none now (any thread)."""
+        self._guard.trigger()
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._held.close()
+        self._guard.destroy()
+
+
+def _library() -> tuple[dict[str, Callable[..., int]], int]:
+    """
+    Return the functions of rcl that set a callback, and the address of one that rings.
+
+    rcl calls ``void (*)(const void * user_data, size_t events)``. ``eventfd_write`` takes an
+    ``int`` and a ``uint64_t``: in registers, on every system of 64 bits, that is the same.
+
+    :raises Unsupported: not on this system.
+    """
+    if not hasattr(os, 'eventfd') or sys.maxsize < 2 ** 32:
+        raise Unsupported('there is no eventfd on this system')
+    try:
+        rcl = ctypes.CDLL('librcl.so', mode=os.RTLD_NOLOAD)
+        setters = {kind: getattr(rcl, name) for kind, name in _SETTERS.items()}
+        ring = ctypes.cast(ctypes.CDLL(None).eventfd_write, ctypes.c_void_p).value
+    except (OSError, AttributeError) as exc:
+        raise Unsupported(str(exc)) from exc
+    for setter in setters.values():
+        setter.argtypes = [ctypes.c_void_p] * 3
+        setter.restype = ctypes.c_int
+    assert ring is not None
+    return setters, ring
+
+
+# ---- the public API alone
+
+
+class SampleInbox:
+    """
+    The samples that an executor has taken and the pump has not.
+
+    As those in ROS, the oldest are dropped beyond the depth of the subscription.
+
+    :param depth: of the subscription.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self._items: deque[tuple[bytes, Any]] = deque(maxlen=max(depth, 1))
+        self.ring: Callable[[], None] = _ring_nowhere
+
+    def put(self, cdr: bytes, info: Any) -> None:
+        """Take a sample (executor thread)."""
+        self._items.append((cdr, info))
+        self.ring()
+
+    def take(self, msg_type: Any, raw: bool) -> tuple[bytes, Any] | None:
+        """Return the oldest sample and its message info, if there is one."""
+        return self._items.popleft() if self._items else None
+
+
+class Header:
+    """
+    Stands for the header of a request; when nobody has it any more, the request ends.
+
+    :param answer: what the executor waits for.
+    """
+
+    __slots__ = ('answer',)
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def __del__(self) -> None:
+        if not self.answer.done():
+            self.answer.set_result(None)
+
+
+class RequestInbox:
+    """The requests that an executor has taken and the pump has not."""
+
+    def __init__(self) -> None:
+        self._items: deque[tuple[Any, Header]] = deque()
+        self.ring: Callable[[], None] = _ring_nowhere
+
+    async def put(self, request: Any, response: Any) -> Any:
+        """
+        Take a request, and return the answer when there is one (executor thread).
+
+        :raises Unanswered: there will be none.
+        """
+        answer: Any = Future()
+        self._items.append((request, Header(answer)))
+        self.ring()
+        response = await answer
+        if response is None:
+            raise Unanswered
+        return response
+
+    def take(self, request_type: Any) -> tuple[Any, Header | None]:
+        """Return the oldest request and its header, if there is one."""
+        return self._items.popleft() if self._items else (None, None)
+
+
+def _ring_nowhere() -> None:
+    """Stand for the bell of an inbox that nobody waits for."""
+
+
+class Inboxes:
+    """Waits for what executors put into inboxes; used on one thread, but for :meth:`wake`."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._rung: dict[Waited, None] = {}
+        self._woken = False
+        self._sources: list[Waited] = []
+
+    def __repr__(self) -> str:
+        return f'Inboxes({len(self._sources)} sources)'
+
+    def watch(self, sources: Sequence[Waited]) -> None:
+        """Wait for these sources from now on, and no others."""
+        before = set(self._sources)
+        for source in before - set(sources):
+            source.port.ring = _ring_nowhere
+            with self._condition:
+                self._rung.pop(source, None)
+        for source in sources:
+            if source not in before:
+                source.port.ring = lambda source=source: self.again(source)
+                self.again(source)      # for what came before
+        self._sources = list(sources)
+
+    def wait(self, *, for_sources: bool = True) -> list[Waited]:
+        """Wait until something comes, or :meth:`wake` is called; see :class:`Arrivals`."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._woken or (for_sources and self._rung))
+            self._woken = False
+            if not for_sources:
+                return []
+            ready = list(self._rung)
+            self._rung.clear()
+        return ready
+
+    def again(self, source: Waited) -> None:
+        """Report a source once more (any thread)."""
+        with self._condition:
+            self._rung[source] = None
+            self._condition.notify()
+
+    def wake(self) -> None:
+        """End a :meth:`wait`, the next one if there is none now (any thread)."""
+        with self._condition:
+            self._woken = True
+            self._condition.notify()
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.watch([])
+
+
+class PublicAccess:
+    """Takes what the node's executor hands over: a callback a sample, a coroutine a request."""
+
+    def __init__(self) -> None:
+        self._group = ReentrantCallbackGroup()
+
+    def arrivals(self) -> Arrivals:
+        """Return what to wait with."""
+        return Inboxes()
+
+    def without_bells(self, why: Unsupported) -> Arrivals:
+        """Raise what cannot come: nothing here has bells."""
+        raise why
+
+    def make_subscription(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile) -> Tap:
+        """Create a subscription; see :class:`Access`."""
+        inbox = SampleInbox(profile.depth)
+        put: Any = inbox.put    # of raw samples, which rclpy's annotation does not know
+        return Tap(node.create_subscription(msg_type, topic, put, profile, raw=True,
+                                            callback_group=self._group, event_callbacks=QUIET),
+                   inbox, inbox.take)
+
+    def make_service(self, node: Node, srv_type: Any, name: str) -> Tap:
+        """Create a service; see :class:`Access`."""
+        inbox = RequestInbox()
+        put: Any = inbox.put    # rclpy awaits it, which its annotation does not know
+        return Tap(node.create_service(srv_type, name, put, callback_group=self._group),
+                   inbox, inbox.take)
+
+    def respond(self, entity: Any, response: Any, header: Any) -> None:
+        """Answer a request; see :class:`Access`."""
+        header.answer.set_result(response)
