@@ -722,7 +722,8 @@ async def neutral_first(_: Path) -> None:
             async with running_bridge(neutral_first=first) as service, \
                     native_peer(service, subprotocols=None) as peer:
                 await async_wait_until(lambda service=service: (  # type: ignore[misc]
-                    '/cmd_vel' in service.ros.graph.topics))
+                    '/cmd_vel' in service.ros.graph.topics
+                    and robot.node.count_publishers('/cmd_vel') >= 2))
                 answer = await peer.publish('/cmd_vel', {'linear': {'x': 1.0}})
                 assert answer['data'].get('code') == code
 

@@ -145,6 +145,8 @@ async def test_a_dialect_is_one_row(ros_node: SpinningNode) -> None:
 
         await async_wait_until(lambda: service.bridge.gates)
         await peer.ask('advertise', 6, '/cmd_vel', type='geometry_msgs/msg/Twist')
+        # a command waits for a subscriber to be matched, but no longer than a gate's timeout
+        await async_wait_until(lambda: node.count_publishers('/cmd_vel') >= 2)
         await peer.send(PUBLISH, 6, serialize_message(Twist(linear=Vector3(x=0.5))))
         await async_wait_until(lambda: moved, why=lambda: str(peer.told))
         assert moved[0] == 0.5
