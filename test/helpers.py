@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, MutableMapping
+from concurrent.futures import Future
 import os
 import sys
 import threading
@@ -131,6 +132,22 @@ class SpinningNode:
         """Call a function on the thread that spins the node, in order, and have it look again."""
         self._tasks.append(lambda: function(*args))
         self.executor.create_task(self._run_tasks)
+
+    def call(self, function: Callable[..., Value], *args: Any) -> Value:
+        """
+        Do as :meth:`run` does; return what the function returns.
+
+        rclpy's ActionClient, for one, is in the node before it is complete.
+        """
+        done: Future[Value] = Future()
+
+        def act() -> None:
+            try:
+                done.set_result(function(*args))
+            except Exception as exc:  # noqa: BLE001 - handed on
+                done.set_exception(exc)
+        self.run(act)
+        return done.result(PATIENCE)
 
     def _run_tasks(self) -> None:
         # Jazzy runs its newest task first: the order is ours

@@ -72,7 +72,7 @@ class Robot(SpinningNode):
         self.run(self.ends[goal].set_result, sequence)
 
     def client(self, action: str) -> Any:
-        client = ActionClient(self.node, Fibonacci, action)
+        client = self.call(ActionClient, self.node, Fibonacci, action)
         self.entities.append(client)
         return client
 

@@ -408,7 +408,7 @@ class Client:
             return min(node.count_clients(f'{action}/_action/{service}')
                        for service in ('send_goal', 'get_result', 'cancel_goal'))
         before = known()
-        self.client: Any = ActionClient(server.node, Fibonacci, action)
+        self.client: Any = server.call(ActionClient, server.node, Fibonacci, action)
         self.server = server
         self.feedback: list[list[int]] = []
         self.results: list[tuple[int, list[int]]] = []

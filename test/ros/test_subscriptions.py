@@ -278,6 +278,7 @@ def test_several_types_and_a_wish(loop: FakeLoop, side: RosSide, other: OtherNod
         taken: list[bytes] = []
         side.subscribe(topic, 'std_msgs/msg/Int32', None,
                        lambda samples, at: taken.extend(samples), ints.errors.append)
+        loop.until(entity.get_subscription_count)
         say(entity, 'mine')
         loop.until(lambda: heard.texts == ['mine'])
         loop.until(lambda: heard.errors and ints.errors)

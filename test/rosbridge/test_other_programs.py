@@ -93,7 +93,7 @@ async def test_bytes_that_are_no_json_stay_what_they_were() -> None:
 async def test_a_goal_repeats_the_type_as_it_was_advertised(robot: SpinningNode) -> None:
     async with running_bridge() as service, rosbridge_peer(service) as page:
         await page.send('advertise_action', action='/of_page', type='test_msgs/Fibonacci')
-        client = ActionClient(robot.node, Fibonacci, '/of_page')
+        client = robot.call(ActionClient, robot.node, Fibonacci, '/of_page')
         await async_wait_until(client.server_is_ready)
         robot.run(client.send_goal_async, Fibonacci.Goal(order=3))
         goal = await page.wait(lambda frame: frame['op'] == 'send_action_goal')
