@@ -64,6 +64,19 @@ def test_a_line(tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) 
     assert len(lines(tmp_path / 'audit')) == 1
 
 
+def test_who_flips_a_lease_rotates_nothing_away(tmp_path: Path, clock: Clock) -> None:
+    audit = Audit(str(tmp_path / 'audit'), 10_000, clock, 0.0)
+    for epoch in range(1000):
+        audit.often('lease', each=3, gate='/t', peer='p1', epoch=epoch)
+        clock.now += 0.01
+        audit.flush()
+    audit.close()
+    written = lines(tmp_path / 'audit')
+    assert [each['epoch'] for each in written[:3]] == [0, 1, 2]
+    assert sum(each.get('count', 1) for each in written) == 1000
+    assert len(written) < 20
+
+
 def test_refusals_of_a_kind_are_counted(tmp_path: Path, clock: Clock) -> None:
     audit = Audit(str(tmp_path / 'audit'), 10_000, clock, 0.0)
     for _ in range(1000):

@@ -86,18 +86,26 @@ class Audit:
                     **{key: value for key, value in fields.items() if value is not None}},
                    logging.INFO if event in USUAL else logging.WARNING)
 
-    def often(self, event: str, **fields: Any) -> None:
-        """Write an event of which many may come; the first of its kind is written at once."""
+    def often(self, event: str, *, each: int = 1, **fields: Any) -> None:
+        """
+        Write an event of which many may come.
+
+        :param each: how many of its kind are written at once; the others are counted, until none
+            came for :data:`TOGETHER`.
+        """
         kind: Kind = event, tuple((key, fields[key]) for key in KIND if key in fields)
         if kind not in self._often and len(self._often) >= MOST_KINDS:
             fields = {key: value for key, value in fields.items() if key == 'code'}
             kind = event, tuple(fields.items())
         known = self._often.get(kind)
-        if known is not None:
+        if known is not None and known['left'] == 0:
             known['count'] += 1
             known['until'] = self._clock()
             return
-        self._often[kind] = {'since': self._clock(), 'until': 0.0, 'count': 0}
+        if known is None:
+            known = self._often[kind] = {'since': self._clock(), 'until': 0.0, 'count': 0,
+                                         'left': each}
+        known['left'] -= 1
         self.write(event, **fields)
 
     def flush(self, *, everything: bool = False) -> None:
@@ -112,7 +120,7 @@ class Audit:
                 continue
             self.write(event, **dict(fields), count=known['count'],
                        until=round(known['until'] + self._epoch, 6))
-            self._often[kind] = {'since': now, 'until': 0.0, 'count': 0}
+            self._often[kind] = {'since': now, 'until': 0.0, 'count': 0, 'left': 0}
 
     def close(self) -> None:
         """Write what is left and close the file."""

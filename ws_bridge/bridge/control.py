@@ -71,6 +71,8 @@ logger = logging.getLogger(__name__)
 
 UNGUARDED = ('/_action/get_result', '/_action/cancel_goal')
 """Parts of an action that move nothing: a result, and a cancel, need no lease."""
+CHANGES = 10
+"""Changes of a lease or the emergency stop by one peer that are written one by one, a second."""
 UNNAMED = 'a stop cannot be published and is tried again'
 """What is said of a gate that a peer may not know of."""
 OK, ERROR = 0, 2
@@ -379,7 +381,8 @@ class Control:
     def _estop_changed(self, by: str) -> None:
         fields = self._estop_fields()
         self._ros.publish_safety(estop=(fields['stopped'], by, fields['reason']))
-        self._audit.write('estop', peer=by, **{key: fields[key] for key in ('stopped', 'reason')})
+        self._audit.often('estop', each=CHANGES, peer=by,
+                          **{key: fields[key] for key in ('stopped', 'reason')})
         self._estop_untold = True
         self._tell_estop()
 
@@ -550,7 +553,7 @@ class Control:
             holder.session.heartbeats.watch(self._clock())
             self._arm(holder)
         name = holder.session.name if holder else None
-        self._audit.write('lease', gate=gate.name, peer=lease.holder, name=name,
+        self._audit.often('lease', each=CHANGES, gate=gate.name, peer=lease.holder, name=name,
                           epoch=lease.epoch, reason=reason, before=before.holder)
         self._broadcast(LeaseChanged(gate.name, lease.holder, name, lease.epoch, reason), guarded)
         self._ros.publish_safety(lease=self._leases())
