@@ -77,13 +77,9 @@ def test_constants_and_defaults(types):
 
 
 def test_constants_of_any_size():
-    class Meta(type):
-        pass
-
     constants = {'A': 2 ** 40, 'B': -2 ** 40, 'C': 2 ** 63, 'D': 'x'}
-    setattr(Meta, '_Meta__constants', constants)   # noqa: B010 (it would be mangled)
-    message_class = Meta('Made', (), {
-        '__module__': 'p.msg._made', 'SLOT_TYPES': (),
+    message_class = type('Made', (), {
+        **constants, '__module__': 'p.msg._made', 'SLOT_TYPES': (),
         'get_fields_and_field_types': classmethod(lambda cls: {})})
     assert [item.kind for item in schema_of(message_class).constants] == [
         'int64', 'int64', 'uint64', 'string']

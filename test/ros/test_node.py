@@ -69,6 +69,24 @@ def test_requests_of_several_threads_all_run(ros: RosNode, loop: FakeLoop) -> No
     loop.until(lambda: ros.idle)
 
 
+def test_what_a_lost_trigger_asked_for_is_done(loop: FakeLoop) -> None:
+    """Seen once: the executor waited for ever with requests that nothing woke it for."""
+    ran: list[int] = []
+    ros = RosNode('tested', '', [], post=loop.post, on_fault=loop.faults.append)
+    ros._awake = True       # as if the first trigger was lost
+    ros.submit(lambda: ran.append(1))
+    ros.submit(lambda: ros.after(0.2, lambda: ran.append(3)))  # type: ignore[arg-type,return-value]
+    ros.start()
+    loop.until(lambda: ran == [1] and ros.idle)
+    ros._awake = True
+    ros.submit(lambda: ran.append(2))
+    loop.until(lambda: ran == [1, 2, 3])
+    ros.stop(lambda: None)
+    assert ros.join(5.0)
+    ros.discard()
+    assert not loop.faults
+
+
 def test_alarms_ring_in_the_order_of_their_time(ros: RosNode, loop: FakeLoop) -> None:
     rung: list[tuple[str, float]] = []
     begin = time.monotonic()

@@ -172,6 +172,8 @@ class RosNode:
         self._busy = False
 
     def _ring(self) -> None:
+        if self._requests:      # their trigger was lost
+            self._drain()
         now = time.monotonic()
         while self._alarms and self._alarms[0][0] <= now:
             action = heapq.heappop(self._alarms)[2].action
@@ -195,6 +197,8 @@ class RosNode:
 
     def _run(self) -> None:
         faults = 0
+        # The trigger of what was submitted before the first wait may get lost.
+        self._drain()
         while not self._stopping:
             try:
                 self._executor.spin_once()
