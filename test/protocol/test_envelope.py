@@ -136,15 +136,6 @@ def test_numbers() -> None:
         decode('{"metadata":{"timestamp":1e999}}')
 
 
-def test_expiry() -> None:
-    """Only with both a time and a time to live."""
-    got = decode('{"metadata":{"timestamp":10,"ttl":2}}')
-    assert not got.is_expired(12.0)
-    assert got.is_expired(12.1)
-    assert not decode('{"metadata":{"timestamp":10}}').is_expired(1e9)
-    assert not decode('{"metadata":{"ttl":1}}').is_expired(1e9)
-
-
 @pytest.mark.parametrize('frame', [
     '', 'x', '5', '[]', '"text"', 'null', '{}', '{"op":"publish"}', '{"data":1', '{"data":NaN}',
     '{"data":"\\ud800"}', b'\xff\xfe', '\ufeff{"data":1}', '{"data":1}{"data":2}',

@@ -129,7 +129,8 @@ def test_the_type_of_a_rule_is_the_only_one(asked: str) -> None:
     rules = (Rule('/t', msg_type='a/msg/B'), Rule('/other'))
     session = make(Exposure(rules, rules, rules, rules))
     for op in (ops.Subscribe('i', '/t', asked), ops.Advertise('i', '/t', asked),
-               ops.AdvertiseService('i', '/t', asked)):
+               ops.AdvertiseService('i', '/t', asked), ops.AdvertiseAction('i', '/t', asked),
+               ops.SendGoal('i', '/t', asked, {})):
         assert refusal(session.receive(op, START)) == ('i', 'type_mismatch', 'type')
     assert not session.subscriptions.names
     assert not session.publications.topics

@@ -34,7 +34,7 @@ import time
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.converter import Converter
-from ws_bridge.bridge.peer import Peer, types_of, types_of_others
+from ws_bridge.bridge.peer import agreed_type, Peer, types_of, types_of_others
 from ws_bridge.convert.codec import Codec, CodecStore, LARGE
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import ConversionError, QosMismatch, TypeMismatch, WsBridgeError
@@ -322,12 +322,8 @@ class Outward:
         :raises TypeMismatch: the topic has another type, or several and the peer names none.
         """
         if asked is not None:
-            types = types_of_others(self._ros, topic)
-            msg_type = self._ros.types.message(asked).name
-            if types and msg_type not in types:
-                raise TypeMismatch(f'{topic} is {" and ".join(types)}, not {msg_type}',
-                                   field='type')
-            return msg_type
+            return agreed_type(topic, self._ros.types.message(asked).name,
+                               types_of_others(self._ros, topic))
         types = types_of(self._ros, topic) or tuple(
             msg_type for name, _, msg_type in self._topics if name == topic and msg_type)
         if len(types) > 1:

@@ -62,11 +62,6 @@ class Envelope:
     extra: Mapping[str, Any]
     data: Any
 
-    def is_expired(self, now: float) -> bool:
-        """Whether the time to live is over at Unix time ``now``."""
-        return self.ttl is not None and self.timestamp is not None \
-            and now - self.timestamp > self.ttl
-
 
 def parse_json(text: str | bytes, max_depth: int = MAX_DEPTH) -> Any:
     """

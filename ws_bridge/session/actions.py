@@ -36,6 +36,7 @@ from ws_bridge.session.limits import require_room
 from ws_bridge.session.login import Login
 from ws_bridge.session.names import Names
 from ws_bridge.session.parts import Handlers, Part
+from ws_bridge.session.rights import type_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class PeerActions(Part):
         """Send a goal to ROS."""
         action = self._resolve(op.action)
         rule = self._login.check('goal', action, 'destination')
+        type_of(op.action_type, rule)
         self._check_lease(action, op.epoch)
         self._clock.deadline(op.stamp, op.ttl, now)
         require_room(len(self.sent), self._settings.max_goals, 'goals')
@@ -145,7 +147,7 @@ class PeerActions(Part):
 
     def _advertise(self, op: ops.AdvertiseAction, now: float) -> list[fx.Effect]:
         action = self._resolve(op.action)
-        self._login.check('host_action', action, 'action')
+        type_of(op.action_type, self._login.check('host_action', action, 'action'))
         if action not in self.hosted:
             require_room(self._hosted_count(), self._settings.max_services, 'services')
         self.hosted[action] = OfferedAction(op.action, op.answers)
