@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 import sys
@@ -101,7 +101,6 @@ SAME_NAME = {
     'Call': 'a call of ROS, and the datagram that asks the bridge for one',
     'Command': 'the operation of a peer, and the datagram that the stop process gets of it',
     'Endpoint': 'an end of a topic, and of a connection',
-    'Finding': 'of the bridge, and what the command line makes of it',
     'Group': 'of fields, and of peers',
     'Guarded': 'a socket that is bounded, and a gate with its guard',
     'HostedAction': 'the action server in ROS, and who in the bridge has it',
@@ -109,7 +108,6 @@ SAME_NAME = {
     'Malformed': 'a text, and a frame',
     'Refused': 'a value, and the datagram of the stop process',
     'Settings': 'of the node, and of a connection',
-    'State': 'of the robot as a reply, and of the simulated robot',
     'Stopped': 'an error, and the datagram of the stop process',
     'Topic': 'that is listened to, that is guarded, that is stopped',
     'Turns': 'of addresses, and of parameters',
@@ -340,3 +338,46 @@ def test_no_class_is_too_wide() -> None:
     widths = {node.name: sum(isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
                              for each in node.body) for _, node in classes()}
     assert {name for name, width in widths.items() if width > WIDEST} == set(WIDE)
+
+
+def closed_sets(source: str) -> Iterator[tuple[int, frozenset[str], bool]]:
+    """Give line and members of everything that lists words, and whether that is a ``Literal``."""
+    for node in ast.walk(ast.parse(source)):
+        is_literal = isinstance(node, ast.Subscript) and \
+            getattr(node.value, 'id', '') == 'Literal'
+        listed = node.slice if is_literal and isinstance(node, ast.Subscript) else node
+        if isinstance(listed, ast.Tuple | ast.List | ast.Set):
+            words = [item.value for item in listed.elts
+                     if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+            if len(words) == len(listed.elts) > 2:      # two may be a choice of some
+                yield node.lineno, frozenset(words), is_literal
+
+
+def written_again(sources: Iterable[tuple[str, str]]) -> list[str]:
+    """
+    Tell where the members of a ``Literal`` stand once more.
+
+    :param sources: name and text of each module.
+    """
+    found = [(f'{module}:{line}', words, is_literal) for module, source in sources
+             for line, words, is_literal in closed_sets(source)]
+    # the tuple inside of a Literal is walked too: it stands in the same line
+    literals = {where: words for where, words, is_literal in found if is_literal}
+    first: dict[frozenset[str], str] = {}
+    for where, words in literals.items():
+        first.setdefault(words, where)
+    return sorted({f'{where}: as in {first[words]}' for where, words, _ in found
+                   if words in first and where != first[words]})
+
+
+def test_a_closed_set_is_written_once() -> None:
+    """Else one of them is forgotten when a word is added; ``get_args`` gives the members."""
+    assert written_again((module, path.read_text()) for module, path in modules()) == []
+
+
+def test_a_set_that_is_written_again_is_found() -> None:
+    kinds = "from typing import Literal\nKind = Literal['a', 'b', 'c']\n"
+    assert written_again([('one', kinds), ('two', "KINDS = ('b', 'a', 'c')\nx = 'c', 'd'")]) == [
+        'two:1: as in one:2']
+    assert written_again([('one', kinds), ('two', kinds)]) == ['two:2: as in one:2']
+    assert written_again([('one', kinds), ('two', "KINDS = ('a', 'c', 'd')")]) == []

@@ -30,12 +30,19 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 import math
 import platform
-from typing import Any, Literal, TypeVar
+from typing import Any, get_args, Literal, TypeVar
 
 from ws_bridge import forms
 from ws_bridge.access import Grant, Role
 from ws_bridge.errors import ConfigError
-from ws_bridge.safety.policy import FENCE_INTERVAL, GATED_TYPES, GatePolicy, TIMEOUT, TTL
+from ws_bridge.safety.policy import (
+    EstopState,
+    FENCE_INTERVAL,
+    GATED_TYPES,
+    GatePolicy,
+    TIMEOUT,
+    TTL,
+)
 
 VERSION = '0.1.0'
 """The version of the package, as in package.xml and setup.py."""
@@ -44,8 +51,7 @@ T = TypeVar('T')
 ParameterValue = bool | int | float | str | tuple[str, ...]
 
 Kind = Literal['subscribe', 'publish', 'call', 'host']
-KINDS: tuple[Kind, ...] = ('subscribe', 'publish', 'call', 'host')
-ESTOP_STATES = ('armed', 'stopped')
+KINDS: tuple[Kind, ...] = get_args(Kind)
 JWT_ALGORITHMS = ('HS256', 'RS256', 'ES256')
 GLOB_CHARACTERS = '*?['
 NAME_LENGTH = 255
@@ -351,7 +357,7 @@ class Settings:
         'another peer commanded.')
     estop_at_start: str = parameter(
         'armed', 'The emergency stop when the bridge starts: armed, or stopped until somebody '
-        'clears it.', form=forms.one_of(*ESTOP_STATES))
+        'clears it.', form=forms.one_of(*(state.value for state in EstopState)))
     estop_service: str = parameter(
         '', 'Service of type std_srvs/srv/Trigger that is called when the emergency stop is '
         'asserted; empty = none.', form=forms.topic_name)

@@ -31,7 +31,7 @@ from std_msgs.msg import Int32
 from test_msgs.action import Fibonacci
 from websockets.asyncio.client import connect
 
-from ws_bridge.bridge.rosapi_params import AT_ONCE, Turns
+from ws_bridge.bridge.parameters import AT_ONCE, Turns
 from ws_bridge.errors import UnknownType
 from ws_bridge.ros.status import StatusPublisher
 from ws_bridge.ros.types import TypeStore

@@ -29,8 +29,10 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.native_replies import hello_fields
 from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session import effects as fx
 from ws_bridge.session.gate_lookup import NoGates
+from ws_bridge.timing.unix import nanoseconds as ns
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / 'docs' / 'reference'
                      / 'ws_bridge.v1.schema.json').read_text())
@@ -103,7 +105,7 @@ def test_malformed_frame_gets_its_error() -> None:
 
 
 @pytest.mark.parametrize('op', [
-    ops.BinarySample(1, 'cdr', memoryview(b''), 0.0, 0), ops.Appeared({})])
+    ops.BinarySample(1, 'cdr', memoryview(b''), 0, 0), ops.Appeared({})])
 def test_what_nobody_asked_for_is_refused(op: ops.Operation) -> None:
     assert refusal(make().receive(op, START)) == (None, 'not_advertised', None)
 
@@ -225,7 +227,7 @@ def test_every_operation_has_a_handler() -> None:
         ops.Unsubscribe('i', 't'), ops.Advertise('i', 't'), ops.Unadvertise('i', 't'),
         ops.AdvertiseService('i', 's', 't'), ops.UnadvertiseService('i', 's'),
         ops.WatchStatus('i', True), ops.Command('i', 't', None), binary(1),
-        ops.BinarySample(1, 'cdr', memoryview(b''), 0.0, 0), ops.Heartbeat('i', None),
+        ops.BinarySample(1, 'cdr', memoryview(b''), 0, 0), ops.Heartbeat('i', None),
         ops.Malformed('i', BadField('x')), ops.ServiceAnswer('i', 'c'), ops.PeerStatus('i', {}),
         ops.Appeared({}), ops.Inquire('i', 's', 'topics', {}), ops.Authenticate('i', {}),
         ops.ListGates('i'), ops.LeaseOperation('i', 'acquire', 'g'), ops.EmergencyStop('i'),
@@ -241,7 +243,7 @@ class FakeGates(NoGates):
     def guards(self, topic: str) -> bool:
         return topic == '/drive'
 
-    def check(self, peer: str, lease_mode: str, name: str, epoch: int | None) -> None:
+    def check(self, peer: str, lease_mode: LeaseMode, name: str, epoch: int | None) -> None:
         assert (peer, lease_mode) == ('p', 'native')
         if name == '/move' and epoch != 7:
             raise NotHolder('not now')
@@ -252,8 +254,8 @@ def test_the_age_of_a_guarded_command_is_the_gates_to_judge() -> None:
     for topic, expected in (('/drive', True), ('/t', False)):
         session.receive(ops.Advertise(None, topic), START)
         session.publications.opened(topic, 4)
-        old: list[Any] = [ops.Command('i', topic, {}, stamp=START + EPOCH - 9, ttl=0.1),
-                          binary(4, stamp=START + EPOCH - 9, ttl=0.1)]
+        old: list[Any] = [ops.Command('i', topic, {}, stamp=ns(START + EPOCH - 9), ttl=0.1),
+                          binary(4, stamp=ns(START + EPOCH - 9), ttl=0.1)]
         for command in old:
             (effect,) = session.receive(command, START)
             assert (isinstance(effect, fx.Publish) and effect.command is command) == expected

@@ -142,7 +142,7 @@ class Actions:
                 peer.send(Failed(None, text))
                 return
             reply = goals.feedback(wish.key, text)
-            for frame in peer.dialect.encode(reply, peer.clock()) if reply else ():
+            for frame in peer.frames_of(reply) if reply else ():
                 peer.link.send_stream(('feedback', wish.key), frame.data, FEEDBACK_DEPTH,
                                       text=frame.text)
 

@@ -45,11 +45,12 @@ from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.metrics import Figures
 from ws_bridge.bridge.outward import Outward
+from ws_bridge.bridge.parameters import Parameters
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.rosapi import RosApi
 from ws_bridge.bridge.second_look import ABOUT_TOPIC, SecondLook
 from ws_bridge.bridge.services import Services
-from ws_bridge.bridge.state import RobotState
+from ws_bridge.bridge.state import StateReporter
 from ws_bridge.bridge.uplink import PushDialect, Uplink
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.convert.cbor import cbor_values
@@ -74,6 +75,7 @@ from ws_bridge.protocol.replies import (
     MessageDefined,
     ServiceDefined,
 )
+from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session import effects as fx
 from ws_bridge.session.login import Login
 from ws_bridge.session.session import Session
@@ -195,13 +197,14 @@ class Bridge:
         self._actions = Actions(ros, self._store, self._converter, apply=self.apply, now=loop.time,
                                 patience=settings.call_timeout)
         self._names = BridgeNames(ros, exposure, self._services.hosts, self._actions.hosts)
-        self._rosapi = RosApi(ros, self._store, loop, apply=self.apply,
-                              check=self._control.check, names=self._names,
+        self._parameters = Parameters(ros, self._store, self._peers.values,
+                                      check=self._control.check, resolve=self._names.service)
+        self._rosapi = RosApi(ros, loop, self._parameters, apply=self.apply, names=self._names,
                               advertised=self._inward.topics)
         self._second_look = SecondLook(ros, self._inward, self._outward,
                                        topic_of=self._names.topic, receive=self._receive)
-        self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
-                                 loop, self._control.diagnostic)
+        self._state = StateReporter(settings, exposure, ros, self._outward, self._peers.values,
+                                    loop, self._control.diagnostic)
         self._diagnosis = Diagnosis(ros, self._outward, self._control, peers=self._peers.values,
                                     clock=loop.time)
         self._ticker: asyncio.TimerHandle | None = None
@@ -313,11 +316,13 @@ class Bridge:
         peer = self._peers.get(link)
         if peer is None or not peer.kind.stops_early:
             return False
-        op = peer.dialect.decode(data, self._loop.time())
-        if type(op) is not EmergencyStop:
+        decoded = peer.dialect.decode(data, self._loop.time())
+        if isinstance(decoded, Wrapped):
             return False
-        self.carry_out(peer, peer.session.receive(op, self._loop.time()), op.op_id)
-        return True
+        stops = _stops_in(decoded)
+        for op in stops:
+            self.carry_out(peer, peer.session.receive(op, self._loop.time()), op.op_id)
+        return len(stops) == len(decoded) > 0     # else the frame waits, for what else it asks
 
     def take(self, link: Link, data: str | bytes) -> Job | None:
         """Carry out a frame, or return what has to be awaited for it; see :class:`Intake`."""
@@ -341,12 +346,19 @@ class Bridge:
         elif _is_heavy(peer, data):
             return partial(self._intake.read, link, data)
         peer.dialect.fence = link.fence
-        op = peer.dialect.decode(data, now)
+        decoded = peer.dialect.decode(data, now)
         link.fence = peer.dialect.fence
-        if op is None or (too_much is not None and type(op) is not EmergencyStop):
-            return None
-        if isinstance(op, Wrapped):
-            return partial(self._intake.read, link, op)
+        if isinstance(decoded, Wrapped):
+            return partial(self._intake.read, link, decoded) if too_much is None else None
+        if too_much is not None:
+            decoded = _stops_in(decoded)
+        if len(decoded) == 1:
+            return self.operate(peer, decoded[0])
+        return self._intake.in_order(peer, decoded)
+
+    def operate(self, peer: Peer, op: Operation) -> Job | None:
+        """Carry out an operation, or return what has to be awaited for it."""
+        link = peer.link
         if link in self._uplinks:
             uplink = self._uplinks[link]
             if type(op) is BinarySample and len(op.payload) > LARGE:
@@ -358,7 +370,7 @@ class Bridge:
                 return None
         if type(op) in ABOUT_TOPIC and self._waits(peer, op):
             return None
-        effects = peer.session.receive(op, now)
+        effects = peer.session.receive(op, self._loop.time())
         if self._intake.is_large(peer, effects):
             return partial(self._intake.finish, peer, effects, None)
         self.carry_out(peer, effects, getattr(op, 'op_id', None))
@@ -479,7 +491,7 @@ class Bridge:
             in_browser='origin' in link.request_headers))     # browsers send theirs
 
     def _session(self, name: str, dialect: str, link: Link, *, beats: bool = False,
-                 lease_mode: str | None = None) -> Session:
+                 lease_mode: LeaseMode = 'native') -> Session:
         return Session(name, dialect, settings=self._settings, exposure=self._exposure,
                        names=self._names, now=self._loop.time(),
                        unix_offset=self._epoch, gates=self._control,
@@ -680,6 +692,12 @@ class Bridge:
     def _control_operation(self, peer: Peer, effect: fx.ControlOperation) -> None:
         self._control.operate(peer, effect.operation)
 
+    def _parameter_operation(self, peer: Peer, effect: fx.ParameterOperation) -> None:
+        self._parameters.operate(peer, effect)
+
+    def _unwatch_parameters(self, peer: Peer, effect: fx.UnwatchParameters) -> None:
+        self._parameters.unwatch()
+
     def _peer_lost(self, peer: Peer, effect: fx.PeerLost) -> None:
         self._control.lost(peer, 'heartbeat')
 
@@ -720,7 +738,7 @@ class Bridge:
         if self._settings.pull:     # what is pulled commands, whatever the peer itself may
             link.pace.keep(self._settings.fence_interval)
         dialect = PushDialect(name)
-        session = self._session(name, 'bridge', link)
+        session = self._session(name, 'bridge', link, lease_mode='bridge')
         self._uplinks[link] = Uplink(
             Peer(link, session, dialect, peer.kind, self._unix, self._ledger), dialect, self._ros,
             self._outward, self._inward, push=self._settings.push, pull=self._settings.pull,
@@ -852,6 +870,10 @@ def _as_text(data: bytes) -> str | bytes:
         return data
 
 
+def _stops_in(operations: tuple[Operation, ...]) -> tuple[EmergencyStop, ...]:
+    return tuple(op for op in operations if type(op) is EmergencyStop)
+
+
 def _may_stop(data: str | bytes) -> bool:
     """Whether a frame may be an emergency stop, as far as can be told without parsing it."""
     return isinstance(data, str) and len(data) <= STOP_SIZE and 'stop"' in data
@@ -904,6 +926,8 @@ _APPLY: dict[type, Callable[[Bridge, Peer, Any], None]] = {
     fx.Describe: Bridge._describe,
     fx.RunDiagnosis: Bridge._diagnose,
     fx.ControlOperation: Bridge._control_operation,
+    fx.ParameterOperation: Bridge._parameter_operation,
+    fx.UnwatchParameters: Bridge._unwatch_parameters,
     fx.PeerLost: Bridge._peer_lost,
     fx.StatusWanted: Bridge._status_wanted,
     fx.PeerChanged: Bridge._peer_changed,

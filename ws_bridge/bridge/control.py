@@ -43,6 +43,7 @@ from ws_bridge.protocol.operations import (
     ListGates,
 )
 from ws_bridge.protocol.replies import (
+    ControlState,
     EstopChanged,
     Failed,
     GatesChanged,
@@ -57,11 +58,12 @@ from ws_bridge.protocol.replies import (
     RobotStopped,
     StopAsserted,
     StopCleared,
+    StopState,
 )
-from ws_bridge.safety.estop import Estop, EstopEvent, EstopState
+from ws_bridge.safety.estop import Estop, EstopEvent
 from ws_bridge.safety.gate import Gate
 from ws_bridge.safety.lease import Request
-from ws_bridge.safety.policy import ASK_TIMEOUT
+from ws_bridge.safety.policy import ASK_TIMEOUT, EstopState, LeaseMode
 from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:
@@ -161,7 +163,7 @@ class Control:
         """Whether a gate judges the age of what is published on a topic."""
         return self.gates.of(topic) is not None
 
-    def check(self, peer: str, lease_mode: str, name: str, epoch: int | None) -> None:
+    def check(self, peer: str, lease_mode: LeaseMode, name: str, epoch: int | None) -> None:
         """
         Judge a call or a goal.
 
@@ -180,12 +182,12 @@ class Control:
                 self.refused(guarded, caller, exc)
                 raise
 
-    def describe(self, rights: Rights) -> dict[str, Any]:
+    def describe(self, rights: Rights) -> ControlState:
         """Return the gates that a role may know of, and the emergency stop."""
-        return {'gates': [self.gates.describe(guarded, rights, self._name_of)
-                          for guarded in self.gates.all()
-                          if self.gates.is_shown(guarded, rights)],
-                'estop': self._estop_fields()}
+        return ControlState([self.gates.describe(guarded, rights, self._name_of)
+                             for guarded in self.gates.all()
+                             if self.gates.is_shown(guarded, rights)],
+                            StopState(**self._estop_fields()))
 
     def _estop_fields(self) -> dict[str, Any]:
         estop = self.estop

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,7 @@ from ws_bridge.bridge.outward import Outward, Topic
 from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.errors import LimitExceeded, UnknownType, WsBridgeError
 from ws_bridge.protocol.operations import TopicUse
-from ws_bridge.protocol.replies import Diagnosed, Failed
+from ws_bridge.protocol.replies import Diagnosed, Failed, Finding
 from ws_bridge.ros.graph import STOP_SUFFIX
 from ws_bridge.session.effects import RunDiagnosis
 from ws_bridge.timing.freshness import FreshnessState
@@ -43,21 +42,6 @@ if TYPE_CHECKING:
 
 MOST_WAITING = 16
 """Questions of one peer that may wait for the graph at the same time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """
-    One reason.
-
-    :param code: stays the same; ``docs/reference/protocol.md`` lists them.
-    :param message: what is so.
-    :param advice: what to do.
-    """
-
-    code: str
-    message: str
-    advice: str
 
 
 class Diagnosis:
@@ -126,8 +110,7 @@ class Diagnosis:
 
     def _answer(self, peer: Peer, wish: RunDiagnosis, use: TopicUse | None,
                 findings: list[Finding]) -> None:
-        peer.send(Diagnosed(wish.op_id, wish.wire_name, use,
-                            [asdict(finding) for finding in findings]))
+        peer.send(Diagnosed(wish.op_id, wish.wire_name, use, findings))
 
     def _use(self, peer: Peer, topic: str) -> TopicUse:
         """Find out what a topic is for: what the peer does with it, else whether it has a gate."""

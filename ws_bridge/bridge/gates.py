@@ -38,6 +38,7 @@ from ws_bridge.errors import (
     UnknownName,
     WsBridgeError,
 )
+from ws_bridge.protocol.replies import GateState
 from ws_bridge.ros.guard import GuardEvents
 from ws_bridge.safety.estop import Estop
 from ws_bridge.safety.gate import Gate
@@ -177,7 +178,7 @@ class Gates:
             rights.shows(topic, 'subscribe') for topic in self._topics_of(guarded))
 
     def describe(self, guarded: Guarded, rights: Rights | None,
-                 name_of: Callable[[str], str | None]) -> dict[str, Any]:
+                 name_of: Callable[[str], str | None]) -> GateState:
         """
         Return what a role may know of a gate.
 
