@@ -28,13 +28,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, RuleBasedStateMachine
 from support.sessions import FakeNames
 
-from ws_bridge.access import OwnNames
 from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.control import Control
 from ws_bridge.bridge.gates import Lane
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.config import Exposure, settings_from
+from ws_bridge.config.roles import OwnNames
 from ws_bridge.convert.codec import Codec
 from ws_bridge.convert.schema import MessageSchema
 from ws_bridge.convert.schema_text import schema_from_text

@@ -286,7 +286,7 @@ def get_map(port: int) -> None:
 def driving(rig: Any) -> Iterator[tuple[Any, Callable[[], list[list[float]]]]]:
     """Have an operator that drives; gives it, and what is heard from now on."""
     from faults import Process, TOPIC
-    from helpers import wait_until
+    from support.helpers import wait_until
     heard = rig.hear()
     operator = Process(sys.executable, str(HERE.parent / 'safety/operator_client.py'),
                        f'ws://127.0.0.1:{rig.port}', TOPIC, str(RATE))
@@ -302,7 +302,7 @@ def driving(rig: Any) -> Iterator[tuple[Any, Callable[[], list[list[float]]]]]:
 def run_once(rig: Any, sender: Sender, figures: Figures) -> None:
     """Measure a payload once, both ways."""
     from faults import first_zero
-    from helpers import wait_until
+    from support.helpers import wait_until
     with driving(rig) as (operator, heard):
         begin = time.monotonic()
         sender.begin()

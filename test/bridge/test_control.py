@@ -24,7 +24,13 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from bridge_harness import (
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist
+import pytest
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import Bool, String
+from std_srvs.srv import Trigger
+from support.bridge_harness import (
     BINARY_HEADER,
     Json,
     look_no_more,
@@ -32,14 +38,8 @@ from bridge_harness import (
     NativePeer,
     running_bridge,
 )
-from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import Twist
-from helpers import async_wait_until, other_domain, SpinningNode
-import pytest
-from rclpy.qos import DurabilityPolicy, QoSProfile
-from rosbridge_harness import rosbridge_peer
-from std_msgs.msg import Bool, String
-from std_srvs.srv import Trigger
+from support.helpers import async_wait_until, other_domain, SpinningNode
+from support.rosbridge_harness import rosbridge_peer
 
 from ws_bridge.bridge.control import is_on_this_machine, may
 from ws_bridge.config import Exposure

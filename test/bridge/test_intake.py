@@ -20,8 +20,8 @@ from types import SimpleNamespace
 from typing import Any
 import weakref
 
-from helpers import async_wait_until
 import pytest
+from support.helpers import async_wait_until
 
 from ws_bridge.bridge.intake import Intake
 from ws_bridge.session import effects as fx

@@ -24,17 +24,17 @@ import ssl
 import time
 from typing import Any
 
-from bridge_harness import BINARY_HEADER, native_peer, running_bridge
 from geometry_msgs.msg import Twist
-from helpers import async_wait_until, other_domain, SpinningNode, wait_until
 import jwt
 import pytest
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from security_support import answer_of, bearer, TOKEN, write_tokens
 from std_msgs.msg import Int32, Int64MultiArray, String
 from std_srvs.srv import Trigger
-from transport_support import http
+from support.bridge_harness import BINARY_HEADER, native_peer, running_bridge
+from support.helpers import async_wait_until, other_domain, SpinningNode, wait_until
+from support.security_support import answer_of, bearer, TOKEN, write_tokens
+from support.transport_support import http
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Opcode
@@ -160,7 +160,7 @@ async def pages(folder: Path) -> None:
 
 @proof('tls_certificate', 'tls_key')
 async def tls(folder: Path) -> None:
-    from certificates import make_authority, make_certificate
+    from support.certificates import make_authority, make_certificate
     authority = make_authority(folder, 'authority')
     pair = make_certificate(folder, 'server', authority)
     async with running_bridge(tls_certificate=pair.cert, tls_key=pair.key) as service:
@@ -172,7 +172,7 @@ async def tls(folder: Path) -> None:
 
 @proof('tls_client_ca')
 async def tls_client_ca(folder: Path) -> None:
-    from certificates import make_authority, make_certificate
+    from support.certificates import make_authority, make_certificate
     authority = make_authority(folder, 'authority')
     pair = make_certificate(folder, 'server', authority)
     own = make_certificate(folder, 'tablet', authority)

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from test_outward import Timers
+from support.timers import Timers
 
 from ws_bridge.bridge import state as state_module
 from ws_bridge.bridge.state import REST, SLICE, StateReporter

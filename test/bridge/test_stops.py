@@ -19,14 +19,14 @@ from collections.abc import Iterator
 import signal
 from typing import Any
 
-from bridge_harness import native_peer, NativePeer, running_bridge
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
-from helpers import async_wait_until, SpinningNode, wait_until
 import pytest
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from safety.faults import HERE, Process, python
+from support.bridge_harness import native_peer, NativePeer, running_bridge
+from support.helpers import async_wait_until, SpinningNode, wait_until
 
 from ws_bridge.errors import Unavailable
 from ws_bridge.stop_process.process import StopProcess

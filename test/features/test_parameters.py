@@ -19,11 +19,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bridge_harness import running_bridge
-from helpers import async_wait_until, SpinningNode
 import orjson
 import pytest
 from rclpy.parameter import Parameter
+from support.bridge_harness import running_bridge
+from support.helpers import async_wait_until, SpinningNode
 from support.toy_dialect import ToyDialect
 from support.toy_peer import toy_peer, toy_row
 
@@ -90,9 +90,10 @@ async def test_parameters_are_read_set_and_watched(ros_node: SpinningNode,
                 'reasons': {'/robot:no': '/robot:no is not set'}}
             everything = (await ask('get', 2, names=[]))['parameters']
             assert speed in everything and names in everything
-            assert (await ask('get', 3, names=['/other:speed']))['code'] == 'forbidden'
+            (reason,) = (await ask('get', 3, names=['/test_node:a']))['reasons'].values()
+            assert 'is not exposed' in reason
             assert (await ask('get', 4, names=['speed']))['code'] == 'bad_name'
-            assert (await ask('watch', 5, names=['/other:speed']))['code'] == 'forbidden'
+            assert (await ask('watch', 5, names=['/test_node:a']))['code'] == 'forbidden'
 
             assert await ask('watch', 6, names=['/robot:speed']) == {'toy': 'done', 'id': '6'}
             watching = service.bridge._parameters
@@ -116,4 +117,12 @@ async def test_parameters_are_read_set_and_watched(ros_node: SpinningNode,
             await ask('unwatch', 8, names=['/robot:speed'])
             assert repr(watching) == 'Parameters(not watched)'
             await ask('watch', 9, names=[])
+            told = len(news())
+            await async_wait_until(
+                lambda: robot.node.count_subscribers('/parameter_events') > 0)
+            ros_node.run(ros_node.node.declare_parameter, 'a', 1)    # which is not exposed
+            robot.run(robot.node.declare_parameter, 'b', 2)
+            await async_wait_until(lambda: len(news()) > told)
+            assert news()[told]['parameters'] == [
+                {'name': '/robot:b', 'kind': 'integer', 'value': 2}]
         assert repr(watching) == 'Parameters(not watched)'

@@ -17,14 +17,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from bridge_harness import running_bridge
 from geometry_msgs.msg import Twist, Vector3
-from helpers import async_wait_until, SpinningNode
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from support import toy_dialect
+from support.bridge_harness import running_bridge
+from support.helpers import async_wait_until, SpinningNode
 from support.toy_dialect import CALL, PUBLISH, SAMPLE
 from support.toy_peer import toy_peer, toy_row
 

@@ -21,9 +21,9 @@ import signal
 from typing import Any
 
 import cbor2
-from helpers import async_wait_until
 import orjson
 import pytest
+from support.helpers import async_wait_until
 
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.convert.schema_text import schema_from_text

@@ -748,7 +748,9 @@ def test_reply(reply: replies.Reply, metadata: tuple[Any, ...], data: Any) -> No
         assert (told['message_id'], told['kind']) == (reply.goal_id, 'action')
 
 
-NOT_NATIVE: list[replies.Reply] = [replies.TopicsChanged({'/t': ('p/msg/T',)}, ('/u',))]
+NOT_NATIVE: list[replies.Reply] = [
+    replies.TopicsChanged({'/t': ('p/msg/T',)}, ('/u',)), replies.ParametersTold('i', [], {}),
+    replies.ParametersSet('i', {}), replies.ParametersWatched('i', (), True)]
 
 
 @pytest.mark.parametrize('reply', [*NOT_NATIVE, object()])

@@ -255,8 +255,8 @@ def test_answers(dialect: RosbridgeDialect) -> None:
 
 
 def test_what_has_no_word(dialect: RosbridgeDialect) -> None:
-    for reply in (replies.Greeting(None, False, '', '', '', 1.0, 5.0, Limits(1, 1.0, 1, 1, 1, 1, 1), {},
-                                   '', ''),
+    for reply in (replies.Greeting(None, False, '', '', '', 1.0, 5.0,
+                                   Limits(1, 1.0, 1, 1, 1, 1, 1), {}, '', 'none'),
                   replies.Beat(1, SECOND, None), ROBOT_STATE,
                   replies.TopicAppeared(replies.Delivery('/t', None, 'json', 1, None, True)),
                   replies.EstopChanged(True, None, ''), replies.GoalAccepted('"g"', '/a'),

@@ -23,11 +23,10 @@ import pytest
 from rclpy.serialization import serialize_message
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
+from support.ros_harness import FakeLoop, OtherNode, running_side
 
 from ws_bridge.errors import BadName
 from ws_bridge.ros.side import RosSide
-
-from .harness import FakeLoop, OtherNode, running_side
 
 SOURCE = Path(__file__).resolve().parents[2] / 'ws_bridge'
 STRING, TRIGGER = 'std_msgs/msg/String', 'std_srvs/srv/Trigger'

@@ -21,13 +21,14 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
-from helpers import wait_until
 import pytest
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
+from support.helpers import wait_until
+from support.ros_harness import FakeLoop, OtherNode, running_side
 
 from ws_bridge.errors import ConfigError
 from ws_bridge.ros import private
@@ -41,8 +42,6 @@ from ws_bridge.ros.private import (
 )
 from ws_bridge.ros.pump import RequestSource, Source
 from ws_bridge.ros.side import RosSide
-
-from .harness import FakeLoop, OtherNode, running_side
 
 Arrivals = Bells | WaitSet
 

@@ -23,6 +23,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Int32, String
+from support.ros_harness import FakeLoop, latched, OtherNode, QUICK, RELIABLE, running_side
 import test_msgs.msg
 
 from ws_bridge.errors import (
@@ -38,8 +39,6 @@ from ws_bridge.errors import (
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.ros.side import RosSide
 from ws_bridge.ros.types import is_keyed
-
-from .harness import FakeLoop, latched, OtherNode, QUICK, RELIABLE, running_side
 
 STRING = 'std_msgs/msg/String'
 DEEP = QoSProfile(depth=1000)

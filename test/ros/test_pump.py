@@ -23,13 +23,12 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
+from support.ros_harness import FakeLoop, latched, OtherNode, RELIABLE
 
 from ws_bridge.ros import private
 from ws_bridge.ros import pump as pump_module
 from ws_bridge.ros.private import Bells, NeverGroup, PrivateAccess, Unsupported
 from ws_bridge.ros.pump import Memory, Pump, Source
-
-from .harness import FakeLoop, latched, OtherNode, RELIABLE
 
 DEEP = QoSProfile(depth=5000)
 

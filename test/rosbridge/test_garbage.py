@@ -30,10 +30,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
-from rosbridge_garbage import EXAMPLES, groups, message, QOS, WRONG
-from rosbridge_harness import rosbridge_peer
-from rosbridge_robot import bridge_process
 from support.frames import one
+from support.rosbridge_garbage import EXAMPLES, groups, message, QOS, WRONG
+from support.rosbridge_harness import rosbridge_peer
+from support.rosbridge_robot import bridge_process
 
 from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.errors import WsBridgeError
@@ -43,7 +43,7 @@ from ws_bridge.protocol.replies import Failed
 from ws_bridge.protocol.rosbridge import RosbridgeDialect
 from ws_bridge.protocol.rosbridge_ops import Handed, PARSERS
 
-THROWER = Path(__file__).parents[1] / 'rosbridge_garbage.py'
+THROWER = Path(__file__).parents[1] / 'support' / 'rosbridge_garbage.py'
 IN_CODEC = {'set_level', 'fragment', 'png'}
 LIMIT = 1_000_000
 PERIOD = 0.02

@@ -37,7 +37,7 @@ import threading
 import time
 from typing import Any
 
-from helpers import PATIENCE, wait_until
+from support.helpers import PATIENCE, wait_until
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 

@@ -56,8 +56,8 @@ def make(**fields: Any) -> Gate:
     return Gate(policy, Estop(), NOW, count(1).__next__)
 
 
-def send(gate: Gate, x: float, *, peer: str = 'p', lease_mode: LeaseMode = 'native', now: float = NOW,
-         offset: float | None = None, fence: float = 0.0, slack: float = 0.0,
+def send(gate: Gate, x: float, *, peer: str = 'p', lease_mode: LeaseMode = 'native',
+         now: float = NOW, offset: float | None = None, fence: float = 0.0, slack: float = 0.0,
          **fields: Any) -> str:
     """
     Let a command through; return ``ok`` or the code of the refusal.

@@ -19,8 +19,8 @@ from typing import get_args
 import pytest
 from support.sessions import EPOCH, failed, FakeNames, refusal, START
 
-from ws_bridge.access import BUILT_IN, Grant, NOBODY, OPERATOR, Role
 from ws_bridge.config import Exposure, settings_from
+from ws_bridge.config.roles import BUILT_IN, Grant, NOBODY, OPERATOR, Role
 from ws_bridge.identity.identity import Identity
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
@@ -59,7 +59,8 @@ EVERYTHING: list[ops.Operation] = [
     ops.BinarySample(1, 'cdr', memoryview(b''), 0, 0), ops.ServiceAnswer('i', 'c'),
     ops.Heartbeat('i', None), ops.PeerStatus('i', {}), ops.Appeared({}),
     ops.EmergencyStop('i', ''), ops.ClearStop('i'), ops.LeaseOperation('i', 'take', 'g'),
-    ops.ListGates('i')]
+    ops.ListGates('i'), ops.GetParameters('i'), ops.SetParameters('i', {}),
+    ops.WatchParameters('i')]
 
 
 def test_everything_is_here() -> None:

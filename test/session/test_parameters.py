@@ -17,8 +17,8 @@ from __future__ import annotations
 import pytest
 from support.sessions import make, refusal, START
 
-from ws_bridge.access import Grant, Role
 from ws_bridge.config import Exposure
+from ws_bridge.config.roles import Grant, Role
 from ws_bridge.errors import Forbidden
 from ws_bridge.protocol import operations as ops
 from ws_bridge.session import effects as fx

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jsonschema import Draft202012Validator
+import orjson
 import pytest
 from support.sessions import binary, call_from_ros, EPOCH, failed, FakeNames, make, refusal, START
 
@@ -47,7 +48,7 @@ def test_hello_tells_limits_and_permissions() -> None:
     assert isinstance(changed, fx.PeerChanged)
     greeting = session.greeting('i', asked=True)
     assert sent == fx.Send(greeting)
-    hello = json.loads(json.dumps(hello_fields(greeting)))
+    hello = orjson.loads(orjson.dumps(hello_fields(greeting)))
     Draft202012Validator({**SCHEMA, 'anyOf': [{'$ref': '#/$defs/hello'}]}).validate(hello)
     assert hello['session'] == 'p'
     assert hello['limits'] == {'message_size': 10_000_000, 'message_rate': 0,
@@ -231,7 +232,8 @@ def test_every_operation_has_a_handler() -> None:
         ops.Malformed('i', BadField('x')), ops.ServiceAnswer('i', 'c'), ops.PeerStatus('i', {}),
         ops.Appeared({}), ops.Inquire('i', 's', 'topics', {}), ops.Authenticate('i', {}),
         ops.ListGates('i'), ops.LeaseOperation('i', 'acquire', 'g'), ops.EmergencyStop('i'),
-        ops.ClearStop('i')]
+        ops.ClearStop('i'), ops.GetParameters('i'), ops.SetParameters('i', {}),
+        ops.WatchParameters('i')]
     assert {type(op) for op in handled} == set(get_args(ops.Operation)) - action
     for op in handled:
         assert set(map(type, session.receive(op, START))) <= set(get_args(fx.Effect))

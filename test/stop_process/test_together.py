@@ -25,7 +25,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, RuleBasedStateMachine
 import pytest
-from simulation import simulated, Simulation, STARTS_WITHIN, TIMEOUT
+from support.simulation import simulated, Simulation, STARTS_WITHIN, TIMEOUT
 
 from ws_bridge.ros.watchdog import END_WITHIN, PING_EVERY, RESTART, UNANSWERED
 

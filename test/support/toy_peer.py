@@ -19,12 +19,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from helpers import async_wait_until
 import orjson
-from support.toy_dialect import HEAD, ToyDialect
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from support.helpers import async_wait_until
+from support.toy_dialect import HEAD, ToyDialect
 from ws_bridge.main import Service
 from ws_bridge.protocol.dialects import DialectKind
 

@@ -54,7 +54,7 @@ FEEDBACK_DEPTH = 10
 
 
 @dataclass(slots=True, eq=False)
-class HostedAction:
+class ActionHost:
     """A ROS action that a peer serves."""
 
     owner: Peer
@@ -99,7 +99,7 @@ class Actions:
         self._now = now
         self._patience = patience
         self._goals: dict[tuple[str, int], tuple[str, Any]] = {}
-        self._hosted: dict[str, HostedAction] = {}
+        self._hosted: dict[str, ActionHost] = {}
 
     def __len__(self) -> int:
         """How many hosted actions there are."""
@@ -258,7 +258,7 @@ class Actions:
         def on_ready() -> None:
             peer.send(ActionAdvertised(wish.op_id, wish.wire_name, schema.name))
 
-        hosted = HostedAction(
+        hosted = ActionHost(
             peer, schema.name, self._store.codec(schema.feedback),
             self._store.codec(schema.result), self._ros.host_action(
                 action, schema.name, on_goal=on_goal, on_error=on_error, on_ready=on_ready,
@@ -335,6 +335,6 @@ class Actions:
             raise
         hosted.server.finish(wish.token, wish.status, cdr)
 
-    def _owned(self, peer: Peer, action: str) -> HostedAction | None:
+    def _owned(self, peer: Peer, action: str) -> ActionHost | None:
         hosted = self._hosted.get(action)
         return hosted if hosted is not None and hosted.owner is peer else None

@@ -27,7 +27,6 @@ from typing import Any, NamedTuple, TYPE_CHECKING
 
 import orjson
 
-from ws_bridge.access import Use
 from ws_bridge.addresses import is_loopback_address
 from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.gates import Gates, Guarded
@@ -35,6 +34,7 @@ from ws_bridge.bridge.neighbours import Neighbour, Neighbours, SAY_EVERY
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.state import Diagnostic
 from ws_bridge.config import Exposure, Settings
+from ws_bridge.config.roles import Use
 from ws_bridge.errors import Forbidden, StopFailed, Stopped, WsBridgeError
 from ws_bridge.protocol.operations import (
     ClearStop,

@@ -24,10 +24,10 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from ws_bridge.access import ADMIN
 from ws_bridge.bridge.control import Control
 from ws_bridge.bridge.outward import Outward, Topic
 from ws_bridge.bridge.peer import Peer, types_of
+from ws_bridge.config.roles import ADMIN
 from ws_bridge.errors import LimitExceeded, UnknownType, WsBridgeError
 from ws_bridge.protocol.operations import TopicUse
 from ws_bridge.protocol.replies import Diagnosed, Failed, Finding
@@ -38,7 +38,7 @@ from ws_bridge.timing.freshness import FreshnessState
 if TYPE_CHECKING:
     from ws_bridge.bridge.neighbours import Neighbour
     from ws_bridge.ros.side import RosSide
-    from ws_bridge.ros.survey import Endpoint
+    from ws_bridge.ros.survey import TopicEndpoint
 
 MOST_WAITING = 16
 """Questions of one peer that may wait for the graph at the same time."""
@@ -84,7 +84,7 @@ class Diagnosis:
                          on_done=lambda found: self._asked(peer, wish, use, found))
 
     def _asked(self, peer: Peer, wish: RunDiagnosis, use: TopicUse,
-               found: tuple[list[Endpoint], list[Endpoint]] | WsBridgeError) -> None:
+               found: tuple[list[TopicEndpoint], list[TopicEndpoint]] | WsBridgeError) -> None:
         self._waiting[peer.name] -= 1
         if not self._waiting[peer.name]:
             del self._waiting[peer.name]
@@ -122,7 +122,7 @@ class Diagnosis:
 
     # ---- what concerns one topic
 
-    def _types(self, peer: Peer, topic: str, ends: list[Endpoint]) -> list[Finding]:
+    def _types(self, peer: Peer, topic: str, ends: list[TopicEndpoint]) -> list[Finding]:
         types = sorted({end.msg_type for end in ends} | set(types_of(self._ros, topic)))
         findings = []
         if len(types) > 1:
@@ -150,7 +150,7 @@ class Diagnosis:
                        f'check the name ({hint}), whether the node runs, and ROS_DOMAIN_ID')
 
     def _arrives(self, peer: Peer, topic: str, name: str,
-                 publishers: list[Endpoint]) -> list[Finding]:
+                 publishers: list[TopicEndpoint]) -> list[Finding]:
         if not publishers:
             return [Finding('no_publisher', f'nobody publishes {name}',
                             'start the node that does; check its namespace and remappings')]
@@ -166,7 +166,7 @@ class Diagnosis:
         return findings
 
     def _samples(self, peer: Peer, topic: Topic, name: str,
-                 publishers: list[Endpoint]) -> list[Finding]:
+                 publishers: list[TopicEndpoint]) -> list[Finding]:
         findings = []
         now = self._clock()
         age = topic.freshness.age(now)
@@ -183,7 +183,7 @@ class Diagnosis:
         return findings
 
     def _reaches(self, peer: Peer, topic: str, name: str,
-                 subscribers: list[Endpoint]) -> list[Finding]:
+                 subscribers: list[TopicEndpoint]) -> list[Finding]:
         if not subscribers:
             return [Finding('no_subscriber', f'no node subscribes to {name}',
                             'start the node that does; check its namespace and remappings')]
@@ -192,7 +192,7 @@ class Diagnosis:
             f'{"; ".join(end.problems)}', 'advertise with a `qos` that has what is wanted')
             for end in subscribers if end.problems]
 
-    def _commands(self, peer: Peer, topic: str, others: list[Endpoint]) -> list[Finding]:
+    def _commands(self, peer: Peer, topic: str, others: list[TopicEndpoint]) -> list[Finding]:
         guarded = self._control.gates.of(topic)
         if guarded is None:
             return []
@@ -267,7 +267,7 @@ def _forbidden(peer: Peer, use: TopicUse, name: str) -> Finding:
         'the role (`ws_bridge check FILE --as ROLE`), or log in as somebody else')
 
 
-def _nodes(peer: Peer, ends: Iterable[Endpoint]) -> str:
+def _nodes(peer: Peer, ends: Iterable[TopicEndpoint]) -> str:
     """Name the nodes that a peer may see."""
     names = {end.node for end in ends}
     seen = sorted(peer.session.login.rights.seen(name for name in names if name))

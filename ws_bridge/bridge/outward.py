@@ -476,14 +476,14 @@ class Outward:
     def _fill(self, end: float) -> None:
         """Make the frames of a round, of each topic in turn."""
         size = 0
-        now = self._loop.time() + self._epoch
+        late = nanoseconds(self._loop.time() + self._epoch - LATE)
         while self._due and size < ROUND:
             size += self._release_now(*self._due.popleft())
             if time.perf_counter() > end:
                 return
         while self._line and size < ROUND:
             topic, _ = self._line.popitem(last=False)
-            while len(topic.waiting) > topic.depth and topic.waiting[0][1] < now - LATE:
+            while len(topic.waiting) > topic.depth and topic.waiting[0][1] < late:
                 self._give_way(topic)
             size += self._serve(topic)
             if topic.waiting:

@@ -25,10 +25,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, get_args, TYPE_CHECKING
 
-from ws_bridge.access import PARAMETER_SERVICES
 from ws_bridge.bridge.peer import Peer
+from ws_bridge.config.roles import PARAMETER_SERVICES
 from ws_bridge.convert.codec import CodecStore
-from ws_bridge.errors import BadName, ConversionError, Forbidden, WsBridgeError
+from ws_bridge.errors import BadName, ConversionError, Forbidden, RequestError, WsBridgeError
 from ws_bridge.protocol.operations import GetParameters, SetParameters, WatchParameters
 from ws_bridge.protocol.replies import (
     Failed,
@@ -69,7 +69,7 @@ EVENT_TYPE = 'rcl_interfaces/msg/ParameterEvent'
 DELETED = 'it was deleted'
 
 
-class Turns:
+class CallTurns:
     """
     Lets so many calls of one service run at once, and the others wait for their turn.
 
@@ -116,7 +116,7 @@ class ParameterAccess:
     :param resolve: makes the full name of a service; raises ``BadName``.
     """
 
-    def __init__(self, ros: RosSide, rights: Rights, store: CodecStore, turns: Turns,
+    def __init__(self, ros: RosSide, rights: Rights, store: CodecStore, turns: CallTurns,
                  check: Callable[[str], None], resolve: Callable[[str], str]) -> None:
         self._ros = ros
         self._rights = rights
@@ -235,11 +235,11 @@ class ParameterAccess:
     def _each(names: Iterable[str], start: Callable[[str, Callable[..., None]], None],
               told: Callable[..., None], done: Callable[[], None]) -> None:
         """Start something for each name; what it is told, then that all were, is passed on."""
-        waiting = set(names)
+        waiting = dict.fromkeys(names)
 
         def then(name: str, *args: Any) -> None:
             told(name, *args)
-            waiting.discard(name)
+            waiting.pop(name, None)
             if not waiting:
                 done()
         if not waiting:
@@ -248,11 +248,21 @@ class ParameterAccess:
             start(name, then)
 
     def may_read(self, node: str) -> bool:
-        """Whether the peer may know the parameters of a node."""
+        """Whether the peer may know the parameters of a node, and the mapping file lists them."""
         try:
-            return self._rights.may_reach(self._resolve(f'{node}/get_parameters'))
-        except BadName:
+            self.require_listed((f'{node}:any',))
+        except RequestError:
             return False
+        return True
+
+    def require_listed(self, names: Iterable[str]) -> None:
+        """
+        Refuse names that the peer may not read, or that nobody may.
+
+        :raises RequestError: ``BadName``, ``Forbidden``.
+        """
+        for name in names:
+            self._rights.exposed(self._require(name, 'get_parameters'))
 
     def require(self, names: Iterable[str], *, write: bool = False) -> None:
         """
@@ -263,10 +273,11 @@ class ParameterAccess:
         for name in names:
             self._require(name, 'set_parameters' if write else 'get_parameters')
 
-    def _require(self, name: str, service: str) -> None:
+    def _require(self, name: str, service: str) -> str:
         """
-        Refuse who may not reach the parameters of the node that a name leads to.
+        Refuse a peer that may not reach the parameters of the node that a name leads to.
 
+        :return: the full name of the node's service.
         :raises BadName: the name is no ``node:parameter``.
         :raises Forbidden: the role may not.
         """
@@ -277,6 +288,7 @@ class ParameterAccess:
             raise BadName(exc.message, field='name') from exc
         if not self._rights.may_reach(full):
             raise Forbidden(f'{node[:SHOWN]} is not exposed for {PARAMETER_SERVICES[service]}')
+        return full
 
     def _read(self, name: str, told: Callable[[str, dict[str, Any] | None, str], None]) -> None:
         """Pass on the ``ParameterValue``, or the reason why there is none."""
@@ -351,7 +363,7 @@ class Parameters:
         self._peers = peers
         self._check = check
         self._resolve = resolve
-        self._turns = Turns()
+        self._turns = CallTurns()
         self._events: Subscription | None = None
 
     def __repr__(self) -> str:
@@ -381,7 +393,7 @@ class Parameters:
                access: ParameterAccess) -> None:
         if isinstance(op, WatchParameters):
             if op.watch:
-                access.require(op.names)
+                access.require_listed(op.names)
                 self._watch()
             else:
                 self.unwatch()

@@ -27,10 +27,10 @@ from typing import Any, Protocol, TYPE_CHECKING
 
 import orjson
 
-from ws_bridge.access import is_hidden, Use
-from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.parameters import absolute, ParameterAccess, Parameters
+from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.typedefs import short_name, typedefs
+from ws_bridge.config.roles import is_hidden, Use
 from ws_bridge.errors import BadName, TimedOut, UnknownName, WrongKind, WrongLength, WsBridgeError
 from ws_bridge.protocol.replies import ParametersTold
 from ws_bridge.protocol.rosbridge_ops import MAX_NAME

@@ -18,14 +18,14 @@ import asyncio
 from collections.abc import Callable, Iterable
 import logging
 import time
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import orjson
 
-from ws_bridge.access import is_hidden, Role
 from ws_bridge.bridge.outward import Outward, Topic
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.config import Exposure, Settings
+from ws_bridge.config.roles import is_hidden, Role
 from ws_bridge.protocol.replies import (
     ActionEntry,
     GraphView,

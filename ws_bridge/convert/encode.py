@@ -29,11 +29,11 @@ from ws_bridge.convert import checks
 from ws_bridge.convert.layout import (
     ANYWHERE,
     flatten,
-    Group,
     plan,
     Shape,
     Single,
     Slot,
+    SlotGroup,
     START,
     Step,
 )
@@ -95,7 +95,7 @@ class _Writer:
         """Write the function that returns the CDR bytes of a message."""
         shape = flatten(schema)
         first, *others = plan(shape, START)
-        least = first.size if isinstance(first, Group) and not others else minimum_size(schema)
+        least = first.size if isinstance(first, SlotGroup) and not others else minimum_size(schema)
         self.lines = ['def root(v, limit, now):']
         self.emit(f"if limit < {least + 4}: check_room(HEADER, {least}, limit, '')")
         self._fields(shape, 'v')
@@ -188,7 +188,7 @@ class _Writer:
                 self.emit(f'out += PADDING[({base} - len(out)) & {step.alignment - 1}]')
             self.emit(f'out += {self._packed(step)}')
 
-    def _packed(self, group: Group, form: str = '', values: str = '') -> str:
+    def _packed(self, group: SlotGroup, form: str = '', values: str = '') -> str:
         """Return the expression for the bytes of a group."""
         names = [values] if values else []
         filled = 0

@@ -35,7 +35,6 @@ from ws_bridge.protocol.operations import (
 )
 from ws_bridge.timing.freshness import FreshnessState
 
-
 LoginState = Literal['needed', 'done', 'possible', 'none']
 """Whether the peer has to log in, did, or can."""
 
@@ -758,7 +757,7 @@ Reply = (
     | MessagePublished | CallDone | ServiceCall | ServiceAdvertised | ServiceUnadvertised
     | GoalAccepted | GoalFeedback | GoalDone | GoalCancelling | GoalRequest | GoalCancel
     | ActionAdvertised | ActionUnadvertised | GraphListed | MessageDefined | ServiceDefined
-    | Diagnosed | TopicsChanged | ParametersTold | ParametersSet | ParametersWatched | StatusWatched | RobotState | GatesListed | LeaseAnswered
-    | StopAsserted | StopCleared
+    | Diagnosed | TopicsChanged | ParametersTold | ParametersSet | ParametersWatched
+    | StatusWatched | RobotState | GatesListed | LeaseAnswered | StopAsserted | StopCleared
     | GatesChanged | LeaseChanged | EstopChanged | RobotStopped | LeaseLost | LeaseDecided
     | LeaseRequested | Failed | Beat)

@@ -25,7 +25,7 @@ from std_srvs.srv import Trigger
 
 from ws_bridge.errors import WsBridgeError
 from ws_bridge.ros.publishers import QUIET
-from ws_bridge.ros.services import Call, Calls
+from ws_bridge.ros.services import Calls, PendingCall
 from ws_bridge.safety.policy import NEIGHBOURS_TOPIC
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def caller(ros: RosNode, calls: Calls, post: Callable[..., None], name: str, ful
             ros.node.get_logger().error(f'{full_name}, to stop the robot: {result}')
 
     def begin() -> None:
-        calls.begin(Call(full_name, calls, post, done), name, service_class, request,
+        calls.begin(PendingCall(full_name, calls, post, done), name, service_class, request,
                     CALL_TIMEOUT)
     return lambda: ros.submit(begin)
 

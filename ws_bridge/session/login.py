@@ -18,8 +18,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ws_bridge.access import ADMIN, NOBODY, Use
 from ws_bridge.config import Exposure, Rule
+from ws_bridge.config.roles import ADMIN, NOBODY, Use
 from ws_bridge.errors import AlreadyExists, Forbidden
 from ws_bridge.identity.identity import Identity
 from ws_bridge.protocol import operations as ops

@@ -25,8 +25,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-from ws_bridge.access import Use
 from ws_bridge.config import Exposure, Settings, VERSION
+from ws_bridge.config.roles import Use
 from ws_bridge.errors import BadField, NotAdvertised, WsBridgeError
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies

@@ -26,7 +26,7 @@ from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
 import inspect
 import struct
 import time
-from typing import Any, TYPE_CHECKING
+from typing import Any, Protocol, TYPE_CHECKING
 
 from websockets.asyncio.server import broadcast
 from websockets.exceptions import ConnectionClosed
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
 
     from ws_bridge.transport.fence import Fenced
-    from ws_bridge.transport.options import LinkOptions, Listener
+    from ws_bridge.transport.options import LinkOptions
 
 #: For how long one socket is read before the others get their turn, s.
 TURN = 0.001
@@ -115,6 +115,25 @@ def _head(size: int, text: bool) -> bytes:
     if size < 126:
         return bytes((opcode, size))
     return _SHORT.pack(opcode, 126, size) if size < 65536 else _LONG.pack(opcode, 127, size)
+
+
+class Listener(Protocol):
+    """
+    What gets the raw frames of each connection, on the event loop; never blocks.
+
+    Reading waits while a call is running, and from ``link.pause()`` to ``link.resume()``, and only
+    for that connection's socket. An exception is a fault of the listener: it closes that
+    connection with 1011.
+    """
+
+    def opened(self, link: Link) -> None:
+        """Take note of a connection whose handshake is complete."""
+
+    def received(self, link: Link, data: str | bytes) -> None:
+        """Take one message: ``str`` from a text frame, ``bytes`` from a binary one."""
+
+    def closed(self, link: Link, code: int, reason: str) -> None:
+        """Take note of the end; 1006 = without a closing handshake. Called once."""
 
 
 class Link:
