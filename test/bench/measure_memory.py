@@ -17,7 +17,8 @@ What one large message takes of the memory of the bridge and of its worker.
 ``python test/bench/measure_memory.py [WORD ...]`` prints the table of
 ``docs/explanation/performance.md``; with words only the payloads that have them in their name.
 Bridge, worker and the peer that sends are processes of their own. Bridge and worker have had
-the same message before, and rest. "At once" is the most that both had at the same moment, beyond their rest.
+the same message before, and rest. "At once" is the most that both had at the same moment, beyond
+their rest.
 """
 from __future__ import annotations
 

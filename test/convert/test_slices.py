@@ -24,11 +24,19 @@ from hypothesis import strategies as st
 import orjson
 import pytest
 
+from ws_bridge.convert import checks
 from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.convert.codec import Codec, LARGE
 from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.convert.slices import MOST_FIELDS, SLICE, Sliced, sliced_cbor, sliced_json
-from ws_bridge.errors import BadEncoding, ConversionError, UnknownField, WrongLength, WsBridgeError
+from ws_bridge.errors import (
+    BadEncoding,
+    ConversionError,
+    TooLarge,
+    UnknownField,
+    WrongLength,
+    WsBridgeError,
+)
 
 SIZES = st.sampled_from([1, 2, 7, 16, 60])
 SCALARS: Any = st.none() | st.booleans() | st.integers(-2**60, 2**60) | st.floats(
@@ -217,3 +225,28 @@ def test_what_is_long_has_no_tag(data: bytes) -> None:
     assert sliced_cbor(data, cbor_values) == cbor_values(data)
     with pytest.raises(BadEncoding, match='tags'):
         sliced_cbor(data, cbor_values, 200, 1)
+
+
+LONG_TEXT = schema_from_text('test_msgs/msg/Long', 'string s\nstring<=70000 short\nuint8[] o\n')
+
+
+@pytest.mark.parametrize('values', [
+    {'s': 'x' * 70_000}, {'s': 'é' * 70_000}, {'s': 'x' * 65_535 + '\U0001f600' * 9},
+    {'s': 'x' * 70_000 + '\x00'}, {'s': 'x' * 70_000 + '\ud800'}, {'short': 'x' * 70_000},
+    {'short': 'x' * 70_001}, {'short': 'é' * 66_000}, {'o': 'AAEC' * 20_000},
+    {'o': 'AAEC' * 20_000 + 'AA=='}, {'o': 'AAEC' * 20_000 + 'AAA='}, {'o': 'AAEC' * 20_000 + 'A'},
+    {'o': 'AA==' * 20_000}, {'o': 'AAEC' * 20_000 + '=AAA'}, {'o': 'AA C' * 20_000},
+    {'o': 'AAEC' * 20_000 + 'AAAé'}, {'o': 'A' * 20_000}])
+def test_long_text_is_put_as_short_text(values: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = Codec(LONG_TEXT)
+
+    def result() -> Any:
+        try:
+            return codec.from_values(values)
+        except ConversionError as exc:
+            return exc.code, exc.field, exc.message
+    with pytest.raises(TooLarge):
+        codec.from_values({'s': 'é' * 70_000}, limit=100_000)
+    sliced = result()
+    monkeypatch.setattr(checks, '_LONG_TEXT', 10**9)
+    assert sliced == result()

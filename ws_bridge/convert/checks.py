@@ -146,7 +146,21 @@ def pack_numbers(value: Value, kind: str, path: str) -> bytes:
     raise wrong_kind('a list', value, path)
 
 
-def _pack_slices(value: Sliced, primitive: Primitive, path: str) -> Iterator[bytes]:
+def _count_of_long(value: Value, kind: str) -> int | None:
+    """Return how many numbers are packed slice by slice; ``None`` = it is packed as a whole."""
+    if isinstance(value, Sliced):
+        return len(value)
+    if isinstance(value, str) and kind in _BASE64_KINDS and len(value) > _LONG_TEXT \
+            and len(value) % 4 == 0 and value.find('=', 0, -2) < 0:
+        return len(value) // 4 * 3 - value.count('=', -2)
+    return None
+
+
+def _pack_slices(value: Sliced | str, primitive: Primitive, path: str) -> Iterator[bytes]:
+    if isinstance(value, str):
+        for at in range(0, len(value), _LONG_TEXT):
+            yield pack_numbers(value[at:at + _LONG_TEXT], primitive.kind, path)
+        return
     begin = 0
     for part in value.slices():
         yield _pack_list(part, primitive, path, begin)
@@ -240,12 +254,13 @@ def put_numbers(out: bytearray, value: Value, field_type: FieldType, limit: int,
         check_room(out, value.size * size, limit, path)
     elif isinstance(value, (list, tuple, bytes, bytearray, memoryview)):
         check_room(out, len(value) * size, limit, path)
-    if isinstance(value, Sliced):
-        check_room(out, len(value) * size, limit, path)
-        _begin_numbers(out, len(value), size)
+    count = _count_of_long(value, kind)
+    if count is not None:
+        check_room(out, count * size, limit, path)
+        _begin_numbers(out, count, size)
         for part in _pack_slices(value, PRIMITIVES[kind], path):
             out += part
-        _check_bound(len(value), field_type, path)
+        _check_bound(count, field_type, path)
         return
     packed = pack_numbers(value, kind, path)
     count = len(packed) // size
@@ -266,6 +281,9 @@ def put_text(out: bytearray, value: Value, bound: int | None, limit: int, path: 
     """Append a string: the count of its UTF-8 bytes and NUL, the bytes, the NUL."""
     if value.__class__ is not str:
         raise wrong_kind('text', value, path)
+    if len(value) > _LONG_TEXT:
+        _put_long_text(out, value, bound, limit, path)
+        return
     try:
         raw = value.encode()
     except UnicodeEncodeError as exc:
@@ -279,12 +297,29 @@ def put_text(out: bytearray, value: Value, bound: int | None, limit: int, path: 
     if bound is not None and size > bound + 1:
         raise WrongLength(f'{size - 1} bytes of text, at most {bound} are allowed',
                           field=path or None)
-    if size < _LONG_TEXT:
-        out += PADDING[-begin & 3] + _COUNT(size) + raw + b'\x00'
-    else:   # not copied twice more
-        out += PADDING[-begin & 3] + _COUNT(size)
-        out += raw
-        out += b'\x00'
+    out += PADDING[-begin & 3] + _COUNT(size) + raw + b'\x00'
+
+
+def _put_long_text(out: bytearray, value: str, bound: int | None, limit: int, path: str) -> None:
+    """Append a string without a second copy of it."""
+    check_room(out, len(value), limit, path)
+    out += PADDING[-len(out) & 3]
+    begin = len(out)
+    out += _COUNT(0)
+    for at in range(0, len(value), _LONG_TEXT):
+        try:
+            out += value[at:at + _LONG_TEXT].encode()
+        except UnicodeEncodeError as exc:
+            raise BadEncoding('a lone surrogate', field=path or None) from exc
+        check_room(out, 1, limit, path)
+    if '\x00' in value:
+        raise BadEncoding('a NUL inside a string', field=path or None)
+    out += b'\x00'
+    size = len(out) - begin - 4
+    if bound is not None and size > bound + 1:
+        raise WrongLength(f'{size - 1} bytes of text, at most {bound} are allowed',
+                          field=path or None)
+    out[begin:begin + 4] = _COUNT(size)
 
 
 def put_wide_text(out: bytearray, value: Value, bound: int | None, limit: int,

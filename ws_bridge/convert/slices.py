@@ -55,7 +55,7 @@ _MARKS = bytes({ord(','): _COMMA, ord('['): _OPENS, ord('{'): _OPENS, ord(']'): 
                 ord('}'): _CLOSES & 255, ord('"'): _QUOTE}.get(byte, 0) for byte in range(256))
 _ARGUMENT = {24: 1, 25: 2, 26: 4, 27: 8}
 _ARRAY, _MAP, _TAG, _SIMPLE = 4, 5, 6, 7
-_STRINGS = (2, 3)
+_STRINGS, _CONTAINERS = (2, 3), (_ARRAY, _MAP)
 _INDEFINITE = 31
 _UNBOUNDED = -1
 
@@ -93,7 +93,7 @@ class _Piece(NamedTuple):
 
     begin: int
     end: int
-    count: int
+    length: int
     inner: list[_Long]
 
 
@@ -149,7 +149,7 @@ class _Reader:
     def _part(self, begin: int, end: int, inner: list[_Long], head: bytes = b'',
               tail: bytes = b'') -> Value:
         parts: list[Buffer] = [head]
-        values = []
+        values: list[Value] = []
         for each in inner:
             parts += self._view[begin:each.begin], self._mark([self._name, len(values)])
             values.append(self._sliced(each) if each.is_array else self._merged(each))
@@ -176,7 +176,7 @@ class _Reader:
 
     def _slices(self, each: _Long) -> Iterator[Any]:
         for piece in each.pieces:
-            head, tail = self._brackets(each, piece.count)
+            head, tail = self._brackets(each, piece.length)
             value = self._part(piece.begin, piece.end, piece.inner, head, tail)
             if not value:
                 raise BadEncoding('an element is missing')
@@ -354,7 +354,7 @@ def _scan_cbor(data: memoryview, max_depth: int, size: int) -> list[_Long]:
         if kind == _TAG:
             is_tagged = True
             continue
-        if argument and (kind == _ARRAY or kind == _MAP):
+        if argument and kind in _CONTAINERS:
             if len(stack) >= max_depth:
                 raise BadEncoding(f'CBOR nested deeper than {max_depth}')
             stack.append(current)
