@@ -268,9 +268,9 @@ async def test_commands_without_heartbeats_lose_the_lease(robot: Robot) -> None:
 
 
 async def test_heartbeats_keep_the_lease(robot: Robot) -> None:
-    async with two(heartbeat_interval=0.1, heartbeat_timeout=0.3) as (_, operator, _):
+    async with two(heartbeat_interval=0.1, heartbeat_timeout=1.0) as (_, operator, _):
         await operator.acquire(GATE)
-        end = time.monotonic() + 1.0
+        end = time.monotonic() + 1.5
         while time.monotonic() < end:
             message_id = await operator.send('heartbeat', {
                 'type': 'heartbeat', 'timestamp': time.time(), 'sequence': 1})
@@ -338,7 +338,7 @@ async def test_a_clock_that_is_wrong_or_set_anew(robot: Robot, wrong: float) -> 
                 assert await code(operator, x, timestamp=clock(), bridge_time=None) == 'publish'
             assert await code(operator, 1.0, timestamp=clock() - 9,
                               bridge_time=None) == 'expired'
-            assert await code(operator, 1.0, timestamp=clock() + 2,
+            assert await code(operator, 1.0, timestamp=clock() + 9,
                               bridge_time=None) == 'too_distant'
 
 
