@@ -250,3 +250,27 @@ def test_long_text_is_put_as_short_text(values: Any, monkeypatch: pytest.MonkeyP
     sliced = result()
     monkeypatch.setattr(checks, '_LONG_TEXT', 10**9)
     assert sliced == result()
+
+
+@pytest.mark.parametrize('data', [
+    b'', b'\x9c', b'\x1c', b'\x82\x01', b'\x9f\x01', b'\xbf\x61a\xff', b'\xff', b'\x82\x01\xff',
+    b'\x5f\x01\xff', b'\x5f\x5f\xff\xff', b'\x5f\x41a', b'\x44abc', b'\x19\x01', b'\x82\x01\x9b'])
+def test_what_is_no_cbor(data: bytes) -> None:
+    with pytest.raises(BadEncoding):
+        sliced_cbor(data, cbor_values, 200, 1)
+
+
+def test_what_is_inside_of_too_much_is_not_cut() -> None:
+    text = b'[' * 50 + b'1,2,3' + b']' * 50
+    value = sliced_json(text, orjson.loads, 200, 1)
+    assert plain(value) == orjson.loads(text)
+    data = b'\x81' * 50 + b'\x83\x01\x02\x03'
+    assert plain(sliced_cbor(data, cbor_values, 200, 1)) == cbor_values(data)
+
+
+def test_typed_arrays_beside_what_is_long() -> None:
+    two = [cbor2.CBORTag(64, b'\x01\x02')] * 2
+    value = sliced_cbor(cbor2.dumps([two, [1] * 9]), cbor_values, 9, 12)
+    (arrays, ones) = value
+    assert [list(each) for each in arrays] == [[1, 2], [1, 2]]
+    assert plain(ones) == [1] * 9

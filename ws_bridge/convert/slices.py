@@ -117,7 +117,7 @@ def sliced_json(text: Buffer, parse: Parse, max_depth: int = MAX_DEPTH,
     :raises BadEncoding: it is no JSON, or nested deeper than ``max_depth``.
     """
     inner = _scan_json(memoryview(text), max_depth, max(size // 2, 1))
-    return _JsonReader(text, parse).read(inner)
+    return _Reader(text, parse, orjson.dumps, _json_brackets).read(inner)
 
 
 def sliced_cbor(data: Buffer, parse: Parse, max_depth: int = MAX_DEPTH,
@@ -128,16 +128,25 @@ def sliced_cbor(data: Buffer, parse: Parse, max_depth: int = MAX_DEPTH,
     :param size: of a slice, bytes.
     :raises BadEncoding: it is no CBOR, or nested deeper than ``max_depth``.
     """
-    return _CborReader(data, parse).read(_scan_cbor(memoryview(data), max_depth, size))
+    inner = _scan_cbor(memoryview(data), max_depth, size)
+    return _Reader(data, parse, cbor2.dumps, _cbor_brackets).read(inner)
 
 
 class _Reader:
-    """Parses text of which it is known what is long in it."""
+    """
+    Parses text of which it is known what is long in it.
 
-    def __init__(self, text: Buffer, parse: Parse) -> None:
+    :param mark: makes text of a list.
+    :param brackets: what stands before and behind so many elements of an array, or of an object.
+    """
+
+    def __init__(self, text: Buffer, parse: Parse, mark: Callable[[list[Any]], bytes],
+                 brackets: Callable[[bool, int], tuple[bytes, bytes]]) -> None:
         self._text = text
         self._view = memoryview(text)
         self._parse = parse
+        self._mark = mark
+        self._brackets = brackets
         self._name = secrets.token_hex(16)
 
     def read(self, inner: list[_Long]) -> Value:
@@ -161,7 +170,7 @@ class _Reader:
     def _replaced(self, value: Value, values: list[Value]) -> Value:
         """Put what is long in place of its marks."""
         if type(value) is list:
-            if len(value) == 2 and value[0] == self._name:
+            if len(value) == 2 and type(value[0]) is str and value[0] == self._name:
                 return values[value[1]]
             value[:] = [self._replaced(item, values) for item in value]
         elif type(value) is dict:
@@ -176,7 +185,7 @@ class _Reader:
 
     def _slices(self, each: _Long) -> Iterator[Any]:
         for piece in each.pieces:
-            head, tail = self._brackets(each, piece.length)
+            head, tail = self._brackets(each.is_array, piece.length)
             value = self._part(piece.begin, piece.end, piece.inner, head, tail)
             if not value:
                 raise BadEncoding('an element is missing')
@@ -190,30 +199,14 @@ class _Reader:
                     merged[key] = value
         return merged
 
-    def _mark(self, mark: list[Any]) -> bytes:
-        raise NotImplementedError
 
-    def _brackets(self, each: _Long, count: int) -> tuple[bytes, bytes]:
-        raise NotImplementedError
+def _json_brackets(is_array: bool, length: int) -> tuple[bytes, bytes]:
+    return (b'[', b']') if is_array else (b'{', b'}')
 
 
-class _JsonReader(_Reader):
-
-    def _mark(self, mark: list[Any]) -> bytes:
-        return orjson.dumps(mark)
-
-    def _brackets(self, each: _Long, count: int) -> tuple[bytes, bytes]:
-        return (b'[', b']') if each.is_array else (b'{', b'}')
-
-
-class _CborReader(_Reader):
-
-    def _mark(self, mark: list[Any]) -> bytes:
-        return cbor2.dumps(mark)
-
-    def _brackets(self, each: _Long, count: int) -> tuple[bytes, bytes]:
-        head = (_ARRAY if each.is_array else _MAP) << 5 | 26
-        return head.to_bytes(1, 'big') + count.to_bytes(4, 'big'), b''
+def _cbor_brackets(is_array: bool, length: int) -> tuple[bytes, bytes]:
+    head = (_ARRAY if is_array else _MAP) << 5 | 26
+    return head.to_bytes(1, 'big') + length.to_bytes(4, 'big'), b''
 
 
 @dataclass(slots=True, eq=False)
