@@ -143,7 +143,8 @@ class Machine(RuleBasedStateMachine):
         self.replies: dict[str, list[replies.Reply]] = {}
         ros: Any = SimpleNamespace(
             graph=GraphSnapshot({GATE: TopicInfo((TWIST,))}),
-            watchdog=SimpleNamespace(guard=self.make_guard), own=OwnNames(),
+            watchdog=SimpleNamespace(guard=self.make_guard, stop=lambda guards, reason: [
+                guard.stop(reason) for guard in guards]), own=OwnNames(),
             publish_safety=lambda **_: None, node_name='/ws_bridge',
             tell_neighbours=lambda text: None)
         parameters = settings_from({'gate_timeout': TIMEOUT, 'gate_ttl': TTL})

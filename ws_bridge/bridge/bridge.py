@@ -102,9 +102,7 @@ WRITING_TIME = 30.0
 MEMORY = 64 << 20
 """What the worker that reads messages may take beside itself for any message, bytes,"""
 MEMORY_BYTE = 6
-"""for each byte of the largest one: as text, as values of wide characters, as CDR,"""
-MEMORY_ELEMENT = 200
-"""and for each of its values."""
+"""and for each byte of the largest one: as text, as a string of wide characters, as CDR."""
 TICK = 0.2
 """Seconds between looks at what changed by itself: freshness, rates."""
 
@@ -189,8 +187,7 @@ class Bridge:
                                 epoch=self._epoch, audit=ledger.audit)
         self._intake = Intake(settings, Workshop(
             'messages from peers', timeout=settings.max_reading_time,
-            memory=MEMORY + MEMORY_BYTE * settings.max_message_size +
-            MEMORY_ELEMENT * settings.max_elements), self, loop)
+            memory=MEMORY + MEMORY_BYTE * settings.max_message_size), self, loop)
         self._inward = Inward(ros, self._store, self._control.gates)
         self._services = Services(ros, self._store, self._converter, apply=self.apply,
                                   now=loop.time)

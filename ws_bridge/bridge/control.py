@@ -145,9 +145,10 @@ class Control:
 
     def end(self) -> None:
         """End every lease, which stops the robot."""
+        self._stop_all('shutdown')
         for guarded in self.gates.all():
             before = _state(guarded.gate)
-            self._stop(guarded, 'shutdown')
+            self._end_goals(guarded)
             guarded.gate.end()
             self._tell(guarded, before, 'shutdown')
         self._has_ended = True
@@ -273,9 +274,7 @@ class Control:
     def stop(self, by: str, reason: str) -> None:
         """Assert the emergency stop: nothing moves, nobody holds a lease."""
         changed = self.estop.apply(EstopEvent.ASSERT, by, reason)
-        for guarded in self.gates.all():
-            guarded.guard.stop('estop')
-            guarded.generation = guarded.guard.generation
+        self._stop_all('estop')
         if changed:                     # then no goal can begin
             for guarded in self.gates.all():
                 self._end_goals(guarded)
@@ -522,6 +521,13 @@ class Control:
         if guarded.gate.lease.epoch != before.epoch or \
                 guarded.gate.lease.holder != before.holder:
             self._stop(guarded, reason)
+
+    def _stop_all(self, reason: str) -> None:
+        """Stop every gate, in one pass of the stop process."""
+        every = self.gates.all()
+        self._ros.watchdog.stop([guarded.guard for guarded in every], reason)
+        for guarded in every:
+            guarded.generation = guarded.guard.generation
 
     def _stop(self, guarded: Guarded, reason: str) -> None:
         guarded.guard.stop(reason)
