@@ -39,7 +39,7 @@ from ws_bridge.ros.names import type_name
 from ws_bridge.ros.node import RosNode
 from ws_bridge.ros.parameters import declare_parameters, watch_parameters
 from ws_bridge.ros.private import find
-from ws_bridge.ros.publishers import Publisher
+from ws_bridge.ros.publishers import Kept, Publisher
 from ws_bridge.ros.pump import Pump
 from ws_bridge.ros.qos import requested_profile
 from ws_bridge.ros.safety import caller, EstopCallback, NO_FIELDS, SafetyEnd, TRIGGER
@@ -123,6 +123,7 @@ class RosSide:
         self._status: StatusPublisher | None = None
         self._watchdog: Watchdog | None = None
         self._safety: SafetyEnd | None = None
+        self._kept = Kept(self.settings.latched_total_bytes)
         self._owned: set[Publisher | Hosted | HostedAction | Subscription] = set()
         self._matchers: dict[Subscription, Matcher] = {}  # executor thread
         self._fits: dict[Subscription | Publisher, Fit] = {}  # executor thread
@@ -289,7 +290,7 @@ class RosSide:
         message_class = self.types.message_class(msg_type)
         profile = requested_profile(qos or QosRequest(), depth=PUBLISHER_DEPTH)
         publisher = Publisher(
-            topic, message_class, profile, ros=ros, settings=self.settings,
+            topic, message_class, profile, ros=ros, settings=self.settings, kept=self._kept,
             post=self._post, on_error=on_error, on_close=self._close_publisher)
         self._owned.add(publisher)
 
