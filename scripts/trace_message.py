@@ -174,7 +174,7 @@ def show(title: str, steps: Sequence[Step]) -> None:
 COMMAND = Recorder(
     begins=lambda file, function: function.startswith(READ) and 'asyncio' in file,
     ends=lambda file, function: function == 'publish' and file.endswith('rclpy/publisher.py'),
-    through=('bridge/inward.py', 'publish'))
+    through=('bridge/publications.py', 'publish'))
 SAMPLE = Recorder(
     begins=lambda file, function: function == '_turn' and file.endswith('ros/pump.py'),
     ends=lambda file, function: function in ('write', 'writelines') and 'asyncio' in file,

@@ -127,7 +127,7 @@ async def alone(rounds: int = 15, times: int = 5000) -> tuple[float, float]:
             native_peer(service) as operator:
         await operator.ask('advertise', topic=TOPIC, type='geometry_msgs/msg/Twist')
         epoch = (await operator.ask('acquire', gate=TOPIC))['epoch']
-        way = service.bridge._inward
+        way = service.bridge._publications
         wishes: list[Any] = []
         publish = way.publish
 

@@ -17,7 +17,7 @@ The bridge: sessions on one side, ROS on the other; the one place where both thr
 ====================  =====================================================================
 :mod:`.bridge`        peers: connections, sessions, the effects of their operations
 :mod:`.outward`       topics from ROS to peers: one subscription, encoded once an encoding
-:mod:`.inward`        topics from peers to ROS: shared publishers, checked conversion
+:mod:`.publications`  topics from peers to ROS: shared publishers, checked conversion
 :mod:`.services`      calls from peers to ROS and from ROS to peers
 :mod:`.actions`       goals from peers to ROS and from ROS to peers
 :mod:`.rosapi`        questions about the robot, as rosbridge's clients ask them

@@ -41,11 +41,11 @@ from ws_bridge.bridge.diagnosis import Diagnosis
 from ws_bridge.bridge.door import Door, FAILURE_DELAY
 from ws_bridge.bridge.gates import Guarded
 from ws_bridge.bridge.intake import Intake, Job
-from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.metrics import Figures
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.publications import Publications
 from ws_bridge.bridge.rosapi import RosApi
 from ws_bridge.bridge.second_look import ABOUT_TOPIC, SecondLook
 from ws_bridge.bridge.services import Services
@@ -189,7 +189,7 @@ class Bridge:
             'messages from peers', timeout=settings.max_reading_time,
             memory=MEMORY + MEMORY_BYTE * settings.max_message_size +
             MEMORY_ELEMENT * settings.max_elements), self, loop)
-        self._inward = Inward(ros, self._store, self._control.gates)
+        self._publications = Publications(ros, self._store, self._control.gates)
         self._services = Services(ros, self._store, self._converter, apply=self.apply,
                                   now=loop.time)
         self._actions = Actions(ros, self._store, self._converter, apply=self.apply, now=loop.time,
@@ -197,8 +197,8 @@ class Bridge:
         self._names = BridgeNames(ros, exposure, self._services.hosts, self._actions.hosts)
         self._rosapi = RosApi(ros, self._store, loop, apply=self.apply,
                               check=self._control.check, names=self._names,
-                              advertised=self._inward.topics)
-        self._second_look = SecondLook(ros, self._inward, self._outward,
+                              advertised=self._publications.topics)
+        self._second_look = SecondLook(ros, self._publications, self._outward,
                                        topic_of=self._names.topic, receive=self._receive)
         self._state = RobotState(settings, exposure, ros, self._outward, self._peers.values,
                                  loop, self._control.diagnostic)
@@ -414,7 +414,7 @@ class Bridge:
 
     def is_gated(self, peer: Peer, topic: str) -> bool:
         """Whether what a peer publishes is judged by its values."""
-        return self._inward.is_gated(peer, topic)
+        return self._publications.is_gated(peer, topic)
 
     def ros_time(self) -> tuple[int, int]:
         """Return the time of ROS: s, ns."""
@@ -551,7 +551,7 @@ class Bridge:
             else:
                 session.subscriptions.forget(effect.name)
         elif isinstance(effect, fx.OpenPublisher):
-            if not self._inward.has(peer, effect.topic):
+            if not self._publications.has(peer, effect.topic):
                 session.publications.forget(effect.topic)
             elif effect.fresh:
                 session.publications.forget_key(effect.topic, effect.key)
@@ -576,7 +576,7 @@ class Bridge:
     @property
     def entity_count(self) -> int:
         """How many subscriptions, publishers, services and actions peers have in ROS."""
-        return len(self._outward.topics()) + len(self._inward) + len(self._services) + \
+        return len(self._outward.topics()) + len(self._publications) + len(self._services) + \
             len(self._actions)
 
     def _open_subscription(self, peer: Peer, effect: fx.OpenSubscription) -> None:
@@ -589,14 +589,14 @@ class Bridge:
         self._state.touch()
 
     def _open_publisher(self, peer: Peer, effect: fx.OpenPublisher) -> None:
-        self._room(has=self._inward.has(peer, effect.topic))
-        self._inward.open(peer, effect)
+        self._room(has=self._publications.has(peer, effect.topic))
+        self._publications.open(peer, effect)
 
     def _close_publisher(self, peer: Peer, effect: fx.ClosePublisher) -> None:
-        self._inward.close(peer, effect.topic)
+        self._publications.close(peer, effect.topic)
 
     def _publish(self, peer: Peer, effect: fx.Publish) -> None:
-        self._inward.publish(peer, effect)
+        self._publications.publish(peer, effect)
 
     def _call(self, peer: Peer, effect: fx.CallService) -> None:
         self._services.call(peer, effect)
@@ -723,7 +723,7 @@ class Bridge:
         session = self._session(name, 'bridge', link)
         self._uplinks[link] = Uplink(
             Peer(link, session, dialect, peer.kind, self._unix, self._ledger), dialect, self._ros,
-            self._outward, self._inward, push=self._settings.push, pull=self._settings.pull,
+            self._outward, self._publications, push=self._settings.push, pull=self._settings.pull,
             queue_depth=self._settings.queue_depth)
 
     def _log_in(self, peer: Peer, effect: fx.LogIn) -> None:
@@ -825,7 +825,7 @@ class Bridge:
         if self._has_ended:
             return
         self._outward.graph_changed()
-        self._inward.graph_changed()
+        self._publications.graph_changed()
         self._services.graph_changed()
         self._actions.graph_changed()
         self._control.graph_changed()
@@ -867,7 +867,7 @@ def _is_heavy(peer: Peer, data: str | bytes) -> bool:
 
 
 _CODEC_OF: dict[type, Callable[[Bridge, Peer, Any], Codec | None]] = {
-    fx.Publish: lambda self, peer, effect: self._inward.codec_of(peer, effect.topic),
+    fx.Publish: lambda self, peer, effect: self._publications.codec_of(peer, effect.topic),
     fx.CallService: lambda self, peer, effect: self._services.request_codec(effect),
     fx.AnswerService: lambda self, peer, effect: self._services.response_codec(peer, effect),
     fx.StartGoal: lambda self, peer, effect: self._actions.goal_codec(effect),

@@ -23,9 +23,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.publications import Publications
 from ws_bridge.errors import BadName, LimitExceeded, TypeMismatch, UnknownType
 from ws_bridge.protocol import operations as ops
 
@@ -47,11 +47,11 @@ class SecondLook:
     :param receive: carries out an operation of a peer that has not left.
     """
 
-    def __init__(self, ros: RosSide, inward: Inward, outward: Outward, *,
+    def __init__(self, ros: RosSide, publications: Publications, outward: Outward, *,
                  topic_of: Callable[[str], str],
                  receive: Callable[[Peer, ops.Operation], None]) -> None:
         self._ros = ros
-        self._inward = inward
+        self._publications = publications
         self._outward = outward
         self._topic_of = topic_of
         self._receive = receive
@@ -106,7 +106,7 @@ class SecondLook:
             return False
         msg_type = getattr(op, 'msg_type', None) or rule.msg_type
         try:
-            (self._outward if wants else self._inward).type_of(topic, msg_type)
+            (self._outward if wants else self._publications).type_of(topic, msg_type)
         except TypeMismatch:
             return True
         except UnknownType:     # of what it names: no look at the graph brings that

@@ -69,7 +69,7 @@ class Shared:
     prepared: bool = False
 
 
-class Inward:
+class Publications:
     """
     All topics that come in.
 
