@@ -43,7 +43,7 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.dialects import DIALECTS as KINDS
 from ws_bridge.ros.graph import GraphSnapshot, TopicInfo
-from ws_bridge.session.effects import Publish
+from ws_bridge.session.effects import ControlOperation, Publish
 from ws_bridge.session.session import Session
 
 TWIST = 'geometry_msgs/msg/Twist'
@@ -175,7 +175,7 @@ class Machine(RuleBasedStateMachine):
     def said(self, peer: str, op: Any) -> str:
         """Return what becomes of a wish: ``ok``, or the code of the error."""
         try:
-            self.control.operate(self.peers[peer], op)
+            self.control.operate(self.peers[peer], ControlOperation(op))
         except WsBridgeError as exc:
             return exc.code
         return 'ok'

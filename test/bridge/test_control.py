@@ -634,7 +634,7 @@ async def test_who_left_is_not_turned_away() -> None:
             await async_wait_until(lambda: service.bridge.peer_count == 1)
             (peer,) = service.bridge.peers()
         await async_wait_until(lambda: service.bridge.peer_count == 0)
-        service.bridge._turn_away(peer, Failed(None, LoginFailed('nobody')))
+        service.bridge._logins._turn_away(peer, Failed(None, LoginFailed('nobody')))
         assert {event for event, _ in service.ledger.counts} == {'open', 'close'}
 
 

@@ -23,7 +23,7 @@ from dataclasses import asdict
 from functools import partial
 import logging
 import secrets
-from typing import Any, NamedTuple, TYPE_CHECKING
+from typing import Any, ClassVar, NamedTuple, TYPE_CHECKING
 
 import orjson
 
@@ -34,14 +34,10 @@ from ws_bridge.bridge.gates import Gates, Guarded
 from ws_bridge.bridge.neighbours import Neighbour, Neighbours, SAY_EVERY
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.state import Diagnostic
+from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.errors import Forbidden, StopFailed, Stopped, WsBridgeError
-from ws_bridge.protocol.operations import (
-    ClearStop,
-    EmergencyStop,
-    LeaseOperation,
-    ListGates,
-)
+from ws_bridge.protocol.operations import EmergencyStop, LeaseOperation, ListGates
 from ws_bridge.protocol.replies import (
     EstopChanged,
     Failed,
@@ -62,6 +58,7 @@ from ws_bridge.safety.estop import Estop, EstopEvent, EstopState
 from ws_bridge.safety.gate import Gate
 from ws_bridge.safety.lease import Request
 from ws_bridge.safety.policy import ASK_TIMEOUT
+from ws_bridge.session.effects import ControlOperation, PeerLost
 from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:
@@ -104,7 +101,7 @@ class Before(NamedTuple):
     request: Request | None
 
 
-class Control:
+class Control(Unit):
     """
     Carries out what peers say of leases and of the emergency stop.
 
@@ -200,26 +197,26 @@ class Control:
 
     # ---- what peers ask for
 
-    def operate(self, peer: Peer,
-                op: ListGates | LeaseOperation | EmergencyStop | ClearStop) -> None:
+    def operate(self, peer: Peer, effect: ControlOperation) -> None:
         """
         Do what a peer asks for, and answer it.
 
         :raises WsBridgeError: it cannot be done.
         """
+        op = effect.operation
         if isinstance(op, ListGates):
             peer.send(GatesListed(op.op_id, self.describe(peer.session.login.rights)))
         elif isinstance(op, EmergencyStop):
             self.stop(peer.name, op.reason or f'{peer.session.name or peer.name} stopped it')
             self._require_stopped(peer.session.login.rights)
             peer.send(StopAsserted(op.op_id))
-        elif isinstance(op, ClearStop):
+        elif isinstance(op, LeaseOperation):
+            self._lease(peer, op)
+        else:
             self._require(peer, 'clear_stop')
             self._require_cleared_elsewhere()
             self.clear(peer.name)
             peer.send(StopCleared(op.op_id))
-        else:
-            self._lease(peer, op)
 
     def _require_stopped(self, rights: Rights) -> None:
         """
@@ -394,6 +391,9 @@ class Control:
             self._broadcast(EstopChanged(**self._estop_fields()))
 
     # ---- what happens to peers, and by itself
+
+    def _silent(self, peer: Peer, effect: PeerLost) -> None:
+        self.lost(peer, 'heartbeat')
 
     def lost(self, peer: Peer, reason: str) -> None:
         """
@@ -585,6 +585,8 @@ class Control:
         """Return what ROS is told, JSON."""
         return orjson.dumps([self.gates.describe(guarded, None, self._name_of)
                              for guarded in self.gates.all()]).decode()
+
+    EFFECTS: ClassVar[Effects] = {ControlOperation: operate, PeerLost: _silent}
 
 
 _REASONS = {'acquire': 'acquired', 'grant': 'granted', 'deny': 'denied', 'take': 'taken',

@@ -22,17 +22,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, TYPE_CHECKING
+from typing import Any, ClassVar, TYPE_CHECKING
 
 from ws_bridge.bridge.gates import Gates, Lane
 from ws_bridge.bridge.peer import agreed_type, Peer, types_of, types_of_others
+from ws_bridge.bridge.unit import Codecs, Effects, Unit
 from ws_bridge.convert.codec import Codec, CodecStore, Converted
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import Forbidden, NotAdvertised, TypeMismatch, UnknownType, WsBridgeError
 from ws_bridge.protocol.encodings import ENCODINGS
+from ws_bridge.protocol.operations import About
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.replies import Advertised, Failed, MessagePublished
-from ws_bridge.session.effects import OpenPublisher, Publish
+from ws_bridge.session.effects import ClosePublisher, Effect, OpenPublisher, Publish
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
@@ -69,17 +71,20 @@ class Shared:
     prepared: bool = False
 
 
-class Publications:
+class Publications(Unit):
     """
     All topics that come in.
 
     :param gates: what commands have to pass.
+    :param require_room: refuses one more entity of ROS where peers have too many.
     """
 
-    def __init__(self, ros: RosSide, store: CodecStore, gates: Gates) -> None:
+    def __init__(self, ros: RosSide, store: CodecStore, gates: Gates, *,
+                 require_room: Callable[[], None]) -> None:
         self._ros = ros
         self._store = store
         self._gates = gates
+        self._require_room = require_room
         self._ids = count(1)
         self._shared: dict[Key, Shared] = {}
         self._keys: dict[tuple[str, str], Key] = {}
@@ -89,6 +94,26 @@ class Publications:
     def __len__(self) -> int:
         """How many publishers peers have."""
         return sum(bool(shared.users) for shared in self._shared.values())
+
+    def _advertise(self, peer: Peer, wish: OpenPublisher) -> None:
+        """Open a publisher for a session, which forgets it where it cannot be had."""
+        try:
+            if not self.has(peer, wish.topic):
+                self._require_room()
+            self.open(peer, wish)
+        except WsBridgeError:
+            self._take_back(peer, wish)
+            raise
+
+    def _take_back(self, peer: Peer, wish: OpenPublisher) -> None:
+        """Let the session forget what could not be made; an older one may still stand."""
+        if not self.has(peer, wish.topic):
+            peer.session.publications.forget(wish.topic)
+        elif wish.fresh:
+            peer.session.publications.forget_key(wish.topic, wish.key)
+
+    def _unadvertise(self, peer: Peer, effect: ClosePublisher) -> None:
+        self.close(peer, effect.topic)
 
     def open(self, peer: Peer, wish: OpenPublisher) -> None:  # noqa: A003
         """
@@ -186,6 +211,9 @@ class Publications:
         """Whether a peer has a publisher of a topic."""
         return (peer.name, topic) in self._keys
 
+    def _codec_of(self, peer: Peer, effect: Publish) -> Codec | None:
+        return self.codec_of(peer, effect.topic)
+
     def codec_of(self, peer: Peer, topic: str) -> Codec | None:
         """Return what converts a peer's messages of a topic."""
         key = self._keys.get((peer.name, topic))
@@ -195,6 +223,12 @@ class Publications:
         """Whether a peer's messages of a topic have to pass a gate."""
         key = self._keys.get((peer.name, topic))
         return key is not None and self._shared[key].lane is not None
+
+    def about(self, effect: Effect) -> About | None:
+        """Return that an error is about a command, where a gate judges it."""
+        if isinstance(effect, Publish) and self._gates.of(effect.topic) is not None:
+            return About('command', effect.topic)
+        return None
 
     def publish(self, peer: Peer, wish: Publish) -> None:
         """
@@ -269,3 +303,7 @@ class Publications:
             raise TypeMismatch(f'{topic} has several types: {", ".join(types)}; say which',
                                field='type')
         return types[0]
+
+    EFFECTS: ClassVar[Effects] = {
+        OpenPublisher: _advertise, ClosePublisher: _unadvertise, Publish: publish}
+    CODECS: ClassVar[Codecs] = {Publish: _codec_of}

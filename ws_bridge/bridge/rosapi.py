@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TYPE_CHECKING
+from typing import Any, ClassVar, Protocol, TYPE_CHECKING
 
 import orjson
 
@@ -30,6 +30,7 @@ from ws_bridge.access import is_hidden, Use
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.rosapi_params import absolute, Parameters, Turns
 from ws_bridge.bridge.typedefs import short_name, typedefs
+from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import BadName, TimedOut, UnknownName, WrongKind, WrongLength, WsBridgeError
 from ws_bridge.protocol.rosbridge_ops import MAX_NAME
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 Done = Callable[['Values | WsBridgeError'], None]
-Apply = Callable[[Peer, list[Effect]], None]
+Apply = Callable[[Peer, list[Effect]], object]
 Check = Callable[[str, str, str, 'int | None'], None]
 MAX_TEXT = 1_000_000
 ROS_VERSION = 2
@@ -115,7 +116,7 @@ class Look:
             found if isinstance(found, WsBridgeError) else make(found)))
 
 
-class RosApi:
+class RosApi(Unit):
     """
     Answers questions about the robot.
 
@@ -188,6 +189,8 @@ class RosApi:
         pending.timer.cancel()
         answer = result if isinstance(result, WsBridgeError) else orjson.dumps(result)
         self._apply(pending.peer, pending.peer.session.services.ended(pending.key, answer))
+
+    EFFECTS: ClassVar[Effects] = {AnswerQuestion: ask}
 
 
 Question = Callable[[Look, Any, Done], 'Values | None']
