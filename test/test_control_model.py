@@ -150,9 +150,11 @@ class Machine(RuleBasedStateMachine):
         self.control = Control(parameters, Exposure.open(), ros, peers=self.peers.values,
                                arm=lambda peer: None, halt=lambda gate: None,
                                clock=lambda: self.now, epoch=EPOCH, audit=self.ledger.audit)
-        lane = self.control.gates.open(GATE, CODEC, object())
+        gates = self.control.gates
+        lane = gates.open(GATE, CODEC, object())
         assert lane is not None
         self.lane: Lane = lane
+        self.passages = {name: gates.passage(peer, lane) for name, peer in self.peers.items()}
         self.model = Model()
 
     def make_guard(self, name: str, timeout: float, steps: Any, events: Any) -> FakeGuard:
@@ -365,8 +367,7 @@ class Machine(RuleBasedStateMachine):
         before = len(self.guard.passed)
         wish = Publish('i', GATE, {'x': x}, 'json', None, None, op)
         try:
-            self.control.gates.publish(self.peers[peer], self.lane, wish,
-                                       lambda: CODEC.from_values(wish.data), None)
+            self.control.gates.publish(self.passages[peer], wish, None)
             got = 'publish'
         except WsBridgeError as exc:
             got = exc.code

@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import count
 import logging
 from typing import Any, Protocol, TYPE_CHECKING
@@ -38,9 +39,10 @@ from ws_bridge.errors import (
     UnknownName,
     WsBridgeError,
 )
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.ros.guard import GuardEvents
 from ws_bridge.safety.estop import Estop
-from ws_bridge.safety.gate import Gate
+from ws_bridge.safety.gate import Convert, Gate
 from ws_bridge.safety.neutral import Checks, make_checks
 from ws_bridge.safety.policy import FENCES_A_TTL, GatePolicy
 from ws_bridge.session.effects import Publish
@@ -83,12 +85,25 @@ class Guarded:
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """The way of one publisher's commands through a gate."""
+    """One publisher behind a gate, and how the gate judges what it is to say."""
 
     guarded: Guarded
     codec: Codec
     publisher: Any
     checks: Checks
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """
+    The way of the commands of one peer to one publisher, through its gate.
+
+    :param is_explicit: the peer has to hold a lease that it asked for in words.
+    """
+
+    peer: Peer
+    lane: Lane
+    is_explicit: bool
 
 
 class Watcher(Protocol):
@@ -361,12 +376,16 @@ class Gates:
         guarded.lanes += 1
         return Lane(guarded, codec, publisher, checks)
 
+    def passage(self, peer: Peer, lane: Lane) -> Passage:
+        """Return the way of a peer's commands, for as long as it uses the publisher."""
+        return Passage(peer, lane, lane.guarded.gate.explicit(peer.session.lease_mode))
+
     def close(self, lane: Lane) -> None:
         """End the way of a publisher, and that when the robot is stopped."""
         lane.guarded.lanes -= 1
         lane.guarded.guard.close_publisher(lane.publisher)
 
-    def publish(self, peer: Peer, lane: Lane, wish: Publish, to_cdr: Callable[[], bytes],
+    def publish(self, passage: Passage, wish: Publish,
                 on_done: Callable[[WsBridgeError | None], None] | None) -> None:
         """
         Hot path: judge a command, and publish it if it may pass.
@@ -375,50 +394,51 @@ class Gates:
 
         :raises WsBridgeError: it is refused.
         """
-        guarded = lane.guarded
         try:
-            self._publish(peer, lane, wish, to_cdr, on_done)
+            self._publish(passage, wish, on_done)
         except WsBridgeError as exc:
-            self._watcher.refused(guarded, peer, exc)
+            self._watcher.refused(passage.lane.guarded, passage.peer, exc)
             raise
 
-    def _publish(self, peer: Peer, lane: Lane, wish: Publish, to_cdr: Callable[[], bytes],
+    def _publish(self, passage: Passage, wish: Publish,
                  on_done: Callable[[WsBridgeError | None], None] | None) -> None:
-        guarded, command, session = lane.guarded, wish.command, peer.session
+        peer, lane, command = passage.peer, passage.lane, wish.command
+        guarded, session = lane.guarded, peer.session
         gate = guarded.gate
         assert command is not None
         if guarded.granting is not None:
             self.check_grants(guarded)
         now = self._clock()
-        slack = 0.0
-        if not gate.explicit(session.lease_mode):
-            slack = self._refresh(guarded, peer, now)
-        deadline = gate.admit(session.peer, session.lease_mode, command,
-                              offset=session.clock.timesync.offset, unix=now + self._epoch,
-                              now=now, fence=peer.link.fence, slack=slack)
-        cdr = to_cdr()
-        values = lane.codec.to_values(cdr)
-        moving, changed = gate.judge(session.peer, session.lease_mode, values, lane.checks, now)
-        if changed:
-            cdr = lane.codec.from_values(values)
+        slack = 0.0 if passage.is_explicit else self._refresh(guarded, peer, now)
         begins = gate.policy.require_lease and gate.lease.holder is None
+        before, handed_over = guarded.beginning, False
         if begins:
             on_done = self._when_published(guarded, on_done)
             guarded.beginning = True
-        handed_over = False
         try:
-            handed_over = guarded.guard.publish(
-                lane.publisher, cdr, guarded.generation, moving=moving, deadline=deadline,
-                on_done=on_done)
+            handed_over = gate.let_through(
+                session.peer, session.lease_mode, command, lane.checks,
+                convert=self._reading(lane.codec, wish), encode=lane.codec.from_values,
+                hand_over=partial(guarded.guard.publish, lane.publisher,
+                                  generation=guarded.generation, on_done=on_done),
+                offset=session.clock.timesync.offset, unix=now + self._epoch, now=now,
+                fence=peer.link.fence, slack=slack)
         finally:
             if begins and not handed_over:
-                guarded.beginning = False
+                guarded.beginning = before
         if not handed_over:
             self._halted(guarded, 'timeout')
             raise Stopped('the robot was stopped a moment ago; begin anew')
         guarded.last_peer = session.peer
-        if gate.accepted(session.peer, command, now):
+        if begins:
             self._watcher.acquired(guarded, peer)
+
+    def _reading(self, codec: Codec, wish: Publish) -> Convert:
+        """Return what converts a command, when the gate asks for it."""
+        now = self._ros.now() if codec.uses_time else None
+        if wish.data.__class__ is memoryview:
+            return partial(ENCODINGS[wish.encoding].round_trip, codec, wish.data, now)
+        return partial(codec.round_trip, wish.data, now)
 
     def _when_published(self, guarded: Guarded,
                         on_done: Callable[[WsBridgeError | None], None] | None

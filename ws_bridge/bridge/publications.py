@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, ClassVar, TYPE_CHECKING
 
-from ws_bridge.bridge.gates import Gates, Lane
+from ws_bridge.bridge.gates import Gates, Lane, Passage
 from ws_bridge.bridge.peer import agreed_type, Peer, types_of, types_of_others
 from ws_bridge.bridge.unit import Codecs, Effects, Unit
 from ws_bridge.convert.codec import Codec, CodecStore, Converted
@@ -71,6 +71,19 @@ class Shared:
     prepared: bool = False
 
 
+@dataclass(slots=True, eq=False)
+class Route:
+    """
+    Where what one peer publishes on a topic goes; resolved when its publisher is opened.
+
+    :param passage: the way through the gate, where the topic has one.
+    """
+
+    key: Key
+    shared: Shared
+    passage: Passage | None
+
+
 class Publications(Unit):
     """
     All topics that come in.
@@ -87,7 +100,7 @@ class Publications(Unit):
         self._require_room = require_room
         self._ids = count(1)
         self._shared: dict[Key, Shared] = {}
-        self._keys: dict[tuple[str, str], Key] = {}
+        self._routes: dict[tuple[str, str], Route] = {}     # by peer and topic
         self._unfit: set[Key] = set()   # what could not be prepared
         self._prepare()
 
@@ -128,8 +141,8 @@ class Publications(Unit):
         msg_type = self.type_of(wish.topic, wish.msg_type)
         is_gated = self._gates.of(wish.topic, msg_type) is not None
         key = wish.topic, msg_type, GATE_QOS if is_gated else wish.qos
-        old = self._keys.get((peer.name, wish.topic))
-        if old is not None and old != key:
+        old = self._routes.get((peer.name, wish.topic))
+        if old is not None and old.key != key:
             self.close(peer, wish.topic)
         shared = self._shared.get(key)
         if shared is not None and not shared.users and shared.publisher.failed:
@@ -138,8 +151,10 @@ class Publications(Unit):
         if shared is None:
             shared = self._create(key)
         shared.users[peer.name] = peer
-        self._keys[peer.name, wish.topic] = key
-        peer.session.publications.opened(wish.topic, shared.channel_id)
+        self._routes[peer.name, wish.topic] = Route(
+            key, shared, None if shared.lane is None else self._gates.passage(peer, shared.lane))
+        peer.session.publications.opened(wish.topic, shared.channel_id,
+                                         is_judged=shared.lane is not None)
         if wish.asked:
             peer.send(Advertised(
                 wish.op_id, wish.wire_name, msg_type, shared.channel_id,
@@ -152,13 +167,12 @@ class Publications(Unit):
 
     def close(self, peer: Peer, topic: str) -> None:
         """Take a peer's publisher of a topic back; the last one ends it."""
-        key = self._keys.pop((peer.name, topic), None)
-        if key is None:
+        route = self._routes.pop((peer.name, topic), None)
+        if route is None:
             return
-        shared = self._shared[key]
-        del shared.users[peer.name]
-        if not shared.users and not shared.prepared:
-            self._end(key)
+        del route.shared.users[peer.name]
+        if not route.shared.users and not route.shared.prepared:
+            self._end(route.key)
 
     def _end(self, key: Key) -> None:
         shared = self._shared.pop(key)
@@ -209,20 +223,20 @@ class Publications(Unit):
 
     def has(self, peer: Peer, topic: str) -> bool:
         """Whether a peer has a publisher of a topic."""
-        return (peer.name, topic) in self._keys
+        return (peer.name, topic) in self._routes
 
     def _codec_of(self, peer: Peer, effect: Publish) -> Codec | None:
         return self.codec_of(peer, effect.topic)
 
     def codec_of(self, peer: Peer, topic: str) -> Codec | None:
         """Return what converts a peer's messages of a topic."""
-        key = self._keys.get((peer.name, topic))
-        return None if key is None else self._shared[key].codec
+        route = self._routes.get((peer.name, topic))
+        return None if route is None else route.shared.codec
 
     def is_gated(self, peer: Peer, topic: str) -> bool:
         """Whether a peer's messages of a topic have to pass a gate."""
-        key = self._keys.get((peer.name, topic))
-        return key is not None and self._shared[key].lane is not None
+        route = self._routes.get((peer.name, topic))
+        return route is not None and route.passage is not None
 
     def about(self, effect: Effect) -> About | None:
         """Return that an error is about a command, where a gate judges it."""
@@ -237,16 +251,15 @@ class Publications(Unit):
         :raises ConversionError: the values do not fit the type.
         :raises RequestError: a gate does not let it pass.
         """
-        key = self._keys.get((peer.name, wish.topic))
-        if key is None:
+        route = self._routes.get((peer.name, wish.topic))
+        if route is None:
             raise NotAdvertised(f'{wish.topic} is not advertised', field='topic')
-        shared = self._shared[key]
+        shared = route.shared
         on_done = None if wish.ack is None else self._acknowledge(peer, shared, wish)
-        if shared.lane is None:
+        if route.passage is None:
             shared.publisher.publish(self._to_cdr(shared.codec, wish), wish.deadline, on_done)
         else:
-            self._gates.publish(peer, shared.lane, wish,
-                                lambda: self._to_cdr(shared.codec, wish), on_done)
+            self._gates.publish(route.passage, wish, on_done)
 
     def _acknowledge(self, peer: Peer, shared: Shared,
                      wish: Publish) -> Callable[[WsBridgeError | None], None]:
