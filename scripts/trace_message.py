@@ -250,8 +250,9 @@ async def trace(ways: int) -> None:
     robot = Node('robot', context=context, use_global_arguments=False)
     robot.create_subscription(Twist, TOPIC, print, 10)
     state = robot.create_publisher(Twist, '/state', 10)
-    service = await open_service(['--ros-args', '--log-level', 'warn', '-p', 'port:=0'],
-                                 on_fault=print)
+    service = await open_service([
+        '--ros-args', '--log-level', 'warn', '-p', 'port:=0',
+        '-p', 'gate_ttl:=5.0', '-p', 'gate_timeout:=6.0'], on_fault=print)  # traced it is slow
     try:
         async with running('echo', '/state', '--url', service.url):
             await until(lambda: len(SAMPLE.ways) >= ways, lambda: state.publish(Twist()))
