@@ -41,7 +41,7 @@ from rosbridge_harness import rosbridge_peer
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
-from ws_bridge.bridge.control import is_on_this_machine, may
+from ws_bridge.bridge.leases import is_on_this_machine, may
 from ws_bridge.config import Exposure
 from ws_bridge.errors import LoginFailed
 from ws_bridge.protocol.replies import Failed
@@ -463,7 +463,7 @@ gates: [{gate: arm, services: [/robot/*]}]
 async def test_a_repeated_stop_cancels_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async with two() as (service, operator, _):
         ended: list[Any] = []
-        monkeypatch.setattr(service.bridge._control, '_end_goals', ended.append)
+        monkeypatch.setattr(service.bridge._control._leases, 'end_goals', ended.append)
         await operator.ask('advertise', topic=GATE, type='geometry_msgs/msg/Twist')
         for _ in range(3):
             await operator.ask('stop')

@@ -107,7 +107,7 @@ class Passage:
 
 
 class Watcher(Protocol):
-    """Who is told what happens; see :class:`ws_bridge.bridge.control.Control`."""
+    """Who is told what happens; see :class:`ws_bridge.bridge.leases.Leases`."""
 
     def acquired(self, guarded: Guarded, peer: Peer) -> None:
         """Note that a peer acquired the lease by publishing."""
@@ -137,15 +137,16 @@ class Gates:
 
     :param clock: monotonic time, s.
     :param epoch: Unix time at monotonic 0, s.
+    :ivar watcher: told what happens; to be set before a command comes.
     """
 
-    def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, estop: Estop,
-                 watcher: Watcher, *, clock: Callable[[], float], epoch: float) -> None:
+    def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, estop: Estop, *,
+                 clock: Callable[[], float], epoch: float) -> None:
         self._settings = settings
         self._exposure = exposure
         self._ros = ros
         self._estop = estop
-        self._watcher = watcher
+        self.watcher: Watcher
         self._clock = clock
         self._epoch = epoch
         self._numbers = count(1)
@@ -319,15 +320,15 @@ class Gates:
 
         def on_stopped(guard: Guard, reason: str, subscribers: int, after: float) -> None:
             self.note_stop(guarded, reason)
-            self._watcher.stopped(guarded, reason, subscribers, after)
+            self.watcher.stopped(guarded, reason, subscribers, after)
 
         def on_refused(guard: Guard, error: WsBridgeError) -> None:
             self.note_stop(guarded, 'timeout')
-            self._watcher.dropped(guarded, error)
+            self.watcher.dropped(guarded, error)
 
         def on_alarm(guard: Guard, text: str) -> None:
             self.note_stop(guarded, 'timeout')
-            self._watcher.alarmed(guarded, text)
+            self.watcher.alarmed(guarded, text)
         guard = self._ros.watchdog.guard(policy.name, policy.timeout, policy.on_loss,
                                          GuardEvents(on_stopped, on_refused, on_alarm))
         guarded = Guarded(gate, guard, guard.generation, topic)
@@ -397,7 +398,7 @@ class Gates:
         try:
             self._publish(passage, wish, on_done)
         except WsBridgeError as exc:
-            self._watcher.refused(passage.lane.guarded, passage.peer, exc)
+            self.watcher.refused(passage.lane.guarded, passage.peer, exc)
             raise
 
     def _publish(self, passage: Passage, wish: Publish,
@@ -431,7 +432,7 @@ class Gates:
             raise Stopped('the robot was stopped a moment ago; begin anew')
         guarded.last_peer = session.peer
         if begins:
-            self._watcher.acquired(guarded, peer)
+            self.watcher.acquired(guarded, peer)
 
     def _reading(self, codec: Codec, wish: Publish) -> Convert:
         """Return what converts a command, when the gate asks for it."""
@@ -451,7 +452,7 @@ class Gates:
             if on_done is not None:
                 on_done(why)
             elif why is not None:
-                self._watcher.dropped(guarded, why)
+                self.watcher.dropped(guarded, why)
             actions, guarded.afterwards = guarded.afterwards, []
             for action in actions:
                 action()
@@ -470,7 +471,7 @@ class Gates:
         gate = guarded.gate
         self.note_stop(guarded, 'timeout')
         if gate.is_over(now):
-            self._watcher.elapsed(guarded)
+            self.watcher.elapsed(guarded)
         pace, ttl = peer.link.pace, gate.policy.ttl
         is_slow = pace.hurried_at is None or now < pace.hurried_at + ttl
         slow = self._settings.fence_interval
@@ -484,7 +485,7 @@ class Gates:
 
     def _halted(self, guarded: Guarded, reason: str) -> None:
         guarded.generation = guarded.guard.generation
-        self._watcher.halted(guarded, reason)
+        self.watcher.halted(guarded, reason)
 
 
 def _matching(patterns: tuple[str, ...], names: Iterable[str]) -> list[str]:
