@@ -144,7 +144,7 @@ def test_peers_names_are_resolved_at_the_edge() -> None:
              if called in ('resolve', 'resolve_node')
              and 'ros' in ast.unparse(node.func)}
     # of peers; of the parameters push and pull; of those and others, at the start
-    assert found == {'bridge.py', 'uplink.py', 'guard.py'}
+    assert found == {'names.py', 'uplink.py', 'guard.py'}
 
 
 def test_entities_are_made_of_names_that_were_resolved() -> None:

@@ -28,7 +28,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
-from ws_bridge.bridge.connections import Connections
+from ws_bridge.bridge.connections import PeerConnections
 from ws_bridge.bridge.control import Control
 from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.diagnosis import Diagnosis
@@ -128,7 +128,7 @@ class Bridge:
             make_session=lambda name, link: self._make_session(
                 name, 'bridge', login=self._logins.of(link)), lost=self._control.lost)
         self.figures = Figures(peers.values, lambda: self.entity_count, clock)
-        self._connections = Connections(
+        self._connections = PeerConnections(
             settings, ros, loop, peers=peers, dispatcher=self._dispatcher, control=self._control,
             logins=self._logins, uplinks=self._uplinks, state=self._state, figures=self.figures,
             ledger=ledger, make_session=self._make_session, unix=self._unix)

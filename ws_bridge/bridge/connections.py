@@ -67,7 +67,7 @@ class MakeSession(Protocol):
         """Return it; see :class:`~ws_bridge.session.session.Session`."""
 
 
-class Connections:
+class PeerConnections:
     """
     Makes and ends peers.
 
@@ -99,7 +99,7 @@ class Connections:
         self._published: list[tuple[str, float]] | None = None
 
     def __repr__(self) -> str:
-        return f'Connections({len(self._peers)} peers, {len(self._strangers)} strangers)'
+        return f'PeerConnections({len(self._peers)} peers, {len(self._strangers)} strangers)'
 
     # ---- begin
 

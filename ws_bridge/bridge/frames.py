@@ -25,7 +25,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ws_bridge.bridge.connections import Connections, may_stop, NO_DIALECT, PROTOCOL_ERROR
+from ws_bridge.bridge.connections import (
+    may_stop,
+    NO_DIALECT,
+    PeerConnections,
+    PROTOCOL_ERROR,
+)
 from ws_bridge.bridge.dispatch import Dispatcher
 from ws_bridge.bridge.intake import Intake, Job
 from ws_bridge.bridge.peer import Peer
@@ -57,8 +62,9 @@ class Frames:
     """Reads what peers send, or has it read, and has it carried out."""
 
     def __init__(self, settings: Settings, ros: RosSide, loop: asyncio.AbstractEventLoop, *,
-                 peers: Mapping[Link, Peer], connections: Connections, dispatcher: Dispatcher,
-                 publications: Publications, second_look: SecondLook, uplinks: Uplinks) -> None:
+                 peers: Mapping[Link, Peer], connections: PeerConnections,
+                 dispatcher: Dispatcher, publications: Publications,
+                 second_look: SecondLook, uplinks: Uplinks) -> None:
         self._settings = settings
         self._ros = ros
         self._loop = loop

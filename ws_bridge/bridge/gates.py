@@ -419,7 +419,7 @@ class Gates:
         try:
             handed_over = gate.let_through(
                 session.peer, session.lease_mode, command, lane.checks,
-                convert=self._reading(lane.codec, wish), encode=lane.codec.from_values,
+                convert=_reading(lane.codec, wish, self._ros.now), encode=lane.codec.from_values,
                 hand_over=partial(guarded.guard.publish, lane.publisher,
                                   generation=guarded.generation, on_done=on_done),
                 offset=session.clock.timesync.offset, unix=now + self._epoch, now=now,
@@ -433,13 +433,6 @@ class Gates:
         guarded.last_peer = session.peer
         if begins:
             self.watcher.acquired(guarded, peer)
-
-    def _reading(self, codec: Codec, wish: Publish) -> Convert:
-        """Return what converts a command, when the gate asks for it."""
-        now = self._ros.now() if codec.uses_time else None
-        if wish.data.__class__ is memoryview:
-            return partial(ENCODINGS[wish.encoding].round_trip, codec, wish.data, now)
-        return partial(codec.round_trip, wish.data, now)
 
     def _when_published(self, guarded: Guarded,
                         on_done: Callable[[WsBridgeError | None], None] | None
@@ -486,6 +479,14 @@ class Gates:
     def _halted(self, guarded: Guarded, reason: str) -> None:
         guarded.generation = guarded.guard.generation
         self.watcher.halted(guarded, reason)
+
+
+def _reading(codec: Codec, wish: Publish, ros_time: Callable[[], tuple[int, int]]) -> Convert:
+    """Return what converts a command, when its gate asks for it."""
+    now = ros_time() if codec.uses_time else None
+    if wish.data.__class__ is memoryview:
+        return partial(ENCODINGS[wish.encoding].round_trip, codec, wish.data, now)
+    return partial(codec.round_trip, wish.data, now)
 
 
 def _matching(patterns: tuple[str, ...], names: Iterable[str]) -> list[str]:
