@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, ClassVar, TYPE_CHECKING
 
 from ws_bridge.bridge.converter import Converter
+from ws_bridge.bridge.handles import ActionServer, RunningGoal
 from ws_bridge.bridge.peer import Peer, type_to_call
 from ws_bridge.bridge.services import Apply
 from ws_bridge.bridge.unit import Codecs, Effects, Unit
@@ -65,7 +66,7 @@ class HostedAction:
     action_type: str
     feedback: Codec
     result: Codec
-    server: Any
+    server: ActionServer
 
 
 class Unsent:
@@ -105,7 +106,7 @@ class Actions(Unit):
         self._now = now
         self._patience = patience
         self._require_room = require_room
-        self._goals: dict[tuple[str, int], tuple[str, Any]] = {}
+        self._goals: dict[tuple[str, int], tuple[str, RunningGoal]] = {}
         self._hosted: dict[str, HostedAction] = {}
 
     def __len__(self) -> int:

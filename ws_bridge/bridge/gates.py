@@ -31,6 +31,7 @@ from ws_bridge.bridge.neighbours import Neighbour
 from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.config import Exposure, is_glob, Settings
 from ws_bridge.convert.codec import Codec
+from ws_bridge.convert.schema import Value
 from ws_bridge.errors import (
     ConversionError,
     Forbidden,
@@ -50,6 +51,7 @@ from ws_bridge.session.rights import actions_of, Rights
 
 if TYPE_CHECKING:
     from ws_bridge.ros.guard import Guard
+    from ws_bridge.ros.publishers import Publisher
     from ws_bridge.ros.side import RosSide
 
 MAX_KNOWN = 4096
@@ -89,7 +91,7 @@ class Lane:
 
     guarded: Guarded
     codec: Codec
-    publisher: Any
+    publisher: Publisher
     checks: Checks
 
 
@@ -358,7 +360,7 @@ class Gates:
 
     # ---- commands
 
-    def open(self, topic: str, codec: Codec, publisher: Any) -> Lane | None:  # noqa: A003
+    def open(self, topic: str, codec: Codec, publisher: Publisher) -> Lane | None:  # noqa: A003
         """
         Return the way of a new publisher's commands; ``None`` where no gate is.
 
@@ -497,7 +499,7 @@ def _fits(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _stop_of(codec: Codec, action: str, message: Any) -> bytes | None:
+def _stop_of(codec: Codec, action: str, message: Value) -> bytes | None:
     """Return what a step of on_loss publishes; zero where its message is of another type."""
     if action not in ('zero', 'message'):
         return None

@@ -165,7 +165,7 @@ class News:
         """Tell of the emergency stop: peers when every stop is published."""
         fields = self._estop_fields()
         self._ros.publish_safety(estop=(fields['stopped'], by, fields['reason']))
-        self._audit.often('estop', each=CHANGES, peer=by,
+        self._audit.often('estop', CHANGES, peer=by,
                           **{key: fields[key] for key in ('stopped', 'reason')})
         self._estop_untold = True
         self.tell_estop()
@@ -204,7 +204,7 @@ class News:
             holder.session.heartbeats.watch(self._clock())
             self._arm(holder)
         name = holder.session.name if holder else None
-        self._audit.often('lease', each=CHANGES, gate=gate.name, peer=lease.holder, name=name,
+        self._audit.often('lease', CHANGES, gate=gate.name, peer=lease.holder, name=name,
                           epoch=lease.epoch, reason=reason, before=before.holder)
         self.broadcast(LeaseChanged(gate.name, lease.holder, name, lease.epoch, reason), guarded)
         self._ros.publish_safety(lease=self._leases())

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, ClassVar, TYPE_CHECKING
+from typing import ClassVar, TYPE_CHECKING
 
 from ws_bridge.bridge.gates import Gates, Lane, Passage
 from ws_bridge.bridge.peer import agreed_type, Peer, types_of, types_of_others
@@ -37,6 +37,7 @@ from ws_bridge.protocol.replies import Advertised, Failed, MessagePublished
 from ws_bridge.session.effects import ClosePublisher, Effect, OpenPublisher, Publish
 
 if TYPE_CHECKING:
+    from ws_bridge.ros.publishers import Publisher
     from ws_bridge.ros.side import RosSide
 
 Key = tuple[str, str, QosRequest | None]
@@ -65,7 +66,7 @@ class Shared:
     topic: str
     channel_id: int
     codec: Codec
-    publisher: Any
+    publisher: Publisher
     lane: Lane | None
     users: dict[str, Peer] = field(default_factory=dict)
     prepared: bool = False

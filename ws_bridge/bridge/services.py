@@ -19,9 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 import logging
-from typing import Any, ClassVar, TYPE_CHECKING
+from typing import ClassVar, TYPE_CHECKING
 
 from ws_bridge.bridge.converter import Converter
+from ws_bridge.bridge.handles import RunningCall, ServiceServer
 from ws_bridge.bridge.peer import Peer, type_to_call
 from ws_bridge.bridge.unit import Codecs, Effects, Unit
 from ws_bridge.convert.codec import Codec, CodecStore
@@ -70,7 +71,7 @@ class HostedService:
     owner: Peer
     srv_type: str
     response: Codec
-    server: Any
+    server: ServiceServer
 
 
 def _log_failure(action: str, result: bytes | WsBridgeError) -> None:
@@ -99,7 +100,7 @@ class Services(Unit):
         self._now = now
         self._cancel_question = cancel_question
         self._require_room = require_room
-        self._calls: dict[tuple[str, int], Any] = {}
+        self._calls: dict[tuple[str, int], RunningCall] = {}
         self._hosted: dict[str, HostedService] = {}
         self._goals: dict[str, deque[bytes]] = {}
 
@@ -229,10 +230,10 @@ class Services(Unit):
                     f'{wish.service} is hosted by a newer peer now', field='service')))
         request = self._store.codec(schema.request)
 
-        def on_request(token: object, cdr: bytes) -> None:
+        def on_request(token: int, cdr: bytes) -> None:
             self._converter.encode(request, cdr, lambda text: on_text(token, text))
 
-        def on_text(token: object, text: bytes | WsBridgeError) -> None:
+        def on_text(token: int, text: bytes | WsBridgeError) -> None:
             if isinstance(text, WsBridgeError):
                 peer.send(Failed(None, text))
                 return

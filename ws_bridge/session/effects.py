@@ -201,7 +201,7 @@ class AnswerService:
 
     op_id: str | None
     service: str
-    token: object
+    token: int
     values: Any
 
 
@@ -255,7 +255,7 @@ class AnswerGoal:
     """Accept or reject a goal for a hosted action."""
 
     action: str
-    token: object
+    token: int
     accepted: bool
 
 
@@ -265,7 +265,7 @@ class Feedback:
 
     op_id: str | None
     action: str
-    token: object
+    token: int
     values: Any
 
 
@@ -275,7 +275,7 @@ class EndGoal:
 
     op_id: str | None
     action: str
-    token: object
+    token: int
     values: Any
     status: int
 
