@@ -40,7 +40,7 @@ YAML_HEAD = """\
 #   ws_bridge serve --ros-args --params-file ws_bridge.yaml
 #   ros2 launch ws_bridge ws_bridge.launch.py params_file:=ws_bridge.yaml
 #
-# They are read at the start. Made from ws_bridge/config.py by
+# They are read at the start. Made from ws_bridge/config/parameters.py by
 #   python scripts/references.py
 /**:
   ros__parameters:
@@ -48,7 +48,7 @@ YAML_HEAD = """\
 PARAMETERS_HEAD = """\
 # Parameters
 
-<!-- Made from ws_bridge/config.py by `python scripts/references.py`. -->
+<!-- Made from ws_bridge/config/parameters.py by `python scripts/references.py`. -->
 
 These are the ROS parameters of the bridge node. The node reads them at its start.
 There are three ways to set one:

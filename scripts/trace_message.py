@@ -209,7 +209,7 @@ def profile(frame: FrameType, event: str, arg: Any) -> None:
 def thread_launcher(name: str, namespace: str, domain: int, args: object) -> Callable[[int], Any]:
     """Have the stop process as a thread of this process, so that its calls are seen."""
     sys.path.insert(0, str(PACKAGE.parent / 'test'))
-    from stop_thread import launcher
+    from support.stop_thread import launcher
     return launcher(name, namespace, domain, args)
 
 

@@ -55,6 +55,8 @@ from ws_bridge.demo import PARENT, SERVICES, TOPICS
 from ws_bridge.errors import ConnectFailed, WsBridgeError
 from ws_bridge.identity.authority import Authority
 from ws_bridge.identity.files import check_file
+from ws_bridge.interface.client import WebSocketClient
+from ws_bridge.interface.server import WebSocketServer
 from ws_bridge.mapping.reader import load_mapping
 from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.protocol.native import SUBPROTOCOL
@@ -64,9 +66,7 @@ from ws_bridge.ros.log import RosLogHandler
 from ws_bridge.ros.settings import RosSettings
 from ws_bridge.ros.side import RosSide
 from ws_bridge.session.rights import Policy
-from ws_bridge.transport.client import WebSocketClient
 from ws_bridge.transport.options import ClientOptions, ServerOptions
-from ws_bridge.transport.server import WebSocketServer
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LOOPBACK = {'0.0.0.0': '127.0.0.1', '::': '::1'}

@@ -123,7 +123,7 @@ async def alone(rounds: int = 15, times: int = 5000) -> tuple[float, float]:
     :return: medians of the us of CPU a command.
     """
     sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
-    from bridge_harness import native_peer, running_bridge
+    from support.bridge_harness import native_peer, running_bridge
     async with running_bridge(gate_ttl=3600.0, gate_timeout=60.0,
                               heartbeat_timeout=3600.0, max_message_rate=0.0) as service, \
             native_peer(service) as operator:

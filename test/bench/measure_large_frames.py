@@ -143,6 +143,21 @@ PAYLOADS = (
         {'op': 'publish', 'topic': '/large', 'msg': {'data': [0.123456] * 770_000}})),
     Payload('a map of 4000x4000 as JSON, 46 MB, to one peer', 'ws_bridge.v1', None),
 )
+MORE = (
+    Payload('JSON, PoseArray of 5 MB, rosbridge', 'rosbridge.v2', lambda: rosbridge(json.dumps(
+        {'poses': [{'position': {'x': 0.125, 'y': 1.25, 'z': 0.0}, 'orientation': {
+            'x': 0.0, 'y': 0.0, 'z': 0.70710678, 'w': 0.70710678}}] * 45_000})),
+        'geometry_msgs/msg/PoseArray'),
+    Payload('JSON, 6 MB of numbers of one digit', 'ws_bridge.v1',
+            lambda: native(json.dumps({'data': [7.5] * 990_000}))),
+    Payload('JSON, an image of 9 MB in base64', 'ws_bridge.v1', lambda: native(json.dumps(
+        {'height': 1500, 'width': 1500, 'encoding': 'rgb8', 'step': 4500,
+         'data': 'AAEC' * 2_250_000})), 'sensor_msgs/msg/Image'),
+    Payload('JSON, one string of 9 MB with an emoji', 'ws_bridge.v1', lambda: native(json.dumps(
+        {'data': '\U0001f600' + 'x' * 9_000_000}, ensure_ascii=False)), 'std_msgs/msg/String'),
+    Payload('JSON, 8 MB of keys', 'ws_bridge.v1', lambda: native(json.dumps(
+        {f'k{number:05}': 0 for number in range(600_000)}))))
+"""Further ones, of which the memory is measured."""
 
 
 @dataclass
@@ -286,7 +301,7 @@ def get_map(port: int) -> None:
 def driving(rig: Any) -> Iterator[tuple[Any, Callable[[], list[list[float]]]]]:
     """Have an operator that drives; gives it, and what is heard from now on."""
     from faults import Process, TOPIC
-    from helpers import wait_until
+    from support.helpers import wait_until
     heard = rig.hear()
     operator = Process(sys.executable, str(HERE.parent / 'safety/operator_client.py'),
                        f'ws://127.0.0.1:{rig.port}', TOPIC, str(RATE))
@@ -302,7 +317,7 @@ def driving(rig: Any) -> Iterator[tuple[Any, Callable[[], list[list[float]]]]]:
 def run_once(rig: Any, sender: Sender, figures: Figures) -> None:
     """Measure a payload once, both ways."""
     from faults import first_zero
-    from helpers import wait_until
+    from support.helpers import wait_until
     with driving(rig) as (operator, heard):
         begin = time.monotonic()
         sender.begin()
@@ -379,7 +394,8 @@ def main() -> int:
     parser.add_argument('--port', type=int, default=0)
     arguments = parser.parse_args()
     if arguments.send:
-        send(next(each for each in PAYLOADS if each.name == arguments.send), arguments.port)
+        send(next(each for each in (*PAYLOADS, *MORE) if each.name == arguments.send),
+             arguments.port)
         return 0
     os.environ.update(environment())
     from faults import Rig, TIMEOUT

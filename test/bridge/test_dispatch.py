@@ -21,7 +21,7 @@ import pytest
 
 from ws_bridge.bridge.bridge import Bridge
 from ws_bridge.bridge.dispatch import Dispatcher
-from ws_bridge.bridge.state import RobotState
+from ws_bridge.bridge.state import StateReporter
 from ws_bridge.bridge.unit import Unit
 from ws_bridge.bridge.uplinks import Uplinks
 from ws_bridge.config import Exposure, settings_from
@@ -73,7 +73,7 @@ class Everything(Unit):
         fx.Unhost, fx.AnswerService, fx.StartGoal, fx.RequestCancel, fx.DropGoal, fx.HostAction,
         fx.UnhostAction, fx.AnswerGoal, fx.Feedback, fx.EndGoal, fx.Describe, fx.RunDiagnosis,
         fx.ControlOperation, fx.PeerLost, fx.StatusWanted, fx.PeerChanged, fx.Greeted, fx.LogIn,
-        fx.Dismiss), take)
+        fx.Dismiss, fx.ParameterOperation, fx.UnwatchParameters), take)
     CODECS = dict.fromkeys((fx.Publish, fx.CallService, fx.StartGoal, fx.AnswerService,
                             fx.Feedback, fx.EndGoal), codec_of)
 
@@ -112,7 +112,7 @@ def test_effects_are_carried_out_in_order() -> None:
     assert rig.dispatcher.carry_out(rig.peer, effects)
     assert rig.unit.done == [fx.PeerChanged(), fx.Unhost('/s')]
     assert rig.sent == [reply]
-    assert repr(rig.dispatcher) == 'Dispatcher(31 effects)'
+    assert repr(rig.dispatcher) == 'Dispatcher(33 effects)'
     assert rig.dispatcher.codec_of(rig.peer, fx.EndGoal(None, '/a', 1, {}, 4)) is None
 
 
@@ -160,13 +160,13 @@ def bridge() -> Bridge:
 
 
 def test_every_effect_has_a_unit() -> None:
-    assert repr(bridge()._dispatcher) == 'Dispatcher(31 effects)'
+    assert repr(bridge()._dispatcher) == 'Dispatcher(33 effects)'
 
 
 @pytest.mark.parametrize(('unit', 'effects', 'complaint'), [
     (Uplinks, {}, 'Greeted: no effect, or one without a handler'),
     (Uplinks, {fx.Greeted: print, fx.LogIn: print}, 'LogIn has two handlers'),
-    (RobotState, {**RobotState.EFFECTS, asyncio.Event: print}, 'Event: no effect')])
+    (StateReporter, {**StateReporter.EFFECTS, asyncio.Event: print}, 'Event: no effect')])
 def test_a_missing_or_a_double_row_fails_at_construction(
         monkeypatch: pytest.MonkeyPatch, unit: type[Unit], effects: dict[type, Any],
         complaint: str) -> None:

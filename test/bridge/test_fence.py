@@ -20,12 +20,12 @@ from contextlib import asynccontextmanager, AsyncExitStack
 import json
 from typing import Any
 
-from bridge_harness import native_peer, running_bridge
 from geometry_msgs.msg import Twist
-from helpers import async_wait_until, SpinningNode
 import pytest
-from rosbridge_harness import rosbridge_peer
-from transport_support import BarePeer, masked, PONG, TEXT
+from support.bridge_harness import native_peer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
+from support.rosbridge_harness import rosbridge_peer
+from support.transport_support import BarePeer, masked, PONG, TEXT
 
 GATE = '/cmd_vel'
 

@@ -25,11 +25,11 @@ import sys
 import time
 from typing import Any
 
-from bridge_harness import BINARY_HEADER, native_peer, NativePeer, running_bridge
 import cbor2
-from helpers import async_wait_until
 import orjson
 import pytest
+from support.bridge_harness import BINARY_HEADER, native_peer, NativePeer, running_bridge
+from support.helpers import async_wait_until
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 

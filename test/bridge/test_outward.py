@@ -23,6 +23,7 @@ import orjson
 import pytest
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Int32
+from support.timers import Timers
 
 from ws_bridge.bridge import outward as outward_module
 from ws_bridge.bridge.outward import LATE, MAX_WAITING, Outward, SLICE
@@ -34,29 +35,6 @@ from ws_bridge.session.login import open_to_all
 
 IDLE: Any = SimpleNamespace(is_busy=lambda stream: False)
 """Converts nothing: no sample here is large."""
-
-
-class Timers:
-    """A loop whose timers run when the test says so: it may be late."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.waiting: list[Callable[[], None]] = []
-
-    def time(self) -> float:
-        return self.now
-
-    def call_at(self, when: float, action: Callable[..., None], *args: Any) -> object:
-        self.waiting.append(lambda: action(*args))
-        return object()
-
-    def call_soon(self, action: Callable[..., None]) -> None:
-        self.waiting.append(action)
-
-    def run(self) -> None:
-        """Run each timer."""
-        while self.waiting:
-            self.waiting.pop(0)()
 
 
 class FakeLink:

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from support.sessions import make, START
 
-from ws_bridge.access import OwnNames
 from ws_bridge.bridge.publications import Publications
+from ws_bridge.config.roles import OwnNames
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.errors import Forbidden, LimitExceeded, NotAdvertised, UnknownType

@@ -20,12 +20,12 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-from bridge_harness import look_no_more, native_peer, NativePeer, running_bridge
-from helpers import async_wait_until, SpinningNode
 import pytest
-from rosbridge_harness import rosbridge_peer, RosbridgePeer
 from std_msgs.msg import Int32, String
 from std_srvs.srv import SetBool
+from support.bridge_harness import look_no_more, native_peer, NativePeer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
+from support.rosbridge_harness import rosbridge_peer, RosbridgePeer
 from test_msgs.srv import BasicTypes
 
 from ws_bridge.bridge.second_look import MAX_WAITING, SecondLook

@@ -18,10 +18,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from bridge_harness import native_peer, NativePeer, running_bridge
 from geometry_msgs.msg import Twist
-from helpers import async_wait_until, SpinningNode
 import pytest
+from support.bridge_harness import native_peer, NativePeer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
 
 GATE = '/cmd_vel'
 

@@ -122,7 +122,7 @@ def test_the_key_of_web_tokens(tmp_path: Path, algorithm: str, is_fine: bool) ->
     """A shared secret is one; a public key may be read."""
     path = tmp_path / 'key'
     if is_fine:
-        from certificates import make_web_token_key
+        from support.certificates import make_web_token_key
         make_web_token_key(path)
     else:
         path.write_text('x' * 40)

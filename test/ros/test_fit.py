@@ -19,12 +19,11 @@ import pytest
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, LivelinessPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Int32, String
+from support.ros_harness import BEST_EFFORT, FakeLoop, latched, OtherNode, RELIABLE
 
 from ws_bridge.errors import QosMismatch, TypeMismatch, WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.ros.side import RosSide
-
-from .harness import BEST_EFFORT, FakeLoop, latched, OtherNode, RELIABLE
 
 DEADLINE = QoSProfile(depth=1, deadline=Duration(seconds=1))
 MANUAL = QoSProfile(depth=1, liveliness=LivelinessPolicy.MANUAL_BY_TOPIC)

@@ -19,12 +19,13 @@ from dataclasses import replace
 import threading
 from typing import Any
 
-from helpers import SpinningNode
 import pytest
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.serialization import deserialize_message, serialize_message
 from std_srvs.srv import SetBool, Trigger
+from support.helpers import SpinningNode
+from support.ros_harness import FakeLoop, OtherNode, QUICK, running_side
 
 from ws_bridge.errors import (
     BadName,
@@ -39,8 +40,6 @@ from ws_bridge.errors import (
 )
 from ws_bridge.ros.services import Call, Hosted
 from ws_bridge.ros.side import RosSide
-
-from .harness import FakeLoop, OtherNode, QUICK, running_side
 
 SET_BOOL = 'std_srvs/srv/SetBool'
 TRIGGER = bytes(serialize_message(Trigger.Request()))

@@ -17,7 +17,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from security_support import write_tokens
+from support.security_support import write_tokens
 
 from ws_bridge.bridge import door, logins
 

@@ -19,15 +19,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bridge_harness import native_peer, NativePeer, running_bridge
-from helpers import async_wait_until, SpinningNode
 import pytest
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.action import ActionServer
-from rosbridge_harness import rosbridge_peer
-from security_support import bearer
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
+from support.bridge_harness import native_peer, NativePeer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
+from support.rosbridge_harness import rosbridge_peer
+from support.security_support import bearer
 from test_msgs.action import Fibonacci
 
 from ws_bridge.main import Service

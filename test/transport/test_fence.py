@@ -20,9 +20,18 @@ import os
 import socket
 import struct
 
-from helpers import async_wait_until
 import pytest
-from transport_support import Bare, Dial, MakeClient, MakeServer, masked, PONG, Recorder, TEXT
+from support.helpers import async_wait_until
+from support.transport_support import (
+    Bare,
+    Dial,
+    MakeClient,
+    MakeServer,
+    masked,
+    PONG,
+    Recorder,
+    TEXT,
+)
 from websockets.asyncio.server import serve, ServerConnection
 
 from ws_bridge.transport.fence import LINGER, MAX_UNANSWERED, Pace, UNKNOWN

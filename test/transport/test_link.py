@@ -20,9 +20,9 @@ from itertools import pairwise
 import logging
 import time
 
-from helpers import async_wait_until
 import pytest
-from transport_support import Bare, Dial, MakeClient, MakeServer, Recorder
+from support.helpers import async_wait_until
+from support.transport_support import Bare, Dial, MakeClient, MakeServer, Recorder
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import broadcast
 

@@ -59,7 +59,7 @@ FEEDBACK_DEPTH = 10
 
 
 @dataclass(slots=True, eq=False)
-class HostedAction:
+class ActionHost:
     """A ROS action that a peer serves."""
 
     owner: Peer
@@ -107,7 +107,7 @@ class Actions(Unit):
         self._patience = patience
         self._require_room = require_room
         self._goals: dict[tuple[str, int], tuple[str, RunningGoal]] = {}
-        self._hosted: dict[str, HostedAction] = {}
+        self._hosted: dict[str, ActionHost] = {}
 
     def __len__(self) -> int:
         """How many hosted actions there are."""
@@ -153,7 +153,7 @@ class Actions(Unit):
                 peer.send(Failed(None, text))
                 return
             reply = goals.feedback(wish.key, text)
-            for frame in peer.dialect.encode(reply, peer.clock()) if reply else ():
+            for frame in peer.frames_of(reply) if reply else ():
                 peer.link.send_stream(('feedback', wish.key), frame.data, FEEDBACK_DEPTH,
                                       text=frame.text)
 
@@ -290,7 +290,7 @@ class Actions(Unit):
         def on_ready() -> None:
             peer.send(ActionAdvertised(wish.op_id, wish.wire_name, schema.name))
 
-        hosted = HostedAction(
+        hosted = ActionHost(
             peer, schema.name, self._store.codec(schema.feedback),
             self._store.codec(schema.result), self._ros.host_action(
                 action, schema.name, on_goal=on_goal, on_error=on_error, on_ready=on_ready,
@@ -367,7 +367,7 @@ class Actions(Unit):
             raise
         hosted.server.finish(wish.token, wish.status, cdr)
 
-    def _owned(self, peer: Peer, action: str) -> HostedAction | None:
+    def _owned(self, peer: Peer, action: str) -> ActionHost | None:
         hosted = self._hosted.get(action)
         return hosted if hosted is not None and hosted.owner is peer else None
 

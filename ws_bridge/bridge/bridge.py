@@ -41,12 +41,13 @@ from ws_bridge.bridge.logins import Logins
 from ws_bridge.bridge.metrics import Figures
 from ws_bridge.bridge.names import BridgeNames
 from ws_bridge.bridge.outward import Outward
+from ws_bridge.bridge.parameters import Parameters
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.publications import Publications
 from ws_bridge.bridge.rosapi import RosApi
 from ws_bridge.bridge.second_look import SecondLook
 from ws_bridge.bridge.services import Services
-from ws_bridge.bridge.state import RobotState
+from ws_bridge.bridge.state import StateReporter
 from ws_bridge.bridge.subscriptions import Subscriptions
 from ws_bridge.bridge.unit import Unit
 from ws_bridge.bridge.uplinks import Uplinks
@@ -54,6 +55,7 @@ from ws_bridge.config import Exposure, Settings
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import LimitExceeded
 from ws_bridge.offload.workshop import Workshop
+from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session.login import Login
 from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
@@ -103,7 +105,7 @@ class Bridge:
         self._control = Control(settings, exposure, ros, peers=peers.values,
                                 arm=self._dispatcher.arm, halt=self._halt_goals, clock=clock,
                                 epoch=epoch, audit=ledger.audit)
-        self._state = RobotState(settings, exposure, ros, self._outward, peers.values, loop,
+        self._state = StateReporter(settings, exposure, ros, self._outward, peers.values, loop,
                                  self._control.diagnostic)
         self._subscriptions = Subscriptions(self._outward, require_room=self._require_room,
                                             changed=self._state.touch)
@@ -113,8 +115,10 @@ class Bridge:
                                 patience=settings.call_timeout, require_room=self._require_room)
         self._names = BridgeNames(ros, exposure, lambda name: self._services.hosts(name),
                                   self._actions.hosts)
-        rosapi = RosApi(ros, store, loop, apply=carry_out, check=self._control.check,
-                        names=self._names, advertised=self._publications.topics)
+        parameters = Parameters(ros, store, peers.values, check=self._control.check,
+                                resolve=self._names.service)
+        rosapi = RosApi(ros, loop, parameters, apply=carry_out, names=self._names,
+                        advertised=self._publications.topics)
         self._services = Services(ros, store, self._converter, apply=carry_out, now=clock,
                                   cancel_question=rosapi.cancel, require_room=self._require_room)
         second_look = SecondLook(ros, self._publications, self._outward, carry_out=carry_out,
@@ -126,7 +130,8 @@ class Bridge:
         self._uplinks = Uplinks(
             settings, ros, self._outward, self._publications, ledger, unix=self._unix,
             make_session=lambda name, link: self._make_session(
-                name, 'bridge', login=self._logins.of(link)), lost=self._control.lost)
+                name, 'bridge', login=self._logins.of(link), lease_mode='bridge'),
+            lost=self._control.lost)
         self.figures = Figures(peers.values, lambda: self.entity_count, clock)
         self._connections = PeerConnections(
             settings, ros, loop, peers=peers, dispatcher=self._dispatcher, control=self._control,
@@ -139,8 +144,8 @@ class Bridge:
         self.opened, self.received = self._connections.opened, self._frames.received
         self._units: tuple[Unit, ...] = (       # in the order in which they see a new graph
             self._subscriptions, self._publications, self._services, self._actions,
-            self._control, self._uplinks, self._state, rosapi, second_look, self._diagnosis,
-            self._logins)
+            self._control, self._uplinks, self._state, parameters, rosapi, second_look,
+            self._diagnosis, self._logins)
         self._dispatcher.connect(self._units)
 
     def __repr__(self) -> str:
@@ -248,7 +253,7 @@ class Bridge:
             raise LimitExceeded(f'all peers together have {limit} entities, may have no more')
 
     def _make_session(self, peer: str, dialect: str, *, login: Login, beats: bool = False,
-                      lease_mode: str | None = None) -> Session:
+                      lease_mode: LeaseMode = 'native') -> Session:
         return Session(peer, dialect, settings=self._settings, exposure=self._exposure,
                        names=self._names, now=self._loop.time(), unix_offset=self._epoch,
                        gates=self._control, login=login, lease_mode=lease_mode, beats=beats)

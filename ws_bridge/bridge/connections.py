@@ -34,12 +34,13 @@ from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.logins import Logins
 from ws_bridge.bridge.metrics import Figures
 from ws_bridge.bridge.peer import Peer
-from ws_bridge.bridge.state import RobotState
+from ws_bridge.bridge.state import StateReporter
 from ws_bridge.bridge.uplinks import Uplinks
 from ws_bridge.config import Settings
 from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.dialects import DialectKind, DialectOptions, DIALECTS
+from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session import effects as fx
 from ws_bridge.session.login import Login
 from ws_bridge.session.session import Session
@@ -63,7 +64,7 @@ class MakeSession(Protocol):
     """Makes the session of a peer."""
 
     def __call__(self, peer: str, dialect: str, *, login: Login, beats: bool = False,
-                 lease_mode: str | None = None) -> Session:
+                 lease_mode: LeaseMode = 'native') -> Session:
         """Return it; see :class:`~ws_bridge.session.session.Session`."""
 
 
@@ -78,7 +79,7 @@ class PeerConnections:
 
     def __init__(self, settings: Settings, ros: RosSide, loop: asyncio.AbstractEventLoop, *,
                  peers: dict[Link, Peer], dispatcher: Dispatcher, control: Control,
-                 logins: Logins, uplinks: Uplinks, state: RobotState, figures: Figures,
+                 logins: Logins, uplinks: Uplinks, state: StateReporter, figures: Figures,
                  ledger: Ledger, make_session: MakeSession, unix: Callable[[], float]) -> None:
         self._settings = settings
         self._ros = ros

@@ -34,7 +34,8 @@ from ws_bridge.config import Exposure, Settings
 from ws_bridge.errors import StopFailed, Stopped, WsBridgeError
 from ws_bridge.protocol.operations import EmergencyStop, LeaseOperation, ListGates
 from ws_bridge.protocol.replies import GatesListed, StopAsserted, StopCleared
-from ws_bridge.safety.estop import Estop, EstopEvent, EstopState
+from ws_bridge.safety.estop import Estop, EstopEvent
+from ws_bridge.safety.policy import EstopState, LeaseMode
 from ws_bridge.session.effects import ControlOperation, PeerLost
 from ws_bridge.session.rights import Rights
 
@@ -100,8 +101,12 @@ class Control(Unit):
 
     def end(self) -> None:
         """End every lease, which stops the robot."""
+        self._stop_all('shutdown')
         for guarded in self.gates.all():
-            self._leases.end(guarded, 'shutdown')
+            before = state_of(guarded.gate)
+            self._leases.end_goals(guarded)
+            guarded.gate.end()
+            self._news.lease_changed(guarded, before, 'shutdown')
         self._others.end()
 
     def diagnostic(self) -> Diagnostic:
@@ -121,7 +126,7 @@ class Control(Unit):
         """Whether a gate judges the age of what is published on a topic."""
         return self.gates.of(topic) is not None
 
-    def check(self, peer: str, lease_mode: str, name: str, epoch: int | None) -> None:
+    def check(self, peer: str, lease_mode: LeaseMode, name: str, epoch: int | None) -> None:
         """
         Judge a call or a goal.
 
@@ -183,9 +188,7 @@ class Control(Unit):
     def stop(self, by: str, reason: str) -> None:
         """Assert the emergency stop: nothing moves, nobody holds a lease."""
         changed = self.estop.apply(EstopEvent.ASSERT, by, reason)
-        for guarded in self.gates.all():
-            guarded.guard.stop('estop')
-            guarded.generation = guarded.guard.generation
+        self._stop_all('estop')
         if changed:                     # then no goal can begin
             for guarded in self.gates.all():
                 self._leases.end_goals(guarded)
@@ -194,6 +197,13 @@ class Control(Unit):
             before = state_of(guarded.gate)
             guarded.gate.end()
             self._news.lease_changed(guarded, before, 'estop')
+
+    def _stop_all(self, reason: str) -> None:
+        """Stop every gate, in one pass of the stop process."""
+        every = self.gates.all()
+        self._ros.watchdog.stop([guarded.guard for guarded in every], reason)
+        for guarded in every:
+            guarded.generation = guarded.guard.generation
 
     def clear(self, by: str) -> None:
         """End the emergency stop; nobody holds a lease."""

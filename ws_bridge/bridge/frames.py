@@ -53,9 +53,7 @@ SPACES = 64
 MEMORY = 64 << 20
 """What the worker that reads messages may take beside itself for any message, bytes,"""
 MEMORY_BYTE = 6
-"""for each byte of the largest one: as text, as values of wide characters, as CDR,"""
-MEMORY_ELEMENT = 200
-"""and for each of its values."""
+"""and for each byte of the largest one: as text, as a string of wide characters, as CDR."""
 
 
 class Frames:
@@ -79,8 +77,7 @@ class Frames:
         self.ros_time = ros.now
         self.intake = Intake(settings, Workshop(
             'messages from peers', timeout=settings.max_reading_time,
-            memory=MEMORY + MEMORY_BYTE * settings.max_message_size +
-            MEMORY_ELEMENT * settings.max_elements), self, loop)
+            memory=MEMORY + MEMORY_BYTE * settings.max_message_size), self, loop)
 
     def __repr__(self) -> str:
         return f'Frames({self.intake!r})'
@@ -99,11 +96,13 @@ class Frames:
         peer = self._peers.get(link)
         if peer is None or not peer.kind.stops_early:
             return False
-        op = peer.dialect.decode(data, self._loop.time())
-        if type(op) is not EmergencyStop:
+        decoded = peer.dialect.decode(data, self._loop.time())
+        if isinstance(decoded, Wrapped):
             return False
-        self.carry_out(peer, peer.session.receive(op, self._loop.time()), op.op_id)
-        return True
+        stops = _stops_in(decoded)
+        for op in stops:
+            self.carry_out(peer, peer.session.receive(op, self._loop.time()), op.op_id)
+        return len(stops) == len(decoded) > 0     # else the frame waits, for what else it asks
 
     def take(self, link: Link, data: str | bytes) -> Job | None:
         """Carry out a frame, or return what has to be awaited for it; see :class:`Intake`."""
@@ -127,12 +126,19 @@ class Frames:
         elif _is_heavy(peer, data):
             return partial(self.intake.read, link, data)
         peer.dialect.fence = link.fence
-        op = peer.dialect.decode(data, now)
+        decoded = peer.dialect.decode(data, now)
         link.fence = peer.dialect.fence
-        if op is None or (too_much is not None and type(op) is not EmergencyStop):
-            return None
-        if isinstance(op, Wrapped):
-            return partial(self.intake.read, link, op)
+        if isinstance(decoded, Wrapped):
+            return partial(self.intake.read, link, decoded) if too_much is None else None
+        if too_much is not None:
+            decoded = _stops_in(decoded)
+        if len(decoded) == 1:
+            return self.operate(peer, decoded[0])
+        return self.intake.in_order(peer, decoded)
+
+    def operate(self, peer: Peer, op: Operation) -> Job | None:
+        """Carry out an operation, or return what has to be awaited for it."""
+        link = peer.link
         uplink = self._uplinks.of(link)
         if uplink is not None:
             job = self._check_sample(link, uplink, op)
@@ -140,7 +146,7 @@ class Frames:
                 return job
         if self._second_look.keeps(peer, op):
             return None
-        effects = peer.session.receive(op, now)
+        effects = peer.session.receive(op, self._loop.time())
         if self.intake.is_large(peer, effects):
             return partial(self.intake.finish, peer, effects, None)
         self.carry_out(peer, effects, getattr(op, 'op_id', None))
@@ -175,6 +181,10 @@ def _as_text(data: bytes) -> str | bytes:
         return data.decode()
     except UnicodeDecodeError:
         return data
+
+
+def _stops_in(operations: tuple[Operation, ...]) -> tuple[EmergencyStop, ...]:
+    return tuple(op for op in operations if type(op) is EmergencyStop)
 
 
 def _is_heavy(peer: Peer, data: str | bytes) -> bool:

@@ -25,7 +25,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from itertools import count
 import logging
-from typing import Any, Protocol, TYPE_CHECKING
+from typing import Protocol, TYPE_CHECKING
 
 from ws_bridge.bridge.neighbours import Neighbour
 from ws_bridge.bridge.peer import Peer, types_of
@@ -41,6 +41,7 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.protocol.encodings import ENCODINGS
+from ws_bridge.protocol.replies import GateState
 from ws_bridge.ros.guard import GuardEvents
 from ws_bridge.safety.estop import Estop
 from ws_bridge.safety.gate import Convert, Gate
@@ -195,7 +196,7 @@ class Gates:
             rights.shows(topic, 'subscribe') for topic in self._topics_of(guarded))
 
     def describe(self, guarded: Guarded, rights: Rights | None,
-                 name_of: Callable[[str], str | None]) -> dict[str, Any]:
+                 name_of: Callable[[str], str | None]) -> GateState:
         """
         Return what a role may know of a gate.
 
@@ -421,7 +422,7 @@ class Gates:
         try:
             handed_over = gate.let_through(
                 session.peer, session.lease_mode, command, lane.checks,
-                convert=_reading(lane.codec, wish, self._ros.now), encode=lane.codec.from_values,
+                convert=_reading(lane.codec, wish, self._ros), encode=lane.codec.from_values,
                 hand_over=partial(guarded.guard.publish, lane.publisher,
                                   generation=guarded.generation, on_done=on_done),
                 offset=session.clock.timesync.offset, unix=now + self._epoch, now=now,
@@ -483,9 +484,9 @@ class Gates:
         self.watcher.halted(guarded, reason)
 
 
-def _reading(codec: Codec, wish: Publish, ros_time: Callable[[], tuple[int, int]]) -> Convert:
+def _reading(codec: Codec, wish: Publish, ros: RosSide) -> Convert:
     """Return what converts a command, when its gate asks for it."""
-    now = ros_time() if codec.uses_time else None
+    now = ros.now() if codec.uses_time else None
     if wish.data.__class__ is memoryview:
         return partial(ENCODINGS[wish.encoding].round_trip, codec, wish.data, now)
     return partial(codec.round_trip, wish.data, now)

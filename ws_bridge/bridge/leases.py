@@ -23,12 +23,12 @@ from dataclasses import asdict
 from functools import partial
 import logging
 
-from ws_bridge.access import Use
 from ws_bridge.addresses import is_loopback_address
 from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.gates import Gates, Guarded
 from ws_bridge.bridge.news import Before, News, state_of, terms_of
 from ws_bridge.bridge.peer import Peer
+from ws_bridge.config.roles import Use
 from ws_bridge.errors import Forbidden, StopFailed, WsBridgeError
 from ws_bridge.protocol.operations import LeaseOperation
 from ws_bridge.protocol.replies import Failed, LeaseAnswered, LeaseTerms, RobotStopped

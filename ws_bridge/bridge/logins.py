@@ -21,7 +21,7 @@ from typing import ClassVar
 from ws_bridge.bridge.door import Door, FAILURE_DELAY
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.peer import Peer
-from ws_bridge.bridge.state import RobotState
+from ws_bridge.bridge.state import StateReporter
 from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.config import Settings
 from ws_bridge.errors import LoginFailed
@@ -46,7 +46,7 @@ class Logins(Unit):
     :param state: told to a peer that has logged in.
     """
 
-    def __init__(self, settings: Settings, door: Door, ledger: Ledger, state: RobotState,
+    def __init__(self, settings: Settings, door: Door, ledger: Ledger, state: StateReporter,
                  loop: asyncio.AbstractEventLoop, *, epoch: float, peers: Mapping[Link, Peer],
                  carry_out: Callable[[Peer, list[fx.Effect]], object]) -> None:
         self._settings = settings

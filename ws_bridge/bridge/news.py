@@ -25,6 +25,7 @@ from ws_bridge.bridge.gates import Gates, Guarded
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.errors import StopFailed, WsBridgeError
 from ws_bridge.protocol.replies import (
+    ControlState,
     EstopChanged,
     Failed,
     GatesChanged,
@@ -34,6 +35,7 @@ from ws_bridge.protocol.replies import (
     LeaseRequested,
     LeaseTerms,
     Reply,
+    StopState,
 )
 from ws_bridge.safety.estop import Estop
 from ws_bridge.safety.gate import Gate
@@ -106,12 +108,12 @@ class News:
         peer = self.peer(name)
         return peer.session.name if peer else None
 
-    def describe(self, rights: Rights) -> dict[str, Any]:
+    def describe(self, rights: Rights) -> ControlState:
         """Return the gates that a role may know of, and the emergency stop."""
-        return {'gates': [self._gates.describe(guarded, rights, self.name_of)
-                          for guarded in self._gates.all()
-                          if self._gates.is_shown(guarded, rights)],
-                'estop': self._estop_fields()}
+        return ControlState([self._gates.describe(guarded, rights, self.name_of)
+                             for guarded in self._gates.all()
+                             if self._gates.is_shown(guarded, rights)],
+                            StopState(**self._estop_fields()))
 
     def _estop_fields(self) -> dict[str, Any]:
         estop = self._estop

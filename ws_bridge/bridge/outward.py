@@ -48,6 +48,7 @@ from ws_bridge.protocol.rosbridge import PNG_AROUND
 from ws_bridge.session.effects import DeliveryName, OpenSubscription
 from ws_bridge.session.queue import Frame, Parts, Split
 from ws_bridge.timing.freshness import Freshness
+from ws_bridge.timing.unix import nanoseconds
 from ws_bridge.transport.link import Link, StreamFrame
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ MAX_WAITING = 1000
 MAX_WAITING_BYTES = 67_108_864
 """Bytes of all samples that wait, but for the newest of each topic."""
 
-Sample = tuple[bytes, float, int]
-"""CDR, the Unix time at which it was taken, its number."""
+Sample = tuple[bytes, int, int]
+"""CDR, the Unix time at which it was taken, ns, its number."""
 
 _BODY = b'\x00body\x00'
 """Stands for a body, to find out what a frame has around it; in no text, and no text in it."""
@@ -91,13 +92,13 @@ class Form:
     converted: Encoding | None
     write_text: SampleWriter | None = None
 
-    def around(self, stamp: float, sequence: int) -> tuple[bytes, bytes]:
+    def around(self, stamp: int, sequence: int) -> tuple[bytes, bytes]:
         """Return what stands before and after a body in the text, or in the frame."""
         before, _, after = (self.write_text or self.write)(
             _BODY, stamp, sequence).partition(_BODY)
         return before, after
 
-    def frame(self, body: memoryview, stamp: float, sequence: int) -> Parts:
+    def frame(self, body: memoryview, stamp: int, sequence: int) -> Parts:
         """Return the frame of a body that a worker made, without copying it."""
         before, after = PNG_AROUND if self.write_text else self.around(stamp, sequence)
         return Parts(before, body, after)
@@ -120,7 +121,7 @@ class Throttled:
     form: Form
     interval: float
     due: float = 0.0
-    pending: tuple[bytes, float, int] | None = None
+    pending: Sample | None = None
     timer: asyncio.TimerHandle | None = None    # also while its turn has not come
 
 
@@ -412,7 +413,7 @@ class Outward:
             return
         samples = topic.subscription.latched()
         form = self._form(topic, member)
-        stamp = self._loop.time() + self._epoch
+        stamp = nanoseconds(self._loop.time() + self._epoch)
         first = max(topic.sequence - len(samples), 0) + 1  # as if they were the last that came
         for sequence, cdr in enumerate(samples, first):
             if len(cdr) > LARGE and form.converted:
@@ -432,7 +433,7 @@ class Outward:
         """Take samples, which :meth:`work` hands out."""
         if topic.codec is None or not topic.members:
             return
-        stamp, waiting = taken + self._epoch, topic.waiting
+        stamp, waiting = nanoseconds(taken + self._epoch), topic.waiting
         most = max(topic.depth, MAX_WAITING)
         for cdr in samples:
             topic.sequence = sequence = topic.sequence + 1
@@ -475,14 +476,14 @@ class Outward:
     def _fill(self, end: float) -> None:
         """Make the frames of a round, of each topic in turn."""
         size = 0
-        now = self._loop.time() + self._epoch
+        late = nanoseconds(self._loop.time() + self._epoch - LATE)
         while self._due and size < ROUND:
             size += self._release_now(*self._due.popleft())
             if time.perf_counter() > end:
                 return
         while self._line and size < ROUND:
             topic, _ = self._line.popitem(last=False)
-            while len(topic.waiting) > topic.depth and topic.waiting[0][1] < now - LATE:
+            while len(topic.waiting) > topic.depth and topic.waiting[0][1] < late:
                 self._give_way(topic)
             size += self._serve(topic)
             if topic.waiting:
@@ -565,7 +566,7 @@ class Outward:
             self._offer(topic, throttled, sample)
 
     def _convert(self, topic: Topic, form: Form, sample: Sample, stream: Hashable,
-                 then: Callable[[memoryview, float, int], None], depth: int = 1,
+                 then: Callable[[memoryview, int, int], None], depth: int = 1,
                  on_drop: Callable[[], None] | None = None) -> None:
         """Have a sample converted, then handed out; one of a stream at a time, the newest."""
         cdr, stamp, sequence = sample
@@ -596,7 +597,7 @@ class Outward:
                     link.note_dropped()
 
     def _fan_out_large(self, topic: Topic, stream: tuple[Topic, object],
-                       body: memoryview, stamp: float, sequence: int) -> None:
+                       body: memoryview, stamp: int, sequence: int) -> None:
         for key, group in topic.groups.items():
             if stream[1] in (key, group.form.converted):
                 self._stage(group.links, group.form, group.depth,
@@ -604,7 +605,7 @@ class Outward:
         self._schedule()
 
     def _send_latched(self, topic: Topic, member: Member, form: Form,
-                      body: memoryview, stamp: float, sequence: int) -> None:
+                      body: memoryview, stamp: int, sequence: int) -> None:
         """Hand out what a late peer missed, unless it left, or has newer ones already."""
         if topic.members.get(member.key) is member:
             member.peer.link.send_stream(
@@ -612,7 +613,7 @@ class Outward:
                 text=form.text, split=form.split)
 
     def _offer(self, topic: Topic, throttled: Throttled,
-               sample: tuple[bytes, float, int]) -> None:
+               sample: Sample) -> None:
         """Send the sample, or keep it, the newest, until the peer's next time."""
         now = self._loop.time()
         if now < throttled.due or throttled.timer is not None:    # a late timer comes first
@@ -639,7 +640,7 @@ class Outward:
         return len(sample[0])
 
     def _send(self, topic: Topic, throttled: Throttled,
-              sample: tuple[bytes, float, int]) -> None:
+              sample: Sample) -> None:
         if topic.codec is None:
             return
         cdr, stamp, sequence = sample
@@ -657,7 +658,7 @@ class Outward:
         self._stage((throttled.link,), form, 1, form.write(body, stamp, sequence))
 
     def _send_large(self, topic: Topic, throttled: Throttled, body: memoryview,
-                    stamp: float, sequence: int) -> None:
+                    stamp: int, sequence: int) -> None:
         form = throttled.form
         throttled.link.send_stream(form.stream, form.frame(body, stamp, sequence), 1,
                                    text=form.text, split=form.split)

@@ -45,6 +45,7 @@ from ws_bridge.protocol.operations import (
 from ws_bridge.protocol.replies import Failed, Reply
 from ws_bridge.protocol.types import MessageType, Priority
 from ws_bridge.session.effects import OpenPublisher, OpenSubscription, Publish
+from ws_bridge.timing.unix import seconds
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
@@ -62,7 +63,7 @@ class PushDialect(NativeDialect):
         self.name = f'push {peer}'
         self.channels: dict[str, int] = {}
 
-    def encode(self, reply: Reply, stamp: float) -> list[Frame]:
+    def encode(self, reply: Reply, stamp: int) -> list[Frame]:
         """Return nothing: what would be told to a peer is logged instead, if it is an error."""
         if isinstance(reply, Failed):
             logger.error('%s: %s', self.name, reply.error)
@@ -74,8 +75,8 @@ class PushDialect(NativeDialect):
         remote = self.channels[topic]
         pack = BINARY_HEADER.pack
 
-        def write(body: bytes, stamp: float, sequence: int) -> bytes:
-            return pack(PUBLISH_CDR, 0, 0, remote, stamp, sequence & 0xFFFFFFFF) + body
+        def write(body: bytes, stamp: int, sequence: int) -> bytes:
+            return pack(PUBLISH_CDR, 0, 0, remote, seconds(stamp), sequence & 0xFFFFFFFF) + body
         return write
 
 

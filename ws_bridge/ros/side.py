@@ -25,8 +25,8 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.context import Context
 from rclpy.node import Node
 
-from ws_bridge.access import OwnNames, PARAMETER_TYPES
 from ws_bridge.config import ParameterSpec, ParameterValue
+from ws_bridge.config.roles import OwnNames, PARAMETER_TYPES
 from ws_bridge.errors import Unavailable, WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.ros.actions import Goal, GoalEnd, Goals
@@ -43,7 +43,7 @@ from ws_bridge.ros.publishers import Publisher
 from ws_bridge.ros.pump import Pump
 from ws_bridge.ros.qos import requested_profile
 from ws_bridge.ros.safety import EstopCallback, SafetyEnd
-from ws_bridge.ros.services import Call, Calls, Hosted
+from ws_bridge.ros.services import Calls, Hosted, PendingCall
 from ws_bridge.ros.settings import RosSettings
 from ws_bridge.ros.status import Diagnostic, StatusPublisher
 from ws_bridge.ros.stop_services import StopServices
@@ -318,7 +318,7 @@ class RosSide:
         return publisher
 
     def call(self, service: str, srv_type: str, request_cdr: bytes, timeout: float,
-             on_done: Callable[[bytes | WsBridgeError], None]) -> Call:
+             on_done: Callable[[bytes | WsBridgeError], None]) -> PendingCall:
         """
         Call a service.
 
@@ -332,7 +332,7 @@ class RosSide:
         ros, calls = self._running(), self._calls
         assert calls is not None
         name = ros.names.spelling(service, service=True)
-        call = Call(service, calls, self._post, on_done)
+        call = PendingCall(service, calls, self._post, on_done)
         service_class = self.types.service_class(srv_type)
         ros.submit(lambda: calls.begin(call, name, service_class, request_cdr, timeout))
         return call

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import WsBridgeError
-from ws_bridge.ros.services import Call, Calls
+from ws_bridge.ros.services import Calls, PendingCall
 from ws_bridge.ros.types import TypeStore
 
 if TYPE_CHECKING:
@@ -77,6 +77,6 @@ class StopServices:
                 ros.node.get_logger().error(f'{full_name}, to stop the robot: {result}')
 
         def begin() -> None:
-            calls.begin(Call(full_name, calls, self._post, done), spelling, service_class,
+            calls.begin(PendingCall(full_name, calls, self._post, done), spelling, service_class,
                         request, CALL_TIMEOUT)
         return lambda: ros.submit(begin)

@@ -35,11 +35,13 @@ from ws_bridge.errors import (
     TooDistant,
 )
 from ws_bridge.protocol.operations import BinaryPublish, Command
+from ws_bridge.protocol.replies import GateState
 from ws_bridge.safety.estop import Estop
 from ws_bridge.safety.lease import Lease, LeaseState
 from ws_bridge.safety.neutral import Checks, Path
-from ws_bridge.safety.policy import GatePolicy
+from ws_bridge.safety.policy import GatePolicy, LeaseMode
 from ws_bridge.timing.bucket import Bucket
+from ws_bridge.timing.unix import seconds
 
 Convert = Callable[[], tuple[bytes, dict[str, Any]]]
 """Returns a command as CDR, and the values that are read from that."""
@@ -57,7 +59,7 @@ class HandOver(Protocol):
         """
 
 
-def age_of(stamp: float | None, bridge_time: float | None, *, offset: float | None,
+def age_of(stamp: int | None, bridge_time: int | None, *, offset: float | None,
            unix: float, tolerance: float) -> float | None:
     """
     Return how old a command is, s; negative from the future, ``None`` where nothing tells.
@@ -66,10 +68,14 @@ def age_of(stamp: float | None, bridge_time: float | None, *, offset: float | No
     falsify; the peer's stamp counts where its clock offset was measured. The lower one holds,
     but for a stamp from the future.
 
+    :param stamp: Unix time, ns; so is ``bridge_time``.
+    :param offset: the peer's clock minus this one, s.
+    :param unix: this one, s.
     :param tolerance: s by which a stamp may be from the future.
     """
-    by_echo = None if bridge_time is None else unix - bridge_time
-    by_stamp = None if stamp is None or offset is None else unix - (stamp - offset)
+    by_echo = None if bridge_time is None else unix - seconds(bridge_time)
+    by_stamp = None if stamp is None or offset is None else \
+        unix - (seconds(stamp) - offset)
     if by_echo is None or by_echo < -tolerance:
         return by_stamp if by_echo is None else by_echo
     if by_stamp is None or by_stamp < -tolerance:
@@ -238,7 +244,7 @@ class Gate:
 
     # ---- commands
 
-    def let_through(self, peer: str, lease_mode: str, command: Command | BinaryPublish,
+    def let_through(self, peer: str, lease_mode: LeaseMode, command: Command | BinaryPublish,
                     checks: Checks, *, convert: Convert,
                     encode: Callable[[dict[str, Any]], bytes], hand_over: HandOver,
                     offset: float | None, unix: float, now: float, fence: float,
@@ -265,7 +271,7 @@ class Gate:
         self.accepted(peer, command, now)
         return True
 
-    def admit(self, peer: str, lease_mode: str, command: Command | BinaryPublish, *,
+    def admit(self, peer: str, lease_mode: LeaseMode, command: Command | BinaryPublish, *,
               offset: float | None, unix: float, now: float, fence: float,
               slack: float = 0.0) -> float:
         """
@@ -320,11 +326,11 @@ class Gate:
             return self.lease.holder is None
         return self.commander != peer or now >= self.last + self.policy.timeout
 
-    def explicit(self, lease_mode: str) -> bool:
+    def explicit(self, lease_mode: LeaseMode) -> bool:
         """Whether a peer has to hold a lease that it asked for in words."""
         return self.policy.require_lease and lease_mode not in self.policy.acquire_on_publish
 
-    def check_sender(self, peer: str, lease_mode: str, epoch: int | None) -> None:
+    def check_sender(self, peer: str, lease_mode: LeaseMode, epoch: int | None) -> None:
         """Judge the sender alone, as of a call or goal through the gate; see :meth:`admit`."""
         self._require_armed()
         if not self.policy.require_lease:
@@ -340,7 +346,7 @@ class Gate:
             raise NotHolder(f'the lease of {self.name} is in epoch {lease.epoch}, this is of '
                             f'{epoch}', field='epoch')
 
-    def judge(self, peer: str, lease_mode: str, values: dict[str, Any], checks: Checks,
+    def judge(self, peer: str, lease_mode: LeaseMode, values: dict[str, Any], checks: Checks,
               now: float) -> tuple[bool, bool]:
         """
         Judge what a command says; zero passes bounds and rate.
@@ -364,7 +370,7 @@ class Gate:
             raise RateLimited(f'more than {self.policy.max_rate:g} commands a second')
         return True, changed
 
-    def _why_neutral(self, peer: str, lease_mode: str) -> str:
+    def _why_neutral(self, peer: str, lease_mode: LeaseMode) -> str:
         """Return after what a peer's command has to be neutral; empty = it need not be."""
         policy, lease = self.policy, self.lease
         if policy.neutral_first is False:
@@ -391,10 +397,9 @@ class Gate:
         if command.sequence is not None:
             self._sequence = command.sequence
 
-    def describe(self, name_of: Callable[[str], str | None], topics: list[str]) -> dict[str, Any]:
+    def describe(self, name_of: Callable[[str], str | None], topics: list[str]) -> GateState:
         """Return what every peer may know of the gate."""
         holder = self.lease.holder
-        return {'gate': self.name, 'topics': topics, 'holder': holder,
-                'holder_name': name_of(holder) if holder else None, 'epoch': self.lease.epoch,
-                'timeout': self.policy.timeout, 'ttl': self.policy.ttl, 'state': self.state,
-                'neutral_needed': self.neutral_needed}
+        return GateState(
+            self.name, topics, holder, name_of(holder) if holder else None, self.lease.epoch,
+            self.policy.timeout, self.policy.ttl, self.state, self.neutral_needed)

@@ -31,11 +31,14 @@ from ws_bridge.protocol.operations import (
     Command,
     EmergencyStop,
     Encoding,
+    GetParameters,
     GetSchema,
     LeaseOperation,
     ListGates,
     ListNames,
+    SetParameters,
     TopicUse,
+    WatchParameters,
 )
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.replies import Reply
@@ -310,6 +313,23 @@ class ControlOperation:
 
 
 @dataclass(frozen=True, slots=True)
+class ParameterOperation:
+    """Read, set or watch parameters of nodes, and answer that."""
+
+    operation: GetParameters | SetParameters | WatchParameters
+
+    @property
+    def op_id(self) -> str | None:
+        """What the answer refers to."""
+        return self.operation.op_id
+
+
+@dataclass(frozen=True, slots=True)
+class UnwatchParameters:
+    """The peer watches no parameters any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeerLost:
     """The peer was silent for too long: what it commanded by is gone for good."""
 
@@ -354,5 +374,6 @@ Effect = (
     Send | LookAgain | OpenSubscription | CloseSubscription | OpenPublisher | ClosePublisher
     | Publish | CallService | AnswerQuestion | CancelCall | Host | Unhost | AnswerService
     | StartGoal | RequestCancel | DropGoal | HostAction | UnhostAction | AnswerGoal | Feedback
-    | EndGoal | Describe | RunDiagnosis | ControlOperation | PeerLost | StatusWanted
+    | EndGoal | Describe | RunDiagnosis | ControlOperation | ParameterOperation
+    | UnwatchParameters | PeerLost | StatusWanted
     | PeerChanged | Greeted | LogIn | Dismiss | Ignored)

@@ -24,6 +24,7 @@ from ws_bridge.session import effects as fx
 from ws_bridge.session.clock import PeerClock
 from ws_bridge.session.parts import Handlers, Part
 from ws_bridge.timing.liveness import Liveness, LivenessState
+from ws_bridge.timing.unix import nanoseconds, seconds
 
 BEATS_REMEMBERED = 16
 
@@ -46,7 +47,7 @@ class Heartbeats(Part):
         self._sends = sends
         self._number = 0
         self._sent: dict[int, float] = {}
-        self._last_heard: tuple[int, float, float] | None = None
+        self._last_heard: tuple[int, int, int] | None = None
         self._next = now + settings.heartbeat_interval
 
     def __repr__(self) -> str:
@@ -71,10 +72,10 @@ class Heartbeats(Part):
         if op.stamp is not None and op.echo is not None:
             sent = self._sent.get(op.echo[0])
             if sent is not None:
-                self._clock.timesync.sample(sent, op.echo[2], op.stamp, unix)
+                self._clock.timesync.sample(sent, seconds(op.echo[2]), seconds(op.stamp), unix)
         if op.sequence is not None:
             if op.stamp is not None:
-                self._last_heard = op.sequence, op.stamp, unix
+                self._last_heard = op.sequence, op.stamp, nanoseconds(unix)
             if not op.answer:
                 effects.insert(0, fx.Send(self._make(unix, op.op_id)))
         return effects
@@ -93,7 +94,7 @@ class Heartbeats(Part):
         self._number += 1
         self._sent[self._number] = unix
         self._sent.pop(self._number - BEATS_REMEMBERED, None)
-        return replies.Beat(self._number, unix, self._last_heard, answers)
+        return replies.Beat(self._number, nanoseconds(unix), self._last_heard, answers)
 
     def deadlines(self) -> Iterator[float]:
         """Give when to send the next heartbeat, and when the peer becomes SUSPECT or LOST."""

@@ -26,7 +26,7 @@ from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
 import inspect
 import struct
 import time
-from typing import Any, TYPE_CHECKING
+from typing import Any, Protocol, TYPE_CHECKING
 
 from websockets.asyncio.server import broadcast
 from websockets.exceptions import ConnectionClosed
@@ -37,13 +37,14 @@ from ws_bridge.protocol.types import Priority
 from ws_bridge.session.queue import Frame, Outgoing, OutQueue, Parts, Split
 from ws_bridge.transport.endpoint import address_host, join_host_port
 from ws_bridge.transport.fence import Pace, UNKNOWN
+from ws_bridge.transport.fragments import write_fragments
 from ws_bridge.transport.turns import Turns
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
 
     from ws_bridge.transport.fence import Fenced
-    from ws_bridge.transport.options import LinkOptions, Listener
+    from ws_bridge.transport.options import LinkOptions
 
 #: For how long one socket is read before the others get their turn, s.
 TURN = 0.001
@@ -115,6 +116,25 @@ def _head(size: int, text: bool) -> bytes:
     if size < 126:
         return bytes((opcode, size))
     return _SHORT.pack(opcode, 126, size) if size < 65536 else _LONG.pack(opcode, 127, size)
+
+
+class Listener(Protocol):
+    """
+    What gets the raw frames of each connection, on the event loop; never blocks.
+
+    Reading waits while a call is running, and from ``link.pause()`` to ``link.resume()``, and only
+    for that connection's socket. An exception is a fault of the listener: it closes that
+    connection with 1011.
+    """
+
+    def opened(self, link: Link) -> None:
+        """Take note of a connection whose handshake is complete."""
+
+    def received(self, link: Link, data: str | bytes) -> None:
+        """Take one message: ``str`` from a text frame, ``bytes`` from a binary one."""
+
+    def closed(self, link: Link, code: int, reason: str) -> None:
+        """Take note of the end; 1006 = without a closing handshake. Called once."""
 
 
 class Link:
@@ -438,6 +458,12 @@ class Link:
                     if isinstance(frame, bytes) and len(frame) <= PIECE:
                         await self.websocket.send(frame, text=item.text)
                         self.bytes_out += len(frame)
+                    elif self._is_plain:
+                        self._in_hand = len(frame)
+                        if not await write_fragments(self.websocket, frame, text=item.text,
+                                                     on_written=self._note_written):
+                            self._queue.clear()
+                            return
                     else:
                         await self.websocket.send(self._pieces(frame), text=item.text)
                     self.messages_out += 1
@@ -447,6 +473,10 @@ class Link:
         finally:
             self._writer = None
             self._in_hand = 0
+
+    def _note_written(self, size: int) -> None:
+        self.bytes_out += size
+        self._in_hand -= size
 
     async def _pieces(self, frame: Frame) -> AsyncIterator[memoryview]:
         """Give a large frame bit by bit; it becomes the fragments of one message."""
