@@ -24,6 +24,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 import sys
 
@@ -198,6 +199,36 @@ def modules() -> Iterator[tuple[str, Path]]:
 @pytest.mark.parametrize(('module', 'path'), list(modules()), ids=[name for name, _ in modules()])
 def test_imports_go_down(module: str, path: Path) -> None:
     assert not violations(module, path.read_text(), is_package=path.stem == '__init__')
+
+
+def circle(sources: dict[str, str]) -> list[str] | None:
+    """
+    Return modules that import each other, also where only a type checker sees it.
+
+    :param sources: the text of each module, by its dotted name.
+    """
+    graph: dict[str, set[str]] = {}
+    for module, source in sources.items():
+        targets = {name if name in sources else name.rpartition('.')[0]
+                   for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)
+                   for name in (f'{node.module}.{alias.name}' for alias in node.names)}
+        graph[module] = (targets & set(sources)) - {module}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as exc:
+        found: list[str] = exc.args[1]
+        return found
+    return None
+
+
+def test_no_import_circle() -> None:
+    assert circle({module: path.read_text() for module, path in modules()}) is None
+
+
+def test_an_import_circle_is_found() -> None:
+    sources = {'a': 'if TYPE_CHECKING:\n    from b.c import D', 'b.c': 'from a import E', 'b': ''}
+    assert circle(sources) == ['a', 'b.c', 'a'] or circle(sources) == ['b.c', 'a', 'b.c']
+    assert circle({**sources, 'b.c': 'from b import E'}) is None
 
 
 def test_every_row_is_a_unit() -> None:
