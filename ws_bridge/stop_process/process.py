@@ -430,7 +430,8 @@ class StopProcess:
     def stopped(self, guard: StopGuard, reason: str, subscribers: int, after: float) -> None:
         """Tell the bridge."""
         self._tell(wire.GuardStopped(guard.key, guard.generation, moved=True, reason=reason,
-                                subscribers=subscribers, after=after, stopping=guard.stopping))
+                                     subscribers=subscribers, after=after,
+                                     stopping=guard.stopping))
 
     def rested(self, guard: StopGuard) -> None:
         """Tell the bridge."""
