@@ -105,7 +105,7 @@ class Form:
         before, after = PNG_AROUND if self.write_text else self.around(stamp, sequence)
         return Parts(before, body, after)
 
-    def frame_here(self, body: bytes, stamp: float, sequence: int) -> Frame:
+    def frame_here(self, body: bytes, stamp: int, sequence: int) -> Frame:
         """Return the frame of a body that no worker made; of large CDR without copying it."""
         if self.is_spliced and len(body) > LARGE:
             return self.frame(body, stamp, sequence)
@@ -114,7 +114,7 @@ class Form:
 
 def _is_spliced(write: SampleWriter) -> bool:
     """Whether frames are the same around a body, whatever its size."""
-    return write(_BODY, 0.0, 0).replace(_BODY, 2 * _BODY) == write(2 * _BODY, 0.0, 0)
+    return write(_BODY, 0, 0).replace(_BODY, 2 * _BODY) == write(2 * _BODY, 0, 0)
 
 
 @dataclass(slots=True, eq=False)
