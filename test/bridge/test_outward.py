@@ -267,6 +267,7 @@ def test_large_cdr_is_framed_without_a_copy(write: SampleWriter, is_spliced: boo
                 is_spliced=outward_module._is_spliced(write))
     for size in (10, LARGE, LARGE + 1):
         body = bytes(size)
-        frame = form.frame_here(body, 1.5, 3)
+        frame = form.frame_here(body, 1_500_000_000, 3)
         assert isinstance(frame, Parts) == (is_spliced and size > LARGE)
-        assert (frame.whole() if isinstance(frame, Parts) else frame) == write(body, 1.5, 3)
+        whole = frame.whole() if isinstance(frame, Parts) else frame
+        assert whole == write(body, 1_500_000_000, 3)
