@@ -119,8 +119,6 @@ WIDEST = 30
 WIDE = {
     'Bridge': 'wires every unit, and carries out effects: to be cut into units',
     'Control': 'leases, the emergency stop and other bridges: to be cut into units',
-    'Outward': 'topics to peers, with slices and drops: to be cut into units',
-    'Link': 'one connection: to be cut with the transport',
     'RosSide': 'the gateway to ROS: to be cut with the bridge',
     'StopProcess': 'a process of its own, with everything that it needs',
     'Watchdog': 'the other end of the stop process',

@@ -24,8 +24,9 @@ import pytest
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Int32
 
-from ws_bridge.bridge import outward as outward_module
-from ws_bridge.bridge.outward import LATE, MAX_WAITING, Outward, SLICE
+from ws_bridge.bridge import fan_out as fan_out_module
+from ws_bridge.bridge.fan_out import LATE, MAX_WAITING, SLICE
+from ws_bridge.bridge.outward import Outward
 from ws_bridge.config import Exposure
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.ros.types import TypeStore
@@ -142,7 +143,7 @@ class Robot:
 def robot(monkeypatch: pytest.MonkeyPatch) -> Robot:
     """Return a robot whose clock is the one by which slices are measured, too."""
     robot = Robot()
-    monkeypatch.setattr(outward_module, 'time',
+    monkeypatch.setattr(fan_out_module, 'time',
                         SimpleNamespace(perf_counter=lambda: robot.loop.now))
     return robot
 
@@ -198,7 +199,7 @@ def test_what_waits_is_bounded(robot: Robot, monkeypatch: pytest.MonkeyPatch) ->
     peer = robot.peer('p', '/t', '/u')
     robot.publish('/t', *range(MAX_WAITING + 5))
     assert peer.link.dropped == 5
-    monkeypatch.setattr(outward_module, 'MAX_WAITING_BYTES', 10)
+    monkeypatch.setattr(fan_out_module, 'MAX_WAITING_BYTES', 10)
     robot.publish('/u', 1, 2)
     assert peer.link.dropped == 6
     robot.outward.work()

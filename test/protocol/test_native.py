@@ -33,11 +33,12 @@ from ws_bridge import errors
 from ws_bridge.protocol import native as native_module
 from ws_bridge.protocol import native_requests, replies
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.envelope import encode as encode_envelope
 from ws_bridge.protocol.envelope import MAX_ID_LENGTH
 from ws_bridge.protocol.native import binary_writer, NativeDialect, text_writer
 from ws_bridge.protocol.native_replies import error_fields
 from ws_bridge.protocol.qos import QosRequest
-from ws_bridge.protocol.types import Priority
+from ws_bridge.protocol.types import MessageType, Priority
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs' / 'reference'
 PROTOCOL = (DOCS / 'protocol.md').read_text()
@@ -774,6 +775,32 @@ def test_the_schema_of_the_bridge_is_strict() -> None:
             less = {name: value for name, value in frame[part].items() if name != key}
             assert not is_valid('bridge', {**frame, part: less}), key
     assert not is_valid('bridge', {**frame, 'surplus': 1})
+
+
+@given(source=st.text(max_size=9), prefix=st.text(max_size=9), stamp=st.floats(),
+       times=st.none() | st.tuples(st.integers(0, 2**53), st.floats(), st.floats()),
+       sequence=st.integers(0, 2**60), answers=st.none() | st.text(max_size=20),
+       state=st.dictionaries(st.text(max_size=8).filter(lambda key: key != 'you'), values,
+                             min_size=1), you=values)
+def test_what_is_put_together_is_what_the_encoder_would_write(
+        source: str, prefix: str, stamp: float, times: tuple[int, float, float] | None,
+        sequence: int, answers: str | None, state: dict[str, Any], you: Any) -> None:
+    """Byte by byte, of heartbeats and of the robot's state."""
+    echo = None if times is None else dict(zip(('sequence', 'timestamp', 'received'), times,
+                                               strict=True))
+    cases: list[tuple[replies.Reply, str, Priority, str | None, Any]] = [
+        (replies.Beat(sequence, stamp, times, answers), 'heartbeat', Priority.HIGH, answers,
+         {'type': 'heartbeat', 'timestamp': stamp, 'sequence': sequence, 'echo': echo}),
+        (replies.State(orjson.dumps(state), you), 'status', Priority.NORMAL, None,
+         {**state, 'you': you})]
+    dialect = NativeDialect(source, prefix)
+    for number, (reply, kind, priority, correlation_id, data) in enumerate(cases, 1):
+        frame, = dialect.encode(reply, stamp)
+        assert (frame.text, frame.priority) == (True, priority)
+        assert frame.data == encode_envelope(
+            data, message_id=f'{prefix}-{number}', timestamp=stamp,
+            message_type=MessageType(kind), priority=priority, source=source,
+            correlation_id=correlation_id)
 
 
 def test_message_ids_are_unique() -> None:

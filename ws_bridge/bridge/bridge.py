@@ -78,6 +78,7 @@ from ws_bridge.session import effects as fx
 from ws_bridge.session.login import Login
 from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
+from ws_bridge.transport.rounds import Round
 from ws_bridge.weight import INLINE, is_heavy_cbor, is_heavy_json, LARGE
 
 if TYPE_CHECKING:
@@ -178,6 +179,7 @@ class Bridge:
         self._strangers: dict[Link, asyncio.TimerHandle] = {}
         self._uplinks: dict[Link, Uplink] = {}
         self._timers: dict[Link, tuple[float, asyncio.TimerHandle]] = {}
+        self._beats = Round(settings.heartbeat_interval)
         self._converter = Converter(self._store, Workshop(
             'messages to peers', timeout=WRITING_TIME), loop)
         self._outward = Outward(ros, self._store, self._converter, loop,
@@ -435,6 +437,7 @@ class Bridge:
         if timer is not None:
             timer[1].cancel()
         if peer is not None:
+            self._beats.discard(peer.beat)
             self.figures.left(peer)
             self.apply(peer, peer.session.close())
             logger.info('peer %s left: %d %s', peer.name, code, reason)
@@ -451,11 +454,12 @@ class Bridge:
         name = f'p{next(self._numbers)}'
         dialect = self._make_dialect(link, kind, name)
         lease_mode = kind.lease_mode if is_named else kind.unnamed_lease_mode or kind.lease_mode
-        session = self._session(name, dialect.name, link, beats=kind.has_heartbeats,
-                                lease_mode=lease_mode)
+        session = self._session(name, dialect.name, link, lease_mode=lease_mode)
         peer = self._peers[link] = Peer(link, session, dialect, kind, self._unix, self._ledger,
                                         not is_named or kind.parses_binary)
         self._bound(peer)
+        if kind.has_heartbeats:
+            self._beats.add(peer.beat)
         logger.info('peer %s from %s: %s', peer.name, link.address, dialect.name)
         self._note_visit('open', peer, dialect=dialect.name)
         if session.login.identity is not None:
@@ -478,12 +482,12 @@ class Bridge:
             settings.max_json_depth, cbor_values,
             in_browser='origin' in link.request_headers))     # browsers send theirs
 
-    def _session(self, name: str, dialect: str, link: Link, *, beats: bool = False,
+    def _session(self, name: str, dialect: str, link: Link, *,
                  lease_mode: str | None = None) -> Session:
         return Session(name, dialect, settings=self._settings, exposure=self._exposure,
                        names=self._names, now=self._loop.time(),
                        unix_offset=self._epoch, gates=self._control,
-                       login=self._login_of(link), lease_mode=lease_mode, beats=beats)
+                       login=self._login_of(link), lease_mode=lease_mode)
 
     def _login_of(self, link: Link) -> Login:
         return self._door.login_of(link.admitted, dialled=link.dialled, now=self._loop.time(),
@@ -815,8 +819,11 @@ class Bridge:
 
     def _bound_queues(self) -> None:
         """Close the peer for which most waits where too much waits for all together."""
+        most = self._settings.max_total_queue_bytes
+        if sum([link.queued_bytes for link in self._peers]) <= most:
+            return
         links = [link for link in self._peers if link.is_open]
-        if sum(link.queued_bytes for link in links) > self._settings.max_total_queue_bytes:
+        if sum(link.queued_bytes for link in links) > most:
             worst = max(links, key=lambda link: link.queued_bytes)
             self._dismiss(worst, fx.POLICY_VIOLATION, 'too slow: too much waits for all peers')
 

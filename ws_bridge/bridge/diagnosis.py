@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING
 
 from ws_bridge.access import ADMIN
 from ws_bridge.bridge.control import Control
-from ws_bridge.bridge.outward import Outward, Topic
+from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer, types_of
+from ws_bridge.bridge.streams import Topic
 from ws_bridge.errors import LimitExceeded, UnknownType, WsBridgeError
 from ws_bridge.protocol.operations import TopicUse
 from ws_bridge.protocol.replies import Diagnosed, Failed

@@ -24,6 +24,7 @@ from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.dialects import DialectKind
 from ws_bridge.protocol.replies import Failed, Reply
 from ws_bridge.session.session import Session
+from ws_bridge.transport.framing import StreamFrame
 from ws_bridge.transport.link import Link
 
 if TYPE_CHECKING:
@@ -67,6 +68,15 @@ class Peer:
             self.ledger.counts['refused', reply.error.code] += 1
         for frame in self.dialect.encode(reply, self.clock()):
             self.link.send(frame.data, frame.priority, text=frame.text)
+
+    def beat(self) -> None:
+        """Send a heartbeat, soon: with the next sample, if one leaves."""
+        self.link.send_along(self._make_beat, lambda: self.link.send(self._make_beat().frame))
+
+    def _make_beat(self) -> StreamFrame:
+        now = self.clock()
+        frame, = self.dialect.encode(self.session.heartbeats.make(now), now)
+        return StreamFrame(None, frame.data, 1)
 
 
 def types_of(ros: RosSide, topic: str) -> tuple[str, ...]:

@@ -23,8 +23,9 @@ from typing import Any, TYPE_CHECKING
 import orjson
 
 from ws_bridge.access import is_hidden, Role
-from ws_bridge.bridge.outward import Outward, Topic
+from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.streams import Topic
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.protocol.replies import State, TopicsChanged
 from ws_bridge.session.rights import Rights

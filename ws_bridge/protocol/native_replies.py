@@ -64,6 +64,38 @@ class Content(NamedTuple):
     extra: Mapping[str, Any] | None = None
 
 
+class Often(NamedTuple):
+    """
+    What all peers are sent again and again: text that needs only to be put together.
+
+    :param message_type: in ASCII.
+    :param answers: ``metadata.correlation_id``.
+    :param data: the text of ``data``, in parts.
+    """
+
+    message_type: bytes
+    priority: Priority
+    answers: str | None
+    data: tuple[bytes | memoryview, ...]
+
+
+def _beat(reply: replies.Beat) -> Often:
+    echo = b'null' if reply.echo is None else orjson.dumps({
+        'sequence': reply.echo[0], 'timestamp': reply.echo[1], 'received': reply.echo[2]})
+    return Often(b'heartbeat', Priority.HIGH, reply.answers, (
+        b'{"type":"heartbeat","timestamp":%b,"sequence":%d,"echo":%b}' % (
+            orjson.dumps(reply.stamp), reply.sequence, echo),))
+
+
+def _state(reply: replies.State) -> Often:
+    return Often(b'status', Priority.NORMAL, None, (
+        memoryview(reply.common)[:-1], b',"you":', orjson.dumps(reply.you), b'}'))
+
+
+OFTEN: Mapping[type, Callable[[Any], Often]] = {replies.Beat: _beat, replies.State: _state}
+"""What is not made by :func:`content_of`."""
+
+
 def content_of(reply: replies.Reply) -> Content | None:
     """Return what stands in the envelope of a reply; ``None`` for what is not native."""
     encode = _CONTENT.get(type(reply))
@@ -207,19 +239,6 @@ def _goal_cancel(reply: replies.GoalCancel) -> Content:
         'op': 'cancel_goal', 'action': reply.action, 'goal': reply.goal_id})
 
 
-def _beat(reply: replies.Beat) -> Content:
-    echo = None if reply.echo is None else {
-        'sequence': reply.echo[0], 'timestamp': reply.echo[1], 'received': reply.echo[2]}
-    return Content(MessageType.HEARTBEAT, {
-        'type': 'heartbeat', 'timestamp': reply.stamp, 'sequence': reply.sequence,
-        'echo': echo}, reply.answers)
-
-
-def _state(reply: replies.State) -> Content:
-    text = reply.common[:-1] + b',"you":' + orjson.dumps(reply.you) + b'}'
-    return Content(MessageType.STATUS, orjson.Fragment(text), priority=Priority.NORMAL)
-
-
 def _news(kind: str, fields: Mapping[str, Any]) -> Content:
     """Return what everybody is told who wants to know."""
     return Content(MessageType.STATUS, {'kind': kind, **fields}, priority=Priority.CRITICAL)
@@ -275,8 +294,6 @@ _CONTENT: dict[type, Callable[[Any], Content]] = {
     replies.GoalDone: _goal_done,
     replies.GoalRequest: _goal_request,
     replies.GoalCancel: _goal_cancel,
-    replies.Beat: _beat,
-    replies.State: _state,
     replies.GatesChanged: _gates_changed,
     replies.LeaseChanged: _lease_changed,
     replies.EstopChanged: _estop_changed,
