@@ -72,6 +72,7 @@ class FakeLink:
                  cost: float = 0.0) -> None:
         self.name = name
         self.dropped = 0
+        self.direct = None
         self._log = log
         self._clock = clock
         self._cost = cost

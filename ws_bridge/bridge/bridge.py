@@ -78,7 +78,7 @@ from ws_bridge.session import effects as fx
 from ws_bridge.session.login import Login
 from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
-from ws_bridge.transport.rounds import Round
+from ws_bridge.transport.rounds import RIDE, Round
 from ws_bridge.weight import INLINE, is_heavy_cbor, is_heavy_json, LARGE
 
 if TYPE_CHECKING:
@@ -438,6 +438,7 @@ class Bridge:
             timer[1].cancel()
         if peer is not None:
             self._beats.discard(peer.beat)
+            self._beats.discard(peer.beat_soon)
             self.figures.left(peer)
             self.apply(peer, peer.session.close())
             logger.info('peer %s left: %d %s', peer.name, code, reason)
@@ -459,7 +460,7 @@ class Bridge:
                                         not is_named or kind.parses_binary)
         self._bound(peer)
         if kind.has_heartbeats:
-            self._beats.add(peer.beat)
+            self._beats.add(peer.beat_soon if self._beats.interval > 4 * RIDE else peer.beat)
         logger.info('peer %s from %s: %s', peer.name, link.address, dialect.name)
         self._note_visit('open', peer, dialect=dialect.name)
         if session.login.identity is not None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque, OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
 import time
 
@@ -33,7 +33,7 @@ from ws_bridge.errors import ConversionError, WsBridgeError
 from ws_bridge.protocol.encodings import Encode, ENCODINGS
 from ws_bridge.protocol.replies import Failed
 from ws_bridge.session.queue import Frame
-from ws_bridge.transport.framing import StreamFrame
+from ws_bridge.transport.framing import PIECE, StreamFrame
 from ws_bridge.transport.link import Link
 
 ERROR_INTERVAL = 1.0
@@ -66,6 +66,7 @@ class FanOut:
         self._line: OrderedDict[Topic, None] = OrderedDict()    # those with samples that wait
         self._due: deque[tuple[Topic, Throttled]] = deque()
         self._served: deque[Link] = deque()     # those that have frames, not sent yet
+        self._batches: deque[tuple[StreamFrame, Iterator[Link]]] = deque()  # older than those
         self._waiting_bytes = 0
         self._is_scheduled = False
 
@@ -112,7 +113,7 @@ class FanOut:
 
     def work(self) -> None:
         """Hand out what waits, for a slice of time; called once in a turn of the loop."""
-        if not self._is_scheduled and (self._line or self._served):
+        if not self._is_scheduled and (self._line or self._served or self._batches):
             self._work()
 
     def _schedule(self) -> None:
@@ -125,9 +126,11 @@ class FanOut:
         self._is_scheduled = False
         clock = time.perf_counter
         end = clock() + SLICE
-        served, line, due = self._served, self._line, self._due
+        batches, served, line, due = self._batches, self._served, self._line, self._due
         try:
             while True:
+                if batches and not self._hand_out(end):
+                    return
                 while served:
                     served.popleft().flush()
                     if clock() > end:
@@ -136,8 +139,29 @@ class FanOut:
                     return
                 self._fill(end)
         finally:
-            if served or line or due:
+            if batches or served or line or due:
                 self._schedule()
+
+    def _hand_out(self, end: float) -> bool:
+        """Hot path: write the frames of batches; return whether that is done before ``end``."""
+        clock = time.perf_counter
+        while self._batches:
+            item, links = self._batches[0]
+            wire = item.wire()
+            count, size = item.count, item.size
+            for link in links:
+                write = link.direct
+                if write is not None:
+                    write(wire)
+                    link.messages_out += count
+                    link.bytes_out += size
+                else:
+                    link.stage(item)
+                    link.flush()
+                if clock() > end:
+                    return False
+            self._batches.popleft()
+        return True
 
     def _fill(self, end: float) -> None:
         """Make the frames of a round, of each topic in turn."""
@@ -151,7 +175,8 @@ class FanOut:
             topic, _ = self._line.popitem(last=False)
             while len(topic.waiting) > topic.depth and topic.waiting[0][1] < now - LATE:
                 self._give_way(topic)
-            size += self.serve(topic)
+            # What comes alone needs not be gathered with others of the same peer.
+            size += self.serve(topic, is_alone=not (size or self._line or len(topic.waiting) > 1))
             if topic.waiting:
                 self._line[topic] = None
             if time.perf_counter() > end:
@@ -171,10 +196,11 @@ class FanOut:
         topic.waiting.clear()
         self._line.pop(topic, None)
 
-    def serve(self, topic: Topic) -> int:
+    def serve(self, topic: Topic, *, is_alone: bool = False) -> int:
         """
         Encode the next sample once per encoding anyone wants, and give it to all who want it.
 
+        :param is_alone: nothing else is given to anybody in this round.
         :return: the bytes of all frames that were made.
         """
         sample = cdr, stamp, sequence = topic.waiting.popleft()
@@ -195,20 +221,35 @@ class FanOut:
                 except ConversionError as exc:
                     self._report(topic, exc)
                     continue
-            size += self._stage(group.links, group.form, group.depth,
-                                form.write(body, stamp, sequence))
+            frame = form.write(body, stamp, sequence)
+            if is_alone and len(frame) <= PIECE:
+                size += len(frame)
+                self._batches.append((StreamFrame(
+                    form.stream, frame, group.depth, text=form.text, split=form.split),
+                    iter(tuple(group.links))))
+            else:
+                size += self._stage(group.links, form, group.depth, frame)
         for throttled in topic.throttled.values():
             self._offer(topic, throttled, sample)
         return size
 
     def _stage(self, links: Iterable[Link], form: Form, depth: int, frame: Frame) -> int:
         """Give a frame to peers, which are sent it in the next turn; return its size."""
+        self._gather()
         item = StreamFrame(form.stream, frame, depth, text=form.text, split=form.split)
         served = self._served
         for link in links:
             if link.stage(item):
                 served.append(link)
         return len(frame)
+
+    def _gather(self) -> None:
+        """Let what is left of batches leave before, and with, what is staged now."""
+        while self._batches:
+            item, links = self._batches.popleft()
+            for link in links:
+                if link.stage(item):
+                    self._served.append(link)
 
     def _deliver_large(self, topic: Topic, sample: Sample) -> None:
         """Have a sample, and what comes after it, converted elsewhere, once an encoding."""

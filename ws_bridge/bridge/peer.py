@@ -70,8 +70,12 @@ class Peer:
             self.link.send(frame.data, frame.priority, text=frame.text)
 
     def beat(self) -> None:
-        """Send a heartbeat, soon: with the next sample, if one leaves."""
-        self.link.send_along(self._make_beat, lambda: self.link.send(self._make_beat().frame))
+        """Send a heartbeat."""
+        self.send(self.session.heartbeats.make(self.clock()))
+
+    def beat_soon(self) -> None:
+        """Send a heartbeat with the next sample, if one leaves soon."""
+        self.link.send_along(self._make_beat, self.beat)
 
     def _make_beat(self) -> StreamFrame:
         now = self.clock()

@@ -58,6 +58,10 @@ _BETWEEN_FRAMES = getattr(StreamReader.at_eof, '__code__', None)
 """What the parser of ``websockets`` waits in when all that it has got were whole frames."""
 
 
+def _ignore() -> None:
+    """Do nothing."""
+
+
 class Fenced(Base):
     """
     A connection that knows of each message since when, at the earliest, it can have been sent.
@@ -71,18 +75,22 @@ class Fenced(Base):
         ``None`` = it is parsed at once.
     :ivar is_urgent: tells whether a message passes the line; asked of ``b''``, whether everything
         does that comes now.
+    :ivar on_change: called when the transport has too much to write, and as soon as the connection
+        is no longer open.
     """
 
     fence = UNKNOWN
     fences: deque[float]
     turns: Turns | None = None
     is_urgent: Callable[[str | bytes], bool]
+    on_change: Callable[[], None]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.fences = deque()
         self.is_urgent = lambda data: False
         self._unparsed: deque[bytes] = deque()
         self._waited = 0.0
+        self.on_change = _ignore
         self._is_client = isinstance(self, ClientConnection)
         if self._is_client:
             self.fence = self.loop.time()   # what a server says is said after it was asked
@@ -109,6 +117,16 @@ class Fenced(Base):
     def connection_lost(self, exc: Exception | None) -> None:
         self._parse_all()
         super().connection_lost(exc)
+        self.on_change()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.on_change()
+
+    def send_data(self) -> None:
+        super().send_data()
+        if self.protocol.state is not State.OPEN:   # a close frame, and what ends the stream
+            self.on_change()
 
     def _parse_next(self) -> bool:
         """Parse what came first; what comes next waits for another turn."""

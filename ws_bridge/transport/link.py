@@ -130,6 +130,7 @@ class Link(Output):
             self.flush()
             reason = reason.encode()[:_MAX_REASON].decode(errors='ignore')
             self._ending = code, reason
+            self.direct = None
             self.resume()
             self._closer = asyncio.get_running_loop().create_task(self._close(code, reason))
 
@@ -137,6 +138,7 @@ class Link(Output):
         """Cut the connection at once, without a closing handshake."""
         if self._ending is None:
             self._ending = _ABNORMAL, reason
+        self.direct = None
         self.resume()
         self._queue.clear()
         self._transport.abort()
@@ -151,6 +153,7 @@ class Link(Output):
             finally:
                 if self.is_open:       # the listener failed; who called closes the connection
                     self._ending = _INTERNAL_ERROR, 'internal error'
+                    self.direct = None
                 self._queue.clear()
                 listener.closed(self, *self._outcome())
         except asyncio.CancelledError:

@@ -64,13 +64,15 @@ class Output:
     The half of a :class:`Link` that sends.
 
     :param rounds: of the interface.
+    :ivar direct: writes what leaves a server as it is, at once; ``None``: it may not, or has to
+        be asked by :meth:`stage` and :meth:`flush`.
     :ivar messages_out: messages that were written; ``bytes_out``: what was in them.
     :ivar messages_in: messages that the other half has read.
     """
 
     __slots__ = ('_along', '_ending', '_in_hand', '_is_plain', '_protocol', '_queue', '_rounds',
-                 '_staged', '_stall', '_transport', '_writer', 'bytes_out', 'messages_in',
-                 'messages_out', 'websocket')
+                 '_staged', '_stall', '_transport', '_writer', 'bytes_out', 'direct',
+                 'messages_in', 'messages_out', 'websocket')
 
     def __init__(self, websocket: Fenced, options: LinkOptions, *, dialled: bool,
                  rounds: Rounds) -> None:
@@ -88,6 +90,8 @@ class Output:
         self._stall = Stall(self, options.ping_timeout)
         self._ending: tuple[int, str] | None = None
         self._in_hand = 0
+        self.direct: Callable[[bytes], None] | None = None
+        websocket.on_change = self._changed
 
     @property
     def is_open(self) -> bool:
@@ -175,19 +179,20 @@ class Output:
         if self._along:
             self._take_along()
         staged, self._staged = self._staged, []
+        if not staged:
+            return
         if self._is_plain:
-            first = staged[0] if len(staged) == 1 else None
-            if first is not None and first.is_small and self.is_idle \
-                    and self._protocol.state is State.OPEN:
-                self._transport.write(first.wire())
-                self.messages_out += first.count
-                self.bytes_out += first.size
-                if self.websocket.paused:
-                    self._stall.watch()
-                return
             staged = self._write_together(staged)
         for item in staged:
             self.send_stream(item.key, item.frame, item.depth, text=item.text, split=item.split)
+        if not staged and self._is_plain and self.is_open and self.is_idle:
+            self.direct = self._transport.write
+
+    def _changed(self) -> None:
+        """Take note that the transport has enough, or that nothing may be sent any more."""
+        self.direct = None
+        if self.websocket.paused and self._protocol.state is State.OPEN:
+            self._stall.watch()
 
     def send_along(self, make: Callable[[], StreamFrame], send: Callable[[], object]) -> None:
         """
@@ -198,6 +203,7 @@ class Output:
             where others wait already.
         """
         if self._is_plain:
+            self.direct = None
             self._along.append((make, send))
             self._rounds.add(RIDE, self._ride)
         else:
@@ -227,6 +233,7 @@ class Output:
 
     def _stop(self) -> None:
         """Do nothing more by itself."""
+        self.direct = None
         self._rounds.discard(RIDE, self._ride)
         self._stall.stop()
 
@@ -247,8 +254,6 @@ class Output:
                 break
             done += len(wires)
             self._transport.write(wires[0] if len(wires) == 1 else b''.join(wires))
-        if self.websocket.paused:
-            self._stall.watch()
         return staged[done:]
 
     def send_stream(self, key: Hashable, frame: str | Frame, depth: int, *,
@@ -288,12 +293,11 @@ class Output:
             _write((self.websocket,), frame, text)
         self.messages_out += 1
         self.bytes_out += len(frame)
-        if self.websocket.paused:
-            self._stall.watch()
 
     def _start_writer(self, first: Outgoing | None = None) -> None:
         """Have one task write; ``first`` is large, and no room in the queue is asked for it."""
         if self._writer is None:
+            self.direct = None
             self._writer = asyncio.get_running_loop().create_task(self._drain(first))
             self._stall.watch()
 
