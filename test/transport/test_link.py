@@ -35,7 +35,7 @@ from ws_bridge.protocol.types import Priority
 from ws_bridge.session.queue import Parts
 from ws_bridge.transport import output as output_module
 from ws_bridge.transport.fence import FencedClient
-from ws_bridge.transport.framing import PIECE, StreamFrame
+from ws_bridge.transport.framing import head, PIECE, StreamFrame
 from ws_bridge.transport.link import address_text, Link
 from ws_bridge.transport.options import ClientOptions, ServerOptions
 from ws_bridge.transport.rounds import Rounds
@@ -436,11 +436,11 @@ def nothing() -> Any:
     raise AssertionError
 
 
-def beat(text: bytes, made: list[bytes]) -> Callable[[], StreamFrame]:
-    """Return what makes a frame that leaves with others, and notes when it is made."""
-    def make() -> StreamFrame:
+def beat(text: bytes, made: list[bytes]) -> Callable[[], tuple[bytes, int]]:
+    """Return what makes a message that leaves with others, and notes when it is made."""
+    def make() -> tuple[bytes, int]:
         made.append(text)
-        return StreamFrame(None, text, 1)
+        return head(len(text), True) + text, len(text)
     return make
 
 

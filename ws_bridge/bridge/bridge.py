@@ -209,6 +209,7 @@ class Bridge:
         self._ticker: asyncio.TimerHandle | None = None
         self._has_ended = False
         self._connections: list[tuple[str, float]] | None = None
+        self._has_come_or_gone = True
         self.figures = Figures(self._peers.values, lambda: self.entity_count, loop.time)
 
     def __repr__(self) -> str:
@@ -258,6 +259,7 @@ class Bridge:
 
     def opened(self, link: Link) -> None:
         """Greet a native peer; one that named no dialect is known by its first frame."""
+        self._has_come_or_gone = True
         link.websocket.is_urgent = partial(self._is_urgent, link)
         if self._is_stranger(link) and self._are_strangers_enough(link.address):
             self._ledger.refused('strangers', link.address)
@@ -424,6 +426,7 @@ class Bridge:
 
     def closed(self, link: Link, code: int, reason: str) -> None:
         """Take back everything the peer made."""
+        self._has_come_or_gone = True
         self._forget_stranger(link)
         self._intake.closed(link)
         peer = self._peers.pop(link, None)
@@ -812,6 +815,9 @@ class Bridge:
 
     def _count_connections(self) -> None:
         """Tell ROS who is connected, when that has changed."""
+        if not self._has_come_or_gone:
+            return
+        self._has_come_or_gone = False
         connections = [(link.address, link.opened_at) for link in (*self._strangers, *self._peers)
                        if not link.dialled]
         if connections != self._connections:

@@ -24,7 +24,7 @@ from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.dialects import DialectKind
 from ws_bridge.protocol.replies import Failed, Reply
 from ws_bridge.session.session import Session
-from ws_bridge.transport.framing import StreamFrame
+from ws_bridge.transport.framing import head
 from ws_bridge.transport.link import Link
 
 if TYPE_CHECKING:
@@ -77,10 +77,10 @@ class Peer:
         """Send a heartbeat with the next sample, if one leaves soon."""
         self.link.send_along(self._make_beat, self.beat)
 
-    def _make_beat(self) -> StreamFrame:
+    def _make_beat(self) -> tuple[bytes, int]:
         now = self.clock()
-        frame, = self.dialect.encode(self.session.heartbeats.make(now), now)
-        return StreamFrame(None, frame.data, 1)
+        (data, text, _), = self.dialect.encode(self.session.heartbeats.make(now), now)
+        return head(len(data), text) + data, len(data)
 
 
 def types_of(ros: RosSide, topic: str) -> tuple[str, ...]:

@@ -56,13 +56,6 @@ class StreamFrame:
         self.count = self.size = 0
         self._wire: bytes | None = None
 
-    @classmethod
-    def control(cls, wire: bytes) -> StreamFrame:
-        """Return what puts a control frame, which is counted nowhere, among others."""
-        frame = cls(None, b'', 1)
-        frame._wire = wire
-        return frame
-
     def __repr__(self) -> str:
         return f'<StreamFrame of {self.key!r}, {len(self.frame)} bytes>'
 

@@ -59,6 +59,10 @@ def _write(connections: Iterable[Connection], frame: bytes, text: bool) -> None:
         broadcast(connections, frame.decode() if text else frame)
 
 
+Make = Callable[[], tuple[bytes, int | None]]
+"""Makes a frame of a server, and how long the message in it is; ``None`` = it has none."""
+
+
 class Output:
     """
     The half of a :class:`Link` that sends.
@@ -84,7 +88,7 @@ class Output:
         # Then a frame is the same bytes for everybody: not masked, and not compressed.
         self._is_plain = not dialled and not websocket.protocol.extensions
         self._staged: list[StreamFrame] = []
-        self._along: list[tuple[Callable[[], StreamFrame], Callable[[], object]]] = []
+        self._along: list[tuple[Make, Callable[[], object]]] = []
         self._queue = OutQueue(options.max_queue_bytes, options.max_queue_frames)
         self._writer: asyncio.Task[None] | None = None
         self._stall = Stall(self, options.ping_timeout)
@@ -176,17 +180,14 @@ class Output:
 
     def flush(self) -> None:
         """Send what was staged: at once and together if the peer is idle, else by the queue."""
-        if self._along:
-            self._take_along()
+        before = self._take_along() if self._along else b''
         staged, self._staged = self._staged, []
-        if not staged:
-            return
-        if self._is_plain:
-            staged = self._write_together(staged)
+        if self._is_plain and (staged or before):
+            staged = self._write_together(staged, before)
+            if not staged and self.is_idle and self._protocol.state is State.OPEN:
+                self.direct = self._transport.write
         for item in staged:
             self.send_stream(item.key, item.frame, item.depth, text=item.text, split=item.split)
-        if not staged and self._is_plain and self.is_open and self.is_idle:
-            self.direct = self._transport.write
 
     def _changed(self) -> None:
         """Take note that the transport has enough, or that nothing may be sent any more."""
@@ -194,7 +195,7 @@ class Output:
         if self.websocket.paused and self._protocol.state is State.OPEN:
             self._stall.watch()
 
-    def send_along(self, make: Callable[[], StreamFrame], send: Callable[[], object]) -> None:
+    def send_along(self, make: Make, send: Callable[[], object]) -> None:
         """
         Have a frame leave with staged ones, or by itself in :data:`RIDE` s.
 
@@ -214,22 +215,29 @@ class Output:
         if self._along:
             self.flush()
 
-    def _take_along(self) -> None:
-        """Put before what was staged what leaves with it."""
+    def _take_along(self) -> bytes:
+        """Return what is written before that which was staged."""
         along, self._along = self._along, []
         if not self.is_open or not self.is_idle:
             for _, send in along:
                 send()
-        else:
-            self._staged[:0] = [make() for make, _ in along]
+            return b''
+        wires = []
+        for make, _ in along:
+            wire, size = make()
+            wires.append(wire)
+            if size is not None:
+                self.messages_out += 1
+                self.bytes_out += size
+        return b''.join(wires)
 
     def ping_soon(self) -> None:
         """Have a ping leave with what leaves next."""
         if self.websocket.may_ping:
             self.send_along(self._make_ping, self.websocket.send_fence)
 
-    def _make_ping(self) -> StreamFrame:
-        return StreamFrame.control(self.websocket.make_fence())
+    def _make_ping(self) -> tuple[bytes, None]:
+        return self.websocket.make_fence(), None
 
     def _stop(self) -> None:
         """Do nothing more by itself."""
@@ -237,22 +245,28 @@ class Output:
         self._rounds.discard(RIDE, self._ride)
         self._stall.stop()
 
-    def _write_together(self, staged: list[StreamFrame]) -> list[StreamFrame]:
-        """Write frames as they are, as far as the peer takes them; return the others."""
+    def _write_together(self, staged: list[StreamFrame], before: bytes) -> list[StreamFrame]:
+        """
+        Write frames as they are, as far as the peer takes them; return the others.
+
+        :param before: leaves before them.
+        """
         done = 0
-        while done < len(staged) and self.is_idle and self._protocol.state is State.OPEN:
-            wires, size = [], 0
+        while (done < len(staged) or before) and self.is_idle \
+                and self._protocol.state is State.OPEN:
+            wires, size = [before] if before else [], 0
+            before = b''
             for item in staged[done:] if done else staged:
                 if not item.is_small or size > PIECE:
                     break
                 wire = item.wire()
                 wires.append(wire)
                 size += len(wire)
+                done += 1
                 self.messages_out += item.count
                 self.bytes_out += item.size
             if not wires:
                 break
-            done += len(wires)
             self._transport.write(wires[0] if len(wires) == 1 else b''.join(wires))
         return staged[done:]
 
