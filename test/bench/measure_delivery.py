@@ -27,7 +27,6 @@ from collections.abc import Callable
 from pathlib import Path
 import selectors
 from statistics import median
-import subprocess
 import sys
 import time
 from typing import Any
@@ -47,14 +46,22 @@ PAUSE = 0.02
 
 
 class Links:
-    """A listener that keeps the connections."""
+    """
+    A listener that keeps the connections.
 
-    def __init__(self) -> None:
+    :param count: how many there will be.
+    """
+
+    def __init__(self, count: int) -> None:
         self.all: list[Link] = []
+        self.are_there = asyncio.Event()
+        self._count = count
 
     def opened(self, link: Link) -> None:
         """Keep one."""
         self.all.append(link)
+        if len(self.all) == self._count:
+            self.are_there.set()
 
     def received(self, link: Link, data: str | bytes) -> None:
         """Take nothing."""
@@ -104,16 +111,15 @@ def ways_of(links: list[Link]) -> dict[str, Callable[[], Any]]:
 
 async def measure(peers: int, runs: int) -> dict[str, float]:
     """Return the us of CPU of a delivery, by way."""
-    listener = Links()
+    listener = Links(peers)
     server = WebSocketServer(
         InterfaceConfig(name='bench', endpoint='127.0.0.1:0'), listener=listener,
         options=ServerOptions(max_peers=peers, max_peers_per_address=peers, ping_interval=0.0))
     assert await server.connect(), server.last_error
-    process = subprocess.Popen([sys.executable, str(Path(__file__)), '--be-peers',
-                                str(server.port), '--peers', str(peers)])
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(Path(__file__)), '--be-peers', str(server.port), '--peers', str(peers))
     try:
-        while len(listener.all) < peers:
-            await asyncio.sleep(PAUSE)
+        await listener.are_there.wait()
         ways = ways_of(list(listener.all))
         costs: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(runs):
@@ -124,7 +130,7 @@ async def measure(peers: int, runs: int) -> dict[str, float]:
                 await asyncio.sleep(PAUSE)
     finally:
         process.kill()
-        process.wait()
+        await process.wait()
         await server.disconnect()
     return {name: median(each) for name, each in costs.items()}
 

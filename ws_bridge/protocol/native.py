@@ -40,7 +40,7 @@ from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import decode as decode_envelope
 from ws_bridge.protocol.envelope import encode as encode_envelope
 from ws_bridge.protocol.envelope import Envelope, envelope_of, MAX_DEPTH, MAX_ID_LENGTH
-from ws_bridge.protocol.native_replies import content_of, GOAL_STATUS, Often, OFTEN
+from ws_bridge.protocol.native_replies import content_of, GOAL_STATUS, Often, OFTEN_SENT
 from ws_bridge.protocol.native_requests import (
     choice,
     CONFIGURATIONS,
@@ -151,7 +151,7 @@ class NativeDialect:
 
         :param stamp: Unix time, for ``metadata.timestamp``.
         """
-        often = OFTEN.get(type(reply))
+        often = OFTEN_SENT.get(type(reply))
         if often is not None:
             return [self._join(often(reply), stamp)]
         content = content_of(reply)

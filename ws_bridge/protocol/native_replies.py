@@ -92,7 +92,7 @@ def _state(reply: replies.State) -> Often:
         memoryview(reply.common)[:-1], b',"you":', orjson.dumps(reply.you), b'}'))
 
 
-OFTEN: Mapping[type, Callable[[Any], Often]] = {replies.Beat: _beat, replies.State: _state}
+OFTEN_SENT: Mapping[type, Callable[[Any], Often]] = {replies.Beat: _beat, replies.State: _state}
 """What is not made by :func:`content_of`."""
 
 
