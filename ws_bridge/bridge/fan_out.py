@@ -176,7 +176,7 @@ class FanOut:
             while len(topic.waiting) > topic.depth and topic.waiting[0][1] < now - LATE:
                 self._give_way(topic)
             # What comes alone needs not be gathered with others of the same peer.
-            size += self.serve(topic, is_alone=not (size or self._line or len(topic.waiting) > 1))
+            size += self._serve(topic, is_alone=not (size or self._line or len(topic.waiting) > 1))
             if topic.waiting:
                 self._line[topic] = None
             if time.perf_counter() > end:
@@ -196,7 +196,13 @@ class FanOut:
         topic.waiting.clear()
         self._line.pop(topic, None)
 
-    def serve(self, topic: Topic, *, is_alone: bool = False) -> int:
+    def serve_all(self, topic: Topic) -> None:
+        """Give all that waits of a topic to those who want it now."""
+        while topic.waiting:
+            self._serve(topic)
+        self._line.pop(topic, None)
+
+    def _serve(self, topic: Topic, *, is_alone: bool = False) -> int:
         """
         Encode the next sample once per encoding anyone wants, and give it to all who want it.
 

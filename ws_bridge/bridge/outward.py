@@ -97,8 +97,7 @@ class Outward:
                 self._start(topic, msg_type, wish)
         self._topics[key] = topic
         self._keys[member.key] = key
-        while topic.waiting:        # what came before is for those who were here
-            self._fan_out.serve(topic)
+        self._fan_out.serve_all(topic)      # what came before is for those who were here
         if old is not None:
             self._leave(topic, member.key)
         topic.channels.setdefault(wish.wire_name, next(self._ids))
