@@ -33,7 +33,7 @@ from websockets.exceptions import ConnectionClosed
 
 from ws_bridge.protocol.types import Priority
 from ws_bridge.session.queue import Parts
-from ws_bridge.transport import output as output_module
+from ws_bridge.transport import outbound as outbound_module
 from ws_bridge.transport.fence import FencedClient
 from ws_bridge.transport.framing import head, PIECE, StreamFrame
 from ws_bridge.transport.link import address_text, Link
@@ -77,8 +77,8 @@ async def test_with_a_broadcast_that_takes_no_text(
     def old(connections: Iterable[Connection], message: str | bytes) -> None:
         broadcast(connections, message)
 
-    monkeypatch.setattr(output_module, 'broadcast', old)
-    monkeypatch.setattr(output_module, '_BROADCAST_TAKES_TEXT', False)
+    monkeypatch.setattr(outbound_module, 'broadcast', old)
+    monkeypatch.setattr(outbound_module, '_BROADCAST_TAKES_TEXT', False)
     server = Recorder()
     peer = await dial((await make_server(listener=server)).port)
     link = await server.link()

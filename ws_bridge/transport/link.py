@@ -14,7 +14,7 @@
 """
 One WebSocket connection, either mode: what comes, and its end.
 
-What leaves is the work of :class:`Output`. A peer that cannot take what it is sent is closed, and
+What leaves is the work of :class:`Outbound`. A peer that cannot take what it is sent is closed, and
 costs nobody else anything.
 """
 from __future__ import annotations
@@ -28,7 +28,7 @@ from websockets.exceptions import ConnectionClosed
 
 from ws_bridge.transport.endpoint import address_host, join_host_port
 from ws_bridge.transport.fence import Keepalive, Pace, UNKNOWN
-from ws_bridge.transport.output import Output
+from ws_bridge.transport.outbound import Outbound
 from ws_bridge.transport.rounds import Rounds
 from ws_bridge.transport.turns import Turns
 
@@ -44,7 +44,7 @@ _ABNORMAL = 1006
 _INTERNAL_ERROR = 1011
 
 
-class Link(Output):
+class Link(Outbound):
     """
     One open connection.
 

@@ -18,7 +18,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ws_bridge.transport.output import Output
+    from ws_bridge.transport.outbound import Outbound
 
 
 class Stall:
@@ -32,7 +32,7 @@ class Stall:
 
     __slots__ = ('_link', '_patience', '_timer')
 
-    def __init__(self, link: Output, patience: float) -> None:
+    def __init__(self, link: Outbound, patience: float) -> None:
         self._link = link
         self._patience = patience
         self._timer: asyncio.TimerHandle | None = None

@@ -63,7 +63,7 @@ Make = Callable[[], tuple[bytes, int | None]]
 """Makes a frame of a server, and how long the message in it is; ``None`` = it has none."""
 
 
-class Output:
+class Outbound:
     """
     The half of a :class:`Link` that sends.
 
