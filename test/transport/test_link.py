@@ -48,7 +48,7 @@ async def test_frames_both_ways(make_server: MakeServer, dial: Dial) -> None:
     """Text stays text and binary binary, both ways; counters count bytes on the wire."""
     server = Recorder()
     port = (await make_server(listener=server)).port
-    peer = await dial(port, additional_headers={'X-Who': 'me'})
+    peer = await dial(port, '/path?x=1', additional_headers={'X-Who': 'me'})
     link = await server.link()
     assert link.send('grüße')
     assert link.send('naïve'.encode(), text=True)
@@ -61,7 +61,8 @@ async def test_frames_both_ways(make_server: MakeServer, dial: Dial) -> None:
     await async_wait_until(lambda: len(server.frames) == 2)
     assert server.frames == ['für', b'\xff']
     assert (link.messages_out, link.bytes_out, link.messages_in, link.bytes_in) == (5, 19, 2, 5)
-    assert (link.request_headers['x-who'], link.dialled) == ('me', False)
+    assert (link.path, link.request_headers['x-who'], link.dialled) == ('/path?x=1', 'me', False)
+    assert link.latency == 0 or link.latency > 0
     assert link.remote == address_text(peer.local_address)
     assert 'in=2 out=5' in repr(link)
     await peer.close(1000, 'bye')

@@ -221,7 +221,7 @@ class Keepalive:
     Pings a peer that has not answered lately, and notices when it does not answer.
 
     Any ping will do as a question: one that is pinged for its fence is not pinged for this as
-    well. What cannot leave, because the peer takes nothing, is no question.
+    well. As long as the peer takes nothing, a question may not have left, and is not judged.
 
     :param rounds: of the interface.
     :param interval: how long after its last answer it is asked again at the latest, s; 0 = never.
@@ -230,7 +230,7 @@ class Keepalive:
     """
 
     __slots__ = ('_asked', '_asked_at', '_connection', '_end', '_interval', '_look', '_rounds',
-                 '_timeout')
+                 '_sent_at', '_timeout')
 
     def __init__(self, connection: Fenced, rounds: Rounds, interval: float, timeout: float,
                  end: Callable[[], None]) -> None:
@@ -241,7 +241,7 @@ class Keepalive:
         self._look = min(interval, timeout) / _LOOKS
         self._end = end
         self._asked: bytes | None = None
-        self._asked_at = 0.0
+        self._asked_at = self._sent_at = 0.0
 
     def __repr__(self) -> str:
         return f'<Keepalive {self._interval:g} s, {self._timeout or 0:g} s>'
@@ -263,15 +263,20 @@ class Keepalive:
         """Whether the peer answers in time; ask it, if it was not asked lately."""
         connection = self._connection
         pings = connection._pings
-        if self._asked is not None and self._asked in pings and not connection.paused:
-            return self._timeout is None or now < self._asked_at + self._timeout
-        self._asked = None
+        if self._asked not in pings:
+            self._asked = None
+        elif connection.paused:
+            self._asked_at = now    # it may not have left yet
+        elif self._timeout is not None and now >= self._asked_at + self._timeout:
+            return False
         # Early enough for an end within interval and timeout, though looks come now and then.
         early = 2 * self._look
-        if now >= connection.fence + self._interval - early and not connection.paused:
-            if not pings:
+        if now >= max(connection.fence, self._sent_at) + self._interval - early:
+            self._sent_at = now
+            if not pings or self._timeout is None:
                 connection.send_fence()
-            self._asked, self._asked_at = next(reversed(pings), None), now
+            if self._asked is None:
+                self._asked, self._asked_at = next(reversed(pings), None), now
         return True
 
     def _check(self) -> None:

@@ -14,8 +14,8 @@
 """
 One WebSocket connection, either mode: what comes, and its end.
 
-What leaves is the work of :class:`Outbound`. A peer that cannot take what it is sent is closed, and
-costs nobody else anything.
+What leaves is the work of :class:`Outbound`. A peer that cannot take what it is sent is closed,
+and costs nobody else anything.
 """
 from __future__ import annotations
 
@@ -100,6 +100,17 @@ class Link(Outbound):
         """The headers of the opening request, names in lower case."""
         request = self.websocket.request
         return {} if request is None else plain_headers(request.headers)
+
+    @property
+    def path(self) -> str:
+        """The path, with its query, of the opening request."""
+        request = self.websocket.request
+        return '/' if request is None else request.path
+
+    @property
+    def latency(self) -> float:
+        """The last round trip of a WebSocket ping, s; 0 before the first."""
+        return self.websocket.latency
 
     def limit_messages(self, size: int) -> None:
         """Take messages of at most so many bytes from now on; larger ones close with 1009."""
