@@ -40,7 +40,7 @@ YAML_HEAD = """\
 #   ws_bridge serve --ros-args --params-file ws_bridge.yaml
 #   ros2 launch ws_bridge ws_bridge.launch.py params_file:=ws_bridge.yaml
 #
-# They are read at the start. Made from ws_bridge/config.py by
+# They are read at the start. Made from ws_bridge/config/parameters.py by
 #   python scripts/references.py
 /**:
   ros__parameters:
@@ -48,7 +48,7 @@ YAML_HEAD = """\
 PARAMETERS_HEAD = """\
 # Parameters
 
-<!-- Made from ws_bridge/config.py by `python scripts/references.py`. -->
+<!-- Made from ws_bridge/config/parameters.py by `python scripts/references.py`. -->
 
 These are the ROS parameters of the bridge node. The node reads them at its start.
 There are three ways to set one:
@@ -166,9 +166,9 @@ def error_reference() -> str:
         remark = f'{REMARKS[root]}\n\n' if root in REMARKS else ''
         parts += [f'\n## {title}\n\n{remark}', _error_table(root)]
     gate = ' '.join(f'`{error.code}`' for error in errors.COMMAND_REFUSALS)
-    return ''.join(parts) + (
-        '\n## Why a gate refuses a command\n\n'
-        f'{gate}: the [protocol](protocol.md#gates-leases-and-the-emergency-stop) says when.\n')
+    when = f'{gate}: the [protocol](protocol.md#gates-leases-and-the-emergency-stop) says when.'
+    return ''.join(parts) + '\n## Why a gate refuses a command\n\n' + '\n'.join(wrap(
+        when, WIDTH, break_long_words=False, break_on_hyphens=False)) + '\n'
 
 
 def encoding_reference() -> str:

@@ -26,9 +26,9 @@ from itertools import chain
 import os
 import threading
 
-from helpers import choose_domain, GIVEN, SpinningNode, wait_until
 from hypothesis import settings
 import pytest
+from support.helpers import choose_domain, GIVEN, SpinningNode, wait_until
 
 choose_domain(os.environ, os.getpid())
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
@@ -84,7 +84,7 @@ def no_thread_left() -> Iterator[None]:
 @pytest.fixture(scope='session', autouse=True)
 def stop_thread() -> Iterator[None]:
     """Have bridges of this process stop by a thread instead of a process."""
-    import stop_thread
+    from support import stop_thread
 
     from ws_bridge.ros import side
 

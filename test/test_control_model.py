@@ -28,13 +28,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, RuleBasedStateMachine
 from support.sessions import FakeNames
 
-from ws_bridge.access import OwnNames
 from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.control import Control
 from ws_bridge.bridge.gates import Lane
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.config import Exposure, settings_from
+from ws_bridge.config.roles import OwnNames
 from ws_bridge.convert.codec import Codec
 from ws_bridge.convert.schema import MessageSchema
 from ws_bridge.convert.schema_text import schema_from_text
@@ -43,8 +43,10 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.dialects import DIALECTS as KINDS
 from ws_bridge.ros.graph import GraphSnapshot, TopicInfo
-from ws_bridge.session.effects import Publish
+from ws_bridge.safety.policy import LeaseMode
+from ws_bridge.session.effects import ControlOperation, Publish
 from ws_bridge.session.session import Session
+from ws_bridge.timing.unix import nanoseconds
 
 TWIST = 'geometry_msgs/msg/Twist'
 SCHEMA: MessageSchema = schema_from_text(TWIST, 'float64 x\nfloat64 y\n')
@@ -127,7 +129,7 @@ class Model:
         self.give(heir)
 
 
-DIALECTS = {'a': 'native', 'b': 'native', 'page': 'rosbridge'}
+DIALECTS: dict[str, LeaseMode] = {'a': 'native', 'b': 'native', 'page': 'rosbridge'}
 peers = st.sampled_from(sorted(DIALECTS))
 
 
@@ -141,7 +143,8 @@ class Machine(RuleBasedStateMachine):
         self.replies: dict[str, list[replies.Reply]] = {}
         ros: Any = SimpleNamespace(
             graph=GraphSnapshot({GATE: TopicInfo((TWIST,))}),
-            watchdog=SimpleNamespace(guard=self.make_guard), own=OwnNames(),
+            watchdog=SimpleNamespace(guard=self.make_guard, stop=lambda guards, reason: [
+                guard.stop(reason) for guard in guards]), own=OwnNames(),
             publish_safety=lambda **_: None, node_name='/ws_bridge',
             tell_neighbours=lambda text: None)
         parameters = settings_from({'gate_timeout': TIMEOUT, 'gate_ttl': TTL})
@@ -150,9 +153,11 @@ class Machine(RuleBasedStateMachine):
         self.control = Control(parameters, Exposure.open(), ros, peers=self.peers.values,
                                arm=lambda peer: None, halt=lambda gate: None,
                                clock=lambda: self.now, epoch=EPOCH, audit=self.ledger.audit)
-        lane = self.control.gates.open(GATE, CODEC, object())
+        gates = self.control.gates
+        lane = gates.open(GATE, CODEC, object())
         assert lane is not None
         self.lane: Lane = lane
+        self.passages = {name: gates.passage(peer, lane) for name, peer in self.peers.items()}
         self.model = Model()
 
     def make_guard(self, name: str, timeout: float, steps: Any, events: Any) -> FakeGuard:
@@ -161,8 +166,9 @@ class Machine(RuleBasedStateMachine):
         return self.guard
 
     def make_peer(self, name: str, parameters: Any) -> Peer:
-        session = Session(name, DIALECTS[name], settings=parameters, exposure=Exposure.open(),
-                          names=FakeNames(), now=self.now, unix_offset=EPOCH)
+        session = Session(name, DIALECTS[name], lease_mode=DIALECTS[name], settings=parameters,
+                          exposure=Exposure.open(), names=FakeNames(), now=self.now,
+                          unix_offset=EPOCH)
         session.wants_status = True
         sent = self.replies[name] = []
         dialect: Any = SimpleNamespace(
@@ -175,7 +181,7 @@ class Machine(RuleBasedStateMachine):
     def said(self, peer: str, op: Any) -> str:
         """Return what becomes of a wish: ``ok``, or the code of the error."""
         try:
-            self.control.operate(self.peers[peer], op)
+            self.control.operate(self.peers[peer], ControlOperation(op))
         except WsBridgeError as exc:
             return exc.code
         return 'ok'
@@ -353,7 +359,8 @@ class Machine(RuleBasedStateMachine):
             link.fence, age = self.now - fenced, None
             bound = self.make_ready(link.pace)
         op = ops.Command('i', GATE, {'x': x}, epoch=epoch, sequence=sequence,
-                         bridge_time=None if age is None else self.now + EPOCH - age)
+                         bridge_time=None if age is None else
+                         nanoseconds(self.now + EPOCH - age))
         first = model.holder is None
         expected = self.expected(peer, op, x, age, bound)
         model.senders.add(peer)
@@ -365,8 +372,7 @@ class Machine(RuleBasedStateMachine):
         before = len(self.guard.passed)
         wish = Publish('i', GATE, {'x': x}, 'json', None, None, op)
         try:
-            self.control.gates.publish(self.peers[peer], self.lane, wish,
-                                       lambda: CODEC.from_values(wish.data), None)
+            self.control.gates.publish(self.passages[peer], wish, None)
             got = 'publish'
         except WsBridgeError as exc:
             got = exc.code

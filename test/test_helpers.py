@@ -14,7 +14,9 @@
 """The helpers that other tests rely on: the limit of waiting, and a node over real rclpy."""
 from __future__ import annotations
 
-from helpers import (
+import pytest
+from std_msgs.msg import String
+from support.helpers import (
     async_wait_until,
     choose_domain,
     GIVEN,
@@ -23,8 +25,6 @@ from helpers import (
     SpinningNode,
     wait_until,
 )
-import pytest
-from std_msgs.msg import String
 
 
 def test_wait_until_returns_the_value() -> None:

@@ -284,9 +284,9 @@ def test_globs(load: Callable[[str], list[Any]], given: dict[str, str],
 async def test_bridge_in_place_of_rosbridge_tells_its_port(
         load: Callable[[str], list[Any]]) -> None:
     pytest.importorskip('rclpy')
-    from bridge_harness import running_bridge
-    from helpers import async_wait_until, SpinningNode
     from rcl_interfaces.srv import GetParameters
+    from support.bridge_harness import running_bridge
+    from support.helpers import async_wait_until, SpinningNode
     entities = load('rosbridge_compatible.launch.py')
     values = {entity.args[0]: entity.kwargs['default_value']
               for entity in of_kind(entities, 'DeclareLaunchArgument')} | {'port': '0'}

@@ -22,8 +22,9 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 import sys
 
@@ -62,9 +63,7 @@ class Unit:
 UNITS = {
     'errors': Unit(0, (0,), forbidden=IMPURE),
     'addresses': Unit(0, (0,), forbidden=IMPURE),
-    'forms': Unit(0, (0,), forbidden=IMPURE),
-    'config': Unit(0, (0,), forbidden=CONCURRENT),
-    'access': Unit(0, (0,), forbidden=IMPURE),
+    'config': Unit(0, (0,), forbidden=IMPURE),
     # Values that the configuration holds; the rest of the room judges by them.
     'safety.policy': Unit(0, (0,), forbidden=IMPURE),
     'identity': Unit(1, (0,), frozenset({'jwt'}), CONCURRENT),
@@ -81,7 +80,8 @@ UNITS = {
     'mapping': Unit(3, (0, 1, 2), frozenset({'yaml'})),
     'bridge': Unit(4, (0, 1, 2, 3), frozenset({'orjson', 'prometheus_client'})),
     # The seed's API for users without ROS; nothing below may import it back.
-    '__init__': Unit(4, (0, 1, 2, 3)),
+    'interface': Unit(4, (0, 1, 2, 3), frozenset({'websockets'})),
+    '__init__': Unit(5, (0, 1, 3, 4)),
     '__main__': Unit(5, (5,)),
     'main': Unit(5, (0, 1, 2, 3, 4, 5), frozenset({ROS})),
     'cli': Unit(5, (0, 1, 2, 3, 4, 5), frozenset({'orjson', 'websockets'})),
@@ -97,34 +97,30 @@ PRIVATE_NAMES = frozenset({
 """Attributes of rclpy's entities, and of message classes, that are below its public API."""
 
 SAME_NAME = {
-    'Alarm': 'the datagram of the stop process, and what the bridge shows of it',
-    'Call': 'a call of ROS, and the datagram that asks the bridge for one',
     'Command': 'the operation of a peer, and the datagram that the stop process gets of it',
-    'Endpoint': 'an end of a topic, and of a connection',
-    'Finding': 'of the bridge, and what the command line makes of it',
-    'Group': 'of fields, and of peers',
-    'Guarded': 'a socket that is bounded, and a gate with its guard',
-    'HostedAction': 'the action server in ROS, and who in the bridge has it',
-    'Lease': 'of a gate, and what the command line holds of one',
-    'Malformed': 'a text, and a frame',
-    'Refused': 'a value, and the datagram of the stop process',
-    'Settings': 'of the node, and of a connection',
-    'State': 'of the robot as a reply, and of the simulated robot',
     'Stopped': 'an error, and the datagram of the stop process',
     'Topic': 'that is listened to, that is guarded, that is stopped',
-    'Turns': 'of addresses, and of parameters',
 }
 """Names that several public classes still have, and what they are."""
 WIDEST = 30
 WIDE = {
-    'Bridge': 'wires every unit, and carries out effects: to be cut into units',
-    'Control': 'leases, the emergency stop and other bridges: to be cut into units',
-    'RosSide': 'the gateway to ROS: to be cut with the bridge',
     'StopProcess': 'a process of its own, with everything that it needs',
     'Watchdog': 'the other end of the stop process',
     'WebSocketInterface': "the standalone API: its methods are the seed's",
 }
 """Classes with more methods than :data:`WIDEST`, and why."""
+
+ANY = {
+    'bridge.intake': 'the effect whose values a worker has; what asyncio gives a coroutine',
+    'bridge.outward': 'a subscription in ROS: to be typed when topics out are cut',
+    'bridge.parameters': 'values of parameters, as JSON has them',
+    'bridge.rosapi': 'arguments and answers of questions, as JSON has them',
+    'bridge.streams': 'a subscription in ROS: to be typed when topics out are cut',
+}
+"""Modules of the bridge in which ``Any`` is more than a value on the wire, and what it is."""
+WIRE_MAPPINGS = ('dict[str, Any]', 'Mapping[str, Any]')
+WIRE_NAMES = frozenset({'data', 'value', 'values', 'message'})
+"""What ``Any`` may be everywhere in the bridge: JSON objects, and the values of a message."""
 
 
 def unit_of(module: str) -> str:
@@ -203,6 +199,36 @@ def test_imports_go_down(module: str, path: Path) -> None:
     assert not violations(module, path.read_text(), is_package=path.stem == '__init__')
 
 
+def circle(sources: dict[str, str]) -> list[str] | None:
+    """
+    Return modules that import each other, also where only a type checker sees it.
+
+    :param sources: the text of each module, by its dotted name.
+    """
+    graph: dict[str, set[str]] = {}
+    for module, source in sources.items():
+        targets = {name if name in sources else name.rpartition('.')[0]
+                   for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)
+                   for name in (f'{node.module}.{alias.name}' for alias in node.names)}
+        graph[module] = (targets & set(sources)) - {module}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as exc:
+        found: list[str] = exc.args[1]
+        return found
+    return None
+
+
+def test_no_import_circle() -> None:
+    assert circle({module: path.read_text() for module, path in modules()}) is None
+
+
+def test_an_import_circle_is_found() -> None:
+    sources = {'a': 'if TYPE_CHECKING:\n    from b.c import D', 'b.c': 'from a import E', 'b': ''}
+    assert circle(sources) == ['a', 'b.c', 'a'] or circle(sources) == ['b.c', 'a', 'b.c']
+    assert circle({**sources, 'b.c': 'from b import E'}) is None
+
+
 def test_every_row_is_a_unit() -> None:
     there = {unit_of(module) for module, _ in modules()}
     assert not set(UNITS) - there, 'rows of the table without a module'
@@ -219,7 +245,9 @@ def test_every_row_is_a_unit() -> None:
     ('safety.gate', 'from ws_bridge.bridge.gates import Gates', 'goes from 2 to 4'),
     ('session.queue', 'import time', 'is not pure'),
     ('session.queue', 'def f():\n    import asyncio', 'is not pure'),
-    ('session.queue', 'from ws_bridge import WebSocketServer', 'goes from 2 to 4'),
+    ('session.queue', 'from ws_bridge import WebSocketServer', 'goes from 2 to 5'),
+    ('transport.link', 'from ws_bridge.interface.inbox import Inbox', 'goes from 3 to 4'),
+    ('interface.server', 'from ws_bridge.bridge.peer import Peer', 'goes from 4 to 4'),
     ('transport.link', 'import rclpy.node', 'is a library'),
     ('transport.link', 'from ws_bridge.ros import node', 'goes from 3 to 3'),
     ('transport.link', 'import importlib\nimportlib.import_module("rclpy")', 'is a library'),
@@ -338,3 +366,75 @@ def test_no_class_is_too_wide() -> None:
     widths = {node.name: sum(isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
                              for each in node.body) for _, node in classes()}
     assert {name for name, width in widths.items() if width > WIDEST} == set(WIDE)
+
+
+def loose_annotations(source: str) -> list[int]:
+    """Return the lines in which ``Any`` stands for something else than a value on the wire."""
+    tree = ast.parse(source)
+    wire: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if (isinstance(node, ast.Subscript) and ast.unparse(node) in WIRE_MAPPINGS) or (
+                isinstance(node, ast.arg) and node.arg in WIRE_NAMES):
+            wire.update(ast.walk(node))
+    return sorted(node.lineno for node in ast.walk(tree)
+                  if isinstance(node, ast.Name) and node.id == 'Any' and node not in wire)
+
+
+def test_any_is_left_for_values_on_the_wire() -> None:
+    found = {module.removeprefix(f'{PACKAGE}.'): lines for module, path in modules()
+             if module.startswith(f'{PACKAGE}.bridge.')
+             and (lines := loose_annotations(path.read_text()))}
+    for module, lines in found.items():
+        print(f'{module}: lines {lines}: {ANY.get(module, "no reason")}')
+    assert set(found) <= set(ANY)
+
+
+@pytest.mark.parametrize(('source', 'number'), [
+    ('def f(values: Any, fields: dict[str, Any]) -> Mapping[str, Any]: ...', 0),
+    ('def f(publisher: Any) -> None: ...', 1), ('server: Any', 1),
+    ('calls: dict[int, Any] = {}', 1), ('def f() -> Any: ...', 1)])
+def test_a_loose_annotation_is_found(source: str, number: int) -> None:
+    assert len(loose_annotations(source)) == number
+
+
+def closed_sets(source: str) -> Iterator[tuple[int, frozenset[str], bool]]:
+    """Give line and members of everything that lists words, and whether that is a ``Literal``."""
+    for node in ast.walk(ast.parse(source)):
+        is_literal = isinstance(node, ast.Subscript) and \
+            getattr(node.value, 'id', '') == 'Literal'
+        listed = node.slice if is_literal and isinstance(node, ast.Subscript) else node
+        if isinstance(listed, ast.Tuple | ast.List | ast.Set):
+            words = [item.value for item in listed.elts
+                     if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+            if len(words) == len(listed.elts) > 2:      # two may be a choice of some
+                yield node.lineno, frozenset(words), is_literal
+
+
+def written_again(sources: Iterable[tuple[str, str]]) -> list[str]:
+    """
+    Tell where the members of a ``Literal`` stand once more.
+
+    :param sources: name and text of each module.
+    """
+    found = [(f'{module}:{line}', words, is_literal) for module, source in sources
+             for line, words, is_literal in closed_sets(source)]
+    # the tuple inside of a Literal is walked too: it stands in the same line
+    literals = {where: words for where, words, is_literal in found if is_literal}
+    first: dict[frozenset[str], str] = {}
+    for where, words in literals.items():
+        first.setdefault(words, where)
+    return sorted({f'{where}: as in {first[words]}' for where, words, _ in found
+                   if words in first and where != first[words]})
+
+
+def test_a_closed_set_is_written_once() -> None:
+    """Else one of them is forgotten when a word is added; ``get_args`` gives the members."""
+    assert written_again((module, path.read_text()) for module, path in modules()) == []
+
+
+def test_a_set_that_is_written_again_is_found() -> None:
+    kinds = "from typing import Literal\nKind = Literal['a', 'b', 'c']\n"
+    assert written_again([('one', kinds), ('two', "KINDS = ('b', 'a', 'c')\nx = 'c', 'd'")]) == [
+        'two:1: as in one:2']
+    assert written_again([('one', kinds), ('two', kinds)]) == ['two:2: as in one:2']
+    assert written_again([('one', kinds), ('two', "KINDS = ('a', 'c', 'd')")]) == []

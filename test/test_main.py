@@ -17,9 +17,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bridge_harness import running_bridge
-from certificates import make_authority, make_certificate
 import pytest
+from support.bridge_harness import running_bridge
+from support.certificates import make_authority, make_certificate
 
 from ws_bridge.errors import ConfigError
 from ws_bridge.main import close_service, open_service

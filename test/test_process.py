@@ -28,10 +28,10 @@ import sys
 import time
 from typing import Any
 
-from bridge_harness import native_peer, running_bridge
-from helpers import async_wait_until, SpinningNode, wait_until
 import psutil
 import pytest
+from support.bridge_harness import native_peer, running_bridge
+from support.helpers import async_wait_until, SpinningNode, wait_until
 
 from ws_bridge.demo import SERVICES, TOPICS
 

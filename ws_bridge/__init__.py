@@ -24,6 +24,9 @@ MYPY = False
 if MYPY:
     from typing import Any
 
+    from ws_bridge.interface.client import WebSocketClient
+    from ws_bridge.interface.interface import WebSocketInterface
+    from ws_bridge.interface.server import WebSocketServer
     from ws_bridge.protocol.types import (
         CommunicationProtocol,
         ConnectionInfo,
@@ -38,9 +41,6 @@ if MYPY:
         TransportType,
     )
     from ws_bridge.timing.liveness import LivenessState
-    from ws_bridge.transport.client import WebSocketClient
-    from ws_bridge.transport.interface import WebSocketInterface
-    from ws_bridge.transport.server import WebSocketServer
 
 __all__ = [
     'CommunicationProtocol',
@@ -60,7 +60,7 @@ __all__ = [
     'WebSocketServer',
 ]
 
-_TRANSPORT = {'WebSocketClient': 'client', 'WebSocketInterface': 'interface',
+_INTERFACE = {'WebSocketClient': 'client', 'WebSocketInterface': 'interface',
               'WebSocketServer': 'server'}
 
 
@@ -70,11 +70,11 @@ def __getattr__(name: str) -> Any:
 
     if name not in __all__:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    if name in _TRANSPORT:
+    if name in _INTERFACE:
         from ws_bridge.transport.requirements import require_websockets
 
         require_websockets()
-        module = f'ws_bridge.transport.{_TRANSPORT[name]}'
+        module = f'ws_bridge.interface.{_INTERFACE[name]}'
     else:
         module = 'ws_bridge.timing.liveness' if name == 'LivenessState' \
             else 'ws_bridge.protocol.types'

@@ -31,7 +31,7 @@ from typing import Any
 
 from measure import BRIDGE, Client, environment, free_port, percentile, START_TIMEOUT
 
-THROWER = Path(__file__).parents[1] / 'rosbridge_garbage.py'
+THROWER = Path(__file__).parents[1] / 'support' / 'rosbridge_garbage.py'
 TOPIC, TYPE = '/probe', 'std_msgs/Float64'
 PERIOD = 0.02
 LIMIT = 0.05

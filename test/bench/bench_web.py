@@ -110,7 +110,7 @@ def main() -> int:
         return 0
     for folder in ('.', 'web'):
         sys.path.insert(0, str(Path(__file__).parents[1] / folder))
-    from browser import browser, free_port
+    from support.browser import browser, free_port
     os.environ.update(environment())
     port = free_port()
     with process(__file__, '--publish'), process(

@@ -41,10 +41,10 @@ from websockets.asyncio.client import connect
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from attacks import anybody, INSIDE, KNOWN, SWARMS, Target  # noqa: E402,I100,RUF100
-from certificates import make_authority, make_certificate, make_web_token_key  # noqa: E402
 from measure import command_line, environment, free_port, percentile  # noqa: E402
-from security_support import bearer, TOKEN, TOKENS, write_tokens  # noqa: E402
+from support.attacks import anybody, INSIDE, KNOWN, SWARMS, Target  # noqa: E402,I100,RUF100
+from support.certificates import make_authority, make_certificate, make_web_token_key  # noqa: E402
+from support.security_support import bearer, TOKEN, TOKENS, write_tokens  # noqa: E402
 
 RATE = 50.0
 LIMIT_MS = 20.0
@@ -252,8 +252,8 @@ async def _measure_all(names: list[str], seconds: float, repeat: int, target: Ta
         quiet = 'TLS none' if target.is_tls else 'none'
         for name in (quiet, *names):
             attacker = None if name == quiet else [
-                sys.executable, str(HERE.parent / 'attacks.py'), name, str(target.port),
-                TOKEN if name in INSIDE else target.token, str(seconds)]
+                sys.executable, str(HERE.parent / 'support' / 'attacks.py'), name,
+                str(target.port), TOKEN if name in INSIDE else target.token, str(seconds)]
             rounds = [await measure(operator, bridge, attacker, target.key, seconds)
                       for _ in range(repeat)]
             line, held = row(name, KNOWN[name][1] if attacker else 'quiet', rounds,

@@ -60,8 +60,8 @@ from faults import (  # noqa: E402,I100,RUF100
     TOPIC,
     TTL,
 )
-from helpers import wait_until  # noqa: E402,I100,RUF100
 from measure_large_frames import Payload, PAYLOADS, Sender  # noqa: E402,I100,RUF100
+from support.helpers import wait_until  # noqa: E402,I100,RUF100
 
 SLACK, SLACK_BESIDE_HOGS = 0.02, 0.04
 MOVING = 5

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from action_msgs.msg import GoalStatus
-from bridge_harness import Json, native_peer, NativePeer, running_bridge
-from helpers import async_wait_until, SpinningNode
 import pytest
 from rclpy.action import ActionClient, ActionServer, CancelResponse, GoalResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
+from support.bridge_harness import Json, native_peer, NativePeer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
 from test_msgs.action import Fibonacci
 
 from ws_bridge.errors import Unavailable

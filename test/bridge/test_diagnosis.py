@@ -20,19 +20,19 @@ from pathlib import Path
 import re
 from typing import Any
 
-from bridge_harness import Json, native_peer, NativePeer, running_bridge
 from geometry_msgs.msg import Twist
-from helpers import async_wait_until, SpinningNode
 import pytest
 from rclpy.duration import Duration
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from security_support import bearer
 from std_msgs.msg import Int32, String
+from support.bridge_harness import Json, native_peer, NativePeer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
+from support.security_support import bearer
 
-from ws_bridge.access import BUILT_IN
 from ws_bridge.bridge.diagnosis import MOST_WAITING
 from ws_bridge.cli import doctor, main
+from ws_bridge.config.roles import BUILT_IN
 from ws_bridge.errors import ServiceFailed
 from ws_bridge.main import Service
 from ws_bridge.session.rights import Rights

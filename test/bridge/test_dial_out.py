@@ -20,13 +20,13 @@ import socket
 import threading
 from typing import Any
 
-from bridge_harness import native_peer, running_bridge
-from helpers import async_wait_until, other_domain, SpinningNode
 import pytest
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import Int32
+from support.bridge_harness import native_peer, running_bridge
+from support.helpers import async_wait_until, other_domain, SpinningNode
 
 from ws_bridge import main
 from ws_bridge.bridge import Bridge

@@ -19,10 +19,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 import sys
 
-from bridge_harness import running_bridge
 from geometry_msgs.msg import Twist
-from helpers import async_wait_until, other_domain, SpinningNode
 import pytest
+from support.bridge_harness import running_bridge
+from support.helpers import async_wait_until, other_domain, SpinningNode
 
 from ws_bridge.main import Service
 

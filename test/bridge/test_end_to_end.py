@@ -19,13 +19,13 @@ from collections.abc import Iterator
 import time
 from typing import Any
 
-from bridge_harness import native_peer, running_bridge
 from geometry_msgs.msg import Twist
-from helpers import async_wait_until, SpinningNode
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Int32, String
 from std_srvs.srv import SetBool, Trigger
+from support.bridge_harness import native_peer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
 
 from ws_bridge.errors import Unavailable
 
@@ -101,7 +101,7 @@ async def test_publish_reaches_ros_and_says_how_many_heard(robot: Any) -> None:
 async def test_binary_publication_in_order(robot: Any) -> None:
     heard: list[int] = []
     robot.create_subscription(Int32, '/count', lambda m: heard.append(m.data), 100)
-    from bridge_harness import BINARY_HEADER
+    from support.bridge_harness import BINARY_HEADER
     async with running_bridge() as service, native_peer(service) as peer:
         await async_wait_until(lambda: '/count' in service.ros.graph.topics)
         channel = await peer.ask('advertise', topic='/count', type='std_msgs/Int32')

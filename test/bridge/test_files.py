@@ -21,10 +21,10 @@ import os
 from pathlib import Path
 import re
 
-from bridge_harness import native_peer, running_bridge
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
+from support.bridge_harness import native_peer, running_bridge
 
 from ws_bridge.bridge.files import Folder, MAX_PAGE_SIZE, POLICY, read_files
 from ws_bridge.bridge.pages import make_http

@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bridge_harness import native_peer, running_bridge
 from geometry_msgs.msg import Twist
-from helpers import async_wait_until, SpinningNode
 import pytest
-from rosbridge_harness import rosbridge_peer
 from sensor_msgs.msg import Joy
+from support.bridge_harness import native_peer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
+from support.rosbridge_harness import rosbridge_peer
 
 BOTH = ['ws_bridge', 'ws_bridge_stop']
 """Who publishes a command, and who stops the robot where that process has died."""

@@ -17,15 +17,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bridge_harness import native_peer, running_bridge
-from helpers import async_wait_until, SpinningNode
 import pytest
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
-from rosbridge_harness import Json, rosbridge_peer
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
+from support.bridge_harness import native_peer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
+from support.rosbridge_harness import Json, rosbridge_peer
 from test_msgs.action import Fibonacci
 
 ZERO = {'uuid': [0] * 16}

@@ -20,12 +20,12 @@ from pathlib import Path
 import time
 from typing import Any
 
-from bridge_harness import native_peer, running_bridge
-from helpers import async_wait_until, SpinningNode
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Int32, String
 from std_srvs.srv import Trigger
+from support.bridge_harness import native_peer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
 
 MAPPING = """
 version: 1

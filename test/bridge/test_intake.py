@@ -20,8 +20,8 @@ from types import SimpleNamespace
 from typing import Any
 import weakref
 
-from helpers import async_wait_until
 import pytest
+from support.helpers import async_wait_until
 
 from ws_bridge.bridge.intake import Intake
 from ws_bridge.session import effects as fx
@@ -81,3 +81,61 @@ def test_what_is_too_large_for_the_loop(effect: fx.Effect, is_flat: bool | None,
     other: Any = None
     assert Intake(other, other, taker, other).is_large(other, [effect]) is expected
     assert not Intake(other, other, taker, other).is_large(other, [])
+
+
+class Order:
+    """Carries out numbers; an even one has to be awaited."""
+
+    def __init__(self) -> None:
+        self.done: list[int] = []
+        self.here = True
+
+    def is_here(self, peer: Any) -> bool:
+        return self.here
+
+    def operate(self, peer: Any, op: int) -> Any:
+        async def later() -> None:
+            await asyncio.sleep(0)
+            self.done.append(op)
+        if op % 2:
+            self.done.append(op)
+            return None
+        return later
+
+
+async def test_the_operations_of_a_frame_stay_in_order() -> None:
+    order, nothing, link = Order(), None, FakeLink()
+    taker: Any = order
+    other: Any = nothing
+    peer: Any = SimpleNamespace(link=link)
+    intake = Intake(other, other, taker, asyncio.get_running_loop())
+
+    def begin(*operations: Any) -> None:
+        job = intake.in_order(peer, operations)
+        if job is not None:
+            intake.begin(peer.link, job)
+    begin(1, 3)
+    assert (order.done, intake.is_busy(peer.link)) == ([1, 3], False)
+    begin(5, 2, 7, 4, 9)
+    assert order.done == [1, 3, 5]
+    await async_wait_until(lambda: not intake.is_busy(peer.link))
+    assert order.done == [1, 3, 5, 2, 7, 4, 9]
+    begin(11, 6, 13)
+    order.here = False      # it leaves while one is awaited
+    await async_wait_until(lambda: not intake.is_busy(peer.link))
+    assert order.done[7:] == [11, 6]
+
+
+async def test_a_frame_of_many_operations_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('ws_bridge.bridge.intake.TURN', -1.0)
+    order = Order()
+    taker: Any = order
+    other: Any = None
+    peer: Any = SimpleNamespace(link=FakeLink())
+    intake = Intake(other, other, taker, asyncio.get_running_loop())
+    job = intake.in_order(peer, (1, 3))     # type: ignore[arg-type]
+    assert order.done == [1]
+    assert job is not None
+    intake.begin(peer.link, job)
+    await async_wait_until(lambda: not intake.is_busy(peer.link))
+    assert order.done == [1, 3]

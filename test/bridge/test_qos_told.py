@@ -24,13 +24,13 @@ import sys
 import time
 from typing import Any
 
-from bridge_harness import native_peer, running_bridge
-from helpers import async_wait_until, SpinningNode
 import pytest
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rosbridge_harness import rosbridge_peer
 from std_msgs.msg import String
+from support.bridge_harness import native_peer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
+from support.rosbridge_harness import rosbridge_peer
 from websockets.asyncio.client import connect
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -19,9 +19,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from bridge_harness import running_bridge
 import pytest
-from security_support import write_tokens
+from support.bridge_harness import running_bridge
+from support.security_support import write_tokens
 
 from ws_bridge.bridge.guard import tell_gates
 from ws_bridge.errors import ConfigError
@@ -78,7 +78,7 @@ async def test_nonsense_is_one_line(parameters: dict[str, Any], field: str | Non
 
 @pytest.mark.parametrize('name', ['tls_key', 'tls_client_ca'])
 async def test_files_of_tls(name: str, tmp_path: Path) -> None:
-    from certificates import make_authority, make_certificate
+    from support.certificates import make_authority, make_certificate
     authority = make_authority(tmp_path, 'authority')
     pair = make_certificate(tmp_path, 'server', authority)
     good = {'tls_certificate': pair.cert, 'tls_key': pair.key, 'tls_client_ca': authority.cert}

@@ -17,10 +17,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from test_outward import Timers
+from support.timers import Timers
 
 from ws_bridge.bridge import state as state_module
-from ws_bridge.bridge.state import REST, RobotState, SLICE
+from ws_bridge.bridge.state import REST, SLICE, StateReporter
 from ws_bridge.config import Exposure, Rule
 from ws_bridge.protocol.replies import TopicsChanged
 from ws_bridge.session.login import open_to_all
@@ -51,7 +51,7 @@ def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
                                publish_status=lambda *_: None, publish_safety=lambda **_: None)
     outward: Any = SimpleNamespace(topics=list)
     settings: Any = SimpleNamespace(robot_name='', status_interval=5.0, diagnostics_period=1.0)
-    state = RobotState(settings, Exposure.open(), ros, outward, lambda: peers, loop,
+    state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, loop,
                        lambda: ('', 0, '', []))
     monkeypatch.setattr(state, '_diagnostics', lambda now: [])
     monkeypatch.setattr(state, '_clients', lambda: '')
@@ -95,7 +95,7 @@ def test_topics_that_come_and_go() -> None:
     ros: Any = SimpleNamespace(graph=graph(a='p/msg/A', hidden='p/msg/A'))
     loop: Any = Timers()
     unused: Any = None
-    state = RobotState(unused, Exposure.open(), ros, unused, lambda: peers, loop, unused)
+    state = StateReporter(unused, Exposure.open(), ros, unused, lambda: peers, loop, unused)
     state.graph_changed()
     state.graph_changed()
     ros.graph = graph(a='p/msg/B', b='p/msg/A')

@@ -17,14 +17,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bridge_harness import look_no_more, native_peer, NativePeer, running_bridge
 from geometry_msgs.msg import Twist
-from helpers import async_wait_until, SpinningNode
 import pytest
 from rclpy.action import ActionServer
-from rosbridge_harness import rosbridge_peer
 from std_msgs.msg import Int32, String
 from std_srvs.srv import SetBool, Trigger
+from support.bridge_harness import look_no_more, native_peer, NativePeer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
+from support.rosbridge_harness import rosbridge_peer
 from test_msgs.action import Fibonacci, NestedMessage
 
 INT, STRING = 'std_msgs/msg/Int32', 'std_msgs/msg/String'
@@ -199,7 +199,10 @@ async def test_a_service_that_restarts_with_another_type(robot: SpinningNode) ->
         return made
     async with running_bridge(client_idle=60.0) as service, rosbridge_peer(service) as page:
         old = make(Trigger)
-        assert (await page.call('/turn'))['result']
+        await async_wait_until(
+            lambda: service.ros.graph.services.get('/turn') == ('std_srvs/srv/Trigger',))
+        answer = await page.call('/turn')
+        assert answer['result'], answer
         robot.run(lambda: robot.node.destroy_service(old[0]))
         make(SetBool)
         await async_wait_until(

@@ -25,14 +25,13 @@ from hypothesis import strategies as st
 import orjson
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
+from support import reference_converter as reference
+from support.strategies import interface_names, message_values, walk
 
 from ws_bridge.convert.codec import Codec
 from ws_bridge.convert.schema_text import schema_from_text, schema_to_text
 from ws_bridge.errors import ConversionError, MalformedCdr
 from ws_bridge.ros.types import TypeStore
-
-from . import reference_converter as reference
-from .strategies import interface_names, message_values, walk
 
 TYPES = TypeStore()
 NAMES = interface_names()

@@ -21,11 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
 import pytest
+from support.schemas import codec, field, POINT
 
 from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.errors import BadEncoding, ConversionError
-
-from .schemas import codec, field, POINT
 
 TYPED = [('uint16', 69, '<u2'), ('uint32', 70, '<u4'), ('uint64', 71, '<u8'), ('int8', 72, 'i1'),
          ('int16', 77, '<i2'), ('int32', 78, '<i4'), ('int64', 79, '<i8'), ('float32', 85, '<f4'),

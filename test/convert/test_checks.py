@@ -21,6 +21,7 @@ import sys
 
 import numpy as np
 import pytest
+from support.schemas import body, codec, DURATION, field, HEADER, POINT, TIME
 
 from ws_bridge.errors import (
     BadEncoding,
@@ -31,8 +32,6 @@ from ws_bridge.errors import (
     WrongKind,
     WrongLength,
 )
-
-from .schemas import body, codec, DURATION, field, HEADER, POINT, TIME
 
 NAN = struct.pack('<d', math.nan)
 

@@ -22,9 +22,11 @@ import struct
 import numpy as np
 import orjson
 import pytest
+from support import reference_converter as reference
+from support.schemas import codec, field, POINT
 
 from ws_bridge.convert.codec import Codec, CodecStore, Converted
-from ws_bridge.convert.decode import make_reader, MODES, Refused
+from ws_bridge.convert.decode import make_reader, MODES, Undecodable
 from ws_bridge.convert.schema import (
     by_name,
     Field,
@@ -36,9 +38,6 @@ from ws_bridge.convert.schema import (
 )
 from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.errors import BadEncoding, ConversionError, WrongKind, WrongLength
-
-from . import reference_converter as reference
-from .schemas import codec, field, POINT
 
 EVERYTHING = ''.join(
     f'{kind} {kind}_1\n{kind}[3] {kind}_2\n{kind}[12] {kind}_3\n{kind}[] {kind}_4\n'
@@ -184,7 +183,7 @@ def test_a_codec_keeps_to_its_own_functions():
 def test_readers_of_every_mode_refuse_the_other_byte_order():
     schema = schema_from_text('p/msg/A', 'int8 a')
     for mode in MODES:
-        with pytest.raises(Refused):
+        with pytest.raises(Undecodable):
             make_reader(schema, mode, '>')(b'\x00\x01\x00\x00\x01')
 
 

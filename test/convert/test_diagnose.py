@@ -17,11 +17,10 @@ from __future__ import annotations
 import struct
 
 import pytest
+from support.schemas import codec, field
 
 from ws_bridge.convert import diagnose
 from ws_bridge.errors import BadEncoding, MalformedCdr, WrongLength
-
-from .schemas import codec, field
 
 LITTLE = b'\x00\x01\x00\x00'
 BIG = b'\x00\x00\x00\x00'

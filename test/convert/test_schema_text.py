@@ -17,12 +17,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
+from support.schemas import POINT, SEPARATOR
 
 from ws_bridge.convert.schema import Constant, Field, FieldType, MessageSchema
 from ws_bridge.convert.schema_text import schema_from_text, schema_to_text
 from ws_bridge.errors import BadEncoding
-
-from .schemas import POINT, SEPARATOR
 
 TEXT = """\
 bool YES=true

@@ -14,85 +14,25 @@
 """A dialect is one row of a table, and what a robot's viewer needs is in the vocabulary."""
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from bridge_harness import running_bridge
 from geometry_msgs.msg import Twist, Vector3
-from helpers import async_wait_until, SpinningNode
-import orjson
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from support import toy_dialect
-from support.toy_dialect import CALL, HEAD, PUBLISH, SAMPLE, ToyDialect
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from support.bridge_harness import running_bridge
+from support.helpers import async_wait_until, SpinningNode
+from support.toy_dialect import CALL, PUBLISH, SAMPLE
+from support.toy_peer import toy_peer, toy_row
 
-from ws_bridge.main import Service
-from ws_bridge.protocol.dialects import DialectKind, DIALECTS
+from ws_bridge.protocol.dialects import DIALECTS
 
-ROW = DialectKind('toy', 'toy.v1', lambda value: type(value) is dict and 'toy' in value,
-                  lambda options: ToyDialect(), lease_mode='rosbridge', hears_topics=True)
+ROW = toy_row()
 LICENCE = 13     # lines
 MOST_LINES = 80
-
-
-class ToyPeer:
-    """A client of the toy dialect."""
-
-    def __init__(self, websocket: ClientConnection) -> None:
-        self.told: list[dict[str, Any]] = []
-        self.binary: list[tuple[int, int, bytes]] = []
-        self._websocket = websocket
-        self.reader = asyncio.create_task(self._read())
-
-    async def _read(self) -> None:
-        try:
-            while True:
-                frame = await self._websocket.recv()
-                if isinstance(frame, bytes):
-                    self.binary.append((*HEAD.unpack_from(frame), frame[HEAD.size:]))
-                else:
-                    self.told.append(orjson.loads(frame))
-        except ConnectionClosed:
-            pass
-
-    async def ask(self, toy: str, number: int, topic: str, **fields: str) -> None:
-        """Send a request and wait until it is done."""
-        done = self.told.count({'toy': 'done', 'id': str(number)})
-        await self._websocket.send(orjson.dumps(
-            {'toy': toy, 'id': number, 'topic': topic, **fields}).decode())
-        await async_wait_until(
-            lambda: self.told.count({'toy': 'done', 'id': str(number)}) > done,
-            why=lambda: str(self.told))
-
-    async def send(self, kind: int, number: int, payload: bytes) -> None:
-        """Send a binary frame."""
-        await self._websocket.send(HEAD.pack(kind, number) + payload)
-
-    @property
-    def topics(self) -> dict[str, Any]:
-        """What there is, by all that was told."""
-        there: dict[str, Any] = {}
-        for told in self.told:
-            if told['toy'] == 'topics':
-                there |= told['present']
-                for name in told['gone']:
-                    del there[name]
-        return there
-
-
-@asynccontextmanager
-async def toy_peer(service: Service) -> AsyncIterator[ToyPeer]:
-    async with connect(service.url, subprotocols=[ROW.subprotocol]) as websocket:
-        peer = ToyPeer(websocket)
-        yield peer
-    await peer.reader
 
 
 @pytest.fixture
@@ -159,7 +99,16 @@ async def test_a_dialect_is_one_row(ros_node: SpinningNode) -> None:
         assert deserialize_message(answer, Trigger.Response) == Trigger.Response(
             success=True, message='yes')
 
-        await peer.ask('unsubscribe', 2, '/out')
+        both = [{'toy': 'subscribe', 'id': number, 'topic': topic}
+                for number, topic in ((13, '/out'), (14, 'no name'), (15, '/out'))]
+        await peer.tell(all=[*both, {'toy': 'subscribe'}])
+        await async_wait_until(lambda: {'toy': 'done', 'id': '15'} in peer.told and
+                               {'toy': 'failed', 'id': None, 'code': 'bad_frame'} in peer.told)
+        assert {'toy': 'done', 'id': '13'} in peer.told
+        assert {'toy': 'failed', 'id': '14', 'code': 'bad_name'} in peer.told
+
+        for number in (2, 13, 15):
+            await peer.ask('unsubscribe', number, '/out')
         await other.ask('unsubscribe', 1, '/out')
         ros_node.run(node.destroy_publisher, publisher)
         await async_wait_until(lambda: '/out' not in peer.topics)

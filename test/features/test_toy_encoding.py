@@ -17,12 +17,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 import json
 
-import bridge_harness
-from bridge_harness import BINARY_HEADER, native_peer, running_bridge
-from helpers import async_wait_until, SpinningNode
 from jsonschema import Draft202012Validator
 import pytest
 from std_msgs.msg import String
+from support import bridge_harness
+from support.bridge_harness import BINARY_HEADER, native_peer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
 
 from scripts.references import encoding_reference, frame_schema
 from ws_bridge.protocol.encodings import EncodingKind, ENCODINGS

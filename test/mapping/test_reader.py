@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 import pytest
 import yaml
 
-from ws_bridge.access import ADMIN, Grant, NAMELESS, OBSERVER, Role, USES
 from ws_bridge.config import Denial, Exposure, Rule
+from ws_bridge.config.roles import ADMIN, Grant, NAMELESS, OBSERVER, Role, USES
 from ws_bridge.errors import ConfigError
 from ws_bridge.mapping.reader import load_mapping, MAX_FILE_SIZE, parse_mapping, SECTIONS
 from ws_bridge.safety.policy import Clamp, GatePolicy, LossStep, Rest

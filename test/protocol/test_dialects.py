@@ -19,6 +19,7 @@ from typing import Any
 
 import orjson
 import pytest
+from support.frames import one
 
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
@@ -103,18 +104,18 @@ class Toy:
     name = 'toy'
     fence = 0.0
 
-    def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Operation:
+    def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Decoded:
         return self.decode_value(orjson.loads(frame), now)
 
     def decode_value(self, value: Any, now: float = 0.0, *,
-                     wrapped: bool = False) -> ops.Operation:
+                     wrapped: bool = False) -> ops.Decoded:
         word, topic = value['toy'].split()
-        return ops.Subscribe(word, topic) if word == 'sub' else ops.Unsubscribe(word, topic)
+        return (ops.Subscribe(word, topic) if word == 'sub' else ops.Unsubscribe(word, topic),)
 
     def limit_messages(self, size: int) -> None:
         pass
 
-    def encode(self, reply: replies.Reply, stamp: float) -> list[ops.Frame]:
+    def encode(self, reply: replies.Reply, stamp: int) -> list[ops.Frame]:
         if not isinstance(reply, replies.Answer):
             return []
         return [ops.Frame(f'{reply.request} ok'.encode(), True, Priority.HIGH)]
@@ -135,6 +136,6 @@ def test_a_dialect_is_one_row_more() -> None:
     assert table.of_frame('{"toy": "sub /t"}') is row
     assert table.of_frame('{"op": "subscribe"}') is DIALECTS['rosbridge']
     toy: Dialect = row.make(OPTIONS)
-    assert toy.decode('{"toy": "unsub /t"}') == ops.Unsubscribe('unsub', '/t')
-    (frame,) = toy.encode(replies.Unsubscribed('u', '/t'), 0.0)
+    assert one(toy.decode('{"toy": "unsub /t"}')) == ops.Unsubscribe('unsub', '/t')
+    (frame,) = toy.encode(replies.Unsubscribed('u', '/t'), 0)
     assert frame.data == b'unsubscribe ok'

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.frames import one
 
 from ws_bridge.errors import TooLarge
 from ws_bridge.protocol import operations as ops
@@ -94,5 +95,5 @@ def test_the_numbers_of_native_frames() -> None:
         1: 'cdr', 3: 'cbor'}
     native = NativeDialect('robot', 'p')
     for number, name in ((2, 'cdr'), (4, 'cbor')):
-        op = native.decode(binary_writer(5, number)(b'x', 1.0, 1))
+        op = one(native.decode(binary_writer(5, number)(b'x', 1, 1)))
         assert isinstance(op, ops.BinaryPublish) and op.encoding == name

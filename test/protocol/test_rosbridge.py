@@ -20,7 +20,9 @@ from typing import Any
 import cbor2
 import orjson
 import pytest
+from support.frames import one
 
+from ws_bridge.config import Limits
 from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.errors import (
     BadField,
@@ -37,8 +39,11 @@ from ws_bridge.protocol.fragment import MAX_AGE, MAX_PARTIAL, MAX_PARTS_OUT, spl
 from ws_bridge.protocol.qos import MAX_DEPTH, QosRequest
 from ws_bridge.protocol.rosbridge import RosbridgeDialect
 from ws_bridge.protocol.rosbridge_ops import Handed, MAX_TIMEOUT
+from ws_bridge.timing.unix import nanoseconds, SECOND
 
 LIMIT = 10_000
+ROBOT_STATE = replies.RobotState(
+    replies.SharedState('robot', 1.0, [], [], []), replies.LinkState('p', 0, 0))
 
 
 @pytest.fixture
@@ -49,7 +54,7 @@ def dialect() -> RosbridgeDialect:
 
 def decode(dialect: RosbridgeDialect, now: float = 0.0, **fields: Any) -> Any:
     """Decode one operation."""
-    return dialect.decode(json.dumps(fields), now)
+    return one(dialect.decode(json.dumps(fields), now))
 
 
 def error(dialect: RosbridgeDialect, now: float = 0.0, **fields: Any) -> tuple[str, str | None]:
@@ -61,7 +66,7 @@ def error(dialect: RosbridgeDialect, now: float = 0.0, **fields: Any) -> tuple[s
 
 def encode(dialect: RosbridgeDialect, reply: replies.Reply) -> Any:
     """Return what a client is told, ``None`` for nothing."""
-    frames = dialect.encode(reply, 1.5)
+    frames = dialect.encode(reply, 1_500_000_000)
     assert len(frames) < 2
     assert all(frame.text for frame in frames)
     return json.loads(frames[0].data) if frames else None
@@ -202,19 +207,19 @@ def test_error_keeps_the_id_and_says_who_waits(dialect: RosbridgeDialect) -> Non
     b'\xa1', b'\xf6', '{"op": "publish", "msg": NaN} x', '{"x": "\ud800"}',
     '{"a":' * 200 + 'NaN' + '}' * 200])
 def test_no_operation_at_all(dialect: RosbridgeDialect, frame: str | bytes) -> None:
-    op = dialect.decode(frame)
+    op = one(dialect.decode(frame))
     assert isinstance(op, ops.Malformed)
     assert op.error.code == 'bad_frame'
 
 
 def test_nan_and_infinity_are_taken(dialect: RosbridgeDialect) -> None:
-    op = dialect.decode('{"op": "publish", "topic": "/t", "msg": {"x": [NaN, -Infinity, 1]}}')
+    op = one(dialect.decode('{"op": "publish", "topic": "/t", "msg": {"x": [NaN, -Infinity, 1]}}'))
     assert op == ops.Command(None, '/t', {'x': [None, None, 1]}, 'topic')
     assert DIALECTS.of_frame('{"op": "publish", "msg": NaN}').name == 'rosbridge'
 
 
 def test_cbor_in(dialect: RosbridgeDialect) -> None:
-    op = dialect.decode(cbor2.dumps({'op': 'publish', 'topic': '/t', 'msg': {'x': b'\x01'}}))
+    op = one(dialect.decode(cbor2.dumps({'op': 'publish', 'topic': '/t', 'msg': {'x': b'\x01'}})))
     assert op == ops.Command(None, '/t', {'x': b'\x01'}, 'topic')
 
 
@@ -224,9 +229,9 @@ def test_depth_is_the_callers_to_bound() -> None:
     for value in ('1', 'NaN'):
         fine, deep = ('{"op": "publish", "topic": "/t", "msg": ' + '{"a":' * levels + value +
                       '}' * levels + '}' for levels in (7, 8))
-        assert isinstance(dialect.decode(fine), ops.Command)
+        assert isinstance(one(dialect.decode(fine)), ops.Command)
         assert DIALECTS.of_frame(fine, 8).name == 'rosbridge'
-        op = dialect.decode(deep)
+        op = one(dialect.decode(deep))
         assert isinstance(op, ops.Malformed)
         assert op.error.message == 'JSON nested deeper than 8'
         assert DIALECTS.of_frame(deep, 8) is None
@@ -250,8 +255,9 @@ def test_answers(dialect: RosbridgeDialect) -> None:
 
 
 def test_what_has_no_word(dialect: RosbridgeDialect) -> None:
-    for reply in (replies.Greeting(None, False, '', '', '', 1.0, 5.0, {}, {}, '', ''),
-                  replies.Beat(1, 1.0, None), replies.State(b'{}', {}),
+    for reply in (replies.Greeting(None, False, '', '', '', 1.0, 5.0,
+                                   Limits(1, 1.0, 1, 1, 1, 1, 1), {}, '', 'none'),
+                  replies.Beat(1, SECOND, None), ROBOT_STATE,
                   replies.TopicAppeared(replies.Delivery('/t', None, 'json', 1, None, True)),
                   replies.EstopChanged(True, None, ''), replies.GoalAccepted('"g"', '/a'),
                   replies.Unadvertised('"i"', '/t'), replies.Failed('"i"', Expired('late'))):
@@ -277,11 +283,11 @@ def test_a_browser_is_told_once_a_second_why_nothing_moves() -> None:
     other = replies.Failed(None, UnknownField('no such field', field='x'))
 
     def told(dialect: RosbridgeDialect, *stamps: float) -> list[str]:
-        return [orjson.loads(frame.data)['level'] for stamp in stamps
+        return [orjson.loads(frame.data)['level'] for stamp in map(nanoseconds, stamps)
                 for reply in (failed, other) for frame in dialect.encode(reply, stamp)]
     browser = RosbridgeDialect(10_000, cbor_values, takes_status=True)
     assert told(browser, 100.0, 100.99, 101.0, 101.5, 103.0) == ['warning'] * 3
-    assert json.loads(browser.encode(failed, 200.0)[0].data) == {
+    assert json.loads(browser.encode(failed, 200 * SECOND)[0].data) == {
         'op': 'status', 'level': 'warning', 'msg': 'expired: ttl: too late', 'id': 'p'}
     decode(browser, op='set_level', level='none')       # as it wishes, from now on
     assert not told(browser, 300.0)
@@ -297,9 +303,9 @@ def test_a_browser_is_told_once_what_does_not_match() -> None:
 
     def told(dialect: RosbridgeDialect, *errors: QosMismatch) -> list[str]:
         return [orjson.loads(frame.data)['level'] for error in errors
-                for frame in dialect.encode(replies.Failed(None, error), 100.0)]
+                for frame in dialect.encode(replies.Failed(None, error), 100 * SECOND)]
     browser = RosbridgeDialect(10_000, cbor_values, takes_status=True)
-    assert json.loads(browser.encode(replies.Failed(None, misfit), 100.0)[0].data) == {
+    assert json.loads(browser.encode(replies.Failed(None, misfit), 100 * SECOND)[0].data) == {
         'op': 'status', 'level': 'warning', 'msg': f'qos_mismatch: {misfit.message}'}
     changed = QosMismatch(misfit.message)
     assert told(browser, misfit, changed, misfit, changed) == ['warning']
@@ -396,11 +402,11 @@ def test_goals_both_ways(dialect: RosbridgeDialect) -> None:
 
 @pytest.mark.parametrize('topic', ['/t', '/täg%s"\\'])
 def test_samples(dialect: RosbridgeDialect, topic: str) -> None:
-    frame = dialect.sample_writer(topic, 1, 'json')(b'{"a":1}', 1.5, 1)
+    frame = dialect.sample_writer(topic, 1, 'json')(b'{"a":1}', 1_500_000_000, 1)
     assert frame == b'{"op":"publish","topic":' + orjson.dumps(topic) + b',"msg":{"a":1}}'
-    frame = dialect.sample_writer(topic, 1, 'cbor')(cbor2.dumps({'a': 1}), 1.5, 1)
+    frame = dialect.sample_writer(topic, 1, 'cbor')(cbor2.dumps({'a': 1}), 1_500_000_000, 1)
     assert cbor2.loads(frame) == {'op': 'publish', 'topic': topic, 'msg': {'a': 1}}
-    frame = dialect.sample_writer(topic, 1, 'cbor-raw')(b'\x00\x01', 1.5, 1)
+    frame = dialect.sample_writer(topic, 1, 'cbor-raw')(b'\x00\x01', 1_500_000_000, 1)
     assert cbor2.loads(frame) == {'op': 'publish', 'topic': topic, 'msg': {
         'secs': 1, 'nsecs': 500_000_000, 'bytes': b'\x00\x01'}}
 
@@ -424,7 +430,7 @@ def test_fragments_out_can_be_put_together_again(dialect: RosbridgeDialect) -> N
     parts = list(split(frame))
     assert len(parts) > 1
     assert all(len(json.loads(part)['data']) <= 64 for part in parts)
-    *some, last = [dialect.decode(part.decode()) for part in parts]
+    *some, last = [one(dialect.decode(part.decode())) for part in parts]
     assert not any(some)
     assert isinstance(last, ops.Command)
     assert last.data == {'x': 'ä"\\' * 100}
@@ -494,13 +500,13 @@ def test_what_is_much_is_left_to_a_reader(dialect: RosbridgeDialect) -> None:
      ops.ServiceAnswer('"i"', None, ops.Parked(), None))])
 def test_values_that_a_reader_has(dialect: RosbridgeDialect, message: Any,
                                   expected: ops.Operation) -> None:
-    assert dialect.decode_value(message) == expected
+    assert one(dialect.decode_value(message)) == expected
 
 
 def test_values_that_a_reader_has_must_be_an_object(dialect: RosbridgeDialect) -> None:
     for message in ({'op': 'publish', 'topic': '/t', 'msg': ops.Parked(is_list=True)}, [1],
                     {'op': 'fragment', 'id': 'i', 'data': '', 'num': 0, 'total': 1}):
-        op = dialect.decode_value(message, wrapped=True)
+        op = one(dialect.decode_value(message, wrapped=True))
         assert isinstance(op, ops.Malformed)
 
 
@@ -524,10 +530,10 @@ class TestPng:
         assert png.from_png(png.to_png(text).decode(), 40_000) == text
 
     def test_sample(self, dialect: RosbridgeDialect) -> None:
-        frame = dialect.sample_writer('/t', 1, 'png')(b'{"a":1}', 1.5, 1)
+        frame = dialect.sample_writer('/t', 1, 'png')(b'{"a":1}', 1_500_000_000, 1)
         message = json.loads(frame)
         assert list(message) == ['op', 'data']
-        op = dialect.decode(frame.decode())
+        op = one(dialect.decode(frame.decode()))
         assert op == ops.Command(None, '/t', {'a': 1}, 'topic')
         half = len(message['data']) // 2
         for number, data in enumerate((message['data'][:half], message['data'][half:])):

@@ -18,10 +18,9 @@ from collections.abc import Iterator
 import re
 
 import pytest
+from support.ros_harness import FakeLoop, OtherNode, running_side
 
 from ws_bridge.ros.side import RosSide
-
-from .harness import FakeLoop, OtherNode, running_side
 
 # A module shares them: every new participant takes up to 3 s to be discovered.
 

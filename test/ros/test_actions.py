@@ -19,12 +19,13 @@ from dataclasses import replace
 from typing import Any
 
 from action_msgs.msg import GoalStatus
-from helpers import SpinningNode
 import pytest
 from rclpy.action import ActionClient, ActionServer, CancelResponse, GoalResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.serialization import deserialize_message, serialize_message
 from rclpy.task import Future
+from support.helpers import SpinningNode
+from support.ros_harness import FakeLoop, QUICK, running_side
 from test_msgs.action import Fibonacci, NestedMessage
 from test_msgs.msg import BasicTypes
 
@@ -43,8 +44,6 @@ from ws_bridge.errors import (
 from ws_bridge.ros.actions import Goal, GoalEnd
 from ws_bridge.ros.hosted_actions import HostedAction
 from ws_bridge.ros.side import RosSide
-
-from .harness import FakeLoop, QUICK, running_side
 
 FIBONACCI = 'test_msgs/action/Fibonacci'
 SUCCEEDED, CANCELED, ABORTED = (

@@ -19,12 +19,11 @@ import pytest
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, LivelinessPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Int32, String
+from support.ros_harness import BEST_EFFORT, FakeLoop, latched, OtherNode, RELIABLE
 
 from ws_bridge.errors import QosMismatch, TypeMismatch, WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.ros.side import RosSide
-
-from .harness import BEST_EFFORT, FakeLoop, latched, OtherNode, RELIABLE
 
 DEADLINE = QoSProfile(depth=1, deadline=Duration(seconds=1))
 MANUAL = QoSProfile(depth=1, liveliness=LivelinessPolicy.MANUAL_BY_TOPIC)
@@ -80,7 +79,7 @@ def test_subscribers_that_get_nothing(
         assert said in str(errors[0])
         loop.until(lambda: publisher.misfit is None)     # it has left
     publisher.close()
-    loop.until(lambda: not side._fits)
+    loop.until(lambda: not side._watch._fits)
 
 
 @pytest.mark.parametrize('late', [False, True])
@@ -112,7 +111,7 @@ def test_publishers_that_are_not_heard(
         assert str(errors[0]).startswith(f'{topic}: 1 publisher cannot be heard: ')
         assert said in str(errors[0])
     subscription.close()
-    loop.until(lambda: not side._fits)
+    loop.until(lambda: not side._watch._fits)
 
 
 def test_other_types_are_no_matter_of_quality(

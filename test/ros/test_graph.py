@@ -21,12 +21,11 @@ import pytest
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
+from support.ros_harness import FakeLoop, OtherNode, QUICK, RELIABLE, running_side
 
-from ws_bridge.access import is_hidden
+from ws_bridge.config.roles import is_hidden
 from ws_bridge.ros import graph
 from ws_bridge.ros.graph import GraphSnapshot, participant_of, TopicInfo
-
-from .harness import FakeLoop, OtherNode, QUICK, RELIABLE, running_side
 
 STRING = 'std_msgs/msg/String'
 INT = 'std_msgs/msg/Int32'

@@ -20,12 +20,11 @@ from typing import Any
 
 import pytest
 from rclpy.context import Context
+from support.ros_harness import FakeLoop
 
 from ws_bridge.errors import ConfigError
 from ws_bridge.ros import node as node_module
 from ws_bridge.ros.node import RosNode
-
-from .harness import FakeLoop
 
 
 @pytest.fixture

@@ -18,13 +18,12 @@ from typing import Any
 
 import pytest
 from rclpy.parameter import Parameter
+from support.ros_harness import FakeLoop, QUICK, running_side
 
 from ws_bridge.config import PARAMETERS, ParameterSpec
 from ws_bridge.errors import ConfigError
 from ws_bridge.ros.parameters import descriptor_of
 from ws_bridge.ros.side import RosSide
-
-from .harness import FakeLoop, QUICK, running_side
 
 SPECS = (
     ParameterSpec('port', 9090, 'Port.', 0, 65535),

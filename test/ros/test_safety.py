@@ -24,12 +24,11 @@ import pytest
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
+from support.ros_harness import FakeLoop, latched, OtherNode, QUICK, RELIABLE, running_side
 
 from ws_bridge.ros.guard import GuardEvents
 from ws_bridge.ros.side import RosSide
 from ws_bridge.safety.policy import LossStep
-
-from .harness import FakeLoop, latched, OtherNode, QUICK, RELIABLE, running_side
 
 EMPTY = bytes(serialize_message(Trigger.Request()))
 TRIGGER = 'std_srvs/srv/Trigger'

@@ -19,12 +19,13 @@ from dataclasses import replace
 import threading
 from typing import Any
 
-from helpers import SpinningNode
 import pytest
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.serialization import deserialize_message, serialize_message
 from std_srvs.srv import SetBool, Trigger
+from support.helpers import SpinningNode
+from support.ros_harness import FakeLoop, OtherNode, QUICK, running_side
 
 from ws_bridge.errors import (
     BadName,
@@ -37,10 +38,8 @@ from ws_bridge.errors import (
     UnknownType,
     WsBridgeError,
 )
-from ws_bridge.ros.services import Call, Hosted
+from ws_bridge.ros.services import Hosted, PendingCall
 from ws_bridge.ros.side import RosSide
-
-from .harness import FakeLoop, OtherNode, QUICK, running_side
 
 SET_BOOL = 'std_srvs/srv/SetBool'
 TRIGGER = bytes(serialize_message(Trigger.Request()))
@@ -84,7 +83,7 @@ def server(service: str, answer: Callable[[bool], str], threads: int = 8) -> Ite
 
 
 def call(side: RosSide, results: list[Any], service: str = '/set', data: bool = True,
-         timeout: float = 10.0, srv_type: str = SET_BOOL) -> Call:
+         timeout: float = 10.0, srv_type: str = SET_BOOL) -> PendingCall:
     return side.call(service, srv_type, request_of(data), timeout, results.append)
 
 

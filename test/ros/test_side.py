@@ -21,11 +21,10 @@ import time
 import pytest
 from rclpy.context import Context
 from rosgraph_msgs.msg import Clock
+from support.ros_harness import FakeLoop, OtherNode, QUICK, RELIABLE, running_side
 
 from ws_bridge.errors import ConfigError, Unavailable
 from ws_bridge.ros.side import RosSide
-
-from .harness import FakeLoop, OtherNode, QUICK, RELIABLE, running_side
 
 STRING = 'std_msgs/msg/String'
 

@@ -14,10 +14,9 @@
 from __future__ import annotations
 
 from diagnostic_msgs.msg import DiagnosticArray
+from support.ros_harness import FakeLoop, latched, OtherNode, RELIABLE
 
 from ws_bridge.ros.side import RosSide
-
-from .harness import FakeLoop, latched, OtherNode, RELIABLE
 
 
 def test_diagnostics(loop: FakeLoop, side: RosSide, other: OtherNode) -> None:

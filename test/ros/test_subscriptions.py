@@ -20,13 +20,12 @@ import pytest
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import Int32, String
+from support.ros_harness import BEST_EFFORT, FakeLoop, latched, OtherNode, RELIABLE, running_side
 
 from ws_bridge.errors import BadName, TypeMismatch, UnknownType, WsBridgeError
 from ws_bridge.protocol.qos import parse_qos
 from ws_bridge.ros.side import RosSide
 from ws_bridge.ros.subscriptions import Subscription
-
-from .harness import BEST_EFFORT, FakeLoop, latched, OtherNode, RELIABLE, running_side
 
 STRING = 'std_msgs/msg/String'
 

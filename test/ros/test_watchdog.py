@@ -28,14 +28,13 @@ import pytest
 from rclpy.qos import QoSProfile
 from rclpy.serialization import serialize_message
 from std_srvs.srv import SetBool
+from support.ros_harness import FakeLoop, OtherNode, QUICK, running_side
 
 from ws_bridge.errors import Expired, Stopped, UnknownType, WsBridgeError
 from ws_bridge.ros.guard import Guard, GuardEvents
 from ws_bridge.ros.publishers import Publisher
 from ws_bridge.ros.side import RosSide
 from ws_bridge.safety.policy import LossStep
-
-from .harness import FakeLoop, OtherNode, QUICK, running_side
 
 DEEP = QoSProfile(depth=1000)
 TWIST = 'geometry_msgs/msg/Twist'

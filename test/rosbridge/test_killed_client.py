@@ -19,10 +19,10 @@ import subprocess
 import sys
 
 from action_msgs.msg import GoalStatus, GoalStatusArray
-from helpers import wait_until
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rosbridge_robot import bridge_process, running_robot
 from std_msgs.msg import Int32
+from support.helpers import wait_until
+from support.rosbridge_robot import bridge_process, running_robot
 
 CLIENT = Path(__file__).parent / 'clients' / 'doomed_client.py'
 GONE_WITHIN = 1.0

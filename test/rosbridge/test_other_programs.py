@@ -20,18 +20,18 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-from bridge_harness import native_peer, running_bridge
 from geometry_msgs.msg import TwistStamped
-from helpers import async_wait_until, SpinningNode
 import pytest
 from rclpy.action import ActionClient
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rosbridge_harness import rosbridge_peer
 from std_msgs.msg import Int32
+from support.bridge_harness import native_peer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
+from support.rosbridge_harness import rosbridge_peer
 from test_msgs.action import Fibonacci
 from websockets.asyncio.client import connect
 
-from ws_bridge.bridge.rosapi_params import AT_ONCE, Turns
+from ws_bridge.bridge.parameters import AT_ONCE, CallTurns
 from ws_bridge.errors import UnknownType
 from ws_bridge.ros.status import StatusPublisher
 from ws_bridge.ros.types import TypeStore
@@ -212,7 +212,7 @@ async def test_three_hundred_parameters_at_once(robot: SpinningNode) -> None:
 
 def test_turns_of_calls_that_end_at_once() -> None:
     """However many wait and fail, the stack does not grow."""
-    turns = Turns()
+    turns = CallTurns()
     running: list[int] = []
     ended = 0
 

@@ -30,7 +30,7 @@ import sys
 from typing import Any
 
 import pytest
-from rosbridge_robot import bridge_process, running_robot
+from support.rosbridge_robot import bridge_process, running_robot
 
 CLIENTS = Path(__file__).parent / 'clients'
 LIMIT = 120.0

@@ -21,16 +21,16 @@ import json
 import time
 from typing import Any
 
-from bridge_harness import native_peer, running_bridge
 import cbor2
 from geometry_msgs.msg import PoseStamped
-from helpers import async_wait_until, SpinningNode
 import pytest
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rosbridge_harness import rosbridge_peer
 from std_msgs.msg import Int32, String, UInt8MultiArray
 from std_srvs.srv import SetBool, Trigger
+from support.bridge_harness import native_peer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
+from support.rosbridge_harness import rosbridge_peer
 
 LATCHED = QoSProfile(depth=3, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 QUIET = PublisherEventCallbacks(use_default_callbacks=False)

@@ -25,11 +25,11 @@ import math
 from typing import Any
 
 import cbor2
-from convert.strategies import message_values
 from hypothesis import given, HealthCheck, Phase, settings
 import numpy as np
 import pytest
-from rosbridge_robot import bridge_process
+from support.rosbridge_robot import bridge_process
+from support.strategies import message_values
 import test_msgs.msg
 from websockets.sync.client import ClientConnection, connect
 

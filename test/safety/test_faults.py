@@ -43,8 +43,8 @@ from faults import (
     TIMEOUT,
     TTL,
 )
-from helpers import wait_until
 import pytest
+from support.helpers import wait_until
 
 from ws_bridge.ros.watchdog import PING_EVERY, UNANSWERED
 

@@ -31,10 +31,20 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.protocol.operations import Command
+from ws_bridge.protocol.replies import GateState
 from ws_bridge.safety.estop import Estop, EstopEvent
 from ws_bridge.safety.gate import age_of, Gate
 from ws_bridge.safety.neutral import make_checks
-from ws_bridge.safety.policy import Clamp, FENCE_INTERVAL, GatePolicy, Rest, TIMEOUT, TTL
+from ws_bridge.safety.policy import (
+    Clamp,
+    FENCE_INTERVAL,
+    GatePolicy,
+    LeaseMode,
+    Rest,
+    TIMEOUT,
+    TTL,
+)
+from ws_bridge.timing.unix import nanoseconds as ns
 
 SCHEMA = schema_from_text('a/msg/B', 'float64 x\n')
 NOW, UNIX = 100.0, 1_760_000_000.0
@@ -46,8 +56,8 @@ def make(**fields: Any) -> Gate:
     return Gate(policy, Estop(), NOW, count(1).__next__)
 
 
-def send(gate: Gate, x: float, *, peer: str = 'p', lease_mode: str = 'native', now: float = NOW,
-         offset: float | None = None, fence: float = 0.0, slack: float = 0.0,
+def send(gate: Gate, x: float, *, peer: str = 'p', lease_mode: LeaseMode = 'native',
+         now: float = NOW, offset: float | None = None, fence: float = 0.0, slack: float = 0.0,
          **fields: Any) -> str:
     """
     Let a command through; return ``ok`` or the code of the refusal.
@@ -76,9 +86,8 @@ def test_a_gate_shows_its_state() -> None:
 def test_describe() -> None:
     gate = make(timeout=2.0, ttl=1.0)
     gate.acquire('p')
-    assert gate.describe({'p': 'page'}.get, ['/t']) == {
-        'gate': 'g', 'topics': ['/t'], 'holder': 'p', 'holder_name': 'page', 'epoch': 1,
-        'timeout': 2.0, 'ttl': 1.0, 'state': 'held', 'neutral_needed': True}
+    assert gate.describe({'p': 'page'}.get, ['/t']) == GateState(
+        'g', ['/t'], 'p', 'page', 1, 2.0, 1.0, 'held', True)
 
 
 # ---- age
@@ -97,16 +106,17 @@ def test_describe() -> None:
     (0.2, -1.0, 0.0, -0.2)])
 def test_age(stamp: float | None, echo: float | None, offset: float | None,
              age: float | None) -> None:
-    found = age_of(None if stamp is None else UNIX + stamp, None if echo is None else UNIX + echo,
+    found = age_of(*[None if each is None else ns(UNIX + each) for each in (stamp, echo)],
                    offset=offset, unix=UNIX, tolerance=0.3)
     assert found == (None if age is None else pytest.approx(age))
 
 
 @pytest.mark.parametrize(('fields', 'error'), [
-    ({'bridge_time': UNIX - 0.31}, Expired), ({'bridge_time': UNIX - 0.2, 'ttl': 0.1}, Expired),
-    ({'bridge_time': UNIX - 0.4, 'ttl': 9.0}, Expired),      # a peer cannot raise the gate's
-    ({'bridge_time': UNIX + 0.31}, TooDistant), ({}, NoTimeSync),
-    ({'bridge_time': UNIX, 'epoch': None}, NotHolder)])
+    ({'bridge_time': ns(UNIX - 0.31)}, Expired),
+    ({'bridge_time': ns(UNIX - 0.2), 'ttl': 0.1}, Expired),
+    ({'bridge_time': ns(UNIX - 0.4), 'ttl': 9.0}, Expired),     # a peer cannot raise the gate's
+    ({'bridge_time': ns(UNIX + 0.31)}, TooDistant), ({}, NoTimeSync),
+    ({'bridge_time': ns(UNIX), 'epoch': None}, NotHolder)])
 def test_admit_refuses(fields: dict[str, Any], error: type[WsBridgeError]) -> None:
     gate = make()
     gate.acquire('p')
@@ -117,7 +127,7 @@ def test_admit_returns_the_deadline() -> None:
     gate = make()
     gate.acquire('p')
     for back, left in ((0.1, 0.2), (-0.1, 0.3)):
-        command = Command('i', '/t', {}, epoch=1, sequence=1, bridge_time=UNIX - back)
+        command = Command('i', '/t', {}, epoch=1, sequence=1, bridge_time=ns(UNIX - back))
         assert gate.admit('p', 'native', command, offset=None, unix=UNIX,
                           now=NOW, fence=0.0) == pytest.approx(NOW + left)
 
@@ -127,14 +137,14 @@ def test_admit_returns_the_deadline() -> None:
 def test_rate_and_bounds_are_for_what_moves() -> None:
     gate = make(max_rate=2.0, clamp=(Clamp('x', 1.0, 2.0),))
     gate.acquire('p')
-    fields: dict[str, Any] = {'epoch': 1, 'bridge_time': UNIX}
+    fields: dict[str, Any] = {'epoch': 1, 'bridge_time': ns(UNIX)}
     assert [send(gate, x, sequence=number, **fields) for number, x in enumerate(
         (0.0, 3.0, 1.0, 1.0, 1.0, 0.0))] == [
         'ok', OutOfRange.code, 'ok', 'ok', RateLimited.code, 'ok']
 
 
 @pytest.mark.parametrize('lease_mode', ['rosbridge', 'seed', 'bridge'])
-def test_who_has_no_words_for_leases_moves_at_once(lease_mode: str) -> None:
+def test_who_has_no_words_for_leases_moves_at_once(lease_mode: LeaseMode) -> None:
     gate = make()
     assert send(gate, 1.0, lease_mode=lease_mode) == 'ok'
     assert gate.lease.implicit
@@ -157,8 +167,9 @@ def test_a_lease_that_ended_by_silence_after_a_zero_is_had_again() -> None:
     (None, 'native', 'not_neutral'), (None, 'rosbridge', 'ok'),
     (True, 'native', 'not_neutral'), (True, 'rosbridge', 'not_neutral'),
     (False, 'native', 'ok'), (False, 'rosbridge', 'ok')])
-def test_neutral_first(neutral_first: bool | None, lease_mode: str, code: str) -> None:
-    fields: dict[str, Any] = {'epoch': 1, 'bridge_time': UNIX} if lease_mode == 'native' else {}
+def test_neutral_first(neutral_first: bool | None, lease_mode: LeaseMode, code: str) -> None:
+    fields: dict[str, Any] = {} if lease_mode != 'native' else {
+        'epoch': 1, 'bridge_time': ns(UNIX)}
 
     def command(x: float, sequence: int) -> str:
         return send(gate, x, lease_mode=lease_mode, sequence=sequence, **fields)
@@ -218,15 +229,15 @@ def test_the_smaller_of_what_is_known_holds() -> None:
     for stamp, fence, code in ((-0.1, 5.0, 'ok'), (-5.0, 0.1, 'ok'), (-5.0, 5.0, 'expired'),
                                (5.0, 0.1, 'too_distant')):
         assert send(make(), 1.0, lease_mode='seed', offset=0.0, fence=fence,
-                    stamp=UNIX + stamp) == code
-    assert send(make(), 1.0, lease_mode='seed', fence=5.0, stamp=UNIX) == 'expired'
+                    stamp=ns(UNIX + stamp)) == code
+    assert send(make(), 1.0, lease_mode='seed', fence=5.0, stamp=ns(UNIX)) == 'expired'
 
 
 def test_the_fence_is_no_time_for_who_has_words() -> None:
     gate = make()
     gate.acquire('p')
     assert send(gate, 0.0, epoch=1, sequence=0, fence=0.0) == NoTimeSync.code
-    assert send(gate, 0.0, epoch=1, sequence=0, fence=9.0, bridge_time=UNIX) == 'ok'
+    assert send(gate, 0.0, epoch=1, sequence=0, fence=9.0, bridge_time=ns(UNIX)) == 'ok'
 
 
 # ---- who has to let go first
@@ -304,7 +315,8 @@ def test_without_leases_whoever_commands_begins_neutral() -> None:
     gate = make(require_lease=False, ttl=0.1, neutral_first=True)
     for number, peer in enumerate(('a', 'b')):
         now = NOW + number
-        assert send(gate, 1.0, peer=peer, bridge_time=UNIX + now - NOW, now=now) == NotNeutral.code
+        assert send(gate, 1.0, peer=peer, bridge_time=ns(UNIX + now - NOW),
+                    now=now) == NotNeutral.code
         assert send(gate, 0.0, peer=peer, now=now) == 'ok'
         assert send(gate, 1.0, peer=peer, now=now + 0.2) == 'ok'
     gate.forget('a')
@@ -318,7 +330,7 @@ def test_without_leases_whoever_commands_begins_neutral() -> None:
 def test_a_stop_keeps_the_order_of_a_lease_that_stays() -> None:
     gate = make()
     gate.acquire('p')
-    fields: dict[str, Any] = {'epoch': 1, 'bridge_time': UNIX}
+    fields: dict[str, Any] = {'epoch': 1, 'bridge_time': ns(UNIX)}
     assert send(gate, 0.0, sequence=5, **fields) == 'ok'
     gate.stopped()
     assert send(gate, 0.0, sequence=5, **fields) == 'out_of_order'

@@ -21,13 +21,13 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-import attacks
-from attacks import ATTACKS, forgeries, handshake, INSIDE, raw, Target, web_token
-from bridge_harness import native_peer, NativePeer, running_bridge
-from certificates import make_web_token_key
-from helpers import async_wait_until
 import pytest
-from security_support import bearer, TOKEN, TOKENS
+from support import attacks
+from support.attacks import ATTACKS, forgeries, handshake, INSIDE, raw, Target, web_token
+from support.bridge_harness import native_peer, NativePeer, running_bridge
+from support.certificates import make_web_token_key
+from support.helpers import async_wait_until
+from support.security_support import bearer, TOKEN, TOKENS
 
 PERIOD = 0.02
 EXPECTED = {

@@ -26,11 +26,11 @@ import subprocess
 import sys
 import time
 
-from bridge_harness import native_peer, running_bridge
-from certificates import make_authority, make_certificate, Pair
-from helpers import async_wait_until, PATIENCE
 import pytest
-from security_support import answer_of, bearer, replace_text, text_of, TOKEN
+from support.bridge_harness import native_peer, running_bridge
+from support.certificates import make_authority, make_certificate, Pair
+from support.helpers import async_wait_until, PATIENCE
+from support.security_support import answer_of, bearer, replace_text, text_of, TOKEN
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 

@@ -32,6 +32,7 @@ import cbor2
 from hypothesis import given, HealthCheck, seed, settings
 from hypothesis import strategies as st
 import pytest
+from support.frames import one
 from support.sessions import FakeNames, START
 
 from ws_bridge.config import Exposure, settings_from
@@ -97,12 +98,12 @@ def native(data: bytes) -> None:
     peer = session('native')
     codec = NativeDialect('robot', 'p')
     for frame in (data, data.decode(errors='replace')):
-        op = codec.decode(frame, START)
+        op = one(codec.decode(frame, START))
         assert isinstance(op, OPERATIONS)
         for effect in peer.receive(op, START):
             assert isinstance(effect, EFFECTS)
             if isinstance(effect, fx.Send):
-                assert all(json.loads(each.data) for each in codec.encode(effect.reply, 1.0))
+                assert all(json.loads(each.data) for each in codec.encode(effect.reply, 1))
 
 
 def rosbridge(data: bytes) -> None:
@@ -112,14 +113,14 @@ def rosbridge(data: bytes) -> None:
     codec.decode('{"op":"set_level","level":"info"}')
     for frame in (data, data.decode(errors='replace')):
         assert DIALECTS.of_frame(frame) in (*DIALECTS.values(), None)
-        op = codec.decode(frame, START)
+        op = one(codec.decode(frame, START))
         if op is None:
             continue
         assert isinstance(op, OPERATIONS)
         for effect in peer.receive(op, START):
             assert isinstance(effect, EFFECTS)
             if isinstance(effect, fx.Send):
-                assert all(json.loads(each.data) for each in codec.encode(effect.reply, 1.0))
+                assert all(json.loads(each.data) for each in codec.encode(effect.reply, 1))
 
 
 def cdr(data: bytes) -> None:

@@ -23,13 +23,13 @@ import ssl
 import time
 from typing import Any
 
-from bridge_harness import native_peer, running_bridge
-from helpers import async_wait_until
 import jwt
 import pytest
-from rosbridge_harness import rosbridge_peer
-from security_support import bearer, replace_text, TOKEN, TOKENS
-from transport_support import http
+from support.bridge_harness import native_peer, running_bridge
+from support.helpers import async_wait_until
+from support.rosbridge_harness import rosbridge_peer
+from support.security_support import bearer, replace_text, TOKEN, TOKENS
+from support.transport_support import http
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -347,7 +347,7 @@ async def test_metrics_have_a_rule_of_their_own(token_file: str, no_delay: None)
 
 async def test_the_secure_preset(tmp_path: Path, token_file: str, no_delay: None) -> None:
     """It starts with the files that it names, lets in who has a token, and nobody else."""
-    from certificates import make_authority, make_certificate
+    from support.certificates import make_authority, make_certificate
     authority = make_authority(tmp_path, 'authority')
     pair = make_certificate(tmp_path, 'server', authority)
     preset = Path(__file__).parents[2] / 'config' / 'secure.yaml'

@@ -24,17 +24,17 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bridge_harness import native_peer, NativePeer, running_bridge
-from helpers import async_wait_until, SpinningNode
 import pytest
 from rclpy.action import ActionServer
-from rosbridge_harness import rosbridge_peer, RosbridgePeer
-from security_support import bearer
 from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
+from support.bridge_harness import native_peer, NativePeer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
+from support.rosbridge_harness import rosbridge_peer, RosbridgePeer
+from support.security_support import bearer
 from test_msgs.action import Fibonacci
 
-from ws_bridge.access import USES
+from ws_bridge.config.roles import USES
 
 FIBONACCI = 'test_msgs/action/Fibonacci'
 BUILT_IN = ('observer', 'operator', 'safety', 'admin')

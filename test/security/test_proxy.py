@@ -24,11 +24,11 @@ import socket
 import subprocess
 from typing import Any
 
-from bridge_harness import native_peer, running_bridge
-from helpers import wait_until
 import pytest
-from security_support import bearer, TOKEN
-from transport_support import http
+from support.bridge_harness import native_peer, running_bridge
+from support.helpers import wait_until
+from support.security_support import bearer, TOKEN
+from support.transport_support import http
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 

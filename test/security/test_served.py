@@ -19,15 +19,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bridge_harness import native_peer, NativePeer, running_bridge
-from helpers import async_wait_until, SpinningNode
 import pytest
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.action import ActionServer
-from rosbridge_harness import rosbridge_peer
-from security_support import bearer
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
+from support.bridge_harness import native_peer, NativePeer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
+from support.rosbridge_harness import rosbridge_peer
+from support.security_support import bearer
 from test_msgs.action import Fibonacci
 
 from ws_bridge.main import Service
@@ -378,5 +378,5 @@ async def test_another_bridge_does_not_choose_what_is_pushed_and_pulled(
                 then({'topic': '/secret', 'channel_id': 7, 'type': 'std_msgs/msg/String'})
             assert '/secret' not in [each.name for each in service.bridge._outward.topics()]
             assert '/secret' not in [each.topic for each in
-                                     service.bridge._inward._shared.values()]
+                                     service.bridge._publications._shared.values()]
             assert isinstance(service, Service)

@@ -22,11 +22,11 @@ import signal
 import subprocess
 import sys
 
-from attacks import anybody, hello, silent, swarm, Talk, Target
-from bridge_harness import native_peer
-from certificates import make_authority, make_certificate
 import psutil
 import pytest
+from support.attacks import anybody, hello, silent, swarm, Talk, Target
+from support.bridge_harness import native_peer
+from support.certificates import make_authority, make_certificate
 
 CONNECTIONS = 1000
 GROWTH_MB = 80

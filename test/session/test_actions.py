@@ -27,6 +27,7 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.session import Session
+from ws_bridge.timing.unix import SECOND
 
 TYPE = 'test_msgs/action/Fibonacci'
 
@@ -90,7 +91,7 @@ def test_a_command_is_a_goal_where_the_name_is_an_action() -> None:
     nameless = session.receive(ops.Command(None, '/count', {}, 'action'), START)
     assert refusal(nameless) == (None, 'bad_field', 'metadata.message_id')
     expired = session.receive(
-        ops.Command('h', '/count', {}, 'action', stamp=1.0, ttl=1.0), START)
+        ops.Command('h', '/count', {}, 'action', stamp=SECOND, ttl=1.0), START)
     assert refusal(expired) == ('h', 'expired', 'ttl')
 
 

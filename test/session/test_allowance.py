@@ -21,6 +21,7 @@ from ws_bridge.errors import BadField
 from ws_bridge.protocol import operations as ops
 from ws_bridge.session import effects as fx
 from ws_bridge.session.session import Session
+from ws_bridge.timing.unix import nanoseconds
 
 REQUESTS: list[ops.Operation] = [
     ops.ListNames('i'), ops.Subscribe('i', '/t'), ops.Command('i', '/reset', {}),
@@ -28,7 +29,7 @@ REQUESTS: list[ops.Operation] = [
     ops.ServiceAnswer('i', 'c', {}), ops.Malformed('i', BadField('x')), ops.PeerStatus('i', {})]
 UNANSWERED: list[ops.Operation] = [
     ops.Command('i', '/t', {}), ops.Command('i', '/reset', {}, 'topic'), binary(1),
-    ops.BinarySample(1, 'cdr', memoryview(b''), 0.0, 0), ops.Appeared({}),
+    ops.BinarySample(1, 'cdr', memoryview(b''), 0, 0), ops.Appeared({}),
     ops.Malformed(None, BadField('x')), ops.ServiceAnswer('i', 'c', error='no')]
 
 
@@ -148,13 +149,13 @@ def test_no_rate_limit() -> None:
 def test_a_heartbeat_over_the_rate_is_heard_but_not_answered() -> None:
     session = make(max_message_rate=1.0, heartbeat_interval=1.0, heartbeat_timeout=3.0)
     session.receive(ops.ListNames(None), START)
-    effects = session.receive(ops.Heartbeat('i', START, 1), START)
+    effects = session.receive(ops.Heartbeat('i', nanoseconds(START), 1), START)
     assert [type(effect) for effect in effects] == [fx.PeerChanged, fx.Send]
     assert refusal(effects[1:]) == (None, 'rate_limited', None)
     assert session.heartbeats.state_name == 'ALIVE'
     for tenth in range(1, 100):
         now = START + tenth / 10
         session.receive(binary(1), now)
-        session.receive(ops.Heartbeat('i', now, 1), now)
+        session.receive(ops.Heartbeat('i', nanoseconds(now), 1), now)
         session.poll(now)
         assert session.heartbeats.state_name == 'ALIVE'

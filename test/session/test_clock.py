@@ -21,6 +21,7 @@ from support.sessions import binary, EPOCH, exchange, make, refusal, START
 
 from ws_bridge.protocol import operations as ops
 from ws_bridge.session import effects as fx
+from ws_bridge.timing.unix import nanoseconds
 
 
 @pytest.mark.parametrize('op', [ops.Command('i', '/t', {}, 'topic'), binary(1)])
@@ -31,9 +32,9 @@ def test_what_is_left_of_the_time_to_live(op: Any, age: float, ttl: float | None
                                           left: float | None) -> None:
     session = make()
     session.receive(ops.Advertise(None, '/t'), START)
-    session.publications.opened('/t', 1)
+    session.publications.opened('/t', 1, is_judged=False)
     fields = {name: getattr(op, name) for name in op.__slots__}
-    op = type(op)(**{**fields, 'stamp': START + EPOCH - age, 'ttl': ttl})
+    op = type(op)(**{**fields, 'stamp': nanoseconds(START + EPOCH - age), 'ttl': ttl})
     (effect,) = session.receive(op, START)
     assert isinstance(effect, fx.Publish)
     expected = None if left is None else pytest.approx(START + left)
@@ -49,7 +50,7 @@ def test_ttl_without_timestamp_counts_from_reception() -> None:
 @pytest.mark.parametrize('kind', ['topic', 'service'])
 def test_expired(kind: ops.Kind) -> None:
     session = make()
-    op = ops.Command('i', '/t', {}, kind, stamp=START + EPOCH - 0.6, ttl=0.5)
+    op = ops.Command('i', '/t', {}, kind, stamp=nanoseconds(START + EPOCH - 0.6), ttl=0.5)
     assert refusal(session.receive(op, START)) == ('i', 'expired', 'ttl')
     assert not session.services.calls
     assert not session.publications.topics
@@ -60,7 +61,7 @@ def test_clock_of_the_peer_is_corrected(offset: float) -> None:
     session = make()
 
     def command(age: float, now: float) -> list[fx.Effect]:
-        stamp = now + EPOCH + offset - age
+        stamp = nanoseconds(now + EPOCH + offset - age)
         return session.receive(ops.Command('i', '/t', {}, stamp=stamp, ttl=1.0), now)
 
     assert isinstance(command(0.0, START)[-1], fx.Publish if offset > 0 else fx.Send)

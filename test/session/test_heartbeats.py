@@ -14,6 +14,8 @@
 """Heartbeats either way: whether the peer lives, and how far its clock is."""
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 from support.sessions import beat_of, EPOCH, exchange, make, START
 
@@ -21,13 +23,15 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.heartbeats import BEATS_REMEMBERED
+from ws_bridge.timing.unix import nanoseconds as ns
+from ws_bridge.timing.unix import SECOND
 
 
 def test_round_trip_and_offset() -> None:
     session = make()
-    assert session.describe(START + 2)['round_trip'] is None
+    assert session.describe(START + 2).round_trip is None
     exchange(session, START + 1, -12.5, travel=0.02)
-    told = session.describe(START + 2)
+    told = asdict(session.describe(START + 2))
     assert told == {
         'peer': 'p', 'name': '', 'dialect': 'native', 'connected': 2.0, 'liveness': 'ALIVE',
         'identity': None, 'role': 'admin',
@@ -37,19 +41,21 @@ def test_round_trip_and_offset() -> None:
 
 def test_a_heartbeat_is_answered_once_with_its_echo() -> None:
     session = make()
-    effects = session.receive(ops.Heartbeat('a', 5.0, 7), START)
-    assert effects == [fx.Send(replies.Beat(1, START + EPOCH, (7, 5.0, START + EPOCH), 'a')),
-                       fx.PeerChanged()]
-    assert session.receive(ops.Heartbeat('a', 6.0, 8), START + 1) == [
-        fx.Send(replies.Beat(2, START + 1 + EPOCH, (8, 6.0, START + 1 + EPOCH), 'a'))]
+    effects = session.receive(ops.Heartbeat('a', 5 * SECOND, 7), START)
+    assert effects == [fx.Send(replies.Beat(
+        1, ns(START + EPOCH), (7, 5 * SECOND, ns(START + EPOCH)), 'a')), fx.PeerChanged()]
+    assert session.receive(ops.Heartbeat('a', 6 * SECOND, 8), START + 1) == [
+        fx.Send(replies.Beat(2, ns(START + 1 + EPOCH), (8, 6 * SECOND, ns(START + 1 + EPOCH)),
+                             'a'))]
 
 
 def test_an_answer_is_not_answered() -> None:
     session = make()
-    assert session.receive(ops.Heartbeat('a', 5.0, 7, answer=True), START) == [fx.PeerChanged()]
-    assert session.receive(ops.Heartbeat('a', 5.0, 8, answer=True), START) == []
+    assert session.receive(
+        ops.Heartbeat('a', 5 * SECOND, 7, answer=True), START) == [fx.PeerChanged()]
+    assert session.receive(ops.Heartbeat('a', 5 * SECOND, 8, answer=True), START) == []
     assert beat_of(session.receive(ops.Heartbeat('a', None, 9), START)).echo == \
-        (8, 5.0, START + EPOCH)
+        (8, 5 * SECOND, ns(START + EPOCH))
 
 
 def test_a_heartbeat_without_time_is_answered_too() -> None:
@@ -58,32 +64,34 @@ def test_a_heartbeat_without_time_is_answered_too() -> None:
 
 def test_the_heartbeat_of_a_seed_is_heard_but_not_answered() -> None:
     session = make()
-    assert session.receive(ops.Heartbeat('a', 5.0), START) == [fx.PeerChanged()]
+    assert session.receive(ops.Heartbeat('a', 5 * SECOND), START) == [fx.PeerChanged()]
     assert session.heartbeats.state_name == 'ALIVE'
 
 
 def test_an_echo_counts_only_of_a_beat_that_was_sent() -> None:
     session = make()
-    session.receive(ops.Heartbeat('a', 5.0, 1), START)
+    session.receive(ops.Heartbeat('a', 5 * SECOND, 1), START)
     for sequence in (0, 2, 10**15):
-        echo = sequence, START + EPOCH, 5.0
-        session.receive(ops.Heartbeat('a', 5.1, 1, echo, answer=True), START + 1)
+        echo = sequence, ns(START + EPOCH), 5 * SECOND
+        session.receive(ops.Heartbeat('a', 5_100_000_000, 1, echo, answer=True), START + 1)
     assert session.clock.timesync.offset is None
     for _ in range(BEATS_REMEMBERED):
-        session.receive(ops.Heartbeat('a', 5.0, 1), START + 1)
-    session.receive(ops.Heartbeat('a', 5.1, 1, (1, 0.0, 5.0), answer=True), START + 1)
+        session.receive(ops.Heartbeat('a', 5 * SECOND, 1), START + 1)
+    received = 5 * SECOND
+    session.receive(ops.Heartbeat('a', 5_100_000_000, 1, (1, 0, received), answer=True), START + 1)
     assert session.clock.timesync.offset is None
-    session.receive(ops.Heartbeat('a', 5.1, 1, (2, 0.0, 5.0), answer=True), START + 2)
+    session.receive(ops.Heartbeat('a', 5_100_000_000, 1, (2, 0, received), answer=True), START + 2)
     assert session.clock.timesync.offset == pytest.approx(5.05 - (START + EPOCH + 1.5))
 
 
 def test_beats_to_a_peer_are_made_when_the_bridge_wants_one() -> None:
     session = make()
     assert session.deadline() is None
-    assert session.heartbeats.make(5.0) == replies.Beat(1, 5.0, None)
-    session.receive(ops.Heartbeat('a', 4.0, 7, answer=True), START)
-    assert session.heartbeats.make(6.0) == replies.Beat(2, 6.0, (7, 4.0, START + EPOCH))
-    session.receive(ops.Heartbeat('b', 7.5, 8, (2, 6.0, 7.5), answer=True), START)
+    assert session.heartbeats.make(5.0) == replies.Beat(1, ns(5.0), None)
+    session.receive(ops.Heartbeat('a', ns(4.0), 7, answer=True), START)
+    assert session.heartbeats.make(6.0) == replies.Beat(
+        2, ns(6.0), (7, ns(4.0), ns(START + EPOCH)))
+    session.receive(ops.Heartbeat('b', ns(7.5), 8, (2, ns(6.0), ns(7.5)), answer=True), START)
     assert session.clock.timesync.offset is not None
 
 
@@ -92,7 +100,7 @@ def test_liveness() -> None:
     assert session.heartbeats.state_name == 'UNWATCHED'
     assert session.poll(START + 100) == []
     start = START + 100
-    session.receive(ops.Heartbeat('a', 0.0, 1), start)
+    session.receive(ops.Heartbeat('a', 0, 1), start)
     assert session.heartbeats.state_name == 'ALIVE'
     for state, after in (('SUSPECT', 1.5), ('LOST', 3.0)):
         assert session.deadline() == start + after
@@ -100,17 +108,17 @@ def test_liveness() -> None:
         lost = [fx.PeerLost()] if state == 'LOST' else []
         assert session.poll(start + after) == [*lost, fx.PeerChanged()]
         assert session.poll(start + after) == []
-        assert session.describe(start + after)['liveness'] == state
+        assert session.describe(start + after).liveness == state
     assert session.deadline() is None
-    effects = session.receive(ops.Heartbeat('a', 0.0, 2), start + 9)
+    effects = session.receive(ops.Heartbeat('a', 0, 2), start + 9)
     assert [type(effect) for effect in effects] == [fx.Send, fx.PeerChanged]
     assert session.heartbeats.state_name == 'ALIVE'
 
 
 def test_a_loss_that_nobody_polled_for_is_one() -> None:
     session = make(heartbeat_interval=1.0, heartbeat_timeout=3.0)
-    session.receive(ops.Heartbeat('a', 0.0), START)
-    effects = session.receive(ops.Heartbeat('b', 0.0), START + 3)
+    session.receive(ops.Heartbeat('a', 0), START)
+    effects = session.receive(ops.Heartbeat('b', 0), START + 3)
     assert effects == [fx.PeerLost(), fx.PeerChanged()]
 
 

@@ -19,8 +19,8 @@ from typing import get_args
 import pytest
 from support.sessions import EPOCH, failed, FakeNames, refusal, START
 
-from ws_bridge.access import BUILT_IN, Grant, NOBODY, OPERATOR, Role
 from ws_bridge.config import Exposure, settings_from
+from ws_bridge.config.roles import BUILT_IN, Grant, NOBODY, OPERATOR, Role
 from ws_bridge.identity.identity import Identity
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
@@ -55,11 +55,12 @@ EVERYTHING: list[ops.Operation] = [
     ops.AdvertiseAction('i', '/a', 't'), ops.UnadvertiseAction('i', '/a'),
     ops.GoalAnswer('i', 'g', True), ops.ActionFeedback('i', 'g', {}), ops.ActionResult('i', 'g'),
     ops.WatchStatus('i', True), ops.Command('i', '/t', {}), ops.Inquire('i', 's', 'topics', {}),
-    ops.BinaryPublish(1, 'cdr', memoryview(b''), 0.0, 0),
-    ops.BinarySample(1, 'cdr', memoryview(b''), 0.0, 0), ops.ServiceAnswer('i', 'c'),
+    ops.BinaryPublish(1, 'cdr', memoryview(b''), 0, 0),
+    ops.BinarySample(1, 'cdr', memoryview(b''), 0, 0), ops.ServiceAnswer('i', 'c'),
     ops.Heartbeat('i', None), ops.PeerStatus('i', {}), ops.Appeared({}),
     ops.EmergencyStop('i', ''), ops.ClearStop('i'), ops.LeaseOperation('i', 'take', 'g'),
-    ops.ListGates('i')]
+    ops.ListGates('i'), ops.GetParameters('i'), ops.SetParameters('i', {}),
+    ops.WatchParameters('i')]
 
 
 def test_everything_is_here() -> None:
@@ -91,7 +92,8 @@ def test_login() -> None:
     assert sent == fx.Send(replies.LoggedIn(
         'i', 'alice', 'operator', session.greeting().allowed))
     assert session.greeting().login == 'done'
-    assert {'gates', 'estop'} == (session.greeting().control or {}).keys()
+    assert session.greeting().control == replies.ControlState(
+        [], replies.StopState(False, None, ''))
     assert session.deadline() is None
     assert isinstance(session.receive(ops.Subscribe('j', '/t'), START)[0], fx.OpenSubscription)
     assert refusal(session.receive(ops.Authenticate('k', {}), START)) == (

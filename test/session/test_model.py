@@ -32,6 +32,7 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.session import Session
+from ws_bridge.timing.unix import nanoseconds
 
 LIMIT = 2
 EVERYTHING = (Rule('*'),)
@@ -159,7 +160,7 @@ class Machine(RuleBasedStateMachine):
         if topic in self.ledger.names('publisher') and channel_id not in self.channels:
             self.channels = {c: t for c, t in self.channels.items() if t != topic}
             self.channels[channel_id] = topic
-            self.session.publications.opened(topic, channel_id)
+            self.session.publications.opened(topic, channel_id, is_judged=False)
 
     @rule(name=topics)
     def unadvertise(self, name: str) -> None:
@@ -176,7 +177,7 @@ class Machine(RuleBasedStateMachine):
     @rule(channel_id=st.integers(1, 6))
     def publish_binary(self, channel_id: int) -> None:
         expected = 'ok' if channel_id in self.channels else 'not_advertised'
-        code = self.send(ops.BinaryPublish(channel_id, 'cdr', memoryview(b''), 0.0, 0))
+        code = self.send(ops.BinaryPublish(channel_id, 'cdr', memoryview(b''), 0, 0))
         if not self.rate:
             assert code == expected
 
@@ -218,8 +219,8 @@ class Machine(RuleBasedStateMachine):
           is_answer=st.booleans())
     def heartbeat(self, sequence: int | None, echo: int | None,
                   is_answer: bool) -> None:
-        echoed = None if echo is None else (echo, 0.0, self.now)
-        op = ops.Heartbeat('i', self.now, sequence, echoed, is_answer)
+        echoed = None if echo is None else (echo, 0, nanoseconds(self.now))
+        op = ops.Heartbeat('i', nanoseconds(self.now), sequence, echoed, is_answer)
         effects = self.session.receive(op, self.now)
         beats = [e for e in effects
                  if isinstance(e, fx.Send) and isinstance(e.reply, replies.Beat)]

@@ -18,8 +18,8 @@ from contextlib import nullcontext
 
 import pytest
 
-from ws_bridge.access import BUILT_IN, Grant, NAMELESS, OPERATOR, OwnNames, Role, Use
 from ws_bridge.config import Denial, Exposure, Rule
+from ws_bridge.config.roles import BUILT_IN, Grant, NAMELESS, OPERATOR, OwnNames, Role, Use
 from ws_bridge.errors import Forbidden
 from ws_bridge.session.rights import Policy, Rights
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jsonschema import Draft202012Validator
+import orjson
 import pytest
 from support.sessions import binary, call_from_ros, EPOCH, failed, FakeNames, make, refusal, START
 
@@ -29,8 +30,10 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.native_replies import hello_fields
 from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session import effects as fx
 from ws_bridge.session.gate_lookup import NoGates
+from ws_bridge.timing.unix import nanoseconds as ns
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / 'docs' / 'reference'
                      / 'ws_bridge.v1.schema.json').read_text())
@@ -45,7 +48,7 @@ def test_hello_tells_limits_and_permissions() -> None:
     assert isinstance(changed, fx.PeerChanged)
     greeting = session.greeting('i', asked=True)
     assert sent == fx.Send(greeting)
-    hello = json.loads(json.dumps(hello_fields(greeting)))
+    hello = orjson.loads(orjson.dumps(hello_fields(greeting)))
     Draft202012Validator({**SCHEMA, 'anyOf': [{'$ref': '#/$defs/hello'}]}).validate(hello)
     assert hello['session'] == 'p'
     assert hello['limits'] == {'message_size': 10_000_000, 'message_rate': 0,
@@ -103,7 +106,7 @@ def test_malformed_frame_gets_its_error() -> None:
 
 
 @pytest.mark.parametrize('op', [
-    ops.BinarySample(1, 'cdr', memoryview(b''), 0.0, 0), ops.Appeared({})])
+    ops.BinarySample(1, 'cdr', memoryview(b''), 0, 0), ops.Appeared({})])
 def test_what_nobody_asked_for_is_refused(op: ops.Operation) -> None:
     assert refusal(make().receive(op, START)) == (None, 'not_advertised', None)
 
@@ -225,11 +228,12 @@ def test_every_operation_has_a_handler() -> None:
         ops.Unsubscribe('i', 't'), ops.Advertise('i', 't'), ops.Unadvertise('i', 't'),
         ops.AdvertiseService('i', 's', 't'), ops.UnadvertiseService('i', 's'),
         ops.WatchStatus('i', True), ops.Command('i', 't', None), binary(1),
-        ops.BinarySample(1, 'cdr', memoryview(b''), 0.0, 0), ops.Heartbeat('i', None),
+        ops.BinarySample(1, 'cdr', memoryview(b''), 0, 0), ops.Heartbeat('i', None),
         ops.Malformed('i', BadField('x')), ops.ServiceAnswer('i', 'c'), ops.PeerStatus('i', {}),
         ops.Appeared({}), ops.Inquire('i', 's', 'topics', {}), ops.Authenticate('i', {}),
         ops.ListGates('i'), ops.LeaseOperation('i', 'acquire', 'g'), ops.EmergencyStop('i'),
-        ops.ClearStop('i')]
+        ops.ClearStop('i'), ops.GetParameters('i'), ops.SetParameters('i', {}),
+        ops.WatchParameters('i')]
     assert {type(op) for op in handled} == set(get_args(ops.Operation)) - action
     for op in handled:
         assert set(map(type, session.receive(op, START))) <= set(get_args(fx.Effect))
@@ -241,7 +245,7 @@ class FakeGates(NoGates):
     def guards(self, topic: str) -> bool:
         return topic == '/drive'
 
-    def check(self, peer: str, lease_mode: str, name: str, epoch: int | None) -> None:
+    def check(self, peer: str, lease_mode: LeaseMode, name: str, epoch: int | None) -> None:
         assert (peer, lease_mode) == ('p', 'native')
         if name == '/move' and epoch != 7:
             raise NotHolder('not now')
@@ -251,13 +255,31 @@ def test_the_age_of_a_guarded_command_is_the_gates_to_judge() -> None:
     session = make(gates=FakeGates())
     for topic, expected in (('/drive', True), ('/t', False)):
         session.receive(ops.Advertise(None, topic), START)
-        session.publications.opened(topic, 4)
-        old: list[Any] = [ops.Command('i', topic, {}, stamp=START + EPOCH - 9, ttl=0.1),
-                          binary(4, stamp=START + EPOCH - 9, ttl=0.1)]
+        session.publications.opened(topic, 4, is_judged=expected)
+        old: list[Any] = [ops.Command('i', topic, {}, stamp=ns(START + EPOCH - 9), ttl=0.1),
+                          binary(4, stamp=ns(START + EPOCH - 9), ttl=0.1)]
         for command in old:
             (effect,) = session.receive(command, START)
             assert (isinstance(effect, fx.Publish) and effect.command is command) == expected
             assert expected or refusal([effect])[1] == 'expired'
+
+
+def test_the_gates_are_asked_once_for_a_topic() -> None:
+    """From then on the bridge has told what its way has."""
+    asked: list[str] = []
+
+    class Counting(FakeGates):
+        def guards(self, topic: str) -> bool:
+            asked.append(topic)
+            return super().guards(topic)
+    session = make(gates=Counting())
+    command = ops.Command('i', '/drive', {}, stamp=ns(START + EPOCH - 9), ttl=0.1)
+    opening, publication = session.receive(command, START)
+    assert isinstance(opening, fx.OpenPublisher)
+    session.publications.opened('/drive', 4, is_judged=True)
+    for _ in range(3):
+        assert session.receive(command, START) == [publication]
+    assert asked == ['/drive']
 
 
 def test_a_guarded_call_and_goal() -> None:
@@ -292,7 +314,7 @@ def test_close_takes_everything_back_once() -> None:
     for op in (ops.Subscribe(None, '/a'), ops.Advertise(None, '/b'), ops.Command(None, '/c', {}),
                ops.AdvertiseService(None, '/s', 'a/S'), ops.Command(None, '/reset', {})):
         session.receive(op, START)
-    session.publications.opened('/b', 1)
+    session.publications.opened('/b', 1, is_judged=False)
     call_id = call_from_ros(session, 'token')
     (key,) = session.services.calls
     assert session.close() == [

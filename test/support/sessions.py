@@ -23,6 +23,7 @@ from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
 from ws_bridge.session.gate_lookup import GateLookup
 from ws_bridge.session.session import Session
+from ws_bridge.timing.unix import nanoseconds
 
 EPOCH = 1_760_000_000.0
 START = 1000.0
@@ -77,7 +78,7 @@ def beat_of(effects: list[fx.Effect]) -> replies.Beat:
 
 def binary(channel_id: int, **values: Any) -> ops.BinaryPublish:
     fields: dict[str, Any] = {'encoding': 'cdr', 'payload': memoryview(b'x'),
-                              'stamp': START + EPOCH, 'sequence': 0}
+                              'stamp': nanoseconds(START + EPOCH), 'sequence': 0}
     return ops.BinaryPublish(channel_id, **{**fields, **values})
 
 
@@ -91,11 +92,11 @@ def call_from_ros(session: Session, token: object, now: float = START) -> str:
 
 def exchange(session: Session, now: float, offset: float, travel: float) -> None:
     """Let the peer beat twice, the second time with the echo of the answer to the first."""
-    def peer_time(monotonic: float) -> float:
-        return monotonic + EPOCH + offset
+    def peer_time(monotonic: float) -> int:
+        return nanoseconds(monotonic + EPOCH + offset)
 
     beat = beat_of(session.receive(ops.Heartbeat('a', peer_time(now - travel), 1), now))
     assert beat.answers == 'a'
-    assert beat.stamp == now + EPOCH
+    assert beat.stamp == nanoseconds(now + EPOCH)
     echo = beat.sequence, beat.stamp, peer_time(now + travel)
     session.receive(ops.Heartbeat('b', peer_time(now + 0.5), 2, echo), now + 0.5 + travel)

@@ -38,14 +38,20 @@ class ToyDialect:
     def __init__(self) -> None:
         self._topics: dict[int, str] = {}
 
-    def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Operation:
+    def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Decoded:
+        return self.decode_value(frame if isinstance(frame, bytes) else orjson.loads(frame))
+
+    def decode_value(self, value: Any, now: float = 0.0, *, wrapped: bool = False) -> ops.Decoded:
+        several = value.get('all') if isinstance(value, dict) else None
+        return tuple(map(self._operation, several or [value]))
+
+    def _operation(self, value: Any) -> ops.Operation:
         try:
-            return self._binary(frame) if isinstance(frame, bytes) else \
-                self.decode_value(orjson.loads(frame))
+            return self._binary(value) if isinstance(value, bytes) else self._text(value)
         except (ValueError, KeyError, TypeError, struct.error) as exc:
             return ops.Malformed(None, BadFrame(f'not of the toy: {exc}'))
 
-    def decode_value(self, value: Any, now: float = 0.0, *, wrapped: bool = False) -> Any:
+    def _text(self, value: Any) -> ops.Operation:
         word, number, topic = value['toy'], str(value['id']), value['topic']
         if word == 'subscribe':
             return ops.Subscribe(number, topic, None, 'cdr', key=number, separate=True)
@@ -65,18 +71,16 @@ class ToyDialect:
     def limit_messages(self, size: int) -> None:
         """Do nothing: a message is a frame."""
 
-    def encode(self, reply: replies.Reply, stamp: float) -> list[ops.Frame]:
+    def encode(self, reply: replies.Reply, stamp: int) -> list[ops.Frame]:
         if isinstance(reply, replies.CallDone):
             return [ops.Frame(HEAD.pack(CALL, int(reply.op_id or 0)) + reply.values, False,
                               Priority.HIGH)]
-        told: dict[str, Any]
+        told: dict[str, Any] = {'toy': 'done', 'id': getattr(reply, 'op_id', None)}
         if isinstance(reply, replies.TopicsChanged):
             told = {'toy': 'topics', 'present': reply.present, 'gone': reply.gone}
         elif isinstance(reply, replies.Failed):
-            told = {'toy': 'failed', 'id': reply.op_id, 'code': reply.error.code}
-        elif isinstance(reply, replies.Answer):
-            told = {'toy': 'done', 'id': reply.op_id}
-        else:
+            told |= {'toy': 'failed', 'code': reply.error.code}
+        elif not isinstance(reply, replies.Answer):
             return []
         return [ops.Frame(orjson.dumps(told), True, Priority.HIGH)]
 

@@ -22,17 +22,17 @@ import subprocess
 import sys
 from typing import Any
 
-from attacks import client_hello
-from certificates import Pair
-from helpers import async_wait_until
 import pytest
-from transport_support import Dial, http, MakeServer, Recorder
+from support.attacks import client_hello
+from support.certificates import Pair
+from support.helpers import async_wait_until
+from support.transport_support import Dial, http, MakeServer, Recorder
 from websockets.asyncio.client import connect
 
 from ws_bridge import WebSocketServer
 from ws_bridge.addresses import is_loopback
 from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
-from ws_bridge.transport.tls_server import Turns
+from ws_bridge.transport.tls_server import TlsTurns
 
 # Clients of Python 3.10 do not note that the other end has closed TLS.
 pytestmark = pytest.mark.filterwarnings(
@@ -101,14 +101,14 @@ async def test_many_handshakes_of_tls_take_turns(
     rounds: list[int] = []
     turn = 0
 
-    class Counting(Turns):
+    class Counting(TlsTurns):
 
         def add(self, step: Callable[[], None]) -> None:
             def noted() -> None:
                 rounds.append(turn)
                 step()
             super().add(noted)
-    monkeypatch.setattr('ws_bridge.transport.listening.Turns', Counting)
+    monkeypatch.setattr('ws_bridge.transport.listening.TlsTurns', Counting)
     recorder = Recorder()
     server = await make_tls_server(listener=recorder)
 
@@ -148,7 +148,7 @@ async def test_a_large_message_over_tls(make_tls_server: MakeServer,
 
 async def test_each_round_one_turn() -> None:
     done: list[str] = []
-    turns = Turns(asyncio.get_running_loop())
+    turns = TlsTurns(asyncio.get_running_loop())
 
     def fail() -> None:
         done.append('fail')
@@ -157,7 +157,7 @@ async def test_each_round_one_turn() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     for step in (lambda: done.append('a'), fail, lambda: done.append('b')):
         turns.add(step)
-    assert repr(turns) == 'Turns(3 waiting)'
+    assert repr(turns) == 'TlsTurns(3 waiting)'
     for number in range(1, 4):
         await asyncio.sleep(0)
         assert len(done) == number

@@ -17,9 +17,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from helpers import async_wait_until
 import pytest
-from transport_support import Bare, MakeClient, MakeServer
+from support.helpers import async_wait_until
+from support.transport_support import Bare, MakeClient, MakeServer
 
 from ws_bridge import ConnectionState, LivenessState, MessageMetadata, MessageType, WebSocketServer
 from ws_bridge.transport.options import ClientOptions, ServerOptions

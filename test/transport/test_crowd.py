@@ -19,9 +19,9 @@ from contextlib import suppress
 import platform
 from typing import Any
 
-from helpers import async_wait_until
 import pytest
-from transport_support import Dial, http, MakeServer, Recorder
+from support.helpers import async_wait_until
+from support.transport_support import Dial, http, MakeServer, Recorder
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 

@@ -22,9 +22,9 @@ import socket
 import struct
 from typing import Any
 
-from helpers import async_wait_until
 import pytest
-from transport_support import (
+from support.helpers import async_wait_until
+from support.transport_support import (
     Bare,
     BINARY,
     Dial,

@@ -22,16 +22,16 @@ import logging
 import socket
 from typing import Any
 
-from certificates import Pair
-from helpers import async_wait_until
 import pytest
-from transport_support import Bare, Dial, MakeClient, MakeServer
+from support.certificates import Pair
+from support.helpers import async_wait_until
+from support.transport_support import Bare, Dial, MakeClient, MakeServer
 from websockets.exceptions import InvalidStatus
 
 from ws_bridge import InterfaceConfig, InterfaceType, MessageMetadata, Priority
 from ws_bridge.errors import ConfigError, TooLarge
+from ws_bridge.interface.server import WebSocketServer
 from ws_bridge.transport.options import ClientOptions, ServerOptions
-from ws_bridge.transport.server import WebSocketServer
 
 
 @dataclass

@@ -17,15 +17,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from helpers import async_wait_until
 import pytest
-from transport_support import Dial, http, MakeServer, Recorder
+from support.helpers import async_wait_until
+from support.transport_support import Dial, http, MakeServer, Recorder
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
+from ws_bridge.interface.server import WebSocketServer
 from ws_bridge.transport.handshake import origin_fault
 from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
-from ws_bridge.transport.server import WebSocketServer
 
 LOOPBACK = '127.0.0.1'
 

@@ -18,13 +18,13 @@ import asyncio
 import json
 from typing import Any
 
-from helpers import async_wait_until
 import pytest
-from seed_peer import envelope, SeedClient, SeedServer
-from transport_support import Dial, MakeClient, MakeServer, Recorder
+from support.helpers import async_wait_until
+from support.seed_peer import envelope, SeedClient, SeedServer
+from support.transport_support import Dial, MakeClient, MakeServer, Recorder
 
 from ws_bridge import ConnectionState, InterfaceConfig, LivenessState, MessageType
-from ws_bridge.transport.conversation import _Peer
+from ws_bridge.interface.conversation import _Peer
 from ws_bridge.transport.options import ServerOptions
 from ws_bridge.transport.settings import check_config
 

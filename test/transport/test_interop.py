@@ -17,10 +17,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from helpers import async_wait_until
 import pytest
-from seed_peer import envelope, SeedClient, SeedServer, TYPES
-from transport_support import MakeClient, MakeServer
+from support.helpers import async_wait_until
+from support.seed_peer import envelope, SeedClient, SeedServer, TYPES
+from support.transport_support import MakeClient, MakeServer
 
 from ws_bridge import MessageMetadata, MessageType, Priority
 

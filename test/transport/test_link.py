@@ -23,9 +23,9 @@ import random
 import time
 from typing import Any
 
-from helpers import async_wait_until
 import pytest
-from transport_support import Bare, BarePeer, Dial, MakeClient, MakeServer, Recorder
+from support.helpers import async_wait_until
+from support.transport_support import Bare, BarePeer, Dial, MakeClient, MakeServer, Recorder
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import broadcast

@@ -24,10 +24,10 @@ import logging
 import socket
 from typing import Any
 
-from helpers import async_wait_until
 import numpy as np
 import pytest
-from transport_support import MakeClient, MakeServer
+from support.helpers import async_wait_until
+from support.transport_support import MakeClient, MakeServer
 
 from ws_bridge import (
     ConnectionInfo,

@@ -17,9 +17,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from helpers import async_wait_until
 import pytest
-from transport_support import MakeClient, MakeServer, Recorder
+from support.helpers import async_wait_until
+from support.transport_support import MakeClient, MakeServer, Recorder
 from websockets.asyncio.server import serve, ServerConnection
 
 from ws_bridge import ConnectionState, InterfaceConfig

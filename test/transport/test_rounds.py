@@ -17,8 +17,8 @@ from __future__ import annotations
 import asyncio
 from types import SimpleNamespace
 
-from helpers import async_wait_until
 import pytest
+from support.helpers import async_wait_until
 
 from ws_bridge.transport import rounds as rounds_module
 from ws_bridge.transport.rounds import Round, Rounds, SLICE

@@ -19,15 +19,15 @@ import math
 from pathlib import Path
 from typing import Any
 
-from certificates import Pair
 import pytest
+from support.certificates import Pair
 
 from ws_bridge.errors import ConfigError
+from ws_bridge.interface.client import WebSocketClient
+from ws_bridge.interface.interface import WebSocketInterface
+from ws_bridge.interface.server import WebSocketServer
 from ws_bridge.protocol.types import InterfaceConfig, SecurityLevel
-from ws_bridge.transport.client import WebSocketClient
-from ws_bridge.transport.interface import WebSocketInterface
 from ws_bridge.transport.options import ClientOptions, ServerOptions
-from ws_bridge.transport.server import WebSocketServer
 from ws_bridge.transport.settings import check_config, is_server_mode
 
 TOKEN = {'auth_token': 'secret'}

@@ -19,10 +19,10 @@ import contextlib
 import gc
 import socket
 
-from certificates import Pair
-from helpers import async_wait_until
 import pytest
-from transport_support import Bare, Dial, MakeServer, Recorder
+from support.certificates import Pair
+from support.helpers import async_wait_until
+from support.transport_support import Bare, Dial, MakeServer, Recorder
 
 from ws_bridge import InterfaceConfig, WebSocketServer
 from ws_bridge.transport.options import ServerOptions

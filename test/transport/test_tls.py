@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from certificates import Pair
 import pytest
-from transport_support import MakeClient, MakeServer, Recorder
+from support.certificates import Pair
+from support.transport_support import MakeClient, MakeServer, Recorder
 
 from ws_bridge.protocol.types import SecurityLevel
 

@@ -22,10 +22,10 @@ import struct
 import time
 import zlib
 
-from browser import browser, Demo, docs_image, Observer, Page, Relay
-from helpers import SpinningNode, wait_until
 import pytest
-from security_support import TOKEN, write_tokens
+from support.browser import browser, Demo, docs_image, Observer, Page, Relay
+from support.helpers import SpinningNode, wait_until
+from support.security_support import TOKEN, write_tokens
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 

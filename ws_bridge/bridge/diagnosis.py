@@ -21,18 +21,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import ClassVar, TYPE_CHECKING
 
-from ws_bridge.access import ADMIN
 from ws_bridge.bridge.control import Control
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.bridge.streams import Topic
+from ws_bridge.bridge.unit import Effects, Unit
+from ws_bridge.config.roles import ADMIN
 from ws_bridge.errors import LimitExceeded, UnknownType, WsBridgeError
 from ws_bridge.protocol.operations import TopicUse
-from ws_bridge.protocol.replies import Diagnosed, Failed
+from ws_bridge.protocol.replies import Diagnosed, Failed, Finding
 from ws_bridge.ros.graph import STOP_SUFFIX
 from ws_bridge.session.effects import RunDiagnosis
 from ws_bridge.timing.freshness import FreshnessState
@@ -40,28 +40,13 @@ from ws_bridge.timing.freshness import FreshnessState
 if TYPE_CHECKING:
     from ws_bridge.bridge.neighbours import Neighbour
     from ws_bridge.ros.side import RosSide
-    from ws_bridge.ros.survey import Endpoint
+    from ws_bridge.ros.survey import TopicEndpoint
 
 MOST_WAITING = 16
 """Questions of one peer that may wait for the graph at the same time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """
-    One reason.
-
-    :param code: stays the same; ``docs/reference/protocol.md`` lists them.
-    :param message: what is so.
-    :param advice: what to do.
-    """
-
-    code: str
-    message: str
-    advice: str
-
-
-class Diagnosis:
+class Diagnosis(Unit):
     """
     Answers the operation ``diagnose``.
 
@@ -101,7 +86,7 @@ class Diagnosis:
                          on_done=lambda found: self._asked(peer, wish, use, found))
 
     def _asked(self, peer: Peer, wish: RunDiagnosis, use: TopicUse,
-               found: tuple[list[Endpoint], list[Endpoint]] | WsBridgeError) -> None:
+               found: tuple[list[TopicEndpoint], list[TopicEndpoint]] | WsBridgeError) -> None:
         self._waiting[peer.name] -= 1
         if not self._waiting[peer.name]:
             del self._waiting[peer.name]
@@ -127,8 +112,7 @@ class Diagnosis:
 
     def _answer(self, peer: Peer, wish: RunDiagnosis, use: TopicUse | None,
                 findings: list[Finding]) -> None:
-        peer.send(Diagnosed(wish.op_id, wish.wire_name, use,
-                            [asdict(finding) for finding in findings]))
+        peer.send(Diagnosed(wish.op_id, wish.wire_name, use, findings))
 
     def _use(self, peer: Peer, topic: str) -> TopicUse:
         """Find out what a topic is for: what the peer does with it, else whether it has a gate."""
@@ -140,7 +124,7 @@ class Diagnosis:
 
     # ---- what concerns one topic
 
-    def _types(self, peer: Peer, topic: str, ends: list[Endpoint]) -> list[Finding]:
+    def _types(self, peer: Peer, topic: str, ends: list[TopicEndpoint]) -> list[Finding]:
         types = sorted({end.msg_type for end in ends} | set(types_of(self._ros, topic)))
         findings = []
         if len(types) > 1:
@@ -168,7 +152,7 @@ class Diagnosis:
                        f'check the name ({hint}), whether the node runs, and ROS_DOMAIN_ID')
 
     def _arrives(self, peer: Peer, topic: str, name: str,
-                 publishers: list[Endpoint]) -> list[Finding]:
+                 publishers: list[TopicEndpoint]) -> list[Finding]:
         if not publishers:
             return [Finding('no_publisher', f'nobody publishes {name}',
                             'start the node that does; check its namespace and remappings')]
@@ -184,7 +168,7 @@ class Diagnosis:
         return findings
 
     def _samples(self, peer: Peer, topic: Topic, name: str,
-                 publishers: list[Endpoint]) -> list[Finding]:
+                 publishers: list[TopicEndpoint]) -> list[Finding]:
         findings = []
         now = self._clock()
         age = topic.freshness.age(now)
@@ -201,7 +185,7 @@ class Diagnosis:
         return findings
 
     def _reaches(self, peer: Peer, topic: str, name: str,
-                 subscribers: list[Endpoint]) -> list[Finding]:
+                 subscribers: list[TopicEndpoint]) -> list[Finding]:
         if not subscribers:
             return [Finding('no_subscriber', f'no node subscribes to {name}',
                             'start the node that does; check its namespace and remappings')]
@@ -210,7 +194,7 @@ class Diagnosis:
             f'{"; ".join(end.problems)}', 'advertise with a `qos` that has what is wanted')
             for end in subscribers if end.problems]
 
-    def _commands(self, peer: Peer, topic: str, others: list[Endpoint]) -> list[Finding]:
+    def _commands(self, peer: Peer, topic: str, others: list[TopicEndpoint]) -> list[Finding]:
         guarded = self._control.gates.of(topic)
         if guarded is None:
             return []
@@ -273,6 +257,8 @@ class Diagnosis:
             'ask for less: `max_rate`, fewer topics, `encoding` cbor or cdr')
             for each in self._peers() if each.link.dropped and (each is peer or all_peers)]
 
+    EFFECTS: ClassVar[Effects] = {RunDiagnosis: ask}
+
 
 def _forbidden(peer: Peer, use: TopicUse, name: str) -> Finding:
     """Say the same of what there is and of what there is not."""
@@ -285,7 +271,7 @@ def _forbidden(peer: Peer, use: TopicUse, name: str) -> Finding:
         'the role (`ws_bridge check FILE --as ROLE`), or log in as somebody else')
 
 
-def _nodes(peer: Peer, ends: Iterable[Endpoint]) -> str:
+def _nodes(peer: Peer, ends: Iterable[TopicEndpoint]) -> str:
     """Name the nodes that a peer may see."""
     names = {end.node for end in ends}
     seen = sorted(peer.session.login.rights.seen(name for name in names if name))

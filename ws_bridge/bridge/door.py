@@ -28,9 +28,9 @@ from http import HTTPStatus
 import time
 from typing import Any
 
-from ws_bridge.access import ADMIN, NOBODY, OBSERVER, Role
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.config import Settings
+from ws_bridge.config.roles import ADMIN, NOBODY, OBSERVER, Role
 from ws_bridge.errors import ConfigError, Forbidden, LoginFailed
 from ws_bridge.identity.authority import Authority
 from ws_bridge.identity.identity import Identity
@@ -142,7 +142,7 @@ class Door:
 
     # ---- after it
 
-    def login_of(self, admitted: Any, *, dialled: bool, now: float, epoch: float) -> Login:
+    def login_of(self, admitted: object, *, dialled: bool, now: float, epoch: float) -> Login:
         """
         Return the login of a new connection.
 

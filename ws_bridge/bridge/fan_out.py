@@ -33,6 +33,7 @@ from ws_bridge.errors import ConversionError, WsBridgeError
 from ws_bridge.protocol.encodings import Encode, ENCODINGS
 from ws_bridge.protocol.replies import Failed
 from ws_bridge.session.queue import Frame
+from ws_bridge.timing.unix import nanoseconds
 from ws_bridge.transport.framing import PIECE, StreamFrame
 from ws_bridge.transport.link import Link
 
@@ -79,7 +80,7 @@ class FanOut:
             return
         samples = topic.subscription.latched()
         form = form_of(topic, member)
-        stamp = self._loop.time() + self._epoch
+        stamp = nanoseconds(self._loop.time() + self._epoch)
         first = max(topic.sequence - len(samples), 0) + 1  # as if they were the last that came
         for sequence, cdr in enumerate(samples, first):
             if len(cdr) > LARGE and form.converted:
@@ -92,14 +93,14 @@ class FanOut:
                 self._report(topic, exc)
                 continue
             member.peer.link.send_stream(
-                form.stream, form.write(body, stamp, sequence),
+                form.stream, form.frame_here(body, stamp, sequence),
                 max(member.wish.queue_depth, len(samples)), text=form.text, split=form.split)
 
     def deliver(self, topic: Topic, samples: list[bytes], taken: float) -> None:
         """Take samples, which :meth:`work` hands out."""
         if topic.codec is None or not topic.members:
             return
-        stamp, waiting = taken + self._epoch, topic.waiting
+        stamp, waiting = nanoseconds(taken + self._epoch), topic.waiting
         most = max(topic.depth, MAX_WAITING)
         for cdr in samples:
             topic.sequence = sequence = topic.sequence + 1
@@ -166,14 +167,14 @@ class FanOut:
     def _fill(self, end: float) -> None:
         """Make the frames of a round, of each topic in turn."""
         size = 0
-        now = self._loop.time() + self._epoch
+        late = nanoseconds(self._loop.time() + self._epoch - LATE)
         while self._due and size < ROUND:
             size += self._release_now(*self._due.popleft())
             if time.perf_counter() > end:
                 return
         while self._line and size < ROUND:
             topic, _ = self._line.popitem(last=False)
-            while len(topic.waiting) > topic.depth and topic.waiting[0][1] < now - LATE:
+            while len(topic.waiting) > topic.depth and topic.waiting[0][1] < late:
                 self._give_way(topic)
             # What comes alone needs not be gathered with others of the same peer.
             size += self._serve(topic, is_alone=not (size or self._line or len(topic.waiting) > 1))
@@ -266,7 +267,7 @@ class FanOut:
             converted = group.form.converted
             if converted is None:
                 self._stage(group.links, group.form, group.depth,
-                            group.form.write(cdr, stamp, sequence))
+                            group.form.frame_here(cdr, stamp, sequence))
                 continue
             topic.is_slow = True
             stream = (topic, key if group.form.write_text else converted)
@@ -279,7 +280,7 @@ class FanOut:
             self._offer(topic, throttled, sample)
 
     def _convert(self, topic: Topic, form: Form, sample: Sample, stream: Hashable,
-                 then: Callable[[memoryview, float, int], None], depth: int = 1,
+                 then: Callable[[memoryview, int, int], None], depth: int = 1,
                  on_drop: Callable[[], None] | None = None) -> None:
         """Have a sample converted, then handed out; one of a stream at a time, the newest."""
         cdr, stamp, sequence = sample
@@ -310,7 +311,7 @@ class FanOut:
                     link.note_dropped()
 
     def _fan_out_large(self, topic: Topic, stream: tuple[Topic, object],
-                       body: memoryview, stamp: float, sequence: int) -> None:
+                       body: memoryview, stamp: int, sequence: int) -> None:
         for key, group in topic.groups.items():
             if stream[1] in (key, group.form.converted):
                 self._stage(group.links, group.form, group.depth,
@@ -318,7 +319,7 @@ class FanOut:
         self._schedule()
 
     def _send_latched(self, topic: Topic, member: Member, form: Form,
-                      body: memoryview, stamp: float, sequence: int) -> None:
+                      body: memoryview, stamp: int, sequence: int) -> None:
         """Hand out what a late peer missed, unless it left, or has newer ones already."""
         if topic.members.get(member.key) is member:
             member.peer.link.send_stream(
@@ -326,7 +327,7 @@ class FanOut:
                 text=form.text, split=form.split)
 
     def _offer(self, topic: Topic, throttled: Throttled,
-               sample: tuple[bytes, float, int]) -> None:
+               sample: Sample) -> None:
         """Send the sample, or keep it, the newest, until the peer's next time."""
         now = self._loop.time()
         if now < throttled.due or throttled.timer is not None:    # a late timer comes first
@@ -353,7 +354,7 @@ class FanOut:
         return len(sample[0])
 
     def _send(self, topic: Topic, throttled: Throttled,
-              sample: tuple[bytes, float, int]) -> None:
+              sample: Sample) -> None:
         if topic.codec is None:
             return
         cdr, stamp, sequence = sample
@@ -368,10 +369,10 @@ class FanOut:
             self._report(topic, exc)
             return
         form = throttled.form
-        self._stage((throttled.link,), form, 1, form.write(body, stamp, sequence))
+        self._stage((throttled.link,), form, 1, form.frame_here(body, stamp, sequence))
 
     def _send_large(self, topic: Topic, throttled: Throttled, body: memoryview,
-                    stamp: float, sequence: int) -> None:
+                    stamp: int, sequence: int) -> None:
         form = throttled.form
         throttled.link.send_stream(form.stream, form.frame(body, stamp, sequence), 1,
                                    text=form.text, split=form.split)

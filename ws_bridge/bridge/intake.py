@@ -21,12 +21,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 import logging
 import time
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.config import Settings
@@ -72,6 +73,9 @@ class Taker(Protocol):
 
     def take(self, link: Link, data: str | bytes) -> Job | None:
         """Carry out a frame, or return what has to be awaited for it."""
+
+    def operate(self, peer: Peer, op: ops.Operation) -> Job | None:
+        """Carry out an operation, or return what has to be awaited for it."""
 
     def find(self, link: Link, dialect: str | None) -> Peer | None:
         """Return the peer of a link, made if a first frame shows its dialect."""
@@ -209,7 +213,7 @@ class Intake:
     async def read(self, link: Link, data: str | bytes | ops.Wrapped) -> None:
         """Have a message parsed, then carry it out."""
         peer = self._taker.find(link, None)
-        form: Literal['json', 'cbor', 'png'] = 'cbor' if isinstance(data, bytes) else 'json'
+        form: wire.TextForm = 'cbor' if isinstance(data, bytes) else 'json'
         wrapped = isinstance(data, ops.Wrapped)
         if isinstance(data, ops.Wrapped):
             form, data = 'png' if data.is_png else 'json', data.text
@@ -234,15 +238,43 @@ class Intake:
                 return
             peer.dialect.fence = link.fence = self._lines[link].fence
             if 'again' in head:
-                op = peer.dialect.decode(str(rest, 'utf-8'), self._loop.time())
+                decoded = peer.dialect.decode(str(rest, 'utf-8'), self._loop.time())
             else:
-                op = peer.dialect.decode_value(
+                decoded = peer.dialect.decode_value(
                     _with_parked(head), self._loop.time(), wrapped=wrapped or head['wrapped'])
-            if isinstance(op, ops.Wrapped):
-                self._lines[link].jobs.appendleft(lambda: self.read(link, op))
-            elif op is not None:
-                await self._carry_out(peer, op)
+            if isinstance(decoded, ops.Wrapped):
+                self._lines[link].jobs.appendleft(partial(self.read, link, decoded))
+                return
+            for op in decoded:
+                link.fence = self._lines[link].fence
+                if self._taker.is_here(peer):
+                    await self._carry_out(peer, op)
+            if decoded:
                 await self._workshop.ask(wire.Forget())
+
+    def in_order(self, peer: Peer, operations: tuple[ops.Operation, ...]) -> Job | None:
+        """Carry out the operations of one frame; return what has to be awaited, and the rest."""
+        jobs = self._jobs(peer, operations)
+        first = next(jobs, None)
+        return None if first is None else partial(self._in_order, peer.link, first, jobs)
+
+    def _jobs(self, peer: Peer, operations: tuple[ops.Operation, ...]) -> Iterator[Job]:
+        """Carry out operations; give what has to be awaited before the next, or that others do."""
+        end = time.perf_counter() + TURN
+        for op in operations:
+            job = self._taker.operate(peer, op) if self._taker.is_here(peer) else None
+            if job is not None:
+                yield job
+            elif time.perf_counter() > end:
+                yield partial(asyncio.sleep, 0)
+                end = time.perf_counter() + TURN
+
+    async def _in_order(self, link: Link, first: Job, others: Iterator[Job]) -> None:
+        await first()
+        link.fence = self._lines[link].fence
+        for job in others:
+            await job()
+            link.fence = self._lines[link].fence
 
     async def finish(self, peer: Peer, effects: list[fx.Effect], op_id: str | None) -> None:
         """Have the values of the last effect converted, then carry the effects out."""

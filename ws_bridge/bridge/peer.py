@@ -22,8 +22,10 @@ from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.errors import TypeMismatch, UnknownName
 from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.dialects import DialectKind
+from ws_bridge.protocol.operations import Frame
 from ws_bridge.protocol.replies import Failed, Reply
 from ws_bridge.session.session import Session
+from ws_bridge.timing.unix import nanoseconds
 from ws_bridge.transport.framing import head
 from ws_bridge.transport.link import Link
 
@@ -66,8 +68,12 @@ class Peer:
         """Encode a reply in the peer's dialect and queue it; never waits."""
         if isinstance(reply, Failed):
             self.ledger.counts['refused', reply.error.code] += 1
-        for frame in self.dialect.encode(reply, self.clock()):
+        for frame in self.frames_of(reply):
             self.link.send(frame.data, frame.priority, text=frame.text)
+
+    def frames_of(self, reply: Reply) -> list[Frame]:
+        """Encode a reply in the peer's dialect."""
+        return self.dialect.encode(reply, nanoseconds(self.clock()))
 
     def beat(self) -> None:
         """Send a heartbeat."""
@@ -78,8 +84,7 @@ class Peer:
         self.link.send_along(self._make_beat, self.beat)
 
     def _make_beat(self) -> tuple[bytes, int]:
-        now = self.clock()
-        (data, text, _), = self.dialect.encode(self.session.heartbeats.make(now), now)
+        (data, text, _), = self.frames_of(self.session.heartbeats.make(self.clock()))
         return head(len(data), text) + data, len(data)
 
 

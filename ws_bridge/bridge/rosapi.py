@@ -22,16 +22,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TYPE_CHECKING
+from functools import partial
+from typing import Any, ClassVar, Protocol, TYPE_CHECKING
 
 import orjson
 
-from ws_bridge.access import is_hidden, Use
+from ws_bridge.bridge.parameters import absolute, ParameterAccess, Parameters
 from ws_bridge.bridge.peer import Peer
-from ws_bridge.bridge.rosapi_params import absolute, Parameters, Turns
 from ws_bridge.bridge.typedefs import short_name, typedefs
-from ws_bridge.convert.codec import CodecStore
+from ws_bridge.bridge.unit import Effects, Unit
+from ws_bridge.config.roles import is_hidden, Use
 from ws_bridge.errors import BadName, TimedOut, UnknownName, WrongKind, WrongLength, WsBridgeError
+from ws_bridge.protocol.replies import ParametersTold
 from ws_bridge.protocol.rosbridge_ops import MAX_NAME
 from ws_bridge.session.effects import AnswerQuestion, Effect
 from ws_bridge.session.rights import Rights
@@ -41,10 +43,10 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 Done = Callable[['Values | WsBridgeError'], None]
-Apply = Callable[[Peer, list[Effect]], None]
-Check = Callable[[str, str, str, 'int | None'], None]
+Apply = Callable[[Peer, list[Effect]], object]
 MAX_TEXT = 1_000_000
 ROS_VERSION = 2
+NULL = 'null'
 
 
 @dataclass(slots=True, eq=False)
@@ -79,7 +81,7 @@ class Look:
     :param advertised: returns the topics of peers, which the graph may not show yet.
     """
 
-    def __init__(self, ros: RosSide, rights: Rights, parameters: Parameters,
+    def __init__(self, ros: RosSide, rights: Rights, parameters: ParameterAccess,
                  names: ApiNames, advertised: Callable[[], dict[str, str]]) -> None:
         self.ros = ros
         self.names = names
@@ -115,26 +117,24 @@ class Look:
             found if isinstance(found, WsBridgeError) else make(found)))
 
 
-class RosApi:
+class RosApi(Unit):
     """
     Answers questions about the robot.
 
+    :param parameters: reaches the parameters of nodes.
     :param apply: carries out the effects of a session.
-    :param check: refuses, by an error, what needs a lease: peer, lease mode, service, epoch.
     :param names: makes full names of what peers say.
     :param advertised: returns the topics that peers advertise, with their types.
     """
 
-    def __init__(self, ros: RosSide, store: CodecStore, loop: asyncio.AbstractEventLoop, *,
-                 apply: Apply, check: Check, names: ApiNames,
+    def __init__(self, ros: RosSide, loop: asyncio.AbstractEventLoop, parameters: Parameters, *,
+                 apply: Apply, names: ApiNames,
                  advertised: Callable[[], dict[str, str]]) -> None:
         self._ros = ros
-        self._store = store
+        self._parameters = parameters
         self._loop = loop
         self._apply = apply
-        self._check = check
         self._advertised = advertised
-        self._turns = Turns()
         self._names = names
         self._pending: dict[tuple[str, int], Pending] = {}
 
@@ -164,10 +164,8 @@ class RosApi:
             rights = peer.session.login.rights
             if wish.question not in UNSEEN:
                 rights.check_at_all('graph')
-            look = Look(self._ros, rights, Parameters(
-                self._ros, rights, self._store, self._turns,
-                lambda name: self._check(peer.name, peer.session.lease_mode, name, None),
-                self._names.service), self._names, self._advertised)
+            look = Look(self._ros, rights, self._parameters.access(peer), self._names,
+                        self._advertised)
             values = answer(look, _texts(names, wish.data), done)
         except WsBridgeError as exc:
             done(exc)
@@ -188,6 +186,8 @@ class RosApi:
         pending.timer.cancel()
         answer = result if isinstance(result, WsBridgeError) else orjson.dumps(result)
         self._apply(pending.peer, pending.peer.session.services.ended(pending.key, answer))
+
+    EFFECTS: ClassVar[Effects] = {AnswerQuestion: ask}
 
 
 Question = Callable[[Look, Any, Done], 'Values | None']
@@ -362,24 +362,44 @@ def _action_feedback_details(api: Look, args: Any, done: Done) -> Values:
 
 # ---- parameters, the rest
 
+# What a node refuses is an answer, not an error; values are JSON text.
+
 def _get_param(api: Look, args: Any, done: Done) -> None:
-    api.parameters.get(args['name'], args['default_value'] or args['default'], done)
+    name, default = args['name'], args['default_value'] or args['default']
+
+    def told(found: ParametersTold) -> None:
+        text = orjson.dumps(found.parameters[0].value).decode() if found.parameters else \
+            default or NULL
+        done({'value': text, 'successful': bool(found.parameters),
+              'reason': found.reasons.get(name, '')})
+    api.parameters.get((name,), told)
 
 
 def _set_param(api: Look, args: Any, done: Done) -> None:
-    api.parameters.set(args['name'], args['value'], done)
+    name = args['name']
+    api.parameters.require((name,), write=True)
+    try:
+        value = orjson.loads(args['value'])
+    except orjson.JSONDecodeError as exc:
+        done({'successful': False, 'reason': f'the value is not JSON: {exc}'})
+        return
+    api.parameters.set({name: value}, partial(_refused, name, done))
+
+
+def _refused(name: str, done: Done, reasons: Mapping[str, str]) -> None:
+    done({'successful': name not in reasons, 'reason': reasons.get(name, '')})
 
 
 def _has_param(api: Look, args: Any, done: Done) -> None:
-    api.parameters.has(args['name'], done)
+    api.parameters.get((args['name'],), lambda told: done({'exists': bool(told.parameters)}))
 
 
 def _delete_param(api: Look, args: Any, done: Done) -> None:
-    api.parameters.delete(args['name'], done)
+    api.parameters.delete(args['name'], partial(_refused, args['name'], done))
 
 
 def _get_param_names(api: Look, args: Any, done: Done) -> None:
-    api.parameters.names(done)
+    api.parameters.names(lambda names: done({'names': names}))
 
 
 def _get_time(api: Look, args: Any, done: Done) -> Values:

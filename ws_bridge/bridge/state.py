@@ -18,16 +18,34 @@ import asyncio
 from collections.abc import Callable, Iterable
 import logging
 import time
-from typing import Any, TYPE_CHECKING
+from typing import ClassVar, TYPE_CHECKING
 
 import orjson
 
-from ws_bridge.access import is_hidden, Role
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.streams import Topic
+from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.config import Exposure, Settings
-from ws_bridge.protocol.replies import State, TopicsChanged
+from ws_bridge.config.roles import is_hidden, Role
+from ws_bridge.convert.schema_text import schema_to_text
+from ws_bridge.errors import UnknownType
+from ws_bridge.protocol.operations import GetSchema
+from ws_bridge.protocol.replies import (
+    ActionEntry,
+    GraphListed,
+    GraphView,
+    LinkState,
+    MessageDefined,
+    RobotState,
+    ServiceDefined,
+    ServiceEntry,
+    SharedState,
+    TopicEntry,
+    TopicsChanged,
+    TopicState,
+)
+from ws_bridge.session import effects as fx
 from ws_bridge.session.rights import Rights
 from ws_bridge.timing.freshness import FreshnessState
 
@@ -47,7 +65,7 @@ REST = 10
 logger = logging.getLogger(__name__)
 
 
-class RobotState:
+class StateReporter(Unit):
     """
     Collects and sends the state.
 
@@ -67,10 +85,10 @@ class RobotState:
         self._safety = safety
         self._started = loop.time()
         self._touched = False
-        self._telling: dict[Peer, bytes] = {}    # who is still to be told, and what
+        self._telling: dict[Peer, SharedState] = {}    # who is still to be told, and what
         self._spent = 0.0
         self._rest = self._started
-        self._listings: dict[tuple[Role, bool], tuple[GraphSnapshot, dict[str, Any]]] = {}
+        self._listings: dict[tuple[Role, bool], tuple[GraphSnapshot, GraphView]] = {}
         self._status_due = self._started
         self._diagnostics_due = self._started
         self._freshness: tuple[tuple[str, FreshnessState], ...] = ()
@@ -101,12 +119,12 @@ class RobotState:
         wanting = [peer for peer in self._peers() if peer.hears_news]
         self._freshness = freshness
         self._status_due = now + self._settings.status_interval
-        common: dict[Role, bytes] = {}
+        shared: dict[Role, SharedState] = {}
         for peer in wanting:
             rights = peer.session.login.rights
-            if rights.role not in common:
-                common[rights.role] = orjson.dumps(self._common(now, rights))
-            self._telling[peer] = common[rights.role]
+            if rights.role not in shared:
+                shared[rights.role] = self._shared(now, rights)
+            self._telling[peer] = shared[rights.role]
         self._touched = False
         self._spent = time.perf_counter() - begin
         self._tell()
@@ -116,9 +134,9 @@ class RobotState:
         begin = now = time.perf_counter()
         while self._telling and now < begin + SLICE:
             peer = next(iter(self._telling))
-            common = self._telling.pop(peer)
+            shared = self._telling.pop(peer)
             if peer.hears_news:
-                peer.send(State(common, _you(peer)))
+                peer.send(RobotState(shared, _you(peer)))
             now = time.perf_counter()
         self._spent += now - begin
         if self._telling:
@@ -129,8 +147,8 @@ class RobotState:
     def send_to(self, peer: Peer) -> None:
         """Send the state to one peer now."""
         self._telling.pop(peer, None)
-        common = self._common(self._loop.time(), peer.session.login.rights)
-        peer.send(State(orjson.dumps(common), _you(peer)))
+        shared = self._shared(self._loop.time(), peer.session.login.rights)
+        peer.send(RobotState(shared, _you(peer)))
 
     def graph_changed(self) -> None:
         """Tell what came and went."""
@@ -143,15 +161,15 @@ class RobotState:
         """Tell a peer whose dialect has it told what changed of the topics that it may have."""
         if not peer.kind.hears_topics or peer.session.login.needed:
             return
-        listing = self.listing(peer.session.login.rights, hidden=False)['topics']
-        topics = {each['topic']: tuple(each['types']) for each in listing if each['subscribe']}
+        listing = self.listing(peer.session.login.rights, hidden=False).topics
+        topics = {each.topic: tuple(each.types) for each in listing if each.subscribe}
         told, peer.topics = peer.topics, topics
         present = {name: types for name, types in topics.items() if told.get(name) != types}
         gone = tuple(name for name in told if name not in topics)
         if present or gone:
             peer.send(TopicsChanged(present, gone))
 
-    def listing(self, rights: Rights, *, hidden: bool) -> dict[str, Any]:
+    def listing(self, rights: Rights, *, hidden: bool) -> GraphView:
         """
         Return the topics, services and nodes that a peer may know of; not to be changed.
 
@@ -166,32 +184,56 @@ class RobotState:
         return known[1]
 
     def _list(self, graph: GraphSnapshot, rights: Rights,
-              shown: Callable[[str], bool]) -> dict[str, Any]:
+              shown: Callable[[str], bool]) -> GraphView:
         find = rights.find
         topics = []
         for name, info in sorted(graph.topics.items()):
             subscribe = find('subscribe', name) is not None
             publish = find('publish', name) is not None
             if shown(name) and rights.shows(name, 'subscribe', 'publish'):
-                topics.append({
-                    'topic': name, 'types': list(info.types),
-                    'channel': self._exposure.channel_of(name),
-                    'publishers': info.publishers, 'subscribers': info.subscribers,
-                    'subscribe': subscribe, 'publish': publish})
-        services = [{'service': name, 'types': list(types), 'call': True}
+                topics.append(TopicEntry(
+                    name, list(info.types), self._exposure.channel_of(name),
+                    info.publishers, info.subscribers, subscribe, publish))
+        services = [ServiceEntry(name, list(types))
                     for name, types in sorted(graph.services.items())
                     if shown(name) and rights.shows(name, 'call')]
-        actions = [{'action': name, 'types': list(types)}
+        actions = [ActionEntry(name, list(types))
                    for name, types in sorted(graph.actions.items())
                    if shown(name) and rights.shows(name, 'goal')]
-        return {'topics': topics, 'services': services, 'actions': actions,
-                'nodes': rights.seen(graph.nodes)}
+        return GraphView(topics, services, actions, rights.seen(graph.nodes))
+
+    def _describe(self, peer: Peer, effect: fx.Describe) -> None:
+        op = effect.operation
+        if isinstance(op, GetSchema):
+            peer.send(self._schema(op))
+        else:
+            self._ros.look_again(lambda: peer.send(GraphListed(
+                op.op_id, self.listing(peer.session.login.rights, hidden=op.hidden))))
+
+    def _schema(self, op: GetSchema) -> MessageDefined | ServiceDefined:
+        types, name = self._ros.types, op.type_name
+        if '/srv/' not in name:
+            try:
+                schema = types.message(name)
+                return MessageDefined(op.op_id, schema.name, schema_to_text(schema))
+            except UnknownType:
+                if '/msg/' in name:
+                    raise
+        service = types.service(name)
+        return ServiceDefined(op.op_id, service.name, schema_to_text(service.request),
+                              schema_to_text(service.response))
+
+    def _status_wanted(self, peer: Peer, effect: fx.StatusWanted) -> None:
+        self.send_to(peer)
+
+    def _peer_changed(self, peer: Peer, effect: fx.PeerChanged) -> None:
+        self.touch()
 
     def _judge(self, topic: Topic, now: float) -> FreshnessState:
         info = self._ros.graph.topics.get(topic.name)
         return topic.freshness.state(now, published=bool(info and info.publishers))
 
-    def _common(self, now: float, rights: Rights) -> dict[str, Any]:
+    def _shared(self, now: float, rights: Rights) -> SharedState:
         graph = self._ros.graph
         heard = {topic.name: topic for topic in self._outward.topics()}
         topics = []
@@ -200,18 +242,15 @@ class RobotState:
                 continue
             info = graph.topics.get(name)
             topic = heard.get(name)
-            topics.append({
-                'topic': name, 'type': info.types[0] if info and info.types else None,
-                'rate': _rounded(topic.freshness.rate(now)) if topic else None,
-                'age': _rounded(topic.freshness.age(now)) if topic else None,
-                'freshness': (self._judge(topic, now) if topic
-                              else FreshnessState.UNKNOWN).value})
-        return {'kind': 'state', 'robot': self._settings.robot_name,
-                'uptime': _rounded(now - self._started),
-                'nodes': rights.seen(graph.nodes),
-                'topics': topics,
-                'peers': [peer.session.describe(now) for peer in self._peers()]
-                if rights.role.may_at_all('graph') else []}
+            topics.append(TopicState(
+                name, info.types[0] if info and info.types else None,
+                _rounded(topic.freshness.rate(now)) if topic else None,
+                _rounded(topic.freshness.age(now)) if topic else None,
+                self._judge(topic, now) if topic else FreshnessState.UNKNOWN))
+        return SharedState(
+            self._settings.robot_name, round(now - self._started, 3), rights.seen(graph.nodes),
+            topics, [peer.session.describe(now) for peer in self._peers()]
+            if rights.role.may_at_all('graph') else [])
 
     def _links(self) -> str:
         """Return how good the links are, for ROS, JSON; times in s."""
@@ -250,10 +289,12 @@ class RobotState:
             'dialect': peer.dialect.name, 'liveness': peer.session.heartbeats.state_name,
             'status': peer.session.reported_status} for peer in self._peers()]).decode()
 
+    EFFECTS: ClassVar[Effects] = {
+        fx.StatusWanted: _status_wanted, fx.PeerChanged: _peer_changed, fx.Describe: _describe}
 
-def _you(peer: Peer) -> dict[str, Any]:
-    return {'peer': peer.name, 'dropped': peer.link.dropped,
-            'queued_bytes': peer.link.queued_bytes}
+
+def _you(peer: Peer) -> LinkState:
+    return LinkState(peer.name, peer.link.dropped, peer.link.queued_bytes)
 
 
 def _rounded(value: float | None) -> float | None:

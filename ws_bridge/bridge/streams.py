@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ws_bridge.bridge.peer import Peer
-from ws_bridge.convert.codec import Codec
+from ws_bridge.convert.codec import Codec, LARGE
 from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.encodings import Encode, ENCODINGS
 from ws_bridge.protocol.fragment import splitter
@@ -29,12 +29,12 @@ from ws_bridge.protocol.operations import Encoding
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.rosbridge import PNG_AROUND
 from ws_bridge.session.effects import DeliveryName, OpenSubscription
-from ws_bridge.session.queue import Parts, Split
+from ws_bridge.session.queue import Frame, Parts, Split
 from ws_bridge.timing.freshness import Freshness
 from ws_bridge.transport.link import Link
 
-Sample = tuple[bytes, float, int]
-"""CDR, the Unix time at which it was taken, its number."""
+Sample = tuple[bytes, int, int]
+"""CDR, the Unix time at which it was taken, ns, its number."""
 
 _BODY = b'\x00body\x00'
 """Stands for a body, to find out what a frame has around it; in no text, and no text in it."""
@@ -48,6 +48,7 @@ class Form:
     :param encode: makes the body; the dialect makes a frame of it.
     :param converted: the encoding into which a sample is converted; ``None`` = it stays CDR.
     :param write_text: frames the text that is in an image; ``None`` = it is in none.
+    :param is_spliced: the body is CDR, and the frame around it does not depend on its size.
     """
 
     stream: Hashable
@@ -57,17 +58,29 @@ class Form:
     split: Split | None
     converted: Encoding | None
     write_text: SampleWriter | None = None
+    is_spliced: bool = False
 
-    def around(self, stamp: float, sequence: int) -> tuple[bytes, bytes]:
+    def around(self, stamp: int, sequence: int) -> tuple[bytes, bytes]:
         """Return what stands before and after a body in the text, or in the frame."""
         before, _, after = (self.write_text or self.write)(
-            _BODY, stamp, sequence).partition(_BODY)
+            _BODY, stamp, sequence).rpartition(_BODY)
         return before, after
 
-    def frame(self, body: memoryview, stamp: float, sequence: int) -> Parts:
+    def frame(self, body: bytes | memoryview, stamp: int, sequence: int) -> Parts:
         """Return the frame of a body that a worker made, without copying it."""
         before, after = PNG_AROUND if self.write_text else self.around(stamp, sequence)
         return Parts(before, body, after)
+
+    def frame_here(self, body: bytes, stamp: int, sequence: int) -> Frame:
+        """Return the frame of a body that no worker made; of large CDR without copying it."""
+        if self.is_spliced and len(body) > LARGE:
+            return self.frame(body, stamp, sequence)
+        return self.write(body, stamp, sequence)
+
+
+def _is_spliced(write: SampleWriter) -> bool:
+    """Whether frames are the same around a body, whatever its size."""
+    return write(_BODY, 0, 0).replace(_BODY, 2 * _BODY) == write(2 * _BODY, 0, 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -87,7 +100,7 @@ class Throttled:
     form: Form
     interval: float
     due: float = 0.0
-    pending: tuple[bytes, float, int] | None = None
+    pending: Sample | None = None
     timer: asyncio.TimerHandle | None = None    # also while its turn has not come
 
 
@@ -159,4 +172,5 @@ def form_of(topic: Topic, member: Member) -> Form:
     write = writer(wish.wire_name, channel_id, wish.encoding, wish.key)
     return Form(wish.name, write, kind.encode, kind.is_text, split,
                 None if kind.is_cdr else kind.name,
-                writer(wish.wire_name, channel_id, kind.inside) if kind.inside else None)
+                writer(wish.wire_name, channel_id, kind.inside) if kind.inside else None,
+                kind.is_cdr and _is_spliced(write))

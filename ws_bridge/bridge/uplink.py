@@ -25,9 +25,9 @@ from itertools import count
 import logging
 from typing import Any, TYPE_CHECKING
 
-from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer, types_of
+from ws_bridge.bridge.publications import Publications
 from ws_bridge.convert.codec import Codec
 from ws_bridge.errors import RequestError, WsBridgeError
 from ws_bridge.protocol.dialect import SampleWriter
@@ -45,6 +45,7 @@ from ws_bridge.protocol.operations import (
 from ws_bridge.protocol.replies import Failed, Reply
 from ws_bridge.protocol.types import MessageType, Priority
 from ws_bridge.session.effects import OpenPublisher, OpenSubscription, Publish
+from ws_bridge.timing.unix import seconds
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
@@ -62,7 +63,7 @@ class PushDialect(NativeDialect):
         self.name = f'push {peer}'
         self.channels: dict[str, int] = {}
 
-    def encode(self, reply: Reply, stamp: float) -> list[Frame]:
+    def encode(self, reply: Reply, stamp: int) -> list[Frame]:
         """Return nothing: what would be told to a peer is logged instead, if it is an error."""
         if isinstance(reply, Failed):
             logger.error('%s: %s', self.name, reply.error)
@@ -74,8 +75,8 @@ class PushDialect(NativeDialect):
         remote = self.channels[topic]
         pack = BINARY_HEADER.pack
 
-        def write(body: bytes, stamp: float, sequence: int) -> bytes:
-            return pack(PUBLISH_CDR, 0, 0, remote, stamp, sequence & 0xFFFFFFFF) + body
+        def write(body: bytes, stamp: int, sequence: int) -> bytes:
+            return pack(PUBLISH_CDR, 0, 0, remote, seconds(stamp), sequence & 0xFFFFFFFF) + body
         return write
 
 
@@ -83,19 +84,19 @@ class Uplink:
     """
     The client's half of one dialled connection.
 
-    :param peer: stands for this connection in ``outward`` and ``inward``; its dialect pushes.
+    :param peer: stands for this connection; its dialect pushes.
     :param push: topics of this side to be published there.
     :param pull: topics of that side to be published here.
     """
 
     def __init__(self, peer: Peer, dialect: PushDialect, ros: RosSide, outward: Outward,
-                 inward: Inward, *, push: tuple[str, ...], pull: tuple[str, ...],
+                 publications: Publications, *, push: tuple[str, ...], pull: tuple[str, ...],
                  queue_depth: int) -> None:
         self.peer = peer
         self._dialect = dialect
         self._ros = ros
         self._outward = outward
-        self._inward = inward
+        self._publications = publications
         self._queue_depth = queue_depth
         self._ids = count(1)
         self._asked: dict[str, Callable[[Mapping[str, Any]], None]] = {}
@@ -120,7 +121,7 @@ class Uplink:
     def codec_of(self, sample: BinarySample) -> Codec | None:
         """Return what checks a sample of that side; ``None`` where it is not pulled."""
         topic = self._pulled.get(sample.channel_id)
-        return None if topic is None else self._inward.codec_of(self.peer, topic)
+        return None if topic is None else self._publications.codec_of(self.peer, topic)
 
     def takes(self, op: Operation) -> bool:
         """Whether the operation answers something of this half, which is then done."""
@@ -152,7 +153,7 @@ class Uplink:
         for name in self._pushed:
             self._outward.close(self.peer, name)
         for topic in self._pulled.values():
-            self._inward.close(self.peer, topic)
+            self._publications.close(self.peer, topic)
 
     def _ask(self, data: dict[str, Any], then: Callable[[Mapping[str, Any]], None]) -> None:
         message_id = f'{self.peer.name}-{next(self._ids)}'
@@ -174,13 +175,13 @@ class Uplink:
         if answer.get('pending'):
             return
         topic = self._ros.resolve(wire_name)
-        self._inward.open(self.peer, OpenPublisher(
+        self._publications.open(self.peer, OpenPublisher(
             None, topic, wire_name, answer['type'], None, False))
         self._pulled[answer['channel_id']] = topic
 
     def _sample(self, op: BinarySample) -> None:
         topic = self._pulled.get(op.channel_id)
         if topic is not None:
-            self._inward.publish(self.peer, Publish(
+            self._publications.publish(self.peer, Publish(
                 None, topic, op.payload, op.encoding, None, None, BinaryPublish(
                     op.channel_id, op.encoding, op.payload, op.stamp, op.sequence)))

@@ -14,9 +14,9 @@
 """``ws_bridge check FILE``: what a mapping file exposes to whom, or what is wrong with it."""
 from __future__ import annotations
 
-from ws_bridge.access import EVERYTHING, Role, Use, USES
 from ws_bridge.cli.table import columns
 from ws_bridge.config import did_you_mean, Exposure, is_glob, Kind, KINDS, Rule
+from ws_bridge.config.roles import EVERYTHING, Role, Use, USES
 from ws_bridge.errors import ConfigError
 from ws_bridge.mapping.reader import load_mapping
 from ws_bridge.session.rights import EXPOSED_AS, Policy

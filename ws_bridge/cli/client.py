@@ -39,11 +39,11 @@ from ws_bridge.errors import (
     UnknownOperation,
     WsBridgeError,
 )
+from ws_bridge.interface.client import WebSocketClient
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import decode, encode, Envelope
 from ws_bridge.protocol.native import BINARY_HEADER, SUBPROTOCOL
 from ws_bridge.protocol.types import InterfaceConfig, MessageType, Priority, SecurityLevel
-from ws_bridge.transport.client import WebSocketClient
 from ws_bridge.transport.link import Link
 from ws_bridge.transport.options import ClientOptions
 
@@ -60,7 +60,7 @@ _REPLIES = (MessageType.ACKNOWLEDGMENT, MessageType.ERROR, MessageType.HEARTBEAT
 
 
 @dataclass(frozen=True)
-class Lease:
+class HeldLease:
     """The right to command through a gate."""
 
     epoch: int
@@ -109,7 +109,7 @@ class BridgeClient:
         return _data(await self._ask(MessageType.CONFIGURATION, data, patience=REPLY_TIMEOUT))
 
     async def publish(self, topic: str, fields: Any,
-                      lease: Lease | None = None) -> dict[str, Any]:
+                      lease: HeldLease | None = None) -> dict[str, Any]:
         """
         Publish once and return the acknowledgment, which counts the subscribers.
 
@@ -122,7 +122,7 @@ class BridgeClient:
                                      patience=REPLY_TIMEOUT, kind='topic', ack=True, **by_lease))
 
     @asynccontextmanager
-    async def holding(self, gate: str, *, take: bool) -> AsyncIterator[Lease]:
+    async def holding(self, gate: str, *, take: bool) -> AsyncIterator[HeldLease]:
         """
         Hold the lease of a gate, which takes heartbeats; give it back at the end.
 
@@ -136,7 +136,7 @@ class BridgeClient:
             # The second one tells the bridge how far its clock is from ours.
             for _ in range(2):
                 await self.heartbeat(next(self._beats), REPLY_TIMEOUT)
-            yield Lease(int(lease['epoch']))
+            yield HeldLease(int(lease['epoch']))
         finally:
             beating.cancel()
             with suppress(WsBridgeError):

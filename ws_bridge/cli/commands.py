@@ -25,7 +25,7 @@ from typing import Any
 
 import orjson
 
-from ws_bridge.cli.client import BridgeClient, connected, Lease
+from ws_bridge.cli.client import BridgeClient, connected, HeldLease
 from ws_bridge.cli.table import columns
 from ws_bridge.errors import (
     Expired,
@@ -169,7 +169,7 @@ async def pub(client: BridgeClient, args: argparse.Namespace) -> int:
     return DONE
 
 
-async def _match(client: BridgeClient, args: argparse.Namespace, lease: Lease | None,
+async def _match(client: BridgeClient, args: argparse.Namespace, lease: HeldLease | None,
                  subscribers: int | None) -> None:
     """
     Wait until somebody is matched, for what comes before is lost; begin with what is neutral.
@@ -204,7 +204,7 @@ async def _match(client: BridgeClient, args: argparse.Namespace, lease: Lease | 
 
 @asynccontextmanager
 async def _lease(client: BridgeClient, gate: str | None, *,
-                 take: bool) -> AsyncIterator[Lease | None]:
+                 take: bool) -> AsyncIterator[HeldLease | None]:
     """Hold the lease of a gate, if there is one."""
     if gate is None:
         yield None
@@ -214,7 +214,7 @@ async def _lease(client: BridgeClient, gate: str | None, *,
 
 
 async def _publish(client: BridgeClient, args: argparse.Namespace,
-                   lease: Lease | None) -> int | None:
+                   lease: HeldLease | None) -> int | None:
     """Publish; what is neutral first, where the gate wants that: it stopped after a pause."""
     try:
         done = await client.publish(args.topic, args.fields, lease)

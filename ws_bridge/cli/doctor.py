@@ -24,12 +24,13 @@ import asyncio
 from contextlib import suppress
 from inspect import signature
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from ws_bridge.cli.shared_memory import dead_files
 from ws_bridge.errors import ConfigError, TransportError, UnknownOperation, WsBridgeError
+from ws_bridge.protocol.replies import Finding
 from ws_bridge.timing.timesync import TimeSync
 from ws_bridge.transport.requirements import require_websockets
 
@@ -37,14 +38,6 @@ NOTHING_FOUND, FOUND = 0, 1
 HEARTBEATS = 5
 CLOCK_TOLERANCE = 0.1
 """By how much this machine's clock may differ from the bridge's, s."""
-
-
-class Finding(NamedTuple):
-    """One reason; the bridge's own codes are in ``docs/reference/protocol.md``."""
-
-    code: str
-    message: str
-    advice: str
 
 
 def doctor(args: argparse.Namespace) -> int:
@@ -61,8 +54,8 @@ def doctor(args: argparse.Namespace) -> int:
     else:
         findings += asyncio.run(ask(args))
     if args.as_json:
-        print(orjson.dumps({'topic': args.topic, 'findings': [
-            finding._asdict() for finding in findings]}, option=orjson.OPT_INDENT_2).decode())
+        print(orjson.dumps({'topic': args.topic, 'findings': findings},
+                           option=orjson.OPT_INDENT_2).decode())
     else:
         for finding in findings:
             print(f'{finding.code}: {finding.message}; {finding.advice}')

@@ -38,13 +38,13 @@ import orjson
 from ws_bridge.convert.layout import (
     ANYWHERE,
     flatten,
-    Group,
     Place,
     plan,
     record_size,
     Shape,
     Single,
     Slot,
+    SlotGroup,
     START,
 )
 from ws_bridge.convert.schema import FieldType, MessageSchema, minimum_size, PRIMITIVES
@@ -56,18 +56,18 @@ TYPED_ARRAY_TAGS = {   # RFC 8746, little endian
     'float32': 85, 'float64': 86}
 
 
-class Refused(Exception):
+class Undecodable(Exception):
     """The bytes do not fit the type; never leaves ``convert``."""
 
 
-READ_ERRORS = (Refused, struct.error, IndexError, UnicodeDecodeError)
+READ_ERRORS = (Undecodable, struct.error, IndexError, UnicodeDecodeError)
 
 
 def wide_text(buffer: bytes, start: int, end: int, dtype: str, errors: str) -> str:
     """Read UTF-16 code units that fill 4 bytes each, as rmw_fastrtps writes a wstring."""
     units = np.frombuffer(buffer[start:end], dtype)
     if units.size and int(units.max()) > 0xffff:
-        raise Refused
+        raise Undecodable
     return units.astype('<u2').tobytes().decode('utf-16-le', errors)
 
 
@@ -95,7 +95,7 @@ class _Writer:
         self.source: list[str] = []
         self.names: dict[str, Any] = {
             'b64': b2a_base64, 'Fragment': orjson.Fragment, 'array': np.frombuffer,
-            'Tag': CBORTag, 'Refused': Refused, 'wide': wide_text,
+            'Tag': CBORTag, 'Undecodable': Undecodable, 'wide': wide_text,
             'U': struct.Struct(f'{endian}I').unpack_from}
         self.functions: dict[str, str] = {}   # full type name to function
         self.lines: list[str] = []
@@ -108,13 +108,13 @@ class _Writer:
     def root(self, schema: MessageSchema) -> None:
         """Write the function that reads a whole buffer."""
         shape = flatten(schema)
-        self.lines = ['def root(b):', f'    if b[:2] != {self._header()!r}: raise Refused',
+        self.lines = ['def root(b):', f'    if b[:2] != {self._header()!r}: raise Undecodable',
                       '    end = len(b) - (b[3] & 3)' if self.mode == 'check'
                       else '    end = len(b)']
         self.at, self.plus = '', 4
         self._body(shape, START)
         if self.mode == 'check':
-            self.emit(f'if {self.here()} > end: raise Refused')
+            self.emit(f'if {self.here()} > end: raise Undecodable')
         else:
             self.emit(f'return {self._tree(shape)}')
         self.source += self.lines
@@ -139,7 +139,7 @@ class _Writer:
 
     def _body(self, shape: Shape, place: Place) -> None:
         for step in plan(shape, place):
-            if isinstance(step, Group):
+            if isinstance(step, SlotGroup):
                 self._group(step)
             else:
                 self._single(step)
@@ -175,7 +175,7 @@ class _Writer:
 
     # -- fixed-size runs ------------------------------------------------------------------
 
-    def _group(self, group: Group) -> None:
+    def _group(self, group: SlotGroup) -> None:
         if group.alignment:
             self.align(group.alignment)
         if self.mode == 'check':
@@ -189,18 +189,18 @@ class _Writer:
                 self._group_array(slot, offset)
         self.plus += group.size
 
-    def _check_group(self, group: Group) -> None:
+    def _check_group(self, group: SlotGroup) -> None:
         for slot, offset in zip(group.slots, group.offsets, strict=True):
             if slot.field_type.kind != 'bool':
                 continue
             start, size = self.here(offset), slot.fixed_size or 0
             if slot.field_type.array == 'none':
-                self.emit(f'if b[{start}] > 1: raise Refused')
+                self.emit(f'if b[{start}] > 1: raise Undecodable')
             else:
                 self.emit(f"if b[{start}:{self.here(offset + size)}].translate(None, b'\\0\\1'): "
-                          'raise Refused')
+                          'raise Undecodable')
 
-    def _group_format(self, group: Group) -> tuple[list[str], str]:
+    def _group_format(self, group: SlotGroup) -> tuple[list[str], str]:
         """Return the variables and the ``struct`` format that read a group."""
         names: list[str] = []
         form = ''
@@ -301,7 +301,7 @@ class _Writer:
         field_type = slot.field_type
         self.emit(f'n = U(b, {self.here()})[0]')
         if self.mode == 'check' and field_type.array == 'bounded':
-            self.emit(f'if n > {field_type.array_size}: raise Refused')
+            self.emit(f'if n > {field_type.array_size}: raise Undecodable')
         self.emit(f'o = {self.here(4)}')
         self.moved()
         primitive = PRIMITIVES.get(field_type.kind)
@@ -310,11 +310,11 @@ class _Writer:
             if self.mode != 'check':
                 self.emit(f'{slot.name} = {self._numbers(field_type.kind, "o", "q", "n")}')
             elif field_type.kind == 'bool':
-                self.emit("if b[o:q].translate(None, b'\\0\\1'): raise Refused")
+                self.emit("if b[o:q].translate(None, b'\\0\\1'): raise Undecodable")
             self.emit('o = q')
         elif not self._records(slot):
             least = minimum_size(field_type.message) if field_type.message else 4
-            self.emit(f'if n > (end - o) // {least}: raise Refused')
+            self.emit(f'if n > (end - o) // {least}: raise Undecodable')
             self._loop(slot, 'range(n)')
 
     def _stride(self, alignment: int, size: int) -> None:
@@ -322,7 +322,7 @@ class _Writer:
         if alignment == 8:
             self.emit('if n: o = ((o + 3) & -8) + 4')   # nothing is aligned for no element
         self.emit(f'q = o + n * {size}' if size > 1 else 'q = o + n')
-        self.emit('if q > end: raise Refused')
+        self.emit('if q > end: raise Undecodable')
 
     def _records(self, slot: Slot) -> bool:
         """Read a sequence of small fixed messages at one go, where its layout allows that."""
@@ -340,7 +340,7 @@ class _Writer:
         self._stride(alignment, size)
         if self.mode != 'check':
             group = plan(shape, Place(alignment, 0))[0]
-            assert isinstance(group, Group)
+            assert isinstance(group, SlotGroup)
             names, form = self._group_format(group)
             unpack = self.constant(struct.Struct(self.endian + form).iter_unpack)
             self.emit(f'{slot.name} = [{self._tree(shape)} for {", ".join(names) or "_"}'
@@ -384,9 +384,9 @@ class _Writer:
             return
         self.emit(f'o = {start} + {count}')
         if self.mode == 'check':
-            self.emit(f'if b.find(0, {start}, o) != o - 1: raise Refused')
+            self.emit(f'if b.find(0, {start}, o) != o - 1: raise Undecodable')
             if field_type.string_bound is not None:
-                self.emit(f'if o - {start} > {field_type.string_bound + 1}: raise Refused')
+                self.emit(f'if o - {start} > {field_type.string_bound + 1}: raise Undecodable')
             self.emit(f'b[{start}:o].decode()')
         else:
             self.emit(f"{name} = b[{start}:o if b[o - 1] else o - 1].decode('utf-8', 'replace')")
@@ -394,10 +394,10 @@ class _Writer:
     def _wide_text(self, name: str, field_type: FieldType, start: str, count: str) -> None:
         self.emit(f'n = {count}')
         self.emit(f'o = {start} + 4 * n')
-        self.emit('if o > end: raise Refused')
+        self.emit('if o > end: raise Undecodable')
         errors = 'replace'
         if self.mode == 'check':
             errors = 'strict'
             if field_type.string_bound is not None:
-                self.emit(f'if n > {field_type.string_bound}: raise Refused')
+                self.emit(f'if n > {field_type.string_bound}: raise Undecodable')
         self.emit(f"{name} = wide(b, {start}, o, '{self.endian}u4', '{errors}')")

@@ -15,7 +15,7 @@
 Where each field of a message lies in CDR, as far as that is known before the bytes are.
 
 Both generators ask this module. A message is flattened: nested messages dissolve into the
-:class:`Slot` leaves they are made of, and runs of fixed-size slots become one :class:`Group`,
+:class:`Slot` leaves they are made of, and runs of fixed-size slots become one :class:`SlotGroup`,
 which is one ``struct`` call. After a variable-length field only the next alignment is known.
 """
 from __future__ import annotations
@@ -105,7 +105,7 @@ ANYWHERE = Place(1, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Group:
+class SlotGroup:
     """
     Fixed-size slots that one ``struct`` format covers.
 
@@ -132,7 +132,7 @@ class Single:
     padding: int | None
 
 
-Step = Group | Single
+Step = SlotGroup | Single
 
 
 def slot_count(schema: MessageSchema) -> int:
@@ -183,7 +183,7 @@ def after_variable(field_type: FieldType) -> Place:
     return Place(min(primitive.size, 4), 0)   # an empty sequence of float64 ends at its count
 
 
-def _take_group(slots: list[Slot], place: Place) -> tuple[Group, Place]:
+def _take_group(slots: list[Slot], place: Place) -> tuple[SlotGroup, Place]:
     """Remove the longest run with known padding from the front of ``slots``."""
     alignment = 0
     if place.padding(slots[0].alignment) is None:
@@ -200,7 +200,7 @@ def _take_group(slots: list[Slot], place: Place) -> tuple[Group, Place]:
         size += padding + length
         place = place.after(padding + length)
         taken.append(slots.pop(0))
-    return Group(tuple(taken), tuple(offsets), alignment, size), place
+    return SlotGroup(tuple(taken), tuple(offsets), alignment, size), place
 
 
 def record_size(shape: Shape) -> int | None:
@@ -214,6 +214,6 @@ def record_size(shape: Shape) -> int | None:
         return None
     alignment = max(slot.alignment for slot in slots)
     steps = plan(shape, Place(alignment, 0))
-    if slots[0].alignment != alignment or len(steps) != 1 or not isinstance(steps[0], Group):
+    if slots[0].alignment != alignment or len(steps) != 1 or not isinstance(steps[0], SlotGroup):
         return None
     return None if steps[0].size % alignment else steps[0].size

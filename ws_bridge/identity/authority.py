@@ -24,7 +24,7 @@ import hashlib
 import hmac
 from typing import Any, TYPE_CHECKING
 
-from ws_bridge.access import BUILT_IN
+from ws_bridge.config.roles import BUILT_IN
 from ws_bridge.errors import ConfigError, LoginFailed
 from ws_bridge.identity.certificate import identity_of
 from ws_bridge.identity.files import read_file

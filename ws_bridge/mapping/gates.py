@@ -21,7 +21,15 @@ from typing import Any
 import yaml
 
 from ws_bridge.mapping.nodes import NodeReader
-from ws_bridge.safety.policy import ACTIONS, Clamp, GatePolicy, LEASE_MODES, LossStep, Rest
+from ws_bridge.safety.policy import (
+    ACTIONS,
+    Clamp,
+    GatePolicy,
+    LEASE_MODES,
+    LeaseMode,
+    LossStep,
+    Rest,
+)
 
 MAX_SECONDS = 3600.0
 MAX_RATE = 1e6
@@ -29,9 +37,11 @@ MAX_TIMES = 1000
 
 FIELD = re.compile(r'[A-Za-z]\w*(\[(\d+|\*)\])?(\.[A-Za-z]\w*(\[(\d+|\*)\])?)*')
 
-_GATE = ('gate', 'topics', 'services', 'timeout', 'ttl', 'on_loss', 'clamp', 'max_rate',
-         'require_lease', 'acquire_on_publish', 'neutral_first', 'neutral')
-_STEP = ('action', 'after', 'times', 'rate', 'message', 'service', 'type', 'request')
+GATE_KEYS = ('gate', 'topics', 'services', 'timeout', 'ttl', 'on_loss', 'clamp', 'max_rate',
+             'require_lease', 'acquire_on_publish', 'neutral_first', 'neutral')
+STEP_KEYS = ('action', 'after', 'times', 'rate', 'message', 'service', 'type', 'request')
+CLAMP_KEYS = ('field', 'min', 'max', 'saturate')
+REST_KEYS = ('field', 'rest', 'tolerance')
 _NEEDS = {'message': ('message',), 'service': ('service', 'type')}
 """Keys of a step that its action cannot do without."""
 _ONLY = {'message': 'message', 'service': 'service', 'type': 'service', 'request': 'service'}
@@ -54,7 +64,7 @@ class GateReader(NodeReader):
         return tuple(gates)
 
     def _gate(self, item: yaml.Node, path: str) -> GatePolicy | None:
-        entries = self._entries(item, path, _GATE)
+        entries = self._entries(item, path, GATE_KEYS)
         if entries is None:
             return None
         if not {'topics', 'services'} & set(entries):
@@ -73,7 +83,7 @@ class GateReader(NodeReader):
         found = [self._pattern(item, where) for where, item in self._items(node, path)]
         return tuple(pattern for pattern in found if pattern)
 
-    def _lease_modes(self, node: yaml.Node, path: str) -> tuple[str, ...]:
+    def _lease_modes(self, node: yaml.Node, path: str) -> tuple[LeaseMode, ...]:
         found = [self._choice(item, where, LEASE_MODES) for where, item in self._items(node, path)]
         return tuple(lease_mode for lease_mode in found if lease_mode)
 
@@ -89,7 +99,7 @@ class GateReader(NodeReader):
         return tuple(sorted(escalation, key=lambda step: step.after))
 
     def _step(self, item: yaml.Node, path: str) -> LossStep | None:
-        entries = self._entries(item, path, _STEP)
+        entries = self._entries(item, path, STEP_KEYS)
         if entries is None:
             return None
         if 'action' not in entries:
@@ -104,14 +114,14 @@ class GateReader(NodeReader):
                 self._fail(entries[key], f'{path}.{key}', f'has no meaning for {action}')
         values = {_FIELDS.get(key, key): _VALUES[key](self, node, f'{path}.{key}')
                   for key, node in entries.items() if key != 'action'}
-        return None if action is None else LossStep(action, **values)  # type: ignore[arg-type]
+        return None if action is None else LossStep(action, **values)
 
     def _clamps(self, node: yaml.Node, path: str) -> tuple[Clamp, ...]:
         found = [self._clamp(item, where) for where, item in self._items(node, path)]
         return tuple(clamp for clamp in found if clamp)
 
     def _clamp(self, item: yaml.Node, path: str) -> Clamp | None:
-        entries = self._entries(item, path, ('field', 'min', 'max', 'saturate'))
+        entries = self._entries(item, path, CLAMP_KEYS)
         if entries is None:
             return None
         missing = {'field', 'min', 'max'} - set(entries)
@@ -133,7 +143,7 @@ class GateReader(NodeReader):
         return tuple(rest for rest in found if rest)
 
     def _rest(self, item: yaml.Node, path: str) -> Rest | None:
-        entries = self._entries(item, path, ('field', 'rest', 'tolerance'))
+        entries = self._entries(item, path, REST_KEYS)
         if entries is None:
             return None
         if 'field' not in entries:

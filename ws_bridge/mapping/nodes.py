@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 import math
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -30,6 +30,7 @@ from ws_bridge.config import did_you_mean, is_glob, NAME_LENGTH
 from ws_bridge.errors import ConfigError
 
 MAX_DEPTH = 16
+Word = TypeVar('Word', bound=str)
 
 _NAME = re.compile(r'(~/?|/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
 _GLOB = re.compile(r'[A-Za-z0-9_/~*?!\[\]-]+')
@@ -169,13 +170,12 @@ class NodeReader:
         return self._matching(node, path, _WORD, f'a {what} name: a letter or digit, then '
                               "up to 63 letters, digits, '_', '.' or '-'")
 
-    def _choice(self, node: yaml.Node, path: str, known: tuple[str, ...]) -> str | None:
+    def _choice(self, node: yaml.Node, path: str, known: tuple[Word, ...]) -> Word | None:
         text = self._text(node, path)
         if text is not None and text not in known:
             self._fail(node, path, f'{shown(text)} is unknown{did_you_mean(text, known)}; '
                        f'known are {listed(known)}')
-            return None
-        return text
+        return next((word for word in known if word == text), None)
 
     def _text(self, node: yaml.Node, path: str) -> str | None:
         if not isinstance(node, yaml.ScalarNode) or node.tag != 'tag:yaml.org,2002:str':

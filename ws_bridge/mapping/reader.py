@@ -63,6 +63,7 @@ SECTIONS: Mapping[str, Section] = {
     'services': Section('call', 'service', {'type': 'msg_type', 'timeout': 'timeout'}),
     'host': Section('host', 'service', {'type': 'msg_type'}),
 }
+FILE_KEYS = ('version', *SECTIONS, 'gates', 'deny', 'roles', 'identities')
 
 
 def load_mapping(path: str, known_type: KnownType | None = None) -> Exposure:
@@ -111,8 +112,7 @@ class MappingReader(NodeReader):
 
     def read(self, root: yaml.Node) -> Exposure:
         """Return what the file says; of what is wrong an error is kept instead."""
-        known = ('version', *SECTIONS, 'gates', 'deny', 'roles', 'identities')
-        entries = self._entries(root, '', known)
+        entries = self._entries(root, '', FILE_KEYS)
         if entries is None:
             return Exposure()
         if 'version' not in entries:

@@ -19,9 +19,11 @@ import re
 
 import yaml
 
-from ws_bridge.access import BUILT_IN, EVERYTHING, Grant, NAMELESS, Role, Use, USES
 from ws_bridge.config import NAME_LENGTH
+from ws_bridge.config.roles import BUILT_IN, EVERYTHING, Grant, NAMELESS, Role, Use, USES
 from ws_bridge.mapping.nodes import is_null, NodeReader, shown
+
+ROLE_KEYS = ('like', 'allow', 'deny')
 
 _ROLE = re.compile(r'[A-Za-z][A-Za-z0-9_-]{0,63}')
 
@@ -39,7 +41,7 @@ class RoleReader(NodeReader):
                            "letters, digits, '_' or '-'")
                 continue
             entries = {} if is_null(item) else \
-                self._entries(item, path, ('like', 'allow', 'deny')) or {}
+                self._entries(item, path, ROLE_KEYS) or {}
             like = self._role_name(entries['like'], f'{path}.like', {**BUILT_IN, **roles}) \
                 if 'like' in entries else None
             base = {**BUILT_IN, **roles}.get(like or '', Role(name))

@@ -38,6 +38,7 @@ SKELETON = 16384
 """Most bytes that are handed back of a message without its values."""
 
 Now = tuple[int, int] | None
+TextForm = Literal['json', 'cbor', 'png']
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Parse:
     """
 
     dialect: str | None
-    form: Literal['json', 'cbor', 'png']
+    form: TextForm
     lenient: bool
     max_depth: int
     max_elements: int

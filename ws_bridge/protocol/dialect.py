@@ -17,11 +17,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
-from ws_bridge.protocol.operations import Encoding, Frame, Operation, Wrapped
+from ws_bridge.protocol.operations import Decoded, Encoding, Frame
 from ws_bridge.protocol.replies import Reply
 
-SampleWriter = Callable[[bytes, float, int], bytes]
-"""Frames one sample: its encoded body, the Unix time at which it was taken, its number."""
+SampleWriter = Callable[[bytes, int, int], bytes]
+"""Frames one sample: its encoded body, the Unix time at which it was taken, ns, its number."""
 
 _CBOR_MAPS = range(0xA0, 0xC0)
 
@@ -43,18 +43,21 @@ class Dialect(Protocol):
     name: str
     fence: float
 
-    def decode(self, frame: str | bytes, now: float = 0.0) -> Operation | Wrapped | None:
+    def decode(self, frame: str | bytes, now: float = 0.0) -> Decoded:
         """
-        Turn one frame into an operation; ``Malformed`` where it is none, never an exception.
+        Turn one frame into its operations, in their order; each stands for itself.
+
+        What is none becomes ``Malformed``, never an exception, and the others of the frame stay.
 
         :param now: monotonic time, s.
-        :return: ``None`` where the frame is only a part of an operation.
+        :return: nothing where the frame is only a part of an operation; ``Wrapped`` where its
+            content is too much to be read here.
         """
 
     def decode_value(self, value: Any, now: float = 0.0, *,
-                     wrapped: bool = False) -> Operation | Wrapped | None:
+                     wrapped: bool = False) -> Decoded:
         """
-        Turn a frame that was parsed elsewhere, in which ``Parked`` may stand, into an operation.
+        Turn a frame that was parsed elsewhere, in which ``Parked`` may stand, into operations.
 
         :param wrapped: it was the content of what :meth:`decode` returned as ``Wrapped``.
         """
@@ -62,11 +65,11 @@ class Dialect(Protocol):
     def limit_messages(self, size: int) -> None:
         """Take messages of at most so many bytes, however they are wrapped, from now on."""
 
-    def encode(self, reply: Reply, stamp: float) -> list[Frame]:
+    def encode(self, reply: Reply, stamp: int) -> list[Frame]:
         """
         Turn one reply into frames, in the order to be sent; none where the dialect has no word.
 
-        :param stamp: Unix time, s.
+        :param stamp: Unix time, ns.
         """
 
     def share_key(self, topic: str, key: str | None) -> Hashable:

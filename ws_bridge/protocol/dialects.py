@@ -27,6 +27,7 @@ from ws_bridge.errors import BadFrame
 from ws_bridge.protocol import native, rosbridge
 from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.envelope import MAX_DEPTH
+from ws_bridge.safety.policy import LeaseMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,8 @@ class DialectKind:
     :param make: makes the codec of one peer.
     :param greets: a peer that named it is told hello, and the robot's state, unasked.
     :param has_heartbeats: peers are sent heartbeats.
-    :param lease_mode: one of :data:`ws_bridge.safety.policy.LEASE_MODES`: how a peer goes about
-        leases; ``None`` = in the words of this dialect, without which it commands nothing that
-        wants a lease.
+    :param lease_mode: how a peer goes about leases: ``native`` = in the words of this dialect,
+        without which it commands nothing that wants a lease.
     :param unnamed_lease_mode: the same of a peer that did not name the dialect; ``None`` = as
         those that did.
     :param stops_early: it has an emergency stop, which is carried out before what waits.
@@ -81,8 +81,8 @@ class DialectKind:
     make: Callable[[DialectOptions], Dialect]
     greets: bool = False
     has_heartbeats: bool = False
-    lease_mode: str | None = None
-    unnamed_lease_mode: str | None = None
+    lease_mode: LeaseMode = 'native'
+    unnamed_lease_mode: LeaseMode | None = None
     stops_early: bool = False
     parses_binary: bool = False
     lenient_json: bool = False
@@ -152,6 +152,7 @@ DIALECTS = DialectTable((
             options.max_size, options.read_cbor, options.max_depth,
             # what runs in browsers ignores a status that it did not ask for; roslibpy raises
             takes_status=options.in_browser),
-        parses_binary=True, lenient_json=True, find_values=rosbridge.find_values),
+        lease_mode='rosbridge', parses_binary=True, lenient_json=True,
+        find_values=rosbridge.find_values),
 ))
 """In the order in which a first frame is shown to them, and in which they are offered."""

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 import math
 import re
 import struct
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 
@@ -48,9 +48,11 @@ from ws_bridge.protocol.native_requests import (
     MAX_NAME,
     optional_integer,
     optional_number,
+    optional_time,
     text,
 )
 from ws_bridge.protocol.types import MessageType
+from ws_bridge.timing.unix import nanoseconds, SECOND, seconds
 
 SUBPROTOCOL = 'ws_bridge.v1'
 MAX_STATUS = 4096
@@ -116,25 +118,25 @@ class NativeDialect:
         self._max_depth = max_depth
         self._count = 0
 
-    def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Operation:
-        """Turn one frame into an operation; what cannot be read becomes ``Malformed``."""
+    def decode(self, frame: str | bytes, now: float = 0.0) -> tuple[ops.Operation]:
+        """Turn one frame into its operation; what cannot be read becomes ``Malformed``."""
         if isinstance(frame, bytes):
-            return _decode_binary(frame)
+            return (_decode_binary(frame),)
         try:
             envelope = decode_envelope(frame, self._max_depth)
         except ProtocolError as exc:
-            return _no_envelope(_id_of(frame), exc)
-        return self._operation(envelope)
+            return (_no_envelope(_id_of(frame), exc),)
+        return (self._operation(envelope),)
 
     def decode_value(self, value: Any, now: float = 0.0, *,
-                     wrapped: bool = False) -> ops.Operation:
-        """Turn a parsed text frame, in which ``Parked`` may stand, into an operation."""
+                     wrapped: bool = False) -> tuple[ops.Operation]:
+        """Turn a parsed text frame, in which ``Parked`` may stand, into its operation."""
         message_id = _id_in(value)
         try:
             envelope = envelope_of(value)
         except ProtocolError as exc:
-            return _no_envelope(message_id, exc)
-        return self._operation(envelope)
+            return (_no_envelope(message_id, exc),)
+        return (self._operation(envelope),)
 
     def _operation(self, envelope: Envelope) -> ops.Operation:
         try:
@@ -145,11 +147,11 @@ class NativeDialect:
     def limit_messages(self, size: int) -> None:
         """Do nothing: here a message is a frame, which the connection bounds."""
 
-    def encode(self, reply: replies.Reply, stamp: float) -> list[ops.Frame]:
+    def encode(self, reply: replies.Reply, stamp: int) -> list[ops.Frame]:
         """
         Turn one reply into frames, in the order to be sent; none for what is not native.
 
-        :param stamp: Unix time, for ``metadata.timestamp``.
+        :param stamp: Unix time, ns, for ``metadata.timestamp``.
         """
         often = OFTEN_SENT.get(type(reply))
         if often is not None:
@@ -160,16 +162,17 @@ class NativeDialect:
         message_type, data, answers, priority, destination, message_id, source, extra = content
         self._count += 1
         text = encode_envelope(
-            message_id=message_id or f'{self._prefix}-{self._count}', timestamp=stamp,
+            message_id=message_id or f'{self._prefix}-{self._count}', timestamp=seconds(stamp),
             message_type=message_type, priority=priority, source=source or self._source,
             destination=destination, correlation_id=answers, data=data, extra=extra)
         return [ops.Frame(text, True, priority)]
 
-    def _join(self, often: Often, stamp: float) -> ops.Frame:
+    def _join(self, often: Often, stamp: int) -> ops.Frame:
         """Do as :func:`encode_envelope`, of what all peers are sent again and again."""
         self._count += 1
-        head = _HEAD % (self._stem, self._count, orjson.dumps(stamp), often.message_type,
-                        often.priority, self._source_text, orjson.dumps(often.answers))
+        head = _HEAD % (self._stem, self._count, orjson.dumps(seconds(stamp)),
+                        often.message_type, often.priority, self._source_text,
+                        orjson.dumps(often.answers))
         return ops.Frame(b''.join((head, *often.data, b'}')), True, often.priority)
 
     def share_key(self, topic: str, key: str | None) -> str:
@@ -181,7 +184,7 @@ class NativeDialect:
         """
         Return the function that frames one sample of ``topic`` for everybody who wants it so.
 
-        It takes the encoded body, the Unix time at which the sample was taken and its number.
+        It takes the encoded body, the Unix time at which the sample was taken, ns, and its number.
         """
         opcode = ENCODINGS[encoding].opcode
         return binary_writer(channel_id, opcode) if opcode \
@@ -196,8 +199,8 @@ def text_writer(topic: str, channel_id: int, prefix: str) -> SampleWriter:
             b'"message_type":"data","priority":1,"source":' + source +
             b',"destination":null,"correlation_id":null,"sequence":%d},"data":%b}')
 
-    def write(body: bytes, stamp: float, sequence: int) -> bytes:
-        return head % (sequence, stamp, sequence, body)
+    def write(body: bytes, stamp: int, sequence: int) -> bytes:
+        return head % (sequence, stamp / SECOND, sequence, body)
     return write
 
 
@@ -205,8 +208,8 @@ def binary_writer(channel_id: int, opcode: int) -> SampleWriter:
     """Return the framer of binary samples; see :meth:`NativeDialect.sample_writer`."""
     pack = BINARY_HEADER.pack
 
-    def write(body: bytes, stamp: float, sequence: int) -> bytes:
-        return pack(opcode, 0, 0, channel_id, stamp, sequence & 0xFFFFFFFF) + body
+    def write(body: bytes, stamp: int, sequence: int) -> bytes:
+        return pack(opcode, 0, 0, channel_id, stamp / SECOND, sequence & 0xFFFFFFFF) + body
     return write
 
 
@@ -217,14 +220,14 @@ def _decode_binary(frame: bytes) -> ops.Operation:
     opcode, zero, ttl, channel_id, stamp, sequence = BINARY_HEADER.unpack_from(frame)
     if zero or not math.isfinite(stamp):
         return ops.Malformed(None, BadFrame('the binary header is malformed'))
-    payload = memoryview(frame)[BINARY_HEADER.size:]
+    payload, taken = memoryview(frame)[BINARY_HEADER.size:], nanoseconds(stamp)
     kind = ENCODINGS.publications.get(opcode)
     if kind is not None:
-        return ops.BinaryPublish(channel_id, kind.name, payload, stamp, sequence,
+        return ops.BinaryPublish(channel_id, kind.name, payload, taken, sequence,
                                  ttl / 1e3 if ttl else None)
     kind = ENCODINGS.samples.get(opcode)
     if kind is not None:
-        return ops.BinarySample(channel_id, kind.name, payload, stamp, sequence)
+        return ops.BinarySample(channel_id, kind.name, payload, taken, sequence)
     return ops.Malformed(None, UnknownOperation(f'binary opcode {opcode} is unknown'))
 
 
@@ -270,6 +273,10 @@ def _configuration(envelope: Envelope) -> ops.Operation:
     return parse(envelope.message_id, data)
 
 
+def _time_of(envelope: Envelope) -> int | None:
+    return None if envelope.timestamp is None else nanoseconds(envelope.timestamp)
+
+
 def _command(envelope: Envelope) -> ops.Operation:
     destination = envelope.destination
     if destination is None and envelope.message_type is MessageType.DATA \
@@ -283,18 +290,18 @@ def _command(envelope: Envelope) -> ops.Operation:
         kind = timeout = sequence = epoch = bridge_time = None
         ack = False
     else:
-        kind = choice(extra, 'kind', ('topic', 'service', 'action'), 'metadata')
+        kind = choice(extra, 'kind', get_args(ops.Kind), 'metadata')
         timeout = optional_number(extra, 'timeout', 0.0, 3600.0, 'metadata')
         sequence = optional_integer(extra, 'sequence', 0, 2**53, 'metadata')
         ack = flag(extra, 'ack', default=False, path='metadata')
         epoch = optional_integer(extra, 'epoch', 0, 2**53, 'metadata')
-        bridge_time = optional_number(extra, 'bridge_time', -1e12, 1e12, 'metadata')
+        bridge_time = optional_time(extra, 'bridge_time', 'metadata')
     if envelope.message_type is MessageType.DATA:
         if kind not in (None, 'topic'):
             raise BadField('a service or an action takes a command', field='metadata.kind')
         kind = 'topic'
     return ops.Command(envelope.message_id, destination, envelope.data, kind,
-                       envelope.timestamp, envelope.ttl, sequence, timeout, ack, epoch,
+                       _time_of(envelope), envelope.ttl, sequence, timeout, ack, epoch,
                        bridge_time)
 
 
@@ -322,19 +329,19 @@ def _error(envelope: Envelope) -> ops.Operation:
 def _heartbeat(envelope: Envelope) -> ops.Operation:
     data = _fields(envelope)
     echo = data.get('echo')
-    times: tuple[int, float, float] | None = None
+    times: tuple[int, int, int] | None = None
     if echo is not None:
         if not isinstance(echo, dict):
             raise BadField('must be an object', field='data.echo')
         sequence = optional_integer(echo, 'sequence', 0, 2**53, 'data.echo')
-        sent = optional_number(echo, 'timestamp', -1e12, 1e12, 'data.echo')
-        received = optional_number(echo, 'received', -1e12, 1e12, 'data.echo')
+        sent = optional_time(echo, 'timestamp', 'data.echo')
+        received = optional_time(echo, 'received', 'data.echo')
         if sequence is None or sent is None or received is None:
             raise BadField('needs sequence, timestamp and received', field='data.echo')
         times = sequence, sent, received
-    stamp = optional_number(data, 'timestamp', -1e12, 1e12)
+    stamp = optional_time(data, 'timestamp')
     return ops.Heartbeat(
-        envelope.message_id, envelope.timestamp if stamp is None else stamp,
+        envelope.message_id, _time_of(envelope) if stamp is None else stamp,
         optional_integer(data, 'sequence', 0, 2**53), times,
         envelope.correlation_id is not None)
 

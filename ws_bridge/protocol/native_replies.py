@@ -15,7 +15,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Any, get_args, NamedTuple
 
 import orjson
 
@@ -24,12 +26,15 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.types import MessageType, Priority
+from ws_bridge.timing.unix import seconds
 
 NAME = 'ws_bridge.v1'
 CAPABILITIES = ('subscribe', 'publish', 'call', 'host', 'actions', 'list', 'schema', 'diagnose',
                 'status', 'lease', 'estop')
-URGENT = ('acquire', 'request', 'grant', 'deny', 'take', 'release', 'stop', 'clear_stop')
+URGENT = (*get_args(ops.LeaseVerb), 'stop', 'clear_stop')
 """Requests whose acknowledgments overtake others."""
+SHARED_STATES = 8
+"""Of so many, one for each role, the text is kept while peers are told."""
 GOAL_STATUS = {'succeeded': ops.STATUS_SUCCEEDED, 'canceled': ops.STATUS_CANCELED,
                'aborted': ops.STATUS_ABORTED}
 _STATUS_WORDS = {number: word for word, number in GOAL_STATUS.items()}
@@ -76,23 +81,36 @@ class Often(NamedTuple):
     message_type: bytes
     priority: Priority
     answers: str | None
-    data: tuple[bytes | memoryview, ...]
+    data: tuple[bytes, ...]
 
 
 def _beat(reply: replies.Beat) -> Often:
     echo = b'null' if reply.echo is None else orjson.dumps({
-        'sequence': reply.echo[0], 'timestamp': reply.echo[1], 'received': reply.echo[2]})
+        'sequence': reply.echo[0], 'timestamp': seconds(reply.echo[1]),
+        'received': seconds(reply.echo[2])})
     return Often(b'heartbeat', Priority.HIGH, reply.answers, (
         b'{"type":"heartbeat","timestamp":%b,"sequence":%d,"echo":%b}' % (
-            orjson.dumps(reply.stamp), reply.sequence, echo),))
+            orjson.dumps(seconds(reply.stamp)), reply.sequence, echo),))
 
 
-def _state(reply: replies.State) -> Often:
+@lru_cache(SHARED_STATES)
+def _shared(state: replies.SharedState) -> bytes:
+    """Return the text of what many peers are told, but for the last brace."""
+    return orjson.dumps({
+        'kind': 'state', 'robot': state.robot_name, 'uptime': state.uptime,
+        'nodes': state.nodes,
+        'topics': [{'topic': each.topic, 'type': each.msg_type, 'rate': each.rate,
+                    'age': each.age, 'freshness': each.freshness.value} for each in state.topics],
+        'peers': state.peers})[:-1]
+
+
+def _state(reply: replies.RobotState) -> Often:
     return Often(b'status', Priority.NORMAL, None, (
-        memoryview(reply.common)[:-1], b',"you":', orjson.dumps(reply.you), b'}'))
+        _shared(reply.shared), b',"you":', orjson.dumps(reply.you), b'}'))
 
 
-OFTEN_SENT: Mapping[type, Callable[[Any], Often]] = {replies.Beat: _beat, replies.State: _state}
+OFTEN_SENT: Mapping[type, Callable[[Any], Often]] = {
+    replies.Beat: _beat, replies.RobotState: _state}
 """What is not made by :func:`content_of`."""
 
 
@@ -101,7 +119,7 @@ def content_of(reply: replies.Reply) -> Content | None:
     encode = _CONTENT.get(type(reply))
     if encode is not None:
         return encode(reply)
-    return _answer(reply) if isinstance(reply, replies.Answer) else None
+    return _answer(reply) if type(reply) in _FIELDS else None
 
 
 def error_fields(error: WsBridgeError) -> dict[str, Any]:
@@ -114,6 +132,10 @@ def error_fields(error: WsBridgeError) -> dict[str, Any]:
     return {'code': error.code, 'message': error.message, 'field': field}
 
 
+def _control(state: replies.ControlState) -> dict[str, Any]:
+    return {'gates': state.gates, 'estop': state.estop}
+
+
 def hello_fields(reply: replies.Greeting) -> dict[str, Any]:
     """Return the fields of a hello."""
     return {
@@ -121,13 +143,13 @@ def hello_fields(reply: replies.Greeting) -> dict[str, Any]:
         'version': reply.version, 'encodings': ENCODINGS.native_names,
         'capabilities': CAPABILITIES,
         'heartbeat': {'interval': reply.heartbeat_interval, 'timeout': reply.heartbeat_timeout},
-        'limits': reply.limits, 'allowed': reply.allowed, 'role': reply.role,
-        'login': reply.login, **(reply.control or {})}
+        'limits': asdict(reply.limits), 'allowed': reply.allowed, 'role': reply.role,
+        'login': reply.login, **({} if reply.control is None else _control(reply.control))}
 
 
 # ---- answers: acknowledgments with the name of the request
 
-def _answer(reply: replies.Answer) -> Content:
+def _answer(reply: Any) -> Content:
     request = reply.request
     data = {'op': request, **_FIELDS[type(reply)](reply)}
     return Content(MessageType.ACKNOWLEDGMENT, data, reply.op_id,
@@ -171,14 +193,18 @@ _FIELDS: dict[type, Callable[[Any], Mapping[str, Any]]] = {
     replies.GoalCancelling: lambda r: {'goal': r.goal},
     replies.ActionAdvertised: lambda r: {'action': r.action, 'type': r.action_type},
     replies.ActionUnadvertised: lambda r: {'action': r.action},
-    replies.GraphListed: lambda r: r.names,
+    replies.GraphListed: lambda r: {
+        'topics': r.graph.topics, 'services': [
+            {'service': each.service, 'types': each.types, 'call': True}
+            for each in r.graph.services],
+        'actions': r.graph.actions, 'nodes': r.graph.nodes},
     replies.MessageDefined: lambda r: {'type': r.msg_type, 'kind': 'message', 'text': r.text},
     replies.ServiceDefined: lambda r: {
         'type': r.srv_type, 'kind': 'service', 'request': r.request_text,
         'response': r.response_text},
     replies.Diagnosed: lambda r: {'topic': r.topic, 'use': r.use, 'findings': r.findings},
     replies.StatusWatched: lambda r: {'subscribe': r.subscribe},
-    replies.GatesListed: lambda r: r.control,
+    replies.GatesListed: lambda r: _control(r.control),
     replies.LeaseAnswered: _lease_answered,
     replies.StopAsserted: lambda r: {'stopped': True},
     replies.StopCleared: lambda r: {'stopped': False},
@@ -245,7 +271,7 @@ def _news(kind: str, fields: Mapping[str, Any]) -> Content:
 
 
 def _gates_changed(reply: replies.GatesChanged) -> Content:
-    return _news('gates', reply.control)
+    return _news('gates', _control(reply.control))
 
 
 def _lease_changed(reply: replies.LeaseChanged) -> Content:

@@ -19,13 +19,14 @@ The requests of the native dialect: ``data.op`` of ``configuration`` to operatio
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from ws_bridge.errors import BadField
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import MAX_ID_LENGTH
 from ws_bridge.protocol.qos import parse_qos
+from ws_bridge.timing.unix import nanoseconds
 
 MAX_NAME = 255
 MAX_PEER_NAME = 64
@@ -65,6 +66,12 @@ def optional_number(data: Mapping[str, Any], key: str, low: float, high: float,
             or not low <= value <= high:
         raise BadField(f'must be a number from {low:g} to {high:g}', field=f'{path}.{key}')
     return float(value)
+
+
+def optional_time(data: Mapping[str, Any], key: str, path: str = 'data') -> int | None:
+    """Return a Unix time, written in s, in ns; ``None`` where there is none."""
+    value = optional_number(data, key, -1e12, 1e12, path)
+    return None if value is None else nanoseconds(value)
 
 
 def optional_integer(data: Mapping[str, Any], key: str, low: int, high: int,
@@ -129,7 +136,7 @@ CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = {
     'list': lambda i, d: ops.ListNames(i, flag(d, 'hidden', default=False)),
     'schema': lambda i, d: ops.GetSchema(i, text(d, 'type')),
     'diagnose': lambda i, d: ops.Diagnose(
-        i, optional_text(d, 'topic'), choice(d, 'use', ('subscribe', 'publish'))),
+        i, optional_text(d, 'topic'), choice(d, 'use', get_args(ops.TopicUse))),
     'subscribe': _subscribe,
     'unsubscribe': lambda i, d: ops.Unsubscribe(i, text(d, 'topic')),
     'advertise': lambda i, d: ops.Advertise(

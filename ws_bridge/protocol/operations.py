@@ -16,7 +16,7 @@ The closed vocabulary between dialects and sessions.
 
 A dialect turns frames into the :data:`Operation` values of this module, and the values of
 :mod:`ws_bridge.protocol.replies` into frames; a session sees nothing else. Names are as the peer
-wrote them; times are Unix seconds of the peer's clock, durations seconds.
+wrote them; times are Unix time of the peer's clock, ns, durations s.
 """
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ class SendGoal:
     action_type: str | None
     args: Any
     want_feedback: bool = True
-    stamp: float | None = None
+    stamp: int | None = None
     ttl: float | None = None
     timeout: float | None = None
     epoch: int | None = None
@@ -256,6 +256,31 @@ class ActionResult:
 
 
 @dataclass(frozen=True, slots=True)
+class GetParameters:
+    """Parameters of nodes are wanted, each named ``node:parameter``; none = all that there are."""
+
+    op_id: str | None
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SetParameters:
+    """Parameters of nodes shall have these values, as JSON has them."""
+
+    op_id: str | None
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchParameters:
+    """Changes of parameters are wanted, or no longer; no names = of all."""
+
+    op_id: str | None
+    names: tuple[str, ...] = ()
+    watch: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class WatchStatus:
     """The robot's state is wanted, or no longer."""
 
@@ -279,13 +304,13 @@ class Command:
     destination: str
     data: Any
     kind: Kind | None = None
-    stamp: float | None = None
+    stamp: int | None = None
     ttl: float | None = None
     sequence: int | None = None
     timeout: float | None = None
     ack: bool = False
     epoch: int | None = None
-    bridge_time: float | None = None
+    bridge_time: int | None = None
     encoding: Encoding = 'json'
 
 
@@ -315,11 +340,11 @@ class BinaryPublish:
     channel_id: int
     encoding: Encoding
     payload: memoryview
-    stamp: float
+    stamp: int
     sequence: int
     ttl: float | None = None
     epoch: int | None = None
-    bridge_time: float | None = None
+    bridge_time: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +354,7 @@ class BinarySample:
     channel_id: int
     encoding: Encoding
     payload: memoryview
-    stamp: float
+    stamp: int
     sequence: int
 
 
@@ -358,9 +383,9 @@ class Heartbeat:
     """
 
     op_id: str | None
-    stamp: float | None
+    stamp: int | None
     sequence: int | None = None
-    echo: tuple[int, float, float] | None = None
+    echo: tuple[int, int, int] | None = None
     answer: bool = False
 
 
@@ -429,7 +454,8 @@ class Appeared:
 Operation = (
     Appeared | Hello | ListNames | GetSchema | Diagnose | Subscribe | Unsubscribe | Advertise
     | Unadvertise | AdvertiseService | UnadvertiseService | SendGoal | CancelGoal | AdvertiseAction
-    | UnadvertiseAction | GoalAnswer | ActionFeedback | ActionResult | WatchStatus | Command
+    | UnadvertiseAction | GoalAnswer | ActionFeedback | ActionResult | GetParameters
+    | SetParameters | WatchParameters | WatchStatus | Command
     | Inquire | Authenticate | BinaryPublish | BinarySample | ServiceAnswer | Heartbeat
     | PeerStatus | ListGates | LeaseOperation | EmergencyStop | ClearStop | Malformed)
 
@@ -455,6 +481,10 @@ class Wrapped:
 
     text: str
     is_png: bool = False
+
+
+Decoded = tuple[Operation, ...] | Wrapped
+"""What a frame holds: operations in their order, or what has to be read elsewhere."""
 
 
 class Frame(NamedTuple):

@@ -16,14 +16,15 @@ The closed vocabulary of what sessions and the bridge tell peers.
 
 Every dialect makes its own wire form of these values, or has no word for one. Names are as the
 peer wrote them; ``op_id`` is the identity of the request that is answered, if it had one; times
-are s.
+are Unix time, ns, durations s.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+from ws_bridge.config import Limits
 from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol.operations import (
     About,
@@ -32,6 +33,10 @@ from ws_bridge.protocol.operations import (
     STATUS_SUCCEEDED,
     TopicUse,
 )
+from ws_bridge.timing.freshness import FreshnessState
+
+LoginState = Literal['needed', 'done', 'possible', 'none']
+"""Whether the peer has to log in, did, or can."""
 
 
 class Answer:
@@ -48,6 +53,45 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class GateState:
+    """
+    What peers may know of a gate.
+
+    :param holder: who has its lease, by unique name; ``holder_name`` is what that calls itself.
+    :param timeout: silence after which the robot is stopped, s.
+    :param ttl: age of the oldest command that passes, s.
+    :param neutral_needed: the next command has to be neutral.
+    """
+
+    gate: str
+    topics: Sequence[str]
+    holder: str | None
+    holder_name: str | None
+    epoch: int
+    timeout: float
+    ttl: float
+    state: str
+    neutral_needed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StopState:
+    """The emergency stop: by whom it was asserted or cleared, and why."""
+
+    stopped: bool
+    by: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ControlState:
+    """The gates that a peer may know of, and the emergency stop."""
+
+    gates: Sequence[GateState]
+    estop: StopState
+
+
+@dataclass(frozen=True, slots=True)
 class Greeting:
     """
     Who the bridge is and what this peer may do.
@@ -56,8 +100,7 @@ class Greeting:
     :param peer: unique name of the peer.
     :param limits: bounds of what the peer may send and have, by name.
     :param allowed: patterns of names, by kind of use.
-    :param login: ``needed``, ``done``, ``possible`` or ``none``.
-    :param control: gates and emergency stop; ``None`` before the login.
+    :param control: ``None`` before the login.
     """
 
     op_id: str | None
@@ -67,11 +110,11 @@ class Greeting:
     version: str
     heartbeat_interval: float
     heartbeat_timeout: float
-    limits: Mapping[str, Any]
+    limits: Limits
     allowed: Mapping[str, list[str]]
     role: str
-    login: str
-    control: Mapping[str, Any] | None = None
+    login: LoginState
+    control: ControlState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,12 +345,57 @@ class ActionUnadvertised(Answer):
 # ---- the graph and the state of the robot
 
 @dataclass(frozen=True, slots=True)
+class TopicEntry:
+    """
+    A topic that a peer may know of.
+
+    :param channel: its friendly name.
+    :param publishers: how many ROS has; so are ``subscribers``.
+    :param subscribe: whether the peer may; so is ``publish``.
+    """
+
+    topic: str
+    types: Sequence[str]
+    channel: str | None
+    publishers: int
+    subscribers: int
+    subscribe: bool
+    publish: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEntry:
+    """A service that a peer may call."""
+
+    service: str
+    types: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ActionEntry:
+    """An action that a peer may send goals to."""
+
+    action: str
+    types: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphView:
+    """What there is in ROS, of what a peer may know."""
+
+    topics: Sequence[TopicEntry]
+    services: Sequence[ServiceEntry]
+    actions: Sequence[ActionEntry]
+    nodes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class GraphListed(Answer):
-    """What there is in ROS, of what the peer may know: lists by kind."""
+    """What there is in ROS, of what the peer may know."""
 
     REQUEST = 'list'
     op_id: str | None
-    names: Mapping[str, Any]
+    graph: GraphView
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,19 +420,33 @@ class ServiceDefined(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """
+    A reason why nothing arrives, or moves.
+
+    :param code: stays the same; ``docs/reference/protocol.md`` lists them.
+    :param message: what is so.
+    :param advice: what to do.
+    """
+
+    code: str
+    message: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnosed(Answer):
     """
     Why nothing arrives from a topic, or moves.
 
     :param topic: ``None`` where only what concerns all topics was asked for.
-    :param findings: each with ``code``, ``message`` and ``advice``.
     """
 
     REQUEST = 'diagnose'
     op_id: str | None
     topic: str | None
     use: TopicUse | None
-    findings: list[Mapping[str, str]]
+    findings: Sequence[Finding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +464,54 @@ class TopicsChanged:
     gone: tuple[str, ...]
 
 
+ParameterKind = Literal['bool', 'integer', 'double', 'string', 'byte_array', 'bool_array',
+                        'integer_array', 'double_array', 'string_array']
+"""In the order of ``rcl_interfaces/msg/ParameterType``, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterEntry:
+    """A parameter of a node, ``node:parameter``, and its value as JSON has it."""
+
+    name: str
+    kind: ParameterKind
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ParametersTold(Answer):
+    """
+    Values of parameters.
+
+    :param op_id: ``None`` where they changed, and the peer watches them.
+    :param reasons: why others have no value, by name.
+    """
+
+    REQUEST = 'get_parameters'
+    op_id: str | None
+    parameters: Sequence[ParameterEntry]
+    reasons: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ParametersSet(Answer):
+    """Parameters were set; ``reasons`` says why others were not, by name."""
+
+    REQUEST = 'set_parameters'
+    op_id: str | None
+    reasons: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ParametersWatched(Answer):
+    """Changes of parameters will be told, or no longer."""
+
+    REQUEST = 'watch_parameters'
+    op_id: str | None
+    names: tuple[str, ...]
+    watch: bool
+
+
 @dataclass(frozen=True, slots=True)
 class StatusWatched(Answer):
     """The robot's state will be told, or no longer."""
@@ -372,11 +522,79 @@ class StatusWatched(Answer):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """The robot's state: ``common`` is JSON object text for all, ``you`` this peer's part."""
+class TopicState:
+    """
+    How a topic does.
 
-    common: bytes
-    you: Mapping[str, Any]
+    :param msg_type: ``None`` while it has none.
+    :param rate: of the samples, Hz; ``None`` where the bridge does not listen.
+    :param age: of the last sample, s.
+    """
+
+    topic: str
+    msg_type: str | None
+    rate: float | None
+    age: float | None
+    freshness: FreshnessState
+
+
+@dataclass(frozen=True, slots=True)
+class PeerState:
+    """
+    What others are shown of a peer.
+
+    :param peer: its unique name; ``name`` is what it calls itself.
+    :param identity: who it logged in as.
+    :param connected: since when, s.
+    :param liveness: ``ALIVE``, ``SUSPECT``, ``LOST`` or ``UNWATCHED``.
+    :param round_trip: of frames, s; so is ``jitter``, how much that varies.
+    :param offset: its clock minus the bridge's, s.
+    """
+
+    peer: str
+    name: str
+    dialect: str
+    identity: str | None
+    role: str
+    connected: float
+    liveness: str
+    round_trip: float | None
+    offset: float | None
+    jitter: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """What only a peer itself is told: the samples that it lost, and the bytes that wait."""
+
+    peer: str
+    dropped: int
+    queued_bytes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedState:
+    """
+    The state of the robot as all peers of one role are told it, each by the same object.
+
+    A dialect makes its form of it once.
+
+    :param uptime: of the bridge, s.
+    """
+
+    robot_name: str
+    uptime: float
+    nodes: Sequence[str]
+    topics: Sequence[TopicState]
+    peers: Sequence[PeerState]
+
+
+@dataclass(frozen=True, slots=True)
+class RobotState:
+    """The robot's state, and this peer's own."""
+
+    shared: SharedState
+    you: LinkState
 
 
 # ---- control
@@ -387,7 +605,7 @@ class GatesListed(Answer):
 
     REQUEST = 'gates'
     op_id: str | None
-    control: Mapping[str, Any]
+    control: ControlState
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,7 +664,7 @@ class StopCleared(Answer):
 class GatesChanged:
     """Gates came or went, or their topics."""
 
-    control: Mapping[str, Any]
+    control: ControlState
 
 
 @dataclass(frozen=True, slots=True)
@@ -529,8 +747,8 @@ class Beat:
     """A heartbeat of the bridge; ``answers`` is set when it answers one."""
 
     sequence: int
-    stamp: float
-    echo: tuple[int, float, float] | None
+    stamp: int
+    echo: tuple[int, int, int] | None
     answers: str | None = None
 
 
@@ -539,7 +757,7 @@ Reply = (
     | MessagePublished | CallDone | ServiceCall | ServiceAdvertised | ServiceUnadvertised
     | GoalAccepted | GoalFeedback | GoalDone | GoalCancelling | GoalRequest | GoalCancel
     | ActionAdvertised | ActionUnadvertised | GraphListed | MessageDefined | ServiceDefined
-    | Diagnosed | TopicsChanged | StatusWatched | State | GatesListed | LeaseAnswered
-    | StopAsserted | StopCleared
+    | Diagnosed | TopicsChanged | ParametersTold | ParametersSet | ParametersWatched
+    | StatusWatched | RobotState | GatesListed | LeaseAnswered | StopAsserted | StopCleared
     | GatesChanged | LeaseChanged | EstopChanged | RobotStopped | LeaseLost | LeaseDecided
     | LeaseRequested | Failed | Beat)

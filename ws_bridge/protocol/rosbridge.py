@@ -47,6 +47,7 @@ from ws_bridge.protocol.fragment import Defragmenter
 from ws_bridge.protocol.png import from_png, png_size, to_png
 from ws_bridge.protocol.rosbridge_ops import about, Handed, Message, op_id_of, PARSERS, text
 from ws_bridge.protocol.types import Priority
+from ws_bridge.timing.unix import SECOND
 from ws_bridge.weight import INLINE, is_heavy_json
 
 SUBPROTOCOL = 'rosbridge.v2'
@@ -58,7 +59,7 @@ VALUES = {'publish': 'msg', 'call_service': 'args', 'send_action_goal': 'args',
           'service_response': 'values', 'action_feedback': 'values', 'action_result': 'values'}
 """Where the operations that carry values of messages have them."""
 _STATUS_UNKNOWN = 0
-_WARNING_INTERVAL = 1.0     # s
+_WARNING_INTERVAL = SECOND
 _NOT_JSON = ('NaN', 'Infinity')
 
 ReadCbor = Callable[[bytes], Any]
@@ -101,7 +102,7 @@ class RosbridgeDialect:
         self._read_cbor = read_cbor
         self._level = LEVELS.index('none')
         self._warns = takes_status
-        self._warned = 0.0
+        self._warned = 0
         self._told: WeakSet[WsBridgeError] = WeakSet()      # of QoS, which has not changed
         self._fragments = Defragmenter(limit)
         self._handed = Handed()
@@ -111,32 +112,31 @@ class RosbridgeDialect:
 
     # ---- decode
 
-    def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Operation | ops.Wrapped | None:
-        """Turn one frame into an operation; ``None`` for what concerns only this codec."""
+    def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Decoded:
+        """Turn one frame into its operation; none for what concerns only this codec."""
         message: Any = None
         try:
             message = self._read_cbor(frame) if isinstance(frame, bytes) \
                 else parse_lenient(frame, self._max_depth)
-            return self._operation(message, now, wrapped=False)
+            return self._operations(message, now, wrapped=False)
         except ConversionError as exc:
-            return ops.Malformed(None, BadFrame(exc.message))
+            return (ops.Malformed(None, BadFrame(exc.message)),)
         except WsBridgeError as exc:
-            return _malformed(message, exc)
+            return (_malformed(message, exc),)
 
     def decode_value(self, value: Any, now: float = 0.0, *,
-                     wrapped: bool = False) -> ops.Operation | ops.Wrapped | None:
+                     wrapped: bool = False) -> ops.Decoded:
         """
-        Turn a parsed frame, in which ``Parked`` may stand, into an operation.
+        Turn a parsed frame, in which ``Parked`` may stand, into its operation.
 
         :param wrapped: it came in parts or as an image.
         """
         try:
-            return self._operation(value, now, wrapped=wrapped)
+            return self._operations(value, now, wrapped=wrapped)
         except WsBridgeError as exc:
-            return _malformed(value, exc)
+            return (_malformed(value, exc),)
 
-    def _operation(self, message: Any, now: float, *,
-                   wrapped: bool) -> ops.Operation | ops.Wrapped | None:
+    def _operations(self, message: Any, now: float, *, wrapped: bool) -> ops.Decoded:
         if type(message) is not dict:
             raise BadFrame('expected an object with "op"')
         op = message.get('op')
@@ -144,15 +144,17 @@ class RosbridgeDialect:
             raise BadField('is missing' if op is None else 'must be text', field='op')
         parse = PARSERS.get(op)
         if parse is not None:
-            return parse(message, self._handed)
+            return (parse(message, self._handed),)
         if op == 'set_level':
             self._set_level(message)
-            return None
+            return ()
         if op not in ('fragment', 'png'):
             raise UnknownOperation(f'{op[:64]!r} is unknown; known are fragment, png, set_level, '
                                    f'{", ".join(PARSERS)}', field='op')
         inner = self._unwrap(op, message, now, wrapped=wrapped)
-        if inner is None or isinstance(inner, ops.Wrapped):
+        if inner is None:
+            return ()
+        if isinstance(inner, ops.Wrapped):
             return inner
         return self.decode_value(parse_lenient(inner, self._max_depth), now, wrapped=True)
 
@@ -193,14 +195,14 @@ class RosbridgeDialect:
 
     # ---- encode
 
-    def encode(self, reply: replies.Reply, stamp: float) -> list[ops.Frame]:
+    def encode(self, reply: replies.Reply, stamp: int) -> list[ops.Frame]:
         """Turn one reply into frames; many replies have no word here."""
         message = self._message(reply, stamp)
         if message is None:
             return []
         return [ops.Frame(orjson.dumps(message), True, Priority.HIGH)]
 
-    def _message(self, reply: replies.Reply, stamp: float) -> dict[str, Any] | None:
+    def _message(self, reply: replies.Reply, stamp: int) -> dict[str, Any] | None:
         if isinstance(reply, replies.CallDone):
             return _with_id({'op': 'service_response', 'service': reply.service,
                              'values': orjson.Fragment(reply.values), 'result': True},
@@ -234,7 +236,7 @@ class RosbridgeDialect:
                 'op': 'cancel_action_goal', 'id': wire, 'action': reply.action}
         return None
 
-    def _failed(self, reply: replies.Failed, stamp: float) -> dict[str, Any] | None:
+    def _failed(self, reply: replies.Failed, stamp: int) -> dict[str, Any] | None:
         kind = reply.about.kind if reply.about else None
         if kind == 'command':
             return self._command_failed(reply, stamp)
@@ -249,7 +251,7 @@ class RosbridgeDialect:
         return _with_id({'op': 'action_result', 'action': reply.about.name, 'values': why,
                          'status': _STATUS_UNKNOWN, 'result': False}, reply.op_id)
 
-    def _command_failed(self, reply: replies.Failed, stamp: float) -> dict[str, Any] | None:
+    def _command_failed(self, reply: replies.Failed, stamp: int) -> dict[str, Any] | None:
         why = error_text(reply.error, None)
         if self._warns and stamp >= self._warned + _WARNING_INTERVAL:
             self._warned = stamp
@@ -286,8 +288,11 @@ def parse_lenient(frame: str | bytes, max_depth: int) -> Any:
     """
     try:
         return parse_json(frame, max_depth)
-    except BadFrame:
-        words = frame if isinstance(frame, str) else frame.decode(errors='replace')
+    except BadFrame as exc:
+        try:
+            words = frame if isinstance(frame, str) else frame.decode()
+        except UnicodeDecodeError:
+            raise exc from None
         if not any(word in words for word in _NOT_JSON):
             raise
         # Through strict JSON again: what Python takes beyond it, and depth, are refused there.
@@ -339,7 +344,7 @@ def error_text(error: WsBridgeError, kind: str | None) -> str:
 def _text_writer(topic: str) -> SampleWriter:
     head = b'{"op":"publish","topic":' + orjson.dumps(topic) + b',"msg":'
 
-    def write(body: bytes, stamp: float, sequence: int) -> bytes:
+    def write(body: bytes, stamp: int, sequence: int) -> bytes:
         return b'%b%b}' % (head, body)
     return write
 
@@ -351,7 +356,7 @@ PNG_AROUND = (b'{"op":"png","data":"', b'"}')
 def _png_writer(topic: str) -> SampleWriter:
     write_text = _text_writer(topic)
 
-    def write(body: bytes, stamp: float, sequence: int) -> bytes:
+    def write(body: bytes, stamp: int, sequence: int) -> bytes:
         return to_png(write_text(body, stamp, sequence)).join(PNG_AROUND)
     return write
 
@@ -359,7 +364,7 @@ def _png_writer(topic: str) -> SampleWriter:
 def _cbor_writer(topic: str) -> SampleWriter:
     head = _cbor_head(topic)
 
-    def write(body: bytes, stamp: float, sequence: int) -> bytes:
+    def write(body: bytes, stamp: int, sequence: int) -> bytes:
         return head + body
     return write
 
@@ -367,9 +372,8 @@ def _cbor_writer(topic: str) -> SampleWriter:
 def _raw_writer(topic: str) -> SampleWriter:
     head = _cbor_head(topic)
 
-    def write(body: bytes, stamp: float, sequence: int) -> bytes:
-        nanoseconds = round(stamp * 1e9)
-        return head + cbor2.dumps({'secs': nanoseconds // 10**9, 'nsecs': nanoseconds % 10**9,
+    def write(body: bytes, stamp: int, sequence: int) -> bytes:
+        return head + cbor2.dumps({'secs': stamp // SECOND, 'nsecs': stamp % SECOND,
                                    'bytes': body})
     return write
 

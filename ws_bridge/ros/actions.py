@@ -47,7 +47,7 @@ from ws_bridge.ros.names import creation_error, is_type_conflict, type_name
 from ws_bridge.ros.pool import Pool, Pooled
 
 if TYPE_CHECKING:
-    from ws_bridge.ros.node import Alarm, RosNode
+    from ws_bridge.ros.node import RosNode, TimerHandle
     from ws_bridge.ros.settings import RosSettings
 
 LOOK_AGAIN = 0.02  # s, while a goal waits for its server
@@ -90,7 +90,7 @@ class Goal:
         self.client: _Client | None = None
         self.asked: FutureHandle | None = None      # future of the acceptance
         self.result: FutureHandle | None = None     # future of the result
-        self.alarm: Alarm | None = None
+        self.alarm: TimerHandle | None = None
         self.patience = 0.0
         self.until: float | None = None
         self.accepted = False
@@ -166,7 +166,7 @@ class Goals:
         self._post = post
         self._clients: Pool[_Client] = Pool(ros, settings.client_idle, self._destroy)
         self._running: set[Goal] = set()
-        self._watch: Alarm | None = None
+        self._watch: TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f'<Goals {len(self._running)} running, {len(self._clients)} clients>'

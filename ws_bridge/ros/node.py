@@ -45,7 +45,7 @@ MAX_FAULTS = 10  # in a row, then the thread gives up
 FAR = 365 * 24 * 3600.0
 
 
-class Alarm:
+class TimerHandle:
     """One callback that is due at a steady time; :meth:`cancel` forgets it."""
 
     __slots__ = ('action',)
@@ -96,7 +96,7 @@ class RosNode:
         self._awake = False
         self._busy = False
         self._wake = self.node.create_guard_condition(self._drain)
-        self._alarms: list[tuple[float, int, Alarm]] = []
+        self._alarms: list[tuple[float, int, TimerHandle]] = []
         self._numbers = itertools.count()
         self._timer = self.node.create_timer(FAR, self._ring,
                                              clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -151,13 +151,13 @@ class RosNode:
         """Return whether everything submitted was carried out."""
         return not self._requests and not self._busy
 
-    def after(self, delay: float, action: Callable[[], None]) -> Alarm:
+    def after(self, delay: float, action: Callable[[], None]) -> TimerHandle:
         """
         Run ``action`` in ``delay`` s of the steady clock (executor thread).
 
         :return: to cancel it.
         """
-        alarm = Alarm(action)
+        alarm = TimerHandle(action)
         heapq.heappush(self._alarms, (time.monotonic() + delay, next(self._numbers), alarm))
         if self._alarms[0][2] is alarm:
             self._set_timer()

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from ws_bridge.ros.node import Alarm, RosNode
+    from ws_bridge.ros.node import RosNode, TimerHandle
 
 
 class Pooled:
@@ -32,7 +32,7 @@ class Pooled:
 
     def __init__(self) -> None:
         self.users = 0
-        self.idle: Alarm | None = None
+        self.idle: TimerHandle | None = None
 
 
 Client = TypeVar('Client', bound=Pooled)

@@ -38,7 +38,7 @@ from ws_bridge.ros.pool import Pool, Pooled
 from ws_bridge.ros.pump import Pump, RequestSource
 
 if TYPE_CHECKING:
-    from ws_bridge.ros.node import Alarm, RosNode
+    from ws_bridge.ros.node import RosNode, TimerHandle
     from ws_bridge.ros.settings import RosSettings
 
 RESPOND_TRIES = 10  # each waits up to 0.1 s in rmw
@@ -49,7 +49,7 @@ MOST_AT_ONCE = 8
 HOLD = 0.1  # s
 
 
-class Call:
+class PendingCall:
     """One call; it ends exactly once, with a response, an error or :meth:`cancel`."""
 
     def __init__(self, service: str, calls: Calls, post: Callable[..., None],
@@ -61,7 +61,7 @@ class Call:
         # used by Calls on the executor thread
         self.client: _Client | None = None
         self.future: FutureHandle | None = None
-        self.alarm: Alarm | None = None
+        self.alarm: TimerHandle | None = None
         self.ended = False
 
     def cancel(self) -> None:
@@ -89,7 +89,7 @@ class _Client(Pooled):
         super().__init__()
         self.entity = entity
         self.unanswered = 0
-        self.held: deque[tuple[Call, bytes]] = deque()
+        self.held: deque[tuple[PendingCall, bytes]] = deque()
 
 
 class Calls:
@@ -99,9 +99,9 @@ class Calls:
         self._ros = ros
         self._settings = settings
         self._clients: Pool[_Client] = Pool(ros, settings.client_idle, self._destroy)
-        self._running: set[Call] = set()
+        self._running: set[PendingCall] = set()
 
-    def begin(self, call: Call, name: str, service_class: type[Any], request: bytes,
+    def begin(self, call: PendingCall, name: str, service_class: type[Any], request: bytes,
               timeout: float) -> None:
         """
         Call as soon as the service is there.
@@ -118,7 +118,7 @@ class Calls:
         until = time.monotonic() + min(timeout, self._settings.service_wait)
         self._begin(call, name, service_class, request, until)
 
-    def _begin(self, call: Call, name: str, service_class: type[Any], request: bytes,
+    def _begin(self, call: PendingCall, name: str, service_class: type[Any], request: bytes,
                until: float) -> None:
         if call.ended:
             return
@@ -148,7 +148,7 @@ class Calls:
                     self._end(call, self._absence(service, srv_type))
             self._clients.forget(client)
 
-    def drop(self, call: Call) -> None:
+    def drop(self, call: PendingCall) -> None:
         """Forget a call (any thread)."""
         self._ros.submit(lambda: self._end(call, None))
 
@@ -158,12 +158,12 @@ class Calls:
             self._end(call, Unavailable('the bridge shuts down'))
         self._clients.close()
 
-    def _use_client(self, call: Call, name: str, service_class: type[Any]) -> None:
+    def _use_client(self, call: PendingCall, name: str, service_class: type[Any]) -> None:
         call.client = self._clients.use(
             call.service, type_name(service_class),
             lambda: _Client(self._ros.node.create_client(service_class, name)))
 
-    def _send_when_ready(self, call: Call, request: bytes, until: float) -> None:
+    def _send_when_ready(self, call: PendingCall, request: bytes, until: float) -> None:
         if call.ended or call.client is None:
             return
         entity = call.client.entity
@@ -178,7 +178,7 @@ class Calls:
             call.client.held.append((call, request))
             self._ros.after(HOLD, lambda: self._send(call, request))
 
-    def _send(self, call: Call, request: bytes) -> None:
+    def _send(self, call: PendingCall, request: bytes) -> None:
         if call.ended or call.client is None or call.future is not None:
             return
         entity = call.client.entity
@@ -199,7 +199,7 @@ class Calls:
             return TypeMismatch(f'{service} is of type {" and ".join(others)}, not {wanted}')
         return Unavailable(f'nobody serves {service}')
 
-    def _answered(self, call: Call, future: FutureHandle) -> None:
+    def _answered(self, call: PendingCall, future: FutureHandle) -> None:
         if call.ended or future.cancelled():
             return
         try:
@@ -209,7 +209,7 @@ class Calls:
             return
         self._end(call, response)
 
-    def _end(self, call: Call, result: bytes | WsBridgeError | None) -> None:
+    def _end(self, call: PendingCall, result: bytes | WsBridgeError | None) -> None:
         if call.ended:
             return
         call.ended = True

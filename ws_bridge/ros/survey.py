@@ -42,7 +42,7 @@ _IMPORT = re.compile(r'^from \w+\.\w+\._\w+ import ([A-Z][A-Za-z0-9]*)\b', re.MU
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class TopicEndpoint:
     """
     One publisher or subscription.
 
@@ -73,7 +73,7 @@ def _owners(endpoints: Iterable[Any]) -> list[str]:
 
 
 def endpoints(node: Node, types: TypeStore, topic: str,
-              wanted: QosRequest | None) -> tuple[list[Endpoint], list[Endpoint]]:
+              wanted: QosRequest | None) -> tuple[list[TopicEndpoint], list[TopicEndpoint]]:
     """
     Return the publishers and the subscriptions of a topic.
 
@@ -93,13 +93,13 @@ def endpoints(node: Node, types: TypeStore, topic: str,
     return _sorted(heard), _sorted(reached)
 
 
-def _endpoint(info: Any, own: str, judge: Callable[[Offer], list[str]]) -> Endpoint:
+def _endpoint(info: Any, own: str, judge: Callable[[Offer], list[str]]) -> TopicEndpoint:
     name = '' if 'UNKNOWN' in info.node_name else _full_name(info.node_name, info.node_namespace)
     is_own = name in (own, own + STOP_SUFFIX)
-    return Endpoint(name, info.topic_type, is_own, tuple(judge(offer_of(info.qos_profile))))
+    return TopicEndpoint(name, info.topic_type, is_own, tuple(judge(offer_of(info.qos_profile))))
 
 
-def _sorted(found: list[Endpoint]) -> list[Endpoint]:
+def _sorted(found: list[TopicEndpoint]) -> list[TopicEndpoint]:
     return sorted(found, key=lambda each: (each.node, each.msg_type))
 
 

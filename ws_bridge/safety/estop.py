@@ -16,12 +16,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-
-class EstopState(str, Enum):
-    """Whether commands may pass."""
-
-    ARMED = 'armed'
-    STOPPED = 'stopped'
+from ws_bridge.safety.policy import EstopState
 
 
 class EstopEvent(Enum):

@@ -16,16 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from enum import Enum
+from typing import Any, get_args, Literal
 
 Action = Literal['zero', 'silence', 'message', 'service']
-ACTIONS: tuple[Action, ...] = ('zero', 'silence', 'message', 'service')
-LEASE_MODES = ('native', 'seed', 'rosbridge', 'bridge')
+ACTIONS: tuple[Action, ...] = get_args(Action)
+LeaseMode = Literal['native', 'seed', 'rosbridge', 'bridge']
 """
 How peers go about leases: ``native`` peers ask for them in words, all others may acquire them by
 publishing. A ``seed`` speaks the native dialect without naming it, as programs do that know no
 leases; ``bridge`` is what this bridge pulls from one that it dialled.
 """
+LEASE_MODES: tuple[LeaseMode, ...] = get_args(LeaseMode)
 
 TIMEOUT = 0.5
 TTL = 0.3
@@ -42,6 +44,13 @@ NEIGHBOURS_TOPIC = '/ws_bridge_gates'
 GATED_TYPES = ('geometry_msgs/msg/Twist', 'geometry_msgs/msg/TwistStamped', 'sensor_msgs/msg/Joy',
                'trajectory_msgs/msg/JointTrajectory')
 """Types whose topics command a robot by all likelihood."""
+
+
+class EstopState(str, Enum):
+    """Whether commands may pass."""
+
+    ARMED = 'armed'
+    STOPPED = 'stopped'
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +135,6 @@ class GatePolicy:
     clamp: tuple[Clamp, ...] = ()
     max_rate: float | None = None
     require_lease: bool = True
-    acquire_on_publish: tuple[str, ...] = ('seed', 'rosbridge', 'bridge')
+    acquire_on_publish: tuple[LeaseMode, ...] = ('seed', 'rosbridge', 'bridge')
     neutral_first: bool | None = None
     neutral: tuple[Rest, ...] = ()

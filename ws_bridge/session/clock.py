@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from ws_bridge.errors import Expired
 from ws_bridge.timing.timesync import TimeSync
+from ws_bridge.timing.unix import seconds
 
 
 class PeerClock:
@@ -36,21 +37,21 @@ class PeerClock:
         """Return the Unix time at ``now``, s."""
         return now + self._unix_offset
 
-    def deadline(self, stamp: float | None, ttl: float | None, now: float) -> float | None:
+    def deadline(self, stamp: int | None, ttl: float | None, now: float) -> float | None:
         """
         Return until when (monotonic) a message may reach ROS; ``None`` = for ever.
 
         Its age is bridge time minus its timestamp, corrected by the measured clock offset; one
         without a timestamp, or from the future, is as new as can be.
 
-        :param stamp: when it was sent, by the peer's clock.
+        :param stamp: when it was sent, by the peer's clock, ns.
         :param ttl: the age up to which it is good, s.
         :raises Expired: it is older than its ``ttl`` already.
         """
         if ttl is None:
             return None
         age = 0.0 if stamp is None else \
-            max(0.0, self.unix(now) - (stamp - (self.timesync.offset or 0.0)))
+            max(0.0, self.unix(now) - (seconds(stamp) - (self.timesync.offset or 0.0)))
         if age > ttl:
             raise Expired(f'{age:.3f} s old, may be {ttl:g} s', field='ttl')
         return now + ttl - age

@@ -31,11 +31,14 @@ from ws_bridge.protocol.operations import (
     Command,
     EmergencyStop,
     Encoding,
+    GetParameters,
     GetSchema,
     LeaseOperation,
     ListGates,
     ListNames,
+    SetParameters,
     TopicUse,
+    WatchParameters,
 )
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.replies import Reply
@@ -201,7 +204,7 @@ class AnswerService:
 
     op_id: str | None
     service: str
-    token: object
+    token: int
     values: Any
 
 
@@ -255,7 +258,7 @@ class AnswerGoal:
     """Accept or reject a goal for a hosted action."""
 
     action: str
-    token: object
+    token: int
     accepted: bool
 
 
@@ -265,7 +268,7 @@ class Feedback:
 
     op_id: str | None
     action: str
-    token: object
+    token: int
     values: Any
 
 
@@ -275,7 +278,7 @@ class EndGoal:
 
     op_id: str | None
     action: str
-    token: object
+    token: int
     values: Any
     status: int
 
@@ -307,6 +310,23 @@ class ControlOperation:
     def op_id(self) -> str | None:
         """What the answer refers to."""
         return self.operation.op_id
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterOperation:
+    """Read, set or watch parameters of nodes, and answer that."""
+
+    operation: GetParameters | SetParameters | WatchParameters
+
+    @property
+    def op_id(self) -> str | None:
+        """What the answer refers to."""
+        return self.operation.op_id
+
+
+@dataclass(frozen=True, slots=True)
+class UnwatchParameters:
+    """The peer watches no parameters any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,5 +374,6 @@ Effect = (
     Send | LookAgain | OpenSubscription | CloseSubscription | OpenPublisher | ClosePublisher
     | Publish | CallService | AnswerQuestion | CancelCall | Host | Unhost | AnswerService
     | StartGoal | RequestCancel | DropGoal | HostAction | UnhostAction | AnswerGoal | Feedback
-    | EndGoal | Describe | RunDiagnosis | ControlOperation | PeerLost | StatusWanted
+    | EndGoal | Describe | RunDiagnosis | ControlOperation | ParameterOperation
+    | UnwatchParameters | PeerLost | StatusWanted
     | PeerChanged | Greeted | LogIn | Dismiss | Ignored)

@@ -15,8 +15,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
+from ws_bridge.protocol.replies import ControlState, StopState
+from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session.rights import Rights
 
 LeaseCheck = Callable[[str, 'int | None'], None]
@@ -29,11 +31,11 @@ class GateLookup(Protocol):
     def guards(self, topic: str) -> bool:
         """Whether a gate judges the age of what is published on a topic."""
 
-    def check(self, peer: str, lease_mode: str, name: str, epoch: int | None) -> None:
+    def check(self, peer: str, lease_mode: LeaseMode, name: str, epoch: int | None) -> None:
         """Refuse, by an error, a call or a goal that needs a lease."""
 
-    def describe(self, rights: Rights) -> dict[str, Any]:
-        """Return ``gates``, those that a role may know of, and ``estop``."""
+    def describe(self, rights: Rights) -> ControlState:
+        """Return the gates that a role may know of, and the emergency stop."""
 
 
 class NoGates:
@@ -43,9 +45,9 @@ class NoGates:
         """Say no."""
         return False
 
-    def check(self, peer: str, lease_mode: str, name: str, epoch: int | None) -> None:
+    def check(self, peer: str, lease_mode: LeaseMode, name: str, epoch: int | None) -> None:
         """Let it pass."""
 
-    def describe(self, rights: Rights) -> dict[str, Any]:
+    def describe(self, rights: Rights) -> ControlState:
         """Return that there is nothing."""
-        return {'gates': [], 'estop': {'stopped': False, 'by': None, 'reason': ''}}
+        return ControlState([], StopState(False, None, ''))

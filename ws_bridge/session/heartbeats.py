@@ -24,6 +24,7 @@ from ws_bridge.session import effects as fx
 from ws_bridge.session.clock import PeerClock
 from ws_bridge.session.parts import Handlers, Part
 from ws_bridge.timing.liveness import Liveness, LivenessState
+from ws_bridge.timing.unix import nanoseconds, seconds
 
 BEATS_REMEMBERED = 16
 
@@ -43,7 +44,7 @@ class Heartbeats(Part):
         self._clock = clock
         self._number = 0
         self._sent: dict[int, float] = {}
-        self._last_heard: tuple[int, float, float] | None = None
+        self._last_heard: tuple[int, int, int] | None = None
 
     def __repr__(self) -> str:
         return f'Heartbeats({self.state_name}, sent={self._number})'
@@ -67,10 +68,10 @@ class Heartbeats(Part):
         if op.stamp is not None and op.echo is not None:
             sent = self._sent.get(op.echo[0])
             if sent is not None:
-                self._clock.timesync.sample(sent, op.echo[2], op.stamp, unix)
+                self._clock.timesync.sample(sent, seconds(op.echo[2]), seconds(op.stamp), unix)
         if op.sequence is not None:
             if op.stamp is not None:
-                self._last_heard = op.sequence, op.stamp, unix
+                self._last_heard = op.sequence, op.stamp, nanoseconds(unix)
             if not op.answer:
                 effects.insert(0, fx.Send(self.make(unix, op.op_id)))
         return effects
@@ -96,7 +97,7 @@ class Heartbeats(Part):
         self._sent[number] = unix
         if number > BEATS_REMEMBERED:
             self._sent.pop(number - BEATS_REMEMBERED, None)
-        return replies.Beat(number, unix, self._last_heard, answers)
+        return replies.Beat(number, nanoseconds(unix), self._last_heard, answers)
 
     def deadlines(self) -> Iterator[float]:
         """Give when the peer becomes SUSPECT or LOST."""

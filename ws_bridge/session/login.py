@@ -18,12 +18,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ws_bridge.access import ADMIN, NOBODY, Use
 from ws_bridge.config import Exposure, Rule
+from ws_bridge.config.roles import ADMIN, NOBODY, Use
 from ws_bridge.errors import AlreadyExists, Forbidden
 from ws_bridge.identity.identity import Identity
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
+from ws_bridge.protocol.replies import LoginState
 from ws_bridge.session import effects as fx
 from ws_bridge.session.parts import Handlers, Part
 from ws_bridge.session.rights import Policy, Rights
@@ -53,8 +54,8 @@ class Login(Part):
         return self.rights.role is NOBODY
 
     @property
-    def state(self) -> str:
-        """What the peer is told: ``needed``, ``done``, ``possible`` or ``none``."""
+    def state(self) -> LoginState:
+        """What the peer is told."""
         return 'needed' if self.needed else 'done' if self.identity else \
             'possible' if self.possible else 'none'
 

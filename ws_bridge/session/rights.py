@@ -25,7 +25,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
-from ws_bridge.access import (
+from ws_bridge.config import Exposure, Kind, KINDS, NAME_LENGTH, Rule
+from ws_bridge.config.roles import (
     ADMIN,
     BUILT_IN,
     OBSERVER,
@@ -35,7 +36,6 @@ from ws_bridge.access import (
     Role,
     Use,
 )
-from ws_bridge.config import Exposure, Kind, KINDS, NAME_LENGTH, Rule
 from ws_bridge.errors import Forbidden, TypeMismatch
 
 DECISIONS_REMEMBERED = 4096

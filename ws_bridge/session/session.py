@@ -21,15 +21,16 @@ itself only finds the part that an operation is for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-from ws_bridge.access import Use
 from ws_bridge.config import Exposure, Settings, VERSION
+from ws_bridge.config.roles import Use
 from ws_bridge.errors import BadField, NotAdvertised, WsBridgeError
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
+from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session import effects as fx
 from ws_bridge.session.actions import PeerActions
 from ws_bridge.session.allowance import Allowance
@@ -38,6 +39,7 @@ from ws_bridge.session.gate_lookup import GateLookup, NoGates
 from ws_bridge.session.heartbeats import Heartbeats
 from ws_bridge.session.login import Login, open_to_all
 from ws_bridge.session.names import Names
+from ws_bridge.session.parameters import PeerParameters
 from ws_bridge.session.parts import Handlers, Part, table_of
 from ws_bridge.session.publications import PeerPublications
 from ws_bridge.session.services import PeerServices
@@ -57,7 +59,7 @@ class Session:
     :param unix_offset: Unix time at monotonic 0, s: wall clock steps change nothing.
     :param gates: knows the gates.
     :param login: who the peer is; without it anybody, who may do whatever is exposed.
-    :param lease_mode: how the peer goes about leases; without it as its dialect does.
+    :param lease_mode: how the peer goes about leases.
     :ivar name: what the peer calls itself.
     :ivar reported_status: what it last said of itself.
     :ivar wants_status: whether it wants to be told of the robot's state.
@@ -65,10 +67,10 @@ class Session:
 
     def __init__(self, peer: str, dialect: str, *, settings: Settings, exposure: Exposure,
                  names: Names, now: float, unix_offset: float, gates: GateLookup | None = None,
-                 login: Login | None = None, lease_mode: str | None = None) -> None:
+                 login: Login | None = None, lease_mode: LeaseMode = 'native') -> None:
         self.peer = peer
         self.dialect = dialect
-        self.lease_mode = lease_mode or dialect
+        self.lease_mode = lease_mode
         self.name = ''
         self.connected_at = now
         self.reported_status: Mapping[str, Any] = {}
@@ -87,9 +89,10 @@ class Session:
                                      self._hosted_count)
         self.actions = PeerActions(peer, settings, names, login, check_lease, self.clock,
                                    self._hosted_count)
+        self.parameters = PeerParameters(settings, login)
         self._parts: tuple[Part, ...] = (
-            self.subscriptions, self.publications, self.services, self.actions, login,
-            self.allowance, self.heartbeats)
+            self.subscriptions, self.publications, self.services, self.actions, self.parameters,
+            login, self.allowance, self.heartbeats)
         # what waits for nothing is not asked again and again
         self._timed = [part for part in self._parts if type(part).deadlines is not Part.deadlines]
         self._handlers = table_of((self, *self._parts))
@@ -246,21 +249,18 @@ class Session:
         settings, login = self._settings, self.login
         return replies.Greeting(
             op_id, asked, self.peer, settings.robot_name, VERSION, settings.heartbeat_interval,
-            settings.heartbeat_timeout, asdict(settings.limits), login.rights.allowed(),
+            settings.heartbeat_timeout, settings.limits, login.rights.allowed(),
             login.rights.role.name, login.state,
             None if login.needed else self._gates.describe(login.rights))
 
-    def describe(self, now: float) -> dict[str, Any]:
+    def describe(self, now: float) -> replies.PeerState:
         """Return what other peers and ROS are shown about this one."""
         sync = self.clock.timesync
-        return {
-            'peer': self.peer, 'name': self.name, 'dialect': self.dialect,
-            'identity': self.login.identity.name if self.login.identity else None,
-            'role': self.login.rights.role.name,
-            'connected': round(now - self.connected_at, 3),
-            'liveness': self.heartbeats.state_name,
-            'round_trip': sync.round_trip, 'offset': sync.offset, 'jitter': sync.jitter,
-        }
+        return replies.PeerState(
+            self.peer, self.name, self.dialect,
+            self.login.identity.name if self.login.identity else None,
+            self.login.rights.role.name, round(now - self.connected_at, 3),
+            self.heartbeats.state_name, sync.round_trip, sync.offset, sync.jitter)
 
 
 def _about(op: ops.Operation) -> ops.About | None:

@@ -19,14 +19,14 @@ import time
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.transport.fence import Fenced
-from ws_bridge.transport.link import Link
+from ws_bridge.transport.link import Link, Listener
 from ws_bridge.transport.rounds import Rounds
 from ws_bridge.transport.turns import Turns
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
 
-    from ws_bridge.transport.options import LinkOptions, Listener
+    from ws_bridge.transport.options import LinkOptions
 
 #: Names of the statistics, and the counter of a link behind each.
 _TRAFFIC = {'messages_sent': 'messages_out', 'messages_received': 'messages_in',

@@ -156,7 +156,7 @@ def _take(counts: Counter[str], network: str) -> None:
         del counts[network]
 
 
-class Guarded(Fenced, ServerConnection):
+class CountedConnection(Fenced, ServerConnection):
     """A connection that is counted; one that is not is cut."""
 
     crowd: Crowd

@@ -28,7 +28,7 @@ from ws_bridge.errors import ConnectFailed
 from ws_bridge.transport.fence import FencedClient
 from ws_bridge.transport.listening import link_arguments
 from ws_bridge.transport.options import ClientOptions
-from ws_bridge.transport.settings import Settings
+from ws_bridge.transport.settings import ConnectionSettings
 
 #: The doublings of the delay before it stops growing.
 _MAX_DOUBLINGS = 20
@@ -38,7 +38,7 @@ _MAX_TEXT = 200
 _KNOWS_PROXY = 'proxy' in inspect.signature(connect.__init__).parameters
 
 
-async def dial(settings: Settings, options: ClientOptions) -> FencedClient:
+async def dial(settings: ConnectionSettings, options: ClientOptions) -> FencedClient:
     """
     Open one connection.
 
@@ -65,7 +65,7 @@ async def dial(settings: Settings, options: ClientOptions) -> FencedClient:
         raise ConnectFailed(f'{url}: {exc or type(exc).__name__}') from exc
 
 
-def pause(failures: int, settings: Settings, options: ClientOptions) -> float:
+def pause(failures: int, settings: ConnectionSettings, options: ClientOptions) -> float:
     """
     Return how long to wait after so many failures in a row.
 

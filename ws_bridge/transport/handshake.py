@@ -29,7 +29,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from ws_bridge.addresses import is_address, is_loopback
-from ws_bridge.transport.crowd import client_address, Crowd, Guarded, refused
+from ws_bridge.transport.crowd import client_address, CountedConnection, Crowd, refused
 from ws_bridge.transport.endpoint import address_host
 from ws_bridge.transport.link import plain_headers
 from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
@@ -68,7 +68,7 @@ class Handshake:
         headers = plain_headers(request.headers)
         address = client_address(address_host(connection.remote_address), headers,
                                  self._options.trusted_proxies)
-        if isinstance(connection, Guarded) and connection.ticket is not None:
+        if isinstance(connection, CountedConnection) and connection.ticket is not None:
             self._crowd.move(connection.ticket, address)
             connection.ticket.is_answered = True
         tls = connection.transport.get_extra_info('ssl_object')
@@ -79,7 +79,7 @@ class Handshake:
             else await self._plain(request, visitor)
         if reply is None:
             return None
-        if isinstance(connection, Guarded) and connection.ticket is not None \
+        if isinstance(connection, CountedConnection) and connection.ticket is not None \
                 and not self._crowd.has_room(connection.ticket, len(reply.body)):
             refused(self._options.refused, 'pages', address)
             reply = _refusal(HTTPStatus.SERVICE_UNAVAILABLE, 'too many pages wait to be taken',

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 import time
-from typing import Any, TYPE_CHECKING
+from typing import Any, Protocol, TYPE_CHECKING
 
 from websockets.exceptions import ConnectionClosed
 
@@ -34,7 +34,7 @@ from ws_bridge.transport.turns import Turns
 
 if TYPE_CHECKING:
     from ws_bridge.transport.fence import Fenced
-    from ws_bridge.transport.options import LinkOptions, Listener
+    from ws_bridge.transport.options import LinkOptions
 
 #: For how long one socket is read before the others get their turn, s.
 TURN = 0.001
@@ -42,6 +42,25 @@ TURN = 0.001
 _MAX_REASON = 123
 _ABNORMAL = 1006
 _INTERNAL_ERROR = 1011
+
+
+class Listener(Protocol):
+    """
+    What gets the raw frames of each connection, on the event loop; never blocks.
+
+    Reading waits while a call is running, and from ``link.pause()`` to ``link.resume()``, and only
+    for that connection's socket. An exception is a fault of the listener: it closes that
+    connection with 1011.
+    """
+
+    def opened(self, link: Link) -> None:
+        """Take note of a connection whose handshake is complete."""
+
+    def received(self, link: Link, data: str | bytes) -> None:
+        """Take one message: ``str`` from a text frame, ``bytes`` from a binary one."""
+
+    def closed(self, link: Link, code: int, reason: str) -> None:
+        """Take note of the end; 1006 = without a closing handshake. Called once."""
 
 
 class Link(Outbound):

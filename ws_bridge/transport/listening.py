@@ -25,12 +25,12 @@ from websockets.typing import Subprotocol
 
 from ws_bridge.errors import ConnectFailed
 from ws_bridge.transport.accepting import bind
-from ws_bridge.transport.crowd import Crowd, Guarded
+from ws_bridge.transport.crowd import CountedConnection, Crowd
 from ws_bridge.transport.endpoint import join_host_port
 from ws_bridge.transport.handshake import Handshake
 from ws_bridge.transport.options import ServerOptions
-from ws_bridge.transport.settings import Settings
-from ws_bridge.transport.tls_server import TlsProtocol, Turns
+from ws_bridge.transport.settings import ConnectionSettings
+from ws_bridge.transport.tls_server import TlsProtocol, TlsTurns
 
 ACCEPTED_AT_ONCE = 1
 """
@@ -69,7 +69,7 @@ class Listening:
                 *(server.wait_closed() for server in self._servers)), timeout)
 
 
-async def listen(settings: Settings, options: ServerOptions,
+async def listen(settings: ConnectionSettings, options: ServerOptions,
                  handler: Callable[[ServerConnection], Awaitable[None]],
                  peers: Callable[[], int]) -> Listening:
     """
@@ -80,20 +80,20 @@ async def listen(settings: Settings, options: ServerOptions,
     :raises ConnectFailed: if the address cannot be bound.
     """
     crowd = Crowd(options)
-    turns = Turns(asyncio.get_running_loop())
+    turns = TlsTurns(asyncio.get_running_loop())
     tls = options.tls or settings.tls
     arguments = link_arguments(settings, options)
     if options.handshake_timeout is not None:
         arguments['open_timeout'] = options.handshake_timeout
 
     def create_connection(*args: Any, **kwargs: Any) -> Any:
-        connection = Guarded(*args, **kwargs)
+        connection = CountedConnection(*args, **kwargs)
         connection.crowd = crowd
         return connection if tls is None else TlsProtocol(
             connection, tls, turns, arguments['open_timeout'], options.close_timeout)
 
     async def serve_one(connection: ServerConnection) -> None:
-        if isinstance(connection, Guarded) and connection.ticket is not None:
+        if isinstance(connection, CountedConnection) and connection.ticket is not None:
             crowd.joined(connection.ticket)
             await handler(connection)
 
@@ -134,7 +134,7 @@ def _is_news(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith('opening handshake failed')
 
 
-def link_arguments(settings: Settings, options: Any) -> dict[str, Any]:
+def link_arguments(settings: ConnectionSettings, options: Any) -> dict[str, Any]:
     """Return the arguments of ``serve`` and ``connect`` that both sides share."""
     return {
         'compression': 'deflate' if settings.compression else None,

@@ -17,29 +17,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 import ssl
-from typing import Any, Protocol, TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ws_bridge.transport.link import Link
-
-
-class Listener(Protocol):
-    """
-    Who gets the raw frames of each connection, on the event loop; never blocks.
-
-    Reading waits while a call is running, and from ``link.pause()`` to ``link.resume()``, and only
-    for that connection's socket. An exception
-    is a fault of the listener: it closes that connection with 1011.
-    """
-
-    def opened(self, link: Link) -> None:
-        """Take note of a connection whose handshake is complete."""
-
-    def received(self, link: Link, data: str | bytes) -> None:
-        """Take one message: ``str`` from a text frame, ``bytes`` from a binary one."""
-
-    def closed(self, link: Link, code: int, reason: str) -> None:
-        """Take note of the end; 1006 = without a closing handshake. Called once."""
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)

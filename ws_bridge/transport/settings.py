@@ -85,7 +85,7 @@ _GIBI = 2**30
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ConnectionSettings:
     """A checked configuration. Durations in s, sizes in bytes."""
 
     name: str
@@ -112,7 +112,7 @@ class Settings:
 
     def __repr__(self) -> str:
         mode = 'server' if self.is_server else 'client'
-        return f'<Settings {self.name!r} {mode} {self.endpoint}>'
+        return f'<ConnectionSettings {self.name!r} {mode} {self.endpoint}>'
 
 
 class _Log(_Adapter):
@@ -169,7 +169,7 @@ def is_server_mode(config: InterfaceConfig) -> bool:
     return bool(mode == 'server')
 
 
-def check_config(config: InterfaceConfig, *, is_server: bool) -> Settings:
+def check_config(config: InterfaceConfig, *, is_server: bool) -> ConnectionSettings:
     """
     Check a configuration.
 
@@ -188,7 +188,7 @@ def check_config(config: InterfaceConfig, *, is_server: bool) -> Settings:
     secure = _check_security(config, endpoint, is_server=is_server)
     interval = _number('custom_settings.heartbeat_interval',
                        config.get_setting('heartbeat_interval', _HEARTBEAT_INTERVAL), 0, _DAY)
-    return Settings(
+    return ConnectionSettings(
         name=config.name, is_server=is_server, endpoint=endpoint, secure=secure,
         tls=_context(config, is_server=is_server) if secure else None, token=config.auth_token,
         timeout=_number('timeout', config.timeout, 0.001, _DAY),

@@ -29,13 +29,13 @@ import inspect
 import ssl
 from typing import Any
 
-from ws_bridge.transport.crowd import forget_itself, Guarded, READ_SIZE
+from ws_bridge.transport.crowd import CountedConnection, forget_itself, READ_SIZE
 
 #: Python 3.11 brought a time for the end of TLS.
 _HAS_SHUTDOWN_TIMEOUT = 'ssl_shutdown_timeout' in inspect.signature(SSLProtocol).parameters
 
 
-class Turns:
+class TlsTurns:
     """Does one thing in each round of the loop, in order."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -43,7 +43,7 @@ class Turns:
         self._waiting: deque[Callable[[], None]] = deque()
 
     def __repr__(self) -> str:
-        return f'Turns({len(self._waiting)} waiting)'
+        return f'TlsTurns({len(self._waiting)} waiting)'
 
     def add(self, step: Callable[[], None]) -> None:
         """Do something when its turn comes."""
@@ -73,7 +73,7 @@ class TlsProtocol(SSLProtocol):
     #: Of the buffer, bytes.
     max_size = READ_SIZE
 
-    def __init__(self, connection: Guarded, context: ssl.SSLContext, turns: Turns,
+    def __init__(self, connection: CountedConnection, context: ssl.SSLContext, turns: TlsTurns,
                  handshake_timeout: float, close_timeout: float) -> None:
         more: dict[str, Any] = {'waiter': None, 'ssl_handshake_timeout': handshake_timeout}
         if _HAS_SHUTDOWN_TIMEOUT:

@@ -31,11 +31,11 @@ import json
 import time
 from typing import Any
 
-from bridge_harness import running_bridge
 from geometry_msgs.msg import Twist, TwistStamped
-from helpers import async_wait_until, SpinningNode
 import pytest
 from sensor_msgs.msg import Joy
+from support.bridge_harness import running_bridge
+from support.helpers import async_wait_until, SpinningNode
 from trajectory_msgs.msg import JointTrajectory
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed

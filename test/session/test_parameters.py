@@ -1,0 +1,76 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What one peer may ask of parameters at the same time, and what it watches."""
+from __future__ import annotations
+
+import pytest
+from support.sessions import make, refusal, START
+
+from ws_bridge.config import Exposure
+from ws_bridge.config.roles import Grant, Role
+from ws_bridge.errors import Forbidden
+from ws_bridge.protocol import operations as ops
+from ws_bridge.session import effects as fx
+from ws_bridge.session.parameters import Watched
+from ws_bridge.session.rights import Policy, Rights
+
+
+def test_each_parameter_counts_as_a_call() -> None:
+    session = make(max_calls=3)
+    two = ops.GetParameters('a', ('/n:a', '/n:b'))
+    assert session.receive(two, START) == [fx.ParameterOperation(two)]
+    assert refusal(session.receive(ops.SetParameters('b', {'/n:a': 1, '/n:b': 2}), START)) == (
+        'b', 'limit_exceeded', None)
+    everything = ops.GetParameters('c')
+    assert session.receive(everything, START) == [fx.ParameterOperation(everything)]
+    session.parameters.ended(two)
+    session.parameters.refused(everything)
+    assert repr(session.parameters) == 'PeerParameters(asked=0, watched=0)'
+    assert session.receive(ops.SetParameters('b', {'/n:a': 1, '/n:b': 2}), START)
+
+
+def test_what_is_watched_is_taken_back_at_the_end() -> None:
+    session = make(max_subscriptions=2)
+    watch = ops.WatchParameters('a', ('/n:a', '/n:b'))
+    assert session.receive(watch, START) == [fx.ParameterOperation(watch)]
+    assert fx.ParameterOperation(watch).op_id == 'a'
+    assert refusal(session.receive(ops.WatchParameters('b', ('/n:c',)), START)) == (
+        'b', 'limit_exceeded', None)
+    session.parameters.refused(ops.WatchParameters('a', ('/n:a',)))
+    session.receive(ops.WatchParameters('c', ('/n:c',)), START)
+    session.receive(ops.WatchParameters('d', ('/n:c',), watch=False), START)
+    session.parameters.refused(ops.WatchParameters('d', ('/n:c',), watch=False))
+    assert len(session.parameters.watched) == 1
+    assert fx.UnwatchParameters() in session.close()
+    assert fx.UnwatchParameters() not in session.close()
+
+
+def test_some_or_all() -> None:
+    watched = Watched()
+    assert not watched
+    watched.add(('/n:a',))
+    assert watched.holds('/n:a') and not watched.holds('/n:b')
+    watched.add(())
+    watched.remove(('/n:a',))
+    assert watched.holds('/n:a') and watched.holds('/n:b')
+    watched.remove(())
+    assert not watched
+
+
+@pytest.mark.parametrize('op', [
+    ops.GetParameters('i'), ops.SetParameters('i', {}), ops.WatchParameters('i')])
+def test_who_may_nothing_is_told_so(op: ops.Operation) -> None:
+    session = make()
+    session.login.rights = Rights(Policy(Exposure.open()), Role('r', (Grant('*', 'subscribe'),)))
+    assert refusal(session.receive(op, START))[1] == Forbidden.code

@@ -1,0 +1,621 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Attacks on a bridge over real sockets; each returns what became of its attempts, counted.
+
+One call is one round. The tests run each round once; ``test/bench/measure_attacks.py`` repeats
+them from a process of its own: ``python test/support/attacks.py NAME PORT TOKEN SECONDS``.
+"""
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache, partial
+import hashlib
+import hmac
+from itertools import cycle
+import json
+import os
+import resource
+import socket
+import ssl
+import sys
+import time
+from typing import Any
+import zlib
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+import jwt
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+HOST = '127.0.0.1'
+MEGABYTE = 1 << 20
+HURRY = 10.0
+"""No single attempt takes longer, s."""
+SAYS_FOR = 1.0
+"""How long a peer that is inside says what it may, s."""
+LEAKS = (b'root:x:', b'\nset-cookie:')
+"""What no answer may have in it: a file of the system, a header of a request; lower case."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """
+    What is attacked.
+
+    :param token: of an observer, for attacks from inside.
+    :param key: the private key, PEM, of who issues JSON web tokens: one that has expired is real.
+    :param source: the address to attack from: others are not to suffer for it.
+    :param is_tls: whether it speaks TLS.
+    """
+
+    port: int
+    token: str
+    key: bytes = b''
+    source: str = '127.0.0.2'
+    is_tls: bool = False
+
+    @property
+    def url(self) -> str:
+        """Where a client connects."""
+        return f'{"wss" if self.is_tls else "ws"}://{HOST}:{self.port}'
+
+    def inside(self, **options: Any) -> Any:
+        """Connect with the token."""
+        options.setdefault('subprotocols', ['ws_bridge.v1'])
+        options.setdefault('additional_headers', {'Authorization': f'Bearer {self.token}'})
+        return connect(self.url, max_size=None, compression=None, proxy=None,
+                       local_addr=(self.source, 0), **options)
+
+
+Attack = Callable[[Target], Awaitable['Counter[str]']]
+
+
+async def handshake(target: Target, **options: Any) -> str:
+    """Return the status that a handshake is answered with, or ``in``."""
+    try:
+        async with connect(target.url, compression=None, proxy=None,
+                           local_addr=(target.source, 0), **options):
+            return 'in'
+    except InvalidStatus as exc:
+        return str(exc.response.status_code)
+    except (InvalidHandshake, OSError, EOFError, TimeoutError):
+        return 'cut'
+
+
+async def open_connection(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect without any protocol."""
+    return await asyncio.open_connection(HOST, target.port, local_addr=(target.source, 0))
+
+
+async def raw(target: Target, data: bytes) -> str:
+    """Send bytes; return the status of the answer, ``leaked``, or ``cut`` if there is none."""
+    try:
+        reader, writer = await open_connection(target)
+    except OSError:
+        return 'cut'
+    try:
+        writer.write(data)
+        answer = await asyncio.wait_for(reader.readline(), HURRY)
+        words = answer.decode(errors='replace').split()
+        if len(words) < 2:
+            return 'cut'
+        with suppress(OSError, asyncio.TimeoutError):
+            while chunk := await asyncio.wait_for(reader.read(MEGABYTE), HURRY):
+                answer += chunk
+        return 'leaked' if any(leak in answer.lower() for leak in LEAKS) else words[1]
+    except (OSError, asyncio.TimeoutError, ValueError):
+        return 'cut'
+    finally:
+        writer.transport.abort()
+
+
+async def many(count: int, one: Callable[[], Awaitable[str]], at_once: int = 20) -> Counter[str]:
+    """Do something so many times, some of them at once."""
+    outcomes: Counter[str] = Counter()
+    left = count
+
+    async def work() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            outcomes[await one()] += 1
+    await asyncio.gather(*(work() for _ in range(min(at_once, count))))
+    return outcomes
+
+
+def part(value: Any) -> str:
+    """Return one part of a JSON web token."""
+    raw_part = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(raw_part).rstrip(b'=').decode()
+
+
+def web_token(key: bytes, **claims: Any) -> str:
+    """Return a JSON web token of who has the key."""
+    return jwt.encode({'sub': 'root', 'role': 'admin', 'exp': int(time.time()) + 600, **claims},
+                      key, 'RS256')
+
+
+def forgeries(key: bytes) -> dict[str, str]:
+    """Return JSON web tokens that let nobody in, by what is wrong with them."""
+    private: Any = serialization.load_pem_private_key(key, None)
+    public = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption())
+    right = web_token(key)
+    head, claims, signature = right.split('.')
+    unsigned = {alg: f'{part({"alg": alg, "typ": "JWT"})}.{claims}' for alg in
+                ('none', 'NONE', 'HS256')}
+    return {'wrong': 'wrong', 'expired': web_token(key, exp=int(time.time()) - 60),
+            'not yet': web_token(key, nbf=int(time.time()) + 600), 'foreign': web_token(other),
+            'alg none': f'{unsigned["none"]}.', 'alg NONE': f'{unsigned["NONE"]}.',
+            'none, with a signature': f'{unsigned["none"]}.{signature}',
+            'signed by the public key': f'{unsigned["HS256"]}.' + part(hmac.new(
+                public, unsigned['HS256'].encode(), hashlib.sha256).digest()),
+            'other claims': f'{head}.{part({"sub": "root", "role": "admin"})}.{signature}',
+            'without a signature': f'{head}.{claims}.', 'cut': right[:-20]}
+
+
+async def web_tokens(target: Target) -> Counter[str]:
+    """Log in with wrong, expired, foreign, unsigned and re-signed tokens."""
+    tokens = list(forgeries(target.key).values())
+    return await many(len(tokens), lambda: handshake(target, additional_headers={
+        'Authorization': f'Bearer {tokens.pop()}'}))
+
+
+async def origin(target: Target) -> Counter[str]:
+    """Connect as a page of somebody else."""
+    return await many(20, lambda: handshake(target, origin='http://evil.example'))
+
+
+async def rebinding(target: Target) -> Counter[str]:
+    """Connect as a page whose own name points to this machine."""
+    return await many(20, lambda: raw(target, (
+        b'GET / HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\n'
+        b'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n'
+        b'Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n')))
+
+
+async def slowloris(target: Target) -> Counter[str]:
+    """Begin many handshakes and never end them."""
+    async def one() -> str:
+        try:
+            reader, writer = await open_connection(target)
+        except OSError:
+            return 'cut'
+        try:
+            writer.write(b'GET / HTTP/1.1\r\nX: ')
+            while True:
+                writer.write(b'x')
+                if await asyncio.wait_for(asyncio.shield(reader.read(1)), 0.2) == b'':
+                    return 'cut'
+        except asyncio.TimeoutError:
+            return 'held'
+        except OSError:
+            return 'cut'
+        finally:
+            writer.transport.abort()
+    return await many(300, one, 300)
+
+
+async def half_open(target: Target) -> Counter[str]:
+    """Become peers that then neither read nor answer; here for a moment only."""
+    peers = []
+    for _ in range(20):
+        with suppress(InvalidHandshake, OSError, EOFError):
+            peer = await target.inside(ping_interval=None)
+            peer.transport.pause_reading()
+            peers.append(peer)
+    await asyncio.sleep(0.5)
+    for peer in peers:
+        peer.transport.abort()
+    return Counter(opened=len(peers))
+
+
+async def braces(target: Target) -> Counter[str]:
+    """Send a megabyte of what nests."""
+    outcomes: Counter[str] = Counter()
+    for text in ('{' * MEGABYTE, '[' * MEGABYTE, '{"a":' * (MEGABYTE // 5),
+                 '[' * (MEGABYTE // 2) + ']' * (MEGABYTE // 2), '[' * MEGABYTE + 'NaN'):
+        for subprotocol in ('ws_bridge.v1', 'rosbridge.v2'):
+            try:
+                async with target.inside(subprotocols=[subprotocol]) as peer:
+                    await peer.send(text)
+                    await peer.send('{"op":"call_service","id":"x","service":"/rosapi/get_time"}'
+                                    if subprotocol == 'rosbridge.v2' else
+                                    '{"metadata":{"message_id":"x","message_type":"configuration"'
+                                    '},"data":{"op":"list"}}')
+                    async for frame in peer:
+                        if isinstance(frame, str) and '"x"' in frame:
+                            outcomes['survived'] += 1
+                            break
+            except (ConnectionClosed, InvalidHandshake, OSError):
+                outcomes['closed'] += 1
+    return outcomes
+
+
+def masked(payload: bytes, first: int) -> bytes:
+    """Return a client's frame; the mask is zero, which is one, too."""
+    return bytes([first, 0xFF]) + len(payload).to_bytes(8, 'big') + bytes(4) + payload
+
+
+@lru_cache(1)
+def squeezed() -> bytes:
+    """Return 256 MB of nothing, compressed."""
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = bytes(MEGABYTE)
+    return b''.join(squeeze.compress(block) for _ in range(256)) + squeeze.flush()
+
+
+async def bomb(target: Target) -> Counter[str]:
+    """Send a little that inflates to 256 MB."""
+    small = squeezed()
+    request = (f'GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n'
+               'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n'
+               'Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n')
+    outcomes: Counter[str] = Counter()
+    for _ in range(3):
+        reader, writer = await open_connection(target)
+        writer.write(request.encode())
+        head = await asyncio.wait_for(reader.readuntil(b'\r\n\r\n'), HURRY)
+        assert b'permessage-deflate' in head
+        writer.write(masked(small, 0xC1))
+        with suppress(OSError):
+            rest = await asyncio.wait_for(reader.read(), HURRY)
+            outcomes['1009' if (1009).to_bytes(2, 'big') in rest else 'open'] += 1
+        writer.transport.abort()
+    return outcomes
+
+
+async def connects(target: Target) -> Counter[str]:
+    """Connect and leave, ten thousand times."""
+    loop = asyncio.get_running_loop()
+    outcomes: Counter[str] = Counter()
+    for number in range(10_000):
+        with socket.socket() as client:
+            client.setblocking(False)
+            client.bind((target.source, 0))
+            try:
+                await asyncio.wait_for(loop.sock_connect(client, (HOST, target.port)), HURRY)
+                if number % 2:
+                    await loop.sock_sendall(client, b'GET / HTTP/1.1\r\n')
+                outcomes['connected'] += 1
+            except OSError:
+                outcomes['cut'] += 1
+    return outcomes
+
+
+Talk = Callable[[Target], Awaitable[tuple[str, Callable[[], None]]]]
+"""Opens one connection; returns what became of it and what closes it."""
+
+
+async def _bare(target: Target, data: bytes) -> tuple[str, Callable[[], None]]:
+    loop = asyncio.get_running_loop()
+    client = socket.socket()
+    try:
+        client.setblocking(False)
+        client.bind((target.source, 0))
+        await loop.sock_connect(client, (HOST, target.port))
+        if data:
+            await loop.sock_sendall(client, data)
+    except OSError:
+        client.close()
+        return 'cut', client.close
+    return 'connected', client.close
+
+
+async def silent(target: Target) -> tuple[str, Callable[[], None]]:
+    """Connect and say nothing."""
+    return await _bare(target, b'')
+
+
+async def hello(target: Target) -> tuple[str, Callable[[], None]]:
+    """Say the first word of TLS and no other."""
+    return await _bare(target, client_hello())
+
+
+async def part_of_a_request(target: Target) -> tuple[str, Callable[[], None]]:
+    """Begin a request, inside of TLS where there is TLS."""
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(
+            HOST, target.port, local_addr=(target.source, 0),
+            ssl=anybody() if target.is_tls else None), HURRY)
+        writer.write(b'GET / HTTP/1.1\r\nX: ')
+    except (OSError, asyncio.TimeoutError):
+        return 'cut', lambda: None
+    return 'connected', writer.transport.abort
+
+
+async def handshake_only(target: Target) -> tuple[str, Callable[[], None]]:
+    """Shake hands to the end and say nothing more."""
+    try:
+        peer = await asyncio.wait_for(connect(
+            target.url, ssl=anybody() if target.is_tls else None, compression=None, proxy=None,
+            local_addr=(target.source, 0), ping_interval=None), HURRY)
+    except InvalidStatus as exc:
+        return str(exc.response.status_code), lambda: None
+    except (InvalidHandshake, OSError, EOFError, asyncio.TimeoutError):
+        return 'cut', lambda: None
+    return 'in', peer.transport.abort
+
+
+@lru_cache(1)
+def client_hello() -> bytes:
+    """Return what a client of TLS says first."""
+    outgoing = ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        anybody().wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
+    return outgoing.read()
+
+
+@lru_cache(1)
+def anybody() -> ssl.SSLContext:
+    """Return a client's context that trusts everybody."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def swarm(target: Target, talk: Talk, count: int = 10_000, at_once: int = 2_000,
+                workers: int = 100) -> Counter[str]:
+    """Open so many connections, and keep so many of them, the newest, open."""
+    need_files(at_once + 500)
+    kept: deque[Callable[[], None]] = deque()
+
+    async def one() -> str:
+        outcome, close = await talk(target)
+        kept.append(close)
+        if len(kept) > at_once:
+            kept.popleft()()
+        return outcome
+    try:
+        return await many(count, one, workers)
+    finally:
+        for close in kept:
+            close()
+
+
+def need_files(number: int) -> None:
+    """Allow this process to have so many files open, where the system does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < number and soft != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (
+            number if hard == resource.RLIM_INFINITY else min(number, hard), hard))
+
+
+SWARMS: dict[str, tuple[Attack, str]] = {
+    f'{way}swarm: {name}': (partial(swarm, talk=talk), f'10,000 that {what}, 2,000 at once')
+    for way in ('', 'TLS ') for name, talk, what in (
+        ('silent', silent, 'say nothing'), ('hello', hello, 'say the first word of TLS'),
+        ('part', part_of_a_request, 'begin a request'),
+        ('handshake', handshake_only, 'shake hands, and say nothing more'))}
+"""Those that begin with TLS want a bridge that has it."""
+
+
+REQUEST = json.dumps({'metadata': {'message_type': 'configuration', 'message_id': 'x' * 200},
+                      'data': {'op': 'list'}})
+
+
+async def never_reads(target: Target) -> Counter[str]:
+    """Ask for more and more and read none of it."""
+    async with target.inside(ping_interval=None) as peer:
+        peer.transport.pause_reading()
+        end = time.monotonic() + HURRY
+        try:
+            while time.monotonic() < end:
+                for _ in range(50):
+                    await asyncio.wait_for(peer.send(REQUEST), 0.5)
+        except (ConnectionClosed, asyncio.TimeoutError):
+            return Counter(stuck=1)
+        finally:
+            peer.transport.abort()
+    return Counter(taken=1)
+
+
+async def flood(target: Target) -> Counter[str]:
+    """Publish, which an observer may not, as fast as the socket takes it; read the errors."""
+    command = json.dumps({'metadata': {'message_type': 'command', 'destination': '/cmd_vel'},
+                          'data': {'linear': {'x': 1.0}}})
+    codes: Counter[str] = Counter()
+    async with target.inside() as peer:
+        async def read() -> None:
+            with suppress(ConnectionClosed):
+                async for frame in peer:
+                    data = json.loads(frame)['data']
+                    if 'code' in data:
+                        codes[data['code']] += 1
+        reading = asyncio.create_task(read())
+        with suppress(ConnectionClosed):
+            for _ in range(60):
+                for _ in range(100):
+                    await peer.send(command)
+                await asyncio.sleep(0)
+            await peer.close()
+        await reading
+    return Counter(dict.fromkeys(codes, 1))
+
+
+PATHS = ('/../../../../etc/passwd', '/..%2f..%2f..%2fetc/passwd', '/%2e%2e/%2e%2e/etc/passwd',
+         '//etc/passwd', '/..\\..\\etc\\passwd', '/./../ws_bridge.yaml', '/%00', '/index.html%00',
+         '/....//....//etc/passwd', '/?../../etc/passwd/..', 'http://evil/../etc/passwd', '*')
+
+
+async def traversal(target: Target) -> Counter[str]:
+    """Ask for files that are none of the page's."""
+    paths = iter(PATHS)
+    return await many(len(PATHS), lambda: raw(
+        target, f'GET {next(paths)} HTTP/1.1\r\nHost: localhost\r\n\r\n'.encode()))
+
+
+def injections() -> list[bytes]:
+    """Return requests whose headers say more than they should."""
+    good = (b'GET /version HTTP/1.1\r\nHost: localhost\r\n')
+    return [good + header + b'\r\n\r\n' for header in (
+        b'X: a\rSet-Cookie: b', b'X: a\nSet-Cookie: b', b'X\x00: a', b': a', b'X : a',
+        b'X: ' + b'a' * 100_000, b'\r\n'.join(b'X: a' for _ in range(1000)),
+        b'Content-Length: -1', b'Content-Length: 10\r\nTransfer-Encoding: chunked',
+        b'X: \xff\xfe', b'Authorization: Bearer a\x0bb')] + [
+        b'GET /version\r\nX: y HTTP/1.1\r\n\r\n', b'GET /' + b'a' * 100_000 + b' HTTP/1.1\r\n\r\n']
+
+
+async def header_injection(target: Target) -> Counter[str]:
+    """Send headers with more in them than one line."""
+    requests = iter(injections())
+    return await many(len(injections()), lambda: raw(target, next(requests)))
+
+
+ATTACKS: dict[str, tuple[Attack, str]] = {
+    'web tokens': (web_tokens, 'wrong, expired, foreign, unsigned, re-signed'),
+    'origin': (origin, 'a page of somebody else'),
+    'rebinding': (rebinding, 'a foreign name that points here'),
+    'slowloris': (slowloris, '300 handshakes that never end'),
+    'half-open': (half_open, '20 peers that neither read nor answer'),
+    'braces': (braces, '1 MB that nests, both dialects'),
+    'bomb': (bomb, '256 kB that inflate to 256 MB'),
+    'connects': (connects, '10,000 connections'),
+    'never reads': (never_reads, 'asks, and reads nothing'),
+    'flood': (flood, 'as fast as the socket takes it'),
+    'traversal': (traversal, 'files that are not of the page'),
+    'header injection': (header_injection, 'more than one line in a header')}
+
+
+def ask(op: str, **fields: Any) -> str:
+    """Return a request of the native dialect."""
+    return json.dumps({'metadata': {'message_type': 'configuration', 'message_id': op},
+                       'data': {'op': op, **fields}})
+
+
+async def say(target: Target, frames: Iterable[str]) -> Counter[str]:
+    """Send frames as fast as the socket takes them, and read; count what is refused, by code."""
+    counts: Counter[str] = Counter()
+    end = time.monotonic() + SAYS_FOR
+    async with target.inside() as peer:
+        async def read() -> None:
+            with suppress(ConnectionClosed):
+                async for frame in peer:
+                    counts[json.loads(frame)['data'].get('code') or 'answers'] += 1
+        reading = asyncio.create_task(read())
+        with suppress(ConnectionClosed):
+            for number, frame in enumerate(frames):
+                await peer.send(frame)
+                if number % 50 == 49:
+                    await asyncio.sleep(0)
+                    if time.monotonic() > end:
+                        break
+            await asyncio.sleep(0.2)
+            await peer.close()
+        counts['closed'] += peer.close_code == 1008
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
+    return counts
+
+
+async def questions(target: Target) -> Counter[str]:
+    """Ask what there is in the graph, and why nothing arrives."""
+    return await say(target, cycle((
+        ask('list', hidden=True), ask('gates'), ask('diagnose', topic='/attacked'),
+        ask('diagnose', topic='/nobody_has_this'),
+        ask('schema', type='sensor_msgs/msg/PointCloud2'))))
+
+
+async def subscriptions(target: Target) -> Counter[str]:
+    """Subscribe to names of its own, to more than it may, and leave."""
+    return await say(target, (
+        ask('subscribe', topic=f'/attacked_{number}', type='std_msgs/msg/String')
+        for number in range(600)))
+
+
+async def advertisements(target: Target) -> Counter[str]:
+    """Advertise and take back names of its own."""
+    return await say(target, (
+        ask(op, topic=f'/attacked_{number % 120}', type='std_msgs/msg/String')
+        for number in range(600) for op in ('advertise', 'unadvertise')))
+
+
+async def gates(target: Target) -> Counter[str]:
+    """Advertise and take back topics that get a gate each: the stop process makes them."""
+    return await say(target, (
+        ask(op, topic=f'/attacked_gate_{number % 120}', type='geometry_msgs/msg/Twist')
+        for number in range(600) for op in ('advertise', 'unadvertise')))
+
+
+async def calls(target: Target) -> Counter[str]:
+    """Host a service that is never answered, and call it more often than it may."""
+    call = json.dumps({'metadata': {'message_type': 'command', 'message_id': 'call',
+                                    'destination': '/attacked_service', 'timeout': 1.0},
+                       'data': {}})
+    return await say(target, (
+        ask('advertise_service', service='/attacked_service', type='std_srvs/srv/Trigger'),
+        *[call] * 300))
+
+
+async def leases(target: Target) -> Counter[str]:
+    """Acquire and release the lease of a gate of its own, and of one that is not there."""
+    return await say(target, (
+        ask('advertise', topic='/attacked_gate', type='geometry_msgs/msg/Twist'),
+        *(ask(op, gate=gate) for _ in range(1000) for op in ('acquire', 'release')
+          for gate in ('/attacked_gate', '/nobody_has_this'))))
+
+
+async def stops(target: Target) -> Counter[str]:
+    """Assert the emergency stop, which passes the limits of messages and bytes."""
+    return await say(target, (
+        ask('advertise', topic='/attacked_gate', type='geometry_msgs/msg/Twist'),
+        *[ask('stop', reason='attack')] * 20_000))
+
+
+INSIDE: dict[str, tuple[Attack, str]] = {
+    'questions': (questions, 'asks for names, types and reasons'),
+    'subscriptions': (subscriptions, '600 topics of its own'),
+    'advertisements': (advertisements, '120 topics, made and taken back'),
+    'gates': (gates, '120 topics with a gate each, made and taken back'),
+    'calls': (calls, '300 calls that nobody answers'),
+    'leases': (leases, 'acquires and releases'),
+    'stops': (stops, '20,000 emergency stops')}
+"""Those of a peer that may do what it does; it needs an operator's token."""
+
+
+KNOWN = {**ATTACKS, **SWARMS, **INSIDE}
+
+
+async def repeat(attack: Attack, target: Target, seconds: float) -> Counter[str]:
+    """Attack again and again."""
+    end = time.monotonic() + seconds
+    outcomes: Counter[str] = Counter()
+    while time.monotonic() < end:
+        try:
+            outcomes += await attack(target)
+        except (OSError, InvalidHandshake, EOFError, asyncio.TimeoutError) as exc:
+            outcomes[f'failed ({type(exc).__name__})'] += 1
+            await asyncio.sleep(0.1)
+    return outcomes
+
+
+if __name__ == '__main__':
+    _, name, port_text, own_token, seconds_text = sys.argv
+    print(json.dumps(asyncio.run(repeat(
+        KNOWN[name][0],
+        Target(int(port_text), own_token, os.environ.get('ATTACKED_KEY', '').encode(),
+               f'127.0.0.{2 + [*KNOWN].index(name)}', name.startswith('TLS ')),
+        float(seconds_text)))))

@@ -1,0 +1,41 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A clock that a test moves."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Timers:
+    """A loop whose timers run when the test says so: it may be late."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.waiting: list[Callable[[], None]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, action: Callable[..., None], *args: Any) -> object:
+        self.waiting.append(lambda: action(*args))
+        return object()
+
+    def call_soon(self, action: Callable[..., None]) -> None:
+        self.waiting.append(action)
+
+    def run(self) -> None:
+        """Run each timer."""
+        while self.waiting:
+            self.waiting.pop(0)()

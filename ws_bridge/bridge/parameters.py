@@ -1,0 +1,527 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Parameters of nodes, through the services that every node has: ``node:parameter``.
+
+Peers read, set and watch them by operations (:class:`Parameters`), and by the services of
+``/rosapi``, which ask the same :class:`ParameterAccess`.
+"""
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, ClassVar, get_args, TYPE_CHECKING
+
+from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.unit import Effects, Unit
+from ws_bridge.config.roles import PARAMETER_SERVICES
+from ws_bridge.convert.codec import CodecStore
+from ws_bridge.errors import BadName, ConversionError, Forbidden, RequestError, WsBridgeError
+from ws_bridge.protocol.operations import GetParameters, SetParameters, WatchParameters
+from ws_bridge.protocol.replies import (
+    Failed,
+    ParameterEntry,
+    ParameterKind,
+    ParametersSet,
+    ParametersTold,
+    ParametersWatched,
+    Reply,
+)
+from ws_bridge.safety.policy import LeaseMode
+from ws_bridge.session.effects import ParameterOperation, UnwatchParameters
+from ws_bridge.session.rights import Rights
+
+if TYPE_CHECKING:
+    from ws_bridge.ros.side import RosSide
+    from ws_bridge.ros.subscriptions import Subscription
+
+Values = Mapping[str, Any]
+Then = Callable[['dict[str, Any] | WsBridgeError'], None]
+Told = Callable[[ParametersTold], None]
+Check = Callable[[str, LeaseMode, str, 'int | None'], None]
+
+AT_ONCE = 8
+"""Calls of one service that may run at the same time."""
+NODE_TIMEOUT = 2.0
+"""How long a node may take to answer, s."""
+KINDS: tuple[ParameterKind, ...] = get_args(ParameterKind)
+"""By the type of a ``rcl_interfaces/msg/ParameterValue``, less 1: 0 is a value that is not set."""
+FIELDS = ('', 'bool_value', 'integer_value', 'double_value', 'string_value', 'byte_array_value',
+          'bool_array_value', 'integer_array_value', 'double_array_value', 'string_array_value')
+"""Where it keeps a value, by its type."""
+NOT_SET, BOOL, INTEGER, DOUBLE, STRING, BYTES, BOOLS, INTEGERS, DOUBLES, STRINGS = range(10)
+SHOWN = 100
+"""Characters of a wrong name that are repeated in the error."""
+EVENTS = '/parameter_events'
+EVENT_TYPE = 'rcl_interfaces/msg/ParameterEvent'
+DELETED = 'it was deleted'
+
+
+class CallTurns:
+    """
+    Lets so many calls of one service run at once, and the others wait for their turn.
+
+    A service takes requests from a queue of 10 (rmw's default): of a burst some would be lost.
+    """
+
+    def __init__(self) -> None:
+        self._running: Counter[str] = Counter()
+        self._waiting: dict[str, deque[Callable[[], None]]] = {}
+        self._starting: set[str] = set()
+
+    def begin(self, service: str, start: Callable[[], None]) -> None:
+        """Start a call, now or later; :meth:`end` has to follow."""
+        self._waiting.setdefault(service, deque()).append(start)
+        self._start(service)
+
+    def end(self, service: str) -> None:
+        """Note the end of a call."""
+        self._running[service] -= 1
+        self._start(service)
+
+    def _start(self, service: str) -> None:
+        if service in self._starting:   # one that ended at once: the loop below goes on
+            return
+        self._starting.add(service)
+        waiting = self._waiting[service]
+        while waiting and self._running[service] < AT_ONCE:
+            self._running[service] += 1
+            waiting.popleft()()
+        self._starting.discard(service)
+        if not self._running[service]:
+            del self._running[service], self._waiting[service]
+
+
+class ParameterAccess:
+    """
+    Calls the parameter services of nodes, as far as one peer may call these.
+
+    What a node refuses, or that it does not answer, is a reason beside the name; what the peer
+    may not, or must not ask, is raised.
+
+    :param turns: of the calls of all peers.
+    :param check: refuses, by an error, to write by a service that needs a lease.
+    :param resolve: makes the full name of a service; raises ``BadName``.
+    """
+
+    def __init__(self, ros: RosSide, rights: Rights, store: CodecStore, turns: CallTurns,
+                 check: Callable[[str], None], resolve: Callable[[str], str]) -> None:
+        self._ros = ros
+        self._rights = rights
+        self._store = store
+        self._turns = turns
+        self._check = check
+        self._resolve = resolve
+
+    def get(self, names: Sequence[str], done: Told) -> None:
+        """
+        Read parameters, in as many calls: a node may refuse all for one that it has not.
+
+        :raises RequestError: ``BadName``, ``Forbidden``: none is read then.
+        """
+        self.require(names)
+        found: list[ParameterEntry] = []
+        reasons: dict[str, str] = {}
+
+        def told(name: str, value: dict[str, Any] | None, reason: str) -> None:
+            entry = None if value is None else entry_of(name, value)
+            if entry is None:
+                reasons[name] = reason or f'{name} is not set'
+            else:
+                found.append(entry)
+        self._each(names, self._read, told, lambda: done(ParametersTold(None, found, reasons)))
+
+    def get_all(self, done: Told) -> None:
+        """Read every parameter of every node that answers."""
+        found: list[ParameterEntry] = []
+        reasons: dict[str, str] = {}
+        nodes: dict[str, list[str]] = {}
+
+        def start(node: str, then: Callable[[str, dict[str, Any] | WsBridgeError], None]) -> None:
+            names = [_parts(name)[1] for name in nodes[node]]
+            self._call(node, 'get_parameters', 'GetParameters', {'names': names},
+                       lambda result: then(node, result))
+
+        def told(node: str, result: dict[str, Any] | WsBridgeError) -> None:
+            if isinstance(result, WsBridgeError):
+                reasons.update(dict.fromkeys(nodes[node], str(result)))
+                return
+            for name, value in zip(nodes[node], result['values'], strict=False):
+                entry = entry_of(name, value)
+                if entry is not None:
+                    found.append(entry)
+
+        def listed(names: list[str]) -> None:
+            for name in names:
+                nodes.setdefault(_parts(name)[0], []).append(name)
+            self._each(nodes, start, told, lambda: done(ParametersTold(None, found, reasons)))
+        self.names(listed)
+
+    def set(self, values: Mapping[str, Any],  # noqa: A003
+            done: Callable[[dict[str, str]], None]) -> None:
+        """
+        Set parameters, each in the type that it has.
+
+        :param values: as JSON has them, by name.
+        :param done: gets the reasons of those that were refused, by name.
+        :raises RequestError: ``BadName``, ``Forbidden``: none is set then.
+        """
+        self.require(values, write=True)
+        reasons: dict[str, str] = {}
+
+        def start(name: str, then: Callable[[str, str | None], None]) -> None:
+            def told(_: str, old: dict[str, Any] | None, reason: str) -> None:
+                kind = None if old is None else _kind_of(values[name], old['type'])
+                if old is None:
+                    then(name, reason)
+                elif kind is None:
+                    then(name, 'the value is not of a kind that a parameter can have')
+                else:
+                    self._write(name, {'type': kind, FIELDS[kind]: values[name]}, then)
+            self._read(name, told)
+
+        def told(name: str, reason: str | None) -> None:
+            if reason is not None:
+                reasons[name] = reason
+        self._each(list(values), start, told, lambda: done(reasons))
+
+    def delete(self, name: str, done: Callable[[dict[str, str]], None]) -> None:
+        """Undeclare a parameter, where its node allows that."""
+        self.require((name,), write=True)
+        self._write(name, {'type': NOT_SET},
+                    lambda name, reason: done({} if reason is None else {name: reason}))
+
+    def names(self, done: Callable[[list[str]], None]) -> None:
+        """
+        List the parameters of every node that answers.
+
+        A node without parameter services, such as the stop process, has none, and is not asked:
+        the answer would come when the bridge had waited for them.
+        """
+        self._rights.check_at_all('parameter_read')
+        self._ros.look_again(lambda: self._names(done))
+
+    def _names(self, done: Callable[[list[str]], None]) -> None:
+        services = {}
+        for node in self._ros.graph.nodes:
+            with suppress(BadName):     # of no node of ROS, whoever says so
+                services[node] = self._resolve(f'{node}/list_parameters')
+        nodes = [node for node, service in services.items()
+                 if service in self._ros.graph.services and self._rights.may_reach(service)]
+        found: list[str] = []
+
+        def start(node: str, then: Callable[[str, dict[str, Any] | WsBridgeError], None]) -> None:
+            self._call(node, 'list_parameters', 'ListParameters', {},
+                       lambda result: then(node, result))
+
+        def told(node: str, result: dict[str, Any] | WsBridgeError) -> None:
+            if not isinstance(result, WsBridgeError):
+                found.extend(f'{node}:{name}' for name in result['result']['names'])
+        self._each(nodes, start, told, lambda: done(sorted(found)))
+
+    @staticmethod
+    def _each(names: Iterable[str], start: Callable[[str, Callable[..., None]], None],
+              told: Callable[..., None], done: Callable[[], None]) -> None:
+        """Start something for each name; what it is told, then that all were, is passed on."""
+        waiting = dict.fromkeys(names)
+
+        def then(name: str, *args: Any) -> None:
+            told(name, *args)
+            waiting.pop(name, None)
+            if not waiting:
+                done()
+        if not waiting:
+            done()
+        for name in list(waiting):
+            start(name, then)
+
+    def may_read(self, node: str) -> bool:
+        """Whether the peer may know the parameters of a node, and the mapping file lists them."""
+        try:
+            self.require_listed((f'{node}:any',))
+        except RequestError:
+            return False
+        return True
+
+    def require_listed(self, names: Iterable[str]) -> None:
+        """
+        Refuse names that the peer may not read, or that nobody may.
+
+        :raises RequestError: ``BadName``, ``Forbidden``.
+        """
+        for name in names:
+            self._rights.exposed(self._require(name, 'get_parameters'))
+
+    def require(self, names: Iterable[str], *, write: bool = False) -> None:
+        """
+        Refuse names that the peer may not read, or write.
+
+        :raises RequestError: ``BadName``, ``Forbidden``.
+        """
+        for name in names:
+            self._require(name, 'set_parameters' if write else 'get_parameters')
+
+    def _require(self, name: str, service: str) -> str:
+        """
+        Refuse a peer that may not reach the parameters of the node that a name leads to.
+
+        :return: the full name of the node's service.
+        :raises BadName: the name is no ``node:parameter``.
+        :raises Forbidden: the role may not.
+        """
+        node = _parts(name)[0]
+        try:
+            full = self._resolve(f'{node}/{service}')
+        except BadName as exc:
+            raise BadName(exc.message, field='name') from exc
+        if not self._rights.may_reach(full):
+            raise Forbidden(f'{node[:SHOWN]} is not exposed for {PARAMETER_SERVICES[service]}')
+        return full
+
+    def _read(self, name: str, told: Callable[[str, dict[str, Any] | None, str], None]) -> None:
+        """Pass on the ``ParameterValue``, or the reason why there is none."""
+        node, parameter = _parts(name)
+
+        def then(result: dict[str, Any] | WsBridgeError) -> None:
+            if isinstance(result, WsBridgeError):
+                told(name, None, str(result))
+            else:
+                told(name, next(iter(result['values']), {'type': NOT_SET}), '')
+        self._call(node, 'get_parameters', 'GetParameters', {'names': [parameter]}, then)
+
+    def _write(self, name: str, value: dict[str, Any],
+               then: Callable[[str, str | None], None]) -> None:
+        """Pass on why a value was refused; ``None`` where it was not."""
+        node, parameter = _parts(name)
+
+        def on_result(result: dict[str, Any] | WsBridgeError) -> None:
+            if isinstance(result, WsBridgeError):
+                then(name, str(result))
+            elif not result['results']:
+                then(name, 'the node gave no result')
+            else:
+                first = result['results'][0]
+                then(name, None if first['successful'] else first['reason'])
+        self._call(node, 'set_parameters', 'SetParameters',
+                   {'parameters': [{'name': parameter, 'value': value}]}, on_result)
+
+    def _call(self, node: str, service: str, short_type: str, request: Values,
+              then: Then) -> None:
+        try:
+            name = self._resolve(f'{node}/{service}')
+            self._rights.exposed(name)
+            if service == 'set_parameters':
+                self._check(name)
+            schema = self._ros.types.service(f'rcl_interfaces/srv/{short_type}')
+            cdr = self._store.codec(schema.request).from_values(request)
+            response = self._store.codec(schema.response)
+
+        except WsBridgeError as exc:
+            then(exc)
+            return
+
+        def on_done(result: bytes | WsBridgeError) -> None:
+            self._turns.end(name)
+            try:
+                then(result if isinstance(result, WsBridgeError) else response.to_values(result))
+            except ConversionError as exc:
+                then(exc)
+
+        def start() -> None:
+            try:
+                self._ros.call(name, schema.name, cdr, NODE_TIMEOUT, on_done)
+            except WsBridgeError as exc:
+                on_done(exc)
+        self._turns.begin(name, start)
+
+
+class Parameters(Unit):
+    """
+    What peers do with parameters by operations.
+
+    :param peers: returns the peers that are connected now.
+    :param check: refuses, by an error, what needs a lease: peer, lease mode, service, epoch.
+    :param resolve: makes the full name of a service; raises ``BadName``.
+    """
+
+    def __init__(self, ros: RosSide, store: CodecStore, peers: Callable[[], Collection[Peer]], *,
+                 check: Check, resolve: Callable[[str], str]) -> None:
+        self._ros = ros
+        self._store = store
+        self._peers = peers
+        self._check = check
+        self._resolve = resolve
+        self._turns = CallTurns()
+        self._events: Subscription | None = None
+
+    def __repr__(self) -> str:
+        return f'Parameters({"watched" if self._events else "not watched"})'
+
+    def access(self, peer: Peer) -> ParameterAccess:
+        """Return what reaches parameters with the rights of a peer."""
+        return ParameterAccess(
+            self._ros, peer.session.login.rights, self._store, self._turns,
+            lambda name: self._check(peer.name, peer.session.lease_mode, name, None),
+            self._resolve)
+
+    def operate(self, peer: Peer, effect: ParameterOperation) -> None:
+        """
+        Carry out an operation; its answer may come later.
+
+        :raises RequestError: the peer may not.
+        """
+        op = effect.operation
+        try:
+            self._begin(peer, op, self.access(peer))
+        except WsBridgeError:
+            peer.session.parameters.refused(op)
+            raise
+
+    def _unwatch(self, peer: Peer, effect: UnwatchParameters) -> None:
+        self.unwatch()
+
+    def _begin(self, peer: Peer, op: GetParameters | SetParameters | WatchParameters,
+               access: ParameterAccess) -> None:
+        if isinstance(op, WatchParameters):
+            if op.watch:
+                access.require_listed(op.names)
+                self._watch()
+            else:
+                self.unwatch()
+            peer.send(ParametersWatched(op.op_id, op.names, op.watch))
+        elif isinstance(op, SetParameters):
+            access.set(op.values, lambda reasons: self._answer(
+                peer, op, ParametersSet(op.op_id, reasons)))
+        elif op.names:
+            access.get(op.names, lambda told: self._answer(peer, op, replace(
+                told, op_id=op.op_id)))
+        else:
+            access.get_all(lambda told: self._answer(peer, op, replace(told, op_id=op.op_id)))
+
+    def _answer(self, peer: Peer, op: GetParameters | SetParameters, reply: Reply) -> None:
+        peer.session.parameters.ended(op)
+        if peer in self._peers():       # it may have left
+            peer.send(reply)
+
+    # ---- changes
+
+    def _watch(self) -> None:
+        if self._events is not None:
+            return
+        codec = self._store.codec(self._ros.types.message(EVENT_TYPE))
+
+        def heard(samples: list[bytes], taken: float) -> None:
+            for cdr in samples:
+                self._tell(codec.to_values(cdr))
+        self._events = self._ros.subscribe(self._ros.resolve(EVENTS), EVENT_TYPE, None, heard,
+                                           self._fail)
+
+    def unwatch(self) -> None:
+        """Listen no longer, once no peer watches anything."""
+        if self._events is not None and not any(
+                peer.session.parameters.watched for peer in self._peers()):
+            self._events.close()
+            self._events = None
+
+    def _fail(self, error: WsBridgeError) -> None:
+        for peer in self._peers():
+            if peer.session.parameters.watched:
+                peer.send(Failed(None, error))
+
+    def _tell(self, event: Values) -> None:
+        node = event['node']
+        values = {f'{node}:{each["name"]}': each['value']
+                  for each in (*event['new_parameters'], *event['changed_parameters'])}
+        gone = [f'{node}:{each["name"]}' for each in event['deleted_parameters']]
+        for peer in self._peers():
+            watched = peer.session.parameters.watched
+            if not watched or not self.access(peer).may_read(node):
+                continue
+            entries = [entry for name, value in values.items()
+                       if watched.holds(name) and (entry := entry_of(name, value))]
+            reasons = {name: DELETED for name in gone if watched.holds(name)}
+            if entries or reasons:
+                peer.send(ParametersTold(None, entries, reasons))
+
+    EFFECTS: ClassVar[Effects] = {
+        ParameterOperation: operate, UnwatchParameters: _unwatch}
+
+
+def entry_of(name: str, value: Values) -> ParameterEntry | None:
+    """Return a ``ParameterValue`` as peers are told it; ``None`` where it is not set."""
+    kind = value['type']
+    if not NOT_SET < kind < len(FIELDS):
+        return None
+    return ParameterEntry(name, KINDS[kind - 1], value[FIELDS[kind]])
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """
+    Return node and parameter.
+
+    :raises BadName: there is no colon between them, or a NUL.
+    """
+    node, _, parameter = name.partition(':')
+    if not node or not parameter or '\0' in name:
+        raise BadName(f'{name[:SHOWN]!r} is not node:parameter', field='name')
+    return absolute(node), parameter
+
+
+def absolute(name: str) -> str:
+    """Return a name that is below ``/``, as those of rosapi are; it may be a wrong one still."""
+    return name if name.startswith('/') else f'/{name}'
+
+
+def _kind_of(value: Any, old: int) -> int | None:
+    """Return the type of a parameter for a JSON value: the one that it has, where that fits."""
+    fitting = [kind for kind, fits in _FITS.items() if fits(value)]
+    if old in fitting or (old in _WHOLE and _WHOLE[old](value)):
+        return old
+    return fitting[0] if fitting else None
+
+
+def _is_integer(value: Any) -> bool:
+    return type(value) is int and -2**63 <= value < 2**63
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_integer(value) or (type(value) is float and value.is_integer()
+                                  and _is_integer(int(value)))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or _is_integer(value)
+
+
+def _all(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: type(value) is list and all(map(fits, value))
+
+
+_FITS: dict[int, Callable[[Any], bool]] = {
+    BOOL: lambda value: type(value) is bool,
+    INTEGER: _is_integer,
+    DOUBLE: _is_number,
+    STRING: lambda value: type(value) is str,
+    STRINGS: _all(lambda value: type(value) is str),
+    BOOLS: _all(lambda value: type(value) is bool),
+    INTEGERS: _all(_is_integer),
+    DOUBLES: _all(_is_number),
+    BYTES: _all(lambda value: type(value) is int and 0 <= value < 256),
+}
+"""Which types a JSON value can have, the likeliest first."""
+
+_WHOLE: dict[int, Callable[[Any], bool]] = {INTEGER: _is_whole, INTEGERS: _all(_is_whole)}
+"""What an integer may be written as where one is: some clients write each number with a point."""
