@@ -43,8 +43,8 @@ sys.path.insert(0, str(HERE.parent))
 
 from measure import command_line, environment, free_port, percentile  # noqa: E402,I100,RUF100
 from support.attacks import anybody, INSIDE, KNOWN, SWARMS, Target  # noqa: E402,I100,RUF100
-from support.certificates import make_authority, make_certificate, make_web_token_key  # noqa: E402,I100,RUF100
-from support.security_support import bearer, TOKEN, TOKENS, write_tokens  # noqa: E402,I100,RUF100
+from support.certificates import make_authority, make_certificate, make_web_token_key  # noqa: E402
+from support.security_support import bearer, TOKEN, TOKENS, write_tokens  # noqa: E402
 
 RATE = 50.0
 LIMIT_MS = 20.0
