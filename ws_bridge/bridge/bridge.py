@@ -488,7 +488,8 @@ class Bridge:
         return kind.make(DialectOptions(
             settings.robot_name, f'{self._run}-{name}', settings.max_message_size,
             settings.max_json_depth, cbor_values,
-            in_browser='origin' in link.request_headers))     # browsers send theirs
+            in_browser='origin' in link.request_headers,     # browsers send theirs
+            ros_distro=self._ros.release))
 
     def _session(self, name: str, dialect: str, link: Link, *, beats: bool = False,
                  lease_mode: LeaseMode = 'native') -> Session:

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque, OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -265,6 +265,13 @@ class Outward:
             self._forget(topic)
             if topic.subscription is not None:
                 topic.subscription.close()
+
+    def end(self, peer: Peer, topics: Collection[str]) -> None:
+        """End what a peer has of topics that are gone, of which its dialect tells it."""
+        for topic in [topic for topic in self._topics.values() if topic.name in topics]:
+            for member in [each for each in topic.members.values() if each.peer is peer]:
+                self.close(peer, member.wish.name)
+                peer.session.subscriptions.forget(member.wish.name)
 
     def has(self, peer: Peer, delivery: DeliveryName) -> bool:
         """Whether a peer subscribes to a topic by this name."""

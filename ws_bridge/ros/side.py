@@ -47,7 +47,7 @@ from ws_bridge.ros.services import Calls, Hosted, PendingCall
 from ws_bridge.ros.settings import RosSettings
 from ws_bridge.ros.status import Diagnostic, StatusPublisher
 from ws_bridge.ros.subscriptions import Matcher, Subscription
-from ws_bridge.ros.survey import answer
+from ws_bridge.ros.survey import answer, ros_release
 from ws_bridge.ros.types import TypeStore
 from ws_bridge.ros.watchdog import launcher, Watchdog
 
@@ -83,6 +83,7 @@ class RosSide:
     :param on_fault: gets exceptions that should not have been, of any thread.
     :ivar graph: the latest snapshot.
     :ivar polls: how often the graph was looked at.
+    :ivar release: the name of the ROS release, empty where it is not known.
     :ivar own: the names of what the node itself has, after :meth:`start`.
     :ivar parameters: values of the declared ROS parameters, after :meth:`start`.
     :param context: an initialised context of the caller's, which stays up.
@@ -103,6 +104,7 @@ class RosSide:
         self.parameters: Mapping[str, ParameterValue] = {}
         self.own = OwnNames()
         self.graph = GraphSnapshot()
+        self.release = ros_release()
         self._post = post
         self._args = list(args or ())
         self._specs = tuple(parameters)
