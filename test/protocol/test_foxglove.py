@@ -48,13 +48,14 @@ from ws_bridge.protocol.foxglove_status import INTERVAL, MAX_STANDING, Statuses
 
 NOW = 1_760_000_000 * 10**9
 STRING, TWIST = 'std_msgs/msg/String', 'geometry_msgs/msg/Twist'
-TRIGGER = replies.ServiceDefined(None, 'std_srvs/srv/Trigger', '', 'bool success\nstring message\n')
+TRIGGER = replies.ServiceDefined(None, 'std_srvs/srv/Trigger', '',
+                                 'bool success\nstring message\n')
 TOPICS = replies.TopicsChanged({'/a': (STRING,), '/b': (TWIST,)}, (),
                                {STRING: 'string data\n', TWIST: 'twist\n'})
 GREETING = replies.Greeting(
     None, False, 'p1', 'robot', '0.1.0', 1.0, 3.0, Limits(1, 1.0, 1, 1, 1, 1, 1),
-    {'subscribe': ['*'], 'publish': ['/cmd_vel'], 'call': [], 'parameter_read': ['*']},
-    'operator', 'none')
+    {'subscribe': ['*'], 'publish': ['/cmd_vel'], 'call': ['/n/*']}, 'operator', 'none', None,
+    ('subscribe', 'publish', 'parameter_read'))
 
 
 @pytest.fixture
@@ -147,6 +148,8 @@ def test_server_info(dialect: FoxgloveDialect, ids: Ids) -> None:
     (info,) = tell(other, GREETING)
     assert info['sessionId'] == ids.session_id and 'ROS_DISTRO' not in info['metadata']
     assert Ids().session_id != ids.session_id
+    (info,) = tell(other, replace(GREETING, allowed={'publish': [], 'call': []}))
+    assert info['capabilities'] == []
 
 
 def test_who_has_to_log_in_is_told_how(dialect: FoxgloveDialect) -> None:
@@ -481,8 +484,8 @@ def test_what_is_not_served_is_said(dialect: FoxgloveDialect) -> None:
 
 
 @pytest.mark.parametrize(('op_id', 'error', 'level'), [
-    ('publish:1', Expired('x'), 1), ('data:1', Forbidden('x'), 2), ('unadvertise:1', Forbidden('x'), 1),
-    (None, QosMismatch('x'), 1), (None, TypeMismatch('x'), 2), ('watch', Forbidden('x'), 2)])
+    ('publish:1', Expired('x'), 1), ('data:1', Forbidden('x'), 2),
+    ('unadvertise:1', Forbidden('x'), 1), (None, QosMismatch('x'), 1), (None, TypeMismatch('x'), 2), ('watch', Forbidden('x'), 2)])
 def test_levels(dialect: FoxgloveDialect, op_id: str | None, error: WsBridgeError,
                 level: int) -> None:
     (status,) = tell(dialect, failed(op_id, error))

@@ -27,6 +27,8 @@ from typing import Any
 
 import orjson
 
+from ws_bridge.config import Kind
+from ws_bridge.config.roles import Use
 from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
@@ -44,9 +46,10 @@ OLD_SUBPROTOCOL = 'foxglove.websocket.v1'
 NAME = 'foxglove'
 BATCH = 100
 """Channels in one frame."""
-CAPABILITIES = {'clientPublish': 'publish', 'services': 'call', 'parameters': 'parameter_read',
-                'parametersSubscribe': 'parameter_read'}
-"""What is served, to those who may use something in this way."""
+CAPABILITIES: dict[str, tuple[Kind, Use]] = {
+    'clientPublish': ('publish', 'publish'), 'services': ('call', 'call'),
+    'parameters': ('call', 'parameter_read'), 'parametersSubscribe': ('call', 'parameter_read')}
+"""What is served: where something is exposed in this way, to those who have this right."""
 NEEDS_LOGIN = ('this bridge wants a login, for which this protocol has no words: '
                'use a client certificate of TLS, or a proxy that logs you in')
 _HINTS = {'double': 'float64', 'double_array': 'float64_array', 'byte_array': 'byte_array'}
@@ -141,7 +144,8 @@ class FoxgloveDialect:
         frames = [_text({
             'op': 'serverInfo', 'name': self._robot_name,
             'capabilities': [] if needs_login else [
-                name for name, use in CAPABILITIES.items() if reply.allowed.get(use)],
+                name for name, (kind, use) in CAPABILITIES.items()
+                if reply.allowed.get(kind) and use in reply.uses],
             'supportedEncodings': ENCODINGS, 'metadata': metadata,
             'sessionId': self._ids.session_id})]
         if needs_login:

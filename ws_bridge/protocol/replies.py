@@ -20,11 +20,12 @@ are Unix time, ns, durations s.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from ws_bridge.config import Limits
+from ws_bridge.config.roles import Use
 from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol.operations import (
     About,
@@ -101,6 +102,7 @@ class Greeting:
     :param limits: bounds of what the peer may send and have, by name.
     :param allowed: patterns of names, by kind of use.
     :param control: ``None`` before the login.
+    :param uses: those that the peer has a right to at all.
     """
 
     op_id: str | None
@@ -115,6 +117,7 @@ class Greeting:
     role: str
     login: LoginState
     control: ControlState | None = None
+    uses: Collection[Use] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -780,7 +783,7 @@ Reply = (
     | MessagePublished | CallDone | ServiceCall | ServiceAdvertised | ServiceUnadvertised
     | GoalAccepted | GoalFeedback | GoalDone | GoalCancelling | GoalRequest | GoalCancel
     | ActionAdvertised | ActionUnadvertised | GraphListed | MessageDefined | ServiceDefined
-    | Diagnosed | TopicsChanged | ServicesChanged | ParametersTold | ParametersSet | ParametersWatched
-    | StatusWatched | RobotState | GatesListed | LeaseAnswered | StopAsserted | StopCleared
+    | Diagnosed | TopicsChanged | ServicesChanged | ParametersTold | ParametersSet
+    | ParametersWatched | StatusWatched | RobotState | GatesListed | LeaseAnswered | StopAsserted | StopCleared
     | GatesChanged | LeaseChanged | EstopChanged | RobotStopped | LeaseLost | LeaseDecided
     | LeaseRequested | Failed | Beat)
