@@ -464,7 +464,9 @@ def test_malformed_frames(dialect: FoxgloveDialect, frame: str | bytes, code: st
     decoded = dialect.decode(frame)
     assert isinstance(decoded, tuple)
     assert wrong(decoded)[:2] == (None, code)
-    (status,) = tell(dialect, failed(None, decoded[0].error))  # type: ignore[union-attr]
+    (op,) = decoded
+    assert isinstance(op, ops.Malformed)
+    (status,) = tell(dialect, failed(None, op.error))
     assert (status['level'], status['id']) == (2, code)
 
 
@@ -485,7 +487,8 @@ def test_what_is_not_served_is_said(dialect: FoxgloveDialect) -> None:
 
 @pytest.mark.parametrize(('op_id', 'error', 'level'), [
     ('publish:1', Expired('x'), 1), ('data:1', Forbidden('x'), 2),
-    ('unadvertise:1', Forbidden('x'), 1), (None, QosMismatch('x'), 1), (None, TypeMismatch('x'), 2), ('watch', Forbidden('x'), 2)])
+    ('unadvertise:1', Forbidden('x'), 1), (None, QosMismatch('x'), 1),
+    (None, TypeMismatch('x'), 2), ('watch', Forbidden('x'), 2)])
 def test_levels(dialect: FoxgloveDialect, op_id: str | None, error: WsBridgeError,
                 level: int) -> None:
     (status,) = tell(dialect, failed(op_id, error))

@@ -22,6 +22,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from ws_bridge.errors import (
@@ -101,7 +102,7 @@ def _request_id(message: Message) -> str:
 # ---- topics
 
 def _subscribe(message: Message, book: PeerBook) -> Operations:
-    return [_attempt(None, lambda each=each: _subscription(each, book))
+    return [_attempt(None, partial(_subscription, each, book))
             for each in _list(message, 'subscriptions', dict)]
 
 
@@ -130,7 +131,7 @@ def _unsubscribe(message: Message, book: PeerBook) -> Operations:
 
 
 def _advertise(message: Message, book: PeerBook) -> Operations:
-    return [_attempt(None, lambda each=each: _publication(each, book))
+    return [_attempt(None, partial(_publication, each, book))
             for each in _list(message, 'channels', dict)]
 
 

@@ -784,6 +784,6 @@ Reply = (
     | GoalAccepted | GoalFeedback | GoalDone | GoalCancelling | GoalRequest | GoalCancel
     | ActionAdvertised | ActionUnadvertised | GraphListed | MessageDefined | ServiceDefined
     | Diagnosed | TopicsChanged | ServicesChanged | ParametersTold | ParametersSet
-    | ParametersWatched | StatusWatched | RobotState | GatesListed | LeaseAnswered | StopAsserted | StopCleared
-    | GatesChanged | LeaseChanged | EstopChanged | RobotStopped | LeaseLost | LeaseDecided
-    | LeaseRequested | Failed | Beat)
+    | ParametersWatched | StatusWatched | RobotState | GatesListed | LeaseAnswered
+    | StopAsserted | StopCleared | GatesChanged | LeaseChanged | EstopChanged | RobotStopped
+    | LeaseLost | LeaseDecided | LeaseRequested | Failed | Beat)
