@@ -71,6 +71,7 @@ UNMIRRORED = {
     'offload/wire': 'in test_worker, which it is sent to',
     'offload/workshop': 'in test_worker',
     'protocol/dialect': 'a Protocol; in test_dialects',
+    'protocol/foxglove_requests': 'in test_foxglove, whose codec reads by it',
     'protocol/fragment': 'in test_rosbridge',
     'protocol/native_replies': 'in test_native',
     'protocol/native_requests': 'in test_native',

@@ -36,15 +36,9 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.protocol.foxglove import BATCH, FoxgloveDialect, NEEDS_LOGIN
-from ws_bridge.protocol.foxglove_frames import (
-    asset_error,
-    call_response,
-    read_call,
-    read_client_data,
-    sample_writer,
-)
-from ws_bridge.protocol.foxglove_ids import IdBook, Ids
-from ws_bridge.protocol.foxglove_status import INTERVAL, MAX_STANDING, Statuses
+from ws_bridge.protocol.foxglove_frames import asset_error
+from ws_bridge.protocol.foxglove_ids import Ids
+from ws_bridge.protocol.foxglove_status import INTERVAL
 
 NOW = 1_760_000_000 * 10**9
 STRING, TWIST = 'std_msgs/msg/String', 'geometry_msgs/msg/Twist'
@@ -103,29 +97,6 @@ def tell(dialect: FoxgloveDialect, reply: replies.Reply, stamp: int = NOW) -> li
 def failed(op_id: str | None, error: WsBridgeError) -> replies.Failed:
     """Return the reply that something failed."""
     return replies.Failed(op_id, error)
-
-
-# ---- the bytes of Foxglove's own server
-
-def test_golden_bytes_of_a_sample() -> None:
-    frame = sample_writer(30)(b'{"key": "value"}', 1234, 7)
-    assert frame == bytes.fromhex('011e000000d204000000000000') + b'{"key": "value"}'
-
-
-def test_golden_bytes_of_a_call() -> None:
-    head = bytes.fromhex('020a0000000c000000040000006a736f6e')
-    call = read_call(head + b'{}')
-    assert call[:3] == (10, 12, 'json') and bytes(call.payload) == b'{}'
-    assert call_response(10, 12, 'json', b'{}') == b'\3' + head[1:] + b'{}'
-
-
-def test_golden_bytes_of_an_asset_that_cannot_be_had() -> None:
-    assert asset_error(10, 'oh no') == bytes.fromhex('040a00000001050000006f68206e6f')
-
-
-def test_golden_bytes_of_a_publication() -> None:
-    data = read_client_data(bytes.fromhex('0105000000') + b'abc')
-    assert data.channel_id == 5 and bytes(data.payload) == b'abc'
 
 
 # ---- the first words
@@ -230,13 +201,6 @@ def test_services_are_told(dialect: FoxgloveDialect, ids: Ids) -> None:
     assert new['services'][0]['id'] == 2
     assert tell(codec, replies.ServicesChanged({}, ('/stop', '/x'))) == [
         {'op': 'unadvertiseServices', 'serviceIds': [2]}]
-
-
-def test_the_oldest_of_many_numbers_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(IdBook, 'LIMIT', 2)
-    book = IdBook(lambda number, contents: {'id': number})
-    assert [book.row(text).number for text in 'abacaba'] == [1, 2, 1, 3, 1, 4, 1]
-    assert repr(book) == 'IdBook(2)'
 
 
 # ---- subscriptions
@@ -499,14 +463,3 @@ def test_what_it_has_no_words_for(dialect: FoxgloveDialect) -> None:
     dialect.limit_messages(5)
     assert tell(dialect, replies.GoalAccepted('x', '/a')) == []
     assert tell(dialect, replies.ParametersWatched('watch', (), True)) == []
-
-
-def test_statuses_are_bounded() -> None:
-    statuses = Statuses()
-    for number in range(MAX_STANDING + 1):
-        statuses.tell(str(number), 1, 'm', NOW)
-    assert not statuses.stands('0') and statuses.stands('1')
-    statuses.drop('0', '1')
-    assert statuses.removed() == {'op': 'removeStatus', 'statusIds': ['1']}
-    assert statuses.removed() is None
-    assert repr(statuses).startswith('Statuses(2, ')
