@@ -44,7 +44,7 @@ from ws_bridge.protocol import replies
 from ws_bridge.protocol.dialects import DIALECTS as KINDS
 from ws_bridge.ros.graph import GraphSnapshot, TopicInfo
 from ws_bridge.safety.policy import LeaseMode
-from ws_bridge.session.effects import Publish
+from ws_bridge.session.effects import ControlOperation, Publish
 from ws_bridge.session.session import Session
 from ws_bridge.timing.unix import nanoseconds
 
@@ -143,7 +143,8 @@ class Machine(RuleBasedStateMachine):
         self.replies: dict[str, list[replies.Reply]] = {}
         ros: Any = SimpleNamespace(
             graph=GraphSnapshot({GATE: TopicInfo((TWIST,))}),
-            watchdog=SimpleNamespace(guard=self.make_guard), own=OwnNames(),
+            watchdog=SimpleNamespace(guard=self.make_guard, stop=lambda guards, reason: [
+                guard.stop(reason) for guard in guards]), own=OwnNames(),
             publish_safety=lambda **_: None, node_name='/ws_bridge',
             tell_neighbours=lambda text: None)
         parameters = settings_from({'gate_timeout': TIMEOUT, 'gate_ttl': TTL})
@@ -152,9 +153,11 @@ class Machine(RuleBasedStateMachine):
         self.control = Control(parameters, Exposure.open(), ros, peers=self.peers.values,
                                arm=lambda peer: None, halt=lambda gate: None,
                                clock=lambda: self.now, epoch=EPOCH, audit=self.ledger.audit)
-        lane = self.control.gates.open(GATE, CODEC, object())
+        gates = self.control.gates
+        lane = gates.open(GATE, CODEC, object())
         assert lane is not None
         self.lane: Lane = lane
+        self.passages = {name: gates.passage(peer, lane) for name, peer in self.peers.items()}
         self.model = Model()
 
     def make_guard(self, name: str, timeout: float, steps: Any, events: Any) -> FakeGuard:
@@ -178,7 +181,7 @@ class Machine(RuleBasedStateMachine):
     def said(self, peer: str, op: Any) -> str:
         """Return what becomes of a wish: ``ok``, or the code of the error."""
         try:
-            self.control.operate(self.peers[peer], op)
+            self.control.operate(self.peers[peer], ControlOperation(op))
         except WsBridgeError as exc:
             return exc.code
         return 'ok'
@@ -369,8 +372,7 @@ class Machine(RuleBasedStateMachine):
         before = len(self.guard.passed)
         wish = Publish('i', GATE, {'x': x}, 'json', None, None, op)
         try:
-            self.control.gates.publish(self.peers[peer], self.lane, wish,
-                                       lambda: CODEC.from_values(wish.data), None)
+            self.control.gates.publish(self.passages[peer], wish, None)
             got = 'publish'
         except WsBridgeError as exc:
             got = exc.code

@@ -57,7 +57,6 @@ UNMIRRORED = {
     'demo/room': 'in test_robot, which drives in it',
     'errors': 'in test_references and protocol/test_native: every class can be told',
     'identity/certificate': 'in security/test_certificates',
-    'identity/files': 'in test_private_files',
     'identity/identity': 'one value, without behaviour',
     'identity/throttle': 'in security/test_logins',
     'identity/webtoken': 'in test_authority',

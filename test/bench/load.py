@@ -28,10 +28,11 @@ from typing import Any
 from geometry_msgs.msg import Twist
 import rclpy
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import Image, LaserScan
+from sensor_msgs.msg import Image, LaserScan, PointCloud2
 from std_msgs.msg import String
 
-CLASSES = {'twist': Twist, 'string': String, 'image': Image, 'scan': LaserScan}
+CLASSES = {'twist': Twist, 'string': String, 'image': Image, 'scan': LaserScan,
+           'cloud': PointCloud2}
 SETTLE = 0.5
 GIVE_UP = 4.0
 
@@ -54,6 +55,9 @@ def make(kind: str) -> Any:
         message.data = bytes(640 * 480 * 3)
     if kind == 'scan':
         message.ranges = [1.0] * 1080
+    if kind == 'cloud':
+        message.height, message.width, message.point_step, message.row_step = 1, 65536, 32, 1 << 21
+        message.data = bytes(1 << 21)
     return message
 
 

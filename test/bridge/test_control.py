@@ -41,7 +41,7 @@ from support.bridge_harness import (
 from support.helpers import async_wait_until, other_domain, SpinningNode
 from support.rosbridge_harness import rosbridge_peer
 
-from ws_bridge.bridge.control import is_on_this_machine, may
+from ws_bridge.bridge.leases import is_on_this_machine, may
 from ws_bridge.config import Exposure
 from ws_bridge.errors import LoginFailed
 from ws_bridge.protocol.replies import Failed
@@ -49,6 +49,8 @@ from ws_bridge.session.login import open_to_all
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 GATE = '/cmd_vel'
+TTL = 20.0
+"""Of commands where their age is no matter: a busy machine takes its time."""
 
 
 class Robot:
@@ -110,6 +112,7 @@ async def again(action: Callable[[], Awaitable[None]], enough: Callable[[], bool
 async def two(**parameters: Any) -> AsyncIterator[tuple[Any, NativePeer, NativePeer]]:
     """Give a bridge and two peers, the operator and a colleague."""
     parameters.setdefault('gate_timeout', 30.0)
+    parameters.setdefault('gate_ttl', TTL)
     async with running_bridge(**parameters) as service, native_peer(service) as operator, \
             native_peer(service) as colleague:
         await operator.ask('hello', name='operator')
@@ -122,7 +125,7 @@ async def two(**parameters: Any) -> AsyncIterator[tuple[Any, NativePeer, NativeP
 async def test_acquire_command_release(robot: Robot) -> None:
     async with two() as (_, operator, colleague):
         terms = await operator.acquire(GATE)
-        assert terms == {'op': 'acquire', 'gate': GATE, 'epoch': 1, 'timeout': 30.0, 'ttl': 0.3}
+        assert terms == {'op': 'acquire', 'gate': GATE, 'epoch': 1, 'timeout': 30.0, 'ttl': TTL}
         told = await colleague.wait(lambda f: f['data'].get('kind') == 'lease')
         assert told['data'] == {'kind': 'lease', 'gate': GATE, 'holder': 'p1',
                                 'holder_name': 'operator', 'epoch': 1, 'reason': 'acquired'}
@@ -178,7 +181,7 @@ async def test_request_and_grant(robot: Robot) -> None:
         await operator.ask('grant', gate=GATE, peer='p2')
         lease = (await colleague.wait(lambda f: f['data'].get('op') == 'lease'))['data']
         assert lease == {'op': 'lease', 'gate': GATE, 'granted': True, 'epoch': 2,
-                         'timeout': 30.0, 'ttl': 0.3, 'reason': 'granted'}
+                         'timeout': 30.0, 'ttl': TTL, 'reason': 'granted'}
         await robot.hears(0.0, 1.0, 0.0)
         assert await code(operator, 0.0) == 'not_holder'
         colleague.epoch = 2
@@ -265,9 +268,9 @@ async def test_commands_without_heartbeats_lose_the_lease(robot: Robot) -> None:
 
 
 async def test_heartbeats_keep_the_lease(robot: Robot) -> None:
-    async with two(heartbeat_interval=0.1, heartbeat_timeout=0.3) as (_, operator, _):
+    async with two(heartbeat_interval=0.1, heartbeat_timeout=1.0) as (_, operator, _):
         await operator.acquire(GATE)
-        end = time.monotonic() + 1.0
+        end = time.monotonic() + 1.5
         while time.monotonic() < end:
             message_id = await operator.send('heartbeat', {
                 'type': 'heartbeat', 'timestamp': time.time(), 'sequence': 1})
@@ -287,7 +290,7 @@ async def test_a_shutdown_stops_the_robot(robot: Robot) -> None:
 # ---- commands
 
 async def test_refusals(robot: Robot) -> None:
-    async with two(gate_ttl=1.0) as (service, operator, _):
+    async with two(gate_ttl=5.0) as (service, operator, _):
         await drives(operator)
         now = operator.bridge_time
         assert await code(operator, 1.0, bridge_time=now - 9) == 'expired'
@@ -311,12 +314,12 @@ async def test_refusals(robot: Robot) -> None:
 
 
 async def test_a_burst_of_old_commands_is_refused_but_for_the_newest(robot: Robot) -> None:
-    async with two(gate_ttl=1.0) as (_, operator, _):
+    async with two() as (_, operator, _):
         await drives(operator)
         now = operator.bridge_time
         ids = [await operator.send('command', speed(10.0 + number), destination=GATE, ack=True,
                                    epoch=1, sequence=100 + number, bridge_time=now - age)
-               for number, age in enumerate([5.0, 4.0, 3.0, 2.0, 0.0])]
+               for number, age in enumerate([50.0, 40.0, 30.0, 25.0, 0.0])]
         answers = [(await operator.answer(message_id))['data'] for message_id in ids]
         assert [answer.get('code') for answer in answers] == ['expired'] * 4 + [None]
         await robot.hears(0.0, 1.0, 14.0)
@@ -325,7 +328,7 @@ async def test_a_burst_of_old_commands_is_refused_but_for_the_newest(robot: Robo
 @pytest.mark.parametrize('wrong', [3600.0, -3600.0])
 async def test_a_clock_that_is_wrong_or_set_anew(robot: Robot, wrong: float) -> None:
     """What a peer's clock shows does not matter, nor that it jumps: its heartbeats tell it."""
-    async with two() as (_, operator, _):
+    async with two(gate_ttl=5.0) as (_, operator, _):
         await operator.acquire(GATE)
         for number, error in enumerate((wrong, wrong + 10.0, wrong - 10.0)):
             def clock(error: float = error) -> float:
@@ -333,9 +336,9 @@ async def test_a_clock_that_is_wrong_or_set_anew(robot: Robot, wrong: float) -> 
             await synchronise(operator, clock, 10 * number)
             for x in (0.0, 1.0):
                 assert await code(operator, x, timestamp=clock(), bridge_time=None) == 'publish'
-            assert await code(operator, 1.0, timestamp=clock() - 2,
+            assert await code(operator, 1.0, timestamp=clock() - 9,
                               bridge_time=None) == 'expired'
-            assert await code(operator, 1.0, timestamp=clock() + 2,
+            assert await code(operator, 1.0, timestamp=clock() + 9,
                               bridge_time=None) == 'too_distant'
 
 
@@ -463,7 +466,7 @@ gates: [{gate: arm, services: [/robot/*]}]
 async def test_a_repeated_stop_cancels_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async with two() as (service, operator, _):
         ended: list[Any] = []
-        monkeypatch.setattr(service.bridge._control, '_end_goals', ended.append)
+        monkeypatch.setattr(service.bridge._control._leases, 'end_goals', ended.append)
         await operator.ask('advertise', topic=GATE, type='geometry_msgs/msg/Twist')
         for _ in range(3):
             await operator.ask('stop')
@@ -634,7 +637,7 @@ async def test_who_left_is_not_turned_away() -> None:
             await async_wait_until(lambda: service.bridge.peer_count == 1)
             (peer,) = service.bridge.peers()
         await async_wait_until(lambda: service.bridge.peer_count == 0)
-        service.bridge._turn_away(peer, Failed(None, LoginFailed('nobody')))
+        service.bridge._logins._turn_away(peer, Failed(None, LoginFailed('nobody')))
         assert {event for event, _ in service.ledger.counts} == {'open', 'close'}
 
 
@@ -781,7 +784,7 @@ gates:
   topics: [/cmd_vel]
   services: [/dock]
   timeout: 30
-  ttl: 1
+  ttl: 20
   on_loss:
   - {action: message, message: {linear: {x: -0.5}}, times: 1}
   clamp:

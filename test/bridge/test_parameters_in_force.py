@@ -515,26 +515,32 @@ async def max_calls(_: Path) -> None:
 
 @proof('queue_depth')
 async def queue_depth(_: Path) -> None:
+    text = 60_000       # characters: converted at once, for no worker has to be waited
     async with running_bridge(queue_depth=3) as service:
-        websocket = await connect(service.url, subprotocols=['ws_bridge.v1'], max_size=None,
-                                  max_queue=1)
-        with SpinningNode('robot') as robot:
-            publisher = robot.node.create_publisher(String, '/big', QoSProfile(depth=100))
-            await async_wait_until(lambda: '/big' in service.ros.graph.topics)
-            await websocket.send('{"metadata": {"message_type": "configuration"}, "data": '
-                                 '{"op": "subscribe", "topic": "/big"}}')
-            await async_wait_until(lambda: publisher.get_subscription_count() == 1)
-            link = next(iter(service.server.links))
-            count = 0
+        with socket.socket() as narrow:     # the system takes little that the peer does not
+            narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            narrow.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(
+                narrow, ('127.0.0.1', service.server.port))
+            websocket = await connect(service.url, sock=narrow, subprotocols=['ws_bridge.v1'],
+                                      max_size=None, max_queue=1)
+            with SpinningNode('robot') as robot:
+                publisher = robot.node.create_publisher(String, '/big', QoSProfile(depth=100))
+                await async_wait_until(lambda: '/big' in service.ros.graph.topics)
+                await websocket.send('{"metadata": {"message_type": "configuration"}, "data": '
+                                     '{"op": "subscribe", "topic": "/big"}}')
+                await async_wait_until(lambda: publisher.get_subscription_count() == 1)
+                link = next(iter(service.server.links))
+                count = 0
 
-            def dropped() -> bool:
-                nonlocal count
-                count += 1
-                publisher.publish(String(data=f'{count:06d}' * 50_000))
-                return link.dropped > 10
-            await async_wait_until(dropped)
-            assert link.queued_bytes < 10 * 300_000
-        websocket.transport.abort()
+                def dropped() -> bool:
+                    nonlocal count
+                    count += 1
+                    publisher.publish(String(data=f'{count:06d}' * (text // 6)))
+                    return link.dropped > 10
+                await async_wait_until(dropped)
+                assert link.queued_bytes < 10 * text
+            websocket.transport.abort()
 
 
 @proof('call_timeout')

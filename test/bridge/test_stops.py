@@ -29,6 +29,7 @@ from support.bridge_harness import native_peer, NativePeer, running_bridge
 from support.helpers import async_wait_until, SpinningNode, wait_until
 
 from ws_bridge.errors import Unavailable
+from ws_bridge.stop_process import wire
 from ws_bridge.stop_process.process import StopProcess
 
 GATE = '/cmd_vel'
@@ -177,3 +178,17 @@ async def test_everybody_is_told_that_the_stop_process_has_ended(robot: Robot) -
         await operator.ask('gates')     # what it knows of the time is as old as the start
         assert (await operator.command(GATE, speed(0.4)))['code'] == 'not_neutral'
         await drives(operator)
+
+
+async def test_an_emergency_stop_of_many_gates_is_one_message(monkeypatch: pytest.MonkeyPatch
+                                                              ) -> None:
+    async with running_bridge() as service, native_peer(service) as operator:
+        for topic in ('/one', '/two', '/three'):
+            await operator.ask('advertise', topic=topic, type=TWIST)
+        told: list[Any] = []
+        watchdog = service.ros.watchdog
+        send = watchdog._send
+        monkeypatch.setattr(watchdog, '_send', lambda m: (told.append(m), send(m)))
+        await operator.ask('stop', reason='smoke')
+        (stop,) = (message for message in told if isinstance(message, wire.Stop))
+        assert len(stop.gates) == 3

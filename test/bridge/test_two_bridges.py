@@ -103,6 +103,6 @@ async def test_the_second_grants_when_the_first_has_gone(heard: list[float]) -> 
         await async_wait_until(lambda: GATE in peer.gates, why=lambda: peer.gates)
         await until_refused(peer, 'held')
         older.ros.tell_neighbours = lambda text: None  # type: ignore[method-assign]
-        await async_wait_until(lambda: younger.bridge._control._neighbours.granting(
+        await async_wait_until(lambda: younger.bridge._control._others._neighbours.granting(
             {GATE}) is None)
         await peer.acquire(GATE)

@@ -199,7 +199,10 @@ async def test_a_service_that_restarts_with_another_type(robot: SpinningNode) ->
         return made
     async with running_bridge(client_idle=60.0) as service, rosbridge_peer(service) as page:
         old = make(Trigger)
-        assert (await page.call('/turn'))['result']
+        await async_wait_until(
+            lambda: service.ros.graph.services.get('/turn') == ('std_srvs/srv/Trigger',))
+        answer = await page.call('/turn')
+        assert answer['result'], answer
         robot.run(lambda: robot.node.destroy_service(old[0]))
         make(SetBool)
         await async_wait_until(

@@ -18,6 +18,7 @@ import asyncio
 import json
 import os
 import signal
+import tracemalloc
 from typing import Any
 
 import cbor2
@@ -35,6 +36,7 @@ from ws_bridge.errors import (
     TooLarge,
     Unavailable,
     WrongKind,
+    WrongLength,
     WsBridgeError,
 )
 from ws_bridge.offload import wire
@@ -164,6 +166,71 @@ def test_reading_and_writing() -> None:
         ask(worker, wire.Convert(NUMBERS, None))
 
 
+# ---- what is parsed in slices
+
+MANY = [0.5] * 40_000
+LARGE: dict[str, Any] = {'max_elements': 10**6, 'max_size': 10**7}
+
+
+@pytest.mark.parametrize(('dialect', 'form', 'frame'), [
+    ('native', 'json', native('command', {'data': MANY})),
+    (None, 'json', native(None, {'data': MANY})),
+    ('native', 'json', json.dumps({'data': {'data': MANY}}, indent=4).encode()),
+    ('rosbridge', 'json', json.dumps({'op': 'publish', 'msg': {'data': MANY}}).encode()),
+    ('rosbridge', 'json', json.dumps({'op': 'call_service', 'args': [MANY]}).encode()),
+    ('rosbridge', 'cbor', cbor2.dumps({'op': 'publish', 'msg': {'data': MANY}})),
+    ('rosbridge', 'cbor', cbor2.dumps({'op': 'call_service', 'args': [MANY]})),
+    ('rosbridge', 'png', to_png(json.dumps({'op': 'publish', 'msg': {'data': MANY}}).encode()))])
+def test_long_values_stay_in_the_worker(dialect: str | None, form: str, frame: bytes) -> None:
+    worker = Worker()
+    head, _ = ask(worker, parse(dialect, form, **LARGE), frame)
+    assert 'NaN' not in str(head)
+    assert ask(worker, wire.Convert(NUMBERS, None))[1] == CODEC.from_values({'data': MANY})
+
+
+def test_a_nan_among_many() -> None:
+    worker, text = Worker(), json.dumps({'op': 'publish', 'msg': {'data': [*MANY, float('nan')]}})
+    ask(worker, parse('rosbridge', **LARGE), text.encode())
+    assert ask(worker, wire.Convert(NUMBERS, None))[1] == CODEC.from_values(
+        {'data': [*MANY, None]})
+
+
+@pytest.mark.parametrize(('dialect', 'frame'), [
+    ('native', native('command', {'data': MANY})[:-3]),
+    ('native', native('command', MANY)), ('native', native('command', {'data': MANY}) + b'1'),
+    ('native', json.dumps(MANY).encode()), ('native', native('status', {'data': MANY})),
+    ('native', b'{"data": {"data": [%b NaN]}}' % (b'1,' * 60_000)),
+    ('rosbridge', b'{"op": "publish", "msg": {"data": [%b\xff, NaN]}}' % (b'1,' * 60_000)),
+    ('rosbridge', json.dumps({'op': 'fragment', 'data': MANY}).encode()),
+    ('rosbridge', json.dumps({'op': 'publish', 'msg': MANY}).encode())])
+def test_long_frames_that_are_none(dialect: str, frame: bytes) -> None:
+    with pytest.raises(BadFrame):
+        ask(Worker(), parse(dialect, **LARGE), frame)
+
+
+def test_many_values_by_position() -> None:
+    worker = Worker()
+    head, _ = ask(worker, parse('rosbridge', **LARGE),
+                  json.dumps({'op': 'call_service', 'args': MANY}).encode())
+    assert (head['path'], head['is_list']) == (['args'], True)
+    with pytest.raises(WrongLength):
+        ask(worker, wire.Convert(NUMBERS, None))
+
+
+def test_a_large_message_takes_little_beside_its_text() -> None:
+    worker, frame = Worker(), native('command', {'data': [0.123456] * 60_000})
+    body = bytearray(frame)
+    tracemalloc.start()
+    try:
+        worker.answer(parse(**LARGE), body)
+        del body
+        worker.answer(wire.Convert(NUMBERS, None), bytearray())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * len(frame) + 1_000_000        # some slices as Python objects
+
+
 # ---- a real one
 
 async def test_a_worker_rests_and_is_started_again() -> None:
@@ -195,11 +262,11 @@ async def test_an_error_leaves_the_worker_alive() -> None:
 
 
 async def test_memory_is_bounded() -> None:
-    workshop = Workshop('tests', timeout=30.0, memory=32 << 20)
-    lists = b'{"data": [' + b'[],' * 3_000_000 + b'[]]}'
+    workshop = Workshop('tests', timeout=30.0, memory=12 << 20)
+    text = b'{"data": "%b"}' % bytes(9_000_000).replace(b'\x00', b'x')
     async with workshop.turn():
         with pytest.raises((TooLarge, LimitExceeded)):      # the parser may abort
-            await workshop.ask(parse(max_elements=10**8), [lists])
+            await workshop.ask(parse(max_elements=10**8), [text])
         await workshop.ask(parse(), [b'{}'])
     workshop.close()
     await workshop.closed()

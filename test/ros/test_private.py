@@ -14,10 +14,14 @@
 """What the pump waits for, over a real middleware: see ``test_pump.py`` for what becomes of it."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 import ctypes
 import os
+import struct
+import sys
 import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +29,7 @@ import pytest
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message, serialize_message
-from std_msgs.msg import String
+from std_msgs.msg import String, UInt8MultiArray
 from std_srvs.srv import Trigger
 from support.helpers import wait_until
 from support.ros_harness import FakeLoop, OtherNode, running_side
@@ -34,6 +38,7 @@ from ws_bridge.errors import ConfigError
 from ws_bridge.ros import private
 from ws_bridge.ros.private import (
     Bells,
+    CdrTaker,
     Inboxes,
     NeverGroup,
     PrivateAccess,
@@ -174,6 +179,169 @@ def test_a_source_that_has_more_is_reported_again(node: OtherNode) -> None:
     bells.close()
 
 
+@contextmanager
+def taking(node: OtherNode, taker: CdrTaker | None) -> Iterator[tuple[Any, private.Take]]:
+    """Give a publisher, and what takes from a subscription to it."""
+    qos = QoSProfile(depth=10)
+    with node.publisher('/taken', qos, UInt8MultiArray) as publisher:
+        tap = PrivateAccess(node.context, taker).make_subscription(
+            node.node, UInt8MultiArray, '/taken', qos)
+        yield publisher, tap.take
+        node.node.destroy_subscription(tap.entity)
+
+
+def array_of(size: int) -> bytes:
+    """Return the CDR of so many bytes."""
+    return b'\0\1\0\0' + struct.pack('<3I', 0, 0, size) + os.urandom(size)
+
+
+@pytest.mark.parametrize('taker', [CdrTaker, lambda: None], ids=['free', 'rclpy'])
+def test_what_is_taken_is_what_was_sent(node: OtherNode,
+                                        taker: Callable[[], CdrTaker | None]) -> None:
+    sizes = [8, private.SMALL - 16, private.SMALL - 12, 5_000_000, 100_000, 4]
+    with taking(node, taker()) as (publisher, take):
+        known = []
+        for size in sizes:
+            sent = array_of(size)
+            publisher.publish(sent)
+            cdr, info = wait_until(take)
+            assert type(cdr) is bytes
+            assert cdr == sent
+            known.append(info)
+        assert take() is None
+        gid = bytes(node.node.get_publishers_info_by_topic('/taken')[0].endpoint_gid)
+    assert [number - known[0][1] for _, number, _ in known] == list(range(len(sizes)))
+    assert all(abs(stamp - time.time_ns()) < 60 * 10 ** 9 for stamp, _, _ in known)
+    assert {publisher for _, _, publisher in known} <= {gid, b''}
+
+
+def test_memory_of_large_samples_is_given_back(node: OtherNode) -> None:
+    taker = CdrTaker()
+    with taking(node, taker) as (publisher, take):
+        publisher.publish(array_of(100_000))
+        wait_until(take)
+        assert repr(taker) == 'CdrTaker(100016 bytes kept)'
+        publisher.publish(array_of(private.KEPT))
+        wait_until(take)
+        assert repr(taker) == 'CdrTaker(0 bytes kept)'
+        publisher.publish(array_of(4))
+        cdr, _ = wait_until(take)
+        assert len(cdr) == 20
+
+
+@pytest.fixture
+def others() -> Iterator[list[int]]:
+    """Have a thread that counts, each time that another one lets it."""
+    count, ended = [0], threading.Event()
+
+    def run() -> None:
+        while not ended.is_set():
+            count[0] += 1
+            time.sleep(0)
+    before = sys.getswitchinterval()
+    thread = threading.Thread(target=run)
+    thread.start()
+    sys.setswitchinterval(100.0)     # nobody is made to
+    yield count
+    sys.setswitchinterval(before)
+    ended.set()
+    thread.join()
+
+
+def test_other_threads_run_while_a_large_sample_is_taken(node: OtherNode, others: list[int]
+                                                         ) -> None:
+    sent = array_of(4_000_000)
+    with taking(node, CdrTaker()) as (publisher, take):
+        for _ in range(20):
+            publisher.publish(sent)
+            taken = None
+            while taken is None:
+                time.sleep(0.001)
+                before = others[0]
+                taken = take()
+                after = others[0]
+            if after > before:
+                return
+    pytest.fail('no other thread had a turn')
+
+
+def test_small_samples_are_taken_without_a_turn_of_others(node: OtherNode) -> None:
+    """But for the first, which could be large, and where large ones have come."""
+    taker, calls = CdrTaker(), []
+
+    def noted(name: str, real: Callable[..., int]) -> Callable[..., int]:
+        def call(*args: Any) -> int:
+            calls.append(name)
+            return real(*args)
+        return call
+    taker._take_free = noted('free', taker._take_free)
+    taker._take_held = noted('held', taker._take_held)
+
+    def taken(size: int) -> str:
+        publisher.publish(array_of(size))
+        wait_until(take)
+        return str(calls[-1])
+    with taking(node, taker) as (publisher, take):
+        assert [taken(size) for size in (8, 8, private.SMALL, 8, 8)] == [
+            'free', 'held', 'held', 'free', 'free']
+
+
+@pytest.mark.parametrize(('code', 'fault'), [(10, MemoryError), (1, RuntimeError)])
+def test_a_sample_that_cannot_be_taken_is_a_fault(node: OtherNode, code: int,
+                                                  fault: type[Exception]) -> None:
+    taker = CdrTaker()
+    real = taker._take_free
+    taker._take_free = lambda *args: code
+    with taking(node, taker) as (publisher, take), pytest.raises(fault):
+        take()
+    assert repr(taker) == 'CdrTaker(0 bytes kept)'
+    taker._take_free = real
+    with taking(node, taker) as (publisher, take):
+        publisher.publish(array_of(8))
+        wait_until(take)
+
+
+@pytest.mark.parametrize('gone', ['librcl.so', 'function', 'array', 'count', 'publisher',
+                                  'sample'])
+def test_where_a_taker_does_not_work_rclpy_takes(
+        node: OtherNode, monkeypatch: pytest.MonkeyPatch, gone: str,
+        caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.delenv(private.SWITCH, raising=False)
+    if gone == 'librcl.so':
+        def refuse(*args: Any, **kwargs: Any) -> Any:
+            raise OSError('not loaded')
+        monkeypatch.setattr(ctypes, 'PyDLL', refuse)
+    elif gone == 'function':
+        def without(name: str, **kwargs: Any) -> Any:
+            return SimpleNamespace(rcl_take_serialized_message=SimpleNamespace())
+        monkeypatch.setattr(ctypes, 'CDLL', without)
+    elif gone == 'array':
+        class Other(ctypes.Structure):
+            """Has the fields in another order."""
+
+            _fields_ = (private._Bytes._fields_[2], *private._Bytes._fields_[:2],
+                        private._Bytes._fields_[3])
+        monkeypatch.setattr(private, '_Bytes', Other)
+    elif gone == 'count':
+        monkeypatch.setattr(private, '_INFO', struct.Struct('=q16xq8x16s'))
+    elif gone == 'publisher':
+        monkeypatch.setattr(private, '_INFO', struct.Struct('=q8xq8x16s'))
+    else:
+        monkeypatch.setattr(private, 'TRIAL_TIME', 0.0)
+        monkeypatch.setattr(CdrTaker, 'take_of', lambda self, handle: lambda: None)
+    access: Any = private.find(node.node)
+    (record,) = caplog.records
+    assert 'large messages keep others waiting longer than they need to: Unsupported' in \
+        record.getMessage()
+    assert access._taker is None
+    assert list(node.node.subscriptions) == []
+    with node.publisher('/fallback', QoSProfile(depth=1)) as entity:
+        tap = access.make_subscription(node.node, String, '/fallback', QoSProfile(depth=1))
+        entity.publish(String(data='x'))
+        cdr, _ = wait_until(tap.take)
+        assert deserialize_message(cdr, String).data == 'x'
+
+
 @pytest.mark.parametrize('gone', ['eventfd', 'librcl.so', 'function'])
 def test_what_cannot_ring_says_so(monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
     if gone == 'eventfd':
@@ -302,21 +470,34 @@ def test_a_side_without_the_private_parts_serves(public: tuple[FakeLoop, RosSide
     assert not futures[2].done()
 
 
+SAID: dict[str, Any] = {'source_timestamp': 5, 'publication_sequence_number': 7,
+                        'publisher_gid': {'data': b'gid'}}
+KNOWN = (5, 7, b'gid')
+
+
+@pytest.mark.parametrize(('said', 'known'), [
+    ({}, KNOWN), ({'publication_sequence_number': None}, (5, -1, b'gid')),
+    ({'publisher_gid': None}, (5, 7, b''))])
+def test_what_rclpy_says_of_a_sample(said: dict[str, Any], known: private.SampleInfo) -> None:
+    assert private._info_of(SAID | said) == known
+    assert private._info_of({key: SAID[key] for key in list(SAID)[:2]}) == (5, 7, b'')
+
+
 def test_an_inbox_keeps_the_newest() -> None:
     inbox = private.SampleInbox(2)
     for number in range(3):
-        inbox.put(bytes([number]), {})
-    assert [inbox.take(String, True) for _ in range(3)] == [(b'\1', {}), (b'\2', {}), None]
+        inbox.put(bytes([number]), SAID)
+    assert [inbox.take() for _ in range(3)] == [(b'\1', KNOWN), (b'\2', KNOWN), None]
 
 
 def test_inboxes_report_what_was_put_in() -> None:
     waiting = Inboxes()
     source = Source(private.Tap(SimpleNamespace(msg_type=String), inbox := private.SampleInbox(5),
                                 inbox.take), print)
-    inbox.put(b'', {})
+    inbox.put(b'', SAID)
     waiting.watch([source])
     assert waiting.wait() == [source]
-    inbox.put(b'', {})
+    inbox.put(b'', SAID)
     waiting.wake()
     assert waiting.wait(for_sources=False) == []
     assert waiting.wait() == [source]

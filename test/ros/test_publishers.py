@@ -101,6 +101,66 @@ def test_overflow_drops_the_oldest_and_reports_once(loop: FakeLoop, other: Other
     assert [type(error) for error in errors] == [LimitExceeded]
 
 
+def test_what_waits_is_bounded_by_bytes_too(loop: FakeLoop, other: OtherNode) -> None:
+    errors: list[WsBridgeError] = []
+    with other.hearing('/heavy', DEEP) as heard, \
+            running_side(loop, replace(QUICK, pending_bytes=2500)) as side:
+        loop.until(lambda: '/heavy' in side.graph.topics)
+        publisher = side.advertise('/heavy', STRING, None, errors.append)
+        for text in 'abcd':
+            publisher.publish(cdr(text * 1000))
+        assert publisher.pending == 2
+        publisher.publish(cdr('e' * 9000))      # one is taken, however large it is
+        assert publisher.pending == 1
+        loop.until(lambda: len(heard()) == 1)
+        assert [message.data[:1] for message in heard()] == ['e']
+    assert [type(error) for error in errors] == [LimitExceeded]
+
+
+def test_what_late_subscribers_get_is_bounded_by_bytes(loop: FakeLoop, other: OtherNode) -> None:
+    errors: list[WsBridgeError] = []
+    request = QosRequest(durability='transient_local', depth=3)
+    with running_side(loop, replace(QUICK, latched_bytes=2500)) as side:
+        publisher = side.advertise('/kept', STRING, request, errors.append)
+        for text in 'abc':      # what waits is counted when it is published
+            publisher.publish(cdr(text * 1000))
+        loop.until(lambda: publisher.pending == 0)
+        assert [type(error) for error in errors] == [LimitExceeded]
+        with pytest.raises(LimitExceeded, match='depth of less than 3'):
+            publisher.publish(cdr('d' * 1000))
+        publisher.publish(cdr('e'))
+        publisher.publish(cdr('f' * 1000))      # in place of the first one
+        with other.hearing('/kept', latched(10)) as heard:
+            loop.until(lambda: len(heard()) == 3)
+            assert [message.data[:1] for message in heard()] == ['b', 'e', 'f']
+        single = side.advertise('/kept_one', STRING, replace(request, depth=1), errors.append)
+        for text in 'gh':
+            single.publish(cdr(text * 9000))
+        loop.until(lambda: single.pending == 0)
+    assert len(errors) == 1
+
+
+def test_all_that_late_subscribers_get_is_bounded_by_bytes(loop: FakeLoop) -> None:
+    request = QosRequest(durability='transient_local', depth=10)
+    with running_side(loop, replace(QUICK, latched_total_bytes=2500)) as side:
+        one, two = (side.advertise(name, STRING, request, print) for name in ('/one', '/two'))
+        loop.until(lambda: one.ready and two.ready)
+        one.publish(cdr('a' * 2000))
+        with pytest.raises(LimitExceeded, match='all publishers together'):
+            two.publish(cdr('b' * 1000))
+        two.publish(cdr('c'))
+        one.close()         # gives back what it kept
+        loop.until(lambda: side_takes(two, cdr('d' * 1000)))
+
+
+def side_takes(publisher: Publisher, sample: bytes) -> bool:
+    try:
+        publisher.publish(sample)
+    except LimitExceeded:
+        return False
+    return True
+
+
 def test_a_sample_past_its_deadline_is_dropped(loop: FakeLoop, side: RosSide, other: OtherNode
                                                ) -> None:
     errors: list[WsBridgeError] = []

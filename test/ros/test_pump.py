@@ -27,7 +27,7 @@ from support.ros_harness import FakeLoop, latched, OtherNode, RELIABLE
 
 from ws_bridge.ros import private
 from ws_bridge.ros import pump as pump_module
-from ws_bridge.ros.private import Bells, NeverGroup, PrivateAccess, Unsupported
+from ws_bridge.ros.private import Bells, CdrTaker, NeverGroup, PrivateAccess, Unsupported
 from ws_bridge.ros.pump import Memory, Pump, Source
 
 DEEP = QoSProfile(depth=5000)
@@ -39,7 +39,7 @@ def text_of(cdr: bytes) -> str:
 
 def source_on(node: OtherNode, topic: str, sink: Any, qos: QoSProfile = DEEP,
               **options: Any) -> Source:
-    access = PrivateAccess(node.context)
+    access = PrivateAccess(node.context, CdrTaker())
     return Source(access.make_subscription(node.node, String, topic, qos), sink, **options)
 
 
@@ -232,30 +232,21 @@ def test_executors_leave_never_entities_alone(node: OtherNode) -> None:
     assert not group.has_entity(subscription)
 
 
-def info(seconds: int, number: int, gid: bytes | None = None) -> dict[str, Any]:
-    """Return a message info of rclpy 9.1, or without gid of 7.1."""
-    return {'source_timestamp': seconds, 'publication_sequence_number': number,
-            **({} if gid is None else {'publisher_gid': {'data': gid}})}
-
-
-@pytest.mark.parametrize('gid', [None, b'a'])
-def test_memory(gid: bytes | None) -> None:
+def test_memory() -> None:
     memory = Memory()
-    origin = pump_module.origin_of(info(1, 1, gid))
-    assert origin == (gid or b'')
-    assert memory.add(origin, info(1, 1, gid))
-    assert not memory.add(origin, info(1, 1, gid))
-    assert memory.add(origin, info(2, 1, gid))
-    assert memory.add(origin, info(1, 2, gid))
-    assert memory.add(b'another', info(1, 1, gid))
+    assert memory.add((1, 1, b'a'))
+    assert not memory.add((1, 1, b'a'))
+    assert memory.add((2, 1, b'a'))
+    assert memory.add((1, 2, b'a'))
+    assert memory.add((1, 1, b'another'))
 
 
 def test_memory_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pump_module, 'MEMORY_KEYS', 3)
     memory = Memory()
-    assert all(memory.add(b'', info(number, number)) for number in range(4))
-    assert memory.add(b'', info(0, 0))
-    assert not memory.add(b'', info(3, 3))
+    assert all(memory.add((number, number, b'')) for number in range(4))
+    assert memory.add((0, 0, b''))
+    assert not memory.add((3, 3, b''))
 
 
 def test_a_source_remembers_what_it_took_lately(node: OtherNode, loop: FakeLoop) -> None:

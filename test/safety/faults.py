@@ -48,6 +48,7 @@ TIMEOUT = 0.5
 TTL = 0.3
 HEARTBEAT_TIMEOUT = 1.0
 OUTAGE = 5.0
+STARTING = 60.0  # until a bridge listens, at most: beside processes that compute all the time
 HANG = 3.5
 MOVING = 10  # commands, then the fault
 OPERATOR, PAGE = ('operator_client.py',), ('page_client.py',)
@@ -319,10 +320,10 @@ class Rig:
         def port() -> int:
             match = re.search(r'listening on ws://[^ ]*:(\d+)', ' '.join(map(str, bridge.lines)))
             return int(match[1]) if match else 0
-        number = wait_until(port, why=lambda: bridge.lines)
+        number = wait_until(port, STARTING, why=lambda: bridge.lines)
         with self.colleague(number) as colleague:
             wait_until(lambda: TOPIC in [gate['gate'] for gate in colleague.ask('gates')['gates']],
-                       why=lambda: colleague.ask('gates'))
+                       STARTING, why=lambda: colleague.ask('gates'))
         return bridge, number
 
     @contextmanager

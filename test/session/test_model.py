@@ -160,7 +160,7 @@ class Machine(RuleBasedStateMachine):
         if topic in self.ledger.names('publisher') and channel_id not in self.channels:
             self.channels = {c: t for c, t in self.channels.items() if t != topic}
             self.channels[channel_id] = topic
-            self.session.publications.opened(topic, channel_id)
+            self.session.publications.opened(topic, channel_id, is_judged=False)
 
     @rule(name=topics)
     def unadvertise(self, name: str) -> None:

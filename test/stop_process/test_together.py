@@ -27,7 +27,10 @@ from hypothesis.stateful import initialize, precondition, rule, RuleBasedStateMa
 import pytest
 from support.simulation import simulated, Simulation, STARTS_WITHIN, TIMEOUT
 
+from ws_bridge.errors import Expired
 from ws_bridge.ros.watchdog import END_WITHIN, PING_EVERY, RESTART, UNANSWERED
+from ws_bridge.stop_process import wire
+from ws_bridge.stop_process.guard import StopGuard
 
 GATES = {'drive': ('/left', '/right'), 'arm': ('/arm',)}
 TOPICS = st.sampled_from(['/left', '/left', '/right', '/arm'])
@@ -100,6 +103,59 @@ def test_a_first_command_that_waited_is_stopped_while_the_bridge_is_frozen(
     simulation.run(TIMEOUT + HALF)
     assert not simulation.moving
     simulation.bridge.frozen = False
+
+
+def test_many_gates_are_stopped_by_one_message(simulation: Simulation,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    for topic in simulation.gate_of:
+        assert simulation.command(topic, moving=True)
+    simulation.run(HALF)
+    assert simulation.moving
+    told: list[object] = []
+    send = simulation.watchdog._send
+    monkeypatch.setattr(simulation.watchdog, '_send', lambda m: (told.append(m), send(m)))
+    simulation.stop(*set(simulation.gate_of.values()))
+    assert not simulation.moving
+    assert [type(message) for message in told] == [wire.Stop]
+    simulation.stop(*set(simulation.gate_of.values()))      # nothing to wait for
+    assert [type(message) for message in told] == [wire.Stop] * 2
+
+
+def test_a_gate_that_cannot_be_stopped_keeps_no_other_from_it(
+        simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    for topic in simulation.gate_of:
+        assert simulation.command(topic, moving=True)
+    simulation.run(HALF)
+    stop, failed = StopGuard.stop, []
+
+    def fail(guard: StopGuard, reason: str, now: float) -> bool:
+        if not failed:
+            failed.append(guard)
+            raise AssertionError('a fault')
+        return stop(guard, reason, now)
+    monkeypatch.setattr(StopGuard, 'stop', fail)
+    simulation.stop(*set(simulation.gate_of.values()))
+    assert not simulation.moving
+    simulation.run_loop()
+    assert 'a fault' in repr(simulation.faults.pop())
+
+
+@pytest.mark.parametrize(('ttl', 'then'), [(0.2, 0.25), (9.0, TIMEOUT)])
+def test_a_command_that_no_subscriber_waits_for_is_told_so(simulation: Simulation, ttl: float,
+                                                           then: float) -> None:
+    simulation.matched_within = 2.0
+    simulation.unadvertise('/left')
+    simulation.advertise('/left')
+    assert simulation.command('/left', moving=True, acknowledge=True, ttl=ttl)
+    simulation.run(then)
+    if ttl > then:      # its sender is taken for silent before it has moved anything
+        simulation.stop('drive', reason='timeout')
+    simulation.run(HALF)
+    simulation.run_loop()
+    (answer,) = simulation.answers
+    assert isinstance(answer, Expired)
+    assert 'no subscriber of /left was matched' in str(answer)
+    assert not simulation.heard['/left'].moving
 
 
 def test_the_end_of_the_bridge_waits_for_no_frozen_process(simulation: Simulation) -> None:
@@ -205,9 +261,9 @@ class Machine(RuleBasedStateMachine):
         if not hung:
             self.simulation.run_loop()
 
-    @rule(gate=st.sampled_from(['drive', 'arm']))
-    def stop(self, gate: str) -> None:
-        self.simulation.stop(gate)
+    @rule(gates=st.sampled_from([('drive',), ('arm',), ('arm', 'drive')]))
+    def stop(self, gates: tuple[str, ...]) -> None:
+        self.simulation.stop(*gates)
 
     @rule(seconds=st.sampled_from([0.0, 0.1]))
     def halt(self, seconds: float) -> None:

@@ -21,11 +21,11 @@ import struct
 from typing import Any
 
 import orjson
+from support.helpers import async_wait_until
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from support.helpers import async_wait_until
 from ws_bridge.main import Service
 
 SAMPLE = struct.Struct('<BIQ')

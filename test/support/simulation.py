@@ -282,6 +282,7 @@ class Simulation:
     The thread of the test is the loop of the bridge.
 
     :ivar now: the time, s.
+    :ivar answers: what became of the commands that asked.
     :ivar faults: what was reported and should not have been.
     """
 
@@ -294,6 +295,7 @@ class Simulation:
         self.matched_within = 0.0
         self.launches_fail = 0
         self.unanswered = 0
+        self.answers: list[WsBridgeError | None] = []
         self._random = Random(seed)
         self._tasks: list[Task] = []
         self._posted: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()
@@ -397,6 +399,7 @@ class Simulation:
 
         def answered(why: WsBridgeError | None) -> None:
             self.unanswered -= 1
+            self.answers.append(why)
         try:
             taken = guard.publish(publisher, cdr, guard.generation, moving=moving,
                                   deadline=self.now + ttl,
@@ -406,12 +409,12 @@ class Simulation:
         self.unanswered += taken and acknowledge
         return taken
 
-    def stop(self, gate: str) -> None:
-        """Stop a gate; where nothing of an alarm is said it stands when this returns."""
-        guard = self._guards[gate]
-        guard.stop('taken')
+    def stop(self, *gates: str, reason: str = 'taken') -> None:
+        """Stop gates; where nothing of an alarm is said they stand when this returns."""
+        self.watchdog.stop([self._guards[gate] for gate in gates], reason)
         for topic, heard in self.heard.items():
-            assert self.gate_of[topic] != gate or guard.alarm or not heard.moving, (
+            gate = self.gate_of[topic]
+            assert gate not in gates or self._guards[gate].alarm or not heard.moving, (
                 f'{topic} still moves, and nobody is told')
 
     def say(self, topic: str, cdr: bytes, writer: Task | None) -> None:

@@ -21,9 +21,9 @@ import os
 import socket
 from typing import Any
 
+from support.helpers import async_wait_until
 from websockets.asyncio.client import ClientConnection
 
-from support.helpers import async_wait_until
 from ws_bridge import WebSocketClient, WebSocketServer
 from ws_bridge.transport.link import Link
 

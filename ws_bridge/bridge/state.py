@@ -20,20 +20,24 @@ from contextlib import suppress
 from itertools import chain
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import ClassVar, TYPE_CHECKING
 
 import orjson
 
 from ws_bridge.bridge.outward import Outward, Topic
 from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.config.roles import is_hidden, Role
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import UnknownType
+from ws_bridge.protocol.operations import GetSchema
 from ws_bridge.protocol.replies import (
     ActionEntry,
+    GraphListed,
     GraphView,
     LinkState,
+    MessageDefined,
     RobotState,
     ServiceDefined,
     ServiceEntry,
@@ -43,6 +47,7 @@ from ws_bridge.protocol.replies import (
     TopicsChanged,
     TopicState,
 )
+from ws_bridge.session import effects as fx
 from ws_bridge.session.rights import Rights
 from ws_bridge.timing.freshness import FreshnessState
 
@@ -62,7 +67,7 @@ REST = 10
 logger = logging.getLogger(__name__)
 
 
-class StateReporter:
+class StateReporter(Unit):
     """
     Collects and sends the state.
 
@@ -236,6 +241,33 @@ class StateReporter:
                    if shown(name) and rights.shows(name, 'goal')]
         return GraphView(topics, services, actions, rights.seen(graph.nodes))
 
+    def _describe(self, peer: Peer, effect: fx.Describe) -> None:
+        op = effect.operation
+        if isinstance(op, GetSchema):
+            peer.send(self._schema(op))
+        else:
+            self._ros.look_again(lambda: peer.send(GraphListed(
+                op.op_id, self.listing(peer.session.login.rights, hidden=op.hidden))))
+
+    def _schema(self, op: GetSchema) -> MessageDefined | ServiceDefined:
+        types, name = self._ros.types, op.type_name
+        if '/srv/' not in name:
+            try:
+                schema = types.message(name)
+                return MessageDefined(op.op_id, schema.name, schema_to_text(schema))
+            except UnknownType:
+                if '/msg/' in name:
+                    raise
+        service = types.service(name)
+        return ServiceDefined(op.op_id, service.name, schema_to_text(service.request),
+                              schema_to_text(service.response))
+
+    def _status_wanted(self, peer: Peer, effect: fx.StatusWanted) -> None:
+        self.send_to(peer)
+
+    def _peer_changed(self, peer: Peer, effect: fx.PeerChanged) -> None:
+        self.touch()
+
     def _judge(self, topic: Topic, now: float) -> FreshnessState:
         info = self._ros.graph.topics.get(topic.name)
         return topic.freshness.state(now, published=bool(info and info.publishers))
@@ -295,6 +327,9 @@ class StateReporter:
             'role': peer.session.login.rights.role.name, 'address': peer.link.address,
             'dialect': peer.dialect.name, 'liveness': peer.session.heartbeats.state_name,
             'status': peer.session.reported_status} for peer in self._peers()]).decode()
+
+    EFFECTS: ClassVar[Effects] = {
+        fx.StatusWanted: _status_wanted, fx.PeerChanged: _peer_changed, fx.Describe: _describe}
 
 
 def _difference(told: Mapping[str, tuple[str, ...]], there: Mapping[str, tuple[str, ...]]

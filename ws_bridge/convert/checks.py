@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import array
 import base64
+from collections.abc import Iterator
 import math
 import re
 import struct
@@ -29,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from ws_bridge.convert.schema import FieldType, Primitive, PRIMITIVES, Value
+from ws_bridge.convert.slices import Sliced
 from ws_bridge.errors import (
     BadEncoding,
     ConversionError,
@@ -45,6 +47,7 @@ _FLOATS = ('float32', 'float64')
 _BASE64_KINDS = ('uint8',)
 _BYTE_KINDS = ('uint8', 'octet')
 _WIDE = 2**63 - 1
+_LONG_TEXT = 65_536
 _DIGITS = re.compile(r'-?[0-9]{1,20}')
 
 
@@ -55,7 +58,7 @@ def wrong_kind(wanted: str, value: Value, path: str) -> WrongKind:
 
 def _kind_name(value: Value) -> str:
     names = {type(None): 'null', bool: 'a boolean', int: 'an integer', float: 'a number',
-             str: 'text', list: 'a list', dict: 'an object'}
+             str: 'text', list: 'a list', Sliced: 'a list', dict: 'an object'}
     return names.get(type(value), type(value).__name__)
 
 
@@ -127,6 +130,8 @@ def pack_numbers(value: Value, kind: str, path: str) -> bytes:
     primitive = PRIMITIVES[kind]
     if isinstance(value, (list, tuple)):
         return _pack_list(value, primitive, path)
+    if isinstance(value, Sliced):
+        return b''.join(_pack_slices(value, primitive, path))
     if isinstance(value, (bytes, bytearray, memoryview)) and kind in _BYTE_KINDS:
         return bytes(value)
     if isinstance(value, str) and kind in _BASE64_KINDS:
@@ -141,7 +146,29 @@ def pack_numbers(value: Value, kind: str, path: str) -> bytes:
     raise wrong_kind('a list', value, path)
 
 
-def _pack_list(value: list[Value] | tuple[Value, ...], primitive: Primitive, path: str) -> bytes:
+def _count_of_long(value: Value, kind: str) -> int | None:
+    """Return how many numbers are packed slice by slice; ``None`` = it is packed as a whole."""
+    if isinstance(value, Sliced):
+        return len(value)
+    if isinstance(value, str) and kind in _BASE64_KINDS and len(value) > _LONG_TEXT \
+            and len(value) % 4 == 0 and value.find('=', 0, -2) < 0:
+        return len(value) // 4 * 3 - value.count('=', -2)
+    return None
+
+
+def _pack_slices(value: Sliced | str, primitive: Primitive, path: str) -> Iterator[bytes]:
+    if isinstance(value, str):
+        for at in range(0, len(value), _LONG_TEXT):
+            yield pack_numbers(value[at:at + _LONG_TEXT], primitive.kind, path)
+        return
+    begin = 0
+    for part in value.slices():
+        yield _pack_list(part, primitive, path, begin)
+        begin += len(part)
+
+
+def _pack_list(value: list[Value] | tuple[Value, ...], primitive: Primitive, path: str,
+               begin: int = 0) -> bytes:
     kinds = set(map(type, value))
     if primitive.kind in _FLOATS:
         if type(None) in kinds:
@@ -156,7 +183,7 @@ def _pack_list(value: list[Value] | tuple[Value, ...], primitive: Primitive, pat
         except (struct.error, OverflowError):
             pass   # one of them is out of range: the loop below names it
     checked: list[bool | int | float] = []
-    for index, element in enumerate(value):
+    for index, element in enumerate(value, begin):
         try:
             checked.append(to_number(primitive, element, ''))
         except ConversionError as exc:
@@ -227,14 +254,25 @@ def put_numbers(out: bytearray, value: Value, field_type: FieldType, limit: int,
         check_room(out, value.size * size, limit, path)
     elif isinstance(value, (list, tuple, bytes, bytearray, memoryview)):
         check_room(out, len(value) * size, limit, path)
+    count = _count_of_long(value, kind)
+    if count is not None:
+        check_room(out, count * size, limit, path)
+        _begin_numbers(out, count, size)
+        for part in _pack_slices(value, PRIMITIVES[kind], path):
+            out += part
+        _check_bound(count, field_type, path)
+        return
     packed = pack_numbers(value, kind, path)
     count = len(packed) // size
     _check_bound(count, field_type, path)
-    begin = len(out)
-    out += PADDING[-begin & 3] + _COUNT(count)
+    _begin_numbers(out, count, size)
+    out += packed
+
+
+def _begin_numbers(out: bytearray, count: int, size: int) -> None:
+    out += PADDING[-len(out) & 3] + _COUNT(count)
     if size == 8 and count:
         out += PADDING[(4 - len(out)) & 7]
-    out += packed
 
 
 # -- text ---------------------------------------------------------------------------------
@@ -243,6 +281,9 @@ def put_text(out: bytearray, value: Value, bound: int | None, limit: int, path: 
     """Append a string: the count of its UTF-8 bytes and NUL, the bytes, the NUL."""
     if value.__class__ is not str:
         raise wrong_kind('text', value, path)
+    if len(value) > _LONG_TEXT:
+        _put_long_text(out, value, bound, limit, path)
+        return
     try:
         raw = value.encode()
     except UnicodeEncodeError as exc:
@@ -257,6 +298,28 @@ def put_text(out: bytearray, value: Value, bound: int | None, limit: int, path: 
         raise WrongLength(f'{size - 1} bytes of text, at most {bound} are allowed',
                           field=path or None)
     out += PADDING[-begin & 3] + _COUNT(size) + raw + b'\x00'
+
+
+def _put_long_text(out: bytearray, value: str, bound: int | None, limit: int, path: str) -> None:
+    """Append a string without a second copy of it."""
+    check_room(out, len(value), limit, path)
+    out += PADDING[-len(out) & 3]
+    begin = len(out)
+    out += _COUNT(0)
+    for at in range(0, len(value), _LONG_TEXT):
+        try:
+            out += value[at:at + _LONG_TEXT].encode()
+        except UnicodeEncodeError as exc:
+            raise BadEncoding('a lone surrogate', field=path or None) from exc
+        check_room(out, 1, limit, path)
+    if '\x00' in value:
+        raise BadEncoding('a NUL inside a string', field=path or None)
+    out += b'\x00'
+    size = len(out) - begin - 4
+    if bound is not None and size > bound + 1:
+        raise WrongLength(f'{size - 1} bytes of text, at most {bound} are allowed',
+                          field=path or None)
+    out[begin:begin + 4] = _COUNT(size)
 
 
 def put_wide_text(out: bytearray, value: Value, bound: int | None, limit: int,
@@ -293,7 +356,7 @@ def _check_bound(count: int, field_type: FieldType, path: str) -> None:
 def put_count(out: bytearray, value: Value, field_type: FieldType, least: int, limit: int,
               path: str) -> None:
     """Begin a sequence or array of strings or messages, each of at least ``least`` bytes."""
-    if not isinstance(value, (list, tuple)):
+    if not isinstance(value, (list, tuple, Sliced)):
         raise wrong_kind('a list', value, path)
     count = len(value)
     if field_type.array == 'fixed':

@@ -41,6 +41,7 @@ from ws_bridge.convert.decode import make_reader, READ_ERRORS
 from ws_bridge.convert.diagnose import diagnose
 from ws_bridge.convert.encode import Encoder, make_encoder
 from ws_bridge.convert.schema import MessageSchema, nested_schemas, PRIMITIVES, Value
+from ws_bridge.convert.slices import sliced_cbor, sliced_json
 from ws_bridge.errors import BadEncoding, WsBridgeError
 
 LARGE = 100_000
@@ -196,7 +197,22 @@ class Codec:
         if values.__class__ is Converted:
             cdr: bytes = values.cdr()
             return cdr
-        return self._encode(values, limit, now)
+        made = self._encode(values, limit, now)
+        return made if made.__class__ is bytes else bytes(made)
+
+    def encode(self, values: Value, now: tuple[int, int] | None = None) -> bytes | bytearray:
+        """Do as :meth:`from_values`, and spare a large message a copy."""
+        return self._encode(values, DEFAULT_LIMIT, now)
+
+    def round_trip(self, values: Value, now: tuple[int, int] | None = None
+                   ) -> tuple[bytes, dict[str, Value]]:
+        """
+        Return checked values as CDR, and as they are read from that: what is sent can be judged.
+
+        :raises ConversionError: a value does not fit; ``field`` is its path.
+        """
+        cdr = self.from_values(values, now=now)
+        return cdr, self.to_values(cdr)
 
     def from_json(self, text: bytes | bytearray | memoryview | str, *,
                   now: tuple[int, int] | None = None, limit: int = DEFAULT_LIMIT) -> bytes:
@@ -206,11 +222,9 @@ class Codec:
         :raises BadEncoding: the text is not JSON, or is nested too deeply.
         :raises ConversionError: a value does not fit; ``field`` is its path.
         """
-        try:
-            values = orjson.loads(text)
-        except orjson.JSONDecodeError as exc:
-            raise BadEncoding(f'not JSON: {exc}') from exc
-        return self._encode(values, limit, now)
+        values = _json_values(text) if len(text) <= LARGE else sliced_json(
+            text.encode() if isinstance(text, str) else text, _json_values)
+        return bytes(self._encode(values, limit, now))
 
     def from_cbor(self, data: Buffer, *, now: tuple[int, int] | None = None,
                   limit: int = DEFAULT_LIMIT) -> bytes:
@@ -220,7 +234,8 @@ class Codec:
         :raises BadEncoding: the bytes are not CBOR.
         :raises ConversionError: a value does not fit; ``field`` is its path.
         """
-        return self._encode(cbor_values(data), limit, now)
+        values = cbor_values(data) if len(data) <= LARGE else sliced_cbor(data, cbor_values)
+        return bytes(self._encode(values, limit, now))
 
     # -- compiling ------------------------------------------------------------------------
 
@@ -253,9 +268,17 @@ class Codec:
             return self._reader(mode, '<')(cdr)
         return compile_and_read
 
-    def _first_encode(self, values: Value, limit: int, now: tuple[int, int] | None) -> bytes:
+    def _first_encode(self, values: Value, limit: int, now: tuple[int, int] | None
+                      ) -> bytes | bytearray:
         self._encode = make_encoder(self.schema)
         return self._encode(values, limit, now)
+
+
+def _json_values(text: Buffer | str) -> Value:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as exc:
+        raise BadEncoding(f'not JSON: {exc}') from exc
 
 
 def _with_text(value: Any) -> Any:

@@ -48,7 +48,7 @@ from ws_bridge.convert.schema import (
 from ws_bridge.errors import ConversionError
 
 Now = tuple[int, int] | None
-Encoder = Callable[[Value, int, Now], bytes]
+Encoder = Callable[[Value, int, Now], bytes | bytearray]
 
 HEADER = b'\x00\x01\x00\x00'   # CDR, little endian, no options
 _HEADER_TYPE = 'std_msgs/msg/Header'
@@ -92,7 +92,7 @@ class _Writer:
         return name
 
     def root(self, schema: MessageSchema) -> None:
-        """Write the function that returns the CDR bytes of a message."""
+        """Write the function that returns the CDR of a message."""
         shape = flatten(schema)
         first, *others = plan(shape, START)
         least = first.size if isinstance(first, SlotGroup) and not others else minimum_size(schema)
@@ -109,7 +109,7 @@ class _Writer:
             self.emit(f"return {self._packed(first, '4s', 'HEADER')}")
         if others or isinstance(first, Single):
             self.emit("check_room(out, 0, limit, '')")   # what padding added
-            self.emit('return bytes(out)')
+            self.emit('return out')
         self.source += self.lines
 
     def element(self, schema: MessageSchema) -> str:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from itertools import islice
 import os
 import pickle
 import resource
@@ -33,6 +34,7 @@ import orjson
 from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema import by_name
+from ws_bridge.convert.slices import MOST_FIELDS, Sliced, sliced_cbor, sliced_json
 from ws_bridge.errors import BadFrame, ConversionError, TooLarge, WsBridgeError
 from ws_bridge.offload import wire
 from ws_bridge.protocol.dialects import DIALECTS
@@ -42,6 +44,7 @@ from ws_bridge.protocol.png import from_png, to_png
 from ws_bridge.protocol.rosbridge import parse_lenient
 from ws_bridge.weight import cbor_elements, json_elements
 
+Buffer = bytes | bytearray
 _NO_MEMORY = 'Not enough memory'
 NICENESS = 5
 """The loop, the stops and the robot come first."""
@@ -55,7 +58,7 @@ class Worker:
         self._kept: Any = None
         self._stores = {wide: CodecStore(wide_as_text=wide) for wide in (False, True)}
 
-    def answer(self, request: wire.Request, body: bytearray) -> tuple[dict[str, Any], bytes]:
+    def answer(self, request: wire.Request, body: bytearray) -> tuple[dict[str, Any], Buffer]:
         """
         Carry out one request.
 
@@ -65,8 +68,8 @@ class Worker:
             return self._parse(request, body)
         if isinstance(request, wire.Convert):
             values, self._kept = self._kept, None
-            return {}, self._codec(request.schema).from_values(
-                by_name(request.schema, values), now=request.now)
+            return {}, self._codec(request.schema).encode(
+                by_name(request.schema, values), request.now)
         if isinstance(request, wire.Read):
             return {}, self._read(request, body)
         if isinstance(request, wire.Write):
@@ -77,25 +80,24 @@ class Worker:
     def _codec(self, schema: Any, *, wide: bool = False) -> Codec:
         return self._stores[wide].codec(schema)
 
-    def _parse(self, request: wire.Parse, body: bytearray) -> tuple[dict[str, Any], bytes]:
+    def _parse(self, request: wire.Parse, body: bytearray) -> tuple[dict[str, Any], Buffer]:
         wrapped = request.form == 'png'
         if request.form == 'cbor':
             cbor_elements(body, request.max_elements)
             try:
-                value = cbor_values(body)
+                value = sliced_cbor(body, cbor_values)
             except ConversionError as exc:
                 raise BadFrame(exc.message) from exc
         else:
-            text = bytes(body) if not wrapped else \
+            text: Buffer = body if not wrapped else \
                 from_png(body.decode('ascii', 'replace'), request.max_size)
-            body.clear()
             self._check_count(text, request.max_elements)
             value = self._load(text, request)
             if type(value) is dict and value.get('op') in _HANDED_BACK and not wrapped:
                 data = value.get('data')
                 if value['op'] == 'fragment' or value.get('total') is not None \
                         or type(data) is not str:
-                    if any(isinstance(item, (dict, list)) for item in value.values()):
+                    if any(isinstance(item, (dict, list, Sliced)) for item in value.values()):
                         raise BadFrame('a part of a message holds text and nothing else')
                     return {'again': True}, text
                 del text
@@ -105,21 +107,25 @@ class Worker:
                 value, wrapped = self._load(inner, request), True
         kind = DIALECTS.of_value(value) if request.dialect is None \
             else DIALECTS.get(request.dialect)
-        path = kind.find_values(value) if kind is not None and type(value) is dict else []
+        path = [] if kind is None or type(value) is not dict else kind.find_values(
+            {key: [] if type(item) is Sliced else item for key, item in value.items()})
         self._kept = _take_values(value, path)
         return {'value': _skeleton(value), 'path': path, 'dialect': kind and kind.name,
                 'wrapped': wrapped, 'is_list': isinstance(self._kept, tuple)}, b''
 
-    def _load(self, text: bytes, request: wire.Parse) -> Any:
+    def _load(self, text: Buffer, request: wire.Parse) -> Any:
         load = parse_lenient if request.lenient else parse_json
         try:
-            return load(text, request.max_depth)
+            return sliced_json(text, lambda part: load(part, request.max_depth),
+                               request.max_depth)
+        except ConversionError as exc:
+            raise BadFrame(exc.message) from exc
         except BadFrame as exc:
             if _NO_MEMORY in exc.message:       # orjson has one exception for everything
                 raise MemoryError from exc
             raise
 
-    def _check_count(self, text: bytes, most: int) -> None:
+    def _check_count(self, text: Buffer, most: int) -> None:
         if json_elements(text) > most:
             raise TooLarge(f'more than {most} values')
 
@@ -140,14 +146,14 @@ class Worker:
 
 
 def _take_values(value: Any, path: list[str]) -> Any:
-    """Take the values out of a message; a list as a tuple."""
+    """Take the values out of a message; a list, which has them by their positions, as a tuple."""
     if not path:
         return None
     holder = value
     for key in path[:-1]:
         holder = holder[key]
     values, holder[path[-1]] = holder[path[-1]], None
-    return tuple(values) if type(values) is list else values
+    return tuple(islice(values, MOST_FIELDS + 1)) if type(values) in (list, Sliced) else values
 
 
 def _skeleton(value: Any) -> Any:
@@ -157,12 +163,19 @@ def _skeleton(value: Any) -> Any:
     :raises BadFrame: it is more than the bridge should read, or no JSON.
     """
     try:
-        text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+        text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY, default=_as_long)
     except TypeError as exc:
         raise BadFrame('has what JSON has not') from exc
     if len(text) > wire.SKELETON:
         raise BadFrame(f'a large message may have at most {wire.SKELETON} bytes beside its values')
     return orjson.Fragment(text)
+
+
+def _as_long(value: Any) -> str:
+    """Return what is as long as something that has no place beside the values."""
+    if type(value) is Sliced:
+        return ' ' * wire.SKELETON
+    raise TypeError
 
 
 def _receive(channel: socket.socket, size: int) -> bytearray:

@@ -288,8 +288,11 @@ def parse_lenient(frame: str | bytes, max_depth: int) -> Any:
     """
     try:
         return parse_json(frame, max_depth)
-    except BadFrame:
-        words = frame if isinstance(frame, str) else frame.decode(errors='replace')
+    except BadFrame as exc:
+        try:
+            words = frame if isinstance(frame, str) else frame.decode()
+        except UnicodeDecodeError:
+            raise exc from None
         if not any(word in words for word in _NOT_JSON):
             raise
         # Through strict JSON again: what Python takes beyond it, and depth, are refused there.

@@ -19,7 +19,7 @@ process has died the stop is published from here.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 import time
 from typing import Protocol, TYPE_CHECKING
@@ -80,8 +80,8 @@ class Port(Protocol):
     def open_topic(self, guard: Guard, topic: GuardedTopic) -> None:
         """Have the stop process make a publisher."""
 
-    def stop(self, guard: Guard, reason: str) -> None:
-        """Have the stop process stop a guard, and wait until it has."""
+    def stop(self, guards: Sequence[Guard], reason: str) -> None:
+        """Have the stop process stop guards, and wait until it has."""
 
 
 REFUSED = -1
@@ -167,6 +167,11 @@ class Guard:
         """Do the same, for what the robot has heard: a command at rest may not be published."""
         return any(topic.may_move for topic in self.topics())
 
+    @property
+    def is_used(self) -> bool:
+        """Whether something was handed over since the last stop."""
+        return self._sent == self.generation
+
     def topics(self) -> tuple[GuardedTopic, ...]:
         """Return what it watches over (any thread)."""
         return tuple(self._topics.values())
@@ -228,16 +233,13 @@ class Guard:
         """
         Stop now what moves: the escalation's first step is published when this returns.
 
-        Where it could not be, :attr:`alarm` says why, and it is tried again.
+        Where it could not be, :attr:`alarm` says why, and it is tried again. Several guards are
+        stopped by :meth:`Port.stop`, which takes as long.
 
         :return: whether something moved.
         """
         moved = self.moving
-        if self._sent == self.generation:
-            self._port.stop(self, reason)
-        else:  # nothing was handed over since the last stop
-            self.generation += 1
-            self._port.tell(wire.Stop(self.key, 0, reason))
+        self._port.stop((self,), reason)
         return moved
 
     def close_publisher(self, publisher: Publisher) -> None:

@@ -19,6 +19,8 @@ ready and takes it, which rclpy's public API does not offer. :func:`find` tests 
 whether what it needs is there (it is in rclpy 7.1 and 9.1), and says in one line what is not.
 
 - :class:`PrivateAccess` takes from the handles of entities that no executor waits on.
+  :class:`CdrTaker` takes samples while other threads run: rclpy's own ``take_message`` has the
+  interpreter lock all the time, for some 50 ms where the sample is a map of 16 MB.
   :class:`Bells` costs what is ready, however many sources there are: the middleware rings when a
   sample comes. Its callback is a function of the C library that writes to a file descriptor, so
   no Python code runs in the middleware's threads. :class:`WaitSet` serves where that cannot be
@@ -39,17 +41,20 @@ from importlib import import_module
 import logging
 import os
 import select
+import struct
 import sys
 import threading
+import time
 from typing import Any, NamedTuple, Protocol
 
 from rcl_interfaces.msg import ParameterEvent
 from rclpy.callback_groups import CallbackGroup, ReentrantCallbackGroup
 from rclpy.context import Context
-from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.guard_condition import GuardCondition
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.serialization import serialize_message
 from rclpy.task import Future
 
 from ws_bridge.errors import ConfigError
@@ -71,6 +76,23 @@ PARTS = {
 QUIET = SubscriptionEventCallbacks(use_default_callbacks=False)
 MAX_BELLS = 64
 """File descriptors for all sources; of those that share one, all are tried when it rings."""
+SMALL = 65_536
+"""A sample of so many bytes is taken before another thread could have had its turn."""
+KEPT = 4 * 1024 * 1024
+"""Most bytes of the memory that is kept for the next sample."""
+TRIAL = '~/_trial'
+"""A topic, hidden and there for a moment: takes are tried on it."""
+TRIAL_TIME = 2.0
+"""For how long a sample of the node's own may be under way, s."""
+
+SampleInfo = tuple[int, int, bytes]
+"""
+What is known of a sample: its source time, ns; its publisher's count of samples; the publisher.
+
+The count is -1, and the publisher, a gid, is empty where it is not said (by rclpy 7.1).
+"""
+Take = Callable[[], 'tuple[bytes, SampleInfo] | None']
+"""Returns the CDR of the oldest sample and what is known of it, if there is one."""
 
 _EDGE = select.EPOLLIN | select.EPOLLET
 _SETTERS = {'subscription': 'rcl_subscription_set_on_new_message_callback',
@@ -86,8 +108,8 @@ class Tap(NamedTuple):
 
     :ivar entity: rclpy's subscription or service.
     :ivar port: what is waited for.
-    :ivar take: ``take(msg_type, True)`` returns CDR and message info, or ``None``; of a service
-        ``take(request_type)`` returns a request and its header, or twice ``None``.
+    :ivar take: of a subscription a :data:`Take`; of a service ``take(request_type)`` returns a
+        request and its header, or twice ``None``.
     """
 
     entity: Any
@@ -208,7 +230,7 @@ def find(node: Node) -> Access:
         raise ConfigError(f'{SWITCH} is {switch!r}, not public')
     why = f'{SWITCH} is public' if switch else missing(node)
     if why is None:
-        return PrivateAccess(node.context)
+        return PrivateAccess(node.context, _taker(node))
     logger.warning('every message costs more than it needs to: %s', why)
     return PublicAccess()
 
@@ -224,7 +246,7 @@ def missing(node: Node) -> str | None:
     try:
         _try(node)
     except Exception as exc:  # noqa: BLE001 - whatever it is, the public API serves
-        return f"this rclpy's private parts do not work: {' '.join(repr(exc).split())}"
+        return f"this rclpy's private parts do not work: {_in_a_line(exc)}"
     return None
 
 
@@ -235,18 +257,74 @@ def _try(node: Node) -> None:
     tap = access.make_subscription(node, ParameterEvent, '/parameter_events', QoSProfile(depth=1))
     try:
         waiting.test(_Trial('subscription', tap.port))
-        taken = tap.take(ParameterEvent, True)
+        taken = tap.take()
         if taken is not None:
-            cdr, info = taken
+            cdr, _ = taken
             if type(cdr) is not bytes:
                 raise TypeError(f'a raw sample is {type(cdr).__name__}')
-            info['source_timestamp'], info['publication_sequence_number']
     finally:
         waiting.close()
         node.destroy_subscription(tap.entity)
     for service in node.services:
         _, _ = service.handle.service_take_request(service.srv_type.Request)
         break
+
+
+def _taker(node: Node) -> CdrTaker | None:
+    """Return what takes samples, if it says what rclpy says."""
+    try:
+        taker = CdrTaker()
+        _try_taker(node, taker)
+    except Exception as exc:  # noqa: BLE001 - whatever it is, rclpy's own take serves
+        logger.warning('large messages keep others waiting longer than they need to: %s',
+                       _in_a_line(exc))
+        return None
+    return taker
+
+
+def _try_taker(node: Node, taker: CdrTaker) -> None:
+    """
+    Take a sample of the node's own, and compare it with what rclpy says of the next one.
+
+    :raises Unsupported: it is something else, or there is none.
+    """
+    profile = QoSProfile(depth=2)
+    tap = PrivateAccess(node.context, taker).make_subscription(
+        node, ParameterEvent, TRIAL, profile)
+    publisher = node.create_publisher(
+        ParameterEvent, TRIAL, profile,
+        event_callbacks=PublisherEventCallbacks(use_default_callbacks=False))
+    try:
+        sent = serialize_message(ParameterEvent(node=TRIAL))
+        for _ in range(2):
+            publisher.publish(sent)
+        cdr, (stamp, number, gid) = _soon(tap.take)
+        next_cdr, (next_stamp, next_number, next_gid) = _soon(_take_of(tap.entity))
+        if not (cdr == next_cdr and cdr.startswith(sent)
+                and abs(next_stamp - stamp) < 60 * 10 ** 9
+                and next_number - number == (number >= 0) and next_gid in (b'', gid)):
+            raise Unsupported('a sample is not taken as rclpy takes it')
+    finally:
+        node.destroy_publisher(publisher)
+        node.destroy_subscription(tap.entity)
+
+
+def _soon(take: Take) -> tuple[bytes, SampleInfo]:
+    """
+    Return a sample that is under way within this process.
+
+    :raises Unsupported: it does not arrive.
+    """
+    end = time.monotonic() + TRIAL_TIME
+    while (taken := take()) is None:
+        if time.monotonic() > end:
+            raise Unsupported("a sample of the node's own does not arrive")
+        time.sleep(0.001)
+    return taken
+
+
+def _in_a_line(exc: BaseException) -> str:
+    return ' '.join(repr(exc).split())
 
 
 class _Trial:
@@ -265,10 +343,12 @@ class PrivateAccess:
     Takes from handles; no executor is concerned.
 
     :param context: an initialised context.
+    :param taker: takes samples; ``None`` = rclpy does.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, taker: CdrTaker | None = None) -> None:
         self._context = context
+        self._taker = taker
         self._group = NeverGroup()
 
     def arrivals(self) -> Arrivals:
@@ -287,7 +367,8 @@ class PrivateAccess:
         """Create a subscription; see :class:`Access`."""
         entity = node.create_subscription(msg_type, topic, _never_called, profile, raw=True,
                                           callback_group=self._group, event_callbacks=QUIET)
-        return Tap(entity, entity.handle, entity.handle.take_message)
+        return Tap(entity, entity.handle, _take_of(entity) if self._taker is None
+                   else self._taker.take_of(entity.handle))
 
     def make_service(self, node: Node, srv_type: Any, name: str) -> Tap:
         """Create a service; see :class:`Access`."""
@@ -302,6 +383,149 @@ class PrivateAccess:
 
 def _never_called(_: Any) -> None:
     """Stand for the callback: the pump takes the samples."""
+
+
+def _take_of(entity: Any) -> Take:
+    """Return what takes by rclpy's own function, which lets no other thread run meanwhile."""
+    take, msg_type = entity.handle.take_message, entity.msg_type
+
+    def take_sample() -> tuple[bytes, SampleInfo] | None:
+        taken = take(msg_type, True)
+        return None if taken is None else (taken[0], _info_of(taken[1]))
+    return take_sample
+
+
+def _info_of(info: Any) -> SampleInfo:
+    """Return what rclpy's message info says of a sample."""
+    number, gid = info['publication_sequence_number'], info.get('publisher_gid')
+    return info['source_timestamp'], -1 if number is None else number, gid['data'] if gid else b''
+
+
+class _Allocator(ctypes.Structure):
+    """rcutils' ``rcutils_allocator_t``: functions, and a state."""
+
+    _fields_ = tuple((name, ctypes.c_void_p) for name in (
+        'allocate', 'deallocate', 'reallocate', 'zero_allocate', 'state'))
+
+
+class _Bytes(ctypes.Structure):
+    """rcutils' ``rcutils_uint8_array_t``, which rmw calls ``rmw_serialized_message_t``."""
+
+    _fields_ = (('buffer', ctypes.c_void_p), ('length', ctypes.c_size_t),
+                ('capacity', ctypes.c_size_t), ('allocator', _Allocator))
+
+
+#: rmw's ``rmw_message_info_t``: source and received time, ns; the count of the publisher and that
+#: of the subscription, -1 if there is none; the publisher: a pointer and 16 bytes; and more.
+_INFO = struct.Struct('=q8xq8x8x16s')
+_INFO_ROOM = 256
+_TAKE_FAILED = 401
+"""rcl's ``RCL_RET_SUBSCRIPTION_TAKE_FAILED``: there is nothing to take."""
+_BAD_ALLOC = 10
+#: Make bytes that are filled afterwards, as the C API allows, and say where.
+_new_bytes = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t)(
+    ('PyBytes_FromStringAndSize', ctypes.pythonapi))
+_address_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(
+    ('PyBytes_AsString', ctypes.pythonapi))
+
+
+class CdrTaker:
+    """
+    Takes samples as CDR, and lets other threads run while it takes and copies large ones.
+
+    The memory that a sample is taken into is kept for the next one, of whichever subscription:
+    used on one thread at a time.
+
+    :raises Unsupported: not with these libraries.
+    """
+
+    def __init__(self) -> None:
+        self._array, self._info = _Bytes(), ctypes.create_string_buffer(_INFO_ROOM)
+        self._memory = ctypes.byref(self._array)
+        self._end: Callable[..., int] = lambda array: 0
+        if sys.maxsize < 2 ** 32:
+            raise Unsupported('not on a system of 32 bits')
+        try:
+            # Functions of the one release the interpreter lock, those of the other keep it.
+            free, held = (load('librcl.so', mode=os.RTLD_NOLOAD)
+                          for load in (ctypes.CDLL, ctypes.PyDLL))
+            self._take_free, self._take_held = (
+                _declared(library.rcl_take_serialized_message, 4) for library in (free, held))
+            begin = _declared(free.rcutils_uint8_array_init, 3, [1])
+            resize = _declared(free.rcutils_uint8_array_resize, 2, [1])
+            end = _declared(free.rcutils_uint8_array_fini, 1)
+            allocator = free.rcutils_get_default_allocator
+            self._reset_error = free.rcutils_reset_error
+        except (OSError, AttributeError) as exc:
+            raise Unsupported(str(exc)) from exc
+        allocator.argtypes, allocator.restype = [], _Allocator
+        self._reset_error.argtypes, self._reset_error.restype = [], None
+        if begin(self._memory, 1000, ctypes.byref(allocator())) or not self._has(1000):
+            raise Unsupported('memory of rcutils is not as it was')
+        self._end = end
+        if resize(self._memory, 2000) or not self._has(2000):
+            raise Unsupported('memory of rcutils is not as it was')
+
+    def __repr__(self) -> str:
+        return f'CdrTaker({self._array.capacity} bytes kept)'
+
+    def __del__(self) -> None:
+        self._end(self._memory)
+
+    def _has(self, capacity: int) -> bool:
+        return bool(self._array.capacity == capacity and self._array.buffer
+                    and not self._array.length)
+
+    def take_of(self, handle: Any) -> Take:
+        """
+        Return what takes from a subscription, which may not be destroyed meanwhile.
+
+        Where small samples come the lock is kept: to give it away costs a turn of others each.
+        """
+        array, info, string_at = self._array, self._info, ctypes.string_at
+        free, held = self._take_free, self._take_held
+        arguments = handle.pointer, self._memory, ctypes.byref(info), None
+        largest, call = -1, free
+
+        def take() -> tuple[bytes, SampleInfo] | None:
+            nonlocal largest, call
+            code = call(*arguments)
+            if code:
+                if code == _TAKE_FAILED:
+                    return None
+                raise self._failed(code)
+            size = array.length
+            if size > largest:
+                largest, call = size, held if size <= SMALL else free
+            sample = string_at(array.buffer, size) if size <= SMALL else self._copy(size)
+            known: SampleInfo = _INFO.unpack_from(info)
+            return sample, known
+        return take
+
+    def _copy(self, size: int) -> bytes:
+        """Copy what was taken; not even new pages of memory keep other threads waiting."""
+        sample: bytes = _new_bytes(None, size)
+        ctypes.memmove(_address_of(sample), self._array.buffer, size)
+        if self._array.capacity > KEPT:
+            self._end(self._memory)
+        return sample
+
+    def _failed(self, code: int) -> Exception:
+        # What is kept may have been given back to make it larger: leave it.
+        self._array.buffer, self._array.length, self._array.capacity = None, 0, 0
+        self._reset_error()
+        if code == _BAD_ALLOC:
+            return MemoryError('a sample takes more memory than there is')
+        return RuntimeError(f'rcl cannot take a sample: {code}')
+
+
+def _declared(function: Any, pointers: int, sizes: Sequence[int] = ()) -> Callable[..., int]:
+    """Declare a function of pointers, and of sizes at some places, that returns an ``int``."""
+    function.argtypes = [ctypes.c_size_t if place in sizes else ctypes.c_void_p
+                         for place in range(pointers)]
+    function.restype = ctypes.c_int
+    result: Callable[..., int] = function
+    return result
 
 
 class Bells:
@@ -514,16 +738,16 @@ class SampleInbox:
     """
 
     def __init__(self, depth: int) -> None:
-        self._items: deque[tuple[bytes, Any]] = deque(maxlen=max(depth, 1))
+        self._items: deque[tuple[bytes, SampleInfo]] = deque(maxlen=max(depth, 1))
         self.ring: Callable[[], None] = _ring_nowhere
 
     def put(self, cdr: bytes, info: Any) -> None:
         """Take a sample (executor thread)."""
-        self._items.append((cdr, info))
+        self._items.append((cdr, _info_of(info)))
         self.ring()
 
-    def take(self, msg_type: Any, raw: bool) -> tuple[bytes, Any] | None:
-        """Return the oldest sample and its message info, if there is one."""
+    def take(self) -> tuple[bytes, SampleInfo] | None:
+        """Return the oldest sample and what is known of it, if there is one."""
         return self._items.popleft() if self._items else None
 
 

@@ -22,7 +22,7 @@ from typing import Any, TYPE_CHECKING
 from rclpy.duration import Duration
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.exceptions import InvalidHandle
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
 
 from ws_bridge.errors import (
@@ -57,13 +57,32 @@ CLOSING = 0.4  # s; what a peer left behind is not waited for longer, twice: mat
 OnDone = Callable[[WsBridgeError | None], None]
 
 
+class Kept:
+    """
+    The bytes that all publishers together have in ROS for late subscribers (loop thread).
+
+    :ivar limit: most of them.
+    :ivar used: how many there are.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def __repr__(self) -> str:
+        return f'Kept({self.used} of {self.limit} bytes)'
+
+
 class Publisher:
     """
     One publisher of a peer (loop thread).
 
     A publisher is ready when it exists and is matched with as many subscribers as the graph
     shows, or ``match_timeout`` is over. Until then samples wait in order, up to
-    ``pending_depth``; the oldest are dropped, and reported once.
+    ``pending_depth`` and ``pending_bytes``; the oldest are dropped, and reported once.
+
+    What is transient local keeps at most ``latched_bytes`` in ROS, or one sample: what would
+    exceed that is refused. So is what would exceed the limit of all publishers together.
 
     :ivar topic: the full name.
     :ivar dropped: samples dropped before it was ready.
@@ -74,7 +93,7 @@ class Publisher:
     """
 
     def __init__(self, topic: str, message_class: type[Any], profile: QoSProfile, *,
-                 ros: RosNode, settings: RosSettings, post: Callable[..., None],
+                 ros: RosNode, settings: RosSettings, kept: Kept, post: Callable[..., None],
                  on_error: Callable[[WsBridgeError], None],
                  on_close: Callable[[Publisher], None]) -> None:
         self.topic = topic
@@ -93,6 +112,11 @@ class Publisher:
         self._on_error = on_error
         self._on_close = on_close
         self._pending: deque[tuple[bytes, float | None, OnDone | None]] = deque()
+        self._pending_bytes = 0
+        self._is_latched = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        self._of_all = kept
+        self._kept: deque[int] = deque()    # sizes of the samples for late subscribers
+        self._kept_bytes = 0
         self._entity: PublisherHandle | None = None  # made and destroyed by the executor thread
         self._ready = False
         self._closed = False
@@ -150,6 +174,7 @@ class Publisher:
         :param on_done: called when it is published (``None``) or dropped (why; else ``on_error``
             is told).
         :raises NotAdvertised: after :meth:`close`.
+        :raises LimitExceeded: see :meth:`put`.
         :raises TypeMismatch: the topic has another type.
         :raises Unavailable: the ROS side is shut down.
         """
@@ -159,21 +184,27 @@ class Publisher:
                 on_done(None)
             return
         self.check()
-        if len(self._pending) >= self._settings.pending_depth:
-            self._drop(self._pending.popleft()[2], LimitExceeded(
-                f'more than {self._settings.pending_depth} samples for {self.topic} before '
-                'it was ready; the oldest are dropped'), once=True)
+        depth, size = self._settings.pending_depth, self._settings.pending_bytes
+        while self._pending and (len(self._pending) >= depth
+                                 or self._pending_bytes + len(cdr) > size):
+            self._drop(self._take_pending()[2], LimitExceeded(
+                f'more than {depth} samples, or {size} bytes, for {self.topic} before it was '
+                'ready; the oldest are dropped'), once=True)
         self._pending.append((cdr, deadline, on_done))
+        self._pending_bytes += len(cdr)
 
     def put(self, cdr: bytes) -> None:
         """
         Publish at once, past what waits, even when it is closed but held (any thread).
 
+        :raises LimitExceeded: it keeps samples for late subscribers, and this one is too much.
         :raises Unavailable: there is no ROS publisher (any more).
         """
         entity = self._entity
         if entity is None:
             raise Unavailable(f'cannot publish on {self.topic}: it is closed')
+        if self._is_latched:
+            self._keep(len(cdr))
         try:
             if self.keyed:
                 entity.publish(deserialize_message(bytes(cdr), self._class))
@@ -181,6 +212,34 @@ class Publisher:
                 entity.publish(cdr if type(cdr) is bytes else bytes(cdr))
         except (InvalidHandle, RuntimeError) as exc:
             raise Unavailable(f'cannot publish on {self.topic}: {exc}') from exc
+
+    def _keep(self, size: int) -> None:
+        """Count a sample among those that ROS keeps: the newest, as many as the depth."""
+        replaced = self._kept[0] if len(self._kept) >= self._depth else None
+        total = self._kept_bytes + size - (replaced or 0)
+        if total > max(size, self._settings.latched_bytes):
+            raise LimitExceeded(
+                f'{self.topic} would keep more than {self._settings.latched_bytes} bytes for '
+                f'late subscribers: advertise it with a depth of less than {self._depth}')
+        of_all = self._of_all.used + total - self._kept_bytes
+        if of_all > self._of_all.limit:
+            raise LimitExceeded(f'all publishers together would keep more than '
+                                f'{self._of_all.limit} bytes for late subscribers')
+        self._of_all.used = of_all
+        if replaced is not None:
+            self._kept.popleft()
+        self._kept.append(size)
+        self._kept_bytes = total
+
+    def _release(self) -> None:
+        self._of_all.used -= self._kept_bytes
+        self._kept_bytes = 0
+        self._kept.clear()
+
+    def _take_pending(self) -> tuple[bytes, float | None, OnDone | None]:
+        sample = self._pending.popleft()
+        self._pending_bytes -= len(sample[0])
+        return sample
 
     def subscriber_count(self) -> int:
         """Return how many subscribers are matched, the bridge's own included (any thread)."""
@@ -212,13 +271,13 @@ class Publisher:
         """Publish what waits, but no more at once than the publisher can send again."""
         now = time.monotonic()
         for _ in range(min(len(self._pending), self._depth)):
-            cdr, deadline, on_done = self._pending.popleft()
+            cdr, deadline, on_done = self._take_pending()
             if deadline is not None and now > deadline:
                 self._drop(on_done, Expired(f'a sample for {self.topic} waited too long'))
                 continue
             try:
                 self.put(cdr)
-            except Unavailable as exc:
+            except (LimitExceeded, Unavailable) as exc:
                 self._drop(on_done, exc)
                 continue
             if on_done is not None:
@@ -234,6 +293,7 @@ class Publisher:
         if not self._closed:
             self._failure = failure
             waiting, self._pending = self._pending, deque()
+            self._pending_bytes = 0
             for _, _, on_done in waiting:
                 if on_done is not None:
                     on_done(failure)
@@ -278,7 +338,7 @@ class Publisher:
 
     def _give_up(self, why: WsBridgeError) -> None:
         while self._pending:
-            self._drop(self._pending.popleft()[2], why)
+            self._drop(self._take_pending()[2], why)
 
     def _look(self, since: float) -> None:
         if self._entity is None:
@@ -307,6 +367,7 @@ class Publisher:
             entity: Any = self._entity
             self._entity = None
             self._ros.node.destroy_publisher(entity)
+            self._post(self._release)
         self._when_acknowledged(destroy, time.monotonic())
 
     def _when_acknowledged(self, action: Callable[[], None], since: float) -> None:

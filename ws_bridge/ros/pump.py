@@ -31,7 +31,7 @@ from typing import Any
 
 from rclpy.serialization import serialize_message
 
-from ws_bridge.ros.private import Access, Arrivals, Tap, Unsupported
+from ws_bridge.ros.private import Access, Arrivals, SampleInfo, Tap, Unsupported
 
 TURN_SAMPLES = 256  # of one source in one turn, so that no topic starves the others
 TURN_BYTES = 8 * 1024 * 1024
@@ -53,29 +53,21 @@ class Memory:
     """
 
     def __init__(self) -> None:
-        self._keys: dict[tuple[Any, ...], None] = {}
+        self._keys: dict[SampleInfo, None] = {}
 
-    def add(self, origin: bytes, info: Any) -> bool:
+    def add(self, info: SampleInfo) -> bool:
         """
         Remember a sample.
 
-        :param info: the message info of ``take_message``.
         :return: whether it is new.
         """
-        key = (origin, info['source_timestamp'], info['publication_sequence_number'])
         keys = self._keys
-        if key in keys:
+        if info in keys:
             return False
         if len(keys) >= MEMORY_KEYS:
             del keys[next(iter(keys))]
-        keys[key] = None
+        keys[info] = None
         return True
-
-
-def origin_of(info: Any) -> bytes:
-    """Return the publisher's gid, or ``b''`` where the message info has none (rclpy 7.1)."""
-    gid = info.get('publisher_gid')
-    return gid['data'] if gid else b''
 
 
 class Source:
@@ -98,12 +90,12 @@ class Source:
         self.sink = sink
         self.latched = latched
         self.memory = memory
-        self._recent: deque[Any] = deque(maxlen=RECENT)
+        self._recent: deque[SampleInfo] = deque(maxlen=RECENT)
 
     def remember(self, memory: Memory) -> None:
         """Use a memory from now on, with what was taken lately (pump thread)."""
         for info in self._recent:
-            memory.add(origin_of(info), info)
+            memory.add(info)
         self._recent.clear()
         self.memory = memory
 
@@ -117,13 +109,13 @@ class Source:
 
         :return: count and bytes of the samples.
         """
-        take, msg_type = self._take, self.entity.msg_type
         if self.memory is not None:
             return self._take_new(batch, now, self.memory)
+        take = self._take
         samples: list[bytes] = []
         append, note = samples.append, self._recent.append
         size = 0
-        while (taken := take(msg_type, True)) is not None:
+        while (taken := take()) is not None:
             sample, info = taken
             append(sample)
             note(info)
@@ -135,17 +127,17 @@ class Source:
         return len(samples), size
 
     def _take_new(self, batch: Batch, now: float, memory: Memory) -> tuple[int, int]:
-        take, msg_type = self._take, self.entity.msg_type
+        take = self._take
         samples: list[bytes] = []
         kept: list[tuple[bytes, int, bytes]] = []
         count = size = 0
-        while (taken := take(msg_type, True)) is not None:
+        while (taken := take()) is not None:
             sample, info = taken
-            origin = origin_of(info)
-            if memory.add(origin, info):
+            if memory.add(info):
                 samples.append(sample)
             if self.latched:
-                kept.append((origin, info['publication_sequence_number'] or 0, sample))
+                _, number, publisher = info
+                kept.append((publisher, number, sample))
             count += 1
             size += len(sample)
             if count >= TURN_SAMPLES or size >= TURN_BYTES:

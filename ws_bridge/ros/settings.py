@@ -28,6 +28,7 @@ class RosSettings:
     :param namespace: namespace of the node, unless ``__ns`` is remapped.
     :param subscription_depth: samples that ROS keeps for a subscription until they are taken.
     :param pending_depth: samples that a publisher keeps until it is ready.
+    :param pending_bytes: their total size.
     :param match_timeout: how long a new publisher waits for the subscribers of its topic.
     :param service_wait: how long a call waits for its service to appear.
     :param client_idle: how long an unused service client is kept.
@@ -35,7 +36,8 @@ class RosSettings:
     :param graph_interval: how often the graph is looked at.
     :param overlap: how long a subscription and its replacement run side by side.
     :param latched_count: transient-local samples kept for late peers, a topic.
-    :param latched_bytes: their total size, a topic.
+    :param latched_bytes: their total size, a topic; in either direction.
+    :param latched_total_bytes: the same of everything that peers publish.
     :param estop_service: ``std_srvs/srv/Trigger`` to call when the emergency stop is asserted.
     """
 
@@ -43,12 +45,14 @@ class RosSettings:
     namespace: str = ''
     subscription_depth: int = 1000
     pending_depth: int = 100
+    pending_bytes: int = 64 * 1024 * 1024
     match_timeout: float = 1.0
-    service_wait: float = 1.0
+    service_wait: float = 3.0
     client_idle: float = 30.0
     max_requests: int = 1000
     graph_interval: float = 0.5
     overlap: float = 1.0
     latched_count: int = 1000
     latched_bytes: int = 64 * 1024 * 1024
+    latched_total_bytes: int = 256 * 1024 * 1024
     estop_service: str = ''

@@ -199,9 +199,9 @@ class Watchdog:
         """
         self.stop_all(reason)
         guards = tuple(self._guards.values())
-        for guard in guards:
-            if guard.may_move:
-                self.stop(guard, reason)
+        moving = [guard for guard in guards if guard.may_move]
+        if moving:
+            self._stop_now(moving, (), reason)
         return '; '.join(f'{guard.name}: {guard.alarm}' for guard in guards if guard.alarm)
 
     def resume(self) -> None:
@@ -288,27 +288,46 @@ class Watchdog:
         with self._lock:
             self._send(self._opening_of(guard, topic))
 
-    def stop(self, guard: Guard, reason: str) -> None:
+    def stop(self, guards: Sequence[Guard], reason: str) -> None:
         """
-        Have the process stop a guard, and wait until it has.
+        Have the process stop guards, all in one pass, and wait until it has.
 
-        Where it does not, it is killed, and the stop is published from here.
+        It does not wait for guards that nothing was handed over to since their last stop. Where
+        the process does not stop them, it is killed, and the stops are published from here.
+        """
+        used = [guard for guard in guards if guard.is_used]
+        rest = [guard for guard in guards if guard not in used]
+        for guard in rest:
+            guard.generation += 1
+        if used:
+            self._stop_now(used, rest, reason)
+        elif rest:
+            self.tell(wire.Stop(tuple(guard.key for guard in rest), 0, reason))
+
+    def _stop_now(self, used: Sequence[Guard], rest: Sequence[Guard], reason: str) -> None:
+        """
+        Have the process stop guards, and wait until it has.
+
+        :param rest: told in the same breath, and not waited for.
         """
         number, done = next(self._numbers), threading.Event()
         self._tickets[number] = done
-        generation = guard.generation
-        self.tell(wire.Stop(guard.key, number, reason))
+        asked = {guard: guard.generation for guard in used}
+        self.tell(wire.Stop(tuple(guard.key for guard in (*used, *rest)), number, reason))
         try:
             # while it starts, it may have begun: then this thread's news are late
-            if (guard.may_move or self._runs()) and done.wait(STOP_WITHIN):
+            if (any(guard.may_move for guard in asked) or self._runs()) \
+                    and done.wait(STOP_WITHIN):
                 return
             if not self._runs():    # it has not begun: the stop overtakes the commands
-                guard.note_generation(generation + 1)
+                for guard, generation in asked.items():
+                    guard.note_generation(generation + 1)
                 return
             self._is_deaf = f'it did not stop within {STOP_WITHIN:g} s'
             self.wake()
             if not done.wait(TAKE_OVER_WITHIN):
-                guard.note_alarm('the stop process does not answer and does not end')
+                for guard in asked:
+                    guard.note_alarm('the stop process does not answer and does not end')
         finally:
             self._tickets.pop(number, None)
 
@@ -504,9 +523,10 @@ class Watchdog:
             case wire.Fault():
                 self._post(self._on_fault, RuntimeError(f'the stop process: {event.text}'))
             case wire.StopTried():
-                guard = self._guards.get(event.gate)
-                if guard is not None:
-                    guard.note_generation(event.generation)
+                for gate, generation in event.generations.items():
+                    guard = self._guards.get(gate)
+                    if guard is not None:
+                        guard.note_generation(generation)
                 done = self._tickets.get(event.ticket)
                 if done is not None:
                     done.set()

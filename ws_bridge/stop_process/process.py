@@ -20,7 +20,7 @@ stops.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 import gc
 from importlib import import_module
@@ -90,8 +90,9 @@ def _overtaken(messages: Sequence[wire.Message], *, has_ended: bool) -> set[int]
     last = len(messages) if has_ended else max(
         (index for index, message in enumerate(messages)
          if isinstance(message, wire.Halt | wire.End)), default=-1)
-    stops = {message.gate: index for index, message in enumerate(messages)
-             if isinstance(message, wire.Stop | wire.CloseGate)}
+    stops = {gate: index for index, message in enumerate(messages)
+             if isinstance(message, wire.Stop | wire.CloseGate)
+             for gate in (message.gates if isinstance(message, wire.Stop) else (message.gate,))}
     gates = {message.topic: message.gate for message in messages
              if isinstance(message, wire.OpenTopic)}
     return {index for index, message in enumerate(messages) if isinstance(message, wire.Command)
@@ -242,23 +243,32 @@ class StopProcess:
             topic.closing = time.monotonic()
 
     def _stop(self, message: wire.Stop) -> None:
-        guard = self._guards[message.gate]
-        moved = guard.stop(message.reason, time.monotonic())
-        self._tell(wire.StopTried(message.gate, message.ticket, guard.generation, moved))
+        guards = [self._guards[gate] for gate in message.gates if gate in self._guards]
+        tried = self._stop_each(guards, message.reason)
+        if message.reason == 'timeout':
+            self._expire_pending(guards)
+        if len(tried) == len(message.gates):    # else the bridge, unanswered, stops in this place
+            self._tell(wire.StopTried(message.ticket, {
+                guard.key: guard.generation for guard in guards}))
 
     def _halt(self, message: wire.Halt) -> None:
         self._halted = True
         self._stop_all(message.reason)
 
     def _stop_all(self, reason: str) -> None:
-        for guard in self._guards.values():
-            try:
-                moved = guard.stop(reason, time.monotonic())
-            except Exception as exc:  # noqa: BLE001 - the others have to stop all the same
-                self._tell(wire.Fault(f'stop: {exc!r}'))
-                continue
+        for guard, moved in self._stop_each(self._guards.values(), reason):
             if not moved:
                 self._tell(wire.Stopped(guard.key, guard.generation, moved=False))
+
+    def _stop_each(self, guards: Iterable[StopGuard], reason: str) -> list[tuple[StopGuard, bool]]:
+        """Stop guards; return those that did not fail, and whether something moved."""
+        tried = []
+        for guard in guards:
+            try:
+                tried.append((guard, guard.stop(reason, time.monotonic())))
+            except Exception as exc:  # noqa: BLE001 - the others have to stop all the same
+                self._tell(wire.Fault(f'stop: {exc!r}'))
+        return tried
 
     def _resume(self, message: wire.Resume) -> None:
         self._halted = False
@@ -290,11 +300,11 @@ class StopProcess:
 
     def _publish(self, topic: Topic, command: wire.Command, now: float) -> None:
         guard = topic.guard
-        if command.generation != guard.generation or self._halted:
-            self._refuse(command, 'stopped', STOPPED)
-            return
         if now > command.deadline:
             self._refuse(command, 'expired', 'it waited too long')
+            return
+        if command.generation != guard.generation or self._halted:
+            self._refuse(command, 'stopped', STOPPED)
             return
         if command.ros_offset:
             self._ros_offset = command.ros_offset
@@ -352,10 +362,23 @@ class StopProcess:
         matched = topic.entity.get_subscription_count()
         waits = matched < shown or (shown == 0 and now - self._made_at < DISCOVERY)
         if waits and now < topic.deadline:
+            while topic.pending and now > topic.pending[0].deadline:
+                self._expire(topic)
             return
         topic.deadline = None
         while topic.pending:
             self._publish(topic, topic.pending.popleft(), now)
+
+    def _expire_pending(self, guards: Collection[StopGuard]) -> None:
+        """Refuse what waits for subscribers behind gates whose time for a command is over."""
+        for topic in self._topics.values():
+            if topic.guard in guards:
+                while topic.pending:
+                    self._expire(topic)
+
+    def _expire(self, topic: Topic) -> None:
+        self._refuse(topic.pending.popleft(), 'expired',
+                     f'no subscriber of {topic.spec.name} was matched in its time')
 
     def _destroy(self, topic: Topic, since: float, now: float) -> None:
         """Destroy a publisher when the subscribers have every message, or time is up."""

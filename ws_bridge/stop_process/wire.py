@@ -116,9 +116,9 @@ class CloseGate:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Stop now what moves behind a gate; answered by :class:`StopTried`."""
+    """Stop now what moves behind gates, all of them at once; answered by :class:`StopTried`."""
 
-    gate: int
+    gates: tuple[int, ...]
     ticket: int
     reason: str
 
@@ -189,13 +189,11 @@ class StopTried:
     """
     The answer to :class:`Stop`.
 
-    :param moved: something moved.
+    :param generations: of the guard of each gate.
     """
 
-    gate: int
     ticket: int
-    generation: int
-    moved: bool
+    generations: dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from ws_bridge.protocol.types import Priority
 from ws_bridge.session.queue import Frame, Outgoing, OutQueue, Parts, Split
 from ws_bridge.transport.endpoint import address_host, join_host_port
 from ws_bridge.transport.fence import Pace, UNKNOWN
+from ws_bridge.transport.fragments import write_fragments
 from ws_bridge.transport.turns import Turns
 
 if TYPE_CHECKING:
@@ -457,6 +458,12 @@ class Link:
                     if isinstance(frame, bytes) and len(frame) <= PIECE:
                         await self.websocket.send(frame, text=item.text)
                         self.bytes_out += len(frame)
+                    elif self._is_plain:
+                        self._in_hand = len(frame)
+                        if not await write_fragments(self.websocket, frame, text=item.text,
+                                                     on_written=self._note_written):
+                            self._queue.clear()
+                            return
                     else:
                         await self.websocket.send(self._pieces(frame), text=item.text)
                     self.messages_out += 1
@@ -466,6 +473,10 @@ class Link:
         finally:
             self._writer = None
             self._in_hand = 0
+
+    def _note_written(self, size: int) -> None:
+        self.bytes_out += size
+        self._in_hand -= size
 
     async def _pieces(self, frame: Frame) -> AsyncIterator[memoryview]:
         """Give a large frame bit by bit; it becomes the fragments of one message."""
