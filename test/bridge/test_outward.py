@@ -26,12 +26,17 @@ from std_msgs.msg import Int32
 from support.timers import Timers
 
 from ws_bridge.bridge import outward as outward_module
-from ws_bridge.bridge.outward import LATE, MAX_WAITING, Outward, SLICE
+from ws_bridge.bridge.outward import Form, LATE, MAX_WAITING, Outward, SLICE
 from ws_bridge.config import Exposure
-from ws_bridge.convert.codec import CodecStore
+from ws_bridge.convert.cbor import cbor_values
+from ws_bridge.convert.codec import CodecStore, LARGE
+from ws_bridge.protocol.dialect import SampleWriter
+from ws_bridge.protocol.native import binary_writer
+from ws_bridge.protocol.rosbridge import RosbridgeDialect
 from ws_bridge.ros.types import TypeStore
 from ws_bridge.session.effects import OpenSubscription
 from ws_bridge.session.login import open_to_all
+from ws_bridge.session.queue import Parts
 
 IDLE: Any = SimpleNamespace(is_busy=lambda stream: False)
 """Converts nothing: no sample here is large."""
@@ -251,3 +256,17 @@ def test_deliveries_of_one_topic_to_one_peer(robot: Robot) -> None:
     robot.publish('/t', 2)
     robot.outward.work()
     assert (robot.sent('a'), robot.sent('b')) == ([1, 1, 2], [1, 1, 2, 2])
+
+
+@pytest.mark.parametrize(('write', 'is_spliced'), [
+    (binary_writer(7, 1), True),
+    (RosbridgeDialect(1000, cbor_values).sample_writer('/t', 1, 'cbor-raw'), False)])
+def test_large_cdr_is_framed_without_a_copy(write: SampleWriter, is_spliced: bool) -> None:
+    """Unless the frame says how long the body is."""
+    form = Form('s', write, lambda codec, cdr: cdr, False, None, None,
+                is_spliced=outward_module._is_spliced(write))
+    for size in (10, LARGE, LARGE + 1):
+        body = bytes(size)
+        frame = form.frame_here(body, 1.5, 3)
+        assert isinstance(frame, Parts) == (is_spliced and size > LARGE)
+        assert (frame.whole() if isinstance(frame, Parts) else frame) == write(body, 1.5, 3)

@@ -82,6 +82,7 @@ class Form:
     :param encode: makes the body; the dialect makes a frame of it.
     :param converted: the encoding into which a sample is converted; ``None`` = it stays CDR.
     :param write_text: frames the text that is in an image; ``None`` = it is in none.
+    :param is_spliced: the body is CDR, and the frame around it does not depend on its size.
     """
 
     stream: Hashable
@@ -91,17 +92,29 @@ class Form:
     split: Split | None
     converted: Encoding | None
     write_text: SampleWriter | None = None
+    is_spliced: bool = False
 
     def around(self, stamp: int, sequence: int) -> tuple[bytes, bytes]:
         """Return what stands before and after a body in the text, or in the frame."""
         before, _, after = (self.write_text or self.write)(
-            _BODY, stamp, sequence).partition(_BODY)
+            _BODY, stamp, sequence).rpartition(_BODY)
         return before, after
 
-    def frame(self, body: memoryview, stamp: int, sequence: int) -> Parts:
+    def frame(self, body: bytes | memoryview, stamp: int, sequence: int) -> Parts:
         """Return the frame of a body that a worker made, without copying it."""
         before, after = PNG_AROUND if self.write_text else self.around(stamp, sequence)
         return Parts(before, body, after)
+
+    def frame_here(self, body: bytes, stamp: int, sequence: int) -> Frame:
+        """Return the frame of a body that no worker made; of large CDR without copying it."""
+        if self.is_spliced and len(body) > LARGE:
+            return self.frame(body, stamp, sequence)
+        return self.write(body, stamp, sequence)
+
+
+def _is_spliced(write: SampleWriter) -> bool:
+    """Whether frames are the same around a body, whatever its size."""
+    return write(_BODY, 0, 0).replace(_BODY, 2 * _BODY) == write(2 * _BODY, 0, 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -398,7 +411,8 @@ class Outward:
         write = writer(wish.wire_name, channel_id, wish.encoding, wish.key)
         return Form(wish.name, write, kind.encode, kind.is_text, split,
                     None if kind.is_cdr else kind.name,
-                    writer(wish.wire_name, channel_id, kind.inside) if kind.inside else None)
+                    writer(wish.wire_name, channel_id, kind.inside) if kind.inside else None,
+                    kind.is_cdr and _is_spliced(write))
 
     def _leave(self, topic: Topic, name: Name) -> None:
         throttled = topic.throttled.pop(name, None)
@@ -433,7 +447,7 @@ class Outward:
                 self._report(topic, exc)
                 continue
             member.peer.link.send_stream(
-                form.stream, form.write(body, stamp, sequence),
+                form.stream, form.frame_here(body, stamp, sequence),
                 max(member.wish.queue_depth, len(samples)), text=form.text, split=form.split)
 
     def _deliver(self, topic: Topic, samples: list[bytes], taken: float) -> None:
@@ -560,7 +574,7 @@ class Outward:
             converted = group.form.converted
             if converted is None:
                 self._stage(group.links, group.form, group.depth,
-                            group.form.write(cdr, stamp, sequence))
+                            group.form.frame_here(cdr, stamp, sequence))
                 continue
             topic.is_slow = True
             stream = (topic, key if group.form.write_text else converted)
@@ -662,7 +676,7 @@ class Outward:
             self._report(topic, exc)
             return
         form = throttled.form
-        self._stage((throttled.link,), form, 1, form.write(body, stamp, sequence))
+        self._stage((throttled.link,), form, 1, form.frame_here(body, stamp, sequence))
 
     def _send_large(self, topic: Topic, throttled: Throttled, body: memoryview,
                     stamp: int, sequence: int) -> None:
