@@ -190,6 +190,7 @@ class Control(Unit):
         changed = self.estop.apply(EstopEvent.ASSERT, by, reason)
         self._stop_all('estop')
         if changed:                     # then no goal can begin
+            self._others.tell()
             for guarded in self.gates.all():
                 self._leases.end_goals(guarded)
             self._news.estop_changed(by)
@@ -211,6 +212,7 @@ class Control(Unit):
         if self.estop.apply(EstopEvent.CLEAR, by):
             for guarded in self.gates.all():
                 guarded.gate.cleared()
+            self._others.tell()
             self._news.estop_changed(by)
             for guarded in self.gates.all():
                 guarded.generation = guarded.guard.generation

@@ -123,14 +123,14 @@ class OtherBridges:
         """Heed that some are silent, and say what is guarded here."""
         if self._neighbours.poll(self._clock()):
             self.heed()
-        self._tell()
+        self.tell()
 
     def end(self) -> None:
         """Say that nothing is guarded here, and nothing more."""
         self._has_ended = True
         self._ros.tell_neighbours(self._neighbours.say({}, None))
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
         """Say what is guarded here, when it has changed and once a second."""
         if self._has_ended:
             return

@@ -24,8 +24,9 @@ from typing import ClassVar, TYPE_CHECKING
 
 import orjson
 
-from ws_bridge.bridge.outward import Outward, Topic
+from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.streams import Topic
 from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.config.roles import is_hidden, Role
@@ -103,29 +104,35 @@ class StateReporter(Unit):
 
     def tick(self) -> None:
         """Send what is due; called a few times a second."""
-        now, begin = self._loop.time(), time.perf_counter()
-        wanting = [peer for peer in self._peers() if peer.hears_news]
-        if wanting:
-            freshness = tuple((topic.name, self._judge(topic, now))
-                              for topic in self._outward.topics())
-            if self._telling or now < self._rest:
-                pass        # many peers, to be told later: it must not take all of the loop's time
-            elif self._touched or freshness != self._freshness or now >= self._status_due:
-                self._freshness = freshness
-                self._status_due = now + self._settings.status_interval
-                shared: dict[Role, SharedState] = {}
-                for peer in wanting:
-                    rights = peer.session.login.rights
-                    if rights.role not in shared:
-                        shared[rights.role] = self._shared(now, rights)
-                    self._telling[peer] = shared[rights.role]
-                self._touched = False
-                self._spent = time.perf_counter() - begin
-                self._tell()
+        now = self._loop.time()
+        # Many peers are told later: it must not take all of the loop's time.
+        if not self._telling and now >= self._rest \
+                and any(peer.hears_news for peer in self._peers()):
+            freshness = tuple([(topic.name, self._judge(topic, now))
+                               for topic in self._outward.topics()])
+            if self._touched or freshness != self._freshness or now >= self._status_due:
+                self._begin_to_tell(now, freshness)
         if now >= self._diagnostics_due:
             self._diagnostics_due = now + self._settings.diagnostics_period
             self._ros.publish_status(self._diagnostics(now), self._clients())
             self._ros.publish_safety(links=self._links())
+
+    def _begin_to_tell(self, now: float, freshness: tuple[tuple[str, FreshnessState], ...]
+                       ) -> None:
+        """Make what all peers are told who want to know, once a role."""
+        begin = time.perf_counter()
+        wanting = [peer for peer in self._peers() if peer.hears_news]
+        self._freshness = freshness
+        self._status_due = now + self._settings.status_interval
+        shared: dict[Role, SharedState] = {}
+        for peer in wanting:
+            rights = peer.session.login.rights
+            if rights.role not in shared:
+                shared[rights.role] = self._shared(now, rights)
+            self._telling[peer] = shared[rights.role]
+        self._touched = False
+        self._spent = time.perf_counter() - begin
+        self._tell()
 
     def _tell(self) -> None:
         """Send the state to peers, for a slice of time; to the others in the next turn."""
