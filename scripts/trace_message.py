@@ -197,7 +197,7 @@ COMMAND = Recorder(
 SAMPLE = Recorder(
     begins=lambda file, function: function == '_turn' and file.endswith('ros/pump.py'),
     ends=lambda file, function: function in ('write', 'writelines') and 'asyncio' in file,
-    through=('bridge/outward.py', '_fill'))
+    through=('bridge/fan_out.py', '_fill'))
 
 
 def profile(frame: FrameType, event: str, arg: Any) -> None:

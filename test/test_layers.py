@@ -100,8 +100,6 @@ SAME_NAME: dict[str, str] = {}
 """Names that several public classes have, and what they are: one word is one thing, so none."""
 WIDEST = 30
 WIDE = {
-    'Outward': 'topics to peers, with slices and drops: to be cut into units',
-    'Link': 'one connection: to be cut with the transport',
     'StopProcess': 'a process of its own, with everything that it needs',
     'Watchdog': 'the other end of the stop process',
     'WebSocketInterface': "the standalone API: its methods are the seed's",

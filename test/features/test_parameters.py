@@ -102,7 +102,8 @@ async def test_parameters_are_read_set_and_watched(ros_node: SpinningNode,
                 lambda: robot.node.count_subscribers('/parameter_events') > 0)
             assert (await ask('set', 7, values={'/robot:speed': 2, '/robot:names': None})) == {
                 'toy': 'ParametersSet', 'op_id': '7', 'reasons': {
-                    '/robot:names': 'the value is not of a kind that a parameter can have'}}
+                    '/robot:names': 'the value is not of a kind that a parameter can have'},
+                'parameters': []}
             assert robot.node.get_parameter('speed').value == 2.0
 
             def news() -> list[dict[str, Any]]:

@@ -252,11 +252,11 @@ class Bridge:
         if self.entity_count >= limit:
             raise LimitExceeded(f'all peers together have {limit} entities, may have no more')
 
-    def _make_session(self, peer: str, dialect: str, *, login: Login, beats: bool = False,
+    def _make_session(self, peer: str, dialect: str, *, login: Login,
                       lease_mode: LeaseMode = 'native') -> Session:
         return Session(peer, dialect, settings=self._settings, exposure=self._exposure,
                        names=self._names, now=self._loop.time(), unix_offset=self._epoch,
-                       gates=self._control, login=login, lease_mode=lease_mode, beats=beats)
+                       gates=self._control, login=login, lease_mode=lease_mode)
 
     def _halt_goals(self, guarded: Guarded) -> None:
         """End what goes on by itself behind a gate."""

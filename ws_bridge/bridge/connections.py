@@ -45,6 +45,7 @@ from ws_bridge.session import effects as fx
 from ws_bridge.session.login import Login
 from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
+from ws_bridge.transport.rounds import RIDE, Round
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
@@ -63,7 +64,7 @@ logger = logging.getLogger(__name__)
 class MakeSession(Protocol):
     """Makes the session of a peer."""
 
-    def __call__(self, peer: str, dialect: str, *, login: Login, beats: bool = False,
+    def __call__(self, peer: str, dialect: str, *, login: Login,
                  lease_mode: LeaseMode = 'native') -> Session:
         """Return it; see :class:`~ws_bridge.session.session.Session`."""
 
@@ -97,6 +98,8 @@ class PeerConnections:
         self._run = secrets.token_hex(4)
         self._numbers = count(1)
         self._strangers: dict[Link, asyncio.TimerHandle] = {}
+        self._beats = Round(settings.heartbeat_interval)
+        self._has_come_or_gone = True
         self._published: list[tuple[str, float]] | None = None
 
     def __repr__(self) -> str:
@@ -106,6 +109,7 @@ class PeerConnections:
 
     def opened(self, link: Link) -> None:
         """Greet a native peer; one that named no dialect is known by its first frame."""
+        self._has_come_or_gone = True
         link.websocket.is_urgent = partial(self._is_urgent, link)
         if self._logins.is_needed(link) and self._are_strangers_enough(link.address):
             self._ledger.refused('strangers', link.address)
@@ -155,10 +159,12 @@ class PeerConnections:
         dialect = self._make_dialect(link, kind, name)
         lease_mode = kind.lease_mode if is_named else kind.unnamed_lease_mode or kind.lease_mode
         session = self._make_session(name, dialect.name, login=self._logins.of(link),
-                                     beats=kind.has_heartbeats, lease_mode=lease_mode)
+                                     lease_mode=lease_mode)
         peer = self._peers[link] = Peer(link, session, dialect, kind, self._unix, self._ledger,
                                         not is_named or kind.parses_binary)
         self._logins.bound(peer)
+        if kind.has_heartbeats:
+            self._beats.add(peer.beat_soon if self._beats.interval > 4 * RIDE else peer.beat)
         logger.info('peer %s from %s: %s', peer.name, link.address, dialect.name)
         self._note_visit('open', peer, dialect=dialect.name)
         if session.login.identity is not None:
@@ -179,7 +185,8 @@ class PeerConnections:
         return kind.make(DialectOptions(
             settings.robot_name, f'{self._run}-{name}', settings.max_message_size,
             settings.max_json_depth, cbor_values,
-            in_browser='origin' in link.request_headers))     # browsers send theirs
+            in_browser='origin' in link.request_headers,     # browsers send theirs
+            ros_distro=self._ros.release))
 
     # ---- while it lasts
 
@@ -207,14 +214,20 @@ class PeerConnections:
 
     def _bound_queues(self) -> None:
         """Close the peer for which most waits where too much waits for all together."""
+        most = self._settings.max_total_queue_bytes
+        if sum([link.queued_bytes for link in self._peers]) <= most:
+            return
         links = [link for link in self._peers if link.is_open]
-        if sum(link.queued_bytes for link in links) > self._settings.max_total_queue_bytes:
+        if sum(link.queued_bytes for link in links) > most:
             worst = max(links, key=lambda link: link.queued_bytes)
             self._logins.dismiss(worst, fx.POLICY_VIOLATION,
                                  'too slow: too much waits for all peers')
 
     def _count(self) -> None:
         """Tell ROS who is connected, when that has changed."""
+        if not self._has_come_or_gone:
+            return
+        self._has_come_or_gone = False
         connections = [(link.address, link.opened_at) for link in (*self._strangers, *self._peers)
                        if not link.dialled]
         if connections != self._published:
@@ -225,10 +238,13 @@ class PeerConnections:
 
     def closed(self, link: Link, code: int, reason: str) -> None:
         """Take back everything the peer made; first the robot is stopped if it commanded."""
+        self._has_come_or_gone = True
         self._forget_stranger(link)
         peer = self._peers.pop(link, None)
         if peer is not None:
             self._control.lost(peer, 'closed')
+            self._beats.discard(peer.beat)
+            self._beats.discard(peer.beat_soon)
         self._uplinks.closed(link)
         self._dispatcher.disarm(link)
         if peer is not None:

@@ -25,8 +25,9 @@ from difflib import get_close_matches
 from typing import ClassVar, TYPE_CHECKING
 
 from ws_bridge.bridge.control import Control
-from ws_bridge.bridge.outward import Outward, Topic
+from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer, types_of
+from ws_bridge.bridge.streams import Topic
 from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.config.roles import ADMIN
 from ws_bridge.errors import LimitExceeded, UnknownType, WsBridgeError

@@ -26,7 +26,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from ws_bridge.config import Exposure, Settings, VERSION
-from ws_bridge.config.roles import Use
+from ws_bridge.config.roles import Use, USES
 from ws_bridge.errors import BadField, NotAdvertised, WsBridgeError
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
@@ -60,7 +60,6 @@ class Session:
     :param gates: knows the gates.
     :param login: who the peer is; without it anybody, who may do whatever is exposed.
     :param lease_mode: how the peer goes about leases.
-    :param beats: whether the peer is sent heartbeats.
     :ivar name: what the peer calls itself.
     :ivar reported_status: what it last said of itself.
     :ivar wants_status: whether it wants to be told of the robot's state.
@@ -68,8 +67,7 @@ class Session:
 
     def __init__(self, peer: str, dialect: str, *, settings: Settings, exposure: Exposure,
                  names: Names, now: float, unix_offset: float, gates: GateLookup | None = None,
-                 login: Login | None = None, lease_mode: LeaseMode = 'native',
-                 beats: bool = False) -> None:
+                 login: Login | None = None, lease_mode: LeaseMode = 'native') -> None:
         self.peer = peer
         self.dialect = dialect
         self.lease_mode = lease_mode
@@ -83,7 +81,7 @@ class Session:
         self.login = login = login or open_to_all(exposure)
         self.clock = PeerClock(unix_offset)
         self.allowance = Allowance(settings, now)
-        self.heartbeats = Heartbeats(settings, self.clock, now, sends=beats)
+        self.heartbeats = Heartbeats(settings, self.clock)
         self.subscriptions = PeerSubscriptions(settings, names, login)
         self.publications = PeerPublications(settings, names, login, gates, self.clock)
         check_lease = partial(gates.check, peer, self.lease_mode)
@@ -253,7 +251,8 @@ class Session:
             op_id, asked, self.peer, settings.robot_name, VERSION, settings.heartbeat_interval,
             settings.heartbeat_timeout, settings.limits, login.rights.allowed(),
             login.rights.role.name, login.state,
-            None if login.needed else self._gates.describe(login.rights))
+            None if login.needed else self._gates.describe(login.rights),
+            tuple(use for use in USES if login.rights.may(use)))
 
     def describe(self, now: float) -> replies.PeerState:
         """Return what other peers and ROS are shown about this one."""
