@@ -49,7 +49,8 @@ TOPIC = '/cmd_vel'
 TWIST = '{"linear": {"x": 0.5}}'
 READ = '_read_ready__'      # begins the names of asyncio's methods that read a socket
 PATIENCE = 20.0     # s
-ROOMS_THEN = {'safety': 'session', 'timing': 'session', 'stop_process': 'ros'}
+ROOMS_THEN = {'safety': 'session', 'timing': 'session', 'stop_process': 'ros',
+              'interface': 'transport'}
 """In which unit was then what has one of its own now."""
 NO_ROOMS: Mapping[str, str] = {}
 
