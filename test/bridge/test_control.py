@@ -28,7 +28,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from std_msgs.msg import Bool, String
+from std_msgs.msg import Bool, Float64, String
 from std_srvs.srv import Trigger
 from support.bridge_harness import (
     BINARY_HEADER,
@@ -818,6 +818,65 @@ async def test_a_gate_of_the_mapping_file(robot: Robot, mapping: str) -> None:
         assert (answer['code'], answer['field']) == ('out_of_range', 'data.angular.z')
         await operator.ask('release', gate='drive')
         await robot.hears(0.0, 1.0, -0.5)
+
+
+ARM = '/arm/a', '/arm/b'
+
+
+@pytest.fixture
+def arm(tmp_path: Path) -> Iterator[tuple[dict[str, list[float]], str]]:
+    """Give what both topics of a gate hear, and the mapping file that makes it."""
+    path = tmp_path / 'arm.yaml'
+    path.write_text("version: 1\nout: ['*']\nin: ['*']\n"
+                    'gates: [{gate: arm, topics: [/arm/a, /arm/b], timeout: 30, ttl: 20}]\n')
+    heard: dict[str, list[float]] = {topic: [] for topic in ARM}
+    with SpinningNode('arm') as spinning:
+        for topic in ARM:
+            spinning.node.create_subscription(
+                Float64, topic, lambda m, topic=topic: heard[topic].append(m.data), 100)
+        yield heard, str(path)
+
+
+async def test_a_neutral_command_arms_its_own_topic_alone(
+        arm: tuple[dict[str, list[float]], str]) -> None:
+    heard, mapping = arm
+    async with two(mapping_file=mapping) as (service, operator, _):
+        await async_wait_until(lambda: set(ARM) <= set(service.ros.graph.topics))
+
+        async def moved(topic: str, x: float) -> str:
+            answer = await operator.command(topic, {'data': x})
+            return str(answer.get('code') or answer['op'])
+        await operator.acquire('arm')
+        for topic in ARM:
+            assert [await moved(topic, x) for x in (0.0, 0.5)] == ['publish'] * 2
+        await operator.ask('stop')
+        await operator.ask('clear_stop')
+        await operator.acquire('arm')
+        a, b = ARM
+        assert [await moved(*each) for each in ((b, 0.6), (a, 0.0), (b, 0.6))] == [
+            'not_neutral', 'publish', 'not_neutral']
+        assert [await moved(b, x) for x in (0.0, 0.7)] == ['publish'] * 2
+        await async_wait_until(lambda: heard[b][-1] == 0.7)
+        assert 0.6 not in heard[b]
+
+
+async def test_a_page_arms_each_topic_by_itself(arm: tuple[dict[str, list[float]], str]) -> None:
+    heard, mapping = arm
+    async with two(mapping_file=mapping) as (service, operator, _), \
+            rosbridge_peer(service) as page:
+        await page.send('set_level', level='error')
+        await async_wait_until(lambda: set(ARM) <= set(service.ros.graph.topics))
+        for topic in ARM:
+            await page.send('publish', topic=topic, msg={'data': 0.5})
+        await async_wait_until(lambda: heard == {topic: [0.5] for topic in ARM})
+        await operator.ask('stop')
+        await operator.ask('clear_stop')
+        a, b = ARM
+        for topic, x in ((a, 0.0), (b, 0.6), (b, 0.0), (b, 0.7)):
+            await page.send('publish', topic=topic, msg={'data': x})
+        await async_wait_until(lambda: heard[b][-1] == 0.7)
+        assert 0.6 not in heard[b]
+        await page.wait(lambda f: f['op'] == 'status' and f['msg'].startswith('not_neutral: '))
 
 
 async def test_a_call_through_a_gate(robot: Robot, mapping: str) -> None:

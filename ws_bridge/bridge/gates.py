@@ -87,6 +87,7 @@ class Lane:
     """The way of one publisher's commands through a gate."""
 
     guarded: Guarded
+    topic: str
     codec: Codec
     publisher: Any
     checks: Checks
@@ -360,7 +361,7 @@ class Gates:
         guarded.guard.add(publisher, tuple(
             _stop_of(codec, step.action, step.message) for step in policy.on_loss))
         guarded.lanes += 1
-        return Lane(guarded, codec, publisher, checks)
+        return Lane(guarded, topic, codec, publisher, checks)
 
     def close(self, lane: Lane) -> None:
         """End the way of a publisher, and that when the robot is stopped."""
@@ -399,7 +400,8 @@ class Gates:
                               now=now, fence=peer.link.fence, slack=slack)
         cdr = to_cdr()
         values = lane.codec.to_values(cdr)
-        moving, changed = gate.judge(session.peer, session.lease_mode, values, lane.checks, now)
+        moving, changed = gate.judge(session.peer, session.lease_mode, lane.topic, values,
+                                     lane.checks, now)
         if changed:
             cdr = lane.codec.from_values(values)
         begins = gate.policy.require_lease and gate.lease.holder is None
@@ -418,7 +420,7 @@ class Gates:
             self._halted(guarded, 'timeout')
             raise Stopped('the robot was stopped a moment ago; begin anew')
         guarded.last_peer = session.peer
-        if gate.accepted(session.peer, command, now):
+        if gate.accepted(session.peer, lane.topic, command, now):
             self._watcher.acquired(guarded, peer)
 
     def _when_published(self, guarded: Guarded,
