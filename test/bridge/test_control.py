@@ -416,6 +416,32 @@ async def test_too_many_bytes_are_silence_but_for_a_stop(robot: Robot) -> None:
         assert robot.heard[-1] == 0.0
 
 
+STOP = '{"metadata": {"message_type": "configuration", %s}, "data": {"op": "stop"%s}}'
+ODD_STOPS = [STOP % each for each in (
+    ('"message_id": 7', ''), ('"timestamp": NaN', ''), ('"destination": 1', ''),
+    ('"priority": 9', ''), ('"x": 1', ', "reason": "fire \\ud83d"'))] + [
+    '\ufeff' + STOP % ('"x": 1', ''), '{"data": {"op": "stop"}}']
+
+
+async def test_no_fault_beside_the_point_keeps_an_emergency_stop() -> None:
+    async with two() as (service, operator, colleague):
+        estop = service.bridge._control.estop
+        for number, frame in enumerate((*ODD_STOPS, *(each.encode() for each in ODD_STOPS[-2:]))):
+            async with native_peer(
+                    service, subprotocols=['ws_bridge.v1'] if number % 2 else None) as peer:
+                await peer.websocket.send(frame)        # the first of this peer, too
+                told = await peer.wait(lambda f: f['data'].get('op') == 'stop')
+                assert told['metadata']['message_type'] == 'acknowledgment'
+            assert estop.stopped, frame
+            await operator.ask('clear_stop')
+        # beyond its limits too
+        for peer in service.bridge.peers():
+            while peer.session.allowance.take(service.bridge._loop.time()):
+                pass
+        await colleague.websocket.send(ODD_STOPS[0].encode())
+        await operator.wait(lambda f: f['data'].get('by') == 'p2' and f['data']['stopped'])
+
+
 async def test_a_page_s_fragment_beyond_the_limit_is_not_kept(robot: Robot) -> None:
     async with running_bridge(max_byte_rate=100.0, max_message_size=2048) as service, \
             rosbridge_peer(service) as page:

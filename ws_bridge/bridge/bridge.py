@@ -60,6 +60,7 @@ from ws_bridge.errors import LimitExceeded, LoginFailed, UnknownType, WsBridgeEr
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.dialects import DialectKind, DialectOptions, DIALECTS
+from ws_bridge.protocol.native import STOP_SIZE
 from ws_bridge.protocol.operations import (
     About,
     BinarySample,
@@ -90,8 +91,6 @@ PROTOCOL_ERROR = 1002
 PRIVATE = 3000
 """Close codes from here on mean what the peer likes (RFC 6455 7.4.2): they count as one."""
 TRY_LATER = 1013
-STOP_SIZE = 1000
-"""The largest emergency stop that is read although it is too much, characters."""
 STRANGER_MESSAGE = 16_384
 """The largest message of who has to log in first, bytes."""
 SPACES = 64
@@ -873,7 +872,8 @@ def _stops_in(operations: tuple[Operation, ...]) -> tuple[EmergencyStop, ...]:
 
 def _may_stop(data: str | bytes) -> bool:
     """Whether a frame may be an emergency stop, as far as can be told without parsing it."""
-    return isinstance(data, str) and len(data) <= STOP_SIZE and 'stop"' in data
+    return len(data) <= STOP_SIZE and (
+        'stop"' in data if isinstance(data, str) else b'stop"' in data)
 
 
 def _is_heavy(peer: Peer, data: str | bytes) -> bool:

@@ -20,6 +20,7 @@ the counter of the frames it made.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+import json
 import math
 import re
 import struct
@@ -50,12 +51,15 @@ from ws_bridge.protocol.native_requests import (
     optional_number,
     optional_time,
     text,
+    whole,
 )
 from ws_bridge.protocol.types import MessageType
 from ws_bridge.timing.unix import nanoseconds, SECOND, seconds
 
 SUBPROTOCOL = 'ws_bridge.v1'
 MAX_STATUS = 4096
+STOP_SIZE = 1000
+"""The largest emergency stop that is read whatever else is wrong, characters or bytes."""
 
 BRIDGE_STATUS = ('state', 'gates', 'lease', 'estop', 'stopped')
 """What ``status`` frames of a bridge are about, by ``data.kind``."""
@@ -96,6 +100,33 @@ def find_id(text: bytes) -> str | None:
     return None if found is None else found[1].decode(errors='replace')
 
 
+def find_stop(frame: str | bytes) -> Any:
+    """
+    Return the JSON of a frame that was refused and is an emergency stop all the same, or nothing.
+
+    A stop is not refused for what does not matter to it: the other fields of the envelope, a byte
+    order mark, ``NaN``, half a surrogate pair, or that it came in a binary frame.
+
+    :return: its JSON; ``None`` where it is no stop, or is longer than :data:`STOP_SIZE`.
+    """
+    if len(frame) > STOP_SIZE:
+        return None
+    try:    # as bytes, which may begin with a byte order mark
+        value = json.loads(frame if isinstance(frame, bytes) else
+                           frame.encode(errors='surrogatepass'))
+    except (ValueError, RecursionError):
+        return None
+    if type(value) is not dict or type(value.get('data')) is not dict \
+            or value['data'].get('op') != 'stop':
+        return None
+    metadata = value.get('metadata')
+    kind = metadata.get('message_type') if type(metadata) is dict else None
+    if kind is None:        # a publication, if it says where
+        return None if type(metadata) is dict and isinstance(metadata.get('destination'), str) \
+            else value
+    return None if kind in _OTHERS else value
+
+
 class NativeDialect:
     """
     Codec of one peer.
@@ -116,13 +147,19 @@ class NativeDialect:
 
     def decode(self, frame: str | bytes, now: float = 0.0) -> tuple[ops.Operation]:
         """Turn one frame into its operation; what cannot be read becomes ``Malformed``."""
-        if isinstance(frame, bytes):
-            return (_decode_binary(frame),)
+        op = _decode_binary(frame) if isinstance(frame, bytes) else self._decode_text(frame)
+        if type(op) is ops.Malformed:
+            stop = find_stop(frame)
+            if stop is not None:
+                return (CONFIGURATIONS['stop'](_id_in(stop), stop['data']),)
+        return (op,)
+
+    def _decode_text(self, frame: str) -> ops.Operation:
         try:
             envelope = decode_envelope(frame, self._max_depth)
         except ProtocolError as exc:
-            return (_no_envelope(_id_of(frame), exc),)
-        return (self._operation(envelope),)
+            return _no_envelope(_id_of(frame), exc)
+        return self._operation(envelope)
 
     def decode_value(self, value: Any, now: float = 0.0, *,
                      wrapped: bool = False) -> tuple[ops.Operation]:
@@ -235,8 +272,9 @@ def _id_in(value: Any) -> str | None:
         message_id = value['metadata']['message_id']
     except (KeyError, TypeError, IndexError):
         return None
-    return message_id if isinstance(message_id, str) and len(message_id) <= MAX_ID_LENGTH \
-        else None
+    if not isinstance(message_id, str) or len(message_id) > MAX_ID_LENGTH:
+        return None
+    return message_id if whole(message_id) == message_id else None
 
 
 # ---- envelope -> operation
@@ -350,3 +388,6 @@ _DECODERS: dict[MessageType, Callable[[Envelope], ops.Operation]] = {
     MessageType.ACKNOWLEDGMENT: _acknowledgment,
     MessageType.CONFIGURATION: _configuration,
 }
+
+_OTHERS = tuple(each.value for each in MessageType if each is not MessageType.CONFIGURATION)
+"""Kinds of message that are no request, so that no ``op`` of theirs is an emergency stop."""
