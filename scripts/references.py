@@ -166,9 +166,9 @@ def error_reference() -> str:
         remark = f'{REMARKS[root]}\n\n' if root in REMARKS else ''
         parts += [f'\n## {title}\n\n{remark}', _error_table(root)]
     gate = ' '.join(f'`{error.code}`' for error in errors.COMMAND_REFUSALS)
-    return ''.join(parts) + (
-        '\n## Why a gate refuses a command\n\n'
-        f'{gate}: the [protocol](protocol.md#gates-leases-and-the-emergency-stop) says when.\n')
+    when = f'{gate}: the [protocol](protocol.md#gates-leases-and-the-emergency-stop) says when.'
+    return ''.join(parts) + '\n## Why a gate refuses a command\n\n' + '\n'.join(wrap(
+        when, WIDTH, break_long_words=False, break_on_hyphens=False)) + '\n'
 
 
 def encoding_reference() -> str:

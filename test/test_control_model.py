@@ -44,7 +44,7 @@ from ws_bridge.protocol import replies
 from ws_bridge.protocol.dialects import DIALECTS as KINDS
 from ws_bridge.ros.graph import GraphSnapshot, TopicInfo
 from ws_bridge.safety.policy import GatePolicy, LeaseMode
-from ws_bridge.session.effects import Publish
+from ws_bridge.session.effects import ControlOperation, Publish
 from ws_bridge.session.session import Session
 from ws_bridge.timing.unix import nanoseconds
 
@@ -161,8 +161,11 @@ class Machine(RuleBasedStateMachine):
         self.control = Control(parameters, exposure, ros, peers=self.peers.values,
                                arm=lambda peer: None, halt=lambda gate: None,
                                clock=lambda: self.now, epoch=EPOCH, audit=self.ledger.audit)
-        self.lanes = {topic: self.open(topic) for topic in TOPICS}
-        self.guarded = self.lanes[GATE].guarded
+        gates = self.control.gates
+        lanes = {topic: self.open(topic) for topic in TOPICS}
+        self.guarded = lanes[GATE].guarded
+        self.passages = {(name, topic): gates.passage(peer, lane)
+                         for name, peer in self.peers.items() for topic, lane in lanes.items()}
         self.model = Model()
 
     def open(self, topic: str) -> Lane:  # noqa: A003
@@ -191,7 +194,7 @@ class Machine(RuleBasedStateMachine):
     def said(self, peer: str, op: Any) -> str:
         """Return what becomes of a wish: ``ok``, or the code of the error."""
         try:
-            self.control.operate(self.peers[peer], op)
+            self.control.operate(self.peers[peer], ControlOperation(op))
         except WsBridgeError as exc:
             return exc.code
         return 'ok'
@@ -349,8 +352,8 @@ class Machine(RuleBasedStateMachine):
                 continue
             self.command_of(self.model.holder or 'page', topic, x, 0, 1, 0.0)
 
-    @rule(peer=peers, topic=topics, x=st.sampled_from([0.0, 1.0, 2.0]), older=st.sampled_from([0, 0, 0, 1]),
-          step=st.sampled_from([1, 1, 1, 0, -1]),
+    @rule(peer=peers, topic=topics, x=st.sampled_from([0.0, 1.0, 2.0]),
+          older=st.sampled_from([0, 0, 0, 1]), step=st.sampled_from([1, 1, 1, 0, -1]),
           age=st.sampled_from([0.0, 0.0, 0.0, 0.25, 0.35, 1.25, 1.35, 5.0, -5.0, None]))
     def command(self, peer: str, topic: str, x: float, older: int, step: int,
                 age: float | None) -> None:
@@ -384,8 +387,7 @@ class Machine(RuleBasedStateMachine):
         before = len(self.guard.passed)
         wish = Publish('i', topic, {'x': x}, 'json', None, None, op)
         try:
-            self.control.gates.publish(self.peers[peer], self.lanes[topic], wish,
-                                       lambda: CODEC.from_values(wish.data), None)
+            self.control.gates.publish(self.passages[peer, topic], wish, None)
             got = 'publish'
         except WsBridgeError as exc:
             got = exc.code

@@ -27,6 +27,7 @@ DOCUMENTS = sorted([*ROOT.glob('*.md'), *DOCS.rglob('*.md'), *ROOT.glob('ws_brid
 IN_DOCS = sorted(path for path in DOCS.rglob('*') if path.is_file())
 # Plain English is short; an experienced reader stumbles at more words than this.
 LONGEST_SENTENCE = 35
+LONGEST_LINE = 100
 TEACHING = [README, *sorted(DOCS.glob('tutorial/*.md')), *sorted(DOCS.glob('how-to/*.md'))]
 # Where files are named: everything that git has, but not what tests and builds leave.
 PARTS = ('.ci', '.github', 'CHANGELOG.rst', 'CONTRIBUTING.md', 'README.md', 'SECURITY.md',
@@ -126,3 +127,19 @@ def sentences(path: Path) -> list[str]:
 def test_sentences_are_short(path: Path) -> None:
     for sentence in sentences(path):
         assert len(sentence.split()) <= LONGEST_SENTENCE, sentence
+
+
+def long_lines(text: str) -> list[str]:
+    """Return the lines of more columns than two windows side by side show; tables have any."""
+    return [line for line in text.splitlines()
+            if len(line) > LONGEST_LINE and not line.startswith('|')]
+
+
+@pytest.mark.parametrize('path', [*DOCUMENTS, ROOT / 'CHANGELOG.rst'], ids=name_of)
+def test_lines_are_short(path: Path) -> None:
+    assert long_lines(path.read_text()) == []
+
+
+def test_a_long_line_is_found() -> None:
+    assert long_lines('| a |' + 'b' * 100 + '\n' + 'c' * 100) == []
+    assert long_lines('c' * 101) == ['c' * 101]

@@ -24,6 +24,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 import sys
 
@@ -103,16 +104,23 @@ SAME_NAME = {
 """Names that several public classes still have, and what they are."""
 WIDEST = 30
 WIDE = {
-    'Bridge': 'wires every unit, and carries out effects: to be cut into units',
-    'Control': 'leases, the emergency stop and other bridges: to be cut into units',
-    'Outward': 'topics to peers, with slices and drops: to be cut into units',
-    'Link': 'one connection: to be cut with the transport',
-    'RosSide': 'the gateway to ROS: to be cut with the bridge',
     'StopProcess': 'a process of its own, with everything that it needs',
     'Watchdog': 'the other end of the stop process',
     'WebSocketInterface': "the standalone API: its methods are the seed's",
 }
 """Classes with more methods than :data:`WIDEST`, and why."""
+
+ANY = {
+    'bridge.intake': 'the effect whose values a worker has; what asyncio gives a coroutine',
+    'bridge.outward': 'a subscription in ROS: to be typed when topics out are cut',
+    'bridge.parameters': 'values of parameters, as JSON has them',
+    'bridge.rosapi': 'arguments and answers of questions, as JSON has them',
+    'bridge.streams': 'a subscription in ROS: to be typed when topics out are cut',
+}
+"""Modules of the bridge in which ``Any`` is more than a value on the wire, and what it is."""
+WIRE_MAPPINGS = ('dict[str, Any]', 'Mapping[str, Any]')
+WIRE_NAMES = frozenset({'data', 'value', 'values', 'message'})
+"""What ``Any`` may be everywhere in the bridge: JSON objects, and the values of a message."""
 
 
 def unit_of(module: str) -> str:
@@ -189,6 +197,36 @@ def modules() -> Iterator[tuple[str, Path]]:
 @pytest.mark.parametrize(('module', 'path'), list(modules()), ids=[name for name, _ in modules()])
 def test_imports_go_down(module: str, path: Path) -> None:
     assert not violations(module, path.read_text(), is_package=path.stem == '__init__')
+
+
+def circle(sources: dict[str, str]) -> list[str] | None:
+    """
+    Return modules that import each other, also where only a type checker sees it.
+
+    :param sources: the text of each module, by its dotted name.
+    """
+    graph: dict[str, set[str]] = {}
+    for module, source in sources.items():
+        targets = {name if name in sources else name.rpartition('.')[0]
+                   for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)
+                   for name in (f'{node.module}.{alias.name}' for alias in node.names)}
+        graph[module] = (targets & set(sources)) - {module}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as exc:
+        found: list[str] = exc.args[1]
+        return found
+    return None
+
+
+def test_no_import_circle() -> None:
+    assert circle({module: path.read_text() for module, path in modules()}) is None
+
+
+def test_an_import_circle_is_found() -> None:
+    sources = {'a': 'if TYPE_CHECKING:\n    from b.c import D', 'b.c': 'from a import E', 'b': ''}
+    assert circle(sources) == ['a', 'b.c', 'a'] or circle(sources) == ['b.c', 'a', 'b.c']
+    assert circle({**sources, 'b.c': 'from b import E'}) is None
 
 
 def test_every_row_is_a_unit() -> None:
@@ -328,6 +366,35 @@ def test_no_class_is_too_wide() -> None:
     widths = {node.name: sum(isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
                              for each in node.body) for _, node in classes()}
     assert {name for name, width in widths.items() if width > WIDEST} == set(WIDE)
+
+
+def loose_annotations(source: str) -> list[int]:
+    """Return the lines in which ``Any`` stands for something else than a value on the wire."""
+    tree = ast.parse(source)
+    wire: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if (isinstance(node, ast.Subscript) and ast.unparse(node) in WIRE_MAPPINGS) or (
+                isinstance(node, ast.arg) and node.arg in WIRE_NAMES):
+            wire.update(ast.walk(node))
+    return sorted(node.lineno for node in ast.walk(tree)
+                  if isinstance(node, ast.Name) and node.id == 'Any' and node not in wire)
+
+
+def test_any_is_left_for_values_on_the_wire() -> None:
+    found = {module.removeprefix(f'{PACKAGE}.'): lines for module, path in modules()
+             if module.startswith(f'{PACKAGE}.bridge.')
+             and (lines := loose_annotations(path.read_text()))}
+    for module, lines in found.items():
+        print(f'{module}: lines {lines}: {ANY.get(module, "no reason")}')
+    assert set(found) <= set(ANY)
+
+
+@pytest.mark.parametrize(('source', 'number'), [
+    ('def f(values: Any, fields: dict[str, Any]) -> Mapping[str, Any]: ...', 0),
+    ('def f(publisher: Any) -> None: ...', 1), ('server: Any', 1),
+    ('calls: dict[int, Any] = {}', 1), ('def f() -> Any: ...', 1)])
+def test_a_loose_annotation_is_found(source: str, number: int) -> None:
+    assert len(loose_annotations(source)) == number
 
 
 def closed_sets(source: str) -> Iterator[tuple[int, frozenset[str], bool]]:

@@ -16,7 +16,16 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.trace_message import change, COMMAND, PACKAGE, place_of, SAMPLE, Step, unit_of
+from scripts.trace_message import (
+    change,
+    COMMAND,
+    PACKAGE,
+    place_of,
+    ROOMS_THEN,
+    SAMPLE,
+    Step,
+    unit_of,
+)
 
 
 def step(place: str, *callers: str) -> Step:
@@ -34,6 +43,16 @@ def step(place: str, *callers: str) -> Step:
 ])
 def test_what_counts(before: Step | None, now: Step, mark: str) -> None:
     assert change(now, before) == mark
+
+
+@pytest.mark.parametrize(('now', 'mark'), [
+    (step('safety/gate.py', 'session', 'bridge'), ''),
+    (step('timing/bucket.py', 'safety'), ''),
+    (step('safety/gate.py', 'bridge'), '->'),
+    (step('bridge/gates.py', 'safety', 'bridge'), '<-'),
+    (step('stop_process/wire.py', 'ros', 'bridge'), '')])
+def test_what_counts_by_the_rooms_of_then(now: Step, mark: str) -> None:
+    assert change(now, step('bridge/gates.py'), ROOMS_THEN) == mark
 
 
 def test_places() -> None:

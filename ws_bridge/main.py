@@ -82,9 +82,12 @@ COMPANION_TIMEOUT = 1.0
 SWITCH = 0.0005
 """For how long a thread that computes keeps the others waiting, s; Python's own is 5 ms."""
 
-M_MMAP_THRESHOLD = -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of ``mallopt(3)``."""
-MMAP_THRESHOLD = 1 << 20
+MMAP_THRESHOLD = 4 << 20
+"""A block of so many bytes is returned as soon as it is free."""
+TRIM_THRESHOLD = 2 * MMAP_THRESHOLD
+"""So many bytes of smaller blocks are kept: those of a cloud of 2 MB take 4 ms to get anew."""
 
 logger = logging.getLogger('ws_bridge')
 
@@ -369,6 +372,7 @@ def _give_memory_back() -> None:
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
+        mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD)
 
 
 async def _until_complete(service: Service, is_complete: Callable[[Service], bool],

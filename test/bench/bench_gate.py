@@ -46,6 +46,8 @@ from measure import (
     Target,
 )
 
+from ws_bridge.session.effects import Publish
+
 TOPIC = '/bench/in'
 RATE = 1000.0
 SECONDS = 4
@@ -127,31 +129,31 @@ async def alone(rounds: int = 15, times: int = 5000) -> tuple[float, float]:
             native_peer(service) as operator:
         await operator.ask('advertise', topic=TOPIC, type='geometry_msgs/msg/Twist')
         epoch = (await operator.ask('acquire', gate=TOPIC))['epoch']
-        way = service.bridge._inward
+        way = service.bridge._publications
         wishes: list[Any] = []
         publish = way.publish
 
-        def note(peer: Any, wish: Any) -> None:
+        def note(_: Any, peer: Any, wish: Any) -> None:
             wishes.append((peer, wish))
             publish(peer, wish)
-        way.publish = note  # type: ignore[method-assign]
+        service.bridge._dispatcher._handlers[Publish] = way, note
         for number, x in enumerate((0.0, 0.5)):
             await operator.publish(TOPIC, {'linear': {'x': x}}, epoch=epoch, sequence=number,
                                    bridge_time=time.time())
         peer, wish = wishes[-1]
         wish = replace(wish, ack=None)
-        (shared,) = way._shared.values()
-        lane, spent = shared.lane, ([], [])
-        assert lane is not None
+        (route,) = way._routes.values()
+        passage, spent = route.passage, ([], [])
+        assert passage is not None
         for turn in range(2 * rounds):
-            shared.lane = lane if turn % 2 else None
+            route.passage = passage if turn % 2 else None
             begin = time.process_time()
             for number in range(times):
                 command = replace(wish.command, sequence=turn * times + number + 2)
                 publish(peer, replace(wish, command=command))
             spent[turn % 2].append((time.process_time() - begin) / times * 1e6)
             await asyncio.sleep(0)
-        shared.lane = lane
+        route.passage = passage
     return median(spent[0]), median(spent[1])
 
 

@@ -67,7 +67,7 @@ def test_a_line(tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) 
 def test_who_flips_a_lease_rotates_nothing_away(tmp_path: Path, clock: Clock) -> None:
     audit = Audit(str(tmp_path / 'audit'), 10_000, clock, 0.0)
     for epoch in range(1000):
-        audit.often('lease', each=3, gate='/t', peer='p1', epoch=epoch)
+        audit.often('lease', 3, gate='/t', peer='p1', epoch=epoch)
         clock.now += 0.01
         audit.flush()
     audit.close()

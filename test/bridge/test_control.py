@@ -41,7 +41,7 @@ from support.bridge_harness import (
 from support.helpers import async_wait_until, other_domain, SpinningNode
 from support.rosbridge_harness import rosbridge_peer
 
-from ws_bridge.bridge.control import is_on_this_machine, may
+from ws_bridge.bridge.leases import is_on_this_machine, may
 from ws_bridge.config import Exposure
 from ws_bridge.errors import LoginFailed
 from ws_bridge.protocol.replies import Failed
@@ -492,7 +492,7 @@ gates: [{gate: arm, services: [/robot/*]}]
 async def test_a_repeated_stop_cancels_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async with two() as (service, operator, _):
         ended: list[Any] = []
-        monkeypatch.setattr(service.bridge._control, '_end_goals', ended.append)
+        monkeypatch.setattr(service.bridge._control._leases, 'end_goals', ended.append)
         await operator.ask('advertise', topic=GATE, type='geometry_msgs/msg/Twist')
         for _ in range(3):
             await operator.ask('stop')
@@ -663,7 +663,7 @@ async def test_who_left_is_not_turned_away() -> None:
             await async_wait_until(lambda: service.bridge.peer_count == 1)
             (peer,) = service.bridge.peers()
         await async_wait_until(lambda: service.bridge.peer_count == 0)
-        service.bridge._turn_away(peer, Failed(None, LoginFailed('nobody')))
+        service.bridge._logins._turn_away(peer, Failed(None, LoginFailed('nobody')))
         assert {event for event, _ in service.ledger.counts} == {'open', 'close'}
 
 

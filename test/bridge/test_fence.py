@@ -119,7 +119,7 @@ async def test_who_commands_is_pinged_fast_and_who_may_not_command_not_at_all(
                               fence_interval=0.05) as service, rosbridge_peer(service) as page:
         await page.call('/rosapi/topics')
         (link,) = service.bridge._peers
-        assert link.pace._timer is None
+        assert not link.pace.is_kept
 
 
 async def test_who_has_not_said_a_word_is_pinged(heard: list[float],
@@ -141,10 +141,10 @@ async def test_what_is_pulled_is_fenced(heard: list[float]) -> None:
         await console.ask('advertise', topic=GATE, type='geometry_msgs/msg/Twist')
         async with running_bridge(connect=[base.url], pull=[GATE], connect_role='observer',
                                   ) as service:
-            await async_wait_until(lambda: service.bridge._uplinks)
-            (link,) = service.bridge._uplinks
-            await async_wait_until(lambda: link.pace._timer)
-            await async_wait_until(lambda: service.bridge._inward._shared)
+            await async_wait_until(lambda: service.bridge._uplinks._uplinks)
+            (link,) = service.bridge._uplinks._uplinks
+            await async_wait_until(lambda: link.pace.is_kept)
+            await async_wait_until(lambda: service.bridge._publications._shared)
             for _ in range(100):
                 await console.publish(GATE, {'linear': {'x': 1.0}})
                 if 1.0 in heard:

@@ -83,7 +83,7 @@ def written_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 def workshop(service: Service) -> Workshop:
     """Return what has the worker."""
-    return service.bridge._intake._workshop
+    return service.bridge._frames.intake._workshop
 
 
 class RosbridgePeer:
@@ -184,7 +184,7 @@ async def test_cbor_and_cdr(parsed_here: list[int]) -> None:
         await async_wait_until(lambda: len(ear.binary) == 3)
         assert ear.binary[1][1] == cdr
         assert [error['code'] for error in peer.errors()] == ['bad_cdr', 'too_large']
-        assert service.bridge._intake._workshop.restarts == 0
+        assert service.bridge._frames.intake._workshop.restarts == 0
 
 
 @pytest.mark.parametrize('way', ['json', 'NaN', 'cbor', 'fragment', 'png', 'one image'])
@@ -382,7 +382,7 @@ async def test_a_peer_that_leaves_leaves_nothing() -> None:
             await peer.ask('advertise', topic='/numbers', type=ARRAY)
             for _ in range(5):
                 await peer.send('command', {'data': NUMBERS}, destination='/numbers')
-        await async_wait_until(lambda: not service.bridge._intake._lines)
+        await async_wait_until(lambda: not service.bridge._frames.intake._lines)
         async with native_peer(service) as peer:
             await peer.ask('advertise', topic='/numbers', type=ARRAY)
             assert (await peer.publish('/numbers', {'data': NUMBERS}))['data']['op'] == 'publish'

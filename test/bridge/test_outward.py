@@ -25,13 +25,21 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import Int32
 from support.timers import Timers
 
-from ws_bridge.bridge import outward as outward_module
-from ws_bridge.bridge.outward import LATE, MAX_WAITING, Outward, SLICE
+from ws_bridge.bridge import fan_out as fan_out_module
+from ws_bridge.bridge import streams
+from ws_bridge.bridge.fan_out import LATE, MAX_WAITING, SLICE
+from ws_bridge.bridge.outward import Outward
+from ws_bridge.bridge.streams import Form
 from ws_bridge.config import Exposure
-from ws_bridge.convert.codec import CodecStore
+from ws_bridge.convert.cbor import cbor_values
+from ws_bridge.convert.codec import CodecStore, LARGE
+from ws_bridge.protocol.dialect import SampleWriter
+from ws_bridge.protocol.native import binary_writer
+from ws_bridge.protocol.rosbridge import RosbridgeDialect
 from ws_bridge.ros.types import TypeStore
 from ws_bridge.session.effects import OpenSubscription
 from ws_bridge.session.login import open_to_all
+from ws_bridge.session.queue import Parts
 
 IDLE: Any = SimpleNamespace(is_busy=lambda stream: False)
 """Converts nothing: no sample here is large."""
@@ -48,11 +56,17 @@ class FakeLink:
     def __init__(self, name: str, log: list[tuple[str, list[Any]]], clock: Timers,
                  cost: float = 0.0) -> None:
         self.name = name
-        self.dropped = 0
+        self.dropped = self.messages_out = self.bytes_out = 0
+        self.direct: Callable[[bytes], None] | None = None
         self._log = log
         self._clock = clock
         self._cost = cost
         self._staged: list[Any] = []
+
+    def write(self, wire: bytes) -> None:
+        """Be what is put into ``direct``."""
+        self._log.append((self.name, [wire[2:]]))
+        self._clock.now += self._cost
 
     def stage(self, item: Any) -> bool:
         self._staged.append(item.frame)
@@ -120,7 +134,7 @@ class Robot:
 def robot(monkeypatch: pytest.MonkeyPatch) -> Robot:
     """Return a robot whose clock is the one by which slices are measured, too."""
     robot = Robot()
-    monkeypatch.setattr(outward_module, 'time',
+    monkeypatch.setattr(fan_out_module, 'time',
                         SimpleNamespace(perf_counter=lambda: robot.loop.now))
     return robot
 
@@ -157,6 +171,49 @@ def test_what_waits_leaves_together_and_in_order(robot: Robot) -> None:
     assert robot.sent('b') == [1, 2]
 
 
+def test_what_comes_alone_is_written_straight_to_who_takes_it(robot: Robot) -> None:
+    """All others have it staged; each is counted."""
+    quick, slow = robot.peer('quick', '/x', '/y'), robot.peer('slow', '/x', '/y')
+    quick.link.direct = quick.link.write
+    robot.publish('/x', 1)
+    robot.outward.work()
+    assert (quick.link.messages_out, quick.link.bytes_out) == (1, len('{"data":1}'))
+    assert (slow.link.messages_out, robot.sent('quick'), robot.sent('slow')) == (0, [1], [1])
+    robot.publish('/x', 2)
+    robot.publish('/y', 3)      # not alone: together
+    robot.outward.work()
+    assert quick.link.messages_out == 1
+    assert robot.log[2:] == [('quick', [b'{"data":2}', b'{"data":3}']),
+                             ('slow', [b'{"data":2}', b'{"data":3}'])]
+
+
+def test_a_sample_that_is_still_handed_out_stays_before_newer_ones(robot: Robot) -> None:
+    """Whatever happens meanwhile: more of it comes, peers join, leave, change their settings."""
+    peers = [robot.peer(f'p{number}', '/t', cost=SLICE / 4, depth=9) for number in range(20)]
+    for peer in peers[::2]:
+        peer.link.direct = peer.link.write
+    robot.publish('/t', 1)
+    robot.outward.work()
+    assert 0 < len(robot.log) < 10
+    robot.publish('/t', 2, 3)
+    robot.subscribe(peers[15], '/t', depth=8)
+    robot.peer('late', '/t', depth=9)
+    robot.outward.close(peers[16], '/t')
+    peers[18].link.direct = None
+    turns = []
+    while robot.loop.waiting:
+        before = robot.loop.now
+        robot.loop.waiting.pop(0)()
+        turns.append(robot.loop.now - before)
+    assert max(turns) <= SLICE * 1.5
+    robot.publish('/t', 4)
+    robot.outward.work()
+    robot.loop.run()
+    assert robot.sent('late') == [4]
+    for peer in peers:
+        assert robot.sent(peer.name) == ([1, 2, 3] if peer is peers[16] else [1, 2, 3, 4])
+
+
 def test_late_samples_give_way_to_the_newest(robot: Robot) -> None:
     """They are counted; a burst that is not late loses nothing."""
     few = robot.peer('few', '/t', depth=2)
@@ -176,7 +233,7 @@ def test_what_waits_is_bounded(robot: Robot, monkeypatch: pytest.MonkeyPatch) ->
     peer = robot.peer('p', '/t', '/u')
     robot.publish('/t', *range(MAX_WAITING + 5))
     assert peer.link.dropped == 5
-    monkeypatch.setattr(outward_module, 'MAX_WAITING_BYTES', 10)
+    monkeypatch.setattr(fan_out_module, 'MAX_WAITING_BYTES', 10)
     robot.publish('/u', 1, 2)
     assert peer.link.dropped == 6
     robot.outward.work()
@@ -251,3 +308,18 @@ def test_deliveries_of_one_topic_to_one_peer(robot: Robot) -> None:
     robot.publish('/t', 2)
     robot.outward.work()
     assert (robot.sent('a'), robot.sent('b')) == ([1, 1, 2], [1, 1, 2, 2])
+
+
+@pytest.mark.parametrize(('write', 'is_spliced'), [
+    (binary_writer(7, 1), True),
+    (RosbridgeDialect(1000, cbor_values).sample_writer('/t', 1, 'cbor-raw'), False)])
+def test_large_cdr_is_framed_without_a_copy(write: SampleWriter, is_spliced: bool) -> None:
+    """Unless the frame says how long the body is."""
+    form = Form('s', write, lambda codec, cdr: cdr, False, None, None,
+                is_spliced=streams._is_spliced(write))
+    for size in (10, LARGE, LARGE + 1):
+        body = bytes(size)
+        frame = form.frame_here(body, 1_500_000_000, 3)
+        assert isinstance(frame, Parts) == (is_spliced and size > LARGE)
+        whole = frame.whole() if isinstance(frame, Parts) else frame
+        assert whole == write(body, 1_500_000_000, 3)

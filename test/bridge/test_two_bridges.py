@@ -14,6 +14,7 @@
 """Two bridges that guard one topic: one grants its leases, and a stop of either is of both."""
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,6 +23,8 @@ from geometry_msgs.msg import Twist
 import pytest
 from support.bridge_harness import native_peer, NativePeer, running_bridge
 from support.helpers import async_wait_until, SpinningNode
+
+from ws_bridge.bridge.bridge import TICK
 
 GATE = '/cmd_vel'
 
@@ -97,12 +100,25 @@ async def test_a_stop_of_either_is_of_both(heard: list[float]) -> None:
         await operator.acquire(GATE)
 
 
+async def test_a_stop_waits_for_no_tick(heard: list[float], monkeypatch: pytest.MonkeyPatch
+                                        ) -> None:
+    async with two_bridges() as (operator, colleague):
+        await until_refused(colleague, 'held')
+        ticked = TICK
+        monkeypatch.setattr('ws_bridge.bridge.bridge.TICK', 3600.0)
+        await asyncio.sleep(2 * ticked)     # the last one has been
+        for stopped, word in ((True, 'stop'), (False, 'clear_stop')):
+            await colleague.ask(word)
+            await operator.wait(lambda f, stopped=stopped: f['data'].get('kind') == 'estop' and
+                                f['data']['stopped'] is stopped)
+
+
 async def test_the_second_grants_when_the_first_has_gone(heard: list[float]) -> None:
     async with running_bridge('-r', '__node:=second', gate_timeout=30.0) as older, \
             running_bridge(gate_timeout=30.0) as younger, native_peer(younger) as peer:
         await async_wait_until(lambda: GATE in peer.gates, why=lambda: peer.gates)
         await until_refused(peer, 'held')
         older.ros.tell_neighbours = lambda text: None  # type: ignore[method-assign]
-        await async_wait_until(lambda: younger.bridge._control._neighbours.granting(
+        await async_wait_until(lambda: younger.bridge._control._others._neighbours.granting(
             {GATE}) is None)
         await peer.acquire(GATE)

@@ -35,14 +35,16 @@ from ws_bridge.config import Limits
 from ws_bridge.protocol import native as native_module
 from ws_bridge.protocol import native_replies, native_requests, replies
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.dialect import STOP_SIZE
 from ws_bridge.protocol.dialects import DIALECTS
+from ws_bridge.protocol.envelope import encode as encode_envelope
 from ws_bridge.protocol.envelope import MAX_ID_LENGTH
 from ws_bridge.protocol.native import binary_writer, NativeDialect, text_writer
 from ws_bridge.protocol.native_replies import error_fields
 from ws_bridge.protocol.qos import QosRequest
-from ws_bridge.protocol.types import Priority
+from ws_bridge.protocol.types import MessageType, Priority
 from ws_bridge.timing.freshness import FreshnessState
-from ws_bridge.timing.unix import nanoseconds, SECOND
+from ws_bridge.timing.unix import nanoseconds, SECOND, seconds
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs' / 'reference'
 PROTOCOL = (DOCS / 'protocol.md').read_text()
@@ -815,6 +817,35 @@ def test_the_schema_of_the_bridge_is_strict() -> None:
     assert not is_valid('bridge', {**frame, 'surplus': 1})
 
 
+NANOSECONDS = st.integers(-10**21, 10**21)
+
+
+@given(source=st.text(max_size=9), prefix=st.text(max_size=9), stamp=NANOSECONDS,
+       times=st.none() | st.tuples(st.integers(0, 2**53), NANOSECONDS, NANOSECONDS),
+       sequence=st.integers(0, 2**60), answers=st.none() | st.text(max_size=20))
+def test_what_is_put_together_is_what_the_encoder_would_write(
+        source: str, prefix: str, stamp: int, times: tuple[int, int, int] | None,
+        sequence: int, answers: str | None) -> None:
+    """Byte by byte, of heartbeats and of the robot's state."""
+    echo = None if times is None else {
+        'sequence': times[0], 'timestamp': seconds(times[1]), 'received': seconds(times[2])}
+    cases: list[tuple[replies.Reply, str, Priority, str | None, Any]] = [
+        (replies.Beat(sequence, stamp, times, answers), 'heartbeat', Priority.HIGH, answers, {
+            'type': 'heartbeat', 'timestamp': seconds(stamp), 'sequence': sequence,
+            'echo': echo}),
+        (replies.RobotState(robot_state_of(STATE).shared, replies.LinkState('p3', 1, 2)),
+         'status', Priority.NORMAL, None, None)]
+    dialect = NativeDialect(source, prefix)
+    for number, (reply, kind, priority, correlation_id, data) in enumerate(cases, 1):
+        frame, = dialect.encode(reply, stamp)
+        assert (frame.text, frame.priority) == (True, priority)
+        assert frame.data == encode_envelope(
+            data or orjson.loads(frame.data)['data'], message_id=f'{prefix}-{number}',
+            timestamp=seconds(stamp),
+            message_type=MessageType(kind), priority=priority, source=source,
+            correlation_id=correlation_id)
+
+
 def test_message_ids_are_unique() -> None:
     dialect = native()
     ids = [json.loads(frame.data)['metadata']['message_id'] for _ in range(20)
@@ -945,7 +976,7 @@ def test_a_stop_is_one_whatever_else_is_wrong(metadata: Any, more: dict[str, Any
         metadata['message_type'] = 'configuration'
     text = stop_frame(metadata, more, mark)
     frame = text.encode(errors='surrogatepass') if binary else text
-    if len(frame) > native_module.STOP_SIZE:
+    if len(frame) > STOP_SIZE:
         return
     stop = one(native().decode(frame))
     assert isinstance(stop, ops.EmergencyStop)

@@ -79,7 +79,7 @@ def test_subscribers_that_get_nothing(
         assert said in str(errors[0])
         loop.until(lambda: publisher.misfit is None)     # it has left
     publisher.close()
-    loop.until(lambda: not side._fits)
+    loop.until(lambda: not side._watch._fits)
 
 
 @pytest.mark.parametrize('late', [False, True])
@@ -111,7 +111,7 @@ def test_publishers_that_are_not_heard(
         assert str(errors[0]).startswith(f'{topic}: 1 publisher cannot be heard: ')
         assert said in str(errors[0])
     subscription.close()
-    loop.until(lambda: not side._fits)
+    loop.until(lambda: not side._watch._fits)
 
 
 def test_other_types_are_no_matter_of_quality(

@@ -142,8 +142,8 @@ def test_peers_names_are_resolved_at_the_edge() -> None:
              for called, node in calls(path)
              if called in ('resolve', 'resolve_node')
              and 'ros' in ast.unparse(node.func)}
-    # of peers; of the parameters push and pull; of those and others, at the start
-    assert found == {'bridge.py', 'uplink.py', 'guard.py'}
+    # of peers; of the parameters push and pull; of those and others, at the start; of an event
+    assert found == {'names.py', 'uplink.py', 'guard.py', 'parameters.py'}
 
 
 def test_entities_are_made_of_names_that_were_resolved() -> None:
@@ -158,7 +158,7 @@ def test_entities_are_made_of_names_that_were_resolved() -> None:
     assert {text for _, text in found if not text.startswith(("'", "f'~/"))} == {
         'name', 'self._name', 'self.action',
         'topic',    # of private.py, which is given it
-        'NEIGHBOURS_TOPIC',
+        'NEIGHBOURS_TOPIC', 'TRIAL',
         'message.name',     # of the stop process, whose node remaps nothing
         "f'{action}/_action/feedback'",
         "f'{action}/_action/send_goal'", "f'{action}/_action/cancel_goal'",

@@ -140,6 +140,27 @@ def test_what_late_subscribers_get_is_bounded_by_bytes(loop: FakeLoop, other: Ot
     assert len(errors) == 1
 
 
+def test_all_that_late_subscribers_get_is_bounded_by_bytes(loop: FakeLoop) -> None:
+    request = QosRequest(durability='transient_local', depth=10)
+    with running_side(loop, replace(QUICK, latched_total_bytes=2500)) as side:
+        one, two = (side.advertise(name, STRING, request, print) for name in ('/one', '/two'))
+        loop.until(lambda: one.ready and two.ready)
+        one.publish(cdr('a' * 2000))
+        with pytest.raises(LimitExceeded, match='all publishers together'):
+            two.publish(cdr('b' * 1000))
+        two.publish(cdr('c'))
+        one.close()         # gives back what it kept
+        loop.until(lambda: side_takes(two, cdr('d' * 1000)))
+
+
+def side_takes(publisher: Publisher, sample: bytes) -> bool:
+    try:
+        publisher.publish(sample)
+    except LimitExceeded:
+        return False
+    return True
+
+
 def test_a_sample_past_its_deadline_is_dropped(loop: FakeLoop, side: RosSide, other: OtherNode
                                                ) -> None:
     errors: list[WsBridgeError] = []

@@ -38,7 +38,7 @@ from ws_bridge.errors import (
     UnknownType,
     WsBridgeError,
 )
-from ws_bridge.ros.services import Call, Hosted
+from ws_bridge.ros.services import Hosted, PendingCall
 from ws_bridge.ros.side import RosSide
 
 SET_BOOL = 'std_srvs/srv/SetBool'
@@ -83,7 +83,7 @@ def server(service: str, answer: Callable[[bool], str], threads: int = 8) -> Ite
 
 
 def call(side: RosSide, results: list[Any], service: str = '/set', data: bool = True,
-         timeout: float = 10.0, srv_type: str = SET_BOOL) -> Call:
+         timeout: float = 10.0, srv_type: str = SET_BOOL) -> PendingCall:
     return side.call(service, srv_type, request_of(data), timeout, results.append)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from support.security_support import write_tokens
 
-from ws_bridge.bridge import bridge, door
+from ws_bridge.bridge import door, logins
 
 
 @pytest.fixture
@@ -32,4 +32,4 @@ def token_file(tmp_path: Path) -> str:
 def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have failed logins answered at once."""
     monkeypatch.setattr(door, 'FAILURE_DELAY', 0.0)
-    monkeypatch.setattr(bridge, 'FAILURE_DELAY', 0.0)
+    monkeypatch.setattr(logins, 'FAILURE_DELAY', 0.0)

@@ -378,5 +378,5 @@ async def test_another_bridge_does_not_choose_what_is_pushed_and_pulled(
                 then({'topic': '/secret', 'channel_id': 7, 'type': 'std_msgs/msg/String'})
             assert '/secret' not in [each.name for each in service.bridge._outward.topics()]
             assert '/secret' not in [each.topic for each in
-                                     service.bridge._inward._shared.values()]
+                                     service.bridge._publications._shared.values()]
             assert isinstance(service, Service)

@@ -32,7 +32,7 @@ def test_what_is_left_of_the_time_to_live(op: Any, age: float, ttl: float | None
                                           left: float | None) -> None:
     session = make()
     session.receive(ops.Advertise(None, '/t'), START)
-    session.publications.opened('/t', 1)
+    session.publications.opened('/t', 1, is_judged=False)
     fields = {name: getattr(op, name) for name in op.__slots__}
     op = type(op)(**{**fields, 'stamp': nanoseconds(START + EPOCH - age), 'ttl': ttl})
     (effect,) = session.receive(op, START)

@@ -84,25 +84,15 @@ def test_an_echo_counts_only_of_a_beat_that_was_sent() -> None:
     assert session.clock.timesync.offset == pytest.approx(5.05 - (START + EPOCH + 1.5))
 
 
-def test_beats_leave_each_interval() -> None:
-    assert make(heartbeat_interval=1.0).deadline() is None
-    session = make(heartbeat_interval=1.0, beats=True)
-    assert session.deadline() == START + 1
-    assert session.poll(START + 0.9) == []
-    assert session.poll(START + 1.25) == [
-        fx.Send(replies.Beat(1, ns(START + 1.25 + EPOCH), None))]
-    assert session.deadline() == START + 2
-    assert session.poll(START + 1.25) == []
-
-
-@pytest.mark.parametrize('late', [2.0, 2.5, 7.0, 1e6])
-def test_missed_beats_are_not_made_up_for(late: float) -> None:
-    session = make(heartbeat_interval=1.0, beats=True)
-    beat_of(session.poll(START + late))
-    assert session.poll(START + late) == []
-    due = session.deadline()
-    assert due is not None
-    assert START + late < due <= START + late + 1
+def test_beats_to_a_peer_are_made_when_the_bridge_wants_one() -> None:
+    session = make()
+    assert session.deadline() is None
+    assert session.heartbeats.make(5.0) == replies.Beat(1, ns(5.0), None)
+    session.receive(ops.Heartbeat('a', ns(4.0), 7, answer=True), START)
+    assert session.heartbeats.make(6.0) == replies.Beat(
+        2, ns(6.0), (7, ns(4.0), ns(START + EPOCH)))
+    session.receive(ops.Heartbeat('b', ns(7.5), 8, (2, ns(6.0), ns(7.5)), answer=True), START)
+    assert session.clock.timesync.offset is not None
 
 
 def test_liveness() -> None:
@@ -144,8 +134,8 @@ def test_who_commands_has_to_send_heartbeats() -> None:
 
 
 def test_it_shows_itself() -> None:
-    session = make(beats=True, heartbeat_interval=1.0)
-    beat_of(session.poll(START + 1))
+    session = make()
+    session.heartbeats.make(1.0)
     assert repr(session.heartbeats) == 'Heartbeats(UNWATCHED, sent=1)'
     assert repr(session.allowance) == 'Allowance(refused=0)'
     assert repr(session) == ("Session(p, native, name='', PeerSubscriptions(), "

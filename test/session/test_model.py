@@ -85,15 +85,15 @@ class Machine(RuleBasedStateMachine):
 
     rate = 0.0
 
-    @initialize(beats=st.booleans())
-    def connect(self, beats: bool) -> None:
+    @initialize()
+    def connect(self) -> None:
         parameters = settings_from({
             'max_subscriptions': LIMIT, 'max_advertisements': LIMIT, 'max_services': LIMIT,
             'max_calls': LIMIT, 'max_message_rate': self.rate, 'call_timeout': 2.0,
             'heartbeat_interval': 1.0, 'heartbeat_timeout': 3.0})
         self.names = FakeNames()
         self.session = Session('p', 'native', settings=parameters, exposure=EXPOSURE,
-                               names=self.names, now=START, unix_offset=EPOCH, beats=beats)
+                               names=self.names, now=START, unix_offset=EPOCH)
         self.ledger = Ledger()
         self.now = START
         self.waiting: dict[str, tuple[str, float]] = {}
@@ -160,7 +160,7 @@ class Machine(RuleBasedStateMachine):
         if topic in self.ledger.names('publisher') and channel_id not in self.channels:
             self.channels = {c: t for c, t in self.channels.items() if t != topic}
             self.channels[channel_id] = topic
-            self.session.publications.opened(topic, channel_id)
+            self.session.publications.opened(topic, channel_id, is_judged=False)
 
     @rule(name=topics)
     def unadvertise(self, name: str) -> None:

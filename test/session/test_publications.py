@@ -76,7 +76,7 @@ def test_binary_publication_needs_the_channel_of_this_peer() -> None:
     session = make()
     session.receive(ops.Advertise(None, '/t'), START)
     assert refusal(session.receive(binary(4), START)) == (None, 'not_advertised', 'channel_id')
-    session.publications.opened('/t', 4)
+    session.publications.opened('/t', 4, is_judged=False)
     command = binary(4, encoding='cbor', ttl=0.5)
     assert session.receive(command, START) == [fx.Publish(
         None, '/t', memoryview(b'x'), 'cbor', START + 0.5, None, command)]
@@ -89,9 +89,9 @@ def test_a_topic_has_one_channel() -> None:
     session = make()
     for topic in ('/t', '/u'):
         session.receive(ops.Advertise(None, topic), START)
-    session.publications.opened('/u', 1)
+    session.publications.opened('/u', 1, is_judged=False)
     for channel_id in (4, 5, 6):
-        session.publications.opened('/t', channel_id)
+        session.publications.opened('/t', channel_id, is_judged=False)
     assert [len(session.receive(binary(n), START)) for n in (1, 6)] == [1, 1]
     for channel_id in (4, 5):
         assert refusal(session.receive(binary(channel_id), START))[1] == 'not_advertised'

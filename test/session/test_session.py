@@ -255,13 +255,31 @@ def test_the_age_of_a_guarded_command_is_the_gates_to_judge() -> None:
     session = make(gates=FakeGates())
     for topic, expected in (('/drive', True), ('/t', False)):
         session.receive(ops.Advertise(None, topic), START)
-        session.publications.opened(topic, 4)
+        session.publications.opened(topic, 4, is_judged=expected)
         old: list[Any] = [ops.Command('i', topic, {}, stamp=ns(START + EPOCH - 9), ttl=0.1),
                           binary(4, stamp=ns(START + EPOCH - 9), ttl=0.1)]
         for command in old:
             (effect,) = session.receive(command, START)
             assert (isinstance(effect, fx.Publish) and effect.command is command) == expected
             assert expected or refusal([effect])[1] == 'expired'
+
+
+def test_the_gates_are_asked_once_for_a_topic() -> None:
+    """From then on the bridge has told what its way has."""
+    asked: list[str] = []
+
+    class Counting(FakeGates):
+        def guards(self, topic: str) -> bool:
+            asked.append(topic)
+            return super().guards(topic)
+    session = make(gates=Counting())
+    command = ops.Command('i', '/drive', {}, stamp=ns(START + EPOCH - 9), ttl=0.1)
+    opening, publication = session.receive(command, START)
+    assert isinstance(opening, fx.OpenPublisher)
+    session.publications.opened('/drive', 4, is_judged=True)
+    for _ in range(3):
+        assert session.receive(command, START) == [publication]
+    assert asked == ['/drive']
 
 
 def test_a_guarded_call_and_goal() -> None:
@@ -296,7 +314,7 @@ def test_close_takes_everything_back_once() -> None:
     for op in (ops.Subscribe(None, '/a'), ops.Advertise(None, '/b'), ops.Command(None, '/c', {}),
                ops.AdvertiseService(None, '/s', 'a/S'), ops.Command(None, '/reset', {})):
         session.receive(op, START)
-    session.publications.opened('/b', 1)
+    session.publications.opened('/b', 1, is_judged=False)
     call_id = call_from_ros(session, 'token')
     (key,) = session.services.calls
     assert session.close() == [

@@ -27,10 +27,10 @@ from typing import Any
 
 import jsonschema
 from rclpy.context import Context
+from support.helpers import async_wait_until, other_domain, PATIENCE
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from support.helpers import async_wait_until, other_domain, PATIENCE
 from ws_bridge.main import close_service, open_service, Service
 
 REFERENCE = Path(__file__).parents[2] / 'docs' / 'reference'

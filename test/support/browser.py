@@ -31,7 +31,6 @@ from typing import Any
 
 import psutil
 import pytest
-
 from support.helpers import SpinningNode, wait_until
 
 webdriver = pytest.importorskip(

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-
 from support.certificates import make_authority, make_certificate, Pair
 from support.transport_support import Bare, BarePeer, Dial, MakeClient, MakeServer, Recorder
+from websockets.asyncio.client import ClientConnection, connect
+
 from ws_bridge import InterfaceConfig, WebSocketClient, WebSocketInterface, WebSocketServer
 from ws_bridge.transport.options import ClientOptions, ServerOptions
 

@@ -294,6 +294,7 @@ def report(thrower: Thrower) -> Mapping[str, Any]:
 def operation_tester() -> IsOperation:
     """Return what tells, by the codec itself, whether a frame is an operation."""
     from support.frames import one
+
     from ws_bridge.convert.cbor import cbor_values
     from ws_bridge.protocol.operations import Malformed
     from ws_bridge.protocol.rosbridge import RosbridgeDialect

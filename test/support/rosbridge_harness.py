@@ -21,10 +21,10 @@ from itertools import count
 import json
 from typing import Any
 
+from support.helpers import async_wait_until, PATIENCE
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from support.helpers import async_wait_until, PATIENCE
 from ws_bridge.main import Service
 
 Json = dict[str, Any]

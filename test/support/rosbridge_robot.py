@@ -26,9 +26,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
 from std_msgs.msg import Int32, String, UInt8MultiArray
 from std_srvs.srv import SetBool
-from test_msgs.action import Fibonacci
-
 from support.helpers import PATIENCE, SpinningNode
+from test_msgs.action import Fibonacci
 
 TICK = 0.02
 STEP = 0.02

@@ -48,11 +48,11 @@ class FakeNames:
 
 
 def make(exposure: Exposure | None = None, *, gates: GateLookup | None = None,
-         beats: bool = False, **parameters: object) -> Session:
+         **parameters: object) -> Session:
     """Return the session of peer ``p`` that connected at ``START``."""
     settings: Settings = settings_from({'robot_name': 'demo', **parameters})
     return Session('p', 'native', settings=settings, exposure=exposure or Exposure.open(),
-                   names=FakeNames(), now=START, unix_offset=EPOCH, gates=gates, beats=beats)
+                   names=FakeNames(), now=START, unix_offset=EPOCH, gates=gates)
 
 
 def failed(effects: list[fx.Effect]) -> replies.Failed:

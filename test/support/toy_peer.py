@@ -20,11 +20,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
+from support.helpers import async_wait_until
+from support.toy_dialect import HEAD, ToyDialect
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from support.helpers import async_wait_until
-from support.toy_dialect import HEAD, ToyDialect
 from ws_bridge.main import Service
 from ws_bridge.protocol.dialects import DialectKind
 

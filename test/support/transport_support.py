@@ -21,9 +21,9 @@ import os
 import socket
 from typing import Any
 
+from support.helpers import async_wait_until
 from websockets.asyncio.client import ClientConnection
 
-from support.helpers import async_wait_until
 from ws_bridge import WebSocketClient, WebSocketServer
 from ws_bridge.transport.link import Link
 
@@ -66,14 +66,16 @@ class Recorder:
         return self.ends[-1]
 
 
-TEXT, PING, PONG = 1, 9, 10
+TEXT, BINARY, PING, PONG = 1, 2, 9, 10
 
 
-def masked(opcode: int, payload: bytes) -> bytes:
-    """Return a frame of a client."""
+def masked(opcode: int, payload: bytes, mask: bytes = bytes(4), *, is_last: bool = True) -> bytes:
+    """Return a frame of a client; ``mask`` of 4 bytes."""
     size = len(payload)
     head = bytes([0x80 | size]) if size < 126 else bytes([0xFE]) + size.to_bytes(2, 'big')
-    return bytes([0x80 | opcode]) + head + bytes(4) + payload
+    data = bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload)) \
+        if any(mask) else payload
+    return bytes([0x80 * is_last | opcode]) + head + mask + data
 
 
 class BarePeer:

@@ -17,26 +17,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 import os
+import random
 import socket
 import struct
+from typing import Any
 
 import pytest
 from support.helpers import async_wait_until
 from support.transport_support import (
     Bare,
+    BINARY,
     Dial,
     MakeClient,
     MakeServer,
     masked,
+    PING,
     PONG,
     Recorder,
     TEXT,
 )
 from websockets.asyncio.server import serve, ServerConnection
 
-from ws_bridge.transport.fence import LINGER, MAX_UNANSWERED, Pace, UNKNOWN
+from ws_bridge.transport import fence as fence_module
+from ws_bridge.transport.fence import Keepalive, LINGER, MAX_UNANSWERED, Pace, UNKNOWN
 from ws_bridge.transport.link import Link
 from ws_bridge.transport.options import ClientOptions, ServerOptions
+from ws_bridge.transport.rounds import Rounds
 from ws_bridge.transport.turns import Turns
 
 
@@ -205,7 +211,8 @@ async def test_the_pace_is_slow_fast_and_slow_again(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr('ws_bridge.transport.fence.LINGER', 0.1)
     loop = asyncio.get_running_loop()
     times: list[float] = []
-    pace = Pace(lambda: times.append(loop.time()))
+    rounds = Rounds()
+    pace = Pace(lambda: times.append(loop.time()), rounds)
     pace.keep(60.0)
     assert (len(times), pace.hurried_at) == (1, None)
     pace.hurry(0.02)                    # at once, for there was none lately
@@ -224,7 +231,8 @@ async def test_the_pace_is_slow_fast_and_slow_again(monkeypatch: pytest.MonkeyPa
     assert len(times) == number + 1
     pace.end()
     pace.end()
-    assert pace._timer is None
+    assert not pace.is_kept
+    assert repr(rounds) == '<Rounds []>'
 
 
 async def test_without_a_pace_nobody_is_asked(make_server: MakeServer, bare: Bare) -> None:
@@ -238,7 +246,7 @@ async def test_without_a_pace_nobody_is_asked(make_server: MakeServer, bare: Bar
     peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
     peer.close()
     await server.end()
-    assert link.pace._timer is None
+    assert not link.pace.is_kept
 
 
 class Held(Turns):
@@ -280,3 +288,138 @@ async def test_what_waits_to_be_parsed_is_not_lost(make_server: MakeServer, bare
         return len(server.frames) == 7
     await async_wait_until(go_on)
     assert server.frames[4:] == ['1', '2', '3']
+
+
+async def test_who_was_asked_has_so_long_to_answer(make_server: MakeServer, bare: Bare) -> None:
+    """Any ping will do for a question; what cannot leave is not waited for."""
+    server = Recorder()
+    options = ServerOptions(ping_interval=0.0)
+    peer = await bare((await make_server(listener=server, options=options)).port)
+    websocket = (await server.link()).websocket
+    keepalive = Keepalive(websocket, Rounds(), 6.0, 8.0, lambda: None)
+    assert repr(keepalive) == '<Keepalive 6 s, 8 s>'
+    begin = websocket.fence
+    assert keepalive.has_answered(begin + 4.4) and not websocket._pings
+    assert keepalive.has_answered(begin + 4.5) and len(websocket._pings) == 1
+    websocket.send_fence()
+    assert keepalive.has_answered(begin + 12.4)
+    assert not keepalive.has_answered(begin + 12.5)
+    websocket.paused = True
+    assert keepalive.has_answered(begin + 99.0)
+    websocket.paused = False
+    assert keepalive.has_answered(begin + 106.9)
+    assert len(websocket._pings) == 2
+    assert not keepalive.has_answered(begin + 107.0)
+    for _ in range(2):
+        await peer.send(masked(PONG, await peer.next_ping()))
+    await async_wait_until(lambda: not websocket._pings)
+    assert keepalive.has_answered(websocket.fence + 1.0) and not websocket._pings
+    keepalive.leave_unjudged()
+    for number in range(1, 4):      # it is asked again, whether it answers or not
+        assert keepalive.has_answered(begin + 200.0 * number)
+        assert len(websocket._pings) == number
+
+
+async def test_the_pings_of_a_pace_are_enough(make_server: MakeServer, bare: Bare) -> None:
+    """Nobody is pinged twice: for the fence, and to see whether it lives."""
+    server = Recorder()
+    options = ServerOptions(ping_interval=0.5, ping_timeout=0.3)
+    peer = await bare((await make_server(listener=server, options=options)).port)
+    link = await server.link()
+    sent, send = [0], link.websocket.send_fence
+
+    def count() -> None:
+        sent[0] += 1
+        send()
+    link.websocket.send_fence = count  # type: ignore[method-assign]
+    link.pace.keep(0.02)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + 0.6
+    while loop.time() < end:
+        await peer.send(masked(PONG, await peer.next_ping()))
+    assert link.is_open and not sent[0]
+    assert await server.end() == (1011, 'keepalive ping timeout')   # nothing is answered any more
+
+
+async def test_bytes_that_look_like_a_pong_are_none(make_server: MakeServer, bare: Bare) -> None:
+    """In the middle of a message: a page could write them into one before it was asked."""
+    server = Fences()
+    await bare((await make_server(listener=server)).port)
+    link = await server.link()
+    handshake = link.websocket.fence
+    link.websocket.send_fence()
+    (payload,) = link.websocket._pings
+    link.websocket.is_urgent = lambda data: True
+    pong = masked(PONG, payload)
+    text = masked(BINARY, pong)
+    for cut in range(1, len(text) - len(pong) + 1):
+        assert len(text[cut:cut + len(pong)]) == len(pong)
+        for piece in (text[:cut], text[cut:cut + len(pong)], text[cut + len(pong):]):
+            link.websocket.data_received(piece)
+    await async_wait_until(lambda: len(server.got) == len(text) - len(pong))
+    assert set(server.got) == {(pong, handshake)}
+    link.websocket.data_received(pong)
+    assert link.websocket.fence > handshake
+
+
+@pytest.mark.parametrize('seed', range(5))
+async def test_the_short_way_of_a_pong_is_no_other_way(
+        make_server: MakeServer, bare: Bare, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """However the stream of a peer is cut: the same messages, with the same fences."""
+    server = Fences()
+    port = (await make_server(listener=server, options=ServerOptions(ping_interval=0.0))).port
+    choose = random.Random(seed)
+    script: list[bytes | None] = []     # None: a ping is sent
+    stream = b''
+    for number in range(150):
+        pong = masked(PONG, script.count(None).to_bytes(8, 'big'), choose.randbytes(4))
+        script += [None] * choose.choice((0, 1))
+        stream += choose.choice((
+            masked(TEXT, b'%d' % number), masked(PONG, choose.randrange(60).to_bytes(8, 'big')),
+            pong, pong,
+            masked(PONG, b'other'), masked(PING, b'12345678'),
+            masked(TEXT, b'a', is_last=False) + masked(PONG, bytes(8)) + masked(0, b'b')))
+        if choose.random() < 0.6:       # what comes is a whole frame, or several
+            script.append(stream)
+            stream = b''
+        else:
+            cut = choose.randrange(len(stream))
+            script.append(stream[:cut])
+            stream = stream[cut:]
+    script.append(stream)
+    results, parsed = [], []
+    for is_short in (True, False):
+        peer = await bare(port)
+        link = await server.link()
+        websocket = link.websocket
+        numbers = iter(range(1000))
+        monkeypatch.setattr(fence_module.os, 'urandom',
+                            lambda size, numbers=numbers: next(numbers).to_bytes(size, 'big'))
+        seen: list[object] = []
+
+        def see(event: Any, websocket: Any = websocket, seen: list[object] = seen) -> None:
+            seen.append(event.opcode)
+            type(websocket).process_event(websocket, event)
+        websocket.process_event = see
+        websocket.is_urgent = lambda data: True     # nothing waits to be parsed
+        if not is_short:
+            websocket._take_pong = lambda data: False
+        order: dict[float, int] = {websocket.fence: -1}
+        sent = iter(range(1000))
+        for segment in script:
+            if segment is None:
+                websocket.send_fence()
+                order[list(websocket._pings.values())[-1][1]] = next(sent)
+            elif segment:
+                websocket.data_received(segment)
+        count = seen.count(TEXT)
+        await async_wait_until(lambda count=count: len(server.got) == count)
+        results.append(([(word, order[fence]) for word, fence in server.got],
+                        order[websocket.fence], list(websocket._pings), websocket.latency > 0))
+        parsed.append(sum(opcode == PONG for opcode in seen))
+        server.got.clear()
+        peer.close()
+        await server.end()
+        server.ends.clear()
+    assert results[0] == results[1]
+    assert parsed[0] < parsed[1]

@@ -17,9 +17,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from helpers import async_wait_until
 import pytest
-from transport_support import Dial, MakeServer, Recorder
+from support.helpers import async_wait_until
+from support.transport_support import Dial, MakeServer, Recorder
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 from websockets.protocol import State

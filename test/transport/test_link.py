@@ -15,23 +15,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import pairwise
 import logging
+import random
 import time
+from typing import Any
 
 import pytest
 from support.helpers import async_wait_until
-from support.transport_support import Bare, Dial, MakeClient, MakeServer, Recorder
+from support.transport_support import Bare, BarePeer, Dial, MakeClient, MakeServer, Recorder
+from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import broadcast
+from websockets.exceptions import ConnectionClosed
 
 from ws_bridge.protocol.types import Priority
 from ws_bridge.session.queue import Parts
-from ws_bridge.transport import link as link_module
+from ws_bridge.transport import outbound as outbound_module
 from ws_bridge.transport.fence import FencedClient
-from ws_bridge.transport.link import address_text, Link, PIECE, StreamFrame
+from ws_bridge.transport.framing import head, PIECE, StreamFrame
+from ws_bridge.transport.link import address_text, Link
 from ws_bridge.transport.options import ClientOptions, ServerOptions
+from ws_bridge.transport.rounds import Rounds
 from ws_bridge.transport.turns import SLICE, Turns
 
 BIG = bytes(256 * 1024)
@@ -55,8 +62,8 @@ async def test_frames_both_ways(make_server: MakeServer, dial: Dial) -> None:
     assert server.frames == ['für', b'\xff']
     assert (link.messages_out, link.bytes_out, link.messages_in, link.bytes_in) == (5, 19, 2, 5)
     assert (link.path, link.request_headers['x-who'], link.dialled) == ('/path?x=1', 'me', False)
-    assert link.remote == address_text(peer.local_address)
     assert link.latency == 0 or link.latency > 0
+    assert link.remote == address_text(peer.local_address)
     assert 'in=2 out=5' in repr(link)
     await peer.close(1000, 'bye')
     assert await server.end() == (1000, 'bye')
@@ -71,8 +78,8 @@ async def test_with_a_broadcast_that_takes_no_text(
     def old(connections: Iterable[Connection], message: str | bytes) -> None:
         broadcast(connections, message)
 
-    monkeypatch.setattr(link_module, 'broadcast', old)
-    monkeypatch.setattr(link_module, '_BROADCAST_TAKES_TEXT', False)
+    monkeypatch.setattr(outbound_module, 'broadcast', old)
+    monkeypatch.setattr(outbound_module, '_BROADCAST_TAKES_TEXT', False)
     server = Recorder()
     peer = await dial((await make_server(listener=server)).port)
     link = await server.link()
@@ -416,14 +423,147 @@ async def test_cancelling_a_served_link_cuts_it(make_server: MakeServer, dial: D
     peer = await dial(port, create_connection=FencedClient)
     recorder = Recorder()
     assert isinstance(peer, FencedClient)
-    link = Link(peer, ClientOptions(), dialled=True, write_limit=65536,
-                turns=Turns())
+    link = Link(peer, ClientOptions(), dialled=True, turns=Turns(), rounds=Rounds())
     serving = asyncio.create_task(link.serve(recorder))
     await recorder.link()
     serving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await serving
     assert (await server.end())[0] == 1006
+
+
+def nothing() -> Any:
+    """Be what is never called."""
+    raise AssertionError
+
+
+def beat(text: bytes, made: list[bytes]) -> Callable[[], tuple[bytes, int]]:
+    """Return what makes a message that leaves with others, and notes when it is made."""
+    def make() -> tuple[bytes, int]:
+        made.append(text)
+        return head(len(text), True) + text, len(text)
+    return make
+
+
+async def test_what_leaves_along_leaves_in_one_write_with_the_next_samples(
+        make_server: MakeServer, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made when it leaves, before the samples; by itself where none come."""
+    server = Recorder()
+    options = ServerOptions(ping_interval=0.0)
+    peer = await dial((await make_server(listener=server, options=options)).port, compression=None)
+    link = await server.link()
+    writes: list[bytes] = []
+    write = link.websocket.transport.write
+    monkeypatch.setattr(link.websocket.transport, 'write',
+                        lambda data: (writes.append(data), write(data)))
+    made: list[bytes] = []
+    link.send_along(beat(b'first', made), nothing)
+    link.ping_soon()
+    link.send_along(beat(b'second', made), nothing)
+    assert not made and not writes
+    assert link.stage(StreamFrame('k', b'sample', 1))
+    link.flush()
+    assert len(writes) == 1 and writes[0].startswith(b'\x81\x05first\x89\x08')
+    assert writes[0].endswith(b'\x81\x06second\x81\x06sample')
+    assert (link.messages_out, link.bytes_out) == (3, 17)
+    link.send_along(beat(b'alone', made), nothing)
+    assert [await peer.recv() for _ in range(4)] == ['first', 'second', 'sample', 'alone']
+    await async_wait_until(lambda: link.websocket.latency > 0)
+    assert made == [b'first', b'second', b'alone']
+    link.send_along(beat(b'last words', made), nothing)
+    link.close(1000, 'bye')
+    assert await peer.recv() == 'last words'
+    assert await server.end() == (1000, 'bye')
+    link.send_along(beat(b'late', made), lambda: None)
+    link.flush()
+    assert made[-1] == b'last words'
+
+
+async def test_what_leaves_along_goes_the_ordinary_way_where_others_wait(
+        make_server: MakeServer, dial: Dial, bare: Bare) -> None:
+    """And where frames are compressed."""
+    server = Recorder()
+    port = (await make_server(listener=server, compression=True,
+                              options=ServerOptions(ping_interval=0.0))).port
+    await bare(port)
+    slow = await server.link()
+    sent: list[str] = []
+    slow.send_along(nothing, lambda: sent.append('slow'))
+    slow.send(BIG * 40, text=False)
+    slow.flush()
+    assert sent == ['slow']
+    await dial(port, compression='deflate')
+    await async_wait_until(lambda: len(server.links) == 2)
+    server.links[1].send_along(nothing, lambda: sent.append('compressed'))
+    assert sent == ['slow', 'compressed']
+
+
+@pytest.mark.parametrize('seed', range(3))
+async def test_whatever_happens_in_the_middle_of_a_fan_out(
+        make_server: MakeServer, dial: Dial, bare: Bare, seed: int) -> None:
+    """Peers pause, are closed and are cut; frames are large, split, compressed: all in order."""
+    choose = random.Random(seed)
+    server = Recorder()
+    port = (await make_server(listener=server, compression=True, options=ServerOptions(
+        close_timeout=20.0, ping_interval=0.0))).port
+    peers: dict[Link, ClientConnection | BarePeer] = {}
+    got: dict[ClientConnection | BarePeer, list[bytes]] = {}
+    readers = []
+
+    async def read(peer: ClientConnection) -> None:
+        with suppress(ConnectionClosed):
+            while True:
+                data = await peer.recv()
+                got[peer].append(data.encode() if isinstance(data, str) else data)
+    for kind in (None, 'deflate', None, 'deflate', 'bare', 'bare'):
+        peer = await bare(port) if kind == 'bare' else await dial(
+            port, compression=kind, max_size=None, max_queue=1)
+        got[peer] = []
+        if isinstance(peer, ClientConnection):
+            readers.append(asyncio.create_task(read(peer)))
+        await async_wait_until(lambda: len(server.links) > len(peers))
+        peers[server.links[-1]] = peer
+    sent: dict[Link, list[bytes]] = {link: [] for link in peers}
+    ends = dict(zip(choose.sample(range(60), 3), choose.sample(list(peers), 3), strict=True))
+    codes: dict[Link, int] = {}
+    for number in range(60):
+        text = b'%d:' % number + b'x' * choose.choice((0, 1, 200, 70_000, PIECE, 2 * PIECE))
+        split = choose.choice((None, None, lambda frame: [frame[:1], frame[1:]]))
+        item = StreamFrame('k', Parts(text[:1], text[1:]) if choose.random() < 0.2 else text, 99,
+                           text=bool(number % 2), split=split)
+        fresh = [link for link in peers if link.stage(item)]
+        for link in choose.sample(fresh, choose.randrange(len(fresh) + 1)):
+            link.flush()
+        if choose.random() < 0.2:
+            for link in peers:
+                link.ping_soon()
+        for link in peers:
+            if link not in codes:
+                sent[link] += [text[:1], text[1:]] if split else [text]
+        ended = ends.get(number)
+        if ended is not None:
+            codes[ended] = 1006 if isinstance(peers[ended], BarePeer) \
+                else choose.choice((4000, 1006))
+            if codes[ended] == 4000:
+                ended.close(4000, 'bye')
+            else:
+                ended.abort('cut')
+        await asyncio.sleep(choose.choice((0, 0, 0.002)))
+    for link in peers:
+        link.flush()
+        if link not in codes:
+            codes[link] = 4001
+            if isinstance(peers[link], BarePeer):
+                link.abort('end')
+            else:
+                link.close(4001, 'end')
+    await asyncio.wait(readers, timeout=20.0)
+    for link, peer in peers.items():
+        if isinstance(peer, ClientConnection):
+            assert got[peer] == sent[link][:len(got[peer])]
+            assert peer.close_code == codes[link]
+            assert codes[link] == 1006 or len(got[peer]) == len(sent[link])
+    await async_wait_until(lambda: len(server.ends) == len(peers))
 
 
 @pytest.mark.parametrize(('address', 'text'), [

@@ -14,17 +14,27 @@
 """
 The bridge: sessions on one side, ROS on the other; the one place where both threads meet.
 
-====================  =====================================================================
-:mod:`.bridge`        peers: connections, sessions, the effects of their operations
-:mod:`.outward`       topics from ROS to peers: one subscription, encoded once an encoding
-:mod:`.inward`        topics from peers to ROS: shared publishers, checked conversion
-:mod:`.services`      calls from peers to ROS and from ROS to peers
-:mod:`.actions`       goals from peers to ROS and from ROS to peers
-:mod:`.rosapi`        questions about the robot, as rosbridge's clients ask them
-:mod:`.pages`         what plain HTTP on the port answers
-:mod:`.state`         what the robot is told to be like
-:mod:`.handover`      how the ROS threads hand work over to the loop
-====================  =====================================================================
+=====================  ====================================================================
+:mod:`.bridge`         puts the units together; what ROS says, and time, goes from here
+:mod:`.connections`    which peers there are: strangers, dialects, sessions, the end
+:mod:`.logins`         who they are, how much they may send, when they have to leave
+:mod:`.frames`         frame -> operation -> session -> effects, in the order of each peer
+:mod:`.intake`         the same for large messages, which a worker reads
+:mod:`.dispatch`       carries effects out, each by the unit that has it in its table
+:mod:`.subscriptions`  topics out, as sessions ask for them
+:mod:`.outward`        delivers them: one subscription, encoded once an encoding
+:mod:`.publications`   topics in: shared publishers, checked conversion
+:mod:`.services`       calls from peers to ROS and from ROS to peers
+:mod:`.actions`        goals from peers to ROS and from ROS to peers
+:mod:`.control`        leases and the emergency stop; :mod:`.gates`: the way of a command
+:mod:`.rosapi`         questions about the robot, as rosbridge's clients ask them
+:mod:`.diagnosis`      why nothing arrives, or moves
+:mod:`.state`          what the robot is told to be like
+:mod:`.uplinks`        what this bridge does for itself on those that it dialled
+:mod:`.second_look`    what waits until the graph was looked at again
+:mod:`.pages`          what plain HTTP on the port answers
+:mod:`.handover`       how the ROS threads hand work over to the loop
+=====================  ====================================================================
 """
 from ws_bridge.bridge.bridge import Bridge
 from ws_bridge.bridge.handover import Mailbox

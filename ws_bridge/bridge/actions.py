@@ -17,11 +17,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TYPE_CHECKING
+from typing import Any, ClassVar, TYPE_CHECKING
 
 from ws_bridge.bridge.converter import Converter
+from ws_bridge.bridge.handles import ActionServer, RunningGoal
 from ws_bridge.bridge.peer import Peer, type_to_call
 from ws_bridge.bridge.services import Apply
+from ws_bridge.bridge.unit import Codecs, Effects, Unit
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema import by_name
 from ws_bridge.errors import (
@@ -34,15 +36,18 @@ from ws_bridge.errors import (
     UnknownName,
     WsBridgeError,
 )
-from ws_bridge.protocol.operations import STATUS_ABORTED
+from ws_bridge.protocol.operations import About, STATUS_ABORTED
 from ws_bridge.protocol.replies import ActionAdvertised, Failed, GoalCancelling
 from ws_bridge.session.effects import (
     AnswerGoal,
+    DropGoal,
+    Effect,
     EndGoal,
     Feedback,
     HostAction,
     RequestCancel,
     StartGoal,
+    UnhostAction,
 )
 
 if TYPE_CHECKING:
@@ -61,7 +66,7 @@ class ActionHost:
     action_type: str
     feedback: Codec
     result: Codec
-    server: Any
+    server: ActionServer
 
 
 class Unsent:
@@ -80,7 +85,7 @@ class Unsent:
         self.cancelled = True
 
 
-class Actions:
+class Actions(Unit):
     """
     All goals and all hosted actions.
 
@@ -88,17 +93,20 @@ class Actions:
     :param apply: carries out the effects of a session.
     :param now: monotonic time, s.
     :param patience: how long a server may take to accept or to cancel a goal, s.
+    :param require_room: refuses one more entity of ROS where peers have too many.
     """
 
     def __init__(self, ros: RosSide, store: CodecStore, converter: Converter, *, apply: Apply,
-                 now: Callable[[], float], patience: float) -> None:
+                 now: Callable[[], float], patience: float,
+                 require_room: Callable[[], None]) -> None:
         self._ros = ros
         self._store = store
         self._converter = converter
         self._apply = apply
         self._now = now
         self._patience = patience
-        self._goals: dict[tuple[str, int], tuple[str, Any]] = {}
+        self._require_room = require_room
+        self._goals: dict[tuple[str, int], tuple[str, RunningGoal]] = {}
         self._hosted: dict[str, ActionHost] = {}
 
     def __len__(self) -> int:
@@ -131,6 +139,9 @@ class Actions:
 
     def _send(self, peer: Peer, wish: StartGoal) -> None:
         goals = peer.session.actions
+
+        def on_accepted() -> None:
+            self._apply(peer, goals.accepted(wish.key))
 
         def on_feedback(cdr: bytes) -> None:
             self._converter.encode(feedback, cdr, on_feedback_text,
@@ -165,7 +176,7 @@ class Actions:
         result = self._store.codec(schema.result)
         goal = self._ros.send_goal(
             wish.action, action_type, cdr, patience=self._patience, timeout=wish.timeout,
-            on_accepted=lambda: self._apply(peer, goals.accepted(wish.key)),
+            on_accepted=on_accepted,
             on_feedback=on_feedback if wish.want_feedback else None, on_done=on_done)
         self._goals[peer.name, wish.key] = wish.action, goal
 
@@ -182,9 +193,9 @@ class Actions:
             Failed(wish.op_id, why) if why else
             GoalCancelling(wish.op_id, wish.goal_op_id)))
 
-    def drop(self, peer: Peer, key: int) -> None:
+    def drop(self, peer: Peer, effect: DropGoal) -> None:
         """Cancel a goal whose peer left."""
-        sent = self._goals.pop((peer.name, key), None)
+        sent = self._goals.pop((peer.name, effect.key), None)
         if sent is not None:
             sent[1].drop()
 
@@ -202,7 +213,7 @@ class Actions:
             else self._ros.types.action(wish.action_type).name
         return type_to_call('action', wish.action, asked, types)
 
-    def goal_codec(self, wish: StartGoal) -> Codec:
+    def _goal_codec(self, peer: Peer, wish: StartGoal) -> Codec:
         """
         Return what converts a goal.
 
@@ -210,12 +221,12 @@ class Actions:
         """
         return self._store.codec(self._ros.types.action(self._type_of(wish)).goal)
 
-    def feedback_codec(self, peer: Peer, wish: Feedback) -> Codec | None:
+    def _feedback_codec(self, peer: Peer, wish: Feedback) -> Codec | None:
         """Return what converts a peer's feedback; ``None`` where it hosts the action no more."""
         hosted = self._owned(peer, wish.action)
         return None if hosted is None else hosted.feedback
 
-    def result_codec(self, peer: Peer, wish: EndGoal) -> Codec | None:
+    def _result_codec(self, peer: Peer, wish: EndGoal) -> Codec | None:
         """Return what converts a peer's result; ``None`` where it hosts the action no more."""
         hosted = self._owned(peer, wish.action)
         return None if hosted is None else hosted.result
@@ -224,6 +235,24 @@ class Actions:
         return codec.from_values(values, now=self._ros.now() if codec.uses_time else None)
 
     # ---- actions of peers
+
+    def about(self, effect: Effect) -> About | None:
+        """Return that an error is about an answer, for which somebody in ROS waits."""
+        return About('answer', '') if isinstance(effect, Feedback | EndGoal) else None
+
+    def _advertise(self, peer: Peer, wish: HostAction) -> None:
+        """Host an action for a session, which forgets it where it cannot be had."""
+        try:
+            if not self.owned_by(peer, wish.action):
+                self._require_room()
+            self.host(peer, wish)
+        except WsBridgeError:
+            if not self.owned_by(peer, wish.action):
+                peer.session.actions.forget(wish.action)
+            raise
+
+    def _unadvertise(self, peer: Peer, effect: UnhostAction) -> None:
+        self.unhost(peer, effect.action)
 
     def host(self, peer: Peer, wish: HostAction) -> None:
         """
@@ -246,6 +275,9 @@ class Actions:
                 return
             self._apply(peer, goals.asked(action, wish.action_type, token, text, self._now()))
 
+        def on_cancel(token: int) -> None:
+            self._apply(peer, goals.cancelled(action, token))
+
         def on_error(exc: WsBridgeError) -> None:
             if isinstance(exc, LimitExceeded):  # only goals are rejected
                 peer.send(Failed(None, exc))
@@ -262,7 +294,7 @@ class Actions:
             peer, schema.name, self._store.codec(schema.feedback),
             self._store.codec(schema.result), self._ros.host_action(
                 action, schema.name, on_goal=on_goal, on_error=on_error, on_ready=on_ready,
-                on_cancel=lambda token: self._apply(peer, goals.cancelled(action, token))))
+                on_cancel=on_cancel))
         self._hosted[action] = hosted
 
     def graph_changed(self) -> None:
@@ -338,3 +370,9 @@ class Actions:
     def _owned(self, peer: Peer, action: str) -> ActionHost | None:
         hosted = self._hosted.get(action)
         return hosted if hosted is not None and hosted.owner is peer else None
+
+    EFFECTS: ClassVar[Effects] = {
+        StartGoal: send, RequestCancel: cancel, DropGoal: drop, HostAction: _advertise,
+        UnhostAction: _unadvertise, AnswerGoal: answer, Feedback: feedback, EndGoal: end}
+    CODECS: ClassVar[Codecs] = {
+        StartGoal: _goal_codec, Feedback: _feedback_codec, EndGoal: _result_codec}

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 import errno
 from io import TextIOWrapper
 import logging
@@ -22,7 +23,6 @@ from logging.handlers import RotatingFileHandler
 import os
 import stat
 import sys
-from typing import Any
 
 import orjson
 
@@ -43,8 +43,24 @@ logger = logging.getLogger(__name__)
 
 _NOTHING = logging.LogRecord('audit', logging.ERROR, '', 0, '', None, None)
 
-Kind = tuple[str, tuple[tuple[str, Any], ...]]
+Kind = tuple[str, tuple[tuple[str, object], ...]]
 """An event, and its fields of :data:`KIND`."""
+
+
+@dataclass(slots=True)
+class Repeated:
+    """
+    An event that may come often.
+
+    :ivar since: when it was written, monotonic, s; ``until``: when it came the last time.
+    :ivar count: how often it came since.
+    :ivar left: how many more are written at once.
+    """
+
+    since: float
+    left: int = 0
+    until: float = 0.0
+    count: int = 0
 
 
 class Audit:
@@ -61,7 +77,7 @@ class Audit:
     def __init__(self, path: str, size: int, clock: Callable[[], float], epoch: float) -> None:
         self._clock = clock
         self._epoch = epoch
-        self._often: dict[Kind, dict[str, Any]] = {}
+        self._often: dict[Kind, Repeated] = {}
         self._handler: RotatingFileHandler | None = None
         if path:
             try:
@@ -75,7 +91,7 @@ class Audit:
     def __repr__(self) -> str:
         return f'Audit({self._handler!r})'
 
-    def write(self, event: str, **fields: Any) -> None:
+    def write(self, event: str, **fields: object) -> None:
         """
         Write an event.
 
@@ -86,7 +102,7 @@ class Audit:
                     **{key: value for key, value in fields.items() if value is not None}},
                    logging.INFO if event in USUAL else logging.WARNING)
 
-    def often(self, event: str, *, each: int = 1, **fields: Any) -> None:
+    def often(self, event: str, each: int = 1, /, **fields: object) -> None:
         """
         Write an event of which many may come.
 
@@ -98,29 +114,28 @@ class Audit:
             fields = {key: value for key, value in fields.items() if key == 'code'}
             kind = event, tuple(fields.items())
         known = self._often.get(kind)
-        if known is not None and known['left'] == 0:
-            known['count'] += 1
-            known['until'] = self._clock()
+        if known is not None and known.left == 0:
+            known.count += 1
+            known.until = self._clock()
             return
         if known is None:
-            known = self._often[kind] = {'since': self._clock(), 'until': 0.0, 'count': 0,
-                                         'left': each}
-        known['left'] -= 1
+            known = self._often[kind] = Repeated(self._clock(), each)
+        known.left -= 1
         self.write(event, **fields)
 
     def flush(self, *, everything: bool = False) -> None:
         """Write how many followed of the kinds that were written a while ago."""
         now = self._clock()
         for kind, known in list(self._often.items()):
-            if not everything and now < known['since'] + TOGETHER:
+            if not everything and now < known.since + TOGETHER:
                 continue
             event, fields = kind
-            if not known['count']:
+            if not known.count:
                 del self._often[kind]
                 continue
-            self.write(event, **dict(fields), count=known['count'],
-                       until=round(known['until'] + self._epoch, 6))
-            self._often[kind] = {'since': now, 'until': 0.0, 'count': 0, 'left': 0}
+            self.write(event, **dict(fields), count=known.count,
+                       until=round(known.until + self._epoch, 6))
+            self._often[kind] = Repeated(now)
 
     def close(self) -> None:
         """Write what is left and close the file."""
@@ -129,7 +144,7 @@ class Audit:
         if handler is not None:
             handler.close()
 
-    def _line(self, fields: dict[str, Any], level: int) -> None:
+    def _line(self, fields: dict[str, object], level: int) -> None:
         text = orjson.dumps(fields).decode()
         logger.log(level, 'audit: %s', text)
         if self._handler is not None:

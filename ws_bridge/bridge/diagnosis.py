@@ -22,11 +22,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import ClassVar, TYPE_CHECKING
 
 from ws_bridge.bridge.control import Control
-from ws_bridge.bridge.outward import Outward, Topic
+from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer, types_of
+from ws_bridge.bridge.streams import Topic
+from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.config.roles import ADMIN
 from ws_bridge.errors import LimitExceeded, UnknownType, WsBridgeError
 from ws_bridge.protocol.operations import TopicUse
@@ -44,7 +46,7 @@ MOST_WAITING = 16
 """Questions of one peer that may wait for the graph at the same time."""
 
 
-class Diagnosis:
+class Diagnosis(Unit):
     """
     Answers the operation ``diagnose``.
 
@@ -254,6 +256,8 @@ class Diagnosis:
             f'{each.link.dropped} samples gave way to newer ones',
             'ask for less: `max_rate`, fewer topics, `encoding` cbor or cdr')
             for each in self._peers() if each.link.dropped and (each is peer or all_peers)]
+
+    EFFECTS: ClassVar[Effects] = {RunDiagnosis: ask}
 
 
 def _forbidden(peer: Peer, use: TopicUse, name: str) -> Finding:

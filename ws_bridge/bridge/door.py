@@ -142,7 +142,7 @@ class Door:
 
     # ---- after it
 
-    def login_of(self, admitted: Any, *, dialled: bool, now: float, epoch: float) -> Login:
+    def login_of(self, admitted: object, *, dialled: bool, now: float, epoch: float) -> Login:
         """
         Return the login of a new connection.
 

@@ -22,14 +22,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import count
 import logging
-from typing import Any, Protocol, TYPE_CHECKING
+from typing import Protocol, TYPE_CHECKING
 
 from ws_bridge.bridge.neighbours import Neighbour
 from ws_bridge.bridge.peer import Peer, types_of
 from ws_bridge.config import Exposure, is_glob, Settings
 from ws_bridge.convert.codec import Codec
+from ws_bridge.convert.schema import Value
 from ws_bridge.errors import (
     ConversionError,
     Forbidden,
@@ -38,10 +40,11 @@ from ws_bridge.errors import (
     UnknownName,
     WsBridgeError,
 )
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.replies import GateState
 from ws_bridge.ros.guard import GuardEvents
 from ws_bridge.safety.estop import Estop
-from ws_bridge.safety.gate import Gate
+from ws_bridge.safety.gate import Convert, Gate
 from ws_bridge.safety.neutral import Checks, make_checks
 from ws_bridge.safety.policy import FENCES_A_TTL, GatePolicy
 from ws_bridge.session.effects import Publish
@@ -49,6 +52,7 @@ from ws_bridge.session.rights import actions_of, Rights
 
 if TYPE_CHECKING:
     from ws_bridge.ros.guard import Guard
+    from ws_bridge.ros.publishers import Publisher
     from ws_bridge.ros.side import RosSide
 
 MAX_KNOWN = 4096
@@ -84,17 +88,30 @@ class Guarded:
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """The way of one publisher's commands through a gate."""
+    """One publisher behind a gate, and how the gate judges what it is to say."""
 
     guarded: Guarded
     topic: str
     codec: Codec
-    publisher: Any
+    publisher: Publisher
     checks: Checks
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """
+    The way of the commands of one peer to one publisher, through its gate.
+
+    :param is_explicit: the peer has to hold a lease that it asked for in words.
+    """
+
+    peer: Peer
+    lane: Lane
+    is_explicit: bool
+
+
 class Watcher(Protocol):
-    """Who is told what happens; see :class:`ws_bridge.bridge.control.Control`."""
+    """Who is told what happens; see :class:`ws_bridge.bridge.leases.Leases`."""
 
     def acquired(self, guarded: Guarded, peer: Peer) -> None:
         """Note that a peer acquired the lease by publishing."""
@@ -124,15 +141,16 @@ class Gates:
 
     :param clock: monotonic time, s.
     :param epoch: Unix time at monotonic 0, s.
+    :ivar watcher: told what happens; to be set before a command comes.
     """
 
-    def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, estop: Estop,
-                 watcher: Watcher, *, clock: Callable[[], float], epoch: float) -> None:
+    def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, estop: Estop, *,
+                 clock: Callable[[], float], epoch: float) -> None:
         self._settings = settings
         self._exposure = exposure
         self._ros = ros
         self._estop = estop
-        self._watcher = watcher
+        self.watcher: Watcher
         self._clock = clock
         self._epoch = epoch
         self._numbers = count(1)
@@ -306,15 +324,15 @@ class Gates:
 
         def on_stopped(guard: Guard, reason: str, subscribers: int, after: float) -> None:
             self.note_stop(guarded, reason)
-            self._watcher.stopped(guarded, reason, subscribers, after)
+            self.watcher.stopped(guarded, reason, subscribers, after)
 
         def on_refused(guard: Guard, error: WsBridgeError) -> None:
             self.note_stop(guarded, 'timeout')
-            self._watcher.dropped(guarded, error)
+            self.watcher.dropped(guarded, error)
 
         def on_alarm(guard: Guard, text: str) -> None:
             self.note_stop(guarded, 'timeout')
-            self._watcher.alarmed(guarded, text)
+            self.watcher.alarmed(guarded, text)
         guard = self._ros.watchdog.guard(policy.name, policy.timeout, policy.on_loss,
                                          GuardEvents(on_stopped, on_refused, on_alarm))
         guarded = Guarded(gate, guard, guard.generation, topic)
@@ -344,7 +362,7 @@ class Gates:
 
     # ---- commands
 
-    def open(self, topic: str, codec: Codec, publisher: Any) -> Lane | None:  # noqa: A003
+    def open(self, topic: str, codec: Codec, publisher: Publisher) -> Lane | None:  # noqa: A003
         """
         Return the way of a new publisher's commands; ``None`` where no gate is.
 
@@ -363,12 +381,16 @@ class Gates:
         guarded.lanes += 1
         return Lane(guarded, topic, codec, publisher, checks)
 
+    def passage(self, peer: Peer, lane: Lane) -> Passage:
+        """Return the way of a peer's commands, for as long as it uses the publisher."""
+        return Passage(peer, lane, lane.guarded.gate.explicit(peer.session.lease_mode))
+
     def close(self, lane: Lane) -> None:
         """End the way of a publisher, and that when the robot is stopped."""
         lane.guarded.lanes -= 1
         lane.guarded.guard.close_publisher(lane.publisher)
 
-    def publish(self, peer: Peer, lane: Lane, wish: Publish, to_cdr: Callable[[], bytes],
+    def publish(self, passage: Passage, wish: Publish,
                 on_done: Callable[[WsBridgeError | None], None] | None) -> None:
         """
         Hot path: judge a command, and publish it if it may pass.
@@ -377,51 +399,44 @@ class Gates:
 
         :raises WsBridgeError: it is refused.
         """
-        guarded = lane.guarded
         try:
-            self._publish(peer, lane, wish, to_cdr, on_done)
+            self._publish(passage, wish, on_done)
         except WsBridgeError as exc:
-            self._watcher.refused(guarded, peer, exc)
+            self.watcher.refused(passage.lane.guarded, passage.peer, exc)
             raise
 
-    def _publish(self, peer: Peer, lane: Lane, wish: Publish, to_cdr: Callable[[], bytes],
+    def _publish(self, passage: Passage, wish: Publish,
                  on_done: Callable[[WsBridgeError | None], None] | None) -> None:
-        guarded, command, session = lane.guarded, wish.command, peer.session
+        peer, lane, command = passage.peer, passage.lane, wish.command
+        guarded, session = lane.guarded, peer.session
         gate = guarded.gate
         assert command is not None
         if guarded.granting is not None:
             self.check_grants(guarded)
         now = self._clock()
-        slack = 0.0
-        if not gate.explicit(session.lease_mode):
-            slack = self._refresh(guarded, peer, now)
-        deadline = gate.admit(session.peer, session.lease_mode, command,
-                              offset=session.clock.timesync.offset, unix=now + self._epoch,
-                              now=now, fence=peer.link.fence, slack=slack)
-        cdr = to_cdr()
-        values = lane.codec.to_values(cdr)
-        moving, changed = gate.judge(session.peer, session.lease_mode, lane.topic, values,
-                                     lane.checks, now)
-        if changed:
-            cdr = lane.codec.from_values(values)
+        slack = 0.0 if passage.is_explicit else self._refresh(guarded, peer, now)
         begins = gate.policy.require_lease and gate.lease.holder is None
+        before, handed_over = guarded.beginning, False
         if begins:
             on_done = self._when_published(guarded, on_done)
             guarded.beginning = True
-        handed_over = False
         try:
-            handed_over = guarded.guard.publish(
-                lane.publisher, cdr, guarded.generation, moving=moving, deadline=deadline,
-                on_done=on_done)
+            handed_over = gate.let_through(
+                session.peer, session.lease_mode, command, lane.checks, topic=lane.topic,
+                convert=_reading(lane.codec, wish, self._ros), encode=lane.codec.from_values,
+                hand_over=partial(guarded.guard.publish, lane.publisher,
+                                  generation=guarded.generation, on_done=on_done),
+                offset=session.clock.timesync.offset, unix=now + self._epoch, now=now,
+                fence=peer.link.fence, slack=slack)
         finally:
             if begins and not handed_over:
-                guarded.beginning = False
+                guarded.beginning = before
         if not handed_over:
             self._halted(guarded, 'timeout')
             raise Stopped('the robot was stopped a moment ago; begin anew')
         guarded.last_peer = session.peer
-        if gate.accepted(session.peer, lane.topic, command, now):
-            self._watcher.acquired(guarded, peer)
+        if begins:
+            self.watcher.acquired(guarded, peer)
 
     def _when_published(self, guarded: Guarded,
                         on_done: Callable[[WsBridgeError | None], None] | None
@@ -434,7 +449,7 @@ class Gates:
             if on_done is not None:
                 on_done(why)
             elif why is not None:
-                self._watcher.dropped(guarded, why)
+                self.watcher.dropped(guarded, why)
             actions, guarded.afterwards = guarded.afterwards, []
             for action in actions:
                 action()
@@ -453,7 +468,7 @@ class Gates:
         gate = guarded.gate
         self.note_stop(guarded, 'timeout')
         if gate.is_over(now):
-            self._watcher.elapsed(guarded)
+            self.watcher.elapsed(guarded)
         pace, ttl = peer.link.pace, gate.policy.ttl
         is_slow = pace.hurried_at is None or now < pace.hurried_at + ttl
         slow = self._settings.fence_interval
@@ -467,7 +482,15 @@ class Gates:
 
     def _halted(self, guarded: Guarded, reason: str) -> None:
         guarded.generation = guarded.guard.generation
-        self._watcher.halted(guarded, reason)
+        self.watcher.halted(guarded, reason)
+
+
+def _reading(codec: Codec, wish: Publish, ros: RosSide) -> Convert:
+    """Return what converts a command, when its gate asks for it."""
+    now = ros.now() if codec.uses_time else None
+    if wish.data.__class__ is memoryview:
+        return partial(ENCODINGS[wish.encoding].round_trip, codec, wish.data, now)
+    return partial(codec.round_trip, wish.data, now)
 
 
 def _matching(patterns: tuple[str, ...], names: Iterable[str]) -> list[str]:
@@ -478,7 +501,7 @@ def _fits(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _stop_of(codec: Codec, action: str, message: Any) -> bytes | None:
+def _stop_of(codec: Codec, action: str, message: Value) -> bytes | None:
     """Return what a step of on_loss publishes; zero where its message is of another type."""
     if action not in ('zero', 'message'):
         return None

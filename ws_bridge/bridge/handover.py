@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 
 class Mailbox:
@@ -30,11 +29,11 @@ class Mailbox:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._items: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._items: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()
         self._scheduled = False
         self.then: Callable[[], None] = lambda: None
 
-    def post(self, function: Callable[..., None], *args: Any) -> None:
+    def post(self, function: Callable[..., None], *args: object) -> None:
         """
         Have ``function(*args)`` called on the loop; never waits, any thread.
 

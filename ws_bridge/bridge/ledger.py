@@ -19,7 +19,6 @@ An entry has an event and fields such as peer, address, code; never a token, nev
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from ws_bridge.bridge.audit import Audit
 
@@ -39,12 +38,12 @@ class Ledger:
     def __repr__(self) -> str:
         return f'Ledger({sum(self.counts.values())} events)'
 
-    def note(self, event: str, **fields: Any) -> None:
+    def note(self, event: str, **fields: object) -> None:
         """Take down what a peer does once."""
         self._count(event, fields)
         self.audit.write(event, **fields)
 
-    def often(self, event: str, **fields: Any) -> None:
+    def often(self, event: str, **fields: object) -> None:
         """Take down what somebody may cause as often as he likes."""
         self._count(event, fields)
         self.audit.often(event, **fields)
@@ -53,5 +52,5 @@ class Ledger:
         """Take down that a connection was refused."""
         self.often('connection_refused', code=code, address=address)
 
-    def _count(self, event: str, fields: dict[str, Any]) -> None:
+    def _count(self, event: str, fields: dict[str, object]) -> None:
         self.counts[event, str(fields.get('code', ''))] += 1

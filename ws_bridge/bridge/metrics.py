@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from http import HTTPStatus
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from ws_bridge.errors import ConfigError
 from ws_bridge.transport.options import HttpReply, Visitor
@@ -109,7 +109,7 @@ def make_metrics(figures: Figures, ledger: Ledger, door: Door) -> Page:
     class Collector:
         """Reads the bridge."""
 
-        def collect(self) -> Iterator[Any]:
+        def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
             """Give every metric."""
             for name, (text, value) in figures.gauges().items():
                 yield GaugeMetricFamily(f'ws_bridge_{name}', text, value=value)

@@ -16,169 +16,30 @@ Topics from ROS to peers: one subscription a topic, one encoding for all who wan
 
 A sample comes as CDR bytes. Peers that want it in the same form (dialect, encoding, name) are
 one :class:`Group`: the frame is made once and written to all. Peers with a rate limit are
-:class:`Throttled`: they keep the newest sample until its time comes.
-
-Samples wait here for their turn. They are handed out in slices of :data:`SLICE`, between which
-the loop reads what peers send: streams give way to commands, however many peers want them. What
-waits when a peer's turn comes leaves in one write.
+:class:`Throttled`: they keep the newest sample until its time comes. :class:`FanOut` hands out
+the samples; here is who wants what.
 """
 from __future__ import annotations
 
 import asyncio
-from collections import deque, OrderedDict
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable
 from itertools import count
-import time
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from ws_bridge.bridge.converter import Converter
+from ws_bridge.bridge.fan_out import FanOut
 from ws_bridge.bridge.peer import agreed_type, Peer, types_of, types_of_others
-from ws_bridge.convert.codec import Codec, CodecStore, LARGE
+from ws_bridge.bridge.streams import form_of, Group, Key, Member, Name, Throttled, Topic
+from ws_bridge.convert.codec import CodecStore
 from ws_bridge.convert.schema_text import schema_to_text
-from ws_bridge.errors import ConversionError, QosMismatch, TypeMismatch, WsBridgeError
-from ws_bridge.protocol.dialect import SampleWriter
-from ws_bridge.protocol.encodings import Encode, ENCODINGS
-from ws_bridge.protocol.fragment import splitter
-from ws_bridge.protocol.operations import Encoding
-from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.errors import QosMismatch, TypeMismatch, WsBridgeError
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.replies import Delivery, Failed, Subscribed, TopicAppeared
-from ws_bridge.protocol.rosbridge import PNG_AROUND
 from ws_bridge.session.effects import DeliveryName, OpenSubscription
-from ws_bridge.session.queue import Frame, Parts, Split
 from ws_bridge.timing.freshness import Freshness
-from ws_bridge.timing.unix import nanoseconds
-from ws_bridge.transport.link import Link, StreamFrame
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
-
-ERROR_INTERVAL = 1.0
-"""A topic whose samples cannot be converted is reported once in this time, s."""
-SLICE = 0.002
-"""For how long streams are handed out before the loop reads again, s."""
-ROUND = 65_536
-"""Bytes of frames that are made before every peer has been given them."""
-LATE = 0.1
-"""After so long, s, older samples give way where more wait than peers want to have waiting."""
-MAX_WAITING = 1000
-"""Samples of one topic that wait for their turn, unless a peer wants more."""
-MAX_WAITING_BYTES = 67_108_864
-"""Bytes of all samples that wait, but for the newest of each topic."""
-
-Sample = tuple[bytes, int, int]
-"""CDR, the Unix time at which it was taken, ns, its number."""
-
-_BODY = b'\x00body\x00'
-"""Stands for a body, to find out what a frame has around it; in no text, and no text in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """
-    What becomes of a sample on its way to those who want it so, under one name.
-
-    :param encode: makes the body; the dialect makes a frame of it.
-    :param converted: the encoding into which a sample is converted; ``None`` = it stays CDR.
-    :param write_text: frames the text that is in an image; ``None`` = it is in none.
-    """
-
-    stream: Hashable
-    write: SampleWriter
-    encode: Encode
-    text: bool
-    split: Split | None
-    converted: Encoding | None
-    write_text: SampleWriter | None = None
-
-    def around(self, stamp: int, sequence: int) -> tuple[bytes, bytes]:
-        """Return what stands before and after a body in the text, or in the frame."""
-        before, _, after = (self.write_text or self.write)(
-            _BODY, stamp, sequence).partition(_BODY)
-        return before, after
-
-    def frame(self, body: memoryview, stamp: int, sequence: int) -> Parts:
-        """Return the frame of a body that a worker made, without copying it."""
-        before, after = PNG_AROUND if self.write_text else self.around(stamp, sequence)
-        return Parts(before, body, after)
-
-
-@dataclass(slots=True, eq=False)
-class Group:
-    """Peers that get the same frames of one topic."""
-
-    form: Form
-    depth: int
-    links: dict[Link, None] = field(default_factory=dict)
-
-
-@dataclass(slots=True, eq=False)
-class Throttled:
-    """One peer that wants at most a sample each ``interval`` s."""
-
-    link: Link
-    form: Form
-    interval: float
-    due: float = 0.0
-    pending: Sample | None = None
-    timer: asyncio.TimerHandle | None = None    # also while its turn has not come
-
-
-Name = tuple[str, DeliveryName]
-"""A peer, and its delivery."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One peer's wish for one topic."""
-
-    peer: Peer
-    wish: OpenSubscription
-
-    @property
-    def key(self) -> Name:
-        """The subscription, among all."""
-        return self.peer.name, self.wish.name
-
-    @property
-    def group_key(self) -> tuple[object, ...]:
-        """Peers with the same key get the same frames."""
-        wish = self.wish
-        dialect = self.peer.dialect
-        return (dialect.name, dialect.share_key(wish.wire_name, wish.key), wish.encoding,
-                wish.queue_depth, wish.fragment_size)
-
-
-Key = tuple[str, QosRequest | None, str | None]
-"""What peers share: a topic, a quality of service that was asked for, a type if it is known."""
-
-
-@dataclass(slots=True, eq=False)
-class Topic:
-    """
-    A topic that at least one peer subscribes to; without ``codec`` its type is awaited.
-
-    :param channels: numbers by the names that peers use: one connection may use several.
-    :ivar is_slow: a large sample is being converted: smaller ones come after it.
-    :ivar waiting: the samples that nobody was given yet.
-    :ivar depth: how many of them may be late.
-    """
-
-    name: str
-    freshness: Freshness
-    channels: dict[str, int] = field(default_factory=dict)
-    members: dict[Name, Member] = field(default_factory=dict)
-    groups: dict[object, Group] = field(default_factory=dict)
-    throttled: dict[Name, Throttled] = field(default_factory=dict)
-    codec: Codec | None = None
-    subscription: Any = None
-    sequence: int = 0
-    errors_due: float = 0.0
-    errors: int = 0
-    is_slow: bool = False
-    waiting: deque[Sample] = field(default_factory=deque)
-    depth: int = 1
 
 
 class Outward:
@@ -194,18 +55,12 @@ class Outward:
                  expected_rate: Callable[[str], float | None], epoch: float) -> None:
         self._ros = ros
         self._store = store
-        self._converter = converter
         self._loop = loop
         self._expected_rate = expected_rate
-        self._epoch = epoch
+        self._fan_out = FanOut(converter, loop, epoch)
         self._ids = count(1)
         self._topics: dict[Key, Topic] = {}
         self._keys: dict[Name, Key] = {}
-        self._line: OrderedDict[Topic, None] = OrderedDict()    # those with samples that wait
-        self._due: deque[tuple[Topic, Throttled]] = deque()
-        self._served: deque[Link] = deque()     # those that have frames, not sent yet
-        self._waiting_bytes = 0
-        self._is_scheduled = False
 
     def open(self, peer: Peer, wish: OpenSubscription) -> None:  # noqa: A003
         """
@@ -224,7 +79,7 @@ class Outward:
         if topic.subscription is not None and topic.subscription.misfit is not None:
             peer.send(Failed(None, topic.subscription.misfit))
         if old != self._keys[member.key] or wish.fresh:
-            self._deliver_latched(topic, member)
+            self._fan_out.deliver_latched(topic, member)
 
     def _enter(self, member: Member, msg_type: str | None) -> Topic:
         """Let a peer share in a topic, in place of what it had under this name."""
@@ -242,8 +97,7 @@ class Outward:
                 self._start(topic, msg_type, wish)
         self._topics[key] = topic
         self._keys[member.key] = key
-        while topic.waiting:        # what came before is for those who were here
-            self._serve(topic)
+        self._fan_out.serve_all(topic)      # what came before is for those who were here
         if old is not None:
             self._leave(topic, member.key)
         topic.channels.setdefault(wish.wire_name, next(self._ids))
@@ -262,7 +116,7 @@ class Outward:
         del topic.members[name]
         if not topic.members:
             del self._topics[key]
-            self._forget(topic)
+            self._fan_out.forget(topic)
             if topic.subscription is not None:
                 topic.subscription.close()
 
@@ -278,6 +132,10 @@ class Outward:
     def topics(self) -> list[Topic]:
         """Return the topics that somebody subscribes to."""
         return list(self._topics.values())
+
+    def work(self) -> None:
+        """Hand out what waits, for a slice of time; called once in a turn of the loop."""
+        self._fan_out.work()
 
     def graph_changed(self) -> None:
         """
@@ -303,7 +161,7 @@ class Outward:
             self._lose(member, exc)
             return
         member.peer.send(TopicAppeared(self._describe(topic, member)))
-        self._deliver_latched(topic, member)
+        self._fan_out.deliver_latched(topic, member)
 
     def _describe(self, topic: Topic, member: Member) -> Delivery:
         """Return what the acknowledgment of a subscription tells."""
@@ -336,7 +194,7 @@ class Outward:
         codec = self._store.codec(self._ros.types.message(msg_type))
         topic.subscription = self._ros.subscribe(
             topic.name, msg_type, wish.qos,
-            lambda samples, taken: self._deliver(topic, samples, taken),
+            lambda samples, taken: self._fan_out.deliver(topic, samples, taken),
             lambda exc: self._fail(topic, exc))
         topic.codec = codec
 
@@ -371,27 +229,14 @@ class Outward:
         wish, peer = member.wish, member.peer
         if wish.min_interval:
             topic.throttled[member.key] = Throttled(
-                peer.link, self._form(topic, member), wish.min_interval)
+                peer.link, form_of(topic, member), wish.min_interval)
             return
         group = topic.groups.get(member.group_key)
         if group is None:
             group = topic.groups[member.group_key] = Group(
-                self._form(topic, member), wish.queue_depth)
+                form_of(topic, member), wish.queue_depth)
         group.links[peer.link] = None
         topic.depth = max(each.depth for each in topic.groups.values())
-
-    def _form(self, topic: Topic, member: Member) -> Form:
-        wish = member.wish
-        kind = ENCODINGS[wish.encoding]
-        split = None
-        channel_id = topic.channels[wish.wire_name]
-        if wish.fragment_size and kind.is_text:
-            split = splitter(f'{wish.wire_name}:{channel_id}', wish.fragment_size)
-        writer = member.peer.dialect.sample_writer
-        write = writer(wish.wire_name, channel_id, wish.encoding, wish.key)
-        return Form(wish.name, write, kind.encode, kind.is_text, split,
-                    None if kind.is_cdr else kind.name,
-                    writer(wish.wire_name, channel_id, kind.inside) if kind.inside else None)
 
     def _leave(self, topic: Topic, name: Name) -> None:
         throttled = topic.throttled.pop(name, None)
@@ -406,269 +251,3 @@ class Outward:
             if not group.links:
                 del topic.groups[key]
                 topic.depth = max((each.depth for each in topic.groups.values()), default=1)
-
-    def _deliver_latched(self, topic: Topic, member: Member) -> None:
-        """Give a peer that came late what a transient local topic has kept."""
-        if topic.codec is None:
-            return
-        samples = topic.subscription.latched()
-        form = self._form(topic, member)
-        stamp = nanoseconds(self._loop.time() + self._epoch)
-        first = max(topic.sequence - len(samples), 0) + 1  # as if they were the last that came
-        for sequence, cdr in enumerate(samples, first):
-            if len(cdr) > LARGE and form.converted:
-                self._convert(topic, form, (cdr, stamp, sequence), (topic, member.peer),
-                              partial(self._send_latched, topic, member, form), len(samples))
-                continue
-            try:
-                body = form.encode(topic.codec, cdr)
-            except ConversionError as exc:
-                self._report(topic, exc)
-                continue
-            member.peer.link.send_stream(
-                form.stream, form.write(body, stamp, sequence),
-                max(member.wish.queue_depth, len(samples)), text=form.text, split=form.split)
-
-    def _deliver(self, topic: Topic, samples: list[bytes], taken: float) -> None:
-        """Take samples, which :meth:`work` hands out."""
-        if topic.codec is None or not topic.members:
-            return
-        stamp, waiting = nanoseconds(taken + self._epoch), topic.waiting
-        most = max(topic.depth, MAX_WAITING)
-        for cdr in samples:
-            topic.sequence = sequence = topic.sequence + 1
-            waiting.append((cdr, stamp, sequence))
-            self._waiting_bytes += len(cdr)
-            while len(waiting) > 1 and (len(waiting) > most
-                                        or self._waiting_bytes > MAX_WAITING_BYTES):
-                self._give_way(topic)
-        self._line[topic] = None
-        topic.freshness.took(len(samples), taken)
-
-    def work(self) -> None:
-        """Hand out what waits, for a slice of time; called once in a turn of the loop."""
-        if not self._is_scheduled and (self._line or self._served):
-            self._work()
-
-    def _schedule(self) -> None:
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            self._loop.call_soon(self._work)
-
-    def _work(self) -> None:
-        """Hot path: give each peer what was made for it, then make more, until time is up."""
-        self._is_scheduled = False
-        end = time.perf_counter() + SLICE
-        served, line, due = self._served, self._line, self._due
-        try:
-            while True:
-                while served:
-                    served.popleft().flush()
-                    if time.perf_counter() > end:
-                        return
-                if not (line or due):
-                    return
-                self._fill(end)
-        finally:
-            if served or line or due:
-                self._schedule()
-
-    def _fill(self, end: float) -> None:
-        """Make the frames of a round, of each topic in turn."""
-        size = 0
-        late = nanoseconds(self._loop.time() + self._epoch - LATE)
-        while self._due and size < ROUND:
-            size += self._release_now(*self._due.popleft())
-            if time.perf_counter() > end:
-                return
-        while self._line and size < ROUND:
-            topic, _ = self._line.popitem(last=False)
-            while len(topic.waiting) > topic.depth and topic.waiting[0][1] < late:
-                self._give_way(topic)
-            size += self._serve(topic)
-            if topic.waiting:
-                self._line[topic] = None
-            if time.perf_counter() > end:
-                return
-
-    def _give_way(self, topic: Topic) -> None:
-        """Drop the oldest sample of a topic that nobody was given yet."""
-        cdr, _, _ = topic.waiting.popleft()
-        self._waiting_bytes -= len(cdr)
-        for group in topic.groups.values():
-            for link in group.links:
-                link.note_dropped()
-
-    def _forget(self, topic: Topic) -> None:
-        """Drop what waits of a topic that nobody wants any more."""
-        self._waiting_bytes -= sum(len(cdr) for cdr, _, _ in topic.waiting)
-        topic.waiting.clear()
-        self._line.pop(topic, None)
-
-    def _serve(self, topic: Topic) -> int:
-        """
-        Encode the next sample once per encoding anyone wants, and give it to all who want it.
-
-        :return: the bytes of all frames that were made.
-        """
-        sample = cdr, stamp, sequence = topic.waiting.popleft()
-        self._waiting_bytes -= len(cdr)
-        codec = topic.codec
-        assert codec is not None
-        if len(cdr) > LARGE or topic.is_slow:
-            self._deliver_large(topic, sample)
-            return len(cdr)
-        size = 0
-        bodies: dict[Encode, bytes] = {}
-        for group in topic.groups.values():
-            form = group.form
-            body = bodies.get(form.encode)
-            if body is None:
-                try:
-                    body = bodies[form.encode] = form.encode(codec, cdr)
-                except ConversionError as exc:
-                    self._report(topic, exc)
-                    continue
-            size += self._stage(group.links, group.form, group.depth,
-                                form.write(body, stamp, sequence))
-        for throttled in topic.throttled.values():
-            self._offer(topic, throttled, sample)
-        return size
-
-    def _stage(self, links: Iterable[Link], form: Form, depth: int, frame: Frame) -> int:
-        """Give a frame to peers, which are sent it in the next turn; return its size."""
-        item = StreamFrame(form.stream, frame, depth, text=form.text, split=form.split)
-        served = self._served
-        for link in links:
-            if link.stage(item):
-                served.append(link)
-        return len(frame)
-
-    def _deliver_large(self, topic: Topic, sample: Sample) -> None:
-        """Have a sample, and what comes after it, converted elsewhere, once an encoding."""
-        cdr, stamp, sequence = sample
-        topic.is_slow = False
-        asked: set[Hashable] = set()
-        for key, group in topic.groups.items():
-            converted = group.form.converted
-            if converted is None:
-                self._stage(group.links, group.form, group.depth,
-                            group.form.write(cdr, stamp, sequence))
-                continue
-            topic.is_slow = True
-            stream = (topic, key if group.form.write_text else converted)
-            if stream not in asked:
-                asked.add(stream)
-                self._convert(topic, group.form, sample, stream,
-                              partial(self._fan_out_large, topic, stream),
-                              on_drop=partial(self._note_dropped, topic, stream))
-        for throttled in topic.throttled.values():
-            self._offer(topic, throttled, sample)
-
-    def _convert(self, topic: Topic, form: Form, sample: Sample, stream: Hashable,
-                 then: Callable[[memoryview, int, int], None], depth: int = 1,
-                 on_drop: Callable[[], None] | None = None) -> None:
-        """Have a sample converted, then handed out; one of a stream at a time, the newest."""
-        cdr, stamp, sequence = sample
-
-        def on_done(body: memoryview | WsBridgeError) -> None:
-            if not any(self._converter.is_busy((topic, key)) for key in (
-                    *topic.groups, *ENCODINGS)):
-                topic.is_slow = False
-            if isinstance(body, ConversionError):
-                self._report(topic, body)
-            elif isinstance(body, WsBridgeError):
-                self._report(topic, ConversionError(body.message))
-            else:
-                then(body, stamp, sequence)
-        converted = form.converted
-        assert topic.codec is not None
-        assert converted is not None
-        self._converter.convert(stream, topic.codec, cdr, converted, on_done, depth=depth,
-                                on_drop=on_drop,
-                                around=form.around(stamp, sequence) if form.write_text else
-                                (b'', b''))
-
-    def _note_dropped(self, topic: Topic, stream: tuple[Topic, object]) -> None:
-        """Count a sample that gave way to a newer one for those who wanted it."""
-        for key, group in topic.groups.items():
-            if stream[1] in (key, group.form.converted):
-                for link in group.links:
-                    link.note_dropped()
-
-    def _fan_out_large(self, topic: Topic, stream: tuple[Topic, object],
-                       body: memoryview, stamp: int, sequence: int) -> None:
-        for key, group in topic.groups.items():
-            if stream[1] in (key, group.form.converted):
-                self._stage(group.links, group.form, group.depth,
-                            group.form.frame(body, stamp, sequence))
-        self._schedule()
-
-    def _send_latched(self, topic: Topic, member: Member, form: Form,
-                      body: memoryview, stamp: int, sequence: int) -> None:
-        """Hand out what a late peer missed, unless it left, or has newer ones already."""
-        if topic.members.get(member.key) is member:
-            member.peer.link.send_stream(
-                form.stream, form.frame(body, stamp, sequence), member.wish.queue_depth,
-                text=form.text, split=form.split)
-
-    def _offer(self, topic: Topic, throttled: Throttled,
-               sample: Sample) -> None:
-        """Send the sample, or keep it, the newest, until the peer's next time."""
-        now = self._loop.time()
-        if now < throttled.due or throttled.timer is not None:    # a late timer comes first
-            throttled.pending = sample
-            if throttled.timer is None:
-                throttled.timer = self._loop.call_at(
-                    throttled.due, self._release, topic, throttled)
-            return
-        late = now - throttled.due
-        throttled.due = now + throttled.interval - (late if late < throttled.interval else 0.0)
-        self._send(topic, throttled, sample)
-
-    def _release(self, topic: Topic, throttled: Throttled) -> None:
-        self._due.append((topic, throttled))
-        self._schedule()
-
-    def _release_now(self, topic: Topic, throttled: Throttled) -> int:
-        throttled.timer = None
-        sample, throttled.pending = throttled.pending, None
-        if sample is None:
-            return 0
-        throttled.due += throttled.interval
-        self._send(topic, throttled, sample)
-        return len(sample[0])
-
-    def _send(self, topic: Topic, throttled: Throttled,
-              sample: Sample) -> None:
-        if topic.codec is None:
-            return
-        cdr, stamp, sequence = sample
-        stream = (topic, throttled)
-        if throttled.form.converted and (len(cdr) > LARGE or self._converter.is_busy(stream)):
-            self._convert(topic, throttled.form, sample, stream,
-                          partial(self._send_large, topic, throttled))
-            return
-        try:
-            body = throttled.form.encode(topic.codec, cdr)
-        except ConversionError as exc:
-            self._report(topic, exc)
-            return
-        form = throttled.form
-        self._stage((throttled.link,), form, 1, form.write(body, stamp, sequence))
-
-    def _send_large(self, topic: Topic, throttled: Throttled, body: memoryview,
-                    stamp: int, sequence: int) -> None:
-        form = throttled.form
-        throttled.link.send_stream(form.stream, form.frame(body, stamp, sequence), 1,
-                                   text=form.text, split=form.split)
-
-    def _report(self, topic: Topic, exc: ConversionError) -> None:
-        """Tell those who wanted a sample that it cannot be converted."""
-        topic.errors += 1
-        now = self._loop.time()
-        if now < topic.errors_due:
-            return
-        topic.errors_due = now + ERROR_INTERVAL
-        for member in topic.members.values():
-            member.peer.send(Failed(None, exc))

@@ -23,9 +23,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, get_args, TYPE_CHECKING
+from typing import Any, ClassVar, get_args, TYPE_CHECKING
 
 from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.config.roles import PARAMETER_SERVICES
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import BadName, ConversionError, Forbidden, RequestError, WsBridgeError
@@ -40,7 +41,7 @@ from ws_bridge.protocol.replies import (
     Reply,
 )
 from ws_bridge.safety.policy import LeaseMode
-from ws_bridge.session.effects import ParameterOperation
+from ws_bridge.session.effects import ParameterOperation, UnwatchParameters
 from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:
@@ -347,7 +348,7 @@ class ParameterAccess:
         self._turns.begin(name, start)
 
 
-class Parameters:
+class Parameters(Unit):
     """
     What peers do with parameters by operations.
 
@@ -388,6 +389,9 @@ class Parameters:
         except WsBridgeError:
             peer.session.parameters.refused(op)
             raise
+
+    def _unwatch(self, peer: Peer, effect: UnwatchParameters) -> None:
+        self.unwatch()
 
     def _begin(self, peer: Peer, op: GetParameters | SetParameters | WatchParameters,
                access: ParameterAccess) -> None:
@@ -451,6 +455,9 @@ class Parameters:
             reasons = {name: DELETED for name in gone if watched.holds(name)}
             if entries or reasons:
                 peer.send(ParametersTold(None, entries, reasons))
+
+    EFFECTS: ClassVar[Effects] = {
+        ParameterOperation: operate, UnwatchParameters: _unwatch}
 
 
 def entry_of(name: str, value: Values) -> ParameterEntry | None:

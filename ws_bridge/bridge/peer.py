@@ -26,6 +26,7 @@ from ws_bridge.protocol.operations import Frame
 from ws_bridge.protocol.replies import Failed, Reply
 from ws_bridge.session.session import Session
 from ws_bridge.timing.unix import nanoseconds
+from ws_bridge.transport.framing import head
 from ws_bridge.transport.link import Link
 
 if TYPE_CHECKING:
@@ -73,6 +74,18 @@ class Peer:
     def frames_of(self, reply: Reply) -> list[Frame]:
         """Encode a reply in the peer's dialect."""
         return self.dialect.encode(reply, nanoseconds(self.clock()))
+
+    def beat(self) -> None:
+        """Send a heartbeat."""
+        self.send(self.session.heartbeats.make(self.clock()))
+
+    def beat_soon(self) -> None:
+        """Send a heartbeat with the next sample, if one leaves soon."""
+        self.link.send_along(self._make_beat, self.beat)
+
+    def _make_beat(self) -> tuple[bytes, int]:
+        (data, text, _), = self.frames_of(self.session.heartbeats.make(self.clock()))
+        return head(len(data), text) + data, len(data)
 
 
 def types_of(ros: RosSide, topic: str) -> tuple[str, ...]:

@@ -23,13 +23,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TYPE_CHECKING
+from typing import Any, ClassVar, Protocol, TYPE_CHECKING
 
 import orjson
 
 from ws_bridge.bridge.parameters import absolute, ParameterAccess, Parameters
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.typedefs import short_name, typedefs
+from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.config.roles import is_hidden, Use
 from ws_bridge.errors import BadName, TimedOut, UnknownName, WrongKind, WrongLength, WsBridgeError
 from ws_bridge.protocol.replies import ParametersTold
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 Done = Callable[['Values | WsBridgeError'], None]
-Apply = Callable[[Peer, list[Effect]], None]
+Apply = Callable[[Peer, list[Effect]], object]
 MAX_TEXT = 1_000_000
 ROS_VERSION = 2
 NULL = 'null'
@@ -116,7 +117,7 @@ class Look:
             found if isinstance(found, WsBridgeError) else make(found)))
 
 
-class RosApi:
+class RosApi(Unit):
     """
     Answers questions about the robot.
 
@@ -185,6 +186,8 @@ class RosApi:
         pending.timer.cancel()
         answer = result if isinstance(result, WsBridgeError) else orjson.dumps(result)
         self._apply(pending.peer, pending.peer.session.services.ended(pending.key, answer))
+
+    EFFECTS: ClassVar[Effects] = {AnswerQuestion: ask}
 
 
 Question = Callable[[Look, Any, Done], 'Values | None']

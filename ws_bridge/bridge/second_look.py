@@ -20,14 +20,18 @@ judged by the fence of its arrival.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import ClassVar, TYPE_CHECKING
 
-from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
-from ws_bridge.errors import BadName, LimitExceeded, TypeMismatch, UnknownType
+from ws_bridge.bridge.publications import Publications
+from ws_bridge.bridge.unit import Effects, Unit
+from ws_bridge.errors import BadName, LimitExceeded, TypeMismatch, UnknownType, WsBridgeError
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.replies import Failed
+from ws_bridge.session import effects as fx
+from ws_bridge.transport.link import Link
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
@@ -36,34 +40,46 @@ MAX_WAITING = 100
 """Operations of one peer that wait for one topic."""
 
 AboutTopic = ops.Subscribe | ops.Unsubscribe | ops.Advertise | ops.Unadvertise | ops.Command
-ABOUT_TOPIC = frozenset(AboutTopic.__args__)
 
 
-class SecondLook:
+class SecondLook(Unit):
     """
     Keeps operations back until the graph was looked at again.
 
     :param topic_of: returns the full name of a topic; raises ``BadName``.
-    :param receive: carries out an operation of a peer that has not left.
+    :param carry_out: carries out the effects of a session.
+    :param peers: those that are connected.
+    :param clock: monotonic time, s.
     """
 
-    def __init__(self, ros: RosSide, inward: Inward, outward: Outward, *,
+    def __init__(self, ros: RosSide, publications: Publications, outward: Outward, *,
                  topic_of: Callable[[str], str],
-                 receive: Callable[[Peer, ops.Operation], None]) -> None:
+                 carry_out: Callable[[Peer, list[fx.Effect], str | None], object],
+                 peers: Mapping[Link, Peer], clock: Callable[[], float]) -> None:
         self._ros = ros
-        self._inward = inward
+        self._publications = publications
         self._outward = outward
         self._topic_of = topic_of
-        self._receive = receive
+        self._carry_out = carry_out
+        self._peers = peers
+        self._clock = clock
         self._waiting: dict[tuple[Peer, str], list[tuple[AboutTopic, float]]] = {}
 
-    def keeps(self, peer: Peer, op: AboutTopic) -> bool:
+    def keeps(self, peer: Peer, op: ops.Operation) -> bool:
         """
-        Whether an operation waits for another look at the graph (hot path).
+        Whether an operation is done with until the graph was looked at again (hot path).
 
-        :raises LimitExceeded: too many wait already.
-        :raises Unavailable: the ROS side ends.
+        Where too many wait already, or the ROS side ends, the peer is told so.
         """
+        if not isinstance(op, AboutTopic):
+            return False
+        try:
+            return self._keeps(peer, op)
+        except WsBridgeError as exc:
+            peer.send(Failed(op.op_id, exc))
+            return True
+
+    def _keeps(self, peer: Peer, op: AboutTopic) -> bool:
         topic = self._topic(peer, op)
         if topic is None:
             return False
@@ -106,7 +122,7 @@ class SecondLook:
             return False
         msg_type = getattr(op, 'msg_type', None) or rule.msg_type
         try:
-            (self._outward if wants else self._inward).type_of(topic, msg_type)
+            (self._outward if wants else self._publications).type_of(topic, msg_type)
         except TypeMismatch:
             return True
         except UnknownType:     # of what it names: no look at the graph brings that
@@ -117,5 +133,18 @@ class SecondLook:
         newest = peer.link.fence
         for op, fence in self._waiting.pop((peer, topic)):
             peer.link.fence = fence
-            self._receive(peer, op)
+            if self._peers.get(peer.link) is peer and peer.link.is_open:
+                self._carry_out(peer, peer.session.receive(op, self._clock()), op.op_id)
         peer.link.fence = newest
+
+    def _look_again(self, peer: Peer, effect: fx.LookAgain) -> None:
+        op, fence = effect.operation, peer.link.fence
+
+        def resume() -> None:
+            if peer.link in self._peers:
+                newest, peer.link.fence = peer.link.fence, fence
+                self._carry_out(peer, peer.session.resume(op, self._clock()), op.op_id)
+                peer.link.fence = newest
+        self._ros.look_again(resume)
+
+    EFFECTS: ClassVar[Effects] = {fx.LookAgain: _look_again}

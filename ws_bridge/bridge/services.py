@@ -19,10 +19,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 import logging
-from typing import Any, TYPE_CHECKING
+from typing import ClassVar, TYPE_CHECKING
 
 from ws_bridge.bridge.converter import Converter
+from ws_bridge.bridge.handles import RunningCall, ServiceServer
 from ws_bridge.bridge.peer import Peer, type_to_call
+from ws_bridge.bridge.unit import Codecs, Effects, Unit
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema import by_name
 from ws_bridge.errors import (
@@ -35,8 +37,16 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.protocol.encodings import ENCODINGS
+from ws_bridge.protocol.operations import About
 from ws_bridge.protocol.replies import Failed, ServiceAdvertised
-from ws_bridge.session.effects import AnswerService, CallService, Effect, Host
+from ws_bridge.session.effects import (
+    AnswerService,
+    CallService,
+    CancelCall,
+    Effect,
+    Host,
+    Unhost,
+)
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
@@ -51,7 +61,7 @@ NO_OPTIONS, NO_STAMP = b'\0\1\0\0', bytes(8)
 
 logger = logging.getLogger(__name__)
 
-Apply = Callable[[Peer, list[Effect]], None]
+Apply = Callable[[Peer, list[Effect]], object]
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +71,7 @@ class HostedService:
     owner: Peer
     srv_type: str
     response: Codec
-    server: Any
+    server: ServiceServer
 
 
 def _log_failure(action: str, result: bytes | WsBridgeError) -> None:
@@ -69,23 +79,28 @@ def _log_failure(action: str, result: bytes | WsBridgeError) -> None:
         logger.error('a goal of %s was not cancelled: %s', action, result)
 
 
-class Services:
+class Services(Unit):
     """
     All calls and all hosted services.
 
     :param converter: writes what ROS says for peers.
     :param apply: carries out the effects of a session.
     :param now: monotonic time, s.
+    :param cancel_question: forgets a question to the bridge; the session counts it as a call.
+    :param require_room: refuses one more entity of ROS where peers have too many.
     """
 
     def __init__(self, ros: RosSide, store: CodecStore, converter: Converter, *, apply: Apply,
-                 now: Callable[[], float]) -> None:
+                 now: Callable[[], float], cancel_question: Callable[[Peer, int], None],
+                 require_room: Callable[[], None]) -> None:
         self._ros = ros
         self._store = store
         self._converter = converter
         self._apply = apply
         self._now = now
-        self._calls: dict[tuple[str, int], Any] = {}
+        self._cancel_question = cancel_question
+        self._require_room = require_room
+        self._calls: dict[tuple[str, int], RunningCall] = {}
         self._hosted: dict[str, HostedService] = {}
         self._goals: dict[str, deque[bytes]] = {}
 
@@ -128,7 +143,7 @@ class Services:
         srv_type = self._type_of(wish)
         peer.session.login.rights.check_type(wish.service, srv_type)
         schema = self._ros.types.service(srv_type)
-        request = self.request_codec(wish)
+        request = self._request_codec(peer, wish)
         response = self._store.codec(schema.response)
         now = self._ros.now() if request.uses_time else None
         if isinstance(wish.data, memoryview):
@@ -152,7 +167,7 @@ class Services:
                 self._ros.call(action + CANCEL_GOAL, CANCEL_TYPE, NO_OPTIONS + goal_id + NO_STAMP,
                                CANCEL_TIMEOUT, partial(_log_failure, action))
 
-    def request_codec(self, wish: CallService) -> Codec:
+    def _request_codec(self, peer: Peer, wish: CallService) -> Codec:
         """
         Return what converts the request of a call.
 
@@ -160,15 +175,20 @@ class Services:
         """
         return self._store.codec(self._ros.types.service(self._type_of(wish)).request)
 
-    def response_codec(self, peer: Peer, wish: AnswerService) -> Codec | None:
+    def _response_codec(self, peer: Peer, wish: AnswerService) -> Codec | None:
         """Return what converts a peer's answer; ``None`` where it answers nothing any more."""
         return self._hosted[wish.service].response if self.owned_by(peer, wish.service) else None
 
-    def cancel(self, peer: Peer, key: int) -> None:
-        """Forget a call whose peer left."""
-        call = self._calls.pop((peer.name, key), None)
+    def about(self, effect: Effect) -> About | None:
+        """Return that an error is about an answer, for which somebody in ROS waits."""
+        return About('answer', '') if isinstance(effect, AnswerService) else None
+
+    def _cancel(self, peer: Peer, effect: CancelCall) -> None:
+        """Forget a call, or a question, whose peer left."""
+        call = self._calls.pop((peer.name, effect.key), None)
         if call is not None:
             call.cancel()
+        self._cancel_question(peer, effect.key)
 
     def _type_of(self, wish: CallService) -> str:
         hosted = self._hosted.get(wish.service)
@@ -176,6 +196,20 @@ class Services:
             ((hosted.srv_type,) if hosted else ())
         asked = None if wish.srv_type is None else self._ros.types.service(wish.srv_type).name
         return type_to_call('service', wish.service, asked, types)
+
+    def _advertise(self, peer: Peer, wish: Host) -> None:
+        """Host a service for a session, which forgets it where it cannot be had."""
+        try:
+            if not self.owned_by(peer, wish.service):
+                self._require_room()
+            self.host(peer, wish)
+        except WsBridgeError:
+            if not self.owned_by(peer, wish.service):
+                peer.session.services.forget(wish.service)
+            raise
+
+    def _unadvertise(self, peer: Peer, effect: Unhost) -> None:
+        self.unhost(peer, effect.service)
 
     def host(self, peer: Peer, wish: Host) -> None:
         """
@@ -196,10 +230,10 @@ class Services:
                     f'{wish.service} is hosted by a newer peer now', field='service')))
         request = self._store.codec(schema.request)
 
-        def on_request(token: object, cdr: bytes) -> None:
+        def on_request(token: int, cdr: bytes) -> None:
             self._converter.encode(request, cdr, lambda text: on_text(token, text))
 
-        def on_text(token: object, text: bytes | WsBridgeError) -> None:
+        def on_text(token: int, text: bytes | WsBridgeError) -> None:
             if isinstance(text, WsBridgeError):
                 peer.send(Failed(None, text))
                 return
@@ -258,3 +292,8 @@ class Services:
         codec = hosted.response
         hosted.server.reply(wish.token, codec.from_values(
             wish.values, now=self._ros.now() if codec.uses_time else None))
+
+    EFFECTS: ClassVar[Effects] = {
+        CallService: call, CancelCall: _cancel, Host: _advertise, Unhost: _unadvertise,
+        AnswerService: answer}
+    CODECS: ClassVar[Codecs] = {CallService: _request_codec, AnswerService: _response_codec}

@@ -18,25 +18,34 @@ import asyncio
 from collections.abc import Callable, Iterable
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import ClassVar, TYPE_CHECKING
 
 import orjson
 
-from ws_bridge.bridge.outward import Outward, Topic
+from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.streams import Topic
+from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.config.roles import is_hidden, Role
+from ws_bridge.convert.schema_text import schema_to_text
+from ws_bridge.errors import UnknownType
+from ws_bridge.protocol.operations import GetSchema
 from ws_bridge.protocol.replies import (
     ActionEntry,
+    GraphListed,
     GraphView,
     LinkState,
+    MessageDefined,
     RobotState,
+    ServiceDefined,
     ServiceEntry,
     SharedState,
     TopicEntry,
     TopicsChanged,
     TopicState,
 )
+from ws_bridge.session import effects as fx
 from ws_bridge.session.rights import Rights
 from ws_bridge.timing.freshness import FreshnessState
 
@@ -56,7 +65,7 @@ REST = 10
 logger = logging.getLogger(__name__)
 
 
-class StateReporter:
+class StateReporter(Unit):
     """
     Collects and sends the state.
 
@@ -90,29 +99,35 @@ class StateReporter:
 
     def tick(self) -> None:
         """Send what is due; called a few times a second."""
-        now, begin = self._loop.time(), time.perf_counter()
-        wanting = [peer for peer in self._peers() if peer.hears_news]
-        if wanting:
-            freshness = tuple((topic.name, self._judge(topic, now))
-                              for topic in self._outward.topics())
-            if self._telling or now < self._rest:
-                pass        # many peers, to be told later: it must not take all of the loop's time
-            elif self._touched or freshness != self._freshness or now >= self._status_due:
-                self._freshness = freshness
-                self._status_due = now + self._settings.status_interval
-                shared: dict[Role, SharedState] = {}
-                for peer in wanting:
-                    rights = peer.session.login.rights
-                    if rights.role not in shared:
-                        shared[rights.role] = self._shared(now, rights)
-                    self._telling[peer] = shared[rights.role]
-                self._touched = False
-                self._spent = time.perf_counter() - begin
-                self._tell()
+        now = self._loop.time()
+        # Many peers are told later: it must not take all of the loop's time.
+        if not self._telling and now >= self._rest \
+                and any(peer.hears_news for peer in self._peers()):
+            freshness = tuple([(topic.name, self._judge(topic, now))
+                               for topic in self._outward.topics()])
+            if self._touched or freshness != self._freshness or now >= self._status_due:
+                self._begin_to_tell(now, freshness)
         if now >= self._diagnostics_due:
             self._diagnostics_due = now + self._settings.diagnostics_period
             self._ros.publish_status(self._diagnostics(now), self._clients())
             self._ros.publish_safety(links=self._links())
+
+    def _begin_to_tell(self, now: float, freshness: tuple[tuple[str, FreshnessState], ...]
+                       ) -> None:
+        """Make what all peers are told who want to know, once a role."""
+        begin = time.perf_counter()
+        wanting = [peer for peer in self._peers() if peer.hears_news]
+        self._freshness = freshness
+        self._status_due = now + self._settings.status_interval
+        shared: dict[Role, SharedState] = {}
+        for peer in wanting:
+            rights = peer.session.login.rights
+            if rights.role not in shared:
+                shared[rights.role] = self._shared(now, rights)
+            self._telling[peer] = shared[rights.role]
+        self._touched = False
+        self._spent = time.perf_counter() - begin
+        self._tell()
 
     def _tell(self) -> None:
         """Send the state to peers, for a slice of time; to the others in the next turn."""
@@ -187,6 +202,33 @@ class StateReporter:
                    if shown(name) and rights.shows(name, 'goal')]
         return GraphView(topics, services, actions, rights.seen(graph.nodes))
 
+    def _describe(self, peer: Peer, effect: fx.Describe) -> None:
+        op = effect.operation
+        if isinstance(op, GetSchema):
+            peer.send(self._schema(op))
+        else:
+            self._ros.look_again(lambda: peer.send(GraphListed(
+                op.op_id, self.listing(peer.session.login.rights, hidden=op.hidden))))
+
+    def _schema(self, op: GetSchema) -> MessageDefined | ServiceDefined:
+        types, name = self._ros.types, op.type_name
+        if '/srv/' not in name:
+            try:
+                schema = types.message(name)
+                return MessageDefined(op.op_id, schema.name, schema_to_text(schema))
+            except UnknownType:
+                if '/msg/' in name:
+                    raise
+        service = types.service(name)
+        return ServiceDefined(op.op_id, service.name, schema_to_text(service.request),
+                              schema_to_text(service.response))
+
+    def _status_wanted(self, peer: Peer, effect: fx.StatusWanted) -> None:
+        self.send_to(peer)
+
+    def _peer_changed(self, peer: Peer, effect: fx.PeerChanged) -> None:
+        self.touch()
+
     def _judge(self, topic: Topic, now: float) -> FreshnessState:
         info = self._ros.graph.topics.get(topic.name)
         return topic.freshness.state(now, published=bool(info and info.publishers))
@@ -246,6 +288,9 @@ class StateReporter:
             'role': peer.session.login.rights.role.name, 'address': peer.link.address,
             'dialect': peer.dialect.name, 'liveness': peer.session.heartbeats.state_name,
             'status': peer.session.reported_status} for peer in self._peers()]).decode()
+
+    EFFECTS: ClassVar[Effects] = {
+        fx.StatusWanted: _status_wanted, fx.PeerChanged: _peer_changed, fx.Describe: _describe}
 
 
 def _you(peer: Peer) -> LinkState:

@@ -25,9 +25,9 @@ from itertools import count
 import logging
 from typing import Any, TYPE_CHECKING
 
-from ws_bridge.bridge.inward import Inward
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer, types_of
+from ws_bridge.bridge.publications import Publications
 from ws_bridge.convert.codec import Codec
 from ws_bridge.errors import RequestError, WsBridgeError
 from ws_bridge.protocol.dialect import SampleWriter
@@ -84,19 +84,19 @@ class Uplink:
     """
     The client's half of one dialled connection.
 
-    :param peer: stands for this connection in ``outward`` and ``inward``; its dialect pushes.
+    :param peer: stands for this connection; its dialect pushes.
     :param push: topics of this side to be published there.
     :param pull: topics of that side to be published here.
     """
 
     def __init__(self, peer: Peer, dialect: PushDialect, ros: RosSide, outward: Outward,
-                 inward: Inward, *, push: tuple[str, ...], pull: tuple[str, ...],
+                 publications: Publications, *, push: tuple[str, ...], pull: tuple[str, ...],
                  queue_depth: int) -> None:
         self.peer = peer
         self._dialect = dialect
         self._ros = ros
         self._outward = outward
-        self._inward = inward
+        self._publications = publications
         self._queue_depth = queue_depth
         self._ids = count(1)
         self._asked: dict[str, Callable[[Mapping[str, Any]], None]] = {}
@@ -121,7 +121,7 @@ class Uplink:
     def codec_of(self, sample: BinarySample) -> Codec | None:
         """Return what checks a sample of that side; ``None`` where it is not pulled."""
         topic = self._pulled.get(sample.channel_id)
-        return None if topic is None else self._inward.codec_of(self.peer, topic)
+        return None if topic is None else self._publications.codec_of(self.peer, topic)
 
     def takes(self, op: Operation) -> bool:
         """Whether the operation answers something of this half, which is then done."""
@@ -153,7 +153,7 @@ class Uplink:
         for name in self._pushed:
             self._outward.close(self.peer, name)
         for topic in self._pulled.values():
-            self._inward.close(self.peer, topic)
+            self._publications.close(self.peer, topic)
 
     def _ask(self, data: dict[str, Any], then: Callable[[Mapping[str, Any]], None]) -> None:
         message_id = f'{self.peer.name}-{next(self._ids)}'
@@ -175,13 +175,13 @@ class Uplink:
         if answer.get('pending'):
             return
         topic = self._ros.resolve(wire_name)
-        self._inward.open(self.peer, OpenPublisher(
+        self._publications.open(self.peer, OpenPublisher(
             None, topic, wire_name, answer['type'], None, False))
         self._pulled[answer['channel_id']] = topic
 
     def _sample(self, op: BinarySample) -> None:
         topic = self._pulled.get(op.channel_id)
         if topic is not None:
-            self._inward.publish(self.peer, Publish(
+            self._publications.publish(self.peer, Publish(
                 None, topic, op.payload, op.encoding, None, None, BinaryPublish(
                     op.channel_id, op.encoding, op.payload, op.stamp, op.sequence)))

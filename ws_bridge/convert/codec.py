@@ -202,6 +202,16 @@ class Codec:
         """Do as :meth:`from_values`, and spare a large message a copy."""
         return self._encode(values, DEFAULT_LIMIT, now)
 
+    def round_trip(self, values: Value, now: tuple[int, int] | None = None
+                   ) -> tuple[bytes, dict[str, Value]]:
+        """
+        Return checked values as CDR, and as they are read from that: what is sent can be judged.
+
+        :raises ConversionError: a value does not fit; ``field`` is its path.
+        """
+        cdr = self.from_values(values, now=now)
+        return cdr, self.to_values(cdr)
+
     def from_json(self, text: bytes | bytearray | memoryview | str, *,
                   now: tuple[int, int] | None = None, limit: int = DEFAULT_LIMIT) -> bytes:
         """

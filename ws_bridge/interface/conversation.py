@@ -153,7 +153,7 @@ class Conversation:
 
     def opened(self, link: Link) -> None:
         """Take note of a peer; it is watched when its heartbeats have shown their interval."""
-        link.leave_pings_unjudged()
+        link.keepalive.leave_unjudged()
         self._peers[link] = _Peer(_clock())
 
     def received(self, link: Link, data: str | bytes) -> None:

@@ -371,8 +371,9 @@ class WebSocketInterface(CommunicationProtocol):
         self.config = config
 
     async def _serve(self, websocket: Connection, *, dialled: bool) -> None:
-        link = self._connections.add(websocket, self._link_options, dialled=dialled,
-                                     write_limit=self._settings.write_limit)
+        link = self._connections.add(
+            websocket, self._link_options, dialled=dialled,
+            ping_interval=self._link_options.ping_interval if self._settings.keep_alive else 0.0)
         self._settings.log.info('%r opened', link)
         if dialled:
             self._set_state(ConnectionState.CONNECTED)

@@ -193,8 +193,7 @@ async def _receive(channel: socket.socket, size: int) -> memoryview:
     :raises EOFError: the worker has ended.
     """
     loop = asyncio.get_running_loop()
-    # Pages that come as they are filled: a bytearray of 46 MB is filled with zeros in 24 ms.
-    view = memoryview(bytearray(size) if size < PIECE else mmap.mmap(-1, size))
+    view = memoryview(bytearray(size) if size < PIECE else _pages(size))
     got = rested = 0
     while got < size:
         count = await loop.sock_recv_into(channel, view[got:])
@@ -205,3 +204,18 @@ async def _receive(channel: socket.socket, size: int) -> memoryview:
             rested = got
             await asyncio.sleep(0)      # it waits by itself only where nothing is there yet
     return view
+
+
+def _pages(size: int) -> mmap.mmap:
+    """
+    Return memory whose pages come as they are filled, and which is quickly given back.
+
+    A bytearray of 46 MB is filled with zeros in 24 ms. To give back as much takes 11 ms where it
+    is shared, as ``mmap`` has it by itself, 4 ms where not, and 0.2 ms in large pages: the
+    interpreter is held all the time.
+    """
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, 'MADV_HUGEPAGE'):      # Linux; where they are turned off it does nothing
+        with suppress(OSError):
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return pages

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ws_bridge.errors import TooLarge
 from ws_bridge.weight import (
@@ -45,6 +45,9 @@ class MessageCodec(Protocol):
 
     def to_cbor(self, cdr: bytes) -> bytes:
         """Return CDR as a CBOR map."""
+
+    def to_values(self, cdr: Buffer) -> dict[str, Any]:
+        """Return CDR as JSON-like values."""
 
     def check(self, cdr: Buffer) -> None:
         """
@@ -101,6 +104,16 @@ class EncodingKind:
     inside: str | None = None
     is_heavy: Callable[[Buffer], bool] = _is_long
     check_count: Callable[[Buffer, int], object] | None = None
+
+    def round_trip(self, codec: MessageCodec, payload: Buffer, now: Now
+                   ) -> tuple[bytes, dict[str, Any]]:
+        """
+        Return a payload as CDR, and as the values that are read from that.
+
+        :raises ConversionError: it does not fit.
+        """
+        cdr = self.decode(codec, payload, now)
+        return cdr, codec.to_values(cdr)
 
 
 class EncodingTable(dict[str, EncodingKind]):

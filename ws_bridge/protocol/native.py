@@ -36,12 +36,12 @@ from ws_bridge.errors import (
 )
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
-from ws_bridge.protocol.dialect import begins_cbor_map, SampleWriter
+from ws_bridge.protocol.dialect import begins_cbor_map, SampleWriter, STOP_SIZE
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import decode as decode_envelope
 from ws_bridge.protocol.envelope import encode as encode_envelope
 from ws_bridge.protocol.envelope import Envelope, envelope_of, MAX_DEPTH, MAX_ID_LENGTH
-from ws_bridge.protocol.native_replies import content_of, GOAL_STATUS
+from ws_bridge.protocol.native_replies import content_of, GOAL_STATUS, Often, OFTEN_SENT
 from ws_bridge.protocol.native_requests import (
     choice,
     CONFIGURATIONS,
@@ -58,12 +58,12 @@ from ws_bridge.timing.unix import nanoseconds, SECOND, seconds
 
 SUBPROTOCOL = 'ws_bridge.v1'
 MAX_STATUS = 4096
-STOP_SIZE = 1000
-"""The largest emergency stop that is read whatever else is wrong, characters or bytes."""
 
 BRIDGE_STATUS = ('state', 'gates', 'lease', 'estop', 'stopped')
 """What ``status`` frames of a bridge are about, by ``data.kind``."""
 
+_HEAD = (b'{"metadata":{"message_id":%b-%d","timestamp":%b,"message_type":"%b","priority":%d,'
+         b'"source":%b,"destination":null,"correlation_id":%b},"data":')
 _WITH_VALUES = ('command', 'data', None)
 _ID = re.compile(rb'"message_id"\s*:\s*"([^"\\]{1,256})"')
 _EDGE = 2048
@@ -142,6 +142,8 @@ class NativeDialect:
     def __init__(self, source: str, prefix: str, max_depth: int = MAX_DEPTH) -> None:
         self._source = source
         self._prefix = prefix
+        self._source_text = orjson.dumps(source)
+        self._stem = orjson.dumps(prefix)[:-1]
         self._max_depth = max_depth
         self._count = 0
 
@@ -186,6 +188,9 @@ class NativeDialect:
 
         :param stamp: Unix time, ns, for ``metadata.timestamp``.
         """
+        often = OFTEN_SENT.get(type(reply))
+        if often is not None:
+            return [self._join(often(reply), stamp)]
         content = content_of(reply)
         if content is None:
             return []
@@ -196,6 +201,14 @@ class NativeDialect:
             message_type=message_type, priority=priority, source=source or self._source,
             destination=destination, correlation_id=answers, data=data, extra=extra)
         return [ops.Frame(text, True, priority)]
+
+    def _join(self, often: Often, stamp: int) -> ops.Frame:
+        """Do as :func:`encode_envelope`, of what all peers are sent again and again."""
+        self._count += 1
+        head = _HEAD % (self._stem, self._count, orjson.dumps(seconds(stamp)),
+                        often.message_type, often.priority, self._source_text,
+                        orjson.dumps(often.answers))
+        return ops.Frame(b''.join((head, *often.data, b'}')), True, often.priority)
 
     def share_key(self, topic: str, key: str | None) -> str:
         """Return the topic's name: the frames of its samples have nothing else of a peer."""

@@ -69,6 +69,51 @@ class Content(NamedTuple):
     extra: Mapping[str, Any] | None = None
 
 
+class Often(NamedTuple):
+    """
+    What all peers are sent again and again: text that needs only to be put together.
+
+    :param message_type: in ASCII.
+    :param answers: ``metadata.correlation_id``.
+    :param data: the text of ``data``, in parts.
+    """
+
+    message_type: bytes
+    priority: Priority
+    answers: str | None
+    data: tuple[bytes, ...]
+
+
+def _beat(reply: replies.Beat) -> Often:
+    echo = b'null' if reply.echo is None else orjson.dumps({
+        'sequence': reply.echo[0], 'timestamp': seconds(reply.echo[1]),
+        'received': seconds(reply.echo[2])})
+    return Often(b'heartbeat', Priority.HIGH, reply.answers, (
+        b'{"type":"heartbeat","timestamp":%b,"sequence":%d,"echo":%b}' % (
+            orjson.dumps(seconds(reply.stamp)), reply.sequence, echo),))
+
+
+@lru_cache(SHARED_STATES)
+def _shared(state: replies.SharedState) -> bytes:
+    """Return the text of what many peers are told, but for the last brace."""
+    return orjson.dumps({
+        'kind': 'state', 'robot': state.robot_name, 'uptime': state.uptime,
+        'nodes': state.nodes,
+        'topics': [{'topic': each.topic, 'type': each.msg_type, 'rate': each.rate,
+                    'age': each.age, 'freshness': each.freshness.value} for each in state.topics],
+        'peers': state.peers})[:-1]
+
+
+def _state(reply: replies.RobotState) -> Often:
+    return Often(b'status', Priority.NORMAL, None, (
+        _shared(reply.shared), b',"you":', orjson.dumps(reply.you), b'}'))
+
+
+OFTEN_SENT: Mapping[type, Callable[[Any], Often]] = {
+    replies.Beat: _beat, replies.RobotState: _state}
+"""What is not made by :func:`content_of`."""
+
+
 def content_of(reply: replies.Reply) -> Content | None:
     """Return what stands in the envelope of a reply; ``None`` for what is not native."""
     encode = _CONTENT.get(type(reply))
@@ -220,31 +265,6 @@ def _goal_cancel(reply: replies.GoalCancel) -> Content:
         'op': 'cancel_goal', 'action': reply.action, 'goal': reply.goal_id})
 
 
-def _beat(reply: replies.Beat) -> Content:
-    echo = None if reply.echo is None else {
-        'sequence': reply.echo[0], 'timestamp': seconds(reply.echo[1]),
-        'received': seconds(reply.echo[2])}
-    return Content(MessageType.HEARTBEAT, {
-        'type': 'heartbeat', 'timestamp': seconds(reply.stamp), 'sequence': reply.sequence,
-        'echo': echo}, reply.answers)
-
-
-@lru_cache(SHARED_STATES)
-def _shared(state: replies.SharedState) -> bytes:
-    """Return the text of what many peers are told, but for the last brace."""
-    return orjson.dumps({
-        'kind': 'state', 'robot': state.robot_name, 'uptime': state.uptime,
-        'nodes': state.nodes,
-        'topics': [{'topic': each.topic, 'type': each.msg_type, 'rate': each.rate,
-                    'age': each.age, 'freshness': each.freshness.value} for each in state.topics],
-        'peers': state.peers})[:-1]
-
-
-def _state(reply: replies.RobotState) -> Content:
-    text = _shared(reply.shared) + b',"you":' + orjson.dumps(reply.you) + b'}'
-    return Content(MessageType.STATUS, orjson.Fragment(text), priority=Priority.NORMAL)
-
-
 def _news(kind: str, fields: Mapping[str, Any]) -> Content:
     """Return what everybody is told who wants to know."""
     return Content(MessageType.STATUS, {'kind': kind, **fields}, priority=Priority.CRITICAL)
@@ -300,8 +320,6 @@ _CONTENT: dict[type, Callable[[Any], Content]] = {
     replies.GoalDone: _goal_done,
     replies.GoalRequest: _goal_request,
     replies.GoalCancel: _goal_cancel,
-    replies.Beat: _beat,
-    replies.RobotState: _state,
     replies.GatesChanged: _gates_changed,
     replies.LeaseChanged: _lease_changed,
     replies.EstopChanged: _estop_changed,

@@ -57,6 +57,22 @@ CLOSING = 0.4  # s; what a peer left behind is not waited for longer, twice: mat
 OnDone = Callable[[WsBridgeError | None], None]
 
 
+class Kept:
+    """
+    The bytes that all publishers together have in ROS for late subscribers (loop thread).
+
+    :ivar limit: most of them.
+    :ivar used: how many there are.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def __repr__(self) -> str:
+        return f'Kept({self.used} of {self.limit} bytes)'
+
+
 class Publisher:
     """
     One publisher of a peer (loop thread).
@@ -66,7 +82,7 @@ class Publisher:
     ``pending_depth`` and ``pending_bytes``; the oldest are dropped, and reported once.
 
     What is transient local keeps at most ``latched_bytes`` in ROS, or one sample: what would
-    exceed that is refused.
+    exceed that is refused. So is what would exceed the limit of all publishers together.
 
     :ivar topic: the full name.
     :ivar dropped: samples dropped before it was ready.
@@ -77,7 +93,7 @@ class Publisher:
     """
 
     def __init__(self, topic: str, message_class: type[Any], profile: QoSProfile, *,
-                 ros: RosNode, settings: RosSettings, post: Callable[..., None],
+                 ros: RosNode, settings: RosSettings, kept: Kept, post: Callable[..., None],
                  on_error: Callable[[WsBridgeError], None],
                  on_close: Callable[[Publisher], None]) -> None:
         self.topic = topic
@@ -98,6 +114,7 @@ class Publisher:
         self._pending: deque[tuple[bytes, float | None, OnDone | None]] = deque()
         self._pending_bytes = 0
         self._is_latched = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        self._of_all = kept
         self._kept: deque[int] = deque()    # sizes of the samples for late subscribers
         self._kept_bytes = 0
         self._entity: PublisherHandle | None = None  # made and destroyed by the executor thread
@@ -204,10 +221,20 @@ class Publisher:
             raise LimitExceeded(
                 f'{self.topic} would keep more than {self._settings.latched_bytes} bytes for '
                 f'late subscribers: advertise it with a depth of less than {self._depth}')
+        of_all = self._of_all.used + total - self._kept_bytes
+        if of_all > self._of_all.limit:
+            raise LimitExceeded(f'all publishers together would keep more than '
+                                f'{self._of_all.limit} bytes for late subscribers')
+        self._of_all.used = of_all
         if replaced is not None:
             self._kept.popleft()
         self._kept.append(size)
         self._kept_bytes = total
+
+    def _release(self) -> None:
+        self._of_all.used -= self._kept_bytes
+        self._kept_bytes = 0
+        self._kept.clear()
 
     def _take_pending(self) -> tuple[bytes, float | None, OnDone | None]:
         sample = self._pending.popleft()
@@ -340,6 +367,7 @@ class Publisher:
             entity: Any = self._entity
             self._entity = None
             self._ros.node.destroy_publisher(entity)
+            self._post(self._release)
         self._when_acknowledged(destroy, time.monotonic())
 
     def _when_acknowledged(self, action: Callable[[], None], since: float) -> None:

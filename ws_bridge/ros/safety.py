@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TYPE_CHECKING
+from typing import Any
 
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
@@ -23,40 +23,13 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
-from ws_bridge.errors import WsBridgeError
 from ws_bridge.ros.publishers import QUIET
-from ws_bridge.ros.services import Calls, PendingCall
 from ws_bridge.safety.policy import NEIGHBOURS_TOPIC
-
-if TYPE_CHECKING:
-    from ws_bridge.ros.node import RosNode
 
 BY_ROS = 'ros'
 """Who asserted or cleared the emergency stop, where a ROS node did."""
 
-CALL_TIMEOUT = 5.0  # s, of a service that shall stop the robot
-TRIGGER = 'std_srvs/srv/Trigger'
-NO_FIELDS = b'\0\1\0\0\0'
-"""A message without fields, such as its request, as CDR."""
-
 EstopCallback = Callable[[bool, str, str], None]
-
-
-def caller(ros: RosNode, calls: Calls, post: Callable[..., None], name: str, full_name: str,
-           service_class: type[Any], request: bytes) -> Callable[[], None]:
-    """
-    Return what calls a service that shall stop the robot, from any thread, without waiting.
-
-    What becomes of it is logged when it failed.
-    """
-    def done(result: bytes | WsBridgeError) -> None:
-        if isinstance(result, WsBridgeError):
-            ros.node.get_logger().error(f'{full_name}, to stop the robot: {result}')
-
-    def begin() -> None:
-        calls.begin(PendingCall(full_name, calls, post, done), name, service_class, request,
-                    CALL_TIMEOUT)
-    return lambda: ros.submit(begin)
 
 
 class SafetyEnd:

@@ -37,6 +37,7 @@ class RosSettings:
     :param overlap: how long a subscription and its replacement run side by side.
     :param latched_count: transient-local samples kept for late peers, a topic.
     :param latched_bytes: their total size, a topic; in either direction.
+    :param latched_total_bytes: the same of everything that peers publish.
     :param estop_service: ``std_srvs/srv/Trigger`` to call when the emergency stop is asserted.
     """
 
@@ -53,4 +54,5 @@ class RosSettings:
     overlap: float = 1.0
     latched_count: int = 1000
     latched_bytes: int = 64 * 1024 * 1024
+    latched_total_bytes: int = 256 * 1024 * 1024
     estop_service: str = ''

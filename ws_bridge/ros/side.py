@@ -19,7 +19,7 @@ from dataclasses import fields, replace
 from functools import partial
 import threading
 import time
-from typing import Any, TYPE_CHECKING
+from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.context import Context
@@ -27,39 +27,45 @@ from rclpy.node import Node
 
 from ws_bridge.config import ParameterSpec, ParameterValue
 from ws_bridge.config.roles import OwnNames, PARAMETER_TYPES
-from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import Unavailable, WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.ros.actions import Goal, GoalEnd, Goals
 from ws_bridge.ros.fit import Fit
-from ws_bridge.ros.graph import count_subscribers, GraphSnapshot, take_snapshot
+from ws_bridge.ros.graph import count_subscribers, GraphSnapshot
+from ws_bridge.ros.graph_watch import GraphWatch
 from ws_bridge.ros.hosted_actions import HostedAction
 from ws_bridge.ros.log import Logger
 from ws_bridge.ros.names import type_name
 from ws_bridge.ros.node import RosNode
 from ws_bridge.ros.parameters import declare_parameters, watch_parameters
 from ws_bridge.ros.private import find
-from ws_bridge.ros.publishers import Publisher
+from ws_bridge.ros.publishers import Kept, Publisher
 from ws_bridge.ros.pump import Pump
 from ws_bridge.ros.qos import requested_profile
-from ws_bridge.ros.safety import caller, EstopCallback, NO_FIELDS, SafetyEnd, TRIGGER
+from ws_bridge.ros.safety import EstopCallback, SafetyEnd
 from ws_bridge.ros.services import Calls, Hosted, PendingCall
 from ws_bridge.ros.settings import RosSettings
 from ws_bridge.ros.status import Diagnostic, StatusPublisher
+from ws_bridge.ros.stop_services import StopServices
 from ws_bridge.ros.subscriptions import Matcher, Subscription
 from ws_bridge.ros.survey import answer
 from ws_bridge.ros.types import TypeStore
 from ws_bridge.ros.watchdog import launcher, Watchdog
 
-if TYPE_CHECKING:
-    from ws_bridge.safety.policy import LossStep
-
 PUBLISHER_DEPTH = 10
-LOOK_EVERY = 4  # polls: also at topics whose counts did not change
 SHUTDOWN_WITHIN = 0.9  # s, both threads together
 GOALS_END_WITHIN = 0.2  # s of it
 LOOK_AGAIN = 0.01  # s, while goals end
-LOOK_PAUSE = 0.1  # s, between looks at the graph that peers cause
+NOTHING_SEEN = GraphSnapshot()
+
+
+def ignore(*_: object) -> None:
+    """Do nothing with what nobody listens to."""
+
+
+def raise_fault(exc: BaseException) -> None:
+    """Raise what nobody takes note of."""
+    raise exc
 
 
 class RosSide:
@@ -81,8 +87,6 @@ class RosSide:
     :param on_neighbour: gets what the bridges of the graph say of their gates, its own words too.
     :param on_stops_lost: told that the stop process has ended, why; the robot is stopped already.
     :param on_fault: gets exceptions that should not have been, of any thread.
-    :ivar graph: the latest snapshot.
-    :ivar polls: how often the graph was looked at.
     :ivar own: the names of what the node itself has, after :meth:`start`.
     :ivar parameters: values of the declared ROS parameters, after :meth:`start`.
     :param context: an initialised context of the caller's, which stays up.
@@ -91,18 +95,17 @@ class RosSide:
     def __init__(self, settings: RosSettings, *, post: Callable[..., None],
                  args: Sequence[str] | None = None, types: TypeStore | None = None,
                  parameters: Sequence[ParameterSpec] = (),
-                 on_graph: Callable[[GraphSnapshot], None] | None = None,
-                 on_parameters: Callable[[dict[str, ParameterValue]], None] | None = None,
-                 on_estop: EstopCallback | None = None,
-                 on_neighbour: Callable[[str], None] | None = None,
-                 on_stops_lost: Callable[[str], None] | None = None,
-                 on_fault: Callable[[BaseException], None] | None = None,
+                 on_graph: Callable[[GraphSnapshot], None] = ignore,
+                 on_parameters: Callable[[dict[str, ParameterValue]], None] = ignore,
+                 on_estop: EstopCallback = ignore,
+                 on_neighbour: Callable[[str], None] = ignore,
+                 on_stops_lost: Callable[[str], None] = ignore,
+                 on_fault: Callable[[BaseException], None] = raise_fault,
                  context: Context | None = None) -> None:
         self.settings = settings
         self.types = TypeStore() if types is None else types
         self.parameters: Mapping[str, ParameterValue] = {}
         self.own = OwnNames()
-        self.graph = GraphSnapshot()
         self._post = post
         self._args = list(args or ())
         self._specs = tuple(parameters)
@@ -123,12 +126,9 @@ class RosSide:
         self._status: StatusPublisher | None = None
         self._watchdog: Watchdog | None = None
         self._safety: SafetyEnd | None = None
+        self._kept = Kept(self.settings.latched_total_bytes)
         self._owned: set[Publisher | Hosted | HostedAction | Subscription] = set()
-        self._matchers: dict[Subscription, Matcher] = {}  # executor thread
-        self._fits: dict[Subscription | Publisher, Fit] = {}  # executor thread
-        self.polls = 0
-        self._looked_at = 0.0  # executor thread, as what follows
-        self._waiting: list[Callable[[], None]] = []
+        self._watch: GraphWatch | None = None
 
     # life
 
@@ -145,7 +145,7 @@ class RosSide:
             if self._ros is not None:
                 return
             ros = RosNode(self.settings.node_name, self.settings.namespace, self._args,
-                          post=self._post, on_fault=self._fault, context=self._given_context)
+                          post=self._post, on_fault=self._on_fault, context=self._given_context)
             try:
                 access = find(ros.node)
                 self.parameters = declare_parameters(ros.node, self._specs, self._args)
@@ -156,26 +156,30 @@ class RosSide:
             given: dict[str, Any] = {
                 name: value for name, value in self.parameters.items() if name in names}
             self.settings = replace(self.settings, **given)
-            watch_parameters(ros.node, self._specs, self._parameters_set)
+            watch_parameters(ros.node, self._specs, partial(self._post, self._on_parameters))
             self._calls = Calls(ros, self.settings)
             self._goals = Goals(ros, self.settings, self._post)
             self._status = StatusPublisher(ros.node, self.types)
-            self._pump = Pump(access, self._post, self._fault)
+            self._pump = Pump(access, self._post, self._on_fault)
+            services = StopServices(ros, self._calls, self.types, self._post,
+                                    self.settings.estop_service)
             self._watchdog = Watchdog(
-                post=self._post, on_fault=self._fault, now=self.now, prepare=self._prepare,
+                post=self._post, on_fault=self._on_fault, now=self.now, prepare=services.of_step,
                 launch=launcher(ros.node.get_name(), ros.node.get_namespace(),
                                 ros.context.get_domain_id(), self._args),
                 match_timeout=self.settings.match_timeout,
-                count=partial(count_subscribers, ros.node), on_lost=self._stop_process_lost)
-            self._safety = SafetyEnd(ros.node, self._watchdog.halt, self._tell_estop,
-                                     self._call_estop_service, self._hear_neighbour)
+                count=partial(count_subscribers, ros.node), on_lost=self._on_stops_lost)
+            self._safety = SafetyEnd(
+                ros.node, self._watchdog.halt, partial(self._post, self._on_estop),
+                services.call_estop, partial(self._post, self._on_neighbour))
             self.own = _own_names(ros.node, self._status, self._safety)
             self._ros = ros
-            self.graph = take_snapshot(ros.node)
+            self._watch = GraphWatch(ros, interval=self.settings.graph_interval, post=self._post,
+                                     on_change=self._on_graph)
             self._watchdog.start()
             self._pump.start()
             ros.start()
-            ros.submit(self._poll)
+            ros.submit(self._watch.poll)
 
     def shutdown(self) -> None:
         """
@@ -192,6 +196,8 @@ class RosSide:
                 return
             stopped = self._watchdog.close()
             self._ros = None
+            if self._watch is not None:
+                self._watch.end()
             for owned in list(self._owned):
                 if isinstance(owned, HostedAction):
                     owned.close()
@@ -203,6 +209,16 @@ class RosSide:
             if not (self._pump.join(SHUTDOWN_WITHIN / 2) and ended and stopped):
                 raise Unavailable('a thread of the ROS side did not end')
             ros.discard()
+
+    @property
+    def graph(self) -> GraphSnapshot:
+        """Return the graph as it was seen last."""
+        return NOTHING_SEEN if self._watch is None else self._watch.graph
+
+    @property
+    def polls(self) -> int:
+        """Return how often the graph was looked at."""
+        return 0 if self._watch is None else self._watch.polls
 
     @property
     def node_name(self) -> str:
@@ -250,12 +266,13 @@ class RosSide:
         :raises BadName: the topic's name is wrong.
         :raises UnknownType: ``msg_type`` is not on this machine.
         """
-        ros, pump = self._running(), self._pump
+        ros, pump, watch = self._running(), self._pump, self._watch
         assert pump is not None
+        assert watch is not None
         name = ros.names.spelling(topic)
         message_class = self.types.message_class(msg_type) if msg_type else None
         subscription = Subscription(topic, on_samples, on_error, self.settings,
-                                    self._close_subscription)
+                                    self._closed)
         matcher = Matcher(subscription, name, message_class, qos, ros=ros, pump=pump,
                           settings=self.settings, post=self._post,
                           class_of=self.types.message_class)
@@ -263,11 +280,10 @@ class RosSide:
         def begin() -> None:
             if subscription.closed:
                 return
-            self._matchers[subscription] = matcher
-            matcher.look()
+            watch.match(subscription, matcher)
             if qos is not None:
                 profile = requested_profile(qos, depth=self.settings.subscription_depth)
-                self._watch(ros, subscription, Fit(
+                watch.fit(subscription, Fit(
                     subscription, message_class, profile, others='publishers', post=self._post,
                     tell=subscription.fail))
         self._owned.add(subscription)
@@ -284,18 +300,19 @@ class RosSide:
         :raises BadName: the topic's name is wrong.
         :raises UnknownType: ``msg_type`` is not on this machine.
         """
-        ros = self._running()
+        ros, watch = self._running(), self._watch
+        assert watch is not None
         name = ros.names.spelling(topic)
         message_class = self.types.message_class(msg_type)
         profile = requested_profile(qos or QosRequest(), depth=PUBLISHER_DEPTH)
         publisher = Publisher(
-            topic, message_class, profile, ros=ros, settings=self.settings,
-            post=self._post, on_error=on_error, on_close=self._close_publisher)
+            topic, message_class, profile, ros=ros, settings=self.settings, kept=self._kept,
+            post=self._post, on_error=on_error, on_close=self._closed)
         self._owned.add(publisher)
 
         def begin() -> None:
             publisher.create(name)
-            self._watch(ros, publisher, Fit(
+            watch.fit(publisher, Fit(
                 publisher, message_class, profile, others='subscribers', post=self._post,
                 tell=on_error))
         ros.submit(begin)
@@ -399,25 +416,11 @@ class RosSide:
         """
         Look at the graph, also at what was asked for before this call, and call ``then``.
 
-        However often it is asked for, the graph is looked at each ``LOOK_PAUSE`` at most.
+        See :meth:`ws_bridge.ros.graph_watch.GraphWatch.look_again`.
         """
-        ros = self._running()
-
-        def act() -> None:
-            self._waiting.append(then)
-            if len(self._waiting) == 1:
-                wait = self._looked_at + LOOK_PAUSE - time.monotonic()
-                if wait > 0:
-                    ros.after(wait, look)
-                else:
-                    look()
-
-        def look() -> None:
-            self._look(ros)
-            waiting, self._waiting = self._waiting, []
-            for each in waiting:
-                self._post(each)
-        ros.submit(act)
+        ros, watch = self._running(), self._watch
+        assert watch is not None
+        ros.submit(lambda: watch.look_again(then))
 
     def survey(self, question: str, *args: Any, on_done: Callable[[Any], None]) -> None:
         """
@@ -505,113 +508,29 @@ class RosSide:
             raise Unavailable('the ROS side is not running')
         return ros
 
-    def _close_subscription(self, subscription: Subscription) -> None:
-        self._owned.discard(subscription)
-
-        def end() -> None:
-            self._forget(subscription)
-            matcher = self._matchers.pop(subscription, None)
-            if matcher is not None:
-                matcher.close()
-        if self._ros is not None:
-            self._ros.submit(end)
-
-    def _close_publisher(self, publisher: Publisher) -> None:
-        self._owned.discard(publisher)
-        if self._ros is not None:
-            self._ros.submit(lambda: self._forget(publisher))
-
-    def _fault(self, exc: BaseException) -> None:
-        if self._on_fault is None:
-            raise exc
-        self._on_fault(exc)
-
-    def _prepare(self, step: LossStep) -> Callable[[], None]:
-        """Return what calls the service of a step of an escalation; a failure is logged."""
-        srv_type = step.srv_type or ''
-        schema = self.types.service(srv_type).request
-        request = CodecStore().codec(schema).from_values(dict(step.request or {}))
-        return self._caller(step.service or '', srv_type, request)
-
-    def _caller(self, name: str, srv_type: str, request: bytes) -> Callable[[], None]:
-        ros, calls = self._running(), self._calls
-        assert calls is not None
-        full_name = self.resolve(name, service=True)
-        return caller(ros, calls, self._post, ros.names.spelling(full_name, service=True),
-                      full_name, self.types.service_class(srv_type), request)
-
-    def _tell_estop(self, stopped: bool, by: str, reason: str) -> None:
-        if self._on_estop is not None:
-            self._post(self._on_estop, stopped, by, reason)
-
-    def _hear_neighbour(self, text: str) -> None:
-        if self._on_neighbour is not None:
-            self._post(self._on_neighbour, text)
-
-    def _stop_process_lost(self, why: str) -> None:
-        """Tell, on the loop, that the stop process has ended."""
-        if self._on_stops_lost is not None:
-            self._on_stops_lost(why)
-
-    def _call_estop_service(self) -> None:
-        if self.settings.estop_service:
-            self._caller(self.settings.estop_service, TRIGGER, NO_FIELDS)()
+    def _closed(self, owner: Publisher | Subscription) -> None:
+        self._owned.discard(owner)
+        ros, watch = self._ros, self._watch
+        if ros is not None and watch is not None:
+            ros.submit(lambda: watch.forget(owner))
 
     # the executor thread
 
-    def _watch(self, ros: RosNode, owner: Publisher | Subscription, fit: Fit) -> None:
-        """Tell of what does not fit now, and when the topic changes."""
-        self._fits[owner] = fit
-        fit.look(ros.node)
-
-    def _forget(self, owner: Publisher | Subscription) -> None:
-        self._fits.pop(owner, None)
-
     def _stop(self, ros: RosNode, until: float) -> None:
         """End the executor thread, when goals in both directions were told that they end."""
-        assert self._goals is not None
-        if (self._servers or self._goals.busy) and time.monotonic() < until:
+        goals, calls = self._goals, self._calls
+        assert goals is not None
+        assert calls is not None
+
+        def close() -> None:
+            for server in list(self._servers.values()):
+                server.destroy()
+            goals.close()
+            calls.close()
+        if (self._servers or goals.busy) and time.monotonic() < until:
             ros.after(LOOK_AGAIN, lambda: self._stop(ros, until))
         else:
-            ros.stop(self._close)
-
-    def _close(self) -> None:
-        for server in list(self._servers.values()):
-            server.destroy()
-        if self._goals is not None and self._calls is not None:
-            self._goals.close()
-            self._calls.close()
-
-    def _parameters_set(self, values: dict[str, ParameterValue]) -> None:
-        if self._on_parameters is not None:
-            self._post(self._on_parameters, values)
-
-    def _poll(self) -> None:
-        """Look at the graph, now and every ``graph_interval``."""
-        ros = self._ros
-        if ros is None:
-            return
-        ros.after(self.settings.graph_interval, self._poll)
-        self._look(ros)
-
-    def _look(self, ros: RosNode) -> None:
-        snapshot = take_snapshot(ros.node)
-        self._looked_at = time.monotonic()
-        old, self.graph = self.graph, snapshot
-        before = old.topics
-        self.polls += 1
-        for subscription, matcher in self._matchers.items():
-            topic = subscription.topic
-            if (self.polls % LOOK_EVERY == 0 or not matcher.settled
-                    or snapshot.topics.get(topic) != before.get(topic)):
-                matcher.look()
-        for fit in self._fits.values():
-            if snapshot.topics.get(fit.topic) != before.get(fit.topic):
-                fit.look(ros.node)
-        if snapshot == old:
-            self.graph = old    # what was made of it stays
-        elif self._on_graph is not None:
-            self._post(self._on_graph, snapshot)
+            ros.stop(close)
 
 
 def _own_names(node: Node, status: StatusPublisher, safety: SafetyEnd) -> OwnNames:

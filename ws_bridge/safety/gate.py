@@ -14,14 +14,15 @@
 """
 One gate: which commands may pass, and whose.  Pure; ``now`` is monotonic, ``unix`` the same in s.
 
-A command passes in three steps of one instant: :meth:`Gate.admit` judges who sent it and how old
-it is, :meth:`Gate.judge` what it says, and :meth:`Gate.accepted` notes that it was published.
-What fails in between leaves no trace: only good commands renew anything.
+A command passes by :meth:`Gate.let_through` in three steps of one instant: :meth:`Gate.admit`
+judges who sent it and how old it is, :meth:`Gate.judge` what it says, and :meth:`Gate.accepted`
+notes that it was published. What fails in between leaves no trace: only good commands renew
+anything.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from ws_bridge.errors import (
     Expired,
@@ -48,6 +49,20 @@ Topics of a gate that are remembered; whoever commands more of them lets go on e
 
 A gate may name topics by a pattern, and peers can make any number of these.
 """
+Convert = Callable[[], tuple[bytes, dict[str, Any]]]
+"""Returns a command as CDR, and the values that are read from that."""
+
+
+class HandOver(Protocol):
+    """Publishes what has passed."""
+
+    def __call__(self, cdr: bytes, /, *, moving: bool, deadline: float) -> bool:
+        """
+        Return whether it was taken.
+
+        :param moving: it asks for something that has to be stopped.
+        :param deadline: until when it may reach ROS, monotonic, s.
+        """
 
 
 def age_of(stamp: int | None, bridge_time: int | None, *, offset: float | None,
@@ -102,7 +117,7 @@ class Gate:
         # senders that have to begin with a neutral one on each topic: where they have done so
         self._owing: dict[str, set[str]] = {}
         self._seen: dict[str, dict[str, set[Path]]] = {}    # by peer and topic
-        self._bucket = Bucket(policy.max_rate or 0.0, now)
+        self._bucket = Bucket(policy.max_rate, now) if policy.max_rate else None
 
     def __repr__(self) -> str:
         return f'<Gate {self.name} {self.state}, {self.lease!r}>'
@@ -240,6 +255,34 @@ class Gate:
 
     # ---- commands
 
+    def let_through(self, peer: str, lease_mode: LeaseMode, command: Command | BinaryPublish,
+                    checks: Checks, *, topic: str, convert: Convert,
+                    encode: Callable[[dict[str, Any]], bytes], hand_over: HandOver,
+                    offset: float | None, unix: float, now: float, fence: float,
+                    slack: float) -> bool:
+        """
+        Judge a command, have it published if it may pass, and note that it was.
+
+        What is judged is what is published: the values that are read from its CDR.
+
+        :param topic: where it is to be published; see :meth:`judge`.
+        :param convert: asked only where sender and age are right.
+        :param encode: returns CDR of values that a bound has changed.
+        :param offset: see :meth:`admit`, and so on.
+        :return: whether it was handed over; else nothing happened, but that it was judged.
+        :raises WsBridgeError: it is refused, or cannot be converted or published.
+        """
+        deadline = self.admit(peer, lease_mode, command, offset=offset, unix=unix, now=now,
+                              fence=fence, slack=slack)
+        cdr, values = convert()
+        moving, changed = self.judge(peer, lease_mode, topic, values, checks, now)
+        if changed:
+            cdr = encode(values)
+        if not hand_over(cdr, moving=moving, deadline=deadline):
+            return False
+        self.accepted(peer, topic, command, now)
+        return True
+
     def admit(self, peer: str, lease_mode: LeaseMode, command: Command | BinaryPublish, *,
               offset: float | None, unix: float, now: float, fence: float,
               slack: float = 0.0) -> float:
@@ -336,7 +379,7 @@ class Gate:
         if why and (is_at_rest is None or not is_at_rest(values, self._seen_of(peer, topic))):
             raise NotNeutral(f'the first command {why} must be zero: let go first')
         changed = clamp is not None and clamp(values)
-        if not self._bucket.take(now):
+        if self._bucket is not None and not self._bucket.take(now):
             raise RateLimited(f'more than {self.policy.max_rate:g} commands a second')
         return True, changed
 
@@ -364,15 +407,13 @@ class Gate:
         return ''
 
     def accepted(self, peer: str, topic: str, command: Command | BinaryPublish,
-                 now: float) -> bool:
+                 now: float) -> None:
         """
-        Note that a command was published.
+        Note that a command was published; by it its sender acquires a lease that is free.
 
         :param topic: where.
-        :return: whether its sender acquired the lease by it.
         """
-        acquired = self.policy.require_lease and self.lease.holder is None
-        if acquired:
+        if self.policy.require_lease and self.lease.holder is None:
             self.lease.acquire(peer, implicit=True)
             self._begin()
         elif self.commander != peer:
@@ -387,7 +428,6 @@ class Gate:
         self.last = now
         if command.sequence is not None:
             self._sequence = command.sequence
-        return acquired
 
     def describe(self, name_of: Callable[[str], str | None], topics: list[str]) -> GateState:
         """Return what every peer may know of the gate."""

@@ -60,7 +60,7 @@ class IncomingGoal:
     """A goal from ROS for this peer, which has to accept it until ``deadline`` (monotonic, s)."""
 
     action: str
-    token: object
+    token: int
     deadline: float | None
 
 
@@ -171,7 +171,7 @@ class PeerActions(Part):
         for goal_id in [g for g, goal in self.working.items() if goal.action == action]:
             del self.working[goal_id]
 
-    def asked(self, action: str, action_type: str, token: object, values: bytes, now: float
+    def asked(self, action: str, action_type: str, token: int, values: bytes, now: float
               ) -> list[fx.Effect]:
         """
         Pass a goal from ROS on to the peer that hosts the action.
@@ -195,7 +195,7 @@ class PeerActions(Part):
         self.working[goal_id] = IncomingGoal(action, token, None)
         return [fx.AnswerGoal(action, token, True), request]
 
-    def cancelled(self, action: str, token: object) -> list[fx.Effect]:
+    def cancelled(self, action: str, token: int) -> list[fx.Effect]:
         """Tell the peer that a goal which it works on shall end."""
         return [fx.Send(replies.GoalCancel(goal_id, self.hosted[action].wire_name))
                 for goal_id, goal in self.working.items()

@@ -204,7 +204,7 @@ class AnswerService:
 
     op_id: str | None
     service: str
-    token: object
+    token: int
     values: Any
 
 
@@ -258,7 +258,7 @@ class AnswerGoal:
     """Accept or reject a goal for a hosted action."""
 
     action: str
-    token: object
+    token: int
     accepted: bool
 
 
@@ -268,7 +268,7 @@ class Feedback:
 
     op_id: str | None
     action: str
-    token: object
+    token: int
     values: Any
 
 
@@ -278,7 +278,7 @@ class EndGoal:
 
     op_id: str | None
     action: str
-    token: object
+    token: int
     values: Any
     status: int
 

@@ -35,20 +35,16 @@ class Heartbeats(Part):
 
     :param settings: has interval and timeout.
     :param clock: gets what exchanges say of the peer's clock.
-    :param now: monotonic time of the connection, s.
-    :param sends: whether the peer is sent heartbeats.
     :ivar liveness: ``None`` until the peer is known to send heartbeats.
     """
 
-    def __init__(self, settings: Settings, clock: PeerClock, now: float, *, sends: bool) -> None:
+    def __init__(self, settings: Settings, clock: PeerClock) -> None:
         self.liveness: Liveness | None = None
         self._settings = settings
         self._clock = clock
-        self._sends = sends
         self._number = 0
         self._sent: dict[int, float] = {}
         self._last_heard: tuple[int, int, int] | None = None
-        self._next = now + settings.heartbeat_interval
 
     def __repr__(self) -> str:
         return f'Heartbeats({self.state_name}, sent={self._number})'
@@ -77,7 +73,7 @@ class Heartbeats(Part):
             if op.stamp is not None:
                 self._last_heard = op.sequence, op.stamp, nanoseconds(unix)
             if not op.answer:
-                effects.insert(0, fx.Send(self._make(unix, op.op_id)))
+                effects.insert(0, fx.Send(self.make(unix, op.op_id)))
         return effects
 
     def heard(self, now: float) -> list[fx.Effect]:
@@ -90,27 +86,27 @@ class Heartbeats(Part):
             return [fx.PeerLost(), fx.PeerChanged()]
         return [fx.PeerChanged()] if is_first or changed else []
 
-    def _make(self, unix: float, answers: str | None) -> replies.Beat:
-        self._number += 1
-        self._sent[self._number] = unix
-        self._sent.pop(self._number - BEATS_REMEMBERED, None)
-        return replies.Beat(self._number, nanoseconds(unix), self._last_heard, answers)
+    def make(self, unix: float, answers: str | None = None) -> replies.Beat:
+        """
+        Return the next heartbeat to the peer; the bridge sends one each interval.
+
+        :param unix: the time, s.
+        :param answers: the heartbeat of the peer that it answers.
+        """
+        self._number = number = self._number + 1
+        self._sent[number] = unix
+        if number > BEATS_REMEMBERED:
+            self._sent.pop(number - BEATS_REMEMBERED, None)
+        return replies.Beat(number, nanoseconds(unix), self._last_heard, answers)
 
     def deadlines(self) -> Iterator[float]:
-        """Give when to send the next heartbeat, and when the peer becomes SUSPECT or LOST."""
-        if self._sends:
-            yield self._next
+        """Give when the peer becomes SUSPECT or LOST."""
         if self.liveness is not None and (end := self.liveness.deadline()) is not None:
             yield end
 
     def poll(self, now: float) -> list[fx.Effect]:
-        """Send what is due; heartbeats that were missed are not made up for."""
+        """Return what follows from the silence of the peer."""
         effects: list[fx.Effect] = []
-        if self._sends and now >= self._next:
-            self._next += self._settings.heartbeat_interval
-            if self._next <= now:
-                self._next = now + self._settings.heartbeat_interval
-            effects.append(fx.Send(self._make(self._clock.unix(now), None)))
         changed = None if self.liveness is None else self.liveness.poll(now)
         if changed is LivenessState.LOST:
             effects.append(fx.PeerLost())

@@ -35,7 +35,8 @@ class PeerPublications(Part):
     What one session knows of topics in.
 
     :param login: says what the peer may.
-    :param gates: say whether the age of what is published is theirs to judge.
+    :param gates: say whether the age of what is published is theirs to judge, where the bridge
+        has not opened the topic yet.
     :param clock: tells that age where it is not.
     :ivar topics: whether the peer asked for the publisher of a topic, or implied it by publishing.
     """
@@ -50,6 +51,7 @@ class PeerPublications(Part):
         self._clock = clock
         self._keys: dict[str, set[str | None]] = {}
         self._channels: dict[int, str] = {}
+        self._judged: dict[str, bool] = {}      # those that the bridge has opened
 
     def __repr__(self) -> str:
         return f'PeerPublications({", ".join(self.topics)})'
@@ -84,10 +86,16 @@ class PeerPublications(Part):
         self.forget(topic)
         return [fx.ClosePublisher(topic), done]
 
-    def opened(self, topic: str, channel_id: int) -> None:
-        """Note the channel, the only one, on which the peer may publish ``topic`` in binary."""
+    def opened(self, topic: str, channel_id: int, *, is_judged: bool) -> None:
+        """
+        Note how the bridge has opened a topic.
+
+        :param channel_id: of the channel, the only one, on which the peer may publish in binary.
+        :param is_judged: a gate judges the age of what is published.
+        """
         self._forget_channels(topic)
         self._channels[channel_id] = topic
+        self._judged[topic] = is_judged
 
     def forget_key(self, topic: str, key: str | None) -> None:
         """Take back one advertisement that was refused; the others keep the publisher."""
@@ -97,6 +105,7 @@ class PeerPublications(Part):
         """Take back an advertisement, also one that ROS refused."""
         self.topics.pop(topic, None)
         self._keys.pop(topic, None)
+        self._judged.pop(topic, None)
         self._forget_channels(topic)
 
     def _forget_channels(self, topic: str) -> None:
@@ -127,13 +136,15 @@ class PeerPublications(Part):
 
     def _deadline(self, op: ops.Command | ops.BinaryPublish, topic: str, now: float
                   ) -> float | None:
-        return None if self._gates.guards(topic) else \
-            self._clock.deadline(op.stamp, op.ttl, now)
+        is_judged = self._judged.get(topic)
+        if is_judged is None:       # it is opened by this
+            is_judged = self._gates.guards(topic)
+        return None if is_judged else self._clock.deadline(op.stamp, op.ttl, now)
 
     def close(self) -> list[fx.Effect]:
         """Return the effects that take back everything."""
         effects: list[fx.Effect] = [fx.ClosePublisher(topic) for topic in self.topics]
-        for owned in (self.topics, self._keys, self._channels):
+        for owned in (self.topics, self._keys, self._channels, self._judged):
             owned.clear()
         return effects
 

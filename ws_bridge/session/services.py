@@ -42,7 +42,7 @@ class IncomingCall:
     """A call from ROS that this peer has to answer until ``deadline`` (monotonic, s)."""
 
     service: str
-    token: object
+    token: int
     deadline: float
 
 
@@ -146,7 +146,7 @@ class PeerServices(Part):
         for call_id in [c for c, call in self._incoming.items() if call.service == service]:
             del self._incoming[call_id]
 
-    def called(self, service: str, token: object, values: bytes, now: float) -> list[fx.Effect]:
+    def called(self, service: str, token: int, values: bytes, now: float) -> list[fx.Effect]:
         """
         Pass a call from ROS on to the peer that hosts the service.
 

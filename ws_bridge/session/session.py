@@ -60,7 +60,6 @@ class Session:
     :param gates: knows the gates.
     :param login: who the peer is; without it anybody, who may do whatever is exposed.
     :param lease_mode: how the peer goes about leases.
-    :param beats: whether the peer is sent heartbeats.
     :ivar name: what the peer calls itself.
     :ivar reported_status: what it last said of itself.
     :ivar wants_status: whether it wants to be told of the robot's state.
@@ -68,8 +67,7 @@ class Session:
 
     def __init__(self, peer: str, dialect: str, *, settings: Settings, exposure: Exposure,
                  names: Names, now: float, unix_offset: float, gates: GateLookup | None = None,
-                 login: Login | None = None, lease_mode: LeaseMode = 'native',
-                 beats: bool = False) -> None:
+                 login: Login | None = None, lease_mode: LeaseMode = 'native') -> None:
         self.peer = peer
         self.dialect = dialect
         self.lease_mode = lease_mode
@@ -83,7 +81,7 @@ class Session:
         self.login = login = login or open_to_all(exposure)
         self.clock = PeerClock(unix_offset)
         self.allowance = Allowance(settings, now)
-        self.heartbeats = Heartbeats(settings, self.clock, now, sends=beats)
+        self.heartbeats = Heartbeats(settings, self.clock)
         self.subscriptions = PeerSubscriptions(settings, names, login)
         self.publications = PeerPublications(settings, names, login, gates, self.clock)
         check_lease = partial(gates.check, peer, self.lease_mode)

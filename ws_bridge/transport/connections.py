@@ -20,6 +20,7 @@ from typing import Any, TYPE_CHECKING
 
 from ws_bridge.transport.fence import Fenced
 from ws_bridge.transport.link import Link, Listener
+from ws_bridge.transport.rounds import Rounds
 from ws_bridge.transport.turns import Turns
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Connections:
     def __init__(self) -> None:
         self._links: dict[Connection, Link] = {}
         self._turns = Turns()
+        self._rounds = Rounds()
         self._past = dict.fromkeys(_TRAFFIC, 0)
         self._last_activity: float | None = None
         self.established = 0
@@ -58,11 +60,11 @@ class Connections:
         return max(times, default=None)
 
     def add(self, websocket: Connection, options: LinkOptions, *, dialled: bool,
-            write_limit: int) -> Link:
+            ping_interval: float) -> Link:
         """Make the link of a new connection."""
         assert isinstance(websocket, Fenced)
-        link = Link(websocket, options, dialled=dialled, write_limit=write_limit,
-                    turns=self._turns)
+        link = Link(websocket, options, dialled=dialled, turns=self._turns, rounds=self._rounds,
+                    ping_interval=ping_interval)
         self._links[websocket] = link
         self.established += 1
         return link

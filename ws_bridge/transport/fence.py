@@ -24,12 +24,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 import os
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
+from websockets.streams import StreamReader
 
+from ws_bridge.transport.rounds import RIDE, Rounds
 from ws_bridge.transport.turns import Turns
 
 if TYPE_CHECKING:
@@ -44,7 +46,20 @@ MAX_UNANSWERED = 128
 """Pings that wait for their pongs; then no more are sent until one comes."""
 LINGER = 10.0
 """For how long after its last command a peer is pinged fast, s."""
+_LOOKS = 8
+"""How often an answer is looked for in the time that it may take."""
 _SIZE = 8   # of a payload, bytes: nobody answers a ping by chance that he has not got
+_PING = bytes((0x89, _SIZE))
+"""What is in front of the payload in a ping of a server (RFC 6455 5.2)."""
+_PONG = bytes((0x8A, 0x80 | _SIZE))
+"""What is in front of mask and payload in the pong of a client."""
+_PONG_SIZE = len(_PONG) + 4 + _SIZE
+_BETWEEN_FRAMES = getattr(StreamReader.at_eof, '__code__', None)
+"""What the parser of ``websockets`` waits in when all that it has got were whole frames."""
+
+
+def _ignore() -> None:
+    """Do nothing."""
 
 
 class Fenced(Base):
@@ -60,18 +75,22 @@ class Fenced(Base):
         ``None`` = it is parsed at once.
     :ivar is_urgent: tells whether a message passes the line; asked of ``b''``, whether everything
         does that comes now.
+    :ivar on_change: called when the transport has too much to write, and as soon as the connection
+        is no longer open.
     """
 
     fence = UNKNOWN
     fences: deque[float]
     turns: Turns | None = None
     is_urgent: Callable[[str | bytes], bool]
+    on_change: Callable[[], None]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.fences = deque()
         self.is_urgent = lambda data: False
         self._unparsed: deque[bytes] = deque()
         self._waited = 0.0
+        self.on_change = _ignore
         self._is_client = isinstance(self, ClientConnection)
         if self._is_client:
             self.fence = self.loop.time()   # what a server says is said after it was asked
@@ -87,7 +106,8 @@ class Fenced(Base):
             if len(self._unparsed) == 1:
                 self._waited = turns.line_up(self._parse_next, self._waited)
         else:
-            super().data_received(data)
+            if len(data) != _PONG_SIZE or not self._take_pong(data):
+                super().data_received(data)
             turns.note()
 
     def eof_received(self) -> None:
@@ -97,6 +117,16 @@ class Fenced(Base):
     def connection_lost(self, exc: Exception | None) -> None:
         self._parse_all()
         super().connection_lost(exc)
+        self.on_change()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.on_change()
+
+    def send_data(self) -> None:
+        super().send_data()
+        if self.protocol.state is not State.OPEN:   # a close frame, and what ends the stream
+            self.on_change()
 
     def _parse_next(self) -> bool:
         """Parse what came first; what comes next waits for another turn."""
@@ -126,18 +156,53 @@ class Fenced(Base):
                 self.fence = max(self.fence, ping[1])
         super().process_event(event)
 
+    def _take_pong(self, data: bytes) -> bool:
+        """
+        Take the answer to a ping, if that is all that came: as the parser would, at a tenth.
+
+        :return: whether it was one; else nothing was done.
+        """
+        if self._is_client or not data.startswith(_PONG) \
+                or self.protocol.state is not State.OPEN:
+            return False
+        waits: Any = self.protocol.parser
+        while (inner := getattr(waits, 'gi_yieldfrom', None)) is not None:
+            waits = inner
+        if getattr(waits, 'gi_code', waits) is not _BETWEEN_FRAMES:
+            return False        # these are bytes of another frame
+        payload = (int.from_bytes(data[6:], 'big')
+                   ^ int.from_bytes(data[2:6] * 2, 'big')).to_bytes(_SIZE, 'big')
+        ping = self._pings.get(payload)
+        if ping is None:
+            return False
+        self.fence = max(self.fence, ping[1])
+        self.acknowledge_pings(payload)
+        return True
+
     def send_fence(self) -> None:
         """
         Send a ping; never waits.
 
         It stands among those that ``websockets`` sends: the pong of one answers all before it.
         """
-        pings = self._pings
-        if self.protocol.state is State.OPEN and len(pings) < MAX_UNANSWERED:
-            payload = os.urandom(_SIZE)
-            pings[payload] = self.loop.create_future(), self.loop.time()
-            self.protocol.send_ping(payload)
-            self.send_data()
+        if self.may_ping:
+            ping = self.make_fence()
+            if self._is_client:     # its frames are masked
+                self.protocol.send_ping(ping[len(_PING):])
+                self.send_data()
+            else:
+                self.transport.write(ping)
+
+    @property
+    def may_ping(self) -> bool:
+        """Whether another ping makes sense."""
+        return self.protocol.state is State.OPEN and len(self._pings) < MAX_UNANSWERED
+
+    def make_fence(self) -> bytes:
+        """Return a ping of a server, to be written at once."""
+        payload = os.urandom(_SIZE)
+        self._pings[payload] = self.loop.create_future(), self.loop.time()
+        return _PING + payload
 
     @property
     def _pings(self) -> dict[bytes, tuple[asyncio.Future[float], float]]:
@@ -151,19 +216,96 @@ class FencedClient(Fenced, ClientConnection):
     """A connection that this side opened."""
 
 
+class Keepalive:
+    """
+    Pings a peer that has not answered lately, and notices when it does not answer.
+
+    Any ping will do as a question: one that is pinged for its fence is not pinged for this as
+    well. As long as the peer takes nothing, a question may not have left, and is not judged.
+
+    :param rounds: of the interface.
+    :param interval: how long after its last answer it is asked again at the latest, s; 0 = never.
+    :param timeout: how long an answer may take, s; within :data:`_LOOKS` parts of it.
+    :param end: called when it took longer.
+    """
+
+    __slots__ = ('_asked', '_asked_at', '_connection', '_end', '_interval', '_look', '_rounds',
+                 '_sent_at', '_timeout')
+
+    def __init__(self, connection: Fenced, rounds: Rounds, interval: float, timeout: float,
+                 end: Callable[[], None]) -> None:
+        self._connection = connection
+        self._rounds = rounds
+        self._interval = interval
+        self._timeout: float | None = timeout
+        self._look = min(interval, timeout) / _LOOKS
+        self._end = end
+        self._asked: bytes | None = None
+        self._asked_at = self._sent_at = 0.0
+
+    def __repr__(self) -> str:
+        return f'<Keepalive {self._interval:g} s, {self._timeout or 0:g} s>'
+
+    def start(self) -> None:
+        """Ask from now on."""
+        if self._interval:
+            self._rounds.add(self._look, self._check)
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._rounds.discard(self._look, self._check)
+
+    def leave_unjudged(self) -> None:
+        """Ask, but let others say what it means that nothing is answered."""
+        self._timeout = None
+
+    def has_answered(self, now: float) -> bool:
+        """Whether the peer answers in time; ask it, if it was not asked lately."""
+        connection = self._connection
+        pings = connection._pings
+        if self._asked not in pings:
+            self._asked = None
+        elif connection.paused:
+            self._asked_at = now    # it may not have left yet
+        elif self._timeout is not None and now >= self._asked_at + self._timeout:
+            return False
+        # Early enough for an end within interval and timeout, though looks come now and then.
+        early = 2 * self._look
+        if now >= max(connection.fence, self._sent_at) + self._interval - early:
+            self._sent_at = now
+            if not pings or self._timeout is None:
+                connection.send_fence()
+            if self._asked is None:
+                self._asked, self._asked_at = next(reversed(pings), None), now
+        return True
+
+    def _check(self) -> None:
+        if not self.has_answered(self._connection.loop.time()):
+            self._end()
+
+
 class Pace:
     """
     When a connection is pinged: slowly at rest, fast while its peer commands.
 
+    At rest it is pinged in a round with all others; who commands has a timer of its own.
+
     :param ping: sends one.
+    :param rounds: of the interface.
+    :param ping_soon: sends one within :data:`RIDE`, at rest.
     :ivar hurried_at: since when it is fast, loop time, s; ``None`` at rest.
     """
 
-    __slots__ = ('_fast', '_last', '_ping', '_slow', '_timer', 'hurried_at')
+    __slots__ = ('_fast', '_last', '_ping', '_ping_soon', '_round', '_rounds', '_slow', '_timer',
+                 'hurried_at')
 
-    def __init__(self, ping: Callable[[], None]) -> None:
+    def __init__(self, ping: Callable[[], None], rounds: Rounds,
+                 ping_soon: Callable[[], None] | None = None) -> None:
         self._ping = ping
+        self._ping_soon = ping_soon or ping
+        self._rounds = rounds
         self._slow = self._fast = 0.0
+        self._round: tuple[float, Callable[[], None]] | None = None
         self._last = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.hurried_at: float | None = None
@@ -171,8 +313,14 @@ class Pace:
     def __repr__(self) -> str:
         return f'<Pace {self._slow:g} s, {self._fast:g} s since {self.hurried_at}>'
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the connection will be pinged again."""
+        return self._timer is not None or self._round is not None
+
     def keep(self, interval: float) -> None:
         """Ping from now on, once in ``interval`` s; 0 = at rest not at all."""
+        self.end()
         self._slow = interval
         self._step()
 
@@ -192,6 +340,9 @@ class Pace:
 
     def end(self) -> None:
         """Ping no more."""
+        if self._round is not None:
+            self._rounds.discard(*self._round)
+            self._round = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -202,6 +353,9 @@ class Pace:
         if self.hurried_at is not None and loop.time() >= self._last + LINGER:
             self.hurried_at = None
         self._ping()
-        interval = self._slow if self.hurried_at is None else self._fast
-        if interval:
-            self._timer = loop.call_later(interval, self._step)
+        if self.hurried_at is not None:
+            self._timer = loop.call_later(self._fast, self._step)
+        elif self._slow:
+            self._round = (self._slow - RIDE, self._ping_soon) if self._slow > 4 * RIDE \
+                else (self._slow, self._ping)
+            self._rounds.add(*self._round)

@@ -139,8 +139,7 @@ def link_arguments(settings: ConnectionSettings, options: Any) -> dict[str, Any]
     return {
         'compression': 'deflate' if settings.compression else None,
         'open_timeout': settings.timeout,
-        'ping_interval': options.ping_interval or None if settings.keep_alive else None,
-        'ping_timeout': options.ping_timeout,
+        'ping_interval': None,      # the links ping: one timer for all, not a task for each
         'close_timeout': options.close_timeout,
         'max_size': options.max_message_size or settings.max_message_size,
         'write_limit': settings.write_limit,

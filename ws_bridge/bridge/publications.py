@@ -22,19 +22,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, TYPE_CHECKING
+from typing import ClassVar, TYPE_CHECKING
 
-from ws_bridge.bridge.gates import Gates, Lane
+from ws_bridge.bridge.gates import Gates, Lane, Passage
 from ws_bridge.bridge.peer import agreed_type, Peer, types_of, types_of_others
+from ws_bridge.bridge.unit import Codecs, Effects, Unit
 from ws_bridge.convert.codec import Codec, CodecStore, Converted
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import Forbidden, NotAdvertised, TypeMismatch, UnknownType, WsBridgeError
 from ws_bridge.protocol.encodings import ENCODINGS
+from ws_bridge.protocol.operations import About
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.replies import Advertised, Failed, MessagePublished
-from ws_bridge.session.effects import OpenPublisher, Publish
+from ws_bridge.session.effects import ClosePublisher, Effect, OpenPublisher, Publish
 
 if TYPE_CHECKING:
+    from ws_bridge.ros.publishers import Publisher
     from ws_bridge.ros.side import RosSide
 
 Key = tuple[str, str, QosRequest | None]
@@ -63,32 +66,68 @@ class Shared:
     topic: str
     channel_id: int
     codec: Codec
-    publisher: Any
+    publisher: Publisher
     lane: Lane | None
     users: dict[str, Peer] = field(default_factory=dict)
     prepared: bool = False
 
 
-class Inward:
+@dataclass(slots=True, eq=False)
+class Route:
+    """
+    Where what one peer publishes on a topic goes; resolved when its publisher is opened.
+
+    :param passage: the way through the gate, where the topic has one.
+    """
+
+    key: Key
+    shared: Shared
+    passage: Passage | None
+
+
+class Publications(Unit):
     """
     All topics that come in.
 
     :param gates: what commands have to pass.
+    :param require_room: refuses one more entity of ROS where peers have too many.
     """
 
-    def __init__(self, ros: RosSide, store: CodecStore, gates: Gates) -> None:
+    def __init__(self, ros: RosSide, store: CodecStore, gates: Gates, *,
+                 require_room: Callable[[], None]) -> None:
         self._ros = ros
         self._store = store
         self._gates = gates
+        self._require_room = require_room
         self._ids = count(1)
         self._shared: dict[Key, Shared] = {}
-        self._keys: dict[tuple[str, str], Key] = {}
+        self._routes: dict[tuple[str, str], Route] = {}     # by peer and topic
         self._unfit: set[Key] = set()   # what could not be prepared
         self._prepare()
 
     def __len__(self) -> int:
         """How many publishers peers have."""
         return sum(bool(shared.users) for shared in self._shared.values())
+
+    def _advertise(self, peer: Peer, wish: OpenPublisher) -> None:
+        """Open a publisher for a session, which forgets it where it cannot be had."""
+        try:
+            if not self.has(peer, wish.topic):
+                self._require_room()
+            self.open(peer, wish)
+        except WsBridgeError:
+            self._take_back(peer, wish)
+            raise
+
+    def _take_back(self, peer: Peer, wish: OpenPublisher) -> None:
+        """Let the session forget what could not be made; an older one may still stand."""
+        if not self.has(peer, wish.topic):
+            peer.session.publications.forget(wish.topic)
+        elif wish.fresh:
+            peer.session.publications.forget_key(wish.topic, wish.key)
+
+    def _unadvertise(self, peer: Peer, effect: ClosePublisher) -> None:
+        self.close(peer, effect.topic)
 
     def open(self, peer: Peer, wish: OpenPublisher) -> None:  # noqa: A003
         """
@@ -103,8 +142,8 @@ class Inward:
         msg_type = self.type_of(wish.topic, wish.msg_type)
         is_gated = self._gates.of(wish.topic, msg_type) is not None
         key = wish.topic, msg_type, GATE_QOS if is_gated else wish.qos
-        old = self._keys.get((peer.name, wish.topic))
-        if old is not None and old != key:
+        old = self._routes.get((peer.name, wish.topic))
+        if old is not None and old.key != key:
             self.close(peer, wish.topic)
         shared = self._shared.get(key)
         if shared is not None and not shared.users and shared.publisher.failed:
@@ -113,8 +152,10 @@ class Inward:
         if shared is None:
             shared = self._create(key)
         shared.users[peer.name] = peer
-        self._keys[peer.name, wish.topic] = key
-        peer.session.publications.opened(wish.topic, shared.channel_id)
+        self._routes[peer.name, wish.topic] = Route(
+            key, shared, None if shared.lane is None else self._gates.passage(peer, shared.lane))
+        peer.session.publications.opened(wish.topic, shared.channel_id,
+                                         is_judged=shared.lane is not None)
         if wish.asked:
             peer.send(Advertised(
                 wish.op_id, wish.wire_name, msg_type, shared.channel_id,
@@ -127,13 +168,12 @@ class Inward:
 
     def close(self, peer: Peer, topic: str) -> None:
         """Take a peer's publisher of a topic back; the last one ends it."""
-        key = self._keys.pop((peer.name, topic), None)
-        if key is None:
+        route = self._routes.pop((peer.name, topic), None)
+        if route is None:
             return
-        shared = self._shared[key]
-        del shared.users[peer.name]
-        if not shared.users and not shared.prepared:
-            self._end(key)
+        del route.shared.users[peer.name]
+        if not route.shared.users and not route.shared.prepared:
+            self._end(route.key)
 
     def _end(self, key: Key) -> None:
         shared = self._shared.pop(key)
@@ -184,17 +224,26 @@ class Inward:
 
     def has(self, peer: Peer, topic: str) -> bool:
         """Whether a peer has a publisher of a topic."""
-        return (peer.name, topic) in self._keys
+        return (peer.name, topic) in self._routes
+
+    def _codec_of(self, peer: Peer, effect: Publish) -> Codec | None:
+        return self.codec_of(peer, effect.topic)
 
     def codec_of(self, peer: Peer, topic: str) -> Codec | None:
         """Return what converts a peer's messages of a topic."""
-        key = self._keys.get((peer.name, topic))
-        return None if key is None else self._shared[key].codec
+        route = self._routes.get((peer.name, topic))
+        return None if route is None else route.shared.codec
 
     def is_gated(self, peer: Peer, topic: str) -> bool:
         """Whether a peer's messages of a topic have to pass a gate."""
-        key = self._keys.get((peer.name, topic))
-        return key is not None and self._shared[key].lane is not None
+        route = self._routes.get((peer.name, topic))
+        return route is not None and route.passage is not None
+
+    def about(self, effect: Effect) -> About | None:
+        """Return that an error is about a command, where a gate judges it."""
+        if isinstance(effect, Publish) and self._gates.of(effect.topic) is not None:
+            return About('command', effect.topic)
+        return None
 
     def publish(self, peer: Peer, wish: Publish) -> None:
         """
@@ -203,16 +252,15 @@ class Inward:
         :raises ConversionError: the values do not fit the type.
         :raises RequestError: a gate does not let it pass.
         """
-        key = self._keys.get((peer.name, wish.topic))
-        if key is None:
+        route = self._routes.get((peer.name, wish.topic))
+        if route is None:
             raise NotAdvertised(f'{wish.topic} is not advertised', field='topic')
-        shared = self._shared[key]
+        shared = route.shared
         on_done = None if wish.ack is None else self._acknowledge(peer, shared, wish)
-        if shared.lane is None:
+        if route.passage is None:
             shared.publisher.publish(self._to_cdr(shared.codec, wish), wish.deadline, on_done)
         else:
-            self._gates.publish(peer, shared.lane, wish,
-                                lambda: self._to_cdr(shared.codec, wish), on_done)
+            self._gates.publish(route.passage, wish, on_done)
 
     def _acknowledge(self, peer: Peer, shared: Shared,
                      wish: Publish) -> Callable[[WsBridgeError | None], None]:
@@ -269,3 +317,7 @@ class Inward:
             raise TypeMismatch(f'{topic} has several types: {", ".join(types)}; say which',
                                field='type')
         return types[0]
+
+    EFFECTS: ClassVar[Effects] = {
+        OpenPublisher: _advertise, ClosePublisher: _unadvertise, Publish: publish}
+    CODECS: ClassVar[Codecs] = {Publish: _codec_of}

@@ -1,0 +1,388 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Samples to peers: encoded once, framed once a group, written to all, in slices of time.
+
+Samples wait here for their turn. They are handed out in slices of :data:`SLICE`, between which
+the loop reads what peers send: streams give way to commands, however many peers want them. What
+waits when a peer's turn comes leaves in one write.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections import deque, OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from functools import partial
+import time
+
+from ws_bridge.bridge.converter import Converter
+from ws_bridge.bridge.streams import Form, form_of, Member, Sample, Throttled, Topic
+from ws_bridge.convert.codec import LARGE
+from ws_bridge.errors import ConversionError, WsBridgeError
+from ws_bridge.protocol.encodings import Encode, ENCODINGS
+from ws_bridge.protocol.replies import Failed
+from ws_bridge.session.queue import Frame
+from ws_bridge.timing.unix import nanoseconds
+from ws_bridge.transport.framing import PIECE, StreamFrame
+from ws_bridge.transport.link import Link
+
+ERROR_INTERVAL = 1.0
+"""A topic whose samples cannot be converted is reported once in this time, s."""
+SLICE = 0.002
+"""For how long streams are handed out before the loop reads again, s."""
+ROUND = 65_536
+"""Bytes of frames that are made before every peer has been given them."""
+LATE = 0.1
+"""After so long, s, older samples give way where more wait than peers want to have waiting."""
+MAX_WAITING = 1000
+"""Samples of one topic that wait for their turn, unless a peer wants more."""
+MAX_WAITING_BYTES = 67_108_864
+"""Bytes of all samples that wait, but for the newest of each topic."""
+
+
+class FanOut:
+    """
+    Hands out samples.
+
+    :param converter: converts what is large.
+    :param epoch: Unix time at the loop's time 0, s.
+    """
+
+    def __init__(self, converter: Converter, loop: asyncio.AbstractEventLoop,
+                 epoch: float) -> None:
+        self._converter = converter
+        self._loop = loop
+        self._epoch = epoch
+        self._line: OrderedDict[Topic, None] = OrderedDict()    # those with samples that wait
+        self._due: deque[tuple[Topic, Throttled]] = deque()
+        self._served: deque[Link] = deque()     # those that have frames, not sent yet
+        self._batches: deque[tuple[StreamFrame, Iterator[Link]]] = deque()  # older than those
+        self._waiting_bytes = 0
+        self._is_scheduled = False
+
+    def __repr__(self) -> str:
+        return f'FanOut({len(self._line)} topics and {len(self._served)} peers wait)'
+
+    def deliver_latched(self, topic: Topic, member: Member) -> None:
+        """Give a peer that came late what a transient local topic has kept."""
+        if topic.codec is None:
+            return
+        samples = topic.subscription.latched()
+        form = form_of(topic, member)
+        stamp = nanoseconds(self._loop.time() + self._epoch)
+        first = max(topic.sequence - len(samples), 0) + 1  # as if they were the last that came
+        for sequence, cdr in enumerate(samples, first):
+            if len(cdr) > LARGE and form.converted:
+                self._convert(topic, form, (cdr, stamp, sequence), (topic, member.peer),
+                              partial(self._send_latched, topic, member, form), len(samples))
+                continue
+            try:
+                body = form.encode(topic.codec, cdr)
+            except ConversionError as exc:
+                self._report(topic, exc)
+                continue
+            member.peer.link.send_stream(
+                form.stream, form.frame_here(body, stamp, sequence),
+                max(member.wish.queue_depth, len(samples)), text=form.text, split=form.split)
+
+    def deliver(self, topic: Topic, samples: list[bytes], taken: float) -> None:
+        """Take samples, which :meth:`work` hands out."""
+        if topic.codec is None or not topic.members:
+            return
+        stamp, waiting = nanoseconds(taken + self._epoch), topic.waiting
+        most = max(topic.depth, MAX_WAITING)
+        for cdr in samples:
+            topic.sequence = sequence = topic.sequence + 1
+            waiting.append((cdr, stamp, sequence))
+            self._waiting_bytes += len(cdr)
+            while len(waiting) > 1 and (len(waiting) > most
+                                        or self._waiting_bytes > MAX_WAITING_BYTES):
+                self._give_way(topic)
+        self._line[topic] = None
+        topic.freshness.took(len(samples), taken)
+
+    def work(self) -> None:
+        """Hand out what waits, for a slice of time; called once in a turn of the loop."""
+        if not self._is_scheduled and (self._line or self._served or self._batches):
+            self._work()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._work)
+
+    def _work(self) -> None:
+        """Hot path: give each peer what was made for it, then make more, until time is up."""
+        self._is_scheduled = False
+        clock = time.perf_counter
+        end = clock() + SLICE
+        batches, served, line, due = self._batches, self._served, self._line, self._due
+        try:
+            while True:
+                if batches and not self._hand_out(end):
+                    return
+                while served:
+                    served.popleft().flush()
+                    if clock() > end:
+                        return
+                if not (line or due):
+                    return
+                self._fill(end)
+        finally:
+            if batches or served or line or due:
+                self._schedule()
+
+    def _hand_out(self, end: float) -> bool:
+        """Hot path: write the frames of batches; return whether that is done before ``end``."""
+        clock = time.perf_counter
+        while self._batches:
+            item, links = self._batches[0]
+            wire = item.wire()
+            count, size = item.count, item.size
+            for link in links:
+                write = link.direct
+                if write is not None:
+                    write(wire)
+                    link.messages_out += count
+                    link.bytes_out += size
+                else:
+                    link.stage(item)
+                    link.flush()
+                if clock() > end:
+                    return False
+            self._batches.popleft()
+        return True
+
+    def _fill(self, end: float) -> None:
+        """Make the frames of a round, of each topic in turn."""
+        size = 0
+        late = nanoseconds(self._loop.time() + self._epoch - LATE)
+        while self._due and size < ROUND:
+            size += self._release_now(*self._due.popleft())
+            if time.perf_counter() > end:
+                return
+        while self._line and size < ROUND:
+            topic, _ = self._line.popitem(last=False)
+            while len(topic.waiting) > topic.depth and topic.waiting[0][1] < late:
+                self._give_way(topic)
+            # What comes alone needs not be gathered with others of the same peer.
+            size += self._serve(topic, is_alone=not (size or self._line or len(topic.waiting) > 1))
+            if topic.waiting:
+                self._line[topic] = None
+            if time.perf_counter() > end:
+                return
+
+    def _give_way(self, topic: Topic) -> None:
+        """Drop the oldest sample of a topic that nobody was given yet."""
+        cdr, _, _ = topic.waiting.popleft()
+        self._waiting_bytes -= len(cdr)
+        for group in topic.groups.values():
+            for link in group.links:
+                link.note_dropped()
+
+    def forget(self, topic: Topic) -> None:
+        """Drop what waits of a topic that nobody wants any more."""
+        self._waiting_bytes -= sum(len(cdr) for cdr, _, _ in topic.waiting)
+        topic.waiting.clear()
+        self._line.pop(topic, None)
+
+    def serve_all(self, topic: Topic) -> None:
+        """Give all that waits of a topic to those who want it now."""
+        while topic.waiting:
+            self._serve(topic)
+        self._line.pop(topic, None)
+
+    def _serve(self, topic: Topic, *, is_alone: bool = False) -> int:
+        """
+        Encode the next sample once per encoding anyone wants, and give it to all who want it.
+
+        :param is_alone: nothing else is given to anybody in this round.
+        :return: the bytes of all frames that were made.
+        """
+        sample = cdr, stamp, sequence = topic.waiting.popleft()
+        self._waiting_bytes -= len(cdr)
+        codec = topic.codec
+        assert codec is not None
+        if len(cdr) > LARGE or topic.is_slow:
+            self._deliver_large(topic, sample)
+            return len(cdr)
+        size = 0
+        bodies: dict[Encode, bytes] = {}
+        for group in topic.groups.values():
+            form = group.form
+            body = bodies.get(form.encode)
+            if body is None:
+                try:
+                    body = bodies[form.encode] = form.encode(codec, cdr)
+                except ConversionError as exc:
+                    self._report(topic, exc)
+                    continue
+            frame = form.write(body, stamp, sequence)
+            if is_alone and len(frame) <= PIECE:
+                size += len(frame)
+                self._batches.append((StreamFrame(
+                    form.stream, frame, group.depth, text=form.text, split=form.split),
+                    iter(tuple(group.links))))
+            else:
+                size += self._stage(group.links, form, group.depth, frame)
+        for throttled in topic.throttled.values():
+            self._offer(topic, throttled, sample)
+        return size
+
+    def _stage(self, links: Iterable[Link], form: Form, depth: int, frame: Frame) -> int:
+        """Give a frame to peers, which are sent it in the next turn; return its size."""
+        self._gather()
+        item = StreamFrame(form.stream, frame, depth, text=form.text, split=form.split)
+        served = self._served
+        for link in links:
+            if link.stage(item):
+                served.append(link)
+        return len(frame)
+
+    def _gather(self) -> None:
+        """Let what is left of batches leave before, and with, what is staged now."""
+        while self._batches:
+            item, links = self._batches.popleft()
+            for link in links:
+                if link.stage(item):
+                    self._served.append(link)
+
+    def _deliver_large(self, topic: Topic, sample: Sample) -> None:
+        """Have a sample, and what comes after it, converted elsewhere, once an encoding."""
+        cdr, stamp, sequence = sample
+        topic.is_slow = False
+        asked: set[Hashable] = set()
+        for key, group in topic.groups.items():
+            converted = group.form.converted
+            if converted is None:
+                self._stage(group.links, group.form, group.depth,
+                            group.form.frame_here(cdr, stamp, sequence))
+                continue
+            topic.is_slow = True
+            stream = (topic, key if group.form.write_text else converted)
+            if stream not in asked:
+                asked.add(stream)
+                self._convert(topic, group.form, sample, stream,
+                              partial(self._fan_out_large, topic, stream),
+                              on_drop=partial(self._note_dropped, topic, stream))
+        for throttled in topic.throttled.values():
+            self._offer(topic, throttled, sample)
+
+    def _convert(self, topic: Topic, form: Form, sample: Sample, stream: Hashable,
+                 then: Callable[[memoryview, int, int], None], depth: int = 1,
+                 on_drop: Callable[[], None] | None = None) -> None:
+        """Have a sample converted, then handed out; one of a stream at a time, the newest."""
+        cdr, stamp, sequence = sample
+
+        def on_done(body: memoryview | WsBridgeError) -> None:
+            if not any(self._converter.is_busy((topic, key)) for key in (
+                    *topic.groups, *ENCODINGS)):
+                topic.is_slow = False
+            if isinstance(body, ConversionError):
+                self._report(topic, body)
+            elif isinstance(body, WsBridgeError):
+                self._report(topic, ConversionError(body.message))
+            else:
+                then(body, stamp, sequence)
+        converted = form.converted
+        assert topic.codec is not None
+        assert converted is not None
+        self._converter.convert(stream, topic.codec, cdr, converted, on_done, depth=depth,
+                                on_drop=on_drop,
+                                around=form.around(stamp, sequence) if form.write_text else
+                                (b'', b''))
+
+    def _note_dropped(self, topic: Topic, stream: tuple[Topic, object]) -> None:
+        """Count a sample that gave way to a newer one for those who wanted it."""
+        for key, group in topic.groups.items():
+            if stream[1] in (key, group.form.converted):
+                for link in group.links:
+                    link.note_dropped()
+
+    def _fan_out_large(self, topic: Topic, stream: tuple[Topic, object],
+                       body: memoryview, stamp: int, sequence: int) -> None:
+        for key, group in topic.groups.items():
+            if stream[1] in (key, group.form.converted):
+                self._stage(group.links, group.form, group.depth,
+                            group.form.frame(body, stamp, sequence))
+        self._schedule()
+
+    def _send_latched(self, topic: Topic, member: Member, form: Form,
+                      body: memoryview, stamp: int, sequence: int) -> None:
+        """Hand out what a late peer missed, unless it left, or has newer ones already."""
+        if topic.members.get(member.key) is member:
+            member.peer.link.send_stream(
+                form.stream, form.frame(body, stamp, sequence), member.wish.queue_depth,
+                text=form.text, split=form.split)
+
+    def _offer(self, topic: Topic, throttled: Throttled,
+               sample: Sample) -> None:
+        """Send the sample, or keep it, the newest, until the peer's next time."""
+        now = self._loop.time()
+        if now < throttled.due or throttled.timer is not None:    # a late timer comes first
+            throttled.pending = sample
+            if throttled.timer is None:
+                throttled.timer = self._loop.call_at(
+                    throttled.due, self._release, topic, throttled)
+            return
+        late = now - throttled.due
+        throttled.due = now + throttled.interval - (late if late < throttled.interval else 0.0)
+        self._send(topic, throttled, sample)
+
+    def _release(self, topic: Topic, throttled: Throttled) -> None:
+        self._due.append((topic, throttled))
+        self._schedule()
+
+    def _release_now(self, topic: Topic, throttled: Throttled) -> int:
+        throttled.timer = None
+        sample, throttled.pending = throttled.pending, None
+        if sample is None:
+            return 0
+        throttled.due += throttled.interval
+        self._send(topic, throttled, sample)
+        return len(sample[0])
+
+    def _send(self, topic: Topic, throttled: Throttled,
+              sample: Sample) -> None:
+        if topic.codec is None:
+            return
+        cdr, stamp, sequence = sample
+        stream = (topic, throttled)
+        if throttled.form.converted and (len(cdr) > LARGE or self._converter.is_busy(stream)):
+            self._convert(topic, throttled.form, sample, stream,
+                          partial(self._send_large, topic, throttled))
+            return
+        try:
+            body = throttled.form.encode(topic.codec, cdr)
+        except ConversionError as exc:
+            self._report(topic, exc)
+            return
+        form = throttled.form
+        self._stage((throttled.link,), form, 1, form.frame_here(body, stamp, sequence))
+
+    def _send_large(self, topic: Topic, throttled: Throttled, body: memoryview,
+                    stamp: int, sequence: int) -> None:
+        form = throttled.form
+        throttled.link.send_stream(form.stream, form.frame(body, stamp, sequence), 1,
+                                   text=form.text, split=form.split)
+
+    def _report(self, topic: Topic, exc: ConversionError) -> None:
+        """Tell those who wanted a sample that it cannot be converted."""
+        topic.errors += 1
+        now = self._loop.time()
+        if now < topic.errors_due:
+            return
+        topic.errors_due = now + ERROR_INTERVAL
+        for member in topic.members.values():
+            member.peer.send(Failed(None, exc))

@@ -1,0 +1,176 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What goes out, and to whom: the values that :mod:`.outward` keeps and :mod:`.fan_out` serves."""
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ws_bridge.bridge.peer import Peer
+from ws_bridge.convert.codec import Codec, LARGE
+from ws_bridge.protocol.dialect import SampleWriter
+from ws_bridge.protocol.encodings import Encode, ENCODINGS
+from ws_bridge.protocol.fragment import splitter
+from ws_bridge.protocol.operations import Encoding
+from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.protocol.rosbridge import PNG_AROUND
+from ws_bridge.session.effects import DeliveryName, OpenSubscription
+from ws_bridge.session.queue import Frame, Parts, Split
+from ws_bridge.timing.freshness import Freshness
+from ws_bridge.transport.link import Link
+
+Sample = tuple[bytes, int, int]
+"""CDR, the Unix time at which it was taken, ns, its number."""
+
+_BODY = b'\x00body\x00'
+"""Stands for a body, to find out what a frame has around it; in no text, and no text in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """
+    What becomes of a sample on its way to those who want it so, under one name.
+
+    :param encode: makes the body; the dialect makes a frame of it.
+    :param converted: the encoding into which a sample is converted; ``None`` = it stays CDR.
+    :param write_text: frames the text that is in an image; ``None`` = it is in none.
+    :param is_spliced: the body is CDR, and the frame around it does not depend on its size.
+    """
+
+    stream: Hashable
+    write: SampleWriter
+    encode: Encode
+    text: bool
+    split: Split | None
+    converted: Encoding | None
+    write_text: SampleWriter | None = None
+    is_spliced: bool = False
+
+    def around(self, stamp: int, sequence: int) -> tuple[bytes, bytes]:
+        """Return what stands before and after a body in the text, or in the frame."""
+        before, _, after = (self.write_text or self.write)(
+            _BODY, stamp, sequence).rpartition(_BODY)
+        return before, after
+
+    def frame(self, body: bytes | memoryview, stamp: int, sequence: int) -> Parts:
+        """Return the frame of a body that a worker made, without copying it."""
+        before, after = PNG_AROUND if self.write_text else self.around(stamp, sequence)
+        return Parts(before, body, after)
+
+    def frame_here(self, body: bytes, stamp: int, sequence: int) -> Frame:
+        """Return the frame of a body that no worker made; of large CDR without copying it."""
+        if self.is_spliced and len(body) > LARGE:
+            return self.frame(body, stamp, sequence)
+        return self.write(body, stamp, sequence)
+
+
+def _is_spliced(write: SampleWriter) -> bool:
+    """Whether frames are the same around a body, whatever its size."""
+    return write(_BODY, 0, 0).replace(_BODY, 2 * _BODY) == write(2 * _BODY, 0, 0)
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """Peers that get the same frames of one topic."""
+
+    form: Form
+    depth: int
+    links: dict[Link, None] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Throttled:
+    """One peer that wants at most a sample each ``interval`` s."""
+
+    link: Link
+    form: Form
+    interval: float
+    due: float = 0.0
+    pending: Sample | None = None
+    timer: asyncio.TimerHandle | None = None    # also while its turn has not come
+
+
+Name = tuple[str, DeliveryName]
+"""A peer, and its delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One peer's wish for one topic."""
+
+    peer: Peer
+    wish: OpenSubscription
+
+    @property
+    def key(self) -> Name:
+        """The subscription, among all."""
+        return self.peer.name, self.wish.name
+
+    @property
+    def group_key(self) -> tuple[object, ...]:
+        """Peers with the same key get the same frames."""
+        wish = self.wish
+        dialect = self.peer.dialect
+        return (dialect.name, dialect.share_key(wish.wire_name, wish.key), wish.encoding,
+                wish.queue_depth, wish.fragment_size)
+
+
+Key = tuple[str, QosRequest | None, str | None]
+"""What peers share: a topic, a quality of service that was asked for, a type if it is known."""
+
+
+@dataclass(slots=True, eq=False)
+class Topic:
+    """
+    A topic that at least one peer subscribes to; without ``codec`` its type is awaited.
+
+    :param channels: numbers by the names that peers use: one connection may use several.
+    :ivar is_slow: a large sample is being converted: smaller ones come after it.
+    :ivar waiting: the samples that nobody was given yet.
+    :ivar depth: how many of them may be late.
+    """
+
+    name: str
+    freshness: Freshness
+    channels: dict[str, int] = field(default_factory=dict)
+    members: dict[Name, Member] = field(default_factory=dict)
+    groups: dict[object, Group] = field(default_factory=dict)
+    throttled: dict[Name, Throttled] = field(default_factory=dict)
+    codec: Codec | None = None
+    subscription: Any = None
+    sequence: int = 0
+    errors_due: float = 0.0
+    errors: int = 0
+    is_slow: bool = False
+    waiting: deque[Sample] = field(default_factory=deque)
+    depth: int = 1
+
+
+def form_of(topic: Topic, member: Member) -> Form:
+    """Return in which form a peer wants the samples of a topic."""
+    wish = member.wish
+    kind = ENCODINGS[wish.encoding]
+    split = None
+    channel_id = topic.channels[wish.wire_name]
+    if wish.fragment_size and kind.is_text:
+        split = splitter(f'{wish.wire_name}:{channel_id}', wish.fragment_size)
+    writer = member.peer.dialect.sample_writer
+    write = writer(wish.wire_name, channel_id, wish.encoding, wish.key)
+    return Form(wish.name, write, kind.encode, kind.is_text, split,
+                None if kind.is_cdr else kind.name,
+                writer(wish.wire_name, channel_id, kind.inside) if kind.inside else None,
+                kind.is_cdr and _is_spliced(write))

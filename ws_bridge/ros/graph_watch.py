@@ -1,0 +1,126 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Looks at the graph again and again, and has look too what depends on it."""
+from __future__ import annotations
+
+from collections.abc import Callable
+import time
+from typing import TYPE_CHECKING
+
+from ws_bridge.ros.graph import GraphSnapshot, take_snapshot
+
+if TYPE_CHECKING:
+    from ws_bridge.ros.fit import Fit
+    from ws_bridge.ros.node import RosNode
+    from ws_bridge.ros.publishers import Publisher
+    from ws_bridge.ros.subscriptions import Matcher, Subscription
+
+LOOK_EVERY = 4  # looks: also at topics whose counts did not change
+LOOK_PAUSE = 0.1  # s, between looks at the graph that peers cause
+
+
+class GraphWatch:
+    """
+    The graph as it was seen last (executor thread, but for what is said otherwise).
+
+    :param interval: time between looks that nobody asks for, s.
+    :param post: runs a function on the loop thread.
+    :param on_change: gets a new snapshot, there.
+    :ivar graph: the latest snapshot (any thread).
+    :ivar polls: how often the graph was looked at (any thread).
+    """
+
+    def __init__(self, ros: RosNode, *, interval: float, post: Callable[..., None],
+                 on_change: Callable[[GraphSnapshot], None]) -> None:
+        self._ros = ros
+        self._interval = interval
+        self._post = post
+        self._on_change = on_change
+        self._matchers: dict[Subscription, Matcher] = {}
+        self._fits: dict[Subscription | Publisher, Fit] = {}
+        self._looked_at = 0.0
+        self._waiting: list[Callable[[], None]] = []
+        self._has_ended = False
+        self.graph = take_snapshot(ros.node)
+        self.polls = 0
+
+    def __repr__(self) -> str:
+        return f'<GraphWatch {self.polls} looks>'
+
+    def end(self) -> None:
+        """Look no more by itself (any thread)."""
+        self._has_ended = True
+
+    def match(self, subscription: Subscription, matcher: Matcher) -> None:
+        """Have a subscription look, now and when its topic changes."""
+        self._matchers[subscription] = matcher
+        matcher.look()
+
+    def fit(self, owner: Publisher | Subscription, fit: Fit) -> None:
+        """Tell of what does not fit now, and when the topic changes."""
+        self._fits[owner] = fit
+        fit.look(self._ros.node)
+
+    def forget(self, owner: Publisher | Subscription) -> None:
+        """Have it look no more."""
+        self._fits.pop(owner, None)
+        matcher = self._matchers.pop(owner, None)   # type: ignore[arg-type]
+        if matcher is not None:
+            matcher.close()
+
+    def poll(self) -> None:
+        """Look now and every ``interval``."""
+        if not self._has_ended:
+            self._ros.after(self._interval, self.poll)
+            self._look()
+
+    def look_again(self, then: Callable[[], None]) -> None:
+        """
+        Look at the graph, also at what was asked for before this call, and post ``then``.
+
+        However often it is asked for, the graph is looked at each ``LOOK_PAUSE`` at most.
+        """
+        self._waiting.append(then)
+        if len(self._waiting) == 1:
+            wait = self._looked_at + LOOK_PAUSE - time.monotonic()
+            if wait > 0:
+                self._ros.after(wait, self._look_for_all)
+            else:
+                self._look_for_all()
+
+    def _look_for_all(self) -> None:
+        self._look()
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            self._post(each)
+
+    def _look(self) -> None:
+        node = self._ros.node
+        snapshot = take_snapshot(node)
+        self._looked_at = time.monotonic()
+        old, self.graph = self.graph, snapshot
+        before = old.topics
+        self.polls += 1
+        for subscription, matcher in self._matchers.items():
+            topic = subscription.topic
+            if (self.polls % LOOK_EVERY == 0 or not matcher.settled
+                    or snapshot.topics.get(topic) != before.get(topic)):
+                matcher.look()
+        for fit in self._fits.values():
+            if snapshot.topics.get(fit.topic) != before.get(fit.topic):
+                fit.look(node)
+        if snapshot == old:
+            self.graph = old    # what was made of it stays
+        else:
+            self._post(self._on_change, snapshot)

@@ -1,0 +1,74 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Frames as they leave a server that has no extension in force: the same bytes to everybody."""
+from __future__ import annotations
+
+from collections.abc import Hashable
+import struct
+
+from ws_bridge.session.queue import Frame, Outgoing, Parts, Split
+
+#: A larger frame leaves in pieces of this size, bytes, as the peer takes them: to write it at once
+#: would copy it twice while everybody waits.
+PIECE = 131_072
+_SHORT = struct.Struct('!BBH')
+_LONG = struct.Struct('!BBQ')
+
+
+def head(size: int, text: bool) -> bytes:
+    """Return what is in front of an unmasked frame of so many bytes, RFC 6455 5.2."""
+    opcode = 0x81 if text else 0x82
+    if size < 126:
+        return bytes((opcode, size))
+    return _SHORT.pack(opcode, 126, size) if size < 65536 else _LONG.pack(opcode, 127, size)
+
+
+class StreamFrame:
+    """
+    A frame of a stream, made once for all who share it.
+
+    :param key: the stream; a busy link keeps the newest ``depth`` frames of it.
+    :param split: makes several frames of one.
+    :ivar is_small: it is written at once; what is large leaves in pieces.
+    """
+
+    __slots__ = ('_wire', 'count', 'depth', 'frame', 'is_small', 'key', 'size', 'split', 'text')
+
+    def __init__(self, key: Hashable, frame: Frame, depth: int, *, text: bool = True,
+                 split: Split | None = None) -> None:
+        self.key = key
+        self.frame = frame
+        self.depth = depth
+        self.text = text
+        self.split = split
+        self.is_small = not isinstance(frame, Parts) and len(frame) <= PIECE
+        self.count = self.size = 0
+        self._wire: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f'<StreamFrame of {self.key!r}, {len(self.frame)} bytes>'
+
+    def wire(self) -> bytes:
+        """
+        Return what leaves a server that has no extension in force.
+
+        ``count`` and ``size`` are the frames in it and their bytes from then on.
+        """
+        if self._wire is None:
+            parts = [part for part in Outgoing(self.frame, self.text, self.split).frames()
+                     if isinstance(part, bytes)]
+            self.count, self.size = len(parts), sum(map(len, parts))
+            self._wire = b''.join([item for part in parts
+                                   for item in (head(len(part), self.text), part)])
+        return self._wire

@@ -1,0 +1,354 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+What leaves a connection: at once, together, or through a queue.
+
+Nothing here waits for a peer but the peer's own writer. A frame for an idle connection is written
+at once; one for a busy connection goes into its :class:`OutQueue`, which one task drains under
+the socket's back-pressure. The transport says when it has too much and when it has room again: it
+is not asked before each frame.
+
+A server without extensions sends everybody the same bytes (:mod:`.framing`) and writes them to
+the transport itself. What is masked or compressed goes through ``websockets``.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable
+import inspect
+from typing import TYPE_CHECKING
+
+from websockets.asyncio.server import broadcast
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
+
+from ws_bridge.errors import QueueOverflow
+from ws_bridge.protocol.types import Priority
+from ws_bridge.session.queue import Frame, Outgoing, OutQueue, Parts, Split
+from ws_bridge.transport.fragments import write_fragments
+from ws_bridge.transport.framing import head, PIECE, StreamFrame
+from ws_bridge.transport.rounds import RIDE, Rounds
+from ws_bridge.transport.stall import Stall
+
+if TYPE_CHECKING:
+    from websockets.asyncio.connection import Connection
+
+    from ws_bridge.transport.fence import Fenced
+    from ws_bridge.transport.options import LinkOptions
+
+_TOO_SLOW = 1008
+#: ``broadcast(text=)`` came with websockets 16.1; before, bytes must be decoded to go as text.
+_BROADCAST_TAKES_TEXT = 'text' in inspect.signature(broadcast).parameters
+
+
+def _write(connections: Iterable[Connection], frame: bytes, text: bool) -> None:
+    """Write one frame to open connections at once, whatever their buffers hold."""
+    if _BROADCAST_TAKES_TEXT:
+        broadcast(connections, frame, text=text)
+    else:
+        broadcast(connections, frame.decode() if text else frame)
+
+
+Make = Callable[[], tuple[bytes, int | None]]
+"""Makes a frame of a server, and how long the message in it is; ``None`` = it has none."""
+
+
+class Outbound:
+    """
+    The half of a :class:`Link` that sends.
+
+    :param rounds: of the interface.
+    :ivar direct: writes what leaves a server as it is, at once; ``None``: it may not, or has to
+        be asked by :meth:`stage` and :meth:`flush`.
+    :ivar messages_out: messages that were written; ``bytes_out``: what was in them.
+    :ivar messages_in: messages that the other half has read.
+    """
+
+    __slots__ = ('_along', '_ending', '_in_hand', '_is_plain', '_protocol', '_queue', '_rounds',
+                 '_staged', '_stall', '_transport', '_writer', 'bytes_out', 'direct',
+                 'messages_in', 'messages_out', 'websocket')
+
+    def __init__(self, websocket: Fenced, options: LinkOptions, *, dialled: bool,
+                 rounds: Rounds) -> None:
+        self.websocket = websocket
+        self.bytes_out = self.messages_in = self.messages_out = 0
+        self._rounds = rounds
+        self._protocol = websocket.protocol
+        self._transport = websocket.transport
+        # Then a frame is the same bytes for everybody: not masked, and not compressed.
+        self._is_plain = not dialled and not websocket.protocol.extensions
+        self._staged: list[StreamFrame] = []
+        self._along: list[tuple[Make, Callable[[], object]]] = []
+        self._queue = OutQueue(options.max_queue_bytes, options.max_queue_frames)
+        self._writer: asyncio.Task[None] | None = None
+        self._stall = Stall(self, options.ping_timeout)
+        self._ending: tuple[int, str] | None = None
+        self._in_hand = 0
+        self.direct: Callable[[bytes], None] | None = None
+        websocket.on_change = self._changed
+
+    @property
+    def is_open(self) -> bool:
+        """Whether frames can still be sent."""
+        return self._ending is None and self._protocol.state is State.OPEN
+
+    @property
+    def has_room(self) -> bool:
+        """Whether nothing waits here; the transport says by itself when it has too much."""
+        return self._writer is None and not self.websocket.paused
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a frame would be written at once."""
+        return self._writer is None and not self.websocket.paused and self._ending is None
+
+    @property
+    def received_signs(self) -> tuple[float, ...]:
+        """What changes when anything, also a pong, comes from the peer."""
+        return self.messages_in, self.websocket.latency
+
+    @property
+    def dropped(self) -> int:
+        """Stream frames that gave way because the peer was too slow."""
+        return self._queue.dropped
+
+    def note_dropped(self) -> None:
+        """Count a stream frame that gave way before it came here."""
+        self._queue.dropped += 1
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait in the queue and in the transport."""
+        return self._queue.nbytes + self._in_hand + self._transport.get_write_buffer_size()
+
+    def close(self, code: int, reason: str) -> None:
+        """Start to close."""
+        raise NotImplementedError
+
+    def abort(self, reason: str) -> None:
+        """Cut the connection at once."""
+        raise NotImplementedError
+
+    def send(self, frame: str | bytes, priority: Priority = Priority.HIGH, *,
+             text: bool = True) -> bool:
+        """
+        Send a frame that is never dropped; never waits.
+
+        A peer for which too much waits already is closed with 1008.
+
+        :param text: send bytes, which are UTF-8, as a text frame; a ``str`` always is one.
+        :return: whether the link took it; not if it is closed or closing.
+        """
+        if not self.is_open:
+            return False
+        if isinstance(frame, str):
+            frame, text = frame.encode(), True
+        if self.is_idle:
+            if len(frame) > PIECE:
+                self._start_writer(Outgoing(frame, text))
+                return True
+            self._write_now(frame, text)
+            return True
+        try:
+            self._queue.put(frame, priority, text=text)
+        except QueueOverflow as exc:
+            self._queue.clear()
+            self.close(_TOO_SLOW, f'too slow: {exc.message}')
+            return False
+        self._start_writer()
+        return True
+
+    def stage(self, item: StreamFrame) -> bool:
+        """
+        Take the newest frame of a stream, to be sent by :meth:`flush` with others.
+
+        :return: whether it is the first since then.
+        """
+        staged = self._staged
+        staged.append(item)
+        return len(staged) == 1
+
+    def flush(self) -> None:
+        """Send what was staged: at once and together if the peer is idle, else by the queue."""
+        before = self._take_along() if self._along else b''
+        staged, self._staged = self._staged, []
+        if self._is_plain and (staged or before):
+            staged = self._write_together(staged, before)
+            if not staged and self.is_idle and self._protocol.state is State.OPEN:
+                self.direct = self._transport.write
+        for item in staged:
+            self.send_stream(item.key, item.frame, item.depth, text=item.text, split=item.split)
+
+    def _changed(self) -> None:
+        """Take note that the transport has enough, or that nothing may be sent any more."""
+        self.direct = None
+        if self.websocket.paused and self._protocol.state is State.OPEN:
+            self._stall.watch()
+
+    def send_along(self, make: Make, send: Callable[[], object]) -> None:
+        """
+        Have a frame leave with staged ones, or by itself in :data:`RIDE` s.
+
+        :param make: makes it when it leaves.
+        :param send: sends it in the ordinary way: where frames are masked or compressed, and
+            where others wait already.
+        """
+        if self._is_plain:
+            self.direct = None
+            self._along.append((make, send))
+            self._rounds.add(RIDE, self._ride)
+        else:
+            send()
+
+    def _ride(self) -> None:
+        self._rounds.discard(RIDE, self._ride)
+        if self._along:
+            self.flush()
+
+    def _take_along(self) -> bytes:
+        """Return what is written before that which was staged."""
+        along, self._along = self._along, []
+        if not self.is_open or not self.is_idle:
+            for _, send in along:
+                send()
+            return b''
+        wires = []
+        for make, _ in along:
+            wire, size = make()
+            wires.append(wire)
+            if size is not None:
+                self.messages_out += 1
+                self.bytes_out += size
+        return b''.join(wires)
+
+    def ping_soon(self) -> None:
+        """Have a ping leave with what leaves next."""
+        if self.websocket.may_ping:
+            self.send_along(self._make_ping, self.websocket.send_fence)
+
+    def _make_ping(self) -> tuple[bytes, None]:
+        return self.websocket.make_fence(), None
+
+    def _stop(self) -> None:
+        """Do nothing more by itself."""
+        self.direct = None
+        self._rounds.discard(RIDE, self._ride)
+        self._stall.stop()
+
+    def _write_together(self, staged: list[StreamFrame], before: bytes) -> list[StreamFrame]:
+        """
+        Write frames as they are, as far as the peer takes them; return the others.
+
+        :param before: leaves before them.
+        """
+        done = 0
+        while (done < len(staged) or before) and self.is_idle \
+                and self._protocol.state is State.OPEN:
+            wires, size = [before] if before else [], 0
+            before = b''
+            for item in staged[done:] if done else staged:
+                if not item.is_small or size > PIECE:
+                    break
+                wire = item.wire()
+                wires.append(wire)
+                size += len(wire)
+                done += 1
+                self.messages_out += item.count
+                self.bytes_out += item.size
+            if not wires:
+                break
+            self._transport.write(wires[0] if len(wires) == 1 else b''.join(wires))
+        return staged[done:]
+
+    def send_stream(self, key: Hashable, frame: str | Frame, depth: int, *,
+                    text: bool = True, split: Split | None = None) -> None:
+        """
+        Send the newest frame of a stream; a slow peer gets only the newest ``depth``.
+
+        What was staged leaves first.
+        """
+        if self._staged:
+            self.flush()
+        if not self.is_open:
+            return
+        if isinstance(frame, str):
+            frame, text = frame.encode(), True
+        if self.is_idle and (isinstance(frame, Parts) or len(frame) > PIECE):
+            self._start_writer(Outgoing(frame, text, split))
+        elif self.is_idle:
+            for part in Outgoing(frame, text, split).frames():
+                assert isinstance(part, bytes)
+                self._write_now(part, text)
+        else:
+            self._queue.put_stream(key, frame, depth, text=text, split=split)
+            self._start_writer()
+
+    async def flushed(self, timeout: float) -> bool:
+        """Wait, up to ``timeout`` s, until nothing is queued: back-pressure for one sender."""
+        if self._writer is not None:
+            await asyncio.wait((self._writer,), timeout=timeout)
+        return self._writer is None and self.is_open
+
+    def _write_now(self, frame: bytes, text: bool) -> None:
+        """Write a frame, count it, and see to it that a stuck peer is noticed."""
+        if self._is_plain:
+            self._transport.write(head(len(frame), text) + frame)
+        else:
+            _write((self.websocket,), frame, text)
+        self.messages_out += 1
+        self.bytes_out += len(frame)
+
+    def _start_writer(self, first: Outgoing | None = None) -> None:
+        """Have one task write; ``first`` is large, and no room in the queue is asked for it."""
+        if self._writer is None:
+            self.direct = None
+            self._writer = asyncio.get_running_loop().create_task(self._drain(first))
+            self._stall.watch()
+
+    async def _drain(self, item: Outgoing | None) -> None:
+        """Write what is queued, as fast as the peer takes it."""
+        try:
+            while (item := item or self._queue.pop()) is not None:
+                for frame in item.frames():
+                    if isinstance(frame, bytes) and len(frame) <= PIECE:
+                        await self.websocket.send(frame, text=item.text)
+                        self.bytes_out += len(frame)
+                    elif self._is_plain:
+                        self._in_hand = len(frame)
+                        if not await write_fragments(self.websocket, frame, text=item.text,
+                                                     on_written=self._note_written):
+                            self._queue.clear()
+                            return
+                    else:
+                        await self.websocket.send(self._pieces(frame), text=item.text)
+                    self.messages_out += 1
+                item = None
+        except ConnectionClosed:
+            self._queue.clear()
+        finally:
+            self._writer = None
+            self._in_hand = 0
+
+    def _note_written(self, size: int) -> None:
+        self.bytes_out += size
+        self._in_hand -= size
+
+    async def _pieces(self, frame: Frame) -> AsyncIterator[memoryview]:
+        """Give a large frame bit by bit; it becomes the fragments of one message."""
+        self._in_hand = len(frame)
+        for piece in (frame if isinstance(frame, Parts) else Parts(frame)).pieces(PIECE):
+            yield piece
+            self.bytes_out += len(piece)
+            self._in_hand -= len(piece)
+            await asyncio.sleep(0)      # a peer that takes everything at once is not alone
