@@ -96,12 +96,8 @@ PRIVATE_NAMES = frozenset({
     'take_response', 'destroy_when_not_in_use', '_TYPE_SUPPORT', '_fields_and_field_types'})
 """Attributes of rclpy's entities, and of message classes, that are below its public API."""
 
-SAME_NAME = {
-    'Command': 'the operation of a peer, and the datagram that the stop process gets of it',
-    'Stopped': 'an error, and the datagram of the stop process',
-    'Topic': 'that is listened to, that is guarded, that is stopped',
-}
-"""Names that several public classes still have, and what they are."""
+SAME_NAME: dict[str, str] = {}
+"""Names that several public classes have, and what they are: one word is one thing, so none."""
 WIDEST = 30
 WIDE = {
     'StopProcess': 'a process of its own, with everything that it needs',

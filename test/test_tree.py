@@ -78,6 +78,7 @@ UNMIRRORED = {
     'mapping/roles': 'in test_reader, as a part of a file',
     'offload/wire': 'in test_worker, which it is sent to',
     'protocol/dialect': 'a Protocol; in test_dialects',
+    'protocol/foxglove_requests': 'in test_foxglove, whose codec reads by it',
     'protocol/fragment': 'in test_rosbridge',
     'protocol/native_replies': 'in test_native',
     'protocol/native_requests': 'in test_native',

@@ -108,8 +108,7 @@ def main() -> int:
     if arguments.publish:
         publish()
         return 0
-    for folder in ('.', 'web'):
-        sys.path.insert(0, str(Path(__file__).parents[1] / folder))
+    sys.path.insert(0, str(Path(__file__).parents[1]))
     from support.browser import browser, free_port
     os.environ.update(environment())
     port = free_port()

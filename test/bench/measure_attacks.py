@@ -41,7 +41,7 @@ from websockets.asyncio.client import connect
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from measure import command_line, environment, free_port, percentile  # noqa: E402
+from measure import command_line, environment, free_port, percentile  # noqa: E402,I100,RUF100
 from support.attacks import anybody, INSIDE, KNOWN, SWARMS, Target  # noqa: E402,I100,RUF100
 from support.certificates import make_authority, make_certificate, make_web_token_key  # noqa: E402
 from support.security_support import bearer, TOKEN, TOKENS, write_tokens  # noqa: E402

@@ -45,8 +45,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 HERE = Path(__file__).resolve().parent
-for folder in ('.', 'safety'):
-    sys.path.insert(0, str(HERE.parent / folder))
+sys.path.insert(0, str(HERE.parent))
 
 RATE = 50
 MOVING = 20
@@ -302,10 +301,10 @@ def get_map(port: int) -> None:
 @contextmanager
 def driving(rig: Any) -> Iterator[tuple[Any, Callable[[], list[list[float]]]]]:
     """Have an operator that drives; gives it, and what is heard from now on."""
-    from faults import Process, TOPIC
+    from support.faults import Process, TOPIC
     from support.helpers import wait_until
     heard = rig.hear()
-    operator = Process(sys.executable, str(HERE.parent / 'safety/operator_client.py'),
+    operator = Process(sys.executable, str(HERE.parent / 'support/operator_client.py'),
                        f'ws://127.0.0.1:{rig.port}', TOPIC, str(RATE))
     try:
         operator.say(json.dumps({'op': 'acquire', 'gate': TOPIC}))
@@ -318,7 +317,7 @@ def driving(rig: Any) -> Iterator[tuple[Any, Callable[[], list[list[float]]]]]:
 
 def run_once(rig: Any, sender: Sender, figures: Figures) -> None:
     """Measure a payload once, both ways."""
-    from faults import first_zero
+    from support.faults import first_zero
     from support.helpers import wait_until
     with driving(rig) as (operator, heard):
         begin = time.monotonic()
@@ -401,7 +400,7 @@ def main() -> int:
              arguments.port)
         return 0
     os.environ.update(environment())
-    from faults import Rig, TIMEOUT
+    from support.faults import Rig, TIMEOUT
     print(f'Python {platform.python_version()}, {os.cpu_count()} processors, load '
           f'{os.getloadavg()[0]:.1f}, {arguments.busy} busy processes; timeout {TIMEOUT:g} s; '
           'times in ms, memory in MB\n')

@@ -109,7 +109,7 @@ def row(port: int, bridge: int, payload: Payload) -> str:
 def main() -> None:
     """Print the table."""
     os.environ.update(environment())
-    from faults import Rig
+    from support.faults import Rig
     print('| message | MB | bridge beyond rest | worker beyond rest | at once | after '
           '| bridge / MB | worker / MB | at once / MB |\n' + '|---' * 9 + '|')
     with closing(Rig(gate_ttl=5.0, heartbeat_timeout=5.0)) as rig:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-How long the robot goes on after the last good command, for each fault of ``test/safety``.
+How long the robot goes on after the last good command, for each fault of ``support/faults.py``.
 
 ``python test/bench/measure_stops.py [--runs 20] [--hogs 6] [WORD ...]`` prints the tables of
 ``docs/explanation/safety.md``, with words only the faults that have one in their name: the time
@@ -38,10 +38,10 @@ import time
 from measure import command_line, environment, percentile
 
 HERE = Path(__file__).resolve().parent
-for folder in ('.', 'safety'):
-    sys.path.insert(0, str(HERE.parent / folder))
+sys.path.insert(0, str(HERE.parent))
 
-from faults import (  # noqa: E402,I100,RUF100
+from measure_large_frames import Payload, PAYLOADS, Sender  # noqa: E402,I100,RUF100
+from support.faults import (  # noqa: E402,I100,RUF100
     Case,
     CASES,
     die_in_the_outage,
@@ -60,7 +60,6 @@ from faults import (  # noqa: E402,I100,RUF100
     TOPIC,
     TTL,
 )
-from measure_large_frames import Payload, PAYLOADS, Sender  # noqa: E402,I100,RUF100
 from support.helpers import wait_until  # noqa: E402,I100,RUF100
 
 SLACK, SLACK_BESIDE_HOGS = 0.02, 0.04
@@ -78,7 +77,7 @@ FLOOD = 5000
 @contextmanager
 def frozen_subscriber(rig: Rig) -> Iterator[None]:
     """Have a subscriber that takes nothing."""
-    with closing(python(str(HERE.parent / 'safety/stop_listener.py'), TOPIC)) as process:
+    with closing(python(str(HERE.parent / 'support/stop_listener.py'), TOPIC)) as process:
         with rig.operator('direct'):
             wait_until(lambda: any(isinstance(line, list) for line in process.lines))
         rig.settle()
@@ -93,7 +92,7 @@ def keep_all(rig: Rig) -> Iterator[None]:
         colleague.ask('advertise', topic=TOPIC, type='geometry_msgs/msg/Twist',
                       qos={'history': 'keep_all'})
         heard = rig.hear()
-        with closing(python(str(HERE.parent / 'safety' / PAGE[0]), f'ws://127.0.0.1:{rig.port}',
+        with closing(python(str(HERE.parent / 'support' / PAGE[0]), f'ws://127.0.0.1:{rig.port}',
                             TOPIC, '500')) as page:
             wait_until(lambda: len(heard()) > FLOOD, 60.0, lambda: page.lines[-5:])
         rig.settle()

@@ -22,7 +22,8 @@ from support.timers import Timers
 from ws_bridge.bridge import state as state_module
 from ws_bridge.bridge.state import REST, SLICE, StateReporter
 from ws_bridge.config import Exposure, Rule
-from ws_bridge.protocol.replies import TopicsChanged
+from ws_bridge.protocol.replies import ServiceDefined, ServicesChanged, TopicsChanged
+from ws_bridge.ros.types import TypeStore
 from ws_bridge.session.login import open_to_all
 
 
@@ -52,7 +53,7 @@ def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     outward: Any = SimpleNamespace(topics=list)
     settings: Any = SimpleNamespace(robot_name='', status_interval=5.0, diagnostics_period=1.0)
     state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, loop,
-                       lambda: ('', 0, '', []))
+                          lambda: ('', 0, '', []))
     monkeypatch.setattr(state, '_diagnostics', lambda now: [])
     monkeypatch.setattr(state, '_clients', lambda: '')
     monkeypatch.setattr(state, '_links', lambda: '')
@@ -81,13 +82,15 @@ def test_topics_that_come_and_go() -> None:
     """Told once, to those whose dialect has it told, of what they may subscribe to."""
     def graph(**topics: str) -> Any:
         return SimpleNamespace(nodes=(), services={}, actions={}, topics={
-            f'/{name}': SimpleNamespace(types=(kind,), publishers=1, subscribers=0)
+            f'/{name}': SimpleNamespace(types=(kind,), publishers=1, subscribers=0,
+                                        brought=False)
             for name, kind in topics.items()})
 
     def peer(*, hears: bool, needed: bool = False) -> Any:
         login = SimpleNamespace(
             needed=needed, rights=open_to_all(Exposure((Rule('/a'), Rule('/b')))).rights)
-        return FakePeer(told=[], topics={}, kind=SimpleNamespace(hears_topics=hears),
+        return FakePeer(told=[], topics={}, kind=SimpleNamespace(
+            hears_topics=hears, hears_definitions=False),
                         session=SimpleNamespace(login=login))
     peers = [peer(hears=True), peer(hears=False), peer(hears=True, needed=True)]
     for each in peers:
@@ -95,7 +98,9 @@ def test_topics_that_come_and_go() -> None:
     ros: Any = SimpleNamespace(graph=graph(a='p/msg/A', hidden='p/msg/A'))
     loop: Any = Timers()
     unused: Any = None
-    state = StateReporter(unused, Exposure.open(), ros, unused, lambda: peers, loop, unused)
+    ended: list[Any] = []
+    outward: Any = SimpleNamespace(end=lambda peer, topics: ended.append((peer, topics)))
+    state = StateReporter(unused, Exposure.open(), ros, outward, lambda: peers, loop, unused)
     state.graph_changed()
     state.graph_changed()
     ros.graph = graph(a='p/msg/B', b='p/msg/A')
@@ -106,7 +111,41 @@ def test_topics_that_come_and_go() -> None:
         TopicsChanged({'/a': ('p/msg/A',)}, ()),
         TopicsChanged({'/a': ('p/msg/B',), '/b': ('p/msg/A',)}, ()),
         TopicsChanged({}, ('/a',))]
+    assert ended == [(peers[0], ('/a',))]
     assert not peers[1].told and not peers[2].told
     peers[2].session.login.needed = False
     state.tell_topics(peers[2])
     assert peers[2].told == [TopicsChanged({'/b': ('p/msg/A',)}, ())]
+
+
+def test_definitions_are_told_with_what_there_is() -> None:
+    """What only peers wait for is not there, nor a service of a type that is not installed."""
+    def topic(kind: str, publishers: int = 1, *, brought: bool = False) -> Any:
+        return SimpleNamespace(types=(kind,), publishers=publishers, subscribers=1,
+                               brought=brought)
+    string, trigger = 'std_msgs/msg/String', 'std_srvs/srv/Trigger'
+    graph = SimpleNamespace(
+        nodes=(), actions={}, services={'/stop': (trigger,), '/x': ('not/srv/Installed',)},
+        topics={'/a': topic(string), '/b': topic('not/msg/Installed'),
+                '/wanted': topic(string, 0, brought=True),
+                '/published': topic(string, brought=True), '/heard': topic(string, 0)})
+    ros: Any = SimpleNamespace(graph=graph, types=TypeStore())
+    login = open_to_all(Exposure.open())
+    peer: Any = FakePeer(told=[], topics={}, services={}, session=SimpleNamespace(login=login),
+                         kind=SimpleNamespace(hears_topics=True, hears_definitions=True))
+    peer.send = peer.told.append
+    unused: Any = None
+    state = StateReporter(unused, Exposure.open(), ros, unused, lambda: [peer], Timers(), unused)
+    state.graph_changed()
+    state.graph_changed()
+    topics, services = peer.told
+    assert topics.present.keys() == {'/a', '/b', '/published', '/heard'}
+    assert topics.definitions == {string: 'string data\n'}
+    assert services == ServicesChanged({'/stop': ServiceDefined(
+        None, trigger, '', 'bool success\nstring message\n')}, ())
+    ros.graph = SimpleNamespace(**{**vars(graph), 'services': {'/stop': ('not/srv/Installed',)}})
+    state.graph_changed()
+    assert peer.told[2:] == [ServicesChanged({}, ('/x', '/stop'))]
+    ros.graph = graph
+    state.graph_changed()
+    assert peer.told[3].present.keys() == {'/stop'}

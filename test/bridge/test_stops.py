@@ -24,8 +24,8 @@ from geometry_msgs.msg import Twist
 import pytest
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from safety.faults import HERE, Process, python
 from support.bridge_harness import native_peer, NativePeer, running_bridge
+from support.faults import HERE, Process, python
 from support.helpers import async_wait_until, SpinningNode, wait_until
 
 from ws_bridge.errors import Unavailable

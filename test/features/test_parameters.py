@@ -27,6 +27,7 @@ from support.helpers import async_wait_until, SpinningNode
 from support.toy_dialect import ToyDialect
 from support.toy_peer import toy_peer, toy_row
 
+from ws_bridge.bridge.parameters import Parameters
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.dialects import DIALECTS
@@ -96,12 +97,13 @@ async def test_parameters_are_read_set_and_watched(ros_node: SpinningNode,
             assert (await ask('watch', 5, names=['/test_node:a']))['code'] == 'forbidden'
 
             assert await ask('watch', 6, names=['/robot:speed']) == {'toy': 'done', 'id': '6'}
-            watching = service.bridge._parameters
+            (watching,) = (unit for unit in service.bridge._units if isinstance(unit, Parameters))
             await async_wait_until(
                 lambda: robot.node.count_subscribers('/parameter_events') > 0)
             assert (await ask('set', 7, values={'/robot:speed': 2, '/robot:names': None})) == {
                 'toy': 'ParametersSet', 'op_id': '7', 'reasons': {
-                    '/robot:names': 'the value is not of a kind that a parameter can have'}}
+                    '/robot:names': 'the value is not of a kind that a parameter can have'},
+                'parameters': []}
             assert robot.node.get_parameter('speed').value == 2.0
 
             def news() -> list[dict[str, Any]]:

@@ -46,20 +46,23 @@ def test_a_peer_names_its_dialect_by_a_subprotocol() -> None:
         assert kind.name == kind.make(OPTIONS).name == name
     assert DIALECTS.of_subprotocol('mqtt') is None
     assert DIALECTS.of_subprotocol(None) is None
-    assert DIALECTS.subprotocols == ('ws_bridge.v1', 'rosbridge.v2')
-    assert repr(DIALECTS) == 'DialectTable(native, rosbridge)'
+    assert DIALECTS.subprotocols == ('ws_bridge.v1', 'rosbridge.v2', 'foxglove.sdk.v1',
+                                     'foxglove.websocket.v1')
+    assert repr(DIALECTS) == 'DialectTable(native, rosbridge, foxglove)'
 
 
 def test_no_two_dialects_share_a_name_or_a_subprotocol() -> None:
     table = DialectTable(DIALECTS.values())
     for wrong in (replace(DIALECTS['native'], name='x'),
-                  replace(DIALECTS['native'], subprotocol='x')):
+                  replace(DIALECTS['native'], subprotocol='x'),
+                  replace(DIALECTS['native'], name='x', subprotocol='x', other_subprotocols=(
+                      'foxglove.websocket.v1',))):
         with pytest.raises(ValueError, match='a dialect has'):
             table.add(wrong)
     assert table == DIALECTS
 
 
-@pytest.mark.parametrize('name', DIALECTS)
+@pytest.mark.parametrize('name', ['native', 'rosbridge'])
 def test_what_has_a_topic_by_the_same_name_shares_its_frames(name: str) -> None:
     dialect = DIALECTS[name].make(OPTIONS)
     assert dialect.share_key('/t', '1') == dialect.share_key('/t', None)
@@ -95,7 +98,9 @@ def test_a_row_has_what_most_dialects_need() -> None:
     row = DialectKind('toy', 'toy.v1', lambda value: False, lambda options: Toy())
     assert row.find_values({'data': {}}) == []
     assert row.find_id(b'"message_id":"m"') is None
-    assert not (row.hears_topics or row.parses_binary or row.lenient_json)
+    assert not (row.hears_topics or row.hears_definitions or row.parses_binary
+                or row.lenient_json)
+    assert row.subprotocols == ('toy.v1',)
 
 
 class Toy:

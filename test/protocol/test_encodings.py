@@ -60,6 +60,17 @@ def test_cdr_of_a_peer_is_checked() -> None:
         ENCODINGS['cdr'].decode(strict, b'x', None)
 
 
+def test_cdr_of_a_type_without_fields_may_lack_its_byte() -> None:
+    class Strict(Codec):
+        is_empty = True
+
+        def check(self, cdr: bytes) -> None:
+            assert len(cdr) == 5
+    codec: Any = Strict()
+    for cdr in (b'\0\1\0\0', b'\0\1\0\0\0'):
+        assert ENCODINGS['cdr'].decode(codec, cdr, None) == b'\0\1\0\0\0'
+
+
 @pytest.mark.parametrize(('name', 'payload'), [('json', b'[1,2,3]'), ('cbor', b'\x83\1\2\3')])
 def test_values_are_counted_before_they_are_made(name: str, payload: bytes) -> None:
     count = ENCODINGS[name].check_count

@@ -752,7 +752,8 @@ def test_reply(reply: replies.Reply, metadata: tuple[Any, ...], data: Any) -> No
 
 
 NOT_NATIVE: list[replies.Reply] = [
-    replies.TopicsChanged({'/t': ('p/msg/T',)}, ('/u',)), replies.ParametersTold('i', [], {}),
+    replies.TopicsChanged({'/t': ('p/msg/T',)}, ('/u',)), replies.ServicesChanged({}, ('/s',)),
+    replies.ParametersTold('i', [], {}),
     replies.ParametersSet('i', {}), replies.ParametersWatched('i', (), True)]
 
 

@@ -43,7 +43,9 @@ from ws_bridge.identity.authority import Authority
 from ws_bridge.identity.tokens import parse_tokens
 from ws_bridge.mapping.reader import parse_mapping
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.protocol.dialects import DIALECTS
+from ws_bridge.protocol.foxglove import FoxgloveDialect
 from ws_bridge.protocol.native import BINARY_HEADER, NativeDialect
 from ws_bridge.protocol.rosbridge import RosbridgeDialect
 from ws_bridge.ros.types import TypeStore
@@ -85,6 +87,14 @@ OLD = [{'op': op, 'id': 'i', 'topic': '/t', 'type': 'a/B', 'msg': {'x': 1}, 'ser
                   'call_service', 'service_response', 'advertise_service', 'fragment', 'png',
                   'set_level', 'status', 'auth', 'send_action_goal', 'cancel_action_goal',
                   'action_feedback', 'action_result')]
+VIEWER = [{'op': op, 'id': 'i', 'subscriptions': [{'id': 1, 'channelId': 1}],
+           'channels': [{'id': 2, 'topic': '/t', 'encoding': 'json', 'schemaName': 'a/B'}],
+           'subscriptionIds': [1], 'channelIds': [2], 'parameterNames': ['/n.p'],
+           'parameters': [{'name': '/n.p', 'value': 'AQI=', 'type': 'byte_array'}],
+           'uri': 'package://a/b', 'requestId': 1}
+          for op in ('subscribe', 'unsubscribe', 'advertise', 'unadvertise', 'getParameters',
+                     'setParameters', 'subscribeParameterUpdates', 'unsubscribeParameterUpdates',
+                     'subscribeConnectionGraph', 'fetchAsset')]
 MAPPING = (ROOT / 'config' / 'mapping.example.yaml').read_bytes()
 
 
@@ -121,6 +131,26 @@ def rosbridge(data: bytes) -> None:
             assert isinstance(effect, EFFECTS)
             if isinstance(effect, fx.Send):
                 assert all(json.loads(each.data) for each in codec.encode(effect.reply, 1))
+
+
+def foxglove(data: bytes) -> None:
+    """Decode frames of Foxglove's dialect and give what they ask for to a session."""
+    peer = session('foxglove')
+    codec = FoxgloveDialect('robot')
+    codec.encode(replies.TopicsChanged({'/t': ('a/msg/B',)}, (), {'a/msg/B': ''}), 1)
+    codec.encode(replies.ServicesChanged({'/s': replies.ServiceDefined(
+        None, 'a/srv/B', '', '')}, ()), 1)
+    codec.decode(json.dumps(VIEWER[2]))
+    for frame in (data, data.decode(errors='replace')):
+        decoded = codec.decode(frame, START)
+        assert isinstance(decoded, tuple)
+        for op in decoded:
+            assert isinstance(op, OPERATIONS)
+            for effect in peer.receive(op, START):
+                assert isinstance(effect, EFFECTS)
+                if isinstance(effect, fx.Send):
+                    assert all(json.loads(each.data) for each in codec.encode(effect.reply, 1)
+                               if each.text)
 
 
 def cdr(data: bytes) -> None:
@@ -186,6 +216,8 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
                                   for code in range(5))]),
     'rosbridge': (rosbridge, [*(json.dumps(each).encode() for each in OLD),
                               *(cbor2.dumps(each) for each in OLD)]),
+    'foxglove': (foxglove, [*(json.dumps(each).encode() for each in VIEWER),
+                            b'\1\2\0\0\0{"x":1}', b'\2\1\0\0\0\5\0\0\0\4\0\0\0json{}']),
     'cdr': (cdr, [STORE.codec(schema).from_values({}) for schema in SCHEMAS]),
     'values': (values, [b'1', b'-1e400', b'"text"', b'[1,2,3]', b'{"sec":1,"nanosec":2}',
                         b'{"a":{"b":[null,true]}}', cbor2.dumps({'a': [1.5, None, b'x']})]),

@@ -269,6 +269,8 @@ def test_the_gates_are_asked_once_for_a_topic() -> None:
     asked: list[str] = []
 
     class Counting(FakeGates):
+        """Notes the topics."""
+
         def guards(self, topic: str) -> bool:
             asked.append(topic)
             return super().guards(topic)

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from itertools import count
 import json
 from pathlib import Path
@@ -82,7 +81,9 @@ async def running_bridge(*arguments: str, domain: int | None = None,
 
 async def look_no_more(service: Service) -> None:
     """Have a bridge look at the graph only when it is asked."""
-    service.ros.settings = replace(service.ros.settings, graph_interval=3600.0)
+    watch = service.ros._watch
+    assert watch is not None
+    watch._interval = 3600.0
     polls = service.ros.polls
     await async_wait_until(lambda: service.ros.polls > polls)
 

@@ -14,8 +14,8 @@
 """
 The stop process as a thread of the test's own process, for tests that are not about processes.
 
-Discovery between processes of one machine takes up to 3 s, within one none. ``test/safety`` has
-the real one.
+Discovery between processes of one machine takes up to 3 s, within one none.
+``test/features/test_faults.py`` has the real one.
 """
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class Bridge:
                                 arm=self._dispatcher.arm, halt=self._halt_goals, clock=clock,
                                 epoch=epoch, audit=ledger.audit)
         self._state = StateReporter(settings, exposure, ros, self._outward, peers.values, loop,
-                                 self._control.diagnostic)
+                                    self._control.diagnostic)
         self._subscriptions = Subscriptions(self._outward, require_room=self._require_room,
                                             changed=self._state.touch)
         self._publications = Publications(ros, store, self._control.gates,

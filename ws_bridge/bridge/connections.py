@@ -183,7 +183,8 @@ class PeerConnections:
         return kind.make(DialectOptions(
             settings.robot_name, f'{self._run}-{name}', settings.max_message_size,
             settings.max_json_depth, cbor_values,
-            in_browser='origin' in link.request_headers))     # browsers send theirs
+            in_browser='origin' in link.request_headers,     # browsers send theirs
+            ros_distro=self._ros.release))
 
     # ---- while it lasts
 

@@ -22,7 +22,7 @@ the samples; here is who wants what.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -119,6 +119,13 @@ class Outward:
             self._fan_out.forget(topic)
             if topic.subscription is not None:
                 topic.subscription.close()
+
+    def end(self, peer: Peer, topics: Collection[str]) -> None:
+        """End what a peer has of topics that are gone, of which its dialect tells it."""
+        for topic in [topic for topic in self._topics.values() if topic.name in topics]:
+            for member in [each for each in topic.members.values() if each.peer is peer]:
+                self.close(peer, member.wish.name)
+                peer.session.subscriptions.forget(member.wish.name)
 
     def has(self, peer: Peer, delivery: DeliveryName) -> bool:
         """Whether a peer subscribes to a topic by this name."""

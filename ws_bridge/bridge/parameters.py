@@ -403,13 +403,25 @@ class Parameters(Unit):
                 self.unwatch()
             peer.send(ParametersWatched(op.op_id, op.names, op.watch))
         elif isinstance(op, SetParameters):
-            access.set(op.values, lambda reasons: self._answer(
-                peer, op, ParametersSet(op.op_id, reasons)))
+            access.set(op.values, lambda reasons: self._answer_set(peer, op, access, reasons))
         elif op.names:
             access.get(op.names, lambda told: self._answer(peer, op, replace(
                 told, op_id=op.op_id)))
         else:
             access.get_all(lambda told: self._answer(peer, op, replace(told, op_id=op.op_id)))
+
+    def _answer_set(self, peer: Peer, op: SetParameters, access: ParameterAccess,
+                    reasons: dict[str, str]) -> None:
+        """Answer that parameters were set, where it is wanted with what they are now."""
+        def answer(parameters: Sequence[ParameterEntry]) -> None:
+            self._answer(peer, op, ParametersSet(op.op_id, reasons, parameters))
+        if not op.want_values:
+            answer(())
+            return
+        try:
+            access.get(list(op.values), lambda told: answer(told.parameters))
+        except WsBridgeError:       # it may write them, and not read them
+            answer(())
 
     def _answer(self, peer: Peer, op: GetParameters | SetParameters, reply: Reply) -> None:
         peer.session.parameters.ended(op)

@@ -42,7 +42,8 @@ class Peer:
     :param clock: Unix time that no wall clock step disturbs, s.
     :param ledger: counts the errors that the peer is told.
     :param takes_json_bytes: JSON in its binary frames is read as text.
-    :ivar topics: the topics that it was told of, with their types, where its dialect has that.
+    :ivar topics: the topics that it was told of, with their types, where its dialect has that;
+        ``services`` are the services.
     """
 
     link: Link
@@ -53,6 +54,7 @@ class Peer:
     ledger: Ledger
     takes_json_bytes: bool = False
     topics: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    services: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -15,7 +15,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from itertools import chain
 import logging
 import time
 from typing import ClassVar, TYPE_CHECKING
@@ -40,6 +42,7 @@ from ws_bridge.protocol.replies import (
     RobotState,
     ServiceDefined,
     ServiceEntry,
+    ServicesChanged,
     SharedState,
     TopicEntry,
     TopicsChanged,
@@ -92,6 +95,8 @@ class StateReporter(Unit):
         self._status_due = self._started
         self._diagnostics_due = self._started
         self._freshness: tuple[tuple[str, FreshnessState], ...] = ()
+        self._definitions: dict[str, str] = {}      # of types, which are there for good
+        self._service_definitions: dict[str, ServiceDefined] = {}
 
     def touch(self) -> None:
         """Something that peers are shown changed: tell them at the next tick."""
@@ -161,13 +166,54 @@ class StateReporter(Unit):
         """Tell a peer whose dialect has it told what changed of the topics that it may have."""
         if not peer.kind.hears_topics or peer.session.login.needed:
             return
-        listing = self.listing(peer.session.login.rights, hidden=False).topics
-        topics = {each.topic: tuple(each.types) for each in listing if each.subscribe}
+        view = self.listing(peer.session.login.rights, hidden=False)
+        topics = {each.topic: tuple(each.types) for each in view.topics
+                  if each.subscribe and self._is_there(each.topic)}
         told, peer.topics = peer.topics, topics
-        present = {name: types for name, types in topics.items() if told.get(name) != types}
-        gone = tuple(name for name in told if name not in topics)
+        present, gone = _difference(told, topics)
+        if gone:
+            self._outward.end(peer, gone)
+        definitions: dict[str, str] = {}
+        if peer.kind.hears_definitions:
+            definitions = self._message_texts(chain.from_iterable(present.values()))
         if present or gone:
-            peer.send(TopicsChanged(present, gone))
+            peer.send(TopicsChanged(present, gone, definitions))
+        if peer.kind.hears_definitions:
+            self._tell_services(peer, {each.service: tuple(each.types) for each in view.services})
+
+    def _is_there(self, topic: str) -> bool:
+        """Whether a topic is more than what peers wait for."""
+        info = self._ros.graph.topics[topic]
+        return info.publishers > 0 or not info.brought
+
+    def _tell_services(self, peer: Peer, services: dict[str, tuple[str, ...]]) -> None:
+        told, peer.services = peer.services, services
+        changed, gone = _difference(told, services)
+        found = {name: self._service_texts(types) for name, types in changed.items()}
+        present = {name: definition for name, definition in found.items() if definition}
+        gone += tuple(name for name in found if name not in present and name in told)
+        if present or gone:
+            peer.send(ServicesChanged(present, gone))
+
+    def _message_texts(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the definitions of types, of those that are installed."""
+        for name in {*names} - self._definitions.keys():
+            with suppress(UnknownType):
+                self._definitions[name] = schema_to_text(self._ros.types.message(name))
+        return self._definitions
+
+    def _service_texts(self, names: Iterable[str]) -> ServiceDefined | None:
+        """Return the definition of the first of some types that is installed."""
+        for name in names:
+            if name in self._service_definitions:
+                return self._service_definitions[name]
+            with suppress(UnknownType):
+                service = self._ros.types.service(name)
+                defined = self._service_definitions[name] = ServiceDefined(
+                    None, service.name, schema_to_text(service.request),
+                    schema_to_text(service.response))
+                return defined
+        return None
 
     def listing(self, rights: Rights, *, hidden: bool) -> GraphView:
         """
@@ -291,6 +337,13 @@ class StateReporter(Unit):
 
     EFFECTS: ClassVar[Effects] = {
         fx.StatusWanted: _status_wanted, fx.PeerChanged: _peer_changed, fx.Describe: _describe}
+
+
+def _difference(told: Mapping[str, tuple[str, ...]], there: Mapping[str, tuple[str, ...]]
+                ) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """Return what came or changed, with its types, and what went."""
+    return ({name: types for name, types in there.items() if told.get(name) != types},
+            tuple(name for name in told if name not in there))
 
 
 def _you(peer: Peer) -> LinkState:

@@ -30,7 +30,7 @@ from ws_bridge.session.effects import Effect
 Handler = Callable[..., None]
 """A method of a unit that takes a peer and an effect of its own class."""
 Effects = Mapping[type, Handler]
-CodecOf = Callable[..., 'Codec | None']
+CodecOf = Callable[..., Codec | None]
 Codecs = Mapping[type, CodecOf]
 
 _Method = TypeVar('_Method', Handler, CodecOf)

@@ -110,11 +110,13 @@ class Codec:
     little endian out. Functions are compiled when first needed.
 
     :ivar uses_time: ``now`` makes a difference to :meth:`from_values`.
+    :ivar is_empty: the type has no fields: its CDR has one byte in their place.
     :ivar is_flat: to check the CDR of a message takes no step a value: its sequences are numbers.
     """
 
     def __init__(self, schema: MessageSchema, *, wide_as_text: bool = False) -> None:
         self.schema = schema
+        self.is_empty = not schema.fields
         self._wide_as_text = wide_as_text and any(
             item.field_type.kind in _WIDE for each in nested_schemas(schema)
             for item in each.fields)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ws_bridge.errors import BadFrame
-from ws_bridge.protocol import native, rosbridge
+from ws_bridge.protocol import foxglove, native, rosbridge
 from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.envelope import MAX_DEPTH
 from ws_bridge.safety.policy import LeaseMode
@@ -41,6 +41,7 @@ class DialectOptions:
     :param max_depth: most arrays and objects inside each other.
     :param read_cbor: decodes CBOR; raises ``BadEncoding``.
     :param in_browser: the peer is a page.
+    :param ros_distro: the name of the ROS release; empty = not known.
     """
 
     robot_name: str
@@ -49,6 +50,7 @@ class DialectOptions:
     max_depth: int
     read_cbor: Callable[[bytes], Any]
     in_browser: bool = False
+    ros_distro: str = ''
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,11 @@ class DialectKind:
     :param find_values: where a parsed text frame has the values of a message; empty = nowhere.
         Without these a frame that is too large for the loop has to be short.
     :param find_id: the identity of a request in the text of a frame that cannot be parsed.
-    :param hears_topics: peers are told of topics that come and go.
+    :param hears_topics: peers are told of topics that come and go; what they subscribed to ends
+        with its topic.
+    :param hears_definitions: they are told the definitions of the types of these, too, and of
+        services that come and go.
+    :param other_subprotocols: further names of the same dialect.
     """
 
     name: str
@@ -89,6 +95,13 @@ class DialectKind:
     find_values: Callable[[dict[str, Any]], list[str]] = lambda value: []
     find_id: Callable[[bytes], str | None] = lambda text: None
     hears_topics: bool = False
+    hears_definitions: bool = False
+    other_subprotocols: tuple[str, ...] = ()
+
+    @property
+    def subprotocols(self) -> tuple[str, ...]:
+        """All of its names, the one that is chosen first of several."""
+        return self.subprotocol, *self.other_subprotocols
 
 
 class DialectTable(dict[str, DialectKind]):
@@ -106,20 +119,20 @@ class DialectTable(dict[str, DialectKind]):
         """
         Add a row.
 
-        :raises ValueError: an older row has its name or its subprotocol.
+        :raises ValueError: an older row has its name or one of its subprotocols.
         """
-        if kind.name in self or self.of_subprotocol(kind.subprotocol) is not None:
+        if kind.name in self or any(map(self.of_subprotocol, kind.subprotocols)):
             raise ValueError(f'a dialect has the name or the subprotocol of {kind.name}')
         self[kind.name] = kind
 
     @property
     def subprotocols(self) -> tuple[str, ...]:
         """What peers may name, in the order in which it is offered."""
-        return tuple(kind.subprotocol for kind in self.values())
+        return tuple(name for kind in self.values() for name in kind.subprotocols)
 
     def of_subprotocol(self, subprotocol: str | None) -> DialectKind | None:
         """Return the dialect that a peer named, if it did."""
-        return next((kind for kind in self.values() if kind.subprotocol == subprotocol), None)
+        return next((kind for kind in self.values() if subprotocol in kind.subprotocols), None)
 
     def of_frame(self, frame: str | bytes, max_depth: int = MAX_DEPTH) -> DialectKind | None:
         """
@@ -154,5 +167,11 @@ DIALECTS = DialectTable((
             takes_status=options.in_browser),
         lease_mode='rosbridge', parses_binary=True, lenient_json=True,
         find_values=rosbridge.find_values),
+    DialectKind(
+        'foxglove', foxglove.SUBPROTOCOL, foxglove.recognises,
+        lambda options: foxglove.FoxgloveDialect(
+            options.robot_name, options.ros_distro, options.max_depth),
+        greets=True, lease_mode='foxglove', hears_topics=True, hears_definitions=True,
+        other_subprotocols=(foxglove.OLD_SUBPROTOCOL,)),
 ))
 """In the order in which a first frame is shown to them, and in which they are offered."""

@@ -33,12 +33,19 @@ from ws_bridge.weight import (
 )
 
 Buffer = bytes | bytearray | memoryview
+CDR_HEADER = 4      # bytes
 Now = tuple[int, int] | None
 """Time of ROS, s and ns, for the stamps that a message leaves out."""
 
 
 class MessageCodec(Protocol):
-    """What an encoding may ask of the codec of a message type."""
+    """
+    What an encoding may ask of the codec of a message type.
+
+    :ivar is_empty: the type has no fields: its CDR has one byte in their place.
+    """
+
+    is_empty: bool
 
     def to_json(self, cdr: bytes) -> bytes:
         """Return CDR as the text of a JSON object."""
@@ -185,6 +192,8 @@ def _same(codec: MessageCodec, cdr: bytes) -> bytes:
 
 def _checked(codec: MessageCodec, payload: Buffer, now: Now) -> bytes:
     cdr = bytes(payload)
+    if codec.is_empty and len(cdr) == CDR_HEADER:   # as some clients write it
+        cdr += b'\0'
     codec.check(cdr)
     return cdr
 

@@ -265,10 +265,15 @@ class GetParameters:
 
 @dataclass(frozen=True, slots=True)
 class SetParameters:
-    """Parameters of nodes shall have these values, as JSON has them."""
+    """
+    Parameters of nodes shall have these values, as JSON has them.
+
+    ``want_values`` asks for what all of them are afterwards.
+    """
 
     op_id: str | None
     values: Mapping[str, Any]
+    want_values: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,12 @@ are Unix time, ns, durations s.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from ws_bridge.config import Limits
+from ws_bridge.config.roles import Use
 from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol.operations import (
     About,
@@ -101,6 +102,7 @@ class Greeting:
     :param limits: bounds of what the peer may send and have, by name.
     :param allowed: patterns of names, by kind of use.
     :param control: ``None`` before the login.
+    :param uses: those that the peer has a right to at all.
     """
 
     op_id: str | None
@@ -115,6 +117,7 @@ class Greeting:
     role: str
     login: LoginState
     control: ControlState | None = None
+    uses: Collection[Use] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -458,9 +461,27 @@ class TopicsChanged:
 
     :param present: those that came or changed, with their types.
     :param gone: those that went.
+    :param definitions: those of the types that are installed, by name, for dialects that have
+        them told.
     """
 
     present: Mapping[str, tuple[str, ...]]
+    gone: tuple[str, ...]
+    definitions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ServicesChanged:
+    """
+    Services came, went or have another type, of those that the peer may call.
+
+    Only dialects that have definitions told have this told.
+
+    :param present: those that came or changed.
+    :param gone: those that went, or have no type that is installed any more.
+    """
+
+    present: Mapping[str, ServiceDefined]
     gone: tuple[str, ...]
 
 
@@ -495,11 +516,16 @@ class ParametersTold(Answer):
 
 @dataclass(frozen=True, slots=True)
 class ParametersSet(Answer):
-    """Parameters were set; ``reasons`` says why others were not, by name."""
+    """
+    Parameters were set; ``reasons`` says why others were not, by name.
+
+    :param parameters: what all of them are now, where the peer wants to be told that.
+    """
 
     REQUEST = 'set_parameters'
     op_id: str | None
     reasons: Mapping[str, str]
+    parameters: Sequence[ParameterEntry] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -757,7 +783,7 @@ Reply = (
     | MessagePublished | CallDone | ServiceCall | ServiceAdvertised | ServiceUnadvertised
     | GoalAccepted | GoalFeedback | GoalDone | GoalCancelling | GoalRequest | GoalCancel
     | ActionAdvertised | ActionUnadvertised | GraphListed | MessageDefined | ServiceDefined
-    | Diagnosed | TopicsChanged | ParametersTold | ParametersSet | ParametersWatched
-    | StatusWatched | RobotState | GatesListed | LeaseAnswered | StopAsserted | StopCleared
-    | GatesChanged | LeaseChanged | EstopChanged | RobotStopped | LeaseLost | LeaseDecided
-    | LeaseRequested | Failed | Beat)
+    | Diagnosed | TopicsChanged | ServicesChanged | ParametersTold | ParametersSet
+    | ParametersWatched | StatusWatched | RobotState | GatesListed | LeaseAnswered
+    | StopAsserted | StopCleared | GatesChanged | LeaseChanged | EstopChanged | RobotStopped
+    | LeaseLost | LeaseDecided | LeaseRequested | Failed | Beat)

@@ -48,7 +48,7 @@ from ws_bridge.ros.settings import RosSettings
 from ws_bridge.ros.status import Diagnostic, StatusPublisher
 from ws_bridge.ros.stop_services import StopServices
 from ws_bridge.ros.subscriptions import Matcher, Subscription
-from ws_bridge.ros.survey import answer
+from ws_bridge.ros.survey import answer, ros_release
 from ws_bridge.ros.types import TypeStore
 from ws_bridge.ros.watchdog import launcher, Watchdog
 
@@ -88,6 +88,7 @@ class RosSide:
     :param on_stops_lost: told that the stop process has ended, why; the robot is stopped already.
     :param on_fault: gets exceptions that should not have been, of any thread.
     :ivar own: the names of what the node itself has, after :meth:`start`.
+    :ivar release: the name of the ROS release, empty where it is not known.
     :ivar parameters: values of the declared ROS parameters, after :meth:`start`.
     :param context: an initialised context of the caller's, which stays up.
     """
@@ -106,6 +107,7 @@ class RosSide:
         self.types = TypeStore() if types is None else types
         self.parameters: Mapping[str, ParameterValue] = {}
         self.own = OwnNames()
+        self.release = ros_release()
         self._post = post
         self._args = list(args or ())
         self._specs = tuple(parameters)

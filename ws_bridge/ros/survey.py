@@ -186,6 +186,11 @@ def _types_of(package: Path) -> set[str]:
 
 def distro(node: Node, types: TypeStore) -> str:
     """Return the name of the ROS release, empty where it is not known."""
+    return ros_release()
+
+
+def ros_release() -> str:
+    """Return the name of the ROS release, empty where it is not known."""
     if 'ROS_DISTRO' in os.environ:
         return os.environ['ROS_DISTRO']
     return next((name for name in _DISTROS if _is_installed(f'ros-{name}-rclpy')), '')

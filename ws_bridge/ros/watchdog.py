@@ -273,8 +273,9 @@ class Watchdog:
             raise Unavailable('the stop process is being started; no command passes meanwhile')
         number = next(self._numbers) & 0xFFFFFFFF
         try:
-            wire.send(end, wire.Command(topic, generation, number, moving, acknowledge, deadline,
-                                        self._ros_offset() if stamped else 0, cdr))
+            wire.send(end, wire.PublishCommand(
+                topic, generation, number, moving, acknowledge, deadline,
+                self._ros_offset() if stamped else 0, cdr))
         except OSError as exc:
             raise Unavailable('the stop process does not take commands') from exc
         return number
@@ -555,7 +556,7 @@ class Watchdog:
         if guard is None:
             return
         match event:
-            case wire.Stopped():
+            case wire.GuardStopped():
                 guard.note_generation(event.generation)
                 if event.moved:
                     guard.note_stopped(event.reason, event.subscribers, event.after,

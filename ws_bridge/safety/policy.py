@@ -21,7 +21,7 @@ from typing import Any, get_args, Literal
 
 Action = Literal['zero', 'silence', 'message', 'service']
 ACTIONS: tuple[Action, ...] = get_args(Action)
-LeaseMode = Literal['native', 'seed', 'rosbridge', 'bridge']
+LeaseMode = Literal['native', 'seed', 'rosbridge', 'foxglove', 'bridge']
 """
 How peers go about leases: ``native`` peers ask for them in words, all others may acquire them by
 publishing. A ``seed`` speaks the native dialect without naming it, as programs do that know no
@@ -135,6 +135,6 @@ class GatePolicy:
     clamp: tuple[Clamp, ...] = ()
     max_rate: float | None = None
     require_lease: bool = True
-    acquire_on_publish: tuple[LeaseMode, ...] = ('seed', 'rosbridge', 'bridge')
+    acquire_on_publish: tuple[LeaseMode, ...] = ('seed', 'rosbridge', 'foxglove', 'bridge')
     neutral_first: bool | None = None
     neutral: tuple[Rest, ...] = ()

@@ -26,7 +26,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from ws_bridge.config import Exposure, Settings, VERSION
-from ws_bridge.config.roles import Use
+from ws_bridge.config.roles import Use, USES
 from ws_bridge.errors import BadField, NotAdvertised, WsBridgeError
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
@@ -251,7 +251,8 @@ class Session:
             op_id, asked, self.peer, settings.robot_name, VERSION, settings.heartbeat_interval,
             settings.heartbeat_timeout, settings.limits, login.rights.allowed(),
             login.rights.role.name, login.state,
-            None if login.needed else self._gates.describe(login.rights))
+            None if login.needed else self._gates.describe(login.rights),
+            tuple(use for use in USES if login.rights.may(use)))
 
     def describe(self, now: float) -> replies.PeerState:
         """Return what other peers and ROS are shown about this one."""

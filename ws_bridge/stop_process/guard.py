@@ -83,7 +83,7 @@ def schedule(steps: Sequence[LossStep]) -> list[tuple[float, int]]:
     return sorted(plan)
 
 
-class Topic:
+class WatchedTopic:
     """A topic that a guard watches over."""
 
     __slots__ = ('fed', 'key', 'moving', 'stamped', 'stops')
@@ -117,15 +117,15 @@ class StopGuard:
         self._steps = steps
         self._plan = schedule(steps)
         self._output = output
-        self._topics: dict[int, Topic] = {}
-        self._moving: list[Topic] = []
-        self._stopped: list[Topic] = []
+        self._topics: dict[int, WatchedTopic] = {}
+        self._moving: list[WatchedTopic] = []
+        self._stopped: list[WatchedTopic] = []
         self._stopped_at = 0.0
         self._fed = 0.0
         self._reason = ''
         self._told = True
         self._ladder: deque[tuple[float, int]] = deque()
-        self._unsaid: dict[Topic, int] = {}
+        self._unsaid: dict[WatchedTopic, int] = {}
         self._retry_at = 0.0
 
     def __repr__(self) -> str:
@@ -147,7 +147,7 @@ class StopGuard:
 
         :param stamped: its messages begin with a header.
         """
-        self._topics[key] = Topic(key, stops, stamped=stamped)
+        self._topics[key] = WatchedTopic(key, stops, stamped=stamped)
 
     def remove(self, key: int) -> None:
         """Forget a topic that :meth:`needs` does not name."""
@@ -235,7 +235,7 @@ class StopGuard:
         if self._stopped and not self.stopping:
             self._end_ladder()
 
-    def _say(self, topic: Topic, step: int, now: float) -> None:
+    def _say(self, topic: WatchedTopic, step: int, now: float) -> None:
         cdr = topic.stops[step] if step < len(topic.stops) else None
         if cdr is None:
             return

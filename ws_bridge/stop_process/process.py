@@ -69,7 +69,7 @@ AFTER_FAULT = 0.05  # s, then a guard that failed is looked at again
 PRIORITY = 10  # of real-time scheduling, where the system allows it
 
 
-class Topic:
+class CommandedTopic:
     """A publisher behind a gate."""
 
     __slots__ = ('closing', 'deadline', 'entity', 'guard', 'message_class', 'pending', 'spec')
@@ -81,7 +81,7 @@ class Topic:
         self.message_class = message_class
         self.entity = entity
         self.deadline: float | None = deadline  # for its subscribers; None: they are matched
-        self.pending: deque[wire.Command] = deque()
+        self.pending: deque[wire.PublishCommand] = deque()
         self.closing: float | None = None  # since when
 
 
@@ -95,7 +95,8 @@ def _overtaken(messages: Sequence[wire.Message], *, has_ended: bool) -> set[int]
              for gate in (message.gates if isinstance(message, wire.Stop) else (message.gate,))}
     gates = {message.topic: message.gate for message in messages
              if isinstance(message, wire.OpenTopic)}
-    return {index for index, message in enumerate(messages) if isinstance(message, wire.Command)
+    return {index for index, message in enumerate(messages)
+            if isinstance(message, wire.PublishCommand)
             and index < max(last, stops.get(gates.get(message.topic, 0), -1))}
 
 
@@ -113,7 +114,7 @@ class StopProcess:
         self._made_at = time.monotonic()
         self._guards: dict[int, StopGuard] = {}
         self._closing: set[int] = set()
-        self._topics: dict[int, Topic] = {}
+        self._topics: dict[int, CommandedTopic] = {}
         self._unsent: deque[wire.Event] = deque()
         self._halted = False
         self._has_begun = False
@@ -165,7 +166,7 @@ class StopProcess:
         for index, message in enumerate(messages):
             # a deadline that passed while this process had no time comes before what waits
             self._look()
-            if type(message) is not wire.Command:
+            if type(message) is not wire.PublishCommand:
                 self._next = 0.0
             elif index in overtaken:
                 self._refuse(message, 'stopped', STOPPED)
@@ -234,7 +235,7 @@ class StopProcess:
         guard = self._guards[message.gate]
         guard.add(message.topic, message.stops, stamped=message.stamped)
         # Commands that wait keep their own deadlines: patience makes none of them old.
-        self._topics[message.topic] = Topic(message, guard, message_class, entity, max(
+        self._topics[message.topic] = CommandedTopic(message, guard, message_class, entity, max(
             time.monotonic() + message.match_timeout, self._made_at + DISCOVERY))
 
     def _close_topic(self, message: wire.CloseTopic) -> None:
@@ -258,7 +259,7 @@ class StopProcess:
     def _stop_all(self, reason: str) -> None:
         for guard, moved in self._stop_each(self._guards.values(), reason):
             if not moved:
-                self._tell(wire.Stopped(guard.key, guard.generation, moved=False))
+                self._tell(wire.GuardStopped(guard.key, guard.generation, moved=False))
 
     def _stop_each(self, guards: Iterable[StopGuard], reason: str) -> list[tuple[StopGuard, bool]]:
         """Stop guards; return those that did not fail, and whether something moved."""
@@ -285,7 +286,7 @@ class StopProcess:
     def _finish_when_told(self, message: wire.End) -> None:
         self._finish(message.reason)
 
-    def _command(self, command: wire.Command) -> None:
+    def _command(self, command: wire.PublishCommand) -> None:
         """Hot path: publish a command, unless a stop or its deadline came first."""
         topic = self._topics.get(command.topic)
         if topic is None:
@@ -298,7 +299,7 @@ class StopProcess:
                              f'more than {PENDING} commands wait for subscribers')
             topic.pending.append(command)
 
-    def _publish(self, topic: Topic, command: wire.Command, now: float) -> None:
+    def _publish(self, topic: CommandedTopic, command: wire.PublishCommand, now: float) -> None:
         guard = topic.guard
         if now > command.deadline:
             self._refuse(command, 'expired', 'it waited too long')
@@ -318,7 +319,7 @@ class StopProcess:
         if command.acknowledge:
             self._tell(wire.Published(command.topic, command.number))
 
-    def _refuse(self, command: wire.Command, code: str, text: str) -> None:
+    def _refuse(self, command: wire.PublishCommand, code: str, text: str) -> None:
         self._tell(wire.Refused(command.topic, command.number, code, text))
 
     # ---- time
@@ -352,7 +353,7 @@ class StopProcess:
             self._tell(wire.Fault(f'{guard!r}: {exc!r}'))
             return time.monotonic() + AFTER_FAULT
 
-    def _match(self, topic: Topic, now: float) -> None:
+    def _match(self, topic: CommandedTopic, now: float) -> None:
         """Publish what waits, when the subscribers that the graph shows are matched."""
         assert topic.deadline is not None
         # the bridge may know the graph better than this node, which has just come
@@ -376,11 +377,11 @@ class StopProcess:
                 while topic.pending:
                     self._expire(topic)
 
-    def _expire(self, topic: Topic) -> None:
+    def _expire(self, topic: CommandedTopic) -> None:
         self._refuse(topic.pending.popleft(), 'expired',
                      f'no subscriber of {topic.spec.name} was matched in its time')
 
-    def _destroy(self, topic: Topic, since: float, now: float) -> None:
+    def _destroy(self, topic: CommandedTopic, since: float, now: float) -> None:
         """Destroy a publisher when the subscribers have every message, or time is up."""
         if now < since + CLOSING and not topic.entity.wait_for_all_acked(Duration()):
             return
@@ -428,7 +429,7 @@ class StopProcess:
 
     def stopped(self, guard: StopGuard, reason: str, subscribers: int, after: float) -> None:
         """Tell the bridge."""
-        self._tell(wire.Stopped(guard.key, guard.generation, moved=True, reason=reason,
+        self._tell(wire.GuardStopped(guard.key, guard.generation, moved=True, reason=reason,
                                 subscribers=subscribers, after=after, stopping=guard.stopping))
 
     def rested(self, guard: StopGuard) -> None:
@@ -441,7 +442,7 @@ class StopProcess:
 
 
 _HANDLERS: dict[type, Callable[[StopProcess, Any], None]] = {
-    wire.Command: StopProcess._command,
+    wire.PublishCommand: StopProcess._command,
     wire.OpenGate: StopProcess._open_gate,
     wire.CloseGate: StopProcess._close_gate,
     wire.OpenTopic: StopProcess._open_topic,

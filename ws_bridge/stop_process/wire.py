@@ -41,7 +41,7 @@ _MOVING, _ACKNOWLEDGE, _IN_MEMORY = 1, 2, 4
 _HEADER = struct.Struct('<BBxxIIIdq')
 
 
-class Command(NamedTuple):
+class PublishCommand(NamedTuple):
     """
     A command to publish.
 
@@ -167,7 +167,7 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
+class GuardStopped:
     """
     A guard has stopped, by itself or because it was asked.
 
@@ -257,9 +257,9 @@ class Fault:
     text: str
 
 
-Message = (Command | OpenGate | OpenTopic | CloseTopic | CloseGate | Stop | Halt | Resume | Ping
-           | End)
-Event = (Ready | Pong | Stopped | StopTried | Rested | Alarm | Call | Published | Refused
+Message = (PublishCommand | OpenGate | OpenTopic | CloseTopic | CloseGate | Stop | Halt | Resume
+           | Ping | End)
+Event = (Ready | Pong | GuardStopped | StopTried | Rested | Alarm | Call | Published | Refused
          | TopicFailed | Fault)
 
 
@@ -279,13 +279,13 @@ def send(end: socket.socket, message: Message | Event) -> None:
     :raises BlockingIOError: the other end has no time.
     :raises OSError: it has ended.
     """
-    if type(message) is Command:
+    if type(message) is PublishCommand:
         _send_command(end, message)
     else:
         end.send(bytes([_PICKLED]) + pickle.dumps(message))
 
 
-def _send_command(end: socket.socket, command: Command) -> None:
+def _send_command(end: socket.socket, command: PublishCommand) -> None:
     large = len(command.cdr) >= LARGE
     header = _HEADER.pack(
         _COMMAND,
@@ -321,5 +321,5 @@ def receive(end: socket.socket) -> Message | Event | None:
         with open(memory, 'rb') as file:
             file.seek(0)
             cdr = file.read()
-    return Command(topic, generation, number, bool(flags & _MOVING), bool(flags & _ACKNOWLEDGE),
-                   deadline, ros_offset, cdr)
+    return PublishCommand(topic, generation, number, bool(flags & _MOVING),
+                          bool(flags & _ACKNOWLEDGE), deadline, ros_offset, cdr)

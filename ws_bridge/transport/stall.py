@@ -15,10 +15,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from ws_bridge.transport.outbound import Outbound
+
+class Sending(Protocol):
+    """What a connection shows of its sending."""
+
+    messages_out: int
+    bytes_out: int
+    websocket: Any
+
+    @property
+    def has_room(self) -> bool:
+        """Whether nothing waits."""
+
+    @property
+    def received_signs(self) -> tuple[float, ...]:
+        """What changes when anything comes from the peer."""
+
+    def abort(self, reason: str) -> None:
+        """Cut the connection."""
 
 
 class Stall:
@@ -32,7 +48,7 @@ class Stall:
 
     __slots__ = ('_link', '_patience', '_timer')
 
-    def __init__(self, link: Outbound, patience: float) -> None:
+    def __init__(self, link: Sending, patience: float) -> None:
         self._link = link
         self._patience = patience
         self._timer: asyncio.TimerHandle | None = None

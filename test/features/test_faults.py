@@ -27,7 +27,8 @@ from random import Random
 import signal
 import time
 
-from faults import (
+import pytest
+from support.faults import (
     Case,
     CASES,
     first_zero,
@@ -43,7 +44,6 @@ from faults import (
     TIMEOUT,
     TTL,
 )
-import pytest
 from support.helpers import wait_until
 
 from ws_bridge.ros.watchdog import PING_EVERY, UNANSWERED

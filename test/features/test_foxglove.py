@@ -1,0 +1,181 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a viewer of Foxglove or Lichtblick does, with a real bridge and real nodes."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+import time
+from typing import Any
+
+from geometry_msgs.msg import Twist, Vector3
+import orjson
+import pytest
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.serialization import deserialize_message, serialize_message
+from std_msgs.msg import Int32, String
+from std_srvs.srv import Trigger
+from support.bridge_harness import running_bridge
+from support.foxglove_peer import foxglove_peer, FoxglovePeer
+from support.helpers import async_wait_until, PATIENCE, SpinningNode
+
+
+def cdr(message: Any) -> bytes:
+    """Return what ROS sends."""
+    data: bytes = serialize_message(message)
+    return data
+
+
+@pytest.mark.parametrize(('offered', 'chosen'), [
+    (('foxglove.websocket.v1',), 'foxglove.websocket.v1'),
+    (('foxglove.websocket.v1', 'foxglove.sdk.v1'), 'foxglove.sdk.v1')])
+async def test_a_viewer(ros_node: SpinningNode, offered: tuple[str, ...], chosen: str) -> None:
+    node = ros_node.node
+    first = node.create_publisher(String, '/out', 10)
+    async with running_bridge() as service, foxglove_peer(service, offered) as peer:
+        assert peer.websocket.subprotocol == chosen
+        await peer.subscribe(0, '/out')
+        assert peer.told[0]['op'] == 'serverInfo'
+        assert peer.told[0]['capabilities'] == ['clientPublish', 'services', 'parameters',
+                                                'parametersSubscribe']
+        channel = peer.channels['/out']
+        assert (channel['schemaName'], channel['schema']) == ('std_msgs/msg/String',
+                                                              'string data\n')
+        await async_wait_until(lambda: first.get_subscription_count() == 1)
+        before = time.time_ns()
+        first.publish(String(data='a'))
+        await async_wait_until(lambda: peer.samples.get(0))
+        assert peer.samples[0] == [cdr(String(data='a'))]
+        assert abs(peer.stamps[0] - before) < 60 * 10**9
+
+        # it vanishes though it is subscribed to, and that ends the subscription
+        ros_node.run(node.destroy_publisher, first)
+        await async_wait_until(lambda: '/out' not in peer.channels)
+        await async_wait_until(lambda: not service.ros.graph.topics.get('/out'))
+        await peer.ask('unsubscribe', subscriptionIds=[0])
+
+        # with another type it has another number, and its own again as it was
+        second = node.create_publisher(Int32, '/out', 10)
+        await peer.subscribe(1, '/out')
+        assert peer.channels['/out']['id'] != channel['id']
+        await async_wait_until(lambda: second.get_subscription_count() == 1)
+        second.publish(Int32(data=5))
+        await async_wait_until(lambda: peer.samples.get(1))
+        assert peer.samples[1] == [cdr(Int32(data=5))]
+        ros_node.run(node.destroy_publisher, second)
+        await async_wait_until(lambda: '/out' not in peer.channels)
+        node.create_publisher(String, '/out', 10)
+        await async_wait_until(lambda: '/out' in peer.channels)
+        assert peer.channels['/out'] == channel
+        assert not peer.statuses
+
+        async with foxglove_peer(service, offered) as other:        # what it kept is still true
+            await async_wait_until(lambda: '/out' in other.channels)
+            assert other.channels['/out'] == channel
+            assert other.told[0]['sessionId'] == peer.told[0]['sessionId']
+
+
+async def hold(peer: FoxglovePeer, payload: bytes, until: Callable[[], object]) -> None:
+    """Publish as a panel does while its button is pressed."""
+    while not until():
+        await peer.publish(1, payload)
+        await asyncio.sleep(0.05)
+
+
+async def test_a_teleop_panel(ros_node: SpinningNode) -> None:
+    moved, slow, zero = list[float](), orjson.dumps({'linear': {'x': 0.25}}), b'{}'
+    ros_node.node.create_subscription(
+        Twist, '/cmd_vel', lambda twist: moved.append(twist.linear.x), 10)
+    async with running_bridge() as service, foxglove_peer(service) as peer, \
+            foxglove_peer(service) as other:
+        await async_wait_until(lambda: service.bridge.gates)
+        await peer.advertise(1, '/cmd_vel', 'geometry_msgs/Twist', 'cdr')
+        await other.advertise(1, '/cmd_vel', 'geometry_msgs/msg/Twist', 'json')
+        fast = cdr(Twist(linear=Vector3(x=0.5)))
+        await asyncio.wait_for(hold(peer, fast, lambda: 0.5 in moved), PATIENCE)
+        # another one may not meanwhile, and is told that
+        await asyncio.wait_for(asyncio.gather(
+            hold(peer, fast, lambda: other.statuses),
+            hold(other, slow, lambda: other.statuses)), PATIENCE)
+        assert other.statuses['publish:1']['level'] == 1
+        # the first one lets go: the robot is stopped
+        await async_wait_until(lambda: moved[-1] == 0.0)
+        await asyncio.wait_for(hold(other, zero, lambda: not other.statuses), PATIENCE)
+        await asyncio.wait_for(hold(other, slow, lambda: 0.25 in moved), PATIENCE)
+
+        # so it is with what cannot be read
+        await asyncio.wait_for(
+            hold(other, b'{"linear": 5}', lambda: other.statuses), PATIENCE)
+        assert 'linear' in other.statuses['publish:1']['message']
+        await asyncio.wait_for(hold(other, zero, lambda: not other.statuses), PATIENCE)
+
+
+async def test_a_stop_is_told(ros_node: SpinningNode) -> None:
+    async with running_bridge() as service, foxglove_peer(service) as peer:
+        await peer.call(1, f'/{service.ros.settings.node_name}/stop', 'json', b'{}')
+        await async_wait_until(lambda: 1 in peer.answers, why=lambda: str(peer.told[-3:]))
+        assert orjson.loads(peer.answers[1][1])['success'] is True
+        await async_wait_until(lambda: 'estop' in peer.statuses)
+
+
+async def test_calls(ros_node: SpinningNode) -> None:
+    ros_node.node.create_service(Trigger, '/ask', lambda request, response: Trigger.Response(
+        success=True, message='yes'))
+    async with running_bridge() as service, foxglove_peer(service) as peer:
+        request = cdr(Trigger.Request())
+        for number, payload in ((1, request), (2, request[:4])):    # with and without placeholder
+            await peer.call(number, '/ask', 'cdr', payload)
+        await peer.call(3, '/ask', 'json', b'{}')
+        await peer.call(4, '/ask', 'json', b'{"x": 1}')
+        await async_wait_until(lambda: len(peer.answers) == 3 and peer.of('serviceCallFailure'),
+                               why=lambda: str(peer.told[-3:]))
+        yes = Trigger.Response(success=True, message='yes')
+        for number in (1, 2):
+            assert peer.answers[number][0] == 'cdr'
+            assert deserialize_message(peer.answers[number][1], Trigger.Response) == yes
+        assert peer.answers[3][0] == 'json'
+        assert orjson.loads(peer.answers[3][1]) == {'success': True, 'message': 'yes'}
+        (failure,) = peer.of('serviceCallFailure')
+        assert failure['callId'] == 4 and 'unknown_field' in failure['message']
+        assert peer.services['/ask']['type'] == 'std_srvs/srv/Trigger'
+
+
+async def test_parameters(ros_node: SpinningNode) -> None:
+    node = ros_node.node
+    ros_node.run(node.declare_parameter, 'speed.most', 1.5)
+    ros_node.run(lambda: node.declare_parameter('fixed', 5, ParameterDescriptor(read_only=True)))
+    base = node.get_fully_qualified_name()
+    name, fixed = f'{base}.speed.most', f'{base}.fixed'
+
+    async with running_bridge() as service, foxglove_peer(service) as peer:
+        await async_wait_until(lambda: f'{base}/set_parameters' in service.ros.graph.services)
+        await peer.ask('getParameters', parameterNames=[], id='all')
+        await async_wait_until(lambda: peer.of('parameterValues'), why=lambda: str(peer.told[-3:]))
+        told = {each['name']: each for each in peer.of('parameterValues')[0]['parameters']}
+        assert told[name] == {'name': name, 'value': 1.5, 'type': 'float64'}
+        assert told[fixed] == {'name': fixed, 'value': 5}
+
+        await peer.ask('subscribeParameterUpdates', parameterNames=[name])
+        await peer.ask('setParameters', id='set', parameters=[
+            {'name': name, 'value': 3, 'type': 'float64'}, {'name': fixed, 'value': 6}])
+        await async_wait_until(
+            lambda: any('id' not in each for each in peer.of('parameterValues')) and
+            any(each.get('id') == 'set' for each in peer.of('parameterValues')),
+            why=lambda: str(peer.told[-3:]))
+        (answer,) = [each for each in peer.of('parameterValues') if each.get('id') == 'set']
+        assert {each['name']: each['value'] for each in answer['parameters']} == {
+            name: 3.0, fixed: 5}
+        assert fixed in peer.statuses['set']['message']
+        (update,) = [each for each in peer.of('parameterValues') if 'id' not in each]
+        assert update['parameters'] == [{'name': name, 'value': 3.0, 'type': 'float64'}]

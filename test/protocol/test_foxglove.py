@@ -1,0 +1,465 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Test the codec of Foxglove's dialect: each operation both ways, and what is refused."""
+from __future__ import annotations
+
+from dataclasses import replace
+import json
+from typing import Any
+
+import pytest
+
+from ws_bridge.config import Limits
+from ws_bridge.errors import (
+    BadFrame,
+    Expired,
+    Forbidden,
+    LimitExceeded,
+    NotNeutral,
+    QosMismatch,
+    ServiceFailed,
+    TypeMismatch,
+    WsBridgeError,
+)
+from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
+from ws_bridge.protocol.dialects import DIALECTS
+from ws_bridge.protocol.foxglove import BATCH, FoxgloveDialect, NEEDS_LOGIN
+from ws_bridge.protocol.foxglove_frames import asset_error
+from ws_bridge.protocol.foxglove_ids import Ids
+from ws_bridge.protocol.foxglove_status import INTERVAL
+
+NOW = 1_760_000_000 * 10**9
+STRING, TWIST = 'std_msgs/msg/String', 'geometry_msgs/msg/Twist'
+TRIGGER = replies.ServiceDefined(None, 'std_srvs/srv/Trigger', '',
+                                 'bool success\nstring message\n')
+TOPICS = replies.TopicsChanged({'/a': (STRING,), '/b': (TWIST,)}, (),
+                               {STRING: 'string data\n', TWIST: 'twist\n'})
+GREETING = replies.Greeting(
+    None, False, 'p1', 'robot', '0.1.0', 1.0, 3.0, Limits(1, 1.0, 1, 1, 1, 1, 1),
+    {'subscribe': ['*'], 'publish': ['/cmd_vel'], 'call': ['/n/*']}, 'operator', 'none', None,
+    ('subscribe', 'publish', 'parameter_read'))
+
+
+@pytest.fixture
+def ids() -> Ids:
+    """Give the numbers of a process."""
+    return Ids()
+
+
+@pytest.fixture
+def dialect(ids: Ids) -> FoxgloveDialect:
+    """Give the codec of a client that was told of two topics and a service."""
+    codec = FoxgloveDialect('robot', 'kilted', ids=ids)
+    codec.encode(TOPICS, NOW)
+    codec.encode(replies.ServicesChanged({'/stop': TRIGGER}, ()), NOW)
+    return codec
+
+
+def ask(dialect: FoxgloveDialect, op: str, **fields: Any) -> tuple[ops.Operation, ...]:
+    """Decode a text frame."""
+    decoded = dialect.decode(json.dumps({'op': op, **fields}))
+    assert isinstance(decoded, tuple)
+    return decoded
+
+
+def send(dialect: FoxgloveDialect, frame: bytes) -> tuple[ops.Operation, ...]:
+    """Decode a binary frame."""
+    decoded = dialect.decode(frame)
+    assert isinstance(decoded, tuple)
+    return decoded
+
+
+def wrong(decoded: tuple[ops.Operation, ...]) -> tuple[str | None, str, str]:
+    """Return identity, code and reason of the only operation, which is none."""
+    (op,) = decoded
+    assert isinstance(op, ops.Malformed), op
+    return op.op_id, op.error.code, str(op.error)
+
+
+def tell(dialect: FoxgloveDialect, reply: replies.Reply, stamp: int = NOW) -> list[Any]:
+    """Return what a client is told: JSON as objects."""
+    return [json.loads(frame.data) if frame.text else frame.data
+            for frame in dialect.encode(reply, stamp)]
+
+
+def failed(op_id: str | None, error: WsBridgeError) -> replies.Failed:
+    """Return the reply that something failed."""
+    return replies.Failed(op_id, error)
+
+
+# ---- the first words
+
+def test_its_clients_name_it() -> None:
+    kind = DIALECTS['foxglove']
+    for name in ('foxglove.sdk.v1', 'foxglove.websocket.v1'):
+        assert DIALECTS.of_subprotocol(name) is kind
+    assert kind.subprotocols[0] == 'foxglove.sdk.v1'        # chosen of both
+    assert not kind.recognises({'op': 'subscribe'})
+
+
+def test_server_info(dialect: FoxgloveDialect, ids: Ids) -> None:
+    assert tell(dialect, GREETING) == [{
+        'op': 'serverInfo', 'name': 'robot',
+        'capabilities': ['clientPublish', 'parameters', 'parametersSubscribe'],
+        'supportedEncodings': ['cdr', 'json'],
+        'metadata': {'ws_bridge': '0.1.0', 'ROS_DISTRO': 'kilted'}, 'sessionId': ids.session_id}]
+    other = FoxgloveDialect('robot', ids=ids)
+    (info,) = tell(other, GREETING)
+    assert info['sessionId'] == ids.session_id and 'ROS_DISTRO' not in info['metadata']
+    assert Ids().session_id != ids.session_id
+    (info,) = tell(other, replace(GREETING, allowed={'publish': [], 'call': []}))
+    assert info['capabilities'] == []
+
+
+def test_who_has_to_log_in_is_told_how(dialect: FoxgloveDialect) -> None:
+    info, status = tell(dialect, replace(GREETING, login='needed'))
+    assert info['capabilities'] == []
+    assert (status['op'], status['level'], status['message']) == ('status', 2, NEEDS_LOGIN)
+
+
+@pytest.mark.parametrize(('by', 'reason', 'message'), [
+    ('p1', 'a dog', 'emergency stop by p1: a dog'), (None, '', 'emergency stop')])
+def test_an_emergency_stop_is_told_while_it_stands(dialect: FoxgloveDialect, by: str | None,
+                                                   reason: str, message: str) -> None:
+    stop = replies.StopState(True, by, reason)
+    told = {'op': 'status', 'level': 1, 'message': message, 'id': 'estop'}
+    greeting = replace(GREETING, control=replies.ControlState((), stop))
+    assert tell(dialect, greeting)[1:] == [told]
+    assert tell(dialect, replies.EstopChanged(False, by, '')) == [
+        {'op': 'removeStatus', 'statusIds': ['estop']}]
+    assert tell(dialect, replies.EstopChanged(False, by, '')) == []
+    assert tell(dialect, replies.EstopChanged(True, by, reason)) == [told]
+    free = replies.ControlState((), replies.StopState(False, None, ''))
+    assert len(tell(FoxgloveDialect('r'), replace(GREETING, control=free))) == 1
+
+
+# ---- channels and services
+
+def test_channels_are_told_with_their_definitions(ids: Ids) -> None:
+    codec = FoxgloveDialect('robot', ids=ids)
+    assert tell(codec, TOPICS) == [{'op': 'advertise', 'channels': [
+        {'id': 1, 'topic': '/a', 'encoding': 'cdr', 'schemaName': STRING,
+         'schemaEncoding': 'ros2msg', 'schema': 'string data\n'},
+        {'id': 2, 'topic': '/b', 'encoding': 'cdr', 'schemaName': TWIST,
+         'schemaEncoding': 'ros2msg', 'schema': 'twist\n'}]}]
+
+
+def test_a_number_is_never_used_for_something_else(dialect: FoxgloveDialect, ids: Ids) -> None:
+    texts = TOPICS.definitions
+    gone = replies.TopicsChanged({}, ('/a', '/unknown'))
+    assert tell(dialect, gone) == [{'op': 'unadvertise', 'channelIds': [1]}]
+    (new,) = tell(dialect, replies.TopicsChanged({'/a': (TWIST,)}, (), texts))
+    assert [each['id'] for each in new['channels']] == [3]
+    # one that is back as it was has its number again, also towards another client
+    out, back = tell(dialect, replies.TopicsChanged({'/a': (STRING,)}, (), texts))
+    assert out == {'op': 'unadvertise', 'channelIds': [3]}      # never two of one topic
+    assert [each['id'] for each in back['channels']] == [1]
+    (other,) = tell(FoxgloveDialect('robot', ids=ids), TOPICS)
+    assert [each['id'] for each in other['channels']] == [1, 2]
+
+
+def test_of_several_types_one_is_told_and_kept(dialect: FoxgloveDialect) -> None:
+    texts = TOPICS.definitions
+    assert tell(dialect, replies.TopicsChanged({'/b': ('a/msg/A', TWIST)}, (), texts)) == []
+    (told,) = tell(dialect, replies.TopicsChanged(
+        {'/c': ('not/msg/Installed', TWIST, STRING), '/d': ('not/msg/Installed',)}, (), texts))
+    assert [(each['topic'], each['schemaName']) for each in told['channels']] == [('/c', TWIST)]
+
+
+def test_many_channels_come_in_batches() -> None:
+    topics = {f'/t{number}': (STRING,) for number in range(BATCH + 1)}
+    told = tell(FoxgloveDialect('r', ids=Ids()),
+                replies.TopicsChanged(topics, (), TOPICS.definitions))
+    assert [len(each['channels']) for each in told] == [BATCH, 1]
+
+
+def test_services_are_told(dialect: FoxgloveDialect, ids: Ids) -> None:
+    codec = FoxgloveDialect('robot', ids=ids)
+    present = replies.ServicesChanged({'/stop': TRIGGER}, ())
+    assert tell(codec, present) == [{'op': 'advertiseServices', 'services': [{
+        'id': 1, 'name': '/stop', 'type': 'std_srvs/srv/Trigger',
+        'request': {'encoding': 'cdr', 'schemaName': 'std_srvs/srv/Trigger_Request',
+                    'schemaEncoding': 'ros2msg', 'schema': ''},
+        'response': {'encoding': 'cdr', 'schemaName': 'std_srvs/srv/Trigger_Response',
+                     'schemaEncoding': 'ros2msg', 'schema': TRIGGER.response_text}}]}]
+    assert tell(codec, present) == []
+    other = replace(TRIGGER, srv_type='std_srvs/srv/SetBool')
+    out, new = tell(codec, replies.ServicesChanged({'/stop': other}, ()))
+    assert out == {'op': 'unadvertiseServices', 'serviceIds': [1]}
+    assert new['services'][0]['id'] == 2
+    assert tell(codec, replies.ServicesChanged({}, ('/stop', '/x'))) == [
+        {'op': 'unadvertiseServices', 'serviceIds': [2]}]
+
+
+# ---- subscriptions
+
+def test_subscribe_and_unsubscribe(dialect: FoxgloveDialect) -> None:
+    both = [{'id': 0, 'channelId': 1, 'more': 1}, {'id': 7, 'channelId': 2}]
+    assert ask(dialect, 'subscribe', subscriptions=both) == (
+        ops.Subscribe('subscribe:0', '/a', STRING, 'cdr', key='0', separate=True),
+        ops.Subscribe('subscribe:7', '/b', TWIST, 'cdr', key='7', separate=True))
+    assert ask(dialect, 'unsubscribe', subscriptionIds=[7, 99]) == (
+        ops.Unsubscribe('unsubscribe:7', '/b', '7'),)
+    assert ask(dialect, 'unsubscribe', subscriptionIds=[7]) == ()
+    assert 'subscriptions=1' in repr(dialect)
+
+
+def test_samples_have_the_number_of_the_subscription(dialect: FoxgloveDialect) -> None:
+    write = dialect.sample_writer('/a', 12, 'cdr', '7')
+    assert write(b'body', NOW, 1) == b'\1\7\0\0\0' + NOW.to_bytes(8, 'little') + b'body'
+    assert dialect.share_key('/a', '7') == FoxgloveDialect('r').share_key('/a', '7')
+    assert dialect.share_key('/a', '7') not in (dialect.share_key('/a', '8'),
+                                                dialect.share_key('/b', '7'))
+
+
+def test_one_subscription_of_a_channel_and_of_a_number(dialect: FoxgloveDialect) -> None:
+    def subscribe(number: Any, channel: Any) -> tuple[str | None, str, str]:
+        return wrong(ask(dialect, 'subscribe',
+                         subscriptions=[{'id': number, 'channelId': channel}]))
+    ask(dialect, 'subscribe', subscriptions=[{'id': 1, 'channelId': 1}])
+    assert subscribe(2, 9)[1:] == ('unknown_name', 'channelId: Unknown channel ID: 9')
+    assert subscribe(2, 1)[1] == 'already_exists'
+    assert subscribe(1, 2)[1:] == ('bad_field', 'id: subscription 1 is in use')
+    for number in (-1, 2**32, 1.5, True, '1', None):
+        assert subscribe(number, 2)[1] == 'bad_field'
+
+
+def test_a_refused_subscription_is_forgotten(dialect: FoxgloveDialect) -> None:
+    asked = {'subscriptions': [{'id': 1, 'channelId': 1}]}
+    ask(dialect, 'subscribe', **asked)
+    (told,) = tell(dialect, failed('subscribe:1', Forbidden('no')))
+    assert told == {'op': 'status', 'level': 2, 'message': 'forbidden: no', 'id': 'subscribe:1'}
+    assert isinstance(ask(dialect, 'subscribe', **asked)[0], ops.Subscribe)
+    delivery = replies.Delivery('/a', STRING, 'cdr', 1, None, False)
+    assert tell(dialect, replies.Subscribed('subscribe:1', delivery)) == [
+        {'op': 'removeStatus', 'statusIds': ['subscribe:1']}]
+
+
+def test_subscriptions_end_with_their_channel(dialect: FoxgloveDialect) -> None:
+    ask(dialect, 'subscribe', subscriptions=[{'id': 1, 'channelId': 1},
+                                             {'id': 2, 'channelId': 2}])
+    tell(dialect, replies.TopicsChanged({}, ('/a',)))
+    assert ask(dialect, 'unsubscribe', subscriptionIds=[1]) == ()
+    assert len(ask(dialect, 'unsubscribe', subscriptionIds=[2])) == 1
+
+
+# ---- publications
+
+CHANNEL = {'id': 5, 'topic': '/cmd_vel', 'encoding': 'json', 'schemaName': TWIST}
+
+
+@pytest.mark.parametrize('encoding', ['cdr', 'json'])
+def test_advertise_publish_unadvertise(dialect: FoxgloveDialect, encoding: str) -> None:
+    assert ask(dialect, 'advertise', channels=[{**CHANNEL, 'encoding': encoding}]) == (
+        ops.Advertise('advertise:5', '/cmd_vel', TWIST, key='5'),)
+    (op,) = send(dialect, b'\1\5\0\0\0{"linear":{}}')
+    assert isinstance(op, ops.Command)
+    assert replace(op, data=bytes(op.data)) == ops.Command(
+        'publish:5', '/cmd_vel', b'{"linear":{}}', 'topic', encoding=encoding)
+    assert ask(dialect, 'unadvertise', channelIds=[5]) == (
+        ops.Unadvertise('unadvertise:5', '/cmd_vel', '5'),)
+    assert wrong(ask(dialect, 'unadvertise', channelIds=[5]))[:2] == (
+        'unadvertise:5', 'unknown_name')
+    assert wrong(send(dialect, b'\1\5\0\0\0'))[:2] == ('data:5', 'unknown_name')
+
+
+@pytest.mark.parametrize(('change', 'code'), [
+    ({'id': 5}, 'already_exists'), ({'encoding': 'ros1'}, 'bad_field'),
+    ({'schemaName': STRING}, 'type_mismatch'), ({'schemaName': ''}, 'bad_field'),
+    ({'topic': 5}, 'bad_field'), ({'topic': 'x' * 256}, 'bad_field'), ({'id': -1}, 'bad_field')])
+def test_channels_that_cannot_be(dialect: FoxgloveDialect, change: Any, code: str) -> None:
+    ask(dialect, 'advertise', channels=[CHANNEL])
+    decoded = ask(dialect, 'advertise', channels=[{**CHANNEL, 'id': 6, **change}])
+    assert wrong(decoded)[:2] == (None, code)
+
+
+def test_a_refused_channel_takes_nothing(dialect: FoxgloveDialect) -> None:
+    ask(dialect, 'advertise', channels=[CHANNEL])
+    (told,) = tell(dialect, failed('advertise:5', Forbidden('not yours', field='topic')))
+    assert (told['level'], told['id']) == (2, 'advertise:5')
+    assert told['message'] == 'forbidden: topic: not yours'
+    assert send(dialect, b'\1\5\0\0\0{}') == ()
+    other = {**CHANNEL, 'id': 6, 'schemaName': STRING}
+    assert isinstance(ask(dialect, 'advertise', channels=[other])[0], ops.Advertise)
+    assert ask(dialect, 'unadvertise', channelIds=[5]) == ()
+    assert tell(dialect, replies.Beat(1, 1, None)) == [
+        {'op': 'removeStatus', 'statusIds': ['advertise:5']}]
+    tell(dialect, failed('advertise:5', Forbidden('late')))     # of one that has ended
+    ask(dialect, 'advertise', channels=[CHANNEL])
+    tell(dialect, replies.Advertised('advertise:6', '/x', STRING, 1, '', None, 0))
+
+
+def test_a_refusal_stands_until_it_passes_again(dialect: FoxgloveDialect) -> None:
+    """A stick at 20 Hz is told once a second, and its status goes when it drives again."""
+    ask(dialect, 'advertise', channels=[CHANNEL])
+    refusal = failed('publish:5', NotNeutral('let go first'))
+    told = [frame for tick in range(20)
+            for frame in tell(dialect, refusal, NOW + tick * INTERVAL // 20)]
+    assert told == [{'op': 'status', 'level': 1, 'message': 'not_neutral: let go first',
+                     'id': 'publish:5'}]
+    assert len(tell(dialect, refusal, NOW + INTERVAL)) == 1
+    (op,) = send(dialect, b'\1\5\0\0\0{}')
+    assert isinstance(op, ops.Command) and op.ack       # only now is its success of interest
+    passed = replies.MessagePublished('publish:5', '/cmd_vel', 1)
+    assert tell(dialect, passed) == [{'op': 'removeStatus', 'statusIds': ['publish:5']}]
+    assert tell(dialect, passed) == []
+    (op,) = send(dialect, b'\1\5\0\0\0{}')
+    assert isinstance(op, ops.Command) and not op.ack
+    tell(dialect, refusal)
+    assert ask(dialect, 'unadvertise', channelIds=[5])
+    assert tell(dialect, replies.Unadvertised('unadvertise:5', '/cmd_vel')) == [
+        {'op': 'removeStatus', 'statusIds': ['publish:5']}]
+
+
+# ---- services
+
+CALL = b'\2\1\0\0\0\x0c\0\0\0'
+
+
+@pytest.mark.parametrize('encoding', ['cdr', 'json'])
+def test_a_call_and_its_answer(dialect: FoxgloveDialect, encoding: str) -> None:
+    frame = CALL + bytes([len(encoding), 0, 0, 0]) + encoding.encode() + b'{}'
+    (op,) = send(dialect, frame)
+    assert isinstance(op, ops.Command)
+    assert replace(op, data=bytes(op.data)) == ops.Command(
+        f'call:1:12:{encoding}', '/stop', b'{}', 'service', encoding=encoding)
+    assert tell(dialect, replies.CallDone(op.op_id, '/stop', b'{}')) == [b'\3' + frame[1:]]
+
+
+def test_a_call_that_fails(dialect: FoxgloveDialect) -> None:
+    failure, status = tell(dialect, failed('call:1:12:cdr', ServiceFailed('no')))
+    assert failure == {'op': 'serviceCallFailure', 'serviceId': 1, 'callId': 12,
+                       'message': 'service_failed: no'}
+    assert (status['op'], status['level'], status['id']) == ('status', 2, 'call:1')
+    removed, _ = tell(dialect, replies.CallDone('call:1:13:cdr', '/stop', b''))
+    assert removed == {'op': 'removeStatus', 'statusIds': ['call:1']}
+
+
+def test_calls_that_cannot_be(dialect: FoxgloveDialect) -> None:
+    unknown = send(dialect, b'\2\x09\0\0\0\1\0\0\0\4\0\0\0json')
+    assert wrong(unknown) == ('call:9:1:json', 'unknown_name', 'Unknown service ID: 9')
+    op_id, code, _ = wrong(send(dialect, CALL + b'\4\0\0\0ros1'))
+    assert (op_id, code) == ('call:1:12:', 'bad_field')
+    assert tell(dialect, failed(op_id, BadFrame('x')))[0]['callId'] == 12
+    for frame in (CALL, CALL + b'\5\0\0\0json', CALL + b'\1\0\0\0\xff'):
+        assert wrong(send(dialect, frame))[:2] == (None, 'bad_frame')
+
+
+# ---- parameters
+
+def test_parameters(dialect: FoxgloveDialect) -> None:
+    assert ask(dialect, 'getParameters', parameterNames=[], id='get-all-params') == (
+        ops.GetParameters('get:get-all-params', ()),)
+    assert ask(dialect, 'getParameters', parameterNames=['/ns/n.a.b']) == (
+        ops.GetParameters('get', ('/ns/n:a.b',)),)
+    assert ask(dialect, 'setParameters', id='1', parameters=[
+        {'name': '/n.a', 'value': 3, 'type': 'float64'},
+        {'name': '/n.b', 'value': 'AQI=', 'type': 'byte_array'}]) == (
+        ops.SetParameters('set:1', {'/n:a': 3, '/n:b': [1, 2]}, want_values=True),)
+    assert ask(dialect, 'subscribeParameterUpdates', parameterNames=['/n.a']) == (
+        ops.WatchParameters('watch', ('/n:a',), True),)
+    assert ask(dialect, 'unsubscribeParameterUpdates', parameterNames=[]) == (
+        ops.WatchParameters('watch', (), False),)
+
+
+def test_values_of_parameters(dialect: FoxgloveDialect) -> None:
+    entries = [replies.ParameterEntry('/n:a.b', 'double', 3.0),
+               replies.ParameterEntry('/n:i', 'integer', 3),
+               replies.ParameterEntry('/n:d', 'double_array', [1.5]),
+               replies.ParameterEntry('/n:b', 'byte_array', [1, 2])]
+    told = [{'name': '/n.a.b', 'value': 3.0, 'type': 'float64'}, {'name': '/n.i', 'value': 3},
+            {'name': '/n.d', 'value': [1.5], 'type': 'float64_array'},
+            {'name': '/n.b', 'value': 'AQI=', 'type': 'byte_array'}]
+    for op_id, extra in (('get:x:y', {'id': 'x:y'}), ('get', {}), (None, {})):
+        assert tell(dialect, replies.ParametersTold(op_id, entries, {})) == [
+            {'op': 'parameterValues', 'parameters': told, **extra}]
+
+
+def test_what_was_not_set_is_told(dialect: FoxgloveDialect) -> None:
+    entries = [replies.ParameterEntry('/n:a', 'integer', 3)]
+    status, values = tell(dialect, replies.ParametersSet('set:1', {'/n:a': 'too much'}, entries))
+    assert status == {'op': 'status', 'level': 2, 'message': 'not set: /n.a: too much',
+                      'id': 'set'}
+    assert values == {'op': 'parameterValues', 'id': '1', 'parameters': [
+        {'name': '/n.a', 'value': 3}]}
+    removed, _ = tell(dialect, replies.ParametersSet('set:2', {}, entries))
+    assert removed['op'] == 'removeStatus'
+    (status,) = tell(dialect, failed('get:1', LimitExceeded('busy')))
+    assert status['id'] == 'get'
+
+
+@pytest.mark.parametrize(('op', 'fields', 'op_id', 'code'), [
+    ('getParameters', {'parameterNames': ['/n']}, 'get', 'bad_name'),
+    ('getParameters', {'parameterNames': ['.a']}, 'get', 'bad_name'),
+    ('getParameters', {'parameterNames': [5], 'id': 'i'}, 'get:i', 'bad_field'),
+    ('getParameters', {'parameterNames': [], 'id': 5}, None, 'bad_field'),
+    ('setParameters', {'parameters': [{'name': '/n.a'}]}, 'set', 'bad_field'),
+    ('setParameters', {'parameters': [{'name': '/n.a', 'value': 1, 'x': 1}]}, 'set', 'bad_field'),
+    ('setParameters', {'parameters': [{'name': '/n.a', 'value': '!', 'type': 'byte_array'}]},
+     'set', 'bad_field'),
+    ('setParameters', {'parameters': [{'name': '/n.a', 'value': 5, 'type': 'byte_array'}]},
+     'set', 'bad_field'),
+    ('subscribeParameterUpdates', {}, None, 'bad_field')])
+def test_parameters_that_cannot_be(dialect: FoxgloveDialect, op: str, fields: Any,
+                                   op_id: str | None, code: str) -> None:
+    assert wrong(ask(dialect, op, **fields))[:2] == (op_id, code)
+
+
+# ---- what is wrong
+
+@pytest.mark.parametrize(('frame', 'code'), [
+    ('{', 'bad_frame'), ('[]', 'bad_frame'), ('{}', 'bad_field'), ('{"op":5}', 'bad_field'),
+    ('{"op":"x"}', 'unknown_operation'), ('{"op":"subscribe"}', 'bad_field'),
+    ('{"op":"unadvertise","channelIds":[true]}', 'bad_field'), (b'\1\0\0', 'bad_frame'),
+    ('{"op":"subscribe","subscriptions":[5]}', 'bad_field'), (b'\x09', 'bad_frame')])
+def test_malformed_frames(dialect: FoxgloveDialect, frame: str | bytes, code: str) -> None:
+    decoded = dialect.decode(frame)
+    assert isinstance(decoded, tuple)
+    assert wrong(decoded)[:2] == (None, code)
+    (op,) = decoded
+    assert isinstance(op, ops.Malformed)
+    (status,) = tell(dialect, failed(None, op.error))
+    assert (status['level'], status['id']) == (2, code)
+
+
+def test_an_empty_frame_is_nothing(dialect: FoxgloveDialect) -> None:
+    assert dialect.decode(b'') == ()
+
+
+def test_what_is_not_served_is_said(dialect: FoxgloveDialect) -> None:
+    op_id, code, why = wrong(ask(dialect, 'fetchAsset', uri='package://x/y', requestId=10))
+    assert (op_id, code) == ('asset:10', 'unknown_operation')
+    assert why == 'op: Server does not support the assets capability'
+    frame, status = tell(dialect, failed(op_id, BadFrame('oh no')))
+    assert frame == asset_error(10, 'bad_frame: oh no') and status['level'] == 2
+    assert wrong(ask(dialect, 'fetchAsset', uri='package://x/y'))[0] is None
+    assert wrong(ask(dialect, 'subscribeConnectionGraph'))[1] == 'unknown_operation'
+    assert wrong(send(dialect, b'\3\1'))[1] == 'unknown_operation'
+
+
+@pytest.mark.parametrize(('op_id', 'error', 'level'), [
+    ('publish:1', Expired('x'), 1), ('data:1', Forbidden('x'), 2),
+    ('unadvertise:1', Forbidden('x'), 1), (None, QosMismatch('x'), 1),
+    (None, TypeMismatch('x'), 2), ('watch', Forbidden('x'), 2)])
+def test_levels(dialect: FoxgloveDialect, op_id: str | None, error: WsBridgeError,
+                level: int) -> None:
+    (status,) = tell(dialect, failed(op_id, error))
+    assert status['level'] == level
+
+
+def test_what_it_has_no_words_for(dialect: FoxgloveDialect) -> None:
+    dialect.limit_messages(5)
+    assert tell(dialect, replies.GoalAccepted('x', '/a')) == []
+    assert tell(dialect, replies.ParametersWatched('watch', (), True)) == []
