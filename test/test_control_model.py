@@ -19,7 +19,7 @@ The watchdog acts on its own, and what it tells comes later, as from another thr
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,7 +43,7 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.dialects import DIALECTS as KINDS
 from ws_bridge.ros.graph import GraphSnapshot, TopicInfo
-from ws_bridge.safety.policy import LeaseMode
+from ws_bridge.safety.policy import GatePolicy, LeaseMode
 from ws_bridge.session.effects import ControlOperation, Publish
 from ws_bridge.session.session import Session
 from ws_bridge.timing.unix import nanoseconds
@@ -52,6 +52,7 @@ TWIST = 'geometry_msgs/msg/Twist'
 SCHEMA: MessageSchema = schema_from_text(TWIST, 'float64 x\nfloat64 y\n')
 CODEC = Codec(SCHEMA)
 GATE = '/cmd_vel'
+TOPICS = GATE, '/other'
 TIMEOUT, TTL, INTERVAL, EPOCH = 0.5, 0.3, 1.0, 1_760_000_000.0
 
 
@@ -61,7 +62,7 @@ class FakeGuard:
     def __init__(self, on_stopped: Any) -> None:
         self.generation = 0
         self.alarm = ''
-        self.moving = False
+        self.moving: set[object] = set()    # publishers, here the names of their topics
         self.passed: list[float] = []
         self.on_stopped = on_stopped
 
@@ -72,7 +73,7 @@ class FakeGuard:
                 deadline: float | None, on_done: Any) -> bool:
         if generation != self.generation:
             return False
-        self.moving = moving
+        (self.moving.add if moving else self.moving.discard)(publisher)
         self.passed.append(float(CODEC.to_values(cdr)['x']))  # type: ignore[arg-type]
         if on_done is not None:
             on_done(None)
@@ -80,7 +81,7 @@ class FakeGuard:
 
     def stop(self, reason: str) -> bool:
         self.generation += 1
-        moved, self.moving = self.moving, False
+        moved, self.moving = bool(self.moving), set()
         return moved
 
 
@@ -106,19 +107,24 @@ class Model:
     asker: str | None = None
     asked_at: float = 0.0
     stopped: bool = False
-    neutral: bool = False           # a neutral command of the holder's came since the last stop
+    armed: set[str] = field(default_factory=set)        # topics on which the holder has let go
     sequence: int = -1
     last: float = 0.0
-    cleared: bool = False           # the emergency stop was, and nobody commanded since
+    since_estop: set[str] | None = None         # topics commanded since it was cleared
     senders: set[str] = field(default_factory=set)      # of anything, accepted or not
-    owing: set[str] = field(default_factory=set)        # senders while another commanded, ...
+    # senders while another commanded, ..., and the topics on which they have let go since
+    owing: dict[str, set[str]] = field(default_factory=dict)
     epochs: dict[str, list[int]] = field(default_factory=dict)
 
     def give(self, peer: str | None, *, implicit: bool = False) -> None:
         self.holder, self.implicit = peer, implicit
-        self.neutral, self.sequence = False, -1
+        self.armed, self.sequence = set(), -1
         if peer is not None:
-            self.owing |= self.senders - {peer}
+            self.owe(but=peer)
+
+    def owe(self, but: str = '') -> None:
+        """Have all who sent something let go on each topic."""
+        self.owing.update((each, set()) for each in self.senders - {but})
 
     def is_over(self, now: float) -> bool:
         """Whether the silence of a holder that acquired by publishing has ended its lease."""
@@ -131,6 +137,7 @@ class Model:
 
 DIALECTS: dict[str, LeaseMode] = {'a': 'native', 'b': 'native', 'page': 'rosbridge'}
 peers = st.sampled_from(sorted(DIALECTS))
+topics = st.sampled_from([GATE, *TOPICS])
 
 
 class Machine(RuleBasedStateMachine):
@@ -150,15 +157,21 @@ class Machine(RuleBasedStateMachine):
         parameters = settings_from({'gate_timeout': TIMEOUT, 'gate_ttl': TTL})
         self.ledger = Ledger(Audit('', 0, lambda: self.now, EPOCH))
         self.peers = {name: self.make_peer(name, parameters) for name in DIALECTS}
-        self.control = Control(parameters, Exposure.open(), ros, peers=self.peers.values,
+        exposure = replace(Exposure.open(), gates=(GatePolicy(GATE, TOPICS),))
+        self.control = Control(parameters, exposure, ros, peers=self.peers.values,
                                arm=lambda peer: None, halt=lambda gate: None,
                                clock=lambda: self.now, epoch=EPOCH, audit=self.ledger.audit)
         gates = self.control.gates
-        lane = gates.open(GATE, CODEC, object())
-        assert lane is not None
-        self.lane: Lane = lane
-        self.passages = {name: gates.passage(peer, lane) for name, peer in self.peers.items()}
+        lanes = {topic: self.open(topic) for topic in TOPICS}
+        self.guarded = lanes[GATE].guarded
+        self.passages = {(name, topic): gates.passage(peer, lane)
+                         for name, peer in self.peers.items() for topic, lane in lanes.items()}
         self.model = Model()
+
+    def open(self, topic: str) -> Lane:  # noqa: A003
+        lane = self.control.gates.open(topic, CODEC, topic)
+        assert lane is not None
+        return lane
 
     def make_guard(self, name: str, timeout: float, steps: Any, events: Any) -> FakeGuard:
         assert (name, timeout) == (GATE, TIMEOUT)
@@ -188,7 +201,7 @@ class Machine(RuleBasedStateMachine):
 
     @property
     def lease(self) -> Any:
-        return self.lane.guarded.gate.lease
+        return self.guarded.gate.lease
 
     def follow(self) -> None:
         """Note the epoch that the holder was told."""
@@ -262,8 +275,8 @@ class Machine(RuleBasedStateMachine):
         model = self.model
         assert self.said(peer, ops.ClearStop('i')) == 'ok'
         if model.stopped:
-            model.stopped, model.cleared = False, True
-            model.owing |= model.senders
+            model.stopped, model.since_estop = False, set()
+            model.owe()
 
     # ---- loss
 
@@ -274,7 +287,7 @@ class Machine(RuleBasedStateMachine):
         if model.implicit and model.holder == peer and reason == 'heartbeat':
             return
         model.senders.discard(peer)
-        model.owing.discard(peer)
+        model.owing.pop(peer, None)
         if model.asker == peer:
             model.asker = None
         if model.holder == peer:
@@ -312,39 +325,41 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def mail_comes(self) -> None:
         self.mail -= 1
-        news = self.lane.guarded.generation != self.guard.generation
+        news = self.guarded.generation != self.guard.generation
         self.guard.on_stopped(self.guard, 'timeout', 1, TIMEOUT)
         if news:
             self.note_the_stop()
 
     def note_the_stop(self) -> None:
-        self.model.neutral = False
+        self.model.armed = set()
         if self.model.implicit and self.model.holder:
             self.model.end()
             self.follow()
 
     # ---- commands
 
-    @rule(x=st.sampled_from([0.0, 1.0]))
-    def holder_commands(self, x: float) -> None:
-        self.command_of(self.model.holder or 'page', x, 0, 1, 0.0)
+    @rule(topic=topics, x=st.sampled_from([0.0, 1.0]))
+    def holder_commands(self, topic: str, x: float) -> None:
+        self.command_of(self.model.holder or 'page', topic, x, 0, 1, 0.0)
 
-    @rule(speeds=st.sampled_from([(0.0, 1.0), (0.0, 1.0, None, 1.0), (0.0, 1.0, None)]))
-    def holder_drives(self, speeds: tuple[float | None, ...]) -> None:
+    @rule(topic=topics,
+          speeds=st.sampled_from([(0.0, 1.0), (0.0, 1.0, None, 1.0), (0.0, 1.0, None)]))
+    def holder_drives(self, topic: str, speeds: tuple[float | None, ...]) -> None:
         for x in speeds:
             if x is None:
                 if self.guard.moving:
                     self.watchdog_stops()
                 continue
-            self.command_of(self.model.holder or 'page', x, 0, 1, 0.0)
+            self.command_of(self.model.holder or 'page', topic, x, 0, 1, 0.0)
 
-    @rule(peer=peers, x=st.sampled_from([0.0, 1.0, 2.0]), older=st.sampled_from([0, 0, 0, 1]),
-          step=st.sampled_from([1, 1, 1, 0, -1]),
+    @rule(peer=peers, topic=topics, x=st.sampled_from([0.0, 1.0, 2.0]),
+          older=st.sampled_from([0, 0, 0, 1]), step=st.sampled_from([1, 1, 1, 0, -1]),
           age=st.sampled_from([0.0, 0.0, 0.0, 0.25, 0.35, 1.25, 1.35, 5.0, -5.0, None]))
-    def command(self, peer: str, x: float, older: int, step: int, age: float | None) -> None:
-        self.command_of(peer, x, older, step, age)
+    def command(self, peer: str, topic: str, x: float, older: int, step: int,
+                age: float | None) -> None:
+        self.command_of(peer, topic, x, older, step, age)
 
-    def command_of(self, peer: str, x: float, older: int, step: int,
+    def command_of(self, peer: str, topic: str, x: float, older: int, step: int,
                    age: float | None) -> None:
         model = self.model
         epochs = model.epochs.get(peer, [])
@@ -358,21 +373,21 @@ class Machine(RuleBasedStateMachine):
             fenced = max(age or 0.0, 0.0)
             link.fence, age = self.now - fenced, None
             bound = self.make_ready(link.pace)
-        op = ops.Command('i', GATE, {'x': x}, epoch=epoch, sequence=sequence,
+        op = ops.Command('i', topic, {'x': x}, epoch=epoch, sequence=sequence,
                          bridge_time=None if age is None else
                          nanoseconds(self.now + EPOCH - age))
         first = model.holder is None
         expected = self.expected(peer, op, x, age, bound)
         model.senders.add(peer)
         if model.holder not in (None, peer):
-            model.owing.add(peer)
+            model.owing[peer] = set()
         if expected == 'publish' and DIALECTS[peer] == 'native' and \
-                self.lane.guarded.generation != self.guard.generation:
+                self.guarded.generation != self.guard.generation:
             expected = 'stopped'
         before = len(self.guard.passed)
-        wish = Publish('i', GATE, {'x': x}, 'json', None, None, op)
+        wish = Publish('i', topic, {'x': x}, 'json', None, None, op)
         try:
-            self.control.gates.publish(self.passages[peer], wish, None)
+            self.control.gates.publish(self.passages[peer, topic], wish, None)
             got = 'publish'
         except WsBridgeError as exc:
             got = exc.code
@@ -383,16 +398,16 @@ class Machine(RuleBasedStateMachine):
         if got == 'publish' and DIALECTS[peer] != 'native':
             assert self.now - link.fence <= (TTL + INTERVAL if first else TTL)
         if got == 'publish':
-            self.note_the_command(peer, sequence)
+            self.note_the_command(peer, topic, sequence)
         elif got == 'stopped' and not model.stopped:
             self.note_the_stop()
 
     def make_ready(self, pace: Any) -> float:
         """Do what a command of a peer without words for leases begins with; return its bound."""
         slow = pace.hurried_at is None or self.now < pace.hurried_at + TTL
-        ended = self.lane.guarded.generation != self.guard.generation
+        ended = self.guarded.generation != self.guard.generation
         if ended:
-            self.model.neutral = False
+            self.model.armed = set()
         if (ended and self.model.implicit and self.model.holder) or self.model.is_over(self.now):
             self.model.end()
             self.heir = self.model.holder is not None
@@ -418,18 +433,22 @@ class Machine(RuleBasedStateMachine):
             return 'expired' if age > 0 else 'too_distant'
         if not explicit and self.now - self.peers[peer].link.fence > bound:
             return 'expired'
-        must = model.holder != peer or not model.neutral if explicit else \
-            model.cleared or peer in model.owing
+        topic = op.destination
+        must = model.holder != peer or topic not in model.armed if explicit else \
+            topic not in ({topic} if model.since_estop is None else model.since_estop) or \
+            topic not in model.owing.get(peer, {topic})
         return 'not_neutral' if x and must else 'publish'
 
-    def note_the_command(self, peer: str, sequence: int) -> None:
+    def note_the_command(self, peer: str, topic: str, sequence: int) -> None:
         model = self.model
         if model.holder is None:
             model.give(peer, implicit=True)
             self.follow()
-        model.cleared = False
-        model.owing.discard(peer)
-        model.neutral, model.sequence, model.last = True, sequence, self.now
+        if model.since_estop is not None:
+            model.since_estop.add(topic)
+        model.owing.get(peer, set()).add(topic)
+        model.armed.add(topic)
+        model.sequence, model.last = sequence, self.now
 
     # ---- what always holds
 
@@ -443,10 +462,12 @@ class Machine(RuleBasedStateMachine):
     def nothing_moves_without_a_holder(self) -> None:
         if hasattr(self, 'model') and self.guard.moving:
             assert self.model.holder is not None
-            assert self.model.neutral
             assert not self.model.stopped
-            assert not self.model.cleared
-            assert self.model.holder not in self.model.owing
+            moving = self.guard.moving
+            assert moving <= self.model.armed
+            assert moving <= (moving if self.model.since_estop is None
+                              else self.model.since_estop)
+            assert moving <= self.model.owing.get(self.model.holder, moving)
 
     @invariant()
     def everybody_knows_the_holder(self) -> None:

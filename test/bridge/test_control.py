@@ -28,7 +28,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from std_msgs.msg import Bool, String
+from std_msgs.msg import Bool, Float64, String
 from std_srvs.srv import Trigger
 from support.bridge_harness import (
     BINARY_HEADER,
@@ -414,6 +414,32 @@ async def test_too_many_bytes_are_silence_but_for_a_stop(robot: Robot) -> None:
         assert (told['data']['by'], told['data']['stopped']) == ('p1', True)
         assert session.allowance.refused > refused
         assert robot.heard[-1] == 0.0
+
+
+STOP = '{"metadata": {"message_type": "configuration", %s}, "data": {"op": "stop"%s}}'
+ODD_STOPS = [STOP % each for each in (
+    ('"message_id": 7', ''), ('"timestamp": NaN', ''), ('"destination": 1', ''),
+    ('"priority": 9', ''), ('"x": 1', ', "reason": "fire \\ud83d"'))] + [
+    '\ufeff' + STOP % ('"x": 1', ''), '{"data": {"op": "stop"}}']
+
+
+async def test_no_fault_beside_the_point_keeps_an_emergency_stop() -> None:
+    async with two() as (service, operator, colleague):
+        estop = service.bridge._control.estop
+        for number, frame in enumerate((*ODD_STOPS, *(each.encode() for each in ODD_STOPS[-2:]))):
+            async with native_peer(
+                    service, subprotocols=['ws_bridge.v1'] if number % 2 else None) as peer:
+                await peer.websocket.send(frame)        # the first of this peer, too
+                told = await peer.wait(lambda f: f['data'].get('op') == 'stop')
+                assert told['metadata']['message_type'] == 'acknowledgment'
+            assert estop.stopped, frame
+            await operator.ask('clear_stop')
+        # beyond its limits too
+        for peer in service.bridge.peers():
+            while peer.session.allowance.take(service.bridge._loop.time()):
+                pass
+        await colleague.websocket.send(ODD_STOPS[0].encode())
+        await operator.wait(lambda f: f['data'].get('by') == 'p2' and f['data']['stopped'])
 
 
 async def test_a_page_s_fragment_beyond_the_limit_is_not_kept(robot: Robot) -> None:
@@ -818,6 +844,65 @@ async def test_a_gate_of_the_mapping_file(robot: Robot, mapping: str) -> None:
         assert (answer['code'], answer['field']) == ('out_of_range', 'data.angular.z')
         await operator.ask('release', gate='drive')
         await robot.hears(0.0, 1.0, -0.5)
+
+
+ARM = '/arm/a', '/arm/b'
+
+
+@pytest.fixture
+def arm(tmp_path: Path) -> Iterator[tuple[dict[str, list[float]], str]]:
+    """Give what both topics of a gate hear, and the mapping file that makes it."""
+    path = tmp_path / 'arm.yaml'
+    path.write_text("version: 1\nout: ['*']\nin: ['*']\n"
+                    'gates: [{gate: arm, topics: [/arm/a, /arm/b], timeout: 30, ttl: 20}]\n')
+    heard: dict[str, list[float]] = {topic: [] for topic in ARM}
+    with SpinningNode('arm') as spinning:
+        for topic in ARM:
+            spinning.node.create_subscription(
+                Float64, topic, lambda m, topic=topic: heard[topic].append(m.data), 100)
+        yield heard, str(path)
+
+
+async def test_a_neutral_command_arms_its_own_topic_alone(
+        arm: tuple[dict[str, list[float]], str]) -> None:
+    heard, mapping = arm
+    async with two(mapping_file=mapping) as (service, operator, _):
+        await async_wait_until(lambda: set(ARM) <= set(service.ros.graph.topics))
+
+        async def moved(topic: str, x: float) -> str:
+            answer = await operator.command(topic, {'data': x})
+            return str(answer.get('code') or answer['op'])
+        await operator.acquire('arm')
+        for topic in ARM:
+            assert [await moved(topic, x) for x in (0.0, 0.5)] == ['publish'] * 2
+        await operator.ask('stop')
+        await operator.ask('clear_stop')
+        await operator.acquire('arm')
+        a, b = ARM
+        assert [await moved(*each) for each in ((b, 0.6), (a, 0.0), (b, 0.6))] == [
+            'not_neutral', 'publish', 'not_neutral']
+        assert [await moved(b, x) for x in (0.0, 0.7)] == ['publish'] * 2
+        await async_wait_until(lambda: heard[b][-1] == 0.7)
+        assert 0.6 not in heard[b]
+
+
+async def test_a_page_arms_each_topic_by_itself(arm: tuple[dict[str, list[float]], str]) -> None:
+    heard, mapping = arm
+    async with two(mapping_file=mapping) as (service, operator, _), \
+            rosbridge_peer(service) as page:
+        await page.send('set_level', level='error')
+        await async_wait_until(lambda: set(ARM) <= set(service.ros.graph.topics))
+        for topic in ARM:
+            await page.send('publish', topic=topic, msg={'data': 0.5})
+        await async_wait_until(lambda: heard == {topic: [0.5] for topic in ARM})
+        await operator.ask('stop')
+        await operator.ask('clear_stop')
+        a, b = ARM
+        for topic, x in ((a, 0.0), (b, 0.6), (b, 0.0), (b, 0.7)):
+            await page.send('publish', topic=topic, msg={'data': x})
+        await async_wait_until(lambda: heard[b][-1] == 0.7)
+        assert 0.6 not in heard[b]
+        await page.wait(lambda f: f['op'] == 'status' and f['msg'].startswith('not_neutral: '))
 
 
 async def test_a_call_through_a_gate(robot: Robot, mapping: str) -> None:

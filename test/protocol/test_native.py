@@ -35,6 +35,8 @@ from ws_bridge.config import Limits
 from ws_bridge.protocol import native as native_module
 from ws_bridge.protocol import native_replies, native_requests, replies
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.dialect import STOP_SIZE
+from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.protocol.envelope import encode as encode_envelope
 from ws_bridge.protocol.envelope import MAX_ID_LENGTH
 from ws_bridge.protocol.native import binary_writer, NativeDialect, text_writer
@@ -948,3 +950,89 @@ def test_a_frame_that_was_parsed_elsewhere() -> None:
     op = one(dialect.decode_value([1]))
     assert isinstance(op, ops.Malformed)
     assert op.op_id is None
+
+
+# ---- an emergency stop
+
+odd = st.recursive(
+    scalars | st.just('\ud83d') | st.text('\ud83d\udc00a', max_size=4)
+    | st.sampled_from([float('nan'), float('inf'), 'x' * 300, 9, '']),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=6)
+NO_MARK = st.sampled_from(['', '\ufeff', ' \n'])
+
+
+def stop_frame(metadata: Any, more: Any, mark: str = '') -> str:
+    """Return a stop as JSON, with whatever ``json`` writes beyond the standard."""
+    return mark + json.dumps({'metadata': metadata, 'data': {**more, 'op': 'stop'}})
+
+
+@given(st.dictionaries(st.sampled_from([*SCHEMA['$defs']['metadata']['properties'], 'x']), odd,
+                       max_size=4) | odd.filter(lambda value: not isinstance(value, dict)),
+       st.dictionaries(st.sampled_from(['reason', 'x']), odd, max_size=2), NO_MARK,
+       st.booleans())
+def test_a_stop_is_one_whatever_else_is_wrong(metadata: Any, more: dict[str, Any], mark: str,
+                                              binary: bool) -> None:
+    if isinstance(metadata, dict):
+        metadata['message_type'] = 'configuration'
+    text = stop_frame(metadata, more, mark)
+    frame = text.encode(errors='surrogatepass') if binary else text
+    if len(frame) > STOP_SIZE:
+        return
+    stop = one(native().decode(frame))
+    assert isinstance(stop, ops.EmergencyStop)
+    answer = encode(replies.StopAsserted(stop.op_id))       # it can be told
+    assert (answer['data']['op'], answer['metadata']['correlation_id']) == ('stop', stop.op_id)
+    orjson.dumps(stop.reason)
+
+
+@pytest.mark.parametrize('metadata', [
+    {'message_id': 7}, {'message_id': 'x' * 300}, {'priority': 9}, {'timestamp': 'now'},
+    {'timestamp': float('nan')}, {'destination': 1}, {'source': 1}, {'ttl': -1}])
+def test_a_field_of_the_envelope_keeps_no_stop(metadata: dict[str, Any]) -> None:
+    frame = stop_frame({'message_id': 'i', 'message_type': 'configuration', **metadata}, {})
+    op_id = None if 'message_id' in metadata else 'i'
+    assert native().decode(frame) == (ops.EmergencyStop(op_id),)
+    assert native().decode(frame.encode()) == (ops.EmergencyStop(op_id),)
+    assert native().decode('\ufeff' + frame) == (ops.EmergencyStop(op_id),)
+
+
+def test_half_of_a_letter_keeps_no_stop() -> None:
+    frame = stop_frame({'message_id': 'i\ud83d', 'message_type': 'configuration'},
+                       {'reason': 'fire \ud83d'})
+    assert native().decode(frame) == (ops.EmergencyStop(None, 'fire ?'),)
+
+
+@pytest.mark.parametrize('kind', [None, 'Configuration', 7, [], {}])
+def test_a_stop_needs_no_message_type(kind: Any) -> None:
+    metadata = {'message_id': 'i', 'message_type': kind}
+    assert native().decode(stop_frame(metadata, {})) == (ops.EmergencyStop('i'),)
+    assert native().decode('{"data": {"op": "stop"}}') == (ops.EmergencyStop(None),)
+
+
+@pytest.mark.parametrize('frame', [
+    stop_frame({'message_type': 'acknowledgment', 'priority': 9}, {}),      # another bridge's
+    stop_frame({'message_type': 'command', 'destination': '/t', 'priority': 9}, {}),
+    stop_frame({'destination': '/t', 'priority': 9}, {}),                   # a publication
+    stop_frame({'message_type': 'configuration', 'priority': 9}, {'x': 'x' * 1000}),
+    '{"metadata": {"priority": 9}, "data": {"op": "stopped"}}', '{"data": "stop", "metadata": 1}',
+    '[' * 900, '"stop"', '{"data": {"op": "stop"}', '', '\ud83d'])
+def test_what_is_no_stop_is_refused(frame: str) -> None:
+    assert malformed(one(native().decode(frame)))
+    assert malformed(one(native().decode(frame.encode(errors='surrogatepass'))))
+
+
+def test_a_publication_of_the_word_stop_is_one() -> None:
+    op = one(native().decode(stop_frame({'destination': '/t'}, {})))
+    assert isinstance(op, ops.Command)
+
+
+@pytest.mark.parametrize('frame', [
+    '\ufeff' + stop_frame({'message_type': 'configuration'}, {}),
+    ('\ufeff' + stop_frame({'message_type': 'configuration'}, {})).encode(),
+    stop_frame({'message_type': 'configuration'}, {'reason': '\ud83d'})])
+def test_a_first_frame_that_is_a_stop_is_of_this_dialect(frame: str | bytes) -> None:
+    kind = DIALECTS.of_frame(frame)
+    assert kind is not None
+    assert kind.name == 'native'
+    assert DIALECTS.of_frame('\ufeff{}') is None

@@ -33,7 +33,7 @@ from ws_bridge.errors import (
 from ws_bridge.protocol.operations import Command
 from ws_bridge.protocol.replies import GateState
 from ws_bridge.safety.estop import Estop, EstopEvent
-from ws_bridge.safety.gate import age_of, Gate
+from ws_bridge.safety.gate import age_of, Gate, MAX_TOPICS
 from ws_bridge.safety.neutral import make_checks
 from ws_bridge.safety.policy import (
     Clamp,
@@ -57,22 +57,22 @@ def make(**fields: Any) -> Gate:
 
 
 def send(gate: Gate, x: float, *, peer: str = 'p', lease_mode: LeaseMode = 'native',
-         now: float = NOW, offset: float | None = None, fence: float = 0.0, slack: float = 0.0,
-         **fields: Any) -> str:
+         topic: str = '/t', now: float = NOW, offset: float | None = None, fence: float = 0.0,
+         slack: float = 0.0, **fields: Any) -> str:
     """
     Let a command through; return ``ok`` or the code of the refusal.
 
     :param fence: how old it may be, s.
     """
-    command = Command('i', '/t', {'x': x}, **fields)
+    command = Command('i', topic, {'x': x}, **fields)
     values = {'x': x}
     try:
         gate.admit(peer, lease_mode, command, offset=offset, unix=UNIX + now - NOW, now=now,
                    fence=now - fence, slack=slack)
-        gate.judge(peer, lease_mode, values, make_checks(SCHEMA, gate.policy), now)
+        gate.judge(peer, lease_mode, topic, values, make_checks(SCHEMA, gate.policy), now)
     except WsBridgeError as exc:
         return exc.code
-    gate.accepted(peer, command, now)
+    gate.accepted(peer, topic, command, now)
     return 'ok'
 
 
@@ -242,8 +242,8 @@ def test_the_fence_is_no_time_for_who_has_words() -> None:
 
 # ---- who has to let go first
 
-def page(gate: Gate, peer: str, x: float, now: float = NOW) -> str:
-    return send(gate, x, peer=peer, lease_mode='rosbridge', now=now)
+def page(gate: Gate, peer: str, x: float, now: float = NOW, topic: str = '/t') -> str:
+    return send(gate, x, peer=peer, lease_mode='rosbridge', now=now, topic=topic)
 
 
 def test_after_an_emergency_stop_everybody_lets_go_first() -> None:
@@ -294,21 +294,100 @@ def test_nothing_is_kept_of_who_left() -> None:
     gate = make(neutral=(Rest('x', tolerance=0.1, learned=(1.0,)),))
     for peer in ('a', 'b'):
         page(gate, peer, 0.05)
-    assert (gate._senders, gate._owing, set(gate._seen)) == ({'a', 'b'}, {'b'}, {'a'})
+    assert (gate._senders, set(gate._owing), set(gate._seen)) == ({'a', 'b'}, {'b'}, {'a'})
     for peer in ('a', 'b'):
         gate.forget(peer)
-    assert not gate._senders | gate._owing | set(gate._seen)
+    assert not gate._senders | set(gate._owing) | set(gate._seen)
+
+
+# ---- on each topic
+
+A, B = '/arm/a', '/arm/b'
+
+
+def test_a_native_peer_lets_go_on_each_topic_after_each_change_and_stop() -> None:
+    gate = make()
+    numbers = count()
+
+    def command(topic: str, x: float) -> str:
+        return send(gate, x, topic=topic, epoch=gate.lease.epoch, sequence=next(numbers),
+                    bridge_time=ns(UNIX))
+    for anew in (lambda: gate.take('p'), gate.stopped, gate.cleared, lambda: gate.take('p')):
+        anew()
+        assert gate.neutral_needed
+        assert [command(B, 0.6), command(A, 0.0), command(A, 0.6), command(B, 0.6),
+                command(B, 0.0), command(B, 0.6), command(A, 0.6)] == [
+            'not_neutral', 'ok', 'ok', 'not_neutral', 'ok', 'ok', 'ok']
+        assert not gate.neutral_needed
+
+
+def test_a_page_lets_go_on_each_topic_after_an_emergency_stop() -> None:
+    gate = make()
+    for topic in (A, B):
+        assert page(gate, 'a', 0.6, topic=topic) == 'ok'
+    gate.cleared()
+    assert [page(gate, peer, x, NOW + 1.0, topic) for peer, topic, x in (
+        ('a', B, 0.6), ('a', A, 0.0), ('a', A, 0.6), ('a', B, 0.6))] == [
+        'not_neutral', 'ok', 'ok', 'not_neutral']
+    gate.poll(NOW + 2.0)
+    assert page(gate, 'new', 0.6, NOW + 2.0, B) == 'not_neutral'    # of it nobody has let go
+    assert page(gate, 'new', 0.6, NOW + 2.0, A) == 'ok'
+    gate.poll(NOW + 3.0)
+    assert [page(gate, 'a', x, NOW + 3.0, B) for x in (0.6, 0.0, 0.6)] == [
+        'not_neutral', 'ok', 'ok']
+    assert page(gate, 'a', 0.6, NOW + 3.0, A) == 'not_neutral'      # another one had it meanwhile
+
+
+def test_a_page_lets_go_on_each_topic_after_another_commanded() -> None:
+    gate = make()
+    assert page(gate, 'a', 0.6, topic=B) == 'ok'
+    gate.poll(NOW + 1.0)
+    assert page(gate, 'b', 0.6, NOW + 1.0, A) == 'ok'
+    gate.poll(NOW + 2.0)
+    assert [page(gate, 'a', x, NOW + 2.0, topic) for topic, x in (
+        (B, 0.6), (A, 0.0), (B, 0.6), (B, 0.0), (B, 0.6))] == [
+        'not_neutral', 'ok', 'not_neutral', 'ok', 'ok']
+
+
+def test_without_leases_another_commander_begins_on_each_topic() -> None:
+    gate = make(require_lease=False, neutral_first=True)
+    assert [page(gate, peer, x, topic=topic) for peer, topic, x in (
+        ('a', A, 0.0), ('a', B, 0.0), ('a', B, 0.6), ('b', A, 0.0), ('b', B, 0.6),
+        ('a', B, 0.0), ('a', A, 0.6))] == [
+        'ok', 'ok', 'ok', 'ok', 'not_neutral', 'ok', 'not_neutral']
+
+
+def test_what_rests_at_an_end_on_one_topic_is_learned_of_that_one() -> None:
+    gate = make(neutral_first=True, neutral=(Rest('x', tolerance=0.1, learned=(1.0,)),))
+    assert page(gate, 'a', 0.05, topic=A) == 'ok'
+    assert page(gate, 'a', 1.0, topic=B) == 'ok'            # a trigger that rests at its end
+    gate.stopped()
+    assert page(gate, 'a', 1.0, NOW + 1.0, A) == 'not_neutral'
+
+
+def test_what_is_remembered_of_topics_is_bounded() -> None:
+    gate = make(neutral=(Rest('x', tolerance=0.1, learned=(1.0,)),))
+    page(gate, 'a', 0.05)
+    page(gate, 'b', 0.05)
+    gate.poll(NOW + 1.0)
+    gate.cleared()
+    for number in range(MAX_TOPICS + 5):
+        assert page(gate, 'b', 0.05, NOW + 1.0, f'/arm/{number}') == 'ok'
+    assert page(gate, 'b', 0.6, NOW + 1.0, f'/arm/{number}') == 'ok'
+    assert page(gate, 'b', 0.6, NOW + 1.0, '/arm/0') == 'not_neutral'    # forgotten: anew
+    assert [len(each) for each in (gate._armed, gate._since_estop or (), gate._owing['b'],
+                                   gate._seen['b'])] == [5, 5, 5, 6]
 
 
 def test_what_is_at_rest_is_neutral_but_has_to_be_stopped() -> None:
     gate = make(neutral_first=True, neutral=(Rest('x', (1.0,), 0.1),), max_rate=1.0)
     checks = make_checks(SCHEMA, gate.policy)
-    assert gate.judge('p', 'rosbridge', {'x': 0.95}, checks, NOW) == (True, False)
+    assert gate.judge('p', 'rosbridge', '/t', {'x': 0.95}, checks, NOW) == (True, False)
     with pytest.raises(RateLimited):
-        gate.judge('p', 'rosbridge', {'x': 0.95}, checks, NOW)
+        gate.judge('p', 'rosbridge', '/t', {'x': 0.95}, checks, NOW)
     with pytest.raises(NotNeutral):
-        gate.judge('p', 'rosbridge', {'x': 0.85}, checks, NOW + 2.0)
-    assert gate.judge('p', 'rosbridge', {'x': 0.0}, checks, NOW) == (False, False)
+        gate.judge('p', 'rosbridge', '/t', {'x': 0.85}, checks, NOW + 2.0)
+    assert gate.judge('p', 'rosbridge', '/t', {'x': 0.0}, checks, NOW) == (False, False)
 
 
 def test_without_leases_whoever_commands_begins_neutral() -> None:

@@ -25,10 +25,10 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, RuleBasedStateMachine
 import pytest
-from support.simulation import simulated, Simulation, STARTS_WITHIN, TIMEOUT
+from support.simulation import simulated, Simulation, STARTS_WITHIN, STEPS, TIMEOUT
 
 from ws_bridge.errors import Expired
-from ws_bridge.ros.watchdog import END_WITHIN, PING_EVERY, RESTART, UNANSWERED
+from ws_bridge.ros.watchdog import END_WITHIN, PING_EVERY, RESTART, STABLE, UNANSWERED
 from ws_bridge.stop_process import wire
 from ws_bridge.stop_process.guard import StopGuard
 
@@ -37,6 +37,7 @@ TOPICS = st.sampled_from(['/left', '/left', '/right', '/arm'])
 SECONDS = st.sampled_from([0.0, 0.001, 0.03, 0.26, 0.5, 2.0])
 HOLD = st.none() | st.tuples(st.integers(0, 100), st.sampled_from(['kill', 'freeze', 'pause']))
 HALF, LONG = 0.01, 6.0
+ZEROS = STEPS[0].times
 
 
 @pytest.fixture
@@ -169,6 +170,52 @@ def test_the_end_of_the_bridge_waits_for_no_frozen_process(simulation: Simulatio
     assert not simulation.moving
     assert process.done
     assert simulation.now - begin < END_WITHIN + HALF
+
+
+def freeze(simulation: Simulation) -> None:
+    """Freeze the stop process while a topic moves; another one would be started at once."""
+    simulation.run(STABLE)
+    assert simulation.command('/left', moving=True)
+    simulation.run(HALF)
+    process = simulation.stop_process
+    assert process is not None
+    process.frozen = True
+
+
+def test_the_bridge_publishes_every_zero_where_it_takes_a_stop_over_and_ends(
+        simulation: Simulation) -> None:
+    freeze(simulation)
+    simulation.stop('drive')
+    assert simulation.heard['/left'].zeros == 1
+    assert simulation.watchdog.close()      # the process that was started in its place ends too
+    assert simulation.heard['/left'].zeros == ZEROS
+
+
+def test_a_process_that_dies_again_ends_no_escalation(simulation: Simulation) -> None:
+    freeze(simulation)
+    simulation.stop('drive')
+    simulation.unadvertise('/left')         # its publisher stays until the stop is said
+    simulation.run(HALF)
+    process = simulation.stop_process
+    assert process is not None
+    process.kill()
+    simulation.run(LONG)
+    assert simulation.heard['/left'].zeros == ZEROS
+    assert not simulation.guard('/left').alarm
+
+
+def test_a_command_ends_no_escalation_while_there_is_no_process_to_publish_it(
+        simulation: Simulation) -> None:
+    freeze(simulation)
+    simulation.stop('drive')
+    for _ in range(5):                      # the operator has let go, and says so
+        assert not simulation.command('/left', moving=False)
+        simulation.run(HALF)
+    simulation.run(STARTS_WITHIN)
+    assert simulation.heard['/left'].zeros == ZEROS
+    assert simulation.command('/left', moving=True)
+    simulation.run(HALF)
+    assert simulation.heard['/left'].moving
 
 
 def test_a_stop_waits_while_the_watchdog_takes_over(simulation: Simulation) -> None:

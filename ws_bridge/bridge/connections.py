@@ -38,7 +38,7 @@ from ws_bridge.bridge.state import StateReporter
 from ws_bridge.bridge.uplinks import Uplinks
 from ws_bridge.config import Settings
 from ws_bridge.convert.cbor import cbor_values
-from ws_bridge.protocol.dialect import Dialect
+from ws_bridge.protocol.dialect import Dialect, STOP_SIZE
 from ws_bridge.protocol.dialects import DialectKind, DialectOptions, DIALECTS
 from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session import effects as fx
@@ -54,8 +54,6 @@ PROTOCOL_ERROR = 1002
 PRIVATE = 3000
 """Close codes from here on mean what the peer likes (RFC 6455 7.4.2): they count as one."""
 TRY_LATER = 1013
-STOP_SIZE = 1000
-"""The largest emergency stop that is read although it is too much, characters."""
 NO_DIALECT = 'the first frame is of no dialect: neither "op" nor "metadata" is in it'
 
 logger = logging.getLogger(__name__)
@@ -264,4 +262,5 @@ class PeerConnections:
 
 def may_stop(data: str | bytes) -> bool:
     """Whether a frame may be an emergency stop, as far as can be told without parsing it."""
-    return isinstance(data, str) and len(data) <= STOP_SIZE and 'stop"' in data
+    return len(data) <= STOP_SIZE and (
+        'stop"' in data if isinstance(data, str) else b'stop"' in data)

@@ -91,6 +91,7 @@ class Lane:
     """One publisher behind a gate, and how the gate judges what it is to say."""
 
     guarded: Guarded
+    topic: str
     codec: Codec
     publisher: Publisher
     checks: Checks
@@ -378,7 +379,7 @@ class Gates:
         guarded.guard.add(publisher, tuple(
             _stop_of(codec, step.action, step.message) for step in policy.on_loss))
         guarded.lanes += 1
-        return Lane(guarded, codec, publisher, checks)
+        return Lane(guarded, topic, codec, publisher, checks)
 
     def passage(self, peer: Peer, lane: Lane) -> Passage:
         """Return the way of a peer's commands, for as long as it uses the publisher."""
@@ -421,7 +422,7 @@ class Gates:
             guarded.beginning = True
         try:
             handed_over = gate.let_through(
-                session.peer, session.lease_mode, command, lane.checks,
+                session.peer, session.lease_mode, command, lane.checks, topic=lane.topic,
                 convert=_reading(lane.codec, wish, self._ros), encode=lane.codec.from_values,
                 hand_over=partial(guarded.guard.publish, lane.publisher,
                                   generation=guarded.generation, on_done=on_done),

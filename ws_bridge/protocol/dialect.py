@@ -23,6 +23,12 @@ from ws_bridge.protocol.replies import Reply
 SampleWriter = Callable[[bytes, int, int], bytes]
 """Frames one sample: its encoded body, the Unix time at which it was taken, ns, its number."""
 
+STOP_SIZE = 1000
+"""
+The largest emergency stop that is read although it is too much, or something else in it is wrong,
+characters or bytes.
+"""
+
 _CBOR_MAPS = range(0xA0, 0xC0)
 
 

@@ -145,7 +145,7 @@ class DialectTable(dict[str, DialectKind]):
         try:
             return self.of_value(rosbridge.parse_lenient(frame, max_depth))
         except BadFrame:
-            return None
+            return self.of_value(native.find_stop(frame))
 
     def of_value(self, value: Any) -> DialectKind | None:
         """Do as :meth:`of_frame`, of a parsed text frame."""

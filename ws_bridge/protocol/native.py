@@ -20,6 +20,7 @@ the counter of the frames it made.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+import json
 import math
 import re
 import struct
@@ -35,7 +36,7 @@ from ws_bridge.errors import (
 )
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
-from ws_bridge.protocol.dialect import begins_cbor_map, SampleWriter
+from ws_bridge.protocol.dialect import begins_cbor_map, SampleWriter, STOP_SIZE
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import decode as decode_envelope
 from ws_bridge.protocol.envelope import encode as encode_envelope
@@ -50,6 +51,7 @@ from ws_bridge.protocol.native_requests import (
     optional_number,
     optional_time,
     text,
+    whole,
 )
 from ws_bridge.protocol.types import MessageType
 from ws_bridge.timing.unix import nanoseconds, SECOND, seconds
@@ -98,6 +100,33 @@ def find_id(text: bytes) -> str | None:
     return None if found is None else found[1].decode(errors='replace')
 
 
+def find_stop(frame: str | bytes) -> Any:
+    """
+    Return the JSON of a frame that was refused and is an emergency stop all the same, or nothing.
+
+    A stop is not refused for what does not matter to it: the other fields of the envelope, a byte
+    order mark, ``NaN``, half a surrogate pair, or that it came in a binary frame.
+
+    :return: its JSON; ``None`` where it is no stop, or is longer than :data:`STOP_SIZE`.
+    """
+    if len(frame) > STOP_SIZE:
+        return None
+    try:    # as bytes, which may begin with a byte order mark
+        value = json.loads(frame if isinstance(frame, bytes) else
+                           frame.encode(errors='surrogatepass'))
+    except (ValueError, RecursionError):
+        return None
+    if type(value) is not dict or type(value.get('data')) is not dict \
+            or value['data'].get('op') != 'stop':
+        return None
+    metadata = value.get('metadata')
+    kind = metadata.get('message_type') if type(metadata) is dict else None
+    if kind is None:        # a publication, if it says where
+        return None if type(metadata) is dict and isinstance(metadata.get('destination'), str) \
+            else value
+    return None if kind in _OTHERS else value
+
+
 class NativeDialect:
     """
     Codec of one peer.
@@ -120,13 +149,19 @@ class NativeDialect:
 
     def decode(self, frame: str | bytes, now: float = 0.0) -> tuple[ops.Operation]:
         """Turn one frame into its operation; what cannot be read becomes ``Malformed``."""
-        if isinstance(frame, bytes):
-            return (_decode_binary(frame),)
+        op = _decode_binary(frame) if isinstance(frame, bytes) else self._decode_text(frame)
+        if type(op) is ops.Malformed:
+            stop = find_stop(frame)
+            if stop is not None:
+                return (CONFIGURATIONS['stop'](_id_in(stop), stop['data']),)
+        return (op,)
+
+    def _decode_text(self, frame: str) -> ops.Operation:
         try:
             envelope = decode_envelope(frame, self._max_depth)
         except ProtocolError as exc:
-            return (_no_envelope(_id_of(frame), exc),)
-        return (self._operation(envelope),)
+            return _no_envelope(_id_of(frame), exc)
+        return self._operation(envelope)
 
     def decode_value(self, value: Any, now: float = 0.0, *,
                      wrapped: bool = False) -> tuple[ops.Operation]:
@@ -250,8 +285,9 @@ def _id_in(value: Any) -> str | None:
         message_id = value['metadata']['message_id']
     except (KeyError, TypeError, IndexError):
         return None
-    return message_id if isinstance(message_id, str) and len(message_id) <= MAX_ID_LENGTH \
-        else None
+    if not isinstance(message_id, str) or len(message_id) > MAX_ID_LENGTH:
+        return None
+    return message_id if whole(message_id) == message_id else None
 
 
 # ---- envelope -> operation
@@ -365,3 +401,6 @@ _DECODERS: dict[MessageType, Callable[[Envelope], ops.Operation]] = {
     MessageType.ACKNOWLEDGMENT: _acknowledgment,
     MessageType.CONFIGURATION: _configuration,
 }
+
+_OTHERS = tuple(each.value for each in MessageType if each is not MessageType.CONFIGURATION)
+"""Kinds of message that are no request, so that no ``op`` of theirs is an emergency stop."""

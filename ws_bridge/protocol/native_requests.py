@@ -104,6 +104,11 @@ def choice(data: Mapping[str, Any], key: str, known: tuple[Any, ...],
     return value
 
 
+def whole(value: str) -> str:
+    """Return a text that can be told to others: a question mark for half a surrogate pair."""
+    return value.encode(errors='replace').decode()
+
+
 def _subscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
     rate = optional_number(data, 'max_rate', 0.0, MAX_RATE)
     return ops.Subscribe(
@@ -127,7 +132,8 @@ def _watch_status(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
 def _stop(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
     """Read an emergency stop: whatever is wrong with its reason, it is one."""
     reason = data.get('reason')
-    return ops.EmergencyStop(op_id, reason[:MAX_WORDS] if isinstance(reason, str) else '')
+    return ops.EmergencyStop(
+        op_id, whole(reason[:MAX_WORDS]) if isinstance(reason, str) else '')
 
 
 CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = {

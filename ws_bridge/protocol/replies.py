@@ -61,7 +61,7 @@ class GateState:
     :param holder: who has its lease, by unique name; ``holder_name`` is what that calls itself.
     :param timeout: silence after which the robot is stopped, s.
     :param ttl: age of the oldest command that passes, s.
-    :param neutral_needed: the next command has to be neutral.
+    :param neutral_needed: the first command on each topic has to be neutral, and none came yet.
     """
 
     gate: str

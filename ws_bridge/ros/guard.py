@@ -61,6 +61,10 @@ class Port(Protocol):
 
     halted: bool
 
+    @property
+    def ready(self) -> bool:
+        """Whether the stop process runs."""
+
     def post(self, action: Callable[..., None], *args: object) -> None:
         """Run a function on the loop thread."""
 
@@ -158,6 +162,11 @@ class Guard:
         return self._stopping
 
     @property
+    def _takes_over(self) -> bool:
+        """Whether an escalation has more to say from here."""
+        return self._fallback is not None and self._fallback.stopping
+
+    @property
     def moving(self) -> bool:
         """Whether the last command of a topic asked for something that has to be stopped."""
         return any(topic.moving for topic in self.topics())
@@ -202,6 +211,9 @@ class Guard:
         if generation != self.generation or self._port.halted:
             return False
         publisher.check()
+        if self._takes_over and not self._port.ready:
+            raise Unavailable('the robot is being stopped, and the stop process started; no '
+                              'command passes meanwhile')
         topic = self._topics[publisher]
         before = topic.moving
         rests = not moving and (before or topic.resting == REFUSED)
@@ -279,9 +291,10 @@ class Guard:
         :param still_held: topics of which the publisher has to say the stop yet.
         """
         if generation > self.generation:
+            takes_over = self._takes_over
             for publisher, topic in tuple(self._topics.items()):
                 topic.moving, topic.resting = False, None
-                publisher.held = topic in still_held
+                publisher.held = topic in still_held or (takes_over and publisher.held)
                 if publisher.closed:
                     self._topics.pop(publisher, None)
             self.generation = generation
@@ -338,11 +351,20 @@ class Guard:
     # ---- where the stop process has died (watchdog thread)
 
     def take_over(self, why: str, now: float) -> None:
-        """Stop from here what the stop process has left moving."""
+        """
+        Stop from here what the stop process has left moving.
+
+        Where a process has died before, and nothing was handed over since, the escalation of
+        then goes on.
+        """
         topics = self.topics()
         generation = self.generation + 1
-        fallback = StopGuard(self.key, self.timeout, self.steps, _Fallback(self, topics))
         moving = [topic for topic in topics if topic.may_move]
+        if self._takes_over and not moving:
+            self.note_generation(generation)
+            self._post_failures(why)
+            return
+        fallback = StopGuard(self.key, self.timeout, self.steps, _Fallback(self, topics))
         for topic in topics:
             fallback.add(topic.key, topic.stops, stamped=topic.publisher.stamped)
         for topic in moving:
@@ -353,7 +375,7 @@ class Guard:
         if self.alarm and not moving:
             self.note_alarm('')
         fallback.stop(why, now)
-        self._port.post(self._fail, f'the stop process has ended: {why}')
+        self._post_failures(why)
 
     def poll(self, now: float) -> float | None:
         """Go on with the escalation of :meth:`take_over`; return when there is more to do."""
@@ -365,6 +387,9 @@ class Guard:
         self._fallback = None
         for topic in self.topics():
             topic.publisher.held = topic.may_move
+
+    def _post_failures(self, why: str) -> None:
+        self._port.post(self._fail, f'the stop process has ended: {why}')
 
     def _fail(self, text: str) -> None:
         waiting, self._waiting = self._waiting, {}

@@ -141,6 +141,11 @@ class Watchdog:
         return self._thread.is_alive()
 
     @property
+    def ready(self) -> bool:
+        """Whether the process has said that it runs."""
+        return bool(self._scheduling)
+
+    @property
     def pid(self) -> int | None:
         """Return the process, if one is ready."""
         process = self._process
@@ -334,7 +339,7 @@ class Watchdog:
 
     def _runs(self) -> bool:
         """Whether the process has begun, or is being replaced."""
-        return bool(self._scheduling) or self._takes_over
+        return self.ready or self._takes_over
 
     # ---- under the lock
 

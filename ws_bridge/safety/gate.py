@@ -43,6 +43,12 @@ from ws_bridge.safety.policy import GatePolicy, LeaseMode
 from ws_bridge.timing.bucket import Bucket
 from ws_bridge.timing.unix import seconds
 
+MAX_TOPICS = 1024
+"""
+Topics of a gate that are remembered; whoever commands more of them lets go on each anew.
+
+A gate may name topics by a pattern, and peers can make any number of these.
+"""
 Convert = Callable[[], tuple[bytes, dict[str, Any]]]
 """Returns a command as CDR, and the values that are read from that."""
 
@@ -89,13 +95,12 @@ class Gate:
 
     :param next_epoch: of leases; see :class:`~ws_bridge.safety.lease.Lease`.
     :ivar name: what peers call it.
-    :ivar neutral_needed: the next command of a peer that has words for leases has to be neutral.
     :ivar commander: who sent the last command, where no lease is required.
     :ivar last: when the last command was accepted.
     """
 
-    __slots__ = ('_after_estop', '_bucket', '_estop', '_owing', '_seen', '_senders', '_sequence',
-                 'commander', 'last', 'lease', 'name', 'neutral_needed', 'policy')
+    __slots__ = ('_armed', '_bucket', '_estop', '_owing', '_seen', '_senders', '_sequence',
+                 '_since_estop', 'commander', 'last', 'lease', 'name', 'policy')
 
     def __init__(self, policy: GatePolicy, estop: Estop, now: float,
                  next_epoch: Callable[[], int]) -> None:
@@ -103,14 +108,15 @@ class Gate:
         self.policy = policy
         self.lease = Lease(next_epoch)
         self.commander: str | None = None
-        self.neutral_needed = policy.neutral_first is not False
         self.last = now
         self._estop = estop
         self._sequence = -1
-        self._after_estop = False
+        self._armed: set[str] = set()       # topics commanded since the last change or stop
+        self._since_estop: set[str] | None = None   # the same, since one was cleared
         self._senders: set[str] = set()     # of commands, accepted or not
-        self._owing: set[str] = set()       # senders that have to begin with a neutral one
-        self._seen: dict[str, set[Path]] = {}
+        # senders that have to begin with a neutral one on each topic: where they have done so
+        self._owing: dict[str, set[str]] = {}
+        self._seen: dict[str, dict[str, set[Path]]] = {}    # by peer and topic
         self._bucket = Bucket(policy.max_rate, now) if policy.max_rate else None
 
     def __repr__(self) -> str:
@@ -122,6 +128,11 @@ class Gate:
         if self._estop.stopped:
             return 'stopped'
         return 'free' if self.lease.state is LeaseState.FREE else 'held'
+
+    @property
+    def neutral_needed(self) -> bool:
+        """Whether no topic of a peer that has words for leases is armed: it has to let go."""
+        return self.policy.neutral_first is not False and not self._armed
 
     # ---- the lease
 
@@ -190,7 +201,7 @@ class Gate:
     def forget(self, peer: str) -> None:
         """Take from a peer what it has: the lease, a request for it, its word as commander."""
         self._senders.discard(peer)
-        self._owing.discard(peer)
+        self._owing.pop(peer, None)
         self._seen.pop(peer, None)
         lease = self.lease
         if lease.request is not None and lease.request.peer == peer:
@@ -216,27 +227,27 @@ class Gate:
 
     def stopped(self) -> None:
         """Note that the robot was stopped; who acquired by publishing has to do so again."""
-        self.neutral_needed = self.policy.neutral_first is not False
+        self._armed.clear()
         if self.lease.implicit and self.lease.holder is not None:
             self.end()
 
     def cleared(self) -> None:
         """Note that the emergency stop was cleared: everybody lets go first."""
         self.stopped()
-        self._after_estop = True
-        self._owing |= self._senders
+        self._since_estop = set()
+        self._owe(None)
 
     def _begin(self) -> None:
         """Note that there is another holder: what was said before counts no more."""
         self._sequence = -1
         self.commander = None
-        self.neutral_needed = self.policy.neutral_first is not False
+        self._armed.clear()
         if self.lease.holder is not None:
             self._owe(self.lease.holder)
 
-    def _owe(self, holder: str) -> None:
+    def _owe(self, holder: str | None) -> None:
         """Note that a peer commands: of the others who sent something has to let go first."""
-        self._owing |= self._senders - {holder}
+        self._owing.update((peer, set()) for peer in self._senders if peer != holder)
 
     def _require_armed(self) -> None:
         if self._estop.stopped:
@@ -245,7 +256,7 @@ class Gate:
     # ---- commands
 
     def let_through(self, peer: str, lease_mode: LeaseMode, command: Command | BinaryPublish,
-                    checks: Checks, *, convert: Convert,
+                    checks: Checks, *, topic: str, convert: Convert,
                     encode: Callable[[dict[str, Any]], bytes], hand_over: HandOver,
                     offset: float | None, unix: float, now: float, fence: float,
                     slack: float) -> bool:
@@ -254,6 +265,7 @@ class Gate:
 
         What is judged is what is published: the values that are read from its CDR.
 
+        :param topic: where it is to be published; see :meth:`judge`.
         :param convert: asked only where sender and age are right.
         :param encode: returns CDR of values that a bound has changed.
         :param offset: see :meth:`admit`, and so on.
@@ -263,12 +275,12 @@ class Gate:
         deadline = self.admit(peer, lease_mode, command, offset=offset, unix=unix, now=now,
                               fence=fence, slack=slack)
         cdr, values = convert()
-        moving, changed = self.judge(peer, lease_mode, values, checks, now)
+        moving, changed = self.judge(peer, lease_mode, topic, values, checks, now)
         if changed:
             cdr = encode(values)
         if not hand_over(cdr, moving=moving, deadline=deadline):
             return False
-        self.accepted(peer, command, now)
+        self.accepted(peer, topic, command, now)
         return True
 
     def admit(self, peer: str, lease_mode: LeaseMode, command: Command | BinaryPublish, *,
@@ -291,7 +303,7 @@ class Gate:
         lease = self.lease
         self._senders.add(peer)
         if lease.holder is not None and lease.holder != peer:
-            self._owing.add(peer)
+            self._owing[peer] = set()
         self.check_sender(peer, lease_mode, command.epoch)
         if lease.holder == peer and not lease.implicit:
             if command.epoch is None:
@@ -346,11 +358,12 @@ class Gate:
             raise NotHolder(f'the lease of {self.name} is in epoch {lease.epoch}, this is of '
                             f'{epoch}', field='epoch')
 
-    def judge(self, peer: str, lease_mode: LeaseMode, values: dict[str, Any], checks: Checks,
-              now: float) -> tuple[bool, bool]:
+    def judge(self, peer: str, lease_mode: LeaseMode, topic: str, values: dict[str, Any],
+              checks: Checks, now: float) -> tuple[bool, bool]:
         """
         Judge what a command says; zero passes bounds and rate.
 
+        :param topic: where it is to be published: a peer lets go on each one.
         :return: whether it moves something, and whether ``values`` were changed.
         :raises OutOfRange: a number is not finite, or out of its bounds.
         :raises NotNeutral: it has to be, first.
@@ -359,18 +372,25 @@ class Gate:
         is_zero, is_at_rest, clamp = checks
         moving = not is_zero(values)
         if is_at_rest is not None and is_at_rest.learns:
-            is_at_rest.note(values, self._seen.setdefault(peer, set()))
+            is_at_rest.note(values, self._seen_of(peer, topic))
         if not moving:
             return False, False
-        why = self._why_neutral(peer, lease_mode)
-        if why and (is_at_rest is None or not is_at_rest(values, self._seen.get(peer, set()))):
+        why = self._why_neutral(peer, lease_mode, topic)
+        if why and (is_at_rest is None or not is_at_rest(values, self._seen_of(peer, topic))):
             raise NotNeutral(f'the first command {why} must be zero: let go first')
         changed = clamp is not None and clamp(values)
         if self._bucket is not None and not self._bucket.take(now):
             raise RateLimited(f'more than {self.policy.max_rate:g} commands a second')
         return True, changed
 
-    def _why_neutral(self, peer: str, lease_mode: LeaseMode) -> str:
+    def _seen_of(self, peer: str, topic: str) -> set[Path]:
+        """Return which numbers of a peer's on a topic were seen at rest."""
+        topics = self._seen.setdefault(peer, {})
+        if topic not in topics and len(topics) >= MAX_TOPICS:
+            topics.clear()
+        return topics.setdefault(topic, set())
+
+    def _why_neutral(self, peer: str, lease_mode: LeaseMode, topic: str) -> str:
         """Return after what a peer's command has to be neutral; empty = it need not be."""
         policy, lease = self.policy, self.lease
         if policy.neutral_first is False:
@@ -378,20 +398,32 @@ class Gate:
         if policy.neutral_first or lease_mode == 'native' or \
                 (lease.holder == peer and not lease.implicit):
             anew = lease.holder != peer if policy.require_lease else self.commander != peer
-            return 'after a change or a stop' if self.neutral_needed or anew else ''
-        if self._after_estop:
-            return 'after an emergency stop'
-        return 'after others commanded, or after an emergency stop,' if peer in self._owing else ''
+            return f'on {topic} after a change or a stop' \
+                if anew or topic not in self._armed else ''
+        if self._since_estop is not None and topic not in self._since_estop:
+            return f'on {topic} after an emergency stop'
+        if peer in self._owing and topic not in self._owing[peer]:
+            return f'on {topic} after others commanded, or after an emergency stop,'
+        return ''
 
-    def accepted(self, peer: str, command: Command | BinaryPublish, now: float) -> None:
-        """Note that a command was published; by it its sender acquires a lease that is free."""
+    def accepted(self, peer: str, topic: str, command: Command | BinaryPublish,
+                 now: float) -> None:
+        """
+        Note that a command was published; by it its sender acquires a lease that is free.
+
+        :param topic: where.
+        """
         if self.policy.require_lease and self.lease.holder is None:
             self.lease.acquire(peer, implicit=True)
             self._begin()
         elif self.commander != peer:
             self._owe(peer)
-        self.neutral_needed = self._after_estop = False
-        self._owing.discard(peer)
+            self._armed.clear()
+        for topics in (self._armed, self._since_estop, self._owing.get(peer)):
+            if topics is not None and topic not in topics:
+                if len(topics) >= MAX_TOPICS:
+                    topics.clear()
+                topics.add(topic)
         self.commander = peer
         self.last = now
         if command.sequence is not None:
