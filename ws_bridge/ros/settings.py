@@ -47,7 +47,7 @@ class RosSettings:
     pending_depth: int = 100
     pending_bytes: int = 64 * 1024 * 1024
     match_timeout: float = 1.0
-    service_wait: float = 3.0
+    service_wait: float = 1.5
     client_idle: float = 30.0
     max_requests: int = 1000
     graph_interval: float = 0.5
