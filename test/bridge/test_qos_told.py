@@ -196,6 +196,7 @@ async def test_a_frozen_subscriber_holds_nobody_up(qos: Any) -> None:
                 answer = await operator.publish('/other', {'data': 'x'})
                 waits.append(time.monotonic() - since)
                 assert answer['metadata']['message_type'] == 'acknowledgment'
+                await flood.publish('/frozen', {'data': 'x'})   # all of these were read
             # 6000 samples; what does not fit would have waited 0.1 s each, the last 1000 100 s
             answer = await flood.publish('/frozen', {'data': 'last'})
             assert answer['data']['subscribers'] == 1
