@@ -286,11 +286,15 @@ async def bomb(target: Target) -> Counter[str]:
     return outcomes
 
 
+CONNECTS = 10_000
+"""Connections of one attack."""
+
+
 async def connects(target: Target) -> Counter[str]:
-    """Connect and leave, ten thousand times."""
+    """Connect and leave, :data:`CONNECTS` times."""
     loop = asyncio.get_running_loop()
     outcomes: Counter[str] = Counter()
-    for number in range(10_000):
+    for number in range(CONNECTS):
         with socket.socket() as client:
             client.setblocking(False)
             client.bind((target.source, 0))
