@@ -443,3 +443,16 @@ def test_an_error_in_a_gate_is_named(gate: str, expected: str) -> None:
 def test_a_gate_stands_once() -> None:
     assert errors_of('version: 1\ngates:\n- {gate: a, topics: [/t]}\n'
                      '- {gate: a, topics: [/u]}\n') == ['m.yaml:4: gates[1]: a stands twice']
+
+
+@pytest.mark.parametrize('key', ['topics', 'services'])
+def test_a_name_has_one_gate(key: str) -> None:
+    assert errors_of(f'version: 1\ngates:\n- {{gate: a, {key}: [/t, /u]}}\n'
+                     f'- {{gate: b, {key}: [/v, /t]}}\n') == [
+        'm.yaml:4: gates[1]: /t has a gate already: a']
+
+
+@pytest.mark.parametrize('pattern', ['/secret[a', '/a[]', '/a]', '/[a-b][c'])
+def test_a_set_of_characters_is_closed(pattern: str) -> None:
+    assert errors_of(f'version: 1\ndeny: ["{pattern}"]\n') == [
+        f"m.yaml:2: deny[0]: '{pattern}' is neither a ROS name nor a pattern"]

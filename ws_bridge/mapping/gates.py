@@ -60,6 +60,9 @@ class GateReader(NodeReader):
             gate = self._gate(item, path)
             if gate is not None and gate.name in (other.name for other in gates):
                 self._fail(item, path, f'{gate.name} stands twice')
+            for other in gates if gate is not None else ():
+                for twice in _shared(gate, other):
+                    self._fail(item, path, f'{twice} has a gate already: {other.name}')
             gates += [gate] if gate else []
         return tuple(gates)
 
@@ -182,6 +185,11 @@ class GateReader(NodeReader):
             self._fail(node, path, f'is not understood: {exc.problem}')
             return None
         return fields
+
+
+def _shared(one: GatePolicy, other: GatePolicy) -> list[str]:
+    """Return the names and patterns that both gates have word for word."""
+    return sorted({*one.topics} & {*other.topics} | {*one.services} & {*other.services})
 
 
 _FIELDS = {'type': 'srv_type'}

@@ -33,7 +33,7 @@ MAX_DEPTH = 16
 Word = TypeVar('Word', bound=str)
 
 _NAME = re.compile(r'(~/?|/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
-_GLOB = re.compile(r'[A-Za-z0-9_/~*?!\[\]-]+')
+_GLOB = re.compile(r'([A-Za-z0-9_/~*?-]|\[!?[A-Za-z0-9_/~-]+\])+')
 _TYPE = re.compile(r'(?P<package>[a-z][a-z0-9_]*)/((?P<folder>msg|srv)/)?'
                    r'(?P<name>[A-Z][A-Za-z0-9]*(_[A-Za-z0-9]+)*)')
 
