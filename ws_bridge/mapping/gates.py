@@ -58,12 +58,14 @@ class GateReader(NodeReader):
         gates: list[GatePolicy] = []
         for path, item in self._items(node, 'gates') if node else []:
             gate = self._gate(item, path)
-            if gate is not None and gate.name in (other.name for other in gates):
+            if gate is None:
+                continue
+            if gate.name in (other.name for other in gates):
                 self._fail(item, path, f'{gate.name} stands twice')
-            for other in gates if gate is not None else ():
+            for other in gates:
                 for twice in _shared(gate, other):
                     self._fail(item, path, f'{twice} has a gate already: {other.name}')
-            gates += [gate] if gate else []
+            gates.append(gate)
         return tuple(gates)
 
     def _gate(self, item: yaml.Node, path: str) -> GatePolicy | None:
