@@ -139,6 +139,16 @@ def robot(monkeypatch: pytest.MonkeyPatch) -> Robot:
     return robot
 
 
+def longest_turn(robot: Robot) -> float:
+    """Run what the loop has to do, and return how long the longest part took."""
+    turns = []
+    while robot.loop.waiting:
+        before = robot.loop.now
+        robot.loop.waiting.pop(0)()
+        turns.append(robot.loop.now - before)
+    return max(turns)
+
+
 def test_a_command_waits_for_one_slice_at_most(robot: Robot) -> None:
     """However many samples wait, and however many peers want them."""
     topics = [f'/t{number}' for number in range(20)]
@@ -200,12 +210,7 @@ def test_a_sample_that_is_still_handed_out_stays_before_newer_ones(robot: Robot)
     robot.peer('late', '/t', depth=9)
     robot.outward.close(peers[16], '/t')
     peers[18].link.direct = None
-    turns = []
-    while robot.loop.waiting:
-        before = robot.loop.now
-        robot.loop.waiting.pop(0)()
-        turns.append(robot.loop.now - before)
-    assert max(turns) <= SLICE * 1.5
+    assert longest_turn(robot) <= SLICE * 1.5
     robot.publish('/t', 4)
     robot.outward.work()
     robot.loop.run()
@@ -272,12 +277,7 @@ def test_peers_with_a_rate_limit_get_theirs_in_slices(robot: Robot) -> None:
     robot.publish('/t', 2)
     robot.outward.work()
     robot.loop.now += 2.0
-    turns = []
-    while robot.loop.waiting:
-        before = robot.loop.now
-        robot.loop.waiting.pop(0)()
-        turns.append(robot.loop.now - before)
-    assert max(turns) <= SLICE * 1.5
+    assert longest_turn(robot) <= SLICE * 1.5
     assert all(robot.sent(f'p{number}') == [1, 2] for number in range(100))
 
 
