@@ -301,6 +301,17 @@ def test_a_refused_channel_takes_nothing(dialect: FoxgloveDialect) -> None:
     tell(dialect, replies.Advertised('advertise:6', '/x', STRING, 1, '', None, 0))
 
 
+def test_a_refused_channel_leaves_its_number_free(dialect: FoxgloveDialect) -> None:
+    ask(dialect, 'advertise', channels=[CHANNEL])
+    tell(dialect, failed('advertise:5', Forbidden('not yours', field='topic')))
+    again = {**CHANNEL, 'topic': '/other'}
+    assert ask(dialect, 'advertise', channels=[again]) == (
+        ops.Advertise('advertise:5', '/other', TWIST, key='5'),)
+    (op,) = send(dialect, b'\1\5\0\0\0{}')
+    assert isinstance(op, ops.Command)
+    assert op.destination == '/other'
+
+
 def test_a_refusal_stands_until_it_passes_again(dialect: FoxgloveDialect) -> None:
     """A stick at 20 Hz is told once a second, and its status goes when it drives again."""
     ask(dialect, 'advertise', channels=[CHANNEL])

@@ -139,7 +139,7 @@ def _publication(each: Message, book: PeerBook) -> ops.Operation:
     number = _number(each, 'id')
     channel = ClientChannel(_text(each, 'topic'), _text(each, 'schemaName'),
                             _text(each, 'encoding'))
-    if number in book.published:
+    if number in book.published and number not in book.refused:
         raise AlreadyExists(f'channel {number} is advertised already', field='id')
     if channel.encoding not in ENCODINGS:
         raise BadField(f'must be one of {", ".join(ENCODINGS)}', field='encoding')
@@ -148,6 +148,7 @@ def _publication(each: Message, book: PeerBook) -> ops.Operation:
         raise TypeMismatch(f'{channel.topic} is advertised by this client with another type',
                            field='schemaName')
     book.published[number] = channel
+    book.refused.discard(number)
     return ops.Advertise(f'advertise:{number}', channel.topic, channel.msg_type, key=str(number))
 
 
