@@ -71,6 +71,8 @@ class Target:
     :param subscribe: makes the frame that subscribes, from topic and type.
     :param advertise: makes the frame that advertises.
     :param publish: makes a publication of a Twist from a topic and x.
+    :param join: subscribes to a topic where that takes more than a frame.
+    :param age: returns how old the message in a frame is, s, from its kind and the time now.
     """
 
     name: str
@@ -79,6 +81,8 @@ class Target:
     subscribe: Callable[[str, str], str]
     advertise: Callable[[str, str], str]
     publish: Callable[[str, float], str]
+    join: Callable[[Client, str], None] | None = None
+    age: Callable[[str, bytes, float], float | None] = lambda *of: age_of(*of)
 
 
 def plain(op: str) -> Callable[[str, str], str]:
@@ -271,7 +275,10 @@ def outward(target: Target, kind: str, topics: int, rate: float, seconds: float,
         connected = [Client(port, target.subprotocol) for _ in range(clients)]
         for client in connected:
             for i in range(topics):
-                client.send(target.subscribe(f'/bench/{kind}{i}', TYPES[kind]))
+                if target.join is not None:
+                    target.join(client, f'/bench/{kind}{i}')
+                else:
+                    client.send(target.subscribe(f'/bench/{kind}{i}', TYPES[kind]))
         assert ros.stdout.readline().strip() == 'ready'
         selector = selectors.DefaultSelector()
         for client in connected:
@@ -292,7 +299,7 @@ def outward(target: Target, kind: str, topics: int, rate: float, seconds: float,
                     selector.unregister(ros.stdout)
                     continue
                 for frame in key.data.frames():
-                    age = age_of(kind, frame, time.monotonic())
+                    age = target.age(kind, frame, time.monotonic())
                     if age is not None:
                         ages.append(age)
             if report and (end is None or any(key.data for key, _ in events)):

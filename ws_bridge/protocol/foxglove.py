@@ -51,7 +51,7 @@ CAPABILITIES: dict[str, tuple[Kind, Use]] = {
     'parameters': ('call', 'parameter_read'), 'parametersSubscribe': ('call', 'parameter_read')}
 """What is served: where something is exposed in this way, to those who have this right."""
 NEEDS_LOGIN = ('this bridge wants a login, for which this protocol has no words: '
-               'use a client certificate of TLS, or a proxy that logs you in')
+               'use a client certificate of TLS, a ticket in the URL, or a proxy that logs you in')
 _HINTS = {'double': 'float64', 'double_array': 'float64_array', 'byte_array': 'byte_array'}
 """The type that goes with the value of a parameter, by its kind; else there is none."""
 

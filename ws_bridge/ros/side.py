@@ -49,6 +49,7 @@ from ws_bridge.ros.status import Diagnostic, StatusPublisher
 from ws_bridge.ros.stop_services import StopServices
 from ws_bridge.ros.subscriptions import Matcher, Subscription
 from ws_bridge.ros.survey import answer, ros_release
+from ws_bridge.ros.transforms import ELEMENT, source_of, TransformSubscription
 from ws_bridge.ros.types import TypeStore
 from ws_bridge.ros.watchdog import launcher, Watchdog
 
@@ -271,10 +272,12 @@ class RosSide:
         ros, pump, watch = self._running(), self._pump, self._watch
         assert pump is not None
         assert watch is not None
+        kind, source = Subscription, source_of(topic, msg_type, self.graph.topics)
+        if source is not None:
+            kind, topic, msg_type = TransformSubscription, source, ELEMENT
         name = ros.names.spelling(topic)
         message_class = self.types.message_class(msg_type) if msg_type else None
-        subscription = Subscription(topic, on_samples, on_error, self.settings,
-                                    self._closed)
+        subscription = kind(topic, on_samples, on_error, self.settings, self._closed)
         matcher = Matcher(subscription, name, message_class, qos, ros=ros, pump=pump,
                           settings=self.settings, post=self._post,
                           class_of=self.types.message_class)
