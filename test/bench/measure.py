@@ -161,6 +161,7 @@ class Client:
             'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: '
             f'{base64.b64encode(os.urandom(16)).decode()}\r\n{offer}\r\n').encode())
         self.buffer = bytearray()
+        self.parts: list[bytes] = []       # of a message that is not complete
         while (end := self.buffer.find(b'\r\n\r\n')) < 0:
             self.buffer += self.socket.recv(65536)
         if b' 101 ' not in self.buffer[:40]:
@@ -176,7 +177,7 @@ class Client:
         self.socket.sendall(head + b'\0\0\0\0' + data)
 
     def frames(self) -> Iterator[memoryview | bytes]:
-        """Read once and give every complete data frame; pings are answered."""
+        """Read once and give every complete message; pings are answered."""
         chunk = self.socket.recv(1 << 20)
         if not chunk:
             raise ConnectionError('closed')
@@ -191,11 +192,14 @@ class Client:
                 size, head = int.from_bytes(view[start + 2:start + 10], 'big'), 10
             if len(view) - start < head + size or len(view) - start < head:
                 break
-            opcode = view[start] & 15
+            opcode, final = view[start] & 15, view[start] & 128
             payload = bytes(view[start + head:start + head + size])
             start += head + size
-            if opcode in (1, 2):
-                yield payload
+            if opcode in (0, 1, 2):
+                self.parts.append(payload)
+                if final:
+                    yield payload if len(self.parts) == 1 else b''.join(self.parts)
+                    self.parts.clear()
             elif opcode == 9:
                 self.socket.sendall(struct.pack('!BB', 0x8A, 0x80 | size) + b'\0\0\0\0' + payload)
         del view[:start]

@@ -30,6 +30,7 @@ import foxglove
 import rclpy
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
 
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.ros.types import TypeStore
@@ -46,14 +47,16 @@ def channel_of(topic: str, msg_type: str, types: TypeStore) -> Any:
 
 def serve(port: int) -> None:
     """Carry every topic of the benches, until the process is ended."""
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node, types = rclpy.create_node('sdk'), TypeStore()
+    never = node.create_guard_condition(lambda: None)    # a wait set must not be empty
     foxglove.start_server(name='sdk', host='127.0.0.1', port=port)
     channels: dict[int, tuple[Any, Any, Any]] = {}
     known: set[str] = set()
     looked = 0.0
     with ExitStack() as stack:
         stack.enter_context(node.context.handle)
+        stack.enter_context(never.handle)
         while True:
             if time.monotonic() - looked >= LOOK_EACH:
                 looked = time.monotonic()
@@ -62,14 +65,16 @@ def serve(port: int) -> None:
                         known.add(topic)
                         subscription = node.create_subscription(
                             types.message_class(msg_type), topic, print, QoSProfile(depth=200))
-                        handle = stack.enter_context(subscription.handle)
+                        handle = subscription.handle
+                        stack.enter_context(handle)
                         channels[handle.pointer] = (
                             handle, subscription.msg_type, channel_of(topic, msg_type, types))
-                wait_set = _rclpy.WaitSet(len(channels), 0, 0, 0, 0, 0, node.context.handle)
+                wait_set = _rclpy.WaitSet(len(channels), 1, 0, 0, 0, 0, node.context.handle)
             with wait_set:
                 wait_set.clear_entities()
                 for handle, _, _ in channels.values():
                     wait_set.add_subscription(handle)
+                wait_set.add_guard_condition(never.handle)
                 wait_set.wait(int(LOOK_EACH * 1e9))
                 for pointer in wait_set.get_ready_entities('subscription'):
                     handle, message_class, channel = channels[pointer]
