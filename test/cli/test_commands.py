@@ -87,6 +87,14 @@ def test_ticket(bridge: FakeBridge, capsys: Captured) -> None:
     assert bridge.frames[-1]['data'] == {'op': 'ticket', 'role': 'observer'}
 
 
+@pytest.mark.parametrize('url', ['ws://127.0.0.1:1/ticket/abc', 'ws://127.0.0.1/ticket/abc#x'])
+def test_a_ticket_is_in_no_error(url: str, capsys: Captured) -> None:
+    assert main(['topics', '--url', url]) == 1
+    error = capsys.readouterr().err
+    assert '127.0.0.1' in error
+    assert 'abc' not in error
+
+
 def test_echo_ends_at_its_count(bridge: FakeBridge, capsys: Captured) -> None:
     assert main(['echo', '/odom', '--url', bridge.url, '--count', '1']) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1

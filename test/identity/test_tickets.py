@@ -19,7 +19,7 @@ import pytest
 from ws_bridge.errors import LimitExceeded, LoginFailed
 from ws_bridge.identity import tickets
 from ws_bridge.identity.identity import Identity
-from ws_bridge.identity.tickets import ticket_of, Tickets
+from ws_bridge.identity.tickets import ticket_of, Tickets, without_ticket
 
 ALICE = Identity('alice', 'operator', 'jwt', 5000.0)
 
@@ -72,6 +72,11 @@ def test_there_are_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
         book.make(Identity(f'e{number}', None, 'token'), 'r', 1.0, now=100.0 + 2 * number)
     assert not book.knew(first[0])
     assert 'spent' in repr(book)
+
+
+def test_what_is_shown_of_a_url() -> None:
+    assert without_ticket('ws://robot:9090/x') == 'ws://robot:9090/x'
+    assert without_ticket('ws://robot:9090/x/ticket/abc?d') == 'ws://robot:9090/x/ticket/...'
 
 
 @pytest.mark.parametrize(('path', 'ticket'), [

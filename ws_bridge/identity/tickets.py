@@ -47,6 +47,12 @@ def ticket_of(path: str) -> str | None:
     return ticket if found and '/' not in ticket else None
 
 
+def without_ticket(url: str) -> str:
+    """Return a URL as it may be shown and logged."""
+    before, found, _ = url.rpartition(FOLDER)
+    return f'{before}{found}...' if found else url
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """Whom a ticket lets in, and until when; monotonic, s."""
