@@ -38,8 +38,10 @@ from support.transport_support import http
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Opcode
+from websockets.typing import Subprotocol
 
 from ws_bridge.config import PARAMETERS
+from ws_bridge.errors import ConnectFailed
 from ws_bridge.main import Service
 
 Proof = Callable[[Path], Awaitable[None]]
@@ -87,6 +89,31 @@ async def port(_: Path) -> None:
         number = probe.getsockname()[1]
     async with running_bridge('-p', f'port:={number}', override_port=False) as service:
         assert service.server.port == number
+
+
+@proof('foxglove_port')
+async def foxglove_port(_: Path) -> None:
+    with socket.create_server(('127.0.0.1', 0)) as probe:
+        number = probe.getsockname()[1]
+        with pytest.raises(ConnectFailed, match=f'127.0.0.1:{number}'):     # it is taken
+            async with running_bridge(foxglove_port=number):
+                pass
+    async with running_bridge(foxglove_port=number, max_peers=1, origins=['https://a.b']
+                              ) as service:
+        assert service.listening == f'{service.url} and port {number}'
+        second = f'ws://127.0.0.1:{number}'
+        for options, status in (({'origin': 'https://evil.example'}, 403), ({}, None), ({}, 503)):
+            if status is None:      # the same server, and so the same limits
+                peer = await connect(second, subprotocols=[Subprotocol('foxglove.sdk.v1')])
+                assert json.loads(await peer.recv())['op'] == 'serverInfo'
+                continue
+            for url in (second, service.url):
+                with pytest.raises(InvalidStatus) as error:
+                    await connect(url, **options)
+                assert error.value.response.status_code == status
+        await peer.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(('127.0.0.1', number))
 
 
 @proof('robot_name')
