@@ -47,6 +47,7 @@ UNMIRRORED = {
     'bridge/news': 'in test_control, as what peers are told',
     'bridge/other_bridges': 'in test_two_bridges: it needs two',
     'bridge/pages': 'in test_files and security/test_served',
+    'bridge/parameter_services': 'in rosbridge/test_other_programs and test_parameter_cache',
     'bridge/parameters': 'in features/test_parameters and rosbridge/test_other_programs',
     'bridge/peer': 'in test_types_of_peers',
     'bridge/services': 'in test_end_to_end and test_large_messages',

@@ -156,7 +156,9 @@ async def test_parameters(ros_node: SpinningNode) -> None:
     ros_node.run(node.declare_parameter, 'speed.most', 1.5)
     ros_node.run(lambda: node.declare_parameter('fixed', 5, ParameterDescriptor(read_only=True)))
     base = node.get_fully_qualified_name()
-    name, fixed = f'{base}.speed.most', f'{base}.fixed'
+    ros_node.run(lambda: node.declare_parameter(
+        'free', 'x', ParameterDescriptor(dynamic_typing=True)))
+    name, fixed, free = f'{base}.speed.most', f'{base}.fixed', f'{base}.free'
 
     async with running_bridge() as service, foxglove_peer(service) as peer:
         await async_wait_until(lambda: f'{base}/set_parameters' in service.ros.graph.services)
@@ -179,3 +181,16 @@ async def test_parameters(ros_node: SpinningNode) -> None:
         assert fixed in peer.statuses['set']['message']
         (update,) = [each for each in peer.of('parameterValues') if 'id' not in each]
         assert update['parameters'] == [{'name': name, 'value': 3.0, 'type': 'float64'}]
+
+        # unset: what cannot be is as it was, and what can be has no value any more
+        await peer.ask('subscribeParameterUpdates', parameterNames=[free])
+        await peer.ask('setParameters', id='unset', parameters=[{'name': free}, {'name': name}])
+        await async_wait_until(lambda: {'name': free} in [
+            each for told in peer.of('parameterValues') if 'id' not in told
+            for each in told['parameters']], why=lambda: str(peer.told[-3:]))
+        await async_wait_until(lambda: any(
+            each.get('id') == 'unset' for each in peer.of('parameterValues')))
+        (answer,) = [each for each in peer.of('parameterValues') if each.get('id') == 'unset']
+        assert answer['parameters'] == [{'name': name, 'value': 3.0, 'type': 'float64'}]
+        assert name in peer.statuses['set']['message']
+        assert not node.has_parameter('free')

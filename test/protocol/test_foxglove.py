@@ -379,6 +379,9 @@ def test_parameters(dialect: FoxgloveDialect) -> None:
         {'name': '/n.a', 'value': 3, 'type': 'float64'},
         {'name': '/n.b', 'value': 'AQI=', 'type': 'byte_array'}]) == (
         ops.SetParameters('set:1', {'/n:a': 3, '/n:b': [1, 2]}, want_values=True),)
+    assert ask(dialect, 'setParameters', parameters=[
+        {'name': '/n.a'}, {'name': '/n.b', 'type': 'byte_array'}, {'name': '/n.c', 'value': 0}]
+    ) == (ops.SetParameters('set', {'/n:c': 0}, want_values=True, unset=('/n:a', '/n:b')),)
     assert ask(dialect, 'subscribeParameterUpdates', parameterNames=['/n.a']) == (
         ops.WatchParameters('watch', ('/n:a',), True),)
     assert ask(dialect, 'unsubscribeParameterUpdates', parameterNames=[]) == (
@@ -396,6 +399,11 @@ def test_values_of_parameters(dialect: FoxgloveDialect) -> None:
     for op_id, extra in (('get:x:y', {'id': 'x:y'}), ('get', {}), (None, {})):
         assert tell(dialect, replies.ParametersTold(op_id, entries, {})) == [
             {'op': 'parameterValues', 'parameters': told, **extra}]
+    # of what is watched the client is told that it has no value any more
+    assert tell(dialect, replies.ParametersTold(None, entries[:1], {'/n:x': 'deleted'})) == [
+        {'op': 'parameterValues', 'parameters': [*told[:1], {'name': '/n.x'}]}]
+    assert tell(dialect, replies.ParametersTold('get', entries[:1], {'/n:x': 'no'})) == [
+        {'op': 'parameterValues', 'parameters': told[:1]}]
 
 
 def test_what_was_not_set_is_told(dialect: FoxgloveDialect) -> None:
@@ -416,7 +424,7 @@ def test_what_was_not_set_is_told(dialect: FoxgloveDialect) -> None:
     ('getParameters', {'parameterNames': ['.a']}, 'get', 'bad_name'),
     ('getParameters', {'parameterNames': [5], 'id': 'i'}, 'get:i', 'bad_field'),
     ('getParameters', {'parameterNames': [], 'id': 5}, None, 'bad_field'),
-    ('setParameters', {'parameters': [{'name': '/n.a'}]}, 'set', 'bad_field'),
+    ('setParameters', {'parameters': [{'name': '/n'}]}, 'set', 'bad_name'),
     ('setParameters', {'parameters': [{'name': '/n.a', 'value': 1, 'x': 1}]}, 'set', 'bad_field'),
     ('setParameters', {'parameters': [{'name': '/n.a', 'value': '!', 'type': 'byte_array'}]},
      'set', 'bad_field'),

@@ -116,7 +116,7 @@ class Bridge:
         self._names = BridgeNames(ros, exposure, lambda name: self._services.hosts(name),
                                   self._actions.hosts)
         parameters = Parameters(ros, store, peers.values, check=self._control.check,
-                                resolve=self._names.service)
+                                resolve=self._names.service, clock=clock)
         rosapi = RosApi(ros, loop, parameters, apply=carry_out, names=self._names,
                         advertised=self._publications.topics)
         self._services = Services(ros, store, self._converter, apply=carry_out, now=clock,

@@ -22,7 +22,7 @@ leases: its first fresh command acquires one, and what is refused becomes a stat
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -203,7 +203,9 @@ class FoxgloveDialect:
                           Priority.HIGH)]
 
     def _parameters_told(self, reply: replies.ParametersTold, stamp: int) -> list[ops.Frame]:
-        return [_parameters(reply.parameters, reply.op_id)]
+        """Tell values, and which of those that it watches are unset now."""
+        gone = () if reply.op_id is not None else reply.reasons
+        return [_parameters(reply.parameters, reply.op_id, gone)]
 
     def _parameters_set(self, reply: replies.ParametersSet, stamp: int) -> list[ops.Frame]:
         """Tell the values that there are now, and why others are not as they should be."""
@@ -272,8 +274,10 @@ def _call_of(op_id: str | None) -> tuple[int, int, str]:
     return int(service_id), int(call_id), encoding
 
 
-def _parameters(entries: Any, op_id: str | None) -> ops.Frame:
-    message: Message = {'op': 'parameterValues', 'parameters': [_parameter(e) for e in entries]}
+def _parameters(entries: Iterable[replies.ParameterEntry], op_id: str | None,
+                unset: Iterable[str] = ()) -> ops.Frame:
+    message: Message = {'op': 'parameterValues', 'parameters': [
+        *map(_parameter, entries), *({'name': _wire_name(name)} for name in unset)]}
     _, has_id, request_id = (op_id or '').partition(':')
     if has_id:
         message['id'] = request_id

@@ -188,19 +188,24 @@ def _get_parameters(message: Message, book: PeerBook) -> Operations:
 
 
 def _set_parameters(message: Message, book: PeerBook) -> Operations:
-    return [_of_parameters(f'set{_request_id(message)}', lambda op_id: ops.SetParameters(
-        op_id, dict(map(_parameter, _list(message, 'parameters', dict))), want_values=True))]
+    return [_of_parameters(f'set{_request_id(message)}',
+                           partial(_setting, _list(message, 'parameters', dict)))]
+
+
+def _setting(parameters: list[Message], op_id: str) -> ops.Operation:
+    values = dict(map(_parameter, parameters))
+    return ops.SetParameters(
+        op_id, {name: value for name, value in values.items() if value is not None},
+        want_values=True, unset=tuple(name for name in values if values[name] is None))
 
 
 def _parameter(each: Message) -> tuple[str, Any]:
+    """Return name and value of a parameter; ``None`` = it shall be unset."""
     name = parameter_of(_text(each, 'name'))
     if each.keys() - {'name', 'value', 'type'}:
         raise BadField('has keys that no parameter has', field='parameters')
-    if each.get('value') is None:
-        raise BadField(f'{name} has no value: a parameter cannot be unset here',
-                       field='parameters')
-    value = each['value']
-    if each.get('type') == 'byte_array':
+    value = each.get('value')
+    if each.get('type') == 'byte_array' and value is not None:
         try:
             value = list(base64.b64decode(value, validate=True))
         except (binascii.Error, ValueError, TypeError) as exc:

@@ -266,7 +266,7 @@ class GetParameters:
 @dataclass(frozen=True, slots=True)
 class SetParameters:
     """
-    Parameters of nodes shall have these values, as JSON has them.
+    Parameters of nodes shall have these values, as JSON has them; those of ``unset`` none.
 
     ``want_values`` asks for what all of them are afterwards.
     """
@@ -274,6 +274,7 @@ class SetParameters:
     op_id: str | None
     values: Mapping[str, Any]
     want_values: bool = False
+    unset: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
