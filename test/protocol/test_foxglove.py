@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from ws_bridge.config import Limits
+from ws_bridge.config.roles import USES
 from ws_bridge.errors import (
     BadFrame,
     Expired,
@@ -112,7 +113,7 @@ def test_its_clients_name_it() -> None:
 def test_server_info(dialect: FoxgloveDialect, ids: Ids) -> None:
     assert tell(dialect, GREETING) == [{
         'op': 'serverInfo', 'name': 'robot',
-        'capabilities': ['clientPublish', 'parameters', 'parametersSubscribe'],
+        'capabilities': ['clientPublish', 'parameters', 'parametersSubscribe'],     # no graph
         'supportedEncodings': ['cdr', 'json'],
         'metadata': {'ws_bridge': '0.1.0', 'ROS_DISTRO': 'kilted'}, 'sessionId': ids.session_id}]
     other = FoxgloveDialect('robot', ids=ids)
@@ -121,6 +122,11 @@ def test_server_info(dialect: FoxgloveDialect, ids: Ids) -> None:
     assert Ids().session_id != ids.session_id
     (info,) = tell(other, replace(GREETING, allowed={'publish': [], 'call': []}))
     assert info['capabilities'] == []
+    everything = FoxgloveDialect('robot', ids=ids, serves_assets=True, sim_time=lambda: 1)
+    (info,) = tell(everything, replace(GREETING, uses=USES))
+    assert info['capabilities'] == [
+        'clientPublish', 'services', 'parameters', 'parametersSubscribe', 'connectionGraph',
+        'assets', 'time']
 
 
 def test_who_has_to_log_in_is_told_how(dialect: FoxgloveDialect) -> None:
@@ -458,14 +464,45 @@ def test_an_empty_frame_is_nothing(dialect: FoxgloveDialect) -> None:
 
 
 def test_what_is_not_served_is_said(dialect: FoxgloveDialect) -> None:
-    op_id, code, why = wrong(ask(dialect, 'fetchAsset', uri='package://x/y', requestId=10))
-    assert (op_id, code) == ('asset:10', 'unknown_operation')
-    assert why == 'op: Server does not support the assets capability'
-    frame, status = tell(dialect, failed(op_id, BadFrame('oh no')))
-    assert frame == asset_error(10, 'bad_frame: oh no') and status['level'] == 2
+    assert wrong(send(dialect, b'\3\1'))[1:] == (
+        'unknown_operation', 'Server does not support the playbackControl capability')
+
+
+# ---- the robot
+
+def test_assets(dialect: FoxgloveDialect) -> None:
+    assert ask(dialect, 'fetchAsset', uri='package://x/y', requestId=10) == (
+        ops.FetchAsset('asset:10', 'package://x/y'),)
+    assert tell(dialect, replies.AssetFetched('asset:10', b'data')) == [
+        bytes.fromhex('04 0a000000 00 00000000 64617461')]
+    assert tell(dialect, failed('asset:10', BadFrame('oh no'))) == [
+        asset_error(10, 'bad_frame: oh no')]        # nothing more: who asked knows
     assert wrong(ask(dialect, 'fetchAsset', uri='package://x/y'))[0] is None
-    assert wrong(ask(dialect, 'subscribeConnectionGraph'))[1] == 'unknown_operation'
-    assert wrong(send(dialect, b'\3\1'))[1] == 'unknown_operation'
+    for uri in ('', 5, None, 'x' * 1025):
+        assert wrong(ask(dialect, 'fetchAsset', uri=uri, requestId=10))[:2] == (
+            'asset:10', 'bad_field')
+
+
+def test_the_connection_graph(dialect: FoxgloveDialect) -> None:
+    assert ask(dialect, 'subscribeConnectionGraph') == (ops.WatchConnections('graph', True),)
+    assert ask(dialect, 'unsubscribeConnectionGraph') == (ops.WatchConnections('graph', False),)
+    assert tell(dialect, replies.ConnectionsChanged({'/a': ['/n']}, {'/a': ()}, {'/s': ['/n']},
+                                                    ('/b',), ('/t',))) == [{
+        'op': 'connectionGraphUpdate', 'publishedTopics': [{'name': '/a', 'publisherIds': ['/n']}],
+        'subscribedTopics': [{'name': '/a', 'subscriberIds': []}],
+        'advertisedServices': [{'name': '/s', 'providerIds': ['/n']}],
+        'removedTopics': ['/b'], 'removedServices': ['/t']}]
+    (status,) = tell(dialect, failed('graph', Forbidden('no')))
+    assert (status['id'], status['level']) == ('graph', 2)
+
+
+def test_the_time_of_a_simulation() -> None:
+    times = iter((5, 7))
+    dialect = FoxgloveDialect('robot', sim_time=lambda: next(times))
+    assert tell(dialect, replies.TimeTold(1234)) == [bytes.fromhex('02 d204000000000000')]
+    write = dialect.sample_writer('/a', 12, 'cdr', '7')
+    assert [write(b'x', NOW, 1)[5:13] for _ in range(2)] == [
+        bytes([5, *[0] * 7]), bytes([7, *[0] * 7])]
 
 
 @pytest.mark.parametrize(('op_id', 'error', 'level'), [

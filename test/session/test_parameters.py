@@ -81,7 +81,8 @@ def test_some_or_all() -> None:
 
 
 @pytest.mark.parametrize('op', [
-    ops.GetParameters('i'), ops.SetParameters('i', {}), ops.WatchParameters('i')])
+    ops.GetParameters('i'), ops.SetParameters('i', {}), ops.WatchParameters('i'),
+    ops.WatchConnections('i')])
 def test_who_may_nothing_is_told_so(op: ops.Operation) -> None:
     session = make()
     session.login.rights = Rights(Policy(Exposure.open()), Role('r', (Grant('*', 'subscribe'),)))

@@ -209,6 +209,11 @@ class Settings:
     pages: str = parameter(
         '', 'Folder with web pages of your own, served below /pages/ to whoever reaches the port; '
         'empty = none.', form=forms.path)
+    asset_uri_allowlist: tuple[str, ...] = parameter(
+        (r'^package://(?:[-\w%]+/)*[-\w%]+\.(?:dae|fbx|glb|gltf|mtl|obj|stl|urdf|xacro)$',
+         r'^package://(?:[-\w%]+/)*[-\w%]+\.(?:jpeg|jpg|png|tif|tiff|webp)$'),
+        "Regular expressions of the package:// files that peers may have, such as a robot's "
+        "meshes; [''] = none.", form=forms.pattern)
     tls_certificate: str = parameter(
         '', 'PEM file with the certificate chain; empty = no TLS.', form=forms.path)
     tls_key: str = parameter(

@@ -287,6 +287,22 @@ class WatchParameters:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchConnections:
+    """Who publishes, subscribes to and serves what is wanted, and its changes, or no longer."""
+
+    op_id: str | None
+    watch: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FetchAsset:
+    """A file of a package is wanted, ``package://name/path``."""
+
+    op_id: str | None
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
 class WatchStatus:
     """The robot's state is wanted, or no longer."""
 
@@ -461,7 +477,7 @@ Operation = (
     Appeared | Hello | ListNames | GetSchema | Diagnose | Subscribe | Unsubscribe | Advertise
     | Unadvertise | AdvertiseService | UnadvertiseService | SendGoal | CancelGoal | AdvertiseAction
     | UnadvertiseAction | GoalAnswer | ActionFeedback | ActionResult | GetParameters
-    | SetParameters | WatchParameters | WatchStatus | Command
+    | SetParameters | WatchParameters | WatchConnections | FetchAsset | WatchStatus | Command
     | Inquire | Authenticate | BinaryPublish | BinarySample | ServiceAnswer | Heartbeat
     | PeerStatus | ListGates | LeaseOperation | EmergencyStop | ClearStop | Malformed)
 

@@ -22,6 +22,7 @@ import time
 from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.clock import ROSClock
 from rclpy.context import Context
 from rclpy.node import Node
 
@@ -247,6 +248,12 @@ class RosSide:
         :raises BadName: where ROS does not allow it.
         """
         return self._running().names.node(name)
+
+    @property
+    def uses_sim_time(self) -> bool:
+        """Whether the node has the time of a simulation (``use_sim_time``)."""
+        clock = self._running().node.get_clock()
+        return isinstance(clock, ROSClock) and bool(clock.ros_time_is_active)
 
     def now(self) -> tuple[int, int]:
         """Return ROS time: seconds and nanoseconds (``use_sim_time`` is honoured)."""

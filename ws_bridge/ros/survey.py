@@ -116,6 +116,26 @@ def event_publishers(node: Node, types: TypeStore) -> dict[str, frozenset[bytes]
     return {name: frozenset(gids) for name, gids in found.items()}
 
 
+Connections = tuple[dict[str, list[str]], dict[str, list[str]], dict[str, list[str]]]
+"""Nodes by what they publish, subscribe to and serve."""
+
+
+def connections(node: Node, types: TypeStore) -> Connections:
+    """Return which nodes publish and subscribe to each topic, and serve each service; sorted."""
+    found: Connections = ({}, {}, {})
+    for name, namespace in sorted(set(node.get_node_names_and_namespaces())):
+        try:
+            theirs = (node.get_publisher_names_and_types_by_node(name, namespace),
+                      node.get_subscriber_names_and_types_by_node(name, namespace),
+                      node.get_service_names_and_types_by_node(name, namespace))
+        except RuntimeError:  # it left in between
+            continue
+        for nodes, entries in zip(found, theirs, strict=True):
+            for each, _ in entries:
+                nodes.setdefault(each, []).append(_full_name(name, namespace))
+    return found
+
+
 def service_nodes(node: Node, types: TypeStore, service: str) -> list[str]:
     """Return the nodes that serve a service."""
     return serving_nodes(node, service)
@@ -220,6 +240,7 @@ def _is_installed(package: str) -> bool:
 QUESTIONS: dict[str, Callable[..., Any]] = {
     'publisher_nodes': publisher_nodes,
     'subscriber_nodes': subscriber_nodes,
+    'connections': connections,
     'endpoints': endpoints,
     'event_publishers': event_publishers,
     'service_nodes': service_nodes,
