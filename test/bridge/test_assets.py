@@ -125,6 +125,8 @@ class FakeLink:
 
 
 class FakePeer:
+    """Takes replies."""
+
     def __init__(self) -> None:
         self.link = FakeLink()
         self.told: deque[Any] = deque()

@@ -33,6 +33,8 @@ GUEST = Role('guest', (Grant('*', 'subscribe'), Grant('*', 'graph')),
 
 
 class FakePeer:
+    """Takes replies."""
+
     def __init__(self, role: Role) -> None:
         rights = Rights(Policy(Exposure.open()), role)
         self.session = SimpleNamespace(login=SimpleNamespace(rights=rights))

@@ -486,12 +486,13 @@ def test_assets(dialect: FoxgloveDialect) -> None:
 def test_the_connection_graph(dialect: FoxgloveDialect) -> None:
     assert ask(dialect, 'subscribeConnectionGraph') == (ops.WatchConnections('graph', True),)
     assert ask(dialect, 'unsubscribeConnectionGraph') == (ops.WatchConnections('graph', False),)
-    assert tell(dialect, replies.ConnectionsChanged({'/a': ['/n']}, {'/a': ()}, {'/s': ['/n']},
-                                                    ('/b',), ('/t',))) == [{
+    (told,) = tell(dialect, replies.ConnectionsChanged(
+        {'/a': ['/n']}, {'/a': ()}, {'/s': ['/n']}, ('/b',), ('/t',)))
+    assert told == {
         'op': 'connectionGraphUpdate', 'publishedTopics': [{'name': '/a', 'publisherIds': ['/n']}],
         'subscribedTopics': [{'name': '/a', 'subscriberIds': []}],
         'advertisedServices': [{'name': '/s', 'providerIds': ['/n']}],
-        'removedTopics': ['/b'], 'removedServices': ['/t']}]
+        'removedTopics': ['/b'], 'removedServices': ['/t']}
     (status,) = tell(dialect, failed('graph', Forbidden('no')))
     assert (status['id'], status['level']) == ('graph', 2)
 

@@ -48,7 +48,7 @@ read then is kept, s: before, an event may be lost.
 
 
 @dataclass(slots=True)
-class Kept:
+class KnownNode:
     """
     What a node said of its parameters.
 
@@ -90,7 +90,7 @@ class ParameterCache:
         self._clock = clock
         self._since: float | None = None
         self._seen: dict[str, tuple[frozenset[bytes], float]] = {}
-        self._kept: dict[str, Kept] = {}
+        self._kept: dict[str, KnownNode] = {}
         self._readings: dict[str, Reading] = {}
         self._silent: dict[str, frozenset[bytes]] = {}
 
@@ -232,7 +232,7 @@ class ParameterCache:
             if is_current:
                 self._silent.pop(node, None)
                 if reading.is_settled:
-                    self._kept[node] = Kept(reading.publishers, result)
+                    self._kept[node] = KnownNode(reading.publishers, result)
         for then in reading.then:
             then(result)
 
