@@ -19,6 +19,8 @@ from dataclasses import replace
 import json
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 import pytest
 from support.rosbridge_garbage import WRONG
 
@@ -508,6 +510,42 @@ def test_garbage_in_any_field(ids: Ids, op: str) -> None:
     if op == 'unadvertise':
         ask(codec, 'advertise', **EXAMPLES['advertise'])
     assert not any(isinstance(each, ops.Malformed) for each in ask(codec, op, **EXAMPLES[op]))
+
+
+def test_unknown_keys_are_ignored(dialect: FoxgloveDialect) -> None:
+    (op,) = ask(dialect, 'subscribe', later=1, subscriptions=[
+        {'id': 1, 'channelId': 1, 'rate': 5}])
+    assert isinstance(op, ops.Subscribe)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(('/a', '/b', '/c')), st.lists(
+    st.sampled_from((STRING, TWIST, 'x/msg/None')), min_size=1, max_size=2, unique=True)),
+    max_size=8))
+def test_channels_whatever_comes_and_goes(graphs: list[dict[str, list[str]]]) -> None:
+    """As strict as Lichtblick: one channel a topic, and a number always means the same."""
+    codec = FoxgloveDialect('robot', ids=Ids())
+    definitions = {STRING: 'string data\n', TWIST: 'twist\n'}
+    meanings: dict[int, Any] = {}
+    there: dict[str, int] = {}
+    before: dict[str, tuple[str, ...]] = {}
+    for graph in graphs:
+        after = {topic: tuple(types) for topic, types in graph.items()}
+        changed = {topic: types for topic, types in after.items() if before.get(topic) != types}
+        gone = tuple(topic for topic in before if topic not in after)
+        before = after
+        for told in tell(codec, replies.TopicsChanged(changed, gone, definitions)):
+            if told['op'] == 'unadvertise':
+                for number in told['channelIds']:
+                    del there[meanings[number]['topic']]
+                continue
+            for each in told['channels']:
+                assert each['topic'] not in there
+                assert meanings.setdefault(each['id'], each) == each
+                there[each['topic']] = each['id']
+        assert set(there) == {topic for topic, types in after.items()
+                              if set(types) & set(definitions)}
+        assert all(meanings[number]['schemaName'] in after[topic]
+                   for topic, number in there.items())
 
 
 def test_an_empty_frame_is_nothing(dialect: FoxgloveDialect) -> None:

@@ -42,6 +42,7 @@ from ws_bridge.protocol.replies import (
 )
 from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session.effects import ParameterOperation, UnwatchParameters
+from ws_bridge.session.parameters import read_instead
 from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:
@@ -319,12 +320,15 @@ class Parameters(Unit):
 
         :raises RequestError: the peer may not.
         """
-        op = effect.operation
+        op, access = effect.operation, self.access(peer)
         try:
-            self._begin(peer, op, self.access(peer))
-        except WsBridgeError:
-            peer.session.parameters.refused(op)
-            raise
+            self._begin(peer, op, access)
+        except WsBridgeError as exc:
+            if not isinstance(op, SetParameters) or not op.want_values:
+                peer.session.parameters.refused(op)
+                raise
+            peer.send(Failed(op.op_id, exc))
+            self.operate(peer, ParameterOperation(read_instead(op)))
 
     def _unwatch(self, peer: Peer, effect: UnwatchParameters) -> None:
         self.unwatch()
