@@ -43,7 +43,7 @@ from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.protocol.foxglove import BATCH, FoxgloveDialect, NEEDS_LOGIN
 from ws_bridge.protocol.foxglove_frames import asset_error
 from ws_bridge.protocol.foxglove_ids import Ids
-from ws_bridge.protocol.foxglove_requests import PARSERS
+from ws_bridge.protocol.foxglove_requests import PARSERS, WITHIN
 from ws_bridge.protocol.foxglove_status import INTERVAL
 
 NOW = 1_760_000_000 * 10**9
@@ -383,7 +383,7 @@ def test_calls_that_cannot_be(dialect: FoxgloveDialect) -> None:
 
 def test_parameters(dialect: FoxgloveDialect) -> None:
     assert ask(dialect, 'getParameters', parameterNames=[], id='get-all-params') == (
-        ops.GetParameters('get:get-all-params', ()),)
+        ops.GetParameters('get:get-all-params', (), WITHIN),)
     assert ask(dialect, 'getParameters', parameterNames=['/ns/n.a.b']) == (
         ops.GetParameters('get', ('/ns/n:a.b',)),)
     assert ask(dialect, 'setParameters', id='1', parameters=[
