@@ -108,6 +108,8 @@ async def test_a_simulated_robot_is_shown(ros_node: SpinningNode) -> None:
         for second in (100, 50):        # it steps back when the simulation begins anew
             await async_wait_until(partial(tick, second))
         assert not other.samples
+        async with foxglove_peer(service) as late:      # meanwhile the simulation stands still
+            await async_wait_until(lambda: late.times == [50 * 10**9 + 5])
 
         await async_wait_until(lambda: peer.graph['publishedTopics'].get('/out') == [name]
                                and peer.graph['subscribedTopics'].get('/out')
