@@ -60,7 +60,8 @@ EVERYTHING: list[ops.Operation] = [
     ops.Heartbeat('i', None), ops.PeerStatus('i', {}), ops.Appeared({}),
     ops.EmergencyStop('i', ''), ops.ClearStop('i'), ops.LeaseOperation('i', 'take', 'g'),
     ops.ListGates('i'), ops.MakeTicket('i', 'r'), ops.GetParameters('i'),
-    ops.SetParameters('i', {}), ops.WatchParameters('i')]
+    ops.SetParameters('i', {}), ops.WatchParameters('i'), ops.WatchConnections('i'),
+    ops.FetchAsset('i', 'u')]
 
 
 def test_everything_is_here() -> None:
