@@ -23,12 +23,12 @@ from support.helpers import async_wait_until, SpinningNode
 from ws_bridge.convert.codec import Codec
 from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.demo import TOPICS
-from ws_bridge.demo.description import describe
+from ws_bridge.demo.description import describe, MESH
 from ws_bridge.demo.node import DemoRobot
 
 
 async def test_a_3d_panel() -> None:
-    """It gets the description and where things are, however late it comes."""
+    """It gets the description, its mesh and where things are, however late it comes."""
     with SpinningNode('demo_robot', DemoRobot):
         async with running_bridge() as service, foxglove_peer(service) as early:
             numbers = {'/robot_description': 1, '/tf': 2, '/tf_static': 3}
@@ -50,4 +50,8 @@ async def test_a_3d_panel() -> None:
                               for each in codec.to_values(sample)['transforms']}
                     assert frames == ({('odom', 'base_link')} if topic == '/tf' else {
                         ('base_link', 'laser'), ('base_link', 'camera')})
+                await peer.ask('fetchAsset', uri=MESH, requestId=7)
+                await async_wait_until(lambda: peer.assets)
+                status, body = peer.assets[7]
+                assert (status, body[:10]) == (0, b'solid base')
                 assert not peer.statuses
