@@ -31,7 +31,11 @@ def frame(number: int, size: int) -> bytes:
 
 
 class QueueModel(RuleBasedStateMachine):
-    """Messages as a list per priority, streams as one list in the order of their places."""
+    """
+    Messages as a list per priority, streams as one list in the order of their places.
+
+    Of streams, beside it, what each has had since something began to wait.
+    """
 
     @initialize(max_bytes=st.integers(10, 200), max_frames=st.integers(1, 12))
     def start(self, max_bytes: int, max_frames: int) -> None:
@@ -40,7 +44,8 @@ class QueueModel(RuleBasedStateMachine):
         self.max_bytes, self.max_frames = max_bytes, max_frames
         self.messages: list[tuple[Priority, bytes]] = []
         self.streams: list[tuple[str, bytes]] = []
-        self.counter = self.dropped = 0
+        self.counter = self.dropped = self.turn = 0
+        self.had: dict[str, int] = {}
 
     def _next(self, size: int) -> bytes:
         self.counter += 1
@@ -76,6 +81,8 @@ class QueueModel(RuleBasedStateMachine):
         before = self.dropped
         own = [each for name, each in self.streams if name == key] + [item]
         places = [i for i, (name, _) in enumerate(self.streams) if name == key]
+        if not places:
+            self.had[key] = max(self.had.get(key, 0), self.turn)
         self.dropped += max(len(own) - depth, 0)
         own = own[-depth:]
         for gone in reversed(places[:max(len(places) - depth, 0)]):
@@ -89,14 +96,20 @@ class QueueModel(RuleBasedStateMachine):
 
     @rule()
     def pop(self) -> None:
-        """Take: messages by priority and then age, streams by place."""
+        """Take: messages by priority and then age, of streams that which had least, by place."""
         if self.messages:
             highest = max(priority for priority, _ in self.messages)
             entry = next(entry for entry in self.messages if entry[0] is highest)
             self.messages.remove(entry)
             assert self.queue.pop() == Outgoing(entry[1], True)
         elif self.streams:
-            assert self.queue.pop() == Outgoing(self.streams.pop(0)[1], True)
+            entry = min(self.streams, key=lambda entry: self.had[entry[0]])
+            self.streams.remove(entry)
+            self.turn = self.had[entry[0]]
+            self.had[entry[0]] += len(entry[1])
+            if not self.streams:
+                self.had.clear()
+            assert self.queue.pop() == Outgoing(entry[1], True)
         else:
             assert self.queue.pop() is None
 
@@ -106,6 +119,7 @@ class QueueModel(RuleBasedStateMachine):
         """Forget everything."""
         self.queue.clear()
         self.messages, self.streams = [], []
+        self.had.clear()
 
     @invariant()
     def agrees(self) -> None:
@@ -125,6 +139,46 @@ def test_newer_stream_frame_takes_the_place_of_the_older() -> None:
     queue.put_stream('slow', b's1', 1)
     assert queue.put_stream('fast', b'f2', 1) == 1
     assert [queue.pop(), queue.pop()] == [Outgoing(b'f2', True), Outgoing(b's1', True)]
+
+
+def test_a_large_stream_keeps_no_small_one_waiting() -> None:
+    """On a link that is full, each stream gets the same share of the bytes."""
+    queue = OutQueue(100_000, 100)
+    sent = {'camera': 0, 'odometry': 0}
+    for _ in range(2000):
+        queue.put_stream('camera', bytes(1000), 1)
+        queue.put_stream('odometry', bytes(100), 1)
+        item = queue.pop()
+        assert item is not None
+        sent['camera' if len(item.frame) == 1000 else 'odometry'] += len(item.frame)
+    assert abs(sent['camera'] - sent['odometry']) <= 1000
+
+
+def test_who_was_silent_has_no_claim() -> None:
+    """A stream that comes back does not get at once what it has left to others."""
+    queue = OutQueue(100_000, 100)
+    queue.put_stream('silent', bytes(10), 1)
+    for number in range(100):
+        queue.put_stream('busy', number.to_bytes(10, 'big'), 1)
+        queue.put_stream('other', bytes(10), 1)
+        queue.pop()
+    for _ in range(4):
+        queue.put_stream('silent', b'silent', 9)
+    left = []
+    while (item := queue.pop()) is not None:
+        left.append(bytes(item.frame) == b'silent')
+    assert not all(left[:4])
+
+
+def test_streams_that_are_gone_are_forgotten() -> None:
+    """Names without end cost no memory, though something waits all the time."""
+    queue = OutQueue(100_000, 100)
+    for number in range(1000):
+        queue.put_stream('large', bytes(90_000), 1)
+        queue.put_stream(number, bytes(10), 1)
+        queue.pop()
+        assert len(queue)
+    assert len(queue._had) < 200
 
 
 def test_kind_of_frame_and_repr() -> None:

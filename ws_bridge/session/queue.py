@@ -21,6 +21,8 @@ from typing import NamedTuple
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
 
+_REMEMBERED = 64
+"""Streams that are remembered though nothing of them waits."""
 Split = Callable[[bytes], Iterable[bytes]]
 """Makes several frames of one, which leave together."""
 
@@ -71,16 +73,18 @@ class OutQueue:
     Frames wait here while their peer is busy.
 
     Two kinds: *messages* (replies, state, stop) leave by priority, first in first out inside
-    one, and are never dropped; *streams* leave after them. A stream keeps only its newest frames,
-    and a newer one takes the place in the line of the one it replaces, so that a fast stream
-    cannot push a slow one back. Streams also give way, oldest first, when the queue is full.
+    one, and are never dropped; *streams* leave after them. Each stream gets the same share of the
+    bytes, so that a large one keeps no small one waiting (start-time fair queueing: Goyal, Vin and
+    Cheng, 1996). A stream keeps only its newest frames, and a newer one takes the place in the
+    line of the one it replaces: of streams that had as much, the one that waits longest leaves
+    first. Streams also give way, oldest first, when the queue is full.
 
     :param max_bytes: how much may wait.
     :param max_frames: how many frames may wait.
     """
 
-    __slots__ = ('_lanes', '_line', '_max_bytes', '_max_frames', '_message_bytes',
-                 '_messages', '_streams', 'dropped', 'nbytes')
+    __slots__ = ('_had', '_lanes', '_line', '_max_bytes', '_max_frames', '_message_bytes',
+                 '_messages', '_streams', '_turn', 'dropped', 'nbytes')
 
     def __init__(self, max_bytes: int, max_frames: int) -> None:
         self._max_bytes = max_bytes
@@ -92,6 +96,9 @@ class OutQueue:
         # One place in the line for each waiting stream frame; the frames are by key.
         self._line: deque[Hashable] = deque()
         self._streams: dict[Hashable, deque[Outgoing]] = {}
+        # What each stream had, bytes; one that comes again has no claim on what it left to others.
+        self._had: dict[Hashable, int] = {}
+        self._turn = 0
         self.nbytes = 0
         self.dropped = 0
 
@@ -128,7 +135,10 @@ class OutQueue:
         """
         before = self.dropped
         depth = max(depth, 1)
-        waiting = self._streams.setdefault(key, deque())
+        waiting = self._streams.get(key)
+        if waiting is None:
+            waiting = self._streams[key] = deque()
+            self._had[key] = max(self._had.get(key, 0), self._turn)
         while len(waiting) > depth:
             self._line.remove(key)
             self._drop(waiting.popleft())
@@ -148,7 +158,11 @@ class OutQueue:
             self._messages -= 1
             self._message_bytes -= len(item.frame)
         elif self._line:
-            item = self._take_stream()
+            key = min(self._line, key=self._had.__getitem__)
+            item = self._take_stream(key)
+            self._turn = self._had[key]
+            self._had[key] += len(item.frame)
+            self._forget()
         else:
             return None
         self.nbytes -= len(item.frame)
@@ -160,21 +174,29 @@ class OutQueue:
             lane.clear()
         self._line.clear()
         self._streams.clear()
+        self._had.clear()
         self._messages = self._message_bytes = self.nbytes = 0
 
     def _make_room(self) -> None:
         """Drop the oldest streams until the bounds hold; messages alone always fit."""
         while self._line and (self.nbytes > self._max_bytes or len(self) > self._max_frames):
-            self._drop(self._take_stream())
+            self._drop(self._take_stream(self._line[0]))
 
     def _drop(self, item: Outgoing) -> None:
         self.nbytes -= len(item.frame)
         self.dropped += 1
 
-    def _take_stream(self) -> Outgoing:
-        key = self._line.popleft()
+    def _take_stream(self, key: Hashable) -> Outgoing:
+        self._line.remove(key)
         waiting = self._streams[key]
         item = waiting.popleft()
         if not waiting:
             del self._streams[key]
         return item
+
+    def _forget(self) -> None:
+        """Forget what streams had that may be gone."""
+        if not self._line:
+            self._had.clear()
+        elif len(self._had) > 2 * len(self._streams) + _REMEMBERED:
+            self._had = {key: self._had[key] for key in self._streams}
