@@ -31,7 +31,7 @@ from ws_bridge.transport.window import (
     LONGEST,
     NOT_SENT,
     prepare,
-    State,
+    TcpState,
     TIGHT,
     Window,
 )
@@ -64,12 +64,12 @@ class Line:
         """Tell whether the kernel takes no more, which has sent what the link holds."""
         return self.written - self.acked > NOT_SENT + self.rate * self.round_trip
 
-    def read(self) -> State:
+    def read(self) -> TcpState:
         """Tell what the kernel would."""
         while self.under_way and self.under_way[0][0] <= self.now:
             self.acked += self.under_way.pop(0)[1]
         self.delay = max(self.free_at - self.now, 0.0) + self.round_trip
-        return State(self.acked, self.written - self.acked, self.delay, self.round_trip)
+        return TcpState(self.acked, self.written - self.acked, self.delay, self.round_trip)
 
 
 def fill(window: Window, line: Line, seconds: float) -> list[float]:
@@ -127,7 +127,7 @@ def test_a_pause_of_the_link_is_no_rate() -> None:
 @pytest.mark.parametrize('elapsed', [0.001, 0.05])
 def test_a_fast_link_is_known_by_little(elapsed: float) -> None:
     """Before it is, frames leave in small pieces; what proves nothing changes nothing."""
-    states = iter([State(0, 0, 0.001, 0.001), State(2 * TIGHT, 0, 0.001, 0.001)])
+    states = iter([TcpState(0, 0, 0.001, 0.001), TcpState(2 * TIGHT, 0, 0.001, 0.001)])
     window = Window(lambda: next(states))
     assert (window.size, window.most, window.is_tight) == (inf, NOT_SENT, False)
     assert window.wait(0.0, 0) == 0.0
@@ -137,7 +137,7 @@ def test_a_fast_link_is_known_by_little(elapsed: float) -> None:
 
 @pytest.mark.parametrize(('acked', 'most'), [(90_000, PIECE), (1000, NOT_SENT)])
 def test_a_short_burst_can_prove_that_a_link_is_fast(acked: int, most: int) -> None:
-    states = iter([State(0, 0, 0.01, 0.01), State(acked, 0, 0.01, 0.01)])
+    states = iter([TcpState(0, 0, 0.01, 0.01), TcpState(acked, 0, 0.01, 0.01)])
     window = Window(lambda: next(states))
     window.wait(0.0, 0)
     window.rest(0.02)
@@ -146,7 +146,7 @@ def test_a_short_burst_can_prove_that_a_link_is_fast(acked: int, most: int) -> N
 
 
 def test_a_dead_link_is_measured_in_the_end() -> None:
-    state = State(0, 100_000, 0.01, 0.01)
+    state = TcpState(0, 100_000, 0.01, 0.01)
     window = Window(lambda: state)
     assert window.wait(0.0, 0) == 0.0
     assert window.wait(LONGEST - STEP, 0) == 0.0

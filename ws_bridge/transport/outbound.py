@@ -361,7 +361,7 @@ class Outbound:
         window, transport = self._window, self._transport
         if window is None:
             return PIECE
-        while not transport.is_closing() and (wait := window.wait(
+        while not transport.is_closing() and (wait := window.wait(  # noqa: ASYNC110 - who tells?
                 self.websocket.loop.time(), transport.get_write_buffer_size())):
             await asyncio.sleep(wait)
         return window.most

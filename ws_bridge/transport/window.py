@@ -58,7 +58,7 @@ _ROUND_TRIP, _ACKED, _LEAST_ROUND_TRIP = 68, 120, 148   # where they stand in Li
 _SIZE = 152
 
 
-class State(NamedTuple):
+class TcpState(NamedTuple):
     """
     What the kernel tells of a connection.
 
@@ -73,7 +73,7 @@ class State(NamedTuple):
     least: float
 
 
-Read = Callable[[], State]
+Read = Callable[[], TcpState]
 
 
 def prepare(sock: Any) -> Read | None:
@@ -91,13 +91,13 @@ def prepare(sock: Any) -> Read | None:
             sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _SIZE)) < _SIZE:
         return None
 
-    def read() -> State:
+    def read() -> TcpState:
         info = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _SIZE)
         (waiting,) = struct.unpack('i', fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)))
         (round_trip,) = struct.unpack_from('I', info, _ROUND_TRIP)
         (acked,) = struct.unpack_from('Q', info, _ACKED)
         (least,) = struct.unpack_from('I', info, _LEAST_ROUND_TRIP)
-        return State(acked, waiting, round_trip / 1e6, least / 1e6)
+        return TcpState(acked, waiting, round_trip / 1e6, least / 1e6)
     return read
 
 
@@ -157,7 +157,7 @@ class Window:
             return 0.0
         return min(max((under_way - self.size) / self.rate, _SOONEST), _LATEST)
 
-    def _measure(self, now: float, state: State) -> None:
+    def _measure(self, now: float, state: TcpState) -> None:
         assert self._since is not None
         elapsed, acked = now - self._since, state.acked - self._acked
         if acked < 2 * TIGHT and (elapsed < max(PERIOD, state.round_trip)
