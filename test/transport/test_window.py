@@ -27,10 +27,10 @@ from support.transport_support import Dial, MakeServer, Recorder
 from ws_bridge.transport.framing import PIECE
 from ws_bridge.transport.window import (
     DELAY,
+    Kernel,
     LEAST,
     LONGEST,
     NOT_SENT,
-    prepare,
     TcpState,
     TIGHT,
     Window,
@@ -39,7 +39,7 @@ from ws_bridge.transport.window import (
 STEP = 0.005
 
 
-class Line:
+class Line(Kernel):
     """
     A link with a queue without end: bytes leave at a rate, and are acknowledged a while later.
 
@@ -53,6 +53,7 @@ class Line:
         self.under_way: list[tuple[float, int]] = []
         self.acked = 0
         self.delay = round_trip
+        self.takes = 0
 
     def write(self, size: int) -> None:
         """Take bytes from the window's owner."""
@@ -64,12 +65,30 @@ class Line:
         """Tell whether the kernel takes no more, which has sent what the link holds."""
         return self.written - self.acked > NOT_SENT + self.rate * self.round_trip
 
+    def take(self, size: int) -> None:
+        """Remember it."""
+        self.takes = size
+
     def read(self) -> TcpState:
         """Tell what the kernel would."""
         while self.under_way and self.under_way[0][0] <= self.now:
             self.acked += self.under_way.pop(0)[1]
         self.delay = max(self.free_at - self.now, 0.0) + self.round_trip
         return TcpState(self.acked, self.written - self.acked, self.delay, self.round_trip)
+
+
+class Given(Kernel):
+    """States that were given, one after another; the last one stays."""
+
+    def __init__(self, *states: TcpState) -> None:
+        self.states = list(states)
+
+    def take(self, size: int) -> None:
+        """Take it."""
+
+    def read(self) -> TcpState:
+        """Return the next one."""
+        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
 
 
 def fill(window: Window, line: Line, seconds: float) -> list[float]:
@@ -90,7 +109,7 @@ def fill(window: Window, line: Line, seconds: float) -> list[float]:
 @given(rate=st.floats(10_000, 600_000), round_trip=st.floats(0.001, 0.2))
 def test_what_is_under_way_waits_for_little(rate: float, round_trip: float) -> None:
     line = Line(rate, round_trip)
-    window = Window(line.read)
+    window = Window(line)
     fill(window, line, 6.0)
     before = line.acked
     delays = fill(window, line, 4.0)
@@ -103,18 +122,17 @@ def test_what_is_under_way_waits_for_little(rate: float, round_trip: float) -> N
 
 def test_a_link_that_becomes_faster_is_used() -> None:
     line = Line(20_000, 0.05)
-    window = Window(line.read)
+    window = Window(line)
     fill(window, line, 3.0)
-    assert window.is_tight
+    assert (window.is_tight, line.takes) == (True, NOT_SENT)
     line.rate = 1e7
     fill(window, line, 3.0)
-    assert not window.is_tight
-    assert window.most == PIECE
+    assert (window.is_tight, window.most, line.takes) == (False, PIECE, TIGHT)
 
 
 def test_a_pause_of_the_link_is_no_rate() -> None:
     line = Line(100_000, 0.02)
-    window = Window(line.read)
+    window = Window(line)
     fill(window, line, 3.0)
     before = window.size
     line.free_at = line.now + 0.3        # a packet is lost, and sent again
@@ -127,8 +145,7 @@ def test_a_pause_of_the_link_is_no_rate() -> None:
 @pytest.mark.parametrize('elapsed', [0.001, 0.05])
 def test_a_fast_link_is_known_by_little(elapsed: float) -> None:
     """Before it is, frames leave in small pieces; what proves nothing changes nothing."""
-    states = iter([TcpState(0, 0, 0.001, 0.001), TcpState(2 * TIGHT, 0, 0.001, 0.001)])
-    window = Window(lambda: next(states))
+    window = Window(Given(TcpState(0, 0, 0.001, 0.001), TcpState(2 * TIGHT, 0, 0.001, 0.001)))
     assert (window.size, window.most, window.is_tight) == (inf, NOT_SENT, False)
     assert window.wait(0.0, 0) == 0.0
     assert window.wait(elapsed, 0) == 0.0
@@ -137,8 +154,7 @@ def test_a_fast_link_is_known_by_little(elapsed: float) -> None:
 
 @pytest.mark.parametrize(('acked', 'most'), [(90_000, PIECE), (1000, NOT_SENT)])
 def test_a_short_burst_can_prove_that_a_link_is_fast(acked: int, most: int) -> None:
-    states = iter([TcpState(0, 0, 0.01, 0.01), TcpState(acked, 0, 0.01, 0.01)])
-    window = Window(lambda: next(states))
+    window = Window(Given(TcpState(0, 0, 0.01, 0.01), TcpState(acked, 0, 0.01, 0.01)))
     window.wait(0.0, 0)
     window.rest(0.02)
     assert (window.most, window.is_tight) == (most, False)
@@ -146,8 +162,7 @@ def test_a_short_burst_can_prove_that_a_link_is_fast(acked: int, most: int) -> N
 
 
 def test_a_dead_link_is_measured_in_the_end() -> None:
-    state = TcpState(0, 100_000, 0.01, 0.01)
-    window = Window(lambda: state)
+    window = Window(Given(TcpState(0, 100_000, 0.01, 0.01)))
     assert window.wait(0.0, 0) == 0.0
     assert window.wait(LONGEST - STEP, 0) == 0.0
     assert window.wait(LONGEST, 0) > 0.0
@@ -159,8 +174,8 @@ def test_a_dead_link_is_measured_in_the_end() -> None:
 def test_what_the_system_does_not_tell() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        assert prepare(ours) is None
-    assert prepare(None) is None
+        assert Kernel.of(ours) is None
+    assert Kernel.of(None) is None
 
 
 async def test_a_real_connection(make_server: MakeServer, dial: Dial) -> None:
@@ -169,14 +184,14 @@ async def test_a_real_connection(make_server: MakeServer, dial: Dial) -> None:
     peer = await dial((await make_server(listener=server)).port)
     link = await server.link()
     own: Any = link.websocket.transport.get_extra_info('socket')
-    read = prepare(own)
-    if read is None:
+    kernel = Kernel.of(own)
+    if kernel is None:
         pytest.skip('this system tells nothing of its connections')
-    before = read()
+    before = kernel.read()
     link.send('x' * 10_000)
     assert len(await peer.recv()) == 10_000
     await peer.send('y')
     await async_wait_until(lambda: server.frames)
-    after = read()
+    after = kernel.read()
     assert 10_000 <= after.acked + after.waiting - before.acked - before.waiting < 10_100
     assert 0.0 < after.least <= after.round_trip < 1.0

@@ -40,7 +40,7 @@ from ws_bridge.transport.fragments import write_fragments
 from ws_bridge.transport.framing import head, PIECE, StreamFrame
 from ws_bridge.transport.rounds import RIDE, Rounds
 from ws_bridge.transport.stall import Stall
-from ws_bridge.transport.window import prepare, Window
+from ws_bridge.transport.window import Kernel, Window
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
@@ -94,8 +94,8 @@ class Outbound:
         self._queue = OutQueue(options.max_queue_bytes, options.max_queue_frames)
         self._writer: asyncio.Task[None] | None = None
         self._stall = Stall(self, options.ping_timeout)
-        read = prepare(self._transport.get_extra_info('socket'))
-        self._window = None if read is None else Window(read)
+        kernel = Kernel.of(self._transport.get_extra_info('socket'))
+        self._window = None if kernel is None else Window(kernel)
         self._ending: tuple[int, str] | None = None
         self._in_hand = 0
         self.direct: Callable[[bytes], None] | None = None

@@ -24,7 +24,6 @@ large fills the link and learns its rate; one that is too small sees a short rou
 """
 from __future__ import annotations
 
-from collections.abc import Callable
 import fcntl
 from math import inf
 import socket
@@ -48,12 +47,14 @@ ENOUGH = 4 * LEAST
 SLOWER = 0.7
 """The rate falls to this share at most from one period to the next: a lost packet is no rate."""
 NOT_SENT = 16_384
-"""What the kernel takes before it can send it, bytes."""
+"""
+What leaves in one piece before the link was measured, and what the kernel takes beyond what it can
+send, as long as the link is not known to be fast, bytes: so one notices that it is slow.
+"""
 _SOONEST, _LATEST = 0.002, 0.05
 
-_TCP_INFO = getattr(socket, 'TCP_INFO', None)
-_TCP_NOTSENT_LOWAT = getattr(socket, 'TCP_NOTSENT_LOWAT', None)
-_SIOCOUTQ = 0x5411
+_TCP_INFO, _TCP_NOTSENT_LOWAT = 11, 25
+_SIOCOUTQ = 0x5411   # in Linux
 _ROUND_TRIP, _ACKED, _LEAST_ROUND_TRIP = 68, 120, 148   # where they stand in Linux's tcp_info
 _SIZE = 152
 
@@ -73,53 +74,62 @@ class TcpState(NamedTuple):
     least: float
 
 
-Read = Callable[[], TcpState]
-
-
-def prepare(sock: Any) -> Read | None:
+class Kernel:
     """
-    Have the kernel take little that it cannot send.
+    A connection of TCP, as Linux shows it.
 
-    :param sock: of TCP, as asyncio gives it.
-    :return: what reads the connection's state; ``None``: this system does not tell.
+    :param sock: as asyncio gives it.
     """
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return None
-    if _TCP_NOTSENT_LOWAT is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOT_SENT)
-    if not sys.platform.startswith('linux') or _TCP_INFO is None or len(
-            sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _SIZE)) < _SIZE:
-        return None
 
-    def read() -> TcpState:
+    __slots__ = ('_sock',)
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+
+    @staticmethod
+    def of(sock: Any) -> Kernel | None:
+        """Return what a socket's kernel tells; ``None``: it does not."""
+        if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6) \
+                or not sys.platform.startswith('linux') or len(
+                    sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _SIZE)) < _SIZE:
+            return None
+        return Kernel(sock)
+
+    def read(self) -> TcpState:
+        """Return the state of the connection."""
+        sock = self._sock
         info = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _SIZE)
         (waiting,) = struct.unpack('i', fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)))
         (round_trip,) = struct.unpack_from('I', info, _ROUND_TRIP)
         (acked,) = struct.unpack_from('Q', info, _ACKED)
         (least,) = struct.unpack_from('I', info, _LEAST_ROUND_TRIP)
         return TcpState(acked, waiting, round_trip / 1e6, least / 1e6)
-    return read
+
+    def take(self, size: int) -> None:
+        """Take at most so many bytes that cannot be sent yet."""
+        self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, size)
 
 
 class Window:
     """
     The window of one connection; it is measured while something waits for the peer.
 
-    :param read: of :func:`prepare`.
+    :param kernel: which has the connection.
     :ivar size: bytes; infinite until it was measured. ``rate``: of the link, bytes/s.
     :ivar most: bytes that leave in one piece; few until the link was measured.
     :ivar is_tight: it has to be asked before something is written.
     """
 
-    __slots__ = ('_acked', '_read', '_since', 'is_tight', 'most', 'rate', 'size')
+    __slots__ = ('_acked', '_kernel', '_since', 'is_tight', 'most', 'rate', 'size')
 
-    def __init__(self, read: Read) -> None:
-        self._read = read
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
         self._since: float | None = None
         self._acked = 0
         self.size = self.rate = inf
         self.most = NOT_SENT
         self.is_tight = False
+        kernel.take(NOT_SENT)
 
     def __repr__(self) -> str:
         return f'<Window {self.size:.0f} bytes, {self.rate:.0f} bytes/s>'
@@ -132,7 +142,7 @@ class Window:
         :param unwritten: bytes that the kernel has not taken yet.
         :return: when to ask again, s; 0 = something may be written now.
         """
-        state = self._read()
+        state = self._kernel.read()
         if self._since is None:
             self._since, self._acked = now, state.acked
         else:
@@ -141,12 +151,12 @@ class Window:
 
     def has_room(self, unwritten: int) -> bool:
         """Tell whether something may be written, as nothing waits for the peer."""
-        return not self._wait(self._read().waiting + unwritten)
+        return not self._wait(self._kernel.read().waiting + unwritten)
 
     def rest(self, now: float) -> None:
         """Take note that nothing waits any more: from now on the link is not full."""
         if self.rate == inf and self._since is not None:
-            state = self._read()
+            state = self._kernel.read()
             rate = (state.acked - self._acked) / max(now - self._since, _SOONEST)
             if rate * (state.least + DELAY) >= TIGHT:   # it carries at least as much
                 self._set(rate, state.least)
@@ -172,5 +182,8 @@ class Window:
     def _set(self, rate: float, least: float) -> None:
         self.rate = rate
         self.size = max(rate * (least + DELAY), LEAST)
-        self.is_tight = self.size < TIGHT
+        is_tight = self.size < TIGHT
+        if is_tight is not self.is_tight or self.most == NOT_SENT:
+            self._kernel.take(NOT_SENT if is_tight else TIGHT)
+        self.is_tight = is_tight
         self.most = max(int(self.size / 4), LEAST // 2) if self.is_tight else PIECE
