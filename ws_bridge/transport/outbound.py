@@ -115,8 +115,8 @@ class Outbound:
     def is_idle(self) -> bool:
         """Whether a frame would be written at once."""
         return self._writer is None and not self.websocket.paused and self._ending is None and (
-            self._window is None or not self._window.is_tight or self._window.has_room(
-                self._transport.get_write_buffer_size()))
+            self._window is None or not self._window.is_tight or self._transport.is_closing()
+            or self._window.has_room(self._transport.get_write_buffer_size()))
 
     @property
     def _most(self) -> int:
@@ -363,7 +363,7 @@ class Outbound:
         finally:
             self._writer = None
             self._in_hand = 0
-            if self._window is not None:
+            if self._window is not None and not self._transport.is_closing():
                 self._window.rest(self.websocket.loop.time())
 
     async def _room(self) -> int:
