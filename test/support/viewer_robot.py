@@ -20,7 +20,8 @@ import json
 from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Int32
 from std_srvs.srv import Empty, SetBool, Trigger
 from support.make_golden import messages, plain
@@ -28,7 +29,40 @@ from support.rosbridge_robot import running_robot
 from test_msgs.msg import Constants, WStrings
 from test_msgs.srv import BasicTypes
 
+from ws_bridge.demo.node import DemoRobot
+
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class ListeningRobot(DemoRobot):
+    """
+    The demo robot that listens to what it says.
+
+    :ivar said: CDR by topic, as subscribers in other processes get it: padded to 4 bytes.
+    :ivar others: how many of these messages came while another subscriber was there, by topic.
+    :ivar kinds: the types, by topic.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.said: dict[str, list[bytes]] = {}
+        self.others: dict[str, int] = {}
+        self.kinds: dict[str, Any] = {}
+        super().__init__(*arguments, **options, parameter_overrides=[
+            Parameter('battery_rate', value=10.0)])
+
+    def create_publisher(self, msg_type: Any, topic: str, *arguments: Any, **options: Any) -> Any:
+        """Make a publisher, and a subscription unless it is one of rclpy's own."""
+        publisher = super().create_publisher(msg_type, topic, *arguments, **options)
+        if not msg_type.__module__.startswith('rcl_interfaces'):
+            name = publisher.topic_name
+            self.said[name], self.others[name], self.kinds[name] = [], 0, msg_type
+
+            def keep(cdr: bytes) -> None:
+                self.said[name].append(bytes(cdr) + bytes(-len(cdr) % 4))
+                self.others[name] += publisher.get_subscription_count() > 1
+            self.create_subscription(msg_type, name, keep, QoSProfile(
+                depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT), raw=True)
+        return publisher
 
 
 def decodes(message: Any) -> bool:
