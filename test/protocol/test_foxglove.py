@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from ws_bridge.config import Limits
+from ws_bridge.config.roles import USES
 from ws_bridge.errors import (
     BadFrame,
     Expired,
@@ -112,7 +113,7 @@ def test_its_clients_name_it() -> None:
 def test_server_info(dialect: FoxgloveDialect, ids: Ids) -> None:
     assert tell(dialect, GREETING) == [{
         'op': 'serverInfo', 'name': 'robot',
-        'capabilities': ['clientPublish', 'parameters', 'parametersSubscribe'],
+        'capabilities': ['clientPublish', 'parameters', 'parametersSubscribe'],     # no graph
         'supportedEncodings': ['cdr', 'json'],
         'metadata': {'ws_bridge': '0.1.0', 'ROS_DISTRO': 'kilted'}, 'sessionId': ids.session_id}]
     other = FoxgloveDialect('robot', ids=ids)
@@ -121,6 +122,11 @@ def test_server_info(dialect: FoxgloveDialect, ids: Ids) -> None:
     assert Ids().session_id != ids.session_id
     (info,) = tell(other, replace(GREETING, allowed={'publish': [], 'call': []}))
     assert info['capabilities'] == []
+    everything = FoxgloveDialect('robot', ids=ids, serves_assets=True, sim_time=lambda: 1)
+    (info,) = tell(everything, replace(GREETING, uses=USES))
+    assert info['capabilities'] == [
+        'clientPublish', 'services', 'parameters', 'parametersSubscribe', 'connectionGraph',
+        'assets', 'time']
 
 
 def test_who_has_to_log_in_is_told_how(dialect: FoxgloveDialect) -> None:
@@ -379,6 +385,9 @@ def test_parameters(dialect: FoxgloveDialect) -> None:
         {'name': '/n.a', 'value': 3, 'type': 'float64'},
         {'name': '/n.b', 'value': 'AQI=', 'type': 'byte_array'}]) == (
         ops.SetParameters('set:1', {'/n:a': 3, '/n:b': [1, 2]}, want_values=True),)
+    assert ask(dialect, 'setParameters', parameters=[
+        {'name': '/n.a'}, {'name': '/n.b', 'type': 'byte_array'}, {'name': '/n.c', 'value': 0}]
+    ) == (ops.SetParameters('set', {'/n:c': 0}, want_values=True, unset=('/n:a', '/n:b')),)
     assert ask(dialect, 'subscribeParameterUpdates', parameterNames=['/n.a']) == (
         ops.WatchParameters('watch', ('/n:a',), True),)
     assert ask(dialect, 'unsubscribeParameterUpdates', parameterNames=[]) == (
@@ -396,6 +405,11 @@ def test_values_of_parameters(dialect: FoxgloveDialect) -> None:
     for op_id, extra in (('get:x:y', {'id': 'x:y'}), ('get', {}), (None, {})):
         assert tell(dialect, replies.ParametersTold(op_id, entries, {})) == [
             {'op': 'parameterValues', 'parameters': told, **extra}]
+    # of what is watched the client is told that it has no value any more
+    assert tell(dialect, replies.ParametersTold(None, entries[:1], {'/n:x': 'deleted'})) == [
+        {'op': 'parameterValues', 'parameters': [*told[:1], {'name': '/n.x'}]}]
+    assert tell(dialect, replies.ParametersTold('get', entries[:1], {'/n:x': 'no'})) == [
+        {'op': 'parameterValues', 'parameters': told[:1]}]
 
 
 def test_what_was_not_set_is_told(dialect: FoxgloveDialect) -> None:
@@ -416,7 +430,7 @@ def test_what_was_not_set_is_told(dialect: FoxgloveDialect) -> None:
     ('getParameters', {'parameterNames': ['.a']}, 'get', 'bad_name'),
     ('getParameters', {'parameterNames': [5], 'id': 'i'}, 'get:i', 'bad_field'),
     ('getParameters', {'parameterNames': [], 'id': 5}, None, 'bad_field'),
-    ('setParameters', {'parameters': [{'name': '/n.a'}]}, 'set', 'bad_field'),
+    ('setParameters', {'parameters': [{'name': '/n'}]}, 'set', 'bad_name'),
     ('setParameters', {'parameters': [{'name': '/n.a', 'value': 1, 'x': 1}]}, 'set', 'bad_field'),
     ('setParameters', {'parameters': [{'name': '/n.a', 'value': '!', 'type': 'byte_array'}]},
      'set', 'bad_field'),
@@ -450,14 +464,46 @@ def test_an_empty_frame_is_nothing(dialect: FoxgloveDialect) -> None:
 
 
 def test_what_is_not_served_is_said(dialect: FoxgloveDialect) -> None:
-    op_id, code, why = wrong(ask(dialect, 'fetchAsset', uri='package://x/y', requestId=10))
-    assert (op_id, code) == ('asset:10', 'unknown_operation')
-    assert why == 'op: Server does not support the assets capability'
-    frame, status = tell(dialect, failed(op_id, BadFrame('oh no')))
-    assert frame == asset_error(10, 'bad_frame: oh no') and status['level'] == 2
+    assert wrong(send(dialect, b'\3\1'))[1:] == (
+        'unknown_operation', 'Server does not support the playbackControl capability')
+
+
+# ---- the robot
+
+def test_assets(dialect: FoxgloveDialect) -> None:
+    assert ask(dialect, 'fetchAsset', uri='package://x/y', requestId=10) == (
+        ops.FetchAsset('asset:10', 'package://x/y'),)
+    assert tell(dialect, replies.AssetFetched('asset:10', b'data')) == [
+        bytes.fromhex('04 0a000000 00 00000000 64617461')]
+    assert tell(dialect, failed('asset:10', BadFrame('oh no'))) == [
+        asset_error(10, 'bad_frame: oh no')]        # nothing more: who asked knows
     assert wrong(ask(dialect, 'fetchAsset', uri='package://x/y'))[0] is None
-    assert wrong(ask(dialect, 'subscribeConnectionGraph'))[1] == 'unknown_operation'
-    assert wrong(send(dialect, b'\3\1'))[1] == 'unknown_operation'
+    for uri in ('', 5, None, 'x' * 1025):
+        assert wrong(ask(dialect, 'fetchAsset', uri=uri, requestId=10))[:2] == (
+            'asset:10', 'bad_field')
+
+
+def test_the_connection_graph(dialect: FoxgloveDialect) -> None:
+    assert ask(dialect, 'subscribeConnectionGraph') == (ops.WatchConnections('graph', True),)
+    assert ask(dialect, 'unsubscribeConnectionGraph') == (ops.WatchConnections('graph', False),)
+    (told,) = tell(dialect, replies.ConnectionsChanged(
+        {'/a': ['/n']}, {'/a': ()}, {'/s': ['/n']}, ('/b',), ('/t',)))
+    assert told == {
+        'op': 'connectionGraphUpdate', 'publishedTopics': [{'name': '/a', 'publisherIds': ['/n']}],
+        'subscribedTopics': [{'name': '/a', 'subscriberIds': []}],
+        'advertisedServices': [{'name': '/s', 'providerIds': ['/n']}],
+        'removedTopics': ['/b'], 'removedServices': ['/t']}
+    (status,) = tell(dialect, failed('graph', Forbidden('no')))
+    assert (status['id'], status['level']) == ('graph', 2)
+
+
+def test_the_time_of_a_simulation() -> None:
+    times = iter((5, 7))
+    dialect = FoxgloveDialect('robot', sim_time=lambda: next(times))
+    assert tell(dialect, replies.TimeTold(1234)) == [bytes.fromhex('02 d204000000000000')]
+    write = dialect.sample_writer('/a', 12, 'cdr', '7')
+    assert [write(b'x', NOW, 1)[5:13] for _ in range(2)] == [
+        bytes([5, *[0] * 7]), bytes([7, *[0] * 7])]
 
 
 @pytest.mark.parametrize(('op_id', 'error', 'level'), [

@@ -22,6 +22,7 @@ from ws_bridge.config.roles import Grant, Role
 from ws_bridge.errors import Forbidden
 from ws_bridge.protocol import operations as ops
 from ws_bridge.session import effects as fx
+from ws_bridge.session import parameters
 from ws_bridge.session.parameters import Watched
 from ws_bridge.session.rights import Policy, Rights
 
@@ -40,8 +41,9 @@ def test_each_parameter_counts_as_a_call() -> None:
     assert session.receive(ops.SetParameters('b', {'/n:a': 1, '/n:b': 2}), START)
 
 
-def test_what_is_watched_is_taken_back_at_the_end() -> None:
-    session = make(max_subscriptions=2)
+def test_what_is_watched_is_taken_back_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parameters, 'MOST_WATCHED', 2)
+    session = make()
     watch = ops.WatchParameters('a', ('/n:a', '/n:b'))
     assert session.receive(watch, START) == [fx.ParameterOperation(watch)]
     assert fx.ParameterOperation(watch).op_id == 'a'
@@ -52,6 +54,16 @@ def test_what_is_watched_is_taken_back_at_the_end() -> None:
     session.receive(ops.WatchParameters('d', ('/n:c',), watch=False), START)
     session.parameters.refused(ops.WatchParameters('d', ('/n:c',), watch=False))
     assert len(session.parameters.watched) == 1
+    assert fx.UnwatchParameters() in session.close()
+    assert fx.UnwatchParameters() not in session.close()
+
+
+def test_who_asked_for_everything_needs_the_events() -> None:
+    session = make()
+    session.receive(ops.GetParameters('a', ('/n:a',)), START)
+    assert not session.parameters.needs_events
+    session.receive(ops.GetParameters('b'), START)
+    assert session.parameters.needs_events
     assert fx.UnwatchParameters() in session.close()
     assert fx.UnwatchParameters() not in session.close()
 
@@ -69,7 +81,8 @@ def test_some_or_all() -> None:
 
 
 @pytest.mark.parametrize('op', [
-    ops.GetParameters('i'), ops.SetParameters('i', {}), ops.WatchParameters('i')])
+    ops.GetParameters('i'), ops.SetParameters('i', {}), ops.WatchParameters('i'),
+    ops.WatchConnections('i')])
 def test_who_may_nothing_is_told_so(op: ops.Operation) -> None:
     session = make()
     session.login.rights = Rights(Policy(Exposure.open()), Role('r', (Grant('*', 'subscribe'),)))

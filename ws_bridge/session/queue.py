@@ -98,6 +98,11 @@ class OutQueue:
     def __len__(self) -> int:
         return self._messages + len(self._line)
 
+    @property
+    def owed_bytes(self) -> int:
+        """Bytes of the messages that wait."""
+        return self._message_bytes
+
     def __repr__(self) -> str:
         return f'<OutQueue {len(self)} frames, {self.nbytes} bytes, {self.dropped} dropped>'
 

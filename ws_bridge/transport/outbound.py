@@ -132,6 +132,11 @@ class Outbound:
         """Bytes that wait in the queue and in the transport."""
         return self._queue.nbytes + self._in_hand + self._transport.get_write_buffer_size()
 
+    @property
+    def owed_bytes(self) -> int:
+        """Bytes of frames in the queue that are never dropped."""
+        return self._queue.owed_bytes
+
     def close(self, code: int, reason: str) -> None:
         """Start to close."""
         raise NotImplementedError
