@@ -421,6 +421,8 @@ def test_what_was_not_set_is_told(dialect: FoxgloveDialect) -> None:
         {'name': '/n.a', 'value': 3}]}
     removed, _ = tell(dialect, replies.ParametersSet('set:2', {}, entries))
     assert removed['op'] == 'removeStatus'
+    # without an id it would be an update of what is not watched
+    assert tell(dialect, replies.ParametersSet('set', {}, entries)) == []
     (status,) = tell(dialect, failed('get:1', LimitExceeded('busy')))
     assert status['id'] == 'get'
 

@@ -249,6 +249,8 @@ class FoxgloveDialect:
                 'set', ERROR, f'not set: {reasons}', stamp)))
         else:
             self._statuses.drop('set')
+        if reply.op_id == 'set':    # no id: nobody waits, and it would be an update
+            return frames
         return [*frames, _parameters(reply.parameters, reply.op_id)]
 
     def _failed(self, reply: replies.Failed, stamp: int) -> list[ops.Frame]:
