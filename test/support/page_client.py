@@ -15,11 +15,12 @@
 A page that knows no leases and drives without ever letting go, a process of its own.
 
 ``page_client.py URL TOPIC [RATE] [plain | json | cdr]`` speaks rosbridge's protocol, plain
-envelopes, or Foxglove's protocol in one of its encodings.  It publishes zero, as it has to after an
-emergency stop, and then a command that moves, 20 a second or ``RATE``; no time, no word of leases.
-A panel of Foxglove publishes no zero.  Each command carries the monotonic time at which it was made
-in ``linear.z``, so one machine can tell its age.  On stdin: the URL, where it is ``-``; ``quiet`` (no
-more commands), ``close``.  On stdout: ``moving``, and ``{"code": ...}`` of each refusal.
+envelopes, or Foxglove's protocol in one of its encodings.  It publishes zero, as it has to after
+an emergency stop, and then a command that moves, 20 a second or ``RATE``; no time, no word of
+leases.  A panel of Foxglove publishes no zero.  Each command carries the monotonic time at which
+it was made in ``linear.z``, so one machine can tell its age.  On stdin: the URL, where it is
+``-``; ``quiet`` (no more commands), ``close``.  On stdout: ``moving``, and ``{"code": ...}`` of
+each refusal.
 """
 from __future__ import annotations
 
