@@ -135,6 +135,8 @@ def furnish(node: Any) -> Kinds:
     node.declare_parameter('numbers', [1.0, 2.5])
     node.declare_parameter('names', ['a', 'b'])
     node.declare_parameter('fixed', 5, ParameterDescriptor(read_only=True))
+    for name in ('free_sdk', 'free_websocket'):
+        node.declare_parameter(name, 'x', ParameterDescriptor(dynamic_typing=True))
     return Kinds(node)
 
 

@@ -28,10 +28,13 @@ import signal
 import subprocess
 from typing import Any
 
+from builtin_interfaces.msg import Time
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
+from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Int32, String
 from std_srvs.srv import SetBool
+from support.bridge_harness import running_bridge
 from support.helpers import async_wait_until, PATIENCE, SpinningNode, wait_until
 from support.make_golden import plain
 from support.real_clients import lines_of, node_is_new_enough, scenarios, SKIP_NODE
@@ -42,13 +45,15 @@ CLIENTS = Path(__file__).parent / 'clients'
 SKIP_FOXGLOVE = "Foxglove's packages are not installed (make test does that where there is npm)"
 SCENARIOS = scenarios(CLIENTS / 'foxglove_client.mjs', r'^  async (\w+)\(subprotocol\) \{')
 HEARD = 5    # messages of each topic that somebody has to listen to
+APART = ('time_of_a_simulation',)   # with a bridge of its own
 SUBPROTOCOLS = 'foxglove.sdk.v1', 'foxglove.websocket.v1'
 
 
 @pytest.fixture(scope='module')
 def place() -> Iterator[tuple[Kinds, str]]:
     """Run the robot and a bridge for all clients; give the kinds of the robot, and the URL."""
-    with running_viewer_robot('js_robot') as kinds, bridge_process() as (_, url):
+    with running_viewer_robot('js_robot') as kinds, \
+            bridge_process(asset_uri_allowlist=[r'package://[\w/]+\.json']) as (_, url):
         yield kinds, url
 
 
@@ -70,7 +75,7 @@ def foxglove(place: tuple[Kinds, str], packages: Path) -> dict[tuple[str, str], 
 
 
 @pytest.mark.parametrize('subprotocol', SUBPROTOCOLS)
-@pytest.mark.parametrize('scenario', SCENARIOS)
+@pytest.mark.parametrize('scenario', [name for name in SCENARIOS if name not in APART])
 def test_foxglove(foxglove: dict[tuple[str, str], Any], scenario: str, subprotocol: str) -> None:
     said = foxglove.get((scenario, subprotocol))
     assert said, 'the client ended before'
@@ -87,8 +92,28 @@ def test_every_kind_of_field_is_decoded_and_published(
                            if decodes(message)}
 
 
+async def test_the_time_of_a_simulation(ros_node: SpinningNode, packages: Path) -> None:
+    node = ros_node.node
+    clock, out = (node.create_publisher(Clock, '/clock', 10),
+                  node.create_publisher(String, '/out', 10))
+    stamps = iter(range(10**6))
+
+    def tick() -> None:
+        clock.publish(Clock(clock=Time(sec=1000, nanosec=next(stamps) * 1000)))
+        out.publish(String())
+    node.create_timer(0.01, tick)
+    async with running_bridge(use_sim_time=True) as service:
+        client = await asyncio.create_subprocess_exec(
+            'node', 'foxglove_client.mjs', service.url, *APART, cwd=CLIENTS,
+            stdout=subprocess.PIPE)
+        said, _ = await client.communicate()
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert [line['subprotocol'] for line in lines] == [*SUBPROTOCOLS]
+    assert [line['error'] for line in lines] == [None, None]
+
+
 def test_the_script_has_scenarios() -> None:
-    assert len(SCENARIOS) == 8
+    assert len(SCENARIOS) == 11
 
 
 def with_profile(source: Path, copy: Path) -> None:
