@@ -56,11 +56,26 @@ class FakeServices:
             then(answer)
 
 
+class Clock:
+    """A loop whose timers ring when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.timers: list[Callable[[], None]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, delay: float, action: Callable[[], None]) -> Any:
+        self.timers.append(action)
+        return SimpleNamespace(cancel=lambda: self.timers.remove(action))
+
+
 class World:
     """A cache in a graph of two nodes, and its clock."""
 
     def __init__(self) -> None:
-        self.now = 100.0
+        self.loop: Any = Clock()
         self.services = FakeServices()
         self.publishers: Any = {'/a': frozenset({b'1'}), '/b': frozenset({b'2'})}
         graph = SimpleNamespace(nodes=('/a', '/b', '/stop', 'wrong'), services={
@@ -74,7 +89,7 @@ class World:
                 raise BadName(name)
             return name
         services: Any = self.services
-        self.cache = ParameterCache(ros, services, resolve, lambda: self.now)
+        self.cache = ParameterCache(ros, services, resolve, self.loop)
         self.cache.begin()
         self.answers: list[tuple[Found, Reasons]] = []
 
@@ -88,7 +103,7 @@ class World:
     def settle(self) -> None:
         """Read what is kept then."""
         self.read()
-        self.now += SETTLE
+        self.loop.now += SETTLE
         self.read()
 
 
@@ -104,11 +119,11 @@ EVERYTHING = ['/a/list_parameters', '/a/get_parameters', '/b/list_parameters',
 
 def test_nodes_are_asked_until_no_event_can_be_lost_and_then_no_more(world: World) -> None:
     assert world.read() == EVERYTHING
-    world.now += SETTLE
+    world.loop.now += SETTLE
     assert world.read('/a') == EVERYTHING[:2]       # only those that are wanted
     for _ in range(3):
         assert world.read('/a') == []
-        world.now += 15.0
+        world.loop.now += 15.0
     assert world.read() == EVERYTHING[2:]
     assert world.read() == []
     assert world.answers[-1] == ({'/a': {'x': ONE}, '/b': {'y': TWO}}, {})
@@ -126,7 +141,7 @@ def test_events_keep_it_fresh(world: World) -> None:
 
 def test_an_event_while_a_node_is_asked_wins(world: World) -> None:
     world.read()
-    world.now += SETTLE
+    world.loop.now += SETTLE
     world.services.holds = True
     world.read('/a')
     world.read('/a')                    # waits for the same answer
@@ -189,6 +204,26 @@ def test_what_cannot_be_asked_is_a_reason(world: World) -> None:
     world.read()
     world.read()
     assert [each[0] for each in world.answers] == [{}, {}]
+
+
+def test_who_is_in_a_hurry_gets_the_rest_later(world: World) -> None:
+    world.services.values['/b'] = None
+    world.services.holds = True
+    late: list[Any] = []
+    world.cache.read(lambda node: True, lambda *told: world.answers.append(told), 0.5,
+                     lambda *told: late.append(told))
+    slow, silent = world.services.held
+    assert world.answers == []
+    world.loop.timers[0]()
+    (found, reasons), = world.answers
+    assert found == {} and set(reasons) == {'/a', '/b'}
+    slow()
+    silent()
+    assert late == [('/a', {'x': ONE})] and len(world.answers) == 1
+    world.services.values['/b'] = {'y': TWO}
+    world.services.holds = False
+    world.cache.read(lambda node: True, lambda *told: world.answers.append(told), 0.5)
+    assert len(world.answers) == 2 and not world.loop.timers
 
 
 def test_nothing_is_wanted(world: World) -> None:

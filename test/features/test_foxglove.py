@@ -24,6 +24,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist, Vector3
 import orjson
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message, serialize_message
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Int32, String
@@ -107,6 +108,8 @@ async def test_a_simulated_robot_is_shown(ros_node: SpinningNode) -> None:
         for second in (100, 50):        # it steps back when the simulation begins anew
             await async_wait_until(partial(tick, second))
         assert not other.samples
+        async with foxglove_peer(service) as late:      # meanwhile the simulation stands still
+            await async_wait_until(lambda: late.times == [50 * 10**9 + 5])
 
         await async_wait_until(lambda: peer.graph['publishedTopics'].get('/out') == [name]
                                and peer.graph['subscribedTopics'].get('/out')
@@ -115,6 +118,46 @@ async def test_a_simulated_robot_is_shown(ros_node: SpinningNode) -> None:
         await async_wait_until(lambda: '/out' not in peer.graph['publishedTopics'])
         await async_wait_until(lambda: '/out' not in peer.graph['subscribedTopics'])
         assert not other.of('connectionGraphUpdate')
+
+
+async def test_a_slow_viewer(ros_node: SpinningNode) -> None:
+    """It gets the newest, of each topic, and nothing of what it has unsubscribed from."""
+    node = ros_node.node
+    large = node.create_publisher(String, '/large', 10)
+    small = node.create_publisher(Int32, '/small', 10)
+    latched = node.create_publisher(String, '/kept', QoSProfile(
+        depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+    latched.publish(String(data='kept'))
+    async with running_bridge(queue_depth=2) as service, foxglove_peer(service) as slow, \
+            foxglove_peer(service) as quick:
+        (link,) = [peer.link for peer in service.bridge.peers() if peer.name == 'p1']
+        for peer in (slow, quick):      # each later one, too, is given what the topic has kept
+            for number, topic in enumerate(('/large', '/small', '/kept')):
+                await peer.subscribe(number, topic)
+            await async_wait_until(partial(peer.samples.get, 2))
+        await async_wait_until(lambda: large.get_subscription_count()
+                               and small.get_subscription_count())
+        slow.websocket.transport.pause_reading()
+        image = String(data='x' * 1_000_000)
+
+        def fill() -> bool:
+            large.publish(image)
+            return link._queue.dropped > 0
+        await async_wait_until(fill)
+        for number in range(20):
+            small.publish(Int32(data=number))
+        newest = cdr(Int32(data=19))
+        await async_wait_until(lambda: newest in quick.samples.get(1, ()))
+        assert set(link._queue._streams) == {('/large', '0'), ('/small', '1')}
+        await slow.ask('unsubscribe', subscriptionIds=[0])
+        await async_wait_until(lambda: set(link._queue._streams) == {('/small', '1')})
+        slow.websocket.transport.resume_reading()
+        await async_wait_until(lambda: newest in slow.samples.get(1, ()))
+        assert len(slow.samples[1]) <= 2
+        # and again, to who subscribes again
+        await slow.ask('unsubscribe', subscriptionIds=[2])
+        await slow.subscribe(3, '/kept')
+        await async_wait_until(lambda: slow.samples.get(3) == [cdr(String(data='kept'))])
 
 
 async def hold(peer: FoxglovePeer, payload: bytes, until: Callable[[], object]) -> None:

@@ -14,11 +14,15 @@
 """Test the codec of Foxglove's dialect: each operation both ways, and what is refused."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 import json
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 import pytest
+from support.rosbridge_garbage import WRONG
 
 from ws_bridge.config import Limits
 from ws_bridge.config.roles import USES
@@ -39,6 +43,7 @@ from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.protocol.foxglove import BATCH, FoxgloveDialect, NEEDS_LOGIN
 from ws_bridge.protocol.foxglove_frames import asset_error
 from ws_bridge.protocol.foxglove_ids import Ids
+from ws_bridge.protocol.foxglove_requests import PARSERS, WITHIN
 from ws_bridge.protocol.foxglove_status import INTERVAL
 
 NOW = 1_760_000_000 * 10**9
@@ -378,7 +383,7 @@ def test_calls_that_cannot_be(dialect: FoxgloveDialect) -> None:
 
 def test_parameters(dialect: FoxgloveDialect) -> None:
     assert ask(dialect, 'getParameters', parameterNames=[], id='get-all-params') == (
-        ops.GetParameters('get:get-all-params', ()),)
+        ops.GetParameters('get:get-all-params', (), WITHIN),)
     assert ask(dialect, 'getParameters', parameterNames=['/ns/n.a.b']) == (
         ops.GetParameters('get', ('/ns/n:a.b',)),)
     assert ask(dialect, 'setParameters', id='1', parameters=[
@@ -459,6 +464,90 @@ def test_malformed_frames(dialect: FoxgloveDialect, frame: str | bytes, code: st
     assert isinstance(op, ops.Malformed)
     (status,) = tell(dialect, failed(None, op.error))
     assert (status['level'], status['id']) == (2, code)
+
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    'subscribe': {'subscriptions': [{'id': 1, 'channelId': 1}]},
+    'unsubscribe': {'subscriptionIds': [1]},
+    'advertise': {'channels': [{
+        'id': 5, 'topic': '/t', 'encoding': 'json', 'schemaName': STRING, 'schema': '',
+        'schemaEncoding': 'ros2msg'}]},
+    'unadvertise': {'channelIds': [5]},
+    'getParameters': {'parameterNames': ['/n.a'], 'id': 'x'},
+    'setParameters': {'parameters': [{'name': '/n.a', 'value': 'AQI=', 'type': 'byte_array'}],
+                      'id': 'x'},
+    'subscribeParameterUpdates': {'parameterNames': ['/n.a']},
+    'unsubscribeParameterUpdates': {'parameterNames': ['/n.a']},
+    'subscribeConnectionGraph': {}, 'unsubscribeConnectionGraph': {},
+    'fetchAsset': {'uri': 'package://a/b.stl', 'requestId': 1}}
+
+
+def garbage(whole: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give an object with each field missing, and with each wrong value; at any depth."""
+    for key, value in whole.items():
+        yield {name: each for name, each in whole.items() if name != key}
+        yield from ({**whole, key: wrong} for wrong in WRONG)
+        if isinstance(value, list) and isinstance(value[0], dict):
+            yield from ({**whole, key: [each]} for each in garbage(value[0]))
+        elif isinstance(value, list):
+            yield from ({**whole, key: [wrong]} for wrong in WRONG)
+
+
+def test_there_is_an_example_of_every_operation() -> None:
+    assert set(EXAMPLES) == set(PARSERS)
+
+
+@pytest.mark.parametrize('op', EXAMPLES)
+def test_garbage_in_any_field(ids: Ids, op: str) -> None:
+    """What is wrong is told by its code, and nothing else is lost by it."""
+    for fields in garbage(EXAMPLES[op]):
+        codec = FoxgloveDialect('robot', ids=ids)
+        codec.encode(TOPICS, NOW)
+        for each in ask(codec, op, **fields):
+            if isinstance(each, ops.Malformed):
+                assert tell(codec, failed(each.op_id, each.error))
+        assert not isinstance(ask(codec, 'getParameters', parameterNames=[])[0], ops.Malformed)
+    codec = FoxgloveDialect('robot', ids=ids)
+    codec.encode(TOPICS, NOW)
+    if op == 'unadvertise':
+        ask(codec, 'advertise', **EXAMPLES['advertise'])
+    assert not any(isinstance(each, ops.Malformed) for each in ask(codec, op, **EXAMPLES[op]))
+
+
+def test_unknown_keys_are_ignored(dialect: FoxgloveDialect) -> None:
+    (op,) = ask(dialect, 'subscribe', later=1, subscriptions=[
+        {'id': 1, 'channelId': 1, 'rate': 5}])
+    assert isinstance(op, ops.Subscribe)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(('/a', '/b', '/c')), st.lists(
+    st.sampled_from((STRING, TWIST, 'x/msg/None')), min_size=1, max_size=2, unique=True)),
+    max_size=8))
+def test_channels_whatever_comes_and_goes(graphs: list[dict[str, list[str]]]) -> None:
+    """As strict as Lichtblick: one channel a topic, and a number always means the same."""
+    codec = FoxgloveDialect('robot', ids=Ids())
+    definitions = {STRING: 'string data\n', TWIST: 'twist\n'}
+    meanings: dict[int, Any] = {}
+    there: dict[str, int] = {}
+    before: dict[str, tuple[str, ...]] = {}
+    for graph in graphs:
+        after = {topic: tuple(types) for topic, types in graph.items()}
+        changed = {topic: types for topic, types in after.items() if before.get(topic) != types}
+        gone = tuple(topic for topic in before if topic not in after)
+        before = after
+        for told in tell(codec, replies.TopicsChanged(changed, gone, definitions)):
+            if told['op'] == 'unadvertise':
+                for number in told['channelIds']:
+                    del there[meanings[number]['topic']]
+                continue
+            for each in told['channels']:
+                assert each['topic'] not in there
+                assert meanings.setdefault(each['id'], each) == each
+                there[each['topic']] = each['id']
+        assert set(there) == {topic for topic, types in after.items()
+                              if set(types) & set(definitions)}
+        assert all(meanings[number]['schemaName'] in after[topic]
+                   for topic, number in there.items())
 
 
 def test_an_empty_frame_is_nothing(dialect: FoxgloveDialect) -> None:

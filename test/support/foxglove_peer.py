@@ -152,10 +152,11 @@ class FoxglovePeer:
 
 
 @asynccontextmanager
-async def foxglove_peer(service: Service, subprotocols: Sequence[str] = SUBPROTOCOLS
-                        ) -> AsyncIterator[FoxglovePeer]:
+async def foxglove_peer(service: Service, subprotocols: Sequence[str] = SUBPROTOCOLS,
+                        **options: Any) -> AsyncIterator[FoxglovePeer]:
     """Give a client that is connected."""
-    async with connect(service.url, subprotocols=[*map(Subprotocol, subprotocols)]) as websocket:
+    async with connect(service.url, subprotocols=[*map(Subprotocol, subprotocols)],
+                       **options) as websocket:
         peer = FoxglovePeer(websocket)
         yield peer
     await peer.reader

@@ -119,7 +119,7 @@ class Bridge:
         self._names = BridgeNames(ros, exposure, lambda name: self._services.hosts(name),
                                   self._actions.hosts)
         parameters = Parameters(ros, store, peers.values, check=self._control.check,
-                                resolve=self._names.service, clock=clock)
+                                resolve=self._names.service, loop=loop)
         self._assets = Assets(Library(settings.asset_uri_allowlist,
                                       settings.max_queue_bytes // 2))
         rosapi = RosApi(ros, loop, parameters, apply=carry_out, names=self._names,

@@ -19,7 +19,7 @@ from typing import ClassVar, TYPE_CHECKING
 
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.unit import Effects, Unit
-from ws_bridge.config.roles import is_hidden, Use
+from ws_bridge.config.roles import is_hidden, Role, Use
 from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol.replies import ConnectionsChanged
 from ws_bridge.session.effects import ConnectionsWatched
@@ -79,8 +79,12 @@ class ConnectionGraph(Unit):
             self.graph_changed()        # tells, or looks again if it has changed meanwhile
 
     def _tell(self, found: Connections) -> None:
+        by_role: dict[Role, Connections] = {}
         for peer, told in self._told.items():
-            seen = _seen(found, peer.session.login.rights)
+            rights = peer.session.login.rights
+            if rights.role not in by_role:
+                by_role[rights.role] = _seen(found, rights)
+            seen = by_role[rights.role]
             if seen != told:
                 self._told[peer] = seen
                 peer.send(_difference(told or _NOTHING, seen))
@@ -91,9 +95,11 @@ class ConnectionGraph(Unit):
 def _seen(found: Connections, rights: Rights) -> Connections:
     """Return what a peer may know of: names that it may use, and nodes that it may see."""
     publishers, subscribers, servers = found
+    nodes = {node for part in found for theirs in part.values() for node in theirs}
+    visible = set(rights.seen(node for node in nodes if not is_hidden(node)))
 
     def part(nodes: Nodes, *uses: Use) -> dict[str, list[str]]:
-        shown = {name: rights.seen(node for node in theirs if not is_hidden(node))
+        shown = {name: [node for node in theirs if node in visible]
                  for name, theirs in nodes.items()
                  if not is_hidden(name) and rights.shows(name, *uses)}
         return {name: theirs for name, theirs in shown.items() if theirs}

@@ -178,6 +178,8 @@ class PeerConnections:
             if peer.hears_news:
                 self._state.send_to(peer)
         self._state.tell_topics(peer)
+        if kind.hears_time:
+            self._sim_time.greet(peer)
         self._state.touch()
         self._dispatcher.arm(peer)
         return peer

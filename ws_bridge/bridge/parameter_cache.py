@@ -20,6 +20,7 @@ answer waiting.
 """
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ Found = Mapping[str, Mapping[str, Value]]
 Reasons = Mapping[str, str]
 """Why nodes have none, by node."""
 Done = Callable[[Found, Reasons], None]
+Late = Callable[[str, Mapping[str, Value]], None]
 
 SETTLE = 3.0
 """
@@ -79,15 +81,15 @@ class ParameterCache:
     Knows the parameters of nodes, while somebody listens to their events.
 
     :param resolve: makes the full name of a service; raises ``BadName``.
-    :param clock: monotonic time, s.
+    :param loop: its clock, and its timers.
     """
 
     def __init__(self, ros: RosSide, services: ParameterServices, resolve: Callable[[str], str],
-                 clock: Callable[[], float]) -> None:
+                 loop: asyncio.AbstractEventLoop) -> None:
         self._ros = ros
         self._services = services
         self._resolve = resolve
-        self._clock = clock
+        self._loop = loop
         self._since: float | None = None
         self._seen: dict[str, tuple[frozenset[bytes], float]] = {}
         self._kept: dict[str, KnownNode] = {}
@@ -99,7 +101,7 @@ class ParameterCache:
 
     def begin(self) -> None:
         """Take note that the events are listened to from now on."""
-        self._since = self._clock()
+        self._since = self._loop.time()
 
     def end(self) -> None:
         """Forget everything: nobody listens."""
@@ -120,7 +122,8 @@ class ParameterCache:
         if node in self._kept:
             _apply(self._kept[node].values, changes)
 
-    def read(self, may_read: Callable[[str], bool], done: Done) -> None:
+    def read(self, may_read: Callable[[str], bool], done: Done, within: float | None = None,
+             late: Late | None = None) -> None:
         """
         Find the parameters of every node.
 
@@ -128,10 +131,12 @@ class ParameterCache:
 
         :param may_read: whether those of a node are wanted.
         :param done: gets them.
+        :param within: when it gets what is known then, s; ``None`` = all together.
+        :param late: gets what nodes say later.
         """
         def published(found: Mapping[str, frozenset[bytes]] | WsBridgeError) -> None:
             self._find([node for node in self.nodes() if may_read(node)],
-                       {} if isinstance(found, WsBridgeError) else found, done)
+                       {} if isinstance(found, WsBridgeError) else found, done, within, late)
         self._ros.look_again(lambda: self._ros.survey('event_publishers', on_done=published))
 
     def nodes(self) -> Collection[str]:
@@ -149,7 +154,7 @@ class ParameterCache:
         return [node for node, has_services in nodes.items() if has_services]
 
     def _find(self, nodes: Collection[str], publishers: Mapping[str, frozenset[bytes]],
-              done: Done) -> None:
+              done: Done, within: float | None, late: Late | None) -> None:
         found: dict[str, Mapping[str, Value]] = {}
         reasons: dict[str, str] = {}
         waiting = set(nodes)
@@ -157,6 +162,8 @@ class ParameterCache:
 
         def told(node: str, result: Mapping[str, Value] | WsBridgeError) -> None:
             if node not in waiting:
+                if late is not None and not isinstance(result, WsBridgeError):
+                    late(node, result)
                 return
             waiting.discard(node)
             if isinstance(result, WsBridgeError):
@@ -164,9 +171,17 @@ class ParameterCache:
             else:
                 found[node] = result
             if not waiting:
+                if timer is not None:
+                    timer.cancel()
                 done(found, reasons)
+
+        def hurry() -> None:
+            for node in sorted(waiting):
+                told(node, TimedOut(f'no answer within {within:g} s'))
         if not waiting:
             done(found, reasons)
+            return
+        timer = None if within is None else self._loop.call_later(within, hurry)
         for node in nodes:
             theirs = publishers.get(node, frozenset())
             kept = self._kept.get(node)
@@ -180,7 +195,7 @@ class ParameterCache:
 
     def _forget_all_but(self, publishers: Mapping[str, frozenset[bytes]]) -> None:
         """Forget nodes that are gone, or are another process now, and note those that are new."""
-        now = self._clock()
+        now = self._loop.time()
         self._seen = {node: self._seen[node] if self._seen.get(node, ((),))[0] == theirs
                       else (theirs, now) for node, theirs in publishers.items()}
         for node in [node for node, kept in self._kept.items()
@@ -218,7 +233,7 @@ class ParameterCache:
         """Whether no event of a node is lost any more."""
         publishers, since = self._seen.get(node, (frozenset(), 0.0))
         return self._since is not None and bool(publishers) and \
-            self._clock() - max(self._since, since) >= SETTLE
+            self._loop.time() - max(self._since, since) >= SETTLE
 
     def _end(self, node: str, reading: Reading, result: dict[str, Value] | WsBridgeError) -> None:
         is_current = self._readings.get(node) is reading

@@ -19,6 +19,7 @@ Peers read, set and watch them by operations (:class:`Parameters`), and by the s
 """
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, get_args, TYPE_CHECKING
@@ -42,6 +43,7 @@ from ws_bridge.protocol.replies import (
 )
 from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session.effects import ParameterOperation, UnwatchParameters
+from ws_bridge.session.parameters import read_instead
 from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:
@@ -107,10 +109,12 @@ class ParameterAccess:
                 found.append(entry)
         self._each(names, self._read, told, lambda: done(ParametersTold(None, found, reasons)))
 
-    def get_all(self, done: Told) -> None:
+    def get_all(self, done: Told, within: float | None = None) -> None:
         """
         Find every parameter of every node that answers, as far as the peer may read it.
 
+        :param within: after which ``done`` gets those that are known, and then, again and again,
+            those of a node that answers later, s; ``None`` = all together, once.
         :raises RequestError: ``Forbidden``: it may read none.
         """
         self._rights.check_at_all('parameter_read')
@@ -120,7 +124,8 @@ class ParameterAccess:
                        for name, value in sorted(found[node].items())
                        if (entry := entry_of(f'{node}:{name}', value))]
             done(ParametersTold(None, entries, reasons))
-        self._cache.read(self._may_list, told)
+        self._cache.read(self._may_list, told, within,
+                         lambda node, values: told({node: values}, {}) if within else None)
 
     def _may_list(self, node: str) -> bool:
         """Whether the peer may know all parameters of a node."""
@@ -289,18 +294,18 @@ class Parameters(Unit):
     :param peers: returns the peers that are connected now.
     :param check: refuses, by an error, what needs a lease: peer, lease mode, service, epoch.
     :param resolve: makes the full name of a service; raises ``BadName``.
-    :param clock: monotonic time, s.
     """
 
     def __init__(self, ros: RosSide, store: CodecStore, peers: Callable[[], Collection[Peer]], *,
-                 check: Check, resolve: Callable[[str], str], clock: Callable[[], float]) -> None:
+                 check: Check, resolve: Callable[[str], str],
+                 loop: asyncio.AbstractEventLoop) -> None:
         self._ros = ros
         self._store = store
         self._peers = peers
         self._check = check
         self._resolve = resolve
         self._services = ParameterServices(ros, store)
-        self._cache = ParameterCache(ros, self._services, resolve, clock)
+        self._cache = ParameterCache(ros, self._services, resolve, loop)
         self._events: Subscription | None = None
 
     def __repr__(self) -> str:
@@ -319,12 +324,15 @@ class Parameters(Unit):
 
         :raises RequestError: the peer may not.
         """
-        op = effect.operation
+        op, access = effect.operation, self.access(peer)
         try:
-            self._begin(peer, op, self.access(peer))
-        except WsBridgeError:
-            peer.session.parameters.refused(op)
-            raise
+            self._begin(peer, op, access)
+        except WsBridgeError as exc:
+            if not isinstance(op, SetParameters) or not op.want_values:
+                peer.session.parameters.refused(op)
+                raise
+            peer.send(Failed(op.op_id, exc))
+            self.operate(peer, ParameterOperation(read_instead(op)))
 
     def _unwatch(self, peer: Peer, effect: UnwatchParameters) -> None:
         self.unwatch()
@@ -346,7 +354,20 @@ class Parameters(Unit):
                 told, op_id=op.op_id)))
         else:
             self._watch()
-            access.get_all(lambda told: self._answer(peer, op, replace(told, op_id=op.op_id)))
+            self._get_all(peer, op, access)
+
+    def _get_all(self, peer: Peer, op: GetParameters, access: ParameterAccess) -> None:
+        """Answer with all parameters, and tell those that come later as if they had changed."""
+        is_answered = False
+
+        def told(found: ParametersTold) -> None:
+            nonlocal is_answered
+            if not is_answered:
+                is_answered = True
+                self._answer(peer, op, replace(found, op_id=op.op_id))
+            elif found.parameters and peer in self._peers():
+                peer.send(found)
+        access.get_all(told, op.within)
 
     def _answer_set(self, peer: Peer, op: SetParameters, access: ParameterAccess,
                     reasons: dict[str, str]) -> None:

@@ -73,11 +73,17 @@ class SimulatedTime:
         self._subscription = self._ros.subscribe(
             self._ros.resolve(CLOCK), CLOCK_TYPE, None, heard, self._fail)
 
+    def greet(self, peer: Peer) -> None:
+        """Tell a new peer what time it is: a simulation that stands still tells no other."""
+        if self.now:
+            self._send(peer)
+
     def left(self) -> None:
         """Listen no longer, if no peer wants it any more."""
         if self._subscription is not None and not self._wanting():
             self._subscription.close()
             self._subscription = None
+            self.now = self._told = 0
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
@@ -96,6 +102,9 @@ class SimulatedTime:
         self._told = self.now
         self._timer = self._loop.call_later(INTERVAL, self._tell)
         for peer in self._wanting():
-            if not peer.session.login.needed:
-                for frame in peer.frames_of(TimeTold(self.now)):
-                    peer.link.send_stream(CLOCK, frame.data, 1, text=frame.text)
+            self._send(peer)
+
+    def _send(self, peer: Peer) -> None:
+        if not peer.session.login.needed:
+            for frame in peer.frames_of(TimeTold(self.now)):
+                peer.link.send_stream(CLOCK, frame.data, 1, text=frame.text)

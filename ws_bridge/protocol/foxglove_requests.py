@@ -54,6 +54,8 @@ MAX_NUMBER = 2**32 - 1
 MAX_TEXT = 255
 MAX_ID = 256
 MAX_URI = 1024
+WITHIN = 0.4
+"""After which time a client that asks for all parameters is told those that are known, s."""
 
 _T = TypeVar('_T')
 
@@ -180,8 +182,10 @@ def parameter_of(name: str) -> str:
 
 
 def _get_parameters(message: Message, book: PeerBook) -> Operations:
-    return [_of_parameters(f'get{_request_id(message)}', lambda op_id: ops.GetParameters(
-        op_id, tuple(map(parameter_of, _list(message, 'parameterNames', str)))))]
+    def make(op_id: str) -> ops.Operation:
+        names = tuple(map(parameter_of, _list(message, 'parameterNames', str)))
+        return ops.GetParameters(op_id, names, None if names else WITHIN)
+    return [_of_parameters(f'get{_request_id(message)}', make)]
 
 
 def _set_parameters(message: Message, book: PeerBook) -> Operations:

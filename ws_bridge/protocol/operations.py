@@ -257,10 +257,16 @@ class ActionResult:
 
 @dataclass(frozen=True, slots=True)
 class GetParameters:
-    """Parameters of nodes are wanted, each named ``node:parameter``; none = all that there are."""
+    """
+    Parameters of nodes are wanted, each named ``node:parameter``; none = all that there are.
+
+    :param within: of all, those that are known after so long, s; the others are told later, as
+        what has changed is. ``None`` = all together.
+    """
 
     op_id: str | None
     names: tuple[str, ...] = ()
+    within: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ws_bridge.config import Settings
+from ws_bridge.errors import Forbidden
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.replies import Failed
 from ws_bridge.session import effects as fx
 from ws_bridge.session.limits import require_room
 from ws_bridge.session.login import Login
@@ -86,7 +88,12 @@ class PeerParameters(Part):
         return self._ask(op)
 
     def _set(self, op: ops.SetParameters, now: float) -> list[fx.Effect]:
-        self._login.rights.check_at_all('parameter_write')
+        try:
+            self._login.rights.check_at_all('parameter_write')
+        except Forbidden as exc:
+            if not op.want_values:
+                raise
+            return [fx.Send(Failed(op.op_id, exc)), *self._get(read_instead(op), now)]
         return self._ask(op)
 
     def _ask(self, op: ops.GetParameters | ops.SetParameters) -> list[fx.Effect]:
@@ -127,6 +134,11 @@ class PeerParameters(Part):
 
     HANDLERS: ClassVar[Handlers] = {
         ops.GetParameters: _get, ops.SetParameters: _set, ops.WatchParameters: _watch}
+
+
+def read_instead(op: ops.SetParameters) -> ops.GetParameters:
+    """Return what answers an operation that was refused with what the values are still."""
+    return ops.GetParameters(op.op_id, (*op.values, *op.unset))
 
 
 def _weight(op: ops.GetParameters | ops.SetParameters) -> int:
