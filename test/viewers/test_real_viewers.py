@@ -113,7 +113,7 @@ async def test_the_time_of_a_simulation(ros_node: SpinningNode, packages: Path) 
 
 
 def test_the_script_has_scenarios() -> None:
-    assert len(SCENARIOS) == 11
+    assert len(SCENARIOS) == 10
 
 
 def with_profile(source: Path, copy: Path) -> None:

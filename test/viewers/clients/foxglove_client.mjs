@@ -252,13 +252,30 @@ const scenarios = {
 
   async a_topic_comes_and_goes(subprotocol) {
     const viewer = await connect(subprotocol);
+    const { client, graphs } = viewer;
     const appear = async (there) => assert.ok(
       (await viewer.call_json('/appear', { data: there })).success);
+    client.subscribeConnectionGraph();
+    const ids = (rows, name, key) => rows.find((row) => row.name === name)?.[key];
+    const all = await until(() => graphs[0], 'the whole graph');
+    assert.deepEqual(ids(all.publishedTopics, '/ticks', 'publisherIds'), ['/js_robot']);
+    assert.deepEqual(ids(all.subscribedTopics, '/echo/text/in', 'subscriberIds'), ['/js_robot']);
+    assert.deepEqual(ids(all.advertisedServices, '/switch', 'providerIds'), ['/js_robot']);
+
     await appear(true);
     const { channel, got } = await viewer.subscribe('/comes');
     await until(() => got.length, 'a sample');
+    const more = await until(() => graphs.slice(1).find(({ publishedTopics }) => ids(
+      publishedTopics, '/comes', 'publisherIds')), 'what is new in the graph');
+    assert.deepEqual(ids(more.publishedTopics, '/comes', 'publisherIds'), ['/js_robot']);
+    assert.equal(ids(more.publishedTopics, '/ticks', 'publisherIds'), undefined);
     await appear(false);
     await until(() => !viewer.channels.has('/comes'), 'that it goes');
+    await until(() => graphs.some(({ removedTopics, publishedTopics }) =>
+      removedTopics.includes('/comes')
+      || ids(publishedTopics, '/comes', 'publisherIds')?.length === 0), 'that the graph says so');
+    client.unsubscribeConnectionGraph();
+
     const before = got.length;
     await appear(true);
     const again = await viewer.subscribe('/comes');
@@ -267,7 +284,7 @@ const scenarios = {
     assert.equal(got.length, before);
     await appear(false);
     await until(() => !viewer.channels.has('/comes'), 'that it goes again');
-    viewer.client.unsubscribe(again.id);    // as Lichtblick does
+    client.unsubscribe(again.id);    // as Lichtblick does
     await viewer.call_json('/switch', { data: true });
     assert.deepEqual([...viewer.statuses.values()], []);
   },
@@ -414,26 +431,6 @@ const scenarios = {
     socket.send(new Uint8Array());      // ignored
     const before = first.got.length;
     await until(() => first.got.length > before, 'that the connection lives');
-  },
-
-  async connection_graph(subprotocol) {
-    const viewer = await connect(subprotocol);
-    const { client, graphs } = viewer;
-    const ids = (rows, name, key) => rows.find((row) => row.name === name)?.[key];
-    client.subscribeConnectionGraph();
-    const all = await until(() => graphs[0], 'the whole graph');
-    assert.deepEqual(ids(all.publishedTopics, '/ticks', 'publisherIds'), ['/js_robot']);
-    assert.deepEqual(ids(all.subscribedTopics, '/echo/text/in', 'subscriberIds'), ['/js_robot']);
-    assert.deepEqual(ids(all.advertisedServices, '/switch', 'providerIds'), ['/js_robot']);
-    await viewer.call_json('/appear', { data: true });
-    const more = await until(() => graphs.slice(1).find(({ publishedTopics }) => ids(
-      publishedTopics, '/comes', 'publisherIds')), 'a topic that comes');
-    assert.equal(ids(more.publishedTopics, '/ticks', 'publisherIds'), undefined);
-    await viewer.call_json('/appear', { data: false });
-    await until(() => graphs.slice(1).some(({ removedTopics, publishedTopics }) =>
-      removedTopics.includes('/comes')
-      || ids(publishedTopics, '/comes', 'publisherIds')?.length === 0), 'a topic that goes');
-    client.unsubscribeConnectionGraph();
   },
 
   // More at once than Foxglove's own server answers: a panel asks so for every mesh.
