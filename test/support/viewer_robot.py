@@ -31,7 +31,7 @@ from test_msgs.srv import BasicTypes
 
 from ws_bridge.demo.node import DemoRobot
 
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class ListeningRobot(DemoRobot):
@@ -39,7 +39,8 @@ class ListeningRobot(DemoRobot):
     The demo robot that listens to what it says.
 
     :ivar said: CDR by topic, as subscribers in other processes get it: padded to 4 bytes.
-    :ivar others: how many of these messages came while another subscriber was there, by topic.
+    :ivar others: how many of these messages came while another subscriber was there, by topic;
+        without those topics that keep theirs.
     :ivar kinds: the types, by topic.
     """
 
@@ -50,18 +51,24 @@ class ListeningRobot(DemoRobot):
         super().__init__(*arguments, **options, parameter_overrides=[
             Parameter('battery_rate', value=10.0)])
 
-    def create_publisher(self, msg_type: Any, topic: str, *arguments: Any, **options: Any) -> Any:
+    def create_publisher(self, msg_type: Any, topic: str, qos: int | QoSProfile,
+                         *arguments: Any, **options: Any) -> Any:
         """Make a publisher, and a subscription unless it is one of rclpy's own."""
-        publisher = super().create_publisher(msg_type, topic, *arguments, **options)
-        if not msg_type.__module__.startswith('rcl_interfaces'):
-            name = publisher.topic_name
-            self.said[name], self.others[name], self.kinds[name] = [], 0, msg_type
+        publisher = super().create_publisher(msg_type, topic, qos, *arguments, **options)
+        if msg_type.__module__.startswith('rcl_interfaces'):
+            return publisher
+        name = publisher.topic_name
+        self.said[name], self.kinds[name] = [], msg_type
+        kept = isinstance(qos, QoSProfile) and qos.durability == LATCHED.durability
+        if not kept:
+            self.others[name] = 0
 
-            def keep(cdr: bytes) -> None:
-                self.said[name].append(bytes(cdr) + bytes(-len(cdr) % 4))
+        def keep(cdr: bytes) -> None:
+            self.said[name].append(bytes(cdr) + bytes(-len(cdr) % 4))
+            if not kept:
                 self.others[name] += publisher.get_subscription_count() > 1
-            self.create_subscription(msg_type, name, keep, QoSProfile(
-                depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT), raw=True)
+        self.create_subscription(msg_type, name, keep, LATCHED if kept else QoSProfile(
+            depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT), raw=True)
         return publisher
 
 
