@@ -340,7 +340,9 @@ async def bridge() -> AsyncIterator[tuple[str, Callable[[], None]]]:
             node.declare_parameter(name.partition('.')[2], [
                 bytes([each]) for each in value] if isinstance(value, bytes) else value)
         async with running_bridge(asset_uri_allowlist=[r'package://[\w/]+\.json']) as service:
-            await async_wait_until(lambda: f'{NODE}/set_parameters' in service.ros.graph.services)
+            await async_wait_until(lambda: {
+                *TOPICS, SERVICE, f'{NODE}/get_parameters', f'{NODE}/set_parameters'
+                } <= service.ros.graph.topics.keys() | service.ros.graph.services.keys())
             yield service.url, lambda: robot.run(node.destroy_publisher, publishers[1])
 
 

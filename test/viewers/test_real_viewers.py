@@ -150,7 +150,10 @@ def test_a_recording_is_what_the_robot_said(
                        why=lambda: f'{others} {(tmp_path / "log").read_text()}')
         finally:
             recorder.send_signal(signal.SIGINT)
-            assert recorder.wait(10) == 0
+            try:
+                assert recorder.wait(PATIENCE) == 0
+            finally:
+                recorder.kill()
         with file.open('rb') as stream:
             recorded = [(channel.topic, schema.name, message.data) for schema, channel, message
                         in reader.make_reader(stream).iter_messages() if channel.topic in said]
