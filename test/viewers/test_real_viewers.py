@@ -42,6 +42,8 @@ from support.rosbridge_robot import bridge_process
 from support.viewer_robot import decodes, Kinds, ListeningRobot, running_viewer_robot
 
 CLIENTS = Path(__file__).parent / 'clients'
+ROOT = CLIENTS.parents[2]
+FILE = 'ws_bridge/web/package.json'     # as an asset, too
 SKIP_FOXGLOVE = "Foxglove's packages are not installed (make test does that where there is npm)"
 SCENARIOS = scenarios(CLIENTS / 'foxglove_client.mjs', r'^  async (\w+)\(subprotocol\) \{')
 HEARD = 5    # messages of each topic that somebody has to listen to
@@ -224,5 +226,12 @@ async def test_robo_ws_bridge(place: tuple[Kinds, str]) -> None:
         (speed,) = await client.set_parameters([{'name': '/js_robot.speed', 'value': 9.0}])
         assert speed == {'name': '/js_robot.speed', 'value': 9.0, 'type': 'float64'}
         assert [level for level, _, _ in statuses] == [2]   # of the call that failed
+
+        assert await client.fetch_asset(f'package://{FILE}') == (ROOT / FILE).read_bytes()
+        with pytest.raises(robo.client.FetchAssetError, match='unknown_name'):
+            await client.fetch_asset('package://ws_bridge/web/no.json')
+        await client.subscribe_connection_graph()
+        await async_wait_until(lambda: {'name': '/ticks', 'publisherIds': ['/js_robot']} in
+                               client.connection_graph.published_topics)
     finally:
         await client.disconnect()
