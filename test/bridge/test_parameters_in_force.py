@@ -210,11 +210,15 @@ async def tls(folder: Path) -> None:
     from support.certificates import make_authority, make_certificate
     authority = make_authority(folder, 'authority')
     pair = make_certificate(folder, 'server', authority)
-    async with running_bridge(tls_certificate=pair.cert, tls_key=pair.key) as service:
+    with socket.create_server(('127.0.0.1', 0)) as probe:
+        second = probe.getsockname()[1]
+    async with running_bridge(tls_certificate=pair.cert, tls_key=pair.key,
+                              foxglove_port=second) as service:
         assert service.url.startswith('wss://')
         context = ssl.create_default_context(cafile=authority.cert)
-        async with native_peer(service, ssl=context) as peer:
-            await peer.ask('hello')
+        for url in (service.url, f'wss://127.0.0.1:{second}'):
+            async with native_peer(url, ssl=context) as peer:
+                await peer.ask('hello')
 
 
 @proof('tls_client_ca')
