@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 import json
 from typing import Any
 
@@ -120,11 +121,9 @@ class Kinds:
 
 def furnish(node: Any) -> Kinds:
     """Give a node what the scenarios of viewers need beside what ``rosbridge_robot`` gives."""
-    shown: list[Any] = []
-
-    def appear(request: Any, response: Any) -> Any:
+    def appear(word: str, shown: list[Any], request: Any, response: Any) -> Any:
         if request.data:
-            shown.append(node.create_publisher(Int32, '/comes', LATCHED))
+            shown.append(node.create_publisher(Int32, f'/comes_{word}', LATCHED))
             shown[0].publish(Int32(data=1))
         else:
             node.destroy_publisher(shown.pop())
@@ -135,15 +134,16 @@ def furnish(node: Any) -> Kinds:
         for name in request.get_fields_and_field_types():
             setattr(response, name, getattr(request, name))
         return response
-    node.create_service(SetBool, '/appear', appear)
+    for word in ('sdk', 'websocket'):      # of the names of the protocol
+        node.create_service(SetBool, f'/appear_{word}', partial(appear, word, []))
+        node.declare_parameter(f'speed_{word}', 1.5)
+        node.declare_parameter(f'free_{word}', 'x', ParameterDescriptor(dynamic_typing=True))
     node.create_service(BasicTypes, '/same', same)
     node.create_service(Empty, '/nothing', lambda request, response: response)
     node.declare_parameter('bytes', [b'\x00', b'\x7f', b'\xff'])
     node.declare_parameter('numbers', [1.0, 2.5])
     node.declare_parameter('names', ['a', 'b'])
     node.declare_parameter('fixed', 5, ParameterDescriptor(read_only=True))
-    for name in ('free_sdk', 'free_websocket'):
-        node.declare_parameter(name, 'x', ParameterDescriptor(dynamic_typing=True))
     return Kinds(node)
 
 
