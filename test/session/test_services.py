@@ -116,6 +116,7 @@ def test_a_call_of_the_stop_in_a_frame_that_is_refused(frame: str) -> None:
 
 def test_no_lease_age_or_count_keeps_a_call_from_the_stop() -> None:
     class Locked(NoGates):
+
         def check(self, peer: str, lease_mode: LeaseMode, name: str, epoch: int | None) -> None:
             raise NotHolder('somebody else has it')
     session = with_stop(Locked(), max_calls=1)
