@@ -195,7 +195,8 @@ def signed(**more: Any) -> str:
 
 @pytest.mark.parametrize('make', [
     lambda: signed(exp=time.time() - 60), lambda: signed(exp=time.time() - 2.5),
-    lambda: signed(exp=10 ** 400), lambda: signed(exp='later'), lambda: signed(exp=None), lambda: signed(sub=None),
+    lambda: signed(exp=10 ** 400), lambda: signed(exp='later'),
+    lambda: signed(exp=None), lambda: signed(sub=None),
     lambda: signed(sub=''), lambda: signed(sub='a\nb'), lambda: signed(role=7),
     lambda: signed(aud='other'), lambda: signed(nbf=time.time() + 60),
     lambda: signed(iss='other'), lambda: signed(aud=None),
