@@ -98,6 +98,8 @@ class ServerOptions(LinkOptions):
         and of who asks for a page.
     :param paths_of_any_host: what ``http`` answers whatever stands in ``Host``.
     :param trusted_proxies: addresses and networks whose ``X-Forwarded-For`` is believed.
+    :param more_ports: further ports of the same server: what is bound is counted and served
+        together.
     :param tls: the context to serve with, in place of the configuration's.
     :param http: answers plain GET and HEAD requests; without it they get 426.
     :param admit: decides about each WebSocket, after everything else was found in order.
@@ -112,6 +114,7 @@ class ServerOptions(LinkOptions):
     hosts: tuple[str, ...] = ()
     paths_of_any_host: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+    more_ports: tuple[int, ...] = ()
     tls: ssl.SSLContext | None = None
     http: HttpHook | None = None
     admit: AdmitHook | None = None
