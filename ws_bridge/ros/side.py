@@ -553,4 +553,4 @@ def _own_names(node: Node, status: StatusPublisher, safety: SafetyEnd) -> OwnNam
         {name: PARAMETER_TYPES[each] for name, each in services.items()
          if each in PARAMETER_TYPES},
         safety.clear_stop, frozenset(topics - {status.diagnostics_topic}),
-        frozenset({safety.lease_topic, status.diagnostics_topic}))
+        frozenset({safety.lease_topic, status.diagnostics_topic}), safety.stop)
