@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ws_bridge.ros.subscriptions import Matcher, Subscription
 
 LOOK_EVERY = 4  # looks: also at topics whose counts did not change
-QUIET_POLLS = 20  # then the graph is looked at though nothing tells of a change
+QUIET_POLLS = 60  # then the graph is looked at though nothing tells of a change
 LOOK_PAUSE = 0.1  # s, between looks at the graph that peers cause
 
 
@@ -36,7 +36,7 @@ class GraphWatch:
     The graph as it was seen last (executor thread, but for what is said otherwise).
 
     A look costs 50 us a topic. So it is only looked at when it has changed, ``LOOK_EVERY`` times
-    from then on, and every ``QUIET_POLLS`` polls.
+    from then on, and once after ``QUIET_POLLS`` polls.
 
     :param interval: time between polls, s.
     :param has_changed: tells whether it may have changed since this was called last.
@@ -94,10 +94,10 @@ class GraphWatch:
         if self._has_ended:
             return
         self._ros.after(self._interval, self.poll)
-        if self._has_changed() or self._quiet >= QUIET_POLLS:
+        if self._has_changed():
             self._looks_left = LOOK_EVERY
-        if self._looks_left:
-            self._looks_left -= 1
+        if self._looks_left or self._quiet >= QUIET_POLLS:
+            self._looks_left = max(self._looks_left - 1, 0)
             self._quiet = 0
             self._look()
             return
@@ -145,5 +145,6 @@ class GraphWatch:
         if snapshot == old:
             self.graph = old    # what was made of it stays
         else:
+            self._looks_left = LOOK_EVERY
             self._post(self._on_change, snapshot)
         self.polls += 1
