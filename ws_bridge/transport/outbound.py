@@ -132,6 +132,11 @@ class Outbound:
         """Bytes that wait in the queue and in the transport."""
         return self._queue.nbytes + self._in_hand + self._transport.get_write_buffer_size()
 
+    @property
+    def owed_bytes(self) -> int:
+        """Bytes of frames in the queue that are never dropped."""
+        return self._queue.owed_bytes
+
     def close(self, code: int, reason: str) -> None:
         """Start to close."""
         raise NotImplementedError
@@ -294,6 +299,11 @@ class Outbound:
             self._queue.put_stream(key, frame, depth, text=text, split=split)
             self._start_writer()
 
+    def forget_stream(self, key: Hashable) -> None:
+        """Send nothing more of a stream; of a large frame that is being sent the rest follows."""
+        self._staged = [item for item in self._staged if item.key != key]
+        self._queue.forget(key)
+
     async def flushed(self, timeout: float) -> bool:
         """Wait, up to ``timeout`` s, until nothing is queued: back-pressure for one sender."""
         if self._writer is not None:
@@ -334,7 +344,7 @@ class Outbound:
                         await self.websocket.send(self._pieces(frame), text=item.text)
                     self.messages_out += 1
                 item = None
-        except ConnectionClosed:
+        except (ConnectionClosed, OSError):     # it was reset while it was waited for
             self._queue.clear()
         finally:
             self._writer = None
