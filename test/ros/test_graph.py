@@ -69,8 +69,8 @@ def test_snapshots_come_when_the_graph_changes_and_only_then(
     assert all(one != two for one, two in pairwise(snapshots))
 
 
-def test_a_quiet_graph_is_looked_at_now_and_then(loop: FakeLoop,
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quiet_graph_is_looked_at_now_and_then(
+        loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should a change ever not be told, it is seen later."""
     monkeypatch.setattr(graph_watch, 'QUIET_POLLS', 5)
     monkeypatch.setattr(PrivateAccess, 'graph_bell', lambda access, node: lambda: False)

@@ -25,6 +25,7 @@ whether what it needs is there (it is in rclpy 7.1 and 9.1), and says in one lin
   sample comes. Its callback is a function of the C library that writes to a file descriptor, so
   no Python code runs in the middleware's threads. :class:`WaitSet` serves where that cannot be
   had: all sources are added, waited for and looked at in each turn.
+  The guard condition of the graph tells whether it has changed: a look costs 50 us a topic.
 - :class:`PublicAccess` uses the public API alone: an executor calls back for each sample, and
   the pump takes from an :class:`SampleInbox`. It is slower, and does the same.
 
