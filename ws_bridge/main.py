@@ -66,6 +66,7 @@ from ws_bridge.ros.log import RosLogHandler
 from ws_bridge.ros.settings import RosSettings
 from ws_bridge.ros.side import RosSide
 from ws_bridge.session.rights import Policy
+from ws_bridge.stop_process import load_no_generator
 from ws_bridge.transport.options import ClientOptions, ServerOptions
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -319,6 +320,7 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
     :return: exit code.
     """
     _give_memory_back()
+    load_no_generator()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     faults: list[BaseException] = []

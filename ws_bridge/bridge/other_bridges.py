@@ -144,10 +144,11 @@ class OtherBridges:
         """Say what is guarded here, when it has changed and once a second."""
         if self._has_ended:
             return
+        topics = self._gates.topics()
         holders = {topic: self._name_of(gate.lease.holder) or gate.lease.holder
                    if gate.lease.holder else None
                    for gate in (guarded.gate for guarded in self._gates.all())
-                   for topic in self._gates.topics()[gate.name]}
+                   for topic in topics[gate.name]}
         text = self._neighbours.say(
             holders, self._estop.reason if self._estop.stopped and self.mirrored is None else None)
         said, at = self._said
