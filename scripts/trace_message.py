@@ -260,7 +260,7 @@ async def trace(ways: int) -> None:
     context = Context()
     context.init(args=[])
     robot = Node('robot', context=context, use_global_arguments=False)
-    robot.create_subscription(Twist, TOPIC, print, 10)
+    robot.create_subscription(Twist, TOPIC, lambda _: None, 10)
     state = robot.create_publisher(Twist, '/state', 10)
     service = await open_service([
         '--ros-args', '--log-level', 'warn', '-p', 'port:=0',
