@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 import sys
 from types import SimpleNamespace
@@ -28,6 +29,7 @@ from ws_bridge import main
 from ws_bridge.demo import SERVICES, TOPICS
 from ws_bridge.errors import ConfigError
 from ws_bridge.main import close_service, open_service
+from ws_bridge.stop_process import GENERATOR, load_no_generator
 
 STEPS = ('watch.close', 'bridge.end_control', 'server.disconnect', 'bridge.shutdown',
          'ledger.audit.close')
@@ -113,3 +115,16 @@ def test_the_demo_says_what_is_so_and_what_can_be_typed(
     assert main.demo([]) == 0
     said = capsys.readouterr().out
     assert [text for text in expected if text not in said] == []
+
+
+def test_no_generator_of_code_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first message class loads brings no parser of IDL, and works without."""
+    for name in list(sys.modules):
+        if name.startswith(('rosidl_generator_py', 'lark')):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, GENERATOR, None)   # taken back at the end, whatever it was
+    monkeypatch.delitem(sys.modules, GENERATOR)
+    load_no_generator()
+    generator = import_module('rosidl_generator_py')
+    assert generator.import_type_support('std_msgs')
+    assert 'lark' not in sys.modules
