@@ -693,7 +693,7 @@ async def wide_integers_as_text(_: Path) -> None:
 @proof('match_timeout')
 async def match_timeout(_: Path) -> None:
     with SpinningNode('robot') as robot:
-        robot.node.create_subscription(String, '/mismatched', print, QoSProfile(
+        robot.node.create_subscription(String, '/mismatched', lambda _: None, QoSProfile(
             # transient local: a volatile publisher never matches
             depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))

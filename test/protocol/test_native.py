@@ -43,8 +43,8 @@ from ws_bridge.protocol.native import binary_writer, NativeDialect, text_writer
 from ws_bridge.protocol.native_replies import error_fields
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.types import MessageType, Priority
+from ws_bridge.protocol.unix_time import nanoseconds, SECOND, seconds
 from ws_bridge.timing.freshness import FreshnessState
-from ws_bridge.timing.unix import nanoseconds, SECOND, seconds
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs' / 'reference'
 PROTOCOL = (DOCS / 'protocol.md').read_text()

@@ -53,7 +53,7 @@ from ws_bridge.protocol.native_requests import (
     whole,
 )
 from ws_bridge.protocol.types import MessageType
-from ws_bridge.timing.unix import nanoseconds, SECOND, seconds
+from ws_bridge.protocol.unix_time import nanoseconds, SECOND, seconds
 
 SUBPROTOCOL = 'ws_bridge.v1'
 MAX_STATUS = 4096

@@ -26,7 +26,7 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.types import MessageType, Priority
-from ws_bridge.timing.unix import seconds
+from ws_bridge.protocol.unix_time import seconds
 
 NAME = 'ws_bridge.v1'
 CAPABILITIES = ('subscribe', 'publish', 'call', 'host', 'actions', 'list', 'schema', 'diagnose',

@@ -26,7 +26,7 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import MAX_ID_LENGTH
 from ws_bridge.protocol.qos import parse_qos
-from ws_bridge.timing.unix import nanoseconds
+from ws_bridge.protocol.unix_time import nanoseconds
 
 MAX_NAME = 255
 MAX_PEER_NAME = 64

@@ -47,7 +47,7 @@ from ws_bridge.protocol.fragment import Defragmenter
 from ws_bridge.protocol.png import from_png, png_size, to_png
 from ws_bridge.protocol.rosbridge_ops import about, Handed, Message, op_id_of, PARSERS, text
 from ws_bridge.protocol.types import Priority
-from ws_bridge.timing.unix import SECOND
+from ws_bridge.protocol.unix_time import SECOND
 from ws_bridge.weight import INLINE, is_heavy_json
 
 SUBPROTOCOL = 'rosbridge.v2'
