@@ -49,7 +49,7 @@ class Dialect(Protocol):
     name: str
     fence: float
 
-    def decode(self, frame: str | bytes, now: float = 0.0) -> Decoded:
+    def decode(self, frame: str | bytes | memoryview, now: float = 0.0) -> Decoded:
         """
         Turn one frame into its operations, in their order; each stands for itself.
 

@@ -271,7 +271,8 @@ def _not_served(op: str, message: Message) -> ops.Operation:
 
 # ---- binary frames
 
-def read_binary(frame: bytes, book: PeerBook, wants_ack: Callable[[str], bool]) -> Operations:
+def read_binary(frame: bytes | memoryview, book: PeerBook,
+                wants_ack: Callable[[str], bool]) -> Operations:
     """
     Return the operation of a binary frame; none of an empty one.
 
@@ -290,7 +291,8 @@ def read_binary(frame: bytes, book: PeerBook, wants_ack: Callable[[str], bool]) 
     raise BadFrame(f'opcode {frame[0]} is unknown')
 
 
-def _publish(frame: bytes, book: PeerBook, wants_ack: Callable[[str], bool]) -> Operations:
+def _publish(frame: bytes | memoryview, book: PeerBook,
+             wants_ack: Callable[[str], bool]) -> Operations:
     number, payload = read_client_data(frame)
     op_id = f'publish:{number}'
     channel = book.published.get(number)
@@ -303,7 +305,7 @@ def _publish(frame: bytes, book: PeerBook, wants_ack: Callable[[str], bool]) -> 
                         encoding=channel.encoding)]
 
 
-def _call(frame: bytes, book: PeerBook) -> ops.Operation:
+def _call(frame: bytes | memoryview, book: PeerBook) -> ops.Operation:
     service_id, call_id, encoding, payload = read_call(frame)
     op_id = f'call:{service_id}:{call_id}:{encoding if encoding in ENCODINGS else ""}'
     service = book.service(service_id)
