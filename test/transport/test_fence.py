@@ -315,7 +315,7 @@ async def test_many_small_frames_are_not_parsed_at_once(make_server: MakeServer,
         turns += 1
         held.waiting.pop()()
     assert len(websocket.fences) == 10_002
-    assert turns == 4 - is_urgent       # its beginning, all but what follows it, and that
+    assert turns == 3 - is_urgent       # its beginning, all but what follows it, and that
 
 
 async def test_who_was_asked_has_so_long_to_answer(make_server: MakeServer, bare: Bare) -> None:
