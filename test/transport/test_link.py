@@ -88,6 +88,22 @@ async def test_with_a_broadcast_that_takes_no_text(
     assert [await peer.recv(), await peer.recv()] == ['grüße', b'\xff']
 
 
+async def test_a_peer_that_resets_while_a_large_frame_leaves(make_server: MakeServer,
+                                                             bare: Bare) -> None:
+    """The end of the connection is all that comes of it: the task that writes ends in order."""
+    server = Recorder()
+    await bare((await make_server(listener=server)).port)
+    link = await server.link()
+    link.send(BIG * 40, text=False)
+    await async_wait_until(lambda: link.websocket.paused)
+    writer = link._writer
+    assert writer is not None
+    transport: Any = link.websocket.transport
+    transport._force_close(ConnectionResetError('as the system says it'))
+    await async_wait_until(writer.done)
+    assert writer.exception() is None
+
+
 async def test_ids_differ(make_server: MakeServer, dial: Dial) -> None:
     """Each connection has its own."""
     server = Recorder()

@@ -22,6 +22,7 @@ import time
 from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.clock import ROSClock
 from rclpy.context import Context
 from rclpy.node import Node
 
@@ -89,6 +90,7 @@ class RosSide:
     :param on_fault: gets exceptions that should not have been, of any thread.
     :ivar own: the names of what the node itself has, after :meth:`start`.
     :ivar release: the name of the ROS release, empty where it is not known.
+    :ivar uses_sim_time: whether the node began with the time of a simulation.
     :ivar parameters: values of the declared ROS parameters, after :meth:`start`.
     :param context: an initialised context of the caller's, which stays up.
     """
@@ -107,6 +109,7 @@ class RosSide:
         self.types = TypeStore() if types is None else types
         self.parameters: Mapping[str, ParameterValue] = {}
         self.own = OwnNames()
+        self.uses_sim_time = False
         self.release = ros_release()
         self._post = post
         self._args = list(args or ())
@@ -174,10 +177,14 @@ class RosSide:
             self._safety = SafetyEnd(
                 ros.node, self._watchdog.halt, partial(self._post, self._on_estop),
                 services.call_estop, partial(self._post, self._on_neighbour))
+            self.uses_sim_time = _is_simulated(ros.node)
             self.own = _own_names(ros.node, self._status, self._safety)
             self._ros = ros
+            # in a context of others somebody else may ask, and would take the answer
+            has_changed: Callable[[], bool] = (lambda: True) if self._given_context is not None \
+                else access.graph_bell(ros.node)
             self._watch = GraphWatch(ros, interval=self.settings.graph_interval, post=self._post,
-                                     on_change=self._on_graph)
+                                     on_change=self._on_graph, has_changed=has_changed)
             self._watchdog.start()
             self._pump.start()
             ros.start()
@@ -536,6 +543,11 @@ class RosSide:
             ros.stop(close)
 
 
+def _is_simulated(node: Node) -> bool:
+    clock = node.get_clock()
+    return isinstance(clock, ROSClock) and bool(clock.ros_time_is_active)
+
+
 def _own_names(node: Node, status: StatusPublisher, safety: SafetyEnd) -> OwnNames:
     """Ask the entities of a node that no peer has used yet what they are called."""
     services = {each.service_name: type_name(each.srv_type) for each in node.services}
@@ -545,4 +557,4 @@ def _own_names(node: Node, status: StatusPublisher, safety: SafetyEnd) -> OwnNam
         {name: PARAMETER_TYPES[each] for name, each in services.items()
          if each in PARAMETER_TYPES},
         safety.clear_stop, frozenset(topics - {status.diagnostics_topic}),
-        frozenset({safety.lease_topic, status.diagnostics_topic}))
+        frozenset({safety.lease_topic, status.diagnostics_topic}), safety.stop)

@@ -182,7 +182,13 @@ class Session:
         return self.services.answered(op)
 
     def _malformed(self, op: ops.Malformed, now: float) -> list[fx.Effect]:
-        raise op.error
+        """Refuse it, unless it is a call for the emergency stop, whatever else is wrong in it."""
+        about = op.about
+        if about is None or about.kind != 'call' or not self.services.is_stop(about.name):
+            raise op.error
+        call = ops.Command(op.op_id, about.name, {}, 'service')
+        self.login.admit(call)
+        return self.services.call(call, now)
 
     def _unasked(self, op: ops.BinarySample | ops.Appeared, now: float) -> list[fx.Effect]:
         raise NotAdvertised('this side subscribes to nothing of this peer')
@@ -208,6 +214,15 @@ class Session:
         done = fx.Send(replies.StatusWatched(op.op_id, op.subscribe))
         return [done, fx.StatusWanted()] if op.subscribe else [done]
 
+    def _watch_connections(self, op: ops.WatchConnections, now: float) -> list[fx.Effect]:
+        self.login.rights.check_at_all('graph')
+        return [fx.ConnectionsWatched(op.watch)]
+
+    def _fetch_asset(self, op: ops.FetchAsset, now: float) -> list[fx.Effect]:
+        """Have a file read for a peer that may look at the robot: the file is a part of that."""
+        self.login.rights.check_at_all('subscribe')
+        return [fx.ReadAsset(op.op_id, op.uri)]
+
     def _peer_status(self, op: ops.PeerStatus, now: float) -> list[fx.Effect]:
         self.reported_status = op.data
         return [fx.PeerChanged()]
@@ -220,6 +235,7 @@ class Session:
         ops.Command: _command, ops.ServiceAnswer: _service_answer, ops.Malformed: _malformed,
         ops.BinarySample: _unasked, ops.Appeared: _unasked, ops.Hello: _hello,
         ops.ListNames: _describe, ops.GetSchema: _describe, ops.Diagnose: _diagnose,
+        ops.WatchConnections: _watch_connections, ops.FetchAsset: _fetch_asset,
         ops.WatchStatus: _watch_status, ops.PeerStatus: _peer_status, ops.ListGates: _control,
         ops.LeaseOperation: _control, ops.EmergencyStop: _control, ops.ClearStop: _control}
 
