@@ -107,12 +107,12 @@ class FoxgloveDialect:
 
     # ---- decode
 
-    def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Decoded:
+    def decode(self, frame: str | bytes | memoryview, now: float = 0.0) -> ops.Decoded:
         """Turn one frame into its operations."""
         try:
-            if isinstance(frame, bytes):
-                return tuple(read_binary(frame, self._book, self._statuses.waits))
-            return self.decode_value(parse_json(frame, self._max_depth), now)
+            if isinstance(frame, str):
+                return self.decode_value(parse_json(frame, self._max_depth), now)
+            return tuple(read_binary(frame, self._book, self._statuses.waits))
         except WsBridgeError as exc:
             return (ops.Malformed(None, exc),)
 

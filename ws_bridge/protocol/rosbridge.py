@@ -112,12 +112,12 @@ class RosbridgeDialect:
 
     # ---- decode
 
-    def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Decoded:
+    def decode(self, frame: str | bytes | memoryview, now: float = 0.0) -> ops.Decoded:
         """Turn one frame into its operation; none for what concerns only this codec."""
         message: Any = None
         try:
-            message = self._read_cbor(frame) if isinstance(frame, bytes) \
-                else parse_lenient(frame, self._max_depth)
+            message = parse_lenient(frame, self._max_depth) if isinstance(frame, str) \
+                else self._read_cbor(bytes(frame))
             return self._operations(message, now, wrapped=False)
         except ConversionError as exc:
             return (ops.Malformed(None, BadFrame(exc.message)),)

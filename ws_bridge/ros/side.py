@@ -312,14 +312,15 @@ class RosSide:
         :raises BadName: the topic's name is wrong.
         :raises UnknownType: ``msg_type`` is not on this machine.
         """
-        ros, watch = self._running(), self._watch
-        assert watch is not None
+        ros, pump, watch = self._running(), self._pump, self._watch
+        assert pump is not None and watch is not None
         name = ros.names.spelling(topic)
         message_class = self.types.message_class(msg_type)
         profile = requested_profile(qos or QosRequest(), depth=PUBLISHER_DEPTH)
         publisher = Publisher(
             topic, message_class, profile, ros=ros, settings=self.settings, kept=self._kept,
-            post=self._post, on_error=on_error, on_close=self._closed)
+            post=self._post, on_error=on_error, on_close=self._closed,
+            write=pump.access.publish)
         self._owned.add(publisher)
 
         def begin() -> None:
