@@ -159,6 +159,7 @@ NONSENSE: dict[str, list[str]] = {
                 'https://', 'https://a:70000', 'https://*', 'NULL', '**', ' ', 'https://u@a',
                 'file:///x'],
     'hosts': HOSTS,
+    'asset_uri_allowlist': ['(', '[a', '*', '(?P<a>'],
     'trusted_proxies': ['a', '10.0.0.0/33', '10.0.0', ' ', '*', 'http://10.0.0.1', '::1/200'],
     'push': NAMES, 'pull': NAMES, 'estop_service': NAMES,
     'jwt_algorithm': ['none', '', 'hs256', 'HS256,RS256', ' '],
