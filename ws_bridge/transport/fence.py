@@ -31,7 +31,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.streams import StreamReader
 
-from ws_bridge.transport.rounds import RIDE, Rounds
+from ws_bridge.transport.rounds import Rounds
 from ws_bridge.transport.turns import Turns
 
 if TYPE_CHECKING:
@@ -75,8 +75,10 @@ class Fenced(Base):
         ``None`` = it is parsed at once.
     :ivar is_urgent: tells whether a message passes the line; asked of ``b''``, whether everything
         does that comes now.
-    :ivar on_change: called when the transport has too much to write, and as soon as the connection
-        is no longer open.
+    :ivar on_change: called when something waits to be written, and as soon as the connection is no
+        longer open.
+    :ivar send_bytes: writes to the socket itself, as far as it takes it: only while nothing waits
+        in the transport; ``None`` = the socket takes something else.
     """
 
     fence = UNKNOWN
@@ -84,6 +86,7 @@ class Fenced(Base):
     turns: Turns | None = None
     is_urgent: Callable[[str | bytes], bool]
     on_change: Callable[[], None]
+    send_bytes: Callable[[bytes], int] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.fences = deque()
@@ -115,9 +118,11 @@ class Fenced(Base):
         super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._parse_all()
-        super().connection_lost(exc)
-        self.on_change()
+        try:
+            self._parse_all()
+            super().connection_lost(exc)
+        finally:
+            self.on_change()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -125,7 +130,14 @@ class Fenced(Base):
 
     def send_data(self) -> None:
         super().send_data()
-        if self.protocol.state is not State.OPEN:   # a close frame, and what ends the stream
+        # A close frame, and what ends the stream; or what the socket does not take now.
+        if self.protocol.state is not State.OPEN or self.transport.get_write_buffer_size():
+            self.on_change()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write what is a frame, or the rest of one, as it is; never waits."""
+        self.transport.write(data)
+        if self.transport.get_write_buffer_size():
             self.on_change()
 
     def _parse_next(self) -> bool:
@@ -191,7 +203,7 @@ class Fenced(Base):
                 self.protocol.send_ping(ping[len(_PING):])
                 self.send_data()
             else:
-                self.transport.write(ping)
+                self.write(ping)
 
     @property
     def may_ping(self) -> bool:
@@ -288,24 +300,24 @@ class Pace:
     """
     When a connection is pinged: slowly at rest, fast while its peer commands.
 
-    At rest it is pinged in a round with all others; who commands has a timer of its own.
+    At rest it is pinged in a round with all others, or along with the heartbeats that it is sent;
+    who commands has a timer of its own.
 
     :param ping: sends one.
     :param rounds: of the interface.
-    :param ping_soon: sends one within :data:`RIDE`, at rest.
+    :ivar beats: the interval of the heartbeats that the peer is sent, s; 0 = none.
+    :ivar goes_along: a ping leaves with each of them, and with nothing else.
     :ivar hurried_at: since when it is fast, loop time, s; ``None`` at rest.
     """
 
-    __slots__ = ('_fast', '_last', '_ping', '_ping_soon', '_round', '_rounds', '_slow', '_timer',
-                 'hurried_at')
+    __slots__ = ('_fast', '_is_in_round', '_last', '_ping', '_rounds', '_slow', '_timer', 'beats',
+                 'goes_along', 'hurried_at')
 
-    def __init__(self, ping: Callable[[], None], rounds: Rounds,
-                 ping_soon: Callable[[], None] | None = None) -> None:
+    def __init__(self, ping: Callable[[], None], rounds: Rounds) -> None:
         self._ping = ping
-        self._ping_soon = ping_soon or ping
         self._rounds = rounds
-        self._slow = self._fast = 0.0
-        self._round: tuple[float, Callable[[], None]] | None = None
+        self._slow = self._fast = self.beats = 0.0
+        self._is_in_round = self.goes_along = False
         self._last = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.hurried_at: float | None = None
@@ -316,7 +328,7 @@ class Pace:
     @property
     def is_kept(self) -> bool:
         """Whether the connection will be pinged again."""
-        return self._timer is not None or self._round is not None
+        return self._timer is not None or self._is_in_round or self.goes_along
 
     def keep(self, interval: float) -> None:
         """Ping from now on, once in ``interval`` s; 0 = at rest not at all."""
@@ -340,9 +352,10 @@ class Pace:
 
     def end(self) -> None:
         """Ping no more."""
-        if self._round is not None:
-            self._rounds.discard(*self._round)
-            self._round = None
+        self.goes_along = False
+        if self._is_in_round:
+            self._rounds.discard(self._slow, self._ping)
+            self._is_in_round = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -355,7 +368,8 @@ class Pace:
         self._ping()
         if self.hurried_at is not None:
             self._timer = loop.call_later(self._fast, self._step)
+        elif self._slow / 2 < self.beats <= self._slow:
+            self.goes_along = True
         elif self._slow:
-            self._round = (self._slow - RIDE, self._ping_soon) if self._slow > 4 * RIDE \
-                else (self._slow, self._ping)
-            self._rounds.add(*self._round)
+            self._is_in_round = True
+            self._rounds.add(self._slow, self._ping)
