@@ -78,8 +78,8 @@ class Peer:
 
     def beat(self) -> None:
         """Send a heartbeat."""
-        unix = self.clock()
-        for frame in self.dialect.encode(self.session.heartbeats.make(unix), nanoseconds(unix)):
+        beat = self.session.heartbeats.make(self.clock())
+        for frame in self.dialect.encode(beat, beat.stamp):
             self.link.beat(frame.data, frame.priority)
 
 

@@ -94,6 +94,9 @@ class Fenced(Base):
         self._unparsed: deque[bytes] = deque()
         self._waited = 0.0
         self.on_change = _ignore
+        # The pings that were not answered: ``pong_waiters`` before websockets 16.
+        self._pings: dict[bytes, tuple[asyncio.Future[float], float]] = \
+            getattr(self, 'pending_pings' if hasattr(self, 'pending_pings') else 'pong_waiters')
         self._is_client = isinstance(self, ClientConnection)
         if self._is_client:
             self.fence = self.loop.time()   # what a server says is said after it was asked
@@ -216,13 +219,6 @@ class Fenced(Base):
         self._pings[payload] = self.loop.create_future(), self.loop.time()
         return _PING + payload
 
-    @property
-    def _pings(self) -> dict[bytes, tuple[asyncio.Future[float], float]]:
-        """The pings that were not answered: ``pong_waiters`` before websockets 16."""
-        pings: dict[bytes, tuple[asyncio.Future[float], float]] | None = getattr(
-            self, 'pending_pings', None)
-        return self.pong_waiters if pings is None else pings  # type: ignore[attr-defined]
-
 
 class FencedClient(Fenced, ClientConnection):
     """A connection that this side opened."""
@@ -241,8 +237,8 @@ class Keepalive:
     :param end: called when it took longer.
     """
 
-    __slots__ = ('_asked', '_asked_at', '_connection', '_end', '_interval', '_look', '_rounds',
-                 '_sent_at', '_timeout')
+    __slots__ = ('_asked', '_asked_at', '_connection', '_end', '_interval', '_look', '_rest',
+                 '_rounds', '_sent_at', '_timeout')
 
     def __init__(self, connection: Fenced, rounds: Rounds, interval: float, timeout: float,
                  end: Callable[[], None]) -> None:
@@ -251,6 +247,8 @@ class Keepalive:
         self._interval = interval
         self._timeout: float | None = timeout
         self._look = min(interval, timeout) / _LOOKS
+        # Early enough for an end within interval and timeout, though looks come now and then.
+        self._rest = interval - 2 * self._look
         self._end = end
         self._asked: bytes | None = None
         self._asked_at = self._sent_at = 0.0
@@ -274,6 +272,8 @@ class Keepalive:
     def has_answered(self, now: float) -> bool:
         """Whether the peer answers in time; ask it, if it was not asked lately."""
         connection = self._connection
+        if self._asked is None and now < connection.fence + self._rest:
+            return True     # as with everybody who is pinged for the fence
         pings = connection._pings
         if self._asked not in pings:
             self._asked = None
@@ -281,9 +281,7 @@ class Keepalive:
             self._asked_at = now    # it may not have left yet
         elif self._timeout is not None and now >= self._asked_at + self._timeout:
             return False
-        # Early enough for an end within interval and timeout, though looks come now and then.
-        early = 2 * self._look
-        if now >= max(connection.fence, self._sent_at) + self._interval - early:
+        if now >= max(connection.fence, self._sent_at) + self._rest:
             self._sent_at = now
             if not pings or self._timeout is None:
                 connection.send_fence()
