@@ -28,15 +28,17 @@ import coverage
 import pytest
 
 PURE_LAYERS = ('protocol', 'convert', 'safety', 'session', 'timing')
+COVERED = tuple(f'--cov=ws_bridge/{layer}' for layer in PURE_LAYERS)
 REQUIRED_PERCENT = 98.0
 HOW = ('--dist', 'loadfile', '--no-loadscope-reorder', '--reruns', '1')
-SIDE_BY_SIDE = (*HOW, '-n', '3', '-m', 'not alone')
-ALONE = (*HOW, '-n', '1', '-m', 'alone', '--cov-append')
-RUNS = (('--reruns', '1'),) if 'ROS_DOMAIN_ID' in os.environ else (SIDE_BY_SIDE, ALONE)
+SIDE_BY_SIDE = (*HOW, '-n', '3', '-m', 'not timed')
+TIMED = (*HOW, '-n', '2', '-m', 'timed', '--cov-append')
+RUNS = (('--reruns', '1'),) if 'ROS_DOMAIN_ID' in os.environ else (SIDE_BY_SIDE, TIMED)
 """
 Most of the time tests wait for ROS and sockets, so three workers share the machine, each with a
-ROS domain of its own. Tests marked ``alone`` are judged by the time that passes; they come
-afterwards. Where one domain is given, there is one process, which uses that domain.
+ROS domain of its own. Tests marked ``timed`` are judged by the time that passes, most of which
+they wait; they come afterwards, two at a time. Where one domain is given, there is one process,
+which uses that domain.
 
 What fails is tried once more, because DDS discovery between processes of a busy machine has no
 bound; the line of counts says how many were (``rerun``).
@@ -85,7 +87,7 @@ def main(arguments: list[str]) -> int:
     """
     counts = Counts()
     statuses = [
-        int(pytest.main(['--cov=ws_bridge', '--cov-branch', '--cov-report=', *how],
+        int(pytest.main([*COVERED, '--cov-branch', '--cov-report=', *how],
                         plugins=[counts]))
         for how in ((arguments,) if arguments else RUNS)]
     status = max(statuses)

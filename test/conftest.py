@@ -52,11 +52,11 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError('ROS_DOMAIN_ID is given: unset it, or leave out -n')
 
 
-LONG = ('test_lint.py', 'test_soak.py', 'test_process.py',
+LONG = ('test_page.py', 'test_faults.py', 'test_lint.py', 'test_soak.py', 'test_process.py',
         'test_against_reference.py', 'test_spellings.py', 'test_parameters_in_force.py',
         'test_real_clients.py', 'test_control_model.py')
 """Files that take longest, which begin first, so that no worker is busy when others have ended."""
-ALONE = {'test_control.py', 'test_drive_by_command.py', 'test_drive_patterns.py',
+TIMED = {'test_control.py', 'test_drive_by_command.py', 'test_drive_patterns.py',
          'test_faults.py', 'test_fence.py', 'test_killed_client.py', 'test_page.py',
          'test_stops.py', 'test_swarm.py', 'test_watchdog.py'}
 """Files that are judged by the time that passes."""
@@ -64,12 +64,12 @@ ALONE = {'test_control.py', 'test_drive_by_command.py', 'test_drive_patterns.py'
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long files first; mark those that have to be alone."""
+    """Put the long files first; mark those that are judged by time."""
     rank = {name: number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
     for item in items:
-        if item.path.name in ALONE:
-            item.add_marker('alone')
+        if item.path.name in TIMED:
+            item.add_marker('timed')
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -17,15 +17,18 @@ An operator's program, a process of its own, to be killed, frozen and cut off.
 ``operator_client.py URL TOPIC [RATE]`` acquires the lease of the gate, sends heartbeats, a neutral
 command and then one that moves, 20 a second or ``RATE``.  Each carries the monotonic time at
 which it was made in ``linear.z``, so one machine can tell its age.  On stdin: the URL, where it is
-``-``; ``quiet`` (no more commands), ``mute`` (no more heartbeats), ``close``, or the data of a
-configuration, JSON.  On stdout: ``moving``, and the frames that concern the lease, JSON.
+``-``; ``quiet`` (no more commands), ``mute`` (no more heartbeats), ``close``, ``stop``, ``count``,
+or the data of a configuration, JSON.  On stdout: ``moving``, the frames that concern the lease,
+and how many messages of each topic were ``received``, JSON.
 """
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from itertools import count
 import json
 import os
+import struct
 import sys
 import time
 from typing import Any
@@ -35,6 +38,7 @@ from websockets.exceptions import ConnectionClosed
 
 RATE = 20.0
 BEAT = 0.1
+CHANNEL = struct.Struct('<4xI')    # what is read of the header of a binary frame
 QUEUE = 1 << 20
 
 
@@ -56,6 +60,8 @@ class Operator:
         self.commanding = asyncio.Event()
         self.beating.set()
         self.numbers = count(1)
+        self.received: Counter[str] = Counter()
+        self.topics: dict[int, str] = {}    # of channels
 
     async def send(self, message_type: str, data: Any, **metadata: Any) -> None:
         await self.websocket.send(json.dumps({'metadata': {
@@ -84,8 +90,16 @@ class Operator:
 
     async def read(self) -> None:
         async for text in self.websocket:
+            if isinstance(text, bytes):
+                (channel,) = CHANNEL.unpack_from(text)
+                self.received[self.topics.get(channel, f'channel {channel}')] += 1
+                continue
             frame = json.loads(text)
             metadata, data = frame['metadata'], frame['data']
+            if metadata['message_type'] == 'data':
+                self.received[metadata['source']] += 1
+            elif 'channel_id' in data:
+                self.topics[data['channel_id']] = data['topic']
             self.bridge_time = metadata['timestamp']
             kind = metadata['message_type']
             if kind == 'heartbeat':
@@ -108,6 +122,11 @@ class Operator:
                 await self.websocket.close()
             elif line == 'quiet':
                 self.commanding.clear()
+            elif line == 'stop':
+                self.commanding.clear()
+                await self.send('configuration', {'op': 'stop', 'reason': 'operator'})
+            elif line == 'count':
+                say({'received': self.received})
             elif line == 'mute':
                 self.beating.clear()
             else:

@@ -1,0 +1,155 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+How commands and a stop pass a thin link on which pictures, scans and odometry leave the robot.
+
+``python test/bench/measure_thin_link.py [--runs 2] [--seconds 10] [MBIT ...]``: the demo robot and
+its bridge are behind a slow line (``test/support/thin_link.py``), an operator on this side
+subscribes to the camera (CDR), the scan and odometry (JSON), drives with 20 commands a second and
+then presses STOP. It needs to be root, for the network. Printed: how many commands the robot
+heard of those that were sent, the time from the operator to the robot of the median and the 99th
+percentile, what the link alone takes, the time from STOP to the first zero that the robot heard,
+whether the connection broke, and how many messages of each topic came a second.
+"""
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+import json
+import os
+from pathlib import Path
+import sys
+import time
+from typing import Any
+
+from measure import command_line, environment, percentile
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from support.faults import Process  # noqa: E402,I100,RUF100
+from support.helpers import wait_until  # noqa: E402,I100,RUF100
+
+SUPPORT = HERE.parent / 'support'
+RATES = (5.0, 1.0, 0.3, 0.1)
+ROUND_TRIPS = (0.02, 0.2)
+LOSSES = (0.0, 0.01)
+STREAMS = {'/camera/image': 'cdr', '/scan': 'json', '/odom': 'json'}
+PATIENCE = 60.0
+SETTLE = 3.0
+"""What passes before commands are measured: the link is full by then, s."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A thin link: million bits a second, s, share of the packets."""
+
+    mbit: float
+    round_trip: float
+    loss: float
+
+    def __str__(self) -> str:
+        return f'{self.mbit:g} Mbit/s, {self.round_trip * 1000:g} ms, {self.loss * 100:g} %'
+
+
+@contextmanager
+def shaped(link: Link) -> Iterator[dict[str, str]]:
+    """Give the names of a link."""
+    with closing(Process(sys.executable, str(SUPPORT / 'thin_link.py'), str(link.mbit),
+                         str(link.round_trip / 2), str(link.loss))) as process:
+        wait_until(lambda: process.lines, PATIENCE)
+        yield process.lines[0]
+
+
+@contextmanager
+def robot(names: dict[str, str], *own: str) -> Iterator[Process]:
+    """Start the robot, its bridge and a listener behind the link; give the listener."""
+    inside = ('ip', 'netns', 'exec', names['namespace'], sys.executable)
+    with closing(Process(*inside, str(SUPPORT / 'stop_listener.py'), '/cmd_vel')) as listener, \
+            closing(Process(*inside, '-m', 'ws_bridge', 'demo', '--ros-args', '--log-level',
+                            'error', '-p', 'port:=9090', '-p', 'address:="0.0.0.0"',
+                            '-p', 'allow_anonymous:=true', *own)) as demo:
+        wait_until(lambda: any('Ctrl-C' in str(line) for line in demo.lines), PATIENCE,
+                   why=lambda: demo.lines)
+        wait_until(lambda: 'ready' in listener.lines, PATIENCE)
+        yield listener
+
+
+def measure(link: Link, seconds: float) -> list[str]:
+    """Drive for so long; return the cells of a row."""
+    with shaped(link) as names, robot(names) as listener, closing(Process(
+            sys.executable, str(SUPPORT / 'operator_client.py'),
+            f'ws://{names["inside"]}:9090', '/cmd_vel')) as operator:
+        for topic, encoding in STREAMS.items():
+            operator.say(json.dumps({'op': 'subscribe', 'topic': topic, 'encoding': encoding}))
+        begin = time.monotonic()
+        operator.say(json.dumps({'op': 'acquire', 'gate': '/cmd_vel'}))
+        wait_until(lambda: 'moving' in operator.lines or operator.popen.poll() is not None,
+                   PATIENCE, why=lambda: operator.lines[-9:])
+        acquired = time.monotonic() - begin
+        time.sleep(SETTLE)
+        first, counted = time.monotonic(), counts(operator)
+        time.sleep(seconds)
+        last, arrived = time.monotonic(), counts(operator)
+        broke = operator.popen.poll() is not None
+        pressed = time.monotonic()
+        operator.say('stop')
+        time.sleep(2.0)
+        heard = [line for line in listener.lines if isinstance(line, list)]
+    delays = [at - made for at, speed, made in heard if speed and first <= made < last]
+    stops = [at - pressed for at, speed, _ in heard if at > pressed and not speed]
+    return [str(link), f'{acquired:.2f} s',
+            f'{len(delays)} of {round((last - first) * 20)}',
+            *(f'{percentile(delays, share) * 1000:.0f} ms' for share in (0.5, 0.99)),
+            f'{stops[0] * 1000:.0f} ms' if stops else 'none', 'broke' if broke else 'held',
+            ', '.join(f'{(arrived.get(topic, 0) - counted.get(topic, 0)) / seconds:.1f}'
+                      for topic in STREAMS)]
+
+
+def counts(operator: Process) -> dict[str, int]:
+    """Return how many messages of each topic the operator has received."""
+    before = len(operator.lines)
+    operator.say('count')
+
+    def answer() -> Any:
+        return next((line['received'] for line in operator.lines[before:]
+                     if isinstance(line, dict) and 'received' in line), None)
+    if operator.popen.poll() is not None:
+        return {}
+    return dict(wait_until(answer, PATIENCE) or {})
+
+
+def main() -> None:
+    """Measure; print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument('mbit', nargs='*', type=float)
+    parser.add_argument('--runs', type=int, default=2)
+    parser.add_argument('--seconds', type=float, default=10.0)
+    arguments = parser.parse_args()
+    os.environ.update(environment())
+    print(f'`{command_line()}`\n')
+    print('| link: rate, round trip, loss | lease | commands heard | p50 | p99 | STOP to zero '
+          '| connection | camera, scan, odometry a second |\n|---|---|---|---|---|---|---|---|')
+    for mbit in arguments.mbit or RATES:
+        for round_trip in ROUND_TRIPS:
+            for loss in LOSSES:
+                for _ in range(arguments.runs):
+                    row = measure(Link(mbit, round_trip, loss), arguments.seconds)
+                    print('| ' + ' | '.join(row) + ' |', flush=True)
+
+
+if __name__ == '__main__':
+    main()
