@@ -48,8 +48,10 @@ TEST = [
     'flake8-docstrings',
     'flake8-import-order',
     'flake8-quotes',
+    'foxglove-sdk>=0.30,<0.31',     # the server that ours is compared with
     'hypothesis>=6.98',
     'jsonschema>=4.10',
+    'mcap>=1.2',
     'mypy>=2.4,<3',
     'psutil>=5.9',
     'pydocstyle>=6.3,<7',
@@ -61,6 +63,8 @@ TEST = [
     'pytest-cov>=4.1',
     'pytest-rerunfailures>=14',
     'pytest-xdist>=3',
+    'robo-ws-bridge>=0.11,<0.12',   # a client; GPL-3.0: for the tests alone, nothing imports it
+    'rosbags>=0.11',
     'roslibpy>=2,<3',
     'ruff>=0.17,<0.18',
     'selenium>=4.8',

@@ -145,7 +145,8 @@ def parameter_file() -> str:
         lines += wrap(_described(spec), WIDTH, initial_indent='    # ',
                       subsequent_indent='    # ', break_long_words=False, break_on_hyphens=False)
         lines += [*wrap(f'{spec.name}: {_yaml(spec)}', WIDTH, initial_indent='    ',
-                        subsequent_indent='      '), '']
+                        subsequent_indent='      ', break_long_words=False,
+                        break_on_hyphens=False), '']
     return YAML_HEAD + '\n'.join(lines[:-1]) + '\n'
 
 
@@ -153,7 +154,7 @@ def parameter_reference() -> str:
     """Return the reference of the parameters."""
     rows = ['| parameter | kind | default | range | meaning |', '|---|---|---|---|---|']
     for spec in PARAMETERS:
-        default = '[]' if spec.default == () else _yaml(spec)
+        default = '[]' if spec.default == () else _yaml(spec).replace('|', r'\|')
         rows.append(f'| `{spec.name}` | {spec.kind.replace("_", " ")} | `{default}` | '
                     f'{spec.range_text()} | {spec.description.replace("*", chr(92) + "*")} |')
     return PARAMETERS_HEAD + '\n'.join(rows) + '\n'
@@ -265,7 +266,16 @@ def _described(spec: ParameterSpec) -> str:
 def _yaml(spec: ParameterSpec) -> str:
     """Return the default as YAML that rclpy reads with the right type."""
     value = spec.ros_default
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f'[{", ".join(map(_yaml_text, value))}]'
+    return _yaml_text(value) if isinstance(value, str) else repr(value)
+
+
+def _yaml_text(text: str) -> str:
+    """Return a text as YAML, in which a backslash between such quotes is one."""
+    return "'{}'".format(text.replace("'", "''"))
 
 
 FILES = {

@@ -115,8 +115,9 @@ class Service:
     def listening(self) -> str:
         """Where the bridge listens, for a person."""
         host = self.settings.address
-        return self.url if host not in LOOPBACK else \
-            f'{self._url_of(host)}, every address of this machine; from here {self.url}'
+        also = f' and port {self.settings.foxglove_port}' if self.settings.foxglove_port else ''
+        return f'{self.url}{also}' if host not in LOOPBACK else \
+            f'{self._url_of(host)}{also}, every address of this machine; from here {self.url}'
 
     def _url_of(self, host: str) -> str:
         scheme = 'wss' if self.settings.tls_certificate else 'ws'
@@ -270,6 +271,7 @@ def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger
         max_peers=settings.max_peers, max_peers_per_address=settings.max_peers_per_address,
         max_handshakes=settings.max_handshakes, handshake_timeout=settings.handshake_timeout,
         hosts=settings.hosts, trusted_proxies=settings.trusted_proxies, tls=tls, admit=door.admit,
+        more_ports=(settings.foxglove_port,) if settings.foxglove_port else (),
         refused=ledger.refused, http=make_http(
             settings.robot_name, lambda: ros.alive, metrics,
             Folder(settings.pages) if settings.pages else None),

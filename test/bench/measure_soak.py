@@ -124,12 +124,33 @@ def old(rng: random.Random, number: int) -> dict[str, Any]:
         {'op': 'nonsense'}])}
 
 
+def viewed(rng: random.Random, number: int) -> dict[str, Any]:
+    """Return any operation of Foxglove's dialect, numbers guessed."""
+    kind = TYPES[rng.randrange(2)]
+    some = rng.randrange(20)
+    return rng.choice([
+        {'op': 'subscribe', 'subscriptions': [{'id': some, 'channelId': rng.randrange(200)}]},
+        {'op': 'unsubscribe', 'subscriptionIds': [some]},
+        {'op': 'advertise', 'channels': [{
+            'id': some, 'topic': f'/soak/{some}/{kind[-4:]}', 'encoding': 'json',
+            'schemaName': kind}]},
+        {'op': 'unadvertise', 'channelIds': [some]},
+        {'op': 'getParameters', 'parameterNames': [], 'id': f'i{number}'},
+        {'op': 'subscribeParameterUpdates', 'parameterNames': []},
+        {'op': rng.choice(('subscribeConnectionGraph', 'unsubscribeConnectionGraph'))},
+        {'op': 'fetchAsset', 'uri': 'package://ws_bridge/x.stl', 'requestId': some},
+        {'op': 'nonsense'}])
+
+
+MAKERS = {'ws_bridge.v1': native, 'rosbridge.v2': old, 'foxglove.sdk.v1': viewed}
+
+
 async def live(port: int, rng: random.Random, end: float, soak: Soak) -> None:
     """Be one peer after the other."""
     number = 0
     while time.monotonic() < end:
-        dialect = rng.choice(('ws_bridge.v1', 'rosbridge.v2'))
-        make = native if dialect == 'ws_bridge.v1' else old
+        dialect = rng.choice([*MAKERS])
+        make = MAKERS[dialect]
         until = min(end, time.monotonic() + rng.uniform(0.5, 5.0))
         try:
             async with connect(f'ws://127.0.0.1:{port}', subprotocols=[dialect], proxy=None,
@@ -222,7 +243,7 @@ def main() -> int:
     args = parser.parse_args()
     soak = run(args.seconds, args.peers, say=True)
     said, held = soak.report(min(300.0, args.seconds / 6))
-    print(f'`{command_line()}` ({args.peers} peers of both dialects that come and go): {said}')
+    print(f'`{command_line()}` ({args.peers} peers of every dialect that come and go): {said}')
     return int(not held)
 
 

@@ -62,6 +62,10 @@ class FakeLink:
         self._clock = clock
         self._cost = cost
         self._staged: list[Any] = []
+        self.forgotten: list[object] = []
+
+    def forget_stream(self, key: object) -> None:
+        self.forgotten.append(key)
 
     def write(self, wire: bytes) -> int:
         """Be what is put into ``direct``."""
@@ -324,3 +328,15 @@ def test_large_cdr_is_framed_without_a_copy(write: SampleWriter, is_spliced: boo
         assert isinstance(frame, Parts) == (is_spliced and size > LARGE)
         whole = frame.whole() if isinstance(frame, Parts) else frame
         assert whole == write(body, 1_500_000_000, 3)
+
+
+def test_what_waits_of_an_ended_subscription_is_forgotten() -> None:
+    """A slow peer would be sent it long after it has unsubscribed."""
+    robot = Robot()
+    peer = robot.peer('a')
+    for key in ('1', '2'):
+        robot.subscribe(peer, '/t', key=key)
+    robot.outward.close(peer, ('/t', '1'))
+    assert peer.link.forgotten == [('/t', '1')]
+    robot.outward.close(peer, ('/t', '2'))
+    assert peer.link.forgotten == [('/t', '1'), ('/t', '2')]

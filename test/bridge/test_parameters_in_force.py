@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from importlib.resources import files
 import json
 import os
 from pathlib import Path
@@ -32,14 +33,17 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Int32, Int64MultiArray, String
 from std_srvs.srv import Trigger
 from support.bridge_harness import BINARY_HEADER, native_peer, running_bridge
+from support.foxglove_peer import foxglove_peer
 from support.helpers import async_wait_until, other_domain, SpinningNode, wait_until
 from support.security_support import answer_of, bearer, TOKEN, write_tokens
 from support.transport_support import http
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Opcode
+from websockets.typing import Subprotocol
 
 from ws_bridge.config import PARAMETERS
+from ws_bridge.errors import ConnectFailed
 from ws_bridge.main import Service
 
 Proof = Callable[[Path], Awaitable[None]]
@@ -87,6 +91,49 @@ async def port(_: Path) -> None:
         number = probe.getsockname()[1]
     async with running_bridge('-p', f'port:={number}', override_port=False) as service:
         assert service.server.port == number
+
+
+@proof('foxglove_port')
+async def foxglove_port(_: Path) -> None:
+    with socket.create_server(('127.0.0.1', 0)) as probe:
+        number = probe.getsockname()[1]
+        with pytest.raises(ConnectFailed, match=f'127.0.0.1:{number}'):     # it is taken
+            async with running_bridge(foxglove_port=number):
+                pass
+    async with running_bridge(foxglove_port=number, max_peers=1, origins=['https://a.b']
+                              ) as service:
+        assert service.listening == f'{service.url} and port {number}'
+        second = f'ws://127.0.0.1:{number}'
+        for options, status in (({'origin': 'https://evil.example'}, 403), ({}, None), ({}, 503)):
+            if status is None:      # the same server, and so the same limits
+                peer = await connect(second, subprotocols=[Subprotocol('foxglove.sdk.v1')])
+                assert json.loads(await peer.recv())['op'] == 'serverInfo'
+                continue
+            for url in (second, service.url):
+                with pytest.raises(InvalidStatus) as error:
+                    await connect(url, **options)
+                assert error.value.response.status_code == status
+        await peer.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(('127.0.0.1', number))
+
+
+@proof('asset_uri_allowlist')
+async def asset_uri_allowlist(_: Path) -> None:
+    own = 'package://ws_bridge/web/{}'.format
+    async with running_bridge(asset_uri_allowlist=[own('.*[.]svg')]) as service, \
+            foxglove_peer(service) as peer:
+        for request in range(40):       # every mesh of a robot at once
+            await peer.ask('fetchAsset', uri=own('icon.svg'), requestId=request)
+        await peer.ask('fetchAsset', uri=own('index.html'), requestId=99)
+        await async_wait_until(lambda: len(peer.assets) == 41)
+        icon = (files('ws_bridge') / 'web' / 'icon.svg').read_bytes()
+        assert [peer.assets[request] for request in range(40)] == [(0, icon)] * 40
+        assert peer.assets[99][0] == 1 and b'forbidden' in peer.assets[99][1]
+        assert 'assets' in peer.told[0]['capabilities'] and not peer.statuses
+    async with running_bridge(asset_uri_allowlist=['']) as service, foxglove_peer(service) as peer:
+        await async_wait_until(lambda: peer.told)
+        assert 'assets' not in peer.told[0]['capabilities']
 
 
 @proof('robot_name')
@@ -163,11 +210,15 @@ async def tls(folder: Path) -> None:
     from support.certificates import make_authority, make_certificate
     authority = make_authority(folder, 'authority')
     pair = make_certificate(folder, 'server', authority)
-    async with running_bridge(tls_certificate=pair.cert, tls_key=pair.key) as service:
+    with socket.create_server(('127.0.0.1', 0)) as probe:
+        second = probe.getsockname()[1]
+    async with running_bridge(tls_certificate=pair.cert, tls_key=pair.key,
+                              foxglove_port=second) as service:
         assert service.url.startswith('wss://')
         context = ssl.create_default_context(cafile=authority.cert)
-        async with native_peer(service, ssl=context) as peer:
-            await peer.ask('hello')
+        for url in (service.url, f'wss://127.0.0.1:{second}'):
+            async with native_peer(url, ssl=context) as peer:
+                await peer.ask('hello')
 
 
 @proof('tls_client_ca')

@@ -133,6 +133,7 @@ def test_limits_are_those_of_the_settings() -> None:
     ({'heartbeat_interval': 5.0}, 'heartbeat_timeout', 'longer than heartbeat_interval'),
     ({'max_queue_bytes': 5000}, 'max_queue_bytes', 'max_message_size'),
     ({'tls_key': 'key.pem'}, 'tls_key', 'tls_certificate'),
+    ({'port': 8765, 'foxglove_port': 8765}, 'foxglove_port', 'is port already'),
     ({'origins': ['https://a/']}, 'origins', 'no origin'),
     ({'origins': ['robot.local']}, 'origins', 'no origin'),
     ({'connect': ['http://a']}, 'connect', 'no endpoint'),

@@ -16,14 +16,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 import time
 from typing import Any
 
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist, Vector3
 import orjson
-import pytest
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message, serialize_message
+from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Int32, String
 from std_srvs.srv import Trigger
 from support.bridge_harness import running_bridge
@@ -37,18 +40,16 @@ def cdr(message: Any) -> bytes:
     return data
 
 
-@pytest.mark.parametrize(('offered', 'chosen'), [
-    (('foxglove.websocket.v1',), 'foxglove.websocket.v1'),
-    (('foxglove.websocket.v1', 'foxglove.sdk.v1'), 'foxglove.sdk.v1')])
-async def test_a_viewer(ros_node: SpinningNode, offered: tuple[str, ...], chosen: str) -> None:
+async def test_a_viewer(ros_node: SpinningNode) -> None:
     node = ros_node.node
     first = node.create_publisher(String, '/out', 10)
-    async with running_bridge() as service, foxglove_peer(service, offered) as peer:
-        assert peer.websocket.subprotocol == chosen
+    async with running_bridge() as service, foxglove_peer(service) as peer:
+        assert peer.websocket.subprotocol == 'foxglove.sdk.v1'      # both were offered
         await peer.subscribe(0, '/out')
         assert peer.told[0]['op'] == 'serverInfo'
         assert peer.told[0]['capabilities'] == ['clientPublish', 'services', 'parameters',
-                                                'parametersSubscribe']
+                                                'parametersSubscribe', 'connectionGraph',
+                                                'assets']
         channel = peer.channels['/out']
         assert (channel['schemaName'], channel['schema']) == ('std_msgs/msg/String',
                                                               'string data\n')
@@ -80,10 +81,83 @@ async def test_a_viewer(ros_node: SpinningNode, offered: tuple[str, ...], chosen
         assert peer.channels['/out'] == channel
         assert not peer.statuses
 
-        async with foxglove_peer(service, offered) as other:        # what it kept is still true
+        async with foxglove_peer(service, ['foxglove.websocket.v1']) as other:
+            # what it kept is still true
+            assert other.websocket.subprotocol == 'foxglove.websocket.v1'
             await async_wait_until(lambda: '/out' in other.channels)
             assert other.channels['/out'] == channel
             assert other.told[0]['sessionId'] == peer.told[0]['sessionId']
+
+
+async def test_a_simulated_robot_is_shown(ros_node: SpinningNode) -> None:
+    """With its time, and who is connected to what."""
+    node, name = ros_node.node, ros_node.node.get_fully_qualified_name()
+    clock = node.create_publisher(Clock, '/clock', 10)
+    out = node.create_publisher(String, '/out', 10)
+    async with running_bridge('-p', 'use_sim_time:=true') as service, \
+            foxglove_peer(service) as peer, foxglove_peer(service) as other:
+        await peer.ask('subscribeConnectionGraph')
+        await peer.subscribe(0, '/out')
+        assert peer.told[0]['capabilities'][-2:] == ['assets', 'time']
+
+        def tick(second: int) -> bool:
+            clock.publish(Clock(clock=Time(sec=second, nanosec=5)))
+            out.publish(String(data='a'))
+            stamp = second * 10**9 + 5
+            return stamp in peer.times and stamp in other.times and stamp in peer.stamps
+        for second in (100, 50):        # it steps back when the simulation begins anew
+            await async_wait_until(partial(tick, second))
+        assert not other.samples
+        async with foxglove_peer(service) as late:      # meanwhile the simulation stands still
+            await async_wait_until(lambda: late.times == [50 * 10**9 + 5])
+
+        await async_wait_until(lambda: peer.graph['publishedTopics'].get('/out') == [name]
+                               and peer.graph['subscribedTopics'].get('/out')
+                               == [service.ros.node_name], why=lambda: str(peer.graph))
+        ros_node.run(node.destroy_publisher, out)
+        await async_wait_until(lambda: '/out' not in peer.graph['publishedTopics'])
+        await async_wait_until(lambda: '/out' not in peer.graph['subscribedTopics'])
+        assert not other.of('connectionGraphUpdate')
+
+
+async def test_a_slow_viewer(ros_node: SpinningNode) -> None:
+    """It gets the newest, of each topic, and nothing of what it has unsubscribed from."""
+    node = ros_node.node
+    large = node.create_publisher(String, '/large', 10)
+    small = node.create_publisher(Int32, '/small', 10)
+    latched = node.create_publisher(String, '/kept', QoSProfile(
+        depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+    latched.publish(String(data='kept'))
+    async with running_bridge(queue_depth=2) as service, foxglove_peer(service) as slow, \
+            foxglove_peer(service) as quick:
+        (link,) = [peer.link for peer in service.bridge.peers() if peer.name == 'p1']
+        for peer in (slow, quick):      # each later one, too, is given what the topic has kept
+            for number, topic in enumerate(('/large', '/small', '/kept')):
+                await peer.subscribe(number, topic)
+            await async_wait_until(partial(peer.samples.get, 2))
+        await async_wait_until(lambda: large.get_subscription_count()
+                               and small.get_subscription_count())
+        slow.websocket.transport.pause_reading()
+        image = String(data='x' * 1_000_000)
+
+        def fill() -> bool:
+            large.publish(image)
+            return link._queue.dropped > 0
+        await async_wait_until(fill)
+        for number in range(20):
+            small.publish(Int32(data=number))
+        newest = cdr(Int32(data=19))
+        await async_wait_until(lambda: newest in quick.samples.get(1, ()))
+        assert set(link._queue._streams) == {('/large', '0'), ('/small', '1')}
+        await slow.ask('unsubscribe', subscriptionIds=[0])
+        await async_wait_until(lambda: set(link._queue._streams) == {('/small', '1')})
+        slow.websocket.transport.resume_reading()
+        await async_wait_until(lambda: newest in slow.samples.get(1, ()))
+        assert len(slow.samples[1]) <= 2
+        # and again, to who subscribes again
+        await slow.ask('unsubscribe', subscriptionIds=[2])
+        await slow.subscribe(3, '/kept')
+        await async_wait_until(lambda: slow.samples.get(3) == [cdr(String(data='kept'))])
 
 
 async def hold(peer: FoxglovePeer, payload: bytes, until: Callable[[], object]) -> None:
@@ -156,7 +230,9 @@ async def test_parameters(ros_node: SpinningNode) -> None:
     ros_node.run(node.declare_parameter, 'speed.most', 1.5)
     ros_node.run(lambda: node.declare_parameter('fixed', 5, ParameterDescriptor(read_only=True)))
     base = node.get_fully_qualified_name()
-    name, fixed = f'{base}.speed.most', f'{base}.fixed'
+    ros_node.run(lambda: node.declare_parameter(
+        'free', 'x', ParameterDescriptor(dynamic_typing=True)))
+    name, fixed, free = f'{base}.speed.most', f'{base}.fixed', f'{base}.free'
 
     async with running_bridge() as service, foxglove_peer(service) as peer:
         await async_wait_until(lambda: f'{base}/set_parameters' in service.ros.graph.services)
@@ -179,3 +255,16 @@ async def test_parameters(ros_node: SpinningNode) -> None:
         assert fixed in peer.statuses['set']['message']
         (update,) = [each for each in peer.of('parameterValues') if 'id' not in each]
         assert update['parameters'] == [{'name': name, 'value': 3.0, 'type': 'float64'}]
+
+        # unset: what cannot be is as it was, and what can be has no value any more
+        await peer.ask('subscribeParameterUpdates', parameterNames=[free])
+        await peer.ask('setParameters', id='unset', parameters=[{'name': free}, {'name': name}])
+        await async_wait_until(lambda: {'name': free} in [
+            each for told in peer.of('parameterValues') if 'id' not in told
+            for each in told['parameters']], why=lambda: str(peer.told[-3:]))
+        await async_wait_until(lambda: any(
+            each.get('id') == 'unset' for each in peer.of('parameterValues')))
+        (answer,) = [each for each in peer.of('parameterValues') if each.get('id') == 'unset']
+        assert answer['parameters'] == [{'name': name, 'value': 3.0, 'type': 'float64'}]
+        assert name in peer.statuses['set']['message']
+        assert not node.has_parameter('free')

@@ -14,13 +14,18 @@
 """Test the codec of Foxglove's dialect: each operation both ways, and what is refused."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 import json
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 import pytest
+from support.rosbridge_garbage import WRONG
 
 from ws_bridge.config import Limits
+from ws_bridge.config.roles import USES
 from ws_bridge.errors import (
     BadFrame,
     Expired,
@@ -38,6 +43,7 @@ from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.protocol.foxglove import BATCH, FoxgloveDialect, NEEDS_LOGIN
 from ws_bridge.protocol.foxglove_frames import asset_error
 from ws_bridge.protocol.foxglove_ids import Ids
+from ws_bridge.protocol.foxglove_requests import PARSERS, WITHIN
 from ws_bridge.protocol.foxglove_status import INTERVAL
 
 NOW = 1_760_000_000 * 10**9
@@ -112,7 +118,7 @@ def test_its_clients_name_it() -> None:
 def test_server_info(dialect: FoxgloveDialect, ids: Ids) -> None:
     assert tell(dialect, GREETING) == [{
         'op': 'serverInfo', 'name': 'robot',
-        'capabilities': ['clientPublish', 'parameters', 'parametersSubscribe'],
+        'capabilities': ['clientPublish', 'parameters', 'parametersSubscribe'],     # no graph
         'supportedEncodings': ['cdr', 'json'],
         'metadata': {'ws_bridge': '0.1.0', 'ROS_DISTRO': 'kilted'}, 'sessionId': ids.session_id}]
     other = FoxgloveDialect('robot', ids=ids)
@@ -121,6 +127,11 @@ def test_server_info(dialect: FoxgloveDialect, ids: Ids) -> None:
     assert Ids().session_id != ids.session_id
     (info,) = tell(other, replace(GREETING, allowed={'publish': [], 'call': []}))
     assert info['capabilities'] == []
+    everything = FoxgloveDialect('robot', ids=ids, serves_assets=True, sim_time=lambda: 1)
+    (info,) = tell(everything, replace(GREETING, uses=USES))
+    assert info['capabilities'] == [
+        'clientPublish', 'services', 'parameters', 'parametersSubscribe', 'connectionGraph',
+        'assets', 'time']
 
 
 def test_who_has_to_log_in_is_told_how(dialect: FoxgloveDialect) -> None:
@@ -334,6 +345,23 @@ def test_a_refusal_stands_until_it_passes_again(dialect: FoxgloveDialect) -> Non
         {'op': 'removeStatus', 'statusIds': ['publish:5']}]
 
 
+def test_a_command_that_was_dropped_later_is_told_until_another_one_passes(
+        dialect: FoxgloveDialect) -> None:
+    ask(dialect, 'advertise', channels=[CHANNEL])
+    assert tell(dialect, failed(None, Expired('no subscriber'))) == [
+        {'op': 'status', 'level': 1, 'message': 'expired: no subscriber', 'id': 'expired'}]
+    (op,) = send(dialect, b'\1\5\0\0\0{}')
+    assert isinstance(op, ops.Command) and op.ack
+    assert tell(dialect, replies.MessagePublished('publish:5', '/cmd_vel', 1)) == [
+        {'op': 'removeStatus', 'statusIds': ['expired']}]
+    (op,) = send(dialect, b'\1\5\0\0\0{}')
+    assert isinstance(op, ops.Command) and not op.ack
+    # of what is not about commands none of them says that it is over
+    assert len(tell(dialect, failed(None, LimitExceeded('too much')))) == 1
+    (op,) = send(dialect, b'\1\5\0\0\0{}')
+    assert isinstance(op, ops.Command) and not op.ack
+
+
 # ---- services
 
 CALL = b'\2\1\0\0\0\x0c\0\0\0'
@@ -372,13 +400,16 @@ def test_calls_that_cannot_be(dialect: FoxgloveDialect) -> None:
 
 def test_parameters(dialect: FoxgloveDialect) -> None:
     assert ask(dialect, 'getParameters', parameterNames=[], id='get-all-params') == (
-        ops.GetParameters('get:get-all-params', ()),)
+        ops.GetParameters('get:get-all-params', (), WITHIN),)
     assert ask(dialect, 'getParameters', parameterNames=['/ns/n.a.b']) == (
         ops.GetParameters('get', ('/ns/n:a.b',)),)
     assert ask(dialect, 'setParameters', id='1', parameters=[
         {'name': '/n.a', 'value': 3, 'type': 'float64'},
         {'name': '/n.b', 'value': 'AQI=', 'type': 'byte_array'}]) == (
         ops.SetParameters('set:1', {'/n:a': 3, '/n:b': [1, 2]}, want_values=True),)
+    assert ask(dialect, 'setParameters', parameters=[
+        {'name': '/n.a'}, {'name': '/n.b', 'type': 'byte_array'}, {'name': '/n.c', 'value': 0}]
+    ) == (ops.SetParameters('set', {'/n:c': 0}, want_values=True, unset=('/n:a', '/n:b')),)
     assert ask(dialect, 'subscribeParameterUpdates', parameterNames=['/n.a']) == (
         ops.WatchParameters('watch', ('/n:a',), True),)
     assert ask(dialect, 'unsubscribeParameterUpdates', parameterNames=[]) == (
@@ -396,6 +427,11 @@ def test_values_of_parameters(dialect: FoxgloveDialect) -> None:
     for op_id, extra in (('get:x:y', {'id': 'x:y'}), ('get', {}), (None, {})):
         assert tell(dialect, replies.ParametersTold(op_id, entries, {})) == [
             {'op': 'parameterValues', 'parameters': told, **extra}]
+    # of what is watched the client is told that it has no value any more
+    assert tell(dialect, replies.ParametersTold(None, entries[:1], {'/n:x': 'deleted'})) == [
+        {'op': 'parameterValues', 'parameters': [*told[:1], {'name': '/n.x'}]}]
+    assert tell(dialect, replies.ParametersTold('get', entries[:1], {'/n:x': 'no'})) == [
+        {'op': 'parameterValues', 'parameters': told[:1]}]
 
 
 def test_what_was_not_set_is_told(dialect: FoxgloveDialect) -> None:
@@ -407,6 +443,9 @@ def test_what_was_not_set_is_told(dialect: FoxgloveDialect) -> None:
         {'name': '/n.a', 'value': 3}]}
     removed, _ = tell(dialect, replies.ParametersSet('set:2', {}, entries))
     assert removed['op'] == 'removeStatus'
+    # without an id it would be an update of what is not watched
+    assert tell(dialect, replies.ParametersSet('set', {}, entries)) == []
+    assert tell(dialect, replies.ParametersTold('set', entries, {})) == []
     (status,) = tell(dialect, failed('get:1', LimitExceeded('busy')))
     assert status['id'] == 'get'
 
@@ -416,7 +455,7 @@ def test_what_was_not_set_is_told(dialect: FoxgloveDialect) -> None:
     ('getParameters', {'parameterNames': ['.a']}, 'get', 'bad_name'),
     ('getParameters', {'parameterNames': [5], 'id': 'i'}, 'get:i', 'bad_field'),
     ('getParameters', {'parameterNames': [], 'id': 5}, None, 'bad_field'),
-    ('setParameters', {'parameters': [{'name': '/n.a'}]}, 'set', 'bad_field'),
+    ('setParameters', {'parameters': [{'name': '/n'}]}, 'set', 'bad_name'),
     ('setParameters', {'parameters': [{'name': '/n.a', 'value': 1, 'x': 1}]}, 'set', 'bad_field'),
     ('setParameters', {'parameters': [{'name': '/n.a', 'value': '!', 'type': 'byte_array'}]},
      'set', 'bad_field'),
@@ -445,19 +484,135 @@ def test_malformed_frames(dialect: FoxgloveDialect, frame: str | bytes, code: st
     assert (status['level'], status['id']) == (2, code)
 
 
+EXAMPLES: dict[str, dict[str, Any]] = {
+    'subscribe': {'subscriptions': [{'id': 1, 'channelId': 1}]},
+    'unsubscribe': {'subscriptionIds': [1]},
+    'advertise': {'channels': [{
+        'id': 5, 'topic': '/t', 'encoding': 'json', 'schemaName': STRING, 'schema': '',
+        'schemaEncoding': 'ros2msg'}]},
+    'unadvertise': {'channelIds': [5]},
+    'getParameters': {'parameterNames': ['/n.a'], 'id': 'x'},
+    'setParameters': {'parameters': [{'name': '/n.a', 'value': 'AQI=', 'type': 'byte_array'}],
+                      'id': 'x'},
+    'subscribeParameterUpdates': {'parameterNames': ['/n.a']},
+    'unsubscribeParameterUpdates': {'parameterNames': ['/n.a']},
+    'subscribeConnectionGraph': {}, 'unsubscribeConnectionGraph': {},
+    'fetchAsset': {'uri': 'package://a/b.stl', 'requestId': 1}}
+
+
+def garbage(whole: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give an object with each field missing, and with each wrong value; at any depth."""
+    for key, value in whole.items():
+        yield {name: each for name, each in whole.items() if name != key}
+        yield from ({**whole, key: wrong} for wrong in WRONG)
+        if isinstance(value, list) and isinstance(value[0], dict):
+            yield from ({**whole, key: [each]} for each in garbage(value[0]))
+        elif isinstance(value, list):
+            yield from ({**whole, key: [wrong]} for wrong in WRONG)
+
+
+def test_there_is_an_example_of_every_operation() -> None:
+    assert set(EXAMPLES) == set(PARSERS)
+
+
+@pytest.mark.parametrize('op', EXAMPLES)
+def test_garbage_in_any_field(ids: Ids, op: str) -> None:
+    """What is wrong is told by its code, and nothing else is lost by it."""
+    for fields in garbage(EXAMPLES[op]):
+        codec = FoxgloveDialect('robot', ids=ids)
+        codec.encode(TOPICS, NOW)
+        for each in ask(codec, op, **fields):
+            if isinstance(each, ops.Malformed):
+                assert tell(codec, failed(each.op_id, each.error))
+        assert not isinstance(ask(codec, 'getParameters', parameterNames=[])[0], ops.Malformed)
+    codec = FoxgloveDialect('robot', ids=ids)
+    codec.encode(TOPICS, NOW)
+    if op == 'unadvertise':
+        ask(codec, 'advertise', **EXAMPLES['advertise'])
+    assert not any(isinstance(each, ops.Malformed) for each in ask(codec, op, **EXAMPLES[op]))
+
+
+def test_unknown_keys_are_ignored(dialect: FoxgloveDialect) -> None:
+    (op,) = ask(dialect, 'subscribe', later=1, subscriptions=[
+        {'id': 1, 'channelId': 1, 'rate': 5}])
+    assert isinstance(op, ops.Subscribe)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(('/a', '/b', '/c')), st.lists(
+    st.sampled_from((STRING, TWIST, 'x/msg/None')), min_size=1, max_size=2, unique=True)),
+    max_size=8))
+def test_channels_whatever_comes_and_goes(graphs: list[dict[str, list[str]]]) -> None:
+    """As strict as Lichtblick: one channel a topic, and a number always means the same."""
+    codec = FoxgloveDialect('robot', ids=Ids())
+    definitions = {STRING: 'string data\n', TWIST: 'twist\n'}
+    meanings: dict[int, Any] = {}
+    there: dict[str, int] = {}
+    before: dict[str, tuple[str, ...]] = {}
+    for graph in graphs:
+        after = {topic: tuple(types) for topic, types in graph.items()}
+        changed = {topic: types for topic, types in after.items() if before.get(topic) != types}
+        gone = tuple(topic for topic in before if topic not in after)
+        before = after
+        for told in tell(codec, replies.TopicsChanged(changed, gone, definitions)):
+            if told['op'] == 'unadvertise':
+                for number in told['channelIds']:
+                    del there[meanings[number]['topic']]
+                continue
+            for each in told['channels']:
+                assert each['topic'] not in there
+                assert meanings.setdefault(each['id'], each) == each
+                there[each['topic']] = each['id']
+        assert set(there) == {topic for topic, types in after.items()
+                              if set(types) & set(definitions)}
+        assert all(meanings[number]['schemaName'] in after[topic]
+                   for topic, number in there.items())
+
+
 def test_an_empty_frame_is_nothing(dialect: FoxgloveDialect) -> None:
     assert dialect.decode(b'') == ()
 
 
 def test_what_is_not_served_is_said(dialect: FoxgloveDialect) -> None:
-    op_id, code, why = wrong(ask(dialect, 'fetchAsset', uri='package://x/y', requestId=10))
-    assert (op_id, code) == ('asset:10', 'unknown_operation')
-    assert why == 'op: Server does not support the assets capability'
-    frame, status = tell(dialect, failed(op_id, BadFrame('oh no')))
-    assert frame == asset_error(10, 'bad_frame: oh no') and status['level'] == 2
+    assert wrong(send(dialect, b'\3\1'))[1:] == (
+        'unknown_operation', 'Server does not support the playbackControl capability')
+
+
+# ---- the robot
+
+def test_assets(dialect: FoxgloveDialect) -> None:
+    assert ask(dialect, 'fetchAsset', uri='package://x/y', requestId=10) == (
+        ops.FetchAsset('asset:10', 'package://x/y'),)
+    assert tell(dialect, replies.AssetFetched('asset:10', b'data')) == [
+        bytes.fromhex('04 0a000000 00 00000000 64617461')]
+    assert tell(dialect, failed('asset:10', BadFrame('oh no'))) == [
+        asset_error(10, 'bad_frame: oh no')]        # nothing more: who asked knows
     assert wrong(ask(dialect, 'fetchAsset', uri='package://x/y'))[0] is None
-    assert wrong(ask(dialect, 'subscribeConnectionGraph'))[1] == 'unknown_operation'
-    assert wrong(send(dialect, b'\3\1'))[1] == 'unknown_operation'
+    for uri in ('', 5, None, 'x' * 1025):
+        assert wrong(ask(dialect, 'fetchAsset', uri=uri, requestId=10))[:2] == (
+            'asset:10', 'bad_field')
+
+
+def test_the_connection_graph(dialect: FoxgloveDialect) -> None:
+    assert ask(dialect, 'subscribeConnectionGraph') == (ops.WatchConnections('graph', True),)
+    assert ask(dialect, 'unsubscribeConnectionGraph') == (ops.WatchConnections('graph', False),)
+    (told,) = tell(dialect, replies.ConnectionsChanged(
+        {'/a': ['/n']}, {'/a': ()}, {'/s': ['/n']}, ('/b',), ('/t',)))
+    assert told == {
+        'op': 'connectionGraphUpdate', 'publishedTopics': [{'name': '/a', 'publisherIds': ['/n']}],
+        'subscribedTopics': [{'name': '/a', 'subscriberIds': []}],
+        'advertisedServices': [{'name': '/s', 'providerIds': ['/n']}],
+        'removedTopics': ['/b'], 'removedServices': ['/t']}
+    (status,) = tell(dialect, failed('graph', Forbidden('no')))
+    assert (status['id'], status['level']) == ('graph', 2)
+
+
+def test_the_time_of_a_simulation() -> None:
+    times = iter((5, 7))
+    dialect = FoxgloveDialect('robot', sim_time=lambda: next(times))
+    assert tell(dialect, replies.TimeTold(1234)) == [bytes.fromhex('02 d204000000000000')]
+    write = dialect.sample_writer('/a', 12, 'cdr', '7')
+    assert [write(b'x', NOW, 1)[5:13] for _ in range(2)] == [
+        bytes([5, *[0] * 7]), bytes([7, *[0] * 7])]
 
 
 @pytest.mark.parametrize(('op_id', 'error', 'level'), [

@@ -754,7 +754,8 @@ def test_reply(reply: replies.Reply, metadata: tuple[Any, ...], data: Any) -> No
 NOT_NATIVE: list[replies.Reply] = [
     replies.TopicsChanged({'/t': ('p/msg/T',)}, ('/u',)), replies.ServicesChanged({}, ('/s',)),
     replies.ParametersTold('i', [], {}),
-    replies.ParametersSet('i', {}), replies.ParametersWatched('i', (), True)]
+    replies.ParametersSet('i', {}), replies.ParametersWatched('i', (), True),
+    replies.ConnectionsChanged({}, {}, {}), replies.AssetFetched('i', b''), replies.TimeTold(1)]
 
 
 @pytest.mark.parametrize('reply', [*NOT_NATIVE, object()])

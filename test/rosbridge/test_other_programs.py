@@ -31,7 +31,7 @@ from support.rosbridge_harness import rosbridge_peer
 from test_msgs.action import Fibonacci
 from websockets.asyncio.client import connect
 
-from ws_bridge.bridge.parameters import AT_ONCE, CallTurns
+from ws_bridge.bridge.parameter_services import AT_ONCE, CallTurns
 from ws_bridge.errors import UnknownType
 from ws_bridge.ros.status import StatusPublisher
 from ws_bridge.ros.types import TypeStore

@@ -38,7 +38,8 @@ EXPECTED = {
     'header injection': {'200', '400', '414', '431', 'cut'}}
 """What may become of the attempts; nothing else may."""
 MAY_SAY = {name: {'answers', 'limit_exceeded'} for name in INSIDE} | {
-    'leases': {'answers', 'unknown_name', 'not_holder'}}
+    'leases': {'answers', 'unknown_name', 'not_holder'},
+    'viewers': {'answers', 'unknown_name', 'forbidden', 'limit_exceeded'}}
 """The same of peers that are inside, by the codes that they are told."""
 
 

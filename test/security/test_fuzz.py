@@ -94,7 +94,7 @@ VIEWER = [{'op': op, 'id': 'i', 'subscriptions': [{'id': 1, 'channelId': 1}],
            'uri': 'package://a/b', 'requestId': 1}
           for op in ('subscribe', 'unsubscribe', 'advertise', 'unadvertise', 'getParameters',
                      'setParameters', 'subscribeParameterUpdates', 'unsubscribeParameterUpdates',
-                     'subscribeConnectionGraph', 'fetchAsset')]
+                     'subscribeConnectionGraph', 'unsubscribeConnectionGraph', 'fetchAsset')]
 MAPPING = (ROOT / 'config' / 'mapping.example.yaml').read_bytes()
 
 

@@ -21,6 +21,7 @@ which were sent later.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+import json
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,14 @@ from rclpy.action import ActionServer
 from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
 from support.bridge_harness import native_peer, NativePeer, running_bridge
+from support.foxglove_peer import CALL, foxglove_peer, FoxglovePeer
 from support.helpers import async_wait_until, SpinningNode
 from support.rosbridge_harness import rosbridge_peer, RosbridgePeer
 from support.security_support import bearer
 from test_msgs.action import Fibonacci
 
 from ws_bridge.config.roles import USES
+from ws_bridge.protocol import foxglove
 
 FIBONACCI = 'test_msgs/action/Fibonacci'
 BUILT_IN = ('observer', 'operator', 'safety', 'admin')
@@ -73,6 +76,8 @@ roles:
 """ + '\n'.join(
     f"  no_{use}: {{like: admin, deny: [{{{use}: '*'}}]}}\n"
     f"  only_{use}: {{allow: [{{{use}: '*'}}]}}" for use in USES) + """
+  only_subscribe_graph: {allow: [{subscribe: '*', graph: '*'}]}
+  only_call_graph: {allow: [{call: '*', graph: '*'}]}
   only_call_parameter_read: {allow: [{call: '*', parameter_read: '*'}]}
   only_call_parameter_write: {allow: [{call: '*', parameter_write: '*'}]}
 """
@@ -86,13 +91,14 @@ class Robot(SpinningNode):
         self.done: dict[str, set[str]] = {'publish': set(), 'call': set(), 'goal': set()}
         self.servers: list[Any] = []
         self.node.declare_parameter('secret', 'treasure')
-        every = [roles_of(use) for use in ALLOWED] + [roles_of('call', 'parameter_write')]
+        every = [roles_of(use) for use in ALLOWED] + [roles_of(*uses) for uses in (
+            ('call', 'parameter_write'), ('subscribe', 'graph'), ('call', 'graph'))]
         for role in dict.fromkeys(role for roles in every for role in roles):
             self.node.declare_parameter(role, '')
             self.node.create_publisher(Int32, f'/m/subscribe/{role}', 1)
             self.node.create_subscription(Int32, f'/m/publish/{role}', self._note(
                 'publish', role), 1)
-            if role in roles_of('call'):
+            if role in (*roles_of('call'), *roles_of('call', 'graph')):
                 self.node.create_service(Trigger, f'/m/call/{role}', self._note('call', role))
             if role in roles_of('goal'):
                 self.servers.append(ActionServer(
@@ -270,9 +276,91 @@ ROSBRIDGE: dict[str, Row] = {
 }
 
 
+# ---- the dialect of Foxglove
+
+async def told(peer: FoxglovePeer, *, hidden: bool = False) -> str:
+    """
+    Return how what was sent before was answered: ``ok`` where nothing was refused.
+
+    :param hidden: what a peer may not use was never told it: it does not know the number.
+    """
+    await peer.ask('barrier')
+    await async_wait_until(lambda: 'unknown_operation' in peer.statuses)
+    codes = {each['message'].partition(':')[0] for name, each in peer.statuses.items()
+             if name not in ('unknown_operation', 'login')}
+    if hidden and codes == {'unknown_name'}:
+        return 'forbidden'
+    return codes.pop() if codes else 'ok'
+
+
+def viewer(op: str, **fields: Any) -> Operate:
+    """Return what sends an operation; ``{}`` in a text stands for the role."""
+    async def operate(peer: FoxglovePeer, role: str) -> str:
+        text = json.dumps({'op': op, **fields}).replace('{}', role)
+        await peer.websocket.send(text)
+        return await told(peer)
+    return operate
+
+
+async def view(peer: FoxglovePeer, role: str) -> str:
+    """Subscribe by the number that others are told for the channel."""
+    row = foxglove._IDS.channels.row(f'/m/subscribe/{role}', 'std_msgs/msg/Int32', 'int32 data\n')
+    await peer.ask('subscribe', subscriptions=[{'id': 1, 'channelId': row.number}])
+    return await told(peer, hidden=True)
+
+
+async def publish(peer: FoxglovePeer, role: str) -> str:
+    await peer.advertise(1, f'/m/publish/{role}', 'std_msgs/msg/Int32', 'json')
+    await peer.publish(1, b'{}')
+    return await told(peer)
+
+
+async def call_by_number(peer: FoxglovePeer, role: str) -> str:
+    """Call by the number that others are told for the service."""
+    row = foxglove._IDS.services.row(f'/m/call/{role}', 'std_srvs/srv/Trigger', '',
+                                     'bool success\nstring message\n')
+    await peer.websocket.send(CALL.pack(2, row.number, 1, 4) + b'json{}')
+    return await told(peer, hidden=True)
+
+
+async def fetch(peer: FoxglovePeer, role: str) -> str:
+    await peer.ask('fetchAsset', uri='package://nowhere/a.stl', requestId=1)
+    await async_wait_until(lambda: peer.assets)
+    code = peer.assets[1][1].partition(b':')[0].decode()
+    return 'ok' if code == 'unknown_name' else code
+
+
+async def ask_for_values(peer: FoxglovePeer, role: str) -> str:
+    """Ask for all parameters."""
+    await peer.ask('getParameters', parameterNames=[], id='all')
+    await async_wait_until(lambda: peer.of('parameterValues') or 'get' in peer.statuses)
+    names = [each['name'] for answer in peer.of('parameterValues')
+             for each in answer['parameters']]
+    return 'ok' if '/robot.secret' in names else await told(peer)
+
+
+FOXGLOVE: dict[str, Row] = {
+    'subscribe': ('subscribe', ('subscribe', 'graph'), view),
+    'advertise': ('advertise', ('publish',), viewer('advertise', channels=[{
+        'id': 1, 'topic': '/m/advertise/{}', 'encoding': 'cdr',
+        'schemaName': 'std_msgs/msg/Int32'}])),
+    'publish': ('publish', ('publish',), publish),
+    'call': ('call', ('call', 'graph'), call_by_number),
+    'getParameters': ('', ('parameter_read',), viewer(
+        'getParameters', parameterNames=['/robot.secret'])),
+    'getParameters of all': ('', ('parameter_read',), ask_for_values),
+    'subscribeParameterUpdates': ('', ('parameter_read',), viewer(
+        'subscribeParameterUpdates', parameterNames=['/robot.secret'])),
+    'setParameters': ('foxglove', ('parameter_write',), viewer('setParameters', parameters=[
+        {'name': '/robot.{}', 'value': 'foxglove'}])),
+    'subscribeConnectionGraph': ('', ('graph',), viewer('subscribeConnectionGraph')),
+    'fetchAsset': ('', ('subscribe',), fetch),
+}
+
+
 @pytest.mark.parametrize(('dialect', 'rows', 'connect'), [
-    ('native', NATIVE, native_peer), ('rosbridge', ROSBRIDGE, rosbridge_peer)],
-    ids=['native', 'rosbridge'])
+    ('native', NATIVE, native_peer), ('rosbridge', ROSBRIDGE, rosbridge_peer),
+    ('foxglove', FOXGLOVE, foxglove_peer)], ids=['native', 'rosbridge', 'foxglove'])
 async def test_matrix(dialect: str, rows: dict[str, Row], connect: Any, tmp_path: Path,
                       robot: Robot) -> None:
     (tmp_path / 'm.yaml').write_text(MAPPING)

@@ -33,7 +33,7 @@ def measure_soak(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_nothing_is_left(measure_soak: Any) -> None:
-    """Peers of both dialects come and go; then ROS has nothing of them, and memory is bounded."""
+    """Peers of every dialect come and go; then ROS has nothing of them, and memory is bounded."""
     soak = measure_soak.run(SECONDS, 20)
     assert soak.left == []
     assert soak.counts['exit code'] == 0

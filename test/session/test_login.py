@@ -60,7 +60,7 @@ EVERYTHING: list[ops.Operation] = [
     ops.Heartbeat('i', None), ops.PeerStatus('i', {}), ops.Appeared({}),
     ops.EmergencyStop('i', ''), ops.ClearStop('i'), ops.LeaseOperation('i', 'take', 'g'),
     ops.ListGates('i'), ops.GetParameters('i'), ops.SetParameters('i', {}),
-    ops.WatchParameters('i')]
+    ops.WatchParameters('i'), ops.WatchConnections('i'), ops.FetchAsset('i', 'u')]
 
 
 def test_everything_is_here() -> None:

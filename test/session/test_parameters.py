@@ -14,14 +14,18 @@
 """What one peer may ask of parameters at the same time, and what it watches."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.sessions import make, refusal, START
 
 from ws_bridge.config import Exposure
-from ws_bridge.config.roles import Grant, Role
+from ws_bridge.config.roles import Grant, OBSERVER, OPERATOR, Role
 from ws_bridge.errors import Forbidden
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
+from ws_bridge.session import parameters
 from ws_bridge.session.parameters import Watched
 from ws_bridge.session.rights import Policy, Rights
 
@@ -40,8 +44,9 @@ def test_each_parameter_counts_as_a_call() -> None:
     assert session.receive(ops.SetParameters('b', {'/n:a': 1, '/n:b': 2}), START)
 
 
-def test_what_is_watched_is_taken_back_at_the_end() -> None:
-    session = make(max_subscriptions=2)
+def test_what_is_watched_is_taken_back_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parameters, 'MOST_WATCHED', 2)
+    session = make()
     watch = ops.WatchParameters('a', ('/n:a', '/n:b'))
     assert session.receive(watch, START) == [fx.ParameterOperation(watch)]
     assert fx.ParameterOperation(watch).op_id == 'a'
@@ -52,6 +57,30 @@ def test_what_is_watched_is_taken_back_at_the_end() -> None:
     session.receive(ops.WatchParameters('d', ('/n:c',), watch=False), START)
     session.parameters.refused(ops.WatchParameters('d', ('/n:c',), watch=False))
     assert len(session.parameters.watched) == 1
+    assert fx.UnwatchParameters() in session.close()
+    assert fx.UnwatchParameters() not in session.close()
+
+
+def test_who_may_not_set_is_told_the_values() -> None:
+    """A viewer shows what it has set until it is told what the value is."""
+    session = make(max_calls=2)
+    session.login.rights = Rights(Policy(Exposure.open()), OPERATOR)
+    op = ops.SetParameters('a', {'/n:a': 1}, want_values=True, unset=('/n:b',))
+    refused, reading = session.receive(op, START)
+    assert isinstance(refused, fx.Send) and isinstance(refused.reply, replies.Failed)
+    assert reading == fx.ParameterOperation(ops.GetParameters('a', ('/n:a', '/n:b')))
+    assert refusal(session.receive(op, START))[1] == 'limit_exceeded'
+    session.login.rights = Rights(Policy(Exposure.open()), OBSERVER)
+    assert refusal(session.receive(op, START))[1] == 'forbidden'
+    assert refusal(session.receive(replace(op, want_values=False), START))[1] == 'forbidden'
+
+
+def test_who_asked_for_everything_needs_the_events() -> None:
+    session = make()
+    session.receive(ops.GetParameters('a', ('/n:a',)), START)
+    assert not session.parameters.needs_events
+    session.receive(ops.GetParameters('b'), START)
+    assert session.parameters.needs_events
     assert fx.UnwatchParameters() in session.close()
     assert fx.UnwatchParameters() not in session.close()
 
@@ -69,7 +98,8 @@ def test_some_or_all() -> None:
 
 
 @pytest.mark.parametrize('op', [
-    ops.GetParameters('i'), ops.SetParameters('i', {}), ops.WatchParameters('i')])
+    ops.GetParameters('i'), ops.SetParameters('i', {}), ops.WatchParameters('i'),
+    ops.WatchConnections('i')])
 def test_who_may_nothing_is_told_so(op: ops.Operation) -> None:
     session = make()
     session.login.rights = Rights(Policy(Exposure.open()), Role('r', (Grant('*', 'subscribe'),)))

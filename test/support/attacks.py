@@ -231,21 +231,26 @@ async def half_open(target: Target) -> Counter[str]:
     return Counter(opened=len(peers))
 
 
+QUESTIONS = {
+    'ws_bridge.v1': ('{"metadata":{"message_id":"x","message_type":"configuration"},'
+                     '"data":{"op":"list"}}', '"x"'),
+    'rosbridge.v2': ('{"op":"call_service","id":"x","service":"/rosapi/get_time"}', '"x"'),
+    'foxglove.sdk.v1': ('{"op":"x"}', "'x' is unknown")}
+"""By dialect, what is answered, and what is in the answer."""
+
+
 async def braces(target: Target) -> Counter[str]:
     """Send a megabyte of what nests."""
     outcomes: Counter[str] = Counter()
     for text in ('{' * MEGABYTE, '[' * MEGABYTE, '{"a":' * (MEGABYTE // 5),
                  '[' * (MEGABYTE // 2) + ']' * (MEGABYTE // 2), '[' * MEGABYTE + 'NaN'):
-        for subprotocol in ('ws_bridge.v1', 'rosbridge.v2'):
+        for subprotocol, (question, sign) in QUESTIONS.items():
             try:
                 async with target.inside(subprotocols=[subprotocol]) as peer:
                     await peer.send(text)
-                    await peer.send('{"op":"call_service","id":"x","service":"/rosapi/get_time"}'
-                                    if subprotocol == 'rosbridge.v2' else
-                                    '{"metadata":{"message_id":"x","message_type":"configuration"'
-                                    '},"data":{"op":"list"}}')
+                    await peer.send(question)
                     async for frame in peer:
-                        if isinstance(frame, str) and '"x"' in frame:
+                        if isinstance(frame, str) and sign in frame:
                             outcomes['survived'] += 1
                             break
             except (ConnectionClosed, InvalidHandshake, OSError):
@@ -494,7 +499,7 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     'rebinding': (rebinding, 'a foreign name that points here'),
     'slowloris': (slowloris, '300 handshakes that never end'),
     'half-open': (half_open, '20 peers that neither read nor answer'),
-    'braces': (braces, '1 MB that nests, both dialects'),
+    'braces': (braces, '1 MB that nests, every dialect'),
     'bomb': (bomb, '256 kB that inflate to 256 MB'),
     'connects': (connects, '10,000 connections'),
     'never reads': (never_reads, 'asks, and reads nothing'),
@@ -509,15 +514,29 @@ def ask(op: str, **fields: Any) -> str:
                        'data': {'op': op, **fields}})
 
 
-async def say(target: Target, frames: Iterable[str]) -> Counter[str]:
+def code_of(frame: str | bytes) -> str:
+    """Return the code of an error, in the native dialect."""
+    return str(json.loads(frame)['data'].get('code') or 'answers')
+
+
+def code_for_viewers(frame: str | bytes) -> str:
+    """Return the code of an error, in Foxglove's dialect."""
+    if isinstance(frame, bytes):
+        return 'answers' if frame[5] == 0 else frame[10:].partition(b':')[0].decode()
+    told = json.loads(frame)
+    return str(told['message']).partition(':')[0] if told['op'] == 'status' else 'answers'
+
+
+async def say(target: Target, frames: Iterable[str],
+              code: Callable[[str | bytes], str] = code_of, **options: Any) -> Counter[str]:
     """Send frames as fast as the socket takes them, and read; count what is refused, by code."""
     counts: Counter[str] = Counter()
     end = time.monotonic() + SAYS_FOR
-    async with target.inside() as peer:
+    async with target.inside(**options) as peer:
         async def read() -> None:
             with suppress(ConnectionClosed):
                 async for frame in peer:
-                    counts[json.loads(frame)['data'].get('code') or 'answers'] += 1
+                    counts[code(frame)] += 1
         reading = asyncio.create_task(read())
         with suppress(ConnectionClosed):
             for number, frame in enumerate(frames):
@@ -589,6 +608,21 @@ async def stops(target: Target) -> Counter[str]:
         *[ask('stop', reason='attack')] * 20_000))
 
 
+async def viewers(target: Target) -> Counter[str]:
+    """Ask for all parameters, for files and for the graph, as Foxglove's clients can."""
+    return await say(target, (json.dumps({'op': op, **fields}) for op, fields in cycle((
+        ('getParameters', {'parameterNames': [], 'id': 'x'}),
+        ('subscribeConnectionGraph', {}), ('unsubscribeConnectionGraph', {}),
+        ('fetchAsset', {'uri': 'package://ws_bridge/x.stl', 'requestId': 1}),
+        ('fetchAsset', {'uri': 'package://ws_bridge/../x.stl', 'requestId': 1}),
+        ('subscribe', {'subscriptions': [{'id': 1, 'channelId': 1}]}),
+        ('unsubscribe', {'subscriptionIds': [1]}),
+        ('advertise', {'channels': [{'id': 1, 'topic': '/attacked_view', 'encoding': 'json',
+                                     'schemaName': 'std_msgs/msg/String'}]}),
+        ('unadvertise', {'channelIds': [1]})))),
+        code_for_viewers, subprotocols=['foxglove.sdk.v1'])
+
+
 INSIDE: dict[str, tuple[Attack, str]] = {
     'questions': (questions, 'asks for names, types and reasons'),
     'subscriptions': (subscriptions, '600 topics of its own'),
@@ -596,6 +630,7 @@ INSIDE: dict[str, tuple[Attack, str]] = {
     'gates': (gates, '120 topics with a gate each, made and taken back'),
     'calls': (calls, '300 calls that nobody answers'),
     'leases': (leases, 'acquires and releases'),
+    'viewers': (viewers, 'asks for parameters, files and the graph'),
     'stops': (stops, '20,000 emergency stops')}
 """Those of a peer that may do what it does; it needs an operator's token."""
 

@@ -29,6 +29,9 @@ from websockets.typing import Subprotocol
 from ws_bridge.main import Service
 
 SAMPLE = struct.Struct('<BIQ')
+ASSET = struct.Struct('<BIBI')
+GRAPH = {'publishedTopics': 'publisherIds', 'subscribedTopics': 'subscriberIds',
+         'advertisedServices': 'providerIds'}
 CALL = struct.Struct('<BIII')
 SUBPROTOCOLS = ('foxglove.websocket.v1', 'foxglove.sdk.v1')
 
@@ -40,6 +43,9 @@ class FoxglovePeer:
     :ivar told: text frames.
     :ivar samples: payloads by the number of the subscription.
     :ivar answers: encoding and payload of answers, by the number of the call.
+    :ivar assets: status and content of files, by the number of the request.
+    :ivar times: those of the simulation.
+    :ivar graph: the nodes of each part of the connection graph, by topic or service.
     :ivar channels: those that there are, by topic; so are ``services`` by name.
     :ivar statuses: messages by id, those that stand.
     """
@@ -50,6 +56,9 @@ class FoxglovePeer:
         self.samples: dict[int, list[bytes]] = {}
         self.stamps: list[int] = []
         self.answers: dict[int, tuple[str, bytes]] = {}
+        self.assets: dict[int, tuple[int, bytes]] = {}
+        self.times: list[int] = []
+        self.graph: dict[str, dict[str, list[str]]] = {part: {} for part in GRAPH}
         self.channels: dict[str, dict[str, Any]] = {}
         self.services: dict[str, dict[str, Any]] = {}
         self.statuses: dict[str, dict[str, Any]] = {}
@@ -71,6 +80,12 @@ class FoxglovePeer:
             _, number, stamp = SAMPLE.unpack_from(frame)
             self.samples.setdefault(number, []).append(frame[SAMPLE.size:])
             self.stamps.append(stamp)
+        elif frame[0] == 2:
+            self.times.append(int.from_bytes(frame[1:], 'little'))
+        elif frame[0] == 4:
+            _, request, status, length = ASSET.unpack_from(frame)
+            self.assets[request] = status, frame[ASSET.size:]
+            assert length == (len(frame) - ASSET.size if status else 0)
         else:
             assert frame[0] == 3
             _, _, call, length = CALL.unpack_from(frame)
@@ -92,9 +107,19 @@ class FoxglovePeer:
                 del self.channels[known[number]]
         elif told['op'] == 'status':
             self.statuses[told['id']] = told
+        elif told['op'] == 'connectionGraphUpdate':
+            self._draw(told)
         elif told['op'] == 'removeStatus':
             for status in told['statusIds']:
                 del self.statuses[status]
+
+    def _draw(self, told: dict[str, Any]) -> None:
+        for part, ids in GRAPH.items():
+            self.graph[part].update({each['name']: each[ids] for each in told[part]})
+        for topic in told['removedTopics']:
+            assert [part.pop(topic, None) for part in self.graph.values()] != [None, None, None]
+        for service in told['removedServices']:
+            del self.graph['advertisedServices'][service]
 
     def of(self, op: str) -> list[dict[str, Any]]:
         """Return the frames of an operation."""
@@ -127,10 +152,11 @@ class FoxglovePeer:
 
 
 @asynccontextmanager
-async def foxglove_peer(service: Service, subprotocols: Sequence[str] = SUBPROTOCOLS
-                        ) -> AsyncIterator[FoxglovePeer]:
+async def foxglove_peer(service: Service, subprotocols: Sequence[str] = SUBPROTOCOLS,
+                        **options: Any) -> AsyncIterator[FoxglovePeer]:
     """Give a client that is connected."""
-    async with connect(service.url, subprotocols=[*map(Subprotocol, subprotocols)]) as websocket:
+    async with connect(service.url, subprotocols=[*map(Subprotocol, subprotocols)],
+                       **options) as websocket:
         peer = FoxglovePeer(websocket)
         yield peer
     await peer.reader

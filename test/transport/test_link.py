@@ -21,6 +21,7 @@ from itertools import pairwise
 import logging
 import random
 import time
+from typing import Any
 
 import pytest
 from support.helpers import async_wait_until
@@ -86,6 +87,22 @@ async def test_with_a_broadcast_that_takes_no_text(
     link.send('grüße'.encode())
     link.send(b'\xff', text=False)
     assert [await peer.recv(), await peer.recv()] == ['grüße', b'\xff']
+
+
+async def test_a_peer_that_resets_while_a_large_frame_leaves(make_server: MakeServer,
+                                                             bare: Bare) -> None:
+    """The end of the connection is all that comes of it: the task that writes ends in order."""
+    server = Recorder()
+    await bare((await make_server(listener=server)).port)
+    link = await server.link()
+    link.send(BIG * 40, text=False)
+    await async_wait_until(lambda: link.websocket.paused)
+    writer = link._writer
+    assert writer is not None
+    transport: Any = link.websocket.transport
+    transport._force_close(ConnectionResetError('as the system says it'))
+    await async_wait_until(writer.done)
+    assert writer.exception() is None
 
 
 async def test_ids_differ(make_server: MakeServer, dial: Dial) -> None:
@@ -598,7 +615,7 @@ async def test_whatever_happens_in_the_middle_of_a_fan_out(
         split = choose.choice((None, None, lambda frame: [frame[:1], frame[1:]]))
         item = StreamFrame('k', Parts(text[:1], text[1:]) if choose.random() < 0.2 else text, 99,
                            text=bool(number % 2), split=split)
-        if item.is_small and choose.random() < 0.3:
+        if isinstance(item.frame, bytes) and len(text) <= PIECE and choose.random() < 0.3:
             for link in peers:
                 link.flush()
             hand_out(item, peers)

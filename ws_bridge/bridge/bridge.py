@@ -28,6 +28,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
+from ws_bridge.bridge.assets import Assets, Library
+from ws_bridge.bridge.connection_graph import ConnectionGraph
 from ws_bridge.bridge.connections import PeerConnections
 from ws_bridge.bridge.control import Control
 from ws_bridge.bridge.converter import Converter
@@ -47,6 +49,7 @@ from ws_bridge.bridge.publications import Publications
 from ws_bridge.bridge.rosapi import RosApi
 from ws_bridge.bridge.second_look import SecondLook
 from ws_bridge.bridge.services import Services
+from ws_bridge.bridge.simulated_time import SimulatedTime
 from ws_bridge.bridge.state import StateReporter
 from ws_bridge.bridge.subscriptions import Subscriptions
 from ws_bridge.bridge.unit import Unit
@@ -116,7 +119,9 @@ class Bridge:
         self._names = BridgeNames(ros, exposure, lambda name: self._services.hosts(name),
                                   self._actions.hosts)
         parameters = Parameters(ros, store, peers.values, check=self._control.check,
-                                resolve=self._names.service)
+                                resolve=self._names.service, loop=loop)
+        self._assets = Assets(Library(settings.asset_uri_allowlist,
+                                      settings.max_queue_bytes // 2))
         rosapi = RosApi(ros, loop, parameters, apply=carry_out, names=self._names,
                         advertised=self._publications.topics)
         self._services = Services(ros, store, self._converter, apply=carry_out, now=clock,
@@ -136,7 +141,8 @@ class Bridge:
         self._connections = PeerConnections(
             settings, ros, loop, peers=peers, dispatcher=self._dispatcher, control=self._control,
             logins=self._logins, uplinks=self._uplinks, state=self._state, figures=self.figures,
-            ledger=ledger, make_session=self._make_session, unix=self._unix)
+            ledger=ledger, make_session=self._make_session, unix=self._unix,
+            sim_time=SimulatedTime(ros, store, loop, peers.values))
         self._frames = Frames(
             settings, ros, loop, peers=peers, connections=self._connections,
             dispatcher=self._dispatcher, publications=self._publications,
@@ -145,7 +151,7 @@ class Bridge:
         self._units: tuple[Unit, ...] = (       # in the order in which they see a new graph
             self._subscriptions, self._publications, self._services, self._actions,
             self._control, self._uplinks, self._state, parameters, rosapi, second_look,
-            self._diagnosis, self._logins)
+            self._diagnosis, self._logins, self._assets, ConnectionGraph(ros, peers.values))
         self._dispatcher.connect(self._units)
 
     def __repr__(self) -> str:
@@ -187,7 +193,8 @@ class Bridge:
         self._control.end()
 
     async def end_workers(self) -> None:
-        """End what reads and writes large messages."""
+        """End what reads and writes large messages, and files."""
+        await self._assets.shutdown()
         await self._frames.intake.shutdown()
         await self._converter.shutdown()
 

@@ -34,6 +34,7 @@ from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.logins import Logins
 from ws_bridge.bridge.metrics import Figures
 from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.simulated_time import SimulatedTime
 from ws_bridge.bridge.state import StateReporter
 from ws_bridge.bridge.uplinks import Uplinks
 from ws_bridge.config import Settings
@@ -73,13 +74,15 @@ class PeerConnections:
 
     :param peers: those that have spoken or were greeted; this object adds and removes them.
     :param make_session: makes the session of a peer.
+    :param sim_time: listens to that of a simulation.
     :param unix: Unix time that no wall clock step disturbs, s.
     """
 
     def __init__(self, settings: Settings, ros: RosSide, loop: asyncio.AbstractEventLoop, *,
                  peers: dict[Link, Peer], dispatcher: Dispatcher, control: Control,
                  logins: Logins, uplinks: Uplinks, state: StateReporter, figures: Figures,
-                 ledger: Ledger, make_session: MakeSession, unix: Callable[[], float]) -> None:
+                 ledger: Ledger, make_session: MakeSession, unix: Callable[[], float],
+                 sim_time: SimulatedTime) -> None:
         self._settings = settings
         self._ros = ros
         self._loop = loop
@@ -93,6 +96,7 @@ class PeerConnections:
         self._ledger = ledger
         self._make_session = make_session
         self._unix = unix
+        self._sim_time = sim_time
         self._run = secrets.token_hex(4)
         self._numbers = count(1)
         self._strangers: dict[Link, asyncio.TimerHandle] = {}
@@ -175,17 +179,23 @@ class PeerConnections:
             if peer.hears_news:
                 self._state.send_to(peer)
         self._state.tell_topics(peer)
+        if kind.hears_time:
+            self._sim_time.greet(peer)
         self._state.touch()
         self._dispatcher.arm(peer)
         return peer
 
     def _make_dialect(self, link: Link, kind: DialectKind, name: str) -> Dialect:
-        settings = self._settings
+        settings, time = self._settings, self._sim_time
+        is_simulated = kind.hears_time and self._ros.uses_sim_time
+        if is_simulated:
+            time.begin()
         return kind.make(DialectOptions(
             settings.robot_name, f'{self._run}-{name}', settings.max_message_size,
             settings.max_json_depth, cbor_values,
             in_browser='origin' in link.request_headers,     # browsers send theirs
-            ros_distro=self._ros.release))
+            ros_distro=self._ros.release, serves_assets=bool(settings.asset_uri_allowlist),
+            sim_time=(lambda: time.now) if is_simulated else None))
 
     # ---- while it lasts
 
@@ -245,6 +255,7 @@ class PeerConnections:
             self._beats.discard(peer.beat)
         self._uplinks.closed(link)
         self._dispatcher.disarm(link)
+        self._sim_time.left()
         if peer is not None:
             self._figures.left(peer)
             self._dispatcher.carry_out(peer, peer.session.close())

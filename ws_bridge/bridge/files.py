@@ -145,7 +145,7 @@ class Folder:
             found = os.path.realpath(os.path.join(self._root, *parts), strict=True)
             if os.path.commonpath((self._root, found)) != self._root:
                 return None
-            body = _read_regular(found)
+            body = read_regular(found, MAX_PAGE_SIZE)
         except (OSError, ValueError):       # a NUL, a byte that is no UTF-8, no such file
             return None
         if body is None:
@@ -156,15 +156,19 @@ class Folder:
                                  **_OWN_HEADERS}).answer(asked)
 
 
-def _read_regular(path: str) -> bytes | None:
-    """Return what a file holds; ``None``: too much."""
+def read_regular(path: str, most: int) -> bytes | None:
+    """
+    Return what a file holds; ``None``: more than so many bytes.
+
+    :raises OSError: it cannot be read, or is no regular file.
+    """
     # The path was resolved: a link there now was made since. A pipe would keep the reader waiting.
     with open(path, 'rb', opener=lambda name, flags: os.open(
             name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError('not a regular file')
-        body = file.read(MAX_PAGE_SIZE + 1)
-    return body if len(body) <= MAX_PAGE_SIZE else None
+        body = file.read(most + 1)
+    return body if len(body) <= most else None
 
 
 def _mime_type(path: str) -> str:

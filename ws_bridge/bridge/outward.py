@@ -113,6 +113,7 @@ class Outward:
             return
         topic = self._topics[key]
         self._leave(topic, name)
+        peer.link.forget_stream(delivery)
         del topic.members[name]
         if not topic.members:
             del self._topics[key]

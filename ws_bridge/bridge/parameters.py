@@ -12,24 +12,25 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Parameters of nodes, through the services that every node has: ``node:parameter``.
+Parameters of nodes, ``node:parameter``: what peers may do with them.
 
 Peers read, set and watch them by operations (:class:`Parameters`), and by the services of
 ``/rosapi``, which ask the same :class:`ParameterAccess`.
 """
 from __future__ import annotations
 
-from collections import Counter, deque
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar, get_args, TYPE_CHECKING
 
+from ws_bridge.bridge.parameter_cache import Found, ParameterCache, Reasons
+from ws_bridge.bridge.parameter_services import ParameterServices
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.config.roles import PARAMETER_SERVICES
 from ws_bridge.convert.codec import CodecStore
-from ws_bridge.errors import BadName, ConversionError, Forbidden, RequestError, WsBridgeError
+from ws_bridge.errors import BadName, Forbidden, RequestError, WsBridgeError
 from ws_bridge.protocol.operations import GetParameters, SetParameters, WatchParameters
 from ws_bridge.protocol.replies import (
     Failed,
@@ -42,6 +43,7 @@ from ws_bridge.protocol.replies import (
 )
 from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session.effects import ParameterOperation, UnwatchParameters
+from ws_bridge.session.parameters import read_instead
 from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:
@@ -53,10 +55,6 @@ Then = Callable[['dict[str, Any] | WsBridgeError'], None]
 Told = Callable[[ParametersTold], None]
 Check = Callable[[str, LeaseMode, str, 'int | None'], None]
 
-AT_ONCE = 8
-"""Calls of one service that may run at the same time."""
-NODE_TIMEOUT = 2.0
-"""How long a node may take to answer, s."""
 KINDS: tuple[ParameterKind, ...] = get_args(ParameterKind)
 """By the type of a ``rcl_interfaces/msg/ParameterValue``, less 1: 0 is a value that is not set."""
 FIELDS = ('', 'bool_value', 'integer_value', 'double_value', 'string_value', 'byte_array_value',
@@ -70,41 +68,6 @@ EVENT_TYPE = 'rcl_interfaces/msg/ParameterEvent'
 DELETED = 'it was deleted'
 
 
-class CallTurns:
-    """
-    Lets so many calls of one service run at once, and the others wait for their turn.
-
-    A service takes requests from a queue of 10 (rmw's default): of a burst some would be lost.
-    """
-
-    def __init__(self) -> None:
-        self._running: Counter[str] = Counter()
-        self._waiting: dict[str, deque[Callable[[], None]]] = {}
-        self._starting: set[str] = set()
-
-    def begin(self, service: str, start: Callable[[], None]) -> None:
-        """Start a call, now or later; :meth:`end` has to follow."""
-        self._waiting.setdefault(service, deque()).append(start)
-        self._start(service)
-
-    def end(self, service: str) -> None:
-        """Note the end of a call."""
-        self._running[service] -= 1
-        self._start(service)
-
-    def _start(self, service: str) -> None:
-        if service in self._starting:   # one that ended at once: the loop below goes on
-            return
-        self._starting.add(service)
-        waiting = self._waiting[service]
-        while waiting and self._running[service] < AT_ONCE:
-            self._running[service] += 1
-            waiting.popleft()()
-        self._starting.discard(service)
-        if not self._running[service]:
-            del self._running[service], self._waiting[service]
-
-
 class ParameterAccess:
     """
     Calls the parameter services of nodes, as far as one peer may call these.
@@ -112,17 +75,19 @@ class ParameterAccess:
     What a node refuses, or that it does not answer, is a reason beside the name; what the peer
     may not, or must not ask, is raised.
 
-    :param turns: of the calls of all peers.
+    :param services: calls them.
+    :param cache: knows all parameters.
     :param check: refuses, by an error, to write by a service that needs a lease.
     :param resolve: makes the full name of a service; raises ``BadName``.
     """
 
-    def __init__(self, ros: RosSide, rights: Rights, store: CodecStore, turns: CallTurns,
-                 check: Callable[[str], None], resolve: Callable[[str], str]) -> None:
+    def __init__(self, ros: RosSide, rights: Rights, services: ParameterServices,
+                 cache: ParameterCache, check: Callable[[str], None],
+                 resolve: Callable[[str], str]) -> None:
         self._ros = ros
         self._rights = rights
-        self._store = store
-        self._turns = turns
+        self._services = services
+        self._cache = cache
         self._check = check
         self._resolve = resolve
 
@@ -144,42 +109,43 @@ class ParameterAccess:
                 found.append(entry)
         self._each(names, self._read, told, lambda: done(ParametersTold(None, found, reasons)))
 
-    def get_all(self, done: Told) -> None:
-        """Read every parameter of every node that answers."""
-        found: list[ParameterEntry] = []
-        reasons: dict[str, str] = {}
-        nodes: dict[str, list[str]] = {}
+    def get_all(self, done: Told, within: float | None = None) -> None:
+        """
+        Find every parameter of every node that answers, as far as the peer may read it.
 
-        def start(node: str, then: Callable[[str, dict[str, Any] | WsBridgeError], None]) -> None:
-            names = [_parts(name)[1] for name in nodes[node]]
-            self._call(node, 'get_parameters', 'GetParameters', {'names': names},
-                       lambda result: then(node, result))
+        :param within: after which ``done`` gets those that are known, and then, again and again,
+            those of a node that answers later, s; ``None`` = all together, once.
+        :raises RequestError: ``Forbidden``: it may read none.
+        """
+        self._rights.check_at_all('parameter_read')
 
-        def told(node: str, result: dict[str, Any] | WsBridgeError) -> None:
-            if isinstance(result, WsBridgeError):
-                reasons.update(dict.fromkeys(nodes[node], str(result)))
-                return
-            for name, value in zip(nodes[node], result['values'], strict=False):
-                entry = entry_of(name, value)
-                if entry is not None:
-                    found.append(entry)
+        def told(found: Found, reasons: Reasons) -> None:
+            entries = [entry for node in sorted(found) if self._may_list(node)
+                       for name, value in sorted(found[node].items())
+                       if (entry := entry_of(f'{node}:{name}', value))]
+            done(ParametersTold(None, entries, reasons))
+        self._cache.read(self._may_list, told, within,
+                         lambda node, values: told({node: values}, {}) if within else None)
 
-        def listed(names: list[str]) -> None:
-            for name in names:
-                nodes.setdefault(_parts(name)[0], []).append(name)
-            self._each(nodes, start, told, lambda: done(ParametersTold(None, found, reasons)))
-        self.names(listed)
+    def _may_list(self, node: str) -> bool:
+        """Whether the peer may know all parameters of a node."""
+        try:
+            self._rights.exposed(self._require(f'{node}:any', 'list_parameters'))
+        except RequestError:
+            return False
+        return self.may_read(node)
 
     def set(self, values: Mapping[str, Any],  # noqa: A003
-            done: Callable[[dict[str, str]], None]) -> None:
+            done: Callable[[dict[str, str]], None], unset: Collection[str] = ()) -> None:
         """
         Set parameters, each in the type that it has.
 
         :param values: as JSON has them, by name.
         :param done: gets the reasons of those that were refused, by name.
+        :param unset: these shall have no value any more.
         :raises RequestError: ``BadName``, ``Forbidden``: none is set then.
         """
-        self.require(values, write=True)
+        self.require((*values, *unset), write=True)
         reasons: dict[str, str] = {}
 
         def start(name: str, then: Callable[[str, str | None], None]) -> None:
@@ -191,41 +157,32 @@ class ParameterAccess:
                     then(name, 'the value is not of a kind that a parameter can have')
                 else:
                     self._write(name, {'type': kind, FIELDS[kind]: values[name]}, then)
-            self._read(name, told)
+            if name in unset:
+                self._write(name, {'type': NOT_SET}, then)
+            else:
+                self._read(name, told)
 
         def told(name: str, reason: str | None) -> None:
             if reason is not None:
                 reasons[name] = reason
-        self._each(list(values), start, told, lambda: done(reasons))
+        self._each((*values, *unset), start, told, lambda: done(reasons))
 
     def delete(self, name: str, done: Callable[[dict[str, str]], None]) -> None:
         """Undeclare a parameter, where its node allows that."""
-        self.require((name,), write=True)
-        self._write(name, {'type': NOT_SET},
-                    lambda name, reason: done({} if reason is None else {name: reason}))
+        self.set({}, done, unset=(name,))
 
     def names(self, done: Callable[[list[str]], None]) -> None:
-        """
-        List the parameters of every node that answers.
-
-        A node without parameter services, such as the stop process, has none, and is not asked:
-        the answer would come when the bridge had waited for them.
-        """
+        """List the parameters of every node that answers."""
         self._rights.check_at_all('parameter_read')
         self._ros.look_again(lambda: self._names(done))
 
     def _names(self, done: Callable[[list[str]], None]) -> None:
-        services = {}
-        for node in self._ros.graph.nodes:
-            with suppress(BadName):     # of no node of ROS, whoever says so
-                services[node] = self._resolve(f'{node}/list_parameters')
-        nodes = [node for node, service in services.items()
-                 if service in self._ros.graph.services and self._rights.may_reach(service)]
+        nodes = [node for node in self._cache.nodes()
+                 if self._rights.may_reach(self._resolve(f'{node}/list_parameters'))]
         found: list[str] = []
 
         def start(node: str, then: Callable[[str, dict[str, Any] | WsBridgeError], None]) -> None:
-            self._call(node, 'list_parameters', 'ListParameters', {},
-                       lambda result: then(node, result))
+            self._call(node, 'list_parameters', {}, lambda result: then(node, result))
 
         def told(node: str, result: dict[str, Any] | WsBridgeError) -> None:
             if not isinstance(result, WsBridgeError):
@@ -300,7 +257,7 @@ class ParameterAccess:
                 told(name, None, str(result))
             else:
                 told(name, next(iter(result['values']), {'type': NOT_SET}), '')
-        self._call(node, 'get_parameters', 'GetParameters', {'names': [parameter]}, then)
+        self._call(node, 'get_parameters', {'names': [parameter]}, then)
 
     def _write(self, name: str, value: dict[str, Any],
                then: Callable[[str, str | None], None]) -> None:
@@ -315,37 +272,19 @@ class ParameterAccess:
             else:
                 first = result['results'][0]
                 then(name, None if first['successful'] else first['reason'])
-        self._call(node, 'set_parameters', 'SetParameters',
+        self._call(node, 'set_parameters',
                    {'parameters': [{'name': parameter, 'value': value}]}, on_result)
 
-    def _call(self, node: str, service: str, short_type: str, request: Values,
-              then: Then) -> None:
+    def _call(self, node: str, service: str, request: Values, then: Then) -> None:
         try:
             name = self._resolve(f'{node}/{service}')
             self._rights.exposed(name)
             if service == 'set_parameters':
                 self._check(name)
-            schema = self._ros.types.service(f'rcl_interfaces/srv/{short_type}')
-            cdr = self._store.codec(schema.request).from_values(request)
-            response = self._store.codec(schema.response)
-
         except WsBridgeError as exc:
             then(exc)
             return
-
-        def on_done(result: bytes | WsBridgeError) -> None:
-            self._turns.end(name)
-            try:
-                then(result if isinstance(result, WsBridgeError) else response.to_values(result))
-            except ConversionError as exc:
-                then(exc)
-
-        def start() -> None:
-            try:
-                self._ros.call(name, schema.name, cdr, NODE_TIMEOUT, on_done)
-            except WsBridgeError as exc:
-                on_done(exc)
-        self._turns.begin(name, start)
+        self._services.call(name, service, request, then)
 
 
 class Parameters(Unit):
@@ -358,13 +297,15 @@ class Parameters(Unit):
     """
 
     def __init__(self, ros: RosSide, store: CodecStore, peers: Callable[[], Collection[Peer]], *,
-                 check: Check, resolve: Callable[[str], str]) -> None:
+                 check: Check, resolve: Callable[[str], str],
+                 loop: asyncio.AbstractEventLoop) -> None:
         self._ros = ros
         self._store = store
         self._peers = peers
         self._check = check
         self._resolve = resolve
-        self._turns = CallTurns()
+        self._services = ParameterServices(ros, store)
+        self._cache = ParameterCache(ros, self._services, resolve, loop)
         self._events: Subscription | None = None
 
     def __repr__(self) -> str:
@@ -373,7 +314,7 @@ class Parameters(Unit):
     def access(self, peer: Peer) -> ParameterAccess:
         """Return what reaches parameters with the rights of a peer."""
         return ParameterAccess(
-            self._ros, peer.session.login.rights, self._store, self._turns,
+            self._ros, peer.session.login.rights, self._services, self._cache,
             lambda name: self._check(peer.name, peer.session.lease_mode, name, None),
             self._resolve)
 
@@ -383,12 +324,15 @@ class Parameters(Unit):
 
         :raises RequestError: the peer may not.
         """
-        op = effect.operation
+        op, access = effect.operation, self.access(peer)
         try:
-            self._begin(peer, op, self.access(peer))
-        except WsBridgeError:
-            peer.session.parameters.refused(op)
-            raise
+            self._begin(peer, op, access)
+        except WsBridgeError as exc:
+            if not isinstance(op, SetParameters) or not op.want_values:
+                peer.session.parameters.refused(op)
+                raise
+            peer.send(Failed(op.op_id, exc))
+            self.operate(peer, ParameterOperation(read_instead(op)))
 
     def _unwatch(self, peer: Peer, effect: UnwatchParameters) -> None:
         self.unwatch()
@@ -403,12 +347,27 @@ class Parameters(Unit):
                 self.unwatch()
             peer.send(ParametersWatched(op.op_id, op.names, op.watch))
         elif isinstance(op, SetParameters):
-            access.set(op.values, lambda reasons: self._answer_set(peer, op, access, reasons))
+            access.set(op.values, lambda reasons: self._answer_set(peer, op, access, reasons),
+                       op.unset)
         elif op.names:
             access.get(op.names, lambda told: self._answer(peer, op, replace(
                 told, op_id=op.op_id)))
         else:
-            access.get_all(lambda told: self._answer(peer, op, replace(told, op_id=op.op_id)))
+            self._watch()
+            self._get_all(peer, op, access)
+
+    def _get_all(self, peer: Peer, op: GetParameters, access: ParameterAccess) -> None:
+        """Answer with all parameters, and tell those that come later as if they had changed."""
+        is_answered = False
+
+        def told(found: ParametersTold) -> None:
+            nonlocal is_answered
+            if not is_answered:
+                is_answered = True
+                self._answer(peer, op, replace(found, op_id=op.op_id))
+            elif found.parameters and peer in self._peers():
+                peer.send(found)
+        access.get_all(told, op.within)
 
     def _answer_set(self, peer: Peer, op: SetParameters, access: ParameterAccess,
                     reasons: dict[str, str]) -> None:
@@ -419,7 +378,7 @@ class Parameters(Unit):
             answer(())
             return
         try:
-            access.get(list(op.values), lambda told: answer(told.parameters))
+            access.get((*op.values, *op.unset), lambda told: answer(told.parameters))
         except WsBridgeError:       # it may write them, and not read them
             answer(())
 
@@ -433,6 +392,7 @@ class Parameters(Unit):
     def _watch(self) -> None:
         if self._events is not None:
             return
+        self._cache.begin()
         codec = self._store.codec(self._ros.types.message(EVENT_TYPE))
 
         def heard(samples: list[bytes], taken: float) -> None:
@@ -442,9 +402,10 @@ class Parameters(Unit):
                                            self._fail)
 
     def unwatch(self) -> None:
-        """Listen no longer, once no peer watches anything."""
+        """Listen no longer, once no peer needs it."""
         if self._events is not None and not any(
-                peer.session.parameters.watched for peer in self._peers()):
+                peer.session.parameters.needs_events for peer in self._peers()):
+            self._cache.end()
             self._events.close()
             self._events = None
 
@@ -455,9 +416,12 @@ class Parameters(Unit):
 
     def _tell(self, event: Values) -> None:
         node = event['node']
-        values = {f'{node}:{each["name"]}': each['value']
-                  for each in (*event['new_parameters'], *event['changed_parameters'])}
-        gone = [f'{node}:{each["name"]}' for each in event['deleted_parameters']]
+        new = {each['name']: each['value']
+               for each in (*event['new_parameters'], *event['changed_parameters'])}
+        old = [each['name'] for each in event['deleted_parameters']]
+        self._cache.heard(node, {**new, **dict.fromkeys(old)})
+        values = {f'{node}:{name}': value for name, value in new.items()}
+        gone = [f'{node}:{name}' for name in old]
         for peer in self._peers():
             watched = peer.session.parameters.watched
             if not watched or not self.access(peer).may_read(node):

@@ -83,6 +83,15 @@ def endpoint(text: str) -> str:
     return match[0]
 
 
+def pattern(text: str) -> str:
+    """Check a regular expression; blanks count."""
+    try:
+        re.compile(text)
+    except re.error as exc:
+        raise BadForm(f'no regular expression: {exc}') from None
+    return text
+
+
 def network(text: str) -> str:
     """Check an address, or a network."""
     try:

@@ -188,6 +188,9 @@ class Settings:
         '127.0.0.1', 'Address to listen on; 0.0.0.0 = every IPv4 address of this machine, :: = '
         'IPv6 too.', form=forms.host)
     port: int = parameter(9090, 'TCP port to listen on; 0 = any free one.', 0, 65535)
+    foxglove_port: int = parameter(
+        0, 'A second port of the same server, for people who type the address that they know from '
+        'foxglove_bridge, 8765; 0 = none.', 0, 65535)
     robot_name: str = parameter(
         '', 'Name of the robot that peers are told; empty = host name.', form=forms.robot_name)
     mapping_file: str = parameter(
@@ -206,6 +209,11 @@ class Settings:
     pages: str = parameter(
         '', 'Folder with web pages of your own, served below /pages/ to whoever reaches the port; '
         'empty = none.', form=forms.path)
+    asset_uri_allowlist: tuple[str, ...] = parameter(
+        (r'^package://(?:[-\w%]+/)*[-\w%]+\.(?:dae|fbx|glb|gltf|mtl|obj|stl|urdf|xacro)$',
+         r'^package://(?:[-\w%]+/)*[-\w%]+\.(?:jpeg|jpg|png|tif|tiff|webp)$'),
+        "Regular expressions of the package:// files that peers may have, such as a robot's "
+        "meshes; [''] = none.", form=forms.pattern)
     tls_certificate: str = parameter(
         '', 'PEM file with the certificate chain; empty = no TLS.', form=forms.path)
     tls_key: str = parameter(
@@ -403,5 +411,7 @@ def _check_together(settings: Settings) -> None:
             'needs tls_certificate')
     require(settings.tls_certificate or not settings.tls_client_ca, 'tls_client_ca',
             'needs tls_certificate')
+    require(not settings.foxglove_port or settings.foxglove_port != settings.port,
+            'foxglove_port', f'is port already ({settings.port})')
     require(settings.max_total_queue_bytes >= settings.max_queue_bytes, 'max_total_queue_bytes',
             f'must be at least max_queue_bytes ({settings.max_queue_bytes})')

@@ -42,6 +42,8 @@ class DialectOptions:
     :param read_cbor: decodes CBOR; raises ``BadEncoding``.
     :param in_browser: the peer is a page.
     :param ros_distro: the name of the ROS release; empty = not known.
+    :param serves_assets: whether there are files of packages that a peer may have.
+    :param sim_time: returns the time of a simulation, ns; ``None`` = there is none.
     """
 
     robot_name: str
@@ -51,6 +53,8 @@ class DialectOptions:
     read_cbor: Callable[[bytes], Any]
     in_browser: bool = False
     ros_distro: str = ''
+    serves_assets: bool = False
+    sim_time: Callable[[], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class DialectKind:
         with its topic.
     :param hears_definitions: they are told the definitions of the types of these, too, and of
         services that come and go.
+    :param hears_time: they are told the time of a simulation.
     :param other_subprotocols: further names of the same dialect.
     """
 
@@ -96,6 +101,7 @@ class DialectKind:
     find_id: Callable[[bytes], str | None] = lambda text: None
     hears_topics: bool = False
     hears_definitions: bool = False
+    hears_time: bool = False
     other_subprotocols: tuple[str, ...] = ()
 
     @property
@@ -170,8 +176,10 @@ DIALECTS = DialectTable((
     DialectKind(
         'foxglove', foxglove.SUBPROTOCOL, foxglove.recognises,
         lambda options: foxglove.FoxgloveDialect(
-            options.robot_name, options.ros_distro, options.max_depth),
+            options.robot_name, options.ros_distro, options.max_depth,
+            serves_assets=options.serves_assets, sim_time=options.sim_time),
         greets=True, lease_mode='foxglove', hears_topics=True, hears_definitions=True,
+        hears_time=True,
         other_subprotocols=(foxglove.OLD_SUBPROTOCOL,)),
 ))
 """In the order in which a first frame is shown to them, and in which they are offered."""

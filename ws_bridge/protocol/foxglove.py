@@ -22,7 +22,7 @@ leases: its first fresh command acquires one, and what is refused becomes a stat
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -34,10 +34,16 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.envelope import MAX_DEPTH, parse_json
-from ws_bridge.protocol.foxglove_frames import asset_error, call_response, sample_writer
+from ws_bridge.protocol.foxglove_frames import (
+    asset_error,
+    asset_response,
+    call_response,
+    sample_writer,
+    time_frame,
+)
 from ws_bridge.protocol.foxglove_ids import Channel, Ids, PeerBook, Row
 from ws_bridge.protocol.foxglove_requests import ENCODINGS, read_binary, read_text
-from ws_bridge.protocol.foxglove_status import ERROR, Statuses, text_of, WARNING
+from ws_bridge.protocol.foxglove_status import ERROR, PASSING, Statuses, text_of, WARNING
 from ws_bridge.protocol.types import Priority
 
 SUBPROTOCOL = 'foxglove.sdk.v1'
@@ -46,12 +52,16 @@ OLD_SUBPROTOCOL = 'foxglove.websocket.v1'
 NAME = 'foxglove'
 BATCH = 100
 """Channels in one frame."""
-CAPABILITIES: dict[str, tuple[Kind, Use]] = {
+CAPABILITIES: dict[str, tuple[Kind | None, Use]] = {
     'clientPublish': ('publish', 'publish'), 'services': ('call', 'call'),
-    'parameters': ('call', 'parameter_read'), 'parametersSubscribe': ('call', 'parameter_read')}
+    'parameters': ('call', 'parameter_read'), 'parametersSubscribe': ('call', 'parameter_read'),
+    'connectionGraph': (None, 'graph'), 'assets': (None, 'subscribe'),
+    'time': (None, 'subscribe')}
 """What is served: where something is exposed in this way, to those who have this right."""
 NEEDS_LOGIN = ('this bridge wants a login, for which this protocol has no words: '
                'use a client certificate of TLS, or a proxy that logs you in')
+SET = 'set'
+"""Identity of what sets parameters and has no id: values would be an update of what is watched."""
 _HINTS = {'double': 'float64', 'double_array': 'float64_array', 'byte_array': 'byte_array'}
 """The type that goes with the value of a parameter, by its kind; else there is none."""
 
@@ -73,13 +83,18 @@ class FoxgloveDialect:
     :param ros_distro: the name of the ROS release; empty = not known.
     :param max_depth: most arrays and objects inside each other in JSON.
     :param ids: the numbers of the process.
+    :param serves_assets: whether there are files that a client may have.
+    :param sim_time: returns the time of a simulation, ns; ``None`` = there is none.
     """
 
     name = NAME
     fence = 0.0
 
     def __init__(self, robot_name: str, ros_distro: str = '', max_depth: int = MAX_DEPTH,
-                 ids: Ids = _IDS) -> None:
+                 ids: Ids = _IDS, *, serves_assets: bool = False,
+                 sim_time: Callable[[], int] | None = None) -> None:
+        self._lacks = {'assets': not serves_assets, 'time': sim_time is None}
+        self._sim_time = sim_time
         self._robot_name = robot_name
         self._ros_distro = ros_distro
         self._max_depth = max_depth
@@ -96,7 +111,7 @@ class FoxgloveDialect:
         """Turn one frame into its operations."""
         try:
             if isinstance(frame, bytes):
-                return tuple(read_binary(frame, self._book, self._statuses.stands))
+                return tuple(read_binary(frame, self._book, self._statuses.waits))
             return self.decode_value(parse_json(frame, self._max_depth), now)
         except WsBridgeError as exc:
             return (ops.Malformed(None, exc),)
@@ -135,6 +150,8 @@ class FoxgloveDialect:
         """Take back the status of what failed before, and passes again."""
         if isinstance(reply, (replies.MessagePublished, replies.Subscribed, replies.Advertised)):
             self._statuses.drop(reply.op_id or '')
+        if isinstance(reply, replies.MessagePublished):
+            self._statuses.drop(*PASSING)
 
     def _greet(self, reply: replies.Greeting, stamp: int) -> list[ops.Frame]:
         metadata = {'ws_bridge': reply.version}
@@ -145,7 +162,8 @@ class FoxgloveDialect:
             'op': 'serverInfo', 'name': self._robot_name,
             'capabilities': [] if needs_login else [
                 name for name, (kind, use) in CAPABILITIES.items()
-                if reply.allowed.get(kind) and use in reply.uses],
+                if (kind is None or reply.allowed.get(kind)) and use in reply.uses
+                and not self._lacks.get(name)],
             'supportedEncodings': ENCODINGS, 'metadata': metadata,
             'sessionId': self._ids.session_id})]
         if needs_login:
@@ -202,8 +220,30 @@ class FoxgloveDialect:
         return [ops.Frame(call_response(service_id, call_id, encoding, reply.values), False,
                           Priority.HIGH)]
 
+    def _connections(self, reply: replies.ConnectionsChanged, stamp: int) -> list[ops.Frame]:
+        return [_text({
+            'op': 'connectionGraphUpdate',
+            'publishedTopics': [{'name': name, 'publisherIds': nodes}
+                                for name, nodes in reply.publishers.items()],
+            'subscribedTopics': [{'name': name, 'subscriberIds': nodes}
+                                 for name, nodes in reply.subscribers.items()],
+            'advertisedServices': [{'name': name, 'providerIds': nodes}
+                                   for name, nodes in reply.servers.items()],
+            'removedTopics': reply.gone_topics, 'removedServices': reply.gone_services})]
+
+    def _asset(self, reply: replies.AssetFetched, stamp: int) -> list[ops.Frame]:
+        number = int((reply.op_id or '').partition(':')[2])
+        return [ops.Frame(asset_response(number, reply.data), False, Priority.NORMAL)]
+
+    def _time(self, reply: replies.TimeTold, stamp: int) -> list[ops.Frame]:
+        return [ops.Frame(time_frame(reply.stamp), False, Priority.LOW)]
+
     def _parameters_told(self, reply: replies.ParametersTold, stamp: int) -> list[ops.Frame]:
-        return [_parameters(reply.parameters, reply.op_id)]
+        """Tell values, and which of those that it watches are unset now."""
+        if reply.op_id == SET:
+            return []
+        gone = () if reply.op_id is not None else reply.reasons
+        return [_parameters(reply.parameters, reply.op_id, gone)]
 
     def _parameters_set(self, reply: replies.ParametersSet, stamp: int) -> list[ops.Frame]:
         """Tell the values that there are now, and why others are not as they should be."""
@@ -215,6 +255,8 @@ class FoxgloveDialect:
                 'set', ERROR, f'not set: {reasons}', stamp)))
         else:
             self._statuses.drop('set')
+        if reply.op_id == SET:
+            return frames
         return [*frames, _parameters(reply.parameters, reply.op_id)]
 
     def _failed(self, reply: replies.Failed, stamp: int) -> list[ops.Frame]:
@@ -226,9 +268,9 @@ class FoxgloveDialect:
             op_id = f'call:{service_id}'
             frames.append(_text({'op': 'serviceCallFailure', 'serviceId': service_id,
                                  'callId': call_id, 'message': text_of(reply.error)}))
-        elif kind == 'asset':
-            frames.append(ops.Frame(asset_error(int(rest), text_of(reply.error)), False,
-                                    Priority.HIGH))
+        elif kind == 'asset':       # who asked is answered, and has nothing more to be told
+            return [ops.Frame(asset_error(int(rest), text_of(reply.error)), False,
+                              Priority.HIGH)]
         elif kind == 'subscribe':
             self._book.subscriptions.pop(int(rest), None)
         elif kind == 'advertise':
@@ -247,7 +289,7 @@ class FoxgloveDialect:
     def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding,
                       key: str | None = None) -> SampleWriter:
         """Return what frames the samples of a subscription, by its number."""
-        return sample_writer(int(key or 0))
+        return sample_writer(int(key or 0), self._sim_time)
 
 
 def _text(message: Message) -> ops.Frame:
@@ -272,8 +314,10 @@ def _call_of(op_id: str | None) -> tuple[int, int, str]:
     return int(service_id), int(call_id), encoding
 
 
-def _parameters(entries: Any, op_id: str | None) -> ops.Frame:
-    message: Message = {'op': 'parameterValues', 'parameters': [_parameter(e) for e in entries]}
+def _parameters(entries: Iterable[replies.ParameterEntry], op_id: str | None,
+                unset: Iterable[str] = ()) -> ops.Frame:
+    message: Message = {'op': 'parameterValues', 'parameters': [
+        *map(_parameter, entries), *({'name': _wire_name(name)} for name in unset)]}
     _, has_id, request_id = (op_id or '').partition(':')
     if has_id:
         message['id'] = request_id
@@ -298,6 +342,9 @@ _WRITERS: dict[type, Callable[[FoxgloveDialect, Any, int], list[ops.Frame]]] = {
     replies.TopicsChanged: FoxgloveDialect._topics,
     replies.ServicesChanged: FoxgloveDialect._services,
     replies.CallDone: FoxgloveDialect._call_done,
+    replies.ConnectionsChanged: FoxgloveDialect._connections,
+    replies.AssetFetched: FoxgloveDialect._asset,
+    replies.TimeTold: FoxgloveDialect._time,
     replies.ParametersTold: FoxgloveDialect._parameters_told,
     replies.ParametersSet: FoxgloveDialect._parameters_set,
     replies.EstopChanged: FoxgloveDialect._stop,

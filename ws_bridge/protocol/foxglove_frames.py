@@ -18,6 +18,7 @@ Offsets, and the bytes that tests hold them to, are those of Foxglove's own serv
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 import struct
 from typing import NamedTuple
 
@@ -28,11 +29,12 @@ MESSAGE_DATA, TIME, CALL_RESPONSE, ASSET_RESPONSE = 1, 2, 3, 4
 """Opcodes of frames to clients."""
 CLIENT_DATA, CALL_REQUEST, PLAYBACK_CONTROL = 1, 2, 3
 """Opcodes of frames of clients."""
-ASSET_ERROR = 1
+ASSET_OK, ASSET_ERROR = 0, 1
 
 _SAMPLE = struct.Struct('<BI')
 _CALL = struct.Struct('<BIII')
 _ASSET = struct.Struct('<BIBI')
+_TIME = struct.Struct('<BQ')
 _STAMP_SIZE = 8
 
 
@@ -88,16 +90,33 @@ def call_response(service_id: int, call_id: int, encoding: str, payload: bytes) 
     return _CALL.pack(CALL_RESPONSE, service_id, call_id, len(name)) + name + payload
 
 
+def asset_response(request_id: int, data: bytes) -> bytes:
+    """Return an asset."""
+    return b'%b%b' % (_ASSET.pack(ASSET_RESPONSE, request_id, ASSET_OK, 0), data)
+
+
 def asset_error(request_id: int, why: str) -> bytes:
     """Return why an asset cannot be had."""
     text = why.encode()
     return _ASSET.pack(ASSET_RESPONSE, request_id, ASSET_ERROR, len(text)) + text
 
 
-def sample_writer(subscription_id: int) -> SampleWriter:
-    """Return what frames the samples of a subscription."""
+def time_frame(stamp: int) -> bytes:
+    """Return the time of a simulation, ns."""
+    return _TIME.pack(TIME, stamp)
+
+
+def sample_writer(subscription_id: int, clock: Callable[[], int] | None = None) -> SampleWriter:
+    """
+    Return what frames the samples of a subscription.
+
+    :param clock: gives their times, ns, in place of those at which they were taken.
+    """
     head = _SAMPLE.pack(MESSAGE_DATA, subscription_id)
 
     def write(body: bytes, stamp: int, sequence: int) -> bytes:
         return b'%b%b%b' % (head, stamp.to_bytes(_STAMP_SIZE, 'little'), body)
-    return write
+
+    def write_simulated(body: bytes, stamp: int, sequence: int) -> bytes:
+        return write(body, clock() if clock else stamp, sequence)
+    return write if clock is None else write_simulated

@@ -30,7 +30,6 @@ from ws_bridge.errors import (
     BadField,
     BadFrame,
     BadName,
-    ProtocolError,
     TypeMismatch,
     UnknownName,
     UnknownOperation,
@@ -54,9 +53,9 @@ ENCODINGS = ('cdr', 'json')
 MAX_NUMBER = 2**32 - 1
 MAX_TEXT = 255
 MAX_ID = 256
-NOT_SERVED = {'fetchAsset': 'assets', 'subscribeConnectionGraph': 'connectionGraph',
-              'unsubscribeConnectionGraph': 'connectionGraph'}
-"""The capabilities that operations would need."""
+MAX_URI = 1024
+WITHIN = 0.4
+"""After which time a client that asks for all parameters is told those that are known, s."""
 
 _T = TypeVar('_T')
 
@@ -70,10 +69,10 @@ def _number(message: Message, key: str) -> int:
     return value
 
 
-def _text(message: Message, key: str) -> str:
+def _text(message: Message, key: str, most: int = MAX_TEXT) -> str:
     value = message.get(key)
-    if type(value) is not str or not 0 < len(value) <= MAX_TEXT:
-        raise BadField(f'must be text of 1 to {MAX_TEXT} characters', field=key)
+    if type(value) is not str or not 0 < len(value) <= most:
+        raise BadField(f'must be text of 1 to {most} characters', field=key)
     return value
 
 
@@ -183,24 +182,31 @@ def parameter_of(name: str) -> str:
 
 
 def _get_parameters(message: Message, book: PeerBook) -> Operations:
-    return [_of_parameters(f'get{_request_id(message)}', lambda op_id: ops.GetParameters(
-        op_id, tuple(map(parameter_of, _list(message, 'parameterNames', str)))))]
+    def make(op_id: str) -> ops.Operation:
+        names = tuple(map(parameter_of, _list(message, 'parameterNames', str)))
+        return ops.GetParameters(op_id, names, None if names else WITHIN)
+    return [_of_parameters(f'get{_request_id(message)}', make)]
 
 
 def _set_parameters(message: Message, book: PeerBook) -> Operations:
-    return [_of_parameters(f'set{_request_id(message)}', lambda op_id: ops.SetParameters(
-        op_id, dict(map(_parameter, _list(message, 'parameters', dict))), want_values=True))]
+    return [_of_parameters(f'set{_request_id(message)}',
+                           partial(_setting, _list(message, 'parameters', dict)))]
+
+
+def _setting(parameters: list[Message], op_id: str) -> ops.Operation:
+    values = dict(map(_parameter, parameters))
+    return ops.SetParameters(
+        op_id, {name: value for name, value in values.items() if value is not None},
+        want_values=True, unset=tuple(name for name in values if values[name] is None))
 
 
 def _parameter(each: Message) -> tuple[str, Any]:
+    """Return name and value of a parameter; ``None`` = it shall be unset."""
     name = parameter_of(_text(each, 'name'))
     if each.keys() - {'name', 'value', 'type'}:
         raise BadField('has keys that no parameter has', field='parameters')
-    if each.get('value') is None:
-        raise BadField(f'{name} has no value: a parameter cannot be unset here',
-                       field='parameters')
-    value = each['value']
-    if each.get('type') == 'byte_array':
+    value = each.get('value')
+    if each.get('type') == 'byte_array' and value is not None:
         try:
             value = list(base64.b64decode(value, validate=True))
         except (binascii.Error, ValueError, TypeError) as exc:
@@ -225,6 +231,17 @@ def _attempt(op_id: str | None, make: Callable[[], ops.Operation]) -> ops.Operat
         return ops.Malformed(op_id, exc)
 
 
+# ---- the robot
+
+def _fetch_asset(message: Message, book: PeerBook) -> Operations:
+    op_id = f'asset:{_number(message, "requestId")}'
+    return [_attempt(op_id, lambda: ops.FetchAsset(op_id, _text(message, 'uri', MAX_URI)))]
+
+
+def _watch_connections(message: Message, book: PeerBook, *, watch: bool) -> Operations:
+    return [ops.WatchConnections('graph', watch)]
+
+
 PARSERS: dict[str, Callable[[Message, PeerBook], Operations]] = {
     'subscribe': _subscribe,
     'unsubscribe': _unsubscribe,
@@ -232,6 +249,9 @@ PARSERS: dict[str, Callable[[Message, PeerBook], Operations]] = {
     'unadvertise': _unadvertise,
     'getParameters': _get_parameters,
     'setParameters': _set_parameters,
+    'fetchAsset': _fetch_asset,
+    'subscribeConnectionGraph': partial(_watch_connections, watch=True),
+    'unsubscribeConnectionGraph': partial(_watch_connections, watch=False),
     'subscribeParameterUpdates': lambda message, book: _watch_parameters(
         message, book, watch=True),
     'unsubscribeParameterUpdates': lambda message, book: _watch_parameters(
@@ -250,23 +270,11 @@ def read_text(message: Any, book: PeerBook) -> Operations:
     op = message.get('op')
     if type(op) is not str:
         raise BadField('is missing' if op is None else 'must be text', field='op')
-    if op in NOT_SERVED:
-        return [_not_served(op, message)]
     parse = PARSERS.get(op)
     if parse is None:
         raise UnknownOperation(f'{op[:64]!r} is unknown; known are {", ".join(PARSERS)}',
                                field='op')
     return parse(message, book)
-
-
-def _not_served(op: str, message: Message) -> ops.Operation:
-    error = UnknownOperation(f'Server does not support the {NOT_SERVED[op]} capability',
-                             field='op')
-    try:
-        op_id = f'asset:{_number(message, "requestId")}' if op == 'fetchAsset' else None
-    except ProtocolError:
-        op_id = None
-    return ops.Malformed(op_id, error)
 
 
 # ---- binary frames

@@ -257,16 +257,22 @@ class ActionResult:
 
 @dataclass(frozen=True, slots=True)
 class GetParameters:
-    """Parameters of nodes are wanted, each named ``node:parameter``; none = all that there are."""
+    """
+    Parameters of nodes are wanted, each named ``node:parameter``; none = all that there are.
+
+    :param within: of all, those that are known after so long, s; the others are told later, as
+        what has changed is. ``None`` = all together.
+    """
 
     op_id: str | None
     names: tuple[str, ...] = ()
+    within: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SetParameters:
     """
-    Parameters of nodes shall have these values, as JSON has them.
+    Parameters of nodes shall have these values, as JSON has them; those of ``unset`` none.
 
     ``want_values`` asks for what all of them are afterwards.
     """
@@ -274,6 +280,7 @@ class SetParameters:
     op_id: str | None
     values: Mapping[str, Any]
     want_values: bool = False
+    unset: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +290,22 @@ class WatchParameters:
     op_id: str | None
     names: tuple[str, ...] = ()
     watch: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class WatchConnections:
+    """Who publishes, subscribes to and serves what is wanted, and its changes, or no longer."""
+
+    op_id: str | None
+    watch: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FetchAsset:
+    """A file of a package is wanted, ``package://name/path``."""
+
+    op_id: str | None
+    uri: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,7 +483,7 @@ Operation = (
     Appeared | Hello | ListNames | GetSchema | Diagnose | Subscribe | Unsubscribe | Advertise
     | Unadvertise | AdvertiseService | UnadvertiseService | SendGoal | CancelGoal | AdvertiseAction
     | UnadvertiseAction | GoalAnswer | ActionFeedback | ActionResult | GetParameters
-    | SetParameters | WatchParameters | WatchStatus | Command
+    | SetParameters | WatchParameters | WatchConnections | FetchAsset | WatchStatus | Command
     | Inquire | Authenticate | BinaryPublish | BinarySample | ServiceAnswer | Heartbeat
     | PeerStatus | ListGates | LeaseOperation | EmergencyStop | ClearStop | Malformed)
 

@@ -539,6 +539,40 @@ class ParametersWatched(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionsChanged:
+    """
+    Who publishes, subscribes to and serves what: names of nodes, by topic or service.
+
+    The first one has all that the peer may know of. Later ones have what is different, the whole
+    list of each name.
+
+    :param gone_topics: those that nobody publishes or subscribes to any more.
+    """
+
+    publishers: Mapping[str, Sequence[str]]
+    subscribers: Mapping[str, Sequence[str]]
+    servers: Mapping[str, Sequence[str]]
+    gone_topics: tuple[str, ...] = ()
+    gone_services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AssetFetched(Answer):
+    """What a file of a package holds."""
+
+    REQUEST = 'fetch_asset'
+    op_id: str | None
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeTold:
+    """The time of a simulation, ns."""
+
+    stamp: int
+
+
+@dataclass(frozen=True, slots=True)
 class StatusWatched(Answer):
     """The robot's state will be told, or no longer."""
 
@@ -784,6 +818,7 @@ Reply = (
     | GoalAccepted | GoalFeedback | GoalDone | GoalCancelling | GoalRequest | GoalCancel
     | ActionAdvertised | ActionUnadvertised | GraphListed | MessageDefined | ServiceDefined
     | Diagnosed | TopicsChanged | ServicesChanged | ParametersTold | ParametersSet
-    | ParametersWatched | StatusWatched | RobotState | GatesListed | LeaseAnswered
-    | StopAsserted | StopCleared | GatesChanged | LeaseChanged | EstopChanged | RobotStopped
-    | LeaseLost | LeaseDecided | LeaseRequested | Failed | Beat)
+    | ParametersWatched | ConnectionsChanged | AssetFetched | TimeTold | StatusWatched
+    | RobotState | GatesListed | LeaseAnswered | StopAsserted | StopCleared | GatesChanged
+    | LeaseChanged | EstopChanged | RobotStopped | LeaseLost | LeaseDecided | LeaseRequested
+    | Failed | Beat)

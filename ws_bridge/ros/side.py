@@ -22,6 +22,7 @@ import time
 from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.clock import ROSClock
 from rclpy.context import Context
 from rclpy.node import Node
 
@@ -89,6 +90,7 @@ class RosSide:
     :param on_fault: gets exceptions that should not have been, of any thread.
     :ivar own: the names of what the node itself has, after :meth:`start`.
     :ivar release: the name of the ROS release, empty where it is not known.
+    :ivar uses_sim_time: whether the node began with the time of a simulation.
     :ivar parameters: values of the declared ROS parameters, after :meth:`start`.
     :param context: an initialised context of the caller's, which stays up.
     """
@@ -107,6 +109,7 @@ class RosSide:
         self.types = TypeStore() if types is None else types
         self.parameters: Mapping[str, ParameterValue] = {}
         self.own = OwnNames()
+        self.uses_sim_time = False
         self.release = ros_release()
         self._post = post
         self._args = list(args or ())
@@ -174,6 +177,7 @@ class RosSide:
             self._safety = SafetyEnd(
                 ros.node, self._watchdog.halt, partial(self._post, self._on_estop),
                 services.call_estop, partial(self._post, self._on_neighbour))
+            self.uses_sim_time = _is_simulated(ros.node)
             self.own = _own_names(ros.node, self._status, self._safety)
             self._ros = ros
             self._watch = GraphWatch(ros, interval=self.settings.graph_interval, post=self._post,
@@ -533,6 +537,11 @@ class RosSide:
             ros.after(LOOK_AGAIN, lambda: self._stop(ros, until))
         else:
             ros.stop(close)
+
+
+def _is_simulated(node: Node) -> bool:
+    clock = node.get_clock()
+    return isinstance(clock, ROSClock) and bool(clock.ros_time_is_active)
 
 
 def _own_names(node: Node, status: StatusPublisher, safety: SafetyEnd) -> OwnNames:

@@ -18,6 +18,7 @@ Each takes the node, the type store and its own arguments, and returns plain val
 """
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import distribution, PackageNotFoundError
@@ -101,6 +102,38 @@ def _endpoint(info: Any, own: str, judge: Callable[[Offer], list[str]]) -> Topic
 
 def _sorted(found: list[TopicEndpoint]) -> list[TopicEndpoint]:
     return sorted(found, key=lambda each: (each.node, each.msg_type))
+
+
+def event_publishers(node: Node, types: TypeStore) -> dict[str, frozenset[bytes]]:
+    """
+    Return the publishers of ``/parameter_events`` by node.
+
+    They tell a node from another process that had its name before.
+    """
+    found: defaultdict[str, set[bytes]] = defaultdict(set)
+    for info in node.get_publishers_info_by_topic('/parameter_events'):
+        found[_full_name(info.node_name, info.node_namespace)].add(bytes(info.endpoint_gid))
+    return {name: frozenset(gids) for name, gids in found.items()}
+
+
+Connections = tuple[dict[str, list[str]], dict[str, list[str]], dict[str, list[str]]]
+"""Nodes by what they publish, subscribe to and serve."""
+
+
+def connections(node: Node, types: TypeStore) -> Connections:
+    """Return which nodes publish and subscribe to each topic, and serve each service; sorted."""
+    found: Connections = ({}, {}, {})
+    for name, namespace in sorted(set(node.get_node_names_and_namespaces())):
+        try:
+            theirs = (node.get_publisher_names_and_types_by_node(name, namespace),
+                      node.get_subscriber_names_and_types_by_node(name, namespace),
+                      node.get_service_names_and_types_by_node(name, namespace))
+        except RuntimeError:  # it left in between
+            continue
+        for nodes, entries in zip(found, theirs, strict=True):
+            for each, _ in entries:
+                nodes.setdefault(each, []).append(_full_name(name, namespace))
+    return found
 
 
 def service_nodes(node: Node, types: TypeStore, service: str) -> list[str]:
@@ -207,7 +240,9 @@ def _is_installed(package: str) -> bool:
 QUESTIONS: dict[str, Callable[..., Any]] = {
     'publisher_nodes': publisher_nodes,
     'subscriber_nodes': subscriber_nodes,
+    'connections': connections,
     'endpoints': endpoints,
+    'event_publishers': event_publishers,
     'service_nodes': service_nodes,
     'type_nodes': type_nodes,
     'node_details': node_details,

@@ -34,7 +34,7 @@ from ws_bridge.errors import UnknownType
 _NAME = re.compile(
     r'([A-Za-z][A-Za-z0-9_]*)(?:/(msg|srv|action))?/([A-Z][A-Za-z0-9_]*)', re.ASCII)
 _LONGEST_NAME = 255
-_CONSTANT = re.compile(r'[A-Z](?:_?[A-Z0-9]+)*', re.ASCII)   # X__DEFAULT is a field's
+_CONSTANT = re.compile(r'[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*', re.ASCII)   # X__DEFAULT is a field's
 _KINDS = {'boolean': 'bool', 'float': 'float32', 'double': 'float64', 'char': 'uint8'}
 
 

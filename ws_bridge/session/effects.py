@@ -330,6 +330,21 @@ class UnwatchParameters:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionsWatched:
+    """Tell who is connected to what in ROS, and changes of that, or no longer."""
+
+    watch: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAsset:
+    """Read a file of a package."""
+
+    op_id: str | None
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
 class PeerLost:
     """The peer was silent for too long: what it commanded by is gone for good."""
 
@@ -375,5 +390,5 @@ Effect = (
     | Publish | CallService | AnswerQuestion | CancelCall | Host | Unhost | AnswerService
     | StartGoal | RequestCancel | DropGoal | HostAction | UnhostAction | AnswerGoal | Feedback
     | EndGoal | Describe | RunDiagnosis | ControlOperation | ParameterOperation
-    | UnwatchParameters | PeerLost | StatusWanted
+    | UnwatchParameters | ConnectionsWatched | ReadAsset | PeerLost | StatusWanted
     | PeerChanged | Greeted | LogIn | Dismiss | Ignored)

@@ -17,11 +17,16 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ws_bridge.config import Settings
+from ws_bridge.errors import Forbidden
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.replies import Failed
 from ws_bridge.session import effects as fx
 from ws_bridge.session.limits import require_room
 from ws_bridge.session.login import Login
 from ws_bridge.session.parts import Handlers, Part
+
+MOST_WATCHED = 10_000
+"""Parameters of which one peer may watch the changes: viewers watch each that there is."""
 
 
 class Watched:
@@ -60,6 +65,7 @@ class PeerParameters(Part):
 
     :param login: says what the peer may.
     :ivar watched: the parameters of which it wants changes.
+    :ivar needs_events: what it was told of all parameters is to be kept fresh, or it watches some.
     """
 
     def __init__(self, settings: Settings, login: Login) -> None:
@@ -67,16 +73,27 @@ class PeerParameters(Part):
         self._settings = settings
         self._login = login
         self._asked = 0
+        self._asks_for_all = False
+
+    @property
+    def needs_events(self) -> bool:
+        return self._asks_for_all or bool(self.watched)
 
     def __repr__(self) -> str:
         return f'PeerParameters(asked={self._asked}, watched={len(self.watched)})'
 
     def _get(self, op: ops.GetParameters, now: float) -> list[fx.Effect]:
         self._login.rights.check_at_all('parameter_read')
+        self._asks_for_all |= not op.names
         return self._ask(op)
 
     def _set(self, op: ops.SetParameters, now: float) -> list[fx.Effect]:
-        self._login.rights.check_at_all('parameter_write')
+        try:
+            self._login.rights.check_at_all('parameter_write')
+        except Forbidden as exc:
+            if not op.want_values:
+                raise
+            return [fx.Send(Failed(op.op_id, exc)), *self._get(read_instead(op), now)]
         return self._ask(op)
 
     def _ask(self, op: ops.GetParameters | ops.SetParameters) -> list[fx.Effect]:
@@ -100,8 +117,7 @@ class PeerParameters(Part):
     def _watch(self, op: ops.WatchParameters, now: float) -> list[fx.Effect]:
         self._login.rights.check_at_all('parameter_read')
         if op.watch:
-            most = self._settings.max_subscriptions
-            require_room(len(self.watched) + max(len(op.names) - 1, 0), most,
+            require_room(len(self.watched) + max(len(op.names) - 1, 0), MOST_WATCHED,
                          'parameters that are watched')
             self.watched.add(op.names)
         else:
@@ -110,14 +126,21 @@ class PeerParameters(Part):
 
     def close(self) -> list[fx.Effect]:
         """Return the effect that takes back what it watches."""
-        if not self.watched:
+        if not self.needs_events:
             return []
         self.watched.remove(())
+        self._asks_for_all = False
         return [fx.UnwatchParameters()]
 
     HANDLERS: ClassVar[Handlers] = {
         ops.GetParameters: _get, ops.SetParameters: _set, ops.WatchParameters: _watch}
 
 
+def read_instead(op: ops.SetParameters) -> ops.GetParameters:
+    """Return what answers an operation that was refused with what the values are still."""
+    return ops.GetParameters(op.op_id, (*op.values, *op.unset))
+
+
 def _weight(op: ops.GetParameters | ops.SetParameters) -> int:
-    return max(len(op.names if isinstance(op, ops.GetParameters) else op.values), 1)
+    names = op.names if isinstance(op, ops.GetParameters) else (*op.values, *op.unset)
+    return max(len(names), 1)

@@ -21,6 +21,8 @@ from typing import NamedTuple
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
 
+_REMEMBERED = 64
+"""Streams that are remembered though nothing of them waits."""
 Split = Callable[[bytes], Iterable[bytes]]
 """Makes several frames of one, which leave together."""
 
@@ -71,16 +73,18 @@ class OutQueue:
     Frames wait here while their peer is busy.
 
     Two kinds: *messages* (replies, state, stop) leave by priority, first in first out inside
-    one, and are never dropped; *streams* leave after them. A stream keeps only its newest frames,
-    and a newer one takes the place in the line of the one it replaces, so that a fast stream
-    cannot push a slow one back. Streams also give way, oldest first, when the queue is full.
+    one, and are never dropped; *streams* leave after them. A stream keeps only its newest frames.
+    Each stream gets the same share of the bytes, so that neither a fast nor a large one keeps the
+    others waiting for more than a frame (start-time fair queueing: Goyal, Vin and Cheng, 1996); of
+    those that had as much, the one that waits longest leaves first. When the queue is full, the
+    stream of which most bytes wait gives way, its oldest frame first.
 
     :param max_bytes: how much may wait.
     :param max_frames: how many frames may wait.
     """
 
-    __slots__ = ('_lanes', '_line', '_max_bytes', '_max_frames', '_message_bytes',
-                 '_messages', '_streams', 'dropped', 'nbytes')
+    __slots__ = ('_had', '_lanes', '_max_bytes', '_max_frames', '_message_bytes', '_messages',
+                 '_sizes', '_stream_frames', '_streams', '_turn', 'dropped', 'nbytes')
 
     def __init__(self, max_bytes: int, max_frames: int) -> None:
         self._max_bytes = max_bytes
@@ -89,14 +93,23 @@ class OutQueue:
             priority: deque() for priority in sorted(Priority, reverse=True)}
         self._messages = 0
         self._message_bytes = 0
-        # One place in the line for each waiting stream frame; the frames are by key.
-        self._line: deque[Hashable] = deque()
+        # By key; in the order in which they began to wait.
         self._streams: dict[Hashable, deque[Outgoing]] = {}
+        # What each stream had, bytes; one that comes again has no claim on what it left to others.
+        self._had: dict[Hashable, int] = {}
+        self._turn = 0          # what the stream had that was last
+        self._sizes: dict[Hashable, int] = {}
+        self._stream_frames = 0
         self.nbytes = 0
         self.dropped = 0
 
     def __len__(self) -> int:
-        return self._messages + len(self._line)
+        return self._messages + self._stream_frames
+
+    @property
+    def owed_bytes(self) -> int:
+        """Bytes of the messages that wait."""
+        return self._message_bytes
 
     def __repr__(self) -> str:
         return f'<OutQueue {len(self)} frames, {self.nbytes} bytes, {self.dropped} dropped>'
@@ -127,17 +140,17 @@ class OutQueue:
         :return: how many frames were dropped.
         """
         before = self.dropped
-        depth = max(depth, 1)
-        waiting = self._streams.setdefault(key, deque())
-        while len(waiting) > depth:
-            self._line.remove(key)
-            self._drop(waiting.popleft())
-        if len(waiting) == depth:
-            self._drop(waiting.popleft())      # its place in the line stays, for the new one
-        else:
-            self._line.append(key)
+        waiting = self._streams.get(key)
+        if waiting is None:
+            waiting = self._streams[key] = deque()
+            self._sizes[key] = 0
+            self._had[key] = max(self._had.get(key, 0), self._turn)
         waiting.append(Outgoing(frame, text, split))
+        self._stream_frames += 1
+        self._sizes[key] += len(frame)
         self.nbytes += len(frame)
+        for _ in range(len(waiting) - max(depth, 1)):
+            self._drop(key)
         self._make_room()
         return self.dropped - before
 
@@ -147,34 +160,55 @@ class OutQueue:
             item = next(lane for lane in self._lanes.values() if lane).popleft()
             self._messages -= 1
             self._message_bytes -= len(item.frame)
-        elif self._line:
-            item = self._take_stream()
+            self.nbytes -= len(item.frame)
+        elif self._streams:
+            item = self._take_turn()
         else:
             return None
-        self.nbytes -= len(item.frame)
         return item
+
+    def forget(self, key: Hashable) -> None:
+        """Forget what waits of a stream that nobody wants any more."""
+        while key in self._streams:
+            self._take(key)
 
     def clear(self) -> None:
         """Forget everything that waits."""
         for lane in self._lanes.values():
             lane.clear()
-        self._line.clear()
         self._streams.clear()
-        self._messages = self._message_bytes = self.nbytes = 0
+        self._had.clear()
+        self._sizes.clear()
+        self._messages = self._message_bytes = self._stream_frames = self.nbytes = 0
 
     def _make_room(self) -> None:
-        """Drop the oldest streams until the bounds hold; messages alone always fit."""
-        while self._line and (self.nbytes > self._max_bytes or len(self) > self._max_frames):
-            self._drop(self._take_stream())
+        """Have the largest streams give way until the bounds hold; messages alone always fit."""
+        while self._streams and (self.nbytes > self._max_bytes or len(self) > self._max_frames):
+            self._drop(max(self._sizes, key=self._sizes.__getitem__))
 
-    def _drop(self, item: Outgoing) -> None:
-        self.nbytes -= len(item.frame)
+    def _drop(self, key: Hashable) -> None:
+        self._take(key)
         self.dropped += 1
 
-    def _take_stream(self) -> Outgoing:
-        key = self._line.popleft()
+    def _take_turn(self) -> Outgoing:
+        """Take a frame of the stream that had least."""
+        key = min(self._streams, key=self._had.__getitem__)
+        item = self._take(key)
+        self._turn = self._had[key]
+        self._had[key] += len(item.frame)
+        if not self._streams:
+            self._had.clear()
+        elif len(self._had) > 2 * len(self._streams) + _REMEMBERED:
+            self._had = {key: self._had[key] for key in self._streams}
+        return item
+
+    def _take(self, key: Hashable) -> Outgoing:
+        """Take the oldest frame of a stream."""
         waiting = self._streams[key]
         item = waiting.popleft()
+        self.nbytes -= len(item.frame)
+        self._sizes[key] -= len(item.frame)
+        self._stream_frames -= 1
         if not waiting:
-            del self._streams[key]
+            del self._streams[key], self._sizes[key]
         return item

@@ -208,6 +208,15 @@ class Session:
         done = fx.Send(replies.StatusWatched(op.op_id, op.subscribe))
         return [done, fx.StatusWanted()] if op.subscribe else [done]
 
+    def _watch_connections(self, op: ops.WatchConnections, now: float) -> list[fx.Effect]:
+        self.login.rights.check_at_all('graph')
+        return [fx.ConnectionsWatched(op.watch)]
+
+    def _fetch_asset(self, op: ops.FetchAsset, now: float) -> list[fx.Effect]:
+        """Have a file read for a peer that may look at the robot: the file is a part of that."""
+        self.login.rights.check_at_all('subscribe')
+        return [fx.ReadAsset(op.op_id, op.uri)]
+
     def _peer_status(self, op: ops.PeerStatus, now: float) -> list[fx.Effect]:
         self.reported_status = op.data
         return [fx.PeerChanged()]
@@ -220,6 +229,7 @@ class Session:
         ops.Command: _command, ops.ServiceAnswer: _service_answer, ops.Malformed: _malformed,
         ops.BinarySample: _unasked, ops.Appeared: _unasked, ops.Hello: _hello,
         ops.ListNames: _describe, ops.GetSchema: _describe, ops.Diagnose: _diagnose,
+        ops.WatchConnections: _watch_connections, ops.FetchAsset: _fetch_asset,
         ops.WatchStatus: _watch_status, ops.PeerStatus: _peer_status, ops.ListGates: _control,
         ops.LeaseOperation: _control, ops.EmergencyStop: _control, ops.ClearStop: _control}
 

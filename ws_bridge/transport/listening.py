@@ -24,7 +24,7 @@ from websockets.asyncio.server import serve, Server, ServerConnection
 from websockets.typing import Subprotocol
 
 from ws_bridge.errors import ConnectFailed
-from ws_bridge.transport.accepting import bind
+from ws_bridge.transport.accepting import bind, ListeningSocket
 from ws_bridge.transport.crowd import CountedConnection, Crowd
 from ws_bridge.transport.endpoint import join_host_port
 from ws_bridge.transport.handshake import Handshake
@@ -41,7 +41,7 @@ More, and a thousand strangers at the door would keep the peers inside waiting.
 
 
 class Listening:
-    """A bound port; made by :func:`listen`."""
+    """What is bound, one port or several; made by :func:`listen`."""
 
     def __init__(self, servers: list[Server], crowd: Crowd) -> None:
         self._servers = servers
@@ -49,12 +49,12 @@ class Listening:
 
     @property
     def port(self) -> int:
-        """The bound port, also where port 0 was asked for."""
+        """The first port, also where port 0 was asked for."""
         return next((int(bound.getsockname()[1]) for server in self._servers
                      for bound in server.sockets), 0)
 
     def stop(self) -> None:
-        """Free the port; connections that are open stay, all others are cut."""
+        """Free what is bound; connections that are open stay, all others are cut."""
         for server in self._servers:
             # The server closes in a task: who was accepted until then would be nobody's.
             for bound in server.sockets:
@@ -73,7 +73,7 @@ async def listen(settings: ConnectionSettings, options: ServerOptions,
                  handler: Callable[[ServerConnection], Awaitable[None]],
                  peers: Callable[[], int]) -> Listening:
     """
-    Bind the port and accept peers.
+    Bind the port, and the further ones, and accept peers.
 
     :param handler: serves one connection; it is closed when the handler returns.
     :param peers: returns how many peers are connected.
@@ -98,11 +98,8 @@ async def listen(settings: ConnectionSettings, options: ServerOptions,
             await handler(connection)
 
     handshake = Handshake(options, settings.token, peers, crowd)
-    host, port = settings.endpoint.host, settings.endpoint.port
-    try:
-        bound = await bind(host, port, crowd)
-    except (OSError, OverflowError) as exc:
-        raise ConnectFailed(f'cannot listen on {join_host_port(host, port)}: {exc}') from exc
+    bound = await _bind_all(settings.endpoint.host,
+                            (settings.endpoint.port, *options.more_ports), crowd)
     servers: list[Server] = []
     try:
         for each in bound:
@@ -117,8 +114,26 @@ async def listen(settings: ConnectionSettings, options: ServerOptions,
         Listening(servers, crowd).stop()
         for each in bound:
             each.close()
-        raise ConnectFailed(f'cannot listen on {join_host_port(host, port)}: {exc}') from exc
+        address = join_host_port(settings.endpoint.host, settings.endpoint.port)
+        raise ConnectFailed(f'cannot listen on {address}: {exc}') from exc
     return Listening(servers, crowd)
+
+
+async def _bind_all(host: str, ports: tuple[int, ...], crowd: Crowd) -> list[ListeningSocket]:
+    """
+    Bind every port; none stays bound where one cannot be.
+
+    :raises ConnectFailed: naming it.
+    """
+    bound: list[ListeningSocket] = []
+    for port in ports:
+        try:
+            bound += await bind(host, port, crowd)
+        except (OSError, OverflowError) as exc:
+            for each in bound:
+                each.close()
+            raise ConnectFailed(f'cannot listen on {join_host_port(host, port)}: {exc}') from exc
+    return bound
 
 
 def _quiet_logger() -> logging.Logger:

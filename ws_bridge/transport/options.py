@@ -96,6 +96,8 @@ class ServerOptions(LinkOptions):
         configuration's ``timeout``.
     :param hosts: names that ``Host`` may have; empty = names of this machine, asked of browsers.
     :param trusted_proxies: addresses and networks whose ``X-Forwarded-For`` is believed.
+    :param more_ports: further ports of the same server: what is bound is counted and served
+        together.
     :param tls: the context to serve with, in place of the configuration's.
     :param http: answers plain GET and HEAD requests; without it they get 426.
     :param admit: decides about each WebSocket, after everything else was found in order.
@@ -109,6 +111,7 @@ class ServerOptions(LinkOptions):
     handshake_timeout: float | None = None
     hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+    more_ports: tuple[int, ...] = ()
     tls: ssl.SSLContext | None = None
     http: HttpHook | None = None
     admit: AdmitHook | None = None

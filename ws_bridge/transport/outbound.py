@@ -39,6 +39,7 @@ from ws_bridge.session.queue import Frame, Outgoing, OutQueue, Parts, Split
 from ws_bridge.transport.fragments import write_fragments
 from ws_bridge.transport.framing import head, PIECE, StreamFrame
 from ws_bridge.transport.stall import Stall
+from ws_bridge.transport.window import Kernel, Window
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
@@ -71,7 +72,7 @@ class Outbound:
     """
 
     __slots__ = ('_ending', '_in_hand', '_is_plain', '_protocol', '_queue', '_staged', '_stall',
-                 '_transport', '_writer', 'bytes_out', 'direct',
+                 '_transport', '_window', '_writer', 'bytes_out', 'direct',
                  'messages_in', 'messages_out', 'websocket')
 
     def __init__(self, websocket: Fenced, options: LinkOptions, *, dialled: bool) -> None:
@@ -85,6 +86,8 @@ class Outbound:
         self._queue = OutQueue(options.max_queue_bytes, options.max_queue_frames)
         self._writer: asyncio.Task[None] | None = None
         self._stall = Stall(self, options.ping_timeout)
+        kernel = Kernel.of(self._transport.get_extra_info('socket'))
+        self._window = None if kernel is None else Window(kernel)
         self._ending: tuple[int, str] | None = None
         self._in_hand = 0
         self.direct: Callable[[bytes], int] | None = None
@@ -103,7 +106,14 @@ class Outbound:
     @property
     def is_idle(self) -> bool:
         """Whether a frame would be written at once."""
-        return self._writer is None and not self.websocket.paused and self._ending is None
+        return self._writer is None and not self.websocket.paused and self._ending is None and (
+            self._window is None or not self._window.is_tight or self._transport.is_closing()
+            or self._window.has_room(self._transport.get_write_buffer_size()))
+
+    @property
+    def _most(self) -> int:
+        """How many bytes may leave in one piece."""
+        return PIECE if self._window is None else self._window.most
 
     @property
     def received_signs(self) -> tuple[float, ...]:
@@ -125,6 +135,11 @@ class Outbound:
         if self.direct is not None:     # as almost always: it is asked of each peer, often
             return 0
         return self._queue.nbytes + self._in_hand + self._transport.get_write_buffer_size()
+
+    @property
+    def owed_bytes(self) -> int:
+        """Bytes of frames in the queue that are never dropped."""
+        return self._queue.owed_bytes
 
     def close(self, code: int, reason: str) -> None:
         """Start to close."""
@@ -149,7 +164,7 @@ class Outbound:
         if isinstance(frame, str):
             frame, text = frame.encode(), True
         if self.is_idle:
-            if len(frame) > PIECE:
+            if len(frame) > self._most:
                 self._start_writer(Outgoing(frame, text))
                 return True
             self._write_now(frame, text)
@@ -179,7 +194,8 @@ class Outbound:
         if self._is_plain:
             staged = self._write_together(staged)
             if not staged and self.is_idle and self._protocol.state is State.OPEN \
-                    and not self._transport.get_write_buffer_size():
+                    and not self._transport.get_write_buffer_size() \
+                    and not (self._window is not None and self._window.is_tight):
                 self.direct = self.websocket.send_bytes or self._write_all
         for item in staged:
             self.send_stream(item.key, item.frame, item.depth, text=item.text, split=item.split)
@@ -212,9 +228,9 @@ class Outbound:
         """Write frames as they are, as far as the peer takes them; return the others."""
         done = 0
         while done < len(staged) and self.is_idle and self._protocol.state is State.OPEN:
-            wires, size = [], 0
+            wires, size, most = [], 0, self._most
             for item in staged[done:] if done else staged:
-                if not item.is_small or size > PIECE:
+                if len(item.frame) > most or size > most or isinstance(item.frame, Parts):
                     break
                 wire = item.wire()
                 wires.append(wire)
@@ -240,7 +256,7 @@ class Outbound:
             return
         if isinstance(frame, str):
             frame, text = frame.encode(), True
-        if self.is_idle and (isinstance(frame, Parts) or len(frame) > PIECE):
+        if self.is_idle and (isinstance(frame, Parts) or len(frame) > self._most):
             self._start_writer(Outgoing(frame, text, split))
         elif self.is_idle:
             for part in Outgoing(frame, text, split).frames():
@@ -249,6 +265,11 @@ class Outbound:
         else:
             self._queue.put_stream(key, frame, depth, text=text, split=split)
             self._start_writer()
+
+    def forget_stream(self, key: Hashable) -> None:
+        """Send nothing more of a stream; of a large frame that is being sent the rest follows."""
+        self._staged = [item for item in self._staged if item.key != key]
+        self._queue.forget(key)
 
     async def flushed(self, timeout: float) -> bool:
         """Wait, up to ``timeout`` s, until nothing is queued: back-pressure for one sender."""
@@ -275,26 +296,40 @@ class Outbound:
     async def _drain(self, item: Outgoing | None) -> None:
         """Write what is queued, as fast as the peer takes it."""
         try:
-            while (item := item or self._queue.pop()) is not None:
+            while (most := await self._room()) and \
+                    (item := item or self._queue.pop()) is not None:
                 for frame in item.frames():
-                    if isinstance(frame, bytes) and len(frame) <= PIECE:
+                    if isinstance(frame, bytes) and len(frame) <= most:
                         await self.websocket.send(frame, text=item.text)
                         self.bytes_out += len(frame)
                     elif self._is_plain:
                         self._in_hand = len(frame)
                         if not await write_fragments(self.websocket, frame, text=item.text,
-                                                     on_written=self._note_written):
+                                                     on_written=self._note_written,
+                                                     room=self._room):
                             self._queue.clear()
                             return
                     else:
                         await self.websocket.send(self._pieces(frame), text=item.text)
                     self.messages_out += 1
                 item = None
-        except ConnectionClosed:
+        except (ConnectionClosed, OSError):     # it was reset while it was waited for
             self._queue.clear()
         finally:
             self._writer = None
             self._in_hand = 0
+            if self._window is not None and not self._transport.is_closing():
+                self._window.rest(self.websocket.loop.time())
+
+    async def _room(self) -> int:
+        """Wait until the peer's link has room; return how many bytes may leave in one piece."""
+        window, transport = self._window, self._transport
+        if window is None:
+            return PIECE
+        while not transport.is_closing() and (wait := window.wait(  # noqa: ASYNC110 - who tells?
+                self.websocket.loop.time(), transport.get_write_buffer_size())):
+            await asyncio.sleep(wait)
+        return window.most
 
     def _note_written(self, size: int) -> None:
         self.bytes_out += size
@@ -303,7 +338,9 @@ class Outbound:
     async def _pieces(self, frame: Frame) -> AsyncIterator[memoryview]:
         """Give a large frame bit by bit; it becomes the fragments of one message."""
         self._in_hand = len(frame)
-        for piece in (frame if isinstance(frame, Parts) else Parts(frame)).pieces(PIECE):
+        most = await self._room()
+        for piece in (frame if isinstance(frame, Parts) else Parts(frame)).pieces(most):
+            await self._room()
             yield piece
             self.bytes_out += len(piece)
             self._in_hand -= len(piece)
