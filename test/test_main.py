@@ -14,7 +14,9 @@
 """The end of the bridge, step by step; and files that the start refuses."""
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+import sys
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from support.certificates import make_authority, make_certificate
 
 from ws_bridge.errors import ConfigError
 from ws_bridge.main import close_service, open_service
+from ws_bridge.stop_process import GENERATOR, load_no_generator
 
 STEPS = ('watch.close', 'bridge.end_control', 'server.disconnect', 'bridge.shutdown',
          'ledger.audit.close')
@@ -81,3 +84,16 @@ async def test_files_that_others_may_write_are_refused(tmp_path: Path, parameter
         async with running_bridge(**parameters):
             pass
     assert caught.value.field == parameter
+
+
+def test_no_generator_of_code_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first message class loads brings no parser of IDL, and works without."""
+    for name in list(sys.modules):
+        if name.startswith(('rosidl_generator_py', 'lark')):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, GENERATOR, None)   # taken back at the end, whatever it was
+    monkeypatch.delitem(sys.modules, GENERATOR)
+    load_no_generator()
+    generator = import_module('rosidl_generator_py')
+    assert generator.import_type_support('std_msgs')
+    assert 'lark' not in sys.modules

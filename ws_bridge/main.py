@@ -48,7 +48,7 @@ from ws_bridge.bridge.guard import (
 )
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.metrics import make_metrics
-from ws_bridge.bridge.pages import make_http
+from ws_bridge.bridge.pages import HEALTH, make_http
 from ws_bridge.bridge.watch import Watch
 from ws_bridge.config import Exposure, PARAMETERS, Settings, settings_from
 from ws_bridge.demo import PARENT, SERVICES, TOPICS
@@ -66,6 +66,7 @@ from ws_bridge.ros.log import RosLogHandler
 from ws_bridge.ros.settings import RosSettings
 from ws_bridge.ros.side import RosSide
 from ws_bridge.session.rights import Policy
+from ws_bridge.stop_process import load_no_generator
 from ws_bridge.transport.options import ClientOptions, ServerOptions
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -270,7 +271,8 @@ def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger
         origins=settings.origins or None,
         max_peers=settings.max_peers, max_peers_per_address=settings.max_peers_per_address,
         max_handshakes=settings.max_handshakes, handshake_timeout=settings.handshake_timeout,
-        hosts=settings.hosts, trusted_proxies=settings.trusted_proxies, tls=tls, admit=door.admit,
+        hosts=settings.hosts, paths_of_any_host=(HEALTH,),
+        trusted_proxies=settings.trusted_proxies, tls=tls, admit=door.admit,
         more_ports=(settings.foxglove_port,) if settings.foxglove_port else (),
         refused=ledger.refused, http=make_http(
             settings.robot_name, lambda: ros.alive, metrics,
@@ -318,6 +320,7 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
     :return: exit code.
     """
     _give_memory_back()
+    load_no_generator()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     faults: list[BaseException] = []

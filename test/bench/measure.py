@@ -43,7 +43,9 @@ HERE = Path(__file__).parent
 TYPES = {'twist': 'geometry_msgs/msg/Twist', 'string': 'std_msgs/msg/String',
          'image': 'sensor_msgs/msg/Image', 'scan': 'sensor_msgs/msg/LaserScan'}
 QUIET = 1.0
-START_TIMEOUT = 30.0
+SETTLED = 3.0
+"""After the last topic was subscribed to, until nothing has to be looked at any more, s."""
+START_TIMEOUT = 120.0
 
 
 def environment() -> dict[str, str]:
@@ -276,7 +278,7 @@ def outward(target: Target, kind: str, topics: int, rate: float, seconds: float,
         selector = selectors.DefaultSelector()
         for client in connected:
             selector.register(client.socket, selectors.EVENT_READ, client)
-        time.sleep(1.0)
+        time.sleep(SETTLED)
         before = cpu(process)
         ros.stdin.write('go\n')
         ros.stdin.flush()

@@ -41,10 +41,12 @@ from support.bridge_harness import (
 from support.helpers import async_wait_until, other_domain, SpinningNode
 from support.rosbridge_harness import rosbridge_peer
 
+from ws_bridge.bridge import gates
 from ws_bridge.bridge.leases import is_on_this_machine, may
 from ws_bridge.config import Exposure
 from ws_bridge.errors import LoginFailed
 from ws_bridge.protocol.replies import Failed
+from ws_bridge.ros.graph import GraphSnapshot, TopicInfo
 from ws_bridge.session.login import open_to_all
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -932,3 +934,29 @@ async def test_bounds_that_bound_nothing_let_nothing_pass(mapping: str) -> None:
         refused = await operator.refused('advertise', topic='/other', type='std_msgs/msg/String')
         assert (refused['code'], refused['field']) == ('forbidden', 'data.type')
         await async_wait_until(lambda: '/other' not in service.ros.graph.topics)
+
+
+async def test_many_gates_cost_what_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A robot of 1,000 commanded topics held the loop for a minute each tick."""
+    many = 40
+    looked: list[str] = []
+
+    def is_glob(pattern: str) -> bool:
+        looked.append(pattern)
+        return False
+    async with running_bridge() as service:
+        await look_no_more(service)
+        watch, bridge = service.ros._watch, service.bridge
+        assert watch is not None
+        topics = {f'/wheel_{number}': TopicInfo(('geometry_msgs/msg/Twist',), 1)
+                  for number in range(many)}
+        watch.graph = GraphSnapshot({**watch.graph.topics, **topics})
+        monkeypatch.setattr(gates, 'is_glob', is_glob)
+        bridge.graph_changed(watch.graph)
+        assert len(looked) <= many + 10
+        assert {name: [name] for name in topics}.items() <= bridge.gates.items()
+        bridge._control.tick()
+        assert len(looked) <= many + 10
+        watch.graph = GraphSnapshot({})
+        bridge.graph_changed(watch.graph)
+        assert not topics.keys() & bridge.gates.keys()

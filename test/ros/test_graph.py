@@ -16,6 +16,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from rclpy.topic_endpoint_info import TopicEndpointInfo
@@ -24,15 +25,24 @@ from std_srvs.srv import Trigger
 from support.ros_harness import FakeLoop, OtherNode, QUICK, RELIABLE, running_side
 
 from ws_bridge.config.roles import is_hidden
-from ws_bridge.ros import graph
+from ws_bridge.ros import graph, graph_watch, private
 from ws_bridge.ros.graph import GraphSnapshot, participant_of, TopicInfo
+from ws_bridge.ros.private import PrivateAccess, Unsupported
 
 STRING = 'std_msgs/msg/String'
 INT = 'std_msgs/msg/Int32'
 
 
-def test_snapshots_come_when_the_graph_changes_and_only_then(loop: FakeLoop) -> None:
+def test_snapshots_come_when_the_graph_changes_and_only_then(
+        loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph that does not change is not even looked at: with 1,000 topics that takes 50 ms."""
     snapshots: list[GraphSnapshot] = []
+    looks: list[GraphSnapshot] = []
+
+    def look(node: Any) -> GraphSnapshot:
+        looks.append(graph.take_snapshot(node))
+        return looks[-1]
+    monkeypatch.setattr(graph_watch, 'take_snapshot', look)
     with running_side(loop, on_graph=snapshots.append) as side:
         with closing(OtherNode()) as other:
             with other.publisher('/watched', RELIABLE):
@@ -53,7 +63,32 @@ def test_snapshots_come_when_the_graph_changes_and_only_then(loop: FakeLoop) -> 
         count, polls = len(snapshots), side.polls
         loop.until(lambda: side.polls > polls + 10)
         assert len(snapshots) == count
+        looked, polls = len(looks), side.polls
+        loop.until(lambda: side.polls > polls + 10)
+        assert len(looks) < looked + 5
     assert all(one != two for one, two in pairwise(snapshots))
+
+
+def test_a_quiet_graph_is_looked_at_now_and_then(
+        loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should a change ever not be told, it is seen later."""
+    monkeypatch.setattr(graph_watch, 'QUIET_POLLS', 5)
+    monkeypatch.setattr(PrivateAccess, 'graph_bell', lambda access, node: lambda: False)
+    with running_side(loop) as side, closing(OtherNode()) as other, \
+            other.publisher('/unheard', RELIABLE):
+        loop.until(lambda: '/unheard' in side.graph.topics)
+
+
+def test_a_graph_of_which_rcl_does_not_tell_is_looked_at_each_time(
+        loop: FakeLoop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(node: Any) -> None:
+        raise Unsupported('no guard condition')
+    monkeypatch.setattr(private, '_graph_bell', refuse)
+    monkeypatch.setattr(graph_watch, 'QUIET_POLLS', 10 ** 9)
+    with running_side(loop) as side, closing(OtherNode()) as other, \
+            other.publisher('/seen', RELIABLE):
+        loop.until(lambda: '/seen' in side.graph.topics)
+    assert 'the graph costs more than it needs to: no guard condition' in caplog.text
 
 
 def test_the_bridge_knows_its_own(loop: FakeLoop) -> None:

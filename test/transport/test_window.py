@@ -195,3 +195,10 @@ async def test_a_real_connection(make_server: MakeServer, dial: Dial) -> None:
     after = kernel.read()
     assert 10_000 <= after.acked + after.waiting - before.acked - before.waiting < 10_100
     assert 0.0 < after.least <= after.round_trip < 1.0
+
+
+async def test_where_the_system_tells_nothing_all_may_leave() -> None:
+    window = Window(None)
+    assert (window.most, window.is_tight, window.wait(0.0, 1 << 20)) == (PIECE, False, 0.0)
+    assert window.has_room(1 << 20)
+    window.rest(1.0)

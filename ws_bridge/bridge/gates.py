@@ -156,6 +156,7 @@ class Gates:
         self._numbers = count(1)
         self._named: dict[str, Guarded] = {}
         self._known: dict[str, Guarded | None] = {}
+        self._topics: dict[str, list[str]] | None = None    # of each gate; None = to be found
         for policy in exposure.gates:
             self._named[policy.name] = self._make(policy)
         self._configured = tuple(self._named.values())
@@ -226,9 +227,7 @@ class Gates:
 
     def _topics_of(self, guarded: Guarded) -> list[str]:
         """Return the topics of a gate that there are, or are named in full."""
-        found = {topic for topic in guarded.gate.policy.topics if not is_glob(topic)}
-        found.update(topic for topic, each in self._known.items() if each is guarded)
-        return sorted(found)
+        return self.topics().get(guarded.gate.name, [])
 
     def of(self, topic: str, msg_type: str | None = None) -> Guarded | None:
         """
@@ -243,6 +242,8 @@ class Gates:
         if len(self._known) >= MAX_KNOWN:
             self._forget()
         self._known[topic] = guarded
+        if guarded is not None:
+            self._topics = None
         return guarded
 
     def service(self, name: str) -> Guarded | None:
@@ -252,8 +253,15 @@ class Gates:
                      if any(_fits(each, guarded.gate.policy.services) for each in names)), None)
 
     def topics(self) -> dict[str, list[str]]:
-        """Return the topics of each gate that there are, or are named in full."""
-        return {name: self._topics_of(guarded) for name, guarded in self._named.items()}
+        """Return the topics of each gate that there are, or are named in full; not to change."""
+        if self._topics is None:
+            found = {name: {topic for topic in guarded.gate.policy.topics if not is_glob(topic)}
+                     for name, guarded in self._named.items()}
+            for topic, each in self._known.items():
+                if each is not None:
+                    found[each.gate.name].add(topic)
+            self._topics = {name: sorted(topics) for name, topics in found.items()}
+        return self._topics
 
     def expected(self) -> dict[str, str]:
         """
@@ -296,12 +304,14 @@ class Gates:
             del self._named[guarded.gate.name]
             self._known.pop(str(guarded.topic), None)
             guarded.guard.close()
+            self._topics = None
         return bool(unused)
 
     def _forget(self) -> None:
         """Look again for the gates of topics that may have got one."""
         self._known = {topic: guarded for topic, guarded in self._known.items()
                        if guarded is not None and guarded.topic is not None}
+        self._topics = None
 
     def _find(self, topic: str, types: tuple[str, ...], *, used: bool) -> Guarded | None:
         """Return the gate of a topic; one that nobody uses has to be exposed to have one."""
@@ -412,6 +422,7 @@ class Gates:
         gate = guarded.gate
         assert command is not None
         if guarded.granting is not None:
+            gate.kept_out(session.peer)
             self.check_grants(guarded)
         now = self._clock()
         slack = 0.0 if passage.is_explicit else self._refresh(guarded, peer, now)
@@ -494,7 +505,7 @@ def _reading(codec: Codec, wish: Publish, ros: RosSide) -> Convert:
 
 
 def _matching(patterns: tuple[str, ...], names: Iterable[str]) -> list[str]:
-    return [name for name in names if _fits(name, patterns)]
+    return [name for name in names if _fits(name, patterns)] if patterns else []
 
 
 def _fits(name: str, patterns: tuple[str, ...]) -> bool:

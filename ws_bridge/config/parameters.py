@@ -252,7 +252,7 @@ class Settings:
         form=forms.path)
     hosts: tuple[str, ...] = parameter(
         (), 'Names by which peers may reach the bridge ("Host"); empty = addresses, localhost and '
-        'the name of this machine, asked of browsers only.', form=forms.host)
+        'the name of this machine, asked of browsers and for pages only.', form=forms.host)
     trusted_proxies: tuple[str, ...] = parameter(
         (), 'Addresses or networks of reverse proxies whose X-Forwarded-For is believed.',
         form=forms.network)

@@ -119,6 +119,7 @@ class OwnNames:
     :param clear_stop: the one that clears the emergency stop.
     :param topics: what nobody but the bridge may publish.
     :param telling: topics on which the bridge tells of everything that there is.
+    :param stop: the service that asserts the emergency stop.
     """
 
     node: str = ''
@@ -127,3 +128,4 @@ class OwnNames:
     clear_stop: str = ''
     topics: frozenset[str] = frozenset()
     telling: frozenset[str] = frozenset()
+    stop: str = ''

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ws_bridge.ros.subscriptions import Matcher, Subscription
 
 LOOK_EVERY = 4  # looks: also at topics whose counts did not change
+QUIET_POLLS = 60  # then the graph is looked at though nothing tells of a change
 LOOK_PAUSE = 0.1  # s, between looks at the graph that peers cause
 
 
@@ -34,19 +35,28 @@ class GraphWatch:
     """
     The graph as it was seen last (executor thread, but for what is said otherwise).
 
-    :param interval: time between looks that nobody asks for, s.
+    A look costs 50 us a topic. So it is only looked at when it has changed, ``LOOK_EVERY`` times
+    from then on, and once after ``QUIET_POLLS`` polls.
+
+    :param interval: time between polls, s.
+    :param has_changed: tells whether it may have changed since this was called last.
     :param post: runs a function on the loop thread.
     :param on_change: gets a new snapshot, there.
     :ivar graph: the latest snapshot (any thread).
-    :ivar polls: how often the graph was looked at (any thread).
+    :ivar polls: how often the graph was looked at, or was as before (any thread).
     """
 
     def __init__(self, ros: RosNode, *, interval: float, post: Callable[..., None],
-                 on_change: Callable[[GraphSnapshot], None]) -> None:
+                 on_change: Callable[[GraphSnapshot], None],
+                 has_changed: Callable[[], bool]) -> None:
         self._ros = ros
         self._interval = interval
         self._post = post
         self._on_change = on_change
+        self._has_changed = has_changed
+        self._looks = 0
+        self._looks_left = 0
+        self._quiet = 0     # polls in a row without a look
         self._matchers: dict[Subscription, Matcher] = {}
         self._fits: dict[Subscription | Publisher, Fit] = {}
         self._looked_at = 0.0
@@ -80,10 +90,22 @@ class GraphWatch:
             matcher.close()
 
     def poll(self) -> None:
-        """Look now and every ``interval``."""
-        if not self._has_ended:
-            self._ros.after(self._interval, self.poll)
+        """Look, now and every ``interval``, at what may have changed."""
+        if self._has_ended:
+            return
+        self._ros.after(self._interval, self.poll)
+        if self._has_changed():
+            self._looks_left = LOOK_EVERY
+        if self._looks_left or self._quiet >= QUIET_POLLS:
+            self._looks_left = max(self._looks_left - 1, 0)
+            self._quiet = 0
             self._look()
+            return
+        self._quiet += 1
+        for matcher in self._matchers.values():
+            if not matcher.settled:
+                matcher.look()
+        self.polls += 1
 
     def look_again(self, then: Callable[[], None]) -> None:
         """
@@ -111,10 +133,10 @@ class GraphWatch:
         self._looked_at = time.monotonic()
         old, self.graph = self.graph, snapshot
         before = old.topics
-        self.polls += 1
+        self._looks += 1
         for subscription, matcher in self._matchers.items():
             topic = subscription.topic
-            if (self.polls % LOOK_EVERY == 0 or not matcher.settled
+            if (self._looks % LOOK_EVERY == 0 or not matcher.settled
                     or snapshot.topics.get(topic) != before.get(topic)):
                 matcher.look()
         for fit in self._fits.values():
@@ -123,4 +145,6 @@ class GraphWatch:
         if snapshot == old:
             self.graph = old    # what was made of it stays
         else:
+            self._looks_left = LOOK_EVERY
             self._post(self._on_change, snapshot)
+        self.polls += 1

@@ -180,8 +180,11 @@ class RosSide:
             self.uses_sim_time = _is_simulated(ros.node)
             self.own = _own_names(ros.node, self._status, self._safety)
             self._ros = ros
+            # in a context of others somebody else may ask, and would take the answer
+            has_changed: Callable[[], bool] = (lambda: True) if self._given_context is not None \
+                else access.graph_bell(ros.node)
             self._watch = GraphWatch(ros, interval=self.settings.graph_interval, post=self._post,
-                                     on_change=self._on_graph)
+                                     on_change=self._on_graph, has_changed=has_changed)
             self._watchdog.start()
             self._pump.start()
             ros.start()
@@ -553,4 +556,4 @@ def _own_names(node: Node, status: StatusPublisher, safety: SafetyEnd) -> OwnNam
         {name: PARAMETER_TYPES[each] for name, each in services.items()
          if each in PARAMETER_TYPES},
         safety.clear_stop, frozenset(topics - {status.diagnostics_topic}),
-        frozenset({safety.lease_topic, status.diagnostics_topic}))
+        frozenset({safety.lease_topic, status.diagnostics_topic}), safety.stop)

@@ -18,3 +18,19 @@ It is the only writer of the topics behind gates.  The bridge hands it checked b
 deadline over a socket; when commands cease, or the bridge does, it stops what moves.  It imports
 rclpy and the types that it publishes, and nothing of the bridge but what a stop needs.
 """
+from __future__ import annotations
+
+import sys
+
+GENERATOR = 'rosidl_generator_py.generate_py_impl'
+
+
+def load_no_generator() -> None:
+    """
+    Have the first message class load no generator of Python code, with its parser of IDL.
+
+    ``rosidl_generator_py`` does without it where it cannot be imported. It takes 2 MB and 30 ms,
+    in the bridge and in the stop process.
+    """
+    modules: dict[str, object] = sys.modules    # type: ignore[assignment]
+    modules.setdefault(GENERATOR, None)

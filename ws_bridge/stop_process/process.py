@@ -45,7 +45,7 @@ from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
 
 from ws_bridge.errors import Unavailable
-from ws_bridge.stop_process import wire
+from ws_bridge.stop_process import load_no_generator, wire
 from ws_bridge.stop_process.guard import StopGuard
 
 PROFILE = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1,
@@ -487,6 +487,7 @@ def main() -> None:
     # A signal to the whole group must not end this process before its stops: the bridge does.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    load_no_generator()
     options = json.loads(sys.argv[1])
 
     def loaded() -> str:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
 
 #: What is written at once to a peer that takes everything, bytes, and to one that does not.
+Room = Callable[[], Awaitable[int]]
+"""Waits until a link has room, and returns for how many bytes."""
 LARGEST = 524_288
 PIECE = 131_072
 _CONTINUATION, _TEXT, _BINARY = 0, 1, 2
@@ -37,7 +39,7 @@ _LONG = struct.Struct('!BBQ')
 
 async def write_fragments(websocket: Connection, frame: Frame, *, text: bool,
                           on_written: Callable[[int], None],
-                          room: Callable[[], Awaitable[int]]) -> bool:
+                          room: Room) -> bool:
     """
     Write a frame to a peer as fast as it takes it (RFC 6455 5.4).
 

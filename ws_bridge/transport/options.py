@@ -94,7 +94,9 @@ class ServerOptions(LinkOptions):
     :param max_handshakes: connections at the same time that are no peers yet.
     :param handshake_timeout: for TLS and for the opening handshake; ``None`` = the
         configuration's ``timeout``.
-    :param hosts: names that ``Host`` may have; empty = names of this machine, asked of browsers.
+    :param hosts: names that ``Host`` may have; empty = names of this machine, asked of browsers,
+        and of who asks for a page.
+    :param paths_of_any_host: what ``http`` answers whatever stands in ``Host``.
     :param trusted_proxies: addresses and networks whose ``X-Forwarded-For`` is believed.
     :param more_ports: further ports of the same server: what is bound is counted and served
         together.
@@ -110,6 +112,7 @@ class ServerOptions(LinkOptions):
     max_handshakes: int = 256
     handshake_timeout: float | None = None
     hosts: tuple[str, ...] = ()
+    paths_of_any_host: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     more_ports: tuple[int, ...] = ()
     tls: ssl.SSLContext | None = None

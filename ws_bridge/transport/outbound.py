@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable
+from functools import partial
 import inspect
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,8 @@ from websockets.protocol import State
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
 from ws_bridge.session.queue import Frame, Outgoing, OutQueue, Parts, Split
-from ws_bridge.transport.fragments import write_fragments
-from ws_bridge.transport.framing import head, PIECE, StreamFrame
+from ws_bridge.transport.fragments import Room, write_fragments
+from ws_bridge.transport.framing import head, StreamFrame
 from ws_bridge.transport.stall import Stall
 from ws_bridge.transport.window import Kernel, Window
 
@@ -86,8 +87,7 @@ class Outbound:
         self._queue = OutQueue(options.max_queue_bytes, options.max_queue_frames)
         self._writer: asyncio.Task[None] | None = None
         self._stall = Stall(self, options.ping_timeout)
-        kernel = Kernel.of(self._transport.get_extra_info('socket'))
-        self._window = None if kernel is None else Window(kernel)
+        self._window = Window(Kernel.of(self._transport.get_extra_info('socket')))
         self._ending: tuple[int, str] | None = None
         self._in_hand = 0
         self.direct: Callable[[bytes], int] | None = None
@@ -107,13 +107,8 @@ class Outbound:
     def is_idle(self) -> bool:
         """Whether a frame would be written at once."""
         return self._writer is None and not self.websocket.paused and self._ending is None and (
-            self._window is None or not self._window.is_tight or self._transport.is_closing()
+            not self._window.is_tight or self._transport.is_closing()
             or self._window.has_room(self._transport.get_write_buffer_size()))
-
-    @property
-    def _most(self) -> int:
-        """How many bytes may leave in one piece."""
-        return PIECE if self._window is None else self._window.most
 
     @property
     def received_signs(self) -> tuple[float, ...]:
@@ -164,7 +159,7 @@ class Outbound:
         if isinstance(frame, str):
             frame, text = frame.encode(), True
         if self.is_idle:
-            if len(frame) > self._most:
+            if len(frame) > self._window.most:
                 self._start_writer(Outgoing(frame, text))
                 return True
             self._write_now(frame, text)
@@ -195,7 +190,7 @@ class Outbound:
             staged = self._write_together(staged)
             if not staged and self.is_idle and self._protocol.state is State.OPEN \
                     and not self._transport.get_write_buffer_size() \
-                    and not (self._window is not None and self._window.is_tight):
+                    and not self._window.is_tight:
                 self.direct = self.websocket.send_bytes or self._write_all
         for item in staged:
             self.send_stream(item.key, item.frame, item.depth, text=item.text, split=item.split)
@@ -228,7 +223,7 @@ class Outbound:
         """Write frames as they are, as far as the peer takes them; return the others."""
         done = 0
         while done < len(staged) and self.is_idle and self._protocol.state is State.OPEN:
-            wires, size, most = [], 0, self._most
+            wires, size, most = [], 0, self._window.most
             for item in staged[done:] if done else staged:
                 if len(item.frame) > most or size > most or isinstance(item.frame, Parts):
                     break
@@ -256,7 +251,7 @@ class Outbound:
             return
         if isinstance(frame, str):
             frame, text = frame.encode(), True
-        if self.is_idle and (isinstance(frame, Parts) or len(frame) > self._most):
+        if self.is_idle and (isinstance(frame, Parts) or len(frame) > self._window.most):
             self._start_writer(Outgoing(frame, text, split))
         elif self.is_idle:
             for part in Outgoing(frame, text, split).frames():
@@ -295,8 +290,9 @@ class Outbound:
 
     async def _drain(self, item: Outgoing | None) -> None:
         """Write what is queued, as fast as the peer takes it."""
+        room = partial(self._window.room, self._transport, self.websocket.loop.time)
         try:
-            while (most := await self._room()) and \
+            while (most := await room()) and \
                     (item := item or self._queue.pop()) is not None:
                 for frame in item.frames():
                     if isinstance(frame, bytes) and len(frame) <= most:
@@ -306,11 +302,11 @@ class Outbound:
                         self._in_hand = len(frame)
                         if not await write_fragments(self.websocket, frame, text=item.text,
                                                      on_written=self._note_written,
-                                                     room=self._room):
+                                                     room=room):
                             self._queue.clear()
                             return
                     else:
-                        await self.websocket.send(self._pieces(frame), text=item.text)
+                        await self.websocket.send(self._pieces(frame, room), text=item.text)
                     self.messages_out += 1
                 item = None
         except (ConnectionClosed, OSError):     # it was reset while it was waited for
@@ -318,29 +314,19 @@ class Outbound:
         finally:
             self._writer = None
             self._in_hand = 0
-            if self._window is not None and not self._transport.is_closing():
+            if not self._transport.is_closing():
                 self._window.rest(self.websocket.loop.time())
-
-    async def _room(self) -> int:
-        """Wait until the peer's link has room; return how many bytes may leave in one piece."""
-        window, transport = self._window, self._transport
-        if window is None:
-            return PIECE
-        while not transport.is_closing() and (wait := window.wait(  # noqa: ASYNC110 - who tells?
-                self.websocket.loop.time(), transport.get_write_buffer_size())):
-            await asyncio.sleep(wait)
-        return window.most
 
     def _note_written(self, size: int) -> None:
         self.bytes_out += size
         self._in_hand -= size
 
-    async def _pieces(self, frame: Frame) -> AsyncIterator[memoryview]:
+    async def _pieces(self, frame: Frame, room: Room) -> AsyncIterator[memoryview]:
         """Give a large frame bit by bit; it becomes the fragments of one message."""
         self._in_hand = len(frame)
-        most = await self._room()
+        most = await room()
         for piece in (frame if isinstance(frame, Parts) else Parts(frame)).pieces(most):
-            await self._room()
+            await room()
             yield piece
             self.bytes_out += len(piece)
             self._in_hand -= len(piece)

@@ -24,6 +24,8 @@ large fills the link and learns its rate; one that is too small sees a short rou
 """
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 import fcntl
 from math import inf
 import socket
@@ -114,7 +116,7 @@ class Window:
     """
     The window of one connection; it is measured while something waits for the peer.
 
-    :param kernel: which has the connection.
+    :param kernel: which has the connection; ``None``: it tells nothing, and the window stays open.
     :ivar size: bytes; infinite until it was measured. ``rate``: of the link, bytes/s.
     :ivar most: bytes that leave in one piece; few until the link was measured.
     :ivar is_tight: it has to be asked before something is written.
@@ -122,14 +124,16 @@ class Window:
 
     __slots__ = ('_acked', '_kernel', '_since', 'is_tight', 'most', 'rate', 'size')
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel | None) -> None:
         self._kernel = kernel
         self._since: float | None = None
         self._acked = 0
         self.size = self.rate = inf
-        self.most = NOT_SENT
+        self.most = PIECE
         self.is_tight = False
-        kernel.take(NOT_SENT)
+        if kernel is not None:
+            self.most = NOT_SENT
+            kernel.take(NOT_SENT)
 
     def __repr__(self) -> str:
         return f'<Window {self.size:.0f} bytes, {self.rate:.0f} bytes/s>'
@@ -142,6 +146,8 @@ class Window:
         :param unwritten: bytes that the kernel has not taken yet.
         :return: when to ask again, s; 0 = something may be written now.
         """
+        if self._kernel is None:
+            return 0.0
         state = self._kernel.read()
         if self._since is None:
             self._since, self._acked = now, state.acked
@@ -149,13 +155,20 @@ class Window:
             self._measure(now, state)
         return self._wait(state.waiting + unwritten)
 
+    async def room(self, transport: asyncio.WriteTransport, now: Callable[[], float]) -> int:
+        """Wait until something may be written; return how many bytes may leave in one piece."""
+        while not transport.is_closing() and (  # noqa: ASYNC110 - the kernel tells by no event
+                wait := self.wait(now(), transport.get_write_buffer_size())):
+            await asyncio.sleep(wait)
+        return self.most
+
     def has_room(self, unwritten: int) -> bool:
         """Tell whether something may be written, as nothing waits for the peer."""
-        return not self._wait(self._kernel.read().waiting + unwritten)
+        return self._kernel is None or not self._wait(self._kernel.read().waiting + unwritten)
 
     def rest(self, now: float) -> None:
         """Take note that nothing waits any more: from now on the link is not full."""
-        if self.rate == inf and self._since is not None:
+        if self.rate == inf and self._since is not None and self._kernel is not None:
             state = self._kernel.read()
             rate = (state.acked - self._acked) / max(now - self._since, _SOONEST)
             if rate * (state.least + DELAY) >= TIGHT:   # it carries at least as much
@@ -183,6 +196,7 @@ class Window:
         self.rate = rate
         self.size = max(rate * (least + DELAY), LEAST)
         is_tight = self.size < TIGHT
+        assert self._kernel is not None
         if is_tight is not self.is_tight or self.most == NOT_SENT:
             self._kernel.take(NOT_SENT if is_tight else TIGHT)
         self.is_tight = is_tight

@@ -1,0 +1,177 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Measure what the bridge takes while nobody uses it: start, memory at rest, CPU; and one peer more.
+
+``python test/bench/bench_rest.py [--runs N] [--seconds S]``; ends with 1 where a bound is missed.
+The ruler of start and memory is a bare rclpy node with one publisher, in the same run.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+import json
+from pathlib import Path
+from statistics import median
+import subprocess
+import sys
+import time
+from typing import Any
+
+from measure import arguments_of, Client, cpu, environment, NATIVE, native, started, Target, TYPES
+import psutil
+
+BARE = '--bare'
+MANY = '--many'
+MANY_TOPICS = 1000
+SUBSCRIPTIONS = 50
+PEERS = 20
+SETTLE = 4.0
+"""After a change, until what follows it is done, s."""
+SERVE = Target('native', (sys.executable, '-m', 'ws_bridge', 'serve', '--ros-args', '--log-level',
+                          'warn', '-p', 'port:={port}'),
+               NATIVE.subprotocol, NATIVE.subscribe, NATIVE.advertise, NATIVE.publish)
+ROWS = (
+    ('start until it listens, bare node, s', 'bare_start', 2, None),
+    ('start until it listens, s', 'start', 2, None),
+    ('the same, CPU of the bridge, s', 'start_cpu', 2, None),
+    ('RSS at rest, bare node, MB', 'bare', 1, None),
+    ('RSS at rest, the bridge, MB', 'bridge', 1, 70.0),
+    ('RSS at rest, its stop process, MB', 'stop', 1, None),
+    ('both, pages that they share counted once, MB', 'both', 1, None),
+    ('CPU, nobody connected, both processes, %', 'idle', 2, 0.4),
+    (f'CPU, nobody connected, {MANY_TOPICS} topics in the graph, %', 'idle_many', 2, 1.0),
+    (f'a topic heard anew, kB (the first peer, {SUBSCRIPTIONS} topics)', 'topic', 0, None),
+    (f'a peer with {SUBSCRIPTIONS} subscriptions to topics heard already, kB', 'peer', 0, 100.0),
+)
+
+
+def be_bare() -> None:
+    """Be a node with a publisher, and nothing else."""
+    import rclpy
+    from std_msgs.msg import Bool
+    rclpy.init()
+    node = rclpy.create_node('bare')
+    node.create_publisher(Bool, 'bare', 1)
+    print('ready', flush=True)
+    sys.stdin.readline()
+
+
+def be_many() -> None:
+    """Have many topics."""
+    import rclpy
+    from std_msgs.msg import String
+    rclpy.init()
+    node = rclpy.create_node('many')
+    for number in range(MANY_TOPICS):
+        node.create_publisher(String, f'/many/topic{number}', 1)
+    print('ready', flush=True)
+    sys.stdin.readline()
+
+
+@contextmanager
+def helper(role: str) -> Iterator[subprocess.Popen[str]]:
+    """Run this file as another node, and wait until it is ready."""
+    process = subprocess.Popen([sys.executable, __file__, role], env=environment(), text=True,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout and process.stdout.readline().strip() == 'ready'
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def resident(pid: int, what: str = 'Rss') -> float:
+    """Return the memory of a process, MB; ``Pss`` divides pages among those that share them."""
+    text = Path(f'/proc/{pid}/smaps_rollup').read_text(encoding='ascii')
+    return next(int(line.split()[1]) for line in text.splitlines()
+                if line.startswith(f'{what}:')) / 1000
+
+
+def of_all(processes: list[psutil.Process], seconds: float) -> float:
+    """Return the CPU that processes take while they are left alone, percent of a core."""
+    before = sum(map(cpu, processes))
+    begin = time.monotonic()
+    time.sleep(seconds)
+    return (sum(map(cpu, processes)) - before) / (time.monotonic() - begin) * 100
+
+
+def subscribed(port: int) -> Client:
+    """Return a peer that has subscribed, and was answered."""
+    client = Client(port, NATIVE.subprotocol)
+    for number in range(SUBSCRIPTIONS):
+        client.send(native('subscribe')(f'/bench/twist{number}', TYPES['twist']))
+    answers = 0
+    while answers < SUBSCRIPTIONS:
+        for each in client.frames():
+            data: Any = json.loads(bytes(each)).get('data')
+            answers += isinstance(data, dict) and data.get('op') == 'subscribe'
+    return client
+
+
+def measure(seconds: float) -> dict[str, float]:
+    """Measure once."""
+    found: dict[str, float] = {}
+    begin = time.monotonic()
+    with helper(BARE) as bare:
+        found['bare_start'] = time.monotonic() - begin
+        time.sleep(1.0)
+        found['bare'] = resident(bare.pid)
+    begin = time.monotonic()
+    with started(SERVE) as (port, process):
+        found['start'] = time.monotonic() - begin
+        found['start_cpu'] = cpu(process)
+        time.sleep(SETTLE)
+        both = [process, *process.children()]
+        found['bridge'] = resident(process.pid)
+        found['stop'] = sum(resident(each.pid) for each in both[1:])
+        found['both'] = sum(resident(each.pid, 'Pss') for each in both)
+        found['idle'] = of_all(both, seconds)
+        before = resident(process.pid)
+        clients = [subscribed(port)]
+        time.sleep(SETTLE)
+        after = resident(process.pid)
+        found['topic'] = (after - before) / SUBSCRIPTIONS * 1000
+        clients += [subscribed(port) for _ in range(PEERS)]
+        time.sleep(SETTLE)
+        found['peer'] = (resident(process.pid) - after) / PEERS * 1000
+        for client in clients:
+            client.socket.close()
+    with started(SERVE) as (port, process), helper(MANY):
+        time.sleep(SETTLE)
+        found['idle_many'] = of_all([process, *process.children()], seconds)
+    return found
+
+
+def main() -> int:
+    """Print the table; 1 where a bound is missed."""
+    if sys.argv[1:] in ([BARE], [MANY]):
+        (be_bare if sys.argv[1] == BARE else be_many)()
+        return 0
+    parser = arguments_of(__doc__ or '', runs=3)
+    parser.add_argument('--seconds', type=float, default=10.0, help='for how long CPU is measured')
+    options = parser.parse_args()
+    runs = [measure(options.seconds) for _ in range(options.runs)]
+    print('| row | measured | bound |\n|---|---|---|')
+    is_missed = False
+    for name, key, digits, bound in ROWS:
+        value = median(run[key] for run in runs)
+        is_missed |= bound is not None and value > bound
+        print(f'| {name} | {value:.{digits}f} | {"-" if bound is None else f"{bound:g}"} |')
+    return int(is_missed)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
