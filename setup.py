@@ -92,12 +92,13 @@ setup(
     keywords=['ROS', 'ROS 2', 'WebSocket', 'rclpy'],
     python_requires='>=3.10',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['py.typed', '*.json', '**/*.json', 'web/**/*']},
+    package_data={PACKAGE: ['py.typed', '*.json', '**/*.json', 'web/**/*', 'meshes/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
         (f'share/{PACKAGE}/launch', sorted(glob('launch/*.launch.py'))),
-        (f'share/{PACKAGE}/config', sorted(glob('config/*.yaml'))),
+        (f'share/{PACKAGE}/config', sorted(glob('config/*.*'))),
+        (f'share/{PACKAGE}/meshes', sorted(glob(f'{PACKAGE}/meshes/*.stl'))),
     ],
     install_requires=[
         'cbor2>=5.4',

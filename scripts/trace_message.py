@@ -34,10 +34,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 import sys
 import threading
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from geometry_msgs.msg import Twist
@@ -48,7 +49,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / 'ws_bridge'
 TOPIC = '/cmd_vel'
 TWIST = '{"linear": {"x": 0.5}}'
 READ = '_read_ready__'      # begins the names of asyncio's methods that read a socket
-PATIENCE = 20.0     # s
+PATIENCE = 90.0     # s
 ROOMS_THEN = {'safety': 'session', 'timing': 'session', 'stop_process': 'ros',
               'interface': 'transport'}
 """In which unit was then what has one of its own now."""
@@ -93,23 +94,29 @@ class Recorder:
         self._steps: list[Step] = []
         self._first = 0
         self._runs = False
+        self._known: dict[CodeType, tuple[bool, bool, str | None]] = {}
         self.ways: list[list[Step]] = []
 
-    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
-        """Take a call of ``sys.setprofile``."""
-        if event != 'call':
-            return
-        file, function = frame.f_code.co_filename, frame.f_code.co_name
-        if self._begins(file, function):
+    def __call__(self, frame: FrameType) -> None:
+        """Take a call."""
+        code = frame.f_code
+        known = self._known.get(code)
+        if known is None:
+            file, function = code.co_filename, code.co_name
+            is_inner = function.endswith(('comp>', 'expr>'))
+            known = self._known[code] = (self._begins(file, function), self._ends(file, function),
+                                         None if is_inner else place_of(file))
+        begins, ends, place = known
+        if begins:
             self._steps = []
             self._first = threading.get_ident()
             self._runs = True
         if not self._runs:
             return
-        place = place_of(file)
-        if place is not None and not function.endswith(('comp>', 'expr>')):
-            self._steps.append(Step(place, function, threading.get_ident(), callers_of(frame)))
-        elif self._ends(file, function):
+        if place is not None:
+            self._steps.append(
+                Step(place, code.co_name, threading.get_ident(), callers_of(frame)))
+        elif ends:
             self._runs = False
             steps, here = self._steps, threading.get_ident()
             if any((step.place, step.function) == self.through for step in steps):
@@ -123,6 +130,7 @@ class Recorder:
         return min(self.ways, key=len, default=[])
 
 
+@lru_cache(None)
 def place_of(file: str) -> str | None:
     """Return a file's place in the package; ``None`` if it is of another."""
     if file.startswith('<') and ' of ' in file:
@@ -133,6 +141,7 @@ def place_of(file: str) -> str | None:
         return None
 
 
+@lru_cache(None)
 def unit_of(place: str) -> str:
     """Return the unit of a place."""
     if place.startswith('<'):
@@ -203,8 +212,9 @@ SAMPLE = Recorder(
 
 def profile(frame: FrameType, event: str, arg: Any) -> None:
     """Note a call."""
-    COMMAND(frame, event, arg)
-    SAMPLE(frame, event, arg)
+    if event == 'call':
+        COMMAND(frame)
+        SAMPLE(frame)
 
 
 def thread_launcher(name: str, namespace: str, domain: int, args: object) -> Callable[[int], Any]:
@@ -244,16 +254,17 @@ async def until(predicate: Callable[[], bool], meanwhile: Callable[[], None]) ->
 async def trace(ways: int) -> None:
     """Run a bridge, a robot and two clients until there are enough ways."""
     from ws_bridge.main import close_service, open_service
-    from ws_bridge.ros import side
+    from ws_bridge.ros import side, watchdog
     side.launcher = thread_launcher     # type: ignore[assignment]
+    watchdog.UNANSWERED = PATIENCE      # traced it is slow
     context = Context()
     context.init(args=[])
     robot = Node('robot', context=context, use_global_arguments=False)
-    robot.create_subscription(Twist, TOPIC, print, 10)
+    robot.create_subscription(Twist, TOPIC, lambda _: None, 10)
     state = robot.create_publisher(Twist, '/state', 10)
     service = await open_service([
         '--ros-args', '--log-level', 'warn', '-p', 'port:=0',
-        '-p', 'gate_ttl:=5.0', '-p', 'gate_timeout:=6.0'], on_fault=print)  # traced it is slow
+        '-p', 'gate_ttl:=20.0', '-p', 'gate_timeout:=30.0'], on_fault=print)  # so here too
     try:
         async with running('echo', '/state', '--url', service.url):
             await until(lambda: len(SAMPLE.ways) >= ways, lambda: state.publish(Twist()))

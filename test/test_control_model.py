@@ -42,11 +42,11 @@ from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.dialects import DIALECTS as KINDS
+from ws_bridge.protocol.unix_time import nanoseconds
 from ws_bridge.ros.graph import GraphSnapshot, TopicInfo
 from ws_bridge.safety.policy import GatePolicy, LeaseMode
 from ws_bridge.session.effects import ControlOperation, Publish
 from ws_bridge.session.session import Session
-from ws_bridge.timing.unix import nanoseconds
 
 TWIST = 'geometry_msgs/msg/Twist'
 SCHEMA: MessageSchema = schema_from_text(TWIST, 'float64 x\nfloat64 y\n')

@@ -14,15 +14,19 @@
 """The end of the bridge, step by step; and files that the start refuses."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.bridge_harness import running_bridge
 from support.certificates import make_authority, make_certificate
 
+from ws_bridge import main
+from ws_bridge.demo import SERVICES, TOPICS
 from ws_bridge.errors import ConfigError
 from ws_bridge.main import close_service, open_service
 from ws_bridge.stop_process import GENERATOR, load_no_generator
@@ -84,6 +88,33 @@ async def test_files_that_others_may_write_are_refused(tmp_path: Path, parameter
         async with running_bridge(**parameters):
             pass
     assert caught.value.field == parameter
+
+
+@pytest.mark.parametrize(('called', 'folder', 'topics', 'expected'), [
+    ('.venv/bin/ws_bridge', None, TOPICS,
+     ('the demo robot runs,', '\n  .venv/bin/ws_bridge topics --url ws://robot')),
+    ('.venv/bin/ws_bridge', 'bin', TOPICS, ('\n  ws_bridge topics --url ws://robot',)),
+    ('/x/ws_bridge/__main__.py', None, TOPICS, (f'\n  {sys.executable} -m ws_bridge topics',)),
+    ('ws_bridge', None, (), ('the demo robot is still starting,',))])
+def test_the_demo_says_what_is_so_and_what_can_be_typed(
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+        called: str, folder: str | None, topics: tuple[str, ...],
+        expected: tuple[str, ...]) -> None:
+    """The commands are those of this environment, be it on the path or not."""
+    async def run(_: object, *, announce: Callable[[Any], None], **__: object) -> int:
+        announce(SimpleNamespace(
+            url='ws://robot', page='http://robot/',
+            ros=SimpleNamespace(graph=SimpleNamespace(topics=topics, services=SERVICES))))
+        return 0
+    if folder is not None:
+        (tmp_path / 'ws_bridge').write_text('#!/bin/sh\n')
+        (tmp_path / 'ws_bridge').chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path))
+    monkeypatch.setattr(sys, 'argv', [called, 'demo'])
+    monkeypatch.setattr(main, 'run', run)
+    assert main.demo([]) == 0
+    said = capsys.readouterr().out
+    assert [text for text in expected if text not in said] == []
 
 
 def test_no_generator_of_code_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

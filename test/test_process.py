@@ -32,6 +32,7 @@ import psutil
 import pytest
 from support.bridge_harness import native_peer, running_bridge
 from support.helpers import async_wait_until, SpinningNode, wait_until
+from support.processes import serving
 
 from ws_bridge.demo import SERVICES, TOPICS
 
@@ -41,26 +42,6 @@ SHUTDOWN_WITHIN = 2.0
 START_WITHIN = 20.0
 STOPS = 5
 """Zeros that follow the last command when the bridge ends."""
-
-
-@contextmanager
-def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Start ``ws_bridge serve`` as a shell would, SIGINT not ignored, and wait for its URL."""
-    process = subprocess.Popen(
-        ['env', '--default-signal=INT', sys.executable, '-m', 'ws_bridge', 'serve', '--ros-args',
-         '-p', 'port:=0', *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        assert process.stdout is not None
-        line = ''
-        while 'ws_bridge: listening on' not in line:
-            line = process.stdout.readline()
-            assert line, 'ended before it listened'
-        match = re.search(r'ws://\S+', line)
-        assert match is not None
-        yield process, match[0]
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def finish(process: subprocess.Popen[str], since: float) -> tuple[int, str]:

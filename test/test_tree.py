@@ -93,7 +93,6 @@ UNMIRRORED = {
     'ros/handles': 'Protocols, without behaviour',
     'ros/hosted_actions': 'in test_actions, the other end of it',
     'ros/hosting': 'in test_services and test_actions',
-    'ros/log': 'in test_node',
     'ros/settings': 'values, without behaviour',
     'ros/stop_services': 'in test_safety and test_side, which call them',
     'ros/survey': 'in bridge/test_diagnosis and bridge/test_rosapi',

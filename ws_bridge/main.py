@@ -28,6 +28,9 @@ import gc
 import inspect
 import logging
 import os
+from pathlib import Path
+import shlex
+import shutil
 import signal
 import ssl
 import sys
@@ -61,7 +64,6 @@ from ws_bridge.mapping.reader import load_mapping
 from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.protocol.native import SUBPROTOCOL
 from ws_bridge.protocol.types import InterfaceConfig, SecurityLevel
-from ws_bridge.ros.graph import GraphSnapshot
 from ws_bridge.ros.log import RosLogHandler
 from ws_bridge.ros.settings import RosSettings
 from ws_bridge.ros.side import RosSide
@@ -145,25 +147,17 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
     mailbox = Mailbox(loop)
     bridges: list[Bridge] = []
 
-    def on_graph(graph: GraphSnapshot) -> None:
-        for bridge in bridges:  # none while it is being made
-            bridge.graph_changed(graph)
-
-    def on_estop(stopped: bool, by: str, reason: str) -> None:
-        for bridge in bridges:
-            bridge.stop_wish(stopped, by, reason)
-
-    def on_neighbour(text: str) -> None:
-        for bridge in bridges:
-            bridge.hear_neighbour(text)
-
-    def on_stops_lost(why: str) -> None:
-        for bridge in bridges:
-            bridge.stops_lost(why)
+    def told(hear: Callable[..., None]) -> Callable[..., None]:
+        """Return what calls a method of the bridge; of none, while it is being made."""
+        def call(*args: object) -> None:
+            for bridge in bridges:
+                hear(bridge, *args)
+        return call
 
     ros = RosSide(RosSettings(), post=mailbox.post, args=list(args), parameters=PARAMETERS,
-                  on_graph=on_graph, on_estop=on_estop, on_neighbour=on_neighbour,
-                  on_stops_lost=on_stops_lost, on_fault=on_fault, context=context)
+                  on_graph=told(Bridge.graph_changed), on_estop=told(Bridge.stop_wish),
+                  on_neighbour=told(Bridge.hear_neighbour),
+                  on_stops_lost=told(Bridge.stops_lost), on_fault=on_fault, context=context)
     async with AsyncExitStack() as undo:
         undo.callback(ros.shutdown)
         ros.start()
@@ -461,6 +455,16 @@ async def _start(command: Sequence[str], stop: asyncio.Event,
     return watching
 
 
+def _own_command() -> str:
+    """Return what a person types in this folder to run this program once more."""
+    called = sys.argv[0]
+    if shutil.which('ws_bridge') is not None:
+        return 'ws_bridge'
+    if Path(called).name == 'ws_bridge':
+        return shlex.quote(called)
+    return f'{shlex.quote(sys.executable)} -m ws_bridge'
+
+
 def serve(argv: Sequence[str]) -> int:
     """
     Run the bridge node.
@@ -482,15 +486,16 @@ def demo(argv: Sequence[str]) -> int:
     :return: exit code.
     """
     def announce(service: Service) -> None:
-        url = service.url
-        print(f"""ws_bridge: the demo robot runs, the bridge listens on {url}
+        url, command = service.url, _own_command()
+        robot = 'runs' if is_complete(service) else 'is still starting'
+        print(f"""ws_bridge: the demo robot {robot}, the bridge listens on {url}
 
   Open {service.page} in a browser to watch and drive it.
 
-  ws_bridge topics --url {url}
-  ws_bridge echo /odom --url {url}
-  ws_bridge pub /cmd_vel '{{"linear": {{"x": 0.3}}}}' --rate 10 --url {url}
-  ws_bridge call /reset '{{}}' --url {url}
+  {command} topics --url {url}
+  {command} echo /odom --url {url}
+  {command} pub /cmd_vel '{{"linear": {{"x": 0.3}}}}' --rate 10 --url {url}
+  {command} call /reset '{{}}' --url {url}
 
 Ctrl-C ends both.""", flush=True)
 

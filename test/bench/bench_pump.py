@@ -82,7 +82,7 @@ def bare(loop: asyncio.AbstractEventLoop, kind: str, topics: int, count: Callabl
     context.init(args=[])
     node = Node('bare', context=context)
     msg_type: Any = Twist if kind == 'twist' else String
-    entities = [node.create_subscription(msg_type, f'/bench/{kind}_{number}', print,
+    entities = [node.create_subscription(msg_type, f'/bench/{kind}_{number}', lambda _: None,
                                          QoSProfile(depth=DEPTH), raw=True)
                 for number in range(topics)]
     handles: dict[int, Any] = {each.handle.pointer: each.handle for each in entities}

@@ -65,7 +65,7 @@ def publish() -> None:
         publisher = node.create_publisher(type(message), topic, 10)
         node.create_timer(1.0 / rate, lambda publisher=publisher, message=message:
                           publisher.publish(message))
-    node.create_subscription(_twist(), '/cmd_vel', print, 10)   # what the page may drive
+    node.create_subscription(_twist(), '/cmd_vel', lambda _: None, 10)   # what the page may drive
     rclpy.spin(node)
 
 

@@ -61,7 +61,7 @@ async def test_nothing_arrives() -> None:
     """No such topic, no publisher, no sample; then all is well."""
     with SpinningNode('robot') as robot:
         async with running_bridge() as service, native_peer(service) as peer:
-            robot.node.create_subscription(String, '/heard', print, 1)
+            robot.node.create_subscription(String, '/heard', lambda _: None, 1)
             robot.node.create_publisher(String, '/silent', 1)
             speaker = robot.node.create_publisher(String, '/chatter', LATCHED)
             await finds(service, peer, 'no_publisher', topic='/heard', says='/heard')
@@ -130,7 +130,7 @@ async def test_a_subscriber_that_does_not_hear_peers(wanted: QoSProfile, qos: Js
         async with running_bridge() as service, native_peer(service) as peer:
             await finds(service, peer, 'unknown_name', topic='/x', use='publish')
             robot.node.create_subscription(
-                String, '/x', print, wanted,
+                String, '/x', lambda _: None, wanted,
                 event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
             (found,) = await finds(service, peer, 'qos_mismatch', topic='/x', use='publish')
             assert policy in found['message']
@@ -169,7 +169,7 @@ async def test_nothing_moves() -> None:
             velocities = nav.node.create_publisher(Twist, '/cmd_vel', 1)
             await finds(service, peer, 'no_subscriber', 'other_publisher', topic='/cmd_vel')
             nav.run(nav.node.destroy_publisher, velocities)
-            robot.node.create_subscription(Twist, '/cmd_vel', print, 1)
+            robot.node.create_subscription(Twist, '/cmd_vel', lambda _: None, 1)
             await finds(service, peer, topic='/cmd_vel')
             await page.ask('hello', name='page')
             await page.acquire('/cmd_vel')

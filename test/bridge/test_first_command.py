@@ -80,11 +80,12 @@ async def test_what_the_mapping_file_names_is_there_before_the_robot(
     path = tmp_path / 'mapping.yaml'
     path.write_text(MAPPING)
     for topic in ('/hidden', '/any/one'):
-        robot.run(lambda topic=topic: robot.node.create_subscription(Twist, topic, print, 10))
+        robot.run(lambda topic=topic: robot.node.create_subscription(
+            Twist, topic, lambda _: None, 10))
     async with running_bridge(mapping_file=str(path)) as service:
         await async_wait_until(lambda: publishers(robot, '/motors') == BOTH,
                                why=lambda: publishers(robot, '/motors'))
-        robot.run(lambda: robot.node.create_subscription(Joy, '/stick', print, 10))
+        robot.run(lambda: robot.node.create_subscription(Joy, '/stick', lambda _: None, 10))
         await async_wait_until(lambda: publishers(robot, '/stick') == BOTH)
         assert not publishers(robot, '/hidden') + publishers(robot, '/any/one')
         assert service.bridge.entity_count == 0
@@ -94,7 +95,7 @@ async def test_a_prepared_publisher_gives_way_to_the_right_type(robot: SpinningN
     made: list[Any] = []
 
     def listen(msg_type: Any) -> None:
-        made.append(robot.node.create_subscription(msg_type, '/cmd', print, 10))
+        made.append(robot.node.create_subscription(msg_type, '/cmd', lambda _: None, 10))
     robot.run(listen, Twist)
     async with running_bridge() as service, native_peer(service) as peer:
         await async_wait_until(lambda: publishers(robot, '/cmd') == BOTH)

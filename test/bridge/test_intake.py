@@ -23,7 +23,9 @@ import weakref
 import pytest
 from support.helpers import async_wait_until
 
-from ws_bridge.bridge.intake import Intake
+from ws_bridge.bridge.intake import Intake, MAX_FLAT
+from ws_bridge.convert.codec import Converted
+from ws_bridge.protocol import operations as ops
 from ws_bridge.session import effects as fx
 
 
@@ -67,6 +69,8 @@ async def test_a_message_is_held_by_nobody_else_while_it_is_read() -> None:
 @pytest.mark.parametrize(('effect', 'is_flat', 'expected'), [
     (fx.Publish(None, '/t', memoryview(bytes(70_000)), 'cdr', None), False, True),
     (fx.Publish(None, '/t', memoryview(bytes(70_000)), 'cdr', None), True, False),
+    (fx.Publish(None, '/t', memoryview(bytes(MAX_FLAT)), 'cdr', None), True, False),
+    (fx.Publish(None, '/t', memoryview(bytes(MAX_FLAT + 1)), 'cdr', None), True, True),
     (fx.Publish(None, '/t', memoryview(bytes(70_000)), 'cbor', None), True, True),
     (fx.Publish(None, '/t', memoryview(bytes(60_000)), 'cdr', None), False, False),
     (fx.Publish(None, '/t', {'data': 1}, 'json', None), False, False),
@@ -139,3 +143,19 @@ async def test_a_frame_of_many_operations_gives_way(monkeypatch: pytest.MonkeyPa
     intake.begin(peer.link, job)
     await async_wait_until(lambda: not intake.is_busy(peer.link))
     assert order.done == [1, 3]
+
+
+@pytest.mark.parametrize('values', [ops.Parked(False), memoryview(bytearray(8))],
+                         ids=['parsed by a worker', 'CDR of a peer'])
+async def test_what_a_worker_made_or_checked_is_not_copied(values: Any) -> None:
+    made = memoryview(bytearray(8))
+
+    async def ask(request: Any, cargo: Any = None) -> tuple[dict[str, Any], memoryview]:
+        return {}, made if isinstance(values, ops.Parked) else memoryview(b'')
+    other: Any = SimpleNamespace(max_elements=1)
+    workshop: Any = SimpleNamespace(ask=ask)
+    codec: Any = SimpleNamespace(uses_time=False, schema=None)
+    outcome: Any = await Intake(other, workshop, other, other)._convert(codec, 'cdr', values)
+    expected = made if isinstance(values, ops.Parked) else values
+    assert outcome is expected
+    assert Converted(outcome).cdr() is expected

@@ -38,6 +38,7 @@ from ws_bridge.convert.codec import LARGE as LARGE_CDR
 from ws_bridge.main import Service
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol.png import from_png, to_png
+from ws_bridge.transport.large import Large
 from ws_bridge.weight import LARGE
 
 BENCH = Path(__file__).parents[1] / 'bench/measure_large_frames.py'
@@ -62,6 +63,7 @@ def parsed_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         monkeypatch.setattr(module, 'loads', note)
     spy(orjson)
     spy(cbor2)
+    monkeypatch.setattr(Large, 'whole', None)   # nor is any of them decoded, or put together
     yield sizes
     assert max(sizes, default=0) <= LARGE
 
@@ -162,6 +164,9 @@ async def test_errors_have_code_and_place() -> None:
         await peer.send('status', {'text': 'x' * LARGE})
         await peer.wait(lambda frame: 'beside its values' in str(frame['data'].get('message')))
         assert peer.closed is None
+        await peer.websocket.send(b'{"data":"' + b'x' * 2 * LARGE + b'\xc3("}', text=True)
+        await async_wait_until(lambda: peer.closed)     # as after a small one
+        assert peer.closed == (1007, f'invalid continuation byte at position {2 * LARGE + 9}')
         assert workshop(service).restarts == 0
 
 

@@ -334,6 +334,18 @@ async def login_timeout(folder: Path) -> None:
         assert peer.closed == silent.closed == (1008, 'no login in time')
 
 
+@proof('ticket_lifetime')
+async def ticket_lifetime(folder: Path) -> None:
+    for lifetime in (0.0, 60.0):
+        async with running_bridge(token_file=write_tokens(folder / 'tokens'),
+                                  ticket_lifetime=lifetime) as service, \
+                native_peer(service, additional_headers=bearer(TOKEN)) as peer:
+            if lifetime:
+                assert (await peer.ask('ticket', role='observer'))['lifetime'] == lifetime
+            else:
+                assert await refused(peer, 'ticket', role='observer') == 'forbidden'
+
+
 @proof('max_login_failures')
 async def max_login_failures(folder: Path) -> None:
     async with running_bridge(token_file=write_tokens(folder / 'tokens'),
@@ -681,7 +693,7 @@ async def wide_integers_as_text(_: Path) -> None:
 @proof('match_timeout')
 async def match_timeout(_: Path) -> None:
     with SpinningNode('robot') as robot:
-        robot.node.create_subscription(String, '/mismatched', print, QoSProfile(
+        robot.node.create_subscription(String, '/mismatched', lambda _: None, QoSProfile(
             # transient local: a volatile publisher never matches
             depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))

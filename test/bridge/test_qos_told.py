@@ -62,7 +62,7 @@ def mismatches(peer: Any) -> list[str]:
 
 async def test_advertising_what_a_subscriber_cannot_get_is_told_to_each_peer() -> None:
     with SpinningNode('robot') as robot:
-        robot.node.create_subscription(String, '/map', print, LATCHED,
+        robot.node.create_subscription(String, '/map', lambda _: None, LATCHED,
                                        event_callbacks=QUIET_SUBSCRIPTION)
         async with running_bridge() as service, native_peer(service) as first, \
                 native_peer(service) as second:
@@ -83,7 +83,7 @@ async def test_advertising_what_a_subscriber_cannot_get_is_told_to_each_peer() -
 
 async def test_a_rosbridge_page_is_told() -> None:
     with SpinningNode('robot') as robot:
-        robot.node.create_subscription(String, '/map', print, LATCHED,
+        robot.node.create_subscription(String, '/map', lambda _: None, LATCHED,
                                        event_callbacks=QUIET_SUBSCRIPTION)
         robot.node.create_publisher(String, '/weak', BEST_EFFORT, event_callbacks=QUIET_PUBLISHER)
         async with running_bridge() as service, connect(service.url) as page:
@@ -102,7 +102,7 @@ async def test_a_rosbridge_page_is_told() -> None:
 async def test_a_browser_is_told_without_having_asked() -> None:
     """Once: the second advertisement is of the same publisher."""
     with SpinningNode('robot') as robot:
-        robot.node.create_subscription(String, '/map', print, LATCHED,
+        robot.node.create_subscription(String, '/map', lambda _: None, LATCHED,
                                        event_callbacks=QUIET_SUBSCRIPTION)
         async with running_bridge() as service, rosbridge_peer(
                 service, origin=service.url.replace('ws', 'http')) as page:

@@ -40,7 +40,7 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.offload import wire
-from ws_bridge.offload.worker import Worker
+from ws_bridge.offload.worker import no_text, Worker
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol.png import from_png, to_png
 
@@ -286,3 +286,25 @@ async def test_what_is_cancelled_is_not_answered_later() -> None:
         assert bytes(answer) == CODEC.to_json(CDR)
     workshop.close()
     await workshop.closed()
+
+
+@pytest.mark.parametrize('data', [
+    b'', b'plain', '\N{DEGREE SIGN}C'.encode(), '\U0001f600'.encode() * 3, b'\xff', b'ab\xc3',
+    b'ab\xc3(', b'abc\xf0\x9f\x98', b'\xed\xa0\x80', b'\xc0\xaf', b'abcdefg\xf0\x9f\x98\x80\x80'])
+def test_what_is_no_text_is_said_as_of_small_frames(data: bytes) -> None:
+    """Wherever the text is cut for it."""
+    expected = None
+    try:
+        data.decode()
+    except UnicodeDecodeError as exc:
+        expected = exc.reason, exc.start
+    for size in range(1, len(data) + 2):
+        assert no_text(bytearray(data), size) == expected
+
+
+def test_text_that_nobody_looked_at() -> None:
+    worker = Worker()
+    assert ask(worker, parse(is_unchecked=True), b'{"data":"\xff"}') == (
+        {'no_text': ['invalid start byte', 9]}, b'')
+    head, _ = ask(worker, parse(is_unchecked=True), '{"data":"\N{DEGREE SIGN}"}'.encode())
+    assert head['value'] == {'data': '\N{DEGREE SIGN}'}

@@ -26,7 +26,7 @@ from ws_bridge.offload import workshop
 @pytest.mark.skipif(sys.platform != 'linux', reason='needs /proc')
 def test_memory_of_a_large_answer_is_quickly_given_back() -> None:
     """Shared pages, which nobody else sees, take three times as long."""
-    pages = workshop._pages(workshop.PIECE)
+    pages = workshop.pages(workshop.PIECE)
     first = ctypes.c_char.from_buffer(pages)
     address = ctypes.addressof(first)
     for line in Path('/proc/self/maps').read_text().splitlines():

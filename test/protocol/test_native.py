@@ -43,8 +43,8 @@ from ws_bridge.protocol.native import binary_writer, NativeDialect, text_writer
 from ws_bridge.protocol.native_replies import error_fields
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.types import MessageType, Priority
+from ws_bridge.protocol.unix_time import nanoseconds, SECOND, seconds
 from ws_bridge.timing.freshness import FreshnessState
-from ws_bridge.timing.unix import nanoseconds, SECOND, seconds
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs' / 'reference'
 PROTOCOL = (DOCS / 'protocol.md').read_text()
@@ -330,6 +330,7 @@ CONFIGURATION: dict[str, list[Field]] = {
     'hello': [text('data.name', limit=64)],
     'auth': [Field('data.token', ['x', 'x' * 4096], ['', 'x' * 4097, 1, True, [], {}],
                    required=True)],
+    'ticket': [text('data.role', required=True)],
     'list': [flag('data.hidden')],
     'schema': [text('data.type', required=True)],
     'diagnose': [text('data.topic'), Field('data.use', ['subscribe', 'publish'],
@@ -495,6 +496,7 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
     ({}, {'op': 'hello', 'dialect': 'ws_bridge.v1', 'robot': 'r'}, ops.Hello('i', 'r', True)),
     ({}, {'op': 'list'}, ops.ListNames('i')),
     ({}, {'op': 'auth', 'token': 't'}, ops.Authenticate('i', {'token': 't'})),
+    ({}, {'op': 'ticket', 'role': 'r'}, ops.MakeTicket('i', 'r')),
     ({}, {'op': 'schema', 'type': 'a/B'}, ops.GetSchema('i', 'a/B')),
     ({}, {'op': 'diagnose'}, ops.Diagnose('i')),
     ({}, {'op': 'diagnose', 'topic': '/t', 'use': 'publish'},
@@ -642,6 +644,8 @@ LEASE_TERMS = replies.LeaseTerms(3, 0.5, 0.3)
 ANSWERS: list[tuple[replies.Reply, dict[str, Any]]] = [
     (replies.LoggedIn('i', 'alice', 'admin', HELLO['allowed']),
      {'op': 'auth', 'name': 'alice', 'role': 'admin', 'allowed': HELLO['allowed']}),
+    (replies.TicketMade('i', 'r', 't', 60.0),
+     {'op': 'ticket', 'role': 'r', 'ticket': 't', 'lifetime': 60.0}),
     (replies.Subscribed('i', DELIVERY), {'op': 'subscribe', **SUBSCRIBED}),
     (replies.Subscribed('i', replies.Delivery('/t', None, 'cdr', 1, None, True)),
      {'op': 'subscribe', **PENDING}),

@@ -39,7 +39,7 @@ from ws_bridge.protocol.fragment import MAX_AGE, MAX_PARTIAL, MAX_PARTS_OUT, spl
 from ws_bridge.protocol.qos import MAX_DEPTH, QosRequest
 from ws_bridge.protocol.rosbridge import RosbridgeDialect
 from ws_bridge.protocol.rosbridge_ops import Handed, MAX_TIMEOUT
-from ws_bridge.timing.unix import nanoseconds, SECOND
+from ws_bridge.protocol.unix_time import nanoseconds, SECOND
 
 LIMIT = 10_000
 ROBOT_STATE = replies.RobotState(

@@ -554,7 +554,7 @@ def test_a_client_that_goes_away_cancels_its_goals(
     polls = side.polls
     loop.until(lambda: side.polls > polls + 4)
     late = server.node.create_subscription(     # hears the feedback, but sent nothing
-        Fibonacci.Impl.FeedbackMessage, f'{topic}/_action/feedback', print, 10)
+        Fibonacci.Impl.FeedbackMessage, f'{topic}/_action/feedback', lambda _: None, 10)
     assert peer.cancels == []
     client.close()
     loop.until(lambda: peer.cancels)

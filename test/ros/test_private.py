@@ -26,7 +26,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import String, UInt8MultiArray
@@ -38,6 +40,7 @@ from ws_bridge.errors import ConfigError
 from ws_bridge.ros import private
 from ws_bridge.ros.private import (
     Bells,
+    CdrPublisher,
     CdrTaker,
     Inboxes,
     NeverGroup,
@@ -215,6 +218,42 @@ def test_what_is_taken_is_what_was_sent(node: OtherNode,
     assert {publisher for _, _, publisher in known} <= {gid, b''}
 
 
+def _reserve(cdr: bytes) -> memoryview:
+    return memoryview(bytearray(b'head' + cdr))[4:]
+
+
+@pytest.mark.parametrize('make', [bytes, _reserve, memoryview],
+                         ids=['bytes', 'view', 'read-only view'])
+def test_a_large_message_is_published_without_rclpy(
+        node: OtherNode, monkeypatch: pytest.MonkeyPatch,
+        make: Callable[[bytes], bytes | memoryview]) -> None:
+    """Which copies it first, and lets nobody else run."""
+    by_rclpy: list[int] = []
+    publish = Publisher.publish
+    monkeypatch.setattr(Publisher, 'publish', lambda publisher, cdr: (
+        by_rclpy.append(len(cdr)), publish(publisher, cdr)))
+    access = PrivateAccess(node.context, CdrTaker(), CdrPublisher())
+    with taking(node, CdrTaker()) as (publisher, take):
+        for size in (8, private.SMALL - 16, private.SMALL - 15, 3_000_000):
+            sent = array_of(size)
+            access.publish(publisher, make(sent))
+            cdr, _ = wait_until(take)
+            assert cdr == sent
+        assert by_rclpy == [24, private.SMALL]
+    for size in (8, 3_000_000):
+        with pytest.raises(InvalidHandle):
+            access.publish(publisher, array_of(size))
+
+
+def test_a_large_message_that_rcl_refuses(node: OtherNode,
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    writer: Any = CdrPublisher()
+    monkeypatch.setattr(writer, '_publish', lambda *arguments: 1)
+    with taking(node, None) as (publisher, _), \
+            pytest.raises(RuntimeError, match='rcl cannot publish: 1'):
+        writer.publish(publisher, array_of(8))
+
+
 def test_memory_of_large_samples_is_given_back(node: OtherNode) -> None:
     taker = CdrTaker()
     with taking(node, taker) as (publisher, take):
@@ -333,7 +372,7 @@ def test_where_a_taker_does_not_work_rclpy_takes(
     (record,) = caplog.records
     assert 'large messages keep others waiting longer than they need to: Unsupported' in \
         record.getMessage()
-    assert access._taker is None
+    assert access._taker is access._writer is None
     assert list(node.node.subscriptions) == []
     with node.publisher('/fallback', QoSProfile(depth=1)) as entity:
         tap = access.make_subscription(node.node, String, '/fallback', QoSProfile(depth=1))

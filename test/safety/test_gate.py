@@ -32,6 +32,7 @@ from ws_bridge.errors import (
 )
 from ws_bridge.protocol.operations import Command
 from ws_bridge.protocol.replies import GateState
+from ws_bridge.protocol.unix_time import nanoseconds as ns
 from ws_bridge.safety.estop import Estop, EstopEvent
 from ws_bridge.safety.gate import age_of, Gate, MAX_TOPICS
 from ws_bridge.safety.neutral import make_checks
@@ -44,7 +45,6 @@ from ws_bridge.safety.policy import (
     TIMEOUT,
     TTL,
 )
-from ws_bridge.timing.unix import nanoseconds as ns
 
 SCHEMA = schema_from_text('a/msg/B', 'float64 x\n')
 NOW, UNIX = 100.0, 1_760_000_000.0

@@ -17,16 +17,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-import re
 import signal
 import subprocess
-import sys
 
 import psutil
 import pytest
 from support.attacks import anybody, hello, silent, swarm, Talk, Target
 from support.bridge_harness import native_peer
 from support.certificates import make_authority, make_certificate
+from support.processes import serving
 
 CONNECTIONS = 1000
 GROWTH_MB = 80
@@ -37,22 +36,9 @@ GROWTH_MB = 80
 def secure_bridge(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Give a bridge with TLS, a process of its own, and its port."""
     pair = make_certificate(tmp_path, 'server', make_authority(tmp_path, 'ours'))
-    process = subprocess.Popen(
-        [sys.executable, '-m', 'ws_bridge', 'serve', '--ros-args', '-p', 'port:=0',
-         '-p', f'tls_certificate:={pair.cert}', '-p', f'tls_key:={pair.key}'],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        assert process.stdout is not None
-        line = ''
-        while 'ws_bridge: listening on' not in line:
-            line = process.stdout.readline()
-            assert line, 'ended before it listened'
-        match = re.search(r'wss://127.0.0.1:(\d+)', line)
-        assert match is not None
-        yield process, int(match[1])
-    finally:
-        process.kill()
-        process.communicate()
+    with serving('-p', f'tls_certificate:={pair.cert}', '-p', f'tls_key:={pair.key}') \
+            as (process, url):
+        yield process, int(url.rpartition(':')[2])
 
 
 @pytest.mark.parametrize('talk', [silent, hello], ids=['silent', 'hello'])

@@ -25,9 +25,9 @@ from ws_bridge.config import Denial, Exposure, Rule
 from ws_bridge.errors import Rejected
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
+from ws_bridge.protocol.unix_time import SECOND
 from ws_bridge.session import effects as fx
 from ws_bridge.session.session import Session
-from ws_bridge.timing.unix import SECOND
 
 TYPE = 'test_msgs/action/Fibonacci'
 

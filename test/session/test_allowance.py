@@ -19,9 +19,9 @@ from support.sessions import binary, failed, make, refusal, START
 
 from ws_bridge.errors import BadField
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.unix_time import nanoseconds
 from ws_bridge.session import effects as fx
 from ws_bridge.session.session import Session
-from ws_bridge.timing.unix import nanoseconds
 
 REQUESTS: list[ops.Operation] = [
     ops.ListNames('i'), ops.Subscribe('i', '/t'), ops.Command('i', '/reset', {}),

@@ -20,8 +20,8 @@ import pytest
 from support.sessions import binary, EPOCH, exchange, make, refusal, START
 
 from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.unix_time import nanoseconds
 from ws_bridge.session import effects as fx
-from ws_bridge.timing.unix import nanoseconds
 
 
 @pytest.mark.parametrize('op', [ops.Command('i', '/t', {}, 'topic'), binary(1)])

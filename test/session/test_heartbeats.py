@@ -21,10 +21,10 @@ from support.sessions import beat_of, EPOCH, exchange, make, START
 
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
+from ws_bridge.protocol.unix_time import nanoseconds as ns
+from ws_bridge.protocol.unix_time import SECOND
 from ws_bridge.session import effects as fx
 from ws_bridge.session.heartbeats import BEATS_REMEMBERED
-from ws_bridge.timing.unix import nanoseconds as ns
-from ws_bridge.timing.unix import SECOND
 
 
 def test_round_trip_and_offset() -> None:

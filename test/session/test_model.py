@@ -30,9 +30,9 @@ from ws_bridge.config import Denial, Exposure, Rule, settings_from
 from ws_bridge.errors import PeerGone
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
+from ws_bridge.protocol.unix_time import nanoseconds
 from ws_bridge.session import effects as fx
 from ws_bridge.session.session import Session
-from ws_bridge.timing.unix import nanoseconds
 
 LIMIT = 2
 EVERYTHING = (Rule('*'),)

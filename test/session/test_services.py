@@ -26,13 +26,13 @@ from ws_bridge.errors import BadField, NotHolder, TimedOut
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.rosbridge import RosbridgeDialect
+from ws_bridge.protocol.unix_time import nanoseconds
 from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session import effects as fx
 from ws_bridge.session.gate_lookup import GateLookup, NoGates
 from ws_bridge.session.rights import Rights
 from ws_bridge.session.services import MAX_QUESTIONS
 from ws_bridge.session.session import Session
-from ws_bridge.timing.unix import nanoseconds
 
 
 def test_call() -> None:

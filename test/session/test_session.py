@@ -30,10 +30,10 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.native_replies import hello_fields
 from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.protocol.unix_time import nanoseconds as ns
 from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session import effects as fx
 from ws_bridge.session.gate_lookup import NoGates
-from ws_bridge.timing.unix import nanoseconds as ns
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / 'docs' / 'reference'
                      / 'ws_bridge.v1.schema.json').read_text())
@@ -233,7 +233,8 @@ def test_every_operation_has_a_handler() -> None:
         ops.Appeared({}), ops.Inquire('i', 's', 'topics', {}), ops.Authenticate('i', {}),
         ops.ListGates('i'), ops.LeaseOperation('i', 'acquire', 'g'), ops.EmergencyStop('i'),
         ops.ClearStop('i'), ops.GetParameters('i'), ops.SetParameters('i', {}),
-        ops.WatchParameters('i'), ops.WatchConnections('i'), ops.FetchAsset('i', 'u')]
+        ops.WatchParameters('i'), ops.WatchConnections('i'), ops.FetchAsset('i', 'u'),
+        ops.MakeTicket('i', 'r')]
     assert {type(op) for op in handled} == set(get_args(ops.Operation)) - action
     for op in handled:
         assert set(map(type, session.receive(op, START))) <= set(get_args(fx.Effect))

@@ -71,7 +71,7 @@ class OtherNode:
     def hearing(self, topic: str, qos: QoSProfile, msg_type: type[Any] = String
                 ) -> Iterator[Callable[[], list[Any]]]:
         """Give a function that returns every message heard so far."""
-        entity = self.node.create_subscription(msg_type, topic, print, qos)
+        entity = self.node.create_subscription(msg_type, topic, lambda _: None, qos)
         heard: list[Any] = []
 
         def take() -> list[Any]:

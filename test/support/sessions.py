@@ -20,10 +20,10 @@ from ws_bridge.config import Exposure, Settings, settings_from
 from ws_bridge.errors import BadName
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
+from ws_bridge.protocol.unix_time import nanoseconds
 from ws_bridge.session import effects as fx
 from ws_bridge.session.gate_lookup import GateLookup
 from ws_bridge.session.session import Session
-from ws_bridge.timing.unix import nanoseconds
 
 EPOCH = 1_760_000_000.0
 START = 1000.0

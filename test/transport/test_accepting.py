@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 import socket
 import ssl
 import subprocess
@@ -146,25 +148,53 @@ async def test_a_large_message_over_tls(make_tls_server: MakeServer,
         assert await peer.recv() == b'y' * 5_000_000
 
 
-async def test_each_round_one_turn() -> None:
+class SlowLoop:
+    """A loop on which time passes as it is told."""
+
+    def __init__(self) -> None:
+        self.now = 1.0
+        self.calls: list[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, call: Callable[[], None]) -> None:
+        self.calls.append((when, call))
+
+    def next_one(self) -> float:
+        """Make the next call; return how long that was waited for."""
+        when, call = self.calls.pop()
+        assert not self.calls
+        waited = max(when - self.now, 0.0)
+        self.now += waited
+        with suppress(ValueError):
+            call()
+        return waited
+
+
+def test_after_a_step_of_a_handshake_the_others_have_as_long() -> None:
     done: list[str] = []
-    turns = TlsTurns(asyncio.get_running_loop())
+    loop: Any = SlowLoop()
+    turns = TlsTurns(loop)
 
     def fail() -> None:
-        done.append('fail')
+        loop.now += 0.25
         raise ValueError
-    told: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
-    for step in (lambda: done.append('a'), fail, lambda: done.append('b')):
-        turns.add(step)
+
+    def step(name: str, seconds: float) -> None:
+        loop.now += seconds
+        done.append(name)
+    for each in (partial(step, 'a', 0.5), fail, partial(step, 'b', 0.0)):
+        turns.add(each)
     assert repr(turns) == 'TlsTurns(3 waiting)'
-    for number in range(1, 4):
-        await asyncio.sleep(0)
-        assert len(done) == number
-    assert (done, len(told)) == (['a', 'fail', 'b'], 1)
-    turns.add(lambda: done.append('c'))
-    await asyncio.sleep(0)
-    assert done[-1] == 'c'
+    assert [loop.next_one() for _ in range(3)] == [0.0, 0.5, 0.25]
+    assert done == ['a', 'b']
+    turns.add(partial(step, 'c', 2.0))
+    assert loop.next_one() == 0.0
+    loop.now += 0.5
+    turns.add(partial(step, 'd', 0.0))      # also where none waited in between
+    assert loop.next_one() == 1.5
+    assert done == ['a', 'b', 'c', 'd']
 
 
 WITHOUT_FILES = """

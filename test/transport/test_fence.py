@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 import os
 import random
 import socket
@@ -39,7 +40,7 @@ from support.transport_support import (
 from websockets.asyncio.server import serve, ServerConnection
 
 from ws_bridge.transport import fence as fence_module
-from ws_bridge.transport.fence import Keepalive, LINGER, MAX_UNANSWERED, Pace, UNKNOWN
+from ws_bridge.transport.fence import Keepalive, LINGER, MAX_UNANSWERED, Pace, SOME, UNKNOWN
 from ws_bridge.transport.link import Link
 from ws_bridge.transport.options import ClientOptions, ServerOptions
 from ws_bridge.transport.rounds import Rounds
@@ -288,6 +289,33 @@ async def test_what_waits_to_be_parsed_is_not_lost(make_server: MakeServer, bare
         return len(server.frames) == 7
     await async_wait_until(go_on)
     assert server.frames[4:] == ['1', '2', '3']
+
+
+@pytest.mark.parametrize('is_urgent', [True, False])
+async def test_many_small_frames_are_not_parsed_at_once(make_server: MakeServer, bare: Bare,
+                                                        is_urgent: bool) -> None:
+    """Nor those of a peer whose frames pass the line; a large one is, but for its beginning."""
+    server, held = Recorder(), Held()
+    await bare((await make_server(listener=server)).port)
+    websocket = (await server.link()).websocket
+    websocket.turns, websocket.is_urgent = held, lambda data: is_urgent
+    small, parsed = masked(TEXT, b''), [0]
+    websocket.data_received(small * 10_000)
+    while held.waiting:
+        parsed.append(len(websocket.fences))
+        held.waiting.pop()()
+    parsed.append(len(websocket.fences))
+    assert parsed[-1] == 10_000
+    assert max(after - before for before, after in pairwise(parsed)) <= SOME / len(small) + 1
+    size = 200_000
+    websocket.data_received(
+        bytes((0x82, 0xFF)) + size.to_bytes(8, 'big') + bytes(4 + size) + small)
+    turns = 0
+    while held.waiting:
+        turns += 1
+        held.waiting.pop()()
+    assert len(websocket.fences) == 10_002
+    assert turns == 3 - is_urgent       # its beginning, all but what follows it, and that
 
 
 async def test_who_was_asked_has_so_long_to_answer(make_server: MakeServer, bare: Bare) -> None:

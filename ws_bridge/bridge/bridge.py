@@ -148,6 +148,7 @@ class Bridge:
             dispatcher=self._dispatcher, publications=self._publications,
             second_look=second_look, uplinks=self._uplinks)
         self.opened, self.received = self._connections.opened, self._frames.received
+        self.received_large = self._frames.received_large
         self._units: tuple[Unit, ...] = (       # in the order in which they see a new graph
             self._subscriptions, self._publications, self._services, self._actions,
             self._control, self._uplinks, self._state, parameters, rosapi, second_look,

@@ -32,8 +32,8 @@ from ws_bridge.convert.codec import LARGE
 from ws_bridge.errors import ConversionError, WsBridgeError
 from ws_bridge.protocol.encodings import Encode, ENCODINGS
 from ws_bridge.protocol.replies import Failed
+from ws_bridge.protocol.unix_time import nanoseconds
 from ws_bridge.session.queue import Frame
-from ws_bridge.timing.unix import nanoseconds
 from ws_bridge.transport.framing import PIECE, StreamFrame
 from ws_bridge.transport.link import Link
 

@@ -32,7 +32,7 @@ from ws_bridge.bridge.connections import (
     PROTOCOL_ERROR,
 )
 from ws_bridge.bridge.dispatch import Dispatcher
-from ws_bridge.bridge.intake import Intake, Job
+from ws_bridge.bridge.intake import Intake, is_soon_checked, Job
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.publications import Publications
 from ws_bridge.bridge.second_look import SecondLook
@@ -42,6 +42,7 @@ from ws_bridge.config import Settings
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.protocol.operations import BinarySample, EmergencyStop, Operation, Wrapped
+from ws_bridge.transport.large import Large
 from ws_bridge.transport.link import Link
 from ws_bridge.weight import INLINE, is_heavy_cbor, is_heavy_json, LARGE
 
@@ -91,6 +92,14 @@ class Frames:
         elif not (may_stop(data) and self._stops(link, data)):
             self.intake.wait(link, data)
 
+    def received_large(self, link: Link, message: Large) -> None:
+        """Do so with a message that nobody puts together here."""
+        job = None if self.intake.is_busy(link) else self.take(link, message)
+        if job is not None:
+            self.intake.begin(link, job)
+        elif self.intake.is_busy(link):
+            self.intake.wait(link, message)
+
     def _stops(self, link: Link, data: str | bytes) -> bool:
         """Carry out an emergency stop, which waits for nothing."""
         peer = self._peers.get(link)
@@ -104,9 +113,11 @@ class Frames:
             self.carry_out(peer, peer.session.receive(op, self._loop.time()), op.op_id)
         return len(stops) == len(decoded) > 0     # else the frame waits, for what else it asks
 
-    def take(self, link: Link, data: str | bytes) -> Job | None:
+    def take(self, link: Link, data: str | bytes | Large) -> Job | None:
         """Carry out a frame, or return what has to be awaited for it; see :class:`Intake`."""
         peer = self._peers.get(link)
+        if isinstance(data, Large):
+            return self._take_large(link, peer, data)
         if type(data) is bytes and (peer is None or peer.takes_json_bytes):
             data = _as_text(data)
         if peer is None:
@@ -136,6 +147,25 @@ class Frames:
             return self.operate(peer, decoded[0])
         return self.intake.in_order(peer, decoded)
 
+    def _take_large(self, link: Link, peer: Peer | None, message: Large) -> Job | None:
+        """Return what reads a large message; what is only passed on has to be put together."""
+        is_json = message.is_text or (
+            (peer is None or peer.takes_json_bytes) and _begins_json(message.pieces[0]))
+        if peer is None and not is_json:
+            kind = DIALECTS.of_value(message.pieces[0])
+            if kind is None:
+                link.close(PROTOCOL_ERROR, NO_DIALECT)
+                return None
+            peer = self._connections.meet(link, kind)
+        if peer is not None:
+            too_much = peer.session.allowance.check_size(len(message), self._loop.time())
+            if too_much is not None:
+                self.carry_out(peer, too_much)
+                return None
+        if is_json or (peer is not None and peer.kind.parses_binary):
+            return partial(self.intake.read, link, message, form='json' if is_json else 'cbor')
+        return partial(self.intake.put_together, link, message)
+
     def operate(self, peer: Peer, op: Operation) -> Job | None:
         """Carry out an operation, or return what has to be awaited for it."""
         link = peer.link
@@ -157,7 +187,7 @@ class Frames:
         if type(op) is not BinarySample or len(op.payload) <= LARGE:
             return None
         codec = uplink.codec_of(op)
-        if codec is None or codec.is_flat:
+        if codec is None or is_soon_checked(codec, len(op.payload)):
             return None
         return partial(self.intake.check, link, codec, op.payload,
                        lambda checked: uplink.takes(replace(op, payload=checked)))
@@ -175,12 +205,16 @@ def _as_text(data: bytes) -> str | bytes:
 
     Neither a native binary frame, which begins with its opcode, nor CBOR of a map begins so.
     """
-    if not data[:SPACES].lstrip(b' \t\r\n').startswith(b'{'):
+    if not _begins_json(data):
         return data
     try:
         return data.decode()
     except UnicodeDecodeError:
         return data
+
+
+def _begins_json(data: bytes) -> bool:
+    return data[:SPACES].lstrip(b' \t\r\n').startswith(b'{')
 
 
 def _stops_in(operations: tuple[Operation, ...]) -> tuple[EmergencyStop, ...]:

@@ -41,11 +41,12 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.offload import wire
-from ws_bridge.offload.workshop import Workshop
+from ws_bridge.offload.workshop import pages, Workshop
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.session import effects as fx
 from ws_bridge.transport.fence import UNKNOWN
+from ws_bridge.transport.large import Large
 from ws_bridge.transport.link import Link, TURN
 
 MAX_WAITING = 64
@@ -54,6 +55,10 @@ MAX_WAITING_BYTES = 1 << 20
 """Their bytes, but for the last; then its socket is not read."""
 MAX_COMMAND = 262_144
 """The largest command of a gate, bytes of CDR: its values are judged on the loop."""
+EDGE = 2048
+"""So much of both ends of a message is looked at for its id, bytes."""
+MAX_FLAT = 2 << 20
+"""CDR of so many bytes is checked on the loop where that takes no step a value: it is copied."""
 PROTOCOL_ERROR = 1002
 INTERNAL_ERROR = 1011
 
@@ -71,7 +76,7 @@ logger = logging.getLogger(__name__)
 class Taker(Protocol):
     """What the bridge does with what was read."""
 
-    def take(self, link: Link, data: str | bytes) -> Job | None:
+    def take(self, link: Link, data: str | bytes | Large) -> Job | None:
         """Carry out a frame, or return what has to be awaited for it."""
 
     def operate(self, peer: Peer, op: ops.Operation) -> Job | None:
@@ -113,7 +118,7 @@ class Line:
     """
 
     jobs: deque[Job] = field(default_factory=deque)
-    frames: deque[tuple[str | bytes, float]] = field(default_factory=deque)
+    frames: deque[tuple[str | bytes | Large, float]] = field(default_factory=deque)
     nbytes: int = 0
     task: asyncio.Task[None] | None = None
     is_working: bool = False
@@ -149,7 +154,7 @@ class Intake:
         line.task = self._loop.create_task(self._work(link, line))
         line.task.add_done_callback(lambda _: self._ended(link, line))
 
-    def wait(self, link: Link, data: str | bytes) -> None:
+    def wait(self, link: Link, data: str | bytes | Large) -> None:
         """Keep a frame until its turn; where too much waits the socket is not read."""
         line = self._lines[link]
         line.frames.append((data, link.fence))
@@ -210,20 +215,30 @@ class Intake:
 
     # ---- what a line awaits
 
-    async def read(self, link: Link, data: str | bytes | ops.Wrapped) -> None:
-        """Have a message parsed, then carry it out."""
+    async def read(self, link: Link, data: str | bytes | Large | ops.Wrapped,
+                   form: wire.TextForm | None = None) -> None:
+        """
+        Have a message parsed, then carry it out.
+
+        :param form: what it is, where that does not show.
+        """
         peer = self._taker.find(link, None)
-        form: wire.TextForm = 'cbor' if isinstance(data, bytes) else 'json'
+        form = form or ('cbor' if isinstance(data, bytes) else 'json')
         wrapped = isinstance(data, ops.Wrapped)
         if isinstance(data, ops.Wrapped):
             form, data = 'png' if data.is_png else 'json', data.text
-        cargo: list[Any] = [data if isinstance(data, bytes) else data.encode()]
+        is_unchecked = isinstance(data, Large) and data.is_text
+        edge = data.edge(EDGE) if isinstance(data, Large) else None
+        cargo: list[Any] = data.pieces if isinstance(data, Large) else [
+            data if isinstance(data, bytes) else data.encode()]
         del data
-        op_id = peer.kind.find_id(cargo[0]) if peer and form == 'json' and not wrapped else None
+        op_id = peer.kind.find_id(edge or cargo[0]) \
+            if peer and form == 'json' and not wrapped else None
         settings = self._settings
         request = wire.Parse(
             None if peer is None else peer.kind.name, form, peer is None or peer.kind.lenient_json,
-            settings.max_json_depth, settings.max_elements, settings.max_message_size)
+            settings.max_json_depth, settings.max_elements, settings.max_message_size,
+            is_unchecked)
         async with self._turn(link):
             try:
                 head, rest = await self._workshop.ask(request, cargo)
@@ -231,6 +246,9 @@ class Intake:
                 self._refuse(link, peer, op_id, exc)
                 return
             if not link.is_open:
+                return
+            if 'no_text' in head:
+                link.close_for_text(*head['no_text'])
                 return
             if peer is None:
                 peer = self._taker.find(link, head.get('dialect') or '')
@@ -251,6 +269,25 @@ class Intake:
                     await self._carry_out(peer, op)
             if decoded:
                 await self._workshop.ask(wire.Forget())
+
+    async def put_together(self, link: Link, message: Large) -> None:
+        """Put a binary message together, bit by bit, then carry it out."""
+        data = pages(len(message))
+        pieces = message.pieces
+        del message
+        for number, piece in enumerate(pieces):
+            data.write(piece)
+            pieces[number] = b''
+            await asyncio.sleep(0)
+        peer = self._taker.find(link, None)
+        if peer is None or not self._taker.is_here(peer):
+            return
+        peer.dialect.fence = link.fence = self._lines[link].fence
+        decoded = peer.dialect.decode(memoryview(data), self._loop.time())
+        job = partial(self.read, link, decoded) if isinstance(decoded, ops.Wrapped) \
+            else self.in_order(peer, decoded)
+        if job is not None:
+            self._lines[link].jobs.appendleft(job)
 
     def in_order(self, peer: Peer, operations: tuple[ops.Operation, ...]) -> Job | None:
         """Carry out the operations of one frame; return what has to be awaited, and the rest."""
@@ -301,7 +338,8 @@ class Intake:
         if isinstance(last, fx.CallService):
             return True
         codec = self._taker.codec_of(peer, last)
-        return codec is not None and not (kind.is_cdr and codec.is_flat)
+        return codec is not None and not (
+            kind.is_cdr and is_soon_checked(codec, len(last.data)))
 
     @asynccontextmanager
     async def _turn(self, link: Link) -> AsyncIterator[None]:
@@ -355,13 +393,12 @@ class Intake:
             self._taker.carry_out(peer, peer.session.services.ended(last.key, error), op_id)
             return
         outcome = await self._outcome(peer, last, values)
-        await asyncio.sleep(0)      # to have copied it was enough for one turn
         if self._taker.is_here(peer):
             peer.link.fence = self._lines[peer.link].fence
             self._taker.carry_out(peer, [replace(last, **{where: Converted(outcome)})], op_id)
 
     async def _outcome(self, peer: Peer, effect: Any,
-                       values: ops.Parked | memoryview) -> bytes | WsBridgeError:
+                       values: ops.Parked | memoryview) -> memoryview | WsBridgeError:
         """Return the CDR of the values of an effect, or why there is none."""
         try:
             try:
@@ -375,22 +412,27 @@ class Intake:
             return NotAdvertised('nobody waits for this any more')
         outcome = await self._convert(codec, getattr(effect, 'encoding', 'json'), values)
         if isinstance(effect, fx.Publish) and self._taker.is_gated(peer, effect.topic) \
-                and isinstance(outcome, bytes) and len(outcome) > MAX_COMMAND:
+                and isinstance(outcome, memoryview) and len(outcome) > MAX_COMMAND:
             return TooLarge(f'a command may have at most {MAX_COMMAND} bytes')
         return outcome
 
     async def _convert(self, codec: Codec, encoding: Any,
-                       values: ops.Parked | memoryview) -> bytes | WsBridgeError:
+                       values: ops.Parked | memoryview) -> memoryview | WsBridgeError:
         now = self._taker.ros_time() if codec.uses_time else None
         try:
             if isinstance(values, ops.Parked):
                 _, cdr = await self._workshop.ask(wire.Convert(codec.schema, now))
-                return bytes(cdr)
+                return cdr
             _, cdr = await self._workshop.ask(wire.Read(
                 codec.schema, encoding, now, self._settings.max_elements), [values])
-            return bytes(values if ENCODINGS[encoding].is_cdr else cdr)
+            return values if ENCODINGS[encoding].is_cdr else cdr
         except WsBridgeError as exc:
             return exc
+
+
+def is_soon_checked(codec: Codec, size: int) -> bool:
+    """Whether the loop copies and checks so many bytes of CDR before others notice."""
+    return codec.is_flat and size <= MAX_FLAT
 
 
 def _with_parked(head: dict[str, Any]) -> Any:

@@ -24,8 +24,8 @@ from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.dialects import DialectKind
 from ws_bridge.protocol.operations import Frame
 from ws_bridge.protocol.replies import Failed, Reply
+from ws_bridge.protocol.unix_time import nanoseconds
 from ws_bridge.session.session import Session
-from ws_bridge.timing.unix import nanoseconds
 from ws_bridge.transport.link import Link
 
 if TYPE_CHECKING:

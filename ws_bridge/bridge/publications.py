@@ -269,9 +269,9 @@ class Publications(Unit):
                 wish.op_id, wish.ack, shared.publisher.subscriber_count()))
         return on_done
 
-    def _to_cdr(self, codec: Codec, wish: Publish) -> bytes:
-        if wish.data.__class__ is Converted:
-            return bytes(wish.data.cdr())
+    def _to_cdr(self, codec: Codec, wish: Publish) -> bytes | memoryview:
+        if isinstance(wish.data, Converted):
+            return wish.data.cdr()
         if wish.data.__class__ is not memoryview:
             return codec.from_values(wish.data, now=self._ros.now() if codec.uses_time else None)
         kind = ENCODINGS[wish.encoding]

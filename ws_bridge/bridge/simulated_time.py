@@ -23,7 +23,7 @@ from ws_bridge.bridge.peer import Peer
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol.replies import TimeTold
-from ws_bridge.timing.unix import SECOND
+from ws_bridge.protocol.unix_time import SECOND
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide

@@ -44,8 +44,8 @@ from ws_bridge.protocol.operations import (
 )
 from ws_bridge.protocol.replies import Failed, Reply
 from ws_bridge.protocol.types import MessageType, Priority
+from ws_bridge.protocol.unix_time import seconds
 from ws_bridge.session.effects import OpenPublisher, OpenSubscription, Publish
-from ws_bridge.timing.unix import seconds
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide

@@ -261,6 +261,9 @@ class Settings:
         5.0, 'Time for TLS and the opening handshake, s.', 0.1, 600.0)
     login_timeout: float = parameter(
         5.0, 'Time to log in after the opening handshake, s.', 0.1, 600.0)
+    ticket_lifetime: float = parameter(
+        0.0, 'How long a ticket of "ws_bridge ticket" can be used as a login in the path of a '
+        'URL, s; 0 = there are none.', 0.0, 600.0)
     max_login_failures: int = parameter(
         10, 'Logins of one address that may fail in a minute; then it has to wait.', 1, 10000)
     max_peers: int = parameter(64, 'Connections at the same time.', 1, 10000)

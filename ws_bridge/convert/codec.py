@@ -63,15 +63,15 @@ class Converted:
 
     __slots__ = ('_outcome',)
 
-    def __init__(self, outcome: bytes | WsBridgeError) -> None:
+    def __init__(self, outcome: bytes | memoryview | WsBridgeError) -> None:
         self._outcome = outcome
 
     def __repr__(self) -> str:
         return f'Converted({type(self._outcome).__name__})'
 
-    def cdr(self) -> bytes:
+    def cdr(self) -> bytes | memoryview:
         """
-        Return the CDR.
+        Return the CDR; a view of it is not copied.
 
         :raises WsBridgeError: there is none.
         """
@@ -195,8 +195,7 @@ class Codec:
         :raises ConversionError: a value does not fit; ``field`` is its path.
         """
         if values.__class__ is Converted:
-            cdr: bytes = values.cdr()
-            return cdr
+            return bytes(values.cdr())
         made = self._encode(values, limit, now)
         return made if made.__class__ is bytes else bytes(made)
 

@@ -52,6 +52,8 @@ class Parse:
     :param dialect: whose fields hold values; ``None`` = not known yet.
     :param form: JSON text, CBOR, or JSON in an image in base64.
     :param lenient: take ``NaN`` as rosbridge does.
+    :param is_unchecked: it came as text, and nobody has looked whether it is UTF-8. Where it is
+        not, the answer is ``no_text``: what is wrong, and where.
     """
 
     dialect: str | None
@@ -60,6 +62,7 @@ class Parse:
     max_depth: int
     max_elements: int
     max_size: int
+    is_unchecked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

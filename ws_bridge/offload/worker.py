@@ -19,6 +19,7 @@ memory is bounded by the system, its time by the bridge, which kills it.
 """
 from __future__ import annotations
 
+import codecs
 import ctypes
 import gc
 from itertools import islice
@@ -34,7 +35,7 @@ import orjson
 from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema import by_name
-from ws_bridge.convert.slices import MOST_FIELDS, Sliced, sliced_cbor, sliced_json
+from ws_bridge.convert.slices import MOST_FIELDS, SLICE, Sliced, sliced_cbor, sliced_json
 from ws_bridge.errors import BadFrame, ConversionError, TooLarge, WsBridgeError
 from ws_bridge.offload import wire
 from ws_bridge.protocol.dialects import DIALECTS
@@ -82,6 +83,9 @@ class Worker:
 
     def _parse(self, request: wire.Parse, body: bytearray) -> tuple[dict[str, Any], Buffer]:
         wrapped = request.form == 'png'
+        wrong = no_text(body) if request.is_unchecked else None
+        if wrong is not None:
+            return {'no_text': wrong}, b''
         if request.form == 'cbor':
             cbor_elements(body, request.max_elements)
             try:
@@ -143,6 +147,25 @@ class Worker:
             return text
         head, tail = request.around
         return to_png(b'%b%b%b' % (head, text, tail))
+
+
+def no_text(data: Buffer, size: int = SLICE) -> tuple[str, int] | None:
+    """
+    Return what is wrong with data that is no UTF-8, and where; ``None`` if it is.
+
+    :param size: so many bytes are text at a time.
+    """
+    if data.isascii():
+        return None
+    decoder = codecs.getincrementaldecoder('utf-8')()
+    view = memoryview(data)
+    for start in range(0, len(view), size):
+        kept = len(decoder.getstate()[0])
+        try:
+            decoder.decode(view[start:start + size], start + size >= len(view))
+        except UnicodeDecodeError as exc:
+            return exc.reason, start - kept + exc.start
+    return None
 
 
 def _take_values(value: Any, path: list[str]) -> Any:

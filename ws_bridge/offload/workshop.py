@@ -95,7 +95,8 @@ class Workshop:
         """
         Return the answer of the worker: its head and its body. Only inside of :meth:`turn`.
 
-        :param cargo: the body of the request; taken out when it has left, to be given back.
+        :param cargo: the body of the request, in pieces; each is taken out when it has left, to be
+            given back.
         :raises WsBridgeError: what the worker found wrong.
         :raises LimitExceeded: it took too long, or died of it.
         :raises Unavailable: there is no worker.
@@ -107,7 +108,7 @@ class Workshop:
                 channel = await asyncio.wait_for(self._start(), limit)
             limit = self._timeout
             head, answer = await asyncio.wait_for(
-                _ask(channel, request, cargo or [b'']), limit)
+                _ask(channel, request, cargo or []), limit)
         except asyncio.TimeoutError as exc:
             self._give_up(f'took longer than {limit:g} s')
             raise LimitExceeded(f'the message took longer than {limit:g} s') from exc
@@ -176,9 +177,14 @@ async def _ask(channel: socket.socket, request: wire.Request,
                cargo: list[Buffer]) -> tuple[dict[str, Any], memoryview]:
     loop = asyncio.get_running_loop()
     head = pickle.dumps(request)
-    await loop.sock_sendall(channel, wire.SIZES.pack(len(head), len(cargo[0])) + head)
-    await loop.sock_sendall(channel, cargo[0])
-    cargo.clear()
+    await loop.sock_sendall(channel, wire.SIZES.pack(len(head), sum(map(len, cargo))) + head)
+    cargo.reverse()
+    while cargo:
+        view = memoryview(cargo.pop())
+        for start in range(0, len(view), PIECE):
+            await loop.sock_sendall(channel, view[start:start + PIECE])
+            await asyncio.sleep(0)      # it waits by itself only where there is no room
+        del view
     head_size, size = wire.SIZES.unpack(await _receive(channel, wire.SIZES.size))
     if head_size > wire.MAX_HEAD:
         raise EOFError
@@ -193,7 +199,7 @@ async def _receive(channel: socket.socket, size: int) -> memoryview:
     :raises EOFError: the worker has ended.
     """
     loop = asyncio.get_running_loop()
-    view = memoryview(bytearray(size) if size < PIECE else _pages(size))
+    view = memoryview(bytearray(size) if size < PIECE else pages(size))
     got = rested = 0
     while got < size:
         count = await loop.sock_recv_into(channel, view[got:])
@@ -206,7 +212,7 @@ async def _receive(channel: socket.socket, size: int) -> memoryview:
     return view
 
 
-def _pages(size: int) -> mmap.mmap:
+def pages(size: int) -> mmap.mmap:
     """
     Return memory whose pages come as they are filled, and which is quickly given back.
 

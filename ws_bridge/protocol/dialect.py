@@ -38,7 +38,7 @@ def begins_cbor_map(data: bytes) -> bool:
     return len(data) > 0 and data[0] in _CBOR_MAPS
 
 
-def read_small(frame: str | bytes) -> Any:
+def read_small(frame: str | bytes | memoryview) -> Any:
     """
     Return the JSON of a frame that was refused, if it is small enough to be an emergency stop.
 
@@ -50,8 +50,8 @@ def read_small(frame: str | bytes) -> Any:
     if len(frame) > STOP_SIZE:
         return None
     try:    # as bytes, which may begin with a byte order mark
-        return json.loads(frame if isinstance(frame, bytes) else
-                          frame.encode(errors='surrogatepass'))
+        return json.loads(frame.encode(errors='surrogatepass') if isinstance(frame, str) else
+                          bytes(frame))
     except (ValueError, RecursionError):
         return None
 
@@ -68,7 +68,7 @@ class Dialect(Protocol):
     name: str
     fence: float
 
-    def decode(self, frame: str | bytes, now: float = 0.0) -> Decoded:
+    def decode(self, frame: str | bytes | memoryview, now: float = 0.0) -> Decoded:
         """
         Turn one frame into its operations, in their order; each stands for itself.
 

@@ -59,7 +59,7 @@ CAPABILITIES: dict[str, tuple[Kind | None, Use]] = {
     'time': (None, 'subscribe')}
 """What is served: where something is exposed in this way, to those who have this right."""
 NEEDS_LOGIN = ('this bridge wants a login, for which this protocol has no words: '
-               'use a client certificate of TLS, or a proxy that logs you in')
+               'use a client certificate of TLS, a ticket in the URL, or a proxy that logs you in')
 SET = 'set'
 """Identity of what sets parameters and has no id: values would be an update of what is watched."""
 _HINTS = {'double': 'float64', 'double_array': 'float64_array', 'byte_array': 'byte_array'}
@@ -107,12 +107,12 @@ class FoxgloveDialect:
 
     # ---- decode
 
-    def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Decoded:
+    def decode(self, frame: str | bytes | memoryview, now: float = 0.0) -> ops.Decoded:
         """Turn one frame into its operations."""
         try:
-            if isinstance(frame, bytes):
-                return tuple(read_binary(frame, self._book, self._statuses.waits))
-            return self.decode_value(parse_json(frame, self._max_depth), now)
+            if isinstance(frame, str):
+                return self.decode_value(parse_json(frame, self._max_depth), now)
+            return tuple(read_binary(frame, self._book, self._statuses.waits))
         except WsBridgeError as exc:
             return (ops.Malformed(None, exc),)
 

@@ -54,7 +54,7 @@ class CallRequest(NamedTuple):
     payload: memoryview
 
 
-def read_client_data(frame: bytes) -> ClientData:
+def read_client_data(frame: bytes | memoryview) -> ClientData:
     """
     Read a publication.
 
@@ -65,7 +65,7 @@ def read_client_data(frame: bytes) -> ClientData:
     return ClientData(_SAMPLE.unpack_from(frame)[1], memoryview(frame)[_SAMPLE.size:])
 
 
-def read_call(frame: bytes) -> CallRequest:
+def read_call(frame: bytes | memoryview) -> CallRequest:
     """
     Read a call of a service.
 
@@ -78,7 +78,7 @@ def read_call(frame: bytes) -> CallRequest:
     if len(frame) < end:
         raise BadFrame('the encoding of the call is longer than the frame')
     try:
-        encoding = frame[_CALL.size:end].decode()
+        encoding = bytes(frame[_CALL.size:end]).decode()
     except UnicodeDecodeError as exc:
         raise BadFrame('the encoding of the call is no UTF-8') from exc
     return CallRequest(service_id, call_id, encoding, memoryview(frame)[end:])

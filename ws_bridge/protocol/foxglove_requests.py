@@ -279,7 +279,8 @@ def read_text(message: Any, book: PeerBook) -> Operations:
 
 # ---- binary frames
 
-def read_binary(frame: bytes, book: PeerBook, wants_ack: Callable[[str], bool]) -> Operations:
+def read_binary(frame: bytes | memoryview, book: PeerBook,
+                wants_ack: Callable[[str], bool]) -> Operations:
     """
     Return the operation of a binary frame; none of an empty one.
 
@@ -298,7 +299,8 @@ def read_binary(frame: bytes, book: PeerBook, wants_ack: Callable[[str], bool]) 
     raise BadFrame(f'opcode {frame[0]} is unknown')
 
 
-def _publish(frame: bytes, book: PeerBook, wants_ack: Callable[[str], bool]) -> Operations:
+def _publish(frame: bytes | memoryview, book: PeerBook,
+             wants_ack: Callable[[str], bool]) -> Operations:
     number, payload = read_client_data(frame)
     op_id = f'publish:{number}'
     channel = book.published.get(number)
@@ -311,7 +313,7 @@ def _publish(frame: bytes, book: PeerBook, wants_ack: Callable[[str], bool]) -> 
                         encoding=channel.encoding)]
 
 
-def _call(frame: bytes, book: PeerBook) -> ops.Operation:
+def _call(frame: bytes | memoryview, book: PeerBook) -> ops.Operation:
     service_id, call_id, encoding, payload = read_call(frame)
     op_id = f'call:{service_id}:{call_id}:{encoding if encoding in ENCODINGS else ""}'
     service = book.service(service_id)

@@ -23,7 +23,7 @@ from collections import OrderedDict
 from typing import Any
 
 from ws_bridge.errors import AlreadyExists, QosMismatch, WsBridgeError
-from ws_bridge.timing.unix import SECOND
+from ws_bridge.protocol.unix_time import SECOND
 
 INFO, WARNING, ERROR = 0, 1, 2
 """Levels, as the protocol has them."""

@@ -53,7 +53,7 @@ from ws_bridge.protocol.native_requests import (
     whole,
 )
 from ws_bridge.protocol.types import MessageType
-from ws_bridge.timing.unix import nanoseconds, SECOND, seconds
+from ws_bridge.protocol.unix_time import nanoseconds, SECOND, seconds
 
 SUBPROTOCOL = 'ws_bridge.v1'
 MAX_STATUS = 4096
@@ -99,7 +99,7 @@ def find_id(text: bytes) -> str | None:
     return None if found is None else found[1].decode(errors='replace')
 
 
-def find_stop(frame: str | bytes) -> Any:
+def find_stop(frame: str | bytes | memoryview) -> Any:
     """
     Return the JSON of a frame that was refused and is an emergency stop all the same, or nothing.
 
@@ -139,9 +139,9 @@ class NativeDialect:
         self._max_depth = max_depth
         self._count = 0
 
-    def decode(self, frame: str | bytes, now: float = 0.0) -> tuple[ops.Operation]:
+    def decode(self, frame: str | bytes | memoryview, now: float = 0.0) -> tuple[ops.Operation]:
         """Turn one frame into its operation; what cannot be read becomes ``Malformed``."""
-        op = _decode_binary(frame) if isinstance(frame, bytes) else self._decode_text(frame)
+        op = self._decode_text(frame) if isinstance(frame, str) else _decode_binary(frame)
         if type(op) is ops.Malformed:
             stop = find_stop(frame)
             if stop is not None:
@@ -240,7 +240,7 @@ def binary_writer(channel_id: int, opcode: int) -> SampleWriter:
     return write
 
 
-def _decode_binary(frame: bytes) -> ops.Operation:
+def _decode_binary(frame: bytes | memoryview) -> ops.Operation:
     if len(frame) < BINARY_HEADER.size:
         return ops.Malformed(None, BadFrame(
             f'a binary frame has a header of {BINARY_HEADER.size} bytes, this one {len(frame)}'))

@@ -26,7 +26,7 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import MAX_ID_LENGTH
 from ws_bridge.protocol.qos import parse_qos
-from ws_bridge.timing.unix import nanoseconds
+from ws_bridge.protocol.unix_time import nanoseconds
 
 MAX_NAME = 255
 MAX_PEER_NAME = 64
@@ -139,6 +139,7 @@ def _stop(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
 CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = {
     'hello': _hello,
     'auth': lambda i, d: ops.Authenticate(i, {'token': text(d, 'token', limit=MAX_TOKEN)}),
+    'ticket': lambda i, d: ops.MakeTicket(i, text(d, 'role')),
     'list': lambda i, d: ops.ListNames(i, flag(d, 'hidden', default=False)),
     'schema': lambda i, d: ops.GetSchema(i, text(d, 'type')),
     'diagnose': lambda i, d: ops.Diagnose(

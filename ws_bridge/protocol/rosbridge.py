@@ -47,7 +47,7 @@ from ws_bridge.protocol.fragment import Defragmenter
 from ws_bridge.protocol.png import from_png, png_size, to_png
 from ws_bridge.protocol.rosbridge_ops import about, Handed, Message, op_id_of, PARSERS, text
 from ws_bridge.protocol.types import Priority
-from ws_bridge.timing.unix import SECOND
+from ws_bridge.protocol.unix_time import SECOND
 from ws_bridge.weight import INLINE, is_heavy_json
 
 SUBPROTOCOL = 'rosbridge.v2'
@@ -112,12 +112,12 @@ class RosbridgeDialect:
 
     # ---- decode
 
-    def decode(self, frame: str | bytes, now: float = 0.0) -> ops.Decoded:
+    def decode(self, frame: str | bytes | memoryview, now: float = 0.0) -> ops.Decoded:
         """Turn one frame into its operation; none for what concerns only this codec."""
         message: Any = None
         try:
-            message = self._read_cbor(frame) if isinstance(frame, bytes) \
-                else parse_lenient(frame, self._max_depth)
+            message = parse_lenient(frame, self._max_depth) if isinstance(frame, str) \
+                else self._read_cbor(bytes(frame))
             return self._operations(message, now, wrapped=False)
         except ConversionError as exc:
             return (ops.Malformed(None, BadFrame(exc.message)),)

@@ -14,6 +14,7 @@
 """What Python modules log, said by the node: on the terminal in ROS's form, and on /rosout."""
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import Protocol
 
@@ -41,12 +42,18 @@ class RosLogHandler(logging.Handler):
     """
     Passes log records on to a rclpy logger.
 
+    rclpy asks ``inspect`` where each line comes from, which looks at every module of the process
+    at its first question: 60 ms. That is done when a handler is made, not on the loop later.
+
     :param logger: the node's; its level decides what is shown.
     """
 
     def __init__(self, logger: Logger) -> None:
         super().__init__()
         self._logger = logger
+        frame = inspect.currentframe()
+        if frame is not None:
+            inspect.getframeinfo(frame)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say one record; a name below ``ws_bridge`` stands before the text."""

@@ -134,7 +134,7 @@ def is_type_conflict(exc: RuntimeError) -> bool:
     return INCOMPATIBLE in str(exc)
 
 
-def type_name(interface: type[Any]) -> str:
+def type_name(interface: Any) -> str:
     """Return ``pkg/msg/Type`` of a message or service class."""
     package, kind = interface.__module__.split('.')[:2]
     return f'{package}/{kind}/{interface.__name__}'

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 import sys
 from typing import Any
@@ -94,10 +95,13 @@ def mixed_values(args: Sequence[str], node_name: str) -> dict[str, Any]:
 
 
 def _of_file(path: str, node_name: str) -> dict[str, Any]:
-    try:
-        return dict(parameter_dict_from_yaml_file(path, True, [node_name]))
-    except (RuntimeError, AttributeError, TypeError, KeyError):
-        return {}           # nothing of it is for this node, or rclpy cannot read what rcl did
+    found: dict[str, Any] = {}
+    # one after the other: Jazzy's rclpy wants all that it is asked for to be in the file
+    for section in ('/**', node_name, node_name.lstrip('/')):
+        # nothing of it is for this node, or rclpy cannot read what rcl did
+        with suppress(RuntimeError, AttributeError, TypeError, KeyError):
+            found.update(parameter_dict_from_yaml_file(path, False, [section]))
+    return found
 
 
 def _warn_of_unknown(node: Node, known: Mapping[str, ParameterSpec]) -> None:

@@ -42,6 +42,7 @@ from ws_bridge.ros.names import (
     TELL_AFTER,
     type_name,
 )
+from ws_bridge.ros.private import publish
 from ws_bridge.ros.types import is_keyed
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ class Publisher:
     def __init__(self, topic: str, message_class: type[Any], profile: QoSProfile, *,
                  ros: RosNode, settings: RosSettings, kept: Kept, post: Callable[..., None],
                  on_error: Callable[[WsBridgeError], None],
-                 on_close: Callable[[Publisher], None]) -> None:
+                 on_close: Callable[[Publisher], None],
+                 write: Callable[[PublisherHandle, bytes | memoryview], None] = publish) -> None:
         self.topic = topic
         self.dropped = 0
         self.held = False
@@ -121,7 +123,8 @@ class Publisher:
         self._settings = settings
         self._on_error = on_error
         self._on_close = on_close
-        self._pending: deque[tuple[bytes, float | None, OnDone | None]] = deque()
+        self._write = write
+        self._pending: deque[tuple[bytes | memoryview, float | None, OnDone | None]] = deque()
         self._pending_bytes = 0
         self._is_latched = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
         self._of_all = kept
@@ -174,12 +177,13 @@ class Publisher:
         """Return whether a sample is published at once."""
         return self._ready and not self._closed
 
-    def publish(self, cdr: bytes, deadline: float | None = None,
+    def publish(self, cdr: bytes | memoryview, deadline: float | None = None,
                 on_done: OnDone | None = None) -> None:
         """
         Publish a sample, after those that still wait.
 
-        :param cdr: with its 4-byte header; checked by the caller.
+        :param cdr: with its 4-byte header; checked by the caller. A view is not copied, if it may
+            wait: nobody writes to it any more.
         :param deadline: monotonic time after which a sample that still waits is dropped.
         :param on_done: called when it is published (``None``) or dropped (why; else ``on_error``
             is told).
@@ -203,7 +207,7 @@ class Publisher:
         self._pending.append((cdr, deadline, on_done))
         self._pending_bytes += len(cdr)
 
-    def put(self, cdr: bytes) -> None:
+    def put(self, cdr: bytes | memoryview) -> None:
         """
         Publish at once, past what waits, even when it is closed but held (any thread).
 
@@ -219,7 +223,7 @@ class Publisher:
             if self.keyed:
                 entity.publish(deserialize_message(bytes(cdr), self._class))
             else:
-                entity.publish(cdr if type(cdr) is bytes else bytes(cdr))
+                self._write(entity, cdr)
         except (InvalidHandle, RuntimeError) as exc:
             raise Unavailable(f'cannot publish on {self.topic}: {exc}') from exc
 
@@ -268,7 +272,7 @@ class Publisher:
         self._kept_bytes = 0
         self._kept.clear()
 
-    def _take_pending(self) -> tuple[bytes, float | None, OnDone | None]:
+    def _take_pending(self) -> tuple[bytes | memoryview, float | None, OnDone | None]:
         sample = self._pending.popleft()
         self._pending_bytes -= len(sample[0])
         return sample

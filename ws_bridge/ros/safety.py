@@ -64,8 +64,11 @@ class SafetyEnd:
         self._estop = publisher(Bool, 'estop')
         self._neighbours = node.create_publisher(
             String, NEIGHBOURS_TOPIC, latched, event_callbacks=QUIET)
+
+        def heard(message: Any) -> None:
+            hear(message.data)
         node.create_subscription(
-            String, NEIGHBOURS_TOPIC, lambda message: hear(message.data),
+            String, NEIGHBOURS_TOPIC, heard,
             QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL),
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
         self._said: dict[Any, object] = {}

@@ -36,12 +36,12 @@ from ws_bridge.errors import (
 )
 from ws_bridge.protocol.operations import BinaryPublish, Command
 from ws_bridge.protocol.replies import GateState
+from ws_bridge.protocol.unix_time import SECOND
 from ws_bridge.safety.estop import Estop
 from ws_bridge.safety.lease import Lease, LeaseState
 from ws_bridge.safety.neutral import Checks, Path
 from ws_bridge.safety.policy import GatePolicy, LeaseMode
 from ws_bridge.timing.bucket import Bucket
-from ws_bridge.timing.unix import seconds
 
 MAX_TOPICS = 1024
 """
@@ -79,9 +79,8 @@ def age_of(stamp: int | None, bridge_time: int | None, *, offset: float | None,
     :param unix: this one, s.
     :param tolerance: s by which a stamp may be from the future.
     """
-    by_echo = None if bridge_time is None else unix - seconds(bridge_time)
-    by_stamp = None if stamp is None or offset is None else \
-        unix - (seconds(stamp) - offset)
+    by_echo = None if bridge_time is None else unix - bridge_time / SECOND
+    by_stamp = None if stamp is None or offset is None else unix - (stamp / SECOND - offset)
     if by_echo is None or by_echo < -tolerance:
         return by_stamp if by_echo is None else by_echo
     if by_stamp is None or by_stamp < -tolerance:

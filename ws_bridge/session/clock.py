@@ -15,8 +15,8 @@
 from __future__ import annotations
 
 from ws_bridge.errors import Expired
+from ws_bridge.protocol.unix_time import seconds
 from ws_bridge.timing.timesync import TimeSync
-from ws_bridge.timing.unix import seconds
 
 
 class PeerClock:

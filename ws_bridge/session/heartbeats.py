@@ -20,11 +20,11 @@ from typing import ClassVar
 from ws_bridge.config import Settings
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
+from ws_bridge.protocol.unix_time import nanoseconds, seconds
 from ws_bridge.session import effects as fx
 from ws_bridge.session.clock import PeerClock
 from ws_bridge.session.parts import Handlers, Part
 from ws_bridge.timing.liveness import Liveness, LivenessState
-from ws_bridge.timing.unix import nanoseconds, seconds
 
 BEATS_REMEMBERED = 16
 

@@ -31,6 +31,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.streams import StreamReader
 
+from ws_bridge.transport.large import Cutter, EMPTY, Gathering, Large, TOO_MANY
 from ws_bridge.transport.rounds import Rounds
 from ws_bridge.transport.turns import Turns
 
@@ -46,6 +47,8 @@ MAX_UNANSWERED = 128
 """Pings that wait for their pongs; then no more are sent until one comes."""
 LINGER = 10.0
 """For how long after its last command a peer is pinged fast, s."""
+SOME = 4096
+"""So many bytes are parsed at once, unless they are of one frame: 700 empty frames take 5 ms."""
 _LOOKS = 8
 """How often an answer is looked for in the time that it may take."""
 _SIZE = 8   # of a payload, bytes: nobody answers a ping by chance that he has not got
@@ -70,7 +73,8 @@ class Fenced(Base):
 
     :ivar fence: when the newest ping was sent that was answered, loop time, s; at first the
         time when the peer's side of the handshake arrived (server) or this one began (client).
-    :ivar fences: of each message that waits to be received, the fence as of its first frame.
+    :ivar fences: of each message that waits to be received, the fence as of its first frame, and
+        the message itself where it is large: what is received is empty then.
     :ivar turns: the line in which what came waits to be parsed, while there is much of others;
         ``None`` = it is parsed at once.
     :ivar is_urgent: tells whether a message passes the line; asked of ``b''``, whether everything
@@ -82,7 +86,7 @@ class Fenced(Base):
     """
 
     fence = UNKNOWN
-    fences: deque[float]
+    fences: deque[tuple[float, Large | None]]
     turns: Turns | None = None
     is_urgent: Callable[[str | bytes], bool]
     on_change: Callable[[], None]
@@ -91,7 +95,9 @@ class Fenced(Base):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.fences = deque()
         self.is_urgent = lambda data: False
-        self._unparsed: deque[bytes] = deque()
+        self._gathering: Gathering | None = None
+        self._cutter = Cutter(self.protocol)
+        self._unparsed: deque[bytes | memoryview] = deque()
         self._waited = 0.0
         self.on_change = _ignore
         # The pings that were not answered: ``pong_waiters`` before websockets 16.
@@ -107,14 +113,22 @@ class Fenced(Base):
         if turns is None:
             super().data_received(data)
         elif self._unparsed or (turns.are_over() and not self.is_urgent(b'')):
-            self._unparsed.append(data)
-            self.transport.pause_reading()
-            if len(self._unparsed) == 1:
-                self._waited = turns.line_up(self._parse_next, self._waited)
-        else:
+            self._wait_with(data, turns)
+        elif len(data) <= SOME or self._cutter.ahead >= len(data):
             if len(data) != _PONG_SIZE or not self._take_pong(data):
                 super().data_received(data)
             turns.note()
+        else:
+            super().data_received(data[:SOME])
+            turns.note()
+            self._wait_with(memoryview(data)[SOME:], turns)
+
+    def _wait_with(self, data: bytes | memoryview, turns: Turns) -> None:
+        """Have data parsed later, and read no more before."""
+        self._unparsed.append(data)
+        self.transport.pause_reading()
+        if len(self._unparsed) == 1:
+            self._waited = turns.line_up(self._parse_next, self._waited)
 
     def eof_received(self) -> None:
         self._parse_all()
@@ -144,9 +158,13 @@ class Fenced(Base):
             self.on_change()
 
     def _parse_next(self) -> bool:
-        """Parse what came first; what comes next waits for another turn."""
+        """Parse some of what came first; what comes next waits for another turn."""
         if self._unparsed:
-            super().data_received(self._unparsed.popleft())
+            data = self._unparsed.popleft()
+            size = max(SOME, min(self._cutter.ahead, len(data)))
+            if len(data) > size:
+                self._unparsed.appendleft(memoryview(data)[size:])
+            super().data_received(bytes(data[:size]))
         if self._unparsed and self.turns is not None:
             self._waited = self.turns.line_up(self._parse_next, self._waited)
         elif not self.recv_messages.paused:
@@ -155,7 +173,7 @@ class Fenced(Base):
 
     def _parse_all(self) -> None:
         while self._unparsed:
-            super().data_received(self._unparsed.popleft())
+            super().data_received(bytes(self._unparsed.popleft()))
 
     def process_event(self, event: Event) -> None:
         if not isinstance(event, Frame):    # the peer's side of the handshake
@@ -163,13 +181,31 @@ class Fenced(Base):
                 self.fence = self.loop.time()
         elif event.opcode is Opcode.TEXT or event.opcode is Opcode.BINARY:
             # Who sends before the handshake was answered may have done so at any time.
-            self.fences.append(self.fence if self.protocol.state is not State.CONNECTING
-                               else UNKNOWN)
+            fence = self.fence if self.protocol.state is not State.CONNECTING else UNKNOWN
+            if not event.fin:
+                self._gathering = Gathering(fence, event)
+                return
+            self.fences.append((fence, None))
+        elif event.opcode is Opcode.CONT:
+            self._gather(event)
+            return
         elif event.opcode is Opcode.PONG:
             ping = self._pings.get(bytes(event.data))
             if ping is not None:
                 self.fence = max(self.fence, ping[1])
         super().process_event(event)
+
+    def _gather(self, fragment: Frame) -> None:
+        """Take a further fragment of a message; with the last one it is received."""
+        gathering = self._gathering
+        if gathering is None:
+            return              # it had too many
+        gathering.add(fragment)
+        if fragment.fin or gathering.is_too_much:
+            frame, large = gathering.message() if fragment.fin else (EMPTY, TOO_MANY)
+            self._gathering = None
+            self.fences.append((gathering.fence, large))
+            super().process_event(frame)
 
     def _take_pong(self, data: bytes) -> bool:
         """
@@ -177,7 +213,7 @@ class Fenced(Base):
 
         :return: whether it was one; else nothing was done.
         """
-        if self._is_client or not data.startswith(_PONG) \
+        if self._is_client or not data.startswith(_PONG) or self._cutter.left \
                 or self.protocol.state is not State.OPEN:
             return False
         waits: Any = self.protocol.parser

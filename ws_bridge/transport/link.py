@@ -20,7 +20,7 @@ and costs nobody else anything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import time
 from typing import Any, Protocol, TYPE_CHECKING
 
@@ -31,6 +31,13 @@ from ws_bridge.protocol.types import Priority
 from ws_bridge.transport.endpoint import address_host, join_host_port
 from ws_bridge.transport.fence import Keepalive, Pace, UNKNOWN
 from ws_bridge.transport.framing import head
+from ws_bridge.transport.large import (
+    INVALID_DATA,
+    Large,
+    limit_messages,
+    MESSAGE_TOO_BIG,
+    TOO_MANY,
+)
 from ws_bridge.transport.outbound import Outbound
 from ws_bridge.transport.rounds import Rounds
 from ws_bridge.transport.turns import Turns
@@ -64,6 +71,13 @@ class Listener(Protocol):
 
     def closed(self, link: Link, code: int, reason: str) -> None:
         """Take note of the end; 1006 = without a closing handshake. Called once."""
+
+
+class LargeListener(Listener, Protocol):
+    """A listener that takes large messages as they came; others get them as one."""
+
+    def received_large(self, link: Link, message: Large) -> None:
+        """Take one; where its text is no UTF-8: :meth:`Link.close_for_text`."""
 
 
 class Link(Outbound):
@@ -154,10 +168,7 @@ class Link(Outbound):
 
     def limit_messages(self, size: int) -> None:
         """Take messages of at most so many bytes from now on; larger ones close with 1009."""
-        protocol: Any = self.websocket.protocol
-        # websockets 15.0 has one limit, 16 two.
-        setattr(protocol, 'max_message_size' if hasattr(protocol, 'max_message_size')
-                else 'max_size', size)
+        limit_messages(self.websocket.protocol, size)
 
     def pause(self) -> None:
         """Read no further until :meth:`resume`: the listener's back-pressure."""
@@ -184,6 +195,14 @@ class Link(Outbound):
             self.direct = None
             self.resume()
             self._closer = asyncio.get_running_loop().create_task(self._close(code, reason))
+
+    def close_for_text(self, reason: str, position: int) -> None:
+        """
+        Start to close, for text that is no UTF-8.
+
+        :param reason: what is wrong, as ``UnicodeDecodeError`` says it, and where.
+        """
+        self.close(INVALID_DATA, f'{reason} at position {position}')
 
     def abort(self, reason: str) -> None:
         """Cut the connection at once, without a closing handshake."""
@@ -225,18 +244,21 @@ class Link(Outbound):
         try:
             while True:
                 data = await receive()
-                self.fence = fences.popleft()
+                self.fence, large = fences.popleft()
                 self.messages_in += 1
-                self.bytes_in += len(data) if isinstance(data, bytes) or data.isascii() \
-                    else len(data.encode())
+                self.bytes_in += len(large or data) if large or isinstance(data, bytes) \
+                    or data.isascii() else len(data.encode())
                 self.last_activity = time.time()
-                if turns.are_over() and not self.websocket.is_urgent(data):
+                if turns.are_over() and (large or not self.websocket.is_urgent(data)):
                     waited = await turns.wait(waited)
                     end = time.perf_counter() + TURN
                 if self._ending is None:
-                    listener.received(self, data)
+                    if large is None:
+                        listener.received(self, data)
+                    else:
+                        self._received_large(listener, large)
                 turns.note()
-                del data        # it may be large, and the next one may be long in coming
+                del data, large     # the next one may be long in coming
                 if self._resumed is not None:
                     await self._resumed.wait()
                     end = time.perf_counter() + TURN
@@ -245,6 +267,20 @@ class Link(Outbound):
                     end = time.perf_counter() + TURN
         except ConnectionClosed:
             return
+
+    def _received_large(self, listener: Listener, message: Large) -> None:
+        take: Callable[[Link, Large], None] | None = getattr(listener, 'received_large', None)
+        if message is TOO_MANY:
+            self.close(MESSAGE_TOO_BIG, 'too many fragments')
+        elif take is not None:
+            take(self, message)
+        else:
+            try:
+                data = message.whole()
+            except UnicodeDecodeError as exc:
+                self.close_for_text(exc.reason, exc.start)
+            else:
+                listener.received(self, data)
 
     async def _close(self, code: int, reason: str) -> None:
         timeout = self._options.close_timeout / 2

@@ -35,14 +35,14 @@ class Visitor:
     Who asks for a connection or a page; nothing of it is believed yet.
 
     :param address: where it comes from, without a port; what a trusted proxy says it is.
-    :param path: with its query.
+    :param path: with its query; it may be a secret.
     :param headers: names in lower case.
     :param certificate: what TLS has verified, as ``ssl`` gives it; empty or ``None`` = none.
     :param is_secure: whether TLS ends here.
     """
 
     address: str
-    path: str
+    path: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     certificate: Mapping[str, Any] | None = None
     is_secure: bool = False

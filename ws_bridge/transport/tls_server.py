@@ -36,10 +36,15 @@ _HAS_SHUTDOWN_TIMEOUT = 'ssl_shutdown_timeout' in inspect.signature(SSLProtocol)
 
 
 class TlsTurns:
-    """Does one thing in each round of the loop, in order."""
+    """
+    Does one thing in a round of the loop, in order, and then nothing for as long as that took.
+
+    What a peer asks for takes several rounds, a command five: each would wait for a step.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._next_at = 0.0     # loop time, s
         self._waiting: deque[Callable[[], None]] = deque()
 
     def __repr__(self) -> str:
@@ -49,15 +54,18 @@ class TlsTurns:
         """Do something when its turn comes."""
         self._waiting.append(step)
         if len(self._waiting) == 1:
-            self._loop.call_soon(self._next)
+            self._loop.call_at(self._next_at, self._next)
 
     def _next(self) -> None:
+        begin = self._loop.time()
         try:
             self._waiting[0]()
         finally:
             self._waiting.popleft()
+            end = self._loop.time()
+            self._next_at = end + (end - begin)
             if self._waiting:
-                self._loop.call_soon(self._next)
+                self._loop.call_at(self._next_at, self._next)
 
 
 class TlsProtocol(SSLProtocol):

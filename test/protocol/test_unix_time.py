@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from ws_bridge.timing.unix import nanoseconds, seconds
+from ws_bridge.protocol.unix_time import nanoseconds, seconds
 
 numbers = st.floats(-1e12, 1e12)
 
