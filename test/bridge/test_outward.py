@@ -57,7 +57,7 @@ class FakeLink:
                  cost: float = 0.0) -> None:
         self.name = name
         self.dropped = self.messages_out = self.bytes_out = 0
-        self.direct: Callable[[bytes], None] | None = None
+        self.direct: Callable[[bytes], int] | None = None
         self._log = log
         self._clock = clock
         self._cost = cost
@@ -67,10 +67,11 @@ class FakeLink:
     def forget_stream(self, key: object) -> None:
         self.forgotten.append(key)
 
-    def write(self, wire: bytes) -> None:
+    def write(self, wire: bytes) -> int:
         """Be what is put into ``direct``."""
         self._log.append((self.name, [wire[2:]]))
         self._clock.now += self._cost
+        return len(wire)
 
     def stage(self, item: Any) -> bool:
         self._staged.append(item.frame)

@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import pairwise
 import logging
@@ -31,11 +31,12 @@ from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import broadcast
 from websockets.exceptions import ConnectionClosed
 
+from ws_bridge.bridge.fan_out import FanOut
 from ws_bridge.protocol.types import Priority
 from ws_bridge.session.queue import Parts
 from ws_bridge.transport import outbound as outbound_module
 from ws_bridge.transport.fence import FencedClient
-from ws_bridge.transport.framing import head, PIECE, StreamFrame
+from ws_bridge.transport.framing import PIECE, StreamFrame
 from ws_bridge.transport.link import address_text, Link
 from ws_bridge.transport.options import ClientOptions, ServerOptions
 from ws_bridge.transport.rounds import Rounds
@@ -448,22 +449,9 @@ async def test_cancelling_a_served_link_cuts_it(make_server: MakeServer, dial: D
     assert (await server.end())[0] == 1006
 
 
-def nothing() -> Any:
-    """Be what is never called."""
-    raise AssertionError
-
-
-def beat(text: bytes, made: list[bytes]) -> Callable[[], tuple[bytes, int]]:
-    """Return what makes a message that leaves with others, and notes when it is made."""
-    def make() -> tuple[bytes, int]:
-        made.append(text)
-        return head(len(text), True) + text, len(text)
-    return make
-
-
-async def test_what_leaves_along_leaves_in_one_write_with_the_next_samples(
+async def test_a_heartbeat_leaves_in_one_write_with_the_ping_that_is_due(
         make_server: MakeServer, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made when it leaves, before the samples; by itself where none come."""
+    """With each where they come often enough, and as long as the peer does not command."""
     server = Recorder()
     options = ServerOptions(ping_interval=0.0)
     peer = await dial((await make_server(listener=server, options=options)).port, compression=None)
@@ -472,46 +460,126 @@ async def test_what_leaves_along_leaves_in_one_write_with_the_next_samples(
     write = link.websocket.transport.write
     monkeypatch.setattr(link.websocket.transport, 'write',
                         lambda data: (writes.append(data), write(data)))
-    made: list[bytes] = []
-    link.send_along(beat(b'first', made), nothing)
-    link.ping_soon()
-    link.send_along(beat(b'second', made), nothing)
-    assert not made and not writes
-    assert link.stage(StreamFrame('k', b'sample', 1))
-    link.flush()
-    assert len(writes) == 1 and writes[0].startswith(b'\x81\x05first\x89\x08')
-    assert writes[0].endswith(b'\x81\x06second\x81\x06sample')
-    assert (link.messages_out, link.bytes_out) == (3, 17)
-    link.send_along(beat(b'alone', made), nothing)
-    assert [await peer.recv() for _ in range(4)] == ['first', 'second', 'sample', 'alone']
-    await async_wait_until(lambda: link.websocket.latency > 0)
-    assert made == [b'first', b'second', b'alone']
-    link.send_along(beat(b'last words', made), nothing)
-    link.close(1000, 'bye')
-    assert await peer.recv() == 'last words'
-    assert await server.end() == (1000, 'bye')
-    link.send_along(beat(b'late', made), lambda: None)
-    link.flush()
-    assert made[-1] == b'last words'
+    plain = b'\x81\x04beat'
+    link.beat(b'beat', Priority.HIGH)
+    link.pace.beats = 1.0
+    for interval, is_along in ((1.0, True), (1.9, True), (2.0, False), (0.9, False)):
+        link.pace.keep(interval)
+        assert (writes[-1][:2], link.pace.goes_along) == (b'\x89\x08', is_along)
+        link.beat(b'beat', Priority.HIGH)
+        assert writes[-1].endswith(plain) and writes[-1].startswith(b'\x89\x08') is is_along
+    link.pace.keep(1.0)
+    link.pace.hurry(60.0)
+    link.beat(b'beat', Priority.HIGH)
+    link.pace.end()
+    link.beat(b'beat', Priority.HIGH)
+    assert writes[0] == writes[-1] == writes[-2] == plain
+    assert (link.messages_out, link.bytes_out) == (7, 28)
+    assert [await peer.recv() for _ in range(7)] == ['beat'] * 7
+    await async_wait_until(lambda: not link.websocket._pings)
+    assert link.websocket.latency > 0
 
 
-async def test_what_leaves_along_goes_the_ordinary_way_where_others_wait(
-        make_server: MakeServer, dial: Dial, bare: Bare) -> None:
-    """And where frames are compressed."""
+async def test_a_heartbeat_waits_where_others_do(make_server: MakeServer, dial: Dial, bare: Bare
+                                                 ) -> None:
+    """And is compressed where frames are; of one that is closed nothing comes."""
     server = Recorder()
     port = (await make_server(listener=server, compression=True,
                               options=ServerOptions(ping_interval=0.0))).port
     await bare(port)
     slow = await server.link()
-    sent: list[str] = []
-    slow.send_along(nothing, lambda: sent.append('slow'))
     slow.send(BIG * 40, text=False)
-    slow.flush()
-    assert sent == ['slow']
-    await dial(port, compression='deflate')
+    peer = await dial(port, compression='deflate')
     await async_wait_until(lambda: len(server.links) == 2)
-    server.links[1].send_along(nothing, lambda: sent.append('compressed'))
-    assert sent == ['slow', 'compressed']
+    for link in server.links:
+        link.pace.beats = 1.0
+        link.pace.keep(1.0)
+        link.beat(b'beat', Priority.HIGH)
+        assert len(link.websocket._pings) == 2
+    assert len(slow._queue) == 1
+    assert await peer.recv() == 'beat'
+    server.links[1].close(1000, 'bye')
+    server.links[1].beat(b'late', Priority.HIGH)
+    with pytest.raises(ConnectionClosed):
+        await peer.recv()
+
+
+def hand_out(item: StreamFrame, links: Iterable[Link]) -> None:
+    """Write what comes alone, as the bridge does."""
+    fan_out = FanOut(None, asyncio.get_running_loop(), 0.0)  # type: ignore[arg-type]
+    fan_out._batches.append((item, iter(tuple(links))))
+    fan_out._hand_out(float('inf'))
+
+
+async def test_what_a_socket_takes_in_part_is_never_mixed_with_other_frames(
+        make_server: MakeServer, bare: Bare) -> None:
+    """Also while the peer counts as idle: what fits in no more waits, and all after it."""
+    server = Recorder()
+    peer = await bare((await make_server(listener=server, send_buffer_size=2**30,
+                                         options=ServerOptions(ping_interval=0.0))).port)
+    link = await server.link()
+    websocket = link.websocket
+    item = StreamFrame('k', bytes(3000), 1, text=False)
+    expected = b''
+
+    def pong() -> bytes:
+        websocket.protocol.send_pong(b'')
+        websocket.send_data()       # as websockets does when it answers a ping
+        return b'\x8a\0'
+
+    def beat() -> bytes:
+        link.beat(b'beat', Priority.HIGH)
+        return b'\x81\x04beat'
+
+    def sample() -> bytes:
+        hand_out(item, [link])
+        return item.wire()
+    for first in (pong, beat, sample):
+        expected += sample()
+        assert link.direct is not None
+        with suppress(BlockingIOError):
+            while True:             # until the socket is full, and nobody knows of it
+                expected += item.wire()[:link.direct(item.wire())]
+        expected += first()
+        assert link.direct is None
+        for each in (sample, beat, pong, sample):
+            expected += each()
+            assert link.direct is None
+            assert link.is_idle
+        got = b''
+        while len(got) < len(expected):
+            got += await asyncio.get_running_loop().sock_recv(peer.socket, 1 << 20)
+        assert got == expected
+        expected = b''
+        await async_wait_until(lambda: not websocket.transport.get_write_buffer_size())
+
+
+async def test_what_is_left_of_a_frame_waits_in_the_transport(
+        make_server: MakeServer, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the socket does: takes a part, nothing, or has gone."""
+    server = Recorder()
+    peer = await dial((await make_server(listener=server)).port, compression=None)
+    link = await server.link()
+    item = StreamFrame('k', b'one two', 1)
+    hand_out(item, [link])
+    for taken in (3, 0, 9):
+        assert link.direct is not None
+        direct = link.direct
+        link.direct = lambda data, taken=taken, direct=direct: direct(  # type: ignore[misc]
+            data[:taken]) if taken else direct_fails()
+        hand_out(item, [link])
+        assert (link.direct is None) is (taken < 9)
+        link.flush()
+    assert [await peer.recv() for _ in range(4)] == ['one two'] * 4
+    assert link.messages_out == 4
+    link.abort('cut')
+    hand_out(item, [link])
+    assert link.direct is None
+
+
+def direct_fails() -> int:
+    """Take nothing, as a full socket does."""
+    raise BlockingIOError
 
 
 @pytest.mark.parametrize('seed', range(3))
@@ -521,7 +589,7 @@ async def test_whatever_happens_in_the_middle_of_a_fan_out(
     choose = random.Random(seed)
     server = Recorder()
     port = (await make_server(listener=server, compression=True, options=ServerOptions(
-        close_timeout=20.0, ping_interval=0.0))).port
+        close_timeout=60.0, ping_interval=0.0))).port
     peers: dict[Link, ClientConnection | BarePeer] = {}
     got: dict[ClientConnection | BarePeer, list[bytes]] = {}
     readers = []
@@ -547,12 +615,17 @@ async def test_whatever_happens_in_the_middle_of_a_fan_out(
         split = choose.choice((None, None, lambda frame: [frame[:1], frame[1:]]))
         item = StreamFrame('k', Parts(text[:1], text[1:]) if choose.random() < 0.2 else text, 99,
                            text=bool(number % 2), split=split)
-        fresh = [link for link in peers if link.stage(item)]
-        for link in choose.sample(fresh, choose.randrange(len(fresh) + 1)):
-            link.flush()
+        if isinstance(item.frame, bytes) and len(text) <= PIECE and choose.random() < 0.3:
+            for link in peers:
+                link.flush()
+            hand_out(item, peers)
+        else:
+            fresh = [link for link in peers if link.stage(item)]
+            for link in choose.sample(fresh, choose.randrange(len(fresh) + 1)):
+                link.flush()
         if choose.random() < 0.2:
             for link in peers:
-                link.ping_soon()
+                link.websocket.send_fence()
         for link in peers:
             if link not in codes:
                 sent[link] += [text[:1], text[1:]] if split else [text]
@@ -573,11 +646,11 @@ async def test_whatever_happens_in_the_middle_of_a_fan_out(
                 link.abort('end')
             else:
                 link.close(4001, 'end')
-    await asyncio.wait(readers, timeout=20.0)
+    await asyncio.wait(readers, timeout=60.0)
     for link, peer in peers.items():
         if isinstance(peer, ClientConnection):
             assert got[peer] == sent[link][:len(got[peer])]
-            assert peer.close_code == codes[link]
+            assert peer.close_code == codes[link], peer.close_reason
             assert codes[link] == 1006 or len(got[peer]) == len(sent[link])
     await async_wait_until(lambda: len(server.ends) == len(peers))
 

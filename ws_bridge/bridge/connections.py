@@ -46,7 +46,7 @@ from ws_bridge.session import effects as fx
 from ws_bridge.session.login import Login
 from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
-from ws_bridge.transport.rounds import RIDE, Round
+from ws_bridge.transport.rounds import Round
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
@@ -166,7 +166,8 @@ class PeerConnections:
                                         not is_named or kind.parses_binary)
         self._logins.bound(peer)
         if kind.has_heartbeats:
-            self._beats.add(peer.beat_soon if self._beats.interval > 4 * RIDE else peer.beat)
+            self._beats.add(peer.beat)
+            link.pace.beats = self._beats.interval
         logger.info('peer %s from %s: %s', peer.name, link.address, dialect.name)
         self._note_visit('open', peer, dialect=dialect.name)
         if session.login.identity is not None:
@@ -252,7 +253,6 @@ class PeerConnections:
         if peer is not None:
             self._control.lost(peer, 'closed')
             self._beats.discard(peer.beat)
-            self._beats.discard(peer.beat_soon)
         self._uplinks.closed(link)
         self._dispatcher.disarm(link)
         self._sim_time.left()

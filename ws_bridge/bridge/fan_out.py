@@ -149,11 +149,16 @@ class FanOut:
         while self._batches:
             item, links = self._batches[0]
             wire = item.wire()
-            count, size = item.count, item.size
+            count, size, all_of_it = item.count, item.size, len(wire)
             for link in links:
                 write = link.direct
                 if write is not None:
-                    write(wire)
+                    try:
+                        sent = write(wire)
+                    except OSError:     # it takes nothing now, or never again
+                        sent = 0
+                    if sent != all_of_it:
+                        link.write_rest(wire, sent)
                     link.messages_out += count
                     link.bytes_out += size
                 else:

@@ -26,7 +26,6 @@ from ws_bridge.protocol.operations import Frame
 from ws_bridge.protocol.replies import Failed, Reply
 from ws_bridge.protocol.unix_time import nanoseconds
 from ws_bridge.session.session import Session
-from ws_bridge.transport.framing import head
 from ws_bridge.transport.link import Link
 
 if TYPE_CHECKING:
@@ -79,15 +78,9 @@ class Peer:
 
     def beat(self) -> None:
         """Send a heartbeat."""
-        self.send(self.session.heartbeats.make(self.clock()))
-
-    def beat_soon(self) -> None:
-        """Send a heartbeat with the next sample, if one leaves soon."""
-        self.link.send_along(self._make_beat, self.beat)
-
-    def _make_beat(self) -> tuple[bytes, int]:
-        (data, text, _), = self.frames_of(self.session.heartbeats.make(self.clock()))
-        return head(len(data), text) + data, len(data)
+        beat = self.session.heartbeats.make(self.clock())
+        for frame in self.dialect.encode(beat, beat.stamp):
+            self.link.beat(frame.data, frame.priority)
 
 
 def types_of(ros: RosSide, topic: str) -> tuple[str, ...]:

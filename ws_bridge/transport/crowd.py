@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,7 @@ class Ticket:
     One open connection, as it is counted.
 
     :param address: where it comes from, without a port; later what a trusted proxy says it is.
+    :param send: of the socket.
     :param transport: of the socket, once there is one.
     :param is_connecting: its handshakes (TLS, HTTP) have not ended.
     :param is_answered: its request was understood, and answered or let in.
@@ -48,6 +49,7 @@ class Ticket:
     """
 
     address: str
+    send: Callable[[bytes], int] | None = None
     transport: asyncio.Transport | None = None
     is_connecting: bool = True
     is_answered: bool = False
@@ -78,8 +80,14 @@ class Crowd:
         """Return how many an address has."""
         return self._addresses[network_of(address)]
 
-    def enter(self, descriptor: int, address: str) -> bool:
-        """Count a new connection; ``False``: it is too late, or there are too many handshakes."""
+    def enter(self, descriptor: int, address: str,
+              send: Callable[[bytes], int] | None = None) -> bool:
+        """
+        Count a new connection.
+
+        :param send: of its socket.
+        :return: ``False``: it is too late, or there are too many handshakes.
+        """
         if self._closed:
             return False
         network = network_of(address)
@@ -89,7 +97,7 @@ class Crowd:
                 and not is_in(address, self._options.trusted_proxies)):
             refused(self._options.refused, 'handshakes', address)
             return False
-        self._tickets[descriptor] = Ticket(address)
+        self._tickets[descriptor] = Ticket(address, send)
         self._addresses[network] += 1
         self._connecting[network] += 1
         return True
@@ -179,6 +187,8 @@ class CountedConnection(Fenced, ServerConnection):
         self.ticket = self.crowd.of_transport(self.transport)
         if self.ticket is None:
             self.transport.abort()
+        elif self.transport.get_extra_info('sslcontext') is None:
+            self.send_bytes = self.ticket.send
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -32,7 +32,7 @@ from websockets.protocol import State
 from websockets.streams import StreamReader
 
 from ws_bridge.transport.large import Cutter, EMPTY, Gathering, Large, TOO_MANY
-from ws_bridge.transport.rounds import RIDE, Rounds
+from ws_bridge.transport.rounds import Rounds
 from ws_bridge.transport.turns import Turns
 
 if TYPE_CHECKING:
@@ -79,8 +79,10 @@ class Fenced(Base):
         ``None`` = it is parsed at once.
     :ivar is_urgent: tells whether a message passes the line; asked of ``b''``, whether everything
         does that comes now.
-    :ivar on_change: called when the transport has too much to write, and as soon as the connection
-        is no longer open.
+    :ivar on_change: called when something waits to be written, and as soon as the connection is no
+        longer open.
+    :ivar send_bytes: writes to the socket itself, as far as it takes it: only while nothing waits
+        in the transport; ``None`` = the socket takes something else.
     """
 
     fence = UNKNOWN
@@ -88,6 +90,7 @@ class Fenced(Base):
     turns: Turns | None = None
     is_urgent: Callable[[str | bytes], bool]
     on_change: Callable[[], None]
+    send_bytes: Callable[[bytes], int] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.fences = deque()
@@ -97,6 +100,9 @@ class Fenced(Base):
         self._unparsed: deque[bytes | memoryview] = deque()
         self._waited = 0.0
         self.on_change = _ignore
+        # The pings that were not answered: ``pong_waiters`` before websockets 16.
+        self._pings: dict[bytes, tuple[asyncio.Future[float], float]] = \
+            getattr(self, 'pending_pings' if hasattr(self, 'pending_pings') else 'pong_waiters')
         self._is_client = isinstance(self, ClientConnection)
         if self._is_client:
             self.fence = self.loop.time()   # what a server says is said after it was asked
@@ -129,9 +135,11 @@ class Fenced(Base):
         super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._parse_all()
-        super().connection_lost(exc)
-        self.on_change()
+        try:
+            self._parse_all()
+            super().connection_lost(exc)
+        finally:
+            self.on_change()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -139,7 +147,14 @@ class Fenced(Base):
 
     def send_data(self) -> None:
         super().send_data()
-        if self.protocol.state is not State.OPEN:   # a close frame, and what ends the stream
+        # A close frame, and what ends the stream; or what the socket does not take now.
+        if self.protocol.state is not State.OPEN or self.transport.get_write_buffer_size():
+            self.on_change()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write what is a frame, or the rest of one, as it is; never waits."""
+        self.transport.write(data)
+        if self.transport.get_write_buffer_size():
             self.on_change()
 
     def _parse_next(self) -> bool:
@@ -227,7 +242,7 @@ class Fenced(Base):
                 self.protocol.send_ping(ping[len(_PING):])
                 self.send_data()
             else:
-                self.transport.write(ping)
+                self.write(ping)
 
     @property
     def may_ping(self) -> bool:
@@ -239,13 +254,6 @@ class Fenced(Base):
         payload = os.urandom(_SIZE)
         self._pings[payload] = self.loop.create_future(), self.loop.time()
         return _PING + payload
-
-    @property
-    def _pings(self) -> dict[bytes, tuple[asyncio.Future[float], float]]:
-        """The pings that were not answered: ``pong_waiters`` before websockets 16."""
-        pings: dict[bytes, tuple[asyncio.Future[float], float]] | None = getattr(
-            self, 'pending_pings', None)
-        return self.pong_waiters if pings is None else pings  # type: ignore[attr-defined]
 
 
 class FencedClient(Fenced, ClientConnection):
@@ -265,8 +273,8 @@ class Keepalive:
     :param end: called when it took longer.
     """
 
-    __slots__ = ('_asked', '_asked_at', '_connection', '_end', '_interval', '_look', '_rounds',
-                 '_sent_at', '_timeout')
+    __slots__ = ('_asked', '_asked_at', '_connection', '_end', '_interval', '_look', '_rest',
+                 '_rounds', '_sent_at', '_timeout')
 
     def __init__(self, connection: Fenced, rounds: Rounds, interval: float, timeout: float,
                  end: Callable[[], None]) -> None:
@@ -275,6 +283,8 @@ class Keepalive:
         self._interval = interval
         self._timeout: float | None = timeout
         self._look = min(interval, timeout) / _LOOKS
+        # Early enough for an end within interval and timeout, though looks come now and then.
+        self._rest = interval - 2 * self._look
         self._end = end
         self._asked: bytes | None = None
         self._asked_at = self._sent_at = 0.0
@@ -298,6 +308,8 @@ class Keepalive:
     def has_answered(self, now: float) -> bool:
         """Whether the peer answers in time; ask it, if it was not asked lately."""
         connection = self._connection
+        if self._asked is None and now < connection.fence + self._rest:
+            return True     # as with everybody who is pinged for the fence
         pings = connection._pings
         if self._asked not in pings:
             self._asked = None
@@ -305,9 +317,7 @@ class Keepalive:
             self._asked_at = now    # it may not have left yet
         elif self._timeout is not None and now >= self._asked_at + self._timeout:
             return False
-        # Early enough for an end within interval and timeout, though looks come now and then.
-        early = 2 * self._look
-        if now >= max(connection.fence, self._sent_at) + self._interval - early:
+        if now >= max(connection.fence, self._sent_at) + self._rest:
             self._sent_at = now
             if not pings or self._timeout is None:
                 connection.send_fence()
@@ -324,24 +334,24 @@ class Pace:
     """
     When a connection is pinged: slowly at rest, fast while its peer commands.
 
-    At rest it is pinged in a round with all others; who commands has a timer of its own.
+    At rest it is pinged in a round with all others, or along with the heartbeats that it is sent;
+    who commands has a timer of its own.
 
     :param ping: sends one.
     :param rounds: of the interface.
-    :param ping_soon: sends one within :data:`RIDE`, at rest.
+    :ivar beats: the interval of the heartbeats that the peer is sent, s; 0 = none.
+    :ivar goes_along: a ping leaves with each of them, and with nothing else.
     :ivar hurried_at: since when it is fast, loop time, s; ``None`` at rest.
     """
 
-    __slots__ = ('_fast', '_last', '_ping', '_ping_soon', '_round', '_rounds', '_slow', '_timer',
-                 'hurried_at')
+    __slots__ = ('_fast', '_is_in_round', '_last', '_ping', '_rounds', '_slow', '_timer', 'beats',
+                 'goes_along', 'hurried_at')
 
-    def __init__(self, ping: Callable[[], None], rounds: Rounds,
-                 ping_soon: Callable[[], None] | None = None) -> None:
+    def __init__(self, ping: Callable[[], None], rounds: Rounds) -> None:
         self._ping = ping
-        self._ping_soon = ping_soon or ping
         self._rounds = rounds
-        self._slow = self._fast = 0.0
-        self._round: tuple[float, Callable[[], None]] | None = None
+        self._slow = self._fast = self.beats = 0.0
+        self._is_in_round = self.goes_along = False
         self._last = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.hurried_at: float | None = None
@@ -352,7 +362,7 @@ class Pace:
     @property
     def is_kept(self) -> bool:
         """Whether the connection will be pinged again."""
-        return self._timer is not None or self._round is not None
+        return self._timer is not None or self._is_in_round or self.goes_along
 
     def keep(self, interval: float) -> None:
         """Ping from now on, once in ``interval`` s; 0 = at rest not at all."""
@@ -376,9 +386,10 @@ class Pace:
 
     def end(self) -> None:
         """Ping no more."""
-        if self._round is not None:
-            self._rounds.discard(*self._round)
-            self._round = None
+        self.goes_along = False
+        if self._is_in_round:
+            self._rounds.discard(self._slow, self._ping)
+            self._is_in_round = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -391,7 +402,8 @@ class Pace:
         self._ping()
         if self.hurried_at is not None:
             self._timer = loop.call_later(self._fast, self._step)
+        elif self._slow / 2 < self.beats <= self._slow:
+            self.goes_along = True
         elif self._slow:
-            self._round = (self._slow - RIDE, self._ping_soon) if self._slow > 4 * RIDE \
-                else (self._slow, self._ping)
-            self._rounds.add(*self._round)
+            self._is_in_round = True
+            self._rounds.add(self._slow, self._ping)

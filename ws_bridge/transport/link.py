@@ -25,9 +25,12 @@ import time
 from typing import Any, Protocol, TYPE_CHECKING
 
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
+from ws_bridge.protocol.types import Priority
 from ws_bridge.transport.endpoint import address_host, join_host_port
 from ws_bridge.transport.fence import Keepalive, Pace, UNKNOWN
+from ws_bridge.transport.framing import head
 from ws_bridge.transport.large import (
     INVALID_DATA,
     Large,
@@ -97,7 +100,7 @@ class Link(Outbound):
 
     def __init__(self, websocket: Fenced, options: LinkOptions, *, dialled: bool,
                  turns: Turns, rounds: Rounds, ping_interval: float = 0.0) -> None:
-        super().__init__(websocket, options, dialled=dialled, rounds=rounds)
+        super().__init__(websocket, options, dialled=dialled)
         self.dialled = dialled
         self.peer_id: str = websocket.id.hex
         self.remote = address_text(websocket.remote_address)
@@ -109,7 +112,7 @@ class Link(Outbound):
         self.opened_at = self.last_activity = time.time()
         self.bytes_in = 0
         self.fence = UNKNOWN
-        self.pace = Pace(websocket.send_fence, rounds, self.ping_soon)
+        self.pace = Pace(websocket.send_fence, rounds)
         self._turns = websocket.turns = turns
         self.keepalive = Keepalive(
             websocket, rounds, ping_interval, options.ping_timeout,
@@ -144,6 +147,24 @@ class Link(Outbound):
     def latency(self) -> float:
         """The last round trip of a WebSocket ping, s; 0 before the first."""
         return self.websocket.latency
+
+    def beat(self, frame: bytes, priority: Priority) -> None:
+        """
+        Send a heartbeat, and with it the ping that is due.
+
+        :param frame: UTF-8.
+        """
+        websocket = self.websocket
+        is_pinged = self.pace.goes_along and websocket.may_ping
+        if self._is_plain and self.is_idle and self._protocol.state is State.OPEN:
+            ping = websocket.make_fence() if is_pinged else b''
+            websocket.write(b''.join((ping, head(len(frame), True), frame)))
+            self.messages_out += 1
+            self.bytes_out += len(frame)
+            return
+        if is_pinged:
+            websocket.send_fence()
+        self.send(frame, priority)
 
     def limit_messages(self, size: int) -> None:
         """Take messages of at most so many bytes from now on; larger ones close with 1009."""

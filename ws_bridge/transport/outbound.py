@@ -39,7 +39,6 @@ from ws_bridge.protocol.types import Priority
 from ws_bridge.session.queue import Frame, Outgoing, OutQueue, Parts, Split
 from ws_bridge.transport.fragments import Room, write_fragments
 from ws_bridge.transport.framing import head, StreamFrame
-from ws_bridge.transport.rounds import RIDE, Rounds
 from ws_bridge.transport.stall import Stall
 from ws_bridge.transport.window import Kernel, Window
 
@@ -62,43 +61,36 @@ def _write(connections: Iterable[Connection], frame: bytes, text: bool) -> None:
         broadcast(connections, frame.decode() if text else frame)
 
 
-Make = Callable[[], tuple[bytes, int | None]]
-"""Makes a frame of a server, and how long the message in it is; ``None`` = it has none."""
-
-
 class Outbound:
     """
     The half of a :class:`Link` that sends.
 
-    :param rounds: of the interface.
-    :ivar direct: writes what leaves a server as it is, at once; ``None``: it may not, or has to
-        be asked by :meth:`stage` and :meth:`flush`.
+    :ivar direct: writes what leaves a server as it is, at once, as far as it can, and returns how
+        much that was: :meth:`write_rest` has to get the rest. ``None``: nothing may be written
+        now, or :meth:`stage` and :meth:`flush` have to be asked.
     :ivar messages_out: messages that were written; ``bytes_out``: what was in them.
     :ivar messages_in: messages that the other half has read.
     """
 
-    __slots__ = ('_along', '_ending', '_in_hand', '_is_plain', '_protocol', '_queue', '_rounds',
-                 '_staged', '_stall', '_transport', '_window', '_writer', 'bytes_out', 'direct',
+    __slots__ = ('_ending', '_in_hand', '_is_plain', '_protocol', '_queue', '_staged', '_stall',
+                 '_transport', '_window', '_writer', 'bytes_out', 'direct',
                  'messages_in', 'messages_out', 'websocket')
 
-    def __init__(self, websocket: Fenced, options: LinkOptions, *, dialled: bool,
-                 rounds: Rounds) -> None:
+    def __init__(self, websocket: Fenced, options: LinkOptions, *, dialled: bool) -> None:
         self.websocket = websocket
         self.bytes_out = self.messages_in = self.messages_out = 0
-        self._rounds = rounds
         self._protocol = websocket.protocol
         self._transport = websocket.transport
         # Then a frame is the same bytes for everybody: not masked, and not compressed.
         self._is_plain = not dialled and not websocket.protocol.extensions
         self._staged: list[StreamFrame] = []
-        self._along: list[tuple[Make, Callable[[], object]]] = []
         self._queue = OutQueue(options.max_queue_bytes, options.max_queue_frames)
         self._writer: asyncio.Task[None] | None = None
         self._stall = Stall(self, options.ping_timeout)
         self._window = Window(Kernel.of(self._transport.get_extra_info('socket')))
         self._ending: tuple[int, str] | None = None
         self._in_hand = 0
-        self.direct: Callable[[bytes], None] | None = None
+        self.direct: Callable[[bytes], int] | None = None
         websocket.on_change = self._changed
 
     @property
@@ -135,6 +127,8 @@ class Outbound:
     @property
     def queued_bytes(self) -> int:
         """Bytes that wait in the queue and in the transport."""
+        if self.direct is not None:     # as almost always: it is asked of each peer, often
+            return 0
         return self._queue.nbytes + self._in_hand + self._transport.get_write_buffer_size()
 
     @property
@@ -191,84 +185,45 @@ class Outbound:
 
     def flush(self) -> None:
         """Send what was staged: at once and together if the peer is idle, else by the queue."""
-        before = self._take_along() if self._along else b''
         staged, self._staged = self._staged, []
-        if self._is_plain and (staged or before):
-            staged = self._write_together(staged, before)
+        if self._is_plain:
+            staged = self._write_together(staged)
             if not staged and self.is_idle and self._protocol.state is State.OPEN \
+                    and not self._transport.get_write_buffer_size() \
                     and not self._window.is_tight:
-                self.direct = self._transport.write
+                self.direct = self.websocket.send_bytes or self._write_all
         for item in staged:
             self.send_stream(item.key, item.frame, item.depth, text=item.text, split=item.split)
 
+    def _write_all(self, data: bytes) -> int:
+        self.websocket.write(data)
+        return len(data)
+
+    def write_rest(self, data: bytes, sent: int) -> None:
+        """
+        Have the transport write what :attr:`direct` did not.
+
+        :param sent: bytes that left already.
+        """
+        self.direct = None
+        self.websocket.write(memoryview(data)[sent:] if sent else data)
+
     def _changed(self) -> None:
-        """Take note that the transport has enough, or that nothing may be sent any more."""
+        """Take note that something waits in the transport, or that no more may be sent."""
         self.direct = None
         if self.websocket.paused and self._protocol.state is State.OPEN:
             self._stall.watch()
 
-    def send_along(self, make: Make, send: Callable[[], object]) -> None:
-        """
-        Have a frame leave with staged ones, or by itself in :data:`RIDE` s.
-
-        :param make: makes it when it leaves.
-        :param send: sends it in the ordinary way: where frames are masked or compressed, and
-            where others wait already.
-        """
-        if self._is_plain:
-            self.direct = None
-            self._along.append((make, send))
-            self._rounds.add(RIDE, self._ride)
-        else:
-            send()
-
-    def _ride(self) -> None:
-        self._rounds.discard(RIDE, self._ride)
-        if self._along:
-            self.flush()
-
-    def _take_along(self) -> bytes:
-        """Return what is written before that which was staged."""
-        along, self._along = self._along, []
-        if not self.is_open or not self.is_idle:
-            for _, send in along:
-                send()
-            return b''
-        wires = []
-        for make, _ in along:
-            wire, size = make()
-            wires.append(wire)
-            if size is not None:
-                self.messages_out += 1
-                self.bytes_out += size
-        return b''.join(wires)
-
-    def ping_soon(self) -> None:
-        """Have a ping leave with what leaves next."""
-        if self.websocket.may_ping:
-            self.send_along(self._make_ping, self.websocket.send_fence)
-
-    def _make_ping(self) -> tuple[bytes, None]:
-        return self.websocket.make_fence(), None
-
     def _stop(self) -> None:
         """Do nothing more by itself."""
         self.direct = None
-        self._rounds.discard(RIDE, self._ride)
         self._stall.stop()
 
-    def _write_together(self, staged: list[StreamFrame], before: bytes) -> list[StreamFrame]:
-        """
-        Write frames as they are, as far as the peer takes them; return the others.
-
-        :param before: leaves before them.
-        """
+    def _write_together(self, staged: list[StreamFrame]) -> list[StreamFrame]:
+        """Write frames as they are, as far as the peer takes them; return the others."""
         done = 0
-        while (done < len(staged) or before) and self.is_idle \
-                and self._protocol.state is State.OPEN:
-            wires, size = [before] if before else [], 0
-            before = b''
-            most = self._window.most
+        while done < len(staged) and self.is_idle and self._protocol.state is State.OPEN:
+            wires, size, most = [], 0, self._window.most
             for item in staged[done:] if done else staged:
                 if len(item.frame) > most or size > most or isinstance(item.frame, Parts):
                     break
@@ -280,7 +235,7 @@ class Outbound:
                 self.bytes_out += item.size
             if not wires:
                 break
-            self._transport.write(wires[0] if len(wires) == 1 else b''.join(wires))
+            self.websocket.write(wires[0] if len(wires) == 1 else b''.join(wires))
         return staged[done:]
 
     def send_stream(self, key: Hashable, frame: str | Frame, depth: int, *,
@@ -320,7 +275,7 @@ class Outbound:
     def _write_now(self, frame: bytes, text: bool) -> None:
         """Write a frame, count it, and see to it that a stuck peer is noticed."""
         if self._is_plain:
-            self._transport.write(head(len(frame), text) + frame)
+            self.websocket.write(head(len(frame), text) + frame)
         else:
             _write((self.websocket,), frame, text)
         self.messages_out += 1

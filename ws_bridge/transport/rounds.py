@@ -18,8 +18,6 @@ import asyncio
 from collections.abc import Callable, Iterator
 import time
 
-RIDE = 0.1
-"""For how long what is sent again and again waits for other frames, to leave with them, s."""
 SLICE = 0.001
 """For how long members are called before the loop does other things, s."""
 
