@@ -20,8 +20,13 @@ coverage says nothing, so it is not judged. pytest's line of counts comes last i
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+import json
 import os
+from pathlib import Path
+import subprocess
 import sys
+import tempfile
 import time
 
 import coverage
@@ -31,18 +36,23 @@ PURE_LAYERS = ('protocol', 'convert', 'safety', 'session', 'timing')
 COVERED = tuple(f'--cov=ws_bridge/{layer}' for layer in PURE_LAYERS)
 REQUIRED_PERCENT = 98.0
 HOW = ('--dist', 'loadfile', '--no-loadscope-reorder', '--reruns', '1')
-SIDE_BY_SIDE = (*HOW, '-n', '3', '-m', 'not timed')
-TIMED = (*HOW, '-n', '2', '-m', 'timed', '--cov-append')
-RUNS = (('--reruns', '1'),) if 'ROS_DOMAIN_ID' in os.environ else (SIDE_BY_SIDE, TIMED)
+SIDE_BY_SIDE = (*HOW, '-n', '3', '-m', 'not timed and not patient')
+TIMED = (*HOW, '-n', '1', '-m', 'timed', '--cov-append')
+PATIENT = (*HOW, '-n', '2', '-m', 'patient')
+ONE_BY_ONE = ('--reruns', '1')
 """
 Most of the time tests wait for ROS and sockets, so three workers share the machine, each with a
-ROS domain of its own. Tests marked ``timed`` are judged by the time that passes, most of which
-they wait; they come afterwards, two at a time. Where one domain is given, there is one process,
-which uses that domain.
+ROS domain of its own. Tests marked ``timed`` are judged by the time that passes; they come
+afterwards, one by one. They leave most of the processor idle, so those that need neither ROS nor
+time, marked ``patient``, run beside them at the lowest priority. Where one domain is given, there
+is one process, which uses that domain.
 
 What fails is tried once more, because DDS discovery between processes of a busy machine has no
 bound; the line of counts says how many were (``rerun``).
 """
+BESIDE = '--beside'
+BESIDE_DATA = '.coverage.beside'
+NICE = 19
 KINDS = ('failed', 'passed', 'skipped', 'xfailed', 'xpassed', 'warnings', 'error', 'rerun')
 
 
@@ -79,6 +89,45 @@ def judge(folders: tuple[str, ...]) -> bool:
     return enough
 
 
+def run(how: Sequence[str], counts: Counts) -> int:
+    """Run pytest; return its exit status."""
+    return int(pytest.main([*COVERED, '--cov-branch', '--cov-report=', *how], plugins=[counts]))
+
+
+def run_beside(report: str) -> int:
+    """Run the patient tests; leave their counts in the file ``report``."""
+    os.nice(NICE)
+    counts = Counts()
+    status = run(PATIENT, counts)
+    Path(report).write_text(json.dumps(counts.of))
+    return status
+
+
+def run_all(counts: Counts) -> int:
+    """Run the whole suite; return the worst exit status."""
+    if 'ROS_DOMAIN_ID' in os.environ:
+        return run(ONE_BY_ONE, counts)
+    status = run(SIDE_BY_SIDE, counts)
+    with tempfile.TemporaryDirectory() as folder:
+        report, output = Path(folder) / 'counts', Path(folder) / 'output'
+        with output.open('w') as file:
+            beside = subprocess.Popen(
+                [sys.executable, __file__, BESIDE, str(report)], stdout=file,
+                stderr=subprocess.STDOUT, env={**os.environ, 'COVERAGE_FILE': BESIDE_DATA})
+        try:
+            status = max(status, run(TIMED, counts))
+            status = max(status, abs(beside.wait()))
+        finally:
+            beside.kill()
+            print(output.read_text())
+        counts.of.update(json.loads(report.read_text()) if report.exists() else {'error': 1})
+    data = coverage.Coverage()
+    data.load()
+    data.combine([BESIDE_DATA])
+    data.save()
+    return status
+
+
 def main(arguments: list[str]) -> int:
     """
     Run pytest and, after full runs, the gate.
@@ -86,13 +135,11 @@ def main(arguments: list[str]) -> int:
     :return: pytest's exit status, or 1 where only the coverage is too low.
     """
     counts = Counts()
-    statuses = [
-        int(pytest.main([*COVERED, '--cov-branch', '--cov-report=', *how],
-                        plugins=[counts]))
-        for how in ((arguments,) if arguments else RUNS)]
-    status = max(statuses)
+    if arguments[:1] == [BESIDE]:
+        return run_beside(arguments[1])
     if arguments:
-        return status
+        return run(arguments, counts)
+    status = run_all(counts)
     verdicts = [judge((layer,)) for layer in PURE_LAYERS] + [judge(PURE_LAYERS)]
     print(counts.line())
     return status or int(not all(verdicts))

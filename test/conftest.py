@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
 import os
+from pathlib import Path
 import threading
 
 from hypothesis import settings
@@ -52,6 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError('ROS_DOMAIN_ID is given: unset it, or leave out -n')
 
 
+HERE = Path(__file__).parent
 LONG = ('test_page.py', 'test_faults.py', 'test_lint.py', 'test_soak.py', 'test_process.py',
         'test_against_reference.py', 'test_spellings.py', 'test_parameters_in_force.py',
         'test_real_clients.py', 'test_real_viewers.py', 'test_control_model.py')
@@ -60,6 +62,9 @@ TIMED = {'test_control.py', 'test_drive_by_command.py', 'test_drive_patterns.py'
          'test_faults.py', 'test_fence.py', 'test_killed_client.py', 'test_page.py',
          'test_stops.py', 'test_swarm.py', 'test_watchdog.py'}
 """Files that are judged by the time that passes."""
+PATIENT = {'config', 'convert', 'protocol', 'safety', 'session', 'timing', 'test_docs.py',
+           'test_layers.py', 'test_lint.py', 'test_tree.py'}
+"""Folders and files that need neither ROS nor time."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -70,6 +75,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.name in TIMED:
             item.add_marker('timed')
+        elif PATIENT.intersection(item.path.relative_to(HERE).parts):
+            item.add_marker('patient')
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -142,8 +142,9 @@ def test_peers_names_are_resolved_at_the_edge() -> None:
              for called, node in calls(path)
              if called in ('resolve', 'resolve_node')
              and 'ros' in ast.unparse(node.func)}
-    # of peers; of the parameters push and pull; of those and others, at the start; of an event
-    assert found == {'names.py', 'uplink.py', 'guard.py', 'parameters.py'}
+    # of peers; of the parameters push and pull; of those and others, at the start; of an event;
+    # of the clock
+    assert found == {'names.py', 'uplink.py', 'guard.py', 'parameters.py', 'simulated_time.py'}
 
 
 def test_entities_are_made_of_names_that_were_resolved() -> None:

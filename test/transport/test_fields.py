@@ -133,7 +133,7 @@ async def show_send_buffer_size(tools: Tools) -> None:
                                          options=ServerOptions(close_timeout=0.1))
         await tools.bare(server.port)
         await async_wait_until(lambda: server.links)        # noqa: B023 - awaited in the loop
-        await server.broadcast(bytes(20 * 2**20))
+        await server.broadcast(bytes(200_000))      # more than the system takes
         link = server.links[0]
         if is_idle:     # what is large is handed to the system in pieces
             await async_wait_until(lambda: link.is_idle)    # noqa: B023
