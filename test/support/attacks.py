@@ -45,6 +45,8 @@ import jwt
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
+from ws_bridge.protocol.foxglove_frames import ASSET_RESPONSE
+
 HOST = '127.0.0.1'
 MEGABYTE = 1 << 20
 HURRY = 10.0
@@ -521,8 +523,9 @@ def code_of(frame: str | bytes) -> str:
 
 def code_for_viewers(frame: str | bytes) -> str:
     """Return the code of an error, in Foxglove's dialect."""
-    if isinstance(frame, bytes):
-        return 'answers' if frame[5] == 0 else frame[10:].partition(b':')[0].decode()
+    if isinstance(frame, bytes):    # of an asset, with a status; or a sample, or the time
+        return 'answers' if frame[0] != ASSET_RESPONSE or frame[5] == 0 \
+            else frame[10:].partition(b':')[0].decode()
     told = json.loads(frame)
     return str(told['message']).partition(':')[0] if told['op'] == 'status' else 'answers'
 
