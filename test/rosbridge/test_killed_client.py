@@ -56,4 +56,5 @@ def test_killed_client_leaves_nothing() -> None:
             client.kill()
             client.communicate()
         wait_until(lambda: not any(made().values()), GONE_WITHIN, lambda: str(made()))
-        assert states[-1] == GoalStatus.STATUS_CANCELED
+        # said after the goal is no longer EXECUTING
+        wait_until(lambda: states[-1] == GoalStatus.STATUS_CANCELED, why=lambda: str(states[-9:]))
