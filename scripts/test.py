@@ -51,7 +51,6 @@ What fails is tried once more, because DDS discovery between processes of a busy
 bound; the line of counts says how many were (``rerun``).
 """
 BESIDE = '--beside'
-BESIDE_DATA = '.coverage.beside'
 NICE = 19
 KINDS = ('failed', 'passed', 'skipped', 'xfailed', 'xpassed', 'warnings', 'error', 'rerun')
 
@@ -109,11 +108,11 @@ def run_all(counts: Counts) -> int:
         return run(ONE_BY_ONE, counts)
     status = run(SIDE_BY_SIDE, counts)
     with tempfile.TemporaryDirectory() as folder:
-        report, output = Path(folder) / 'counts', Path(folder) / 'output'
+        report, output, covered = (Path(folder) / name for name in ('counts', 'output', 'covered'))
         with output.open('w') as file:
             beside = subprocess.Popen(
                 [sys.executable, __file__, BESIDE, str(report)], stdout=file,
-                stderr=subprocess.STDOUT, env={**os.environ, 'COVERAGE_FILE': BESIDE_DATA})
+                stderr=subprocess.STDOUT, env={**os.environ, 'COVERAGE_FILE': str(covered)})
         try:
             status = max(status, run(TIMED, counts))
             status = max(status, abs(beside.wait()))
@@ -121,10 +120,10 @@ def run_all(counts: Counts) -> int:
             beside.kill()
             print(output.read_text())
         counts.of.update(json.loads(report.read_text()) if report.exists() else {'error': 1})
-    data = coverage.Coverage()
-    data.load()
-    data.combine([BESIDE_DATA])
-    data.save()
+        data = coverage.Coverage()
+        data.load()
+        data.combine([str(covered)])
+        data.save()
     return status
 
 
