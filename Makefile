@@ -15,9 +15,10 @@ ifeq ($(filter $(ROS),kilted jazzy),)
 $(error ROS=$(ROS) is not known here: kilted or jazzy)
 endif
 
-# The npm packages roslib, typescript and eslint, for the tests that run them; they skip where there is no npm.
-CLIENTS := test/rosbridge/clients
-NODE_MODULES := $(if $(shell command -v npm 2> /dev/null),$(CLIENTS)/node_modules/.ready)
+# What the tests run under node, of npm: roslib, typescript and eslint; Foxglove's client and recorder.
+# These tests skip where there is no npm.
+CLIENTS := test/rosbridge/clients test/viewers/clients
+NODE_MODULES := $(if $(shell command -v npm 2> /dev/null),$(CLIENTS:=/node_modules/.ready))
 
 # The environment brings its own ROS: nothing of one that is sourced in this shell may leak into it.
 unexport AMENT_PREFIX_PATH LD_LIBRARY_PATH PYTHONHOME PYTHONPATH RMW_IMPLEMENTATION
@@ -60,7 +61,7 @@ bench: $(VENV)/.ready-test
 	  echo "== $$bench"; $(RUN) $$bench $(ARGS) || failed=1; done; exit $$failed
 
 clean:
-	rm -rf $(CLIENTS)/node_modules
+	rm -rf $(CLIENTS:=/node_modules)
 	rm -rf .venv .venv-jazzy build install log dist *.egg-info .coverage .coverage.*
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache .benchmarks
 	find ws_bridge test scripts launch -name __pycache__ -prune -exec rm -rf {} +
@@ -76,10 +77,10 @@ $(VENV)/.ready-test: setup.py pyproject.toml | $(RUN)
 	@$(RUN) -m pip install --quiet --editable '.[$(ROS),test]'
 	@touch $@ $(VENV)/.ready-run
 
-$(CLIENTS)/node_modules/.ready: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
-	@echo 'Installing roslib, typescript and eslint into $(CLIENTS)/node_modules ...'
-	@if cd $(CLIENTS) && npm ci --silent --no-audit --no-fund; then touch $(notdir $(@D))/.ready; \
-	  else echo 'ws_bridge: npm cannot install roslib, typescript and eslint; the tests that run them will be skipped'; fi
+$(CLIENTS:=/node_modules/.ready): %/node_modules/.ready: %/package.json %/package-lock.json
+	@echo 'Installing the npm packages of $* ...'
+	@if cd $* && npm ci --silent --no-audit --no-fund --ignore-scripts; then touch node_modules/.ready; \
+	  else echo 'ws_bridge: npm cannot install the packages of $*; the tests that run them will be skipped'; fi
 
 $(RUN):
 	@command -v $(PYTHON) > /dev/null || { \

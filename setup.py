@@ -48,8 +48,10 @@ TEST = [
     'flake8-docstrings',
     'flake8-import-order',
     'flake8-quotes',
+    'foxglove-sdk>=0.30,<0.31',     # the server that ours is compared with
     'hypothesis>=6.98',
     'jsonschema>=4.10',
+    'mcap>=1.2',
     'mypy>=2.4,<3',
     'psutil>=5.9',
     'pydocstyle>=6.3,<7',
@@ -61,6 +63,8 @@ TEST = [
     'pytest-cov>=4.1',
     'pytest-rerunfailures>=14',
     'pytest-xdist>=3',
+    'robo-ws-bridge>=0.11,<0.12',   # a client; GPL-3.0: for the tests alone, nothing imports it
+    'rosbags>=0.11',
     'roslibpy>=2,<3',
     'ruff>=0.17,<0.18',
     'selenium>=4.8',
@@ -88,12 +92,13 @@ setup(
     keywords=['ROS', 'ROS 2', 'WebSocket', 'rclpy'],
     python_requires='>=3.10',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['py.typed', '*.json', '**/*.json', 'web/**/*']},
+    package_data={PACKAGE: ['py.typed', '*.json', '**/*.json', 'web/**/*', 'meshes/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
         (f'share/{PACKAGE}/launch', sorted(glob('launch/*.launch.py'))),
-        (f'share/{PACKAGE}/config', sorted(glob('config/*.yaml'))),
+        (f'share/{PACKAGE}/config', sorted(glob('config/*.*'))),
+        (f'share/{PACKAGE}/meshes', sorted(glob(f'{PACKAGE}/meshes/*.stl'))),
     ],
     install_requires=[
         'cbor2>=5.4',

@@ -54,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 LONG = ('test_page.py', 'test_faults.py', 'test_lint.py', 'test_soak.py', 'test_process.py',
         'test_against_reference.py', 'test_spellings.py', 'test_parameters_in_force.py',
-        'test_real_clients.py', 'test_control_model.py')
+        'test_real_clients.py', 'test_real_viewers.py', 'test_control_model.py')
 """Files that take longest, which begin first, so that no worker is busy when others have ended."""
 TIMED = {'test_control.py', 'test_drive_by_command.py', 'test_drive_patterns.py',
          'test_faults.py', 'test_fence.py', 'test_killed_client.py', 'test_page.py',

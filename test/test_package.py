@@ -179,10 +179,10 @@ def test_files_of_the_share_folder(arguments: dict[str, Any]) -> None:
                  for folder, paths in arguments['data_files'] for path in paths}
     assert all(path.is_file() for path in installed.values())
     wanted = {'share/ament_index/resource_index/packages/ws_bridge', 'share/ws_bridge/package.xml'}
-    for folder, kind in (('launch', '*.py'), ('config', '*.yaml')):
+    for folder, kind in (('launch', '*.py'), ('config', '*.*'), ('ws_bridge/meshes', '*')):
         files = list((ROOT / folder).glob(kind))
         assert files
-        wanted |= {f'share/ws_bridge/{folder}/{path.name}' for path in files}
+        wanted |= {f'share/ws_bridge/{Path(folder).name}/{path.name}' for path in files}
     assert set(installed) == wanted
 
 

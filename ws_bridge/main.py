@@ -48,7 +48,7 @@ from ws_bridge.bridge.guard import (
 )
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.metrics import make_metrics
-from ws_bridge.bridge.pages import make_http
+from ws_bridge.bridge.pages import HEALTH, make_http
 from ws_bridge.bridge.watch import Watch
 from ws_bridge.config import Exposure, PARAMETERS, Settings, settings_from
 from ws_bridge.demo import PARENT, SERVICES, TOPICS
@@ -271,7 +271,8 @@ def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger
         origins=settings.origins or None,
         max_peers=settings.max_peers, max_peers_per_address=settings.max_peers_per_address,
         max_handshakes=settings.max_handshakes, handshake_timeout=settings.handshake_timeout,
-        hosts=settings.hosts, trusted_proxies=settings.trusted_proxies, tls=tls, admit=door.admit,
+        hosts=settings.hosts, paths_of_any_host=(HEALTH,),
+        trusted_proxies=settings.trusted_proxies, tls=tls, admit=door.admit,
         more_ports=(settings.foxglove_port,) if settings.foxglove_port else (),
         refused=ledger.refused, http=make_http(
             settings.robot_name, lambda: ros.alive, metrics,

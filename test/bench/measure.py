@@ -73,6 +73,8 @@ class Target:
     :param subscribe: makes the frame that subscribes, from topic and type.
     :param advertise: makes the frame that advertises.
     :param publish: makes a publication of a Twist from a topic and x.
+    :param join: subscribes to a topic where that takes more than a frame.
+    :param age: returns how old the message in a frame is, s, from its kind and the time now.
     """
 
     name: str
@@ -81,6 +83,8 @@ class Target:
     subscribe: Callable[[str, str], str]
     advertise: Callable[[str, str], str]
     publish: Callable[[str, float], str]
+    join: Callable[[Client, str], None] | None = None
+    age: Callable[[str, bytes, float], float | None] = lambda *of: age_of(*of)
 
 
 def plain(op: str) -> Callable[[str, str], str]:
@@ -159,6 +163,7 @@ class Client:
             'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: '
             f'{base64.b64encode(os.urandom(16)).decode()}\r\n{offer}\r\n').encode())
         self.buffer = bytearray()
+        self.parts: list[bytes] = []       # of a message that is not complete
         while (end := self.buffer.find(b'\r\n\r\n')) < 0:
             self.buffer += self.socket.recv(65536)
         if b' 101 ' not in self.buffer[:40]:
@@ -174,7 +179,7 @@ class Client:
         self.socket.sendall(head + b'\0\0\0\0' + data)
 
     def frames(self) -> Iterator[memoryview | bytes]:
-        """Read once and give every complete data frame; pings are answered."""
+        """Read once and give every complete message; pings are answered."""
         chunk = self.socket.recv(1 << 20)
         if not chunk:
             raise ConnectionError('closed')
@@ -189,11 +194,14 @@ class Client:
                 size, head = int.from_bytes(view[start + 2:start + 10], 'big'), 10
             if len(view) - start < head + size or len(view) - start < head:
                 break
-            opcode = view[start] & 15
+            opcode, final = view[start] & 15, view[start] & 128
             payload = bytes(view[start + head:start + head + size])
             start += head + size
-            if opcode in (1, 2):
-                yield payload
+            if opcode in (0, 1, 2):
+                self.parts.append(payload)
+                if final:
+                    yield payload if len(self.parts) == 1 else b''.join(self.parts)
+                    self.parts.clear()
             elif opcode == 9:
                 self.socket.sendall(struct.pack('!BB', 0x8A, 0x80 | size) + b'\0\0\0\0' + payload)
         del view[:start]
@@ -273,7 +281,10 @@ def outward(target: Target, kind: str, topics: int, rate: float, seconds: float,
         connected = [Client(port, target.subprotocol) for _ in range(clients)]
         for client in connected:
             for i in range(topics):
-                client.send(target.subscribe(f'/bench/{kind}{i}', TYPES[kind]))
+                if target.join is not None:
+                    target.join(client, f'/bench/{kind}{i}')
+                else:
+                    client.send(target.subscribe(f'/bench/{kind}{i}', TYPES[kind]))
         assert ros.stdout.readline().strip() == 'ready'
         selector = selectors.DefaultSelector()
         for client in connected:
@@ -294,7 +305,7 @@ def outward(target: Target, kind: str, topics: int, rate: float, seconds: float,
                     selector.unregister(ros.stdout)
                     continue
                 for frame in key.data.frames():
-                    age = age_of(kind, frame, time.monotonic())
+                    age = target.age(kind, frame, time.monotonic())
                     if age is not None:
                         ages.append(age)
             if report and (end is None or any(key.data for key, _ in events)):

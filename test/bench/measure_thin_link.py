@@ -25,6 +25,7 @@ whether the connection broke, and how many messages of each topic came a second.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def measure(link: Link, seconds: float) -> list[str]:
     """Drive for so long; return the cells of a row."""
     with shaped(link) as names, robot(names) as listener, closing(Process(
             sys.executable, str(SUPPORT / 'operator_client.py'),
-            f'ws://{names["inside"]}:9090', '/cmd_vel')) as operator:
+            f'ws://{names["inside"]}:9090', '/cmd_vel', '20', 'again')) as operator:
         for topic, encoding in STREAMS.items():
             operator.say(json.dumps({'op': 'subscribe', 'topic': topic, 'encoding': encoding}))
         begin = time.monotonic()
@@ -109,10 +110,13 @@ def measure(link: Link, seconds: float) -> list[str]:
         operator.say('stop')
         time.sleep(2.0)
         heard = [line for line in listener.lines if isinstance(line, list)]
+    refused = Counter(line['code'] for line in operator.lines
+                      if isinstance(line, dict) and 'code' in line)
     delays = [at - made for at, speed, made in heard if speed and first <= made < last]
     stops = [at - pressed for at, speed, _ in heard if at > pressed and not speed]
     return [str(link), f'{acquired:.2f} s',
             f'{len(delays)} of {round((last - first) * 20)}',
+            ', '.join(f'{count} {code}' for code, count in refused.items()) or 'none',
             *(f'{percentile(delays, share) * 1000:.0f} ms' for share in (0.5, 0.99)),
             f'{stops[0] * 1000:.0f} ms' if stops else 'none', 'broke' if broke else 'held',
             ', '.join(f'{(arrived.get(topic, 0) - counted.get(topic, 0)) / seconds:.1f}'
@@ -141,8 +145,9 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ.update(environment())
     print(f'`{command_line()}`\n')
-    print('| link: rate, round trip, loss | lease | commands heard | p50 | p99 | STOP to zero '
-          '| connection | camera, scan, odometry a second |\n|---|---|---|---|---|---|---|---|')
+    print('| link: rate, round trip, loss | lease | commands heard | refused | p50 | p99 '
+          '| STOP to zero | connection | camera, scan, odometry a second |\n'
+          '|---|---|---|---|---|---|---|---|---|')
     for mbit in arguments.mbit or RATES:
         for round_trip in ROUND_TRIPS:
             for loss in LOSSES:

@@ -14,11 +14,20 @@
 """Which of several bridges grants leases, and whose emergency stop is everybody's."""
 from __future__ import annotations
 
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
 from ws_bridge.bridge.neighbours import MAX_NEIGHBOURS, Neighbours, SILENT_AFTER
+from ws_bridge.bridge.other_bridges import OtherBridges
+from ws_bridge.protocol.operations import Command
+from ws_bridge.safety.estop import Estop
+from ws_bridge.safety.gate import Gate
+from ws_bridge.safety.policy import GatePolicy
 
 NOW = 100.0
 
@@ -64,6 +73,77 @@ def test_a_stop_is_that_of_bridges_with_a_topic_in_common() -> None:
     assert first.sharing({'/arm'}) == []
     first.hear(second.say({'/cmd_vel': 'p1'}, None), NOW)
     assert first.stopping({'/cmd_vel'}) is None
+
+
+def test_a_lease_of_another_bridge_is_seen() -> None:
+    first, second = Neighbours('/a', 'a', 1.0), Neighbours('/b', 'b', 2.0)
+    first.hear(second.say({'/cmd_vel': None, '/x': 'bob'}, None), NOW)
+    assert not first.is_held({'/cmd_vel'})
+    assert first.is_held({'/cmd_vel', '/x'})
+    assert not first.is_held({'/other'})
+
+
+class FakeGates:
+    """One gate; as far as :class:`OtherBridges` asks."""
+
+    def __init__(self) -> None:
+        self.gate = Gate(GatePolicy('drive', ('/cmd_vel',)), Estop(), NOW, count(1).__next__)
+        self.guarded = SimpleNamespace(gate=self.gate, granting=None)
+        self.ended: list[str] = []
+
+    def all(self) -> list[SimpleNamespace]:  # noqa: A003
+        return [self.guarded]
+
+    def topics(self) -> dict[str, set[str]]:
+        return {'drive': {'/cmd_vel'}}
+
+    def end(self, guarded: SimpleNamespace, reason: str) -> None:
+        self.ended.append(reason)
+
+    @property
+    def page_owes(self) -> bool:
+        """Whether a page that sent something has to let go first."""
+        return bool(self.gate._why_neutral('page', 'rosbridge', '/cmd_vel'))
+
+
+def other_bridges(times: list[float]) -> tuple[OtherBridges, FakeGates]:
+    """Return the older bridge, whose time is the last of ``times``; a page commands there."""
+    gates: Any = FakeGates()
+    ros: Any = SimpleNamespace(node_name='/a', tell_neighbours=lambda text: None)
+    audit: Any = SimpleNamespace(write=lambda *_, **__: None)
+    others = OtherBridges(gates, Estop(), gates, ros, audit, name_of=str, clear=print, stop=print,
+                          clock=lambda: times[-1], epoch=0.0)
+    gates.gate.accepted('page', '/cmd_vel', Command('i', '/cmd_vel', {}), NOW)
+    gates.gate.kept_out('page')
+    gates.gate.accepted('page', '/cmd_vel', Command('i', '/cmd_vel', {}), NOW)
+    assert not gates.page_owes
+    return others, gates
+
+
+def test_who_commands_by_another_bridge_makes_everybody_here_let_go() -> None:
+    others, gates = other_bridges([NOW])
+    younger = Neighbours('/b', 'b', NOW + 1)
+    others.hear(younger.say({'/cmd_vel': None}, None))
+    assert not gates.page_owes
+    others.hear(younger.say({'/cmd_vel': 'bob'}, None))
+    assert gates.page_owes
+    assert gates.guarded.granting is None
+
+
+@pytest.mark.parametrize(('silence', 'is_alone', 'ends'), [
+    (SILENT_AFTER + 0.1, False, True), (SILENT_AFTER + 0.1, True, False), (1.0, False, False)])
+def test_a_bridge_that_was_frozen_has_no_lease(silence: float, is_alone: bool,
+                                               ends: bool) -> None:
+    """The next one may have granted meanwhile."""
+    times = [NOW]
+    others, gates = other_bridges(times)
+    if not is_alone:
+        others.hear(Neighbours('/b', 'b', NOW + 1).say({'/cmd_vel': None}, None))
+    others.tick()
+    times.append(NOW + silence)
+    others.tick()
+    assert gates.ended == (['another_bridge'] if ends else [])
+    assert gates.page_owes is ends
 
 
 def test_its_own_words_are_not_a_neighbours() -> None:

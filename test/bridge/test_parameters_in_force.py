@@ -334,6 +334,18 @@ async def login_timeout(folder: Path) -> None:
         assert peer.closed == silent.closed == (1008, 'no login in time')
 
 
+@proof('ticket_lifetime')
+async def ticket_lifetime(folder: Path) -> None:
+    for lifetime in (0.0, 60.0):
+        async with running_bridge(token_file=write_tokens(folder / 'tokens'),
+                                  ticket_lifetime=lifetime) as service, \
+                native_peer(service, additional_headers=bearer(TOKEN)) as peer:
+            if lifetime:
+                assert (await peer.ask('ticket', role='observer'))['lifetime'] == lifetime
+            else:
+                assert await refused(peer, 'ticket', role='observer') == 'forbidden'
+
+
 @proof('max_login_failures')
 async def max_login_failures(folder: Path) -> None:
     async with running_bridge(token_file=write_tokens(folder / 'tokens'),

@@ -27,6 +27,7 @@ from std_srvs.srv import SetBool
 from support.bridge_harness import running_bridge
 from support.helpers import async_wait_until, SpinningNode
 from support.rosbridge_harness import Json, rosbridge_peer, RosbridgePeer
+from support.transport_support import http
 
 from ws_bridge.bridge.pages import make_http
 from ws_bridge.bridge.rosapi import QUESTIONS
@@ -293,6 +294,10 @@ async def test_http() -> None:
                            'protocol': {'major': 2, 'minor': 0, 'patch': 0}, 'server': VERSION}
         assert await asyncio.to_thread(fetch, f'{base}/healthz') == (200, {'status': 'ok'})
         assert (await asyncio.to_thread(fetch, f'{base}/else'))[0] == 404
+        # A name of somebody else that points here gets no page; a load balancer gets the health.
+        for path, expected in (('/', 421), ('/version', 421), ('/healthz', 200)):
+            request = f'GET {path} HTTP/1.1\nHost: evil.example\n\n'
+            assert (await http(service.server.port, request))[0] == expected
 
 
 async def test_health_of_a_dead_ros_side() -> None:

@@ -23,10 +23,12 @@ from geometry_msgs.msg import Twist
 import pytest
 from support.bridge_harness import native_peer, NativePeer, running_bridge
 from support.helpers import async_wait_until, SpinningNode
+from support.rosbridge_harness import rosbridge_peer
 
 from ws_bridge.bridge.bridge import TICK
 
 GATE = '/cmd_vel'
+MOVING = {'linear': {'x': 0.4}}
 
 
 @pytest.fixture
@@ -115,10 +117,20 @@ async def test_a_stop_waits_for_no_tick(heard: list[float], monkeypatch: pytest.
 
 async def test_the_second_grants_when_the_first_has_gone(heard: list[float]) -> None:
     async with running_bridge('-r', '__node:=second', gate_timeout=30.0) as older, \
-            running_bridge(gate_timeout=30.0) as younger, native_peer(younger) as peer:
+            running_bridge(gate_timeout=30.0) as younger, native_peer(younger) as peer, \
+            rosbridge_peer(younger) as page:
         await async_wait_until(lambda: GATE in peer.gates, why=lambda: peer.gates)
         await until_refused(peer, 'held')
+        await page.send('set_level', level='error')
+        await page.send('advertise', topic=GATE, type='geometry_msgs/Twist')
+        assert (await page.status('publish', topic=GATE, msg=MOVING)).startswith('held')
         older.ros.tell_neighbours = lambda text: None  # type: ignore[method-assign]
         await async_wait_until(lambda: younger.bridge._control._others._neighbours.granting(
             {GATE}) is None)
+        # A stick that was held all the time moves nothing now.
+        for _ in range(200):    # what the older one had said may arrive late
+            why = await page.status('publish', topic=GATE, msg=MOVING)
+            if not why.startswith('held'):
+                break
+        assert why.startswith('not_neutral')
         await peer.acquire(GATE)

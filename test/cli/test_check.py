@@ -71,7 +71,7 @@ services: [/reset]
 deny: [/camera/raw]
 roles:
   lab: {like: observer, allow: [{call: /reset}, {call: /other}], deny: [{subscribe: /odom}]}
-  guest:
+  guest: {}
 identities: {bob: lab}
 """
 

@@ -77,6 +77,24 @@ def test_echo(bridge: FakeBridge, capsys: Captured, encoding: str, topic: str) -
         (asked if encoding == 'json' else {**asked, 'schema': True})
 
 
+def test_ticket(bridge: FakeBridge, capsys: Captured) -> None:
+    """The URL alone is on stdout: it can be piped where it is needed, and nowhere else."""
+    for url in (bridge.url, f'{bridge.url}/robot/?x=y'):
+        assert main(['ticket', 'observer', '--url', url]) == 0
+        captured = capsys.readouterr()
+        assert captured.out == f'{url.partition("?")[0].rstrip("/")}/ticket/abc\n'
+        assert captured.err == 'for one connection as observer, within 60 s\n'
+    assert bridge.frames[-1]['data'] == {'op': 'ticket', 'role': 'observer'}
+
+
+@pytest.mark.parametrize('url', ['ws://127.0.0.1:1/ticket/abc', 'ws://127.0.0.1/ticket/abc#x'])
+def test_a_ticket_is_in_no_error(url: str, capsys: Captured) -> None:
+    assert main(['topics', '--url', url]) == 1
+    error = capsys.readouterr().err
+    assert '127.0.0.1' in error
+    assert 'abc' not in error
+
+
 def test_echo_ends_at_its_count(bridge: FakeBridge, capsys: Captured) -> None:
     assert main(['echo', '/odom', '--url', bridge.url, '--count', '1']) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1

@@ -97,7 +97,7 @@ def test_wrong_json_on_stdin(monkeypatch: pytest.MonkeyPatch, capsys: Captured) 
 
 @pytest.mark.parametrize('words', [
     ['--help'], *([name, '--help'] for name in ('serve', 'demo', 'robot', 'check', 'topics',
-                                                'echo', 'pub', 'call', 'ping'))])
+                                                'echo', 'pub', 'call', 'ticket', 'ping'))])
 def test_help(capsys: Captured, words: list[str]) -> None:
     assert main(words) == 0
     assert capsys.readouterr().out.startswith('usage: ws_bridge')

@@ -35,6 +35,7 @@ from support.helpers import SpinningNode, wait_until
 
 from ws_bridge.demo.node import DemoRobot, PARAMETERS
 from ws_bridge.errors import ConfigError
+from ws_bridge.ros.transforms import ELEMENT, STAND_INS, TF_TYPE
 
 
 @pytest.fixture
@@ -109,8 +110,11 @@ def test_every_topic(demo: SpinningNode, watcher: Watcher) -> None:
     battery = watcher.fresh('/battery_state')
     assert 0.9 < battery.percentage <= 1.0
     assert battery.present
-    transforms = dict(watcher.node.get_topic_names_and_types())
-    assert transforms.keys() & {'/tf', '/robot_pose'}
+    topics = dict(watcher.node.get_topic_names_and_types())
+    assert topics['/robot_description'] == ['std_msgs/msg/String']
+    for topic, source in STAND_INS.items():
+        assert topics.get(topic, topics.get(source)) == [
+            ELEMENT if topic not in topics else TF_TYPE]
 
 
 def test_it_drives_stops_by_itself_and_resets(demo: SpinningNode, watcher: Watcher) -> None:

@@ -91,8 +91,34 @@ def test_file_and_environment(tmp_path: Path) -> None:
     assert '3 tokens' in repr(both)
 
 
-def test_an_empty_token_file_lets_nobody_in(tmp_path: Path) -> None:
-    assert authority(tmp_path, tokens='# none\n')
+@pytest.mark.parametrize('tokens', ['# none\n', '\n', '# alice operator ' + TOKEN])
+def test_a_token_file_without_a_token_lets_nobody_in_and_says_so(
+        tmp_path: Path, tokens: str, caplog: pytest.LogCaptureFixture) -> None:
+    one = authority(tmp_path, tokens=tokens)
+    assert one
+    assert 'holds no token: with one of its lines nobody can log in, and there is no other way' \
+        in caplog.text
+    Path(one.files[0]).write_text(f'alice operator {TOKEN}\n')
+    caplog.clear()
+    one.read()
+    assert not caplog.records
+    Path(one.files[0]).write_text('')
+    one.read()
+    assert 'holds no token' in caplog.text
+
+
+def test_a_token_file_without_a_token_beside_another_way(
+        tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    authority(tmp_path, tokens='#', environment='bob - another-long-token')
+    assert 'nobody can log in' in caplog.text
+    assert 'no other way' not in caplog.text
+
+
+def test_a_variable_without_a_token_is_an_error(tmp_path: Path) -> None:
+    """Without a way to log in everybody would be an admin."""
+    with pytest.raises(ConfigError, match='WS_BRIDGE_TOKENS: is set and holds no token'):
+        authority(tmp_path, environment='# alice operator later')
+    assert not authority(tmp_path, environment=' ; ')
 
 
 def test_files_are_read_again_all_or_nothing(tmp_path: Path) -> None:
@@ -168,7 +194,9 @@ def signed(**more: Any) -> str:
 
 
 @pytest.mark.parametrize('make', [
-    lambda: signed(exp=time.time() - 60), lambda: signed(exp=None), lambda: signed(sub=None),
+    lambda: signed(exp=time.time() - 60), lambda: signed(exp=time.time() - 2.5),
+    lambda: signed(exp=10 ** 400), lambda: signed(exp='later'),
+    lambda: signed(exp=None), lambda: signed(sub=None),
     lambda: signed(sub=''), lambda: signed(sub='a\nb'), lambda: signed(role=7),
     lambda: signed(aud='other'), lambda: signed(nbf=time.time() + 60),
     lambda: signed(iss='other'), lambda: signed(aud=None),

@@ -14,6 +14,8 @@
 """The mapping file: what it says, and that every error in it names file, line and key."""
 from __future__ import annotations
 
+from collections.abc import Iterator
+import json
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +92,58 @@ def test_every_key_is_tried_above() -> None:
 
 
 def test_absent_and_empty_sections_expose_nothing() -> None:
-    assert parse('version: 1') == parse('version: 1\nout:\nin: []\ndeny: ~') == Exposure()
+    assert parse('version: 1') == Exposure() == parse(
+        'version: 1\nout: []\nin: []\nservices: []\nhost: []\ngates: []\ndeny: []\n'
+        'roles: {}\nidentities: {}')
+
+
+def places(document: Any, path: str = '') -> Iterator[tuple[str, Any, Any]]:
+    """Give the path of each value, with what it stands in and its key there."""
+    entries: Any = ()
+    if isinstance(document, dict):
+        entries = [(key, f'{path}.{key}' if path else key) for key in document]
+    elif isinstance(document, list):
+        entries = [(index, f'{path}[{index}]') for index in range(len(document))]
+    for key, where in entries:
+        yield where, document, key
+        yield from places(document[key], where)
+
+
+def test_a_key_without_a_value_is_an_error_everywhere() -> None:
+    """A list that was forgotten is not an empty one: ``deny:`` would deny nothing."""
+    document = yaml.safe_load(WHOLE) | yaml.safe_load(GATES) | yaml.safe_load(ROLES)
+    paths = [where for where, _, _ in places(document)]
+    assert {'deny', 'deny[0]', 'gates[1].on_loss[1].message.points[0].y', 'roles.lab',
+            'roles.lab.deny', 'identities.bob', 'gates[0].topics'} <= set(paths)
+    for where, parent, key in places(document):
+        was, parent[key] = parent[key], None
+        # Of texts and numbers one is enough.
+        if isinstance(was, (dict, list)) or key in ('type', 'timeout', 'y', 'bob'):
+            assert any(f': {where}: has no value: ' in line
+                       for line in errors_of(json.dumps(document))), where
+        parent[key] = was
+    parse(json.dumps(document))
+
+
+@pytest.mark.parametrize(('text', 'expected'), [
+    ('deny:', "deny: has no value: must be a list, one '- ' an entry, or [] for none"),
+    ('deny: ~', "deny: has no value: must be a list, one '- ' an entry, or [] for none"),
+    ('roles:', 'roles: has no value: must be a mapping, or {} for none'),
+    ('roles: {a: }', 'roles.a: has no value: must be a mapping with like, allow, deny'),
+    ('deny: [{}]', 'deny[0]: says nothing'),
+    ('roles: {a: {deny: [{}]}}', 'roles.a.deny[0]: says nothing'),
+    ('gates: [{gate: a, topics: []}]', 'gates[0]: guards nothing: its lists are empty'),
+    ('gates: [{gate: a, topics: [], services: []}]',
+     'gates[0]: guards nothing: its lists are empty'),
+])
+def test_what_stands_for_nothing_says_so(text: str, expected: str) -> None:
+    assert errors_of(f'version: 1\n{text}') == [f'm.yaml:2: {expected}']
+
+
+def test_an_empty_list_of_a_gate_that_guards_something_is_taken() -> None:
+    (gate,) = parse('version: 1\ngates: [{gate: a, topics: [], services: [/s], clamp: [], '
+                    'acquire_on_publish: [], neutral: []}]').gates
+    assert gate == GatePolicy('a', services=('/s',), acquire_on_publish=())
 
 
 def test_a_byte_order_mark_is_no_error() -> None:
@@ -102,7 +155,7 @@ def test_a_byte_order_mark_is_no_error() -> None:
     ('- a', 'm.yaml:1: must be a mapping with version, out, in, services, host, gates, deny, '
      'roles, identities'),
     ('out: []', 'm.yaml:1: version: is missing; this bridge reads version 1'),
-    ('version: 1\nroles: [a]', 'm.yaml:2: roles: must be a mapping'),
+    ('version: 1\nroles: [a]', 'm.yaml:2: roles: must be a mapping, or {} for none'),
     ('version: 1\nroles: {1a: {}}', "m.yaml:2: roles.1a: '1a' is not a role: a letter, then up "
      "to 63 letters, digits, '_' or '-'"),
     ('version: 1\nroles:\n  a: {allow: [{fly: /x}]}', 'm.yaml:3: roles.a.allow[0].fly: unknown '
@@ -122,8 +175,10 @@ def test_a_byte_order_mark_is_no_error() -> None:
     ('version: 1\nversion: 1', 'm.yaml:2: version: stands twice, first in line 1'),
     ('version: 1\n? [a]\n: b', 'm.yaml:2: unknown key; known are version, out, '
      'in, services, host, gates, deny, roles, identities'),
-    ('version: 1\nout: /odom', "m.yaml:2: out: must be a list, one '- ' an entry"),
-    ('version: 1\nout: {topic: /odom}', "m.yaml:2: out: must be a list, one '- ' an entry"),
+    ('version: 1\nout: /odom', "m.yaml:2: out: must be a list, one '- ' an entry, "
+     'or [] for none'),
+    ('version: 1\nout: {topic: /odom}', "m.yaml:2: out: must be a list, one '- ' an entry, "
+     'or [] for none'),
     ('version: 1\nout:\n- []', 'm.yaml:3: out[0]: must be a mapping with topic, type, channel, '
      'encoding, max_rate, expected_rate, queue_depth'),
     ('version: 1\nout:\n- type: a/B', "m.yaml:3: out[0]: has no 'topic'"),
@@ -288,11 +343,10 @@ def test_a_damaged_file_gives_an_exposure_or_a_config_error(data: st.DataObject)
     only_config_errors(WHOLE[:start] + data.draw(st.binary(max_size=5)) + WHOLE[end:])
 
 
-def test_roles() -> None:
-    exposure = parse_mapping(b"""
+ROLES = """
 version: 1
 roles:
-  guest:
+  guest: {}
   lab:
     like: observer
     allow:
@@ -308,7 +362,11 @@ roles:
 identities:
   tablet-*: lab
   bob: admin
-""", 'm.yaml')
+"""
+
+
+def test_roles() -> None:
+    exposure = parse(ROLES)
     lab = Role('lab', (*OBSERVER.allow, Grant('/lab/*', 'call'), Grant('arm', 'goal'),
                        Grant('*', 'take'), Grant('/all')), (Grant('~/secret', 'subscribe'),))
     assert exposure.roles == (
@@ -318,7 +376,6 @@ identities:
     resolved = exposure.resolved('/ns', 'bridge').roles[1]
     assert resolved.allow[-3:] == (Grant('/ns/arm', 'goal'), Grant('*', 'take'), Grant('/all'))
     assert resolved.deny == (Grant('/ns/bridge/secret', 'subscribe'),)
-    assert parse_mapping(b'version: 1\nroles:\nidentities:\n', 'm').roles == ()
 
 
 @pytest.mark.parametrize('use', NAMELESS)
@@ -394,7 +451,8 @@ def test_the_patterns_of_gates_are_expanded() -> None:
     ('{topics: [/t]}', "gates[0]: has no 'gate', which is its name"),
     ('{gate: /a, topics: [/t]}', "gates[0].gate: '/a' is not a gate name: "),
     ('{gate: a, topics: [a b]}', "gates[0].topics[0]: 'a b' is neither a ROS name"),
-    ('{gate: a, topics: /t}', "gates[0].topics: must be a list, one '- ' an entry"),
+    ('{gate: a, topics: /t}', "gates[0].topics: must be a list, one '- ' an entry, "
+     'or [] for none'),
     ('{gate: a, topics: [/t], timeout: 0}', 'gates[0].timeout: must be above 0'),
     ('{gate: a, topics: [/t], ttl: x}', 'gates[0].ttl: must be a number'),
     ('{gate: a, topics: [/t], max_rate: .inf}', 'gates[0].max_rate: must be a number'),
@@ -408,6 +466,10 @@ def test_the_patterns_of_gates_are_expanded() -> None:
     ('{gate: a, topics: [/t], neutral: [{field: x, rest: a}]}', 'gates[0].neutral[0].rest: '),
     ('{gate: a, topics: [/t], neutral: [{field: x, tolerance: -1}]}',
      'gates[0].neutral[0]: tolerance -1 is below 0'),
+    ('{gate: a, topics: [/t], neutral: [{field: x, tolerance: inf}]}',
+     'gates[0].neutral[0]: rest and tolerance must be finite'),
+    ('{gate: a, topics: [/t], neutral: [{field: x, rest: nan}]}',
+     'gates[0].neutral[0]: rest and tolerance must be finite'),
     ('{gate: a, topics: [/t], on_loss: message}', "gates[0].on_loss: 'message' is unknown"),
     ('{gate: a, topics: [/t], on_loss: []}', 'gates[0].on_loss: needs at least one action'),
     ('{gate: a, topics: [/t], on_loss: [zero]}', 'gates[0].on_loss[0]: must be a mapping'),

@@ -345,6 +345,23 @@ def test_a_refusal_stands_until_it_passes_again(dialect: FoxgloveDialect) -> Non
         {'op': 'removeStatus', 'statusIds': ['publish:5']}]
 
 
+def test_a_command_that_was_dropped_later_is_told_until_another_one_passes(
+        dialect: FoxgloveDialect) -> None:
+    ask(dialect, 'advertise', channels=[CHANNEL])
+    assert tell(dialect, failed(None, Expired('no subscriber'))) == [
+        {'op': 'status', 'level': 1, 'message': 'expired: no subscriber', 'id': 'expired'}]
+    (op,) = send(dialect, b'\1\5\0\0\0{}')
+    assert isinstance(op, ops.Command) and op.ack
+    assert tell(dialect, replies.MessagePublished('publish:5', '/cmd_vel', 1)) == [
+        {'op': 'removeStatus', 'statusIds': ['expired']}]
+    (op,) = send(dialect, b'\1\5\0\0\0{}')
+    assert isinstance(op, ops.Command) and not op.ack
+    # of what is not about commands none of them says that it is over
+    assert len(tell(dialect, failed(None, LimitExceeded('too much')))) == 1
+    (op,) = send(dialect, b'\1\5\0\0\0{}')
+    assert isinstance(op, ops.Command) and not op.ack
+
+
 # ---- services
 
 CALL = b'\2\1\0\0\0\x0c\0\0\0'
@@ -426,6 +443,9 @@ def test_what_was_not_set_is_told(dialect: FoxgloveDialect) -> None:
         {'name': '/n.a', 'value': 3}]}
     removed, _ = tell(dialect, replies.ParametersSet('set:2', {}, entries))
     assert removed['op'] == 'removeStatus'
+    # without an id it would be an update of what is not watched
+    assert tell(dialect, replies.ParametersSet('set', {}, entries)) == []
+    assert tell(dialect, replies.ParametersTold('set', entries, {})) == []
     (status,) = tell(dialect, failed('get:1', LimitExceeded('busy')))
     assert status['id'] == 'get'
 

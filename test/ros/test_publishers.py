@@ -16,6 +16,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 import time
+from typing import Any, cast
 
 import pytest
 from rclpy.duration import Duration
@@ -37,6 +38,8 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.ros.publishers import Kept
+from ws_bridge.ros.publishers import Publisher as BridgePublisher
 from ws_bridge.ros.side import RosSide
 from ws_bridge.ros.types import is_keyed
 
@@ -151,6 +154,73 @@ def test_all_that_late_subscribers_get_is_bounded_by_bytes(loop: FakeLoop) -> No
         two.publish(cdr('c'))
         one.close()         # gives back what it kept
         loop.until(lambda: side_takes(two, cdr('d' * 1000)))
+
+
+class Frozen:
+    """A publisher in ROS of which a subscriber takes nothing, until it is told to."""
+
+    def __init__(self) -> None:
+        self.taken = False
+        self.published: list[int] = []
+
+    def publish(self, cdr: bytes) -> None:
+        self.published.append(len(cdr))
+
+    def wait_for_all_acked(self, timeout: object) -> bool:
+        return self.taken
+
+
+def frozen(kept: Kept, depth: int, latched_bytes: int = 50_000
+           ) -> tuple[BridgePublisher, Frozen]:
+    """Return a ready publisher without ROS, with what stands for it there."""
+    publisher = BridgePublisher(
+        '/x', String, QoSProfile(depth=depth), ros=cast(Any, None),
+        settings=replace(QUICK, latched_bytes=latched_bytes), kept=kept, post=print,
+        on_error=print, on_close=print)
+    entity = Frozen()
+    publisher._entity = cast(Any, entity)
+    return publisher, entity
+
+
+def test_what_a_frozen_subscriber_gets_is_bounded_by_bytes() -> None:
+    """ROS keeps as many samples as the depth, until every subscriber has them."""
+    kept = Kept(1 << 20)
+    publisher, entity = frozen(kept, depth=1000)
+    sample = cdr('a' * 9980)
+    for _ in range(5):
+        publisher.put(sample)
+    for _ in range(2):
+        with pytest.raises(LimitExceeded, match='does not take what it was sent: advertise it '
+                                                'with a depth of less than 1000'):
+            publisher.put(sample)
+    publisher.put(cdr('a stop is small'))
+    assert len(entity.published) == 6
+    assert kept.used == 5 * len(sample)
+    entity.taken = True         # it goes on, or is gone
+    for _ in range(20):
+        publisher.put(sample)
+    assert kept.used <= 50_000
+    # A shallow one replaces the oldest, and one sample always passes.
+    shallow, entity = frozen(kept, depth=1, latched_bytes=100)
+    for _ in range(10):
+        shallow.put(sample)
+    assert len(entity.published) == 10
+
+
+def test_what_frozen_subscribers_of_all_get_is_bounded_by_bytes() -> None:
+    kept = Kept(50_000)
+    (one, slow), (two, _) = frozen(kept, 10), frozen(kept, 10)
+    for _ in range(4):
+        one.put(cdr('a' * 9980))
+    with pytest.raises(LimitExceeded, match=r'all publishers together .* does not take'):
+        for _ in range(2):
+            two.put(cdr('b' * 9980))
+    slow.taken = True
+    two.put(cdr('c' * 9980))
+    assert kept.used == 2 * len(cdr('b' * 9980))
+    assert kept.waiting == {two}
+    two._release()
+    assert (kept.used, kept.waiting) == (0, set())
 
 
 def side_takes(publisher: Publisher, sample: bytes) -> bool:

@@ -18,57 +18,23 @@ Each client is one process that goes through its scenarios and prints how each e
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, ExitStack
+from contextlib import ExitStack
 from importlib.util import find_spec
-import json
 from pathlib import Path
-import re
-import shutil
-import subprocess
 import sys
 from typing import Any
 
 import pytest
+from support.real_clients import lines_of, node_is_new_enough, scenarios, SKIP_NODE
 from support.rosbridge_robot import bridge_process, running_robot
 
 CLIENTS = Path(__file__).parent / 'clients'
-LIMIT = 120.0
-SKIP_NODE = 'there is no node of version 20 or newer (apt install nodejs npm)'
 SKIP_ROSLIB = 'roslib is not installed (make test does that where there is npm)'
 SKIP_ROSLIBPY = 'roslibpy is not installed'
 
 
-def scenarios(script: str, pattern: str) -> list[str]:
-    """Return the names of a script's scenarios, by its text."""
-    return re.findall(pattern, (CLIENTS / script).read_text(), re.MULTILINE)
-
-
-ROSLIB = scenarios('roslib_client.mjs', r'^  async (\w+)\(\) \{')
-ROSLIBPY = scenarios('roslibpy_client.py', r'^def (\w+)\(page: Page\)')
-
-
-def node_is_new_enough() -> bool:
-    node = shutil.which('node')
-    if node is None:
-        return False
-    version = subprocess.run([node, '--version'], capture_output=True, text=True, check=False)
-    return version.stdout.startswith('v') and int(version.stdout[1:].split('.')[0]) >= 20
-
-
-@contextmanager
-def lines_of(command: list[str]) -> Iterator[Iterator[Any]]:
-    """Run a client; give what it prints, parsed."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CLIENTS)
-    try:
-        assert process.stdout is not None
-        yield (json.loads(line) for line in process.stdout)
-        assert process.wait(LIMIT) == 0
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+ROSLIB = scenarios(CLIENTS / 'roslib_client.mjs', r'^  async (\w+)\(\) \{')
+ROSLIBPY = scenarios(CLIENTS / 'roslibpy_client.py', r'^def (\w+)\(page: Page\)')
 
 
 @pytest.fixture(scope='module')
@@ -79,7 +45,7 @@ def roslib() -> dict[str, Any]:
     if not (CLIENTS / 'node_modules' / 'roslib').is_dir():
         pytest.skip(SKIP_ROSLIB)
     with running_robot('js_robot'), bridge_process() as (_, url), \
-            lines_of(['node', 'roslib_client.mjs', url]) as lines:
+            lines_of(['node', 'roslib_client.mjs', url], CLIENTS) as lines:
         return {line['scenario']: line['error'] for line in lines}
 
 
@@ -93,7 +59,8 @@ def roslibpy() -> dict[str, Any]:
         _, url = first.enter_context(bridge_process())
         port = url.rpartition(':')[2]
         ended = {}
-        with lines_of([sys.executable, 'roslibpy_client.py', '127.0.0.1', port]) as lines:
+        command = [sys.executable, 'roslibpy_client.py', '127.0.0.1', port]
+        with lines_of(command, CLIENTS) as lines:
             for line in lines:
                 if 'restart' in line:
                     first.close()

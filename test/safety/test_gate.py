@@ -290,6 +290,22 @@ def test_after_a_lease_in_words_too() -> None:
     assert page(gate, 'a', 0.0) == 'ok'
 
 
+def test_who_was_kept_out_by_another_bridge_lets_go_first() -> None:
+    """A stick that is held does not move the robot the moment the other bridge is gone."""
+    gate = make()
+    gate.kept_out('page')
+    assert send(gate, 0.5, peer='page', lease_mode='rosbridge') == 'not_neutral'
+    assert send(gate, 0.0, peer='page', lease_mode='rosbridge') == 'ok'
+    assert send(gate, 0.5, peer='page', lease_mode='rosbridge') == 'ok'
+    gate.commanded_elsewhere()      # while this page held a stick
+    assert send(gate, 0.5, peer='page', lease_mode='rosbridge') == 'not_neutral'
+    assert send(gate, 0.0, peer='page', lease_mode='rosbridge') == 'ok'
+    assert send(gate, 0.5, peer='page', lease_mode='rosbridge') == 'ok'
+    gate.kept_out('other')
+    gate.forget('other')
+    assert send(gate, 0.0, peer='page', lease_mode='rosbridge') == 'ok'
+
+
 def test_nothing_is_kept_of_who_left() -> None:
     gate = make(neutral=(Rest('x', tolerance=0.1, learned=(1.0,)),))
     for peer in ('a', 'b'):

@@ -59,8 +59,9 @@ EVERYTHING: list[ops.Operation] = [
     ops.BinarySample(1, 'cdr', memoryview(b''), 0, 0), ops.ServiceAnswer('i', 'c'),
     ops.Heartbeat('i', None), ops.PeerStatus('i', {}), ops.Appeared({}),
     ops.EmergencyStop('i', ''), ops.ClearStop('i'), ops.LeaseOperation('i', 'take', 'g'),
-    ops.ListGates('i'), ops.GetParameters('i'), ops.SetParameters('i', {}),
-    ops.WatchParameters('i'), ops.WatchConnections('i'), ops.FetchAsset('i', 'u')]
+    ops.ListGates('i'), ops.MakeTicket('i', 'r'), ops.GetParameters('i'),
+    ops.SetParameters('i', {}), ops.WatchParameters('i'), ops.WatchConnections('i'),
+    ops.FetchAsset('i', 'u')]
 
 
 def test_everything_is_here() -> None:

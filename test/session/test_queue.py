@@ -35,24 +35,19 @@ def size_of(stream: tuple[str, list[bytes]]) -> int:
     return sum(map(len, stream[1]))
 
 
-class SmallTurns(OutQueue):
-    """A queue in which turns are so small that they end."""
-
-    TURN = 60
-
-
 class QueueModel(RuleBasedStateMachine):
-    """Messages as a list per priority, streams as lists in the order of their turns."""
+    """Messages as a list per priority, streams as lists, and beside them what each has had."""
 
     @initialize(max_bytes=st.integers(10, 200), max_frames=st.integers(1, 12))
     def start(self, max_bytes: int, max_frames: int) -> None:
         """Begin with an empty queue."""
-        self.queue = SmallTurns(max_bytes, max_frames)
+        self.queue = OutQueue(max_bytes, max_frames)
         self.max_bytes, self.max_frames = max_bytes, max_frames
         self.messages: list[tuple[Priority, bytes]] = []
         self.streams: list[tuple[str, list[bytes]]] = []
         self.began: dict[str, int] = {}
-        self.counter = self.dropped = self.taken = 0
+        self.counter = self.dropped = self.turn = 0
+        self.had: dict[str, int] = {}
 
     def _next(self, size: int) -> bytes:
         self.counter += 1
@@ -65,11 +60,9 @@ class QueueModel(RuleBasedStateMachine):
         return len(self.messages) + sum(len(frames) for _, frames in self.streams)
 
     def _take(self, stream: tuple[str, list[bytes]]) -> bytes:
-        """Take the oldest of a stream; one that has nothing more loses its turn."""
+        """Take the oldest of a stream."""
         item = stream[1].pop(0)
         if not stream[1]:
-            if stream is self.streams[0]:
-                self.taken = 0
             self.streams.remove(stream)
         return item
 
@@ -97,7 +90,7 @@ class QueueModel(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from('abc'), size=st.integers(0, 80), depth=st.integers(0, 4))
     def put_stream(self, key: str, size: int, depth: int) -> None:
-        """Add a stream frame: the newest stay, and the stream keeps its turn."""
+        """Add a stream frame: the newest stay; who was away gets no more than the others."""
         item = self._next(size)
         depth = max(depth, 1)
         before = self.dropped
@@ -106,6 +99,7 @@ class QueueModel(RuleBasedStateMachine):
             own = []
             self.streams.append((key, own))
             self.began[key] = self.counter
+            self.had[key] = max(self.had.get(key, 0), self.turn)
         own.append(item)
         self.dropped += max(len(own) - depth, 0)
         del own[:-depth]
@@ -114,21 +108,20 @@ class QueueModel(RuleBasedStateMachine):
 
     @rule()
     def pop(self) -> None:
-        """Take: messages by priority and then age, streams in turns."""
+        """Take: messages by priority and then age, of streams that which had least."""
         if self.messages:
             highest = max(priority for priority, _ in self.messages)
             entry = next(entry for entry in self.messages if entry[0] is highest)
             self.messages.remove(entry)
             assert self.queue.pop() == Outgoing(entry[1], True)
         elif self.streams:
-            stream = self.streams[0]
+            stream = min(self.streams, key=lambda each: self.had[each[0]])
+            self.turn = self.had[stream[0]]
             item = self._take(stream)
+            self.had[stream[0]] += len(item)
+            if not self.streams:
+                self.had.clear()
             assert self.queue.pop() == Outgoing(item, True)
-            if stream[1]:
-                self.taken += len(item)
-                if self.taken >= SmallTurns.TURN:
-                    self.streams.append(self.streams.pop(0))
-                    self.taken = 0
         else:
             assert self.queue.pop() is None
 
@@ -145,7 +138,8 @@ class QueueModel(RuleBasedStateMachine):
     def clear(self) -> None:
         """Forget everything."""
         self.queue.clear()
-        self.messages, self.streams, self.taken = [], [], 0
+        self.messages, self.streams = [], []
+        self.had.clear()
 
     @invariant()
     def agrees(self) -> None:
@@ -170,15 +164,16 @@ def test_newer_stream_frame_takes_the_place_of_the_older() -> None:
 def test_a_large_stream_keeps_small_ones_waiting_for_one_frame() -> None:
     queue = OutQueue(1 << 30, 1000)
     for number in range(10):
-        queue.put_stream('camera', frame(number, OutQueue.TURN), 10)
+        queue.put_stream('camera', frame(number, 65536), 10)
         queue.put_stream('odometry', frame(number, 100), 10)
     order = []
     while (item := queue.pop()) is not None:
         order.append((int.from_bytes(item.frame[:4], 'big'), len(item.frame) > 1000))
         if order[-1] == (0, True):
             queue.put_stream('late', frame(99, 100), 10)
-    assert order == [(0, True), *((number, False) for number in range(10)), (1, True),
-                     (99, False), *((number, True) for number in range(2, 10))]
+    assert order == [(0, True), (0, False), (99, False),
+                     *((number, False) for number in range(1, 10)),
+                     *((number, True) for number in range(1, 10))]
 
 
 def test_the_largest_stream_gives_way() -> None:
@@ -188,6 +183,46 @@ def test_the_largest_stream_gives_way() -> None:
         queue.put_stream('camera', frame(number, 296), 10)
     assert queue.dropped == 8
     assert len(queue) == 12
+
+
+def test_a_large_stream_keeps_no_small_one_waiting() -> None:
+    """On a link that is full, each stream gets the same share of the bytes."""
+    queue = OutQueue(100_000, 100)
+    sent = {'camera': 0, 'odometry': 0}
+    for _ in range(2000):
+        queue.put_stream('camera', bytes(1000), 1)
+        queue.put_stream('odometry', bytes(100), 1)
+        item = queue.pop()
+        assert item is not None
+        sent['camera' if len(item.frame) == 1000 else 'odometry'] += len(item.frame)
+    assert abs(sent['camera'] - sent['odometry']) <= 1000
+
+
+def test_who_was_silent_has_no_claim() -> None:
+    """A stream that comes back does not get at once what it has left to others."""
+    queue = OutQueue(100_000, 100)
+    queue.put_stream('silent', bytes(10), 1)
+    for number in range(100):
+        queue.put_stream('busy', number.to_bytes(10, 'big'), 1)
+        queue.put_stream('other', bytes(10), 1)
+        queue.pop()
+    for _ in range(4):
+        queue.put_stream('silent', b'silent', 9)
+    left = []
+    while (item := queue.pop()) is not None:
+        left.append(bytes(item.frame) == b'silent')
+    assert not all(left[:4])
+
+
+def test_streams_that_are_gone_are_forgotten() -> None:
+    """Names without end cost no memory, though something waits all the time."""
+    queue = OutQueue(100_000, 100)
+    for number in range(1000):
+        queue.put_stream('large', bytes(90_000), 1)
+        queue.put_stream(number, bytes(10), 1)
+        queue.pop()
+        assert len(queue)
+    assert len(queue._had) < 200
 
 
 def test_kind_of_frame_and_repr() -> None:

@@ -14,18 +14,25 @@
 """The services that a peer calls and serves, and what it asks of the bridge."""
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
-from support.sessions import call_from_ros, failed, make, refusal, START
+from support.sessions import call_from_ros, EPOCH, failed, make, refusal, START
 
 from ws_bridge.config import Exposure, Rule
-from ws_bridge.errors import TimedOut
+from ws_bridge.config.roles import NOBODY, OwnNames
+from ws_bridge.errors import BadField, NotHolder, TimedOut
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
+from ws_bridge.protocol.rosbridge import RosbridgeDialect
+from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session import effects as fx
+from ws_bridge.session.gate_lookup import GateLookup, NoGates
+from ws_bridge.session.rights import Rights
 from ws_bridge.session.services import MAX_QUESTIONS
 from ws_bridge.session.session import Session
+from ws_bridge.timing.unix import nanoseconds
 
 
 def test_call() -> None:
@@ -60,6 +67,77 @@ def test_timeout_of_a_call(asked: float | None, ruled: float | None, expected: f
     (call,) = session.receive(ops.Command('i', '/reset', {}, timeout=asked), START)
     assert isinstance(call, fx.CallService)
     assert call.timeout == expected
+
+
+# ---- the emergency stop as a service
+
+STOP = '/ws_bridge/stop'
+
+
+def with_stop(gates: GateLookup | None = None, **parameters: object) -> Session:
+    session = make(gates=gates, **parameters)
+    session.login.rights.policy.own = OwnNames(stop=STOP)
+    return session
+
+
+ODD_STOPS: list[dict[str, object]] = [
+    {}, {'args': {'hard': True}}, {'args': [1, 2]}, {'args': 'now'}, {'args': 7}, {'args': [[]]},
+    {'id': 1.5}, {'id': {}}, {'id': []}, {'id': 'x' * 600}, {'id': True, 'args': None},
+    {'timeout': 'soon'}, {'timeout': [1]}, {'type': 7, 'fragment_size': 'x', 'compression': 1}]
+
+
+@pytest.mark.parametrize('more', ODD_STOPS)
+def test_a_call_of_the_stop_is_made_whatever_else_is_wrong(more: dict[str, object]) -> None:
+    """As the native stop; the same in a call of something else is an error."""
+    dialect = RosbridgeDialect(10_000, lambda data: None)
+
+    def calls(service: str) -> bool:
+        frame = json.dumps({'op': 'call_service', 'service': service, **more})
+        (op,) = dialect.decode(frame)
+        (effect,) = with_stop().receive(op, START)
+        return isinstance(effect, fx.CallService) and (effect.service, effect.data) == (STOP, {})
+    assert calls(STOP)
+    assert calls('ws_bridge/stop')
+    assert not calls('/reset')
+
+
+@pytest.mark.parametrize('frame', [
+    '\ufeff{"op":"call_service","service":"/ws_bridge/stop"}',
+    '{"op":"call_service","service":"/ws_bridge/stop","id":NaN}',
+    '{"op":"call_service","service":"/ws_bridge/stop","args":{"why":"\\ud800"}}',
+    '{"op":"call_service","service":"/ws_bridge/stop","args":' + '[' * 60 + ']' * 60 + '}',
+    '{"op":"call_service","service":"/ws_bridge/stop","args":{"x":1e999}}'])
+def test_a_call_of_the_stop_in_a_frame_that_is_refused(frame: str) -> None:
+    (op,) = RosbridgeDialect(10_000, lambda data: None, 32).decode(frame)
+    (effect,) = with_stop().receive(op, START)
+    assert isinstance(effect, fx.CallService)
+    assert (effect.service, effect.data) == (STOP, {})
+
+
+def test_no_lease_age_or_count_keeps_a_call_from_the_stop() -> None:
+    class Locked(NoGates):
+
+        def check(self, peer: str, lease_mode: LeaseMode, name: str, epoch: int | None) -> None:
+            raise NotHolder('somebody else has it')
+    session = with_stop(Locked(), max_calls=1)
+    for _ in range(2):
+        (effect,) = session.receive(ops.Command(
+            'i', STOP, memoryview(b'garbage'), 'service', stamp=nanoseconds(EPOCH), ttl=0.1,
+            epoch=-1, encoding='cdr'), START)
+        assert isinstance(effect, fx.CallService)
+        assert (effect.service, effect.data, effect.encoding) == (STOP, {}, 'cdr')
+    assert refusal(session.receive(ops.Command('i', '/reset', {}), START))[1] == 'not_holder'
+
+
+def test_a_call_of_the_stop_still_needs_its_right_and_the_login() -> None:
+    broken = ops.Malformed('i', BadField('no'), ops.About('call', STOP))
+    session = with_stop(exposure=Exposure(call=(Rule('/reset'),)))
+    assert refusal(session.receive(broken, START))[1] == 'forbidden'
+    session = with_stop()
+    session.login.rights = Rights(session.login.rights.policy, NOBODY)
+    assert refusal(session.receive(broken, START)) == ('i', 'forbidden', None)
+    other = ops.Malformed('i', BadField('no'), ops.About('call', 'a b'))
+    assert refusal(with_stop().receive(other, START))[1] == 'bad_field'
 
 
 def hosting(**parameters: object) -> Session:

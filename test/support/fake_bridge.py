@@ -186,6 +186,9 @@ class FakeBridge:
         elif data['op'] in ('acquire', 'take'):
             self._acknowledge(link, message_id, {
                 'op': data['op'], 'gate': GATE, 'epoch': 3, 'timeout': 0.5, 'ttl': 0.3})
+        elif data['op'] == 'ticket':
+            self._acknowledge(link, message_id, {
+                'op': 'ticket', 'role': data['role'], 'ticket': 'abc', 'lifetime': 60.0})
         elif data['op'] == 'release':
             self._acknowledge(link, message_id, {'op': 'release', 'gate': data['gate']})
         else:

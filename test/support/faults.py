@@ -53,6 +53,7 @@ HANG = 3.5
 MOVING = 10  # commands, then the fault
 OPERATOR, PAGE = ('operator_client.py',), ('page_client.py',)
 PLAIN_PAGE = *PAGE, 'plain'
+JSON_PANEL, CDR_PANEL = (*PAGE, '10', 'json'), (*PAGE, '10', 'cdr')
 PARAMETERS = {'port': 0, 'gate_timeout': TIMEOUT, 'gate_ttl': TTL, 'heartbeat_interval': 0.2,
               'heartbeat_timeout': HEARTBEAT_TIMEOUT}
 NETWORKS = count(2 * os.getpid())    # numbers; another process has others
@@ -568,4 +569,12 @@ CASES += [
          program=PAGE, drives_on=True),
     Case('page dead, 5 s of backlog at once', die_in_the_outage, way='pipe', watch=OUTAGE,
          program=PAGE),
+]
+
+# A Teleop panel of Foxglove: 10 Hz while its button is pressed, nothing when it is released.
+CASES += [
+    Case('panel released', tell('quiet'), program=JSON_PANEL),
+    Case('panel killed (SIGKILL)', kill(signal.SIGKILL), program=CDR_PANEL),
+    Case('panel, network cut, no FIN', up_down('down'), way='network', later=up_down('up'),
+         watch=1.0, program=CDR_PANEL, drives_on=True),
 ]

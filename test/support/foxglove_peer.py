@@ -153,9 +153,9 @@ class FoxglovePeer:
 
 @asynccontextmanager
 async def foxglove_peer(service: Service, subprotocols: Sequence[str] = SUBPROTOCOLS,
-                        **options: Any) -> AsyncIterator[FoxglovePeer]:
+                        path: str = '', **options: Any) -> AsyncIterator[FoxglovePeer]:
     """Give a client that is connected."""
-    async with connect(service.url, subprotocols=[*map(Subprotocol, subprotocols)],
+    async with connect(f'{service.url}{path}', subprotocols=[*map(Subprotocol, subprotocols)],
                        **options) as websocket:
         peer = FoxglovePeer(websocket)
         yield peer

@@ -14,9 +14,10 @@
 """
 An operator's program, a process of its own, to be killed, frozen and cut off.
 
-``operator_client.py URL TOPIC [RATE]`` acquires the lease of the gate, sends heartbeats, a neutral
-command and then one that moves, 20 a second or ``RATE``.  Each carries the monotonic time at
-which it was made in ``linear.z``, so one machine can tell its age.  On stdin: the URL, where it is
+``operator_client.py URL TOPIC [RATE [again]]`` acquires the lease of the gate, sends heartbeats, a
+neutral command and then one that moves, 20 a second or ``RATE``.  Each carries the monotonic time
+at which it was made in ``linear.z``, so one machine can tell its age.  With ``again`` it lets go
+for one command where the gate asks for that, as after a stop.  On stdin: the URL, where it is
 ``-``; ``quiet`` (no more commands), ``mute`` (no more heartbeats), ``close``, ``stop``, ``count``,
 or the data of a configuration, JSON.  On stdout: ``moving``, the frames that concern the lease,
 and how many messages of each topic were ``received``, JSON.
@@ -49,7 +50,9 @@ def say(data: Any) -> None:
 class Operator:
     """The program."""
 
-    def __init__(self, websocket: ClientConnection, gate: str, rate: float) -> None:
+    def __init__(self, websocket: ClientConnection, gate: str, rate: float, again: bool) -> None:
+        self.again = again
+        self.neutral = True
         self.websocket = websocket
         self.gate = gate
         self.rate = rate
@@ -81,7 +84,8 @@ class Operator:
         begin = time.monotonic()
         for number in count():
             await self.commanding.wait()
-            linear = {'x': 0.3, 'z': time.monotonic()} if number else {}
+            linear = {} if self.neutral else {'x': 0.3, 'z': time.monotonic()}
+            self.neutral = False
             await self.send('command', {'linear': linear}, destination=self.gate,
                             epoch=self.epoch, sequence=number, bridge_time=self.bridge_time)
             if number == 1:
@@ -108,6 +112,8 @@ class Operator:
             elif kind in ('acknowledgment', 'error') or data.get('op') == 'lost' or \
                     data.get('kind') in ('lease', 'estop', 'stopped'):
                 say(data)
+            if self.again and data.get('code') == 'not_neutral':
+                self.neutral = True
             if kind == 'acknowledgment' and 'epoch' in data:
                 self.epoch = data['epoch']
                 self.commanding.set()
@@ -133,11 +139,11 @@ class Operator:
                 await self.send('configuration', json.loads(line))
 
 
-async def main(url: str, gate: str, rate: str = str(RATE)) -> None:
+async def main(url: str, gate: str, rate: str = str(RATE), again: str = '') -> None:
     """Run until the connection or the test ends."""
     async with connect(url, subprotocols=['ws_bridge.v1'], ping_interval=None,
                        write_limit=QUEUE) as websocket:
-        operator = Operator(websocket, gate, float(rate))
+        operator = Operator(websocket, gate, float(rate), bool(again))
         parts = [asyncio.ensure_future(part) for part in (
             operator.beat(), operator.command(), operator.read(), operator.obey())]
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)

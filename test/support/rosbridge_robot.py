@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+import json
 import subprocess
 import sys
 from typing import Any
@@ -99,16 +100,18 @@ def running_robot(name: str) -> Iterator[Any]:
 
 
 @contextmanager
-def bridge_process(port: int = 0,
-                   log: Any = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def bridge_process(port: int = 0, log: Any = None,
+                   **parameters: Any) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """
     Run ``ws_bridge serve`` as a process of its own; give it and its URL.
 
     :param log: the file that its log goes to; the test's own if ``None``.
     """
+    given = [part for name, value in parameters.items()
+             for part in ('-p', f'{name}:={json.dumps(value)}')]
     process = subprocess.Popen(
         [sys.executable, '-m', 'ws_bridge', 'serve', '--ros-args', '-p', f'port:={port}',
-         '--log-level', 'warn'], stdout=subprocess.PIPE, stderr=log, text=True)
+         *given, '--log-level', 'warn'], stdout=subprocess.PIPE, stderr=log, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -36,12 +36,14 @@ class Socket:
     A connection and its transport, which keeps what it is given.
 
     :ivar waiting: bytes that the peer has not taken.
+    :ivar most: bytes for which its link has room.
     """
 
     def __init__(self) -> None:
         self.transport = self
         self.state = State.OPEN
         self.waiting = 0
+        self.most = PIECE
         self.written: list[Any] = []
         self.is_ended = False
         self.on_drain: Callable[[], object] = lambda: None
@@ -62,7 +64,11 @@ class Socket:
         """Write a frame; return whether all of it was written, and what was noted."""
         socket: Any = self
         sizes: list[int] = []
-        return await write_fragments(socket, frame, text=text, on_written=sizes.append), sizes
+
+        async def room() -> int:
+            return self.most
+        return await write_fragments(socket, frame, text=text, on_written=sizes.append,
+                                     room=room), sizes
 
     def frames(self) -> list[WireFrame]:
         """Return what a client reads."""
@@ -114,6 +120,14 @@ async def test_a_peer_that_takes_little_is_given_little() -> None:
     _, sizes = await socket.take(DATA)
     assert sizes == [LARGEST, *[PIECE] * ((len(DATA) - LARGEST) // PIECE)]
     assert b''.join(each.data for each in socket.frames()) == DATA
+
+
+async def test_over_a_slow_link_it_leaves_bit_by_bit() -> None:
+    socket = Socket()
+    socket.most = 1000
+    done, sizes = await socket.take(DATA[:10_500])
+    assert (done, sizes) == (True, [1000] * 10 + [500])
+    assert b''.join(each.data for each in socket.frames()) == DATA[:10_500]
 
 
 @pytest.mark.parametrize('how', ['closing', 'cut'])

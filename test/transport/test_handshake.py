@@ -24,7 +24,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from ws_bridge.interface.server import WebSocketServer
-from ws_bridge.transport.handshake import origin_fault
+from ws_bridge.transport.handshake import host_fault, origin_fault
 from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
 
 LOOPBACK = '127.0.0.1'
@@ -41,7 +41,7 @@ async def refusal(dial: Dial, server: WebSocketServer, **options: object) -> tup
     (None, 'robot:9090', None, LOOPBACK, True),
     (None, 'robot:9090', (), '10.0.0.1', True),
     ('http://robot:8000', 'robot:9090', None, '10.0.0.1', True),
-    ('https://ROBOT', 'robot:9090', None, '10.0.0.1', True),
+    ('https://robot', 'ROBOT:9090', None, '10.0.0.1', True),
     ('http://[fe80::1]:1', '[fe80::1]:9090', None, 'fe80::1', True),
     ('http://localhost:8000', 'localhost:9090', None, LOOPBACK, True),
     ('http://ui.localhost', 'ui.localhost:9090', None, '::1', True),
@@ -69,7 +69,7 @@ async def refusal(dial: Dial, server: WebSocketServer, **options: object) -> tup
     ('http://evil', 'evil:9090', None, LOOPBACK, False),
     ('http://evil', 'evil:9090', ('http://evil',), LOOPBACK, True),
     ('http://evil:80', 'robot', ('http://evil',), '10.0.0.1', False),
-    ('http://Ui.example:8000', 'robot', ('http://ui.example:8000/',), '10.0.0.1', True),
+    ('http://ui.example:8000', 'robot', ('http://Ui.example:8000/',), '10.0.0.1', True),
     ('http://robot', 'robot', ('http://ui.example',), '10.0.0.1', False),
     ('null', 'robot', ('null',), '10.0.0.1', True),
     ('http://evil', 'robot', 'http://evil', '10.0.0.1', True),
@@ -85,6 +85,59 @@ def test_origins(origin: str | None, host: str, origins: tuple[str, ...] | str |
     # A browser tells a page nothing; a person who looks is told what to do.
     if fault is not None:
         assert ('the parameter pages' in fault) is (origin in ('null', 'file://'))
+
+
+@pytest.mark.parametrize('origin', [
+    'http://evil.example@127.0.0.1:9090', 'http://evil.example:1@127.0.0.1:9090',
+    'http://@127.0.0.1:9090', 'http://127.0.0.1:9090/', 'http://127.0.0.1:9090/path',
+    'http://127.0.0.1:9090?x', 'http://127.0.0.1:9090#x', 'http://127.0.0.1.:9090',
+    'http://localhost.:9090', 'http://LOCALHOST:9090', 'HTTP://127.0.0.1:9090', '//127.0.0.1:9090',
+    'http:/127.0.0.1:9090', 'http:127.0.0.1', '127.0.0.1:9090', 'http://127.0.0.1:',
+    'http://127.0.0.1:0', 'http://127.0.0.1:09090', 'http://127.0.0.1:99999',
+    'http://127.0.0.1:9090 ', ' http://127.0.0.1:9090', 'http://127.0.0.1:9090, http://evil',
+    'http://127.0.0.1:9090 http://evil', 'http://127.0.0.1\t', 'http://2130706433',
+    'http://[::1%25lo]:9090', 'http://[::1', 'http://::1', 'http://127.0.0.1:9090\\@evil',
+    'file:///', 'file://127.0.0.1/x', 'NULL', 'http://', '', '://127.0.0.1'])
+@pytest.mark.parametrize('origins', [None, ('http://localhost:9090', 'null', 'file://')])
+def test_an_origin_that_no_browser_sends(origin: str, origins: tuple[str, ...] | None) -> None:
+    """It is refused, whatever host a parser of addresses would find in it."""
+    headers = {'host': '127.0.0.1:9090', 'origin': origin}
+    assert 'it is not scheme://host[:port]' in (origin_fault(headers, origins, LOOPBACK) or '')
+    fine = {**headers, 'origin': 'http://127.0.0.1:9090'}
+    assert origin_fault(fine, origins, LOOPBACK) is None
+
+
+@pytest.mark.parametrize('host', [
+    'evil.example@127.0.0.1', '127.0.0.1/x', '127.0.0.1#x', '127.0.0.1?x', 'a@localhost:1',
+    '127.0.0.1, evil', '127.0.0.1 evil', '127.0.0.1:x', '127.0.0.1.', '[::1', '::1:9090', ''])
+def test_a_host_that_no_browser_sends(host: str) -> None:
+    assert host_fault(host, ()) is not None
+
+
+@pytest.mark.parametrize(('host', 'hosts', 'origins', 'is_fine'), [
+    ('localhost:9090', (), None, True), ('[::1]:9090', (), None, True),
+    ('10.0.0.1', (), None, True),
+    ('evil.example:9090', (), None, False), ('evil.example', ('robot',), None, False),
+    ('robot', ('robot',), None, True), ('10.0.0.1', ('robot',), None, False),
+    # A page of these origins may connect, so it may be served too.
+    ('ui.example:1', (), ('https://ui.example',), True),
+    ('evil', (), ('https://ui.example',), False),
+    ('10.0.0.1', (), ('https://ui.example',), True), ('', (), ('file://', 'null'), False),
+    ('evil', (), ('null', 'file://'), False), ('evil', (), '*', True), ('evil', (), ('*',), True),
+    ('evil', ('robot',), '*', False)])
+async def test_pages_are_for_names_of_this_machine(
+        make_server: MakeServer, host: str, hosts: tuple[str, ...],
+        origins: tuple[str, ...] | str | None, is_fine: bool) -> None:
+    """So that no page of a foreign name that points here reads them; health is for everybody."""
+    async def page(visitor: Visitor) -> HttpReply:
+        return HttpReply(200)
+    server = await make_server(options=ServerOptions(
+        hosts=hosts, origins=origins, http=page, paths_of_any_host=('/healthz',)))
+    for path in ('/', '/version', '/healthz/', '/healthz%2f'):
+        status, _, body = await http(server.port, f'GET {path} HTTP/1.1\nHost: {host}\n\n')
+        assert status == (200 if is_fine else 421)
+        assert is_fine or b'Host' in body or b"parameter 'hosts'" in body
+    assert (await http(server.port, f'GET /healthz?x HTTP/1.1\nHost: {host}\n\n'))[0] == 200
 
 
 async def test_a_page_that_was_opened_as_a_file_is_said_once(
@@ -197,12 +250,12 @@ async def test_plain_http(make_server: MakeServer, dial: Dial) -> None:
         return None
 
     server = await make_server(options=ServerOptions(http=hook))
-    request = ' /index.html?x=1 HTTP/1.1\nHost: x\nX-A: one\nx-a: two\n\n'
+    request = ' /index.html?x=1 HTTP/1.1\nHost: [::1]:1\nX-A: one\nx-a: two\n\n'
     status, headers, body = await http(server.port, 'GET' + request)
     assert (status, body) == (200, b'one, two')
     assert (headers['content-type'], headers['content-length'], headers['connection'],
             headers['server']) == ('text/html', '8', 'close', 'ws_bridge')
-    status, headers, body = await http(server.port, 'GET /other HTTP/1.1\nHost: x\n\n')
+    status, headers, body = await http(server.port, 'GET /other HTTP/1.1\nHost: localhost\n\n')
     assert (status, body) == (404, b'there is nothing here\n')
     await dial(server.port, '/index.html')
 
@@ -222,7 +275,7 @@ async def test_a_hook_that_fails(make_server: MakeServer,
 
     server = await make_server(options=ServerOptions(http=hook))
     for _ in range(2):
-        assert (await http(server.port, 'GET / HTTP/1.1\nHost: x\n\n'))[0] == 500
+        assert (await http(server.port, 'GET / HTTP/1.1\nHost: localhost\n\n'))[0] == 500
     assert 'fault of the hook' in caplog.text
 
 

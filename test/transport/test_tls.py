@@ -14,6 +14,7 @@
 """TLS with throwaway certificates: who verifies whom, and what fails."""
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from support.certificates import Pair
 from support.transport_support import MakeClient, MakeServer, Recorder
 
 from ws_bridge.protocol.types import SecurityLevel
+from ws_bridge.transport.tls import server_context
 
 Pairs = dict[str, Pair]
 
@@ -61,6 +63,12 @@ async def test_a_client_verifies_the_server(
     assert client.last_error is not None
     with pytest.raises(type(client.last_error), match=why):
         raise client.last_error
+
+
+def test_no_second_handshake(certificates: Pairs) -> None:
+    """A peer inside cannot have the server do its arithmetic again and again."""
+    pair = certificates['server']
+    assert server_context(pair.cert, pair.key, None).options & ssl.OP_NO_RENEGOTIATION
 
 
 async def test_plain_and_tls_do_not_meet(make_server: MakeServer, make_client: MakeClient,

@@ -35,6 +35,7 @@ from ws_bridge.errors import ConfigError, Forbidden, LoginFailed
 from ws_bridge.identity.authority import Authority
 from ws_bridge.identity.identity import Identity
 from ws_bridge.identity.throttle import Throttle
+from ws_bridge.identity.tickets import ticket_of, Tickets
 from ws_bridge.session.login import Login
 from ws_bridge.session.rights import Policy, Rights
 from ws_bridge.transport.handshake import host_fault
@@ -72,6 +73,7 @@ class Door:
         self._authority = authority
         self._ledger = ledger
         self._throttle = Throttle(settings.max_login_failures)
+        self._tickets = Tickets()
         self.anonymous = self._named('anonymous_role', settings.anonymous_role or (
             OBSERVER.name if authority else ADMIN.name))
         self.dialled = self._named('connect_role', settings.connect_role)
@@ -90,16 +92,18 @@ class Door:
         """Decide about a handshake."""
         now = time.monotonic()
         wait = self._throttle.wait(visitor.address, now)
-        token = _token_of(visitor.headers)
-        if wait and (token is not None or self.is_guarded):
+        ticket, token = ticket_of(visitor.path), _token_of(visitor.headers)
+        if wait and (ticket is not None or token is not None or self.is_guarded):
             self._ledger.refused('login_failures', visitor.address)
             return HttpReply(HTTPStatus.TOO_MANY_REQUESTS, {
                 **_TEXT, 'Retry-After': str(int(wait) + 1)}, b'too many failed logins\n')
         try:
-            identity = self._identify(visitor, token)
+            identity = self._identify(visitor, token) if ticket is None else \
+                self._tickets.take(ticket, now)
             role = self._role(identity)
         except (LoginFailed, Forbidden) as exc:
-            await self._failed(visitor.address, exc)
+            await self._failed(visitor.address, exc, is_guess=ticket is None or
+                               not self._tickets.knew(ticket))
             return HttpReply(HTTPStatus.UNAUTHORIZED, {
                 **_TEXT, 'WWW-Authenticate': 'Bearer'}, f'{exc.message}\n'.encode())
         return Admission(identity, Rights(self._policy, role))
@@ -132,12 +136,15 @@ class Door:
             return self._policy.role_of(identity.name, identity.role)
         return NOBODY if self.is_guarded else self.anonymous
 
-    async def _failed(self, address: str, why: LoginFailed | Forbidden) -> None:
-        self._note_failure(address, why)
+    async def _failed(self, address: str, why: LoginFailed | Forbidden, *,
+                      is_guess: bool) -> None:
+        self._note_failure(address, why, is_guess=is_guess)
         await asyncio.sleep(FAILURE_DELAY)
 
-    def _note_failure(self, address: str, why: LoginFailed | Forbidden) -> None:
-        self._throttle.failed(address, time.monotonic())
+    def _note_failure(self, address: str, why: LoginFailed | Forbidden, *,
+                      is_guess: bool = True) -> None:
+        if is_guess:
+            self._throttle.failed(address, time.monotonic())
         self._ledger.often('login_failed', address=address, reason=why.message)
 
     # ---- after it
@@ -177,6 +184,29 @@ class Door:
         except (LoginFailed, Forbidden) as exc:
             self._note_failure(address, exc)
             raise LoginFailed(exc.message) from None
+
+    def make_ticket(self, maker: Login, role: str, unix: float) -> tuple[str, float]:
+        """
+        Return a ticket, and for how long it can be used, s.
+
+        :param maker: the login of who wants it; its ticket may do no more than it may, and its
+            peer is dismissed when this login expires.
+        :param unix: Unix time, s.
+        :raises Forbidden: there are no tickets, or not for this.
+        :raises LimitExceeded: too many wait to be used.
+        """
+        lifetime, identity = self._settings.ticket_lifetime, maker.identity
+        if not lifetime:
+            raise Forbidden('this bridge makes no tickets: its parameter ticket_lifetime is 0')
+        if identity is None or identity.method == 'ticket':
+            raise Forbidden('a ticket is for who has logged in, and not by a ticket')
+        wanted = self._policy.roles.get(role)
+        if wanted is None or not self._policy.may_hand_out(maker.rights.role, wanted):
+            raise Forbidden(f'there is no role {role[:64]!r}, or the role '
+                            f'{maker.rights.role.name} may not do all that it may', field='role')
+        if identity.expires is not None:
+            lifetime = max(min(lifetime, identity.expires - unix), 0.0)
+        return self._tickets.make(identity, role, lifetime, time.monotonic()), lifetime
 
     # ---- configuration
 

@@ -422,6 +422,7 @@ class Gates:
         gate = guarded.gate
         assert command is not None
         if guarded.granting is not None:
+            gate.kept_out(session.peer)
             self.check_grants(guarded)
         now = self._clock()
         slack = 0.0 if passage.is_explicit else self._refresh(guarded, peer, now)

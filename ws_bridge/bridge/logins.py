@@ -25,7 +25,7 @@ from ws_bridge.bridge.state import StateReporter
 from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.config import Settings
 from ws_bridge.errors import LoginFailed
-from ws_bridge.protocol.replies import Failed
+from ws_bridge.protocol.replies import Failed, TicketMade
 from ws_bridge.session import effects as fx
 from ws_bridge.session.login import Login
 from ws_bridge.transport.link import Link
@@ -127,6 +127,16 @@ class Logins(Unit):
             self._state.send_to(peer)
         self._state.tell_topics(peer)
 
+    def _make_ticket(self, peer: Peer, effect: fx.IssueTicket) -> None:
+        """Make a ticket; what is taken down is who has one, never the ticket."""
+        login = peer.session.login
+        ticket, lifetime = self._door.make_ticket(login, effect.role,
+                                                  self._loop.time() + self._epoch)
+        assert login.identity is not None
+        self._ledger.note('ticket', peer=peer.name, address=peer.link.address,
+                          identity=login.identity.name, role=effect.role)
+        peer.send(TicketMade(effect.op_id, effect.role, ticket, lifetime))
+
     def _turn_away(self, peer: Peer, why: Failed) -> None:
         if peer.link in self._peers:    # it may have left by itself
             peer.send(why)
@@ -135,4 +145,5 @@ class Logins(Unit):
     def _dismiss(self, peer: Peer, effect: fx.Dismiss) -> None:
         self.dismiss(peer.link, effect.code, effect.reason)
 
-    EFFECTS: ClassVar[Effects] = {fx.LogIn: _log_in, fx.Dismiss: _dismiss}
+    EFFECTS: ClassVar[Effects] = {
+        fx.LogIn: _log_in, fx.IssueTicket: _make_ticket, fx.Dismiss: _dismiss}

@@ -111,6 +111,11 @@ class Neighbours:
         older = [each for each in self.sharing(topics) if each.rank < self._me.rank]
         return min(older, key=lambda each: each.rank, default=None)
 
+    def is_held(self, topics: Collection[str]) -> bool:
+        """Whether a peer of another bridge holds the lease of one of these topics."""
+        return any(each.holders.get(topic) is not None for each in self.sharing(topics)
+                   for topic in topics)
+
     def stopping(self, topics: Collection[str]) -> Neighbour | None:
         """Return a bridge that guards one of these topics and whose stop is asserted."""
         return next((each for each in self.sharing(topics) if each.estop is not None), None)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.gates import Gates
 from ws_bridge.bridge.leases import Leases
-from ws_bridge.bridge.neighbours import Neighbour, Neighbours, SAY_EVERY
+from ws_bridge.bridge.neighbours import Neighbour, Neighbours, SAY_EVERY, SILENT_AFTER
 from ws_bridge.errors import Stopped
 from ws_bridge.safety.estop import Estop
 
@@ -59,6 +59,7 @@ class OtherBridges:
         self._clock = clock
         self._neighbours = Neighbours(ros.node_name, secrets.token_hex(8), clock() + epoch)
         self._said = ('', 0.0)
+        self._ticked = clock()
         self._has_ended = False
 
     def __repr__(self) -> str:
@@ -90,6 +91,8 @@ class OtherBridges:
                 logger.warning('%s is guarded by the bridge %s too, which grants its leases',
                                guarded.gate.name, granting.name)
                 self._leases.end(guarded, 'another_bridge')
+            if self._neighbours.is_held(topics[guarded.gate.name]):
+                guarded.gate.commanded_elsewhere()
         stopping = self._stopping()
         if stopping is not None and not self._estop.stopped:
             self.mirrored = stopping
@@ -120,8 +123,15 @@ class OtherBridges:
     # ---- to them
 
     def tick(self) -> None:
-        """Heed that some are silent, and say what is guarded here."""
-        if self._neighbours.poll(self._clock()):
+        """Heed that some are silent, or that this bridge was, and say what is guarded here."""
+        now = self._clock()
+        was_silent, self._ticked = now - self._ticked > SILENT_AFTER, now
+        if was_silent and self.sharing():
+            # The next one has granted meanwhile, and this one cannot know yet to whom.
+            for guarded in self._gates.all():
+                self._leases.end(guarded, 'another_bridge')
+                guarded.gate.commanded_elsewhere()
+        if self._neighbours.poll(now):
             self.heed()
         self.tell()
 

@@ -27,6 +27,8 @@ from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.transport.options import HttpHook, HttpReply, Visitor
 
 METRICS = '/metrics'
+HEALTH = '/healthz'
+"""Answers under any ``Host``: load balancers ask by an address, or by a name of their own."""
 
 _JSON = {'Content-Type': 'application/json', 'Cache-Control': 'no-store'}
 
@@ -52,7 +54,7 @@ def make_http(robot: str, alive: Callable[[], bool],
         page = visitor.path.partition('?')[0]
         if page == '/version':
             return HttpReply(HTTPStatus.OK, _JSON, version)
-        if page == '/healthz':
+        if page == HEALTH:
             ok = alive()
             return HttpReply(HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE, _JSON,
                              orjson.dumps({'status': 'ok' if ok else 'the ROS side has ended'}))

@@ -39,6 +39,7 @@ from ws_bridge.errors import (
     UnknownOperation,
     WsBridgeError,
 )
+from ws_bridge.identity.tickets import without_ticket
 from ws_bridge.interface.client import WebSocketClient
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import decode, encode, Envelope
@@ -296,9 +297,11 @@ async def connected(url: str, on_error: Callable[[WsBridgeError], None]
                                 options=ClientOptions(subprotocols=(SUBPROTOCOL,)))
     try:
         if not await interface.connect_to_server(url):
-            raise interface.last_error or ConnectFailed(f'{url}: no connection')
+            raise interface.last_error or ConnectFailed(
+                f'{without_ticket(url)}: no connection')
         if not client.is_open:
-            raise ConnectFailed(f'{url}: no bridge that speaks {SUBPROTOCOL}')
+            raise ConnectFailed(
+                f'{without_ticket(url)}: no bridge that speaks {SUBPROTOCOL}')
         yield client
     finally:
         await interface.disconnect()

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The commands that talk to a running bridge: topics, echo, pub, call, ping."""
+"""The commands that talk to a running bridge: topics, echo, pub, call, ticket, ping."""
 from __future__ import annotations
 
 import argparse
@@ -22,6 +22,7 @@ from itertools import count
 import signal
 import sys
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import orjson
 
@@ -233,6 +234,16 @@ async def call(client: BridgeClient, args: argparse.Namespace) -> int:
     return DONE
 
 
+async def ticket(client: BridgeClient, args: argparse.Namespace) -> int:
+    """Print a URL that logs a client in; only that goes to stdout."""
+    made = await client.request('ticket', role=args.role)
+    parts = urlsplit(args.url)
+    print(urlunsplit(parts._replace(
+        path=f'{parts.path.rstrip("/")}/ticket/{made["ticket"]}', query='', fragment='')))
+    print(f'for one connection as {args.role}, within {made["lifetime"]:g} s', file=sys.stderr)
+    return DONE
+
+
 async def _check_type(client: BridgeClient, service: str, wanted: str) -> None:
     listed: Any = (await client.request('list'))['services']
     types = {each['service']: each['types'] for each in listed}.get(service)
@@ -274,4 +285,5 @@ def _summary(sent: int, trips: list[float], sync: TimeSync) -> str:
 
 
 COMMANDS: dict[str, Command] = {
-    'topics': topics, 'echo': echo, 'pub': pub, 'call': call, 'ping': ping}
+    'topics': topics, 'echo': echo, 'pub': pub, 'call': call, 'ticket': ticket,
+    'ping': ping}

@@ -30,6 +30,7 @@ import orjson
 
 from ws_bridge.cli.shared_memory import dead_files
 from ws_bridge.errors import ConfigError, TransportError, UnknownOperation, WsBridgeError
+from ws_bridge.identity.tickets import without_ticket
 from ws_bridge.protocol.replies import Finding
 from ws_bridge.timing.timesync import TimeSync
 from ws_bridge.transport.requirements import require_websockets
@@ -87,7 +88,8 @@ async def ask(args: argparse.Namespace) -> list[Finding]:
             findings += clock(await measure(client))
             findings += await diagnose(client, args)
     except UnknownOperation as exc:
-        findings.append(Finding('old_bridge', f'{args.url} cannot say: {exc.message}',
+        findings.append(Finding('old_bridge',
+                                f'{without_ticket(args.url)} cannot say: {exc.message}',
                                 'run a newer ws_bridge there'))
     except ConfigError as exc:
         findings.append(Finding(exc.code, str(exc), 'correct --url, or the variables for it'))

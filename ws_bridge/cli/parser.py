@@ -109,6 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_pub(add('pub', 'publish to a topic', _client))
     _add_call(add('call', 'call a service and print its result as JSON', _client))
     _add_doctor(add('doctor', 'say why nothing arrives from a topic, or nothing moves', _doctor))
+    _add_ticket(add('ticket', 'make a URL that logs a client in, once and soon', _client))
     _add_ping(add('ping', 'measure round trip and clock offset', _client))
     return parser
 
@@ -160,6 +161,12 @@ def _add_call(command: argparse.ArgumentParser) -> None:
                          help='call only if the service has this type')
     command.add_argument('--timeout', type=_positive, metavar='S',
                          help="how long the call may take (default: the bridge's)")
+
+
+def _add_ticket(command: argparse.ArgumentParser) -> None:
+    _add_url(command)
+    command.add_argument('role', metavar='ROLE',
+                         help='what the client may do: no more than who makes the ticket')
 
 
 def _add_ping(command: argparse.ArgumentParser) -> None:

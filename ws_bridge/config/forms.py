@@ -33,6 +33,9 @@ _HOST_NAME = re.compile(rf'{_LABEL}(\.{_LABEL})*\.?', re.ASCII | re.IGNORECASE)
 _NUMERIC_HOST = re.compile(r'[0-9.]+|0x[0-9a-f]*', re.IGNORECASE)
 _ORIGIN = re.compile(r'\*|null|file://|[a-z][a-z0-9+.-]*://(?P<host>\[[^]]+\]|[^/?#@:\s\[\]]+)'
                      r'(:(?P<port>[0-9]{1,5}))?')
+_SENT_ORIGIN = re.compile(r'null|file://|[a-z][a-z0-9+.-]*://'
+                          r'(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]*[a-z0-9_-])'
+                          r'(:(?P<port>[1-9][0-9]{0,4}))?')
 _ENDPOINT = re.compile(r'(wss?://)?(?P<host>\[[^]]+\]|[^/?#@:\s\[\]]+)(:(?P<port>[0-9]{1,5}))?'
                        r'(/\S*)?')
 _MESSAGE_TYPE = re.compile(r'([A-Za-z][A-Za-z0-9_]*)/(?:msg/)?([A-Z][A-Za-z0-9_]*)', re.ASCII)
@@ -73,6 +76,16 @@ def origin(text: str) -> str:
     if match is None or (match['host'] is not None and not _matches_host(match)):
         raise BadForm("no origin: scheme://host[:port] without a path, 'null', 'file://' or '*'")
     return match[0]
+
+
+def is_origin(text: str) -> bool:
+    """
+    Whether a text is an origin as browsers write it, in lower case (RFC 6454, section 6.2).
+
+    What else stands in the header comes from no page: a user, a path, a dot at the end.
+    """
+    match = _SENT_ORIGIN.fullmatch(text)
+    return match is not None and (match['host'] is None or _matches_host(match))
 
 
 def endpoint(text: str) -> str:

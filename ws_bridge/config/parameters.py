@@ -252,7 +252,7 @@ class Settings:
         form=forms.path)
     hosts: tuple[str, ...] = parameter(
         (), 'Names by which peers may reach the bridge ("Host"); empty = addresses, localhost and '
-        'the name of this machine, asked of browsers only.', form=forms.host)
+        'the name of this machine, asked of browsers and for pages only.', form=forms.host)
     trusted_proxies: tuple[str, ...] = parameter(
         (), 'Addresses or networks of reverse proxies whose X-Forwarded-For is believed.',
         form=forms.network)
@@ -261,6 +261,9 @@ class Settings:
         5.0, 'Time for TLS and the opening handshake, s.', 0.1, 600.0)
     login_timeout: float = parameter(
         5.0, 'Time to log in after the opening handshake, s.', 0.1, 600.0)
+    ticket_lifetime: float = parameter(
+        0.0, 'How long a ticket of "ws_bridge ticket" can be used as a login in the path of a '
+        'URL, s; 0 = there are none.', 0.0, 600.0)
     max_login_failures: int = parameter(
         10, 'Logins of one address that may fail in a minute; then it has to wait.', 1, 10000)
     max_peers: int = parameter(64, 'Connections at the same time.', 1, 10000)

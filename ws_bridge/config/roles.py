@@ -51,6 +51,10 @@ class Grant:
     pattern: str
     use: Use | None = None
 
+    def covers(self, other: Grant) -> bool:
+        """Whether this holds wherever the other one does, as their patterns are written."""
+        return self.use in (None, other.use) and self.pattern in (EVERYTHING, other.pattern)
+
     def holds(self, use: Use, name: str) -> bool:
         """Whether this is about ``use`` of ``name``."""
         return self.use in (None, use) and fnmatchcase(name, self.pattern)
@@ -78,6 +82,11 @@ class Role:
         return any(grant.use in (None, use) and grant.pattern == EVERYTHING
                    for grant in self.allow) and \
             not any(grant.use in (None, use) for grant in self.deny)
+
+    def covers(self, other: Role) -> bool:
+        """Whether a peer may whatever one of the other role may, as the patterns are written."""
+        return all(any(mine.covers(each) for mine in self.allow) for each in other.allow) and \
+            all(any(theirs.covers(each) for theirs in other.deny) for each in self.deny)
 
     def may_at_all(self, use: Use) -> bool:
         """Whether there is anything for which a peer might; without a name: whether it may."""
@@ -119,6 +128,7 @@ class OwnNames:
     :param clear_stop: the one that clears the emergency stop.
     :param topics: what nobody but the bridge may publish.
     :param telling: topics on which the bridge tells of everything that there is.
+    :param stop: the service that asserts the emergency stop.
     """
 
     node: str = ''
@@ -127,3 +137,4 @@ class OwnNames:
     clear_stop: str = ''
     topics: frozenset[str] = frozenset()
     telling: frozenset[str] = frozenset()
+    stop: str = ''

@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 TOPICS = ('/battery_state', '/camera/image', '/cmd_vel', '/joint_states', '/odom', '/pose',
-          '/scan')
+          '/robot_description', '/scan', '/tf', '/tf_static')
 SERVICES = ('/reset', '/set_motors')
 PARENT = '--parent'
 """Comes before the id of the process without which the robot is to end, however that ended."""

@@ -14,21 +14,24 @@
 """
 The demo robot as a node: what it publishes, listens to and serves.
 
-=================  =============================  ===============================================
-``odom``           ``nav_msgs/Odometry``          where the wheels have brought it, 50 Hz
-``pose``           ``geometry_msgs/PoseStamped``  the same place alone, 50 Hz
-``joint_states``   ``sensor_msgs/JointState``     both wheels and the pendulum, 50 Hz
-``scan``           ``sensor_msgs/LaserScan``      360 ranges, 10 Hz, while someone listens
-``camera/image``   ``sensor_msgs/Image``          rgb8, 10 Hz, while someone listens
-``battery_state``  ``sensor_msgs/BatteryState``   1 Hz
-``cmd_vel``        ``geometry_msgs/Twist``        in: obeyed for 0.5 s, then the motors stop
-``reset``          ``std_srvs/Trigger``           back to the start
-``set_motors``     ``std_srvs/SetBool``           motors on or off
-=================  =============================  ===============================================
+=====================  =============================  ===========================================
+``odom``               ``nav_msgs/Odometry``          where the wheels have brought it, 50 Hz
+``pose``               ``geometry_msgs/PoseStamped``  the same place alone, 50 Hz
+``joint_states``       ``sensor_msgs/JointState``     both wheels and the pendulum, 50 Hz
+``scan``               ``sensor_msgs/LaserScan``      360 ranges, 10 Hz, while someone listens
+``camera/image``       ``sensor_msgs/Image``          rgb8, 10 Hz, while someone listens
+``battery_state``      ``sensor_msgs/BatteryState``   1 Hz
+``robot_description``  ``std_msgs/String``            its URDF, kept for who comes later
+``/tf``                ``tf2_msgs/TFMessage``         ``odom`` to ``base_link``, 50 Hz
+``/tf_static``         ``tf2_msgs/TFMessage``         where its sensors are, kept
+``cmd_vel``            ``geometry_msgs/Twist``        in: obeyed for 0.5 s, then the motors stop
+``reset``              ``std_srvs/Trigger``           back to the start
+``set_motors``         ``std_srvs/SetBool``           motors on or off
+=====================  =============================  ===========================================
 
-The transform ``odom`` -> ``base_link`` goes out on ``/tf`` where ``tf2_msgs`` is installed; the
-wheels of ROS on PyPI lack it, and then it goes out on ``robot_pose`` alone, as a
-``geometry_msgs/TransformStamped``.
+The wheels of ROS on PyPI lack ``tf2_msgs``. Where it is not installed the transforms go out one by
+one, as ``geometry_msgs/TransformStamped`` on ``/tf/stamped`` and ``/tf_static/stamped``, of which
+the bridge makes the two topics for its peers.
 """
 from __future__ import annotations
 
@@ -49,10 +52,13 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, qos_profile_sensor_data, QoSProfile
 from sensor_msgs.msg import BatteryState, Image, JointState, LaserScan
+from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
+from ws_bridge.demo.description import BASE, describe, Mount, MOUNTS
 from ws_bridge.demo.robot import CAPACITY, Robot, SCAN_MAX, SCAN_MIN
 from ws_bridge.errors import ConfigError, OutOfRange
 
@@ -62,7 +68,8 @@ except ImportError:
     TFMessage = None
 
 SCAN_COUNT = 360
-ODOM, BASE = 'odom', 'base_link'
+ODOM = 'odom'
+KEPT = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # Longer gaps (a suspended machine, a jump of the clock) are not made up for.
 LONGEST_GAP = 0.5
 
@@ -132,8 +139,30 @@ class DemoRobot(Node):
         self._image = self.create_publisher(Image, 'camera/image', qos_profile_sensor_data)
         self._battery = self.create_publisher(
             BatteryState, 'battery_state', qos_profile_sensor_data)
-        self._transform = self.create_publisher(TransformStamped, 'robot_pose', 10) \
-            if TFMessage is None else self.create_publisher(TFMessage, '/tf', 100)
+        self._tf = self._transform_publisher('/tf', 100)
+        # as long as they are referred to, what they keep is there
+        self._description = self.create_publisher(String, 'robot_description', KEPT)
+        self._description.publish(String(data=describe()))
+        self._tf_static = self._transform_publisher('/tf_static', KEPT)
+        self._transform(self._tf_static, *(self._mounted(mount) for mount in MOUNTS))
+
+    def _transform_publisher(self, topic: str, qos: int | QoSProfile) -> Publisher:
+        if TFMessage is None:
+            return self.create_publisher(TransformStamped, f'{topic}/stamped', qos)
+        return self.create_publisher(TFMessage, topic, qos)
+
+    def _transform(self, publisher: Publisher, *transforms: TransformStamped) -> None:
+        for message in transforms if TFMessage is None else (TFMessage(transforms=[*transforms]),):
+            publisher.publish(message)
+
+    def _mounted(self, mount: Mount) -> TransformStamped:
+        transform = TransformStamped(child_frame_id=mount.frame)
+        transform.header.stamp = self._now()
+        transform.header.frame_id = BASE
+        place, turn = transform.transform.translation, transform.transform.rotation
+        place.x, place.y, place.z = mount.place
+        turn.x, turn.y, turn.z, turn.w = mount.quaternion
+        return transform
 
     def _on_command(self, twist: Twist) -> None:
         try:
@@ -171,8 +200,7 @@ class DemoRobot(Node):
         transform.transform.translation.x = pose.pose.position.x
         transform.transform.translation.y = pose.pose.position.y
         transform.transform.rotation = pose.pose.orientation
-        self._transform.publish(
-            transform if TFMessage is None else TFMessage(transforms=[transform]))
+        self._transform(self._tf, transform)
         self._joints.publish(self._joint_state(stamp))
 
     def _odometry(self, stamp: Time) -> Odometry:

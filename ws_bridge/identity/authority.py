@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 import hashlib
 import hmac
+import logging
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.config.roles import BUILT_IN
@@ -34,6 +35,8 @@ from ws_bridge.identity.webtoken import web_tokens, WebTokens
 
 if TYPE_CHECKING:
     from ws_bridge.config import Settings
+
+logger = logging.getLogger(__name__)
 
 TOKENS_VARIABLE = 'WS_BRIDGE_TOKENS'
 """The same lines as the token file's; ``;`` also ends one."""
@@ -93,11 +96,17 @@ class Authority:
         :raises ConfigError: one is, or names a role that there is not.
         """
         settings = self._settings
-        tokens = parse_tokens(self._environment.get(TOKENS_VARIABLE, '').replace(';', '\n'),
-                              TOKENS_VARIABLE)
+        lines = self._environment.get(TOKENS_VARIABLE, '').replace(';', '\n')
+        tokens = parse_tokens(lines, TOKENS_VARIABLE)
+        if lines.strip() and not tokens:
+            # Without a token it is no way to log in, and then everybody may do everything.
+            raise ConfigError('is set and holds no token: unset it, or give one',
+                              field=TOKENS_VARIABLE)
+        in_file: tuple[Entry, ...] = ()
         if settings.token_file:
             content = read_file(settings.token_file, 'token_file', MAX_FILE_SIZE)
-            tokens += parse_tokens(content.decode(errors='replace'), settings.token_file)
+            in_file = parse_tokens(content.decode(errors='replace'), settings.token_file)
+        tokens += in_file
         for entry in tokens:
             if entry.role is not None and entry.role not in self._roles:
                 raise ConfigError(
@@ -111,6 +120,10 @@ class Authority:
             web = web_tokens(key, settings.jwt_algorithm,
                              settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway)
         self._tokens, self._web = tokens, web
+        if settings.token_file and not in_file:
+            logger.warning('token_file: %s holds no token: with one of its lines nobody can log '
+                           'in%s', settings.token_file, '' if tokens or web or
+                           self.takes_certificates else ', and there is no other way')
 
     def identify(self, token: str) -> Identity:
         """

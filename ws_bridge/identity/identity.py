@@ -31,7 +31,7 @@ class Identity:
 
     name: str
     role: str | None
-    method: Literal['token', 'jwt', 'certificate']
+    method: Literal['token', 'jwt', 'certificate', 'ticket']
     expires: float | None = None
 
 

@@ -58,11 +58,11 @@ class WebTokens:
                 token, self.key, algorithms=[self.algorithm], leeway=self.leeway,
                 audience=self.audience or None, issuer=self.issuer or None,
                 options={'require': ['exp', 'sub']})
+            return _identity(claims, self.leeway)
         except jwt.PyJWTError as exc:
             raise LoginFailed(f'the web token is not valid: {type(exc).__name__}') from None
         except (ValueError, TypeError, OverflowError, RecursionError) as exc:
             raise LoginFailed('the web token cannot be read') from exc
-        return _identity(claims, self.leeway)
 
 
 def _identity(claims: dict[str, Any], leeway: float) -> Identity:

@@ -35,6 +35,7 @@ import time
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.errors import BadField, ConfigError, TooLarge, TransportError, WsBridgeError
+from ws_bridge.identity.tickets import without_ticket
 from ws_bridge.interface.conversation import Conversation, deserialize, Received
 from ws_bridge.interface.handlers import Handler
 from ws_bridge.interface.sending import Sender
@@ -95,7 +96,7 @@ class WebSocketInterface(CommunicationProtocol):
 
     def __repr__(self) -> str:
         return f'<{type(self).__name__} {self.config.name!r} {self.config.description!r} ' \
-               f'{self.config.endpoint} {self.get_connection_state().value}, ' \
+               f'{without_ticket(self.config.endpoint)} {self.get_connection_state().value}, ' \
                f'{len(self._connections)} connections>'
 
     @property

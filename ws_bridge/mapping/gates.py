@@ -15,12 +15,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import math
 import re
 from typing import Any
 
 import yaml
 
-from ws_bridge.mapping.nodes import NodeReader
+from ws_bridge.mapping.nodes import is_null, NodeReader
 from ws_bridge.safety.policy import (
     ACTIONS,
     Clamp,
@@ -72,8 +73,11 @@ class GateReader(NodeReader):
         entries = self._entries(item, path, GATE_KEYS)
         if entries is None:
             return None
-        if not {'topics', 'services'} & set(entries):
+        lists = [entries[key] for key in ('topics', 'services') if key in entries]
+        if not lists:
             self._fail(item, path, "guards nothing: it has neither 'topics' nor 'services'")
+        elif all(isinstance(node, yaml.SequenceNode) and not node.value for node in lists):
+            self._fail(item, path, 'guards nothing: its lists are empty')
         if 'gate' not in entries:
             self._fail(item, path, "has no 'gate', which is its name")
             return None
@@ -119,7 +123,7 @@ class GateReader(NodeReader):
                 self._fail(entries[key], f'{path}.{key}', f'has no meaning for {action}')
         values = {_FIELDS.get(key, key): _VALUES[key](self, node, f'{path}.{key}')
                   for key, node in entries.items() if key != 'action'}
-        return None if action is None else LossStep(action, **values)
+        return None if action is None or None in values.values() else LossStep(action, **values)
 
     def _clamps(self, node: yaml.Node, path: str) -> tuple[Clamp, ...]:
         found = [self._clamp(item, where) for where, item in self._items(node, path)]
@@ -160,6 +164,9 @@ class GateReader(NodeReader):
             if 'tolerance' in entries else 0.0
         if field is None or rest is None or tolerance is None:
             return None
+        if not (math.isfinite(rest) and math.isfinite(tolerance)):
+            self._fail(item, path, 'rest and tolerance must be finite')
+            return None
         if tolerance < 0:
             self._fail(item, path, f'tolerance {tolerance:g} is below 0')
             return None
@@ -181,12 +188,23 @@ class GateReader(NodeReader):
         if not isinstance(node, yaml.MappingNode):
             self._fail(node, path, 'must be a mapping: the fields of a message')
             return None
+        self._find_nulls(node, path)
         try:
             fields: dict[str, Any] = yaml.safe_load(yaml.serialize(node))
         except yaml.MarkedYAMLError as exc:
             self._fail(node, path, f'is not understood: {exc.problem}')
             return None
         return fields
+
+    def _find_nulls(self, node: yaml.Node, path: str) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                self._find_nulls(value, f'{path}.{key.value}')
+        elif isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self._find_nulls(item, f'{path}[{index}]')
+        elif is_null(node):
+            self._fail(node, path, 'must be what the field holds')
 
 
 def _shared(one: GatePolicy, other: GatePolicy) -> list[str]:

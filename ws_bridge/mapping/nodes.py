@@ -15,7 +15,8 @@
 YAML files read with line numbers: nodes are composed with the safe loader and never constructed.
 
 There are no anchors and aliases (a few lines of them can stand for gigabytes), and a key may
-stand only once.
+stand only once. A key without a value is an error everywhere (:meth:`NodeReader._fail`): a list
+that was forgotten, ``deny:`` for example, must not pass for an empty one, ``deny: []``.
 """
 from __future__ import annotations
 
@@ -102,11 +103,13 @@ class NodeReader:
         self._known_type = known_type
 
     def _fail(self, node: yaml.Node, path: str, message: str) -> None:
+        if is_null(node):
+            message = f'has no value: {message}'
         self.errors.append(ConfigError(message, field=path or None, file=self._file,
                                        line=node.start_mark.line + 1))
 
-    def _entries(self, node: yaml.Node, path: str,
-                 known: tuple[str, ...]) -> dict[str, yaml.Node] | None:
+    def _entries(self, node: yaml.Node, path: str, known: tuple[str, ...], *,
+                 may_be_empty: bool = True) -> dict[str, yaml.Node] | None:
         """Return a mapping's values by key; ``None`` if it is none."""
         if not isinstance(node, yaml.MappingNode):
             self._fail(node, path, f'must be a mapping with {listed(known)}')
@@ -127,12 +130,14 @@ class NodeReader:
         return entries
 
     def _items(self, node: yaml.Node, path: str) -> list[tuple[str, yaml.Node]]:
-        if is_null(node):
-            return []
         if not isinstance(node, yaml.SequenceNode):
-            self._fail(node, path, "must be a list, one '- ' an entry")
+            self._fail(node, path, "must be a list, one '- ' an entry, or [] for none")
             return []
-        return [(f'{path}[{index}]', item) for index, item in enumerate(node.value)]
+        items = [(f'{path}[{index}]', item) for index, item in enumerate(node.value)]
+        for where, item in items:
+            if isinstance(item, yaml.MappingNode) and not item.value:
+                self._fail(item, where, 'says nothing')
+        return items
 
     def _type(self, node: yaml.Node, path: str, folder: str) -> str | None:
         text = self._matching(node, path, _TYPE, f'a type such as package/{folder}/Type')

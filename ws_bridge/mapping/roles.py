@@ -21,7 +21,7 @@ import yaml
 
 from ws_bridge.config import NAME_LENGTH
 from ws_bridge.config.roles import BUILT_IN, EVERYTHING, Grant, NAMELESS, Role, Use, USES
-from ws_bridge.mapping.nodes import is_null, NodeReader, shown
+from ws_bridge.mapping.nodes import NodeReader, shown
 
 ROLE_KEYS = ('like', 'allow', 'deny')
 
@@ -40,8 +40,7 @@ class RoleReader(NodeReader):
                 self._fail(item, path, f'{shown(name)} is not a role: a letter, then up to 63 '
                            "letters, digits, '_' or '-'")
                 continue
-            entries = {} if is_null(item) else \
-                self._entries(item, path, ROLE_KEYS) or {}
+            entries = self._entries(item, path, ROLE_KEYS) or {}
             like = self._role_name(entries['like'], f'{path}.like', {**BUILT_IN, **roles}) \
                 if 'like' in entries else None
             base = {**BUILT_IN, **roles}.get(like or '', Role(name))
@@ -86,10 +85,10 @@ class RoleReader(NodeReader):
 
     def _named(self, node: yaml.Node | None, path: str) -> list[tuple[str, yaml.Node]]:
         """Return a mapping's entries, whose keys are the file's own names."""
-        if node is None or is_null(node):
+        if node is None:
             return []
         if not isinstance(node, yaml.MappingNode):
-            self._fail(node, path, 'must be a mapping')
+            self._fail(node, path, 'must be a mapping, or {} for none')
             return []
         entries: dict[str, yaml.Node] = {}
         for key_node, value in node.value:

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+import json
 from typing import Any, Protocol
 
 from ws_bridge.protocol.operations import Decoded, Encoding, Frame
@@ -35,6 +36,24 @@ _CBOR_MAPS = range(0xA0, 0xC0)
 def begins_cbor_map(data: bytes) -> bool:
     """Whether binary data begins as a map does in CBOR (RFC 8949, section 3.1)."""
     return len(data) > 0 and data[0] in _CBOR_MAPS
+
+
+def read_small(frame: str | bytes) -> Any:
+    """
+    Return the JSON of a frame that was refused, if it is small enough to be an emergency stop.
+
+    A stop is not refused for what does not matter to it: a byte order mark, ``NaN``, half a
+    surrogate pair, or that it came in a binary frame.
+
+    :return: ``None`` where it is no JSON for Python either, or longer than :data:`STOP_SIZE`.
+    """
+    if len(frame) > STOP_SIZE:
+        return None
+    try:    # as bytes, which may begin with a byte order mark
+        return json.loads(frame if isinstance(frame, bytes) else
+                          frame.encode(errors='surrogatepass'))
+    except (ValueError, RecursionError):
+        return None
 
 
 class Dialect(Protocol):

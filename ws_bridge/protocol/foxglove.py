@@ -43,7 +43,7 @@ from ws_bridge.protocol.foxglove_frames import (
 )
 from ws_bridge.protocol.foxglove_ids import Channel, Ids, PeerBook, Row
 from ws_bridge.protocol.foxglove_requests import ENCODINGS, read_binary, read_text
-from ws_bridge.protocol.foxglove_status import ERROR, Statuses, text_of, WARNING
+from ws_bridge.protocol.foxglove_status import ERROR, PASSING, Statuses, text_of, WARNING
 from ws_bridge.protocol.types import Priority
 
 SUBPROTOCOL = 'foxglove.sdk.v1'
@@ -59,7 +59,9 @@ CAPABILITIES: dict[str, tuple[Kind | None, Use]] = {
     'time': (None, 'subscribe')}
 """What is served: where something is exposed in this way, to those who have this right."""
 NEEDS_LOGIN = ('this bridge wants a login, for which this protocol has no words: '
-               'use a client certificate of TLS, or a proxy that logs you in')
+               'use a client certificate of TLS, a ticket in the URL, or a proxy that logs you in')
+SET = 'set'
+"""Identity of what sets parameters and has no id: values would be an update of what is watched."""
 _HINTS = {'double': 'float64', 'double_array': 'float64_array', 'byte_array': 'byte_array'}
 """The type that goes with the value of a parameter, by its kind; else there is none."""
 
@@ -109,7 +111,7 @@ class FoxgloveDialect:
         """Turn one frame into its operations."""
         try:
             if isinstance(frame, bytes):
-                return tuple(read_binary(frame, self._book, self._statuses.stands))
+                return tuple(read_binary(frame, self._book, self._statuses.waits))
             return self.decode_value(parse_json(frame, self._max_depth), now)
         except WsBridgeError as exc:
             return (ops.Malformed(None, exc),)
@@ -148,6 +150,8 @@ class FoxgloveDialect:
         """Take back the status of what failed before, and passes again."""
         if isinstance(reply, (replies.MessagePublished, replies.Subscribed, replies.Advertised)):
             self._statuses.drop(reply.op_id or '')
+        if isinstance(reply, replies.MessagePublished):
+            self._statuses.drop(*PASSING)
 
     def _greet(self, reply: replies.Greeting, stamp: int) -> list[ops.Frame]:
         metadata = {'ws_bridge': reply.version}
@@ -236,6 +240,8 @@ class FoxgloveDialect:
 
     def _parameters_told(self, reply: replies.ParametersTold, stamp: int) -> list[ops.Frame]:
         """Tell values, and which of those that it watches are unset now."""
+        if reply.op_id == SET:
+            return []
         gone = () if reply.op_id is not None else reply.reasons
         return [_parameters(reply.parameters, reply.op_id, gone)]
 
@@ -249,6 +255,8 @@ class FoxgloveDialect:
                 'set', ERROR, f'not set: {reasons}', stamp)))
         else:
             self._statuses.drop('set')
+        if reply.op_id == SET:
+            return frames
         return [*frames, _parameters(reply.parameters, reply.op_id)]
 
     def _failed(self, reply: replies.Failed, stamp: int) -> list[ops.Frame]:

@@ -31,9 +31,11 @@ INTERVAL = SECOND
 """Time between two statuses about the same channel, ns."""
 MAX_STANDING = 1000
 
+PASSING = frozenset({'expired', 'rate_limited', 'stopped', 'unavailable'})
+"""The codes of commands that were not published after all; it is not said of which channel."""
 _OFTEN = ('publish', 'data')
 """The kinds of identity under which many operations come."""
-_WARNINGS = ('publish', 'unadvertise')
+_WARNINGS = ('publish', 'unadvertise', *PASSING)
 
 
 def level_of(kind: str, error: WsBridgeError) -> int:
@@ -62,6 +64,11 @@ class Statuses:
         """Whether a client was told a status, and nothing else since."""
         return status_id in self._standing
 
+    def waits(self, status_id: str) -> bool:
+        """Hot path: whether a status stands that goes when a publication passes."""
+        return bool(self._standing) and any(
+            each in self._standing for each in (status_id, *PASSING))
+
     def of_failure(self, op_id: str, error: WsBridgeError, stamp: int) -> dict[str, Any] | None:
         """
         Return the status that an error becomes, ``None`` where it was told a moment ago.
@@ -74,7 +81,7 @@ class Statuses:
         last = self._standing.get(status_id)
         if kind in _OFTEN and last is not None and stamp < last + INTERVAL:
             return None
-        return self.tell(status_id, level_of(kind, error), text_of(error), stamp)
+        return self.tell(status_id, level_of(kind or error.code, error), text_of(error), stamp)
 
     def tell(self, status_id: str, level: int, message: str, stamp: int) -> dict[str, Any]:
         """Return a status, which stands from now on."""

@@ -20,7 +20,6 @@ the counter of the frames it made.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-import json
 import math
 import re
 import struct
@@ -36,7 +35,7 @@ from ws_bridge.errors import (
 )
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
-from ws_bridge.protocol.dialect import begins_cbor_map, SampleWriter, STOP_SIZE
+from ws_bridge.protocol.dialect import begins_cbor_map, read_small, SampleWriter
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import decode as decode_envelope
 from ws_bridge.protocol.envelope import encode as encode_envelope
@@ -104,18 +103,11 @@ def find_stop(frame: str | bytes) -> Any:
     """
     Return the JSON of a frame that was refused and is an emergency stop all the same, or nothing.
 
-    A stop is not refused for what does not matter to it: the other fields of the envelope, a byte
-    order mark, ``NaN``, half a surrogate pair, or that it came in a binary frame.
+    The other fields of the envelope do not matter; see also :func:`read_small`.
 
     :return: its JSON; ``None`` where it is no stop, or is longer than :data:`STOP_SIZE`.
     """
-    if len(frame) > STOP_SIZE:
-        return None
-    try:    # as bytes, which may begin with a byte order mark
-        value = json.loads(frame if isinstance(frame, bytes) else
-                           frame.encode(errors='surrogatepass'))
-    except (ValueError, RecursionError):
-        return None
+    value = read_small(frame)
     if type(value) is not dict or type(value.get('data')) is not dict \
             or value['data'].get('op') != 'stop':
         return None

@@ -46,7 +46,7 @@ _PATHS = {
     'destination': 'metadata.destination', 'ttl': 'metadata.ttl',
     'correlation_id': 'metadata.correlation_id', 'timestamp': 'metadata.timestamp',
     'epoch': 'metadata.epoch', 'sequence': 'metadata.sequence', 'gate': 'data.gate',
-    'peer': 'data.peer',
+    'peer': 'data.peer', 'role': 'data.role',
 }
 
 
@@ -183,6 +183,8 @@ def _lease_answered(reply: replies.LeaseAnswered) -> dict[str, Any]:
 
 _FIELDS: dict[type, Callable[[Any], Mapping[str, Any]]] = {
     replies.LoggedIn: lambda r: {'name': r.name, 'role': r.role, 'allowed': r.allowed},
+    replies.TicketMade: lambda r: {
+        'role': r.role, 'ticket': r.ticket, 'lifetime': r.lifetime},
     replies.Subscribed: lambda r: _delivery(r.delivery),
     replies.Unsubscribed: lambda r: {'topic': r.topic},
     replies.Advertised: _advertised,

@@ -139,6 +139,7 @@ def _stop(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
 CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = {
     'hello': _hello,
     'auth': lambda i, d: ops.Authenticate(i, {'token': text(d, 'token', limit=MAX_TOKEN)}),
+    'ticket': lambda i, d: ops.MakeTicket(i, text(d, 'role')),
     'list': lambda i, d: ops.ListNames(i, flag(d, 'hidden', default=False)),
     'schema': lambda i, d: ops.GetSchema(i, text(d, 'type')),
     'diagnose': lambda i, d: ops.Diagnose(

@@ -362,6 +362,14 @@ class Authenticate:
 
 
 @dataclass(frozen=True, slots=True)
+class MakeTicket:
+    """Have a ticket made that lets somebody in who can type nothing but a URL."""
+
+    op_id: str | None
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
 class BinaryPublish:
     """A publication without text, on a channel that an acknowledgment named."""
 
@@ -484,8 +492,8 @@ Operation = (
     | Unadvertise | AdvertiseService | UnadvertiseService | SendGoal | CancelGoal | AdvertiseAction
     | UnadvertiseAction | GoalAnswer | ActionFeedback | ActionResult | GetParameters
     | SetParameters | WatchParameters | WatchConnections | FetchAsset | WatchStatus | Command
-    | Inquire | Authenticate | BinaryPublish | BinarySample | ServiceAnswer | Heartbeat
-    | PeerStatus | ListGates | LeaseOperation | EmergencyStop | ClearStop | Malformed)
+    | Inquire | Authenticate | MakeTicket | BinaryPublish | BinarySample | ServiceAnswer
+    | Heartbeat | PeerStatus | ListGates | LeaseOperation | EmergencyStop | ClearStop | Malformed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,21 @@ class LoggedIn(Answer):
     allowed: Mapping[str, list[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class TicketMade(Answer):
+    """
+    A ticket that lets somebody in once.
+
+    :param lifetime: how long it can be used, s.
+    """
+
+    REQUEST = 'ticket'
+    op_id: str | None
+    role: str
+    ticket: str = field(repr=False)
+    lifetime: float
+
+
 # ---- topics
 
 @dataclass(frozen=True, slots=True)
@@ -813,8 +828,9 @@ class Beat:
 
 
 Reply = (
-    Greeting | LoggedIn | Subscribed | TopicAppeared | Unsubscribed | Advertised | Unadvertised
-    | MessagePublished | CallDone | ServiceCall | ServiceAdvertised | ServiceUnadvertised
+    Greeting | LoggedIn | TicketMade | Subscribed | TopicAppeared | Unsubscribed | Advertised
+    | Unadvertised | MessagePublished | CallDone | ServiceCall | ServiceAdvertised
+    | ServiceUnadvertised
     | GoalAccepted | GoalFeedback | GoalDone | GoalCancelling | GoalRequest | GoalCancel
     | ActionAdvertised | ActionUnadvertised | GraphListed | MessageDefined | ServiceDefined
     | Diagnosed | TopicsChanged | ServicesChanged | ParametersTold | ParametersSet

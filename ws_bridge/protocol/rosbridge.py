@@ -41,7 +41,7 @@ from ws_bridge.errors import (
 )
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
-from ws_bridge.protocol.dialect import begins_cbor_map, SampleWriter
+from ws_bridge.protocol.dialect import begins_cbor_map, read_small, SampleWriter
 from ws_bridge.protocol.envelope import MAX_DEPTH, parse_json
 from ws_bridge.protocol.fragment import Defragmenter
 from ws_bridge.protocol.png import from_png, png_size, to_png
@@ -121,8 +121,8 @@ class RosbridgeDialect:
             return self._operations(message, now, wrapped=False)
         except ConversionError as exc:
             return (ops.Malformed(None, BadFrame(exc.message)),)
-        except WsBridgeError as exc:
-            return (_malformed(message, exc),)
+        except WsBridgeError as exc:        # it may be a call of the emergency stop all the same
+            return (_malformed(read_small(frame) if message is None else message, exc),)
 
     def decode_value(self, value: Any, now: float = 0.0, *,
                      wrapped: bool = False) -> ops.Decoded:

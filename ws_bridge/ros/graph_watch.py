@@ -19,6 +19,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ws_bridge.ros.graph import GraphSnapshot, take_snapshot
+from ws_bridge.ros.transforms import with_stand_ins
 
 if TYPE_CHECKING:
     from ws_bridge.ros.fit import Fit
@@ -62,7 +63,7 @@ class GraphWatch:
         self._looked_at = 0.0
         self._waiting: list[Callable[[], None]] = []
         self._has_ended = False
-        self.graph = take_snapshot(ros.node)
+        self.graph = with_stand_ins(take_snapshot(ros.node))
         self.polls = 0
 
     def __repr__(self) -> str:
@@ -129,7 +130,7 @@ class GraphWatch:
 
     def _look(self) -> None:
         node = self._ros.node
-        snapshot = take_snapshot(node)
+        snapshot = with_stand_ins(take_snapshot(node))
         self._looked_at = time.monotonic()
         old, self.graph = self.graph, snapshot
         before = old.topics

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 QUIET = PublisherEventCallbacks(use_default_callbacks=False)
 DISCOVERY = 3.0  # s, after which a node knows the graph
 LOOK_AGAIN = 0.01  # s, while a new publisher waits for its subscribers
+SMALL = 4096    # bytes; the deepest history (10,000) of samples that small is below the limit
 CLOSING = 0.4  # s; what a peer left behind is not waited for longer, twice: matches, then answers
 
 OnDone = Callable[[WsBridgeError | None], None]
@@ -59,18 +60,25 @@ OnDone = Callable[[WsBridgeError | None], None]
 
 class Kept:
     """
-    The bytes that all publishers together have in ROS for late subscribers (loop thread).
+    The bytes that all publishers together have in ROS (loop thread).
 
     :ivar limit: most of them.
     :ivar used: how many there are.
+    :ivar waiting: publishers whose samples are kept until the subscribers have them.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
+        self.waiting: set[Publisher] = set()
 
     def __repr__(self) -> str:
         return f'Kept({self.used} of {self.limit} bytes)'
+
+    def settle(self) -> None:
+        """Count no longer what every subscriber has by now."""
+        for publisher in tuple(self.waiting):
+            publisher.settle()
 
 
 class Publisher:
@@ -81,8 +89,10 @@ class Publisher:
     shows, or ``match_timeout`` is over. Until then samples wait in order, up to
     ``pending_depth`` and ``pending_bytes``; the oldest are dropped, and reported once.
 
-    What is transient local keeps at most ``latched_bytes`` in ROS, or one sample: what would
-    exceed that is refused. So is what would exceed the limit of all publishers together.
+    ROS keeps the newest ``depth`` samples: what is transient local for late subscribers, all else
+    until the subscribers have acknowledged it, so for long where one is frozen. They are at most
+    ``latched_bytes``, or one sample: what would exceed that is refused. So is what would exceed
+    the limit of all publishers together.
 
     :ivar topic: the full name.
     :ivar dropped: samples dropped before it was ready.
@@ -197,13 +207,13 @@ class Publisher:
         """
         Publish at once, past what waits, even when it is closed but held (any thread).
 
-        :raises LimitExceeded: it keeps samples for late subscribers, and this one is too much.
+        :raises LimitExceeded: ROS would have to keep too much.
         :raises Unavailable: there is no ROS publisher (any more).
         """
         entity = self._entity
         if entity is None:
             raise Unavailable(f'cannot publish on {self.topic}: it is closed')
-        if self._is_latched:
+        if self._is_latched or (len(cdr) > SMALL and not self.held):
             self._keep(len(cdr))
         try:
             if self.keyed:
@@ -215,24 +225,46 @@ class Publisher:
 
     def _keep(self, size: int) -> None:
         """Count a sample among those that ROS keeps: the newest, as many as the depth."""
-        replaced = self._kept[0] if len(self._kept) >= self._depth else None
-        total = self._kept_bytes + size - (replaced or 0)
-        if total > max(size, self._settings.latched_bytes):
+        if self._added(size) + self._kept_bytes > max(size, self._settings.latched_bytes):
+            self.settle()
+        elif self._of_all.used + self._added(size) > self._of_all.limit:
+            self._of_all.settle()
+        added = self._added(size)
+        whom = 'late subscribers' if self._is_latched else \
+            'a subscriber that does not take what it was sent'
+        if self._kept_bytes + added > max(size, self._settings.latched_bytes):
             raise LimitExceeded(
                 f'{self.topic} would keep more than {self._settings.latched_bytes} bytes for '
-                f'late subscribers: advertise it with a depth of less than {self._depth}')
-        of_all = self._of_all.used + total - self._kept_bytes
-        if of_all > self._of_all.limit:
+                f'{whom}: advertise it with a depth of less than {self._depth}')
+        if self._of_all.used + added > self._of_all.limit:
             raise LimitExceeded(f'all publishers together would keep more than '
-                                f'{self._of_all.limit} bytes for late subscribers')
-        self._of_all.used = of_all
-        if replaced is not None:
+                                f'{self._of_all.limit} bytes for {whom}')
+        if len(self._kept) >= self._depth:
             self._kept.popleft()
         self._kept.append(size)
-        self._kept_bytes = total
+        self._kept_bytes += added
+        self._of_all.used += added
+        if not self._is_latched:
+            self._of_all.waiting.add(self)
+
+    def _added(self, size: int) -> int:
+        """Return by how much a sample adds to what is kept: it may replace the oldest one."""
+        return size - (self._kept[0] if len(self._kept) >= self._depth else 0)
+
+    def settle(self) -> None:
+        """Count no longer what was kept for the subscribers, if they all have it."""
+        entity = self._entity
+        if self._is_latched or entity is None:
+            return
+        try:
+            if entity.wait_for_all_acked(Duration()):
+                self._release()
+        except (InvalidHandle, RuntimeError):   # destroyed: what was kept is counted off by that
+            return
 
     def _release(self) -> None:
         self._of_all.used -= self._kept_bytes
+        self._of_all.waiting.discard(self)
         self._kept_bytes = 0
         self._kept.clear()
 

@@ -45,6 +45,7 @@ class SafetyEnd:
     :param tell: told what was asked for: asserted or not, by whom, why.
     :param call: calls the service of the robot's own, when the stop is asserted.
     :param hear: told what a bridge, this one too, says of its gates.
+    :ivar stop: full name of the service that asserts the emergency stop.
     :ivar clear_stop: full name of the service that clears the emergency stop.
     :ivar lease_topic: full name of the topic of the leases.
     """
@@ -68,7 +69,7 @@ class SafetyEnd:
             QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL),
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
         self._said: dict[Any, object] = {}
-        node.create_service(Trigger, '~/stop', self._stop)
+        self.stop = str(node.create_service(Trigger, '~/stop', self._stop).service_name)
         self.clear_stop = str(
             node.create_service(Trigger, '~/clear_stop', self._clear).service_name)
         self.lease_topic = str(self._lease.topic_name)

@@ -50,6 +50,7 @@ from ws_bridge.ros.status import Diagnostic, StatusPublisher
 from ws_bridge.ros.stop_services import StopServices
 from ws_bridge.ros.subscriptions import Matcher, Subscription
 from ws_bridge.ros.survey import answer, ros_release
+from ws_bridge.ros.transforms import ELEMENT, source_of, TransformSubscription
 from ws_bridge.ros.types import TypeStore
 from ws_bridge.ros.watchdog import launcher, Watchdog
 
@@ -278,10 +279,12 @@ class RosSide:
         ros, pump, watch = self._running(), self._pump, self._watch
         assert pump is not None
         assert watch is not None
+        kind, source = Subscription, source_of(topic, msg_type, self.graph.topics)
+        if source is not None:
+            kind, topic, msg_type = TransformSubscription, source, ELEMENT
         name = ros.names.spelling(topic)
         message_class = self.types.message_class(msg_type) if msg_type else None
-        subscription = Subscription(topic, on_samples, on_error, self.settings,
-                                    self._closed)
+        subscription = kind(topic, on_samples, on_error, self.settings, self._closed)
         matcher = Matcher(subscription, name, message_class, qos, ros=ros, pump=pump,
                           settings=self.settings, post=self._post,
                           class_of=self.types.message_class)
@@ -556,4 +559,4 @@ def _own_names(node: Node, status: StatusPublisher, safety: SafetyEnd) -> OwnNam
         {name: PARAMETER_TYPES[each] for name, each in services.items()
          if each in PARAMETER_TYPES},
         safety.clear_stop, frozenset(topics - {status.diagnostics_topic}),
-        frozenset({safety.lease_topic, status.diagnostics_topic}))
+        frozenset({safety.lease_topic, status.diagnostics_topic}), safety.stop)

@@ -30,11 +30,12 @@ from rosidl_parser import definition as idl
 
 from ws_bridge.convert.schema import Constant, Field, FieldType, MessageSchema, Value, zero_value
 from ws_bridge.errors import UnknownType
+from ws_bridge.ros.transforms import ELEMENT, is_installed, schema_of_tf, TF_NAMES
 
 _NAME = re.compile(
     r'([A-Za-z][A-Za-z0-9_]*)(?:/(msg|srv|action))?/([A-Z][A-Za-z0-9_]*)', re.ASCII)
 _LONGEST_NAME = 255
-_CONSTANT = re.compile(r'[A-Z](?:_?[A-Z0-9]+)*', re.ASCII)   # X__DEFAULT is a field's
+_CONSTANT = re.compile(r'[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*', re.ASCII)   # X__DEFAULT is a field's
 _KINDS = {'boolean': 'bool', 'float': 'float32', 'double': 'float64', 'char': 'uint8'}
 
 
@@ -74,6 +75,8 @@ class TypeStore:
         :param name: ``pkg/Type`` or ``pkg/msg/Type``.
         :raises UnknownType: there is no such type on this machine.
         """
+        if name in TF_NAMES and not is_installed():
+            return schema_of_tf(self.message(ELEMENT))
         return schema_of(self.message_class(name), self._messages)
 
     def service(self, name: str) -> ServiceSchema:

@@ -249,6 +249,16 @@ class Gate:
         """Note that a peer commands: of the others who sent something has to let go first."""
         self._owing.update((peer, set()) for peer in self._senders if peer != holder)
 
+    def kept_out(self, peer: str) -> None:
+        """Note that a peer commands while another bridge grants the lease: later it lets go."""
+        self._senders.add(peer)
+        self._owing[peer] = set()
+
+    def commanded_elsewhere(self) -> None:
+        """Note that somebody commands by another bridge: everybody here lets go first."""
+        self._armed.clear()
+        self._owe(None)
+
     def _require_armed(self) -> None:
         if self._estop.stopped:
             raise Stopped('the emergency stop is asserted: somebody who may has to clear it')

@@ -373,6 +373,14 @@ class LogIn:
 
 
 @dataclass(frozen=True, slots=True)
+class IssueTicket:
+    """Make a ticket for a role, if the peer may."""
+
+    op_id: str | None
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
 class Dismiss:
     """Close the connection."""
 
@@ -391,4 +399,4 @@ Effect = (
     | StartGoal | RequestCancel | DropGoal | HostAction | UnhostAction | AnswerGoal | Feedback
     | EndGoal | Describe | RunDiagnosis | ControlOperation | ParameterOperation
     | UnwatchParameters | ConnectionsWatched | ReadAsset | PeerLost | StatusWanted
-    | PeerChanged | Greeted | LogIn | Dismiss | Ignored)
+    | PeerChanged | Greeted | LogIn | IssueTicket | Dismiss | Ignored)

@@ -87,6 +87,9 @@ class Login(Part):
             raise AlreadyExists(f'this peer has logged in as {self.identity.name}')
         return [fx.LogIn(op.op_id, op.credentials)]
 
+    def _make_ticket(self, op: ops.MakeTicket, now: float) -> list[fx.Effect]:
+        return [fx.IssueTicket(op.op_id, op.role)]
+
     def succeeded(self, op_id: str | None, identity: Identity, rights: Rights,
                   until: float | None) -> list[fx.Effect]:
         """Take note of who the peer is, and tell it; ``until`` is monotonic, s."""
@@ -109,7 +112,8 @@ class Login(Part):
         return replies.LoggedIn(op_id, self.identity.name if self.identity else None,
                                 self.rights.role.name, self.rights.allowed())
 
-    HANDLERS: ClassVar[Handlers] = {ops.Authenticate: _authenticate}
+    HANDLERS: ClassVar[Handlers] = {
+        ops.Authenticate: _authenticate, ops.MakeTicket: _make_ticket}
 
 
 def open_to_all(exposure: Exposure) -> Login:

@@ -21,6 +21,8 @@ from typing import NamedTuple
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
 
+_REMEMBERED = 64
+"""Streams that are remembered though nothing of them waits."""
 Split = Callable[[bytes], Iterable[bytes]]
 """Makes several frames of one, which leave together."""
 
@@ -72,17 +74,17 @@ class OutQueue:
 
     Two kinds: *messages* (replies, state, stop) leave by priority, first in first out inside
     one, and are never dropped; *streams* leave after them. A stream keeps only its newest frames.
-    Streams take turns, each with :attr:`TURN` bytes or one frame that is larger: neither a fast
-    nor a large one keeps the others waiting for more. When the queue is full, the stream of which
-    most bytes wait gives way, its oldest frame first.
+    Each stream gets the same share of the bytes, so that neither a fast nor a large one keeps the
+    others waiting for more than a frame (start-time fair queueing: Goyal, Vin and Cheng, 1996); of
+    those that had as much, the one that waits longest leaves first. When the queue is full, the
+    stream of which most bytes wait gives way, its oldest frame first.
 
     :param max_bytes: how much may wait.
     :param max_frames: how many frames may wait.
     """
 
-    __slots__ = ('_lanes', '_line', '_max_bytes', '_max_frames', '_message_bytes', '_messages',
-                 '_sizes', '_stream_frames', '_streams', '_taken', 'dropped', 'nbytes')
-    TURN = 65536
+    __slots__ = ('_had', '_lanes', '_max_bytes', '_max_frames', '_message_bytes', '_messages',
+                 '_sizes', '_stream_frames', '_streams', '_turn', 'dropped', 'nbytes')
 
     def __init__(self, max_bytes: int, max_frames: int) -> None:
         self._max_bytes = max_bytes
@@ -91,11 +93,13 @@ class OutQueue:
             priority: deque() for priority in sorted(Priority, reverse=True)}
         self._messages = 0
         self._message_bytes = 0
-        self._line: deque[Hashable] = deque()       # the streams that have something, by key
+        # By key; in the order in which they began to wait.
         self._streams: dict[Hashable, deque[Outgoing]] = {}
+        # What each stream had, bytes; one that comes again has no claim on what it left to others.
+        self._had: dict[Hashable, int] = {}
+        self._turn = 0          # what the stream had that was last
         self._sizes: dict[Hashable, int] = {}
         self._stream_frames = 0
-        self._taken = 0         # bytes of the turn of the first in the line
         self.nbytes = 0
         self.dropped = 0
 
@@ -140,7 +144,7 @@ class OutQueue:
         if waiting is None:
             waiting = self._streams[key] = deque()
             self._sizes[key] = 0
-            self._line.append(key)
+            self._had[key] = max(self._had.get(key, 0), self._turn)
         waiting.append(Outgoing(frame, text, split))
         self._stream_frames += 1
         self._sizes[key] += len(frame)
@@ -157,7 +161,7 @@ class OutQueue:
             self._messages -= 1
             self._message_bytes -= len(item.frame)
             self.nbytes -= len(item.frame)
-        elif self._line:
+        elif self._streams:
             item = self._take_turn()
         else:
             return None
@@ -172,14 +176,14 @@ class OutQueue:
         """Forget everything that waits."""
         for lane in self._lanes.values():
             lane.clear()
-        self._line.clear()
         self._streams.clear()
+        self._had.clear()
         self._sizes.clear()
-        self._messages = self._message_bytes = self._stream_frames = self._taken = self.nbytes = 0
+        self._messages = self._message_bytes = self._stream_frames = self.nbytes = 0
 
     def _make_room(self) -> None:
         """Have the largest streams give way until the bounds hold; messages alone always fit."""
-        while self._line and (self.nbytes > self._max_bytes or len(self) > self._max_frames):
+        while self._streams and (self.nbytes > self._max_bytes or len(self) > self._max_frames):
             self._drop(max(self._sizes, key=self._sizes.__getitem__))
 
     def _drop(self, key: Hashable) -> None:
@@ -187,26 +191,24 @@ class OutQueue:
         self.dropped += 1
 
     def _take_turn(self) -> Outgoing:
-        """Take a frame of the first in the line; who had its turn goes to the end of it."""
-        key = self._line[0]
+        """Take a frame of the stream that had least."""
+        key = min(self._streams, key=self._had.__getitem__)
         item = self._take(key)
-        if key in self._streams:
-            self._taken += len(item.frame)
-            if self._taken >= self.TURN:
-                self._line.rotate(-1)
-                self._taken = 0
+        self._turn = self._had[key]
+        self._had[key] += len(item.frame)
+        if not self._streams:
+            self._had.clear()
+        elif len(self._had) > 2 * len(self._streams) + _REMEMBERED:
+            self._had = {key: self._had[key] for key in self._streams}
         return item
 
     def _take(self, key: Hashable) -> Outgoing:
-        """Take the oldest frame of a stream, which leaves the line where that was its last."""
+        """Take the oldest frame of a stream."""
         waiting = self._streams[key]
         item = waiting.popleft()
         self.nbytes -= len(item.frame)
         self._sizes[key] -= len(item.frame)
         self._stream_frames -= 1
         if not waiting:
-            if key == self._line[0]:
-                self._taken = 0
-            self._line.remove(key)
             del self._streams[key], self._sizes[key]
         return item

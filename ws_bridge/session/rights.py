@@ -103,6 +103,12 @@ class Policy:
             raise Forbidden(f'there is no role {claimed[:64]!r}')
         return role
 
+    def may_hand_out(self, maker: Role, role: Role) -> bool:
+        """Whether who has one role may let somebody else in who has the other: never more."""
+        return maker.covers(role) and all(
+            _may_hear_all(maker, topic) or not _may_hear_all(role, topic)
+            for topic in self.own.telling)
+
     def check_type(self, role: Role, name: str, type_name: str) -> None:
         """
         Refuse what reaches parameters by a name that does not say so, of which node.

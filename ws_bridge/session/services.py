@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import ClassVar
 
 from ws_bridge.config import Settings
-from ws_bridge.errors import Expired, LimitExceeded, NotAdvertised, WsBridgeError
+from ws_bridge.errors import BadName, Expired, LimitExceeded, NotAdvertised, WsBridgeError
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
@@ -85,13 +85,24 @@ class PeerServices(Part):
         """Call a service of ROS."""
         service = self._resolve(op.destination)
         rule = self._login.check('call', service, 'destination')
-        self._check_lease(service, op.epoch)
-        self._clock.deadline(op.stamp, op.ttl, now)
-        require_room(len(self.calls), self._settings.max_calls, 'calls')
+        if service == self._login.rights.policy.own.stop:
+            # No lease, age, count or argument keeps the robot from being stopped.
+            op = replace(op, data={})
+        else:
+            self._check_lease(service, op.epoch)
+            self._clock.deadline(op.stamp, op.ttl, now)
+            require_room(len(self.calls), self._settings.max_calls, 'calls')
         key = next(self._keys)
         self.calls[key] = op.op_id, op.destination
         timeout = op.timeout or rule.timeout or self._settings.call_timeout
         return [fx.CallService(key, service, rule.msg_type, op.data, timeout, op.encoding)]
+
+    def is_stop(self, name: str) -> bool:
+        """Whether a service, as the peer names it, asserts the emergency stop."""
+        try:
+            return self._resolve(name) == self._login.rights.policy.own.stop
+        except BadName:
+            return False
 
     def _inquire(self, op: ops.Inquire, now: float) -> list[fx.Effect]:
         require_room(len(self._questions), MAX_QUESTIONS, 'questions that wait')

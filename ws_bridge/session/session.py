@@ -182,7 +182,13 @@ class Session:
         return self.services.answered(op)
 
     def _malformed(self, op: ops.Malformed, now: float) -> list[fx.Effect]:
-        raise op.error
+        """Refuse it, unless it is a call for the emergency stop, whatever else is wrong in it."""
+        about = op.about
+        if about is None or about.kind != 'call' or not self.services.is_stop(about.name):
+            raise op.error
+        call = ops.Command(op.op_id, about.name, {}, 'service')
+        self.login.admit(call)
+        return self.services.call(call, now)
 
     def _unasked(self, op: ops.BinarySample | ops.Appeared, now: float) -> list[fx.Effect]:
         raise NotAdvertised('this side subscribes to nothing of this peer')

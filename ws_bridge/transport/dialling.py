@@ -25,6 +25,7 @@ from websockets.typing import Subprotocol
 
 from ws_bridge.addresses import is_loopback
 from ws_bridge.errors import ConnectFailed
+from ws_bridge.identity.tickets import without_ticket
 from ws_bridge.transport.fence import FencedClient
 from ws_bridge.transport.listening import link_arguments
 from ws_bridge.transport.options import ClientOptions
@@ -45,6 +46,7 @@ async def dial(settings: ConnectionSettings, options: ClientOptions) -> FencedCl
     :raises ConnectFailed: if that does not succeed within the configuration's timeout.
     """
     url = settings.endpoint.url(secure=settings.secure)
+    shown = without_ticket(url)
     extra: dict[str, Any] = {'ssl': settings.tls} if settings.secure else {}
     if _KNOWS_PROXY and is_loopback(settings.endpoint.host):
         extra['proxy'] = None
@@ -60,9 +62,9 @@ async def dial(settings: ConnectionSettings, options: ClientOptions) -> FencedCl
     except InvalidStatus as exc:
         text = exc.response.body.decode(errors='replace').strip()[:_MAX_TEXT] \
             if exc.response.body else ''
-        raise ConnectFailed(f'{url}: HTTP {exc.response.status_code} {text}'.rstrip()) from exc
+        raise ConnectFailed(f'{shown}: HTTP {exc.response.status_code} {text}'.rstrip()) from exc
     except (OSError, EOFError, asyncio.TimeoutError, WebSocketException) as exc:
-        raise ConnectFailed(f'{url}: {exc or type(exc).__name__}') from exc
+        raise ConnectFailed(f'{shown}: {exc or type(exc).__name__}') from exc
 
 
 def pause(failures: int, settings: ConnectionSettings, options: ClientOptions) -> float:

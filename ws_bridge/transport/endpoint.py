@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from ws_bridge.addresses import parse, plain
 from ws_bridge.errors import ConfigError
+from ws_bridge.identity.tickets import without_ticket
 
 #: The seed's port where an endpoint without scheme names none.
 DEFAULT_PORT = 8080
@@ -91,4 +92,5 @@ def _path(parts: SplitResult) -> str:
 
 
 def _bad(text: object, why: str) -> ConfigError:
-    return ConfigError(f'{text!r}: {why}', field='endpoint')
+    shown = without_ticket(text) if isinstance(text, str) else text
+    return ConfigError(f'{shown!r}: {why}', field='endpoint')

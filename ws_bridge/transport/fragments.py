@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 import struct
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
 
 #: What is written at once to a peer that takes everything, bytes, and to one that does not.
+Room = Callable[[], Awaitable[int]]
+"""Waits until a link has room, and returns for how many bytes."""
 LARGEST = 524_288
 PIECE = 131_072
 _CONTINUATION, _TEXT, _BINARY = 0, 1, 2
@@ -36,22 +38,27 @@ _LONG = struct.Struct('!BBQ')
 
 
 async def write_fragments(websocket: Connection, frame: Frame, *, text: bool,
-                          on_written: Callable[[int], None]) -> bool:
+                          on_written: Callable[[int], None],
+                          room: Room) -> bool:
     """
     Write a frame to a peer as fast as it takes it (RFC 6455 5.4).
 
     Only where frames are neither masked nor compressed, and nobody else sends messages meanwhile.
 
     :param on_written: called with the bytes of each fragment.
+    :param room: waits until the link has room, and returns for how many bytes; :data:`PIECE` where
+        the link is not slow.
     :return: whether all of it was written: not if the connection began to close.
     """
     transport = websocket.transport
     opcode, left = _TEXT if text else _BINARY, len(frame)
     for block in (frame if isinstance(frame, Parts) else Parts(frame)).pieces(LARGEST):
         while block:
+            most = await room()
             if websocket.state is not State.OPEN or transport.is_closing():
                 return False
-            piece = block if not transport.get_write_buffer_size() else block[:PIECE]
+            piece = block if most >= PIECE and not transport.get_write_buffer_size() \
+                else block[:most]
             size = len(piece)
             block = block[size:]
             left -= size

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 import struct
 
-from ws_bridge.session.queue import Frame, Outgoing, Parts, Split
+from ws_bridge.session.queue import Frame, Outgoing, Split
 
 #: A larger frame leaves in pieces of this size, bytes, as the peer takes them: to write it at once
 #: would copy it twice while everybody waits.
@@ -40,10 +40,9 @@ class StreamFrame:
 
     :param key: the stream; a busy link keeps the newest ``depth`` frames of it.
     :param split: makes several frames of one.
-    :ivar is_small: it is written at once; what is large leaves in pieces.
     """
 
-    __slots__ = ('_wire', 'count', 'depth', 'frame', 'is_small', 'key', 'size', 'split', 'text')
+    __slots__ = ('_wire', 'count', 'depth', 'frame', 'key', 'size', 'split', 'text')
 
     def __init__(self, key: Hashable, frame: Frame, depth: int, *, text: bool = True,
                  split: Split | None = None) -> None:
@@ -52,7 +51,6 @@ class StreamFrame:
         self.depth = depth
         self.text = text
         self.split = split
-        self.is_small = not isinstance(frame, Parts) and len(frame) <= PIECE
         self.count = self.size = 0
         self._wire: bytes | None = None
 

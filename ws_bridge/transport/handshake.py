@@ -20,6 +20,7 @@ import hmac
 from http import HTTPStatus
 import logging
 import platform
+import re
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from ws_bridge.addresses import is_address, is_loopback
+from ws_bridge.config.forms import is_origin
 from ws_bridge.transport.crowd import client_address, CountedConnection, Crowd, refused
 from ws_bridge.transport.endpoint import address_host
 from ws_bridge.transport.link import plain_headers
@@ -42,6 +44,7 @@ SAID_EACH = 60.0
 
 logger = logging.getLogger(__name__)
 
+_HOST = re.compile(r'(?P<name>\[[0-9A-Za-z:.%]+\]|[^][/?#@:,\s]+)(:[0-9]{1,5})?')
 _TEXT = {'Content-Type': 'text/plain; charset=utf-8'}
 
 
@@ -96,8 +99,8 @@ class Handshake:
         # Before websockets 16 only GET came here, and the request had no method.
         if self._options.http is None or getattr(request, 'method', 'GET') not in ('GET', 'HEAD'):
             return None         # websockets itself says 426, or 405
-        if self._options.hosts:
-            why = host_fault(visitor.headers.get('host', ''), self._options.hosts)
+        if visitor.path.partition('?')[0] not in self._options.paths_of_any_host:
+            why = page_fault(visitor.headers.get('host', ''), self._options)
             if why is not None:
                 return self._say(visitor, 'host', HTTPStatus.MISDIRECTED_REQUEST, why)
         return await self._options.http(visitor) or _refusal(
@@ -170,7 +173,7 @@ def host_fault(host: str, hosts: Sequence[str]) -> str | None:
     :param host: the ``Host`` header.
     :param hosts: the names that it may have; empty = those of this machine.
     """
-    name = _host_of(f'//{host}')
+    name = _name_of(host)
     if name is None:
         return 'there is no valid Host'
     if hosts:
@@ -179,6 +182,22 @@ def host_fault(host: str, hosts: Sequence[str]) -> str | None:
         own = platform.node().lower()
         fine = is_loopback(name) or is_address(name) or name in (own, f'{own}.local')
     return None if fine else f"this is not host {name[:255]}; the parameter 'hosts' allows names"
+
+
+def page_fault(host: str, options: ServerOptions) -> str | None:
+    """
+    Return why a page, or another plain answer, is not for who asks, or ``None`` if it is.
+
+    Nobody can tell a program from a browser that was led here by a foreign name. So a name has to
+    be one by which a page could connect afterwards: of this machine, in ``hosts``, or, where only
+    ``origins`` are given, of one of these.
+    """
+    origins = options.origins or ()
+    listed = (origins,) if isinstance(origins, str) else origins
+    if not options.hosts and ('*' in listed or
+                              _name_of(host) in [_host_of(each) or '' for each in listed]):
+        return None
+    return host_fault(host, options.hosts)
 
 
 def origin_fault(headers: Mapping[str, str], origins: tuple[str, ...] | str | None,
@@ -194,12 +213,14 @@ def origin_fault(headers: Mapping[str, str], origins: tuple[str, ...] | str | No
     origin = headers.get('origin')
     if origin is None or origins == '*' or (origins is not None and '*' in origins):
         return None
+    if not is_origin(origin):
+        return f'origin {origin} may not connect: it is not scheme://host[:port]'
     if origins is not None:
         wanted = (origins,) if isinstance(origins, str) else origins
         if _canonical(origin) in map(_canonical, wanted):
             return None
         return f'origin {origin} may not connect{_instead_of_a_file(origin)}'
-    own = _host_of(f'//{headers.get("host", "")}')
+    own = _name_of(headers.get('host', ''))
     if own is None or not _is_same_host(_host_of(origin), own):
         return f'origin {origin} may not connect: it is not this host' + (
             _instead_of_a_file(origin) or '; allow it by name')
@@ -241,6 +262,12 @@ def _host_of(url: str) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
+
+
+def _name_of(host: str) -> str | None:
+    """Return the name in a ``Host`` header, in lower case, without the port; it has no user."""
+    match = _HOST.fullmatch(host)
+    return None if match is None else match['name'].strip('[]').lower()
 
 
 def _has_token(headers: Mapping[str, str], token: str) -> bool:

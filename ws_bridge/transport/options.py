@@ -35,14 +35,14 @@ class Visitor:
     Who asks for a connection or a page; nothing of it is believed yet.
 
     :param address: where it comes from, without a port; what a trusted proxy says it is.
-    :param path: with its query.
+    :param path: with its query; it may be a secret.
     :param headers: names in lower case.
     :param certificate: what TLS has verified, as ``ssl`` gives it; empty or ``None`` = none.
     :param is_secure: whether TLS ends here.
     """
 
     address: str
-    path: str
+    path: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     certificate: Mapping[str, Any] | None = None
     is_secure: bool = False
@@ -94,7 +94,9 @@ class ServerOptions(LinkOptions):
     :param max_handshakes: connections at the same time that are no peers yet.
     :param handshake_timeout: for TLS and for the opening handshake; ``None`` = the
         configuration's ``timeout``.
-    :param hosts: names that ``Host`` may have; empty = names of this machine, asked of browsers.
+    :param hosts: names that ``Host`` may have; empty = names of this machine, asked of browsers,
+        and of who asks for a page.
+    :param paths_of_any_host: what ``http`` answers whatever stands in ``Host``.
     :param trusted_proxies: addresses and networks whose ``X-Forwarded-For`` is believed.
     :param more_ports: further ports of the same server: what is bound is counted and served
         together.
@@ -110,6 +112,7 @@ class ServerOptions(LinkOptions):
     max_handshakes: int = 256
     handshake_timeout: float | None = None
     hosts: tuple[str, ...] = ()
+    paths_of_any_host: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     more_ports: tuple[int, ...] = ()
     tls: ssl.SSLContext | None = None

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable
+from functools import partial
 import inspect
 from typing import TYPE_CHECKING
 
@@ -36,10 +37,11 @@ from websockets.protocol import State
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
 from ws_bridge.session.queue import Frame, Outgoing, OutQueue, Parts, Split
-from ws_bridge.transport.fragments import write_fragments
-from ws_bridge.transport.framing import head, PIECE, StreamFrame
+from ws_bridge.transport.fragments import Room, write_fragments
+from ws_bridge.transport.framing import head, StreamFrame
 from ws_bridge.transport.rounds import RIDE, Rounds
 from ws_bridge.transport.stall import Stall
+from ws_bridge.transport.window import Kernel, Window
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
@@ -76,7 +78,7 @@ class Outbound:
     """
 
     __slots__ = ('_along', '_ending', '_in_hand', '_is_plain', '_protocol', '_queue', '_rounds',
-                 '_staged', '_stall', '_transport', '_writer', 'bytes_out', 'direct',
+                 '_staged', '_stall', '_transport', '_window', '_writer', 'bytes_out', 'direct',
                  'messages_in', 'messages_out', 'websocket')
 
     def __init__(self, websocket: Fenced, options: LinkOptions, *, dialled: bool,
@@ -93,6 +95,7 @@ class Outbound:
         self._queue = OutQueue(options.max_queue_bytes, options.max_queue_frames)
         self._writer: asyncio.Task[None] | None = None
         self._stall = Stall(self, options.ping_timeout)
+        self._window = Window(Kernel.of(self._transport.get_extra_info('socket')))
         self._ending: tuple[int, str] | None = None
         self._in_hand = 0
         self.direct: Callable[[bytes], None] | None = None
@@ -111,7 +114,9 @@ class Outbound:
     @property
     def is_idle(self) -> bool:
         """Whether a frame would be written at once."""
-        return self._writer is None and not self.websocket.paused and self._ending is None
+        return self._writer is None and not self.websocket.paused and self._ending is None and (
+            not self._window.is_tight or self._transport.is_closing()
+            or self._window.has_room(self._transport.get_write_buffer_size()))
 
     @property
     def received_signs(self) -> tuple[float, ...]:
@@ -160,7 +165,7 @@ class Outbound:
         if isinstance(frame, str):
             frame, text = frame.encode(), True
         if self.is_idle:
-            if len(frame) > PIECE:
+            if len(frame) > self._window.most:
                 self._start_writer(Outgoing(frame, text))
                 return True
             self._write_now(frame, text)
@@ -190,7 +195,8 @@ class Outbound:
         staged, self._staged = self._staged, []
         if self._is_plain and (staged or before):
             staged = self._write_together(staged, before)
-            if not staged and self.is_idle and self._protocol.state is State.OPEN:
+            if not staged and self.is_idle and self._protocol.state is State.OPEN \
+                    and not self._window.is_tight:
                 self.direct = self._transport.write
         for item in staged:
             self.send_stream(item.key, item.frame, item.depth, text=item.text, split=item.split)
@@ -262,8 +268,9 @@ class Outbound:
                 and self._protocol.state is State.OPEN:
             wires, size = [before] if before else [], 0
             before = b''
+            most = self._window.most
             for item in staged[done:] if done else staged:
-                if not item.is_small or size > PIECE:
+                if len(item.frame) > most or size > most or isinstance(item.frame, Parts):
                     break
                 wire = item.wire()
                 wires.append(wire)
@@ -289,7 +296,7 @@ class Outbound:
             return
         if isinstance(frame, str):
             frame, text = frame.encode(), True
-        if self.is_idle and (isinstance(frame, Parts) or len(frame) > PIECE):
+        if self.is_idle and (isinstance(frame, Parts) or len(frame) > self._window.most):
             self._start_writer(Outgoing(frame, text, split))
         elif self.is_idle:
             for part in Outgoing(frame, text, split).frames():
@@ -328,20 +335,23 @@ class Outbound:
 
     async def _drain(self, item: Outgoing | None) -> None:
         """Write what is queued, as fast as the peer takes it."""
+        room = partial(self._window.room, self._transport, self.websocket.loop.time)
         try:
-            while (item := item or self._queue.pop()) is not None:
+            while (most := await room()) and \
+                    (item := item or self._queue.pop()) is not None:
                 for frame in item.frames():
-                    if isinstance(frame, bytes) and len(frame) <= PIECE:
+                    if isinstance(frame, bytes) and len(frame) <= most:
                         await self.websocket.send(frame, text=item.text)
                         self.bytes_out += len(frame)
                     elif self._is_plain:
                         self._in_hand = len(frame)
                         if not await write_fragments(self.websocket, frame, text=item.text,
-                                                     on_written=self._note_written):
+                                                     on_written=self._note_written,
+                                                     room=room):
                             self._queue.clear()
                             return
                     else:
-                        await self.websocket.send(self._pieces(frame), text=item.text)
+                        await self.websocket.send(self._pieces(frame, room), text=item.text)
                     self.messages_out += 1
                 item = None
         except (ConnectionClosed, OSError):     # it was reset while it was waited for
@@ -349,15 +359,19 @@ class Outbound:
         finally:
             self._writer = None
             self._in_hand = 0
+            if not self._transport.is_closing():
+                self._window.rest(self.websocket.loop.time())
 
     def _note_written(self, size: int) -> None:
         self.bytes_out += size
         self._in_hand -= size
 
-    async def _pieces(self, frame: Frame) -> AsyncIterator[memoryview]:
+    async def _pieces(self, frame: Frame, room: Room) -> AsyncIterator[memoryview]:
         """Give a large frame bit by bit; it becomes the fragments of one message."""
         self._in_hand = len(frame)
-        for piece in (frame if isinstance(frame, Parts) else Parts(frame)).pieces(PIECE):
+        most = await room()
+        for piece in (frame if isinstance(frame, Parts) else Parts(frame)).pieces(most):
+            await room()
             yield piece
             self.bytes_out += len(piece)
             self._in_hand -= len(piece)

@@ -30,6 +30,9 @@ def server_context(cert_path: str, key_path: str, ca_path: str | None, *,
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # A handshake is the dearest thing that a stranger can ask for: one a connection. OpenSSL 3
+    # refuses more by itself, older ones do not.
+    context.options |= ssl.OP_NO_RENEGOTIATION
     _load_own(context, cert_path, key_path)
     if ca_path is not None:
         context.verify_mode = ssl.CERT_OPTIONAL if is_optional else ssl.CERT_REQUIRED

@@ -28,17 +28,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 import json
+import struct
 import time
 from typing import Any
 
-from geometry_msgs.msg import Twist, TwistStamped
+from geometry_msgs.msg import Twist, TwistStamped, Vector3
 import pytest
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Joy
 from support.bridge_harness import running_bridge
 from support.helpers import async_wait_until, SpinningNode
 from trajectory_msgs.msg import JointTrajectory
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
 COMPATIBLE = {'address': '0.0.0.0', 'allow_anonymous': True, 'max_message_size': 10_000_000,
               'compression': False, 'call_timeout': 5.0}
@@ -257,6 +260,40 @@ async def plain_envelopes(client: Client) -> None:
             await asyncio.sleep(0.1)
 
 
+async def teleop_panel(client: Client, encoding: str,
+                       payload: Callable[[float], bytes]) -> None:
+    """Press the button of Foxglove's Teleop panel twice: 10 Hz, and nothing on release."""
+    async with connect(client.url, open_timeout=60.0, subprotocols=[
+            Subprotocol('foxglove.sdk.v1')]) as websocket:
+        await websocket.send(json.dumps({'op': 'advertise', 'channels': [{
+            'id': 1, 'topic': client.topic, 'encoding': encoding,
+            'schemaName': 'geometry_msgs/Twist'}]}))
+
+        async def read() -> None:
+            async for frame in websocket:
+                said = json.loads(frame)
+                if said['op'] == 'status':
+                    client.heard[said['message'].partition(':')[0]] += 1
+        reader = asyncio.create_task(read())
+        for _ in range(2):
+            for _ in range(10):
+                client.moving += 1
+                await websocket.send(struct.pack('<BI', 1, 1) + payload(0.5))
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(0.7)
+        await websocket.close()
+        await reader
+
+
+async def teleop_panel_json(client: Client) -> None:
+    await teleop_panel(client, 'json', lambda x: json.dumps(twist(x)).encode())
+
+
+async def teleop_panel_cdr(client: Client) -> None:
+    await teleop_panel(client, 'cdr', lambda x: bytes(serialize_message(
+        Twist(linear=Vector3(x=x)))))
+
+
 # ---- what is refused, and said
 
 async def two_at_once(client: Client) -> None:
@@ -308,7 +345,7 @@ PATTERNS = [
     Pattern(as_slow_as_the_timeout, 7), Pattern(not_advertised, 10),
     Pattern(advertised_each_time, 4), Pattern(reconnecting, 15), Pattern(stamped, 10),
     Pattern(trajectories, 8), Pattern(in_parts, 10), Pattern(one_after_the_other, 30),
-    Pattern(plain_envelopes, 20),
+    Pattern(plain_envelopes, 20), Pattern(teleop_panel_json, 20), Pattern(teleop_panel_cdr, 20),
     Pattern(two_at_once, 21, ours=11, hears=('not_holder',)),
     Pattern(all_at_once, 5, ours=1, hears=('expired',)),
 ]

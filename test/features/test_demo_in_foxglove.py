@@ -1,0 +1,57 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The demo robot as a 3D panel sees it."""
+from __future__ import annotations
+
+from rclpy.serialization import deserialize_message
+from std_msgs.msg import String
+from support.bridge_harness import running_bridge
+from support.foxglove_peer import foxglove_peer
+from support.helpers import async_wait_until, SpinningNode
+
+from ws_bridge.convert.codec import Codec
+from ws_bridge.convert.schema_text import schema_from_text
+from ws_bridge.demo import TOPICS
+from ws_bridge.demo.description import describe, MESH
+from ws_bridge.demo.node import DemoRobot
+
+
+async def test_a_3d_panel() -> None:
+    """It gets the description, its mesh and where things are, however late it comes."""
+    with SpinningNode('demo_robot', DemoRobot):
+        async with running_bridge() as service, foxglove_peer(service) as early:
+            numbers = {'/robot_description': 1, '/tf': 2, '/tf_static': 3}
+            for topic, number in numbers.items():
+                await early.subscribe(number, topic)
+            async with foxglove_peer(service) as peer:
+                for topic, number in numbers.items():
+                    await async_wait_until(lambda n=number: early.samples.get(n))
+                    await peer.subscribe(number, topic)
+                await async_wait_until(lambda: set(TOPICS) - {'/cmd_vel'} <= set(peer.channels))
+                await async_wait_until(lambda: len(peer.samples) == 3)
+                assert deserialize_message(peer.samples[1][0], String).data == describe()
+                for topic in ('/tf', '/tf_static'):
+                    channel = peer.channels[topic]
+                    assert channel['schemaName'] == 'tf2_msgs/msg/TFMessage'
+                    codec = Codec(schema_from_text(channel['schemaName'], channel['schema']))
+                    frames = {(each['header']['frame_id'], each['child_frame_id'])
+                              for sample in peer.samples[numbers[topic]]
+                              for each in codec.to_values(sample)['transforms']}
+                    assert frames == ({('odom', 'base_link')} if topic == '/tf' else {
+                        ('base_link', 'laser'), ('base_link', 'camera')})
+                await peer.ask('fetchAsset', uri=MESH, requestId=7)
+                await async_wait_until(lambda: peer.assets)
+                status, body = peer.assets[7]
+                assert (status, body[:10]) == (0, b'solid base')
+                assert not peer.statuses

@@ -1,0 +1,204 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The window of a peer's link, before a link that is simulated: what it learns, and what waits."""
+from __future__ import annotations
+
+from math import inf
+import socket
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import pytest
+from support.helpers import async_wait_until
+from support.transport_support import Dial, MakeServer, Recorder
+
+from ws_bridge.transport.framing import PIECE
+from ws_bridge.transport.window import (
+    DELAY,
+    Kernel,
+    LEAST,
+    LONGEST,
+    NOT_SENT,
+    TcpState,
+    TIGHT,
+    Window,
+)
+
+STEP = 0.005
+
+
+class Line(Kernel):
+    """
+    A link with a queue without end: bytes leave at a rate, and are acknowledged a while later.
+
+    :param rate: bytes/s; ``round_trip``: of the empty link, s.
+    """
+
+    def __init__(self, rate: float, round_trip: float) -> None:
+        self.rate, self.round_trip = rate, round_trip
+        self.now = self.free_at = 0.0
+        self.written = 0
+        self.under_way: list[tuple[float, int]] = []
+        self.acked = 0
+        self.delay = round_trip
+        self.takes = 0
+
+    def write(self, size: int) -> None:
+        """Take bytes from the window's owner."""
+        self.free_at = max(self.free_at, self.now) + size / self.rate
+        self.under_way.append((self.free_at + self.round_trip, size))
+        self.written += size
+
+    def is_full(self) -> bool:
+        """Tell whether the kernel takes no more, which has sent what the link holds."""
+        return self.written - self.acked > NOT_SENT + self.rate * self.round_trip
+
+    def take(self, size: int) -> None:
+        """Remember it."""
+        self.takes = size
+
+    def read(self) -> TcpState:
+        """Tell what the kernel would."""
+        while self.under_way and self.under_way[0][0] <= self.now:
+            self.acked += self.under_way.pop(0)[1]
+        self.delay = max(self.free_at - self.now, 0.0) + self.round_trip
+        return TcpState(self.acked, self.written - self.acked, self.delay, self.round_trip)
+
+
+class Given(Kernel):
+    """States that were given, one after another; the last one stays."""
+
+    def __init__(self, *states: TcpState) -> None:
+        self.states = list(states)
+
+    def take(self, size: int) -> None:
+        """Take it."""
+
+    def read(self) -> TcpState:
+        """Return the next one."""
+        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
+
+
+def fill(window: Window, line: Line, seconds: float) -> list[float]:
+    """Send without end; return how long a ping would take at each time that something leaves."""
+    delays, end = [], line.now + seconds
+    while line.now < end:
+        line.now += window.wait(line.now, 0) or (
+            STEP if line.is_full() else 0.0)
+        if window.wait(line.now, 0) or line.is_full():
+            continue
+        line.write(window.most)
+        line.read()
+        delays.append(line.delay)
+    return delays
+
+
+@settings(max_examples=20)
+@given(rate=st.floats(10_000, 600_000), round_trip=st.floats(0.001, 0.2))
+def test_what_is_under_way_waits_for_little(rate: float, round_trip: float) -> None:
+    line = Line(rate, round_trip)
+    window = Window(line)
+    fill(window, line, 6.0)
+    before = line.acked
+    delays = fill(window, line, 4.0)
+    # The window is DELAY, or a packet, and one piece is above it; what is measured varies.
+    most = round_trip + max(2 * DELAY, 2 * LEAST / rate) + 2 * window.most / rate
+    assert max(delays) < most
+    if rate * (round_trip + DELAY) > 2 * LEAST:
+        assert line.acked - before > 0.7 * rate * 4.0     # and the link is used
+
+
+def test_a_link_that_becomes_faster_is_used() -> None:
+    line = Line(20_000, 0.05)
+    window = Window(line)
+    fill(window, line, 3.0)
+    assert (window.is_tight, line.takes) == (True, NOT_SENT)
+    line.rate = 1e7
+    fill(window, line, 3.0)
+    assert (window.is_tight, window.most, line.takes) == (False, PIECE, TIGHT)
+
+
+def test_a_pause_of_the_link_is_no_rate() -> None:
+    line = Line(100_000, 0.02)
+    window = Window(line)
+    fill(window, line, 3.0)
+    before = window.size
+    line.free_at = line.now + 0.3        # a packet is lost, and sent again
+    fill(window, line, 0.4)
+    assert window.size > 0.2 * before
+    fill(window, line, 2.0)
+    assert window.size == pytest.approx(before, rel=0.3)
+
+
+@pytest.mark.parametrize('elapsed', [0.001, 0.05])
+def test_a_fast_link_is_known_by_little(elapsed: float) -> None:
+    """Before it is, frames leave in small pieces; what proves nothing changes nothing."""
+    window = Window(Given(TcpState(0, 0, 0.001, 0.001), TcpState(2 * TIGHT, 0, 0.001, 0.001)))
+    assert (window.size, window.most, window.is_tight) == (inf, NOT_SENT, False)
+    assert window.wait(0.0, 0) == 0.0
+    assert window.wait(elapsed, 0) == 0.0
+    assert (window.most, window.is_tight) == (PIECE, False)
+
+
+@pytest.mark.parametrize(('acked', 'most'), [(90_000, PIECE), (1000, NOT_SENT)])
+def test_a_short_burst_can_prove_that_a_link_is_fast(acked: int, most: int) -> None:
+    window = Window(Given(TcpState(0, 0, 0.01, 0.01), TcpState(acked, 0, 0.01, 0.01)))
+    window.wait(0.0, 0)
+    window.rest(0.02)
+    assert (window.most, window.is_tight) == (most, False)
+    window.rest(0.03)       # nothing waited since: nothing is asked
+
+
+def test_a_dead_link_is_measured_in_the_end() -> None:
+    window = Window(Given(TcpState(0, 100_000, 0.01, 0.01)))
+    assert window.wait(0.0, 0) == 0.0
+    assert window.wait(LONGEST - STEP, 0) == 0.0
+    assert window.wait(LONGEST, 0) > 0.0
+    assert window.size == LEAST
+    assert not window.has_room(0)
+    assert repr(window) == f'<Window {LEAST} bytes, {LEAST} bytes/s>'
+
+
+def test_what_the_system_does_not_tell() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert Kernel.of(ours) is None
+    assert Kernel.of(None) is None
+
+
+async def test_a_real_connection(make_server: MakeServer, dial: Dial) -> None:
+    """The numbers are where they are read: all that was sent is acknowledged, soon."""
+    server = Recorder()
+    peer = await dial((await make_server(listener=server)).port)
+    link = await server.link()
+    own: Any = link.websocket.transport.get_extra_info('socket')
+    kernel = Kernel.of(own)
+    if kernel is None:
+        pytest.skip('this system tells nothing of its connections')
+    before = kernel.read()
+    link.send('x' * 10_000)
+    assert len(await peer.recv()) == 10_000
+    await peer.send('y')
+    await async_wait_until(lambda: server.frames)
+    after = kernel.read()
+    assert 10_000 <= after.acked + after.waiting - before.acked - before.waiting < 10_100
+    assert 0.0 < after.least <= after.round_trip < 1.0
+
+
+async def test_where_the_system_tells_nothing_all_may_leave() -> None:
+    window = Window(None)
+    assert (window.most, window.is_tight, window.wait(0.0, 1 << 20)) == (PIECE, False, 0.0)
+    assert window.has_room(1 << 20)
+    window.rest(1.0)
