@@ -202,3 +202,20 @@ async def test_where_the_system_tells_nothing_all_may_leave() -> None:
     assert (window.most, window.is_tight, window.wait(0.0, 1 << 20)) == (PIECE, False, 0.0)
     assert window.has_room(1 << 20)
     window.rest(1.0)
+
+
+async def test_over_a_slow_link_a_reply_passes_what_waits(make_server: MakeServer,
+                                                          dial: Dial) -> None:
+    """A picture is on its way; the reply leaves before the next one, and all of it arrives."""
+    server = Recorder()
+    peer = await dial((await make_server(listener=server)).port)
+    link = await server.link()
+    if link._window._kernel is None:
+        pytest.skip('this system tells nothing of its connections')
+    link._window._set(20_000.0, 0.001)
+    assert (link._window.is_tight, link._window.most) == (True, LEAST // 2)
+    pictures = [bytes([number]) * 30_000 for number in range(2)]
+    for number, picture in enumerate(pictures):
+        link.send_stream(number, picture, 1, text=False)
+    link.send('reply')
+    assert [await peer.recv() for _ in range(3)] == [pictures[0], 'reply', pictures[1]]

@@ -26,9 +26,9 @@ from ws_bridge.session.queue import Frame, Parts
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
 
-#: What is written at once to a peer that takes everything, bytes, and to one that does not.
 Room = Callable[[], Awaitable[int]]
 """Waits until a link has room, and returns for how many bytes."""
+#: What is written at once to a peer that takes everything, bytes, and to one that does not.
 LARGEST = 524_288
 PIECE = 131_072
 _CONTINUATION, _TEXT, _BINARY = 0, 1, 2

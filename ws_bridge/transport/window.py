@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-import fcntl
 from math import inf
 import socket
 import struct
@@ -34,6 +33,9 @@ import sys
 from typing import Any, NamedTuple
 
 from ws_bridge.transport.framing import PIECE
+
+if sys.platform.startswith('linux'):
+    import fcntl
 
 DELAY = 0.06
 """How long what is under way may wait for what was sent before, s."""

@@ -17,23 +17,11 @@
 
 import assert from 'node:assert/strict';
 import { Action, Param, Ros, Service, Topic } from 'roslib';
+import { sleep, until } from '../../support/wait.mjs';
 
 const url = process.argv[2];
-const LIMIT = 15000;
 const INT32 = 'std_msgs/Int32';
 const open = new Set();
-
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-async function until(predicate, what, limit = LIMIT) {
-  const end = Date.now() + limit;
-  for (;;) {
-    const value = await predicate();
-    if (value) return value;
-    if (Date.now() > end) throw new Error(`not within ${limit} ms: ${what}`);
-    await sleep(5);
-  }
-}
 
 function connect() {
   const ros = new Ros();

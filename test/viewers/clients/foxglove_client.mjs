@@ -22,27 +22,15 @@ import rosmsg from '@foxglove/rosmsg';
 import rosmsg2 from '@foxglove/rosmsg2-serialization';
 import protocol from '@foxglove/ws-protocol';
 import { WebSocket } from 'ws';
+import { sleep, until } from '../../support/wait.mjs';
 
 const { parse } = rosmsg;
 const { MessageReader, MessageWriter } = rosmsg2;
 const { BinaryOpcode, FetchAssetStatus, FoxgloveClient, StatusLevel } = protocol;
 
 const url = process.argv[2];
-const LIMIT = 30000;
 const TEXT = new TextEncoder();
 const open = new Set();
-
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-async function until(predicate, what, limit = LIMIT) {
-  const end = Date.now() + limit;
-  for (;;) {
-    const value = await predicate();
-    if (value) return value;
-    if (Date.now() > end) throw new Error(`not within ${limit} ms: ${what}`);
-    await sleep(5);
-  }
-}
 
 // What the robot has for each name of the protocol.
 const own = (name, subprotocol) => `${name}_${subprotocol.split('.')[1]}`;
