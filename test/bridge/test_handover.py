@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from ws_bridge.bridge.handover import Mailbox
 
 
@@ -43,3 +45,17 @@ async def test_one_that_fails_keeps_nobody_waiting() -> None:
     await asyncio.sleep(0)
     assert done[6:] == ['then']
     assert len(failed) == 2
+
+
+async def test_much_is_worked_off_in_slices_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of functions hold nobody else up."""
+    monkeypatch.setattr('ws_bridge.bridge.handover.SLICE', 0.0)
+    loop, done = asyncio.get_running_loop(), list[object]()
+    box = Mailbox(loop)
+    for number in range(3):
+        box.post(done.append, number)
+    loop.call_soon(done.append, 'another')
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert done.index('another') < done.index(1)
+    assert [each for each in done if each != 'another'] == [0, 1, 2]

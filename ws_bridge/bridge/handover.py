@@ -17,11 +17,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+import time
+
+SLICE = 0.001
+"""For how long functions are called before the loop does other things, s."""
 
 
 class Mailbox:
     """
-    Run functions on the loop's thread, in the order in which they were posted.
+    Run functions on the loop's thread, in the order in which they were posted, in slices.
 
     :param loop: the loop that runs them.
     :ivar then: called after them, once a turn of the loop.
@@ -50,10 +54,13 @@ class Mailbox:
 
     def _drain(self) -> None:
         self._scheduled = False
+        end = time.perf_counter() + SLICE
         try:
             for _ in range(len(self._items)):
                 function, args = self._items.popleft()
                 function(*args)
+                if time.perf_counter() > end:
+                    break
         finally:
             if self._items and not self._scheduled:
                 self._scheduled = True
