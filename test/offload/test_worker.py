@@ -43,6 +43,7 @@ from ws_bridge.offload import wire
 from ws_bridge.offload.worker import no_text, Worker
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol.png import from_png, to_png
+from ws_bridge.weight import BESIDE
 
 NUMBERS = schema_from_text('test_msgs/msg/Numbers', 'float64[] data\n')
 CODEC = CodecStore().codec(NUMBERS)
@@ -100,10 +101,21 @@ def test_what_has_no_values_is_handed_back(dialect: str | None, frame: bytes) ->
     assert head['path'] == []
 
 
+def test_names_of_parameters_are_handed_back_however_many() -> None:
+    """Lichtblick watches all parameters of a robot by one frame: 3,000 take 150 kB."""
+    frame = {'op': 'subscribeParameterUpdates', 'parameterNames': [
+        f'/a_node_with_a_name_{number % 50}.a_parameter.{number}' for number in range(3000)]}
+    head, _ = ask(Worker(), parse('foxglove', max_elements=10_000), json.dumps(frame).encode())
+    assert head['value'] == frame
+
+
 @pytest.mark.parametrize(('request_', 'body', 'error'), [
     (parse(), b'{', BadFrame), (parse(), b'[NaN]', BadFrame),
     (parse(), b'[' * 21 + b']' * 21, BadFrame), (parse(), b'[' + b'1,' * 1000 + b'1]', TooLarge),
-    (parse(), native('status', {'a': 'x' * wire.SKELETON}), BadFrame),
+    (parse(), native('status', {'a': 'x' * BESIDE}), BadFrame),
+    (parse(max_elements=200_000), native('status', {'a': [*range(100_000)]}), BadFrame),
+    (parse('foxglove'), b'{"op": "subscribe", "subscriptions": ["%b"]}' % (b'x' * BESIDE),
+     BadFrame),
     (parse('rosbridge', 'cbor'), b'\xa1', BadFrame),
     (parse('rosbridge', 'cbor'), b'\x80' * 1001, TooLarge),
     (parse('rosbridge', 'cbor'), cbor2.dumps({'op': b'bytes'}), BadFrame),

@@ -19,13 +19,13 @@ from collections import deque
 from collections.abc import Callable
 import time
 
-SLICE = 0.001
-"""For how long functions are called before the loop does other things, s."""
+TURN = 0.002
+"""What was posted is worked off for so long before others have the loop, s."""
 
 
 class Mailbox:
     """
-    Run functions on the loop's thread, in the order in which they were posted, in slices.
+    Run functions on the loop's thread, in the order in which they were posted.
 
     :param loop: the loop that runs them.
     :ivar then: called after them, once a turn of the loop.
@@ -54,12 +54,12 @@ class Mailbox:
 
     def _drain(self) -> None:
         self._scheduled = False
-        end = time.perf_counter() + SLICE
+        end = time.perf_counter() + TURN
         try:
             for _ in range(len(self._items)):
                 function, args = self._items.popleft()
                 function(*args)
-                if time.perf_counter() > end:
+                if time.perf_counter() > end:   # the sockets are looked at before the rest
                     break
         finally:
             if self._items and not self._scheduled:
