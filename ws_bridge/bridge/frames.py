@@ -56,8 +56,8 @@ SPACES = 64
 MEMORY = 64 << 20
 """What the worker that reads messages may take beside itself for any message, bytes,"""
 MEMORY_BYTE = 20
-"""and for each byte of the largest one: text, a string of wide characters, CDR; the parser asks for
-twelve, and uses few."""
+"""and for each byte of the largest one: text, a string of wide characters, CDR; the parser asks
+for twelve, and uses few."""
 
 
 class Frames:
