@@ -102,7 +102,7 @@ class Pieces(list[bytes]):
     """
 
     __slots__ = ('__weakref__', '_arriving', 'owner', 'size')
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # type: ignore[assignment]    # which one it is, to be held
 
     def __init__(self, arriving: Arriving | None = None, owner: Any = None) -> None:
         super().__init__()
