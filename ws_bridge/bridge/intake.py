@@ -33,7 +33,6 @@ from ws_bridge.bridge.peer import Peer
 from ws_bridge.config import Settings
 from ws_bridge.convert.codec import Codec, Converted
 from ws_bridge.errors import (
-    BadFrame,
     NotAdvertised,
     TooLarge,
     TypeMismatch,

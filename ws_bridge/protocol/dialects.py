@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ws_bridge.errors import BadFrame
-from ws_bridge.protocol import foxglove, native, rosbridge
+from ws_bridge.protocol import foxglove, foxglove_requests, native, rosbridge
 from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.envelope import MAX_DEPTH
 from ws_bridge.safety.policy import LeaseMode
@@ -189,7 +189,7 @@ DIALECTS = DialectTable((
             options.robot_name, options.ros_distro, options.max_depth,
             serves_assets=options.serves_assets, sim_time=options.sim_time),
         greets=True, lease_mode='foxglove', hears_topics=True, hears_definitions=True,
-        hears_time=True, most_beside=foxglove.most_beside,
+        hears_time=True, most_beside=foxglove_requests.most_beside,
         other_subprotocols=(foxglove.OLD_SUBPROTOCOL,)),
 ))
 """In the order in which a first frame is shown to them, and in which they are offered."""

@@ -42,12 +42,7 @@ from ws_bridge.protocol.foxglove_frames import (
     time_frame,
 )
 from ws_bridge.protocol.foxglove_ids import Channel, Ids, PeerBook, Row
-from ws_bridge.protocol.foxglove_requests import (
-    ENCODINGS,
-    most_beside as most_beside,
-    read_binary,
-    read_text,
-)
+from ws_bridge.protocol.foxglove_requests import ENCODINGS, read_binary, read_text
 from ws_bridge.protocol.foxglove_status import ERROR, PASSING, Statuses, text_of, WARNING
 from ws_bridge.protocol.types import Priority
 
