@@ -26,6 +26,7 @@ import orjson
 import pytest
 from support.helpers import async_wait_until
 
+from ws_bridge.bridge.frames import MEMORY, MEMORY_BYTE
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.errors import (
@@ -288,6 +289,21 @@ async def test_memory_is_bounded() -> None:
         with pytest.raises((TooLarge, LimitExceeded)):      # the parser may abort
             await workshop.ask(parse(max_elements=10**8), [text])
         await workshop.ask(parse(), [b'{}'])
+    workshop.close()
+    await workshop.closed()
+
+
+@pytest.mark.parametrize('first', ['x', '\U0001f600'])
+async def test_one_string_may_be_as_large_as_a_message(first: str) -> None:
+    """The parser asks for twelve bytes a character, of which it uses few."""
+    most = 10_000_000
+    schema = schema_from_text('std_msgs/msg/String', 'string data\n')
+    text = f'{{"data":{{"data":"{first}{"x" * (most - 30)}"}}}}'.encode()
+    workshop = Workshop('tests', timeout=30.0, memory=MEMORY + MEMORY_BYTE * most)
+    async with workshop.turn():
+        await workshop.ask(parse(max_size=most, is_unchecked=True), [text])
+        _, cdr = await workshop.ask(wire.Convert(schema, None))
+        assert len(cdr) == most - 30 + len(first.encode()) + 9
     workshop.close()
     await workshop.closed()
 

@@ -55,8 +55,9 @@ SPACES = 64
 """White space before JSON in a binary frame is at most as long."""
 MEMORY = 64 << 20
 """What the worker that reads messages may take beside itself for any message, bytes,"""
-MEMORY_BYTE = 6
-"""and for each byte of the largest one: as text, as a string of wide characters, as CDR."""
+MEMORY_BYTE = 20
+"""and for each byte of the largest one: text, a string of wide characters, CDR; the parser asks
+for twelve, and uses few."""
 
 
 class Frames:
