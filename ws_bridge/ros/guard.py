@@ -376,7 +376,7 @@ class Guard:
         moving = [topic for topic in topics if topic.may_move]
         if self._takes_over and not moving:
             self.note_generation(generation)
-            self._post_failures(why)
+            self._port.post(self._fail, why)
             return
         fallback = StopGuard(self.key, self.timeout, self.steps, _Fallback(self, topics))
         for topic in topics:
@@ -389,7 +389,7 @@ class Guard:
         if self.alarm and not moving:
             self.note_alarm('')
         fallback.stop(why, now)
-        self._post_failures(why)
+        self._port.post(self._fail, why)
 
     def poll(self, now: float) -> float | None:
         """Go on with the escalation of :meth:`take_over`; return when there is more to do."""
@@ -402,13 +402,10 @@ class Guard:
         for topic in self.topics():
             topic.publisher.held = topic.may_move
 
-    def _post_failures(self, why: str) -> None:
-        self._port.post(self._fail, f'the stop process has ended: {why}')
-
-    def _fail(self, text: str) -> None:
+    def _fail(self, why: str) -> None:
         waiting, self._waiting = self._waiting, {}
         for on_done in waiting.values():
-            on_done(Unavailable(text))
+            on_done(Unavailable(f'the stop process has ended: {why}'))
 
 
 class _Fallback:
