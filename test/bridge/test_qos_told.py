@@ -63,7 +63,7 @@ PATIENT = """
   </discovery_config></builtin></rtps></participant>
 </profiles>
 """
-"""Of a participant that others do not forget after 20 s of silence, however slow the machine is."""
+"""Of a participant that others do not forget after 20 s of silence: the machine may be slow."""
 
 
 def mismatches(peer: Any) -> list[str]:
