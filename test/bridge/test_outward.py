@@ -98,7 +98,8 @@ class Robot:
         ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}), types=TypeStore(),
                                    subscribe=self._subscribe)
         self.outward = Outward(ros, CodecStore(), IDLE, self.loop,
-                               expected_rate=lambda topic: None, epoch=0.0)
+                               expected_rate=lambda topic: None, epoch=0.0,
+                               watcher=lambda topic: None)
 
     def _subscribe(self, name: str, msg_type: str, qos: object, sink: Any, fail: object) -> Any:
         self._sinks[name] = sink

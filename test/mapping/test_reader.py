@@ -28,7 +28,7 @@ from ws_bridge.config import Denial, Exposure, Rule
 from ws_bridge.config.roles import ADMIN, Grant, NAMELESS, OBSERVER, Role, USES
 from ws_bridge.errors import ConfigError
 from ws_bridge.mapping.reader import load_mapping, MAX_FILE_SIZE, parse_mapping, SECTIONS
-from ws_bridge.safety.policy import Clamp, GatePolicy, LossStep, Rest
+from ws_bridge.safety.policy import Clamp, GatePolicy, LossStep, Rest, SlowDown
 
 EXAMPLE = Path(__file__).resolve().parents[2] / 'config' / 'mapping.example.yaml'
 
@@ -445,6 +445,18 @@ def test_the_patterns_of_gates_are_expanded() -> None:
     assert arm.services == ('/move', '/home')
 
 
+def test_a_gate_slows_down_by_delay() -> None:
+    text = 'version: 1\ngates:\n- ' + SLOW
+    (gate,) = parse(text.format('{full: 0.15, stop: 0.6}')).gates
+    assert gate.slow_down == SlowDown(0.15, 0.6)
+    exposure = parse(text.format('{full: 0, stop: 1, camera: c}')).resolved('/robot', 'bridge')
+    exposure = exposure.remapped(lambda name: name + '2', lambda name: name)
+    assert exposure.gates[0].slow_down == SlowDown(0.0, 1.0, '/robot/c2')
+
+
+SLOW = '{{gate: a, topics: [/t], clamp: [{{field: x, min: -1, max: 1}}], slow_down: {}}}'
+
+
 @pytest.mark.parametrize(('gate', 'expected'), [
     ('5', 'gates[0]: must be a mapping with gate, '),
     ('{gate: a}', "gates[0]: guards nothing: it has neither 'topics' nor 'services'"),
@@ -496,6 +508,19 @@ def test_the_patterns_of_gates_are_expanded() -> None:
      "gates[0].clamp[0].field: 'x.' is not a field"),
     ('{gate: a, topics: [/t], clamp: [{field: x, min: 2, max: 1}]}',
      'gates[0].clamp[0]: min 2 is not below max 1'),
+    (SLOW.format('x'), 'gates[0].slow_down: must be a mapping with full, stop, camera'),
+    (SLOW.format('{full: 0.1}'), 'gates[0].slow_down: has no stop'),
+    (SLOW.format('{full: 0.5, stop: 0.5}'),
+     'gates[0].slow_down: full 0.5 is not below stop 0.5'),
+    (SLOW.format('{full: -1, stop: 1}'), 'gates[0].slow_down.full: must be 0 to 3600'),
+    (SLOW.format('{full: 0, stop: nan}'), 'gates[0].slow_down.stop: must be 0 to 3600'),
+    (SLOW.format('{full: 0, stop: 1, camera: "/c*"}'),
+     'gates[0].slow_down.camera: /c* is a pattern: one topic is looked at'),
+    (SLOW.format('{full: 0, stop: 1, camera: 5}'), 'gates[0].slow_down.camera: must be text'),
+    ('{gate: a, topics: [/t], slow_down: {full: 0, stop: 1}}',
+     "gates[0].slow_down: slows nothing down: the gate has no 'clamp'"),
+    ('{gate: a, topics: [/t], slow_down: {full: 0, stop: 1}, clamp: [{field: x, min: 1, max: 2}]}',
+     'gates[0].slow_down: the bounds of x, 1 to 2, cannot shrink to 0'),
 ])
 def test_an_error_in_a_gate_is_named(gate: str, expected: str) -> None:
     (error,) = errors_of(f'version: 1\ngates:\n- {gate}\n')

@@ -372,7 +372,8 @@ METADATA = [
 NAME = Field('metadata.destination', ['x', LONG], ['', 'x' * 256, 1, True, [], {}], required=True)
 STREAM = [NAME, integer('metadata.sequence', 0, 2**53), number('metadata.timeout', 0, 3600),
           flag('metadata.ack'), integer('metadata.epoch', 0, 2**53),
-          number('metadata.bridge_time', -1e12, 1e12)]
+          number('metadata.bridge_time', -1e12, 1e12),
+          number('metadata.picture_time', -1e12, 1e12)]
 BEAT = [integer('data.sequence', 0, 2**53), number('data.timestamp', -1e12, 1e12),
         Field('data.echo', [{'sequence': 1, 'timestamp': 2.5, 'received': 3}],
               [1, 'x', [], {}, {'sequence': 1, 'timestamp': 2.5}])]
@@ -535,9 +536,10 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
     ({}, {'op': 'channel', 'topic': '/t'}, ops.Appeared({'op': 'channel', 'topic': '/t'})),
     ({'message_type': 'command', 'destination': '/t'}, [1], ops.Command('i', '/t', [1])),
     ({'message_type': 'command', 'destination': '/t', 'kind': 'service', 'timestamp': 9,
-      'ttl': 2, 'sequence': 3, 'timeout': 4, 'ack': True, 'epoch': 5, 'bridge_time': 6}, {'x': 1},
+      'ttl': 2, 'sequence': 3, 'timeout': 4, 'ack': True, 'epoch': 5, 'bridge_time': 6,
+      'picture_time': 7}, {'x': 1},
      ops.Command('i', '/t', {'x': 1}, 'service', 9 * SECOND, 2.0, 3, 4.0, True, 5,
-                 6 * SECOND)),
+                 6 * SECOND, 7 * SECOND)),
     ({'message_type': 'data', 'destination': '/t'}, {}, ops.Command('i', '/t', {}, 'topic')),
     ({'message_type': 'data', 'destination': '/t', 'kind': 'topic'}, {},
      ops.Command('i', '/t', {}, 'topic')),
@@ -636,7 +638,8 @@ GRAPH = replies.GraphView(
     ['/n'])
 FINDINGS = [{'code': 'silent', 'message': 'so', 'advice': 'do'}]
 GATE = {'gate': '/t', 'topics': ['/t'], 'holder': 'p1', 'holder_name': 'page', 'epoch': 3,
-        'timeout': 0.5, 'ttl': 0.3, 'state': 'held', 'neutral_needed': True}
+        'timeout': 0.5, 'ttl': 0.3, 'state': 'held', 'neutral_needed': True,
+        'speed_limit': None}
 ESTOP = {'stopped': True, 'by': None, 'reason': 'start'}
 CONTROL = {'gates': [GATE], 'estop': ESTOP}
 TERMS = {'gate': '/t', 'epoch': 3, 'timeout': 0.5, 'ttl': 0.3}
@@ -704,6 +707,10 @@ NEWS: list[tuple[replies.Reply, dict[str, Any]]] = [
     (replies.EstopChanged(True, None, 'start'), {'kind': 'estop', **ESTOP}),
     (replies.RobotStopped('/t', 'timeout', 1, 0.5),
      {'kind': 'stopped', 'gate': '/t', 'reason': 'timeout', 'subscribers': 1, 'after': 0.5}),
+    (replies.SpeedChanged('/t', 0.5, 0.3, 0.4),
+     {'kind': 'speed', 'gate': '/t', 'speed_limit': 0.5, 'delay': 0.3, 'picture_age': 0.4}),
+    (replies.SpeedChanged('/t', None),
+     {'kind': 'speed', 'gate': '/t', 'speed_limit': None, 'delay': None, 'picture_age': None}),
     (replies.GatesChanged(control_of(CONTROL)), {'kind': 'gates', **CONTROL})]
 # reply, (message_type, priority, correlation_id, destination), data
 REPLIES: list[tuple[replies.Reply, tuple[str, int, str | None, str | None], Any]] = [

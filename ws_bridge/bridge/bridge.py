@@ -103,13 +103,14 @@ class Bridge:
             'messages to peers', timeout=WRITING_TIME), loop)
         self._dispatcher = Dispatcher(peers, loop)
         carry_out = self._dispatcher.carry_out
-        self._outward = Outward(ros, store, self._converter, loop,
-                                expected_rate=self._expected_rate, epoch=epoch)
         self._control = Control(settings, exposure, ros, peers=peers.values,
                                 arm=self._dispatcher.arm, halt=self._halt_goals, clock=clock,
                                 epoch=epoch, audit=ledger.audit)
+        self._sight = self._control.gates.sight
+        self._outward = Outward(ros, store, self._converter, loop, watcher=self._sight.watcher,
+                                expected_rate=self._expected_rate, epoch=epoch)
         self._state = StateReporter(settings, exposure, ros, self._outward, peers.values, loop,
-                                    self._control.diagnostic)
+                                    self._control.diagnostics)
         self._subscriptions = Subscriptions(self._outward, require_room=self._require_room,
                                             changed=self._state.touch)
         self._publications = Publications(ros, store, self._control.gates,
@@ -203,6 +204,7 @@ class Bridge:
         """Take back everything that was made for a connection that has ended."""
         self._frames.intake.closed(link)
         self._connections.closed(link, code, reason)
+        self._sight.closed(link)
 
     def shutdown(self) -> None:
         """Take back what every peer made and stop reporting."""

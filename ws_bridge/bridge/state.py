@@ -73,12 +73,12 @@ class StateReporter(Unit):
     Collects and sends the state.
 
     :param peers: returns the peers that are connected now.
-    :param safety: returns what is said of the emergency stop.
+    :param safety: returns what is said of the emergency stop, and of speed limits.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, outward: Outward,
                  peers: Callable[[], Iterable[Peer]], loop: asyncio.AbstractEventLoop,
-                 safety: Callable[[], Diagnostic]) -> None:
+                 safety: Callable[[], list[Diagnostic]]) -> None:
         self._settings = settings
         self._exposure = exposure
         self._ros = ros
@@ -315,7 +315,7 @@ class StateReporter(Unit):
                   ('subscribed topics', str(len(self._outward.topics()))),
                   ('dropped samples', str(dropped))]
         rows = [('ws_bridge: bridge', WARN if dropped else OK,
-                 f'{len(peers)} peers, {dropped} samples dropped', bridge), self._safety()]
+                 f'{len(peers)} peers, {dropped} samples dropped', bridge), *self._safety()]
         for topic in self._outward.topics():
             state = self._judge(topic, now)
             level = {FreshnessState.FRESH: OK, FreshnessState.UNKNOWN: OK}.get(state, STALE)

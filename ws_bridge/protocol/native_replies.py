@@ -291,6 +291,11 @@ def _robot_stopped(reply: replies.RobotStopped) -> Content:
                              'subscribers': reply.subscribers, 'after': reply.after})
 
 
+def _speed_changed(reply: replies.SpeedChanged) -> Content:
+    return _news('speed', {'gate': reply.gate, 'speed_limit': reply.speed_limit,
+                           'delay': reply.delay, 'picture_age': reply.picture_age})
+
+
 def _personal(op: str, fields: Mapping[str, Any]) -> Content:
     """Return what concerns this peer alone."""
     return Content(MessageType.CONFIGURATION, {'op': op, **fields}, priority=Priority.CRITICAL)
@@ -326,6 +331,7 @@ _CONTENT: dict[type, Callable[[Any], Content]] = {
     replies.LeaseChanged: _lease_changed,
     replies.EstopChanged: _estop_changed,
     replies.RobotStopped: _robot_stopped,
+    replies.SpeedChanged: _speed_changed,
     replies.LeaseLost: _lease_lost,
     replies.LeaseDecided: _lease_decided,
     replies.LeaseRequested: _lease_requested,

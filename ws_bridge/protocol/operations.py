@@ -323,7 +323,8 @@ class Command:
 
     ``stamp`` and ``ttl`` bound its age; ``ack`` asks for an answer to a publication. A tuple as
     ``data`` has the values of the fields by their position. ``epoch`` is that of the sender's
-    lease; ``bridge_time`` the last time of the bridge's own clock that the sender has seen.
+    lease; ``bridge_time`` the last time of the bridge's own clock that the sender has seen,
+    ``picture_time`` that of the picture that it shows.
     ``encoding`` is that of the answer of a service, and of ``data`` where that is a
     ``memoryview``.
     """
@@ -339,6 +340,7 @@ class Command:
     ack: bool = False
     epoch: int | None = None
     bridge_time: int | None = None
+    picture_time: int | None = None
     encoding: Encoding = 'json'
 
 
@@ -381,6 +383,7 @@ class BinaryPublish:
     ttl: float | None = None
     epoch: int | None = None
     bridge_time: int | None = None
+    picture_time: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,8 @@ class GateState:
     :param timeout: silence after which the robot is stopped, s.
     :param ttl: age of the oldest command that passes, s.
     :param neutral_needed: the first command on each topic has to be neutral, and none came yet.
+    :param speed_limit: how much of its bounds the delay of commands leaves, 1 to 0; ``None`` =
+        nobody commands, or the gate does not slow down.
     """
 
     gate: str
@@ -73,6 +75,7 @@ class GateState:
     ttl: float
     state: str
     neutral_needed: bool
+    speed_limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -775,6 +778,21 @@ class RobotStopped:
     reason: str
     subscribers: int
     after: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedChanged:
+    """
+    The delay of commands, or of the picture, leaves another share of a gate's bounds.
+
+    :param speed_limit: the share, 1 to 0; ``None`` = nobody commands, and nothing is known.
+    :param delay: age of the last command, s; ``picture_age``: of what its sender sees.
+    """
+
+    gate: str
+    speed_limit: float | None
+    delay: float | None = None
+    picture_age: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ _REMEMBERED = 64
 """Streams that are remembered though nothing of them waits."""
 Split = Callable[[bytes], Iterable[bytes]]
 """Makes several frames of one, which leave together."""
+OnLeft = Callable[[], None]
+"""Called when all of a frame was written."""
 
 
 class Parts:
@@ -60,6 +62,7 @@ class Outgoing(NamedTuple):
     frame: Frame
     text: bool
     split: Split | None = None
+    on_left: OnLeft | None = None
 
     def frames(self) -> Iterable[Frame]:
         """Return what is written."""
@@ -131,7 +134,7 @@ class OutQueue:
         self._make_room()
 
     def put_stream(self, key: Hashable, frame: Frame, depth: int, *, text: bool = True,
-                   split: Split | None = None) -> int:
+                   split: Split | None = None, on_left: OnLeft | None = None) -> int:
         """
         Queue the newest frame of stream ``key`` and keep at most ``depth`` (at least 1) of them.
 
@@ -145,7 +148,7 @@ class OutQueue:
             waiting = self._streams[key] = deque()
             self._sizes[key] = 0
             self._had[key] = max(self._had.get(key, 0), self._turn)
-        waiting.append(Outgoing(frame, text, split))
+        waiting.append(Outgoing(frame, text, split, on_left))
         self._stream_frames += 1
         self._sizes[key] += len(frame)
         self.nbytes += len(frame)

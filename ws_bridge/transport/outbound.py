@@ -36,7 +36,7 @@ from websockets.protocol import State
 
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
-from ws_bridge.session.queue import Frame, Outgoing, OutQueue, Parts, Split
+from ws_bridge.session.queue import Frame, OnLeft, Outgoing, OutQueue, Parts, Split
 from ws_bridge.transport.fragments import Room, write_fragments
 from ws_bridge.transport.framing import head, StreamFrame
 from ws_bridge.transport.stall import Stall
@@ -193,7 +193,8 @@ class Outbound:
                     and not self._window.is_tight:
                 self.direct = self.websocket.send_bytes or self._write_all
         for item in staged:
-            self.send_stream(item.key, item.frame, item.depth, text=item.text, split=item.split)
+            self.send_stream(item.key, item.frame, item.depth, text=item.text, split=item.split,
+                             on_left=item.on_left and partial(item.on_left, self))
 
     def _write_all(self, data: bytes) -> int:
         self.websocket.write(data)
@@ -233,17 +234,22 @@ class Outbound:
                 done += 1
                 self.messages_out += item.count
                 self.bytes_out += item.size
+                if item.on_left is not None:
+                    item.on_left(self)
             if not wires:
                 break
             self.websocket.write(wires[0] if len(wires) == 1 else b''.join(wires))
         return staged[done:]
 
     def send_stream(self, key: Hashable, frame: str | Frame, depth: int, *,
-                    text: bool = True, split: Split | None = None) -> None:
+                    text: bool = True, split: Split | None = None,
+                    on_left: OnLeft | None = None) -> None:
         """
         Send the newest frame of a stream; a slow peer gets only the newest ``depth``.
 
         What was staged leaves first.
+
+        :param on_left: called when all of it was written; not if it gives way.
         """
         if self._staged:
             self.flush()
@@ -252,13 +258,15 @@ class Outbound:
         if isinstance(frame, str):
             frame, text = frame.encode(), True
         if self.is_idle and (isinstance(frame, Parts) or len(frame) > self._window.most):
-            self._start_writer(Outgoing(frame, text, split))
+            self._start_writer(Outgoing(frame, text, split, on_left))
         elif self.is_idle:
             for part in Outgoing(frame, text, split).frames():
                 assert isinstance(part, bytes)
                 self._write_now(part, text)
+            if on_left is not None:
+                on_left()
         else:
-            self._queue.put_stream(key, frame, depth, text=text, split=split)
+            self._queue.put_stream(key, frame, depth, text=text, split=split, on_left=on_left)
             self._start_writer()
 
     def forget_stream(self, key: Hashable) -> None:
@@ -308,6 +316,8 @@ class Outbound:
                     else:
                         await self.websocket.send(self._pieces(frame, room), text=item.text)
                     self.messages_out += 1
+                if item.on_left is not None:
+                    item.on_left()
                 item = None
         except (ConnectionClosed, OSError):     # it was reset while it was waited for
             self._queue.clear()
