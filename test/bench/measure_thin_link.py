@@ -94,6 +94,7 @@ def measure(link: Link, seconds: float) -> list[str]:
     with shaped(link) as names, robot(names) as listener, closing(Process(
             sys.executable, str(SUPPORT / 'operator_client.py'),
             f'ws://{names["inside"]}:9090', '/cmd_vel', '20', 'again')) as operator:
+        operator.say(json.dumps({'op': 'hello', 'name': 'operator', 'pieces': True}))
         for topic, encoding in STREAMS.items():
             operator.say(json.dumps({'op': 'subscribe', 'topic': topic, 'encoding': encoding}))
         begin = time.monotonic()

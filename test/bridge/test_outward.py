@@ -63,6 +63,10 @@ class FakeLink:
         self._cost = cost
         self._staged: list[Any] = []
         self.forgotten: list[object] = []
+        self.shares: dict[object, object] = {}
+
+    def share(self, key: object, share: object) -> None:
+        self.shares[key] = share
 
     def forget_stream(self, key: object) -> None:
         self.forgotten.append(key)

@@ -180,7 +180,7 @@ def test_a_byte_order_mark_is_no_error() -> None:
     ('version: 1\nout: {topic: /odom}', "m.yaml:2: out: must be a list, one '- ' an entry, "
      'or [] for none'),
     ('version: 1\nout:\n- []', 'm.yaml:3: out[0]: must be a mapping with topic, type, channel, '
-     'encoding, max_rate, expected_rate, queue_depth'),
+     'encoding, max_rate, expected_rate, queue_depth, priority, weight, min_rate'),
     ('version: 1\nout:\n- type: a/B', "m.yaml:3: out[0]: has no 'topic'"),
     ('version: 1\nin:\n- topic: /a\n  tipe: a/B', 'm.yaml:4: in[0].tipe: unknown key; did you '
      "mean 'type'?; known are topic, type, channel"),
@@ -208,6 +208,10 @@ def test_a_byte_order_mark_is_no_error() -> None:
      'be a number'),
     ('version: 1\nout:\n- {topic: /a, queue_depth: 1.5}', 'm.yaml:3: out[0].queue_depth: must be '
      'an integer, 1 to 10000'),
+    ('version: 1\nout:\n- {topic: /a, priority: 1.5}', 'm.yaml:3: out[0].priority: must be an '
+     'integer, -100 to 100'),
+    ('version: 1\nout:\n- {topic: /a, weight: 0}', 'm.yaml:3: out[0].weight: must be above 0'),
+    ('version: 1\nout:\n- {topic: /a, min_rate: -1}', 'm.yaml:3: out[0].min_rate: must be above'),
     ('version: 1\nout:\n- {topic: /a, queue_depth: nan}', 'm.yaml:3: out[0].queue_depth: must be '
      'an integer, 1 to 10000'),
     ('version: 1\nservices:\n- {service: /a, timeout: 1:30}', 'm.yaml:3: services[0].timeout: '

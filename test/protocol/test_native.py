@@ -327,7 +327,7 @@ def flag(path: str) -> Field:
 QOS = Field('data.qos', [{}, {'depth': 5, 'reliability': 'best_effort'}], NO_QOS)
 GATE_NAME = text('data.gate', required=True)
 CONFIGURATION: dict[str, list[Field]] = {
-    'hello': [text('data.name', limit=64)],
+    'hello': [text('data.name', limit=64), flag('data.pieces')],
     'auth': [Field('data.token', ['x', 'x' * 4096], ['', 'x' * 4097, 1, True, [], {}],
                    required=True)],
     'ticket': [text('data.role', required=True)],
@@ -494,6 +494,7 @@ QOS_VALUE = {'reliability': 'reliable', 'depth': 3}
 CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
     ({}, {'op': 'hello', 'name': 'page'}, ops.Hello('i', 'page')),
     ({}, {'op': 'hello', 'name': 'page', 'dialect': 'ws_bridge.v1'}, ops.Hello('i', 'page')),
+    ({}, {'op': 'hello', 'pieces': True}, ops.Hello('i', pieces=True)),
     ({}, {'op': 'hello', 'dialect': 'ws_bridge.v1', 'robot': 'r'}, ops.Hello('i', 'r', True)),
     ({}, {'op': 'list'}, ops.ListNames('i')),
     ({}, {'op': 'auth', 'token': 't'}, ops.Authenticate('i', {'token': 't'})),
@@ -621,7 +622,8 @@ def robot_state_of(told: dict[str, Any]) -> replies.RobotState:
     return replies.RobotState(
         replies.SharedState(told['robot'], told['uptime'], told['nodes'], topics,
                             [replies.PeerState(**each) for each in told['peers']]),
-        replies.LinkState(**told['you']))
+        replies.LinkState(**{**told['you'], 'rates': [
+            replies.TopicRate(**each) for each in told['you']['rates']]}))
 
 
 SUBSCRIBED = {'topic': '/t', 'type': 'a/msg/B', 'encoding': 'cdr', 'channel_id': 1,
@@ -744,6 +746,8 @@ REPLIES: list[tuple[replies.Reply, tuple[str, int, str | None, str | None], Any]
      {'type': 'heartbeat', 'timestamp': 1.5, 'sequence': 5,
       'echo': {'sequence': 1, 'timestamp': 2.0, 'received': 3.0}}),
     (robot_state_of(STATE), ('status', 2, None, None), STATE),
+    (replies.RatesChanged(1.5, [replies.TopicRate('/t', 1.0, 2.0)]), ('status', 2, None, None),
+     {'kind': 'rates', 'bandwidth': 1.5, 'rates': [{'topic': '/t', 'rate': 1.0, 'wanted': 2.0}]}),
 ]
 
 
@@ -813,7 +817,8 @@ def test_what_many_are_told_is_written_once() -> None:
     shared = robot_state_of(STATE).shared
     first, other = (encode(replies.RobotState(shared, replies.LinkState(name, 1, 2)))['data']
                     for name in ('p3', 'p4'))
-    assert first == {**STATE, 'you': {'peer': 'p3', 'dropped': 1, 'queued_bytes': 2}}
+    assert first == {**STATE, 'you': {'peer': 'p3', 'dropped': 1, 'queued_bytes': 2,
+                                      'bandwidth': None, 'rates': []}}
     assert {**other, 'you': first['you']} == first
     hits = native_replies._shared.cache_info().hits
     encode(replies.RobotState(shared, replies.LinkState('p5', 1, 2)))

@@ -24,6 +24,8 @@ import pytest
 from support.helpers import async_wait_until
 from support.transport_support import Dial, MakeServer, Recorder
 
+from ws_bridge.protocol.pieces import Joiner
+from ws_bridge.session.queue import Parts
 from ws_bridge.transport.framing import PIECE
 from ws_bridge.transport.window import (
     DELAY,
@@ -206,7 +208,7 @@ async def test_where_the_system_tells_nothing_all_may_leave() -> None:
 
 async def test_over_a_slow_link_a_reply_passes_what_waits(make_server: MakeServer,
                                                           dial: Dial) -> None:
-    """A picture is on its way; the reply leaves before the next one, and all of it arrives."""
+    """Two pictures wait; the reply leaves before them, and all of them arrive."""
     server = Recorder()
     peer = await dial((await make_server(listener=server)).port)
     link = await server.link()
@@ -218,4 +220,29 @@ async def test_over_a_slow_link_a_reply_passes_what_waits(make_server: MakeServe
     for number, picture in enumerate(pictures):
         link.send_stream(number, picture, 1, text=False)
     link.send('reply')
-    assert [await peer.recv() for _ in range(3)] == [pictures[0], 'reply', pictures[1]]
+    assert [await peer.recv() for _ in range(3)] == ['reply', *pictures]
+
+
+async def test_over_a_slow_link_a_reply_passes_the_pieces_of_a_picture(make_server: MakeServer,
+                                                                       dial: Dial) -> None:
+    """The picture is on its way already: its first piece has left."""
+    server = Recorder()
+    peer = await dial((await make_server(listener=server)).port)
+    link = await server.link()
+    if link._window._kernel is None:
+        pytest.skip('this system tells nothing of its connections')
+    link.take_pieces()
+    link._window._set(20_000.0, 0.001)
+    picture = bytes(range(256)) * 40
+    link.send_stream('camera', Parts(picture), 1, text=False)
+    joiner = Joiner(len(picture))
+    first = await peer.recv()
+    assert isinstance(first, bytes)
+    assert joiner.add(first) is None
+    link.send('reply')
+    got: list[str | bytes | None] = []
+    while picture not in got:
+        frame = await peer.recv()
+        got.append(joiner.add(frame) if isinstance(frame, bytes) else frame)
+    assert 'reply' in got
+    assert link.queued_bytes == 0

@@ -115,6 +115,7 @@ class Outward:
             self._leave(topic, member.key)
         topic.channels.setdefault(wish.wire_name, next(self._ids))
         topic.members[member.key] = member
+        member.peer.link.share(wish.name, wish.share)
         self._join(topic, member)
         return topic
 
@@ -149,6 +150,14 @@ class Outward:
         """Return what a peer wants of a topic, ``None`` where it does not subscribe to it."""
         return next((member.wish for topic in self._topics.values() if topic.name == name
                      for member in topic.members.values() if member.peer is peer), None)
+
+    def delivery_of(self, peer: Peer, delivery: DeliveryName) -> tuple[Topic, Member] | None:
+        """Return what a peer subscribes to by this name, if it does."""
+        key = self._keys.get((peer.name, delivery))
+        if key is None:
+            return None
+        topic = self._topics[key]
+        return topic, topic.members[peer.name, delivery]
 
     def topics(self) -> list[Topic]:
         """Return the topics that somebody subscribes to."""

@@ -25,7 +25,8 @@ from ws_bridge.session.rights import EXPOSED_AS, Policy
 _MAY: dict[Kind, str] = {'subscribe': 'subscribe to', 'publish': 'publish', 'call': 'call',
                          'host': 'host'}
 _OPTIONS = (('channel', ''), ('encoding', ''), ('max_rate', ' Hz'), ('expected_rate', ' Hz'),
-            ('queue_depth', ''), ('timeout', ' s'))
+            ('queue_depth', ''), ('timeout', ' s'), ('priority', ''), ('weight', ''),
+            ('min_rate', ' Hz'))
 
 
 def check(path: str, role: str | None = None) -> int:

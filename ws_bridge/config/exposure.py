@@ -51,6 +51,9 @@ class Rule:
     :param expected_rate: rate at which the topic is fresh, Hz.
     :param queue_depth: samples that wait for a slow peer.
     :param timeout: how long a call may take, s.
+    :param priority: topics of a higher one leave first on a slow link.
+    :param weight: of the topic's bytes beside those of others there.
+    :param min_rate: so many samples a second leave there before others are served, Hz.
     """
 
     pattern: str
@@ -61,6 +64,9 @@ class Rule:
     expected_rate: float | None = None
     queue_depth: int | None = None
     timeout: float | None = None
+    priority: int | None = None
+    weight: float | None = None
+    min_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,12 +52,14 @@ class Hello:
     """
     The peer introduces itself.
 
-    ``greeting`` is true where it is the unasked hello of another bridge.
+    ``greeting`` is true where it is the unasked hello of another bridge. ``pieces``: it puts large
+    frames together that come in pieces.
     """
 
     op_id: str | None
     name: str | None = None
     greeting: bool = False
+    pieces: bool = False
 
 
 @dataclass(frozen=True, slots=True)

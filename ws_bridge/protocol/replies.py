@@ -642,12 +642,40 @@ class PeerState:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicRate:
+    """
+    How often a peer gets samples of a topic that is thinned for its slow link.
+
+    :param rate: Hz; ``wanted``: what would leave if the link were fast.
+    """
+
+    topic: str
+    rate: float
+    wanted: float
+
+
+@dataclass(frozen=True, slots=True)
 class LinkState:
-    """What only a peer itself is told: the samples that it lost, and the bytes that wait."""
+    """
+    What only a peer itself is told: the samples that it lost, and the bytes that wait.
+
+    :param bandwidth: what its link carries, bytes/s; ``None`` where it is not slow.
+    :param rates: of the topics that are thinned for it.
+    """
 
     peer: str
     dropped: int
     queued_bytes: int
+    bandwidth: float | None = None
+    rates: Sequence[TopicRate] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RatesChanged:
+    """Other topics are thinned for this peer than before, or to other rates; none: none is."""
+
+    bandwidth: float | None
+    rates: Sequence[TopicRate]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

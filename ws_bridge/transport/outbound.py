@@ -28,7 +28,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 from functools import partial
 import inspect
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from websockets.asyncio.server import broadcast
 from websockets.exceptions import ConnectionClosed
@@ -36,9 +36,9 @@ from websockets.protocol import State
 
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
-from ws_bridge.session.queue import Frame, OnLeft, Outgoing, OutQueue, Parts, Split
+from ws_bridge.session.queue import Frame, OnLeft, Outgoing, OutQueue, Parts, Share, Split
 from ws_bridge.transport.fragments import Room, write_fragments
-from ws_bridge.transport.framing import head, StreamFrame
+from ws_bridge.transport.framing import head, PIECE, StreamFrame
 from ws_bridge.transport.stall import Stall
 from ws_bridge.transport.window import Kernel, Window
 
@@ -129,7 +129,8 @@ class Outbound:
         """Bytes that wait in the queue and in the transport."""
         if self.direct is not None:     # as almost always: it is asked of each peer, often
             return 0
-        return self._queue.nbytes + self._in_hand + self._transport.get_write_buffer_size()
+        return self._queue.nbytes + self._queue.begun_bytes + self._in_hand + \
+            self._transport.get_write_buffer_size()
 
     @property
     def owed_bytes(self) -> int:
@@ -160,7 +161,8 @@ class Outbound:
             frame, text = frame.encode(), True
         if self.is_idle:
             if len(frame) > self._window.most:
-                self._start_writer(Outgoing(frame, text))
+                self._queue.begin(frame, priority, text=text)
+                self._start_writer()
                 return True
             self._write_now(frame, text)
             return True
@@ -258,7 +260,8 @@ class Outbound:
         if isinstance(frame, str):
             frame, text = frame.encode(), True
         if self.is_idle and (isinstance(frame, Parts) or len(frame) > self._window.most):
-            self._start_writer(Outgoing(frame, text, split, on_left))
+            self._queue.begin_stream(key, frame, text=text, split=split, on_left=on_left)
+            self._start_writer()
         elif self.is_idle:
             for part in Outgoing(frame, text, split).frames():
                 assert isinstance(part, bytes)
@@ -268,6 +271,19 @@ class Outbound:
         else:
             self._queue.put_stream(key, frame, depth, text=text, split=split, on_left=on_left)
             self._start_writer()
+
+    def share(self, key: Hashable, share: Share) -> None:
+        """Let a stream have a share of the link, where that is too slow for all."""
+        self._queue.share(key, share)
+
+    def take_drops(self) -> dict[Any, int]:
+        """Return how many frames of each stream gave way since this was asked."""
+        return self._queue.take_drops()
+
+    @property
+    def bandwidth(self) -> float | None:
+        """What the link carries, bytes/s; ``None`` where it is not slow, or nobody knows."""
+        return self._window.rate if self._window.is_tight else None
 
     def forget_stream(self, key: Hashable) -> None:
         """Send nothing more of a stream; of a large frame that is being sent the rest follows."""
@@ -289,36 +305,40 @@ class Outbound:
         self.messages_out += 1
         self.bytes_out += len(frame)
 
-    def _start_writer(self, first: Outgoing | None = None) -> None:
-        """Have one task write; ``first`` is large, and no room in the queue is asked for it."""
+    def take_pieces(self) -> None:
+        """Let large frames leave in pieces (:mod:`ws_bridge.protocol.pieces`) from now on."""
+        self._queue.takes_pieces = True
+
+    def _start_writer(self) -> None:
+        """Have one task write."""
         if self._writer is None:
             self.direct = None
-            self._writer = asyncio.get_running_loop().create_task(self._drain(first))
+            self._writer = asyncio.get_running_loop().create_task(self._drain())
             self._stall.watch()
 
-    async def _drain(self, item: Outgoing | None) -> None:
+    async def _drain(self) -> None:
         """Write what is queued, as fast as the peer takes it."""
         room = partial(self._window.room, self._transport, self.websocket.loop.time)
         try:
-            while (most := await room()) and \
-                    (item := item or self._queue.pop()) is not None:
-                for frame in item.frames():
-                    if isinstance(frame, bytes) and len(frame) <= most:
-                        await self.websocket.send(frame, text=item.text)
-                        self.bytes_out += len(frame)
-                    elif self._is_plain:
-                        self._in_hand = len(frame)
-                        if not await write_fragments(self.websocket, frame, text=item.text,
-                                                     on_written=self._note_written,
-                                                     room=room):
-                            self._queue.clear()
-                            return
-                    else:
-                        await self.websocket.send(self._pieces(frame, room), text=item.text)
-                    self.messages_out += 1
+            now = self.websocket.loop.time
+            while (most := await room()) and (item := self._queue.pop(most, now())) is not None:
+                frame = item.frame
+                if isinstance(frame, bytes) and len(frame) <= most:
+                    await self.websocket.send(frame, text=item.text)
+                    self.bytes_out += len(frame)
+                elif self._is_plain:
+                    self._in_hand = len(frame)
+                    if not await write_fragments(self.websocket, frame, text=item.text,
+                                                 on_written=self._note_written, room=room):
+                        self._queue.clear()
+                        return
+                else:
+                    await self.websocket.send(self._pieces(frame, room), text=item.text)
+                self.messages_out += 1
                 if item.on_left is not None:
                     item.on_left()
-                item = None
+                if len(frame) >= PIECE:
+                    await asyncio.sleep(0)      # a peer that takes everything at once is not alone
         except (ConnectionClosed, OSError):     # it was reset while it was waited for
             self._queue.clear()
         finally:
