@@ -404,6 +404,17 @@ def test_a_higher_priority_leaves_first_but_for_what_is_overdue() -> None:
     assert not queue._left_at
 
 
+def test_who_comes_late_has_its_share_whatever_more_urgent_ones_had() -> None:
+    queue = OutQueue(1 << 20, 100)
+    queue.share('a', Share(priority=1))
+    queue.share('b', Share(max_gap=0.02))
+    bytes_of(queue, {'a': 100, 'b': 100, 'c': 100})
+    for key in 'ab':
+        queue.forget(key)
+    sent = bytes_of(queue, {'c': 100, 'd': 100})
+    assert sent['c'] == pytest.approx(sent['d'], rel=0.05)
+
+
 def test_who_wants_less_than_its_share_gets_all() -> None:
     """Large and fast topics are thinned first."""
     queue = OutQueue(1 << 20, 100)

@@ -184,7 +184,7 @@ class OutQueue:
 
     __slots__ = ('_begun', '_drops', '_had', '_lanes', '_left_at', '_max_bytes', '_max_frames',
                  '_message_bytes', '_messages', '_numbers', '_shares', '_sizes', '_stream_frames',
-                 '_streams', '_turn', '_urgent', 'dropped', 'nbytes', 'takes_pieces')
+                 '_streams', '_turns', '_urgent', 'dropped', 'nbytes', 'takes_pieces')
 
     def __init__(self, max_bytes: int, max_frames: int) -> None:
         self._max_bytes = max_bytes
@@ -198,7 +198,8 @@ class OutQueue:
         # What each stream had, bytes by its weight; one that comes again has no claim on what it
         # left to others.
         self._had: dict[Hashable, float] = {}
-        self._turn = 0.0        # what the stream had that was last
+        # What the stream had whose turn was last, by priority.
+        self._turns: dict[int, float] = {}
         self._shares: dict[Hashable, Share] = {}
         self._left_at: dict[Hashable, float] = {}   # of those that may be overdue
         self._drops: dict[Hashable, int] = {}
@@ -257,7 +258,7 @@ class OutQueue:
         if waiting is None:
             waiting = self._streams[key] = deque()
             self._sizes[key] = 0
-            self._had[key] = max(self._had.get(key, 0), self._turn)
+            self._wait_in_line(key)
         waiting.append(Outgoing(frame, text, split, on_left))
         self._stream_frames += 1
         self._sizes[key] += len(frame)
@@ -286,7 +287,7 @@ class OutQueue:
     def begin_stream(self, key: Hashable, frame: Frame, *, text: bool = True,
                      split: Split | None = None, on_left: OnLeft | None = None) -> None:
         """Do the same with a frame of a stream."""
-        self._had[key] = max(self._had.get(key, 0), self._turn)
+        self._wait_in_line(key)
         self._begun[key] = self._begin(Outgoing(frame, text, split, on_left))
 
     def pop(self, most: int = sys.maxsize, now: float = 0.0) -> Outgoing | None:
@@ -331,6 +332,11 @@ class OutQueue:
         self.dropped += 1
         self._drops[key] = self._drops.get(key, 0) + 1
 
+    def _wait_in_line(self, key: Hashable) -> None:
+        """Let a stream that had nothing to send begin with no claim."""
+        turn = self._turns.get(self._shares.get(key, _USUAL).priority, 0.0)
+        self._had[key] = max(self._had.get(key, 0.0), turn)
+
     def _begin(self, item: Outgoing) -> Begun:
         return Begun(item, next(self._numbers) if self.takes_pieces else None)
 
@@ -360,8 +366,10 @@ class OutQueue:
     def _rank(self, now: float, key: Hashable) -> tuple[bool, int, float]:
         """Return what is least of the stream whose turn it is."""
         share = self._shares.get(key, _USUAL)
-        return (now - self._left_at.get(key, -inf) < share.max_gap, -share.priority,
-                self._had[key])
+        return (not self._is_overdue(key, share, now), -share.priority, self._had[key])
+
+    def _is_overdue(self, key: Hashable, share: Share, now: float) -> bool:
+        return share.max_gap < inf and now - self._left_at.get(key, -inf) >= share.max_gap
 
     def _take_turn(self, most: int, now: float) -> Outgoing:
         """Take a frame of the stream whose turn it is, or the next piece of it."""
@@ -380,9 +388,10 @@ class OutQueue:
             if begun.is_done:
                 del begun_ones[key]
         share = self._shares.get(key, _USUAL)
+        if not self._is_overdue(key, share, now):   # else it is nobody's turn that way
+            self._turns[share.priority] = self._had[key]
         if share.max_gap < inf and key not in begun_ones:
             self._left_at[key] = now
-        self._turn = self._had[key]
         self._had[key] += len(item.frame) / (
             share.weight or (SMALL_WEIGHT if size <= SMALL else 1.0))
         if not (streams or begun_ones):
