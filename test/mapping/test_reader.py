@@ -42,6 +42,9 @@ out:
     max_rate: 20
     expected_rate: 50.0
     queue_depth: 2
+    priority: -1
+    weight: 0.5
+    min_rate: 2
   - /camera/*
 in:
   - topic: cmd_vel
@@ -76,7 +79,8 @@ def errors_of(text: str | bytes, **options: Any) -> list[str]:
 
 def test_every_key() -> None:
     assert parse(WHOLE) == Exposure(
-        subscribe=(Rule('/odom', 'nav_msgs/msg/Odometry', 'pose', 'cdr', 20.0, 50.0, 2),
+        subscribe=(Rule('/odom', 'nav_msgs/msg/Odometry', 'pose', 'cdr', 20.0, 50.0, 2,
+                        priority=-1, weight=0.5, min_rate=2.0),
                    Rule('/camera/*')),
         publish=(Rule('cmd_vel', 'geometry_msgs/msg/Twist', 'drive'),),
         call=(Rule('/reset', 'std_srvs/srv/Trigger', timeout=2.5), Rule('*/get_parameters')),

@@ -158,9 +158,6 @@ def test_nobody_commands_nothing_is_told() -> None:
     assert driver.gate.speed_limit == 1.0
     driver.gate.poll(driver.now + 0.5)
     assert driver.gate.speed_limit is None
-    driver.send(0.0, 0.5)
-    driver.gate.stopped()
-    assert driver.gate.delays is None
     assert Gate(GatePolicy('g'), Estop(), NOW, count().__next__).speed_limit is None
 
 

@@ -297,8 +297,8 @@ def test_pieces_make_the_same_frames_and_let_messages_pass(
             queue.put(item, priorities[index], text=False)
             waiting.setdefault(priorities[index], []).append(item)
         elif what == 'stream':
-            queue.put_stream(index, item, 1000, text=False)
-            waiting.setdefault(index, []).append(item)
+            queue.put_stream(f's{index}', item, 1000, text=False)
+            waiting.setdefault(f's{index}', []).append(item)
         else:
             pop(most)
     while pop(40):

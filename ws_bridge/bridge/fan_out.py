@@ -336,7 +336,7 @@ class FanOut:
         """Give a frame to one peer, now."""
         on_left = topic.left(stamp)
         link.send_stream(form.stream, frame, depth, text=form.text, split=form.split,
-                         on_left=on_left and partial(on_left, link))
+                         on_left=partial(on_left, link) if on_left else None)
 
     def _offer(self, topic: Topic, throttled: Throttled,
                sample: Sample) -> None:

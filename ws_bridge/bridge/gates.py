@@ -432,7 +432,8 @@ class Gates:
             self.check_grants(guarded)
         now = self._clock()
         slack = 0.0 if passage.is_explicit else self._refresh(guarded, peer, now)
-        camera = gate.policy.slow_down and gate.policy.slow_down.camera
+        slow_down = gate.policy.slow_down
+        camera = slow_down.camera if slow_down is not None else None
         if camera and passage.is_explicit:  # by pings one knows which pictures have arrived
             peer.link.pace.hurry(gate.policy.fence_interval)
         begins = gate.policy.require_lease and gate.lease.holder is None

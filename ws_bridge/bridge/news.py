@@ -188,8 +188,7 @@ class News:
         """Tell of what delay leaves of the speed, when that is another step."""
         gate, before = guarded.gate, guarded.told
         limit, delays = gate.speed_limit, gate.delays
-        if limit == before or (limit not in (None, 0.0, 1.0) and before is not None
-                               and abs(limit - before) < STEP):
+        if not _is_step(before, limit):
             return
         guarded.told = limit
         told = SpeedChanged(gate.name, limit) if delays is None else SpeedChanged(
@@ -241,6 +240,13 @@ class News:
 def _seconds(delay: float | None) -> float | None:
     """Return a delay as it is told: nothing where nobody knows of an end to it."""
     return None if delay is None or not isfinite(delay) else round(delay, 3)
+
+
+def _is_step(before: float | None, limit: float | None) -> bool:
+    """Whether a speed limit is another one than was told, by enough."""
+    if limit == before or limit is None or before is None or limit in (0.0, 1.0):
+        return limit != before
+    return abs(limit - before) >= STEP
 
 
 def _pace_of(limit: float | None) -> str:

@@ -234,8 +234,8 @@ class Exposure:
         :raises ConfigError: they may not.
         """
         for gate in self.gates:
-            camera = gate.slow_down and gate.slow_down.camera
-            if camera and self.find('subscribe', camera) is None:
+            camera = gate.slow_down.camera if gate.slow_down else None
+            if camera is not None and self.find('subscribe', camera) is None:
                 raise ConfigError(f'the gate {gate.name} slows down by the picture of {camera}, '
                                   'which is not listed under out: nobody could see it',
                                   field='slow_down', file=file)

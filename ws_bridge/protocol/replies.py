@@ -882,5 +882,5 @@ Reply = (
     | Diagnosed | TopicsChanged | ServicesChanged | ParametersTold | ParametersSet
     | ParametersWatched | ConnectionsChanged | AssetFetched | TimeTold | StatusWatched
     | RobotState | GatesListed | LeaseAnswered | StopAsserted | StopCleared | GatesChanged
-    | LeaseChanged | EstopChanged | RobotStopped | LeaseLost | LeaseDecided | LeaseRequested
-    | Failed | Beat)
+    | LeaseChanged | EstopChanged | RobotStopped | SpeedChanged | RatesChanged | LeaseLost
+    | LeaseDecided | LeaseRequested | Failed | Beat)

@@ -242,8 +242,6 @@ class Gate:
     def stopped(self) -> None:
         """Note that the robot was stopped; who acquired by publishing has to do so again."""
         self._armed.clear()
-        if self._speed is not None:
-            self._speed.clear()
         if self.lease.implicit and self.lease.holder is not None:
             self.end()
 
@@ -258,8 +256,6 @@ class Gate:
         self._sequence = -1
         self.commander = None
         self._armed.clear()
-        if self._speed is not None:
-            self._speed.clear()
         if self.lease.holder is not None:
             self._owe(self.lease.holder)
 

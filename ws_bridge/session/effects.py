@@ -42,7 +42,7 @@ from ws_bridge.protocol.operations import (
 )
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.replies import Reply
-from ws_bridge.session.queue import Share
+from ws_bridge.session.queue import Share, USUAL
 
 POLICY_VIOLATION = 1008
 """Close code of a peer that is dismissed for what it did, or did not do."""
@@ -86,7 +86,7 @@ class OpenSubscription:
     key: str | None = None
     fresh: bool = False
     separate: bool = False
-    share: Share = Share()
+    share: Share = USUAL
 
     @property
     def name(self) -> DeliveryName:

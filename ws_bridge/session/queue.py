@@ -52,7 +52,8 @@ SMALL = 8192
 """Frames of up to this size are small, bytes."""
 SMALL_WEIGHT = 4.0
 """How much more of the bytes streams of small frames get than others, unless it is said."""
-_USUAL = Share()
+USUAL = Share()
+"""Of a stream of which nothing is said."""
 
 
 class Parts:
@@ -270,7 +271,7 @@ class OutQueue:
 
     def share(self, key: Hashable, share: Share) -> None:
         """Let a stream have its share from now on."""
-        if share != _USUAL:
+        if share != USUAL:
             self._shares[key] = share
         else:
             self._shares.pop(key, None)
@@ -334,7 +335,7 @@ class OutQueue:
 
     def _wait_in_line(self, key: Hashable) -> None:
         """Let a stream that had nothing to send begin with no claim."""
-        turn = self._turns.get(self._shares.get(key, _USUAL).priority, 0.0)
+        turn = self._turns.get(self._shares.get(key, USUAL).priority, 0.0)
         self._had[key] = max(self._had.get(key, 0.0), turn)
 
     def _begin(self, item: Outgoing) -> Begun:
@@ -365,7 +366,7 @@ class OutQueue:
 
     def _rank(self, now: float, key: Hashable) -> tuple[bool, int, float]:
         """Return what is least of the stream whose turn it is."""
-        share = self._shares.get(key, _USUAL)
+        share = self._shares.get(key, USUAL)
         return (not self._is_overdue(key, share, now), -share.priority, self._had[key])
 
     def _is_overdue(self, key: Hashable, share: Share, now: float) -> bool:
@@ -387,7 +388,7 @@ class OutQueue:
             item = begun.take(most)
             if begun.is_done:
                 del begun_ones[key]
-        share = self._shares.get(key, _USUAL)
+        share = self._shares.get(key, USUAL)
         if not self._is_overdue(key, share, now):   # else it is nobody's turn that way
             self._turns[share.priority] = self._had[key]
         if share.max_gap < inf and key not in begun_ones:

@@ -196,7 +196,7 @@ class Outbound:
                 self.direct = self.websocket.send_bytes or self._write_all
         for item in staged:
             self.send_stream(item.key, item.frame, item.depth, text=item.text, split=item.split,
-                             on_left=item.on_left and partial(item.on_left, self))
+                             on_left=partial(item.on_left, self) if item.on_left else None)
 
     def _write_all(self, data: bytes) -> int:
         self.websocket.write(data)
