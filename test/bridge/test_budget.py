@@ -34,7 +34,8 @@ class SlowPeer(SimpleNamespace):
 def test_a_peer_is_told_what_gives_way_and_when_that_has_ended() -> None:
     loop = Timers()
     drops: dict[Any, int] = {}
-    link: Any = SimpleNamespace(dropped=0, bandwidth=1000.0, take_drops=lambda: dict(drops))
+    link: Any = SimpleNamespace(dropped=0, bandwidth=1000.0, queue=SimpleNamespace(
+        take_drops=lambda: dict(drops)))
     told: list[Any] = []
     peer: Any = SlowPeer(name='p', link=link, hears_news=True, send=told.append)
     topic = Topic('/camera', Freshness(None, 0.0))

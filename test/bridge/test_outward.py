@@ -39,7 +39,7 @@ from ws_bridge.protocol.rosbridge import RosbridgeDialect
 from ws_bridge.ros.types import TypeStore
 from ws_bridge.session.effects import OpenSubscription
 from ws_bridge.session.login import open_to_all
-from ws_bridge.session.queue import Parts
+from ws_bridge.session.queue import OutQueue, Parts
 
 IDLE: Any = SimpleNamespace(is_busy=lambda stream: False)
 """Converts nothing: no sample here is large."""
@@ -63,10 +63,7 @@ class FakeLink:
         self._cost = cost
         self._staged: list[Any] = []
         self.forgotten: list[object] = []
-        self.shares: dict[object, object] = {}
-
-    def share(self, key: object, share: object) -> None:
-        self.shares[key] = share
+        self.queue = OutQueue(1, 1)
 
     def forget_stream(self, key: object) -> None:
         self.forgotten.append(key)

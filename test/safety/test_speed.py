@@ -48,6 +48,8 @@ class Driver:
             'g', ('/t',), timeout=0.5, ttl=ttl, slow_down=slow,
             clamp=(Clamp('x', -TOP, TOP, saturate=True), Clamp('z', -1.0, 1.0)))
         self.gate = Gate(self.policy, Estop(), NOW, count(1).__next__)
+        assert self.gate.speed is not None
+        self.speed = self.gate.speed
         self.checks = make_checks(SCHEMA, self.policy)
         self.mode = lease_mode
         self.now = NOW
@@ -91,7 +93,7 @@ def test_every_bound_shrinks_to_nothing(mode: LeaseMode) -> None:
         driver.now += 1.0
         assert driver.send(2.0, delay, z=-1.0) == pytest.approx((TOP * share, -share), abs=1e-6)
         assert driver.moving is (share > 0)
-        assert driver.gate.speed_limit == pytest.approx(share, abs=0.01)
+        assert driver.speed.limit == pytest.approx(share, abs=0.01)
     driver.now += 1.0
     assert driver.send(0.1, 0.375) == (0.1, 0.0)     # it is slow enough
     assert str(driver.send(-2.0, 0.7)[0]) == '0.0'   # not -0.0
@@ -155,10 +157,10 @@ def test_others_and_the_past_slow_nobody_down() -> None:
 
 def test_nobody_commands_nothing_is_told() -> None:
     driver = Driver()
-    assert driver.gate.speed_limit == 1.0
+    assert driver.speed.limit == 1.0
     driver.gate.poll(driver.now + 0.5)
-    assert driver.gate.speed_limit is None
-    assert Gate(GatePolicy('g'), Estop(), NOW, count().__next__).speed_limit is None
+    assert driver.speed.limit is None
+    assert Gate(GatePolicy('g'), Estop(), NOW, count().__next__).speed is None
 
 
 @pytest.mark.parametrize(('slow', 'interval'), [

@@ -497,7 +497,7 @@ async def test_a_heartbeat_waits_where_others_do(make_server: MakeServer, dial: 
         link.pace.keep(1.0)
         link.beat(b'beat', Priority.HIGH)
         assert len(link.websocket._pings) == 2
-    assert len(slow._queue) == 1
+    assert len(slow.queue) == 1
     assert await peer.recv() == 'beat'
     server.links[1].close(1000, 'bye')
     server.links[1].beat(b'late', Priority.HIGH)

@@ -254,7 +254,7 @@ async def test_over_a_slow_link_a_reply_passes_the_pieces_of_a_picture(make_serv
     link = await server.link()
     slow: Any = SlowWindow()
     link._window = slow
-    link.take_pieces()
+    link.queue.takes_pieces = True
     picture = bytes(range(256)) * 40
     link.send_stream('camera', Parts(picture), 1, text=False)
     joiner = Joiner(len(picture))

@@ -90,7 +90,7 @@ class Budget:
         if dropped == account.dropped and not account.rates:
             return      # as almost always
         rates: dict[DeliveryName, TopicRate] = {}
-        for name, count in peer.link.take_drops().items():
+        for name, count in peer.link.queue.take_drops().items():
             found = self._outward.delivery_of(peer, name)
             if found is not None:
                 topic, member = found

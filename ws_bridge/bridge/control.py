@@ -35,8 +35,8 @@ from ws_bridge.errors import StopFailed, Stopped, WsBridgeError
 from ws_bridge.protocol.operations import EmergencyStop, LeaseOperation, ListGates
 from ws_bridge.protocol.replies import GatesListed, StopAsserted, StopCleared
 from ws_bridge.safety.estop import Estop, EstopEvent
-from ws_bridge.safety.gate import Gate
 from ws_bridge.safety.policy import EstopState, LeaseMode
+from ws_bridge.safety.speed import SpeedLimit
 from ws_bridge.session.effects import ControlOperation, PeerLost
 from ws_bridge.session.rights import Rights
 
@@ -117,8 +117,8 @@ class Control(Unit):
         return [('ws_bridge: emergency stop', ERROR if estop.stopped else OK,
                  f'stopped: {estop.reason}' if estop.stopped else 'armed',
                  [('by', estop.by or ''), ('reason', estop.reason)]),
-                *(_speed(guarded.gate) for guarded in self.gates.all()
-                  if guarded.gate.policy.slow_down)]
+                *(_speed(guarded.gate.name, guarded.gate.speed) for guarded in self.gates.all()
+                  if guarded.gate.speed is not None)]
 
     # ---- what sessions ask
 
@@ -236,11 +236,11 @@ class Control(Unit):
     EFFECTS: ClassVar[Effects] = {ControlOperation: operate, PeerLost: _silent}
 
 
-def _speed(gate: Gate) -> Diagnostic:
-    limit, delays = gate.speed_limit, gate.delays
+def _speed(gate: str, speed: SpeedLimit) -> Diagnostic:
+    limit, delays = speed.limit, speed.newest
     if limit is None or delays is None:
-        return f'ws_bridge: speed of {gate.name}', OK, 'nobody commands', []
-    return (f'ws_bridge: speed of {gate.name}', OK if limit >= 1.0 else WARN,
+        return f'ws_bridge: speed of {gate}', OK, 'nobody commands', []
+    return (f'ws_bridge: speed of {gate}', OK if limit >= 1.0 else WARN,
             'full' if limit >= 1.0 else f'{limit:.0%}, by the delay',
             [('speed limit', f'{limit:.2f}'), ('delay of commands', f'{delays.command:.3f}'),
              ('age of the picture', '' if delays.picture is None else f'{delays.picture:.3f}')])

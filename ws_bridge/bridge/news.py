@@ -187,7 +187,9 @@ class News:
     def speed_changed(self, guarded: Guarded) -> None:
         """Tell of what delay leaves of the speed, when that is another step."""
         gate, before = guarded.gate, guarded.told
-        limit, delays = gate.speed_limit, gate.delays
+        if gate.speed is None:
+            return
+        limit, delays = gate.speed.limit, gate.speed.newest
         if not _is_step(before, limit):
             return
         guarded.told = limit

@@ -115,7 +115,7 @@ class Outward:
             self._leave(topic, member.key)
         topic.channels.setdefault(wish.wire_name, next(self._ids))
         topic.members[member.key] = member
-        member.peer.link.share(wish.name, wish.share)
+        member.peer.link.queue.share(wish.name, wish.share)
         self._join(topic, member)
         return topic
 

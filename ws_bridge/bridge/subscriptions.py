@@ -68,7 +68,7 @@ class Subscriptions(Unit):
         self._outward.graph_changed()
 
     def _takes_pieces(self, peer: Peer, effect: fx.TakesPieces) -> None:
-        peer.link.take_pieces()
+        peer.link.queue.takes_pieces = True
 
     EFFECTS: ClassVar[Effects] = {
         fx.OpenSubscription: _open, fx.CloseSubscription: _close, fx.TakesPieces: _takes_pieces}

@@ -53,7 +53,7 @@ def is_piece(frame: bytes | memoryview) -> bool:
 
 
 @dataclass(slots=True)
-class Partial:
+class Incomplete:
     """A frame of which some pieces are there."""
 
     chunks: list[bytes] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Joiner:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._partial: dict[int, Partial] = {}
+        self._partial: dict[int, Incomplete] = {}
         self._size = 0
 
     def __repr__(self) -> str:
@@ -89,7 +89,7 @@ class Joiner:
         if partial is None:
             if len(self._partial) >= MAX_PARTIAL:
                 raise LimitExceeded(f'{MAX_PARTIAL} frames are incomplete already')
-            partial = self._partial[number] = Partial()
+            partial = self._partial[number] = Incomplete()
         chunk = piece[HEADER.size:]
         partial.chunks.append(chunk)
         partial.size += len(chunk)
@@ -107,7 +107,7 @@ class Joiner:
         except UnicodeDecodeError as exc:
             raise BadFrame(f'the text in pieces is not UTF-8: {exc.reason}') from exc
 
-    def _forget(self, number: int) -> Partial:
+    def _forget(self, number: int) -> Incomplete:
         partial = self._partial.pop(number)
         self._size -= partial.size
         return partial

@@ -41,7 +41,7 @@ from ws_bridge.safety.estop import Estop
 from ws_bridge.safety.lease import Lease, LeaseState
 from ws_bridge.safety.neutral import Checks, Path
 from ws_bridge.safety.policy import GatePolicy, LeaseMode
-from ws_bridge.safety.speed import Delays, SpeedLimit
+from ws_bridge.safety.speed import SpeedLimit
 from ws_bridge.timing.bucket import Bucket
 
 MAX_TOPICS = 1024
@@ -97,10 +97,11 @@ class Gate:
     :ivar name: what peers call it.
     :ivar commander: who sent the last command, where no lease is required.
     :ivar last: when the last command was accepted.
+    :ivar speed: how fast delay lets one drive; ``None`` = the gate does not slow down.
     """
 
     __slots__ = ('_armed', '_bucket', '_estop', '_owing', '_seen', '_senders', '_sequence',
-                 '_since_estop', '_speed', 'commander', 'last', 'lease', 'name', 'policy')
+                 '_since_estop', 'commander', 'last', 'lease', 'name', 'policy', 'speed')
 
     def __init__(self, policy: GatePolicy, estop: Estop, now: float,
                  next_epoch: Callable[[], int]) -> None:
@@ -118,7 +119,7 @@ class Gate:
         self._owing: dict[str, set[str]] = {}
         self._seen: dict[str, dict[str, set[Path]]] = {}    # by peer and topic
         self._bucket = Bucket(policy.max_rate, now) if policy.max_rate else None
-        self._speed = SpeedLimit(policy.slow_down) if policy.slow_down else None
+        self.speed = SpeedLimit(policy.slow_down) if policy.slow_down else None
 
     def __repr__(self) -> str:
         return f'<Gate {self.name} {self.state}, {self.lease!r}>'
@@ -134,17 +135,6 @@ class Gate:
     def neutral_needed(self) -> bool:
         """Whether no topic of a peer that has words for leases is armed: it has to let go."""
         return self.policy.neutral_first is not False and not self._armed
-
-    @property
-    def delays(self) -> Delays | None:
-        """What the last command was judged by; ``None``: nobody commands, or nothing slows it."""
-        return None if self._speed is None else self._speed.newest
-
-    @property
-    def speed_limit(self) -> float | None:
-        """How much of the bounds is left, 1 to 0; ``None`` as of :attr:`delays`."""
-        delays = self.delays
-        return None if delays is None else round(delays.share, 2)
 
     # ---- the lease
 
@@ -230,8 +220,8 @@ class Gate:
             lease.withdraw()
         if self.is_over(now):
             self.end()
-        if self._speed is not None and self._speed.is_over(now, self.policy.timeout):
-            self._speed.clear()
+        if self.speed is not None and self.speed.is_over(now, self.policy.timeout):
+            self.speed.clear()
 
     def is_over(self, now: float) -> bool:
         """Whether a lease that was acquired by publishing has ended by silence."""
@@ -350,8 +340,8 @@ class Gate:
         elif age is None:
             raise NoTimeSync('its age is unknown: send heartbeats with an echo, or bridge_time',
                              field='timestamp')
-        if self._speed is not None:
-            self._speed.note(peer, max(age, 0.0), picture, now)
+        if self.speed is not None:
+            self.speed.note(peer, max(age, 0.0), picture, now)
         if age > ttl:
             raise Expired(f'it may be {age:.3f} s old, allowed are {ttl:g} s: send it anew; if '
                           'that happens often, the link is too slow', field='ttl')
@@ -410,7 +400,7 @@ class Gate:
         changed = clamp is not None and clamp(values)
         if self._bucket is not None and not self._bucket.take(now):
             raise RateLimited(f'more than {self.policy.max_rate:g} commands a second')
-        delays = self.delays
+        delays = None if self.speed is None else self.speed.newest
         if slow is not None and delays is not None and slow(values, delays.share):
             return not is_zero(values), True
         return True, changed
@@ -467,4 +457,4 @@ class Gate:
         return GateState(
             self.name, topics, holder, name_of(holder) if holder else None, self.lease.epoch,
             self.policy.timeout, self.policy.ttl, self.state, self.neutral_needed,
-            self.speed_limit)
+            None if self.speed is None else self.speed.limit)

@@ -62,6 +62,11 @@ class SpeedLimit:
     def __repr__(self) -> str:
         return f'<SpeedLimit {self.newest}>'
 
+    @property
+    def limit(self) -> float | None:
+        """How much of the bounds is left, as it is told; ``None`` = nobody commands."""
+        return None if self.newest is None else round(self.newest.share, 2)
+
     def note(self, peer: str, age: float, picture: float | None, now: float) -> None:
         """
         Take note of a command.

@@ -20,7 +20,7 @@ from functools import partial
 from itertools import chain, count
 from math import inf
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.pieces import HEADER, make_piece
@@ -276,7 +276,7 @@ class OutQueue:
         else:
             self._shares.pop(key, None)
 
-    def take_drops(self) -> dict[Hashable, int]:
+    def take_drops(self) -> dict[Any, int]:
         """Return how many frames of each stream gave way since this was asked."""
         drops, self._drops = self._drops, {}
         return drops

@@ -28,7 +28,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 from functools import partial
 import inspect
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from websockets.asyncio.server import broadcast
 from websockets.exceptions import ConnectionClosed
@@ -36,7 +36,7 @@ from websockets.protocol import State
 
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
-from ws_bridge.session.queue import Frame, OnLeft, Outgoing, OutQueue, Parts, Share, Split
+from ws_bridge.session.queue import Frame, OnLeft, Outgoing, OutQueue, Parts, Split
 from ws_bridge.transport.fragments import Room, write_fragments
 from ws_bridge.transport.framing import head, PIECE, StreamFrame
 from ws_bridge.transport.stall import Stall
@@ -70,11 +70,13 @@ class Outbound:
         now, or :meth:`stage` and :meth:`flush` have to be asked.
     :ivar messages_out: messages that were written; ``bytes_out``: what was in them.
     :ivar messages_in: messages that the other half has read.
+    :ivar queue: what waits for the peer; it knows whether the peer takes pieces, and the shares
+        of its streams.
     """
 
-    __slots__ = ('_ending', '_in_hand', '_is_plain', '_protocol', '_queue', '_staged', '_stall',
+    __slots__ = ('_ending', '_in_hand', '_is_plain', '_protocol', '_staged', '_stall',
                  '_transport', '_window', '_writer', 'bytes_out', 'direct',
-                 'messages_in', 'messages_out', 'websocket')
+                 'messages_in', 'messages_out', 'queue', 'websocket')
 
     def __init__(self, websocket: Fenced, options: LinkOptions, *, dialled: bool) -> None:
         self.websocket = websocket
@@ -84,7 +86,7 @@ class Outbound:
         # Then a frame is the same bytes for everybody: not masked, and not compressed.
         self._is_plain = not dialled and not websocket.protocol.extensions
         self._staged: list[StreamFrame] = []
-        self._queue = OutQueue(options.max_queue_bytes, options.max_queue_frames)
+        self.queue = OutQueue(options.max_queue_bytes, options.max_queue_frames)
         self._writer: asyncio.Task[None] | None = None
         self._stall = Stall(self, options.ping_timeout)
         self._window = Window(Kernel.of(self._transport.get_extra_info('socket')))
@@ -118,24 +120,24 @@ class Outbound:
     @property
     def dropped(self) -> int:
         """Stream frames that gave way because the peer was too slow."""
-        return self._queue.dropped
+        return self.queue.dropped
 
     def note_dropped(self) -> None:
         """Count a stream frame that gave way before it came here."""
-        self._queue.dropped += 1
+        self.queue.dropped += 1
 
     @property
     def queued_bytes(self) -> int:
         """Bytes that wait in the queue and in the transport."""
         if self.direct is not None:     # as almost always: it is asked of each peer, often
             return 0
-        return self._queue.nbytes + self._queue.begun_bytes + self._in_hand + \
+        return self.queue.nbytes + self.queue.begun_bytes + self._in_hand + \
             self._transport.get_write_buffer_size()
 
     @property
     def owed_bytes(self) -> int:
         """Bytes of frames in the queue that are never dropped."""
-        return self._queue.owed_bytes
+        return self.queue.owed_bytes
 
     def close(self, code: int, reason: str) -> None:
         """Start to close."""
@@ -161,15 +163,15 @@ class Outbound:
             frame, text = frame.encode(), True
         if self.is_idle:
             if len(frame) > self._window.most:
-                self._queue.begin(frame, priority, text=text)
+                self.queue.begin(frame, priority, text=text)
                 self._start_writer()
                 return True
             self._write_now(frame, text)
             return True
         try:
-            self._queue.put(frame, priority, text=text)
+            self.queue.put(frame, priority, text=text)
         except QueueOverflow as exc:
-            self._queue.clear()
+            self.queue.clear()
             self.close(_TOO_SLOW, f'too slow: {exc.message}')
             return False
         self._start_writer()
@@ -260,7 +262,7 @@ class Outbound:
         if isinstance(frame, str):
             frame, text = frame.encode(), True
         if self.is_idle and (isinstance(frame, Parts) or len(frame) > self._window.most):
-            self._queue.begin_stream(key, frame, text=text, split=split, on_left=on_left)
+            self.queue.begin_stream(key, frame, text=text, split=split, on_left=on_left)
             self._start_writer()
         elif self.is_idle:
             for part in Outgoing(frame, text, split).frames():
@@ -269,16 +271,8 @@ class Outbound:
             if on_left is not None:
                 on_left()
         else:
-            self._queue.put_stream(key, frame, depth, text=text, split=split, on_left=on_left)
+            self.queue.put_stream(key, frame, depth, text=text, split=split, on_left=on_left)
             self._start_writer()
-
-    def share(self, key: Hashable, share: Share) -> None:
-        """Let a stream have a share of the link, where that is too slow for all."""
-        self._queue.share(key, share)
-
-    def take_drops(self) -> dict[Any, int]:
-        """Return how many frames of each stream gave way since this was asked."""
-        return self._queue.take_drops()
 
     @property
     def bandwidth(self) -> float | None:
@@ -288,7 +282,7 @@ class Outbound:
     def forget_stream(self, key: Hashable) -> None:
         """Send nothing more of a stream; of a large frame that is being sent the rest follows."""
         self._staged = [item for item in self._staged if item.key != key]
-        self._queue.forget(key)
+        self.queue.forget(key)
 
     async def flushed(self, timeout: float) -> bool:
         """Wait, up to ``timeout`` s, until nothing is queued: back-pressure for one sender."""
@@ -305,10 +299,6 @@ class Outbound:
         self.messages_out += 1
         self.bytes_out += len(frame)
 
-    def take_pieces(self) -> None:
-        """Let large frames leave in pieces (:mod:`ws_bridge.protocol.pieces`) from now on."""
-        self._queue.takes_pieces = True
-
     def _start_writer(self) -> None:
         """Have one task write."""
         if self._writer is None:
@@ -321,7 +311,7 @@ class Outbound:
         room = partial(self._window.room, self._transport, self.websocket.loop.time)
         try:
             now = self.websocket.loop.time
-            while (most := await room()) and (item := self._queue.pop(most, now())) is not None:
+            while (most := await room()) and (item := self.queue.pop(most, now())) is not None:
                 frame = item.frame
                 if isinstance(frame, bytes) and len(frame) <= most:
                     await self.websocket.send(frame, text=item.text)
@@ -330,7 +320,7 @@ class Outbound:
                     self._in_hand = len(frame)
                     if not await write_fragments(self.websocket, frame, text=item.text,
                                                  on_written=self._note_written, room=room):
-                        self._queue.clear()
+                        self.queue.clear()
                         return
                 else:
                     await self.websocket.send(self._pieces(frame, room), text=item.text)
@@ -340,7 +330,7 @@ class Outbound:
                 if len(frame) >= PIECE:
                     await asyncio.sleep(0)      # a peer that takes everything at once is not alone
         except (ConnectionClosed, OSError):     # it was reset while it was waited for
-            self._queue.clear()
+            self.queue.clear()
         finally:
             self._writer = None
             self._in_hand = 0
