@@ -253,7 +253,9 @@ def _exposure(settings: Settings, ros: RosSide) -> Exposure:
     check_file(settings.mapping_file, 'mapping_file', is_secret=False)
     namespace, _, name = ros.node_name.rpartition('/')
     exposure = load_mapping(settings.mapping_file).resolved(namespace or '/', name)
-    return exposure.remapped(ros.resolve, lambda each: ros.resolve(each, service=True))
+    exposure = exposure.remapped(ros.resolve, lambda each: ros.resolve(each, service=True))
+    exposure.check_cameras(settings.mapping_file)
+    return exposure
 
 
 def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger: Ledger,

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
 from ws_bridge.bridge.assets import Assets, Library
+from ws_bridge.bridge.budget import Budget
 from ws_bridge.bridge.connection_graph import ConnectionGraph
 from ws_bridge.bridge.connections import PeerConnections
 from ws_bridge.bridge.control import Control
@@ -103,13 +104,15 @@ class Bridge:
             'messages to peers', timeout=WRITING_TIME), loop)
         self._dispatcher = Dispatcher(peers, loop)
         carry_out = self._dispatcher.carry_out
-        self._outward = Outward(ros, store, self._converter, loop,
-                                expected_rate=self._expected_rate, epoch=epoch)
         self._control = Control(settings, exposure, ros, peers=peers.values,
                                 arm=self._dispatcher.arm, halt=self._halt_goals, clock=clock,
                                 epoch=epoch, audit=ledger.audit)
+        self._sight = self._control.gates.sight
+        self._outward = Outward(ros, store, self._converter, loop, watcher=self._sight.watcher,
+                                expected_rate=self._expected_rate, epoch=epoch)
+        self._budget = Budget(self._outward, peers.values, clock)
         self._state = StateReporter(settings, exposure, ros, self._outward, peers.values, loop,
-                                    self._control.diagnostic)
+                                    self._control.diagnostics, self._budget.rates)
         self._subscriptions = Subscriptions(self._outward, require_room=self._require_room,
                                             changed=self._state.touch)
         self._publications = Publications(ros, store, self._control.gates,
@@ -202,7 +205,11 @@ class Bridge:
     def closed(self, link: Link, code: int, reason: str) -> None:
         """Take back everything that was made for a connection that has ended."""
         self._frames.intake.closed(link)
+        peer = self._peers.get(link)
         self._connections.closed(link, code, reason)
+        self._sight.closed(link)
+        if peer is not None:
+            self._budget.forget(peer)
 
     def shutdown(self) -> None:
         """Take back what every peer made and stop reporting."""
@@ -241,6 +248,7 @@ class Bridge:
         self._ticker = self._loop.call_later(TICK, self._tick)
         self._connections.tick()
         self._control.tick()
+        self._budget.tick()
         self._state.tick()
 
     def _unix(self) -> float:
