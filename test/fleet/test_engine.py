@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.certificates import make_authority, make_certificate
 from support.fleet import (
     fake_robot,
     listed,
@@ -245,6 +246,22 @@ async def test_what_no_relay_has_sent_reaches_nobody() -> None:
             assert not engine_of(a)._guests
             assert not other.closed_links
             assert len(robot.closed_links) <= 1
+
+
+async def test_the_engine_by_tls(tmp_path: Path) -> None:
+    """A node whose certificate nobody vouches for is none."""
+    authority, strange = make_authority(tmp_path, 'ours'), make_authority(tmp_path, 'strange')
+    pair = make_certificate(tmp_path, 'server', authority)
+    config = tmp_path / 'nats.conf'
+    config.write_text(f'tls {{cert_file: "{pair.cert}", key_file: "{pair.key}"}}\n')
+    with nats_cluster(1, config) as nats:
+        urls = [url.replace('nats:', 'tls:') for url in nats.urls]
+        async with running_relay(engine=urls, engine_ca=authority.cert) as a, \
+                running_relay(engine=urls, engine_ca=authority.cert) as b, fake_robot(a), \
+                running_relay(engine=urls, engine_ca=strange.cert) as stranger:
+            await listed(b, 'r1')
+            assert await echoes(b.url)
+            assert not engine_of(stranger).is_connected
 
 
 async def test_a_relay_without_rights_is_refused(tmp_path: Path,

@@ -17,10 +17,12 @@ from __future__ import annotations
 import asyncio
 from http import HTTPStatus
 from pathlib import Path
+import ssl
 from typing import Any
 
 import orjson
 import pytest
+from support.certificates import make_authority, make_certificate
 from support.fleet import (
     fake_robot,
     get,
@@ -31,8 +33,8 @@ from support.fleet import (
     write_fleet_tokens,
 )
 from support.helpers import async_wait_until
-from support.security_support import bearer
-from websockets.asyncio.client import connect
+from support.security_support import answer_of, bearer
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
@@ -43,6 +45,7 @@ from ws_bridge.fleet.carrier import MOST
 from ws_bridge.fleet.cookie import cookie_of
 from ws_bridge.fleet.frames import encode_data, encode_stream, Kind, SUBPROTOCOL
 from ws_bridge.fleet.names import dialled_path
+from ws_bridge.fleet.transport import CarriedTransport
 from ws_bridge.protocol.types import Priority
 from ws_bridge.transport.framing import StreamFrame
 
@@ -89,6 +92,51 @@ async def test_messages_pings_and_the_end_are_carried() -> None:
             await peer.close(4000, 'enough')
         await async_wait_until(lambda: robot.closed_links and not relay.relay.tunnels)
         assert robot.closed_links[0].websocket.close_code == 4000
+
+
+async def test_by_tls_from_end_to_end(tmp_path: Path) -> None:
+    """Both dial by TLS, which ends at the relay; what is large leaves in order."""
+    authority = make_authority(tmp_path, 'ours')
+    pair = make_certificate(tmp_path, 'server', authority)
+    context = ssl.create_default_context(cafile=authority.cert)
+    async with running_relay(token_file=write_fleet_tokens(tmp_path), tls_certificate=pair.cert,
+                             tls_key=pair.key) as relay, \
+            fake_robot(relay, 'r1', R1, ca_path=authority.cert) as robot, \
+            operator(relay, token=ALICE, ssl=context) as peer:
+        assert relay.url.startswith('wss://')
+        for message in ('text', b'y' * 1_000_000):
+            await peer.send(message)
+            assert await asyncio.wait_for(peer.recv(), 10) == message
+        await peer.close()
+        await async_wait_until(lambda: robot.closed_links and not relay.relay.tunnels)
+        headers = (await asyncio.get_running_loop().run_in_executor(
+            None, answer_of, relay.server.port, context))
+        assert b'ws_bridge relay' in headers
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+
+async def test_a_robot_that_reads_no_further_slows_down_who_sends() -> None:
+    async with running_relay() as relay, fake_robot(relay) as robot, operator(relay) as peer:
+        await async_wait_until(lambda: robot.links)
+        (link,) = robot.links
+        transport = link.websocket.transport
+        assert isinstance(transport, CarriedTransport)
+        link.pause()
+        sent = [b'%04d' % number * 10_000 for number in range(200)]
+        sending = asyncio.create_task(_send_all(peer, sent))
+        tunnel = next(iter(relay.relay.tunnels))
+        await async_wait_until(lambda: not tunnel._is_reading)
+        assert sum(map(len, transport._unread)) < MOST
+        assert len(robot.heard) < 100
+        link.resume()
+        for message in sent:
+            assert await asyncio.wait_for(peer.recv(), 5) == message
+        await sending
+
+
+async def _send_all(peer: ClientConnection, messages: list[bytes]) -> None:
+    for message in messages:
+        await peer.send(message)
 
 
 async def test_the_robot_closes_with_its_own_code() -> None:

@@ -92,7 +92,7 @@ class FakeRobot(Echo):
     """A robot of a fleet without ROS."""
 
     def __init__(self, urls: list[str], name: str, token: str | None = None,
-                 **parameters: Any) -> None:
+                 ca_path: str | None = None, **parameters: Any) -> None:
         super().__init__()
         settings = settings_from({'robot_name': name, 'fleet': urls, **parameters})
         self.state: dict[str, Any] = {'stopped': False, 'drivers': []}
@@ -100,9 +100,11 @@ class FakeRobot(Echo):
                                       options=ServerOptions())
 
         def configure(endpoint: str) -> InterfaceConfig:
-            level = SecurityLevel.NONE if token is None else SecurityLevel.BASIC
+            level = SecurityLevel.NONE if token is None else SecurityLevel.BASIC \
+                if ca_path is None else SecurityLevel.AUTHENTICATED
             return InterfaceConfig(name=name, endpoint=endpoint, retry_delay=0.02, timeout=3,
-                                   security_level=level, auth_token=token, retry_attempts=0)
+                                   security_level=level, auth_token=token, retry_attempts=0,
+                                   custom_settings={'ssl_ca_path': ca_path} if ca_path else {})
         self.uplink = FleetUplink(
             settings, configure, ClientOptions(subprotocols=(SUBPROTOCOL,)), door=self,
             server=self.server, summary=lambda: dict(self.state))
