@@ -25,7 +25,7 @@ answers through the mailbox.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
 from ws_bridge.bridge.assets import Assets, Library
@@ -58,6 +58,7 @@ from ws_bridge.bridge.uplinks import Uplinks
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import LimitExceeded
+from ws_bridge.identity.identity import MAX_NAME
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session.login import Login
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
 
 WRITING_TIME = 30.0
 """Time to convert one message to peers, s."""
+MAX_DRIVERS = 64
+"""Of which a list of robots tells."""
 TICK = 0.2
 """Seconds between looks at what changed by itself: freshness, rates."""
 
@@ -180,6 +183,13 @@ class Bridge:
     def gates(self) -> dict[str, list[str]]:
         """The topics of each gate that there is, by its name."""
         return self._control.gates.topics()
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a list of robots shows of this one; it is short."""
+        names = {peer.name: peer.shown_name[:MAX_NAME] for peer in self._peers.values()}
+        return {'stopped': self._control.estop.stopped,
+                'drivers': sorted({names[holder] for holder in self._control.holders()
+                                   if holder in names})[:MAX_DRIVERS]}
 
     # ---- life
 

@@ -339,6 +339,7 @@ class StateReporter(Unit):
         return orjson.dumps([{
             'peer': peer.name, 'name': peer.session.name,
             'identity': peer.session.login.identity.name if peer.session.login.identity else None,
+            'login': peer.session.login.identity.method if peer.session.login.identity else None,
             'role': peer.session.login.rights.role.name, 'address': peer.link.address,
             'dialect': peer.dialect.name, 'liveness': peer.session.heartbeats.state_name,
             'status': peer.session.reported_status} for peer in self._peers()]).decode()
