@@ -83,6 +83,7 @@ class OpenSubscription:
     key: str | None = None
     fresh: bool = False
     separate: bool = False
+    rung: int | None = None
 
     @property
     def name(self) -> DeliveryName:

@@ -83,8 +83,8 @@ class OutQueue:
     :param max_frames: how many frames may wait.
     """
 
-    __slots__ = ('_had', '_lanes', '_max_bytes', '_max_frames', '_message_bytes', '_messages',
-                 '_sizes', '_stream_frames', '_streams', '_turn', 'dropped', 'nbytes')
+    __slots__ = ('_had', '_lanes', '_lost', '_max_bytes', '_max_frames', '_message_bytes',
+                 '_messages', '_sizes', '_stream_frames', '_streams', '_turn', 'dropped', 'nbytes')
 
     def __init__(self, max_bytes: int, max_frames: int) -> None:
         self._max_bytes = max_bytes
@@ -97,6 +97,7 @@ class OutQueue:
         self._streams: dict[Hashable, deque[Outgoing]] = {}
         # What each stream had, bytes; one that comes again has no claim on what it left to others.
         self._had: dict[Hashable, int] = {}
+        self._lost: set[Hashable] = set()
         self._turn = 0          # what the stream had that was last
         self._sizes: dict[Hashable, int] = {}
         self._stream_frames = 0
@@ -171,6 +172,15 @@ class OutQueue:
         """Forget what waits of a stream that nobody wants any more."""
         while key in self._streams:
             self._take(key)
+        self._lost.discard(key)
+
+    def has_lost(self, key: Hashable) -> bool:
+        """Whether a frame of a stream was dropped since it was last forgotten."""
+        return key in self._lost
+
+    def waiting(self, key: Hashable) -> int:
+        """Return how many frames of a stream wait."""
+        return len(self._streams.get(key, ()))
 
     def clear(self) -> None:
         """Forget everything that waits."""
@@ -188,6 +198,7 @@ class OutQueue:
 
     def _drop(self, key: Hashable) -> None:
         self._take(key)
+        self._lost.add(key)
         self.dropped += 1
 
     def _take_turn(self) -> Outgoing:

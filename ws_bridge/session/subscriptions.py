@@ -65,7 +65,7 @@ class PeerSubscriptions(Part):
         encoding = op.encoding or rule.encoding or 'json'
         opening = fx.OpenSubscription(
             op.op_id, topic, op.topic, msg_type, encoding, interval, depth, op.qos,
-            op.want_schema, op.fragment_size, op.key, separate=op.separate)
+            op.want_schema, op.fragment_size, op.key, separate=op.separate, rung=op.rung)
         return [opening if op.separate else self._merger.add(opening)]
 
     def _unsubscribe(self, op: ops.Unsubscribe, now: float) -> list[fx.Effect]:

@@ -15,7 +15,15 @@
 Pictures of cameras on their way to eyes.
 
 ======================  ===================================================================
+:mod:`.camera`          one camera: its viewers, and the bridge's end of its process
+:mod:`.recipes`         what can be made of its pictures
+:mod:`.ladder`          which quality of video a link carries
+:mod:`.worker`          what runs in the process: read a picture, encode it
+:mod:`.wire`            what the process is asked
 :mod:`.messages`        the messages that cameras publish, read from CDR without copying them
 :mod:`.images`          all encodings of raw images in a few forms
+:mod:`.jpeg`            JPEG, by Pillow
+:mod:`.h264`            H.264, by PyAV
+:mod:`.annexb`          video that a camera has encoded: what it is
 ======================  ===================================================================
 """
