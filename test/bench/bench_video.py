@@ -46,7 +46,7 @@ WARM = 3.0
 
 
 def be_camera() -> None:
-    """Publish pictures that move until stdin ends."""
+    """Publish pictures that move until stdin ends; print how many, when asked."""
     import rclpy
     from rclpy.qos import qos_profile_sensor_data
     from rclpy.serialization import serialize_message
@@ -66,13 +66,15 @@ def be_camera() -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(sys.stdin, selectors.EVENT_READ)
         begin, number = time.monotonic(), 0
-        while not selector.select(max(0.0, begin + number / RATE - time.monotonic())):
+        while True:
+            for _ in selector.select(max(0.0, begin + number / RATE - time.monotonic())):
+                if not sys.stdin.readline():
+                    return
+                print(json.dumps(number), flush=True)
             frame = frames[number % len(frames)]
             STAMP.pack_into(frame, STAMP_AT, *divmod(time.time_ns(), 1_000_000_000))
             publisher.publish(bytes(frame))
             number += 1
-    node.destroy_node()
-    rclpy.shutdown()
 
 
 class Page:
@@ -145,13 +147,12 @@ def helper(*words: object) -> subprocess.Popen[str]:
     return process
 
 
-def ask(process: subprocess.Popen[str]) -> list[list[float]]:
-    """Return what the viewers have seen since the last time."""
+def ask(process: subprocess.Popen[str]) -> Any:
+    """Return what a helper has to tell."""
     assert process.stdin and process.stdout
     process.stdin.write('now\n')
     process.stdin.flush()
-    found: list[list[float]] = json.loads(process.stdout.readline())
-    return found
+    return json.loads(process.stdout.readline())
 
 
 def end(process: subprocess.Popen[str]) -> None:
@@ -172,13 +173,15 @@ def measure(kind: str, viewers: int, seconds: float) -> bool:
                 encoders = [child for child in bridge.children(recursive=True)
                             if 'ws_bridge.video.worker' in child.cmdline()]
                 ask(looking)
+                published = -ask(camera)
                 begin, before = time.monotonic(), cpu(bridge)
                 encoder_before = sum(map(cpu, encoders))
                 time.sleep(seconds)
                 elapsed = time.monotonic() - begin
                 used = (cpu(bridge) - before) / elapsed
                 encoding = (sum(map(cpu, encoders)) - encoder_before) / elapsed
-                seen = ask(looking)
+                seen: list[list[float]] = ask(looking)
+                published += ask(camera)
                 memory = sum(child.memory_info().rss for child in encoders) >> 20
             finally:
                 end(looking)
@@ -187,7 +190,7 @@ def measure(kind: str, viewers: int, seconds: float) -> bool:
     ages = [age * 1e3 for age, _ in seen]
     frames = len(seen) / viewers / elapsed
     bits = sum(size for _, size in seen) * 8 / viewers / elapsed / 1e6
-    print(f'{kind:6} {viewers} viewers: {len(encoders)} encoding, bridge {used:4.0%}, '
+    print(f'{kind:6} {published / elapsed:.1f} Hz to {viewers} viewers: {len(encoders)} encoding, bridge {used:4.0%}, '
           f'encoder {encoding:4.0%} and {memory} MB, {frames:.1f} frames/s and {bits:.2f} Mbit/s '
           f'each, age {percentile(ages, 0.5):.0f} ms, p95 {percentile(ages, 0.95):.0f} ms',
           flush=True)
