@@ -190,7 +190,8 @@ def measure(kind: str, viewers: int, seconds: float) -> bool:
     ages = [age * 1e3 for age, _ in seen]
     frames = len(seen) / viewers / elapsed
     bits = sum(size for _, size in seen) * 8 / viewers / elapsed / 1e6
-    print(f'{kind:6} {published / elapsed:.1f} Hz to {viewers} viewers: {len(encoders)} encoding, bridge {used:4.0%}, '
+    print(f'{kind:6} {published / elapsed:.1f} Hz to {viewers} viewers: {len(encoders)} encoding, '
+          f'bridge {used:4.0%}, '
           f'encoder {encoding:4.0%} and {memory} MB, {frames:.1f} frames/s and {bits:.2f} Mbit/s '
           f'each, age {percentile(ages, 0.5):.0f} ms, p95 {percentile(ages, 0.95):.0f} ms',
           flush=True)

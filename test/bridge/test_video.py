@@ -31,7 +31,7 @@ from ws_bridge.bridge import video
 from ws_bridge.bridge.video import DEPTH, VideoToPeers
 from ws_bridge.protocol.native import BINARY_HEADER, KEY_FRAME, RUNG_AT, VIDEO_OPCODE
 from ws_bridge.session.effects import OpenSubscription
-from ws_bridge.session.queue import OutQueue
+from ws_bridge.session.queue import OutQueue, Share
 from ws_bridge.video.camera import Packet
 from ws_bridge.video.messages import IMAGE
 from ws_bridge.video.recipes import VideoRecipe
@@ -128,16 +128,19 @@ class Rig:
             remove=lambda key, viewer: self.viewers.remove(viewer), want_key=self._want_key)
         link = SimpleNamespace(
             has_lost=self.queue.has_lost, forget_stream=self.queue.forget,
-            waiting=self.queue.waiting,
-            send_stream=lambda key, data, depth, text: self.queue.put_stream(key, data, depth))
+            waiting=self.queue.waiting, queue=self.queue,
+            send_stream=lambda key, data, depth, text, on_left: self.queue.put_stream(
+                key, data, depth, on_left=on_left))
         rights = SimpleNamespace(check_type=lambda topic, msg_type: None)
         self.peer: Any = SimpleNamespace(
             name='p', link=link, send=self.sent.append,
             session=SimpleNamespace(login=SimpleNamespace(rights=rights)))
-        self.unit = VideoToPeers(ros, cameras, lambda: self.now)
+        self.left: list[int] = []
+        self.unit = VideoToPeers(ros, cameras, lambda: self.now,
+                                 lambda topic: lambda stamp, link: self.left.append(stamp))
         self.wish = OpenSubscription(
             'i', '/camera', '/camera', None, 'video', 0.0, 1, None, False, key='video',
-            separate=True, rung=rung)
+            separate=True, rung=rung, share=Share(weight=3.0))
 
     def _want_key(self, key: Any, recipe: VideoRecipe) -> None:
         self.keys += 1
@@ -145,13 +148,15 @@ class Rig:
     def show(self, *, is_key: bool = False) -> None:
         """Hand a packet out."""
         for viewer in [*self.viewers]:
-            viewer.take(Packet(b'x', 0, is_key, 'h264'))
+            viewer.take(Packet(b'x', 7, is_key, 'h264'))
 
     def numbers(self) -> list[int]:
         """Take what waits for the peer; return the numbers of the frames."""
         found = []
         while (item := self.queue.pop()) is not None:
             assert isinstance(item.frame, bytes)
+            if item.on_left is not None:
+                item.on_left()
             found.append(BINARY_HEADER.unpack_from(item.frame)[5])
         return found
 
@@ -171,7 +176,9 @@ def test_a_peer_that_missed_a_frame_gets_none_before_the_next_beginning() -> Non
     assert rig.numbers() == []                      # what cannot be shown is not sent
     rig.show(is_key=True)
     rig.show()
+    assert rig.queue._shares == {rig.wish.name: Share(weight=3.0)}
     assert (rig.numbers(), rig.keys) == ([11, 12], 1)
+    assert rig.left == [7, 7]           # a gate may slow down by what was seen
     rig.viewers[0].fail(ValueError('broken'))
     rig.show()
     rig.show(is_key=True)

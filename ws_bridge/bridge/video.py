@@ -32,6 +32,7 @@ from ws_bridge.errors import LimitExceeded, TypeMismatch, Unavailable, UnknownNa
 from ws_bridge.protocol.native import video_frame
 from ws_bridge.protocol.replies import Delivery, Failed, Subscribed
 from ws_bridge.session.effects import DeliveryName, OpenSubscription
+from ws_bridge.transport.link import Link
 from ws_bridge.video.camera import Packet, VIDEO_TYPES, Viewer
 from ws_bridge.video.ladder import Ladder
 from ws_bridge.video.messages import COMPRESSED_IMAGE, IMAGE, READERS
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 DEPTH = 6
 """Frames of one camera that wait for a slow peer; then it has to wait for a new beginning."""
+OnFrameLeft = Callable[[int, Link], None]
+"""Gets the time of a picture, Unix, ns, and the link to which all of it was written."""
 FIRST_CHANNEL = 1 << 30
 """The channels of video are numbered from here on; no other channel has such a number."""
 
@@ -50,19 +53,22 @@ class _Showing:
     """
     A camera that a peer watches.
 
-    :param name: the peer's name of it.
+    :param wish: what it has asked for.
     :param channel: its number in the frames.
     :param ladder: chooses the quality; ``None`` = the peer did.
     :param clock: monotonic time, s.
+    :param on_left: told of each frame that has left.
     """
 
-    def __init__(self, cameras: Cameras, peer: Peer, name: DeliveryName, key: CameraKey,
+    def __init__(self, cameras: Cameras, peer: Peer, wish: OpenSubscription, key: CameraKey,
                  recipe: VideoRecipe, channel: int, ladder: Ladder | None,
-                 clock: Callable[[], float]) -> None:
+                 clock: Callable[[], float], on_left: OnFrameLeft | None) -> None:
         self._cameras = cameras
         self._peer = peer
-        self._name = name
+        self._name = wish.name
+        self._share = wish.share
         self._key = key
+        self._on_left = on_left
         self._channel = channel
         self._ladder = ladder
         self._clock = clock
@@ -71,6 +77,11 @@ class _Showing:
         self._is_encoded = key[1] not in VIDEO_TYPES
         self._viewer = self._make_viewer(recipe)
         cameras.add(key, self._viewer)
+
+    def begin(self) -> None:
+        """Send nothing of what waits, and what comes from now on in its share of the link."""
+        self._peer.link.forget_stream(self._name)
+        self._peer.link.queue.share(self._name, self._share)
 
     def end(self) -> None:
         """Watch no longer; what waits is not sent any more."""
@@ -86,7 +97,7 @@ class _Showing:
         self._count += 1
         has_lost = link.has_lost(self._name)
         if has_lost:
-            link.forget_stream(self._name)
+            self.begin()
             self._waits = True
             self._cameras.want_key(self._key, recipe)
         if self._ladder is not None and self._ladder.note(
@@ -99,7 +110,8 @@ class _Showing:
         link.send_stream(self._name, video_frame(
             self._channel, packet.data, packet.stamp, self._count, is_key=packet.is_key,
             is_h265=packet.codec == 'h265', rung=recipe.rung if self._is_encoded else None),
-            DEPTH, text=False)
+            DEPTH, text=False, on_left=None if self._on_left is None else partial(
+                self._on_left, packet.stamp, link))
 
     def _change(self, recipe: VideoRecipe) -> None:
         """Watch in another quality, from a new beginning on."""
@@ -109,7 +121,7 @@ class _Showing:
         except LimitExceeded:       # as before, until the next step
             return
         self._cameras.remove(self._key, self._viewer)
-        self._peer.link.forget_stream(self._name)
+        self.begin()
         self._viewer, self._waits = viewer, True
 
     def _fail(self, error: WsBridgeError) -> None:
@@ -123,12 +135,15 @@ class VideoToPeers:
 
     :param cameras: where it comes from.
     :param clock: monotonic time, s.
+    :param watcher: returns what is told of each picture of a topic that has left, if anybody is.
     """
 
-    def __init__(self, ros: RosSide, cameras: Cameras, clock: Callable[[], float]) -> None:
+    def __init__(self, ros: RosSide, cameras: Cameras, clock: Callable[[], float],
+                 watcher: Callable[[str], OnFrameLeft | None]) -> None:
         self._ros = ros
         self._cameras = cameras
         self._clock = clock
+        self._watcher = watcher
         self._numbers = count(FIRST_CHANNEL)
         self._shown: dict[tuple[str, DeliveryName], _Showing] = {}
 
@@ -155,9 +170,10 @@ class VideoToPeers:
         recipe = VideoRecipe(ladder.rung if ladder else wish.rung or 0,
                              shared_interval(wish.min_interval))
         channel = next(self._numbers)
-        showing = _Showing(self._cameras, peer, wish.name, (wish.topic, msg_type, wish.qos),
-                           recipe, channel, ladder, self._clock)
+        showing = _Showing(self._cameras, peer, wish, (wish.topic, msg_type, wish.qos), recipe,
+                           channel, ladder, self._clock, self._watcher(wish.topic))
         self.close(peer, wish.name)
+        showing.begin()
         self._shown[peer.name, wish.name] = showing
         peer.send(Subscribed(wish.op_id, Delivery(
             wish.wire_name, msg_type, wish.encoding, channel, None, False,
