@@ -159,7 +159,8 @@ def _answer(reply: Any) -> Content:
 def _delivery(delivery: replies.Delivery) -> dict[str, Any]:
     return {'topic': delivery.topic, 'type': delivery.msg_type, 'encoding': delivery.encoding,
             'channel_id': delivery.channel_id, 'schema': delivery.schema,
-            'pending': delivery.pending}
+            'pending': delivery.pending,
+            **({} if delivery.rung is None else {'rung': delivery.rung})}
 
 
 def _advertised(reply: replies.Advertised) -> dict[str, Any]:
