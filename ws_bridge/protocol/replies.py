@@ -655,6 +655,7 @@ class SharedState:
     A dialect makes its form of it once.
 
     :param uptime: of the bridge, s.
+    :param peers: those that came first; ``peer_count`` is how many there are.
     """
 
     robot_name: str
@@ -662,6 +663,7 @@ class SharedState:
     nodes: Sequence[str]
     topics: Sequence[TopicState]
     peers: Sequence[PeerState]
+    peer_count: int
 
 
 @dataclass(frozen=True, slots=True)
