@@ -122,9 +122,8 @@ class FanOut:
             except ConversionError as exc:
                 self._report(topic, exc)
                 continue
-            member.peer.link.send_stream(
-                form.stream, form.frame_here(body, stamp, sequence),
-                max(member.wish.queue_depth, len(samples)), text=form.text, split=form.split)
+            self._send(topic, member.peer.link, form, form.frame_here(body, stamp, sequence),
+                       stamp, max(member.wish.queue_depth, len(samples)))
 
     def deliver(self, topic: Topic, samples: list[bytes], taken: float) -> None:
         """Take samples, which :meth:`work` hands out."""
@@ -264,18 +263,19 @@ class FanOut:
                     continue
             frame = form.write(body, stamp, sequence)
             size += len(frame)
-            self._make(group.links, form, group.depth, frame)
+            self._make(topic, group.links, form, group.depth, frame, stamp)
         for throttled in topic.throttled.values():
             self._offer(topic, throttled, sample)
         return size
 
-    def _make(self, links: dict[Link, None], form: Form, depth: int, frame: Frame) -> None:
+    def _make(self, topic: Topic, links: dict[Link, None], form: Form, depth: int, frame: Frame,
+              stamp: int) -> None:
         """Give a frame to peers in this round."""
-        if isinstance(frame, bytes) and len(frame) <= PIECE:
+        if isinstance(frame, bytes) and len(frame) <= PIECE and topic.on_left is None:
             self._made.append((StreamFrame(
                 form.stream, frame, depth, text=form.text, split=form.split), links))
         else:
-            self._stage(links, form, depth, frame)
+            self._stage(topic, links, form, depth, frame, stamp)
 
     def _put_together(self) -> None:
         """Have the frames of a round leave as one write for each peer."""
@@ -313,11 +313,12 @@ class FanOut:
                 first, size = index, len(item.frame)
         self._batches.append(batch_of(items[first:] if first else items, links))
 
-    def _stage(self, links: Iterable[Link], form: Form, depth: int, frame: Frame) -> None:
+    def _stage(self, topic: Topic, links: Iterable[Link], form: Form, depth: int, frame: Frame,
+               stamp: int) -> None:
         """Give a frame to peers, which are sent it in the next turn."""
         self.gather()
-        self._stage_item(StreamFrame(
-            form.stream, frame, depth, text=form.text, split=form.split), links)
+        self._stage_item(StreamFrame(form.stream, frame, depth, text=form.text, split=form.split,
+                                     on_left=topic.left(stamp)), links)
 
     def _stage_item(self, item: StreamFrame, links: Iterable[Link]) -> None:
         served = self._served
@@ -344,8 +345,8 @@ class FanOut:
         for key, group in topic.groups.items():
             converted = group.form.converted
             if converted is None:
-                self._stage(group.links, group.form, group.depth,
-                            group.form.frame_here(cdr, stamp, sequence))
+                self._stage(topic, group.links, group.form, group.depth,
+                            group.form.frame_here(cdr, stamp, sequence), stamp)
                 continue
             topic.is_slow = True
             stream = (topic, key if group.form.write_text else converted)
@@ -392,17 +393,23 @@ class FanOut:
                        body: memoryview, stamp: int, sequence: int) -> None:
         for key, group in topic.groups.items():
             if stream[1] in (key, group.form.converted):
-                self._stage(group.links, group.form, group.depth,
-                            group.form.frame(body, stamp, sequence))
+                self._stage(topic, group.links, group.form, group.depth,
+                            group.form.frame(body, stamp, sequence), stamp)
         self._schedule()
 
     def _send_latched(self, topic: Topic, member: Member, form: Form,
                       body: memoryview, stamp: int, sequence: int) -> None:
         """Hand out what a late peer missed, unless it left, or has newer ones already."""
         if topic.members.get(member.key) is member:
-            member.peer.link.send_stream(
-                form.stream, form.frame(body, stamp, sequence), member.wish.queue_depth,
-                text=form.text, split=form.split)
+            self._send(topic, member.peer.link, form, form.frame(body, stamp, sequence), stamp,
+                       member.wish.queue_depth)
+
+    def _send(self, topic: Topic, link: Link, form: Form, frame: Frame, stamp: int,
+              depth: int = 1) -> None:
+        """Give a frame to one peer, now."""
+        on_left = topic.left(stamp)
+        link.send_stream(form.stream, frame, depth, text=form.text, split=form.split,
+                         on_left=partial(on_left, link) if on_left else None)
 
     def _offer(self, topic: Topic, throttled: Throttled,
                sample: Sample) -> None:
@@ -416,7 +423,7 @@ class FanOut:
             return
         late = now - throttled.due
         throttled.due = now + throttled.interval - (late if late < throttled.interval else 0.0)
-        self._send(topic, throttled, sample)
+        self._send_throttled(topic, throttled, sample)
 
     def _release(self, topic: Topic, throttled: Throttled) -> None:
         self._due.append((topic, throttled))
@@ -428,11 +435,10 @@ class FanOut:
         if sample is None:
             return 0
         throttled.due += throttled.interval
-        self._send(topic, throttled, sample)
+        self._send_throttled(topic, throttled, sample)
         return len(sample[0])
 
-    def _send(self, topic: Topic, throttled: Throttled,
-              sample: Sample) -> None:
+    def _send_throttled(self, topic: Topic, throttled: Throttled, sample: Sample) -> None:
         if topic.codec is None:
             return
         cdr, stamp, sequence = sample
@@ -447,13 +453,13 @@ class FanOut:
             self._report(topic, exc)
             return
         form = throttled.form
-        self._make({throttled.link: None}, form, 1, form.frame_here(body, stamp, sequence))
+        self._make(topic, {throttled.link: None}, form, 1,
+                   form.frame_here(body, stamp, sequence), stamp)
 
     def _send_large(self, topic: Topic, throttled: Throttled, body: memoryview,
                     stamp: int, sequence: int) -> None:
-        form = throttled.form
-        throttled.link.send_stream(form.stream, form.frame(body, stamp, sequence), 1,
-                                   text=form.text, split=form.split)
+        self._send(topic, throttled.link, throttled.form,
+                   throttled.form.frame(body, stamp, sequence), stamp)
 
     def _report(self, topic: Topic, exc: ConversionError) -> None:
         """Tell those who wanted a sample that it cannot be converted."""

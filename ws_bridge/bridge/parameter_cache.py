@@ -82,14 +82,17 @@ class ParameterCache:
 
     :param resolve: makes the full name of a service; raises ``BadName``.
     :param loop: its clock, and its timers.
+    :param post: calls a function later: many viewers may wait for the same node, and what is told
+        to each of them takes milliseconds.
     """
 
     def __init__(self, ros: RosSide, services: ParameterServices, resolve: Callable[[str], str],
-                 loop: asyncio.AbstractEventLoop) -> None:
+                 loop: asyncio.AbstractEventLoop, post: Callable[..., None]) -> None:
         self._ros = ros
         self._services = services
         self._resolve = resolve
         self._loop = loop
+        self._post = post
         self._since: float | None = None
         self._seen: dict[str, tuple[frozenset[bytes], float]] = {}
         self._kept: dict[str, KnownNode] = {}
@@ -137,7 +140,13 @@ class ParameterCache:
         def published(found: Mapping[str, frozenset[bytes]] | WsBridgeError) -> None:
             self._find([node for node in self.nodes() if may_read(node)],
                        {} if isinstance(found, WsBridgeError) else found, done, within, late)
-        self._ros.look_again(lambda: self._ros.survey('event_publishers', on_done=published))
+
+        def looked() -> None:
+            try:
+                self._ros.survey('event_publishers', on_done=published)
+            except WsBridgeError as exc:    # ROS has ended meanwhile
+                self._post(done, {}, {'': str(exc)})
+        self._ros.look_again(looked)
 
     def nodes(self) -> Collection[str]:
         """
@@ -163,7 +172,7 @@ class ParameterCache:
         def told(node: str, result: Mapping[str, Value] | WsBridgeError) -> None:
             if node not in waiting:
                 if late is not None and not isinstance(result, WsBridgeError):
-                    late(node, result)
+                    self._post(late, node, result)      # behind the answer
                 return
             waiting.discard(node)
             if isinstance(result, WsBridgeError):
@@ -173,13 +182,13 @@ class ParameterCache:
             if not waiting:
                 if timer is not None:
                     timer.cancel()
-                done(found, reasons)
+                self._post(done, found, reasons)
 
         def hurry() -> None:
             for node in sorted(waiting):
                 told(node, TimedOut(f'no answer within {within:g} s'))
         if not waiting:
-            done(found, reasons)
+            self._post(done, found, reasons)
             return
         timer = None if within is None else self._loop.call_later(within, hurry)
         for node in nodes:

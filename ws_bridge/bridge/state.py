@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 import logging
@@ -45,6 +45,7 @@ from ws_bridge.protocol.replies import (
     ServicesChanged,
     SharedState,
     TopicEntry,
+    TopicRate,
     TopicsChanged,
     TopicState,
 )
@@ -77,12 +78,14 @@ class StateReporter(Unit):
     Collects and sends the state.
 
     :param peers: returns the peers that are connected now.
-    :param safety: returns what is said of the emergency stop.
+    :param rates: returns how often a peer gets its topics that are thinned.
+    :param safety: returns what is said of the emergency stop, and of speed limits.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, outward: Outward,
                  peers: Callable[[], Iterable[Peer]], loop: asyncio.AbstractEventLoop,
-                 safety: Callable[[], Diagnostic]) -> None:
+                 safety: Callable[[], list[Diagnostic]],
+                 rates: Callable[[Peer], Sequence[TopicRate]]) -> None:
         self._settings = settings
         self._exposure = exposure
         self._ros = ros
@@ -90,6 +93,7 @@ class StateReporter(Unit):
         self._peers = peers
         self._loop = loop
         self._safety = safety
+        self._rates = rates
         self._started = loop.time()
         self._touched = False
         self._telling: dict[Peer, SharedState] = {}    # who is still to be told, and what
@@ -149,7 +153,7 @@ class StateReporter(Unit):
             peer = next(iter(self._telling))
             shared = self._telling.pop(peer)
             if peer.hears_news:
-                peer.send(RobotState(shared, _you(peer)))
+                peer.send(RobotState(shared, self._you(peer)))
             now = time.perf_counter()
         self._spent += now - begin
         if self._telling:
@@ -161,7 +165,11 @@ class StateReporter(Unit):
         """Send the state to one peer now."""
         self._telling.pop(peer, None)
         shared = self._shared(self._loop.time(), peer.session.login.rights)
-        peer.send(RobotState(shared, _you(peer)))
+        peer.send(RobotState(shared, self._you(peer)))
+
+    def _you(self, peer: Peer) -> LinkState:
+        return LinkState(peer.name, peer.link.dropped, peer.link.queued_bytes,
+                         _rounded(peer.link.bandwidth), self._rates(peer))
 
     def graph_changed(self) -> None:
         """Tell what came and went."""
@@ -323,7 +331,7 @@ class StateReporter(Unit):
                   ('subscribed topics', str(len(self._outward.topics()))),
                   ('dropped samples', str(dropped))]
         rows = [('ws_bridge: bridge', WARN if dropped else OK,
-                 f'{len(peers)} peers, {dropped} samples dropped', bridge), self._safety()]
+                 f'{len(peers)} peers, {dropped} samples dropped', bridge), *self._safety()]
         for topic in self._outward.topics():
             state = self._judge(topic, now)
             level = {FreshnessState.FRESH: OK, FreshnessState.UNKNOWN: OK}.get(state, STALE)
@@ -339,6 +347,7 @@ class StateReporter(Unit):
         return orjson.dumps([{
             'peer': peer.name, 'name': peer.session.name,
             'identity': peer.session.login.identity.name if peer.session.login.identity else None,
+            'login': peer.session.login.identity.method if peer.session.login.identity else None,
             'role': peer.session.login.rights.role.name, 'address': peer.link.address,
             'dialect': peer.dialect.name, 'liveness': peer.session.heartbeats.state_name,
             'status': peer.session.reported_status} for peer in self._peers()]).decode()
@@ -352,10 +361,6 @@ def _difference(told: Mapping[str, tuple[str, ...]], there: Mapping[str, tuple[s
     """Return what came or changed, with its types, and what went."""
     return ({name: types for name, types in there.items() if told.get(name) != types},
             tuple(name for name in told if name not in there))
-
-
-def _you(peer: Peer) -> LinkState:
-    return LinkState(peer.name, peer.link.dropped, peer.link.queued_bytes)
 
 
 def _rounded(value: float | None) -> float | None:
