@@ -35,10 +35,13 @@ JAZZY = [
     'ros-jazzy-common-interfaces>=5.3,<6',
     'ros-jazzy-test-msgs>=2.0,<3',
 ]
+# What `record` and `ws_bridge bag` need.
+RECORD = ['cryptography>=41', 'mcap>=1.6', 'zstandard>=0.19']
 # The linters are tests (test/test_lint.py), so their versions are held: a new rule is
 # taken on purpose, not by the date of the installation.
 TEST = [
     'coverage>=7.4',
+    'cryptography>=41',
     'flake8>=7,<8',
     'flake8-blind-except',
     'flake8-builtins',
@@ -51,7 +54,7 @@ TEST = [
     'foxglove-sdk>=0.30,<0.31',     # the server that ours is compared with
     'hypothesis>=6.98',
     'jsonschema>=4.10',
-    'mcap>=1.2',
+    'mcap>=1.6',
     'mypy>=2.4,<3',
     'psutil>=5.9',
     'pydocstyle>=6.3,<7',
@@ -71,6 +74,7 @@ TEST = [
     'trustme>=1.2.1',
     'types-jsonschema',
     'types-PyYAML',
+    'zstandard>=0.19',
 ]
 
 setup(
@@ -108,7 +112,8 @@ setup(
         'websockets>=14.2',
     ],
     extras_require={'kilted': KILTED, 'jazzy': JAZZY, 'test': TEST, 'png': ['pillow>=9'],
-                    'jwt': ['pyjwt[crypto]>=2.4'], 'metrics': ['prometheus-client>=0.11']},
+                    'jwt': ['pyjwt[crypto]>=2.4'], 'metrics': ['prometheus-client>=0.11'],
+                    'record': RECORD},
     entry_points={'console_scripts': ['ws_bridge = ws_bridge.cli:main']},
     zip_safe=True,
 )

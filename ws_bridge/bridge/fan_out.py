@@ -57,6 +57,7 @@ class FanOut:
 
     :param converter: converts what is large.
     :param epoch: Unix time at the loop's time 0, s.
+    :ivar tap: gets what comes, with its Unix time, ns: it is recorded.
     """
 
     def __init__(self, converter: Converter, loop: asyncio.AbstractEventLoop,
@@ -70,6 +71,7 @@ class FanOut:
         self._batches: deque[tuple[StreamFrame, Iterator[Link]]] = deque()  # older than those
         self._waiting_bytes = 0
         self._is_scheduled = False
+        self.tap: Callable[[Topic, list[bytes], int], None] | None = None
 
     def __repr__(self) -> str:
         return f'FanOut({len(self._line)} topics and {len(self._served)} peers wait)'
@@ -111,6 +113,8 @@ class FanOut:
                 self._give_way(topic)
         self._line[topic] = None
         topic.freshness.took(len(samples), taken)
+        if self.tap is not None:
+            self.tap(topic, samples, stamp)
 
     def work(self) -> None:
         """Hand out what waits, for a slice of time; called once in a turn of the loop."""

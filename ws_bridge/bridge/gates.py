@@ -44,7 +44,7 @@ from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.replies import GateState
 from ws_bridge.ros.guard import GuardEvents
 from ws_bridge.safety.estop import Estop
-from ws_bridge.safety.gate import Convert, Gate
+from ws_bridge.safety.gate import Convert, Gate, HandOver
 from ws_bridge.safety.neutral import Checks, make_checks
 from ws_bridge.safety.policy import FENCES_A_TTL, GatePolicy
 from ws_bridge.session.effects import Publish
@@ -135,6 +135,16 @@ class Watcher(Protocol):
         """Note that a stop cannot be published, or with an empty text that it was."""
 
 
+class CommandTap(Protocol):
+    """What records commands; see :class:`ws_bridge.bridge.recorder.Recorder`."""
+
+    def judged(self, passage: Passage, wish: Publish, why: WsBridgeError | None) -> None:
+        """Note what became of a command: it passed, or why not."""
+
+    def published(self, topic: str, codec: Codec, cdr: bytes | memoryview) -> None:
+        """Note what was published."""
+
+
 class Gates:
     """
     All gates, by their topics.
@@ -142,6 +152,7 @@ class Gates:
     :param clock: monotonic time, s.
     :param epoch: Unix time at monotonic 0, s.
     :ivar watcher: told what happens; to be set before a command comes.
+    :ivar tap: records commands; ``None`` = nothing is recorded.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, estop: Estop, *,
@@ -151,6 +162,7 @@ class Gates:
         self._ros = ros
         self._estop = estop
         self.watcher: Watcher
+        self.tap: CommandTap | None = None
         self._clock = clock
         self._epoch = epoch
         self._numbers = count(1)
@@ -413,7 +425,11 @@ class Gates:
             self._publish(passage, wish, on_done)
         except WsBridgeError as exc:
             self.watcher.refused(passage.lane.guarded, passage.peer, exc)
+            if self.tap is not None:
+                self.tap.judged(passage, wish, exc)
             raise
+        if self.tap is not None:
+            self.tap.judged(passage, wish, None)
 
     def _publish(self, passage: Passage, wish: Publish,
                  on_done: Callable[[WsBridgeError | None], None] | None) -> None:
@@ -431,12 +447,15 @@ class Gates:
         if begins:
             on_done = self._when_published(guarded, on_done)
             guarded.beginning = True
+        hand_over: HandOver = partial(guarded.guard.publish, lane.publisher,
+                                      generation=guarded.generation, on_done=on_done)
+        if self.tap is not None:
+            hand_over = _noting(self.tap, lane, hand_over)
         try:
             handed_over = gate.let_through(
                 session.peer, session.lease_mode, command, lane.checks, topic=lane.topic,
                 convert=_reading(lane.codec, wish, self._ros), encode=lane.codec.from_values,
-                hand_over=partial(guarded.guard.publish, lane.publisher,
-                                  generation=guarded.generation, on_done=on_done),
+                hand_over=hand_over,
                 offset=session.clock.timesync.offset, unix=now + self._epoch, now=now,
                 fence=peer.link.fence, slack=slack)
         finally:
@@ -502,6 +521,16 @@ def _reading(codec: Codec, wish: Publish, ros: RosSide) -> Convert:
     if wish.data.__class__ is memoryview:
         return partial(ENCODINGS[wish.encoding].round_trip, codec, wish.data, now)
     return partial(codec.round_trip, wish.data, now)
+
+
+def _noting(tap: CommandTap, lane: Lane, hand_over: HandOver) -> HandOver:
+    """Return what hands a command over, and has it recorded then."""
+    def hand_over_and_note(cdr: bytes, /, *, moving: bool, deadline: float) -> bool:
+        done = hand_over(cdr, moving=moving, deadline=deadline)
+        if done:
+            tap.published(lane.topic, lane.codec, cdr)
+        return done
+    return hand_over_and_note
 
 
 def _matching(patterns: tuple[str, ...], names: Iterable[str]) -> list[str]:

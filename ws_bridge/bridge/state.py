@@ -74,6 +74,7 @@ class StateReporter(Unit):
 
     :param peers: returns the peers that are connected now.
     :param safety: returns what is said of the emergency stop.
+    :ivar more: returns what else is said on ``/diagnostics``.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, outward: Outward,
@@ -86,6 +87,7 @@ class StateReporter(Unit):
         self._peers = peers
         self._loop = loop
         self._safety = safety
+        self.more: Callable[[], Iterable[Diagnostic]] = tuple
         self._started = loop.time()
         self._touched = False
         self._telling: dict[Peer, SharedState] = {}    # who is still to be told, and what
@@ -115,7 +117,7 @@ class StateReporter(Unit):
         if now >= self._diagnostics_due:
             self._diagnostics_due = now + self._settings.diagnostics_period
             self._ros.publish_status(self._diagnostics(now), self._clients())
-            self._ros.publish_safety(links=self._links())
+            self._ros.publish_safety(links=self.links())
 
     def _begin_to_tell(self, now: float, freshness: tuple[tuple[str, FreshnessState], ...]
                        ) -> None:
@@ -298,7 +300,7 @@ class StateReporter(Unit):
             topics, [peer.session.describe(now) for peer in self._peers()]
             if rights.role.may_at_all('graph') else [])
 
-    def _links(self) -> str:
+    def links(self) -> str:
         """Return how good the links are, for ROS, JSON; times in s."""
         return orjson.dumps([{
             'peer': peer.name, 'name': peer.session.name,
@@ -315,7 +317,8 @@ class StateReporter(Unit):
                   ('subscribed topics', str(len(self._outward.topics()))),
                   ('dropped samples', str(dropped))]
         rows = [('ws_bridge: bridge', WARN if dropped else OK,
-                 f'{len(peers)} peers, {dropped} samples dropped', bridge), self._safety()]
+                 f'{len(peers)} peers, {dropped} samples dropped', bridge),
+                self._safety(), *self.more()]
         for topic in self._outward.topics():
             state = self._judge(topic, now)
             level = {FreshnessState.FRESH: OK, FreshnessState.UNKNOWN: OK}.get(state, STALE)

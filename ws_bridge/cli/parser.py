@@ -111,6 +111,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_doctor(add('doctor', 'say why nothing arrives from a topic, or nothing moves', _doctor))
     _add_ticket(add('ticket', 'make a URL that logs a client in, once and soon', _client))
     _add_ping(add('ping', 'measure round trip and clock offset', _client))
+    record = add('record', 'have a running bridge save what it has recorded', _client)
+    _add_url(record)
+    record.add_argument('--service', metavar='NAME', help='the service that saves it (default: '
+                        'the one that ends in /record/save)')
+    _add_bag(add('bag', 'look into a recording, and check it', _bag))
     return parser
 
 
@@ -177,6 +182,47 @@ def _add_ping(command: argparse.ArgumentParser) -> None:
     command.add_argument('--count', type=_count, metavar='N', help='end after N heartbeats')
     command.add_argument('--interval', type=_positive, metavar='S', default=1.0,
                          help='time between heartbeats (default: 1 s)')
+
+
+def _add_bag(command: argparse.ArgumentParser) -> None:
+    commands = command.add_subparsers(dest='bag_command', metavar='COMMAND', required=True)
+
+    def add(name: str, summary: str) -> argparse.ArgumentParser:
+        below = commands.add_parser(name, help=summary, description=summary)
+        below.add_argument('path', metavar='FOLDER', help='the recording, or one of its files')
+        return below
+    add('info', 'print what is in a recording')
+    part = add('cut', 'copy a part of a recording')
+    part.add_argument('target', metavar='TARGET', help='the folder to make')
+    _add_span(part)
+    part.add_argument('--as', metavar='ROLE', dest='role',
+                      help='only what this role may read; it needs the right `recordings`')
+    part.add_argument('--mapping', metavar='FILE', help='the mapping file that has the role')
+    part.add_argument('--key', metavar='FILE', help='sign with this private key')
+    table = add('csv', 'print the messages of a topic as CSV')
+    table.add_argument('topic', metavar='TOPIC')
+    _add_span(table)
+    table.add_argument('-o', '--output', metavar='FILE', help='write there instead')
+    add('verify', 'say what was changed, cut or left out').add_argument(
+        '--key', metavar='FILE', help="the bridge's public key (record_key, with .pub)")
+    add('repair', 'make a recording that was cut readable again').add_argument(
+        '--key', metavar='FILE', help="sign with this private key, the bridge's")
+
+
+def _add_span(command: argparse.ArgumentParser) -> None:
+    for name, what in (('--begin', 'the first message'), ('--end', 'what stands behind the last')):
+        command.add_argument(name, type=_moment, metavar='S', help=f'time of {what}: s from the '
+                             'beginning, or a Unix time')
+
+
+def _moment(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < 9e9:
+        raise argparse.ArgumentTypeError(f'{text!r} is no time in s')
+    return number
 
 
 class _StoreGiven(argparse.Action):
@@ -286,3 +332,10 @@ def _client(args: argparse.Namespace) -> int:
     _require_websockets()
     from ws_bridge.cli.commands import run_command
     return run_command(args)
+
+
+def _bag(args: argparse.Namespace) -> int:
+    from ws_bridge.record.requirements import require_libraries
+    require_libraries()
+    from ws_bridge.cli.bag import bag
+    return bag(args)
