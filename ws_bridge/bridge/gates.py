@@ -448,7 +448,8 @@ class Gates:
             on_done = self._when_published(guarded, on_done)
             guarded.beginning = True
         hand_over: HandOver = partial(guarded.guard.publish, lane.publisher,
-                                      generation=guarded.generation, on_done=on_done)
+                                      generation=guarded.generation, on_done=on_done,
+                                      counted=wish.ack is not None and not begins)
         if self.tap is not None:
             hand_over = _noting(self.tap, lane, hand_over)
         try:
