@@ -53,8 +53,8 @@ from ws_bridge.session.rights import Rights
 from ws_bridge.timing.freshness import FreshnessState
 
 if TYPE_CHECKING:
-    from ws_bridge.ros.graph import GraphSnapshot
     from ws_bridge.ros.side import RosSide
+    from ws_bridge.ros.snapshot import GraphSnapshot
 
 Diagnostic = tuple[str, int, str, list[tuple[str, str]]]
 OK, WARN, STALE = 0, 1, 3

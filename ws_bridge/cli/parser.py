@@ -115,6 +115,17 @@ def build_parser() -> argparse.ArgumentParser:
     _add_url(record)
     record.add_argument('--service', metavar='NAME', help='the service that saves it (default: '
                         'the one that ends in /record/save)')
+    again = add('replay', 'serve a recording as if it were a robot, read-only', _replay)
+    again.add_argument('path', metavar='FOLDER', help='the recording, or one of its files')
+    again.add_argument('--port', type=_port, metavar='N', default=DEFAULT_PORT,
+                       help=f'TCP port to listen on, 0 = any free one (default: {DEFAULT_PORT})')
+    again.add_argument('--address', metavar='HOST', default='127.0.0.1',
+                       help='address to listen on (default: 127.0.0.1)')
+    again.add_argument('--speed', type=_positive, metavar='X', default=1.0,
+                       help='how fast it goes (default: 1 = as it was)')
+    again.add_argument('--begin', type=_moment, metavar='S', help='s from the beginning')
+    again.add_argument('--loop', action='store_true', dest='is_endless',
+                       help='begin anew at the end')
     _add_bag(add('bag', 'look into a recording, and check it', _bag))
     return parser
 
@@ -213,6 +224,12 @@ def _add_span(command: argparse.ArgumentParser) -> None:
     for name, what in (('--begin', 'the first message'), ('--end', 'what stands behind the last')):
         command.add_argument(name, type=_moment, metavar='S', help=f'time of {what}: s from the '
                              'beginning, or a Unix time')
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not int(text) < 65536:
+        raise argparse.ArgumentTypeError(f'{text!r} is no port')
+    return int(text)
 
 
 def _moment(text: str) -> float:
@@ -339,3 +356,11 @@ def _bag(args: argparse.Namespace) -> int:
     require_libraries()
     from ws_bridge.cli.bag import bag
     return bag(args)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    _require_websockets()
+    from ws_bridge.record.requirements import require_libraries
+    require_libraries()
+    from ws_bridge.cli.replay import replay
+    return replay(args)

@@ -32,7 +32,7 @@ from ws_bridge.errors import Unavailable, WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.ros.actions import Goal, GoalEnd, Goals
 from ws_bridge.ros.fit import Fit
-from ws_bridge.ros.graph import count_subscribers, GraphSnapshot
+from ws_bridge.ros.graph import count_subscribers
 from ws_bridge.ros.graph_watch import GraphWatch
 from ws_bridge.ros.hosted_actions import HostedAction
 from ws_bridge.ros.log import Logger
@@ -47,6 +47,7 @@ from ws_bridge.ros.recording import RecordEnd
 from ws_bridge.ros.safety import EstopCallback, SafetyEnd
 from ws_bridge.ros.services import Calls, Hosted, PendingCall
 from ws_bridge.ros.settings import RosSettings
+from ws_bridge.ros.snapshot import GraphSnapshot
 from ws_bridge.ros.status import Diagnostic, StatusPublisher
 from ws_bridge.ros.stop_services import StopServices
 from ws_bridge.ros.subscriptions import Matcher, Subscription

@@ -33,8 +33,8 @@ from rclpy.node import Node
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import ServiceFailed, UnknownName, UnknownType, WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
-from ws_bridge.ros.graph import STOP_SUFFIX
 from ws_bridge.ros.qos import described, mismatches, Offer, offer_of, requested_profile
+from ws_bridge.ros.snapshot import STOP_SUFFIX
 from ws_bridge.ros.types import TypeStore
 
 _DISTROS = ('jazzy', 'kilted', 'lyrical', 'rolling')
