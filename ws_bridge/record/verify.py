@@ -92,7 +92,7 @@ def _ending(name: str, files: list[Scanned]) -> Iterator[Remark]:
     keys = {scanned.finish.said.get('key', '') for scanned in files if scanned.finish}
     chunks = sum(len(scanned.segments) for scanned in files)
     yield Remark('intact', name, f'{len(files)} files, {chunks} chunks, signed by the key '
-                  f'{", ".join(sorted(keys)) or "of nobody"}')
+                 f'{", ".join(sorted(keys)) or "of nobody"}')
 
 
 # ---- one file
@@ -115,7 +115,7 @@ def _place(scanned: Scanned, parsed: tuple[str, str, int]) -> Iterator[Remark]:
     said = begin.get('name', ''), begin.get('stream', ''), begin.get('file', '')
     if said != (name, stream, str(number)):
         yield Remark('swapped', scanned.path.name, f'was recorded as number {said[2]} of the '
-                      f'{said[1]} of {said[0]}')
+                     f'{said[1]} of {said[0]}')
 
 
 def _chain(scanned: Scanned) -> Iterator[tuple[str, str]]:
@@ -212,7 +212,7 @@ def _together(folder: Path, files: list[Scanned]) -> Iterator[Remark]:
     first = 0 if deleted is None or deleted[1] not in keys else deleted[0]
     if first:
         yield Remark('deleted', folder.name, f'the files before number {first} were deleted by '
-                      'the bridge, to make room')
+                     'the bridge, to make room')
     for stream in STREAMS:
         yield from _row(folder, stream, sorted(
             (scanned for scanned in own if (scanned.begin or {}).get('stream') == stream),
@@ -232,12 +232,12 @@ def _row(folder: Path, stream: str, files: list[Scanned], first: int) -> Iterato
     missing = sorted(set(range(first, _number(files[-1]))) - set(map(_number, files)))
     if missing:
         yield Remark('left_out', folder.name, f'{_list("file", missing)} of the {stream}: left '
-                      'out')
+                     'out')
     for before, after in itertools.pairwise(files):
         if _number(after) == _number(before) + 1 and before.finish is not None and \
                 (after.begin or {}).get('previous') != before.finish.said.get('chain'):
             yield Remark('changed', after.path.name, f'does not follow {before.path.name} as it '
-                          'is')
+                         'is')
 
 
 def _metadata(folder: Path) -> Iterator[Remark]:
