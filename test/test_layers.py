@@ -113,6 +113,7 @@ ANY = {
     'bridge.outward': 'a subscription in ROS: to be typed when topics out are cut',
     'bridge.parameters': 'values of parameters, as JSON has them',
     'bridge.recorder': 'what the process that writes is told, and what the graph answers',
+    'bridge.replay_side': 'answers that a replay has not',
     'bridge.rosapi': 'arguments and answers of questions, as JSON has them',
     'bridge.streams': 'a subscription in ROS: to be typed when topics out are cut',
 }

@@ -38,7 +38,17 @@ def test_items(size: int) -> None:
     parser = Parser()
     found = [item for start in range(0, len(data), size)
              for item in parser.feed(data[start:start + size])]
-    assert found == ITEMS
+    assert found == [ITEMS[0], *(Batch(3, 1 << 60, 7 + place, [sample])
+                                 for place, sample in enumerate((b'one', b'', b'three' * 100))),
+                     *ITEMS[2:]]
+
+
+def test_samples_keep_their_order() -> None:
+    data = b''.join(wire.pack_runs([(1, 10, 5, [b'a', b'b']), (2, 11, 1, [b'c']),
+                                    (1, 12, 1 << 32, [b'd'])]))
+    assert list(Parser().feed(data)) == [
+        Batch(1, 10, 5, [b'a']), Batch(1, 10, 6, [b'b']), Batch(2, 11, 1, [b'c']),
+        Batch(1, 12, 0, [b'd'])]
 
 
 def test_samples_are_not_copied() -> None:

@@ -45,7 +45,7 @@ from ws_bridge.protocol.replies import Failed
 from ws_bridge.protocol.unix_time import nanoseconds
 from ws_bridge.record.channels import COMMANDS, DELIVERIES, EVENTS, LINKS
 from ws_bridge.record.feed import Feed
-from ws_bridge.record.wire import Batch, Happened, Latched, NewChannel, Trigger
+from ws_bridge.record.wire import Happened, Latched, NewChannel, Trigger
 from ws_bridge.safety.gate import age_of
 from ws_bridge.session.effects import Publish
 
@@ -116,6 +116,7 @@ class Recorder:
         self._links = links
         self._epoch = epoch
         self._entries: dict[tuple[str, str], RecordedTopic] = {}
+        self._numbers: dict[Topic, int] = {}        # of their channels, as long as all are heard
         self._due = 0.0
         self._state, self._folder, self._why = 'starting', '', ''
         self._has_ended = False
@@ -147,22 +148,31 @@ class Recorder:
 
         :param stamp: Unix time, ns.
         """
+        number = self._numbers.get(topic)
+        if number is None:
+            number = self._numbers[topic] = self._find(topic)
+        if number < 0:
+            return
+        count = len(samples)
+        self.feed.put_samples(
+            (number, stamp, topic.sequence - count + 1, samples),
+            len(samples[0]) if count == 1 else sum(map(len, samples)))
+
+    def _find(self, topic: Topic) -> int:
+        """Return the number of a channel; below 0 where another subscription is recorded."""
         assert topic.codec is not None
-        entry = self._entries.get((topic.name, topic.codec.schema.name))
-        if entry is None or entry.topic is not topic:
-            entry = self._enter(topic.name, topic.codec)
-            if entry.topic is not None and entry.topic.members:
-                return      # another subscription to it is recorded
-            entry.topic, entry.kept = topic, []
-        self.feed.put(Batch(entry.number, stamp, topic.sequence - len(samples) + 1, samples),
-                      sum(map(len, samples)))
+        entry = self._enter(topic.name, topic.codec)
+        if entry.topic is not None and entry.topic.members:
+            return -1
+        entry.topic, entry.kept = topic, []
+        return entry.number
 
     def published(self, topic: str, codec: Codec, cdr: bytes | memoryview) -> None:
         """Note what a peer has published, unless the bridge hears it itself."""
         entry = self._enter(topic, codec)
         if entry.topic is None or not entry.topic.members:
             entry.sent += 1
-            self.feed.put(Batch(entry.number, self._now(), entry.sent, [cdr]), len(cdr))
+            self.feed.put_samples((entry.number, self._now(), entry.sent, [cdr]), len(cdr))
 
     def judged(self, passage: Passage, wish: Publish, why: WsBridgeError | None) -> None:
         """Note a command, and what its gate made of it."""
@@ -242,6 +252,8 @@ class Recorder:
         if now < self._due:
             return
         self._due = now + PERIOD
+        if not all(topic.members for topic in self._numbers):
+            self._numbers.clear()       # another subscription may be recorded in its place
         for entry in self._entries.values():
             self._note_kept(entry)
         topics: dict[Peer, list[dict[str, Any]]] = {}

@@ -14,7 +14,7 @@
 """
 What the bridge sends to the process that writes: items in batches, over a pipe.
 
-The samples themselves are sent as they are, from where the bridge holds them: nothing is copied.
+Large samples are sent as they are, from where the bridge holds them: they are not copied.
 """
 from __future__ import annotations
 
@@ -26,9 +26,14 @@ from typing import Any, TypeAlias
 import orjson
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+Run: TypeAlias = tuple[int, int, int, Sequence[Buffer]]
+"""Samples that came together: channel, Unix time in ns, number of the first one, the samples."""
 
 _HEAD = struct.Struct('<BxxxIQ')
-_BATCH = struct.Struct('<qII')
+_BATCH = struct.Struct('<qI')
+_ROW = struct.Struct('<IIqI')
+"""Of each sample: channel, number, Unix time in ns, size."""
+_COUNT = struct.Struct('<I')
 _STAMP = struct.Struct('<q')
 LARGEST = 1 << 31
 CHANNEL, SAMPLES, EVENT, LATCHED, TRIGGER = range(1, 6)
@@ -102,11 +107,11 @@ def weight(item: Item) -> int:
 def pack(item: Item) -> list[Buffer]:
     """Return the bytes of an item, the samples as they are."""
     if isinstance(item, Batch):
-        body = _BATCH.pack(item.stamp, item.first, len(item.samples))
-        return _with_samples(SAMPLES, item.number, body, item.samples)
+        return pack_runs([(item.number, item.stamp, item.first, item.samples)])
     if isinstance(item, Latched):
-        body = _BATCH.pack(item.stamp, 0, len(item.samples))
-        return _with_samples(LATCHED, item.number, body, item.samples)
+        sizes = [len(each) for each in item.samples]
+        body = _BATCH.pack(item.stamp, len(sizes)) + struct.pack(f'<{len(sizes)}I', *sizes)
+        return [_HEAD.pack(LATCHED, item.number, len(body) + sum(sizes)) + body, *item.samples]
     if isinstance(item, Happened):
         topic = item.topic.encode()
         text = item.fields if isinstance(item.fields, bytes) else json_of(item.fields)
@@ -119,10 +124,21 @@ def pack(item: Item) -> list[Buffer]:
     return [_HEAD.pack(TRIGGER, 0, _STAMP.size + len(text)) + _STAMP.pack(item.stamp), text]
 
 
-def _with_samples(kind: int, number: int, body: bytes, samples: Sequence[Buffer]) -> list[Buffer]:
-    sizes = [len(each) for each in samples]
-    head = _HEAD.pack(kind, number, len(body) + 4 * len(sizes) + sum(sizes))
-    return [head + body + struct.pack(f'<{len(sizes)}I', *sizes), *samples]
+def pack_runs(runs: Sequence[Run]) -> list[Buffer]:
+    """Return the bytes of samples, in their order; the samples as they are."""
+    rows: list[bytes] = []
+    buffers: list[Buffer] = [b'']
+    size = 0
+    row = _ROW.pack
+    for number, stamp, first, samples in runs:
+        for sequence, sample in enumerate(samples, first):
+            length = len(sample)
+            rows.append(row(number, sequence & 0xffffffff, stamp, length))
+            size += length
+        buffers += samples
+    size += _COUNT.size + len(rows) * _ROW.size
+    buffers[0] = _HEAD.pack(SAMPLES, 0, size) + _COUNT.pack(len(rows)) + b''.join(rows)
+    return buffers
 
 
 def json_of(fields: dict[str, Any]) -> bytes:
@@ -162,21 +178,32 @@ class Parser:
             end = offset + _HEAD.size + size
             if end > len(self._data):
                 break
-            yield _unpack(kind, number, bytes(self._data[offset + _HEAD.size:end]))
+            body = bytes(memoryview(self._data)[offset + _HEAD.size:end])
+            if kind == SAMPLES:
+                yield from _samples(body)
+            else:
+                yield _unpack(kind, number, body)
             offset = end
         del self._data[:offset]
 
 
+def _samples(body: bytes) -> Iterator[Batch]:
+    count, = _COUNT.unpack_from(body)
+    start, place = _COUNT.size, _COUNT.size + count * _ROW.size
+    for number, sequence, stamp, size in _ROW.iter_unpack(body[start:place]):
+        yield Batch(number, stamp, sequence, [body[place:place + size]])
+        place += size
+
+
 def _unpack(kind: int, number: int, body: bytes) -> Item:
-    if kind in (SAMPLES, LATCHED):
-        stamp, first, count = _BATCH.unpack_from(body)
+    if kind == LATCHED:
+        stamp, count = _BATCH.unpack_from(body)
         sizes = struct.unpack_from(f'<{count}I', body, _BATCH.size)
         samples, place = [], _BATCH.size + 4 * count
         for size in sizes:
             samples.append(body[place:place + size])
             place += size
-        return Batch(number, stamp, first, samples) if kind == SAMPLES else \
-            Latched(number, stamp, samples)
+        return Latched(number, stamp, samples)
     if kind == CHANNEL:
         return NewChannel(number, orjson.loads(body))
     if kind not in (EVENT, TRIGGER):
