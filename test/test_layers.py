@@ -87,6 +87,8 @@ UNITS = {
     '__main__': Unit(5, (5,)),
     'main': Unit(5, (0, 1, 2, 3, 4, 5), frozenset({ROS})),
     'cli': Unit(5, (0, 1, 2, 3, 4, 5), frozenset({'orjson', 'websockets'})),
+    # A bridge with relays has a part of it; a relay has parts of the bridge, but no ROS.
+    'fleet': Unit(5, (0, 1, 2, 3, 4, 5), frozenset({'nats', 'orjson', 'websockets', 'yaml'})),
     'demo': Unit(5, (0, 1, 5), frozenset({'numpy', ROS})),
 }
 

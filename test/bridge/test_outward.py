@@ -39,7 +39,7 @@ from ws_bridge.protocol.rosbridge import RosbridgeDialect
 from ws_bridge.ros.types import TypeStore
 from ws_bridge.session.effects import OpenSubscription
 from ws_bridge.session.login import open_to_all
-from ws_bridge.session.queue import Parts
+from ws_bridge.session.queue import OutQueue, Parts
 
 IDLE: Any = SimpleNamespace(is_busy=lambda stream: False)
 """Converts nothing: no sample here is large."""
@@ -63,6 +63,7 @@ class FakeLink:
         self._cost = cost
         self._staged: list[Any] = []
         self.forgotten: list[object] = []
+        self.queue = OutQueue(1, 1)
 
     def forget_stream(self, key: object) -> None:
         self.forgotten.append(key)
@@ -98,7 +99,8 @@ class Robot:
         ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}), types=TypeStore(),
                                    subscribe=self._subscribe)
         self.outward = Outward(ros, CodecStore(), IDLE, self.loop,
-                               expected_rate=lambda topic: None, epoch=0.0)
+                               expected_rate=lambda topic: None, epoch=0.0,
+                               watcher=lambda topic: None)
 
     def _subscribe(self, name: str, msg_type: str, qos: object, sink: Any, fail: object) -> Any:
         self._sinks[name] = sink

@@ -34,6 +34,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Int32, Int64MultiArray, String
 from std_srvs.srv import Trigger
 from support.bridge_harness import BINARY_HEADER, native_peer, running_bridge
+from support.fleet import running_relay
 from support.foxglove_peer import foxglove_peer
 from support.helpers import async_wait_until, other_domain, SpinningNode, wait_until
 from support.security_support import answer_of, bearer, TOKEN, write_tokens
@@ -286,6 +287,22 @@ async def dial_with_a_token(folder: Path) -> None:
         assert peer.session.login.identity.name == 'alice'
         await async_wait_until(lambda: '/p' in peer.session.subscriptions.names)
         assert next(iter(robot.bridge.peers())).session.login.rights.role.name == 'observer'
+
+
+@proof('fleet', 'fleet_token_file', 'relay_role')
+async def dial_a_relay(folder: Path) -> None:
+    tokens, path = folder / 'tokens', folder / 'token'
+    tokens.write_text('testbot robot the-token-of-testbot\nalice operator the-token-of-alice\n')
+    path.write_text('the-token-of-testbot')
+    async with running_relay(token_file=str(tokens)) as relay, running_bridge(
+            fleet=[relay.url], fleet_token_file=str(path), relay_role='observer') as robot:
+        await async_wait_until(lambda: 'testbot' in relay.relay.robots)
+        async with native_peer(f'{relay.url}/robots/testbot',
+                               additional_headers=bearer('the-token-of-alice')):
+            await async_wait_until(lambda: robot.bridge.peer_count)
+            login = next(iter(robot.bridge.peers())).session.login
+            assert login.identity.name == 'alice'
+            assert login.rights.role.name == 'observer'
 
 
 @proof('hosts')

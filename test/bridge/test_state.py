@@ -45,7 +45,7 @@ def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
             loop.now += SLICE / 4
         return FakePeer(
             name=name, send=send, hears_news=True,
-            link=SimpleNamespace(dropped=0, queued_bytes=0),
+            link=SimpleNamespace(dropped=0, queued_bytes=0, bandwidth=None),
             session=SimpleNamespace(login=open_to_all(Exposure.open()), describe=lambda now: {}))
     peers = [peer(f'p{number}') for number in range(100)]
     ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}, nodes=()),
@@ -53,7 +53,7 @@ def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     outward: Any = SimpleNamespace(topics=list)
     settings: Any = SimpleNamespace(robot_name='', status_interval=5.0, diagnostics_period=1.0)
     state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, loop,
-                          lambda: ('', 0, '', []))
+                          lambda: [('', 0, '', [])], lambda peer: [])
     monkeypatch.setattr(state, '_diagnostics', lambda now: [])
     monkeypatch.setattr(state, '_clients', lambda: '')
     monkeypatch.setattr(state, 'links', lambda: '')
@@ -100,7 +100,8 @@ def test_topics_that_come_and_go() -> None:
     unused: Any = None
     ended: list[Any] = []
     outward: Any = SimpleNamespace(end=lambda peer, topics: ended.append((peer, topics)))
-    state = StateReporter(unused, Exposure.open(), ros, outward, lambda: peers, loop, unused)
+    state = StateReporter(unused, Exposure.open(), ros, outward, lambda: peers, loop, unused,
+                          unused)
     state.graph_changed()
     state.graph_changed()
     ros.graph = graph(a='p/msg/B', b='p/msg/A')
@@ -135,7 +136,8 @@ def test_definitions_are_told_with_what_there_is() -> None:
                          kind=SimpleNamespace(hears_topics=True, hears_definitions=True))
     peer.send = peer.told.append
     unused: Any = None
-    state = StateReporter(unused, Exposure.open(), ros, unused, lambda: [peer], Timers(), unused)
+    state = StateReporter(unused, Exposure.open(), ros, unused, lambda: [peer], Timers(), unused,
+                          unused)
     state.graph_changed()
     state.graph_changed()
     topics, services = peer.told

@@ -25,10 +25,11 @@ answers through the mailbox.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
 from ws_bridge.bridge.assets import Assets, Library
+from ws_bridge.bridge.budget import Budget
 from ws_bridge.bridge.connection_graph import ConnectionGraph
 from ws_bridge.bridge.connections import PeerConnections
 from ws_bridge.bridge.control import Control
@@ -57,6 +58,7 @@ from ws_bridge.bridge.uplinks import Uplinks
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import LimitExceeded
+from ws_bridge.identity.identity import MAX_NAME
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session.login import Login
@@ -69,6 +71,8 @@ if TYPE_CHECKING:
 
 WRITING_TIME = 30.0
 """Time to convert one message to peers, s."""
+MAX_DRIVERS = 64
+"""Of which a list of robots tells."""
 TICK = 0.2
 """Seconds between looks at what changed by itself: freshness, rates."""
 
@@ -105,13 +109,15 @@ class Bridge:
             'messages to peers', timeout=WRITING_TIME), loop)
         self._dispatcher = Dispatcher(peers, loop)
         carry_out = self._dispatcher.carry_out
-        self._outward = Outward(ros, store, self._converter, loop,
-                                expected_rate=self._expected_rate, epoch=epoch)
         self._control = Control(settings, exposure, ros, peers=peers.values,
                                 arm=self._dispatcher.arm, halt=self._halt_goals, clock=clock,
                                 epoch=epoch, audit=ledger.audit)
+        self._sight = self._control.gates.sight
+        self._outward = Outward(ros, store, self._converter, loop, watcher=self._sight.watcher,
+                                expected_rate=self._expected_rate, epoch=epoch)
+        self._budget = Budget(self._outward, peers.values, clock)
         self._state = StateReporter(settings, exposure, ros, self._outward, peers.values, loop,
-                                    self._control.diagnostic)
+                                    self._control.diagnostics, self._budget.rates)
         self._subscriptions = Subscriptions(self._outward, require_room=self._require_room,
                                             changed=self._state.touch)
         self._publications = Publications(ros, store, self._control.gates,
@@ -183,6 +189,13 @@ class Bridge:
         """The topics of each gate that there is, by its name."""
         return self._control.gates.topics()
 
+    def summary(self) -> dict[str, Any]:
+        """Return what a list of robots shows of this one; it is short."""
+        names = {peer.name: peer.shown_name[:MAX_NAME] for peer in self._peers.values()}
+        return {'stopped': self._control.estop.stopped,
+                'drivers': sorted({names[holder] for holder in self._control.holders()
+                                   if holder in names})[:MAX_DRIVERS]}
+
     # ---- life
 
     def start(self) -> None:
@@ -214,7 +227,11 @@ class Bridge:
     def closed(self, link: Link, code: int, reason: str) -> None:
         """Take back everything that was made for a connection that has ended."""
         self._frames.intake.closed(link)
+        peer = self._peers.get(link)
         self._connections.closed(link, code, reason)
+        self._sight.closed(link)
+        if peer is not None:
+            self._budget.forget(peer)
 
     def shutdown(self) -> None:
         """Take back what every peer made and stop reporting."""
@@ -260,6 +277,7 @@ class Bridge:
         self._ticker = self._loop.call_later(TICK, self._tick)
         self._connections.tick()
         self._control.tick()
+        self._budget.tick()
         self._state.tick()
         if self._recorder is not None:
             self._recorder.tick()

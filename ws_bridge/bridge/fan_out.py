@@ -94,9 +94,8 @@ class FanOut:
             except ConversionError as exc:
                 self._report(topic, exc)
                 continue
-            member.peer.link.send_stream(
-                form.stream, form.frame_here(body, stamp, sequence),
-                max(member.wish.queue_depth, len(samples)), text=form.text, split=form.split)
+            self._send(topic, member.peer.link, form, form.frame_here(body, stamp, sequence),
+                       stamp, max(member.wish.queue_depth, len(samples)))
 
     def deliver(self, topic: Topic, samples: list[bytes], taken: float) -> None:
         """Take samples, which :meth:`work` hands out."""
@@ -238,21 +237,23 @@ class FanOut:
                     self._report(topic, exc)
                     continue
             frame = form.write(body, stamp, sequence)
-            if is_alone and len(frame) <= PIECE:
+            if is_alone and len(frame) <= PIECE and topic.on_left is None:
                 size += len(frame)
                 self._batches.append((StreamFrame(
                     form.stream, frame, group.depth, text=form.text, split=form.split),
                     iter(tuple(group.links))))
             else:
-                size += self._stage(group.links, form, group.depth, frame)
+                size += self._stage(topic, group.links, form, group.depth, frame, stamp)
         for throttled in topic.throttled.values():
             self._offer(topic, throttled, sample)
         return size
 
-    def _stage(self, links: Iterable[Link], form: Form, depth: int, frame: Frame) -> int:
+    def _stage(self, topic: Topic, links: Iterable[Link], form: Form, depth: int, frame: Frame,
+               stamp: int) -> int:
         """Give a frame to peers, which are sent it in the next turn; return its size."""
         self._gather()
-        item = StreamFrame(form.stream, frame, depth, text=form.text, split=form.split)
+        item = StreamFrame(form.stream, frame, depth, text=form.text, split=form.split,
+                           on_left=topic.left(stamp))
         served = self._served
         for link in links:
             if link.stage(item):
@@ -275,8 +276,8 @@ class FanOut:
         for key, group in topic.groups.items():
             converted = group.form.converted
             if converted is None:
-                self._stage(group.links, group.form, group.depth,
-                            group.form.frame_here(cdr, stamp, sequence))
+                self._stage(topic, group.links, group.form, group.depth,
+                            group.form.frame_here(cdr, stamp, sequence), stamp)
                 continue
             topic.is_slow = True
             stream = (topic, key if group.form.write_text else converted)
@@ -323,17 +324,23 @@ class FanOut:
                        body: memoryview, stamp: int, sequence: int) -> None:
         for key, group in topic.groups.items():
             if stream[1] in (key, group.form.converted):
-                self._stage(group.links, group.form, group.depth,
-                            group.form.frame(body, stamp, sequence))
+                self._stage(topic, group.links, group.form, group.depth,
+                            group.form.frame(body, stamp, sequence), stamp)
         self._schedule()
 
     def _send_latched(self, topic: Topic, member: Member, form: Form,
                       body: memoryview, stamp: int, sequence: int) -> None:
         """Hand out what a late peer missed, unless it left, or has newer ones already."""
         if topic.members.get(member.key) is member:
-            member.peer.link.send_stream(
-                form.stream, form.frame(body, stamp, sequence), member.wish.queue_depth,
-                text=form.text, split=form.split)
+            self._send(topic, member.peer.link, form, form.frame(body, stamp, sequence), stamp,
+                       member.wish.queue_depth)
+
+    def _send(self, topic: Topic, link: Link, form: Form, frame: Frame, stamp: int,
+              depth: int = 1) -> None:
+        """Give a frame to one peer, now."""
+        on_left = topic.left(stamp)
+        link.send_stream(form.stream, frame, depth, text=form.text, split=form.split,
+                         on_left=partial(on_left, link) if on_left else None)
 
     def _offer(self, topic: Topic, throttled: Throttled,
                sample: Sample) -> None:
@@ -347,7 +354,7 @@ class FanOut:
             return
         late = now - throttled.due
         throttled.due = now + throttled.interval - (late if late < throttled.interval else 0.0)
-        self._send(topic, throttled, sample)
+        self._send_throttled(topic, throttled, sample)
 
     def _release(self, topic: Topic, throttled: Throttled) -> None:
         self._due.append((topic, throttled))
@@ -359,11 +366,10 @@ class FanOut:
         if sample is None:
             return 0
         throttled.due += throttled.interval
-        self._send(topic, throttled, sample)
+        self._send_throttled(topic, throttled, sample)
         return len(sample[0])
 
-    def _send(self, topic: Topic, throttled: Throttled,
-              sample: Sample) -> None:
+    def _send_throttled(self, topic: Topic, throttled: Throttled, sample: Sample) -> None:
         if topic.codec is None:
             return
         cdr, stamp, sequence = sample
@@ -378,13 +384,13 @@ class FanOut:
             self._report(topic, exc)
             return
         form = throttled.form
-        self._stage((throttled.link,), form, 1, form.frame_here(body, stamp, sequence))
+        self._stage(topic, (throttled.link,), form, 1, form.frame_here(body, stamp, sequence),
+                    stamp)
 
     def _send_large(self, topic: Topic, throttled: Throttled, body: memoryview,
                     stamp: int, sequence: int) -> None:
-        form = throttled.form
-        throttled.link.send_stream(form.stream, form.frame(body, stamp, sequence), 1,
-                                   text=form.text, split=form.split)
+        self._send(topic, throttled.link, throttled.form,
+                   throttled.form.frame(body, stamp, sequence), stamp)
 
     def _report(self, topic: Topic, exc: ConversionError) -> None:
         """Tell those who wanted a sample that it cannot be converted."""

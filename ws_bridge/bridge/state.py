@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 import logging
@@ -45,6 +45,7 @@ from ws_bridge.protocol.replies import (
     ServicesChanged,
     SharedState,
     TopicEntry,
+    TopicRate,
     TopicsChanged,
     TopicState,
 )
@@ -73,13 +74,15 @@ class StateReporter(Unit):
     Collects and sends the state.
 
     :param peers: returns the peers that are connected now.
-    :param safety: returns what is said of the emergency stop.
+    :param rates: returns how often a peer gets its topics that are thinned.
+    :param safety: returns what is said of the emergency stop, and of speed limits.
     :ivar more: returns what else is said on ``/diagnostics``.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, outward: Outward,
                  peers: Callable[[], Iterable[Peer]], loop: asyncio.AbstractEventLoop,
-                 safety: Callable[[], Diagnostic]) -> None:
+                 safety: Callable[[], list[Diagnostic]],
+                 rates: Callable[[Peer], Sequence[TopicRate]]) -> None:
         self._settings = settings
         self._exposure = exposure
         self._ros = ros
@@ -88,6 +91,7 @@ class StateReporter(Unit):
         self._loop = loop
         self._safety = safety
         self.more: Callable[[], Iterable[Diagnostic]] = tuple
+        self._rates = rates
         self._started = loop.time()
         self._touched = False
         self._telling: dict[Peer, SharedState] = {}    # who is still to be told, and what
@@ -143,7 +147,7 @@ class StateReporter(Unit):
             peer = next(iter(self._telling))
             shared = self._telling.pop(peer)
             if peer.hears_news:
-                peer.send(RobotState(shared, _you(peer)))
+                peer.send(RobotState(shared, self._you(peer)))
             now = time.perf_counter()
         self._spent += now - begin
         if self._telling:
@@ -155,7 +159,11 @@ class StateReporter(Unit):
         """Send the state to one peer now."""
         self._telling.pop(peer, None)
         shared = self._shared(self._loop.time(), peer.session.login.rights)
-        peer.send(RobotState(shared, _you(peer)))
+        peer.send(RobotState(shared, self._you(peer)))
+
+    def _you(self, peer: Peer) -> LinkState:
+        return LinkState(peer.name, peer.link.dropped, peer.link.queued_bytes,
+                         _rounded(peer.link.bandwidth), self._rates(peer))
 
     def graph_changed(self) -> None:
         """Tell what came and went."""
@@ -318,7 +326,7 @@ class StateReporter(Unit):
                   ('dropped samples', str(dropped))]
         rows = [('ws_bridge: bridge', WARN if dropped else OK,
                  f'{len(peers)} peers, {dropped} samples dropped', bridge),
-                self._safety(), *self.more()]
+                *self._safety(), *self.more()]
         for topic in self._outward.topics():
             state = self._judge(topic, now)
             level = {FreshnessState.FRESH: OK, FreshnessState.UNKNOWN: OK}.get(state, STALE)
@@ -334,6 +342,7 @@ class StateReporter(Unit):
         return orjson.dumps([{
             'peer': peer.name, 'name': peer.session.name,
             'identity': peer.session.login.identity.name if peer.session.login.identity else None,
+            'login': peer.session.login.identity.method if peer.session.login.identity else None,
             'role': peer.session.login.rights.role.name, 'address': peer.link.address,
             'dialect': peer.dialect.name, 'liveness': peer.session.heartbeats.state_name,
             'status': peer.session.reported_status} for peer in self._peers()]).decode()
@@ -347,10 +356,6 @@ def _difference(told: Mapping[str, tuple[str, ...]], there: Mapping[str, tuple[s
     """Return what came or changed, with its types, and what went."""
     return ({name: types for name, types in there.items() if told.get(name) != types},
             tuple(name for name in told if name not in there))
-
-
-def _you(peer: Peer) -> LinkState:
-    return LinkState(peer.name, peer.link.dropped, peer.link.queued_bytes)
 
 
 def _rounded(value: float | None) -> float | None:

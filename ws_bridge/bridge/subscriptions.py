@@ -67,5 +67,8 @@ class Subscriptions(Unit):
         """Deliver what waited for its topic to appear."""
         self._outward.graph_changed()
 
+    def _takes_pieces(self, peer: Peer, effect: fx.TakesPieces) -> None:
+        peer.link.queue.takes_pieces = True
+
     EFFECTS: ClassVar[Effects] = {
-        fx.OpenSubscription: _open, fx.CloseSubscription: _close}
+        fx.OpenSubscription: _open, fx.CloseSubscription: _close, fx.TakesPieces: _takes_pieces}

@@ -51,7 +51,7 @@ from ws_bridge.transport.dialling import dial, pause
 from ws_bridge.transport.endpoint import parse_endpoint
 from ws_bridge.transport.link import Link, Listener
 from ws_bridge.transport.listening import listen, Listening
-from ws_bridge.transport.options import ClientOptions, LinkOptions, ServerOptions
+from ws_bridge.transport.options import Carried, ClientOptions, LinkOptions, ServerOptions
 from ws_bridge.transport.settings import check_config, is_server_mode, merged
 
 if TYPE_CHECKING:
@@ -265,7 +265,10 @@ class WebSocketInterface(CommunicationProtocol):
 
     async def _handle_client_connection(self, websocket: Any, path: str | None = None) -> None:
         """Serve one peer of a server until it leaves; ``path`` is the websocket's own."""
-        if self._stopping:
+        admitted = getattr(websocket, 'admitted', None)
+        if isinstance(admitted, Carried):
+            await admitted.carry(websocket)
+        elif self._stopping:
             await websocket.close(*_GOING_AWAY)
         elif len(self._connections) >= self._server_options.max_peers:
             await websocket.close(*_TRY_LATER)

@@ -50,6 +50,7 @@ _NO_MEMORY = 'Not enough memory'
 NICENESS = 5
 """The loop, the stops and the robot come first."""
 _HANDED_BACK = ('fragment', 'png')
+_LONG = (str, list, dict, Sliced)
 
 
 class Worker:
@@ -187,18 +188,34 @@ def _skeleton(value: Any, most: int) -> Any:
     :param most: how much of it the bridge should read, bytes.
     :raises BadFrame: it is more, or no JSON.
     """
-    def plain(item: Any) -> Any:
-        """Return so much of a long list that what is too long stays too long."""
-        if type(item) is Sliced:
-            return list(islice(item, most // 2 + 1))
-        raise TypeError
     try:
-        text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY, default=plain)
+        # what is far too long is not written: there may be no memory for it
+        text = b'' if _exceeds(value, most) else orjson.dumps(
+            value, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain)
     except TypeError as exc:
         raise BadFrame('has what JSON has not') from exc
-    if len(text) > most:
+    if not 0 < len(text) <= most:
         raise BadFrame(f'a large message may have at most {most} bytes beside its values')
     return orjson.Fragment(text)
+
+
+def _exceeds(value: Any, most: int) -> bool:
+    """Whether JSON of a value is longer than so many bytes, by its texts and elements alone."""
+    size, left = 0, [value]
+    while left and size <= most:
+        item = left.pop()
+        size += len(item) if type(item) in _LONG else getattr(item, 'size', 1)
+        if size <= most and type(item) is not str and type(item) in _LONG:
+            left += item
+            left += item.values() if type(item) is dict else ()
+    return size > most
+
+
+def _plain(item: Any) -> list[Any]:
+    """Return a list that was parsed in slices."""
+    if type(item) is Sliced:
+        return list(item)
+    raise TypeError
 
 
 def _receive(channel: socket.socket, size: int) -> bytearray:

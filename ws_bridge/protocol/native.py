@@ -58,7 +58,7 @@ from ws_bridge.protocol.unix_time import nanoseconds, SECOND, seconds
 SUBPROTOCOL = 'ws_bridge.v1'
 MAX_STATUS = 4096
 
-BRIDGE_STATUS = ('state', 'gates', 'lease', 'estop', 'stopped')
+BRIDGE_STATUS = ('state', 'gates', 'lease', 'estop', 'stopped', 'speed', 'rates')
 """What ``status`` frames of a bridge are about, by ``data.kind``."""
 
 _HEAD = (b'{"metadata":{"message_id":%b-%d","timestamp":%b,"message_type":"%b","priority":%d,'
@@ -315,7 +315,7 @@ def _command(envelope: Envelope) -> ops.Operation:
                        field='metadata.destination')
     extra = envelope.extra
     if not extra:
-        kind = timeout = sequence = epoch = bridge_time = None
+        kind = timeout = sequence = epoch = bridge_time = picture_time = None
         ack = False
     else:
         kind = choice(extra, 'kind', get_args(ops.Kind), 'metadata')
@@ -324,13 +324,14 @@ def _command(envelope: Envelope) -> ops.Operation:
         ack = flag(extra, 'ack', default=False, path='metadata')
         epoch = optional_integer(extra, 'epoch', 0, 2**53, 'metadata')
         bridge_time = optional_time(extra, 'bridge_time', 'metadata')
+        picture_time = optional_time(extra, 'picture_time', 'metadata')
     if envelope.message_type is MessageType.DATA:
         if kind not in (None, 'topic'):
             raise BadField('a service or an action takes a command', field='metadata.kind')
         kind = 'topic'
     return ops.Command(envelope.message_id, destination, envelope.data, kind,
                        _time_of(envelope), envelope.ttl, sequence, timeout, ack, epoch,
-                       bridge_time)
+                       bridge_time, picture_time)
 
 
 def _acknowledgment(envelope: Envelope) -> ops.Operation:

@@ -30,7 +30,7 @@ from ws_bridge.protocol.unix_time import seconds
 
 NAME = 'ws_bridge.v1'
 CAPABILITIES = ('subscribe', 'publish', 'call', 'host', 'actions', 'list', 'schema', 'diagnose',
-                'status', 'lease', 'estop')
+                'status', 'lease', 'estop', 'pieces')
 URGENT = (*get_args(ops.LeaseVerb), 'stop', 'clear_stop')
 """Requests whose acknowledgments overtake others."""
 SHARED_STATES = 8
@@ -291,6 +291,17 @@ def _robot_stopped(reply: replies.RobotStopped) -> Content:
                              'subscribers': reply.subscribers, 'after': reply.after})
 
 
+def _speed_changed(reply: replies.SpeedChanged) -> Content:
+    return _news('speed', {'gate': reply.gate, 'speed_limit': reply.speed_limit,
+                           'delay': reply.delay, 'picture_age': reply.picture_age})
+
+
+def _rates_changed(reply: replies.RatesChanged) -> Content:
+    return Content(MessageType.STATUS, {
+        'kind': 'rates', 'bandwidth': reply.bandwidth, 'rates': reply.rates},
+        priority=Priority.NORMAL)
+
+
 def _personal(op: str, fields: Mapping[str, Any]) -> Content:
     """Return what concerns this peer alone."""
     return Content(MessageType.CONFIGURATION, {'op': op, **fields}, priority=Priority.CRITICAL)
@@ -326,6 +337,8 @@ _CONTENT: dict[type, Callable[[Any], Content]] = {
     replies.LeaseChanged: _lease_changed,
     replies.EstopChanged: _estop_changed,
     replies.RobotStopped: _robot_stopped,
+    replies.SpeedChanged: _speed_changed,
+    replies.RatesChanged: _rates_changed,
     replies.LeaseLost: _lease_lost,
     replies.LeaseDecided: _lease_decided,
     replies.LeaseRequested: _lease_requested,

@@ -122,7 +122,7 @@ def _subscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
 def _hello(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
     greeting = 'dialect' in data and 'robot' in data
     name = optional_text(data, 'robot' if greeting else 'name', limit=MAX_PEER_NAME)
-    return ops.Hello(op_id, name, greeting)
+    return ops.Hello(op_id, name, greeting, flag(data, 'pieces', default=False))
 
 
 def _watch_status(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:

@@ -52,12 +52,14 @@ class Hello:
     """
     The peer introduces itself.
 
-    ``greeting`` is true where it is the unasked hello of another bridge.
+    ``greeting`` is true where it is the unasked hello of another bridge. ``pieces``: it puts large
+    frames together that come in pieces.
     """
 
     op_id: str | None
     name: str | None = None
     greeting: bool = False
+    pieces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +325,8 @@ class Command:
 
     ``stamp`` and ``ttl`` bound its age; ``ack`` asks for an answer to a publication. A tuple as
     ``data`` has the values of the fields by their position. ``epoch`` is that of the sender's
-    lease; ``bridge_time`` the last time of the bridge's own clock that the sender has seen.
+    lease; ``bridge_time`` the last time of the bridge's own clock that the sender has seen,
+    ``picture_time`` that of the picture that it shows.
     ``encoding`` is that of the answer of a service, and of ``data`` where that is a
     ``memoryview``.
     """
@@ -339,6 +342,7 @@ class Command:
     ack: bool = False
     epoch: int | None = None
     bridge_time: int | None = None
+    picture_time: int | None = None
     encoding: Encoding = 'json'
 
 
@@ -381,6 +385,7 @@ class BinaryPublish:
     ttl: float | None = None
     epoch: int | None = None
     bridge_time: int | None = None
+    picture_time: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,8 @@ class GateState:
     :param timeout: silence after which the robot is stopped, s.
     :param ttl: age of the oldest command that passes, s.
     :param neutral_needed: the first command on each topic has to be neutral, and none came yet.
+    :param speed_limit: how much of its bounds the delay of commands leaves, 1 to 0; ``None`` =
+        nobody commands, or the gate does not slow down.
     """
 
     gate: str
@@ -73,6 +75,7 @@ class GateState:
     ttl: float
     state: str
     neutral_needed: bool
+    speed_limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -639,12 +642,40 @@ class PeerState:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicRate:
+    """
+    How often a peer gets samples of a topic that is thinned for its slow link.
+
+    :param rate: Hz; ``wanted``: what would leave if the link were fast.
+    """
+
+    topic: str
+    rate: float
+    wanted: float
+
+
+@dataclass(frozen=True, slots=True)
 class LinkState:
-    """What only a peer itself is told: the samples that it lost, and the bytes that wait."""
+    """
+    What only a peer itself is told: the samples that it lost, and the bytes that wait.
+
+    :param bandwidth: what its link carries, bytes/s; ``None`` where it is not slow.
+    :param rates: of the topics that are thinned for it.
+    """
 
     peer: str
     dropped: int
     queued_bytes: int
+    bandwidth: float | None = None
+    rates: Sequence[TopicRate] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RatesChanged:
+    """Other topics are thinned for this peer than before, or to other rates; none: none is."""
+
+    bandwidth: float | None
+    rates: Sequence[TopicRate]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -778,6 +809,21 @@ class RobotStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeedChanged:
+    """
+    The delay of commands, or of the picture, leaves another share of a gate's bounds.
+
+    :param speed_limit: the share, 1 to 0; ``None`` = nobody commands, and nothing is known.
+    :param delay: age of the last command, s; ``picture_age``: of what its sender sees.
+    """
+
+    gate: str
+    speed_limit: float | None
+    delay: float | None = None
+    picture_age: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseLost:
     """This peer holds a lease no longer."""
 
@@ -836,5 +882,5 @@ Reply = (
     | Diagnosed | TopicsChanged | ServicesChanged | ParametersTold | ParametersSet
     | ParametersWatched | ConnectionsChanged | AssetFetched | TimeTold | StatusWatched
     | RobotState | GatesListed | LeaseAnswered | StopAsserted | StopCleared | GatesChanged
-    | LeaseChanged | EstopChanged | RobotStopped | LeaseLost | LeaseDecided | LeaseRequested
-    | Failed | Beat)
+    | LeaseChanged | EstopChanged | RobotStopped | SpeedChanged | RatesChanged | LeaseLost
+    | LeaseDecided | LeaseRequested | Failed | Beat)

@@ -31,7 +31,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.streams import StreamReader
 
-from ws_bridge.transport.large import Cutter, EMPTY, Gathering, Large, TOO_MANY
+from ws_bridge.transport.large import Arriving, Cutter, EMPTY, Gathering, Large, Pieces, TOO_MANY
 from ws_bridge.transport.rounds import Rounds
 from ws_bridge.transport.turns import Turns
 
@@ -77,6 +77,7 @@ class Fenced(Base):
         the message itself where it is large: what is received is empty then.
     :ivar turns: the line in which what came waits to be parsed, while there is much of others;
         ``None`` = it is parsed at once.
+    :ivar arriving: counts what comes of large messages.
     :ivar is_urgent: tells whether a message passes the line; asked of ``b''``, whether everything
         does that comes now.
     :ivar on_change: called when something waits to be written, and as soon as the connection is no
@@ -88,6 +89,7 @@ class Fenced(Base):
     fence = UNKNOWN
     fences: deque[tuple[float, Large | None]]
     turns: Turns | None = None
+    arriving: Arriving | None = None
     is_urgent: Callable[[str | bytes], bool]
     on_change: Callable[[], None]
     send_bytes: Callable[[bytes], int] | None = None
@@ -139,6 +141,7 @@ class Fenced(Base):
             self._parse_all()
             super().connection_lost(exc)
         finally:
+            self._gathering = None
             self.on_change()
 
     def pause_writing(self) -> None:
@@ -183,7 +186,7 @@ class Fenced(Base):
             # Who sends before the handshake was answered may have done so at any time.
             fence = self.fence if self.protocol.state is not State.CONNECTING else UNKNOWN
             if not event.fin:
-                self._gathering = Gathering(fence, event)
+                self._gathering = Gathering(fence, event, Pieces(self.arriving, self))
                 return
             self.fences.append((fence, None))
         elif event.opcode is Opcode.CONT:
@@ -200,6 +203,9 @@ class Fenced(Base):
         gathering = self._gathering
         if gathering is None:
             return              # it had too many
+        if self.protocol.state is not State.OPEN:
+            self._gathering = None      # nobody wants it any more
+            return
         gathering.add(fragment)
         if fragment.fin or gathering.is_too_much:
             frame, large = gathering.message() if fragment.fin else (EMPTY, TOO_MANY)

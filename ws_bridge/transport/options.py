@@ -14,6 +14,7 @@
 """What a program may ask of the transport beyond the seed's configuration; all values."""
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 import ssl
@@ -48,9 +49,18 @@ class Visitor:
     is_secure: bool = False
 
 
+class Carried(ABC):
+    """Takes a connection over after its handshake, byte by byte: it is no peer of this server."""
+
+    @abstractmethod
+    async def carry(self, websocket: Any) -> None:
+        """Carry the bytes of a connection until it is lost."""
+
+
 #: ``None`` = 404.
 HttpHook = Callable[[Visitor], Awaitable[HttpReply | None]]
-#: Lets a WebSocket in: what it returns is kept as ``Link.admitted``, unless it is a refusal.
+#: Lets a WebSocket in: what it returns is kept as ``Link.admitted``, unless it is a refusal, or
+#: :class:`Carried`, which then has the connection.
 AdmitHook = Callable[[Visitor], Awaitable[Any]]
 #: Told of each refusal, with one word for why, and the address.
 RefusedHook = Callable[[str, str], None]
