@@ -861,8 +861,6 @@ async def audit(folder: Path) -> None:
 
 @proof('record')
 async def record(folder: Path) -> None:
-    async with running_bridge() as service:
-        assert not service.ros.own.record
     async with running_bridge(record='always', record_folder=str(folder / 'records'),
                               record_key=str(folder / 'key')) as service:
         assert service.ros.own.record == '/ws_bridge/record/save'

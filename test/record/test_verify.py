@@ -236,7 +236,7 @@ def test_what_is_no_recording(tmp_path: Path) -> None:
 
 
 def test_files_of_a_stream_are_in_order(tmp_path: Path) -> None:
-    folder = record(tmp_path / 'records', 11, each_chunk=1, each_file=1)
+    folder = record(tmp_path / 'records', 10, each_chunk=1, each_file=1)
     names = [path.name for path in files_of(folder)]
     assert names.index(f'{NAME}_2.mcap') < names.index(f'{NAME}_10.mcap')
     assert [each.kind for each in verify(folder)] == ['intact']

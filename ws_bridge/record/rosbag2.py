@@ -48,6 +48,9 @@ NO_TIME = (1 << 63) - 1
 """When a file without messages begins, as rosbag2 has it, ns."""
 Topics: TypeAlias = Mapping[tuple[str, str], tuple[ChannelInfo, int]]
 """Channels with their counts of messages, by topic and type."""
+# The same in C, where PyYAML has it.
+_LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
+_DUMPER = getattr(yaml, 'CSafeDumper', yaml.SafeDumper)
 _TOP = 'rosbag2_bagfile_information'
 QOS, TYPE_HASH = 'offered_qos_profiles', 'topic_type_hash'
 """Keys of a channel's metadata."""
@@ -189,7 +192,7 @@ def read_metadata(folder: Path) -> dict[str, Any] | None:
     :raises BadRecording: it is no YAML.
     """
     try:
-        said = yaml.safe_load((folder / METADATA).read_text(encoding='utf-8'))
+        said = yaml.load((folder / METADATA).read_text(encoding='utf-8'), _LOADER)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, yaml.YAMLError) as exc:
@@ -246,11 +249,11 @@ def info_of(channel: Channel, schema: Schema | None) -> ChannelInfo:
 def parse_qos(text: str) -> list[Qos]:
     """Return the profiles in a channel's metadata; none where they are of another form."""
     try:
-        found = yaml.safe_load(text)
+        found = yaml.load(text, _LOADER)
     except yaml.YAMLError:
         return []
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
 def _yaml(value: Any) -> str:
-    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1000))
+    return str(yaml.dump(value, Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=1000))
