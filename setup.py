@@ -37,6 +37,8 @@ JAZZY = [
 ]
 # What `record` and `ws_bridge bag` need.
 RECORD = ['cryptography>=41', 'mcap>=1.6', 'zstandard>=0.19']
+# PyAV's wheels hold x264, which is GPL: nothing needs them but video in H.264.
+VIDEO = ['av>=12', 'pillow>=9.1']
 # The linters are tests (test/test_lint.py), so their versions are held: a new rule is
 # taken on purpose, not by the date of the installation.
 TEST = [
@@ -77,6 +79,7 @@ TEST = [
     'types-jsonschema',
     'types-PyYAML',
     'zstandard>=0.19',
+    *VIDEO,
 ]
 
 setup(
@@ -116,7 +119,7 @@ setup(
     ],
     extras_require={'kilted': KILTED, 'jazzy': JAZZY, 'test': TEST, 'png': ['pillow>=9'],
                     'jwt': ['pyjwt[crypto]>=2.4'], 'metrics': ['prometheus-client>=0.11'],
-                    'fleet': ['nats-py>=2.6'], 'record': RECORD},
+                    'video': VIDEO, 'fleet': ['nats-py>=2.6'], 'record': RECORD},
     entry_points={'console_scripts': ['ws_bridge = ws_bridge.cli:main']},
     zip_safe=True,
 )

@@ -40,7 +40,7 @@ KEYS = {'python3-cbor2': 'cbor2', 'python3-cryptography': 'cryptography',
         'python3-websockets': 'websockets', 'python3-yaml': 'pyyaml'}
 IMPORT_NAMES = {'PIL': 'pillow', 'jwt': 'pyjwt', 'nats': 'nats-py',
                 'prometheus_client': 'prometheus-client', 'yaml': 'pyyaml'}
-NO_KEY = {'mcap', 'nats-py', 'zstandard'}
+NO_KEY = {'av', 'mcap', 'nats-py', 'zstandard'}
 """What rosdep does not know: extras that only pip brings."""
 
 
