@@ -72,8 +72,8 @@ UNITS = {
     'timing': Unit(0, (0,), forbidden=IMPURE),
     'weight': Unit(0, (0,), forbidden=IMPURE),
     'offload': Unit(2, (0, 1), frozenset({'orjson'})),
-    'record': Unit(2, (0, 1), frozenset({'cryptography', 'mcap', 'orjson', 'yaml',
-                                            'zstandard'})),
+    'record': Unit(2, (0, 1), frozenset({
+        'cryptography', 'mcap', 'orjson', 'yaml', 'zstandard'})),
     'safety': Unit(2, (0, 1, 2), frozenset(), IMPURE),
     'session': Unit(2, (0, 1), frozenset(), IMPURE),
     'transport': Unit(3, (0, 1, 2), frozenset({'websockets'})),
