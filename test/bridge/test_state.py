@@ -56,7 +56,7 @@ def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
                           lambda: [('', 0, '', [])], lambda peer: [])
     monkeypatch.setattr(state, '_diagnostics', lambda now: [])
     monkeypatch.setattr(state, '_clients', lambda: '')
-    monkeypatch.setattr(state, '_links', lambda: '')
+    monkeypatch.setattr(state, 'links', lambda: '')
     state.touch()
     state.tick()
     assert 0 < len(told) <= 5
@@ -93,7 +93,8 @@ def test_what_each_peer_is_told_of_others_is_bounded() -> None:
     outward: Any = SimpleNamespace(topics=list)
     settings: Any = SimpleNamespace(robot_name='')
     unused: Any = None
-    state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, Timers(), unused)
+    state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, Timers(), unused,
+                          unused)
     state.send_to(peers[-1])
     assert [*told[0].shared.peers] == [*range(MOST_PEERS)]
     assert told[0].shared.peer_count == len(peers)

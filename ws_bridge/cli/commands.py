@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The commands that talk to a running bridge: topics, echo, pub, call, ticket, ping."""
+"""The commands that talk to a running bridge: topics, echo, pub, call, ticket, ping, record."""
 from __future__ import annotations
 
 import argparse
@@ -34,6 +34,7 @@ from ws_bridge.errors import (
     TimedOut,
     TransportError,
     TypeMismatch,
+    UnknownName,
     WsBridgeError,
 )
 from ws_bridge.protocol.encodings import ENCODINGS
@@ -46,6 +47,9 @@ LOOK_AGAIN = 0.05
 
 QUIET = 0.5
 """What a subscriber that was there before may take to be matched, s."""
+
+SAVE = '/record/save'
+"""How the service ends that saves a recording."""
 
 SETTLING = 1.0
 """How long the neutral command is repeated for a subscriber that came later, s."""
@@ -247,6 +251,30 @@ async def ticket(client: BridgeClient, args: argparse.Namespace) -> int:
     return DONE
 
 
+async def record(client: BridgeClient, args: argparse.Namespace) -> int:
+    """Have the recording saved."""
+    service = args.service or await _saving_service(client)
+    result = await client.call(service, orjson.Fragment('{}'), None)
+    print(result['message'], file=sys.stdout if result['success'] else sys.stderr)
+    return DONE if result['success'] else FAILED
+
+
+async def _saving_service(client: BridgeClient) -> str:
+    """
+    Return the service that saves a recording.
+
+    :raises UnknownName: there is none, or several.
+    """
+    listed: Any = (await client.request('list'))['services']
+    found = sorted(each['service'] for each in listed if each['service'].endswith(SAVE))
+    if len(found) != 1:
+        raise UnknownName(f'several services end in {SAVE}: {", ".join(found)}: say which'
+                          if found else f'no service ends in {SAVE}: the bridge records nothing '
+                          '(the parameter record), or this role may not have it saved',
+                          field='--service')
+    return str(found[0])
+
+
 async def _check_type(client: BridgeClient, service: str, wanted: str) -> None:
     listed: Any = (await client.request('list'))['services']
     types = {each['service']: each['types'] for each in listed}.get(service)
@@ -289,4 +317,4 @@ def _summary(sent: int, trips: list[float], sync: TimeSync) -> str:
 
 COMMANDS: dict[str, Command] = {
     'topics': topics, 'echo': echo, 'pub': pub, 'call': call, 'ticket': ticket,
-    'ping': ping}
+    'ping': ping, 'record': record}

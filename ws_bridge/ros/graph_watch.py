@@ -18,7 +18,8 @@ from collections.abc import Callable
 import time
 from typing import TYPE_CHECKING
 
-from ws_bridge.ros.graph import GraphSnapshot, take_snapshot
+from ws_bridge.ros.graph import take_snapshot
+from ws_bridge.ros.snapshot import GraphSnapshot
 from ws_bridge.ros.transforms import with_stand_ins
 
 if TYPE_CHECKING:
