@@ -35,6 +35,8 @@ JAZZY = [
     'ros-jazzy-common-interfaces>=5.3,<6',
     'ros-jazzy-test-msgs>=2.0,<3',
 ]
+# PyAV's wheels hold x264, which is GPL: nothing needs them but video in H.264.
+VIDEO = ['av>=12', 'pillow>=9.1']
 # The linters are tests (test/test_lint.py), so their versions are held: a new rule is
 # taken on purpose, not by the date of the installation.
 TEST = [
@@ -73,6 +75,7 @@ TEST = [
     'trustme>=1.2.1',
     'types-jsonschema',
     'types-PyYAML',
+    *VIDEO,
 ]
 
 setup(
@@ -112,7 +115,7 @@ setup(
     ],
     extras_require={'kilted': KILTED, 'jazzy': JAZZY, 'test': TEST, 'png': ['pillow>=9'],
                     'jwt': ['pyjwt[crypto]>=2.4'], 'metrics': ['prometheus-client>=0.11'],
-                    'fleet': ['nats-py>=2.6']},
+                    'video': VIDEO, 'fleet': ['nats-py>=2.6']},
     entry_points={'console_scripts': ['ws_bridge = ws_bridge.cli:main']},
     zip_safe=True,
 )

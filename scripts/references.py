@@ -31,6 +31,7 @@ from ws_bridge.cli.parser import build_parser
 from ws_bridge.config import PARAMETERS, ParameterSpec
 from ws_bridge.fleet.settings import OWN, SHARED
 from ws_bridge.protocol.encodings import EncodingKind, ENCODINGS
+from ws_bridge.protocol.operations import VIDEO
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = 'docs/reference/ws_bridge.v1.schema.json'
@@ -226,8 +227,8 @@ def frame_schema() -> str:
     """Return the schema of frames with the encodings that there are; the rest is as it is."""
     names = ', '.join(f'"{name}"' for name in ENCODINGS.native_names)
     text = (ROOT / SCHEMA).read_text()
-    return re.sub(r'("encoding": \{"enum": \[).*?(, null)?(\]\})', rf'\g<1>{names}\g<2>\g<3>',
-                  text)
+    return re.sub(rf'("encoding": \{{"enum": \[).*?(, "{VIDEO}")?(, null)?(\]\}})',
+                  rf'\g<1>{names}\g<2>\g<3>\g<4>', text)
 
 
 def command_reference() -> str:

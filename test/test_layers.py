@@ -76,6 +76,8 @@ UNITS = {
     'session': Unit(2, (0, 1), frozenset(), IMPURE),
     'transport': Unit(3, (0, 1, 2), frozenset({'websockets'})),
     'stop_process': Unit(1, (0,), frozenset({ROS})),
+    # The process of a camera, and the bridge's end of it.
+    'video': Unit(3, (0, 1, 2), frozenset({'PIL', 'av', 'numpy'})),
     'ros': Unit(3, (0, 1), frozenset({ROS})),
     'mapping': Unit(3, (0, 1, 2), frozenset({'yaml'})),
     'bridge': Unit(4, (0, 1, 2, 3), frozenset({'orjson', 'prometheus_client'})),

@@ -40,7 +40,7 @@ KEYS = {'python3-cbor2': 'cbor2', 'python3-jwt': 'pyjwt', 'python3-numpy': 'nump
         'python3-websockets': 'websockets', 'python3-yaml': 'pyyaml'}
 IMPORT_NAMES = {'PIL': 'pillow', 'jwt': 'pyjwt', 'nats': 'nats-py',
                 'prometheus_client': 'prometheus-client', 'yaml': 'pyyaml'}
-NO_KEY = {'nats-py'}
+NO_KEY = {'av', 'nats-py'}
 """What rosdep does not know: extras that only pip brings."""
 
 

@@ -32,6 +32,7 @@ APART = ('bench', 'support', 'features/clients', 'rosbridge/clients')
 
 UNMIRRORED = {
     'bridge/bridge': 'wires every unit: held by all tests of this folder and of features/',
+    'bridge/cameras': 'in test_screens, which shows them, and test_video',
     'bridge/connections': 'in test_end_to_end and test_control: it needs peers',
     'bridge/converter': 'in test_large_messages: it needs a worker and a peer',
     'bridge/door': 'in security/test_logins: it answers handshakes',
@@ -88,6 +89,7 @@ UNMIRRORED = {
     'mapping/gates': 'in test_reader, as a part of a file',
     'mapping/nodes': 'in test_reader, as a part of a file',
     'mapping/roles': 'in test_reader, as a part of a file',
+    'offload/serving': 'in test_worker, which runs by it, and video/test_camera',
     'offload/wire': 'in test_worker, which it is sent to',
     'protocol/dialect': 'a Protocol; in test_dialects',
     'protocol/foxglove_requests': 'in test_foxglove, whose codec reads by it',
@@ -113,6 +115,8 @@ UNMIRRORED = {
     'session/limits': 'one condition, in each part that has a bound',
     'session/names': 'a Protocol',
     'stop_process/process': 'in test_together: it is a process',
+    'video/wire': 'one value, without behaviour',
+    'video/worker': 'in test_camera: it is a process',
     'transport/connections': 'in test_link and interface/test_interface',
     'transport/dialling': 'in test_reconnect',
     'transport/framing': 'in test_link, which writes them',

@@ -30,6 +30,7 @@ import jwt
 import pytest
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image
 from std_msgs.msg import Int32, Int64MultiArray, String
 from std_srvs.srv import Trigger
 from support.bridge_harness import BINARY_HEADER, native_peer, running_bridge
@@ -204,6 +205,30 @@ async def pages(folder: Path) -> None:
     async with running_bridge(pages=str(folder)) as service:
         assert (await http(service.server.port, 'GET /pages/ HTTP/1.1\nHost: localhost\n\n'))[
             2] == b'my own'
+
+
+@proof('max_streams', 'max_cameras')
+async def pictures(_: Path) -> None:
+    async def status(service: Service, topic: str) -> int:
+        return (await http(service.server.port, f'GET /snapshot?topic={topic} HTTP/1.1\n'
+                                                'Host: localhost\n\n'))[0]
+    with SpinningNode('robot') as robot:
+        for topic in ('/one', '/two'):
+            robot.node.create_publisher(Image, topic, 1)
+        async with running_bridge(max_streams=0) as service:
+            assert await status(service, '/one') == 404
+        async with running_bridge(max_cameras=1, max_streams=2) as service:
+            await async_wait_until(lambda: {'/one', '/two'} <= set(service.ros.graph.topics))
+            port = service.server.port
+            writers = []
+            for _ in range(2):
+                reader, writer = await asyncio.open_connection('127.0.0.1', port)
+                writer.write(b'GET /stream?topic=/one HTTP/1.1\r\nHost: localhost\r\n\r\n')
+                await reader.readuntil(b'\r\n\r\n')
+                assert await status(service, '/two') == 503     # of the one limit, or the other
+                writers.append(writer)
+            for writer in writers:
+                writer.transport.abort()
 
 
 @proof('tls_certificate', 'tls_key')

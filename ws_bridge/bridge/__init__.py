@@ -23,6 +23,8 @@ The bridge: sessions on one side, ROS on the other; the one place where both thr
 :mod:`.dispatch`       carries effects out, each by the unit that has it in its table
 :mod:`.subscriptions`  topics out, as sessions ask for them
 :mod:`.outward`        delivers them: one subscription, encoded once an encoding
+:mod:`.cameras`        cameras that somebody looks at; :mod:`.screens`: as pages have it
+:mod:`.video`          the same as frames of H.264
 :mod:`.publications`   topics in: shared publishers, checked conversion
 :mod:`.services`       calls from peers to ROS and from ROS to peers
 :mod:`.actions`        goals from peers to ROS and from ROS to peers

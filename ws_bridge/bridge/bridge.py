@@ -30,6 +30,7 @@ from typing import Any, TYPE_CHECKING
 from ws_bridge.bridge.actions import Actions
 from ws_bridge.bridge.assets import Assets, Library
 from ws_bridge.bridge.budget import Budget
+from ws_bridge.bridge.cameras import Cameras
 from ws_bridge.bridge.connection_graph import ConnectionGraph
 from ws_bridge.bridge.connections import PeerConnections
 from ws_bridge.bridge.control import Control
@@ -48,6 +49,7 @@ from ws_bridge.bridge.parameters import Parameters
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.publications import Publications
 from ws_bridge.bridge.rosapi import RosApi
+from ws_bridge.bridge.screens import Screens
 from ws_bridge.bridge.second_look import SecondLook
 from ws_bridge.bridge.services import Services
 from ws_bridge.bridge.simulated_time import SimulatedTime
@@ -55,6 +57,7 @@ from ws_bridge.bridge.state import StateReporter
 from ws_bridge.bridge.subscriptions import Subscriptions
 from ws_bridge.bridge.unit import Unit
 from ws_bridge.bridge.uplinks import Uplinks
+from ws_bridge.bridge.video import VideoToPeers
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import LimitExceeded
@@ -88,6 +91,7 @@ class Bridge:
     :param ledger: takes down what happens.
     :param epoch: Unix time at the loop's time 0, s.
     :ivar figures: what the metrics show of the peers.
+    :ivar cameras: those that somebody looks at; ``screens`` shows them to pages.
     :raises TypeError: an effect of the sessions is carried out by no unit, or by two.
     """
 
@@ -116,7 +120,10 @@ class Bridge:
         self._budget = Budget(self._outward, peers.values, clock)
         self._state = StateReporter(settings, exposure, ros, self._outward, peers.values, loop,
                                     self._control.diagnostics, self._budget.rates)
-        self._subscriptions = Subscriptions(self._outward, require_room=self._require_room,
+        self.cameras = Cameras(settings, ros, loop, require_room=self._require_room, epoch=epoch)
+        video = VideoToPeers(ros, self.cameras, clock, self._sight.watcher)
+        self._subscriptions = Subscriptions(self._outward, video,
+                                            require_room=self._require_room,
                                             changed=self._state.touch)
         self._publications = Publications(ros, store, self._control.gates,
                                           require_room=self._require_room)
@@ -124,6 +131,7 @@ class Bridge:
                                 patience=settings.call_timeout, require_room=self._require_room)
         self._names = BridgeNames(ros, exposure, lambda name: self._services.hosts(name),
                                   self._actions.hosts)
+        self.screens = Screens(settings, ros, self.cameras, self._names, door, loop, epoch)
         parameters = Parameters(ros, store, peers.values, check=self._control.check,
                                 resolve=self._names.service, loop=loop)
         self._assets = Assets(Library(settings.asset_uri_allowlist,
@@ -177,7 +185,7 @@ class Bridge:
     def entity_count(self) -> int:
         """How many subscriptions, publishers, services and actions peers have in ROS."""
         return len(self._outward.topics()) + len(self._publications) + len(self._services) + \
-            len(self._actions)
+            len(self._actions) + len(self.cameras)
 
     @property
     def gates(self) -> dict[str, list[str]]:
@@ -207,7 +215,8 @@ class Bridge:
         self._control.end()
 
     async def end_workers(self) -> None:
-        """End what reads and writes large messages, and files."""
+        """End what reads and writes large messages, files and pictures."""
+        await self.cameras.shutdown()
         await self._assets.shutdown()
         await self._frames.intake.shutdown()
         await self._converter.shutdown()

@@ -38,8 +38,8 @@ from ws_bridge.identity.throttle import Throttle
 from ws_bridge.identity.tickets import ticket_of, Tickets
 from ws_bridge.session.login import Login
 from ws_bridge.session.rights import Policy, Rights
-from ws_bridge.transport.handshake import host_fault
-from ws_bridge.transport.options import HttpReply, Visitor
+from ws_bridge.transport.handshake import embedding_fault, host_fault
+from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
 
 TOKEN_PREFIX = 'ws_bridge.token.'
 """Of the subprotocol entry that carries a token, base64url, for browsers; never answered."""
@@ -91,6 +91,11 @@ class Door:
         """Whether peers have to log in."""
         return bool(self._authority) and not self._settings.allow_anonymous
 
+    @property
+    def can_log_in(self) -> bool:
+        """Whether anybody can log in."""
+        return bool(self._authority)
+
     # ---- before the connection
 
     async def admit(self, visitor: Visitor) -> Admission | HttpReply:
@@ -141,6 +146,19 @@ class Door:
         status, headers = (HTTPStatus.FORBIDDEN, _TEXT) if admission.identity else (
             HTTPStatus.UNAUTHORIZED, {**_TEXT, 'WWW-Authenticate': 'Bearer'})
         return HttpReply(status, headers, b'forbidden\n')
+
+    async def admit_to_look(self, visitor: Visitor) -> Admission | HttpReply:
+        """Decide about a request for a picture, which may be for a page."""
+        options = ServerOptions(origins=self._settings.origins or None, hosts=self._settings.hosts)
+        why = embedding_fault(visitor.headers, options, visitor.local_address)
+        if why is None:
+            return await self.admit(visitor)
+        self._ledger.refused('origin', visitor.address)
+        return HttpReply(HTTPStatus.FORBIDDEN, _TEXT, f'{why}\n'.encode())
+
+    def note_refused(self, code: str, address: str) -> None:
+        """Take down that somebody may not do what is asked for."""
+        self._ledger.refused(code, address)
 
     def _identify(self, visitor: Visitor, token: str | None) -> Identity | None:
         if not self._authority:

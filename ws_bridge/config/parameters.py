@@ -313,6 +313,11 @@ class Settings:
     max_entities: int = parameter(
         2000, 'Subscriptions, publishers, services and actions that all peers together may have '
         'in ROS.', 1, 1000000)
+    max_streams: int = parameter(
+        16, 'Pictures and streams for pages at the same time, of /snapshot and /stream; 0 = there '
+        'are none.', 0, 10000)
+    max_cameras: int = parameter(
+        4, 'Cameras that are shown at the same time: each has a process that encodes.', 0, 1000)
     queue_depth: int = parameter(
         10, 'Samples of one topic that wait for a slow peer, unless the peer or the mapping file '
         'says otherwise.', 1, 10000)

@@ -101,7 +101,7 @@ def _shared(state: replies.SharedState) -> bytes:
         'nodes': state.nodes,
         'topics': [{'topic': each.topic, 'type': each.msg_type, 'rate': each.rate,
                     'age': each.age, 'freshness': each.freshness.value} for each in state.topics],
-        'peers': state.peers})[:-1]
+        'peers': state.peers, 'peer_count': state.peer_count})[:-1]
 
 
 def _state(reply: replies.RobotState) -> Often:
@@ -159,7 +159,8 @@ def _answer(reply: Any) -> Content:
 def _delivery(delivery: replies.Delivery) -> dict[str, Any]:
     return {'topic': delivery.topic, 'type': delivery.msg_type, 'encoding': delivery.encoding,
             'channel_id': delivery.channel_id, 'schema': delivery.schema,
-            'pending': delivery.pending}
+            'pending': delivery.pending,
+            **({} if delivery.rung is None else {'rung': delivery.rung})}
 
 
 def _advertised(reply: replies.Advertised) -> dict[str, Any]:
