@@ -109,6 +109,19 @@ async def test_by_tls_from_end_to_end(tmp_path: Path) -> None:
         for message in ('text', b'y' * 1_000_000):
             await peer.send(message)
             assert await asyncio.wait_for(peer.recv(), 10) == message
+        (link,) = robot.links
+        peer.transport.pause_reading()
+        newest = b''
+        for number in range(10_000):
+            newest = b'%06d' % number * 10_000
+            link.send_stream('camera', newest, 1, text=False)
+            await asyncio.sleep(0)
+            if link.dropped > 20:
+                break
+        assert link.dropped > 20
+        peer.transport.resume_reading()
+        while await asyncio.wait_for(peer.recv(), 10) != newest:
+            pass
         await peer.close()
         await async_wait_until(lambda: robot.closed_links and not relay.relay.tunnels)
         headers = (await asyncio.get_running_loop().run_in_executor(
