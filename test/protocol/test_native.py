@@ -628,7 +628,8 @@ def robot_state_of(told: dict[str, Any]) -> replies.RobotState:
                                  FreshnessState(each['freshness'])) for each in told['topics']]
     return replies.RobotState(
         replies.SharedState(told['robot'], told['uptime'], told['nodes'], topics,
-                            [replies.PeerState(**each) for each in told['peers']]),
+                            [replies.PeerState(**each) for each in told['peers']],
+                            told['peer_count']),
         replies.LinkState(**{**told['you'], 'rates': [
             replies.TopicRate(**each) for each in told['you']['rates']]}))
 

@@ -127,6 +127,7 @@ class Outward:
             return
         topic = self._topics[key]
         self._leave(topic, name)
+        self._fan_out.gather()      # so that nothing of it comes after the answer
         peer.link.forget_stream(delivery)
         del topic.members[name]
         if not topic.members:

@@ -47,7 +47,6 @@ from ws_bridge.protocol.types import (
     MessageType,
 )
 from ws_bridge.transport.connections import Connections
-from ws_bridge.transport.dialling import dial, pause
 from ws_bridge.transport.endpoint import parse_endpoint
 from ws_bridge.transport.link import Link, Listener
 from ws_bridge.transport.listening import listen, Listening
@@ -277,6 +276,8 @@ class WebSocketInterface(CommunicationProtocol):
 
     async def _receive_loop(self) -> None:
         """Dial, read until the connection is lost, and dial again: a client's one reader."""
+        # Only here: it loads a client of HTTP, which a server has no use for.
+        from ws_bridge.transport.dialling import dial, pause
         settings, options = self._settings, self._client_options
         failures = losses = 0
         while True:

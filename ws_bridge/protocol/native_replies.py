@@ -101,7 +101,7 @@ def _shared(state: replies.SharedState) -> bytes:
         'nodes': state.nodes,
         'topics': [{'topic': each.topic, 'type': each.msg_type, 'rate': each.rate,
                     'age': each.age, 'freshness': each.freshness.value} for each in state.topics],
-        'peers': state.peers})[:-1]
+        'peers': state.peers, 'peer_count': state.peer_count})[:-1]
 
 
 def _state(reply: replies.RobotState) -> Often:

@@ -688,6 +688,7 @@ class SharedState:
     A dialect makes its form of it once.
 
     :param uptime: of the bridge, s.
+    :param peers: those that came first; ``peer_count`` is how many there are.
     """
 
     robot_name: str
@@ -695,6 +696,7 @@ class SharedState:
     nodes: Sequence[str]
     topics: Sequence[TopicState]
     peers: Sequence[PeerState]
+    peer_count: int
 
 
 @dataclass(frozen=True, slots=True)
