@@ -200,6 +200,11 @@ class Page:
         self.wait_text('connection', 'connected')
         self.wait(lambda: self['command-topic'].get_attribute('value') == '/cmd_vel', 'a topic')
 
+    def forget(self, url: str) -> None:
+        """Make the browser forget what a page has remembered."""
+        self.driver.execute_cdp_cmd('Storage.clearDataForOrigin', {
+            'origin': url.rstrip('/'), 'storageTypes': 'local_storage'})
+
     def __getitem__(self, element_id: str) -> Any:
         return self.driver.find_element('id', element_id)
 

@@ -17,10 +17,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { toPixels } from '../../ws_bridge/web/app/camera.js';
+import { Camera, toPixels } from '../../ws_bridge/web/app/camera.js';
+import { TopicChoice } from '../../ws_bridge/web/app/choice.js';
 import { Drive, twist } from '../../ws_bridge/web/app/drive.js';
+import { level, limitOf } from '../../ws_bridge/web/app/facts.js';
+import { isStop, startGamepad, startKeyboard } from '../../ws_bridge/web/app/inputs.js';
+import { LeasePanel } from '../../ws_bridge/web/app/lease.js';
+import { admission, Thinness } from '../../ws_bridge/web/app/link.js';
+import { startLogin } from '../../ws_bridge/web/app/login.js';
 import { numberAt, numericPaths } from '../../ws_bridge/web/app/plot.js';
+import { StopButton } from '../../ws_bridge/web/app/stop.js';
 import { parseSchema } from '../../ws_bridge/web/ws_bridge.js';
+import { FakeClient, FakeElement, makePage } from './fake_page.mjs';
 
 function bench(hindrance = () => null) {
   const sent = [];
@@ -94,6 +102,63 @@ test('refusals: what ends the right to drive ends driving, others are told', () 
   }
 });
 
+/** A bench whose commands are accepted, refused or kept back as `fate` says. */
+function fated() {
+  const asked = [];
+  const self = { fate: null, asked };
+  self.drive = new Drive({
+    send: (ahead, left, ask) => {
+      if (ask !== null) asked.push(ask);
+      return self.fate ?? undefined;
+    }, hindrance: () => null, say() {} });
+  self.ticks = (count) => Array.from({ length: count }, () => self.drive.tick());
+  self.accept = () => self.drive.accepted(asked.at(-1));
+  self.drive.engage('stick', 1, 0);
+  return self;
+}
+
+test('driving is what has been accepted, not what was sent', () => {
+  const bench = fated();
+  const { drive, ticks, accept, asked } = bench;
+  assert.equal(drive.word, null);
+  ticks(1);
+  assert.deepEqual(drive.word, ['idle', 'Starting …']);
+  assert.equal(asked.length, 1, 'of the first command it is asked');
+  accept();
+  assert.deepEqual(drive.word, ['run', null]);
+  ticks(20);
+  assert.equal(asked.length, 5, 'and of each fifth');
+  assert.deepEqual(drive.word, ['run', null]);
+  ticks(1);
+  assert.deepEqual(drive.word, ['warn', 'No command was accepted for 1 s']);
+  accept();
+  assert.deepEqual(drive.word, ['run', null]);
+  bench.fate = 'kept back';
+  ticks(1);
+  assert.deepEqual(drive.word, ['warn', 'kept back']);
+});
+
+test('a refusal stays until a later command is accepted, and half a second at least', () => {
+  const { drive, ticks, accept, asked } = fated();
+  ticks(6);
+  accept();
+  drive.refused({ code: 'expired', message: 'too old' });
+  assert.deepEqual(drive.word, ['warn', 'Refused: too old']);
+  accept();
+  assert.deepEqual(drive.word, ['warn', 'Refused: too old'], 'it was on its way before');
+  ticks(9);
+  accept();
+  assert.equal(drive.word[0], 'warn');
+  ticks(6);
+  accept();
+  assert.deepEqual(drive.word, ['run', null]);
+  drive.neutral('let go');
+  drive.accepted(asked.at(-1));
+  drive.engage('stick', 1, 0);
+  ticks(1);
+  assert.deepEqual(drive.word, ['idle', 'Starting …'], 'what was accepted before says nothing of this drive');
+});
+
 test('every stop makes the inputs forget what is held', () => {
   let forgotten = 0;
   const drive = new Drive({ send() {}, hindrance: () => null, say() {}, forget: () => { forgotten += 1; } });
@@ -143,4 +208,209 @@ test('numeric fields and their values', () => {
   assert.deepEqual(numericPaths(schema), ['i.b', 'i.n', 'a[0]', 'a[1]', 'l[0].b', 'l[0].n', 'l[1].b', 'l[1].n', 'l[2].b', 'l[2].n']);
   const message = { i: { b: true, n: 5n }, a: new Float64Array([1.5, 2]), l: [] };
   assert.deepEqual(['i.b', 'i.n', 'a[1]', 'l[0].n'].map((path) => numberAt(message, path)), [1, 5, 2, NaN]);
+});
+
+test('STOP is Esc and the space bar from everywhere, but for a letter in a page that cannot drive', () => {
+  const space = { code: 'Space', key: ' ' };
+  const escape = { code: 'Escape', key: 'Escape' };
+  for (const [event, isTyped, canDrive, stops] of [
+    [space, false, false, true], [space, false, true, true], [space, true, true, true], [space, true, false, false],
+    [escape, true, false, true], [escape, false, false, true],
+    [{ ...space, shiftKey: true }, false, true, false], [{ ...space, shiftKey: true }, true, true, false],
+    [{ ...space, ctrlKey: true }, false, true, false], [{ ...escape, altKey: true }, false, true, false],
+    [{ ...space, isComposing: true }, true, true, false], [{ code: 'KeyW', key: 'w' }, false, true, false]]) {
+    assert.equal(isStop(event, isTyped, canDrive), stops, JSON.stringify([event, isTyped, canDrive]));
+  }
+});
+
+test('the space bar on a button stops and does not click; WASD still drive', () => {
+  const page = makePage();
+  let stops = 0;
+  const { drive, sent, ticks } = bench();
+  startKeyboard(drive, () => { stops += 1; }, () => true);
+  const down = page.key('keydown', { code: 'Space', key: ' ' });
+  const up = page.key('keyup', { code: 'Space', key: ' ' });
+  assert.deepEqual([stops, down.isPrevented, up.isPrevented], [1, true, true]);
+  page.key('keydown', { code: 'Space', key: ' ', repeat: true });
+  assert.equal(stops, 1);
+  page.key('keyup', { code: 'Space', key: ' ' });
+  assert.ok(!page.key('keydown', { code: 'Space', key: ' ', shiftKey: true }).isPrevented);
+  assert.ok(!page.key('keyup', { code: 'Space', key: ' ' }).isPrevented);
+  page.key('keydown', { code: 'KeyW', key: 'w' });
+  ticks(2);
+  assert.deepEqual(sent.at(-1), [1, 0]);
+});
+
+test('a button of the gamepad is STOP, with focus or without', () => {
+  makePage();
+  document.hasFocus = () => false;
+  const pad = { connected: true, index: 0, axes: [0, 0], buttons: [{ pressed: false }, { pressed: true }] };
+  let stops = 0;
+  let button = 1;
+  const gamepad = startGamepad(bench().drive, () => { stops += 1; }, () => button, () => [null, pad]);
+  gamepad.poll();
+  gamepad.poll();
+  assert.equal(stops, 1, 'once however long it is held');
+  pad.buttons[1].pressed = false;
+  gamepad.poll();
+  pad.buttons[1].pressed = true;
+  button = null;
+  gamepad.poll();
+  assert.equal(stops, 1);
+});
+
+test('"Clear the stop" is for who may', () => {
+  for (const [may, hidden] of [[['clear_stop'], false], [['take'], true], [undefined, false]]) {
+    const page = makePage();
+    const client = new FakeClient();
+    client.hello = { may };
+    client.estop = { stopped: true, by: 'p1', reason: 'dog' };
+    new StopButton(client, { neutral() {}, say() {} });
+    assert.equal(page.$('clear-stop').hidden, hidden);
+    assert.equal(page.$('estop-text').textContent.includes('right to clear it'), hidden);
+  }
+});
+
+test('"Take over" is for who may, and "Ready to drive" ends with the release', () => {
+  const page = makePage();
+  const client = new FakeClient();
+  client.gate = { gate: 'base', topics: ['/cmd_vel'], holder: 'p9', holder_name: 'Bo' };
+  const said = [];
+  const panel = new LeasePanel(client, { neutral: () => false, say: (kind, text) => said.push(text) }, () => '/cmd_vel');
+  assert.equal(page.$('lease-take').hidden, false);
+  client.hello.may = [];
+  panel.show();
+  assert.equal(page.$('lease-take').hidden, true);
+  client.emit('lease_held', {});
+  client.emit('lease_lost', { gate: 'base', reason: 'released' });
+  assert.deepEqual(said, ['Ready to drive', 'Control released']);
+});
+
+test('a token that is typed while another one is tried is the next to be tried', () => {
+  const page = makePage();
+  const client = new FakeClient();
+  startLogin(client);
+  const type = (token) => {
+    page.$('token').value = token;
+    page.$('login').fire('submit');
+  };
+  client.emit('error', { code: 'login_needed', message: '' });
+  type('wrong');
+  type('right');
+  assert.deepEqual(client.connects, ['wrong']);
+  client.emit('error', { code: 'login_failed', message: 'unknown' });
+  assert.deepEqual(client.connects, ['wrong', 'right']);
+  assert.equal(client.options.token, 'right');
+  assert.equal(sessionStorage.getItem('ws_bridge.token'), 'right');
+  client.emit('error', { code: 'login_failed', message: 'unknown' });
+  assert.equal(client.options.token, undefined);
+  assert.equal(page.$('login-text').textContent, 'Login refused: unknown');
+});
+
+test('why a handshake was refused', async () => {
+  const answer = (status, text, headers = {}) => async (url) => {
+    assert.equal(url.href, 'https://robot/b/admission');
+    return new Response(text, { status, headers });
+  };
+  assert.equal(await admission('wss://robot/b/', answer(429, 'too many failed logins\n', { 'Retry-After': '41' })),
+    'too many failed logins; try again in 41 s');
+  assert.equal(await admission('wss://robot/b/', answer(403, 'origin x may not connect\n')), 'origin x may not connect');
+  assert.equal(await admission('wss://robot/b/', answer(200, 'ok\n')), '');
+  assert.equal(await admission('wss://robot/b/', answer(404, 'there is nothing here\n')), '');
+});
+
+test('how bad a delay is, what it leaves of the speed, and when a link is thin', () => {
+  assert.deepEqual([null, 0.1, 0.2, 0.5].map((value) => level(value, [0.15, 0.4])), ['none', 'ok', 'warn', 'bad']);
+  assert.equal(limitOf(null), null);
+  assert.equal(limitOf({ gate: 'base' }), null);
+  assert.equal(limitOf({ speed_limit: null }), null);
+  assert.deepEqual(limitOf({ speed_limit: 1 }), ['100 %', 'ok']);
+  assert.deepEqual(limitOf({ speed_limit: 0.6 }), ['60 %', 'warn']);
+  assert.deepEqual(limitOf({ speed_limit: 0 }), ['none: too late', 'bad']);
+  const thin = new Thinness();
+  assert.deepEqual([0.1, 0.3, 0.2, 0.1].map((trip) => {
+    thin.note(trip);
+    return thin.isThin;
+  }), [false, true, true, false]);
+});
+
+const CAMERAS = { topics: [{ topic: '/a', type: 'sensor_msgs/msg/Image' }, { topic: '/b', type: 'sensor_msgs/msg/CompressedImage' }] };
+const IMAGE = { encoding: 'mono8', width: 1, height: 1, step: 1, data: Uint8Array.from([7]) };
+
+function camera(t) {
+  const page = makePage();
+  const client = new FakeClient();
+  const figure = new FakeElement();
+  const made = new Camera(client, figure, 'camera', () => false);
+  t.after(() => clearInterval(made.timer));
+  client.emit('robot', CAMERAS);
+  const shows = () => [figure.querySelector('canvas').drawn.at(-1), figure.querySelector('.empty').hidden, figure.dataset.fresh];
+  return { page, client, figure, made, shows, choose: (topic) => {
+    figure.querySelector('select').value = topic;
+    figure.querySelector('select').fire('change');
+  } };
+}
+
+test('a picture of another topic, of none, or that cannot be shown is never in sight', async (t) => {
+  const { page, client, figure, made, shows, choose } = camera(t);
+  const [raw] = client.subscriptions;
+  const text = () => figure.querySelector('.empty').textContent;
+  assert.equal(raw.options.maxRate, 30);
+  raw.callback(IMAGE, { age: 0.1 });
+  page.frame();
+  made._showAge();
+  assert.deepEqual(shows(), ['raw', true, 'fresh']);
+  assert.ok(made.age >= 0.1);
+  raw.callback({ ...IMAGE, encoding: 'bayer_rggb8' }, { age: 0.1 });
+  page.frame();
+  assert.deepEqual(shows(), ['clear', false, 'none']);
+  assert.match(text(), /bayer_rggb8 cannot be shown/);
+  assert.equal(made.age, null);
+
+  raw.callback(IMAGE, { age: 3 });
+  page.frame();
+  made._showAge();
+  assert.deepEqual(shows(), ['raw', true, 'stale'], 'old when it came');
+  raw.callback(IMAGE, { age: 0 });
+  choose('/b');
+  page.frame();
+  assert.deepEqual(shows(), ['clear', false, 'none'], 'what waited to be drawn is dropped too');
+  assert.equal(text(), 'Waiting for a picture …');
+  assert.ok(raw.isClosed);
+  raw.callback(IMAGE, { age: 0 });
+  page.frame();
+  assert.equal(shows()[0], 'clear', 'a frame that was on its way');
+
+  let give;
+  globalThis.createImageBitmap = () => new Promise((resolve) => { give = resolve; });
+  client.subscriptions.at(-1).callback({ format: 'png', data: new Uint8Array(1) }, { age: 0 });
+  page.frame();
+  choose('');
+  give({ name: 'late', width: 1, height: 1, close() {} });
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(shows(), ['clear', false, 'none'], 'what a decoder gives late');
+  assert.equal(text(), 'No camera chosen');
+  assert.equal(localStorage.getItem('ws_bridge.topic.camera'), '');
+
+  choose('/a');
+  client.subscriptions.at(-1).refuse({ code: 'forbidden', message: 'not for you' });
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(text(), 'No picture: not for you');
+});
+
+test('a choice is remembered, and stays when its topic goes', () => {
+  makePage();
+  localStorage.setItem('ws_bridge.topic.x', '/b');
+  const client = new FakeClient();
+  const select = new FakeElement();
+  const choice = new TopicChoice(client, select, ['sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'], () => {}, { name: 'x', maxRate: 10 });
+  client.emit('robot', CAMERAS);
+  assert.equal(choice.topic, '/b');
+  choice.setRate(5);
+  choice.setRate(5);
+  assert.deepEqual(client.subscriptions[0].rates, [5]);
+  client.emit('robot', { topics: [CAMERAS.topics[0]] });
+  assert.equal(select.value, '/b');
+  assert.equal(choice.topic, '/b');
+  assert.equal(client.subscriptions.length, 1);
 });

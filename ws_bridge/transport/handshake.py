@@ -39,6 +39,9 @@ from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
 
+ADMISSION = '/admission'
+"""Where one that is no WebSocket asks whether it would be let in as one."""
+
 SAID_EACH = 60.0
 """Time between lines of the log about pages that were opened as files, s."""
 
@@ -103,6 +106,10 @@ class Handshake:
             why = page_fault(visitor.headers.get('host', ''), self._options)
             if why is not None:
                 return self._say(visitor, 'host', HTTPStatus.MISDIRECTED_REQUEST, why)
+        if visitor.path.partition('?')[0] == ADMISSION:
+            # a browser tells a page nothing of a handshake that was refused, but of this
+            return await self._enter(connection, visitor) or HttpReply(
+                HTTPStatus.OK, {**_TEXT, 'Cache-Control': 'no-store'}, b'ok\n')
         return await self._options.http(visitor) or _refusal(
             HTTPStatus.NOT_FOUND, 'there is nothing here')
 

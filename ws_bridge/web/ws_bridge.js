@@ -18,7 +18,8 @@
  *
  * One file, no dependency, no build step. Times are Unix seconds, durations seconds, rates Hz.
  * Every failure is a WsBridgeError with a `code` of docs/reference/error_codes.md, or one of the codes that
- * only this side has: `disconnected`, `closed`, `login_needed`, `bad_schema`, `no_websocket`.
+ * only this side has: `disconnected`, `closed`, `login_needed`, `bad_schema`, `no_websocket`, `aborted`,
+ * `callback_failed`, `no_worker`.
  */
 
 export const SUBPROTOCOL = 'ws_bridge.v1';
@@ -394,6 +395,99 @@ export class TimeSync {
   }
 }
 
+// ---- waiting, and giving up
+
+/** What an AbortSignal that fired makes of whatever waits. */
+function aborted(signal) {
+  return new WsBridgeError('aborted', `given up: ${signal.reason?.message ?? signal.reason}`, null, signal.reason);
+}
+
+/** Call `action` when a signal fires, at once if it has; returns what ends that. */
+function onAbort(signal, action) {
+  if (!signal) return () => {};
+  if (signal.aborted) {
+    action();
+    return () => {};
+  }
+  signal.addEventListener('abort', action, { once: true });
+  return () => signal.removeEventListener('abort', action);
+}
+
+/** A promise that a signal or a time limit (s) may end before `start(resolve, reject)` does, which returns what tidies up. */
+function bounded(start, { signal, timeout } = {}) {
+  let clean = () => {};
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(aborted(signal));
+      return;
+    }
+    const offSignal = onAbort(signal, () => reject(aborted(signal)));
+    const timer = timeout ? setTimeout(
+      () => reject(new WsBridgeError('timeout', `no answer within ${timeout} s`)), timeout * 1000) : null;
+    let stop = null;
+    clean = () => {
+      offSignal();
+      clearTimeout(timer);
+      stop?.();
+    };
+    stop = start(resolve, reject);
+  }).finally(() => clean());
+}
+
+/** An async iterator of what `start(push, end)` gives; beyond `depth` waiting values the oldest go. */
+function iterate(start, { signal, depth }) {
+  const waiting = [];
+  let wanted = null;
+  let ended = false;
+  let failure = null;
+  let stop = () => {};
+  let offSignal = () => {};
+
+  function settle() {
+    if (!wanted) return;
+    const { resolve, reject } = wanted;
+    if (waiting.length) resolve({ done: false, value: waiting.shift() });
+    else if (failure) {
+      reject(failure);
+      failure = null; // once
+    } else if (ended) resolve({ done: true, value: undefined });
+    else return;
+    wanted = null;
+  }
+
+  function end(error = null) {
+    if (ended) return;
+    ended = true;
+    failure = error;
+    offSignal();
+    stop();
+    settle();
+  }
+
+  stop = start((value) => {
+    if (ended) return;
+    waiting.push(value);
+    if (waiting.length > depth) waiting.shift();
+    settle();
+  }, end);
+  if (ended) stop();
+  offSignal = onAbort(signal, () => end(aborted(signal)));
+  return {
+    next: () => new Promise((resolve, reject) => {
+      wanted = { resolve, reject };
+      settle();
+    }),
+    return: () => {
+      waiting.length = 0;
+      end();
+      return Promise.resolve({ done: true, value: undefined });
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
 // ---- subscriptions, leases, goals -----------------------------------------------------------
 
 /** What the bridge sends of one topic; one however many subscriptions here want it. */
@@ -424,6 +518,7 @@ class Subscription {
   constructor(client, channel, callback, options) {
     Object.assign(this, { client, channel, callback, options });
     this.closed = false;
+    this._offSignal = () => {};
     this.ready = new Promise((resolve, reject) => {
       this._resolve = resolve;
       this._reject = reject;
@@ -457,10 +552,19 @@ class Subscription {
     return this.client.age(this.topic);
   }
 
+  /** Ask for another rate; null = every sample. */
+  setMaxRate(maxRate) {
+    const before = this.channel.maxRate;
+    this.options.maxRate = maxRate ?? undefined;
+    if (!this.closed && this.client.connected && before !== this.channel.maxRate) this.client._openChannel(this.channel);
+  }
+
   close() {
     if (this.closed) return;
     this.closed = true;
+    this._offSignal();
     this.client._unsubscribe(this);
+    this._onEnd?.();
   }
 }
 
@@ -562,7 +666,6 @@ export class WsBridge {
     this._goals = new Map();
     this._subscribed = new Map(); // by topic
     this._channels = new Map(); // by the id of the bridge's
-
     this._schemas = new Map();
     this._beats = new Map();
     this._lastBeat = null;
@@ -571,21 +674,68 @@ export class WsBridge {
     this._attempt = 0;
     this._opening = null;
     this._retry = null;
-    this._ticker = null;
+    this._timer = null;
+    this._worker = null;
+    this._hasWorker = this.options.worker !== null;
+    this._iterators = new Set(); // what ends them
     this._sequences = new Map();
   }
 
   // ---- events
 
-  /** Call `listener(data)` on every event `name`; returns what ends that. */
-  on(name, listener) {
+  /** Call `listener(data)` on every event `name`; returns what ends that, as `signal` does. */
+  on(name, listener, { signal } = {}) {
+    if (signal?.aborted) return () => {};
     if (!this._listeners.has(name)) this._listeners.set(name, new Set());
     this._listeners.get(name).add(listener);
-    return () => this._listeners.get(name).delete(listener);
+    const off = () => {
+      this._listeners.get(name).delete(listener);
+      offSignal();
+    };
+    const offSignal = onAbort(signal, () => off());
+    return off;
+  }
+
+  /** The data of the next event `name`; rejects with `aborted` or `timeout` (s). */
+  once(name, options = {}) {
+    return bounded((resolve) => this.on(name, resolve), options);
+  }
+
+  /** The events `name` from now on, for `for await`; ends with `close`, throws `aborted`. */
+  events(name, { signal, depth = 100 } = {}) {
+    return this._iterate((push) => this.on(name, push), { signal, depth });
+  }
+
+  _iterate(start, options) {
+    return iterate((push, end) => {
+      this._iterators.add(end);
+      const stop = start(push, end);
+      return () => {
+        this._iterators.delete(end);
+        stop();
+      };
+    }, options);
   }
 
   _emit(name, data) {
-    for (const listener of [...(this._listeners.get(name) || [])]) listener(data);
+    for (const listener of [...(this._listeners.get(name) || [])]) this._run('on', name, listener, data);
+  }
+
+  /** Run a callback: what it throws, or rejects with, is told and harms nobody else. */
+  _run(kind, name, callback, first, second) {
+    try {
+      const result = callback(first, second);
+      if (typeof result?.then === 'function') result.then(undefined, (cause) => this._threw(kind, name, cause));
+    } catch (cause) {
+      this._threw(kind, name, cause);
+    }
+  }
+
+  _threw(kind, name, cause) {
+    const error = new WsBridgeError('callback_failed', `the callback of ${kind}('${name}') threw ${cause}`, null, cause);
+    // What an error listener throws has nobody left to be told.
+    if ((kind === 'on' && name === 'error') || !this._listeners.get('error')?.size) console.error(error, cause);
+    else this._emit('error', error);
   }
 
   _setState(state) {
@@ -604,9 +754,24 @@ export class WsBridge {
     return Boolean(this.hello && this.hello.capabilities.includes(capability));
   }
 
-  /** Open the connection; resolves with the bridge's hello. Later losses are mended alone. */
-  connect() {
+  /**
+   * Open the connection; resolves with the bridge's hello. Later losses are mended alone.
+   *
+   * @param {object} options timeout (s) and signal: then it is given up, and nothing reconnects.
+   *   Without them it tries until there is a bridge.
+   */
+  connect({ timeout, signal } = {}) {
     if (this.connected) return Promise.resolve(this.hello);
+    if (!timeout && !signal) return this._connect();
+    return bounded((resolve, reject) => {
+      this._connect().then(resolve, reject);
+    }, { timeout, signal }).catch((error) => {
+      if (error.code === 'timeout' || error.code === 'aborted') this.close();
+      throw error;
+    });
+  }
+
+  _connect() {
     if (!this._opening) {
       this._opening = {};
       this._opening.promise = new Promise((resolve, reject) => Object.assign(this._opening, { resolve, reject }));
@@ -624,6 +789,7 @@ export class WsBridge {
     this._stopTicker();
     this._setState('closed');
     this._endOpening(new WsBridgeError('closed', 'closed before it was open'));
+    for (const end of [...this._iterators]) end();
   }
 
   _endOpening(error) {
@@ -671,7 +837,6 @@ export class WsBridge {
     const error = new WsBridgeError('disconnected', `the connection is gone: ${reason}`);
     for (const [id, pending] of this._pending) {
       this._pending.delete(id);
-      clearTimeout(pending.timer);
       pending.reject(error);
     }
     for (const goal of this._goals.values()) goal._reply('error', { code: 'disconnected', message: error.message });
@@ -757,25 +922,47 @@ export class WsBridge {
 
   _startTicker(interval) {
     this._stopTicker();
-    const beat = () => this._tick(interval);
-    const { worker } = this.options;
-    if (worker !== null && typeof Worker !== 'undefined' && typeof document !== 'undefined') {
-      // A worker's timer is not throttled in a hidden tab; the beat itself leaves from here, so
-      // that a page that hangs does not look alive.
-      this._ticker = new Worker(worker || new URL('./heartbeat_worker.js', import.meta.url));
-      this._ticker.onmessage = beat;
-      this._ticker.postMessage(interval * 1000);
-    } else {
-      this._ticker = setInterval(beat, interval * 1000);
-      this._ticker.unref?.();
+    this._timer = setInterval(() => this._tick(interval), interval * 1000);
+    this._timer.unref?.();
+    if (this._hasWorker && typeof Worker !== 'undefined' && typeof document !== 'undefined') this._startWorker(interval);
+    this._tick(interval);
+  }
+
+  /**
+   * A worker's timer is not throttled in a hidden tab; the beat itself leaves from here, so that a
+   * page that hangs does not look alive. Until the worker has spoken the timer of the page beats.
+   */
+  _startWorker(interval) {
+    const failed = (why) => {
+      this._hasWorker = false;
+      this._emit('error', new WsBridgeError('no_worker', `heartbeat_worker.js cannot be run (${why}): heartbeats are `
+        + 'timed by the page, which a browser slows down in a hidden tab; the option `worker` names its URL'));
+    };
+    let worker;
+    try {
+      worker = new Worker(this.options.worker || new URL('./heartbeat_worker.js', import.meta.url));
+    } catch (error) { // the rules of the page forbid it
+      failed(error.message);
+      return;
     }
-    beat();
+    this._worker = worker;
+    worker.onmessage = () => {
+      clearInterval(this._timer);
+      this._tick(interval);
+    };
+    worker.onerror = (event) => {
+      event.preventDefault?.();
+      if (this._worker !== worker) return;
+      failed(event.message || 'it cannot be loaded');
+      this._startTicker(interval);
+    };
+    worker.postMessage(interval * 1000);
   }
 
   _stopTicker() {
-    if (this._ticker && typeof this._ticker.terminate === 'function') this._ticker.terminate();
-    else clearInterval(this._ticker);
-    this._ticker = null;
+    clearInterval(this._timer);
+    this._worker?.terminate();
+    this._worker = null;
   }
 
   _tick(interval) {
@@ -836,26 +1023,23 @@ export class WsBridge {
     return id;
   }
 
-  _ask(messageType, data, metadata, timeout) {
-    return new Promise((resolve, reject) => {
+  _ask(messageType, data, metadata, timeout, signal) {
+    return bounded((resolve, reject) => {
       let id;
       try {
         id = this._sendEnvelope(messageType, data, metadata);
       } catch (error) {
         reject(error);
-        return;
+        return undefined;
       }
-      const timer = timeout && setTimeout(() => {
-        this._pending.delete(id);
-        reject(new WsBridgeError('timeout', `no answer within ${timeout} s`));
-      }, timeout * 1000);
-      this._pending.set(id, { resolve, reject, timer });
-    });
+      this._pending.set(id, { resolve, reject });
+      return () => this._pending.delete(id);
+    }, { timeout, signal });
   }
 
   /** Send a configuration request `op`; resolves with the acknowledgment's data. */
-  request(op, fields = {}, metadata = {}) {
-    return this._ask('configuration', { op, ...fields }, metadata, this.options.requestTimeout);
+  request(op, fields = {}, metadata = {}, { signal } = {}) {
+    return this._ask('configuration', { op, ...fields }, metadata, this.options.requestTimeout, signal);
   }
 
   list() {
@@ -889,19 +1073,34 @@ export class WsBridge {
    * Hear a topic. Several subscriptions of one topic share what the bridge sends: the encoding of
    * the first, and the highest rate that any of them wants.
    * @param {(message: object, info: object) => void} callback
-   * @param {object} options type, encoding ('cdr' or 'json'), maxRate, queueDepth, qos
+   * @param {object} options type, encoding ('cdr' or 'json'), maxRate, queueDepth, qos, signal
    */
-  subscribe(topic, callback, options = {}) {
+  subscribe(topic, callback, { signal, ...options } = {}) {
+    if (signal?.aborted) throw aborted(signal);
     const wanted = { encoding: 'cdr', ...options };
     const known = this._subscribed.get(topic);
     const channel = known || new Channel(topic, wanted);
     const rate = channel.maxRate;
     const subscription = new Subscription(this, channel, callback, wanted);
     channel.subscriptions.add(subscription);
+    subscription._offSignal = onAbort(signal, () => subscription.close());
     this._subscribed.set(topic, channel);
     if (this.connected && (!known || rate !== channel.maxRate)) this._openChannel(channel);
     else if (channel.decode || (known && channel.type && channel.encoding === 'json')) subscription._resolve(subscription);
     return subscription;
+  }
+
+  /**
+   * The samples of a topic for `for await`, each `{ message, info }`. Leaving the loop ends the
+   * subscription. The newest `queueDepth` (10) wait for a slow loop. A refusal and `signal` throw.
+   */
+  messages(topic, { signal, ...options } = {}) {
+    return this._iterate((push, end) => {
+      const subscription = this.subscribe(topic, (message, info) => push({ message, info }), options);
+      subscription.ready.catch((error) => end(error));
+      subscription._onEnd = () => end();
+      return () => subscription.close();
+    }, { signal, depth: options.queueDepth ?? 10 });
   }
 
   /** Seconds since the newest sample of a topic that is subscribed to here, else null. */
@@ -968,7 +1167,7 @@ export class WsBridge {
       topic: channel.topic, type: channel.type, timestamp, sequence,
       age: Math.max(0, now() + offset - timestamp),
     };
-    for (const subscription of [...channel.subscriptions]) subscription.callback(message, info);
+    for (const subscription of [...channel.subscriptions]) this._run('subscribe', channel.topic, subscription.callback, message, info);
   }
 
   advertise(topic, type, qos) {
@@ -982,9 +1181,9 @@ export class WsBridge {
   /**
    * Publish. With the lease of the topic's gate its epoch, sequence and time to live go along.
    * @param {object} options ack (resolve when published, with the number of subscribers), ttl,
-   *   priority, gate, kind
+   *   priority, gate, kind, signal (of the wait for the acknowledgment)
    */
-  publish(topic, data, { ack = false, ttl, priority, gate, kind = 'topic' } = {}) {
+  publish(topic, data, { ack = false, ttl, priority, gate, kind = 'topic', signal } = {}) {
     const metadata = { destination: topic, kind };
     const lease = gate ? this.leases.get(gate) : this._leaseOf(topic);
     if (lease) {
@@ -1002,7 +1201,7 @@ export class WsBridge {
     if (priority !== undefined) metadata.priority = priority;
     if (ack) {
       metadata.ack = true;
-      return this._ask('command', data, metadata, this.options.requestTimeout);
+      return this._ask('command', data, metadata, this.options.requestTimeout, signal);
     }
     this._sendEnvelope('command', data, metadata);
     return undefined;
@@ -1011,20 +1210,23 @@ export class WsBridge {
   // ---- services and actions
 
   /** Call a service; resolves with the response's fields. */
-  async call(service, request = {}, { timeout } = {}) {
+  async call(service, request = {}, { timeout, signal } = {}) {
     const metadata = { destination: service, kind: 'service' };
     if (timeout) metadata.timeout = timeout;
-    const answer = await this._ask('command', request, metadata, (timeout || this.options.requestTimeout) + 1);
+    const answer = await this._ask('command', request, metadata, (timeout || this.options.requestTimeout) + 1, signal);
     return answer.result;
   }
 
-  /** Send a goal; see the promises `accepted` and `result` of what is returned. */
-  sendGoal(action, goal = {}, { onFeedback, timeout } = {}) {
+  /** Send a goal; see the promises `accepted` and `result` of what is returned. `signal` cancels it. */
+  sendGoal(action, goal = {}, { onFeedback, timeout, signal } = {}) {
+    if (signal?.aborted) throw aborted(signal);
     const metadata = { destination: action, kind: 'action' };
     if (timeout) metadata.timeout = timeout;
     const id = this._sendEnvelope('command', goal, metadata);
     const sent = new Goal(this, id, action, onFeedback);
     this._goals.set(id, sent);
+    const off = onAbort(signal, () => sent.cancel().catch((error) => this._emit('error', error)));
+    sent.result.finally(off).catch(() => {});
     return sent;
   }
 
@@ -1142,7 +1344,6 @@ export class WsBridge {
     const pending = this._pending.get(id);
     if (pending) {
       this._pending.delete(id);
-      clearTimeout(pending.timer);
       if (metadata.message_type === 'error') pending.reject(errorOf(data));
       else pending.resolve(data);
     } else if (metadata.message_type === 'error') this._emit('error', errorOf(data));
@@ -1188,7 +1389,7 @@ export class WsBridge {
   _sample(metadata, data) {
     const goal = metadata.correlation_id && this._goals.get(metadata.correlation_id);
     if (goal) {
-      if (goal.onFeedback) goal.onFeedback(data);
+      if (goal.onFeedback) this._run('sendGoal', goal.action, goal.onFeedback, data);
       return;
     }
     const channel = this._subscribed.get(metadata.source);

@@ -15,7 +15,8 @@
  */
 // The page: one connection, and the parts that use it.
 import { remembered } from './dom.js';
-import { startCamera } from './camera.js';
+import { startCameras } from './camera.js';
+import { startFull } from './full.js';
 import { startLink } from './link.js';
 import { startLog } from './log.js';
 import { startLogin } from './login.js';
@@ -33,18 +34,19 @@ const client = new WsBridge(new URL('.', location.href).href.replace(/^http/, 'w
   name: remembered('name', 'Operator'), int64: 'number',
 });
 
-startLink(client);
+const { isThin } = startLink(client);
 startLogin(client);
-startTeleop(client);
-const pose = startTopView(client);
+const cameras = startCameras(client, isThin);
+startTeleop(client, () => cameras[0].age);
+const pose = startTopView(client, isThin);
 startState(client, pose);
-startCamera(client);
+startFull();
 startTopics(client);
 const plot = startPlot(client);
 startLog(client);
 const onShow = { services: startServices(client), params: startParams(client), plot: plot.draw };
-startTabs((name) => {
-  if (client.connected) onShow[name]?.();
-});
+const shown = () => client.connected && onShow[document.body.dataset.tab]?.();
+startTabs(shown);
+client.on('hello', shown);
 
 client.connect();

@@ -14,7 +14,7 @@
  * limitations under the License.
  */
 // Laser scan, pose and trail from above: north up, the robot in the middle.
-import { $, colour, fit, oncePerFrame } from './dom.js';
+import { $, colour, fit, oncePerFrame, remember, remembered } from './dom.js';
 import { TopicChoice } from './choice.js';
 
 const ODOMETRY = 'nav_msgs/msg/Odometry';
@@ -22,13 +22,16 @@ const POSE = 'geometry_msgs/msg/PoseStamped';
 const LONGEST_TRAIL = 2000;
 const TRAIL_STEP = 0.03; // m
 
-export function startTopView(client) {
+const SCAN_RATES = [10, 5]; // Hz: as many as the eye follows; on a thin link
+const POSE_RATE = 10;
+
+export function startTopView(client, isThin) {
   const canvas = $('topview');
   const pose = { known: false, x: 0, y: 0, heading: 0, speed: null, turn: null, choice: null };
   let scan = null;
   let scanPose = null;
   let trail = [];
-  let across = 10; // m from edge to edge
+  let across = Number(remembered('across', 10)); // m from edge to edge
 
   const draw = oncePerFrame(() => {
     const { context, width, height } = fit(canvas);
@@ -123,20 +126,30 @@ export function startTopView(client) {
     draw();
   }
 
-  pose.choice = new TopicChoice(client, $('pose-topic'), [ODOMETRY, POSE], moved, { queueDepth: 2 });
-  pose.choice.onChange = () => {
-    trail = [];
-    pose.known = false;
-  };
+  pose.choice = new TopicChoice(client, $('pose-topic'), [ODOMETRY, POSE], moved, {
+    queueDepth: 2, maxRate: POSE_RATE, name: 'pose',
+    onChange: () => {
+      trail = [];
+      Object.assign(pose, { known: false, speed: null, turn: null });
+      draw();
+    },
+  });
   pose.scanChoice = new TopicChoice(client, $('scan-topic'), ['sensor_msgs/msg/LaserScan'], (message) => {
     scan = message;
     scanPose = { ...pose };
     canvas.dataset.scans = Number(canvas.dataset.scans || 0) + 1;
     draw();
-  }, { queueDepth: 1 });
+  }, {
+    queueDepth: 1, maxRate: SCAN_RATES[0], name: 'scan',
+    onChange: () => {
+      scan = null;
+      draw();
+    },
+  });
 
   const zoom = (factor) => {
     across = Math.min(60, Math.max(2, across * factor));
+    remember('across', across);
     draw();
   };
   $('zoom-in').addEventListener('click', () => zoom(0.8));
@@ -145,6 +158,10 @@ export function startTopView(client) {
     event.preventDefault();
     zoom(event.deltaY > 0 ? 1.1 : 0.9);
   }, { passive: false });
-  setInterval(draw, 500); // what went stale turns grey
+  addEventListener('resize', draw);
+  setInterval(() => {
+    pose.scanChoice.setRate(SCAN_RATES[isThin() ? 1 : 0]);
+    draw(); // what went stale turns grey
+  }, 500);
   return pose;
 }
