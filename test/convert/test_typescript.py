@@ -55,7 +55,8 @@ export async function use(client: WsBridge): Promise<number> {
     const points: q.msg.Point[] = message.points;
     return raw.length + points[0].x + Number(message.large + larger[0]);
   }
-  const sent: Sent<Messages['p/msg/Tested']> = { few: [1, 2], points: [{}], large: '5', raw: new Uint8Array(2) };
+  const sent: Sent<Messages['p/msg/Tested']> = {
+    few: [1, 2], points: [{}], large: '5', raw: new Uint8Array(2) };
   client.publish('/t', sent);
   // @ts-expect-error there is no such field
   const wrong: Sent<p.msg.Tested> = { nothing: 1 };

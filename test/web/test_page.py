@@ -491,7 +491,8 @@ def test_stop_is_everybodys(page: Page, demo: Demo) -> None:
 
 def test_stop_from_every_focus(page: Page) -> None:
     """By the space bar and by Esc: on buttons, sliders, lists, and where text is typed."""
-    page.run("document.getElementById('zoom-in').addEventListener('click', () => { window.zoomed = 1; });")
+    page.run("""document.getElementById('zoom-in').addEventListener(
+        'click', () => { window.zoomed = 1; });""")
     for element_id, key in (('zoom-in', ' '), ('linear-limit', ' '), ('camera-topic', ' '),
                             ('topic-filter', ' '), ('my-name', '\ue00c'), ('tab-topics', ' ')):
         page.run('document.getElementById(arguments[0]).focus();', element_id)
@@ -781,8 +782,8 @@ def test_nothing_that_axe_calls_a_violation(page: Page, observer: Observer) -> N
         for tab in tabs:
             page.show(tab)
             found += page.run("""
-                return axe.run().then(({violations}) => violations.flatMap(({id, nodes}) => nodes.map(
-                  ({html, failureSummary}) => `${id}: ${html} ${failureSummary}`)));""")
+                return axe.run().then(({violations}) => violations.flatMap(({id, nodes}) =>
+                  nodes.map(({html, failureSummary}) => `${id}: ${html} ${failureSummary}`)));""")
     driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
     driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': []})
     assert not found, '\n'.join(found)
@@ -794,12 +795,16 @@ def test_hundreds_of_topics(page: Page) -> None:
         const {WsBridge} = await import('./ws_bridge.js');
         const emit = WsBridge.prototype._emit;
         const client = await new Promise((done) => {
-          WsBridge.prototype._emit = function(...words) { done(this); return emit.apply(this, words); };
+          WsBridge.prototype._emit = function(...words) {
+            done(this);
+            return emit.apply(this, words);
+          };
         });
         WsBridge.prototype._emit = emit;
         client._received = () => {};    // what the bridge itself tells, meanwhile
         const topics = Array.from({length: 300}, (_, i) => ({
-          topic: `/t${1000 + i}`, type: 'std_msgs/msg/String', rate: 1.5, age: 0.1, freshness: 'FRESH'}));
+          topic: `/t${1000 + i}`, type: 'std_msgs/msg/String', rate: 1.5, age: 0.1,
+          freshness: 'FRESH'}));
         const robot = {...client.robot, topics};
         const rows = document.getElementById('topics');
         const frame = () => new Promise((done) => requestAnimationFrame(done));
@@ -811,9 +816,11 @@ def test_hundreds_of_topics(page: Page) -> None:
         client._emit('robot', robot);
         for (let i = 0; i < 300 && rows.childElementCount < 300; i += 1) await frame();
         count.disconnect();
+        while (!rows.lastChild.cells[2].textContent) await frame();     // its age
         let changes = 0;
         const watch = new MutationObserver((list) => { changes += list.length; });
-        watch.observe(rows, {childList: true, subtree: true, characterData: true, attributes: true});
+        watch.observe(rows, {
+          childList: true, subtree: true, characterData: true, attributes: true});
         client._emit('robot', robot);
         await frame();
         await frame();

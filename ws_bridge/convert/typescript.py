@@ -103,5 +103,6 @@ def _type(field_type: FieldType, int64: WideInteger) -> str:
     if field_type.array == 'none':
         return element
     array = _ARRAYS.get(field_type.kind)
-    return f'{element}[]' if array is None or element == 'number' and field_type.kind in _WIDE \
-        else array
+    if array is None or (field_type.kind in _WIDE and int64 == 'number'):
+        return f'{element}[]'
+    return array

@@ -82,7 +82,7 @@ class Handshake:
                           tls.getpeercert() if tls else None, tls is not None)
         reply = await self._enter(connection, visitor) \
             if 'websocket' in headers.get('upgrade', '').lower() \
-            else await self._plain(request, visitor)
+            else await self._plain(connection, request, visitor)
         if reply is None:
             return None
         if isinstance(connection, CountedConnection) and connection.ticket is not None \
@@ -98,7 +98,8 @@ class Handshake:
         common = _first_common(self._options.subprotocols, offered)
         return None if common is None else Subprotocol(common)
 
-    async def _plain(self, request: Request, visitor: Visitor) -> HttpReply | None:
+    async def _plain(self, connection: ServerConnection, request: Request,
+                     visitor: Visitor) -> HttpReply | None:
         # Before websockets 16 only GET came here, and the request had no method.
         if self._options.http is None or getattr(request, 'method', 'GET') not in ('GET', 'HEAD'):
             return None         # websockets itself says 426, or 405

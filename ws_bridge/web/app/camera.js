@@ -176,10 +176,11 @@ export function startCameras(client, isThin) {
   const more = [];
 
   function add(name) {
+    const large = $('camera-full').cloneNode(true);
+    large.removeAttribute('id');
     const figure = make('figure', { className: 'card view camera' },
       make('figcaption', {}, make('select', { 'aria-label': 'Topic of a further camera' }), make('span', { className: 'num' }),
-        make('button', { type: 'button', className: 'small full', textContent: '⛶', 'aria-label': 'Full screen' }),
-        make('button', { type: 'button', className: 'small', textContent: '×', 'aria-label': 'Remove this camera' })),
+        large, make('button', { type: 'button', className: 'small', textContent: '×', 'aria-label': 'Remove this camera' })),
       make('canvas', { width: 320, height: 240, role: 'img', 'aria-label': 'Image of a further camera' }),
       make('p', { className: 'empty' }));
     (cameras.at(-1).figure).after(figure);
