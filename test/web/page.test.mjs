@@ -17,16 +17,21 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { progressOf } from '../../ws_bridge/web/app/actions.js';
 import { Camera, toPixels } from '../../ws_bridge/web/app/camera.js';
 import { TopicChoice } from '../../ws_bridge/web/app/choice.js';
+import { Health } from '../../ws_bridge/web/app/diagnostics.js';
 import { Drive, twist } from '../../ws_bridge/web/app/drive.js';
 import { level, limitOf } from '../../ws_bridge/web/app/facts.js';
+import { goalTargets } from '../../ws_bridge/web/app/goals.js';
 import { isStop, startGamepad, startKeyboard } from '../../ws_bridge/web/app/inputs.js';
+import { cloudPoints, gridPixels, poseStamped } from '../../ws_bridge/web/app/layers.js';
 import { LeasePanel } from '../../ws_bridge/web/app/lease.js';
 import { admission, Thinness } from '../../ws_bridge/web/app/link.js';
 import { startLogin } from '../../ws_bridge/web/app/login.js';
 import { numberAt, numericPaths } from '../../ws_bridge/web/app/plot.js';
 import { StopButton } from '../../ws_bridge/web/app/stop.js';
+import { Frames, headingOf, inverse, matrixOf, times } from '../../ws_bridge/web/app/tf.js';
 import { parseSchema } from '../../ws_bridge/web/ws_bridge.js';
 import { FakeClient, FakeElement, makePage } from './fake_page.mjs';
 
@@ -413,4 +418,78 @@ test('a choice is remembered, and stays when its topic goes', () => {
   assert.equal(select.value, '/b');
   assert.equal(choice.topic, '/b');
   assert.equal(client.subscriptions.length, 1);
+});
+
+const near = (got, wanted) => wanted.forEach((value, i) => assert.ok(Math.abs(got[i] - value) < 1e-9, `${got} is not ${wanted}`));
+const quarter = { x: 0, y: 0, z: Math.SQRT1_2, w: Math.SQRT1_2 };
+const transform = (parent, child, translation, rotation = { x: 0, y: 0, z: 0, w: 1 }) => ({
+  header: { frame_id: parent }, child_frame_id: child, transform: { translation, rotation } });
+const at = ([, , , x, , , , y, , , , z]) => [x, y, z];
+
+test('frames: along a chain, across a tree, and what nobody says', () => {
+  const frames = new Frames();
+  frames.add([transform('map', '/odom', { x: 1, y: 0, z: 0 }, quarter), transform('odom', 'base_link', { x: 2, y: 0, z: 0 }),
+    transform('base_link', 'laser', { x: 0, y: 0, z: 0.5 }), transform('odom', 'cup', { x: 0, y: 3, z: 0 })]);
+  const laser = frames.lookup('map', 'laser');
+  near(at(laser), [1, 2, 0.5]);
+  near([headingOf(laser)], [Math.PI / 2]);
+  near(at(frames.lookup('base_link', 'cup')), [-2, 3, 0]);
+  near(at(frames.lookup('laser', 'map')), at(inverse(laser)));
+  near(times(laser, inverse(laser)), matrixOf());
+  near(frames.lookup('x', 'x'), matrixOf());
+  assert.equal(frames.lookup('map', 'moon'), null);
+  assert.ok(frames.has('map') && frames.has('cup') && !frames.has('moon'));
+  frames.add([transform('b', 'a', {}), transform('a', 'b', {})]);
+  assert.equal(frames.lookup('map', 'a'), null, 'a ring');
+});
+
+test('a map: the last row on top, walls dark, the unknown seen through; large ones coarser, walls kept', () => {
+  const info = { width: 2, height: 2, resolution: 0.1 };
+  const { pixels, width, height, cell } = gridPixels({ info, data: Int8Array.from([0, 100, -1, 50]) }, false);
+  assert.deepEqual([width, height, cell], [2, 2, 0.1]);
+  const pixel = (i) => [...pixels.slice(4 * i, 4 * i + 4)];
+  assert.deepEqual([pixel(0)[3], pixel(1)[3], pixel(2), pixel(3)], [50, 255, [255, 255, 255, 255], [20, 20, 20, 255]]);
+  const cost = gridPixels({ info, data: Int8Array.from([0, 100, -1, 50]) }, true).pixels;
+  assert.deepEqual([cost[4 * 2 + 3], cost[4 * 0 + 3]], [0, 0], 'free and unknown');
+  assert.ok(cost[4 * 3 + 3] > cost[4 * 1 + 3]);
+  const large = { width: 4096, height: 2, resolution: 0.05 };
+  const data = new Int8Array(8192);
+  data[1] = 100;
+  const coarse = gridPixels({ info: large, data }, false);
+  assert.deepEqual([coarse.width, coarse.height, coarse.cell, coarse.pixels[0]], [2048, 1, 0.1, 20]);
+  assert.equal(gridPixels({ info, data: new Int8Array(3) }, false), null);
+  assert.equal(gridPixels({ info: { ...info, width: 0 }, data: new Int8Array(0) }, false), null);
+});
+
+test('points of a cloud: as many as are asked for, none that are not finite, rows with padding', () => {
+  const fields = ['x', 'y', 'z'].map((name, i) => ({ name, offset: 4 * i, datatype: 7, count: 1 }));
+  const numbers = new Float32Array([1, 2, 3, 99, NaN, 5, 6, 99, 7, 8, 9, 99, 10, 11, 12, 99]);
+  const cloud = { fields, height: 1, width: 4, point_step: 16, row_step: 64, is_bigendian: false, data: new Uint8Array(numbers.buffer) };
+  assert.deepEqual([...cloudPoints(cloud, 10)], [1, 2, 3, 7, 8, 9, 10, 11, 12]);
+  assert.deepEqual([...cloudPoints(cloud, 2)], [1, 2, 3, 7, 8, 9]);
+  assert.deepEqual([...cloudPoints({ ...cloud, height: 2, width: 1, row_step: 32 }, 10)], [1, 2, 3, 7, 8, 9]);
+  assert.deepEqual([...cloudPoints({ ...cloud, fields: fields.slice(0, 2) }, 1)], [1, 2, 0]);
+  assert.equal(cloudPoints({ ...cloud, fields: [] }, 10).length, 0);
+  assert.equal(cloudPoints({ ...cloud, width: 100, data: cloud.data.subarray(0, 20) }, 10).length, 3, 'what is cut off');
+});
+
+test('goals: where they can go, what they are, and how far they are', () => {
+  const topics = [{ topic: '/goal_pose', type: 'geometry_msgs/msg/PoseStamped' }, { topic: '/pose', type: 'geometry_msgs/msg/PoseStamped' },
+    { topic: '/goal_text', type: 'std_msgs/msg/String' }];
+  const actions = [{ action: '/dock', types: ['p/action/Dock'] }, { action: '/navigate_to_pose', types: ['nav2_msgs/action/NavigateToPose'] }];
+  assert.deepEqual(goalTargets(topics, actions), ['action /navigate_to_pose', 'topic /goal_pose']);
+  const { header, pose } = poseStamped('map', 1, 2, Math.PI);
+  assert.deepEqual([header.frame_id, pose.position.y], ['map', 2]);
+  near([pose.orientation.z, pose.orientation.w], [1, 0]);
+  const shares = (feedbacks) => feedbacks.map((feedback) => progressOf(feedback, feedbacks[0]));
+  assert.deepEqual(shares([{ distance_remaining: 4 }, { distance_remaining: 1 }]), [0, 0.75]);
+  assert.deepEqual(shares([{ percent_complete: 1 }, { progress: 0.5 }, { progress: 40 }, { sequence: [1] }]), [0.01, 0.5, 0.4, null]);
+});
+
+test('diagnostics: the newest of each, the worst first, the old called stale', () => {
+  const health = new Health();
+  const status = (name, level) => ({ name, level, message: `${name} says`, values: [] });
+  health.add([status('a', 0), status('b', 1), status('c', 2), status('old', 0)], 100);
+  health.add([status('a', 1), status('b', 0), status('c', 2)], 105);
+  assert.deepEqual(health.rows(112).map(({ name, word }) => `${name} ${word}`), ['c ERROR', 'a WARN', 'old STALE', 'b OK']);
 });

@@ -20,6 +20,7 @@ from pathlib import Path
 import re
 import struct
 import time
+from typing import Any
 import zlib
 
 import pytest
@@ -872,3 +873,123 @@ def test_full_screen(page: Page) -> None:
             page[f'{view}-full'].click()
         assert page['lease-main'].is_displayed()
     driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
+
+
+def test_top_view(page: Page, observer: Observer) -> None:
+    """A map in whose frame everything is shown, its layers, and a goal by a click."""
+    from geometry_msgs.msg import Point32, PolygonStamped, PoseStamped, TransformStamped
+    from nav_msgs.msg import OccupancyGrid
+    from nav_msgs.msg import Path as NavPath
+    from sensor_msgs.msg import PointCloud2, PointField
+
+    from ws_bridge.demo.node import KEPT
+    goals: list[PoseStamped] = []
+    with SpinningNode('planner') as planner:
+        node = planner.node
+        grid = OccupancyGrid(data=[0, 100, -1, 0] * 100)
+        grid.header.frame_id = 'map'
+        grid.info.resolution, grid.info.width, grid.info.height = 0.5, 20, 20
+        path = NavPath(poses=[PoseStamped(), PoseStamped()])
+        path.poses[1].pose.position.x = 2.0
+        footprint = PolygonStamped()
+        footprint.polygon.points = [Point32(x=x, y=y) for x, y in ((.3, .3), (.3, -.3), (-.3, 0.))]
+        cloud = PointCloud2(height=1, width=2, point_step=12, row_step=24, data=struct.pack(
+            '<6f', 1, 1, 0, 1, -1, 1), fields=[PointField(
+                name=name, offset=4 * place, datatype=PointField.FLOAT32, count=1)
+                for place, name in enumerate('xyz')])
+        path.header.frame_id, footprint.header.frame_id = 'map', 'base_link'
+        cloud.header.frame_id = 'base_link'
+        where = TransformStamped(child_frame_id='odom')
+        where.header.frame_id = 'map'
+        where.transform.translation.x = 5.0
+        node.create_subscription(PoseStamped, '/goal_pose', goals.append, 10)
+        node.create_publisher(OccupancyGrid, '/map', KEPT).publish(grid)
+        publishers = [
+            (node.create_publisher(type(message), topic, 10), message) for topic, message in (
+                ('/plan', path), ('/footprint', footprint), ('/cloud', cloud),
+                ('/tf/stamped', where))]
+        node.create_timer(0.1, lambda: [publisher.publish(message)
+                                        for publisher, message in publishers])
+        view = page['topview']
+        page.wait(lambda: '/cloud' in page.text('cloud-topic'), 'the cloud')
+        page.choose('cloud-topic', '/cloud')
+        for layer in ('map', 'paths', 'footprint', 'cloud', 'scan'):
+            page.wait(lambda name=layer: view.get_attribute(f'data-{name}'), layer)
+        page.wait(lambda: view.get_attribute('data-frame') == 'map', 'the frame of the map')
+        assert page['topview-say'].get_attribute('hidden')
+        figure = page.driver.find_element('css selector', '.view.map')
+        assert figure.screenshot(str(docs_image('top-view.png')))
+        page.wait(lambda: page['goal'].is_displayed(), 'where goals go')
+        assert page['goal-target'].get_attribute('value') == 'topic /goal_pose'
+        page['goal'].click()
+        x, y = page.middle('topview')
+        page.mouse('mousePressed', x, y)
+        page.mouse('mouseMoved', x, y - 60)
+        page.mouse('mouseReleased', x, y - 60)
+        page.wait_text('goal-say', 'Goal published to 1 subscriber')
+        wait_until(lambda: goals)
+        # The robot is in the middle of the view, and 5 m further in the map than in its odometry.
+        pose = goals[0].pose
+        assert goals[0].header.frame_id == 'map'
+        assert pose.position.x == pytest.approx(observer.odometry[0] + 5.0, abs=0.2)
+        assert pose.orientation.z == pytest.approx(pose.orientation.w, abs=0.01)
+        assert page['goal'].get_attribute('aria-pressed') == 'false'
+
+
+def test_actions_messages_and_health(page: Page) -> None:
+    """What a form can send: a goal, with its progress and its end, and any message."""
+    from rclpy.action import ActionServer, CancelResponse
+    from std_msgs.msg import Int32
+    from test_msgs.action import Fibonacci
+    heard: list[int] = []
+    handles: list[Any] = []
+    ended: list[str] = []
+    with SpinningNode('worker') as worker:
+        def execute(handle: Any) -> Any:
+            handle.canceled()
+            ended.append('canceled')
+            return Fibonacci.Result()
+
+        def tick() -> None:
+            for handle in handles[:]:
+                if handle.is_cancel_requested:
+                    handles.remove(handle)
+                    handle.execute()
+                else:
+                    handle.publish_feedback(Fibonacci.Feedback(sequence=[1, 2]))
+        server = ActionServer(worker.node, Fibonacci, '/fib', execute,
+                              handle_accepted_callback=handles.append,
+                              cancel_callback=lambda _: CancelResponse.ACCEPT)
+        worker.node.create_timer(0.1, tick)
+        worker.node.create_subscription(
+            Int32, '/heard', lambda message: heard.append(message.data), 10)
+
+        page.show('publish')
+        page['publish-topic'].send_keys('/heard')
+        page['publish-type'].click()
+        page['publish-type'].send_keys('std_msgs/msg/Int32\t')
+        box = page.wait(lambda: page.driver.find_elements(
+            'css selector', '#publish-fields input'), 'its field')[0]
+        box.clear()
+        box.send_keys('42\n')
+        page.wait_text('publish-say', 'published to 1 subscriber')
+        wait_until(lambda: heard == [42])
+        box.clear()
+        box.send_keys('x\n')
+        page.wait_text('publish-say', 'data: not a number of int32')
+
+        def offered() -> bool:
+            page.show('actions')
+            return '/fib' in page.text('action')
+        page.wait(offered, 'the action')
+        page.choose('action', '/fib')
+        page.wait(lambda: page.driver.find_elements('css selector', '#action-fields input'), '')
+        page.driver.find_element('css selector', '#action-form button').click()
+        page.wait_text('goals', 'under way')
+        page.wait_text('goals', 'sequence: [1, 2]')
+        page.driver.find_element('css selector', '#goals button').click()
+        page.wait_text('goals', 'cancelled')
+        assert ended == ['canceled']
+        server.destroy()
+    page.show('health')
+    page.wait_text('health', 'ws_bridge')

@@ -20,10 +20,11 @@ export class TopicChoice {
   /**
    * @param {string[]} types in order of preference: the first topic of the first type is taken.
    * @param {object} options of the subscription; also `name`, under which the choice is remembered,
-   *   `onChange()` (another topic, or none: what was shown is not of now) and `onError(error)`.
+   *   `onChange()` (another topic, or none: what was shown is not of now) `onError(error)`, `prefer(topic)`
+   *   (which topics are taken by themselves) and `isOptional` (none is).
    */
-  constructor(client, select, types, onMessage, { name, onChange, onError, isOptional = false, ...options } = {}) {
-    Object.assign(this, { client, select, types, onMessage, name, onChange, onError, isOptional, options });
+  constructor(client, select, types, onMessage, { name, onChange, onError, isOptional = false, prefer, ...options } = {}) {
+    Object.assign(this, { client, select, types, onMessage, name, onChange, onError, isOptional, prefer, options });
     this.subscription = null;
     this.topic = null;
     this.end = client.on('robot', (robot) => this.offer(robot.topics));
@@ -44,9 +45,10 @@ export class TopicChoice {
       this.select.value = this.topic;
       return;
     }
+    const first = this.prefer ? fitting.find(this.prefer) : fitting[0];
     const before = this.name ? remembered(`topic.${this.name}`, null) : null;
     if (before === '' || fitting.includes(before)) this.choose(before);
-    else if (fitting.length && !this.isOptional) this.choose(fitting[0]);
+    else if (first && !this.isOptional) this.choose(first);
     else this.select.value = '';
   }
 
