@@ -114,6 +114,14 @@ def no_dead_files() -> None:
             path.unlink()
 
 
+@pytest.fixture(params=['private', 'public'])
+def both_rclpy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test with the private parts of rclpy, and without them."""
+    from ws_bridge.ros.private import SWITCH
+
+    monkeypatch.setenv(SWITCH, 'public' if request.param == 'public' else '')
+
+
 @pytest.fixture
 def ros_node() -> Iterator[SpinningNode]:
     """Give a node in its own Context, spun by its own thread, and close all of it afterwards."""

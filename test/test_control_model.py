@@ -70,7 +70,7 @@ class FakeGuard:
         assert stops == (CODEC.from_values({}),)
 
     def publish(self, publisher: object, cdr: bytes, generation: int, *, moving: bool,
-                deadline: float | None, on_done: Any) -> bool:
+                deadline: float | None, on_done: Any, counted: bool) -> bool:
         if generation != self.generation:
             return False
         (self.moving.add if moving else self.moving.discard)(publisher)

@@ -29,6 +29,8 @@ INLINE = 8192
 """A frame of so many bytes is read at once, whatever it is: 1.2 ms at most."""
 LARGE = 65536
 """A frame of more bytes is never read on the loop."""
+BESIDE = 16_384
+"""Of a large frame the loop gets so many bytes at most, beside the values of the message."""
 INLINE_ELEMENTS = 5000
 """A frame between both is read on the loop if it has at most so many values: 2 to 5 ms."""
 

@@ -262,6 +262,11 @@ def load(*arguments: object) -> subprocess.Popen[str]:
                             text=True)
 
 
+def stolen() -> float:
+    """Return for how long the host has kept processors of this virtual machine from it, s each."""
+    return float(getattr(psutil.cpu_times(), 'steal', 0.0)) / (os.cpu_count() or 1)
+
+
 def percentile(values: Iterable[float], share: float) -> float:
     """Return the nearest rank, in the unit of the values; nan, within no bound, of none."""
     ordered = sorted(values)

@@ -75,7 +75,7 @@ async def test_the_first_drive_through_a_dialled_bridge_moves_the_robot() -> Non
 
 
 async def test_a_drive_that_moves_nothing_says_so() -> None:
-    async with running_bridge() as service:
+    async with running_bridge(gate_ttl=0.3) as service:
         url = aged(service).url
         code, out, err = await command(*DRIVE, '--once', '--wait', '0.2', '--url', url)
         assert (code, out) == (1, '/cmd_vel: 0 subscribers matched\n')

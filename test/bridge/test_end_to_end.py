@@ -98,6 +98,7 @@ async def test_publish_reaches_ros_and_says_how_many_heard(robot: Any) -> None:
         assert heard[1] == Twist(linear=type(heard[0].linear)(x=0.25))
 
 
+@pytest.mark.usefixtures('both_rclpy')
 async def test_binary_publication_in_order(robot: Any) -> None:
     heard: list[int] = []
     robot.create_subscription(Int32, '/count', lambda m: heard.append(m.data), 100)
@@ -117,6 +118,7 @@ async def test_binary_publication_in_order(robot: Any) -> None:
         assert peer.errors()[0]['code'] == 'bad_cdr'
 
 
+@pytest.mark.usefixtures('both_rclpy')
 async def test_topic_that_appears_later() -> None:
     async with running_bridge() as service, native_peer(service) as peer:
         done = await peer.ask('subscribe', topic='/later')
@@ -159,6 +161,7 @@ async def test_a_call_that_cannot_be_started_takes_no_slot(
         assert answer['data']['result']['success'] is True
 
 
+@pytest.mark.usefixtures('both_rclpy')
 async def test_latched_topic_to_three_peers_exactly_once(robot: Any) -> None:
     publisher = robot.create_publisher(Int32, '/map', LATCHED)
     for number in (1, 2):
@@ -180,6 +183,7 @@ async def test_latched_topic_to_three_peers_exactly_once(robot: Any) -> None:
                 assert [s['data'] for s in peer.samples('/map')] == [1, 2, 3]
 
 
+@pytest.mark.usefixtures('both_rclpy')
 async def test_last_peer_takes_the_subscription_along(robot: Any) -> None:
     publisher = robot.create_publisher(Int32, '/shared', 10)
     async with running_bridge() as service, native_peer(service) as first:
@@ -245,6 +249,7 @@ async def test_slow_service_delays_nothing_else(robot: Any) -> None:
         assert frame['data']['result'] == {'success': True, 'message': 'at last'}
 
 
+@pytest.mark.usefixtures('both_rclpy')
 async def test_hosted_service_answers_ros_and_the_same_connection(robot: Any) -> None:
     client = robot.create_client(Trigger, '/page')
     async with running_bridge() as service, native_peer(service) as peer:

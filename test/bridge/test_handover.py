@@ -15,6 +15,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from ws_bridge.bridge import handover
 from ws_bridge.bridge.handover import Mailbox
 
 
@@ -43,3 +46,17 @@ async def test_one_that_fails_keeps_nobody_waiting() -> None:
     await asyncio.sleep(0)
     assert done[6:] == ['then']
     assert len(failed) == 2
+
+
+async def test_much_that_was_posted_leaves_room_for_others(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop looks at its sockets in between, and the order stays."""
+    monkeypatch.setattr(handover, 'TURN', 0.0)
+    loop, done = asyncio.get_running_loop(), list[object]()
+    box = Mailbox(loop)
+    for number in range(3):
+        box.post(done.append, number)
+    loop.call_soon(done.append, 'other')
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert done == [0, 'other', 1, 2]

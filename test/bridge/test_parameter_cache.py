@@ -89,7 +89,9 @@ class World:
                 raise BadName(name)
             return name
         services: Any = self.services
-        self.cache = ParameterCache(ros, services, resolve, self.loop)
+        self.posts: Callable[..., None] = lambda function, *told: function(*told)
+        self.cache = ParameterCache(ros, services, resolve, self.loop,
+                                    lambda *call: self.posts(*call))
         self.cache.begin()
         self.answers: list[tuple[Found, Reasons]] = []
 
@@ -224,6 +226,21 @@ def test_who_is_in_a_hurry_gets_the_rest_later(world: World) -> None:
     world.services.holds = False
     world.cache.read(lambda node: True, lambda *told: world.answers.append(told), 0.5)
     assert len(world.answers) == 2 and not world.loop.timers
+
+
+def test_many_that_wait_for_one_node_are_told_in_turn(world: World) -> None:
+    """The bridge has the loop in between: what each of them is told takes milliseconds."""
+    world.services.holds = True
+    posted: list[Any] = []
+    world.posts = lambda *call: posted.append(call)
+    for _ in range(3):
+        world.read('/a')
+    (node,) = world.services.held
+    node()
+    assert (len(posted), world.answers) == (3, [])
+    for function, *told in posted:
+        function(*told)
+    assert [found for found, _ in world.answers] == [{'/a': {'x': ONE}}] * 3
 
 
 def test_nothing_is_wanted(world: World) -> None:

@@ -33,6 +33,7 @@ from ws_bridge.config import Rule
 from ws_bridge.errors import BadName, LimitExceeded, TypeMismatch, UnknownType
 from ws_bridge.main import Service
 from ws_bridge.protocol import operations as ops
+from ws_bridge.session import effects as fx
 
 LARGE = 200_000     # characters, which the loop does not read itself
 
@@ -239,3 +240,20 @@ def test_what_waits_has_a_bound() -> None:
     (failed,) = fakes.told
     assert type(failed.error) is LimitExceeded
     assert fakes.look.keeps(fakes.peer, publish('u'))
+
+
+def test_what_waits_for_any_name_has_a_bound() -> None:
+    """A flood of commands for what nobody knows: all are answered, few are waited for."""
+    fakes = Fakes()
+    fakes.peer.session.resume = fakes._receive
+    look_again = fakes.look.EFFECTS[fx.LookAgain]
+    sent = [publish(f't{number}', None) for number in range(MAX_WAITING + 1)]
+    for op in sent:
+        look_again(fakes.look, fakes.peer, fx.LookAgain(op))
+    (failed,) = fakes.told
+    assert type(failed.error) is LimitExceeded
+    for resume in fakes.looks:
+        resume()
+    assert [op for op, _ in fakes.received] == sent[:-1]
+    look_again(fakes.look, fakes.peer, fx.LookAgain(sent[0]))
+    assert len(fakes.told) == 1

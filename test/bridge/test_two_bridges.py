@@ -80,6 +80,27 @@ async def test_one_grants_and_the_other_names_the_holder(heard: list[float]) -> 
         await async_wait_until(lambda: heard[-1:] == [0.4], why=lambda: heard)
 
 
+async def test_a_bridge_knows_the_topic_by_another_name(heard: list[float]) -> None:
+    """Its peers say ``/steer``; it is the same topic, which the first bridge grants."""
+    async with running_bridge(gate_timeout=30.0) as first, native_peer(first) as operator, \
+            running_bridge('-r', '__node:=second', '-r', '/steer:=/cmd_vel',
+                           gate_timeout=30.0) as second, native_peer(second) as colleague:
+        await operator.ask('hello', name='alice')
+        await async_wait_until(lambda: GATE in operator.gates, why=lambda: operator.gates)
+        await async_wait_until(lambda: colleague.gates, why=lambda: colleague.gates)
+        await until_refused(colleague, 'held')
+        await operator.acquire(GATE)
+        for x in (0.0, 0.4):
+            await operator.command(GATE, {'linear': {'x': x}})
+        await async_wait_until(lambda: heard[-1:] == [0.4], why=lambda: heard)
+        refused = await colleague.answer(await colleague.send(
+            'command', {'linear': {'x': 0.7}}, destination='/steer'))
+        assert refused['data']['code'] in ('held', 'no_lease')
+        await colleague.ask('stop', reason='smoke')
+        await async_wait_until(lambda: heard[-1:] == [0.0], why=lambda: heard)
+        assert 0.7 not in heard
+
+
 async def test_a_stop_of_either_is_of_both(heard: list[float]) -> None:
     """It is cleared where it was made."""
     async with two_bridges() as (operator, colleague):

@@ -90,7 +90,7 @@ def test_a_sample_that_comes(capsys: Captured) -> None:
     """Then there is nothing more to ask."""
     subscribe = {'use': 'subscribe'}
     with FakeBridge(answering(subscribe, {**subscribe, 'findings': [SILENT]})) as bridge:
-        assert run(capsys, bridge, '/odom') == (0, [])
+        assert run(capsys, bridge, '/odom', '--wait', '15') == (0, [])
         assert [frame['data'].get('op') for frame in bridge.frames][-2:] == [
             'diagnose', 'subscribe']
 

@@ -22,12 +22,11 @@ import re
 from typing import Any
 import xml.etree.ElementTree as ElementTree
 
-from nav_msgs.msg import Odometry
 import pytest
 
-from ws_bridge.demo import TOPICS
 from ws_bridge.demo.description import BASE, describe, MESH, Mount, MOUNTS
-from ws_bridge.demo.robot import BODY_RADIUS
+from ws_bridge.demo.robot import BODY_RADIUS, MAX_SPEED, MAX_TURN
+from ws_bridge.safety.policy import TIMEOUT
 
 ROOT = Path(__file__).parents[2]
 LAYOUT = json.loads((ROOT / 'config' / 'foxglove_demo.json').read_text())
@@ -83,21 +82,64 @@ def panels(part: Any) -> Iterator[str]:
         yield from (*panels(part['first']), *panels(part['second']))
 
 
-def test_the_layout_names_what_there_is() -> None:
+ANY: dict[str, Any] = {}
+KEYS: dict[str, dict[str, Any]] = {
+    '3D': {
+        'followMode': ANY, 'followTf': ANY, 'scene': {'transforms': {'axisScale': ANY}},
+        'cameraState': dict.fromkeys((
+            'perspective', 'distance', 'phi', 'thetaOffset', 'targetOffset', 'target',
+            'targetOrientation', 'fovy', 'near', 'far'), ANY),
+        'transforms': ANY, 'publish': ANY,
+        'topics': {'*': dict.fromkeys(('visible', 'pointSize', 'colorMode', 'flatColor'), ANY)},
+        'layers': {'*': dict.fromkeys((
+            'layerId', 'label', 'instanceId', 'visible', 'frameLocked', 'frameId', 'size',
+            'divisions', 'lineWidth', 'color', 'position', 'rotation', 'order'), ANY)}},
+    'Image': {'imageMode': {'imageTopic': ANY}},
+    'Plot': dict.fromkeys((
+        'paths', 'xAxisVal', 'showXAxisLabels', 'showYAxisLabels', 'showLegend', 'legendDisplay',
+        'showPlotValuesInLegend', 'isSynced', 'followingViewWidth', 'sidebarDimension'), ANY),
+    'Teleop': {'topic': ANY, 'publishRate': ANY, **{f'{way}Button': {'field': ANY, 'value': ANY}
+               for way in ('up', 'down', 'left', 'right', 'rotateLeft', 'rotateRight')}},
+    'RosOut': dict.fromkeys(('searchTerms', 'minLogLevel', 'topicToRender'), ANY)}
+"""
+What the panels read, as the sources of Lichtblick (August 2026) and Foxglove's documents have it;
+``*`` is a name that the user chose. A key that is none of these would be ignored.
+"""
+TITLES = {'foxglovePanelTitle', 'lichtblickPanelTitle'}
+
+
+def unknown(config: dict[str, Any], known: dict[str, Any]) -> Iterator[str]:
+    """Give the keys that no panel reads."""
+    for key, value in config.items():
+        inner = known.get(key, known.get('*'))
+        if inner is None:
+            yield key
+        elif inner and isinstance(value, dict):
+            yield from (f'{key}.{each}' for each in unknown(value, inner))
+
+
+def test_the_layout_has_keys_that_panels_read() -> None:
+    assert set(LAYOUT) == {'configById', 'globalVariables', 'userNodes', 'playbackConfig',
+                           'layout'}
+    for panel, config in LAYOUT['configById'].items():
+        settings = {key: value for key, value in config.items() if key not in TITLES}
+        assert not list(unknown(settings, KEYS[panel.partition('!')[0]])), panel
+        titles = [config[key] for key in TITLES & set(config)]
+        assert not titles or titles == titles[:1] * len(TITLES)
+    assert list(unknown({'topics': {'/scan': {'visible': True, 'pointsize': 4}}}, KEYS['3D'])) == [
+        'topics./scan.pointsize']
+
+
+def test_the_layout_hangs_together() -> None:
     configs = LAYOUT['configById']
     assert sorted(panels(LAYOUT['layout'])) == sorted(configs)
-    assert {panel.partition('!')[0] for panel in configs} == {
-        '3D', 'Image', 'Plot', 'Teleop', 'RosOut'}
-    scene, plot, teleop = configs['3D!demo'], configs['Plot!demo'], configs['Teleop!demo']
-    paths = [path['value'] for path in plot['paths']]
-    named = {*scene['topics'], configs['Image!demo']['imageMode']['imageTopic'], teleop['topic'],
-             configs['RosOut!demo']['topicToRender'], *(path.partition('.')[0] for path in paths)}
-    assert named <= {*TOPICS, '/rosout'}
-    for path in paths:      # both are of the odometry
-        value: Any = Odometry()
-        for field in path.split('.')[1:]:
-            value = getattr(value, field)
-        assert isinstance(value, float)
-    assert scene['followTf'] == BASE
-    assert {teleop[f'{way}Button']['field'] for way in ('up', 'down', 'left', 'right')} == {
-        'linear-x', 'angular-z'}
+    assert {panel.partition('!')[0] for panel in configs} == set(KEYS)
+    assert configs['3D!demo']['followTf'] == BASE
+    for name, layer in configs['3D!demo']['layers'].items():
+        assert layer['instanceId'] == name
+    teleop = configs['Teleop!demo']
+    most = {'linear-x': MAX_SPEED, 'angular-z': MAX_TURN}      # all that the robot obeys
+    buttons = [teleop[key] for key in teleop if key.endswith('Button')]
+    assert {button['field'] for button in buttons} == set(most)
+    assert all(abs(button['value']) <= most[button['field']] for button in buttons)
+    assert teleop['publishRate'] > 2 / TIMEOUT

@@ -11,13 +11,17 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The demo robot as a 3D panel sees it."""
+"""The demo robot as a 3D panel sees it, and the layout that shows it."""
 from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
 
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 from support.bridge_harness import running_bridge
-from support.foxglove_peer import foxglove_peer
+from support.foxglove_peer import foxglove_peer, FoxglovePeer
 from support.helpers import async_wait_until, SpinningNode
 
 from ws_bridge.convert.codec import Codec
@@ -25,6 +29,36 @@ from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.demo import TOPICS
 from ws_bridge.demo.description import describe, MESH
 from ws_bridge.demo.node import DemoRobot
+
+LAYOUT: dict[str, Any] = json.loads((
+    Path(__file__).parents[2] / 'config' / 'foxglove_demo.json').read_text())['configById']
+IN_3D = {'/robot_description': 'std_msgs/msg/String', '/scan': 'sensor_msgs/msg/LaserScan',
+         '/joint_states': 'sensor_msgs/msg/JointState'}
+"""What the 3D panel of the layout shows, and of which type it has to be for that."""
+
+
+def field_type(peer: FoxglovePeer, path: str) -> str:
+    """Return the type of what a plot shows, by the definition that the app is given."""
+    topic, *names = path.split('.')
+    channel = peer.channels[topic]
+    schema: Any = schema_from_text(channel['schemaName'], channel['schema'])
+    for name in names:
+        (kind,) = [each.type for each in schema.fields if each.name == name]
+        assert kind.array == 'none'
+        schema = kind.message
+    return str(kind.kind)
+
+
+def shows_what_there_is(peer: FoxglovePeer, types: dict[str, tuple[str, ...]]) -> None:
+    """Hold the layout to the topics, types and fields that the bridge tells of."""
+    told = {topic: each['schemaName'] for topic, each in peer.channels.items()}
+    scene, image, plot, teleop, log = (LAYOUT[f'{panel}!demo'] for panel in (
+        '3D', 'Image', 'Plot', 'Teleop', 'RosOut'))
+    assert {topic: told[topic] for topic in scene['topics']} == IN_3D
+    assert told[image['imageMode']['imageTopic']] == 'sensor_msgs/msg/Image'
+    assert told[log['topicToRender']] == 'rcl_interfaces/msg/Log'
+    assert {field_type(peer, path['value']) for path in plot['paths']} == {'float64'}
+    assert types[teleop['topic']] == ('geometry_msgs/msg/Twist',)
 
 
 async def test_a_3d_panel() -> None:
@@ -41,6 +75,7 @@ async def test_a_3d_panel() -> None:
                 await async_wait_until(lambda: set(TOPICS) - {'/cmd_vel'} <= set(peer.channels))
                 await async_wait_until(lambda: len(peer.samples) == 3)
                 assert deserialize_message(peer.samples[1][0], String).data == describe()
+                links = set[tuple[str, str]]()
                 for topic in ('/tf', '/tf_static'):
                     channel = peer.channels[topic]
                     assert channel['schemaName'] == 'tf2_msgs/msg/TFMessage'
@@ -50,8 +85,15 @@ async def test_a_3d_panel() -> None:
                               for each in codec.to_values(sample)['transforms']}
                     assert frames == ({('odom', 'base_link')} if topic == '/tf' else {
                         ('base_link', 'laser'), ('base_link', 'camera')})
+                    links |= frames
                 await peer.ask('fetchAsset', uri=MESH, requestId=7)
                 await async_wait_until(lambda: peer.assets)
                 status, body = peer.assets[7]
                 assert (status, body[:10]) == (0, b'solid base')
                 assert not peer.statuses
+                await async_wait_until(lambda: '/rosout' in peer.channels)
+                shows_what_there_is(peer, {topic: tuple(info.types) for topic, info
+                                           in service.ros.graph.topics.items()})
+                scene = LAYOUT['3D!demo']
+                assert {scene['followTf'], *(layer['frameId'] for layer in scene[
+                    'layers'].values())} <= {end for link in links for end in link}

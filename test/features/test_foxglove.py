@@ -43,6 +43,8 @@ def cdr(message: Any) -> bytes:
 async def test_a_viewer(ros_node: SpinningNode) -> None:
     node = ros_node.node
     first = node.create_publisher(String, '/out', 10)
+    node.create_publisher(String, '/_hidden', 10)
+    node.create_service(Trigger, '/_ask', lambda request, response: response)
     async with running_bridge() as service, foxglove_peer(service) as peer:
         assert peer.websocket.subprotocol == 'foxglove.sdk.v1'      # both were offered
         await peer.subscribe(0, '/out')
@@ -87,6 +89,16 @@ async def test_a_viewer(ros_node: SpinningNode) -> None:
             await async_wait_until(lambda: '/out' in other.channels)
             assert other.channels['/out'] == channel
             assert other.told[0]['sessionId'] == peer.told[0]['sessionId']
+            await other.advertise(1, '/from_app', 'std_msgs/String', 'json')
+            await async_wait_until(lambda: node.count_publishers('/from_app'))
+        # what it advertised goes with it
+        await async_wait_until(lambda: not node.count_publishers('/from_app'))
+        # what is hidden is known, and not told
+        await async_wait_until(lambda: '/_hidden' in service.ros.graph.topics
+                               and '/_ask' in service.ros.graph.services)
+        await peer.ask('barrier')
+        await async_wait_until(lambda: peer.statuses)
+        assert not {'/_hidden', '/_ask'} & {*peer.channels, *peer.services}
 
 
 async def test_a_simulated_robot_is_shown(ros_node: SpinningNode) -> None:
@@ -242,7 +254,9 @@ async def test_parameters(ros_node: SpinningNode) -> None:
         assert told[name] == {'name': name, 'value': 1.5, 'type': 'float64'}
         assert told[fixed] == {'name': fixed, 'value': 5}
 
-        await peer.ask('subscribeParameterUpdates', parameterNames=[name])
+        # as many as Lichtblick names at once for a robot of fifty nodes
+        await peer.ask('subscribeParameterUpdates', parameterNames=[
+            *(f'{base}.a_group.of_parameters.number_{each}' for each in range(3000)), name])
         await peer.ask('setParameters', id='set', parameters=[
             {'name': name, 'value': 3, 'type': 'float64'}, {'name': fixed, 'value': 6}])
         await async_wait_until(

@@ -26,6 +26,7 @@ import orjson
 import pytest
 from support.helpers import async_wait_until
 
+from ws_bridge.bridge.frames import MEMORY, MEMORY_BYTE
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.errors import (
@@ -43,6 +44,7 @@ from ws_bridge.offload import wire
 from ws_bridge.offload.worker import no_text, Worker
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol.png import from_png, to_png
+from ws_bridge.weight import BESIDE
 
 NUMBERS = schema_from_text('test_msgs/msg/Numbers', 'float64[] data\n')
 CODEC = CodecStore().codec(NUMBERS)
@@ -100,10 +102,21 @@ def test_what_has_no_values_is_handed_back(dialect: str | None, frame: bytes) ->
     assert head['path'] == []
 
 
+def test_names_of_parameters_are_handed_back_however_many() -> None:
+    """Lichtblick watches all parameters of a robot by one frame: 3,000 take 150 kB."""
+    frame = {'op': 'subscribeParameterUpdates', 'parameterNames': [
+        f'/a_node_with_a_name_{number % 50}.a_parameter.{number}' for number in range(3000)]}
+    head, _ = ask(Worker(), parse('foxglove', max_elements=10_000), json.dumps(frame).encode())
+    assert head['value'] == frame
+
+
 @pytest.mark.parametrize(('request_', 'body', 'error'), [
     (parse(), b'{', BadFrame), (parse(), b'[NaN]', BadFrame),
     (parse(), b'[' * 21 + b']' * 21, BadFrame), (parse(), b'[' + b'1,' * 1000 + b'1]', TooLarge),
-    (parse(), native('status', {'a': 'x' * wire.SKELETON}), BadFrame),
+    (parse(), native('status', {'a': 'x' * BESIDE}), BadFrame),
+    (parse(max_elements=200_000), native('status', {'a': [*range(100_000)]}), BadFrame),
+    (parse('foxglove'), b'{"op": "subscribe", "subscriptions": ["%b"]}' % (b'x' * BESIDE),
+     BadFrame),
     (parse('rosbridge', 'cbor'), b'\xa1', BadFrame),
     (parse('rosbridge', 'cbor'), b'\x80' * 1001, TooLarge),
     (parse('rosbridge', 'cbor'), cbor2.dumps({'op': b'bytes'}), BadFrame),
@@ -268,6 +281,21 @@ async def test_memory_is_bounded() -> None:
         with pytest.raises((TooLarge, LimitExceeded)):      # the parser may abort
             await workshop.ask(parse(max_elements=10**8), [text])
         await workshop.ask(parse(), [b'{}'])
+    workshop.close()
+    await workshop.closed()
+
+
+@pytest.mark.parametrize('first', ['x', '\U0001f600'])
+async def test_one_string_may_be_as_large_as_a_message(first: str) -> None:
+    """The parser asks for twelve bytes a character, of which it uses few."""
+    most = 10_000_000
+    schema = schema_from_text('std_msgs/msg/String', 'string data\n')
+    text = f'{{"data":{{"data":"{first}{"x" * (most - 30)}"}}}}'.encode()
+    workshop = Workshop('tests', timeout=30.0, memory=MEMORY + MEMORY_BYTE * most)
+    async with workshop.turn():
+        await workshop.ask(parse(max_size=most, is_unchecked=True), [text])
+        _, cdr = await workshop.ask(wire.Convert(schema, None))
+        assert len(cdr) == most - 30 + len(first.encode()) + 9
     workshop.close()
     await workshop.closed()
 

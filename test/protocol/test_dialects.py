@@ -21,6 +21,7 @@ import orjson
 import pytest
 from support.frames import one
 
+from ws_bridge.errors import BadFrame
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.dialect import Dialect, SampleWriter
@@ -33,11 +34,21 @@ OPTIONS = DialectOptions('robot', 'r', 1000, 8, read_cbor=lambda data: None)
 @pytest.mark.parametrize(('frame', 'name'), [
     ('{"op": "subscribe"}', 'rosbridge'), ('{"op": 5}', 'rosbridge'),
     ('{"metadata": {}}', 'native'), ('{"data": {}}', 'native'), ('{"x": 1}', None),
-    ('[{"op": 1}]', None), ('{"op', None), (b'\xa1\x62op\x61x', 'rosbridge'),
+    ('[{"op": 1}]', None), ('\ufeff{"op": "x"}', 'rosbridge'), ('\ufeff{"data": 1}', 'native'),
+    ('\ufeff{"op": NaN}', 'rosbridge'),
+    ('{"op": "call_service", "service": "/stop", "id": "\\ud83d"}', 'rosbridge'),
+    (b'\xa1\x62op\x61x', 'rosbridge'),
     (b'\x01\x00', 'native'), (b'', 'native')])
 def test_dialect_of_a_first_frame(frame: str | bytes, name: str | None) -> None:
     kind = DIALECTS.of_frame(frame)
     assert (kind and kind.name) == name
+
+
+@pytest.mark.parametrize('frame', [
+    '{"op', '', '\ufeff', '\ufeff\ufeff{"op": "x"}', '{"op": "publish", "topic": "\\ud83d"}'])
+def test_a_first_frame_that_cannot_be_read(frame: str) -> None:
+    with pytest.raises(BadFrame, match='not JSON'):
+        DIALECTS.of_frame(frame)
 
 
 def test_a_peer_names_its_dialect_by_a_subprotocol() -> None:

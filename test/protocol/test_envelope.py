@@ -138,12 +138,17 @@ def test_numbers() -> None:
 
 @pytest.mark.parametrize('frame', [
     '', 'x', '5', '[]', '"text"', 'null', '{}', '{"op":"publish"}', '{"data":1', '{"data":NaN}',
-    '{"data":"\\ud800"}', b'\xff\xfe', '\ufeff{"data":1}', '{"data":1}{"data":2}',
+    '{"data":"\\ud800"}', b'\xff\xfe', '\ufeff', '\ufeff\ufeff{"data":1}', '{"data":1}{"data":2}',
     '{"data":' + '[' * 100_000 + ']' * 100_000 + '}', '[' * 5_000_000])
 def test_frames_that_are_no_envelopes(frame: str | bytes) -> None:
     """All the same error."""
     with pytest.raises(BadFrame):
         decode(frame)
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    for frame in ('\ufeff{"data":1}', '\ufeff{"data":1}'.encode()):
+        assert decode(frame).data == 1
 
 
 @pytest.mark.parametrize('depth', [8, MAX_DEPTH, 200])

@@ -43,7 +43,13 @@ from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.protocol.foxglove import BATCH, FoxgloveDialect, NEEDS_LOGIN
 from ws_bridge.protocol.foxglove_frames import asset_error
 from ws_bridge.protocol.foxglove_ids import Ids
-from ws_bridge.protocol.foxglove_requests import PARSERS, WITHIN
+from ws_bridge.protocol.foxglove_requests import (
+    AT_ONCE,
+    MAX_PARAMETER,
+    MOST_NAMES,
+    PARSERS,
+    WITHIN,
+)
 from ws_bridge.protocol.foxglove_status import INTERVAL
 
 NOW = 1_760_000_000 * 10**9
@@ -416,6 +422,24 @@ def test_parameters(dialect: FoxgloveDialect) -> None:
         ops.WatchParameters('watch', (), False),)
 
 
+def test_many_names_are_watched_in_parts(dialect: FoxgloveDialect) -> None:
+    """Lichtblick watches all parameters by one frame: others have the loop in between."""
+    names = [f'/n.{number}' for number in range(2 * AT_ONCE + 1)]
+    for op, watch in (('subscribeParameterUpdates', True), ('unsubscribeParameterUpdates', False)):
+        parts = ask(dialect, op, parameterNames=names)
+        assert all(isinstance(part, ops.WatchParameters) and part.watch is watch
+                   for part in parts)
+        assert [len(part.names) for part in parts] == [AT_ONCE, AT_ONCE, 1]  # type: ignore
+    assert wrong(ask(dialect, 'subscribeParameterUpdates', parameterNames=['/n.a'] * (
+        MOST_NAMES + 1)))[1] == 'limit_exceeded'
+    # each is kept as long as it is watched
+    longest = '/n.' + 'x' * (MAX_PARAMETER - 3)
+    assert not isinstance(ask(dialect, 'subscribeParameterUpdates', parameterNames=[longest])[0],
+                          ops.Malformed)
+    assert wrong(ask(dialect, 'subscribeParameterUpdates', parameterNames=[longest + 'x']))[1] == \
+        'bad_name'
+
+
 def test_values_of_parameters(dialect: FoxgloveDialect) -> None:
     entries = [replies.ParameterEntry('/n:a.b', 'double', 3.0),
                replies.ParameterEntry('/n:i', 'integer', 3),
@@ -566,6 +590,12 @@ def test_channels_whatever_comes_and_goes(graphs: list[dict[str, list[str]]]) ->
                               if set(types) & set(definitions)}
         assert all(meanings[number]['schemaName'] in after[topic]
                    for topic, number in there.items())
+
+
+def test_a_byte_order_mark_is_no_part_of_a_frame(dialect: FoxgloveDialect) -> None:
+    assert dialect.decode('\ufeff{"op": "subscribeConnectionGraph"}') == (
+        ops.WatchConnections('graph', True),)
+    assert wrong(dialect.decode('\ufeff\ufeff{}'))[1] == 'bad_frame'  # type: ignore[arg-type]
 
 
 def test_an_empty_frame_is_nothing(dialect: FoxgloveDialect) -> None:

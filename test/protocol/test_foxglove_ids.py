@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import pytest
 
-from ws_bridge.protocol.foxglove_ids import IdBook, Ids
+from ws_bridge.protocol.foxglove_ids import Channel, ClientChannel, IdBook, Ids, PeerBook
 
 
 def test_the_oldest_of_many_numbers_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,3 +31,39 @@ def test_what_numbers_of_a_process_mean() -> None:
     assert ids.session_id != Ids().session_id
     assert ids.channels.row('/t', 'a/msg/B', '') == ids.channels.row('/t', 'a/msg/B', '')
     assert ids.channels.row('/t', 'a/msg/B', 'int8 x\n').number == 2
+
+
+def test_refused_channels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client may advertise as many as it likes; what is refused must not stay for ever."""
+    monkeypatch.setattr(PeerBook, 'MOST_REFUSED', 3)
+    book = PeerBook()
+    for number in range(10):
+        book.publish(number, ClientChannel(f'/t{number}', 'a/msg/B', 'cdr'))
+        book.refuse(number)
+    assert not book.published
+    assert [book.is_refused(number) for number in range(10)] == [False] * 7 + [True] * 3
+    book.publish(9, ClientChannel('/t9', 'a/msg/C', 'cdr'))
+    assert not book.is_refused(9)
+    assert not book.other_type(ClientChannel('/t8', 'a/msg/C', 'cdr'))   # that one was refused
+    assert book.other_type(ClientChannel('/t9', 'a/msg/B', 'cdr'))
+    assert book.unpublish(9) == ClientChannel('/t9', 'a/msg/C', 'cdr')
+    assert book.unpublish(9) is None
+    assert not book.other_type(ClientChannel('/t9', 'a/msg/B', 'cdr'))
+    book.refuse(9)      # of one that has ended
+    assert not book.is_refused(9)
+
+
+def test_what_is_looked_up_of_channels_and_services() -> None:
+    book, channel = PeerBook(), Channel(7, '/t', 'a/msg/B')
+    book.add(channel)
+    book.subscribe(1, channel)
+    assert book.channel(7) is channel and book.is_subscribed(channel)
+    assert book.unsubscribe(1) is channel and not book.is_subscribed(channel)
+    assert book.unsubscribe(1) is None
+    book.subscribe(2, channel)
+    assert book.remove('/t') == 7
+    assert (book.channel(7), book.remove('/t'), book.subscriptions) == (None, None, {})
+    book.add_service('/s', 5)
+    assert book.service(5) == '/s'
+    assert book.remove_service('/s') == 5
+    assert (book.service(5), book.remove_service('/s')) == (None, None)

@@ -26,6 +26,7 @@ from ws_bridge.config import Limits
 from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.errors import (
     BadField,
+    BadFrame,
     Expired,
     Forbidden,
     OutOfRange,
@@ -234,7 +235,8 @@ def test_depth_is_the_callers_to_bound() -> None:
         op = one(dialect.decode(deep))
         assert isinstance(op, ops.Malformed)
         assert op.error.message == 'JSON nested deeper than 8'
-        assert DIALECTS.of_frame(deep, 8) is None
+        with pytest.raises(BadFrame):
+            DIALECTS.of_frame(deep, 8)
         assert error(dialect, op='fragment', id='f', data=deep, num=0, total=1) == (
             'bad_frame', None)
 

@@ -22,11 +22,19 @@ import pytest
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
+from support.helpers import wait_until
 from support.ros_harness import FakeLoop, OtherNode, QUICK, RELIABLE, running_side
 
 from ws_bridge.config.roles import is_hidden
 from ws_bridge.ros import graph, graph_watch, private
-from ws_bridge.ros.graph import GraphSnapshot, participant_of, TopicInfo
+from ws_bridge.ros.graph import (
+    GraphSnapshot,
+    only_type,
+    participant_of,
+    REASON_LOST,
+    TopicInfo,
+)
+from ws_bridge.ros.names import is_type_conflict, TypeConflict
 from ws_bridge.ros.private import PrivateAccess, Unsupported
 
 STRING = 'std_msgs/msg/String'
@@ -67,6 +75,27 @@ def test_snapshots_come_when_the_graph_changes_and_only_then(
         loop.until(lambda: side.polls > polls + 10)
         assert len(looks) < looked + 5
     assert all(one != two for one, two in pairwise(snapshots))
+
+
+def test_the_node_has_one_type_of_a_topic(other: OtherNode) -> None:
+    """On Jazzy rcl says ``invalid allocator`` of every subscription that it cannot make."""
+    def fail() -> None:
+        with only_type(other.node, '/one', INT):
+            raise RuntimeError(f'{REASON_LOST}, at subscription.c:261')
+    with pytest.raises(RuntimeError) as caught:     # whatever it is: no other type is there
+        fail()
+    assert not is_type_conflict(caught.value)
+    with other.publisher('/one', RELIABLE):
+        with only_type(other.node, '/one', STRING):
+            pass
+        with pytest.raises(TypeConflict), only_type(other.node, '/one', INT):
+            pytest.fail('rcl is not asked')
+    with closing(OtherNode()) as third, third.publisher('/one', RELIABLE):
+        wait_until(lambda: other.node.count_publishers('/one'))
+        with pytest.raises(TypeConflict) as caught:
+            fail()
+        assert is_type_conflict(caught.value)
+        assert REASON_LOST in str(caught.value)
 
 
 def test_a_quiet_graph_is_looked_at_now_and_then(

@@ -19,7 +19,7 @@ import struct
 
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 import pytest
-from rclpy.serialization import serialize_message
+from rclpy.serialization import deserialize_message, serialize_message
 
 from ws_bridge.convert.codec import Codec
 from ws_bridge.convert.schema_text import schema_to_text
@@ -102,6 +102,19 @@ def test_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transforms, 'is_installed', lambda: True)
     assert with_stand_ins(GRAPH) is GRAPH
     assert source_of('/tf', TF_TYPE, GRAPH.topics) is None
+
+
+@pytest.mark.skipif(find_spec('tf2_msgs') is None, reason='tf2_msgs is not installed')
+def test_it_is_what_the_package_has() -> None:
+    from tf2_msgs.msg import TFMessage
+
+    real = TYPES.message(TF_TYPE)
+    assert TYPES.message_class(TF_TYPE) is TFMessage
+    assert schema_to_text(real) == schema_to_text(schema_of_tf(TYPES.message(ELEMENT)))
+    stamped = TransformStamped(child_frame_id='base_link')
+    stamped.header.frame_id = 'odom'
+    assert deserialize_message(tf_message(serialize_message(stamped)), TFMessage) == TFMessage(
+        transforms=[stamped])
 
 
 @pytest.mark.skipif(find_spec('tf2_msgs') is not None, reason='tf2_msgs is installed')

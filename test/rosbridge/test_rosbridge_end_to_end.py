@@ -463,4 +463,12 @@ async def test_first_frame_of_no_dialect_is_refused() -> None:
                 await async_wait_until(lambda peer=peer: peer.closed)  # type: ignore[misc]
                 assert peer.closed is not None
                 assert peer.closed[0] == 1002
-                assert 'neither "op" nor "metadata"' in peer.closed[1]
+                assert peer.closed[1].startswith('bad_frame: the first frame ')
+        # a byte order mark keeps no stop, nor anything else
+        stop = '\ufeff' + json.dumps({'op': 'call_service', 'id': 'x', 'service':
+                                      f'/{service.ros.settings.node_name}/stop'})
+        for first in (stop, stop.encode(), stop.replace('"x"', '"x", "y": "\\ud83d"')):
+            async with rosbridge_peer(service) as peer:
+                await peer.websocket.send(first)
+                answer = await peer.wait(lambda f: f.get('id') == 'x')
+                assert answer['values']['success'] is True

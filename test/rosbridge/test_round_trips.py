@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from inspect import signature
 import json
 import math
 from typing import Any
@@ -43,14 +44,17 @@ STORE = TypeStore()
 TYPED_ARRAYS = {69: '<u2', 70: '<u4', 71: '<u8', 72: 'i1', 77: '<i2', 78: '<i4', 79: '<i8',
                 85: '<f4', 86: '<f8'}
 
+NO_PINGS = {'ping_interval': None} if 'ping_interval' in signature(connect).parameters else {}
+"""A ping takes a number from ``random``, in a thread: hypothesis takes that for the strategy's."""
+
 Pair = tuple[ClientConnection, ClientConnection]
 
 
 @pytest.fixture(scope='module')
 def peers() -> Iterator[Pair]:
     """Give a client that hears JSON and one that hears CBOR, of one bridge."""
-    with bridge_process() as (_, url), connect(url, max_size=None) as text, \
-            connect(url, max_size=None) as binary:
+    with bridge_process() as (_, url), connect(url, max_size=None, **NO_PINGS) as text, \
+            connect(url, max_size=None, **NO_PINGS) as binary:
         text.send('{"op": "set_level", "level": "error"}')
         yield text, binary
 

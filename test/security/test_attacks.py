@@ -33,13 +33,17 @@ PERIOD = 0.02
 EXPECTED = {
     'web tokens': {'401', '429'}, 'origin': {'403'}, 'rebinding': {'403'},
     'slowloris': {'cut', 'held'}, 'half-open': {'opened'}, 'braces': {'survived', 'closed'},
-    'bomb': {'1009'}, 'connects': {'connected', 'cut'}, 'never reads': {'stuck', 'taken'},
+    'bomb': {'1009'}, 'half frames': {'left'},
+    'connects': {'connected', 'cut'}, 'never reads': {'stuck', 'taken'},
     'flood': {'forbidden', 'rate_limited'}, 'traversal': {'404', '400', 'cut', '200'},
     'header injection': {'200', '400', '414', '431', 'cut'}}
 """What may become of the attempts; nothing else may."""
 MAY_SAY = {name: {'answers', 'limit_exceeded'} for name in INSIDE} | {
     'leases': {'answers', 'unknown_name', 'not_holder'},
-    'viewers': {'answers', 'unknown_name', 'forbidden', 'limit_exceeded'}}
+    'viewers': {'answers', 'unknown_name', 'forbidden', 'limit_exceeded'},
+    'crowd of viewers': {
+        'answers', 'unknown_name', 'forbidden', 'limit_exceeded', 'bad_field', 'bad_frame',
+        'already_exists', 'unknown_operation', 'bad_cdr', 'bad_encoding', 'type_mismatch'}}
 """The same of peers that are inside, by the codes that they are told."""
 
 

@@ -20,17 +20,26 @@ published by somebody, and never a command of before it follows.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, RuleBasedStateMachine
 import pytest
-from support.simulation import simulated, Simulation, STARTS_WITHIN, STEPS, TIMEOUT
+from support.simulation import (
+    FakePublisher,
+    simulated,
+    Simulation,
+    STARTS_WITHIN,
+    STEPS,
+    TIMEOUT,
+)
 
 from ws_bridge.errors import Expired
 from ws_bridge.ros.watchdog import END_WITHIN, PING_EVERY, RESTART, STABLE, UNANSWERED
 from ws_bridge.stop_process import wire
 from ws_bridge.stop_process.guard import StopGuard
+from ws_bridge.stop_process.process import CLOSING, GREETING
 
 GATES = {'drive': ('/left', '/right'), 'arm': ('/arm',)}
 TOPICS = st.sampled_from(['/left', '/left', '/right', '/arm'])
@@ -157,6 +166,54 @@ def test_a_command_that_no_subscriber_waits_for_is_told_so(simulation: Simulatio
     assert isinstance(answer, Expired)
     assert 'no subscriber of /left was matched' in str(answer)
     assert not simulation.heard['/left'].moving
+
+
+def readvertise(simulation: Simulation, heard_within: float) -> FakePublisher:
+    """Make a publisher of which the subscriber takes something only after a while."""
+    simulation.unadvertise('/left')
+    simulation.heard_within = heard_within
+    simulation.advertise('/left')
+    return simulation.publishers['/left']
+
+
+def test_a_new_subscriber_has_taken_something_before_it_is_counted(simulation: Simulation) -> None:
+    """It may not know the publisher yet: what comes next takes the place of the command."""
+    publisher: Any = readvertise(simulation, 0.2)
+    assert simulation.command('/left', moving=True, acknowledge=True, counted=True)
+    simulation.run(0.2 - HALF)
+    assert simulation.command('/left', moving=False, acknowledge=True, counted=True)
+    simulation.run_loop()
+    assert simulation.answers == []
+    # who only has to know that it is published waits for nobody
+    assert simulation.command('/left', moving=False, acknowledge=True)
+    simulation.run(0.0)
+    simulation.run_loop()
+    assert simulation.answers == [None]
+    simulation.run(4 * HALF)
+    simulation.run_loop()
+    assert simulation.answers == [None] * 3
+    assert simulation.guard('/left').subscriber_count(publisher) == 1
+    assert not simulation.guard('/left').may_move
+
+
+@pytest.mark.parametrize(('closes', 'within'), [(False, GREETING), (True, CLOSING)])
+def test_a_new_subscriber_that_takes_nothing_is_waited_for_once(
+        simulation: Simulation, closes: bool, within: float) -> None:
+    publisher: Any = readvertise(simulation, LONG)
+    assert simulation.command('/left', moving=False, acknowledge=True, counted=True)
+    if closes:
+        simulation.unadvertise('/left')
+    simulation.run(within + 4 * HALF)
+    simulation.run_loop()
+    assert simulation.answers == [None]
+    guard = simulation.guard('/left')
+    assert guard.subscriber_count(publisher) == 0
+    if not closes:
+        assert simulation.command('/left', moving=False, acknowledge=True, counted=True)
+        simulation.run(HALF)
+        simulation.run_loop()
+        assert simulation.answers == [None, None]
+        assert guard.subscriber_count(publisher) == 1
 
 
 def test_the_end_of_the_bridge_waits_for_no_frozen_process(simulation: Simulation) -> None:

@@ -26,7 +26,7 @@ from ws_bridge.stop_process import wire
 @pytest.mark.parametrize('message', [
     wire.PublishCommand(1, 2, 3, True, False, inf, -5, b'\0\1\0\0abcd'),
     wire.PublishCommand(2 ** 32 - 1, 2, 3, False, True, 0.5, 2 ** 62, bytes(wire.LARGE)),
-    wire.PublishCommand(1, 0, 0, False, False, 1.0, 0, os.urandom(3_000_000)),
+    wire.PublishCommand(1, 0, 0, False, True, 1.0, 0, os.urandom(3_000_000), counted=True),
     wire.OpenGate(1, 0.5, (LossStep('message', message={'x': 1.0}),), 4),
     wire.OpenTopic(2, 1, '/cmd_vel', 'geometry_msgs/msg/Twist', (b'\0', None), keyed=False,
                    stamped=True, match_timeout=1.0, subscribers=3),

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -273,19 +273,45 @@ def squeezed() -> bytes:
     return b''.join(squeeze.compress(block) for _ in range(256)) + squeeze.flush()
 
 
-async def bomb(target: Target) -> Counter[str]:
-    """Send a little that inflates to 256 MB."""
-    small = squeezed()
-    request = (f'GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n'
-               'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n'
-               'Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n')
+async def shake_hands(target: Target, subprotocol: str | None
+                      ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect with the token and compression; what follows is up to the attack."""
+    reader, writer = await open_connection(target)
+    named = f'Sec-WebSocket-Protocol: {subprotocol}\r\n' if subprotocol else ''
+    writer.write((
+        f'GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n'
+        'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n'
+        f'Authorization: Bearer {target.token}\r\n{named}'
+        'Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n').encode())
+    head = await asyncio.wait_for(reader.readuntil(b'\r\n\r\n'), HURRY)
+    assert b'permessage-deflate' in head
+    return reader, writer
+
+
+async def half_frames(target: Target) -> Counter[str]:
+    """Begin binary messages and frames, and leave in the midst of them."""
+    halves = (b'\x02\x85\0\0\0\0\x01\0\0\0\0', b'\x02\x82\0\0\0\0\x01\0' * 2,     # not the last
+              b'\x82\xff\0\0\0\0\0\x10\0\0\0\0\0\0' + bytes(1000),     # a part of 1 MB
+              b'\x02\x81\0\0\0\0\x01\x00\x81\0\0\0\0\0', b'\x82', b'\xc2\xff\0\0')
     outcomes: Counter[str] = Counter()
-    for _ in range(3):
-        reader, writer = await open_connection(target)
-        writer.write(request.encode())
-        head = await asyncio.wait_for(reader.readuntil(b'\r\n\r\n'), HURRY)
-        assert b'permessage-deflate' in head
-        writer.write(masked(small, 0xC1))
+    for subprotocol in QUESTIONS:
+        for half in halves:
+            _, writer = await shake_hands(target, subprotocol)
+            writer.write(half)
+            await writer.drain()
+            await asyncio.sleep(0)
+            writer.transport.abort()
+            outcomes['left'] += 1
+    return outcomes
+
+
+async def bomb(target: Target) -> Counter[str]:
+    """Send a little that inflates to 256 MB, in every dialect and before one is known."""
+    small = squeezed()
+    outcomes: Counter[str] = Counter()
+    for subprotocol, first in ((None, 0xC1), *((name, 0xC2) for name in QUESTIONS)):
+        reader, writer = await shake_hands(target, subprotocol)
+        writer.write(masked(small, first))
         with suppress(OSError):
             rest = await asyncio.wait_for(reader.read(), HURRY)
             outcomes['1009' if (1009).to_bytes(2, 'big') in rest else 'open'] += 1
@@ -502,7 +528,8 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     'slowloris': (slowloris, '300 handshakes that never end'),
     'half-open': (half_open, '20 peers that neither read nor answer'),
     'braces': (braces, '1 MB that nests, every dialect'),
-    'bomb': (bomb, '256 kB that inflate to 256 MB'),
+    'bomb': (bomb, '256 kB that inflate to 256 MB, every dialect'),
+    'half frames': (half_frames, 'binary messages without an end, every dialect'),
     'connects': (connects, '10,000 connections'),
     'never reads': (never_reads, 'asks, and reads nothing'),
     'flood': (flood, 'as fast as the socket takes it'),
@@ -530,7 +557,7 @@ def code_for_viewers(frame: str | bytes) -> str:
     return str(told['message']).partition(':')[0] if told['op'] == 'status' else 'answers'
 
 
-async def say(target: Target, frames: Iterable[str],
+async def say(target: Target, frames: Iterable[str | bytes],
               code: Callable[[str | bytes], str] = code_of, **options: Any) -> Counter[str]:
     """Send frames as fast as the socket takes them, and read; count what is refused, by code."""
     counts: Counter[str] = Counter()
@@ -626,6 +653,49 @@ async def viewers(target: Target) -> Counter[str]:
         code_for_viewers, subprotocols=['foxglove.sdk.v1'])
 
 
+def crowd() -> Iterator[str | bytes]:
+    """Give frames of Foxglove's dialect that ask for much, or lie, each kind of them first."""
+    def text(op: str, **fields: Any) -> str:
+        return json.dumps({'op': op, **fields})
+
+    def channel(number: Any, encoding: str = 'json', **more: Any) -> dict[str, Any]:
+        return {'id': number, 'topic': f'/attacked_view_{number}', 'encoding': encoding,
+                'schemaName': 'std_msgs/msg/String', **more}
+    names = [f'/n{number}.x' for number in range(3000)]
+    yield text('advertise', channels=[channel(number) for number in range(500)])
+    yield text('unadvertise', channelIds=[*range(1000)])
+    yield text('subscribe', subscriptions=[
+        {'id': number, 'channelId': number} for number in range(1500)])
+    yield text('unsubscribe', subscriptionIds=[*range(1500)])
+    for op in ('getParameters', 'subscribeParameterUpdates', 'unsubscribeParameterUpdates'):
+        yield text(op, parameterNames=names)
+    for value in ('x' * 9_000_000, [1.5] * 900_000, {'a': [{}] * 10_000}):
+        yield text('setParameters', id='x', parameters=[{'name': '/attacked.x', 'value': value}])
+    for number in (2**32, 2**64, -1, 1.5, '1', None):
+        yield text('subscribe', subscriptions=[{'id': number, 'channelId': number}])
+        yield text('unsubscribe', subscriptionIds=[number])
+        yield text('advertise', channels=[channel(number)])
+        yield text('fetchAsset', uri='package://ws_bridge/x.stl', requestId=number)
+    yield from (b'\1', b'\1\xff\xff\xff\xff', b'\2' * 12, b'\2' + b'\xff' * 12, b'\3\0',
+                b'\x09', b'\xff' * 1000, b'')
+    # what is said of a channel is not what comes on it
+    yield text('advertise', channels=[channel(1, 'cdr', schema='int32 data'), channel(
+        2, 'json', schemaEncoding='protobuf', schema='CgA='), channel(3, 'protobuf')])
+    for number in (1, 2, 3):
+        yield from (b'\1%b%b' % (number.to_bytes(4, 'little'), payload) for payload in (
+            b'', b'{"data": "x"}', b'\0\1\0\0\xff\xff\xff\xff', b'\0\1\0\0\2\0\0\0x\0',
+            b'\xff' * 9000))
+    yield from (text('getParameters', parameterNames=[], id=f'{number}') for number in range(200))
+    yield from (text('fetchAsset', uri='package://ws_bridge/meshes/base.stl', requestId=number)
+                for number in range(2000))
+    yield from (text('advertise', channels=[channel(number)]) for number in range(5000))
+
+
+async def viewers_in_a_crowd(target: Target) -> Counter[str]:
+    """Ask for much at once, with numbers that overflow, half frames and lies."""
+    return await say(target, crowd(), code_for_viewers, subprotocols=['foxglove.sdk.v1'])
+
+
 INSIDE: dict[str, tuple[Attack, str]] = {
     'questions': (questions, 'asks for names, types and reasons'),
     'subscriptions': (subscriptions, '600 topics of its own'),
@@ -634,6 +704,7 @@ INSIDE: dict[str, tuple[Attack, str]] = {
     'calls': (calls, '300 calls that nobody answers'),
     'leases': (leases, 'acquires and releases'),
     'viewers': (viewers, 'asks for parameters, files and the graph'),
+    'crowd of viewers': (viewers_in_a_crowd, 'thousands of ids, names and files, and lies'),
     'stops': (stops, '20,000 emergency stops')}
 """Those of a peer that may do what it does; it needs an operator's token."""
 

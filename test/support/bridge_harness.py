@@ -47,12 +47,19 @@ PEER, BRIDGE = validator('peer'), validator('bridge')
 
 Json = dict[str, Any]
 
+PATIENT = {'gate_timeout': 30.0, 'gate_ttl': 30.0}
+"""
+Of each bridge that is told nothing else: a command may wait for its subscriber to be matched.
+
+With what is usual, 0.5 s and 0.3 s, it expires on a busy machine, of which only tests of time are.
+"""
+
 
 @asynccontextmanager
 async def running_bridge(*arguments: str, domain: int | None = None,
                          override_port: bool = True, **parameters: Any) -> AsyncIterator[Service]:
     """
-    Run a bridge on a free port; a fault of its threads fails the test.
+    Run a bridge on a free port, with :data:`PATIENT` gates; a fault of its threads fails the test.
 
     :param arguments: further ROS arguments, such as ``-r __ns:=/robot``.
     :param override_port: ``False`` where ``arguments`` say the port.
@@ -62,7 +69,7 @@ async def running_bridge(*arguments: str, domain: int | None = None,
     args = ['--ros-args', '--log-level', 'warn', *arguments, '-p', 'robot_name:=testbot']
     if override_port:
         parameters['port'] = 0
-    for name, value in parameters.items():
+    for name, value in {**PATIENT, **parameters}.items():
         args += ['-p', f'{name}:={json.dumps(value)}']
     context = None
     if domain is not None:

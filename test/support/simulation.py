@@ -220,6 +220,7 @@ class Entity:
     def __init__(self, simulation: Simulation, topic: str, task: Task) -> None:
         self._simulation, self._topic, self._task = simulation, topic, task
         self._matched_at = simulation.now + simulation.matched_within
+        self._heard_at = self._matched_at + simulation.heard_within
         self.destroyed = False
 
     def publish(self, cdr: bytes) -> None:
@@ -232,7 +233,7 @@ class Entity:
         return int(self._simulation.now >= self._matched_at)
 
     def wait_for_all_acked(self, timeout: object) -> bool:
-        return True
+        return self._simulation.now >= self._heard_at
 
 
 class FakePublisher:
@@ -293,6 +294,7 @@ class Simulation:
         self.faults: list[object] = []
         self.starts_within = STARTS_WITHIN
         self.matched_within = 0.0
+        self.heard_within = 0.0     # after it was matched
         self.launches_fail = 0
         self.unanswered = 0
         self.answers: list[WsBridgeError | None] = []
@@ -390,7 +392,7 @@ class Simulation:
         self.guard(topic).close_publisher(publisher)
 
     def command(self, topic: str, *, moving: bool, acknowledge: bool = False, ttl: float = 0.3,
-                size: int = 0) -> bool:
+                size: int = 0, counted: bool = False) -> bool:
         """Command as a peer does; return whether it was handed over."""
         guard = self.guard(topic)
         publisher: Any = self.publishers[topic]
@@ -403,7 +405,8 @@ class Simulation:
         try:
             taken = guard.publish(publisher, cdr, guard.generation, moving=moving,
                                   deadline=self.now + ttl,
-                                  on_done=answered if acknowledge else None)
+                                  on_done=answered if acknowledge else None,
+                                  counted=counted)
         except Unavailable:
             return False
         self.unanswered += taken and acknowledge

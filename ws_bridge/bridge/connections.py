@@ -55,7 +55,7 @@ PROTOCOL_ERROR = 1002
 PRIVATE = 3000
 """Close codes from here on mean what the peer likes (RFC 6455 7.4.2): they count as one."""
 TRY_LATER = 1013
-NO_DIALECT = 'the first frame is of no dialect: neither "op" nor "metadata" is in it'
+NO_DIALECT = 'bad_frame: the first frame is of no dialect: neither "op" nor "metadata" is in it'
 
 logger = logging.getLogger(__name__)
 

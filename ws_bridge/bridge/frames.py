@@ -20,6 +20,7 @@ nothing.
 from __future__ import annotations
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -32,13 +33,14 @@ from ws_bridge.bridge.connections import (
     PROTOCOL_ERROR,
 )
 from ws_bridge.bridge.dispatch import Dispatcher
-from ws_bridge.bridge.intake import Intake, is_soon_checked, Job
+from ws_bridge.bridge.intake import Intake, is_soon_checked, Job, unreadable
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.publications import Publications
 from ws_bridge.bridge.second_look import SecondLook
 from ws_bridge.bridge.uplink import Uplink
 from ws_bridge.bridge.uplinks import Uplinks
 from ws_bridge.config import Settings
+from ws_bridge.errors import BadFrame
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.protocol.operations import BinarySample, EmergencyStop, Operation, Wrapped
@@ -53,8 +55,9 @@ SPACES = 64
 """White space before JSON in a binary frame is at most as long."""
 MEMORY = 64 << 20
 """What the worker that reads messages may take beside itself for any message, bytes,"""
-MEMORY_BYTE = 6
-"""and for each byte of the largest one: as text, as a string of wide characters, as CDR."""
+MEMORY_BYTE = 20
+"""and for each byte of the largest one: text, a string of wide characters, CDR; the parser asks
+for twelve, and uses few."""
 
 
 class Frames:
@@ -123,7 +126,11 @@ class Frames:
         if peer is None:
             if isinstance(data, str) and is_heavy_json(data):
                 return partial(self.intake.read, link, data)
-            kind = DIALECTS.of_frame(data, self._settings.max_json_depth)
+            try:
+                kind = DIALECTS.of_frame(data, self._settings.max_json_depth)
+            except BadFrame as exc:
+                link.close(PROTOCOL_ERROR, unreadable(exc))
+                return None
             if kind is None:
                 link.close(PROTOCOL_ERROR, NO_DIALECT)
                 return None
@@ -214,7 +221,7 @@ def _as_text(data: bytes) -> str | bytes:
 
 
 def _begins_json(data: bytes) -> bool:
-    return data[:SPACES].lstrip(b' \t\r\n').startswith(b'{')
+    return data[:SPACES].removeprefix(BOM_UTF8).lstrip(b' \t\r\n').startswith(b'{')
 
 
 def _stops_in(operations: tuple[Operation, ...]) -> tuple[EmergencyStop, ...]:

@@ -436,7 +436,8 @@ class Gates:
                 session.peer, session.lease_mode, command, lane.checks, topic=lane.topic,
                 convert=_reading(lane.codec, wish, self._ros), encode=lane.codec.from_values,
                 hand_over=partial(guarded.guard.publish, lane.publisher,
-                                  generation=guarded.generation, on_done=on_done),
+                                  generation=guarded.generation, on_done=on_done,
+                                  counted=wish.ack is not None and not begins),
                 offset=session.clock.timesync.offset, unix=now + self._epoch, now=now,
                 fence=peer.link.fence, slack=slack)
         finally:

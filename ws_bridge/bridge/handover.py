@@ -17,6 +17,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+import time
+
+TURN = 0.002
+"""What was posted is worked off for so long before others have the loop, s."""
 
 
 class Mailbox:
@@ -50,10 +54,13 @@ class Mailbox:
 
     def _drain(self) -> None:
         self._scheduled = False
+        end = time.perf_counter() + TURN
         try:
             for _ in range(len(self._items)):
                 function, args = self._items.popleft()
                 function(*args)
+                if time.perf_counter() > end:   # the sockets are looked at before the rest
+                    break
         finally:
             if self._items and not self._scheduled:
                 self._scheduled = True

@@ -33,7 +33,6 @@ from ws_bridge.bridge.peer import Peer
 from ws_bridge.config import Settings
 from ws_bridge.convert.codec import Codec, Converted
 from ws_bridge.errors import (
-    BadFrame,
     NotAdvertised,
     TooLarge,
     TypeMismatch,
@@ -263,10 +262,14 @@ class Intake:
             if isinstance(decoded, ops.Wrapped):
                 self._lines[link].jobs.appendleft(partial(self.read, link, decoded))
                 return
+            end = time.perf_counter() + TURN
             for op in decoded:
                 link.fence = self._lines[link].fence
                 if self._taker.is_here(peer):
                     await self._carry_out(peer, op)
+                if time.perf_counter() > end:
+                    await asyncio.sleep(0)
+                    end = time.perf_counter() + TURN
             if decoded:
                 await self._workshop.ask(wire.Forget())
 
@@ -355,10 +358,8 @@ class Intake:
     def _refuse(self, link: Link, peer: Peer | None, op_id: str | None,
                 error: WsBridgeError) -> None:
         """Tell a peer that its message could not be read; one that nobody knows has to leave."""
-        if peer is None and isinstance(error, BadFrame):
-            self._taker.find(link, '')
-        elif peer is None:
-            link.close(PROTOCOL_ERROR, f'the first frame cannot be read: {error.code}')
+        if peer is None:
+            link.close(PROTOCOL_ERROR, unreadable(error))
         elif self._taker.is_here(peer):
             self._taker.carry_out(peer, peer.session.receive(
                 ops.Malformed(op_id, error), self._loop.time()))
@@ -433,6 +434,11 @@ class Intake:
 def is_soon_checked(codec: Codec, size: int) -> bool:
     """Whether the loop copies and checks so many bytes of CDR before others notice."""
     return codec.is_flat and size <= MAX_FLAT
+
+
+def unreadable(error: WsBridgeError) -> str:
+    """Return why a connection ends with its first frame: no dialect is known to tell it in."""
+    return f'{error.code}: the first frame cannot be read: {error.message}'
 
 
 def _with_parked(head: dict[str, Any]) -> Any:

@@ -82,14 +82,17 @@ class ParameterCache:
 
     :param resolve: makes the full name of a service; raises ``BadName``.
     :param loop: its clock, and its timers.
+    :param post: calls a function later: many viewers may wait for the same node, and what is told
+        to each of them takes milliseconds.
     """
 
     def __init__(self, ros: RosSide, services: ParameterServices, resolve: Callable[[str], str],
-                 loop: asyncio.AbstractEventLoop) -> None:
+                 loop: asyncio.AbstractEventLoop, post: Callable[..., None]) -> None:
         self._ros = ros
         self._services = services
         self._resolve = resolve
         self._loop = loop
+        self._post = post
         self._since: float | None = None
         self._seen: dict[str, tuple[frozenset[bytes], float]] = {}
         self._kept: dict[str, KnownNode] = {}
@@ -163,7 +166,7 @@ class ParameterCache:
         def told(node: str, result: Mapping[str, Value] | WsBridgeError) -> None:
             if node not in waiting:
                 if late is not None and not isinstance(result, WsBridgeError):
-                    late(node, result)
+                    self._post(late, node, result)      # behind the answer
                 return
             waiting.discard(node)
             if isinstance(result, WsBridgeError):
@@ -173,13 +176,13 @@ class ParameterCache:
             if not waiting:
                 if timer is not None:
                     timer.cancel()
-                done(found, reasons)
+                self._post(done, found, reasons)
 
         def hurry() -> None:
             for node in sorted(waiting):
                 told(node, TimedOut(f'no answer within {within:g} s'))
         if not waiting:
-            done(found, reasons)
+            self._post(done, found, reasons)
             return
         timer = None if within is None else self._loop.call_later(within, hurry)
         for node in nodes:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, get_args, TYPE_CHECKING
 
+from ws_bridge.bridge.handover import Mailbox
 from ws_bridge.bridge.parameter_cache import Found, ParameterCache, Reasons
 from ws_bridge.bridge.parameter_services import ParameterServices
 from ws_bridge.bridge.peer import Peer
@@ -219,8 +220,9 @@ class ParameterAccess:
 
         :raises RequestError: ``BadName``, ``Forbidden``.
         """
-        for name in names:
-            self._rights.exposed(self._require(name, 'get_parameters'))
+        # once a node: a viewer watches every parameter that there is
+        for node in dict.fromkeys(_parts(name)[0] for name in names):
+            self._rights.exposed(self._require(f'{node}:any', 'get_parameters'))
 
     def require(self, names: Iterable[str], *, write: bool = False) -> None:
         """
@@ -305,7 +307,7 @@ class Parameters(Unit):
         self._check = check
         self._resolve = resolve
         self._services = ParameterServices(ros, store)
-        self._cache = ParameterCache(ros, self._services, resolve, loop)
+        self._cache = ParameterCache(ros, self._services, resolve, loop, Mailbox(loop).post)
         self._events: Subscription | None = None
 
     def __repr__(self) -> str:

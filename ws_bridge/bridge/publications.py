@@ -71,6 +71,11 @@ class Shared:
     users: dict[str, Peer] = field(default_factory=dict)
     prepared: bool = False
 
+    def subscriber_count(self) -> int:
+        """Return how many subscribers were matched when a message was published."""
+        return self.publisher.subscriber_count() if self.lane is None else \
+            self.lane.guarded.guard.subscriber_count(self.publisher)
+
 
 @dataclass(slots=True, eq=False)
 class Route:
@@ -266,7 +271,7 @@ class Publications(Unit):
                      wish: Publish) -> Callable[[WsBridgeError | None], None]:
         def on_done(why: WsBridgeError | None) -> None:
             peer.send(Failed(wish.op_id, why) if why else MessagePublished(
-                wish.op_id, wish.ack, shared.publisher.subscriber_count()))
+                wish.op_id, wish.ack, shared.subscriber_count()))
         return on_done
 
     def _to_cdr(self, codec: Codec, wish: Publish) -> bytes | memoryview:

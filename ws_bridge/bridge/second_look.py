@@ -20,6 +20,7 @@ judged by the fence of its arrival.
 """
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import ClassVar, TYPE_CHECKING
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
 
 MAX_WAITING = 100
-"""Operations of one peer that wait for one topic."""
+"""Operations of one peer that wait for one topic, or to learn what their destination is."""
 
 AboutTopic = ops.Subscribe | ops.Unsubscribe | ops.Advertise | ops.Unadvertise | ops.Command
 
@@ -64,6 +65,7 @@ class SecondLook(Unit):
         self._peers = peers
         self._clock = clock
         self._waiting: dict[tuple[Peer, str], list[tuple[AboutTopic, float]]] = {}
+        self._asking: Counter[Peer] = Counter()
 
     def keeps(self, peer: Peer, op: ops.Operation) -> bool:
         """
@@ -139,8 +141,16 @@ class SecondLook(Unit):
 
     def _look_again(self, peer: Peer, effect: fx.LookAgain) -> None:
         op, fence = effect.operation, peer.link.fence
+        if self._asking[peer] >= MAX_WAITING:
+            peer.send(Failed(op.op_id, LimitExceeded(
+                f'{MAX_WAITING} messages for what is not known yet wait')))
+            return
+        self._asking[peer] += 1
 
         def resume() -> None:
+            self._asking[peer] -= 1
+            if not self._asking[peer]:
+                del self._asking[peer]
             if peer.link in self._peers:
                 newest, peer.link.fence = peer.link.fence, fence
                 self._carry_out(peer, peer.session.resume(op, self._clock()), op.op_id)

@@ -146,13 +146,13 @@ async def pub(client: BridgeClient, args: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
     try:
         async with _lease(client, opened.get('gate'), take=args.take) as lease:
-            await _match(client, args, lease, opened.get('subscribers'))
+            is_matched = await _match(client, args, lease, opened.get('subscribers'))
             due = loop.time()
             for published in count(1):
                 try:
                     subscribers = await _publish(client, args, lease)
                 except Expired:
-                    if is_received:
+                    if is_received or is_matched:
                         raise
                     subscribers = 0     # it waited for one, in vain
                 is_received |= subscribers != 0
@@ -175,7 +175,7 @@ async def pub(client: BridgeClient, args: argparse.Namespace) -> int:
 
 
 async def _match(client: BridgeClient, args: argparse.Namespace, lease: HeldLease | None,
-                 subscribers: int | None) -> None:
+                 subscribers: int | None) -> bool:
     """
     Wait until somebody is matched, for what comes before is lost; begin with what is neutral.
 
@@ -183,6 +183,7 @@ async def _match(client: BridgeClient, args: argparse.Namespace, lease: HeldLeas
     neutral for a while before it lets anything move: it is published as long.
 
     :param subscribers: how many there are; ``None`` = the bridge does not tell.
+    :return: whether somebody has received what is neutral.
     """
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -197,13 +198,15 @@ async def _match(client: BridgeClient, args: argparse.Namespace, lease: HeldLeas
         subscribers = (await client.request(
             'advertise', topic=args.topic, type=args.msg_type)).get('subscribers')
     if lease is None:
-        return
+        return False
     until = loop.time() + (SETTLING if is_late and subscribers else 0.0)
     while True:
-        with suppress(Expired):
-            await client.publish(args.topic, {}, lease)
-        if loop.time() >= until:
-            break
+        heard: int | None = 0
+        with suppress(Expired):     # it waited for a subscriber, in vain
+            heard = (await client.publish(args.topic, {}, lease)).get('subscribers')
+        now = loop.time()
+        if now >= until and (heard != 0 or now > begun + args.wait):
+            return heard != 0
         await asyncio.sleep(LOOK_AGAIN)
 
 

@@ -34,8 +34,6 @@ SIZES = struct.Struct('<IQ')
 READY = b'\x01'
 """What a worker says when it has started."""
 MAX_HEAD = 1 << 20
-SKELETON = 16384
-"""Most bytes that are handed back of a message without its values."""
 
 Now = tuple[int, int] | None
 TextForm = Literal['json', 'cbor', 'png']

@@ -43,7 +43,7 @@ from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import parse_json
 from ws_bridge.protocol.png import from_png, to_png
 from ws_bridge.protocol.rosbridge import parse_lenient
-from ws_bridge.weight import cbor_elements, json_elements
+from ws_bridge.weight import BESIDE, cbor_elements, json_elements
 
 Buffer = bytes | bytearray
 _NO_MEMORY = 'Not enough memory'
@@ -114,7 +114,8 @@ class Worker:
         path = [] if kind is None or type(value) is not dict else kind.find_values(
             {key: [] if type(item) is Sliced else item for key, item in value.items()})
         self._kept = _take_values(value, path)
-        return {'value': _skeleton(value), 'path': path, 'dialect': kind and kind.name,
+        most = BESIDE if kind is None or type(value) is not dict else kind.most_beside(value)
+        return {'value': _skeleton(value, most), 'path': path, 'dialect': kind and kind.name,
                 'wrapped': wrapped, 'is_list': isinstance(self._kept, tuple)}, b''
 
     def _load(self, text: Buffer, request: wire.Parse) -> Any:
@@ -179,26 +180,25 @@ def _take_values(value: Any, path: list[str]) -> Any:
     return tuple(islice(values, MOST_FIELDS + 1)) if type(values) in (list, Sliced) else values
 
 
-def _skeleton(value: Any) -> Any:
+def _skeleton(value: Any, most: int) -> Any:
     """
     Return the rest of a message.
 
-    :raises BadFrame: it is more than the bridge should read, or no JSON.
+    :param most: how much of it the bridge should read, bytes.
+    :raises BadFrame: it is more, or no JSON.
     """
+    def plain(item: Any) -> Any:
+        """Return so much of a long list that what is too long stays too long."""
+        if type(item) is Sliced:
+            return list(islice(item, most // 2 + 1))
+        raise TypeError
     try:
-        text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY, default=_as_long)
+        text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY, default=plain)
     except TypeError as exc:
         raise BadFrame('has what JSON has not') from exc
-    if len(text) > wire.SKELETON:
-        raise BadFrame(f'a large message may have at most {wire.SKELETON} bytes beside its values')
+    if len(text) > most:
+        raise BadFrame(f'a large message may have at most {most} bytes beside its values')
     return orjson.Fragment(text)
-
-
-def _as_long(value: Any) -> str:
-    """Return what is as long as something that has no place beside the values."""
-    if type(value) is Sliced:
-        return ' ' * wire.SKELETON
-    raise TypeError
 
 
 def _receive(channel: socket.socket, size: int) -> bytearray:

@@ -24,10 +24,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ws_bridge.errors import BadFrame
-from ws_bridge.protocol import foxglove, native, rosbridge
+from ws_bridge.protocol import foxglove, foxglove_requests, native, rosbridge
 from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.envelope import MAX_DEPTH
 from ws_bridge.safety.policy import LeaseMode
+from ws_bridge.weight import BESIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class DialectKind:
     :param find_values: where a parsed text frame has the values of a message; empty = nowhere.
         Without these a frame that is too large for the loop has to be short.
     :param find_id: the identity of a request in the text of a frame that cannot be parsed.
+    :param most_beside: of a large text frame, parsed, how much the loop gets beside the values of
+        a message, bytes.
     :param hears_topics: peers are told of topics that come and go; what they subscribed to ends
         with its topic.
     :param hears_definitions: they are told the definitions of the types of these, too, and of
@@ -99,6 +102,7 @@ class DialectKind:
     lenient_json: bool = False
     find_values: Callable[[dict[str, Any]], list[str]] = lambda value: []
     find_id: Callable[[bytes], str | None] = lambda text: None
+    most_beside: Callable[[dict[str, Any]], int] = lambda value: BESIDE
     hears_topics: bool = False
     hears_definitions: bool = False
     hears_time: bool = False
@@ -144,14 +148,20 @@ class DialectTable(dict[str, DialectKind]):
         """
         Return the dialect that a first frame shows.
 
+        One that may be an emergency stop shows it even where only Python can read it.
+
         :param max_depth: most arrays and objects inside each other.
+        :raises BadFrame: it is text that cannot be read.
         """
         if isinstance(frame, bytes):
             return self.of_value(frame)
         try:
-            return self.of_value(rosbridge.parse_lenient(frame, max_depth))
+            value = rosbridge.parse_lenient(frame, max_depth)
         except BadFrame:
-            return self.of_value(native.find_stop(frame))
+            value = native.find_stop(frame) or rosbridge.find_call(frame)
+            if value is None:
+                raise
+        return self.of_value(value)
 
     def of_value(self, value: Any) -> DialectKind | None:
         """Do as :meth:`of_frame`, of a parsed text frame."""
@@ -179,7 +189,7 @@ DIALECTS = DialectTable((
             options.robot_name, options.ros_distro, options.max_depth,
             serves_assets=options.serves_assets, sim_time=options.sim_time),
         greets=True, lease_mode='foxglove', hears_topics=True, hears_definitions=True,
-        hears_time=True,
+        hears_time=True, most_beside=foxglove_requests.most_beside,
         other_subprotocols=(foxglove.OLD_SUBPROTOCOL,)),
 ))
 """In the order in which a first frame is shown to them, and in which they are offered."""

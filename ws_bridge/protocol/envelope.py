@@ -19,6 +19,7 @@ key that is absent or null has its default; one of the wrong kind is a :class:`B
 """
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +66,7 @@ class Envelope:
 
 def parse_json(text: str | bytes, max_depth: int = MAX_DEPTH) -> Any:
     """
-    Parse strict JSON.
+    Parse strict JSON; a byte order mark in front is skipped, as RFC 8259, 8.1 allows.
 
     :param max_depth: most arrays and objects inside each other.
     :raises BadFrame: if it is not that.
@@ -73,7 +74,13 @@ def parse_json(text: str | bytes, max_depth: int = MAX_DEPTH) -> Any:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as exc:
-        raise BadFrame(f'not JSON: {exc}') from exc
+        bare = _without_mark(text)
+        if bare is text:
+            raise BadFrame(f'not JSON: {exc}') from exc
+        try:
+            value = orjson.loads(bare)
+        except orjson.JSONDecodeError as inner:
+            raise BadFrame(f'not JSON: {inner}') from inner
     if isinstance(text, str):
         brackets = text.count('{') + text.count('[')
     else:
@@ -81,6 +88,13 @@ def parse_json(text: str | bytes, max_depth: int = MAX_DEPTH) -> Any:
     if brackets > max_depth and _is_too_deep(value, max_depth):
         raise BadFrame(f'JSON nested deeper than {max_depth}')
     return value
+
+
+def _without_mark(text: str | bytes) -> str | bytes:
+    """Return text without the byte order mark that some programs begin it with."""
+    if isinstance(text, str):
+        return text[1:] if text[:1] == '\ufeff' else text
+    return text[len(BOM_UTF8):] if text[:len(BOM_UTF8)] == BOM_UTF8 else text
 
 
 def _is_too_deep(value: Any, max_depth: int) -> bool:

@@ -195,21 +195,21 @@ class FoxgloveDialect:
             msg_type = next((each for each in types if each in reply.definitions), None)
             if msg_type is not None:
                 row = self._ids.channels.row(topic, msg_type, reply.definitions[msg_type])
-                book.channels[topic] = Channel(row.number, topic, msg_type)
+                book.add(Channel(row.number, topic, msg_type))
                 rows.append(row)
         return [*_gone('unadvertise', 'channelIds', gone),
                 *_rows('advertise', 'channels', rows)]
 
     def _services(self, reply: replies.ServicesChanged, stamp: int) -> list[ops.Frame]:
-        numbers = self._book.services
-        gone = [numbers.pop(service, None) for service in reply.gone]
+        book = self._book
+        gone = [book.remove_service(service) for service in reply.gone]
         rows: list[Row] = []
         for service, definition in reply.present.items():
             row = self._ids.services.row(service, definition.srv_type, definition.request_text,
                                          definition.response_text)
-            if numbers.get(service) != row.number:
-                gone.append(numbers.get(service))
-                numbers[service] = row.number
+            if book.services.get(service) != row.number:
+                gone.append(book.remove_service(service))
+                book.add_service(service, row.number)
                 rows.append(row)
         return [*_gone('unadvertiseServices', 'serviceIds', gone),
                 *_rows('advertiseServices', 'services', rows)]
@@ -272,7 +272,7 @@ class FoxgloveDialect:
             return [ops.Frame(asset_error(int(rest), text_of(reply.error)), False,
                               Priority.HIGH)]
         elif kind == 'subscribe':
-            self._book.subscriptions.pop(int(rest), None)
+            self._book.unsubscribe(int(rest))
         elif kind == 'advertise':
             self._book.refuse(int(rest))
         elif kind in ('get', 'set'):

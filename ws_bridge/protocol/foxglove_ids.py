@@ -119,42 +119,121 @@ class PeerBook:
     """
     What one client was told, and what it made.
 
+    Each question is answered by one look-up: a frame may hold a thousand of them.
+
     :ivar channels: those that it was told of, by topic.
     :ivar services: numbers of those that it was told of, by name.
     :ivar subscriptions: the channels of its subscriptions, by their numbers.
-    :ivar published: what it publishes, by the numbers of its own channels.
-    :ivar refused: the numbers of those of its channels that were refused.
+    :ivar published: what it publishes, by the numbers of its own channels, which the session
+        bounds.
     """
+
+    MOST_REFUSED = 1000
+    """Refused channels that are remembered: data on them is dropped without another word."""
 
     def __init__(self) -> None:
         self.channels: dict[str, Channel] = {}
         self.services: dict[str, int] = {}
         self.subscriptions: dict[int, Channel] = {}
         self.published: dict[int, ClientChannel] = {}
-        self.refused: set[int] = set()
+        self._topics: dict[int, str] = {}
+        self._service_names: dict[int, str] = {}
+        self._subscribed: dict[str, int] = {}
+        self._types: dict[str, dict[int, str]] = {}
+        self._refused: OrderedDict[int, None] = OrderedDict()
 
     def __repr__(self) -> str:
         return (f'PeerBook(channels={len(self.channels)}, services={len(self.services)}, '
                 f'subscriptions={len(self.subscriptions)}, published={len(self.published)})')
 
-    def channel(self, number: int) -> Channel | None:
-        """Return a channel that the client was told of."""
-        return next((each for each in self.channels.values() if each.number == number), None)
+    # ---- what it was told of
 
-    def service(self, number: int) -> str | None:
-        """Return the name of a service that the client was told of."""
-        return next((name for name, each in self.services.items() if each == number), None)
-
-    def refuse(self, number: int) -> None:
-        """Take note that one of its channels was refused, unless it has ended already."""
-        if number in self.published:
-            self.refused.add(number)
+    def add(self, channel: Channel) -> None:
+        """Note a channel that the client is told of."""
+        self.channels[channel.topic] = channel
+        self._topics[channel.number] = channel.topic
 
     def remove(self, topic: str) -> int | None:
-        """Forget a channel, and with it its subscriptions; return its number."""
+        """Forget a channel, and with it its subscription; return its number."""
         channel = self.channels.pop(topic, None)
         if channel is None:
             return None
-        for number in [n for n, of in self.subscriptions.items() if of == channel]:
+        del self._topics[channel.number]
+        number = self._subscribed.pop(topic, None)
+        if number is not None:
             del self.subscriptions[number]
         return channel.number
+
+    def channel(self, number: int) -> Channel | None:
+        """Return a channel that the client was told of."""
+        topic = self._topics.get(number)
+        return None if topic is None else self.channels[topic]
+
+    def add_service(self, name: str, number: int) -> None:
+        """Note a service that the client is told of."""
+        self.services[name] = number
+        self._service_names[number] = name
+
+    def remove_service(self, name: str) -> int | None:
+        """Forget a service; return its number."""
+        number = self.services.pop(name, None)
+        if number is not None:
+            del self._service_names[number]
+        return number
+
+    def service(self, number: int) -> str | None:
+        """Return the name of a service that the client was told of."""
+        return self._service_names.get(number)
+
+    # ---- what it subscribed to
+
+    def is_subscribed(self, channel: Channel) -> bool:
+        """Whether the client has a subscription of a channel."""
+        return channel.topic in self._subscribed
+
+    def subscribe(self, number: int, channel: Channel) -> None:
+        """Note a subscription."""
+        self.subscriptions[number] = channel
+        self._subscribed[channel.topic] = number
+
+    def unsubscribe(self, number: int) -> Channel | None:
+        """Forget a subscription; return its channel, unless it has ended already."""
+        channel = self.subscriptions.pop(number, None)
+        if channel is not None:
+            del self._subscribed[channel.topic]
+        return channel
+
+    # ---- what it publishes
+
+    def other_type(self, channel: ClientChannel) -> bool:
+        """Whether the client publishes the topic with another type."""
+        types = self._types.get(channel.topic)
+        return types is not None and next(iter(types.values())) != channel.msg_type
+
+    def publish(self, number: int, channel: ClientChannel) -> None:
+        """Note a channel of the client."""
+        self._refused.pop(number, None)
+        self.published[number] = channel
+        self._types.setdefault(channel.topic, {})[number] = channel.msg_type
+
+    def unpublish(self, number: int) -> ClientChannel | None:
+        """Forget a channel of the client; return it, if it was not refused."""
+        self._refused.pop(number, None)
+        channel = self.published.pop(number, None)
+        if channel is not None:
+            types = self._types[channel.topic]
+            del types[number]
+            if not types:
+                del self._types[channel.topic]
+        return channel
+
+    def refuse(self, number: int) -> None:
+        """Note that a channel of the client was refused, unless it has ended already."""
+        if self.unpublish(number) is not None:
+            self._refused[number] = None
+            if len(self._refused) > self.MOST_REFUSED:
+                self._refused.popitem(last=False)
+
+    def is_refused(self, number: int) -> bool:
+        """Whether a channel of the client was refused, and not ended since."""
+        return number in self._refused

@@ -30,6 +30,7 @@ from ws_bridge.errors import (
     BadField,
     BadFrame,
     BadName,
+    LimitExceeded,
     TypeMismatch,
     UnknownName,
     UnknownOperation,
@@ -44,6 +45,7 @@ from ws_bridge.protocol.foxglove_frames import (
     read_client_data,
 )
 from ws_bridge.protocol.foxglove_ids import ClientChannel, PeerBook
+from ws_bridge.weight import BESIDE
 
 Message = Mapping[str, Any]
 Operations = list[ops.Operation]
@@ -54,6 +56,15 @@ MAX_NUMBER = 2**32 - 1
 MAX_TEXT = 255
 MAX_ID = 256
 MAX_URI = 1024
+MAX_PARAMETER = 1024
+AT_ONCE = 100
+"""Names that one operation watches: those of a frame are as many operations as they need."""
+MOST_NAMES = 10_000
+"""Names of parameters in one frame."""
+NAMES_SIZE = 1 << 19
+"""
+A frame of names may be so long, bytes: Lichtblick watches all parameters of a robot by one frame.
+"""
 WITHIN = 0.4
 """After which time a client that asks for all parameters is told those that are known, s."""
 
@@ -110,11 +121,11 @@ def _subscription(each: Message, book: PeerBook) -> ops.Operation:
     channel = book.channel(channel_id)
     if channel is None:
         raise UnknownName(f'Unknown channel ID: {channel_id}', field='channelId')
-    if channel in book.subscriptions.values():
+    if book.is_subscribed(channel):
         raise AlreadyExists(f'{channel.topic} is subscribed to already', field='channelId')
     if number in book.subscriptions:
         raise BadField(f'subscription {number} is in use', field='id')
-    book.subscriptions[number] = channel
+    book.subscribe(number, channel)
     return ops.Subscribe(f'subscribe:{number}', channel.topic, channel.msg_type, 'cdr',
                          key=str(number), separate=True)
 
@@ -123,7 +134,7 @@ def _unsubscribe(message: Message, book: PeerBook) -> Operations:
     """End subscriptions; those that ended with their channel are not there any more."""
     done: Operations = []
     for number in _list(message, 'subscriptionIds', int):
-        channel = book.subscriptions.pop(number, None)
+        channel = book.unsubscribe(number)
         if channel is not None:
             done.append(ops.Unsubscribe(f'unsubscribe:{number}', channel.topic, str(number)))
     return done
@@ -138,16 +149,14 @@ def _publication(each: Message, book: PeerBook) -> ops.Operation:
     number = _number(each, 'id')
     channel = ClientChannel(_text(each, 'topic'), _text(each, 'schemaName'),
                             _text(each, 'encoding'))
-    if number in book.published and number not in book.refused:
+    if number in book.published:
         raise AlreadyExists(f'channel {number} is advertised already', field='id')
     if channel.encoding not in ENCODINGS:
         raise BadField(f'must be one of {", ".join(ENCODINGS)}', field='encoding')
-    if any(other.topic == channel.topic and other.msg_type != channel.msg_type
-           for key, other in book.published.items() if key not in book.refused):
+    if book.other_type(channel):
         raise TypeMismatch(f'{channel.topic} is advertised by this client with another type',
                            field='schemaName')
-    book.published[number] = channel
-    book.refused.discard(number)
+    book.publish(number, channel)
     return ops.Advertise(f'advertise:{number}', channel.topic, channel.msg_type, key=str(number))
 
 
@@ -157,13 +166,13 @@ def _unadvertise(message: Message, book: PeerBook) -> Operations:
 
 
 def _end_publication(number: int, book: PeerBook) -> Operations:
-    channel = book.published.pop(number, None)
+    was_refused = book.is_refused(number)
+    channel = book.unpublish(number)
+    if was_refused:
+        return []
     if channel is None:
         return [ops.Malformed(f'unadvertise:{number}', UnknownName(
             f'channel {number} is not advertised by this client', field='channelIds'))]
-    if number in book.refused:
-        book.refused.discard(number)
-        return []
     return [ops.Unadvertise(f'unadvertise:{number}', channel.topic, str(number))]
 
 
@@ -173,11 +182,14 @@ def parameter_of(name: str) -> str:
     """
     Return ``/node:parameter`` for the name that clients use, ``/node.parameter``.
 
-    :raises BadName: it has no point.
+    :raises BadName: it has no point, or is too long to be kept.
     """
     node, _, parameter = name.partition('.')
     if not node or not parameter:
         raise BadName(f'{name[:MAX_TEXT]!r} is not /node.parameter', field='name')
+    if len(name) > MAX_PARAMETER:
+        raise BadName(f'the name of a parameter has at most {MAX_PARAMETER} characters',
+                      field='name')
     return f'{node}:{parameter}'
 
 
@@ -202,7 +214,7 @@ def _setting(parameters: list[Message], op_id: str) -> ops.Operation:
 
 def _parameter(each: Message) -> tuple[str, Any]:
     """Return name and value of a parameter; ``None`` = it shall be unset."""
-    name = parameter_of(_text(each, 'name'))
+    name = parameter_of(_text(each, 'name', MAX_PARAMETER))
     if each.keys() - {'name', 'value', 'type'}:
         raise BadField('has keys that no parameter has', field='parameters')
     value = each.get('value')
@@ -215,8 +227,12 @@ def _parameter(each: Message) -> tuple[str, Any]:
 
 
 def _watch_parameters(message: Message, book: PeerBook, *, watch: bool) -> Operations:
-    names = tuple(map(parameter_of, _list(message, 'parameterNames', str)))
-    return [ops.WatchParameters('watch', names, watch)]
+    names = _list(message, 'parameterNames', str)
+    if len(names) > MOST_NAMES:
+        raise LimitExceeded(f'more than {MOST_NAMES} names', field='parameterNames')
+    known = tuple(map(parameter_of, names))
+    return [ops.WatchParameters('watch', known[start:start + AT_ONCE], watch)
+            for start in range(0, max(len(known), 1), AT_ONCE)]
 
 
 def _of_parameters(op_id: str, make: Callable[[str], ops.Operation]) -> ops.Operation:
@@ -277,6 +293,11 @@ def read_text(message: Any, book: PeerBook) -> Operations:
     return parse(message, book)
 
 
+def most_beside(message: Message) -> int:
+    """Return how much of a large text frame may be handed back to the loop, bytes."""
+    return NAMES_SIZE if 'parameterNames' in message else BESIDE
+
+
 # ---- binary frames
 
 def read_binary(frame: bytes | memoryview, book: PeerBook,
@@ -305,10 +326,8 @@ def _publish(frame: bytes | memoryview, book: PeerBook,
     op_id = f'publish:{number}'
     channel = book.published.get(number)
     if channel is None:
-        return [ops.Malformed(f'data:{number}', UnknownName(
+        return [] if book.is_refused(number) else [ops.Malformed(f'data:{number}', UnknownName(
             f'channel {number} is not advertised by this client'))]
-    if number in book.refused:
-        return []       # the client was told that, and why
     return [ops.Command(op_id, channel.topic, payload, 'topic', ack=wants_ack(op_id),
                         encoding=channel.encoding)]
 

@@ -72,6 +72,16 @@ def recognises(value: Any) -> bool:
     return type(value) is dict and 'op' in value
 
 
+def find_call(frame: str | bytes) -> Any:
+    """
+    Return the JSON of a frame that was refused and is a call all the same: of a stop, it may be.
+
+    A call is answered, so its sender is told what is wrong.
+    """
+    value = read_small(frame)
+    return value if type(value) is dict and value.get('op') == 'call_service' else None
+
+
 def find_values(value: Message) -> list[str]:
     """Return where an operation has the values of a message; empty = nowhere."""
     op = value.get('op')
@@ -296,7 +306,7 @@ def parse_lenient(frame: str | bytes, max_depth: int) -> Any:
         if not any(word in words for word in _NOT_JSON):
             raise
         # Through strict JSON again: what Python takes beyond it, and depth, are refused there.
-        return parse_json(_without_nan(words), max_depth)
+        return parse_json(_without_nan(words.removeprefix('\ufeff')), max_depth)
 
 
 def _without_nan(words: str) -> str:

@@ -41,7 +41,7 @@ from ws_bridge.errors import (
     Unavailable,
     WsBridgeError,
 )
-from ws_bridge.ros.graph import SEND_GOAL, served_types
+from ws_bridge.ros.graph import only_type, SEND_GOAL, served_types
 from ws_bridge.ros.handles import FutureHandle
 from ws_bridge.ros.names import creation_error, is_type_conflict, type_name
 from ws_bridge.ros.pool import Pool, Pooled
@@ -265,8 +265,10 @@ class Goals:
             if goal is not None:
                 goal.feed(cdr[:HEADER] + cdr[UUID_END:])
         try:
-            client.feedback = node.create_subscription(
-                parts.FeedbackMessage, f'{action}/_action/feedback', fed, FEEDBACK_QOS, raw=True)
+            feedback = f'{action}/_action/feedback'
+            with only_type(node, feedback, type_name(parts.FeedbackMessage)):
+                client.feedback = node.create_subscription(
+                    parts.FeedbackMessage, feedback, fed, FEEDBACK_QOS, raw=True)
             client.send = node.create_client(
                 parts.SendGoalService, f'{action}/_action/send_goal')
             client.cancel = node.create_client(

@@ -15,7 +15,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,12 +24,14 @@ from rclpy.node import Node
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.utilities import get_rmw_implementation_identifier
 
-from ws_bridge.ros.names import type_name
+from ws_bridge.ros.names import type_name, TypeConflict
 
 STOP_SUFFIX = '_stop'   # of the node of the stop process
 PARTICIPANT = 12        # bytes that name it in a gid of DDS
-DDS = ('rmw_fastrtps', 'rmw_cyclonedds', 'rmw_connextdds')
+ONE_TYPE = 'rmw_fastrtps'
+DDS = (ONE_TYPE, 'rmw_cyclonedds', 'rmw_connextdds')
 SEND_GOAL = '/_action/send_goal'
+REASON_LOST = 'invalid allocator'   # what Jazzy's rcl says in place of the reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,31 @@ def count_subscribers(node: Node, topic: str, msg_type: str) -> int:
 def types_of_others(node: Node, topic: str) -> set[str]:
     """Return the types of a topic that are not only there because a peer asked for them."""
     return _types_of_others(node, topic, _types_by_topic(node)[topic])
+
+
+@contextmanager
+def only_type(node: Node, topic: str, msg_type: str) -> Iterator[None]:
+    """
+    Say that a publisher or subscription is not to be had because of another type.
+
+    Fast DDS lets a participant have one type of a topic. Jazzy's rcl loses what it says of that,
+    and prints some lines each time: it is not asked where this node has the other type.
+
+    :raises TypeConflict: the node, or this participant, has the topic with another type.
+    """
+    if get_rmw_implementation_identifier().startswith(ONE_TYPE) and any(
+            each.topic_name == topic and type_name(each.msg_type) != msg_type
+            for each in (*_all(node.publishers), *_all(node.subscriptions))):
+        raise TypeConflict(f'{topic} has another type here')
+    try:
+        yield
+    except RuntimeError as exc:
+        if REASON_LOST in str(exc) and any(
+                info.topic_type != msg_type
+                for info in (*node.get_publishers_info_by_topic(topic),
+                             *node.get_subscriptions_info_by_topic(topic))):
+            raise TypeConflict(f'{topic} has another type here: {exc}') from exc
+        raise
 
 
 def _types_by_topic(node: Node) -> defaultdict[str, Counter[str]]:

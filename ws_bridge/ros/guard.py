@@ -75,7 +75,7 @@ class Port(Protocol):
         """Look when something is due."""
 
     def command(self, topic: int, generation: int, cdr: bytes, *, moving: bool, acknowledge: bool,
-                deadline: float, stamped: bool) -> int:
+                counted: bool, deadline: float, stamped: bool) -> int:
         """Hand a command over; return its number."""
 
     def tell(self, message: wire.Message) -> None:
@@ -98,9 +98,10 @@ class GuardedTopic:
 
     :ivar moving: the last command that was handed over asks for something to be stopped.
     :ivar resting: number of the command that ended this, until it is known to be published.
+    :ivar subscribers: how many were matched, as the last answer says.
     """
 
-    __slots__ = ('fed', 'key', 'moving', 'publisher', 'resting', 'stops')
+    __slots__ = ('fed', 'key', 'moving', 'publisher', 'resting', 'stops', 'subscribers')
 
     def __init__(self, key: int, publisher: Publisher, stops: Stops) -> None:
         self.key = key
@@ -109,6 +110,7 @@ class GuardedTopic:
         self.moving = False
         self.resting: int | None = None
         self.fed = 0.0
+        self.subscribers = 0
 
     @property
     def may_move(self) -> bool:
@@ -196,7 +198,7 @@ class Guard:
         self._port.open_topic(self, topic)
 
     def publish(self, publisher: Publisher, cdr: bytes, generation: int, *, moving: bool,
-                deadline: float, on_done: OnDone | None = None) -> bool:
+                deadline: float, on_done: OnDone | None = None, counted: bool = False) -> bool:
         """
         Hot path: hand an accepted command to the stop process.
 
@@ -205,6 +207,7 @@ class Guard:
         :param deadline: monotonic time until which it may reach ROS.
         :param on_done: called when it is published (``None``), or why it is not; else
             :attr:`GuardEvents.refused` is told.
+        :param counted: ``on_done`` waits until new subscribers have taken something.
         :return: ``False``, and nothing happened, if the guard has stopped since.
         :raises RequestError: it could not be handed over.
         """
@@ -222,7 +225,7 @@ class Guard:
         try:
             number = self._port.command(topic.key, generation, cdr, moving=moving,
                                         acknowledge=rests or on_done is not None,
-                                        deadline=deadline,
+                                        counted=counted, deadline=deadline,
                                         stamped=publisher.stamped)
         except WsBridgeError:
             topic.moving = before
@@ -253,6 +256,11 @@ class Guard:
         moved = self.moving
         self._port.stop((self,), reason)
         return moved
+
+    def subscriber_count(self, publisher: Publisher) -> int:
+        """Return how many subscribers were matched when a command was last answered for."""
+        topic = self._topics.get(publisher)
+        return 0 if topic is None else topic.subscribers
 
     def close_publisher(self, publisher: Publisher) -> None:
         """Close a publisher; it is destroyed when no stop needs it any more."""
@@ -325,14 +333,20 @@ class Guard:
 
     def note_answer(self, event: wire.Published | wire.Refused) -> None:
         """Have the sender of a command told."""
-        self._port.post(self._done, event.topic, event.number,
-                        None if isinstance(event, wire.Published)
-                        else _REFUSALS[event.code](event.text))
+        if isinstance(event, wire.Published):
+            self._port.post(self._done, event.topic, event.number, None, event.subscribers)
+        else:
+            self._port.post(self._done, event.topic, event.number,
+                            _REFUSALS[event.code](event.text))
 
-    def _done(self, key: int, number: int, why: WsBridgeError | None) -> None:
+    def _done(self, key: int, number: int, why: WsBridgeError | None,
+              subscribers: int | None = None) -> None:
         for topic in self.topics():
-            if topic.key == key and topic.resting == number:
-                self._rested(topic, published=why is None)
+            if topic.key == key:
+                if subscribers is not None:
+                    topic.subscribers = subscribers
+                if topic.resting == number:
+                    self._rested(topic, published=why is None)
         on_done = self._waiting.pop(number, None)
         if on_done is not None:
             on_done(why)
@@ -362,7 +376,7 @@ class Guard:
         moving = [topic for topic in topics if topic.may_move]
         if self._takes_over and not moving:
             self.note_generation(generation)
-            self._post_failures(why)
+            self._port.post(self._fail, why)
             return
         fallback = StopGuard(self.key, self.timeout, self.steps, _Fallback(self, topics))
         for topic in topics:
@@ -375,7 +389,7 @@ class Guard:
         if self.alarm and not moving:
             self.note_alarm('')
         fallback.stop(why, now)
-        self._post_failures(why)
+        self._port.post(self._fail, why)
 
     def poll(self, now: float) -> float | None:
         """Go on with the escalation of :meth:`take_over`; return when there is more to do."""
@@ -388,13 +402,10 @@ class Guard:
         for topic in self.topics():
             topic.publisher.held = topic.may_move
 
-    def _post_failures(self, why: str) -> None:
-        self._port.post(self._fail, f'the stop process has ended: {why}')
-
-    def _fail(self, text: str) -> None:
+    def _fail(self, why: str) -> None:
         waiting, self._waiting = self._waiting, {}
         for on_done in waiting.values():
-            on_done(Unavailable(text))
+            on_done(Unavailable(f'the stop process has ended: {why}'))
 
 
 class _Fallback:

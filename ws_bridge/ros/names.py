@@ -118,6 +118,10 @@ class NameResolver:
             raise BadName(f'{name!r} is not a valid name: {reason}') from exc
 
 
+class TypeConflict(RuntimeError):
+    """The participant has a name with another type already."""
+
+
 def creation_error(name: str, exc: RuntimeError) -> RequestError:
     """
     Translate what rclpy says when it cannot create an entity.
@@ -131,7 +135,7 @@ def creation_error(name: str, exc: RuntimeError) -> RequestError:
 
 def is_type_conflict(exc: RuntimeError) -> bool:
     """Tell whether an entity cannot be created because of the bridge's own of another type."""
-    return INCOMPATIBLE in str(exc)
+    return isinstance(exc, TypeConflict) or INCOMPATIBLE in str(exc)
 
 
 def type_name(interface: Any) -> str:

@@ -23,7 +23,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from ws_bridge.errors import TypeMismatch, WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
-from ws_bridge.ros.graph import types_of_others
+from ws_bridge.ros.graph import only_type, types_of_others
 from ws_bridge.ros.latched import LatchedStore
 from ws_bridge.ros.names import (
     creation_error,
@@ -318,8 +318,10 @@ class Matcher:
         self._ros.after(RETRY, retry)
 
     def _subscribe(self, profile: QoSProfile) -> Tap:
-        return self._pump.access.make_subscription(
-            self._ros.node, self._class, self._name, profile)
+        assert self._class is not None
+        with only_type(self._ros.node, self.subscription.topic, type_name(self._class)):
+            return self._pump.access.make_subscription(
+                self._ros.node, self._class, self._name, profile)
 
     def _retire(self, plan: tuple[Match, ...], infos: list[TopicEndpointInfo]) -> None:
         """Destroy what the plan does not hold, once its replacement hears everybody."""

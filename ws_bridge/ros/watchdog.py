@@ -261,7 +261,7 @@ class Watchdog:
             return
 
     def command(self, topic: int, generation: int, cdr: bytes, *, moving: bool, acknowledge: bool,
-                deadline: float, stamped: bool) -> int:
+                counted: bool, deadline: float, stamped: bool) -> int:
         """
         Hand a command over (hot path).
 
@@ -275,7 +275,7 @@ class Watchdog:
         try:
             wire.send(end, wire.PublishCommand(
                 topic, generation, number, moving, acknowledge, deadline,
-                self._ros_offset() if stamped else 0, cdr))
+                self._ros_offset() if stamped else 0, cdr, counted))
         except OSError as exc:
             raise Unavailable('the stop process does not take commands') from exc
         return number

@@ -171,9 +171,15 @@ class Session:
                 op.op_id, op.destination, None, op.data, True, op.stamp, op.ttl, op.timeout,
                 op.epoch), now)
         topic = self._names.topic(op.destination)
-        if kind is None and topic not in self.publications.topics:
+        if kind is None and topic not in self.publications.topics and self._may_be_used(op, topic):
             return [fx.LookAgain(op)]
         return self.publications.publish(op, topic, now)
+
+    def _may_be_used(self, op: ops.Command, topic: str) -> bool:
+        """Whether the peer may command a destination, if only the graph had it."""
+        find, name = self.login.rights.find, self._names.service(op.destination)
+        return find('publish', topic) is not None or any(
+            find(use, name) is not None for use in _USES.values())
 
     def _service_answer(self, op: ops.ServiceAnswer, now: float) -> list[fx.Effect]:
         """Take an answer to whatever this side sent: an error may be about a goal."""

@@ -64,15 +64,22 @@ STOPPED = 'the robot was stopped a moment ago; begin anew'
 END_WITHIN = 0.3  # s, for what escalations still have to publish at the end
 ACKED_WITHIN = 0.1  # s, for subscribers to acknowledge the last message
 CLOSING = 0.4  # s, in which they acknowledge what a publisher that is closed has published
+GREETING = 1.0  # s, in which one that is new acknowledges the first message
 UNSENT = 1000  # events that wait for a bridge that does not take them
 AFTER_FAULT = 0.05  # s, then a guard that failed is looked at again
 PRIORITY = 10  # of real-time scheduling, where the system allows it
 
 
 class CommandedTopic:
-    """A publisher behind a gate."""
+    """
+    A publisher behind a gate.
 
-    __slots__ = ('closing', 'deadline', 'entity', 'guard', 'message_class', 'pending', 'spec')
+    :ivar known: how many subscribers were matched when the last answer was given.
+    :ivar unanswered: commands of which a new subscriber may not have heard, until ``greeted_by``.
+    """
+
+    __slots__ = ('closing', 'deadline', 'entity', 'greeted_by', 'guard', 'known', 'message_class',
+                 'pending', 'spec', 'unanswered')
 
     def __init__(self, spec: wire.OpenTopic, guard: StopGuard, message_class: type[Any],
                  entity: Any, deadline: float) -> None:
@@ -83,6 +90,9 @@ class CommandedTopic:
         self.deadline: float | None = deadline  # for its subscribers; None: they are matched
         self.pending: deque[wire.PublishCommand] = deque()
         self.closing: float | None = None  # since when
+        self.known = 0
+        self.unanswered: deque[int] = deque()
+        self.greeted_by = 0.0
 
 
 def _overtaken(messages: Sequence[wire.Message], *, has_ended: bool) -> set[int]:
@@ -317,7 +327,39 @@ class StopProcess:
         guard.feed(command.topic, moving=command.moving, now=now)
         self._next = min(self._next, now + guard.timeout)
         if command.acknowledge:
-            self._tell(wire.Published(command.topic, command.number))
+            self._acknowledge(topic, command, now)
+
+    def _acknowledge(self, topic: CommandedTopic, command: wire.PublishCommand, now: float
+                     ) -> None:
+        """
+        Tell that a command was published, and how many subscribers were matched.
+
+        A subscriber that has just been matched may not know this publisher yet. It would take
+        nothing, and the next command, or a stop, takes the place of this one: where the sender
+        counts, the answer waits until it has taken something.
+        """
+        matched = self.subscribers(command.topic)
+        if not command.counted or (matched <= topic.known and not topic.unanswered):
+            topic.known = min(matched, topic.known)
+            self._tell(wire.Published(command.topic, command.number, matched))
+            return
+        if not topic.unanswered:
+            topic.greeted_by = now + GREETING
+            self._next = 0.0
+        topic.unanswered.append(command.number)
+
+    def _greet(self, topic: CommandedTopic, now: float) -> None:
+        """Answer what waits, when the subscribers have taken everything, or time is up."""
+        heard = topic.entity.wait_for_all_acked(Duration())
+        if heard or now >= topic.greeted_by:
+            self._answer(topic, heard=heard)
+
+    def _answer(self, topic: CommandedTopic, *, heard: bool) -> None:
+        matched = self.subscribers(topic.spec.topic)
+        told = matched if heard else min(matched, topic.known)
+        topic.known = matched
+        while topic.unanswered:
+            self._tell(wire.Published(topic.spec.topic, topic.unanswered.popleft(), told))
 
     def _refuse(self, command: wire.PublishCommand, code: str, text: str) -> None:
         self._tell(wire.Refused(command.topic, command.number, code, text))
@@ -337,7 +379,9 @@ class StopProcess:
                 self._match(topic, now)
             elif topic.closing is not None and not topic.guard.needs(topic.spec.topic):
                 self._destroy(topic, topic.closing, now)
-            if topic.deadline is not None or topic.closing is not None:
+            if topic.unanswered:
+                self._greet(topic, now)
+            if topic.deadline is not None or topic.closing is not None or topic.unanswered:
                 dues.append(now + LOOK_AGAIN)
         dues += [due for guard in tuple(self._guards.values())
                  if (due := self._poll(guard)) is not None]
@@ -385,6 +429,8 @@ class StopProcess:
         """Destroy a publisher when the subscribers have every message, or time is up."""
         if now < since + CLOSING and not topic.entity.wait_for_all_acked(Duration()):
             return
+        if topic.unanswered:
+            self._answer(topic, heard=False)
         topic.guard.remove(topic.spec.topic)
         del self._topics[topic.spec.topic]
         self._node.destroy_publisher(topic.entity)

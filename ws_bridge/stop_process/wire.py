@@ -37,7 +37,7 @@ BACKLOG = 1 << 20
 """Bytes that the system is asked to keep for a process that has no time."""
 
 _PICKLED, _COMMAND = 0, 1
-_MOVING, _ACKNOWLEDGE, _IN_MEMORY = 1, 2, 4
+_MOVING, _ACKNOWLEDGE, _IN_MEMORY, _COUNTED = 1, 2, 4, 8
 _HEADER = struct.Struct('<BBxxIIIdq')
 
 
@@ -52,6 +52,7 @@ class PublishCommand(NamedTuple):
     :param acknowledge: its publication is told.
     :param deadline: monotonic time until which it may reach ROS, s.
     :param ros_offset: ROS time minus monotonic time, ns; of messages with a header.
+    :param counted: it is told when new subscribers have taken something.
     """
 
     topic: int
@@ -62,6 +63,7 @@ class PublishCommand(NamedTuple):
     deadline: float
     ros_offset: int
     cdr: bytes
+    counted: bool = False
 
 
 # ---- from the bridge
@@ -222,10 +224,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A command was published that asked for this answer."""
+    """
+    A command was published that asked for this answer.
+
+    :param subscribers: how many were matched.
+    """
 
     topic: int
     number: int
+    subscribers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +296,8 @@ def _send_command(end: socket.socket, command: PublishCommand) -> None:
     large = len(command.cdr) >= LARGE
     header = _HEADER.pack(
         _COMMAND,
-        command.moving * _MOVING | command.acknowledge * _ACKNOWLEDGE | large * _IN_MEMORY,
+        command.moving * _MOVING | command.acknowledge * _ACKNOWLEDGE | large * _IN_MEMORY
+        | command.counted * _COUNTED,
         command.topic, command.generation, command.number, command.deadline, command.ros_offset)
     if not large:
         end.send(header + command.cdr)
@@ -322,4 +330,5 @@ def receive(end: socket.socket) -> Message | Event | None:
             file.seek(0)
             cdr = file.read()
     return PublishCommand(topic, generation, number, bool(flags & _MOVING),
-                          bool(flags & _ACKNOWLEDGE), deadline, ros_offset, cdr)
+                          bool(flags & _ACKNOWLEDGE), deadline, ros_offset, cdr,
+                          bool(flags & _COUNTED))
