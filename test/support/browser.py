@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+import io
 import json
 import os
 from pathlib import Path
@@ -327,9 +328,12 @@ def _end_leftovers(folder: str) -> None:
             process.kill()
 
 
-def docs_image(name: str) -> Path:
-    """Return where a picture for the documentation goes, if asked for, else a passing place."""
-    root = Path(__file__).parents[2] / 'docs' / 'images' \
-        if os.environ.get('WS_BRIDGE_SCREENSHOTS') else Path(tempfile.gettempdir())
-    root.mkdir(exist_ok=True)
-    return root / name
+def keep_image(name: str, png: bytes) -> None:
+    """Keep a picture for the documentation, in a few colours, if that is asked for."""
+    if not os.environ.get('WS_BRIDGE_SCREENSHOTS'):
+        return
+    from PIL import Image
+    path = Path(__file__).parents[2] / 'docs' / 'images' / name
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert('RGB').quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    path.chmod(0o644)

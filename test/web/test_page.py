@@ -24,7 +24,7 @@ from typing import Any
 import zlib
 
 import pytest
-from support.browser import browser, Demo, docs_image, Observer, Page, Relay
+from support.browser import browser, Demo, keep_image, Observer, Page, Relay
 from support.helpers import SpinningNode, wait_until
 from support.security_support import TOKEN, write_tokens
 from websockets.sync.client import connect
@@ -756,7 +756,7 @@ def test_pictures(page: Page, observer: Observer) -> None:
         assert box['y'] + box['height'] < height, 'the stick is below the fold'
         assert page.run('return document.documentElement.scrollWidth') <= width
         if name is not None:
-            assert driver.save_screenshot(str(docs_image(name)))
+            keep_image(name, driver.get_screenshot_as_png())
     driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
     driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': []})
     page.release('w')
@@ -886,15 +886,18 @@ def test_top_view(page: Page, observer: Observer) -> None:
     goals: list[PoseStamped] = []
     with SpinningNode('planner') as planner:
         node = planner.node
-        grid = OccupancyGrid(data=[0, 100, -1, 0] * 100)
+        grid = OccupancyGrid(data=[100 if {row, column} & {0, 19} else 0
+                                   for row in range(20) for column in range(20)])
         grid.header.frame_id = 'map'
         grid.info.resolution, grid.info.width, grid.info.height = 0.5, 20, 20
+        grid.info.origin.position.y = -5.0
         path = NavPath(poses=[PoseStamped(), PoseStamped()])
-        path.poses[1].pose.position.x = 2.0
+        for each, (x, y) in zip(path.poses, ((6.0, 0.0), (9.0, 3.0)), strict=True):
+            each.pose.position.x, each.pose.position.y = x, y
         footprint = PolygonStamped()
         footprint.polygon.points = [Point32(x=x, y=y) for x, y in ((.3, .3), (.3, -.3), (-.3, 0.))]
-        cloud = PointCloud2(height=1, width=2, point_step=12, row_step=24, data=struct.pack(
-            '<6f', 1, 1, 0, 1, -1, 1), fields=[PointField(
+        cloud = PointCloud2(height=1, width=100, point_step=12, row_step=1200, data=b''.join(
+            struct.pack('<3f', 1.5, -i / 50, i / 50) for i in range(100)), fields=[PointField(
                 name=name, offset=4 * place, datatype=PointField.FLOAT32, count=1)
                 for place, name in enumerate('xyz')])
         path.header.frame_id, footprint.header.frame_id = 'map', 'base_link'
@@ -918,7 +921,7 @@ def test_top_view(page: Page, observer: Observer) -> None:
         page.wait(lambda: view.get_attribute('data-frame') == 'map', 'the frame of the map')
         assert page['topview-say'].get_attribute('hidden')
         figure = page.driver.find_element('css selector', '.view.map')
-        assert figure.screenshot(str(docs_image('top-view.png')))
+        keep_image('top-view.png', figure.screenshot_as_png)
         page.wait(lambda: page['goal'].is_displayed(), 'where goals go')
         assert page['goal-target'].get_attribute('value') == 'topic /goal_pose'
         page['goal'].click()

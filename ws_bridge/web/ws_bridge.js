@@ -18,8 +18,7 @@
  *
  * One file, no dependency, no build step. Times are Unix seconds, durations seconds, rates Hz.
  * Every failure is a WsBridgeError with a `code` of docs/reference/error_codes.md, or one of the codes that
- * only this side has: `disconnected`, `closed`, `login_needed`, `bad_schema`, `no_websocket`, `aborted`,
- * `callback_failed`, `no_worker`.
+ * only this side has: `disconnected`, `closed`, `login_needed`, `bad_schema`, `no_websocket`, `aborted`, `callback_failed`, `no_worker`.
  */
 
 export const SUBPROTOCOL = 'ws_bridge.v1';
