@@ -76,6 +76,8 @@ UNITS = {
     'session': Unit(2, (0, 1), frozenset(), IMPURE),
     'transport': Unit(3, (0, 1, 2), frozenset({'websockets'})),
     'stop_process': Unit(1, (0,), frozenset({ROS})),
+    # The process of a camera, and the bridge's end of it.
+    'video': Unit(3, (0, 1, 2), frozenset({'PIL', 'av', 'numpy'})),
     'ros': Unit(3, (0, 1), frozenset({ROS})),
     'mapping': Unit(3, (0, 1, 2), frozenset({'yaml'})),
     'bridge': Unit(4, (0, 1, 2, 3), frozenset({'orjson', 'prometheus_client'})),
@@ -85,6 +87,8 @@ UNITS = {
     '__main__': Unit(5, (5,)),
     'main': Unit(5, (0, 1, 2, 3, 4, 5), frozenset({ROS})),
     'cli': Unit(5, (0, 1, 2, 3, 4, 5), frozenset({'orjson', 'websockets'})),
+    # A bridge with relays has a part of it; a relay has parts of the bridge, but no ROS.
+    'fleet': Unit(5, (0, 1, 2, 3, 4, 5), frozenset({'nats', 'orjson', 'websockets', 'yaml'})),
     'demo': Unit(5, (0, 1, 5), frozenset({'numpy', ROS})),
 }
 

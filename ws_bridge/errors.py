@@ -147,6 +147,12 @@ class TooLarge(ConversionError):
     code = 'too_large'
 
 
+class BadImage(ConversionError):
+    """An image whose encoding is not known, or that is not what it says of itself."""
+
+    code = 'bad_image'
+
+
 class RequestError(WsBridgeError):
     """A well-formed request that the bridge does not carry out."""
 

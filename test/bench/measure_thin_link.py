@@ -21,6 +21,9 @@ then presses STOP. It needs to be root, for the network. Printed: how many comma
 heard of those that were sent, the time from the operator to the robot of the median and the 99th
 percentile, what the link alone takes, the time from STOP to the first zero that the robot heard,
 whether the connection broke, and how many messages of each topic came a second.
+
+With ``--page`` the operator is the bridge's web page in chromium: how long it took to load, and
+for each key that was pressed when the robot heard of it.
 """
 from __future__ import annotations
 
@@ -48,8 +51,14 @@ SUPPORT = HERE.parent / 'support'
 RATES = (5.0, 1.0, 0.3, 0.1)
 ROUND_TRIPS = (0.02, 0.2)
 LOSSES = (0.0, 0.01)
+HEAD = ('link: rate, round trip, loss', 'lease', 'commands heard', 'refused', 'p50', 'p99',
+        'STOP to zero', 'connection', 'camera, scan, odometry a second')
+PAGE_HEAD = ('link: rate, round trip, loss', 'loaded', 'lease', 'keys heard', 'key to speed',
+             'STOP to zero', 'connection', 'the page says')
 STREAMS = {'/camera/image': 'cdr', '/scan': 'json', '/odom': 'json'}
 PATIENCE = 60.0
+KEYS = 3
+"""How often a key is pressed in the page."""
 SETTLE = 3.0
 """What passes before commands are measured: the link is full by then, s."""
 
@@ -94,6 +103,7 @@ def measure(link: Link, seconds: float) -> list[str]:
     with shaped(link) as names, robot(names) as listener, closing(Process(
             sys.executable, str(SUPPORT / 'operator_client.py'),
             f'ws://{names["inside"]}:9090', '/cmd_vel', '20', 'again')) as operator:
+        operator.say(json.dumps({'op': 'hello', 'name': 'operator', 'pieces': True}))
         for topic, encoding in STREAMS.items():
             operator.say(json.dumps({'op': 'subscribe', 'topic': topic, 'encoding': encoding}))
         begin = time.monotonic()
@@ -123,6 +133,44 @@ def measure(link: Link, seconds: float) -> list[str]:
                       for topic in STREAMS)]
 
 
+def measure_page(link: Link, seconds: float) -> list[str]:
+    """Drive by the web page in chromium: keys, then STOP; return the cells of a row."""
+    from support.browser import browser
+
+    with shaped(link) as names, robot(names) as listener, browser() as page:
+        begin = time.monotonic()
+        page.driver.get(f'http://{names["inside"]}:9090/')
+        wait_until(lambda: 'connected' in page.text('connection'), PATIENCE)
+        connected = time.monotonic() - begin
+        wait_until(lambda: 'Nobody has control' in page.text('lease-text'), PATIENCE)
+        begin = time.monotonic()
+        page['lease-main'].click()
+        wait_until(lambda: 'You have control' in page.text('lease-text'), PATIENCE)
+        acquired = time.monotonic() - begin
+        time.sleep(max(seconds, SETTLE))
+        presses = []
+        for _ in range(KEYS):
+            presses.append(time.monotonic())
+            page.press('w')
+            time.sleep(1.0)
+            page.release('w')
+            time.sleep(1.0)
+        page.press('w')
+        time.sleep(0.7)
+        stop = time.monotonic()
+        page['stop'].click()
+        time.sleep(2.0)
+        said, state = page.text('drive-state'), page.text('connection')
+        heard = [line for line in listener.lines if isinstance(line, list)]
+    delays = [next((at - pressed for at, speed, _ in heard if speed and at > pressed
+                    and at < pressed + 2.0), None) for pressed in presses]
+    stops = [at - stop for at, speed, _ in heard if at > stop and not speed]
+    return [str(link), f'{connected:.1f} s', f'{acquired:.2f} s',
+            f'{sum(each is not None for each in delays)} of {KEYS}',
+            ', '.join('none' if each is None else f'{each * 1000:.0f} ms' for each in delays),
+            f'{stops[0] * 1000:.0f} ms' if stops else 'none', state, said]
+
+
 def counts(operator: Process) -> dict[str, int]:
     """Return how many messages of each topic the operator has received."""
     before = len(operator.lines)
@@ -142,17 +190,18 @@ def main() -> None:
     parser.add_argument('mbit', nargs='*', type=float)
     parser.add_argument('--runs', type=int, default=2)
     parser.add_argument('--seconds', type=float, default=10.0)
+    parser.add_argument('--page', action='store_true', help='by the web page in chromium')
     arguments = parser.parse_args()
     os.environ.update(environment())
     print(f'`{command_line()}`\n')
-    print('| link: rate, round trip, loss | lease | commands heard | refused | p50 | p99 '
-          '| STOP to zero | connection | camera, scan, odometry a second |\n'
-          '|---|---|---|---|---|---|---|---|---|')
+    head = PAGE_HEAD if arguments.page else HEAD
+    print('\n'.join((f'| {" | ".join(head)} |', '|---' * len(head) + '|')))
     for mbit in arguments.mbit or RATES:
         for round_trip in ROUND_TRIPS:
             for loss in LOSSES:
                 for _ in range(arguments.runs):
-                    row = measure(Link(mbit, round_trip, loss), arguments.seconds)
+                    row = (measure_page if arguments.page else measure)(
+                        Link(mbit, round_trip, loss), arguments.seconds)
                     print('| ' + ' | '.join(row) + ' |', flush=True)
 
 

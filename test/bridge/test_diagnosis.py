@@ -92,7 +92,7 @@ async def test_what_is_lost_on_the_way() -> None:
             topic.errors = 0
             await slow.ask('hello')
             link = service.bridge.peers()[1].link
-            link._queue.dropped = 7
+            link.queue.dropped = 7
             await finds(service, peer, 'slow_link', topic='/x', says='p2 is too slow: 7 samples')
             await finds(service, slow, 'slow_link', says='this connection is too slow')
             session = service.bridge.peers()[0].session

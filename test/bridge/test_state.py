@@ -20,7 +20,7 @@ import pytest
 from support.timers import Timers
 
 from ws_bridge.bridge import state as state_module
-from ws_bridge.bridge.state import REST, SLICE, StateReporter
+from ws_bridge.bridge.state import MOST_PEERS, REST, SLICE, StateReporter
 from ws_bridge.config import Exposure, Rule
 from ws_bridge.protocol.replies import ServiceDefined, ServicesChanged, TopicsChanged
 from ws_bridge.ros.types import TypeStore
@@ -45,7 +45,7 @@ def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
             loop.now += SLICE / 4
         return FakePeer(
             name=name, send=send, hears_news=True,
-            link=SimpleNamespace(dropped=0, queued_bytes=0),
+            link=SimpleNamespace(dropped=0, queued_bytes=0, bandwidth=None),
             session=SimpleNamespace(login=open_to_all(Exposure.open()), describe=lambda now: {}))
     peers = [peer(f'p{number}') for number in range(100)]
     ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}, nodes=()),
@@ -53,7 +53,7 @@ def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     outward: Any = SimpleNamespace(topics=list)
     settings: Any = SimpleNamespace(robot_name='', status_interval=5.0, diagnostics_period=1.0)
     state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, loop,
-                          lambda: ('', 0, '', []))
+                          lambda: [('', 0, '', [])], lambda peer: [])
     monkeypatch.setattr(state, '_diagnostics', lambda now: [])
     monkeypatch.setattr(state, '_clients', lambda: '')
     monkeypatch.setattr(state, '_links', lambda: '')
@@ -78,6 +78,27 @@ def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(told) > 100
 
 
+def test_what_each_peer_is_told_of_others_is_bounded() -> None:
+    """Else many peers would be told more than they are given of topics."""
+    told: list[Any] = []
+    login = open_to_all(Exposure.open())
+
+    def peer(number: int) -> Any:
+        return FakePeer(
+            name=f'p{number}', send=told.append, hears_news=True,
+            link=SimpleNamespace(dropped=0, queued_bytes=0),
+            session=SimpleNamespace(login=login, describe=lambda now: number))
+    peers = [peer(number) for number in range(MOST_PEERS + 30)]
+    ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}, nodes=()))
+    outward: Any = SimpleNamespace(topics=list)
+    settings: Any = SimpleNamespace(robot_name='')
+    unused: Any = None
+    state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, Timers(), unused)
+    state.send_to(peers[-1])
+    assert [*told[0].shared.peers] == [*range(MOST_PEERS)]
+    assert told[0].shared.peer_count == len(peers)
+
+
 def test_topics_that_come_and_go() -> None:
     """Told once, to those whose dialect has it told, of what they may subscribe to."""
     def graph(**topics: str) -> Any:
@@ -100,7 +121,8 @@ def test_topics_that_come_and_go() -> None:
     unused: Any = None
     ended: list[Any] = []
     outward: Any = SimpleNamespace(end=lambda peer, topics: ended.append((peer, topics)))
-    state = StateReporter(unused, Exposure.open(), ros, outward, lambda: peers, loop, unused)
+    state = StateReporter(unused, Exposure.open(), ros, outward, lambda: peers, loop, unused,
+                          unused)
     state.graph_changed()
     state.graph_changed()
     ros.graph = graph(a='p/msg/B', b='p/msg/A')
@@ -135,7 +157,8 @@ def test_definitions_are_told_with_what_there_is() -> None:
                          kind=SimpleNamespace(hears_topics=True, hears_definitions=True))
     peer.send = peer.told.append
     unused: Any = None
-    state = StateReporter(unused, Exposure.open(), ros, unused, lambda: [peer], Timers(), unused)
+    state = StateReporter(unused, Exposure.open(), ros, unused, lambda: [peer], Timers(), unused,
+                          unused)
     state.graph_changed()
     state.graph_changed()
     topics, services = peer.told

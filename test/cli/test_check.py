@@ -23,7 +23,7 @@ from ws_bridge.cli.check import exposed
 from ws_bridge.cli.table import columns
 from ws_bridge.config import Denial, Exposure, Rule
 from ws_bridge.config.roles import BUILT_IN, USES
-from ws_bridge.safety.policy import GatePolicy
+from ws_bridge.safety.policy import GatePolicy, SlowDown
 
 Captured = pytest.CaptureFixture[str]
 
@@ -46,11 +46,15 @@ def test_table() -> None:
 
 
 def test_times_of_gates() -> None:
-    gates = (GatePolicy('a', ('/a',)), GatePolicy('b', ('/b',), timeout=1.5, ttl=0.25))
+    gates = (GatePolicy('a', ('/a',)), GatePolicy('b', ('/b',), timeout=1.5, ttl=0.25),
+             GatePolicy('c', slow_down=SlowDown(0.1, 0.5), ttl=1.0, timeout=1.0),
+             GatePolicy('d', slow_down=SlowDown(0.1, 0.5, '/c'), ttl=1.0, timeout=1.0))
     assert [line.partition('  ')[2].split('  ')[-1] for line in exposed(Exposure(gates=gates))
             if line.startswith('only by')] == [
         'timeout as the parameter gate_timeout, ttl as the parameter gate_ttl',
-        'timeout 1.5 s, ttl 0.25 s']
+        'timeout 1.5 s, ttl 0.25 s',
+        'timeout 1 s, ttl 1 s, slower from a delay of 0.1 s, none at 0.5 s',
+        'timeout 1 s, ttl 1 s, slower from a delay or a picture of /c of 0.1 s, none at 0.5 s']
 
 
 def test_a_good_file(tmp_path: Path, capsys: Captured) -> None:

@@ -154,15 +154,15 @@ async def test_a_slow_viewer(ros_node: SpinningNode) -> None:
 
         def fill() -> bool:
             large.publish(image)
-            return link._queue.dropped > 0
+            return link.queue.dropped > 0
         await async_wait_until(fill)
         for number in range(20):
             small.publish(Int32(data=number))
         newest = cdr(Int32(data=19))
         await async_wait_until(lambda: newest in quick.samples.get(1, ()))
-        assert set(link._queue._streams) == {('/large', '0'), ('/small', '1')}
+        assert set(link.queue._streams) == {('/large', '0'), ('/small', '1')}
         await slow.ask('unsubscribe', subscriptionIds=[0])
-        await async_wait_until(lambda: set(link._queue._streams) == {('/small', '1')})
+        await async_wait_until(lambda: set(link.queue._streams) == {('/small', '1')})
         slow.websocket.transport.resume_reading()
         await async_wait_until(lambda: newest in slow.samples.get(1, ()))
         assert len(slow.samples[1]) <= 2

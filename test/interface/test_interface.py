@@ -34,6 +34,8 @@ from ws_bridge import (
     WebSocketServer,
 )
 from ws_bridge.errors import BadFrame, ConfigError, ConnectFailed
+from ws_bridge.protocol.native import SUBPROTOCOL
+from ws_bridge.protocol.pieces import make_piece
 from ws_bridge.transport.options import ServerOptions
 
 COMMAND = MessageType.COMMAND
@@ -81,6 +83,23 @@ async def test_bytes_are_binary_frames(make_server: MakeServer, make_client: Mak
     assert server.get_statistics()['bytes_received'] == 6
     assert server.get_statistics()['messages_received'] == 3
     assert client.get_statistics()['bytes_received'] == 2
+
+
+@pytest.mark.parametrize('subprotocol', [SUBPROTOCOL, None])
+async def test_pieces_of_the_native_dialect_are_put_together(
+        make_server: MakeServer, dial: Dial, subprotocol: str | None) -> None:
+    """Without it they are bytes as any."""
+    server = await make_server(options=ServerOptions(subprotocols=(SUBPROTOCOL,)))
+    peer = await dial(server.port, subprotocols=subprotocol and [subprotocol])
+    text = b'{"data": {"a": 1}}'
+    first = make_piece(1, [text[:5]], text=True, last=False)
+    await peer.send(first)
+    await peer.send(make_piece(1, [text[5:]], text=True, last=True))
+    expected = {'a': 1} if subprotocol else first
+    assert (await received(server))[0] == expected
+    if subprotocol:
+        await peer.send(make_piece(2, [b'\xff'], text=True, last=True))
+        assert json.loads(await peer.recv())['data']['code'] == 'bad_frame'
 
 
 async def test_handlers_and_receive_are_both_served(make_server: MakeServer,

@@ -28,7 +28,7 @@ from ws_bridge.config import Denial, Exposure, Rule
 from ws_bridge.config.roles import ADMIN, Grant, NAMELESS, OBSERVER, Role, USES
 from ws_bridge.errors import ConfigError
 from ws_bridge.mapping.reader import load_mapping, MAX_FILE_SIZE, parse_mapping, SECTIONS
-from ws_bridge.safety.policy import Clamp, GatePolicy, LossStep, Rest
+from ws_bridge.safety.policy import Clamp, GatePolicy, LossStep, Rest, SlowDown
 
 EXAMPLE = Path(__file__).resolve().parents[2] / 'config' / 'mapping.example.yaml'
 
@@ -42,6 +42,9 @@ out:
     max_rate: 20
     expected_rate: 50.0
     queue_depth: 2
+    priority: -1
+    weight: 0.5
+    min_rate: 2
   - /camera/*
 in:
   - topic: cmd_vel
@@ -76,7 +79,8 @@ def errors_of(text: str | bytes, **options: Any) -> list[str]:
 
 def test_every_key() -> None:
     assert parse(WHOLE) == Exposure(
-        subscribe=(Rule('/odom', 'nav_msgs/msg/Odometry', 'pose', 'cdr', 20.0, 50.0, 2),
+        subscribe=(Rule('/odom', 'nav_msgs/msg/Odometry', 'pose', 'cdr', 20.0, 50.0, 2,
+                        priority=-1, weight=0.5, min_rate=2.0),
                    Rule('/camera/*')),
         publish=(Rule('cmd_vel', 'geometry_msgs/msg/Twist', 'drive'),),
         call=(Rule('/reset', 'std_srvs/srv/Trigger', timeout=2.5), Rule('*/get_parameters')),
@@ -180,7 +184,7 @@ def test_a_byte_order_mark_is_no_error() -> None:
     ('version: 1\nout: {topic: /odom}', "m.yaml:2: out: must be a list, one '- ' an entry, "
      'or [] for none'),
     ('version: 1\nout:\n- []', 'm.yaml:3: out[0]: must be a mapping with topic, type, channel, '
-     'encoding, max_rate, expected_rate, queue_depth'),
+     'encoding, max_rate, expected_rate, queue_depth, priority, weight, min_rate'),
     ('version: 1\nout:\n- type: a/B', "m.yaml:3: out[0]: has no 'topic'"),
     ('version: 1\nin:\n- topic: /a\n  tipe: a/B', 'm.yaml:4: in[0].tipe: unknown key; did you '
      "mean 'type'?; known are topic, type, channel"),
@@ -208,6 +212,10 @@ def test_a_byte_order_mark_is_no_error() -> None:
      'be a number'),
     ('version: 1\nout:\n- {topic: /a, queue_depth: 1.5}', 'm.yaml:3: out[0].queue_depth: must be '
      'an integer, 1 to 10000'),
+    ('version: 1\nout:\n- {topic: /a, priority: 1.5}', 'm.yaml:3: out[0].priority: must be an '
+     'integer, -100 to 100'),
+    ('version: 1\nout:\n- {topic: /a, weight: 0}', 'm.yaml:3: out[0].weight: must be above 0'),
+    ('version: 1\nout:\n- {topic: /a, min_rate: -1}', 'm.yaml:3: out[0].min_rate: must be above'),
     ('version: 1\nout:\n- {topic: /a, queue_depth: nan}', 'm.yaml:3: out[0].queue_depth: must be '
      'an integer, 1 to 10000'),
     ('version: 1\nservices:\n- {service: /a, timeout: 1:30}', 'm.yaml:3: services[0].timeout: '
@@ -445,6 +453,18 @@ def test_the_patterns_of_gates_are_expanded() -> None:
     assert arm.services == ('/move', '/home')
 
 
+def test_a_gate_slows_down_by_delay() -> None:
+    text = 'version: 1\ngates:\n- ' + SLOW
+    (gate,) = parse(text.format('{full: 0.15, stop: 0.6}')).gates
+    assert gate.slow_down == SlowDown(0.15, 0.6)
+    exposure = parse(text.format('{full: 0, stop: 1, camera: c}')).resolved('/robot', 'bridge')
+    exposure = exposure.remapped(lambda name: name + '2', lambda name: name)
+    assert exposure.gates[0].slow_down == SlowDown(0.0, 1.0, '/robot/c2')
+
+
+SLOW = '{{gate: a, topics: [/t], clamp: [{{field: x, min: -1, max: 1}}], slow_down: {}}}'
+
+
 @pytest.mark.parametrize(('gate', 'expected'), [
     ('5', 'gates[0]: must be a mapping with gate, '),
     ('{gate: a}', "gates[0]: guards nothing: it has neither 'topics' nor 'services'"),
@@ -496,6 +516,19 @@ def test_the_patterns_of_gates_are_expanded() -> None:
      "gates[0].clamp[0].field: 'x.' is not a field"),
     ('{gate: a, topics: [/t], clamp: [{field: x, min: 2, max: 1}]}',
      'gates[0].clamp[0]: min 2 is not below max 1'),
+    (SLOW.format('x'), 'gates[0].slow_down: must be a mapping with full, stop, camera'),
+    (SLOW.format('{full: 0.1}'), 'gates[0].slow_down: has no stop'),
+    (SLOW.format('{full: 0.5, stop: 0.5}'),
+     'gates[0].slow_down: full 0.5 is not below stop 0.5'),
+    (SLOW.format('{full: -1, stop: 1}'), 'gates[0].slow_down.full: must be 0 to 3600'),
+    (SLOW.format('{full: 0, stop: nan}'), 'gates[0].slow_down.stop: must be 0 to 3600'),
+    (SLOW.format('{full: 0, stop: 1, camera: "/c*"}'),
+     'gates[0].slow_down.camera: /c* is a pattern: one topic is looked at'),
+    (SLOW.format('{full: 0, stop: 1, camera: 5}'), 'gates[0].slow_down.camera: must be text'),
+    ('{gate: a, topics: [/t], slow_down: {full: 0, stop: 1}}',
+     "gates[0].slow_down: slows nothing down: the gate has no 'clamp'"),
+    ('{gate: a, topics: [/t], slow_down: {full: 0, stop: 1}, clamp: [{field: x, min: 1, max: 2}]}',
+     'gates[0].slow_down: the bounds of x, 1 to 2, cannot shrink to 0'),
 ])
 def test_an_error_in_a_gate_is_named(gate: str, expected: str) -> None:
     (error,) = errors_of(f'version: 1\ngates:\n- {gate}\n')

@@ -76,6 +76,7 @@ def test_words_and_keys_inside_of_a_key() -> None:
     meaning = {words(row[0])[0]: row[-1] for row in [*GATES, *STEPS]}
     assert set(words(meaning['clamp'])) == set(gates.CLAMP_KEYS)
     assert set(words(meaning['neutral'])) == set(gates.REST_KEYS)
+    assert set(words(meaning['slow_down'])) - {'clamp'} == set(gates.SLOW_KEYS)
     assert set(words(meaning['acquire_on_publish'])) == set(LEASE_MODES)
     assert set(words(meaning['action'])) == set(ACTIONS)
 
@@ -90,7 +91,7 @@ def test_every_key_that_is_read_is_of_one_of_these() -> None:
     asked = {known for path in READERS.glob('*.py') for known in re.findall(
         r'self\._entries\(\w+, [^,]+, (.*?)\)(?:\s|$| or)', path.read_text())}
     assert asked == {'FILE_KEYS', '(section.noun, *section.keys)', 'tuple(SECTIONS)', 'GATE_KEYS',
-                     'STEP_KEYS', 'CLAMP_KEYS', 'REST_KEYS', 'ROLE_KEYS', 'USES'}
+                     'STEP_KEYS', 'CLAMP_KEYS', 'REST_KEYS', 'SLOW_KEYS', 'ROLE_KEYS', 'USES'}
 
 
 def test_a_difference_is_found() -> None:

@@ -325,9 +325,11 @@ def flag(path: str) -> Field:
 
 
 QOS = Field('data.qos', [{}, {'depth': 5, 'reliability': 'best_effort'}], NO_QOS)
+ENCODING = Field('data.encoding', ['json', 'cbor', 'cdr', 'video'],
+                 ['', 'JSON', 'xml', 1, True, [], {}])
 GATE_NAME = text('data.gate', required=True)
 CONFIGURATION: dict[str, list[Field]] = {
-    'hello': [text('data.name', limit=64)],
+    'hello': [text('data.name', limit=64), flag('data.pieces')],
     'auth': [Field('data.token', ['x', 'x' * 4096], ['', 'x' * 4097, 1, True, [], {}],
                    required=True)],
     'ticket': [text('data.role', required=True)],
@@ -337,10 +339,10 @@ CONFIGURATION: dict[str, list[Field]] = {
                                            ['', 'both', 1, True, [], {}])],
     'subscribe': [
         text('data.topic', required=True), text('data.type'),
-        Field('data.encoding', ['json', 'cbor', 'cdr'], ['', 'JSON', 'xml', 1, True, [], {}]),
+        ENCODING, integer('data.rung', 0, 2),
         number('data.max_rate', 0, 1e6), integer('data.queue_depth', 1, 10_000), QOS,
         flag('data.schema')],
-    'unsubscribe': [text('data.topic', required=True)],
+    'unsubscribe': [text('data.topic', required=True), ENCODING],
     'advertise': [text('data.topic', required=True), text('data.type'), QOS],
     'unadvertise': [text('data.topic', required=True)],
     'advertise_service': [text('data.service', required=True), text('data.type', required=True)],
@@ -372,7 +374,8 @@ METADATA = [
 NAME = Field('metadata.destination', ['x', LONG], ['', 'x' * 256, 1, True, [], {}], required=True)
 STREAM = [NAME, integer('metadata.sequence', 0, 2**53), number('metadata.timeout', 0, 3600),
           flag('metadata.ack'), integer('metadata.epoch', 0, 2**53),
-          number('metadata.bridge_time', -1e12, 1e12)]
+          number('metadata.bridge_time', -1e12, 1e12),
+          number('metadata.picture_time', -1e12, 1e12)]
 BEAT = [integer('data.sequence', 0, 2**53), number('data.timestamp', -1e12, 1e12),
         Field('data.echo', [{'sequence': 1, 'timestamp': 2.5, 'received': 3}],
               [1, 'x', [], {}, {'sequence': 1, 'timestamp': 2.5}])]
@@ -493,6 +496,7 @@ QOS_VALUE = {'reliability': 'reliable', 'depth': 3}
 CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
     ({}, {'op': 'hello', 'name': 'page'}, ops.Hello('i', 'page')),
     ({}, {'op': 'hello', 'name': 'page', 'dialect': 'ws_bridge.v1'}, ops.Hello('i', 'page')),
+    ({}, {'op': 'hello', 'pieces': True}, ops.Hello('i', pieces=True)),
     ({}, {'op': 'hello', 'dialect': 'ws_bridge.v1', 'robot': 'r'}, ops.Hello('i', 'r', True)),
     ({}, {'op': 'list'}, ops.ListNames('i')),
     ({}, {'op': 'auth', 'token': 't'}, ops.Authenticate('i', {'token': 't'})),
@@ -510,7 +514,12 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
      ops.Subscribe('i', '/t', min_interval=0.0)),
     ({}, {'op': 'subscribe', 'topic': '/t', 'max_rate': 5e-324},
      ops.Subscribe('i', '/t', min_interval=1e6)),
+    ({}, {'op': 'subscribe', 'topic': '/t', 'encoding': 'video', 'rung': 2},
+     ops.Subscribe('i', '/t', encoding='video', key='video', separate=True, rung=2)),
     ({}, {'op': 'unsubscribe', 'topic': '/t'}, ops.Unsubscribe('i', '/t')),
+    ({}, {'op': 'unsubscribe', 'topic': '/t', 'encoding': 'cdr'}, ops.Unsubscribe('i', '/t')),
+    ({}, {'op': 'unsubscribe', 'topic': '/t', 'encoding': 'video'},
+     ops.Unsubscribe('i', '/t', 'video')),
     ({}, {'op': 'advertise', 'topic': '/t', 'type': 'a/B', 'qos': QOS_VALUE},
      ops.Advertise('i', '/t', 'a/B', QosRequest(reliability='reliable', depth=3))),
     ({}, {'op': 'unadvertise', 'topic': '/t'}, ops.Unadvertise('i', '/t')),
@@ -535,9 +544,10 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
     ({}, {'op': 'channel', 'topic': '/t'}, ops.Appeared({'op': 'channel', 'topic': '/t'})),
     ({'message_type': 'command', 'destination': '/t'}, [1], ops.Command('i', '/t', [1])),
     ({'message_type': 'command', 'destination': '/t', 'kind': 'service', 'timestamp': 9,
-      'ttl': 2, 'sequence': 3, 'timeout': 4, 'ack': True, 'epoch': 5, 'bridge_time': 6}, {'x': 1},
+      'ttl': 2, 'sequence': 3, 'timeout': 4, 'ack': True, 'epoch': 5, 'bridge_time': 6,
+      'picture_time': 7}, {'x': 1},
      ops.Command('i', '/t', {'x': 1}, 'service', 9 * SECOND, 2.0, 3, 4.0, True, 5,
-                 6 * SECOND)),
+                 6 * SECOND, 7 * SECOND)),
     ({'message_type': 'data', 'destination': '/t'}, {}, ops.Command('i', '/t', {}, 'topic')),
     ({'message_type': 'data', 'destination': '/t', 'kind': 'topic'}, {},
      ops.Command('i', '/t', {}, 'topic')),
@@ -618,8 +628,10 @@ def robot_state_of(told: dict[str, Any]) -> replies.RobotState:
                                  FreshnessState(each['freshness'])) for each in told['topics']]
     return replies.RobotState(
         replies.SharedState(told['robot'], told['uptime'], told['nodes'], topics,
-                            [replies.PeerState(**each) for each in told['peers']]),
-        replies.LinkState(**told['you']))
+                            [replies.PeerState(**each) for each in told['peers']],
+                            told['peer_count']),
+        replies.LinkState(**{**told['you'], 'rates': [
+            replies.TopicRate(**each) for each in told['you']['rates']]}))
 
 
 SUBSCRIBED = {'topic': '/t', 'type': 'a/msg/B', 'encoding': 'cdr', 'channel_id': 1,
@@ -636,7 +648,8 @@ GRAPH = replies.GraphView(
     ['/n'])
 FINDINGS = [{'code': 'silent', 'message': 'so', 'advice': 'do'}]
 GATE = {'gate': '/t', 'topics': ['/t'], 'holder': 'p1', 'holder_name': 'page', 'epoch': 3,
-        'timeout': 0.5, 'ttl': 0.3, 'state': 'held', 'neutral_needed': True}
+        'timeout': 0.5, 'ttl': 0.3, 'state': 'held', 'neutral_needed': True,
+        'speed_limit': None}
 ESTOP = {'stopped': True, 'by': None, 'reason': 'start'}
 CONTROL = {'gates': [GATE], 'estop': ESTOP}
 TERMS = {'gate': '/t', 'epoch': 3, 'timeout': 0.5, 'ttl': 0.3}
@@ -704,6 +717,10 @@ NEWS: list[tuple[replies.Reply, dict[str, Any]]] = [
     (replies.EstopChanged(True, None, 'start'), {'kind': 'estop', **ESTOP}),
     (replies.RobotStopped('/t', 'timeout', 1, 0.5),
      {'kind': 'stopped', 'gate': '/t', 'reason': 'timeout', 'subscribers': 1, 'after': 0.5}),
+    (replies.SpeedChanged('/t', 0.5, 0.3, 0.4),
+     {'kind': 'speed', 'gate': '/t', 'speed_limit': 0.5, 'delay': 0.3, 'picture_age': 0.4}),
+    (replies.SpeedChanged('/t', None),
+     {'kind': 'speed', 'gate': '/t', 'speed_limit': None, 'delay': None, 'picture_age': None}),
     (replies.GatesChanged(control_of(CONTROL)), {'kind': 'gates', **CONTROL})]
 # reply, (message_type, priority, correlation_id, destination), data
 REPLIES: list[tuple[replies.Reply, tuple[str, int, str | None, str | None], Any]] = [
@@ -737,6 +754,8 @@ REPLIES: list[tuple[replies.Reply, tuple[str, int, str | None, str | None], Any]
      {'type': 'heartbeat', 'timestamp': 1.5, 'sequence': 5,
       'echo': {'sequence': 1, 'timestamp': 2.0, 'received': 3.0}}),
     (robot_state_of(STATE), ('status', 2, None, None), STATE),
+    (replies.RatesChanged(1.5, [replies.TopicRate('/t', 1.0, 2.0)]), ('status', 2, None, None),
+     {'kind': 'rates', 'bandwidth': 1.5, 'rates': [{'topic': '/t', 'rate': 1.0, 'wanted': 2.0}]}),
 ]
 
 
@@ -806,7 +825,8 @@ def test_what_many_are_told_is_written_once() -> None:
     shared = robot_state_of(STATE).shared
     first, other = (encode(replies.RobotState(shared, replies.LinkState(name, 1, 2)))['data']
                     for name in ('p3', 'p4'))
-    assert first == {**STATE, 'you': {'peer': 'p3', 'dropped': 1, 'queued_bytes': 2}}
+    assert first == {**STATE, 'you': {'peer': 'p3', 'dropped': 1, 'queued_bytes': 2,
+                                      'bandwidth': None, 'rates': []}}
     assert {**other, 'you': first['you']} == first
     hits = native_replies._shared.cache_info().hits
     encode(replies.RobotState(shared, replies.LinkState('p5', 1, 2)))

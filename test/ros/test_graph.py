@@ -47,8 +47,8 @@ def test_snapshots_come_when_the_graph_changes_and_only_then(
     snapshots: list[GraphSnapshot] = []
     looks: list[GraphSnapshot] = []
 
-    def look(node: Any) -> GraphSnapshot:
-        looks.append(graph.take_snapshot(node))
+    def look(*args: Any) -> GraphSnapshot:
+        looks.append(graph.take_snapshot(*args))
         return looks[-1]
     monkeypatch.setattr(graph_watch, 'take_snapshot', look)
     with running_side(loop, on_graph=snapshots.append) as side:

@@ -16,13 +16,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, RuleBasedStateMachine
 import pytest
 
 from ws_bridge.errors import QueueOverflow
+from ws_bridge.protocol.pieces import is_piece, Joiner
 from ws_bridge.protocol.types import Priority
-from ws_bridge.session.queue import Outgoing, OutQueue, Parts
+from ws_bridge.session.queue import Outgoing, OutQueue, Parts, Share, SMALL, SMALL_WEIGHT
 
 
 def frame(number: int, size: int) -> bytes:
@@ -257,3 +259,172 @@ def test_a_frame_in_parts() -> None:
     item = queue.pop()
     assert item is not None
     assert item.frame is parts
+
+
+# ---- pieces
+
+@given(st.lists(st.tuples(st.sampled_from(['message', 'stream', 'pop']), st.integers(0, 3),
+                          st.integers(0, 300), st.integers(9, 120)), max_size=60))
+def test_pieces_make_the_same_frames_and_let_messages_pass(
+        steps: list[tuple[str, int, int, int]]) -> None:
+    """A message waits for one piece at most; nothing is lost, mixed up or late in its lane."""
+    queue = OutQueue(1 << 30, 1 << 30)
+    queue.takes_pieces = True
+    joiner = Joiner(1 << 30)
+    waiting: dict[Any, list[bytes]] = {}
+    priorities = list(Priority)
+
+    def pop(most: int) -> bool:
+        item = queue.pop(most)
+        if item is None:
+            return False
+        assert isinstance(item.frame, bytes)
+        assert len(item.frame) <= most
+        whole: Any = item.frame if not is_piece(item.frame) else joiner.add(item.frame)
+        if whole is None:
+            return True
+        lane = next(key for key, frames in waiting.items() if frames and frames[0] == whole)
+        waiting[lane].pop(0)
+        if isinstance(lane, Priority):
+            assert not any(frames for key, frames in waiting.items()
+                           if isinstance(key, Priority) and key > lane)
+        else:
+            assert not any(frames for key, frames in waiting.items() if isinstance(key, Priority))
+        return True
+    for number, (what, index, size, most) in enumerate(steps):
+        item = frame(number, size)
+        if what == 'message':
+            queue.put(item, priorities[index], text=False)
+            waiting.setdefault(priorities[index], []).append(item)
+        elif what == 'stream':
+            queue.put_stream(f's{index}', item, 1000, text=False)
+            waiting.setdefault(f's{index}', []).append(item)
+        else:
+            pop(most)
+    while pop(40):
+        pass
+    assert not any(waiting.values())
+    assert (queue.nbytes, queue.begun_bytes, len(queue)) == (0, 0, 0)
+
+
+def test_others_have_their_turns_between_the_pieces_of_a_picture() -> None:
+    queue = OutQueue(1 << 20, 100)
+    queue.takes_pieces = True
+    left: list[str] = []
+    queue.begin_stream('camera', Parts(b'head', bytes(1000)), text=False,
+                       on_left=lambda: left.append('picture'))
+    assert (queue.nbytes, queue.begun_bytes) == (0, 1004)
+    first = queue.pop(100)
+    assert first is not None
+    assert (len(first.frame), first.text, first.on_left) == (100, False, None)
+    queue.put_stream('odometry', b'o' * 50, 1)
+    queue.put(b'reply', Priority.HIGH)
+    assert [queue.pop(100), queue.pop(100)] == [
+        Outgoing(b'reply', True), Outgoing(b'o' * 50, True)]
+    joiner, whole = Joiner(2000), None
+    assert isinstance(first.frame, bytes)
+    joiner.add(first.frame)
+    while (item := queue.pop(100)) is not None:
+        assert isinstance(item.frame, bytes)
+        whole = joiner.add(item.frame)
+        if item.on_left is not None:
+            item.on_left()
+    assert whole == b'head' + bytes(1000)
+    assert left == ['picture']
+    queue.begin(b'x' * 300, Priority.LOW)
+    queue.clear()
+    assert queue.pop(100) is None
+
+
+def test_what_is_split_lets_others_pass_as_well() -> None:
+    """As the fragments of rosbridge are, whether the peer takes pieces or not."""
+    queue = OutQueue(1 << 20, 100)
+    left: list[str] = []
+    queue.put_stream('s', b'abcdef', 1, split=lambda frame: [frame[:2], frame[2:4], frame[4:]],
+                     on_left=lambda: left.append('all'))
+    assert queue.pop() == Outgoing(b'ab', True)
+    assert queue.begun_bytes == 4
+    queue.put(b'reply', Priority.HIGH)
+    assert queue.pop() == Outgoing(b'reply', True)
+    assert queue.pop() == Outgoing(b'cd', True)
+    queue.put_stream('s', b'12', 1, split=lambda frame: [frame])
+    last = queue.pop()
+    assert last is not None
+    assert last.frame == b'ef'
+    assert last.on_left is not None
+    assert queue.pop() == Outgoing(b'12', True)
+    assert queue.pop() is None
+
+
+def test_what_does_not_leave_in_pieces_leaves_whole() -> None:
+    queue = OutQueue(10, 10)
+    queue.begin(b'x' * 1000, Priority.HIGH)
+    parts = Parts(b'y' * 1000)
+    queue.begin_stream('s', parts, text=False)
+    assert queue.begun_bytes == 2000
+    assert queue.pop(100) == Outgoing(b'x' * 1000, True)
+    assert queue.pop(100) == Outgoing(parts, False)
+    assert queue.begun_bytes == 0
+
+
+# ---- shares
+
+def bytes_of(queue: OutQueue, sizes: dict[str, int], turns: int = 2000) -> dict[str, int]:
+    """Return what each stream gets that always has a frame of its size to send."""
+    sent = dict.fromkeys(sizes, 0)
+    for turn in range(turns):
+        for key, size in sizes.items():
+            queue.put_stream(key, key.encode() + bytes(size - 1), 1)
+        item = queue.pop(now=turn / 100)
+        assert item is not None
+        sent[chr(bytes(item.frame)[0])] += len(item.frame)
+    return sent
+
+
+def test_small_frames_get_more_unless_weights_say_otherwise() -> None:
+    sizes = {'a': SMALL, 'b': 2 * SMALL}
+    sent = bytes_of(OutQueue(1 << 20, 100), sizes)
+    assert sent['a'] / sent['b'] == pytest.approx(SMALL_WEIGHT, rel=0.05)
+    queue = OutQueue(1 << 20, 100)
+    queue.share('b', Share(12.0))
+    sent = bytes_of(queue, sizes)
+    assert sent['b'] / sent['a'] == pytest.approx(3.0, rel=0.05)
+    queue.share('b', Share())
+    assert not queue._shares
+
+
+def test_a_higher_priority_leaves_first_but_for_what_is_overdue() -> None:
+    queue = OutQueue(1 << 20, 100)
+    queue.share('a', Share(priority=1))
+    assert bytes_of(queue, {'a': 100, 'b': 100}) == {'a': 200_000, 'b': 0}
+    queue.share('b', Share(max_gap=0.1))
+    sent = bytes_of(queue, {'a': 100, 'b': 100})
+    assert sent['b'] / 100 == pytest.approx(2000 / 10, abs=20)      # of 100 turns a second 10
+    queue.forget('b')
+    assert not queue._left_at
+
+
+def test_who_comes_late_has_its_share_whatever_more_urgent_ones_had() -> None:
+    queue = OutQueue(1 << 20, 100)
+    queue.share('a', Share(priority=1))
+    queue.share('b', Share(max_gap=0.02))
+    bytes_of(queue, {'a': 100, 'b': 100, 'c': 100})
+    for key in 'ab':
+        queue.forget(key)
+    sent = bytes_of(queue, {'c': 100, 'd': 100})
+    assert sent['c'] == pytest.approx(sent['d'], rel=0.05)
+
+
+def test_who_wants_less_than_its_share_gets_all() -> None:
+    """Large and fast topics are thinned first."""
+    queue = OutQueue(1 << 20, 100)
+    for turn in range(1000):
+        queue.put_stream('camera', bytes(50_000), 1)
+        if turn % 10 == 0:
+            queue.put_stream('odometry', bytes(700), 1)
+        for _ in range(1 + (turn % 10 == 0)):
+            queue.pop()
+    drops = queue.take_drops()
+    assert 'odometry' not in drops
+    assert queue.dropped == sum(drops.values())
+    assert not queue.take_drops()

@@ -61,7 +61,8 @@ def test_hello_tells_limits_and_permissions() -> None:
 def test_hello_without_name_keeps_the_name() -> None:
     session = make()
     session.receive(ops.Hello('i', 'page'), START)
-    session.receive(ops.Hello('i'), START)
+    *_, pieces = session.receive(ops.Hello('i', pieces=True), START)
+    assert pieces == fx.TakesPieces()
     assert session.name == 'page'
     assert 'page' in repr(session)
 

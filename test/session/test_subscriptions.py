@@ -22,6 +22,7 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session import effects as fx
+from ws_bridge.session.queue import Share
 
 QOS = QosRequest(depth=3)
 
@@ -35,10 +36,12 @@ def test_subscribe_with_everything() -> None:
 
 
 def test_subscribe_takes_defaults_of_rule_and_settings() -> None:
-    rule = Rule('/ruled', msg_type='a/msg/B', encoding='cbor', max_rate=10.0, queue_depth=4)
+    rule = Rule('/ruled', msg_type='a/msg/B', encoding='cbor', max_rate=10.0, queue_depth=4,
+                priority=2, weight=3.0, min_rate=5.0)
     session = make(Exposure((rule, Rule('/plain'))), queue_depth=6)
     assert session.receive(ops.Subscribe(None, '/ruled'), START) == [fx.OpenSubscription(
-        None, '/ruled', '/ruled', 'a/msg/B', 'cbor', 0.1, 4, None, False)]
+        None, '/ruled', '/ruled', 'a/msg/B', 'cbor', 0.1, 4, None, False,
+        share=Share(3.0, 2, 0.2))]
     assert session.receive(ops.Subscribe(None, 'plain'), START) == [fx.OpenSubscription(
         None, '/plain', 'plain', None, 'json', 0.0, 6, None, False)]
 

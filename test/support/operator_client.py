@@ -40,6 +40,7 @@ from websockets.exceptions import ConnectionClosed
 RATE = 20.0
 BEAT = 0.1
 CHANNEL = struct.Struct('<4xI')    # what is read of the header of a binary frame
+PIECE, HEAD = 16, struct.Struct('<xBxxI')
 QUEUE = 1 << 20
 
 
@@ -65,6 +66,7 @@ class Operator:
         self.numbers = count(1)
         self.received: Counter[str] = Counter()
         self.topics: dict[int, str] = {}    # of channels
+        self.pieces: dict[int, bytes] = {}  # of large frames
 
     async def send(self, message_type: str, data: Any, **metadata: Any) -> None:
         await self.websocket.send(json.dumps({'metadata': {
@@ -92,8 +94,22 @@ class Operator:
                 say('moving')
             await asyncio.sleep(max(begin + (number + 1) / self.rate - time.monotonic(), 0.0))
 
+    def whole(self, piece: bytes) -> str | bytes | None:
+        """Take a piece; return the frame whose last one it is."""
+        flags, number = HEAD.unpack_from(piece)
+        self.pieces[number] = self.pieces.get(number, b'') + piece[HEAD.size:]
+        if not flags & 2:
+            return None
+        frame = self.pieces.pop(number)
+        return frame.decode() if flags & 1 else frame
+
     async def read(self) -> None:
+        text: str | bytes | None
         async for text in self.websocket:
+            if isinstance(text, bytes) and text[0] == PIECE:
+                text = self.whole(text)
+                if text is None:
+                    continue
             if isinstance(text, bytes):
                 (channel,) = CHANNEL.unpack_from(text)
                 self.received[self.topics.get(channel, f'channel {channel}')] += 1

@@ -14,6 +14,7 @@
 """The window of a peer's link, before a link that is simulated: what it learns, and what waits."""
 from __future__ import annotations
 
+import asyncio
 from math import inf
 import socket
 from typing import Any
@@ -24,6 +25,8 @@ import pytest
 from support.helpers import async_wait_until
 from support.transport_support import Dial, MakeServer, Recorder
 
+from ws_bridge.protocol.pieces import Joiner
+from ws_bridge.session.queue import Parts
 from ws_bridge.transport.framing import PIECE
 from ws_bridge.transport.window import (
     DELAY,
@@ -75,6 +78,28 @@ class Line(Kernel):
             self.acked += self.under_way.pop(0)[1]
         self.delay = max(self.free_at - self.now, 0.0) + self.round_trip
         return TcpState(self.acked, self.written - self.acked, self.delay, self.round_trip)
+
+
+class SlowWindow:
+    """A window through which a piece leaves when the test says so."""
+
+    most, rate = 700, 1000.0
+    is_tight = is_asked = True
+
+    def __init__(self) -> None:
+        self.turns = asyncio.Semaphore(0)
+
+    async def room(self, transport: object, now: object) -> int:
+        """Wait until the test says so."""
+        await self.turns.acquire()
+        return self.most
+
+    def has_room(self, unwritten: int) -> bool:
+        """Tell that there is, as long as nothing waits."""
+        return True
+
+    def rest(self, now: float) -> None:
+        """Take note that nothing waits."""
 
 
 class Given(Kernel):
@@ -206,7 +231,7 @@ async def test_where_the_system_tells_nothing_all_may_leave() -> None:
 
 async def test_over_a_slow_link_a_reply_passes_what_waits(make_server: MakeServer,
                                                           dial: Dial) -> None:
-    """A picture is on its way; the reply leaves before the next one, and all of it arrives."""
+    """Two pictures wait; the reply leaves before them, and all of them arrive."""
     server = Recorder()
     peer = await dial((await make_server(listener=server)).port)
     link = await server.link()
@@ -218,4 +243,36 @@ async def test_over_a_slow_link_a_reply_passes_what_waits(make_server: MakeServe
     for number, picture in enumerate(pictures):
         link.send_stream(number, picture, 1, text=False)
     link.send('reply')
-    assert [await peer.recv() for _ in range(3)] == [pictures[0], 'reply', pictures[1]]
+    assert [await peer.recv() for _ in range(3)] == ['reply', *pictures]
+
+
+async def test_over_a_slow_link_a_reply_passes_the_pieces_of_a_picture(make_server: MakeServer,
+                                                                       dial: Dial) -> None:
+    """The picture is on its way already: its first piece has left."""
+    server = Recorder()
+    peer = await dial((await make_server(listener=server)).port)
+    link = await server.link()
+    slow: Any = SlowWindow()
+    link._window = slow
+    link.queue.takes_pieces = True
+    picture = bytes(range(256)) * 40
+    link.send_stream('camera', Parts(picture), 1, text=False)
+    joiner = Joiner(len(picture))
+    slow.turns.release()
+    first = await peer.recv()
+    assert isinstance(first, bytes)
+    assert (len(first), joiner.add(first)) == (slow.most, None)
+    link.send('reply')
+    slow.turns.release()
+    assert await peer.recv() == 'reply'
+    assert 0 < link.queued_bytes <= len(picture)
+    whole = None
+    while whole is None:
+        slow.turns.release()
+        frame = await peer.recv()
+        assert isinstance(frame, bytes)
+        whole = joiner.add(frame)
+    assert whole == picture
+    slow.turns.release()
+    await async_wait_until(lambda: link._writer is None)
+    assert link.queued_bytes == 0

@@ -81,6 +81,22 @@ class FakeSocket {
   }
 }
 
+/** A frame, a string or bytes, as pieces of so many bytes. */
+function pieces(number, frame, size) {
+  const text = typeof frame === 'string';
+  const bytes = text ? new TextEncoder().encode(frame) : new Uint8Array(frame);
+  const found = [];
+  for (let start = 0; start < bytes.length; start += size) {
+    const piece = new DataView(new ArrayBuffer(8 + Math.min(size, bytes.length - start)));
+    piece.setUint8(0, 16);
+    piece.setUint8(1, (text ? 1 : 0) | (start + size >= bytes.length ? 2 : 0));
+    piece.setUint32(4, number, true);
+    new Uint8Array(piece.buffer, 8).set(bytes.subarray(start, start + size));
+    found.push(piece.buffer);
+  }
+  return found;
+}
+
 const INT = [0, 1, 0, 0, 42, 0, 0, 0];
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -108,6 +124,27 @@ async function reconnected(before) {
   socket.open();
   return socket;
 }
+
+test('large frames come in pieces, which others pass', async () => {
+  const { client, socket, errors } = await connected();
+  assert.equal(socket.asked('hello').data.pieces, true);
+  const heard = [];
+  client.subscribe('/n', (message) => heard.push(message.data));
+  socket.answers('subscribe', { topic: '/n', type: 'std_msgs/msg/Int32', channel_id: 3, schema: 'int32 data', pending: false });
+  await settled();
+  const frames = [];
+  const { onmessage } = socket;
+  socket.onmessage = ({ data }) => frames.push(data);
+  socket.sample(3, 1, INT);
+  socket.says('status', { kind: 'estop', stopped: true, by: 'grün', reason: '' });
+  socket.onmessage = onmessage;
+  const [sample, status] = frames.map((frame, number) => pieces(number, frame, 7));
+  while (sample.length + status.length) {
+    for (const rest of [sample, status]) if (rest.length) socket.onmessage({ data: rest.shift() });
+    if (sample.length === 1) assert.deepEqual(heard, []);
+  }
+  assert.deepEqual([heard, client.estop.by, errors], [[42], 'grün', []]);
+});
 
 test('connect offers the subprotocol, says its name, beats and sends the clock', async () => {
   const { client, socket } = await connected({ name: 'me' });

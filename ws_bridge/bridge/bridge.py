@@ -25,10 +25,12 @@ answers through the mailbox.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
 from ws_bridge.bridge.assets import Assets, Library
+from ws_bridge.bridge.budget import Budget
+from ws_bridge.bridge.cameras import Cameras
 from ws_bridge.bridge.connection_graph import ConnectionGraph
 from ws_bridge.bridge.connections import PeerConnections
 from ws_bridge.bridge.control import Control
@@ -47,6 +49,7 @@ from ws_bridge.bridge.parameters import Parameters
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.publications import Publications
 from ws_bridge.bridge.rosapi import RosApi
+from ws_bridge.bridge.screens import Screens
 from ws_bridge.bridge.second_look import SecondLook
 from ws_bridge.bridge.services import Services
 from ws_bridge.bridge.simulated_time import SimulatedTime
@@ -54,9 +57,11 @@ from ws_bridge.bridge.state import StateReporter
 from ws_bridge.bridge.subscriptions import Subscriptions
 from ws_bridge.bridge.unit import Unit
 from ws_bridge.bridge.uplinks import Uplinks
+from ws_bridge.bridge.video import VideoToPeers
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import LimitExceeded
+from ws_bridge.identity.identity import MAX_NAME
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session.login import Login
@@ -68,6 +73,8 @@ if TYPE_CHECKING:
 
 WRITING_TIME = 30.0
 """Time to convert one message to peers, s."""
+MAX_DRIVERS = 64
+"""Of which a list of robots tells."""
 TICK = 0.2
 """Seconds between looks at what changed by itself: freshness, rates."""
 
@@ -84,6 +91,7 @@ class Bridge:
     :param ledger: takes down what happens.
     :param epoch: Unix time at the loop's time 0, s.
     :ivar figures: what the metrics show of the peers.
+    :ivar cameras: those that somebody looks at; ``screens`` shows them to pages.
     :raises TypeError: an effect of the sessions is carried out by no unit, or by two.
     """
 
@@ -103,14 +111,19 @@ class Bridge:
             'messages to peers', timeout=WRITING_TIME), loop)
         self._dispatcher = Dispatcher(peers, loop)
         carry_out = self._dispatcher.carry_out
-        self._outward = Outward(ros, store, self._converter, loop,
-                                expected_rate=self._expected_rate, epoch=epoch)
         self._control = Control(settings, exposure, ros, peers=peers.values,
                                 arm=self._dispatcher.arm, halt=self._halt_goals, clock=clock,
                                 epoch=epoch, audit=ledger.audit)
+        self._sight = self._control.gates.sight
+        self._outward = Outward(ros, store, self._converter, loop, watcher=self._sight.watcher,
+                                expected_rate=self._expected_rate, epoch=epoch)
+        self._budget = Budget(self._outward, peers.values, clock)
         self._state = StateReporter(settings, exposure, ros, self._outward, peers.values, loop,
-                                    self._control.diagnostic)
-        self._subscriptions = Subscriptions(self._outward, require_room=self._require_room,
+                                    self._control.diagnostics, self._budget.rates)
+        self.cameras = Cameras(settings, ros, loop, require_room=self._require_room, epoch=epoch)
+        video = VideoToPeers(ros, self.cameras, clock, self._sight.watcher)
+        self._subscriptions = Subscriptions(self._outward, video,
+                                            require_room=self._require_room,
                                             changed=self._state.touch)
         self._publications = Publications(ros, store, self._control.gates,
                                           require_room=self._require_room)
@@ -118,6 +131,7 @@ class Bridge:
                                 patience=settings.call_timeout, require_room=self._require_room)
         self._names = BridgeNames(ros, exposure, lambda name: self._services.hosts(name),
                                   self._actions.hosts)
+        self.screens = Screens(settings, ros, self.cameras, self._names, door, loop, epoch)
         parameters = Parameters(ros, store, peers.values, check=self._control.check,
                                 resolve=self._names.service, loop=loop)
         self._assets = Assets(Library(settings.asset_uri_allowlist,
@@ -171,12 +185,19 @@ class Bridge:
     def entity_count(self) -> int:
         """How many subscriptions, publishers, services and actions peers have in ROS."""
         return len(self._outward.topics()) + len(self._publications) + len(self._services) + \
-            len(self._actions)
+            len(self._actions) + len(self.cameras)
 
     @property
     def gates(self) -> dict[str, list[str]]:
         """The topics of each gate that there is, by its name."""
         return self._control.gates.topics()
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a list of robots shows of this one; it is short."""
+        names = {peer.name: peer.shown_name[:MAX_NAME] for peer in self._peers.values()}
+        return {'stopped': self._control.estop.stopped,
+                'drivers': sorted({names[holder] for holder in self._control.holders()
+                                   if holder in names})[:MAX_DRIVERS]}
 
     # ---- life
 
@@ -194,7 +215,8 @@ class Bridge:
         self._control.end()
 
     async def end_workers(self) -> None:
-        """End what reads and writes large messages, and files."""
+        """End what reads and writes large messages, files and pictures."""
+        await self.cameras.shutdown()
         await self._assets.shutdown()
         await self._frames.intake.shutdown()
         await self._converter.shutdown()
@@ -202,7 +224,11 @@ class Bridge:
     def closed(self, link: Link, code: int, reason: str) -> None:
         """Take back everything that was made for a connection that has ended."""
         self._frames.intake.closed(link)
+        peer = self._peers.get(link)
         self._connections.closed(link, code, reason)
+        self._sight.closed(link)
+        if peer is not None:
+            self._budget.forget(peer)
 
     def shutdown(self) -> None:
         """Take back what every peer made and stop reporting."""
@@ -241,6 +267,7 @@ class Bridge:
         self._ticker = self._loop.call_later(TICK, self._tick)
         self._connections.tick()
         self._control.tick()
+        self._budget.tick()
         self._state.tick()
 
     def _unix(self) -> float:

@@ -36,6 +36,7 @@ from ws_bridge.protocol.operations import EmergencyStop, LeaseOperation, ListGat
 from ws_bridge.protocol.replies import GatesListed, StopAsserted, StopCleared
 from ws_bridge.safety.estop import Estop, EstopEvent
 from ws_bridge.safety.policy import EstopState, LeaseMode
+from ws_bridge.safety.speed import SpeedLimit
 from ws_bridge.session.effects import ControlOperation, PeerLost
 from ws_bridge.session.rights import Rights
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 UNGUARDED = ('/_action/get_result', '/_action/cancel_goal')
 """Parts of an action that move nothing: a result, and a cancel, need no lease."""
-OK, ERROR = 0, 2
+OK, WARN, ERROR = 0, 1, 2
 """Levels of ``diagnostic_msgs/msg/DiagnosticStatus``."""
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class Control(Unit):
         """End what had its time, and what is used no more."""
         for guarded in self.gates.all():
             self._leases.elapsed(guarded)
+            self._news.speed_changed(guarded)
         if self.gates.drop_unused():
             self._news.gates_changed()
         self._others.tick()
@@ -109,18 +111,25 @@ class Control(Unit):
             self._news.lease_changed(guarded, before, 'shutdown')
         self._others.end()
 
-    def diagnostic(self) -> Diagnostic:
-        """Return what ``/diagnostics`` says of the emergency stop."""
+    def diagnostics(self) -> list[Diagnostic]:
+        """Return what ``/diagnostics`` says of the emergency stop, and of speed limits."""
         estop = self.estop
-        return ('ws_bridge: emergency stop', ERROR if estop.stopped else OK,
-                f'stopped: {estop.reason}' if estop.stopped else 'armed',
-                [('by', estop.by or ''), ('reason', estop.reason)])
+        return [('ws_bridge: emergency stop', ERROR if estop.stopped else OK,
+                 f'stopped: {estop.reason}' if estop.stopped else 'armed',
+                 [('by', estop.by or ''), ('reason', estop.reason)]),
+                *(_speed(guarded.gate.name, guarded.gate.speed) for guarded in self.gates.all()
+                  if guarded.gate.speed is not None)]
 
     # ---- what sessions ask
 
     def commands(self, peer: Peer) -> bool:
         """Whether a peer holds a lease."""
         return any(guarded.gate.lease.holder == peer.name for guarded in self.gates.all())
+
+    def holders(self) -> set[str]:
+        """Return the peers that hold a lease."""
+        return {guarded.gate.lease.holder for guarded in self.gates.all()
+                if guarded.gate.lease.holder is not None}
 
     def guards(self, topic: str) -> bool:
         """Whether a gate judges the age of what is published on a topic."""
@@ -230,3 +239,13 @@ class Control(Unit):
             self.clear(by)
 
     EFFECTS: ClassVar[Effects] = {ControlOperation: operate, PeerLost: _silent}
+
+
+def _speed(gate: str, speed: SpeedLimit) -> Diagnostic:
+    limit, delays = speed.limit, speed.newest
+    if limit is None or delays is None:
+        return f'ws_bridge: speed of {gate}', OK, 'nobody commands', []
+    return (f'ws_bridge: speed of {gate}', OK if limit >= 1.0 else WARN,
+            'full' if limit >= 1.0 else f'{limit:.0%}, by the delay',
+            [('speed limit', f'{limit:.2f}'), ('delay of commands', f'{delays.command:.3f}'),
+             ('age of the picture', '' if delays.picture is None else f'{delays.picture:.3f}')])

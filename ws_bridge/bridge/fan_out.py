@@ -16,13 +16,15 @@ Samples to peers: encoded once, framed once a group, written to all, in slices o
 
 Samples wait here for their turn. They are handed out in slices of :data:`SLICE`, between which
 the loop reads what peers send: streams give way to commands, however many peers want them. What
-waits when a peer's turn comes leaves in one write.
+waits when a peer's turn comes leaves in one write; of peers who get the same, it is put together
+once.
 """
 from __future__ import annotations
 
 import asyncio
 from collections import deque, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 import time
 
@@ -43,12 +45,39 @@ SLICE = 0.002
 """For how long streams are handed out before the loop reads again, s."""
 ROUND = 65_536
 """Bytes of frames that are made before every peer has been given them."""
+TOGETHER = 16_384
+"""Bytes that are put together for all who get the same: no more than any link takes at once."""
+MOST_SETS = 8
+"""So many sets of peers who get the same are looked for in what is made in one round."""
 LATE = 0.1
 """After so long, s, older samples give way where more wait than peers want to have waiting."""
 MAX_WAITING = 1000
 """Samples of one topic that wait for their turn, unless a peer wants more."""
 MAX_WAITING_BYTES = 67_108_864
 """Bytes of all samples that wait, but for the newest of each topic."""
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """
+    Frames that the same peers get, as one write.
+
+    :param links: of the peers that were not given them yet.
+    :param count: messages in it; ``size``: bytes of these.
+    """
+
+    items: list[StreamFrame]
+    links: Iterator[Link]
+    wire: bytes
+    count: int
+    size: int
+
+
+def batch_of(items: list[StreamFrame], links: Iterable[Link]) -> Batch:
+    """Put frames together."""
+    wires = [item.wire() for item in items]
+    return Batch(items, iter(tuple(links)), wires[0] if len(wires) == 1 else b''.join(wires),
+                 sum([item.count for item in items]), sum([item.size for item in items]))
 
 
 class FanOut:
@@ -67,7 +96,8 @@ class FanOut:
         self._line: OrderedDict[Topic, None] = OrderedDict()    # those with samples that wait
         self._due: deque[tuple[Topic, Throttled]] = deque()
         self._served: deque[Link] = deque()     # those that have frames, not sent yet
-        self._batches: deque[tuple[StreamFrame, Iterator[Link]]] = deque()  # older than those
+        self._batches: deque[Batch] = deque()   # older than those
+        self._made: list[tuple[StreamFrame, dict[Link, None]]] = []     # in this round, for whom
         self._waiting_bytes = 0
         self._is_scheduled = False
 
@@ -92,9 +122,8 @@ class FanOut:
             except ConversionError as exc:
                 self._report(topic, exc)
                 continue
-            member.peer.link.send_stream(
-                form.stream, form.frame_here(body, stamp, sequence),
-                max(member.wish.queue_depth, len(samples)), text=form.text, split=form.split)
+            self._send(topic, member.peer.link, form, form.frame_here(body, stamp, sequence),
+                       stamp, max(member.wish.queue_depth, len(samples)))
 
     def deliver(self, topic: Topic, samples: list[bytes], taken: float) -> None:
         """Take samples, which :meth:`work` hands out."""
@@ -136,7 +165,7 @@ class FanOut:
                     served.popleft().flush()
                     if clock() > end:
                         return
-                if not (line or due):
+                if not (line or due) or clock() > end:
                     return
                 self._fill(end)
         finally:
@@ -147,10 +176,10 @@ class FanOut:
         """Hot path: write the frames of batches; return whether that is done before ``end``."""
         clock = time.perf_counter
         while self._batches:
-            item, links = self._batches[0]
-            wire = item.wire()
-            count, size, all_of_it = item.count, item.size, len(wire)
-            for link in links:
+            batch = self._batches[0]
+            wire, count, size = batch.wire, batch.count, batch.size
+            all_of_it = len(wire)
+            for link in batch.links:
                 write = link.direct
                 if write is not None:
                     try:
@@ -162,7 +191,8 @@ class FanOut:
                     link.messages_out += count
                     link.bytes_out += size
                 else:
-                    link.stage(item)
+                    for item in batch.items:
+                        link.stage(item)
                     link.flush()
                 if clock() > end:
                     return False
@@ -172,21 +202,19 @@ class FanOut:
     def _fill(self, end: float) -> None:
         """Make the frames of a round, of each topic in turn."""
         size = 0
-        late = nanoseconds(self._loop.time() + self._epoch - LATE)
-        while self._due and size < ROUND:
+        clock = time.perf_counter
+        while self._due and size < ROUND and clock() <= end:
             size += self._release_now(*self._due.popleft())
-            if time.perf_counter() > end:
-                return
-        while self._line and size < ROUND:
+        while self._line and size < ROUND and clock() <= end:
             topic, _ = self._line.popitem(last=False)
-            while len(topic.waiting) > topic.depth and topic.waiting[0][1] < late:
-                self._give_way(topic)
-            # What comes alone needs not be gathered with others of the same peer.
-            size += self._serve(topic, is_alone=not (size or self._line or len(topic.waiting) > 1))
+            if len(topic.waiting) > topic.depth:
+                late = nanoseconds(self._loop.time() + self._epoch - LATE)
+                while len(topic.waiting) > topic.depth and topic.waiting[0][1] < late:
+                    self._give_way(topic)
+            size += self._serve(topic)
             if topic.waiting:
                 self._line[topic] = None
-            if time.perf_counter() > end:
-                return
+        self._put_together()
 
     def _give_way(self, topic: Topic) -> None:
         """Drop the oldest sample of a topic that nobody was given yet."""
@@ -206,13 +234,13 @@ class FanOut:
         """Give all that waits of a topic to those who want it now."""
         while topic.waiting:
             self._serve(topic)
+        self._put_together()
         self._line.pop(topic, None)
 
-    def _serve(self, topic: Topic, *, is_alone: bool = False) -> int:
+    def _serve(self, topic: Topic) -> int:
         """
-        Encode the next sample once per encoding anyone wants, and give it to all who want it.
+        Encode the next sample once per encoding anyone wants, for all who want it.
 
-        :param is_alone: nothing else is given to anybody in this round.
         :return: the bytes of all frames that were made.
         """
         sample = cdr, stamp, sequence = topic.waiting.popleft()
@@ -234,34 +262,80 @@ class FanOut:
                     self._report(topic, exc)
                     continue
             frame = form.write(body, stamp, sequence)
-            if is_alone and len(frame) <= PIECE:
-                size += len(frame)
-                self._batches.append((StreamFrame(
-                    form.stream, frame, group.depth, text=form.text, split=form.split),
-                    iter(tuple(group.links))))
-            else:
-                size += self._stage(group.links, form, group.depth, frame)
+            size += len(frame)
+            self._make(topic, group.links, form, group.depth, frame, stamp)
         for throttled in topic.throttled.values():
             self._offer(topic, throttled, sample)
         return size
 
-    def _stage(self, links: Iterable[Link], form: Form, depth: int, frame: Frame) -> int:
-        """Give a frame to peers, which are sent it in the next turn; return its size."""
-        self._gather()
-        item = StreamFrame(form.stream, frame, depth, text=form.text, split=form.split)
+    def _make(self, topic: Topic, links: dict[Link, None], form: Form, depth: int, frame: Frame,
+              stamp: int) -> None:
+        """Give a frame to peers in this round."""
+        if isinstance(frame, bytes) and len(frame) <= PIECE and topic.on_left is None:
+            self._made.append((StreamFrame(
+                form.stream, frame, depth, text=form.text, split=form.split), links))
+        else:
+            self._stage(topic, links, form, depth, frame, stamp)
+
+    def _put_together(self) -> None:
+        """Have the frames of a round leave as one write for each peer."""
+        made = self._made
+        if not made:
+            return
+        if self._served:        # these have older ones
+            self.gather()
+            return
+        sets: list[tuple[dict[Link, None], list[StreamFrame]]] = []
+        for item, links in made:
+            for known, items in sets:
+                if known is links or known.keys() == links.keys():
+                    items.append(item)
+                    break
+            else:
+                sets.append((links, [item]))
+                if len(sets) > MOST_SETS:
+                    self.gather()
+                    return
+        if len(sets) > 1 and len(set[Link]().union(*[links for links, _ in sets])) \
+                < sum([len(links) for links, _ in sets]):
+            self.gather()       # some get a part of what others get: theirs is put together alone
+            return
+        self._made = []
+        for links, items in sets:
+            self._add_batches(links, items)
+
+    def _add_batches(self, links: dict[Link, None], items: list[StreamFrame]) -> None:
+        first = size = 0
+        for index, item in enumerate(items):
+            size += len(item.frame)
+            if size > TOGETHER and index > first:
+                self._batches.append(batch_of(items[first:index], links))
+                first, size = index, len(item.frame)
+        self._batches.append(batch_of(items[first:] if first else items, links))
+
+    def _stage(self, topic: Topic, links: Iterable[Link], form: Form, depth: int, frame: Frame,
+               stamp: int) -> None:
+        """Give a frame to peers, which are sent it in the next turn."""
+        self.gather()
+        self._stage_item(StreamFrame(form.stream, frame, depth, text=form.text, split=form.split,
+                                     on_left=topic.left(stamp)), links)
+
+    def _stage_item(self, item: StreamFrame, links: Iterable[Link]) -> None:
         served = self._served
         for link in links:
             if link.stage(item):
                 served.append(link)
-        return len(frame)
 
-    def _gather(self) -> None:
-        """Let what is left of batches leave before, and with, what is staged now."""
+    def gather(self) -> None:
+        """Let what is left of batches, and of this round, leave before what is staged next."""
         while self._batches:
-            item, links = self._batches.popleft()
-            for link in links:
-                if link.stage(item):
-                    self._served.append(link)
+            batch = self._batches.popleft()
+            links = tuple(batch.links)
+            for item in batch.items:
+                self._stage_item(item, links)
+        made, self._made = self._made, []
+        for item, wanting in made:
+            self._stage_item(item, wanting)
 
     def _deliver_large(self, topic: Topic, sample: Sample) -> None:
         """Have a sample, and what comes after it, converted elsewhere, once an encoding."""
@@ -271,8 +345,8 @@ class FanOut:
         for key, group in topic.groups.items():
             converted = group.form.converted
             if converted is None:
-                self._stage(group.links, group.form, group.depth,
-                            group.form.frame_here(cdr, stamp, sequence))
+                self._stage(topic, group.links, group.form, group.depth,
+                            group.form.frame_here(cdr, stamp, sequence), stamp)
                 continue
             topic.is_slow = True
             stream = (topic, key if group.form.write_text else converted)
@@ -319,17 +393,23 @@ class FanOut:
                        body: memoryview, stamp: int, sequence: int) -> None:
         for key, group in topic.groups.items():
             if stream[1] in (key, group.form.converted):
-                self._stage(group.links, group.form, group.depth,
-                            group.form.frame(body, stamp, sequence))
+                self._stage(topic, group.links, group.form, group.depth,
+                            group.form.frame(body, stamp, sequence), stamp)
         self._schedule()
 
     def _send_latched(self, topic: Topic, member: Member, form: Form,
                       body: memoryview, stamp: int, sequence: int) -> None:
         """Hand out what a late peer missed, unless it left, or has newer ones already."""
         if topic.members.get(member.key) is member:
-            member.peer.link.send_stream(
-                form.stream, form.frame(body, stamp, sequence), member.wish.queue_depth,
-                text=form.text, split=form.split)
+            self._send(topic, member.peer.link, form, form.frame(body, stamp, sequence), stamp,
+                       member.wish.queue_depth)
+
+    def _send(self, topic: Topic, link: Link, form: Form, frame: Frame, stamp: int,
+              depth: int = 1) -> None:
+        """Give a frame to one peer, now."""
+        on_left = topic.left(stamp)
+        link.send_stream(form.stream, frame, depth, text=form.text, split=form.split,
+                         on_left=partial(on_left, link) if on_left else None)
 
     def _offer(self, topic: Topic, throttled: Throttled,
                sample: Sample) -> None:
@@ -343,7 +423,7 @@ class FanOut:
             return
         late = now - throttled.due
         throttled.due = now + throttled.interval - (late if late < throttled.interval else 0.0)
-        self._send(topic, throttled, sample)
+        self._send_throttled(topic, throttled, sample)
 
     def _release(self, topic: Topic, throttled: Throttled) -> None:
         self._due.append((topic, throttled))
@@ -355,11 +435,10 @@ class FanOut:
         if sample is None:
             return 0
         throttled.due += throttled.interval
-        self._send(topic, throttled, sample)
+        self._send_throttled(topic, throttled, sample)
         return len(sample[0])
 
-    def _send(self, topic: Topic, throttled: Throttled,
-              sample: Sample) -> None:
+    def _send_throttled(self, topic: Topic, throttled: Throttled, sample: Sample) -> None:
         if topic.codec is None:
             return
         cdr, stamp, sequence = sample
@@ -374,13 +453,13 @@ class FanOut:
             self._report(topic, exc)
             return
         form = throttled.form
-        self._stage((throttled.link,), form, 1, form.frame_here(body, stamp, sequence))
+        self._make(topic, {throttled.link: None}, form, 1,
+                   form.frame_here(body, stamp, sequence), stamp)
 
     def _send_large(self, topic: Topic, throttled: Throttled, body: memoryview,
                     stamp: int, sequence: int) -> None:
-        form = throttled.form
-        throttled.link.send_stream(form.stream, form.frame(body, stamp, sequence), 1,
-                                   text=form.text, split=form.split)
+        self._send(topic, throttled.link, throttled.form,
+                   throttled.form.frame(body, stamp, sequence), stamp)
 
     def _report(self, topic: Topic, exc: ConversionError) -> None:
         """Tell those who wanted a sample that it cannot be converted."""

@@ -29,6 +29,7 @@ from typing import Protocol, TYPE_CHECKING
 
 from ws_bridge.bridge.neighbours import Neighbour
 from ws_bridge.bridge.peer import Peer, types_of
+from ws_bridge.bridge.sight import Sight
 from ws_bridge.config import Exposure, is_glob, Settings
 from ws_bridge.convert.codec import Codec
 from ws_bridge.convert.schema import Value
@@ -46,7 +47,7 @@ from ws_bridge.ros.guard import GuardEvents
 from ws_bridge.safety.estop import Estop
 from ws_bridge.safety.gate import Convert, Gate
 from ws_bridge.safety.neutral import Checks, make_checks
-from ws_bridge.safety.policy import FENCES_A_TTL, GatePolicy
+from ws_bridge.safety.policy import GatePolicy
 from ws_bridge.session.effects import Publish
 from ws_bridge.session.rights import actions_of, Rights
 
@@ -73,6 +74,7 @@ class Guarded:
     :param beginning: the command by which somebody acquired the lease is not published yet.
     :param afterwards: what is to be done when it is, or was dropped.
     :param granting: another bridge that guards the same topic, and grants the leases.
+    :param told: the speed limit that peers were told.
     """
 
     gate: Gate
@@ -84,6 +86,7 @@ class Guarded:
     beginning: bool = False
     afterwards: list[Callable[[], None]] = field(default_factory=list)
     granting: Neighbour | None = None
+    told: float | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -141,6 +144,7 @@ class Gates:
 
     :param clock: monotonic time, s.
     :param epoch: Unix time at monotonic 0, s.
+    :ivar sight: the pictures by whose age gates slow down.
     :ivar watcher: told what happens; to be set before a command comes.
     """
 
@@ -151,6 +155,8 @@ class Gates:
         self._ros = ros
         self._estop = estop
         self.watcher: Watcher
+        self.sight = Sight((policy.slow_down.camera for policy in exposure.gates
+                            if policy.slow_down and policy.slow_down.camera), clock, epoch)
         self._clock = clock
         self._epoch = epoch
         self._numbers = count(1)
@@ -426,6 +432,10 @@ class Gates:
             self.check_grants(guarded)
         now = self._clock()
         slack = 0.0 if passage.is_explicit else self._refresh(guarded, peer, now)
+        slow_down = gate.policy.slow_down
+        camera = slow_down.camera if slow_down is not None else None
+        if camera and passage.is_explicit:  # by pings one knows which pictures have arrived
+            peer.link.pace.hurry(gate.policy.fence_interval)
         begins = gate.policy.require_lease and gate.lease.holder is None
         before, handed_over = guarded.beginning, False
         if begins:
@@ -439,7 +449,9 @@ class Gates:
                                   generation=guarded.generation, on_done=on_done,
                                   counted=wish.ack is not None and not begins),
                 offset=session.clock.timesync.offset, unix=now + self._epoch, now=now,
-                fence=peer.link.fence, slack=slack)
+                fence=peer.link.fence, slack=slack,
+                picture=self.sight.age(camera, peer.link, now, command.picture_time)
+                if camera else None)
         finally:
             if begins and not handed_over:
                 guarded.beginning = before
@@ -484,7 +496,7 @@ class Gates:
         pace, ttl = peer.link.pace, gate.policy.ttl
         is_slow = pace.hurried_at is None or now < pace.hurried_at + ttl
         slow = self._settings.fence_interval
-        pace.hurry(min(ttl / FENCES_A_TTL, slow))
+        pace.hurry(min(gate.policy.fence_interval, slow))
         return slow if is_slow else 0.0
 
     def note_stop(self, guarded: Guarded, reason: str) -> None:

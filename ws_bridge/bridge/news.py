@@ -15,7 +15,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 import logging
+from math import isfinite
 from typing import Any, NamedTuple, TYPE_CHECKING
 
 import orjson
@@ -35,6 +37,7 @@ from ws_bridge.protocol.replies import (
     LeaseRequested,
     LeaseTerms,
     Reply,
+    SpeedChanged,
     StopState,
 )
 from ws_bridge.safety.estop import Estop
@@ -48,6 +51,8 @@ if TYPE_CHECKING:
 
 CHANGES = 10
 """Changes of a lease or the emergency stop by one peer that are written one by one, a second."""
+STEP = 0.05
+"""By how much a speed limit has to change before peers are told again."""
 UNNAMED = 'a stop cannot be published and is tried again'
 """What is said of a gate that a peer may not know of."""
 
@@ -179,6 +184,24 @@ class News:
             self._estop_untold = False
             self.broadcast(EstopChanged(**self._estop_fields()))
 
+    def speed_changed(self, guarded: Guarded) -> None:
+        """Tell of what delay leaves of the speed, when that is another step."""
+        gate, before = guarded.gate, guarded.told
+        if gate.speed is None:
+            return
+        limit, delays = gate.speed.limit, gate.speed.newest
+        if not _is_step(before, limit):
+            return
+        guarded.told = limit
+        told = SpeedChanged(gate.name, limit) if delays is None else SpeedChanged(
+            gate.name, limit, _seconds(delays.command), _seconds(delays.picture))
+        if limit is not None and _pace_of(limit) != _pace_of(before):
+            self._audit.often('speed', CHANGES, gate=gate.name, peer=guarded.last_peer,
+                              **{key: value for key, value in asdict(told).items()
+                                 if key != 'gate'})
+        self.broadcast(told, guarded)
+        self._ros.publish_safety(lease=self._leases())
+
     def lease_changed(self, guarded: Guarded, before: Before, reason: str) -> None:
         """Tell who is concerned, and then everybody, what became of a lease, if anything did."""
         gate = guarded.gate
@@ -214,3 +237,20 @@ class News:
     def _decided(self, gate: Gate, peer: str, granted: bool, reason: str) -> None:
         """Tell a peer what became of its request."""
         self.notify(peer, LeaseDecided(gate.name, reason, terms_of(gate) if granted else None))
+
+
+def _seconds(delay: float | None) -> float | None:
+    """Return a delay as it is told: nothing where nobody knows of an end to it."""
+    return None if delay is None or not isfinite(delay) else round(delay, 3)
+
+
+def _is_step(before: float | None, limit: float | None) -> bool:
+    """Whether a speed limit is another one than was told, by enough."""
+    if limit == before or limit is None or before is None or limit in (0.0, 1.0):
+        return limit != before
+    return abs(limit - before) >= STEP
+
+
+def _pace_of(limit: float | None) -> str:
+    """Return what is worth a line: whether one is slowed down, or may not move at all."""
+    return 'full' if limit is None or limit >= 1.0 else 'slow' if limit else 'stop'

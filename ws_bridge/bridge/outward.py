@@ -29,7 +29,16 @@ from typing import TYPE_CHECKING
 from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.fan_out import FanOut
 from ws_bridge.bridge.peer import agreed_type, Peer, types_of, types_of_others
-from ws_bridge.bridge.streams import form_of, Group, Key, Member, Name, Throttled, Topic
+from ws_bridge.bridge.streams import (
+    form_of,
+    Group,
+    Key,
+    Member,
+    Name,
+    OnLeft,
+    Throttled,
+    Topic,
+)
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import QosMismatch, TypeMismatch, WsBridgeError
@@ -48,15 +57,18 @@ class Outward:
 
     :param converter: converts what is large.
     :param expected_rate: the configured rate of a topic, Hz, or ``None``.
+    :param watcher: returns what is told of each sample of a topic that has left, if anybody is.
     """
 
     def __init__(self, ros: RosSide, store: CodecStore, converter: Converter,
                  loop: asyncio.AbstractEventLoop, *,
-                 expected_rate: Callable[[str], float | None], epoch: float) -> None:
+                 expected_rate: Callable[[str], float | None], epoch: float,
+                 watcher: Callable[[str], OnLeft | None]) -> None:
         self._ros = ros
         self._store = store
         self._loop = loop
         self._expected_rate = expected_rate
+        self._watcher = watcher
         self._fan_out = FanOut(converter, loop, epoch)
         self._ids = count(1)
         self._topics: dict[Key, Topic] = {}
@@ -92,7 +104,8 @@ class Outward:
         topic = self._topics.get(key)
         if topic is None:
             topic = Topic(wish.topic, Freshness(
-                self._expected_rate(wish.topic), self._loop.time()))
+                self._expected_rate(wish.topic), self._loop.time()),
+                on_left=self._watcher(wish.topic))
             if msg_type is not None:
                 self._start(topic, msg_type, wish)
         self._topics[key] = topic
@@ -102,6 +115,7 @@ class Outward:
             self._leave(topic, member.key)
         topic.channels.setdefault(wish.wire_name, next(self._ids))
         topic.members[member.key] = member
+        member.peer.link.queue.share(wish.name, wish.share)
         self._join(topic, member)
         return topic
 
@@ -113,6 +127,7 @@ class Outward:
             return
         topic = self._topics[key]
         self._leave(topic, name)
+        self._fan_out.gather()      # so that nothing of it comes after the answer
         peer.link.forget_stream(delivery)
         del topic.members[name]
         if not topic.members:
@@ -136,6 +151,14 @@ class Outward:
         """Return what a peer wants of a topic, ``None`` where it does not subscribe to it."""
         return next((member.wish for topic in self._topics.values() if topic.name == name
                      for member in topic.members.values() if member.peer is peer), None)
+
+    def delivery_of(self, peer: Peer, delivery: DeliveryName) -> tuple[Topic, Member] | None:
+        """Return what a peer subscribes to by this name, if it does."""
+        key = self._keys.get((peer.name, delivery))
+        if key is None:
+            return None
+        topic = self._topics[key]
+        return topic, topic.members[peer.name, delivery]
 
     def topics(self) -> list[Topic]:
         """Return the topics that somebody subscribes to."""

@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 import logging
@@ -45,6 +45,7 @@ from ws_bridge.protocol.replies import (
     ServicesChanged,
     SharedState,
     TopicEntry,
+    TopicRate,
     TopicsChanged,
     TopicState,
 )
@@ -60,8 +61,12 @@ Diagnostic = tuple[str, int, str, list[tuple[str, str]]]
 OK, WARN, STALE = 0, 1, 3
 """Levels of ``diagnostic_msgs/msg/DiagnosticStatus``."""
 
+MOST_PEERS = 32
+"""So many peers are described in a state: each of 200 that is told of 200 would be 9 MB a time."""
 SLICE = 0.001
 """For how long peers are told before the loop reads again, s."""
+LISTED_EACH = 0.02
+"""For each of them, peers are listed for ROS so much more rarely, s."""
 REST = 10
 """How many times as long as it took to tell all peers it is left until the next time."""
 
@@ -73,12 +78,14 @@ class StateReporter(Unit):
     Collects and sends the state.
 
     :param peers: returns the peers that are connected now.
-    :param safety: returns what is said of the emergency stop.
+    :param rates: returns how often a peer gets its topics that are thinned.
+    :param safety: returns what is said of the emergency stop, and of speed limits.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, outward: Outward,
                  peers: Callable[[], Iterable[Peer]], loop: asyncio.AbstractEventLoop,
-                 safety: Callable[[], Diagnostic]) -> None:
+                 safety: Callable[[], list[Diagnostic]],
+                 rates: Callable[[Peer], Sequence[TopicRate]]) -> None:
         self._settings = settings
         self._exposure = exposure
         self._ros = ros
@@ -86,6 +93,7 @@ class StateReporter(Unit):
         self._peers = peers
         self._loop = loop
         self._safety = safety
+        self._rates = rates
         self._started = loop.time()
         self._touched = False
         self._telling: dict[Peer, SharedState] = {}    # who is still to be told, and what
@@ -93,7 +101,8 @@ class StateReporter(Unit):
         self._rest = self._started
         self._listings: dict[tuple[Role, bool], tuple[GraphSnapshot, GraphView]] = {}
         self._status_due = self._started
-        self._diagnostics_due = self._started
+        self._diagnostics_due = self._lists_due = self._started
+        self._listed = ''
         self._freshness: tuple[tuple[str, FreshnessState], ...] = ()
         self._definitions: dict[str, str] = {}      # of types, which are there for good
         self._service_definitions: dict[str, ServiceDefined] = {}
@@ -114,8 +123,11 @@ class StateReporter(Unit):
                 self._begin_to_tell(now, freshness)
         if now >= self._diagnostics_due:
             self._diagnostics_due = now + self._settings.diagnostics_period
-            self._ros.publish_status(self._diagnostics(now), self._clients())
-            self._ros.publish_safety(links=self._links())
+            if now >= self._lists_due:
+                self._lists_due = now + LISTED_EACH * len(list(self._peers()))
+                self._listed = self._clients()
+                self._ros.publish_safety(links=self._links())
+            self._ros.publish_status(self._diagnostics(now), self._listed)
 
     def _begin_to_tell(self, now: float, freshness: tuple[tuple[str, FreshnessState], ...]
                        ) -> None:
@@ -141,7 +153,7 @@ class StateReporter(Unit):
             peer = next(iter(self._telling))
             shared = self._telling.pop(peer)
             if peer.hears_news:
-                peer.send(RobotState(shared, _you(peer)))
+                peer.send(RobotState(shared, self._you(peer)))
             now = time.perf_counter()
         self._spent += now - begin
         if self._telling:
@@ -153,7 +165,11 @@ class StateReporter(Unit):
         """Send the state to one peer now."""
         self._telling.pop(peer, None)
         shared = self._shared(self._loop.time(), peer.session.login.rights)
-        peer.send(RobotState(shared, _you(peer)))
+        peer.send(RobotState(shared, self._you(peer)))
+
+    def _you(self, peer: Peer) -> LinkState:
+        return LinkState(peer.name, peer.link.dropped, peer.link.queued_bytes,
+                         _rounded(peer.link.bandwidth), self._rates(peer))
 
     def graph_changed(self) -> None:
         """Tell what came and went."""
@@ -293,10 +309,10 @@ class StateReporter(Unit):
                 _rounded(topic.freshness.rate(now)) if topic else None,
                 _rounded(topic.freshness.age(now)) if topic else None,
                 self._judge(topic, now) if topic else FreshnessState.UNKNOWN))
+        peers = list(self._peers()) if rights.role.may_at_all('graph') else []
         return SharedState(
             self._settings.robot_name, round(now - self._started, 3), rights.seen(graph.nodes),
-            topics, [peer.session.describe(now) for peer in self._peers()]
-            if rights.role.may_at_all('graph') else [])
+            topics, [peer.session.describe(now) for peer in peers[:MOST_PEERS]], len(peers))
 
     def _links(self) -> str:
         """Return how good the links are, for ROS, JSON; times in s."""
@@ -315,7 +331,7 @@ class StateReporter(Unit):
                   ('subscribed topics', str(len(self._outward.topics()))),
                   ('dropped samples', str(dropped))]
         rows = [('ws_bridge: bridge', WARN if dropped else OK,
-                 f'{len(peers)} peers, {dropped} samples dropped', bridge), self._safety()]
+                 f'{len(peers)} peers, {dropped} samples dropped', bridge), *self._safety()]
         for topic in self._outward.topics():
             state = self._judge(topic, now)
             level = {FreshnessState.FRESH: OK, FreshnessState.UNKNOWN: OK}.get(state, STALE)
@@ -331,6 +347,7 @@ class StateReporter(Unit):
         return orjson.dumps([{
             'peer': peer.name, 'name': peer.session.name,
             'identity': peer.session.login.identity.name if peer.session.login.identity else None,
+            'login': peer.session.login.identity.method if peer.session.login.identity else None,
             'role': peer.session.login.rights.role.name, 'address': peer.link.address,
             'dialect': peer.dialect.name, 'liveness': peer.session.heartbeats.state_name,
             'status': peer.session.reported_status} for peer in self._peers()]).decode()
@@ -344,10 +361,6 @@ def _difference(told: Mapping[str, tuple[str, ...]], there: Mapping[str, tuple[s
     """Return what came or changed, with its types, and what went."""
     return ({name: types for name, types in there.items() if told.get(name) != types},
             tuple(name for name in told if name not in there))
-
-
-def _you(peer: Peer) -> LinkState:
-    return LinkState(peer.name, peer.link.dropped, peer.link.queued_bytes)
 
 
 def _rounded(value: float | None) -> float | None:

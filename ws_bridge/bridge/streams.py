@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ws_bridge.bridge.peer import Peer
@@ -35,6 +36,9 @@ from ws_bridge.transport.link import Link
 
 Sample = tuple[bytes, int, int]
 """CDR, the Unix time at which it was taken, ns, its number."""
+
+OnLeft = Callable[[int, Link], None]
+"""Told when a sample has left to a peer: its time, Unix, ns, and the link."""
 
 _BODY = b'\x00body\x00'
 """Stands for a body, to find out what a frame has around it; in no text, and no text in it."""
@@ -139,6 +143,7 @@ class Topic:
     A topic that at least one peer subscribes to; without ``codec`` its type is awaited.
 
     :param channels: numbers by the names that peers use: one connection may use several.
+    :param on_left: told of each sample that has left.
     :ivar is_slow: a large sample is being converted: smaller ones come after it.
     :ivar waiting: the samples that nobody was given yet.
     :ivar depth: how many of them may be late.
@@ -158,6 +163,11 @@ class Topic:
     is_slow: bool = False
     waiting: deque[Sample] = field(default_factory=deque)
     depth: int = 1
+    on_left: OnLeft | None = None
+
+    def left(self, stamp: int) -> Callable[[Link], None] | None:
+        """Return what is told when a sample has left."""
+        return None if self.on_left is None else partial(self.on_left, stamp)
 
 
 def form_of(topic: Topic, member: Member) -> Form:

@@ -19,12 +19,14 @@ from ws_bridge.config import did_you_mean, Exposure, is_glob, Kind, KINDS, Rule
 from ws_bridge.config.roles import EVERYTHING, Role, Use, USES
 from ws_bridge.errors import ConfigError
 from ws_bridge.mapping.reader import load_mapping
+from ws_bridge.safety.policy import SlowDown
 from ws_bridge.session.rights import EXPOSED_AS, Policy
 
 _MAY: dict[Kind, str] = {'subscribe': 'subscribe to', 'publish': 'publish', 'call': 'call',
                          'host': 'host'}
 _OPTIONS = (('channel', ''), ('encoding', ''), ('max_rate', ' Hz'), ('expected_rate', ' Hz'),
-            ('queue_depth', ''), ('timeout', ' s'))
+            ('queue_depth', ''), ('timeout', ' s'), ('priority', ''), ('weight', ''),
+            ('min_rate', ' Hz'))
 
 
 def check(path: str, role: str | None = None) -> int:
@@ -104,13 +106,20 @@ def exposed(exposure: Exposure) -> list[str]:
     for gate in exposure.gates:
         rows += [('only by the lease of' if gate.require_lease else 'only through', gate.name,
                   '', f'timeout {_seconds(gate.timeout, "gate_timeout")}, '
-                  f'ttl {_seconds(gate.ttl, "gate_ttl")}')]
+                  f'ttl {_seconds(gate.ttl, "gate_ttl")}' + _slow(gate.slow_down))]
         rows += [('', f'  {pattern}', '', '') for pattern in (*gate.topics, *gate.services)]
     return columns(rows)
 
 
 def _seconds(value: float, parameter: str) -> str:
     return f'{value:g} s' if value else f'as the parameter {parameter}'
+
+
+def _slow(slow_down: SlowDown | None) -> str:
+    if slow_down is None:
+        return ''
+    seen = f' or a picture of {slow_down.camera}' if slow_down.camera else ''
+    return f', slower from a delay{seen} of {slow_down.full:g} s, none at {slow_down.stop:g} s'
 
 
 def _options(rule: Rule) -> str:

@@ -44,6 +44,7 @@ from ws_bridge.interface.client import WebSocketClient
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import decode, encode, Envelope
 from ws_bridge.protocol.native import BINARY_HEADER, SUBPROTOCOL
+from ws_bridge.protocol.pieces import is_piece, Joiner
 from ws_bridge.protocol.types import InterfaceConfig, MessageType, Priority, SecurityLevel
 from ws_bridge.transport.link import Link
 from ws_bridge.transport.options import ClientOptions
@@ -87,6 +88,7 @@ class BridgeClient:
         self._samples: asyncio.Queue[bytes | WsBridgeError] = asyncio.Queue()
         self._beats = count(1)
         self._last_beat: dict[str, Any] | None = None
+        self._joiner = Joiner(MAX_MESSAGE_SIZE)
         self._bridge_time: float | None = None
 
     def __repr__(self) -> str:
@@ -130,7 +132,7 @@ class BridgeClient:
         :param take: from whoever has it.
         :raises WsBridgeError: it cannot be had.
         """
-        hello = await self.request('hello')
+        hello = await self.request('hello', pieces=True)
         lease = await self.request('take' if take else 'acquire', gate=gate)
         beating = asyncio.ensure_future(self._beat(float(hello['heartbeat']['interval'])))
         try:
@@ -214,6 +216,11 @@ class BridgeClient:
 
     def received(self, link: Link, data: str | bytes) -> None:
         try:
+            if isinstance(data, bytes) and is_piece(data):
+                whole = self._joiner.add(data)
+                if whole is None:
+                    return
+                data = whole
             if isinstance(data, str):
                 self._text(decode(data))
             else:

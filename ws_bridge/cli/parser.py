@@ -30,6 +30,7 @@ from typing import Any
 import orjson
 
 from ws_bridge.config import VERSION
+from ws_bridge.config.forms import FLEET_NAME
 from ws_bridge.convert.typescript import WIDE_INTEGERS
 from ws_bridge.errors import ConfigError, WsBridgeError
 from ws_bridge.protocol.encodings import ENCODINGS
@@ -59,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
         args.ros_args = words[len(own):]
         if args.ros_args and not args.takes_ros_args:
             parser.error(f"'{args.command}' takes no {ROS_ARGUMENTS}")
+        if getattr(args, 'robot', None) is not None:
+            args.url = f'{args.url.rstrip("/")}/robots/{args.robot}'
     except SystemExit as exc:
         return int(exc.code or 0)
     return run(args.handler, args)
@@ -102,6 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     add('demo', 'run the demo robot and the bridge (takes --ros-args)', _demo,
         takes_ros_args=True)
     add('robot', 'run the demo robot alone (takes --ros-args)', _robot, takes_ros_args=True)
+    _add_relay(add('relay', 'run a relay, by which operators reach robots that dial it', _relay))
     check = add('check', 'check a mapping file and print what it exposes', _check)
     check.add_argument('file', metavar='FILE', help='the mapping file')
     check.add_argument('--as', metavar='ROLE', dest='role', help='what this role may do')
@@ -112,18 +116,31 @@ def build_parser() -> argparse.ArgumentParser:
     _add_doctor(add('doctor', 'say why nothing arrives from a topic, or nothing moves', _doctor))
     _add_ticket(add('ticket', 'make a URL that logs a client in, once and soon', _client))
     _add_types(add('types', 'print TypeScript declarations of message types', _client))
+    robots = add('robots', 'list the robots of a relay', _robots)
+    robots.add_argument('--url', type=_url, default=_default_url(),
+                        help=f'the relay (default: ${URL_VARIABLE} or {DEFAULT_URL})')
+    robots.add_argument('--json', action='store_true', dest='as_json',
+                        help='print the list as JSON')
     _add_ping(add('ping', 'measure round trip and clock offset', _client))
     return parser
 
 
+def _add_relay(command: argparse.ArgumentParser) -> None:
+    command.add_argument('--params-file', metavar='FILE', help='YAML, a parameter a line')
+    command.add_argument('-p', metavar='NAME:=VALUE', dest='assignments', action='append',
+                         default=[], help='a parameter; may be given several times')
+
+
 def _add_topics(command: argparse.ArgumentParser) -> None:
     _add_url(command)
+    _add_robot(command)
     command.add_argument('-v', '--verbose', action='store_true',
                          help='with types, counts and services')
 
 
 def _add_echo(command: argparse.ArgumentParser) -> None:
     _add_url(command)
+    _add_robot(command)
     command.add_argument('topic', metavar='TOPIC')
     command.add_argument('--count', type=_count, metavar='N', help='end after N samples')
     command.add_argument('--encoding', choices=ENCODINGS.native_names, default='json',
@@ -136,6 +153,7 @@ def _add_echo(command: argparse.ArgumentParser) -> None:
 
 def _add_pub(command: argparse.ArgumentParser) -> None:
     _add_url(command)
+    _add_robot(command)
     command.add_argument('topic', metavar='TOPIC')
     command.add_argument('fields', type=_json, metavar='JSON',
                          help="the message's fields; - reads stdin")
@@ -156,6 +174,7 @@ def _add_pub(command: argparse.ArgumentParser) -> None:
 
 def _add_call(command: argparse.ArgumentParser) -> None:
     _add_url(command)
+    _add_robot(command)
     command.add_argument('service', metavar='SERVICE')
     command.add_argument('fields', type=_json, metavar='JSON', nargs='?', default='{}',
                          help="the request's fields (default: {}); - reads stdin")
@@ -167,6 +186,7 @@ def _add_call(command: argparse.ArgumentParser) -> None:
 
 def _add_ticket(command: argparse.ArgumentParser) -> None:
     _add_url(command)
+    _add_robot(command)
     command.add_argument('role', metavar='ROLE',
                          help='what the client may do: no more than who makes the ticket')
 
@@ -185,6 +205,7 @@ def _add_types(command: argparse.ArgumentParser) -> None:
 def _add_ping(command: argparse.ArgumentParser) -> None:
     where = command.add_mutually_exclusive_group()
     _add_url(where)
+    _add_robot(command)
     where.add_argument('url', type=_url, metavar='URL', nargs='?', action=_StoreGiven,
                        help='the same without --url')
     command.add_argument('--count', type=_count, metavar='N', help='end after N heartbeats')
@@ -203,6 +224,7 @@ class _StoreGiven(argparse.Action):
 
 def _add_doctor(command: argparse.ArgumentParser) -> None:
     _add_url(command)
+    _add_robot(command)
     command.add_argument('topic', metavar='TOPIC', nargs='?',
                          help='the topic at fault (default: only what concerns all of them)')
     command.add_argument('--use', choices=('subscribe', 'publish'),
@@ -221,6 +243,11 @@ def _add_url(command: argparse._ActionsContainer) -> None:
                          help=f'the bridge (default: ${URL_VARIABLE} or {DEFAULT_URL})')
 
 
+def _add_robot(command: argparse.ArgumentParser) -> None:
+    command.add_argument('--robot', type=_robot_name, metavar='NAME',
+                         help='the robot of this name, where the URL is that of a relay')
+
+
 def _default_url() -> str:
     return os.environ.get(URL_VARIABLE) or DEFAULT_URL
 
@@ -228,6 +255,12 @@ def _default_url() -> str:
 def _url(text: str) -> str:
     """Give a bare host the bridge's port; the rest is the transport's to check."""
     return f'ws://{text}:{DEFAULT_PORT}' if _BARE_HOST.fullmatch(text) else text
+
+
+def _robot_name(text: str) -> str:
+    if FLEET_NAME.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f'{text!r} is no name of a robot of a fleet')
+    return text
 
 
 def _count(text: str) -> int:
@@ -288,6 +321,17 @@ def _robot(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     from ws_bridge.cli.check import check
     return check(args.file, args.role)
+
+
+def _relay(args: argparse.Namespace) -> int:
+    _require_websockets()
+    from ws_bridge.fleet.serve import relay
+    return relay(args.params_file, args.assignments)
+
+
+def _robots(args: argparse.Namespace) -> int:
+    from ws_bridge.cli.robots import robots
+    return robots(args.url, as_json=args.as_json)
 
 
 def _doctor(args: argparse.Namespace) -> int:

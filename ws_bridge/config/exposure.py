@@ -26,7 +26,8 @@ from functools import lru_cache
 from typing import get_args, Literal
 
 from ws_bridge.config.roles import Grant, Role
-from ws_bridge.safety.policy import GatePolicy
+from ws_bridge.errors import ConfigError
+from ws_bridge.safety.policy import GatePolicy, SlowDown
 
 Kind = Literal['subscribe', 'publish', 'call', 'host']
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -50,6 +51,9 @@ class Rule:
     :param expected_rate: rate at which the topic is fresh, Hz.
     :param queue_depth: samples that wait for a slow peer.
     :param timeout: how long a call may take, s.
+    :param priority: topics of a higher one leave first on a slow link.
+    :param weight: of the topic's bytes beside those of others there.
+    :param min_rate: so many samples a second leave there before others are served, Hz.
     """
 
     pattern: str
@@ -60,6 +64,9 @@ class Rule:
     expected_rate: float | None = None
     queue_depth: int | None = None
     timeout: float | None = None
+    priority: int | None = None
+    weight: float | None = None
+    min_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +186,8 @@ class Exposure:
             roles=tuple(replace(role, allow=grants(role.allow), deny=grants(role.deny))
                         for role in self.roles),
             gates=tuple(replace(gate, topics=tuple(map(absolute, gate.topics)),
-                                services=tuple(map(absolute, gate.services)))
+                                services=tuple(map(absolute, gate.services)),
+                                slow_down=_seen_by(gate, absolute))
                         for gate in self.gates))
 
     def remapped(self, topic: Callable[[str], str], service: Callable[[str], str]) -> Exposure:
@@ -214,8 +222,23 @@ class Exposure:
                 for each in of(grant.use, grant.pattern))) for role in self.roles),
             gates=tuple(replace(
                 gate, topics=tuple(sorted(set().union(*map(topics, gate.topics)))),
-                services=tuple(sorted(set().union(*map(services, gate.services)))))
+                services=tuple(sorted(set().union(*map(services, gate.services)))),
+                slow_down=_seen_by(gate, topic))
                 for gate in self.gates))
+
+    def check_cameras(self, file: str) -> None:
+        """
+        Check that peers may see the pictures whose age slows them down.
+
+        :param file: the mapping file, for the error.
+        :raises ConfigError: they may not.
+        """
+        for gate in self.gates:
+            camera = gate.slow_down.camera if gate.slow_down else None
+            if camera is not None and self.find('subscribe', camera) is None:
+                raise ConfigError(f'the gate {gate.name} slows down by the picture of {camera}, '
+                                  'which is not listed under out: nobody could see it',
+                                  field='slow_down', file=file)
 
     def allowed(self) -> dict[str, list[str]]:
         """
@@ -228,6 +251,13 @@ class Exposure:
         told['deny'] = [f'{denial.kind}:{denial.pattern}' if denial.kind else denial.pattern
                         for denial in self.deny]
         return told
+
+
+def _seen_by(gate: GatePolicy, name: Callable[[str], str]) -> SlowDown | None:
+    """Return how a gate slows down, by a camera of this name."""
+    slow = gate.slow_down
+    return slow if slow is None or slow.camera is None else replace(
+        slow, camera=name(slow.camera))
 
 
 def is_glob(pattern: str) -> bool:

@@ -250,6 +250,13 @@ class Settings:
     connect_token_file: str = parameter(
         '', 'File with the token that is presented to the bridges which are dialled.',
         form=forms.path)
+    fleet: tuple[str, ...] = parameter(
+        (), 'Relays to dial out to, for example wss://relay.example; of several, one at a time.',
+        form=forms.endpoint)
+    fleet_token_file: str = parameter(
+        '', 'File with the token of this robot at its relays.', form=forms.path)
+    relay_role: str = parameter(
+        'admin', 'Role that those whom a relay lets in have here at the most.', form=forms.word)
     hosts: tuple[str, ...] = parameter(
         (), 'Names by which peers may reach the bridge ("Host"); empty = addresses, localhost and '
         'the name of this machine, asked of browsers and for pages only.', form=forms.host)
@@ -306,6 +313,11 @@ class Settings:
     max_entities: int = parameter(
         2000, 'Subscriptions, publishers, services and actions that all peers together may have '
         'in ROS.', 1, 1000000)
+    max_streams: int = parameter(
+        16, 'Pictures and streams for pages at the same time, of /snapshot and /stream; 0 = there '
+        'are none.', 0, 10000)
+    max_cameras: int = parameter(
+        4, 'Cameras that are shown at the same time: each has a process that encodes.', 0, 1000)
     queue_depth: int = parameter(
         10, 'Samples of one topic that wait for a slow peer, unless the peer or the mapping file '
         'says otherwise.', 1, 10000)
@@ -414,6 +426,9 @@ def _check_together(settings: Settings) -> None:
             'needs tls_certificate')
     require(settings.tls_certificate or not settings.tls_client_ca, 'tls_client_ca',
             'needs tls_certificate')
+    require(not settings.fleet or forms.FLEET_NAME.fullmatch(settings.robot_name), 'robot_name',
+            f'{settings.robot_name!r} is no name for a fleet: letters, digits, - and _, at most '
+            '64')
     require(not settings.foxglove_port or settings.foxglove_port != settings.port,
             'foxglove_port', f'is port already ({settings.port})')
     require(settings.max_total_queue_bytes >= settings.max_queue_bytes, 'max_total_queue_bytes',

@@ -35,10 +35,12 @@ from dataclasses import dataclass
 import time
 from typing import Any, TYPE_CHECKING
 
-from ws_bridge.errors import BadField, ProtocolError
+from ws_bridge.errors import BadField, LimitExceeded, ProtocolError
 from ws_bridge.interface.handlers import Handler
 from ws_bridge.interface.inbox import Inbox, OVERHEAD
 from ws_bridge.protocol.envelope import decode, encode
+from ws_bridge.protocol.native import SUBPROTOCOL
+from ws_bridge.protocol.pieces import is_piece, Joiner
 from ws_bridge.protocol.types import MessageMetadata, MessageType, Priority
 from ws_bridge.timing.liveness import Liveness, LivenessState
 
@@ -77,10 +79,11 @@ class Counters:
 class _Peer:
     """One link's liveness, and the handler calls that wait."""
 
-    __slots__ = ('_last_beat', '_shown', '_signs', 'heard_at', 'is_working', 'jobs', 'liveness',
-                 'nbytes', 'told_at')
+    __slots__ = ('_last_beat', '_shown', '_signs', 'heard_at', 'is_working', 'jobs', 'joiner',
+                 'liveness', 'nbytes', 'told_at')
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, joiner: Joiner | None) -> None:
+        self.joiner = joiner
         self.heard_at = self.told_at = now
         self._signs: tuple[float, ...] = ()
         self.liveness: Liveness | None = None
@@ -154,7 +157,9 @@ class Conversation:
     def opened(self, link: Link) -> None:
         """Take note of a peer; it is watched when its heartbeats have shown their interval."""
         link.keepalive.leave_unjudged()
-        self._peers[link] = _Peer(_clock())
+        # Elsewhere what a binary frame begins with is its sender's own.
+        self._peers[link] = _Peer(_clock(), Joiner(self._settings.max_message_size)
+                                  if link.subprotocol == SUBPROTOCOL else None)
 
     def received(self, link: Link, data: str | bytes) -> None:
         """Take one frame."""
@@ -162,8 +167,13 @@ class Conversation:
         if peer.liveness is not None:
             self._note(link, peer, peer.liveness.heard(_clock()))
         try:
+            if peer.joiner is not None and isinstance(data, bytes) and is_piece(data):
+                whole = peer.joiner.add(data)
+                if whole is None:
+                    return
+                data = whole
             message, metadata = self._deserialize(data)
-        except ProtocolError as exc:
+        except (ProtocolError, LimitExceeded) as exc:
             self.counters.errors += 1
             self._settings.log.debug('bad frame from %s: %s', link.remote, exc)
             link.send(self.encode({'code': exc.code, 'message': exc.message, 'field': exc.field},

@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from ws_bridge.config import is_glob
 from ws_bridge.mapping.nodes import is_null, NodeReader
 from ws_bridge.safety.policy import (
     ACTIONS,
@@ -30,6 +31,7 @@ from ws_bridge.safety.policy import (
     LeaseMode,
     LossStep,
     Rest,
+    SlowDown,
 )
 
 MAX_SECONDS = 3600.0
@@ -39,10 +41,11 @@ MAX_TIMES = 1000
 FIELD = re.compile(r'[A-Za-z]\w*(\[(\d+|\*)\])?(\.[A-Za-z]\w*(\[(\d+|\*)\])?)*')
 
 GATE_KEYS = ('gate', 'topics', 'services', 'timeout', 'ttl', 'on_loss', 'clamp', 'max_rate',
-             'require_lease', 'acquire_on_publish', 'neutral_first', 'neutral')
+             'require_lease', 'acquire_on_publish', 'neutral_first', 'neutral', 'slow_down')
 STEP_KEYS = ('action', 'after', 'times', 'rate', 'message', 'service', 'type', 'request')
 CLAMP_KEYS = ('field', 'min', 'max', 'saturate')
 REST_KEYS = ('field', 'rest', 'tolerance')
+SLOW_KEYS = ('full', 'stop', 'camera')
 _NEEDS = {'message': ('message',), 'service': ('service', 'type')}
 """Keys of a step that its action cannot do without."""
 _ONLY = {'message': 'message', 'service': 'service', 'type': 'service', 'request': 'service'}
@@ -86,7 +89,18 @@ class GateReader(NodeReader):
         name = values.pop('gate')
         if name is None or None in values.values():
             return None
-        return GatePolicy(name, **values)
+        policy = GatePolicy(name, **values)
+        if policy.slow_down is not None:
+            self._check_slow_down(entries['slow_down'], f'{path}.slow_down', policy.clamp)
+        return policy
+
+    def _check_slow_down(self, node: yaml.Node, path: str, clamps: tuple[Clamp, ...]) -> None:
+        if not clamps:
+            self._fail(node, path, "slows nothing down: the gate has no 'clamp'")
+        for clamp in clamps:
+            if not clamp.minimum <= 0.0 <= clamp.maximum:
+                self._fail(node, path, f'the bounds of {clamp.field}, {clamp.minimum:g} to '
+                           f'{clamp.maximum:g}, cannot shrink to 0')
 
     def _patterns(self, node: yaml.Node, path: str) -> tuple[str, ...]:
         found = [self._pattern(item, where) for where, item in self._items(node, path)]
@@ -172,6 +186,31 @@ class GateReader(NodeReader):
             return None
         return Rest(field, (rest,), tolerance)
 
+    def _slow_down(self, node: yaml.Node, path: str) -> SlowDown | None:
+        entries = self._entries(node, path, SLOW_KEYS)
+        if entries is None:
+            return None
+        missing = [key for key in ('full', 'stop') if key not in entries]
+        if missing:
+            self._fail(node, path, f'has no {", ".join(missing)}')
+            return None
+        full = self._moment(entries['full'], f'{path}.full')
+        stop = self._moment(entries['stop'], f'{path}.stop')
+        camera = self._name(entries['camera'], f'{path}.camera') if 'camera' in entries else None
+        if full is None or stop is None:
+            return None
+        if not full < stop:
+            self._fail(node, path, f'full {full:g} is not below stop {stop:g}')
+            return None
+        return SlowDown(full, stop, camera)
+
+    def _name(self, node: yaml.Node, path: str) -> str | None:
+        name = self._pattern(node, path)
+        if name is not None and is_glob(name):
+            self._fail(node, path, f'{name} is a pattern: one topic is looked at')
+            return None
+        return name
+
     def _field(self, node: yaml.Node, path: str) -> str | None:
         return self._matching(node, path, FIELD, 'a field such as linear.x or axes[0] or '
                               'points[*].velocities[*]')
@@ -226,6 +265,7 @@ _VALUES: dict[str, Value] = {
     'acquire_on_publish': GateReader._lease_modes,
     'neutral_first': GateReader._flag,
     'neutral': GateReader._neutral,
+    'slow_down': GateReader._slow_down,
     'after': GateReader._moment,
     'times': lambda reader, node, path: reader._integer(node, path, 1, MAX_TIMES),
     'rate': lambda reader, node, path: reader._positive(node, path, MAX_RATE),

@@ -39,6 +39,8 @@ MAX_FILE_SIZE = 256 * 1024
 MAX_RATE = 1e6
 MAX_QUEUE_DEPTH = 10_000
 MAX_TIMEOUT = 86400.0
+MAX_PRIORITY = 100
+MAX_WEIGHT = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ class Section:
 SECTIONS: Mapping[str, Section] = {
     'out': Section('subscribe', 'topic', {
         'type': 'msg_type', 'channel': 'channel', 'encoding': 'encoding', 'max_rate': 'max_rate',
-        'expected_rate': 'expected_rate', 'queue_depth': 'queue_depth'}),
+        'expected_rate': 'expected_rate', 'queue_depth': 'queue_depth', 'priority': 'priority',
+        'weight': 'weight', 'min_rate': 'min_rate'}),
     'in': Section('publish', 'topic', {'type': 'msg_type', 'channel': 'channel'}),
     'services': Section('call', 'service', {'type': 'msg_type', 'timeout': 'timeout'}),
     'host': Section('host', 'service', {'type': 'msg_type'}),
@@ -172,6 +175,10 @@ class MappingReader(NodeReader):
             return self._choice(node, path, ENCODINGS.native_names)
         if key == 'queue_depth':
             return self._integer(node, path, 1, MAX_QUEUE_DEPTH)
+        if key == 'priority':
+            return self._integer(node, path, -MAX_PRIORITY, MAX_PRIORITY)
+        if key == 'weight':
+            return self._positive(node, path, MAX_WEIGHT)
         return self._positive(node, path, MAX_TIMEOUT if key == 'timeout' else MAX_RATE)
 
     def _denials(self, node: yaml.Node | None) -> tuple[Denial, ...]:

@@ -58,7 +58,7 @@ from ws_bridge.protocol.unix_time import nanoseconds, SECOND, seconds
 SUBPROTOCOL = 'ws_bridge.v1'
 MAX_STATUS = 4096
 
-BRIDGE_STATUS = ('state', 'gates', 'lease', 'estop', 'stopped')
+BRIDGE_STATUS = ('state', 'gates', 'lease', 'estop', 'stopped', 'speed', 'rates')
 """What ``status`` frames of a bridge are about, by ``data.kind``."""
 
 _HEAD = (b'{"metadata":{"message_id":%b-%d","timestamp":%b,"message_type":"%b","priority":%d,'
@@ -68,6 +68,13 @@ _ID = re.compile(rb'"message_id"\s*:\s*"([^"\\]{1,256})"')
 _EDGE = 2048
 
 BINARY_HEADER = struct.Struct('<BBHIdI')
+VIDEO_OPCODE = 5
+"""Of binary frames with a frame of video; the next one is kept free, as of each encoding."""
+KEY_FRAME, H265, RUNG_AT = 1, 2, 4
+"""
+What is said of it in the second byte: it stands for itself; it is not H.264 but H.265; from which
+bit on, its quality and one, 0 where the bridge has not encoded it.
+"""
 
 
 def recognises(value: Any) -> bool:
@@ -240,6 +247,22 @@ def binary_writer(channel_id: int, opcode: int) -> SampleWriter:
     return write
 
 
+def video_frame(channel_id: int, data: bytes | memoryview, stamp: int, number: int, *,
+                is_key: bool, is_h265: bool, rung: int | None = None) -> bytes:
+    """
+    Return the binary frame of a frame of video.
+
+    :param data: Annex B.
+    :param stamp: when the picture was taken, Unix time, ns.
+    :param number: counts the frames of this channel.
+    :param rung: the quality in which the bridge has encoded it.
+    """
+    flags = (KEY_FRAME if is_key else 0) | (H265 if is_h265 else 0) | (
+        0 if rung is None else rung + 1 << RUNG_AT)
+    return b''.join((BINARY_HEADER.pack(VIDEO_OPCODE, flags, 0, channel_id, stamp / SECOND,
+                                        number & 0xFFFFFFFF), data))
+
+
 def _decode_binary(frame: bytes | memoryview) -> ops.Operation:
     if len(frame) < BINARY_HEADER.size:
         return ops.Malformed(None, BadFrame(
@@ -315,7 +338,7 @@ def _command(envelope: Envelope) -> ops.Operation:
                        field='metadata.destination')
     extra = envelope.extra
     if not extra:
-        kind = timeout = sequence = epoch = bridge_time = None
+        kind = timeout = sequence = epoch = bridge_time = picture_time = None
         ack = False
     else:
         kind = choice(extra, 'kind', get_args(ops.Kind), 'metadata')
@@ -324,13 +347,14 @@ def _command(envelope: Envelope) -> ops.Operation:
         ack = flag(extra, 'ack', default=False, path='metadata')
         epoch = optional_integer(extra, 'epoch', 0, 2**53, 'metadata')
         bridge_time = optional_time(extra, 'bridge_time', 'metadata')
+        picture_time = optional_time(extra, 'picture_time', 'metadata')
     if envelope.message_type is MessageType.DATA:
         if kind not in (None, 'topic'):
             raise BadField('a service or an action takes a command', field='metadata.kind')
         kind = 'topic'
     return ops.Command(envelope.message_id, destination, envelope.data, kind,
                        _time_of(envelope), envelope.ttl, sequence, timeout, ack, epoch,
-                       bridge_time)
+                       bridge_time, picture_time)
 
 
 def _acknowledgment(envelope: Envelope) -> ops.Operation:

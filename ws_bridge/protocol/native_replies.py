@@ -31,7 +31,7 @@ from ws_bridge.protocol.unix_time import seconds
 
 NAME = 'ws_bridge.v1'
 CAPABILITIES = ('subscribe', 'publish', 'call', 'host', 'actions', 'list', 'schema', 'diagnose',
-                'status', 'lease', 'estop')
+                'status', 'lease', 'estop', 'pieces')
 URGENT = (*get_args(ops.LeaseVerb), 'stop', 'clear_stop')
 """Requests whose acknowledgments overtake others."""
 SHARED_STATES = 8
@@ -102,7 +102,7 @@ def _shared(state: replies.SharedState) -> bytes:
         'nodes': state.nodes,
         'topics': [{'topic': each.topic, 'type': each.msg_type, 'rate': each.rate,
                     'age': each.age, 'freshness': each.freshness.value} for each in state.topics],
-        'peers': state.peers})[:-1]
+        'peers': state.peers, 'peer_count': state.peer_count})[:-1]
 
 
 def _state(reply: replies.RobotState) -> Often:
@@ -161,7 +161,8 @@ def _answer(reply: Any) -> Content:
 def _delivery(delivery: replies.Delivery) -> dict[str, Any]:
     return {'topic': delivery.topic, 'type': delivery.msg_type, 'encoding': delivery.encoding,
             'channel_id': delivery.channel_id, 'schema': delivery.schema,
-            'pending': delivery.pending}
+            'pending': delivery.pending,
+            **({} if delivery.rung is None else {'rung': delivery.rung})}
 
 
 def _advertised(reply: replies.Advertised) -> dict[str, Any]:
@@ -293,6 +294,17 @@ def _robot_stopped(reply: replies.RobotStopped) -> Content:
                              'subscribers': reply.subscribers, 'after': reply.after})
 
 
+def _speed_changed(reply: replies.SpeedChanged) -> Content:
+    return _news('speed', {'gate': reply.gate, 'speed_limit': reply.speed_limit,
+                           'delay': reply.delay, 'picture_age': reply.picture_age})
+
+
+def _rates_changed(reply: replies.RatesChanged) -> Content:
+    return Content(MessageType.STATUS, {
+        'kind': 'rates', 'bandwidth': reply.bandwidth, 'rates': reply.rates},
+        priority=Priority.NORMAL)
+
+
 def _personal(op: str, fields: Mapping[str, Any]) -> Content:
     """Return what concerns this peer alone."""
     return Content(MessageType.CONFIGURATION, {'op': op, **fields}, priority=Priority.CRITICAL)
@@ -328,6 +340,8 @@ _CONTENT: dict[type, Callable[[Any], Content]] = {
     replies.LeaseChanged: _lease_changed,
     replies.EstopChanged: _estop_changed,
     replies.RobotStopped: _robot_stopped,
+    replies.SpeedChanged: _speed_changed,
+    replies.RatesChanged: _rates_changed,
     replies.LeaseLost: _lease_lost,
     replies.LeaseDecided: _lease_decided,
     replies.LeaseRequested: _lease_requested,

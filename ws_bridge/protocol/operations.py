@@ -29,7 +29,9 @@ from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.types import Priority
 
 Encoding = str
-"""The name of a row of :data:`ws_bridge.protocol.encodings.ENCODINGS`."""
+"""The name of a row of :data:`ws_bridge.protocol.encodings.ENCODINGS`, or :data:`VIDEO`."""
+VIDEO = 'video'
+"""No row of that table: a frame is made of the one before, by a process of the camera's own."""
 Kind = Literal['topic', 'service', 'action']
 TopicUse = Literal['subscribe', 'publish']
 LeaseVerb = Literal['acquire', 'request', 'grant', 'deny', 'take', 'release']
@@ -52,12 +54,14 @@ class Hello:
     """
     The peer introduces itself.
 
-    ``greeting`` is true where it is the unasked hello of another bridge.
+    ``greeting`` is true where it is the unasked hello of another bridge. ``pieces``: it puts large
+    frames together that come in pieces.
     """
 
     op_id: str | None
     name: str | None = None
     greeting: bool = False
+    pieces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ class Subscribe:
     ``min_interval`` is 0 for every sample; ``queue_depth`` is ``None`` for the default. With a
     ``key`` it is one of several for the same topic, which are served together, or, if it is
     ``separate``, by frames of its own; without one it takes the place of all. Text longer than
-    ``fragment_size`` comes in fragments.
+    ``fragment_size`` comes in fragments. ``rung`` is the quality of video.
     """
 
     op_id: str | None
@@ -112,6 +116,7 @@ class Subscribe:
     key: str | None = None
     fragment_size: int | None = None
     separate: bool = False
+    rung: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +328,8 @@ class Command:
 
     ``stamp`` and ``ttl`` bound its age; ``ack`` asks for an answer to a publication. A tuple as
     ``data`` has the values of the fields by their position. ``epoch`` is that of the sender's
-    lease; ``bridge_time`` the last time of the bridge's own clock that the sender has seen.
+    lease; ``bridge_time`` the last time of the bridge's own clock that the sender has seen,
+    ``picture_time`` that of the picture that it shows.
     ``encoding`` is that of the answer of a service, and of ``data`` where that is a
     ``memoryview``.
     """
@@ -339,6 +345,7 @@ class Command:
     ack: bool = False
     epoch: int | None = None
     bridge_time: int | None = None
+    picture_time: int | None = None
     encoding: Encoding = 'json'
 
 
@@ -381,6 +388,7 @@ class BinaryPublish:
     ttl: float | None = None
     epoch: int | None = None
     bridge_time: int | None = None
+    picture_time: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

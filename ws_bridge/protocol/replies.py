@@ -62,6 +62,8 @@ class GateState:
     :param timeout: silence after which the robot is stopped, s.
     :param ttl: age of the oldest command that passes, s.
     :param neutral_needed: the first command on each topic has to be neutral, and none came yet.
+    :param speed_limit: how much of its bounds the delay of commands leaves, 1 to 0; ``None`` =
+        nobody commands, or the gate does not slow down.
     """
 
     gate: str
@@ -73,6 +75,7 @@ class GateState:
     ttl: float
     state: str
     neutral_needed: bool
+    speed_limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,7 @@ class Delivery:
     :param channel_id: names the topic in binary frames.
     :param schema: the definition of the type, where it is wanted.
     :param pending: the topic is not there yet.
+    :param rung: the quality of video that is encoded.
     """
 
     topic: str
@@ -170,6 +174,7 @@ class Delivery:
     channel_id: int
     schema: str | None
     pending: bool
+    rung: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -639,12 +644,40 @@ class PeerState:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicRate:
+    """
+    How often a peer gets samples of a topic that is thinned for its slow link.
+
+    :param rate: Hz; ``wanted``: what would leave if the link were fast.
+    """
+
+    topic: str
+    rate: float
+    wanted: float
+
+
+@dataclass(frozen=True, slots=True)
 class LinkState:
-    """What only a peer itself is told: the samples that it lost, and the bytes that wait."""
+    """
+    What only a peer itself is told: the samples that it lost, and the bytes that wait.
+
+    :param bandwidth: what its link carries, bytes/s; ``None`` where it is not slow.
+    :param rates: of the topics that are thinned for it.
+    """
 
     peer: str
     dropped: int
     queued_bytes: int
+    bandwidth: float | None = None
+    rates: Sequence[TopicRate] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RatesChanged:
+    """Other topics are thinned for this peer than before, or to other rates; none: none is."""
+
+    bandwidth: float | None
+    rates: Sequence[TopicRate]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -655,6 +688,7 @@ class SharedState:
     A dialect makes its form of it once.
 
     :param uptime: of the bridge, s.
+    :param peers: those that came first; ``peer_count`` is how many there are.
     """
 
     robot_name: str
@@ -662,6 +696,7 @@ class SharedState:
     nodes: Sequence[str]
     topics: Sequence[TopicState]
     peers: Sequence[PeerState]
+    peer_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -778,6 +813,21 @@ class RobotStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeedChanged:
+    """
+    The delay of commands, or of the picture, leaves another share of a gate's bounds.
+
+    :param speed_limit: the share, 1 to 0; ``None`` = nobody commands, and nothing is known.
+    :param delay: age of the last command, s; ``picture_age``: of what its sender sees.
+    """
+
+    gate: str
+    speed_limit: float | None
+    delay: float | None = None
+    picture_age: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseLost:
     """This peer holds a lease no longer."""
 
@@ -836,5 +886,5 @@ Reply = (
     | Diagnosed | TopicsChanged | ServicesChanged | ParametersTold | ParametersSet
     | ParametersWatched | ConnectionsChanged | AssetFetched | TimeTold | StatusWatched
     | RobotState | GatesListed | LeaseAnswered | StopAsserted | StopCleared | GatesChanged
-    | LeaseChanged | EstopChanged | RobotStopped | LeaseLost | LeaseDecided | LeaseRequested
-    | Failed | Beat)
+    | LeaseChanged | EstopChanged | RobotStopped | SpeedChanged | RatesChanged | LeaseLost
+    | LeaseDecided | LeaseRequested | Failed | Beat)

@@ -184,8 +184,9 @@ class RosSide:
             # in a context of others somebody else may ask, and would take the answer
             has_changed: Callable[[], bool] = (lambda: True) if self._given_context is not None \
                 else access.graph_bell(ros.node)
-            self._watch = GraphWatch(ros, interval=self.settings.graph_interval, post=self._post,
-                                     on_change=self._on_graph, has_changed=has_changed)
+            self._watch = GraphWatch(ros, access, interval=self.settings.graph_interval,
+                                     post=self._post, on_change=self._on_graph,
+                                     has_changed=has_changed)
             self._watchdog.start()
             self._pump.start()
             ros.start()

@@ -41,6 +41,7 @@ from ws_bridge.safety.estop import Estop
 from ws_bridge.safety.lease import Lease, LeaseState
 from ws_bridge.safety.neutral import Checks, Path
 from ws_bridge.safety.policy import GatePolicy, LeaseMode
+from ws_bridge.safety.speed import SpeedLimit
 from ws_bridge.timing.bucket import Bucket
 
 MAX_TOPICS = 1024
@@ -96,10 +97,11 @@ class Gate:
     :ivar name: what peers call it.
     :ivar commander: who sent the last command, where no lease is required.
     :ivar last: when the last command was accepted.
+    :ivar speed: how fast delay lets one drive; ``None`` = the gate does not slow down.
     """
 
     __slots__ = ('_armed', '_bucket', '_estop', '_owing', '_seen', '_senders', '_sequence',
-                 '_since_estop', 'commander', 'last', 'lease', 'name', 'policy')
+                 '_since_estop', 'commander', 'last', 'lease', 'name', 'policy', 'speed')
 
     def __init__(self, policy: GatePolicy, estop: Estop, now: float,
                  next_epoch: Callable[[], int]) -> None:
@@ -117,6 +119,7 @@ class Gate:
         self._owing: dict[str, set[str]] = {}
         self._seen: dict[str, dict[str, set[Path]]] = {}    # by peer and topic
         self._bucket = Bucket(policy.max_rate, now) if policy.max_rate else None
+        self.speed = SpeedLimit(policy.slow_down) if policy.slow_down else None
 
     def __repr__(self) -> str:
         return f'<Gate {self.name} {self.state}, {self.lease!r}>'
@@ -217,6 +220,8 @@ class Gate:
             lease.withdraw()
         if self.is_over(now):
             self.end()
+        if self.speed is not None and self.speed.is_over(now, self.policy.timeout):
+            self.speed.clear()
 
     def is_over(self, now: float) -> bool:
         """Whether a lease that was acquired by publishing has ended by silence."""
@@ -268,7 +273,7 @@ class Gate:
                     checks: Checks, *, topic: str, convert: Convert,
                     encode: Callable[[dict[str, Any]], bytes], hand_over: HandOver,
                     offset: float | None, unix: float, now: float, fence: float,
-                    slack: float) -> bool:
+                    slack: float, picture: float | None = None) -> bool:
         """
         Judge a command, have it published if it may pass, and note that it was.
 
@@ -282,7 +287,7 @@ class Gate:
         :raises WsBridgeError: it is refused, or cannot be converted or published.
         """
         deadline = self.admit(peer, lease_mode, command, offset=offset, unix=unix, now=now,
-                              fence=fence, slack=slack)
+                              fence=fence, slack=slack, picture=picture)
         cdr, values = convert()
         moving, changed = self.judge(peer, lease_mode, topic, values, checks, now)
         if changed:
@@ -294,7 +299,7 @@ class Gate:
 
     def admit(self, peer: str, lease_mode: LeaseMode, command: Command | BinaryPublish, *,
               offset: float | None, unix: float, now: float, fence: float,
-              slack: float = 0.0) -> float:
+              slack: float = 0.0, picture: float | None = None) -> float:
         """
         Judge sender and age of a command.
 
@@ -303,6 +308,7 @@ class Gate:
             comes without times from a peer that has no words for leases.
         :param slack: by how much the first command of such a peer after a rest may be older
             than ``ttl``, s: it was fenced slowly.
+        :param picture: how old the picture may be that the sender sees, s; ``None`` = none counts.
         :return: until when (monotonic) it may reach ROS.
         :raises Stopped: the emergency stop is asserted.
         :raises NotHolder: the peer does not hold the lease, or this is of an older one.
@@ -334,6 +340,8 @@ class Gate:
         elif age is None:
             raise NoTimeSync('its age is unknown: send heartbeats with an echo, or bridge_time',
                              field='timestamp')
+        if self.speed is not None:
+            self.speed.note(peer, max(age, 0.0), picture, now)
         if age > ttl:
             raise Expired(f'it may be {age:.3f} s old, allowed are {ttl:g} s: send it anew; if '
                           'that happens often, the link is too slow', field='ttl')
@@ -372,13 +380,15 @@ class Gate:
         """
         Judge what a command says; zero passes bounds and rate.
 
+        Where delay slows one down, its bounds are smaller, and a command is held to them.
+
         :param topic: where it is to be published: a peer lets go on each one.
         :return: whether it moves something, and whether ``values`` were changed.
         :raises OutOfRange: a number is not finite, or out of its bounds.
         :raises NotNeutral: it has to be, first.
         :raises RateLimited: too many a second.
         """
-        is_zero, is_at_rest, clamp = checks
+        is_zero, is_at_rest, clamp, slow = checks
         moving = not is_zero(values)
         if is_at_rest is not None and is_at_rest.learns:
             is_at_rest.note(values, self._seen_of(peer, topic))
@@ -390,6 +400,9 @@ class Gate:
         changed = clamp is not None and clamp(values)
         if self._bucket is not None and not self._bucket.take(now):
             raise RateLimited(f'more than {self.policy.max_rate:g} commands a second')
+        delays = None if self.speed is None else self.speed.newest
+        if slow is not None and delays is not None and slow(values, delays.share):
+            return not is_zero(values), True
         return True, changed
 
     def _seen_of(self, peer: str, topic: str) -> set[Path]:
@@ -443,4 +456,5 @@ class Gate:
         holder = self.lease.holder
         return GateState(
             self.name, topics, holder, name_of(holder) if holder else None, self.lease.epoch,
-            self.policy.timeout, self.policy.ttl, self.state, self.neutral_needed)
+            self.policy.timeout, self.policy.ttl, self.state, self.neutral_needed,
+            None if self.speed is None else self.speed.limit)

@@ -25,6 +25,7 @@ from ws_bridge.safety.policy import Clamp, GatePolicy, Rest, USUAL_REST
 
 NeutralCheck = Callable[[Mapping[str, Any]], bool]
 ClampFunction = Callable[[dict[str, Any]], bool]
+SlowFunction = Callable[[dict[str, Any], float], bool]
 Steps = tuple[str | int | None, ...]
 Path = tuple[str | int, ...]
 
@@ -170,6 +171,27 @@ def make_clamp(schema: MessageSchema, clamps: tuple[Clamp, ...]) -> ClampFunctio
     return clamp_values
 
 
+def make_slow(schema: MessageSchema, clamps: tuple[Clamp, ...]) -> SlowFunction | None:
+    """
+    Return what holds values to a share of their bounds; ``None`` where no bound is of this type.
+
+    It saturates every field that has a bound, and returns whether it changed something.
+    """
+    bounds = [(parse_path(clamp.field) or (), clamp) for clamp in clamps
+              if fits(schema, clamp.field)]
+    if not bounds:
+        return None
+
+    def slow_values(values: dict[str, Any], share: float) -> bool:
+        changed = False
+        for steps, clamp in bounds:     # 0.0: not -0.0
+            changed = _clamp(values, steps, Clamp(
+                clamp.field, clamp.minimum * share + 0.0, clamp.maximum * share + 0.0, True)
+            ) or changed
+        return changed
+    return slow_values
+
+
 def _clamp(values: Any, steps: tuple[str | int | None, ...], clamp: Clamp) -> bool:
     step = steps[0]
     if step is None:
@@ -238,11 +260,13 @@ class Checks(NamedTuple):
     :param is_zero: whether nothing moves; raises ``OutOfRange``.
     :param is_at_rest: whether a command is neutral all the same; ``None`` = only zero is.
     :param clamp: holds it to its bounds; ``None`` = it has none.
+    :param slow: holds it to a share of them; ``None`` = the gate slows nothing down.
     """
 
     is_zero: NeutralCheck
     is_at_rest: RestCheck | None = None
     clamp: ClampFunction | None = None
+    slow: SlowFunction | None = None
 
 
 def make_checks(schema: MessageSchema, policy: GatePolicy) -> Checks:
@@ -250,7 +274,8 @@ def make_checks(schema: MessageSchema, policy: GatePolicy) -> Checks:
     is_zero = make_neutral_check(schema)
     rests = policy.neutral or USUAL_REST.get(schema.name, ())
     return Checks(is_zero, make_rest_check(schema, is_zero, rests),
-                  make_clamp(schema, policy.clamp))
+                  make_clamp(schema, policy.clamp),
+                  make_slow(schema, policy.clamp) if policy.slow_down else None)
 
 
 def _numbers_at(values: Any, steps: Steps, path: Path = ()) -> Iterator[tuple[Path, float]]:

@@ -35,6 +35,8 @@ FENCE_INTERVAL = 1.0
 """Time between pings to a peer that may command but does not, s."""
 FENCES_A_TTL = 3
 """Pings within a gate's ``ttl`` to a peer that commands without times."""
+SHORTEST = 0.1
+"""For a delay below this one nobody is pinged more often, s."""
 STOP_TIMES = 5
 STOP_RATE = 20.0
 ASK_TIMEOUT = 15.0
@@ -102,6 +104,25 @@ class Rest:
     learned: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class SlowDown:
+    """
+    How the bounds of a gate shrink with delay.
+
+    :param full: up to this delay they are whole, s.
+    :param stop: from this one on they are 0, s.
+    :param camera: topic of the picture by which one drives; its age is a delay too.
+    """
+
+    full: float
+    stop: float
+    camera: str | None = None
+
+    def share(self, delay: float) -> float:
+        """Return how much of the bounds is left at a delay, 1 to 0."""
+        return min(1.0, max(0.0, (self.stop - delay) / (self.stop - self.full)))
+
+
 USUAL_REST = {'sensor_msgs/msg/Joy': (Rest('axes[*]', tolerance=0.05, learned=(1.0, -1.0)),)}
 """What rests where, by type, unless a gate says it: sticks drift, triggers rest at an end."""
 
@@ -124,6 +145,7 @@ class GatePolicy:
         or of nobody. ``None``: of native peers; of others after an emergency stop, and after
         another peer commanded.
     :param neutral: what counts as neutral besides zero.
+    :param slow_down: how ``clamp`` shrinks with delay; ``None`` = it does not.
     """
 
     name: str
@@ -138,3 +160,11 @@ class GatePolicy:
     acquire_on_publish: tuple[LeaseMode, ...] = ('seed', 'rosbridge', 'foxglove', 'bridge')
     neutral_first: bool | None = None
     neutral: tuple[Rest, ...] = ()
+    slow_down: SlowDown | None = None
+
+    @property
+    def fence_interval(self) -> float:
+        """How often a peer is pinged that commands without times, s: this much its age may err."""
+        shortest = self.ttl if self.slow_down is None else min(
+            self.ttl, max(self.slow_down.full, SHORTEST))
+        return shortest / FENCES_A_TTL

@@ -42,6 +42,7 @@ from ws_bridge.protocol.operations import (
 )
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.replies import Reply
+from ws_bridge.session.queue import Share, USUAL
 
 POLICY_VIOLATION = 1008
 """Close code of a peer that is dismissed for what it did, or did not do."""
@@ -66,6 +67,8 @@ class OpenSubscription:
     A peer may use several names for one topic: each has a subscription of its own, and so has
     each ``separate`` one of the same name.
 
+    ``share`` is what it is entitled to on a slow link.
+
     ``key`` names the request that changed, where the peer has several for this name; a ``fresh``
     one gets what the topic has kept, though another one of this peer got it before.
     """
@@ -83,6 +86,8 @@ class OpenSubscription:
     key: str | None = None
     fresh: bool = False
     separate: bool = False
+    share: Share = USUAL
+    rung: int | None = None
 
     @property
     def name(self) -> DeliveryName:
@@ -365,6 +370,11 @@ class Greeted:
 
 
 @dataclass(frozen=True, slots=True)
+class TakesPieces:
+    """The peer puts large frames together that come in pieces."""
+
+
+@dataclass(frozen=True, slots=True)
 class LogIn:
     """Find out who presents these credentials."""
 
@@ -399,4 +409,4 @@ Effect = (
     | StartGoal | RequestCancel | DropGoal | HostAction | UnhostAction | AnswerGoal | Feedback
     | EndGoal | Describe | RunDiagnosis | ControlOperation | ParameterOperation
     | UnwatchParameters | ConnectionsWatched | ReadAsset | PeerLost | StatusWanted
-    | PeerChanged | Greeted | LogIn | IssueTicket | Dismiss | Ignored)
+    | PeerChanged | Greeted | TakesPieces | LogIn | IssueTicket | Dismiss | Ignored)

@@ -204,7 +204,8 @@ class Session:
             self.name = op.name
         if op.greeting:
             return [fx.PeerChanged(), fx.Greeted()]
-        return [fx.Send(self.greeting(op.op_id, asked=True)), fx.PeerChanged()]
+        return [fx.Send(self.greeting(op.op_id, asked=True)), fx.PeerChanged(),
+                *([fx.TakesPieces()] if op.pieces else [])]
 
     def _describe(self, op: ops.ListNames | ops.GetSchema, now: float) -> list[fx.Effect]:
         self.login.rights.check_at_all('graph')

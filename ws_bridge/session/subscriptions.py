@@ -14,6 +14,7 @@
 """The topics that one peer subscribed to.  Pure."""
 from __future__ import annotations
 
+from math import inf
 from typing import ClassVar
 
 from ws_bridge.config import Settings
@@ -26,6 +27,7 @@ from ws_bridge.session.login import Login
 from ws_bridge.session.merger import SubscriptionMerger
 from ws_bridge.session.names import Names
 from ws_bridge.session.parts import Handlers, Part
+from ws_bridge.session.queue import Share
 from ws_bridge.session.rights import type_of
 
 
@@ -65,7 +67,9 @@ class PeerSubscriptions(Part):
         encoding = op.encoding or rule.encoding or 'json'
         opening = fx.OpenSubscription(
             op.op_id, topic, op.topic, msg_type, encoding, interval, depth, op.qos,
-            op.want_schema, op.fragment_size, op.key, separate=op.separate)
+            op.want_schema, op.fragment_size, op.key, separate=op.separate, rung=op.rung,
+            share=Share(rule.weight, rule.priority or 0,
+                        1.0 / rule.min_rate if rule.min_rate else inf))
         return [opening if op.separate else self._merger.add(opening)]
 
     def _unsubscribe(self, op: ops.Unsubscribe, now: float) -> list[fx.Effect]:

@@ -14,8 +14,9 @@
 """Frames as they leave a server that has no extension in force: the same bytes to everybody."""
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 import struct
+from typing import Any
 
 from ws_bridge.session.queue import Frame, Outgoing, Split
 
@@ -40,17 +41,20 @@ class StreamFrame:
 
     :param key: the stream; a busy link keeps the newest ``depth`` frames of it.
     :param split: makes several frames of one.
+    :param on_left: called with each link when all of it was written there.
     """
 
-    __slots__ = ('_wire', 'count', 'depth', 'frame', 'key', 'size', 'split', 'text')
+    __slots__ = ('_wire', 'count', 'depth', 'frame', 'key', 'on_left', 'size', 'split', 'text')
 
     def __init__(self, key: Hashable, frame: Frame, depth: int, *, text: bool = True,
-                 split: Split | None = None) -> None:
+                 split: Split | None = None,
+                 on_left: Callable[[Any], None] | None = None) -> None:
         self.key = key
         self.frame = frame
         self.depth = depth
         self.text = text
         self.split = split
+        self.on_left = on_left
         self.count = self.size = 0
         self._wire: bytes | None = None
 
@@ -64,7 +68,12 @@ class StreamFrame:
         ``count`` and ``size`` are the frames in it and their bytes from then on.
         """
         if self._wire is None:
-            parts = [part for part in Outgoing(self.frame, self.text, self.split).frames()
+            frame = self.frame
+            if self.split is None and isinstance(frame, bytes):     # as almost always
+                self.count, self.size = 1, len(frame)
+                self._wire = head(len(frame), self.text) + frame
+                return self._wire
+            parts = [part for part in Outgoing(frame, self.text, self.split).frames()
                      if isinstance(part, bytes)]
             self.count, self.size = len(parts), sum(map(len, parts))
             self._wire = b''.join([item for part in parts

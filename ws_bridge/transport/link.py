@@ -124,7 +124,7 @@ class Link(Outbound):
     def __repr__(self) -> str:
         way = 'to' if self.dialled else 'from'
         return f'<Link {way} {self.remote} in={self.messages_in} out={self.messages_out} ' \
-               f'{self._queue!r}>'
+               f'{self.queue!r}>'
 
     @property
     def is_paused(self) -> bool:
@@ -210,7 +210,7 @@ class Link(Outbound):
             self._ending = _ABNORMAL, reason
         self.direct = None
         self.resume()
-        self._queue.clear()
+        self.queue.clear()
         self._transport.abort()
 
     async def serve(self, listener: Listener) -> None:
@@ -224,7 +224,7 @@ class Link(Outbound):
                 if self.is_open:       # the listener failed; who called closes the connection
                     self._ending = _INTERNAL_ERROR, 'internal error'
                     self.direct = None
-                self._queue.clear()
+                self.queue.clear()
                 listener.closed(self, *self._outcome())
         except asyncio.CancelledError:
             self.abort('cancelled')

@@ -36,9 +36,9 @@ from websockets.protocol import State
 
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
-from ws_bridge.session.queue import Frame, Outgoing, OutQueue, Parts, Split
+from ws_bridge.session.queue import Frame, OnLeft, Outgoing, OutQueue, Parts, Split
 from ws_bridge.transport.fragments import Room, write_fragments
-from ws_bridge.transport.framing import head, StreamFrame
+from ws_bridge.transport.framing import head, PIECE, StreamFrame
 from ws_bridge.transport.stall import Stall
 from ws_bridge.transport.window import Kernel, Window
 
@@ -70,11 +70,13 @@ class Outbound:
         now, or :meth:`stage` and :meth:`flush` have to be asked.
     :ivar messages_out: messages that were written; ``bytes_out``: what was in them.
     :ivar messages_in: messages that the other half has read.
+    :ivar queue: what waits for the peer; it knows whether the peer takes pieces, and the shares
+        of its streams.
     """
 
-    __slots__ = ('_ending', '_in_hand', '_is_plain', '_protocol', '_queue', '_staged', '_stall',
+    __slots__ = ('_ending', '_in_hand', '_is_plain', '_protocol', '_staged', '_stall',
                  '_transport', '_window', '_writer', 'bytes_out', 'direct',
-                 'messages_in', 'messages_out', 'websocket')
+                 'messages_in', 'messages_out', 'queue', 'websocket')
 
     def __init__(self, websocket: Fenced, options: LinkOptions, *, dialled: bool) -> None:
         self.websocket = websocket
@@ -84,7 +86,7 @@ class Outbound:
         # Then a frame is the same bytes for everybody: not masked, and not compressed.
         self._is_plain = not dialled and not websocket.protocol.extensions
         self._staged: list[StreamFrame] = []
-        self._queue = OutQueue(options.max_queue_bytes, options.max_queue_frames)
+        self.queue = OutQueue(options.max_queue_bytes, options.max_queue_frames)
         self._writer: asyncio.Task[None] | None = None
         self._stall = Stall(self, options.ping_timeout)
         self._window = Window(Kernel.of(self._transport.get_extra_info('socket')))
@@ -107,7 +109,7 @@ class Outbound:
     def is_idle(self) -> bool:
         """Whether a frame would be written at once."""
         return self._writer is None and not self.websocket.paused and self._ending is None and (
-            not self._window.is_tight or self._transport.is_closing()
+            not self._window.is_asked or self._transport.is_closing()
             or self._window.has_room(self._transport.get_write_buffer_size()))
 
     @property
@@ -118,23 +120,24 @@ class Outbound:
     @property
     def dropped(self) -> int:
         """Stream frames that gave way because the peer was too slow."""
-        return self._queue.dropped
+        return self.queue.dropped
 
     def note_dropped(self) -> None:
         """Count a stream frame that gave way before it came here."""
-        self._queue.dropped += 1
+        self.queue.dropped += 1
 
     @property
     def queued_bytes(self) -> int:
         """Bytes that wait in the queue and in the transport."""
         if self.direct is not None:     # as almost always: it is asked of each peer, often
             return 0
-        return self._queue.nbytes + self._in_hand + self._transport.get_write_buffer_size()
+        return self.queue.nbytes + self.queue.begun_bytes + self._in_hand + \
+            self._transport.get_write_buffer_size()
 
     @property
     def owed_bytes(self) -> int:
         """Bytes of frames in the queue that are never dropped."""
-        return self._queue.owed_bytes
+        return self.queue.owed_bytes
 
     def close(self, code: int, reason: str) -> None:
         """Start to close."""
@@ -160,14 +163,15 @@ class Outbound:
             frame, text = frame.encode(), True
         if self.is_idle:
             if len(frame) > self._window.most:
-                self._start_writer(Outgoing(frame, text))
+                self.queue.begin(frame, priority, text=text)
+                self._start_writer()
                 return True
             self._write_now(frame, text)
             return True
         try:
-            self._queue.put(frame, priority, text=text)
+            self.queue.put(frame, priority, text=text)
         except QueueOverflow as exc:
-            self._queue.clear()
+            self.queue.clear()
             self.close(_TOO_SLOW, f'too slow: {exc.message}')
             return False
         self._start_writer()
@@ -193,7 +197,8 @@ class Outbound:
                     and not self._window.is_tight:
                 self.direct = self.websocket.send_bytes or self._write_all
         for item in staged:
-            self.send_stream(item.key, item.frame, item.depth, text=item.text, split=item.split)
+            self.send_stream(item.key, item.frame, item.depth, text=item.text, split=item.split,
+                             on_left=partial(item.on_left, self) if item.on_left else None)
 
     def _write_all(self, data: bytes) -> int:
         self.websocket.write(data)
@@ -233,17 +238,22 @@ class Outbound:
                 done += 1
                 self.messages_out += item.count
                 self.bytes_out += item.size
+                if item.on_left is not None:
+                    item.on_left(self)
             if not wires:
                 break
             self.websocket.write(wires[0] if len(wires) == 1 else b''.join(wires))
         return staged[done:]
 
     def send_stream(self, key: Hashable, frame: str | Frame, depth: int, *,
-                    text: bool = True, split: Split | None = None) -> None:
+                    text: bool = True, split: Split | None = None,
+                    on_left: OnLeft | None = None) -> None:
         """
         Send the newest frame of a stream; a slow peer gets only the newest ``depth``.
 
         What was staged leaves first.
+
+        :param on_left: called when all of it was written; not if it gives way.
         """
         if self._staged:
             self.flush()
@@ -252,19 +262,35 @@ class Outbound:
         if isinstance(frame, str):
             frame, text = frame.encode(), True
         if self.is_idle and (isinstance(frame, Parts) or len(frame) > self._window.most):
-            self._start_writer(Outgoing(frame, text, split))
+            self.queue.begin_stream(key, frame, text=text, split=split, on_left=on_left)
+            self._start_writer()
         elif self.is_idle:
             for part in Outgoing(frame, text, split).frames():
                 assert isinstance(part, bytes)
                 self._write_now(part, text)
+            if on_left is not None:
+                on_left()
         else:
-            self._queue.put_stream(key, frame, depth, text=text, split=split)
+            self.queue.put_stream(key, frame, depth, text=text, split=split, on_left=on_left)
             self._start_writer()
+
+    @property
+    def bandwidth(self) -> float | None:
+        """What the link carries, bytes/s; ``None`` where it is not slow, or nobody knows."""
+        return self._window.rate if self._window.is_tight else None
 
     def forget_stream(self, key: Hashable) -> None:
         """Send nothing more of a stream; of a large frame that is being sent the rest follows."""
         self._staged = [item for item in self._staged if item.key != key]
-        self._queue.forget(key)
+        self.queue.forget(key)
+
+    def has_lost(self, key: Hashable) -> bool:
+        """Whether a frame of a stream gave way since :meth:`forget_stream`."""
+        return self.queue.has_lost(key)
+
+    def waiting(self, key: Hashable) -> int:
+        """Return how many frames of a stream wait in the queue."""
+        return self.queue.waiting(key)
 
     async def flushed(self, timeout: float) -> bool:
         """Wait, up to ``timeout`` s, until nothing is queued: back-pressure for one sender."""
@@ -281,36 +307,38 @@ class Outbound:
         self.messages_out += 1
         self.bytes_out += len(frame)
 
-    def _start_writer(self, first: Outgoing | None = None) -> None:
-        """Have one task write; ``first`` is large, and no room in the queue is asked for it."""
+    def _start_writer(self) -> None:
+        """Have one task write."""
         if self._writer is None:
             self.direct = None
-            self._writer = asyncio.get_running_loop().create_task(self._drain(first))
+            self._writer = asyncio.get_running_loop().create_task(self._drain())
             self._stall.watch()
 
-    async def _drain(self, item: Outgoing | None) -> None:
+    async def _drain(self) -> None:
         """Write what is queued, as fast as the peer takes it."""
         room = partial(self._window.room, self._transport, self.websocket.loop.time)
         try:
-            while (most := await room()) and \
-                    (item := item or self._queue.pop()) is not None:
-                for frame in item.frames():
-                    if isinstance(frame, bytes) and len(frame) <= most:
-                        await self.websocket.send(frame, text=item.text)
-                        self.bytes_out += len(frame)
-                    elif self._is_plain:
-                        self._in_hand = len(frame)
-                        if not await write_fragments(self.websocket, frame, text=item.text,
-                                                     on_written=self._note_written,
-                                                     room=room):
-                            self._queue.clear()
-                            return
-                    else:
-                        await self.websocket.send(self._pieces(frame, room), text=item.text)
-                    self.messages_out += 1
-                item = None
+            now = self.websocket.loop.time
+            while (most := await room()) and (item := self.queue.pop(most, now())) is not None:
+                frame = item.frame
+                if isinstance(frame, bytes) and len(frame) <= most:
+                    await self.websocket.send(frame, text=item.text)
+                    self.bytes_out += len(frame)
+                elif self._is_plain:
+                    self._in_hand = len(frame)
+                    if not await write_fragments(self.websocket, frame, text=item.text,
+                                                 on_written=self._note_written, room=room):
+                        self.queue.clear()
+                        return
+                else:
+                    await self.websocket.send(self._pieces(frame, room), text=item.text)
+                self.messages_out += 1
+                if item.on_left is not None:
+                    item.on_left()
+                if len(frame) >= PIECE:
+                    await asyncio.sleep(0)      # a peer that takes everything at once is not alone
         except (ConnectionClosed, OSError):     # it was reset while it was waited for
-            self._queue.clear()
+            self.queue.clear()
         finally:
             self._writer = None
             self._in_hand = 0

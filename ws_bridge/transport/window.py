@@ -50,7 +50,7 @@ ENOUGH = 4 * LEAST
 """What has to be acknowledged in a period before :data:`LONGEST`, bytes."""
 SLOWER = 0.7
 """The rate falls to this share at most from one period to the next: a lost packet is no rate."""
-NOT_SENT = 16_384
+NOT_SENT = 8_192
 """
 What leaves in one piece before the link was measured, and what the kernel takes beyond what it can
 send, as long as the link is not known to be fast, bytes: so one notices that it is slow.
@@ -121,10 +121,12 @@ class Window:
     :param kernel: which has the connection; ``None``: it tells nothing, and the window stays open.
     :ivar size: bytes; infinite until it was measured. ``rate``: of the link, bytes/s.
     :ivar most: bytes that leave in one piece; few until the link was measured.
-    :ivar is_tight: it has to be asked before something is written.
+    :ivar is_tight: the link is slow.
+    :ivar is_asked: it has to be asked before something is written: the link is slow, or nobody
+        knows yet, and then nothing is written while the kernel takes no more.
     """
 
-    __slots__ = ('_acked', '_kernel', '_since', 'is_tight', 'most', 'rate', 'size')
+    __slots__ = ('_acked', '_kernel', '_since', 'is_asked', 'is_tight', 'most', 'rate', 'size')
 
     def __init__(self, kernel: Kernel | None) -> None:
         self._kernel = kernel
@@ -133,6 +135,7 @@ class Window:
         self.size = self.rate = inf
         self.most = PIECE
         self.is_tight = False
+        self.is_asked = kernel is not None
         if kernel is not None:
             self.most = NOT_SENT
             kernel.take(NOT_SENT)
@@ -155,6 +158,8 @@ class Window:
             self._since, self._acked = now, state.acked
         else:
             self._measure(now, state)
+        if unwritten and self.rate == inf:
+            return _SOONEST
         return self._wait(state.waiting + unwritten)
 
     async def room(self, transport: asyncio.WriteTransport, now: Callable[[], float]) -> int:
@@ -166,6 +171,8 @@ class Window:
 
     def has_room(self, unwritten: int) -> bool:
         """Tell whether something may be written, as nothing waits for the peer."""
+        if self.rate == inf:
+            return self._kernel is None or not unwritten
         return self._kernel is None or not self._wait(self._kernel.read().waiting + unwritten)
 
     def rest(self, now: float) -> None:
@@ -201,5 +208,5 @@ class Window:
         assert self._kernel is not None
         if is_tight is not self.is_tight or self.most == NOT_SENT:
             self._kernel.take(NOT_SENT if is_tight else TIGHT)
-        self.is_tight = is_tight
+        self.is_tight = self.is_asked = is_tight
         self.most = max(int(self.size / 4), LEAST // 2) if self.is_tight else PIECE

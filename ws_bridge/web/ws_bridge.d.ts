@@ -118,6 +118,7 @@ export interface RobotState {
   nodes: string[];
   topics: TopicState[];
   peers: Array<{ peer: string; name: string | null; dialect: string; liveness: string; round_trip: number | null }>;
+  peer_count: number;
   you: { peer: string; dropped: number; queued_bytes: number };
 }
 

@@ -25,6 +25,8 @@ export const SUBPROTOCOL = 'ws_bridge.v1';
 
 const HEADER_SIZE = 20;
 const SAMPLE_CDR = 1;
+const PIECE = 16; // of a large frame
+const PIECE_HEADER = 8;
 const TIME_SAMPLES = 16;
 
 /** What failed: `code` for programs, `message` for people, `field` the path of the value at fault. */
@@ -665,6 +667,7 @@ export class WsBridge {
     this._goals = new Map();
     this._subscribed = new Map(); // by topic
     this._channels = new Map(); // by the id of the bridge's
+    this._pieces = new Map(); // of large frames, by number
     this._schemas = new Map();
     this._beats = new Map();
     this._lastBeat = null;
@@ -841,6 +844,7 @@ export class WsBridge {
     for (const goal of this._goals.values()) goal._reply('error', { code: 'disconnected', message: error.message });
     this._goals.clear();
     this._channels.clear();
+    this._pieces.clear();
     this._beats.clear();
     this._lastBeat = null;
     for (const gate of [...this.leases.keys()]) this._loseLease(gate, 'disconnected');
@@ -888,7 +892,7 @@ export class WsBridge {
     this._attempt = 0;
     this.time.reset();
     this._setState('connected');
-    this.request('hello', { name: this.options.name }).catch((error) => this._emit('error', error));
+    this.request('hello', { name: this.options.name, pieces: true }).catch((error) => this._emit('error', error));
     for (const channel of this._subscribed.values()) this._openChannel(channel);
     this._startTicker(hello.heartbeat ? hello.heartbeat.interval : 1);
     this._emit('hello', hello);
@@ -1321,6 +1325,10 @@ export class WsBridge {
 
   _receivedBinary(frame) {
     const view = new DataView(frame);
+    if (view.byteLength >= PIECE_HEADER && view.getUint8(0) === PIECE) {
+      this._receivedPiece(view);
+      return;
+    }
     if (view.byteLength < HEADER_SIZE || view.getUint8(0) !== SAMPLE_CDR) {
       throw new WsBridgeError('bad_frame', 'a binary frame that is no CDR sample');
     }
@@ -1331,6 +1339,25 @@ export class WsBridge {
     if (!channel.decode) throw new WsBridgeError('bad_frame', `${channel.topic} came before its schema`);
     const message = channel.decode(new Uint8Array(frame, HEADER_SIZE));
     this._deliver(channel, message, timestamp, view.getUint32(16, true));
+  }
+
+  /** Bytes of a large frame; the last piece completes it, other frames come in between. */
+  _receivedPiece(view) {
+    const flags = view.getUint8(1);
+    const number = view.getUint32(4, true);
+    const pieces = this._pieces.get(number) || [];
+    pieces.push(new Uint8Array(view.buffer, PIECE_HEADER));
+    this._pieces.set(number, pieces);
+    if (!(flags & 2)) return;
+    this._pieces.delete(number);
+    const whole = new Uint8Array(pieces.reduce((size, piece) => size + piece.length, 0));
+    let offset = 0;
+    for (const piece of pieces) {
+      whole.set(piece, offset);
+      offset += piece.length;
+    }
+    if (flags & 1) this._receivedText(JSON.parse(UTF8.decode(whole)));
+    else this._receivedBinary(whole.buffer);
   }
 
   _reply(metadata, data) {
