@@ -586,3 +586,32 @@ test('a subscription can ask for another rate', async () => {
   subscription.setMaxRate(null);
   assert.equal(socket.asked('subscribe').data.max_rate, undefined);
 });
+
+test('video is a subscription of its own beside the samples of a topic', async () => {
+  const { client, socket, errors } = await connected();
+  const got = [];
+  client.subscribe('/c', () => got.push('sample'));
+  socket.answers('subscribe', { topic: '/c', type: 'p/msg/Int', channel_id: 3, encoding: 'cdr', schema: 'int32 data\n', pending: false });
+  const video = client.subscribe('/c', ({ data, isKey, isH265, rung }, { age }) => got.push([[...data], isKey, isH265, rung, age > 0.4]),
+    { encoding: 'video', rung: 1, quiet: true });
+  assert.deepEqual(socket.asked('subscribe').data, { op: 'subscribe', topic: '/c', encoding: 'video', rung: 1 });
+  socket.answers('subscribe', { topic: '/c', type: 'p/msg/Int', channel_id: 4, encoding: 'video', schema: null, pending: false, rung: 1 });
+  await video.ready;
+  const before = client.bridgeTime;
+  const frame = new DataView(new ArrayBuffer(22));
+  frame.setUint8(0, 5);
+  frame.setUint8(1, 1 + 16 * 2);
+  frame.setUint32(4, 4, true);
+  frame.setFloat64(8, now() - 0.5, true);
+  frame.setUint16(20, 0x0201, true);
+  socket.onmessage({ data: frame.buffer });
+  socket.sample(3, 1, INT);
+  assert.deepEqual(got, [[[1, 2], true, false, 1, true], 'sample']);
+  assert.ok(client.bridgeTime >= before, 'a picture is no clock');
+  video.close();
+  assert.deepEqual(socket.asked('unsubscribe').data, { op: 'unsubscribe', topic: '/c', encoding: 'video' });
+  const refused = client.subscribe('/c', () => {}, { encoding: 'video', quiet: true });
+  socket.answers('subscribe', { code: 'unavailable', message: 'no PyAV' }, 'error');
+  await assert.rejects(refused.ready, { code: 'unavailable' });
+  assert.deepEqual(errors, []);
+});

@@ -32,6 +32,7 @@ import { startLogin } from '../../ws_bridge/web/app/login.js';
 import { numberAt, numericPaths } from '../../ws_bridge/web/app/plot.js';
 import { StopButton } from '../../ws_bridge/web/app/stop.js';
 import { Frames, headingOf, inverse, matrixOf, times } from '../../ws_bridge/web/app/tf.js';
+import { codecOf, VideoPlayer } from '../../ws_bridge/web/app/video.js';
 import { parseSchema } from '../../ws_bridge/web/ws_bridge.js';
 import { FakeClient, FakeElement, makePage } from './fake_page.mjs';
 
@@ -333,10 +334,10 @@ test('how bad a delay is, what it leaves of the speed, and when a link is thin',
   assert.deepEqual(limitOf({ speed_limit: 0.6 }), ['60 %', 'warn']);
   assert.deepEqual(limitOf({ speed_limit: 0 }), ['none: too late', 'bad']);
   const thin = new Thinness();
-  assert.deepEqual([0.1, 0.3, 0.2, 0.1].map((trip) => {
+  assert.deepEqual([0.3, 0.1, 0.3, 0.3, 0.3, 0.2, 0.1].map((trip) => {
     thin.note(trip);
     return thin.isThin;
-  }), [false, true, true, false]);
+  }), [false, false, false, false, true, true, false]);
 });
 
 const CAMERAS = { topics: [{ topic: '/a', type: 'sensor_msgs/msg/Image' }, { topic: '/b', type: 'sensor_msgs/msg/CompressedImage' }] };
@@ -492,4 +493,48 @@ test('diagnostics: the newest of each, the worst first, the old called stale', (
   health.add([status('a', 0), status('b', 1), status('c', 2), status('old', 0)], 100);
   health.add([status('a', 1), status('b', 0), status('c', 2)], 105);
   assert.deepEqual(health.rows(112).map(({ name, word }) => `${name} ${word}`), ['c ERROR', 'a WARN', 'old STALE', 'b OK']);
+});
+
+const KEY = Uint8Array.from([0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1e, 0xff]);
+
+test('video is decoded from a key frame on; a decoder that fails or falls behind is given up', () => {
+  assert.equal(codecOf(KEY, false), 'avc1.42c01e');
+  assert.equal(codecOf(KEY.subarray(5), false), null);
+  assert.match(codecOf(KEY, true), /^hev1/);
+  const decoders = [];
+  class Decoder {
+    constructor(outlet) {
+      Object.assign(this, outlet, { fed: [], state: 'configured', decodeQueueSize: 0 });
+      decoders.push(this);
+    }
+
+    configure({ codec }) { this.codec = codec; }
+
+    decode(chunk) { this.fed.push(chunk); }
+
+    close() { this.state = 'closed'; }
+  }
+  const shown = [];
+  const faults = [];
+  const player = new VideoPlayer((frame, info) => shown.push(info), (why) => faults.push(why), Decoder, class { constructor(init) { Object.assign(this, init); } });
+  const frame = (isKey) => ({ data: KEY, isKey, isH265: false });
+  player.push(frame(false), 'a');
+  assert.equal(decoders.length, 0);
+  player.push(frame(true), 'b');
+  player.push(frame(false), 'c');
+  player.push(frame(true), 'd');
+  const [decoder] = decoders;
+  assert.deepEqual(decoder.fed.map(({ type }) => type), ['key', 'delta', 'key']);
+  let closed = 0;
+  const output = (timestamp) => decoder.output({ timestamp, close: () => { closed += 1; } });
+  output(2);
+  assert.deepEqual(shown, ['c']);
+  decoder.decodeQueueSize = 9;
+  player.push(frame(false), 'e');
+  assert.deepEqual([faults.length, decoder.state], [1, 'closed']);
+  output(3);
+  assert.deepEqual([shown.length, closed], [1, 1], 'what comes late is closed, and not shown');
+  player.push(frame(true), 'f');
+  decoders[1].error(new Error('broken'));
+  assert.equal(faults[1], 'broken');
 });

@@ -574,6 +574,22 @@ def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
         + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
 
 
+def test_video(page: Page) -> None:
+    """A camera that is asked for as video shows the same, and as pictures again."""
+    pytest.importorskip('av')
+    page.choose('camera-mode', 'video')
+    page.wait(lambda: page['camera'].get_attribute('data-mode') == 'video', 'that it is asked for')
+    frames = int(page['camera'].get_attribute('data-frames') or 0)
+    page.wait(lambda: int(page['camera'].get_attribute('data-frames') or 0) > frames + 5, 'video')
+    sky = page.run("""
+        const canvas = document.getElementById('camera');
+        return [...canvas.getContext('2d').getImageData(canvas.width - 4, 2, 1, 1).data];""")
+    assert sky[2] > sky[0]
+    assert page['camera'].get_attribute('data-mode') == 'video'
+    page.choose('camera-mode', 'pictures')
+    page.wait(lambda: page['camera'].get_attribute('data-mode') == 'pictures', 'pictures')
+
+
 def test_plot(page: Page) -> None:
     page.show('plot')
     page.wait(lambda: 'twist.twist.linear.x' in page.text('plot-field'), 'fields')

@@ -134,7 +134,12 @@ export interface SampleInfo {
 
 export interface SubscribeOptions {
   type?: string;
-  encoding?: 'cdr' | 'json';
+  /** `video`: the callback gets a VideoFrameData. */
+  encoding?: 'cdr' | 'json' | 'video';
+  /** Of video: its quality, 0 to 2. */
+  rung?: number;
+  /** A refusal is told by `ready` alone, not by the event `error`. */
+  quiet?: boolean;
   maxRate?: number;
   queueDepth?: number;
   qos?: Record<string, unknown>;
@@ -145,6 +150,9 @@ export interface SubscribeOptions {
 /** What may end the wait for something before its time. */
 export interface Wait { signal?: AbortSignal }
 export interface TimedWait extends Wait { /** s */ timeout?: number }
+
+/** A frame of video, in Annex B. */
+export interface VideoFrameData { data: Uint8Array; isKey: boolean; isH265: boolean; rung: number }
 
 export interface Subscription {
   readonly topic: string;
@@ -259,7 +267,7 @@ export class WsBridge {
     topic: string, callback: (message: T, info: SampleInfo) => void, options?: SubscribeOptions): Subscription;
   messages<T = Message>(
     topic: string, options?: SubscribeOptions): AsyncIterableIterator<{ message: T; info: SampleInfo }>;
-  age(topic: string): number | null;
+  age(topic: string, encoding?: 'video'): number | null;
   advertise(topic: string, type: string, qos?: Message): Promise<Message>;
   unadvertise(topic: string): Promise<Message>;
   publish(topic: string, data: Message, options: PublishOptions & { ack: true }): Promise<{ topic: string; subscribers: number }>;

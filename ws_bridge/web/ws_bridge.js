@@ -25,6 +25,7 @@ export const SUBPROTOCOL = 'ws_bridge.v1';
 
 const HEADER_SIZE = 20;
 const SAMPLE_CDR = 1;
+const FRAME_OF_VIDEO = 5;
 const PIECE = 16; // of a large frame
 const PIECE_HEADER = 8;
 const TIME_SAMPLES = 16;
@@ -491,11 +492,17 @@ function iterate(start, { signal, depth }) {
 
 // ---- subscriptions, leases, goals -----------------------------------------------------------
 
+/** Video is a subscription of its own beside the samples of a topic. */
+function keyOf(topic, encoding) {
+  return encoding === 'video' ? `video of ${topic}` : topic;
+}
+
 /** What the bridge sends of one topic; one however many subscriptions here want it. */
 class Channel {
   constructor(topic, options) {
     this.topic = topic;
     this.encoding = options.encoding;
+    this.key = keyOf(topic, options.encoding);
     this.options = options;
     this.subscriptions = new Set();
     this.id = null;
@@ -550,7 +557,7 @@ class Subscription {
 
   /** Seconds since the newest sample, or null. */
   get age() {
-    return this.client.age(this.topic);
+    return this.client.age(this.topic, this.channel.encoding);
   }
 
   /** Ask for another rate; null = every sample. */
@@ -1076,20 +1083,21 @@ export class WsBridge {
    * Hear a topic. Several subscriptions of one topic share what the bridge sends: the encoding of
    * the first, and the highest rate that any of them wants.
    * @param {(message: object, info: object) => void} callback
-   * @param {object} options type, encoding ('cdr' or 'json'), maxRate, queueDepth, qos, signal
+   * @param {object} options type, encoding ('cdr', 'json' or 'video'), rung, quiet (a refusal
+   *   is told by `ready` alone), maxRate, queueDepth, qos, signal
    */
   subscribe(topic, callback, { signal, ...options } = {}) {
     if (signal?.aborted) throw aborted(signal);
     const wanted = { encoding: 'cdr', ...options };
-    const known = this._subscribed.get(topic);
+    const known = this._subscribed.get(keyOf(topic, wanted.encoding));
     const channel = known || new Channel(topic, wanted);
     const rate = channel.maxRate;
     const subscription = new Subscription(this, channel, callback, wanted);
     channel.subscriptions.add(subscription);
     subscription._offSignal = onAbort(signal, () => subscription.close());
-    this._subscribed.set(topic, channel);
+    this._subscribed.set(channel.key, channel);
     if (this.connected && (!known || rate !== channel.maxRate)) this._openChannel(channel);
-    else if (channel.decode || (known && channel.type && channel.encoding === 'json')) subscription._resolve(subscription);
+    else if (channel.decode || (known && channel.type && channel.encoding !== 'cdr')) subscription._resolve(subscription);
     return subscription;
   }
 
@@ -1107,29 +1115,31 @@ export class WsBridge {
   }
 
   /** Seconds since the newest sample of a topic that is subscribed to here, else null. */
-  age(topic) {
-    const channel = this._subscribed.get(topic);
+  age(topic, encoding) {
+    const channel = this._subscribed.get(keyOf(topic, encoding));
     return channel && channel.lastReceived !== null ? now() - channel.lastReceived : null;
   }
 
   _openChannel(channel) {
-    const { type, queueDepth, qos } = channel.options;
+    const { type, queueDepth, qos, rung } = channel.options;
     const fields = { topic: channel.topic, encoding: channel.encoding };
     if (type) fields.type = type;
     if (channel.maxRate) fields.max_rate = channel.maxRate;
+    if (rung !== undefined) fields.rung = rung;
     if (queueDepth) fields.queue_depth = queueDepth;
     if (qos) fields.qos = qos;
     if (channel.encoding === 'cdr') fields.schema = true;
     channel.lastSequence = null;
     this.request('subscribe', fields).then((data) => this._channelOpened(channel, data)).catch((error) => {
       if (error.code === 'disconnected') return; // asked again after the reconnect
+      const isQuiet = [...channel.subscriptions].every((each) => each.options.quiet);
       for (const subscription of channel.subscriptions) subscription._reject(error);
-      this._emit('error', error);
+      if (!isQuiet) this._emit('error', error);
     });
   }
 
   _channelOpened(channel, data) {
-    if (this._subscribed.get(channel.topic) !== channel) return;
+    if (this._subscribed.get(channel.key) !== channel) return;
     channel.id = data.channel_id;
     channel.type = data.type;
     this._channels.set(channel.id, channel);
@@ -1151,10 +1161,12 @@ export class WsBridge {
       if (this.connected && rate !== channel.maxRate) this._openChannel(channel);
       return;
     }
-    this._subscribed.delete(channel.topic);
+    this._subscribed.delete(channel.key);
     this._channels.delete(channel.id);
     if (!this.connected) return;
-    this.request('unsubscribe', { topic: channel.topic }).catch((error) => {
+    const fields = { topic: channel.topic };
+    if (channel.encoding === 'video') fields.encoding = 'video';
+    this.request('unsubscribe', fields).catch((error) => {
       if (error.code !== 'disconnected') this._emit('error', error);
     });
   }
@@ -1329,13 +1341,20 @@ export class WsBridge {
       this._receivedPiece(view);
       return;
     }
-    if (view.byteLength < HEADER_SIZE || view.getUint8(0) !== SAMPLE_CDR) {
-      throw new WsBridgeError('bad_frame', 'a binary frame that is no CDR sample');
+    const opcode = view.byteLength < HEADER_SIZE ? 0 : view.getUint8(0);
+    if (opcode !== SAMPLE_CDR && opcode !== FRAME_OF_VIDEO) {
+      throw new WsBridgeError('bad_frame', 'a binary frame that is neither a CDR sample nor a frame of video');
     }
     const timestamp = view.getFloat64(8, true);
-    this.bridgeTime = timestamp;
+    if (opcode === SAMPLE_CDR) this.bridgeTime = timestamp; // that of video is when it was taken
     const channel = this._channels.get(view.getUint32(4, true));
     if (!channel) return; // it was unsubscribed a moment ago
+    if (opcode === FRAME_OF_VIDEO) {
+      const flags = view.getUint8(1);
+      const data = { data: new Uint8Array(frame, HEADER_SIZE), isKey: Boolean(flags & 1), isH265: Boolean(flags & 2), rung: (flags >> 4) - 1 };
+      this._deliver(channel, data, timestamp, view.getUint32(16, true));
+      return;
+    }
     if (!channel.decode) throw new WsBridgeError('bad_frame', `${channel.topic} came before its schema`);
     const message = channel.decode(new Uint8Array(frame, HEADER_SIZE));
     this._deliver(channel, message, timestamp, view.getUint32(16, true));
@@ -1378,7 +1397,7 @@ export class WsBridge {
   _configuration(metadata, data) {
     if (data.op === 'hello') this._welcome(data);
     else if (data.op === 'channel') {
-      const channel = this._subscribed.get(data.topic);
+      const channel = this._subscribed.get(keyOf(data.topic, data.encoding));
       if (channel) this._channelOpened(channel, data);
     } else if (data.op === 'lost') this._loseLease(data.gate, data.reason, data.epoch);
     else if (data.op === 'lease') {

@@ -17,10 +17,12 @@
 // not of now, or not of this topic, is never shown as if it were.
 import { $, make, mark, oncePerFrame, remember, remembered, say } from './dom.js';
 import { TopicChoice } from './choice.js';
+import { VideoPlayer } from './video.js';
 
 export const RAW = 'sensor_msgs/msg/Image';
 const STALE = 1; // s
 const MOST_CAMERAS = 4;
+const HEAVY = 1.5e6; // bytes a second: above, video shows the same for a tenth
 const RATES = [30, 10]; // Hz: as many as a screen shows; on a thin link
 export const COMPRESSED = 'sensor_msgs/msg/CompressedImage';
 
@@ -67,13 +69,23 @@ export class Camera {
     this.turn = 0; // of choices: what a decoder gives of an earlier one is dropped
     this.isDecoding = false;
     this.draw = oncePerFrame(() => this._draw());
+    this.bytes = []; // of the pictures that came, with their times
+    this.isVideo = false;
+    this.noVideo = typeof VideoDecoder === 'undefined'; // or it did not go
+    this.player = new VideoPlayer((frame, taken) => this._drawFrame(frame, taken), () => this._asPictures());
     this.choice = new TopicChoice(client, figure.querySelector('select'), [RAW, COMPRESSED], (image, info) => {
-      this.newest = { image, age: info.age, came: performance.now() };
+      const came = performance.now();
+      if (this.isVideo) {
+        this.player.push(image, { age: info.age, came });
+        return;
+      }
+      this.bytes.push([came, image.data.length]);
+      this.newest = { image, age: info.age, came };
       this.draw();
     }, {
       queueDepth: 1, maxRate: RATES[0], name, isOptional: name !== 'camera',
-      onChange: () => this.clear(this.choice?.topic ? 'Waiting for a picture …' : 'No camera chosen'),
-      onError: (error) => this.clear(`No picture: ${error.message}`),
+      onChange: () => this._changed(),
+      onError: (error) => (this.isVideo ? this._asPictures() : this.clear(`No picture: ${error.message}`)),
     });
     this.clear('No camera yet');
     this.timer = setInterval(() => this._showAge(), 250);
@@ -90,10 +102,48 @@ export class Camera {
     this.newest = null;
     this.shown = null;
     this.drawn = [];
+    this.player.close();
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     this.text.hidden = false;
     say(this.text, text);
     this._showAge();
+  }
+
+  /** Another topic was chosen, or it is asked for in another way: then what is in sight stays, and grows old. */
+  _changed() {
+    if (!this.isSwitching) {
+      this.clear(this.choice?.topic ? 'Waiting for a picture …' : 'No camera chosen');
+      return;
+    }
+    this.turn += 1;
+    this.newest = null;
+    this.player.close();
+  }
+
+  /** Show the topic as video, or as the pictures that it has. */
+  _as(isVideo) {
+    this.isVideo = isVideo;
+    mark(this.canvas, 'mode', isVideo ? 'video' : 'pictures');
+    this.isSwitching = true;
+    this.choice.reopen(isVideo ? { encoding: 'video', quiet: true, maxRate: undefined } : { encoding: 'cdr', quiet: false, maxRate: RATES[0] });
+    this.isSwitching = false;
+  }
+
+  /** Video does not go: the bridge has none, or this browser. */
+  _asPictures() {
+    this.noVideo = true;
+    this._as(false);
+  }
+
+  /** Pictures that fill a link, or come over a thin one, are asked for as video, unless people choose. */
+  _choose() {
+    const time = performance.now();
+    this.bytes = this.bytes.filter(([at]) => time - at < 2000);
+    const wanted = $('camera-mode').value;
+    const heavy = this.bytes.reduce((sum, [, size]) => sum + size, 0) / 2 > HEAVY;
+    if (this.isVideo ? wanted === 'pictures' : !this.noVideo && (wanted === 'video' || (wanted === 'auto' && (heavy || this.isThin())))) {
+      this._as(!this.isVideo);
+    }
   }
 
   remove() {
@@ -109,6 +159,13 @@ export class Camera {
     this.newest = null;
     if ('encoding' in taken.image) this._drawRaw(taken);
     else this._drawCompressed(taken);
+  }
+
+  _drawFrame(frame, taken) {
+    this._resize(frame.displayWidth, frame.displayHeight);
+    this.context.drawImage(frame, 0, 0);
+    frame.close();
+    this._showed(taken);
   }
 
   _resize(width, height) {
@@ -165,7 +222,9 @@ export class Camera {
     mark(this.figure, 'fresh', fresh);
     mark(this.rate, 'fresh', fresh);
     say(this.rate, this.drawn.length ? `${(this.drawn.length / 2).toFixed(0)} Hz` : '–');
-    if (this.choice) this.choice.setRate(RATES[this.isThin() ? 1 : 0]);
+    if (!this.choice?.topic) return;
+    this._choose();
+    if (!this.isVideo) this.choice.setRate(RATES[this.isThin() ? 1 : 0]);
   }
 }
 
@@ -203,6 +262,11 @@ export function startCameras(client, isThin) {
     $('camera-add').disabled = cameras.length === MOST_CAMERAS;
   }
 
+  $('camera-mode').value = remembered('camera_mode', 'auto');
+  $('camera-mode').addEventListener('change', () => {
+    remember('camera_mode', $('camera-mode').value);
+    for (const camera of cameras) camera.noVideo = typeof VideoDecoder === 'undefined';
+  });
   $('camera-add').addEventListener('click', () => add(['camera2', 'camera3', 'camera4'].find((name) => !more.includes(name))));
   for (const name of remembered('cameras', '').split(' ').filter(Boolean)) add(name);
   arranged();

@@ -66,6 +66,12 @@ export class TopicChoice {
     subscription.ready.catch((error) => this.subscription === subscription && this.onError?.(error));
   }
 
+  /** Subscribe anew, in another way. */
+  reopen(options) {
+    Object.assign(this.options, options);
+    if (this.topic) this.choose(this.topic);
+  }
+
   /** Ask for another rate, Hz. */
   setRate(rate) {
     if (this.options.maxRate === rate) return;

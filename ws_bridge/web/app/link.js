@@ -22,14 +22,17 @@ const WORDS = {
 const MOST_ERRORS = 50;
 
 const THIN = 0.25; // s of round trip
+const IN_A_ROW = 3; // one may be late by chance
 const WIDE = 0.12;
 
 /** Whether a link is thin, by its round trips: it has to get much better before it is no more. */
 export class Thinness {
   isThin = false;
+  slow = 0; // round trips in a row
 
   note(roundTrip) {
-    if (roundTrip > THIN) this.isThin = true;
+    this.slow = roundTrip > THIN ? this.slow + 1 : 0;
+    if (this.slow >= IN_A_ROW) this.isThin = true;
     else if (roundTrip < WIDE) this.isThin = false;
   }
 }
