@@ -354,7 +354,7 @@ class FanOut:
                 asked.add(stream)
                 self._convert(topic, group.form, sample, stream,
                               partial(self._fan_out_large, topic, stream),
-                              on_drop=partial(self._note_dropped, topic, stream))
+                              on_drop=partial(_note_dropped, topic, stream))
         for throttled in topic.throttled.values():
             self._offer(topic, throttled, sample)
 
@@ -381,13 +381,6 @@ class FanOut:
                                 on_drop=on_drop,
                                 around=form.around(stamp, sequence) if form.write_text else
                                 (b'', b''))
-
-    def _note_dropped(self, topic: Topic, stream: tuple[Topic, object]) -> None:
-        """Count a sample that gave way to a newer one for those who wanted it."""
-        for key, group in topic.groups.items():
-            if stream[1] in (key, group.form.converted):
-                for link in group.links:
-                    link.note_dropped()
 
     def _fan_out_large(self, topic: Topic, stream: tuple[Topic, object],
                        body: memoryview, stamp: int, sequence: int) -> None:
@@ -470,3 +463,11 @@ class FanOut:
         topic.errors_due = now + ERROR_INTERVAL
         for member in topic.members.values():
             member.peer.send(Failed(None, exc))
+
+
+def _note_dropped(topic: Topic, stream: tuple[Topic, object]) -> None:
+    """Count a sample that gave way to a newer one for those who wanted it."""
+    for key, group in topic.groups.items():
+        if stream[1] in (key, group.form.converted):
+            for link in group.links:
+                link.note_dropped()

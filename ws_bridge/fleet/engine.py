@@ -48,7 +48,7 @@ from ws_bridge.fleet.parcels import (
     up,
 )
 from ws_bridge.fleet.reach import Reach
-from ws_bridge.fleet.relay import read_state, Relay, Robot, RobotEntry
+from ws_bridge.fleet.relay import read_state, Relay, RelayedRobot, RobotEntry
 from ws_bridge.fleet.settings import RelaySettings
 from ws_bridge.fleet.ways import EngineOutlet, Guest, Way
 from ws_bridge.identity.files import read_file
@@ -168,12 +168,12 @@ class Engine:
 
     # ---- robots of this one
 
-    def came(self, robot: Robot) -> None:
+    def came(self, robot: RelayedRobot) -> None:
         """Tell others of a robot, or what has changed of it."""
         self._are_robots_new = True
         self._say(Presence(self.name, robots=(_told(robot, self.name),)))
 
-    def left(self, robot: Robot) -> None:
+    def left(self, robot: RelayedRobot) -> None:
         """Tell others that a robot has left."""
         self._are_robots_new = True
         self._say(Presence(self.name, gone=(robot.name,)))
@@ -474,7 +474,7 @@ def _errors() -> tuple[type[Exception], ...]:
     return OSError, asyncio.TimeoutError, Error
 
 
-def _told(robot: Robot, relay: str) -> dict[str, Any]:
+def _told(robot: RelayedRobot, relay: str) -> dict[str, Any]:
     entry = robot.entry(relay)
     return {'name': entry.name, 'instance': entry.instance, 'since': entry.since,
             'round_trip': entry.round_trip, 'state': entry.state}

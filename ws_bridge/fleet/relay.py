@@ -86,7 +86,7 @@ class RobotAdmission:
 
 
 @dataclass(slots=True, eq=False)
-class Robot:
+class RelayedRobot:
     """A robot that has dialled this relay."""
 
     name: str
@@ -117,10 +117,10 @@ class OtherRelays(Protocol):
     def holds(self, robot: str, instance: str) -> bool:
         """Whether another relay has a robot of this name, which is another instance."""
 
-    def came(self, robot: Robot) -> None:
+    def came(self, robot: RelayedRobot) -> None:
         """Tell others of a robot, or what has changed of it."""
 
-    def left(self, robot: Robot) -> None:
+    def left(self, robot: RelayedRobot) -> None:
         """Tell others that a robot has left."""
 
 
@@ -140,8 +140,8 @@ class Relay:
         self._ledger = ledger
         self._access = access
         self._has_logins = has_logins
-        self._links: dict[Link, Robot] = {}
-        self.robots: dict[str, Robot] = {}
+        self._links: dict[Link, RelayedRobot] = {}
+        self.robots: dict[str, RelayedRobot] = {}
         self.tunnels: dict[Tunnel, str] = {}
         self.others: OtherRelays | None = None
         self._past_bytes = 0
@@ -275,7 +275,7 @@ class Relay:
             before.link.abort('it came again')
             self._forget(before)
         outlet = LinkOutlet(link)
-        robot = Robot(admitted.name, admitted.instance, link, outlet, Reach(
+        robot = RelayedRobot(admitted.name, admitted.instance, link, outlet, Reach(
             outlet, lambda state: self._told(robot, state)), time.time())
         self._links[link] = self.robots[robot.name] = robot
         self._ledger.note('open', robot=robot.name, address=link.address)
@@ -305,7 +305,7 @@ class Relay:
             self._ledger.note('close', robot=robot.name, address=link.address)
             logger.info('robot %s left: %d %s', robot.name, code, reason)
 
-    def _forget(self, robot: Robot) -> None:
+    def _forget(self, robot: RelayedRobot) -> None:
         if self._links.pop(robot.link, None) is None:
             return
         self._past_bytes += robot.reach.carrier.bytes_out
@@ -323,7 +323,7 @@ class Relay:
             robot.link.close(POLICY_VIOLATION, reason)
             self._forget(robot)
 
-    def _told(self, robot: Robot, state: Mapping[str, Any]) -> None:
+    def _told(self, robot: RelayedRobot, state: Mapping[str, Any]) -> None:
         shown = read_state(state)
         if shown != robot.state:
             robot.state = shown

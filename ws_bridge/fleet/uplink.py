@@ -40,8 +40,7 @@ from ws_bridge.identity.identity import Identity, is_name
 from ws_bridge.interface.server import WebSocketServer
 from ws_bridge.protocol.types import InterfaceConfig
 from ws_bridge.transport.connections import Connections
-from ws_bridge.transport.dialling import dial, pause
-from ws_bridge.transport.fence import FencedClient
+from ws_bridge.transport.dialling import dial, FencedClient, pause
 from ws_bridge.transport.link import Link
 from ws_bridge.transport.options import ClientOptions
 from ws_bridge.transport.settings import check_config

@@ -27,7 +27,7 @@ from ws_bridge.errors import BadFrame
 from ws_bridge.fleet.carrier import Carrier
 from ws_bridge.fleet.parcels import down, ID_SIZE, pack, Parcel, up
 from ws_bridge.fleet.reach import Reach, Refused
-from ws_bridge.fleet.relay import Robot
+from ws_bridge.fleet.relay import RelayedRobot
 from ws_bridge.fleet.tunnel import Splice
 
 
@@ -100,7 +100,7 @@ class Guest:
     :ivar expected: the number of its next parcel.
     """
 
-    def __init__(self, engine: Sender, relay: str, robot: Robot, way: str) -> None:
+    def __init__(self, engine: Sender, relay: str, robot: RelayedRobot, way: str) -> None:
         self.relay = relay
         self._robot = robot
         self._opening: set[asyncio.Task[None]] = set()
