@@ -105,7 +105,7 @@ def test_addresses_agree(described: ElementTree.Element, arguments: dict[str, An
     assert said['website'] == said['repository'] == arguments['url'] == URL
     assert said['bugtracker'] == arguments['project_urls']['Bug tracker'] == f'{URL}/issues'
     web = json.loads((ROOT / 'ws_bridge' / 'web' / 'package.json').read_text())
-    assert web['repository'] == URL
+    assert web['repository']['url'] == f'git+{URL}.git'
     for address in arguments['project_urls'].values():
         path = address.removeprefix(URL).removeprefix('/blob/main').lstrip('/')
         assert path in ('', 'issues') or (ROOT / path).is_file(), address

@@ -28,6 +28,9 @@ import orjson
 
 from ws_bridge.cli.client import BridgeClient, connected, HeldLease
 from ws_bridge.cli.table import columns
+from ws_bridge.convert.schema import MessageSchema
+from ws_bridge.convert.schema_text import schema_from_text
+from ws_bridge.convert.typescript import typescript_of
 from ws_bridge.errors import (
     Expired,
     NotNeutral,
@@ -42,6 +45,7 @@ from ws_bridge.timing.timesync import TimeSync
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 PING_TIMEOUT = 5.0
+ACTION_PARTS = ('Goal', 'Result', 'Feedback')
 LOOK_AGAIN = 0.05
 """Between questions whether a subscriber is matched, s."""
 
@@ -283,6 +287,25 @@ async def _check_type(client: BridgeClient, service: str, wanted: str) -> None:
         raise TypeMismatch(f'{service} is of type {", ".join(types)}, not {wanted}')
 
 
+async def types(client: BridgeClient, args: argparse.Namespace) -> int:
+    """Print declarations of types, as the bridge knows them."""
+    messages: list[MessageSchema] = []
+    services: dict[str, tuple[MessageSchema, MessageSchema]] = {}
+    for wanted in args.types:
+        folder, short = (*wanted.split('/'), '', '')[1:3]
+        is_action = folder == 'action' and '_' not in short
+        for name in [f'{wanted}_{part}' for part in ACTION_PARTS] if is_action else [wanted]:
+            told = await client.request('schema', type=name)
+            full = told['type']
+            if told['kind'] == 'message':
+                messages.append(schema_from_text(full, told['text']))
+            else:
+                services[full] = (schema_from_text(f'{full}_Request', told['request']),
+                                  schema_from_text(f'{full}_Response', told['response']))
+    print(typescript_of(messages, services, int64=args.int64), end='')
+    return DONE
+
+
 async def ping(client: BridgeClient, args: argparse.Namespace) -> int:
     """Send heartbeats and print round trips and how far the bridge's clock is from ours."""
     sync, trips, sent = TimeSync(), [], 0
@@ -317,4 +340,4 @@ def _summary(sent: int, trips: list[float], sync: TimeSync) -> str:
 
 COMMANDS: dict[str, Command] = {
     'topics': topics, 'echo': echo, 'pub': pub, 'call': call, 'ticket': ticket,
-    'ping': ping, 'record': record}
+    'types': types, 'ping': ping, 'record': record}

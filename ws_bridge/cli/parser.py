@@ -31,6 +31,7 @@ import orjson
 
 from ws_bridge.config import VERSION
 from ws_bridge.config.forms import FLEET_NAME
+from ws_bridge.convert.typescript import WIDE_INTEGERS
 from ws_bridge.errors import ConfigError, WsBridgeError
 from ws_bridge.protocol.encodings import ENCODINGS
 
@@ -114,6 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_call(add('call', 'call a service and print its result as JSON', _client))
     _add_doctor(add('doctor', 'say why nothing arrives from a topic, or nothing moves', _doctor))
     _add_ticket(add('ticket', 'make a URL that logs a client in, once and soon', _client))
+    _add_types(add('types', 'print TypeScript declarations of message types', _client))
     robots = add('robots', 'list the robots of a relay', _robots)
     robots.add_argument('--url', type=_url, default=_default_url(),
                         help=f'the relay (default: ${URL_VARIABLE} or {DEFAULT_URL})')
@@ -203,6 +205,17 @@ def _add_ticket(command: argparse.ArgumentParser) -> None:
     _add_robot(command)
     command.add_argument('role', metavar='ROLE',
                          help='what the client may do: no more than who makes the ticket')
+
+
+def _add_types(command: argparse.ArgumentParser) -> None:
+    _add_url(command)
+    command.add_argument('types', metavar='TYPE', nargs='+',
+                         help='for example nav_msgs/msg/Odometry; also of services and actions')
+    command.add_argument('--lang', choices=('ts',), default='ts',
+                         help='the language (default: ts, TypeScript)')
+    command.add_argument('--int64', choices=WIDE_INTEGERS, default='bigint',
+                         help="what 64-bit integers are, as the client's option says "
+                         '(default: bigint)')
 
 
 def _add_ping(command: argparse.ArgumentParser) -> None:
