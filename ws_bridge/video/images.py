@@ -205,7 +205,8 @@ def _rgb_of_yuv(y: npt.NDArray[Any], u: npt.NDArray[Any], v: npt.NDArray[Any],
             tables.red_v[v], tables.green_u[u] + tables.green_v[v], tables.blue_u[u])):
         values = light + colour
         values >>= _FRACTION
-        np.clip(values, 0, 255, out=values)
+        np.maximum(values, 0, out=values)       # np.clip takes three times as long
+        np.minimum(values, 255, out=values)
         picture[..., channel] = values
     return picture.reshape(height, width, 3)
 
