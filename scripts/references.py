@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import inspect
 from pathlib import Path
 import re
@@ -29,7 +29,9 @@ from textwrap import wrap
 from ws_bridge import errors
 from ws_bridge.cli.parser import build_parser
 from ws_bridge.config import PARAMETERS, ParameterSpec
+from ws_bridge.fleet.settings import OWN, SHARED
 from ws_bridge.protocol.encodings import EncodingKind, ENCODINGS
+from ws_bridge.protocol.operations import VIDEO
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = 'docs/reference/ws_bridge.v1.schema.json'
@@ -63,6 +65,29 @@ $ ros2 launch ws_bridge ws_bridge.launch.py port:=9091 params_file:=ws_bridge.ya
 [`config/secure.yaml`](../../config/secure.yaml) is a preset for a bridge that other machines
 reach. A value of the wrong kind or out of its range ends the node with one line that names the
 parameter. The node warns of a parameter that does not exist.
+
+"""
+RELAY_HEAD = """\
+# Parameters of a relay
+
+<!-- Made from ws_bridge/fleet/settings.py by `python scripts/references.py`. -->
+
+A relay has no ROS, so its parameters come from a file of YAML and from the command line:
+
+```console
+$ ws_bridge relay --params-file relay.yaml -p port:=9443
+```
+
+[Run a fleet](../how-to/run_a_fleet.md) shows how they go together.
+
+## Its own
+
+"""
+RELAY_SHARED = """
+## Shared with a bridge
+
+These mean what they mean for a [bridge](parameters.md). `max_peers` is the number of robots, and
+that of operators. The roles of a relay are those that are built in, and `robot`.
 
 """
 ERRORS_HEAD = """\
@@ -100,7 +125,7 @@ after `--ros-args`, for example `-p port:=9091`. The other commands need no ROS.
 | `WS_BRIDGE_TOKEN` | the token to log in with |
 | `WS_BRIDGE_CA` | PEM file of the authority that signed the certificate of the bridge |
 | `WS_BRIDGE_RCLPY` | of `serve`: `public` = use only the public API of rclpy, which is slower |
-| `WS_BRIDGE_TOKENS` | of `serve`: lines as in `token_file`; `;` also ends one |
+| `WS_BRIDGE_TOKENS` | of `serve` and `relay`: lines as in `token_file`; `;` also ends one |
 
 """
 ENCODINGS_HEAD = """\
@@ -132,10 +157,12 @@ ERROR_GROUPS: tuple[tuple[str, type[errors.WsBridgeError]], ...] = (
     ('The bridge does not do what was asked', errors.RequestError),
     ('The connection is at fault', errors.TransportError),
     ('The configuration is wrong', errors.ConfigError),
+    ('A recording is at fault', errors.BadRecording),
 )
 REMARKS = {
     errors.TransportError: 'Programs that use the Python package get these. A peer never does.',
-    errors.ConfigError: 'The bridge ends with it at the start. A peer never gets it.'}
+    errors.ConfigError: 'The bridge ends with it at the start. A peer never gets it.',
+    errors.BadRecording: '`ws_bridge bag` ends with it. A peer never gets it.'}
 
 
 def parameter_file() -> str:
@@ -152,12 +179,23 @@ def parameter_file() -> str:
 
 def parameter_reference() -> str:
     """Return the reference of the parameters."""
+    return PARAMETERS_HEAD + _parameter_table(PARAMETERS)
+
+
+def relay_reference() -> str:
+    """Return the reference of the parameters of a relay."""
+    shared = ', '.join(f'`{name}`' for name in SHARED)
+    return RELAY_HEAD + _parameter_table(OWN) + RELAY_SHARED + '\n'.join(
+        wrap(shared, WIDTH, break_long_words=False)) + '\n'
+
+
+def _parameter_table(specs: Iterable[ParameterSpec]) -> str:
     rows = ['| parameter | kind | default | range | meaning |', '|---|---|---|---|---|']
-    for spec in PARAMETERS:
+    for spec in specs:
         default = '[]' if spec.default == () else _yaml(spec).replace('|', r'\|')
         rows.append(f'| `{spec.name}` | {spec.kind.replace("_", " ")} | `{default}` | '
                     f'{spec.range_text()} | {spec.description.replace("*", chr(92) + "*")} |')
-    return PARAMETERS_HEAD + '\n'.join(rows) + '\n'
+    return '\n'.join(rows) + '\n'
 
 
 def error_reference() -> str:
@@ -191,17 +229,16 @@ def frame_schema() -> str:
     """Return the schema of frames with the encodings that there are; the rest is as it is."""
     names = ', '.join(f'"{name}"' for name in ENCODINGS.native_names)
     text = (ROOT / SCHEMA).read_text()
-    return re.sub(r'("encoding": \{"enum": \[).*?(, null)?(\]\})', rf'\g<1>{names}\g<2>\g<3>',
-                  text)
+    return re.sub(rf'("encoding": \{{"enum": \[).*?(, "{VIDEO}")?(, null)?(\]\}})',
+                  rf'\g<1>{names}\g<2>\g<3>\g<4>', text)
 
 
 def command_reference() -> str:
     """Return the reference of the command line and of the launch file's arguments."""
     parts = [COMMANDS_HEAD]
-    (commands,) = (action for action in build_parser()._actions
-                   if isinstance(action, argparse._SubParsersAction))
-    for name, command in commands.choices.items():
-        options = [action for action in command._actions if action.dest != 'help']
+    for name, command in _commands('', build_parser()):
+        options = [action for action in command._actions if action.dest != 'help'
+                   and not isinstance(action, argparse._SubParsersAction)]
         parts.append(f'## {name}\n\n{_sentence(command.description or "")}\n\n')
         if options:
             rows = [f'| `{_usage(action)}` | {action.help or ""} |' for action in options]
@@ -209,6 +246,17 @@ def command_reference() -> str:
     rows = [f'| `{name}` | {default} | {text} |' for name, default, text in _launch_arguments()]
     parts += [LAUNCH_HEAD, '\n'.join(['| argument | default | |', '|---|---|---|', *rows]), '\n']
     return ''.join(parts)
+
+
+def _commands(name: str, parser: argparse.ArgumentParser
+              ) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Give the commands of a parser, those below a command after it."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below, command in action.choices.items():
+                full_name = f'{name} {below}'.strip()
+                yield full_name, command
+                yield from _commands(full_name, command)
 
 
 def _sentence(text: str) -> str:
@@ -281,6 +329,7 @@ def _yaml_text(text: str) -> str:
 FILES = {
     'config/ws_bridge.yaml': parameter_file,
     'docs/reference/parameters.md': parameter_reference,
+    'docs/reference/relay_parameters.md': relay_reference,
     'docs/reference/error_codes.md': error_reference,
     'docs/reference/command_line.md': command_reference,
     'docs/reference/encodings.md': encoding_reference,

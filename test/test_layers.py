@@ -72,10 +72,14 @@ UNITS = {
     'timing': Unit(0, (0,), forbidden=IMPURE),
     'weight': Unit(0, (0,), forbidden=IMPURE),
     'offload': Unit(2, (0, 1), frozenset({'orjson'})),
+    'record': Unit(2, (0, 1), frozenset({
+        'cryptography', 'mcap', 'orjson', 'yaml', 'zstandard'})),
     'safety': Unit(2, (0, 1, 2), frozenset(), IMPURE),
     'session': Unit(2, (0, 1), frozenset(), IMPURE),
     'transport': Unit(3, (0, 1, 2), frozenset({'websockets'})),
     'stop_process': Unit(1, (0,), frozenset({ROS})),
+    # The process of a camera, and the bridge's end of it.
+    'video': Unit(3, (0, 1, 2), frozenset({'PIL', 'av', 'numpy'})),
     'ros': Unit(3, (0, 1), frozenset({ROS})),
     'mapping': Unit(3, (0, 1, 2), frozenset({'yaml'})),
     'bridge': Unit(4, (0, 1, 2, 3), frozenset({'orjson', 'prometheus_client'})),
@@ -85,6 +89,8 @@ UNITS = {
     '__main__': Unit(5, (5,)),
     'main': Unit(5, (0, 1, 2, 3, 4, 5), frozenset({ROS})),
     'cli': Unit(5, (0, 1, 2, 3, 4, 5), frozenset({'orjson', 'websockets'})),
+    # A bridge with relays has a part of it; a relay has parts of the bridge, but no ROS.
+    'fleet': Unit(5, (0, 1, 2, 3, 4, 5), frozenset({'nats', 'orjson', 'websockets', 'yaml'})),
     'demo': Unit(5, (0, 1, 5), frozenset({'numpy', ROS})),
 }
 
@@ -110,6 +116,8 @@ ANY = {
     'bridge.intake': 'the effect whose values a worker has; what asyncio gives a coroutine',
     'bridge.outward': 'a subscription in ROS: to be typed when topics out are cut',
     'bridge.parameters': 'values of parameters, as JSON has them',
+    'bridge.recorder': 'what the process that writes is told, and what the graph answers',
+    'bridge.replay_side': 'answers that a replay has not',
     'bridge.rosapi': 'arguments and answers of questions, as JSON has them',
     'bridge.streams': 'a subscription in ROS: to be typed when topics out are cut',
 }

@@ -147,6 +147,12 @@ class TooLarge(ConversionError):
     code = 'too_large'
 
 
+class BadImage(ConversionError):
+    """An image whose encoding is not known, or that is not what it says of itself."""
+
+    code = 'bad_image'
+
+
 class RequestError(WsBridgeError):
     """A well-formed request that the bridge does not carry out."""
 
@@ -287,6 +293,16 @@ class StopFailed(RequestError):
     code = 'stop_failed'
 
 
+class NotRecorded(RequestError):
+    """
+    What was to be recorded is not: the disk is full, or the folder cannot be written.
+
+    Every peer is told. Nothing else changes.
+    """
+
+    code = 'not_recorded'
+
+
 class Held(RequestError):
     """Another peer holds the lease, or has asked for it."""
 
@@ -327,6 +343,12 @@ COMMAND_REFUSALS: tuple[type[WsBridgeError], ...] = (
     Stopped, NotHolder, OutOfOrder, Expired, TooDistant, NoTimeSync, OutOfRange, NotNeutral,
     RateLimited, Forbidden)
 """Why a gate refuses a command that is well-formed; the web page shows these to its driver."""
+
+
+class BadRecording(WsBridgeError):
+    """A recording was cut, or is none."""
+
+    code = 'bad_recording'
 
 
 class TransportError(WsBridgeError):

@@ -35,7 +35,7 @@ import signal
 import ssl
 import sys
 import time
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge import Bridge, Mailbox
 from ws_bridge.bridge.audit import Audit
@@ -71,12 +71,18 @@ from ws_bridge.session.rights import Policy
 from ws_bridge.stop_process import load_no_generator
 from ws_bridge.transport.options import ClientOptions, ServerOptions
 
+if TYPE_CHECKING:
+    from ws_bridge.fleet.uplink import FleetUplink
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LOOPBACK = {'0.0.0.0': '127.0.0.1', '::': '::1'}
 """Addresses that stand for all, and how a client on this machine reaches each."""
 
 ROBOT_WITHIN = 15.0
 """How long the demo waits for its robot's topics before it says that they are not there, s."""
+
+MOST_RETRY_DELAY = 3.0
+"""Until a relay is tried again, s: operators wait for that."""
 
 LOOK_EVERY = 0.05
 COMPANION_TIMEOUT = 1.0
@@ -107,6 +113,7 @@ class Service:
     ledger: Ledger
     dialled: list[WebSocketClient]
     dialling: list[asyncio.Task[Any]]
+    fleet: FleetUplink | None
 
     @property
     def url(self) -> str:
@@ -157,7 +164,8 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
     ros = RosSide(RosSettings(), post=mailbox.post, args=list(args), parameters=PARAMETERS,
                   on_graph=told(Bridge.graph_changed), on_estop=told(Bridge.stop_wish),
                   on_neighbour=told(Bridge.hear_neighbour),
-                  on_stops_lost=told(Bridge.stops_lost), on_fault=on_fault, context=context)
+                  on_stops_lost=told(Bridge.stops_lost),
+                  on_save=told(Bridge.save_wish), on_fault=on_fault, context=context)
     async with AsyncExitStack() as undo:
         undo.callback(ros.shutdown)
         ros.start()
@@ -180,18 +188,22 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         mailbox.then = bridge.work
         server = _server(settings, bridge, ros, door, ledger, tls)
         clients = _clients(settings, bridge)
+        fleet = _fleet(settings, bridge, door, server)
         undo.push_async_callback(server.disconnect)
         if not await server.start_server(settings.address, settings.port):
             raise server.last_error or ConnectFailed('cannot listen')
         ros.declare_fact('actual_port', server.port, 'The port that the bridge listens on.')
+        undo.callback(bridge.end_recorder)
         undo.callback(bridge.shutdown)
         bridge.start()
         watch = watch_files(settings, authority, tls, loop)
         watch.start()
         undo.pop_all()
+    if fleet is not None:
+        fleet.start()
     return Service(ros, settings, bridge, server, watch, ledger, clients, [
         loop.create_task(client.connect_to_server(endpoint))
-        for client, endpoint in zip(clients, settings.connect, strict=True)])
+        for client, endpoint in zip(clients, settings.connect, strict=True)], fleet)
 
 
 async def close_service(service: Service) -> list[str]:
@@ -210,6 +222,10 @@ async def close_service(service: Service) -> list[str]:
             if isinstance(outcome, BaseException):
                 raise outcome
 
+    async def fleet() -> None:
+        if service.fleet is not None:
+            await service.fleet.close()
+
     async def dialling() -> None:
         for task in service.dialling:
             with suppress(asyncio.CancelledError, WsBridgeError):
@@ -218,6 +234,8 @@ async def close_service(service: Service) -> list[str]:
     def dial_no_more() -> None:
         for task in service.dialling:
             task.cancel()
+        if service.fleet is not None:
+            service.fleet.dial_no_more()
 
     steps: tuple[tuple[str, Callable[[], Any]], ...] = (
         ('stop', lambda: service.ros.watchdog.stop_all('shutdown')),
@@ -225,10 +243,12 @@ async def close_service(service: Service) -> list[str]:
         ('control', service.bridge.end_control),
         ('dial no more', dial_no_more),
         ('connections', connections),
+        ('fleet', fleet),
         ('dialling', dialling),
         ('bridge', service.bridge.shutdown),
         ('workers', service.bridge.end_workers),
         ('audit', service.ledger.audit.close),
+        ('recorder', service.bridge.end_recorder),
         ('ROS', service.ros.shutdown))
     faults: list[str] = []
     cancelled: asyncio.CancelledError | None = None
@@ -272,25 +292,47 @@ def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger
         more_ports=(settings.foxglove_port,) if settings.foxglove_port else (),
         refused=ledger.refused, http=make_http(
             settings.robot_name, lambda: ros.alive, metrics,
-            Folder(settings.pages) if settings.pages else None),
+            Folder(settings.pages) if settings.pages else None, bridge.screens.answer),
         **_link_options(settings)))
 
 
 def _clients(settings: Settings, bridge: Bridge) -> list[WebSocketClient]:
-    token = read_token(settings.connect_token_file) if settings.connect_token_file else None
-    return [_client(settings, bridge, endpoint, token) for endpoint in settings.connect]
+    configure = _dialling(settings, 'connect_token_file')
+    return [WebSocketClient(configure(endpoint), listener=bridge, options=ClientOptions(
+        subprotocols=(SUBPROTOCOL,), **_link_options(settings))) for endpoint in settings.connect]
 
 
-def _client(settings: Settings, bridge: Bridge, endpoint: str,
-            token: str | None) -> WebSocketClient:
-    config = replace(_config(settings, 'ws_bridge dialling out'), endpoint=endpoint,
-                     retry_attempts=0, retry_delay=settings.retry_delay)
-    if token is not None:
+def _fleet(settings: Settings, bridge: Bridge, door: Door,
+           server: WebSocketServer) -> FleetUplink | None:
+    """Return what dials relays; where there are none, nothing of a fleet is even loaded."""
+    configure = _dialling(settings, 'fleet_token_file')
+    if not settings.fleet:
+        return None
+    from ws_bridge.fleet.frames import SUBPROTOCOL as SUBPROTOCOL_OF_FLEET
+    from ws_bridge.fleet.uplink import FleetUplink
+    return FleetUplink(settings, configure, ClientOptions(
+        subprotocols=(SUBPROTOCOL_OF_FLEET,), max_retry_delay=MOST_RETRY_DELAY,
+        **_link_options(settings)), door=door, server=server, summary=bridge.summary)
+
+
+def _dialling(settings: Settings, token_file: str) -> Callable[[str], InterfaceConfig]:
+    """
+    Return what makes the configuration of a client by its endpoint.
+
+    :param token_file: the parameter that names the file with the token which is presented.
+    """
+    path = getattr(settings, token_file)
+    token = read_token(path, token_file) if path else None
+
+    def configure(endpoint: str) -> InterfaceConfig:
+        config = replace(_config(settings, 'ws_bridge dialling out'), endpoint=endpoint,
+                         retry_attempts=0, retry_delay=settings.retry_delay)
+        if token is None:
+            return config
         level = SecurityLevel.AUTHENTICATED if endpoint.startswith('wss:') \
             else SecurityLevel.BASIC
-        config = replace(config, security_level=level, auth_token=token)
-    return WebSocketClient(config, listener=bridge, options=ClientOptions(
-        subprotocols=(SUBPROTOCOL,), **_link_options(settings)))
+        return replace(config, security_level=level, auth_token=token)
+    return configure
 
 
 def _config(settings: Settings, description: str) -> InterfaceConfig:

@@ -46,6 +46,8 @@ QUIET = 1.0
 SETTLED = 3.0
 """After the last topic was subscribed to, until nothing has to be looked at any more, s."""
 START_TIMEOUT = 120.0
+AT_ONCE, BETWEEN = 50, 0.1
+"""So many topics are subscribed to, then none for so long, s: else discovery loses some."""
 
 
 def environment() -> dict[str, str]:
@@ -286,6 +288,8 @@ def outward(target: Target, kind: str, topics: int, rate: float, seconds: float,
         connected = [Client(port, target.subprotocol) for _ in range(clients)]
         for client in connected:
             for i in range(topics):
+                if i and i % AT_ONCE == 0:
+                    time.sleep(BETWEEN)
                 if target.join is not None:
                     target.join(client, f'/bench/{kind}{i}')
                 else:

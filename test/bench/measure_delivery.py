@@ -35,7 +35,7 @@ from measure import Client
 from websockets.asyncio.server import broadcast
 
 from ws_bridge import InterfaceConfig, WebSocketServer
-from ws_bridge.bridge.fan_out import FanOut
+from ws_bridge.bridge.fan_out import batch_of, FanOut
 from ws_bridge.transport.framing import StreamFrame
 from ws_bridge.transport.link import Link
 from ws_bridge.transport.options import ServerOptions
@@ -102,7 +102,7 @@ def ways_of(links: list[Link]) -> dict[str, Callable[[], Any]]:
             each.write(wire)
 
     def hand_out() -> None:
-        fan_out._batches.append((item, iter(tuple(links))))
+        fan_out._batches.append(batch_of([item], links))
         fan_out._hand_out(float('inf'))
     return {'socket.send: the limit': send, "asyncio's transport.write": write,
             'ws_bridge: FanOut._hand_out': hand_out,

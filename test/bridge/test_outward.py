@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+import re
 from types import SimpleNamespace
 from typing import Any
 
-import orjson
 import pytest
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Int32
@@ -27,7 +27,7 @@ from support.timers import Timers
 
 from ws_bridge.bridge import fan_out as fan_out_module
 from ws_bridge.bridge import streams
-from ws_bridge.bridge.fan_out import LATE, MAX_WAITING, SLICE
+from ws_bridge.bridge.fan_out import LATE, MAX_WAITING, SLICE, TOGETHER
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.streams import Form
 from ws_bridge.config import Exposure
@@ -67,6 +67,7 @@ class FakeLink:
 
     def forget_stream(self, key: object) -> None:
         self.forgotten.append(key)
+        self._staged = [item for item in self._staged if item.key != key]
 
     def write(self, wire: bytes) -> int:
         """Be what is put into ``direct``."""
@@ -75,12 +76,12 @@ class FakeLink:
         return len(wire)
 
     def stage(self, item: Any) -> bool:
-        self._staged.append(item.frame)
+        self._staged.append(item)
         return len(self._staged) == 1
 
     def flush(self) -> None:
         if self._staged:
-            self._log.append((self.name, self._staged))
+            self._log.append((self.name, [item.frame for item in self._staged]))
             self._staged = []
             self._clock.now += self._cost
 
@@ -133,8 +134,8 @@ class Robot:
 
     def sent(self, name: str) -> list[int]:
         """Return what was written to a peer."""
-        return [orjson.loads(frame)['data'] for to, frames in self.log if to == name
-                for frame in frames]
+        return [int(number) for to, frames in self.log if to == name
+                for frame in frames for number in re.findall(rb'"data":(\d+)', frame)]
 
 
 @pytest.fixture
@@ -197,11 +198,87 @@ def test_what_comes_alone_is_written_straight_to_who_takes_it(robot: Robot) -> N
     assert (quick.link.messages_out, quick.link.bytes_out) == (1, len('{"data":1}'))
     assert (slow.link.messages_out, robot.sent('quick'), robot.sent('slow')) == (0, [1], [1])
     robot.publish('/x', 2)
-    robot.publish('/y', 3)      # not alone: together
+    robot.publish('/y', 3)
     robot.outward.work()
-    assert quick.link.messages_out == 1
-    assert robot.log[2:] == [('quick', [b'{"data":2}', b'{"data":3}']),
+    assert (quick.link.messages_out, quick.link.bytes_out) == (3, 3 * len('{"data":1}'))
+    assert robot.log[2:] == [('quick', [b'{"data":2}' + b'\x81\x0a' + b'{"data":3}']),
                              ('slow', [b'{"data":2}', b'{"data":3}'])]
+
+
+def test_what_some_get_and_others_do_not_is_in_order_for_all(robot: Robot) -> None:
+    """Peers who share all of their topics, or none, or some, with or without a rate limit."""
+    rooms = {'a': ('/x', '/y'), 'b': ('/y', '/x'), 'c': ('/z',), 'd': ('/y', '/z'), 'e': ('/x',)}
+    for name in ('ab', 'abc', 'abcd', 'abe'):
+        peers = {each: robot.peer(each, *rooms[each], depth=99) for each in name}
+        robot.subscribe(peers['b'], '/slow', interval=0.5)
+        for peer in peers.values():
+            peer.link.direct = peer.link.write
+        robot.publish('/slow', 1)
+        for number in range(40):
+            for place, topic in enumerate(('/x', '/y', '/z')):
+                if any(topic in rooms[each] for each in name):
+                    robot.publish(topic, 10 + 3 * number + place)
+        robot.outward.work()
+        robot.loop.run()
+        for each, peer in peers.items():
+            got = robot.sent(each)
+            for place, topic in enumerate(('/x', '/y', '/z')):
+                assert [number for number in got if number >= 10 and number % 3 == (place + 1) % 3
+                        ] == ([10 + 3 * number + place for number in range(40)]
+                              if topic in rooms[each] else [])
+            assert got.count(1) == (each == 'b')
+            for topic in (*rooms[each], *(['/slow'] if each == 'b' else [])):
+                robot.outward.close(peer, topic)
+        robot.log.clear()
+
+
+def test_time_that_is_up_ends_a_turn_at_any_point(robot: Robot,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only where something is written: else nothing would ever be made any more."""
+    looks = 0
+
+    def clock() -> float:
+        nonlocal looks
+        looks += 1
+        assert looks < 5000, 'it looks at the clock and does nothing'
+        robot.loop.now += SLICE / 7
+        return float(robot.loop.now)
+    monkeypatch.setattr(fan_out_module, 'time', SimpleNamespace(perf_counter=clock))
+    topics = ('/x', '/y', '/z')
+    peer = robot.peer('p', *topics, depth=99)
+    peer.link.direct = peer.link.write
+    for number in range(20):
+        for topic in topics:
+            robot.publish(topic, number)
+        robot.outward.work()
+    robot.loop.run()
+    assert Counter(robot.sent('p')) == Counter(list(range(20)) * 3)
+
+
+def test_what_is_put_together_is_bounded(robot: Robot) -> None:
+    peer = robot.peer('p', '/t', depth=9999)
+    peer.link.direct = peer.link.write
+    robot.publish('/t', *range(1000))
+    for _ in range(3):
+        robot.outward.work()
+        robot.loop.run()
+    assert robot.sent('p') == list(range(1000))
+    writes = [len(frames[0]) for _, frames in robot.log]
+    assert max(writes) <= 2 * TOGETHER
+    assert len(writes) < 10
+
+
+def test_nothing_comes_after_a_topic_was_given_up(robot: Robot) -> None:
+    """Though it was ready to be written."""
+    peers = [robot.peer(f'p{number}', '/t', cost=SLICE) for number in range(4)]
+    for peer in peers:
+        peer.link.direct = peer.link.write
+    robot.publish('/t', 1)
+    robot.outward.work()
+    assert len(robot.log) < 4
+    robot.outward.close(peers[3], '/t')
+    robot.loop.run()
+    assert [robot.sent(peer.name) for peer in peers] == [[1], [1], [1], []]
 
 
 def test_a_sample_that_is_still_handed_out_stays_before_newer_ones(robot: Robot) -> None:
@@ -223,7 +300,7 @@ def test_a_sample_that_is_still_handed_out_stays_before_newer_ones(robot: Robot)
     robot.loop.run()
     assert robot.sent('late') == [4]
     for peer in peers:
-        assert robot.sent(peer.name) == ([1, 2, 3] if peer is peers[16] else [1, 2, 3, 4])
+        assert robot.sent(peer.name) == ([] if peer is peers[16] else [1, 2, 3, 4])
 
 
 def test_late_samples_give_way_to_the_newest(robot: Robot) -> None:

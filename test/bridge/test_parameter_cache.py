@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from ws_bridge.bridge.parameter_cache import Found, ParameterCache, Reasons, SETTLE
-from ws_bridge.errors import BadName, TimedOut, WsBridgeError
+from ws_bridge.errors import BadName, TimedOut, Unavailable, WsBridgeError
 
 ONE = {'type': 2, 'integer_value': 1}
 TWO = {'type': 2, 'integer_value': 2}
@@ -241,6 +241,14 @@ def test_many_that_wait_for_one_node_are_told_in_turn(world: World) -> None:
     for function, *told in posted:
         function(*told)
     assert [found for found, _ in world.answers] == [{'/a': {'x': ONE}}] * 3
+
+
+def test_who_asks_while_ros_ends_is_answered(world: World) -> None:
+    def ended(question: str, on_done: Any) -> None:
+        raise Unavailable('the ROS side is not running')
+    world.cache._ros.survey = ended     # type: ignore[method-assign]
+    world.read()
+    assert world.answers == [({}, {'': 'the ROS side is not running'})]
 
 
 def test_nothing_is_wanted(world: World) -> None:

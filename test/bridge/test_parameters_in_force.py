@@ -20,6 +20,7 @@ from importlib.resources import files
 import json
 import os
 from pathlib import Path
+import platform
 import socket
 import ssl
 import time
@@ -30,9 +31,11 @@ import jwt
 import pytest
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image
 from std_msgs.msg import Int32, Int64MultiArray, String
 from std_srvs.srv import Trigger
 from support.bridge_harness import BINARY_HEADER, native_peer, running_bridge
+from support.fleet import running_relay
 from support.foxglove_peer import foxglove_peer
 from support.helpers import async_wait_until, other_domain, SpinningNode, wait_until
 from support.security_support import answer_of, bearer, TOKEN, write_tokens
@@ -42,7 +45,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.frames import Opcode
 from websockets.typing import Subprotocol
 
-from ws_bridge.config import PARAMETERS
+from ws_bridge.bridge.recorder import options_of
+from ws_bridge.config import PARAMETERS, settings_from
 from ws_bridge.errors import ConnectFailed
 from ws_bridge.main import Service
 
@@ -205,6 +209,30 @@ async def pages(folder: Path) -> None:
             2] == b'my own'
 
 
+@proof('max_streams', 'max_cameras')
+async def pictures(_: Path) -> None:
+    async def status(service: Service, topic: str) -> int:
+        return (await http(service.server.port, f'GET /snapshot?topic={topic} HTTP/1.1\n'
+                                                'Host: localhost\n\n'))[0]
+    with SpinningNode('robot') as robot:
+        for topic in ('/one', '/two'):
+            robot.node.create_publisher(Image, topic, 1)
+        async with running_bridge(max_streams=0) as service:
+            assert await status(service, '/one') == 404
+        async with running_bridge(max_cameras=1, max_streams=2) as service:
+            await async_wait_until(lambda: {'/one', '/two'} <= set(service.ros.graph.topics))
+            port = service.server.port
+            writers = []
+            for _ in range(2):
+                reader, writer = await asyncio.open_connection('127.0.0.1', port)
+                writer.write(b'GET /stream?topic=/one HTTP/1.1\r\nHost: localhost\r\n\r\n')
+                await reader.readuntil(b'\r\n\r\n')
+                assert await status(service, '/two') == 503     # of the one limit, or the other
+                writers.append(writer)
+            for writer in writers:
+                writer.transport.abort()
+
+
 @proof('tls_certificate', 'tls_key')
 async def tls(folder: Path) -> None:
     from support.certificates import make_authority, make_certificate
@@ -284,6 +312,22 @@ async def dial_with_a_token(folder: Path) -> None:
         assert peer.session.login.identity.name == 'alice'
         await async_wait_until(lambda: '/p' in peer.session.subscriptions.names)
         assert next(iter(robot.bridge.peers())).session.login.rights.role.name == 'observer'
+
+
+@proof('fleet', 'fleet_token_file', 'relay_role')
+async def dial_a_relay(folder: Path) -> None:
+    tokens, path = folder / 'tokens', folder / 'token'
+    tokens.write_text('testbot robot the-token-of-testbot\nalice operator the-token-of-alice\n')
+    path.write_text('the-token-of-testbot')
+    async with running_relay(token_file=str(tokens)) as relay, running_bridge(
+            fleet=[relay.url], fleet_token_file=str(path), relay_role='observer') as robot:
+        await async_wait_until(lambda: 'testbot' in relay.relay.robots)
+        async with native_peer(f'{relay.url}/robots/testbot',
+                               additional_headers=bearer('the-token-of-alice')):
+            await async_wait_until(lambda: robot.bridge.peer_count)
+            login = next(iter(robot.bridge.peers())).session.login
+            assert login.identity.name == 'alice'
+            assert login.rights.role.name == 'observer'
 
 
 @proof('hosts')
@@ -838,3 +882,23 @@ async def audit(folder: Path) -> None:
     sizes = [entry.stat().st_size for entry in os.scandir(folder)]
     assert len(sizes) > 1
     assert max(sizes) <= 1000
+
+
+@proof('record')
+async def record(folder: Path) -> None:
+    async with running_bridge(record='always', record_folder=str(folder / 'records'),
+                              record_key=str(folder / 'key')) as service:
+        assert service.ros.own.record == '/ws_bridge/record/save'
+        await async_wait_until(lambda: (folder / 'key.pub').exists()
+                               and list((folder / 'records').glob('*/*_0.mcap')))
+
+
+@proof('record_folder', 'record_key', 'record_ring', 'record_after', 'record_limit')
+async def what_the_process_is_told(folder: Path) -> None:
+    """In record/ it is tested what it does then."""
+    told = options_of(settings_from({
+        'record': 'ring', 'record_folder': '~/here', 'record_key': str(folder), 'record_ring': 2.0,
+        'record_after': 5.0, 'record_limit': 3_000_000}), 'kilted')
+    assert told == {'folder': str(Path.home() / 'here'), 'key': str(folder), 'limit': 3_000_000,
+                    'robot': platform.node(), 'distro': 'kilted', 'mode': 'ring', 'ring': 2.0,
+                    'after': 5.0}

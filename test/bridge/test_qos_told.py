@@ -18,6 +18,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 import json
+import os
+from pathlib import Path
 import signal
 import subprocess
 import sys
@@ -54,6 +56,14 @@ print('up', flush=True)
 while True:
     executor.spin_once()
 """
+PATIENT = """
+<profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
+  <participant profile_name="patient" is_default_profile="true"><rtps><builtin><discovery_config>
+    <leaseDuration><sec>600</sec></leaseDuration>
+  </discovery_config></builtin></rtps></participant>
+</profiles>
+"""
+"""Of a participant that others do not forget after 20 s of silence: the machine may be slow."""
 
 
 def mismatches(peer: Any) -> list[str]:
@@ -155,9 +165,15 @@ async def test_an_endless_history_is_refused(op: str, history: object) -> None:
 
 
 @contextmanager
-def frozen_listener(depth: int = 10) -> Iterator[subprocess.Popen[str]]:
+def frozen_listener(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Give a process with a subscription; stop it with SIGSTOP."""
-    process = subprocess.Popen([sys.executable, '-c', LISTENER], stdout=subprocess.PIPE, text=True)
+    profile = folder / 'patient.xml'
+    profile.write_text(PATIENT)
+    process = subprocess.Popen(
+        [sys.executable, '-c', LISTENER], stdout=subprocess.PIPE, text=True,
+        # the names of Fast DDS 2 and 3
+        env={**os.environ, **dict.fromkeys(('FASTRTPS_DEFAULT_PROFILES_FILE',
+                                            'FASTDDS_DEFAULT_PROFILES_FILE'), str(profile))})
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == 'up\n'
@@ -171,13 +187,13 @@ def frozen_listener(depth: int = 10) -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.parametrize('qos', [
     None, {'depth': 10000}, {'depth': 10000, 'durability': 'transient_local'},
     {'history': 'keep_last', 'depth': 1}], ids=str)
-async def test_a_frozen_subscriber_holds_nobody_up(qos: Any) -> None:
+async def test_a_frozen_subscriber_holds_nobody_up(qos: Any, tmp_path: Path) -> None:
     """
     More than the 5000 samples that the middleware keeps for a reader that never acknowledges.
 
     With a history without bound each further one waits 100 ms, and everybody's commands behind it.
     """
-    with frozen_listener() as listener:
+    with frozen_listener(tmp_path) as listener:
         async with running_bridge(max_message_rate=0.0) as service, \
                 native_peer(service) as flood, native_peer(service) as operator:
             await async_wait_until(lambda: '/frozen' in service.ros.graph.topics)

@@ -20,7 +20,7 @@ import pytest
 from support.timers import Timers
 
 from ws_bridge.bridge import state as state_module
-from ws_bridge.bridge.state import REST, SLICE, StateReporter
+from ws_bridge.bridge.state import MOST_PEERS, REST, SLICE, StateReporter
 from ws_bridge.config import Exposure, Rule
 from ws_bridge.protocol.replies import ServiceDefined, ServicesChanged, TopicsChanged
 from ws_bridge.ros.types import TypeStore
@@ -76,6 +76,28 @@ def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     loop.now += REST * SLICE * 30
     state.tick()
     assert len(told) > 100
+
+
+def test_what_each_peer_is_told_of_others_is_bounded() -> None:
+    """Else many peers would be told more than they are given of topics."""
+    told: list[Any] = []
+    login = open_to_all(Exposure.open())
+
+    def peer(number: int) -> Any:
+        return FakePeer(
+            name=f'p{number}', send=told.append, hears_news=True,
+            link=SimpleNamespace(dropped=0, queued_bytes=0, bandwidth=None),
+            session=SimpleNamespace(login=login, describe=lambda now: number))
+    peers = [peer(number) for number in range(MOST_PEERS + 30)]
+    ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}, nodes=()))
+    outward: Any = SimpleNamespace(topics=list)
+    settings: Any = SimpleNamespace(robot_name='')
+    unused: Any = None
+    state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, Timers(), unused,
+                          lambda peer: [])
+    state.send_to(peers[-1])
+    assert [*told[0].shared.peers] == [*range(MOST_PEERS)]
+    assert told[0].shared.peer_count == len(peers)
 
 
 def test_topics_that_come_and_go() -> None:

@@ -38,7 +38,7 @@ class Rig:
         outward: Any = SimpleNamespace(
             has=lambda peer, name: name in self.open, open=self._open, topics=lambda: self.open,
             close=lambda peer, name: self.open.discard(name), graph_changed=self._changed)
-        self.unit = Subscriptions(outward, require_room=self._room, changed=self._changed)
+        self.unit = Subscriptions(outward, outward, require_room=self._room, changed=self._changed)
 
     def _open(self, peer: Any, effect: fx.OpenSubscription) -> None:
         if self.error is not None:

@@ -52,6 +52,26 @@ def test_ros_arguments_are_passed_on(monkeypatch: pytest.MonkeyPatch, command: s
     assert calls == [(command, ros_args)]
 
 
+def test_a_relay_gets_its_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, 'ws_bridge.fleet.serve',
+             relay=lambda file, assignments: calls.append((file, assignments)) or 7)
+    calls: list[tuple[str | None, list[str]]] = []
+    assert main(['relay']) == 7
+    assert main(['relay', '--params-file', 'a.yaml', '-p', 'port:=1', '-p', 'x:=y']) == 7
+    assert calls == [(None, []), ('a.yaml', ['port:=1', 'x:=y'])]
+
+
+@pytest.mark.parametrize('words', [['topics'], ['echo', '/a'], ['ping']])
+def test_a_robot_of_a_relay(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    urls: list[str] = []
+    stand_in(monkeypatch, 'ws_bridge.cli.commands',
+             run_command=lambda args: urls.append(args.url) or 0)
+    for url in ('wss://relay', 'wss://relay/'):
+        assert main([*words, '--url', url, '--robot', 'r-1']) == 0
+    assert urls == ['wss://relay/robots/r-1'] * 2
+    assert main([*words, '--robot', 'a/b']) == 2
+
+
 def test_words_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, 'ws_bridge.main', serve=lambda argv: len(argv))
     monkeypatch.setattr('sys.argv', ['ws_bridge', 'serve', '--ros-args', '-r', '__node:=b'])
@@ -97,7 +117,8 @@ def test_wrong_json_on_stdin(monkeypatch: pytest.MonkeyPatch, capsys: Captured) 
 
 @pytest.mark.parametrize('words', [
     ['--help'], *([name, '--help'] for name in ('serve', 'demo', 'robot', 'check', 'topics',
-                                                'echo', 'pub', 'call', 'ticket', 'ping'))])
+                                                'echo', 'pub', 'call', 'ticket', 'ping', 'relay',
+                                                'robots'))])
 def test_help(capsys: Captured, words: list[str]) -> None:
     assert main(words) == 0
     assert capsys.readouterr().out.startswith('usage: ws_bridge')

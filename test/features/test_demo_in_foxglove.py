@@ -43,7 +43,7 @@ def field_type(peer: FoxglovePeer, path: str) -> str:
     channel = peer.channels[topic]
     schema: Any = schema_from_text(channel['schemaName'], channel['schema'])
     for name in names:
-        (kind,) = [each.type for each in schema.fields if each.name == name]
+        (kind,) = [each.field_type for each in schema.fields if each.name == name]
         assert kind.array == 'none'
         schema = kind.message
     return str(kind.kind)

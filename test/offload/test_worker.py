@@ -102,6 +102,14 @@ def test_what_has_no_values_is_handed_back(dialect: str | None, frame: bytes) ->
     assert head['path'] == []
 
 
+def test_what_is_far_too_long_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory of the process is bounded, and what writes JSON ends it where there is none."""
+    monkeypatch.setattr(orjson, 'dumps', lambda *value, **options: pytest.fail('was written'))
+    for data in ({'a': 'x' * BESIDE, 'b': [1, {}]}, {'x' * BESIDE: 1}):
+        with pytest.raises(BadFrame, match='beside its values'):
+            Worker().answer(parse(), bytearray(native('status', data)))
+
+
 def test_names_of_parameters_are_handed_back_however_many() -> None:
     """Lichtblick watches all parameters of a robot by one frame: 3,000 take 150 kB."""
     frame = {'op': 'subscribeParameterUpdates', 'parameterNames': [

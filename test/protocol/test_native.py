@@ -138,7 +138,7 @@ def greeting_of(hello: dict[str, Any], op_id: str | None = None, *,
     return replies.Greeting(
         op_id, asked, hello['session'], hello['robot'], hello['version'],
         hello['heartbeat']['interval'], hello['heartbeat']['timeout'], Limits(**hello['limits']),
-        hello['allowed'], hello['role'], hello['login'], control)
+        hello['allowed'], hello['role'], hello['login'], control, hello['may'])
 
 
 def test_schema_is_a_schema() -> None:
@@ -325,6 +325,8 @@ def flag(path: str) -> Field:
 
 
 QOS = Field('data.qos', [{}, {'depth': 5, 'reliability': 'best_effort'}], NO_QOS)
+ENCODING = Field('data.encoding', ['json', 'cbor', 'cdr', 'video'],
+                 ['', 'JSON', 'xml', 1, True, [], {}])
 GATE_NAME = text('data.gate', required=True)
 CONFIGURATION: dict[str, list[Field]] = {
     'hello': [text('data.name', limit=64), flag('data.pieces')],
@@ -337,10 +339,10 @@ CONFIGURATION: dict[str, list[Field]] = {
                                            ['', 'both', 1, True, [], {}])],
     'subscribe': [
         text('data.topic', required=True), text('data.type'),
-        Field('data.encoding', ['json', 'cbor', 'cdr'], ['', 'JSON', 'xml', 1, True, [], {}]),
+        ENCODING, integer('data.rung', 0, 2),
         number('data.max_rate', 0, 1e6), integer('data.queue_depth', 1, 10_000), QOS,
         flag('data.schema')],
-    'unsubscribe': [text('data.topic', required=True)],
+    'unsubscribe': [text('data.topic', required=True), ENCODING],
     'advertise': [text('data.topic', required=True), text('data.type'), QOS],
     'unadvertise': [text('data.topic', required=True)],
     'advertise_service': [text('data.service', required=True), text('data.type', required=True)],
@@ -512,7 +514,12 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
      ops.Subscribe('i', '/t', min_interval=0.0)),
     ({}, {'op': 'subscribe', 'topic': '/t', 'max_rate': 5e-324},
      ops.Subscribe('i', '/t', min_interval=1e6)),
+    ({}, {'op': 'subscribe', 'topic': '/t', 'encoding': 'video', 'rung': 2},
+     ops.Subscribe('i', '/t', encoding='video', key='video', separate=True, rung=2)),
     ({}, {'op': 'unsubscribe', 'topic': '/t'}, ops.Unsubscribe('i', '/t')),
+    ({}, {'op': 'unsubscribe', 'topic': '/t', 'encoding': 'cdr'}, ops.Unsubscribe('i', '/t')),
+    ({}, {'op': 'unsubscribe', 'topic': '/t', 'encoding': 'video'},
+     ops.Unsubscribe('i', '/t', 'video')),
     ({}, {'op': 'advertise', 'topic': '/t', 'type': 'a/B', 'qos': QOS_VALUE},
      ops.Advertise('i', '/t', 'a/B', QosRequest(reliability='reliable', depth=3))),
     ({}, {'op': 'unadvertise', 'topic': '/t'}, ops.Unadvertise('i', '/t')),
@@ -621,7 +628,8 @@ def robot_state_of(told: dict[str, Any]) -> replies.RobotState:
                                  FreshnessState(each['freshness'])) for each in told['topics']]
     return replies.RobotState(
         replies.SharedState(told['robot'], told['uptime'], told['nodes'], topics,
-                            [replies.PeerState(**each) for each in told['peers']]),
+                            [replies.PeerState(**each) for each in told['peers']],
+                            told['peer_count']),
         replies.LinkState(**{**told['you'], 'rates': [
             replies.TopicRate(**each) for each in told['you']['rates']]}))
 

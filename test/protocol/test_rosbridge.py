@@ -44,7 +44,7 @@ from ws_bridge.protocol.unix_time import nanoseconds, SECOND
 
 LIMIT = 10_000
 ROBOT_STATE = replies.RobotState(
-    replies.SharedState('robot', 1.0, [], [], []), replies.LinkState('p', 0, 0))
+    replies.SharedState('robot', 1.0, [], [], [], 0), replies.LinkState('p', 0, 0))
 
 
 @pytest.fixture

@@ -459,6 +459,15 @@ def test_the_switch(node: OtherNode, monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- the public API alone
 
 
+def test_endpoints_are_counted_alike(node: OtherNode) -> None:
+    """Without the detour by rclpy, which expands and checks each name."""
+    topics = ['/one', '/two', '/not_there']
+    qos = QoSProfile(depth=1)
+    with node.publisher('/one', qos), node.publisher('/two', qos), node.hearing('/two', qos):
+        wait_until(lambda: PublicAccess().counts(node.node, topics) == [(1, 0), (1, 1), (0, 0)])
+        assert PrivateAccess(node.context).counts(node.node, topics) == [(1, 0), (1, 1), (0, 0)]
+
+
 @pytest.fixture
 def public(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[FakeLoop, RosSide]]:
     monkeypatch.setenv(private.SWITCH, 'public')

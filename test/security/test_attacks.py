@@ -33,7 +33,7 @@ PERIOD = 0.02
 EXPECTED = {
     'web tokens': {'401', '429'}, 'origin': {'403'}, 'rebinding': {'403'},
     'slowloris': {'cut', 'held'}, 'half-open': {'opened'}, 'braces': {'survived', 'closed'},
-    'bomb': {'1009'}, 'half frames': {'left'},
+    'bomb': {'1009'}, 'half frames': {'left', 'cut'},
     'connects': {'connected', 'cut'}, 'never reads': {'stuck', 'taken'},
     'flood': {'forbidden', 'rate_limited'}, 'traversal': {'404', '400', 'cut', '200'},
     'header injection': {'200', '400', '414', '431', 'cut'}}

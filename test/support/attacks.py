@@ -296,9 +296,12 @@ async def half_frames(target: Target) -> Counter[str]:
     outcomes: Counter[str] = Counter()
     for subprotocol in QUESTIONS:
         for half in halves:
-            _, writer = await shake_hands(target, subprotocol)
+            try:
+                _, writer = await shake_hands(target, subprotocol)
+            except (OSError, EOFError):     # too many come at once
+                outcomes['cut'] += 1
+                continue
             writer.write(half)
-            await writer.drain()
             await asyncio.sleep(0)
             writer.transport.abort()
             outcomes['left'] += 1
@@ -662,14 +665,14 @@ def crowd() -> Iterator[str | bytes]:
         return {'id': number, 'topic': f'/attacked_view_{number}', 'encoding': encoding,
                 'schemaName': 'std_msgs/msg/String', **more}
     names = [f'/n{number}.x' for number in range(3000)]
-    yield text('advertise', channels=[channel(number) for number in range(500)])
+    yield text('advertise', channels=[channel(number) for number in range(150)])
     yield text('unadvertise', channelIds=[*range(1000)])
     yield text('subscribe', subscriptions=[
         {'id': number, 'channelId': number} for number in range(1500)])
     yield text('unsubscribe', subscriptionIds=[*range(1500)])
     for op in ('getParameters', 'subscribeParameterUpdates', 'unsubscribeParameterUpdates'):
         yield text(op, parameterNames=names)
-    for value in ('x' * 9_000_000, [1.5] * 900_000, {'a': [{}] * 10_000}):
+    for value in ('x' * 9_000_000, [1.5] * 50_000, {'a': [{}] * 5_000}):
         yield text('setParameters', id='x', parameters=[{'name': '/attacked.x', 'value': value}])
     for number in (2**32, 2**64, -1, 1.5, '1', None):
         yield text('subscribe', subscriptions=[{'id': number, 'channelId': number}])

@@ -21,7 +21,7 @@ import os
 import socket
 from typing import Any
 
-from support.helpers import async_wait_until
+from support.helpers import async_wait_until, PATIENCE
 from websockets.asyncio.client import ClientConnection
 
 from ws_bridge import WebSocketClient, WebSocketServer
@@ -128,7 +128,7 @@ async def http(port: int, request: str) -> tuple[int, dict[str, str], bytes]:
     reader, writer = await asyncio.open_connection('127.0.0.1', port)
     try:
         writer.write(request.replace('\n', '\r\n').encode())
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), PATIENCE)
     finally:
         writer.close()
         await writer.wait_closed()

@@ -318,6 +318,27 @@ async def test_many_small_frames_are_not_parsed_at_once(make_server: MakeServer,
     assert turns == 3 - is_urgent       # its beginning, all but what follows it, and that
 
 
+async def test_the_answer_to_a_ping_waits_in_no_line(make_server: MakeServer, bare: Bare) -> None:
+    """Unless something of its peer does, which was sent before it and must not look newer."""
+    server, held = Recorder(), Held()
+    peer = await bare((await make_server(listener=server)).port)
+    websocket = (await server.link()).websocket
+    websocket.turns = held
+    websocket.send_fence()
+    websocket.data_received(masked(PONG, await peer.next_ping()))
+    assert not websocket._pings and not held.waiting
+    websocket.send_fence()
+    before = websocket.fence
+    websocket.data_received(masked(TEXT, b'old'))
+    websocket.data_received(masked(PONG, await peer.next_ping()))
+    assert len(held.waiting) == 1
+    while held.waiting:
+        assert websocket.fence == before
+        held.waiting.pop()()
+    assert websocket.fences[0] == (before, None)
+    assert websocket.fence > before
+
+
 async def test_who_was_asked_has_so_long_to_answer(make_server: MakeServer, bare: Bare) -> None:
     """Any ping will do for a question; what cannot leave is not waited for."""
     server = Recorder()

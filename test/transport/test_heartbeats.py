@@ -188,7 +188,7 @@ def test_the_interval_of_the_other_end(gaps: list[float], announced: Any,
     """What it announces, else the longest gap it has shown; never less than our own."""
     settings = check_config(InterfaceConfig(custom_settings={'heartbeat_interval': 1.0}),
                             is_server=True)
-    peer, now = _Peer(100.0), 100.0
+    peer, now = _Peer(100.0, None), 100.0
     data = {'type': 'heartbeat'} if announced is None else {'interval': announced}
     for gap in [0.0, *gaps]:
         now += gap

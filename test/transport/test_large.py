@@ -25,6 +25,7 @@ from websockets.protocol import CLIENT, OPEN, Protocol, SERVER
 
 from ws_bridge.transport.framing import PIECE
 from ws_bridge.transport.large import (
+    Arriving,
     Cutter,
     EMPTY,
     Gathering,
@@ -34,6 +35,7 @@ from ws_bridge.transport.large import (
     limit_messages,
     MAX_FRAGMENTS,
     MESSAGE_TOO_BIG,
+    Pieces,
 )
 from ws_bridge.transport.link import Link
 
@@ -245,6 +247,53 @@ async def test_no_message_has_fragments_without_end(make_server: MakeServer, bar
     await peer.send(masked(TEXT, b'', is_last=False)
                     + masked(CONT, b'', is_last=False) * (MAX_FRAGMENTS + 10))
     assert await server.end() == (MESSAGE_TOO_BIG, 'too many fragments')
+
+
+@pytest.mark.parametrize('end', [b'', masked(CONT, b'end')])
+async def test_what_all_have_sent_and_nobody_has_read_is_bounded(
+        make_server: MakeServer, bare: Bare, end: bytes) -> None:
+    """Whether the messages are whole or not; who has most is closed, the others go on."""
+    server = LargeRecorder()
+    interface = await make_server(listener=server)
+    arriving = interface._connections._arriving
+    size = 60_000
+    arriving._most = 5 * size
+    greedy = await bare(interface.port)
+    link = await server.link()
+    more = masked(CONT, bytes(size), is_last=False)
+    begun = masked(BINARY, bytes(size), is_last=False)
+    await greedy.send(begun + more * 2 + end)
+    await async_wait_until(lambda: arriving.size >= 3 * size)
+    others = [await bare(interface.port) for _ in range(3)]
+    for peer in others:
+        await peer.send(begun)
+    await async_wait_until(lambda: not link.is_open)
+    assert link._ending == (1008, 'too much of large messages waits to be read')
+    greedy.close()
+    server.large.clear()
+    await async_wait_until(lambda: arriving.size == 3 * size)
+    for peer in others:
+        await peer.send(masked(CONT, b'end'))
+    await async_wait_until(lambda: len(server.frames) == 3)
+    await async_wait_until(lambda: arriving.size == 0)
+    assert repr(arriving) == '<Arriving 0 bytes>'
+
+
+def test_of_the_address_with_most_the_largest_message_ends() -> None:
+    closed: list[str] = []
+    arriving = Arriving(lambda owner: None if owner in closed else owner[0], closed.append, most=9)
+    held = {owner: Pieces(arriving, owner) for owner in ('a1', 'b1', 'b2', 'b3')}
+    for owner, size in (('a1', 4), ('b1', 2), ('b2', 3)):
+        held[owner].take(bytes(size))
+    assert (arriving.size, closed) == (9, [])
+    held['b3'].take(b'1')
+    assert closed == ['b2']
+    held['a1'].take(b'12')      # what is being closed is not counted, though it is still there
+    assert (arriving.size, closed) == (12, ['b2'])
+    held['a1'].take(b'3')
+    assert closed == ['b2', 'a1']
+    del held['b2']
+    assert arriving.size == 10
 
 
 async def test_the_fence_of_a_large_frame_is_that_of_its_beginning(

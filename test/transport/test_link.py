@@ -31,11 +31,11 @@ from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import broadcast
 from websockets.exceptions import ConnectionClosed
 
-from ws_bridge.bridge.fan_out import FanOut
+from ws_bridge.bridge.fan_out import batch_of, FanOut
 from ws_bridge.protocol.types import Priority
 from ws_bridge.session.queue import Parts
 from ws_bridge.transport import outbound as outbound_module
-from ws_bridge.transport.fence import FencedClient
+from ws_bridge.transport.dialling import FencedClient
 from ws_bridge.transport.framing import PIECE, StreamFrame
 from ws_bridge.transport.link import address_text, Link
 from ws_bridge.transport.options import ClientOptions, ServerOptions
@@ -508,7 +508,7 @@ async def test_a_heartbeat_waits_where_others_do(make_server: MakeServer, dial: 
 def hand_out(item: StreamFrame, links: Iterable[Link]) -> None:
     """Write what comes alone, as the bridge does."""
     fan_out = FanOut(None, asyncio.get_running_loop(), 0.0)  # type: ignore[arg-type]
-    fan_out._batches.append((item, iter(tuple(links))))
+    fan_out._batches.append(batch_of([item], links))
     fan_out._hand_out(float('inf'))
 
 

@@ -23,6 +23,8 @@ The bridge: sessions on one side, ROS on the other; the one place where both thr
 :mod:`.dispatch`       carries effects out, each by the unit that has it in its table
 :mod:`.subscriptions`  topics out, as sessions ask for them
 :mod:`.outward`        delivers them: one subscription, encoded once an encoding
+:mod:`.cameras`        cameras that somebody looks at; :mod:`.screens`: as pages have it
+:mod:`.video`          the same as frames of H.264
 :mod:`.publications`   topics in: shared publishers, checked conversion
 :mod:`.services`       calls from peers to ROS and from ROS to peers
 :mod:`.actions`        goals from peers to ROS and from ROS to peers
@@ -36,7 +38,24 @@ The bridge: sessions on one side, ROS on the other; the one place where both thr
 :mod:`.handover`       how the ROS threads hand work over to the loop
 =====================  ====================================================================
 """
-from ws_bridge.bridge.bridge import Bridge
-from ws_bridge.bridge.handover import Mailbox
+from __future__ import annotations
+
+# What mypy calls true; a relay imports some modules of this folder, and has no ROS.
+MYPY = False
+if MYPY:
+    from typing import Any
+
+    from ws_bridge.bridge.bridge import Bridge
+    from ws_bridge.bridge.handover import Mailbox
 
 __all__ = ['Bridge', 'Mailbox']
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used; PEP 562."""
+    from importlib import import_module
+
+    if name not in __all__:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(f'{__name__}.{"bridge" if name == "Bridge" else "handover"}'),
+                   name)

@@ -25,11 +25,12 @@ answers through the mailbox.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
 from ws_bridge.bridge.assets import Assets, Library
 from ws_bridge.bridge.budget import Budget
+from ws_bridge.bridge.cameras import Cameras
 from ws_bridge.bridge.connection_graph import ConnectionGraph
 from ws_bridge.bridge.connections import PeerConnections
 from ws_bridge.bridge.control import Control
@@ -48,6 +49,7 @@ from ws_bridge.bridge.parameters import Parameters
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.publications import Publications
 from ws_bridge.bridge.rosapi import RosApi
+from ws_bridge.bridge.screens import Screens
 from ws_bridge.bridge.second_look import SecondLook
 from ws_bridge.bridge.services import Services
 from ws_bridge.bridge.simulated_time import SimulatedTime
@@ -55,9 +57,11 @@ from ws_bridge.bridge.state import StateReporter
 from ws_bridge.bridge.subscriptions import Subscriptions
 from ws_bridge.bridge.unit import Unit
 from ws_bridge.bridge.uplinks import Uplinks
+from ws_bridge.bridge.video import VideoToPeers
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import LimitExceeded
+from ws_bridge.identity.identity import MAX_NAME
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session.login import Login
@@ -65,10 +69,13 @@ from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
 
 if TYPE_CHECKING:
+    from ws_bridge.bridge.recorder import Recorder
     from ws_bridge.ros.side import RosSide
 
 WRITING_TIME = 30.0
 """Time to convert one message to peers, s."""
+MAX_DRIVERS = 64
+"""Of which a list of robots tells."""
 TICK = 0.2
 """Seconds between looks at what changed by itself: freshness, rates."""
 
@@ -85,6 +92,7 @@ class Bridge:
     :param ledger: takes down what happens.
     :param epoch: Unix time at the loop's time 0, s.
     :ivar figures: what the metrics show of the peers.
+    :ivar cameras: those that somebody looks at; ``screens`` shows them to pages.
     :raises TypeError: an effect of the sessions is carried out by no unit, or by two.
     """
 
@@ -92,6 +100,7 @@ class Bridge:
                  loop: asyncio.AbstractEventLoop, door: Door, ledger: Ledger,
                  epoch: float) -> None:
         self._settings = settings
+        self._ros = ros
         self._exposure = exposure
         self._loop = loop
         self._epoch = epoch
@@ -113,7 +122,10 @@ class Bridge:
         self._budget = Budget(self._outward, peers.values, clock)
         self._state = StateReporter(settings, exposure, ros, self._outward, peers.values, loop,
                                     self._control.diagnostics, self._budget.rates)
-        self._subscriptions = Subscriptions(self._outward, require_room=self._require_room,
+        self.cameras = Cameras(settings, ros, loop, require_room=self._require_room, epoch=epoch)
+        video = VideoToPeers(ros, self.cameras, clock, self._sight.watcher)
+        self._subscriptions = Subscriptions(self._outward, video,
+                                            require_room=self._require_room,
                                             changed=self._state.touch)
         self._publications = Publications(ros, store, self._control.gates,
                                           require_room=self._require_room)
@@ -121,6 +133,7 @@ class Bridge:
                                 patience=settings.call_timeout, require_room=self._require_room)
         self._names = BridgeNames(ros, exposure, lambda name: self._services.hosts(name),
                                   self._actions.hosts)
+        self.screens = Screens(settings, ros, self.cameras, self._names, door, loop, epoch)
         parameters = Parameters(ros, store, peers.values, check=self._control.check,
                                 resolve=self._names.service, loop=loop)
         self._assets = Assets(Library(settings.asset_uri_allowlist,
@@ -157,6 +170,9 @@ class Bridge:
             self._control, self._uplinks, self._state, parameters, rosapi, second_look,
             self._diagnosis, self._logins, self._assets, ConnectionGraph(ros, peers.values))
         self._dispatcher.connect(self._units)
+        self._recorder: Recorder | None = None
+        if settings.record != 'off':
+            self._recorder = self._make_recorder(ledger)
 
     def __repr__(self) -> str:
         return f'Bridge(peers={len(self._peers)}, topics={len(self._outward.topics())})'
@@ -174,18 +190,27 @@ class Bridge:
     def entity_count(self) -> int:
         """How many subscriptions, publishers, services and actions peers have in ROS."""
         return len(self._outward.topics()) + len(self._publications) + len(self._services) + \
-            len(self._actions)
+            len(self._actions) + len(self.cameras)
 
     @property
     def gates(self) -> dict[str, list[str]]:
         """The topics of each gate that there is, by its name."""
         return self._control.gates.topics()
 
+    def summary(self) -> dict[str, Any]:
+        """Return what a list of robots shows of this one; it is short."""
+        names = {peer.name: peer.shown_name[:MAX_NAME] for peer in self._peers.values()}
+        return {'stopped': self._control.estop.stopped,
+                'drivers': sorted({names[holder] for holder in self._control.holders()
+                                   if holder in names})[:MAX_DRIVERS]}
+
     # ---- life
 
     def start(self) -> None:
         """Begin to report the robot's state."""
         self._control.start()
+        if self._recorder is not None:
+            self._recorder.start()
         self._tick()
 
     def work(self) -> None:
@@ -197,10 +222,16 @@ class Bridge:
         self._control.end()
 
     async def end_workers(self) -> None:
-        """End what reads and writes large messages, and files."""
+        """End what reads and writes large messages, files and pictures."""
+        await self.cameras.shutdown()
         await self._assets.shutdown()
         await self._frames.intake.shutdown()
         await self._converter.shutdown()
+
+    def end_recorder(self) -> None:
+        """Have written what was recorded; takes a second at most."""
+        if self._recorder is not None:
+            self._recorder.close()
 
     def closed(self, link: Link, code: int, reason: str) -> None:
         """Take back everything that was made for a connection that has ended."""
@@ -226,6 +257,8 @@ class Bridge:
         if not self._has_ended:
             for unit in self._units:
                 unit.graph_changed()
+            if self._recorder is not None:
+                self._recorder.graph_changed()
 
     def stop_wish(self, stopped: bool, by: str, reason: str) -> None:
         """Assert or clear the emergency stop, as a node asks."""
@@ -242,6 +275,11 @@ class Bridge:
         if not self._has_ended:
             self._control.stops_lost(why)
 
+    def save_wish(self) -> None:
+        """Have the recording saved, as a node asks."""
+        if self._recorder is not None:
+            self._recorder.save('save')
+
     # ---- what units ask of all others
 
     def _tick(self) -> None:
@@ -250,6 +288,24 @@ class Bridge:
         self._control.tick()
         self._budget.tick()
         self._state.tick()
+        if self._recorder is not None:
+            self._recorder.tick()
+
+    def _make_recorder(self, ledger: Ledger) -> Recorder:
+        """
+        Have everything recorded.
+
+        :raises ConfigError: a library for it is missing.
+        """
+        from ws_bridge.record.requirements import require_libraries
+        require_libraries('record')
+        from ws_bridge.bridge.recorder import Recorder
+        recorder = Recorder(self._settings, self._ros, self._outward, ledger.audit, self._loop,
+                            peers=self._peers.values, links=self._state.links,
+                            epoch=self._epoch)
+        self._control.gates.tap = recorder
+        self._state.more = recorder.diagnostics
+        return recorder
 
     def _unix(self) -> float:
         return self._loop.time() + self._epoch

@@ -126,6 +126,11 @@ class Control(Unit):
         """Whether a peer holds a lease."""
         return any(guarded.gate.lease.holder == peer.name for guarded in self.gates.all())
 
+    def holders(self) -> set[str]:
+        """Return the peers that hold a lease."""
+        return {guarded.gate.lease.holder for guarded in self.gates.all()
+                if guarded.gate.lease.holder is not None}
+
     def guards(self, topic: str) -> bool:
         """Whether a gate judges the age of what is published on a topic."""
         return self.gates.of(topic) is not None

@@ -38,8 +38,8 @@ from ws_bridge.identity.throttle import Throttle
 from ws_bridge.identity.tickets import ticket_of, Tickets
 from ws_bridge.session.login import Login
 from ws_bridge.session.rights import Policy, Rights
-from ws_bridge.transport.handshake import host_fault
-from ws_bridge.transport.options import HttpReply, Visitor
+from ws_bridge.transport.handshake import embedding_fault, host_fault
+from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
 
 TOKEN_PREFIX = 'ws_bridge.token.'
 """Of the subprotocol entry that carries a token, base64url, for browsers; never answered."""
@@ -51,7 +51,11 @@ _TEXT = {'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Who was let in by the handshake; ``None`` = somebody who presented nothing."""
+    """
+    Who was let in by the handshake.
+
+    :param identity: ``None`` = somebody who presented nothing.
+    """
 
     identity: Identity | None
     rights: Rights
@@ -77,6 +81,7 @@ class Door:
         self.anonymous = self._named('anonymous_role', settings.anonymous_role or (
             OBSERVER.name if authority else ADMIN.name))
         self.dialled = self._named('connect_role', settings.connect_role)
+        self._relayed = self._named('relay_role', settings.relay_role)
 
     def __repr__(self) -> str:
         return f'Door({self._authority!r}, {self._throttle!r})'
@@ -85,6 +90,11 @@ class Door:
     def is_guarded(self) -> bool:
         """Whether peers have to log in."""
         return bool(self._authority) and not self._settings.allow_anonymous
+
+    @property
+    def can_log_in(self) -> bool:
+        """Whether anybody can log in."""
+        return bool(self._authority)
 
     # ---- before the connection
 
@@ -108,6 +118,19 @@ class Door:
                 **_TEXT, 'WWW-Authenticate': 'Bearer'}, f'{exc.message}\n'.encode())
         return Admission(identity, Rights(self._policy, role))
 
+    def vouch(self, identity: Identity) -> Admission:
+        """
+        Let somebody in for whom a relay vouches, with the role that it names, or a lesser one.
+
+        :raises Forbidden: there is no such role, or neither it nor ``relay_role`` is the lesser.
+        """
+        role = self._policy.role_of(identity.name, identity.role)
+        if not self._relayed.covers(role):
+            if not role.covers(self._relayed):
+                raise Forbidden(f'by a relay nobody may have the role {role.name} here')
+            role = self._relayed
+        return Admission(identity, Rights(self._policy, role))
+
     async def metrics_allowed(self, visitor: Visitor) -> HttpReply | None:
         """Return why a visitor may not see the metrics, or ``None`` if he may."""
         why = host_fault(visitor.headers.get('host', ''), self._settings.hosts)
@@ -123,6 +146,19 @@ class Door:
         status, headers = (HTTPStatus.FORBIDDEN, _TEXT) if admission.identity else (
             HTTPStatus.UNAUTHORIZED, {**_TEXT, 'WWW-Authenticate': 'Bearer'})
         return HttpReply(status, headers, b'forbidden\n')
+
+    async def admit_to_look(self, visitor: Visitor) -> Admission | HttpReply:
+        """Decide about a request for a picture, which may be for a page."""
+        options = ServerOptions(origins=self._settings.origins or None, hosts=self._settings.hosts)
+        why = embedding_fault(visitor.headers, options, visitor.local_address)
+        if why is None:
+            return await self.admit(visitor)
+        self._ledger.refused('origin', visitor.address)
+        return HttpReply(HTTPStatus.FORBIDDEN, _TEXT, f'{why}\n'.encode())
+
+    def note_refused(self, code: str, address: str) -> None:
+        """Take down that somebody may not do what is asked for."""
+        self._ledger.refused(code, address)
 
     def _identify(self, visitor: Visitor, token: str | None) -> Identity | None:
         if not self._authority:
@@ -160,7 +196,9 @@ class Door:
             return Login(Rights(self._policy, self.dialled))
         rights, identity = (admitted.rights, admitted.identity) \
             if isinstance(admitted, Admission) else (Rights(self._policy, self._role(None)), None)
-        login = Login(rights, identity, possible=bool(self._authority))
+        # Who came by a relay has logged in there: his credentials are none of this robot's.
+        is_relayed = identity is not None and identity.method == 'relay'
+        login = Login(rights, identity, possible=bool(self._authority) and not is_relayed)
         if login.needed:
             login.until = now + self._settings.login_timeout
         elif identity is not None and identity.expires is not None:
@@ -198,8 +236,8 @@ class Door:
         lifetime, identity = self._settings.ticket_lifetime, maker.identity
         if not lifetime:
             raise Forbidden('this bridge makes no tickets: its parameter ticket_lifetime is 0')
-        if identity is None or identity.method == 'ticket':
-            raise Forbidden('a ticket is for who has logged in, and not by a ticket')
+        if identity is None or identity.method in ('ticket', 'relay'):
+            raise Forbidden('a ticket is for who has logged in here, and not by a ticket')
         wanted = self._policy.roles.get(role)
         if wanted is None or not self._policy.may_hand_out(maker.rights.role, wanted):
             raise Forbidden(f'there is no role {role[:64]!r}, or the role '

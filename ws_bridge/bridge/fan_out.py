@@ -16,13 +16,15 @@ Samples to peers: encoded once, framed once a group, written to all, in slices o
 
 Samples wait here for their turn. They are handed out in slices of :data:`SLICE`, between which
 the loop reads what peers send: streams give way to commands, however many peers want them. What
-waits when a peer's turn comes leaves in one write.
+waits when a peer's turn comes leaves in one write; of peers who get the same, it is put together
+once.
 """
 from __future__ import annotations
 
 import asyncio
 from collections import deque, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 import time
 
@@ -43,6 +45,10 @@ SLICE = 0.002
 """For how long streams are handed out before the loop reads again, s."""
 ROUND = 65_536
 """Bytes of frames that are made before every peer has been given them."""
+TOGETHER = 16_384
+"""Bytes that are put together for all who get the same: no more than any link takes at once."""
+MOST_SETS = 8
+"""So many sets of peers who get the same are looked for in what is made in one round."""
 LATE = 0.1
 """After so long, s, older samples give way where more wait than peers want to have waiting."""
 MAX_WAITING = 1000
@@ -51,12 +57,36 @@ MAX_WAITING_BYTES = 67_108_864
 """Bytes of all samples that wait, but for the newest of each topic."""
 
 
+@dataclass(slots=True, eq=False)
+class Batch:
+    """
+    Frames that the same peers get, as one write.
+
+    :param links: of the peers that were not given them yet.
+    :param count: messages in it; ``size``: bytes of these.
+    """
+
+    items: list[StreamFrame]
+    links: Iterator[Link]
+    wire: bytes
+    count: int
+    size: int
+
+
+def batch_of(items: list[StreamFrame], links: Iterable[Link]) -> Batch:
+    """Put frames together."""
+    wires = [item.wire() for item in items]
+    return Batch(items, iter(tuple(links)), wires[0] if len(wires) == 1 else b''.join(wires),
+                 sum([item.count for item in items]), sum([item.size for item in items]))
+
+
 class FanOut:
     """
     Hands out samples.
 
     :param converter: converts what is large.
     :param epoch: Unix time at the loop's time 0, s.
+    :ivar tap: gets what comes, with its Unix time, ns: it is recorded.
     """
 
     def __init__(self, converter: Converter, loop: asyncio.AbstractEventLoop,
@@ -67,9 +97,11 @@ class FanOut:
         self._line: OrderedDict[Topic, None] = OrderedDict()    # those with samples that wait
         self._due: deque[tuple[Topic, Throttled]] = deque()
         self._served: deque[Link] = deque()     # those that have frames, not sent yet
-        self._batches: deque[tuple[StreamFrame, Iterator[Link]]] = deque()  # older than those
+        self._batches: deque[Batch] = deque()   # older than those
+        self._made: list[tuple[StreamFrame, dict[Link, None]]] = []     # in this round, for whom
         self._waiting_bytes = 0
         self._is_scheduled = False
+        self.tap: Callable[[Topic, list[bytes], int], None] | None = None
 
     def __repr__(self) -> str:
         return f'FanOut({len(self._line)} topics and {len(self._served)} peers wait)'
@@ -110,6 +142,8 @@ class FanOut:
                 self._give_way(topic)
         self._line[topic] = None
         topic.freshness.took(len(samples), taken)
+        if self.tap is not None:
+            self.tap(topic, samples, stamp)
 
     def work(self) -> None:
         """Hand out what waits, for a slice of time; called once in a turn of the loop."""
@@ -135,7 +169,7 @@ class FanOut:
                     served.popleft().flush()
                     if clock() > end:
                         return
-                if not (line or due):
+                if not (line or due) or clock() > end:
                     return
                 self._fill(end)
         finally:
@@ -146,10 +180,10 @@ class FanOut:
         """Hot path: write the frames of batches; return whether that is done before ``end``."""
         clock = time.perf_counter
         while self._batches:
-            item, links = self._batches[0]
-            wire = item.wire()
-            count, size, all_of_it = item.count, item.size, len(wire)
-            for link in links:
+            batch = self._batches[0]
+            wire, count, size = batch.wire, batch.count, batch.size
+            all_of_it = len(wire)
+            for link in batch.links:
                 write = link.direct
                 if write is not None:
                     try:
@@ -161,7 +195,8 @@ class FanOut:
                     link.messages_out += count
                     link.bytes_out += size
                 else:
-                    link.stage(item)
+                    for item in batch.items:
+                        link.stage(item)
                     link.flush()
                 if clock() > end:
                     return False
@@ -171,21 +206,19 @@ class FanOut:
     def _fill(self, end: float) -> None:
         """Make the frames of a round, of each topic in turn."""
         size = 0
-        late = nanoseconds(self._loop.time() + self._epoch - LATE)
-        while self._due and size < ROUND:
+        clock = time.perf_counter
+        while self._due and size < ROUND and clock() <= end:
             size += self._release_now(*self._due.popleft())
-            if time.perf_counter() > end:
-                return
-        while self._line and size < ROUND:
+        while self._line and size < ROUND and clock() <= end:
             topic, _ = self._line.popitem(last=False)
-            while len(topic.waiting) > topic.depth and topic.waiting[0][1] < late:
-                self._give_way(topic)
-            # What comes alone needs not be gathered with others of the same peer.
-            size += self._serve(topic, is_alone=not (size or self._line or len(topic.waiting) > 1))
+            if len(topic.waiting) > topic.depth:
+                late = nanoseconds(self._loop.time() + self._epoch - LATE)
+                while len(topic.waiting) > topic.depth and topic.waiting[0][1] < late:
+                    self._give_way(topic)
+            size += self._serve(topic)
             if topic.waiting:
                 self._line[topic] = None
-            if time.perf_counter() > end:
-                return
+        self._put_together()
 
     def _give_way(self, topic: Topic) -> None:
         """Drop the oldest sample of a topic that nobody was given yet."""
@@ -205,13 +238,13 @@ class FanOut:
         """Give all that waits of a topic to those who want it now."""
         while topic.waiting:
             self._serve(topic)
+        self._put_together()
         self._line.pop(topic, None)
 
-    def _serve(self, topic: Topic, *, is_alone: bool = False) -> int:
+    def _serve(self, topic: Topic) -> int:
         """
-        Encode the next sample once per encoding anyone wants, and give it to all who want it.
+        Encode the next sample once per encoding anyone wants, for all who want it.
 
-        :param is_alone: nothing else is given to anybody in this round.
         :return: the bytes of all frames that were made.
         """
         sample = cdr, stamp, sequence = topic.waiting.popleft()
@@ -233,36 +266,80 @@ class FanOut:
                     self._report(topic, exc)
                     continue
             frame = form.write(body, stamp, sequence)
-            if is_alone and len(frame) <= PIECE and topic.on_left is None:
-                size += len(frame)
-                self._batches.append((StreamFrame(
-                    form.stream, frame, group.depth, text=form.text, split=form.split),
-                    iter(tuple(group.links))))
-            else:
-                size += self._stage(topic, group.links, form, group.depth, frame, stamp)
+            size += len(frame)
+            self._make(topic, group.links, form, group.depth, frame, stamp)
         for throttled in topic.throttled.values():
             self._offer(topic, throttled, sample)
         return size
 
+    def _make(self, topic: Topic, links: dict[Link, None], form: Form, depth: int, frame: Frame,
+              stamp: int) -> None:
+        """Give a frame to peers in this round."""
+        if isinstance(frame, bytes) and len(frame) <= PIECE and topic.on_left is None:
+            self._made.append((StreamFrame(
+                form.stream, frame, depth, text=form.text, split=form.split), links))
+        else:
+            self._stage(topic, links, form, depth, frame, stamp)
+
+    def _put_together(self) -> None:
+        """Have the frames of a round leave as one write for each peer."""
+        made = self._made
+        if not made:
+            return
+        if self._served:        # these have older ones
+            self.gather()
+            return
+        sets: list[tuple[dict[Link, None], list[StreamFrame]]] = []
+        for item, links in made:
+            for known, items in sets:
+                if known is links or known.keys() == links.keys():
+                    items.append(item)
+                    break
+            else:
+                sets.append((links, [item]))
+                if len(sets) > MOST_SETS:
+                    self.gather()
+                    return
+        if len(sets) > 1 and len(set[Link]().union(*[links for links, _ in sets])) \
+                < sum([len(links) for links, _ in sets]):
+            self.gather()       # some get a part of what others get: theirs is put together alone
+            return
+        self._made = []
+        for links, items in sets:
+            self._add_batches(links, items)
+
+    def _add_batches(self, links: dict[Link, None], items: list[StreamFrame]) -> None:
+        first = size = 0
+        for index, item in enumerate(items):
+            size += len(item.frame)
+            if size > TOGETHER and index > first:
+                self._batches.append(batch_of(items[first:index], links))
+                first, size = index, len(item.frame)
+        self._batches.append(batch_of(items[first:] if first else items, links))
+
     def _stage(self, topic: Topic, links: Iterable[Link], form: Form, depth: int, frame: Frame,
-               stamp: int) -> int:
-        """Give a frame to peers, which are sent it in the next turn; return its size."""
-        self._gather()
-        item = StreamFrame(form.stream, frame, depth, text=form.text, split=form.split,
-                           on_left=topic.left(stamp))
+               stamp: int) -> None:
+        """Give a frame to peers, which are sent it in the next turn."""
+        self.gather()
+        self._stage_item(StreamFrame(form.stream, frame, depth, text=form.text, split=form.split,
+                                     on_left=topic.left(stamp)), links)
+
+    def _stage_item(self, item: StreamFrame, links: Iterable[Link]) -> None:
         served = self._served
         for link in links:
             if link.stage(item):
                 served.append(link)
-        return len(frame)
 
-    def _gather(self) -> None:
-        """Let what is left of batches leave before, and with, what is staged now."""
+    def gather(self) -> None:
+        """Let what is left of batches, and of this round, leave before what is staged next."""
         while self._batches:
-            item, links = self._batches.popleft()
-            for link in links:
-                if link.stage(item):
-                    self._served.append(link)
+            batch = self._batches.popleft()
+            links = tuple(batch.links)
+            for item in batch.items:
+                self._stage_item(item, links)
+        made, self._made = self._made, []
+        for item, wanting in made:
+            self._stage_item(item, wanting)
 
     def _deliver_large(self, topic: Topic, sample: Sample) -> None:
         """Have a sample, and what comes after it, converted elsewhere, once an encoding."""
@@ -281,7 +358,7 @@ class FanOut:
                 asked.add(stream)
                 self._convert(topic, group.form, sample, stream,
                               partial(self._fan_out_large, topic, stream),
-                              on_drop=partial(self._note_dropped, topic, stream))
+                              on_drop=partial(_note_dropped, topic, stream))
         for throttled in topic.throttled.values():
             self._offer(topic, throttled, sample)
 
@@ -308,13 +385,6 @@ class FanOut:
                                 on_drop=on_drop,
                                 around=form.around(stamp, sequence) if form.write_text else
                                 (b'', b''))
-
-    def _note_dropped(self, topic: Topic, stream: tuple[Topic, object]) -> None:
-        """Count a sample that gave way to a newer one for those who wanted it."""
-        for key, group in topic.groups.items():
-            if stream[1] in (key, group.form.converted):
-                for link in group.links:
-                    link.note_dropped()
 
     def _fan_out_large(self, topic: Topic, stream: tuple[Topic, object],
                        body: memoryview, stamp: int, sequence: int) -> None:
@@ -380,8 +450,8 @@ class FanOut:
             self._report(topic, exc)
             return
         form = throttled.form
-        self._stage(topic, (throttled.link,), form, 1, form.frame_here(body, stamp, sequence),
-                    stamp)
+        self._make(topic, {throttled.link: None}, form, 1,
+                   form.frame_here(body, stamp, sequence), stamp)
 
     def _send_large(self, topic: Topic, throttled: Throttled, body: memoryview,
                     stamp: int, sequence: int) -> None:
@@ -397,3 +467,11 @@ class FanOut:
         topic.errors_due = now + ERROR_INTERVAL
         for member in topic.members.values():
             member.peer.send(Failed(None, exc))
+
+
+def _note_dropped(topic: Topic, stream: tuple[Topic, object]) -> None:
+    """Count a sample that gave way to a newer one for those who wanted it."""
+    for key, group in topic.groups.items():
+        if stream[1] in (key, group.form.converted):
+            for link in group.links:
+                link.note_dropped()

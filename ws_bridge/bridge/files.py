@@ -84,9 +84,9 @@ class StaticFile:
         return HttpReply(HTTPStatus.OK, self.headers, self.body)
 
 
-def read_files() -> dict[str, StaticFile]:
+def read_files(folder: str = 'web') -> dict[str, StaticFile]:
     """Return every packaged file of a known kind by its path; ``/`` is the page."""
-    table = dict(_walk(files('ws_bridge') / 'web', ''))
+    table = dict(_walk(files('ws_bridge').joinpath(folder), ''))
     if '/index.html' in table:
         table['/'] = table['/index.html']
     return table

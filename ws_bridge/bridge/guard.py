@@ -124,27 +124,28 @@ def server_tls(settings: Settings, authority: Authority) -> ssl.SSLContext | Non
         is_optional=authority.takes_tokens or settings.allow_anonymous)
 
 
-def read_token(path: str) -> str:
+def read_token(path: str, field: str) -> str:
     """
     Return the one token of a file.
 
+    :param field: names the parameter in errors.
     :raises ConfigError: it cannot be read, or holds something else.
     """
-    content = read_file(path, 'connect_token_file', MAX_LENGTH + 2).strip()
+    content = read_file(path, field, MAX_LENGTH + 2).strip()
     try:
         token = content.decode('ascii')
     except ValueError as exc:
-        raise ConfigError(f'{path} cannot be read: it is not ASCII',
-                          field='connect_token_file') from exc
+        raise ConfigError(f'{path} cannot be read: it is not ASCII', field=field) from exc
     if not token or not token.isprintable() or ' ' in token:
-        raise ConfigError(f'{path} holds no token', field='connect_token_file')
+        raise ConfigError(f'{path} holds no token', field=field)
     return token
 
 
 def watch_files(settings: Settings, authority: Authority, tls: ssl.SSLContext | None,
-                loop: asyncio.AbstractEventLoop) -> Watch:
-    """Return what reads certificate, tokens and keys again when they change."""
-    readers: list[tuple[tuple[str, ...], Callable[[], None]]] = []
+                loop: asyncio.AbstractEventLoop,
+                *more: tuple[tuple[str, ...], Callable[[], None]]) -> Watch:
+    """Return what reads certificate, tokens and keys, and more, again when they change."""
+    readers: list[tuple[tuple[str, ...], Callable[[], None]]] = list(more)
     if authority.files:
         readers.append((authority.files, authority.read))
     if tls is not None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import Protocol, TYPE_CHECKING
 
 from ws_bridge.errors import ConfigError
 from ws_bridge.transport.options import HttpReply, Visitor
@@ -92,7 +92,17 @@ def _traffic(peer: Peer) -> dict[str, int]:
             'rate_limited_messages': peer.session.allowance.refused}
 
 
-def make_metrics(figures: Figures, ledger: Ledger, door: Door) -> Page:
+class Counted(Protocol):
+    """What the metrics show: :class:`Figures`, or those of a relay."""
+
+    def gauges(self) -> dict[str, tuple[str, float]]:
+        """Return what there is now: by name, what it is and its value."""
+
+    def totals(self) -> dict[str, tuple[str, float]]:
+        """Return what there was in all the time, likewise."""
+
+
+def make_metrics(figures: Counted, ledger: Ledger, door: Door) -> Page:
     """
     Return what answers ``/metrics``.
 

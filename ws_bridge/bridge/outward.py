@@ -127,6 +127,7 @@ class Outward:
             return
         topic = self._topics[key]
         self._leave(topic, name)
+        self._fan_out.gather()      # so that nothing of it comes after the answer
         peer.link.forget_stream(delivery)
         del topic.members[name]
         if not topic.members:
@@ -162,6 +163,10 @@ class Outward:
     def topics(self) -> list[Topic]:
         """Return the topics that somebody subscribes to."""
         return list(self._topics.values())
+
+    def record(self, tap: Callable[[Topic, list[bytes], int], None]) -> None:
+        """Have everything that comes recorded, too."""
+        self._fan_out.tap = tap
 
     def work(self) -> None:
         """Hand out what waits, for a slice of time; called once in a turn of the loop."""

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What plain HTTP on the bridge's port answers: page, version, health, metrics."""
+"""What plain HTTP on the bridge's port answers: page, version, health, metrics, pictures."""
 from __future__ import annotations
 
 import asyncio
@@ -24,7 +24,7 @@ from ws_bridge.bridge.files import Folder, PAGES, read_files
 from ws_bridge.config import VERSION
 from ws_bridge.protocol import rosbridge
 from ws_bridge.protocol.dialects import DIALECTS
-from ws_bridge.transport.options import HttpHook, HttpReply, Visitor
+from ws_bridge.transport.options import HttpHook, HttpReply, HttpStreaming, Visitor
 
 METRICS = '/metrics'
 HEALTH = '/healthz'
@@ -35,13 +35,14 @@ _JSON = {'Content-Type': 'application/json', 'Cache-Control': 'no-store'}
 
 def make_http(robot: str, alive: Callable[[], bool],
               metrics: Callable[[Visitor], Awaitable[HttpReply]] | None = None,
-              pages: Folder | None = None) -> HttpHook:
+              pages: Folder | None = None, pictures: HttpHook | None = None) -> HttpHook:
     """
     Return what answers plain requests.
 
     :param alive: whether the ROS side runs.
     :param metrics: answers ``/metrics``, also with a refusal; ``None`` = there is none.
     :param pages: one's own, below ``/pages/``; ``None`` = there are none.
+    :param pictures: answers requests for pictures of cameras, and others by ``None``.
     """
     version = orjson.dumps({'name': 'ws_bridge', 'version': VERSION, 'robot': robot,
                             'dialects': DIALECTS.subprotocols,
@@ -50,7 +51,7 @@ def make_http(robot: str, alive: Callable[[], bool],
 
     table = read_files()
 
-    async def answer(visitor: Visitor) -> HttpReply | None:
+    async def answer(visitor: Visitor) -> HttpReply | HttpStreaming | None:
         page = visitor.path.partition('?')[0]
         if page == '/version':
             return HttpReply(HTTPStatus.OK, _JSON, version)
@@ -65,5 +66,7 @@ def make_http(robot: str, alive: Callable[[], bool],
         if pages is not None and page.startswith(PAGES):
             return await asyncio.to_thread(pages.find, page.removeprefix(PAGES), visitor.headers)
         file = table.get(page)
-        return None if file is None else file.answer(visitor.headers)
+        if file is not None:
+            return file.answer(visitor.headers)
+        return None if pictures is None else await pictures(visitor)
     return answer

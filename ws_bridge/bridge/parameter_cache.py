@@ -140,7 +140,13 @@ class ParameterCache:
         def published(found: Mapping[str, frozenset[bytes]] | WsBridgeError) -> None:
             self._find([node for node in self.nodes() if may_read(node)],
                        {} if isinstance(found, WsBridgeError) else found, done, within, late)
-        self._ros.look_again(lambda: self._ros.survey('event_publishers', on_done=published))
+
+        def looked() -> None:
+            try:
+                self._ros.survey('event_publishers', on_done=published)
+            except WsBridgeError as exc:    # ROS has ended meanwhile
+                self._post(done, {}, {'': str(exc)})
+        self._ros.look_again(looked)
 
     def nodes(self) -> Collection[str]:
         """

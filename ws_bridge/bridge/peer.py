@@ -61,6 +61,12 @@ class Peer:
         return self.session.peer
 
     @property
+    def shown_name(self) -> str:
+        """What a person knows it by: who logged in, else what it calls itself."""
+        identity = self.session.login.identity
+        return identity.name if identity is not None else self.session.name or self.name
+
+    @property
     def hears_news(self) -> bool:
         """Whether it is told what happens: it wants to be, and has not still to log in."""
         return self.session.wants_status and not self.session.login.needed

@@ -54,15 +54,19 @@ from ws_bridge.session.rights import Rights
 from ws_bridge.timing.freshness import FreshnessState
 
 if TYPE_CHECKING:
-    from ws_bridge.ros.graph import GraphSnapshot
     from ws_bridge.ros.side import RosSide
+    from ws_bridge.ros.snapshot import GraphSnapshot
 
 Diagnostic = tuple[str, int, str, list[tuple[str, str]]]
 OK, WARN, STALE = 0, 1, 3
 """Levels of ``diagnostic_msgs/msg/DiagnosticStatus``."""
 
+MOST_PEERS = 32
+"""So many peers are described in a state: each of 200 that is told of 200 would be 9 MB a time."""
 SLICE = 0.001
 """For how long peers are told before the loop reads again, s."""
+LISTED_EACH = 0.02
+"""For each of them, peers are listed for ROS so much more rarely, s."""
 REST = 10
 """How many times as long as it took to tell all peers it is left until the next time."""
 
@@ -76,6 +80,7 @@ class StateReporter(Unit):
     :param peers: returns the peers that are connected now.
     :param rates: returns how often a peer gets its topics that are thinned.
     :param safety: returns what is said of the emergency stop, and of speed limits.
+    :ivar more: returns what else is said on ``/diagnostics``.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, outward: Outward,
@@ -89,6 +94,7 @@ class StateReporter(Unit):
         self._peers = peers
         self._loop = loop
         self._safety = safety
+        self.more: Callable[[], Iterable[Diagnostic]] = tuple
         self._rates = rates
         self._started = loop.time()
         self._touched = False
@@ -97,7 +103,8 @@ class StateReporter(Unit):
         self._rest = self._started
         self._listings: dict[tuple[Role, bool], tuple[GraphSnapshot, GraphView]] = {}
         self._status_due = self._started
-        self._diagnostics_due = self._started
+        self._diagnostics_due = self._lists_due = self._started
+        self._listed = ''
         self._freshness: tuple[tuple[str, FreshnessState], ...] = ()
         self._definitions: dict[str, str] = {}      # of types, which are there for good
         self._service_definitions: dict[str, ServiceDefined] = {}
@@ -118,8 +125,11 @@ class StateReporter(Unit):
                 self._begin_to_tell(now, freshness)
         if now >= self._diagnostics_due:
             self._diagnostics_due = now + self._settings.diagnostics_period
-            self._ros.publish_status(self._diagnostics(now), self._clients())
-            self._ros.publish_safety(links=self._links())
+            if now >= self._lists_due:
+                self._lists_due = now + LISTED_EACH * len(list(self._peers()))
+                self._listed = self._clients()
+                self._ros.publish_safety(links=self.links())
+            self._ros.publish_status(self._diagnostics(now), self._listed)
 
     def _begin_to_tell(self, now: float, freshness: tuple[tuple[str, FreshnessState], ...]
                        ) -> None:
@@ -301,12 +311,12 @@ class StateReporter(Unit):
                 _rounded(topic.freshness.rate(now)) if topic else None,
                 _rounded(topic.freshness.age(now)) if topic else None,
                 self._judge(topic, now) if topic else FreshnessState.UNKNOWN))
+        peers = list(self._peers()) if rights.role.may_at_all('graph') else []
         return SharedState(
             self._settings.robot_name, round(now - self._started, 3), rights.seen(graph.nodes),
-            topics, [peer.session.describe(now) for peer in self._peers()]
-            if rights.role.may_at_all('graph') else [])
+            topics, [peer.session.describe(now) for peer in peers[:MOST_PEERS]], len(peers))
 
-    def _links(self) -> str:
+    def links(self) -> str:
         """Return how good the links are, for ROS, JSON; times in s."""
         return orjson.dumps([{
             'peer': peer.name, 'name': peer.session.name,
@@ -323,7 +333,8 @@ class StateReporter(Unit):
                   ('subscribed topics', str(len(self._outward.topics()))),
                   ('dropped samples', str(dropped))]
         rows = [('ws_bridge: bridge', WARN if dropped else OK,
-                 f'{len(peers)} peers, {dropped} samples dropped', bridge), *self._safety()]
+                 f'{len(peers)} peers, {dropped} samples dropped', bridge),
+                *self._safety(), *self.more()]
         for topic in self._outward.topics():
             state = self._judge(topic, now)
             level = {FreshnessState.FRESH: OK, FreshnessState.UNKNOWN: OK}.get(state, STALE)
@@ -339,6 +350,7 @@ class StateReporter(Unit):
         return orjson.dumps([{
             'peer': peer.name, 'name': peer.session.name,
             'identity': peer.session.login.identity.name if peer.session.login.identity else None,
+            'login': peer.session.login.identity.method if peer.session.login.identity else None,
             'role': peer.session.login.rights.role.name, 'address': peer.link.address,
             'dialect': peer.dialect.name, 'liveness': peer.session.heartbeats.state_name,
             'status': peer.session.reported_status} for peer in self._peers()]).decode()

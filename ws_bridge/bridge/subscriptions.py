@@ -20,7 +20,9 @@ from typing import ClassVar
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.unit import Effects, Unit
+from ws_bridge.bridge.video import VideoToPeers
 from ws_bridge.errors import WsBridgeError
+from ws_bridge.protocol.operations import VIDEO
 from ws_bridge.session import effects as fx
 
 
@@ -29,12 +31,14 @@ class Subscriptions(Unit):
     Opens and closes deliveries for sessions.
 
     :param require_room: refuses one more entity of ROS where peers have too many.
+    :param video: delivers what has to be encoded for it.
     :param changed: told when a peer hears another topic, or one no more.
     """
 
-    def __init__(self, outward: Outward, *, require_room: Callable[[], None],
+    def __init__(self, outward: Outward, video: VideoToPeers, *, require_room: Callable[[], None],
                  changed: Callable[[], None]) -> None:
         self._outward = outward
+        self._video = video
         self._require_room = require_room
         self._changed = changed
 
@@ -43,9 +47,10 @@ class Subscriptions(Unit):
 
     def _open(self, peer: Peer, effect: fx.OpenSubscription) -> None:
         try:
-            if not self._outward.has(peer, effect.name):
+            by = self._of(effect.name)
+            if by is self._outward and not by.has(peer, effect.name):
                 self._require_room()
-            self._outward.open(peer, effect)
+            by.open(peer, effect)
         except WsBridgeError:
             self._take_back(peer, effect)
             raise
@@ -54,14 +59,18 @@ class Subscriptions(Unit):
     def _take_back(self, peer: Peer, effect: fx.OpenSubscription) -> None:
         """Let the session forget what could not be made; an older one may still stand."""
         subscriptions = peer.session.subscriptions
-        if self._outward.has(peer, effect.name):
+        if self._of(effect.name).has(peer, effect.name):
             subscriptions.forget_key(effect.name, effect.key)
         else:
             subscriptions.forget(effect.name)
 
     def _close(self, peer: Peer, effect: fx.CloseSubscription) -> None:
-        self._outward.close(peer, effect.name)
+        self._of(effect.name).close(peer, effect.name)
         self._changed()
+
+    def _of(self, name: fx.DeliveryName) -> Outward | VideoToPeers:
+        """Return what delivers."""
+        return self._video if isinstance(name, tuple) and name[1] == VIDEO else self._outward
 
     def graph_changed(self) -> None:
         """Deliver what waited for its topic to appear."""

@@ -24,7 +24,7 @@ import sys
 
 __all__ = ['main']
 
-NODES = ('serve', 'demo', 'robot')
+NODES = ('serve', 'demo', 'robot', 'relay')
 """Commands that run until a signal ends them: done, whenever it comes."""
 
 

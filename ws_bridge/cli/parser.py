@@ -30,6 +30,8 @@ from typing import Any
 import orjson
 
 from ws_bridge.config import VERSION
+from ws_bridge.config.forms import FLEET_NAME
+from ws_bridge.convert.typescript import WIDE_INTEGERS
 from ws_bridge.errors import ConfigError, WsBridgeError
 from ws_bridge.protocol.encodings import ENCODINGS
 
@@ -58,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
         args.ros_args = words[len(own):]
         if args.ros_args and not args.takes_ros_args:
             parser.error(f"'{args.command}' takes no {ROS_ARGUMENTS}")
+        if getattr(args, 'robot', None) is not None:
+            args.url = f'{args.url.rstrip("/")}/robots/{args.robot}'
     except SystemExit as exc:
         return int(exc.code or 0)
     return run(args.handler, args)
@@ -101,6 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     add('demo', 'run the demo robot and the bridge (takes --ros-args)', _demo,
         takes_ros_args=True)
     add('robot', 'run the demo robot alone (takes --ros-args)', _robot, takes_ros_args=True)
+    _add_relay(add('relay', 'run a relay, by which operators reach robots that dial it', _relay))
     check = add('check', 'check a mapping file and print what it exposes', _check)
     check.add_argument('file', metavar='FILE', help='the mapping file')
     check.add_argument('--as', metavar='ROLE', dest='role', help='what this role may do')
@@ -110,18 +115,48 @@ def build_parser() -> argparse.ArgumentParser:
     _add_call(add('call', 'call a service and print its result as JSON', _client))
     _add_doctor(add('doctor', 'say why nothing arrives from a topic, or nothing moves', _doctor))
     _add_ticket(add('ticket', 'make a URL that logs a client in, once and soon', _client))
+    _add_types(add('types', 'print TypeScript declarations of message types', _client))
+    robots = add('robots', 'list the robots of a relay', _robots)
+    robots.add_argument('--url', type=_url, default=_default_url(),
+                        help=f'the relay (default: ${URL_VARIABLE} or {DEFAULT_URL})')
+    robots.add_argument('--json', action='store_true', dest='as_json',
+                        help='print the list as JSON')
     _add_ping(add('ping', 'measure round trip and clock offset', _client))
+    record = add('record', 'have a running bridge save what it has recorded', _client)
+    _add_url(record)
+    record.add_argument('--service', metavar='NAME', help='the service that saves it (default: '
+                        'the one that ends in /record/save)')
+    again = add('replay', 'serve a recording as if it were a robot, read-only', _replay)
+    again.add_argument('path', metavar='FOLDER', help='the recording, or one of its files')
+    again.add_argument('--port', type=_port, metavar='N', default=DEFAULT_PORT,
+                       help=f'TCP port to listen on, 0 = any free one (default: {DEFAULT_PORT})')
+    again.add_argument('--address', metavar='HOST', default='127.0.0.1',
+                       help='address to listen on (default: 127.0.0.1)')
+    again.add_argument('--speed', type=_positive, metavar='X', default=1.0,
+                       help='how fast it goes (default: 1 = as it was)')
+    again.add_argument('--begin', type=_moment, metavar='S', help='s from the beginning')
+    again.add_argument('--loop', action='store_true', dest='is_endless',
+                       help='begin anew at the end')
+    _add_bag(add('bag', 'look into a recording, and check it', _bag))
     return parser
+
+
+def _add_relay(command: argparse.ArgumentParser) -> None:
+    command.add_argument('--params-file', metavar='FILE', help='YAML, a parameter a line')
+    command.add_argument('-p', metavar='NAME:=VALUE', dest='assignments', action='append',
+                         default=[], help='a parameter; may be given several times')
 
 
 def _add_topics(command: argparse.ArgumentParser) -> None:
     _add_url(command)
+    _add_robot(command)
     command.add_argument('-v', '--verbose', action='store_true',
                          help='with types, counts and services')
 
 
 def _add_echo(command: argparse.ArgumentParser) -> None:
     _add_url(command)
+    _add_robot(command)
     command.add_argument('topic', metavar='TOPIC')
     command.add_argument('--count', type=_count, metavar='N', help='end after N samples')
     command.add_argument('--encoding', choices=ENCODINGS.native_names, default='json',
@@ -134,6 +169,7 @@ def _add_echo(command: argparse.ArgumentParser) -> None:
 
 def _add_pub(command: argparse.ArgumentParser) -> None:
     _add_url(command)
+    _add_robot(command)
     command.add_argument('topic', metavar='TOPIC')
     command.add_argument('fields', type=_json, metavar='JSON',
                          help="the message's fields; - reads stdin")
@@ -154,6 +190,7 @@ def _add_pub(command: argparse.ArgumentParser) -> None:
 
 def _add_call(command: argparse.ArgumentParser) -> None:
     _add_url(command)
+    _add_robot(command)
     command.add_argument('service', metavar='SERVICE')
     command.add_argument('fields', type=_json, metavar='JSON', nargs='?', default='{}',
                          help="the request's fields (default: {}); - reads stdin")
@@ -165,18 +202,78 @@ def _add_call(command: argparse.ArgumentParser) -> None:
 
 def _add_ticket(command: argparse.ArgumentParser) -> None:
     _add_url(command)
+    _add_robot(command)
     command.add_argument('role', metavar='ROLE',
                          help='what the client may do: no more than who makes the ticket')
+
+
+def _add_types(command: argparse.ArgumentParser) -> None:
+    _add_url(command)
+    command.add_argument('types', metavar='TYPE', nargs='+',
+                         help='for example nav_msgs/msg/Odometry; also of services and actions')
+    command.add_argument('--lang', choices=('ts',), default='ts',
+                         help='the language (default: ts, TypeScript)')
+    command.add_argument('--int64', choices=WIDE_INTEGERS, default='bigint',
+                         help="what 64-bit integers are, as the client's option says "
+                         '(default: bigint)')
 
 
 def _add_ping(command: argparse.ArgumentParser) -> None:
     where = command.add_mutually_exclusive_group()
     _add_url(where)
+    _add_robot(command)
     where.add_argument('url', type=_url, metavar='URL', nargs='?', action=_StoreGiven,
                        help='the same without --url')
     command.add_argument('--count', type=_count, metavar='N', help='end after N heartbeats')
     command.add_argument('--interval', type=_positive, metavar='S', default=1.0,
                          help='time between heartbeats (default: 1 s)')
+
+
+def _add_bag(command: argparse.ArgumentParser) -> None:
+    commands = command.add_subparsers(dest='bag_command', metavar='COMMAND', required=True)
+
+    def add(name: str, summary: str) -> argparse.ArgumentParser:
+        below = commands.add_parser(name, help=summary, description=summary)
+        below.add_argument('path', metavar='FOLDER', help='the recording, or one of its files')
+        return below
+    add('info', 'print what is in a recording')
+    part = add('cut', 'copy a part of a recording')
+    part.add_argument('target', metavar='TARGET', help='the folder to make')
+    _add_span(part)
+    part.add_argument('--as', metavar='ROLE', dest='role',
+                      help='only what this role may read; it needs the right `recordings`')
+    part.add_argument('--mapping', metavar='FILE', help='the mapping file that has the role')
+    part.add_argument('--key', metavar='FILE', help='sign with this private key')
+    table = add('csv', 'print the messages of a topic as CSV')
+    table.add_argument('topic', metavar='TOPIC')
+    _add_span(table)
+    table.add_argument('-o', '--output', metavar='FILE', help='write there instead')
+    add('verify', 'say what was changed, cut or left out').add_argument(
+        '--key', metavar='FILE', help="the bridge's public key (record_key, with .pub)")
+    add('repair', 'make a recording that was cut readable again').add_argument(
+        '--key', metavar='FILE', help="sign with this private key, the bridge's")
+
+
+def _add_span(command: argparse.ArgumentParser) -> None:
+    for name, what in (('--begin', 'the first message'), ('--end', 'what stands behind the last')):
+        command.add_argument(name, type=_moment, metavar='S', help=f'time of {what}: s from the '
+                             'beginning, or a Unix time')
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not int(text) < 65536:
+        raise argparse.ArgumentTypeError(f'{text!r} is no port')
+    return int(text)
+
+
+def _moment(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < 9e9:
+        raise argparse.ArgumentTypeError(f'{text!r} is no time in s')
+    return number
 
 
 class _StoreGiven(argparse.Action):
@@ -190,6 +287,7 @@ class _StoreGiven(argparse.Action):
 
 def _add_doctor(command: argparse.ArgumentParser) -> None:
     _add_url(command)
+    _add_robot(command)
     command.add_argument('topic', metavar='TOPIC', nargs='?',
                          help='the topic at fault (default: only what concerns all of them)')
     command.add_argument('--use', choices=('subscribe', 'publish'),
@@ -208,6 +306,11 @@ def _add_url(command: argparse._ActionsContainer) -> None:
                          help=f'the bridge (default: ${URL_VARIABLE} or {DEFAULT_URL})')
 
 
+def _add_robot(command: argparse.ArgumentParser) -> None:
+    command.add_argument('--robot', type=_robot_name, metavar='NAME',
+                         help='the robot of this name, where the URL is that of a relay')
+
+
 def _default_url() -> str:
     return os.environ.get(URL_VARIABLE) or DEFAULT_URL
 
@@ -215,6 +318,12 @@ def _default_url() -> str:
 def _url(text: str) -> str:
     """Give a bare host the bridge's port; the rest is the transport's to check."""
     return f'ws://{text}:{DEFAULT_PORT}' if _BARE_HOST.fullmatch(text) else text
+
+
+def _robot_name(text: str) -> str:
+    if FLEET_NAME.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f'{text!r} is no name of a robot of a fleet')
+    return text
 
 
 def _count(text: str) -> int:
@@ -277,6 +386,17 @@ def _check(args: argparse.Namespace) -> int:
     return check(args.file, args.role)
 
 
+def _relay(args: argparse.Namespace) -> int:
+    _require_websockets()
+    from ws_bridge.fleet.serve import relay
+    return relay(args.params_file, args.assignments)
+
+
+def _robots(args: argparse.Namespace) -> int:
+    from ws_bridge.cli.robots import robots
+    return robots(args.url, as_json=args.as_json)
+
+
 def _doctor(args: argparse.Namespace) -> int:
     from ws_bridge.cli.doctor import doctor
     return doctor(args)
@@ -286,3 +406,18 @@ def _client(args: argparse.Namespace) -> int:
     _require_websockets()
     from ws_bridge.cli.commands import run_command
     return run_command(args)
+
+
+def _bag(args: argparse.Namespace) -> int:
+    from ws_bridge.record.requirements import require_libraries
+    require_libraries()
+    from ws_bridge.cli.bag import bag
+    return bag(args)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    _require_websockets()
+    from ws_bridge.record.requirements import require_libraries
+    require_libraries()
+    from ws_bridge.cli.replay import replay
+    return replay(args)

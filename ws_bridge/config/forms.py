@@ -26,6 +26,8 @@ import re
 from ws_bridge.addresses import is_address
 
 LONGEST_ROBOT_NAME = 64
+FLEET_NAME = re.compile(r'[A-Za-z0-9_-]{1,64}')
+"""Of a robot that has relays: it is a part of paths and of subjects."""
 
 _LONGEST_HOST = 253
 _LABEL = r'[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?'

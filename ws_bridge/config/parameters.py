@@ -250,6 +250,13 @@ class Settings:
     connect_token_file: str = parameter(
         '', 'File with the token that is presented to the bridges which are dialled.',
         form=forms.path)
+    fleet: tuple[str, ...] = parameter(
+        (), 'Relays to dial out to, for example wss://relay.example; of several, one at a time.',
+        form=forms.endpoint)
+    fleet_token_file: str = parameter(
+        '', 'File with the token of this robot at its relays.', form=forms.path)
+    relay_role: str = parameter(
+        'admin', 'Role that those whom a relay lets in have here at the most.', form=forms.word)
     hosts: tuple[str, ...] = parameter(
         (), 'Names by which peers may reach the bridge ("Host"); empty = addresses, localhost and '
         'the name of this machine, asked of browsers and for pages only.', form=forms.host)
@@ -306,6 +313,11 @@ class Settings:
     max_entities: int = parameter(
         2000, 'Subscriptions, publishers, services and actions that all peers together may have '
         'in ROS.', 1, 1000000)
+    max_streams: int = parameter(
+        16, 'Pictures and streams for pages at the same time, of /snapshot and /stream; 0 = there '
+        'are none.', 0, 10000)
+    max_cameras: int = parameter(
+        4, 'Cameras that are shown at the same time: each has a process that encodes.', 0, 1000)
     queue_depth: int = parameter(
         10, 'Samples of one topic that wait for a slow peer, unless the peer or the mapping file '
         'says otherwise.', 1, 10000)
@@ -361,6 +373,23 @@ class Settings:
     audit_size: int = parameter(
         1_000_000, 'Size at which the audit log is rotated, bytes; five older files are kept.',
         1000, 1 << 30)
+    record: str = parameter(
+        'off', 'What crosses the bridge, and what it decides, is kept: ring = the last seconds, '
+        'which are written when the robot is stopped or somebody asks; always = all of it is '
+        'written. Needs the extra "record".', form=forms.one_of('off', 'ring', 'always'))
+    record_folder: str = parameter(
+        '', 'Folder of the recordings, one folder each; empty = ws_bridge/recordings in ~/.ros '
+        '($ROS_HOME).', form=forms.path)
+    record_key: str = parameter(
+        '', 'File of the private key that recordings are signed with, made at its first use; '
+        'empty = ws_bridge/record.key in ~/.ros.', form=forms.path)
+    record_ring: float = parameter(
+        30.0, 'How far back the ring goes, s; 256 MB at most.', 1.0, 3600.0)
+    record_after: float = parameter(
+        10.0, 'How long a recording goes on after what asked for it, s.', 0.0, 3600.0)
+    record_limit: int = parameter(
+        2_000_000_000, 'Size of all recordings together, bytes; beyond it the oldest files are '
+        'deleted.', 1_000_000, 1 << 50)
     retry_delay: float = parameter(
         1.0, 'Delay before the first new attempt to dial out, s; it grows with each failure.',
         0.01, 3600.0)
@@ -414,6 +443,9 @@ def _check_together(settings: Settings) -> None:
             'needs tls_certificate')
     require(settings.tls_certificate or not settings.tls_client_ca, 'tls_client_ca',
             'needs tls_certificate')
+    require(not settings.fleet or forms.FLEET_NAME.fullmatch(settings.robot_name), 'robot_name',
+            f'{settings.robot_name!r} is no name for a fleet: letters, digits, - and _, at most '
+            '64')
     require(not settings.foxglove_port or settings.foxglove_port != settings.port,
             'foxglove_port', f'is port already ({settings.port})')
     require(settings.max_total_queue_bytes >= settings.max_queue_bytes, 'max_total_queue_bytes',

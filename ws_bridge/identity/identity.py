@@ -26,12 +26,13 @@ class Identity:
     A peer that has shown who it is.
 
     :param role: the role that its credentials name; ``None`` = the mapping file says.
+    :param method: how; ``relay``: a relay of the fleet says so.
     :param expires: when it has to log in again, Unix s.
     """
 
     name: str
     role: str | None
-    method: Literal['token', 'jwt', 'certificate', 'ticket']
+    method: Literal['token', 'jwt', 'certificate', 'ticket', 'relay']
     expires: float | None = None
 
 

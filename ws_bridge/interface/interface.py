@@ -47,11 +47,10 @@ from ws_bridge.protocol.types import (
     MessageType,
 )
 from ws_bridge.transport.connections import Connections
-from ws_bridge.transport.dialling import dial, pause
 from ws_bridge.transport.endpoint import parse_endpoint
 from ws_bridge.transport.link import Link, Listener
 from ws_bridge.transport.listening import listen, Listening
-from ws_bridge.transport.options import ClientOptions, LinkOptions, ServerOptions
+from ws_bridge.transport.options import Carried, ClientOptions, LinkOptions, ServerOptions
 from ws_bridge.transport.settings import check_config, is_server_mode, merged
 
 if TYPE_CHECKING:
@@ -265,7 +264,10 @@ class WebSocketInterface(CommunicationProtocol):
 
     async def _handle_client_connection(self, websocket: Any, path: str | None = None) -> None:
         """Serve one peer of a server until it leaves; ``path`` is the websocket's own."""
-        if self._stopping:
+        admitted = getattr(websocket, 'admitted', None)
+        if isinstance(admitted, Carried):
+            await admitted.carry(websocket)
+        elif self._stopping:
             await websocket.close(*_GOING_AWAY)
         elif len(self._connections) >= self._server_options.max_peers:
             await websocket.close(*_TRY_LATER)
@@ -274,6 +276,8 @@ class WebSocketInterface(CommunicationProtocol):
 
     async def _receive_loop(self) -> None:
         """Dial, read until the connection is lost, and dial again: a client's one reader."""
+        # Only here: it loads a client of HTTP, which a server has no use for.
+        from ws_bridge.transport.dialling import dial, pause
         settings, options = self._settings, self._client_options
         failures = losses = 0
         while True:

@@ -59,6 +59,10 @@ class WebSocketServer(WebSocketInterface):
             address = f'{"wss" if endpoint.secure else "ws"}://{address}'
         return await self.connect(replace(self.config, endpoint=address))
 
+    async def adopt(self, websocket: Any) -> None:
+        """Serve a connection that somebody else has opened, among the others, to its end."""
+        await self._handle_client_connection(websocket)
+
     def get_connected_clients(self) -> set[Any]:
         """Return the websockets of the peers that are connected."""
         return {link.websocket for link in self.links}

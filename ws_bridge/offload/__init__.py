@@ -16,6 +16,7 @@ Processes that read and write large messages, so that the bridge's own never wai
 
 ======================  ===================================================================
 :mod:`.worker`          what runs in the process: parse, convert, answer
+:mod:`.serving`         the process around it: requests, answers, the end
 :mod:`.workshop`        the bridge's end: starts it, asks it, kills it
 :mod:`.wire`            how both talk over a pair of sockets
 ======================  ===================================================================

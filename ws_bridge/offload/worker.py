@@ -20,13 +20,7 @@ memory is bounded by the system, its time by the bridge, which kills it.
 from __future__ import annotations
 
 import codecs
-import ctypes
-import gc
 from itertools import islice
-import os
-import pickle
-import resource
-import socket
 import sys
 from typing import Any
 
@@ -36,8 +30,9 @@ from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema import by_name
 from ws_bridge.convert.slices import MOST_FIELDS, SLICE, Sliced, sliced_cbor, sliced_json
-from ws_bridge.errors import BadFrame, ConversionError, TooLarge, WsBridgeError
+from ws_bridge.errors import BadFrame, ConversionError, TooLarge
 from ws_bridge.offload import wire
+from ws_bridge.offload.serving import run
 from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import parse_json
@@ -47,9 +42,8 @@ from ws_bridge.weight import BESIDE, cbor_elements, json_elements
 
 Buffer = bytes | bytearray
 _NO_MEMORY = 'Not enough memory'
-NICENESS = 5
-"""The loop, the stops and the robot come first."""
 _HANDED_BACK = ('fragment', 'png')
+_LONG = (str, list, dict, Sliced)
 
 
 class Worker:
@@ -187,82 +181,40 @@ def _skeleton(value: Any, most: int) -> Any:
     :param most: how much of it the bridge should read, bytes.
     :raises BadFrame: it is more, or no JSON.
     """
-    def plain(item: Any) -> Any:
-        """Return so much of a long list that what is too long stays too long."""
-        if type(item) is Sliced:
-            return list(islice(item, most // 2 + 1))
-        raise TypeError
     try:
-        text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY, default=plain)
+        # what is far too long is not written: there may be no memory for it
+        text = b'' if _exceeds(value, most) else orjson.dumps(
+            value, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain)
     except TypeError as exc:
         raise BadFrame('has what JSON has not') from exc
-    if len(text) > most:
+    if not 0 < len(text) <= most:
         raise BadFrame(f'a large message may have at most {most} bytes beside its values')
     return orjson.Fragment(text)
 
 
-def _receive(channel: socket.socket, size: int) -> bytearray:
-    """
-    Return so many bytes.
-
-    :raises EOFError: the bridge has ended, or wants no more.
-    """
-    data = bytearray(size)
-    view, got = memoryview(data), 0
-    while got < size:
-        count = channel.recv_into(view[got:])
-        if not count:
-            raise EOFError
-        got += count
-    view.release()
-    return data
+def _exceeds(value: Any, most: int) -> bool:
+    """Whether JSON of a value is longer than so many bytes, by its texts and elements alone."""
+    size, left = 0, [value]
+    while left and size <= most:
+        item = left.pop()
+        size += len(item) if type(item) in _LONG else getattr(item, 'size', 1)
+        if size <= most and type(item) is not str and type(item) in _LONG:
+            left += item
+            left += item.values() if type(item) is dict else ()
+    return size > most
 
 
-def serve(channel: socket.socket) -> None:
-    """Answer until the other end is closed."""
-    worker = Worker()
-    channel.sendall(wire.READY)
-    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)     # where libc is glibc
-    while True:
-        try:
-            head_size, body_size = wire.SIZES.unpack(_receive(channel, wire.SIZES.size))
-            request: wire.Request = pickle.loads(_receive(channel, head_size))
-            body = _receive(channel, body_size)
-        except EOFError:
-            return
-        try:
-            head, answer = worker.answer(request, body)
-        except MemoryError:
-            head, answer = wire.error_fields(TooLarge('takes more memory than there is')), b''
-        except WsBridgeError as exc:
-            head, answer = wire.error_fields(exc), b''
-        del body
-        text = orjson.dumps(head)
-        channel.sendall(wire.SIZES.pack(len(text), len(answer)) + text)
-        channel.sendall(answer)
-        del head, answer, text, request
-        gc.collect()
-        if trim is not None:
-            trim(0)
+def _plain(item: Any) -> list[Any]:
+    """Return a list that was parsed in slices."""
+    if type(item) is Sliced:
+        return list(item)
+    raise TypeError
 
 
 def main() -> None:
     """Run as a process: ``worker FILENO MEMORY``: most bytes beside itself, 0 = any."""
-    gc.freeze()
-    gc.disable()    # what is parsed has no cycles, and to look for some takes most of the time
-    os.nice(NICENESS)
     number, memory = map(int, sys.argv[1:3])
-    if memory:
-        limit = _own_memory() + memory
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    with socket.socket(fileno=number) as channel:
-        serve(channel)
-
-
-def _own_memory() -> int:
-    """Return what the process has by itself, bytes: what ``RLIMIT_DATA`` counts."""
-    with open('/proc/self/status', encoding='ascii') as status:
-        return next(int(line.split()[1]) for line in status if line.startswith('VmData')) << 10
+    run(number, memory, Worker().answer)
 
 
 if __name__ == '__main__':

@@ -20,7 +20,7 @@ back. One that takes too long, or dies, is replaced; who asked gets an error wit
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 import logging
 import mmap
@@ -53,11 +53,16 @@ class Workshop:
     :param what: what it is for, for the log.
     :param timeout: most time for one request, s.
     :param memory: most bytes that it may take for a message; 0 = any.
+    :param module: what runs in the process.
+    :param files: what else it inherits; their numbers are its last arguments.
     :ivar restarts: how often a worker was killed or died.
     """
 
-    def __init__(self, what: str, *, timeout: float, memory: int = 0, rest: float = REST) -> None:
+    def __init__(self, what: str, *, timeout: float, memory: int = 0, rest: float = REST,
+                 module: str = 'ws_bridge.offload.worker', files: Sequence[int] = ()) -> None:
         self.restarts = 0
+        self._module = module
+        self._files = tuple(files)
         self._what = what
         self._timeout = timeout
         self._memory = memory
@@ -90,7 +95,7 @@ class Workshop:
                 if self._process is not None and not self._closed:
                     self._resting = asyncio.get_running_loop().call_later(self._rest, self._end)
 
-    async def ask(self, request: wire.Request,
+    async def ask(self, request: object,
                   cargo: list[Buffer] | None = None) -> tuple[dict[str, Any], memoryview]:
         """
         Return the answer of the worker: its head and its body. Only inside of :meth:`turn`.
@@ -114,7 +119,7 @@ class Workshop:
             raise LimitExceeded(f'the message took longer than {limit:g} s') from exc
         except (EOFError, OSError) as exc:
             self._give_up('died')
-            raise LimitExceeded('the message took more than its reader has') from exc
+            raise LimitExceeded('the message took more than its worker has') from exc
         except asyncio.CancelledError:
             self._end()         # what it answers next would answer this
             raise
@@ -136,12 +141,13 @@ class Workshop:
         ours.setblocking(False)
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, '-m', 'ws_bridge.offload.worker', str(theirs.fileno()),
-                str(self._memory), stdin=asyncio.subprocess.DEVNULL, pass_fds=(theirs.fileno(),),
+                sys.executable, '-m', self._module, str(theirs.fileno()), str(self._memory),
+                *map(str, self._files), stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), *self._files),
                 start_new_session=True, env={**os.environ, 'OPENBLAS_NUM_THREADS': '1'})
         except OSError as exc:
             ours.close()
-            raise Unavailable(f'cannot start a reader of large messages: {exc}') from exc
+            raise Unavailable(f'cannot start the worker for {self._what}: {exc}') from exc
         finally:
             theirs.close()
         self._channel = ours
@@ -173,7 +179,7 @@ class Workshop:
             await asyncio.wait(tuple(self._reaping))
 
 
-async def _ask(channel: socket.socket, request: wire.Request,
+async def _ask(channel: socket.socket, request: object,
                cargo: list[Buffer]) -> tuple[dict[str, Any], memoryview]:
     loop = asyncio.get_running_loop()
     head = pickle.dumps(request)

@@ -68,6 +68,13 @@ _ID = re.compile(rb'"message_id"\s*:\s*"([^"\\]{1,256})"')
 _EDGE = 2048
 
 BINARY_HEADER = struct.Struct('<BBHIdI')
+VIDEO_OPCODE = 5
+"""Of binary frames with a frame of video; the next one is kept free, as of each encoding."""
+KEY_FRAME, H265, RUNG_AT = 1, 2, 4
+"""
+What is said of it in the second byte: it stands for itself; it is not H.264 but H.265; from which
+bit on, its quality and one, 0 where the bridge has not encoded it.
+"""
 
 
 def recognises(value: Any) -> bool:
@@ -238,6 +245,22 @@ def binary_writer(channel_id: int, opcode: int) -> SampleWriter:
     def write(body: bytes, stamp: int, sequence: int) -> bytes:
         return pack(opcode, 0, 0, channel_id, stamp / SECOND, sequence & 0xFFFFFFFF) + body
     return write
+
+
+def video_frame(channel_id: int, data: bytes | memoryview, stamp: int, number: int, *,
+                is_key: bool, is_h265: bool, rung: int | None = None) -> bytes:
+    """
+    Return the binary frame of a frame of video.
+
+    :param data: Annex B.
+    :param stamp: when the picture was taken, Unix time, ns.
+    :param number: counts the frames of this channel.
+    :param rung: the quality in which the bridge has encoded it.
+    """
+    flags = (KEY_FRAME if is_key else 0) | (H265 if is_h265 else 0) | (
+        0 if rung is None else rung + 1 << RUNG_AT)
+    return b''.join((BINARY_HEADER.pack(VIDEO_OPCODE, flags, 0, channel_id, stamp / SECOND,
+                                        number & 0xFFFFFFFF), data))
 
 
 def _decode_binary(frame: bytes | memoryview) -> ops.Operation:

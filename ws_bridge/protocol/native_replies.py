@@ -21,6 +21,7 @@ from typing import Any, get_args, NamedTuple
 
 import orjson
 
+from ws_bridge.config.roles import NAMELESS
 from ws_bridge.errors import ConversionError, WsBridgeError
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
@@ -101,7 +102,7 @@ def _shared(state: replies.SharedState) -> bytes:
         'nodes': state.nodes,
         'topics': [{'topic': each.topic, 'type': each.msg_type, 'rate': each.rate,
                     'age': each.age, 'freshness': each.freshness.value} for each in state.topics],
-        'peers': state.peers})[:-1]
+        'peers': state.peers, 'peer_count': state.peer_count})[:-1]
 
 
 def _state(reply: replies.RobotState) -> Often:
@@ -144,6 +145,7 @@ def hello_fields(reply: replies.Greeting) -> dict[str, Any]:
         'capabilities': CAPABILITIES,
         'heartbeat': {'interval': reply.heartbeat_interval, 'timeout': reply.heartbeat_timeout},
         'limits': asdict(reply.limits), 'allowed': reply.allowed, 'role': reply.role,
+        'may': [use for use in NAMELESS if use in reply.uses],
         'login': reply.login, **({} if reply.control is None else _control(reply.control))}
 
 
@@ -159,7 +161,8 @@ def _answer(reply: Any) -> Content:
 def _delivery(delivery: replies.Delivery) -> dict[str, Any]:
     return {'topic': delivery.topic, 'type': delivery.msg_type, 'encoding': delivery.encoding,
             'channel_id': delivery.channel_id, 'schema': delivery.schema,
-            'pending': delivery.pending}
+            'pending': delivery.pending,
+            **({} if delivery.rung is None else {'rung': delivery.rung})}
 
 
 def _advertised(reply: replies.Advertised) -> dict[str, Any]:

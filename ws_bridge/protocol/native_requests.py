@@ -34,6 +34,10 @@ MAX_TOKEN = 4096
 MAX_WORDS = 255
 MAX_RATE = 1e6
 MAX_INTERVAL = 1e6
+MAX_RUNG = 2
+"""The best of the qualities of video."""
+SUBSCRIBED = (*ENCODINGS.native_names, ops.VIDEO)
+"""The encodings in which a peer may have a topic."""
 
 
 def text(data: Mapping[str, Any], key: str, *, limit: int = MAX_NAME,
@@ -111,12 +115,20 @@ def whole(value: str) -> str:
 
 def _subscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
     rate = optional_number(data, 'max_rate', 0.0, MAX_RATE)
+    encoding = choice(data, 'encoding', SUBSCRIBED)
+    is_video = encoding == ops.VIDEO
     return ops.Subscribe(
-        op_id, text(data, 'topic'), optional_text(data, 'type'),
-        choice(data, 'encoding', ENCODINGS.native_names),
+        op_id, text(data, 'topic'), optional_text(data, 'type'), encoding,
         None if rate is None else min(1.0 / rate, MAX_INTERVAL) if rate else 0.0,
         optional_integer(data, 'queue_depth', 1, 10_000),
-        parse_qos(data.get('qos'), 'data.qos'), flag(data, 'schema', default=False))
+        parse_qos(data.get('qos'), 'data.qos'), flag(data, 'schema', default=False),
+        ops.VIDEO if is_video else None, separate=is_video,
+        rung=optional_integer(data, 'rung', 0, MAX_RUNG))
+
+
+def _unsubscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
+    is_video = choice(data, 'encoding', SUBSCRIBED) == ops.VIDEO
+    return ops.Unsubscribe(op_id, text(data, 'topic'), ops.VIDEO if is_video else None)
 
 
 def _hello(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
@@ -145,7 +157,7 @@ CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = {
     'diagnose': lambda i, d: ops.Diagnose(
         i, optional_text(d, 'topic'), choice(d, 'use', get_args(ops.TopicUse))),
     'subscribe': _subscribe,
-    'unsubscribe': lambda i, d: ops.Unsubscribe(i, text(d, 'topic')),
+    'unsubscribe': _unsubscribe,
     'advertise': lambda i, d: ops.Advertise(
         i, text(d, 'topic'), optional_text(d, 'type'), parse_qos(d.get('qos'), 'data.qos')),
     'unadvertise': lambda i, d: ops.Unadvertise(i, text(d, 'topic')),

@@ -29,7 +29,9 @@ from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.types import Priority
 
 Encoding = str
-"""The name of a row of :data:`ws_bridge.protocol.encodings.ENCODINGS`."""
+"""The name of a row of :data:`ws_bridge.protocol.encodings.ENCODINGS`, or :data:`VIDEO`."""
+VIDEO = 'video'
+"""No row of that table: a frame is made of the one before, by a process of the camera's own."""
 Kind = Literal['topic', 'service', 'action']
 TopicUse = Literal['subscribe', 'publish']
 LeaseVerb = Literal['acquire', 'request', 'grant', 'deny', 'take', 'release']
@@ -100,7 +102,7 @@ class Subscribe:
     ``min_interval`` is 0 for every sample; ``queue_depth`` is ``None`` for the default. With a
     ``key`` it is one of several for the same topic, which are served together, or, if it is
     ``separate``, by frames of its own; without one it takes the place of all. Text longer than
-    ``fragment_size`` comes in fragments.
+    ``fragment_size`` comes in fragments. ``rung`` is the quality of video.
     """
 
     op_id: str | None
@@ -114,6 +116,7 @@ class Subscribe:
     key: str | None = None
     fragment_size: int | None = None
     separate: bool = False
+    rung: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

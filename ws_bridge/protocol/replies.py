@@ -165,6 +165,7 @@ class Delivery:
     :param channel_id: names the topic in binary frames.
     :param schema: the definition of the type, where it is wanted.
     :param pending: the topic is not there yet.
+    :param rung: the quality of video that is encoded.
     """
 
     topic: str
@@ -173,6 +174,7 @@ class Delivery:
     channel_id: int
     schema: str | None
     pending: bool
+    rung: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -686,6 +688,7 @@ class SharedState:
     A dialect makes its form of it once.
 
     :param uptime: of the bridge, s.
+    :param peers: those that came first; ``peer_count`` is how many there are.
     """
 
     robot_name: str
@@ -693,6 +696,7 @@ class SharedState:
     nodes: Sequence[str]
     topics: Sequence[TopicState]
     peers: Sequence[PeerState]
+    peer_count: int
 
 
 @dataclass(frozen=True, slots=True)

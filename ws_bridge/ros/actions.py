@@ -265,10 +265,10 @@ class Goals:
             if goal is not None:
                 goal.feed(cdr[:HEADER] + cdr[UUID_END:])
         try:
-            feedback = f'{action}/_action/feedback'
-            with only_type(node, feedback, type_name(parts.FeedbackMessage)):
+            with only_type(node, f'{action}/_action/feedback', type_name(parts.FeedbackMessage)):
                 client.feedback = node.create_subscription(
-                    parts.FeedbackMessage, feedback, fed, FEEDBACK_QOS, raw=True)
+                    parts.FeedbackMessage, f'{action}/_action/feedback', fed, FEEDBACK_QOS,
+                    raw=True)
             client.send = node.create_client(
                 parts.SendGoalService, f'{action}/_action/send_goal')
             client.cancel = node.create_client(

@@ -18,12 +18,14 @@ from collections.abc import Callable
 import time
 from typing import TYPE_CHECKING
 
-from ws_bridge.ros.graph import GraphSnapshot, take_snapshot
+from ws_bridge.ros.graph import take_snapshot
+from ws_bridge.ros.snapshot import GraphSnapshot
 from ws_bridge.ros.transforms import with_stand_ins
 
 if TYPE_CHECKING:
     from ws_bridge.ros.fit import Fit
     from ws_bridge.ros.node import RosNode
+    from ws_bridge.ros.private import Access
     from ws_bridge.ros.publishers import Publisher
     from ws_bridge.ros.subscriptions import Matcher, Subscription
 
@@ -36,9 +38,10 @@ class GraphWatch:
     """
     The graph as it was seen last (executor thread, but for what is said otherwise).
 
-    A look costs 50 us a topic. So it is only looked at when it has changed, ``LOOK_EVERY`` times
+    A look costs 24 us a topic. So it is only looked at when it has changed, ``LOOK_EVERY`` times
     from then on, and once after ``QUIET_POLLS`` polls.
 
+    :param access: to what is below rclpy's public API.
     :param interval: time between polls, s.
     :param has_changed: tells whether it may have changed since this was called last.
     :param post: runs a function on the loop thread.
@@ -47,10 +50,11 @@ class GraphWatch:
     :ivar polls: how often the graph was looked at, or was as before (any thread).
     """
 
-    def __init__(self, ros: RosNode, *, interval: float, post: Callable[..., None],
+    def __init__(self, ros: RosNode, access: Access, *, interval: float, post: Callable[..., None],
                  on_change: Callable[[GraphSnapshot], None],
                  has_changed: Callable[[], bool]) -> None:
         self._ros = ros
+        self._access = access
         self._interval = interval
         self._post = post
         self._on_change = on_change
@@ -63,7 +67,7 @@ class GraphWatch:
         self._looked_at = 0.0
         self._waiting: list[Callable[[], None]] = []
         self._has_ended = False
-        self.graph = with_stand_ins(take_snapshot(ros.node))
+        self.graph = with_stand_ins(take_snapshot(ros.node, access))
         self.polls = 0
 
     def __repr__(self) -> str:
@@ -130,7 +134,7 @@ class GraphWatch:
 
     def _look(self) -> None:
         node = self._ros.node
-        snapshot = with_stand_ins(take_snapshot(node))
+        snapshot = with_stand_ins(take_snapshot(node, self._access))
         self._looked_at = time.monotonic()
         old, self.graph = self.graph, snapshot
         before = old.topics

@@ -25,7 +25,8 @@ whether what it needs is there (it is in rclpy 7.1 and 9.1), and says in one lin
   sample comes. Its callback is a function of the C library that writes to a file descriptor, so
   no Python code runs in the middleware's threads. :class:`WaitSet` serves where that cannot be
   had: all sources are added, waited for and looked at in each turn.
-  The guard condition of the graph tells whether it has changed: a look costs 50 us a topic.
+  The guard condition of the graph tells whether it has changed: a look at 1,000 topics takes
+  24 ms, where names are not expanded and checked again (else 40).
 - :class:`PublicAccess` uses the public API alone: an executor calls back for each sample, and
   the pump takes from an :class:`SampleInbox`. It is slower, and does the same.
 
@@ -35,7 +36,7 @@ module may touch what is private in rclpy: ``test/test_layers.py``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 import ctypes
 from importlib import import_module
@@ -70,6 +71,7 @@ PARTS = {
     'WaitSet': ('add_guard_condition', 'add_service', 'add_subscription', 'clear_entities',
                 'get_ready_entities', 'wait'),
     'GuardCondition': ('pointer',),
+    'Node': ('get_count_publishers', 'get_count_subscribers'),
     'Service': ('pointer', 'service_take_request'),
     'Subscription': ('pointer', 'take_message'),
 }
@@ -217,6 +219,13 @@ class Access(Protocol):
         True where that is not known. Nobody else may ask in the node's context.
         """
 
+    def counts(self, node: Node, topics: Iterable[str]) -> list[tuple[int, int]]:
+        """
+        Return how many publishers and subscribers topics have (executor thread).
+
+        :param topics: full names, as the graph has them.
+        """
+
     def respond(self, entity: Any, response: Any, header: Any) -> None:
         """
         Answer a request (executor thread).
@@ -281,6 +290,7 @@ def _try(node: Node) -> None:
     finally:
         waiting.close()
         node.destroy_subscription(tap.entity)
+    access.counts(node, ['/parameter_events'])
     for service in node.services:
         kind: Any = service.srv_type    # Jazzy's rclpy says less of it
         _, _ = service.handle.service_take_request(kind.Request)
@@ -407,6 +417,17 @@ class PrivateAccess:
         except Unsupported as exc:
             logger.warning('the graph costs more than it needs to: %s', exc)
             return _not_known
+
+    def counts(self, node: Node, topics: Iterable[str]) -> list[tuple[int, int]]:
+        """
+        Return how many publishers and subscribers topics have; see :class:`Access`.
+
+        rclpy's own functions expand and check each name first, and take twice as long.
+        """
+        handle: Any = node.handle
+        with handle:
+            publishers, subscribers = handle.get_count_publishers, handle.get_count_subscribers
+            return [(publishers(topic), subscribers(topic)) for topic in topics]
 
     def respond(self, entity: Any, response: Any, header: Any) -> None:
         """Answer a request; see :class:`Access`."""
@@ -1002,6 +1023,10 @@ class PublicAccess:
     def graph_bell(self, node: Node) -> Callable[[], bool]:
         """Return what does not know of changes of the graph; see :class:`Access`."""
         return _not_known
+
+    def counts(self, node: Node, topics: Iterable[str]) -> list[tuple[int, int]]:
+        """Return how many publishers and subscribers topics have; see :class:`Access`."""
+        return [(node.count_publishers(topic), node.count_subscribers(topic)) for topic in topics]
 
     def respond(self, entity: Any, response: Any, header: Any) -> None:
         """Answer a request; see :class:`Access`."""

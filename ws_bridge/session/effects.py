@@ -87,6 +87,7 @@ class OpenSubscription:
     fresh: bool = False
     separate: bool = False
     share: Share = USUAL
+    rung: int | None = None
 
     @property
     def name(self) -> DeliveryName:

@@ -183,9 +183,10 @@ class OutQueue:
     :ivar takes_pieces: the peer does.
     """
 
-    __slots__ = ('_begun', '_drops', '_had', '_lanes', '_left_at', '_max_bytes', '_max_frames',
-                 '_message_bytes', '_messages', '_numbers', '_shares', '_sizes', '_stream_frames',
-                 '_streams', '_turns', '_urgent', 'dropped', 'nbytes', 'takes_pieces')
+    __slots__ = ('_begun', '_drops', '_had', '_lanes', '_left_at', '_lost', '_max_bytes',
+                 '_max_frames', '_message_bytes', '_messages', '_numbers', '_shares', '_sizes',
+                 '_stream_frames', '_streams', '_turns', '_urgent', 'dropped', 'nbytes',
+                 'takes_pieces')
 
     def __init__(self, max_bytes: int, max_frames: int) -> None:
         self._max_bytes = max_bytes
@@ -204,6 +205,7 @@ class OutQueue:
         self._shares: dict[Hashable, Share] = {}
         self._left_at: dict[Hashable, float] = {}   # of those that may be overdue
         self._drops: dict[Hashable, int] = {}
+        self._lost: set[Hashable] = set()
         self._sizes: dict[Hashable, int] = {}
         self._stream_frames = 0
         self._begun: dict[Hashable, Begun] = {}     # of streams
@@ -311,6 +313,15 @@ class OutQueue:
         self._drops.pop(key, None)
         while key in self._streams:
             self._take(key)
+        self._lost.discard(key)
+
+    def has_lost(self, key: Hashable) -> bool:
+        """Whether a frame of a stream was dropped since it was last forgotten."""
+        return key in self._lost
+
+    def waiting(self, key: Hashable) -> int:
+        """Return how many frames of a stream wait."""
+        return len(self._streams.get(key, ()))
 
     def clear(self) -> None:
         """Forget everything that waits."""
@@ -330,6 +341,7 @@ class OutQueue:
 
     def _drop(self, key: Hashable) -> None:
         self._take(key)
+        self._lost.add(key)
         self.dropped += 1
         self._drops[key] = self._drops.get(key, 0) + 1
 

@@ -19,6 +19,7 @@ import time
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.transport.fence import Fenced
+from ws_bridge.transport.large import Arriving
 from ws_bridge.transport.link import Link, Listener
 from ws_bridge.transport.rounds import Rounds
 from ws_bridge.transport.turns import Turns
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
 
     from ws_bridge.transport.options import LinkOptions
+
+POLICY = 1008
 
 #: Names of the statistics, and the counter of a link behind each.
 _TRAFFIC = {'messages_sent': 'messages_out', 'messages_received': 'messages_in',
@@ -40,6 +43,7 @@ class Connections:
         self._links: dict[Connection, Link] = {}
         self._turns = Turns()
         self._rounds = Rounds()
+        self._arriving = Arriving(self._address_of, self._end_message)
         self._past = dict.fromkeys(_TRAFFIC, 0)
         self._last_activity: float | None = None
         self.established = 0
@@ -66,8 +70,17 @@ class Connections:
         link = Link(websocket, options, dialled=dialled, turns=self._turns, rounds=self._rounds,
                     ping_interval=ping_interval)
         self._links[websocket] = link
+        websocket.arriving = self._arriving
         self.established += 1
         return link
+
+    def _address_of(self, websocket: Connection) -> str | None:
+        link = self._links.get(websocket)
+        return link.address if link is not None and link.is_open else None
+
+    def _end_message(self, websocket: Connection) -> None:
+        """Close who has sent most, where all together have sent too much that is not read yet."""
+        self._links[websocket].close(POLICY, 'too much of large messages waits to be read')
 
     async def serve(self, link: Link, listener: Listener) -> None:
         """Read from a link until it is closed, and count it as past."""

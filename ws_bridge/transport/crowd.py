@@ -46,6 +46,7 @@ class Ticket:
     :param is_connecting: its handshakes (TLS, HTTP) have not ended.
     :param is_answered: its request was understood, and answered or let in.
     :param body: bytes of the page that it is sent; they wait for it until it has taken them.
+    :param is_streamed: it is sent an answer that goes on.
     """
 
     address: str
@@ -54,6 +55,7 @@ class Ticket:
     is_connecting: bool = True
     is_answered: bool = False
     body: int = 0
+    is_streamed: bool = False
 
 
 class Crowd:
@@ -141,10 +143,10 @@ class Crowd:
             _take(self._connecting, network_of(ticket.address))
 
     def close(self) -> None:
-        """Cut what has not ended its handshakes, and what is yet to come."""
+        """Cut what is no WebSocket: in its handshakes, streamed, or yet to come."""
         self._closed = True
         for ticket in list(self._tickets.values()):
-            if ticket.is_connecting and ticket.transport is not None:
+            if (ticket.is_connecting or ticket.is_streamed) and ticket.transport is not None:
                 ticket.transport.abort()
 
     def leave(self, descriptor: int) -> None:
@@ -162,6 +164,19 @@ def _take(counts: Counter[str], network: str) -> None:
     counts[network] -= 1
     if counts[network] <= 0:
         del counts[network]
+
+
+class _Gone(asyncio.Transport):
+    """Stands for a socket that something else has now."""
+
+    def abort(self) -> None:
+        """Do nothing."""
+
+    close = abort
+
+    def is_closing(self) -> bool:
+        """Whether nothing can be written."""
+        return True
 
 
 class CountedConnection(Fenced, ServerConnection):
@@ -189,6 +204,21 @@ class CountedConnection(Fenced, ServerConnection):
             self.transport.abort()
         elif self.transport.get_extra_info('sslcontext') is None:
             self.send_bytes = self.ticket.send
+
+    def hand_over(self, protocol: asyncio.Protocol) -> asyncio.Transport:
+        """
+        Let something else have the socket from now on; for the server this connection is lost.
+
+        What the server does to a connection that it has lost does nothing to the socket.
+        """
+        transport = self.transport
+        transport.set_protocol(protocol)
+        if self.ticket is not None:
+            self.ticket.is_streamed = True
+            self.crowd.joined(self.ticket)
+        super().connection_lost(None)
+        self.transport = _Gone()
+        return transport
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

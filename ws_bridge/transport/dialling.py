@@ -19,14 +19,14 @@ import inspect
 import random
 from typing import Any
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
 from ws_bridge.addresses import is_loopback
 from ws_bridge.errors import ConnectFailed
 from ws_bridge.identity.tickets import without_ticket
-from ws_bridge.transport.fence import FencedClient
+from ws_bridge.transport.fence import Fenced
 from ws_bridge.transport.listening import link_arguments
 from ws_bridge.transport.options import ClientOptions
 from ws_bridge.transport.settings import ConnectionSettings
@@ -37,6 +37,12 @@ _MAX_DOUBLINGS = 20
 _MAX_TEXT = 200
 #: ``connect`` knows proxies since websockets 15.
 _KNOWS_PROXY = 'proxy' in inspect.signature(connect.__init__).parameters
+
+
+class FencedClient(Fenced, ClientConnection):
+    """A connection that this side opened."""
+
+    is_client = True
 
 
 async def dial(settings: ConnectionSettings, options: ClientOptions) -> FencedClient:

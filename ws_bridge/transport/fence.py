@@ -26,14 +26,14 @@ from collections.abc import Callable
 import os
 from typing import Any, TYPE_CHECKING
 
-from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.streams import StreamReader
 
-from ws_bridge.transport.large import Cutter, EMPTY, Gathering, Large, TOO_MANY
+from ws_bridge.transport.large import Arriving, Cutter, EMPTY, Gathering, Large, Pieces, TOO_MANY
 from ws_bridge.transport.rounds import Rounds
 from ws_bridge.transport.turns import Turns
+from ws_bridge.transport.window import Kernel
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection as Base
@@ -75,8 +75,10 @@ class Fenced(Base):
         time when the peer's side of the handshake arrived (server) or this one began (client).
     :ivar fences: of each message that waits to be received, the fence as of its first frame, and
         the message itself where it is large: what is received is empty then.
+    :ivar is_client: whether this side opened it.
     :ivar turns: the line in which what came waits to be parsed, while there is much of others;
         ``None`` = it is parsed at once.
+    :ivar arriving: counts what comes of large messages.
     :ivar is_urgent: tells whether a message passes the line; asked of ``b''``, whether everything
         does that comes now.
     :ivar on_change: called when something waits to be written, and as soon as the connection is no
@@ -85,9 +87,11 @@ class Fenced(Base):
         in the transport; ``None`` = the socket takes something else.
     """
 
+    is_client = False
     fence = UNKNOWN
     fences: deque[tuple[float, Large | None]]
     turns: Turns | None = None
+    arriving: Arriving | None = None
     is_urgent: Callable[[str | bytes], bool]
     on_change: Callable[[], None]
     send_bytes: Callable[[bytes], int] | None = None
@@ -103,8 +107,7 @@ class Fenced(Base):
         # The pings that were not answered: ``pong_waiters`` before websockets 16.
         self._pings: dict[bytes, tuple[asyncio.Future[float], float]] = \
             getattr(self, 'pending_pings' if hasattr(self, 'pending_pings') else 'pong_waiters')
-        self._is_client = isinstance(self, ClientConnection)
-        if self._is_client:
+        if self.is_client:
             self.fence = self.loop.time()   # what a server says is said after it was asked
         super().connection_made(transport)
 
@@ -112,11 +115,12 @@ class Fenced(Base):
         turns = self.turns
         if turns is None:
             super().data_received(data)
+        elif len(data) == _PONG_SIZE and not self._unparsed and self._take_pong(data):
+            turns.note()        # to wait in line would take longer
         elif self._unparsed or (turns.are_over() and not self.is_urgent(b'')):
             self._wait_with(data, turns)
         elif len(data) <= SOME or self._cutter.ahead >= len(data):
-            if len(data) != _PONG_SIZE or not self._take_pong(data):
-                super().data_received(data)
+            super().data_received(data)
             turns.note()
         else:
             super().data_received(data[:SOME])
@@ -139,6 +143,7 @@ class Fenced(Base):
             self._parse_all()
             super().connection_lost(exc)
         finally:
+            self._gathering = None
             self.on_change()
 
     def pause_writing(self) -> None:
@@ -177,13 +182,13 @@ class Fenced(Base):
 
     def process_event(self, event: Event) -> None:
         if not isinstance(event, Frame):    # the peer's side of the handshake
-            if not self._is_client:
+            if not self.is_client:
                 self.fence = self.loop.time()
         elif event.opcode is Opcode.TEXT or event.opcode is Opcode.BINARY:
             # Who sends before the handshake was answered may have done so at any time.
             fence = self.fence if self.protocol.state is not State.CONNECTING else UNKNOWN
             if not event.fin:
-                self._gathering = Gathering(fence, event)
+                self._gathering = Gathering(fence, event, Pieces(self.arriving, self))
                 return
             self.fences.append((fence, None))
         elif event.opcode is Opcode.CONT:
@@ -200,6 +205,9 @@ class Fenced(Base):
         gathering = self._gathering
         if gathering is None:
             return              # it had too many
+        if self.protocol.state is not State.OPEN:
+            self._gathering = None      # nobody wants it any more
+            return
         gathering.add(fragment)
         if fragment.fin or gathering.is_too_much:
             frame, large = gathering.message() if fragment.fin else (EMPTY, TOO_MANY)
@@ -213,7 +221,7 @@ class Fenced(Base):
 
         :return: whether it was one; else nothing was done.
         """
-        if self._is_client or not data.startswith(_PONG) or self._cutter.left \
+        if self.is_client or not data.startswith(_PONG) or self._cutter.left \
                 or self.protocol.state is not State.OPEN:
             return False
         waits: Any = self.protocol.parser
@@ -238,11 +246,15 @@ class Fenced(Base):
         """
         if self.may_ping:
             ping = self.make_fence()
-            if self._is_client:     # its frames are masked
+            if self.is_client:     # its frames are masked
                 self.protocol.send_ping(ping[len(_PING):])
                 self.send_data()
             else:
                 self.write(ping)
+
+    def kernel(self) -> Kernel | None:
+        """Return what tells how much is under way; ``None``: nothing does."""
+        return Kernel.of(self.transport.get_extra_info('socket'))
 
     @property
     def may_ping(self) -> bool:
@@ -254,10 +266,6 @@ class Fenced(Base):
         payload = os.urandom(_SIZE)
         self._pings[payload] = self.loop.create_future(), self.loop.time()
         return _PING + payload
-
-
-class FencedClient(Fenced, ClientConnection):
-    """A connection that this side opened."""
 
 
 class Keepalive:

@@ -68,7 +68,12 @@ class StreamFrame:
         ``count`` and ``size`` are the frames in it and their bytes from then on.
         """
         if self._wire is None:
-            parts = [part for part in Outgoing(self.frame, self.text, self.split).frames()
+            frame = self.frame
+            if self.split is None and isinstance(frame, bytes):     # as almost always
+                self.count, self.size = 1, len(frame)
+                self._wire = head(len(frame), self.text) + frame
+                return self._wire
+            parts = [part for part in Outgoing(frame, self.text, self.split).frames()
                      if isinstance(part, bytes)]
             self.count, self.size = len(parts), sum(map(len, parts))
             self._wire = b''.join([item for part in parts

@@ -34,10 +34,17 @@ from ws_bridge.config.forms import is_origin
 from ws_bridge.transport.crowd import client_address, CountedConnection, Crowd, refused
 from ws_bridge.transport.endpoint import address_host
 from ws_bridge.transport.link import plain_headers
-from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
+from ws_bridge.transport.options import HttpReply, HttpStreaming, ServerOptions, Visitor
+from ws_bridge.transport.streaming import HttpStream
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
+
+ADMISSION = '/admission'
+"""Where one that is no WebSocket asks whether it would be let in as one."""
+
+SERVER = 'ws_bridge'
+"""What answers are from."""
 
 SAID_EACH = 60.0
 """Time between lines of the log about pages that were opened as files, s."""
@@ -76,10 +83,13 @@ class Handshake:
             connection.ticket.is_answered = True
         tls = connection.transport.get_extra_info('ssl_object')
         visitor = Visitor(address, request.path, headers,
-                          tls.getpeercert() if tls else None, tls is not None)
+                          tls.getpeercert() if tls else None, tls is not None,
+                          address_host(connection.local_address))
         reply = await self._enter(connection, visitor) \
             if 'websocket' in headers.get('upgrade', '').lower() \
-            else await self._plain(request, visitor)
+            else await self._plain(connection, request, visitor)
+        if isinstance(reply, HttpStreaming):
+            reply = self._stream(connection, request, visitor, reply)
         if reply is None:
             return None
         if isinstance(connection, CountedConnection) and connection.ticket is not None \
@@ -95,7 +105,26 @@ class Handshake:
         common = _first_common(self._options.subprotocols, offered)
         return None if common is None else Subprotocol(common)
 
-    async def _plain(self, request: Request, visitor: Visitor) -> HttpReply | None:
+    def _stream(self, connection: ServerConnection, request: Request, visitor: Visitor,
+                answer: HttpStreaming) -> HttpReply:
+        """Let an answer that goes on have the socket; return what is said to a lost connection."""
+        assert isinstance(connection, CountedConnection)
+        reply = HttpReply(HTTPStatus.OK, answer.headers)
+        if getattr(request, 'method', 'GET') == 'HEAD' or connection.transport.is_closing():
+            return reply
+        refusal = self._too_many(visitor)
+        if refusal is not None:
+            return refusal
+        stream = HttpStream(self._options.ping_timeout)
+        head = _response(request, reply)
+        del head.headers['Content-Length']
+        head.headers['Server'] = SERVER
+        stream.begin(connection.hand_over(stream), head.serialize())
+        answer.begin(stream)
+        return reply
+
+    async def _plain(self, connection: ServerConnection, request: Request,
+                     visitor: Visitor) -> HttpReply | HttpStreaming | None:
         # Before websockets 16 only GET came here, and the request had no method.
         if self._options.http is None or getattr(request, 'method', 'GET') not in ('GET', 'HEAD'):
             return None         # websockets itself says 426, or 405
@@ -103,6 +132,10 @@ class Handshake:
             why = page_fault(visitor.headers.get('host', ''), self._options)
             if why is not None:
                 return self._say(visitor, 'host', HTTPStatus.MISDIRECTED_REQUEST, why)
+        if visitor.path.partition('?')[0] == ADMISSION:
+            # a browser tells a page nothing of a handshake that was refused, but of this
+            return await self._enter(connection, visitor) or HttpReply(
+                HTTPStatus.OK, {**_TEXT, 'Cache-Control': 'no-store'}, b'ok\n')
         return await self._options.http(visitor) or _refusal(
             HTTPStatus.NOT_FOUND, 'there is nothing here')
 
@@ -122,10 +155,9 @@ class Handshake:
         if self._peers() >= options.max_peers:
             return self._say(visitor, 'max_peers', HTTPStatus.SERVICE_UNAVAILABLE,
                              f'{options.max_peers} peers are connected, no more may')
-        if self._crowd.of(visitor.address) > options.max_peers_per_address:
-            return self._say(visitor, 'max_peers_per_address', HTTPStatus.TOO_MANY_REQUESTS,
-                             f'{options.max_peers_per_address} connections of this address are '
-                             'open, no more may')
+        refusal = self._too_many(visitor)
+        if refusal is not None:
+            return refusal
         why = origin_fault(headers, options.origins, local_host, options.hosts)
         if why is not None:
             self._log_file(headers.get('origin', ''), why)
@@ -150,6 +182,14 @@ class Handshake:
             return self._say(visitor, 'subprotocol', HTTPStatus.BAD_REQUEST,
                              f'unknown subprotocol; this server speaks {", ".join(known)}')
         return None
+
+    def _too_many(self, visitor: Visitor) -> HttpReply | None:
+        """Refuse one more connection of an address that has too many."""
+        most = self._options.max_peers_per_address
+        if self._crowd.of(visitor.address) <= most:
+            return None
+        return self._say(visitor, 'max_peers_per_address', HTTPStatus.TOO_MANY_REQUESTS,
+                         f'{most} connections of this address are open, no more may')
 
     def _log_file(self, origin: str, why: str) -> None:
         """Say in the log what a page cannot show: a browser hides the answer from it."""
@@ -228,6 +268,41 @@ def origin_fault(headers: Mapping[str, str], origins: tuple[str, ...] | str | No
     if is_loopback(local_host) and not is_loopback(own) and \
             own not in [known.lower() for known in hosts]:
         return f'origin {origin} may not connect to a loopback address; allow it by name'
+    return None
+
+
+def page_of(headers: Mapping[str, str]) -> str | None:
+    """
+    Return the origin of the page that something is for, ``None`` where nothing tells of one.
+
+    A browser that loads a picture sends no ``Origin``, but says where the page is.
+    """
+    origin = headers.get('origin')
+    if origin is not None:
+        return origin
+    try:
+        page = urlsplit(headers.get('referer', ''))
+    except ValueError:
+        return None
+    return f'{page.scheme}://{page.netloc}' if page.netloc else None
+
+
+def embedding_fault(headers: Mapping[str, str], options: ServerOptions,
+                    local_host: str) -> str | None:
+    """
+    Return why a page may not show what is asked for, or ``None`` if it may, or is none.
+
+    The pages that may connect may also show pictures.
+
+    :param local_host: see :func:`origin_fault`.
+    """
+    page = page_of(headers)
+    if page is not None:
+        return origin_fault({**headers, 'origin': page}, options.origins, local_host,
+                            options.hosts)
+    if headers.get('sec-fetch-site') in ('cross-site', 'same-site') and \
+            '*' not in (options.origins or ()):
+        return 'a page of another host that hides which one it is may not show this'
     return None
 
 

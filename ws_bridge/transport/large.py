@@ -22,8 +22,10 @@ it came, in pieces.
 """
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, Final, TYPE_CHECKING
+from weakref import WeakSet
 
 from websockets.frames import Frame, Opcode
 
@@ -36,6 +38,8 @@ INVALID_DATA = 1007
 MESSAGE_TOO_BIG = 1009
 MAX_FRAGMENTS = 4096
 """Of one message; each costs memory and time, even an empty one."""
+MOST_ARRIVING: Final = 128 << 20
+"""Bytes of large messages, of all connections together, that have come and are not read yet."""
 _LONG = 127
 """What stands for a size of 8 bytes in the second byte of a frame, RFC 6455 5.2."""
 _LONG_SIZE = 8
@@ -88,24 +92,108 @@ TOO_MANY = Large([], is_text=False)
 """Stands for a message of too many fragments."""
 
 
+class Pieces(list[bytes]):
+    """
+    What has come of a message; it counts until nobody has it any more.
+
+    :param arriving: where; ``None`` = nowhere.
+    :ivar owner: the connection that it came by.
+    :ivar size: bytes.
+    """
+
+    __slots__ = ('__weakref__', '_arriving', 'owner', 'size')
+    __hash__ = object.__hash__  # type: ignore[assignment]    # which one it is, to be held
+
+    def __init__(self, arriving: Arriving | None = None, owner: Any = None) -> None:
+        super().__init__()
+        self.owner = owner
+        self.size = 0
+        self._arriving = arriving
+        if arriving is not None:
+            arriving.held.add(self)
+
+    def __del__(self) -> None:
+        if self._arriving is not None:
+            self._arriving.size -= self.size
+
+    def take(self, piece: bytes) -> None:
+        """Take the next one."""
+        self.append(piece)
+        self.size += len(piece)
+        if self._arriving is not None:
+            self._arriving.note(len(piece))
+
+
+class Arriving:
+    """
+    Bounds what all connections together have sent of large messages that are not read yet.
+
+    A connection can begin as many as there are connections, and end none. Who has most is closed:
+    of the address with most the largest message.
+
+    :param address_of: tells where a connection comes from; ``None`` = it is closing, and what it
+        has sent is about to be given back.
+    :param close: begins to close one.
+    :param most: bytes.
+    :ivar size: bytes.
+    :ivar held: the messages.
+    """
+
+    __slots__ = ('_address_of', '_close', '_most', 'held', 'size')
+
+    def __init__(self, address_of: Callable[[Any], str | None], close: Callable[[Any], None],
+                 most: int = MOST_ARRIVING) -> None:
+        self.size = 0
+        self.held: WeakSet[Pieces] = WeakSet()
+        self._address_of = address_of
+        self._close = close
+        self._most = most
+
+    def __repr__(self) -> str:
+        return f'<Arriving {self.size} bytes>'
+
+    def note(self, size: int) -> None:
+        """Count what has come, and close who has most where it is too much."""
+        self.size += size
+        if self.size > self._most:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        found = [(each, address) for each in self.held
+                 if (address := self._address_of(each.owner)) is not None]
+        if total(each for each, _ in found) <= self._most:
+            return
+        of_address: Counter[str] = Counter()
+        for each, address in found:
+            of_address[address] += each.size
+        worst, _ = max(found, key=lambda pair: (of_address[pair[1]], pair[0].size))
+        self._close(worst.owner)
+
+
+def total(messages: Iterable[Pieces]) -> int:
+    """Return the bytes of several messages."""
+    return sum(each.size for each in messages)
+
+
 class Gathering:
     """
     The fragments of a message, as they come.
 
     :param fence: of the first one.
+    :param pieces: takes them.
     """
 
-    __slots__ = ('_count', '_is_text', '_pieces', '_size', 'fence')
+    __slots__ = ('_count', '_is_text', '_pieces', 'fence')
 
-    def __init__(self, fence: float, first: Frame) -> None:
+    def __init__(self, fence: float, first: Frame, pieces: Pieces | None = None) -> None:
         self.fence = fence
         self._is_text = first.opcode is Opcode.TEXT
-        self._pieces: list[bytes] = []
-        self._size = self._count = 0
+        self._pieces = Pieces() if pieces is None else pieces
+        self._count = 0
         self.add(first)
 
     def __repr__(self) -> str:
-        return f'<Gathering {self._count} fragments, {self._size} bytes>'
+        return f'<Gathering {self._count} fragments, {self._pieces.size} bytes>'
 
     @property
     def is_too_much(self) -> bool:
@@ -114,13 +202,12 @@ class Gathering:
 
     def add(self, fragment: Frame) -> None:
         """Take the next one."""
-        self._pieces.append(bytes(fragment.data))
-        self._size += len(fragment.data)
         self._count += 1
+        self._pieces.take(bytes(fragment.data))
 
     def message(self) -> tuple[Frame, Large | None]:
         """Return the whole as a frame if it is small; else :data:`EMPTY`, and what it is for."""
-        if self._size > PIECE:
+        if self._pieces.size > PIECE:
             return EMPTY, Large(self._pieces, is_text=self._is_text)
         opcode = Opcode.TEXT if self._is_text else Opcode.BINARY
         return Frame(opcode, b''.join(self._pieces)), None

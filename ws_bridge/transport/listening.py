@@ -27,7 +27,7 @@ from ws_bridge.errors import ConnectFailed
 from ws_bridge.transport.accepting import bind, ListeningSocket
 from ws_bridge.transport.crowd import CountedConnection, Crowd
 from ws_bridge.transport.endpoint import join_host_port
-from ws_bridge.transport.handshake import Handshake
+from ws_bridge.transport.handshake import Handshake, SERVER
 from ws_bridge.transport.options import ServerOptions
 from ws_bridge.transport.settings import ConnectionSettings
 from ws_bridge.transport.tls_server import TlsProtocol, TlsTurns
@@ -107,7 +107,7 @@ async def listen(settings: ConnectionSettings, options: ServerOptions,
                 serve_one, sock=each,
                 subprotocols=[Subprotocol(name) for name in options.subprotocols] or None,
                 select_subprotocol=handshake.select_subprotocol if options.subprotocols else None,
-                process_request=handshake.process_request, server_header='ws_bridge',
+                process_request=handshake.process_request, server_header=SERVER,
                 create_connection=create_connection,  # type: ignore[arg-type]
                 logger=_quiet_logger(), backlog=ACCEPTED_AT_ONCE, **arguments))
     except OSError as exc:      # another process has bound the port as well, and listens

@@ -14,10 +14,11 @@
 """What a program may ask of the transport beyond the seed's configuration; all values."""
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 import ssl
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,34 @@ class HttpReply:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b''
+
+
+class PartSender(Protocol):
+    """
+    What sends an answer that goes on, part by part.
+
+    :ivar on_end: called once, when the connection has ended.
+    """
+
+    on_end: Callable[[], None]
+
+    def put(self, part: bytes) -> None:
+        """Send a part; one that still waits gives way to it. Never waits."""
+
+    def close(self) -> None:
+        """End the answer; what was not taken yet is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpStreaming:
+    """
+    An answer that goes on until one of both ends closes the connection.
+
+    :param begin: called once, when what comes can be sent; not for HEAD.
+    """
+
+    headers: Mapping[str, str]
+    begin: Callable[[PartSender], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +68,7 @@ class Visitor:
     :param headers: names in lower case.
     :param certificate: what TLS has verified, as ``ssl`` gives it; empty or ``None`` = none.
     :param is_secure: whether TLS ends here.
+    :param local_address: the address of this machine at which it arrived.
     """
 
     address: str
@@ -46,11 +76,21 @@ class Visitor:
     headers: Mapping[str, str] = field(repr=False)
     certificate: Mapping[str, Any] | None = None
     is_secure: bool = False
+    local_address: str = ''
+
+
+class Carried(ABC):
+    """Takes a connection over after its handshake, byte by byte: it is no peer of this server."""
+
+    @abstractmethod
+    async def carry(self, websocket: Any) -> None:
+        """Carry the bytes of a connection until it is lost."""
 
 
 #: ``None`` = 404.
-HttpHook = Callable[[Visitor], Awaitable[HttpReply | None]]
-#: Lets a WebSocket in: what it returns is kept as ``Link.admitted``, unless it is a refusal.
+HttpHook = Callable[[Visitor], Awaitable[HttpReply | HttpStreaming | None]]
+#: Lets a WebSocket in: what it returns is kept as ``Link.admitted``, unless it is a refusal, or
+#: :class:`Carried`, which then has the connection.
 AdmitHook = Callable[[Visitor], Awaitable[Any]]
 #: Told of each refusal, with one word for why, and the address.
 RefusedHook = Callable[[str, str], None]

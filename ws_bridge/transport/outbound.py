@@ -40,7 +40,7 @@ from ws_bridge.session.queue import Frame, OnLeft, Outgoing, OutQueue, Parts, Sp
 from ws_bridge.transport.fragments import Room, write_fragments
 from ws_bridge.transport.framing import head, PIECE, StreamFrame
 from ws_bridge.transport.stall import Stall
-from ws_bridge.transport.window import Kernel, Window
+from ws_bridge.transport.window import Window
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
@@ -89,7 +89,7 @@ class Outbound:
         self.queue = OutQueue(options.max_queue_bytes, options.max_queue_frames)
         self._writer: asyncio.Task[None] | None = None
         self._stall = Stall(self, options.ping_timeout)
-        self._window = Window(Kernel.of(self._transport.get_extra_info('socket')))
+        self._window = Window(websocket.kernel())
         self._ending: tuple[int, str] | None = None
         self._in_hand = 0
         self.direct: Callable[[bytes], int] | None = None
@@ -283,6 +283,14 @@ class Outbound:
         """Send nothing more of a stream; of a large frame that is being sent the rest follows."""
         self._staged = [item for item in self._staged if item.key != key]
         self.queue.forget(key)
+
+    def has_lost(self, key: Hashable) -> bool:
+        """Whether a frame of a stream gave way since :meth:`forget_stream`."""
+        return self.queue.has_lost(key)
+
+    def waiting(self, key: Hashable) -> int:
+        """Return how many frames of a stream wait in the queue."""
+        return self.queue.waiting(key)
 
     async def flushed(self, timeout: float) -> bool:
         """Wait, up to ``timeout`` s, until nothing is queued: back-pressure for one sender."""

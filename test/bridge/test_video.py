@@ -1,0 +1,216 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Topics as video, over sockets."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+from support import pictures
+from support.bridge_harness import native_peer, NativePeer, running_bridge
+from support.helpers import async_wait_until, SpinningNode
+
+from ws_bridge.bridge import video
+from ws_bridge.bridge.video import DEPTH, VideoToPeers
+from ws_bridge.protocol.native import BINARY_HEADER, KEY_FRAME, RUNG_AT, VIDEO_OPCODE
+from ws_bridge.session.effects import OpenSubscription
+from ws_bridge.session.queue import OutQueue, Share
+from ws_bridge.video.camera import Packet
+from ws_bridge.video.messages import IMAGE
+from ws_bridge.video.recipes import VideoRecipe
+
+
+class Robot(SpinningNode):
+    """A robot with a camera."""
+
+    def __init__(self) -> None:
+        super().__init__('robot')
+        self.camera = self.node.create_publisher(Image, '/camera', 1)
+        self.text = self.node.create_publisher(String, '/text', 1)
+
+    async def show(self, peer: NativePeer, sec: int = 0) -> tuple[Any, ...]:
+        """Publish until a peer gets one frame more, and return its header."""
+        number = len(peer.binary)
+        while len(peer.binary) <= number:
+            self.camera.publish(pictures.raw(sec=sec))
+            with suppress(AssertionError):
+                await async_wait_until(lambda: len(peer.binary) > number, timeout=0.1)
+        return peer.binary[number][0]
+
+
+@pytest.fixture
+def robot() -> Iterator[Robot]:
+    """Give the robot."""
+    with Robot() as running:
+        yield running
+
+
+async def test_a_camera_as_video(robot: Robot) -> None:
+    """Two peers share what is encoded once; the same topic may be had otherwise too."""
+    pytest.importorskip('av', reason='needs PyAV')
+    async with running_bridge(max_cameras=1) as service, native_peer(service) as one, \
+            native_peer(service) as two:
+        await async_wait_until(lambda: {'/camera', '/text'} <= set(service.ros.graph.topics))
+        opened = await one.ask('subscribe', topic='/camera', encoding='video')
+        assert opened == {'op': 'subscribe', 'topic': '/camera', 'type': IMAGE, 'schema': None,
+                          'encoding': 'video', 'pending': False, 'rung': 1,
+                          'channel_id': opened['channel_id']}
+        camera = service.bridge.cameras.camera('/camera')
+        assert camera is not None
+        now = int(time.time())
+        opcode, flags, zero, channel, stamp, number = await robot.show(one, now)
+        assert (opcode, flags, zero, channel, stamp, number) == (
+            VIDEO_OPCODE, KEY_FRAME | 2 << RUNG_AT, 0, opened['channel_id'], now, 1)
+        assert (await robot.show(one))[1:4:2] == (2 << RUNG_AT, channel)
+        assert one.binary[0][1].startswith(b'\0\0\0\1')
+        await two.ask('subscribe', topic='/camera', encoding='video')
+        assert (await robot.show(two))[1] == flags
+        await async_wait_until(lambda: two.binary[0][1] in [data for _, data in one.binary])
+        assert (camera.viewer_count, service.bridge.entity_count) == (2, 1)
+
+        wide = await two.ask('subscribe', topic='/camera', encoding='video', rung=2)
+        assert wide['rung'] == 2 and wide['channel_id'] != channel      # in place of the first
+        while (header := await robot.show(two))[3] != wide['channel_id']:
+            continue                # of the first one
+        assert header[1] == KEY_FRAME | 3 << RUNG_AT
+        assert camera.viewer_count == 2
+        await two.ask('subscribe', topic='/camera', encoding='cdr')
+        await two.ask('unsubscribe', topic='/camera', encoding='video')
+        await one.ask('unsubscribe', topic='/camera', encoding='video')
+        assert camera.viewer_count == 0
+        assert service.bridge.entity_count == 1     # that of the CDR
+
+        for fields, code in ((
+                {'topic': '/nothing', 'encoding': 'video'}, 'unknown_name'), (
+                {'topic': '/text', 'encoding': 'video'}, 'type_mismatch'), (
+                {'topic': '/camera', 'type': 'std_msgs/msg/String', 'encoding': 'video'},
+                'type_mismatch')):
+            assert (await two.refused('subscribe', **fields))['code'] == code
+        assert (await two.refused('subscribe', topic='/camera', encoding='video', rung=3,
+                                  valid=False))['code'] == 'bad_field'
+        assert (await two.refused('unsubscribe', topic='/camera', encoding='video'))[
+            'code'] == 'not_advertised'
+        await one.ask('subscribe', topic='/camera', encoding='video')
+    assert not service.bridge.cameras
+
+
+class Rig:
+    """The unit with one peer, whose link is a queue that nobody empties."""
+
+    def __init__(self, rung: int | None = 1) -> None:
+        self.viewers: list[Any] = []
+        self.keys = 0
+        self.now = 0.0
+        self.sent: list[Any] = []
+        self.queue = OutQueue(1 << 20, 100)
+        ros: Any = SimpleNamespace(
+            graph=SimpleNamespace(topics={'/camera': SimpleNamespace(types=(IMAGE,))}),
+            types=SimpleNamespace(message=lambda name: SimpleNamespace(name=name)))
+        cameras: Any = SimpleNamespace(
+            add=lambda key, viewer: self.viewers.append(viewer),
+            remove=lambda key, viewer: self.viewers.remove(viewer), want_key=self._want_key)
+        link = SimpleNamespace(
+            has_lost=self.queue.has_lost, forget_stream=self.queue.forget,
+            waiting=self.queue.waiting, queue=self.queue,
+            send_stream=lambda key, data, depth, text, on_left: self.queue.put_stream(
+                key, data, depth, on_left=on_left))
+        rights = SimpleNamespace(check_type=lambda topic, msg_type: None)
+        self.peer: Any = SimpleNamespace(
+            name='p', link=link, send=self.sent.append,
+            session=SimpleNamespace(login=SimpleNamespace(rights=rights)))
+        self.left: list[int] = []
+        self.unit = VideoToPeers(ros, cameras, lambda: self.now,
+                                 lambda topic: lambda stamp, link: self.left.append(stamp))
+        self.wish = OpenSubscription(
+            'i', '/camera', '/camera', None, 'video', 0.0, 1, None, False, key='video',
+            separate=True, rung=rung, share=Share(weight=3.0))
+
+    def _want_key(self, key: Any, recipe: VideoRecipe) -> None:
+        self.keys += 1
+
+    def show(self, *, is_key: bool = False) -> None:
+        """Hand a packet out."""
+        for viewer in [*self.viewers]:
+            viewer.take(Packet(b'x', 7, is_key, 'h264'))
+
+    def numbers(self) -> list[int]:
+        """Take what waits for the peer; return the numbers of the frames."""
+        found = []
+        while (item := self.queue.pop()) is not None:
+            assert isinstance(item.frame, bytes)
+            if item.on_left is not None:
+                item.on_left()
+            found.append(BINARY_HEADER.unpack_from(item.frame)[5])
+        return found
+
+
+def test_a_peer_that_missed_a_frame_gets_none_before_the_next_beginning() -> None:
+    rig = Rig()
+    rig.unit.open(rig.peer, rig.wish)
+    rig.show()                                      # 1: it came in the middle
+    assert rig.numbers() == []
+    rig.show(is_key=True)
+    for _ in range(DEPTH):                          # 3 to 8: one too many waits
+        rig.show()
+    assert not rig.keys
+    rig.show()
+    assert rig.keys == 1
+    rig.show()
+    assert rig.numbers() == []                      # what cannot be shown is not sent
+    rig.show(is_key=True)
+    rig.show()
+    assert rig.queue._shares == {rig.wish.name: Share(weight=3.0)}
+    assert (rig.numbers(), rig.keys) == ([11, 12], 1)
+    assert rig.left == [7, 7]           # a gate may slow down by what was seen
+    rig.viewers[0].fail(ValueError('broken'))
+    rig.show()
+    rig.show(is_key=True)
+    assert rig.numbers() == [14]
+    rig.unit.open(rig.peer, rig.wish)
+    assert len(rig.viewers) == 1
+    rig.unit.close(rig.peer, rig.wish.name)
+    assert not rig.viewers and not rig.unit.has(rig.peer, rig.wish.name)
+
+
+def test_what_waits_chooses_the_quality() -> None:
+    """Where the peer does not; each step begins anew."""
+    rig = Rig(rung=None)
+    rig.unit.open(rig.peer, rig.wish)
+    assert rig.viewers[0].recipe == VideoRecipe(1)
+    rig.now = 2.0
+    rig.show(is_key=True)
+    for _ in range(3):
+        rig.show()
+    assert [viewer.recipe for viewer in rig.viewers] == [VideoRecipe(0)]
+    rig.numbers()
+    rig.show()
+    assert rig.numbers() == []
+    rig.show(is_key=True)
+    assert len(rig.numbers()) == 1
+    rig.now = 60.0
+    rig.show()
+    assert [viewer.recipe for viewer in rig.viewers] == [VideoRecipe(1)]
+
+
+def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video, 'has_library', lambda name: False)
+    rig = Rig()
+    with pytest.raises(video.Unavailable, match='ws_bridge'):
+        rig.unit.open(rig.peer, rig.wish)

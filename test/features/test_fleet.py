@@ -1,0 +1,253 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A bridge behind a relay: every dialect, its roles, and what stops the robot."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+from geometry_msgs.msg import Twist
+import orjson
+import pytest
+from std_msgs.msg import Int32
+from support.bridge_harness import native_peer, running_bridge
+from support.fleet import running_relay, TOKENS, write_fleet_tokens
+from support.foxglove_peer import foxglove_peer
+from support.helpers import async_wait_until, SpinningNode
+from support.rosbridge_harness import rosbridge_peer, RosbridgePeer
+from support.security_support import bearer
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from ws_bridge.main import Service
+
+GATE = '/cmd_vel'
+ALICE, BOB, R1 = (TOKENS[name][1] for name in ('alice', 'bob', 'r1'))
+
+
+@pytest.fixture
+def heard() -> Iterator[list[float]]:
+    """Give what a robot hears."""
+    heard: list[float] = []
+    with SpinningNode('robot') as robot:
+        robot.node.create_subscription(Twist, GATE, lambda m: heard.append(m.linear.x), 100)
+        odom = robot.node.create_publisher(Int32, '/odom', 10)
+        robot.node.create_timer(0.02, lambda: odom.publish(Int32(data=7)))
+        yield heard
+
+
+def token_of_robot(folder: Path) -> dict[str, str]:
+    """Return the parameter that names the token of the robot of the tests."""
+    path = folder / 'robot_token'
+    path.write_text('the-token-of-testbot')
+    with open(write_fleet_tokens(folder), 'a') as file:
+        file.write('testbot robot the-token-of-testbot\n')
+    return {'fleet_token_file': str(path)}
+
+
+async def is_registered(robot: Service) -> None:
+    """Wait until a robot is in the list of its relay."""
+    fleet = robot.fleet
+    assert fleet is not None
+    await async_wait_until(lambda: fleet.is_registered, why=lambda: fleet)
+
+
+async def test_every_dialect_as_at_the_robot_itself(heard: list[float], tmp_path: Path) -> None:
+    """With identity, role and address for which the relay vouches; the audit says so."""
+    token = token_of_robot(tmp_path)
+    audit = tmp_path / 'audit'
+    async with running_relay(token_file=str(tmp_path / 'fleet_tokens')) as relay, running_bridge(
+            fleet=[relay.url], audit_file=str(audit), gate_ttl=5.0, **token) as robot:
+        await is_registered(robot)
+        url, headers = f'{relay.url}/robots/testbot', {'additional_headers': bearer(ALICE)}
+        async with native_peer(url, **headers) as native, \
+                rosbridge_peer(url, **headers) as page, foxglove_peer(
+                    SimpleNamespace(url=url), **headers) as viewer:  # type: ignore[arg-type]
+            hello = await native.ask('hello', name='console')
+            assert (hello['robot'], hello['login']) == ('testbot', 'done')
+            await native.ask('subscribe', topic='/odom')
+            await page.send('subscribe', topic='/odom')
+            await async_wait_until(lambda: native.samples('/odom') and page.samples('/odom'))
+            await async_wait_until(lambda: '/odom' in viewer.channels)
+            await native.acquire(GATE)
+            await native.command(GATE, {'linear': {'x': 0.0}})
+            await native.command(GATE, {'linear': {'x': 0.4}})
+            await async_wait_until(lambda: 0.4 in heard)
+            await async_wait_until(lambda: relay.relay.robots['testbot'].state == {
+                'stopped': False, 'drivers': ['alice']})
+            await page.send('stop')
+            await async_wait_until(lambda: heard[-1] == 0.0)
+            peers = {peer.dialect.name: peer for peer in robot.bridge.peers()}
+            assert len(peers) == 3
+            for peer in peers.values():
+                identity = peer.session.login.identity
+                assert identity is not None
+                assert (identity.name, identity.method) == ('alice', 'relay')
+                assert peer.session.login.rights.role.name == 'operator'
+                assert peer.link.address == '127.0.0.1'
+        async with native_peer(url, additional_headers=bearer(BOB)) as looker:
+            assert (await looker.refused('acquire', gate=GATE))['code'] == 'forbidden'
+    logins = [line for line in map(orjson.loads, audit.read_text().splitlines())
+              if line['event'] == 'login']
+    assert {(line['identity'], line['role'], line['method'], line['address'])
+            for line in logins} == {('alice', 'operator', 'relay', '127.0.0.1'),
+                                    ('bob', 'observer', 'relay', '127.0.0.1')}
+
+
+async def test_the_robot_gives_less_than_the_relay_says(tmp_path: Path) -> None:
+    """Also where its own logins would give more: they are not asked."""
+    token = token_of_robot(tmp_path)
+    own = tmp_path / 'own'
+    own.write_text('root admin the-token-of-an-admin\n')
+    own.chmod(0o600)
+    mapping = tmp_path / 'mapping.yaml'
+    mapping.write_text("""
+version: 1
+roles:
+  painter: {allow: [{publish: /paint}]}
+""")
+    async with running_relay(token_file=str(tmp_path / 'fleet_tokens')) as relay, running_bridge(
+            fleet=[relay.url], relay_role='observer', token_file=str(own), ticket_lifetime=60.0,
+            **token) as robot:
+        await is_registered(robot)
+        url = f'{relay.url}/robots/testbot'
+        async with native_peer(url, additional_headers=bearer(ALICE)) as peer:
+            await async_wait_until(lambda: robot.bridge.peer_count)
+            (only,) = robot.bridge.peers()
+            assert only.session.login.rights.role.name == 'observer'
+            answer = await peer.ask('auth', token='the-token-of-an-admin')
+            assert (answer['name'], answer['role']) == ('alice', 'observer')
+            assert (await peer.refused('ticket', role='observer'))['code'] == 'forbidden'
+    async with running_relay(token_file=str(tmp_path / 'fleet_tokens')) as relay, running_bridge(
+            fleet=[relay.url], relay_role='painter', mapping_file=str(mapping),
+            **token) as robot:
+        await is_registered(robot)
+        with pytest.raises(InvalidStatus) as refused:       # neither is less than the other
+            await connect(f'{relay.url}/robots/testbot', proxy=None,
+                          additional_headers=bearer(BOB))
+        assert refused.value.response.status_code == 403
+
+
+# ---- what stops the robot
+
+@asynccontextmanager
+async def relay_process() -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """Run a relay in a process of its own; give the process and its URL."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, '-m', 'ws_bridge', 'relay', '-p', 'port:=0', stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        line = (await process.stdout.readline()).decode()
+        yield process, next(word for word in line.split() if word.startswith('ws://'))
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
+async def driving(page: RosbridgePeer, heard: list[float]) -> AsyncIterator[list[float]]:
+    """Command ever greater speeds; give what was commanded."""
+    commanded = [1.0]
+
+    async def drive() -> None:
+        while True:
+            commanded.append(commanded[-1] + 1.0)
+            await page.send('publish', topic=GATE, msg={'linear': {'x': commanded[-1]}})
+            await asyncio.sleep(0.02)
+    task = asyncio.create_task(drive())
+    try:
+        await async_wait_until(lambda: len(heard) > 5, why=lambda: page.frames[-3:])
+        yield commanded
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize('fate', ['killed', 'frozen'])
+async def test_a_relay_that_dies_stops_the_robot(heard: list[float], fate: str) -> None:
+    """And what it has held back is expired, when it lives again."""
+    async with relay_process() as (process, url), running_bridge(
+            fleet=[url], gate_timeout=0.4, gate_ttl=0.2, fence_interval=0.2) as robot:
+        await is_registered(robot)
+        page: Any
+        async with rosbridge_peer(f'{url}/robots/testbot') as page, \
+                driving(page, heard) as commanded:
+            process.send_signal(signal.SIGKILL if fate == 'killed' else signal.SIGSTOP)
+            held = commanded[-1]
+            await async_wait_until(lambda: heard[-1] == 0.0)
+            moved = [speed for speed in heard if speed]
+            if fate == 'killed':
+                await async_wait_until(lambda: robot.bridge.peer_count == 0)
+                assert [speed for speed in heard if speed] == moved
+                return
+            await async_wait_until(lambda: commanded[-1] > held + 50)
+            late = commanded[-1]
+            process.send_signal(signal.SIGCONT)
+            refused = robot.ledger.counts
+            await async_wait_until(lambda: refused['refused', 'expired'] > 10)
+            # What came out of the relay at once was older than it may be; then it drives again.
+            await async_wait_until(lambda: heard[-1] > late)
+            assert not [speed for speed in heard[len(moved):] if held + 2 < speed < late - 25]
+
+
+async def test_a_robot_goes_on_to_another_relay(heard: list[float]) -> None:
+    async with relay_process() as (process, first), running_relay() as second, running_bridge(
+            fleet=[first, second.url], retry_delay=0.05) as robot:
+        await is_registered(robot)
+        async with rosbridge_peer(f'{first}/robots/testbot') as page:
+            await page.send('subscribe', topic='/odom')
+            await async_wait_until(lambda: robot.bridge.peer_count == 1)
+            process.kill()
+            await async_wait_until(lambda: page.closed is not None)
+        await async_wait_until(lambda: 'testbot' in second.relay.robots)
+        async with rosbridge_peer(f'{second.url}/robots/testbot') as page:
+            await page.send('subscribe', topic='/odom')
+            await async_wait_until(lambda: page.samples('/odom'))
+
+
+async def test_the_end_of_the_bridge_is_told_to_those_behind_the_relay() -> None:
+    async with running_relay() as relay:
+        async with running_bridge(fleet=[relay.url]) as robot:
+            await is_registered(robot)
+            websocket = await connect(f'{relay.url}/robots/testbot', proxy=None,
+                                      subprotocols=['ws_bridge.v1'])  # type: ignore[list-item]
+            await websocket.recv()
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                await websocket.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1001
+        await async_wait_until(lambda: not relay.relay.robots)
+
+
+def test_a_relay_needs_no_ros() -> None:
+    """Nor does a bridge without relays load anything of a fleet."""
+    code = """
+import sys
+import ws_bridge.fleet.serve, ws_bridge.fleet.engine
+found = [name for name in sys.modules if name.startswith(('rclpy', 'nats'))]
+for name in [name for name in sys.modules if name.startswith('ws_bridge.fleet')]:
+    del sys.modules[name]
+import ws_bridge.main
+print(found + [name for name in sys.modules if name.startswith('ws_bridge.fleet')])"""
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                          check=True).stdout.strip() == '[]'

@@ -1,0 +1,57 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ws_bridge.protocol.native_requests import MAX_RUNG
+from ws_bridge.video.recipes import (
+    JpegRecipe,
+    LARGEST_SIDE,
+    RUNG,
+    RUNGS,
+    shared_interval,
+    VideoRecipe,
+)
+
+sides = st.integers(0, LARGEST_SIDE)
+
+
+@given(sides, sides, st.integers(1, 1 << 16), st.integers(1, 1 << 16))
+def test_sizes_are_bounded(width: int, height: int, of_width: int, of_height: int) -> None:
+    wide, high = JpegRecipe(width, height).size(of_width, of_height)
+    if not width and not height:
+        assert (wide, high) == (of_width, of_height)
+    else:
+        assert 1 <= wide <= LARGEST_SIDE and 1 <= high <= LARGEST_SIDE
+        assert not width or wide == width
+        assert not height or high == height
+
+
+@given(st.floats(0.0, 1000.0))
+def test_intervals_are_few_and_at_least_as_long(interval: float) -> None:
+    assert shared_interval(interval) >= interval
+    assert shared_interval(shared_interval(interval)) == shared_interval(interval)
+    assert interval > 60.0 or shared_interval(interval) <= max(2.5 * interval, 1 / 15) or \
+        shared_interval(interval) == 60.0
+
+
+def test_rungs() -> None:
+    """From thin to wide, and as many as peers may ask for."""
+    assert list(RUNGS) == sorted(RUNGS) and RUNG in range(len(RUNGS))
+    assert len(RUNGS) == MAX_RUNG + 1
+    assert VideoRecipe(0).pause == 1 / RUNGS[0].rate
+    assert VideoRecipe(2, 0.5).pause == 0.5
+    assert JpegRecipe(interval=0.5).pause == 0.5

@@ -1,0 +1,332 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Streams of bytes over one connection, each with a window of its own.
+
+A stream that is not taken at its other end gets no room, and then whoever writes it waits: a slow
+operator costs only itself. Where the connection itself is slow, all wait. Nothing is kept here but
+what leaves in this turn of the loop; what is newest is decided where samples are, at the robot.
+
+What is written to several streams in one turn, and is the same, leaves once.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from ws_bridge.errors import BadFrame, TooLarge
+from ws_bridge.fleet.frames import (
+    CarrierFrame,
+    decode,
+    encode_data,
+    encode_room,
+    encode_state,
+    encode_stream,
+    Kind,
+    MAX_STREAMS,
+)
+
+WINDOW = 131_072
+"""Bytes of a stream that may be under way."""
+MOST = WINDOW + (2 << 20)
+"""The same at the most, for a writer is told after it has written."""
+TOLD_EACH = WINDOW // 4
+"""So many bytes are taken before the other end is told at once,"""
+TOLD_AFTER = 0.02
+"""fewer within this time, s: it measures the way by that."""
+SLICE = 65_536
+"""Bytes of a stream in one frame: then others have their turn."""
+
+
+class Port(Protocol):
+    """The end of a stream on this side; none of these may raise."""
+
+    def received(self, data: bytes) -> None:
+        """Take bytes; :meth:`Stream.taken` says when they are gone."""
+
+    def room_changed(self) -> None:
+        """Look at :attr:`Stream.can_write` anew."""
+
+    def ended(self) -> None:
+        """Take note that nothing more comes, and nothing more goes."""
+
+
+class Outlet(Protocol):
+    """How frames leave."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether frames wait, so that no more should come."""
+
+    def send(self, frame: bytes, *, is_urgent: bool) -> None:
+        """Send a frame, an urgent one before others; never waits."""
+
+    def when_free(self, then: Callable[[], None]) -> None:
+        """Call ``then`` as soon as nothing waits."""
+
+
+class CarrierListener(Protocol):
+    """What is told of a carrier beside the bytes of its streams."""
+
+    def open_asked(self, number: int, fields: Mapping[str, Any]) -> None:
+        """Take a stream, or refuse it."""
+
+    def answered(self, number: int, refusal: Mapping[str, Any] | None) -> None:
+        """Take note that a stream was accepted or refused."""
+
+    def state_told(self, fields: Mapping[str, Any]) -> None:
+        """Take note of what the robot says of itself."""
+
+
+class Stream:
+    """
+    One stream; made by :meth:`Carrier.add`.
+
+    :ivar credit: bytes that may still be written.
+    """
+
+    __slots__ = ('_carrier', '_owed', '_unread', 'credit', 'number', 'port')
+
+    def __init__(self, carrier: Carrier, number: int, port: Port) -> None:
+        self._carrier = carrier
+        self.number = number
+        self.port = port
+        self.credit = WINDOW
+        self._owed = self._unread = 0
+
+    def __repr__(self) -> str:
+        return f'<Stream {self.number}, {self.credit} to write, {self._unread} unread>'
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended."""
+        return self._carrier.streams.get(self.number) is self
+
+    @property
+    def can_write(self) -> bool:
+        """Whether more should be written now."""
+        return self.credit > 0 and not self._carrier.is_full
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write bytes; never waits, and never refuses what comes too soon."""
+        if data and self.is_open:
+            self.credit -= len(data)
+            self._carrier.write(self, bytes(data))
+
+    def taken(self, size: int) -> None:
+        """Take note that bytes that came are gone: so many more may come."""
+        self._unread -= size
+        self._owed += size
+        if self._owed >= TOLD_EACH:
+            self.tell()
+        else:
+            self._carrier.tell_later(self)
+
+    def tell(self) -> None:
+        """Tell the other end what was taken."""
+        owed, self._owed = self._owed, 0
+        if owed and self.is_open:
+            self._carrier.give_room(self.number, owed)
+
+    def end(self) -> None:
+        """End the stream, after what was written; the port is not told."""
+        if self.is_open:
+            self._carrier.end(self)
+
+    def take(self, data: bytes) -> None:
+        """
+        Hand bytes on.
+
+        :raises TooLarge: more came than there was room for.
+        """
+        self._unread += len(data)
+        if self._unread > MOST:
+            raise TooLarge(f'{self._unread} bytes of stream {self.number} wait to be taken')
+        self.port.received(data)
+
+
+class Carrier:
+    """
+    One connection with its streams.
+
+    :ivar streams: those that have not ended, by number.
+    :ivar is_full: nothing should be written now, to whatever stream.
+    """
+
+    def __init__(self, outlet: Outlet, listener: CarrierListener) -> None:
+        self._outlet = outlet
+        self._listener = listener
+        self._batch: list[tuple[list[int], bytes]] = []     # no stream: its end, in place of bytes
+        self._places: dict[bytes, int] = {}
+        self._last: dict[int, int] = {}
+        self._untold: dict[Stream, None] = {}
+        self._telling: asyncio.TimerHandle | None = None
+        self.streams: dict[int, Stream] = {}
+        self.is_full = False
+        self.bytes_out = 0
+
+    def __repr__(self) -> str:
+        return f'<Carrier of {len(self.streams)} streams>'
+
+    # ---- streams
+
+    def add(self, number: int, port: Port) -> Stream:
+        """
+        Begin a stream.
+
+        :raises BadFrame: there is one of this number.
+        """
+        if number in self.streams:
+            raise BadFrame(f'stream {number} is open')
+        stream = self.streams[number] = Stream(self, number, port)
+        return stream
+
+    def ask(self, number: int, port: Port, fields: Mapping[str, Any]) -> Stream:
+        """Begin a stream, and ask the other end to take it."""
+        stream = self.add(number, port)
+        self._outlet.send(encode_stream(Kind.OPEN, number, fields), is_urgent=True)
+        return stream
+
+    def accept(self, number: int) -> None:
+        """Tell the other end that a stream is taken."""
+        self._outlet.send(encode_stream(Kind.ACCEPT, number), is_urgent=True)
+
+    def refuse(self, number: int, fields: Mapping[str, Any]) -> None:
+        """Tell the other end that a stream is not taken."""
+        self._outlet.send(encode_stream(Kind.REFUSE, number, fields), is_urgent=True)
+
+    def tell_state(self, fields: Mapping[str, Any]) -> None:
+        """Tell what the list shows."""
+        self._outlet.send(encode_state(fields), is_urgent=True)
+
+    def give_room(self, number: int, room: int) -> None:
+        """Let the other end write so many more bytes."""
+        self._outlet.send(encode_room(number, room), is_urgent=True)
+
+    def tell_later(self, stream: Stream) -> None:
+        """Have the other end told soon what was taken of a stream."""
+        self._untold[stream] = None
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(TOLD_AFTER, self._tell)
+
+    def _tell(self) -> None:
+        self._telling = None
+        untold, self._untold = self._untold, {}
+        for stream in untold:
+            stream.tell()
+
+    def write(self, stream: Stream, data: bytes) -> None:
+        """Write bytes to a stream, in this turn of the loop, with those of others."""
+        batch, number = self._batch, stream.number
+        if not batch:
+            asyncio.get_running_loop().call_soon(self._flush)
+        if len(self.streams) > 1:
+            place = self._places.get(data, -1)
+            if place > self._last.get(number, -1) and len(batch[place][0]) < MAX_STREAMS:
+                batch[place][0].append(number)
+                self._last[number] = place
+                return
+            self._places[data] = self._last[number] = len(batch)
+        batch.append(([number], data))
+
+    def end(self, stream: Stream) -> None:
+        """End a stream, after what was written to it."""
+        del self.streams[stream.number]
+        if not self._batch:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._batch.append(([], encode_stream(Kind.END, stream.number)))
+
+    def close(self) -> None:
+        """End every stream: the connection is gone."""
+        self._batch.clear()
+        self._places.clear()
+        self._last.clear()
+        self._untold.clear()
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+        streams, self.streams = self.streams, {}
+        for stream in streams.values():
+            stream.port.ended()
+
+    # ---- what leaves
+
+    def _flush(self) -> None:
+        batch, self._batch = self._batch, []
+        self._places.clear()
+        self._last.clear()
+        for streams, data in batch:
+            if not streams:
+                self._outlet.send(data, is_urgent=False)
+                continue
+            for start in range(0, len(data), SLICE):
+                piece = data if len(data) <= SLICE else data[start:start + SLICE]
+                self.bytes_out += len(piece)
+                self._outlet.send(encode_data(streams, piece), is_urgent=False)
+        if not self.is_full and self._outlet.is_busy:
+            self._set_full(is_full=True)
+            self._outlet.when_free(self._free)
+
+    def _free(self) -> None:
+        self._set_full(is_full=False)
+
+    def _set_full(self, *, is_full: bool) -> None:
+        self.is_full = is_full
+        for stream in list(self.streams.values()):
+            stream.port.room_changed()
+
+    # ---- what comes
+
+    def received(self, frame: bytes) -> None:
+        """
+        Take a frame.
+
+        :raises BadFrame: it is none, or nothing that the other end may say now.
+        """
+        read = decode(frame)
+        if read.kind is Kind.DATA:
+            self._data(read)
+        elif read.kind is Kind.ROOM:
+            self._room(read.streams[0], read.room)
+        elif read.kind is Kind.END:
+            ended = self.streams.pop(read.streams[0], None)
+            if ended is not None:
+                ended.port.ended()
+        elif read.kind is Kind.OPEN:
+            self._listener.open_asked(read.streams[0], read.fields or {})
+        elif read.kind is Kind.STATE:
+            self._listener.state_told(read.fields or {})
+        else:
+            self._listener.answered(read.streams[0],
+                                    read.fields if read.kind is Kind.REFUSE else None)
+
+    def _data(self, frame: CarrierFrame) -> None:
+        for number in frame.streams:
+            stream = self.streams.get(number)
+            if stream is None:      # it has ended, and the other end does not know yet
+                continue
+            try:
+                stream.take(frame.data)
+            except TooLarge:
+                stream.end()
+                stream.port.ended()
+
+    def _room(self, number: int, room: int) -> None:
+        stream = self.streams.get(number)
+        if stream is not None:
+            stream.credit += room
+            if stream.credit > WINDOW:
+                raise BadFrame(f'more room in stream {number} than a window')
+            stream.port.room_changed()

@@ -1,0 +1,170 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+The messages that cameras publish, read from CDR; pure.
+
+None of their types has to be installed, and the data of a picture are not copied.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+import struct
+
+from ws_bridge.errors import MalformedCdr
+
+Buffer = bytes | bytearray | memoryview
+
+IMAGE = 'sensor_msgs/msg/Image'
+COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
+COMPRESSED_VIDEO = 'foxglove_msgs/msg/CompressedVideo'
+FFMPEG_PACKET = 'ffmpeg_image_transport_msgs/msg/FFMPEGPacket'
+
+_HEADER = 4
+"""Bytes in front of the message: how it is written."""
+_SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RawImage:
+    """
+    A ``sensor_msgs/Image``.
+
+    :param stamp: when it was taken, by the camera, ns.
+    :param step: bytes from one row to the next.
+    """
+
+    stamp: int
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: bool
+    step: int
+    data: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """
+    A picture that the camera, or a node behind it, has encoded.
+
+    :param stamp: when it was taken, by the camera, ns.
+    :param codec: as the message says it: ``jpeg``, ``rgb8; jpeg compressed bgr8``, ``h264`` ...
+    """
+
+    stamp: int
+    codec: str
+    data: memoryview
+
+
+def read_message(msg_type: str, cdr: Buffer) -> RawImage | EncodedImage:
+    """
+    Return what is in a message.
+
+    :param msg_type: one of :data:`READERS`.
+    :raises MalformedCdr: it is not of this type.
+    """
+    reader = Reader(cdr)
+    try:
+        return READERS[msg_type](reader)
+    except (struct.error, UnicodeDecodeError) as exc:
+        raise MalformedCdr(f'is no {msg_type}') from exc
+
+
+class Reader:
+    """
+    Reads CDR, field by field.
+
+    :raises MalformedCdr: the first bytes do not say how it is written.
+    """
+
+    __slots__ = ('_at', '_order', '_view')
+
+    def __init__(self, cdr: Buffer) -> None:
+        view = memoryview(cdr)
+        if len(view) < _HEADER or view[0] != 0 or view[1] > 1:
+            raise MalformedCdr('does not begin as CDR does')
+        self._order = '<' if view[1] else '>'
+        self._view = view[_HEADER:]
+        self._at = 0
+
+    def number(self, kind: str) -> int:
+        """Return the integer that comes next; ``kind`` as :mod:`struct` has it."""
+        form = self._order + kind
+        size = struct.calcsize(form)
+        self._at += -self._at % size
+        value: int = struct.unpack_from(form, self._view, self._at)[0]
+        self._at += size
+        return value
+
+    def octets(self) -> memoryview:
+        """
+        Return the bytes that come next, without copying them.
+
+        :raises MalformedCdr: there are fewer than it says.
+        """
+        size = self.number('I')
+        begin, self._at = self._at, self._at + size
+        if self._at > len(self._view):
+            raise MalformedCdr('ends too early')
+        return self._view[begin:self._at]
+
+    def text(self) -> str:
+        """Return the text that comes next."""
+        return bytes(self.octets()).rstrip(b'\0').decode()
+
+    def time(self) -> int:
+        """Return the time that comes next, ns."""
+        return self.number('i') * _SECOND + self.number('I')
+
+
+def _image(reader: Reader) -> RawImage:
+    stamp = reader.time()
+    reader.text()
+    height, width = reader.number('I'), reader.number('I')
+    encoding = reader.text()
+    is_bigendian = bool(reader.number('B'))
+    return RawImage(stamp, height, width, encoding, is_bigendian, reader.number('I'),
+                    reader.octets())
+
+
+def _compressed_image(reader: Reader) -> EncodedImage:
+    stamp = reader.time()
+    reader.text()
+    return EncodedImage(stamp, reader.text(), reader.octets())
+
+
+def _compressed_video(reader: Reader) -> EncodedImage:
+    stamp = reader.time()
+    reader.text()
+    data = reader.octets()
+    return EncodedImage(stamp, reader.text(), data)
+
+
+def _ffmpeg_packet(reader: Reader) -> EncodedImage:
+    stamp = reader.time()
+    reader.text()
+    reader.number('i')      # width
+    reader.number('i')      # height
+    encoding = reader.text()
+    reader.number('Q')      # its time for the decoder
+    reader.number('B')      # flags
+    reader.number('B')      # whether the picture was big endian
+    return EncodedImage(stamp, encoding, reader.octets())
+
+
+READERS: dict[str, Callable[[Reader], RawImage | EncodedImage]] = {
+    IMAGE: _image, COMPRESSED_IMAGE: _compressed_image, COMPRESSED_VIDEO: _compressed_video,
+    FFMPEG_PACKET: _ffmpeg_packet}
+"""By the type of the message."""

@@ -1,0 +1,110 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What can be made of a camera's pictures: values, equal for all who share what is made."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+QUALITY = 80
+"""Of JPEG, where nobody asks for another."""
+LARGEST_SIDE = 8192
+"""Of a JPEG, pixels."""
+
+
+class Rung(NamedTuple):
+    """
+    One of the qualities of video.
+
+    :param bits: a second, on average of some frames.
+    :param width: at most so many pixels; a smaller picture stays as it is.
+    :param rate: at most so many frames a second.
+    """
+
+    bits: int
+    width: int
+    rate: float
+
+
+RUNGS = (Rung(300_000, 480, 15.0), Rung(1_000_000, 854, 30.0), Rung(3_000_000, 1280, 30.0))
+"""From thin to wide."""
+RUNG = 1
+"""Where nobody asks for another."""
+
+
+@dataclass(frozen=True, slots=True)
+class JpegRecipe:
+    """
+    Pictures as JPEG.
+
+    :param width: pixels; 0 = by the height and the shape of the picture, or as it is.
+    :param height: likewise.
+    :param quality: 1 to 100; 0 = any: what is JPEG already stays as it is.
+    :param interval: least time between two, s.
+    """
+
+    width: int = 0
+    height: int = 0
+    quality: int = 0
+    interval: float = 0.0
+
+    @property
+    def pause(self) -> float:
+        """Least time between two pictures that are encoded, s."""
+        return self.interval
+
+    @property
+    def is_as_it_is(self) -> bool:
+        """Whether nothing is to be changed of what is JPEG already."""
+        return not (self.width or self.height or self.quality)
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Return width and height of what is made of a picture, pixels."""
+        wide, high = self.width, self.height
+        if not wide and not high:
+            return width, height
+        return (wide or min(max(round(high * width / height), 1), LARGEST_SIDE),
+                high or min(max(round(wide * height / width), 1), LARGEST_SIDE))
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRecipe:
+    """
+    Pictures as H.264, each frame made of the one before.
+
+    :param rung: of :data:`RUNGS`.
+    :param interval: least time between two, s.
+    """
+
+    rung: int
+    interval: float = 0.0
+
+    @property
+    def pause(self) -> float:
+        """Least time between two pictures that are encoded, s."""
+        return max(self.interval, 1.0 / RUNGS[self.rung].rate)
+
+
+Recipe = JpegRecipe | VideoRecipe
+
+_INTERVALS = (0.0, 1 / 15, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
+
+
+def shared_interval(interval: float) -> float:
+    """
+    Return an interval that few others differ from, at least as long: what is made is shared.
+
+    :param interval: s; beyond a minute it is its own.
+    """
+    return next((each for each in _INTERVALS if each >= interval), interval)
