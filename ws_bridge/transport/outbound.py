@@ -194,7 +194,7 @@ class Outbound:
             staged = self._write_together(staged)
             if not staged and self.is_idle and self._protocol.state is State.OPEN \
                     and not self._transport.get_write_buffer_size() \
-                    and not self._window.is_asked:
+                    and not self._window.is_tight:
                 self.direct = self.websocket.send_bytes or self._write_all
         for item in staged:
             self.send_stream(item.key, item.frame, item.depth, text=item.text, split=item.split,

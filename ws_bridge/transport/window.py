@@ -50,14 +50,7 @@ ENOUGH = 4 * LEAST
 """What has to be acknowledged in a period before :data:`LONGEST`, bytes."""
 SLOWER = 0.7
 """The rate falls to this share at most from one period to the next: a lost packet is no rate."""
-OPENING = 4_096
-"""
-What may be under way to a link of which nothing is known, beside as much as it has acknowledged
-already, bytes: twice as much with each round trip, until it is measured.
-"""
-PROVEN = 8_192
-"""What a link has to have acknowledged without delay to be asked no more, bytes."""
-NOT_SENT = 4_096
+NOT_SENT = 8_192
 """
 What leaves in one piece before the link was measured, and what the kernel takes beyond what it can
 send, as long as the link is not known to be fast, bytes: so one notices that it is slow.
@@ -132,7 +125,7 @@ class Window:
     :ivar most: bytes that leave in one piece; few until the link was measured.
     :ivar is_tight: the link is slow.
     :ivar is_asked: it has to be asked before something is written: the link is slow, or nobody
-        knows yet.
+        knows yet, and then nothing is written while the kernel takes no more.
     """
 
     __slots__ = ('_acked', '_kernel', '_since', 'is_asked', 'is_tight', 'most', 'rate', 'size')
@@ -167,7 +160,9 @@ class Window:
             self._since, self._acked = now, state.acked
         else:
             self._measure(now, state)
-        return self._wait(state, unwritten)
+        if unwritten and self.rate == inf:
+            return _SOONEST
+        return self._wait(state.waiting + unwritten)
 
     async def room(self, transport: asyncio.WriteTransport, now: Callable[[], float]) -> int:
         """Wait until something may be written; return how many bytes may leave in one piece."""
@@ -178,13 +173,9 @@ class Window:
 
     def has_room(self, unwritten: int) -> bool:
         """Tell whether something may be written, as nothing waits for the peer."""
-        if self._kernel is None:
-            return True
-        state = self._kernel.read()
-        if self.rate == inf and not unwritten and state.acked >= PROVEN and not _is_full(state):
-            self.is_asked = False
-            return True
-        return not self._wait(state, unwritten)
+        if self.rate == inf:
+            return self._kernel is None or not unwritten
+        return self._kernel is None or not self._wait(self._kernel.read().waiting + unwritten)
 
     def rest(self, now: float) -> None:
         """Take note that nothing waits any more: from now on the link is not full."""
@@ -195,10 +186,7 @@ class Window:
                 self._set(rate, state.least)
         self._since = None
 
-    def _wait(self, state: TcpState, unwritten: int) -> float:
-        under_way = state.waiting + unwritten
-        if self.rate == inf:
-            return 0.0 if under_way < OPENING + state.acked else _SOONEST
+    def _wait(self, under_way: int) -> float:
         if under_way < self.size:
             return 0.0
         return min(max((under_way - self.size) / self.rate, _SOONEST), _LATEST)
@@ -209,8 +197,6 @@ class Window:
         if acked < 2 * TIGHT and (elapsed < max(PERIOD, state.round_trip)
                                   or (acked < ENOUGH and elapsed < LONGEST)):
             return
-        if self.rate == inf and acked < 2 * TIGHT and elapsed < LONGEST and not _is_full(state):
-            return      # it opens, and tells nothing yet
         self._since, self._acked = now, state.acked
         rate = acked / max(elapsed, _SOONEST)
         if self.rate < inf:
@@ -226,8 +212,3 @@ class Window:
             self._kernel.take(NOT_SENT if is_tight else TIGHT)
         self.is_tight = self.is_asked = is_tight
         self.most = max(int(self.size / 4), LEAST // 2) if self.is_tight else PIECE
-
-
-def _is_full(state: TcpState) -> bool:
-    """Whether what is sent waits on its way."""
-    return state.round_trip >= state.least + DELAY
