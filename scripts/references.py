@@ -157,10 +157,12 @@ ERROR_GROUPS: tuple[tuple[str, type[errors.WsBridgeError]], ...] = (
     ('The bridge does not do what was asked', errors.RequestError),
     ('The connection is at fault', errors.TransportError),
     ('The configuration is wrong', errors.ConfigError),
+    ('A recording is at fault', errors.BadRecording),
 )
 REMARKS = {
     errors.TransportError: 'Programs that use the Python package get these. A peer never does.',
-    errors.ConfigError: 'The bridge ends with it at the start. A peer never gets it.'}
+    errors.ConfigError: 'The bridge ends with it at the start. A peer never gets it.',
+    errors.BadRecording: '`ws_bridge bag` ends with it. A peer never gets it.'}
 
 
 def parameter_file() -> str:
@@ -234,10 +236,9 @@ def frame_schema() -> str:
 def command_reference() -> str:
     """Return the reference of the command line and of the launch file's arguments."""
     parts = [COMMANDS_HEAD]
-    (commands,) = (action for action in build_parser()._actions
-                   if isinstance(action, argparse._SubParsersAction))
-    for name, command in commands.choices.items():
-        options = [action for action in command._actions if action.dest != 'help']
+    for name, command in _commands('', build_parser()):
+        options = [action for action in command._actions if action.dest != 'help'
+                   and not isinstance(action, argparse._SubParsersAction)]
         parts.append(f'## {name}\n\n{_sentence(command.description or "")}\n\n')
         if options:
             rows = [f'| `{_usage(action)}` | {action.help or ""} |' for action in options]
@@ -245,6 +246,17 @@ def command_reference() -> str:
     rows = [f'| `{name}` | {default} | {text} |' for name, default, text in _launch_arguments()]
     parts += [LAUNCH_HEAD, '\n'.join(['| argument | default | |', '|---|---|---|', *rows]), '\n']
     return ''.join(parts)
+
+
+def _commands(name: str, parser: argparse.ArgumentParser
+              ) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Give the commands of a parser, those below a command after it."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below, command in action.choices.items():
+                full_name = f'{name} {below}'.strip()
+                yield full_name, command
+                yield from _commands(full_name, command)
 
 
 def _sentence(text: str) -> str:

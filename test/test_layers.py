@@ -72,6 +72,8 @@ UNITS = {
     'timing': Unit(0, (0,), forbidden=IMPURE),
     'weight': Unit(0, (0,), forbidden=IMPURE),
     'offload': Unit(2, (0, 1), frozenset({'orjson'})),
+    'record': Unit(2, (0, 1), frozenset({
+        'cryptography', 'mcap', 'orjson', 'yaml', 'zstandard'})),
     'safety': Unit(2, (0, 1, 2), frozenset(), IMPURE),
     'session': Unit(2, (0, 1), frozenset(), IMPURE),
     'transport': Unit(3, (0, 1, 2), frozenset({'websockets'})),
@@ -114,6 +116,8 @@ ANY = {
     'bridge.intake': 'the effect whose values a worker has; what asyncio gives a coroutine',
     'bridge.outward': 'a subscription in ROS: to be typed when topics out are cut',
     'bridge.parameters': 'values of parameters, as JSON has them',
+    'bridge.recorder': 'what the process that writes is told, and what the graph answers',
+    'bridge.replay_side': 'answers that a replay has not',
     'bridge.rosapi': 'arguments and answers of questions, as JSON has them',
     'bridge.streams': 'a subscription in ROS: to be typed when topics out are cut',
 }

@@ -34,13 +34,13 @@ from ws_bridge.safety.policy import GATED_TYPES
 ROOT = Path(__file__).resolve().parents[1]
 URL = 'https://github.com/ws-bridge/ws_bridge'
 # rosdep's key -> the name on PyPI
-KEYS = {'python3-cbor2': 'cbor2', 'python3-jwt': 'pyjwt', 'python3-numpy': 'numpy',
-        'python3-orjson': 'orjson',
+KEYS = {'python3-cbor2': 'cbor2', 'python3-cryptography': 'cryptography',
+        'python3-jwt': 'pyjwt', 'python3-numpy': 'numpy', 'python3-orjson': 'orjson',
         'python3-pil': 'pillow', 'python3-prometheus-client': 'prometheus-client',
         'python3-websockets': 'websockets', 'python3-yaml': 'pyyaml'}
 IMPORT_NAMES = {'PIL': 'pillow', 'jwt': 'pyjwt', 'nats': 'nats-py',
                 'prometheus_client': 'prometheus-client', 'yaml': 'pyyaml'}
-NO_KEY = {'av', 'nats-py'}
+NO_KEY = {'av', 'mcap', 'nats-py', 'zstandard'}
 """What rosdep does not know: extras that only pip brings."""
 
 
@@ -105,7 +105,7 @@ def test_addresses_agree(described: ElementTree.Element, arguments: dict[str, An
     assert said['website'] == said['repository'] == arguments['url'] == URL
     assert said['bugtracker'] == arguments['project_urls']['Bug tracker'] == f'{URL}/issues'
     web = json.loads((ROOT / 'ws_bridge' / 'web' / 'package.json').read_text())
-    assert web['repository'] == URL
+    assert web['repository']['url'] == f'git+{URL}.git'
     for address in arguments['project_urls'].values():
         path = address.removeprefix(URL).removeprefix('/blob/main').lstrip('/')
         assert path in ('', 'issues') or (ROOT / path).is_file(), address
@@ -150,7 +150,7 @@ def test_dependencies_agree(described: ElementTree.Element, arguments: dict[str,
     by_rosdep = {KEYS[key] for key in depends(described) if key.startswith('python3-')}
     extras = arguments['extras_require']
     assert by_rosdep == names(arguments['install_requires']).union(
-        *(names(extras[optional]) for optional in ('png', 'jwt', 'metrics')))
+        *(names(extras[optional]) for optional in ('png', 'jwt', 'metrics', 'record'))) - NO_KEY
 
 
 def test_every_import_is_declared(described: ElementTree.Element) -> None:

@@ -293,6 +293,16 @@ class StopFailed(RequestError):
     code = 'stop_failed'
 
 
+class NotRecorded(RequestError):
+    """
+    What was to be recorded is not: the disk is full, or the folder cannot be written.
+
+    Every peer is told. Nothing else changes.
+    """
+
+    code = 'not_recorded'
+
+
 class Held(RequestError):
     """Another peer holds the lease, or has asked for it."""
 
@@ -333,6 +343,12 @@ COMMAND_REFUSALS: tuple[type[WsBridgeError], ...] = (
     Stopped, NotHolder, OutOfOrder, Expired, TooDistant, NoTimeSync, OutOfRange, NotNeutral,
     RateLimited, Forbidden)
 """Why a gate refuses a command that is well-formed; the web page shows these to its driver."""
+
+
+class BadRecording(WsBridgeError):
+    """A recording was cut, or is none."""
+
+    code = 'bad_recording'
 
 
 class TransportError(WsBridgeError):

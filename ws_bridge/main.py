@@ -164,7 +164,8 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
     ros = RosSide(RosSettings(), post=mailbox.post, args=list(args), parameters=PARAMETERS,
                   on_graph=told(Bridge.graph_changed), on_estop=told(Bridge.stop_wish),
                   on_neighbour=told(Bridge.hear_neighbour),
-                  on_stops_lost=told(Bridge.stops_lost), on_fault=on_fault, context=context)
+                  on_stops_lost=told(Bridge.stops_lost),
+                  on_save=told(Bridge.save_wish), on_fault=on_fault, context=context)
     async with AsyncExitStack() as undo:
         undo.callback(ros.shutdown)
         ros.start()
@@ -192,6 +193,7 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
         if not await server.start_server(settings.address, settings.port):
             raise server.last_error or ConnectFailed('cannot listen')
         ros.declare_fact('actual_port', server.port, 'The port that the bridge listens on.')
+        undo.callback(bridge.end_recorder)
         undo.callback(bridge.shutdown)
         bridge.start()
         watch = watch_files(settings, authority, tls, loop)
@@ -246,6 +248,7 @@ async def close_service(service: Service) -> list[str]:
         ('bridge', service.bridge.shutdown),
         ('workers', service.bridge.end_workers),
         ('audit', service.ledger.audit.close),
+        ('recorder', service.bridge.end_recorder),
         ('ROS', service.ros.shutdown))
     faults: list[str] = []
     cancelled: asyncio.CancelledError | None = None

@@ -102,7 +102,7 @@ def measure(link: Link, seconds: float) -> list[str]:
     """Drive for so long; return the cells of a row."""
     with shaped(link) as names, robot(names) as listener, closing(Process(
             sys.executable, str(SUPPORT / 'operator_client.py'),
-            f'ws://{names["inside"]}:9090', '/cmd_vel', '20', 'again')) as operator:
+            f'ws://{names["inside"]}:9090', '/cmd_vel', '20', 'again', '1')) as operator:
         operator.say(json.dumps({'op': 'hello', 'name': 'operator', 'pieces': True}))
         for topic, encoding in STREAMS.items():
             operator.say(json.dumps({'op': 'subscribe', 'topic': topic, 'encoding': encoding}))
@@ -179,9 +179,9 @@ def counts(operator: Process) -> dict[str, int]:
     def answer() -> Any:
         return next((line['received'] for line in operator.lines[before:]
                      if isinstance(line, dict) and 'received' in line), None)
-    if operator.popen.poll() is not None:
-        return {}
-    return dict(wait_until(answer, PATIENCE) or {})
+    wait_until(lambda: answer() is not None or operator.popen.poll() is not None, PATIENCE,
+               why=lambda: operator.lines[-5:])
+    return dict(answer() or {})
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from importlib.resources import files
 import json
 import os
 from pathlib import Path
+import platform
 import socket
 import ssl
 import time
@@ -44,7 +45,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.frames import Opcode
 from websockets.typing import Subprotocol
 
-from ws_bridge.config import PARAMETERS
+from ws_bridge.bridge.recorder import options_of
+from ws_bridge.config import PARAMETERS, settings_from
 from ws_bridge.errors import ConnectFailed
 from ws_bridge.main import Service
 
@@ -880,3 +882,23 @@ async def audit(folder: Path) -> None:
     sizes = [entry.stat().st_size for entry in os.scandir(folder)]
     assert len(sizes) > 1
     assert max(sizes) <= 1000
+
+
+@proof('record')
+async def record(folder: Path) -> None:
+    async with running_bridge(record='always', record_folder=str(folder / 'records'),
+                              record_key=str(folder / 'key')) as service:
+        assert service.ros.own.record == '/ws_bridge/record/save'
+        await async_wait_until(lambda: (folder / 'key.pub').exists()
+                               and list((folder / 'records').glob('*/*_0.mcap')))
+
+
+@proof('record_folder', 'record_key', 'record_ring', 'record_after', 'record_limit')
+async def what_the_process_is_told(folder: Path) -> None:
+    """In record/ it is tested what it does then."""
+    told = options_of(settings_from({
+        'record': 'ring', 'record_folder': '~/here', 'record_key': str(folder), 'record_ring': 2.0,
+        'record_after': 5.0, 'record_limit': 3_000_000}), 'kilted')
+    assert told == {'folder': str(Path.home() / 'here'), 'key': str(folder), 'limit': 3_000_000,
+                    'robot': platform.node(), 'distro': 'kilted', 'mode': 'ring', 'ring': 2.0,
+                    'after': 5.0}

@@ -86,14 +86,15 @@ def test_what_each_peer_is_told_of_others_is_bounded() -> None:
     def peer(number: int) -> Any:
         return FakePeer(
             name=f'p{number}', send=told.append, hears_news=True,
-            link=SimpleNamespace(dropped=0, queued_bytes=0),
+            link=SimpleNamespace(dropped=0, queued_bytes=0, bandwidth=None),
             session=SimpleNamespace(login=login, describe=lambda now: number))
     peers = [peer(number) for number in range(MOST_PEERS + 30)]
     ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}, nodes=()))
     outward: Any = SimpleNamespace(topics=list)
     settings: Any = SimpleNamespace(robot_name='')
     unused: Any = None
-    state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, Timers(), unused)
+    state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, Timers(), unused,
+                          lambda peer: [])
     state.send_to(peers[-1])
     assert [*told[0].shared.peers] == [*range(MOST_PEERS)]
     assert told[0].shared.peer_count == len(peers)

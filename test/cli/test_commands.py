@@ -87,6 +87,23 @@ def test_ticket(bridge: FakeBridge, capsys: Captured) -> None:
     assert bridge.frames[-1]['data'] == {'op': 'ticket', 'role': 'observer'}
 
 
+def test_types(bridge: FakeBridge, capsys: Captured) -> None:
+    assert main(['types', '--url', bridge.url, '--lang', 'ts', 'fake_msgs/msg/Sample',
+                 'fake_srvs/srv/Switch', 'fake_msgs/action/Go']) == 0
+    out = capsys.readouterr().out
+    for line in ('    large: bigint;', '    list: Float32Array;',
+                 "  'fake_msgs/msg/Sample': fake_msgs.msg.Sample;",
+                 "  'fake_srvs/srv/Switch': { request: fake_srvs.srv.Switch_Request; "
+                 'response: fake_srvs.srv.Switch_Response };',
+                 "  'fake_msgs/action/Go_Feedback': fake_msgs.action.Go_Feedback;"):
+        assert line in out.splitlines()
+    assert main(['types', '--url', bridge.url, '--int64', 'number', 'fake_msgs/msg/Sample']) == 0
+    assert '    large: number;' in capsys.readouterr().out
+    assert main(['types', '--url', bridge.url, 'fake_msgs/msg/Sample', 'no/msg/Such']) == 1
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ('', 'unknown_type: no such type\n')
+
+
 @pytest.mark.parametrize('url', ['ws://127.0.0.1:1/ticket/abc', 'ws://127.0.0.1/ticket/abc#x'])
 def test_a_ticket_is_in_no_error(url: str, capsys: Captured) -> None:
     assert main(['topics', '--url', url]) == 1

@@ -183,8 +183,8 @@ async def test_a_teleop_panel(ros_node: SpinningNode) -> None:
     moved, slow, zero = list[float](), orjson.dumps({'linear': {'x': 0.25}}), b'{}'
     ros_node.node.create_subscription(
         Twist, '/cmd_vel', lambda twist: moved.append(twist.linear.x), 10)
-    async with running_bridge() as service, foxglove_peer(service) as peer, \
-            foxglove_peer(service) as other:
+    async with running_bridge(gate_timeout=0.5, gate_ttl=0.3) as service, \
+            foxglove_peer(service) as peer, foxglove_peer(service) as other:
         await async_wait_until(lambda: service.bridge.gates)
         await peer.advertise(1, '/cmd_vel', 'geometry_msgs/Twist', 'cdr')
         await other.advertise(1, '/cmd_vel', 'geometry_msgs/msg/Twist', 'json')

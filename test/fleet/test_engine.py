@@ -77,12 +77,14 @@ async def test_an_operator_of_one_relay_reaches_the_robot_of_another() -> None:
             await listed(b, 'r1', 'r2')
             await listed(a, 'r1', 'r2')
             assert await echoes(a.url, 'r2')
+            async with operator(b) as one:
+                for message in ('text', b'x' * 700_000):
+                    await one.send(message)
+                    assert await asyncio.wait_for(one.recv(), 5) == message
+                assert robot.links[0].admitted.identity.name == 'anonymous'
+            await async_wait_until(lambda: not robot.links)
             peers = [await connect(f'{b.url}/robots/r1', proxy=None) for _ in range(10)]
             await async_wait_until(lambda: len(robot.links) == 10)
-            assert robot.links[0].admitted.identity.name == 'anonymous'
-            for message in ('text', b'x' * 700_000):
-                await peers[0].send(message)
-                assert await asyncio.wait_for(peers[0].recv(), 5) == message
             # What all watch goes once to the relay, once to the engine, and to each from there.
             guest = next(iter(engine_of(a)._guests.values()))
             before = robot.uplink.bytes_out, guest.carrier.bytes_out

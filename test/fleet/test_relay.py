@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from http import HTTPStatus
 from pathlib import Path
+import socket
 import ssl
 from typing import Any
 
@@ -41,12 +42,13 @@ from websockets.typing import Subprotocol
 from ws_bridge.bridge import door
 from ws_bridge.cli.robots import fetch_robots, robots
 from ws_bridge.errors import ConfigError, ConnectFailed
-from ws_bridge.fleet.carrier import MOST
+from ws_bridge.fleet.carrier import MOST, WINDOW
 from ws_bridge.fleet.cookie import cookie_of
 from ws_bridge.fleet.frames import encode_data, encode_stream, Kind, SUBPROTOCOL
 from ws_bridge.fleet.names import dialled_path
 from ws_bridge.fleet.transport import CarriedTransport
 from ws_bridge.protocol.types import Priority
+from ws_bridge.session.queue import Parts
 from ws_bridge.transport.framing import StreamFrame
 
 ALICE, BOB, R1, R2 = (TOKENS[name][1] for name in ('alice', 'bob', 'r1', 'r2'))
@@ -107,6 +109,19 @@ async def test_by_tls_from_end_to_end(tmp_path: Path) -> None:
         for message in ('text', b'y' * 1_000_000):
             await peer.send(message)
             assert await asyncio.wait_for(peer.recv(), 10) == message
+        (link,) = robot.links
+        peer.transport.pause_reading()
+        newest = b''
+        for number in range(10_000):
+            newest = b'%06d' % number * 10_000
+            link.send_stream('camera', newest, 1, text=False)
+            await asyncio.sleep(0)
+            if link.dropped > 20:
+                break
+        assert link.dropped > 20
+        peer.transport.resume_reading()
+        while await asyncio.wait_for(peer.recv(), 10) != newest:
+            pass
         await peer.close()
         await async_wait_until(lambda: robot.closed_links and not relay.relay.tunnels)
         headers = (await asyncio.get_running_loop().run_in_executor(
@@ -167,6 +182,22 @@ async def test_what_many_watch_goes_up_once() -> None:
         await asyncio.gather(*(peer.close() for peer in peers))
 
 
+async def test_what_is_large_goes_up_little_more_than_once() -> None:
+    """It leaves in pieces, as each operator takes them: mostly alike."""
+    async with running_relay() as relay, fake_robot(relay) as robot:
+        peers = [await connect(f'{relay.url}/robots/r1', proxy=None) for _ in range(10)]
+        await async_wait_until(lambda: len(robot.links) == len(peers))
+        body = b'x' * 500_000
+        item = StreamFrame('image', Parts(b'head', body), 1, text=False)
+        for link in robot.links:
+            if link.stage(item):
+                link.flush()
+        for message in await asyncio.gather(*(peer.recv() for peer in peers)):
+            assert message == b'head' + body
+        assert robot.uplink.bytes_out < len(peers) / 2 * len(body)
+        await asyncio.gather(*(peer.close() for peer in peers))
+
+
 async def test_a_slow_operator_costs_only_itself() -> None:
     async with running_relay() as relay, fake_robot(relay) as robot, \
             operator(relay) as slow, operator(relay) as quick:
@@ -192,6 +223,30 @@ async def test_a_slow_operator_costs_only_itself() -> None:
             got.append(await asyncio.wait_for(slow.recv(), 5))
         assert 'a reply' in got         # before the newest, which came before it
         assert len(got) < 130
+
+
+async def test_little_is_under_way_to_a_slow_operator() -> None:
+    """Its replies, and the pings that tell the age of its commands, wait for little."""
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    plain.setblocking(False)
+    async with running_relay() as relay, fake_robot(relay) as robot:
+        await asyncio.get_running_loop().sock_connect(
+            plain, ('127.0.0.1', relay.server.port))
+        async with operator(relay, sock=plain) as peer:
+            await async_wait_until(lambda: robot.links)
+            (link,) = robot.links
+            transport = link.websocket.transport
+            assert isinstance(transport, CarriedTransport)
+            taken = 0
+            while not link._window.is_tight or transport.journey.read().waiting > WINDOW / 4:
+                for _ in range(5):
+                    link.send_stream('camera', b'x' * 10_000, 1, text=False)
+                await asyncio.wait_for(peer.recv(), 5)
+                taken += 1
+                await asyncio.sleep(0.05)
+                assert taken < 400, link._window
+            assert link.dropped > 10
 
 
 async def test_when_the_robot_is_gone_so_are_its_operators_and_back_again() -> None:

@@ -138,7 +138,7 @@ def greeting_of(hello: dict[str, Any], op_id: str | None = None, *,
     return replies.Greeting(
         op_id, asked, hello['session'], hello['robot'], hello['version'],
         hello['heartbeat']['interval'], hello['heartbeat']['timeout'], Limits(**hello['limits']),
-        hello['allowed'], hello['role'], hello['login'], control)
+        hello['allowed'], hello['role'], hello['login'], control, hello['may'])
 
 
 def test_schema_is_a_schema() -> None:

@@ -44,6 +44,7 @@ INT = 'std_msgs/msg/Int32'
 def test_snapshots_come_when_the_graph_changes_and_only_then(
         loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph that does not change is not even looked at: with 1,000 topics that takes 50 ms."""
+    monkeypatch.delenv(private.SWITCH, raising=False)
     snapshots: list[GraphSnapshot] = []
     looks: list[GraphSnapshot] = []
 
@@ -112,6 +113,7 @@ def test_a_graph_of_which_rcl_does_not_tell_is_looked_at_each_time(
         loop: FakeLoop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def refuse(node: Any) -> None:
         raise Unsupported('no guard condition')
+    monkeypatch.delenv(private.SWITCH, raising=False)
     monkeypatch.setattr(private, '_graph_bell', refuse)
     monkeypatch.setattr(graph_watch, 'QUIET_POLLS', 10 ** 9)
     with running_side(loop) as side, closing(OtherNode()) as other, \

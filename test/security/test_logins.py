@@ -197,10 +197,15 @@ async def test_a_failure_is_late_and_limited(token_file: str) -> None:
         assert time.monotonic() - began >= FAILURE_DELAY
         assert await status_of(service.url, additional_headers=bearer(TOKEN)) == 429
         assert await status_of(service.url) == 429
+        # What a browser hides from a page of a handshake it may ask for.
+        status, headers, body = await http(
+            service.server.port, 'GET /admission HTTP/1.1\nHost: localhost\n\n')
+        assert (status, body) == (429, b'too many failed logins\n')
+        assert 0 < int(headers['retry-after']) <= 60
         async with native_peer(service, additional_headers=bearer(TOKEN),
                                local_addr=('127.0.0.9', 0)) as peer:
             await peer.ask('list')
-        assert service.ledger.counts['connection_refused', 'login_failures'] == 2
+        assert service.ledger.counts['connection_refused', 'login_failures'] == 3
         assert service.ledger.counts['login_failed', ''] == 2
 
 

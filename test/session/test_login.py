@@ -20,7 +20,7 @@ import pytest
 from support.sessions import EPOCH, failed, FakeNames, refusal, START
 
 from ws_bridge.config import Exposure, settings_from
-from ws_bridge.config.roles import BUILT_IN, Grant, NOBODY, OPERATOR, Role
+from ws_bridge.config.roles import ADMIN, BUILT_IN, Grant, NOBODY, OPERATOR, Role
 from ws_bridge.identity.identity import Identity
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
@@ -124,6 +124,16 @@ def test_states() -> None:
     assert Login(rights).state == 'none'
     assert Login(rights, possible=True).state == 'possible'
     assert Login(rights, ALICE, possible=True).state == 'done'
+
+
+def test_what_is_about_no_name_is_for_who_is_known_or_near() -> None:
+    for login, may in ((Login(Rights(POLICY, ADMIN)), True),
+                       (Login(Rights(POLICY, ADMIN), ALICE, is_near=False), True),
+                       (Login(Rights(POLICY, ADMIN), is_near=False), False),
+                       (Login(Rights(POLICY, OPERATOR), ALICE), False)):
+        session = make(login)
+        assert ('clear_stop' in session.greeting().uses) is login.may('clear_stop') is may
+        assert login.may('publish')
 
 
 def test_who_has_no_right_at_all() -> None:

@@ -170,3 +170,25 @@ def test_the_role_of_who_logs_in() -> None:
     assert POLICY.role_of('alice', None) is BUILT_IN['observer']
     with pytest.raises(Exception, match="no role 'king'"):
         policy.role_of('alice', 'king')
+
+
+@pytest.mark.parametrize(('role', 'may_save', 'may_read'), [
+    ('observer', False, False), ('operator', True, False), ('safety', True, False),
+    ('admin', True, True)])
+def test_recordings(role: str, may_save: bool, may_read: bool) -> None:
+    """To have one saved, by the service too, and to read them are rights of their own."""
+    policy = Policy(Exposure.open(), OwnNames(record='/b/record/save'))
+    rights = Rights(policy, BUILT_IN[role])
+    assert (rights.find('record', '*') is not None) is may_save
+    assert (rights.find('call', '/b/record/save') is not None) is may_save
+    assert (rights.find('recordings', '*') is not None) is may_read
+
+
+@pytest.mark.parametrize('lacking', ['record', 'call'])
+def test_who_may_call_may_not_record(lacking: Use) -> None:
+    policy = Policy(Exposure.open(), OwnNames(record='/b/record/save'))
+    uses: tuple[Use, ...] = ('call', 'record')
+    role = Role('r', tuple(Grant('*', use) for use in uses if use != lacking))
+    assert policy.find(role, 'call', '/b/record/save') is None
+    assert policy.find(Role('r', tuple(Grant('*', use) for use in uses)), 'call',
+                       '/b/record/save')

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+import io
 import json
 import os
 from pathlib import Path
@@ -200,6 +201,11 @@ class Page:
         self.wait_text('connection', 'connected')
         self.wait(lambda: self['command-topic'].get_attribute('value') == '/cmd_vel', 'a topic')
 
+    def forget(self, url: str) -> None:
+        """Make the browser forget what a page has remembered."""
+        self.driver.execute_cdp_cmd('Storage.clearDataForOrigin', {
+            'origin': url.rstrip('/'), 'storageTypes': 'local_storage'})
+
     def __getitem__(self, element_id: str) -> Any:
         return self.driver.find_element('id', element_id)
 
@@ -322,9 +328,12 @@ def _end_leftovers(folder: str) -> None:
             process.kill()
 
 
-def docs_image(name: str) -> Path:
-    """Return where a picture for the documentation goes, if asked for, else a passing place."""
-    root = Path(__file__).parents[2] / 'docs' / 'images' \
-        if os.environ.get('WS_BRIDGE_SCREENSHOTS') else Path(tempfile.gettempdir())
-    root.mkdir(exist_ok=True)
-    return root / name
+def keep_image(name: str, png: bytes) -> None:
+    """Keep a picture for the documentation, in a few colours, if that is asked for."""
+    if not os.environ.get('WS_BRIDGE_SCREENSHOTS'):
+        return
+    from PIL import Image
+    path = Path(__file__).parents[2] / 'docs' / 'images' / name
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert('RGB').quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    path.chmod(0o644)

@@ -32,7 +32,7 @@ from jsonschema import Draft202012Validator
 
 from ws_bridge.convert.codec import Codec
 from ws_bridge.convert.schema_text import schema_from_text
-from ws_bridge.errors import Forbidden, TimedOut, WsBridgeError
+from ws_bridge.errors import Forbidden, TimedOut, UnknownType, WsBridgeError
 from ws_bridge.interface.server import WebSocketServer
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import encode
@@ -49,6 +49,12 @@ TEXT = 'float64 x\nint64 large\nuint8[] raw\nfloat32[] list\n'
 CODEC = Codec(schema_from_text(TYPE, TEXT))
 SAMPLES = [{'x': float(number), 'large': 2 ** 62 + number, 'raw': 'AQI=', 'list': [0.5, 1.5]}
            for number in range(3)]
+DEFINED: dict[str, dict[str, str]] = {
+    TYPE: {'kind': 'message', 'text': TEXT},
+    'fake_srvs/srv/Switch': {'kind': 'service', 'request': 'bool on\n', 'response': ''},
+    **{f'fake_msgs/action/Go_{part}': {'kind': 'message', 'text': f'float32 {part.lower()}\n'}
+       for part in ('Goal', 'Result', 'Feedback')}}
+"""Types that can be asked for, and what they are."""
 CHANNEL = 7
 TOPICS = [
     {'topic': '/odom', 'types': [TYPE], 'channel': 'pose', 'publishers': 1, 'subscribers': 0,
@@ -64,7 +70,7 @@ HELLO = {'op': 'hello', 'dialect': 'ws_bridge.v1', 'session': 'p1', 'robot': 'fa
          'limits': {'message_size': 1, 'message_rate': 1, 'subscriptions': 1,
                     'advertisements': 1, 'services': 1, 'calls': 1, 'goals': 1},
          'allowed': {'subscribe': [], 'publish': [], 'call': [], 'host': [], 'deny': []},
-         'role': 'admin', 'login': 'none',
+         'role': 'admin', 'may': [], 'login': 'none',
          'gates': [], 'estop': {'stopped': False, 'by': None, 'reason': ''}}
 SILENCE = object()
 OFFSET = 100.0
@@ -131,7 +137,8 @@ class FakeBridge:
         self.peers += 1
         self._send(link, MessageType.STATUS, {
             'kind': 'state', 'robot': 'fake', 'uptime': 1.0, 'nodes': [], 'topics': [],
-            'peers': [], 'you': {'peer': 'p1', 'dropped': 0, 'queued_bytes': 0}})
+            'peers': [], 'peer_count': 0, 'you': {
+                'peer': 'p1', 'dropped': 0, 'queued_bytes': 0, 'bandwidth': None, 'rates': []}})
 
     def closed(self, link: Link, code: int, reason: str) -> None:
         self.peers -= 1
@@ -186,6 +193,12 @@ class FakeBridge:
         elif data['op'] in ('acquire', 'take'):
             self._acknowledge(link, message_id, {
                 'op': data['op'], 'gate': GATE, 'epoch': 3, 'timeout': 0.5, 'ttl': 0.3})
+        elif data['op'] == 'schema' and data['type'] in DEFINED:
+            self._acknowledge(link, message_id, {
+                'op': 'schema', 'type': data['type'], **DEFINED[data['type']]})
+        elif data['op'] == 'schema':
+            self._send(link, MessageType.ERROR,
+                       error_fields(UnknownType('no such type')), message_id)
         elif data['op'] == 'ticket':
             self._acknowledge(link, message_id, {
                 'op': 'ticket', 'role': data['role'], 'ticket': 'abc', 'lifetime': 60.0})

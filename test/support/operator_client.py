@@ -14,13 +14,14 @@
 """
 An operator's program, a process of its own, to be killed, frozen and cut off.
 
-``operator_client.py URL TOPIC [RATE [again]]`` acquires the lease of the gate, sends heartbeats, a
-neutral command and then one that moves, 20 a second or ``RATE``.  Each carries the monotonic time
-at which it was made in ``linear.z``, so one machine can tell its age.  With ``again`` it lets go
-for one command where the gate asks for that, as after a stop.  On stdin: the URL, where it is
-``-``; ``quiet`` (no more commands), ``mute`` (no more heartbeats), ``close``, ``stop``, ``count``,
-or the data of a configuration, JSON.  On stdout: ``moving``, the frames that concern the lease,
-and how many messages of each topic were ``received``, JSON.
+``operator_client.py URL TOPIC [RATE [again [BEAT]]]`` acquires the lease of the gate, sends
+heartbeats, a neutral command and then one that moves, 20 a second or ``RATE``.  Each carries the
+monotonic time at which it was made in ``linear.z``, so one machine can tell its age.  With
+``again`` it lets go for one command where the gate asks for that, as after a stop; it beats each
+0.1 or ``BEAT`` s.  On stdin: the URL, where it is ``-``; ``quiet`` (no more commands), ``mute``
+(no more heartbeats), ``close``, ``stop``, ``count``, or the data of a configuration, JSON.  On
+stdout: ``moving``, the frames that concern the lease, and how many messages of each topic, and of
+each other type, were ``received``, JSON.
 """
 from __future__ import annotations
 
@@ -39,6 +40,7 @@ from websockets.exceptions import ConnectionClosed
 
 RATE = 20.0
 BEAT = 0.1
+FIRST_BEATS = 3     # fast in any case: the bridge learns how far the clocks are apart
 CHANNEL = struct.Struct('<4xI')    # what is read of the header of a binary frame
 PIECE, HEAD = 16, struct.Struct('<xBxxI')
 QUEUE = 1 << 20
@@ -51,7 +53,9 @@ def say(data: Any) -> None:
 class Operator:
     """The program."""
 
-    def __init__(self, websocket: ClientConnection, gate: str, rate: float, again: bool) -> None:
+    def __init__(self, websocket: ClientConnection, gate: str, rate: float, again: bool,
+                 interval: float) -> None:
+        self.interval = interval
         self.again = again
         self.neutral = True
         self.websocket = websocket
@@ -66,6 +70,7 @@ class Operator:
         self.numbers = count(1)
         self.received: Counter[str] = Counter()
         self.topics: dict[int, str] = {}    # of channels
+        self.sizes: Counter[str] = Counter()
         self.pieces: dict[int, bytes] = {}  # of large frames
 
     async def send(self, message_type: str, data: Any, **metadata: Any) -> None:
@@ -78,7 +83,7 @@ class Operator:
             await self.beating.wait()
             await self.send('heartbeat', {'type': 'heartbeat', 'timestamp': time.time(),
                                           'sequence': number, 'echo': self.heard})
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(self.interval if number > FIRST_BEATS else BEAT)
 
     async def command(self) -> None:
         """Command on absolute times, so that a program that was away catches up as a page does."""
@@ -118,7 +123,10 @@ class Operator:
             metadata, data = frame['metadata'], frame['data']
             if metadata['message_type'] == 'data':
                 self.received[metadata['source']] += 1
-            elif 'channel_id' in data:
+            else:
+                self.received[metadata['message_type']] += 1
+                self.sizes[metadata['message_type']] += len(text)
+            if 'channel_id' in data:
                 self.topics[data['channel_id']] = data['topic']
             self.bridge_time = metadata['timestamp']
             kind = metadata['message_type']
@@ -148,18 +156,19 @@ class Operator:
                 self.commanding.clear()
                 await self.send('configuration', {'op': 'stop', 'reason': 'operator'})
             elif line == 'count':
-                say({'received': self.received})
+                say({'received': self.received, 'sizes': self.sizes})
             elif line == 'mute':
                 self.beating.clear()
             else:
                 await self.send('configuration', json.loads(line))
 
 
-async def main(url: str, gate: str, rate: str = str(RATE), again: str = '') -> None:
+async def main(url: str, gate: str, rate: str = str(RATE), again: str = '',
+               beat: str = str(BEAT)) -> None:
     """Run until the connection or the test ends."""
     async with connect(url, subprotocols=['ws_bridge.v1'], ping_interval=None,
                        write_limit=QUEUE) as websocket:
-        operator = Operator(websocket, gate, float(rate), bool(again))
+        operator = Operator(websocket, gate, float(rate), bool(again), float(beat))
         parts = [asyncio.ensure_future(part) for part in (
             operator.beat(), operator.command(), operator.read(), operator.obey())]
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)

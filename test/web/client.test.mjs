@@ -424,3 +424,202 @@ test('a connection that goes while it logs in is opened again', async () => {
   assert.ok(third.asked('hello'));
   assert.ok(client.connected);
 });
+
+test('a callback that throws is told and hurts nobody else', async () => {
+  const { client, socket, errors } = await connected();
+  const got = [];
+  client.on('robot', () => { throw new Error('first'); });
+  client.on('robot', async () => { throw new Error('late'); });
+  client.on('robot', (robot) => got.push(robot.kind));
+  const off = client.on('error', () => { throw new Error('of an error'); });
+  const broken = client.subscribe('/n', () => { throw new Error('second'); });
+  client.subscribe('/n', (message) => got.push(message.data));
+  socket.answers('subscribe', { topic: '/n', type: 'p/msg/Int', channel_id: 3, schema: 'int32 data\n', pending: false });
+  await broken.ready;
+  const goal = client.sendGoal('/dock', {}, { onFeedback: () => { throw new Error('third'); } });
+  const log = mock.method(console, 'error', () => {});
+  try {
+    socket.says('status', { kind: 'state' });
+    socket.sample(3, 1, INT);
+    socket.says('data', { left: 2 }, { correlation_id: goal.id });
+    await settled();
+  } finally {
+    log.mock.restore();
+    off();
+  }
+  assert.deepEqual(got, ['state', 42]);
+  assert.deepEqual(errors.map(({ code, data }) => `${code} ${data.message}`).sort(),
+    ['first', 'late', 'second', 'third'].map((text) => `callback_failed ${text}`).sort());
+  assert.match(errors.find(({ data }) => data.message === 'second').message, /subscribe\('\/n'\)/);
+  assert.equal(log.mock.callCount(), 4, 'what the error listener threw');
+});
+
+test('without an error listener what a callback throws is in the console', async () => {
+  const client = new WsBridge('ws://robot/', { WebSocket: FakeSocket, worker: null });
+  client.on('state', () => { throw new Error('lonely'); });
+  const log = mock.method(console, 'error', () => {});
+  client._emit('state', 'x');
+  log.mock.restore();
+  assert.equal(log.mock.calls[0].arguments[0].code, 'callback_failed');
+});
+
+for (const [how, Fake] of [
+  ['is forbidden', class { constructor() { throw new Error('content security policy'); } }],
+  ['cannot be loaded', class { postMessage() { setImmediate(() => this.onerror({ message: '404' })); } terminate() { this.ended = true; } }]]) {
+  test(`a worker that ${how}: a timer beats, and that is said once`, async () => {
+    globalThis.Worker = Fake;
+    globalThis.document = {};
+    try {
+      const { socket, errors } = await connected({ worker: 'w.js', hello: { ...HELLO, heartbeat: { interval: 0.005, timeout: 5 } } });
+      while (socket.sent.filter((frame) => frame.metadata.message_type === 'heartbeat').length < 6) await new Promise((resolve) => setTimeout(resolve, 5));
+      assert.deepEqual(errors.map(({ code }) => code), ['no_worker']);
+      socket.cut();
+      await reconnected(socket);
+      await settled();
+      assert.equal(errors.filter(({ code }) => code === 'no_worker').length, 1);
+    } finally {
+      delete globalThis.Worker;
+      delete globalThis.document;
+    }
+  });
+}
+
+test('a worker that works takes over from the timer', async () => {
+  let worker;
+  globalThis.Worker = class { constructor() { worker = this; } postMessage(period) { this.period = period; } terminate() { this.ended = true; } };
+  globalThis.document = {};
+  try {
+    const { client, socket } = await connected({ worker: 'w.js' });
+    assert.equal(worker.period, 1000);
+    const beats = () => socket.sent.filter((frame) => frame.metadata.message_type === 'heartbeat').length;
+    const before = beats();
+    worker.onmessage();
+    assert.equal(beats(), before + 1);
+    assert.ok(client._timer._destroyed);
+    client.close();
+    assert.ok(worker.ended);
+  } finally {
+    delete globalThis.Worker;
+    delete globalThis.document;
+  }
+});
+
+test('connect gives up after its time, or when it is told to', async () => {
+  for (const [code, options] of [['timeout', { timeout: 0.01 }], ['aborted', { signal: AbortSignal.abort(new Error('no')) }]]) {
+    const client = new WsBridge('ws://robot/', { WebSocket: FakeSocket, worker: null, reconnectMin: 0.001, reconnectMax: 0.002 });
+    await assert.rejects(client.connect(options), { code });
+    assert.equal(client.state, 'closed');
+  }
+});
+
+test('signals end subscriptions, requests, goals and listeners', async () => {
+  const { client, socket } = await connected();
+  const controller = new AbortController();
+  const { signal } = controller;
+  const got = [];
+  client.on('robot', (robot) => got.push(robot), { signal });
+  const subscription = client.subscribe('/n', () => {}, { signal });
+  const call = client.call('/slow', {}, { signal });
+  const list = client.request('list', {}, {}, { signal });
+  const published = client.publish('/x', {}, { ack: true, signal });
+  const once = client.once('estop', { signal });
+  const goal = client.sendGoal('/dock', {}, { signal });
+  controller.abort();
+  await Promise.all([call, list, published, once].map((promise) => assert.rejects(promise, { code: 'aborted' })));
+  assert.ok(subscription.closed);
+  assert.equal(socket.asked('cancel_goal').data.goal, goal.id);
+  socket.says('status', { kind: 'state' });
+  assert.deepEqual(got, []);
+  assert.equal(client._pending.size, 4, 'hello, subscribe, unsubscribe, cancel_goal: nothing waits for what was given up');
+  assert.throws(() => client.subscribe('/n', () => {}, { signal }), { code: 'aborted' });
+  assert.throws(() => client.sendGoal('/dock', {}, { signal }), { code: 'aborted' });
+  await assert.rejects(client.call('/slow', {}, { signal }), { code: 'aborted' });
+});
+
+test('once gives the next event, or none in time', async () => {
+  const { client, socket } = await connected();
+  const next = client.once('estop');
+  socket.says('status', { kind: 'estop', stopped: true, by: 'p9', reason: 'dog' });
+  assert.equal((await next).reason, 'dog');
+  await assert.rejects(client.once('estop', { timeout: 0.005 }), { code: 'timeout' });
+  assert.equal(client._listeners.get('estop').size, 0);
+});
+
+test('messages and events can be awaited one after the other', async () => {
+  const { client, socket } = await connected();
+  const messages = client.messages('/n', { queueDepth: 2 });
+  socket.answers('subscribe', { topic: '/n', type: 'p/msg/Int', channel_id: 3, schema: 'int32 data\n', pending: false });
+  await settled();
+  for (const sequence of [1, 2, 3]) socket.sample(3, sequence, INT);
+  const seen = [];
+  for await (const { message, info } of messages) {
+    seen.push([message.data, info.sequence]);
+    if (seen.length === 2) break;
+  }
+  assert.deepEqual(seen, [[42, 2], [42, 3]], 'the newest wait');
+  assert.equal(socket.asked('unsubscribe').data.topic, '/n');
+
+  const refused = client.messages('/secret').next();
+  socket.answers('subscribe', { code: 'forbidden', message: 'no' }, 'error');
+  await assert.rejects(refused, { code: 'forbidden' });
+
+  const controller = new AbortController();
+  const waiting = client.events('robot', { signal: controller.signal });
+  const first = waiting.next();
+  socket.says('status', { kind: 'state', uptime: 3 });
+  assert.equal((await first).value.uptime, 3);
+  const second = waiting.next();
+  controller.abort();
+  await assert.rejects(second, { code: 'aborted' });
+  assert.deepEqual(await waiting.next(), { done: true, value: undefined });
+
+  const last = client.events('robot').next();
+  client.close();
+  assert.deepEqual(await last, { done: true, value: undefined });
+});
+
+test('a subscription can ask for another rate', async () => {
+  const { client, socket } = await connected();
+  const subscription = client.subscribe('/n', () => {}, { maxRate: 10 });
+  subscription.setMaxRate(5);
+  assert.equal(socket.asked('subscribe').data.max_rate, 5);
+  subscription.setMaxRate(null);
+  assert.equal(socket.asked('subscribe').data.max_rate, undefined);
+});
+
+test('video is a subscription of its own beside the samples of a topic', async () => {
+  const { client, socket, errors } = await connected();
+  const got = [];
+  client.subscribe('/c', () => got.push('sample'));
+  socket.answers('subscribe', { topic: '/c', type: 'p/msg/Int', channel_id: 3, encoding: 'cdr', schema: 'int32 data\n', pending: false });
+  const video = client.subscribe('/c', ({ data, isKey, isH265, rung }, { age }) => got.push([[...data], isKey, isH265, rung, age > 0.4]),
+    { encoding: 'video', rung: 1, quiet: true });
+  assert.deepEqual(socket.asked('subscribe').data, { op: 'subscribe', topic: '/c', encoding: 'video', rung: 1 });
+  socket.answers('subscribe', { topic: '/c', type: 'p/msg/Int', channel_id: 4, encoding: 'video', schema: null, pending: false, rung: 1 });
+  await video.ready;
+  const before = client.bridgeTime;
+  const frame = new DataView(new ArrayBuffer(22));
+  frame.setUint8(0, 5);
+  frame.setUint8(1, 1 + 16 * 2);
+  frame.setUint32(4, 4, true);
+  frame.setFloat64(8, now() - 0.5, true);
+  frame.setUint16(20, 0x0201, true);
+  socket.onmessage({ data: frame.buffer });
+  socket.sample(3, 1, INT);
+  assert.deepEqual(got, [[[1, 2], true, false, 1, true], 'sample']);
+  assert.ok(client.bridgeTime >= before, 'a picture is no clock');
+  video.close();
+  assert.deepEqual(socket.asked('unsubscribe').data, { op: 'unsubscribe', topic: '/c', encoding: 'video' });
+  const refused = client.subscribe('/c', () => {}, { encoding: 'video', quiet: true });
+  socket.answers('subscribe', { code: 'unavailable', message: 'no PyAV' }, 'error');
+  await assert.rejects(refused.ready, { code: 'unavailable' });
+  assert.deepEqual(errors, []);
+});
+
+test('the share of the speed that delay leaves is a fact of the gate', async () => {
+  const { client, socket } = await connected();
+  const speed = client.once('speed');
+  socket.says('status', { kind: 'speed', gate: 'base', speed_limit: 0.4, delay: 0.3, picture_age: null });
+  assert.equal((await speed).delay, 0.3);
+  assert.equal(client.gateOf('/cmd_vel').speed_limit, 0.4);
+});

@@ -17,10 +17,24 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { toPixels } from '../../ws_bridge/web/app/camera.js';
+import { progressOf } from '../../ws_bridge/web/app/actions.js';
+import { Camera, toPixels } from '../../ws_bridge/web/app/camera.js';
+import { TopicChoice } from '../../ws_bridge/web/app/choice.js';
+import { Health } from '../../ws_bridge/web/app/diagnostics.js';
 import { Drive, twist } from '../../ws_bridge/web/app/drive.js';
+import { level, limitOf } from '../../ws_bridge/web/app/facts.js';
+import { goalTargets } from '../../ws_bridge/web/app/goals.js';
+import { isStop, startGamepad, startKeyboard } from '../../ws_bridge/web/app/inputs.js';
+import { cloudPoints, gridPixels, poseStamped } from '../../ws_bridge/web/app/layers.js';
+import { LeasePanel } from '../../ws_bridge/web/app/lease.js';
+import { admission, Thinness } from '../../ws_bridge/web/app/link.js';
+import { startLogin } from '../../ws_bridge/web/app/login.js';
 import { numberAt, numericPaths } from '../../ws_bridge/web/app/plot.js';
+import { StopButton } from '../../ws_bridge/web/app/stop.js';
+import { Frames, headingOf, inverse, matrixOf, times } from '../../ws_bridge/web/app/tf.js';
+import { codecOf, VideoPlayer } from '../../ws_bridge/web/app/video.js';
 import { parseSchema } from '../../ws_bridge/web/ws_bridge.js';
+import { FakeClient, FakeElement, makePage } from './fake_page.mjs';
 
 function bench(hindrance = () => null) {
   const sent = [];
@@ -94,6 +108,63 @@ test('refusals: what ends the right to drive ends driving, others are told', () 
   }
 });
 
+/** A bench whose commands are accepted, refused or kept back as `fate` says. */
+function fated() {
+  const asked = [];
+  const self = { fate: null, asked };
+  self.drive = new Drive({
+    send: (ahead, left, ask) => {
+      if (ask !== null) asked.push(ask);
+      return self.fate ?? undefined;
+    }, hindrance: () => null, say() {} });
+  self.ticks = (count) => Array.from({ length: count }, () => self.drive.tick());
+  self.accept = () => self.drive.accepted(asked.at(-1));
+  self.drive.engage('stick', 1, 0);
+  return self;
+}
+
+test('driving is what has been accepted, not what was sent', () => {
+  const bench = fated();
+  const { drive, ticks, accept, asked } = bench;
+  assert.equal(drive.word, null);
+  ticks(1);
+  assert.deepEqual(drive.word, ['idle', 'Starting …']);
+  assert.equal(asked.length, 1, 'of the first command it is asked');
+  accept();
+  assert.deepEqual(drive.word, ['run', null]);
+  ticks(20);
+  assert.equal(asked.length, 5, 'and of each fifth');
+  assert.deepEqual(drive.word, ['run', null]);
+  ticks(1);
+  assert.deepEqual(drive.word, ['warn', 'No command was accepted for 1 s']);
+  accept();
+  assert.deepEqual(drive.word, ['run', null]);
+  bench.fate = 'kept back';
+  ticks(1);
+  assert.deepEqual(drive.word, ['warn', 'kept back']);
+});
+
+test('a refusal stays until a later command is accepted, and half a second at least', () => {
+  const { drive, ticks, accept, asked } = fated();
+  ticks(6);
+  accept();
+  drive.refused({ code: 'expired', message: 'too old' });
+  assert.deepEqual(drive.word, ['warn', 'Refused: too old']);
+  accept();
+  assert.deepEqual(drive.word, ['warn', 'Refused: too old'], 'it was on its way before');
+  ticks(9);
+  accept();
+  assert.equal(drive.word[0], 'warn');
+  ticks(6);
+  accept();
+  assert.deepEqual(drive.word, ['run', null]);
+  drive.neutral('let go');
+  drive.accepted(asked.at(-1));
+  drive.engage('stick', 1, 0);
+  ticks(1);
+  assert.deepEqual(drive.word, ['idle', 'Starting …'], 'what was accepted before says nothing of this drive');
+});
+
 test('every stop makes the inputs forget what is held', () => {
   let forgotten = 0;
   const drive = new Drive({ send() {}, hindrance: () => null, say() {}, forget: () => { forgotten += 1; } });
@@ -143,4 +214,327 @@ test('numeric fields and their values', () => {
   assert.deepEqual(numericPaths(schema), ['i.b', 'i.n', 'a[0]', 'a[1]', 'l[0].b', 'l[0].n', 'l[1].b', 'l[1].n', 'l[2].b', 'l[2].n']);
   const message = { i: { b: true, n: 5n }, a: new Float64Array([1.5, 2]), l: [] };
   assert.deepEqual(['i.b', 'i.n', 'a[1]', 'l[0].n'].map((path) => numberAt(message, path)), [1, 5, 2, NaN]);
+});
+
+test('STOP is Esc and the space bar from everywhere, but for a letter in a page that cannot drive', () => {
+  const space = { code: 'Space', key: ' ' };
+  const escape = { code: 'Escape', key: 'Escape' };
+  for (const [event, isTyped, canDrive, stops] of [
+    [space, false, false, true], [space, false, true, true], [space, true, true, true], [space, true, false, false],
+    [escape, true, false, true], [escape, false, false, true],
+    [{ ...space, shiftKey: true }, false, true, false], [{ ...space, shiftKey: true }, true, true, false],
+    [{ ...space, ctrlKey: true }, false, true, false], [{ ...escape, altKey: true }, false, true, false],
+    [{ ...space, isComposing: true }, true, true, false], [{ code: 'KeyW', key: 'w' }, false, true, false]]) {
+    assert.equal(isStop(event, isTyped, canDrive), stops, JSON.stringify([event, isTyped, canDrive]));
+  }
+});
+
+test('the space bar on a button stops and does not click; WASD still drive', () => {
+  const page = makePage();
+  let stops = 0;
+  const { drive, sent, ticks } = bench();
+  startKeyboard(drive, () => { stops += 1; }, () => true);
+  const down = page.key('keydown', { code: 'Space', key: ' ' });
+  const up = page.key('keyup', { code: 'Space', key: ' ' });
+  assert.deepEqual([stops, down.isPrevented, up.isPrevented], [1, true, true]);
+  page.key('keydown', { code: 'Space', key: ' ', repeat: true });
+  assert.equal(stops, 1);
+  page.key('keyup', { code: 'Space', key: ' ' });
+  assert.ok(!page.key('keydown', { code: 'Space', key: ' ', shiftKey: true }).isPrevented);
+  assert.ok(!page.key('keyup', { code: 'Space', key: ' ' }).isPrevented);
+  page.key('keydown', { code: 'KeyW', key: 'w' });
+  ticks(2);
+  assert.deepEqual(sent.at(-1), [1, 0]);
+});
+
+test('a button of the gamepad is STOP, with focus or without', () => {
+  makePage();
+  document.hasFocus = () => false;
+  const pad = { connected: true, index: 0, axes: [0, 0], buttons: [{ pressed: false }, { pressed: true }] };
+  let stops = 0;
+  let button = 1;
+  const gamepad = startGamepad(bench().drive, () => { stops += 1; }, () => button, () => [null, pad]);
+  gamepad.poll();
+  gamepad.poll();
+  assert.equal(stops, 1, 'once however long it is held');
+  pad.buttons[1].pressed = false;
+  gamepad.poll();
+  pad.buttons[1].pressed = true;
+  button = null;
+  gamepad.poll();
+  assert.equal(stops, 1);
+});
+
+test('"Clear the stop" is for who may', () => {
+  for (const [may, hidden] of [[['clear_stop'], false], [['take'], true], [undefined, false]]) {
+    const page = makePage();
+    const client = new FakeClient();
+    client.hello = { may };
+    client.estop = { stopped: true, by: 'p1', reason: 'dog' };
+    new StopButton(client, { neutral() {}, say() {} });
+    assert.equal(page.$('clear-stop').hidden, hidden);
+    assert.equal(page.$('estop-text').textContent.includes('right to clear it'), hidden);
+  }
+});
+
+test('"Take over" is for who may, and "Ready to drive" ends with the release', () => {
+  const page = makePage();
+  const client = new FakeClient();
+  client.gate = { gate: 'base', topics: ['/cmd_vel'], holder: 'p9', holder_name: 'Bo' };
+  const said = [];
+  const panel = new LeasePanel(client, { neutral: () => false, say: (kind, text) => said.push(text) }, () => '/cmd_vel');
+  assert.equal(page.$('lease-take').hidden, false);
+  client.hello.may = [];
+  panel.show();
+  assert.equal(page.$('lease-take').hidden, true);
+  client.emit('lease_held', {});
+  client.emit('lease_lost', { gate: 'base', reason: 'released' });
+  assert.deepEqual(said, ['Ready to drive', 'Control released']);
+});
+
+test('a token that is typed while another one is tried is the next to be tried', () => {
+  const page = makePage();
+  const client = new FakeClient();
+  startLogin(client);
+  const type = (token) => {
+    page.$('token').value = token;
+    page.$('login').fire('submit');
+  };
+  client.emit('error', { code: 'login_needed', message: '' });
+  type('wrong');
+  type('right');
+  assert.deepEqual(client.connects, ['wrong']);
+  client.emit('error', { code: 'login_failed', message: 'unknown' });
+  assert.deepEqual(client.connects, ['wrong', 'right']);
+  assert.equal(client.options.token, 'right');
+  assert.equal(sessionStorage.getItem('ws_bridge.token'), 'right');
+  client.emit('error', { code: 'login_failed', message: 'unknown' });
+  assert.equal(client.options.token, undefined);
+  assert.equal(page.$('login-text').textContent, 'Login refused: unknown');
+});
+
+test('why a handshake was refused', async () => {
+  const answer = (status, text, headers = {}) => async (url) => {
+    assert.equal(url.href, 'https://robot/b/admission');
+    return new Response(text, { status, headers });
+  };
+  assert.equal(await admission('wss://robot/b/', answer(429, 'too many failed logins\n', { 'Retry-After': '41' })),
+    'too many failed logins; try again in 41 s');
+  assert.equal(await admission('wss://robot/b/', answer(403, 'origin x may not connect\n')), 'origin x may not connect');
+  assert.equal(await admission('wss://robot/b/', answer(200, 'ok\n')), '');
+  assert.equal(await admission('wss://robot/b/', answer(404, 'there is nothing here\n')), '');
+});
+
+test('how bad a delay is, what it leaves of the speed, and when a link is thin', () => {
+  assert.deepEqual([null, 0.1, 0.2, 0.5].map((value) => level(value, [0.15, 0.4])), ['none', 'ok', 'warn', 'bad']);
+  assert.equal(limitOf(null), null);
+  assert.equal(limitOf({ gate: 'base' }), null);
+  assert.equal(limitOf({ speed_limit: null }), null);
+  assert.deepEqual(limitOf({ speed_limit: 1 }), ['100 %', 'ok']);
+  assert.deepEqual(limitOf({ speed_limit: 0.6 }), ['60 %', 'warn']);
+  assert.deepEqual(limitOf({ speed_limit: 0 }), ['none: too late', 'bad']);
+  const thin = new Thinness();
+  assert.deepEqual([0.3, 0.1, 0.3, 0.3, 0.3, 0.2, 0.1].map((trip) => {
+    thin.note(trip);
+    return thin.isThin;
+  }), [false, false, false, false, true, true, false]);
+});
+
+const CAMERAS = { topics: [{ topic: '/a', type: 'sensor_msgs/msg/Image' }, { topic: '/b', type: 'sensor_msgs/msg/CompressedImage' }] };
+const IMAGE = { encoding: 'mono8', width: 1, height: 1, step: 1, data: Uint8Array.from([7]) };
+
+function camera(t) {
+  const page = makePage();
+  const client = new FakeClient();
+  const figure = new FakeElement();
+  const made = new Camera(client, figure, 'camera', () => false);
+  t.after(() => clearInterval(made.timer));
+  client.emit('robot', CAMERAS);
+  const shows = () => [figure.querySelector('canvas').drawn.at(-1), figure.querySelector('.empty').hidden, figure.dataset.fresh];
+  return { page, client, figure, made, shows, choose: (topic) => {
+    figure.querySelector('select').value = topic;
+    figure.querySelector('select').fire('change');
+  } };
+}
+
+test('a picture of another topic, of none, or that cannot be shown is never in sight', async (t) => {
+  const { page, client, figure, made, shows, choose } = camera(t);
+  const [raw] = client.subscriptions;
+  const text = () => figure.querySelector('.empty').textContent;
+  assert.equal(raw.options.maxRate, 30);
+  raw.callback(IMAGE, { age: 0.1 });
+  page.frame();
+  made._showAge();
+  assert.deepEqual(shows(), ['raw', true, 'fresh']);
+  assert.ok(made.age >= 0.1);
+  raw.callback({ ...IMAGE, encoding: 'bayer_rggb8' }, { age: 0.1 });
+  page.frame();
+  assert.deepEqual(shows(), ['clear', false, 'none']);
+  assert.match(text(), /bayer_rggb8 cannot be shown/);
+  assert.equal(made.age, null);
+
+  raw.callback(IMAGE, { age: 3 });
+  page.frame();
+  made._showAge();
+  assert.deepEqual(shows(), ['raw', true, 'stale'], 'old when it came');
+  raw.callback(IMAGE, { age: 0 });
+  choose('/b');
+  page.frame();
+  assert.deepEqual(shows(), ['clear', false, 'none'], 'what waited to be drawn is dropped too');
+  assert.equal(text(), 'Waiting for a picture …');
+  assert.ok(raw.isClosed);
+  raw.callback(IMAGE, { age: 0 });
+  page.frame();
+  assert.equal(shows()[0], 'clear', 'a frame that was on its way');
+
+  let give;
+  globalThis.createImageBitmap = () => new Promise((resolve) => { give = resolve; });
+  client.subscriptions.at(-1).callback({ format: 'png', data: new Uint8Array(1) }, { age: 0 });
+  page.frame();
+  choose('');
+  give({ name: 'late', width: 1, height: 1, close() {} });
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(shows(), ['clear', false, 'none'], 'what a decoder gives late');
+  assert.equal(text(), 'No camera chosen');
+  assert.equal(localStorage.getItem('ws_bridge.topic.camera'), '');
+
+  choose('/a');
+  client.subscriptions.at(-1).refuse({ code: 'forbidden', message: 'not for you' });
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(text(), 'No picture: not for you');
+});
+
+test('a choice is remembered, and stays when its topic goes', () => {
+  makePage();
+  localStorage.setItem('ws_bridge.topic.x', '/b');
+  const client = new FakeClient();
+  const select = new FakeElement();
+  const choice = new TopicChoice(client, select, ['sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'], () => {}, { name: 'x', maxRate: 10 });
+  client.emit('robot', CAMERAS);
+  assert.equal(choice.topic, '/b');
+  choice.setRate(5);
+  choice.setRate(5);
+  assert.deepEqual(client.subscriptions[0].rates, [5]);
+  client.emit('robot', { topics: [CAMERAS.topics[0]] });
+  assert.equal(select.value, '/b');
+  assert.equal(choice.topic, '/b');
+  assert.equal(client.subscriptions.length, 1);
+});
+
+const near = (got, wanted) => wanted.forEach((value, i) => assert.ok(Math.abs(got[i] - value) < 1e-9, `${got} is not ${wanted}`));
+const quarter = { x: 0, y: 0, z: Math.SQRT1_2, w: Math.SQRT1_2 };
+const transform = (parent, child, translation, rotation = { x: 0, y: 0, z: 0, w: 1 }) => ({
+  header: { frame_id: parent }, child_frame_id: child, transform: { translation, rotation } });
+const at = ([, , , x, , , , y, , , , z]) => [x, y, z];
+
+test('frames: along a chain, across a tree, and what nobody says', () => {
+  const frames = new Frames();
+  frames.add([transform('map', '/odom', { x: 1, y: 0, z: 0 }, quarter), transform('odom', 'base_link', { x: 2, y: 0, z: 0 }),
+    transform('base_link', 'laser', { x: 0, y: 0, z: 0.5 }), transform('odom', 'cup', { x: 0, y: 3, z: 0 })]);
+  const laser = frames.lookup('map', 'laser');
+  near(at(laser), [1, 2, 0.5]);
+  near([headingOf(laser)], [Math.PI / 2]);
+  near(at(frames.lookup('base_link', 'cup')), [-2, 3, 0]);
+  near(at(frames.lookup('laser', 'map')), at(inverse(laser)));
+  near(times(laser, inverse(laser)), matrixOf());
+  near(frames.lookup('x', 'x'), matrixOf());
+  assert.equal(frames.lookup('map', 'moon'), null);
+  assert.ok(frames.has('map') && frames.has('cup') && !frames.has('moon'));
+  frames.add([transform('b', 'a', {}), transform('a', 'b', {})]);
+  assert.equal(frames.lookup('map', 'a'), null, 'a ring');
+});
+
+test('a map: the last row on top, walls dark, the unknown seen through; large ones coarser, walls kept', () => {
+  const info = { width: 2, height: 2, resolution: 0.1 };
+  const { pixels, width, height, cell } = gridPixels({ info, data: Int8Array.from([0, 100, -1, 50]) }, false);
+  assert.deepEqual([width, height, cell], [2, 2, 0.1]);
+  const pixel = (i) => [...pixels.slice(4 * i, 4 * i + 4)];
+  assert.deepEqual([pixel(0)[3], pixel(1)[3], pixel(2), pixel(3)], [50, 255, [255, 255, 255, 255], [20, 20, 20, 255]]);
+  const cost = gridPixels({ info, data: Int8Array.from([0, 100, -1, 50]) }, true).pixels;
+  assert.deepEqual([cost[4 * 2 + 3], cost[4 * 0 + 3]], [0, 0], 'free and unknown');
+  assert.ok(cost[4 * 3 + 3] > cost[4 * 1 + 3]);
+  const large = { width: 4096, height: 2, resolution: 0.05 };
+  const data = new Int8Array(8192);
+  data[1] = 100;
+  const coarse = gridPixels({ info: large, data }, false);
+  assert.deepEqual([coarse.width, coarse.height, coarse.cell, coarse.pixels[0]], [2048, 1, 0.1, 20]);
+  assert.equal(gridPixels({ info, data: new Int8Array(3) }, false), null);
+  assert.equal(gridPixels({ info: { ...info, width: 0 }, data: new Int8Array(0) }, false), null);
+});
+
+test('points of a cloud: as many as are asked for, none that are not finite, rows with padding', () => {
+  const fields = ['x', 'y', 'z'].map((name, i) => ({ name, offset: 4 * i, datatype: 7, count: 1 }));
+  const numbers = new Float32Array([1, 2, 3, 99, NaN, 5, 6, 99, 7, 8, 9, 99, 10, 11, 12, 99]);
+  const cloud = { fields, height: 1, width: 4, point_step: 16, row_step: 64, is_bigendian: false, data: new Uint8Array(numbers.buffer) };
+  assert.deepEqual([...cloudPoints(cloud, 10)], [1, 2, 3, 7, 8, 9, 10, 11, 12]);
+  assert.deepEqual([...cloudPoints(cloud, 2)], [1, 2, 3, 7, 8, 9]);
+  assert.deepEqual([...cloudPoints({ ...cloud, height: 2, width: 1, row_step: 32 }, 10)], [1, 2, 3, 7, 8, 9]);
+  assert.deepEqual([...cloudPoints({ ...cloud, fields: fields.slice(0, 2) }, 1)], [1, 2, 0]);
+  assert.equal(cloudPoints({ ...cloud, fields: [] }, 10).length, 0);
+  assert.equal(cloudPoints({ ...cloud, width: 100, data: cloud.data.subarray(0, 20) }, 10).length, 3, 'what is cut off');
+});
+
+test('goals: where they can go, what they are, and how far they are', () => {
+  const topics = [{ topic: '/goal_pose', type: 'geometry_msgs/msg/PoseStamped' }, { topic: '/pose', type: 'geometry_msgs/msg/PoseStamped' },
+    { topic: '/goal_text', type: 'std_msgs/msg/String' }];
+  const actions = [{ action: '/dock', types: ['p/action/Dock'] }, { action: '/navigate_to_pose', types: ['nav2_msgs/action/NavigateToPose'] }];
+  assert.deepEqual(goalTargets(topics, actions), ['action /navigate_to_pose', 'topic /goal_pose']);
+  const { header, pose } = poseStamped('map', 1, 2, Math.PI);
+  assert.deepEqual([header.frame_id, pose.position.y], ['map', 2]);
+  near([pose.orientation.z, pose.orientation.w], [1, 0]);
+  const shares = (feedbacks) => feedbacks.map((feedback) => progressOf(feedback, feedbacks[0]));
+  assert.deepEqual(shares([{ distance_remaining: 4 }, { distance_remaining: 1 }]), [0, 0.75]);
+  assert.deepEqual(shares([{ percent_complete: 1 }, { progress: 0.5 }, { progress: 40 }, { sequence: [1] }]), [0.01, 0.5, 0.4, null]);
+});
+
+test('diagnostics: the newest of each, the worst first, the old called stale', () => {
+  const health = new Health();
+  const status = (name, level) => ({ name, level, message: `${name} says`, values: [] });
+  health.add([status('a', 0), status('b', 1), status('c', 2), status('old', 0)], 100);
+  health.add([status('a', 1), status('b', 0), status('c', 2)], 105);
+  assert.deepEqual(health.rows(112).map(({ name, word }) => `${name} ${word}`), ['c ERROR', 'a WARN', 'old STALE', 'b OK']);
+});
+
+const KEY = Uint8Array.from([0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1e, 0xff]);
+
+test('video is decoded from a key frame on; a decoder that fails or falls behind is given up', () => {
+  assert.equal(codecOf(KEY, false), 'avc1.42c01e');
+  assert.equal(codecOf(KEY.subarray(5), false), null);
+  assert.match(codecOf(KEY, true), /^hev1/);
+  const decoders = [];
+  class Decoder {
+    constructor(outlet) {
+      Object.assign(this, outlet, { fed: [], state: 'configured', decodeQueueSize: 0 });
+      decoders.push(this);
+    }
+
+    configure({ codec }) { this.codec = codec; }
+
+    decode(chunk) { this.fed.push(chunk); }
+
+    close() { this.state = 'closed'; }
+  }
+  const shown = [];
+  const faults = [];
+  const player = new VideoPlayer((frame, info) => shown.push(info), (why) => faults.push(why), Decoder, class { constructor(init) { Object.assign(this, init); } });
+  const frame = (isKey) => ({ data: KEY, isKey, isH265: false });
+  player.push(frame(false), 'a');
+  assert.equal(decoders.length, 0);
+  player.push(frame(true), 'b');
+  player.push(frame(false), 'c');
+  player.push(frame(true), 'd');
+  const [decoder] = decoders;
+  assert.deepEqual(decoder.fed.map(({ type }) => type), ['key', 'delta', 'key']);
+  let closed = 0;
+  const output = (timestamp) => decoder.output({ timestamp, close: () => { closed += 1; } });
+  output(2);
+  assert.deepEqual(shown, ['c']);
+  decoder.decodeQueueSize = 9;
+  player.push(frame(false), 'e');
+  assert.deepEqual([faults.length, decoder.state], [1, 'closed']);
+  output(3);
+  assert.deepEqual([shown.length, closed], [1, 1], 'what comes late is closed, and not shown');
+  player.push(frame(true), 'f');
+  decoders[1].error(new Error('broken'));
+  assert.equal(faults[1], 'broken');
 });

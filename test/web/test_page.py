@@ -20,10 +20,11 @@ from pathlib import Path
 import re
 import struct
 import time
+from typing import Any
 import zlib
 
 import pytest
-from support.browser import browser, Demo, docs_image, Observer, Page, Relay
+from support.browser import browser, Demo, keep_image, Observer, Page, Relay
 from support.helpers import SpinningNode, wait_until
 from support.security_support import TOKEN, write_tokens
 from websockets.sync.client import connect
@@ -90,6 +91,7 @@ def page(shared: Page, demo: Demo, observer: Observer) -> Iterator[Page]:
     shared.console()
     shared.requested()
     observer.wait_standing()
+    shared.forget(demo.page)
     shared.load(demo.page)
     if shared['estop'].is_displayed():      # a test has failed on its way
         shared['clear-stop'].click()
@@ -182,9 +184,11 @@ def test_keyboard(page: Page, observer: Observer) -> None:
 
 def test_keys_in_a_text_field_do_not_drive(page: Page, observer: Observer) -> None:
     sent = len(observer.commands)
-    page['topic-filter'].send_keys('wasd ')
+    page['lease-main'].click()
+    page.wait_text('drive-state', 'Control released')
+    page['topic-filter'].send_keys('wasd ')     # a page that cannot drive: a space is a letter
     assert page['topic-filter'].get_attribute('value') == 'wasd '
-    assert page.text('drive-state') in ('Idle', 'Ready to drive')
+    assert page.text('drive-state') == 'Control released'
     assert not any(linear or angular for _, linear, angular in observer.commands[sent:])
     assert page['estop'].get_attribute('hidden') is not None
 
@@ -486,13 +490,22 @@ def test_stop_is_everybodys(page: Page, demo: Demo) -> None:
     page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
 
 
-def test_space_is_stop(page: Page, observer: Observer) -> None:
-    page['zoom-in'].click()     # which does not keep the keys
-    page.press(' ')
-    page.release(' ')
-    page.wait(lambda: page['estop'].is_displayed(), 'the stop')
-    page['clear-stop'].click()
-    page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
+def test_stop_from_every_focus(page: Page) -> None:
+    """By the space bar and by Esc: on buttons, sliders, lists, and where text is typed."""
+    page.run("""document.getElementById('zoom-in').addEventListener(
+        'click', () => { window.zoomed = 1; });""")
+    for element_id, key in (('zoom-in', ' '), ('linear-limit', ' '), ('camera-topic', ' '),
+                            ('topic-filter', ' '), ('my-name', '\ue00c'), ('tab-topics', ' ')):
+        page.run('document.getElementById(arguments[0]).focus();', element_id)
+        page.press(key)
+        page.release(key)
+        page.wait(lambda on=element_id: page['estop'].is_displayed(), f'the stop on {element_id}')
+        page['clear-stop'].click()
+        page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
+        if element_id != 'tab-topics':
+            page.take_control()
+    assert page['topic-filter'].get_attribute('value') == ''
+    assert page.run('return window.zoomed;') is None
 
 
 def test_services(page: Page) -> None:
@@ -561,6 +574,22 @@ def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
         + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
 
 
+def test_video(page: Page) -> None:
+    """A camera that is asked for as video shows the same, and as pictures again."""
+    pytest.importorskip('av')
+    page.choose('camera-mode', 'video')
+    page.wait(lambda: page['camera'].get_attribute('data-mode') == 'video', 'that it is asked for')
+    frames = int(page['camera'].get_attribute('data-frames') or 0)
+    page.wait(lambda: int(page['camera'].get_attribute('data-frames') or 0) > frames + 5, 'video')
+    sky = page.run("""
+        const canvas = document.getElementById('camera');
+        return [...canvas.getContext('2d').getImageData(canvas.width - 4, 2, 1, 1).data];""")
+    assert sky[2] > sky[0]
+    assert page['camera'].get_attribute('data-mode') == 'video'
+    page.choose('camera-mode', 'pictures')
+    page.wait(lambda: page['camera'].get_attribute('data-mode') == 'pictures', 'pictures')
+
+
 def test_plot(page: Page) -> None:
     page.show('plot')
     page.wait(lambda: 'twist.twist.linear.x' in page.text('plot-field'), 'fields')
@@ -589,6 +618,9 @@ def test_log(page: Page, observer: Observer) -> None:
 def test_inspect(page: Page) -> None:
     page.driver.find_element('xpath', '//button[text()="/odom"]').click()
     page.wait_text('inspect-text', 'child_frame_id: "base_link"')
+    panel, inspector = page['panel-topics'].rect, page['inspect'].rect
+    assert inspector['height'] > 0.35 * panel['height']
+    assert inspector['y'] + inspector['height'] <= panel['y'] + panel['height'] + 1
     page['inspect-close'].click()
     assert not page['inspect'].is_displayed()
 
@@ -710,7 +742,7 @@ def test_bridge_restarts(observer: Observer) -> None:
             frames = int(page['camera'].get_attribute('data-frames') or 0)
             page.wait(lambda: int(page['camera'].get_attribute('data-frames') or 0) > frames + 5,
                       'pictures again')
-            assert all('WebSocket' in line for line in page.console())
+            assert all('WebSocket' in line or '/admission' in line for line in page.console())
     finally:
         demo.stop()
 
@@ -725,7 +757,9 @@ def test_pictures(page: Page, observer: Observer) -> None:
             ('desktop-dark.png', 1440, 900, False, 'dark'),
             ('phone.png', 390, 844, True, 'light'), ('phone-dark.png', 390, 844, True, 'dark'),
             (None, 1024, 700, False, 'light'), (None, 1280, 720, False, 'dark'),
-            (None, 844, 390, True, 'dark')):
+            (None, 844, 390, True, 'dark'),
+            # 1440 x 900 and 1280 x 800 at a zoom of 200 %
+            (None, 720, 450, False, 'light'), (None, 640, 400, False, 'dark')):
         driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {
             'width': width, 'height': height, 'deviceScaleFactor': 1, 'mobile': mobile})
         driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {
@@ -736,9 +770,245 @@ def test_pictures(page: Page, observer: Observer) -> None:
         assert page['stop'].rect['height'] >= 44
         box = page['stick'].rect
         assert box['y'] + box['height'] < height, 'the stick is below the fold'
+        assert page.run('return document.documentElement.scrollWidth') <= width
         if name is not None:
-            assert driver.save_screenshot(str(docs_image(name)))
+            keep_image(name, driver.get_screenshot_as_png())
     driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
     driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': []})
     page.release('w')
     observer.wait_standing()
+
+
+AXE = Path(__file__).parent / 'clients' / 'node_modules' / 'axe-core' / 'axe.min.js'
+
+
+def test_nothing_that_axe_calls_a_violation(page: Page, observer: Observer) -> None:
+    """Contrasts of 4.5 among them, in both schemes, wide and narrow, each panel."""
+    if not AXE.is_file():
+        pytest.skip(f'`npm ci` in {AXE.parents[2]} brings axe-core')
+    driver = page.driver
+    page.wait(lambda: page['camera'].get_attribute('data-frames'), 'a picture')
+    page.run(AXE.read_text())
+    found = []
+    for width, height, scheme, tabs in ((1440, 900, 'light', ('link', 'plot', 'topics')),
+                                        (390, 844, 'dark', ('services', 'drive'))):
+        driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {
+            'width': width, 'height': height, 'deviceScaleFactor': 1, 'mobile': False})
+        driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {
+            'features': [{'name': 'prefers-color-scheme', 'value': scheme}]})
+        for tab in tabs:
+            page.show(tab)
+            found += page.run("""
+                return axe.run().then(({violations}) => violations.flatMap(({id, nodes}) =>
+                  nodes.map(({html, failureSummary}) => `${id}: ${html} ${failureSummary}`)));""")
+    driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
+    driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': []})
+    assert not found, '\n'.join(found)
+
+
+def test_hundreds_of_topics(page: Page) -> None:
+    """Rows come some at a time, and what has not changed is not touched."""
+    made, touched = page.run("""return (async () => {
+        const {WsBridge} = await import('./ws_bridge.js');
+        const emit = WsBridge.prototype._emit;
+        const client = await new Promise((done) => {
+          WsBridge.prototype._emit = function(...words) {
+            done(this);
+            return emit.apply(this, words);
+          };
+        });
+        WsBridge.prototype._emit = emit;
+        client._received = () => {};    // what the bridge itself tells, meanwhile
+        const topics = Array.from({length: 300}, (_, i) => ({
+          topic: `/t${1000 + i}`, type: 'std_msgs/msg/String', rate: 1.5, age: 0.1,
+          freshness: 'FRESH'}));
+        const robot = {...client.robot, topics};
+        const rows = document.getElementById('topics');
+        const frame = () => new Promise((done) => requestAnimationFrame(done));
+        let most = 0;
+        const count = new MutationObserver((changes) => {
+          most = Math.max(most, changes.filter(({addedNodes}) => addedNodes.length).length);
+        });
+        count.observe(rows, {childList: true});
+        client._emit('robot', robot);
+        for (let i = 0; i < 300 && rows.childElementCount < 300; i += 1) await frame();
+        count.disconnect();
+        while (!rows.lastChild.cells[2].textContent) await frame();     // its age
+        let changes = 0;
+        const watch = new MutationObserver((list) => { changes += list.length; });
+        watch.observe(rows, {
+          childList: true, subtree: true, characterData: true, attributes: true});
+        client._emit('robot', robot);
+        await frame();
+        await frame();
+        watch.disconnect();
+        delete client._received;
+        return [[rows.childElementCount, most], changes];})();""")
+    assert made[0] == 300
+    assert 0 < made[1] <= 25, 'rows in one frame'
+    assert touched == 0
+
+
+def test_the_layout_is_remembered(page: Page, demo: Demo) -> None:
+    page.show('plot')
+    page['zoom-in'].click()
+    page['camera-add'].click()
+    second = page.wait(lambda: page.driver.find_elements(
+        'css selector', '.camera:nth-of-type(2) canvas'), 'a second camera')[0]
+    assert second.is_displayed()
+    page.run("""
+        const list = document.querySelector('.camera:nth-of-type(2) select');
+        list.value = '/camera/image';
+        list.dispatchEvent(new Event('change'));""")
+    page.wait(lambda: second.get_attribute('data-frames'), 'its picture')
+    across = page.run("return localStorage.getItem('ws_bridge.across');")
+    page.load(demo.page)
+    assert page['panel-plot'].is_displayed()
+    page.wait(lambda: page.driver.find_element(
+        'css selector', '.camera:nth-of-type(2) canvas').get_attribute('data-frames'),
+        'the second camera again')
+    assert across == page.run("return localStorage.getItem('ws_bridge.across');") != '10'
+    page.driver.find_element('css selector', '[aria-label="Remove this camera"]').click()
+    assert len(page.driver.find_elements('css selector', '.camera')) == 1
+
+
+def test_full_screen(page: Page) -> None:
+    """STOP and the stick stay in sight, on a phone too."""
+    driver = page.driver
+    for width, height, mobile in ((390, 844, True), (844, 390, True), (1440, 900, False)):
+        driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {
+            'width': width, 'height': height, 'deviceScaleFactor': 1, 'mobile': mobile})
+        for view in ('camera', 'topview'):
+            page[f'{view}-full'].click()
+            page.run('return new Promise((done) => setTimeout(done, 100));')
+            assert page[view].rect['width'] > 0.95 * width
+            assert page[view].rect['height'] > 0.5 * height
+            assert page['stop'].is_displayed()
+            assert page['stick'].is_displayed()
+            assert page['stick'].rect['y'] + page['stick'].rect['height'] <= height
+            page[f'{view}-full'].click()
+        assert page['lease-main'].is_displayed()
+    driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
+
+
+def test_top_view(page: Page, observer: Observer) -> None:
+    """A map in whose frame everything is shown, its layers, and a goal by a click."""
+    from geometry_msgs.msg import Point32, PolygonStamped, PoseStamped, TransformStamped
+    from nav_msgs.msg import OccupancyGrid
+    from nav_msgs.msg import Path as NavPath
+    from sensor_msgs.msg import PointCloud2, PointField
+
+    from ws_bridge.demo.node import KEPT
+    goals: list[PoseStamped] = []
+    with SpinningNode('planner') as planner:
+        node = planner.node
+        grid = OccupancyGrid(data=[100 if {row, column} & {0, 19} else 0
+                                   for row in range(20) for column in range(20)])
+        grid.header.frame_id = 'map'
+        grid.info.resolution, grid.info.width, grid.info.height = 0.5, 20, 20
+        grid.info.origin.position.y = -5.0
+        path = NavPath(poses=[PoseStamped(), PoseStamped()])
+        for each, (x, y) in zip(path.poses, ((6.0, 0.0), (9.0, 3.0)), strict=True):
+            each.pose.position.x, each.pose.position.y = x, y
+        footprint = PolygonStamped()
+        footprint.polygon.points = [Point32(x=x, y=y) for x, y in ((.3, .3), (.3, -.3), (-.3, 0.))]
+        cloud = PointCloud2(height=1, width=100, point_step=12, row_step=1200, data=b''.join(
+            struct.pack('<3f', 1.5, -i / 50, i / 50) for i in range(100)), fields=[PointField(
+                name=name, offset=4 * place, datatype=PointField.FLOAT32, count=1)
+                for place, name in enumerate('xyz')])
+        path.header.frame_id, footprint.header.frame_id = 'map', 'base_link'
+        cloud.header.frame_id = 'base_link'
+        where = TransformStamped(child_frame_id='odom')
+        where.header.frame_id = 'map'
+        where.transform.translation.x = 5.0
+        node.create_subscription(PoseStamped, '/goal_pose', goals.append, 10)
+        node.create_publisher(OccupancyGrid, '/map', KEPT).publish(grid)
+        publishers = [
+            (node.create_publisher(type(message), topic, 10), message) for topic, message in (
+                ('/plan', path), ('/footprint', footprint), ('/cloud', cloud),
+                ('/tf/stamped', where))]
+        node.create_timer(0.1, lambda: [publisher.publish(message)
+                                        for publisher, message in publishers])
+        view = page['topview']
+        page.wait(lambda: '/cloud' in page.text('cloud-topic'), 'the cloud')
+        page.choose('cloud-topic', '/cloud')
+        for layer in ('map', 'paths', 'footprint', 'cloud', 'scan'):
+            page.wait(lambda name=layer: view.get_attribute(f'data-{name}'), layer)
+        page.wait(lambda: view.get_attribute('data-frame') == 'map', 'the frame of the map')
+        assert page['topview-say'].get_attribute('hidden')
+        figure = page.driver.find_element('css selector', '.view.map')
+        keep_image('top-view.png', figure.screenshot_as_png)
+        page.wait(lambda: page['goal'].is_displayed(), 'where goals go')
+        assert page['goal-target'].get_attribute('value') == 'topic /goal_pose'
+        page['goal'].click()
+        x, y = page.middle('topview')
+        page.mouse('mousePressed', x, y)
+        page.mouse('mouseMoved', x, y - 60)
+        page.mouse('mouseReleased', x, y - 60)
+        page.wait_text('goal-say', 'Goal published to 1 subscriber')
+        wait_until(lambda: goals)
+        # The robot is in the middle of the view, and 5 m further in the map than in its odometry.
+        pose = goals[0].pose
+        assert goals[0].header.frame_id == 'map'
+        assert pose.position.x == pytest.approx(observer.odometry[0] + 5.0, abs=0.2)
+        assert pose.orientation.z == pytest.approx(pose.orientation.w, abs=0.01)
+        assert page['goal'].get_attribute('aria-pressed') == 'false'
+
+
+def test_actions_messages_and_health(page: Page) -> None:
+    """What a form can send: a goal, with its progress and its end, and any message."""
+    from rclpy.action import ActionServer, CancelResponse
+    from std_msgs.msg import Int32
+    from test_msgs.action import Fibonacci
+    heard: list[int] = []
+    handles: list[Any] = []
+    ended: list[str] = []
+    with SpinningNode('worker') as worker:
+        def execute(handle: Any) -> Any:
+            handle.canceled()
+            ended.append('canceled')
+            return Fibonacci.Result()
+
+        def tick() -> None:
+            for handle in handles[:]:
+                if handle.is_cancel_requested:
+                    handles.remove(handle)
+                    handle.execute()
+                else:
+                    handle.publish_feedback(Fibonacci.Feedback(sequence=[1, 2]))
+        server = ActionServer(worker.node, Fibonacci, '/fib', execute,
+                              handle_accepted_callback=handles.append,
+                              cancel_callback=lambda _: CancelResponse.ACCEPT)
+        worker.node.create_timer(0.1, tick)
+        worker.node.create_subscription(
+            Int32, '/heard', lambda message: heard.append(message.data), 10)
+
+        page.show('publish')
+        page['publish-topic'].send_keys('/heard')
+        page['publish-type'].click()
+        page['publish-type'].send_keys('std_msgs/msg/Int32\t')
+        box = page.wait(lambda: page.driver.find_elements(
+            'css selector', '#publish-fields input'), 'its field')[0]
+        box.clear()
+        box.send_keys('42\n')
+        page.wait_text('publish-say', 'published to 1 subscriber')
+        wait_until(lambda: heard == [42])
+        box.clear()
+        box.send_keys('x\n')
+        page.wait_text('publish-say', 'data: not a number of int32')
+
+        def offered() -> bool:
+            page.show('actions')
+            return '/fib' in page.text('action')
+        page.wait(offered, 'the action')
+        page.choose('action', '/fib')
+        page.wait(lambda: page.driver.find_elements('css selector', '#action-fields input'), '')
+        page.driver.find_element('css selector', '#action-form button').click()
+        page.wait_text('goals', 'under way')
+        page.wait_text('goals', 'sequence: [1, 2]')
+        page.driver.find_element('css selector', '#goals button').click()
+        page.wait_text('goals', 'cancelled')
+        assert ended == ['canceled']
+        server.destroy()
+    page.show('health')
+    page.wait_text('health', 'ws_bridge')

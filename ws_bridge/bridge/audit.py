@@ -36,7 +36,8 @@ KIND = ('gate', 'peer', 'address', 'action', 'code')
 MOST_KINDS = 1000
 """Kinds within that time; further ones are counted together."""
 
-USUAL = ('lease', 'open', 'login', 'ticket', 'close', 'connection_refused')
+USUAL = ('lease', 'open', 'login', 'ticket', 'close', 'connection_refused', 'recording',
+         'recorded')
 """What is no reason for a warning."""
 
 logger = logging.getLogger(__name__)
@@ -72,12 +73,14 @@ class Audit:
     :param clock: monotonic time, s.
     :param epoch: Unix time at monotonic 0, s.
     :raises ConfigError: the file cannot be written.
+    :ivar tap: gets each line too.
     """
 
     def __init__(self, path: str, size: int, clock: Callable[[], float], epoch: float) -> None:
         self._clock = clock
         self._epoch = epoch
         self._often: dict[Kind, Repeated] = {}
+        self.tap: Callable[[dict[str, object]], None] | None = None
         self._handler: RotatingFileHandler | None = None
         if path:
             try:
@@ -147,6 +150,8 @@ class Audit:
     def _line(self, fields: dict[str, object], level: int) -> None:
         text = orjson.dumps(fields).decode()
         logger.log(level, 'audit: %s', text)
+        if self.tap is not None:
+            self.tap(fields)
         if self._handler is not None:
             self._handler.emit(logging.LogRecord('audit', level, '', 0, text, None, None))
 

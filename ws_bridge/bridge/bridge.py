@@ -69,6 +69,7 @@ from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
 
 if TYPE_CHECKING:
+    from ws_bridge.bridge.recorder import Recorder
     from ws_bridge.ros.side import RosSide
 
 WRITING_TIME = 30.0
@@ -99,6 +100,7 @@ class Bridge:
                  loop: asyncio.AbstractEventLoop, door: Door, ledger: Ledger,
                  epoch: float) -> None:
         self._settings = settings
+        self._ros = ros
         self._exposure = exposure
         self._loop = loop
         self._epoch = epoch
@@ -168,6 +170,9 @@ class Bridge:
             self._control, self._uplinks, self._state, parameters, rosapi, second_look,
             self._diagnosis, self._logins, self._assets, ConnectionGraph(ros, peers.values))
         self._dispatcher.connect(self._units)
+        self._recorder: Recorder | None = None
+        if settings.record != 'off':
+            self._recorder = self._make_recorder(ledger)
 
     def __repr__(self) -> str:
         return f'Bridge(peers={len(self._peers)}, topics={len(self._outward.topics())})'
@@ -204,6 +209,8 @@ class Bridge:
     def start(self) -> None:
         """Begin to report the robot's state."""
         self._control.start()
+        if self._recorder is not None:
+            self._recorder.start()
         self._tick()
 
     def work(self) -> None:
@@ -220,6 +227,11 @@ class Bridge:
         await self._assets.shutdown()
         await self._frames.intake.shutdown()
         await self._converter.shutdown()
+
+    def end_recorder(self) -> None:
+        """Have written what was recorded; takes a second at most."""
+        if self._recorder is not None:
+            self._recorder.close()
 
     def closed(self, link: Link, code: int, reason: str) -> None:
         """Take back everything that was made for a connection that has ended."""
@@ -245,6 +257,8 @@ class Bridge:
         if not self._has_ended:
             for unit in self._units:
                 unit.graph_changed()
+            if self._recorder is not None:
+                self._recorder.graph_changed()
 
     def stop_wish(self, stopped: bool, by: str, reason: str) -> None:
         """Assert or clear the emergency stop, as a node asks."""
@@ -261,6 +275,11 @@ class Bridge:
         if not self._has_ended:
             self._control.stops_lost(why)
 
+    def save_wish(self) -> None:
+        """Have the recording saved, as a node asks."""
+        if self._recorder is not None:
+            self._recorder.save('save')
+
     # ---- what units ask of all others
 
     def _tick(self) -> None:
@@ -269,6 +288,24 @@ class Bridge:
         self._control.tick()
         self._budget.tick()
         self._state.tick()
+        if self._recorder is not None:
+            self._recorder.tick()
+
+    def _make_recorder(self, ledger: Ledger) -> Recorder:
+        """
+        Have everything recorded.
+
+        :raises ConfigError: a library for it is missing.
+        """
+        from ws_bridge.record.requirements import require_libraries
+        require_libraries('record')
+        from ws_bridge.bridge.recorder import Recorder
+        recorder = Recorder(self._settings, self._ros, self._outward, ledger.audit, self._loop,
+                            peers=self._peers.values, links=self._state.links,
+                            epoch=self._epoch)
+        self._control.gates.tap = recorder
+        self._state.more = recorder.diagnostics
+        return recorder
 
     def _unix(self) -> float:
         return self._loop.time() + self._epoch

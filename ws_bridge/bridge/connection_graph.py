@@ -26,8 +26,8 @@ from ws_bridge.session.effects import ConnectionsWatched
 from ws_bridge.session.rights import Rights
 
 if TYPE_CHECKING:
-    from ws_bridge.ros.graph import GraphSnapshot
     from ws_bridge.ros.side import RosSide
+    from ws_bridge.ros.snapshot import GraphSnapshot
     from ws_bridge.ros.survey import Connections
 
 Nodes = Mapping[str, Sequence[str]]

@@ -33,7 +33,7 @@ from ws_bridge.config.roles import ADMIN
 from ws_bridge.errors import LimitExceeded, UnknownType, WsBridgeError
 from ws_bridge.protocol.operations import TopicUse
 from ws_bridge.protocol.replies import Diagnosed, Failed, Finding
-from ws_bridge.ros.graph import STOP_SUFFIX
+from ws_bridge.ros.snapshot import STOP_SUFFIX
 from ws_bridge.session.effects import RunDiagnosis
 from ws_bridge.timing.freshness import FreshnessState
 

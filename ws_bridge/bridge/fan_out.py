@@ -86,6 +86,7 @@ class FanOut:
 
     :param converter: converts what is large.
     :param epoch: Unix time at the loop's time 0, s.
+    :ivar tap: gets what comes, with its Unix time, ns: it is recorded.
     """
 
     def __init__(self, converter: Converter, loop: asyncio.AbstractEventLoop,
@@ -100,6 +101,7 @@ class FanOut:
         self._made: list[tuple[StreamFrame, dict[Link, None]]] = []     # in this round, for whom
         self._waiting_bytes = 0
         self._is_scheduled = False
+        self.tap: Callable[[Topic, list[bytes], int], None] | None = None
 
     def __repr__(self) -> str:
         return f'FanOut({len(self._line)} topics and {len(self._served)} peers wait)'
@@ -140,6 +142,8 @@ class FanOut:
                 self._give_way(topic)
         self._line[topic] = None
         topic.freshness.took(len(samples), taken)
+        if self.tap is not None:
+            self.tap(topic, samples, stamp)
 
     def work(self) -> None:
         """Hand out what waits, for a slice of time; called once in a turn of the loop."""

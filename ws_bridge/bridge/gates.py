@@ -45,7 +45,7 @@ from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.replies import GateState
 from ws_bridge.ros.guard import GuardEvents
 from ws_bridge.safety.estop import Estop
-from ws_bridge.safety.gate import Convert, Gate
+from ws_bridge.safety.gate import Convert, Gate, HandOver
 from ws_bridge.safety.neutral import Checks, make_checks
 from ws_bridge.safety.policy import GatePolicy
 from ws_bridge.session.effects import Publish
@@ -138,6 +138,16 @@ class Watcher(Protocol):
         """Note that a stop cannot be published, or with an empty text that it was."""
 
 
+class CommandTap(Protocol):
+    """What records commands; see :class:`ws_bridge.bridge.recorder.Recorder`."""
+
+    def judged(self, passage: Passage, wish: Publish, why: WsBridgeError | None) -> None:
+        """Note what became of a command: it passed, or why not."""
+
+    def published(self, topic: str, codec: Codec, cdr: bytes | memoryview) -> None:
+        """Note what was published."""
+
+
 class Gates:
     """
     All gates, by their topics.
@@ -146,6 +156,7 @@ class Gates:
     :param epoch: Unix time at monotonic 0, s.
     :ivar sight: the pictures by whose age gates slow down.
     :ivar watcher: told what happens; to be set before a command comes.
+    :ivar tap: records commands; ``None`` = nothing is recorded.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, estop: Estop, *,
@@ -155,6 +166,7 @@ class Gates:
         self._ros = ros
         self._estop = estop
         self.watcher: Watcher
+        self.tap: CommandTap | None = None
         self.sight = Sight((policy.slow_down.camera for policy in exposure.gates
                             if policy.slow_down and policy.slow_down.camera), clock, epoch)
         self._clock = clock
@@ -419,7 +431,11 @@ class Gates:
             self._publish(passage, wish, on_done)
         except WsBridgeError as exc:
             self.watcher.refused(passage.lane.guarded, passage.peer, exc)
+            if self.tap is not None:
+                self.tap.judged(passage, wish, exc)
             raise
+        if self.tap is not None:
+            self.tap.judged(passage, wish, None)
 
     def _publish(self, passage: Passage, wish: Publish,
                  on_done: Callable[[WsBridgeError | None], None] | None) -> None:
@@ -441,13 +457,16 @@ class Gates:
         if begins:
             on_done = self._when_published(guarded, on_done)
             guarded.beginning = True
+        hand_over: HandOver = partial(guarded.guard.publish, lane.publisher,
+                                      generation=guarded.generation, on_done=on_done,
+                                      counted=wish.ack is not None and not begins)
+        if self.tap is not None:
+            hand_over = _noting(self.tap, lane, hand_over)
         try:
             handed_over = gate.let_through(
                 session.peer, session.lease_mode, command, lane.checks, topic=lane.topic,
                 convert=_reading(lane.codec, wish, self._ros), encode=lane.codec.from_values,
-                hand_over=partial(guarded.guard.publish, lane.publisher,
-                                  generation=guarded.generation, on_done=on_done,
-                                  counted=wish.ack is not None and not begins),
+                hand_over=hand_over,
                 offset=session.clock.timesync.offset, unix=now + self._epoch, now=now,
                 fence=peer.link.fence, slack=slack,
                 picture=self.sight.age(camera, peer.link, now, command.picture_time)
@@ -515,6 +534,16 @@ def _reading(codec: Codec, wish: Publish, ros: RosSide) -> Convert:
     if wish.data.__class__ is memoryview:
         return partial(ENCODINGS[wish.encoding].round_trip, codec, wish.data, now)
     return partial(codec.round_trip, wish.data, now)
+
+
+def _noting(tap: CommandTap, lane: Lane, hand_over: HandOver) -> HandOver:
+    """Return what hands a command over, and has it recorded then."""
+    def hand_over_and_note(cdr: bytes, /, *, moving: bool, deadline: float) -> bool:
+        done = hand_over(cdr, moving=moving, deadline=deadline)
+        if done:
+            tap.published(lane.topic, lane.codec, cdr)
+        return done
+    return hand_over_and_note
 
 
 def _matching(patterns: tuple[str, ...], names: Iterable[str]) -> list[str]:

@@ -33,6 +33,7 @@ from ws_bridge.errors import Forbidden, StopFailed, WsBridgeError
 from ws_bridge.protocol.operations import LeaseOperation
 from ws_bridge.protocol.replies import Failed, LeaseAnswered, LeaseTerms, RobotStopped
 from ws_bridge.safety.policy import ASK_TIMEOUT
+from ws_bridge.transport.link import Link
 
 REASONS = {'acquire': 'acquired', 'grant': 'granted', 'deny': 'denied', 'take': 'taken',
            'release': 'released'}
@@ -46,16 +47,16 @@ def is_on_this_machine(address: str) -> bool:
     return is_loopback_address(address.strip('[]'))
 
 
-def may(peer: Peer, use: Use) -> bool:
-    """
-    Whether a peer's role lets it.
+def is_near(link: Link) -> bool:
+    """Whether a peer is on this machine, and so is the proxy that says so."""
+    return is_on_this_machine(link.address) \
+        and is_on_this_machine(link.remote.rpartition(':')[0])
 
-    Who has not logged in has to be on this machine, and so has the proxy that says so.
-    """
-    login, link = peer.session.login, peer.link
-    return login.rights.may(use) and (login.identity is not None or (
-        is_on_this_machine(link.address)
-        and is_on_this_machine(link.remote.rpartition(':')[0])))
+
+def may(peer: Peer, use: Use) -> bool:
+    """Whether a peer's role lets it; who has not logged in has to be near."""
+    login = peer.session.login
+    return login.rights.may(use) and (login.identity is not None or is_near(peer.link))
 
 
 class Leases:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from ws_bridge.bridge.door import Door, FAILURE_DELAY
+from ws_bridge.bridge.leases import is_near
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.state import StateReporter
@@ -63,8 +64,10 @@ class Logins(Unit):
 
     def of(self, link: Link) -> Login:
         """Return who a peer is by its handshake."""
-        return self._door.login_of(link.admitted, dialled=link.dialled, now=self._loop.time(),
-                                   epoch=self._epoch)
+        login = self._door.login_of(link.admitted, dialled=link.dialled, now=self._loop.time(),
+                                    epoch=self._epoch)
+        login.is_near = is_near(link)
+        return login
 
     def is_needed(self, link: Link) -> bool:
         """Whether a peer has to log in, and did not by its handshake."""

@@ -164,6 +164,10 @@ class Outward:
         """Return the topics that somebody subscribes to."""
         return list(self._topics.values())
 
+    def record(self, tap: Callable[[Topic, list[bytes], int], None]) -> None:
+        """Have everything that comes recorded, too."""
+        self._fan_out.tap = tap
+
     def work(self) -> None:
         """Hand out what waits, for a slice of time; called once in a turn of the loop."""
         self._fan_out.work()

@@ -263,7 +263,10 @@ class Publications(Unit):
         shared = route.shared
         on_done = None if wish.ack is None else self._acknowledge(peer, shared, wish)
         if route.passage is None:
-            shared.publisher.publish(self._to_cdr(shared.codec, wish), wish.deadline, on_done)
+            cdr = self._to_cdr(shared.codec, wish)
+            shared.publisher.publish(cdr, wish.deadline, on_done)
+            if self._gates.tap is not None:
+                self._gates.tap.published(shared.topic, shared.codec, cdr)
         else:
             self._gates.publish(route.passage, wish, on_done)
 

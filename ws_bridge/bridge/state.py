@@ -54,8 +54,8 @@ from ws_bridge.session.rights import Rights
 from ws_bridge.timing.freshness import FreshnessState
 
 if TYPE_CHECKING:
-    from ws_bridge.ros.graph import GraphSnapshot
     from ws_bridge.ros.side import RosSide
+    from ws_bridge.ros.snapshot import GraphSnapshot
 
 Diagnostic = tuple[str, int, str, list[tuple[str, str]]]
 OK, WARN, STALE = 0, 1, 3
@@ -80,6 +80,7 @@ class StateReporter(Unit):
     :param peers: returns the peers that are connected now.
     :param rates: returns how often a peer gets its topics that are thinned.
     :param safety: returns what is said of the emergency stop, and of speed limits.
+    :ivar more: returns what else is said on ``/diagnostics``.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, outward: Outward,
@@ -93,6 +94,7 @@ class StateReporter(Unit):
         self._peers = peers
         self._loop = loop
         self._safety = safety
+        self.more: Callable[[], Iterable[Diagnostic]] = tuple
         self._rates = rates
         self._started = loop.time()
         self._touched = False
@@ -126,7 +128,7 @@ class StateReporter(Unit):
             if now >= self._lists_due:
                 self._lists_due = now + LISTED_EACH * len(list(self._peers()))
                 self._listed = self._clients()
-                self._ros.publish_safety(links=self._links())
+                self._ros.publish_safety(links=self.links())
             self._ros.publish_status(self._diagnostics(now), self._listed)
 
     def _begin_to_tell(self, now: float, freshness: tuple[tuple[str, FreshnessState], ...]
@@ -314,7 +316,7 @@ class StateReporter(Unit):
             self._settings.robot_name, round(now - self._started, 3), rights.seen(graph.nodes),
             topics, [peer.session.describe(now) for peer in peers[:MOST_PEERS]], len(peers))
 
-    def _links(self) -> str:
+    def links(self) -> str:
         """Return how good the links are, for ROS, JSON; times in s."""
         return orjson.dumps([{
             'peer': peer.name, 'name': peer.session.name,
@@ -331,7 +333,8 @@ class StateReporter(Unit):
                   ('subscribed topics', str(len(self._outward.topics()))),
                   ('dropped samples', str(dropped))]
         rows = [('ws_bridge: bridge', WARN if dropped else OK,
-                 f'{len(peers)} peers, {dropped} samples dropped', bridge), *self._safety()]
+                 f'{len(peers)} peers, {dropped} samples dropped', bridge),
+                *self._safety(), *self.more()]
         for topic in self._outward.topics():
             state = self._judge(topic, now)
             level = {FreshnessState.FRESH: OK, FreshnessState.UNKNOWN: OK}.get(state, STALE)

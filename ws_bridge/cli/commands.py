@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The commands that talk to a running bridge: topics, echo, pub, call, ticket, ping."""
+"""The commands that talk to a running bridge: topics, echo, pub, call, ticket, ping, record."""
 from __future__ import annotations
 
 import argparse
@@ -28,12 +28,16 @@ import orjson
 
 from ws_bridge.cli.client import BridgeClient, connected, HeldLease
 from ws_bridge.cli.table import columns
+from ws_bridge.convert.schema import MessageSchema
+from ws_bridge.convert.schema_text import schema_from_text
+from ws_bridge.convert.typescript import typescript_of
 from ws_bridge.errors import (
     Expired,
     NotNeutral,
     TimedOut,
     TransportError,
     TypeMismatch,
+    UnknownName,
     WsBridgeError,
 )
 from ws_bridge.protocol.encodings import ENCODINGS
@@ -41,11 +45,15 @@ from ws_bridge.timing.timesync import TimeSync
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 PING_TIMEOUT = 5.0
+ACTION_PARTS = ('Goal', 'Result', 'Feedback')
 LOOK_AGAIN = 0.05
 """Between questions whether a subscriber is matched, s."""
 
 QUIET = 0.5
 """What a subscriber that was there before may take to be matched, s."""
+
+SAVE = '/record/save'
+"""How the service ends that saves a recording."""
 
 SETTLING = 1.0
 """How long the neutral command is repeated for a subscriber that came later, s."""
@@ -247,12 +255,55 @@ async def ticket(client: BridgeClient, args: argparse.Namespace) -> int:
     return DONE
 
 
+async def record(client: BridgeClient, args: argparse.Namespace) -> int:
+    """Have the recording saved."""
+    service = args.service or await _saving_service(client)
+    result = await client.call(service, orjson.Fragment('{}'), None)
+    print(result['message'], file=sys.stdout if result['success'] else sys.stderr)
+    return DONE if result['success'] else FAILED
+
+
+async def _saving_service(client: BridgeClient) -> str:
+    """
+    Return the service that saves a recording.
+
+    :raises UnknownName: there is none, or several.
+    """
+    listed: Any = (await client.request('list'))['services']
+    found = sorted(each['service'] for each in listed if each['service'].endswith(SAVE))
+    if len(found) != 1:
+        raise UnknownName(f'several services end in {SAVE}: {", ".join(found)}: say which'
+                          if found else f'no service ends in {SAVE}: the bridge records nothing '
+                          '(the parameter record), or this role may not have it saved',
+                          field='--service')
+    return str(found[0])
+
+
 async def _check_type(client: BridgeClient, service: str, wanted: str) -> None:
     listed: Any = (await client.request('list'))['services']
     types = {each['service']: each['types'] for each in listed}.get(service)
     package, _, name = wanted.replace('/srv/', '/').partition('/')
     if types is not None and f'{package}/srv/{name}' not in types:
         raise TypeMismatch(f'{service} is of type {", ".join(types)}, not {wanted}')
+
+
+async def types(client: BridgeClient, args: argparse.Namespace) -> int:
+    """Print declarations of types, as the bridge knows them."""
+    messages: list[MessageSchema] = []
+    services: dict[str, tuple[MessageSchema, MessageSchema]] = {}
+    for wanted in args.types:
+        folder, short = (*wanted.split('/'), '', '')[1:3]
+        is_action = folder == 'action' and '_' not in short
+        for name in [f'{wanted}_{part}' for part in ACTION_PARTS] if is_action else [wanted]:
+            told = await client.request('schema', type=name)
+            full = told['type']
+            if told['kind'] == 'message':
+                messages.append(schema_from_text(full, told['text']))
+            else:
+                services[full] = (schema_from_text(f'{full}_Request', told['request']),
+                                  schema_from_text(f'{full}_Response', told['response']))
+    print(typescript_of(messages, services, int64=args.int64), end='')
+    return DONE
 
 
 async def ping(client: BridgeClient, args: argparse.Namespace) -> int:
@@ -289,4 +340,4 @@ def _summary(sent: int, trips: list[float], sync: TimeSync) -> str:
 
 COMMANDS: dict[str, Command] = {
     'topics': topics, 'echo': echo, 'pub': pub, 'call': call, 'ticket': ticket,
-    'ping': ping}
+    'types': types, 'ping': ping, 'record': record}

@@ -31,6 +31,7 @@ import orjson
 
 from ws_bridge.config import VERSION
 from ws_bridge.config.forms import FLEET_NAME
+from ws_bridge.convert.typescript import WIDE_INTEGERS
 from ws_bridge.errors import ConfigError, WsBridgeError
 from ws_bridge.protocol.encodings import ENCODINGS
 
@@ -114,12 +115,29 @@ def build_parser() -> argparse.ArgumentParser:
     _add_call(add('call', 'call a service and print its result as JSON', _client))
     _add_doctor(add('doctor', 'say why nothing arrives from a topic, or nothing moves', _doctor))
     _add_ticket(add('ticket', 'make a URL that logs a client in, once and soon', _client))
+    _add_types(add('types', 'print TypeScript declarations of message types', _client))
     robots = add('robots', 'list the robots of a relay', _robots)
     robots.add_argument('--url', type=_url, default=_default_url(),
                         help=f'the relay (default: ${URL_VARIABLE} or {DEFAULT_URL})')
     robots.add_argument('--json', action='store_true', dest='as_json',
                         help='print the list as JSON')
     _add_ping(add('ping', 'measure round trip and clock offset', _client))
+    record = add('record', 'have a running bridge save what it has recorded', _client)
+    _add_url(record)
+    record.add_argument('--service', metavar='NAME', help='the service that saves it (default: '
+                        'the one that ends in /record/save)')
+    again = add('replay', 'serve a recording as if it were a robot, read-only', _replay)
+    again.add_argument('path', metavar='FOLDER', help='the recording, or one of its files')
+    again.add_argument('--port', type=_port, metavar='N', default=DEFAULT_PORT,
+                       help=f'TCP port to listen on, 0 = any free one (default: {DEFAULT_PORT})')
+    again.add_argument('--address', metavar='HOST', default='127.0.0.1',
+                       help='address to listen on (default: 127.0.0.1)')
+    again.add_argument('--speed', type=_positive, metavar='X', default=1.0,
+                       help='how fast it goes (default: 1 = as it was)')
+    again.add_argument('--begin', type=_moment, metavar='S', help='s from the beginning')
+    again.add_argument('--loop', action='store_true', dest='is_endless',
+                       help='begin anew at the end')
+    _add_bag(add('bag', 'look into a recording, and check it', _bag))
     return parser
 
 
@@ -189,6 +207,17 @@ def _add_ticket(command: argparse.ArgumentParser) -> None:
                          help='what the client may do: no more than who makes the ticket')
 
 
+def _add_types(command: argparse.ArgumentParser) -> None:
+    _add_url(command)
+    command.add_argument('types', metavar='TYPE', nargs='+',
+                         help='for example nav_msgs/msg/Odometry; also of services and actions')
+    command.add_argument('--lang', choices=('ts',), default='ts',
+                         help='the language (default: ts, TypeScript)')
+    command.add_argument('--int64', choices=WIDE_INTEGERS, default='bigint',
+                         help="what 64-bit integers are, as the client's option says "
+                         '(default: bigint)')
+
+
 def _add_ping(command: argparse.ArgumentParser) -> None:
     where = command.add_mutually_exclusive_group()
     _add_url(where)
@@ -198,6 +227,53 @@ def _add_ping(command: argparse.ArgumentParser) -> None:
     command.add_argument('--count', type=_count, metavar='N', help='end after N heartbeats')
     command.add_argument('--interval', type=_positive, metavar='S', default=1.0,
                          help='time between heartbeats (default: 1 s)')
+
+
+def _add_bag(command: argparse.ArgumentParser) -> None:
+    commands = command.add_subparsers(dest='bag_command', metavar='COMMAND', required=True)
+
+    def add(name: str, summary: str) -> argparse.ArgumentParser:
+        below = commands.add_parser(name, help=summary, description=summary)
+        below.add_argument('path', metavar='FOLDER', help='the recording, or one of its files')
+        return below
+    add('info', 'print what is in a recording')
+    part = add('cut', 'copy a part of a recording')
+    part.add_argument('target', metavar='TARGET', help='the folder to make')
+    _add_span(part)
+    part.add_argument('--as', metavar='ROLE', dest='role',
+                      help='only what this role may read; it needs the right `recordings`')
+    part.add_argument('--mapping', metavar='FILE', help='the mapping file that has the role')
+    part.add_argument('--key', metavar='FILE', help='sign with this private key')
+    table = add('csv', 'print the messages of a topic as CSV')
+    table.add_argument('topic', metavar='TOPIC')
+    _add_span(table)
+    table.add_argument('-o', '--output', metavar='FILE', help='write there instead')
+    add('verify', 'say what was changed, cut or left out').add_argument(
+        '--key', metavar='FILE', help="the bridge's public key (record_key, with .pub)")
+    add('repair', 'make a recording that was cut readable again').add_argument(
+        '--key', metavar='FILE', help="sign with this private key, the bridge's")
+
+
+def _add_span(command: argparse.ArgumentParser) -> None:
+    for name, what in (('--begin', 'the first message'), ('--end', 'what stands behind the last')):
+        command.add_argument(name, type=_moment, metavar='S', help=f'time of {what}: s from the '
+                             'beginning, or a Unix time')
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not int(text) < 65536:
+        raise argparse.ArgumentTypeError(f'{text!r} is no port')
+    return int(text)
+
+
+def _moment(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < 9e9:
+        raise argparse.ArgumentTypeError(f'{text!r} is no time in s')
+    return number
 
 
 class _StoreGiven(argparse.Action):
@@ -330,3 +406,18 @@ def _client(args: argparse.Namespace) -> int:
     _require_websockets()
     from ws_bridge.cli.commands import run_command
     return run_command(args)
+
+
+def _bag(args: argparse.Namespace) -> int:
+    from ws_bridge.record.requirements import require_libraries
+    require_libraries()
+    from ws_bridge.cli.bag import bag
+    return bag(args)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    _require_websockets()
+    from ws_bridge.record.requirements import require_libraries
+    require_libraries()
+    from ws_bridge.cli.replay import replay
+    return replay(args)

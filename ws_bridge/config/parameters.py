@@ -373,6 +373,23 @@ class Settings:
     audit_size: int = parameter(
         1_000_000, 'Size at which the audit log is rotated, bytes; five older files are kept.',
         1000, 1 << 30)
+    record: str = parameter(
+        'off', 'What crosses the bridge, and what it decides, is kept: ring = the last seconds, '
+        'which are written when the robot is stopped or somebody asks; always = all of it is '
+        'written. Needs the extra "record".', form=forms.one_of('off', 'ring', 'always'))
+    record_folder: str = parameter(
+        '', 'Folder of the recordings, one folder each; empty = ws_bridge/recordings in ~/.ros '
+        '($ROS_HOME).', form=forms.path)
+    record_key: str = parameter(
+        '', 'File of the private key that recordings are signed with, made at its first use; '
+        'empty = ws_bridge/record.key in ~/.ros.', form=forms.path)
+    record_ring: float = parameter(
+        30.0, 'How far back the ring goes, s; 256 MB at most.', 1.0, 3600.0)
+    record_after: float = parameter(
+        10.0, 'How long a recording goes on after what asked for it, s.', 0.0, 3600.0)
+    record_limit: int = parameter(
+        2_000_000_000, 'Size of all recordings together, bytes; beyond it the oldest files are '
+        'deleted.', 1_000_000, 1 << 50)
     retry_delay: float = parameter(
         1.0, 'Delay before the first new attempt to dial out, s; it grows with each failure.',
         0.01, 3600.0)

@@ -17,7 +17,8 @@ Roles as frozen values: who may do what, as far as the mapping file exposes it a
 A role allows what one of its ``allow`` grants matches and none of its ``deny`` grants does.
 Names are absolute; patterns are those of :mod:`ws_bridge.config.exposure`. The names are topics,
 services and actions; nodes for ``parameter_read``, ``parameter_write``; nodes, topics, services
-and actions for ``graph``; ``take``, ``clear_stop`` and ``metrics`` are about no name, so ``*``.
+and actions for ``graph``; ``take``, ``clear_stop``, ``metrics``, ``record`` (have it saved) and
+``recordings`` (read them) are about no name, so ``*``.
 """
 from __future__ import annotations
 
@@ -27,9 +28,10 @@ from fnmatch import fnmatchcase
 from typing import get_args, Literal
 
 Use = Literal['subscribe', 'publish', 'call', 'host', 'goal', 'host_action', 'parameter_read',
-              'parameter_write', 'graph', 'take', 'clear_stop', 'metrics']
+              'parameter_write', 'graph', 'take', 'clear_stop', 'metrics', 'record',
+              'recordings']
 USES: tuple[Use, ...] = get_args(Use)
-NAMELESS: tuple[Use, ...] = ('take', 'clear_stop', 'metrics')
+NAMELESS: tuple[Use, ...] = ('take', 'clear_stop', 'metrics', 'record', 'recordings')
 EVERYTHING = '*'
 
 PARAMETER_SERVICES: Mapping[str, Use] = {
@@ -105,7 +107,7 @@ NOBODY = Role('nobody')
 """Who has not logged in yet."""
 OBSERVER = Role('observer', _everything('subscribe', 'graph'))
 OPERATOR = Role('operator', OBSERVER.allow + _everything(
-    'publish', 'call', 'host', 'goal', 'host_action', 'parameter_read'))
+    'publish', 'call', 'host', 'goal', 'host_action', 'parameter_read', 'record'))
 SAFETY = Role('safety', OPERATOR.allow + _everything('take', 'clear_stop'))
 ADMIN = Role('admin', (Grant(EVERYTHING),))
 
@@ -129,6 +131,7 @@ class OwnNames:
     :param topics: what nobody but the bridge may publish.
     :param telling: topics on which the bridge tells of everything that there is.
     :param stop: the service that asserts the emergency stop.
+    :param record: the service that has a recording saved; empty = there is none.
     """
 
     node: str = ''
@@ -138,3 +141,4 @@ class OwnNames:
     topics: frozenset[str] = frozenset()
     telling: frozenset[str] = frozenset()
     stop: str = ''
+    record: str = ''

@@ -43,7 +43,9 @@ WINDOW = 131_072
 MOST = WINDOW + (2 << 20)
 """The same at the most, for a writer is told after it has written."""
 TOLD_EACH = WINDOW // 4
-"""So many bytes are taken before the other end is told."""
+"""So many bytes are taken before the other end is told at once,"""
+TOLD_AFTER = 0.02
+"""fewer within this time, s: it measures the way by that."""
 SLICE = 65_536
 """Bytes of a stream in one frame: then others have their turn."""
 
@@ -127,9 +129,16 @@ class Stream:
         """Take note that bytes that came are gone: so many more may come."""
         self._unread -= size
         self._owed += size
-        if self._owed >= TOLD_EACH and self.is_open:
-            self._carrier.give_room(self.number, self._owed)
-            self._owed = 0
+        if self._owed >= TOLD_EACH:
+            self.tell()
+        else:
+            self._carrier.tell_later(self)
+
+    def tell(self) -> None:
+        """Tell the other end what was taken."""
+        owed, self._owed = self._owed, 0
+        if owed and self.is_open:
+            self._carrier.give_room(self.number, owed)
 
     def end(self) -> None:
         """End the stream, after what was written; the port is not told."""
@@ -162,6 +171,8 @@ class Carrier:
         self._batch: list[tuple[list[int], bytes]] = []     # no stream: its end, in place of bytes
         self._places: dict[bytes, int] = {}
         self._last: dict[int, int] = {}
+        self._untold: dict[Stream, None] = {}
+        self._telling: asyncio.TimerHandle | None = None
         self.streams: dict[int, Stream] = {}
         self.is_full = False
         self.bytes_out = 0
@@ -204,6 +215,18 @@ class Carrier:
         """Let the other end write so many more bytes."""
         self._outlet.send(encode_room(number, room), is_urgent=True)
 
+    def tell_later(self, stream: Stream) -> None:
+        """Have the other end told soon what was taken of a stream."""
+        self._untold[stream] = None
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(TOLD_AFTER, self._tell)
+
+    def _tell(self) -> None:
+        self._telling = None
+        untold, self._untold = self._untold, {}
+        for stream in untold:
+            stream.tell()
+
     def write(self, stream: Stream, data: bytes) -> None:
         """Write bytes to a stream, in this turn of the loop, with those of others."""
         batch, number = self._batch, stream.number
@@ -230,6 +253,10 @@ class Carrier:
         self._batch.clear()
         self._places.clear()
         self._last.clear()
+        self._untold.clear()
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
         streams, self.streams = self.streams, {}
         for stream in streams.values():
             stream.port.ended()

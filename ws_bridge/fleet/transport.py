@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import logging
 from typing import Any
 
@@ -35,6 +35,49 @@ from websockets.typing import Subprotocol
 
 from ws_bridge.fleet.carrier import Stream, WINDOW
 from ws_bridge.transport.fence import Fenced
+from ws_bridge.transport.window import Kernel, TcpState
+
+
+class Journey(Kernel):
+    """
+    How much of a stream is under way to its operator, and for how long: as a kernel tells of TCP.
+
+    What the operator has taken is told within :data:`ws_bridge.fleet.carrier.TOLD_AFTER`.
+
+    :param now: returns the time, s.
+    """
+
+    __slots__ = ('_acked', '_least', '_mark', '_now', '_smooth', '_written')
+    begins_small = False    # what many are sent alike leaves once: pieces would be of all sizes
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__(None)
+        self._now = now
+        self._written = self._acked = 0
+        self._mark: tuple[int, float] | None = None     # of a byte that is awaited
+        self._smooth = self._least = 0.0
+
+    def wrote(self, size: int) -> None:
+        """Note that bytes have left."""
+        self._written += size
+        if self._mark is None:
+            self._mark = self._written, self._now()
+
+    def under_way(self, size: int) -> None:
+        """Note how many bytes the operator has not taken yet."""
+        self._acked = self._written - size
+        if self._mark is not None and self._acked >= self._mark[0]:
+            took = max(self._now() - self._mark[1], 0.0)
+            self._mark = None
+            self._least = min(self._least or took, took)
+            self._smooth = 0.875 * (self._smooth or took) + 0.125 * took
+
+    def read(self) -> TcpState:
+        """Return what is known."""
+        return TcpState(self._acked, self._written - self._acked, self._smooth, self._least)
+
+    def take(self, size: int) -> None:
+        """Do nothing: the relay keeps no more than is taken."""
 
 
 class CarriedTransport(asyncio.Transport):
@@ -54,6 +97,7 @@ class CarriedTransport(asyncio.Transport):
         self._is_reading = True
         self._is_paused = False
         self._is_closing = False
+        self.journey = Journey(self._loop.time)
 
     def __repr__(self) -> str:
         return f'<CarriedTransport of {self._stream!r}>'
@@ -68,13 +112,14 @@ class CarriedTransport(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._stream is not None and not self._is_closing:
             self._stream.write(data)
+            self.journey.wrote(len(data))
             self.room_changed()
 
     def get_write_buffer_size(self) -> int:
-        """Return what waits: of what may be under way nobody has to wait for anything."""
+        """Return what waits: not what may be under way."""
         if not self._is_paused or self._stream is None:
             return 0
-        return max(WINDOW - self._stream.credit, 1)
+        return max(-self._stream.credit, 1)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Do nothing: the window of the stream is the limit."""
@@ -119,6 +164,8 @@ class CarriedTransport(asyncio.Transport):
 
     def room_changed(self) -> None:
         """Pause or resume the writer."""
+        if self._stream is not None:
+            self.journey.under_way(WINDOW - self._stream.credit)
         if self._stream is None or self._is_closing or \
                 self._is_paused is not self._stream.can_write:
             return
@@ -171,6 +218,11 @@ class CarriedConnection(Fenced, Connection):
         self.request = Request(path, Headers(headers))
         self.client_address = address
         self.admitted = admitted
+
+    def kernel(self) -> Kernel | None:
+        """Return how much is under way to the operator."""
+        assert isinstance(self.transport, CarriedTransport)
+        return self.transport.journey
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)

@@ -25,6 +25,9 @@ from ws_bridge.transport.window import Kernel, NOT_SENT
 if TYPE_CHECKING:
     from ws_bridge.transport.fence import Fenced
 
+LITTLE = 1
+"""What may wait for a socket that has taken everything, bytes: 0 pauses TLS for ever."""
+
 
 class Tunnel(Carried, asyncio.Protocol):
     """
@@ -65,7 +68,7 @@ class Tunnel(Carried, asyncio.Protocol):
         if self._has_ended or websocket.fences or websocket.protocol.reader.buffer:
             self.close()
         transport.set_protocol(self)
-        transport.set_write_buffer_limits(0)
+        transport.set_write_buffer_limits(high=LITTLE, low=0)
         kernel = Kernel.of(transport.get_extra_info('socket'))
         if kernel is not None:
             kernel.take(NOT_SENT)
@@ -145,7 +148,7 @@ class Tunnel(Carried, asyncio.Protocol):
             return
         transport.write(data)
         self._unwritten += len(data)
-        if not transport.get_write_buffer_size():
+        if transport.get_write_buffer_size() <= LITTLE:     # of more the socket tells
             self.resume_writing()
 
 

@@ -21,6 +21,7 @@ from typing import Any, get_args, NamedTuple
 
 import orjson
 
+from ws_bridge.config.roles import NAMELESS
 from ws_bridge.errors import ConversionError, WsBridgeError
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
@@ -144,6 +145,7 @@ def hello_fields(reply: replies.Greeting) -> dict[str, Any]:
         'capabilities': CAPABILITIES,
         'heartbeat': {'interval': reply.heartbeat_interval, 'timeout': reply.heartbeat_timeout},
         'limits': asdict(reply.limits), 'allowed': reply.allowed, 'role': reply.role,
+        'may': [use for use in NAMELESS if use in reply.uses],
         'login': reply.login, **({} if reply.control is None else _control(reply.control))}
 
 

@@ -15,9 +15,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, TYPE_CHECKING
 
 from rclpy.node import Node
@@ -25,52 +24,16 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.utilities import get_rmw_implementation_identifier
 
 from ws_bridge.ros.names import type_name, TypeConflict
+from ws_bridge.ros.snapshot import GraphSnapshot, STOP_SUFFIX, TopicInfo
 
 if TYPE_CHECKING:
     from ws_bridge.ros.private import Access
 
-STOP_SUFFIX = '_stop'   # of the node of the stop process
 PARTICIPANT = 12        # bytes that name it in a gid of DDS
 ONE_TYPE = 'rmw_fastrtps'
 DDS = (ONE_TYPE, 'rmw_cyclonedds', 'rmw_connextdds')
 SEND_GOAL = '/_action/send_goal'
 REASON_LOST = 'invalid allocator'   # what Jazzy's rcl says in place of the reason
-
-
-@dataclass(frozen=True, slots=True)
-class TopicInfo:
-    """
-    One topic.
-
-    :param types: full names (``std_msgs/msg/String``), sorted; more than one is a conflict. What
-        only the bridge has brought for a peer is no type of a topic that others use.
-    :param publishers: endpoints of every node, the bridge's included.
-    :param own_publishers: those of the bridge.
-    :param brought: nobody but the bridge uses the topic, as far as the graph shows.
-    """
-
-    types: tuple[str, ...]
-    publishers: int = 0
-    subscribers: int = 0
-    own_publishers: int = 0
-    own_subscribers: int = 0
-    brought: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class GraphSnapshot:
-    """
-    The graph at one time, hidden names included; names are fully qualified.
-
-    :param services: name to types, sorted.
-    :param actions: name to types, sorted, of those that have a server.
-    :param nodes: full names, sorted, as often as they are there.
-    """
-
-    topics: Mapping[str, TopicInfo] = field(default_factory=dict)
-    services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    nodes: tuple[str, ...] = ()
-    actions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def take_snapshot(node: Node, access: Access) -> GraphSnapshot:

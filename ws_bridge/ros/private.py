@@ -26,7 +26,7 @@ whether what it needs is there (it is in rclpy 7.1 and 9.1), and says in one lin
   no Python code runs in the middleware's threads. :class:`WaitSet` serves where that cannot be
   had: all sources are added, waited for and looked at in each turn.
   The guard condition of the graph tells whether it has changed: a look at 1,000 topics takes
-  10 ms, where names are not expanded and checked again (else 50).
+  24 ms, where names are not expanded and checked again (else 40).
 - :class:`PublicAccess` uses the public API alone: an executor calls back for each sample, and
   the pump takes from an :class:`SampleInbox`. It is slower, and does the same.
 
@@ -422,7 +422,7 @@ class PrivateAccess:
         """
         Return how many publishers and subscribers topics have; see :class:`Access`.
 
-        rclpy's own functions expand and check each name first, and take five times as long.
+        rclpy's own functions expand and check each name first, and take twice as long.
         """
         handle: Any = node.handle
         with handle:

@@ -141,6 +141,26 @@ def offer_of(profile: QoSProfile) -> Offer:
         _finite(profile.liveliness_lease_duration))
 
 
+def described(profile: QoSProfile) -> dict[str, Any]:
+    """Return a profile by the names of rosbag2; what the graph does not show is ``unknown``."""
+    return {
+        'history': _word(profile.history), 'depth': profile.depth,
+        'reliability': _word(profile.reliability), 'durability': _word(profile.durability),
+        'deadline': _time(profile.deadline), 'lifespan': _time(profile.lifespan),
+        'liveliness': _word(profile.liveliness),
+        'liveliness_lease_duration': _time(profile.liveliness_lease_duration),
+        'avoid_ros_namespace_conventions': profile.avoid_ros_namespace_conventions}
+
+
+def _word(policy: Any) -> str:
+    return str(policy.name).lower()
+
+
+def _time(duration: Duration) -> dict[str, int]:
+    seconds, rest = divmod(int(duration.nanoseconds), 1_000_000_000)
+    return {'sec': seconds, 'nsec': rest}
+
+
 def _finite(duration: Duration) -> float | None:
     """Return seconds; the middleware has 0 and its largest number for "none"."""
     seconds = duration.nanoseconds / 1e9

@@ -32,7 +32,7 @@ from ws_bridge.errors import Unavailable, WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.ros.actions import Goal, GoalEnd, Goals
 from ws_bridge.ros.fit import Fit
-from ws_bridge.ros.graph import count_subscribers, GraphSnapshot
+from ws_bridge.ros.graph import count_subscribers
 from ws_bridge.ros.graph_watch import GraphWatch
 from ws_bridge.ros.hosted_actions import HostedAction
 from ws_bridge.ros.log import Logger
@@ -43,9 +43,11 @@ from ws_bridge.ros.private import find
 from ws_bridge.ros.publishers import Kept, Publisher
 from ws_bridge.ros.pump import Pump
 from ws_bridge.ros.qos import requested_profile
+from ws_bridge.ros.recording import RecordEnd
 from ws_bridge.ros.safety import EstopCallback, SafetyEnd
 from ws_bridge.ros.services import Calls, Hosted, PendingCall
 from ws_bridge.ros.settings import RosSettings
+from ws_bridge.ros.snapshot import GraphSnapshot
 from ws_bridge.ros.status import Diagnostic, StatusPublisher
 from ws_bridge.ros.stop_services import StopServices
 from ws_bridge.ros.subscriptions import Matcher, Subscription
@@ -88,7 +90,10 @@ class RosSide:
     :param on_estop: gets what ROS nodes ask of the emergency stop: asserted or not, by whom, why.
     :param on_neighbour: gets what the bridges of the graph say of their gates, its own words too.
     :param on_stops_lost: told that the stop process has ended, why; the robot is stopped already.
+    :param on_save: told that somebody wants the recording saved, where the parameter ``record``
+        has something recorded.
     :param on_fault: gets exceptions that should not have been, of any thread.
+    :ivar record_end: the service that has a recording saved, ``None`` where nothing is recorded.
     :ivar own: the names of what the node itself has, after :meth:`start`.
     :ivar release: the name of the ROS release, empty where it is not known.
     :ivar uses_sim_time: whether the node began with the time of a simulation.
@@ -104,6 +109,7 @@ class RosSide:
                  on_estop: EstopCallback = ignore,
                  on_neighbour: Callable[[str], None] = ignore,
                  on_stops_lost: Callable[[str], None] = ignore,
+                 on_save: Callable[[], None] = ignore,
                  on_fault: Callable[[BaseException], None] = raise_fault,
                  context: Context | None = None) -> None:
         self.settings = settings
@@ -120,6 +126,7 @@ class RosSide:
         self._on_estop = on_estop
         self._on_neighbour = on_neighbour
         self._on_stops_lost = on_stops_lost
+        self._on_save = on_save
         self._on_fault = on_fault
         self._given_context = context
         self._lifecycle = threading.Lock()  # start and shutdown may come from any thread
@@ -132,6 +139,7 @@ class RosSide:
         self._status: StatusPublisher | None = None
         self._watchdog: Watchdog | None = None
         self._safety: SafetyEnd | None = None
+        self.record_end: RecordEnd | None = None
         self._kept = Kept(self.settings.latched_total_bytes)
         self._owned: set[Publisher | Hosted | HostedAction | Subscription] = set()
         self._watch: GraphWatch | None = None
@@ -178,8 +186,10 @@ class RosSide:
             self._safety = SafetyEnd(
                 ros.node, self._watchdog.halt, partial(self._post, self._on_estop),
                 services.call_estop, partial(self._post, self._on_neighbour))
+            if self.parameters.get('record', 'off') != 'off':
+                self.record_end = RecordEnd(ros.node, partial(self._post, self._on_save))
             self.uses_sim_time = _is_simulated(ros.node)
-            self.own = _own_names(ros.node, self._status, self._safety)
+            self.own = _own_names(ros.node, self._status, self._safety, self.record_end)
             self._ros = ros
             # in a context of others somebody else may ask, and would take the answer
             has_changed: Callable[[], bool] = (lambda: True) if self._given_context is not None \
@@ -552,7 +562,8 @@ def _is_simulated(node: Node) -> bool:
     return isinstance(clock, ROSClock) and bool(clock.ros_time_is_active)
 
 
-def _own_names(node: Node, status: StatusPublisher, safety: SafetyEnd) -> OwnNames:
+def _own_names(node: Node, status: StatusPublisher, safety: SafetyEnd,
+               record: RecordEnd | None) -> OwnNames:
     """Ask the entities of a node that no peer has used yet what they are called."""
     services = {each.service_name: type_name(each.srv_type) for each in node.services}
     topics = {each.topic_name for each in node.publishers}
@@ -561,4 +572,5 @@ def _own_names(node: Node, status: StatusPublisher, safety: SafetyEnd) -> OwnNam
         {name: PARAMETER_TYPES[each] for name, each in services.items()
          if each in PARAMETER_TYPES},
         safety.clear_stop, frozenset(topics - {status.diagnostics_topic}),
-        frozenset({safety.lease_topic, status.diagnostics_topic}), safety.stop)
+        frozenset({safety.lease_topic, status.diagnostics_topic}), safety.stop,
+        '' if record is None else record.save)

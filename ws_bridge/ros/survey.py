@@ -33,8 +33,8 @@ from rclpy.node import Node
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import ServiceFailed, UnknownName, UnknownType, WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
-from ws_bridge.ros.graph import STOP_SUFFIX
-from ws_bridge.ros.qos import mismatches, Offer, offer_of, requested_profile
+from ws_bridge.ros.qos import described, mismatches, Offer, offer_of, requested_profile
+from ws_bridge.ros.snapshot import STOP_SUFFIX
 from ws_bridge.ros.types import TypeStore
 
 _DISTROS = ('jazzy', 'kilted', 'lyrical', 'rolling')
@@ -102,6 +102,25 @@ def _endpoint(info: Any, own: str, judge: Callable[[Offer], list[str]]) -> Topic
 
 def _sorted(found: list[TopicEndpoint]) -> list[TopicEndpoint]:
     return sorted(found, key=lambda each: (each.node, each.msg_type))
+
+
+def offers(node: Node, types: TypeStore, topic: str,
+           msg_type: str) -> tuple[list[dict[str, Any]], str]:
+    """
+    Return what the publishers of a topic offer, each profile once, and the hash of its type.
+
+    By the names of rosbag2; the hash is empty where no publisher shows one.
+    """
+    infos = [info for info in node.get_publishers_info_by_topic(topic)
+             if info.topic_type == msg_type]
+    profiles: list[dict[str, Any]] = []
+    for info in infos:
+        profile = described(info.qos_profile)
+        if profile not in profiles:
+            profiles.append(profile)
+    hashes = [text for info in infos
+              if (text := str(getattr(info, 'topic_type_hash', ''))).startswith('RIHS')]
+    return profiles, hashes[0] if hashes else ''
 
 
 def event_publishers(node: Node, types: TypeStore) -> dict[str, frozenset[bytes]]:
@@ -243,6 +262,7 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
     'connections': connections,
     'endpoints': endpoints,
     'event_publishers': event_publishers,
+    'offers': offers,
     'service_nodes': service_nodes,
     'type_nodes': type_nodes,
     'node_details': node_details,

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ws_bridge.config import Exposure, Rule
-from ws_bridge.config.roles import ADMIN, NOBODY, Use
+from ws_bridge.config.roles import ADMIN, NAMELESS, NOBODY, Use
 from ws_bridge.errors import AlreadyExists, Forbidden
 from ws_bridge.identity.identity import Identity
 from ws_bridge.protocol import operations as ops
@@ -39,6 +39,7 @@ class Login(Part):
     :param identity: who it is; ``None`` before the login, and where it needs none.
     :param until: monotonic time at which it has to have logged in, or to log in again; s.
     :param possible: whether anybody can log in at all.
+    :ivar is_near: the peer is on this machine.
     :ivar is_refused: it tried, and failed: once is enough for one connection.
     """
 
@@ -47,6 +48,7 @@ class Login(Part):
     until: float | None = None
     possible: bool = False
     is_refused: bool = False
+    is_near: bool = True
 
     @property
     def needed(self) -> bool:
@@ -76,6 +78,11 @@ class Login(Part):
         :raises Forbidden: it is not.
         """
         return self.rights.check(use, name, field)
+
+    def may(self, use: Use) -> bool:
+        """Whether it may do what is about no name; who has not logged in has to be near."""
+        return self.rights.may(use) and (
+            self.identity is not None or self.is_near or use not in NAMELESS)
 
     def _authenticate(self, op: ops.Authenticate, now: float) -> list[fx.Effect]:
         """Have credentials looked at; where nobody can log in there is nothing to say."""

@@ -29,6 +29,7 @@ from ws_bridge.config import Exposure, Kind, KINDS, NAME_LENGTH, Rule
 from ws_bridge.config.roles import (
     ADMIN,
     BUILT_IN,
+    EVERYTHING,
     OBSERVER,
     OwnNames,
     PARAMETER_SERVICES,
@@ -152,6 +153,8 @@ class Policy:
             yield 'parameter_read', name
         if use == 'call':
             yield from self.parameter_needs(name)
+            if name == self.own.record:
+                yield 'record', EVERYTHING
         if use == 'host':       # who serves a node's parameters speaks for the node
             yield from (('parameter_write', node) for _, node in self.parameter_needs(name))
 

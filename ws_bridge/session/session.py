@@ -275,7 +275,7 @@ class Session:
             settings.heartbeat_timeout, settings.limits, login.rights.allowed(),
             login.rights.role.name, login.state,
             None if login.needed else self._gates.describe(login.rights),
-            tuple(use for use in USES if login.rights.may(use)))
+            tuple(use for use in USES if login.may(use)))
 
     def describe(self, now: float) -> replies.PeerState:
         """Return what other peers and ROS are shown about this one."""

@@ -33,6 +33,7 @@ from websockets.streams import StreamReader
 from ws_bridge.transport.large import Arriving, Cutter, EMPTY, Gathering, Large, Pieces, TOO_MANY
 from ws_bridge.transport.rounds import Rounds
 from ws_bridge.transport.turns import Turns
+from ws_bridge.transport.window import Kernel
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection as Base
@@ -250,6 +251,10 @@ class Fenced(Base):
                 self.send_data()
             else:
                 self.write(ping)
+
+    def kernel(self) -> Kernel | None:
+        """Return what tells how much is under way; ``None``: nothing does."""
+        return Kernel.of(self.transport.get_extra_info('socket'))
 
     @property
     def may_ping(self) -> bool:

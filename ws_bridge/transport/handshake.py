@@ -40,8 +40,12 @@ from ws_bridge.transport.streaming import HttpStream
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
 
+ADMISSION = '/admission'
+"""Where one that is no WebSocket asks whether it would be let in as one."""
+
 SERVER = 'ws_bridge'
 """What answers are from."""
+
 SAID_EACH = 60.0
 """Time between lines of the log about pages that were opened as files, s."""
 
@@ -83,7 +87,7 @@ class Handshake:
                           address_host(connection.local_address))
         reply = await self._enter(connection, visitor) \
             if 'websocket' in headers.get('upgrade', '').lower() \
-            else await self._plain(request, visitor)
+            else await self._plain(connection, request, visitor)
         if isinstance(reply, HttpStreaming):
             reply = self._stream(connection, request, visitor, reply)
         if reply is None:
@@ -119,8 +123,8 @@ class Handshake:
         answer.begin(stream)
         return reply
 
-    async def _plain(self, request: Request, visitor: Visitor
-                     ) -> HttpReply | HttpStreaming | None:
+    async def _plain(self, connection: ServerConnection, request: Request,
+                     visitor: Visitor) -> HttpReply | HttpStreaming | None:
         # Before websockets 16 only GET came here, and the request had no method.
         if self._options.http is None or getattr(request, 'method', 'GET') not in ('GET', 'HEAD'):
             return None         # websockets itself says 426, or 405
@@ -128,6 +132,10 @@ class Handshake:
             why = page_fault(visitor.headers.get('host', ''), self._options)
             if why is not None:
                 return self._say(visitor, 'host', HTTPStatus.MISDIRECTED_REQUEST, why)
+        if visitor.path.partition('?')[0] == ADMISSION:
+            # a browser tells a page nothing of a handshake that was refused, but of this
+            return await self._enter(connection, visitor) or HttpReply(
+                HTTPStatus.OK, {**_TEXT, 'Cache-Control': 'no-store'}, b'ok\n')
         return await self._options.http(visitor) or _refusal(
             HTTPStatus.NOT_FOUND, 'there is nothing here')
 

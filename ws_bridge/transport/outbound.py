@@ -40,7 +40,7 @@ from ws_bridge.session.queue import Frame, OnLeft, Outgoing, OutQueue, Parts, Sp
 from ws_bridge.transport.fragments import Room, write_fragments
 from ws_bridge.transport.framing import head, PIECE, StreamFrame
 from ws_bridge.transport.stall import Stall
-from ws_bridge.transport.window import Kernel, Window
+from ws_bridge.transport.window import Window
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
@@ -89,7 +89,7 @@ class Outbound:
         self.queue = OutQueue(options.max_queue_bytes, options.max_queue_frames)
         self._writer: asyncio.Task[None] | None = None
         self._stall = Stall(self, options.ping_timeout)
-        self._window = Window(Kernel.of(self._transport.get_extra_info('socket')))
+        self._window = Window(websocket.kernel())
         self._ending: tuple[int, str] | None = None
         self._in_hand = 0
         self.direct: Callable[[bytes], int] | None = None

@@ -83,9 +83,11 @@ class Kernel:
     A connection of TCP, as Linux shows it.
 
     :param sock: as asyncio gives it.
+    :cvar begins_small: little leaves in one piece until the link was measured.
     """
 
     __slots__ = ('_sock',)
+    begins_small = True
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
@@ -135,8 +137,8 @@ class Window:
         self.size = self.rate = inf
         self.most = PIECE
         self.is_tight = False
-        self.is_asked = kernel is not None
-        if kernel is not None:
+        self.is_asked = kernel is not None and kernel.begins_small
+        if kernel is not None and kernel.begins_small:
             self.most = NOT_SENT
             kernel.take(NOT_SENT)
 

@@ -22,7 +22,7 @@ export function now(): number;
 
 export class WsBridgeError extends Error {
   constructor(code: string, message: string, field?: string | null, data?: unknown);
-  /** A code of docs/reference/error_codes.md, or `disconnected`, `closed`, `login_needed`, `bad_schema`, `no_websocket`. */
+  /** A code of docs/reference/error_codes.md, or `disconnected`, `closed`, `login_needed`, `bad_schema`, `no_websocket`, `aborted`, `callback_failed`, `no_worker`. */
   readonly code: string;
   /** The path of the value at fault. */
   readonly field: string | null;
@@ -74,6 +74,10 @@ export interface Hello {
   heartbeat: { interval: number; timeout: number };
   limits: Record<string, number>;
   allowed: Record<string, string[]>;
+  role: string;
+  /** What this peer may do that is about no name. */
+  may: Array<'take' | 'clear_stop' | 'metrics'>;
+  login: 'none' | 'possible' | 'needed' | 'done';
   gates?: Gate[];
 }
 
@@ -87,6 +91,8 @@ export interface Gate {
   ttl: number;
   state: 'free' | 'held' | 'stopped';
   neutral_needed: boolean;
+  /** The share of the gate's bounds that delay leaves, 1 to 0; null: nothing slows it, or nobody commands. */
+  speed_limit?: number | null;
 }
 
 export interface Estop { stopped: boolean; by: string | null; reason: string | null }
@@ -130,11 +136,25 @@ export interface SampleInfo {
 
 export interface SubscribeOptions {
   type?: string;
-  encoding?: 'cdr' | 'json';
+  /** `video`: the callback gets a VideoFrameData. */
+  encoding?: 'cdr' | 'json' | 'video';
+  /** Of video: its quality, 0 to 2. */
+  rung?: number;
+  /** A refusal is told by `ready` alone, not by the event `error`. */
+  quiet?: boolean;
   maxRate?: number;
   queueDepth?: number;
   qos?: Record<string, unknown>;
+  /** Ends the subscription. */
+  signal?: AbortSignal;
 }
+
+/** What may end the wait for something before its time. */
+export interface Wait { signal?: AbortSignal }
+export interface TimedWait extends Wait { /** s */ timeout?: number }
+
+/** A frame of video, in Annex B. */
+export interface VideoFrameData { data: Uint8Array; isKey: boolean; isH265: boolean; rung: number }
 
 export interface Subscription {
   readonly topic: string;
@@ -146,6 +166,8 @@ export interface Subscription {
   readonly closed: boolean;
   /** When the topic's type is known and samples may come; rejects when it is refused. */
   readonly ready: Promise<Subscription>;
+  /** Ask for another rate; null = every sample. */
+  setMaxRate(maxRate: number | null): void;
   close(): void;
 }
 
@@ -173,6 +195,8 @@ export interface PublishOptions {
   /** The gate whose lease goes along; else the one that guards the topic. */
   gate?: string;
   kind?: 'topic' | 'service' | 'action';
+  /** Ends the wait for the acknowledgment. */
+  signal?: AbortSignal;
 }
 
 export interface LeaseRequest { gate: string; peer: string; name: string | null; message?: string | null; timeout: number }
@@ -192,6 +216,7 @@ export interface Events {
   denied: { gate: string; granted: false; reason: string };
   requested: LeaseRequest;
   estop: { stopped: boolean; by: string | null; reason: string | null };
+  speed: { gate: string; speed_limit: number | null; delay: number | null; picture_age: number | null };
   stopped: { gate: string; reason: string; subscribers: number; after: number };
 }
 
@@ -225,13 +250,15 @@ export class WsBridge {
   readonly link: Link;
   readonly buffered: number;
 
-  on<Name extends keyof Events>(name: Name, listener: (data: Events[Name]) => void): () => void;
-  connect(): Promise<Hello>;
+  on<Name extends keyof Events>(name: Name, listener: (data: Events[Name]) => void, options?: Wait): () => void;
+  once<Name extends keyof Events>(name: Name, options?: TimedWait): Promise<Events[Name]>;
+  events<Name extends keyof Events>(name: Name, options?: Wait & { depth?: number }): AsyncIterableIterator<Events[Name]>;
+  connect(options?: TimedWait): Promise<Hello>;
   close(): void;
   hurry(): void;
   has(capability: string): boolean;
 
-  request(op: string, fields?: Message, metadata?: Message): Promise<Message>;
+  request(op: string, fields?: Message, metadata?: Message, options?: Wait): Promise<Message>;
   list(): Promise<{ topics: Message[]; services: Message[]; actions: Message[]; nodes: string[] }>;
   diagnose(topic?: string, use?: 'subscribe' | 'publish'): Promise<{
     topic: string | null; use: 'subscribe' | 'publish' | null; findings: { code: string; message: string; advice: string }[];
@@ -241,14 +268,16 @@ export class WsBridge {
 
   subscribe<T = Message>(
     topic: string, callback: (message: T, info: SampleInfo) => void, options?: SubscribeOptions): Subscription;
-  age(topic: string): number | null;
+  messages<T = Message>(
+    topic: string, options?: SubscribeOptions): AsyncIterableIterator<{ message: T; info: SampleInfo }>;
+  age(topic: string, encoding?: 'video'): number | null;
   advertise(topic: string, type: string, qos?: Message): Promise<Message>;
   unadvertise(topic: string): Promise<Message>;
   publish(topic: string, data: Message, options: PublishOptions & { ack: true }): Promise<{ topic: string; subscribers: number }>;
   publish(topic: string, data: Message, options?: PublishOptions): void;
 
-  call<T = Message>(service: string, request?: Message, options?: { timeout?: number }): Promise<T>;
-  sendGoal(action: string, goal?: Message, options?: { onFeedback?: (feedback: Message) => void; timeout?: number }): Goal;
+  call<T = Message>(service: string, request?: Message, options?: TimedWait): Promise<T>;
+  sendGoal(action: string, goal?: Message, options?: TimedWait & { onFeedback?: (feedback: Message) => void }): Goal;
 
   gates(): Promise<Gate[]>;
   gateOf(topic: string): Gate | null;

@@ -18,13 +18,14 @@
  *
  * One file, no dependency, no build step. Times are Unix seconds, durations seconds, rates Hz.
  * Every failure is a WsBridgeError with a `code` of docs/reference/error_codes.md, or one of the codes that
- * only this side has: `disconnected`, `closed`, `login_needed`, `bad_schema`, `no_websocket`.
+ * only this side has: `disconnected`, `closed`, `login_needed`, `bad_schema`, `no_websocket`, `aborted`, `callback_failed`, `no_worker`.
  */
 
 export const SUBPROTOCOL = 'ws_bridge.v1';
 
 const HEADER_SIZE = 20;
 const SAMPLE_CDR = 1;
+const FRAME_OF_VIDEO = 5;
 const PIECE = 16; // of a large frame
 const PIECE_HEADER = 8;
 const TIME_SAMPLES = 16;
@@ -396,13 +397,112 @@ export class TimeSync {
   }
 }
 
+// ---- waiting, and giving up
+
+/** What an AbortSignal that fired makes of whatever waits. */
+function aborted(signal) {
+  return new WsBridgeError('aborted', `given up: ${signal.reason?.message ?? signal.reason}`, null, signal.reason);
+}
+
+/** Call `action` when a signal fires, at once if it has; returns what ends that. */
+function onAbort(signal, action) {
+  if (!signal) return () => {};
+  if (signal.aborted) {
+    action();
+    return () => {};
+  }
+  signal.addEventListener('abort', action, { once: true });
+  return () => signal.removeEventListener('abort', action);
+}
+
+/** A promise that a signal or a time limit (s) may end before `start(resolve, reject)` does, which returns what tidies up. */
+function bounded(start, { signal, timeout } = {}) {
+  let clean = () => {};
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(aborted(signal));
+      return;
+    }
+    const offSignal = onAbort(signal, () => reject(aborted(signal)));
+    const timer = timeout ? setTimeout(
+      () => reject(new WsBridgeError('timeout', `no answer within ${timeout} s`)), timeout * 1000) : null;
+    let stop = null;
+    clean = () => {
+      offSignal();
+      clearTimeout(timer);
+      stop?.();
+    };
+    stop = start(resolve, reject);
+  }).finally(() => clean());
+}
+
+/** An async iterator of what `start(push, end)` gives; beyond `depth` waiting values the oldest go. */
+function iterate(start, { signal, depth }) {
+  const waiting = [];
+  let wanted = null;
+  let ended = false;
+  let failure = null;
+  let stop = () => {};
+  let offSignal = () => {};
+
+  function settle() {
+    if (!wanted) return;
+    const { resolve, reject } = wanted;
+    if (waiting.length) resolve({ done: false, value: waiting.shift() });
+    else if (failure) {
+      reject(failure);
+      failure = null; // once
+    } else if (ended) resolve({ done: true, value: undefined });
+    else return;
+    wanted = null;
+  }
+
+  function end(error = null) {
+    if (ended) return;
+    ended = true;
+    failure = error;
+    offSignal();
+    stop();
+    settle();
+  }
+
+  stop = start((value) => {
+    if (ended) return;
+    waiting.push(value);
+    if (waiting.length > depth) waiting.shift();
+    settle();
+  }, end);
+  if (ended) stop();
+  offSignal = onAbort(signal, () => end(aborted(signal)));
+  return {
+    next: () => new Promise((resolve, reject) => {
+      wanted = { resolve, reject };
+      settle();
+    }),
+    return: () => {
+      waiting.length = 0;
+      end();
+      return Promise.resolve({ done: true, value: undefined });
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
 // ---- subscriptions, leases, goals -----------------------------------------------------------
+
+/** Video is a subscription of its own beside the samples of a topic. */
+function keyOf(topic, encoding) {
+  return encoding === 'video' ? `video of ${topic}` : topic;
+}
 
 /** What the bridge sends of one topic; one however many subscriptions here want it. */
 class Channel {
   constructor(topic, options) {
     this.topic = topic;
     this.encoding = options.encoding;
+    this.key = keyOf(topic, options.encoding);
     this.options = options;
     this.subscriptions = new Set();
     this.id = null;
@@ -426,6 +526,7 @@ class Subscription {
   constructor(client, channel, callback, options) {
     Object.assign(this, { client, channel, callback, options });
     this.closed = false;
+    this._offSignal = () => {};
     this.ready = new Promise((resolve, reject) => {
       this._resolve = resolve;
       this._reject = reject;
@@ -456,13 +557,22 @@ class Subscription {
 
   /** Seconds since the newest sample, or null. */
   get age() {
-    return this.client.age(this.topic);
+    return this.client.age(this.topic, this.channel.encoding);
+  }
+
+  /** Ask for another rate; null = every sample. */
+  setMaxRate(maxRate) {
+    const before = this.channel.maxRate;
+    this.options.maxRate = maxRate ?? undefined;
+    if (!this.closed && this.client.connected && before !== this.channel.maxRate) this.client._openChannel(this.channel);
   }
 
   close() {
     if (this.closed) return;
     this.closed = true;
+    this._offSignal();
     this.client._unsubscribe(this);
+    this._onEnd?.();
   }
 }
 
@@ -565,7 +675,6 @@ export class WsBridge {
     this._subscribed = new Map(); // by topic
     this._channels = new Map(); // by the id of the bridge's
     this._pieces = new Map(); // of large frames, by number
-
     this._schemas = new Map();
     this._beats = new Map();
     this._lastBeat = null;
@@ -574,21 +683,68 @@ export class WsBridge {
     this._attempt = 0;
     this._opening = null;
     this._retry = null;
-    this._ticker = null;
+    this._timer = null;
+    this._worker = null;
+    this._hasWorker = this.options.worker !== null;
+    this._iterators = new Set(); // what ends them
     this._sequences = new Map();
   }
 
   // ---- events
 
-  /** Call `listener(data)` on every event `name`; returns what ends that. */
-  on(name, listener) {
+  /** Call `listener(data)` on every event `name`; returns what ends that, as `signal` does. */
+  on(name, listener, { signal } = {}) {
+    if (signal?.aborted) return () => {};
     if (!this._listeners.has(name)) this._listeners.set(name, new Set());
     this._listeners.get(name).add(listener);
-    return () => this._listeners.get(name).delete(listener);
+    const off = () => {
+      this._listeners.get(name).delete(listener);
+      offSignal();
+    };
+    const offSignal = onAbort(signal, () => off());
+    return off;
+  }
+
+  /** The data of the next event `name`; rejects with `aborted` or `timeout` (s). */
+  once(name, options = {}) {
+    return bounded((resolve) => this.on(name, resolve), options);
+  }
+
+  /** The events `name` from now on, for `for await`; ends with `close`, throws `aborted`. */
+  events(name, { signal, depth = 100 } = {}) {
+    return this._iterate((push) => this.on(name, push), { signal, depth });
+  }
+
+  _iterate(start, options) {
+    return iterate((push, end) => {
+      this._iterators.add(end);
+      const stop = start(push, end);
+      return () => {
+        this._iterators.delete(end);
+        stop();
+      };
+    }, options);
   }
 
   _emit(name, data) {
-    for (const listener of [...(this._listeners.get(name) || [])]) listener(data);
+    for (const listener of [...(this._listeners.get(name) || [])]) this._run('on', name, listener, data);
+  }
+
+  /** Run a callback: what it throws, or rejects with, is told and harms nobody else. */
+  _run(kind, name, callback, first, second) {
+    try {
+      const result = callback(first, second);
+      if (typeof result?.then === 'function') result.then(undefined, (cause) => this._threw(kind, name, cause));
+    } catch (cause) {
+      this._threw(kind, name, cause);
+    }
+  }
+
+  _threw(kind, name, cause) {
+    const error = new WsBridgeError('callback_failed', `the callback of ${kind}('${name}') threw ${cause}`, null, cause);
+    // What an error listener throws has nobody left to be told.
+    if ((kind === 'on' && name === 'error') || !this._listeners.get('error')?.size) console.error(error, cause);
+    else this._emit('error', error);
   }
 
   _setState(state) {
@@ -607,9 +763,24 @@ export class WsBridge {
     return Boolean(this.hello && this.hello.capabilities.includes(capability));
   }
 
-  /** Open the connection; resolves with the bridge's hello. Later losses are mended alone. */
-  connect() {
+  /**
+   * Open the connection; resolves with the bridge's hello. Later losses are mended alone.
+   *
+   * @param {object} options timeout (s) and signal: then it is given up, and nothing reconnects.
+   *   Without them it tries until there is a bridge.
+   */
+  connect({ timeout, signal } = {}) {
     if (this.connected) return Promise.resolve(this.hello);
+    if (!timeout && !signal) return this._connect();
+    return bounded((resolve, reject) => {
+      this._connect().then(resolve, reject);
+    }, { timeout, signal }).catch((error) => {
+      if (error.code === 'timeout' || error.code === 'aborted') this.close();
+      throw error;
+    });
+  }
+
+  _connect() {
     if (!this._opening) {
       this._opening = {};
       this._opening.promise = new Promise((resolve, reject) => Object.assign(this._opening, { resolve, reject }));
@@ -627,6 +798,7 @@ export class WsBridge {
     this._stopTicker();
     this._setState('closed');
     this._endOpening(new WsBridgeError('closed', 'closed before it was open'));
+    for (const end of [...this._iterators]) end();
   }
 
   _endOpening(error) {
@@ -674,7 +846,6 @@ export class WsBridge {
     const error = new WsBridgeError('disconnected', `the connection is gone: ${reason}`);
     for (const [id, pending] of this._pending) {
       this._pending.delete(id);
-      clearTimeout(pending.timer);
       pending.reject(error);
     }
     for (const goal of this._goals.values()) goal._reply('error', { code: 'disconnected', message: error.message });
@@ -761,25 +932,47 @@ export class WsBridge {
 
   _startTicker(interval) {
     this._stopTicker();
-    const beat = () => this._tick(interval);
-    const { worker } = this.options;
-    if (worker !== null && typeof Worker !== 'undefined' && typeof document !== 'undefined') {
-      // A worker's timer is not throttled in a hidden tab; the beat itself leaves from here, so
-      // that a page that hangs does not look alive.
-      this._ticker = new Worker(worker || new URL('./heartbeat_worker.js', import.meta.url));
-      this._ticker.onmessage = beat;
-      this._ticker.postMessage(interval * 1000);
-    } else {
-      this._ticker = setInterval(beat, interval * 1000);
-      this._ticker.unref?.();
+    this._timer = setInterval(() => this._tick(interval), interval * 1000);
+    this._timer.unref?.();
+    if (this._hasWorker && typeof Worker !== 'undefined' && typeof document !== 'undefined') this._startWorker(interval);
+    this._tick(interval);
+  }
+
+  /**
+   * A worker's timer is not throttled in a hidden tab; the beat itself leaves from here, so that a
+   * page that hangs does not look alive. Until the worker has spoken the timer of the page beats.
+   */
+  _startWorker(interval) {
+    const failed = (why) => {
+      this._hasWorker = false;
+      this._emit('error', new WsBridgeError('no_worker', `heartbeat_worker.js cannot be run (${why}): heartbeats are `
+        + 'timed by the page, which a browser slows down in a hidden tab; the option `worker` names its URL'));
+    };
+    let worker;
+    try {
+      worker = new Worker(this.options.worker || new URL('./heartbeat_worker.js', import.meta.url));
+    } catch (error) { // the rules of the page forbid it
+      failed(error.message);
+      return;
     }
-    beat();
+    this._worker = worker;
+    worker.onmessage = () => {
+      clearInterval(this._timer);
+      this._tick(interval);
+    };
+    worker.onerror = (event) => {
+      event.preventDefault?.();
+      if (this._worker !== worker) return;
+      failed(event.message || 'it cannot be loaded');
+      this._startTicker(interval);
+    };
+    worker.postMessage(interval * 1000);
   }
 
   _stopTicker() {
-    if (this._ticker && typeof this._ticker.terminate === 'function') this._ticker.terminate();
-    else clearInterval(this._ticker);
-    this._ticker = null;
+    clearInterval(this._timer);
+    this._worker?.terminate();
+    this._worker = null;
   }
 
   _tick(interval) {
@@ -840,26 +1033,23 @@ export class WsBridge {
     return id;
   }
 
-  _ask(messageType, data, metadata, timeout) {
-    return new Promise((resolve, reject) => {
+  _ask(messageType, data, metadata, timeout, signal) {
+    return bounded((resolve, reject) => {
       let id;
       try {
         id = this._sendEnvelope(messageType, data, metadata);
       } catch (error) {
         reject(error);
-        return;
+        return undefined;
       }
-      const timer = timeout && setTimeout(() => {
-        this._pending.delete(id);
-        reject(new WsBridgeError('timeout', `no answer within ${timeout} s`));
-      }, timeout * 1000);
-      this._pending.set(id, { resolve, reject, timer });
-    });
+      this._pending.set(id, { resolve, reject });
+      return () => this._pending.delete(id);
+    }, { timeout, signal });
   }
 
   /** Send a configuration request `op`; resolves with the acknowledgment's data. */
-  request(op, fields = {}, metadata = {}) {
-    return this._ask('configuration', { op, ...fields }, metadata, this.options.requestTimeout);
+  request(op, fields = {}, metadata = {}, { signal } = {}) {
+    return this._ask('configuration', { op, ...fields }, metadata, this.options.requestTimeout, signal);
   }
 
   list() {
@@ -893,45 +1083,63 @@ export class WsBridge {
    * Hear a topic. Several subscriptions of one topic share what the bridge sends: the encoding of
    * the first, and the highest rate that any of them wants.
    * @param {(message: object, info: object) => void} callback
-   * @param {object} options type, encoding ('cdr' or 'json'), maxRate, queueDepth, qos
+   * @param {object} options type, encoding ('cdr', 'json' or 'video'), rung, quiet (a refusal
+   *   is told by `ready` alone), maxRate, queueDepth, qos, signal
    */
-  subscribe(topic, callback, options = {}) {
+  subscribe(topic, callback, { signal, ...options } = {}) {
+    if (signal?.aborted) throw aborted(signal);
     const wanted = { encoding: 'cdr', ...options };
-    const known = this._subscribed.get(topic);
+    const known = this._subscribed.get(keyOf(topic, wanted.encoding));
     const channel = known || new Channel(topic, wanted);
     const rate = channel.maxRate;
     const subscription = new Subscription(this, channel, callback, wanted);
     channel.subscriptions.add(subscription);
-    this._subscribed.set(topic, channel);
+    subscription._offSignal = onAbort(signal, () => subscription.close());
+    this._subscribed.set(channel.key, channel);
     if (this.connected && (!known || rate !== channel.maxRate)) this._openChannel(channel);
-    else if (channel.decode || (known && channel.type && channel.encoding === 'json')) subscription._resolve(subscription);
+    else if (channel.decode || (known && channel.type && channel.encoding !== 'cdr')) subscription._resolve(subscription);
     return subscription;
   }
 
+  /**
+   * The samples of a topic for `for await`, each `{ message, info }`. Leaving the loop ends the
+   * subscription. The newest `queueDepth` (10) wait for a slow loop. A refusal and `signal` throw.
+   */
+  messages(topic, { signal, ...options } = {}) {
+    return this._iterate((push, end) => {
+      const subscription = this.subscribe(topic, (message, info) => push({ message, info }), options);
+      subscription.ready.catch((error) => end(error));
+      subscription._onEnd = () => end();
+      return () => subscription.close();
+    }, { signal, depth: options.queueDepth ?? 10 });
+  }
+
   /** Seconds since the newest sample of a topic that is subscribed to here, else null. */
-  age(topic) {
-    const channel = this._subscribed.get(topic);
+  age(topic, encoding) {
+    const channel = this._subscribed.get(keyOf(topic, encoding));
     return channel && channel.lastReceived !== null ? now() - channel.lastReceived : null;
   }
 
   _openChannel(channel) {
-    const { type, queueDepth, qos } = channel.options;
+    const { type, queueDepth, qos, rung } = channel.options;
     const fields = { topic: channel.topic, encoding: channel.encoding };
     if (type) fields.type = type;
     if (channel.maxRate) fields.max_rate = channel.maxRate;
+    if (rung !== undefined) fields.rung = rung;
     if (queueDepth) fields.queue_depth = queueDepth;
     if (qos) fields.qos = qos;
     if (channel.encoding === 'cdr') fields.schema = true;
     channel.lastSequence = null;
     this.request('subscribe', fields).then((data) => this._channelOpened(channel, data)).catch((error) => {
       if (error.code === 'disconnected') return; // asked again after the reconnect
+      const isQuiet = [...channel.subscriptions].every((each) => each.options.quiet);
       for (const subscription of channel.subscriptions) subscription._reject(error);
-      this._emit('error', error);
+      if (!isQuiet) this._emit('error', error);
     });
   }
 
   _channelOpened(channel, data) {
-    if (this._subscribed.get(channel.topic) !== channel) return;
+    if (this._subscribed.get(channel.key) !== channel) return;
     channel.id = data.channel_id;
     channel.type = data.type;
     this._channels.set(channel.id, channel);
@@ -953,10 +1161,12 @@ export class WsBridge {
       if (this.connected && rate !== channel.maxRate) this._openChannel(channel);
       return;
     }
-    this._subscribed.delete(channel.topic);
+    this._subscribed.delete(channel.key);
     this._channels.delete(channel.id);
     if (!this.connected) return;
-    this.request('unsubscribe', { topic: channel.topic }).catch((error) => {
+    const fields = { topic: channel.topic };
+    if (channel.encoding === 'video') fields.encoding = 'video';
+    this.request('unsubscribe', fields).catch((error) => {
       if (error.code !== 'disconnected') this._emit('error', error);
     });
   }
@@ -972,7 +1182,7 @@ export class WsBridge {
       topic: channel.topic, type: channel.type, timestamp, sequence,
       age: Math.max(0, now() + offset - timestamp),
     };
-    for (const subscription of [...channel.subscriptions]) subscription.callback(message, info);
+    for (const subscription of [...channel.subscriptions]) this._run('subscribe', channel.topic, subscription.callback, message, info);
   }
 
   advertise(topic, type, qos) {
@@ -986,9 +1196,9 @@ export class WsBridge {
   /**
    * Publish. With the lease of the topic's gate its epoch, sequence and time to live go along.
    * @param {object} options ack (resolve when published, with the number of subscribers), ttl,
-   *   priority, gate, kind
+   *   priority, gate, kind, signal (of the wait for the acknowledgment)
    */
-  publish(topic, data, { ack = false, ttl, priority, gate, kind = 'topic' } = {}) {
+  publish(topic, data, { ack = false, ttl, priority, gate, kind = 'topic', signal } = {}) {
     const metadata = { destination: topic, kind };
     const lease = gate ? this.leases.get(gate) : this._leaseOf(topic);
     if (lease) {
@@ -1006,7 +1216,7 @@ export class WsBridge {
     if (priority !== undefined) metadata.priority = priority;
     if (ack) {
       metadata.ack = true;
-      return this._ask('command', data, metadata, this.options.requestTimeout);
+      return this._ask('command', data, metadata, this.options.requestTimeout, signal);
     }
     this._sendEnvelope('command', data, metadata);
     return undefined;
@@ -1015,20 +1225,23 @@ export class WsBridge {
   // ---- services and actions
 
   /** Call a service; resolves with the response's fields. */
-  async call(service, request = {}, { timeout } = {}) {
+  async call(service, request = {}, { timeout, signal } = {}) {
     const metadata = { destination: service, kind: 'service' };
     if (timeout) metadata.timeout = timeout;
-    const answer = await this._ask('command', request, metadata, (timeout || this.options.requestTimeout) + 1);
+    const answer = await this._ask('command', request, metadata, (timeout || this.options.requestTimeout) + 1, signal);
     return answer.result;
   }
 
-  /** Send a goal; see the promises `accepted` and `result` of what is returned. */
-  sendGoal(action, goal = {}, { onFeedback, timeout } = {}) {
+  /** Send a goal; see the promises `accepted` and `result` of what is returned. `signal` cancels it. */
+  sendGoal(action, goal = {}, { onFeedback, timeout, signal } = {}) {
+    if (signal?.aborted) throw aborted(signal);
     const metadata = { destination: action, kind: 'action' };
     if (timeout) metadata.timeout = timeout;
     const id = this._sendEnvelope('command', goal, metadata);
     const sent = new Goal(this, id, action, onFeedback);
     this._goals.set(id, sent);
+    const off = onAbort(signal, () => sent.cancel().catch((error) => this._emit('error', error)));
+    sent.result.finally(off).catch(() => {});
     return sent;
   }
 
@@ -1128,13 +1341,20 @@ export class WsBridge {
       this._receivedPiece(view);
       return;
     }
-    if (view.byteLength < HEADER_SIZE || view.getUint8(0) !== SAMPLE_CDR) {
-      throw new WsBridgeError('bad_frame', 'a binary frame that is no CDR sample');
+    const opcode = view.byteLength < HEADER_SIZE ? 0 : view.getUint8(0);
+    if (opcode !== SAMPLE_CDR && opcode !== FRAME_OF_VIDEO) {
+      throw new WsBridgeError('bad_frame', 'a binary frame that is neither a CDR sample nor a frame of video');
     }
     const timestamp = view.getFloat64(8, true);
-    this.bridgeTime = timestamp;
+    if (opcode === SAMPLE_CDR) this.bridgeTime = timestamp; // that of video is when it was taken
     const channel = this._channels.get(view.getUint32(4, true));
     if (!channel) return; // it was unsubscribed a moment ago
+    if (opcode === FRAME_OF_VIDEO) {
+      const flags = view.getUint8(1);
+      const data = { data: new Uint8Array(frame, HEADER_SIZE), isKey: Boolean(flags & 1), isH265: Boolean(flags & 2), rung: (flags >> 4) - 1 };
+      this._deliver(channel, data, timestamp, view.getUint32(16, true));
+      return;
+    }
     if (!channel.decode) throw new WsBridgeError('bad_frame', `${channel.topic} came before its schema`);
     const message = channel.decode(new Uint8Array(frame, HEADER_SIZE));
     this._deliver(channel, message, timestamp, view.getUint32(16, true));
@@ -1169,7 +1389,6 @@ export class WsBridge {
     const pending = this._pending.get(id);
     if (pending) {
       this._pending.delete(id);
-      clearTimeout(pending.timer);
       if (metadata.message_type === 'error') pending.reject(errorOf(data));
       else pending.resolve(data);
     } else if (metadata.message_type === 'error') this._emit('error', errorOf(data));
@@ -1178,7 +1397,7 @@ export class WsBridge {
   _configuration(metadata, data) {
     if (data.op === 'hello') this._welcome(data);
     else if (data.op === 'channel') {
-      const channel = this._subscribed.get(data.topic);
+      const channel = this._subscribed.get(keyOf(data.topic, data.encoding));
       if (channel) this._channelOpened(channel, data);
     } else if (data.op === 'lost') this._loseLease(data.gate, data.reason, data.epoch);
     else if (data.op === 'lease') {
@@ -1205,6 +1424,9 @@ export class WsBridge {
         }
       }
       this._emit('gates', this.gateList);
+    } else if (data.kind === 'speed') {
+      const gate = this.gateList.find((item) => item.gate === data.gate);
+      if (gate) gate.speed_limit = data.speed_limit;
     } else if (data.kind === 'gates') {
       this._gatesAre(data);
       return;
@@ -1215,7 +1437,7 @@ export class WsBridge {
   _sample(metadata, data) {
     const goal = metadata.correlation_id && this._goals.get(metadata.correlation_id);
     if (goal) {
-      if (goal.onFeedback) goal.onFeedback(data);
+      if (goal.onFeedback) this._run('sendGoal', goal.action, goal.onFeedback, data);
       return;
     }
     const channel = this._subscribed.get(metadata.source);

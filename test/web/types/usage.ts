@@ -22,16 +22,26 @@ export async function drive(url: string): Promise<number> {
   const client = new WsBridge(url, { name: 'typed', int64: 'number', worker: null });
   const off = client.on('lease_lost', ({ gate, reason }) => console.log(gate, reason));
   client.on('error', (error: WsBridgeError) => console.log(error.code, error.field));
-  const hello = await client.connect();
+  const { signal } = new AbortController();
+  const hello = await client.connect({ timeout: 5, signal });
+  for await (const { message, info } of client.messages<Twist>('/odom', { maxRate: 5, signal })) {
+    console.log(message.linear.x, info.sequence);
+    break;
+  }
+  for await (const state of client.events('state', { signal })) {
+    if (state === 'connected') break;
+  }
+  const { stopped } = await client.once('estop', { timeout: 1 });
   const subscription = client.subscribe<Twist>('/odom', (message, info) => {
     console.log(message.linear.x + info.age);
   }, { encoding: 'cdr', maxRate: 5 });
   await subscription.ready;
+  subscription.setMaxRate(stopped ? 1 : null);
   const lease = await client.acquire('base');
   client.publish('/cmd_vel', { linear: { x: 0.1 } });
   const { subscribers } = await client.publish('/cmd_vel', {}, { ack: true, ttl: 0.3 });
-  const answer = await client.call<{ success: boolean }>('/reset');
-  const goal = client.sendGoal('/dock', {}, { onFeedback: (feedback) => console.log(feedback) });
+  const answer = await client.call<{ success: boolean }>('/reset', {}, { signal });
+  const goal = client.sendGoal('/dock', {}, { onFeedback: (feedback) => console.log(feedback), signal });
   const { status } = await goal.result;
   await lease.release();
   off();

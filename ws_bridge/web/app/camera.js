@@ -13,11 +13,17 @@
  * See the License for the specific language governing permissions and
  * limitations under the License.
  */
-// Camera pictures from binary frames: only the newest is drawn, in the browser's own rhythm.
-import { $, mark, oncePerFrame, say } from './dom.js';
+// Camera pictures from binary frames: only the newest is drawn, in the browser's own rhythm. What is
+// not of now, or not of this topic, is never shown as if it were.
+import { $, make, mark, oncePerFrame, remember, remembered, say } from './dom.js';
 import { TopicChoice } from './choice.js';
+import { VideoPlayer } from './video.js';
 
 export const RAW = 'sensor_msgs/msg/Image';
+const STALE = 1; // s
+const MOST_CAMERAS = 4;
+const HEAVY = 1.5e6; // bytes a second: above, video shows the same for a tenth
+const RATES = [30, 10]; // Hz: as many as a screen shows; on a thin link
 export const COMPRESSED = 'sensor_msgs/msg/CompressedImage';
 
 /** Bytes of a pixel, and where red, green and blue are in it. */
@@ -44,83 +50,225 @@ export function toPixels(image, pixels) {
   return true;
 }
 
-export function startCamera(client) {
-  const canvas = $('camera');
-  const context = canvas.getContext('2d');
-  const figure = canvas.closest('figure');
-  let newest = null;
-  let picture = null;
-  let drawn = [];
-  let decoding = false;
-
-  function resize(width, height) {
-    if (canvas.width !== width || canvas.height !== height) {
-      canvas.width = width;
-      canvas.height = height;
-      picture = null;
-    }
+/** The camera of one figure. */
+export class Camera {
+  /**
+   * @param {string} name under which its topic is remembered
+   * @param {() => boolean} isThin whether the link is
+   */
+  constructor(client, figure, name, isThin) {
+    Object.assign(this, { client, figure, isThin });
+    this.canvas = figure.querySelector('canvas');
+    this.context = this.canvas.getContext('2d');
+    this.text = figure.querySelector('.empty');
+    this.rate = figure.querySelector('.num');
+    this.newest = null; // waits to be drawn
+    this.shown = null; // when what is in sight came, and how old it was then
+    this.drawn = [];
+    this.picture = null;
+    this.turn = 0; // of choices: what a decoder gives of an earlier one is dropped
+    this.isDecoding = false;
+    this.draw = oncePerFrame(() => this._draw());
+    this.bytes = []; // of the pictures that came, with their times
+    this.isVideo = false;
+    this.noVideo = typeof VideoDecoder === 'undefined'; // or it did not go
+    this.player = new VideoPlayer((frame, taken) => this._drawFrame(frame, taken), () => this._asPictures());
+    this.choice = new TopicChoice(client, figure.querySelector('select'), [RAW, COMPRESSED], (image, info) => {
+      const came = performance.now();
+      if (this.isVideo) {
+        this.player.push(image, { age: info.age, came });
+        return;
+      }
+      this.bytes.push([came, image.data.length]);
+      this.newest = { image, age: info.age, came };
+      this.draw();
+    }, {
+      queueDepth: 1, maxRate: RATES[0], name, isOptional: name !== 'camera',
+      onChange: () => this._changed(),
+      onError: (error) => (this.isVideo ? this._asPictures() : this.clear(`No picture: ${error.message}`)),
+    });
+    this.clear('No camera yet');
+    this.timer = setInterval(() => this._showAge(), 250);
   }
 
-  function drawRaw(image) {
-    if (!image.width || !image.height) return;
-    resize(image.width, image.height);
-    picture ??= new ImageData(image.width, image.height);
-    if (toPixels(image, new Uint32Array(picture.data.buffer))) {
-      context.putImageData(picture, 0, 0);
-      counted();
-    } else fault(`A picture in ${image.encoding} cannot be shown`);
+  /** Seconds since what is in sight was taken, as far as one knows; null while nothing is. */
+  get age() {
+    return this.shown && this.shown.age + (performance.now() - this.shown.came) / 1000;
   }
 
-  async function drawCompressed(image) {
-    if (decoding) {
-      newest ??= image; // the newest waits for the decoder
+  /** Show nothing, and why. */
+  clear(text) {
+    this.turn += 1;
+    this.newest = null;
+    this.shown = null;
+    this.drawn = [];
+    this.player.close();
+    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    this.text.hidden = false;
+    say(this.text, text);
+    this._showAge();
+  }
+
+  /** Another topic was chosen, or it is asked for in another way: then what is in sight stays, and grows old. */
+  _changed() {
+    if (!this.isSwitching) {
+      this.clear(this.choice?.topic ? 'Waiting for a picture …' : 'No camera chosen');
       return;
     }
-    decoding = true;
-    try {
-      const bitmap = await createImageBitmap(new Blob([image.data]));
-      resize(bitmap.width, bitmap.height);
-      context.drawImage(bitmap, 0, 0);
-      bitmap.close();
-      counted();
-    } catch {
-      fault(`A picture in ${image.format} cannot be shown`);
+    this.turn += 1;
+    this.newest = null;
+    this.player.close();
+  }
+
+  /** Show the topic as video, or as the pictures that it has. */
+  _as(isVideo) {
+    this.isVideo = isVideo;
+    mark(this.canvas, 'mode', isVideo ? 'video' : 'pictures');
+    this.isSwitching = true;
+    this.choice.reopen(isVideo ? { encoding: 'video', quiet: true, maxRate: undefined } : { encoding: 'cdr', quiet: false, maxRate: RATES[0] });
+    this.isSwitching = false;
+  }
+
+  /** Video does not go: the bridge has none, or this browser. */
+  _asPictures() {
+    this.noVideo = true;
+    this._as(false);
+  }
+
+  /** Pictures that fill a link, or come over a thin one, are asked for as video, unless people choose. */
+  _choose() {
+    const time = performance.now();
+    this.bytes = this.bytes.filter(([at]) => time - at < 2000);
+    const wanted = $('camera-mode').value;
+    const heavy = this.bytes.reduce((sum, [, size]) => sum + size, 0) / 2 > HEAVY;
+    if (this.isVideo ? wanted === 'pictures' : !this.noVideo && (wanted === 'video' || (wanted === 'auto' && (heavy || this.isThin())))) {
+      this._as(!this.isVideo);
     }
-    decoding = false;
-    if (newest) draw();
   }
 
-  function fault(text) {
-    $('camera-empty').hidden = false;
-    say($('camera-empty'), text);
+  remove() {
+    clearInterval(this.timer);
+    this.choice.choose('');
+    this.choice.end();
+    this.figure.remove();
   }
 
-  function counted() {
-    $('camera-empty').hidden = true;
+  _draw() {
+    if (!this.newest || this.isDecoding) return; // the newest waits for the decoder
+    const taken = this.newest;
+    this.newest = null;
+    if ('encoding' in taken.image) this._drawRaw(taken);
+    else this._drawCompressed(taken);
+  }
+
+  _drawFrame(frame, taken) {
+    this._resize(frame.displayWidth, frame.displayHeight);
+    this.context.drawImage(frame, 0, 0);
+    frame.close();
+    this._showed(taken);
+  }
+
+  _resize(width, height) {
+    if (this.canvas.width === width && this.canvas.height === height) return;
+    this.canvas.width = width;
+    this.canvas.height = height;
+    this.picture = null;
+  }
+
+  _drawRaw(taken) {
+    const { image } = taken;
+    if (!image.width || !image.height) {
+      this.clear('The picture is empty');
+      return;
+    }
+    this._resize(image.width, image.height);
+    this.picture ??= new ImageData(image.width, image.height);
+    if (toPixels(image, new Uint32Array(this.picture.data.buffer))) {
+      this.context.putImageData(this.picture, 0, 0);
+      this._showed(taken);
+    } else this.clear(`A picture in ${image.encoding} cannot be shown`);
+  }
+
+  async _drawCompressed(taken) {
+    const { turn } = this;
+    this.isDecoding = true;
+    try {
+      const bitmap = await createImageBitmap(new Blob([taken.image.data]));
+      if (turn === this.turn) {
+        this._resize(bitmap.width, bitmap.height);
+        this.context.drawImage(bitmap, 0, 0);
+        this._showed(taken);
+      }
+      bitmap.close();
+    } catch {
+      if (turn === this.turn) this.clear(`A picture in ${taken.image.format} cannot be shown`);
+    }
+    this.isDecoding = false;
+    if (this.newest) this.draw();
+  }
+
+  _showed({ age, came }) {
+    this.text.hidden = true;
+    this.shown = { age, came };
+    this.drawn.push(performance.now());
+    this.canvas.dataset.frames = Number(this.canvas.dataset.frames || 0) + 1;
+  }
+
+  _showAge() {
     const time = performance.now();
-    drawn.push(time);
-    canvas.dataset.frames = Number(canvas.dataset.frames || 0) + 1;
+    this.drawn = this.drawn.filter((at) => time - at < 2000);
+    const { age } = this;
+    const fresh = age === null ? 'none' : age > STALE || !this.client.connected ? 'stale' : 'fresh';
+    mark(this.figure, 'fresh', fresh);
+    mark(this.rate, 'fresh', fresh);
+    say(this.rate, this.drawn.length ? `${(this.drawn.length / 2).toFixed(0)} Hz` : '–');
+    if (!this.choice?.topic) return;
+    this._choose();
+    if (!this.isVideo) this.choice.setRate(RATES[this.isThin() ? 1 : 0]);
+  }
+}
+
+/** The cameras: one at least, and as many as are asked for. */
+export function startCameras(client, isThin) {
+  const first = $('camera').closest('figure');
+  const cameras = [new Camera(client, first, 'camera', isThin)];
+  const more = [];
+
+  function add(name) {
+    const large = $('camera-full').cloneNode(true);
+    large.removeAttribute('id');
+    const figure = make('figure', { className: 'card view camera' },
+      make('figcaption', {}, make('select', { 'aria-label': 'Topic of a further camera' }), make('span', { className: 'num' }),
+        large, make('button', { type: 'button', className: 'small', textContent: '×', 'aria-label': 'Remove this camera' })),
+      make('canvas', { width: 320, height: 240, role: 'img', 'aria-label': 'Image of a further camera' }),
+      make('p', { className: 'empty' }));
+    (cameras.at(-1).figure).after(figure);
+    const camera = new Camera(client, figure, name, isThin);
+    cameras.push(camera);
+    more.push(name);
+    figure.querySelector('.full + button').addEventListener('click', () => {
+      cameras.splice(cameras.indexOf(camera), 1);
+      more.splice(more.indexOf(name), 1);
+      camera.remove();
+      arranged();
+    });
+    if (client.robot) camera.choice.offer(client.robot.topics);
+    arranged();
   }
 
-  const draw = oncePerFrame(() => {
-    const image = newest;
-    newest = null;
-    if (!image) return;
-    if ('encoding' in image) drawRaw(image);
-    else drawCompressed(image);
+  function arranged() {
+    remember('cameras', more.join(' '));
+    mark(first.parentElement, 'cameras', String(cameras.length));
+    $('camera-add').disabled = cameras.length === MOST_CAMERAS;
+  }
+
+  $('camera-mode').value = remembered('camera_mode', 'auto');
+  $('camera-mode').addEventListener('change', () => {
+    remember('camera_mode', $('camera-mode').value);
+    for (const camera of cameras) camera.noVideo = typeof VideoDecoder === 'undefined';
   });
-
-  const choice = new TopicChoice(client, $('camera-topic'), [RAW, COMPRESSED], (message) => {
-    newest = message;
-    draw();
-  }, { queueDepth: 1 });
-
-  setInterval(() => {
-    const time = performance.now();
-    drawn = drawn.filter((at) => time - at < 2000);
-    const fresh = choice.freshness(1);
-    mark(figure, 'fresh', fresh);
-    mark($('camera-rate'), 'fresh', fresh);
-    say($('camera-rate'), drawn.length ? `${(drawn.length / 2).toFixed(0)} Hz` : '–');
-  }, 250);
+  $('camera-add').addEventListener('click', () => add(['camera2', 'camera3', 'camera4'].find((name) => !more.includes(name))));
+  for (const name of remembered('cameras', '').split(' ').filter(Boolean)) add(name);
+  arranged();
+  return cameras;
 }

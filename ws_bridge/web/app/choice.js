@@ -14,24 +14,42 @@
  * limitations under the License.
  */
 // A select that offers the topics of some types and listens to the chosen one.
-import { fill } from './dom.js';
+import { fill, remember, remembered } from './dom.js';
 
 export class TopicChoice {
-  /** @param {string[]} types in order of preference: the first topic of the first type is taken. */
-  constructor(client, select, types, onMessage, options = {}) {
-    Object.assign(this, { client, select, types, onMessage, options });
+  /**
+   * @param {string[]} types in order of preference: the first topic of the first type is taken.
+   * @param {object} options of the subscription; also `name`, under which the choice is remembered,
+   *   `onChange()` (another topic, or none: what was shown is not of now) `onError(error)`, `prefer(topic)`
+   *   (which topics are taken by themselves) and `isOptional` (none is).
+   */
+  constructor(client, select, types, onMessage, { name, onChange, onError, isOptional = false, prefer, ...options } = {}) {
+    Object.assign(this, { client, select, types, onMessage, name, onChange, onError, isOptional, prefer, options });
     this.subscription = null;
     this.topic = null;
-    client.on('robot', (robot) => this.offer(robot.topics));
-    select.addEventListener('change', () => this.choose(select.value));
+    this.end = client.on('robot', (robot) => this.offer(robot.topics));
+    select.addEventListener('change', () => {
+      this.choose(select.value);
+      if (name) remember(`topic.${name}`, select.value);
+    });
   }
 
   offer(topics) {
     const fitting = topics.filter((topic) => this.types.includes(topic.type))
-      .sort((a, b) => this.types.indexOf(a.type) - this.types.indexOf(b.type));
-    const options = [...fitting.map((topic) => [topic.topic, topic.topic]), ['', 'none']];
+      .sort((a, b) => this.types.indexOf(a.type) - this.types.indexOf(b.type)).map((topic) => topic.topic);
+    const options = [...fitting.map((topic) => [topic, topic]), ['', 'none']];
+    // What is chosen stays chosen when it goes: its age tells, and it may come back.
+    if (this.topic && !fitting.includes(this.topic)) options.unshift([this.topic, `${this.topic} (gone)`]);
     fill(this.select, options, this.topic ?? undefined);
-    if (this.topic === null && fitting.length) this.choose(fitting[0].topic);
+    if (this.topic !== null) {
+      this.select.value = this.topic;
+      return;
+    }
+    const first = this.prefer ? fitting.find(this.prefer) : fitting[0];
+    const before = this.name ? remembered(`topic.${this.name}`, null) : null;
+    if (before === '' || fitting.includes(before)) this.choose(before);
+    else if (first && !this.isOptional) this.choose(first);
+    else this.select.value = '';
   }
 
   choose(topic) {
@@ -40,7 +58,25 @@ export class TopicChoice {
     this.topic = topic;
     this.select.value = topic;
     this.onChange?.();
-    if (topic) this.subscription = this.client.subscribe(topic, (message, info) => this.onMessage(message, info), this.options);
+    if (!topic) return;
+    const subscription = this.client.subscribe(topic, (message, info) => {
+      if (this.subscription === subscription) this.onMessage(message, info);
+    }, { ...this.options });
+    this.subscription = subscription;
+    subscription.ready.catch((error) => this.subscription === subscription && this.onError?.(error));
+  }
+
+  /** Subscribe anew, in another way. */
+  reopen(options) {
+    Object.assign(this.options, options);
+    if (this.topic) this.choose(this.topic);
+  }
+
+  /** Ask for another rate, Hz. */
+  setRate(rate) {
+    if (this.options.maxRate === rate) return;
+    this.options.maxRate = rate;
+    this.subscription?.setMaxRate(rate);
   }
 
   /** 'fresh', 'stale' or 'none', when samples older than `longest` s are old. */

@@ -16,6 +16,9 @@
 // What is sent while somebody drives: hold to run, and neutral for every reason to stop.
 
 export const RATE = 20; // Hz
+const ASK_EACH = 5; // commands: of each fifth it is asked whether it was accepted
+const SILENCE = RATE; // ticks without an acceptance after which that is said
+const HOLD = RATE / 2; // ticks that a refusal stays in sight at least
 const NEUTRALS = 4; // sent after driving; then silence, so that autonomy is not fought
 
 // After these nothing goes on by itself. `not_neutral` is one of them: the bridge stopped the robot
@@ -31,7 +34,12 @@ export function twist(type, linear, angular) {
 /**
  * Decides what to send; knows no page, no socket and no clock: `tick` is called RATE times a second.
  *
- * @param {(ahead: number, left: number) => void} send a command, both -1 to 1; may throw
+ * What is said while it drives is what became of the commands, not what was sent: of some of them
+ * the bridge is asked for an acknowledgment, and without one nothing is called driving.
+ *
+ * @param {(ahead: number, left: number, ask: number|null) => string|undefined} send a command, both
+ *   -1 to 1; `ask` is the number with which `accepted` is to be called, null = none is wanted;
+ *   returns why the command was kept back, if it was; may throw
  * @param {() => string|null} hindrance why driving is not possible now
  * @param {(kind: string, text: string) => void} say tells people
  * @param {() => void} forget makes the inputs forget what is held: it has to be pressed anew
@@ -41,12 +49,32 @@ export class Drive {
     Object.assign(this, { send, hindrance, say, forget });
     this.source = null; // the input that drives: the first that was engaged, until it lets go
     this.vector = null;
-    this.began = false;
+    this.began = null; // the tick of the first command
     this.neutrals = 0;
+    this.ticks = 0;
+    this._begin();
+  }
+
+  _begin() {
+    this.sent = 0; // commands since it began
+    this.heard = this.ticks; // when a command was accepted last, or when it began
+    this.hears = false; // one was accepted
+    this.refusal = null;
+    this.kept = null;
+  }
+
+  /** What became of the commands: [kind, text], null while nothing drives. */
+  get word() {
+    if (!this.running) return null;
+    if (this.refusal) return ['warn', `Refused: ${this.refusal.text}`];
+    if (this.kept) return ['warn', this.kept];
+    const silence = this.ticks - this.heard;
+    if (silence > SILENCE) return ['warn', `No command was accepted for ${Math.floor(silence / RATE)} s`];
+    return this.hears ? ['run', null] : ['idle', 'Starting …'];
   }
 
   get running() {
-    return this.vector !== null && this.began;
+    return this.vector !== null && this.began !== null;
   }
 
   /** An input is engaged: keys are down, the stick is held. */
@@ -59,6 +87,7 @@ export class Drive {
         return;
       }
       this.source = source;
+      this._begin();
     }
     this.vector = [ahead, left];
   }
@@ -73,7 +102,7 @@ export class Drive {
     const drove = this.source !== null;
     this.source = null;
     this.vector = null;
-    this.began = false;
+    this.began = null;
     this.forget();
     if (drove) {
       this.neutrals = NEUTRALS;
@@ -88,10 +117,23 @@ export class Drive {
     if (ENDS.has(error.code)) {
       this.neutrals = 0;
       if (this.source !== null) this.neutral(error.message, 'bad');
-    } else if (this.source !== null) this.say('warn', `Refused: ${error.message}`);
+    } else if (this.source !== null) {
+      this.refusal = { text: error.message, tick: this.ticks };
+      this.say('warn', `Refused: ${error.message}`);
+    }
+  }
+
+  /** The bridge has accepted the command that asked with this number. */
+  accepted(asked) {
+    if (this.began === null || asked < this.began) return; // of an earlier drive
+    this.heard = this.ticks;
+    this.hears = true;
+    // What was on its way when the refusal came says nothing of now.
+    if (this.refusal && asked >= this.refusal.tick + HOLD) this.refusal = null;
   }
 
   tick() {
+    this.ticks += 1;
     if (this.vector !== null) {
       const why = this.hindrance();
       if (why) {
@@ -99,8 +141,8 @@ export class Drive {
         return;
       }
       // The first command after a change of holder or a stop has to be neutral: it always is.
-      const [ahead, left] = this.began ? this.vector : [0, 0];
-      this.began = true;
+      const [ahead, left] = this.began === null ? [0, 0] : this.vector;
+      this.began ??= this.ticks;
       this._send(ahead, left);
     } else if (this.neutrals > 0) {
       this.neutrals -= 1;
@@ -110,13 +152,15 @@ export class Drive {
 
   _send(ahead, left) {
     try {
-      this.send(ahead, left);
+      const ask = this.running && this.sent % ASK_EACH === 0 ? this.ticks : null;
+      this.kept = this.send(ahead, left, ask) ?? null;
+      if (!this.kept) this.sent += 1;
     } catch (error) {
       this.neutrals = 0;
       if (this.source === null) return; // it was to be neutral; why it stops is said already
       this.source = null;
       this.vector = null;
-      this.began = false;
+      this.began = null;
       this.forget();
       this.say('bad', `Stopped: ${error.message}`);
     }

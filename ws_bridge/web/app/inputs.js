@@ -31,6 +31,23 @@ function isTyping(target) {
   return target instanceof Element && target.closest('input:not([type=checkbox]), textarea, select, [contenteditable], [role=tablist]') !== null;
 }
 
+/** Whether a space is a letter for what has the focus. */
+function isText(target) {
+  return target instanceof Element && target.closest('input:not([type=checkbox], [type=radio], [type=range], [type=button], [type=submit]), textarea, [contenteditable]') !== null;
+}
+
+/**
+ * Whether a key is STOP: Esc and the space bar, wherever the focus is.
+ *
+ * A space is only a letter where text is typed in a page that cannot drive. With Shift the space bar
+ * does what it does in other pages: it types, clicks and ticks.
+ */
+export function isStop({ code, key, isComposing, ctrlKey, metaKey, altKey, shiftKey }, isTyped, canDrive) {
+  if (isComposing || ctrlKey || metaKey || altKey) return false;
+  if (key === 'Escape') return true;
+  return code === 'Space' && !shiftKey && (canDrive || !isTyped);
+}
+
 /** What was clicked keeps no keys: they are for driving, and the space bar is STOP. Tab still gives them. */
 function keepKeysFree() {
   let pointed = false;
@@ -40,7 +57,7 @@ function keepKeysFree() {
   addEventListener('change', (event) => pointed && event.target.closest('select, input[type=range]')?.blur());
 }
 
-export function startKeyboard(drive, onStop) {
+export function startKeyboard(drive, onStop, canDrive) {
   const held = new Set();
   keepKeysFree();
 
@@ -49,12 +66,24 @@ export function startKeyboard(drive, onStop) {
     drive.engage('keyboard', clip(sum[0]), clip(sum[1]));
   }
 
+  // Before anything else hears of them; some browsers click a button when the space bar comes up.
+  let swallowed = false;
+  addEventListener('keydown', (event) => {
+    if (!isStop(event, isText(event.target), canDrive())) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    swallowed = event.code === 'Space';
+    if (!event.repeat) onStop();
+  }, true);
+  addEventListener('keyup', (event) => {
+    if (event.code !== 'Space' || !swallowed) return;
+    swallowed = false;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, true);
   addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
-    if (event.code === 'Space' && !(event.target instanceof Element && event.target.closest('button, summary, a, input'))) {
-      event.preventDefault();
-      onStop();
-    } else if (event.code in KEYS) {
+    if (event.code in KEYS) {
       event.preventDefault(); // arrows would scroll
       if (event.repeat) return;
       held.add(event.code);
@@ -127,9 +156,14 @@ export function startStick(drive) {
   };
 }
 
-/** Read by `poll` with each tick. A pad has to be seen at rest before it drives. */
-export function startGamepad(drive, pads = () => navigator.getGamepads?.() ?? []) {
+/**
+ * Read by `poll` with each tick. A pad has to be seen at rest before it drives.
+ *
+ * @param {() => number|null} stopButton which of its buttons is STOP
+ */
+export function startGamepad(drive, onStop, stopButton, pads = () => navigator.getGamepads?.() ?? []) {
   let rested = false;
+  let pressed = false;
   let index = null;
 
   addEventListener('gamepaddisconnected', () => {
@@ -141,6 +175,10 @@ export function startGamepad(drive, pads = () => navigator.getGamepads?.() ?? []
       rested = false;
     },
     poll() {
+      // A stop is for every window, and whatever else the pad is for.
+      const before = pressed;
+      pressed = [...pads()].some((item) => item?.connected && item.buttons[stopButton()]?.pressed);
+      if (pressed && !before) onStop();
       if (!document.hasFocus()) { // a pad moves in every window
         rested = false;
         drive.release('gamepad', 'the window lost the focus');

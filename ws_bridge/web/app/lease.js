@@ -38,7 +38,8 @@ export class LeasePanel {
     });
     client.on('lease_lost', ({ reason }) => {
       this._answered();
-      drive.neutral(`control lost (${REASONS[reason] ?? reason})`, reason === 'released' ? 'idle' : 'bad');
+      const drove = drive.neutral(`control lost (${REASONS[reason] ?? reason})`, reason === 'released' ? 'idle' : 'bad');
+      if (!drove && reason === 'released') drive.say('idle', 'Control released');
       this.show();
     });
     client.on('denied', ({ reason }) => {
@@ -89,7 +90,7 @@ export class LeasePanel {
     $('lease-main').classList.toggle('main', action !== 'Release');
     $('lease-main').hidden = client.connected && gate === null;
     $('lease-main').disabled = !client.connected || client.estop.stopped || Boolean(other && this.asked);
-    $('lease-take').hidden = !other || !client.connected;
+    $('lease-take').hidden = !other || !client.connected || !(client.hello?.may ?? ['take']).includes('take');
     $('stick').dataset.armed = client.connected && this.hindrance() === null ? 'yes' : 'no';
   }
 

@@ -21,7 +21,33 @@ const WORDS = {
 };
 const MOST_ERRORS = 50;
 
+const THIN = 0.25; // s of round trip
+const IN_A_ROW = 3; // one may be late by chance
+const WIDE = 0.12;
+
+/** Whether a link is thin, by its round trips: it has to get much better before it is no more. */
+export class Thinness {
+  isThin = false;
+  slow = 0; // round trips in a row
+
+  note(roundTrip) {
+    this.slow = roundTrip > THIN ? this.slow + 1 : 0;
+    if (this.slow >= IN_A_ROW) this.isThin = true;
+    else if (roundTrip < WIDE) this.isThin = false;
+  }
+}
+
+/** What the bridge says about an attempt that it has refused, which a browser hides; '' = it would let us in. */
+export async function admission(url, get = fetch) {
+  const answer = await get(new URL('admission', url.replace(/^ws/, 'http')), { cache: 'no-store' });
+  if (answer.ok || answer.status === 404) return ''; // an older one has no such path
+  const wait = Number(answer.headers.get('Retry-After'));
+  return `${(await answer.text()).trim()}${wait ? `; try again in ${wait} s` : ''}`;
+}
+
 export function startLink(client) {
+  const thinness = new Thinness();
+  client.on('link', ({ roundTrip }) => thinness.note(roundTrip));
   const state = () => (navigator.onLine === false && !client.connected ? 'offline' : client.state);
 
   function showState() {
@@ -68,7 +94,15 @@ export function startLink(client) {
   }
 
   client.on('state', showState);
+  client.on('disconnect', async ({ code, reason }) => {
+    let why = code === 1006 ? '' : reason;
+    if (code === 1006) why = await admission(client.url).catch(() => ''); // there is no bridge
+    if (client.connected) return;
+    say($('connection-why'), why && `The bridge says: ${why}`);
+    $('connection-why').hidden = !why;
+  });
   client.on('hello', (hello) => {
+    $('connection-why').hidden = true;
     say($('robot-name'), hello.robot);
     document.title = `${hello.robot} · ws_bridge`;
   });
@@ -90,4 +124,5 @@ export function startLink(client) {
   });
   setInterval(showNumbers, 200);
   showNumbers();
+  return { isThin: () => thinness.isThin };
 }

@@ -14,7 +14,7 @@
  * limitations under the License.
  */
 // The robot's log, /rosout, newest first.
-import { $, make } from './dom.js';
+import { $, make, remember, remembered } from './dom.js';
 
 const MOST = 500;
 const NAMES = { 10: 'DEBUG', 20: 'INFO', 30: 'WARN', 40: 'ERROR', 50: 'FATAL' };
@@ -46,7 +46,11 @@ export function startLog(client) {
     $('log').prepend(item(entry));
     if ($('log').childElementCount > MOST) $('log').lastElementChild.remove();
   }, { type: 'rcl_interfaces/msg/Log', queueDepth: 100 });
-  $('log-level').addEventListener('change', show);
+  $('log-level').value = remembered('log_level', $('log-level').value);
+  $('log-level').addEventListener('change', () => {
+    remember('log_level', $('log-level').value);
+    show();
+  });
   $('log-filter').addEventListener('input', show);
   $('log-clear').addEventListener('click', () => {
     entries = [];

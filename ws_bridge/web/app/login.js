@@ -34,19 +34,40 @@ export function startLogin(client) {
     }
   }
 
+  let isTrying = Boolean(client.options.token);
+  let next = null; // typed while another one was being tried
+
+  function attempt(token) {
+    keep(token);
+    isTrying = true;
+    say($('login-text'), 'logging in …');
+    client.connect().catch(() => {}); // what fails is told as an error
+  }
+
   client.on('error', ({ code, message }) => {
     if (code !== 'login_needed' && code !== 'login_failed') return;
+    isTrying = false;
+    if (next !== null) {
+      const token = next;
+      next = null;
+      attempt(token);
+      return;
+    }
     keep('');
     say($('login-text'), code === 'login_failed' ? `Login refused: ${message}` : 'This bridge wants a token.');
     $('login').hidden = false;
     $('token').focus();
   });
-  client.on('hello', () => { $('login').hidden = true; });
+  client.on('hello', () => {
+    isTrying = false;
+    next = null;
+    $('login').hidden = true;
+  });
   $('login').addEventListener('submit', (event) => {
     event.preventDefault();
-    keep($('token').value.trim());
+    const token = $('token').value.trim();
     $('token').value = '';
-    say($('login-text'), 'logging in …');
-    client.connect(); // what fails is told as an error
+    if (isTrying) next = token;
+    else attempt(token);
   });
 }

@@ -15,12 +15,17 @@
  */
 // The page: one connection, and the parts that use it.
 import { remembered } from './dom.js';
-import { startCamera } from './camera.js';
+import { startActions } from './actions.js';
+import { startCameras } from './camera.js';
+import { startDiagnostics } from './diagnostics.js';
+import { startFull } from './full.js';
+import { startGoals } from './goals.js';
 import { startLink } from './link.js';
 import { startLog } from './log.js';
 import { startLogin } from './login.js';
 import { startParams } from './params.js';
 import { startPlot } from './plot.js';
+import { startPublish } from './publish.js';
 import { startServices } from './services.js';
 import { startState } from './state.js';
 import { startTabs } from './tabs.js';
@@ -33,18 +38,23 @@ const client = new WsBridge(new URL('.', location.href).href.replace(/^http/, 'w
   name: remembered('name', 'Operator'), int64: 'number',
 });
 
-startLink(client);
+const { isThin } = startLink(client);
 startLogin(client);
-startTeleop(client);
-const pose = startTopView(client);
+const cameras = startCameras(client, isThin);
+startTeleop(client, () => cameras[0].age);
+const pose = startTopView(client, isThin);
 startState(client, pose);
-startCamera(client);
+startFull();
 startTopics(client);
 const plot = startPlot(client);
 startLog(client);
-const onShow = { services: startServices(client), params: startParams(client), plot: plot.draw };
-startTabs((name) => {
-  if (client.connected) onShow[name]?.();
-});
+const actions = startActions(client);
+startGoals(client, pose, actions);
+const onShow = {
+  actions: actions.offer, health: startDiagnostics(client), publish: startPublish(client), services: startServices(client), params: startParams(client), plot: plot.draw,
+};
+const shown = () => client.connected && onShow[document.body.dataset.tab]?.();
+startTabs(shown);
+client.on('hello', shown);
 
 client.connect();

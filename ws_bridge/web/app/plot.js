@@ -14,9 +14,10 @@
  * limitations under the License.
  */
 // A plot of numeric fields over the last seconds.
-import { $, colour, fill, fit, make, oncePerFrame } from './dom.js';
+import { $, colour, fill, fit, make, oncePerFrame, remember, remembered } from './dom.js';
 
 const SPAN = 20; // s
+const RATE = 20; // Hz: more points than pixels show nothing
 const MOST_FIELDS = 4;
 const NUMBERS = new Set(['int8', 'uint8', 'octet', 'int16', 'uint16', 'int32', 'uint32', 'int64', 'uint64', 'float32', 'float64', 'bool']);
 const MOST_ELEMENTS = 8;
@@ -112,12 +113,13 @@ export function startPlot(client) {
       item.points.push([performance.now() / 1000, numberAt(message, path)]);
       canvas.dataset.points = Number(canvas.dataset.points || 0) + 1;
       draw();
-    }, { queueDepth: 20 });
+    }, { queueDepth: 20, maxRate: RATE });
     series.push(item);
     showLegend();
   }
 
   function showLegend() {
+    remember('plot', JSON.stringify(series.map(({ topic, path }) => [topic, path])));
     $('plot-legend').replaceChildren(...series.map((item) => {
       const remove = make('button', { type: 'button', textContent: '×', 'aria-label': `Remove ${item.topic} ${item.path}` });
       remove.addEventListener('click', () => {
@@ -148,6 +150,11 @@ export function startPlot(client) {
   });
   $('plot-topic').addEventListener('change', offerFields);
   $('plot-add').addEventListener('click', () => add($('plot-topic').value, $('plot-field').value));
+  try {
+    for (const [topic, path] of JSON.parse(remembered('plot', '[]'))) add(topic, path);
+  } catch {
+    // another version has written it
+  }
   setInterval(draw, 200);
   return { draw, add };
 }

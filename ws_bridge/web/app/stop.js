@@ -88,14 +88,22 @@ export class StopButton {
     this.show();
   }
 
+  /** Whether the bridge would let this page clear the stop; an older one does not tell. */
+  get mayClear() {
+    const { hello, estop } = this.client;
+    return !estop.stopped || (hello?.may ?? ['clear_stop']).includes('clear_stop');
+  }
+
   show() {
     $('estop').hidden = !this.stopped;
+    $('clear-stop').hidden = !this.mayClear;
     $('stop').setAttribute('aria-pressed', this.stopped);
     const { by, reason } = this.client.estop;
     let text = 'Nothing moves until it is cleared.';
     if (this.client.has('estop') && this.client.estop.stopped) text = `${reason || by || ''}. ${text}`.replace(/^\. /, '');
     else if (this.unsent) text = 'It did not reach the bridge yet; it is sent as soon as there is a connection.';
     else if (this.here && !this.client.has('estop')) text = 'This bridge has no e-stop: only this page has stopped.';
+    if (!this.mayClear) text += ' Somebody with the right to clear it has to.';
     say($('estop-text'), this.fault ? `${text} ${this.fault}` : text);
   }
 }

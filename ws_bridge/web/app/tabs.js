@@ -14,7 +14,7 @@
  * limitations under the License.
  */
 // One panel at a time; on a wide screen driving is always in sight beside it.
-import { $ } from './dom.js';
+import { $, remember, remembered } from './dom.js';
 
 const WIDE = matchMedia('(min-width: 901px) and (min-height: 521px)');
 
@@ -31,6 +31,7 @@ export function startTabs(onShow) {
       if (other.id !== 'tab-drive' && tab.id !== 'tab-drive') panel.hidden = !selected;
     }
     document.body.dataset.tab = tab.id.replace('tab-', '');
+    if (tab.id !== 'tab-drive') remember('tab', document.body.dataset.tab);
     onShow(document.body.dataset.tab);
   }
 
@@ -47,7 +48,8 @@ export function startTabs(onShow) {
       event.stopPropagation();
     });
   }
-  WIDE.addEventListener('change', () => show($(WIDE.matches ? 'tab-topics' : 'tab-drive')));
-  show($(WIDE.matches ? 'tab-topics' : 'tab-drive'));
+  const first = () => show((WIDE.matches && $(`tab-${remembered('tab', 'topics')}`)) || $(WIDE.matches ? 'tab-topics' : 'tab-drive'));
+  WIDE.addEventListener('change', first);
+  first();
   return (name) => show($(`tab-${name}`));
 }

@@ -18,6 +18,7 @@ import { $, fill, mark, remember, remembered, say } from './dom.js';
 import { Drive, RATE, twist } from './drive.js';
 import { startGamepad, startKeyboard, startStick } from './inputs.js';
 import { LeasePanel } from './lease.js';
+import { startFacts } from './facts.js';
 import { StopButton } from './stop.js';
 
 const COMMANDS = ['geometry_msgs/msg/Twist', 'geometry_msgs/msg/TwistStamped'];
@@ -41,17 +42,21 @@ function startLimit(name, unit) {
   return () => Number(slider.value);
 }
 
-export function startTeleop(client) {
+/** @param {() => number|null} pictureAge of the camera in sight, s */
+export function startTeleop(client, pictureAge) {
   const linear = startLimit('linear', 'm/s');
   const angular = startLimit('angular', 'rad/s');
   const chosen = { topic: '', type: COMMANDS[0] };
 
   const drive = new Drive({
-    send(ahead, left) {
+    send(ahead, left, ask) {
       // What the network does not take now would arrive late: better nothing, and a new one in 50 ms.
-      if (client.buffered > MOST_BUFFERED && (ahead || left)) return;
+      if (client.buffered > MOST_BUFFERED && (ahead || left)) return 'The network is too slow: commands are kept back';
       const fields = twist(chosen.type, ahead * linear(), left * angular());
-      client.publish(chosen.topic, fields, lease.mine ? {} : { ttl: TTL }); // a lease has its own
+      const options = lease.mine ? {} : { ttl: TTL }; // a lease has its own
+      if (ask === null) client.publish(chosen.topic, fields, options);
+      else client.publish(chosen.topic, fields, { ...options, ack: true }).then(() => drive.accepted(ask), refused);
+      return undefined;
     },
     hindrance() {
       if (!client.connected) return 'Not connected';
@@ -69,9 +74,13 @@ export function startTeleop(client) {
   });
   const stop = new StopButton(client, drive);
   const lease = new LeasePanel(client, drive, () => chosen.topic);
-  const keyboard = startKeyboard(drive, () => stop.stop());
+  const keyboard = startKeyboard(drive, () => stop.stop(), () => drive.source !== null || drive.hindrance() === null);
   const stick = startStick(drive);
-  const gamepad = startGamepad(drive);
+  const padStop = $('pad-stop');
+  padStop.value = remembered('pad_stop', padStop.value);
+  padStop.addEventListener('change', () => remember('pad_stop', padStop.value));
+  const gamepad = startGamepad(drive, () => stop.stop(), () => (padStop.value === '' ? null : Number(padStop.value)));
+  startFacts(client, () => lease.gate, pictureAge);
 
   const halt = (reason, kind = 'warn') => drive.neutral(reason, drive.source === null ? 'idle' : kind);
 
@@ -96,13 +105,14 @@ export function startTeleop(client) {
     if (lease.gate?.gate === gate && drive.running) halt(`the bridge stopped the robot (${reason})`, 'bad');
   });
   let lastRefusal = 0;
-  client.on('error', (error) => {
+  client.on('error', refused);
+  function refused(error) {
     if (!REFUSALS.has(error.code)) return;
     const time = performance.now() / 1000;
     if (error.code === 'expired' && time - lastRefusal < SHORTEST_PAUSE) return; // many at once, one word
     lastRefusal = time;
     drive.refused(error);
-  });
+  }
 
   function offer(robot) {
     const fitting = robot.topics.filter((topic) => COMMANDS.includes(topic.type));
@@ -132,7 +142,8 @@ export function startTeleop(client) {
     drive.tick();
     stick.show(drive.vector);
     mark($('stick'), 'run', drive.running ? 'yes' : 'no');
-    if (drive.running) drive.say('run', `Driving by ${WORDS[drive.source]}`);
+    const { word } = drive;
+    if (word) drive.say(word[0], word[1] ?? `Driving by ${WORDS[drive.source]}`);
     const [ahead, left] = drive.vector ?? [0, 0];
     say($('commanded'), drive.running ? `${(ahead * linear()).toFixed(2)} m/s, ${(left * angular()).toFixed(2)} rad/s` : '');
   }, 1000 / RATE);

@@ -18,6 +18,7 @@ import { $, make, mark, say, seconds } from './dom.js';
 
 const LONGEST_LIST = 40;
 const PATIENCE = 2000;
+const ROWS_A_FRAME = 25;
 const WORDS = { FRESH: 'fresh', STALE: 'stale', LOST: 'lost' };
 
 export function startTopics(client) {
@@ -26,6 +27,9 @@ export function startTopics(client) {
   let newest = null;
   let heard = 0;
   let asking = null;
+  let told = new Map();
+  let missing = []; // rows that are still to be made
+  const later = (action) => requestAnimationFrame(action);
 
   /** Say why nothing arrives, and ask again as long as nothing does. */
   async function diagnose(topic, channel) {
@@ -55,11 +59,13 @@ export function startTopics(client) {
     if (!topic) return;
     say($('inspect-title'), topic);
     say($('inspect-text'), 'waiting for a message …');
+    $('inspect').scrollIntoView({ block: 'nearest' });
     inspected = client.subscribe(topic, (message) => {
       answered();
       newest = message;
     }, { maxRate: 4, queueDepth: 1 });
-    inspected.ready.catch((error) => say($('inspect-text'), error.message));
+    const mine = inspected;
+    mine.ready.catch((error) => inspected === mine && say($('inspect-text'), error.message));
     if (client.has('diagnose')) asking = setTimeout(diagnose, PATIENCE, topic, inspected);
   }
 
@@ -68,37 +74,62 @@ export function startTopics(client) {
     name.addEventListener('click', () => inspect(topic));
     const parts = {
       type: make('small'), rate: make('td', { className: 'n' }), cell: make('td', { className: 'n' }),
-      fresh: make('span', { className: 'fresh' }), age: null,
+      fresh: make('span', { className: 'fresh' }), age: null, said: {},
     };
     parts.row = make('tr', {}, make('td', {}, name, parts.type), parts.rate, parts.cell, make('td', {}, parts.fresh));
     return parts;
   }
 
-  function show(robot) {
-    const filter = $('topic-filter').value.toLowerCase();
-    const seen = new Set();
-    for (const topic of robot.topics) {
-      seen.add(topic.topic);
-      if (!rows.has(topic.topic)) {
-        rows.set(topic.topic, row(topic.topic));
-        const after = [...rows.keys()].sort().indexOf(topic.topic);
-        $('topics').insertBefore(rows.get(topic.topic).row, $('topics').children[after] ?? null);
-      }
-      const parts = rows.get(topic.topic);
-      say(parts.type, topic.type?.replace('/msg/', '/') ?? 'type unknown');
-      say(parts.rate, topic.rate === null ? '–' : topic.rate.toFixed(1));
-      parts.age = topic.age;
-      say(parts.fresh, WORDS[topic.freshness] ?? (topic.age === null ? 'not read' : 'no rate'));
-      mark(parts.fresh, 'fresh', topic.freshness);
-      mark(parts.row, 'fresh', topic.freshness);
-      parts.row.hidden = Boolean(filter) && !`${topic.topic} ${topic.type}`.toLowerCase().includes(filter);
+  /** Make the rows that are new, some in each frame: hundreds at once would hold up what drives. */
+  function makeRows() {
+    for (const topic of missing.splice(0, ROWS_A_FRAME)) rows.set(topic, row(topic));
+    if (missing.length) later(makeRows);
+    const names = [...rows.keys()].sort();
+    let place = $('topics').firstChild;
+    for (const name of names) {
+      const item = rows.get(name).row;
+      if (item === place) place = place.nextSibling;
+      else $('topics').insertBefore(item, place);
     }
+    update();
+  }
+
+  function show(robot) {
+    told = new Map(robot.topics.map((topic) => [topic.topic, topic]));
     for (const [topic, parts] of rows) {
-      if (!seen.has(topic)) {
+      if (!told.has(topic)) {
         parts.row.remove();
         rows.delete(topic);
       }
     }
+    const isWaiting = missing.length > 0;
+    missing = [...told.keys()].filter((topic) => !rows.has(topic)).sort();
+    if (missing.length && !isWaiting) makeRows();
+    else update();
+  }
+
+  /** Show what was told of the rows that there are; the page is touched where that has changed. */
+  function update() {
+    const filter = $('topic-filter').value.toLowerCase();
+    for (const [name, parts] of rows) {
+      const topic = told.get(name);
+      if (!topic) continue;
+      put(parts, 'type', topic.type?.replace('/msg/', '/') ?? 'type unknown');
+      put(parts, 'rate', topic.rate === null ? '–' : topic.rate.toFixed(1));
+      put(parts, 'fresh', WORDS[topic.freshness] ?? (topic.age === null ? 'not read' : 'no rate'));
+      parts.age = topic.age;
+      mark(parts.fresh, 'fresh', topic.freshness);
+      mark(parts.row, 'fresh', topic.freshness);
+      const isHidden = Boolean(filter) && !`${name} ${topic.type}`.toLowerCase().includes(filter);
+      if (parts.row.hidden !== isHidden) parts.row.hidden = isHidden;
+    }
+  }
+
+  /** Say something in a row; what it says already is asked of nobody. */
+  function put(parts, name, text) {
+    if (parts.said[name] === text) return;
+    parts.said[name] = text;
+    parts[name].textContent = text;
   }
 
   function showAges() {
@@ -106,8 +137,8 @@ export function startTopics(client) {
     const since = (performance.now() - heard) / 1000;
     for (const [topic, parts] of rows) {
       // Of a fresh topic the bridge tells no more than that: what this page hears itself is newer.
-      const told = parts.age === null ? null : parts.age + (parts.fresh.dataset.fresh === 'FRESH' ? 0 : since);
-      say(parts.cell, seconds(client.age(topic) ?? told));
+      const before = parts.age === null ? null : parts.age + (parts.fresh.dataset.fresh === 'FRESH' ? 0 : since);
+      put(parts, 'cell', seconds(client.age(topic) ?? before));
       if (!client.connected) mark(parts.row, 'fresh', 'STALE');
     }
     if (newest !== null) {
@@ -120,7 +151,7 @@ export function startTopics(client) {
     heard = performance.now();
     show(robot);
   });
-  $('topic-filter').addEventListener('input', () => client.robot && show(client.robot));
+  $('topic-filter').addEventListener('input', update);
   $('inspect-close').addEventListener('click', () => inspect(null));
   setInterval(showAges, 250);
 }
