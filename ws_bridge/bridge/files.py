@@ -40,6 +40,7 @@ MIME_TYPES = {
     'css': 'text/css; charset=utf-8', 'html': 'text/html; charset=utf-8',
     'js': 'text/javascript; charset=utf-8', 'json': 'application/json',
     'mjs': 'text/javascript; charset=utf-8',
+    'LICENSE': 'text/plain; charset=utf-8',
     'md': 'text/plain; charset=utf-8', 'png': 'image/png', 'svg': 'image/svg+xml',
     'ts': 'text/plain; charset=utf-8',
     'webmanifest': 'application/manifest+json'}

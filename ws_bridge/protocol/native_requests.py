@@ -36,9 +36,6 @@ MAX_RATE = 1e6
 MAX_INTERVAL = 1e6
 MAX_RUNG = 2
 """The best of the qualities of video."""
-SUBSCRIBED = (*ENCODINGS.native_names, ops.VIDEO)
-"""The encodings in which a peer may have a topic."""
-
 
 def text(data: Mapping[str, Any], key: str, *, limit: int = MAX_NAME,
          path: str = 'data') -> str:
@@ -113,9 +110,14 @@ def whole(value: str) -> str:
     return value.encode(errors='replace').decode()
 
 
+def _encoding(data: Mapping[str, Any]) -> Any:
+    """Return the encoding in which a peer wants a topic."""
+    return choice(data, 'encoding', (*ENCODINGS.native_names, ops.VIDEO))
+
+
 def _subscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
     rate = optional_number(data, 'max_rate', 0.0, MAX_RATE)
-    encoding = choice(data, 'encoding', SUBSCRIBED)
+    encoding = _encoding(data)
     is_video = encoding == ops.VIDEO
     return ops.Subscribe(
         op_id, text(data, 'topic'), optional_text(data, 'type'), encoding,
@@ -127,7 +129,7 @@ def _subscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
 
 
 def _unsubscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
-    is_video = choice(data, 'encoding', SUBSCRIBED) == ops.VIDEO
+    is_video = _encoding(data) == ops.VIDEO
     return ops.Unsubscribe(op_id, text(data, 'topic'), ops.VIDEO if is_video else None)
 
 
