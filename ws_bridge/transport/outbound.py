@@ -109,7 +109,7 @@ class Outbound:
     def is_idle(self) -> bool:
         """Whether a frame would be written at once."""
         return self._writer is None and not self.websocket.paused and self._ending is None and (
-            not self._window.is_tight or self._transport.is_closing()
+            not self._window.is_asked or self._transport.is_closing()
             or self._window.has_room(self._transport.get_write_buffer_size()))
 
     @property
