@@ -56,7 +56,7 @@ def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
                           lambda: [('', 0, '', [])], lambda peer: [])
     monkeypatch.setattr(state, '_diagnostics', lambda now: [])
     monkeypatch.setattr(state, '_clients', lambda: '')
-    monkeypatch.setattr(state, '_links', lambda: '')
+    monkeypatch.setattr(state, 'links', lambda: '')
     state.touch()
     state.tick()
     assert 0 < len(told) <= 5

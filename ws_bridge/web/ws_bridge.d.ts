@@ -76,7 +76,7 @@ export interface Hello {
   allowed: Record<string, string[]>;
   role: string;
   /** What this peer may do that is about no name. */
-  may: Array<'take' | 'clear_stop' | 'metrics'>;
+  may: Array<'take' | 'clear_stop' | 'metrics' | 'record' | 'recordings'>;
   login: 'none' | 'possible' | 'needed' | 'done';
   gates?: Gate[];
 }
