@@ -34,7 +34,7 @@ from ws_bridge.bridge import screens
 from ws_bridge.main import Service
 
 T = TypeVar('T')
-LONG = 2 * PATIENCE
+LONG = 4 * PATIENCE
 """For what has to wait for a process of its own, s."""
 
 

@@ -68,7 +68,7 @@ async def test_a_camera_as_video(robot: Robot) -> None:
     async with running_bridge(max_cameras=1) as service, native_peer(service) as one, \
             native_peer(service) as two:
         await async_wait_until(lambda: {'/camera', '/text'} <= set(service.ros.graph.topics))
-        opened = await one.ask('subscribe', topic='/camera', encoding='video')
+        opened = await one.ask('subscribe', topic='/camera', encoding='video', rung=1)
         assert opened == {'op': 'subscribe', 'topic': '/camera', 'type': IMAGE, 'schema': None,
                           'encoding': 'video', 'pending': False, 'rung': 1,
                           'channel_id': opened['channel_id']}
@@ -80,7 +80,7 @@ async def test_a_camera_as_video(robot: Robot) -> None:
             VIDEO_OPCODE, KEY_FRAME | 2 << RUNG_AT, 0, opened['channel_id'], now, 1)
         assert (await robot.show(one))[1:4:2] == (2 << RUNG_AT, channel)
         assert one.binary[0][1].startswith(b'\0\0\0\1')
-        await two.ask('subscribe', topic='/camera', encoding='video')
+        await two.ask('subscribe', topic='/camera', encoding='video', rung=1)
         assert (await robot.show(two))[1] == flags
         await async_wait_until(lambda: two.binary[0][1] in [data for _, data in one.binary])
         assert (camera.viewer_count, service.bridge.entity_count) == (2, 1)
