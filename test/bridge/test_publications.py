@@ -40,6 +40,7 @@ class FakeGates:
         self.asked: list[str] = []
         self.passed: list[Any] = []
         self.failure: Exception | None = None
+        self.tap = None
 
     def expected(self) -> dict[str, str]:
         return {}

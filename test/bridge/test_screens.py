@@ -26,7 +26,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from support import pictures
 from support.bridge_harness import native_peer, running_bridge
-from support.helpers import async_wait_until, SpinningNode
+from support.helpers import async_wait_until, PATIENCE, SpinningNode
 from support.security_support import bearer, TOKENS, write_tokens
 from support.transport_support import http
 
@@ -34,6 +34,8 @@ from ws_bridge.bridge import screens
 from ws_bridge.main import Service
 
 T = TypeVar('T')
+LONG = 2 * PATIENCE
+"""For what has to wait for a process of its own, s."""
 
 
 class Robot(SpinningNode):
@@ -82,17 +84,17 @@ class Screen:
                 return data
 
     async def _next(self) -> bytes:
-        head = await asyncio.wait_for(self._reader.readuntil(b'\r\n\r\n'), 15)
+        head = await asyncio.wait_for(self._reader.readuntil(b'\r\n\r\n'), LONG)
         assert head.startswith(b'--boundarydonotcross\r\nContent-type: image/jpeg\r\nX-Timestamp')
         size = int(head.rpartition(b'Content-Length: ')[2])
-        data = await asyncio.wait_for(self._reader.readexactly(size + 2), 5)
+        data = await asyncio.wait_for(self._reader.readexactly(size + 2), LONG)
         return data[:-2]
 
     async def end(self) -> None:
         """Wait for the end."""
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             while True:
-                await asyncio.wait_for(self._reader.readexactly(1), 5)
+                await asyncio.wait_for(self._reader.readexactly(1), LONG)
 
 
 @asynccontextmanager
@@ -101,7 +103,7 @@ async def screen(service: Service, path: str, head: str = '') -> AsyncIterator[S
     reader, writer = await asyncio.open_connection('127.0.0.1', service.server.port)
     try:
         writer.write(f'GET {path} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n'.encode())
-        answer = await asyncio.wait_for(reader.readuntil(b'\r\n\r\n'), 5)
+        answer = await asyncio.wait_for(reader.readuntil(b'\r\n\r\n'), LONG)
         assert answer.startswith(b'HTTP/1.1 200 OK'), answer
         assert b'multipart/x-mixed-replace; boundary=boundarydonotcross' in answer
         yield Screen(reader)

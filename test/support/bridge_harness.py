@@ -47,11 +47,12 @@ PEER, BRIDGE = validator('peer'), validator('bridge')
 
 Json = dict[str, Any]
 
-PATIENT = {'gate_timeout': 30.0, 'gate_ttl': 30.0}
+PATIENT = {'gate_timeout': 30.0, 'gate_ttl': 30.0, 'heartbeat_timeout': 30.0}
 """
 Of each bridge that is told nothing else: a command may wait for its subscriber to be matched.
 
-With what is usual, 0.5 s and 0.3 s, it expires on a busy machine, of which only tests of time are.
+With what is usual it expires on a busy machine, or its sender, who sends no heartbeats, loses the
+lease. Only tests of time are about that.
 """
 
 

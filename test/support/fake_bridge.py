@@ -137,7 +137,8 @@ class FakeBridge:
         self.peers += 1
         self._send(link, MessageType.STATUS, {
             'kind': 'state', 'robot': 'fake', 'uptime': 1.0, 'nodes': [], 'topics': [],
-            'peers': [], 'you': {'peer': 'p1', 'dropped': 0, 'queued_bytes': 0}})
+            'peers': [], 'peer_count': 0, 'you': {
+                'peer': 'p1', 'dropped': 0, 'queued_bytes': 0, 'bandwidth': None, 'rates': []}})
 
     def closed(self, link: Link, code: int, reason: str) -> None:
         self.peers -= 1

@@ -106,7 +106,8 @@ class FakeRobot(Echo):
                                    security_level=level, auth_token=token, retry_attempts=0,
                                    custom_settings={'ssl_ca_path': ca_path} if ca_path else {})
         self.uplink = FleetUplink(
-            settings, configure, ClientOptions(subprotocols=(SUBPROTOCOL,)), door=self,
+            settings, configure, ClientOptions(
+                subprotocols=(SUBPROTOCOL,), max_retry_delay=1.0), door=self,
             server=self.server, summary=lambda: dict(self.state))
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 from support.certificates import Pair
-from support.helpers import async_wait_until
+from support.helpers import async_wait_until, PATIENCE
 from support.transport_support import Dial, http, MakeServer
 
 from ws_bridge.transport.handshake import embedding_fault
@@ -67,7 +67,7 @@ async def viewer(port: int, head: str = '', **options: Any) -> AsyncIterator[
     reader, writer = await asyncio.open_connection('127.0.0.1', port, **options)
     try:
         writer.write(f'GET /s HTTP/1.1\r\nHost: localhost\r\n{head}\r\n'.encode())
-        answer = await asyncio.wait_for(reader.readuntil(b'\r\n\r\n'), 5)
+        answer = await asyncio.wait_for(reader.readuntil(b'\r\n\r\n'), PATIENCE)
         assert answer.startswith(b'HTTP/1.1 200 ')
         for line in (b'Connection: close', b'Content-Type: text/x-parts', b'Server: ws_bridge'):
             assert line in answer
@@ -90,7 +90,7 @@ async def test_it_goes_on_beyond_the_handshake(make_server: MakeServer, dial: Di
         await async_wait_until(lambda: loop.time() > begin + 0.5)
         for part in (b'first', PART, b'last'):
             stream.put(part)
-            assert await asyncio.wait_for(reader.readexactly(len(part)), 5) == part
+            assert await asyncio.wait_for(reader.readexactly(len(part)), PATIENCE) == part
         assert (stream.sent, stream.dropped) == (3, 0)
         await dial(server.port)             # the handshake has made room
         status, _, body = await http(server.port, 'GET / HTTP/1.1\nHost: localhost\n\n')
@@ -118,13 +118,13 @@ async def test_a_slow_viewer_gets_the_newest_and_costs_nobody_anything(
                 part = bytes([number]) * len(PART)
                 stuck.put(part)
                 fast.put(part)
-                assert await asyncio.wait_for(reader.readexactly(len(part)), 5) == part
+                assert await asyncio.wait_for(reader.readexactly(len(part)), PATIENCE) == part
             assert (fast.sent, fast.dropped) == (20, 0)
             assert stuck.dropped == 18
             assert stuck._transport.get_write_buffer_size() <= len(PART)
             data = b''
             while not data.endswith(bytes([19]) * len(PART)):
-                data += await asyncio.wait_for(loop.sock_recv(slow, 1 << 20), 5)
+                data += await asyncio.wait_for(loop.sock_recv(slow, 1 << 20), PATIENCE)
             assert set(data.partition(b'\r\n\r\n')[2]) == {0, 19}
 
 
@@ -177,7 +177,7 @@ async def test_over_tls(make_server: MakeServer, certificates: dict[str, Pair]) 
         stream = await source.stream()
         for part in (PART, b'last'):
             stream.put(part)
-            assert await asyncio.wait_for(reader.readexactly(len(part)), 5) == part
+            assert await asyncio.wait_for(reader.readexactly(len(part)), PATIENCE) == part
     await async_wait_until(lambda: source.ended == [stream])
 
 

@@ -615,3 +615,11 @@ test('video is a subscription of its own beside the samples of a topic', async (
   await assert.rejects(refused.ready, { code: 'unavailable' });
   assert.deepEqual(errors, []);
 });
+
+test('the share of the speed that delay leaves is a fact of the gate', async () => {
+  const { client, socket } = await connected();
+  const speed = client.once('speed');
+  socket.says('status', { kind: 'speed', gate: 'base', speed_limit: 0.4, delay: 0.3, picture_age: null });
+  assert.equal((await speed).delay, 0.3);
+  assert.equal(client.gateOf('/cmd_vel').speed_limit, 0.4);
+});

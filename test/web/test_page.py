@@ -581,10 +581,14 @@ def test_video(page: Page) -> None:
     page.wait(lambda: page['camera'].get_attribute('data-mode') == 'video', 'that it is asked for')
     frames = int(page['camera'].get_attribute('data-frames') or 0)
     page.wait(lambda: int(page['camera'].get_attribute('data-frames') or 0) > frames + 5, 'video')
-    sky = page.run("""
+    size, shades, opaque = page.run("""
         const canvas = document.getElementById('camera');
-        return [...canvas.getContext('2d').getImageData(canvas.width - 4, 2, 1, 1).data];""")
-    assert sky[2] > sky[0]
+        const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        return [[canvas.width, canvas.height], new Set(new Uint32Array(data.buffer)).size,
+                data.every((value, i) => i % 4 !== 3 || value === 255)];""")
+    assert size == [160, 120]
+    assert shades > 20
+    assert opaque
     assert page['camera'].get_attribute('data-mode') == 'video'
     page.choose('camera-mode', 'pictures')
     page.wait(lambda: page['camera'].get_attribute('data-mode') == 'pictures', 'pictures')

@@ -189,7 +189,8 @@ class ReplaySide:
     def _tick(self) -> None:
         """Give what is due."""
         now = self._loop.time()
-        self._position = self._begin + int((now - self._started) * self._speed * NANO)
+        self._position = min(self._last, self._begin + int(
+            (now - self._started) * self._speed * NANO))
         while self._next is not None and self._next.stamp <= self._position:
             self._give(self._next, now)
             self._next = next(self._rows, None)

@@ -76,7 +76,7 @@ export interface Hello {
   allowed: Record<string, string[]>;
   role: string;
   /** What this peer may do that is about no name. */
-  may: Array<'take' | 'clear_stop' | 'metrics'>;
+  may: Array<'take' | 'clear_stop' | 'metrics' | 'record' | 'recordings'>;
   login: 'none' | 'possible' | 'needed' | 'done';
   gates?: Gate[];
 }
@@ -91,6 +91,8 @@ export interface Gate {
   ttl: number;
   state: 'free' | 'held' | 'stopped';
   neutral_needed: boolean;
+  /** The share of the gate's bounds that delay leaves, 1 to 0; null: nothing slows it, or nobody commands. */
+  speed_limit?: number | null;
 }
 
 export interface Estop { stopped: boolean; by: string | null; reason: string | null }
@@ -214,6 +216,7 @@ export interface Events {
   denied: { gate: string; granted: false; reason: string };
   requested: LeaseRequest;
   estop: { stopped: boolean; by: string | null; reason: string | null };
+  speed: { gate: string; speed_limit: number | null; delay: number | null; picture_age: number | null };
   stopped: { gate: string; reason: string; subscribers: number; after: number };
 }
 

@@ -1424,6 +1424,9 @@ export class WsBridge {
         }
       }
       this._emit('gates', this.gateList);
+    } else if (data.kind === 'speed') {
+      const gate = this.gateList.find((item) => item.gate === data.gate);
+      if (gate) gate.speed_limit = data.speed_limit;
     } else if (data.kind === 'gates') {
       this._gatesAre(data);
       return;

@@ -21,6 +21,7 @@ export function startPublish(client) {
   let types = new Map();
   let form = null;
   let shown = '';
+  let building = null;
   let timer = 0;
 
   async function offer() {
@@ -35,16 +36,28 @@ export function startPublish(client) {
     const known = types.get(topic) ?? client.robot?.topics.find((item) => item.topic === topic)?.type;
     if (known) $('publish-type').value = known;
     const type = $('publish-type').value.trim();
-    if (!topic || !type || type === shown) return;
-    shown = '';
-    form = null;
-    $('publish-fields').replaceChildren();
-    const schema = await client.schema(type);
-    if ($('publish-type').value.trim() !== type) return;
-    if (schema.kind === 'service') throw new Error(`${type} is the type of a service`);
-    form = fieldsOf(schema);
-    shown = type;
-    $('publish-fields').replaceChildren(form.element);
+    if (!topic || !type) return;
+    // Asked for twice it is made once: what was typed into it meanwhile stays.
+    if (type !== shown) {
+      shown = type;
+      form = null;
+      $('publish-fields').replaceChildren();
+      building = build(type);
+    }
+    await building;
+  }
+
+  async function build(type) {
+    try {
+      const schema = await client.schema(type);
+      if (shown !== type) return;
+      if (schema.kind === 'service') throw new Error(`${type} is the type of a service`);
+      form = fieldsOf(schema);
+      $('publish-fields').replaceChildren(form.element);
+    } catch (error) {
+      if (shown === type) shown = ''; // it may be asked for again
+      throw error;
+    }
   }
 
   async function publish() {
