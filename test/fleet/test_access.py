@@ -17,7 +17,7 @@ from __future__ import annotations
 import pytest
 
 from ws_bridge.errors import ConfigError
-from ws_bridge.fleet.access import Access, parse_access
+from ws_bridge.fleet.access import FleetAccess, parse_access
 
 TEXT = """
 # operators
@@ -36,7 +36,7 @@ def test_the_first_line_that_matches_counts(name: str, robot: str, may: bool) ->
 
 
 def test_without_lines_all_may_and_with_none_that_matches_nobody() -> None:
-    assert Access().allows('bob', 'r1')
+    assert FleetAccess().allows('bob', 'r1')
     assert not parse_access('', 'file').allows('bob', 'r1')
 
 

@@ -58,7 +58,7 @@ MAX_WAITING_BYTES = 67_108_864
 
 
 @dataclass(slots=True, eq=False)
-class Batch:
+class PeerBatch:
     """
     Frames that the same peers get, as one write.
 
@@ -73,10 +73,10 @@ class Batch:
     size: int
 
 
-def batch_of(items: list[StreamFrame], links: Iterable[Link]) -> Batch:
+def batch_of(items: list[StreamFrame], links: Iterable[Link]) -> PeerBatch:
     """Put frames together."""
     wires = [item.wire() for item in items]
-    return Batch(items, iter(tuple(links)), wires[0] if len(wires) == 1 else b''.join(wires),
+    return PeerBatch(items, iter(tuple(links)), wires[0] if len(wires) == 1 else b''.join(wires),
                  sum([item.count for item in items]), sum([item.size for item in items]))
 
 
@@ -97,7 +97,7 @@ class FanOut:
         self._line: OrderedDict[Topic, None] = OrderedDict()    # those with samples that wait
         self._due: deque[tuple[Topic, Throttled]] = deque()
         self._served: deque[Link] = deque()     # those that have frames, not sent yet
-        self._batches: deque[Batch] = deque()   # older than those
+        self._batches: deque[PeerBatch] = deque()   # older than those
         self._made: list[tuple[StreamFrame, dict[Link, None]]] = []     # in this round, for whom
         self._waiting_bytes = 0
         self._is_scheduled = False

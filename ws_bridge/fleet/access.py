@@ -30,7 +30,7 @@ from ws_bridge.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class FleetAccess:
     """
     Tells who may reach which robots.
 
@@ -47,7 +47,7 @@ class Access:
         return any(fnmatchcase(robot, pattern) for pattern in robots)
 
 
-def parse_access(text: str, source: str) -> Access:
+def parse_access(text: str, source: str) -> FleetAccess:
     """
     Read the lines.
 
@@ -63,4 +63,4 @@ def parse_access(text: str, source: str) -> Access:
             raise ConfigError('a line is: name, robots with commas and no blanks between them',
                               file=source, line=number)
         lines.append((words[0], tuple(words[1].split(','))))
-    return Access(tuple(lines))
+    return FleetAccess(tuple(lines))

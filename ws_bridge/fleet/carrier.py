@@ -50,7 +50,7 @@ SLICE = 65_536
 """Bytes of a stream in one frame: then others have their turn."""
 
 
-class Port(Protocol):
+class StreamPort(Protocol):
     """The end of a stream on this side; none of these may raise."""
 
     def received(self, data: bytes) -> None:
@@ -99,7 +99,7 @@ class Stream:
 
     __slots__ = ('_carrier', '_owed', '_unread', 'credit', 'number', 'port')
 
-    def __init__(self, carrier: Carrier, number: int, port: Port) -> None:
+    def __init__(self, carrier: Carrier, number: int, port: StreamPort) -> None:
         self._carrier = carrier
         self.number = number
         self.port = port
@@ -182,7 +182,7 @@ class Carrier:
 
     # ---- streams
 
-    def add(self, number: int, port: Port) -> Stream:
+    def add(self, number: int, port: StreamPort) -> Stream:
         """
         Begin a stream.
 
@@ -193,7 +193,7 @@ class Carrier:
         stream = self.streams[number] = Stream(self, number, port)
         return stream
 
-    def ask(self, number: int, port: Port, fields: Mapping[str, Any]) -> Stream:
+    def ask(self, number: int, port: StreamPort, fields: Mapping[str, Any]) -> Stream:
         """Begin a stream, and ask the other end to take it."""
         stream = self.add(number, port)
         self._outlet.send(encode_stream(Kind.OPEN, number, fields), is_urgent=True)

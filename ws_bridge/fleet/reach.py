@@ -21,7 +21,7 @@ from itertools import count
 from typing import Any
 
 from ws_bridge.errors import BadFrame
-from ws_bridge.fleet.carrier import Carrier, Outlet, Port, Stream
+from ws_bridge.fleet.carrier import Carrier, Outlet, Stream, StreamPort
 
 OPENING = 3.0
 """How long a robot may take to take a connection, s."""
@@ -29,7 +29,7 @@ GONE = {'status': int(HTTPStatus.SERVICE_UNAVAILABLE), 'text': 'the robot is gon
 SLOW = {'status': int(HTTPStatus.GATEWAY_TIMEOUT), 'text': 'the robot does not answer'}
 
 
-class Refused(Exception):
+class NotReached(Exception):
     """
     A robot did not take a connection.
 
@@ -59,13 +59,13 @@ class Reach:
     def __repr__(self) -> str:
         return f'<Reach {self.carrier!r}>'
 
-    async def begin(self, port: Port, fields: Mapping[str, Any]) -> Stream:
+    async def begin(self, port: StreamPort, fields: Mapping[str, Any]) -> Stream:
         """
         Have the robot take a connection.
 
         :param port: the end of its stream on this side.
         :param fields: whose connection it is.
-        :raises Refused: it does not take it.
+        :raises NotReached: it does not take it.
         """
         number = next(self._numbers)
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
@@ -78,7 +78,7 @@ class Reach:
             if not answer.done() or answer.result() is not None:
                 stream.end()
         if refusal is not None:
-            raise Refused(refusal)
+            raise NotReached(refusal)
         return stream
 
     def close(self) -> None:

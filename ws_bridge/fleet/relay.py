@@ -31,12 +31,12 @@ from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.config import Settings
 from ws_bridge.config.roles import NOBODY, Role
 from ws_bridge.errors import BadFrame
-from ws_bridge.fleet.access import Access
+from ws_bridge.fleet.access import FleetAccess
 from ws_bridge.fleet.cookie import with_cookie
 from ws_bridge.fleet.frames import SUBPROTOCOL
 from ws_bridge.fleet.names import robot_asked_for, robot_dialling
 from ws_bridge.fleet.outlets import LinkOutlet
-from ws_bridge.fleet.reach import Reach, Refused
+from ws_bridge.fleet.reach import NotReached, Reach
 from ws_bridge.fleet.tunnel import Tunnel
 from ws_bridge.identity.identity import Identity
 from ws_bridge.protocol.dialects import DIALECTS
@@ -134,7 +134,7 @@ class Relay:
     """
 
     def __init__(self, settings: Settings, door: Door, ledger: Ledger,
-                 access: Callable[[], Access], *, has_logins: Callable[[], bool]) -> None:
+                 access: Callable[[], FleetAccess], *, has_logins: Callable[[], bool]) -> None:
         self._settings = settings
         self._door = door
         self._ledger = ledger
@@ -228,7 +228,7 @@ class Relay:
         tunnel.on_end = self._carried
         try:
             tunnel.stream = await reach.begin(tunnel, _claims(visitor, admission))
-        except Refused as exc:
+        except NotReached as exc:
             tunnel.close()
             self._ledger.refused('robot', visitor.address)
             return _say(HTTPStatus(exc.status), exc.text)

@@ -33,7 +33,7 @@ from ws_bridge.bridge.metrics import make_metrics
 from ws_bridge.bridge.watch import Watch
 from ws_bridge.config import Exposure
 from ws_bridge.errors import ConnectFailed, WsBridgeError
-from ws_bridge.fleet.access import Access, parse_access
+from ws_bridge.fleet.access import FleetAccess, parse_access
 from ws_bridge.fleet.figures import RelayFigures
 from ws_bridge.fleet.frames import SUBPROTOCOL
 from ws_bridge.fleet.pages import HEALTH, make_pages
@@ -93,7 +93,7 @@ class AccessFile:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self.access = Access()
+        self.access = FleetAccess()
         self.read()
 
     def __repr__(self) -> str:

@@ -26,12 +26,12 @@ from typing import Any, Protocol
 from ws_bridge.errors import BadFrame
 from ws_bridge.fleet.carrier import Carrier
 from ws_bridge.fleet.parcels import down, ID_SIZE, pack, Parcel, up
-from ws_bridge.fleet.reach import Reach, Refused
+from ws_bridge.fleet.reach import NotReached, Reach
 from ws_bridge.fleet.relay import RelayedRobot
 from ws_bridge.fleet.tunnel import Splice
 
 
-class Sender(Protocol):
+class ParcelSender(Protocol):
     """
     What sends parcels: the engine.
 
@@ -60,7 +60,7 @@ class EngineOutlet:
     :param way: names the way to the robot.
     """
 
-    def __init__(self, engine: Sender, receiver: str, subject: str, robot: str,
+    def __init__(self, engine: ParcelSender, receiver: str, subject: str, robot: str,
                  way: str) -> None:
         self._engine = engine
         self._receiver = receiver
@@ -100,7 +100,7 @@ class Guest:
     :ivar expected: the number of its next parcel.
     """
 
-    def __init__(self, engine: Sender, relay: str, robot: RelayedRobot, way: str) -> None:
+    def __init__(self, engine: ParcelSender, relay: str, robot: RelayedRobot, way: str) -> None:
         self.relay = relay
         self._robot = robot
         self._opening: set[asyncio.Task[None]] = set()
@@ -129,7 +129,7 @@ class Guest:
         assert there.own is not None
         try:
             here.own = await self._robot.reach.begin(here, fields)
-        except Refused as exc:
+        except NotReached as exc:
             self.carrier.streams.pop(number, None)
             self.carrier.refuse(number, {'status': exc.status, 'text': exc.text})
             return
@@ -160,7 +160,7 @@ class Way(Reach):
     :ivar expected: the number of the next parcel from there.
     """
 
-    def __init__(self, engine: Sender, relay: str, robot: str) -> None:
+    def __init__(self, engine: ParcelSender, relay: str, robot: str) -> None:
         self.way = secrets.token_hex(ID_SIZE)
         super().__init__(EngineOutlet(engine, relay, up(robot), robot, self.way), _ignore)
         self.relay = relay
