@@ -106,6 +106,7 @@ SAME_NAME: dict[str, str] = {}
 """Names that several public classes have, and what they are: one word is one thing, so none."""
 WIDEST = 30
 WIDE = {
+    'Engine': 'one end of NATS: what comes and what leaves, of robots, operators and relays',
     'StopProcess': 'a process of its own, with everything that it needs',
     'Watchdog': 'the other end of the stop process',
     'WebSocketInterface': "the standalone API: its methods are the seed's",

@@ -214,8 +214,10 @@ def test_a_byte_order_mark_is_no_error() -> None:
      'an integer, 1 to 10000'),
     ('version: 1\nout:\n- {topic: /a, priority: 1.5}', 'm.yaml:3: out[0].priority: must be an '
      'integer, -100 to 100'),
-    ('version: 1\nout:\n- {topic: /a, weight: 0}', 'm.yaml:3: out[0].weight: must be above 0 and at most 1000'),
-    ('version: 1\nout:\n- {topic: /a, min_rate: -1}', 'm.yaml:3: out[0].min_rate: must be above 0 and at most 1000000'),
+    ('version: 1\nout:\n- {topic: /a, weight: 0}', 'm.yaml:3: out[0].weight: must be above 0 and '
+     'at most 1000'),
+    ('version: 1\nout:\n- {topic: /a, min_rate: -1}', 'm.yaml:3: out[0].min_rate: must be above '
+     '0 and at most 1000000'),
     ('version: 1\nout:\n- {topic: /a, queue_depth: nan}', 'm.yaml:3: out[0].queue_depth: must be '
      'an integer, 1 to 10000'),
     ('version: 1\nservices:\n- {service: /a, timeout: 1:30}', 'm.yaml:3: services[0].timeout: '

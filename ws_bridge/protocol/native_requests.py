@@ -37,6 +37,7 @@ MAX_INTERVAL = 1e6
 MAX_RUNG = 2
 """The best of the qualities of video."""
 
+
 def text(data: Mapping[str, Any], key: str, *, limit: int = MAX_NAME,
          path: str = 'data') -> str:
     """Return a text that must be there."""
