@@ -77,7 +77,7 @@ def batch_of(items: list[StreamFrame], links: Iterable[Link]) -> PeerBatch:
     """Put frames together."""
     wires = [item.wire() for item in items]
     return PeerBatch(items, iter(tuple(links)), wires[0] if len(wires) == 1 else b''.join(wires),
-                 sum([item.count for item in items]), sum([item.size for item in items]))
+                     sum([item.count for item in items]), sum([item.size for item in items]))
 
 
 class FanOut:
