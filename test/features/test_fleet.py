@@ -93,7 +93,7 @@ async def test_every_dialect_as_at_the_robot_itself(heard: list[float], tmp_path
             await async_wait_until(lambda: 0.4 in heard)
             await async_wait_until(lambda: relay.relay.robots['testbot'].state == {
                 'stopped': False, 'drivers': ['alice']})
-            await page.send('stop')
+            assert (await page.call('/ws_bridge/stop', {}))['result']
             await async_wait_until(lambda: heard[-1] == 0.0)
             peers = {peer.dialect.name: peer for peer in robot.bridge.peers()}
             assert len(peers) == 3
