@@ -97,7 +97,7 @@ def test_a_node_stops_and_clears(loop: FakeLoop, own: RosSide, other: OtherNode,
         stops: list[str] = []
         guard = own.watchdog.guard('base', 3600.0, (LossStep('zero', times=1),),
                                    GuardEvents(lambda _, reason, *rest: stops.append(reason),
-                                               print, print))
+                                               print, print, print))
         guard.add(publisher, (bytes(serialize_message(Twist())),))
         moving = bytes(serialize_message(fast))
         assert guard.publish(publisher, moving, 0, moving=True, deadline=inf)

@@ -52,7 +52,7 @@ def twist(x: float) -> bytes:
 
 
 def events(stopped: Any = print, refused: Any = print, alarm: Any = print) -> GuardEvents:
-    return GuardEvents(stopped, refused, alarm)
+    return GuardEvents(stopped, refused, alarm, print)
 
 
 @dataclass

@@ -455,3 +455,16 @@ def test_nobody_inherits_while_everything_is_stopped() -> None:
     estop.apply(EstopEvent.ASSERT, 'c', 'smoke')
     gate.end()
     assert (gate.lease.request, gate.lease.holder, gate.state) == (None, None, 'stopped')
+
+
+def test_who_has_not_let_go_after_all_has_to() -> None:
+    """The command by which it did was accepted, and then not published."""
+    gate, clock = make(), 1.0
+    gate.lease.acquire('p1')
+    assert gate.neutral_needed
+    gate.accepted('p1', '/cmd_vel', Command(None, '/cmd_vel', {}), clock)
+    assert not gate.neutral_needed
+    gate.not_let_go('/another')
+    assert not gate.neutral_needed
+    gate.not_let_go('/cmd_vel')
+    assert gate.neutral_needed

@@ -150,6 +150,32 @@ def test_a_gate_that_cannot_be_stopped_keeps_no_other_from_it(
     assert 'a fault' in repr(simulation.faults.pop())
 
 
+@pytest.mark.parametrize('other_moves', [False, True])
+def test_nothing_follows_a_rest_that_was_not_published(simulation: Simulation,
+                                                       other_moves: bool) -> None:
+    """By which a sender let go: what moves was let through because of it."""
+    if other_moves:     # behind the same gate: it goes on
+        assert simulation.command('/right', moving=True, ttl=9.0)
+        simulation.run(0.05)
+    simulation.matched_within = 0.3
+    simulation.unadvertise('/left')
+    simulation.advertise('/left')
+    assert simulation.command('/left', moving=False, acknowledge=True, ttl=0.1)
+    assert simulation.command('/left', moving=True, acknowledge=True, ttl=0.4)
+    simulation.run(0.4)
+    simulation.run_loop()
+    assert simulation.not_let_go == ['/left']
+    codes = [getattr(answer, 'code', None) for answer in simulation.answers]
+    assert codes in (['expired', 'stopped'], ['expired', 'expired'])    # whatever moves besides
+    assert simulation.moving == (['/right'] if other_moves else [])
+    # It begins anew, with the right to do so.
+    assert simulation.command('/left', moving=True, acknowledge=True)
+    simulation.run(0.05)
+    simulation.run_loop()
+    assert simulation.answers[-1] is None
+    assert '/left' in simulation.moving
+
+
 @pytest.mark.parametrize(('ttl', 'then'), [(0.2, 0.25), (9.0, TIMEOUT)])
 def test_a_command_that_no_subscriber_waits_for_is_told_so(simulation: Simulation, ttl: float,
                                                            then: float) -> None:

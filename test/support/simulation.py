@@ -311,9 +311,11 @@ class Simulation:
             launch=self._launch, match_timeout=3.0, count=lambda topic, msg_type: 1,
             on_lost=lambda why: None)
         self.watchdog.start()
+        self.not_let_go: list[str] = []
         self._guards = {
             gate: self.watchdog.guard(gate, TIMEOUT, STEPS, GuardEvents(
-                lambda *_: None, lambda *_: None, lambda *_: None)) for gate in gates}
+                *[lambda *_: None] * 3, lambda _, topic: self.not_let_go.append(topic)))
+            for gate in gates}
         self.gate_of = {topic: gate for gate, topics in gates.items() for topic in topics}
         self.publishers: dict[str, FakePublisher] = {}
         for topic in self.gate_of:

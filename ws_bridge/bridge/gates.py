@@ -358,11 +358,16 @@ class Gates:
             self.note_stop(guarded, 'timeout')
             self.watcher.dropped(guarded, error)
 
+        def on_not_let_go(guard: Guard, topic: str) -> None:
+            self.note_stop(guarded, 'timeout')
+            gate.not_let_go(topic)
+
         def on_alarm(guard: Guard, text: str) -> None:
             self.note_stop(guarded, 'timeout')
             self.watcher.alarmed(guarded, text)
         guard = self._ros.watchdog.guard(policy.name, policy.timeout, policy.on_loss,
-                                         GuardEvents(on_stopped, on_refused, on_alarm))
+                                         GuardEvents(on_stopped, on_refused, on_alarm,
+                                                     on_not_let_go))
         guarded = Guarded(gate, guard, guard.generation, topic)
         return guarded
 

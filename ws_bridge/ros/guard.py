@@ -48,12 +48,14 @@ class GuardEvents:
     :param stopped: a stop was published: the guard, why (``timeout`` if nobody said), how many
         subscribers the stopped topics have, and how long ago the last command was, s.
     :param refused: a command that nobody waits for was not published: the guard, why.
+    :param not_let_go: a command that moves nothing was not published: the guard, the topic.
     :param alarm: a stop cannot be published: the guard, why; with an empty text it was.
     """
 
     stopped: Callable[[Guard, str, int, float], None]
     refused: Callable[[Guard, WsBridgeError], None]
     alarm: Callable[[Guard, str], None]
+    not_let_go: Callable[[Guard, str], None]
 
 
 class Port(Protocol):
@@ -337,14 +339,16 @@ class Guard:
             self._port.post(self._done, event.topic, event.number, None, event.subscribers)
         else:
             self._port.post(self._done, event.topic, event.number,
-                            _REFUSALS[event.code](event.text))
+                            _REFUSALS[event.code](event.text), None, event.moving)
 
     def _done(self, key: int, number: int, why: WsBridgeError | None,
-              subscribers: int | None = None) -> None:
+              subscribers: int | None = None, moving: bool = True) -> None:
         for topic in self.topics():
             if topic.key == key:
                 if subscribers is not None:
                     topic.subscribers = subscribers
+                if not moving:
+                    self._events.not_let_go(self, topic.publisher.topic)
                 if topic.resting == number:
                     self._rested(topic, published=why is None)
         on_done = self._waiting.pop(number, None)

@@ -258,6 +258,12 @@ class Gate:
         self._senders.add(peer)
         self._owing[peer] = set()
 
+    def not_let_go(self, topic: str) -> None:
+        """Note that a command by which somebody let go on a topic was not published after all."""
+        for topics in (self._armed, self._since_estop, *self._owing.values()):
+            if topics is not None:
+                topics.discard(topic)
+
     def commanded_elsewhere(self) -> None:
         """Note that somebody commands by another bridge: everybody here lets go first."""
         self._armed.clear()

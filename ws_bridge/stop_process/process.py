@@ -362,7 +362,25 @@ class StopProcess:
             self._tell(wire.Published(topic.spec.topic, topic.unanswered.popleft(), told))
 
     def _refuse(self, command: wire.PublishCommand, code: str, text: str) -> None:
-        self._tell(wire.Refused(command.topic, command.number, code, text))
+        topic = self._topics.get(command.topic)
+        if topic is not None and not command.moving and code != 'stopped':
+            self._let_nothing_follow(topic)
+        self._tell(wire.Refused(command.topic, command.number, code, text, command.moving))
+
+    def _let_nothing_follow(self, topic: CommandedTopic) -> None:
+        """
+        Refuse what was sent after a command by which its sender let go, and which is refused.
+
+        What moves is judged by whether its sender has let go, and the robot has not heard of it.
+        """
+        guard = topic.guard
+        if not guard.moving:     # else what moves behind the same gate would be stopped
+            guard.stop('timeout', time.monotonic())
+            self._tell(wire.GuardStopped(guard.key, guard.generation, moved=False))
+            return
+        while topic.pending:
+            self._refuse(topic.pending.popleft(), 'expired',
+                         'a command before it, by which its sender let go, was not published')
 
     # ---- time
 

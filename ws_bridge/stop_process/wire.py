@@ -241,12 +241,14 @@ class Refused:
     A command was not published.
 
     :param code: ``stopped``, ``expired`` or ``unavailable``.
+    :param moving: it asks for something that would have to be stopped.
     """
 
     topic: int
     number: int
     code: str
     text: str
+    moving: bool
 
 
 @dataclass(frozen=True, slots=True)
