@@ -153,8 +153,9 @@ HOSTS = ['http://x', 'a b', 'a:80', '*', 'a/b', '[a]', '-a', 'a..b', '999.1.1.1'
 NONSENSE: dict[str, list[str]] = {
     'address': ['', *HOSTS],
     'robot_name': ['x' * 65, 'a\nb', '\0'],
-    'connect': ['http://a', 'ws://a:99999', 'ws://a:0', 'a b', 'ws://', 'ws://u:p@a', 'ws://a?b',
-                'ws://-a', 'ws://[::1', 'ws://[a]', ' ', 'WS://a', 'ws://1.2.3'],
+    **dict.fromkeys(('connect', 'fleet'), [
+        'http://a', 'ws://a:99999', 'ws://a:0', 'a b', 'ws://', 'ws://u:p@a', 'ws://a?b', 'ws://-a',
+        'ws://[::1', 'ws://[a]', ' ', 'WS://a', 'ws://1.2.3']),
     'origins': ['https://a/', 'robot.local', 'https://a b', 'https://a:b', 'https://a:0',
                 'https://', 'https://a:70000', 'https://*', 'NULL', '**', ' ', 'https://u@a',
                 'file:///x'],
@@ -166,12 +167,14 @@ NONSENSE: dict[str, list[str]] = {
     'pages': ['a\nb', '\0'],
     'jwt_audience': ['a\nb', '\0'], 'jwt_issuer': ['a\nb', '\0'],
     'anonymous_role': ['a b', ' ', 'a\0'], 'connect_role': ['', 'a b', ' ', 'a\0'],
+    'relay_role': ['', 'a b', ' ', 'a\0'], 'record': ['', 'on', 'Ring', ' '],
     'gated_types': ['geometry_msgs/msg/twist', 'geometry_msgs', 'x y', ' ', 'Twist', '/Twist',
                     'geometry_msgs/srv/Twist', 'geometry_msgs/msg/Twist/', 'a/b/c/D', 'a.msg.B',
                     'geometry_msgs/msg /Twist', '1a/B', '*', 'geometry_msgs/*'],
     'estop_at_start': ['', 'on', 'Armed', ' '],
     **dict.fromkeys(('mapping_file', 'tls_certificate', 'tls_key', 'tls_client_ca', 'token_file',
-                     'jwt_key_file', 'connect_token_file', 'audit_file'), PATHS),
+                     'jwt_key_file', 'connect_token_file', 'audit_file', 'fleet_token_file',
+                     'record_folder', 'record_key'), PATHS),
 }
 """Texts that a parameter cannot have; what only a node or a file can tell: test_start.py."""
 
