@@ -150,12 +150,12 @@ PATHS = [' /etc/x', '/etc/x ', '/etc/\0', 'a\nb', ' ']
 NAMES = ['a b', '/a-b', '/a?', ' ', '/a\0', '/ü', 'a:b']
 HOSTS = ['http://x', 'a b', 'a:80', '*', 'a/b', '[a]', '-a', 'a..b', '999.1.1.1', '1.2.3', ' ',
          'ü.example', 'a' * 254, '10.0.0.0/8', '[::1', '0x7f000001']
+ENDPOINTS = ['http://a', 'ws://a:99999', 'ws://a:0', 'a b', 'ws://', 'ws://u:p@a', 'ws://a?b',
+             'ws://-a', 'ws://[::1', 'ws://[a]', ' ', 'WS://a', 'ws://1.2.3']
 NONSENSE: dict[str, list[str]] = {
     'address': ['', *HOSTS],
     'robot_name': ['x' * 65, 'a\nb', '\0'],
-    **dict.fromkeys(('connect', 'fleet'), [
-        'http://a', 'ws://a:99999', 'ws://a:0', 'a b', 'ws://', 'ws://u:p@a', 'ws://a?b', 'ws://-a',
-        'ws://[::1', 'ws://[a]', ' ', 'WS://a', 'ws://1.2.3']),
+    'connect': ENDPOINTS, 'fleet': ENDPOINTS,
     'origins': ['https://a/', 'robot.local', 'https://a b', 'https://a:b', 'https://a:0',
                 'https://', 'https://a:70000', 'https://*', 'NULL', '**', ' ', 'https://u@a',
                 'file:///x'],
