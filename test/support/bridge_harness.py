@@ -47,12 +47,10 @@ PEER, BRIDGE = validator('peer'), validator('bridge')
 
 Json = dict[str, Any]
 
-PATIENT = {'gate_timeout': 30.0, 'gate_ttl': 30.0, 'heartbeat_timeout': 30.0}
+PATIENT = {'heartbeat_timeout': 30.0}
 """
-Of each bridge that is told nothing else: a command may wait for its subscriber to be matched.
-
-With what is usual it expires on a busy machine, or its sender, who sends no heartbeats, loses the
-lease. Only tests of time are about that.
+Of each bridge that is told nothing else: on a busy machine a peer of a test, which sends no
+heartbeats, would lose its lease.
 """
 
 
@@ -60,7 +58,7 @@ lease. Only tests of time are about that.
 async def running_bridge(*arguments: str, domain: int | None = None,
                          override_port: bool = True, **parameters: Any) -> AsyncIterator[Service]:
     """
-    Run a bridge on a free port, with :data:`PATIENT` gates; a fault of its threads fails the test.
+    Run a bridge on a free port; a fault of its threads fails the test.
 
     :param arguments: further ROS arguments, such as ``-r __ns:=/robot``.
     :param override_port: ``False`` where ``arguments`` say the port.
