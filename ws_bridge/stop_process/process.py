@@ -305,13 +305,15 @@ class StopProcess:
             self._publish(topic, command, time.monotonic())
         else:
             if len(topic.pending) >= PENDING:
-                self._refuse(topic.pending.popleft(), 'limit_exceeded',
+                oldest = next((each for each in topic.pending if each.moving), topic.pending[0])
+                topic.pending.remove(oldest)
+                self._refuse(oldest, 'limit_exceeded',
                              f'more than {PENDING} commands wait for subscribers')
             topic.pending.append(command)
 
     def _publish(self, topic: CommandedTopic, command: wire.PublishCommand, now: float) -> None:
         guard = topic.guard
-        if now > command.deadline:
+        if command.moving and now > command.deadline:   # else it is harmless, and others need it
             self._refuse(command, 'expired', 'it waited too long')
             return
         if command.generation != guard.generation or self._halted:
@@ -425,8 +427,10 @@ class StopProcess:
         matched = topic.entity.get_subscription_count()
         waits = matched < shown or (shown == 0 and now - self._made_at < DISCOVERY)
         if waits and now < topic.deadline:
-            while topic.pending and now > topic.pending[0].deadline:
-                self._expire(topic)
+            for command in tuple(topic.pending):
+                if command.moving and now > command.deadline:
+                    topic.pending.remove(command)
+                    self._expire(topic, command)
             return
         topic.deadline = None
         while topic.pending:
@@ -437,10 +441,10 @@ class StopProcess:
         for topic in self._topics.values():
             if topic.guard in guards:
                 while topic.pending:
-                    self._expire(topic)
+                    self._expire(topic, topic.pending.popleft())
 
-    def _expire(self, topic: CommandedTopic) -> None:
-        self._refuse(topic.pending.popleft(), 'expired',
+    def _expire(self, topic: CommandedTopic, command: wire.PublishCommand) -> None:
+        self._refuse(command, 'expired',
                      f'no subscriber of {topic.spec.name} was matched in its time')
 
     def _destroy(self, topic: CommandedTopic, since: float, now: float) -> None:
