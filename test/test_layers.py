@@ -107,6 +107,7 @@ SAME_NAME: dict[str, str] = {}
 WIDEST = 30
 WIDE = {
     'Engine': 'one end of NATS: what comes and what leaves, of robots, operators and relays',
+    'Gate': 'the rules of one gate, which all change the same few sets',
     'StopProcess': 'a process of its own, with everything that it needs',
     'Watchdog': 'the other end of the stop process',
     'WebSocketInterface': "the standalone API: its methods are the seed's",
