@@ -38,11 +38,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
 from measure import command_line, percentile  # noqa: E402,I100,RUF100
-from support.fleet import Cluster, fake_robot, free_ports, nats_cluster  # noqa: E402,I100,RUF100
+from support.fleet import Cluster, fake_robot, nats_cluster  # noqa: E402,I100,RUF100
 
+from scripts.fleet import free_ports  # noqa: E402,I100,RUF100
 from ws_bridge.cli.robots import fetch_robots  # noqa: E402
 from ws_bridge.errors import WsBridgeError  # noqa: E402
 

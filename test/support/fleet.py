@@ -28,6 +28,7 @@ from support.security_support import bearer
 from support.transport_support import http
 from websockets.asyncio.client import ClientConnection, connect
 
+from scripts.fleet import free_ports
 from ws_bridge.bridge.door import Admission
 from ws_bridge.config import Exposure, settings_from
 from ws_bridge.config.roles import ADMIN
@@ -157,17 +158,6 @@ async def get(port: int, path: str, headers: Mapping[str, str] | None = None
 # ---- an engine
 
 NATS_SERVER = Path(sys.executable).with_name('nats-server')
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody has now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(('127.0.0.1', 0))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 class Cluster:

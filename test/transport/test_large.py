@@ -35,6 +35,7 @@ from ws_bridge.transport.large import (
     limit_messages,
     MAX_FRAGMENTS,
     MESSAGE_TOO_BIG,
+    MUCH,
     Pieces,
 )
 from ws_bridge.transport.link import Link
@@ -281,7 +282,8 @@ async def test_what_all_have_sent_and_nobody_has_read_is_bounded(
 
 def test_of_the_address_with_most_the_largest_message_ends() -> None:
     closed: list[str] = []
-    arriving = Arriving(lambda owner: None if owner in closed else owner[0], closed.append, most=9)
+    arriving = Arriving(lambda owner: None if owner in closed else owner[0], closed.append, print,
+                        most=9)
     held = {owner: Pieces(arriving, owner) for owner in ('a1', 'b1', 'b2', 'b3')}
     for owner, size in (('a1', 4), ('b1', 2), ('b2', 3)):
         held[owner].take(bytes(size))
@@ -294,6 +296,18 @@ def test_of_the_address_with_most_the_largest_message_ends() -> None:
     assert closed == ['b2', 'a1']
     del held['b2']
     assert arriving.size == 10
+
+
+def test_when_nothing_is_left_of_much_it_is_given_back() -> None:
+    emptied: list[int] = []
+    arriving = Arriving(lambda owner: owner, print, lambda: emptied.append(arriving.size))
+    for size, times in ((MUCH - 1, 0), (MUCH, 1), (9, 1)):
+        first, second = Pieces(arriving, 'a'), Pieces(arriving, 'b')
+        first.take(bytes(size))
+        second.take(b'')
+        del first
+        del second
+        assert emptied == [0] * times
 
 
 async def test_the_fence_of_a_large_frame_is_that_of_its_beginning(

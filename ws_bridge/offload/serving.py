@@ -20,7 +20,6 @@ the bridge, which kills it.
 from __future__ import annotations
 
 from collections.abc import Callable
-import ctypes
 import gc
 import os
 import pickle
@@ -32,6 +31,7 @@ import orjson
 
 from ws_bridge.errors import TooLarge, WsBridgeError
 from ws_bridge.offload import wire
+from ws_bridge.offload.memory import give_back
 
 Buffer = bytes | bytearray
 Answer = Callable[[Any, bytearray], tuple[dict[str, Any], Buffer]]
@@ -62,7 +62,6 @@ def run(number: int, memory: int, answer: Answer, *, is_thrifty: bool = True) ->
 def serve(channel: socket.socket, answer: Answer, *, is_thrifty: bool = True) -> None:
     """Answer until the other end is closed."""
     channel.sendall(wire.READY)
-    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)     # where libc is glibc
     while True:
         try:
             head_size, body_size = wire.SIZES.unpack(_receive(channel, wire.SIZES.size))
@@ -83,8 +82,7 @@ def serve(channel: socket.socket, answer: Answer, *, is_thrifty: bool = True) ->
         del head, answered, text, request
         if is_thrifty:
             gc.collect()
-            if trim is not None:
-                trim(0)
+            give_back()
 
 
 def _receive(channel: socket.socket, size: int) -> bytearray:

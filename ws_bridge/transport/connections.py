@@ -14,10 +14,13 @@
 """The connections of one interface, and what went through them in all."""
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 import time
 from typing import Any, TYPE_CHECKING
 
+from ws_bridge.offload.memory import give_back
 from ws_bridge.transport.fence import Fenced
 from ws_bridge.transport.large import Arriving
 from ws_bridge.transport.link import Link, Listener
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from ws_bridge.transport.options import LinkOptions
 
 POLICY = 1008
+REST = 1.0
+"""Between the end of the last large message, and when memory is given back, s."""
 
 #: Names of the statistics, and the counter of a link behind each.
 _TRAFFIC = {'messages_sent': 'messages_out', 'messages_received': 'messages_in',
@@ -43,7 +48,8 @@ class Connections:
         self._links: dict[Connection, Link] = {}
         self._turns = Turns()
         self._rounds = Rounds()
-        self._arriving = Arriving(self._address_of, self._end_message)
+        self._arriving = Arriving(self._address_of, self._end_message, self._give_back_soon)
+        self._giving_back: asyncio.TimerHandle | None = None
         self._past = dict.fromkeys(_TRAFFIC, 0)
         self._last_activity: float | None = None
         self.established = 0
@@ -81,6 +87,16 @@ class Connections:
     def _end_message(self, websocket: Connection) -> None:
         """Close who has sent most, where all together have sent too much that is not read yet."""
         self._links[websocket].close(POLICY, 'too much of large messages waits to be read')
+
+    def _give_back_soon(self) -> None:
+        """Have memory given back, unless that is about to be done, or the loop has ended."""
+        if self._giving_back is None:
+            with suppress(RuntimeError):
+                self._giving_back = asyncio.get_running_loop().call_later(REST, self._give_back)
+
+    def _give_back(self) -> None:
+        self._giving_back = None
+        give_back()
 
     async def serve(self, link: Link, listener: Listener) -> None:
         """Read from a link until it is closed, and count it as past."""

@@ -40,6 +40,8 @@ MAX_FRAGMENTS = 4096
 """Of one message; each costs memory and time, even an empty one."""
 MOST_ARRIVING: Final = 128 << 20
 """Bytes of large messages, of all connections together, that have come and are not read yet."""
+MUCH: Final = 16 << 20
+"""So many bytes are worth giving back to the system when nothing is left of them."""
 _LONG = 127
 """What stands for a size of 8 bytes in the second byte of a frame, RFC 6455 5.2."""
 _LONG_SIZE = 8
@@ -114,7 +116,7 @@ class Pieces(list[bytes]):
 
     def __del__(self) -> None:
         if self._arriving is not None:
-            self._arriving.size -= self.size
+            self._arriving.let_go(self.size)
 
     def take(self, piece: bytes) -> None:
         """Take the next one."""
@@ -134,19 +136,21 @@ class Arriving:
     :param address_of: tells where a connection comes from; ``None`` = it is closing, and what it
         has sent is about to be given back.
     :param close: begins to close one.
+    :param emptied: called when nothing is left of :data:`MUCH`.
     :param most: bytes.
     :ivar size: bytes.
     :ivar held: the messages.
     """
 
-    __slots__ = ('_address_of', '_close', '_most', 'held', 'size')
+    __slots__ = ('_address_of', '_close', '_emptied', '_most', '_peak', 'held', 'size')
 
     def __init__(self, address_of: Callable[[Any], str | None], close: Callable[[Any], None],
-                 most: int = MOST_ARRIVING) -> None:
-        self.size = 0
+                 emptied: Callable[[], object], most: int = MOST_ARRIVING) -> None:
+        self.size = self._peak = 0
         self.held: WeakSet[Pieces] = WeakSet()
         self._address_of = address_of
         self._close = close
+        self._emptied = emptied
         self._most = most
 
     def __repr__(self) -> str:
@@ -155,8 +159,17 @@ class Arriving:
     def note(self, size: int) -> None:
         """Count what has come, and close who has most where it is too much."""
         self.size += size
+        self._peak = max(self._peak, self.size)
         if self.size > self._most:
             self._relieve()
+
+    def let_go(self, size: int) -> None:
+        """Count what nobody has any more."""
+        self.size -= size
+        if not self.size:
+            peak, self._peak = self._peak, 0
+            if peak >= MUCH:
+                self._emptied()
 
     def _relieve(self) -> None:
         found = [(each, address) for each in self.held
