@@ -35,7 +35,9 @@ from websockets.exceptions import ConnectionClosed
 
 from ws_bridge.convert.codec import Codec
 from ws_bridge.convert.codec import LARGE as LARGE_CDR
+from ws_bridge.errors import LimitExceeded
 from ws_bridge.main import Service
+from ws_bridge.offload import wire
 from ws_bridge.offload.workshop import Workshop
 from ws_bridge.protocol.png import from_png, to_png
 from ws_bridge.transport.large import Large
@@ -372,12 +374,33 @@ async def test_a_worker_that_dies_or_hangs_is_replaced() -> None:
 
         for kind in (signal.SIGSTOP, signal.SIGKILL):
             assert not await publish()
+            await async_wait_until(lambda: not workshop(service)._lock.locked())    # it forgets
             before = workshop(service).restarts
             os.kill(workshop(service).pid or 0, kind)
             refused = asyncio.create_task(publish())
             assert (await other.ask('gates'))['op'] == 'gates'      # meanwhile
             assert await refused == 'limit_exceeded'
             assert workshop(service).restarts == before + 1
+        assert peer.closed is None
+
+
+async def test_a_worker_that_dies_after_its_answer_harms_nobody(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message was carried out; what was left of it has gone with the worker."""
+    asked, forgets = Workshop.ask, list[object]()
+
+    async def ask(self: Workshop, request: Any, *cargo: Any) -> Any:
+        if isinstance(request, wire.Forget):
+            forgets.append(request)
+            raise LimitExceeded('it died')
+        return await asked(self, request, *cargo)
+    monkeypatch.setattr(Workshop, 'ask', ask)
+    async with running_bridge() as service, native_peer(service) as peer:
+        await peer.ask('advertise', topic='/numbers', type=ARRAY)
+        for count in (1, 2):
+            told = await peer.publish('/numbers', {'data': NUMBERS})
+            assert told['data'].get('op') == 'publish'
+            await async_wait_until(lambda count=count: len(forgets) == count)
         assert peer.closed is None
 
 

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from itertools import count
+from math import inf
 from typing import Any
 
 import pytest
@@ -41,6 +42,7 @@ from ws_bridge.safety.policy import (
     FENCE_INTERVAL,
     GatePolicy,
     LeaseMode,
+    LossStep,
     Rest,
     TIMEOUT,
     TTL,
@@ -468,3 +470,20 @@ def test_who_has_not_let_go_after_all_has_to() -> None:
     assert not gate.neutral_needed
     gate.not_let_go('/cmd_vel')
     assert gate.neutral_needed
+
+
+@pytest.mark.parametrize(('on_loss', 'x', 'is_late'), [
+    ((LossStep('zero'),), 0.0, True), ((LossStep('zero'),), 0.5, False),
+    ((LossStep('message', message={'x': 1.0}),), 0.0, False), ((LossStep('none'),), 0.0, False)])
+def test_only_zero_where_it_is_a_stop_may_reach_ros_late(
+        on_loss: tuple[LossStep, ...], x: float, is_late: bool) -> None:
+    gate, told = make(on_loss=on_loss, neutral_first=False), list[float]()
+
+    def hand_over(cdr: bytes, /, *, moving: bool, deadline: float) -> bool:
+        told.append(deadline)
+        return True
+    assert gate.let_through(
+        'p', 'rosbridge', Command('i', '/t', {'x': x}), make_checks(SCHEMA, gate.policy), topic='/t',
+        convert=lambda: (b'', {'x': x}), encode=lambda values: b'', hand_over=hand_over,
+        offset=None, unix=UNIX, now=NOW, fence=NOW, slack=0.0)
+    assert (told[0] == inf) is is_late

@@ -20,6 +20,7 @@ published by somebody, and never a command of before it follows.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 from hypothesis import Phase, settings
@@ -151,11 +152,11 @@ def test_a_gate_that_cannot_be_stopped_keeps_no_other_from_it(
 
 
 def test_a_rest_waits_for_its_subscriber_as_long_as_it_takes(simulation: Simulation) -> None:
-    """It is harmless, and what moves passes because its sender has let go: in this order."""
+    """Where zero is a stop the gate lets it: what moves passes because its sender has let go."""
     simulation.matched_within = 2.0
     simulation.unadvertise('/left')
     simulation.advertise('/left')
-    assert simulation.command('/left', moving=False, acknowledge=True, ttl=0.1)
+    assert simulation.command('/left', moving=False, acknowledge=True, ttl=inf)
     assert simulation.command('/left', moving=True, acknowledge=True, ttl=0.2)
     simulation.run(1.0)
     simulation.run_loop()
@@ -166,6 +167,19 @@ def test_a_rest_waits_for_its_subscriber_as_long_as_it_takes(simulation: Simulat
     simulation.run_loop()
     assert simulation.answers[1:] == [None, None]
     assert simulation.not_let_go == []
+
+
+def test_who_lets_go_again_while_it_waits_has_let_go(simulation: Simulation) -> None:
+    """What moves before the later rest is refused, as the first one was; what comes after not."""
+    simulation.matched_within = 1.0
+    simulation.unadvertise('/left')
+    simulation.advertise('/left')
+    for moving, ttl in ((False, 0.1), (True, inf), (False, inf), (True, inf)):
+        assert simulation.command('/left', moving=moving, acknowledge=True, ttl=ttl)
+    simulation.run(1.2)
+    simulation.run_loop()
+    codes = [getattr(answer, 'code', None) for answer in simulation.answers]
+    assert codes == ['expired', 'expired', None, None]
 
 
 @pytest.mark.parametrize('other_moves', [False, True])
@@ -185,7 +199,7 @@ def test_nothing_follows_a_rest_that_was_not_published(
             failed.append(topic)
             raise Unavailable('a fault')
         publish(process, topic, cdr)
-    assert simulation.command('/left', moving=False, acknowledge=True, ttl=0.1)
+    assert simulation.command('/left', moving=False, acknowledge=True, ttl=inf)
     assert simulation.command('/left', moving=True, acknowledge=True, ttl=0.4)
     monkeypatch.setattr(StopProcess, 'publish', fail)
     simulation.run(0.4)

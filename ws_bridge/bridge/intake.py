@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 import logging
@@ -271,7 +271,8 @@ class Intake:
                     await asyncio.sleep(0)
                     end = time.perf_counter() + TURN
             if decoded:
-                await self._workshop.ask(wire.Forget())
+                with suppress(WsBridgeError):   # what was left of it has gone with the worker
+                    await self._workshop.ask(wire.Forget())
 
     async def put_together(self, link: Link, message: Large) -> None:
         """Put a binary message together, bit by bit, then carry it out."""

@@ -22,6 +22,7 @@ anything.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, Protocol
 
 from ws_bridge.errors import (
@@ -298,6 +299,8 @@ class Gate:
         moving, changed = self.judge(peer, lease_mode, topic, values, checks, now)
         if changed:
             cdr = encode(values)
+        if not moving and self.policy.is_stopped_by_zero:
+            deadline = inf      # it is a stop; and what moves later passes because of it
         if not hand_over(cdr, moving=moving, deadline=deadline):
             return False
         self.accepted(peer, topic, command, now)

@@ -163,6 +163,11 @@ class GatePolicy:
     slow_down: SlowDown | None = None
 
     @property
+    def is_stopped_by_zero(self) -> bool:
+        """Whether zero stops what is behind it, whenever it comes."""
+        return any(step.action == 'zero' for step in self.on_loss)
+
+    @property
     def fence_interval(self) -> float:
         """How often a peer is pinged that commands without times, s: this much its age may err."""
         shortest = self.ttl if self.slow_down is None else min(

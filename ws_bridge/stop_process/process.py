@@ -313,7 +313,7 @@ class StopProcess:
 
     def _publish(self, topic: CommandedTopic, command: wire.PublishCommand, now: float) -> None:
         guard = topic.guard
-        if command.moving and now > command.deadline:   # else it is harmless, and others need it
+        if now > command.deadline:
             self._refuse(command, 'expired', 'it waited too long')
             return
         if command.generation != guard.generation or self._halted:
@@ -375,13 +375,14 @@ class StopProcess:
 
         What moves is judged by whether its sender has let go, and the robot has not heard of it.
         """
-        guard = topic.guard
-        if not guard.moving:     # else what moves behind the same gate would be stopped
+        guard, pending = topic.guard, topic.pending
+        is_let_go = any(not each.moving for each in pending)    # by one that waits
+        if not guard.moving and not is_let_go:  # else what moves behind the gate would be stopped
             guard.stop('timeout', time.monotonic())
             self._tell(wire.GuardStopped(guard.key, guard.generation, moved=False))
             return
-        while topic.pending:
-            self._refuse(topic.pending.popleft(), 'expired',
+        while pending and pending[0].moving:
+            self._refuse(pending.popleft(), 'expired',
                          'a command before it, by which its sender let go, was not published')
 
     # ---- time
@@ -428,7 +429,7 @@ class StopProcess:
         waits = matched < shown or (shown == 0 and now - self._made_at < DISCOVERY)
         if waits and now < topic.deadline:
             for command in tuple(topic.pending):
-                if command.moving and now > command.deadline:
+                if now > command.deadline:
                     topic.pending.remove(command)
                     self._expire(topic, command)
             return
