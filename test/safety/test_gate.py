@@ -484,6 +484,6 @@ def test_only_zero_where_it_is_a_stop_may_reach_ros_late(
         return True
     assert gate.let_through(
         'p', 'rosbridge', Command('i', '/t', {'x': x}), make_checks(SCHEMA, gate.policy),
-        topic='/t', convert=lambda: (b'', {'x': x}), encode=lambda values: b'', hand_over=hand_over,
-        offset=None, unix=UNIX, now=NOW, fence=NOW, slack=0.0)
+        topic='/t', convert=lambda: (b'', {'x': x}), encode=lambda values: b'',
+        hand_over=hand_over, offset=None, unix=UNIX, now=NOW, fence=NOW, slack=0.0)
     assert (told[0] == inf) is is_late
