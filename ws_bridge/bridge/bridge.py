@@ -25,6 +25,7 @@ answers through the mailbox.
 from __future__ import annotations
 
 import asyncio
+from itertools import chain
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
@@ -70,6 +71,7 @@ from ws_bridge.transport.link import Link
 
 if TYPE_CHECKING:
     from ws_bridge.bridge.recorder import Recorder
+    from ws_bridge.bridge.recordings import Recordings
     from ws_bridge.ros.side import RosSide
 
 WRITING_TIME = 30.0
@@ -93,6 +95,7 @@ class Bridge:
     :param epoch: Unix time at the loop's time 0, s.
     :ivar figures: what the metrics show of the peers.
     :ivar cameras: those that somebody looks at; ``screens`` shows them to pages.
+    :ivar recordings: serves them to those who may read them; ``None`` where nothing is recorded.
     :raises TypeError: an effect of the sessions is carried out by no unit, or by two.
     """
 
@@ -171,8 +174,9 @@ class Bridge:
             self._diagnosis, self._logins, self._assets, ConnectionGraph(ros, peers.values))
         self._dispatcher.connect(self._units)
         self._recorder: Recorder | None = None
+        self.recordings: Recordings | None = None
         if settings.record != 'off':
-            self._recorder = self._make_recorder(ledger)
+            self._recorder = self._make_recorder(ledger, door)
 
     def __repr__(self) -> str:
         return f'Bridge(peers={len(self._peers)}, topics={len(self._outward.topics())})'
@@ -222,7 +226,9 @@ class Bridge:
         self._control.end()
 
     async def end_workers(self) -> None:
-        """End what reads and writes large messages, files and pictures."""
+        """End what reads and writes large messages, files, pictures and recordings."""
+        if self.recordings is not None:
+            await self.recordings.shutdown()
         await self.cameras.shutdown()
         await self._assets.shutdown()
         await self._frames.intake.shutdown()
@@ -291,16 +297,21 @@ class Bridge:
         if self._recorder is not None:
             self._recorder.tick()
 
-    def _make_recorder(self, ledger: Ledger) -> Recorder:
+    def _make_recorder(self, ledger: Ledger, door: Door) -> Recorder:
         """
-        Have everything recorded.
+        Have everything recorded, and recordings served.
 
         :raises ConfigError: a library for it is missing.
         """
         from ws_bridge.record.requirements import require_libraries
         require_libraries('record')
-        from ws_bridge.bridge.recorder import Recorder
-        recorder = Recorder(self._settings, self._ros, self._outward, ledger.audit, self._loop,
+        from ws_bridge.bridge.recorder import options_of, Recorder
+        from ws_bridge.bridge.recordings import Recordings
+        options = options_of(self._settings, self._ros.release)
+        self.recordings = Recordings(
+            self._settings, options['folder'], options['key'], door, ledger, self._loop,
+            gated=lambda: chain.from_iterable(self.gates.values()), epoch=self._epoch)
+        recorder = Recorder(options, self._ros, self._outward, ledger.audit, self._loop,
                             peers=self._peers.values, links=self._state.links,
                             epoch=self._epoch)
         self._control.gates.tap = recorder

@@ -43,7 +43,7 @@ from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import NotRecorded, WsBridgeError
 from ws_bridge.protocol.replies import Failed
 from ws_bridge.protocol.unix_time import nanoseconds
-from ws_bridge.record.channels import COMMANDS, DELIVERIES, EVENTS, LINKS
+from ws_bridge.record.channels import COMMANDS, DELIVERIES, EVENTS, LINKS, LOST, ORDINARY
 from ws_bridge.record.feed import Feed
 from ws_bridge.record.wire import Happened, Latched, NewChannel, Trigger
 from ws_bridge.safety.gate import age_of
@@ -54,10 +54,6 @@ if TYPE_CHECKING:
 
 PERIOD = 1.0
 """Between two looks at deliveries, links and what topics keep, s."""
-ORDINARY = ('released', 'shutdown')
-"""Why the robot is stopped where nothing is wrong."""
-LOST = ('closed', 'heartbeat')
-"""Why a lease ends with its holder."""
 VALUES = 4000
 """What the values of a command are taken to weigh, bytes."""
 HIDDEN = 'recording has failed'
@@ -100,13 +96,14 @@ class Recorder:
     """
     Notes what happens.
 
+    :param options: see :func:`options_of`.
     :param peers: returns those that are connected.
     :param links: returns how good their links are, JSON.
     :param audit: told what becomes of the recording; its lines are recorded.
     :param epoch: Unix time at the loop's time 0, s.
     """
 
-    def __init__(self, settings: Settings, ros: RosSide, outward: Outward, audit: Audit,
+    def __init__(self, options: dict[str, Any], ros: RosSide, outward: Outward, audit: Audit,
                  loop: asyncio.AbstractEventLoop, *, peers: Callable[[], Iterable[Peer]],
                  links: Callable[[], str], epoch: float) -> None:
         self._ros = ros
@@ -120,7 +117,7 @@ class Recorder:
         self._due = 0.0
         self._state, self._folder, self._why = 'starting', '', ''
         self._has_ended = False
-        self.feed = Feed(options_of(settings, ros.release), self._post, self._now)
+        self.feed = Feed(options, self._post, self._now)
         outward.record(self.took)
         audit.tap = self._audited
 
