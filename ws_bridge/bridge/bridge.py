@@ -48,6 +48,7 @@ from ws_bridge.bridge.names import BridgeNames
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.parameters import Parameters
 from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.playback import Playback, Player
 from ws_bridge.bridge.publications import Publications
 from ws_bridge.bridge.rosapi import RosApi
 from ws_bridge.bridge.screens import Screens
@@ -93,6 +94,7 @@ class Bridge:
     :param door: knows who peers are.
     :param ledger: takes down what happens.
     :param epoch: Unix time at the loop's time 0, s.
+    :param player: plays a recording that stands for the robot; ``None``: this is no replay.
     :ivar figures: what the metrics show of the peers.
     :ivar cameras: those that somebody looks at; ``screens`` shows them to pages.
     :ivar recordings: serves them to those who may read them; ``None`` where nothing is recorded.
@@ -100,8 +102,8 @@ class Bridge:
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide,
-                 loop: asyncio.AbstractEventLoop, door: Door, ledger: Ledger,
-                 epoch: float) -> None:
+                 loop: asyncio.AbstractEventLoop, door: Door, ledger: Ledger, epoch: float, *,
+                 player: Player | None = None) -> None:
         self._settings = settings
         self._ros = ros
         self._exposure = exposure
@@ -151,6 +153,7 @@ class Bridge:
                                     clock=clock)
         self._logins = Logins(settings, door, ledger, self._state, loop, epoch=epoch, peers=peers,
                               carry_out=carry_out)
+        self._playback = Playback(player, peers.values)
         self._uplinks = Uplinks(
             settings, ros, self._outward, self._publications, ledger, unix=self._unix,
             make_session=lambda name, link: self._make_session(
@@ -171,7 +174,8 @@ class Bridge:
         self._units: tuple[Unit, ...] = (       # in the order in which they see a new graph
             self._subscriptions, self._publications, self._services, self._actions,
             self._control, self._uplinks, self._state, parameters, rosapi, second_look,
-            self._diagnosis, self._logins, self._assets, ConnectionGraph(ros, peers.values))
+            self._diagnosis, self._logins, self._assets, self._playback,
+            ConnectionGraph(ros, peers.values))
         self._dispatcher.connect(self._units)
         self._recorder: Recorder | None = None
         self.recordings: Recordings | None = None
@@ -339,7 +343,8 @@ class Bridge:
                       lease_mode: LeaseMode = 'native') -> Session:
         return Session(peer, dialect, settings=self._settings, exposure=self._exposure,
                        names=self._names, now=self._loop.time(), unix_offset=self._epoch,
-                       gates=self._control, login=login, lease_mode=lease_mode)
+                       gates=self._control, login=login, lease_mode=lease_mode,
+                       playback=self._playback.span)
 
     def _halt_goals(self, guarded: Guarded) -> None:
         """End what goes on by itself behind a gate."""

@@ -1317,6 +1317,13 @@ export class WsBridge {
     return this.request('clear_stop', {}, { priority: 4 });
   }
 
+  // ---- replays
+
+  /** Control a replay: `{ play, speed, seek, marks }`; resolves with how it goes. */
+  playback(fields = {}) {
+    return this.request('playback', fields);
+  }
+
   // ---- frames in
 
   _received(frame) {
