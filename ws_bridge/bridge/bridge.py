@@ -311,11 +311,13 @@ class Bridge:
         require_libraries('record')
         from ws_bridge.bridge.recorder import options_of, Recorder
         from ws_bridge.bridge.recordings import Recordings
+        from ws_bridge.bridge.secret_parameters import SecretParameters
         options = options_of(self._settings, self._ros.release)
         self.recordings = Recordings(
             self._settings, options['folder'], options['key'], door, ledger, self._loop,
             gated=lambda: chain.from_iterable(self.gates.values()), epoch=self._epoch)
-        recorder = Recorder(options, self._ros, self._outward, ledger.audit, self._loop,
+        recorder = Recorder(options, SecretParameters(self._settings.record_secrets), self._ros,
+                            self._outward, ledger.audit, self._loop,
                             peers=self._peers.values, links=self._state.links,
                             epoch=self._epoch)
         self._control.passages.tap = recorder
