@@ -32,6 +32,8 @@ Encoding = str
 """The name of a row of :data:`ws_bridge.protocol.encodings.ENCODINGS`, or :data:`VIDEO`."""
 VIDEO = 'video'
 """No row of that table: a frame is made of the one before, by a process of the camera's own."""
+VIDEO_TYPE = 'foxglove_msgs/msg/CompressedVideo'
+"""The type of a frame of video as a message, for dialects that have no words for video."""
 Kind = Literal['topic', 'service', 'action']
 TopicUse = Literal['subscribe', 'publish']
 LeaseVerb = Literal['acquire', 'request', 'grant', 'deny', 'take', 'release']

@@ -67,7 +67,8 @@ class OpenSubscription:
     A peer may use several names for one topic: each has a subscription of its own, and so has
     each ``separate`` one of the same name.
 
-    ``share`` is what it is entitled to on a slow link.
+    ``share`` is what it is entitled to on a slow link. ``topic`` stands for the video of
+    ``camera``, where there is one; ``msg_type`` is then that of the camera.
 
     ``key`` names the request that changed, where the peer has several for this name; a ``fresh``
     one gets what the topic has kept, though another one of this peer got it before.
@@ -88,6 +89,7 @@ class OpenSubscription:
     separate: bool = False
     share: Share = USUAL
     rung: int | None = None
+    camera: str | None = None
 
     @property
     def name(self) -> DeliveryName:
