@@ -58,7 +58,9 @@ class Rig:
             close=lambda peer, name: self.shown.pop(name, None),
             of_topics=lambda: [(self.peer, wish) for wish in self.shown.values()
                                if wish.encoding != 'video'])
-        self.unit = Subscriptions(ros, outward, video, require_room=self._room,
+        self.seen: list[Any] = []
+        sight: Any = SimpleNamespace(shown=lambda *args: self.seen.append(args))
+        self.unit = Subscriptions(ros, outward, video, sight, require_room=self._room,
                                   changed=self._changed)
 
     def _topics(self) -> list[Any]:
@@ -174,7 +176,7 @@ def test_a_page_waits_for_video_and_gets_what_there_is(monkeypatch: pytest.Monke
 def test_who_may_not_see_a_camera_waits_for_a_topic_of_that_name(
         monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video_topics, 'has_library', lambda name: True)
-    rig = Rig(has_video_topics=True, exposure=Exposure((Rule('/camera/video'),)))
+    rig = Rig(has_video_topics=True, exposure=Exposure((Rule('/camera/video'), Rule('/other'))))
     rig.do(ops.Subscribe('i', '/camera/video'))
     rig.topics['/camera'] = TopicInfo((IMAGE,), 1)
     rig.unit.graph_changed()

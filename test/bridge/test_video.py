@@ -18,6 +18,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -40,6 +41,7 @@ from ws_bridge.protocol.foxglove import FoxgloveDialect
 from ws_bridge.protocol.native import BINARY_HEADER, KEY_FRAME, RUNG_AT, VIDEO_OPCODE
 from ws_bridge.protocol.operations import VIDEO_TYPE
 from ws_bridge.protocol.rosbridge import RosbridgeDialect
+from ws_bridge.protocol.unix_time import nanoseconds
 from ws_bridge.ros.types import TypeStore
 from ws_bridge.session.effects import OpenSubscription
 from ws_bridge.session.queue import OutQueue, Share
@@ -279,6 +281,34 @@ def test_what_waits_chooses_the_quality() -> None:
     rig.now = 60.0
     rig.show()
     assert [viewer.recipe for viewer in rig.viewers] == [VideoRecipe(1)]
+
+
+def test_what_is_seen_late_chooses_the_quality() -> None:
+    """Where the peer says what it shows: nothing has to wait here."""
+    rig = Rig(rung=None)
+    rig.unit.open(rig.peer, rig.wish)
+    stamps = count(10**18, 33_000_007)
+
+    def show(seen: float, *, says: bool = True) -> list[VideoRecipe]:
+        """Hand out a frame, which the peer sees after so many seconds; give what is watched."""
+        stamp = next(stamps)
+        rig.viewers[0].take(Packet(b'x', stamp, True, 'h264'))
+        rig.numbers()
+        rig.now += seen
+        if says:
+            rig.unit.shown(rig.peer, '/other', stamp)
+            rig.unit.shown(rig.peer, '/camera', nanoseconds(stamp / 1e9))   # as JSON has it
+        return [viewer.recipe for viewer in rig.viewers]
+    for _ in range(20):
+        assert show(0.1) == [VideoRecipe(1)]
+    changes = [show(0.5) for _ in range(3)]
+    assert changes == [[VideoRecipe(1)], [VideoRecipe(1)], [VideoRecipe(0)]]
+    for _ in range(10):                             # it says nothing of the new one
+        assert show(0.1, says=False) == [VideoRecipe(0)]
+    show(0.1)
+    for _ in range(12):                             # and then nothing any more
+        show(0.1, says=False)
+    assert show(0.1, says=False) == [VideoRecipe(0, 0.1)]
 
 
 CDR = compressed_video(7, 'eye', b'x', 'h264')

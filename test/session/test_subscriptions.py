@@ -76,6 +76,15 @@ def test_the_video_of_a_camera_has_the_rights_of_the_camera() -> None:
         fx.CloseSubscription('/camera/video', 'camera/video')
 
 
+def test_a_picture_that_is_shown() -> None:
+    session = make()
+    session.receive(ops.Subscribe(None, 'odom'), START)
+    assert session.receive(ops.PictureShown('i', '/odometry', 7), START) == [
+        fx.NoteShown('/odometry', 7)]
+    assert refusal(session.receive(ops.PictureShown('i', '/t', 7), START)) == \
+        ('i', 'not_advertised', 'topic')
+
+
 def test_unsubscribe() -> None:
     session = make()
     session.receive(ops.Subscribe(None, 'odom'), START)

@@ -27,6 +27,8 @@ from ws_bridge.ros.types import TypeStore
 from ws_bridge.video import messages
 from ws_bridge.video.messages import EncodedImage, RawImage, read_message
 
+VIDEO = CodecStore().codec(TypeStore().message(messages.COMPRESSED_VIDEO))
+
 
 def a_picture(frame_id: str = 'camera') -> Image:
     """Return an image that has something in each field."""
@@ -77,9 +79,8 @@ def test_video_that_the_bridge_writes(stamp: int, frame_id: str, data: bytes, co
     """As the codec of the definition that peers are told reads it."""
     frame_id = frame_id.replace('\0', '').encode(errors='replace').decode()
     cdr = messages.compressed_video(stamp, frame_id, memoryview(data), codec)
-    message = CodecStore().codec(TypeStore().message(messages.COMPRESSED_VIDEO))
-    message.check(cdr)
-    assert message.to_values(cdr) == {
+    VIDEO.check(cdr)
+    assert VIDEO.to_values(cdr) == {
         'timestamp': {'sec': stamp // 10**9, 'nanosec': stamp % 10**9}, 'frame_id': frame_id,
         'data': b64encode(data).decode(), 'format': codec}
 

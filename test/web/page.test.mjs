@@ -362,13 +362,15 @@ test('a picture of another topic, of none, or that cannot be shown is never in s
   const [raw] = client.subscriptions;
   const text = () => figure.querySelector('.empty').textContent;
   assert.equal(raw.options.maxRate, 30);
-  raw.callback(IMAGE, { age: 0.1 });
+  raw.callback(IMAGE, { age: 0.1, timestamp: 5.5 });
   page.frame();
   made._showAge();
   assert.deepEqual(shows(), ['raw', true, 'fresh']);
+  assert.deepEqual(client.shown, [['/a', 5.5]]);
   assert.ok(made.age >= 0.1);
   raw.callback({ ...IMAGE, encoding: 'bayer_rggb8' }, { age: 0.1 });
   page.frame();
+  assert.equal(client.shown.length, 1);
   assert.deepEqual(shows(), ['clear', false, 'none']);
   assert.match(text(), /bayer_rggb8 cannot be shown/);
   assert.equal(made.age, null);

@@ -126,7 +126,7 @@ class Bridge:
                                     end=lambda peer, gone: self._subscriptions.end(peer, gone))
         self.cameras = Cameras(settings, ros, loop, require_room=self._require_room, epoch=epoch)
         video = VideoToPeers(ros, store, self.cameras, clock, self._sight.watcher)
-        self._subscriptions = Subscriptions(ros, self._outward, video,
+        self._subscriptions = Subscriptions(ros, self._outward, video, self._sight,
                                             require_room=self._require_room,
                                             changed=self._state.touch)
         self._publications = Publications(ros, store, self._control.gates,

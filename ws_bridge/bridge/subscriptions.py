@@ -20,6 +20,7 @@ from typing import ClassVar, TYPE_CHECKING
 
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import is_there, Peer
+from ws_bridge.bridge.sight import Sight
 from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.bridge.video import VideoToPeers
 from ws_bridge.bridge.video_topics import camera_of, SUFFIX
@@ -38,15 +39,17 @@ class Subscriptions(Unit):
 
     :param outward: delivers topics as they are.
     :param video: delivers what has to be encoded for it.
+    :param sight: knows which pictures peers see.
     :param require_room: refuses one more entity of ROS where peers have too many.
     :param changed: told when a peer hears another topic, or one no more.
     """
 
-    def __init__(self, ros: RosSide, outward: Outward, video: VideoToPeers, *,
+    def __init__(self, ros: RosSide, outward: Outward, video: VideoToPeers, sight: Sight, *,
                  require_room: Callable[[], None], changed: Callable[[], None]) -> None:
         self._ros = ros
         self._outward = outward
         self._video = video
+        self._sight = sight
         self._require_room = require_room
         self._changed = changed
 
@@ -131,11 +134,16 @@ class Subscriptions(Unit):
             peer.session.subscriptions.forget(wish.name)
             peer.send(Failed(wish.op_id, exc))
 
+    def _shown(self, peer: Peer, effect: fx.NoteShown) -> None:
+        self._video.shown(peer, effect.topic, effect.stamp)
+        self._sight.shown(effect.topic, effect.stamp, peer.link)
+
     def _takes_pieces(self, peer: Peer, effect: fx.TakesPieces) -> None:
         peer.link.queue.takes_pieces = True
 
     EFFECTS: ClassVar[Effects] = {
-        fx.OpenSubscription: _open, fx.CloseSubscription: _close, fx.TakesPieces: _takes_pieces}
+        fx.OpenSubscription: _open, fx.CloseSubscription: _close, fx.TakesPieces: _takes_pieces,
+        fx.NoteShown: _shown}
 
 
 def _is_video(msg_type: str | None) -> bool:

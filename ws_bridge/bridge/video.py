@@ -23,6 +23,7 @@ none of ROS (:mod:`.video_topics`).
 """
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection
 from functools import partial
 from itertools import count
@@ -51,6 +52,12 @@ if TYPE_CHECKING:
 
 DEPTH = 6
 """Frames of one camera that wait for a slow peer; then it has to wait for a new beginning."""
+REMEMBERED = 256
+"""Frames of which it is remembered when they left, until the peer says that it has shown them."""
+ROUNDING = 1_000
+"""By so much a time that a peer repeats may differ, ns: it is written in seconds."""
+SAYS_EACH = 0.25
+"""So often a peer says at least what it shows, s, where it does."""
 OnFrameLeft = Callable[[int, Link], None]
 """Gets the time of a picture, Unix, ns, and the link to which all of it was written."""
 FIRST_CHANNEL = 1 << 30
@@ -94,11 +101,14 @@ class _Showing:
         self._clock = clock
         self._count = 0
         self._waits = True      # for a frame that stands for itself
+        self._left: deque[tuple[int, float]] = deque(maxlen=REMEMBERED)
+        self._delay: float | None = None
         self._viewer = self._make_viewer(recipe)
         cameras.add(key, self._viewer)
 
     def begin(self) -> None:
         """Send nothing of what waits, and what comes from now on in its share of the link."""
+        self._left.clear()      # what was lost is never shown
         self.peer.link.forget_stream(self._name)
         self.peer.link.queue.share(self._name, self.wish.share)
 
@@ -120,16 +130,34 @@ class _Showing:
             self._waits = True
             self._cameras.want_key(self._key, recipe)
         if self._ladder is not None and self._ladder.note(
-                self._clock(), link.waiting(self._name), has_lost=has_lost):
-            self._change(VideoRecipe(self._ladder.rung, recipe.interval))
+                self._clock(), link.waiting(self._name), has_lost=has_lost,
+                delay=self._delay_now()):
+            self._change(VideoRecipe(self._ladder.rung, max(
+                self._ladder.interval, shared_interval(self.wish.min_interval))))
             return
         if self._waits and not packet.is_key:
             return
         self._waits = False
+        self._left.append((packet.stamp, self._clock()))
         link.send_stream(
             self._name, wire.frame(packet, recipe.rung, self._count), DEPTH, text=wire.text,
             split=wire.split, on_left=None if self._on_left is None else partial(
                 self._on_left, packet.stamp, link))
+
+    def shown(self, stamp: int) -> None:
+        """Take note that the peer has shown a picture, by its time, Unix, ns."""
+        newest = next((index for index in reversed(range(len(self._left)))
+                       if abs(self._left[index][0] - stamp) <= ROUNDING), None)
+        if newest is not None:
+            self._delay = self._clock() - self._left[newest][1]
+            for _ in range(newest + 1):
+                self._left.popleft()
+
+    def _delay_now(self) -> float | None:
+        """Return how late the peer sees frames, s; no word of one that left long ago tells too."""
+        if self._delay is None or not self._left:
+            return self._delay
+        return max(self._delay, self._clock() - self._left[0][1] - SAYS_EACH)
 
     def _change(self, recipe: VideoRecipe) -> None:
         """Watch in another quality, from a new beginning on."""
@@ -140,7 +168,7 @@ class _Showing:
             return
         self._cameras.remove(self._key, self._viewer)
         self.begin()
-        self._viewer, self._waits = viewer, True
+        self._viewer, self._waits, self._delay = viewer, True, None
 
     def _fail(self, error: WsBridgeError) -> None:
         self._waits = True
@@ -247,6 +275,12 @@ class VideoToPeers:
             wish.wire_name, msg_type if wish.camera is None else VIDEO_TYPE, wish.encoding,
             channel, None, False,
             None if msg_type in VIDEO_TYPES else recipe.rung)))
+
+    def shown(self, peer: Peer, topic: str, stamp: int) -> None:
+        """Take note that a peer has shown a picture of a camera, by its time, Unix, ns."""
+        for showing in self._shown.values():
+            if showing.peer is peer and showing.wish.topic == topic:
+                showing.shown(stamp)
 
     def close(self, peer: Peer, delivery: DeliveryName) -> None:
         """Let a peer watch no longer by this name."""

@@ -122,6 +122,15 @@ class Subscribe:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureShown:
+    """The peer has shown a picture of a topic, which was taken at ``stamp``; asks no answer."""
+
+    op_id: str | None
+    topic: str
+    stamp: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unsubscribe:
     """No more samples of a topic, for this ``key`` or for all that are not separate."""
 
@@ -498,12 +507,13 @@ class Appeared:
 
 
 Operation = (
-    Appeared | Hello | ListNames | GetSchema | Diagnose | Subscribe | Unsubscribe | Advertise
-    | Unadvertise | AdvertiseService | UnadvertiseService | SendGoal | CancelGoal | AdvertiseAction
-    | UnadvertiseAction | GoalAnswer | ActionFeedback | ActionResult | GetParameters
-    | SetParameters | WatchParameters | WatchConnections | FetchAsset | WatchStatus | Command
-    | Inquire | Authenticate | MakeTicket | BinaryPublish | BinarySample | ServiceAnswer
-    | Heartbeat | PeerStatus | ListGates | LeaseOperation | EmergencyStop | ClearStop | Malformed)
+    Appeared | Hello | ListNames | GetSchema | Diagnose | Subscribe | Unsubscribe
+    | PictureShown | Advertise | Unadvertise | AdvertiseService | UnadvertiseService
+    | SendGoal | CancelGoal | AdvertiseAction | UnadvertiseAction | GoalAnswer
+    | ActionFeedback | ActionResult | GetParameters | SetParameters | WatchParameters
+    | WatchConnections | FetchAsset | WatchStatus | Command | Inquire | Authenticate
+    | MakeTicket | BinaryPublish | BinarySample | ServiceAnswer | Heartbeat | PeerStatus
+    | ListGates | LeaseOperation | EmergencyStop | ClearStop | Malformed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,14 @@ class CloseSubscription:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteShown:
+    """The peer has shown the picture of ``topic`` that was taken at ``stamp``, Unix, ns."""
+
+    topic: str
+    stamp: int
+
+
+@dataclass(frozen=True, slots=True)
 class OpenPublisher:
     """
     Get a publisher ready; ``asked`` is false where a publication alone implied it.
@@ -406,9 +414,10 @@ class Ignored:
 
 
 Effect = (
-    Send | LookAgain | OpenSubscription | CloseSubscription | OpenPublisher | ClosePublisher
-    | Publish | CallService | AnswerQuestion | CancelCall | Host | Unhost | AnswerService
-    | StartGoal | RequestCancel | DropGoal | HostAction | UnhostAction | AnswerGoal | Feedback
-    | EndGoal | Describe | RunDiagnosis | ControlOperation | ParameterOperation
-    | UnwatchParameters | ConnectionsWatched | ReadAsset | PeerLost | StatusWanted
-    | PeerChanged | Greeted | TakesPieces | LogIn | IssueTicket | Dismiss | Ignored)
+    Send | LookAgain | OpenSubscription | CloseSubscription | NoteShown | OpenPublisher
+    | ClosePublisher | Publish | CallService | AnswerQuestion | CancelCall | Host | Unhost
+    | AnswerService | StartGoal | RequestCancel | DropGoal | HostAction | UnhostAction
+    | AnswerGoal | Feedback | EndGoal | Describe | RunDiagnosis | ControlOperation
+    | ParameterOperation | UnwatchParameters | ConnectionsWatched | ReadAsset | PeerLost
+    | StatusWanted | PeerChanged | Greeted | TakesPieces | LogIn | IssueTicket | Dismiss
+    | Ignored)

@@ -102,6 +102,12 @@ class PeerSubscriptions(Part):
         return [rest or fx.CloseSubscription(topic, name),
                 fx.Send(replies.Unsubscribed(op.op_id, op.topic))]
 
+    def _shown(self, op: ops.PictureShown, now: float) -> list[fx.Effect]:
+        topic = self._resolve(op.topic)
+        if topic not in self.names.values():
+            raise NotAdvertised(f'{op.topic} is not subscribed to', field='topic')
+        return [fx.NoteShown(topic, op.stamp)]
+
     def forget(self, name: fx.DeliveryName) -> None:
         """Take back a subscription that ROS refused; ``name`` as the peer used it."""
         self.names.pop(name, None)
@@ -121,4 +127,5 @@ class PeerSubscriptions(Part):
         self._merger = SubscriptionMerger()
         return effects
 
-    HANDLERS: ClassVar[Handlers] = {ops.Subscribe: _subscribe, ops.Unsubscribe: _unsubscribe}
+    HANDLERS: ClassVar[Handlers] = {
+        ops.Subscribe: _subscribe, ops.Unsubscribe: _unsubscribe, ops.PictureShown: _shown}

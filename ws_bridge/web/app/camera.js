@@ -76,11 +76,11 @@ export class Camera {
     this.choice = new TopicChoice(client, figure.querySelector('select'), [RAW, COMPRESSED], (image, info) => {
       const came = performance.now();
       if (this.isVideo) {
-        this.player.push(image, { age: info.age, came });
+        this.player.push(image, { age: info.age, came, timestamp: info.timestamp });
         return;
       }
       this.bytes.push([came, image.data.length]);
-      this.newest = { image, age: info.age, came };
+      this.newest = { image, age: info.age, came, timestamp: info.timestamp };
       this.draw();
     }, {
       queueDepth: 1, maxRate: RATES[0], name, isOptional: name !== 'camera',
@@ -207,7 +207,8 @@ export class Camera {
     if (this.newest) this.draw();
   }
 
-  _showed({ age, came }) {
+  _showed({ age, came, timestamp }) {
+    this.client.tellShown(this.choice.topic, timestamp);
     this.text.hidden = true;
     this.shown = { age, came };
     this.drawn.push(performance.now());
