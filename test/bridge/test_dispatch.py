@@ -71,10 +71,10 @@ class Everything(Unit):
         fx.OpenSubscription, fx.CloseSubscription, fx.NoteShown, fx.OpenPublisher,
         fx.ClosePublisher, fx.Publish, fx.LookAgain, fx.CallService, fx.AnswerQuestion,
         fx.CancelCall, fx.Host, fx.Unhost, fx.AnswerService, fx.StartGoal, fx.RequestCancel,
-        fx.DropGoal, fx.HostAction, fx.UnhostAction, fx.AnswerGoal, fx.Feedback, fx.EndGoal, fx.Describe, fx.RunDiagnosis,
-        fx.ControlOperation, fx.PeerLost, fx.StatusWanted, fx.PeerChanged, fx.Greeted, fx.LogIn,
-        fx.IssueTicket, fx.Dismiss, fx.ParameterOperation, fx.UnwatchParameters,
-        fx.ConnectionsWatched, fx.ReadAsset, fx.TakesPieces), take)
+        fx.DropGoal, fx.HostAction, fx.UnhostAction, fx.AnswerGoal, fx.Feedback, fx.EndGoal,
+        fx.Describe, fx.RunDiagnosis, fx.ControlOperation, fx.PeerLost, fx.StatusWanted,
+        fx.PeerChanged, fx.Greeted, fx.LogIn, fx.IssueTicket, fx.Dismiss, fx.ParameterOperation,
+        fx.UnwatchParameters, fx.ConnectionsWatched, fx.ReadAsset, fx.TakesPieces), take)
     CODECS = dict.fromkeys((fx.Publish, fx.CallService, fx.StartGoal, fx.AnswerService,
                             fx.Feedback, fx.EndGoal), codec_of)
 

@@ -31,6 +31,7 @@ from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.bridge.video_topics import video_topics
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.config.roles import is_hidden, Role
+from ws_bridge.convert.schema import VIDEO
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import UnknownType
 from ws_bridge.protocol.operations import GetSchema, VIDEO_TYPE
@@ -110,7 +111,7 @@ class StateReporter(Unit):
         self._diagnostics_due = self._lists_due = self._started
         self._listed = ''
         self._freshness: tuple[tuple[str, FreshnessState], ...] = ()
-        self._definitions: dict[str, str] = {}      # of types, which are there for good
+        self._definitions = {VIDEO.name: schema_to_text(VIDEO)}     # of types, there for good
         self._service_definitions: dict[str, ServiceDefined] = {}
 
     def touch(self) -> None:

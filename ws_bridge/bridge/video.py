@@ -34,6 +34,7 @@ from ws_bridge.bridge.peer import agreed_type, Peer, types_of
 from ws_bridge.bridge.streams import Form, form_for, Member
 from ws_bridge.bridge.video_topics import lacks_library
 from ws_bridge.convert.codec import Codec, CodecStore
+from ws_bridge.convert.schema import VIDEO
 from ws_bridge.errors import LimitExceeded, TypeMismatch, Unavailable, UnknownName, WsBridgeError
 from ws_bridge.protocol.native import video_frame
 from ws_bridge.protocol.operations import VIDEO_TYPE
@@ -264,7 +265,7 @@ class VideoToPeers:
                              shared_interval(wish.min_interval))
         channel = next(self._numbers)
         wire = _native(channel, is_encoded=msg_type not in VIDEO_TYPES) if wish.camera is None \
-            else _message(self._store.codec(self._ros.types.message(VIDEO_TYPE)),
+            else _message(self._store.codec(VIDEO),
                           form_for(Member(peer, wish), channel), peer.clock)
         showing = _Showing(self._cameras, peer, wish, (topic, msg_type, wish.qos), recipe,
                            wire, ladder, self._clock, self._watcher(topic))

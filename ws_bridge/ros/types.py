@@ -28,9 +28,16 @@ from typing import Any
 
 from rosidl_parser import definition as idl
 
-from ws_bridge.convert.schema import Constant, Field, FieldType, MessageSchema, Value, zero_value
+from ws_bridge.convert.schema import (
+    Constant,
+    Field,
+    FieldType,
+    MessageSchema,
+    Value,
+    VIDEO,
+    zero_value,
+)
 from ws_bridge.errors import UnknownType
-from ws_bridge.protocol.operations import VIDEO_TYPE
 from ws_bridge.ros.transforms import ELEMENT, is_installed, schema_of_tf, TF_NAMES
 
 _NAME = re.compile(
@@ -59,11 +66,6 @@ class ActionSchema:
     feedback: MessageSchema
 
 
-_VIDEO_NAMES = (VIDEO_TYPE, VIDEO_TYPE.replace('/msg', ''))
-"""A type that peers are given, be it installed or not."""
-_TIME = 'builtin_interfaces/msg/Time'
-
-
 class TypeStore:
     """Finds interface types by name, and keeps what it found."""
 
@@ -86,9 +88,9 @@ class TypeStore:
         try:
             return schema_of(self.message_class(name), self._messages)
         except UnknownType:
-            if name not in _VIDEO_NAMES:
+            if name not in (VIDEO.name, VIDEO.name.replace('/msg', '')):
                 raise
-            return _schema_of_video(self.message(_TIME))
+            return VIDEO
 
     def service(self, name: str) -> ServiceSchema:
         """
@@ -206,14 +208,6 @@ def schema_of(cls: Any, known: dict[str, MessageSchema] | None = None) -> Messag
                 cls.get_fields_and_field_types(), cls.SLOT_TYPES, strict=True))
         known[name] = MessageSchema(name, fields, _constants(cls))
     return known[name]
-
-
-def _schema_of_video(time: MessageSchema) -> MessageSchema:
-    """Return the schema of video, given that of a time."""
-    return MessageSchema(VIDEO_TYPE, (
-        Field('timestamp', FieldType('message', time)), Field('frame_id', FieldType('string')),
-        Field('data', FieldType('uint8', array='unbounded')),
-        Field('format', FieldType('string'))), ())
 
 
 def _field(name: str, slot_type: Any, value: Value, known: dict[str, MessageSchema]) -> Field:
