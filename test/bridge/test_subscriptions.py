@@ -43,7 +43,7 @@ class Rig:
         self.sent: list[Any] = []
         self.peer: Any = SimpleNamespace(
             session=self.session, kind=SimpleNamespace(has_video_topics=has_video_topics),
-            send=self.sent.append)
+            send=self.sent.append, link=None)
         self.topics: dict[str, TopicInfo] = {}
         self.awaited: set[object] = set()
         self.shown: dict[object, fx.OpenSubscription] = {}
@@ -56,6 +56,7 @@ class Rig:
         video: Any = SimpleNamespace(
             has=lambda peer, name: name in self.shown, open=self._show, await_camera=self._show,
             close=lambda peer, name: self.shown.pop(name, None),
+            shown=lambda *args: self.seen.insert(0, args),
             of_topics=lambda: [(self.peer, wish) for wish in self.shown.values()
                                if wish.encoding != 'video'])
         self.seen: list[Any] = []
@@ -128,6 +129,10 @@ def test_what_stands_needs_no_room_and_outlives_a_failed_change() -> None:
 
 def test_video_in_words_of_its_own() -> None:
     rig = Rig()
+    rig.do(ops.Subscribe('i', '/t'))
+    rig.do(ops.PictureShown('i', '/t', 5))
+    assert rig.seen == [(rig.peer, ('/t',), 5), ('/t', 5, None)]
+    rig.do(ops.Unsubscribe('i', '/t'))
     rig.topics['/camera'] = TopicInfo((IMAGE,), 1)
     rig.full = True         # the camera counts, not who watches it
     rig.do(ops.Subscribe('i', '/camera', encoding='video', key='video', separate=True))

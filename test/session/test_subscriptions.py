@@ -80,7 +80,7 @@ def test_a_picture_that_is_shown() -> None:
     session = make()
     session.receive(ops.Subscribe(None, 'odom'), START)
     assert session.receive(ops.PictureShown('i', '/odometry', 7), START) == [
-        fx.NoteShown('/odometry', 7)]
+        fx.NoteShown('/odometry', ('odom',), 7)]
     assert refusal(session.receive(ops.PictureShown('i', '/t', 7), START)) == \
         ('i', 'not_advertised', 'topic')
 

@@ -135,7 +135,7 @@ class Subscriptions(Unit):
             peer.send(Failed(wish.op_id, exc))
 
     def _shown(self, peer: Peer, effect: fx.NoteShown) -> None:
-        self._video.shown(peer, effect.topic, effect.stamp)
+        self._video.shown(peer, effect.names, effect.stamp)
         self._sight.shown(effect.topic, effect.stamp, peer.link)
 
     def _takes_pieces(self, peer: Peer, effect: fx.TakesPieces) -> None:

@@ -24,7 +24,7 @@ none of ROS (:mod:`.video_topics`).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from itertools import count
 from typing import NamedTuple, TYPE_CHECKING
@@ -277,10 +277,11 @@ class VideoToPeers:
             channel, None, False,
             None if msg_type in VIDEO_TYPES else recipe.rung)))
 
-    def shown(self, peer: Peer, topic: str, stamp: int) -> None:
+    def shown(self, peer: Peer, names: Iterable[DeliveryName], stamp: int) -> None:
         """Take note that a peer has shown a picture of a camera, by its time, Unix, ns."""
-        for showing in self._shown.values():
-            if showing.peer is peer and showing.wish.topic == topic:
+        for name in names:
+            showing = self._shown.get((peer.name, name))
+            if showing is not None:
                 showing.shown(stamp)
 
     def close(self, peer: Peer, delivery: DeliveryName) -> None:

@@ -107,9 +107,14 @@ class CloseSubscription:
 
 @dataclass(frozen=True, slots=True)
 class NoteShown:
-    """The peer has shown the picture of ``topic`` that was taken at ``stamp``, Unix, ns."""
+    """
+    The peer has shown the picture of ``topic`` that was taken at ``stamp``, Unix, ns.
+
+    ``names`` are those of its subscriptions of the topic.
+    """
 
     topic: str
+    names: tuple[DeliveryName, ...]
     stamp: int
 
 

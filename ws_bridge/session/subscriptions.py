@@ -104,9 +104,10 @@ class PeerSubscriptions(Part):
 
     def _shown(self, op: ops.PictureShown, now: float) -> list[fx.Effect]:
         topic = self._resolve(op.topic)
-        if topic not in self.names.values():
+        names = tuple(name for name, of in self.names.items() if of == topic)
+        if not names:
             raise NotAdvertised(f'{op.topic} is not subscribed to', field='topic')
-        return [fx.NoteShown(topic, op.stamp)]
+        return [fx.NoteShown(topic, names, op.stamp)]
 
     def forget(self, name: fx.DeliveryName) -> None:
         """Take back a subscription that ROS refused; ``name`` as the peer used it."""
