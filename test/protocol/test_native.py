@@ -215,7 +215,7 @@ def test_any_json(value: Any) -> None:
 KEYS = ['op', 'topic', 'type', 'encoding', 'max_rate', 'queue_depth', 'qos', 'schema', 'service',
         'subscribe', 'name', 'dialect', 'robot', 'sequence', 'timestamp', 'echo', 'result',
         'message', 'kind']
-OPS = ['hello', 'list', 'schema', 'subscribe', 'unsubscribe', 'advertise', 'unadvertise',
+OPS = ['hello', 'list', 'schema', 'subscribe', 'unsubscribe', 'shown', 'advertise', 'unadvertise',
        'advertise_service', 'unadvertise_service', 'status', 'channel']
 fields = st.dictionaries(st.sampled_from(KEYS), st.sampled_from(OPS) | values, max_size=5)
 metadata_of_anything = st.fixed_dictionaries(
