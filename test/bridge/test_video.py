@@ -37,6 +37,7 @@ from support.rosbridge_harness import rosbridge_peer
 from ws_bridge.bridge import video, video_topics
 from ws_bridge.bridge.video import DEPTH, VideoToPeers
 from ws_bridge.convert.codec import CodecStore
+from ws_bridge.errors import LimitExceeded
 from ws_bridge.protocol.foxglove import FoxgloveDialect
 from ws_bridge.protocol.native import BINARY_HEADER, KEY_FRAME, RUNG_AT, VIDEO_OPCODE
 from ws_bridge.protocol.operations import VIDEO_TYPE
@@ -183,6 +184,7 @@ class Rig:
     def __init__(self, rung: int | None = 1, dialect: Any = None, **wish: Any) -> None:
         self.viewers: list[Any] = []
         self.keys = 0
+        self.is_full = False
         self.now = 0.0
         self.sent: list[Any] = []
         self.queue = OutQueue(1 << 20, 100)
@@ -190,7 +192,7 @@ class Rig:
             graph=SimpleNamespace(topics={'/camera': SimpleNamespace(types=(IMAGE,))}),
             types=TypeStore())
         cameras: Any = SimpleNamespace(
-            add=lambda key, viewer: self.viewers.append(viewer),
+            add=self._add,
             remove=lambda key, viewer: self.viewers.remove(viewer), want_key=self._want_key)
         link = SimpleNamespace(
             has_lost=self.queue.has_lost, forget_stream=self.queue.forget,
@@ -215,6 +217,11 @@ class Rig:
 
     def _forget(self, name: Any) -> None:
         self.forgotten.append(name)
+
+    def _add(self, key: Any, viewer: Any) -> None:
+        if self.is_full:
+            raise LimitExceeded('full')
+        self.viewers.append(viewer)
 
     def _want_key(self, key: Any, recipe: VideoRecipe) -> None:
         self.keys += 1
@@ -280,6 +287,18 @@ def test_what_waits_chooses_the_quality() -> None:
     assert len(rig.numbers()) == 1
     rig.now = 60.0
     rig.show()
+    assert [viewer.recipe for viewer in rig.viewers] == [VideoRecipe(1)]
+
+
+def test_where_no_other_quality_may_be_no_frame_is_left_out() -> None:
+    """The next one is made of it."""
+    rig = Rig(rung=None)
+    rig.unit.open(rig.peer, rig.wish)
+    rig.show(is_key=True)
+    rig.is_full, rig.now = True, 2.0
+    for _ in range(4):
+        rig.show()
+    assert rig.numbers() == [1, 2, 3, 4, 5]
     assert [viewer.recipe for viewer in rig.viewers] == [VideoRecipe(1)]
 
 

@@ -132,9 +132,8 @@ class _Showing:
             self._cameras.want_key(self._key, recipe)
         if self._ladder is not None and self._ladder.note(
                 self._clock(), link.waiting(self._name), has_lost=has_lost,
-                delay=self._delay_now()):
-            self._change(VideoRecipe(self._ladder.rung, max(
-                self._ladder.interval, shared_interval(self.wish.min_interval))))
+                delay=self._delay_now()) and self._change(VideoRecipe(self._ladder.rung, max(
+                    self._ladder.interval, shared_interval(self.wish.min_interval)))):
             return
         if self._waits and not packet.is_key:
             return
@@ -160,16 +159,17 @@ class _Showing:
             return self._delay
         return max(self._delay, self._clock() - self._left[0][1] - SAYS_EACH)
 
-    def _change(self, recipe: VideoRecipe) -> None:
-        """Watch in another quality, from a new beginning on."""
+    def _change(self, recipe: VideoRecipe) -> bool:
+        """Watch in another quality, from a new beginning on, if that may be; return whether."""
         viewer = self._make_viewer(recipe)
         try:
             self._cameras.add(self._key, viewer)
         except LimitExceeded:       # as before, until the next step
-            return
+            return False
         self._cameras.remove(self._key, self._viewer)
         self.begin()
         self._viewer, self._waits, self._delay = viewer, True, None
+        return True
 
     def _fail(self, error: WsBridgeError) -> None:
         self._waits = True
