@@ -340,7 +340,8 @@ test('how bad a delay is, what it leaves of the speed, and when a link is thin',
   }), [false, false, false, false, true, true, false]);
 });
 
-const CAMERAS = { topics: [{ topic: '/a', type: 'sensor_msgs/msg/Image' }, { topic: '/b', type: 'sensor_msgs/msg/CompressedImage' }] };
+const H264 = { topic: '/v', type: 'foxglove_msgs/msg/CompressedVideo' };
+const CAMERAS = { topics: [{ topic: '/a', type: 'sensor_msgs/msg/Image' }, { topic: '/b', type: 'sensor_msgs/msg/CompressedImage' }, H264] };
 const IMAGE = { encoding: 'mono8', width: 1, height: 1, step: 1, data: Uint8Array.from([7]) };
 
 function camera(t) {
@@ -362,13 +363,15 @@ test('a picture of another topic, of none, or that cannot be shown is never in s
   const [raw] = client.subscriptions;
   const text = () => figure.querySelector('.empty').textContent;
   assert.equal(raw.options.maxRate, 30);
-  raw.callback(IMAGE, { age: 0.1 });
+  raw.callback(IMAGE, { age: 0.1, timestamp: 5.5 });
   page.frame();
   made._showAge();
   assert.deepEqual(shows(), ['raw', true, 'fresh']);
+  assert.deepEqual(client.shown, [['/a', 5.5]]);
   assert.ok(made.age >= 0.1);
   raw.callback({ ...IMAGE, encoding: 'bayer_rggb8' }, { age: 0.1 });
   page.frame();
+  assert.equal(client.shown.length, 1);
   assert.deepEqual(shows(), ['clear', false, 'none']);
   assert.match(text(), /bayer_rggb8 cannot be shown/);
   assert.equal(made.age, null);
@@ -402,6 +405,40 @@ test('a picture of another topic, of none, or that cannot be shown is never in s
   client.subscriptions.at(-1).refuse({ code: 'forbidden', message: 'not for you' });
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(text(), 'No picture: not for you');
+});
+
+test('a topic that is video is shown as video, and as nothing else', (t) => {
+  const { client, figure, made, shows, choose } = camera(t);
+  const text = () => figure.querySelector('.empty').textContent;
+  assert.equal(client.subscriptions[0].topic, '/a', 'others come first');
+  choose('/v');
+  const video = client.subscriptions.at(-1);
+  assert.deepEqual([video.topic, video.options.encoding, video.options.maxRate], ['/v', 'video', undefined]);
+  video.callback({ data: KEY, isKey: true, isH265: false }, { age: 0 });
+  assert.match(text(), /only on a page by https/);
+  const decoders = [];
+  made.player.Decoder = class {
+    constructor(outlet) {
+      Object.assign(this, outlet, { decodeQueueSize: 0 });
+      decoders.push(this);
+    }
+
+    configure() {}
+
+    decode({ timestamp }) { this.output({ timestamp, name: 'frame', displayWidth: 1, displayHeight: 1, close() {} }); }
+
+    close() {}
+  };
+  made.player.Chunk = class { constructor(init) { Object.assign(this, init); } };
+  video.callback({ data: KEY, isKey: true, isH265: false }, { age: 0, timestamp: 2.5 });
+  made._showAge();
+  assert.deepEqual(shows(), ['frame', true, 'fresh']);
+  assert.deepEqual(client.shown, [['/v', 2.5]]);
+  decoders[0].error(new Error('broken'));
+  assert.match(text(), /cannot be decoded: broken/);
+  assert.ok(!video.isClosed, 'a key frame may come');
+  choose('/a');
+  assert.deepEqual([client.subscriptions.at(-1).options.encoding, client.subscriptions.at(-1).options.maxRate], ['cdr', 30]);
 });
 
 test('a choice is remembered, and stays when its topic goes', () => {
