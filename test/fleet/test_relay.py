@@ -278,7 +278,8 @@ async def test_what_was_sent_before_the_answer_is_not_carried() -> None:
 
 @pytest.mark.parametrize('frame', [
     b'', b'junk', encode_stream(Kind.OPEN, 1, {}), b'\x04\0\0', b'\x07[]',
-    b'\x07{"stopped":1,"drivers":[]}', b'\x05\0\0\0\1\0\0\0\1', 'text'])
+    b'\x07{"stopped":1,"drivers":[]}', b'\x07{"stopped":true,"drivers":[],"battery":2}',
+    b'\x05\0\0\0\1\0\0\0\1', 'text'])
 async def test_a_robot_that_sends_what_cannot_be_is_cut(frame: str | bytes) -> None:
     async with running_relay() as relay:
         url = f'{relay.url}{dialled_path("r1", "0" * 16)}'
@@ -422,7 +423,7 @@ async def test_the_list_shows_what_robots_say(tmp_path: Path, capsys: pytest.Cap
     async with running_relay(token_file=write_fleet_tokens(tmp_path)) as relay, \
             fake_robot(relay, 'r1', R1) as robot:
         await async_wait_until(lambda: relay.relay.robots['r1'].state)
-        robot.state = {'stopped': True, 'drivers': ['alice']}
+        robot.state = {'stopped': True, 'drivers': ['alice'], 'battery': 0.5}
         await async_wait_until(lambda: relay.relay.robots['r1'].state['stopped'])
         loop = asyncio.get_running_loop()
         monkeypatch.delenv('WS_BRIDGE_TOKEN', raising=False)
@@ -430,11 +431,11 @@ async def test_the_list_shows_what_robots_say(tmp_path: Path, capsys: pytest.Cap
             await loop.run_in_executor(None, fetch_robots, relay.url)
         monkeypatch.setenv('WS_BRIDGE_TOKEN', ALICE)
         shown = (await loop.run_in_executor(None, fetch_robots, relay.url))[0]
-        assert {key: shown[key] for key in ('name', 'stopped', 'drivers')} == {
-            'name': 'r1', 'stopped': True, 'drivers': ['alice']}
+        assert {key: shown[key] for key in ('name', 'stopped', 'drivers', 'battery')} == {
+            'name': 'r1', 'stopped': True, 'drivers': ['alice'], 'battery': 0.5}
         assert await loop.run_in_executor(
             None, lambda: robots(f'{relay.url}/', as_json=False)) == 0
-        assert 'r1     alice   stopped' in capsys.readouterr().out
+        assert 'r1     alice   stopped         50 %' in capsys.readouterr().out
         await loop.run_in_executor(None, lambda: robots(relay.url, as_json=True))
         assert orjson.loads(capsys.readouterr().out)[0]['name'] == 'r1'
         await loop.shutdown_default_executor()

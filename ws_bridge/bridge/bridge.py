@@ -69,6 +69,7 @@ from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
 
 if TYPE_CHECKING:
+    from ws_bridge.bridge.battery import Battery
     from ws_bridge.bridge.recorder import Recorder
     from ws_bridge.ros.side import RosSide
 
@@ -169,6 +170,11 @@ class Bridge:
             self._subscriptions, self._publications, self._services, self._actions,
             self._control, self._uplinks, self._state, parameters, rosapi, second_look,
             self._diagnosis, self._logins, self._assets, ConnectionGraph(ros, peers.values))
+        self._battery: Battery | None = None
+        if settings.fleet:
+            from ws_bridge.bridge.battery import Battery
+            self._battery = Battery(ros, store, exposure, clock)
+            self._units += (self._battery,)
         self._dispatcher.connect(self._units)
         self._recorder: Recorder | None = None
         if settings.record != 'off':
@@ -201,6 +207,7 @@ class Bridge:
         """Return what a list of robots shows of this one; it is short."""
         names = {peer.name: peer.shown_name[:MAX_NAME] for peer in self._peers.values()}
         return {'stopped': self._control.estop.stopped,
+                'battery': None if self._battery is None else self._battery.level(),
                 'drivers': sorted({names[holder] for holder in self._control.holders()
                                    if holder in names})[:MAX_DRIVERS]}
 

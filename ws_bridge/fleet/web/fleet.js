@@ -22,6 +22,7 @@ function show(robots) {
     row.insertCell().append(link);
     cell(row, (robot.drivers || []).join(', ') || '–');
     cell(row, robot.stopped ? 'STOPPED' : 'armed', robot.stopped ? 'stopped' : '');
+    cell(row, typeof robot.battery === 'number' ? `${Math.round(robot.battery * 100)} %` : '–');
     cell(row, robot.round_trip ? `${Math.round(robot.round_trip * 1000)} ms` : '–');
     cell(row, new Date(robot.since * 1000).toLocaleString());
   }
