@@ -479,6 +479,26 @@ async def test_the_pages() -> None:
             assert (await get(port, path))[0] == 404
 
 
+async def test_a_page_is_told_of_the_other_relays() -> None:
+    """It may ask them whether they are there, and nothing else of them; by itself it may not."""
+    other = 'https://relay-2.example:9443'
+    async with running_relay(relays=['https://relay-1.example', other]) as relay, \
+            running_relay() as lonely:
+        port = relay.server.port
+        assert orjson.loads((await get(port, '/relays.json'))[2])[1] == other
+        assert orjson.loads((await get(lonely.server.port, '/relays.json'))[2]) == []
+        assert b'moveOn' in (await get(port, '/relays.js'))[2]
+        for path in ('/robots', '/robots/r1/'):
+            _, headers, _ = await get(port, path)
+            policy = headers['content-security-policy']
+            assert f"connect-src 'self' https://relay-1.example {other};" in policy
+            _, by_itself, _ = await get(lonely.server.port, path)
+            assert "connect-src 'self';" in by_itself['content-security-policy']
+            assert headers['etag'] != by_itself['etag']     # else a browser keeps the old policy
+        assert (await get(port, '/healthz'))[1]['access-control-allow-origin'] == '*'
+        assert 'access-control-allow-origin' not in (await get(port, '/robots.json'))[1]
+
+
 # ---- the start
 
 @pytest.mark.parametrize(('parameters', 'field'), [

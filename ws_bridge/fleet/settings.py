@@ -55,6 +55,15 @@ def _engine(text: str) -> str:
     return text.strip()
 
 
+def _relay(text: str) -> str:
+    """Check where browsers find a relay; it becomes a part of a header."""
+    origin = text.strip().rstrip('/')
+    if not origin.startswith(('http://', 'https://')) or not forms.is_origin(origin):
+        raise forms.BadForm('no address of a relay for browsers: https://host or '
+                            'https://host:port, in lower case')
+    return origin
+
+
 OWN = (
     ParameterSpec('engine', (), 'Nodes of NATS by which several relays are one, for example '
                   'nats://a:4222; empty = this relay is alone.', form=_engine),
@@ -64,6 +73,9 @@ OWN = (
                   'those whom this machine trusts.', form=forms.path),
     ParameterSpec('access_file', '', 'File with a line for who may reach which robots: name, '
                   'robots; empty = who has logged in may reach all.', form=forms.path),
+    ParameterSpec('relays', (), 'Where browsers find all relays, for example '
+                  'https://relay-1.example; a page whose relay is gone goes on at another one.',
+                  form=_relay),
 )
 """Parameters that only a relay has."""
 
@@ -81,6 +93,7 @@ class RelaySettings:
     engine_user_file: str
     engine_ca: str
     access_file: str
+    relays: tuple[str, ...]
 
 
 def specs() -> tuple[ParameterSpec, ...]:
