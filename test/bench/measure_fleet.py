@@ -14,38 +14,55 @@
 """
 A fleet on one machine: three nodes of NATS, two relays, many robots without ROS, operators.
 
-``python test/bench/measure_fleet.py [--robots N] [--operators N] [--seconds N]``. Robots are the
-real uplink code with an echo in place of a bridge, half of them at each relay. Operators have the
-other relay, so that everything crosses the engine; each sends 10 times a second, and waits for the
-echo. Before that the round trip is measured without a relay, by one, and by two. Then a relay and
-a node are killed. All of it shares the cores, so the figures are above those of a fleet.
+``python test/bench/measure_fleet.py [--robots N] [--operators N] [--seconds N] [PART ...]``
+
+``trips``: the round trip without a relay, by one, and by two. ``watched``: what one robot, with a
+bridge and ROS, sends up while one operator watches its camera and its odometry, and while 50 do.
+``fleet``: robots are the real uplink code with an echo in place of a bridge, half of them at each
+relay. Operators have the other relay, so that everything crosses the engine; each sends 10 times a
+second, and waits for the echo. Then a relay and a node are killed. Without a word all of it is
+done. It shares the cores, so the figures are above those of a fleet. What relays and robots
+complain of is printed, once each.
 """
 from __future__ import annotations
 
 import argparse
 import asyncio
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
+from itertools import count
+import json
 import os
 from pathlib import Path
+import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from typing import IO
 
 import psutil
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.typing import Subprotocol
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
-from measure import command_line, percentile  # noqa: E402,I100,RUF100
-from support.fleet import Cluster, fake_robot, nats_cluster  # noqa: E402,I100,RUF100
+from measure import command_line, environment, percentile  # noqa: E402,I100,RUF100
+from support.fleet import (  # noqa: E402,I100,RUF100
+    Cluster,
+    fake_robot,
+    nats_cluster,
+)
+from support.helpers import SpinningNode  # noqa: E402,I100,RUF100
 
 from scripts.fleet import free_ports  # noqa: E402,I100,RUF100
 from ws_bridge.cli.robots import fetch_robots  # noqa: E402
 from ws_bridge.errors import WsBridgeError  # noqa: E402
+from ws_bridge.fleet.uplink import FleetUplink, MOST_RETRY_DELAY  # noqa: E402
 
 IN_ONE = 250
 """Robots in one process."""
@@ -54,6 +71,17 @@ PATIENCE = 120.0
 LOOK = 0.2
 """Between looks at a list, s: it is long."""
 TRIPS = 300
+ANSWER = 30.0
+"""How long the answer of a relay may take, s: as a bridge has it."""
+PARTS = ('trips', 'watched', 'fleet')
+ODOMETRY, CAMERA = '/odom', '/camera'
+WATCHERS: tuple[tuple[int, tuple[str, ...]], ...] = (
+    (1, (ODOMETRY, CAMERA)), (50, (ODOMETRY, CAMERA)), (50, ()))
+"""How many operators watch what; what they get who watch nothing is no sample."""
+PICTURE = 40_000
+"""Bytes of a compressed picture."""
+OFTEN = 5
+"""Complaints of a process that are printed, those that came most often."""
 
 
 async def hold(first: int, number: int, urls: list[str]) -> None:
@@ -61,7 +89,8 @@ async def hold(first: int, number: int, urls: list[str]) -> None:
     async with AsyncExitStack() as stack:
         for index in range(first, first + number):
             await stack.enter_async_context(fake_robot(
-                urls[index % 2:] + urls[:index % 2], f'r{index}', is_awaited=False))
+                urls[index % 2:] + urls[:index % 2], f'r{index}', is_awaited=False,
+                patience=ANSWER, longest=MOST_RETRY_DELAY, retry_delay=1.0))
         await asyncio.Event().wait()
 
 
@@ -120,23 +149,23 @@ async def until_listed(url: str, count: int, *, is_one: bool = False) -> float:
 class Run:
     """The processes of one run."""
 
-    def __init__(self, nats: Cluster, robots: int) -> None:
+    def __init__(self, nats: Cluster | None, robots: int) -> None:
         self.nats = nats
         self._count = robots
         self.ports = free_ports(2)
         self.urls = [f'ws://127.0.0.1:{port}' for port in self.ports]
         self.relays: list[subprocess.Popen[bytes]] = []
         self.robots: list[subprocess.Popen[bytes]] = []
+        self._said: dict[str, IO[bytes]] = {}
 
-    def start_relays(self) -> None:
-        """Start both."""
-        for port in self.ports:
+    def start_relays(self, number: int = 2) -> None:
+        """Start both, or one."""
+        engine = [] if self.nats is None else ['-p', f'engine:={self.nats.urls}']
+        for port in self.ports[:number]:
             self.relays.append(subprocess.Popen(
                 [sys.executable, '-m', 'ws_bridge', 'relay', '-p', f'port:={port}', '-p',
-                 'max_peers:=10000', '-p', 'max_peers_per_address:=10000', '-p',
-                 'max_handshakes:=2000', '-p',
-                 f'engine:={self.nats.urls}'], stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL))
+                 'max_peers:=10000', '-p', 'max_peers_per_address:=10000', *engine],
+                stdout=subprocess.DEVNULL, stderr=self._listen(f'relay {len(self.relays)}')))
 
     def start_robots(self) -> None:
         """Start all of them."""
@@ -144,11 +173,34 @@ class Run:
             number = min(IN_ONE, self._count - first)
             self.robots.append(subprocess.Popen(
                 [sys.executable, __file__, '--hold', str(first), str(number), *self.urls],
-                stderr=subprocess.DEVNULL))
+                stderr=self._listen(f'robots from {first} on')))
+
+    def _listen(self, name: str) -> IO[bytes]:
+        self._said[name] = tempfile.TemporaryFile()     # noqa: SIM115
+        return self._said[name]
+
+    def print_complaints(self) -> None:
+        """Print what processes have said that is no news; numbers make no difference."""
+        for name, file in self._said.items():
+            file.seek(0)
+            lines = Counter(re.sub(r'[0-9a-f]*[0-9][0-9a-f]*', '#', line).strip()
+                            for line in file.read().decode(errors='replace').splitlines()
+                            if not line.startswith('INFO'))
+            for line, times in lines.most_common(OFTEN):
+                print(f'  {name} said {times} times: {line[:200]}', flush=True)
+
+    def cpu(self) -> dict[str, float]:
+        """Return the CPU time of each kind of process until now, s."""
+        def used(processes: Iterable[subprocess.Popen[bytes] | None]) -> float:
+            times = [psutil.Process(process.pid).cpu_times() for process in processes
+                     if process is not None and process.poll() is None]
+            return sum(each.user + each.system for each in times)
+        nodes = () if self.nats is None else self.nats.nodes
+        return {'relays': used(self.relays), 'nodes': used(nodes), 'robots': used(self.robots)}
 
     def usage(self) -> list[psutil.Process]:
         """Return the relays and nodes, whose use of the machine counts."""
-        nodes = [node.pid for node in self.nats.nodes if node is not None]
+        nodes = [node.pid for node in self.nats.nodes if node is not None] if self.nats else []
         return [psutil.Process(pid) for pid in [relay.pid for relay in self.relays
                                                 if relay.poll() is None] + nodes]
 
@@ -157,6 +209,9 @@ class Run:
         for process in self.robots + self.relays:
             process.kill()
             process.wait()
+        self.print_complaints()
+        for file in self._said.values():
+            file.close()
 
 
 async def compare() -> None:
@@ -181,6 +236,85 @@ async def compare() -> None:
             run.close()
 
 
+async def watch(url: str, topics: Sequence[str], got: list[int], number: int) -> None:
+    """Subscribe to some topics, and count the samples; without a topic, what else comes."""
+    async with connect(url, proxy=None, max_size=None,
+                       subprotocols=[Subprotocol('ws_bridge.v1')]) as peer:
+        for topic in topics:
+            await peer.send(json.dumps({
+                'metadata': {'message_type': 'configuration', 'message_id': topic},
+                'data': {'op': 'subscribe', 'topic': topic, 'encoding': 'cdr'}}))
+        async for frame in peer:
+            got[number] += isinstance(frame, bytes) or not topics
+
+
+async def watch_all(watchers: int, url: str, *topics: str) -> None:
+    """Be so many operators; print what each has got whenever a line comes."""
+    got = [0] * watchers
+    tasks = [asyncio.create_task(watch(url, topics, got, each)) for each in range(watchers)]
+    while await asyncio.to_thread(sys.stdin.readline):
+        print(json.dumps(got), flush=True)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def watched_by(watchers: int, url: str, topics: Sequence[str], fleet: FleetUplink,
+                     seconds: float) -> None:
+    """Print what a robot sends up while so many operators watch some topics of it."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, __file__, '--watch', str(watchers), url, *topics,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+
+    async def count_all() -> list[int]:
+        process.stdin.write(b'\n')
+        return list(json.loads(await process.stdout.readline()))
+    while not all(await count_all()):   # noqa: ASYNC110 - it is another process that has events
+        await asyncio.sleep(LOOK)
+    begin, before, sent = time.monotonic(), await count_all(), fleet.bytes_out
+    await asyncio.sleep(seconds)
+    took, after, sent = time.monotonic() - begin, await count_all(), fleet.bytes_out - sent
+    got = [end - start for start, end in zip(before, after, strict=True)]
+    print(f'{watchers} operators of {" and ".join(topics) or "nothing"}: the robot sends '
+          f'{sent / took / 1000:.1f} kB/s up; each gets {min(got) / took:.1f} to '
+          f'{max(got) / took:.1f} messages a second', flush=True)
+    process.stdin.close()
+    await process.wait()
+
+
+async def run_watched(seconds: float) -> None:
+    """Print what one robot sends up, while one operator watches it, and while many do."""
+    os.environ.update(environment())
+    from nav_msgs.msg import Odometry
+    from sensor_msgs.msg import CompressedImage
+    from support.bridge_harness import running_bridge
+    run = Run(None, 0)
+    run.start_relays(1)
+    await reach_list(run.urls[0])
+    try:
+        with SpinningNode('robot') as robot:
+            odometry = robot.node.create_publisher(Odometry, ODOMETRY, 10)
+            camera = robot.node.create_publisher(CompressedImage, CAMERA, 10)
+            picture, numbers = os.urandom(PICTURE), count()
+
+            def publish() -> None:
+                odometry.publish(Odometry())
+                if next(numbers) % 5 == 0:
+                    camera.publish(CompressedImage(format='jpeg', data=picture))
+            robot.node.create_timer(0.02, publish)
+            async with running_bridge(fleet=[run.urls[0]], max_peers=100) as bridge:
+                fleet = bridge.fleet
+                assert fleet is not None
+                await until_listed(run.urls[0], 1)
+                for watchers, topics in WATCHERS:
+                    await watched_by(watchers, f'{run.urls[0]}/robots/testbot', topics, fleet,
+                                     seconds)
+    finally:
+        run.close()
+
+
 async def run_fleet(robots: int, operators: int, seconds: float) -> None:
     """Print what a fleet costs, and what happens when parts of it die."""
     with nats_cluster(3) as nats:
@@ -189,9 +323,12 @@ async def run_fleet(robots: int, operators: int, seconds: float) -> None:
         try:
             for url in run.urls:
                 await reach_list(url)
+            before = run.cpu()
             run.start_robots()
             took = max(await asyncio.gather(*(until_listed(url, robots) for url in run.urls)))
-            print(f'{robots} robots in both lists after {took:.1f} s', flush=True)
+            print(f'{robots} robots in both lists after {took:.1f} s; CPU: ' + ', '.join(
+                f'{kind} {used - before[kind]:.1f} s' for kind, used in run.cpu().items()),
+                flush=True)
             processes = run.usage()
             for process in processes:
                 process.cpu_percent()
@@ -225,18 +362,28 @@ async def reach_list(url: str) -> None:
 def main() -> int:
     """Parse the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument('parts', nargs='*', metavar='PART', help=', '.join(PARTS))
     parser.add_argument('--robots', type=int, default=1000)
     parser.add_argument('--operators', type=int, default=100)
     parser.add_argument('--seconds', type=float, default=20.0)
     parser.add_argument('--hold', nargs='+', help=argparse.SUPPRESS)
+    parser.add_argument('--watch', nargs='+', help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.hold:
         first, number, *urls = args.hold
         asyncio.run(hold(int(first), int(number), urls))
         return 0
+    if args.watch:
+        asyncio.run(watch_all(int(args.watch[0]), *args.watch[1:]))
+        return 0
+    if not {*args.parts} <= {*PARTS}:
+        parser.error(f'parts are {", ".join(PARTS)}')
     print(f'`{command_line()}` on {os.cpu_count()} cores')
-    asyncio.run(compare())
-    asyncio.run(run_fleet(args.robots, args.operators, args.seconds))
+    for part in PARTS:
+        if not args.parts or part in args.parts:
+            asyncio.run({'trips': compare, 'watched': lambda: run_watched(args.seconds),
+                         'fleet': lambda: run_fleet(args.robots, args.operators, args.seconds)
+                         }[part]())
     return 0
 
 

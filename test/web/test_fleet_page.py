@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 import subprocess
 import sys
+import time
 
 import pytest
 from support.browser import browser, Demo, free_port, Observer, WebDriverException
@@ -99,8 +100,10 @@ def test_the_list_the_robot_and_the_end_of_the_relay(relays: list[RelayProcess])
             assert is_at(first)
             drive()
             first.kill()
-            observer.wait_standing()
+            killed = time.monotonic()
             wait_until(lambda: is_at(second), BACK_WITHIN, lambda: page.driver.current_url)
+            print(f'back after {time.monotonic() - killed:.2f} s')
+            observer.wait_standing()
             assert observer.is_neutral()
             page.release('w')
             drive()
