@@ -20,9 +20,9 @@ A fleet on one machine: three nodes of NATS, two relays, many robots without ROS
 bridge and ROS, sends up while one operator watches its camera and its odometry, and while 50 do.
 ``fleet``: robots are the real uplink code with an echo in place of a bridge, half of them at each
 relay. Operators have the other relay, so that everything crosses the engine; each sends 10 times a
-second, and waits for the echo. Then a relay and a node are killed. Without a word all of it is
-done. It shares the cores, so the figures are above those of a fleet. What relays and robots
-complain of is printed, once each.
+second, and waits for the echo. Meanwhile a relay and a node are killed; then it is counted what
+robots heard twice, or later than something newer. Without a word all of it is done. It shares the
+cores, so the figures are above those of a fleet. What relays and robots complain of is printed.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
-from itertools import count
+from itertools import count, cycle
 import json
 import os
 from pathlib import Path
@@ -71,6 +71,8 @@ PATIENCE = 120.0
 LOOK = 0.2
 """Between looks at a list, s: it is long."""
 TRIPS = 300
+LOST_AFTER = 10.0
+"""Until an operator gives an echo up, s."""
 ANSWER = 30.0
 """How long the answer of a relay may take, s: as a bridge has it."""
 PARTS = ('trips', 'watched', 'fleet')
@@ -85,45 +87,57 @@ OFTEN = 5
 
 
 async def hold(first: int, number: int, urls: list[str]) -> None:
-    """Keep robots connected until the process is ended."""
+    """Keep robots connected until a line comes; then print what was wrong with what they heard."""
     async with AsyncExitStack() as stack:
-        for index in range(first, first + number):
-            await stack.enter_async_context(fake_robot(
-                urls[index % 2:] + urls[:index % 2], f'r{index}', is_awaited=False,
-                patience=ANSWER, longest=MOST_RETRY_DELAY, retry_delay=1.0))
+        robots = [await stack.enter_async_context(fake_robot(
+            urls[index % 2:] + urls[:index % 2], f'r{index}', is_awaited=False,
+            patience=ANSWER, longest=MOST_RETRY_DELAY, retry_delay=1.0))
+            for index in range(first, first + number)]
+        await asyncio.to_thread(sys.stdin.readline)
+        heard = [[str(data) for data, _ in robot.heard] for robot in robots]
+        print(json.dumps({'heard': sum(map(len, heard)), 'wrong': sum(map(wrong, heard))}),
+              flush=True)
         await asyncio.Event().wait()
 
 
-async def reach(url: str) -> ClientConnection:
-    """Connect, again and again until it succeeds."""
+def wrong(heard: Iterable[str]) -> int:
+    """Return how many messages came twice, or after a newer one of the same operator."""
+    last, found = dict[str, int](), 0
+    for operator, serial, _ in (message.split(' ') for message in heard):
+        found += int(serial) <= last.get(operator, -1)
+        last[operator] = max(int(serial), last.get(operator, -1))
+    return found
+
+
+async def reach(urls: Sequence[str]) -> ClientConnection:
+    """Connect by one of some URLs, again and again until that succeeds."""
     end = time.monotonic() + PATIENCE
-    while True:
+    for url in cycle(urls):
         try:
             return await connect(url, proxy=None)
         except (OSError, InvalidHandshake, asyncio.TimeoutError):
             if time.monotonic() > end:
                 raise
             await asyncio.sleep(0.1)
+    raise AssertionError('no URL')
 
 
-async def trips(peer: ClientConnection, count: int) -> list[float]:
-    """Return round trips, ms."""
-    found = []
-    for _ in range(count):
-        began = time.perf_counter()
-        await peer.send('x' * 100)
-        await peer.recv()
-        found.append(1000 * (time.perf_counter() - began))
-    return found
+async def trip(peer: ClientConnection, operator: int, serial: int) -> float:
+    """Return a round trip, ms."""
+    began = time.perf_counter()
+    await peer.send(f'{operator} {serial} {"x" * 100}')
+    await asyncio.wait_for(peer.recv(), LOST_AFTER)
+    return 1000 * (time.perf_counter() - began)
 
 
-async def operate(url: str, end: float, found: list[float]) -> None:
+async def operate(operator: int, urls: Sequence[str], end: float, found: list[float]) -> None:
     """Send at a rate and wait for the echo, until the end; connect again where that is lost."""
+    serials = count()
     while time.monotonic() < end:
-        peer = await reach(url)
-        with suppress(ConnectionClosed):
+        peer = await reach(urls)
+        with suppress(ConnectionClosed, asyncio.TimeoutError):
             while time.monotonic() < end:
-                found += await trips(peer, 1)
+                found.append(await trip(peer, operator, next(serials)))
                 await asyncio.sleep(1 / RATE)
         await peer.close()
 
@@ -173,7 +187,19 @@ class Run:
             number = min(IN_ONE, self._count - first)
             self.robots.append(subprocess.Popen(
                 [sys.executable, __file__, '--hold', str(first), str(number), *self.urls],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=self._listen(f'robots from {first} on')))
+
+    def heard(self) -> Counter[str]:
+        """Return what all robots together have heard."""
+        found = Counter[str]()
+        for process in self.robots:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(b'\n')
+            process.stdin.flush()
+            found.update(json.loads(process.stdout.readline()))
+        return found
 
     def _listen(self, name: str) -> IO[bytes]:
         self._said[name] = tempfile.TemporaryFile()     # noqa: SIM115
@@ -208,7 +234,7 @@ class Run:
         """End everything."""
         for process in self.robots + self.relays:
             process.kill()
-            process.wait()
+            process.communicate()
         self.print_complaints()
         for file in self._said.values():
             file.close()
@@ -227,8 +253,8 @@ async def compare() -> None:
                 direct = f'ws://127.0.0.1:{robot.server.port}'
                 for name, url in (('without', direct), ('by one', f'{run.urls[0]}/robots/r1'),
                                   ('by two and the engine', f'{run.urls[1]}/robots/r1')):
-                    peer = await reach(url)
-                    found = (await trips(peer, TRIPS))[TRIPS // 10:]
+                    peer = await reach([url])
+                    found = [await trip(peer, 0, serial) for serial in range(TRIPS)][TRIPS // 10:]
                     await peer.close()
                     print(f'round trip {name}: p50 {statistics.median(found):.2f}, '
                           f'p99 {percentile(found, 0.99):.2f} ms', flush=True)
@@ -332,13 +358,12 @@ async def run_fleet(robots: int, operators: int, seconds: float) -> None:
             processes = run.usage()
             for process in processes:
                 process.cpu_percent()
-            end, found = time.monotonic() + seconds, list[float]()
-            tasks = [asyncio.create_task(operate(
-                f'{run.urls[(index + 1) % 2]}/robots/r{index}', end, found))
-                for index in range(operators)]
-            await asyncio.gather(*tasks)
-            print(f'{operators} operators, {len(found)} echoes: p50 '
-                  f'{statistics.median(found):.1f}, p99 {percentile(found, 0.99):.1f} ms')
+            found = list[float]()
+            tasks = [asyncio.create_task(operate(index, [
+                f'{url}/robots/r{index}' for url in run.urls[::1 if index % 2 else -1]],
+                time.monotonic() + 2 * seconds, found)) for index in range(operators)]
+            await asyncio.sleep(seconds)
+            print_echoes(f'{operators} operators', found)
             for process in processes:
                 print(f'  {process.name()}: {process.cpu_percent():.0f} % CPU, '
                       f'{process.memory_info().rss / 2**20:.0f} MB', flush=True)
@@ -346,8 +371,23 @@ async def run_fleet(robots: int, operators: int, seconds: float) -> None:
             nats.kill(0)
             took = await until_listed(run.urls[1], robots, is_one=True)
             print(f'a relay and a node killed: {robots} robots at the other after {took:.1f} s')
+            found.clear()
+            await asyncio.gather(*tasks)
+            print_echoes('then', found)
+            heard = run.heard()
+            print(f'{heard["heard"]} messages were heard by robots, {heard["wrong"]} of them '
+                  f'twice or too late', flush=True)
         finally:
             run.close()
+
+
+def print_echoes(who: str, found: Sequence[float]) -> None:
+    """Print how long echoes took."""
+    if found:
+        print(f'{who}: {len(found)} echoes, p50 {statistics.median(found):.1f}, '
+              f'p99 {percentile(found, 0.99):.1f} ms', flush=True)
+    else:
+        print(f'{who}: no echo', flush=True)
 
 
 async def reach_list(url: str) -> None:

@@ -554,6 +554,7 @@ test('a page whose relay is gone goes on at one that answers', async () => {
       return { ok: false };
     },
     go: (url) => went.push(url),
+    leaving: 20,
   });
   await relays.moveOn();
   assert.deepEqual([asked.length, went], [0, []], 'it knows of no other');
@@ -565,6 +566,11 @@ test('a page whose relay is gone goes on at one that answers', async () => {
   await relays.moveOn();
   assert.deepEqual(went, [], 'nobody answers: the network is gone');
   alive = [c];
-  await Promise.all([relays.moveOn(), relays.moveOn()]);
-  assert.deepEqual(went, [`${c}/robots/r1/?x=1#log`], 'once');
+  const going = relays.moveOn();
+  while (!went.length) await new Promise(setImmediate);
+  await relays.moveOn();
+  assert.deepEqual(went, [`${c}/robots/r1/?x=1#log`], 'not again while the other page comes');
+  await going;
+  await relays.moveOn();
+  assert.equal(went.length, 2, 'it has not come');
 });

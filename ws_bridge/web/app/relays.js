@@ -16,15 +16,18 @@
 // At a relay: where it is gone, the page goes on at another one. A robot's own bridge has no others.
 
 const PATIENCE = 1000; // ms that a relay may take to answer
+const LEAVING = 10_000; // ms that another page may take to come: to go there again would begin anew
 const AT_A_RELAY = /^\/robots\/[^/]+\/$/;
 
 export class Relays {
   others = [];
   isLooking = false;
 
-  /** `here` is where the page is, `get` asks, `go` leads to another page. */
-  constructor({ here = location, get = (...wanted) => fetch(...wanted), go = (url) => location.replace(url) } = {}) {
-    Object.assign(this, { here, get, go });
+  /** `here` is where the page is, `get` asks, `go` leads to another page, which may take `leaving` ms to come. */
+  constructor({
+    here = location, get = (...wanted) => fetch(...wanted), go = (url) => location.replace(url), leaving = LEAVING,
+  } = {}) {
+    Object.assign(this, { here, get, go, leaving });
   }
 
   /** Ask this relay which others there are. */
@@ -46,6 +49,7 @@ export class Relays {
       if (await this.#answers(origin).catch(() => null)) return;
       const other = await Promise.any(this.others.map((each) => this.#answers(each)));
       this.go(`${other}${pathname}${search}${hash}`);
+      await new Promise((resolve) => setTimeout(resolve, this.leaving));
     } catch {
       // None answers: whoever has lost the connection asks again with the next attempt.
     } finally {
