@@ -291,12 +291,13 @@ async def watched_by(watchers: int, url: str, topics: Sequence[str], fleet: Flee
     process = await asyncio.create_subprocess_exec(
         sys.executable, __file__, '--watch', str(watchers), url, *topics,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
+    asks, answers = process.stdin, process.stdout
+    assert asks is not None
+    assert answers is not None
 
     async def count_all() -> list[int]:
-        process.stdin.write(b'\n')
-        return list(json.loads(await process.stdout.readline()))
+        asks.write(b'\n')
+        return list(json.loads(await answers.readline()))
     while not all(await count_all()):   # noqa: ASYNC110 - it is another process that has events
         await asyncio.sleep(LOOK)
     begin, before, sent = time.monotonic(), await count_all(), fleet.bytes_out
@@ -306,7 +307,7 @@ async def watched_by(watchers: int, url: str, topics: Sequence[str], fleet: Flee
     print(f'{watchers} operators of {" and ".join(topics) or "nothing"}: the robot sends '
           f'{sent / took / 1000:.1f} kB/s up; each gets {min(got) / took:.1f} to '
           f'{max(got) / took:.1f} messages a second', flush=True)
-    process.stdin.close()
+    asks.close()
     await process.wait()
 
 
