@@ -41,7 +41,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import IO
+from typing import Any, IO
 
 import psutil
 from websockets.asyncio.client import ClientConnection, connect
@@ -109,13 +109,18 @@ def wrong(heard: Iterable[str]) -> int:
     return found
 
 
-async def reach(urls: Sequence[str]) -> ClientConnection:
+FAILURES = Counter[str]()
+"""Why operators were not connected."""
+
+
+async def reach(urls: Sequence[str], **options: Any) -> ClientConnection:
     """Connect by one of some URLs, again and again until that succeeds."""
     end = time.monotonic() + PATIENCE
     for url in cycle(urls):
         try:
-            return await connect(url, proxy=None)
-        except (OSError, InvalidHandshake, asyncio.TimeoutError):
+            return await connect(url, proxy=None, **options)
+        except (OSError, InvalidHandshake, asyncio.TimeoutError) as exc:
+            FAILURES[f'{type(exc).__name__} {exc}'] += 1
             if time.monotonic() > end:
                 raise
             await asyncio.sleep(0.1)
@@ -264,8 +269,8 @@ async def compare() -> None:
 
 async def watch(url: str, topics: Sequence[str], got: list[int], number: int) -> None:
     """Subscribe to some topics, and count the samples; without a topic, what else comes."""
-    async with connect(url, proxy=None, max_size=None,
-                       subprotocols=[Subprotocol('ws_bridge.v1')]) as peer:
+    async with await reach([url], max_size=None,
+                           subprotocols=[Subprotocol('ws_bridge.v1')]) as peer:
         for topic in topics:
             await peer.send(json.dumps({
                 'metadata': {'message_type': 'configuration', 'message_id': topic},
@@ -389,6 +394,9 @@ def print_echoes(who: str, found: Sequence[float]) -> None:
               f'p99 {percentile(found, 0.99):.1f} ms', flush=True)
     else:
         print(f'{who}: no echo', flush=True)
+    for failure, times in FAILURES.most_common(OFTEN):
+        print(f'  not connected {times} times: {failure}', flush=True)
+    FAILURES.clear()
 
 
 async def reach_list(url: str) -> None:
