@@ -73,7 +73,7 @@ def batteries(robot: Any) -> Battery:
     return battery
 
 
-def test_the_emptiest_battery_counts(robot: Robot) -> None:
+def test_the_emptiest_battery_counts(robot: Robot, caplog: pytest.LogCaptureFixture) -> None:
     battery = batteries(robot)
     assert sorted(robot.heard) == ['/arm', '/base']
     assert battery.level() is None
@@ -86,6 +86,7 @@ def test_the_emptiest_battery_counts(robot: Robot) -> None:
     battery.graph_changed()
     assert battery.level() == 0.88
     assert list(robot.heard) == ['/base']
+    assert caplog.text.count('/unknown is not in the list of robots') == 1
 
 
 @pytest.mark.parametrize(('percentage', 'level'), [

@@ -47,7 +47,7 @@ def test_the_command_line_counts_for_more_than_the_file(tmp_path: Path) -> None:
     ({'engine': ['http://a']}, 'no address of NATS'),
     ({'engine': ['nats://user:secret@a']}, 'without a user'), ({'engine': ['nats://']}, 'NATS'),
     ({'relays': ['wss://a']}, 'https://host'), ({'relays': ['https://a/robots']}, 'https://host'),
-    ({'relays': ["https://a; script-src *"]}, 'https://host'),
+    ({'relays': ['https://a; script-src *']}, 'https://host'),
     ({'engine': ['nats://a:b']}, 'NATS'), ({'engine_user_file': '/x'}, 'needs engine'),
     ({'port': 'x'}, 'must be an integer')])
 def test_what_is_wrong_is_named(values: dict[str, Any], why: str) -> None:

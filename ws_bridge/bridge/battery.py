@@ -51,6 +51,7 @@ class Battery(Unit):
         self._exposure = exposure
         self._clock = clock
         self._subscriptions: dict[str, Subscription] = {}
+        self._refused: set[str] = set()
         self._newest: dict[str, tuple[bytes, float]] = {}
 
     def __repr__(self) -> str:
@@ -66,7 +67,7 @@ class Battery(Unit):
             self._subscriptions.pop(topic).close()
             self._newest.pop(topic, None)
         for topic in wanted:
-            if topic not in self._subscriptions:
+            if topic not in self._subscriptions and topic not in self._refused:
                 self._listen(topic)
 
     def _listen(self, topic: str) -> None:
@@ -79,6 +80,7 @@ class Battery(Unit):
         try:
             self._subscriptions[topic] = self._ros.subscribe(topic, TYPE, None, heard, fail)
         except WsBridgeError as exc:
+            self._refused.add(topic)    # this is said once, not whenever the graph changes
             fail(exc)
 
     def level(self) -> float | None:

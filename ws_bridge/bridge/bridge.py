@@ -170,10 +170,8 @@ class Bridge:
             self._subscriptions, self._publications, self._services, self._actions,
             self._control, self._uplinks, self._state, parameters, rosapi, second_look,
             self._diagnosis, self._logins, self._assets, ConnectionGraph(ros, peers.values))
-        self._battery: Battery | None = None
-        if settings.fleet:
-            from ws_bridge.bridge.battery import Battery
-            self._battery = Battery(ros, store, exposure, clock)
+        self._battery = self._make_battery(store) if settings.fleet else None
+        if self._battery is not None:
             self._units += (self._battery,)
         self._dispatcher.connect(self._units)
         self._recorder: Recorder | None = None
@@ -297,6 +295,11 @@ class Bridge:
         self._state.tick()
         if self._recorder is not None:
             self._recorder.tick()
+
+    def _make_battery(self, store: CodecStore) -> Battery:
+        """Have the batteries listened to, for a list of robots."""
+        from ws_bridge.bridge.battery import Battery
+        return Battery(self._ros, store, self._exposure, self._loop.time)
 
     def _make_recorder(self, ledger: Ledger) -> Recorder:
         """
