@@ -263,6 +263,24 @@ test('after a loss: requests fail, leases are lost, subscriptions come back', as
   assert.deepEqual(states, ['reconnecting', 'connected']);
 });
 
+test('of several ways to one robot the next one is tried after each loss', async () => {
+  const client = new WsBridge(['ws://a/', 'ws://b/'], { WebSocket: FakeSocket, worker: null, reconnectMin: 0.001, reconnectMax: 0.002 });
+  clients.push(client);
+  client.connect();
+  const urls = [];
+  for (let turn = 0; turn < 3; turn += 1) {
+    const socket = FakeSocket.made.at(-1);
+    urls.push(socket.url);
+    if (turn) socket.cut(); // before or after the hello, either is a loss
+    else {
+      socket.open();
+      socket.cut();
+    }
+    while (FakeSocket.made.at(-1) === socket) await settled();
+  }
+  assert.deepEqual([...urls, FakeSocket.made.at(-1).url], ['ws://a/', 'ws://b/', 'ws://a/', 'ws://b/']);
+});
+
 test('back-off grows, has jitter and a bound', async () => {
   const delays = [];
   const timer = mock.method(globalThis, 'setTimeout', (action, delay) => {

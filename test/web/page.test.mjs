@@ -30,6 +30,7 @@ import { LeasePanel } from '../../ws_bridge/web/app/lease.js';
 import { admission, Thinness } from '../../ws_bridge/web/app/link.js';
 import { startLogin } from '../../ws_bridge/web/app/login.js';
 import { numberAt, numericPaths } from '../../ws_bridge/web/app/plot.js';
+import { Relays } from '../../ws_bridge/web/app/relays.js';
 import { StopButton } from '../../ws_bridge/web/app/stop.js';
 import { Frames, headingOf, inverse, matrixOf, times } from '../../ws_bridge/web/app/tf.js';
 import { codecOf, VideoPlayer } from '../../ws_bridge/web/app/video.js';
@@ -574,4 +575,39 @@ test('video is decoded from a key frame on; a decoder that fails or falls behind
   player.push(frame(true), 'f');
   decoders[1].error(new Error('broken'));
   assert.equal(faults[1], 'broken');
+});
+
+test('a page whose relay is gone goes on at one that answers', async () => {
+  const [a, b, c] = ['http://a', 'http://b:9443', 'http://c'];
+  const asked = [];
+  const went = [];
+  let alive = [a, b, c];
+  const relays = new Relays({
+    here: { origin: a, pathname: '/robots/r1/', search: '?x=1', hash: '#log' },
+    get: async (url) => {
+      asked.push(url);
+      if (url === '/relays.json') return { ok: true, json: async () => [a, b, c] };
+      if (!alive.includes(new URL(url).origin)) throw new TypeError('network');
+      return { ok: false };
+    },
+    go: (url) => went.push(url),
+    leaving: 20,
+  });
+  await relays.moveOn();
+  assert.deepEqual([asked.length, went], [0, []], 'it knows of no other');
+  await relays.learn();
+  assert.deepEqual(relays.others, [b, c]);
+  await relays.moveOn();
+  assert.deepEqual([asked.at(-1), went], [`${a}/healthz`, []], 'its own relay answers');
+  alive = [];
+  await relays.moveOn();
+  assert.deepEqual(went, [], 'nobody answers: the network is gone');
+  alive = [c];
+  const going = relays.moveOn();
+  while (!went.length) await new Promise(setImmediate);
+  await relays.moveOn();
+  assert.deepEqual(went, [`${c}/robots/r1/?x=1#log`], 'not again while the other page comes');
+  await going;
+  await relays.moveOn();
+  assert.equal(went.length, 2, 'it has not come');
 });

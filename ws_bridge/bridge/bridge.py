@@ -70,6 +70,7 @@ from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
 
 if TYPE_CHECKING:
+    from ws_bridge.bridge.battery import Battery
     from ws_bridge.bridge.recorder import Recorder
     from ws_bridge.ros.side import RosSide
 
@@ -171,6 +172,9 @@ class Bridge:
             self._subscriptions, self._publications, self._services, self._actions,
             self._control, self._uplinks, self._state, parameters, rosapi, second_look,
             self._diagnosis, self._logins, self._assets, ConnectionGraph(ros, peers.values))
+        self._battery = self._make_battery(store) if settings.fleet else None
+        if self._battery is not None:
+            self._units += (self._battery,)
         self._dispatcher.connect(self._units)
         self._recorder: Recorder | None = None
         if settings.record != 'off':
@@ -203,6 +207,7 @@ class Bridge:
         """Return what a list of robots shows of this one; it is short."""
         names = {peer.name: peer.shown_name[:MAX_NAME] for peer in self._peers.values()}
         return {'stopped': self._control.estop.stopped,
+                'battery': None if self._battery is None else self._battery.level(),
                 'drivers': sorted({names[holder] for holder in self._control.holders()
                                    if holder in names})[:MAX_DRIVERS]}
 
@@ -292,6 +297,11 @@ class Bridge:
         self._state.tick()
         if self._recorder is not None:
             self._recorder.tick()
+
+    def _make_battery(self, store: CodecStore) -> Battery:
+        """Have the batteries listened to, for a list of robots."""
+        from ws_bridge.bridge.battery import Battery
+        return Battery(self._ros, store, self._exposure, self._loop.time)
 
     def _make_recorder(self, ledger: Ledger) -> Recorder:
         """

@@ -658,7 +658,8 @@ function absoluteUrl(url) {
 export class WsBridge {
   constructor(url, options = {}) {
     this.options = { ...DEFAULTS, ...options };
-    this.url = absoluteUrl(url);
+    this._urls = [url].flat().map(absoluteUrl); // of one robot, as by several relays
+    this.url = this._urls[0];
     this.state = 'closed';
     this.hello = null;
     this.robot = null; // newest status of kind "state"
@@ -873,6 +874,7 @@ export class WsBridge {
       return;
     }
     this._attempt += 1;
+    this.url = this._urls[(this._urls.indexOf(this.url) + 1) % this._urls.length];
     const { reconnectMin, reconnectMax } = this.options;
     const longest = Math.min(reconnectMax, reconnectMin * 2 ** Math.min(this._attempt, 16));
     const delay = reconnectMin / 2 + Math.random() * longest; // jitter: not all pages at once
