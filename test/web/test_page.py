@@ -675,6 +675,47 @@ def test_layout_of_plots(page: Page, demo: Demo, tmp_path: Path) -> None:
     assert page['plot-time'].get_attribute('value') == 'stamp'
 
 
+def test_inject(page: Page, observer: Observer) -> None:
+    """A step into a parameter, which comes back, and into a topic as long as a button is held."""
+    page.show('plot')
+    set_values: list[float] = []
+    with SpinningNode('tuned') as tuned:
+        tuned.node.declare_parameter('gain', 0.5)
+        tuned.node.add_post_set_parameters_callback(
+            lambda parameters: set_values.extend(each.value for each in parameters))
+        page.choose('inject-into', 'parameter')
+
+        def offered() -> bool:
+            page.run("document.getElementById('inject').toggleAttribute('open');")
+            return '/tuned' in page.text('inject-where')
+        page.wait(offered, 'the node')
+        page.run("document.getElementById('inject').open = true;")
+        page.choose('inject-where', '/tuned')
+        page.wait(lambda: page.text('inject-what') == 'gain', 'its parameter')
+        page.choose('inject-size', '0.2')
+        page.choose('inject-seconds', '0.3')
+        page['inject-go'].click()
+        page.wait_text('inject-say', 'Stopped: the time is over. It is 0.5 again')
+        assert set_values == pytest.approx([0.7, 0.5])
+
+    page.choose('inject-into', 'topic')
+    page.choose('inject-where', '/cmd_vel')
+    page.wait(lambda: 'linear.x' in page.text('inject-what'), 'fields')
+    page.choose('inject-what', 'linear.x')
+    page.choose('inject-seconds', '30')
+    page.run("document.getElementById('inject-go').scrollIntoView();")
+    sent = len(observer.commands)
+    x, y = page.middle('inject-go')
+    page.mouse('mousePressed', x, y)
+    observer.wait_moving()
+    page.wait_text('inject-say', 'Injecting')
+    since = time.monotonic()
+    page.mouse('mouseReleased', x, y)
+    page.wait_text('inject-say', 'Stopped: let go')
+    stopped(observer, since)
+    assert {linear for _, linear, _ in observer.commands[sent:]} == {0.0, 0.2}
+
+
 def test_log(page: Page, observer: Observer) -> None:
     with SpinningNode('talker') as talker:
         page.show('log')
