@@ -678,6 +678,8 @@ def test_layout_of_plots(page: Page, demo: Demo, tmp_path: Path) -> None:
 def test_inject(page: Page, observer: Observer) -> None:
     """A step into a parameter, which comes back, and into a topic as long as a button is held."""
     page.show('plot')
+    page.wait(lambda: 'twist.twist.linear.x' in page.text('plot-field'), 'fields')
+    add_signal(page, 'twist.twist.linear.x')
     set_values: list[float] = []
     with SpinningNode('tuned') as tuned:
         tuned.node.declare_parameter('gain', 0.5)
@@ -714,6 +716,7 @@ def test_inject(page: Page, observer: Observer) -> None:
     page.wait_text('inject-say', 'Stopped: let go')
     stopped(observer, since)
     assert {linear for _, linear, _ in observer.commands[sent:]} == {0.0, 0.2}
+    keep_image('plots.png', page['panel-plot'].screenshot_as_png)
 
 
 def test_log(page: Page, observer: Observer) -> None:

@@ -35,7 +35,7 @@ export function palette() {
 export class Chart {
   /**
    * @param {object} panel what all plots have in common: `view()`, `cursor`, `moveCursor(share)`, `zoomTo(from, to)`,
-   *   `zoom(factor, at)`, `resume()`, `drop(chart, curve)`, `changed()`, `refuse(error)`, `marks()`
+   *   `zoom(factor, at)`, `resume()`, `drop(chart, curve)`, `changed()`, `tell(text)`, `marks()`, `ringOf(signal)`
    */
   constructor(panel, number, { y, x }) {
     this.panel = panel;
@@ -93,9 +93,10 @@ export class Chart {
         this.fixed[axis] = checkLimits([low.value, high.value]);
         for (const each of [low, high]) each.removeAttribute('aria-invalid');
         this.panel.changed();
+        this.panel.tell('');
       } catch (error) {
         for (const each of [low, high]) each.setAttribute('aria-invalid', true);
-        this.panel.refuse(error);
+        this.panel.tell(error.message);
       }
     };
     for (const each of [low, high]) each.addEventListener('change', apply);

@@ -240,7 +240,7 @@ export function startInjection(client, teleop, plot) {
   async function begin() {
     attempt += 1;
     const mine = attempt;
-    if (timer) return; // the last one still says neutral
+    if (timer) throw new Error('the last one is just ending');
     $('inject-answer').replaceChildren();
     const wave = asked();
     const why = teleop.hindrance() ?? (held && teleop.drive.source !== null ? 'somebody drives' : null);
@@ -338,7 +338,7 @@ export function startInjection(client, teleop, plot) {
     ...(lines.length ? lines : ['Nothing that is plotted has answered it']).map((line) => make('li', { textContent: line })));
   const guarded = (action) => () => {
     Promise.resolve().then(action).catch((error) => {
-      giveBack();
+      if (!timer) giveBack();
       refuse(error);
     });
   };

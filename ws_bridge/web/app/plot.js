@@ -52,9 +52,7 @@ class FieldChoice {
   }
 
   _fill() {
-    const isComputed = (path) => path.endsWith(')');
-    const isNamed = (path) => path.includes('="');
-    const rank = (path) => (isComputed(path) ? 2 : isNamed(path) ? 0 : 1);
+    const rank = (path) => (path.includes('="') ? 0 : path.endsWith(')') ? 2 : path.startsWith('header.') ? 3 : 1);
     fill(this.fields, [...this.known].sort((a, b) => rank(a) - rank(b)).map((path) => [path, path]));
   }
 
@@ -85,7 +83,7 @@ export function startPlot(client) {
   const charts = [];
   const subscriptions = new Map(); // topic -> {subscription, signals}
   const marks = []; // {arrival, text}
-  const panel = { view, cursor: null, moveCursor, zoomTo, zoom, resume, drop, changed, refuse, marks: () => marks.map(timeOf), ringOf: (signal) => frozen?.get(signal) ?? signal.ring };
+  const panel = { view, cursor: null, moveCursor, zoomTo, zoom, resume, drop, changed, tell, marks: () => marks.map(timeOf), ringOf: (signal) => frozen?.get(signal) ?? signal.ring };
   let settings = { ...EMPTY };
   let frozen = null; // of a pause: the samples as they were
   let held = null; // of a pause: {from, to, origin}
@@ -249,9 +247,11 @@ export function startPlot(client) {
     showTime();
   }
 
-  function refuse(error) {
-    say($('plot-say'), error.message);
+  function tell(text) {
+    say($('plot-say'), text);
   }
+
+  const refuse = (error) => tell(error.message);
 
   function show(given) {
     const { plots, ...rest } = given;
@@ -289,7 +289,7 @@ export function startPlot(client) {
     const link = make('a', { href: URL.createObjectURL(blob), download: name });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-    say($('plot-say'), `saved as ${name}`);
+    tell(`saved as ${name}`);
   }
 
   const stampedName = (end_) => `plots-${new Date().toISOString().slice(0, 19).replaceAll(':', '')}.${end_}`;
@@ -418,7 +418,7 @@ export function startPlot(client) {
   fill($('plot-then'), Object.entries(THEN), 'value');
   $('plot-then').addEventListener('change', showThen);
   $('plot-form').addEventListener('submit', guarded(() => {
-    say($('plot-say'), '');
+    tell('');
     add(chosen(), Number($('plot-into').value) || null);
   }));
   $('plot-pause').addEventListener('click', () => (held ? resume() : pause()));
@@ -452,7 +452,7 @@ export function startPlot(client) {
     const name = $('layout-name').value.trim();
     if (!name) throw new Error('a layout is saved under a name');
     keep(saved().set(name, layout()), name);
-    say($('plot-say'), `saved as “${name}” in this browser`);
+    tell(`saved as “${name}” in this browser`);
   }));
   $('layout-saved').addEventListener('change', guarded(() => {
     const name = $('layout-saved').value;
@@ -473,7 +473,7 @@ export function startPlot(client) {
     $('layout-import').value = ''; // the same one again is a change too
     if (file.size > LARGEST_FILE) throw new Error(`${file.name} is too large for a layout`);
     show(parseLayout(await file.text()));
-    say($('plot-say'), `${file.name} is shown`);
+    tell(`${file.name} is shown`);
   }));
   offerLayouts();
   try {
