@@ -33,19 +33,27 @@ import coverage
 import pytest
 
 PURE_LAYERS = ('protocol', 'convert', 'safety', 'session', 'timing')
-COVERED = tuple(f'--cov=ws_bridge/{layer}' for layer in PURE_LAYERS)
+COVERED = (*(f'--cov=ws_bridge/{layer}' for layer in PURE_LAYERS), '--cov-branch', '--cov-report=')
 REQUIRED_PERCENT = 98.0
+TIMED = tuple(f'test/{name}.py' for name in (
+    'web/test_page', 'features/test_faults', 'bridge/test_control', 'bridge/test_stops',
+    'ros/test_watchdog', 'features/clients/test_drive_patterns', 'bridge/test_drive_by_command',
+    'security/test_swarm', 'bridge/test_fence', 'transport/test_fence',
+    'rosbridge/test_killed_client'))
+PATIENT = tuple(f'test/{name}' for name in (
+    'config', *PURE_LAYERS, 'test_docs.py', 'test_layers.py', 'test_lint.py', 'test_tree.py'))
 HOW = ('--dist', 'loadfile', '--no-loadscope-reorder', '--reruns', '1')
-SIDE_BY_SIDE = (*HOW, '-n', '3', '-m', 'not timed and not patient')
-TIMED = (*HOW, '-n', '1', '-m', 'timed', '--cov-append')
-PATIENT = (*HOW, '-n', '2', '-m', 'patient')
+OTHERS = (*HOW, '-n', '3', *(f'--ignore={path}' for path in (*TIMED, *PATIENT)))
 ONE_BY_ONE = ('--reruns', '1')
 """
 Most of the time tests wait for ROS and sockets, so three workers share the machine, each with a
-ROS domain of its own. Tests marked ``timed`` are judged by the time that passes; they come
+ROS domain of its own. The tests of ``TIMED`` are judged by the time that passes; they come
 afterwards, one by one. They leave most of the processor idle, so those that need neither ROS nor
-time, marked ``patient``, run beside them at the lowest priority. Where one domain is given, there
-is one process, which uses that domain.
+time, ``PATIENT``, run beside them at the lowest priority. Where one domain is given, there is one
+process, which uses that domain.
+
+The pure layers are covered by their own tests, which are all patient. Measuring doubles what the
+others cost, so it is done there alone.
 
 What fails is tried once more, because DDS discovery between processes of a busy machine has no
 bound; the line of counts says how many were (``rerun``).
@@ -90,14 +98,14 @@ def judge(folders: tuple[str, ...]) -> bool:
 
 def run(how: Sequence[str], counts: Counts) -> int:
     """Run pytest; return its exit status."""
-    return int(pytest.main([*COVERED, '--cov-branch', '--cov-report=', *how], plugins=[counts]))
+    return int(pytest.main([*how], plugins=[counts]))
 
 
 def run_beside(report: str) -> int:
     """Run the patient tests; leave their counts in the file ``report``."""
     os.nice(NICE)
     counts = Counts()
-    status = run(PATIENT, counts)
+    status = run((*COVERED, *HOW, '-n', '2', *PATIENT), counts)
     Path(report).write_text(json.dumps(counts.of))
     return status
 
@@ -105,25 +113,20 @@ def run_beside(report: str) -> int:
 def run_all(counts: Counts) -> int:
     """Run the whole suite; return the worst exit status."""
     if 'ROS_DOMAIN_ID' in os.environ:
-        return run(ONE_BY_ONE, counts)
-    status = run(SIDE_BY_SIDE, counts)
+        return run((*COVERED, *ONE_BY_ONE), counts)
+    status = run(OTHERS, counts)
     with tempfile.TemporaryDirectory() as folder:
-        report, output, covered = (Path(folder) / name for name in ('counts', 'output', 'covered'))
+        report, output = Path(folder) / 'counts', Path(folder) / 'output'
         with output.open('w') as file:
-            beside = subprocess.Popen(
-                [sys.executable, __file__, BESIDE, str(report)], stdout=file,
-                stderr=subprocess.STDOUT, env={**os.environ, 'COVERAGE_FILE': str(covered)})
+            beside = subprocess.Popen([sys.executable, __file__, BESIDE, str(report)],
+                                      stdout=file, stderr=subprocess.STDOUT)
         try:
-            status = max(status, run(TIMED, counts))
+            status = max(status, run((*HOW, '-n', '1', *TIMED), counts))
             status = max(status, abs(beside.wait()))
         finally:
             beside.kill()
             print(output.read_text())
         counts.of.update(json.loads(report.read_text()) if report.exists() else {'error': 1})
-        data = coverage.Coverage()
-        data.load()
-        data.combine([str(covered)])
-        data.save()
     return status
 
 

@@ -24,7 +24,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
 import os
-from pathlib import Path
 import threading
 
 from hypothesis import settings
@@ -52,31 +51,19 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.environ[GIVEN] and (config.getoption('numprocesses', None) or 0) > 1:
         raise pytest.UsageError('ROS_DOMAIN_ID is given: unset it, or leave out -n')
 
-
-HERE = Path(__file__).parent
-LONG = ('test_page.py', 'test_faults.py', 'test_lint.py', 'test_soak.py', 'test_process.py',
-        'test_against_reference.py', 'test_spellings.py', 'test_parameters_in_force.py',
-        'test_real_clients.py', 'test_real_viewers.py', 'test_control_model.py')
+LONG = ('test_page.py', 'test_faults.py', 'test_lint.py', 'test_attacks.py', 'test_soak.py',
+        'test_process.py', 'test_against_reference.py', 'test_spellings.py',
+        'test_parameters_in_force.py', 'test_qos_told.py', 'test_large_messages.py',
+        'test_diagnosis.py', 'test_real_clients.py', 'test_real_viewers.py',
+        'test_control_model.py')
 """Files that take longest, which begin first, so that no worker is busy when others have ended."""
-TIMED = {'test_control.py', 'test_drive_by_command.py', 'test_drive_patterns.py',
-         'test_faults.py', 'test_fence.py', 'test_killed_client.py', 'test_page.py',
-         'test_stops.py', 'test_swarm.py', 'test_watchdog.py'}
-"""Files that are judged by the time that passes."""
-PATIENT = {'config', 'convert', 'protocol', 'safety', 'session', 'timing', 'test_docs.py',
-           'test_layers.py', 'test_lint.py', 'test_tree.py'}
-"""Folders and files that need neither ROS nor time."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long files first; mark those that are judged by time."""
+    """Put the long files first."""
     rank = {name: number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
-    for item in items:
-        if item.path.name in TIMED:
-            item.add_marker('timed')
-        elif PATIENT.intersection(item.path.relative_to(HERE).parts):
-            item.add_marker('patient')
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -504,7 +504,9 @@ async def max_total_queue_bytes(_: Path) -> None:
         for peer, link in zip(peers, links, strict=True):
             peer.transport.pause_reading()
             while link.queued_bytes < 200_000 and link.is_open:
-                number = 1 if link.queued_bytes else 10     # at first the kernel takes it
+                # At first the kernel takes it; never so much at once that this queue is too long.
+                answer = link.bytes_out / max(link.messages_in, 1)
+                number = 1 if link.queued_bytes else max(1, min(10, int(90_000 / (answer or 1e6))))
                 wanted = link.messages_in + number
                 for _ in range(number):
                     await peer.send('{"metadata": {"message_type": "configuration", "message_id": '

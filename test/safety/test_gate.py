@@ -449,6 +449,32 @@ def test_a_request_ends_in_time() -> None:
     assert (gate.lease.request, gate.lease.holder) == (None, 'a')
 
 
+def test_a_free_lease_that_is_asked_for_begins_neutral() -> None:
+    gate = make()
+    gate.ask('p', '', NOW + 15.0)
+    assert (gate.lease.holder, gate.lease.epoch, gate.neutral_needed) == ('p', 1, True)
+
+
+def test_an_answer_of_the_holder_hands_the_gate_over() -> None:
+    gate = make()
+    gate.acquire('a')
+    numbers = count()
+    fields: dict[str, Any] = {'epoch': 1, 'bridge_time': ns(UNIX)}
+    assert send(gate, 0.0, peer='a', sequence=next(numbers), **fields) == 'ok'
+    gate.ask('b', '', NOW + 15.0)
+    gate.answer('a', 'b', granted=False)
+    assert (gate.lease.holder, gate.neutral_needed) == ('a', False)
+    gate.ask('b', '', NOW + 15.0)
+    gate.answer('a', 'b', granted=True)
+    assert (gate.lease.holder, gate.lease.epoch, gate.neutral_needed) == ('b', 2, True)
+    assert send(gate, 0.0, peer='b', sequence=0, **fields) == NotHolder.code    # the old epoch
+    with pytest.raises(NotHolder):
+        gate.release('a')
+    gate.release('b')
+    gate.end()      # nobody has it: nothing to end
+    assert (gate.lease.holder, gate.state) == (None, 'free')
+
+
 def test_nobody_inherits_while_everything_is_stopped() -> None:
     estop = Estop()
     gate = Gate(GatePolicy('g', ('/t',)), estop, NOW, count(1).__next__)
@@ -487,3 +513,19 @@ def test_only_zero_where_it_is_a_stop_may_reach_ros_late(
         topic='/t', convert=lambda: (b'', {'x': x}), encode=lambda values: b'',
         hand_over=hand_over, offset=None, unix=UNIX, now=NOW, fence=NOW, slack=0.0)
     assert (told[0] == inf) is is_late
+
+
+def test_what_was_clamped_is_what_is_handed_over() -> None:
+    gate = make(clamp=(Clamp('x', -1.0, 1.0, True),), neutral_first=False)
+    handed = list[bytes]()
+
+    def hand_over(cdr: bytes, /, *, moving: bool, deadline: float) -> bool:
+        handed.append(cdr)
+        return True
+    for x in (0.5, 5.0):
+        gate.let_through(
+            'p', 'rosbridge', Command('i', '/t', {'x': x}), make_checks(SCHEMA, gate.policy),
+            topic='/t', convert=lambda x=x: (b'as it came', {'x': x}),
+            encode=lambda values: f'{values}'.encode(), hand_over=hand_over, offset=None,
+            unix=UNIX, now=NOW, fence=NOW, slack=0.0)
+    assert handed == [b'as it came', b"{'x': 1.0}"]

@@ -18,7 +18,7 @@ from itertools import count, product
 
 import pytest
 
-from ws_bridge.errors import Held
+from ws_bridge.errors import Held, NotHolder, PeerGone
 from ws_bridge.safety.lease import Lease, LeaseEvent, LeaseState, TRANSITIONS
 
 
@@ -39,3 +39,21 @@ def test_a_lease_has_one_holder_and_one_request() -> None:
         lease.ask('c', '', 1.0)
     lease.end()
     assert (lease.holder, lease.epoch, lease.request) == ('b', 6, None)
+
+
+def test_only_the_holder_answers_and_only_who_asks_gets_it() -> None:
+    lease = Lease(count(1).__next__)
+    assert lease.ask('a', '', 1.0) is True      # it was free
+    assert (lease.holder, lease.request) == ('a', None)
+    with pytest.raises(PeerGone):
+        lease.answer('a', 'b', granted=True)
+    lease.ask('b', '', 1.0)
+    with pytest.raises(NotHolder):
+        lease.answer('b', 'b', granted=True)
+    with pytest.raises(PeerGone):
+        lease.answer('a', 'c', granted=True)
+    lease.answer('a', 'b', granted=False)
+    assert (lease.holder, lease.request) == ('a', None)
+    lease.ask('c', '', 1.0)
+    lease.answer('a', 'c', granted=True)
+    assert (lease.holder, lease.epoch, lease.request) == ('c', 2, None)
