@@ -15,18 +15,23 @@
  */
 // The axes of a plot and the lines in it, in numbers: limits, ticks, and what of many samples a pixel shows.
 
-/** The lowest and highest finite value of rings in a span of time; of their x with `isX`. Null = there is none. */
-export function extent(rings, kind, from, to, isX = false) {
+/** The lowest and highest finite value of a ring in a span of time; of its x with `isX`. Null = there is none. */
+export function extent(ring, kind, from, to, isX = false) {
   let low = Infinity;
   let high = -Infinity;
-  const visit = (time, value, x) => {
+  ring.each(kind, from, to, (time, value, x) => {
     const number = isX ? x : value;
     if (Number.isNaN(time) || !Number.isFinite(number)) return;
     if (number < low) low = number;
     if (number > high) high = number;
-  };
-  for (const ring of rings) ring.each(kind, from, to, visit);
+  });
   return low <= high ? [low, high] : null;
+}
+
+/** What several extents, or none (null), span together. */
+export function union(extents) {
+  const known = extents.filter((each) => each !== null);
+  return known.length ? [Math.min(...known.map(([low]) => low)), Math.max(...known.map(([, high]) => high))] : null;
 }
 
 /** The limits of an axis: those that are fixed (not null), the others by what is shown, with some room. */
@@ -60,68 +65,82 @@ export function short(value) {
 /**
  * A line over time, `width` pixels wide: of the samples in one pixel the first, the lowest, the highest and the last.
  *
- * @param {(across: number, value: number) => void} to draws a line to there, `across` in pixels
- * @param {() => void} lift what follows is not joined to what was
+ * Each frame does this with every sample in sight. So it is one loop, without a call or an object a sample.
+ *
+ * @returns {{points: number[], extent: [number, number]|null}} `points` is across, in pixels, and value, in turns;
+ *   NaN across = what follows is not joined to what was
  */
-export function traceTime(ring, kind, from, end, width, to, lift) {
+export function traceTime(ring, kind, from, end, width) {
+  const points = [];
+  const { value: values, size, total } = ring;
+  const times = ring[kind];
   const scale = width / (end - from);
-  let column = NaN;
+  let [lowest, highest] = [Infinity, -Infinity];
+  let [column, count] = [NaN, 0];
   let [first, low, high, last, begin, position] = [0, 0, 0, 0, 0, 0];
-  let count = 0;
-  const flush = () => {
-    const middle = (begin + position) / 2;
-    if (low < first && low < last) to(middle, low);
-    if (high > first && high > last) to(middle, high);
-    if (count > 1) to(position, last);
-    count = 0;
-  };
-  ring.each(kind, from, end, (time, value) => {
-    if (Number.isNaN(time) || !Number.isFinite(value)) {
-      flush();
-      column = NaN;
-      [first, low, high, last] = [0, 0, 0, 0];
-      lift();
-      return;
+  let number = ring.start(kind, from);
+  let place = number % size;
+  let isAfter = false;
+  for (; number <= total; number += 1, place = place + 1 === size ? 0 : place + 1) {
+    const time = number < total ? times[place] : NaN; // what comes after the newest ends the line as a break does
+    const value = values[place];
+    const isNone = !(time - time === 0 && value - value === 0);
+    if (time > end) {
+      if (isAfter) continue;
+      isAfter = true;
     }
     const across = (time - from) * scale;
-    if (Math.round(across) !== column) {
-      flush();
-      column = Math.round(across);
-      to(across, value);
-      [first, low, high, begin] = [value, value, value, across];
+    const pixel = Math.floor(across);
+    if (count && (isNone || pixel !== column)) { // the pixel before is done
+      if (low < first && low < last) points.push((begin + position) / 2, low);
+      if (high > first && high > last) points.push((begin + position) / 2, high);
+      if (count > 1) points.push(position, last);
+      if (low < lowest) lowest = low;
+      if (high > highest) highest = high;
+      if (isNone && number < total) points.push(NaN, NaN);
+      count = 0;
+    }
+    if (isNone) continue;
+    if (!count) {
+      points.push(across, value);
+      [column, begin] = [pixel, across];
+      first = value;
+      low = value;
+      high = value;
     }
     count += 1;
     last = value;
     position = across;
     if (value < low) low = value;
-    if (value > high) high = value;
-  });
-  flush();
+    else if (value > high) high = value;
+  }
+  return { points, extent: lowest <= highest ? [lowest, highest] : null };
 }
 
-/** The curve of a phase plot; `place(x, value)` gives pixels. Points that are nearer than half a pixel are left out. */
-export function traceXY(ring, kind, from, end, place, to, lift) {
+/** The curve of a phase plot as `traceTime` gives lines, all in pixels; points nearer than half a pixel are left out, but for the newest. */
+export function traceXY(ring, kind, from, end, acrossOf, upOf) {
+  const points = [];
   let [before, above] = [NaN, NaN];
-  let isLifted = true;
-  let after = null;
+  let left = null;
+  const rest = () => left && points.push(...left);
   ring.each(kind, from, end, (time, value, x) => {
     if (time < from || time > end) return;
     if (Number.isNaN(time) || !Number.isFinite(value) || !Number.isFinite(x)) {
-      if (after) to(...after);
-      if (!isLifted) lift();
-      isLifted = true;
-      after = null;
+      rest();
+      if (!Number.isNaN(before)) points.push(NaN, NaN);
+      [before, left] = [NaN, null];
       return;
     }
-    const [across, up] = place(x, value);
-    after = [across, up];
-    if (!isLifted && Math.abs(across - before) < 0.5 && Math.abs(up - above) < 0.5) return;
-    [before, above] = after;
-    isLifted = false;
-    after = null;
-    to(across, up);
+    const across = acrossOf(x);
+    const up = upOf(value);
+    left = [across, up];
+    if (Math.abs(across - before) < 0.5 && Math.abs(up - above) < 0.5) return;
+    [before, above] = left;
+    left = null;
+    points.push(across, up);
   });
-  if (after) to(...after); // the newest one is always there
+  rest();
+  return { points };
 }
 
 /** How a step that was sent at `began` is answered, or null where nothing is; `isSettled` false = it still goes on. */

@@ -14,7 +14,7 @@
  * limitations under the License.
  */
 // One plot: its legend, its limits, its canvas, and a cursor by mouse, touch or keys.
-import { extent, limits, short, ticks, traceTime, traceXY } from './axes.js';
+import { extent, limits, short, ticks, traceTime, traceXY, union } from './axes.js';
 import { fit, make, mark, say } from './dom.js';
 import { checkLimits } from './layout.js';
 
@@ -22,6 +22,7 @@ const COLOURS = 8; // of the style sheet; the second eight are dashed
 const SHORTEST_DRAG = 8; // pixels
 const LONG_STEP = 0.1; // of the width, for keys
 const STALE = 1; // s
+const MANY = 3000; // numbers of a line that is no longer thick
 const [ROOM_LEFT, ROOM_RIGHT, ROOM_TOP, ROOM_BOTTOM] = [58, 12, 8, 22];
 
 /** The colours of the style sheet, as they are now. */
@@ -196,8 +197,10 @@ export class Chart {
     const box = { left: ROOM_LEFT, right: width - ROOM_RIGHT, top: ROOM_TOP, bottom: height - ROOM_BOTTOM };
     if (box.right <= box.left || box.bottom <= box.top) return;
     const rings = this.curves.map(({ signal }) => panel.ringOf(signal));
-    const y = limits(this.fixed.y, extent(rings, view.kind, view.from, view.to));
-    const x = this.isXY ? limits(this.fixed.x, extent(rings, view.kind, view.from, view.to, true)) : [view.from - view.origin, view.to - view.origin];
+    const lines = this.isXY ? [] : rings.map((ring) => traceTime(ring, view.kind, view.from, view.to, box.right - box.left));
+    const extents = (isX) => rings.map((ring) => extent(ring, view.kind, view.from, view.to, isX));
+    const y = limits(this.fixed.y, union(this.isXY ? extents(false) : lines.map((line) => line.extent)));
+    const x = this.isXY ? limits(this.fixed.x, union(extents(true))) : [view.from - view.origin, view.to - view.origin];
     const up = (value) => box.bottom - ((value - y[0]) / (y[1] - y[0])) * (box.bottom - box.top);
     const across = (value) => box.left + ((value - x[0]) / (x[1] - x[0])) * (box.right - box.left);
     this._axes(context, box, x, y, across, up, colours, view);
@@ -208,18 +211,23 @@ export class Chart {
     if (!this.isXY) this._marks(context, box, (time) => across(time - view.origin), colours, view);
     this.curves.forEach(({ number }, i) => {
       context.strokeStyle = colours.curves[number % COLOURS];
-      context.lineWidth = 1.75;
       context.setLineDash(number < COLOURS ? [] : [6, 4]);
+      const { points } = this.isXY ? traceXY(rings[i], view.kind, view.from, view.to, across, up) : lines[i];
+      context.lineWidth = points.length > MANY ? 1 : 1.75; // a browser draws the hair's breadth much faster
       context.beginPath();
       let isUp = true;
-      const to = (left, top) => {
-        if (isUp) context.moveTo(left, top);
-        context.lineTo(left, top); // one sample alone is a dot
+      for (let j = 0; j < points.length; j += 2) {
+        const left = points[j];
+        const top = points[j + 1];
+        if (Number.isNaN(left)) {
+          isUp = true;
+          continue;
+        }
+        const [a, b] = this.isXY ? [left, top] : [box.left + left, up(top)];
+        if (isUp) context.moveTo(a, b);
+        context.lineTo(a, b); // one sample alone is a dot
         isUp = false;
-      };
-      const lift = () => { isUp = true; };
-      if (this.isXY) traceXY(rings[i], view.kind, view.from, view.to, (a, b) => [across(a), up(b)], to, lift);
-      else traceTime(rings[i], view.kind, view.from, view.to, box.right - box.left, (column, value) => to(box.left + column, up(value)), lift);
+      }
       context.stroke();
     });
     context.setLineDash([]);

@@ -28,6 +28,7 @@ const MOST_MARKS = 20;
 const LARGEST_FILE = 1e6; // bytes of a layout
 const SHORTEST = 0.01; // s, the closest that one can zoom
 const REST = 100; // ms between two looks at the numbers
+const LATE = 20; // ms from one frame to the next that are too long
 
 /** Offers the fields of a topic in a list: those of its type, and what its messages call by name. */
 class FieldChoice {
@@ -372,13 +373,23 @@ export function startPlot(client) {
   // ---- the panel
 
   let told = 0;
+  let idle = 0;
+  let drawn = 0;
   const draw = oncePerFrame(() => {
     if ($('panel-plot').hidden) {
       for (const choice of [first, second]) choice.close();
       return;
     }
+    const began = performance.now();
+    if (began < drawn + idle) return; // the next sample, or the timer, asks again
+    drawn = began;
     const colours = palette();
     for (const chart of charts) chart.draw(colours);
+    // Where the browser needs longer than a frame to paint this, the rest of the page has the next ones: it drives.
+    requestAnimationFrame(() => {
+      const took = performance.now() - began;
+      idle = took > LATE ? 2 * took : 0;
+    });
     if (performance.now() - told < REST) return;
     told = performance.now();
     for (const chart of charts) chart.tell();

@@ -74,31 +74,42 @@ export class Ring {
   }
 
   /**
+   * The number of the sample with which a span of time begins: the last one before `from`, else the oldest; `total` = there is none.
+   *
+   * Samples may be overtaken by less than JUMP. So where one is older than `from` by twice that, all before it are older too.
+   */
+  start(kind, from) {
+    const { size, total } = this;
+    const times = this[kind];
+    let low = Math.max(this.began[kind], total - this.length);
+    let high = total;
+    if (Number.isNaN(this.newest[kind])) return high;
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (times[middle % size] < from - 2 * JUMP) low = middle;
+      else high = middle;
+    }
+    while (low + 1 < total && times[(low + 1) % size] < from) low += 1;
+    return low;
+  }
+
+  /**
    * Visit the samples from a time to another, and one on each side of them, so that lines reach the edges.
    * @param {'stamp'|'arrival'} kind
    * @param {(time: number, value: number, x: number) => void} visit; `time` NaN = a break
    */
   each(kind, from, to, visit) {
+    const { value, x, size, total } = this;
     const times = this[kind];
-    const oldest = Math.max(this.began[kind], this.total - this.length);
-    let number = this.total - 1;
-    while (number >= oldest && !(times[number % this.size] < from - JUMP)) number -= 1;
-    let before = -1; // the last one before `from`
     let isAfter = false;
-    const show = (place) => visit(times[place], this.value[place], this.hasX ? this.x[place] : NaN);
-    for (number = Math.max(number, oldest); number < this.total; number += 1) {
-      const place = number % this.size;
+    for (let number = this.start(kind, from), place = number % size; number < total; number += 1, place = place + 1 === size ? 0 : place + 1) {
       const time = times[place];
-      if (time < from) {
-        before = place;
-        continue;
+      if (time > to) {
+        if (isAfter && time > to + JUMP) return;
+        if (isAfter) continue;
+        isAfter = true;
       }
-      if (time > to + JUMP && isAfter) return;
-      if (time > to && isAfter) continue;
-      if (before >= 0) show(before);
-      before = -1;
-      show(place);
-      isAfter = isAfter || time > to;
+      visit(time, value[place], x ? x[place] : NaN);
     }
   }
 
