@@ -63,7 +63,9 @@ $ ros2 launch ws_bridge ws_bridge.launch.py port:=9091 params_file:=ws_bridge.ya
 
 [`config/ws_bridge.yaml`](../../config/ws_bridge.yaml) has every parameter with its default.
 [`config/secure.yaml`](../../config/secure.yaml) is a preset for a bridge that other machines
-reach. A value of the wrong kind or out of its range ends the node with one line that names the
+reach.
+
+A value of the wrong kind or out of its range ends the node with one line that names the
 parameter. The node warns of a parameter that does not exist.
 
 """
@@ -72,13 +74,13 @@ RELAY_HEAD = """\
 
 <!-- Made from ws_bridge/fleet/settings.py by `python scripts/references.py`. -->
 
-A relay has no ROS, so its parameters come from a file of YAML and from the command line:
+A relay has no ROS. Its parameters come from a YAML file and from the command line:
 
 ```console
 $ ws_bridge relay --params-file relay.yaml -p port:=9443
 ```
 
-[Run a fleet](../how-to/run_a_fleet.md) shows how they go together.
+[Run a fleet](../how-to/run_a_fleet.md) shows how to use them together.
 
 ## Its own
 
@@ -86,8 +88,9 @@ $ ws_bridge relay --params-file relay.yaml -p port:=9443
 RELAY_SHARED = """
 ## Shared with a bridge
 
-These mean what they mean for a [bridge](parameters.md). `max_peers` is the number of robots, and
-that of operators. The roles of a relay are those that are built in, and `robot`.
+These parameters mean the same as for a [bridge](parameters.md). `max_peers` bounds the number of
+robots, and separately the number of operators. A relay has the built-in roles and the role
+`robot`.
 
 """
 ERRORS_HEAD = """\
@@ -95,22 +98,23 @@ ERRORS_HEAD = """\
 
 <!-- Made from ws_bridge/errors.py by `python scripts/references.py`. -->
 
-Every error has a code and a message for a person. Where one value is at fault, it also has the
-path of that value (`data.linear.x`). A code never changes its meaning. The classes are those of
+Every error has a code and a message for a person. If one value is at fault, it also has the
+path of that value (`data.linear.x`). The meaning of a code never changes. The classes are those of
 `ws_bridge.errors`: the first class of a table is the base of the others.
 
-The codes that only `ws_bridge.js` has stand in the reference of the
-[web client](web_client.md#errors). The codes of the findings of `diagnose` stand in the
-[protocol](protocol.md#diagnosis).
+`ws_bridge.js` has some more codes: [Web client](web_client.md#errors). `diagnose` has codes for
+its findings: [Protocol](protocol.md#diagnosis).
 """
 COMMANDS_HEAD = """\
 # Command line and launch files
 
 <!-- Made from ws_bridge/cli/parser.py and launch/ by `python scripts/references.py`. -->
 
-`ws_bridge COMMAND`. In a workspace it is `ros2 run ws_bridge ws_bridge COMMAND`, after `make demo`
-`.venv/bin/ws_bridge COMMAND`. `serve`, `demo` and `robot` start ROS nodes. They take ROS arguments
-after `--ros-args`, for example `-p port:=9091`. The other commands need no ROS.
+The command is `ws_bridge COMMAND`. In a workspace it is `ros2 run ws_bridge ws_bridge COMMAND`.
+After `make demo` it is `.venv/bin/ws_bridge COMMAND`.
+
+`serve`, `demo` and `robot` start ROS nodes. They take ROS arguments after `--ros-args`, for
+example `-p port:=9091`. The other commands need no ROS.
 
 | exit code | |
 |---|---|
@@ -133,11 +137,11 @@ ENCODINGS_HEAD = """\
 
 <!-- Made from ws_bridge/protocol/encodings.py by `python scripts/references.py`. -->
 
-An encoding is what stands in a frame for a message of ROS. The native dialect has those with a
-`yes`. The numbers behind it are those of its binary frames: one of samples, one of publications.
-The words of the rosbridge dialect stand in
-[Come from rosbridge](../how-to/come_from_rosbridge.md). Where a connection asks for several
-encodings of one topic, it gets the last of them in this table.
+An encoding is the form of a ROS message in a frame. The native dialect has the encodings with a
+`yes`. The two numbers after a `yes` are opcodes of binary frames: the first of samples, the second
+of publications. [Come from rosbridge](../how-to/come_from_rosbridge.md) describes the rosbridge
+dialect. A connection that asks for several encodings of one topic gets the one that comes last in
+this table.
 
 """
 LAUNCH_HEAD = """\
@@ -145,9 +149,10 @@ LAUNCH_HEAD = """\
 
 `demo.launch.py` starts the demo robot and the bridge. It takes the arguments of
 `ws_bridge.launch.py`. `rosbridge_compatible.launch.py` takes the arguments of rosbridge's launch
-file, see [Come from rosbridge](../how-to/come_from_rosbridge.md). An argument that is empty leaves
-its parameter to the parameter file. An `address` other than this machine's own wants a way to log
-in, see [Log in](../how-to/log_in.md).
+file: see [Come from rosbridge](../how-to/come_from_rosbridge.md).
+
+Where an argument is empty, the parameter file decides. If the address is not this machine's own,
+peers need a way to log in: see [Log in](../how-to/log_in.md).
 
 """
 LAUNCH_FILE = 'launch/ws_bridge.launch.py'
@@ -160,9 +165,10 @@ ERROR_GROUPS: tuple[tuple[str, type[errors.WsBridgeError]], ...] = (
     ('A recording is at fault', errors.BadRecording),
 )
 REMARKS = {
-    errors.TransportError: 'Programs that use the Python package get these. A peer never does.',
-    errors.ConfigError: 'The bridge ends with it at the start. A peer never gets it.',
-    errors.BadRecording: '`ws_bridge bag` ends with it. A peer never gets it.'}
+    errors.TransportError:
+        'Programs that use the Python package get these errors. A peer never gets them.',
+    errors.ConfigError: 'The bridge ends with this error at its start. A peer never gets it.',
+    errors.BadRecording: '`ws_bridge bag` ends with this error. A peer never gets it.'}
 
 
 def parameter_file() -> str:

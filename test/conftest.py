@@ -51,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.environ[GIVEN] and (config.getoption('numprocesses', None) or 0) > 1:
         raise pytest.UsageError('ROS_DOMAIN_ID is given: unset it, or leave out -n')
 
+
 LONG = ('test_page.py', 'test_faults.py', 'test_lint.py', 'test_attacks.py', 'test_soak.py',
         'test_process.py', 'test_against_reference.py', 'test_spellings.py',
         'test_parameters_in_force.py', 'test_qos_told.py', 'test_large_messages.py',

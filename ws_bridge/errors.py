@@ -106,7 +106,7 @@ class ConversionError(WsBridgeError):
 
 
 class WrongKind(ConversionError):
-    """A string where a number belongs, and the like."""
+    """A value of the wrong kind, such as a string where a number belongs."""
 
     code = 'wrong_kind'
 
@@ -148,7 +148,7 @@ class TooLarge(ConversionError):
 
 
 class BadImage(ConversionError):
-    """An image whose encoding is not known, or that is not what it says of itself."""
+    """An image whose encoding is unknown, or whose bytes do not fit its description."""
 
     code = 'bad_image'
 
@@ -242,7 +242,7 @@ class RateLimited(RequestError):
 
 
 class Expired(RequestError):
-    """The message is older than its ``ttl``, or answers what nobody waits for any more."""
+    """The message is older than its ``ttl``, or answers a request that has ended."""
 
     code = 'expired'
 
@@ -322,7 +322,7 @@ class Unavailable(RequestError):
 
 
 class PeerGone(RequestError):
-    """The peer that should have answered left."""
+    """The peer that should have answered has left."""
 
     code = 'peer_gone'
 
@@ -346,7 +346,7 @@ COMMAND_REFUSALS: tuple[type[WsBridgeError], ...] = (
 
 
 class BadRecording(WsBridgeError):
-    """A recording was cut, or is none."""
+    """A recording was cut short, or a file is not a recording."""
 
     code = 'bad_recording'
 
@@ -370,6 +370,6 @@ class ConnectFailed(TransportError):
 
 
 class QueueOverflow(TransportError):
-    """A peer takes its replies too slowly and is closed."""
+    """A peer takes its replies too slowly. Its connection is closed."""
 
     code = 'queue_overflow'

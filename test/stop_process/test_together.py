@@ -37,6 +37,7 @@ from support.simulation import (
 )
 
 from ws_bridge.errors import Expired, Unavailable
+from ws_bridge.ros.guard import INSIST
 from ws_bridge.ros.watchdog import END_WITHIN, PING_EVERY, RESTART, STABLE, UNANSWERED
 from ws_bridge.stop_process import wire
 from ws_bridge.stop_process.guard import StopGuard
@@ -314,6 +315,31 @@ def test_the_bridge_publishes_every_zero_where_it_takes_a_stop_over_and_ends(
     assert simulation.heard['/left'].zeros == ZEROS
 
 
+@pytest.mark.parametrize('known_within', [0.05, 1.0])
+def test_a_stop_is_repeated_until_those_hear_it_who_know_the_bridge_late(
+        simulation: Simulation, known_within: float) -> None:
+    """They know the publisher of the stop process, and nothing that the bridge publishes."""
+    simulation.known_within = known_within
+    simulation.unadvertise('/left')
+    simulation.advertise('/left')
+    guard = simulation.guard('/left')
+    assert simulation.command('/left', moving=True)
+    simulation.run(HALF)
+    process = simulation.stop_process
+    assert process is not None
+    process.kill()
+    simulation.run(HALF)
+    simulation.run_loop()
+    assert simulation.heard['/left'].moving
+    assert not simulation.stopped
+    simulation.run(known_within)
+    simulation.run(PING_EVERY)
+    simulation.run_loop()
+    assert not simulation.heard['/left'].moving
+    assert len(simulation.stopped) == 1
+    assert not guard.alarm
+
+
 def test_a_process_that_dies_again_ends_no_escalation(simulation: Simulation) -> None:
     freeze(simulation)
     simulation.stop('drive')
@@ -323,7 +349,7 @@ def test_a_process_that_dies_again_ends_no_escalation(simulation: Simulation) ->
     assert process is not None
     process.kill()
     simulation.run(LONG)
-    assert simulation.heard['/left'].zeros == ZEROS
+    assert simulation.heard['/left'].zeros == INSIST * STEPS[0].rate
     assert not simulation.guard('/left').alarm
 
 
@@ -335,9 +361,11 @@ def test_a_command_ends_no_escalation_while_there_is_no_process_to_publish_it(
         assert not simulation.command('/left', moving=False)
         simulation.run(HALF)
     simulation.run(STARTS_WITHIN)
-    assert simulation.heard['/left'].zeros == ZEROS
+    assert simulation.heard['/left'].zeros > ZEROS
     assert simulation.command('/left', moving=True)
     simulation.run(HALF)
+    assert simulation.heard['/left'].moving
+    simulation.run(TIMEOUT - 2 * HALF)
     assert simulation.heard['/left'].moving
 
 
@@ -469,11 +497,12 @@ class Machine(RuleBasedStateMachine):
         self.simulation.bridge.frozen = False
 
     @rule(failures=st.integers(0, 2), start=st.sampled_from([0.1, 0.4, 2.0]),
-          match=st.sampled_from([0.0, 0.05]))
-    def start_badly(self, failures: int, start: float, match: float) -> None:
+          match=st.sampled_from([0.0, 0.05]), known=st.sampled_from([0.0, 0.05, 1.0]))
+    def start_badly(self, failures: int, start: float, match: float, known: float) -> None:
         self.simulation.launches_fail = failures
         self.simulation.starts_within = start
         self.simulation.matched_within = match
+        self.simulation.known_within = known
 
     def teardown(self) -> None:
         """Let everything that lives run: all stands, and every command was answered."""

@@ -248,6 +248,7 @@ class FakePublisher:
         self._gone = False
         self._held = False
         self._simulation = simulation
+        self._known_at = simulation.now + simulation.known_within
 
     @property
     def held(self) -> bool:
@@ -266,10 +267,14 @@ class FakePublisher:
     def put(self, cdr: bytes) -> None:
         if self._gone:
             raise Unavailable('it was destroyed')
-        self._simulation.say(self.topic, cdr, None)
+        if self._simulation.now >= self._known_at:
+            self._simulation.say(self.topic, cdr, None)
 
     def subscriber_count(self) -> int:
         return 1
+
+    def has_reached(self, count: int) -> bool:
+        return not self._gone and self._simulation.now >= self._known_at
 
     def close(self) -> None:
         self.closed = True
@@ -285,6 +290,8 @@ class Simulation:
     :ivar now: the time, s.
     :ivar answers: what became of the commands that asked.
     :ivar faults: what was reported and should not have been.
+    :ivar known_at: when the subscribers of a topic hear the bridge's own publisher.
+    :ivar stopped: why guards have stopped, as the loop was told.
     """
 
     def __init__(self, seed: int, gates: dict[str, tuple[str, ...]]) -> None:
@@ -295,6 +302,7 @@ class Simulation:
         self.starts_within = STARTS_WITHIN
         self.matched_within = 0.0
         self.heard_within = 0.0     # after it was matched
+        self.known_within = 0.0     # a publisher of the bridge, to the subscribers
         self.launches_fail = 0
         self.unanswered = 0
         self.answers: list[WsBridgeError | None] = []
@@ -312,9 +320,12 @@ class Simulation:
             on_lost=lambda why: None)
         self.watchdog.start()
         self.not_let_go: list[str] = []
+        self.stopped: list[str] = []
+        self.known_at: dict[str, float] = {}
         self._guards = {
             gate: self.watchdog.guard(gate, TIMEOUT, STEPS, GuardEvents(
-                *[lambda *_: None] * 3, lambda _, topic: self.not_let_go.append(topic)))
+                lambda _, reason, *more: self.stopped.append(reason), *[lambda *_: None] * 2,
+                lambda _, topic: self.not_let_go.append(topic)))
             for gate in gates}
         self.gate_of = {topic: gate for gate, topics in gates.items() for topic in topics}
         self.publishers: dict[str, FakePublisher] = {}
@@ -385,6 +396,7 @@ class Simulation:
     def advertise(self, topic: str) -> None:
         """Make a publisher of the topic."""
         publisher: Any = FakePublisher(self, topic)
+        self.known_at[topic] = self.now + self.known_within
         self.publishers[topic] = publisher
         self.guard(topic).add(publisher, tuple(ZERO for _ in STEPS))
 
@@ -496,19 +508,24 @@ class Simulation:
         for topic, heard in self.heard.items():
             writer = heard.writer
             if heard.moving and writer is not None:
-                limit = self._limit(heard, writer)
+                limit = self._limit(heard, writer, self.known_at[topic])
                 assert self.now <= limit + EPSILON, (
                     f'{topic} moves {self.now - limit:.3f} s longer than it may, stop process '
                     f'{writer.deaf_since=}, bridge {self.bridge.deaf_since=}')
 
-    def _limit(self, heard: Heard, writer: Task) -> float:
-        """Return the time until which a topic has to be stopped by somebody."""
+    def _limit(self, heard: Heard, writer: Task, known_at: float) -> float:
+        """
+        Return the time until which a topic has to be stopped by somebody.
+
+        :param known_at: when subscribers hear the bridge's own publisher.
+        """
         if writer.deaf_since is None:
             return max(heard.at + TIMEOUT, writer.up_since)
         if self.bridge.deaf_since is not None:
             return inf  # both: only the base's own timeout is left
         since = max(writer.deaf_since, self.bridge.up_since, heard.at)
-        return since + (0.0 if writer.done else PING_EVERY + UNANSWERED)
+        limit = since + (0.0 if writer.done else PING_EVERY + UNANSWERED)
+        return limit if limit >= known_at else known_at + 1 / STEPS[0].rate
 
 
 class Event:

@@ -698,7 +698,8 @@ def test_inject(page: Page, observer: Observer) -> None:
         page.choose('inject-seconds', '0.3')
         page['inject-go'].click()
         page.wait_text('inject-say', 'Stopped: the time is over. It is 0.5 again')
-        assert set_values == pytest.approx([0.7, 0.5])
+        assert set_values[0] == pytest.approx(0.7)
+        assert set(set_values[1:]) == {0.5}     # twice, where the first answer was late
 
     page.choose('inject-into', 'topic')
     page.choose('inject-where', '/cmd_vel')

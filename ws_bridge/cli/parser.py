@@ -105,7 +105,8 @@ def build_parser() -> argparse.ArgumentParser:
     add('demo', 'run the demo robot and the bridge (takes --ros-args)', _demo,
         takes_ros_args=True)
     add('robot', 'run the demo robot alone (takes --ros-args)', _robot, takes_ros_args=True)
-    _add_relay(add('relay', 'run a relay, by which operators reach robots that dial it', _relay))
+    _add_relay(add('relay', 'run a relay, through which operators reach robots that dial it',
+                   _relay))
     check = add('check', 'check a mapping file and print what it exposes', _check)
     check.add_argument('file', metavar='FILE', help='the mapping file')
     check.add_argument('--as', metavar='ROLE', dest='role', help='what this role may do')
@@ -122,7 +123,7 @@ def build_parser() -> argparse.ArgumentParser:
     robots.add_argument('--json', action='store_true', dest='as_json',
                         help='print the list as JSON')
     _add_ping(add('ping', 'measure round trip and clock offset', _client))
-    record = add('record', 'have a running bridge save what it has recorded', _client)
+    record = add('record', 'make a running bridge save what it has recorded', _client)
     _add_url(record)
     record.add_argument('--service', metavar='NAME', help='the service that saves it (default: '
                         'the one that ends in /record/save)')
@@ -162,7 +163,7 @@ def _add_echo(command: argparse.ArgumentParser) -> None:
     command.add_argument('--encoding', choices=ENCODINGS.native_names, default='json',
                          help='how samples travel; they are printed as JSON (default: json)')
     command.add_argument('--max-rate', type=_positive, metavar='HZ',
-                         help='at most so many samples a second')
+                         help='the most samples a second')
     command.add_argument('--type', metavar='TYPE', dest='msg_type',
                          help='message type, for a topic that does not exist yet')
 
@@ -204,13 +205,13 @@ def _add_ticket(command: argparse.ArgumentParser) -> None:
     _add_url(command)
     _add_robot(command)
     command.add_argument('role', metavar='ROLE',
-                         help='what the client may do: no more than who makes the ticket')
+                         help='role of the client; no more than yours')
 
 
 def _add_types(command: argparse.ArgumentParser) -> None:
     _add_url(command)
     command.add_argument('types', metavar='TYPE', nargs='+',
-                         help='for example nav_msgs/msg/Odometry; also of services and actions')
+                         help='for example nav_msgs/msg/Odometry; services and actions too')
     command.add_argument('--lang', choices=('ts',), default='ts',
                          help='the language (default: ts, TypeScript)')
     command.add_argument('--int64', choices=WIDE_INTEGERS, default='bigint',
@@ -255,9 +256,9 @@ def _add_bag(command: argparse.ArgumentParser) -> None:
 
 
 def _add_span(command: argparse.ArgumentParser) -> None:
-    for name, what in (('--begin', 'the first message'), ('--end', 'what stands behind the last')):
-        command.add_argument(name, type=_moment, metavar='S', help=f'time of {what}: s from the '
-                             'beginning, or a Unix time')
+    for name, what in (('--begin', 'first message'), ('--end', 'end, which is left out')):
+        command.add_argument(name, type=_moment, metavar='S', help=f'time of the {what}: s from '
+                             'the beginning, or a Unix time')
 
 
 def _port(text: str) -> int:
@@ -294,7 +295,8 @@ def _add_doctor(command: argparse.ArgumentParser) -> None:
                          help='whether nothing arrives (subscribe) or nothing moves (publish); '
                               'default: publish for a topic with a gate')
     command.add_argument('--origin', metavar='ORIGIN',
-                         help='of a page that cannot connect, for example https://page.example')
+                         help='origin of a page that cannot connect, for example '
+                              'https://page.example')
     command.add_argument('--wait', type=_positive, metavar='S', default=2.0,
                          help='how long a sample may take to come (default: 2 s)')
     command.add_argument('--json', action='store_true', dest='as_json',
@@ -308,7 +310,7 @@ def _add_url(command: argparse._ActionsContainer) -> None:
 
 def _add_robot(command: argparse.ArgumentParser) -> None:
     command.add_argument('--robot', type=_robot_name, metavar='NAME',
-                         help='the robot of this name, where the URL is that of a relay')
+                         help='name of the robot, if the URL is that of a relay')
 
 
 def _default_url() -> str:

@@ -189,8 +189,8 @@ class Settings:
         'IPv6 too.', form=forms.host)
     port: int = parameter(9090, 'TCP port to listen on; 0 = any free one.', 0, 65535)
     foxglove_port: int = parameter(
-        0, 'A second port of the same server, for people who type the address that they know from '
-        'foxglove_bridge, 8765; 0 = none.', 0, 65535)
+        0, 'A second port of the same server, for example 8765, which is the port of '
+        'foxglove_bridge; 0 = none.', 0, 65535)
     robot_name: str = parameter(
         '', 'Name of the robot that peers are told; empty = host name.', form=forms.robot_name)
     mapping_file: str = parameter(
@@ -222,14 +222,14 @@ class Settings:
     compression: bool = parameter(
         False, 'Offer per-message compression to peers (costs CPU and latency, saves bandwidth).')
     tls_client_ca: str = parameter(
-        '', 'PEM file of who signs the certificates of peers, whose names are then their '
-        'identities; empty = peers need none.', form=forms.path)
+        '', 'PEM file of the authority that signs the certificates of peers; the name in a '
+        'certificate is the identity; empty = peers need no certificate.', form=forms.path)
     token_file: str = parameter(
         '', 'File with a line for each token: name, role, token; the environment variable '
         'WS_BRIDGE_TOKENS may hold such lines too.', form=forms.path)
     jwt_key_file: str = parameter(
         '', 'File with the key that JSON web tokens are verified with: a secret (HS256) or a '
-        'public key, PEM; empty = none are taken.', form=forms.path)
+        'public key, PEM; empty = no such token is accepted.', form=forms.path)
     jwt_algorithm: str = parameter(
         'RS256', 'The one algorithm of JSON web tokens: HS256, RS256 or ES256.',
         form=forms.one_of(*JWT_ALGORITHMS))
@@ -239,7 +239,7 @@ class Settings:
     jwt_issuer: str = parameter(
         '', 'What "iss" of a JSON web token must be; empty = anything.', form=forms.printable)
     jwt_leeway: float = parameter(
-        10.0, 'By how much the clock of who made a JSON web token may differ, s.', 0.0, 3600.0)
+        10.0, 'How far the clock of the issuer of a JSON web token may be off, s.', 0.0, 3600.0)
     allow_anonymous: bool = parameter(
         False, 'Let peers in that do not log in, also from other machines.')
     anonymous_role: str = parameter(
@@ -256,14 +256,15 @@ class Settings:
     fleet_token_file: str = parameter(
         '', 'File with the token of this robot at its relays.', form=forms.path)
     relay_role: str = parameter(
-        'admin', 'Role that those whom a relay lets in have here at the most.', form=forms.word)
+        'admin', 'Role that bounds what operators who come by a relay may do here.',
+        form=forms.word)
     hosts: tuple[str, ...] = parameter(
         (), 'Names by which peers may reach the bridge ("Host"); empty = addresses, localhost and '
-        'the name of this machine, asked of browsers and for pages only.', form=forms.host)
+        'the name of this machine, checked for browsers and for pages only.', form=forms.host)
     trusted_proxies: tuple[str, ...] = parameter(
         (), 'Addresses or networks of reverse proxies whose X-Forwarded-For is believed.',
         form=forms.network)
-    metrics: bool = parameter(False, 'Answer /metrics (Prometheus) to who may see it.')
+    metrics: bool = parameter(False, 'Answer /metrics (Prometheus) to roles that may see it.')
     handshake_timeout: float = parameter(
         5.0, 'Time for TLS and the opening handshake, s.', 0.1, 600.0)
     login_timeout: float = parameter(
@@ -272,7 +273,7 @@ class Settings:
         0.0, 'How long a ticket of "ws_bridge ticket" can be used as a login in the path of a '
         'URL, s; 0 = there are none.', 0.0, 600.0)
     max_login_failures: int = parameter(
-        10, 'Logins of one address that may fail in a minute; then it has to wait.', 1, 10000)
+        10, 'Failed logins of one address in a minute, after which it has to wait.', 1, 10000)
     max_peers: int = parameter(64, 'Connections at the same time.', 1, 10000)
     max_peers_per_address: int = parameter(
         64, 'Connections of one address at the same time.', 1, 10000)
@@ -292,8 +293,8 @@ class Settings:
         'limit_exceeded.', 0.1, 600.0)
     # orjson writes no deeper than 254, and others are told what one peer tells inside of more.
     max_json_depth: int = parameter(
-        100, 'Arrays and objects inside each other in JSON from a peer; deeper is refused: '
-        'bad_frame.', 8, 200)
+        100, 'Depth of arrays and objects in JSON from a peer; deeper is refused: bad_frame.',
+        8, 200)
     max_message_rate: float = parameter(
         5000.0, 'Messages a second that one peer may send, with a burst of one second; 0 = '
         'unlimited.', 0.0, 1e6)
@@ -303,7 +304,7 @@ class Settings:
     max_queue_bytes: int = parameter(
         32 * _MEGA, 'Bytes that may wait for one peer to take them.', 4096, 4096 * _MEGA)
     max_total_queue_bytes: int = parameter(
-        256 * _MEGA, 'Bytes that may wait for all peers together; then the one with most is '
+        256 * _MEGA, 'Bytes that may wait for all peers together; beyond it the peer with most is '
         'closed.', 4096, 1 << 40)
     max_subscriptions: int = parameter(500, 'Topics that one peer may subscribe to.', 0, 100000)
     max_advertisements: int = parameter(100, 'Topics that one peer may advertise.', 0, 100000)
@@ -314,8 +315,8 @@ class Settings:
         2000, 'Subscriptions, publishers, services and actions that all peers together may have '
         'in ROS.', 1, 1000000)
     max_streams: int = parameter(
-        16, 'Pictures and streams for pages at the same time, of /snapshot and /stream; 0 = there '
-        'are none.', 0, 10000)
+        16, 'Pictures and streams for pages (/snapshot, /stream) at the same time; 0 = none.',
+        0, 10000)
     max_cameras: int = parameter(
         4, 'Cameras that are shown at the same time: each has a process that encodes.', 0, 1000)
     queue_depth: int = parameter(
@@ -356,11 +357,11 @@ class Settings:
         'for that gate, s.', 0.01, 3600.0)
     fence_interval: float = parameter(
         FENCE_INTERVAL, 'Time between pings to a peer that may command but does not, s; its first '
-        'command may be older than gate_ttl by it.', 0.05, 60.0)
+        'command may be older than gate_ttl by this time.', 0.05, 60.0)
     neutral_first: bool = parameter(
-        False, 'Gates of gated_types want zero as the first command after a change or a stop, of '
-        'everybody; false = of native peers, and of others after an emergency stop and after '
-        'another peer commanded.')
+        False, 'Whether gates of gated_types ask every peer for a neutral first command after a '
+        'change of holder or a stop; false = they ask native peers always, others only after an '
+        'emergency stop and after another peer commanded.')
     estop_at_start: str = parameter(
         'armed', 'The emergency stop when the bridge starts: armed, or stopped until somebody '
         'clears it.', form=forms.one_of(*(state.value for state in EstopState)))
@@ -374,9 +375,9 @@ class Settings:
         1_000_000, 'Size at which the audit log is rotated, bytes; five older files are kept.',
         1000, 1 << 30)
     record: str = parameter(
-        'off', 'What crosses the bridge, and what it decides, is kept: ring = the last seconds, '
-        'which are written when the robot is stopped or somebody asks; always = all of it is '
-        'written. Needs the extra "record".', form=forms.one_of('off', 'ring', 'always'))
+        'off', 'Record what crosses the bridge and what it decides: off = nothing; ring = keep '
+        'the last seconds, and write them when the robot is stopped or somebody asks; always = '
+        'write everything. Needs the extra "record".', form=forms.one_of('off', 'ring', 'always'))
     record_folder: str = parameter(
         '', 'Folder of the recordings, one folder each; empty = ws_bridge/recordings in ~/.ros '
         '($ROS_HOME).', form=forms.path)
@@ -386,7 +387,7 @@ class Settings:
     record_ring: float = parameter(
         30.0, 'How far back the ring goes, s; 256 MB at most.', 1.0, 3600.0)
     record_after: float = parameter(
-        10.0, 'How long a recording goes on after what asked for it, s.', 0.0, 3600.0)
+        10.0, 'How long a recording goes on after the event that started it, s.', 0.0, 3600.0)
     record_limit: int = parameter(
         2_000_000_000, 'Size of all recordings together, bytes; beyond it the oldest files are '
         'deleted.', 1_000_000, 1 << 50)

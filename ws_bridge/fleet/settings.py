@@ -56,14 +56,15 @@ def _engine(text: str) -> str:
 
 
 OWN = (
-    ParameterSpec('engine', (), 'Nodes of NATS by which several relays are one, for example '
+    ParameterSpec('engine', (), 'Nodes of NATS that join several relays into one, for example '
                   'nats://a:4222; empty = this relay is alone.', form=_engine),
-    ParameterSpec('engine_user_file', '', 'File with user and password at NATS, in one line; '
-                  'empty = it wants none.', form=forms.path),
-    ParameterSpec('engine_ca', '', 'PEM file of who signs the certificates of the nodes; empty = '
-                  'those whom this machine trusts.', form=forms.path),
-    ParameterSpec('access_file', '', 'File with a line for who may reach which robots: name, '
-                  'robots; empty = who has logged in may reach all.', form=forms.path),
+    ParameterSpec('engine_user_file', '', 'File with user and password for NATS, in one line; '
+                  'empty = NATS needs none.', form=forms.path),
+    ParameterSpec('engine_ca', '', 'PEM file of the authority that signs the certificates of the '
+                  'nodes; empty = the authorities that this machine trusts.', form=forms.path),
+    ParameterSpec('access_file', '', 'File that says which operators may reach which robots, a '
+                  'line each: name, robots; empty = every operator that has logged in may reach '
+                  'all.', form=forms.path),
 )
 """Parameters that only a relay has."""
 

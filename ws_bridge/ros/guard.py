@@ -26,7 +26,7 @@ from typing import Protocol, TYPE_CHECKING
 
 from ws_bridge.errors import Expired, LimitExceeded, Stopped, Unavailable, WsBridgeError
 from ws_bridge.stop_process import wire
-from ws_bridge.stop_process.guard import StopGuard, Stops
+from ws_bridge.stop_process.guard import RETRY, StopGuard, Stops
 
 if TYPE_CHECKING:
     from ws_bridge.ros.publishers import OnDone, Publisher
@@ -92,6 +92,13 @@ class Port(Protocol):
 
 REFUSED = -1
 """No command's number."""
+INSIST = 5.0
+"""
+For how long a stop is repeated that the bridge publishes in the place of the stop process, s.
+
+Subscribers that know the publisher of the stop process may not know the bridge's own one yet, and
+do not hear what it publishes until they do.
+"""
 
 
 class GuardedTopic:
@@ -150,6 +157,7 @@ class Guard:
         self._sent: int | None = None  # generation of the last command
         self._stopping = False
         self._fallback: StopGuard | None = None
+        self._output: _Fallback | None = None   # of that one
         self._last = ''
 
     def __repr__(self) -> str:
@@ -158,12 +166,12 @@ class Guard:
     @property
     def state(self) -> str:
         """``idle``, ``armed`` or ``stopping``."""
-        return 'armed' if self.moving else 'stopping' if self._stopping else 'idle'
+        return 'armed' if self.moving else 'stopping' if self.stopping else 'idle'
 
     @property
     def stopping(self) -> bool:
         """Whether an escalation has more to say."""
-        return self._stopping
+        return self._stopping or self._takes_over
 
     @property
     def _takes_over(self) -> bool:
@@ -178,12 +186,18 @@ class Guard:
     @property
     def may_move(self) -> bool:
         """Do the same, for what the robot has heard: a command at rest may not be published."""
-        return any(topic.may_move for topic in self.topics())
+        return self.is_unheard or any(topic.may_move for topic in self.topics())
 
     @property
     def is_used(self) -> bool:
-        """Whether something was handed over since the last stop."""
-        return self._sent == self.generation
+        """Whether something was handed over since the last stop, or that was not heard yet."""
+        return self._sent == self.generation or self.is_unheard
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether a stop from here has not reached its subscribers yet."""
+        output = self._output
+        return output is not None and output.is_unheard
 
     def topics(self) -> tuple[GuardedTopic, ...]:
         """Return what it watches over (any thread)."""
@@ -382,7 +396,8 @@ class Guard:
             self.note_generation(generation)
             self._port.post(self._fail, why)
             return
-        fallback = StopGuard(self.key, self.timeout, self.steps, _Fallback(self, topics))
+        self._output = _Fallback(self, topics, is_unheard=bool(moving))
+        fallback = StopGuard(self.key, self.timeout, self.steps, self._output, insist=INSIST)
         for topic in topics:
             fallback.add(topic.key, topic.stops, stamped=topic.publisher.stamped)
         for topic in moving:
@@ -395,14 +410,33 @@ class Guard:
         fallback.stop(why, now)
         self._port.post(self._fail, why)
 
-    def poll(self, now: float) -> float | None:
-        """Go on with the escalation of :meth:`take_over`; return when there is more to do."""
+    def poll(self, now: float, *, is_late: bool = True) -> float | None:
+        """
+        Go on with the escalation of :meth:`take_over`.
+
+        :param is_late: its subscribers should have what was published; else there is an alarm.
+        :return: when there is more to do.
+        """
+        fallback, output = self._fallback, self._output
+        if fallback is None or output is None:
+            return None
+        due = fallback.poll(now)
+        output.settle(is_late=is_late)
+        if not output.is_unheard:
+            return due
+        return now + RETRY if due is None else min(due, now + RETRY)
+
+    def insist_no_more(self) -> None:
+        """Repeat stops no more often than the escalation says: there is no time."""
         fallback = self._fallback
-        return fallback.poll(now) if fallback is not None else None
+        if fallback is not None:
+            fallback.insist_no_more()
 
     def _release(self) -> None:
         """Have no stop published from here any more."""
-        self._fallback = None
+        self._fallback = self._output = None
+        if self.alarm:
+            self.note_alarm('')
         for topic in self.topics():
             topic.publisher.held = topic.may_move
 
@@ -413,19 +447,29 @@ class Guard:
 
 
 class _Fallback:
-    """Publishes the stops of one guard on the bridge's own publishers."""
+    """
+    Publishes the stops of one guard on the bridge's own publishers.
 
-    def __init__(self, guard: Guard, topics: tuple[GuardedTopic, ...]) -> None:
+    :ivar is_unheard: there is a stop that its subscribers do not have yet.
+    """
+
+    def __init__(self, guard: Guard, topics: tuple[GuardedTopic, ...], *, is_unheard: bool
+                 ) -> None:
+        self.is_unheard = is_unheard
         self._guard = guard
-        self._publishers = {topic.key: topic.publisher for topic in topics}
+        self._topics = {topic.key: topic for topic in topics}
+        self._said: set[GuardedTopic] = set()
+        self._untold: tuple[str, float] | None = None   # the stop that was published: why, after
+        self._is_over = False
 
     def publish(self, topic: int, cdr: bytes) -> None:
         """Publish a message."""
-        self._publishers[topic].put(cdr)
+        self._topics[topic].publisher.put(cdr)
+        self._said.add(self._topics[topic])
 
     def subscribers(self, topic: int) -> int:
         """Return how many subscribers are matched."""
-        return self._publishers[topic].subscriber_count()
+        return self._topics[topic].publisher.subscriber_count()
 
     def ros_time(self) -> tuple[int, int]:
         """Return ROS time."""
@@ -436,14 +480,43 @@ class _Fallback:
         self._guard.note_call(step)
 
     def stopped(self, guard: StopGuard, reason: str, subscribers: int, after: float) -> None:
-        """Note that a stop was published."""
-        self._guard.note_stopped(reason, subscribers, after, stopping=guard.stopping)
+        """Note that a stop was published; it is told when the subscribers have it."""
+        self._untold = reason, after
+
+    def settle(self, *, is_late: bool) -> None:
+        """
+        Tell of the stop that was published, if its subscribers have it.
+
+        :param is_late: they should have it; else there is an alarm.
+        """
+        if self._untold is None:
+            return
+        unheard = next((topic.publisher.topic for topic in self._said
+                        if not topic.publisher.has_reached(topic.subscribers)), None)
+        if unheard is not None:
+            if is_late and not self._guard.alarm:
+                self._guard.note_alarm(f'a subscriber of {unheard} has not taken it')
+            return
+        if self._guard.alarm:
+            self._guard.note_alarm('')
+        (reason, after), self._untold = self._untold, None
+        self._guard.note_stopped(
+            reason, sum(topic.publisher.subscriber_count() for topic in self._said), after,
+            stopping=False)
+        self.is_unheard = False
+        self._release()
 
     def rested(self, guard: StopGuard) -> None:
         """Note that the escalation has ended."""
+        self._is_over = True
         self._guard.note_rested()
-        for publisher in self._publishers.values():
-            publisher.held = False
+        self._release()
+
+    def _release(self) -> None:
+        """Let the publishers go, when there is nothing more to be said by them."""
+        if self._is_over and not self.is_unheard:
+            for topic in self._topics.values():
+                topic.publisher.held = False
 
     def alarm(self, guard: StopGuard, text: str) -> None:
         """Note that a stop cannot be published."""

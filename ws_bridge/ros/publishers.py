@@ -287,6 +287,23 @@ class Publisher:
         except (InvalidHandle, RuntimeError):  # destroyed, or its context is gone
             return 0
 
+    def has_reached(self, count: int) -> bool:
+        """
+        Whether so many subscribers have all that was published (any thread).
+
+        Where the graph shows fewer by now, it is all of these.
+        """
+        entity = self._entity
+        if entity is None:
+            return False
+        try:
+            matched = entity.get_subscription_count()
+            return (matched >= count or matched >= min(count, count_subscribers(
+                self._ros.node, self.topic, self.msg_type))) \
+                and entity.wait_for_all_acked(Duration())
+        except (InvalidHandle, RuntimeError):   # destroyed, or its context is gone
+            return False
+
     def close(self) -> None:
         """Destroy the publisher, after what still waits is published and acknowledged."""
         if self._closed:

@@ -45,6 +45,8 @@ PING_EVERY = 0.05  # s, while something moves
 UNANSWERED = 0.25  # s, then the stop process is taken for dead
 STOP_WITHIN = 0.25  # s, for the stop process to say that it has stopped
 TAKE_OVER_WITHIN = 0.4  # s, for this process to stop in its place
+HEARD_WITHIN = 0.2  # s, for the subscribers to take what this process says in its place
+LOOK_AGAIN = 0.002  # s, whether they have
 END_WITHIN = 0.8  # s, for the stop process to end
 RESTART = (0.0, 0.2, 1.0, 5.0)  # s, until it is started again, the first time and so on
 STABLE = 2.0  # s, after which a start counts as the first again
@@ -408,6 +410,8 @@ class Watchdog:
                 self._lose(self._is_deaf or f'it did not answer for {UNANSWERED:g} s')
         now = time.monotonic()
         for guard in tuple(self._guards.values()):
+            if self._end is not None:
+                guard.insist_no_more()
             guard.poll(now)
             if guard.closed and not guard.stopping:
                 self._guards.pop(guard.key, None)
@@ -494,8 +498,17 @@ class Watchdog:
                 process.kill()
                 process.wait()
         now = time.monotonic()
-        for guard in tuple(self._guards.values()):
+        guards = tuple(self._guards.values())
+        for guard in guards:
             guard.take_over(why, now)
+        heard_by = now + HEARD_WITHIN
+        while True:
+            moment = time.monotonic()
+            for guard in guards:
+                guard.poll(moment, is_late=moment >= heard_by)
+            if moment >= heard_by or not any(guard.is_unheard for guard in guards):
+                break
+            time.sleep(LOOK_AGAIN)
         self._takes_over = False    # before: a stop that comes now waits for nobody
         for done in tuple(self._tickets.values()):
             done.set()

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from math import ceil
 import struct
 from typing import Protocol, TYPE_CHECKING
 
@@ -65,11 +66,13 @@ class Output(Protocol):
         """Note that a stop cannot be published, or with an empty text that it was."""
 
 
-def schedule(steps: Sequence[LossStep]) -> list[tuple[float, int]]:
+def schedule(steps: Sequence[LossStep], insist: float = 0.0) -> list[tuple[float, int]]:
     """
     Return when which step of an escalation acts: s since the loss, and its index.
 
     A later step for topics ends the repetitions of the earlier ones; a service is called beside.
+
+    :param insist: messages are repeated for at least so long, s.
     """
     plan: list[tuple[float, int]] = []
     for index, step in enumerate(steps):
@@ -79,7 +82,8 @@ def schedule(steps: Sequence[LossStep]) -> list[tuple[float, int]]:
         plan = [(due, earlier) for due, earlier in plan
                 if due < step.after or steps[earlier].action == 'service']
         if step.action != 'silence':
-            plan += [(step.after + number / step.rate, index) for number in range(step.times)]
+            times = max(step.times, ceil(insist * step.rate))
+            plan += [(step.after + number / step.rate, index) for number in range(times)]
     return sorted(plan)
 
 
@@ -103,19 +107,20 @@ class StopGuard:
     :param key: of the gate.
     :param timeout: silence of a topic that moves something, then the guard stops, s.
     :param steps: the escalation.
+    :param insist: messages are repeated for at least so long, s.
     :ivar generation: how often it has stopped; a command has to name the current one.
     :ivar timeout: the same.
     :ivar alarm: why the last stop is not published yet; empty = it is.
     """
 
     def __init__(self, key: int, timeout: float, steps: Sequence[LossStep], output: Output,
-                 generation: int = 0) -> None:
+                 generation: int = 0, insist: float = 0.0) -> None:
         self.key = key
         self.generation = generation
         self.alarm = ''
         self.timeout = timeout
         self._steps = steps
-        self._plan = schedule(steps)
+        self._plan = schedule(steps, insist)
         self._output = output
         self._topics: dict[int, WatchedTopic] = {}
         self._moving: list[WatchedTopic] = []
@@ -195,6 +200,13 @@ class StopGuard:
             topic.moving = False
         self._climb(now)
         return True
+
+    def insist_no_more(self) -> None:
+        """Repeat nothing more often than the escalation says."""
+        least = schedule(self._steps)
+        self._ladder = deque(each for each in self._ladder if each in least)
+        if self._stopped and not self.stopping:
+            self._end_ladder()
 
     def poll(self, now: float) -> float | None:
         """
