@@ -30,7 +30,7 @@ from support.sessions import FakeNames
 
 from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.control import Control
-from ws_bridge.bridge.gates import Lane
+from ws_bridge.bridge.guarded import Lane
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.config import Exposure, settings_from
@@ -161,15 +161,14 @@ class Machine(RuleBasedStateMachine):
         self.control = Control(parameters, exposure, ros, peers=self.peers.values,
                                arm=lambda peer: None, halt=lambda gate: None,
                                clock=lambda: self.now, epoch=EPOCH, audit=self.ledger.audit)
-        gates = self.control.gates
         lanes = {topic: self.open(topic) for topic in TOPICS}
         self.guarded = lanes[GATE].guarded
-        self.passages = {(name, topic): gates.passage(peer, lane)
+        self.passages = {(name, topic): self.control.passages.passage(peer, lane)
                          for name, peer in self.peers.items() for topic, lane in lanes.items()}
         self.model = Model()
 
     def open(self, topic: str) -> Lane:  # noqa: A003
-        lane = self.control.gates.open(topic, CODEC, topic)
+        lane = self.control.passages.open(topic, CODEC, topic)
         assert lane is not None
         return lane
 
@@ -387,7 +386,7 @@ class Machine(RuleBasedStateMachine):
         before = len(self.guard.passed)
         wish = Publish('i', topic, {'x': x}, 'json', None, None, op)
         try:
-            self.control.gates.publish(self.passages[peer, topic], wish, None)
+            self.control.passages.publish(self.passages[peer, topic], wish, None)
             got = 'publish'
         except WsBridgeError as exc:
             got = exc.code

@@ -39,7 +39,7 @@ from ws_bridge.bridge.diagnosis import Diagnosis
 from ws_bridge.bridge.dispatch import Dispatcher
 from ws_bridge.bridge.door import Door
 from ws_bridge.bridge.frames import Frames
-from ws_bridge.bridge.gates import Guarded
+from ws_bridge.bridge.guarded import Guarded
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.logins import Logins
 from ws_bridge.bridge.metrics import Figures
@@ -127,7 +127,7 @@ class Bridge:
         self._subscriptions = Subscriptions(self._outward, video,
                                             require_room=self._require_room,
                                             changed=self._state.touch)
-        self._publications = Publications(ros, store, self._control.gates,
+        self._publications = Publications(ros, store, self._control.gates, self._control.passages,
                                           require_room=self._require_room)
         self._actions = Actions(ros, store, self._converter, apply=carry_out, now=clock,
                                 patience=settings.call_timeout, require_room=self._require_room)
@@ -303,7 +303,7 @@ class Bridge:
         recorder = Recorder(self._settings, self._ros, self._outward, ledger.audit, self._loop,
                             peers=self._peers.values, links=self._state.links,
                             epoch=self._epoch)
-        self._control.gates.tap = recorder
+        self._control.passages.tap = recorder
         self._state.more = recorder.diagnostics
         return recorder
 

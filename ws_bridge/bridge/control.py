@@ -23,10 +23,12 @@ import logging
 from typing import ClassVar, TYPE_CHECKING
 
 from ws_bridge.bridge.audit import Audit
-from ws_bridge.bridge.gates import Gates, Guarded
+from ws_bridge.bridge.gates import Gates
+from ws_bridge.bridge.guarded import Guarded
 from ws_bridge.bridge.leases import Leases
 from ws_bridge.bridge.news import News, state_of, UNNAMED
 from ws_bridge.bridge.other_bridges import OtherBridges
+from ws_bridge.bridge.passages import Passages
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.state import Diagnostic
 from ws_bridge.bridge.unit import Effects, Unit
@@ -69,6 +71,7 @@ class Control(Unit):
                  epoch: float, audit: Audit) -> None:
         self.estop = Estop(EstopState(settings.estop_at_start))
         self.gates = Gates(settings, exposure, ros, self.estop, clock=clock, epoch=epoch)
+        self.passages = Passages(settings, ros, self.gates, clock=clock, epoch=epoch)
         self._ros = ros
         self._audit = audit
         self._news = News(self.gates, self.estop, ros, audit, peers=peers, arm=arm, clock=clock)

@@ -25,7 +25,8 @@ import logging
 
 from ws_bridge.addresses import is_loopback_address
 from ws_bridge.bridge.audit import Audit
-from ws_bridge.bridge.gates import Gates, Guarded
+from ws_bridge.bridge.gates import Gates
+from ws_bridge.bridge.guarded import Guarded
 from ws_bridge.bridge.news import Before, News, state_of, terms_of
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.config.roles import Use

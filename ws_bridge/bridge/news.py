@@ -23,7 +23,8 @@ from typing import Any, NamedTuple, TYPE_CHECKING
 import orjson
 
 from ws_bridge.bridge.audit import Audit
-from ws_bridge.bridge.gates import Gates, Guarded
+from ws_bridge.bridge.gates import Gates
+from ws_bridge.bridge.guarded import Guarded
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.errors import StopFailed, WsBridgeError
 from ws_bridge.protocol.replies import (

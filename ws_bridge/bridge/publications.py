@@ -24,7 +24,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import ClassVar, TYPE_CHECKING
 
-from ws_bridge.bridge.gates import Gates, Lane, Passage
+from ws_bridge.bridge.gates import Gates
+from ws_bridge.bridge.guarded import Lane, Passage
+from ws_bridge.bridge.passages import Passages
 from ws_bridge.bridge.peer import agreed_type, Peer, types_of, types_of_others
 from ws_bridge.bridge.unit import Codecs, Effects, Unit
 from ws_bridge.convert.codec import Codec, CodecStore, Converted
@@ -94,15 +96,17 @@ class Publications(Unit):
     """
     All topics that come in.
 
-    :param gates: what commands have to pass.
+    :param gates: which topics have one.
+    :param passages: what commands have to pass.
     :param require_room: refuses one more entity of ROS where peers have too many.
     """
 
-    def __init__(self, ros: RosSide, store: CodecStore, gates: Gates, *,
-                 require_room: Callable[[], None]) -> None:
+    def __init__(self, ros: RosSide, store: CodecStore, gates: Gates, passages: Passages,
+                 *, require_room: Callable[[], None]) -> None:
         self._ros = ros
         self._store = store
         self._gates = gates
+        self._passages = passages
         self._require_room = require_room
         self._ids = count(1)
         self._shared: dict[Key, Shared] = {}
@@ -158,7 +162,8 @@ class Publications(Unit):
             shared = self._create(key)
         shared.users[peer.name] = peer
         self._routes[peer.name, wish.topic] = Route(
-            key, shared, None if shared.lane is None else self._gates.passage(peer, shared.lane))
+            key, shared,
+            None if shared.lane is None else self._passages.passage(peer, shared.lane))
         peer.session.publications.opened(wish.topic, shared.channel_id,
                                          is_judged=shared.lane is not None)
         if wish.asked:
@@ -185,7 +190,7 @@ class Publications(Unit):
         if shared.lane is None:
             shared.publisher.close()
         else:
-            self._gates.close(shared.lane)
+            self._passages.close(shared.lane)
 
     def _prepare(self) -> None:
         """
@@ -265,10 +270,10 @@ class Publications(Unit):
         if route.passage is None:
             cdr = self._to_cdr(shared.codec, wish)
             shared.publisher.publish(cdr, wish.deadline, on_done)
-            if self._gates.tap is not None:
-                self._gates.tap.published(shared.topic, shared.codec, cdr)
+            if self._passages.tap is not None:
+                self._passages.tap.published(shared.topic, shared.codec, cdr)
         else:
-            self._gates.publish(route.passage, wish, on_done)
+            self._passages.publish(route.passage, wish, on_done)
 
     def _acknowledge(self, peer: Peer, shared: Shared,
                      wish: Publish) -> Callable[[WsBridgeError | None], None]:
@@ -291,7 +296,7 @@ class Publications(Unit):
         codec = self._store.codec(self._ros.types.message(msg_type))
         publisher = self._ros.advertise(topic, msg_type, qos, self._failure_of(key))
         try:
-            lane = self._gates.open(topic, codec, publisher)
+            lane = self._passages.open(topic, codec, publisher)
         except WsBridgeError:
             publisher.close()
             raise

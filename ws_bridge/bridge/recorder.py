@@ -31,7 +31,7 @@ from typing import Any, TYPE_CHECKING
 import orjson
 
 from ws_bridge.bridge.audit import Audit
-from ws_bridge.bridge.gates import Passage
+from ws_bridge.bridge.guarded import Passage
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.state import Diagnostic

@@ -293,10 +293,6 @@ class Guard:
         self._port.tell(wire.CloseGate(self.key))
         self._port.wake()
 
-    def ros_time(self) -> tuple[int, int]:
-        """Return ROS time: seconds, nanoseconds (any thread)."""
-        return self._port.now()
-
     def diagnostic(self) -> Diagnostic:
         """Return a row for ``/diagnostics``."""
         state = self.state
@@ -396,7 +392,7 @@ class Guard:
             self.note_generation(generation)
             self._port.post(self._fail, why)
             return
-        self._output = _Fallback(self, topics, is_unheard=bool(moving))
+        self._output = _Fallback(self, topics, self._port.now, is_unheard=bool(moving))
         fallback = StopGuard(self.key, self.timeout, self.steps, self._output, insist=INSIST)
         for topic in topics:
             fallback.add(topic.key, topic.stops, stamped=topic.publisher.stamped)
@@ -410,27 +406,24 @@ class Guard:
         fallback.stop(why, now)
         self._port.post(self._fail, why)
 
-    def poll(self, now: float, *, is_late: bool = True) -> float | None:
+    def poll(self, now: float, *, is_late: bool = True, insists: bool = True) -> float | None:
         """
         Go on with the escalation of :meth:`take_over`.
 
         :param is_late: its subscribers should have what was published; else there is an alarm.
+        :param insists: it may be repeated more often than the escalation says: there is time.
         :return: when there is more to do.
         """
         fallback, output = self._fallback, self._output
         if fallback is None or output is None:
             return None
+        if not insists:
+            fallback.insist_no_more()
         due = fallback.poll(now)
         output.settle(is_late=is_late)
         if not output.is_unheard:
             return due
         return now + RETRY if due is None else min(due, now + RETRY)
-
-    def insist_no_more(self) -> None:
-        """Repeat stops no more often than the escalation says: there is no time."""
-        fallback = self._fallback
-        if fallback is not None:
-            fallback.insist_no_more()
 
     def _release(self) -> None:
         """Have no stop published from here any more."""
@@ -450,12 +443,14 @@ class _Fallback:
     """
     Publishes the stops of one guard on the bridge's own publishers.
 
+    :param now: returns ROS time: seconds, nanoseconds.
     :ivar is_unheard: there is a stop that its subscribers do not have yet.
     """
 
-    def __init__(self, guard: Guard, topics: tuple[GuardedTopic, ...], *, is_unheard: bool
-                 ) -> None:
+    def __init__(self, guard: Guard, topics: tuple[GuardedTopic, ...],
+                 now: Callable[[], tuple[int, int]], *, is_unheard: bool) -> None:
         self.is_unheard = is_unheard
+        self._now = now
         self._guard = guard
         self._topics = {topic.key: topic for topic in topics}
         self._said: set[GuardedTopic] = set()
@@ -473,7 +468,7 @@ class _Fallback:
 
     def ros_time(self) -> tuple[int, int]:
         """Return ROS time."""
-        return self._guard.ros_time()
+        return self._now()
 
     def call(self, guard: StopGuard, step: int) -> None:
         """Call the service of a step."""

@@ -410,9 +410,7 @@ class Watchdog:
                 self._lose(self._is_deaf or f'it did not answer for {UNANSWERED:g} s')
         now = time.monotonic()
         for guard in tuple(self._guards.values()):
-            if self._end is not None:
-                guard.insist_no_more()
-            guard.poll(now)
+            guard.poll(now, insists=self._end is None)
             if guard.closed and not guard.stopping:
                 self._guards.pop(guard.key, None)
         if self._process is None and self._end is None and now >= self._start_at and (
