@@ -29,12 +29,10 @@ import { cloudPoints, gridPixels, poseStamped } from '../../ws_bridge/web/app/la
 import { LeasePanel } from '../../ws_bridge/web/app/lease.js';
 import { admission, Thinness } from '../../ws_bridge/web/app/link.js';
 import { startLogin } from '../../ws_bridge/web/app/login.js';
-import { numberAt, numericPaths } from '../../ws_bridge/web/app/plot.js';
 import { Relays } from '../../ws_bridge/web/app/relays.js';
 import { StopButton } from '../../ws_bridge/web/app/stop.js';
 import { Frames, headingOf, inverse, matrixOf, times } from '../../ws_bridge/web/app/tf.js';
 import { codecOf, VideoPlayer } from '../../ws_bridge/web/app/video.js';
-import { parseSchema } from '../../ws_bridge/web/ws_bridge.js';
 import { FakeClient, FakeElement, makePage } from './fake_page.mjs';
 
 function bench(hindrance = () => null) {
@@ -208,13 +206,6 @@ test('pixels of mono8, and pictures that are none', () => {
   assert.deepEqual([...new Uint8Array(pixels.buffer)], [7, 7, 7, 255]);
   assert.ok(!toPixels({ encoding: 'bayer_rggb8', width: 1, height: 1, step: 1, data: new Uint8Array(1) }, pixels));
   assert.ok(!toPixels({ encoding: 'rgb8', width: 1, height: 1, step: 3, data: new Uint8Array(2) }, pixels));
-});
-
-test('numeric fields and their values', () => {
-  const schema = parseSchema('p/msg/T', `string s\np/I i\nfloat64[2] a\np/I[] l\n${'='.repeat(80)}\nMSG: p/I\nbool b\nint64 n\n`);
-  assert.deepEqual(numericPaths(schema), ['i.b', 'i.n', 'a[0]', 'a[1]', 'l[0].b', 'l[0].n', 'l[1].b', 'l[1].n', 'l[2].b', 'l[2].n']);
-  const message = { i: { b: true, n: 5n }, a: new Float64Array([1.5, 2]), l: [] };
-  assert.deepEqual(['i.b', 'i.n', 'a[1]', 'l[0].n'].map((path) => numberAt(message, path)), [1, 5, 2, NaN]);
 });
 
 test('STOP is Esc and the space bar from everywhere, but for a letter in a page that cannot drive', () => {
