@@ -234,7 +234,7 @@ def test_every_parameter_is_described(rig: Rig) -> None:
 @pytest.mark.parametrize(('node', 'override'), [
     (PendulumController, Parameter('gain_cart', value=2000.0)),
     (PendulumController, Parameter('gain_upper', value='much')),
-    (DemoRobot, Parameter('pendulum_delay', value=99))], ids=str)
+    (DemoRobot, Parameter('pendulum_delay', value=99))], ids=['range', 'type', 'robot'])
 def test_a_wrong_parameter_is_an_error(node: Any, override: Parameter) -> None:
     context = Context()
     context.init(args=[])
