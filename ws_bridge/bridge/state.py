@@ -24,6 +24,7 @@ from typing import ClassVar, TYPE_CHECKING
 
 import orjson
 
+from ws_bridge.bridge.clock_watch import ClockWatch
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.streams import Topic
@@ -80,7 +81,8 @@ class StateReporter(Unit):
     :param peers: returns the peers that are connected now.
     :param rates: returns how often a peer gets its topics that are thinned.
     :param safety: returns what is said of the emergency stop, and of speed limits.
-    :ivar more: returns what else is said on ``/diagnostics``.
+    :ivar watch: knows the clock of a simulation; ``None`` = there is none.
+    :ivar more: return what else is said on ``/diagnostics``.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, outward: Outward,
@@ -94,7 +96,8 @@ class StateReporter(Unit):
         self._peers = peers
         self._loop = loop
         self._safety = safety
-        self.more: Callable[[], Iterable[Diagnostic]] = tuple
+        self.more: list[Callable[[], Iterable[Diagnostic]]] = []
+        self.watch: ClockWatch | None = None
         self._rates = rates
         self._started = loop.time()
         self._touched = False
@@ -295,7 +298,11 @@ class StateReporter(Unit):
 
     def _judge(self, topic: Topic, now: float) -> FreshnessState:
         info = self._ros.graph.topics.get(topic.name)
-        return topic.freshness.state(now, published=bool(info and info.publishers))
+        published = bool(info and info.publishers)
+        if self.watch is None:
+            return topic.freshness.state(now, published=published)
+        return topic.freshness.state(now, published=published, stretch=self.watch.stretch,
+                                     is_paused=self.watch.is_paused)
 
     def _shared(self, now: float, rights: Rights) -> SharedState:
         graph = self._ros.graph
@@ -334,7 +341,7 @@ class StateReporter(Unit):
                   ('dropped samples', str(dropped))]
         rows = [('ws_bridge: bridge', WARN if dropped else OK,
                  f'{len(peers)} peers, {dropped} samples dropped', bridge),
-                *self._safety(), *self.more()]
+                *self._safety(), *chain.from_iterable(each() for each in self.more)]
         for topic in self._outward.topics():
             state = self._judge(topic, now)
             level = {FreshnessState.FRESH: OK, FreshnessState.UNKNOWN: OK}.get(state, STALE)
