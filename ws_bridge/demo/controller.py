@@ -55,14 +55,16 @@ LOOK = 0.2
 """Time between two looks at a goal, s; each is a feedback."""
 SURE = round(1.0 / PERIOD)
 """So many samples the poles stand before a goal has succeeded."""
-GAIN_ROWS: dict[str, Row] = {name: (gain, -1000.0, 1000.0, f'{what}; an LQR gain.')
-                             for (name, what), gain in zip({
+_GAIN_TEXTS = {
     'gain_cart': "Force for the cart's distance from its setpoint, N/m",
     'gain_lower': "Force for the lower pole's angle, N/rad",
     'gain_upper': "Force for the upper pole's angle, N/rad",
     'gain_cart_rate': "Force for the cart's speed, N s/m",
     'gain_lower_rate': "Force for the lower pole's rate, N s/rad",
-    'gain_upper_rate': "Force for the upper pole's rate, N s/rad"}.items(), GAINS, strict=True)}
+    'gain_upper_rate': "Force for the upper pole's rate, N s/rad"}
+GAIN_ROWS: dict[str, Row] = {
+    name: (gain, -1000.0, 1000.0, f'{what}; an LQR gain.')
+    for (name, what), gain in zip(_GAIN_TEXTS.items(), GAINS, strict=True)}
 
 
 class PendulumController(Node):
