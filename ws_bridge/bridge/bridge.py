@@ -31,6 +31,7 @@ from ws_bridge.bridge.actions import Actions
 from ws_bridge.bridge.assets import Assets, Library
 from ws_bridge.bridge.budget import Budget
 from ws_bridge.bridge.cameras import Cameras
+from ws_bridge.bridge.clock_watch import ClockWatch
 from ws_bridge.bridge.connection_graph import ConnectionGraph
 from ws_bridge.bridge.connections import PeerConnections
 from ws_bridge.bridge.control import Control
@@ -125,6 +126,10 @@ class Bridge:
         self._state = StateReporter(settings, exposure, ros, self._outward, peers.values, loop,
                                     self._control.diagnostics, self._budget.rates,
                                     end=lambda peer, gone: self._subscriptions.end(peer, gone))
+        self._clock_watch: ClockWatch | None = None
+        if ros.uses_sim_time:
+            self._clock_watch = self._state.watch = ClockWatch(ros, ledger.audit, clock)
+            self._state.more.append(self._clock_watch.diagnostics)
         self.cameras = Cameras(settings, ros, loop, require_room=self._require_room, epoch=epoch)
         video = VideoToPeers(ros, store, self.cameras, clock, self._sight.watcher)
         self._subscriptions = Subscriptions(ros, self._outward, video, self._sight,
@@ -294,6 +299,8 @@ class Bridge:
         self._connections.tick()
         self._control.tick()
         self._budget.tick()
+        if self._clock_watch is not None:
+            self._clock_watch.tick()
         self._state.tick()
         if self._recorder is not None:
             self._recorder.tick()
@@ -316,7 +323,7 @@ class Bridge:
                             peers=self._peers.values, links=self._state.links,
                             epoch=self._epoch)
         self._control.passages.tap = recorder
-        self._state.more = recorder.diagnostics
+        self._state.more.append(recorder.diagnostics)
         return recorder
 
     def _unix(self) -> float:

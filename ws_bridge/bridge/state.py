@@ -24,6 +24,7 @@ from typing import ClassVar, TYPE_CHECKING
 
 import orjson
 
+from ws_bridge.bridge.clock_watch import ClockWatch
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import is_there, Peer
 from ws_bridge.bridge.streams import Topic
@@ -83,7 +84,8 @@ class StateReporter(Unit):
     :param rates: returns how often a peer gets its topics that are thinned.
     :param end: ends what a peer has of topics that are gone.
     :param safety: returns what is said of the emergency stop, and of speed limits.
-    :ivar more: returns what else is said on ``/diagnostics``.
+    :ivar watch: knows the clock of a simulation; ``None`` = there is none.
+    :ivar more: return what else is said on ``/diagnostics``.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, outward: Outward,
@@ -98,8 +100,9 @@ class StateReporter(Unit):
         self._peers = peers
         self._loop = loop
         self._safety = safety
+        self.more: list[Callable[[], Iterable[Diagnostic]]] = []
+        self.watch: ClockWatch | None = None
         self._end = end
-        self.more: Callable[[], Iterable[Diagnostic]] = tuple
         self._rates = rates
         self._started = loop.time()
         self._touched = False
@@ -297,7 +300,11 @@ class StateReporter(Unit):
 
     def _judge(self, topic: Topic, now: float) -> FreshnessState:
         info = self._ros.graph.topics.get(topic.name)
-        return topic.freshness.state(now, published=bool(info and info.publishers))
+        published = bool(info and info.publishers)
+        if self.watch is None:
+            return topic.freshness.state(now, published=published)
+        return topic.freshness.state(now, published=published, stretch=self.watch.stretch,
+                                     is_paused=self.watch.is_paused)
 
     def _shared(self, now: float, rights: Rights) -> SharedState:
         graph = self._ros.graph
@@ -336,7 +343,7 @@ class StateReporter(Unit):
                   ('dropped samples', str(dropped))]
         rows = [('ws_bridge: bridge', WARN if dropped else OK,
                  f'{len(peers)} peers, {dropped} samples dropped', bridge),
-                *self._safety(), *self.more()]
+                *self._safety(), *chain.from_iterable(each() for each in self.more)]
         for topic in self._outward.topics():
             state = self._judge(topic, now)
             level = {FreshnessState.FRESH: OK, FreshnessState.UNKNOWN: OK}.get(state, STALE)
