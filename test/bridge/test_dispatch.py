@@ -153,7 +153,7 @@ def test_a_session_is_polled_when_it_is_due() -> None:
 def bridge() -> Bridge:
     """Return a bridge that has met neither ROS nor a peer."""
     ros: Any = SimpleNamespace(graph=GraphSnapshot(), node_name='/bridge', now=lambda: (0, 0),
-                               publish_safety=lambda **_: None)
+                               publish_safety=lambda **_: None, uses_sim_time=False)
     ledger: Any = SimpleNamespace(audit=None)
     door: Any = None
     loop: Any = Loop()
