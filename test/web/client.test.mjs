@@ -634,6 +634,19 @@ test('video is a subscription of its own beside the samples of a topic', async (
   assert.deepEqual(errors, []);
 });
 
+test('the bridge is told which picture is in sight, now and then', async () => {
+  const { client, socket } = await connected();
+  const told = () => socket.sent.map((frame) => frame.data).filter((data) => data.op === 'shown');
+  for (const time of [1.5, 1.6]) for (const topic of ['/a', '/b']) client.tellShown(topic, time);
+  assert.deepEqual(told(), [{ op: 'shown', topic: '/a', picture_time: 1.5 }, { op: 'shown', topic: '/b', picture_time: 1.5 }]);
+  await new Promise((resolve) => setTimeout(resolve, 120));
+  client.tellShown('/a', 1.7);
+  assert.deepEqual(told().at(-1), { op: 'shown', topic: '/a', picture_time: 1.7 });
+  client.close();
+  client.tellShown('/b', 1.8);
+  assert.equal(told().length, 3);
+});
+
 test('the share of the speed that delay leaves is a fact of the gate', async () => {
   const { client, socket } = await connected();
   const speed = client.once('speed');

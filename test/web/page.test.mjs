@@ -29,12 +29,10 @@ import { cloudPoints, gridPixels, poseStamped } from '../../ws_bridge/web/app/la
 import { LeasePanel } from '../../ws_bridge/web/app/lease.js';
 import { admission, Thinness } from '../../ws_bridge/web/app/link.js';
 import { startLogin } from '../../ws_bridge/web/app/login.js';
-import { numberAt, numericPaths } from '../../ws_bridge/web/app/plot.js';
 import { Relays } from '../../ws_bridge/web/app/relays.js';
 import { StopButton } from '../../ws_bridge/web/app/stop.js';
 import { Frames, headingOf, inverse, matrixOf, times } from '../../ws_bridge/web/app/tf.js';
 import { codecOf, VideoPlayer } from '../../ws_bridge/web/app/video.js';
-import { parseSchema } from '../../ws_bridge/web/ws_bridge.js';
 import { FakeClient, FakeElement, makePage } from './fake_page.mjs';
 
 function bench(hindrance = () => null) {
@@ -210,13 +208,6 @@ test('pixels of mono8, and pictures that are none', () => {
   assert.ok(!toPixels({ encoding: 'rgb8', width: 1, height: 1, step: 3, data: new Uint8Array(2) }, pixels));
 });
 
-test('numeric fields and their values', () => {
-  const schema = parseSchema('p/msg/T', `string s\np/I i\nfloat64[2] a\np/I[] l\n${'='.repeat(80)}\nMSG: p/I\nbool b\nint64 n\n`);
-  assert.deepEqual(numericPaths(schema), ['i.b', 'i.n', 'a[0]', 'a[1]', 'l[0].b', 'l[0].n', 'l[1].b', 'l[1].n', 'l[2].b', 'l[2].n']);
-  const message = { i: { b: true, n: 5n }, a: new Float64Array([1.5, 2]), l: [] };
-  assert.deepEqual(['i.b', 'i.n', 'a[1]', 'l[0].n'].map((path) => numberAt(message, path)), [1, 5, 2, NaN]);
-});
-
 test('STOP is Esc and the space bar from everywhere, but for a letter in a page that cannot drive', () => {
   const space = { code: 'Space', key: ' ' };
   const escape = { code: 'Escape', key: 'Escape' };
@@ -341,7 +332,8 @@ test('how bad a delay is, what it leaves of the speed, and when a link is thin',
   }), [false, false, false, false, true, true, false]);
 });
 
-const CAMERAS = { topics: [{ topic: '/a', type: 'sensor_msgs/msg/Image' }, { topic: '/b', type: 'sensor_msgs/msg/CompressedImage' }] };
+const H264 = { topic: '/v', type: 'foxglove_msgs/msg/CompressedVideo' };
+const CAMERAS = { topics: [{ topic: '/a', type: 'sensor_msgs/msg/Image' }, { topic: '/b', type: 'sensor_msgs/msg/CompressedImage' }, H264] };
 const IMAGE = { encoding: 'mono8', width: 1, height: 1, step: 1, data: Uint8Array.from([7]) };
 
 function camera(t) {
@@ -363,13 +355,15 @@ test('a picture of another topic, of none, or that cannot be shown is never in s
   const [raw] = client.subscriptions;
   const text = () => figure.querySelector('.empty').textContent;
   assert.equal(raw.options.maxRate, 30);
-  raw.callback(IMAGE, { age: 0.1 });
+  raw.callback(IMAGE, { age: 0.1, timestamp: 5.5 });
   page.frame();
   made._showAge();
   assert.deepEqual(shows(), ['raw', true, 'fresh']);
+  assert.deepEqual(client.shown, [['/a', 5.5]]);
   assert.ok(made.age >= 0.1);
   raw.callback({ ...IMAGE, encoding: 'bayer_rggb8' }, { age: 0.1 });
   page.frame();
+  assert.equal(client.shown.length, 1);
   assert.deepEqual(shows(), ['clear', false, 'none']);
   assert.match(text(), /bayer_rggb8 cannot be shown/);
   assert.equal(made.age, null);
@@ -403,6 +397,40 @@ test('a picture of another topic, of none, or that cannot be shown is never in s
   client.subscriptions.at(-1).refuse({ code: 'forbidden', message: 'not for you' });
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(text(), 'No picture: not for you');
+});
+
+test('a topic that is video is shown as video, and as nothing else', (t) => {
+  const { client, figure, made, shows, choose } = camera(t);
+  const text = () => figure.querySelector('.empty').textContent;
+  assert.equal(client.subscriptions[0].topic, '/a', 'others come first');
+  choose('/v');
+  const video = client.subscriptions.at(-1);
+  assert.deepEqual([video.topic, video.options.encoding, video.options.maxRate], ['/v', 'video', undefined]);
+  video.callback({ data: KEY, isKey: true, isH265: false }, { age: 0 });
+  assert.match(text(), /only on a page by https/);
+  const decoders = [];
+  made.player.Decoder = class {
+    constructor(outlet) {
+      Object.assign(this, outlet, { decodeQueueSize: 0 });
+      decoders.push(this);
+    }
+
+    configure() {}
+
+    decode({ timestamp }) { this.output({ timestamp, name: 'frame', displayWidth: 1, displayHeight: 1, close() {} }); }
+
+    close() {}
+  };
+  made.player.Chunk = class { constructor(init) { Object.assign(this, init); } };
+  video.callback({ data: KEY, isKey: true, isH265: false }, { age: 0, timestamp: 2.5 });
+  made._showAge();
+  assert.deepEqual(shows(), ['frame', true, 'fresh']);
+  assert.deepEqual(client.shown, [['/v', 2.5]]);
+  decoders[0].error(new Error('broken'));
+  assert.match(text(), /cannot be decoded: broken/);
+  assert.ok(!video.isClosed, 'a key frame may come');
+  choose('/a');
+  assert.deepEqual([client.subscriptions.at(-1).options.encoding, client.subscriptions.at(-1).options.maxRate], ['cdr', 30]);
 });
 
 test('a choice is remembered, and stays when its topic goes', () => {

@@ -594,17 +594,130 @@ def test_video(page: Page) -> None:
     page.wait(lambda: page['camera'].get_attribute('data-mode') == 'pictures', 'pictures')
 
 
+def add_signal(page: Page, field: str, then: str = 'value', plot: str = '') -> None:
+    """Plot a field of /odom."""
+    page.choose('plot-field', field)
+    page.choose('plot-then', then)
+    page.choose('plot-into', plot)
+    page['plot-add'].click()
+
+
+def legends(page: Page) -> list[str]:
+    """Return what the plots say of their signals, a plot an item."""
+    return [str(each.text) for each in page.driver.find_elements('css selector', '.legend')]
+
+
+def canvas(page: Page, number: int) -> Any:
+    """Return the canvas of a plot."""
+    return page.driver.find_elements('css selector', '.plot canvas')[number - 1]
+
+
 def test_plot(page: Page) -> None:
+    """Over time and XY: a pause, the cursor by keys, limits, and what goes to files."""
     page.show('plot')
     page.wait(lambda: 'twist.twist.linear.x' in page.text('plot-field'), 'fields')
-    page.choose('plot-field', 'twist.twist.linear.x')
-    page['plot-add'].click()
-    page.wait(lambda: int(page['plot'].get_attribute('data-points') or 0) > 20, 'points')
+    add_signal(page, 'twist.twist.linear.x')
+    page.choose('plot-then', 'against')
+    page.wait(lambda: 'twist.twist.linear.x' in page.text('plot-other-field'), 'fields')
+    page.choose('plot-other-field', 'twist.twist.linear.x')
+    add_signal(page, 'yaw(pose.pose.orientation)', 'against', '1')
+    page.wait_text('plot-say', 'plot 1 is over time')
+    add_signal(page, 'yaw(pose.pose.orientation)', 'against')
+    page.wait(lambda: int(page['plots'].get_attribute('data-points') or 0) > 20, 'points')
     inked = page.run("""
-        const canvas = document.getElementById('plot');
-        const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-        return data.filter((value, i) => i % 4 === 3 && value).length;""")
-    assert inked > 100
+        return [...document.querySelectorAll('.plot canvas')].map((canvas) =>
+          canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
+            .data.filter((value, i) => i % 4 === 3 && value).length);""")
+    assert min(inked) > 100
+
+    page['plot-pause'].click()
+    canvas(page, 1).send_keys('\ue012')     # arrow left: no command to drive
+    assert re.match(r'-0\.2 s: /odom twist\.twist\.linear\.x -?[\d.]+',
+                    canvas(page, 1).get_attribute('aria-valuetext'))
+    assert page.text('drive-state') == 'Ready to drive'
+    low = page.driver.find_element('css selector', '[aria-label="lowest y of plot 1"]')
+    page.run("arguments[0].value = 'x'; arguments[0].dispatchEvent(new Event('change'));", low)
+    page.wait_text('plot-say', 'not a limit: x')
+    assert low.get_attribute('aria-invalid') == 'true'
+
+    rows, picture = page.run("""return (async () => {
+        const blobs = [];
+        URL.createObjectURL = (blob) => { blobs.push(blob); return '#'; };
+        HTMLAnchorElement.prototype.click = () => {};
+        document.getElementById('plot-csv').click();
+        document.getElementById('plot-png').click();
+        while (blobs.length < 2) await new Promise((done) => setTimeout(done, 10));
+        return [await blobs[0].text(), (await createImageBitmap(blobs[1])).height];})();""")
+    head, *lines = rows.split('\r\n')
+    assert head == ('arrival [s],/odom twist.twist.linear.x,/odom twist.twist.linear.x,'
+                    '/odom yaw(pose.pose.orientation)')
+    assert len(lines) > 20
+    assert abs(float(lines[0].split(',')[0]) - time.time()) < 60
+    assert picture > 800
+
+
+def test_layout_of_plots(page: Page, demo: Demo, tmp_path: Path) -> None:
+    """From a file, by names and stamps; one that is wrong changes nothing; it is remembered."""
+    good, bad = tmp_path / 'good.json', tmp_path / 'bad.json'
+    joint = {'topic': '/joint_states', 'field': 'velocity[name="pendulum_joint"]'}
+    good.write_text(json.dumps({'layout': 1, 'span': 5, 'time': 'stamp', 'plots': [
+        {'y': [-2, None], 'signals': [joint, {**joint, 'then': 'mean', 'window': 0.2}]}]}))
+    bad.write_text(json.dumps({'layout': 1, 'plots': [{'signals': [{**joint, 'field': '?'}]}]}))
+    page.show('plot')
+    page['layout-import'].send_keys(str(good))
+    page.wait(lambda: re.search(r'name="pendulum_joint"\]\n?\s*-?\d', ''.join(legends(page))),
+              'a value')
+    page['layout-import'].send_keys(str(bad))
+    page.wait_text('plot-say', 'not a field: ?')
+    assert page.text('plot-span') == '5 s'
+    page.load(demo.page)
+    page.wait(lambda: 'mean 0.2 s of' in ''.join(legends(page)), 'the layout again')
+    assert page['plot-time'].get_attribute('value') == 'stamp'
+
+
+def test_inject(page: Page, observer: Observer) -> None:
+    """A step into a parameter, which comes back, and into a topic as long as a button is held."""
+    page.show('plot')
+    page.wait(lambda: 'twist.twist.linear.x' in page.text('plot-field'), 'fields')
+    add_signal(page, 'twist.twist.linear.x')
+    set_values: list[float] = []
+    with SpinningNode('tuned') as tuned:
+        tuned.node.declare_parameter('gain', 0.5)
+        tuned.node.add_post_set_parameters_callback(
+            lambda parameters: set_values.extend(each.value for each in parameters))
+        page.choose('inject-into', 'parameter')
+
+        def offered() -> bool:
+            page.run("document.getElementById('inject').toggleAttribute('open');")
+            return '/tuned' in page.text('inject-where')
+        page.wait(offered, 'the node')
+        page.run("document.getElementById('inject').open = true;")
+        page.choose('inject-where', '/tuned')
+        page.wait(lambda: page.text('inject-what') == 'gain', 'its parameter')
+        page.choose('inject-size', '0.2')
+        page.choose('inject-seconds', '0.3')
+        page['inject-go'].click()
+        page.wait_text('inject-say', 'Stopped: the time is over. It is 0.5 again')
+        assert set_values[0] == pytest.approx(0.7)
+        assert set(set_values[1:]) == {0.5}     # twice, where the first answer was late
+
+    page.choose('inject-into', 'topic')
+    page.choose('inject-where', '/cmd_vel')
+    page.wait(lambda: 'linear.x' in page.text('inject-what'), 'fields')
+    page.choose('inject-what', 'linear.x')
+    page.choose('inject-seconds', '30')
+    page.run("document.getElementById('inject-go').scrollIntoView();")
+    sent = len(observer.commands)
+    x, y = page.middle('inject-go')
+    page.mouse('mousePressed', x, y)
+    observer.wait_moving()
+    page.wait_text('inject-say', 'Injecting')
+    since = time.monotonic()
+    page.mouse('mouseReleased', x, y)
+    page.wait_text('inject-say', 'Stopped: let go')
+    stopped(observer, since)
+    assert {linear for _, linear, _ in observer.commands[sent:]} == {0.0, 0.2}
+    keep_image('plots.png', page['panel-plot'].screenshot_as_png)
 
 
 def test_log(page: Page, observer: Observer) -> None:
@@ -793,6 +906,11 @@ def test_nothing_that_axe_calls_a_violation(page: Page, observer: Observer) -> N
     driver = page.driver
     page.wait(lambda: page['camera'].get_attribute('data-frames'), 'a picture')
     page.run(AXE.read_text())
+    page.show('plot')
+    page.wait(lambda: page['plot-field'].get_attribute('value'), 'a field to plot')
+    page['plot-add'].click()
+    page.run("""
+        for (const each of document.querySelectorAll('#panel-plot details')) each.open = true;""")
     found = []
     for width, height, scheme, tabs in ((1440, 900, 'light', ('link', 'plot', 'topics')),
                                         (390, 844, 'dark', ('services', 'drive'))):

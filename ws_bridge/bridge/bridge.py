@@ -31,6 +31,7 @@ from ws_bridge.bridge.actions import Actions
 from ws_bridge.bridge.assets import Assets, Library
 from ws_bridge.bridge.budget import Budget
 from ws_bridge.bridge.cameras import Cameras
+from ws_bridge.bridge.clock_watch import ClockWatch
 from ws_bridge.bridge.connection_graph import ConnectionGraph
 from ws_bridge.bridge.connections import PeerConnections
 from ws_bridge.bridge.control import Control
@@ -63,6 +64,7 @@ from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import LimitExceeded
 from ws_bridge.identity.identity import MAX_NAME
 from ws_bridge.offload.workshop import Workshop
+from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session.login import Login
 from ws_bridge.session.session import Session
@@ -122,10 +124,15 @@ class Bridge:
                                 expected_rate=self._expected_rate, epoch=epoch)
         self._budget = Budget(self._outward, peers.values, clock)
         self._state = StateReporter(settings, exposure, ros, self._outward, peers.values, loop,
-                                    self._control.diagnostics, self._budget.rates)
+                                    self._control.diagnostics, self._budget.rates,
+                                    end=lambda peer, gone: self._subscriptions.end(peer, gone))
+        self._clock_watch: ClockWatch | None = None
+        if ros.uses_sim_time:
+            self._clock_watch = self._state.watch = ClockWatch(ros, ledger.audit, clock)
+            self._state.more.append(self._clock_watch.diagnostics)
         self.cameras = Cameras(settings, ros, loop, require_room=self._require_room, epoch=epoch)
-        video = VideoToPeers(ros, self.cameras, clock, self._sight.watcher)
-        self._subscriptions = Subscriptions(self._outward, video,
+        video = VideoToPeers(ros, store, self.cameras, clock, self._sight.watcher)
+        self._subscriptions = Subscriptions(ros, self._outward, video, self._sight,
                                             require_room=self._require_room,
                                             changed=self._state.touch)
         self._publications = Publications(ros, store, self._control.gates, self._control.passages,
@@ -292,6 +299,8 @@ class Bridge:
         self._connections.tick()
         self._control.tick()
         self._budget.tick()
+        if self._clock_watch is not None:
+            self._clock_watch.tick()
         self._state.tick()
         if self._recorder is not None:
             self._recorder.tick()
@@ -314,7 +323,7 @@ class Bridge:
                             peers=self._peers.values, links=self._state.links,
                             epoch=self._epoch)
         self._control.passages.tap = recorder
-        self._state.more = recorder.diagnostics
+        self._state.more.append(recorder.diagnostics)
         return recorder
 
     def _unix(self) -> float:
@@ -336,9 +345,12 @@ class Bridge:
 
     def _make_session(self, peer: str, dialect: str, *, login: Login,
                       lease_mode: LeaseMode = 'native') -> Session:
+        kind = DIALECTS.get(dialect)
         return Session(peer, dialect, settings=self._settings, exposure=self._exposure,
                        names=self._names, now=self._loop.time(), unix_offset=self._epoch,
-                       gates=self._control, login=login, lease_mode=lease_mode)
+                       gates=self._control, login=login, lease_mode=lease_mode,
+                       camera_of=self._names.camera_of if kind and kind.has_video_topics
+                       else lambda topic: None)
 
     def _halt_goals(self, guarded: Guarded) -> None:
         """End what goes on by itself behind a gate."""

@@ -267,6 +267,7 @@ export class WsBridge {
   }>;
   schema(type: string): Promise<Schema | ServiceSchema>;
   sendStatus(status: Message): void;
+  tellShown(topic: string, timestamp: number): void;
 
   subscribe<T = Message>(
     topic: string, callback: (message: T, info: SampleInfo) => void, options?: SubscribeOptions): Subscription;

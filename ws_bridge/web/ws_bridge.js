@@ -28,6 +28,7 @@ const SAMPLE_CDR = 1;
 const FRAME_OF_VIDEO = 5;
 const PIECE = 16; // of a large frame
 const PIECE_HEADER = 8;
+const SHOWN_EACH = 0.1; // s
 const TIME_SAMPLES = 16;
 
 /** What failed: `code` for programs, `message` for people, `field` the path of the value at fault. */
@@ -689,6 +690,7 @@ export class WsBridge {
     this._hasWorker = this.options.worker !== null;
     this._iterators = new Set(); // what ends them
     this._sequences = new Map();
+    this._told = new Map(); // when it was told of a topic what is shown
   }
 
   // ---- events
@@ -1077,6 +1079,17 @@ export class WsBridge {
   /** Tell the bridge about this page; shown to all. */
   sendStatus(status) {
     this._sendEnvelope('status', status, {});
+  }
+
+  /**
+   * Tell the bridge which picture of a topic is in sight, by the `timestamp` of its `info`: video
+   * follows what is seen in time. To be called for each one; some of them are sent.
+   */
+  tellShown(topic, timestamp) {
+    const time = now();
+    if (!this.connected || time - (this._told.get(topic) ?? -Infinity) < SHOWN_EACH) return;
+    this._told.set(topic, time);
+    this._sendEnvelope('configuration', { op: 'shown', topic, picture_time: timestamp }, {});
   }
 
   // ---- topics

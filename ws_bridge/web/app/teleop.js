@@ -21,12 +21,12 @@ import { LeasePanel } from './lease.js';
 import { startFacts } from './facts.js';
 import { StopButton } from './stop.js';
 
-const COMMANDS = ['geometry_msgs/msg/Twist', 'geometry_msgs/msg/TwistStamped'];
+export const COMMANDS = ['geometry_msgs/msg/Twist', 'geometry_msgs/msg/TwistStamped'];
 const REFUSALS = new Set(['expired', 'too_distant', 'no_time_sync', 'out_of_order', 'not_holder', 'not_neutral', 'stopped',
   'out_of_range', 'rate_limited', 'forbidden']);
 const WORDS = { keyboard: 'keyboard', stick: 'joystick', gamepad: 'gamepad' };
-const MOST_BUFFERED = 8192; // bytes
-const TTL = 0.3; // s, where no gate says it: the network may not keep a command for later
+export const MOST_BUFFERED = 8192; // bytes
+export const TTL = 0.3; // s, where no gate says it: the network may not keep a command for later
 const SILENCES = 2; // heartbeat intervals
 const SHORTEST_PAUSE = 0.5; // s between two words of the same refusal
 
@@ -48,6 +48,12 @@ export function startTeleop(client, pictureAge) {
   const angular = startLimit('angular', 'rad/s');
   const chosen = { topic: '', type: COMMANDS[0] };
 
+  /** Why nothing reaches the bridge now, or null. */
+  function cut() {
+    if (!client.connected) return 'Not connected';
+    return client.link.silence > SILENCES * client.hello.heartbeat.interval ? 'The bridge is silent' : null;
+  }
+
   const drive = new Drive({
     send(ahead, left, ask) {
       // What the network does not take now would arrive late: better nothing, and a new one in 50 ms.
@@ -59,10 +65,7 @@ export function startTeleop(client, pictureAge) {
       return undefined;
     },
     hindrance() {
-      if (!client.connected) return 'Not connected';
-      if (client.link.silence > SILENCES * client.hello.heartbeat.interval) return 'The bridge is silent';
-      if (!chosen.topic) return 'The robot listens to no velocity topic';
-      return stop.hindrance() ?? lease.hindrance();
+      return cut() ?? (chosen.topic ? null : 'The robot listens to no velocity topic') ?? stop.hindrance() ?? lease.hindrance();
     },
     say(kind, text) {
       mark($('drive-state'), 'kind', kind);
@@ -72,6 +75,7 @@ export function startTeleop(client, pictureAge) {
       for (const input of [keyboard, stick, gamepad]) input.forget();
     },
   });
+  const halts = new Set(); // what else of this page sends and has to end
   const stop = new StopButton(client, drive);
   const lease = new LeasePanel(client, drive, () => chosen.topic);
   const keyboard = startKeyboard(drive, () => stop.stop(), () => drive.source !== null || drive.hindrance() === null);
@@ -82,7 +86,10 @@ export function startTeleop(client, pictureAge) {
   const gamepad = startGamepad(drive, () => stop.stop(), () => (padStop.value === '' ? null : Number(padStop.value)));
   startFacts(client, () => lease.gate, pictureAge);
 
-  const halt = (reason, kind = 'warn') => drive.neutral(reason, drive.source === null ? 'idle' : kind);
+  function halt(reason, kind = 'warn') {
+    drive.neutral(reason, drive.source === null ? 'idle' : kind);
+    for (const each of halts) each(reason);
+  }
 
   function tellHidden() {
     if (client.connected) client.sendStatus({ hidden: document.hidden });
@@ -147,5 +154,10 @@ export function startTeleop(client, pictureAge) {
     const [ahead, left] = drive.vector ?? [0, 0];
     say($('commanded'), drive.running ? `${(ahead * linear()).toFixed(2)} m/s, ${(left * angular()).toFixed(2)} rad/s` : '');
   }, 1000 / RATE);
-  return drive;
+  return {
+    drive,
+    /** Called with the reason when this page loses its operator or its connection. */
+    halts,
+    hindrance: () => cut() ?? stop.hindrance(),
+  };
 }
