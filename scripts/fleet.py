@@ -80,9 +80,11 @@ class Fleet:
             self._run(f'node {number}', [str(Path(sys.executable).with_name('nats-server')),
                                          '-c', str(path), '-l', str(path.with_suffix('.log'))])
         engine = [f'nats://127.0.0.1:{port}' for port in nodes]
+        pages = [f'http{url.removeprefix("ws")}' for url in self.urls]
         for number, port in enumerate(PORTS):
             self._run(f'relay {number}', [*ws_bridge(), 'relay', '-p', f'port:={port}',
-                                          '-p', f'engine:={engine}'])
+                                          '-p', f'engine:={engine}',
+                                          '-p', f'relays:={pages}'])
         first = int(os.environ.get('ROS_DOMAIN_ID', DOMAIN))
         for number in range(ROBOTS):
             relays = self.urls[number % 2:] + self.urls[:number % 2]

@@ -79,6 +79,8 @@ UNMIRRORED = {
     'fleet/tunnel': 'in test_relay and test_engine: it needs operators',
     'fleet/uplink': 'in test_relay and features/test_fleet',
     'fleet/ways': 'in test_engine: it needs two relays',
+    'demo/bench': 'in test_controller, which it calls',
+    'demo/entities': 'in test_node and test_controller, which are made of them',
     'demo/room': 'in test_robot, which drives in it',
     'errors': 'in test_references and protocol/test_native: every class can be told',
     'identity/certificate': 'in security/test_certificates',

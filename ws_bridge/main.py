@@ -81,9 +81,6 @@ LOOPBACK = {'0.0.0.0': '127.0.0.1', '::': '::1'}
 ROBOT_WITHIN = 15.0
 """How long the demo waits for its robot's topics before it says that they are not there, s."""
 
-MOST_RETRY_DELAY = 3.0
-"""Until a relay is tried again, s: operators wait for that."""
-
 LOOK_EVERY = 0.05
 COMPANION_TIMEOUT = 1.0
 """How long the demo robot may take to end, s."""
@@ -309,7 +306,7 @@ def _fleet(settings: Settings, bridge: Bridge, door: Door,
     if not settings.fleet:
         return None
     from ws_bridge.fleet.frames import SUBPROTOCOL as SUBPROTOCOL_OF_FLEET
-    from ws_bridge.fleet.uplink import FleetUplink
+    from ws_bridge.fleet.uplink import FleetUplink, MOST_RETRY_DELAY
     return FleetUplink(settings, configure, ClientOptions(
         subprotocols=(SUBPROTOCOL_OF_FLEET,), max_retry_delay=MOST_RETRY_DELAY,
         **_link_options(settings)), door=door, server=server, summary=bridge.summary)

@@ -68,13 +68,13 @@ class Everything(Unit):
         return About('answer', '/x')
 
     EFFECTS = dict.fromkeys((
-        fx.OpenSubscription, fx.CloseSubscription, fx.OpenPublisher, fx.ClosePublisher,
-        fx.Publish, fx.LookAgain, fx.CallService, fx.AnswerQuestion, fx.CancelCall, fx.Host,
-        fx.Unhost, fx.AnswerService, fx.StartGoal, fx.RequestCancel, fx.DropGoal, fx.HostAction,
-        fx.UnhostAction, fx.AnswerGoal, fx.Feedback, fx.EndGoal, fx.Describe, fx.RunDiagnosis,
-        fx.ControlOperation, fx.PeerLost, fx.StatusWanted, fx.PeerChanged, fx.Greeted, fx.LogIn,
-        fx.IssueTicket, fx.Dismiss, fx.ParameterOperation, fx.UnwatchParameters,
-        fx.ConnectionsWatched, fx.ReadAsset, fx.TakesPieces), take)
+        fx.OpenSubscription, fx.CloseSubscription, fx.NoteShown, fx.OpenPublisher,
+        fx.ClosePublisher, fx.Publish, fx.LookAgain, fx.CallService, fx.AnswerQuestion,
+        fx.CancelCall, fx.Host, fx.Unhost, fx.AnswerService, fx.StartGoal, fx.RequestCancel,
+        fx.DropGoal, fx.HostAction, fx.UnhostAction, fx.AnswerGoal, fx.Feedback, fx.EndGoal,
+        fx.Describe, fx.RunDiagnosis, fx.ControlOperation, fx.PeerLost, fx.StatusWanted,
+        fx.PeerChanged, fx.Greeted, fx.LogIn, fx.IssueTicket, fx.Dismiss, fx.ParameterOperation,
+        fx.UnwatchParameters, fx.ConnectionsWatched, fx.ReadAsset, fx.TakesPieces), take)
     CODECS = dict.fromkeys((fx.Publish, fx.CallService, fx.StartGoal, fx.AnswerService,
                             fx.Feedback, fx.EndGoal), codec_of)
 
@@ -113,7 +113,7 @@ def test_effects_are_carried_out_in_order() -> None:
     assert rig.dispatcher.carry_out(rig.peer, effects)
     assert rig.unit.done == [fx.PeerChanged(), fx.Unhost('/s')]
     assert rig.sent == [reply]
-    assert repr(rig.dispatcher) == 'Dispatcher(37 effects)'
+    assert repr(rig.dispatcher) == 'Dispatcher(38 effects)'
     assert rig.dispatcher.codec_of(rig.peer, fx.EndGoal(None, '/a', 1, {}, 4)) is None
 
 
@@ -153,7 +153,7 @@ def test_a_session_is_polled_when_it_is_due() -> None:
 def bridge() -> Bridge:
     """Return a bridge that has met neither ROS nor a peer."""
     ros: Any = SimpleNamespace(graph=GraphSnapshot(), node_name='/bridge', now=lambda: (0, 0),
-                               publish_safety=lambda **_: None)
+                               publish_safety=lambda **_: None, uses_sim_time=False)
     ledger: Any = SimpleNamespace(audit=None)
     door: Any = None
     loop: Any = Loop()
@@ -161,7 +161,7 @@ def bridge() -> Bridge:
 
 
 def test_every_effect_has_a_unit() -> None:
-    assert repr(bridge()._dispatcher) == 'Dispatcher(37 effects)'
+    assert repr(bridge()._dispatcher) == 'Dispatcher(38 effects)'
 
 
 @pytest.mark.parametrize(('unit', 'effects', 'complaint'), [

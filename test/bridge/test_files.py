@@ -25,6 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 from support.bridge_harness import native_peer, running_bridge
+from websockets.http11 import Request
 
 from ws_bridge.bridge.files import Folder, MAX_PAGE_SIZE, POLICY, read_files
 from ws_bridge.bridge.pages import make_http
@@ -193,9 +194,10 @@ async def test_own_pages_over_the_wire(own: Path) -> None:
         host = service.url.removeprefix('ws://')
         response, body = await asyncio.to_thread(ask, host, '/pages/my%20page.html?x=1')
         assert (response.status, body) == (200, b'this is my page.html')
-        response, body = await asyncio.to_thread(ask, host, '/pages/', 'HEAD')
-        assert (response.status, body) == (200, b'')
-        assert response.headers['Content-Length'] == str(len('this is index.html'))
+        if hasattr(Request, 'method'):      # before websockets 16 only GET comes to the bridge
+            response, body = await asyncio.to_thread(ask, host, '/pages/', 'HEAD')
+            assert (response.status, body) == (200, b'')
+            assert response.headers['Content-Length'] == str(len('this is index.html'))
         response, _ = await asyncio.to_thread(ask, host, '/pages')
         assert (response.status, response.headers['Location']) == (301, '/pages/')
         response, _ = await asyncio.to_thread(ask, host, '/pages/../secret.html')

@@ -99,7 +99,7 @@ class Rig:
             own=OwnNames(topics=frozenset({'/own'})), graph=GraphSnapshot(), now=lambda: (0, 0),
             types=SimpleNamespace(message=self._message), advertise=self._advertise)
         gates: Any = self.gates
-        self.unit = Publications(ros, CodecStore(), gates, require_room=self._room)
+        self.unit = Publications(ros, CodecStore(), gates, gates, require_room=self._room)
 
     def _message(self, name: str) -> Any:
         if name != SCHEMA.name:

@@ -83,6 +83,11 @@ def test_a_picture_has_arrived_when_a_later_ping_is_answered() -> None:
     assert sight.age(CAMERA, link, 3.0) == pytest.approx(1.25)
     assert sight.age(CAMERA, link, 3.0, unix(2.75)) == pytest.approx(0.25)  # it says so
     assert sight.age(CAMERA, link, 3.0, unix(3.5)) == pytest.approx(1.25)   # nobody saw that
+    sight.shown(CAMERA, unix(0.75), link)       # what is in sight is an older one
+    assert sight.age(CAMERA, link, 3.0) == pytest.approx(2.25)
+    sight.shown(CAMERA, unix(2.9), link)        # what has not arrived is not
+    assert sight.age(CAMERA, link, 3.0) == pytest.approx(1.25)
+    sight.shown('/other', unix(2.9), link)
     for _ in range(2 * MOST):
         left(unix(now), link)
     assert len(sight._views[link, CAMERA].left) == MOST

@@ -20,11 +20,14 @@ import pytest
 from support.timers import Timers
 
 from ws_bridge.bridge import state as state_module
+from ws_bridge.bridge import video_topics
 from ws_bridge.bridge.state import MOST_PEERS, REST, SLICE, StateReporter
 from ws_bridge.config import Exposure, Rule
+from ws_bridge.protocol.operations import VIDEO_TYPE
 from ws_bridge.protocol.replies import ServiceDefined, ServicesChanged, TopicsChanged
 from ws_bridge.ros.types import TypeStore
 from ws_bridge.session.login import open_to_all
+from ws_bridge.video.messages import IMAGE
 
 
 class FakePeer(SimpleNamespace):
@@ -53,7 +56,7 @@ def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     outward: Any = SimpleNamespace(topics=list)
     settings: Any = SimpleNamespace(robot_name='', status_interval=5.0, diagnostics_period=1.0)
     state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, loop,
-                          lambda: [('', 0, '', [])], lambda peer: [])
+                          lambda: [('', 0, '', [])], lambda peer: [], end=pytest.fail)
     monkeypatch.setattr(state, '_diagnostics', lambda now: [])
     monkeypatch.setattr(state, '_clients', lambda: '')
     monkeypatch.setattr(state, 'links', lambda: '')
@@ -94,7 +97,7 @@ def test_what_each_peer_is_told_of_others_is_bounded() -> None:
     settings: Any = SimpleNamespace(robot_name='')
     unused: Any = None
     state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, Timers(), unused,
-                          lambda peer: [])
+                          lambda peer: [], end=unused)
     state.send_to(peers[-1])
     assert [*told[0].shared.peers] == [*range(MOST_PEERS)]
     assert told[0].shared.peer_count == len(peers)
@@ -112,7 +115,7 @@ def test_topics_that_come_and_go() -> None:
         login = SimpleNamespace(
             needed=needed, rights=open_to_all(Exposure((Rule('/a'), Rule('/b')))).rights)
         return FakePeer(told=[], topics={}, kind=SimpleNamespace(
-            hears_topics=hears, hears_definitions=False),
+            hears_topics=hears, hears_definitions=False, has_video_topics=False),
                         session=SimpleNamespace(login=login))
     peers = [peer(hears=True), peer(hears=False), peer(hears=True, needed=True)]
     for each in peers:
@@ -121,9 +124,8 @@ def test_topics_that_come_and_go() -> None:
     loop: Any = Timers()
     unused: Any = None
     ended: list[Any] = []
-    outward: Any = SimpleNamespace(end=lambda peer, topics: ended.append((peer, topics)))
-    state = StateReporter(unused, Exposure.open(), ros, outward, lambda: peers, loop, unused,
-                          unused)
+    state = StateReporter(unused, Exposure.open(), ros, unused, lambda: peers, loop, unused,
+                          unused, end=lambda peer, topics: ended.append((peer, topics)))
     state.graph_changed()
     state.graph_changed()
     ros.graph = graph(a='p/msg/B', b='p/msg/A')
@@ -141,8 +143,12 @@ def test_topics_that_come_and_go() -> None:
     assert peers[2].told == [TopicsChanged({'/b': ('p/msg/A',)}, ())]
 
 
-def test_definitions_are_told_with_what_there_is() -> None:
-    """What only peers wait for is not there, nor a service of a type that is not installed."""
+def test_definitions_are_told_with_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What only peers wait for is not there, nor a service of a type that is not installed.
+
+    The video of a camera is there, whether its type is installed or not.
+    """
     def topic(kind: str, publishers: int = 1, *, brought: bool = False) -> Any:
         return SimpleNamespace(types=(kind,), publishers=publishers, subscribers=1,
                                brought=brought)
@@ -151,20 +157,29 @@ def test_definitions_are_told_with_what_there_is() -> None:
         nodes=(), actions={}, services={'/stop': (trigger,), '/x': ('not/srv/Installed',)},
         topics={'/a': topic(string), '/b': topic('not/msg/Installed'),
                 '/wanted': topic(string, 0, brought=True),
-                '/published': topic(string, brought=True), '/heard': topic(string, 0)})
+                '/published': topic(string, brought=True), '/heard': topic(string, 0),
+                '/camera': topic(IMAGE)})
     ros: Any = SimpleNamespace(graph=graph, types=TypeStore())
     login = open_to_all(Exposure.open())
     peer: Any = FakePeer(told=[], topics={}, services={}, session=SimpleNamespace(login=login),
-                         kind=SimpleNamespace(hears_topics=True, hears_definitions=True))
+                         kind=SimpleNamespace(hears_topics=True, hears_definitions=True,
+                                              has_video_topics=True))
     peer.send = peer.told.append
     unused: Any = None
+    monkeypatch.setattr(video_topics, 'has_library', lambda name: True)
+    ended: list[Any] = []
     state = StateReporter(unused, Exposure.open(), ros, unused, lambda: [peer], Timers(), unused,
-                          unused)
+                          unused, end=lambda peer, topics: ended.append(topics))
     state.graph_changed()
     state.graph_changed()
     topics, services = peer.told
-    assert topics.present.keys() == {'/a', '/b', '/published', '/heard'}
-    assert topics.definitions == {string: 'string data\n'}
+    assert topics.present.keys() == {'/a', '/b', '/published', '/heard', '/camera',
+                                     '/camera/video'}
+    assert topics.present['/camera/video'] == (VIDEO_TYPE,)
+    assert topics.definitions.keys() == {string, IMAGE, VIDEO_TYPE}
+    assert topics.definitions[string] == 'string data\n'
+    assert topics.definitions[VIDEO_TYPE].startswith(
+        'builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n')
     assert services == ServicesChanged({'/stop': ServiceDefined(
         None, trigger, '', 'bool success\nstring message\n')}, ())
     ros.graph = SimpleNamespace(**{**vars(graph), 'services': {'/stop': ('not/srv/Installed',)}})
@@ -173,3 +188,8 @@ def test_definitions_are_told_with_what_there_is() -> None:
     ros.graph = graph
     state.graph_changed()
     assert peer.told[3].present.keys() == {'/stop'}
+    ros.graph = SimpleNamespace(**{**vars(graph), 'topics': {
+        name: info for name, info in graph.topics.items() if name != '/camera'}})
+    state.graph_changed()
+    assert ended == [('/camera', '/camera/video')]
+    assert peer.told[-1] == TopicsChanged({}, ended[0], topics.definitions)

@@ -39,7 +39,7 @@ def test_the_parts_hang_together() -> None:
     ends = {name: tuple(joint.find(end).get('link')      # type: ignore[union-attr]
                         for end in ('parent', 'child')) for name, joint in joints.items()}
     assert {child for _, child in ends.values()} | {BASE} == links
-    assert {'left_wheel_joint', 'right_wheel_joint', 'pendulum_joint'} == {
+    assert {'left_wheel_joint', 'right_wheel_joint'} == {
         name for name, joint in joints.items() if joint.get('type') == 'continuous'}
     assert {mount.frame for mount in MOUNTS} < links
     materials = {each.get('name') for each in robot.findall('material')}

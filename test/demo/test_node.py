@@ -99,8 +99,7 @@ def test_every_topic(demo: SpinningNode, watcher: Watcher) -> None:
     assert odom.pose.pose.orientation.w == pytest.approx(1.0)
     assert pose.header.frame_id == 'odom'
     joints = watcher.fresh('/joint_states')
-    assert len(joints.name) == len(joints.position) == len(joints.velocity) == 3
-    assert joints.position[2] != 0.0
+    assert len(joints.name) == len(joints.position) == len(joints.velocity) == 2
     scan = watcher.fresh('/scan')
     assert len(scan.ranges) == 360
     assert scan.angle_max == pytest.approx(2.0 * math.pi - scan.angle_increment, abs=1e-5)

@@ -27,6 +27,7 @@ from typing import Any
 from geometry_msgs.msg import Twist
 import orjson
 import pytest
+from sensor_msgs.msg import BatteryState
 from std_msgs.msg import Int32
 from support.bridge_harness import native_peer, running_bridge
 from support.fleet import running_relay, TOKENS, write_fleet_tokens
@@ -51,6 +52,8 @@ def heard() -> Iterator[list[float]]:
         robot.node.create_subscription(Twist, GATE, lambda m: heard.append(m.linear.x), 100)
         odom = robot.node.create_publisher(Int32, '/odom', 10)
         robot.node.create_timer(0.02, lambda: odom.publish(Int32(data=7)))
+        battery = robot.node.create_publisher(BatteryState, '/battery', 10)
+        robot.node.create_timer(0.1, lambda: battery.publish(BatteryState(percentage=0.42)))
         yield heard
 
 
@@ -92,7 +95,7 @@ async def test_every_dialect_as_at_the_robot_itself(heard: list[float], tmp_path
             await native.command(GATE, {'linear': {'x': 0.4}})
             await async_wait_until(lambda: 0.4 in heard)
             await async_wait_until(lambda: relay.relay.robots['testbot'].state == {
-                'stopped': False, 'drivers': ['alice']})
+                'stopped': False, 'drivers': ['alice'], 'battery': 0.42})
             assert (await page.call('/ws_bridge/stop', {}))['result']
             await async_wait_until(lambda: heard[-1] == 0.0)
             peers = {peer.dialect.name: peer for peer in robot.bridge.peers()}

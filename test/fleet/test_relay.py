@@ -278,7 +278,8 @@ async def test_what_was_sent_before_the_answer_is_not_carried() -> None:
 
 @pytest.mark.parametrize('frame', [
     b'', b'junk', encode_stream(Kind.OPEN, 1, {}), b'\x04\0\0', b'\x07[]',
-    b'\x07{"stopped":1,"drivers":[]}', b'\x05\0\0\0\1\0\0\0\1', 'text'])
+    b'\x07{"stopped":1,"drivers":[]}', b'\x07{"stopped":true,"drivers":[],"battery":2}',
+    b'\x05\0\0\0\1\0\0\0\1', 'text'])
 async def test_a_robot_that_sends_what_cannot_be_is_cut(frame: str | bytes) -> None:
     async with running_relay() as relay:
         url = f'{relay.url}{dialled_path("r1", "0" * 16)}'
@@ -422,7 +423,7 @@ async def test_the_list_shows_what_robots_say(tmp_path: Path, capsys: pytest.Cap
     async with running_relay(token_file=write_fleet_tokens(tmp_path)) as relay, \
             fake_robot(relay, 'r1', R1) as robot:
         await async_wait_until(lambda: relay.relay.robots['r1'].state)
-        robot.state = {'stopped': True, 'drivers': ['alice']}
+        robot.state = {'stopped': True, 'drivers': ['alice'], 'battery': 0.5}
         await async_wait_until(lambda: relay.relay.robots['r1'].state['stopped'])
         loop = asyncio.get_running_loop()
         monkeypatch.delenv('WS_BRIDGE_TOKEN', raising=False)
@@ -430,11 +431,11 @@ async def test_the_list_shows_what_robots_say(tmp_path: Path, capsys: pytest.Cap
             await loop.run_in_executor(None, fetch_robots, relay.url)
         monkeypatch.setenv('WS_BRIDGE_TOKEN', ALICE)
         shown = (await loop.run_in_executor(None, fetch_robots, relay.url))[0]
-        assert {key: shown[key] for key in ('name', 'stopped', 'drivers')} == {
-            'name': 'r1', 'stopped': True, 'drivers': ['alice']}
+        assert {key: shown[key] for key in ('name', 'stopped', 'drivers', 'battery')} == {
+            'name': 'r1', 'stopped': True, 'drivers': ['alice'], 'battery': 0.5}
         assert await loop.run_in_executor(
             None, lambda: robots(f'{relay.url}/', as_json=False)) == 0
-        assert 'r1     alice   stopped' in capsys.readouterr().out
+        assert 'r1     alice   stopped         50 %' in capsys.readouterr().out
         await loop.run_in_executor(None, lambda: robots(relay.url, as_json=True))
         assert orjson.loads(capsys.readouterr().out)[0]['name'] == 'r1'
         await loop.shutdown_default_executor()
@@ -476,6 +477,26 @@ async def test_the_pages() -> None:
         assert b'ws_bridge_relay_robots 0.0' in (await get(port, '/metrics'))[2]
         for path in ('/robots/r1/../fleet.js', '/ws_bridge.js', '/robots/r1/x', '/x'):
             assert (await get(port, path))[0] == 404
+
+
+async def test_a_page_is_told_of_the_other_relays() -> None:
+    """It may ask them whether they are there, and nothing else of them; by itself it may not."""
+    other = 'https://relay-2.example:9443'
+    async with running_relay(relays=['https://relay-1.example', other]) as relay, \
+            running_relay() as lonely:
+        port = relay.server.port
+        assert orjson.loads((await get(port, '/relays.json'))[2])[1] == other
+        assert orjson.loads((await get(lonely.server.port, '/relays.json'))[2]) == []
+        assert b'moveOn' in (await get(port, '/relays.js'))[2]
+        for path in ('/robots', '/robots/r1/'):
+            _, headers, _ = await get(port, path)
+            policy = headers['content-security-policy']
+            assert f"connect-src 'self' https://relay-1.example {other};" in policy
+            _, by_itself, _ = await get(lonely.server.port, path)
+            assert "connect-src 'self';" in by_itself['content-security-policy']
+            assert headers['etag'] != by_itself['etag']     # else a browser keeps the old policy
+        assert (await get(port, '/healthz'))[1]['access-control-allow-origin'] == '*'
+        assert 'access-control-allow-origin' not in (await get(port, '/robots.json'))[1]
 
 
 # ---- the start

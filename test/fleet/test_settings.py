@@ -27,23 +27,27 @@ def test_they_have_their_defaults() -> None:
     settings = relay_settings_from({})
     assert settings.engine == ()
     assert settings.shared.address == '127.0.0.1'
-    assert len(specs()) == len(SHARED) + 4
+    assert len(specs()) == len(SHARED) + 5
 
 
 def test_the_command_line_counts_for_more_than_the_file(tmp_path: Path) -> None:
     path = tmp_path / 'relay.yaml'
-    path.write_text('port: 9000\nengine: [nats://a:4222, tls://b:4222]\n')
+    path.write_text('port: 9000\nengine: [nats://a:4222, tls://b:4222]\n'
+                    'relays: [https://a/, http://b:9443]\n')
     values = read_values(str(path), ['port:=9001', 'metrics:=true'])
     settings = relay_settings_from(values)
     assert settings.shared.port == 9001
     assert settings.shared.metrics
     assert settings.engine == ('nats://a:4222', 'tls://b:4222')
+    assert settings.relays == ('https://a', 'http://b:9443')
 
 
 @pytest.mark.parametrize(('values', 'why'), [
     ({'prot': 1}, "did you mean 'port'"), ({'mapping_file': '/x'}, 'no such parameter'),
     ({'engine': ['http://a']}, 'no address of NATS'),
     ({'engine': ['nats://user:secret@a']}, 'without a user'), ({'engine': ['nats://']}, 'NATS'),
+    ({'relays': ['wss://a']}, 'https://host'), ({'relays': ['https://a/robots']}, 'https://host'),
+    ({'relays': ['https://a; script-src *']}, 'https://host'),
     ({'engine': ['nats://a:b']}, 'NATS'), ({'engine_user_file': '/x'}, 'needs engine'),
     ({'port': 'x'}, 'must be an integer')])
 def test_what_is_wrong_is_named(values: dict[str, Any], why: str) -> None:

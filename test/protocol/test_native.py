@@ -215,7 +215,7 @@ def test_any_json(value: Any) -> None:
 KEYS = ['op', 'topic', 'type', 'encoding', 'max_rate', 'queue_depth', 'qos', 'schema', 'service',
         'subscribe', 'name', 'dialect', 'robot', 'sequence', 'timestamp', 'echo', 'result',
         'message', 'kind']
-OPS = ['hello', 'list', 'schema', 'subscribe', 'unsubscribe', 'advertise', 'unadvertise',
+OPS = ['hello', 'list', 'schema', 'subscribe', 'unsubscribe', 'shown', 'advertise', 'unadvertise',
        'advertise_service', 'unadvertise_service', 'status', 'channel']
 fields = st.dictionaries(st.sampled_from(KEYS), st.sampled_from(OPS) | values, max_size=5)
 metadata_of_anything = st.fixed_dictionaries(
@@ -343,6 +343,8 @@ CONFIGURATION: dict[str, list[Field]] = {
         number('data.max_rate', 0, 1e6), integer('data.queue_depth', 1, 10_000), QOS,
         flag('data.schema')],
     'unsubscribe': [text('data.topic', required=True), ENCODING],
+    'shown': [text('data.topic', required=True), Field(
+        'data.picture_time', [-1e12, 1e12, 0.5], [*NO_NUMBER, -1.01e12, 1.01e12], required=True)],
     'advertise': [text('data.topic', required=True), text('data.type'), QOS],
     'unadvertise': [text('data.topic', required=True)],
     'advertise_service': [text('data.service', required=True), text('data.type', required=True)],
@@ -517,6 +519,8 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
     ({}, {'op': 'subscribe', 'topic': '/t', 'encoding': 'video', 'rung': 2},
      ops.Subscribe('i', '/t', encoding='video', key='video', separate=True, rung=2)),
     ({}, {'op': 'unsubscribe', 'topic': '/t'}, ops.Unsubscribe('i', '/t')),
+    ({}, {'op': 'shown', 'topic': '/t', 'picture_time': 2.5},
+     ops.PictureShown('i', '/t', 2_500_000_000)),
     ({}, {'op': 'unsubscribe', 'topic': '/t', 'encoding': 'cdr'}, ops.Unsubscribe('i', '/t')),
     ({}, {'op': 'unsubscribe', 'topic': '/t', 'encoding': 'video'},
      ops.Unsubscribe('i', '/t', 'video')),

@@ -74,8 +74,9 @@ TEXTS = [json.dumps({'metadata': {'message_type': kind, 'message_id': 'm', 'dest
                  'sequence': 1, 'timestamp': 2, 'received': 3}}),
              *(('configuration', {'op': op, 'topic': '/t', 'type': 'a/msg/B', 'service': '/s',
                                   'action': '/a', 'goal': 'g', 'token': 't', 'qos': {'depth': 1},
-                                  'encoding': 'cbor', 'max_rate': 5, 'subscribe': True})
-               for op in ('hello', 'auth', 'list', 'schema', 'subscribe', 'unsubscribe',
+                                  'encoding': 'cbor', 'max_rate': 5, 'subscribe': True,
+                                  'picture_time': 5})
+               for op in ('hello', 'auth', 'list', 'schema', 'subscribe', 'unsubscribe', 'shown',
                           'advertise', 'advertise_service', 'cancel_goal', 'advertise_action',
                           'status', 'channel')))]
 OLD = [{'op': op, 'id': 'i', 'topic': '/t', 'type': 'a/B', 'msg': {'x': 1}, 'service': '/rosapi/x',

@@ -15,11 +15,12 @@
 from __future__ import annotations
 
 import pytest
-from support.sessions import make, refusal, START
+from support.sessions import failed, make, refusal, START
 
 from ws_bridge.config import Exposure, Rule
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
+from ws_bridge.protocol.operations import VIDEO_TYPE
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.session import effects as fx
 from ws_bridge.session.queue import Share
@@ -52,6 +53,36 @@ def test_a_rule_bounds_the_rate(asked: float | None, expected: float) -> None:
     (effect,) = session.receive(ops.Subscribe(None, '/t', min_interval=asked), START)
     assert isinstance(effect, fx.OpenSubscription)
     assert effect.min_interval == expected
+
+
+def test_the_video_of_a_camera_has_the_rights_of_the_camera() -> None:
+    """And its rule; to who may not see the camera it is not there."""
+    cameras = {'/camera/video': '/camera', '/hidden/video': '/hidden'}
+    exposure = Exposure((Rule('/camera', msg_type='a/msg/B', max_rate=10.0, weight=3.0),))
+    session = make(exposure, camera_of=cameras.get)
+    for msg_type in (None, VIDEO_TYPE, 'foxglove_msgs/CompressedVideo'):
+        (effect,) = session.receive(ops.Subscribe('i', 'camera/video', msg_type, 'cbor'), START)
+        assert effect == fx.OpenSubscription(
+            'i', '/camera/video', 'camera/video', 'a/msg/B', 'cbor', 0.1, 10, None, False,
+            share=Share(3.0), camera='/camera')
+    assert session.subscriptions.names == {'camera/video': '/camera/video'}
+    assert refusal(session.receive(ops.Subscribe('i', '/camera/video', 'a/B'), START)) == \
+        ('i', 'type_mismatch', 'type')
+    hidden, nothing = (session.receive(ops.Subscribe('i', name), START)
+                       for name in ('/hidden/video', '/nothing/video'))
+    assert failed(hidden).error.message == failed(nothing).error.message.replace(
+        'nothing', 'hidden')
+    assert session.receive(ops.Unsubscribe('i', '/camera/video'), START)[0] == \
+        fx.CloseSubscription('/camera/video', 'camera/video')
+
+
+def test_a_picture_that_is_shown() -> None:
+    session = make()
+    session.receive(ops.Subscribe(None, 'odom'), START)
+    assert session.receive(ops.PictureShown('i', '/odometry', 7), START) == [
+        fx.NoteShown('/odometry', ('odom',), 7)]
+    assert refusal(session.receive(ops.PictureShown('i', '/t', 7), START)) == \
+        ('i', 'not_advertised', 'topic')
 
 
 def test_unsubscribe() -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+import os
 from pathlib import Path
 import socket
 import subprocess
@@ -90,12 +91,19 @@ class Echo:
 
 
 class FakeRobot(Echo):
-    """A robot of a fleet without ROS."""
+    """
+    A robot of a fleet without ROS.
+
+    :param patience: how long the answer of a relay may take, s.
+    :param longest: between two attempts, s.
+    """
 
     def __init__(self, urls: list[str], name: str, token: str | None = None,
-                 ca_path: str | None = None, **parameters: Any) -> None:
+                 ca_path: str | None = None, patience: float = 3.0, longest: float = 1.0,
+                 **parameters: Any) -> None:
         super().__init__()
-        settings = settings_from({'robot_name': name, 'fleet': urls, **parameters})
+        settings = settings_from({'robot_name': name, 'fleet': urls, 'retry_delay': 0.02,
+                                  **parameters})
         self.state: dict[str, Any] = {'stopped': False, 'drivers': []}
         self.server = WebSocketServer(InterfaceConfig(name=name), listener=self,
                                       options=ServerOptions())
@@ -103,12 +111,13 @@ class FakeRobot(Echo):
         def configure(endpoint: str) -> InterfaceConfig:
             level = SecurityLevel.NONE if token is None else SecurityLevel.BASIC \
                 if ca_path is None else SecurityLevel.AUTHENTICATED
-            return InterfaceConfig(name=name, endpoint=endpoint, retry_delay=0.02, timeout=3,
+            return InterfaceConfig(name=name, endpoint=endpoint,
+                                   retry_delay=settings.retry_delay, timeout=patience,
                                    security_level=level, auth_token=token, retry_attempts=0,
                                    custom_settings={'ssl_ca_path': ca_path} if ca_path else {})
         self.uplink = FleetUplink(
             settings, configure, ClientOptions(
-                subprotocols=(SUBPROTOCOL,), max_retry_delay=1.0), door=self,
+                subprotocols=(SUBPROTOCOL,), max_retry_delay=longest), door=self,
             server=self.server, summary=lambda: dict(self.state))
 
 
@@ -157,7 +166,9 @@ async def get(port: int, path: str, headers: Mapping[str, str] | None = None
 
 # ---- an engine
 
-NATS_SERVER = Path(sys.executable).with_name('nats-server')
+NATS_SERVER = Path(os.environ.get('NATS_SERVER') or
+                   Path(sys.executable).with_name('nats-server'))
+"""Another one, such as Debian's, can be named by the environment."""
 
 
 class Cluster:

@@ -14,6 +14,7 @@
 """Sessions of a peer ``p``, without a bridge, and what is expected of their effects."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ws_bridge.config import Exposure, Settings, settings_from
@@ -48,11 +49,13 @@ class FakeNames:
 
 
 def make(exposure: Exposure | None = None, *, gates: GateLookup | None = None,
+         camera_of: Callable[[str], str | None] = lambda topic: None,
          **parameters: object) -> Session:
     """Return the session of peer ``p`` that connected at ``START``."""
     settings: Settings = settings_from({'robot_name': 'demo', **parameters})
     return Session('p', 'native', settings=settings, exposure=exposure or Exposure.open(),
-                   names=FakeNames(), now=START, unix_offset=EPOCH, gates=gates)
+                   names=FakeNames(), now=START, unix_offset=EPOCH, gates=gates,
+                   camera_of=camera_of)
 
 
 def failed(effects: list[fx.Effect]) -> replies.Failed:

@@ -154,3 +154,23 @@ def test_silence_only_makes_it_worse(expected: float | None,
 
 def test_the_words_are_those_of_the_reference() -> None:
     assert [state.value for state in FreshnessState] == ['UNKNOWN', 'FRESH', 'STALE', 'LOST']
+
+
+def test_a_slow_simulation_may_take_longer() -> None:
+    """Ten times as slow, it is judged by ten times the period that was promised."""
+    freshness = Freshness(10.0, 0.0)
+    for index in range(20):
+        freshness.took(1, float(index))
+    assert freshness.state(19.9, published=True) is STALE
+    assert freshness.state(19.9, published=True, stretch=10.0) is FRESH
+    assert freshness.state(22.5, published=True, stretch=10.0) is STALE
+    assert freshness.state(30.0, published=True, stretch=10.0) is LOST
+
+
+@pytest.mark.parametrize('expected', [None, 10.0])
+def test_of_a_simulation_that_stands_still_nothing_is_fresh_or_lost(
+        expected: float | None) -> None:
+    freshness, now = fed(10.0, 20, expected)
+    assert freshness.state(now, published=True, is_paused=True) is FRESH
+    assert freshness.state(now + 1e4, published=True, is_paused=True) is STALE
+    assert freshness.state(now + 1e4, published=False, is_paused=True) is LOST

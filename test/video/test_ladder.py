@@ -13,31 +13,109 @@
 # limitations under the License.
 from __future__ import annotations
 
+from collections import deque
 from itertools import pairwise
+from statistics import median
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ws_bridge.video.ladder import Ladder, MOST_PATIENCE, PATIENCE, SETTLED, TOO_MANY
+from ws_bridge.video.ladder import (
+    BEST_OF,
+    CALM,
+    Ladder,
+    LATE,
+    LATE_FOR,
+    MOST_PATIENCE,
+    PATIENCE,
+    SETTLED,
+    STEPS,
+    TOO_MANY,
+)
 from ws_bridge.video.recipes import RUNG, RUNGS
 
 
+def step_of(ladder: Ladder) -> int:
+    return STEPS.index((ladder.rung, ladder.interval))
+
+
 def test_a_thin_link_steps_down_and_a_wide_one_up() -> None:
-    ladder = Ladder(0.0)
-    assert ladder.rung == RUNG
+    """Quality first, then fewer frames."""
+    ladder, now = Ladder(0.0), 0.0
+    assert (ladder.rung, ladder.interval) == (RUNG, 0.0)
     assert not ladder.note(0.5, TOO_MANY, has_lost=False)       # it has just begun
     assert ladder.note(SETTLED, TOO_MANY, has_lost=False)
-    assert ladder.rung == RUNG - 1
-    assert not ladder.note(SETTLED + 5, 0, has_lost=True)       # there is no lower one
-    calm = 2 * SETTLED + 5
+    assert (ladder.rung, ladder.interval) == (RUNG - 1, 0.0)
+    for _ in range(2):
+        before, now = ladder.interval, now + 2 * SETTLED
+        assert ladder.note(now, 0, has_lost=True)
+        assert ladder.rung == 0 and ladder.interval > before
+    assert not ladder.note(now + 5, 0, has_lost=True)           # there is no lower one
+    calm = now + 5 + SETTLED
     assert not ladder.note(calm, 1, has_lost=False)
     assert not ladder.note(calm + PATIENCE - 0.1, 0, has_lost=False)
-    assert ladder.note(calm + PATIENCE, 0, has_lost=False)
-    assert ladder.rung == RUNG
-    assert not ladder.note(calm + PATIENCE + 0.1, 0, has_lost=False)
-    assert ladder.note(calm + 2 * PATIENCE, 0, has_lost=False)
-    assert ladder.rung == len(RUNGS) - 1
+    for step in range(1, len(STEPS)):
+        assert ladder.note(calm + step * PATIENCE, 0, has_lost=False)
+        assert step_of(ladder) == step
+        assert not ladder.note(calm + step * PATIENCE + 0.1, 0, has_lost=False)
     assert not ladder.note(1e6, 0, has_lost=False)
+    assert ladder.rung == len(RUNGS) - 1
+
+
+def test_what_is_seen_late_steps_down() -> None:
+    """Where it is so for a moment, as measured by the best of late; a long way is no reason."""
+    ladder = Ladder(0.0)
+    for now in range(4):
+        assert not ladder.note(now, 0, has_lost=False, delay=0.7)   # by satellite
+    assert not ladder.note(4.0, 0, has_lost=False, delay=0.75 + LATE)
+    assert not ladder.note(4.0 + LATE_FOR, 0, has_lost=False, delay=0.7 + LATE / 2)
+    assert not ladder.note(5.0, 0, has_lost=False, delay=0.75 + LATE)
+    assert not ladder.note(5.0 + LATE_FOR / 2, 0, has_lost=False, delay=0.75 + LATE)
+    assert ladder.note(5.0 + LATE_FOR, 0, has_lost=False, delay=0.75 + LATE)
+    assert ladder.rung == RUNG - 1
+    assert not ladder.note(6.0 + LATE_FOR, 0, has_lost=False, delay=0.75 + CALM)
+    assert not ladder.note(6.0 + LATE_FOR + PATIENCE - 0.1, 0, has_lost=False, delay=0.7)
+    assert ladder.note(6.0 + LATE_FOR + PATIENCE, 0, has_lost=False)    # it says no more
+    assert ladder.rung == RUNG
+
+
+def test_a_way_that_has_become_longer() -> None:
+    """It is taken as it is after a while."""
+    ladder, now, steps = Ladder(0.0), 0.0, []
+    while now < 6 * BEST_OF:
+        now += 0.1
+        if ladder.note(now, 0, has_lost=False, delay=0.1 if now < 1.0 else 0.6):
+            steps.append((now, step_of(ladder)))
+    low = min(step for _, step in steps)
+    assert low == 0
+    assert max(now for now, step in steps if step == low) < 2 * BEST_OF
+    assert step_of(ladder) == len(STEPS) - 1
+
+
+def on_a_link(bits: float) -> tuple[int, float]:
+    """Return the highest step, and the median of how late frames are seen, s."""
+    ladder, now, free, delay = Ladder(0.0), 0.0, 0.0, 0.0
+    on_its_way = deque[tuple[float, float]]()
+    steps, delays = [], []
+    while now < 60.0:
+        rung = RUNGS[ladder.rung]
+        now += max(1.0 / rung.rate, ladder.interval)
+        free = max(free, now) + rung.bits / rung.rate / bits
+        on_its_way.append((now, free))
+        while on_its_way[0][1] < now:
+            left, seen = on_its_way.popleft()
+            delay = seen - left
+        ladder.note(now, 0, has_lost=False, delay=max(delay, now - on_its_way[0][0]))
+        steps.append(step_of(ladder))
+        delays.append(delay)
+    return max(steps), median(delays)
+
+
+def test_a_link_whose_own_queue_takes_everything() -> None:
+    """There only what the page says tells: nothing waits in the bridge."""
+    assert on_a_link(10e6)[0] == len(STEPS) - 1
+    for bits in (10e6, 2e6, 1.2e6, 600_000, 400_000, 150_000):
+        assert on_a_link(bits)[1] < 0.25, bits
 
 
 def test_what_was_too_much_is_tried_again_ever_later() -> None:
@@ -59,8 +137,8 @@ def test_one_step_at_a_time(frames: list[tuple[float, int, bool]]) -> None:
     ladder, now = Ladder(0.0), 0.0
     for pause, waiting, has_lost in frames:
         now += pause
-        before = ladder.rung
+        before = step_of(ladder)
         changed = ladder.note(now, waiting, has_lost=has_lost)
-        assert 0 <= ladder.rung < len(RUNGS)
-        assert abs(ladder.rung - before) == int(changed)
-        assert not (changed and ladder.rung > before and (waiting or has_lost))
+        after = step_of(ladder)
+        assert abs(after - before) == int(changed)
+        assert not (changed and after > before and (waiting or has_lost))

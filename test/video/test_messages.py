@@ -13,15 +13,21 @@
 # limitations under the License.
 from __future__ import annotations
 
+from base64 import b64encode
+
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
+from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import MalformedCdr
+from ws_bridge.ros.types import TypeStore
 from ws_bridge.video import messages
 from ws_bridge.video.messages import EncodedImage, RawImage, read_message
+
+VIDEO = CodecStore().codec(TypeStore().message(messages.COMPRESSED_VIDEO))
 
 
 def a_picture(frame_id: str = 'camera') -> Image:
@@ -36,7 +42,8 @@ def a_picture(frame_id: str = 'camera') -> Image:
 @pytest.mark.parametrize('frame_id', ['', 'a', 'ab', 'abc', 'abcd', 'ümlaut'])
 def test_an_image(frame_id: str) -> None:
     image = read_message(messages.IMAGE, serialize_message(a_picture(frame_id)))
-    assert image == RawImage(17_000_000_005, 2, 3, 'rgb8', True, 9, memoryview(bytes(range(18))))
+    assert image == RawImage(17_000_000_005, 2, 3, 'rgb8', True, 9, memoryview(bytes(range(18))),
+                             frame_id)
 
 
 def test_its_data_are_not_copied() -> None:
@@ -48,9 +55,9 @@ def test_its_data_are_not_copied() -> None:
 
 def test_a_compressed_image() -> None:
     message = CompressedImage(format='rgb8; jpeg compressed bgr8', data=b'\xff\xd8...')
-    message.header.stamp.sec = 3
+    message.header.stamp.sec, message.header.frame_id = 3, 'eye'
     assert read_message(messages.COMPRESSED_IMAGE, serialize_message(message)) == EncodedImage(
-        3_000_000_000, 'rgb8; jpeg compressed bgr8', memoryview(b'\xff\xd8...'))
+        3_000_000_000, 'rgb8; jpeg compressed bgr8', memoryview(b'\xff\xd8...'), 'eye')
 
 
 def test_video_of_types_that_are_not_installed() -> None:
@@ -60,9 +67,22 @@ def test_video_of_types_that_are_not_installed() -> None:
     cdr = b'\0\1\0\0' + stamp + frame + b'\0\0' + data + b'\0' + codec
     wanted = EncodedImage(3_000_000_005, 'h264', memoryview(b'abc'))
     assert read_message(messages.COMPRESSED_VIDEO, cdr) == wanted
+    assert messages.compressed_video(3_000_000_005, 'a', b'abc', 'h264') == cdr
     head = stamp + frame + b'\0\0' + b'\x80\x02\0\0\xe0\x01\0\0' + codec
     cdr = b'\0\1\0\0' + head + bytes(-len(head) % 8) + bytes(8) + b'\x01\0\0\0' + data
     assert read_message(messages.FFMPEG_PACKET, cdr) == wanted
+
+
+@given(st.integers(0, 2**31 * 10**9 - 1), st.text(max_size=9), st.binary(max_size=9),
+       st.sampled_from(['h264', 'h265']))
+def test_video_that_the_bridge_writes(stamp: int, frame_id: str, data: bytes, codec: str) -> None:
+    """As the codec of the definition that peers are told reads it."""
+    frame_id = frame_id.replace('\0', '').encode(errors='replace').decode()
+    cdr = messages.compressed_video(stamp, frame_id, memoryview(data), codec)
+    VIDEO.check(cdr)
+    assert VIDEO.to_values(cdr) == {
+        'timestamp': {'sec': stamp // 10**9, 'nanosec': stamp % 10**9}, 'frame_id': frame_id,
+        'data': b64encode(data).decode(), 'format': codec}
 
 
 def test_big_endian() -> None:

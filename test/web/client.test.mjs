@@ -263,6 +263,24 @@ test('after a loss: requests fail, leases are lost, subscriptions come back', as
   assert.deepEqual(states, ['reconnecting', 'connected']);
 });
 
+test('of several ways to one robot the next one is tried after each loss', async () => {
+  const client = new WsBridge(['ws://a/', 'ws://b/'], { WebSocket: FakeSocket, worker: null, reconnectMin: 0.001, reconnectMax: 0.002 });
+  clients.push(client);
+  client.connect();
+  const urls = [];
+  for (let turn = 0; turn < 3; turn += 1) {
+    const socket = FakeSocket.made.at(-1);
+    urls.push(socket.url);
+    if (turn) socket.cut(); // before or after the hello, either is a loss
+    else {
+      socket.open();
+      socket.cut();
+    }
+    while (FakeSocket.made.at(-1) === socket) await settled();
+  }
+  assert.deepEqual([...urls, FakeSocket.made.at(-1).url], ['ws://a/', 'ws://b/', 'ws://a/', 'ws://b/']);
+});
+
 test('back-off grows, has jitter and a bound', async () => {
   const delays = [];
   const timer = mock.method(globalThis, 'setTimeout', (action, delay) => {
@@ -614,6 +632,19 @@ test('video is a subscription of its own beside the samples of a topic', async (
   socket.answers('subscribe', { code: 'unavailable', message: 'no PyAV' }, 'error');
   await assert.rejects(refused.ready, { code: 'unavailable' });
   assert.deepEqual(errors, []);
+});
+
+test('the bridge is told which picture is in sight, now and then', async () => {
+  const { client, socket } = await connected();
+  const told = () => socket.sent.map((frame) => frame.data).filter((data) => data.op === 'shown');
+  for (const time of [1.5, 1.6]) for (const topic of ['/a', '/b']) client.tellShown(topic, time);
+  assert.deepEqual(told(), [{ op: 'shown', topic: '/a', picture_time: 1.5 }, { op: 'shown', topic: '/b', picture_time: 1.5 }]);
+  await new Promise((resolve) => setTimeout(resolve, 120));
+  client.tellShown('/a', 1.7);
+  assert.deepEqual(told().at(-1), { op: 'shown', topic: '/a', picture_time: 1.7 });
+  client.close();
+  client.tellShown('/b', 1.8);
+  assert.equal(told().length, 3);
 });
 
 test('the share of the speed that delay leaves is a fact of the gate', async () => {

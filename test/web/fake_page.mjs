@@ -99,7 +99,7 @@ export class FakeClient {
   constructor() {
     Object.assign(this, {
       options: { name: 'me' }, connected: true, hello: { may: ['take', 'clear_stop'], heartbeat: { interval: 1 } },
-      estop: { stopped: false, by: null, reason: '' }, leases: new Map(), gate: null, listeners: {}, subscriptions: [], connects: [],
+      estop: { stopped: false, by: null, reason: '' }, leases: new Map(), gate: null, listeners: {}, subscriptions: [], connects: [], shown: [],
       link: { roundTrip: 0, silence: 0 } });
   }
 
@@ -114,6 +114,10 @@ export class FakeClient {
 
   has() {
     return true;
+  }
+
+  tellShown(...picture) {
+    this.shown.push(picture);
   }
 
   gateOf() {

@@ -29,6 +29,7 @@ import { cloudPoints, gridPixels, poseStamped } from '../../ws_bridge/web/app/la
 import { LeasePanel } from '../../ws_bridge/web/app/lease.js';
 import { admission, Thinness } from '../../ws_bridge/web/app/link.js';
 import { startLogin } from '../../ws_bridge/web/app/login.js';
+import { Relays } from '../../ws_bridge/web/app/relays.js';
 import { StopButton } from '../../ws_bridge/web/app/stop.js';
 import { Frames, headingOf, inverse, matrixOf, times } from '../../ws_bridge/web/app/tf.js';
 import { codecOf, VideoPlayer } from '../../ws_bridge/web/app/video.js';
@@ -331,7 +332,8 @@ test('how bad a delay is, what it leaves of the speed, and when a link is thin',
   }), [false, false, false, false, true, true, false]);
 });
 
-const CAMERAS = { topics: [{ topic: '/a', type: 'sensor_msgs/msg/Image' }, { topic: '/b', type: 'sensor_msgs/msg/CompressedImage' }] };
+const H264 = { topic: '/v', type: 'foxglove_msgs/msg/CompressedVideo' };
+const CAMERAS = { topics: [{ topic: '/a', type: 'sensor_msgs/msg/Image' }, { topic: '/b', type: 'sensor_msgs/msg/CompressedImage' }, H264] };
 const IMAGE = { encoding: 'mono8', width: 1, height: 1, step: 1, data: Uint8Array.from([7]) };
 
 function camera(t) {
@@ -353,13 +355,15 @@ test('a picture of another topic, of none, or that cannot be shown is never in s
   const [raw] = client.subscriptions;
   const text = () => figure.querySelector('.empty').textContent;
   assert.equal(raw.options.maxRate, 30);
-  raw.callback(IMAGE, { age: 0.1 });
+  raw.callback(IMAGE, { age: 0.1, timestamp: 5.5 });
   page.frame();
   made._showAge();
   assert.deepEqual(shows(), ['raw', true, 'fresh']);
+  assert.deepEqual(client.shown, [['/a', 5.5]]);
   assert.ok(made.age >= 0.1);
   raw.callback({ ...IMAGE, encoding: 'bayer_rggb8' }, { age: 0.1 });
   page.frame();
+  assert.equal(client.shown.length, 1);
   assert.deepEqual(shows(), ['clear', false, 'none']);
   assert.match(text(), /bayer_rggb8 cannot be shown/);
   assert.equal(made.age, null);
@@ -393,6 +397,40 @@ test('a picture of another topic, of none, or that cannot be shown is never in s
   client.subscriptions.at(-1).refuse({ code: 'forbidden', message: 'not for you' });
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(text(), 'No picture: not for you');
+});
+
+test('a topic that is video is shown as video, and as nothing else', (t) => {
+  const { client, figure, made, shows, choose } = camera(t);
+  const text = () => figure.querySelector('.empty').textContent;
+  assert.equal(client.subscriptions[0].topic, '/a', 'others come first');
+  choose('/v');
+  const video = client.subscriptions.at(-1);
+  assert.deepEqual([video.topic, video.options.encoding, video.options.maxRate], ['/v', 'video', undefined]);
+  video.callback({ data: KEY, isKey: true, isH265: false }, { age: 0 });
+  assert.match(text(), /only on a page by https/);
+  const decoders = [];
+  made.player.Decoder = class {
+    constructor(outlet) {
+      Object.assign(this, outlet, { decodeQueueSize: 0 });
+      decoders.push(this);
+    }
+
+    configure() {}
+
+    decode({ timestamp }) { this.output({ timestamp, name: 'frame', displayWidth: 1, displayHeight: 1, close() {} }); }
+
+    close() {}
+  };
+  made.player.Chunk = class { constructor(init) { Object.assign(this, init); } };
+  video.callback({ data: KEY, isKey: true, isH265: false }, { age: 0, timestamp: 2.5 });
+  made._showAge();
+  assert.deepEqual(shows(), ['frame', true, 'fresh']);
+  assert.deepEqual(client.shown, [['/v', 2.5]]);
+  decoders[0].error(new Error('broken'));
+  assert.match(text(), /cannot be decoded: broken/);
+  assert.ok(!video.isClosed, 'a key frame may come');
+  choose('/a');
+  assert.deepEqual([client.subscriptions.at(-1).options.encoding, client.subscriptions.at(-1).options.maxRate], ['cdr', 30]);
 });
 
 test('a choice is remembered, and stays when its topic goes', () => {
@@ -528,4 +566,39 @@ test('video is decoded from a key frame on; a decoder that fails or falls behind
   player.push(frame(true), 'f');
   decoders[1].error(new Error('broken'));
   assert.equal(faults[1], 'broken');
+});
+
+test('a page whose relay is gone goes on at one that answers', async () => {
+  const [a, b, c] = ['http://a', 'http://b:9443', 'http://c'];
+  const asked = [];
+  const went = [];
+  let alive = [a, b, c];
+  const relays = new Relays({
+    here: { origin: a, pathname: '/robots/r1/', search: '?x=1', hash: '#log' },
+    get: async (url) => {
+      asked.push(url);
+      if (url === '/relays.json') return { ok: true, json: async () => [a, b, c] };
+      if (!alive.includes(new URL(url).origin)) throw new TypeError('network');
+      return { ok: false };
+    },
+    go: (url) => went.push(url),
+    leaving: 20,
+  });
+  await relays.moveOn();
+  assert.deepEqual([asked.length, went], [0, []], 'it knows of no other');
+  await relays.learn();
+  assert.deepEqual(relays.others, [b, c]);
+  await relays.moveOn();
+  assert.deepEqual([asked.at(-1), went], [`${a}/healthz`, []], 'its own relay answers');
+  alive = [];
+  await relays.moveOn();
+  assert.deepEqual(went, [], 'nobody answers: the network is gone');
+  alive = [c];
+  const going = relays.moveOn();
+  while (!went.length) await new Promise(setImmediate);
+  await relays.moveOn();
+  assert.deepEqual(went, [`${c}/robots/r1/?x=1#log`], 'not again while the other page comes');
+  await going;
+  await relays.moveOn();
+  assert.equal(went.length, 2, 'it has not come');
 });

@@ -11,19 +11,23 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A browser before a relay: the list, a robot's page, and the relay dies meanwhile."""
+"""A browser before two relays: the list, a robot's page, and a relay dies meanwhile."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 import subprocess
 import sys
+import time
 
 import pytest
-from support.browser import browser, Demo, free_port, Observer
+from support.browser import browser, Demo, free_port, MOVING, Observer, WebDriverException
 from support.helpers import SpinningNode, wait_until
 
 BACK_WITHIN = 30.0
 """Robot and page try again within some seconds; a busy machine takes its time."""
+TRIES, MOVES_WITHIN = 5, 3.0
+"""A page that has just been loaded may be too late with its first commands."""
 
 
 class RelayProcess:
@@ -33,10 +37,20 @@ class RelayProcess:
         self.port = free_port()
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self) -> None:
-        """Start it, and wait until it listens."""
+    @property
+    def url(self) -> str:
+        """Where a browser finds it."""
+        return f'http://127.0.0.1:{self.port}'
+
+    def start(self, relays: Sequence[RelayProcess]) -> None:
+        """
+        Start it, and wait until it listens.
+
+        :param relays: all that there are.
+        """
         self.process = subprocess.Popen(
-            [sys.executable, '-m', 'ws_bridge', 'relay', '-p', f'port:={self.port}'],
+            [sys.executable, '-m', 'ws_bridge', 'relay', '-p', f'port:={self.port}',
+             '-p', f'relays:={[relay.url for relay in relays]}'],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self.process.stdout is not None
         assert 'listens' in self.process.stdout.readline()
@@ -50,39 +64,67 @@ class RelayProcess:
 
 
 @pytest.fixture
-def relay() -> Iterator[RelayProcess]:
-    """Give a relay."""
-    relay = RelayProcess()
-    relay.start()
-    yield relay
-    relay.kill()
+def relays() -> Iterator[list[RelayProcess]]:
+    """Give two relays."""
+    relays = [RelayProcess(), RelayProcess()]
+    for relay in relays:
+        relay.start(relays)
+    yield relays
+    for relay in relays:
+        relay.kill()
 
 
-def test_the_list_the_robot_and_the_end_of_the_relay(relay: RelayProcess) -> None:
-    demo = Demo('-p', f'fleet:=["ws://127.0.0.1:{relay.port}"]', '-p', 'retry_delay:=0.1')
+def test_the_list_the_robot_and_the_end_of_the_relay(relays: list[RelayProcess]) -> None:
+    """The page goes on at the other relay, and comes back to one that is started again."""
+    first, second = relays
+    dialled = str([f'ws://127.0.0.1:{relay.port}' for relay in relays]).replace("'", '"')
+    demo = Demo('-p', f'fleet:={dialled}', '-p', 'retry_delay:=0.1')
     demo.start()
     try:
         with SpinningNode('observer') as node, browser() as page:
             observer = Observer(node)
-            page.driver.get(f'http://127.0.0.1:{relay.port}/robots')
+
+            def drive() -> None:
+                page.take_control()
+                for _ in range(TRIES):
+                    page.press('w')
+                    with suppress(AssertionError):
+                        wait_until(lambda: observer.odometry[1] > MOVING, MOVES_WITHIN)
+                        return
+                    page.release('w')
+                raise AssertionError(f'{observer.odometry}; {page.errors()}')
+
+            def is_at(relay: RelayProcess) -> bool:
+                with suppress(WebDriverException):      # between two pages there is none
+                    return page.driver.current_url == f'{relay.url}/robots/demo/' and \
+                        page.text('connection') == 'connected'
+                return False
+
+            def where() -> str:
+                text = page.driver.find_element('tag name', 'body').text
+                return f'{page.driver.current_url}, not {second.url}: {text[:500]}'
+            page.driver.get(f'{first.url}/robots')
             page.wait(lambda: 'demo' in page.text('robots'), 'the robot is listed')
             page.driver.find_element('link text', 'demo').click()
             page.wait_text('connection', 'connected')
             page.wait_text('robot-name', 'demo')
-            assert page.driver.current_url == f'http://127.0.0.1:{relay.port}/robots/demo/'
-            page.take_control()
-            page.press('w')
-            observer.wait_moving()
-            relay.kill()
+            assert is_at(first)
+            drive()
+            first.kill()
+            killed = time.monotonic()
+            wait_until(lambda: is_at(second), BACK_WITHIN, where)
+            print(f'back after {time.monotonic() - killed:.2f} s')
             observer.wait_standing()
-            relay.start()       # as a supervisor does, or another relay by the same name
-            wait_until(lambda: page.text('connection') == 'connected', BACK_WITHIN,
-                       lambda: page.text('connection'))
             assert observer.is_neutral()
             page.release('w')
-            page.take_control()
-            page.press('w')
-            observer.wait_moving()
+            drive()
+            second.kill()
+            observer.wait_standing()
+            second.start(relays)        # as a supervisor does
+            wait_until(lambda: is_at(second), BACK_WITHIN, where)
+            assert observer.is_neutral()
+            page.release('w')
+            drive()
             page.release('w')
             observer.wait_standing()
     finally:

@@ -36,7 +36,7 @@ KIND = ('gate', 'peer', 'address', 'action', 'code')
 MOST_KINDS = 1000
 """Kinds within that time; further ones are counted together."""
 
-USUAL = ('lease', 'open', 'login', 'ticket', 'close', 'connection_refused', 'recording',
+USUAL = ('lease', 'open', 'login', 'ticket', 'clock', 'close', 'connection_refused', 'recording',
          'recorded')
 """What is no reason for a warning."""
 

@@ -31,6 +31,7 @@ from ws_bridge.bridge.actions import Actions
 from ws_bridge.bridge.assets import Assets, Library
 from ws_bridge.bridge.budget import Budget
 from ws_bridge.bridge.cameras import Cameras
+from ws_bridge.bridge.clock_watch import ClockWatch
 from ws_bridge.bridge.connection_graph import ConnectionGraph
 from ws_bridge.bridge.connections import PeerConnections
 from ws_bridge.bridge.control import Control
@@ -63,12 +64,14 @@ from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import LimitExceeded
 from ws_bridge.identity.identity import MAX_NAME
 from ws_bridge.offload.workshop import Workshop
+from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session.login import Login
 from ws_bridge.session.session import Session
 from ws_bridge.transport.link import Link
 
 if TYPE_CHECKING:
+    from ws_bridge.bridge.battery import Battery
     from ws_bridge.bridge.recorder import Recorder
     from ws_bridge.ros.side import RosSide
 
@@ -121,10 +124,15 @@ class Bridge:
                                 expected_rate=self._expected_rate, epoch=epoch)
         self._budget = Budget(self._outward, peers.values, clock)
         self._state = StateReporter(settings, exposure, ros, self._outward, peers.values, loop,
-                                    self._control.diagnostics, self._budget.rates)
+                                    self._control.diagnostics, self._budget.rates,
+                                    end=lambda peer, gone: self._subscriptions.end(peer, gone))
+        self._clock_watch: ClockWatch | None = None
+        if ros.uses_sim_time:
+            self._clock_watch = self._state.watch = ClockWatch(ros, ledger.audit, clock)
+            self._state.more.append(self._clock_watch.diagnostics)
         self.cameras = Cameras(settings, ros, loop, require_room=self._require_room, epoch=epoch)
-        video = VideoToPeers(ros, self.cameras, clock, self._sight.watcher)
-        self._subscriptions = Subscriptions(self._outward, video,
+        video = VideoToPeers(ros, store, self.cameras, clock, self._sight.watcher)
+        self._subscriptions = Subscriptions(ros, self._outward, video, self._sight,
                                             require_room=self._require_room,
                                             changed=self._state.touch)
         self._publications = Publications(ros, store, self._control.gates, self._control.passages,
@@ -169,6 +177,9 @@ class Bridge:
             self._subscriptions, self._publications, self._services, self._actions,
             self._control, self._uplinks, self._state, parameters, rosapi, second_look,
             self._diagnosis, self._logins, self._assets, ConnectionGraph(ros, peers.values))
+        self._battery = self._make_battery(store) if settings.fleet else None
+        if self._battery is not None:
+            self._units += (self._battery,)
         self._dispatcher.connect(self._units)
         self._recorder: Recorder | None = None
         if settings.record != 'off':
@@ -201,6 +212,7 @@ class Bridge:
         """Return what a list of robots shows of this one; it is short."""
         names = {peer.name: peer.shown_name[:MAX_NAME] for peer in self._peers.values()}
         return {'stopped': self._control.estop.stopped,
+                'battery': None if self._battery is None else self._battery.level(),
                 'drivers': sorted({names[holder] for holder in self._control.holders()
                                    if holder in names})[:MAX_DRIVERS]}
 
@@ -287,9 +299,16 @@ class Bridge:
         self._connections.tick()
         self._control.tick()
         self._budget.tick()
+        if self._clock_watch is not None:
+            self._clock_watch.tick()
         self._state.tick()
         if self._recorder is not None:
             self._recorder.tick()
+
+    def _make_battery(self, store: CodecStore) -> Battery:
+        """Have the batteries listened to, for a list of robots."""
+        from ws_bridge.bridge.battery import Battery
+        return Battery(self._ros, store, self._exposure, self._loop.time)
 
     def _make_recorder(self, ledger: Ledger) -> Recorder:
         """
@@ -304,7 +323,7 @@ class Bridge:
                             peers=self._peers.values, links=self._state.links,
                             epoch=self._epoch)
         self._control.passages.tap = recorder
-        self._state.more = recorder.diagnostics
+        self._state.more.append(recorder.diagnostics)
         return recorder
 
     def _unix(self) -> float:
@@ -326,9 +345,12 @@ class Bridge:
 
     def _make_session(self, peer: str, dialect: str, *, login: Login,
                       lease_mode: LeaseMode = 'native') -> Session:
+        kind = DIALECTS.get(dialect)
         return Session(peer, dialect, settings=self._settings, exposure=self._exposure,
                        names=self._names, now=self._loop.time(), unix_offset=self._epoch,
-                       gates=self._control, login=login, lease_mode=lease_mode)
+                       gates=self._control, login=login, lease_mode=lease_mode,
+                       camera_of=self._names.camera_of if kind and kind.has_video_topics
+                       else lambda topic: None)
 
     def _halt_goals(self, guarded: Guarded) -> None:
         """End what goes on by itself behind a gate."""

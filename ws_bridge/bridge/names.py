@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from ws_bridge.bridge.video_topics import camera_of
 from ws_bridge.config import Exposure
 from ws_bridge.protocol.operations import Kind
 
@@ -49,6 +50,10 @@ class BridgeNames:
 
     def _service(self, name: str) -> str:
         return self._ros.resolve(name, service=True)
+
+    def camera_of(self, topic: str) -> str | None:
+        """Return the camera whose video a full name stands for, ``None`` where it does not."""
+        return camera_of(self._ros.graph.topics, topic)
 
     def node(self, name: str) -> str:
         """Return the full name of a node."""

@@ -30,6 +30,7 @@ from ws_bridge.transport.link import Link
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
+    from ws_bridge.ros.snapshot import TopicInfo
 
 
 @dataclass(slots=True, eq=False)
@@ -87,6 +88,11 @@ class Peer:
         beat = self.session.heartbeats.make(self.clock())
         for frame in self.dialect.encode(beat, beat.stamp):
             self.link.beat(frame.data, frame.priority)
+
+
+def is_there(info: TopicInfo | None) -> bool:
+    """Whether a topic is more than what peers wait for."""
+    return info is not None and (info.publishers > 0 or not info.brought)
 
 
 def types_of(ros: RosSide, topic: str) -> tuple[str, ...]:

@@ -31,8 +31,10 @@ from ws_bridge.bridge.parameters import absolute, ParameterAccess, Parameters
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.typedefs import short_name, typedefs
 from ws_bridge.bridge.unit import Effects, Unit
+from ws_bridge.bridge.video_topics import video_topics
 from ws_bridge.config.roles import is_hidden, Use
 from ws_bridge.errors import BadName, TimedOut, UnknownName, WrongKind, WrongLength, WsBridgeError
+from ws_bridge.protocol.operations import VIDEO_TYPE
 from ws_bridge.protocol.replies import ParametersTold
 from ws_bridge.protocol.rosbridge_ops import MAX_NAME
 from ws_bridge.session.effects import AnswerQuestion, Effect
@@ -90,12 +92,14 @@ class Look:
         self._advertised = advertised
 
     def topics(self, *, hidden: bool = False) -> dict[str, str]:
-        """Return the topics that the peer may use, with their (first) types."""
+        """Return the topics that the peer may use, with their (first) types; video is one."""
         types = {**self._advertised(), **{name: next(iter(info.types), '')
                                           for name, info in self.ros.graph.topics.items()}}
-        return {name: types[name] for name in sorted(types)
-                if (hidden or not is_hidden(name))
-                and self.rights.shows(name, 'subscribe', 'publish')}
+        shown = {name: types[name] for name in types if (hidden or not is_hidden(name))
+                 and self.rights.shows(name, 'subscribe', 'publish')}
+        videos = video_topics(self.ros.graph.topics, [
+            name for name in shown if self.rights.find('subscribe', name) is not None])
+        return dict(sorted({**shown, **dict.fromkeys(videos, VIDEO_TYPE)}.items()))
 
     def services(self, *, hidden: bool = False) -> dict[str, str]:
         """Return the services that the peer may call, with their (first) types."""

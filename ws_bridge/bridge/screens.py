@@ -23,9 +23,8 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache, partial
+from functools import partial
 from http import HTTPStatus
-from importlib.util import find_spec
 import logging
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -34,6 +33,7 @@ from ws_bridge.bridge.cameras import CameraKey, Cameras
 from ws_bridge.bridge.door import Admission, Door
 from ws_bridge.bridge.names import BridgeNames
 from ws_bridge.bridge.peer import types_of
+from ws_bridge.bridge.video_topics import has_library
 from ws_bridge.config import Settings
 from ws_bridge.errors import (
     BadField,
@@ -258,12 +258,6 @@ class Screens:
         return HttpReply(status, headers, f'{exc.code}: {exc}\n'.encode(errors='replace'))
 
 
-@lru_cache
-def has_library(name: str) -> bool:
-    """Whether a library that encodes is installed; it is not loaded."""
-    return find_spec(name) is not None
-
-
 def _fields_of(query: str) -> dict[str, str]:
     """
     Return the parameters of a request; unknown ones are ignored, as pages add some of their own.
@@ -318,9 +312,10 @@ def _time(packet: Packet) -> str:
 
 def _put(stream: PartSender, packet: Packet) -> None:
     """Send a picture as a part of an answer that goes on; made once for all who get it."""
-    if packet.wire is None:
-        packet.wire = b''.join((
+    part = packet.made.get(_put)
+    if part is None:
+        part = packet.made[_put] = b''.join((
             f'Content-type: image/jpeg\r\nX-Timestamp: {_time(packet)}\r\n'
             f'Content-Length: {len(packet.data)}\r\n\r\n'.encode(), packet.data,
             b'\r\n', _BEGIN))      # some browsers show a picture when they see its end
-    stream.put(packet.wire)
+    stream.put(part)

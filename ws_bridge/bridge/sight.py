@@ -15,8 +15,8 @@
 What operators see: how old the newest picture is that has arrived at each of them.
 
 A picture has arrived when a ping is answered that was sent after its last byte, as
-:mod:`ws_bridge.transport.fence` has it of commands. A client that says which one it shows is
-believed.
+:mod:`ws_bridge.transport.fence` has it of commands. A client that says with a command which one it
+shows is believed. What it says of a topic (``shown``) makes its picture older, never younger.
 """
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ class View:
 
     :ivar left: pictures that were written: their time, Unix, ns, and when they were, loop time, s.
     :ivar arrived: the time of the newest that has arrived.
+    :ivar shown: the time of the one that the peer has shown, by its own word.
     """
 
     left: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=MOST))
     arrived: int | None = None
+    shown: int | None = None
 
 
 class Sight:
@@ -76,6 +78,16 @@ class Sight:
         """
         self._views.setdefault((link, topic), View()).left.append((stamp, self._clock()))
 
+    def shown(self, topic: str, stamp: int, link: Link) -> None:
+        """
+        Note that a peer has shown a picture.
+
+        :param stamp: when it was taken, Unix, ns.
+        """
+        view = self._views.get((link, topic))
+        if view is not None:
+            view.shown = stamp
+
     def age(self, topic: str, link: Link, now: float, says: int | None = None) -> float:
         """
         Return how old the picture of a topic may be that a peer sees, s.
@@ -92,7 +104,10 @@ class Sight:
             return inf
         while view.left and view.left[0][1] < link.fence:
             view.arrived, _ = view.left.popleft()
-        return inf if view.arrived is None else max(unix - view.arrived / SECOND, 0.0)
+        if view.arrived is None:
+            return inf
+        seen = view.arrived if view.shown is None else min(view.arrived, view.shown)
+        return max(unix - seen / SECOND, 0.0)
 
     def closed(self, link: Link) -> None:
         """Forget a peer."""

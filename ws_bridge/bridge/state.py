@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 import logging
@@ -24,15 +24,18 @@ from typing import ClassVar, TYPE_CHECKING
 
 import orjson
 
+from ws_bridge.bridge.clock_watch import ClockWatch
 from ws_bridge.bridge.outward import Outward
-from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.peer import is_there, Peer
 from ws_bridge.bridge.streams import Topic
 from ws_bridge.bridge.unit import Effects, Unit
+from ws_bridge.bridge.video_topics import video_topics
 from ws_bridge.config import Exposure, Settings
 from ws_bridge.config.roles import is_hidden, Role
+from ws_bridge.convert.schema import VIDEO
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import UnknownType
-from ws_bridge.protocol.operations import GetSchema
+from ws_bridge.protocol.operations import GetSchema, VIDEO_TYPE
 from ws_bridge.protocol.replies import (
     ActionEntry,
     GraphListed,
@@ -79,14 +82,17 @@ class StateReporter(Unit):
 
     :param peers: returns the peers that are connected now.
     :param rates: returns how often a peer gets its topics that are thinned.
+    :param end: ends what a peer has of topics that are gone.
     :param safety: returns what is said of the emergency stop, and of speed limits.
-    :ivar more: returns what else is said on ``/diagnostics``.
+    :ivar watch: knows the clock of a simulation; ``None`` = there is none.
+    :ivar more: return what else is said on ``/diagnostics``.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide, outward: Outward,
                  peers: Callable[[], Iterable[Peer]], loop: asyncio.AbstractEventLoop,
                  safety: Callable[[], list[Diagnostic]],
-                 rates: Callable[[Peer], Sequence[TopicRate]]) -> None:
+                 rates: Callable[[Peer], Sequence[TopicRate]],
+                 end: Callable[[Peer, Collection[str]], None]) -> None:
         self._settings = settings
         self._exposure = exposure
         self._ros = ros
@@ -94,7 +100,9 @@ class StateReporter(Unit):
         self._peers = peers
         self._loop = loop
         self._safety = safety
-        self.more: Callable[[], Iterable[Diagnostic]] = tuple
+        self.more: list[Callable[[], Iterable[Diagnostic]]] = []
+        self.watch: ClockWatch | None = None
+        self._end = end
         self._rates = rates
         self._started = loop.time()
         self._touched = False
@@ -106,7 +114,7 @@ class StateReporter(Unit):
         self._diagnostics_due = self._lists_due = self._started
         self._listed = ''
         self._freshness: tuple[tuple[str, FreshnessState], ...] = ()
-        self._definitions: dict[str, str] = {}      # of types, which are there for good
+        self._definitions = {VIDEO.name: schema_to_text(VIDEO)}     # of types, there for good
         self._service_definitions: dict[str, ServiceDefined] = {}
 
     def touch(self) -> None:
@@ -184,13 +192,15 @@ class StateReporter(Unit):
         """Tell a peer whose dialect has it told what changed of the topics that it may have."""
         if not peer.kind.hears_topics or peer.session.login.needed:
             return
-        view = self.listing(peer.session.login.rights, hidden=False)
+        view, graph = self.listing(peer.session.login.rights, hidden=False), self._ros.graph.topics
         topics = {each.topic: tuple(each.types) for each in view.topics
-                  if each.subscribe and self._is_there(each.topic)}
+                  if each.subscribe and is_there(graph.get(each.topic))}
+        if peer.kind.has_video_topics:
+            topics.update(dict.fromkeys(video_topics(graph, topics), (VIDEO_TYPE,)))
         told, peer.topics = peer.topics, topics
         present, gone = _difference(told, topics)
         if gone:
-            self._outward.end(peer, gone)
+            self._end(peer, gone)
         definitions: dict[str, str] = {}
         if peer.kind.hears_definitions:
             definitions = self._message_texts(chain.from_iterable(present.values()))
@@ -198,11 +208,6 @@ class StateReporter(Unit):
             peer.send(TopicsChanged(present, gone, definitions))
         if peer.kind.hears_definitions:
             self._tell_services(peer, {each.service: tuple(each.types) for each in view.services})
-
-    def _is_there(self, topic: str) -> bool:
-        """Whether a topic is more than what peers wait for."""
-        info = self._ros.graph.topics[topic]
-        return info.publishers > 0 or not info.brought
 
     def _tell_services(self, peer: Peer, services: dict[str, tuple[str, ...]]) -> None:
         told, peer.services = peer.services, services
@@ -295,7 +300,11 @@ class StateReporter(Unit):
 
     def _judge(self, topic: Topic, now: float) -> FreshnessState:
         info = self._ros.graph.topics.get(topic.name)
-        return topic.freshness.state(now, published=bool(info and info.publishers))
+        published = bool(info and info.publishers)
+        if self.watch is None:
+            return topic.freshness.state(now, published=published)
+        return topic.freshness.state(now, published=published, stretch=self.watch.stretch,
+                                     is_paused=self.watch.is_paused)
 
     def _shared(self, now: float, rights: Rights) -> SharedState:
         graph = self._ros.graph
@@ -334,7 +343,7 @@ class StateReporter(Unit):
                   ('dropped samples', str(dropped))]
         rows = [('ws_bridge: bridge', WARN if dropped else OK,
                  f'{len(peers)} peers, {dropped} samples dropped', bridge),
-                *self._safety(), *self.more()]
+                *self._safety(), *chain.from_iterable(each() for each in self.more)]
         for topic in self._outward.topics():
             state = self._judge(topic, now)
             level = {FreshnessState.FRESH: OK, FreshnessState.UNKNOWN: OK}.get(state, STALE)

@@ -172,10 +172,14 @@ class Topic:
 
 def form_of(topic: Topic, member: Member) -> Form:
     """Return in which form a peer wants the samples of a topic."""
+    return form_for(member, topic.channels[member.wish.wire_name])
+
+
+def form_for(member: Member, channel_id: int) -> Form:
+    """Return in which form a peer wants the samples of a channel."""
     wish = member.wish
     kind = ENCODINGS[wish.encoding]
     split = None
-    channel_id = topic.channels[wish.wire_name]
     if wish.fragment_size and kind.is_text:
         split = splitter(f'{wish.wire_name}:{channel_id}', wish.fragment_size)
     writer = member.peer.dialect.sample_writer

@@ -45,9 +45,10 @@ def robots(url: str, *, as_json: bool) -> int:
     if as_json:
         print(orjson.dumps(listed).decode())
         return 0
-    rows = [('robot', 'drives', 'emergency stop', 'round trip', 'online since')]
+    rows = [('robot', 'drives', 'emergency stop', 'battery', 'round trip', 'online since')]
     rows += [(str(robot.get('name')), ', '.join(robot.get('drivers') or ['-']),
-              'stopped' if robot.get('stopped') else 'armed', _milliseconds(robot),
+              'stopped' if robot.get('stopped') else 'armed', _percent(robot),
+              _milliseconds(robot),
               time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(robot.get('since') or 0)))
              for robot in listed]
     print('\n'.join(columns(rows)))
@@ -88,3 +89,8 @@ def _is_here(address: str) -> bool:
 def _milliseconds(robot: dict[str, Any]) -> str:
     round_trip = robot.get('round_trip')
     return '-' if not isinstance(round_trip, (int, float)) else f'{1000 * round_trip:.0f} ms'
+
+
+def _percent(robot: dict[str, Any]) -> str:
+    battery = robot.get('battery')
+    return '-' if not isinstance(battery, (int, float)) else f'{100 * battery:.0f} %'

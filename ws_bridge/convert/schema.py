@@ -186,3 +186,12 @@ def field_minimum(field_type: FieldType) -> int:
         return count * minimum_size(field_type.message)
     primitive = PRIMITIVES.get(field_type.kind)
     return count * (primitive.size if primitive else 4)
+
+
+_TIME = MessageSchema('builtin_interfaces/msg/Time', (
+    Field('sec', FieldType('int32')), Field('nanosec', FieldType('uint32'))), ())
+VIDEO = MessageSchema('foxglove_msgs/msg/CompressedVideo', (
+    Field('timestamp', FieldType('message', _TIME)), Field('frame_id', FieldType('string')),
+    Field('data', FieldType('uint8', array='unbounded')), Field('format', FieldType('string'))),
+    ())
+"""A frame of video: peers are given it, be the type installed or not."""

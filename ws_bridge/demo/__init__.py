@@ -14,8 +14,9 @@
 """The demo robot: what it brings to the graph, and how it is started beside the bridge."""
 from __future__ import annotations
 
-TOPICS = ('/battery_state', '/camera/image', '/cmd_vel', '/joint_states', '/odom', '/pose',
-          '/robot_description', '/scan', '/tf', '/tf_static')
+TOPICS = ('/battery_state', '/camera/image', '/cmd_vel', '/joint_states', '/odom',
+          '/pendulum/effort', '/pendulum/mode', '/pendulum/push', '/pendulum/setpoint',
+          '/pendulum/state', '/pose', '/robot_description', '/scan', '/tf', '/tf_static')
 SERVICES = ('/reset', '/set_motors')
 PARENT = '--parent'
 """Comes before the id of the process without which the robot is to end, however that ended."""

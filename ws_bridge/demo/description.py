@@ -17,11 +17,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from ws_bridge.demo.robot import BODY_RADIUS, PENDULUM_LENGTH, TRACK, WHEEL_RADIUS
+from ws_bridge.demo.robot import BODY_RADIUS, TRACK, WHEEL_RADIUS
 
 BASE = 'base_link'
 MESH = 'package://ws_bridge/meshes/base.stl'
-MAST_HEIGHT = 0.75
 LENS = -math.pi / 2.0, 0.0, -math.pi / 2.0
 """Turns x ahead, z up into what cameras have: z ahead, x to the right."""
 
@@ -60,21 +59,14 @@ def describe() -> str:
 <robot name="demo_robot">
   <material name="dark"><color rgba="0.15 0.15 0.17 1"/></material>
   <material name="body"><color rgba="0.20 0.45 0.75 1"/></material>
-  <material name="bright"><color rgba="0.95 0.65 0.15 1"/></material>
-{_link(BASE, f'<mesh filename="{MESH}"/>', 'body')}{wheels}{sensors}{_link(
-    'mast', f'<cylinder radius="0.015" length="{MAST_HEIGHT - 0.15}"/>', 'dark',
-    place=(0.0, 0.0, (MAST_HEIGHT + 0.15) / 2.0))}{_joint('mast', 'fixed', (0.0, 0.0, 0.0))}{_link(
-    'pendulum', f'<cylinder radius="0.01" length="{PENDULUM_LENGTH}"/>', 'bright',
-    place=(0.0, 0.0, -PENDULUM_LENGTH / 2.0))}{_joint(
-    'pendulum', 'continuous', (0.05, 0.0, MAST_HEIGHT), 'y')}</robot>
+{_link(BASE, f'<mesh filename="{MESH}"/>', 'body')}{wheels}{sensors}</robot>
 """
 
 
-def _link(name: str, shape: str, material: str, *, place: Triple = (0.0, 0.0, 0.0),
-          angles: Triple = (0.0, 0.0, 0.0)) -> str:
+def _link(name: str, shape: str, material: str, *, angles: Triple = (0.0, 0.0, 0.0)) -> str:
     return f"""  <link name="{name}">
     <visual>
-      {_origin(place, angles)}
+      {_origin((0.0, 0.0, 0.0), angles)}
       <geometry>{shape}</geometry>
       <material name="{material}"/>
     </visual>

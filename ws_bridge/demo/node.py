@@ -17,7 +17,7 @@ The demo robot as a node: what it publishes, listens to and serves.
 =====================  =============================  ===========================================
 ``odom``               ``nav_msgs/Odometry``          where the wheels have brought it, 50 Hz
 ``pose``               ``geometry_msgs/PoseStamped``  the same place alone, 50 Hz
-``joint_states``       ``sensor_msgs/JointState``     both wheels and the pendulum, 50 Hz
+``joint_states``       ``sensor_msgs/JointState``     both wheels, 50 Hz
 ``scan``               ``sensor_msgs/LaserScan``      360 ranges, 10 Hz, while someone listens
 ``camera/image``       ``sensor_msgs/Image``          rgb8, 10 Hz, while someone listens
 ``battery_state``      ``sensor_msgs/BatteryState``   1 Hz
@@ -32,33 +32,39 @@ The demo robot as a node: what it publishes, listens to and serves.
 The wheels of ROS on PyPI lack ``tf2_msgs``. Where it is not installed the transforms go out one by
 one, as ``geometry_msgs/TransformStamped`` on ``/tf/stamped`` and ``/tf_static/stamped``, of which
 the bridge makes the two topics for its peers.
+
+The node also has the rig of the pendulum (:mod:`ws_bridge.demo.bench`), whose controller is a node
+of its own (:mod:`ws_bridge.demo.controller`).
 """
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import partial
 import math
 import os
 import signal
 import sys
-from typing import Any
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped, TransformStamped, Twist
 from nav_msgs.msg import Odometry
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.context import Context
-from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, qos_profile_sensor_data, QoSProfile
+from rclpy.qos import qos_profile_sensor_data, QoSProfile
 from sensor_msgs.msg import BatteryState, Image, JointState, LaserScan
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
+from ws_bridge.demo.bench import Bench
+from ws_bridge.demo.cart import PERIOD
+from ws_bridge.demo.controller import PendulumController
 from ws_bridge.demo.description import BASE, describe, Mount, MOUNTS
+from ws_bridge.demo.entities import declare, KEPT, publisher, Row, subscription
 from ws_bridge.demo.robot import CAPACITY, Robot, SCAN_MAX, SCAN_MIN
 from ws_bridge.errors import ConfigError, OutOfRange
 
@@ -69,12 +75,10 @@ except ImportError:
 
 SCAN_COUNT = 360
 ODOM = 'odom'
-KEPT = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # Longer gaps (a suspended machine, a jump of the clock) are not made up for.
 LONGEST_GAP = 0.5
 
-# name: (default, lowest, highest, description)
-PARAMETERS: dict[str, tuple[int | float, int | float, int | float, str]] = {
+PARAMETERS: dict[str, Row] = {
     'seed': (1, 0, 2**31 - 1, "Decides the room's columns and the noise of the scanner."),
     'state_rate': (50.0, 1.0, 200.0, 'Odometry, pose, joint states and transform, Hz.'),
     'scan_rate': (10.0, 0.1, 40.0, 'Laser scans, Hz.'),
@@ -83,18 +87,6 @@ PARAMETERS: dict[str, tuple[int | float, int | float, int | float, str]] = {
     'image_width': (160, 16, 1920, 'Width of the camera image, pixels.'),
     'image_height': (120, 16, 1080, 'Height of the camera image, pixels.'),
 }
-
-
-def descriptor(name: str) -> ParameterDescriptor:
-    """Return description and range of a parameter; all are read once, at start."""
-    default, lowest, highest, description = PARAMETERS[name]
-    limits: dict[str, Any]
-    if isinstance(default, int):
-        limits = {'integer_range': [IntegerRange(from_value=lowest, to_value=highest)]}
-    else:
-        limits = {'floating_point_range': [FloatingPointRange(
-            from_value=lowest, to_value=highest)]}
-    return ParameterDescriptor(name=name, description=description, read_only=True, **limits)
 
 
 class DemoRobot(Node):
@@ -111,49 +103,50 @@ class DemoRobot(Node):
                  parameter_overrides: list[Parameter] | None = None) -> None:
         super().__init__(name, context=context, parameter_overrides=parameter_overrides)
         try:
-            values: dict[str, Any] = {
-                name: self.declare_parameter(name, row[0], descriptor(name)).value
-                for name, row in PARAMETERS.items()}
-        except ParameterException as error:
+            values = declare(self, PARAMETERS)
+            self.bench = Bench(self)
+        except ConfigError:
             self.destroy_node()
-            raise ConfigError(f'demo_robot: {error}') from error
+            raise
         self._image_size = values['image_width'], values['image_height']
         self._scan_period = 1.0 / values['scan_rate']
         self.robot = Robot(values['seed'])
         self._advertise()
-        self.create_subscription(Twist, 'cmd_vel', self._on_command, 10)
+        subscription(self, Twist, 'cmd_vel', self._on_command, 10)
         self.create_service(Trigger, 'reset', self._on_reset)
         self.create_service(SetBool, 'set_motors', self._on_set_motors)
         self._last_tick = self.get_clock().now().nanoseconds
-        ticks: dict[str, Callable[[], None]] = {
-            'state_rate': self._tick, 'scan_rate': self._publish_scan,
-            'camera_rate': self._publish_image, 'battery_rate': self._publish_battery}
-        for rate, tick in ticks.items():
-            self.create_timer(1.0 / values[rate], tick)
+        ticks: dict[float, list[Callable[[], None]]] = defaultdict(list)
+        ticks[1.0 / PERIOD].append(self.bench.tick)
+        ticks[values['state_rate']].append(self._tick)
+        ticks[values['scan_rate']].append(self._publish_scan)
+        ticks[values['camera_rate']].append(self._publish_image)
+        ticks[values['battery_rate']].append(self._publish_battery)
+        for rate, together in ticks.items():    # each timer has the executor wake up
+            self.create_timer(1.0 / rate, partial(_call, together))
 
     def _advertise(self) -> None:
-        self._odom = self.create_publisher(Odometry, 'odom', 10)
-        self._pose = self.create_publisher(PoseStamped, 'pose', 10)
-        self._joints = self.create_publisher(JointState, 'joint_states', 10)
-        self._scan = self.create_publisher(LaserScan, 'scan', qos_profile_sensor_data)
-        self._image = self.create_publisher(Image, 'camera/image', qos_profile_sensor_data)
-        self._battery = self.create_publisher(
-            BatteryState, 'battery_state', qos_profile_sensor_data)
+        self._odom = publisher(self, Odometry, 'odom', 10)
+        self._pose = publisher(self, PoseStamped, 'pose', 10)
+        self._joints = publisher(self, JointState, 'joint_states', 10)
+        self._scan = publisher(self, LaserScan, 'scan', qos_profile_sensor_data)
+        self._image = publisher(self, Image, 'camera/image', qos_profile_sensor_data)
+        self._battery = publisher(self, BatteryState, 'battery_state', qos_profile_sensor_data)
         self._tf = self._transform_publisher('/tf', 100)
         # as long as they are referred to, what they keep is there
-        self._description = self.create_publisher(String, 'robot_description', KEPT)
+        self._description = publisher(self, String, 'robot_description', KEPT)
         self._description.publish(String(data=describe()))
         self._tf_static = self._transform_publisher('/tf_static', KEPT)
         self._transform(self._tf_static, *(self._mounted(mount) for mount in MOUNTS))
 
     def _transform_publisher(self, topic: str, qos: int | QoSProfile) -> Publisher:
         if TFMessage is None:
-            return self.create_publisher(TransformStamped, f'{topic}/stamped', qos)
-        return self.create_publisher(TFMessage, topic, qos)
+            return publisher(self, TransformStamped, f'{topic}/stamped', qos)
+        return publisher(self, TFMessage, topic, qos)
 
-    def _transform(self, publisher: Publisher, *transforms: TransformStamped) -> None:
+    def _transform(self, to: Publisher, *transforms: TransformStamped) -> None:
         for message in transforms if TFMessage is None else (TFMessage(transforms=[*transforms]),):
-            publisher.publish(message)
+            to.publish(message)
 
     def _mounted(self, mount: Mount) -> TransformStamped:
         transform = TransformStamped(child_frame_id=mount.frame)
@@ -172,6 +165,7 @@ class DemoRobot(Node):
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.robot.reset()
+        self.bench.reset()
         response.success = True
         response.message = 'at the start'
         return response
@@ -219,9 +213,9 @@ class DemoRobot(Node):
     def _joint_state(self, stamp: Time) -> JointState:
         state = self.robot.state
         message = JointState(
-            name=['left_wheel_joint', 'right_wheel_joint', 'pendulum_joint'],
-            position=[state.left_angle, state.right_angle, state.pendulum_angle],
-            velocity=[state.left_rate, state.right_rate, state.pendulum_rate])
+            name=['left_wheel_joint', 'right_wheel_joint'],
+            position=[state.left_angle, state.right_angle],
+            velocity=[state.left_rate, state.right_rate])
         message.header.stamp = stamp
         return message
 
@@ -262,6 +256,11 @@ class DemoRobot(Node):
         self._battery.publish(message)
 
 
+def _call(functions: Iterable[Callable[[], None]]) -> None:
+    for function in functions:
+        function()
+
+
 def run(args: list[str] | None = None, parent: int | None = None) -> int:
     """
     Run the demo robot alone, until SIGINT or SIGTERM; a second signal changes nothing.
@@ -281,18 +280,25 @@ def run(args: list[str] | None = None, parent: int | None = None) -> int:
         sys.stderr.write(f'demo_robot: wrong ROS arguments: {error}\n')
         return 2
     executor = SingleThreadedExecutor(context=context)
+    nodes: list[Node] = []
     try:
-        node = DemoRobot(context=context)
-        executor.add_node(node)
-        node.get_logger().info('the demo robot is up')
+        robot = DemoRobot(context=context)
+        nodes.append(robot)
+        controller = PendulumController(context=context)
+        nodes.append(controller)
+        robot.bench.control = controller.control
+        for node in nodes:
+            executor.add_node(node)
+        robot.get_logger().info('the demo robot is up')
         # the robot's own timers wake it often enough to notice
         while not signals and parent in (None, os.getppid()):
             executor.spin_once()
-        node.destroy_node()
     except ConfigError as error:
         sys.stderr.write(f'{error}\n')
         return 2
     finally:
         executor.shutdown()
+        for node in nodes:
+            node.destroy_node()
         context.try_shutdown()
     return 0

@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The demo robot without ROS: two driven wheels, and a pendulum that hangs from a mast on them.
+The demo robot without ROS: two driven wheels.
 
-Motors follow their command with a first-order lag; the base's acceleration swings the pendulum.
-Time passes only in :meth:`Robot.advance`, in fixed Runge-Kutta steps: the same seed and the same
-calls give the same states. SI units, angles in rad.
+Motors follow their command with a first-order lag. Time passes only in :meth:`Robot.advance`, in
+fixed Runge-Kutta steps: the same seed and the same calls give the same states. SI units, angles in
+rad.
 """
 from __future__ import annotations
 
@@ -36,15 +36,12 @@ TRACK = 0.36
 BODY_RADIUS = 0.25
 MAX_SPEED = 1.0
 MAX_TURN = 2.0
+AT_REST = 1e-6
+"""Wheels that turn slower, rad/s, stand."""
 MOTOR_LAG = 0.15
 COAST_LAG = 0.6
 # Without a newer command the motors stop after this: a robot defends itself.
 COMMAND_TIMEOUT = 0.5
-
-GRAVITY = 9.81
-PENDULUM_LENGTH = 0.5
-PENDULUM_DAMPING = 0.25
-PENDULUM_START = 0.3
 
 SCAN_MIN, SCAN_MAX = 0.1, 8.0
 SCAN_NOISE = 0.005
@@ -56,7 +53,7 @@ VOLTAGES = (10.5, 12.6)     # empty, full
 
 
 class State(NamedTuple):
-    """All that moves; the pendulum hangs down at angle 0."""
+    """All that moves."""
 
     x: float = 0.0
     y: float = 0.0
@@ -65,8 +62,6 @@ class State(NamedTuple):
     right_rate: float = 0.0
     left_angle: float = 0.0
     right_angle: float = 0.0
-    pendulum_angle: float = PENDULUM_START
-    pendulum_rate: float = 0.0
 
     @property
     def speed(self) -> float:
@@ -78,23 +73,13 @@ class State(NamedTuple):
         """To the left, rad/s."""
         return WHEEL_RADIUS * (self.right_rate - self.left_rate) / TRACK
 
-    @property
-    def pendulum_energy(self) -> float:
-        """Energy of each kg of the pendulum, J; 0 where it hangs still."""
-        height = PENDULUM_LENGTH * (1.0 - math.cos(self.pendulum_angle))
-        return (PENDULUM_LENGTH * self.pendulum_rate) ** 2 / 2.0 + GRAVITY * height
-
 
 def slope(state: State, left: float, right: float, lag: float) -> State:
     """Return the derivative of ``state`` while the wheels tend to these rates."""
     left_pull, right_pull = (left - state.left_rate) / lag, (right - state.right_rate) / lag
-    push = WHEEL_RADIUS * (left_pull + right_pull) / 2.0
-    swing = -(GRAVITY * math.sin(state.pendulum_angle) + push * math.cos(state.pendulum_angle)) \
-        / PENDULUM_LENGTH - PENDULUM_DAMPING * state.pendulum_rate
     speed = state.speed
     return State(speed * math.cos(state.heading), speed * math.sin(state.heading),
-                 state.turn_rate, left_pull, right_pull, state.left_rate, state.right_rate,
-                 state.pendulum_rate, swing)
+                 state.turn_rate, left_pull, right_pull, state.left_rate, state.right_rate)
 
 
 def moved(state: State, along: State, time: float) -> State:
@@ -187,11 +172,16 @@ class Robot:
         is_driven = self.motors_on and self._steps < self._command_ends
         left, right = self._wheels if is_driven else (0.0, 0.0)
         before = self.state
-        after = runge_kutta(before, left, right, MOTOR_LAG if self.motors_on else COAST_LAG)
-        self.is_blocked = not self.room.is_free(after.x, after.y, BODY_RADIUS)
-        if self.is_blocked:     # the bumper holds it where it was; it can still turn and back out
-            after = after._replace(x=before.x, y=before.y)
-        self.state = after
+        if max(abs(left), abs(right), abs(before.left_rate), abs(before.right_rate)) < AT_REST:
+            self.is_blocked = False     # most of the time it stands, which costs nothing
+            if before.left_rate or before.right_rate:
+                self.state = before._replace(left_rate=0.0, right_rate=0.0)
+        else:
+            after = runge_kutta(before, left, right, MOTOR_LAG if self.motors_on else COAST_LAG)
+            self.is_blocked = not self.room.is_free(after.x, after.y, BODY_RADIUS)
+            if self.is_blocked:     # the bumper holds it where it was; it can turn and back out
+                after = after._replace(x=before.x, y=before.y)
+            self.state = after
         self._steps += 1
         self.charge = max(0.0, self.charge - self.current * STEP / CAPACITY)
 

@@ -112,7 +112,7 @@ class Engine:
         self._wake = asyncio.Event()
         self._room: list[Callable[[], None]] = []
         self._rotation: list[str] = []
-        self._are_robots_new = True
+        self._new: set[str] = set()     # robots that came or left since subscriptions were made
         self._complaints: set[str] = set()
         self._running: asyncio.Task[None] | None = None
         self.name = secrets.token_hex(ID_SIZE)
@@ -144,7 +144,7 @@ class Engine:
 
     async def find(self, robot: str) -> Reach | None:
         """Return the way to a robot that another relay has."""
-        entry = self._entries().get(robot)
+        entry = self._told_of(robot)
         if entry is None or self._client is None:
             return None
         way = self._ways.get(robot)
@@ -155,29 +155,36 @@ class Engine:
 
     def entries(self) -> Iterable[RobotEntry]:
         """Give the robots that other relays have."""
-        return self._entries().values()
-
-    def _entries(self) -> dict[str, RobotEntry]:
         return {name: entry for other in self._others.values()
-                for name, entry in other.robots.items()}
+                for name, entry in other.robots.items()}.values()
+
+    def _told_of(self, robot: str) -> RobotEntry | None:
+        """Return what is known of a robot; of two relays that tell of it the newer one counts."""
+        return next((other.robots[robot] for other in reversed(self._others.values())
+                     if robot in other.robots), None)
 
     def holds(self, robot: str, instance: str) -> bool:
         """Whether another relay has a robot of this name, which is another instance."""
-        entry = self._entries().get(robot)
+        entry = self._told_of(robot)
         return entry is not None and entry.instance != instance
 
     # ---- robots of this one
 
     def came(self, robot: RelayedRobot) -> None:
         """Tell others of a robot, or what has changed of it."""
-        self._are_robots_new = True
+        self._follow(robot.name)
         self._say(Presence(self.name, robots=(_told(robot, self.name),)))
 
     def left(self, robot: RelayedRobot) -> None:
         """Tell others that a robot has left."""
-        self._are_robots_new = True
+        self._follow(robot.name)
         self._say(Presence(self.name, gone=(robot.name,)))
         self._close_guests(lambda guest: guest.robot_name == robot.name)
+
+    def _follow(self, robot: str) -> None:
+        """Have the subscription of a robot made, or ended; a new connection follows all."""
+        if self._client is not None:
+            self._new.add(robot)
 
     # ---- what leaves
 
@@ -212,8 +219,7 @@ class Engine:
             await self._wake.wait()
             self._wake.clear()
             while self._urgent or self._usual:
-                if self._are_robots_new:        # before anybody is told of them
-                    self._are_robots_new = False
+                if self._new:       # before anybody is told of them
                     await self._follow_robots(client)
                 outlet, subject, data = (self._urgent or self._usual).popleft()
                 self._waiting_bytes -= len(data)
@@ -226,12 +232,15 @@ class Engine:
 
     async def _follow_robots(self, client: Client) -> None:
         """Be sent what is for the robots of this relay, and for no other."""
-        wanted = {up(name) for name in self._relay.robots}
-        for subject in wanted - self._subscriptions.keys():
-            self._subscriptions[subject] = await client.subscribe(
-                subject, cb=self._from_operators, pending_bytes_limit=MOST_WAITING)
-        for subject in self._subscriptions.keys() - wanted:
-            await self._subscriptions.pop(subject).unsubscribe()
+        new, self._new = self._new, set()
+        for name in new:
+            subject = up(name)
+            if name not in self._relay.robots:
+                if subject in self._subscriptions:
+                    await self._subscriptions.pop(subject).unsubscribe()
+            elif subject not in self._subscriptions:
+                self._subscriptions[subject] = await client.subscribe(
+                    subject, cb=self._from_operators, pending_bytes_limit=MOST_WAITING)
 
     # ---- a connection with the engine
 
@@ -281,7 +290,7 @@ class Engine:
         """Use a connection until it ends."""
         before, self.name = self.name, secrets.token_hex(ID_SIZE)
         self._client = client
-        self._are_robots_new = True
+        self._new = set(self._relay.robots)
         logger.info('engine: connected with %s as %s', node, self.name)
         tasks: list[asyncio.Future[Any]] = []
         try:

@@ -18,13 +18,15 @@ The page of a robot is this relay's own copy: it finds its WebSocket beside itse
 """
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+import hashlib
 from http import HTTPStatus
 
 import orjson
 
 from ws_bridge.bridge.door import Admission
-from ws_bridge.bridge.files import read_files
+from ws_bridge.bridge.files import read_files, StaticFile
 from ws_bridge.config import VERSION
 from ws_bridge.fleet.cookie import cookie_of
 from ws_bridge.fleet.names import robot_asked_for, ROBOTS
@@ -32,22 +34,32 @@ from ws_bridge.fleet.relay import name_of, Relay
 from ws_bridge.transport.options import HttpHook, HttpReply, Visitor
 
 LIST = '/robots.json'
+RELAYS = '/relays.json'
 LOGIN, LOGOUT = '/login', '/logout'
 HEALTH, METRICS = '/healthz', '/metrics'
 OWN = 'fleet/web'
 """Where the page of the list is, below the package."""
 
 _JSON = {'Content-Type': 'application/json', 'Cache-Control': 'no-store'}
+_FOR_ALL = {**_JSON, 'Access-Control-Allow-Origin': '*'}
+"""Of what pages of other relays may read: whether this one is there."""
 
 
 def make_pages(relay: Relay,
-               metrics: Callable[[Visitor], Awaitable[HttpReply]] | None = None) -> HttpHook:
+               metrics: Callable[[Visitor], Awaitable[HttpReply]] | None = None,
+               relays: Sequence[str] = ()) -> HttpHook:
     """
     Return what answers plain requests.
 
     :param metrics: answers ``/metrics``, also with a refusal; ``None`` = there is none.
+    :param relays: where browsers find them all.
     """
     robot_page, own = read_files(), read_files(OWN)
+    own['/relays.js'] = robot_page['/app/relays.js']
+    if relays:
+        for table in (robot_page, own):
+            table['/'] = _with_relays(table['/'], relays)
+    others = orjson.dumps(relays)
     version = orjson.dumps({'name': 'ws_bridge relay', 'version': VERSION})
 
     async def answer(visitor: Visitor) -> HttpReply | None:
@@ -57,7 +69,9 @@ def make_pages(relay: Relay,
         if page == '/version':
             return HttpReply(HTTPStatus.OK, _JSON, version)
         if page == HEALTH:
-            return HttpReply(HTTPStatus.OK, _JSON, b'{"status":"ok"}')
+            return HttpReply(HTTPStatus.OK, _FOR_ALL, b'{"status":"ok"}')
+        if page == RELAYS:
+            return HttpReply(HTTPStatus.OK, _JSON, others)
         if page == METRICS and metrics is not None:
             return await metrics(visitor)
         if page == LIST:
@@ -76,6 +90,15 @@ def make_pages(relay: Relay,
             file = robot_page.get(asked[1])
         return None if file is None else file.answer(visitor.headers)
     return answer
+
+
+def _with_relays(page: StaticFile, relays: Sequence[str]) -> StaticFile:
+    """Return a page that may ask other relays whether they are there."""
+    policy = page.headers['Content-Security-Policy'].replace(
+        "connect-src 'self'", ' '.join(("connect-src 'self'", *relays)))
+    tag = hashlib.sha256(page.body + policy.encode()).hexdigest()[:32]
+    return replace(page, headers={
+        **page.headers, 'Content-Security-Policy': policy, 'ETag': f'"{tag}"'})
 
 
 async def _list(relay: Relay, visitor: Visitor) -> HttpReply:

@@ -350,10 +350,12 @@ def read_state(fields: Mapping[str, Any]) -> dict[str, Any]:
     :raises BadFrame: it is not what it should be.
     """
     stopped, drivers = fields.get('stopped'), fields.get('drivers')
+    battery = fields.get('battery')
     if not isinstance(stopped, bool) or not isinstance(drivers, list) or len(drivers) > 64 or \
-            not all(isinstance(each, str) and len(each) <= 128 for each in drivers):
+            not all(isinstance(each, str) and len(each) <= 128 for each in drivers) or not (
+            battery is None or (type(battery) in (int, float) and 0 <= battery <= 1)):
         raise BadFrame('a robot says of itself what cannot be')
-    return {'stopped': stopped, 'drivers': drivers}
+    return {'stopped': stopped, 'drivers': drivers, 'battery': battery}
 
 
 def _claims(visitor: Visitor, admission: Admission) -> dict[str, Any]:

@@ -144,7 +144,8 @@ async def open_relay(settings: RelaySettings) -> RelayService:
                 hosts=shared.hosts, paths_of_any_host=(HEALTH,),
                 trusted_proxies=shared.trusted_proxies, tls=tls, admit=relay.admit,
                 refused=ledger.refused, http=make_pages(
-                    relay, make_metrics(figures, ledger, door) if shared.metrics else None),
+                    relay, make_metrics(figures, ledger, door) if shared.metrics else None,
+                    settings.relays),
                 ping_interval=shared.ping_interval, ping_timeout=shared.ping_timeout,
                 max_queue_bytes=shared.max_queue_bytes))
         undo.push_async_callback(server.disconnect)

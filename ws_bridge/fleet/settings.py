@@ -55,6 +55,15 @@ def _engine(text: str) -> str:
     return text.strip()
 
 
+def _relay(text: str) -> str:
+    """Check where browsers find a relay; it becomes a part of a header."""
+    origin = text.strip().rstrip('/')
+    if not origin.startswith(('http://', 'https://')) or not forms.is_origin(origin):
+        raise forms.BadForm('no address of a relay for browsers: https://host or '
+                            'https://host:port, in lower case')
+    return origin
+
+
 OWN = (
     ParameterSpec('engine', (), 'Nodes of NATS that join several relays into one, for example '
                   'nats://a:4222; empty = this relay is alone.', form=_engine),
@@ -65,6 +74,9 @@ OWN = (
     ParameterSpec('access_file', '', 'File that says which operators may reach which robots, a '
                   'line each: name, robots; empty = every operator that has logged in may reach '
                   'all.', form=forms.path),
+    ParameterSpec('relays', (), 'Addresses of all relays for browsers, for example '
+                  'https://relay-1.example; a page goes on at another relay if its own relay is '
+                  'gone.', form=_relay),
 )
 """Parameters that only a relay has."""
 
@@ -82,6 +94,7 @@ class RelaySettings:
     engine_user_file: str
     engine_ca: str
     access_file: str
+    relays: tuple[str, ...]
 
 
 def specs() -> tuple[ParameterSpec, ...]:

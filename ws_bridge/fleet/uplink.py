@@ -49,6 +49,8 @@ LOOK = 0.2
 """Between looks whether the state has changed, s."""
 STATE_EACH = 5.0
 """The state is told at least so often, s."""
+MOST_RETRY_DELAY = 3.0
+"""Until a relay is tried again, s: operators wait for that."""
 ENDING = 1.0
 """How long carried connections may take to end, s."""
 PROTOCOL_ERROR = 1002

@@ -85,6 +85,7 @@ class DialectKind:
         with its topic.
     :param hears_definitions: they are told the definitions of the types of these, too, and of
         services that come and go.
+    :param has_video_topics: peers have no words for video, and get it on topics of its own.
     :param hears_time: they are told the time of a simulation.
     :param other_subprotocols: further names of the same dialect.
     """
@@ -106,6 +107,7 @@ class DialectKind:
     hears_topics: bool = False
     hears_definitions: bool = False
     hears_time: bool = False
+    has_video_topics: bool = False
     other_subprotocols: tuple[str, ...] = ()
 
     @property
@@ -181,7 +183,7 @@ DIALECTS = DialectTable((
             options.max_size, options.read_cbor, options.max_depth,
             # what runs in browsers ignores a status that it did not ask for; roslibpy raises
             takes_status=options.in_browser),
-        lease_mode='rosbridge', parses_binary=True, lenient_json=True,
+        lease_mode='rosbridge', parses_binary=True, lenient_json=True, has_video_topics=True,
         find_values=rosbridge.find_values),
     DialectKind(
         'foxglove', foxglove.SUBPROTOCOL, foxglove.recognises,
@@ -189,7 +191,7 @@ DIALECTS = DialectTable((
             options.robot_name, options.ros_distro, options.max_depth,
             serves_assets=options.serves_assets, sim_time=options.sim_time),
         greets=True, lease_mode='foxglove', hears_topics=True, hears_definitions=True,
-        hears_time=True, most_beside=foxglove_requests.most_beside,
+        hears_time=True, has_video_topics=True, most_beside=foxglove_requests.most_beside,
         other_subprotocols=(foxglove.OLD_SUBPROTOCOL,)),
 ))
 """In the order in which a first frame is shown to them, and in which they are offered."""

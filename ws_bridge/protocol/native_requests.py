@@ -134,6 +134,13 @@ def _unsubscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
     return ops.Unsubscribe(op_id, text(data, 'topic'), ops.VIDEO if is_video else None)
 
 
+def _shown(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
+    stamp = optional_time(data, 'picture_time')
+    if stamp is None:
+        raise BadField('is missing', field='data.picture_time')
+    return ops.PictureShown(op_id, text(data, 'topic'), stamp)
+
+
 def _hello(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
     greeting = 'dialect' in data and 'robot' in data
     name = optional_text(data, 'robot' if greeting else 'name', limit=MAX_PEER_NAME)
@@ -161,6 +168,7 @@ CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = {
         i, optional_text(d, 'topic'), choice(d, 'use', get_args(ops.TopicUse))),
     'subscribe': _subscribe,
     'unsubscribe': _unsubscribe,
+    'shown': _shown,
     'advertise': lambda i, d: ops.Advertise(
         i, text(d, 'topic'), optional_text(d, 'type'), parse_qos(d.get('qos'), 'data.qos')),
     'unadvertise': lambda i, d: ops.Unadvertise(i, text(d, 'topic')),

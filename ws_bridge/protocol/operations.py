@@ -32,6 +32,8 @@ Encoding = str
 """The name of a row of :data:`ws_bridge.protocol.encodings.ENCODINGS`, or :data:`VIDEO`."""
 VIDEO = 'video'
 """No row of that table: a frame is made of the one before, by a process of the camera's own."""
+VIDEO_TYPE = 'foxglove_msgs/msg/CompressedVideo'
+"""The type of a frame of video as a message, for dialects that have no words for video."""
 Kind = Literal['topic', 'service', 'action']
 TopicUse = Literal['subscribe', 'publish']
 LeaseVerb = Literal['acquire', 'request', 'grant', 'deny', 'take', 'release']
@@ -117,6 +119,15 @@ class Subscribe:
     fragment_size: int | None = None
     separate: bool = False
     rung: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PictureShown:
+    """The peer has shown a picture of a topic, which was taken at ``stamp``; asks no answer."""
+
+    op_id: str | None
+    topic: str
+    stamp: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -496,12 +507,13 @@ class Appeared:
 
 
 Operation = (
-    Appeared | Hello | ListNames | GetSchema | Diagnose | Subscribe | Unsubscribe | Advertise
-    | Unadvertise | AdvertiseService | UnadvertiseService | SendGoal | CancelGoal | AdvertiseAction
-    | UnadvertiseAction | GoalAnswer | ActionFeedback | ActionResult | GetParameters
-    | SetParameters | WatchParameters | WatchConnections | FetchAsset | WatchStatus | Command
-    | Inquire | Authenticate | MakeTicket | BinaryPublish | BinarySample | ServiceAnswer
-    | Heartbeat | PeerStatus | ListGates | LeaseOperation | EmergencyStop | ClearStop | Malformed)
+    Appeared | Hello | ListNames | GetSchema | Diagnose | Subscribe | Unsubscribe
+    | PictureShown | Advertise | Unadvertise | AdvertiseService | UnadvertiseService
+    | SendGoal | CancelGoal | AdvertiseAction | UnadvertiseAction | GoalAnswer
+    | ActionFeedback | ActionResult | GetParameters | SetParameters | WatchParameters
+    | WatchConnections | FetchAsset | WatchStatus | Command | Inquire | Authenticate
+    | MakeTicket | BinaryPublish | BinarySample | ServiceAnswer | Heartbeat | PeerStatus
+    | ListGates | LeaseOperation | EmergencyStop | ClearStop | Malformed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,15 @@ from typing import Any
 
 from rosidl_parser import definition as idl
 
-from ws_bridge.convert.schema import Constant, Field, FieldType, MessageSchema, Value, zero_value
+from ws_bridge.convert.schema import (
+    Constant,
+    Field,
+    FieldType,
+    MessageSchema,
+    Value,
+    VIDEO,
+    zero_value,
+)
 from ws_bridge.errors import UnknownType
 from ws_bridge.ros.transforms import ELEMENT, is_installed, schema_of_tf, TF_NAMES
 
@@ -77,7 +85,12 @@ class TypeStore:
         """
         if name in TF_NAMES and not is_installed():
             return schema_of_tf(self.message(ELEMENT))
-        return schema_of(self.message_class(name), self._messages)
+        try:
+            return schema_of(self.message_class(name), self._messages)
+        except UnknownType:
+            if name not in (VIDEO.name, VIDEO.name.replace('/msg', '')):
+                raise
+            return VIDEO
 
     def service(self, name: str) -> ServiceSchema:
         """

@@ -67,7 +67,8 @@ class OpenSubscription:
     A peer may use several names for one topic: each has a subscription of its own, and so has
     each ``separate`` one of the same name.
 
-    ``share`` is what it is entitled to on a slow link.
+    ``share`` is what it is entitled to on a slow link. ``topic`` stands for the video of
+    ``camera``, where there is one; ``msg_type`` is then that of the camera.
 
     ``key`` names the request that changed, where the peer has several for this name; a ``fresh``
     one gets what the topic has kept, though another one of this peer got it before.
@@ -88,6 +89,7 @@ class OpenSubscription:
     separate: bool = False
     share: Share = USUAL
     rung: int | None = None
+    camera: str | None = None
 
     @property
     def name(self) -> DeliveryName:
@@ -101,6 +103,19 @@ class CloseSubscription:
 
     topic: str
     name: DeliveryName
+
+
+@dataclass(frozen=True, slots=True)
+class NoteShown:
+    """
+    The peer has shown the picture of ``topic`` that was taken at ``stamp``, Unix, ns.
+
+    ``names`` are those of its subscriptions of the topic.
+    """
+
+    topic: str
+    names: tuple[DeliveryName, ...]
+    stamp: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,9 +419,10 @@ class Ignored:
 
 
 Effect = (
-    Send | LookAgain | OpenSubscription | CloseSubscription | OpenPublisher | ClosePublisher
-    | Publish | CallService | AnswerQuestion | CancelCall | Host | Unhost | AnswerService
-    | StartGoal | RequestCancel | DropGoal | HostAction | UnhostAction | AnswerGoal | Feedback
-    | EndGoal | Describe | RunDiagnosis | ControlOperation | ParameterOperation
-    | UnwatchParameters | ConnectionsWatched | ReadAsset | PeerLost | StatusWanted
-    | PeerChanged | Greeted | TakesPieces | LogIn | IssueTicket | Dismiss | Ignored)
+    Send | LookAgain | OpenSubscription | CloseSubscription | NoteShown | OpenPublisher
+    | ClosePublisher | Publish | CallService | AnswerQuestion | CancelCall | Host | Unhost
+    | AnswerService | StartGoal | RequestCancel | DropGoal | HostAction | UnhostAction
+    | AnswerGoal | Feedback | EndGoal | Describe | RunDiagnosis | ControlOperation
+    | ParameterOperation | UnwatchParameters | ConnectionsWatched | ReadAsset | PeerLost
+    | StatusWanted | PeerChanged | Greeted | TakesPieces | LogIn | IssueTicket | Dismiss
+    | Ignored)

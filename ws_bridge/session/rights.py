@@ -269,7 +269,16 @@ def type_of(asked: str | None, rule: Rule) -> str | None:
     only = rule.msg_type
     if only is None or asked is None:
         return asked or only
+    require_type(asked, only)
+    return only
+
+
+def require_type(asked: str, only: str) -> None:
+    """
+    Refuse another type than the only one that there is, with or without its folder.
+
+    :raises TypeMismatch: it is another one.
+    """
     package, _, name = asked.partition('/')
     if only.split('/')[::2] != [package, name.rpartition('/')[2]]:
         raise TypeMismatch(f'only {only} is exposed here, not {asked}', field='type')
-    return only

@@ -20,7 +20,7 @@ itself only finds the part that an operation is for.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -60,6 +60,7 @@ class Session:
     :param gates: knows the gates.
     :param login: who the peer is; without it anybody, who may do whatever is exposed.
     :param lease_mode: how the peer goes about leases.
+    :param camera_of: returns the camera of which a topic is the video, where the peer gets it so.
     :ivar name: what the peer calls itself.
     :ivar reported_status: what it last said of itself.
     :ivar wants_status: whether it wants to be told of the robot's state.
@@ -67,7 +68,8 @@ class Session:
 
     def __init__(self, peer: str, dialect: str, *, settings: Settings, exposure: Exposure,
                  names: Names, now: float, unix_offset: float, gates: GateLookup | None = None,
-                 login: Login | None = None, lease_mode: LeaseMode = 'native') -> None:
+                 login: Login | None = None, lease_mode: LeaseMode = 'native',
+                 camera_of: Callable[[str], str | None] = lambda topic: None) -> None:
         self.peer = peer
         self.dialect = dialect
         self.lease_mode = lease_mode
@@ -82,7 +84,7 @@ class Session:
         self.clock = PeerClock(unix_offset)
         self.allowance = Allowance(settings, now)
         self.heartbeats = Heartbeats(settings, self.clock)
-        self.subscriptions = PeerSubscriptions(settings, names, login)
+        self.subscriptions = PeerSubscriptions(settings, names, login, camera_of)
         self.publications = PeerPublications(settings, names, login, gates, self.clock)
         check_lease = partial(gates.check, peer, self.lease_mode)
         self.services = PeerServices(peer, settings, names, login, check_lease, self.clock,
@@ -303,5 +305,6 @@ def _about(op: ops.Operation) -> ops.About | None:
 _USES: Mapping[ops.Kind, Use] = {'service': 'call', 'action': 'goal'}
 """What the destination of a command is used for, unless it is a topic."""
 
-_COUNTED = (ops.BinaryPublish, ops.BinarySample, ops.Heartbeat, ops.Appeared, ops.ActionFeedback)
+_COUNTED = (ops.BinaryPublish, ops.BinarySample, ops.Heartbeat, ops.Appeared, ops.ActionFeedback,
+            ops.PictureShown)
 """What is refused by count when it comes too fast, and publications; else by its own error."""

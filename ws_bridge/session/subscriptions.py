@@ -14,6 +14,7 @@
 """The topics that one peer subscribed to.  Pure."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import ClassVar
 
@@ -28,7 +29,7 @@ from ws_bridge.session.merger import SubscriptionMerger
 from ws_bridge.session.names import Names
 from ws_bridge.session.parts import Handlers, Part
 from ws_bridge.session.queue import Share
-from ws_bridge.session.rights import type_of
+from ws_bridge.session.rights import require_type, type_of
 
 
 class PeerSubscriptions(Part):
@@ -36,14 +37,17 @@ class PeerSubscriptions(Part):
     What one session knows of topics out.
 
     :param login: says what the peer may.
+    :param camera_of: returns the camera of which a topic is the video, if it is.
     :ivar names: the topics, by the names that the peer used, with the key where it is separate.
     """
 
-    def __init__(self, settings: Settings, names: Names, login: Login) -> None:
+    def __init__(self, settings: Settings, names: Names, login: Login,
+                 camera_of: Callable[[str], str | None]) -> None:
         self.names: dict[fx.DeliveryName, str] = {}
         self._settings = settings
         self._resolve = names.topic
         self._login = login
+        self._camera_of = camera_of
         self._merger = SubscriptionMerger()
 
     def __repr__(self) -> str:
@@ -51,14 +55,21 @@ class PeerSubscriptions(Part):
 
     def _subscribe(self, op: ops.Subscribe, now: float) -> list[fx.Effect]:
         topic = self._resolve(op.topic)
-        rule = self._login.check('subscribe', topic, 'topic')
+        camera = self._camera_of(topic)
+        if camera is not None and self._login.rights.find('subscribe', camera) is None:
+            camera = None       # it is as if it were not there
+        rule = self._login.check('subscribe', camera or topic, 'topic')
         most = self._settings.max_subscriptions
         name = (op.topic, op.key or '') if op.separate else op.topic
         if name not in self.names:
             require_room(len(self.names), most, 'subscriptions')
         if name == op.topic and op.key is not None and not self._merger.has(op.topic, op.key):
             require_room(len(self._merger), most, 'subscriptions')
-        msg_type = type_of(op.msg_type, rule)
+        if camera is None:
+            msg_type = type_of(op.msg_type, rule)
+        else:
+            require_type(op.msg_type or ops.VIDEO_TYPE, ops.VIDEO_TYPE)
+            msg_type = rule.msg_type
         interval = op.min_interval or 0.0
         if rule.max_rate:
             interval = max(interval, 1.0 / rule.max_rate)
@@ -68,6 +79,7 @@ class PeerSubscriptions(Part):
         opening = fx.OpenSubscription(
             op.op_id, topic, op.topic, msg_type, encoding, interval, depth, op.qos,
             op.want_schema, op.fragment_size, op.key, separate=op.separate, rung=op.rung,
+            camera=camera,
             share=Share(rule.weight, rule.priority or 0,
                         1.0 / rule.min_rate if rule.min_rate else inf))
         return [opening if op.separate else self._merger.add(opening)]
@@ -90,6 +102,13 @@ class PeerSubscriptions(Part):
         return [rest or fx.CloseSubscription(topic, name),
                 fx.Send(replies.Unsubscribed(op.op_id, op.topic))]
 
+    def _shown(self, op: ops.PictureShown, now: float) -> list[fx.Effect]:
+        topic = self._resolve(op.topic)
+        names = tuple(name for name, of in self.names.items() if of == topic)
+        if not names:
+            raise NotAdvertised(f'{op.topic} is not subscribed to', field='topic')
+        return [fx.NoteShown(topic, names, op.stamp)]
+
     def forget(self, name: fx.DeliveryName) -> None:
         """Take back a subscription that ROS refused; ``name`` as the peer used it."""
         self.names.pop(name, None)
@@ -109,4 +128,5 @@ class PeerSubscriptions(Part):
         self._merger = SubscriptionMerger()
         return effects
 
-    HANDLERS: ClassVar[Handlers] = {ops.Subscribe: _subscribe, ops.Unsubscribe: _unsubscribe}
+    HANDLERS: ClassVar[Handlers] = {
+        ops.Subscribe: _subscribe, ops.Unsubscribe: _unsubscribe, ops.PictureShown: _shown}

@@ -21,6 +21,7 @@ Is what the robot says still true?  Rate, age and freshness of one topic; pure.
 ``LOST``      older than ten configured periods, or nobody publishes the topic any more
 ============  ========================================================================
 
+Times are real ones. Of a simulation that stands still nothing stays FRESH, and nothing gets LOST.
 The expected rate is the configured one, else the measured one. A measured rate is no promise (of a
 log, of a clicked point): its silence makes a value STALE, never LOST.
 """
@@ -87,28 +88,32 @@ class Freshness:
         """Return the time since the last sample, s."""
         return None if self._last is None else now - self._last
 
-    def state(self, now: float, *, published: bool) -> FreshnessState:
+    def state(self, now: float, *, published: bool, stretch: float = 1.0,
+              is_paused: bool = False) -> FreshnessState:
         """
         Judge the topic at ``now``.
 
         :param published: somebody publishes the topic.
+        :param stretch: so many times as long a configured period takes in a slow simulation.
+        :param is_paused: the simulation stands still: silence is then no loss.
         """
         if not published:
             return FreshnessState.UNKNOWN if self._last is None and self._expected is None \
                 else FreshnessState.LOST
-        period = self._judged_period()
+        period = self._judged_period(stretch)
         if period is None:
             return FreshnessState.UNKNOWN
         since = self._since if self._last is None else self._last
         if now < since + self._limit(STALE_PERIODS, period):
             return FreshnessState.UNKNOWN if self._last is None else FreshnessState.FRESH
-        if self._expected is None or now < since + self._limit(LOST_PERIODS, period):
+        if self._expected is None or is_paused or now < since + self._limit(
+                LOST_PERIODS, period):
             return FreshnessState.STALE
         return FreshnessState.LOST
 
-    def _judged_period(self) -> float | None:
+    def _judged_period(self, stretch: float) -> float | None:
         if self._expected is not None:
-            return self._expected
+            return self._expected * stretch
         return self._period if self._count >= MEASURED_AFTER else None
 
     @staticmethod

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import os
 import tempfile
 from typing import Any, BinaryIO
@@ -62,14 +62,16 @@ class Packet:
     :param stamp: when it was taken, ns: by the camera, where its clock is that of the bridge.
     :param is_key: it stands for itself.
     :param codec: ``jpeg``, ``h264`` or ``h265``.
-    :ivar wire: what viewers are sent, once one of them has made it for all of its kind.
+    :param frame_id: the frame of the camera.
+    :ivar made: what viewers are sent, once one of them has made it for all of its kind.
     """
 
     data: bytes | memoryview
     stamp: int
     is_key: bool
     codec: str
-    wire: bytes | None = None
+    frame_id: str = ''
+    made: dict[object, bytes] = field(default_factory=dict)
 
 
 class Viewer:
@@ -119,10 +121,8 @@ class _Made:
         self.due = max(self.due, now - EARLY * recipe.pause) + recipe.pause
         self.is_behind = False
 
-    def hand_out(self, data: bytes | memoryview, stamp: int, *, is_key: bool,
-                 codec: str) -> None:
+    def hand_out(self, packet: Packet) -> None:
         """Give a packet to all viewers."""
-        packet = Packet(data, stamp, is_key, codec)
         for viewer in list(self.viewers):
             viewer.take(packet)
 
@@ -294,9 +294,9 @@ class Camera:
         for place, size, is_whole in head['packets']:
             recipe = recipes[place]
             if recipe in self._made:        # somebody still looks
-                self._made[recipe].hand_out(
-                    body[at:at + size], stamp, is_key=is_whole,
-                    codec='jpeg' if isinstance(recipe, JpegRecipe) else 'h264')
+                self._made[recipe].hand_out(Packet(
+                    body[at:at + size], stamp, is_whole,
+                    'jpeg' if isinstance(recipe, JpegRecipe) else 'h264', head['frame_id']))
             at += size
 
     def _pass_on(self, cdr: bytes, taken: float, wanted: list[Recipe]) -> list[Recipe]:
@@ -308,8 +308,8 @@ class Camera:
             if not is_jpeg(image):
                 return wanted
             for recipe in as_it_is:
-                self._made[recipe].hand_out(bytes(image.data), self._time(image.stamp, taken),
-                                            is_key=True, codec='jpeg')
+                self._made[recipe].hand_out(Packet(
+                    bytes(image.data), self._time(image.stamp, taken), True, 'jpeg'))
         return [recipe for recipe in wanted if recipe not in as_it_is]
 
     def _pass_frame(self, cdr: bytes, taken: float) -> None:
@@ -331,7 +331,7 @@ class Camera:
         for recipe, made in list(self._made.items()):
             if not recipe.interval or (is_whole and now >= made.due):
                 made.due = now + recipe.interval
-                made.hand_out(data, stamp, is_key=is_whole, codec=codec)
+                made.hand_out(Packet(data, stamp, is_whole, codec))
 
     def _time(self, stamp: int, taken: float) -> int:
         """Return when a picture was taken, ns; where the camera's clock is another, by ours."""

@@ -12,21 +12,36 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Which quality a link carries, by what waits for it; pure.
+Which quality a link carries, by what waits for it and by how late its peer sees it; pure.
 
-Quality gives way before time does: one step down as soon as frames wait, one step up after a while
-in which none did. A step up that was too much makes the next one wait longer.
+Quality gives way before time does: one step down as soon as frames wait, or are seen late for a
+moment; one step up after a while in which neither was so. A step up that was too much makes the
+next one wait longer. Below the lowest rung there are fewer frames.
+
+Late is what is seen later than it was at the best of times, for on a long way it is always late.
 """
 from __future__ import annotations
 
+from math import inf
+
 from ws_bridge.video.recipes import RUNG, RUNGS
 
+STEPS = ((0, 0.2), (0, 0.1), *((rung, 0.0) for rung in range(len(RUNGS))))
+"""From thin to wide: a rung, and the least time between two frames, s; 0 = that of the rung."""
 TOO_MANY = 3
 """So many frames that wait are a sign that the link is too thin."""
+LATE, LATE_FOR = 0.2, 0.4
+"""So much later than at best, for so long, is such a sign too, s: more than a key frame takes."""
+FALLS = 0.05
+"""What becomes less late by so much, s, gets the time again: a step down helps by and by."""
+CALM = 0.1
+"""What is seen so much later than at best, s, is no reason to try more."""
+BEST_OF = 30.0
+"""Best is the best of this time, and of as much before it, s: a way may get longer."""
 SETTLED = 1.0
 """For how long a step down is given time to help, s."""
 PATIENCE, MOST_PATIENCE = 5.0, 120.0
-"""After so long without a frame that waited, a step up is tried, s."""
+"""After so long without a frame that waited or was late, a step up is tried, s."""
 REGRET = 10.0
 """A step down so soon after one up, s, tells that this was too much."""
 
@@ -36,40 +51,69 @@ class Ladder:
     The choice for one viewer.
 
     :param now: monotonic time, s.
-    :ivar rung: of :data:`.RUNGS`.
     """
 
-    __slots__ = ('_calm_since', '_changed', '_climbed', '_patience', 'rung')
+    __slots__ = ('_best', '_best_before', '_best_since', '_calm_since', '_changed', '_climbed',
+                 '_excess', '_late_since', '_patience', '_step')
 
     def __init__(self, now: float) -> None:
-        self.rung = RUNG
+        self._step = STEPS.index((RUNG, 0.0))
         self._patience = PATIENCE
-        self._changed = self._calm_since = now
-        self._climbed = float('-inf')
+        self._changed = self._calm_since = self._best_since = now
+        self._climbed = -inf
+        self._late_since: float | None = None
+        self._excess = 0.0
+        self._best = self._best_before = inf
 
     def __repr__(self) -> str:
-        return f'Ladder({self.rung}, patience={self._patience:g} s)'
+        return f'Ladder({self.rung}, {self.interval:g} s, patience={self._patience:g} s)'
 
-    def note(self, now: float, waiting: int, *, has_lost: bool) -> bool:
+    @property
+    def rung(self) -> int:
+        """The quality, of :data:`.RUNGS`."""
+        return STEPS[self._step][0]
+
+    @property
+    def interval(self) -> float:
+        """The least time between two frames, s; 0 = that of the rung."""
+        return STEPS[self._step][1]
+
+    def note(self, now: float, waiting: int, *, has_lost: bool,
+             delay: float | None = None) -> bool:
         """
-        Take note of a frame that is about to leave; return whether the rung has changed.
+        Take note of a frame that is about to leave; return whether the choice has changed.
 
         :param waiting: how many older ones wait.
         :param has_lost: one gave way.
+        :param delay: how long after a frame has left the peer sees it, s; ``None`` = it does not
+            say.
         """
-        if waiting or has_lost:
+        excess = 0.0 if delay is None else delay - self._note_best(now, delay)
+        if excess < LATE:
+            self._late_since = None
+        elif self._late_since is None or excess < self._excess - FALLS:
+            self._late_since, self._excess = now, excess
+        if waiting or has_lost or excess >= CALM:
             self._calm_since = now
-        if has_lost or waiting >= TOO_MANY:
-            if not self.rung or now < self._changed + SETTLED:
+        if has_lost or waiting >= TOO_MANY or (
+                self._late_since is not None and now >= self._late_since + LATE_FOR):
+            if not self._step or now < self._changed + SETTLED:
                 return False
             self._patience = min(2 * self._patience, MOST_PATIENCE) \
                 if now < self._climbed + REGRET else PATIENCE
-            self.rung -= 1
-        elif self.rung < len(RUNGS) - 1 and now >= max(
+            self._step -= 1
+        elif self._step < len(STEPS) - 1 and now >= max(
                 self._calm_since, self._changed) + self._patience:
-            self.rung += 1
+            self._step += 1
             self._climbed = now
         else:
             return False
-        self._changed = now
+        self._changed, self._late_since = now, None
         return True
+
+    def _note_best(self, now: float, delay: float) -> float:
+        """Return the least delay of late."""
+        if now >= self._best_since + BEST_OF:
+            self._best_before, self._best, self._best_since = self._best, inf, now
+        self._best = min(self._best, delay)
+        return min(self._best, self._best_before)

@@ -23,12 +23,13 @@ from dataclasses import dataclass
 import struct
 
 from ws_bridge.errors import MalformedCdr
+from ws_bridge.protocol.operations import VIDEO_TYPE
 
 Buffer = bytes | bytearray | memoryview
 
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
-COMPRESSED_VIDEO = 'foxglove_msgs/msg/CompressedVideo'
+COMPRESSED_VIDEO = VIDEO_TYPE
 FFMPEG_PACKET = 'ffmpeg_image_transport_msgs/msg/FFMPEGPacket'
 
 _HEADER = 4
@@ -43,6 +44,7 @@ class RawImage:
 
     :param stamp: when it was taken, by the camera, ns.
     :param step: bytes from one row to the next.
+    :param frame_id: the frame of the camera.
     """
 
     stamp: int
@@ -52,6 +54,7 @@ class RawImage:
     is_bigendian: bool
     step: int
     data: memoryview
+    frame_id: str = ''
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,13 @@ class EncodedImage:
 
     :param stamp: when it was taken, by the camera, ns.
     :param codec: as the message says it: ``jpeg``, ``rgb8; jpeg compressed bgr8``, ``h264`` ...
+    :param frame_id: the frame of the camera.
     """
 
     stamp: int
     codec: str
     data: memoryview
+    frame_id: str = ''
 
 
 def read_message(msg_type: str, cdr: Buffer) -> RawImage | EncodedImage:
@@ -130,19 +135,17 @@ class Reader:
 
 
 def _image(reader: Reader) -> RawImage:
-    stamp = reader.time()
-    reader.text()
+    stamp, frame_id = reader.time(), reader.text()
     height, width = reader.number('I'), reader.number('I')
     encoding = reader.text()
     is_bigendian = bool(reader.number('B'))
     return RawImage(stamp, height, width, encoding, is_bigendian, reader.number('I'),
-                    reader.octets())
+                    reader.octets(), frame_id)
 
 
 def _compressed_image(reader: Reader) -> EncodedImage:
-    stamp = reader.time()
-    reader.text()
-    return EncodedImage(stamp, reader.text(), reader.octets())
+    stamp, frame_id = reader.time(), reader.text()
+    return EncodedImage(stamp, reader.text(), reader.octets(), frame_id)
 
 
 def _compressed_video(reader: Reader) -> EncodedImage:
@@ -162,6 +165,22 @@ def _ffmpeg_packet(reader: Reader) -> EncodedImage:
     reader.number('B')      # flags
     reader.number('B')      # whether the picture was big endian
     return EncodedImage(stamp, encoding, reader.octets())
+
+
+def compressed_video(stamp: int, frame_id: str, data: Buffer, codec: str) -> bytes:
+    """
+    Return a ``foxglove_msgs/CompressedVideo`` as CDR.
+
+    :param stamp: when the picture was taken, ns.
+    :param data: one frame, Annex B; it is copied once.
+    :param codec: ``h264`` or ``h265``.
+    """
+    sec, nanosec = divmod(stamp, _SECOND)
+    frame, form = (text.encode() + b'\0' for text in (frame_id, codec))
+    width = len(frame) + -len(frame) % 4
+    return b''.join((
+        struct.pack(f'<4siII{width}sI', b'\0\1\0\0', sec, nanosec, len(frame), frame, len(data)),
+        data, bytes(-len(data) % 4), struct.pack('<I', len(form)), form))
 
 
 READERS: dict[str, Callable[[Reader], RawImage | EncodedImage]] = {

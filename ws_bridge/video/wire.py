@@ -24,8 +24,9 @@ class Encode:
     """
     Answer with what is made of a picture.
 
-    The head of the answer has its ``stamp`` (ns, by the camera) and ``packets``: of each its
-    place among ``recipes``, how many bytes of the body it has, and whether it stands for itself.
+    The head of the answer has its ``stamp`` (ns, by the camera), its ``frame_id`` and ``packets``:
+    of each its place among ``recipes``, how many bytes of the body it has, and whether it stands
+    for itself.
 
     :param size: of its message, bytes.
     :param recipes: all that is wanted of this camera.

@@ -66,7 +66,8 @@ class PictureWorker:
                                         wants_key=place in request.keys)
             packets.append((place, len(data), is_key))
             parts.append(data)
-        return {'stamp': message.stamp, 'packets': packets}, b''.join(parts)
+        return {'stamp': message.stamp, 'frame_id': message.frame_id,
+                'packets': packets}, b''.join(parts)
 
     def _message(self, size: int) -> memoryview:
         if self._memory is None or len(self._memory) < size:

@@ -238,7 +238,9 @@ export interface WsBridgeOptions {
 }
 
 export class WsBridge {
-  constructor(url: string, options?: WsBridgeOptions);
+  /** Several URLs are ways to one robot, as by several relays: after a loss the next one is tried. */
+  constructor(url: string | readonly string[], options?: WsBridgeOptions);
+  /** The one of now. */
   readonly url: string;
   readonly state: State;
   readonly connected: boolean;
@@ -265,6 +267,7 @@ export class WsBridge {
   }>;
   schema(type: string): Promise<Schema | ServiceSchema>;
   sendStatus(status: Message): void;
+  tellShown(topic: string, timestamp: number): void;
 
   subscribe<T = Message>(
     topic: string, callback: (message: T, info: SampleInfo) => void, options?: SubscribeOptions): Subscription;

@@ -28,6 +28,7 @@ const SAMPLE_CDR = 1;
 const FRAME_OF_VIDEO = 5;
 const PIECE = 16; // of a large frame
 const PIECE_HEADER = 8;
+const SHOWN_EACH = 0.1; // s
 const TIME_SAMPLES = 16;
 
 /** What failed: `code` for programs, `message` for people, `field` the path of the value at fault. */
@@ -657,7 +658,8 @@ function absoluteUrl(url) {
 export class WsBridge {
   constructor(url, options = {}) {
     this.options = { ...DEFAULTS, ...options };
-    this.url = absoluteUrl(url);
+    this._urls = [url].flat().map(absoluteUrl); // of one robot, as by several relays
+    this.url = this._urls[0];
     this.state = 'closed';
     this.hello = null;
     this.robot = null; // newest status of kind "state"
@@ -688,6 +690,7 @@ export class WsBridge {
     this._hasWorker = this.options.worker !== null;
     this._iterators = new Set(); // what ends them
     this._sequences = new Map();
+    this._told = new Map(); // when it was told of a topic what is shown
   }
 
   // ---- events
@@ -871,6 +874,7 @@ export class WsBridge {
       return;
     }
     this._attempt += 1;
+    this.url = this._urls[(this._urls.indexOf(this.url) + 1) % this._urls.length];
     const { reconnectMin, reconnectMax } = this.options;
     const longest = Math.min(reconnectMax, reconnectMin * 2 ** Math.min(this._attempt, 16));
     const delay = reconnectMin / 2 + Math.random() * longest; // jitter: not all pages at once
@@ -1075,6 +1079,17 @@ export class WsBridge {
   /** Tell the bridge about this page; shown to all. */
   sendStatus(status) {
     this._sendEnvelope('status', status, {});
+  }
+
+  /**
+   * Tell the bridge which picture of a topic is in sight, by the `timestamp` of its `info`: video
+   * follows what is seen in time. To be called for each one; some of them are sent.
+   */
+  tellShown(topic, timestamp) {
+    const time = now();
+    if (!this.connected || time - (this._told.get(topic) ?? -Infinity) < SHOWN_EACH) return;
+    this._told.set(topic, time);
+    this._sendEnvelope('configuration', { op: 'shown', topic, picture_time: timestamp }, {});
   }
 
   // ---- topics

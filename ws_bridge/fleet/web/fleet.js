@@ -1,7 +1,10 @@
 // Copyright 2026 ws_bridge contributors. Licensed under the Apache License, Version 2.0.
 // The list of robots: asked for again and again, and shown as old when nobody answers.
 
+import { Relays } from './relays.js';
+
 const EACH = 1000; // ms
+const relays = new Relays();
 const byId = (id) => document.getElementById(id);
 
 function cell(row, text, className) {
@@ -22,6 +25,7 @@ function show(robots) {
     row.insertCell().append(link);
     cell(row, (robot.drivers || []).join(', ') || '–');
     cell(row, robot.stopped ? 'STOPPED' : 'armed', robot.stopped ? 'stopped' : '');
+    cell(row, typeof robot.battery === 'number' ? `${Math.round(robot.battery * 100)} %` : '–');
     cell(row, robot.round_trip ? `${Math.round(robot.round_trip * 1000)} ms` : '–');
     cell(row, new Date(robot.since * 1000).toLocaleString());
   }
@@ -48,6 +52,7 @@ async function look() {
   } catch {
     byId('told').textContent = 'the relay does not answer: this is old';
     byId('robots').classList.add('old');
+    relays.moveOn();
   }
   setTimeout(look, EACH);
 }
@@ -60,4 +65,5 @@ byId('login').addEventListener('submit', async (event) => {
   if (answer.ok) look();
 });
 
+relays.learn();
 look();

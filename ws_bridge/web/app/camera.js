@@ -25,6 +25,7 @@ const MOST_CAMERAS = 4;
 const HEAVY = 1.5e6; // bytes a second: above, video shows the same for a tenth
 const RATES = [30, 10]; // Hz: as many as a screen shows; on a thin link
 export const COMPRESSED = 'sensor_msgs/msg/CompressedImage';
+const ENCODED = ['foxglove_msgs/msg/CompressedVideo', 'ffmpeg_image_transport_msgs/msg/FFMPEGPacket']; // are video, and nothing else
 
 /** Bytes of a pixel, and where red, green and blue are in it. */
 const LAYOUTS = {
@@ -71,21 +72,23 @@ export class Camera {
     this.draw = oncePerFrame(() => this._draw());
     this.bytes = []; // of the pictures that came, with their times
     this.isVideo = false;
+    this.isEncoded = false;
     this.noVideo = typeof VideoDecoder === 'undefined'; // or it did not go
-    this.player = new VideoPlayer((frame, taken) => this._drawFrame(frame, taken), () => this._asPictures());
-    this.choice = new TopicChoice(client, figure.querySelector('select'), [RAW, COMPRESSED], (image, info) => {
+    this.player = new VideoPlayer((frame, taken) => this._drawFrame(frame, taken), (why) => this._noVideo(`the video cannot be decoded: ${why}`));
+    this.choice = new TopicChoice(client, figure.querySelector('select'), [RAW, COMPRESSED, ...ENCODED], (image, info) => {
       const came = performance.now();
       if (this.isVideo) {
-        this.player.push(image, { age: info.age, came });
+        if (!this.player.Decoder) this.clear('No picture: this browser shows video only on a page by https or of localhost');
+        else this.player.push(image, { age: info.age, came, timestamp: info.timestamp });
         return;
       }
       this.bytes.push([came, image.data.length]);
-      this.newest = { image, age: info.age, came };
+      this.newest = { image, age: info.age, came, timestamp: info.timestamp };
       this.draw();
     }, {
       queueDepth: 1, maxRate: RATES[0], name, isOptional: name !== 'camera',
       onChange: () => this._changed(),
-      onError: (error) => (this.isVideo ? this._asPictures() : this.clear(`No picture: ${error.message}`)),
+      onError: (error) => (this.isVideo ? this._noVideo(error.message) : this.clear(`No picture: ${error.message}`)),
     });
     this.clear('No camera yet');
     this.timer = setInterval(() => this._showAge(), 250);
@@ -113,6 +116,9 @@ export class Camera {
   _changed() {
     if (!this.isSwitching) {
       this.clear(this.choice?.topic ? 'Waiting for a picture …' : 'No camera chosen');
+      const isEncoded = ENCODED.includes(this.choice?.type);
+      if (isEncoded !== this.isEncoded) this._mode(isEncoded);
+      this.isEncoded = isEncoded;
       return;
     }
     this.turn += 1;
@@ -122,21 +128,32 @@ export class Camera {
 
   /** Show the topic as video, or as the pictures that it has. */
   _as(isVideo) {
-    this.isVideo = isVideo;
-    mark(this.canvas, 'mode', isVideo ? 'video' : 'pictures');
+    this._mode(isVideo);
     this.isSwitching = true;
-    this.choice.reopen(isVideo ? { encoding: 'video', quiet: true, maxRate: undefined } : { encoding: 'cdr', quiet: false, maxRate: RATES[0] });
+    this.choice.choose(this.choice.topic);
     this.isSwitching = false;
   }
 
-  /** Video does not go: the bridge has none, or this browser. */
-  _asPictures() {
+  /** How the topic that is chosen next is asked for. */
+  _mode(isVideo) {
+    this.isVideo = isVideo;
+    mark(this.canvas, 'mode', isVideo ? 'video' : 'pictures');
+    Object.assign(this.choice.options, isVideo ? { encoding: 'video', quiet: true, maxRate: undefined } : { encoding: 'cdr', quiet: false, maxRate: RATES[0] });
+  }
+
+  /** Video does not go: the bridge has none, or this browser. A topic that is nothing else waits for a new beginning. */
+  _noVideo(why) {
+    if (this.isEncoded) {
+      this.clear(`No picture: ${why}`);
+      return;
+    }
     this.noVideo = true;
     this._as(false);
   }
 
   /** Pictures that fill a link, or come over a thin one, are asked for as video, unless people choose. */
   _choose() {
+    if (this.isEncoded) return;
     const time = performance.now();
     this.bytes = this.bytes.filter(([at]) => time - at < 2000);
     const wanted = $('camera-mode').value;
@@ -207,7 +224,8 @@ export class Camera {
     if (this.newest) this.draw();
   }
 
-  _showed({ age, came }) {
+  _showed({ age, came, timestamp }) {
+    this.client.tellShown(this.choice.topic, timestamp);
     this.text.hidden = true;
     this.shown = { age, came };
     this.drawn.push(performance.now());

@@ -27,6 +27,7 @@ export class TopicChoice {
     Object.assign(this, { client, select, types, onMessage, name, onChange, onError, isOptional, prefer, options });
     this.subscription = null;
     this.topic = null;
+    this.kinds = new Map(); // types of topics, those that are gone too
     this.end = client.on('robot', (robot) => this.offer(robot.topics));
     select.addEventListener('change', () => {
       this.choose(select.value);
@@ -34,7 +35,13 @@ export class TopicChoice {
     });
   }
 
+  /** The type of what is chosen. */
+  get type() {
+    return this.kinds.get(this.topic);
+  }
+
   offer(topics) {
+    for (const { topic, type } of topics) this.kinds.set(topic, type);
     const fitting = topics.filter((topic) => this.types.includes(topic.type))
       .sort((a, b) => this.types.indexOf(a.type) - this.types.indexOf(b.type)).map((topic) => topic.topic);
     const options = [...fitting.map((topic) => [topic, topic]), ['', 'none']];
@@ -64,12 +71,6 @@ export class TopicChoice {
     }, { ...this.options });
     this.subscription = subscription;
     subscription.ready.catch((error) => this.subscription === subscription && this.onError?.(error));
-  }
-
-  /** Subscribe anew, in another way. */
-  reopen(options) {
-    Object.assign(this.options, options);
-    if (this.topic) this.choose(this.topic);
   }
 
   /** Ask for another rate, Hz. */

@@ -27,6 +27,7 @@ import { startLogin } from './login.js';
 import { startParams } from './params.js';
 import { startPlot } from './plot.js';
 import { startPublish } from './publish.js';
+import { startRelays } from './relays.js';
 import { startServices } from './services.js';
 import { startState } from './state.js';
 import { startTabs } from './tabs.js';
@@ -41,6 +42,7 @@ const client = new WsBridge(new URL('.', location.href).href.replace(/^http/, 'w
 
 const { isThin } = startLink(client);
 startLogin(client);
+startRelays(client);
 const cameras = startCameras(client, isThin);
 const teleop = startTeleop(client, () => cameras[0].age);
 const pose = startTopView(client, isThin);
