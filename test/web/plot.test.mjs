@@ -285,15 +285,15 @@ test('what answers a step, and what does not', () => {
 test('16 signals at 100 Hz: nothing that was heard is lost, and it is drawn by pixels', () => {
   const signals = Array.from({ length: 16 }, (_, i) => new Signal({ topic: '/a', field: `v[${i}]` }));
   const message = { ...stamped(1), v: new Float64Array(16) };
-  for (let i = 0; i < 6000; i += 1) {
+  for (let i = 0; i < 1500; i += 1) {
     message.v.fill(Math.sin(i / 50));
     message.header.stamp.sec = 1 + Math.floor(i / 100);
     message.header.stamp.nanosec = (i % 100) * 1e7;
     for (const signal of signals) signal.hear('/a', message, 1e9 + i / 100);
   }
-  for (const { ring } of signals) assert.equal(seen(ring, 'stamp', 0, 100).length, 6000);
+  for (const { ring } of signals) assert.equal(seen(ring, 'stamp', 0, 100).length, 1500);
   for (const { ring } of signals) {
-    const { points } = traceTime(ring, 'stamp', 1, 61, 1000);
-    assert.ok(points.length <= 2 * 4 * 1001, 'by pixels, not by samples');
+    const { points } = traceTime(ring, 'stamp', 1, 16, 100);
+    assert.ok(points.length <= 2 * 4 * 101, 'by pixels, not by samples');
   }
 });
