@@ -15,6 +15,7 @@
  */
 // The plots without a page: signals, rings, axes, tables, layouts.
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 
 import { extent, limits, short, stepResponse, ticks, traceTime, traceXY, union } from '../../ws_bridge/web/app/axes.js';
@@ -255,6 +256,13 @@ test('a layout is the same after a file; another one is refused in words', () =>
     [{ ...EMPTY, plots: [{ signals: [...signals, { ...signals[0], then: 'against', other }] }] }, /over time or XY/]]) {
     assert.throws(() => parseLayout(typeof given === 'string' ? given : JSON.stringify(given)), words);
   }
+});
+
+test('the layout of the control demo is one, and its fields are fields', async () => {
+  const layout = parseLayout(await readFile(new URL('../../config/plots_pendulum.json', import.meta.url), 'utf8'));
+  const state = { name: ['cart', 'lower', 'upper'], position: [1, 2, 3], velocity: [4, 5, 6], effort: [7, 0, 0] };
+  const values = layout.plots.flatMap(({ signals }) => signals).filter(({ topic }) => topic === '/pendulum/state').map(({ field }) => read(state, field));
+  assert.deepEqual(values, [1, 2, 3, 7, 5]);
 });
 
 test('a number is set in a message; lists grow, and nothing else does', () => {
