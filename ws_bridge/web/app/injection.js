@@ -313,6 +313,7 @@ export function startInjection(client, teleop, plot) {
     if (running.isHeld && teleop.drive.source !== null) {
       running.end('somebody drives');
       running.yield();
+      acquired = null; // who drives needs it
     }
     if (running.tick()) return;
     clearInterval(timer);
@@ -324,7 +325,7 @@ export function startInjection(client, teleop, plot) {
   }
 
   function giveBack() {
-    if (acquired && client.leases.has(acquired)) client.release(acquired).catch(refuse);
+    if (acquired && client.leases.has(acquired)) client.release(acquired).catch((error) => error.code !== 'not_holder' && refuse(error));
     acquired = null;
   }
 
