@@ -68,7 +68,7 @@ async def test_native(folder: Path) -> None:
         assert {'/count', POINT.topic, '/ws_bridge/commands', '/clock'} == set(listed)
         assert not any(each['publish'] for each in listed.values())
         for topic in ('/count', '/ws_bridge/commands'):
-            await peer.ask('subscribe', topic=topic)
+            await peer.ask('subscribe', topic=topic, queue_depth=1000)
         await async_wait_until(lambda: len(peer.samples('/count')) > NUMBER
                                and peer.samples('/ws_bridge/commands'))
         numbers = [each['data'] for each in peer.samples('/count')]
@@ -140,7 +140,7 @@ async def test_its_controls(tmp_path: Path) -> None:
         assert said['event'] == 'estop'
         # somebody who comes now sees the same, and was told of the jump
         for topic in ('/count', '/latched', COMMANDS):
-            await other.ask('subscribe', topic=topic)
+            await other.ask('subscribe', topic=topic, queue_depth=1000)
             await async_wait_until(lambda: other.samples(topic))    # noqa: B023
         assert other.samples('/count') == [{'data': 4}]
         assert json.loads(other.samples(COMMANDS)[0]['data'])['message'] == 'p2 has the lease'
