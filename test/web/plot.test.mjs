@@ -15,6 +15,7 @@
  */
 // The plots without a page: signals, rings, axes, tables, layouts.
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 import { extent, limits, short, stepResponse, ticks, traceTime, traceXY, union } from '../../ws_bridge/web/app/axes.js';
@@ -255,6 +256,13 @@ test('a layout is the same after a file; another one is refused in words', () =>
     [{ ...EMPTY, plots: [{ signals: [...signals, { ...signals[0], then: 'against', other }] }] }, /over time or XY/]]) {
     assert.throws(() => parseLayout(typeof given === 'string' ? given : JSON.stringify(given)), words);
   }
+});
+
+test('the layouts that come with the package are layouts', () => {
+  const folder = new URL('../../config/', import.meta.url);
+  const names = readdirSync(folder).filter((name) => name.startsWith('plots_'));
+  assert.ok(names.length);
+  for (const name of names) assert.ok(parseLayout(readFileSync(new URL(name, folder), 'utf8')).plots.length, name);
 });
 
 test('a number is set in a message; lists grow, and nothing else does', () => {
