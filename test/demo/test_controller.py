@@ -59,7 +59,7 @@ class Rig:
             Float64, f'/pendulum/{name}', 10) for name in ('setpoint', 'push'))
         self.swing_up = hearer.call(partial(
             ActionClient, self.node, Fibonacci, '/pendulum/swing_up'))
-        self._set = {name: self.node.create_client(SetParameters, f'/{name}/set_parameters')
+        self._clients = {name: self.node.create_client(SetParameters, f'/{name}/set_parameters')
                      for name in ('demo_robot', 'pendulum_controller')}
 
         def begin() -> None:
@@ -69,7 +69,7 @@ class Rig:
         wait_until(lambda: self.newest.keys() >= {'state', 'effort'} and self.modes
                    and self.swing_up.server_is_ready() and self.setpoint.get_subscription_count()
                    and self.push.get_subscription_count()
-                   and all(client.service_is_ready() for client in self._set.values()))
+                   and all(client.service_is_ready() for client in self._clients.values()))
 
     def put(self, state: CartState, mode: str) -> None:
         """Begin from a state, with all that was set before undone."""
@@ -97,9 +97,9 @@ class Rig:
         """Wait until the newest state is such a one."""
         wait_until(lambda: predicate(self.newest['state']), why=lambda: str(self.newest['state']))
 
-    def set(self, node: str, **values: Any) -> list[bool]:
+    def tune(self, node: str, **values: Any) -> list[bool]:
         """Set parameters; return which could be."""
-        future = self._set[node].call_async(SetParameters.Request(parameters=[
+        future = self._clients[node].call_async(SetParameters.Request(parameters=[
             Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]))
         wait_until(future.done)
         return [result.successful for result in future.result().results]
@@ -154,29 +154,29 @@ def test_what_it_says(rig: Rig) -> None:
 
 def test_gains_are_tuned_while_it_runs(rig: Rig) -> None:
     rig.put(CartState(), 'upright')
-    assert rig.set('pendulum_controller', gain_upper=math.nan, gain_lower=-2000.0) == [
+    assert rig.tune('pendulum_controller', gain_upper=math.nan, gain_lower=-2000.0) == [
         False, False]
-    assert rig.set('pendulum_controller', gain_upper=10.0) == [True]
+    assert rig.tune('pendulum_controller', gain_upper=10.0) == [True]
     assert rig.controller.controller.gains[2] == 10.0
     rig.push.publish(Float64(data=5.0))
     rig.heard(lambda state: abs(state.position[0]) > 0.001)
     rig.forward(3.0)
     rig.until('fallen')
-    assert rig.set('pendulum_controller', gain_upper=GAIN_ROWS['gain_upper'][0]) == [True]
+    assert rig.tune('pendulum_controller', gain_upper=GAIN_ROWS['gain_upper'][0]) == [True]
 
 
 def test_faults_are_injected_while_it_runs(rig: Rig) -> None:
     rig.put(CartState(), 'upright')
-    assert rig.set('demo_robot', pendulum_actuator=1.5, pendulum_bias=math.nan,
+    assert rig.tune('demo_robot', pendulum_actuator=1.5, pendulum_bias=math.nan,
                    pendulum_delay=-1) == [False] * 3
-    assert rig.set('demo_robot', pendulum_bias=0.02) == [True]
+    assert rig.tune('demo_robot', pendulum_bias=0.02) == [True]
     rig.forward(6.0)
     rig.heard(lambda state: state.position[0] > 0.2)
-    assert rig.set('demo_robot', pendulum_bias=0.0, pendulum_actuator=0.0) == [True, True]
+    assert rig.tune('demo_robot', pendulum_bias=0.0, pendulum_actuator=0.0) == [True, True]
     rig.forward(2.0)
     rig.until('fallen')
     wait_until(lambda: rig.newest['effort'].data and not rig.newest['state'].effort[0])
-    assert rig.set('demo_robot', pendulum_actuator=1.0) == [True]
+    assert rig.tune('demo_robot', pendulum_actuator=1.0) == [True]
     rig.demo.call(rig.bench.reset)
     rig.forward(0.1)
     rig.until('upright')
@@ -209,14 +209,14 @@ def test_it_swings_up_by_an_action(rig: Rig) -> None:
 @pytest.mark.parametrize('is_cancelled', [True, False], ids=['cancelled', 'too late'])
 def test_a_swing_that_does_not_end_well(rig: Rig, *, is_cancelled: bool) -> None:
     rig.put(HANGING, 'fallen')
-    assert rig.set('demo_robot', pendulum_actuator=0.0) == [True]
+    assert rig.tune('demo_robot', pendulum_actuator=0.0) == [True]
     goal = rig.begin_goal(0 if is_cancelled else 1)
     if is_cancelled:
         goal.cancel_goal_async()
     assert rig.result(goal).status == (
         GoalStatus.STATUS_CANCELED if is_cancelled else GoalStatus.STATUS_ABORTED)
     rig.until('fallen')
-    assert rig.set('demo_robot', pendulum_actuator=1.0) == [True]
+    assert rig.tune('demo_robot', pendulum_actuator=1.0) == [True]
 
 
 def test_every_parameter_is_described(rig: Rig) -> None:

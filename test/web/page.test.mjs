@@ -573,6 +573,7 @@ test('a page whose relay is gone goes on at one that answers', async () => {
   const asked = [];
   const went = [];
   let alive = [a, b, c];
+  let giveUp = null;
   const relays = new Relays({
     here: { origin: a, pathname: '/robots/r1/', search: '?x=1', hash: '#log' },
     get: async (url) => {
@@ -582,7 +583,7 @@ test('a page whose relay is gone goes on at one that answers', async () => {
       return { ok: false };
     },
     go: (url) => went.push(url),
-    leaving: 20,
+    comes: () => new Promise((resolve) => { giveUp = resolve; }),
   });
   await relays.moveOn();
   assert.deepEqual([asked.length, went], [0, []], 'it knows of no other');
@@ -595,10 +596,14 @@ test('a page whose relay is gone goes on at one that answers', async () => {
   assert.deepEqual(went, [], 'nobody answers: the network is gone');
   alive = [c];
   const going = relays.moveOn();
-  while (!went.length) await new Promise(setImmediate);
+  while (!giveUp) await new Promise(setImmediate);
   await relays.moveOn();
   assert.deepEqual(went, [`${c}/robots/r1/?x=1#log`], 'not again while the other page comes');
+  giveUp();
   await going;
-  await relays.moveOn();
+  giveUp = null;
+  relays.moveOn();
+  while (!giveUp) await new Promise(setImmediate);
   assert.equal(went.length, 2, 'it has not come');
+  giveUp();
 });

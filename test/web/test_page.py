@@ -659,13 +659,13 @@ def test_plot(page: Page) -> None:
 def test_layout_of_plots(page: Page, demo: Demo, tmp_path: Path) -> None:
     """From a file, by names and stamps; one that is wrong changes nothing; it is remembered."""
     good, bad = tmp_path / 'good.json', tmp_path / 'bad.json'
-    joint = {'topic': '/joint_states', 'field': 'velocity[name="pendulum_joint"]'}
+    joint = {'topic': '/joint_states', 'field': 'velocity[name="left_wheel_joint"]'}
     good.write_text(json.dumps({'layout': 1, 'span': 5, 'time': 'stamp', 'plots': [
         {'y': [-2, None], 'signals': [joint, {**joint, 'then': 'mean', 'window': 0.2}]}]}))
     bad.write_text(json.dumps({'layout': 1, 'plots': [{'signals': [{**joint, 'field': '?'}]}]}))
     page.show('plot')
     page['layout-import'].send_keys(str(good))
-    page.wait(lambda: re.search(r'name="pendulum_joint"\]\n?\s*-?\d', ''.join(legends(page))),
+    page.wait(lambda: re.search(r'name="left_wheel_joint"\]\n?\s*-?\d', ''.join(legends(page))),
               'a value')
     page['layout-import'].send_keys(str(bad))
     page.wait_text('plot-say', 'not a field: ?')

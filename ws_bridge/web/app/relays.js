@@ -23,11 +23,12 @@ export class Relays {
   others = [];
   isLooking = false;
 
-  /** `here` is where the page is, `get` asks, `go` leads to another page, which may take `leaving` ms to come. */
+  /** `here` is where the page is, `get` asks, `go` leads to another page, and `comes` waits for it. */
   constructor({
-    here = location, get = (...wanted) => fetch(...wanted), go = (url) => location.replace(url), leaving = LEAVING,
+    here = location, get = (...wanted) => fetch(...wanted), go = (url) => location.replace(url),
+    comes = () => new Promise((resolve) => setTimeout(resolve, LEAVING)),
   } = {}) {
-    Object.assign(this, { here, get, go, leaving });
+    Object.assign(this, { here, get, go, comes });
   }
 
   /** Ask this relay which others there are. */
@@ -49,7 +50,7 @@ export class Relays {
       if (await this.#answers(origin).catch(() => null)) return;
       const other = await Promise.any(this.others.map((each) => this.#answers(each)));
       this.go(`${other}${pathname}${search}${hash}`);
-      await new Promise((resolve) => setTimeout(resolve, this.leaving));
+      await this.comes();
     } catch {
       // None answers: whoever has lost the connection asks again with the next attempt.
     } finally {
