@@ -289,7 +289,8 @@ def _server(settings: Settings, bridge: Bridge, ros: RosSide, door: Door, ledger
         more_ports=(settings.foxglove_port,) if settings.foxglove_port else (),
         refused=ledger.refused, http=make_http(
             settings.robot_name, lambda: ros.alive, metrics,
-            Folder(settings.pages) if settings.pages else None, bridge.screens.answer),
+            Folder(settings.pages) if settings.pages else None, bridge.screens.answer,
+            bridge.recordings.answer if bridge.recordings else None),
         **_link_options(settings)))
 
 

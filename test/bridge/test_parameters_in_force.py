@@ -29,8 +29,10 @@ from typing import Any
 from geometry_msgs.msg import Twist
 import jwt
 import pytest
+from rcl_interfaces.msg import Parameter, ParameterEvent, ParameterValue
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Int32, Int64MultiArray, String
 from std_srvs.srv import Trigger
@@ -38,6 +40,7 @@ from support.bridge_harness import BINARY_HEADER, native_peer, running_bridge
 from support.fleet import running_relay
 from support.foxglove_peer import foxglove_peer
 from support.helpers import async_wait_until, other_domain, SpinningNode, wait_until
+from support.recordings import read
 from support.security_support import answer_of, bearer, TOKEN, write_tokens
 from support.transport_support import http
 from websockets.asyncio.client import ClientConnection, connect
@@ -47,8 +50,10 @@ from websockets.typing import Subprotocol
 
 from ws_bridge.bridge.recorder import options_of
 from ws_bridge.config import PARAMETERS, settings_from
+from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import ConnectFailed
 from ws_bridge.main import Service
+from ws_bridge.ros.types import schema_of
 
 Proof = Callable[[Path], Awaitable[None]]
 PROOFS: dict[str, Proof] = {}
@@ -893,6 +898,27 @@ async def record(folder: Path) -> None:
         assert service.ros.own.record == '/ws_bridge/record/save'
         await async_wait_until(lambda: (folder / 'key.pub').exists()
                                and list((folder / 'records').glob('*/*_0.mcap')))
+
+
+@proof('record_secrets')
+async def secrets_are_not_recorded(folder: Path) -> None:
+    event = ParameterEvent(node='/arm', new_parameters=[Parameter(
+        name=name, value=ParameterValue(type=4, string_value=text))
+        for name, text in (('pin', 'swordfish'), ('gain', 'plain'))])
+    async with running_bridge(record='ring', record_folder=str(folder / 'records'),
+                              record_key=str(folder / 'key'), record_after=0.0,
+                              record_secrets=['/arm:p.*']) as service:
+        recorder = service.bridge._recorder
+        assert recorder is not None
+        recorder.published('/parameter_events', CodecStore().codec(schema_of(ParameterEvent)),
+                           serialize_message(event))
+        recorder.save('test')
+        found = await async_wait_until(
+            lambda: list((folder / 'records').glob('*/metadata.yaml')))
+    (told,) = [data for topic, *_, data in read(next(found[0].parent.glob('*_0.mcap')))
+               if topic == '/parameter_events']
+    assert [each.value.string_value for each in deserialize_message(
+        told, ParameterEvent).new_parameters] == ['', 'plain']
 
 
 @proof('record_folder', 'record_key', 'record_ring', 'record_after', 'record_limit')

@@ -210,4 +210,4 @@ def test_a_bridge_that_records_nothing_loads_nothing_for_it() -> None:
     found = {path.relative_to(package).as_posix() for path in package.rglob('*.py') if re.search(
         r'^(from|import) ws_bridge\.(record|bridge\.recorder)\b', path.read_text(), re.MULTILINE)}
     assert {name for name in found if not name.startswith('record/')} == {
-        'bridge/recorder.py', 'bridge/replay_side.py', 'cli/bag.py'}
+        'bridge/recorder.py', 'bridge/replay_side.py', 'cli/bag.py', 'cli/replay.py'}

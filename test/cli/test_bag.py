@@ -15,15 +15,18 @@
 from __future__ import annotations
 
 from importlib import util
+import json
 import os
 from pathlib import Path
 
 import pytest
-from support.recordings import NAME, POINT, record, START, STEP
+from support.recordings import begin, NAME, POINT, record, START, STEP
 from support.recordings import read as messages_of
 
 from ws_bridge.cli.parser import main
+from ws_bridge.record.channels import COMMANDS, OWN
 from ws_bridge.record.scan import scan
+from ws_bridge.record.wire import json_of
 
 NUMBER = 10
 MAPPING = """
@@ -88,6 +91,35 @@ def test_what_a_role_may_read(folder: Path, tmp_path: Path, role: str, code: int
     else:
         assert {row[0] for row in messages_of(target / 'part_0.mcap')} == topics
         assert (f'left out: {POINT.topic}' in said.err) is (role == 'reader')
+
+
+def test_what_is_said_of_a_denied_topic(tmp_path: Path) -> None:
+    """To see all names is not to be told what was commanded."""
+    recording = begin(tmp_path / 'records')
+    for topic in (POINT.topic, '/count'):
+        recording.add(OWN[COMMANDS], START, 0, json_of({'topic': topic, 'values': {'x': 1.0}}))
+    recording.close()
+    mapping = tmp_path / 'mapping.yaml'
+    mapping.write_text(MAPPING)
+    assert main(['bag', 'cut', str(recording.folder), str(tmp_path / 'part'), '--as', 'reader',
+                 '--mapping', str(mapping)]) == 0
+    assert [json.loads(row[3])['topic'] for row in messages_of(
+        tmp_path / 'part' / 'part_0.bridge.mcap')] == ['/count']
+
+
+def test_a_denial_of_the_bridges_own_name(folder: Path, tmp_path: Path,
+                                          capsys: pytest.CaptureFixture[str]) -> None:
+    """A pattern with ~ is about the node that recorded; what is said of a topic follows it."""
+    mapping = tmp_path / 'mapping.yaml'
+    mapping.write_text(MAPPING.replace('/secret/*', '~/point').replace('/secret', '~'))
+    words = ['bag', 'cut', str(folder), '--as', 'reader', '--mapping', str(mapping)]
+    assert main([*words, str(tmp_path / 'all')]) == 0
+    assert main([*words, str(tmp_path / 'part'), '--node', '/secret']) == 0
+    assert {row[0] for row in messages_of(tmp_path / 'all' / 'all_0.mcap')} == {
+        '/count', POINT.topic}
+    assert {row[0] for row in messages_of(tmp_path / 'part' / 'part_0.mcap')} == {'/count'}
+    assert main(['bag', 'cut', str(folder), str(tmp_path / 'x'), '--node', '/secret']) == 1
+    assert '--as' in capsys.readouterr().err
 
 
 def test_verify_and_repair(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

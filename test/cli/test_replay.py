@@ -16,24 +16,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, ExitStack
+from dataclasses import replace
 import itertools
 import json
 from pathlib import Path
 import subprocess
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from support.bridge_harness import native_peer
-from support.foxglove_peer import foxglove_peer
-from support.helpers import async_wait_until
-from support.recordings import cdr, COUNT, POINT, record, START, STEP
+from support.foxglove_peer import CONTROL, foxglove_peer
+from support.helpers import async_wait_until, SpinningNode
+from support.recordings import begin, cdr, COUNT, incident, POINT, record, START, STEP
 
+from ws_bridge.bridge.playback import Playback
 from ws_bridge.bridge.replay_side import ReplaySide
-from ws_bridge.cli.replay import serving
+from ws_bridge.cli.parser import build_parser
+from ws_bridge.cli.replay import publish_named, serving, side_of, to_publish
 from ws_bridge.config import settings_from
-from ws_bridge.errors import BadRecording
+from ws_bridge.errors import BadRecording, Forbidden, TypeMismatch, Unavailable, UnknownName
+from ws_bridge.protocol.operations import ControlPlayback
+from ws_bridge.record.channels import ChannelInfo, COMMANDS, EVENTS, OWN
+from ws_bridge.record.wire import json_of
+from ws_bridge.session.effects import SetPlayback
 
 NUMBER = 30
 
@@ -60,7 +68,7 @@ async def test_native(folder: Path) -> None:
         assert {'/count', POINT.topic, '/ws_bridge/commands', '/clock'} == set(listed)
         assert not any(each['publish'] for each in listed.values())
         for topic in ('/count', '/ws_bridge/commands'):
-            await peer.ask('subscribe', topic=topic)
+            await peer.ask('subscribe', topic=topic, queue_depth=1000)
         await async_wait_until(lambda: len(peer.samples('/count')) > NUMBER
                                and peer.samples('/ws_bridge/commands'))
         numbers = [each['data'] for each in peer.samples('/count')]
@@ -98,6 +106,183 @@ async def test_where_it_begins(folder: Path) -> None:
     loop = asyncio.get_running_loop()
     with pytest.raises(BadRecording, match=r'has 0\.29'):
         ReplaySide(folder, loop, begin=1.0)
+
+
+def second(number: float) -> float:
+    """Return a time of the incident, Unix time, s."""
+    return START / 1e9 + number
+
+
+async def test_its_controls(tmp_path: Path) -> None:
+    """Of one peer, as all others are told; what there was at a time is shown, also late."""
+    incident(tmp_path / 'records')
+    folder, = (tmp_path / 'records').iterdir()
+    async with replayed(folder, speed=0.001) as url, native_peer(url) as peer, \
+            native_peer(url) as other:
+        assert 'playback' in (await peer.ask('hello', name='page'))['capabilities']
+        for topic in ('/count', '/latched', EVENTS, '/clock'):
+            await peer.ask('subscribe', topic=topic)
+        await peer.ask('playback', play=False, speed=1.0)
+        told = await peer.ask('playback', marks=True)
+        assert (told['status'], told['speed']) == ('paused', 1.0)
+        assert (told['begin'], told['end']) == (second(0), second(9))
+        assert [mark['kind'] for mark in told['marks']] == ['refusal', 'stop', 'lost']
+        stop = told['marks'][1]['time']
+        told = await peer.ask('playback', seek=stop)
+        assert (told['status'], told['time']) == ('paused', stop)
+        clock = await async_wait_until(lambda: [
+            each['clock'] for each in peer.samples('/clock')
+            if each['clock']['sec'] == int(stop)])
+        assert abs(clock[-1]['nanosec'] - stop % 1 * 1e9) < 1000
+        await async_wait_until(lambda: {'data': 4} in peer.samples('/count'))
+        assert peer.samples('/latched')[-1] == {'data': 7}
+        said = json.loads((await async_wait_until(lambda: peer.samples(EVENTS)))[-1]['data'])
+        assert said['event'] == 'estop'
+        # somebody who comes now sees the same, and was told of the jump
+        for topic in ('/count', '/latched', COMMANDS):
+            await other.ask('subscribe', topic=topic, queue_depth=1000)
+            await async_wait_until(lambda: other.samples(topic))    # noqa: B023
+        assert other.samples('/count') == [{'data': 4}]
+        assert json.loads(other.samples(COMMANDS)[0]['data'])['message'] == 'p2 has the lease'
+        news = await other.wait(lambda frame: frame['data'].get('kind') == 'playback'
+                                and frame['data']['jumped'])
+        assert (news['data']['status'], news['data']['time']) == ('paused', stop)
+        # it goes on from there to its end, and begins anew
+        await peer.ask('playback', play=True, speed=1000)
+        await peer.wait(lambda frame: frame['data'].get('status') == 'ended')
+        assert [each['data'] for each in other.samples('/count')] == [4, 5, 6, 7, 8, 9]
+        assert (await peer.ask('playback'))['time'] == second(9)
+        told = await peer.ask('playback', play=True, speed=0.001)
+        assert (told['status'], told['time']) == ('playing', second(0))
+        await other.wait(lambda frame: frame['data'].get('kind') == 'playback'
+                         and frame['data']['time'] == second(0))
+        # before the begin is its begin, behind the end its end
+        assert (await peer.ask('playback', seek=1.0, play=False))['time'] == second(0)
+        assert (await peer.ask('playback', seek=1e10))['time'] == second(9)
+
+
+async def test_it_begins_anew_for_everybody(folder: Path) -> None:
+    async with replayed(folder, is_endless=True) as url, native_peer(url) as peer:
+        await peer.wait(lambda frame: frame['data'].get('kind') == 'playback'
+                        and frame['data']['jumped'] and frame['data']['status'] == 'playing')
+
+
+async def test_foxglove_s_controls(folder: Path) -> None:
+    """By a frame of three; who has never sent one is never sent the answer's either."""
+    async with replayed(folder, speed=0.001) as url, foxglove_peer(
+            SimpleNamespace(url=url)) as peer, foxglove_peer(
+            SimpleNamespace(url=url)) as other:     # type: ignore[arg-type]
+        info, = peer.of('serverInfo') or await async_wait_until(lambda: peer.of('serverInfo'))
+        assert {'playbackControl', 'time'} <= set(info['capabilities'])
+        end = START + (NUMBER - 1) * STEP + 2
+        assert info['dataStartTime'] == {'sec': START // 10**9, 'nsec': START % 10**9}
+        assert info['dataEndTime'] == {'sec': end // 10**9, 'nsec': end % 10**9}
+        await peer.subscribe(7, '/count')
+        to = START + 20 * STEP
+        await peer.websocket.send(CONTROL.pack(3, 1, 1.5, 1, to, 2) + b'id')
+        await async_wait_until(lambda: peer.playback)
+        assert peer.playback == [(1, to, 1.5, 1, 'id')]
+        await async_wait_until(lambda: cdr(COUNT, data=20) in peer.samples.get(7, []))
+        assert peer.stamps[-1] == to
+        await async_wait_until(lambda: to in peer.times)
+        await peer.websocket.send(CONTROL.pack(3, 0, 1000.0, 0, 0, 2) + b'go')
+        await async_wait_until(lambda: len(peer.playback) == 3)
+        assert peer.playback[1][::4] == (0, 'go')
+        assert peer.playback[2] == (3, end, 1000.0, 0, '')
+        assert not other.playback
+
+
+async def test_a_bridge_to_a_robot_has_none() -> None:
+    with pytest.raises(Unavailable):
+        Playback(None, list)._set(None, SetPlayback(ControlPlayback('i')))  # type: ignore
+
+
+@pytest.mark.parametrize(('role', 'topics'), [
+    ('admin', {'/count', POINT.topic, '/ws_bridge/commands', '/clock'}),
+    ('reader', {'/count', '/ws_bridge/commands', '/clock'}), ('observer', None),
+    ('operator', None)])
+def test_what_a_role_is_shown(folder: Path, tmp_path: Path, role: str,
+                              topics: set[str] | None) -> None:
+    """Whoever may read it, and of it what he could subscribe to."""
+    mapping = tmp_path / 'mapping.yaml'
+    mapping.write_text("version: 1\nout: ['*']\nroles:\n  reader: {like: observer, allow: "
+                       "[{recordings: '*'}], deny: [{subscribe: '/secret/*'}]}\n")
+    args = build_parser().parse_args([
+        'replay', str(folder), '--as', role, '--mapping', str(mapping)])
+    loop = asyncio.new_event_loop()
+    try:
+        if topics is None:
+            with pytest.raises(Forbidden):
+                side_of(args, loop)
+            return
+        side = side_of(args, loop)
+    finally:
+        loop.close()
+    assert set(side.graph.topics) == topics
+
+
+TWIST = ChannelInfo('/twist', 'geometry_msgs/msg/Twist', f"""geometry_msgs/Vector3 linear
+geometry_msgs/Vector3 angular
+{"=" * 80}
+MSG: geometry_msgs/Vector3
+float64 x
+float64 y
+float64 z
+""")
+MOVING = replace(COUNT, topic='/x/_action/feedback'), replace(COUNT, topic='/moving'), \
+    replace(COUNT, topic='/cmd_vel'), TWIST
+
+
+def publishing(folder: Path, *words: str) -> Any:
+    """Return the arguments of a replay that publishes, and the recording."""
+    args = build_parser().parse_args(['replay', str(folder), *words])
+    return args, side_of(args, asyncio.get_running_loop())
+
+
+@pytest.mark.parametrize(('topic', 'error'), [
+    ('/twist', Forbidden), ('/cmd_vel', Forbidden), ('/moving', Forbidden),
+    ('/x/_action/feedback', Forbidden), (COMMANDS, Forbidden), ('/none', UnknownName)])
+async def test_nothing_is_published_that_moves(tmp_path: Path, topic: str,
+                                               error: type[Exception]) -> None:
+    """By its type, by the gate that it had, or that the mapping file has; nor what is no topic."""
+    recording = begin(tmp_path / 'records')
+    for info in (COUNT, *MOVING):
+        recording.add(info, START, 0, bytes(64))
+    recording.add(OWN[COMMANDS], START, 0, json_of({'topic': '/cmd_vel', 'verdict': 'passed'}))
+    recording.close()
+    (tmp_path / 'mapping.yaml').write_text(
+        "version: 1\nout: ['*']\ngates: [{gate: base, topics: [/mov*]}]\n")
+    words = '--mapping', str(tmp_path / 'mapping.yaml'), '--publish', '/count'
+    assert set(to_publish(*publishing(recording.folder, *words))) == {'/count'}
+    with pytest.raises(error):
+        to_publish(*publishing(recording.folder, *words, '--publish', topic))
+
+
+async def test_what_is_named_is_published(tmp_path: Path) -> None:
+    """Nothing else, and of that only what is a message."""
+    from std_msgs.msg import Int32
+    heard: list[int] = []
+    args, side = publishing(incident(tmp_path / 'records'), '--publish', '/count', '--loop',
+                            '--speed', '100')
+    with SpinningNode('listener') as listener, ExitStack() as stack:
+        listener.node.create_subscription(
+            Int32, '/count', lambda message: heard.append(message.data), 100)
+        publish_named(args, side, stack)
+        stack.callback(side.shutdown)
+        side._publish('/count', b'')        # whatever a file may hold
+        side.start(lambda: None)
+        await async_wait_until(lambda: 9 in heard)
+        names = dict(listener.node.get_publisher_names_and_types_by_node('ws_bridge_replay', '/'))
+        assert set(names) == {'/count', '/parameter_events'}
+    assert set(heard) <= set(range(10))
+
+
+async def test_a_type_that_has_changed_is_not_published(tmp_path: Path) -> None:
+    recording = begin(tmp_path / 'records')
+    recording.add(replace(COUNT, schema='int64 data\n'), START, 0, bytes(16))
+    recording.close()
+    with pytest.raises(TypeMismatch), ExitStack() as stack:
+        publish_named(*publishing(recording.folder, '--publish', '/count'), stack)
 
 
 def test_it_needs_no_ros(folder: Path) -> None:

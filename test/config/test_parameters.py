@@ -161,6 +161,7 @@ NONSENSE: dict[str, list[str]] = {
                 'file:///x'],
     'hosts': HOSTS,
     'asset_uri_allowlist': ['(', '[a', '*', '(?P<a>'],
+    'record_secrets': ['(', '[a', '*', '(?P<a>'],
     'trusted_proxies': ['a', '10.0.0.0/33', '10.0.0', ' ', '*', 'http://10.0.0.1', '::1/200'],
     'push': NAMES, 'pull': NAMES, 'estop_service': NAMES,
     'jwt_algorithm': ['none', '', 'hs256', 'HS256,RS256', ' '],

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 import math
+from pathlib import Path
 import random
+import re
 
 import numpy as np
 import pytest
@@ -70,6 +72,12 @@ def test_the_gains_are_those_of_riccatis_equation(
         cost = weights + drift.T @ cost @ drift - np.outer(drift.T @ cost @ push, found)
     assert found == pytest.approx(np.array(gains), rel=2e-3, abs=2e-3)
     assert np.max(np.abs(np.linalg.eigvals(drift - np.outer(push, gains)))) < 0.98
+
+
+def test_the_tutorial_has_these_gains() -> None:
+    text = (Path(__file__).parents[2] / 'docs' / 'tutorial' / 'control_demo.md').read_text()
+    rows = re.findall(r'^\| `gain_\w+` \|.*\| (-?[\d.]+) \|$', text, re.MULTILINE)
+    assert tuple(map(float, rows)) == GAINS
 
 
 def test_the_poles_stand_and_the_cart_goes_where_it_shall() -> None:

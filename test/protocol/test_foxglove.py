@@ -607,6 +607,57 @@ def test_what_is_not_served_is_said(dialect: FoxgloveDialect) -> None:
         'unknown_operation', 'Server does not support the playbackControl capability')
 
 
+# ---- a replay
+
+REPLAY = replace(GREETING, playback=replies.Span(1_500_000_007, 3_000_000_000))
+
+
+def test_a_replay_is_announced_with_its_times(dialect: FoxgloveDialect) -> None:
+    (info,) = tell(dialect, REPLAY)
+    assert 'playbackControl' in info['capabilities']
+    assert (info['dataStartTime'], info['dataEndTime']) == (
+        {'sec': 1, 'nsec': 500_000_007}, {'sec': 3, 'nsec': 0})
+    (info, _) = tell(dialect, replace(REPLAY, login='needed'))
+    assert 'dataEndTime' not in info and info['capabilities'] == []
+
+
+def test_a_replay_is_controlled(dialect: FoxgloveDialect) -> None:
+    """By the bytes of Foxglove's own server; who has never asked is told by no unknown word."""
+    tell(dialect, REPLAY)
+    state = replies.PlaybackState('playing', 12345, 1.0)
+    assert tell(dialect, replies.PlaybackChanged(state)) == []
+    pause = bytes.fromhex('03010000803f00000000000000000007000000736f6d652d6964')
+    assert send(dialect, pause) == (ops.ControlPlayback('playback:some-id', False, 1.0),)
+    assert tell(dialect, replies.PlaybackChanged(state)) == [
+        bytes.fromhex('050039300000000000000000803f0000000000')]
+    seek = bytes.fromhex('030000000040013930000000000000010000006e')
+    assert send(dialect, seek) == (ops.ControlPlayback('playback:n', True, 2.0, 12345),)
+    assert tell(dialect, replies.PlaybackControlled(
+        'playback:n', replies.PlaybackState('ended', 12345, 2.0), replies.Span(0, 12345),
+        has_jumped=True)) == [bytes.fromhex('050339300000000000000000004001010000006e')]
+
+
+@pytest.mark.parametrize(('frame', 'op_id', 'code'), [
+    ('030100', None, 'bad_frame'),
+    ('03010000803f00000000000000000008000000736f6d652d6964', None, 'bad_frame'),
+    ('03010000803f00000000000000000001000000ff', None, 'bad_frame'),
+    ('03020000803f000000000000000000010000006e', 'playback:n', 'bad_field'),
+    ('030100000000000000000000000000010000006e', 'playback:n', 'bad_field'),
+    ('03010000c07f000000000000000000010000006e', 'playback:n', 'bad_field')])
+def test_a_control_that_is_wrong(dialect: FoxgloveDialect, frame: str, op_id: str | None,
+                                 code: str) -> None:
+    tell(dialect, REPLAY)
+    op = send(dialect, bytes.fromhex(frame))
+    assert wrong(op)[:2] == (op_id, code)
+    (status,) = tell(dialect, failed(op_id, BadFrame('no')))
+    assert (status['op'], status['level']) == ('status', 2)
+    if op_id is not None:
+        assert status['id'] == 'playback'
+        assert tell(dialect, replies.PlaybackControlled(
+            op_id, replies.PlaybackState('paused', 0, 1.0), replies.Span(0, 0)))[0] == {
+                'op': 'removeStatus', 'statusIds': ['playback']}
+
+
 # ---- the robot
 
 def test_assets(dialect: FoxgloveDialect) -> None:

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 import json
 from pathlib import Path
@@ -167,13 +168,14 @@ def test_metadata_keys_are_those_of_the_docs() -> None:
 
 def test_examples_of_the_docs() -> None:
     examples = [json.loads(text) for text in re.findall(r'```json\n(.*?)```', PROTOCOL, re.S)]
-    envelope, hello, state = examples
+    envelope, hello, state, playback = examples
     validator('peer').validate(envelope)
     command = one(native().decode(json.dumps(envelope)))
     assert command == ops.Command('4f0c-12', '/cmd_vel', {'linear': {'x': 0.2}},
                                   stamp=1_760_000_000_250_000_000)
     assert encode(greeting_of(hello))['data'] == hello
     assert encode(robot_state_of(state))['data'] == state
+    assert encode(playback_of(playback))['data'] == playback
 
 
 def test_examples_of_the_docs_are_what_the_code_says() -> None:
@@ -354,6 +356,8 @@ CONFIGURATION: dict[str, list[Field]] = {
     'advertise_action': [text('data.action', required=True), text('data.type', required=True),
                          flag('data.answers')],
     'unadvertise_action': [text('data.action', required=True)],
+    'playback': [flag('data.play'), number('data.speed', 1e-3, 1e3),
+                 number('data.seek', -1e12, 1e12), flag('data.marks')],
     'status': [flag('data.subscribe')],
     'gates': [],
     'acquire': [GATE_NAME],
@@ -532,6 +536,9 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
     ({}, {'op': 'unadvertise_service', 'service': '/s'}, ops.UnadvertiseService('i', '/s')),
     ({}, {'op': 'status'}, ops.WatchStatus('i', True)),
     ({}, {'op': 'status', 'subscribe': False}, ops.WatchStatus('i', False)),
+    ({}, {'op': 'playback'}, ops.ControlPlayback('i')),
+    ({}, {'op': 'playback', 'play': False, 'speed': 2, 'seek': 1.5, 'marks': True},
+     ops.ControlPlayback('i', False, 2.0, 1_500_000_000, True)),
     ({}, {'op': 'gates'}, ops.ListGates('i')),
     *[({}, {'op': word, 'gate': 'g', 'peer': 'p', 'message': 'm'},
        ops.LeaseOperation('i', word, 'g'))  # type: ignore[arg-type]
@@ -658,6 +665,19 @@ ESTOP = {'stopped': True, 'by': None, 'reason': 'start'}
 CONTROL = {'gates': [GATE], 'estop': ESTOP}
 TERMS = {'gate': '/t', 'epoch': 3, 'timeout': 0.5, 'ttl': 0.3}
 LEASE_TERMS = replies.LeaseTerms(3, 0.5, 0.3)
+
+
+def playback_of(told: dict[str, Any]) -> replies.PlaybackControlled:
+    """Return the reply that an answer about a replay was made of."""
+    return replies.PlaybackControlled(
+        'i', replies.PlaybackState(told['status'], nanoseconds(told['time']), told['speed']),
+        replies.Span(nanoseconds(told['begin']), nanoseconds(told['end'])), [
+            replies.Mark(nanoseconds(each['time']), each['kind'], each['text'])
+            for each in told['marks']])
+
+
+PLAYBACK = replies.PlaybackState('paused', 1_500_000_000, 0.5)
+SPAN = replies.Span(SECOND, 3 * SECOND)
 ANSWERS: list[tuple[replies.Reply, dict[str, Any]]] = [
     (replies.LoggedIn('i', 'alice', 'admin', HELLO['allowed']),
      {'op': 'auth', 'name': 'alice', 'role': 'admin', 'allowed': HELLO['allowed']}),
@@ -678,6 +698,13 @@ ANSWERS: list[tuple[replies.Reply, dict[str, Any]]] = [
      {'op': 'advertise_service', 'service': '/s', 'type': 'a/srv/S'}),
     (replies.ServiceUnadvertised('i', '/s'), {'op': 'unadvertise_service', 'service': '/s'}),
     (replies.StatusWatched('i', True), {'op': 'status', 'subscribe': True}),
+    (replies.PlaybackControlled('i', PLAYBACK, SPAN), {
+        'op': 'playback', 'status': 'paused', 'time': 1.5, 'speed': 0.5, 'begin': 1.0,
+        'end': 3.0}),
+    (replies.PlaybackControlled('i', PLAYBACK, SPAN, [replies.Mark(2 * SECOND, 'lost', 'p1')],
+                                True), {
+        'op': 'playback', 'status': 'paused', 'time': 1.5, 'speed': 0.5, 'begin': 1.0,
+        'end': 3.0, 'marks': [{'time': 2.0, 'kind': 'lost', 'text': 'p1'}]}),
     (replies.MessagePublished('i', '/t', 0), {'op': 'publish', 'topic': '/t', 'subscribers': 0}),
     (replies.GraphListed('i', GRAPH), {'op': 'list', **LISTING}),
     (replies.ActionAdvertised('i', '/a', 'a/action/A'),
@@ -758,6 +785,10 @@ REPLIES: list[tuple[replies.Reply, tuple[str, int, str | None, str | None], Any]
      {'type': 'heartbeat', 'timestamp': 1.5, 'sequence': 5,
       'echo': {'sequence': 1, 'timestamp': 2.0, 'received': 3.0}}),
     (robot_state_of(STATE), ('status', 2, None, None), STATE),
+    (replies.PlaybackChanged(PLAYBACK, True), ('status', 3, None, None),
+     {'kind': 'playback', 'status': 'paused', 'time': 1.5, 'speed': 0.5, 'jumped': True}),
+    (replace(greeting_of(HELLO), playback=SPAN), ('configuration', 3, None, None),
+     {**HELLO, 'capabilities': [*HELLO['capabilities'], 'playback']}),
     (replies.RatesChanged(1.5, [replies.TopicRate('/t', 1.0, 2.0)]), ('status', 2, None, None),
      {'kind': 'rates', 'bandwidth': 1.5, 'rates': [{'topic': '/t', 'rate': 1.0, 'wanted': 2.0}]}),
 ]

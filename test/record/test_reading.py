@@ -18,12 +18,12 @@ import json
 from pathlib import Path
 
 import pytest
-from support.recordings import begin, NAME, POINT, record, START, STEP
+from support.recordings import begin, COUNT, NAME, POINT, record, START, STEP
 from support.recordings import messages as wanted
 
 from ws_bridge.errors import BadRecording
 from ws_bridge.record.channels import COMMANDS, EVENTS, OWN
-from ws_bridge.record.reading import channels_at, cut, messages
+from ws_bridge.record.reading import channels_at, cut, messages, newest
 
 NUMBER = 8
 
@@ -48,8 +48,8 @@ def test_what_was_cut_is_not_read(tmp_path: Path) -> None:
         list(messages(folder))
 
 
-@pytest.mark.parametrize('sees_all', [True, False])
-def test_what_is_denied_is_left_out(tmp_path: Path, sees_all: bool) -> None:
+@pytest.mark.parametrize('hears_all', [True, False])
+def test_what_is_denied_is_left_out(tmp_path: Path, hears_all: bool) -> None:
     source = begin(tmp_path / 'records')
     for info, stamp, sequence, data in wanted(NUMBER):
         source.add(info, stamp, sequence, data)
@@ -59,12 +59,26 @@ def test_what_is_denied_is_left_out(tmp_path: Path, sees_all: bool) -> None:
     source.close()
     target = begin(tmp_path / 'records', name='part')
     count, left_out = cut(source.folder, target, begin=None, end=None,
-                          may_read=lambda topic: topic == '/count', sees_all=sees_all)
+                          may_hear=lambda topic, _: topic == '/count', hears_all=hears_all)
     found = list(messages(target.folder))
     assert len(found) == count
     assert POINT.topic not in {each.info.topic for each in found}
     assert POINT.topic in left_out
     own = [json.loads(each.data) for each in found if each.info.is_own]
-    assert ({'topic': POINT.topic} in own) is sees_all
-    assert ({'event': 'login'} in own) is sees_all
+    assert ({'topic': POINT.topic} in own) is hears_all
+    assert ({'event': 'login'} in own) is hears_all
     assert {each['topic'] for each in own if 'verdict' in each} == {'/count'}
+
+
+def test_the_newest_of_each_topic(tmp_path: Path) -> None:
+    """At a time, and not older than another one; over the files of a recording."""
+    folder = record(tmp_path / 'records', 20, each_file=5)
+    every = [COUNT.topic, POINT.topic, COMMANDS, '/none']
+    assert [(each.info.topic, each.stamp - START) for each in newest(
+        folder, START + 7 * STEP + 1, every)] == [
+            (COMMANDS, 6 * STEP + 2), ('/count', 7 * STEP), (POINT.topic, 7 * STEP + 1)]
+    assert [each.info.topic for each in newest(
+        folder, START + 7 * STEP + 1, every, START + 7 * STEP)] == ['/count', POINT.topic]
+    assert newest(folder, START - 1, every) == []
+    assert newest(folder, START + 5 * STEP, []) == []
+    assert [each.stamp - START for each in newest(folder, 2 * START, ['/count'])] == [19 * STEP]

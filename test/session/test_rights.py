@@ -192,3 +192,27 @@ def test_who_may_call_may_not_record(lacking: Use) -> None:
     assert policy.find(role, 'call', '/b/record/save') is None
     assert policy.find(Role('r', tuple(Grant('*', use) for use in uses)), 'call',
                        '/b/record/save')
+
+
+EVENT = 'rcl_interfaces/msg/ParameterEvent'
+
+
+@pytest.mark.parametrize(('role', 'topic', 'type_name', 'may_hear'), [
+    ('admin', '/out', '', True), ('admin', '/in', '', True), ('admin', '/in/never', '', False),
+    ('admin', '/else', '', False), ('admin', '/parameter_events', EVENT, True),
+    ('admin', '/in/x', EVENT, True), ('admin', '/in/a/_action/feedback', '', False),
+    ('observer', '/out', '', True), ('observer', '/in', '', True),
+    ('observer', '/parameter_events', EVENT, False), ('observer', '/out/x', EVENT, False),
+    ('limited', '/out', '', True), ('limited', '/out/secret', '', False),
+    ('limited', '/in', '', False), ('limited', '/b/lease', '', False)])
+def test_what_was_recorded(role: str, topic: str, type_name: str, may_hear: bool) -> None:
+    """Whoever may read recordings gets what he could subscribe to, and no parameters by it."""
+    limited = Role('limited', (Grant('*', 'subscribe'), Grant('*', 'graph')),
+                   (Grant('/out/secret', 'subscribe'),))
+    policy = Policy(Exposure(
+        subscribe=(Rule('/out*'), Rule('/parameter_events'), Rule('/b/*')),
+        publish=(Rule('/in*'), Rule('/parameter_events')),
+        deny=(Denial('/in/never'),), roles=(limited,)), OwnNames(telling=frozenset({'/b/lease'})))
+    rights = Rights(policy, policy.roles[role])
+    assert rights.may_hear(topic, type_name) is may_hear
+    assert rights.hears_all is (role != 'limited')

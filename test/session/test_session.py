@@ -24,7 +24,8 @@ import orjson
 import pytest
 from support.sessions import binary, call_from_ros, EPOCH, failed, FakeNames, make, refusal, START
 
-from ws_bridge.config import Denial, Exposure, Rule
+from ws_bridge.config import Denial, Exposure, Rule, Settings
+from ws_bridge.config.roles import Role
 from ws_bridge.errors import BadField, NotHolder, TimedOut
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
@@ -34,6 +35,9 @@ from ws_bridge.protocol.unix_time import nanoseconds as ns
 from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session import effects as fx
 from ws_bridge.session.gate_lookup import NoGates
+from ws_bridge.session.login import Login
+from ws_bridge.session.rights import Policy, Rights
+from ws_bridge.session.session import Session
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / 'docs' / 'reference'
                      / 'ws_bridge.v1.schema.json').read_text())
@@ -235,7 +239,7 @@ def test_every_operation_has_a_handler() -> None:
         ops.ListGates('i'), ops.LeaseOperation('i', 'acquire', 'g'), ops.EmergencyStop('i'),
         ops.ClearStop('i'), ops.GetParameters('i'), ops.SetParameters('i', {}),
         ops.WatchParameters('i'), ops.WatchConnections('i'), ops.FetchAsset('i', 'u'),
-        ops.MakeTicket('i', 'r'), ops.PictureShown('i', 't', 1)]
+        ops.MakeTicket('i', 'r'), ops.ControlPlayback('i'), ops.PictureShown('i', 't', 1)]
     assert {type(op) for op in handled} == set(get_args(ops.Operation)) - action
     for op in handled:
         assert set(map(type, session.receive(op, START))) <= set(get_args(fx.Effect))
@@ -355,3 +359,17 @@ def test_who_waits_for_a_failed_request() -> None:
         assert failed(session.receive(op, START)).about == about
     (sent,) = session.receive(ops.Authenticate('i', {}), START)
     assert sent == fx.Send(replies.LoggedIn('i', None, 'admin', session.login.rights.allowed()))
+
+
+def test_a_replay_is_controlled_by_whoever_may_look() -> None:
+    span = replies.Span(1, 2)
+    session = Session('p', 'native', settings=Settings(), exposure=Exposure.open(),
+                      names=FakeNames(), now=START, unix_offset=EPOCH, playback=span)
+    assert session.greeting().playback == span
+    op = ops.ControlPlayback('i', True)
+    assert session.receive(op, START) == [fx.SetPlayback(op)]
+    blind = Session('p', 'native', settings=Settings(), exposure=Exposure.open(),
+                    names=FakeNames(), now=START, unix_offset=EPOCH,
+                    login=Login(Rights(Policy(Exposure.open()), Role('blind'))))
+    assert refusal(blind.receive(op, START))[1] == 'forbidden'
+    assert blind.greeting().playback is None

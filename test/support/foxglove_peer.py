@@ -33,6 +33,8 @@ ASSET = struct.Struct('<BIBI')
 GRAPH = {'publishedTopics': 'publisherIds', 'subscribedTopics': 'subscriberIds',
          'advertisedServices': 'providerIds'}
 CALL = struct.Struct('<BIII')
+CONTROL = struct.Struct('<BBfBQI')
+PLAYBACK = struct.Struct('<BBQfBI')
 SUBPROTOCOLS = ('foxglove.websocket.v1', 'foxglove.sdk.v1')
 
 
@@ -45,6 +47,7 @@ class FoxglovePeer:
     :ivar answers: encoding and payload of answers, by the number of the call.
     :ivar assets: status and content of files, by the number of the request.
     :ivar times: those of the simulation.
+    :ivar playback: status, time, speed, jump and request of each state of a replay.
     :ivar graph: the nodes of each part of the connection graph, by topic or service.
     :ivar channels: those that there are, by topic; so are ``services`` by name.
     :ivar statuses: messages by id, those that stand.
@@ -58,6 +61,7 @@ class FoxglovePeer:
         self.answers: dict[int, tuple[str, bytes]] = {}
         self.assets: dict[int, tuple[int, bytes]] = {}
         self.times: list[int] = []
+        self.playback: list[tuple[int, int, float, int, str]] = []
         self.graph: dict[str, dict[str, list[str]]] = {part: {} for part in GRAPH}
         self.channels: dict[str, dict[str, Any]] = {}
         self.services: dict[str, dict[str, Any]] = {}
@@ -86,6 +90,11 @@ class FoxglovePeer:
             _, request, status, length = ASSET.unpack_from(frame)
             self.assets[request] = status, frame[ASSET.size:]
             assert length == (len(frame) - ASSET.size if status else 0)
+        elif frame[0] == 5:
+            _, *state, length = PLAYBACK.unpack_from(frame)
+            request = frame[PLAYBACK.size:].decode()
+            assert length == len(request)
+            self.playback.append((*state, request))     # type: ignore[arg-type]
         else:
             assert frame[0] == 3
             _, _, call, length = CALL.unpack_from(frame)

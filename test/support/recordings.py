@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from mcap.reader import make_reader
 
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.convert.schema_text import schema_from_text
-from ws_bridge.record.channels import ChannelInfo, COMMANDS, OWN
+from ws_bridge.record.channels import ChannelInfo, COMMANDS, EVENTS, OWN
 from ws_bridge.record.keys import load_signer, Signer
 from ws_bridge.record.recording import Origin, Recording
 from ws_bridge.record.wire import json_of
@@ -95,6 +96,35 @@ def fill(recording: Recording, number: int, each_chunk: int = 5, each_file: int 
             recording.poll(now)
         if index % (3 * each_file) == 0:
             recording.split(now)
+
+
+def incident(parent: Path) -> Path:
+    """
+    Make a recording of 9 s with a refusal at 3 s, a stop at 4 s, and a lost operator at 6 s.
+
+    :return: its folder.
+    """
+    recording = begin(parent, name='2026-11-29_07-00-00Z_incident')
+    latched = replace(COUNT, topic='/latched', qos=({**QOS, 'durability': 'transient_local'},))
+    recording.add(latched, START, 1, cdr(COUNT, data=7))
+    second = 1_000_000_000
+    said: dict[int, list[tuple[str, dict[str, Any]]]] = {
+        3: [(COMMANDS, {'peer': 'p1', 'name': 'page', 'topic': '/cmd_vel', 'gate': '/cmd_vel',
+                        'verdict': 'not_holder', 'message': 'p2 has the lease', 'age': 0.02,
+                        'values': {'linear': {'x': 0.5}}}),
+            (EVENTS, {'event': 'refused', 'peer': 'p1', 'gate': '/cmd_vel', 'code': 'not_holder',
+                      'message': 'p2 has the lease'})],
+        4: [(EVENTS, {'event': 'stopped', 'gate': '/cmd_vel', 'reason': 'estop'}),
+            (EVENTS, {'event': 'estop', 'stopped': True, 'peer': 'p2', 'reason': 'a dog'})],
+        6: [(EVENTS, {'event': 'lease', 'gate': '/cmd_vel', 'before': 'p2',
+                      'reason': 'heartbeat'})]}
+    for index in range(10):
+        stamp = START + index * second
+        recording.add(COUNT, stamp, index, cdr(COUNT, data=index))
+        for offset, (topic, fields) in enumerate(said.get(index, ())):
+            recording.add(OWN[topic], stamp + offset, 0, json_of(fields))
+    recording.close()
+    return recording.folder
 
 
 def read(path: Path) -> list[tuple[str, int, int, bytes]]:

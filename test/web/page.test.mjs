@@ -30,6 +30,7 @@ import { LeasePanel } from '../../ws_bridge/web/app/lease.js';
 import { admission, Thinness } from '../../ws_bridge/web/app/link.js';
 import { startLogin } from '../../ws_bridge/web/app/login.js';
 import { Relays } from '../../ws_bridge/web/app/relays.js';
+import { clockText, near as justBefore, neighbour, timeOf } from '../../ws_bridge/web/app/replay.js';
 import { StopButton } from '../../ws_bridge/web/app/stop.js';
 import { Frames, headingOf, inverse, matrixOf, times } from '../../ws_bridge/web/app/tf.js';
 import { codecOf, VideoPlayer } from '../../ws_bridge/web/app/video.js';
@@ -566,6 +567,24 @@ test('video is decoded from a key frame on; a decoder that fails or falls behind
   player.push(frame(true), 'f');
   decoders[1].error(new Error('broken'));
   assert.equal(faults[1], 'broken');
+});
+
+test('the time of a replay goes on as the bridge has said, and not beyond the recording', () => {
+  const told = { status: 'playing', time: 105, speed: 2, begin: 100, end: 110 };
+  assert.equal(timeOf(told, 7, 8.5), 108);
+  assert.equal(timeOf(told, 7, 30), 110);
+  assert.equal(timeOf(told, 7, 6.9), 105, 'a clock that stepped back');
+  assert.equal(timeOf({ ...told, status: 'paused' }, 7, 30), 105);
+  assert.deepEqual([0, 59.96, 61.25].map(clockText), ['0:00.0', '1:00.0', '1:01.3']);
+});
+
+test('marks of a replay: what just happened, and the next ones', () => {
+  const marks = [1, 3, 4, 9].map((time) => ({ time }));
+  assert.deepEqual(justBefore(marks, 4), [{ time: 4 }, { time: 3 }, { time: 1 }]);
+  assert.deepEqual(justBefore(marks, 3.9), [{ time: 3 }, { time: 1 }]);
+  assert.deepEqual(justBefore(marks, 0.5), []);
+  assert.deepEqual([neighbour(marks, 3, false), neighbour(marks, 3, true)], [{ time: 1 }, { time: 4 }]);
+  assert.deepEqual([neighbour(marks, 1, false), neighbour(marks, 9, true)], [null, null]);
 });
 
 test('a page whose relay is gone goes on at one that answers', async () => {

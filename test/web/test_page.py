@@ -19,6 +19,8 @@ import json
 from pathlib import Path
 import re
 import struct
+import subprocess
+import sys
 import time
 from typing import Any
 import zlib
@@ -26,6 +28,7 @@ import zlib
 import pytest
 from support.browser import browser, Demo, keep_image, Observer, Page, Relay
 from support.helpers import SpinningNode, wait_until
+from support.recordings import incident
 from support.security_support import TOKEN, write_tokens
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
@@ -659,13 +662,13 @@ def test_plot(page: Page) -> None:
 def test_layout_of_plots(page: Page, demo: Demo, tmp_path: Path) -> None:
     """From a file, by names and stamps; one that is wrong changes nothing; it is remembered."""
     good, bad = tmp_path / 'good.json', tmp_path / 'bad.json'
-    joint = {'topic': '/joint_states', 'field': 'velocity[name="left_wheel_joint"]'}
+    joint = {'topic': '/pendulum/state', 'field': 'velocity[name="lower"]'}
     good.write_text(json.dumps({'layout': 1, 'span': 5, 'time': 'stamp', 'plots': [
         {'y': [-2, None], 'signals': [joint, {**joint, 'then': 'mean', 'window': 0.2}]}]}))
     bad.write_text(json.dumps({'layout': 1, 'plots': [{'signals': [{**joint, 'field': '?'}]}]}))
     page.show('plot')
     page['layout-import'].send_keys(str(good))
-    page.wait(lambda: re.search(r'name="left_wheel_joint"\]\n?\s*-?\d', ''.join(legends(page))),
+    page.wait(lambda: re.search(r'name="lower"\]\n?\s*-?\d', ''.join(legends(page))),
               'a value')
     page['layout-import'].send_keys(str(bad))
     page.wait_text('plot-say', 'not a field: ?')
@@ -1133,3 +1136,52 @@ def test_actions_messages_and_health(page: Page) -> None:
         server.destroy()
     page.show('health')
     page.wait_text('health', 'ws_bridge')
+
+
+def test_a_replay(shared: Page, tmp_path: Path) -> None:
+    """Somebody opens a recording, goes to the stop, and sees what was refused, and why."""
+    folder = incident(tmp_path / 'records')
+    with subprocess.Popen(
+            [sys.executable, '-m', 'ws_bridge', 'replay', str(folder), '--port', '0'],
+            stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = re.findall(r'http://[^)]+', process.stdout.readline())[0]
+            shared.console()
+            shared.driver.get(url)
+            shared.wait_text('connection', 'connected')
+            shared.wait_text('robot-name', '(replay)')
+            shared.wait_text('replay-mark', '3 marks')
+            shared['replay-play'].click()
+            shared.wait_text('replay-play', 'Play')
+            shared.choose('replay-mark', '1')
+            shared.wait_text('replay-now', '0:04.0 of 0:09.0')
+            shared.wait_text('replay-near', 'Stop 0:04.0 emergency stop by p2: a dog')
+            assert 'Refused 0:03.0 page, /cmd_vel: not_holder: p2 has the lease' in \
+                shared.text('replay-near')
+            # the command itself, with its values
+            shared.show('topics')
+            shared.wait(lambda: shared.run("""
+                const name = [...document.querySelectorAll('#topics button.name')].find(
+                    (each) => each.textContent === '/ws_bridge/commands');
+                name?.click();
+                return name;"""), 'the topic')
+            shared.wait_text('inspect-text', 'p2 has the lease')
+            assert shared.run("""
+                const { width, height } = document.getElementById('replay-marks');
+                return document.getElementById('replay-marks').getContext('2d')
+                    .getImageData(0, 0, width, height).data.some((each) => each);""")
+            shared.choose('replay-time', '8.5')
+            shared.wait_text('replay-near', 'Lost 0:06.0 p2 lost /cmd_vel: heartbeat')
+            shared['replay-before'].click()
+            shared.wait_text('replay-now', '0:06.0')
+            shared.choose('replay-speed', '10')
+            shared['replay-play'].click()
+            shared.wait_text('replay-now', '0:09.0 of')
+            shared.wait_text('replay-play', 'Play')
+            assert not shared.console()
+            shared.refusals = ('unknown_type',)     # of /rosout, which was not recorded
+            assert not shared.unexpected()
+        finally:
+            shared.driver.get('about:blank')
+            process.terminate()

@@ -25,6 +25,7 @@ answers through the mailbox.
 from __future__ import annotations
 
 import asyncio
+from itertools import chain
 from typing import Any, TYPE_CHECKING
 
 from ws_bridge.bridge.actions import Actions
@@ -48,6 +49,7 @@ from ws_bridge.bridge.names import BridgeNames
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.parameters import Parameters
 from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.playback import Playback, Player
 from ws_bridge.bridge.publications import Publications
 from ws_bridge.bridge.rosapi import RosApi
 from ws_bridge.bridge.screens import Screens
@@ -73,6 +75,7 @@ from ws_bridge.transport.link import Link
 if TYPE_CHECKING:
     from ws_bridge.bridge.battery import Battery
     from ws_bridge.bridge.recorder import Recorder
+    from ws_bridge.bridge.recordings import Recordings
     from ws_bridge.ros.side import RosSide
 
 WRITING_TIME = 30.0
@@ -94,14 +97,16 @@ class Bridge:
     :param door: knows who peers are.
     :param ledger: takes down what happens.
     :param epoch: Unix time at the loop's time 0, s.
+    :param player: plays a recording that stands for the robot; ``None``: this is no replay.
     :ivar figures: what the metrics show of the peers.
     :ivar cameras: those that somebody looks at; ``screens`` shows them to pages.
+    :ivar recordings: serves them to those who may read them; ``None`` where nothing is recorded.
     :raises TypeError: an effect of the sessions is carried out by no unit, or by two.
     """
 
     def __init__(self, settings: Settings, exposure: Exposure, ros: RosSide,
-                 loop: asyncio.AbstractEventLoop, door: Door, ledger: Ledger,
-                 epoch: float) -> None:
+                 loop: asyncio.AbstractEventLoop, door: Door, ledger: Ledger, epoch: float, *,
+                 player: Player | None = None) -> None:
         self._settings = settings
         self._ros = ros
         self._exposure = exposure
@@ -156,6 +161,7 @@ class Bridge:
                                     clock=clock)
         self._logins = Logins(settings, door, ledger, self._state, loop, epoch=epoch, peers=peers,
                               carry_out=carry_out)
+        self._playback = Playback(player, peers.values)
         self._uplinks = Uplinks(
             settings, ros, self._outward, self._publications, ledger, unix=self._unix,
             make_session=lambda name, link: self._make_session(
@@ -176,14 +182,16 @@ class Bridge:
         self._units: tuple[Unit, ...] = (       # in the order in which they see a new graph
             self._subscriptions, self._publications, self._services, self._actions,
             self._control, self._uplinks, self._state, parameters, rosapi, second_look,
-            self._diagnosis, self._logins, self._assets, ConnectionGraph(ros, peers.values))
+            self._diagnosis, self._logins, self._assets, self._playback,
+            ConnectionGraph(ros, peers.values))
         self._battery = self._make_battery(store) if settings.fleet else None
         if self._battery is not None:
             self._units += (self._battery,)
         self._dispatcher.connect(self._units)
         self._recorder: Recorder | None = None
+        self.recordings: Recordings | None = None
         if settings.record != 'off':
-            self._recorder = self._make_recorder(ledger)
+            self._recorder = self._make_recorder(ledger, door)
 
     def __repr__(self) -> str:
         return f'Bridge(peers={len(self._peers)}, topics={len(self._outward.topics())})'
@@ -234,7 +242,9 @@ class Bridge:
         self._control.end()
 
     async def end_workers(self) -> None:
-        """End what reads and writes large messages, files and pictures."""
+        """End what reads and writes large messages, files, pictures and recordings."""
+        if self.recordings is not None:
+            await self.recordings.shutdown()
         await self.cameras.shutdown()
         await self._assets.shutdown()
         await self._frames.intake.shutdown()
@@ -310,16 +320,23 @@ class Bridge:
         from ws_bridge.bridge.battery import Battery
         return Battery(self._ros, store, self._exposure, self._loop.time)
 
-    def _make_recorder(self, ledger: Ledger) -> Recorder:
+    def _make_recorder(self, ledger: Ledger, door: Door) -> Recorder:
         """
-        Have everything recorded.
+        Have everything recorded, and recordings served.
 
         :raises ConfigError: a library for it is missing.
         """
         from ws_bridge.record.requirements import require_libraries
         require_libraries('record')
-        from ws_bridge.bridge.recorder import Recorder
-        recorder = Recorder(self._settings, self._ros, self._outward, ledger.audit, self._loop,
+        from ws_bridge.bridge.recorder import options_of, Recorder
+        from ws_bridge.bridge.recordings import Recordings
+        from ws_bridge.bridge.secret_parameters import SecretParameters
+        options = options_of(self._settings, self._ros.release)
+        self.recordings = Recordings(
+            self._settings, options['folder'], options['key'], door, ledger, self._loop,
+            gated=lambda: chain.from_iterable(self.gates.values()), epoch=self._epoch)
+        recorder = Recorder(options, SecretParameters(self._settings.record_secrets), self._ros,
+                            self._outward, ledger.audit, self._loop,
                             peers=self._peers.values, links=self._state.links,
                             epoch=self._epoch)
         self._control.passages.tap = recorder
@@ -350,7 +367,8 @@ class Bridge:
                        names=self._names, now=self._loop.time(), unix_offset=self._epoch,
                        gates=self._control, login=login, lease_mode=lease_mode,
                        camera_of=self._names.camera_of if kind and kind.has_video_topics
-                       else lambda topic: None)
+                       else lambda topic: None,
+                       playback=self._playback.span)
 
     def _halt_goals(self, guarded: Guarded) -> None:
         """End what goes on by itself behind a gate."""

@@ -27,7 +27,6 @@ from ws_bridge.protocol.unix_time import SECOND
 from ws_bridge.timing.pace import ClockChange, Pace
 
 if TYPE_CHECKING:
-    from ws_bridge.bridge.state import Diagnostic
     from ws_bridge.ros.side import RosSide
 
 OK, WARN = 0, 1
@@ -70,7 +69,7 @@ class ClockWatch:
                 'clock', what=change.value, simulated=round(self._pace.simulated, 6),
                 before=round(before, 6) if change is ClockChange.JUMPED else None)
 
-    def diagnostics(self) -> Iterator[Diagnostic]:
+    def diagnostics(self) -> Iterator[tuple[str, int, str, list[tuple[str, str]]]]:
         """Give what is said on ``/diagnostics``."""
         pace = self._pace
         level, said = OK, 'it goes'

@@ -35,7 +35,8 @@ _JSON = {'Content-Type': 'application/json', 'Cache-Control': 'no-store'}
 
 def make_http(robot: str, alive: Callable[[], bool],
               metrics: Callable[[Visitor], Awaitable[HttpReply]] | None = None,
-              pages: Folder | None = None, pictures: HttpHook | None = None) -> HttpHook:
+              pages: Folder | None = None, pictures: HttpHook | None = None,
+              recordings: HttpHook | None = None) -> HttpHook:
     """
     Return what answers plain requests.
 
@@ -43,6 +44,7 @@ def make_http(robot: str, alive: Callable[[], bool],
     :param metrics: answers ``/metrics``, also with a refusal; ``None`` = there is none.
     :param pages: one's own, below ``/pages/``; ``None`` = there are none.
     :param pictures: answers requests for pictures of cameras, and others by ``None``.
+    :param recordings: likewise of recordings.
     """
     version = orjson.dumps({'name': 'ws_bridge', 'version': VERSION, 'robot': robot,
                             'dialects': DIALECTS.subprotocols,
@@ -68,5 +70,9 @@ def make_http(robot: str, alive: Callable[[], bool],
         file = table.get(page)
         if file is not None:
             return file.answer(visitor.headers)
-        return None if pictures is None else await pictures(visitor)
+        for each in (pictures, recordings):
+            reply = None if each is None else await each(visitor)
+            if reply is not None:
+                return reply
+        return None
     return answer

@@ -34,6 +34,7 @@ from ws_bridge.bridge.audit import Audit
 from ws_bridge.bridge.guarded import Passage
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.secret_parameters import SecretParameters
 from ws_bridge.bridge.state import Diagnostic
 from ws_bridge.bridge.streams import Topic
 from ws_bridge.config import Settings
@@ -43,21 +44,26 @@ from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import NotRecorded, WsBridgeError
 from ws_bridge.protocol.replies import Failed
 from ws_bridge.protocol.unix_time import nanoseconds
-from ws_bridge.record.channels import COMMANDS, DELIVERIES, EVENTS, LINKS
+from ws_bridge.record.channels import (
+    COMMANDS,
+    DELIVERIES,
+    EVENTS,
+    LINKS,
+    LOST,
+    ORDINARY,
+    RECORDER,
+)
 from ws_bridge.record.feed import Feed
 from ws_bridge.record.wire import Happened, Latched, NewChannel, Trigger
 from ws_bridge.safety.gate import age_of
 from ws_bridge.session.effects import Publish
+from ws_bridge.session.rights import PARAMETER_EVENTS
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
 
 PERIOD = 1.0
 """Between two looks at deliveries, links and what topics keep, s."""
-ORDINARY = ('released', 'shutdown')
-"""Why the robot is stopped where nothing is wrong."""
-LOST = ('closed', 'heartbeat')
-"""Why a lease ends with its holder."""
 VALUES = 4000
 """What the values of a command are taken to weigh, bytes."""
 HIDDEN = 'recording has failed'
@@ -100,16 +106,21 @@ class Recorder:
     """
     Notes what happens.
 
+    :param options: see :func:`options_of`.
+    :param secrets: hides what is not to be recorded.
     :param peers: returns those that are connected.
     :param links: returns how good their links are, JSON.
     :param audit: told what becomes of the recording; its lines are recorded.
     :param epoch: Unix time at the loop's time 0, s.
     """
 
-    def __init__(self, settings: Settings, ros: RosSide, outward: Outward, audit: Audit,
-                 loop: asyncio.AbstractEventLoop, *, peers: Callable[[], Iterable[Peer]],
-                 links: Callable[[], str], epoch: float) -> None:
+    def __init__(self, options: dict[str, Any], secrets: SecretParameters, ros: RosSide,
+                 outward: Outward, audit: Audit, loop: asyncio.AbstractEventLoop, *,
+                 peers: Callable[[], Iterable[Peer]], links: Callable[[], str],
+                 epoch: float) -> None:
         self._ros = ros
+        self._secrets = secrets
+        self._veiled: dict[int, Codec] = {}      # channels of which not all is recorded
         self._audit = audit
         self._loop = loop
         self._peers = peers
@@ -120,7 +131,7 @@ class Recorder:
         self._due = 0.0
         self._state, self._folder, self._why = 'starting', '', ''
         self._has_ended = False
-        self.feed = Feed(options_of(settings, ros.release), self._post, self._now)
+        self.feed = Feed(options, self._post, self._now)
         outward.record(self.took)
         audit.tap = self._audited
 
@@ -153,6 +164,10 @@ class Recorder:
             number = self._numbers[topic] = self._find(topic)
         if number < 0:
             return
+        if number in self._veiled:
+            samples = self._veil(number, samples)
+            if not samples:
+                return
         count = len(samples)
         self.feed.put_samples(
             (number, stamp, topic.sequence - count + 1, samples),
@@ -172,7 +187,19 @@ class Recorder:
         entry = self._enter(topic, codec)
         if entry.topic is None or not entry.topic.members:
             entry.sent += 1
-            self.feed.put_samples((entry.number, self._now(), entry.sent, [cdr]), len(cdr))
+            for each in self._veil(entry.number, [cdr]) if entry.number in self._veiled else [cdr]:
+                self.feed.put_samples((entry.number, self._now(), entry.sent, [each]), len(each))
+
+    def _veil(self, number: int, samples: Iterable[bytes | memoryview]) -> list[bytes]:
+        """Return samples without what is secret; those of which that cannot be told are none."""
+        veiled: list[bytes] = []
+        for cdr in samples:
+            try:
+                veiled.append(self._secrets.hide(self._veiled[number], cdr))
+            except WsBridgeError as exc:
+                self._say(RECORDER, {'event': 'not_recorded', 'topic': PARAMETER_EVENTS,
+                                     'message': f'a change of parameters: {exc}'})
+        return veiled
 
     def judged(self, passage: Passage, wish: Publish, why: WsBridgeError | None) -> None:
         """Note a command, and what its gate made of it."""
@@ -222,6 +249,9 @@ class Recorder:
             entry = self._entries[key] = RecordedTopic(len(self._entries), {
                 'topic': topic, 'type_name': codec.schema.name,
                 'schema': schema_to_text(codec.schema), 'qos': [], 'type_hash': ''})
+            veil = self._secrets.codec(codec.schema)
+            if veil is not None:
+                self._veiled[entry.number] = veil
             self.feed.put(NewChannel(entry.number, entry.fields))
             self._ask(entry)
         return entry

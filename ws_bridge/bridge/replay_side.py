@@ -20,19 +20,30 @@ nothing else. Nothing goes into ROS: there is none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ws_bridge.config.roles import OwnNames
-from ws_bridge.convert.codec import CodecStore
+from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema import MessageSchema, nested_schemas
 from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.errors import BadName, BadRecording, Forbidden, Unavailable, UnknownType
 from ws_bridge.protocol.qos import QosRequest
-from ws_bridge.record.reading import channels_at, facts_at, messages, Recorded
+from ws_bridge.protocol.replies import Mark, PlaybackState, PlaybackStatus, Span
+from ws_bridge.record.marks import MARKED, marks_of
+from ws_bridge.record.reading import (
+    channels_at,
+    facts_at,
+    is_for,
+    MayHear,
+    messages,
+    newest,
+    Recorded,
+)
 from ws_bridge.ros.snapshot import GraphSnapshot, TopicInfo
 
 NODE = '/replay'
@@ -44,6 +55,8 @@ _TEXTS = {STRING: 'string data\n', CLOCK_TYPE: f'builtin_interfaces/Time clock\n
 TICK = 0.02
 """Between two looks at what is due, and two ticks of the clock, s."""
 NANO = 1_000_000_000
+LOOK_BACK = 5 * NANO
+"""How far back what a topic has said last is looked for, where it keeps nothing; ns."""
 
 
 @dataclass(eq=False)
@@ -53,13 +66,13 @@ class Heard:
     topic: str
     msg_type: str | None
     on_samples: Callable[[list[bytes], float], None]
+    kept: Callable[[str], list[bytes]]
     closed: bool = False
     misfit: None = None
-    kept: list[bytes] = field(default_factory=list)
 
     def latched(self) -> list[bytes]:
-        """Return what a peer that comes now has missed: the newest of a topic that keeps it."""
-        return self.kept
+        """Return what a peer that comes now has missed."""
+        return self.kept(self.topic)
 
     def close(self) -> None:
         """Hear it no more."""
@@ -110,26 +123,36 @@ class ReplaySide:
     :param speed: how fast it goes, 1 = as it was.
     :param begin: where it begins, s from the first message.
     :param is_endless: it begins anew at its end.
+    :param may_hear: of a topic and its type: whether it is served; so is what is said of it.
+    :param hears_all: whether what the bridge said of no topic, or of several, is served.
     :raises BadRecording: it cannot be read.
+    :ivar infos: its channels, by topic.
+    :ivar on_change: called when it goes on in another way by itself, at its end: whether it has
+        jumped to the beginning.
     """
 
     uses_sim_time = True
 
     def __init__(self, path: Path, loop: asyncio.AbstractEventLoop, *, speed: float = 1.0,
-                 begin: float = 0.0, is_endless: bool = False) -> None:
+                 begin: float = 0.0, is_endless: bool = False,
+                 may_hear: MayHear = lambda topic, type_name: True,
+                 hears_all: bool = True) -> None:
         self._path = path
         self._loop = loop
         self._speed = speed
         self._is_endless = is_endless
-        infos = [info for info, _ in channels_at(path).values()]
+        self._is_for_us = partial(is_for, may_hear=may_hear, hears_all=hears_all)
+        infos = [info for info, _ in channels_at(path).values()
+                 if info.is_own or may_hear(*info.key)]
+        self.infos = {info.topic: info for info in infos}
         facts = [each for each in facts_at(path) if each.count]
         if not facts:
             raise BadRecording(f'{path} has no messages')
-        self._first = min(each.start for each in facts)
-        self._last = max(each.end for each in facts)
-        self._begin = self._first + int(begin * NANO)
-        if self._begin > self._last:
-            raise BadRecording(f'{path} has {(self._last - self._first) / NANO:.3f} s')
+        self.span = Span(min(each.start for each in facts), max(each.end for each in facts))
+        self._begin = self.span.begin + int(begin * NANO)
+        if self._begin > self.span.end:
+            raise BadRecording(
+                f'{path} has {(self.span.end - self.span.begin) / NANO:.3f} s')
         self.release = facts[0].distro
         self.own = OwnNames(NODE)
         self.node_name = NODE
@@ -143,6 +166,7 @@ class ReplaySide:
         self.graph = GraphSnapshot({
             topic: TopicInfo((name,), publishers=1)
             for topic, name in {**types, CLOCK: CLOCK_TYPE}.items()}, nodes=(NODE,))
+        self._topics = set(types)
         self._kept_topics = {info.topic for info in infos if any(
             each.get('durability') == 'transient_local' for each in info.qos)}
         self._kept: dict[str, bytes] = {}
@@ -154,13 +178,23 @@ class ReplaySide:
         self._next: Recorded | None = None
         self._timer: asyncio.Handle | None = None
         self._then: Callable[[], None] = lambda: None
-        self._started = 0.0
-        self._position = self._begin
+        self.on_change: Callable[[bool], None] = lambda has_jumped: None
+        self._publish: Callable[[str, bytes], None] = lambda topic, cdr: None
+        self._published: frozenset[str] = frozenset()
+        self._status: PlaybackStatus = 'paused'
+        self._started = 0.0         # at the loop's time, where the position was _from
+        self._from = self._position = self._at = self._begin
+        self._marks: list[Mark] | None = None
 
     def __repr__(self) -> str:
-        return f'ReplaySide({self._path.name}, at {self._position})'
+        return f'ReplaySide({self._path.name}, {self._status} at {self._position})'
 
     # ---- time
+
+    @property
+    def state(self) -> PlaybackState:
+        """How it goes."""
+        return PlaybackState(self._status, self._position, self._speed)
 
     def start(self, then: Callable[[], None]) -> None:
         """
@@ -172,55 +206,164 @@ class ReplaySide:
         self._restart()
 
     def _restart(self) -> None:
-        self._rows = messages(self._path, None, self._begin)
-        self._next = next(self._rows, None)
-        self._started = self._loop.time()
-        self._tick()
+        self._stand_at(self._begin - 1)
+        self._status = 'playing'
+        self.on_change(True)
+        self.show()
+        self._go_on()
+
+    def play(self) -> None:
+        """Go on; from the beginning where it has ended."""
+        if self._status == 'ended':
+            self._stand_at(self._begin - 1)
+        if self._status != 'playing':
+            self._status = 'playing'
+            self._go_on()
+
+    def pause(self) -> None:
+        """Stand still; what has ended has ended."""
+        if self._status == 'playing':
+            self._advance()
+            self._cancel()
+            if self._status == 'playing':
+                self._status = 'paused'
+
+    def set_speed(self, speed: float) -> None:
+        """Go on faster or slower."""
+        if self._status == 'playing':
+            self._advance()
+        self._speed = speed
+        if self._status == 'playing':
+            self._go_on()
+
+    def seek(self, to: int) -> None:
+        """
+        Go on from another time, playing or not; :meth:`show` what there is then.
+
+        :param to: Unix time, ns; it is held to what the recording spans.
+        """
+        self._stand_at(min(max(to, self.span.begin), self.span.end))
+        if self._status == 'ended':
+            self._status = 'paused'
+        if self._status == 'playing':
+            self._go_on()
+
+    def show(self) -> None:
+        """
+        Tell what each topic has said last before the time to which one has jumped.
+
+        Of a topic that does not keep it that is what it said within :data:`LOOK_BACK`.
+        """
+        now = self._loop.time()
+        self._tell_clock(now)       # first: it is the time of what follows
+        topics = self._kept_topics | {topic for topic in self._topics if self._heard.get(topic)}
+        for each in self._newest(self._at, topics):
+            self._give(each, now)
+        self._then()
+
+    def marks(self) -> list[Mark]:
+        """Return what stands out in it."""
+        if self._marks is None:
+            self._marks = marks_of(filter(self._is_for_us, messages(self._path, MARKED)))
+        return self._marks
+
+    def publish(self, topics: Collection[str], publish: Callable[[str, bytes], None]) -> None:
+        """Have what is told of topics published as well, with their names; before it starts."""
+        self._published, self._publish = frozenset(topics), publish
 
     def shutdown(self) -> None:
         """Play no more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel()
 
     def now(self) -> tuple[int, int]:
         """Return the time in the recording: seconds and nanoseconds."""
         return divmod(self._position, NANO)
 
-    def _tick(self) -> None:
-        """Give what is due."""
+    def _stand_at(self, at: int) -> None:
+        """Be at a time; the next message is a later one."""
+        self._cancel()
+        self._at = at
+        self._position = max(at, self.span.begin)
+        self._kept.clear()
+        self._rows = filter(self._is_for_us, messages(self._path, None, at + 1))
+        self._next = next(self._rows, None)
+
+    def _newest(self, at: int, topics: Collection[str]) -> list[Recorded]:
+        """Return what topics said last, in the order of its time."""
+        keeping = self._kept_topics.intersection(topics)
+        others = set(topics) - keeping
+        found = newest(self._path, at, keeping) if keeping else []
+        if others:
+            found += newest(self._path, at, others, max(at - LOOK_BACK, 0))
+        return sorted(filter(self._is_for_us, found), key=lambda each: each.stamp)
+
+    def _go_on(self) -> None:
+        """Play, from where it is, soon: what has been asked for is answered first."""
+        self._cancel()
+        self._started, self._from = self._loop.time(), self._position
+        self._timer = self._loop.call_soon(self._tick)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _advance(self) -> None:
+        """Give what is due; note the end."""
         now = self._loop.time()
-        self._position = min(self._last, self._begin + int(
+        self._position = min(self.span.end, self._from + int(
             (now - self._started) * self._speed * NANO))
         while self._next is not None and self._next.stamp <= self._position:
             self._give(self._next, now)
             self._next = next(self._rows, None)
+        self._tell_clock(now)
+        self._then()
+        if self._next is None and not self._is_endless:
+            self._status = 'ended'
+
+    def _tick(self) -> None:
+        self._advance()
+        if self._status == 'ended':
+            self.on_change(False)
+        elif self._next is None:
+            self._timer = self._loop.call_soon(self._restart)
+        else:
+            self._timer = self._loop.call_later(TICK, self._tick)
+
+    def _tell_clock(self, now: float) -> None:
         seconds, nanoseconds = self.now()
         self._tell(CLOCK, self._clock.from_values(
             {'clock': {'sec': seconds, 'nanosec': nanoseconds}}), now)
-        self._then()
-        if self._next is None and self._is_endless:
-            self._timer = self._loop.call_soon(self._restart)
-        elif self._next is not None:
-            self._timer = self._loop.call_at(now + TICK, self._tick)
 
     def _give(self, each: Recorded, now: float) -> None:
         topic = each.info.topic
-        if not self._heard.get(topic) and topic not in self._kept_topics:
+        if topic == CLOCK:      # there is another one: the time of the recording
             return
-        self._tell(topic, self._string.from_values({'data': each.data.decode()})
-                   if each.info.is_own else each.data, now)
+        if not self._heard.get(topic) and topic not in self._kept_topics \
+                and topic not in self._published:
+            self._kept.pop(topic, None)
+            return
+        self._tell(topic, _cdr_of(each, self._string), now)
 
     def _tell(self, topic: str, cdr: bytes, now: float) -> None:
-        if topic in self._kept_topics:
-            self._kept[topic] = cdr
+        self._kept[topic] = cdr
+        if topic in self._published:
+            self._publish(topic, cdr)
         there = self._heard.get(topic, [])
         for heard in there:
             if not heard.closed:
-                if topic in self._kept_topics:
-                    heard.kept = [cdr]
                 heard.on_samples([cdr], now)
         if any(heard.closed for heard in there):
             self._heard[topic] = [heard for heard in there if not heard.closed]
+
+    def kept(self, topic: str) -> list[bytes]:
+        """Return what somebody who comes now has missed: also of any topic while it pauses."""
+        if self._status == 'playing' and topic not in self._kept_topics:
+            return []
+        if topic not in self._kept and topic in self._topics:
+            found = self._newest(self._position, [topic])
+            self._kept.update((topic, _cdr_of(each, self._string)) for each in found)
+        return [self._kept[topic]] if topic in self._kept else []
 
     # ---- what a bridge asks
 
@@ -230,16 +373,13 @@ class ReplaySide:
             raise BadName(f'{name!r} is no name in a recording')
         return name if name.startswith('/') else f'/{name}'
 
-    def resolve_node(self, name: str) -> str:
-        """Return the full name of a node."""
-        return self.resolve(name)
+    resolve_node = resolve
 
     def subscribe(self, topic: str, msg_type: str | None, qos: QosRequest | None,
                   on_samples: Callable[[list[bytes], float], None],
                   on_error: Callable[[Any], None]) -> Heard:
         """Hear a topic."""
-        heard = Heard(topic, msg_type, on_samples,
-                      kept=[self._kept[topic]] if topic in self._kept else [])
+        heard = Heard(topic, msg_type, on_samples, self.kept)
         self._heard.setdefault(topic, []).append(heard)
         return heard
 
@@ -263,3 +403,8 @@ class ReplaySide:
     record_end = None
     watchdog = NoWatchdog()
     alive = True
+
+
+def _cdr_of(each: Recorded, string: Codec) -> bytes:
+    """Return the bytes of a message in ROS: of what the bridge said JSON in a string."""
+    return string.from_values({'data': each.data.decode()}) if each.info.is_own else each.data

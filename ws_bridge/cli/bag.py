@@ -27,7 +27,7 @@ import orjson
 
 from ws_bridge.cli.table import columns
 from ws_bridge.config import did_you_mean, Exposure
-from ws_bridge.config.roles import EVERYTHING
+from ws_bridge.config.roles import EVERYTHING, OwnNames
 from ws_bridge.errors import BadRecording, ConfigError, Forbidden
 from ws_bridge.mapping.reader import load_mapping
 from ws_bridge.record.channels import EVENTS, RECORDER
@@ -46,6 +46,9 @@ NANO = 1_000_000_000
 UNIX = 1e9
 """A time from here on is a Unix time; a smaller one counts from the beginning of the recording."""
 MOST_MARKS = 50
+NODE = '/ws_bridge'
+"""The node of the bridge that recorded, unless it is named."""
+DIAGNOSTICS = '/diagnostics'
 MARKS = ('stopped', 'estop', 'stop_failed', 'login', 'stop_process_lost')
 """Events that are listed."""
 
@@ -97,7 +100,7 @@ def _mark(data: bytes) -> str:
 def cut(args: argparse.Namespace) -> int:
     """Copy a part of a recording, as far as a role may read it."""
     path, target = Path(args.path), Path(args.target)
-    rights = _rights(args)
+    rights = rights_of(args)
     signer = load_signer(Path(args.key)) if args.key else None
     begin, end = _span(args, path)
     first = next(iter(facts_at(path)))
@@ -107,8 +110,8 @@ def cut(args: argparse.Namespace) -> int:
             origin=Origin(distro=first.distro, source=f'{first.name} of {first.bag}'))
         count, left_out = copy(
             path, recording, begin=begin, end=end,
-            may_read=lambda topic: rights is None or rights.find('subscribe', topic) is not None,
-            sees_all=rights is None or rights.role.allows_all('graph'))
+            may_hear=lambda *topic: rights is None or rights.may_hear(*topic),
+            hears_all=rights is None or rights.hears_all)
     except OSError as exc:
         raise BadRecording(f'{target}: {exc.strerror}') from exc
     print(f'{recording.folder}: {count} messages')
@@ -117,16 +120,33 @@ def cut(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _rights(args: argparse.Namespace) -> Rights | None:
+def exposure_of(args: argparse.Namespace) -> Exposure:
     """
-    Return what the role may do for which a part is cut; ``None`` = everything.
+    Return the mapping file of the bridge that recorded, as it was there.
 
-    :raises ConfigError: there is no such role.
+    :raises ConfigError: with every error of the file.
+    """
+    namespace, _, name = (args.node or NODE).rpartition('/')
+    exposure = load_mapping(args.mapping) if args.mapping else Exposure.open()
+    return exposure.resolved(namespace or '/', name)
+
+
+def rights_of(args: argparse.Namespace) -> Rights | None:
+    """
+    Return what the role may do that a recording is read for; ``None`` = everything.
+
+    :raises ConfigError: there is no such role, or a mapping file or a node for none.
     :raises Forbidden: it may not read recordings.
     """
     if args.role is None:
+        if (args.mapping is not None or args.node is not None) and not getattr(
+                args, 'publish', ()):
+            raise ConfigError('says nothing without --as ROLE',
+                              field='--node' if args.mapping is None else '--mapping')
         return None
-    policy = Policy(load_mapping(args.mapping) if args.mapping else Exposure.open())
+    namespace, _, name = (args.node or NODE).rpartition('/')
+    policy = Policy(exposure_of(args), OwnNames(
+        f'{namespace}/{name}', telling=frozenset({f'{namespace}/{name}/lease', DIAGNOSTICS})))
     if args.role not in policy.roles:
         raise ConfigError(f'there is no role {args.role!r}{did_you_mean(args.role, policy.roles)}',
                           field='--as')

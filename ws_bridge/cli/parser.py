@@ -138,6 +138,10 @@ def build_parser() -> argparse.ArgumentParser:
     again.add_argument('--begin', type=_moment, metavar='S', help='s from the beginning')
     again.add_argument('--loop', action='store_true', dest='is_endless',
                        help='begin anew at the end')
+    _add_reader(again)
+    again.add_argument('--publish', metavar='TOPIC', action='append', default=[],
+                       help='also publish this topic into ROS, unless it has a gate; may be given '
+                       'several times')
     _add_bag(add('bag', 'look into a recording, and check it', _bag))
     return parser
 
@@ -241,9 +245,7 @@ def _add_bag(command: argparse.ArgumentParser) -> None:
     part = add('cut', 'copy a part of a recording')
     part.add_argument('target', metavar='TARGET', help='the folder to make')
     _add_span(part)
-    part.add_argument('--as', metavar='ROLE', dest='role',
-                      help='only what this role may read; it needs the right `recordings`')
-    part.add_argument('--mapping', metavar='FILE', help='the mapping file that has the role')
+    _add_reader(part)
     part.add_argument('--key', metavar='FILE', help='sign with this private key')
     table = add('csv', 'print the messages of a topic as CSV')
     table.add_argument('topic', metavar='TOPIC')
@@ -253,6 +255,14 @@ def _add_bag(command: argparse.ArgumentParser) -> None:
         '--key', metavar='FILE', help="the bridge's public key (record_key, with .pub)")
     add('repair', 'make a recording that was cut readable again').add_argument(
         '--key', metavar='FILE', help="sign with this private key, the bridge's")
+
+
+def _add_reader(command: argparse.ArgumentParser) -> None:
+    command.add_argument('--as', metavar='ROLE', dest='role',
+                         help='only what this role may read; it needs the right `recordings`')
+    command.add_argument('--mapping', metavar='FILE', help='the mapping file that has the role')
+    command.add_argument('--node', metavar='NAME', help='the node of the bridge that recorded, '
+                         'for names with ~ (default: /ws_bridge)')
 
 
 def _add_span(command: argparse.ArgumentParser) -> None:

@@ -391,6 +391,10 @@ class Settings:
     record_limit: int = parameter(
         2_000_000_000, 'Size of all recordings together, bytes; beyond it the oldest files are '
         'deleted.', 1_000_000, 1 << 50)
+    record_secrets: tuple[str, ...] = parameter(
+        ('(?i).*(?:password|passphrase|secret|token|api_?key|credential).*',),
+        'Regular expressions of parameters, /node:name, whose values are in no recording; '
+        "[''] = none.", form=forms.pattern)
     retry_delay: float = parameter(
         1.0, 'Delay before the first new attempt to dial out, s; it grows with each failure.',
         0.01, 3600.0)

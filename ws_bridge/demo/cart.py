@@ -211,6 +211,7 @@ class Cart:
         return state._replace(x=math.copysign(RAIL, state.x))
 
     def measured(self) -> CartState:
-        """Return what the sensors show; angles between -pi and pi."""
-        state = self.state
-        return state._replace(lower=wrapped(state.lower + self.bias), upper=wrapped(state.upper))
+        """Return what the sensors show; angles from -pi/2 to 3 pi/2: hanging is in the middle."""
+        quarter, state = math.pi / 2.0, self.state
+        return state._replace(lower=wrapped(state.lower + self.bias - quarter) + quarter,
+                              upper=wrapped(state.upper - quarter) + quarter)

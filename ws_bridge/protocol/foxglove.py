@@ -29,7 +29,7 @@ import orjson
 
 from ws_bridge.config import Kind
 from ws_bridge.config.roles import Use
-from ws_bridge.errors import WsBridgeError
+from ws_bridge.errors import UnknownOperation, WsBridgeError
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.dialect import SampleWriter
@@ -38,6 +38,11 @@ from ws_bridge.protocol.foxglove_frames import (
     asset_error,
     asset_response,
     call_response,
+    ENDED,
+    PAUSED,
+    PLAYBACK_CONTROL,
+    playback_state,
+    PLAYING,
     sample_writer,
     time_frame,
 )
@@ -45,6 +50,7 @@ from ws_bridge.protocol.foxglove_ids import Channel, Ids, PeerBook, Row
 from ws_bridge.protocol.foxglove_requests import ENCODINGS, read_binary, read_text
 from ws_bridge.protocol.foxglove_status import ERROR, PASSING, Statuses, text_of, WARNING
 from ws_bridge.protocol.types import Priority
+from ws_bridge.protocol.unix_time import SECOND
 
 SUBPROTOCOL = 'foxglove.sdk.v1'
 OLD_SUBPROTOCOL = 'foxglove.websocket.v1'
@@ -56,7 +62,7 @@ CAPABILITIES: dict[str, tuple[Kind | None, Use]] = {
     'clientPublish': ('publish', 'publish'), 'services': ('call', 'call'),
     'parameters': ('call', 'parameter_read'), 'parametersSubscribe': ('call', 'parameter_read'),
     'connectionGraph': (None, 'graph'), 'assets': (None, 'subscribe'),
-    'time': (None, 'subscribe')}
+    'time': (None, 'subscribe'), 'playbackControl': (None, 'subscribe')}
 """What is served: where something is exposed in this way, to those who have this right."""
 NEEDS_LOGIN = ('this bridge wants a login, for which this protocol has no words: '
                'use a client certificate of TLS, a ticket in the URL, or a proxy that logs you in')
@@ -64,6 +70,9 @@ SET = 'set'
 """Identity of what sets parameters and has no id: values would be an update of what is watched."""
 _HINTS = {'double': 'float64', 'double_array': 'float64_array', 'byte_array': 'byte_array'}
 """The type that goes with the value of a parameter, by its kind; else there is none."""
+
+_CONTROL = bytes([PLAYBACK_CONTROL])
+_PLAYBACK = {'playing': PLAYING, 'paused': PAUSED, 'ended': ENDED}
 
 _IDS = Ids()
 
@@ -95,6 +104,7 @@ class FoxgloveDialect:
                  sim_time: Callable[[], int] | None = None) -> None:
         self._lacks = {'assets': not serves_assets, 'time': sim_time is None}
         self._sim_time = sim_time
+        self._is_replay = self._hears_playback = False
         self._robot_name = robot_name
         self._ros_distro = ros_distro
         self._max_depth = max_depth
@@ -112,9 +122,21 @@ class FoxgloveDialect:
         try:
             if isinstance(frame, str):
                 return self.decode_value(parse_json(frame, self._max_depth), now)
+            if frame[:1] == _CONTROL:
+                self._expect_playback()
             return tuple(read_binary(frame, self._book, self._statuses.waits))
         except WsBridgeError as exc:
             return (ops.Malformed(None, exc),)
+
+    def _expect_playback(self) -> None:
+        """
+        Take note that a client knows how to control a replay.
+
+        :raises UnknownOperation: this is none.
+        """
+        if not self._is_replay:
+            raise UnknownOperation('Server does not support the playbackControl capability')
+        self._hears_playback = True
 
     def decode_value(self, value: Any, now: float = 0.0, *,
                      wrapped: bool = False) -> ops.Decoded:
@@ -158,14 +180,19 @@ class FoxgloveDialect:
         if self._ros_distro:
             metadata['ROS_DISTRO'] = self._ros_distro
         needs_login = reply.login == 'needed'
+        span = reply.playback
+        self._is_replay = span is not None
+        lacks = {**self._lacks, 'playbackControl': span is None}
         frames = [_text({
             'op': 'serverInfo', 'name': self._robot_name,
             'capabilities': [] if needs_login else [
                 name for name, (kind, use) in CAPABILITIES.items()
                 if (kind is None or reply.allowed.get(kind)) and use in reply.uses
-                and not self._lacks.get(name)],
+                and not lacks.get(name)],
             'supportedEncodings': ENCODINGS, 'metadata': metadata,
-            'sessionId': self._ids.session_id})]
+            'sessionId': self._ids.session_id,
+            **({} if span is None or needs_login else {
+                'dataStartTime': _seconds(span.begin), 'dataEndTime': _seconds(span.end)})})]
         if needs_login:
             frames.append(_text(self._statuses.tell('login', ERROR, NEEDS_LOGIN, stamp)))
         if reply.control is not None and reply.control.estop.stopped:
@@ -238,6 +265,15 @@ class FoxgloveDialect:
     def _time(self, reply: replies.TimeTold, stamp: int) -> list[ops.Frame]:
         return [ops.Frame(time_frame(reply.stamp), False, Priority.LOW)]
 
+    def _playback_controlled(self, reply: replies.PlaybackControlled,
+                             stamp: int) -> list[ops.Frame]:
+        self._statuses.drop('playback')
+        return [_playback(reply.state, reply.has_jumped, (reply.op_id or '').partition(':')[2])]
+
+    def _playback_changed(self, reply: replies.PlaybackChanged, stamp: int) -> list[ops.Frame]:
+        """Tell it those that know the word: older clients take it for an error."""
+        return [_playback(reply.state, reply.has_jumped)] if self._hears_playback else []
+
     def _parameters_told(self, reply: replies.ParametersTold, stamp: int) -> list[ops.Frame]:
         """Tell values, and which of those that it watches are unset now."""
         if reply.op_id == SET:
@@ -275,7 +311,7 @@ class FoxgloveDialect:
             self._book.unsubscribe(int(rest))
         elif kind == 'advertise':
             self._book.refuse(int(rest))
-        elif kind in ('get', 'set'):
+        elif kind in ('get', 'set', 'playback'):
             op_id = kind
         status = self._statuses.of_failure(op_id, reply.error, stamp)
         return frames if status is None else [*frames, _text(status)]
@@ -294,6 +330,18 @@ class FoxgloveDialect:
 
 def _text(message: Message) -> ops.Frame:
     return ops.Frame(orjson.dumps(message), True, Priority.HIGH)
+
+
+def _playback(state: replies.PlaybackState, has_jumped: bool,
+              request_id: str = '') -> ops.Frame:
+    return ops.Frame(playback_state(_PLAYBACK[state.status], state.time, state.speed,
+                                    has_jumped=has_jumped, request_id=request_id),
+                     False, Priority.HIGH)
+
+
+def _seconds(stamp: int) -> Message:
+    sec, nsec = divmod(stamp, SECOND)
+    return {'sec': sec, 'nsec': nsec}
 
 
 def _gone(op: str, key: str, numbers: list[int | None]) -> list[ops.Frame]:
@@ -347,6 +395,8 @@ _WRITERS: dict[type, Callable[[FoxgloveDialect, Any, int], list[ops.Frame]]] = {
     replies.TimeTold: FoxgloveDialect._time,
     replies.ParametersTold: FoxgloveDialect._parameters_told,
     replies.ParametersSet: FoxgloveDialect._parameters_set,
+    replies.PlaybackControlled: FoxgloveDialect._playback_controlled,
+    replies.PlaybackChanged: FoxgloveDialect._playback_changed,
     replies.EstopChanged: FoxgloveDialect._stop,
     replies.Failed: FoxgloveDialect._failed,
 }

@@ -25,16 +25,20 @@ from typing import NamedTuple
 from ws_bridge.errors import BadFrame
 from ws_bridge.protocol.dialect import SampleWriter
 
-MESSAGE_DATA, TIME, CALL_RESPONSE, ASSET_RESPONSE = 1, 2, 3, 4
+MESSAGE_DATA, TIME, CALL_RESPONSE, ASSET_RESPONSE, PLAYBACK_STATE = 1, 2, 3, 4, 5
 """Opcodes of frames to clients."""
 CLIENT_DATA, CALL_REQUEST, PLAYBACK_CONTROL = 1, 2, 3
 """Opcodes of frames of clients."""
 ASSET_OK, ASSET_ERROR = 0, 1
+PLAY, PAUSE = 0, 1
+PLAYING, PAUSED, BUFFERING, ENDED = range(4)
 
 _SAMPLE = struct.Struct('<BI')
 _CALL = struct.Struct('<BIII')
 _ASSET = struct.Struct('<BIBI')
 _TIME = struct.Struct('<BQ')
+_CONTROL = struct.Struct('<BBfBQI')
+_STATE = struct.Struct('<BBQfBI')
 _STAMP_SIZE = 8
 
 
@@ -82,6 +86,51 @@ def read_call(frame: bytes | memoryview) -> CallRequest:
     except UnicodeDecodeError as exc:
         raise BadFrame('the encoding of the call is no UTF-8') from exc
     return CallRequest(service_id, call_id, encoding, memoryview(frame)[end:])
+
+
+class ControlRequest(NamedTuple):
+    """
+    How a replay is to go on.
+
+    :param command: ``PLAY`` or ``PAUSE``.
+    :param seek: Unix time, ns; ``None`` = nowhere else.
+    """
+
+    command: int
+    speed: float
+    seek: int | None
+    request_id: str
+
+
+def read_control(frame: bytes | memoryview) -> ControlRequest:
+    """
+    Read how a replay is to go on.
+
+    :raises BadFrame: it is too short, or its identity is no text.
+    """
+    if len(frame) < _CONTROL.size:
+        raise BadFrame(f'a control of playback has at least {_CONTROL.size} bytes')
+    _, command, speed, has_seek, seek, length = _CONTROL.unpack_from(frame)
+    end = _CONTROL.size + length
+    if len(frame) < end:
+        raise BadFrame('the identity of the request is longer than the frame')
+    try:
+        request_id = bytes(frame[_CONTROL.size:end]).decode()
+    except UnicodeDecodeError as exc:
+        raise BadFrame('the identity of the request is no UTF-8') from exc
+    return ControlRequest(command, speed, seek if has_seek else None, request_id)
+
+
+def playback_state(status: int, stamp: int, speed: float, *, has_jumped: bool,
+                   request_id: str = '') -> bytes:
+    """
+    Return how a replay goes.
+
+    :param stamp: the time in the recording, Unix time, ns.
+    :param request_id: of what asked for it; empty = nothing did.
+    """
+    name = request_id.encode()
+    return _STATE.pack(PLAYBACK_STATE, status, stamp, speed, has_jumped, len(name)) + name
 
 
 def call_response(service_id: int, call_id: int, encoding: str, payload: bytes) -> bytes:

@@ -40,9 +40,12 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol.foxglove_frames import (
     CALL_REQUEST,
     CLIENT_DATA,
+    PAUSE,
+    PLAY,
     PLAYBACK_CONTROL,
     read_call,
     read_client_data,
+    read_control,
 )
 from ws_bridge.protocol.foxglove_ids import ClientChannel, PeerBook
 from ws_bridge.weight import BESIDE
@@ -316,7 +319,7 @@ def read_binary(frame: bytes | memoryview, book: PeerBook,
     if frame[0] == CALL_REQUEST:
         return [_call(frame, book)]
     if frame[0] == PLAYBACK_CONTROL:
-        raise UnknownOperation('Server does not support the playbackControl capability')
+        return [_control_playback(frame)]
     raise BadFrame(f'opcode {frame[0]} is unknown')
 
 
@@ -330,6 +333,17 @@ def _publish(frame: bytes | memoryview, book: PeerBook,
             f'channel {number} is not advertised by this client'))]
     return [ops.Command(op_id, channel.topic, payload, 'topic', ack=wants_ack(op_id),
                         encoding=channel.encoding)]
+
+
+def _control_playback(frame: bytes | memoryview) -> ops.Operation:
+    command, speed, seek, request_id = read_control(frame)
+    op_id = f'playback:{request_id[:MAX_ID]}'
+    if command not in (PLAY, PAUSE):
+        return ops.Malformed(op_id, BadField(f'must be {PLAY} or {PAUSE}', field='command'))
+    if not ops.MIN_SPEED <= speed <= ops.MAX_SPEED:
+        return ops.Malformed(op_id, BadField(
+            f'must be a number from {ops.MIN_SPEED:g} to {ops.MAX_SPEED:g}', field='speed'))
+    return ops.ControlPlayback(op_id, command == PLAY, speed, seek)
 
 
 def _call(frame: bytes | memoryview, book: PeerBook) -> ops.Operation:

@@ -58,7 +58,8 @@ from ws_bridge.protocol.unix_time import nanoseconds, SECOND, seconds
 SUBPROTOCOL = 'ws_bridge.v1'
 MAX_STATUS = 4096
 
-BRIDGE_STATUS = ('state', 'gates', 'lease', 'estop', 'stopped', 'speed', 'rates')
+BRIDGE_STATUS = ('state', 'gates', 'lease', 'estop', 'stopped', 'speed', 'rates',
+                 'playback')
 """What ``status`` frames of a bridge are about, by ``data.kind``."""
 
 _HEAD = (b'{"metadata":{"message_id":%b-%d","timestamp":%b,"message_type":"%b","priority":%d,'

@@ -32,6 +32,8 @@ from ws_bridge.protocol.unix_time import seconds
 NAME = 'ws_bridge.v1'
 CAPABILITIES = ('subscribe', 'publish', 'call', 'host', 'actions', 'list', 'schema', 'diagnose',
                 'status', 'lease', 'estop', 'pieces')
+PLAYBACK = 'playback'
+"""One capability more, of a replay; also what ``status`` is about."""
 URGENT = (*get_args(ops.LeaseVerb), 'stop', 'clear_stop')
 """Requests whose acknowledgments overtake others."""
 SHARED_STATES = 8
@@ -142,7 +144,7 @@ def hello_fields(reply: replies.Greeting) -> dict[str, Any]:
     return {
         'op': 'hello', 'dialect': NAME, 'session': reply.peer, 'robot': reply.robot_name,
         'version': reply.version, 'encodings': ENCODINGS.native_names,
-        'capabilities': CAPABILITIES,
+        'capabilities': CAPABILITIES if reply.playback is None else (*CAPABILITIES, PLAYBACK),
         'heartbeat': {'interval': reply.heartbeat_interval, 'timeout': reply.heartbeat_timeout},
         'limits': asdict(reply.limits), 'allowed': reply.allowed, 'role': reply.role,
         'may': [use for use in NAMELESS if use in reply.uses],
@@ -173,6 +175,19 @@ def _advertised(reply: replies.Advertised) -> dict[str, Any]:
 
 def _terms(terms: replies.LeaseTerms) -> dict[str, Any]:
     return {'epoch': terms.epoch, 'timeout': terms.timeout, 'ttl': terms.ttl}
+
+
+def _playback(state: replies.PlaybackState) -> dict[str, Any]:
+    return {'status': state.status, 'time': seconds(state.time), 'speed': state.speed}
+
+
+def _playback_controlled(reply: replies.PlaybackControlled) -> dict[str, Any]:
+    data = {**_playback(reply.state), 'begin': seconds(reply.span.begin),
+            'end': seconds(reply.span.end)}
+    if reply.marks is not None:
+        data['marks'] = [{'time': seconds(mark.time), 'kind': mark.kind, 'text': mark.text}
+                         for mark in reply.marks]
+    return data
 
 
 def _lease_answered(reply: replies.LeaseAnswered) -> dict[str, Any]:
@@ -208,6 +223,7 @@ _FIELDS: dict[type, Callable[[Any], Mapping[str, Any]]] = {
         'type': r.srv_type, 'kind': 'service', 'request': r.request_text,
         'response': r.response_text},
     replies.Diagnosed: lambda r: {'topic': r.topic, 'use': r.use, 'findings': r.findings},
+    replies.PlaybackControlled: _playback_controlled,
     replies.StatusWatched: lambda r: {'subscribe': r.subscribe},
     replies.GatesListed: lambda r: _control(r.control),
     replies.LeaseAnswered: _lease_answered,
@@ -305,6 +321,11 @@ def _rates_changed(reply: replies.RatesChanged) -> Content:
         priority=Priority.NORMAL)
 
 
+def _playback_changed(reply: replies.PlaybackChanged) -> Content:
+    return Content(MessageType.STATUS, {
+        'kind': PLAYBACK, **_playback(reply.state), 'jumped': reply.has_jumped})
+
+
 def _personal(op: str, fields: Mapping[str, Any]) -> Content:
     """Return what concerns this peer alone."""
     return Content(MessageType.CONFIGURATION, {'op': op, **fields}, priority=Priority.CRITICAL)
@@ -342,6 +363,7 @@ _CONTENT: dict[type, Callable[[Any], Content]] = {
     replies.RobotStopped: _robot_stopped,
     replies.SpeedChanged: _speed_changed,
     replies.RatesChanged: _rates_changed,
+    replies.PlaybackChanged: _playback_changed,
     replies.LeaseLost: _lease_lost,
     replies.LeaseDecided: _lease_decided,
     replies.LeaseRequested: _lease_requested,

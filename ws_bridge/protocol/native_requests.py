@@ -151,6 +151,13 @@ def _watch_status(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
     return ops.WatchStatus(op_id, flag(data, 'subscribe', default=True))
 
 
+def _playback(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
+    play = None if data.get('play') is None else flag(data, 'play', default=False)
+    return ops.ControlPlayback(
+        op_id, play, optional_number(data, 'speed', ops.MIN_SPEED, ops.MAX_SPEED),
+        optional_time(data, 'seek'), flag(data, 'marks', default=False))
+
+
 def _stop(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
     """Read an emergency stop: whatever is wrong with its reason, it is one."""
     reason = data.get('reason')
@@ -180,6 +187,7 @@ CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = {
     'advertise_action': lambda i, d: ops.AdvertiseAction(
         i, text(d, 'action'), text(d, 'type'), flag(d, 'answers', default=False)),
     'unadvertise_action': lambda i, d: ops.UnadvertiseAction(i, text(d, 'action')),
+    'playback': _playback,
     'status': _watch_status,
     'gates': lambda i, d: ops.ListGates(i),
     'acquire': lambda i, d: ops.LeaseOperation(i, 'acquire', text(d, 'gate')),

@@ -38,6 +38,8 @@ Kind = Literal['topic', 'service', 'action']
 TopicUse = Literal['subscribe', 'publish']
 LeaseVerb = Literal['acquire', 'request', 'grant', 'deny', 'take', 'release']
 
+MIN_SPEED, MAX_SPEED = 1e-3, 1e3
+"""Of a replay; 1 = as it was."""
 STATUS_SUCCEEDED = 4
 STATUS_CANCELED = 5
 STATUS_ABORTED = 6
@@ -325,6 +327,24 @@ class FetchAsset:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlPlayback:
+    """
+    The replay of a recording is to go on, or not; ``None``: as it does.
+
+    :param play: else it pauses.
+    :param speed: 1 = as it was.
+    :param seek: a time of the recording, Unix time, ns.
+    :param want_marks: also tell what stands out in it.
+    """
+
+    op_id: str | None
+    play: bool | None = None
+    speed: float | None = None
+    seek: int | None = None
+    want_marks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class WatchStatus:
     """The robot's state is wanted, or no longer."""
 
@@ -511,9 +531,9 @@ Operation = (
     | PictureShown | Advertise | Unadvertise | AdvertiseService | UnadvertiseService
     | SendGoal | CancelGoal | AdvertiseAction | UnadvertiseAction | GoalAnswer
     | ActionFeedback | ActionResult | GetParameters | SetParameters | WatchParameters
-    | WatchConnections | FetchAsset | WatchStatus | Command | Inquire | Authenticate
-    | MakeTicket | BinaryPublish | BinarySample | ServiceAnswer | Heartbeat | PeerStatus
-    | ListGates | LeaseOperation | EmergencyStop | ClearStop | Malformed)
+    | WatchConnections | FetchAsset | ControlPlayback | WatchStatus | Command | Inquire
+    | Authenticate | MakeTicket | BinaryPublish | BinarySample | ServiceAnswer | Heartbeat
+    | PeerStatus | ListGates | LeaseOperation | EmergencyStop | ClearStop | Malformed)
 
 
 @dataclass(frozen=True, slots=True)

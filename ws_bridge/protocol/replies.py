@@ -96,6 +96,14 @@ class ControlState:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """What a recording spans: the times of its first and last message, Unix time, ns."""
+
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Greeting:
     """
     Who the bridge is and what this peer may do.
@@ -106,6 +114,7 @@ class Greeting:
     :param allowed: patterns of names, by kind of use.
     :param control: ``None`` before the login.
     :param uses: those that the peer has a right to at all.
+    :param playback: what is replayed; ``None``: this is no replay.
     """
 
     op_id: str | None
@@ -121,6 +130,7 @@ class Greeting:
     login: LoginState
     control: ControlState | None = None
     uses: Collection[Use] = ()
+    playback: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -592,6 +602,63 @@ class TimeTold:
     stamp: int
 
 
+PlaybackStatus = Literal['playing', 'paused', 'ended']
+MarkKind = Literal['stop', 'refusal', 'lost']
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackState:
+    """
+    How a replay goes.
+
+    :param time: of the recording, Unix time, ns.
+    :param speed: 1 = as it was; also while it pauses.
+    """
+
+    status: PlaybackStatus
+    time: int
+    speed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """
+    What stands out in a recording.
+
+    :param time: Unix time, ns; when one is at it, all of it was told.
+    :param text: of one line.
+    """
+
+    time: int
+    kind: MarkKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackControlled(Answer):
+    """
+    A replay goes as it was asked to.
+
+    :param marks: ``None``: they were not asked for.
+    :param has_jumped: it was asked to seek, and is at another time.
+    """
+
+    REQUEST = 'playback'
+    op_id: str | None
+    state: PlaybackState
+    span: Span
+    marks: Sequence[Mark] | None = None
+    has_jumped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackChanged:
+    """A replay goes on in another way: somebody else asked for it, or it has ended."""
+
+    state: PlaybackState
+    has_jumped: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class StatusWatched(Answer):
     """The robot's state will be told, or no longer."""
@@ -884,7 +951,8 @@ Reply = (
     | GoalAccepted | GoalFeedback | GoalDone | GoalCancelling | GoalRequest | GoalCancel
     | ActionAdvertised | ActionUnadvertised | GraphListed | MessageDefined | ServiceDefined
     | Diagnosed | TopicsChanged | ServicesChanged | ParametersTold | ParametersSet
-    | ParametersWatched | ConnectionsChanged | AssetFetched | TimeTold | StatusWatched
+    | ParametersWatched | ConnectionsChanged | AssetFetched | TimeTold
+    | PlaybackControlled | PlaybackChanged | StatusWatched
     | RobotState | GatesListed | LeaseAnswered | StopAsserted | StopCleared | GatesChanged
     | LeaseChanged | EstopChanged | RobotStopped | SpeedChanged | RatesChanged | LeaseLost
     | LeaseDecided | LeaseRequested | Failed | Beat)

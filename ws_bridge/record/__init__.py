@@ -26,9 +26,11 @@ The black box: what was told and commanded, as signed MCAP files in rosbag2 fold
 :mod:`.verify`         what was changed, cut or left out
 :mod:`.repair`         makes a file that was cut readable again
 :mod:`.reading`        messages of a folder in the order of their time; parts of it
+:mod:`.marks`          what stands out in a recording: stops, refusals, lost links
 :mod:`.table`          messages of a topic as CSV
 :mod:`.wire`           what the bridge sends to the process that writes
 :mod:`.process`        that process
+:mod:`.library`        the process that lists recordings and sends one, over HTTP
 =====================  ====================================================================
 
 No module here knows ROS, and none is imported by a bridge that records nothing.

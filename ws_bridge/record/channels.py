@@ -115,3 +115,8 @@ OWN: Mapping[str, ChannelInfo] = {
             'message': ('string', 'why'),
             'count': ('integer', 'how many were lost')}))}
 """The channels of the bridge's own, by topic."""
+
+ORDINARY = ('released', 'shutdown')
+"""Why the robot is stopped where nothing is wrong."""
+LOST = ('closed', 'heartbeat')
+"""Why a lease ends with its holder."""

@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 import heapq
 from pathlib import Path
+from typing import TypeAlias
 
 from mcap.reader import make_reader
 from mcap.records import Channel, Message, Schema
@@ -29,6 +30,9 @@ from ws_bridge.record.channels import ChannelInfo
 from ws_bridge.record.recording import Recording
 from ws_bridge.record.rosbag2 import facts_of, FileFacts, files_of, Topics
 from ws_bridge.record.scan import UNREADABLE
+
+MayHear: TypeAlias = Callable[[str, str], bool]
+"""Whether somebody may hear a topic of a type; no type = one of which only is spoken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,43 @@ def messages(path: Path, topics: Iterable[str] | None = None, begin: int | None 
         raise BadRecording(f'{path}: {exc.strerror}') from exc
 
 
+def newest(path: Path, at: int, topics: Iterable[str], begin: int | None = None) -> list[Recorded]:
+    """
+    Return the newest message of each topic at a time, the oldest of them first.
+
+    :param at: Unix time, ns; what came later is not there yet.
+    :param begin: likewise: what is older is not looked for.
+    :raises BadRecording: a file was cut, or cannot be read.
+    """
+    found: dict[str, Recorded] = {}
+    wanted = set(topics)
+    try:
+        for each in files_at(path):
+            facts = facts_of(each)
+            infos = {key: info for key, (info, count) in facts.topics.items()
+                     if count and info.topic in wanted}
+            missing = {info.topic for info in infos.values()}
+            if not missing or facts.start > at or facts.end < (begin or 0):
+                continue
+            with open(each, 'rb') as file:
+                rows = make_reader(file).iter_messages(
+                    missing, starting_at=begin, ending_at=at, reverse=True)
+                for _, recorded in _rows(0, rows, infos):
+                    topic = recorded.info.topic
+                    if topic not in missing:
+                        continue
+                    missing.discard(topic)
+                    if topic not in found or found[topic].stamp <= recorded.stamp:
+                        found[topic] = recorded
+                    if not missing:
+                        break
+    except UNREADABLE as exc:
+        raise BadRecording(f'{path}: {exc}') from exc
+    except OSError as exc:
+        raise BadRecording(f'{path}: {exc.strerror}') from exc
+    return sorted(found.values(), key=lambda each: each.stamp)
+
+
 def _rows(number: int, found: Iterable[tuple[Schema | None, Channel, Message]],
           infos: dict[tuple[str, str], ChannelInfo]) -> Iterator[tuple[tuple[int, int], Recorded]]:
     """Give the messages of a file, each with what it is sorted by."""
@@ -105,37 +146,35 @@ def _rows(number: int, found: Iterable[tuple[Schema | None, Channel, Message]],
 
 
 def cut(path: Path, target: Recording, *, begin: int | None, end: int | None,
-        may_read: Callable[[str], bool], sees_all: bool = True) -> tuple[int, set[str]]:
+        may_hear: MayHear, hears_all: bool = True) -> tuple[int, set[str]]:
     """
     Copy a part of a recording.
 
     :param target: which is closed at the end.
-    :param may_read: of a topic; others are left out, and what the bridge says of them too.
-    :param sees_all: whether to copy what the bridge says of no topic, or of several.
+    :param may_hear: of a topic; others are left out, and what the bridge says of them too.
+    :param hears_all: whether to copy what the bridge says of no topic, or of several.
     :return: how many messages were copied, and the topics that were left out.
     """
     left_out: set[str] = set()
     count = 0
     for each in messages(path, None, begin, end):
-        info = each.info
-        if not info.is_own and not may_read(info.topic):
-            left_out.add(info.topic)
+        if not is_for(each, may_hear, hears_all=hears_all):
+            left_out.add(each.info.topic)
             continue
-        if info.is_own and not _may_hear(each.data, may_read, sees_all=sees_all):
-            left_out.add(info.topic)
-            continue
-        target.add(info, each.stamp, each.sequence, each.data, each.published)
+        target.add(each.info, each.stamp, each.sequence, each.data, each.published)
         count += 1
     target.close()
     return count, left_out
 
 
-def _may_hear(data: bytes, may_read: Callable[[str], bool], *, sees_all: bool) -> bool:
-    """Whether a role may hear what the bridge says."""
-    if sees_all:
+def is_for(each: Recorded, may_hear: MayHear, *, hears_all: bool) -> bool:
+    """Whether a message is for somebody who may hear this; see :func:`cut`."""
+    if not each.info.is_own:
+        return may_hear(each.info.topic, each.info.type_name)
+    if hears_all:
         return True
     try:
-        topic = orjson.loads(data).get('topic')
+        topic = orjson.loads(each.data).get('topic')
     except (ValueError, AttributeError):
         return False
-    return isinstance(topic, str) and may_read(topic)
+    return isinstance(topic, str) and may_hear(topic, '')

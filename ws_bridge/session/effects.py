@@ -29,6 +29,7 @@ from ws_bridge.protocol.operations import (
     BinaryPublish,
     ClearStop,
     Command,
+    ControlPlayback,
     EmergencyStop,
     Encoding,
     GetParameters,
@@ -365,6 +366,13 @@ class ReadAsset:
 
 
 @dataclass(frozen=True, slots=True)
+class SetPlayback:
+    """Have a replay go on in another way, or tell how it goes."""
+
+    op: ControlPlayback
+
+
+@dataclass(frozen=True, slots=True)
 class PeerLost:
     """The peer was silent for too long: what it commanded by is gone for good."""
 
@@ -423,6 +431,6 @@ Effect = (
     | ClosePublisher | Publish | CallService | AnswerQuestion | CancelCall | Host | Unhost
     | AnswerService | StartGoal | RequestCancel | DropGoal | HostAction | UnhostAction
     | AnswerGoal | Feedback | EndGoal | Describe | RunDiagnosis | ControlOperation
-    | ParameterOperation | UnwatchParameters | ConnectionsWatched | ReadAsset | PeerLost
-    | StatusWanted | PeerChanged | Greeted | TakesPieces | LogIn | IssueTicket | Dismiss
+    | ParameterOperation | UnwatchParameters | ConnectionsWatched | ReadAsset | SetPlayback
+    | PeerLost | StatusWanted | PeerChanged | Greeted | TakesPieces | LogIn | IssueTicket | Dismiss
     | Ignored)

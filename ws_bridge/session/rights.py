@@ -198,6 +198,27 @@ class Rights:
         """Do as :meth:`Policy.check_type`, for this role."""
         self.policy.check_type(self.role, name, type_name)
 
+    def may_hear(self, topic: str, type_name: str) -> bool:
+        """
+        Whether a peer may have what was recorded of a topic: whether it could subscribe to it.
+
+        To those who may know of everything belongs also what peers may only publish.
+        """
+        if self.find('subscribe', topic) is None and not (
+                self.hears_all and topic != PARAMETER_EVENTS and not actions_of(topic)
+                and self.policy.exposure.find('publish', topic) is not None):
+            return False
+        try:
+            self.check_type(topic, type_name)
+        except Forbidden:
+            return False
+        return True
+
+    @property
+    def hears_all(self) -> bool:
+        """Whether a peer may know of everything that there is."""
+        return self.role.allows_all('graph') and self.role.allows_all('subscribe')
+
     def commands(self, topics: Iterable[str], services: Iterable[str],
                  actions: Iterable[str]) -> bool:
         """Whether a peer may use anything of what a gate guards."""

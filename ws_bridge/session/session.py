@@ -60,6 +60,7 @@ class Session:
     :param gates: knows the gates.
     :param login: who the peer is; without it anybody, who may do whatever is exposed.
     :param lease_mode: how the peer goes about leases.
+    :param playback: what is replayed; ``None``: this is no replay.
     :param camera_of: returns the camera of which a topic is the video, where the peer gets it so.
     :ivar name: what the peer calls itself.
     :ivar reported_status: what it last said of itself.
@@ -69,6 +70,7 @@ class Session:
     def __init__(self, peer: str, dialect: str, *, settings: Settings, exposure: Exposure,
                  names: Names, now: float, unix_offset: float, gates: GateLookup | None = None,
                  login: Login | None = None, lease_mode: LeaseMode = 'native',
+                 playback: replies.Span | None = None,
                  camera_of: Callable[[str], str | None] = lambda topic: None) -> None:
         self.peer = peer
         self.dialect = dialect
@@ -79,6 +81,7 @@ class Session:
         self.wants_status = False
         self._settings = settings
         self._names = names
+        self._playback = playback
         self._gates = gates = gates or NoGates()
         self.login = login = login or open_to_all(exposure)
         self.clock = PeerClock(unix_offset)
@@ -232,6 +235,11 @@ class Session:
         self.login.rights.check_at_all('subscribe')
         return [fx.ReadAsset(op.op_id, op.uri)]
 
+    def _control_playback(self, op: ops.ControlPlayback, now: float) -> list[fx.Effect]:
+        """Have a replay controlled by whoever may look at it: all look at the same one."""
+        self.login.rights.check_at_all('subscribe')
+        return [fx.SetPlayback(op)]
+
     def _peer_status(self, op: ops.PeerStatus, now: float) -> list[fx.Effect]:
         self.reported_status = op.data
         return [fx.PeerChanged()]
@@ -245,6 +253,7 @@ class Session:
         ops.BinarySample: _unasked, ops.Appeared: _unasked, ops.Hello: _hello,
         ops.ListNames: _describe, ops.GetSchema: _describe, ops.Diagnose: _diagnose,
         ops.WatchConnections: _watch_connections, ops.FetchAsset: _fetch_asset,
+        ops.ControlPlayback: _control_playback,
         ops.WatchStatus: _watch_status, ops.PeerStatus: _peer_status, ops.ListGates: _control,
         ops.LeaseOperation: _control, ops.EmergencyStop: _control, ops.ClearStop: _control}
 
@@ -277,7 +286,7 @@ class Session:
             settings.heartbeat_timeout, settings.limits, login.rights.allowed(),
             login.rights.role.name, login.state,
             None if login.needed else self._gates.describe(login.rights),
-            tuple(use for use in USES if login.may(use)))
+            tuple(use for use in USES if login.may(use)), self._playback)
 
     def describe(self, now: float) -> replies.PeerState:
         """Return what other peers and ROS are shown about this one."""

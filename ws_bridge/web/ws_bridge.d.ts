@@ -199,6 +199,14 @@ export interface PublishOptions {
   signal?: AbortSignal;
 }
 
+/** How a replay goes; times are Unix times of the recording, s. */
+export interface PlaybackState { status: 'playing' | 'paused' | 'ended'; time: number; speed: number }
+export interface Playback extends PlaybackState {
+  begin: number;
+  end: number;
+  marks?: { time: number; kind: 'stop' | 'refusal' | 'lost'; text: string }[];
+}
+
 export interface LeaseRequest { gate: string; peer: string; name: string | null; message?: string | null; timeout: number }
 
 export interface Events {
@@ -218,6 +226,7 @@ export interface Events {
   estop: { stopped: boolean; by: string | null; reason: string | null };
   speed: { gate: string; speed_limit: number | null; delay: number | null; picture_age: number | null };
   stopped: { gate: string; reason: string; subscribers: number; after: number };
+  playback: PlaybackState & { jumped: boolean };
 }
 
 export interface WsBridgeOptions {
@@ -265,6 +274,7 @@ export class WsBridge {
   diagnose(topic?: string, use?: 'subscribe' | 'publish'): Promise<{
     topic: string | null; use: 'subscribe' | 'publish' | null; findings: { code: string; message: string; advice: string }[];
   }>;
+  playback(fields?: { play?: boolean; speed?: number; seek?: number; marks?: boolean }): Promise<Playback>;
   schema(type: string): Promise<Schema | ServiceSchema>;
   sendStatus(status: Message): void;
   tellShown(topic: string, timestamp: number): void;

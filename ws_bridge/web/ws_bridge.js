@@ -1332,6 +1332,13 @@ export class WsBridge {
     return this.request('clear_stop', {}, { priority: 4 });
   }
 
+  // ---- replays
+
+  /** Control a replay: `{ play, speed, seek, marks }`; resolves with how it goes. */
+  playback(fields = {}) {
+    return this.request('playback', fields);
+  }
+
   // ---- frames in
 
   _received(frame) {

@@ -28,6 +28,7 @@ import { startParams } from './params.js';
 import { startPlot } from './plot.js';
 import { startPublish } from './publish.js';
 import { startRelays } from './relays.js';
+import { startReplay } from './replay.js';
 import { startServices } from './services.js';
 import { startState } from './state.js';
 import { startTabs } from './tabs.js';
@@ -42,6 +43,7 @@ const client = new WsBridge(new URL('.', location.href).href.replace(/^http/, 'w
 
 const { isThin } = startLink(client);
 startLogin(client);
+startReplay(client);
 startRelays(client);
 const cameras = startCameras(client, isThin);
 const teleop = startTeleop(client, () => cameras[0].age);
