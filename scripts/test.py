@@ -41,7 +41,8 @@ TIMED = tuple(f'test/{name}.py' for name in (
     'security/test_swarm', 'bridge/test_fence', 'transport/test_fence',
     'rosbridge/test_killed_client'))
 PATIENT = tuple(f'test/{name}' for name in (
-    'config', *PURE_LAYERS, 'test_docs.py', 'test_layers.py', 'test_lint.py', 'test_tree.py'))
+    'config', 'identity', 'mapping', *PURE_LAYERS, 'test_docs.py', 'test_layers.py',
+    'test_lint.py', 'test_package.py', 'test_references.py', 'test_tree.py'))
 HOW = ('--dist', 'loadfile', '--no-loadscope-reorder', '--reruns', '1')
 OTHERS = (*HOW, '-n', '3', *(f'--ignore={path}' for path in (*TIMED, *PATIENT)))
 ONE_BY_ONE = ('--reruns', '1')

@@ -52,8 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError('ROS_DOMAIN_ID is given: unset it, or leave out -n')
 
 
-LONG = ('test_page.py', 'test_faults.py', 'test_lint.py', 'test_attacks.py', 'test_soak.py',
-        'test_process.py', 'test_against_reference.py', 'test_spellings.py',
+LONG = ('test_page.py', 'test_page_shows.py', 'test_faults.py', 'test_lint.py', 'test_attacks.py',
+        'test_soak.py', 'test_process.py', 'test_against_reference.py', 'test_spellings.py',
         'test_parameters_in_force.py', 'test_qos_told.py', 'test_large_messages.py',
         'test_diagnosis.py', 'test_real_clients.py', 'test_real_viewers.py',
         'test_control_model.py')

@@ -49,6 +49,9 @@ ARGUMENTS = ('--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '-
 START_WITHIN = 30.0
 # What a gate says of commands that a busy machine has held up, and of those after its stop.
 HELD_UP = ('expired', 'not_neutral')
+# On the ROS side, from what happened to the first command that stops: the gate's timeout (0.5 s),
+# and what two shared cores need.
+STOPPED_WITHIN = 2.0
 MOVING = 0.1        # m/s
 STANDING = 0.02
 
@@ -337,3 +340,11 @@ def keep_image(name: str, png: bytes) -> None:
     with Image.open(io.BytesIO(png)) as image:
         image.convert('RGB').quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
     path.chmod(0o644)
+
+
+def stopped(observer: Observer, since: float) -> None:
+    """Hold the robot to a stop: soon after ``since`` it is told to stand, and nothing else."""
+    wait_until(observer.is_neutral, why=lambda: f'commands {observer.commands[-3:]}')
+    observer.wait_standing()
+    assert observer.is_neutral()
+    assert observer.told_to_stand() < since + STOPPED_WITHIN

@@ -1,0 +1,694 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The page in a real browser: what it shows of the robot, and what else it does."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+import re
+import struct
+import subprocess
+import sys
+import time
+from typing import Any
+import zlib
+
+import pytest
+from support.browser import browser, Demo, keep_image, Observer, Page, Relay, stopped
+from support.helpers import SpinningNode, wait_until
+from support.recordings import incident
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
+
+NOTHING_YET = '\u2013'
+# What is wider than its card, or lies over the stick.
+STICKING_OUT = """
+    const stick = document.getElementById('stick').getBoundingClientRect();
+    const covers = (box) => box.left < stick.right && box.right > stick.left
+      && box.top < stick.bottom && box.bottom > stick.top;
+    return [...document.querySelectorAll('.drive .card, .drive .card *, .top, .top *')]
+      .filter((item) => item.checkVisibility() && !item.closest('#stick, option, select'))
+      .filter((item) => {
+        const box = item.getBoundingClientRect();
+        const card = item.parentElement.closest('.card, .top, body').getBoundingClientRect();
+        return box.left < card.left - 1 || box.right > card.right + 1
+          || (!item.contains(document.getElementById('stick')) && covers(box));
+      }).map((item) => item.outerHTML);"""
+
+
+def test_see(page: Page) -> None:
+    page.wait_text('robot-name', 'demo')
+    page.wait(lambda: page.text('round-trip') != NOTHING_YET, 'a round trip')
+    for element_id in ('speed', 'turn', 'place', 'battery'):
+        page.wait(lambda name=element_id: page.text(name) != NOTHING_YET, element_id)
+    page.wait(lambda: page['speed-box'].get_attribute('data-fresh') == 'fresh', 'fresh numbers')
+    page.wait(lambda: page['topview'].get_attribute('data-scans'), 'a scan')
+    names = [row.text for row in page.driver.find_elements('css selector', '#topics .name')]
+    assert {'/odom', '/scan', '/camera/image', '/cmd_vel'} <= set(names)
+    assert names == sorted(names)
+
+
+def test_camera_pixels(page: Page) -> None:
+    page.wait(lambda: page['camera'].get_attribute('data-frames'), 'a picture')
+    size, sky, ground, shades = page.run("""
+        const canvas = document.getElementById('camera');
+        const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        const at = (x, y) => [...data.slice(4 * (y * canvas.width + x)).slice(0, 4)];
+        const colours = new Set(new Uint32Array(data.buffer));
+        return [[canvas.width, canvas.height], at(2, 0), at(2, canvas.height - 1), colours.size];
+    """)
+    assert size == [160, 120]
+    assert shades > 20
+    # The demo's sky is blue above, its floor of one grey tone below, all opaque.
+    assert sky[2] > sky[0]
+    assert sky[3] == ground[3] == 255
+    assert abs(ground[0] - ground[2]) < 30
+    frames = int(page['camera'].get_attribute('data-frames') or 0)
+    page.wait(lambda: int(page['camera'].get_attribute('data-frames') or 0) > frames + 5, 'more')
+
+
+def test_services(page: Page) -> None:
+    page.show('services')
+    page.wait(lambda: '/set_motors' in page.text('service'), 'services')
+    page.choose('service', '/set_motors')
+    box = page.wait(lambda: page.driver.find_elements('css selector', '#service-fields input'), '')
+    box[0].click()
+    page.driver.find_element('css selector', '#service-form button').click()
+    page.wait_text('service-result', 'motors on')
+
+
+def test_parameters(page: Page) -> None:
+    page.show('params')
+    page.wait(lambda: '/demo_robot' in page.text('param-node'), 'nodes')
+    page.wait_text('param-say', ' parameters')
+    assert page.driver.find_element('css selector', '[aria-label="image_width"]').get_attribute(
+        'value') == '160'
+
+
+def test_set_a_parameter(page: Page) -> None:
+    with SpinningNode('tuned') as tuned:
+        tuned.node.declare_parameter('gain', 0.5)
+        page.show('params')
+
+        def offered() -> bool:
+            page['param-reload'].click()
+            return '/tuned' in page.text('param-node')
+        page.wait(offered, 'the node')
+        page.choose('param-node', '/tuned')
+        page.wait(lambda: 'gain' in page.text('params'), 'its parameters')
+        line = page.driver.find_element('css selector', '[aria-label="gain"]')
+        line.clear()
+        line.send_keys('2.25\n')
+        page.wait_text('param-say', 'gain is set')
+        assert tuned.node.get_parameter('gain').value == 2.25
+        line.clear()
+        line.send_keys('\n')
+        page.wait_text('param-say', 'gain: not a number')
+        assert tuned.node.get_parameter('gain').value == 2.25
+
+
+def test_compressed_pictures(page: Page) -> None:
+    from sensor_msgs.msg import CompressedImage
+    with SpinningNode('camera') as camera:
+        publisher = camera.node.create_publisher(CompressedImage, '/other/compressed', 10)
+        message = CompressedImage(format='png', data=png(4, 3, (200, 30, 90)))
+        camera.node.create_timer(0.1, lambda: publisher.publish(message))
+        page.wait(lambda: '/other/compressed' in page.text('camera-topic'), 'the topic')
+        page.choose('camera-topic', '/other/compressed')
+        page.wait(lambda: page['camera'].get_attribute('width') == '4', 'its size')
+        assert page.run("""
+            const canvas = document.getElementById('camera');
+            return [canvas.height, ...canvas.getContext('2d').getImageData(1, 1, 1, 1).data];
+            """) == [3, 200, 30, 90, 255]
+
+
+def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
+    """Return a picture of one colour."""
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack('>I', len(data)) + kind + data \
+            + struct.pack('>I', zlib.crc32(kind + data))
+    rows = (b'\0' + bytes(colour) * width) * height
+    return b'\x89PNG\r\n\x1a\n' + chunk(
+        b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)) \
+        + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
+
+
+def test_video(page: Page) -> None:
+    """A camera that is asked for as video shows the same, and as pictures again."""
+    pytest.importorskip('av')
+    page.choose('camera-mode', 'video')
+    page.wait(lambda: page['camera'].get_attribute('data-mode') == 'video', 'that it is asked for')
+    frames = int(page['camera'].get_attribute('data-frames') or 0)
+    page.wait(lambda: int(page['camera'].get_attribute('data-frames') or 0) > frames + 5, 'video')
+    size, shades, opaque = page.run("""
+        const canvas = document.getElementById('camera');
+        const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        return [[canvas.width, canvas.height], new Set(new Uint32Array(data.buffer)).size,
+                data.every((value, i) => i % 4 !== 3 || value === 255)];""")
+    assert size == [160, 120]
+    assert shades > 20
+    assert opaque
+    assert page['camera'].get_attribute('data-mode') == 'video'
+    page.choose('camera-mode', 'pictures')
+    page.wait(lambda: page['camera'].get_attribute('data-mode') == 'pictures', 'pictures')
+
+
+def add_signal(page: Page, field: str, then: str = 'value', plot: str = '') -> None:
+    """Plot a field of /odom."""
+    page.choose('plot-field', field)
+    page.choose('plot-then', then)
+    page.choose('plot-into', plot)
+    page['plot-add'].click()
+
+
+def legends(page: Page) -> list[str]:
+    """Return what the plots say of their signals, a plot an item."""
+    return [str(each.text) for each in page.driver.find_elements('css selector', '.legend')]
+
+
+def canvas(page: Page, number: int) -> Any:
+    """Return the canvas of a plot."""
+    return page.driver.find_elements('css selector', '.plot canvas')[number - 1]
+
+
+def test_plot(page: Page) -> None:
+    """Over time and XY: a pause, the cursor by keys, limits, and what goes to files."""
+    page.show('plot')
+    page.wait(lambda: 'twist.twist.linear.x' in page.text('plot-field'), 'fields')
+    add_signal(page, 'twist.twist.linear.x')
+    page.choose('plot-then', 'against')
+    page.wait(lambda: 'twist.twist.linear.x' in page.text('plot-other-field'), 'fields')
+    page.choose('plot-other-field', 'twist.twist.linear.x')
+    add_signal(page, 'yaw(pose.pose.orientation)', 'against', '1')
+    page.wait_text('plot-say', 'plot 1 is over time')
+    add_signal(page, 'yaw(pose.pose.orientation)', 'against')
+    page.wait(lambda: int(page['plots'].get_attribute('data-points') or 0) > 20, 'points')
+    inked = page.run("""
+        return [...document.querySelectorAll('.plot canvas')].map((canvas) =>
+          canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
+            .data.filter((value, i) => i % 4 === 3 && value).length);""")
+    assert min(inked) > 100
+
+    page['plot-pause'].click()
+    canvas(page, 1).send_keys('\ue012')     # arrow left: no command to drive
+    assert re.match(r'-0\.2 s: /odom twist\.twist\.linear\.x -?[\d.]+',
+                    canvas(page, 1).get_attribute('aria-valuetext'))
+    assert page.text('drive-state') == 'Ready to drive'
+    low = page.driver.find_element('css selector', '[aria-label="lowest y of plot 1"]')
+    page.run("arguments[0].value = 'x'; arguments[0].dispatchEvent(new Event('change'));", low)
+    page.wait_text('plot-say', 'not a limit: x')
+    assert low.get_attribute('aria-invalid') == 'true'
+
+    rows, picture = page.run("""return (async () => {
+        const blobs = [];
+        URL.createObjectURL = (blob) => { blobs.push(blob); return '#'; };
+        HTMLAnchorElement.prototype.click = () => {};
+        document.getElementById('plot-csv').click();
+        document.getElementById('plot-png').click();
+        while (blobs.length < 2) await new Promise((done) => setTimeout(done, 10));
+        return [await blobs[0].text(), (await createImageBitmap(blobs[1])).height];})();""")
+    head, *lines = rows.split('\r\n')
+    assert head == ('arrival [s],/odom twist.twist.linear.x,/odom twist.twist.linear.x,'
+                    '/odom yaw(pose.pose.orientation)')
+    assert len(lines) > 20
+    assert abs(float(lines[0].split(',')[0]) - time.time()) < 60
+    assert picture > 800
+
+
+def test_layout_of_plots(page: Page, demo: Demo, tmp_path: Path) -> None:
+    """From a file, by names and stamps; one that is wrong changes nothing; it is remembered."""
+    good, bad = tmp_path / 'good.json', tmp_path / 'bad.json'
+    joint = {'topic': '/pendulum/state', 'field': 'velocity[name="lower"]'}
+    good.write_text(json.dumps({'layout': 1, 'span': 5, 'time': 'stamp', 'plots': [
+        {'y': [-2, None], 'signals': [joint, {**joint, 'then': 'mean', 'window': 0.2}]}]}))
+    bad.write_text(json.dumps({'layout': 1, 'plots': [{'signals': [{**joint, 'field': '?'}]}]}))
+    page.show('plot')
+    page['layout-import'].send_keys(str(good))
+    page.wait(lambda: re.search(r'name="lower"\]\n?\s*-?\d', ''.join(legends(page))),
+              'a value')
+    page['layout-import'].send_keys(str(bad))
+    page.wait_text('plot-say', 'not a field: ?')
+    assert page.text('plot-span') == '5 s'
+    page.load(demo.page)
+    page.wait(lambda: 'mean 0.2 s of' in ''.join(legends(page)), 'the layout again')
+    assert page['plot-time'].get_attribute('value') == 'stamp'
+
+
+def test_inject(page: Page, observer: Observer) -> None:
+    """A step into a parameter, which comes back, and into a topic as long as a button is held."""
+    page.show('plot')
+    page.wait(lambda: 'twist.twist.linear.x' in page.text('plot-field'), 'fields')
+    add_signal(page, 'twist.twist.linear.x')
+    set_values: list[float] = []
+    with SpinningNode('tuned') as tuned:
+        tuned.node.declare_parameter('gain', 0.5)
+        tuned.node.add_post_set_parameters_callback(
+            lambda parameters: set_values.extend(each.value for each in parameters))
+        page.choose('inject-into', 'parameter')
+
+        def offered() -> bool:
+            page.run("document.getElementById('inject').toggleAttribute('open');")
+            return '/tuned' in page.text('inject-where')
+        page.wait(offered, 'the node')
+        page.run("document.getElementById('inject').open = true;")
+        page.choose('inject-where', '/tuned')
+        page.wait(lambda: page.text('inject-what') == 'gain', 'its parameter')
+        page.choose('inject-size', '0.2')
+        page.choose('inject-seconds', '0.3')
+        page['inject-go'].click()
+        page.wait_text('inject-say', 'Stopped: the time is over. It is 0.5 again')
+        assert set_values[0] == pytest.approx(0.7)
+        assert set(set_values[1:]) == {0.5}     # twice, where the first answer was late
+
+    page.choose('inject-into', 'topic')
+    page.choose('inject-where', '/cmd_vel')
+    page.wait(lambda: 'linear.x' in page.text('inject-what'), 'fields')
+    page.choose('inject-what', 'linear.x')
+    page.choose('inject-seconds', '30')
+    page.run("document.getElementById('inject-go').scrollIntoView();")
+    sent = len(observer.commands)
+    x, y = page.middle('inject-go')
+    page.mouse('mousePressed', x, y)
+    observer.wait_moving()
+    since = time.monotonic()
+    page.mouse('mouseReleased', x, y)
+    page.wait_text('inject-say', 'Stopped: let go')
+    stopped(observer, since)
+    assert {linear for _, linear, _ in observer.commands[sent:]} == {0.0, 0.2}
+    keep_image('plots.png', page['panel-plot'].screenshot_as_png)
+
+
+def test_log(page: Page, observer: Observer) -> None:
+    with SpinningNode('talker') as talker:
+        page.show('log')
+
+        def said() -> bool:
+            talker.node.get_logger().warning('the <b>lamp</b> is broken')
+            return 'talker: the <b>lamp</b> is broken' in page.text('log')
+        page.wait(said, 'the line')
+        page['log-filter'].send_keys('no such text')
+        page.wait(lambda: not page.text('log'), 'the filter')
+
+
+def test_inspect(page: Page) -> None:
+    page.driver.find_element('xpath', '//button[text()="/odom"]').click()
+    page.wait_text('inspect-text', 'child_frame_id: "base_link"')
+    panel, inspector = page['panel-topics'].rect, page['inspect'].rect
+    assert inspector['height'] > 0.35 * panel['height']
+    assert inspector['y'] + inspector['height'] <= panel['y'] + panel['height'] + 1
+    page['inspect-close'].click()
+    assert not page['inspect'].is_displayed()
+
+
+def test_inspect_says_why_nothing_comes(page: Page) -> None:
+    from std_msgs.msg import String
+    with SpinningNode('quiet') as quiet:
+        publisher = quiet.node.create_publisher(String, '/quiet_topic', 1)
+        xpath = '//button[text()="/quiet_topic"]'
+        page.wait(lambda: page.driver.find_elements('xpath', xpath), 'the topic')
+        page.driver.find_element('xpath', xpath).click()
+        page.wait_text('inspect-text', '/quiet publishes /quiet_topic, and nothing yet came')
+
+        def arrives() -> bool:
+            quiet.run(publisher.publish, String(data='at last'))
+            return 'data: "at last"' in page.text('inspect-text')
+        page.wait(arrives, 'the message')
+    page['inspect-close'].click()
+
+
+def test_ages_while_filtering(demo: Demo, observer: Observer) -> None:
+    """What was heard last is no younger because somebody types."""
+    from std_msgs.msg import Int32
+    relay = Relay(demo.port)
+    try:
+        with SpinningNode('once') as once, browser() as page, \
+                connect(f'ws://127.0.0.1:{demo.port}',
+                        subprotocols=[Subprotocol('ws_bridge.v1')]) as peer:
+            publisher = once.node.create_publisher(Int32, '/once', 10)
+            peer.send(json.dumps({'metadata': {'message_type': 'configuration'}, 'data': {
+                'op': 'subscribe', 'topic': '/once', 'type': 'std_msgs/msg/Int32'}}))
+            wait_until(publisher.get_subscription_count)
+            publisher.publish(Int32())
+            page.load(f'http://127.0.0.1:{relay.port}/')
+
+            def age() -> float:
+                cell = page.driver.find_element(
+                    'xpath', '//tr[td/button[text()="/once"]]/td[3]').text
+                return -1.0 if cell in ('', NOTHING_YET) else float(cell)
+            page.wait(lambda: age() >= 0, 'an age')
+            relay.silent = True
+            silent = age()
+            page.wait(lambda: age() > silent + 1.5, 'ages that grow')
+            before = age()
+            page['topic-filter'].send_keys('once')
+            page.run('return new Promise((done) => setTimeout(done, 600));')
+            assert age() > before
+    finally:
+        relay.close()
+
+
+def test_keyboard_alone_reaches_everything(page: Page) -> None:
+    """Every control has a name, and the tabs follow the arrow keys."""
+    nameless = page.run("""
+        return [...document.querySelectorAll('button, input, select, textarea, [tabindex="0"]')]
+          .filter((item) => !item.textContent.trim() && !item.getAttribute('aria-label')
+            && !item.labels?.length && !item.getAttribute('aria-labelledby'))
+          .map((item) => item.outerHTML);""")
+    assert not nameless
+    page['tab-topics'].click()
+    page['tab-topics'].send_keys('\ue014')      # arrow right
+    assert page['tab-plot'].get_attribute('aria-selected') == 'true'
+    assert page['panel-plot'].is_displayed()
+    assert not page['panel-topics'].is_displayed()
+
+
+def test_pictures(page: Page, observer: Observer) -> None:
+    """Every layout, bright and dark: nothing sticks out, STOP and the stick are in sight."""
+    driver = page.driver
+    page.press('w')
+    observer.wait_moving()
+    for name, width, height, mobile, scheme in (
+            ('desktop.png', 1440, 900, False, 'light'),
+            ('desktop-dark.png', 1440, 900, False, 'dark'),
+            ('phone.png', 390, 844, True, 'light'), ('phone-dark.png', 390, 844, True, 'dark'),
+            (None, 1024, 700, False, 'light'), (None, 1280, 720, False, 'dark'),
+            (None, 844, 390, True, 'dark'),
+            # 1440 x 900 and 1280 x 800 at a zoom of 200 %
+            (None, 720, 450, False, 'light'), (None, 640, 400, False, 'dark')):
+        driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {
+            'width': width, 'height': height, 'deviceScaleFactor': 1, 'mobile': mobile})
+        driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {
+            'features': [{'name': 'prefers-color-scheme', 'value': scheme}]})
+        page.run('return new Promise((done) => setTimeout(done, 400));')
+        assert not page.run(STICKING_OUT)
+        assert page['stop'].is_displayed()
+        assert page['stop'].rect['height'] >= 44
+        box = page['stick'].rect
+        assert box['y'] + box['height'] < height, 'the stick is below the fold'
+        assert page.run('return document.documentElement.scrollWidth') <= width
+        if name is not None:
+            keep_image(name, driver.get_screenshot_as_png())
+    driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
+    driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': []})
+    page.release('w')
+    observer.wait_standing()
+
+
+AXE = Path(__file__).parent / 'clients' / 'node_modules' / 'axe-core' / 'axe.min.js'
+
+
+def test_nothing_that_axe_calls_a_violation(page: Page, observer: Observer) -> None:
+    """Contrasts of 4.5 among them, in both schemes, wide and narrow, each panel."""
+    if not AXE.is_file():
+        pytest.skip(f'`npm ci` in {AXE.parents[2]} brings axe-core')
+    driver = page.driver
+    page.wait(lambda: page['camera'].get_attribute('data-frames'), 'a picture')
+    page.run(AXE.read_text())
+    page.show('plot')
+    page.wait(lambda: page['plot-field'].get_attribute('value'), 'a field to plot')
+    page['plot-add'].click()
+    page.run("""
+        for (const each of document.querySelectorAll('#panel-plot details')) each.open = true;""")
+    found = []
+    for width, height, scheme, tabs in ((1440, 900, 'light', ('link', 'plot', 'topics')),
+                                        (390, 844, 'dark', ('services', 'drive'))):
+        driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {
+            'width': width, 'height': height, 'deviceScaleFactor': 1, 'mobile': False})
+        driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {
+            'features': [{'name': 'prefers-color-scheme', 'value': scheme}]})
+        for tab in tabs:
+            page.show(tab)
+            found += page.run("""
+                return axe.run().then(({violations}) => violations.flatMap(({id, nodes}) =>
+                  nodes.map(({html, failureSummary}) => `${id}: ${html} ${failureSummary}`)));""")
+    driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
+    driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': []})
+    assert not found, '\n'.join(found)
+
+
+def test_hundreds_of_topics(page: Page) -> None:
+    """Rows come some at a time, and what has not changed is not touched."""
+    made, touched = page.run("""return (async () => {
+        const {WsBridge} = await import('./ws_bridge.js');
+        const emit = WsBridge.prototype._emit;
+        const client = await new Promise((done) => {
+          WsBridge.prototype._emit = function(...words) {
+            done(this);
+            return emit.apply(this, words);
+          };
+        });
+        WsBridge.prototype._emit = emit;
+        client._received = () => {};    // what the bridge itself tells, meanwhile
+        const topics = Array.from({length: 300}, (_, i) => ({
+          topic: `/t${1000 + i}`, type: 'std_msgs/msg/String', rate: 1.5, age: 0.1,
+          freshness: 'FRESH'}));
+        const robot = {...client.robot, topics};
+        const rows = document.getElementById('topics');
+        const frame = () => new Promise((done) => requestAnimationFrame(done));
+        let most = 0;
+        const count = new MutationObserver((changes) => {
+          most = Math.max(most, changes.filter(({addedNodes}) => addedNodes.length).length);
+        });
+        count.observe(rows, {childList: true});
+        client._emit('robot', robot);
+        for (let i = 0; i < 300 && rows.childElementCount < 300; i += 1) await frame();
+        count.disconnect();
+        while (!rows.lastChild.cells[2].textContent) await frame();     // its age
+        let changes = 0;
+        const watch = new MutationObserver((list) => { changes += list.length; });
+        watch.observe(rows, {
+          childList: true, subtree: true, characterData: true, attributes: true});
+        client._emit('robot', robot);
+        await frame();
+        await frame();
+        watch.disconnect();
+        delete client._received;
+        return [[rows.childElementCount, most], changes];})();""")
+    assert made[0] == 300
+    assert 0 < made[1] <= 25, 'rows in one frame'
+    assert touched == 0
+
+
+def test_the_layout_is_remembered(page: Page, demo: Demo) -> None:
+    page.show('plot')
+    page['zoom-in'].click()
+    page['camera-add'].click()
+    second = page.wait(lambda: page.driver.find_elements(
+        'css selector', '.camera:nth-of-type(2) canvas'), 'a second camera')[0]
+    assert second.is_displayed()
+    page.run("""
+        const list = document.querySelector('.camera:nth-of-type(2) select');
+        list.value = '/camera/image';
+        list.dispatchEvent(new Event('change'));""")
+    page.wait(lambda: second.get_attribute('data-frames'), 'its picture')
+    across = page.run("return localStorage.getItem('ws_bridge.across');")
+    page.load(demo.page)
+    assert page['panel-plot'].is_displayed()
+    page.wait(lambda: page.driver.find_element(
+        'css selector', '.camera:nth-of-type(2) canvas').get_attribute('data-frames'),
+        'the second camera again')
+    assert across == page.run("return localStorage.getItem('ws_bridge.across');") != '10'
+    page.driver.find_element('css selector', '[aria-label="Remove this camera"]').click()
+    assert len(page.driver.find_elements('css selector', '.camera')) == 1
+
+
+def test_full_screen(page: Page) -> None:
+    """STOP and the stick stay in sight, on a phone too."""
+    driver = page.driver
+    for width, height, mobile in ((390, 844, True), (844, 390, True), (1440, 900, False)):
+        driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {
+            'width': width, 'height': height, 'deviceScaleFactor': 1, 'mobile': mobile})
+        for view in ('camera', 'topview'):
+            page[f'{view}-full'].click()
+            page.run('return new Promise((done) => setTimeout(done, 100));')
+            assert page[view].rect['width'] > 0.95 * width
+            assert page[view].rect['height'] > 0.5 * height
+            assert page['stop'].is_displayed()
+            assert page['stick'].is_displayed()
+            assert page['stick'].rect['y'] + page['stick'].rect['height'] <= height
+            page[f'{view}-full'].click()
+        assert page['lease-main'].is_displayed()
+    driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
+
+
+def test_top_view(page: Page, observer: Observer) -> None:
+    """A map in whose frame everything is shown, its layers, and a goal by a click."""
+    from geometry_msgs.msg import Point32, PolygonStamped, PoseStamped, TransformStamped
+    from nav_msgs.msg import OccupancyGrid
+    from nav_msgs.msg import Path as NavPath
+    from sensor_msgs.msg import PointCloud2, PointField
+
+    from ws_bridge.demo.node import KEPT
+    goals: list[PoseStamped] = []
+    with SpinningNode('planner') as planner:
+        node = planner.node
+        grid = OccupancyGrid(data=[100 if {row, column} & {0, 19} else 0
+                                   for row in range(20) for column in range(20)])
+        grid.header.frame_id = 'map'
+        grid.info.resolution, grid.info.width, grid.info.height = 0.5, 20, 20
+        grid.info.origin.position.y = -5.0
+        path = NavPath(poses=[PoseStamped(), PoseStamped()])
+        for each, (x, y) in zip(path.poses, ((6.0, 0.0), (9.0, 3.0)), strict=True):
+            each.pose.position.x, each.pose.position.y = x, y
+        footprint = PolygonStamped()
+        footprint.polygon.points = [Point32(x=x, y=y) for x, y in ((.3, .3), (.3, -.3), (-.3, 0.))]
+        cloud = PointCloud2(height=1, width=100, point_step=12, row_step=1200, data=b''.join(
+            struct.pack('<3f', 1.5, -i / 50, i / 50) for i in range(100)), fields=[PointField(
+                name=name, offset=4 * place, datatype=PointField.FLOAT32, count=1)
+                for place, name in enumerate('xyz')])
+        path.header.frame_id, footprint.header.frame_id = 'map', 'base_link'
+        cloud.header.frame_id = 'base_link'
+        where = TransformStamped(child_frame_id='odom')
+        where.header.frame_id = 'map'
+        where.transform.translation.x = 5.0
+        node.create_subscription(PoseStamped, '/goal_pose', goals.append, 10)
+        node.create_publisher(OccupancyGrid, '/map', KEPT).publish(grid)
+        publishers = [
+            (node.create_publisher(type(message), topic, 10), message) for topic, message in (
+                ('/plan', path), ('/footprint', footprint), ('/cloud', cloud),
+                ('/tf/stamped', where))]
+        node.create_timer(0.1, lambda: [publisher.publish(message)
+                                        for publisher, message in publishers])
+        view = page['topview']
+        page.wait(lambda: '/cloud' in page.text('cloud-topic'), 'the cloud')
+        page.choose('cloud-topic', '/cloud')
+        for layer in ('map', 'paths', 'footprint', 'cloud', 'scan'):
+            page.wait(lambda name=layer: view.get_attribute(f'data-{name}'), layer)
+        page.wait(lambda: view.get_attribute('data-frame') == 'map', 'the frame of the map')
+        assert page['topview-say'].get_attribute('hidden')
+        figure = page.driver.find_element('css selector', '.view.map')
+        keep_image('top-view.png', figure.screenshot_as_png)
+        page.wait(lambda: page['goal'].is_displayed(), 'where goals go')
+        assert page['goal-target'].get_attribute('value') == 'topic /goal_pose'
+        page['goal'].click()
+        x, y = page.middle('topview')
+        page.mouse('mousePressed', x, y)
+        page.mouse('mouseMoved', x, y - 60)
+        page.mouse('mouseReleased', x, y - 60)
+        page.wait_text('goal-say', 'Goal published to 1 subscriber')
+        wait_until(lambda: goals)
+        # The robot is in the middle of the view, and 5 m further in the map than in its odometry.
+        pose = goals[0].pose
+        assert goals[0].header.frame_id == 'map'
+        assert pose.position.x == pytest.approx(observer.odometry[0] + 5.0, abs=0.2)
+        assert pose.orientation.z == pytest.approx(pose.orientation.w, abs=0.01)
+        assert page['goal'].get_attribute('aria-pressed') == 'false'
+
+
+def test_actions_messages_and_health(page: Page) -> None:
+    """What a form can send: a goal, with its progress and its end, and any message."""
+    from rclpy.action import ActionServer, CancelResponse
+    from std_msgs.msg import Int32
+    from test_msgs.action import Fibonacci
+    heard: list[int] = []
+    handles: list[Any] = []
+    ended: list[str] = []
+    with SpinningNode('worker') as worker:
+        def execute(handle: Any) -> Any:
+            handle.canceled()
+            ended.append('canceled')
+            return Fibonacci.Result()
+
+        def tick() -> None:
+            for handle in handles[:]:
+                if handle.is_cancel_requested:
+                    handles.remove(handle)
+                    handle.execute()
+                else:
+                    handle.publish_feedback(Fibonacci.Feedback(sequence=[1, 2]))
+        server = ActionServer(worker.node, Fibonacci, '/fib', execute,
+                              handle_accepted_callback=handles.append,
+                              cancel_callback=lambda _: CancelResponse.ACCEPT)
+        worker.node.create_timer(0.1, tick)
+        worker.node.create_subscription(
+            Int32, '/heard', lambda message: heard.append(message.data), 10)
+
+        page.show('publish')
+        page['publish-topic'].send_keys('/heard')
+        page['publish-type'].click()
+        page['publish-type'].send_keys('std_msgs/msg/Int32\t')
+        box = page.wait(lambda: page.driver.find_elements(
+            'css selector', '#publish-fields input'), 'its field')[0]
+        box.clear()
+        box.send_keys('42\n')
+        page.wait_text('publish-say', 'published to 1 subscriber')
+        wait_until(lambda: heard == [42])
+        box.clear()
+        box.send_keys('x\n')
+        page.wait_text('publish-say', 'data: not a number of int32')
+
+        def offered() -> bool:
+            page.show('actions')
+            return '/fib' in page.text('action')
+        page.wait(offered, 'the action')
+        page.choose('action', '/fib')
+        page.wait(lambda: page.driver.find_elements('css selector', '#action-fields input'), '')
+        page.driver.find_element('css selector', '#action-form button').click()
+        page.wait_text('goals', 'under way')
+        page.wait_text('goals', 'sequence: [1, 2]')
+        page.driver.find_element('css selector', '#goals button').click()
+        page.wait_text('goals', 'cancelled')
+        assert ended == ['canceled']
+        server.destroy()
+    page.show('health')
+    page.wait_text('health', 'ws_bridge')
+
+
+def test_a_replay(shared: Page, tmp_path: Path) -> None:
+    """Somebody opens a recording, goes to the stop, and sees what was refused, and why."""
+    folder = incident(tmp_path / 'records')
+    with subprocess.Popen(
+            [sys.executable, '-m', 'ws_bridge', 'replay', str(folder), '--port', '0'],
+            stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = re.findall(r'http://[^)]+', process.stdout.readline())[0]
+            shared.console()
+            shared.driver.get(url)
+            shared.wait_text('connection', 'connected')
+            shared.wait_text('robot-name', '(replay)')
+            shared.wait_text('replay-mark', '3 marks')
+            shared['replay-play'].click()
+            shared.wait_text('replay-play', 'Play')
+            shared.choose('replay-mark', '1')
+            shared.wait_text('replay-now', '0:04.0 of 0:09.0')
+            shared.wait_text('replay-near', 'Stop 0:04.0 emergency stop by p2: a dog')
+            assert 'Refused 0:03.0 page, /cmd_vel: not_holder: p2 has the lease' in \
+                shared.text('replay-near')
+            # the command itself, with its values
+            shared.show('topics')
+            shared.wait(lambda: shared.run("""
+                const name = [...document.querySelectorAll('#topics button.name')].find(
+                    (each) => each.textContent === '/ws_bridge/commands');
+                name?.click();
+                return name;"""), 'the topic')
+            shared.wait_text('inspect-text', 'p2 has the lease')
+            assert shared.run("""
+                const { width, height } = document.getElementById('replay-marks');
+                return document.getElementById('replay-marks').getContext('2d')
+                    .getImageData(0, 0, width, height).data.some((each) => each);""")
+            shared.choose('replay-time', '8.5')
+            shared.wait_text('replay-near', 'Lost 0:06.0 p2 lost /cmd_vel: heartbeat')
+            shared['replay-before'].click()
+            shared.wait_text('replay-now', '0:06.0')
+            shared.choose('replay-speed', '10')
+            shared['replay-play'].click()
+            shared.wait_text('replay-now', '0:09.0 of')
+            shared.wait_text('replay-play', 'Play')
+            assert not shared.console()
+            shared.refusals = ('unknown_type',)     # of /rosout, which was not recorded
+            assert not shared.unexpected()
+        finally:
+            shared.driver.get('about:blank')
+            process.terminate()
