@@ -74,8 +74,8 @@ class Everything(Unit):
         fx.DropGoal, fx.HostAction, fx.UnhostAction, fx.AnswerGoal, fx.Feedback, fx.EndGoal,
         fx.Describe, fx.RunDiagnosis, fx.ControlOperation, fx.PeerLost, fx.StatusWanted,
         fx.PeerChanged, fx.Greeted, fx.LogIn, fx.IssueTicket, fx.Dismiss, fx.ParameterOperation,
-        fx.UnwatchParameters, fx.ConnectionsWatched, fx.ReadAsset, fx.SetPlayback,
-        fx.TakesPieces), take)
+        fx.UnwatchParameters, fx.ConnectionsWatched, fx.ReadAsset, fx.TakesPieces,
+        fx.SetPlayback), take)
     CODECS = dict.fromkeys((fx.Publish, fx.CallService, fx.StartGoal, fx.AnswerService,
                             fx.Feedback, fx.EndGoal), codec_of)
 

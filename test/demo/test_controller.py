@@ -59,8 +59,9 @@ class Rig:
             Float64, f'/pendulum/{name}', 10) for name in ('setpoint', 'push'))
         self.swing_up = hearer.call(partial(
             ActionClient, self.node, Fibonacci, '/pendulum/swing_up'))
-        self._clients = {name: self.node.create_client(SetParameters, f'/{name}/set_parameters')
-                     for name in ('demo_robot', 'pendulum_controller')}
+        self._clients = {
+            name: self.node.create_client(SetParameters, f'/{name}/set_parameters')
+            for name in ('demo_robot', 'pendulum_controller')}
 
         def begin() -> None:
             self.bench.control = controller.control
@@ -167,8 +168,8 @@ def test_gains_are_tuned_while_it_runs(rig: Rig) -> None:
 
 def test_faults_are_injected_while_it_runs(rig: Rig) -> None:
     rig.put(CartState(), 'upright')
-    assert rig.tune('demo_robot', pendulum_actuator=1.5, pendulum_bias=math.nan,
-                   pendulum_delay=-1) == [False] * 3
+    wrong = {'pendulum_actuator': 1.5, 'pendulum_bias': math.nan, 'pendulum_delay': -1}
+    assert rig.tune('demo_robot', **wrong) == [False] * 3
     assert rig.tune('demo_robot', pendulum_bias=0.02) == [True]
     rig.forward(6.0)
     rig.heard(lambda state: state.position[0] > 0.2)

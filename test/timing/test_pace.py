@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from ws_bridge.timing.pace import ClockChange, LEAST_JUMP, Pace, STILL
+from ws_bridge.timing.pace import ClockChange, ClockPace, LEAST_JUMP, STILL
 
 TICK = 0.2
 
 
-def going(pace: Pace, factor: float, seconds: float, now: float) -> list[ClockChange]:
+def going(pace: ClockPace, factor: float, seconds: float, now: float) -> list[ClockChange]:
     """Have the clock go for a while, at ``factor`` times real time; return what changed."""
     changes = []
     for index in range(1, round(seconds / TICK) + 1):
@@ -35,7 +35,7 @@ def going(pace: Pace, factor: float, seconds: float, now: float) -> list[ClockCh
 
 @given(st.floats(0.01, 9.0))
 def test_a_clock_that_goes(factor: float) -> None:
-    pace = Pace()
+    pace = ClockPace()
     assert pace.look(0.0, 5.0) is None
     assert going(pace, factor, 10.0, 5.0) == [ClockChange.BEGAN]
     assert pace.pace == pytest.approx(factor, rel=1e-6)
@@ -43,7 +43,7 @@ def test_a_clock_that_goes(factor: float) -> None:
 
 
 def test_a_pause_is_told_once_and_does_not_count() -> None:
-    pace = Pace()
+    pace = ClockPace()
     going(pace, 0.5, 10.0, 0.0)
     held = pace.simulated
     told = [pace.look(held, 10.0 + index * TICK) for index in range(1, 200)]
@@ -57,7 +57,7 @@ def test_a_pause_is_told_once_and_does_not_count() -> None:
 
 @pytest.mark.parametrize('to', [0.5, 500.0])
 def test_a_jump_is_told_and_does_not_count(to: float) -> None:
-    pace = Pace()
+    pace = ClockPace()
     going(pace, 2.0, 10.0, 0.0)
     assert pace.look(to, 10.2) is ClockChange.JUMPED
     assert going(pace, 2.0, 5.0, 10.2) == []
@@ -65,7 +65,7 @@ def test_a_jump_is_told_and_does_not_count(to: float) -> None:
 
 
 def test_a_fast_simulation_does_not_jump() -> None:
-    pace = Pace()
+    pace = ClockPace()
     assert pace.look(1.0, 0.0) is ClockChange.BEGAN
     assert pace.look(1.0 + LEAST_JUMP, TICK / 10.0) is None
     assert going(pace, 9.0, 5.0, TICK / 10.0) == []
@@ -73,7 +73,7 @@ def test_a_fast_simulation_does_not_jump() -> None:
 
 
 def test_a_jump_out_of_a_pause_is_one() -> None:
-    pace = Pace()
+    pace = ClockPace()
     going(pace, 1.0, 5.0, 0.0)
     assert pace.look(pace.simulated, 5.0 + STILL) is ClockChange.PAUSED
     assert pace.look(0.1, 9.0) is ClockChange.JUMPED

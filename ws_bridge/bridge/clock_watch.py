@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from ws_bridge.bridge.audit import Audit
 from ws_bridge.protocol.unix_time import SECOND
-from ws_bridge.timing.pace import ClockChange, Pace
+from ws_bridge.timing.pace import ClockChange, ClockPace
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
@@ -44,7 +44,7 @@ class ClockWatch:
         self._ros = ros
         self._audit = audit
         self._clock = clock
-        self._pace = Pace()
+        self._pace = ClockPace()
 
     def __repr__(self) -> str:
         return f'ClockWatch({self._pace.simulated}, paused={self._pace.is_paused})'

@@ -43,7 +43,7 @@ class ClockChange(Enum):
     JUMPED = 'jumped'
 
 
-class Pace:
+class ClockPace:
     """
     Follow one clock.
 
