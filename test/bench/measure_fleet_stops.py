@@ -32,12 +32,12 @@ import signal
 import sys
 import time
 
-from measure import command_line, environment, stolen
+from measure import command_line, environment
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
-from measure_stops import MOVING, row, run_once, SLACK, WATCH  # noqa: E402,I100,RUF100
+from measure_stops import MOVING, repeat, row, SLACK, tell_end, WATCH  # noqa: E402,I100,RUF100
 from support.faults import (  # noqa: E402,I100,RUF100
     Case,
     ip,
@@ -192,18 +192,12 @@ def run(words: Sequence[str], runs: int) -> int:
                 print(f'| {case.name} | 0 | skipped: {rig.network.fault} | | | | | | | |')
                 continue
             with rig.beside(case):
-                outcomes, steals = [], []
-                for _ in range(runs):
-                    before = stolen()
-                    outcomes.append(run_once(rig, case))
-                    steals.append(stolen() - before)
+                outcomes, steals = repeat(rig, case, runs)
             rig.end_relays()
             line, held = row(case.name, outcomes, steals, TIMEOUT, TTL)
             print(line, flush=True)
             all_held &= held and not any(outcome.moved for outcome in outcomes)
-    print(f'\n{"held" if all_held else "NOT held"}; {time.monotonic() - began:.0f} s, load at the '
-          f'end {os.getloadavg()[0]:.1f}')
-    return int(not all_held)
+    return tell_end(all_held, began)
 
 
 def main() -> int:

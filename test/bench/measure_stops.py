@@ -211,6 +211,23 @@ def run_once(rig: Rig, case: Case) -> Outcome:
     return rig.run(case)
 
 
+def repeat(rig: Rig, case: Case, count: int) -> tuple[list[Outcome], list[float]]:
+    """Run a case again and again; return the outcomes, and what was stolen in each run, s."""
+    outcomes, steals = [], []
+    for _ in range(count):
+        before = stolen()
+        outcomes.append(run_once(rig, case))
+        steals.append(stolen() - before)
+    return outcomes, steals
+
+
+def tell_end(all_held: bool, began: float) -> int:
+    """Print whether the bounds were held, since a monotonic time; return the exit status."""
+    print(f'\n{"held" if all_held else "NOT held"}; {time.monotonic() - began:.0f} s, load at the '
+          f'end {os.getloadavg()[0]:.1f}')
+    return int(not all_held)
+
+
 def run(words: Sequence[str], runs: int, hogs: int) -> int:
     """Print the table; return 1 where the bound is not held."""
     os.environ.update(environment())
@@ -237,18 +254,12 @@ def run(words: Sequence[str], runs: int, hogs: int) -> int:
                 continue
             since = time.monotonic()
             with rig.beside(case):
-                outcomes, steals = [], []
-                for _ in range(count):
-                    before = stolen()
-                    outcomes.append(run_once(rig, case))
-                    steals.append(stolen() - before)
+                outcomes, steals = repeat(rig, case, count)
             line, held = row(case.name, outcomes, steals, TIMEOUT, TTL, slack)
             print(line, flush=True)
             print(f'{case.name}: {time.monotonic() - since:.0f} s', file=sys.stderr, flush=True)
             all_held &= held
-    print(f'\n{"held" if all_held else "NOT held"}; {time.monotonic() - began:.0f} s, load at the '
-          f'end {os.getloadavg()[0]:.1f}')
-    return int(not all_held)
+    return tell_end(all_held, began)
 
 
 def main() -> int:

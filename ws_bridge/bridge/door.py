@@ -31,7 +31,7 @@ from typing import Any
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.config import Settings
 from ws_bridge.config.roles import ADMIN, NOBODY, OBSERVER, Role
-from ws_bridge.errors import ConfigError, Forbidden, LoginFailed
+from ws_bridge.errors import ConfigError, Forbidden, LoginFailed, WsBridgeError
 from ws_bridge.identity.authority import Authority
 from ws_bridge.identity.identity import Identity
 from ws_bridge.identity.throttle import Throttle
@@ -156,9 +156,21 @@ class Door:
         self._ledger.refused('origin', visitor.address)
         return HttpReply(HTTPStatus.FORBIDDEN, _TEXT, f'{why}\n'.encode())
 
-    def note_refused(self, code: str, address: str) -> None:
-        """Take down that somebody may not do what is asked for."""
-        self._ledger.refused(code, address)
+    def refusal(self, status: HTTPStatus, error: WsBridgeError, visitor: Visitor,
+                admission: Admission, code: str) -> HttpReply:
+        """
+        Return the answer to a request that is refused.
+
+        :param code: what was asked for, in the ledger of what somebody may not do.
+        """
+        headers = dict(_TEXT)
+        if isinstance(error, Forbidden):
+            self._ledger.refused(code, visitor.address)
+            if admission.identity is None and self.can_log_in:
+                status, headers['WWW-Authenticate'] = HTTPStatus.UNAUTHORIZED, 'Bearer'
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers['Retry-After'] = '2'
+        return HttpReply(status, headers, f'{error.code}: {error}\n'.encode(errors='replace'))
 
     def _identify(self, visitor: Visitor, token: str | None) -> Identity | None:
         if not self._authority:

@@ -57,7 +57,6 @@ PIECE = 262_144
 PAUSE = 0.005
 """Time between looks whether a piece was taken, s."""
 
-_TEXT = {'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store'}
 _STATUS: Mapping[str, HTTPStatus] = {
     Forbidden.code: HTTPStatus.FORBIDDEN, UnknownName.code: HTTPStatus.NOT_FOUND,
     BadRecording.code: HTTPStatus.CONFLICT, TimedOut.code: HTTPStatus.GATEWAY_TIMEOUT,
@@ -125,7 +124,8 @@ class Recordings:
                 'Transfer-Encoding': 'chunked'},
                 lambda stream: self._begin(visitor, admission, name, topics, stream))
         except WsBridgeError as exc:
-            return self._refusal(visitor, admission, exc)
+            return self._door.refusal(
+                _STATUS[exc.code], exc, visitor, admission, 'recordings')
 
     async def shutdown(self) -> None:
         """Send no more."""
@@ -239,22 +239,12 @@ class Recordings:
             await self._end(process)
             stream.close()
 
-    def _refusal(self, visitor: Visitor, admission: Admission, exc: WsBridgeError) -> HttpReply:
-        status, headers = _STATUS[exc.code], dict(_TEXT)
-        if isinstance(exc, Forbidden):
-            self._door.note_refused('recordings', visitor.address)
-            if admission.identity is None and self._door.can_log_in:
-                status, headers['WWW-Authenticate'] = HTTPStatus.UNAUTHORIZED, 'Bearer'
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            headers['Retry-After'] = '2'
-        return HttpReply(status, headers, f'{exc.code}: {exc}\n'.encode(errors='replace'))
-
 
 def _require(admission: Admission, visitor: Visitor) -> None:
     """
     Refuse who may not read recordings; who has not logged in has to be near.
 
-    :raises Forbidden: he may not.
+    :raises Forbidden: the role or the place does not allow it.
     """
     if admission.rights.find('recordings', EVERYTHING) is None or not (
             admission.identity is not None or is_on_this_machine(visitor.address)):

@@ -80,7 +80,6 @@ _STATUS: Mapping[type[WsBridgeError], HTTPStatus] = {
     TypeMismatch: HTTPStatus.UNSUPPORTED_MEDIA_TYPE, TimedOut: HTTPStatus.GATEWAY_TIMEOUT,
     Unavailable: HTTPStatus.NOT_IMPLEMENTED, LimitExceeded: HTTPStatus.SERVICE_UNAVAILABLE}
 """What an error is in HTTP; others are 502: the camera is at fault."""
-_TEXT = {'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store'}
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +134,8 @@ class Screens:
                 return self._stream(visitor, admission, wish)
             return await self._snapshot(visitor, wish)
         except WsBridgeError as exc:
-            return self._refusal(visitor, admission, exc)
+            return self._door.refusal(
+                _STATUS.get(type(exc), HTTPStatus.BAD_GATEWAY), exc, visitor, admission, 'picture')
 
     # ---- what is asked for
 
@@ -245,17 +245,6 @@ class Screens:
         return HttpReply(HTTPStatus.OK, {
             **_headers(visitor), 'Content-Type': 'image/jpeg', 'X-Timestamp': _time(packet)},
             bytes(packet.data))
-
-    def _refusal(self, visitor: Visitor, admission: Admission, exc: WsBridgeError) -> HttpReply:
-        status = _STATUS.get(type(exc), HTTPStatus.BAD_GATEWAY)
-        headers = dict(_TEXT)
-        if isinstance(exc, Forbidden):
-            self._door.note_refused('picture', visitor.address)
-            if admission.identity is None and self._door.can_log_in:
-                status, headers['WWW-Authenticate'] = HTTPStatus.UNAUTHORIZED, 'Bearer'
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            headers['Retry-After'] = '2'
-        return HttpReply(status, headers, f'{exc.code}: {exc}\n'.encode(errors='replace'))
 
 
 def _fields_of(query: str) -> dict[str, str]:
