@@ -14,12 +14,15 @@
 """The page in a real browser: what it shows of the robot, and what else it does."""
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 import re
 import struct
 import subprocess
 import sys
+import tarfile
 import time
 from typing import Any
 import zlib
@@ -31,6 +34,11 @@ from support.recordings import incident
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from ws_bridge.record.channels import EVENTS
+from ws_bridge.record.reading import messages
+from ws_bridge.record.verify import verify
+
+RECORD = 'ring'
 NOTHING_YET = '\u2013'
 # What is wider than its card, or lies over the stick.
 STICKING_OUT = """
@@ -643,6 +651,45 @@ def test_actions_messages_and_health(page: Page) -> None:
         server.destroy()
     page.show('health')
     page.wait_text('health', 'ws_bridge')
+
+
+def test_recordings(page: Page, tmp_path: Path) -> None:
+    """STOP has the last seconds written; the page lists them, and saves them as they are."""
+    page['stop'].click()
+    page.wait_text('estop-text', 'Operator pressed STOP')
+    page.show('recordings')
+
+    def listed() -> Any:
+        page['recordings-reload'].click()
+        page.wait(lambda: 'reading' not in page.text('recordings-say'), 'a list')
+        row = page.driver.find_elements('css selector', '#recordings tr')[0]
+        return 'estop' in row.text and 'not complete' not in row.text and row
+    row = page.wait(listed, 'the recording of the stop')
+    assert re.search(r'estop\n?\s*[\d.]+ s [\d.]+ [kM]B', row.text), row.text
+    data = base64.b64decode(page.run("""return (async () => {
+        let saved = null;
+        URL.createObjectURL = (blob) => { saved = blob; return '#'; };
+        HTMLAnchorElement.prototype.click = () => {};
+        document.querySelector('#recordings button').click();
+        const say = document.getElementById('recordings-say');
+        while (!saved) {
+            await new Promise((done) => setTimeout(done, 10));
+            if (!/saved|fetching/.test(say.textContent)) throw new Error(say.textContent);
+        }
+        const reader = new FileReader();
+        reader.readAsDataURL(saved);
+        await new Promise((done) => { reader.onload = done; });
+        return reader.result.split(',')[1];})();"""))
+    page.wait_text('recordings-say', 'saved as 20')
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        archive.extractall(tmp_path, filter='data')
+    (folder,) = tmp_path.iterdir()
+    assert [each.kind for each in verify(folder)] == ['intact']
+    said = [json.loads(each.data) for each in messages(folder, [EVENTS])]
+    assert 'Operator pressed STOP' in [
+        each.get('reason') for each in said if each['event'] == 'estop']
+    page['clear-stop'].click()
+    page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
 
 
 def test_a_replay(shared: Page, tmp_path: Path) -> None:

@@ -245,9 +245,10 @@ def _require(admission: Admission, visitor: Visitor) -> None:
 
     :raises Forbidden: the role or the place does not allow it.
     """
-    if admission.rights.find('recordings', EVERYTHING) is None or not (
-            admission.identity is not None or is_on_this_machine(visitor.address)):
+    if admission.rights.find('recordings', EVERYTHING) is None:
         raise Forbidden('needs the right recordings')
+    if admission.identity is None and not is_on_this_machine(visitor.address):
+        raise Forbidden('needs a login, or a client on the same machine')
 
 
 def _heard(rights: Rights, topics: Iterable[str]) -> list[str]:

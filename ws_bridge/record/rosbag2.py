@@ -52,6 +52,9 @@ Topics: TypeAlias = Mapping[tuple[str, str], tuple[ChannelInfo, int]]
 _LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 _DUMPER = getattr(yaml, 'CSafeDumper', yaml.SafeDumper)
 _TOP = 'rosbag2_bagfile_information'
+_HEAD = 400
+"""Characters of ``metadata.yaml``, as it is written here, in which the duration stands."""
+_DURATION = re.compile(r'\n  duration:\n    nanoseconds: ([0-9]{1,18})\n')
 QOS, TYPE_HASH = 'offered_qos_profiles', 'topic_type_hash'
 """Keys of a channel's metadata."""
 
@@ -198,6 +201,20 @@ def read_metadata(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, yaml.YAMLError) as exc:
         raise BadRecording(f'{folder / METADATA}: {exc}') from exc
     return said if isinstance(said, dict) else {}
+
+
+def duration_of(folder: Path) -> int | None:
+    """
+    Return how long a recording is, from its first sample to its last one, ns.
+
+    ``None``: its ``metadata.yaml`` does not say, or is not there yet. Nothing else is read.
+    """
+    try:
+        with open(folder / METADATA, encoding='utf-8') as file:
+            found = _DURATION.search(file.read(_HEAD))
+    except (OSError, ValueError):
+        return None
+    return None if found is None else int(found[1])
 
 
 def expected_metadata(folder: Path) -> dict[str, Any]:
