@@ -251,6 +251,12 @@ def _add_bag(command: argparse.ArgumentParser) -> None:
     table.add_argument('topic', metavar='TOPIC')
     _add_span(table)
     table.add_argument('-o', '--output', metavar='FILE', help='write there instead')
+    whole = add('mcap', 'write a recording as one MCAP file, which is not signed')
+    whole.add_argument('target', metavar='TARGET', help='the file to make')
+    whole.add_argument('--topic', metavar='TOPIC', action='append', dest='topics',
+                       help='only this topic; may be given several times')
+    _add_span(whole)
+    _add_reader(whole)
     add('verify', 'say what was changed, cut or left out').add_argument(
         '--key', metavar='FILE', help="the bridge's public key (record_key, with .pub)")
     add('repair', 'make a recording that was cut readable again').add_argument(
