@@ -596,7 +596,7 @@ test('recordings are listed and fetched by those who may, and others are told wh
   const { $ } = makePage();
   const client = new FakeClient();
   client.url = 'ws://robot:9090/';
-  client.hello = { role: 'observer', may: [] };
+  client.hello = { role: 'observer', may: [], capabilities: [] };
   client.options.token = 'abc';
   const asked = [];
   const saved = [];
@@ -611,8 +611,11 @@ test('recordings are listed and fetched by those who may, and others are told wh
   };
   show();
   assert.equal(await said(), 'The role observer may not read recordings: it needs the right recordings.');
+  client.hello = { role: 'admin', may: ['recordings'], capabilities: ['playback'] };
+  show();
+  assert.equal(await said(), 'This is a replay: it records nothing.');
   assert.deepEqual(asked, []);
-  client.hello = { role: 'admin', may: ['recordings'] };
+  client.hello.capabilities = [];
   show();
   assert.match(await said(), /^No recordings here/);
   answer = { ok: false, status: 403, text: async () => 'forbidden: needs a login\n' };

@@ -47,17 +47,18 @@ export function startRecordings(client, get = (...request) => fetch(...request),
   }
 
   async function list() {
-    const { may, role } = client.hello;
+    const { may, role, capabilities } = client.hello;
     const number = lists += 1;
     if (!may.includes('recordings')) {
       $('recordings').replaceChildren();
       throw new Error(`The role ${role} may not read recordings: it needs the right recordings.`);
     }
+    if (capabilities.includes('playback')) throw new Error('This is a replay: it records nothing.');
     say($('recordings-say'), 'reading …');
     const found = await (await ask('')).json();
     if (number !== lists) return;
     $('recordings').replaceChildren(...found.map(row));
-    say($('recordings-say'), found.length ? `${found.length} recordings` : 'Nothing was recorded yet.');
+    say($('recordings-say'), !found.length ? 'Nothing was recorded yet.' : found.length === 1 ? '1 recording' : `${found.length} recordings`);
   }
 
   function row({ name, began, reason, seconds, size, complete }) {
