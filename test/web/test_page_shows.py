@@ -653,18 +653,20 @@ def test_actions_messages_and_health(page: Page) -> None:
     page.wait_text('health', 'ws_bridge')
 
 
-def test_recordings(page: Page, tmp_path: Path) -> None:
+def test_recordings(page: Page, demo: Demo, tmp_path: Path) -> None:
     """STOP has the last seconds written; the page lists them, and saves them as they are."""
+    records = Path(next(each.partition(':=')[2] for each in demo.arguments
+                        if each.startswith('record_folder')))
+
+    def complete() -> set[Path]:
+        return set(records.glob('*estop/metadata.yaml'))
+    before = complete()
     page['stop'].click()
     page.wait_text('estop-text', 'Operator pressed STOP')
+    page.wait(lambda: complete() > before, 'the recording of the stop')
     page.show('recordings')
-
-    def listed() -> Any:
-        page['recordings-reload'].click()
-        page.wait(lambda: 'reading' not in page.text('recordings-say'), 'a list')
-        row = page.driver.find_elements('css selector', '#recordings tr')[0]
-        return 'estop' in row.text and 'not complete' not in row.text and row
-    row = page.wait(listed, 'the recording of the stop')
+    page.wait_text('recordings', 'estop')
+    row = page.driver.find_elements('css selector', '#recordings tr')[0]
     assert re.search(r'estop\n?\s*[\d.]+ s [\d.]+ [kM]B', row.text), row.text
     data = base64.b64decode(page.run("""return (async () => {
         let saved = null;
@@ -729,10 +731,29 @@ def test_a_replay(shared: Page, tmp_path: Path) -> None:
             shared.wait_text('replay-near', 'Lost 0:06.0 p2 lost /cmd_vel: heartbeat')
             shared['replay-before'].click()
             shared.wait_text('replay-now', '0:06.0')
+            # from the beginning to the end: the plot has what was recorded
+            shared.show('plot')
+            shared.wait(lambda: '/count' in shared.text('plot-topic'), 'topics')
+            shared.choose('plot-topic', '/count')
+            shared.wait(lambda: shared.text('plot-field') == 'data', 'its field')
+            shared['plot-add'].click()
+            shared.wait(lambda: '6' in ''.join(legends(shared)), 'the value at that time')
+            shared.choose('replay-time', '0')
+            shared.wait_text('replay-now', '0:00.0')
             shared.choose('replay-speed', '10')
             shared['replay-play'].click()
             shared.wait_text('replay-now', '0:09.0 of')
             shared.wait_text('replay-play', 'Play')
+            _, *lines = shared.run("""return (async () => {
+                let saved = null;
+                URL.createObjectURL = (blob) => { saved = blob; return '#'; };
+                HTMLAnchorElement.prototype.click = () => {};
+                document.getElementById('plot-csv').click();
+                while (!saved) await new Promise((done) => setTimeout(done, 10));
+                return (await saved.text()).trim().split('\\r\\n');})();""")
+            values = [int(line.split(',')[1]) for line in lines]
+            assert values[-10:] == [struct.unpack('<i', each.data[4:])[0]
+                                    for each in messages(folder, ['/count'])]
             assert not shared.console()
             shared.refusals = ('unknown_type',)     # of /rosout, which was not recorded
             assert not shared.unexpected()
