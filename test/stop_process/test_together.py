@@ -41,7 +41,7 @@ from ws_bridge.ros.guard import INSIST
 from ws_bridge.ros.watchdog import END_WITHIN, PING_EVERY, RESTART, STABLE, UNANSWERED
 from ws_bridge.stop_process import wire
 from ws_bridge.stop_process.guard import StopGuard
-from ws_bridge.stop_process.process import CLOSING, GREETING, StopProcess
+from ws_bridge.stop_process.process import CLOSING, GREETING, KNOWN_WITHIN, StopProcess
 
 GATES = {'drive': ('/left', '/right'), 'arm': ('/arm',)}
 TOPICS = st.sampled_from(['/left', '/left', '/right', '/arm'])
@@ -315,16 +315,68 @@ def test_the_bridge_publishes_every_zero_where_it_takes_a_stop_over_and_ends(
     assert simulation.heard['/left'].zeros == ZEROS
 
 
-@pytest.mark.parametrize('known_within', [0.05, 1.0])
-def test_a_stop_is_repeated_until_those_hear_it_who_know_the_bridge_late(
-        simulation: Simulation, known_within: float) -> None:
-    """They know the publisher of the stop process, and nothing that the bridge publishes."""
+@pytest.mark.parametrize('restarts', [False, True])
+def test_nothing_moves_before_its_subscribers_know_the_bridge(simulation: Simulation,
+                                                              restarts: bool) -> None:
+    """The bridge's own publisher stops them, where the stop process dies."""
+    known_within = RESTART[1] + STARTS_WITHIN + 0.3 if restarts else 0.1
     simulation.known_within = known_within
     simulation.unadvertise('/left')
     simulation.advertise('/left')
-    guard = simulation.guard('/left')
-    assert simulation.command('/left', moving=True)
+    assert simulation.command('/left', moving=True, acknowledge=True)
+    process = simulation.stop_process
+    assert process is not None
+    if restarts:    # the process that follows has to be told of it
+        simulation.run(HALF)
+        process.kill()
+        simulation.run(RESTART[1] + STARTS_WITHIN + HALF)
+        simulation.run_loop()
+        assert simulation.command('/left', moving=True, acknowledge=True, ttl=9.0)
+        process = simulation.stop_process
+        assert process is not None
+    simulation.run(2 * HALF)
+    simulation.run_loop()
+    assert not simulation.moving
+    simulation.run(known_within)
+    simulation.run_loop()
     simulation.run(HALF)
+    simulation.run_loop()
+    assert simulation.moving == ['/left']
+    assert simulation.answers[-1] is None
+    process.kill()
+    simulation.run(HALF)
+    simulation.run_loop()
+    assert not simulation.moving
+    assert simulation.stopped
+
+
+def test_a_command_that_waits_for_the_subscribers_too_long_is_told_so(
+        simulation: Simulation) -> None:
+    """One that is frozen keeps nobody from driving."""
+    simulation.known_within = LONG
+    simulation.unadvertise('/left')
+    simulation.advertise('/left')
+    assert simulation.command('/left', moving=True, acknowledge=True, ttl=0.2)
+    simulation.run(0.2 + 2 * HALF)
+    simulation.run_loop()
+    (answer,) = simulation.answers
+    assert isinstance(answer, Expired)
+    assert 'the subscribers of /left were not ready' in str(answer)
+    assert simulation.command('/left', moving=True, acknowledge=True, ttl=KNOWN_WITHIN)
+    simulation.run(KNOWN_WITHIN - 0.2 + HALF)
+    simulation.run_loop()
+    assert simulation.answers[1:] == [None]
+
+
+def test_a_stop_is_repeated_until_those_hear_it_who_know_the_bridge_late(
+        simulation: Simulation) -> None:
+    """They know the publisher of the stop process, and nothing that the bridge publishes."""
+    simulation.known_within = known_within = KNOWN_WITHIN + 0.3
+    simulation.unadvertise('/left')
+    simulation.advertise('/left')
+    guard = simulation.guard('/left')
+    assert simulation.command('/left', moving=True, ttl=9.0)
+    simulation.run(KNOWN_WITHIN + 2 * HALF)
     process = simulation.stop_process
     assert process is not None
     process.kill()
@@ -332,7 +384,7 @@ def test_a_stop_is_repeated_until_those_hear_it_who_know_the_bridge_late(
     simulation.run_loop()
     assert simulation.heard['/left'].moving
     assert not simulation.stopped
-    simulation.run(known_within)
+    simulation.run(known_within - KNOWN_WITHIN)
     simulation.run(PING_EVERY)
     simulation.run_loop()
     assert not simulation.heard['/left'].moving

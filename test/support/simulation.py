@@ -44,7 +44,7 @@ from ws_bridge.ros.watchdog import PING_EVERY, UNANSWERED, Watchdog
 from ws_bridge.safety.policy import LossStep
 from ws_bridge.stop_process import process as process_module
 from ws_bridge.stop_process import wire
-from ws_bridge.stop_process.process import StopProcess
+from ws_bridge.stop_process.process import KNOWN_WITHIN, StopProcess
 
 TIMEOUT = 0.5
 TWIST = 'geometry_msgs/msg/Twist'
@@ -270,6 +270,12 @@ class FakePublisher:
         if self._simulation.now >= self._known_at:
             self._simulation.say(self.topic, cdr, None)
 
+    def introduce(self, cdr: bytes, on_known: Callable[[], None]) -> None:
+        if self._simulation.now >= self._known_at:
+            on_known()
+        else:
+            self._simulation.introductions.append((self._known_at, on_known))
+
     def subscriber_count(self) -> int:
         return 1
 
@@ -290,7 +296,8 @@ class Simulation:
     :ivar now: the time, s.
     :ivar answers: what became of the commands that asked.
     :ivar faults: what was reported and should not have been.
-    :ivar known_at: when the subscribers of a topic hear the bridge's own publisher.
+    :ivar known_at: when the subscribers of a topic hear the bridge's own publisher, where it is
+        so late that commands do not wait for it.
     :ivar stopped: why guards have stopped, as the loop was told.
     """
 
@@ -306,6 +313,7 @@ class Simulation:
         self.launches_fail = 0
         self.unanswered = 0
         self.answers: list[WsBridgeError | None] = []
+        self.introductions: list[tuple[float, Callable[[], None]]] = []     # when they are known
         self._random = Random(seed)
         self._tasks: list[Task] = []
         self._posted: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()
@@ -396,7 +404,9 @@ class Simulation:
     def advertise(self, topic: str) -> None:
         """Make a publisher of the topic."""
         publisher: Any = FakePublisher(self, topic)
-        self.known_at[topic] = self.now + self.known_within
+        # what passes earlier waits until they hear it
+        self.known_at[topic] = 0.0 if self.known_within <= KNOWN_WITHIN else \
+            self.now + self.known_within
         self.publishers[topic] = publisher
         self.guard(topic).add(publisher, tuple(ZERO for _ in STEPS))
 
@@ -449,7 +459,11 @@ class Simulation:
             heard.generation = generation
 
     def run_loop(self) -> None:
-        """Run what was posted to the loop."""
+        """Run what was posted to the loop, and what the executor would post."""
+        known = [each for each in self.introductions if each[0] <= self.now]
+        for each in known:
+            self.introductions.remove(each)
+            each[1]()
         while self._posted:
             action, args = self._posted.popleft()
             action(*args)

@@ -26,7 +26,7 @@ from typing import Protocol, TYPE_CHECKING
 
 from ws_bridge.errors import Expired, LimitExceeded, Stopped, Unavailable, WsBridgeError
 from ws_bridge.stop_process import wire
-from ws_bridge.stop_process.guard import RETRY, StopGuard, Stops
+from ws_bridge.stop_process.guard import RETRY, stamp, StopGuard, Stops
 
 if TYPE_CHECKING:
     from ws_bridge.ros.publishers import OnDone, Publisher
@@ -105,17 +105,21 @@ class GuardedTopic:
     """
     A publisher behind a gate, as the bridge knows it.
 
+    :ivar introduced: the subscribers are being made known with the bridge's own publisher.
+    :ivar known: they know it, or time was up.
     :ivar moving: the last command that was handed over asks for something to be stopped.
     :ivar resting: number of the command that ended this, until it is known to be published.
     :ivar subscribers: how many were matched, as the last answer says.
     """
 
-    __slots__ = ('fed', 'key', 'moving', 'publisher', 'resting', 'stops', 'subscribers')
+    __slots__ = ('fed', 'introduced', 'key', 'known', 'moving', 'publisher', 'resting', 'stops',
+                 'subscribers')
 
     def __init__(self, key: int, publisher: Publisher, stops: Stops) -> None:
         self.key = key
         self.publisher = publisher
         self.stops = stops
+        self.introduced = self.known = False
         self.moving = False
         self.resting: int | None = None
         self.fed = 0.0
@@ -125,6 +129,29 @@ class GuardedTopic:
     def may_move(self) -> bool:
         """Whether the robot may have heard last of something to be stopped."""
         return self.moving or self.resting is not None
+
+    def introduce(self, steps: Sequence[LossStep], port: Port, neutral: bytes | None) -> None:
+        """
+        Make the subscribers know the bridge's own publisher, before the first command.
+
+        That publisher stops them where the stop process dies.
+
+        :param steps: of the escalation: where a zero stops, a zero is said.
+        :param neutral: what is said else, as CDR; ``None`` = nothing.
+        """
+        zero = next((stop for step, stop in zip(steps, self.stops, strict=False)
+                     if step.action == 'zero'), None)
+        greeting = neutral if zero is None else zero
+        if zero is not None and self.publisher.stamped:
+            greeting = stamp(zero, port.now())
+        if greeting is not None:
+            port.tell(wire.Introduce(self.key))
+            self.publisher.introduce(greeting, lambda: self._note_known(port))
+        self.introduced = True
+
+    def _note_known(self, port: Port) -> None:
+        self.known = True
+        port.tell(wire.Known(self.key))
 
 
 class Guard:
@@ -234,6 +261,8 @@ class Guard:
             raise Unavailable('the robot is being stopped, and the stop process started; no '
                               'command passes meanwhile')
         topic = self._topics[publisher]
+        if not topic.introduced:
+            topic.introduce(self.steps, self._port, None if moving else cdr)
         before = topic.moving
         rests = not moving and (before or topic.resting == REFUSED)
         # before it is handed over: the process may die right after

@@ -287,6 +287,21 @@ class Publisher:
         except (InvalidHandle, RuntimeError):  # destroyed, or its context is gone
             return 0
 
+    def introduce(self, cdr: bytes, on_known: Callable[[], None]) -> None:
+        """
+        Publish a sample, and act when the subscribers have taken it, or time is up.
+
+        By then they know this publisher.  One that is just matched may not: it would hear nothing.
+
+        :param on_known: called on the loop.
+        :raises WsBridgeError: see :meth:`publish`.
+        """
+        def published(why: WsBridgeError | None) -> None:
+            if why is None:
+                self._ros.submit(lambda: self._when_acknowledged(
+                    lambda: self._post(on_known), time.monotonic()))
+        self.publish(cdr, on_done=published)
+
     def has_reached(self, count: int) -> bool:
         """
         Whether so many subscribers have all that was published (any thread).

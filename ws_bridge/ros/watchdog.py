@@ -362,6 +362,7 @@ class Watchdog:
             self._send(self._opening(guard))
             for topic in guard.topics():
                 self._send(self._opening_of(guard, topic))
+                topic.introduced = topic.known
         if self.halted:
             self._send(wire.Halt('halted'))
 

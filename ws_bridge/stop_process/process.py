@@ -65,6 +65,7 @@ END_WITHIN = 0.3  # s, for what escalations still have to publish at the end
 ACKED_WITHIN = 0.1  # s, for subscribers to acknowledge the last message
 CLOSING = 0.4  # s, in which they acknowledge what a publisher that is closed has published
 GREETING = 1.0  # s, in which one that is new acknowledges the first message
+KNOWN_WITHIN = 0.5  # s, in which subscribers take something from the bridge's own publisher
 UNSENT = 1000  # events that wait for a bridge that does not take them
 AFTER_FAULT = 0.05  # s, then a guard that failed is looked at again
 PRIORITY = 10  # of real-time scheduling, where the system allows it
@@ -74,12 +75,13 @@ class CommandedTopic:
     """
     A publisher behind a gate.
 
+    :ivar introduced_by: commands wait so long for :class:`wire.Known`; 0 = not (any more).
     :ivar known: how many subscribers were matched when the last answer was given.
     :ivar unanswered: commands of which a new subscriber may not have heard, until ``greeted_by``.
     """
 
-    __slots__ = ('closing', 'deadline', 'entity', 'greeted_by', 'guard', 'known', 'message_class',
-                 'pending', 'spec', 'unanswered')
+    __slots__ = ('closing', 'deadline', 'entity', 'greeted_by', 'guard', 'introduced_by', 'known',
+                 'message_class', 'pending', 'spec', 'unanswered')
 
     def __init__(self, spec: wire.OpenTopic, guard: StopGuard, message_class: type[Any],
                  entity: Any, deadline: float) -> None:
@@ -87,7 +89,8 @@ class CommandedTopic:
         self.guard = guard
         self.message_class = message_class
         self.entity = entity
-        self.deadline: float | None = deadline  # for its subscribers; None: they are matched
+        self.deadline: float | None = deadline  # for its subscribers; None: nothing is waited for
+        self.introduced_by = 0.0
         self.pending: deque[wire.PublishCommand] = deque()
         self.closing: float | None = None  # since when
         self.known = 0
@@ -247,6 +250,17 @@ class StopProcess:
         # Commands that wait keep their own deadlines: patience makes none of them old.
         self._topics[message.topic] = CommandedTopic(message, guard, message_class, entity, max(
             time.monotonic() + message.match_timeout, self._made_at + DISCOVERY))
+
+    def _introduce(self, message: wire.Introduce) -> None:
+        topic = self._topics.get(message.topic)
+        if topic is not None:
+            topic.introduced_by = time.monotonic() + KNOWN_WITHIN
+            topic.deadline = max(topic.deadline or 0.0, topic.introduced_by)
+
+    def _known(self, message: wire.Known) -> None:
+        topic = self._topics.get(message.topic)
+        if topic is not None:
+            topic.introduced_by = 0.0
 
     def _close_topic(self, message: wire.CloseTopic) -> None:
         topic = self._topics.get(message.topic)
@@ -419,7 +433,11 @@ class StopProcess:
             return time.monotonic() + AFTER_FAULT
 
     def _match(self, topic: CommandedTopic, now: float) -> None:
-        """Publish what waits, when the subscribers that the graph shows are matched."""
+        """
+        Publish what waits, when the subscribers that the graph shows are matched.
+
+        They know the bridge's own publisher as well, by then.
+        """
         assert topic.deadline is not None
         # the bridge may know the graph better than this node, which has just come
         shown = max(sum(info.topic_type == topic.spec.msg_type for info in
@@ -427,9 +445,9 @@ class StopProcess:
                     topic.spec.subscribers)
         matched = topic.entity.get_subscription_count()
         waits = matched < shown or (shown == 0 and now - self._made_at < DISCOVERY)
-        if waits and now < topic.deadline:
-            for command in tuple(topic.pending):
-                if now > command.deadline:
+        if (waits and now < topic.deadline) or now < topic.introduced_by:
+            for command in [each for each in topic.pending if now > each.deadline]:
+                if command in topic.pending:    # else it was refused with one before it
                     topic.pending.remove(command)
                     self._expire(topic, command)
             return
@@ -445,7 +463,10 @@ class StopProcess:
                     self._expire(topic, topic.pending.popleft())
 
     def _expire(self, topic: CommandedTopic, command: wire.PublishCommand) -> None:
+        is_matched = topic.entity.get_subscription_count() > 0
         self._refuse(command, 'expired',
+                     f'the subscribers of {topic.spec.name} were not ready in its time'
+                     if is_matched else
                      f'no subscriber of {topic.spec.name} was matched in its time')
 
     def _destroy(self, topic: CommandedTopic, since: float, now: float) -> None:
@@ -516,6 +537,8 @@ _HANDLERS: dict[type, Callable[[StopProcess, Any], None]] = {
     wire.OpenGate: StopProcess._open_gate,
     wire.CloseGate: StopProcess._close_gate,
     wire.OpenTopic: StopProcess._open_topic,
+    wire.Introduce: StopProcess._introduce,
+    wire.Known: StopProcess._known,
     wire.CloseTopic: StopProcess._close_topic,
     wire.Stop: StopProcess._stop,
     wire.Halt: StopProcess._halt,

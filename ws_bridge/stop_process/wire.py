@@ -103,6 +103,25 @@ class OpenTopic:
 
 
 @dataclass(frozen=True, slots=True)
+class Introduce:
+    """
+    Hold back the commands of a topic until :class:`Known`, but not for long.
+
+    The bridge has its subscribers take something from its own publisher, which stops them where
+    this process cannot.
+    """
+
+    topic: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """They have taken it: commands may pass."""
+
+    topic: int
+
+
+@dataclass(frozen=True, slots=True)
 class CloseTopic:
     """Destroy a publisher, when no stop needs it any more."""
 
@@ -266,8 +285,8 @@ class Fault:
     text: str
 
 
-Message = (PublishCommand | OpenGate | OpenTopic | CloseTopic | CloseGate | Stop | Halt | Resume
-           | Ping | End)
+Message = (PublishCommand | OpenGate | OpenTopic | Introduce | Known | CloseTopic | CloseGate
+           | Stop | Halt | Resume | Ping | End)
 Event = (Ready | Pong | GuardStopped | StopTried | Rested | Alarm | Call | Published | Refused
          | TopicFailed | Fault)
 
