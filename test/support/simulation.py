@@ -44,13 +44,14 @@ from ws_bridge.ros.watchdog import PING_EVERY, UNANSWERED, Watchdog
 from ws_bridge.safety.policy import LossStep
 from ws_bridge.stop_process import process as process_module
 from ws_bridge.stop_process import wire
-from ws_bridge.stop_process.process import KNOWN_WITHIN, StopProcess
+from ws_bridge.stop_process.process import StopProcess
 
 TIMEOUT = 0.5
 TWIST = 'geometry_msgs/msg/Twist'
 STEPS = (LossStep('zero', times=2, rate=20.0),)
 EPSILON = 0.001  # s; nothing takes time but what a test makes take it
 STARTS_WITHIN = 0.4  # s
+MATCH_TIMEOUT = 3.0  # s
 PAUSE = 0.01  # s
 BACKLOG = 4096  # bytes: a real socket, that is soon full
 _COMMAND = struct.Struct('<4sBIIx')
@@ -230,7 +231,7 @@ class Entity:
         self._task.point()
 
     def get_subscription_count(self) -> int:
-        return int(self._simulation.now >= self._matched_at)
+        return self._simulation.subscribers * (self._simulation.now >= self._matched_at)
 
     def wait_for_all_acked(self, timeout: object) -> bool:
         return self._simulation.now >= self._heard_at
@@ -270,17 +271,23 @@ class FakePublisher:
         if self._simulation.now >= self._known_at:
             self._simulation.say(self.topic, cdr, None)
 
-    def introduce(self, cdr: bytes, on_known: Callable[[], None]) -> None:
+    def introduce(self, count: int, cdr: bytes | None, on_known: Callable[[], None]) -> None:
+        if not self._knows(count):
+            return
         if self._simulation.now >= self._known_at:
             on_known()
         else:
             self._simulation.introductions.append((self._known_at, on_known))
 
-    def subscriber_count(self) -> int:
-        return 1
+    def _knows(self, count: int) -> bool:
+        return count <= self._simulation.subscribers - self._simulation.unknown
 
-    def has_reached(self, count: int) -> bool:
-        return not self._gone and self._simulation.now >= self._known_at
+    def subscriber_count(self) -> int:
+        return self._simulation.subscribers - self._simulation.unknown
+
+    def has_reached(self, count: int, *, were_known: bool) -> bool:
+        return not self._gone and self._simulation.now >= self._known_at and (
+            were_known or self._knows(count))
 
     def close(self) -> None:
         self.closed = True
@@ -310,6 +317,8 @@ class Simulation:
         self.matched_within = 0.0
         self.heard_within = 0.0     # after it was matched
         self.known_within = 0.0     # a publisher of the bridge, to the subscribers
+        self.subscribers = 1        # of each topic; one of them is what is heard
+        self.unknown = 0            # of these to the bridge
         self.launches_fail = 0
         self.unanswered = 0
         self.answers: list[WsBridgeError | None] = []
@@ -324,7 +333,7 @@ class Simulation:
         self.watchdog = Watchdog(
             post=lambda action, *args: self._posted.append((action, args)),
             on_fault=self.faults.append, now=lambda: (7, 8), prepare=lambda step: lambda: None,
-            launch=self._launch, match_timeout=3.0, count=lambda topic, msg_type: 1,
+            launch=self._launch, match_timeout=MATCH_TIMEOUT, count=lambda topic, msg_type: 1,
             on_lost=lambda why: None)
         self.watchdog.start()
         self.not_let_go: list[str] = []
@@ -405,7 +414,7 @@ class Simulation:
         """Make a publisher of the topic."""
         publisher: Any = FakePublisher(self, topic)
         # what passes earlier waits until they hear it
-        self.known_at[topic] = 0.0 if self.known_within <= KNOWN_WITHIN else \
+        self.known_at[topic] = 0.0 if self.known_within <= MATCH_TIMEOUT else \
             self.now + self.known_within
         self.publishers[topic] = publisher
         self.guard(topic).add(publisher, tuple(ZERO for _ in STEPS))

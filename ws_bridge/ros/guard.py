@@ -105,21 +105,23 @@ class GuardedTopic:
     """
     A publisher behind a gate, as the bridge knows it.
 
-    :ivar introduced: the subscribers are being made known with the bridge's own publisher.
-    :ivar known: they know it, or time was up.
+    :ivar introduced: the bridge's own publisher has said something, to be known.
+    :ivar matched: how many subscribers the stop process has met with commands.
+    :ivar reached: how many know the bridge's own publisher.
     :ivar moving: the last command that was handed over asks for something to be stopped.
     :ivar resting: number of the command that ended this, until it is known to be published.
     :ivar subscribers: how many were matched, as the last answer says.
     """
 
-    __slots__ = ('fed', 'introduced', 'key', 'known', 'moving', 'publisher', 'resting', 'stops',
-                 'subscribers')
+    __slots__ = ('fed', 'introduced', 'key', 'matched', 'moving', 'publisher', 'reached',
+                 'resting', 'stops', 'subscribers')
 
     def __init__(self, key: int, publisher: Publisher, stops: Stops) -> None:
         self.key = key
         self.publisher = publisher
         self.stops = stops
-        self.introduced = self.known = False
+        self.introduced = False
+        self.matched = self.reached = 0
         self.moving = False
         self.resting: int | None = None
         self.fed = 0.0
@@ -130,28 +132,31 @@ class GuardedTopic:
         """Whether the robot may have heard last of something to be stopped."""
         return self.moving or self.resting is not None
 
-    def introduce(self, steps: Sequence[LossStep], port: Port, neutral: bytes | None) -> None:
+    def introduce(self, count: int, steps: Sequence[LossStep], port: Port, *, moving: bool
+                  ) -> None:
         """
-        Make the subscribers know the bridge's own publisher, before the first command.
+        Have so many subscribers know the bridge's own publisher (watchdog thread).
 
-        That publisher stops them where the stop process dies.
+        That publisher stops them where the stop process dies.  The first time it says a zero, if
+        the escalation has one: a command follows.
 
-        :param steps: of the escalation: where a zero stops, a zero is said.
-        :param neutral: what is said else, as CDR; ``None`` = nothing.
+        :param moving: the robot moves: nothing is said.
         """
-        zero = next((stop for step, stop in zip(steps, self.stops, strict=False)
-                     if step.action == 'zero'), None)
-        greeting = neutral if zero is None else zero
+        self.matched = count
+
+        def known() -> None:
+            self.reached = max(self.reached, count)
+            port.tell(wire.Known(self.key, count))
+        zero = None if self.introduced or moving else next(
+            (stop for step, stop in zip(steps, self.stops, strict=False)
+             if step.action == 'zero'), None)
         if zero is not None and self.publisher.stamped:
-            greeting = stamp(zero, port.now())
-        if greeting is not None:
-            port.tell(wire.Introduce(self.key))
-            self.publisher.introduce(greeting, lambda: self._note_known(port))
+            zero = stamp(zero, port.now())
         self.introduced = True
-
-    def _note_known(self, port: Port) -> None:
-        self.known = True
-        port.tell(wire.Known(self.key))
+        if count <= self.reached:
+            known()
+        else:
+            self.publisher.introduce(count, zero, known)
 
 
 class Guard:
@@ -261,8 +266,6 @@ class Guard:
             raise Unavailable('the robot is being stopped, and the stop process started; no '
                               'command passes meanwhile')
         topic = self._topics[publisher]
-        if not topic.introduced:
-            topic.introduce(self.steps, self._port, None if moving else cdr)
         before = topic.moving
         rests = not moving and (before or topic.resting == REFUSED)
         # before it is handed over: the process may die right after
@@ -363,6 +366,10 @@ class Guard:
         """Take note that a stop cannot be published, or was at last."""
         self.alarm = text
         self._port.post(self._events.alarm, self, text)
+
+    def note_matched(self, topic: GuardedTopic, event: wire.Matched) -> None:
+        """Take note that a command meets so many subscribers."""
+        topic.introduce(event.subscribers, self.steps, self._port, moving=event.moving)
 
     def note_call(self, step: int) -> None:
         """Call the service of a step."""
@@ -516,7 +523,8 @@ class _Fallback:
         if self._untold is None:
             return
         unheard = next((topic.publisher.topic for topic in self._said
-                        if not topic.publisher.has_reached(topic.subscribers)), None)
+                        if not topic.publisher.has_reached(
+                            topic.matched, were_known=topic.reached >= topic.matched)), None)
         if unheard is not None:
             if is_late and not self._guard.alarm:
                 self._guard.note_alarm(f'a subscriber of {unheard} has not taken it')

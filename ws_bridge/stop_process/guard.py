@@ -167,6 +167,10 @@ class StopGuard:
         """Forget a topic that :meth:`needs` does not name."""
         del self._topics[key]
 
+    def moves(self, key: int) -> bool:
+        """Whether the last command of this topic asked for something that has to be stopped."""
+        return self._topics[key].moving
+
     def needs(self, key: int) -> bool:
         """Whether a stop of this topic may have to be published yet."""
         topic = self._topics[key]
