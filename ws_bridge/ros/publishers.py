@@ -299,7 +299,8 @@ class Publisher:
         :param cdr: the sample, published then; ``None`` = they are only matched.
         :param on_known: called by the executor's thread.
         """
-        until = time.monotonic() + max(self._settings.match_timeout, CLOSING)
+        until = max(time.monotonic() + max(self._settings.match_timeout, CLOSING),
+                    self._ros.made_at + DISCOVERY)
 
         def look() -> None:
             if self.subscriber_count() < count:

@@ -249,8 +249,12 @@ class StopProcess:
         guard = self._guards[message.gate]
         guard.add(message.topic, message.stops, stamped=message.stamped)
         # Commands that wait keep their own deadlines: patience makes none of them old.
-        self._topics[message.topic] = CommandedTopic(message, guard, message_class, entity, max(
-            time.monotonic() + message.match_timeout, self._made_at + DISCOVERY))
+        self._topics[message.topic] = CommandedTopic(
+            message, guard, message_class, entity, self._patience(message, time.monotonic()))
+
+    def _patience(self, topic: wire.OpenTopic, now: float) -> float:
+        """Return until when subscribers are waited for."""
+        return max(now + topic.match_timeout, self._made_at + DISCOVERY)
 
     def _known(self, message: wire.Known) -> None:
         topic = self._topics.get(message.topic)
@@ -338,7 +342,7 @@ class StopProcess:
         matched = topic.entity.get_subscription_count()
         if matched != topic.met:
             if matched > topic.met:
-                topic.introduced_by = now + topic.spec.match_timeout
+                topic.introduced_by = self._patience(topic.spec, now)
             topic.met = matched
             self._tell(wire.Matched(topic.spec.topic, matched,
                                     topic.guard.moves(topic.spec.topic)))
