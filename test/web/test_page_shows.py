@@ -687,6 +687,7 @@ def test_recordings(page: Page, demo: Demo, tmp_path: Path) -> None:
         archive.extractall(tmp_path, filter='data')
     (folder,) = tmp_path.iterdir()
     assert [each.kind for each in verify(folder)] == ['intact']
+    assert list(messages(folder, ['/odom']))
     said = [json.loads(each.data) for each in messages(folder, [EVENTS])]
     assert 'Operator pressed STOP' in [
         each.get('reason') for each in said if each['event'] == 'estop']
