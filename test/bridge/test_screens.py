@@ -264,8 +264,8 @@ async def test_a_picture_that_is_kept_late_is_shown() -> None:
         heard.append(Subscription(topic, on_samples, on_error, RosSettings(), lambda _: None,
                                   on_missed))
         return heard[0]
-    cameras = Cameras(Settings(), SimpleNamespace(subscribe=subscribe),     # type: ignore[arg-type]
-                      loop, require_room=lambda: None, epoch=0.0)
+    ros: Any = SimpleNamespace(subscribe=subscribe)
+    cameras = Cameras(Settings(), ros, loop, require_room=lambda: None, epoch=0.0)
     shown: list[list[int]] = []
 
     def look() -> list[int]:
