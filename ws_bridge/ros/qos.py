@@ -132,6 +132,13 @@ def requested_profile(request: QosRequest, *, depth: int) -> QoSProfile:
     return QoSProfile(**policies)
 
 
+def best_durability(publishers: Iterable[QoSProfile]) -> DurabilityPolicy:
+    """Return what the middleware makes of "best available" for a subscription."""
+    if all(each.durability == DurabilityPolicy.TRANSIENT_LOCAL for each in publishers):
+        return DurabilityPolicy.TRANSIENT_LOCAL
+    return DurabilityPolicy.VOLATILE
+
+
 def offer_of(profile: QoSProfile) -> Offer:
     """Return what decides about matching in a profile."""
     return Offer(

@@ -38,6 +38,7 @@ from ws_bridge.ros.private import SampleInfo, Tap
 from ws_bridge.ros.probe import Probe, Prober
 from ws_bridge.ros.pump import Pump, Source
 from ws_bridge.ros.qos import (
+    best_durability,
     LATCHED,
     Match,
     plan_matches,
@@ -221,6 +222,9 @@ class Matcher:
             self._match(infos)
         elif not self._sources:
             profile = requested_profile(self._request, depth=self._settings.subscription_depth)
+            if profile.durability == DurabilityPolicy.BEST_AVAILABLE:
+                # else nobody would know what the middleware makes of it
+                profile.durability = best_durability(info.qos_profile for info in infos)
             self._create(REQUESTED, profile)
         # after it was created: then it is heard nevertheless
         self._check_types(len(infos) < len(found), wanted)
