@@ -164,6 +164,7 @@ class PeerConnections:
                                      lease_mode=lease_mode)
         peer = self._peers[link] = Peer(link, session, dialect, kind, self._unix, self._ledger,
                                         not is_named or kind.parses_binary)
+        self._logins.require_signatures(peer)
         self._logins.bound(peer)
         if kind.has_heartbeats:
             self._beats.add(peer.beat)

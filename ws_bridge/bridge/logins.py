@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
+import secrets
 from typing import ClassVar
 
 from ws_bridge.bridge.door import Door, FAILURE_DELAY
@@ -27,12 +29,15 @@ from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.config import Settings
 from ws_bridge.errors import LoginFailed
 from ws_bridge.protocol.replies import Failed, TicketMade
+from ws_bridge.protocol.signed import SignedDialect
 from ws_bridge.session import effects as fx
 from ws_bridge.session.login import Login
 from ws_bridge.transport.link import Link
 
 STRANGER_MESSAGE = 16_384
 """The largest message of who has to log in first, bytes."""
+SECRET_SIZE = 16
+"""Of what makes the challenges of one connection, bytes."""
 
 
 class Logins(Unit):
@@ -93,6 +98,17 @@ class Logins(Unit):
         if not login.needed and login.rights.may('publish'):
             link.pace.keep(self._settings.fence_interval)
 
+    def require_signatures(self, peer: Peer) -> None:
+        """Have a peer sign what it asks for, if its role wants that."""
+        login, settings = peer.session.login, self._settings
+        if login.rights.role.signed:
+            peer.dialect = SignedDialect(
+                peer.dialect, robot=settings.robot_name, unix_offset=self._epoch,
+                secret=secrets.token_bytes(SECRET_SIZE),
+                longest=settings.heartbeat_interval + settings.gate_ttl,
+                is_signed=partial(self._door.is_signed, login.identity),
+                is_stop=peer.session.services.is_stop)
+
     def note(self, peer: Peer) -> None:
         """Take down that a peer has logged in."""
         login = peer.session.login
@@ -123,6 +139,7 @@ class Logins(Unit):
             return
         until = None if identity.expires is None else identity.expires - self._epoch
         self._carry_out(peer, login.succeeded(effect.op_id, identity, rights, until))
+        self.require_signatures(peer)
         self.bound(peer)
         self.note(peer)
         self.fence(peer.link, login)
