@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 import json
 from pathlib import Path
+import time
 from typing import Any
 
 from geometry_msgs.msg import Twist
@@ -137,8 +138,7 @@ async def bridge(tmp_path: Path, key: PrivateKey) -> AsyncIterator[tuple[Service
         robot.node.create_subscription(Twist, '/cmd_vel', lambda m: heard.append(m.linear.x), 10)
         async with running_bridge(
                 mapping_file=str(tmp_path / 'mapping.yaml'), token_file=str(tmp_path / 'tokens'),
-                command_key_file=str(tmp_path / 'keys'), gate_ttl=TTL,
-                heartbeat_interval=0.2) as service:
+                command_key_file=str(tmp_path / 'keys'), gate_ttl=TTL) as service:
             yield service, heard
 
 
@@ -196,7 +196,9 @@ async def test_who_has_the_relay_cannot_drive(tmp_path: Path, key: PrivateKey,
                 if isinstance(frame, bytes):
                     await asyncio.sleep(HELD_BACK)
                 return [frame]
-            thief.down, thief.up = lie, hold_back
+            thief.down = lie
+            await async_wait_until(lambda: (alice._bridge_time or 0.0) > time.time() + TTL / 2)
+            thief.up = hold_back
             with pytest.raises(WsBridgeError) as late:
                 await alice.publish('/cmd_vel', {'linear': {'x': 7.0}}, lease)
             assert late.value.code == 'expired'
