@@ -29,10 +29,12 @@ from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.native import BINARY_HEADER, NativeDialect
+from ws_bridge.protocol.native_requests import CONFIGURATIONS
 from ws_bridge.protocol.rosbridge import RosbridgeDialect
 from ws_bridge.protocol.signed import (
     BEFORE_FRAME,
     FREE,
+    FREE_WORDS,
     HEAD,
     MAX_SIZE,
     MOST_FAILURES,
@@ -232,6 +234,16 @@ def test_what_is_new_has_to_be_signed() -> None:
         'ActionFeedback', 'ActionResult', 'SetParameters', 'ControlPlayback', 'Command', 'Inquire',
         'MakeTicket', 'BinaryPublish', 'BinarySample', 'ServiceAnswer', 'LeaseOperation',
         'ClearStop', 'Appeared'}
+
+
+def test_the_words_that_need_no_signature() -> None:
+    data = {'topic': '/t', 'type': 'std_msgs/msg/Int32', 'service': '/s', 'action': '/a',
+            'goal': 'g', 'gate': 'base', 'peer': 'p2', 'role': 'r', 'token': 't',
+            'picture_time': 1.0}
+    robot = Robot()
+    assert FREE_WORDS == {
+        word for word in CONFIGURATIONS
+        if robot.code(envelope('configuration', {**data, 'op': word})) == 'ok'}
 
 
 def test_in_a_dialect_without_signatures_one_can_only_look() -> None:
