@@ -25,6 +25,7 @@ from typing import Any
 from geometry_msgs.msg import Twist
 import pytest
 from support.bridge_harness import native_peer, NativePeer, running_bridge
+from support.fleet import running_relay
 from support.helpers import async_wait_until, SpinningNode
 from support.rosbridge_harness import rosbridge_peer
 from support.security_support import bearer
@@ -127,7 +128,8 @@ def key(tmp_path: Path) -> PrivateKey:
 
 
 @asynccontextmanager
-async def bridge(tmp_path: Path, key: PrivateKey) -> AsyncIterator[tuple[Service, list[float]]]:
+async def bridge(tmp_path: Path, key: PrivateKey,
+                 **parameters: Any) -> AsyncIterator[tuple[Service, list[float]]]:
     """Give a bridge to which alice has to sign, and what the robot hears."""
     for name, text in (('mapping.yaml', MAPPING), ('tokens', f'alice remote {TOKEN}\n'),
                        ('keys', f'{line_of("alice", key.public)}\n')):
@@ -138,7 +140,8 @@ async def bridge(tmp_path: Path, key: PrivateKey) -> AsyncIterator[tuple[Service
         robot.node.create_subscription(Twist, '/cmd_vel', lambda m: heard.append(m.linear.x), 10)
         async with running_bridge(
                 mapping_file=str(tmp_path / 'mapping.yaml'), token_file=str(tmp_path / 'tokens'),
-                command_key_file=str(tmp_path / 'keys'), gate_ttl=TTL) as service:
+                command_key_file=str(tmp_path / 'keys'), gate_ttl=TTL,
+                **parameters) as service:
             yield service, heard
 
 
@@ -223,16 +226,24 @@ async def test_who_has_the_relay_cannot_drive(tmp_path: Path, key: PrivateKey,
 
 
 async def test_the_matrix_of_signatures(tmp_path: Path, key: PrivateKey) -> None:
-    """Each operation that does something, not signed, signed by somebody else, and by alice."""
+    """By a relay: each operation not signed, signed by somebody else, and by alice."""
     other = make_private_key(str(tmp_path / 'other.key'))
     operations: list[tuple[str, dict[str, Any]]] = [
         ('stop', {}), ('clear_stop', {}), ('acquire', {'gate': '/cmd_vel'}),
         ('release', {'gate': '/cmd_vel'}), ('take', {'gate': '/cmd_vel'}),
         ('advertise', {'topic': '/cmd_vel', 'type': 'geometry_msgs/msg/Twist'})]
-    async with bridge(tmp_path, key) as (service, _):
-        codes: dict[str, list[str]] = {}
+    codes: dict[str, list[str]] = {}
+    tokens = tmp_path / 'tokens_of_the_relay'
+    # Its role safety has not to sign; relay_role has.
+    tokens.write_text(f'testbot robot the-token-of-testbot\nalice safety {TOKEN}\n')
+    (tmp_path / 'token').write_text('the-token-of-testbot')
+    async with running_relay(token_file=str(tokens)) as relay, bridge(
+            tmp_path, key, fleet=[relay.url], fleet_token_file=str(tmp_path / 'token'),
+            relay_role='remote'):
+        await async_wait_until(lambda: 'testbot' in relay.relay.robots)
         for signer in (None, other, key):
-            async with native_peer(service, additional_headers=bearer(TOKEN)) as peer:
+            async with native_peer(f'{relay.url}/robots/testbot',
+                                   additional_headers=bearer(TOKEN)) as peer:
                 await async_wait_until(lambda: '/cmd_vel' in peer.gates)
                 if signer is not None:
                     peer.websocket = Signing(peer.websocket, peer, signer)  # type: ignore[assignment]
@@ -246,8 +257,8 @@ async def test_the_matrix_of_signatures(tmp_path: Path, key: PrivateKey) -> None
                     code_of(await peer.publish('/cmd_vel', {}, **sequence)))
                 codes.setdefault('call', []).append(
                     code_of(await peer.call('/ws_bridge/clear_stop', {})))
-        unsigned, wrong = 'signature_needed', 'bad_signature'
-        assert codes == {
-            'stop': ['ok'] * 3, 'release': ['not_holder', wrong, 'ok'],
-            **{op: [unsigned, wrong, 'ok'] for op in (
-                'clear_stop', 'acquire', 'take', 'advertise', 'publish', 'call')}}
+    unsigned, wrong = 'signature_needed', 'bad_signature'
+    assert codes == {
+        'stop': ['ok'] * 3, 'release': ['not_holder', wrong, 'ok'],
+        **{op: [unsigned, wrong, 'ok'] for op in (
+            'clear_stop', 'acquire', 'take', 'advertise', 'publish', 'call')}}

@@ -29,7 +29,6 @@ from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.config import Settings
 from ws_bridge.errors import LoginFailed
 from ws_bridge.protocol.replies import Failed, TicketMade
-from ws_bridge.protocol.signed import SignedDialect
 from ws_bridge.session import effects as fx
 from ws_bridge.session.login import Login
 from ws_bridge.transport.link import Link
@@ -102,6 +101,7 @@ class Logins(Unit):
         """Have a peer sign what it asks for, if its role wants that."""
         login, settings = peer.session.login, self._settings
         if login.rights.role.signed:
+            from ws_bridge.protocol.signed import SignedDialect  # which few bridges need
             peer.dialect = SignedDialect(
                 peer.dialect, robot=settings.robot_name, unix_offset=self._epoch,
                 secret=secrets.token_bytes(SECRET_SIZE),

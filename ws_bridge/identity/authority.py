@@ -30,12 +30,12 @@ from ws_bridge.errors import ConfigError, LoginFailed
 from ws_bridge.identity.certificate import identity_of
 from ws_bridge.identity.files import read_file
 from ws_bridge.identity.identity import Identity
-from ws_bridge.identity.signatures import parse_keys, PublicKeys
 from ws_bridge.identity.tokens import Entry, find_token, MAX_LENGTH, parse_tokens
 from ws_bridge.identity.webtoken import web_tokens, WebTokens
 
 if TYPE_CHECKING:
     from ws_bridge.config import Settings
+    from ws_bridge.identity.signatures import PublicKeys
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +124,7 @@ class Authority:
                              settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway)
         keys = None
         if settings.command_key_file:
+            from ws_bridge.identity.signatures import parse_keys  # which few need
             content = read_file(settings.command_key_file, 'command_key_file', MAX_FILE_SIZE,
                                 is_secret=False)
             keys = parse_keys(content.decode(errors='replace'), settings.command_key_file)
