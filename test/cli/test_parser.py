@@ -99,7 +99,8 @@ def test_errors_of_a_command(monkeypatch: pytest.MonkeyPatch, capsys: Captured,
     ['pub', '/a', '{'], ['pub', '/a', '{"x": NaN}'], ['pub', '/a', '{}', '--rate', '-1'],
     ['pub', '/a', '{}', '--once', '--count', '2'], ['call', '/a', "{'a': 1}"],
     ['call', '/a', '{}', '--timeout', 'soon'], ['ping', 'a', 'b'], ['ping', 'a', '--url', 'b'],
-    ['key', 'f'], ['key', 'f', 'a b'], ['pub', '/a', '{}', '--wait', '-1'], ['pub', '/a', '{}', '--wait', 'x']], ids=' '.join)
+    ['key', 'f'], ['key', 'f', 'a b'],
+    ['pub', '/a', '{}', '--wait', '-1'], ['pub', '/a', '{}', '--wait', 'x']], ids=' '.join)
 def test_wrong_usage(capsys: Captured, words: list[str]) -> None:
     assert main(words) == 2
     assert capsys.readouterr().err.startswith('usage: ws_bridge')
