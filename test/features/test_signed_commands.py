@@ -53,6 +53,8 @@ services: ['*']
 roles:
   remote: {like: safety, signed: true}
 """
+LARGE = json.dumps({'metadata': {'message_type': 'data', 'destination': '/cmd_vel'},
+                    'data': {'x': 'x' * 100_000}})
 FAST = {'linear': {'x': 0.5}}
 Frame = str | bytes
 
@@ -245,8 +247,13 @@ async def test_the_matrix_of_signatures(tmp_path: Path, key: PrivateKey) -> None
             async with native_peer(f'{relay.url}/robots/testbot',
                                    additional_headers=bearer(TOKEN)) as peer:
                 await async_wait_until(lambda: '/cmd_vel' in peer.gates)
+                websocket = peer.websocket
                 if signer is not None:
-                    peer.websocket = Signing(peer.websocket, peer, signer)  # type: ignore[assignment]
+                    peer.websocket = Signing(websocket, peer, signer)  # type: ignore[assignment]
+                if signer is key:       # while she waits for another frame, which takes long
+                    await websocket.send(LARGE)
+                    assert code_of(await peer.answer(await peer.send(
+                        'configuration', {'op': 'clear_stop'}))) == 'ok'
                 sequence = {'epoch': 1, 'sequence': 1}
                 for op, fields in operations:
                     frame = await peer.answer(await peer.send(

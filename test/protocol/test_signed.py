@@ -27,6 +27,7 @@ from ws_bridge.config import settings_from
 from ws_bridge.identity.signatures import PublicKeys
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
+from ws_bridge.protocol.dialect import SIGNED_OPCODE
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.native import BINARY_HEADER, NativeDialect
 from ws_bridge.protocol.native_requests import CONFIGURATIONS
@@ -38,7 +39,6 @@ from ws_bridge.protocol.signed import (
     HEAD,
     MAX_SIZE,
     MOST_FAILURES,
-    OPCODE,
     sign_frame,
     SignedDialect,
     text_to_sign,
@@ -312,12 +312,12 @@ def test_a_wrong_signature_does_not_use_the_number_up_and_ten_are_enough() -> No
 
 
 @pytest.mark.parametrize(('code', 'frame'), [
-    ('bad_frame', bytes([OPCODE]) + b'\0' * 86),
-    ('bad_frame', bytes([OPCODE, 2]) + b'\0' * 90),
-    ('bad_frame', bytes([OPCODE, 0, 1]) + b'\0' * 90),
-    ('bad_frame', bytes([OPCODE, 1]) + b'\0' * 86 + b'\xff'),
-    ('too_large', bytes([OPCODE]) + b'\0' * MAX_SIZE),
-    ('too_large', bytes([OPCODE, 1]) + b'\0' * 86 + b'[' * 9000),
+    ('bad_frame', bytes([SIGNED_OPCODE]) + b'\0' * 86),
+    ('bad_frame', bytes([SIGNED_OPCODE, 2]) + b'\0' * 90),
+    ('bad_frame', bytes([SIGNED_OPCODE, 0, 1]) + b'\0' * 90),
+    ('bad_frame', bytes([SIGNED_OPCODE, 1]) + b'\0' * 86 + b'\xff'),
+    ('too_large', bytes([SIGNED_OPCODE]) + b'\0' * MAX_SIZE),
+    ('too_large', bytes([SIGNED_OPCODE, 1]) + b'\0' * 86 + b'[' * 9000),
 ], ids=['short', 'flags', 'zero', 'utf-8', 'large', 'values'])
 def test_a_malformed_one(code: str, frame: bytes) -> None:
     robot = Robot()

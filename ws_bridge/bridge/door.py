@@ -279,6 +279,9 @@ class Door:
                 f'is empty, and the role {signing[0]} has to sign' if signing else
                 'has no effect: no role of the mapping file has "signed: true"',
                 field='command_key_file')
+        if self.dialled.signed:
+            raise ConfigError(f'{self.dialled.name} has to sign, which a bridge cannot',
+                              field='connect_role')
 
     def _named(self, parameter: str, name: str) -> Role:
         role = self._policy.roles.get(name)

@@ -106,8 +106,14 @@ class Logins(Unit):
                 peer.dialect, robot=settings.robot_name, unix_offset=self._epoch,
                 secret=secrets.token_bytes(SECRET_SIZE),
                 longest=settings.heartbeat_interval + settings.gate_ttl,
-                is_signed=partial(self._door.is_signed, login.identity),
+                is_signed=partial(self._is_signed, peer),
                 is_stop=peer.session.services.is_stop)
+
+    def _is_signed(self, peer: Peer, signature: bytes, text: bytes) -> bool:
+        if self._door.is_signed(peer.session.login.identity, signature, text):
+            return True
+        self._ledger.often('bad_signature', peer=peer.name, address=peer.link.address)
+        return False
 
     def note(self, peer: Peer) -> None:
         """Take down that a peer has logged in."""

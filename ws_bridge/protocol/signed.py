@@ -39,12 +39,11 @@ from ws_bridge.errors import (
 )
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
-from ws_bridge.protocol.dialect import Dialect, SampleWriter
+from ws_bridge.protocol.dialect import Dialect, SampleWriter, SIGNED_OPCODE
 from ws_bridge.protocol.native import NativeDialect
 from ws_bridge.protocol.unix_time import SECOND
 from ws_bridge.weight import is_heavy_json, LARGE
 
-OPCODE = 17
 TEXT = 1
 """The flag of a frame that is text."""
 CHALLENGE = struct.Struct('<Q8s')
@@ -67,7 +66,7 @@ FREE_WORDS = frozenset({
 """The requests of the native dialect that nobody has to sign."""
 
 _DOMAIN = b'ws_bridge.v1 signed\0'
-_MARK = bytes((OPCODE,))
+_MARK = bytes((SIGNED_OPCODE,))
 
 FREE = (ops.Hello, ops.Authenticate, ops.ListNames, ops.GetSchema, ops.Diagnose, ops.Subscribe,
         ops.Unsubscribe, ops.PictureShown, ops.Unadvertise, ops.UnadvertiseService,
@@ -97,7 +96,7 @@ def sign_frame(robot: str, challenge: str, number: int, frame: str | bytes,
     :param sign: returns the signature (Ed25519) of bytes.
     """
     flags, content = (TEXT, frame.encode()) if isinstance(frame, str) else (0, frame)
-    head = HEAD.pack(OPCODE, flags, 0, number, bytes.fromhex(challenge))
+    head = HEAD.pack(SIGNED_OPCODE, flags, 0, number, bytes.fromhex(challenge))
     return b''.join((head, sign(text_to_sign(robot, head, content)), content))
 
 
