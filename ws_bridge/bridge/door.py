@@ -261,6 +261,12 @@ class Door:
             lifetime = max(min(lifetime, identity.expires - unix), 0.0)
         return self._tickets.make(identity, role, lifetime, time.monotonic()), lifetime
 
+    @property
+    def longest_ttl(self) -> float:
+        """The oldest command that any gate lets pass, s."""
+        return max((self._settings.gate_ttl,
+                    *(gate.ttl for gate in self._policy.exposure.gates)))
+
     def is_signed(self, identity: Identity | None, signature: bytes, text: bytes) -> bool:
         """Whether a text has the signature of a key of somebody."""
         return identity is not None and self._authority.is_signed(identity.name, signature, text)

@@ -105,7 +105,7 @@ class Logins(Unit):
             peer.dialect = SignedDialect(
                 peer.dialect, robot=settings.robot_name, unix_offset=self._epoch,
                 secret=secrets.token_bytes(SECRET_SIZE),
-                longest=settings.heartbeat_interval + settings.gate_ttl,
+                longest=settings.heartbeat_interval + self._door.longest_ttl,
                 is_signed=partial(self._is_signed, peer),
                 is_stop=peer.session.services.is_stop)
 
