@@ -340,7 +340,7 @@ async def dial_a_relay(folder: Path) -> None:
 @proof('command_key_file')
 async def command_keys(folder: Path) -> None:
     mapping, keys = folder / 'mapping.yaml', folder / 'keys'
-    mapping.write_text("version: 1\nroles: {remote: {like: operator, signed: true}}\n")
+    mapping.write_text('version: 1\nroles: {remote: {like: operator, signed: true}}\n')
     key = make_private_key(str(folder / 'key'))
     keys.write_text(line_of('alice', key.public))
     async with running_bridge(mapping_file=str(mapping), command_key_file=str(keys)) as service:

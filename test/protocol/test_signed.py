@@ -258,6 +258,7 @@ def test_in_a_dialect_without_signatures_one_can_only_look() -> None:
     wrapped = ops.Wrapped('{}')
 
     class Wrapping(NativeDialect):
+
         def decode(self, frame: Any, now: float = 0.0) -> Any:
             return wrapped
     assert Robot(inner=Wrapping('r', 'p')).dialect.decode('{}', START) is wrapped
@@ -369,9 +370,8 @@ def test_a_relay_can_only_drop(plan: list[tuple[int, float]]) -> None:
     frames: list[tuple[float, bytes]] = []
     passed: list[int] = []
     for which, delay in plan:
-        sent = signed(robot.challenge(), len(frames), DRIVE.replace('"sequence":0',
-                                                                   f'"sequence":{len(frames)}'))
-        frames.append((robot.now, sent))
+        text = DRIVE.replace('"sequence":0', f'"sequence":{len(frames)}')
+        frames.append((robot.now, signed(robot.challenge(), len(frames), text)))
         robot.now += delay
         when, frame = frames[-1 - min(which, len(frames) - 1)]
         op = robot.hear(frame)
