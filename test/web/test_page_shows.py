@@ -309,6 +309,25 @@ def test_log(page: Page, observer: Observer) -> None:
         page.wait(lambda: not page.text('log'), 'the filter')
 
 
+LINES_OF_THE_KEY = """
+    const done = arguments[0];
+    import('/ws_bridge.js').then(async ({ signingKeyLine, storedSigningKey }) => {
+      const keys = await Promise.all([storedSigningKey(), storedSigningKey()]);
+      keys.push(await storedSigningKey());
+      const lines = await Promise.all(keys.map((pair) => signingKeyLine('alice', pair)));
+      done([[...new Set(lines)], keys.some(({ privateKey }) => privateKey.extractable)]);
+    }).catch((error) => done(String(error)));"""
+
+
+def test_a_browser_keeps_the_key_that_signs(page: Page) -> None:
+    told = page.driver.execute_async_script(LINES_OF_THE_KEY)
+    (line,), is_readable = told
+    assert line.startswith('alice ed25519:')
+    assert not is_readable
+    page.driver.refresh()
+    assert page.driver.execute_async_script(LINES_OF_THE_KEY) == told
+
+
 def test_inspect(page: Page) -> None:
     page.driver.find_element('xpath', '//button[text()="/odom"]').click()
     page.wait_text('inspect-text', 'child_frame_id: "base_link"')

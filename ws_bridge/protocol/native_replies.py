@@ -91,9 +91,10 @@ def _beat(reply: replies.Beat) -> Often:
     echo = b'null' if reply.echo is None else orjson.dumps({
         'sequence': reply.echo[0], 'timestamp': seconds(reply.echo[1]),
         'received': seconds(reply.echo[2])})
+    end = b'' if reply.challenge is None else b',"challenge":"%b"' % reply.challenge.encode()
     return Often(b'heartbeat', Priority.HIGH, reply.answers, (
-        b'{"type":"heartbeat","timestamp":%b,"sequence":%d,"echo":%b}' % (
-            orjson.dumps(seconds(reply.stamp)), reply.sequence, echo),))
+        b'{"type":"heartbeat","timestamp":%b,"sequence":%d,"echo":%b%b}' % (
+            orjson.dumps(seconds(reply.stamp)), reply.sequence, echo, end),))
 
 
 @lru_cache(SHARED_STATES)
@@ -148,7 +149,8 @@ def hello_fields(reply: replies.Greeting) -> dict[str, Any]:
         'heartbeat': {'interval': reply.heartbeat_interval, 'timeout': reply.heartbeat_timeout},
         'limits': asdict(reply.limits), 'allowed': reply.allowed, 'role': reply.role,
         'may': [use for use in NAMELESS if use in reply.uses],
-        'login': reply.login, **({} if reply.control is None else _control(reply.control))}
+        'login': reply.login, **({} if reply.control is None else _control(reply.control)),
+        **({} if reply.challenge is None else {'challenge': reply.challenge})}
 
 
 # ---- answers: acknowledgments with the name of the request

@@ -115,6 +115,7 @@ class Greeting:
     :param control: ``None`` before the login.
     :param uses: those that the peer has a right to at all.
     :param playback: what is replayed; ``None``: this is no replay.
+    :param challenge: what the peer has to sign with what it sends; ``None``: nothing is signed.
     """
 
     op_id: str | None
@@ -131,6 +132,7 @@ class Greeting:
     control: ControlState | None = None
     uses: Collection[Use] = ()
     playback: Span | None = None
+    challenge: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -936,12 +938,17 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A heartbeat of the bridge; ``answers`` is set when it answers one."""
+    """
+    A heartbeat of the bridge; ``answers`` is set when it answers one.
+
+    :param challenge: as of :class:`Greeting`.
+    """
 
     sequence: int
     stamp: int
     echo: tuple[int, int, int] | None
     answers: str | None = None
+    challenge: str | None = None
 
 
 Reply = (
