@@ -275,6 +275,23 @@ def test_a_cancelled_call_says_nothing(loop: FakeLoop, side: RosSide) -> None:
     assert cancelled == []
 
 
+@pytest.mark.usefixtures('both_rclpy')
+def test_of_a_burst_to_a_hosted_service_none_is_lost(loop: FakeLoop, other: OtherNode) -> None:
+    """Three callers, thirty requests before the bridge has looked once."""
+    peer = Peer()
+    with running_side(loop) as side:
+        hosted = peer.host(side, '/burst')
+        clients = [other.node.create_client(SetBool, '/burst') for _ in range(3)]
+        loop.until(lambda: all(client.service_is_ready() for client in clients))
+        for _ in range(10):
+            for client in clients:
+                client.call_async(SetBool.Request())
+        loop.until(lambda: len(peer.requests) == 30, lambda: f'{len(peer.requests)} requests')
+        hosted.close()
+    for client in clients:
+        other.node.destroy_client(client)
+
+
 def test_another_type(loop: FakeLoop, side: RosSide, other: OtherNode) -> None:
     results: list[Any] = []
     service = other.node.create_service(Trigger, '/trigger', lambda request, response: response)
