@@ -60,6 +60,7 @@ from rclpy.serialization import serialize_message
 from rclpy.task import Future
 
 from ws_bridge.errors import ConfigError
+from ws_bridge.ros.qos import BURST
 
 _rclpy: Any = None  # then find() says so
 with suppress(ImportError):
@@ -77,8 +78,6 @@ PARTS = {
 }
 """Classes of rclpy's extension, and what is used of them."""
 QUIET = SubscriptionEventCallbacks(use_default_callbacks=False)
-REQUESTS = QoSProfile(depth=100)
-"""Of a hosted service: a burst waits here until it is taken, and then its answers."""
 MAX_BELLS = 64
 """File descriptors for all sources; of those that share one, all are tried when it rings."""
 SMALL = 65_536
@@ -409,7 +408,7 @@ class PrivateAccess:
     def make_service(self, node: Node, srv_type: Any, name: str) -> Tap:
         """Create a service; see :class:`Access`."""
         entity: Any = node.create_service(srv_type, name, lambda request, response: response,
-                                          qos_profile=REQUESTS, callback_group=self._group)
+                                          qos_profile=BURST, callback_group=self._group)
         return Tap(entity, entity.handle, entity.handle.service_take_request)
 
     def graph_bell(self, node: Node) -> Callable[[], bool]:
@@ -1019,7 +1018,7 @@ class PublicAccess:
         """Create a service; see :class:`Access`."""
         inbox = RequestInbox()
         put: Any = inbox.put    # rclpy awaits it, which its annotation does not know
-        return Tap(node.create_service(srv_type, name, put, qos_profile=REQUESTS,
+        return Tap(node.create_service(srv_type, name, put, qos_profile=BURST,
                                        callback_group=self._group), inbox, inbox.take)
 
     def graph_bell(self, node: Node) -> Callable[[], bool]:

@@ -19,7 +19,6 @@ from collections.abc import Callable
 import time
 from typing import Any, TYPE_CHECKING
 
-from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message, serialize_message
 
 from ws_bridge.errors import (
@@ -37,6 +36,7 @@ from ws_bridge.ros.hosting import Hosting
 from ws_bridge.ros.names import creation_error, is_type_conflict, type_name
 from ws_bridge.ros.pool import Pool, Pooled
 from ws_bridge.ros.pump import Pump, RequestSource
+from ws_bridge.ros.qos import BURST
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import RosNode, TimerHandle
@@ -49,7 +49,6 @@ LOOK_AGAIN = 0.02  # s, while a call waits for its service
 # them, or lets calls wait on purpose: it gets one more at a time.
 MOST_AT_ONCE = 8
 HOLD = 1.0  # s
-ANSWERS = QoSProfile(depth=100)     # that come at once, of a service that let calls wait
 
 
 class PendingCall:
@@ -171,7 +170,7 @@ class Calls:
         call.client = self._clients.use(
             call.service, type_name(service_class),
             lambda: _Client(self._ros.node.create_client(
-                service_class, name, qos_profile=ANSWERS)))
+                service_class, name, qos_profile=BURST)))
 
     def _send_when_ready(self, call: PendingCall, request: bytes, until: float) -> None:
         if call.ended or call.client is None:
