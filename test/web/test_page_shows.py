@@ -287,8 +287,8 @@ def test_inject(page: Page, observer: Observer) -> None:
     page.run("document.getElementById('inject-go').scrollIntoView();")
     sent = len(observer.commands)
     x, y = page.middle('inject-go')
-    page.mouse('mousePressed', x, y)
-    observer.wait_moving()
+    page.hold_input(lambda: page.mouse('mousePressed', x, y),
+                    lambda: page.mouse('mouseReleased', x, y), observer.is_moving, 'inject-say')
     since = time.monotonic()
     page.mouse('mouseReleased', x, y)
     page.wait_text('inject-say', 'Stopped: let go')
@@ -403,8 +403,7 @@ def test_keyboard_alone_reaches_everything(page: Page) -> None:
 def test_pictures(page: Page, observer: Observer) -> None:
     """Every layout, bright and dark: nothing sticks out, STOP and the stick are in sight."""
     driver = page.driver
-    page.press('w')
-    observer.wait_moving()
+    page.hold('w', observer.is_moving)
     for name, width, height, mobile, scheme in (
             ('desktop.png', 1440, 900, False, 'light'),
             ('desktop-dark.png', 1440, 900, False, 'dark'),

@@ -44,6 +44,10 @@ from rclpy.qos import (
 
 from ws_bridge.protocol.qos import QosRequest
 
+BURST = QoSProfile(depth=100)
+"""
+Of services and their clients, whose own default keeps 10: requests, or answers, that come at once.
+"""
 LONGEST = 1e9
 """A duration of so many seconds is the middleware's "infinite"."""
 
