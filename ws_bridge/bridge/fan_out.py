@@ -149,7 +149,7 @@ class FanOut:
         try:
             body = form.encode(topic.codec, cdr)
         except ConversionError as exc:
-            self._report(topic, exc)
+            _report(topic, exc, self._loop.time())
             return
         self._send(topic, member.peer.link, form, form.frame_here(body, stamp, sequence), stamp,
                    max(member.wish.queue_depth, count))
@@ -290,7 +290,7 @@ class FanOut:
                 try:
                     body = bodies[form.encode] = form.encode(codec, cdr)
                 except ConversionError as exc:
-                    self._report(topic, exc)
+                    _report(topic, exc, self._loop.time())
                     continue
             frame = form.write(body, stamp, sequence)
             size += len(frame)
@@ -489,21 +489,11 @@ class FanOut:
         try:
             body = throttled.form.encode(topic.codec, cdr)
         except ConversionError as exc:
-            self._report(topic, exc)
+            _report(topic, exc, self._loop.time())
             return
         form = throttled.form
         self._make(topic, {throttled.member.peer.link: 0}, form, 1,
                    form.frame_here(body, stamp, sequence), stamp)
-
-    def _report(self, topic: Topic, exc: ConversionError) -> None:
-        """Tell those who wanted a sample that it cannot be converted."""
-        topic.errors += 1
-        now = self._loop.time()
-        if now < topic.errors_due:
-            return
-        topic.errors_due = now + ERROR_INTERVAL
-        for member in topic.members.values():
-            member.peer.send(Failed(None, exc))
 
 
 def _groups(topic: Topic, stream: tuple[Topic, object]) -> list[Group]:
@@ -522,3 +512,13 @@ def _note_dropped(topic: Topic, stream: tuple[Topic, object]) -> None:
     for group in _groups(topic, stream):
         for link in group.links:
             link.note_dropped()
+
+
+def _report(topic: Topic, exc: ConversionError, now: float) -> None:
+    """Tell those who wanted a sample that it cannot be converted."""
+    topic.errors += 1
+    if now < topic.errors_due:
+        return
+    topic.errors_due = now + ERROR_INTERVAL
+    for member in topic.members.values():
+        member.peer.send(Failed(None, exc))
