@@ -401,9 +401,9 @@ class FanOut:
                     *topic.groups, *topic.members, *ENCODINGS)):
                 topic.is_slow = False
             if isinstance(body, ConversionError):
-                self._report(topic, body)
+                _report(topic, body, self._loop.time())
             elif isinstance(body, WsBridgeError):
-                self._report(topic, ConversionError(body.message))
+                _report(topic, ConversionError(body.message), self._loop.time())
             else:
                 then(body, stamp, sequence)
         converted = form.converted
