@@ -48,7 +48,7 @@ def demo(request: pytest.FixtureRequest,
     (folder / 'index.html').write_text(page_of_the_tutorial())
     from support.browser import Demo
     record = getattr(request.module, 'RECORD', 'off')
-    demo = Demo('-p', f'pages:={folder}', '-p', f'record:={record}',
+    demo = Demo('-p', f'pages:={folder}', '-p', f'record:="{record}"',
                 '-p', 'record_ring:=1.0', '-p', 'record_after:=0.1',
                 '-p', 'handshake_timeout:=20.0',    # so long may recordings be read
                 '-p', f'record_folder:={folder}/records', '-p', f'record_key:={folder}/record.key')
