@@ -20,6 +20,7 @@ import io
 import json
 import os
 from pathlib import Path
+import random
 import selectors
 import shutil
 import socket
@@ -57,9 +58,17 @@ STANDING = 0.02
 
 
 def free_port() -> int:
-    """Return a port that nobody has now."""
-    with socket.create_server(('127.0.0.1', 0)) as server:
-        return int(server.getsockname()[1])
+    """
+    Return a port that nobody has now.
+
+    Of those that the kernel gives to no connection: it would do so before a bridge has started.
+    """
+    while True:
+        try:
+            with socket.create_server(('127.0.0.1', random.randrange(20_000, 32_000))) as server:
+                return int(server.getsockname()[1])
+        except OSError:     # somebody has it
+            continue
 
 
 class Demo:
@@ -77,13 +86,16 @@ class Demo:
 
     def start(self) -> None:
         """Start both and wait until the bridge listens."""
-        self.process = subprocess.Popen(
-            [sys.executable, '-m', 'ws_bridge', 'demo', '--ros-args', '-p', f'port:={self.port}',
-             '-p', 'robot_name:=demo', *self.arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert self.process.stdout is not None
-        while 'Ctrl-C' not in (line := self.process.stdout.readline()):
-            assert line, 'the demo ended before it listened'
+        with tempfile.TemporaryFile('w+') as complaints:
+            self.process = subprocess.Popen(
+                [sys.executable, '-m', 'ws_bridge', 'demo', '--ros-args',
+                 '-p', f'port:={self.port}', '-p', 'robot_name:=demo', *self.arguments],
+                stdout=subprocess.PIPE, stderr=complaints, text=True)
+            assert self.process.stdout is not None
+            while 'Ctrl-C' not in (line := self.process.stdout.readline()):
+                if not line:
+                    complaints.seek(0)
+                    raise AssertionError(f'it ended before it listened: {complaints.read()}')
 
     def stop(self) -> None:
         """End both."""
@@ -219,9 +231,9 @@ class Page:
         """Wait for something of the page; elements may be replaced meanwhile."""
         return wait_until(predicate, why=lambda: f'{why}; errors of the page: {self.errors()}')
 
-    def wait_text(self, element_id: str, text: str) -> None:
+    def wait_text(self, element_id: str, text: str, timeout: float = PATIENCE) -> None:
         """Wait until an element says ``text``, or more."""
-        wait_until(lambda: text in self.text(element_id),
+        wait_until(lambda: text in self.text(element_id), timeout,
                    why=lambda: f'{text!r} in #{element_id}, which says '
                    f'{self.text(element_id)!r}; errors: {self.errors()}')
 

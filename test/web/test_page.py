@@ -18,7 +18,7 @@ from pathlib import Path
 import time
 
 import pytest
-from support.browser import browser, Demo, Observer, Page, Relay, stopped
+from support.browser import browser, Demo, Observer, Page, Relay, START_WITHIN, stopped
 from support.helpers import SpinningNode, wait_until
 from support.security_support import TOKEN, write_tokens
 
@@ -383,8 +383,8 @@ def test_stop_from_every_focus(page: Page) -> None:
 
 
 def test_login(tmp_path: Path) -> None:
-    demo = Demo('-r', '__ns:=/other', '-p',
-                f'token_file:={write_tokens(tmp_path / "tokens")}')
+    demo = Demo('-r', '__ns:=/other', '-p', f'token_file:={write_tokens(tmp_path / "tokens")}',
+                '-p', 'login_timeout:=60.0', '-p', 'handshake_timeout:=60.0')
     demo.start()
     try:
         with browser() as page:
@@ -394,7 +394,7 @@ def test_login(tmp_path: Path) -> None:
             assert page['token'].get_attribute('type') == 'password'
             page['token'].send_keys('wrong\n')
             page.wait_text('login-text', 'Login refused')
-            assert page.text('connection') == 'closed'
+            page.wait_text('connection', 'closed')
             page['token'].send_keys(f'{TOKEN}\n')
             page.wait_text('connection', 'connected')
             page.wait(lambda: page['camera'].get_attribute('data-frames'), 'pictures')
@@ -431,7 +431,8 @@ def test_bridge_restarts(observer: Observer) -> None:
             assert page['estop'].is_displayed()
             page.wait(lambda: page['link'].get_attribute('data-fresh') == 'stale', 'grey numbers')
             demo.start()
-            page.wait_text('connection', 'connected')
+            # it may wait for 8 s before it tries again
+            page.wait_text('connection', 'connected', START_WITHIN)
             page.wait(lambda: not page['estop'].is_displayed(), 'what the new bridge says')
             assert page.text('drive-state') == 'The stop was cleared meanwhile'
             frames = int(page['camera'].get_attribute('data-frames') or 0)
