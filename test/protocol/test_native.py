@@ -326,12 +326,24 @@ def flag(path: str) -> Field:
     return Field(path, [True, False], [0, 1, 'true', [], {}])
 
 
+def requests(path: str) -> Field:
+    return Field(path, [[], ['a'], ['x' * 256] * 1000],
+                 ['a', 1, {}, [1], [''], ['x' * 257], ['a'] * 1001])
+
+
 QOS = Field('data.qos', [{}, {'depth': 5, 'reliability': 'best_effort'}], NO_QOS)
 ENCODING = Field('data.encoding', ['json', 'cbor', 'cdr', 'video'],
                  ['', 'JSON', 'xml', 1, True, [], {}])
 GATE_NAME = text('data.gate', required=True)
 CONFIGURATION: dict[str, list[Field]] = {
-    'hello': [text('data.name', limit=64), flag('data.pieces')],
+    'hello': [text('data.name', limit=64), flag('data.pieces'), flag('data.resume')],
+    'resume': [
+        text('data.session', required=True),
+        Field('data.secret', ['x', 'x' * 256], ['', 'x' * 257, 1, True, [], {}], required=True),
+        requests('data.waiting'), requests('data.accepted'),
+        Field('data.received', [{}, {'1': 0, '2': 2**53}, {'1': None}],
+              ['', 1, [], {'x': 1}, {'': 1}, {'-1': 1}, {'1' * 11: 1}, {'1': -1}, {'1': '1'},
+               {'1': True}, {str(key): 1 for key in range(10_001)}])],
     'auth': [Field('data.token', ['x', 'x' * 4096], ['', 'x' * 4097, 1, True, [], {}],
                    required=True)],
     'ticket': [text('data.role', required=True)],
@@ -503,6 +515,11 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
     ({}, {'op': 'hello', 'name': 'page'}, ops.Hello('i', 'page')),
     ({}, {'op': 'hello', 'name': 'page', 'dialect': 'ws_bridge.v1'}, ops.Hello('i', 'page')),
     ({}, {'op': 'hello', 'pieces': True}, ops.Hello('i', pieces=True)),
+    ({}, {'op': 'hello', 'resume': True}, ops.Hello('i', resume=True)),
+    ({}, {'op': 'resume', 'session': 'p1', 'secret': 'x'}, ops.ComeBack('i', 'p1', 'x')),
+    ({}, {'op': 'resume', 'session': 'p1', 'secret': 'x', 'waiting': ['a', 'b'],
+          'accepted': ['c'], 'received': {'7': 9, '8': None}},
+     ops.ComeBack('i', 'p1', 'x', ('a', 'b'), ('c',), {7: 9})),
     ({}, {'op': 'hello', 'dialect': 'ws_bridge.v1', 'robot': 'r'}, ops.Hello('i', 'r', True)),
     ({}, {'op': 'list'}, ops.ListNames('i')),
     ({}, {'op': 'auth', 'token': 't'}, ops.Authenticate('i', {'token': 't'})),
@@ -683,6 +700,11 @@ ANSWERS: list[tuple[replies.Reply, dict[str, Any]]] = [
      {'op': 'auth', 'name': 'alice', 'role': 'admin', 'allowed': HELLO['allowed']}),
     (replies.TicketMade('i', 'r', 't', 60.0),
      {'op': 'ticket', 'role': 'r', 'ticket': 't', 'lifetime': 60.0}),
+    (replies.Resumed('i', 'p3', 'x' * 43, 5.0, [replies.Restored(DELIVERY, 2, 7)], [('/w', 4)],
+                     ['a']),
+     {'op': 'resume', 'session': 'p3', 'resume': {'secret': 'x' * 43, 'time': 5.0},
+      'subscriptions': [{**SUBSCRIBED, 'missed': 2, 'sequence': 7}],
+      'channels': [{'topic': '/w', 'channel_id': 4}], 'unknown': ['a']}),
     (replies.Subscribed('i', DELIVERY), {'op': 'subscribe', **SUBSCRIBED}),
     (replies.Subscribed('i', replies.Delivery('/t', None, 'cdr', 1, None, True)),
      {'op': 'subscribe', **PENDING}),

@@ -61,7 +61,8 @@ EVERYTHING: list[ops.Operation] = [
     ops.EmergencyStop('i', ''), ops.ClearStop('i'), ops.LeaseOperation('i', 'take', 'g'),
     ops.ListGates('i'), ops.MakeTicket('i', 'r'), ops.GetParameters('i'),
     ops.SetParameters('i', {}), ops.WatchParameters('i'), ops.WatchConnections('i'),
-    ops.FetchAsset('i', 'u'), ops.ControlPlayback('i'), ops.PictureShown('i', '/t', 1)]
+    ops.FetchAsset('i', 'u'), ops.ControlPlayback('i'), ops.PictureShown('i', '/t', 1),
+    ops.ComeBack('i', 'q', 's')]
 
 
 def test_everything_is_here() -> None:

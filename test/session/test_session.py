@@ -239,7 +239,8 @@ def test_every_operation_has_a_handler() -> None:
         ops.ListGates('i'), ops.LeaseOperation('i', 'acquire', 'g'), ops.EmergencyStop('i'),
         ops.ClearStop('i'), ops.GetParameters('i'), ops.SetParameters('i', {}),
         ops.WatchParameters('i'), ops.WatchConnections('i'), ops.FetchAsset('i', 'u'),
-        ops.MakeTicket('i', 'r'), ops.ControlPlayback('i'), ops.PictureShown('i', 't', 1)]
+        ops.MakeTicket('i', 'r'), ops.ControlPlayback('i'), ops.PictureShown('i', 't', 1),
+        ops.ComeBack('i', 'q', 's')]
     assert {type(op) for op in handled} == set(get_args(ops.Operation)) - action
     for op in handled:
         assert set(map(type, session.receive(op, START))) <= set(get_args(fx.Effect))

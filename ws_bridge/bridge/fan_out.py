@@ -106,8 +106,12 @@ class FanOut:
     def __repr__(self) -> str:
         return f'FanOut({len(self._line)} topics and {len(self._served)} peers wait)'
 
-    def deliver_latched(self, topic: Topic, member: Member) -> None:
-        """Give a peer that came late what a transient local topic has kept."""
+    def deliver_latched(self, topic: Topic, member: Member, after: int = 0) -> None:
+        """
+        Give a peer that came late what a transient local topic has kept.
+
+        :param after: the number of the newest sample that it has.
+        """
         if topic.codec is None:
             return
         samples = topic.subscription.latched()
@@ -115,6 +119,8 @@ class FanOut:
         stamp = nanoseconds(self._loop.time() + self._epoch)
         first = max(topic.sequence - len(samples), 0) + 1  # as if they were the last that came
         for sequence, cdr in enumerate(samples, first):
+            if sequence <= after:
+                continue
             if len(cdr) > LARGE and form.converted:
                 self._convert(topic, form, (cdr, stamp, sequence), (topic, member.peer),
                               partial(self._send_latched, topic, member, form), len(samples))
