@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import itertools
+from pathlib import Path
 import random
 from typing import Any
 
@@ -27,6 +28,7 @@ from std_srvs.srv import SetBool
 from support.bridge_harness import Json, native_peer, NativePeer, running_bridge
 from support.helpers import async_wait_until, SpinningNode
 from support.returning_peer import come_back_again_and_again, ReturningPeer
+from support.security_support import bearer, TOKENS, write_tokens
 
 LATCHED = QoSProfile(depth=3, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -215,3 +217,43 @@ async def test_ten_losses_at_random_moments(robot: Any) -> None:
 def answer_set(request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
     response.success = request.data
     return response
+
+
+async def test_the_secret_belongs_to_a_login_and_makes_way(tmp_path: Path) -> None:
+    """Another login, or role, is refused and ends the session; so does room for who is here."""
+    async with running_bridge(resume_time=30.0, max_entities=2, max_peers_per_address=64,
+                              token_file=write_tokens(tmp_path / 'tokens')) as service:
+        def as_(name: str) -> Any:
+            return native_peer(service, additional_headers=bearer(TOKENS[name][1]))
+        bridge = service.bridge
+        async with as_('alice') as alice:
+            key = await begin(alice)
+            await alice.ask('subscribe', topic='/a', type='std_msgs/msg/String')
+            async with as_('olga') as olga:     # alice is still here, and stays
+                assert await refusal(olga, **key) == 'other_login'
+            async with as_('alice') as other:
+                assert await refusal(other, **key) == 'session_gone'
+            key = await begin(alice)
+            await cut(alice)
+        await async_wait_until(lambda: bridge._resumption.waiting == 1)
+        assert bridge.entity_count == 1
+        async with as_('root') as root:
+            assert await refusal(root, **key) == 'other_login'
+            assert bridge.entity_count == bridge._resumption.waiting == 0
+        async with as_('alice') as alice:
+            key = await begin(alice)
+            for topic in ('/a', '/b'):
+                await alice.ask('subscribe', topic=topic, type='std_msgs/msg/String')
+            await cut(alice)
+        await async_wait_until(lambda: bridge._resumption.waiting == 1)
+        async with as_('olga') as olga:
+            await olga.ask('subscribe', topic='/c', type='std_msgs/msg/String')
+            assert (bridge.entity_count, bridge._resumption.waiting) == (1, 0)
+        counts = service.ledger.counts
+        assert counts['resume_refused', 'other_login'] == 2
+        assert (counts['session_ended', 'other_login'], counts['session_ended', 'room']) == (1, 1)
+        async with as_('alice') as alice:
+            await begin(alice)
+            await cut(alice)
+        await async_wait_until(lambda: bridge._resumption.waiting == 1)
+    assert counts['session_ended', 'room'] == 2     # with the bridge
