@@ -17,17 +17,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 import itertools
 from pathlib import Path
-import random
 from typing import Any
 
 from geometry_msgs.msg import Twist
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Int32, String
-from std_srvs.srv import SetBool
 from support.bridge_harness import Json, native_peer, NativePeer, running_bridge
 from support.helpers import async_wait_until, SpinningNode
-from support.returning_peer import come_back_again_and_again, ReturningPeer
+from support.returning_peer import come_back_again_and_again
 from support.security_support import bearer, TOKENS, write_tokens
 
 LATCHED = QoSProfile(depth=3, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -192,31 +190,12 @@ async def test_who_does_not_come_back(robot: Any) -> None:
         await async_wait_until(lambda: service.bridge.entity_count == 0)
 
 
-async def test_ten_losses_at_random_moments(robot: Any) -> None:
+async def test_ten_losses_at_random_moments() -> None:
     """``test/bench/measure_resume.py`` does it a hundred times."""
-    numbers_out = robot.create_publisher(Int32, '/count', 100)
-    robot.create_service(SetBool, '/set', answer_set)
-    async with running_bridge(resume_time=30.0, heartbeat_interval=0.1) as service:
-        peer = ReturningPeer(service.url)
-        await peer.open()
-        await peer.ask('subscribe', topic='/count', type='std_msgs/msg/Int32', queue_depth=1000)
-        await async_wait_until(numbers_out.get_subscription_count)
-        topic = next(t for t in service.bridge._outward.topics() if t.name == '/count')
-        published = itertools.count(1)
-        await come_back_again_and_again(
-            peer, 10, lambda: numbers_out.publish(Int32(data=next(published))),
-            random.Random(16))
-        made = next(published) - 1
-        await async_wait_until(lambda: topic.sequence == made and not peer.waiting
-                               and list(peer.last.values()) == [made])
-        assert peer.got + peer.missed == made
-        assert all(len(outcome) == 1 for outcome in peer.outcomes.values()), peer.outcomes
-        await peer.close()
-
-
-def answer_set(request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-    response.success = request.data
-    return response
+    count = await come_back_again_and_again(10, seed=16)
+    assert count.got + count.missed == count.published
+    assert count.answered + count.unknown == count.requests > count.unknown
+    assert count.doubled == count.open == 0
 
 
 async def test_the_secret_belongs_to_a_login_and_makes_way(tmp_path: Path) -> None:

@@ -16,14 +16,17 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count
 import json
 import random
 import time
 from typing import Any
 
-from support.bridge_harness import BRIDGE, PEER
-from support.helpers import async_wait_until
+from std_msgs.msg import Int32
+from std_srvs.srv import SetBool
+from support.bridge_harness import BRIDGE, PEER, running_bridge
+from support.helpers import async_wait_until, SpinningNode
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -177,25 +180,68 @@ class ReturningPeer:
         self.last = {found['channel_id']: found['sequence']}
 
 
-async def come_back_again_and_again(peer: ReturningPeer, times: int, publish: Any,
-                                    chance: random.Random) -> None:
+@dataclass(frozen=True)
+class Count:
+    """What there was, and what a peer knows of it after it came back so many times."""
+
+    published: int
+    got: int
+    missed: int
+    requests: int
+    answered: int
+    unknown: int
+    doubled: int
+    open: int   # noqa: A003
+
+
+def answer_set(request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+    """Answer a call by what it says."""
+    response.success = request.data
+    return response
+
+
+async def come_back_again_and_again(times: int, seed: int) -> Count:
     """
     Lose the connection so many times, at random moments, with calls and samples under way.
 
-    :param publish: publishes one sample.
+    Now and then the next loss comes before the peer knows that it is back.
     """
-    for _ in range(times):
-        for _ in range(chance.randrange(1, 6)):
-            publish()
-            word = chance.choice(('call', 'list', 'beat', 'pause'))
-            if word == 'call':
-                await peer.request('command', {'data': True}, destination='/set', kind='service')
-            elif word == 'list':
-                await peer.request('configuration', {'op': 'list'})
-            elif word == 'beat':
-                await peer.beat()
-            else:
-                await asyncio.sleep(chance.random() * 0.01)
-        await peer.lose(chance)
-        publish()
-        await peer.open(patient=chance.random() < 0.8)
+    chance = random.Random(seed)
+    with SpinningNode('robot') as robot:
+        out = robot.node.create_publisher(Int32, '/count', 100)
+        robot.node.create_service(SetBool, '/set', answer_set)
+        async with running_bridge(resume_time=30.0, heartbeat_interval=0.1) as service:
+            peer = ReturningPeer(service.url)
+            await peer.open()
+            await peer.ask('subscribe', topic='/count', type='std_msgs/msg/Int32',
+                           queue_depth=1000)
+            await async_wait_until(out.get_subscription_count)
+            for _ in range(times):
+                for _ in range(chance.randrange(1, 6)):
+                    out.publish(Int32())
+                    await _do_something(peer, chance)
+                await peer.lose(chance)
+                out.publish(Int32())
+                await peer.open(patient=chance.random() < 0.8)
+            (topic,) = [each for each in service.bridge._outward.topics()
+                        if each.name == '/count']
+            await async_wait_until(lambda: not peer.waiting
+                                   and list(peer.last.values()) == [topic.sequence])
+            await peer.close()
+            ends = list(peer.outcomes.values())
+            return Count(topic.sequence, peer.got, peer.missed, len(ends),
+                         sum('unknown' not in each and len(each) == 1 for each in ends),
+                         sum(each == ['unknown'] for each in ends),
+                         sum(len(each) > 1 for each in ends), sum(not each for each in ends))
+
+
+async def _do_something(peer: ReturningPeer, chance: random.Random) -> None:
+    word = chance.choice(('call', 'list', 'beat', 'pause'))
+    if word == 'call':
+        await peer.request('command', {'data': True}, destination='/set', kind='service')
+    elif word == 'list':
+        await peer.request('configuration', {'op': 'list'})
+    elif word == 'beat':
+        await peer.beat()
+    else:
+        await asyncio.sleep(chance.random() * 0.01)

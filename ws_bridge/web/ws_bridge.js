@@ -31,7 +31,8 @@ const PIECE_HEADER = 8;
 const SHOWN_EACH = 0.1; // s
 const TIME_SAMPLES = 16;
 const COMING_BACK = 4000; // close code: no farewell
-const FAREWELLS = new Set([1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1013]); // after these no session waits
+// After these no session waits. After 1001 one may: a relay or a proxy that ends says so, too.
+const FAREWELLS = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010, 1013]);
 const OF_A_CONNECTION = new Set([ // requests whose replies say nothing on another connection
   'hello', 'auth', 'resume', 'ticket', 'gates', 'acquire', 'take', 'request', 'grant', 'deny', 'release']);
 
