@@ -699,7 +699,7 @@ async def test_a_rosbridge_page_acquires_by_publishing(robot: Robot, tmp_path: P
         await page.send('publish', topic=GATE, msg=speed(1.0))
         await operator.wait(lambda f: f['data'].get('reason') == 'published')
         assert (await operator.refused('acquire', gate=GATE))['code'] == 'held'
-        await robot.hears(1.0)
+        await robot.hears(0.0, 1.0)
         await drives(operator, 'take')
         await page.send('publish', topic=GATE, msg=speed(3.0))
         await page.wait(lambda f: f['op'] == 'status' and f['msg'].startswith('not_holder: '))
@@ -737,15 +737,15 @@ async def test_after_an_emergency_stop_a_page_has_to_let_go_first(robot: Robot) 
         await page.send('set_level', level='error')
         await async_wait_until(lambda: GATE in service.ros.graph.topics)
         await page.send('publish', topic=GATE, msg=speed(1.0))
-        await robot.hears(1.0)
+        await robot.hears(0.0, 1.0)
         await operator.ask('stop')
         await operator.ask('clear_stop')
         await page.send('publish', topic=GATE, msg=speed(2.0))
         await page.wait(lambda f: f['op'] == 'status' and f['msg'].startswith('not_neutral: '))
-        await robot.hears(1.0, 0.0)
+        await robot.hears(0.0, 1.0, 0.0)
         await page.send('publish', topic=GATE, msg=speed(0.0))
         await page.send('publish', topic=GATE, msg=speed(2.0))
-        await robot.hears(1.0, 0.0, 2.0)
+        await robot.hears(0.0, 1.0, 0.0, 2.0)
 
 
 async def test_a_rosbridge_page_that_is_silent_loses_the_lease(robot: Robot) -> None:
@@ -896,7 +896,7 @@ async def test_a_page_arms_each_topic_by_itself(arm: tuple[dict[str, list[float]
         await async_wait_until(lambda: set(ARM) <= set(service.ros.graph.topics))
         for topic in ARM:
             await page.send('publish', topic=topic, msg={'data': 0.5})
-        await async_wait_until(lambda: heard == {topic: [0.5] for topic in ARM})
+        await async_wait_until(lambda: heard == {topic: [0.0, 0.5] for topic in ARM})
         await operator.ask('stop')
         await operator.ask('clear_stop')
         a, b = ARM

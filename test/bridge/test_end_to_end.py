@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import time
 from typing import Any
 
-from geometry_msgs.msg import Twist
+from geometry_msgs.msg import Twist, Vector3
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Int32, String
@@ -94,8 +94,8 @@ async def test_publish_reaches_ros_and_says_how_many_heard(robot: Any) -> None:
         for speed in (0.0, 0.25):
             assert await peer.command('/cmd_vel', {'linear': {'x': speed}}) == \
                 {'op': 'publish', 'topic': '/cmd_vel', 'subscribers': 1}
-        await async_wait_until(lambda: len(heard) == 2)
-        assert heard[1] == Twist(linear=type(heard[0].linear)(x=0.25))
+        await async_wait_until(lambda: len(heard) == 3)     # the first one is of the bridge itself
+        assert heard == [Twist(), Twist(), Twist(linear=Vector3(x=0.25))]
 
 
 @pytest.mark.usefixtures('both_rclpy')

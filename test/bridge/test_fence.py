@@ -34,10 +34,10 @@ class Heard(list[float]):
     """
     What a robot hears.
 
-    :ivar publishers: how many publishers its subscription is matched with.
+    :ivar publishers: tells whether its subscription is matched with those of a gate.
     """
 
-    publishers: Callable[[], int]
+    publishers: Callable[[], bool]
 
 
 @pytest.fixture
@@ -45,8 +45,10 @@ def heard() -> Iterator[Heard]:
     """Give what a robot hears."""
     with SpinningNode('robot') as robot:
         speeds = Heard()
-        speeds.publishers = robot.node.create_subscription(
-            Twist, GATE, lambda m: speeds.append(m.linear.x), 1000).get_publisher_count
+        hearing = robot.node.create_subscription(
+            Twist, GATE, lambda m: speeds.append(m.linear.x), 1000)
+        # of the stop process, and of the bridge
+        speeds.publishers = lambda: hearing.get_publisher_count() == 2
         yield speeds
 
 
@@ -80,8 +82,8 @@ async def test_fifty_old_commands_and_the_pong_in_one_segment(heard: Heard,
         page = await stack.enter_async_context(bare_page(service))
         await page.send(publish(0.5))
         refused = service.ledger.counts
-        await async_wait_until(lambda: 0.0 in heard)        # it was silent for too long
-        assert heard[0] == 0.5
+        await async_wait_until(lambda: heard[-1:] == [0.0] and len(heard) > 1)     # it was silent
+        assert heard[:2] == [0.0, 0.5]      # the first zero is of the bridge itself
         link = next(iter(service.bridge._peers))
         await async_wait_until(lambda: len(link.websocket._pings) > 6)
         pings = [await page.next_ping() for _ in range(6)]
@@ -144,7 +146,7 @@ async def test_who_has_not_said_a_word_is_pinged(heard: Heard,
         while now() < begin + 0.5:     # by then the handshake is too old
             await page.send(masked(PONG, await asyncio.wait_for(page.next_ping(), 10.0)))
         await page.send(publish(0.5))
-        await async_wait_until(lambda: heard[:1] == [0.5], why=lambda: service.ledger.counts)
+        await async_wait_until(lambda: heard[:2] == [0.0, 0.5], why=lambda: service.ledger.counts)
 
 
 async def test_what_is_pulled_is_fenced(heard: Heard) -> None:

@@ -52,7 +52,7 @@ async def test_one_click_after_the_start_moves_the_robot(robot: SpinningNode) ->
         assert service.bridge.entity_count == 0
         async with rosbridge_peer(service) as page:
             await page.send('publish', topic='/cmd_vel', msg={'linear': {'x': 0.5}})
-            await async_wait_until(lambda: heard[:1] == [0.5], why=lambda: heard)
+            await async_wait_until(lambda: heard[:2] == [0.0, 0.5], why=lambda: heard)
             assert service.bridge.entity_count == 1
         # the page has gone, its publisher stays for the next one
         await async_wait_until(lambda: service.bridge.entity_count == 0)

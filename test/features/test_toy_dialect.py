@@ -88,8 +88,9 @@ async def test_a_dialect_is_one_row(ros_node: SpinningNode) -> None:
         # a command waits for a subscriber to be matched, but no longer than a gate's timeout
         await async_wait_until(lambda: node.count_publishers('/cmd_vel') >= 2)
         await peer.send(PUBLISH, 6, serialize_message(Twist(linear=Vector3(x=0.5))))
-        await async_wait_until(lambda: moved, why=lambda: str(peer.told))
-        assert moved[0] == 0.5
+        # after a zero of the bridge itself
+        await async_wait_until(lambda: len(moved) > 1, why=lambda: str(peer.told))
+        assert moved[:2] == [0.0, 0.5]
 
         await async_wait_until(lambda: '/ask' in service.ros.graph.services)
         await peer.send(CALL, 9, b'\x04/ask' + serialize_message(Trigger.Request()))

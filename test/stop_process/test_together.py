@@ -29,6 +29,7 @@ from hypothesis.stateful import initialize, precondition, rule, RuleBasedStateMa
 import pytest
 from support.simulation import (
     FakePublisher,
+    MATCH_TIMEOUT,
     simulated,
     Simulation,
     STARTS_WITHIN,
@@ -38,10 +39,17 @@ from support.simulation import (
 
 from ws_bridge.errors import Expired, Unavailable
 from ws_bridge.ros.guard import INSIST
-from ws_bridge.ros.watchdog import END_WITHIN, PING_EVERY, RESTART, STABLE, UNANSWERED
+from ws_bridge.ros.watchdog import (
+    END_WITHIN,
+    HEARD_WITHIN,
+    PING_EVERY,
+    RESTART,
+    STABLE,
+    UNANSWERED,
+)
 from ws_bridge.stop_process import wire
 from ws_bridge.stop_process.guard import StopGuard
-from ws_bridge.stop_process.process import CLOSING, GREETING, StopProcess
+from ws_bridge.stop_process.process import CLOSING, DISCOVERY, GREETING, StopProcess
 
 GATES = {'drive': ('/left', '/right'), 'arm': ('/arm',)}
 TOPICS = st.sampled_from(['/left', '/left', '/right', '/arm'])
@@ -108,9 +116,9 @@ def test_a_first_command_that_waited_is_stopped_while_the_bridge_is_frozen(
     simulation.matched_within = 0.05
     simulation.unadvertise('/left')
     simulation.advertise('/left')
-    assert simulation.command('/left', moving=True)
+    assert simulation.command('/left', moving=True, ttl=9.0)
     simulation.bridge.frozen = True     # nothing wakes the process but its own clock
-    simulation.run(0.05 + HALF)
+    simulation.run(0.05 + MATCH_TIMEOUT + 2 * HALF)
     assert simulation.moving
     simulation.run(TIMEOUT + HALF)
     assert not simulation.moving
@@ -315,16 +323,126 @@ def test_the_bridge_publishes_every_zero_where_it_takes_a_stop_over_and_ends(
     assert simulation.heard['/left'].zeros == ZEROS
 
 
-@pytest.mark.parametrize('known_within', [0.05, 1.0])
-def test_a_stop_is_repeated_until_those_hear_it_who_know_the_bridge_late(
-        simulation: Simulation, known_within: float) -> None:
-    """They know the publisher of the stop process, and nothing that the bridge publishes."""
+@pytest.mark.parametrize('restarts', [False, True])
+def test_nothing_moves_before_its_subscribers_know_the_bridge(simulation: Simulation,
+                                                              restarts: bool) -> None:
+    """The bridge's own publisher stops them, where the stop process dies."""
+    known_within = RESTART[1] + STARTS_WITHIN + 0.3 if restarts else 0.1
     simulation.known_within = known_within
     simulation.unadvertise('/left')
     simulation.advertise('/left')
-    guard = simulation.guard('/left')
-    assert simulation.command('/left', moving=True)
+    assert simulation.command('/left', moving=True, acknowledge=True)
+    process = simulation.stop_process
+    assert process is not None
+    if restarts:    # the process that follows has to be told of it
+        simulation.run(HALF)
+        process.kill()
+        simulation.run(RESTART[1] + STARTS_WITHIN + HALF)
+        simulation.run_loop()
+        assert simulation.command('/left', moving=True, acknowledge=True, ttl=9.0)
+        process = simulation.stop_process
+        assert process is not None
+    simulation.run(2 * HALF)
+    simulation.run_loop()
+    assert not simulation.moving
+    simulation.run(known_within)
+    simulation.run_loop()
     simulation.run(HALF)
+    simulation.run_loop()
+    assert simulation.moving == ['/left']
+    assert simulation.answers[-1] is None
+    process.kill()
+    simulation.run(HALF)
+    simulation.run_loop()
+    assert not simulation.moving
+    assert simulation.stopped
+
+
+def test_a_command_that_waits_for_the_subscribers_too_long_is_told_so(
+        simulation: Simulation) -> None:
+    """One that is frozen keeps nobody from driving."""
+    simulation.known_within = LONG
+    simulation.unadvertise('/left')
+    simulation.advertise('/left')
+    assert simulation.command('/left', moving=True, acknowledge=True, ttl=0.2)
+    simulation.run(0.2 + 2 * HALF)
+    simulation.run_loop()
+    (answer,) = simulation.answers
+    assert isinstance(answer, Expired)
+    assert 'the subscribers of /left were not ready' in str(answer)
+    assert simulation.command('/left', moving=True, acknowledge=True, ttl=MATCH_TIMEOUT)
+    simulation.run(MATCH_TIMEOUT - 0.2 + HALF)
+    simulation.run_loop()
+    assert simulation.answers[1:] == [None]
+
+
+@pytest.mark.parametrize('rests', [True, False])
+def test_a_subscriber_that_the_bridge_does_not_know_yet(simulation: Simulation, rests: bool
+                                                        ) -> None:
+    """Nobody sets it in motion; who drives is not held up, nor who lets go."""
+    simulation.run(DISCOVERY)
+    for moving in (True, not rests):
+        assert simulation.command('/left', moving=moving)
+        simulation.run(HALF)
+    simulation.subscribers, simulation.unknown = 2, 1
+    for moving, waits in ((not rests, False), (True, rests), (False, rests)):
+        assert simulation.command('/left', moving=moving, acknowledge=True, ttl=9.0)
+        simulation.run(HALF)
+        simulation.run_loop()
+        assert (simulation.unanswered > 0) is waits
+    simulation.run(MATCH_TIMEOUT)
+    simulation.run_loop()
+    assert simulation.answers == [None] * 3
+
+
+def test_who_drives_waits_while_the_process_is_new(simulation: Simulation) -> None:
+    """A process that has just come may know a subscriber earlier than the bridge does."""
+    assert simulation.command('/left', moving=True, ttl=9.0)
+    simulation.run(HALF)
+    simulation.subscribers, simulation.unknown = 2, 1
+    for _ in range(2):
+        assert simulation.command('/left', moving=True, acknowledge=True, ttl=9.0)
+        simulation.run(HALF)
+        simulation.run_loop()
+        assert simulation.answers == []
+    assert simulation.command('/left', moving=False, acknowledge=True)
+    simulation.run(HALF)
+    simulation.run_loop()
+    codes = [getattr(answer, 'code', None) for answer in simulation.answers]
+    assert codes == ['expired', 'expired', None]
+    assert not simulation.moving
+
+
+def test_nobody_is_told_of_a_stop_that_cannot_have_reached_everybody(simulation: Simulation
+                                                                     ) -> None:
+    simulation.subscribers, simulation.unknown = 2, 1
+    assert simulation.command('/left', moving=True, ttl=9.0)
+    simulation.run(MATCH_TIMEOUT + 2 * HALF)
+    assert simulation.moving
+    process = simulation.stop_process
+    assert process is not None
+    process.kill()
+    simulation.run(HEARD_WITHIN + HALF)
+    simulation.run_loop()
+    guard = simulation.guard('/left')
+    assert 'a subscriber of /left has not taken it' in guard.alarm
+    assert not simulation.stopped
+    simulation.unknown = 0
+    simulation.run(2 * PING_EVERY)
+    simulation.run_loop()
+    assert simulation.stopped
+    assert not guard.alarm
+
+
+def test_a_stop_is_repeated_until_those_hear_it_who_know_the_bridge_late(
+        simulation: Simulation) -> None:
+    """They know the publisher of the stop process, and nothing that the bridge publishes."""
+    simulation.known_within = known_within = MATCH_TIMEOUT + 0.3
+    simulation.unadvertise('/left')
+    simulation.advertise('/left')
+    guard = simulation.guard('/left')
+    assert simulation.command('/left', moving=True, ttl=9.0)
+    simulation.run(MATCH_TIMEOUT + 2 * HALF)
     process = simulation.stop_process
     assert process is not None
     process.kill()
@@ -332,7 +450,7 @@ def test_a_stop_is_repeated_until_those_hear_it_who_know_the_bridge_late(
     simulation.run_loop()
     assert simulation.heard['/left'].moving
     assert not simulation.stopped
-    simulation.run(known_within)
+    simulation.run(known_within - MATCH_TIMEOUT)
     simulation.run(PING_EVERY)
     simulation.run_loop()
     assert not simulation.heard['/left'].moving
@@ -386,9 +504,9 @@ def test_a_stop_waits_for_a_process_of_which_the_bridge_has_not_heard_that_it_be
     assert process is not None
     process.kill()
     simulation.run(RESTART[1] + HALF)
-    assert simulation.command('/left', moving=True, ttl=1.0)
+    assert simulation.command('/left', moving=True, ttl=9.0)
     simulation.bridge.frozen = True
-    simulation.run(STARTS_WITHIN + HALF)
+    simulation.run(STARTS_WITHIN + MATCH_TIMEOUT + 2 * HALF)
     assert simulation.moving
     simulation.bridge.frozen = False
     simulation.stop('drive')
@@ -497,7 +615,7 @@ class Machine(RuleBasedStateMachine):
         self.simulation.bridge.frozen = False
 
     @rule(failures=st.integers(0, 2), start=st.sampled_from([0.1, 0.4, 2.0]),
-          match=st.sampled_from([0.0, 0.05]), known=st.sampled_from([0.0, 0.05, 1.0]))
+          match=st.sampled_from([0.0, 0.05]), known=st.sampled_from([0.0, 0.05, 1.0, 4.0]))
     def start_badly(self, failures: int, start: float, match: float, known: float) -> None:
         self.simulation.launches_fail = failures
         self.simulation.starts_within = start

@@ -51,6 +51,7 @@ TWIST = 'geometry_msgs/msg/Twist'
 STEPS = (LossStep('zero', times=2, rate=20.0),)
 EPSILON = 0.001  # s; nothing takes time but what a test makes take it
 STARTS_WITHIN = 0.4  # s
+MATCH_TIMEOUT = 3.0  # s
 PAUSE = 0.01  # s
 BACKLOG = 4096  # bytes: a real socket, that is soon full
 _COMMAND = struct.Struct('<4sBIIx')
@@ -230,7 +231,7 @@ class Entity:
         self._task.point()
 
     def get_subscription_count(self) -> int:
-        return int(self._simulation.now >= self._matched_at)
+        return self._simulation.subscribers * (self._simulation.now >= self._matched_at)
 
     def wait_for_all_acked(self, timeout: object) -> bool:
         return self._simulation.now >= self._heard_at
@@ -270,11 +271,23 @@ class FakePublisher:
         if self._simulation.now >= self._known_at:
             self._simulation.say(self.topic, cdr, None)
 
-    def subscriber_count(self) -> int:
-        return 1
+    def introduce(self, count: int, cdr: bytes | None, on_known: Callable[[], None]) -> None:
+        if not self._knows(count):
+            return
+        if self._simulation.now >= self._known_at:
+            on_known()
+        else:
+            self._simulation.introductions.append((self._known_at, on_known))
 
-    def has_reached(self, count: int) -> bool:
-        return not self._gone and self._simulation.now >= self._known_at
+    def _knows(self, count: int) -> bool:
+        return count <= self._simulation.subscribers - self._simulation.unknown
+
+    def subscriber_count(self) -> int:
+        return self._simulation.subscribers - self._simulation.unknown
+
+    def has_reached(self, count: int, *, were_known: bool) -> bool:
+        return not self._gone and self._simulation.now >= self._known_at and (
+            were_known or self._knows(count))
 
     def close(self) -> None:
         self.closed = True
@@ -290,7 +303,8 @@ class Simulation:
     :ivar now: the time, s.
     :ivar answers: what became of the commands that asked.
     :ivar faults: what was reported and should not have been.
-    :ivar known_at: when the subscribers of a topic hear the bridge's own publisher.
+    :ivar known_at: when the subscribers of a topic hear the bridge's own publisher, where it is
+        so late that commands do not wait for it.
     :ivar stopped: why guards have stopped, as the loop was told.
     """
 
@@ -303,9 +317,12 @@ class Simulation:
         self.matched_within = 0.0
         self.heard_within = 0.0     # after it was matched
         self.known_within = 0.0     # a publisher of the bridge, to the subscribers
+        self.subscribers = 1        # of each topic; one of them is what is heard
+        self.unknown = 0            # of these to the bridge
         self.launches_fail = 0
         self.unanswered = 0
         self.answers: list[WsBridgeError | None] = []
+        self.introductions: list[tuple[float, Callable[[], None]]] = []     # when they are known
         self._random = Random(seed)
         self._tasks: list[Task] = []
         self._posted: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()
@@ -316,7 +333,7 @@ class Simulation:
         self.watchdog = Watchdog(
             post=lambda action, *args: self._posted.append((action, args)),
             on_fault=self.faults.append, now=lambda: (7, 8), prepare=lambda step: lambda: None,
-            launch=self._launch, match_timeout=3.0, count=lambda topic, msg_type: 1,
+            launch=self._launch, match_timeout=MATCH_TIMEOUT, count=lambda topic, msg_type: 1,
             on_lost=lambda why: None)
         self.watchdog.start()
         self.not_let_go: list[str] = []
@@ -396,7 +413,9 @@ class Simulation:
     def advertise(self, topic: str) -> None:
         """Make a publisher of the topic."""
         publisher: Any = FakePublisher(self, topic)
-        self.known_at[topic] = self.now + self.known_within
+        # what passes earlier waits until they hear it
+        self.known_at[topic] = 0.0 if self.known_within <= MATCH_TIMEOUT else \
+            self.now + self.known_within
         self.publishers[topic] = publisher
         self.guard(topic).add(publisher, tuple(ZERO for _ in STEPS))
 
@@ -449,7 +468,11 @@ class Simulation:
             heard.generation = generation
 
     def run_loop(self) -> None:
-        """Run what was posted to the loop."""
+        """Run what was posted to the loop, and what the executor would post."""
+        known = [each for each in self.introductions if each[0] <= self.now]
+        for each in known:
+            self.introductions.remove(each)
+            each[1]()
         while self._posted:
             action, args = self._posted.popleft()
             action(*args)

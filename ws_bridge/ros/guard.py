@@ -26,7 +26,7 @@ from typing import Protocol, TYPE_CHECKING
 
 from ws_bridge.errors import Expired, LimitExceeded, Stopped, Unavailable, WsBridgeError
 from ws_bridge.stop_process import wire
-from ws_bridge.stop_process.guard import RETRY, StopGuard, Stops
+from ws_bridge.stop_process.guard import RETRY, stamp, StopGuard, Stops
 
 if TYPE_CHECKING:
     from ws_bridge.ros.publishers import OnDone, Publisher
@@ -105,17 +105,23 @@ class GuardedTopic:
     """
     A publisher behind a gate, as the bridge knows it.
 
+    :ivar introduced: the bridge's own publisher has said something, to be known.
+    :ivar matched: how many subscribers the stop process has met with commands.
+    :ivar reached: how many know the bridge's own publisher.
     :ivar moving: the last command that was handed over asks for something to be stopped.
     :ivar resting: number of the command that ended this, until it is known to be published.
     :ivar subscribers: how many were matched, as the last answer says.
     """
 
-    __slots__ = ('fed', 'key', 'moving', 'publisher', 'resting', 'stops', 'subscribers')
+    __slots__ = ('fed', 'introduced', 'key', 'matched', 'moving', 'publisher', 'reached',
+                 'resting', 'stops', 'subscribers')
 
     def __init__(self, key: int, publisher: Publisher, stops: Stops) -> None:
         self.key = key
         self.publisher = publisher
         self.stops = stops
+        self.introduced = False
+        self.matched = self.reached = 0
         self.moving = False
         self.resting: int | None = None
         self.fed = 0.0
@@ -125,6 +131,32 @@ class GuardedTopic:
     def may_move(self) -> bool:
         """Whether the robot may have heard last of something to be stopped."""
         return self.moving or self.resting is not None
+
+    def introduce(self, count: int, steps: Sequence[LossStep], port: Port, *, moving: bool
+                  ) -> None:
+        """
+        Have so many subscribers know the bridge's own publisher (watchdog thread).
+
+        That publisher stops them where the stop process dies.  The first time it says a zero, if
+        the escalation has one: a command follows.
+
+        :param moving: the robot moves: nothing is said.
+        """
+        self.matched = count
+
+        def known() -> None:
+            self.reached = max(self.reached, count)
+            port.tell(wire.Known(self.key, count))
+        zero = None if self.introduced or moving else next(
+            (stop for step, stop in zip(steps, self.stops, strict=False)
+             if step.action == 'zero'), None)
+        if zero is not None and self.publisher.stamped:
+            zero = stamp(zero, port.now())
+        self.introduced = True
+        if count <= self.reached:
+            known()
+        else:
+            self.publisher.introduce(count, zero, known)
 
 
 class Guard:
@@ -335,6 +367,10 @@ class Guard:
         self.alarm = text
         self._port.post(self._events.alarm, self, text)
 
+    def note_matched(self, topic: GuardedTopic, event: wire.Matched) -> None:
+        """Take note that a command meets so many subscribers."""
+        topic.introduce(event.subscribers, self.steps, self._port, moving=event.moving)
+
     def note_call(self, step: int) -> None:
         """Call the service of a step."""
         self._calls[step]()
@@ -487,7 +523,8 @@ class _Fallback:
         if self._untold is None:
             return
         unheard = next((topic.publisher.topic for topic in self._said
-                        if not topic.publisher.has_reached(topic.subscribers)), None)
+                        if not topic.publisher.has_reached(
+                            topic.matched, were_known=topic.reached >= topic.matched)), None)
         if unheard is not None:
             if is_late and not self._guard.alarm:
                 self._guard.note_alarm(f'a subscriber of {unheard} has not taken it')

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 import time
 from typing import Any, TYPE_CHECKING
 
@@ -54,6 +55,7 @@ QUIET = PublisherEventCallbacks(use_default_callbacks=False)
 DISCOVERY = 3.0  # s, after which a node knows the graph
 LOOK_AGAIN = 0.01  # s, while a new publisher waits for its subscribers
 SMALL = 4096    # bytes; the deepest history (10,000) of samples that small is below the limit
+INTRODUCED_WITHIN = 0.5  # s, for subscribers that are matched to take the first sample
 CLOSING = 0.4  # s; what a peer left behind is not waited for longer, twice: matches, then answers
 
 OnDone = Callable[[WsBridgeError | None], None]
@@ -287,18 +289,45 @@ class Publisher:
         except (InvalidHandle, RuntimeError):  # destroyed, or its context is gone
             return 0
 
-    def has_reached(self, count: int) -> bool:
+    def introduce(self, count: int, cdr: bytes | None, on_known: Callable[[], None]) -> None:
+        """
+        Act when so many subscribers are matched, and have taken a sample (any thread).
+
+        Nothing happens where they are not matched in time.  A subscriber that is matched may not
+        know this publisher yet: it would hear nothing.  One that is frozen is not waited for long.
+
+        :param cdr: the sample, published then; ``None`` = they are only matched.
+        :param on_known: called by the executor's thread.
+        """
+        until = max(time.monotonic() + max(self._settings.match_timeout, CLOSING),
+                    self._ros.made_at + DISCOVERY)
+
+        def look() -> None:
+            if self.subscriber_count() < count:
+                if time.monotonic() < until:
+                    self._ros.after(LOOK_AGAIN, look)
+                return
+            if cdr is not None:
+                try:
+                    self.put(cdr)
+                except Unavailable:     # it was closed, or ROS is shut down
+                    return
+            self._when_acknowledged(on_known, time.monotonic(), INTRODUCED_WITHIN)
+        self._ros.submit(look)
+
+    def has_reached(self, count: int, *, were_known: bool) -> bool:
         """
         Whether so many subscribers have all that was published (any thread).
 
-        Where the graph shows fewer by now, it is all of these.
+        :param were_known: they were matched, once: where the graph shows fewer by now, it is all
+            of these.
         """
         entity = self._entity
         if entity is None:
             return False
         try:
             matched = entity.get_subscription_count()
-            return (matched >= count or matched >= min(count, count_subscribers(
+            return (matched >= count or (were_known and matched >= count_subscribers(
                 self._ros.node, self.topic, self.msg_type))) \
                 and entity.wait_for_all_acked(Duration())
         except (InvalidHandle, RuntimeError):   # destroyed, or its context is gone
@@ -424,14 +453,15 @@ class Publisher:
             self._post(self._release)
         self._when_acknowledged(destroy, time.monotonic())
 
-    def _when_acknowledged(self, action: Callable[[], None], since: float) -> None:
+    def _when_acknowledged(self, action: Callable[[], None], since: float,
+                           within: float = inf) -> None:
         """Act when the subscribers have every sample, or time is up."""
         if self._entity is None:
             return
         # Not waiting for matches is no reason to lose what those that match have not got yet.
         patience = CLOSING if self._closed else max(self._settings.match_timeout, CLOSING)
-        waits = time.monotonic() < since + patience
+        waits = time.monotonic() < since + min(patience, within)
         if waits and not self._entity.wait_for_all_acked(Duration()):
-            self._ros.after(LOOK_AGAIN, lambda: self._when_acknowledged(action, since))
+            self._ros.after(LOOK_AGAIN, lambda: self._when_acknowledged(action, since, within))
         else:
             action()

@@ -549,6 +549,8 @@ class Watchdog:
                     done.set()
             case wire.Published() | wire.Refused() | wire.TopicFailed():
                 self._note_topic(event)
+            case wire.Matched():
+                self._note_matched(event)
             case _:
                 self._note_guard(event)
 
@@ -561,6 +563,14 @@ class Watchdog:
                         topic.publisher.topic, RuntimeError(event.text)))
             elif topic is not None or guard.waits_for(event.number):  # it may be closed since
                 guard.note_answer(event)
+
+    def _note_matched(self, event: wire.Matched) -> None:
+        for guard in tuple(self._guards.values()):
+            for topic in guard.topics():
+                if topic.key == event.topic:
+                    guard.note_matched(topic, event)
+                    return
+        self.tell(wire.Known(event.topic, event.subscribers))   # it was closed while it rested
 
     def _note_guard(self, event: Any) -> None:
         guard = self._guards.get(event.gate)

@@ -87,6 +87,15 @@ def schedule(steps: Sequence[LossStep], insist: float = 0.0) -> list[tuple[float
     return sorted(plan)
 
 
+def stamp(cdr: bytes, ros_time: tuple[int, int]) -> bytes:
+    """
+    Return a message that begins with a header, with another stamp.
+
+    :param ros_time: seconds, nanoseconds.
+    """
+    return cdr[:4] + STAMP.pack(*ros_time) + cdr[4 + STAMP.size:]
+
+
 class WatchedTopic:
     """A topic that a guard watches over."""
 
@@ -157,6 +166,10 @@ class StopGuard:
     def remove(self, key: int) -> None:
         """Forget a topic that :meth:`needs` does not name."""
         del self._topics[key]
+
+    def moves(self, key: int) -> bool:
+        """Whether the last command of this topic asked for something that has to be stopped."""
+        return self._topics[key].moving
 
     def needs(self, key: int) -> bool:
         """Whether a stop of this topic may have to be published yet."""
@@ -252,7 +265,7 @@ class StopGuard:
         if cdr is None:
             return
         if topic.stamped:
-            cdr = cdr[:4] + STAMP.pack(*self._output.ros_time()) + cdr[4 + STAMP.size:]
+            cdr = stamp(cdr, self._output.ros_time())
         try:
             self._output.publish(topic.key, cdr)
         except WsBridgeError as exc:  # the other topics have to stop all the same

@@ -74,12 +74,14 @@ class CommandedTopic:
     """
     A publisher behind a gate.
 
+    :ivar met: how many subscribers the last command met.
+    :ivar introduced_by: what moves waits so long until the bridge knows as many; 0 = not.
     :ivar known: how many subscribers were matched when the last answer was given.
     :ivar unanswered: commands of which a new subscriber may not have heard, until ``greeted_by``.
     """
 
-    __slots__ = ('closing', 'deadline', 'entity', 'greeted_by', 'guard', 'known', 'message_class',
-                 'pending', 'spec', 'unanswered')
+    __slots__ = ('closing', 'deadline', 'entity', 'greeted_by', 'guard', 'introduced_by', 'known',
+                 'message_class', 'met', 'pending', 'spec', 'unanswered')
 
     def __init__(self, spec: wire.OpenTopic, guard: StopGuard, message_class: type[Any],
                  entity: Any, deadline: float) -> None:
@@ -87,7 +89,9 @@ class CommandedTopic:
         self.guard = guard
         self.message_class = message_class
         self.entity = entity
-        self.deadline: float | None = deadline  # for its subscribers; None: they are matched
+        self.deadline: float | None = deadline  # for its subscribers; None: nothing is waited for
+        self.met = 0
+        self.introduced_by = 0.0
         self.pending: deque[wire.PublishCommand] = deque()
         self.closing: float | None = None  # since when
         self.known = 0
@@ -245,8 +249,17 @@ class StopProcess:
         guard = self._guards[message.gate]
         guard.add(message.topic, message.stops, stamped=message.stamped)
         # Commands that wait keep their own deadlines: patience makes none of them old.
-        self._topics[message.topic] = CommandedTopic(message, guard, message_class, entity, max(
-            time.monotonic() + message.match_timeout, self._made_at + DISCOVERY))
+        self._topics[message.topic] = CommandedTopic(
+            message, guard, message_class, entity, self._patience(message, time.monotonic()))
+
+    def _patience(self, topic: wire.OpenTopic, now: float) -> float:
+        """Return until when subscribers are waited for."""
+        return max(now + topic.match_timeout, self._made_at + DISCOVERY)
+
+    def _known(self, message: wire.Known) -> None:
+        topic = self._topics.get(message.topic)
+        if topic is not None and message.subscribers >= topic.met:
+            topic.introduced_by = 0.0
 
     def _close_topic(self, message: wire.CloseTopic) -> None:
         topic = self._topics.get(message.topic)
@@ -301,8 +314,10 @@ class StopProcess:
         topic = self._topics.get(command.topic)
         if topic is None:
             self._refuse(command, 'unavailable', 'its publisher is closed, or could not be made')
-        elif topic.deadline is None:
+        elif topic.deadline is None and self._may_meet(topic, command, time.monotonic()):
             self._publish(topic, command, time.monotonic())
+        elif not command.moving and topic.guard.moves(command.topic):
+            self._let_go(topic, command)
         else:
             if len(topic.pending) >= PENDING:
                 oldest = next((each for each in topic.pending if each.moving), topic.pending[0])
@@ -310,6 +325,33 @@ class StopProcess:
                 self._refuse(oldest, 'limit_exceeded',
                              f'more than {PENDING} commands wait for subscribers')
             topic.pending.append(command)
+
+    def _let_go(self, topic: CommandedTopic, command: wire.PublishCommand) -> None:
+        """Publish at once by what its sender lets go, in the place of what still waits."""
+        while topic.pending:
+            self._refuse(topic.pending.popleft(), 'expired', 'its sender has let go meanwhile')
+        self._publish(topic, command, time.monotonic())
+
+    def _may_meet(self, topic: CommandedTopic, command: wire.PublishCommand, now: float) -> bool:
+        """
+        Whether a command may meet its subscribers: the bridge can stop them as well.
+
+        Else what moves the robot waits until the bridge's own publisher knows as many.  A process
+        knows the graph soon: who comes later, while somebody drives, holds nobody up.
+        """
+        matched = topic.entity.get_subscription_count()
+        if matched != topic.met:
+            if matched > topic.met:
+                topic.introduced_by = self._patience(topic.spec, now)
+            topic.met = matched
+            self._tell(wire.Matched(topic.spec.topic, matched,
+                                    topic.guard.moves(topic.spec.topic)))
+        if now >= topic.introduced_by or not command.moving or (
+                now >= self._made_at + DISCOVERY and topic.guard.moves(topic.spec.topic)):
+            return True
+        topic.deadline = topic.introduced_by
+        self._next = 0.0
+        return False
 
     def _publish(self, topic: CommandedTopic, command: wire.PublishCommand, now: float) -> None:
         guard = topic.guard
@@ -419,7 +461,11 @@ class StopProcess:
             return time.monotonic() + AFTER_FAULT
 
     def _match(self, topic: CommandedTopic, now: float) -> None:
-        """Publish what waits, when the subscribers that the graph shows are matched."""
+        """
+        Publish what waits, when the subscribers that the graph shows are matched.
+
+        The bridge's own publisher knows them as well, by then.
+        """
         assert topic.deadline is not None
         # the bridge may know the graph better than this node, which has just come
         shown = max(sum(info.topic_type == topic.spec.msg_type for info in
@@ -427,14 +473,14 @@ class StopProcess:
                     topic.spec.subscribers)
         matched = topic.entity.get_subscription_count()
         waits = matched < shown or (shown == 0 and now - self._made_at < DISCOVERY)
-        if waits and now < topic.deadline:
-            for command in tuple(topic.pending):
-                if now > command.deadline:
+        if now < topic.deadline and (waits or (topic.introduced_by and matched >= topic.met)):
+            for command in [each for each in topic.pending if now > each.deadline]:
+                if command in topic.pending:    # else it was refused with one before it
                     topic.pending.remove(command)
                     self._expire(topic, command)
             return
         topic.deadline = None
-        while topic.pending:
+        while topic.pending and self._may_meet(topic, topic.pending[0], now):
             self._publish(topic, topic.pending.popleft(), now)
 
     def _expire_pending(self, guards: Collection[StopGuard]) -> None:
@@ -445,7 +491,10 @@ class StopProcess:
                     self._expire(topic, topic.pending.popleft())
 
     def _expire(self, topic: CommandedTopic, command: wire.PublishCommand) -> None:
+        is_matched = topic.entity.get_subscription_count() > 0
         self._refuse(command, 'expired',
+                     f'the subscribers of {topic.spec.name} were not ready in its time'
+                     if is_matched else
                      f'no subscriber of {topic.spec.name} was matched in its time')
 
     def _destroy(self, topic: CommandedTopic, since: float, now: float) -> None:
@@ -516,6 +565,7 @@ _HANDLERS: dict[type, Callable[[StopProcess, Any], None]] = {
     wire.OpenGate: StopProcess._open_gate,
     wire.CloseGate: StopProcess._close_gate,
     wire.OpenTopic: StopProcess._open_topic,
+    wire.Known: StopProcess._known,
     wire.CloseTopic: StopProcess._close_topic,
     wire.Stop: StopProcess._stop,
     wire.Halt: StopProcess._halt,

@@ -103,6 +103,18 @@ class OpenTopic:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """
+    So many subscribers of a topic know the bridge's own publisher; answers :class:`Matched`.
+
+    That publisher stops them where this process cannot.
+    """
+
+    topic: int
+    subscribers: int
+
+
+@dataclass(frozen=True, slots=True)
 class CloseTopic:
     """Destroy a publisher, when no stop needs it any more."""
 
@@ -236,6 +248,19 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class Matched:
+    """
+    A command meets so many subscribers, other than the last one; before it is published.
+
+    :param moving: the last one asked for something that has to be stopped.
+    """
+
+    topic: int
+    subscribers: int
+    moving: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """
     A command was not published.
@@ -266,10 +291,10 @@ class Fault:
     text: str
 
 
-Message = (PublishCommand | OpenGate | OpenTopic | CloseTopic | CloseGate | Stop | Halt | Resume
-           | Ping | End)
-Event = (Ready | Pong | GuardStopped | StopTried | Rested | Alarm | Call | Published | Refused
-         | TopicFailed | Fault)
+Message = (PublishCommand | OpenGate | OpenTopic | Known | CloseTopic | CloseGate | Stop | Halt
+           | Resume | Ping | End)
+Event = (Ready | Pong | GuardStopped | StopTried | Rested | Alarm | Call | Published | Matched
+         | Refused | TopicFailed | Fault)
 
 
 def make_pair() -> tuple[socket.socket, socket.socket]:
