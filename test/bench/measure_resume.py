@@ -48,8 +48,10 @@ def main() -> int:
     print(f'{options.times} losses, seed {options.seed}, {time.perf_counter() - began:.1f} s')
     for name, value in asdict(count).items():
         print(f'{name:>10} {value}')
-    return int(count.got + count.missed != count.published or bool(count.doubled + count.open)
-               or count.answered + count.unknown != count.requests)
+    is_wrong = count.got + count.missed != count.published \
+        or count.doubled or count.unanswered \
+        or count.answered + count.unknown != count.requests
+    return int(bool(is_wrong))
 
 
 if __name__ == '__main__':

@@ -195,7 +195,7 @@ async def test_ten_losses_at_random_moments() -> None:
     count = await come_back_again_and_again(10, seed=16)
     assert count.got + count.missed == count.published
     assert count.answered + count.unknown == count.requests > count.unknown
-    assert count.doubled == count.open == 0
+    assert count.doubled == count.unanswered == 0
 
 
 async def test_the_secret_belongs_to_a_login_and_makes_way(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class ReturningPeer:
         self._echo: Json | None = None
         self.old: list[ClientConnection] = []
 
-    async def open(self, *, patient: bool = True) -> None:
+    async def open(self, *, patient: bool = True) -> None:  # noqa: A003
         """
         Connect; come back where there is something to come back to.
 
@@ -191,7 +191,7 @@ class Count:
     answered: int
     unknown: int
     doubled: int
-    open: int   # noqa: A003
+    unanswered: int
 
 
 def answer_set(request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:

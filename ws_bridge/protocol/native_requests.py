@@ -189,7 +189,7 @@ def _resume(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
         raise BadField(f'must have, with accepted, at most {MAX_REQUESTS} requests',
                        field='data.waiting')
     return ops.ComeBack(op_id, text(data, 'session'), text(data, 'secret', limit=MAX_SECRET),
-                      waiting, accepted, _received(data))
+                        waiting, accepted, _received(data))
 
 
 def _watch_status(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
