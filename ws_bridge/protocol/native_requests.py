@@ -159,9 +159,9 @@ def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or len(value) > MAX_REQUESTS or not all(
-            isinstance(each, str) and 0 < len(each) <= MAX_ID_LENGTH for each in value):
-        raise BadField(f'must be a list of at most {MAX_REQUESTS} texts of 1 to {MAX_ID_LENGTH} '
-                       'characters', field=f'data.{key}')
+            isinstance(each, str) and len(each) <= MAX_ID_LENGTH for each in value):
+        raise BadField(f'must be a list of at most {MAX_REQUESTS} texts of at most '
+                       f'{MAX_ID_LENGTH} characters', field=f'data.{key}')
     return tuple(value)
 
 
