@@ -406,6 +406,23 @@ def test_which_types_have_a_key() -> None:
     assert is_keyed(undefined)
 
 
+def test_whom_a_publisher_has_reached(loop: FakeLoop, side: RosSide, other: OtherNode) -> None:
+    """Subscribers that are not known yet differ from those that have gone."""
+    known: list[int] = []
+    with other.hearing('/known', DEEP) as heard:
+        loop.until(lambda: '/known' in side.graph.topics)
+        publisher = side.advertise('/known', STRING, None, print)
+        publisher.introduce(2, cdr('to nobody'), lambda: known.append(2))
+        publisher.introduce(1, cdr('hello'), lambda: known.append(1))
+        loop.until(lambda: known)
+        loop.until(heard)
+        assert [message.data for message in heard()] == ['hello']
+        assert publisher.has_reached(1, were_known=False)
+        assert not publisher.has_reached(2, were_known=False)
+        assert publisher.has_reached(2, were_known=True)
+    assert known == [1]
+
+
 def test_wrong_names_and_types(side: RosSide) -> None:
     with pytest.raises(BadName):
         side.advertise('1/2', STRING, None, print)

@@ -367,10 +367,6 @@ class Guard:
         self.alarm = text
         self._port.post(self._events.alarm, self, text)
 
-    def note_matched(self, topic: GuardedTopic, event: wire.Matched) -> None:
-        """Take note that a command meets so many subscribers."""
-        topic.introduce(event.subscribers, self.steps, self._port, moving=event.moving)
-
     def note_call(self, step: int) -> None:
         """Call the service of a step."""
         self._calls[step]()

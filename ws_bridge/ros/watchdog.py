@@ -568,7 +568,7 @@ class Watchdog:
         for guard in tuple(self._guards.values()):
             for topic in guard.topics():
                 if topic.key == event.topic:
-                    guard.note_matched(topic, event)
+                    topic.introduce(event.subscribers, guard.steps, self, moving=event.moving)
                     return
         self.tell(wire.Known(event.topic, event.subscribers))   # it was closed while it rested
 
