@@ -60,7 +60,7 @@ async def test_what_a_peer_finds_when_it_comes_back(robot: Any) -> None:
     """
     Subscriptions go on under their numbers, and say what was missed; a latched one catches up.
 
-    A call that was running, and one whose reply was lost, are answered once.
+    A call that was running is answered once; a goal was cancelled, and its end is told.
     """
     numbers_out = robot.create_publisher(Int32, '/count', 10)
     maps = robot.create_publisher(String, '/map', LATCHED)
@@ -81,8 +81,14 @@ async def test_what_a_peer_finds_when_it_comes_back(robot: Any) -> None:
             await async_wait_until(lambda: peer.samples('/count') and peer.samples('/map'))
             running = await peer.send('command', {}, destination='/slow', kind='service')
             called = await host.wait(lambda frame: frame['metadata']['destination'] == '/slow')
+            await host.ask('advertise_action', action='/dock', type='test_msgs/action/Fibonacci')
+            goal = await peer.send('command', {'order': 3}, destination='/dock', kind='action')
+            await peer.answer(goal)
             got = numbers(peer, '/count')[-1]
             await cut(peer)
+        cancelled = await host.wait(lambda frame: frame['data'].get('op') == 'cancel_goal')
+        await host.send('acknowledgment', {'op': 'result', 'status': 'canceled'},
+                        correlation_id=cancelled['data']['goal'])
         await async_wait_until(lambda: service.bridge.peer_count == 1)
         topic = next(t for t in service.bridge._outward.topics() if t.name == '/count')
         for number in (2, 3, 4):
@@ -92,7 +98,7 @@ async def test_what_a_peer_finds_when_it_comes_back(robot: Any) -> None:
         async with native_peer(service) as peer:
             peer._ids = itertools.count(1000)
             back = await peer.ask(
-                'resume', **key, waiting=[running, 'm99'],
+                'resume', **key, waiting=[running, 'm99'], accepted=[goal],
                 received={str(count['channel_id']): got})
             assert back['session'] == key['session']
             assert back['resume']['secret'] != key['secret']
@@ -101,6 +107,7 @@ async def test_what_a_peer_finds_when_it_comes_back(robot: Any) -> None:
             assert (found['/count']['missed'], found['/count']['sequence']) == (3, got + 3)
             assert back['channels'] == [{'topic': '/wish', 'channel_id': wish['channel_id']}]
             assert back['unknown'] == ['m99']
+            assert (await peer.answer(goal))['data']['status'] == 'canceled'
             await host.send('acknowledgment', {'result': {'success': True}},
                             correlation_id=called['metadata']['message_id'])
             assert (await peer.answer(running))['data']['result']['success']
