@@ -153,6 +153,7 @@ class Links(RuleBasedStateMachine):
         self.is_open = self.is_back = True
         self.secret = self.room.issue('p', 'bridge', 0)
         self.beat = 0
+        self.reached: set[str] = set()
         self.running: dict[str, bool] = {}      # whether it is a goal that was not accepted yet
         self.topic = Topic('/t', Freshness(None, 0.0))
         # the peer
@@ -184,6 +185,7 @@ class Links(RuleBasedStateMachine):
             self.resume(*value)
         else:
             self.running[value] = what == 'goal'
+            self.reached.add(value)
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
@@ -282,11 +284,11 @@ class Links(RuleBasedStateMachine):
         for op_id, words in getattr(self, 'outcomes', {}).items():
             assert words in ([], ['done'], ['accepted'], ['accepted', 'done'], ['unknown'],
                              ['accepted', 'unknown']), (op_id, words)
+            assert 'unknown' not in words or op_id not in self.reached, 'a reply was lost'
 
     def teardown(self) -> None:
         if not hasattr(self, 'outbox'):
             return
-        reached = {op_id for op_id in self.outcomes if op_id in self.running}
         if not self.is_open:
             self.come_back()
         while self.up or self.down or self.running:
@@ -302,8 +304,8 @@ class Links(RuleBasedStateMachine):
         self.every_request_has_one_end()
         assert not self.waiting
         assert not self.accepted
-        for op_id in reached:
-            assert self.outcomes[op_id][-1] == 'done', 'what runs is not lost'
+        for op_id, words in self.outcomes.items():
+            assert words[-1] == ('done' if op_id in self.reached else 'unknown')
         assert self.got + self.missed == self.topic.sequence
 
 
