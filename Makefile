@@ -27,12 +27,13 @@ ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 export ROS_AUTOMATIC_DISCOVERY_RANGE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo fleet test test-web lint bench clean
+.PHONY: help setup demo fleet test test-oldest test-web lint bench clean
 
 help:
 	@echo 'make demo    the demo robot and the bridge, until Ctrl-C'
 	@echo 'make fleet   three demo robots, two relays and a cluster of NATS, until Ctrl-C'
 	@echo 'make test    all tests (ARGS="-k name" selects some)'
+	@echo 'make test-oldest  test/transport with the oldest websockets that is supported'
 	@echo 'make test-web the tests of the web client and, in a real browser, of the page'
 	@echo 'make lint    the linters alone'
 	@echo 'make bench   the measurements of test/bench'
@@ -50,6 +51,12 @@ fleet: $(VENV)/.ready-fleet
 
 test: $(VENV)/.ready-test $(NODE_MODULES)
 	@exec $(RUN) scripts/test.py $(ARGS)
+
+# It is installed beside the environment, which keeps the newest.
+test-oldest: $(VENV)/.ready-test
+	@oldest=$$(sed -n "s/.*'websockets>=\(.*\)',.*/\1/p" setup.py); folder=$(CURDIR)/$(VENV)/websockets-$$oldest; \
+	[ -d "$$folder" ] || $(RUN) -m pip install --quiet --no-deps --target "$$folder" "websockets==$$oldest" || exit 1; \
+	PYTHONPATH=$$folder exec $(RUN) -m pytest test/transport $(ARGS)
 
 # As part of `make test` these are skipped where the programs are missing; here they are asked for.
 # WS_BRIDGE_SCREENSHOTS=1 renews the pictures of docs/images.

@@ -119,7 +119,8 @@ setup(
     ],
     extras_require={'kilted': KILTED, 'jazzy': JAZZY, 'test': TEST, 'png': ['pillow>=9'],
                     'jwt': ['pyjwt[crypto]>=2.4'], 'metrics': ['prometheus-client>=0.11'],
-                    'video': VIDEO, 'fleet': ['nats-py>=2.6'], 'record': RECORD},
+                    'video': VIDEO, 'fleet': ['nats-py>=2.6'], 'record': RECORD,
+                    'signed': ['cryptography>=41']},
     entry_points={'console_scripts': ['ws_bridge = ws_bridge.cli:main']},
     zip_safe=True,
 )

@@ -127,6 +127,7 @@ example `-p port:=9091`. The other commands need no ROS.
 |---|---|
 | `WS_BRIDGE_URL` | the bridge, for each command that takes `--url` |
 | `WS_BRIDGE_TOKEN` | the token to log in with |
+| `WS_BRIDGE_KEY` | file of the private key to sign with, where the role has to |
 | `WS_BRIDGE_CA` | PEM file of the authority that signed the certificate of the bridge |
 | `WS_BRIDGE_RCLPY` | of `serve`: `public` = use only the public API of rclpy, which is slower |
 | `WS_BRIDGE_TOKENS` | of `serve` and `relay`: lines as in `token_file`; `;` also ends one |

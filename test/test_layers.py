@@ -66,7 +66,7 @@ UNITS = {
     'config': Unit(0, (0,), forbidden=IMPURE),
     # Values that the configuration holds; the rest of the room judges by them.
     'safety.policy': Unit(0, (0,), forbidden=IMPURE),
-    'identity': Unit(1, (0,), frozenset({'jwt'}), CONCURRENT),
+    'identity': Unit(1, (0,), frozenset({'cryptography', 'jwt'}), CONCURRENT),
     'protocol': Unit(1, (0,), frozenset({'cbor2', 'orjson', 'PIL'}), CONCURRENT),
     'convert': Unit(1, (0,), frozenset({'cbor2', 'numpy', 'orjson'}), CONCURRENT),
     'timing': Unit(0, (0,), forbidden=IMPURE),

@@ -30,6 +30,7 @@ import yaml
 
 from ws_bridge.config import VERSION
 from ws_bridge.safety.policy import GATED_TYPES
+from ws_bridge.transport.requirements import MINIMUM_WEBSOCKETS
 
 ROOT = Path(__file__).resolve().parents[1]
 URL = 'https://github.com/ws-bridge/ws_bridge'
@@ -88,6 +89,15 @@ def test_versions_agree(described: ElementTree.Element, arguments: dict[str, Any
     version = described.findtext('version')
     assert version == arguments['version'] == VERSION
     assert f'\n{version} (' in (ROOT / 'CHANGELOG.rst').read_text()
+
+
+def test_the_oldest_websockets_is_one(arguments: dict[str, Any]) -> None:
+    """What pip asks for, what the start asks for, and what documents say."""
+    oldest = '.'.join(map(str, MINIMUM_WEBSOCKETS))
+    assert f'websockets>={oldest}' in arguments['install_requires']
+    said = [found for path in (ROOT / 'docs').rglob('*.md') for found in re.findall(
+        r'websockets(?:>=|` \(|` )([0-9.]+)(?: or newer|\')', path.read_text())]
+    assert said == [oldest] * 3
 
 
 def test_descriptions_agree(described: ElementTree.Element, arguments: dict[str, Any]) -> None:

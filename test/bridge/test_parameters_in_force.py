@@ -51,7 +51,9 @@ from websockets.typing import Subprotocol
 from ws_bridge.bridge.recorder import options_of
 from ws_bridge.config import PARAMETERS, settings_from
 from ws_bridge.convert.codec import CodecStore
-from ws_bridge.errors import ConnectFailed
+from ws_bridge.errors import ConfigError, ConnectFailed
+from ws_bridge.identity.identity import Identity
+from ws_bridge.identity.signatures import line_of, make_private_key
 from ws_bridge.main import Service
 from ws_bridge.ros.types import schema_of
 
@@ -333,6 +335,26 @@ async def dial_a_relay(folder: Path) -> None:
             login = next(iter(robot.bridge.peers())).session.login
             assert login.identity.name == 'alice'
             assert login.rights.role.name == 'observer'
+
+
+@proof('command_key_file')
+async def command_keys(folder: Path) -> None:
+    mapping, keys = folder / 'mapping.yaml', folder / 'keys'
+    mapping.write_text('version: 1\nroles: {remote: {like: operator, signed: true}}\n')
+    key = make_private_key(str(folder / 'key'))
+    keys.write_text(line_of('alice', key.public))
+    async with running_bridge(mapping_file=str(mapping), command_key_file=str(keys)) as service:
+        door = service.bridge._logins._door
+        alice, bob = (Identity(name, None, 'relay') for name in ('alice', 'bob'))
+        assert door.is_signed(alice, key.sign(b'text'), b'text')
+        assert not door.is_signed(bob, key.sign(b'text'), b'text')
+        assert not door.is_signed(None, key.sign(b'text'), b'text')
+    with pytest.raises(ConfigError, match='the role remote has to sign'):
+        async with running_bridge(mapping_file=str(mapping)):
+            pass
+    with pytest.raises(ConfigError, match='has no effect'):
+        async with running_bridge(command_key_file=str(keys)):
+            pass
 
 
 @proof('hosts')

@@ -99,9 +99,16 @@ async def test_a_drive_that_ends_in_a_stop(robot: Any, tmp_path: Path) -> None:
             await peer.ask('subscribe', topic=topic)
         await async_wait_until(lambda: peer.samples('/description'))
         await async_wait_until(lambda: counts.get_subscription_count() == 1)
+        # who hears a topic no more ends the recording of no other one
+        counts.publish(Int32(data=-1))
+        await async_wait_until(lambda: peer.samples('/count'))
+        await peer.ask('unsubscribe', topic='/description')
+        recorder(service)._due = 0.0
+        await async_wait_until(lambda: not recorder(service)._numbers)
+        await peer.ask('subscribe', topic='/description')
         for number in range(5):
             counts.publish(Int32(data=number))
-        await async_wait_until(lambda: len(peer.samples('/count')) == 5)
+        await async_wait_until(lambda: len(peer.samples('/count')) == 6)
         await peer.acquire('/cmd_vel')
         await peer.command('/cmd_vel', {})
         assert (await peer.command('/cmd_vel', {'linear': {'x': 0.5}}))['op'] == 'publish'
@@ -115,7 +122,7 @@ async def test_a_drive_that_ends_in_a_stop(robot: Any, tmp_path: Path) -> None:
     assert folder.name.endswith(('_estop', '_stopped-estop'))
     rows = read(files_of(folder)[0])
     assert [data for topic, *_, data in rows if topic == '/count'] == [
-        serialize_message(Int32(data=number)) for number in range(5)]
+        serialize_message(Int32(data=number)) for number in range(-1, 5)]
     assert serialize_message(String(data='a robot')) in [
         data for topic, *_, data in rows if topic == '/description']
     moving = Twist()
@@ -123,7 +130,7 @@ async def test_a_drive_that_ends_in_a_stop(robot: Any, tmp_path: Path) -> None:
     assert [data for topic, *_, data in rows if topic == '/cmd_vel'] == [
         serialize_message(Twist()), serialize_message(moving)]
     info, count = facts_of(files_of(folder)[0]).topics['/count', 'std_msgs/msg/Int32']
-    assert count == 5
+    assert count == 6
     assert info.type_hash.startswith('RIHS01_')
     assert (info.qos[0]['reliability'], info.qos[0]['durability']) == ('reliable', 'volatile')
     commands = own(folder, COMMANDS)

@@ -35,19 +35,20 @@ from support.security_support import bearer
 
 from ws_bridge.bridge import recordings
 from ws_bridge.bridge.audit import Audit
-from ws_bridge.bridge.door import Door
+from ws_bridge.bridge.door import Admission, Door
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.pages import make_http
 from ws_bridge.bridge.recordings import Recordings
 from ws_bridge.config import settings_from
-from ws_bridge.config.roles import OwnNames
+from ws_bridge.config.roles import ADMIN, OwnNames
+from ws_bridge.errors import Forbidden
 from ws_bridge.identity.authority import Authority
 from ws_bridge.interface.server import WebSocketServer
 from ws_bridge.mapping.reader import parse_mapping
 from ws_bridge.protocol.types import InterfaceConfig
 from ws_bridge.record.library import answer
 from ws_bridge.session.rights import Policy, Rights
-from ws_bridge.transport.options import ServerOptions
+from ws_bridge.transport.options import ServerOptions, Visitor
 
 SAVE = '/ws_bridge/record/save'
 MAPPING = b"""
@@ -207,3 +208,10 @@ def test_a_command_to_a_gate_is_spoken_of() -> None:
     assert {role: recordings._heard(Rights(policy, policy.roles[role]), ['/gated', '/secret/g'])
             for role in ('admin', 'reader', 'blind')} == {
                 'admin': ['/gated', '/secret/g'], 'reader': ['/gated'], 'blind': []}
+
+
+def test_who_has_not_logged_in_has_to_be_near() -> None:
+    rights = Rights(Policy(parse_mapping(MAPPING, 'm.yaml')), ADMIN)
+    recordings._require(Admission(None, rights), Visitor('127.0.0.1', '/', {}))
+    with pytest.raises(Forbidden, match='needs a login'):
+        recordings._require(Admission(None, rights), Visitor('192.0.2.7', '/', {}))

@@ -18,10 +18,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import psutil
 import pytest
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from support import pictures
@@ -31,7 +33,14 @@ from support.security_support import bearer, TOKENS, write_tokens
 from support.transport_support import http
 
 from ws_bridge.bridge import screens
+from ws_bridge.bridge.cameras import Cameras
+from ws_bridge.config import Settings
 from ws_bridge.main import Service
+from ws_bridge.ros.settings import RosSettings
+from ws_bridge.ros.subscriptions import Subscription
+from ws_bridge.video.camera import Viewer
+from ws_bridge.video.messages import COMPRESSED_IMAGE
+from ws_bridge.video.recipes import JpegRecipe
 
 T = TypeVar('T')
 LONG = 4 * PATIENCE
@@ -239,3 +248,47 @@ async def test_without_the_library(robot: Robot, monkeypatch: pytest.MonkeyPatch
         status, _, _ = await robot.show(robot.jpeg, pictures.compressed(pictures.jpeg()), ask(
             service, '/snapshot?topic=/camera/compressed'))
         assert status == 200
+
+
+async def test_a_picture_that_is_kept_late_is_shown() -> None:
+    """
+    A viewer came after it was heard live, before it was known to be kept.
+
+    If it has seen a newer one, it does not see the old one after that.
+    """
+    loop = asyncio.get_running_loop()
+    heard: list[Subscription] = []
+
+    def subscribe(topic: str, msg_type: str, qos: None, *told: Any) -> Subscription:
+        on_samples, on_error, on_missed = told
+        heard.append(Subscription(topic, on_samples, on_error, RosSettings(), lambda _: None,
+                                  on_missed))
+        return heard[0]
+    ros: Any = SimpleNamespace(subscribe=subscribe)
+    cameras = Cameras(Settings(), ros, loop, require_room=lambda: None, epoch=0.0)
+    shown: list[list[int]] = []
+
+    def look() -> list[int]:
+        mine: list[int] = []
+        cameras.add(('/photo', COMPRESSED_IMAGE, None), Viewer(JpegRecipe(), lambda packet: (
+            mine.append(pictures.seen(packet.data)[1])), pytest.fail))
+        shown.append(mine)
+        return mine
+
+    def bring(shade: int, *, latched: bool = False) -> None:
+        message = serialize_message(pictures.compressed(pictures.jpeg(shade)))
+        heard[0].deliver([message], [(shade, shade, b'')], loop.time(), latched=latched)
+    first = look()
+    bring(50)
+    await async_wait_until(lambda: first == [50])
+    heard[0].be_exact(True)
+    second = look()
+    bring(50, latched=True)
+    await async_wait_until(lambda: second == [50])
+    bring(90)
+    third = look()
+    bring(99)
+    bring(90, latched=True)
+    await async_wait_until(lambda: third == [99])
+    assert shown == [[50, 50, 99], [50, 99], [99]]
+    await cameras.shutdown()

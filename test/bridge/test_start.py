@@ -27,7 +27,8 @@ from ws_bridge.bridge.guard import tell_gates
 from ws_bridge.errors import ConfigError
 from ws_bridge.main import open_service
 
-FILE_PARAMETERS = ('mapping_file', 'tls_certificate', 'token_file', 'jwt_key_file')
+FILE_PARAMETERS = ('mapping_file', 'tls_certificate', 'token_file', 'jwt_key_file',
+                   'command_key_file')
 
 
 async def fails(**parameters: Any) -> ConfigError:

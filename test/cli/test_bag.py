@@ -93,6 +93,21 @@ def test_what_a_role_may_read(folder: Path, tmp_path: Path, role: str, code: int
         assert (f'left out: {POINT.topic}' in said.err) is (role == 'reader')
 
 
+def test_mcap(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As far as a role may read it; what is there is not written over."""
+    (tmp_path / 'mapping.yaml').write_text(MAPPING)
+    target = tmp_path / 'x.mcap'
+    words = ['bag', 'mcap', str(folder), str(target), '--begin', '0.05', '--topic', '/count',
+             '--topic', POINT.topic, '--as', 'reader', '--mapping', str(tmp_path / 'mapping.yaml')]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == (f'{target}: 5 messages, not signed\n',
+                                    f'left out: {POINT.topic}\n')
+    assert [row[0] for row in messages_of(target)] == ['/count'] * 5
+    assert main(words) == 1
+    assert 'File exists' in capsys.readouterr().err
+
+
 def test_what_is_said_of_a_denied_topic(tmp_path: Path) -> None:
     """To see all names is not to be told what was commanded."""
     recording = begin(tmp_path / 'records')

@@ -93,6 +93,14 @@ def test_roles(tmp_path: Path, capsys: Captured) -> None:
     assert table['bob'].split() == ['bob', 'lab']
 
 
+def test_roles_that_sign(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / 'm.yaml'
+    path.write_text(ROLES.replace('guest: {}', 'guest: {signed: true}'))
+    assert main(['check', str(path)]) == 0
+    (signs,) = (line for line in capsys.readouterr().out.splitlines() if 'must sign' in line)
+    assert signs.split()[2:] == [*'----', '-', 'yes']
+
+
 def test_one_role(tmp_path: Path, capsys: Captured) -> None:
     path = tmp_path / 'm.yaml'
     path.write_text(ROLES)

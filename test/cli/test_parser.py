@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 import subprocess
 import sys
 from types import ModuleType
@@ -98,10 +99,22 @@ def test_errors_of_a_command(monkeypatch: pytest.MonkeyPatch, capsys: Captured,
     ['pub', '/a', '{'], ['pub', '/a', '{"x": NaN}'], ['pub', '/a', '{}', '--rate', '-1'],
     ['pub', '/a', '{}', '--once', '--count', '2'], ['call', '/a', "{'a': 1}"],
     ['call', '/a', '{}', '--timeout', 'soon'], ['ping', 'a', 'b'], ['ping', 'a', '--url', 'b'],
+    ['key', 'f'], ['key', 'f', 'a b'],
     ['pub', '/a', '{}', '--wait', '-1'], ['pub', '/a', '{}', '--wait', 'x']], ids=' '.join)
 def test_wrong_usage(capsys: Captured, words: list[str]) -> None:
     assert main(words) == 2
     assert capsys.readouterr().err.startswith('usage: ws_bridge')
+
+
+def test_a_key_is_made_and_shown(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / 'command.key'
+    assert main(['key', str(path), 'alice']) == 0
+    line = capsys.readouterr().out
+    assert line.startswith('alice ed25519:')
+    assert main(['key', str(path), 'alice']) == 0
+    assert capsys.readouterr().out == line
+    path.chmod(0o644)
+    assert main(['key', str(path), 'alice']) == 1
 
 
 def test_version(capsys: Captured) -> None:

@@ -174,7 +174,8 @@ NONSENSE: dict[str, list[str]] = {
                     'geometry_msgs/msg /Twist', '1a/B', '*', 'geometry_msgs/*'],
     'estop_at_start': ['', 'on', 'Armed', ' '],
     **dict.fromkeys(('mapping_file', 'tls_certificate', 'tls_key', 'tls_client_ca', 'token_file',
-                     'jwt_key_file', 'connect_token_file', 'audit_file', 'fleet_token_file',
+                     'jwt_key_file', 'command_key_file', 'connect_token_file', 'audit_file',
+                     'fleet_token_file',
                      'record_folder', 'record_key'), PATHS),
 }
 """Texts that a parameter cannot have; what only a node or a file can tell: test_start.py."""

@@ -133,7 +133,8 @@ def test_a_key_without_a_value_is_an_error_everywhere() -> None:
     ('deny:', "deny: has no value: must be a list, one '- ' an entry, or [] for none"),
     ('deny: ~', "deny: has no value: must be a list, one '- ' an entry, or [] for none"),
     ('roles:', 'roles: has no value: must be a mapping, or {} for none'),
-    ('roles: {a: }', 'roles.a: has no value: must be a mapping with like, allow, deny'),
+    ('roles: {a: }', 'roles.a: has no value: must be a mapping with like, allow, deny, '
+     'signed'),
     ('deny: [{}]', 'deny[0]: says nothing'),
     ('roles: {a: {deny: [{}]}}', 'roles.a.deny[0]: says nothing'),
     ('gates: [{gate: a, topics: []}]', 'gates[0]: guards nothing: its lists are empty'),
@@ -168,6 +169,7 @@ def test_a_byte_order_mark_is_no_error() -> None:
      'a ROS name nor a pattern'),
     ('version: 1\nroles:\n  a: {like: operater}', "m.yaml:3: roles.a.like: 'operater' is unknown; "
      "did you mean 'operator'?; known are observer, operator, safety, admin"),
+    ('version: 1\nroles:\n  a: {signed: 1}', 'm.yaml:3: roles.a.signed: must be true or false'),
     ('version: 1\nroles:\n  a: {}\n  a: {}', 'm.yaml:4: roles.a: stands twice'),
     ('version: 1\nroles: {7: {}}', 'm.yaml:2: roles: must be text'),
     ("version: 1\nidentities: {'': admin}",
@@ -368,7 +370,9 @@ roles:
   admin:
     like: admin
     deny: [parameter_write: '*']
-  lead: {like: lab, allow: [publish: /x]}
+  lead: {like: lab, allow: [publish: /x], signed: true}
+  far: {like: lead}
+  near: {like: lead, signed: false}
 identities:
   tablet-*: lab
   bob: admin
@@ -381,11 +385,14 @@ def test_roles() -> None:
                        Grant('*', 'take'), Grant('/all')), (Grant('~/secret', 'subscribe'),))
     assert exposure.roles == (
         Role('guest'), lab, Role('admin', ADMIN.allow, (Grant('*', 'parameter_write'),)),
-        Role('lead', (*lab.allow, Grant('/x', 'publish')), lab.deny))
+        *(Role(name, (*lab.allow, Grant('/x', 'publish')), lab.deny, signed)
+          for name, signed in (('lead', True), ('far', True), ('near', False))))
     assert exposure.identities == (('tablet-*', 'lab'), ('bob', 'admin'))
     resolved = exposure.resolved('/ns', 'bridge').roles[1]
     assert resolved.allow[-3:] == (Grant('/ns/arm', 'goal'), Grant('*', 'take'), Grant('/all'))
     assert resolved.deny == (Grant('/ns/bridge/secret', 'subscribe'),)
+    assert [role.signed for role in exposure.resolved('/ns', 'bridge').roles] == \
+        [False, False, False, True, True, False]
 
 
 @pytest.mark.parametrize('use', NAMELESS)

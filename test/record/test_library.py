@@ -70,7 +70,10 @@ def test_what_there_is(parent: Path) -> None:
     assert [(each['name'], each['complete']) for each in told] == [
         ('2026-11-29_08-00-00Z_now', False), (NAME, True)]
     assert told[1] == {'name': NAME, 'reason': 'test', 'began': '2026-11-29T07:00:00Z',
-                       'size': size, 'complete': True}
+                       'seconds': 0.090000001, 'size': size, 'complete': True}
+    assert told[0]['seconds'] is None
+    (parent / NAME / 'metadata.yaml').write_bytes(b'\xff')    # what somebody has put there
+    assert json.loads(asked(parent).getvalue())['recordings'][1]['seconds'] is None
     assert json.loads(asked(parent / 'nowhere').getvalue()) == {'recordings': []}
 
 

@@ -18,7 +18,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.recordings import begin, COUNT, NAME, POINT, record, START, STEP
+from support.recordings import begin, COUNT, fill, NAME, POINT, record, START, STEP
 from support.recordings import messages as wanted
 
 from ws_bridge.errors import BadRecording
@@ -46,6 +46,16 @@ def test_what_was_cut_is_not_read(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(BadRecording, match='was cut'):
         list(messages(folder))
+
+
+def test_what_is_being_recorded_is_not_read(tmp_path: Path) -> None:
+    recording = begin(tmp_path / 'records')
+    fill(recording, NUMBER)
+    with pytest.raises(BadRecording, match='is being recorded now'):
+        list(messages(recording.folder))
+    recording.abandon()
+    with pytest.raises(BadRecording, match='was cut'):
+        list(messages(recording.folder))
 
 
 @pytest.mark.parametrize('hears_all', [True, False])

@@ -210,6 +210,23 @@ def test_goals_run_side_by_side(loop: FakeLoop, side: RosSide, server: Server, r
     assert (first.sequences, second.sequences) == ([[1]], [])
 
 
+def test_of_goals_that_end_at_once_all_results_are_heard(
+        loop: FakeLoop, side: RosSide, server: Server, robot: Robot, topic: str) -> None:
+    sent: list[Sent] = []
+    for count in (8, 16):       # the robot's own queue holds ten
+        sent += [Sent(side, topic, feedback=False) for _ in range(8)]
+        loop.until(lambda: len(robot.handles) == count and all(    # noqa: B023 - awaited here
+            each.accepted for each in sent))    # noqa: B023
+
+    def end_all() -> None:
+        for end in robot.ends.values():
+            end.set_result(Fibonacci.Result(sequence=[7]))
+    server.run(end_all)
+    loop.until(lambda: all(each.done for each in sent),
+               lambda: [len(each.done) for each in sent])
+    assert [each.end for each in sent] == [(SUCCEEDED, [7])] * 16
+
+
 def test_rejected(loop: FakeLoop, side: RosSide, robot: Robot, topic: str) -> None:
     sent = Sent(side, topic, -1)
     loop.until(lambda: sent.done)
@@ -513,6 +530,15 @@ def test_hosting_two_goals(loop: FakeLoop, server: Server, side: RosSide, peer: 
     loop.until(lambda: client.results and other.results)
     assert client.results + other.results == [(SUCCEEDED, [3]), (SUCCEEDED, [8])]
     other.close()
+
+
+def test_hosting_loses_no_goal_of_a_burst(loop: FakeLoop, server: Server, peer: Peer,
+                                          client: Client) -> None:
+    def send_all() -> None:
+        for order in range(20):
+            client.client.send_goal_async(Fibonacci.Goal(order=order))
+    server.run(send_all)
+    loop.until(lambda: len(peer.goals) == 21, lambda: f'{len(peer.goals)} goals')
 
 
 def test_a_host_that_leaves_aborts_its_goals(loop: FakeLoop, server: Server, side: RosSide,

@@ -17,25 +17,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ws_bridge.ros.latched import LatchedStore, TRIES
+from ws_bridge.ros.private import SampleInfo
 
-ENTRIES = st.lists(st.tuples(st.sampled_from([b'a', b'b']), st.integers(1, 9), st.binary()))
+INFO = st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([b'a', b'b']))
+ENTRIES = st.lists(st.tuples(INFO, st.binary()), unique_by=lambda entry: entry[0])
 
 
 def test_keeps_the_order_and_the_bounds() -> None:
     store = LatchedStore(3, 100)
-    store.add([(b'a', number, bytes([number])) for number in range(1, 6)])
+    store.add([((number, number, b'a'), bytes([number])) for number in range(1, 6)])
     assert store.samples() == [b'\3', b'\4', b'\5']
-    store.add([(b'b', 1, bytes(99))])
+    store.add([((1, 1, b'b'), bytes(99))])
     assert store.samples() == [b'\5', bytes(99)]
-    store.add([(b'b', 2, bytes(101))])
+    store.add([((2, 2, b'b'), bytes(101))])
     assert (store.samples(), len(store), store.nbytes) == ([], 0, 0)
 
 
 def test_learns_the_depth_of_a_publisher() -> None:
     store = LatchedStore(100, 1000)
-    store.add([(b'a', 1, b'1'), (b'b', 1, b'other')])
+    store.add([((1, 1, b'a'), b'1'), ((1, 1, b'b'), b'other')])
     assert not store.unsure()
-    store.add([(b'a', 2, b'2'), (b'a', 3, b'3')])
+    store.add([((2, 2, b'a'), b'2'), ((3, 3, b'a'), b'3')])
     assert store.unsure()
     before = store.newest()
     assert before == {b'a': 3, b'b': 1}
@@ -43,20 +45,20 @@ def test_learns_the_depth_of_a_publisher() -> None:
     assert (len(store), store.unsure()) == (4, False)
     store.learn(before, [(b'a', 2), (b'a', 3), (b'b', 1)])
     assert store.samples() == [b'other', b'2', b'3']
-    store.add([(b'a', 4, b'4')])
+    store.add([((4, 4, b'a'), b'4')])
     assert store.samples() == [b'other', b'3', b'4']
     assert not store.unsure()
     store.unlearn(b'a')
-    store.add([(b'a', 5, b'5')])
+    store.add([((5, 5, b'a'), b'5')])
     assert len(store) == 4
 
 
 def test_learns_nothing_when_samples_came_in_between() -> None:
     store = LatchedStore(100, 1000)
-    store.add([(b'a', number, b'x') for number in (1, 2, 3)])
+    store.add([((number, number, b'a'), b'x') for number in (1, 2, 3)])
     before = store.newest()
     store.learn(before, [(b'a', 3), (b'a', 4)])  # 4 came while it looked
-    store.add([(b'a', 4, b'x')])
+    store.add([((4, 4, b'a'), b'x')])
     store.learn(before, [(b'a', 3)])
     store.learn(before, [])
     assert len(store) == 4
@@ -70,7 +72,7 @@ def test_asks_again_when_twice_as_much_has_come() -> None:
     store = LatchedStore(100, 1000)
     asked = []
     for number in range(1, 33):
-        store.add([(b'a', number, b'x')])
+        store.add([((number, number, b'a'), b'x')])
         if store.unsure():
             asked.append(number)
             store.learn(store.newest(), [(b'a', each) for each in range(1, number + 1)])
@@ -79,13 +81,13 @@ def test_asks_again_when_twice_as_much_has_come() -> None:
 
 def test_forgets_publishers_that_are_gone() -> None:
     store = LatchedStore(100, 1000)
-    store.add([(b'a', 1, b'1'), (b'b', 1, b'other'), (b'a', 2, b'2')])
+    store.add([((1, 1, b'a'), b'1'), ((1, 1, b'b'), b'other'), ((2, 2, b'a'), b'2')])
     store.forget({b'a', b'c'})
     assert (store.samples(), store.nbytes) == ([b'other'], 5)
 
 
 @given(ENTRIES, st.integers(1, 5), st.integers(0, 20))
-def test_is_bounded_and_counts_its_bytes(entries: list[tuple[bytes, int, bytes]],
+def test_is_bounded_and_counts_its_bytes(entries: list[tuple[SampleInfo, bytes]],
                                          count: int, nbytes: int) -> None:
     store = LatchedStore(count, nbytes)
     for entry in entries:
@@ -93,5 +95,5 @@ def test_is_bounded_and_counts_its_bytes(entries: list[tuple[bytes, int, bytes]]
         assert len(store) <= count
         assert store.nbytes <= nbytes
         assert store.nbytes == sum(map(len, store.samples()))
-    kept = [cdr for _, _, cdr in entries]
+    kept = [cdr for _, cdr in entries]
     assert store.samples() == kept[len(kept) - len(store):]

@@ -22,17 +22,17 @@ def test_one_probe_at_a_time_until_it_has_caught_up() -> None:
     begun: list[Probe] = []
     ended: list[bool] = []
     prober = Prober(store, begun.append, lambda: ended.append(True))
-    store.add([(b'a', 1, b'1')])
+    store.add([((1, 1, b'a'), b'1')])
     prober.look()
     assert begun == []
-    store.add([(b'a', 2, b'2'), (b'a', 3, b'3')])
+    store.add([((2, 2, b'a'), b'2'), ((3, 3, b'a'), b'3')])
     prober.look()
     prober.look()
     probe, = begun
     assert not probe.nameless
-    probe.show([], [(b'a', 2, b'2')], 0.0)
+    probe.show([], [(2, 2, b'a')], 0.0)
     assert ended == []
-    probe.show([], [(b'a', 3, b'3')], 0.0)
+    probe.show([], [(3, 3, b'a')], 0.0)
     assert ended == [True]
     assert store.samples() == [b'2', b'3']
     probe.finish()
@@ -43,19 +43,19 @@ def test_an_old_probe_teaches_nothing_any_more() -> None:
     store = LatchedStore(100, 1000)
     begun: list[Probe] = []
     prober = Prober(store, begun.append, lambda: None)
-    store.add([(b'a', 1, b'1'), (b'a', 2, b'2')])
+    store.add([((1, 1, b'a'), b'1'), ((2, 2, b'a'), b'2')])
     prober.look()
     begun[0].finish()  # time was up
-    store.add([(b'a', 3, b'3')])
+    store.add([((3, 3, b'a'), b'3')])
     prober.look()
-    begun[0].show([], [(b'a', 3, b'3')], 0.0)  # live, from the subscription that is to go
+    begun[0].show([], [(3, 3, b'a')], 0.0)  # live, from the subscription that is to go
     assert len(begun) == 2
     assert len(store) == 3
-    begun[1].show([], [(b'a', 2, b'2'), (b'a', 3, b'3')], 0.0)
+    begun[1].show([], [(2, 2, b'a'), (3, 3, b'a')], 0.0)
     assert store.samples() == [b'2', b'3']
 
 
 def test_samples_without_origin_are_told() -> None:
     store = LatchedStore(100, 1000)
-    store.add([(b'', 1, b'1'), (b'', 2, b'2')])
+    store.add([((1, 1, b''), b'1'), ((2, 2, b''), b'2')])
     assert Probe(store, lambda: None).nameless

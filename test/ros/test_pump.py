@@ -23,12 +23,12 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
-from support.ros_harness import FakeLoop, latched, OtherNode, RELIABLE
+from support.ros_harness import FakeLoop, latched, OtherNode
 
 from ws_bridge.ros import private
 from ws_bridge.ros import pump as pump_module
 from ws_bridge.ros.private import Bells, CdrTaker, NeverGroup, PrivateAccess, Unsupported
-from ws_bridge.ros.pump import Memory, Pump, Source
+from ws_bridge.ros.pump import Pump, Source
 
 DEEP = QoSProfile(depth=5000)
 
@@ -82,7 +82,7 @@ def test_one_batch_a_wake_up_in_order(node: OtherNode, loop: FakeLoop) -> None:
     heard: list[str] = []
     batches: list[int] = []
 
-    def sink(samples: list[bytes], kept: None, taken: float) -> None:
+    def sink(samples: list[bytes], infos: Any, taken: float) -> None:
         batches.append(len(samples))
         heard.extend(map(text_of, samples))
     with node.publisher('/batch', DEEP) as entity, pumping(node, loop) as pump:
@@ -100,7 +100,7 @@ def test_one_batch_a_wake_up_in_order(node: OtherNode, loop: FakeLoop) -> None:
 def test_a_busy_topic_does_not_starve_a_quiet_one(node: OtherNode, loop: FakeLoop) -> None:
     order: list[str] = []
     with node.publisher('/busy', DEEP) as busy, node.publisher('/quiet', DEEP) as quiet:
-        sources = [source_on(node, topic, lambda samples, kept, taken, topic=topic:
+        sources = [source_on(node, topic, lambda samples, infos, taken, topic=topic:
                              order.extend([topic] * len(samples)))
                    for topic in ('/busy', '/quiet')]
         loop.until(lambda: busy.get_subscription_count() and quiet.get_subscription_count())
@@ -121,7 +121,7 @@ def test_a_removed_source_is_released_before_it_is_destroyed(node: OtherNode, lo
                                                              ) -> None:
     heard: list[bytes] = []
 
-    def sink(samples: list[bytes], kept: None, taken: float) -> None:
+    def sink(samples: list[bytes], infos: Any, taken: float) -> None:
         heard.extend(samples)
     with node.publisher('/removed', DEEP) as entity, pumping(node, loop) as pump:
         for _ in range(20):
@@ -143,7 +143,7 @@ def test_the_pump_stops_taking_when_the_loop_lags(
     heard: list[str] = []
     qos = QoSProfile(depth=5)
     with node.publisher('/lag', DEEP) as entity, pumping(node, loop) as pump:
-        source = source_on(node, '/lag', lambda samples, kept, taken:
+        source = source_on(node, '/lag', lambda samples, infos, taken:
                            heard.extend(map(text_of, samples)), qos)
         pump.add(source)
         loop.until(entity.get_subscription_count)
@@ -162,11 +162,11 @@ def test_a_sink_that_fails_is_reported_and_harms_no_other(node: OtherNode, loop:
                                                           ) -> None:
     heard: list[bytes] = []
 
-    def fail(samples: list[bytes], kept: None, taken: float) -> None:
+    def fail(samples: list[bytes], infos: Any, taken: float) -> None:
         raise ZeroDivisionError
     with node.publisher('/fails', DEEP) as entity, pumping(node, loop) as pump:
         pump.add(source_on(node, '/fails', fail))
-        pump.add(source_on(node, '/fails', lambda samples, kept, taken: heard.extend(samples)))
+        pump.add(source_on(node, '/fails', lambda samples, infos, taken: heard.extend(samples)))
         loop.until(lambda: entity.get_subscription_count() == 2)
         for _ in range(2):
             entity.publish(String(data='x'))
@@ -182,7 +182,7 @@ def test_a_fault_of_the_pump_is_reported_and_it_goes_on(node: OtherNode, loop: F
         raise ZeroDivisionError
     with node.publisher('/goes_on', DEEP) as entity, pumping(node, loop) as pump:
         pump.order(fail)
-        pump.add(source_on(node, '/goes_on', lambda samples, kept, taken: heard.extend(samples)))
+        pump.add(source_on(node, '/goes_on', lambda samples, infos, taken: heard.extend(samples)))
         loop.until(entity.get_subscription_count)
         entity.publish(String(data='x'))
         loop.until(lambda: heard)
@@ -230,43 +230,3 @@ def test_executors_leave_never_entities_alone(node: OtherNode) -> None:
         assert subscription.handle.take_message(String, False) is not None
     assert calls == []
     assert not group.has_entity(subscription)
-
-
-def test_memory() -> None:
-    memory = Memory()
-    assert memory.add((1, 1, b'a'))
-    assert not memory.add((1, 1, b'a'))
-    assert memory.add((2, 1, b'a'))
-    assert memory.add((1, 2, b'a'))
-    assert memory.add((1, 1, b'another'))
-
-
-def test_memory_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pump_module, 'MEMORY_KEYS', 3)
-    memory = Memory()
-    assert all(memory.add((number, number, b'')) for number in range(4))
-    assert memory.add((0, 0, b''))
-    assert not memory.add((3, 3, b''))
-
-
-def test_a_source_remembers_what_it_took_lately(node: OtherNode, loop: FakeLoop) -> None:
-    """A transient-local source that joins brings only what the first did not bring."""
-    heard: list[str] = []
-
-    def sink(samples: list[bytes], kept: Any, taken: float) -> None:
-        heard.extend(map(text_of, samples))
-    with node.publisher('/recent', latched(10)) as entity, pumping(node, loop) as pump:
-        entity.publish(String(data='before'))
-        first = source_on(node, '/recent', sink, RELIABLE)
-        pump.add(first)
-        loop.until(entity.get_subscription_count)
-        for text in 'abc':
-            entity.publish(String(data=text))
-        loop.until(lambda: len(heard) == 3)
-        memory = Memory()
-        pump.order(lambda: first.remember(memory))
-        pump.add(source_on(node, '/recent', sink, latched(10), latched=True, memory=memory))
-        loop.until(lambda: 'before' in heard)
-        entity.publish(String(data='d'))
-        loop.until(lambda: 'd' in heard)
-    assert heard == ['a', 'b', 'c', 'before', 'd']

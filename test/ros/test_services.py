@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ from ws_bridge.errors import (
     UnknownType,
     WsBridgeError,
 )
+from ws_bridge.ros import services
 from ws_bridge.ros.services import Hosted, PendingCall
 from ws_bridge.ros.side import RosSide
 
@@ -134,6 +136,39 @@ def test_calls_run_side_by_side(loop: FakeLoop, side: RosSide) -> None:
             call(side, results, '/meet')
         loop.until(lambda: len(results) == 5)
     assert list(map(text_of, results)) == ['met'] * 5
+
+
+def test_of_a_burst_to_a_busy_service_none_is_lost(loop: FakeLoop, side: RosSide) -> None:
+    """It answers one after the other, and has a queue of ten."""
+    results: list[Any] = []
+
+    def answer(request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        time.sleep(0.02)    # its work
+        return SetBool.Response(success=True, message='done')
+    with SpinningNode('busy') as busy:
+        busy.node.create_service(SetBool, '/busy', answer)
+        loop.until(lambda: '/busy' in side.graph.services)
+        for _ in range(30):
+            call(side, results, '/busy', timeout=60.0)
+        loop.until(lambda: len(results) == 30, lambda: f'{len(results)} answers')
+    assert list(map(text_of, results)) == ['done'] * 30
+
+
+def test_a_service_that_lets_calls_wait_gets_more_of_them(
+        loop: FakeLoop, side: RosSide, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One at a time; those that were given up meanwhile not. All answers are heard."""
+    monkeypatch.setattr(services, 'HOLD', 0.02)
+    results: list[Any] = []
+    peer = Peer()
+    hosted = peer.host(side)
+    running = [call(side, results, '/hosted', timeout=60.0) for _ in range(13)]
+    for given_up in running[9:11]:
+        given_up.cancel()
+    loop.until(lambda: len(peer.requests) == 11)
+    for token, _ in peer.requests:
+        hosted.reply(token, response_of('at last'))
+    loop.until(lambda: len(results) == 11)
+    assert list(map(text_of, results)) == ['at last'] * 11
 
 
 def test_a_service_that_comes_back_with_another_type(loop: FakeLoop, topic: str) -> None:
@@ -238,6 +273,23 @@ def test_a_cancelled_call_says_nothing(loop: FakeLoop, side: RosSide) -> None:
     hosted.reply(peer.requests[1][0], response_of('heard'))
     loop.until(lambda: answered)
     assert cancelled == []
+
+
+@pytest.mark.usefixtures('both_rclpy')
+def test_of_a_burst_to_a_hosted_service_none_is_lost(loop: FakeLoop, other: OtherNode) -> None:
+    """Three callers, thirty requests before the bridge has looked once."""
+    peer = Peer()
+    with running_side(loop) as side:
+        hosted = peer.host(side, '/burst')
+        clients = [other.node.create_client(SetBool, '/burst') for _ in range(3)]
+        loop.until(lambda: all(client.service_is_ready() for client in clients))
+        for _ in range(10):
+            for client in clients:
+                client.call_async(SetBool.Request())
+        loop.until(lambda: len(peer.requests) == 30, lambda: f'{len(peer.requests)} requests')
+        hosted.close()
+    for client in clients:
+        other.node.destroy_client(client)
 
 
 def test_another_type(loop: FakeLoop, side: RosSide, other: OtherNode) -> None:

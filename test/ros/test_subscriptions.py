@@ -241,6 +241,22 @@ def test_a_requested_qos_is_kept(loop: FakeLoop, side: RosSide, other: OtherNode
                 for info in infos] == [(1, 1)]
 
 
+def test_what_the_best_durability_brings_is_kept(loop: FakeLoop, side: RosSide, other: OtherNode
+                                                 ) -> None:
+    """The first peer gets it from ROS, so that others have to get it, too."""
+    heard = Heard()
+    with other.publisher('/best', latched()) as entity:
+        say(entity, 'kept')
+        loop.until(lambda: '/best' in side.graph.topics)
+        subscription = subscribe(side, '/best', heard, qos={'durability': 'best_available'})
+        loop.until(lambda: heard.texts)
+        assert texts_of(subscription.latched()) == heard.texts == ['kept']
+    with other.publisher('/worse', RELIABLE) as entity:
+        loop.until(lambda: '/worse' in side.graph.topics)
+        subscribe(side, '/worse', heard, qos={'durability': 'best_available'})
+        loop.until(entity.get_subscription_count)
+
+
 def test_type_mismatch_is_reported_once(loop: FakeLoop, side: RosSide, other: OtherNode
                                         ) -> None:
     before, after = Heard(), Heard()

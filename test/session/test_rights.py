@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,13 @@ LIMITED = Role('limited', (Grant('/a*'), Grant('*', 'graph'), Grant('/n', 'param
 def test_a_role(use: str, name: str, is_allowed: bool) -> None:
     assert LIMITED.allows(use, name) is is_allowed          # type: ignore[arg-type]
     assert (POLICY.find(LIMITED, use, name) is not None) is is_allowed  # type: ignore[arg-type]
+
+
+def test_who_has_to_sign_lets_nobody_in_who_has_not() -> None:
+    signing = replace(OPERATOR, signed=True)
+    assert POLICY.may_hand_out(signing, signing)
+    assert POLICY.may_hand_out(OPERATOR, signing)
+    assert not POLICY.may_hand_out(signing, OPERATOR)
 
 
 def test_what_is_not_exposed_is_nobody_s() -> None:

@@ -32,7 +32,7 @@ from typing import Any
 
 import psutil
 import pytest
-from support.helpers import SpinningNode, wait_until
+from support.helpers import PATIENCE, SpinningNode, wait_until
 
 webdriver = pytest.importorskip(
     'selenium.webdriver', reason='selenium drives the browser: `make test-web` brings it')
@@ -127,10 +127,9 @@ class Observer:
         """Tell whether the newest command is neutral."""
         return bool(self.commands) and not any(self.commands[-1][1:])
 
-    def wait_moving(self) -> None:
-        """Wait until the robot drives."""
-        wait_until(lambda: self.odometry[1] > MOVING, why=lambda: f'odometry {self.odometry}, '
-                   f'commands {self.commands[-3:]}')
+    def is_moving(self) -> bool:
+        """Tell whether the robot drives."""
+        return self.odometry[1] > MOVING
 
     def wait_standing(self) -> None:
         """Wait until the robot stands, by odometry that came after this was asked."""
@@ -266,6 +265,33 @@ class Page:
     def release(self, key: str) -> None:
         """Let a key go."""
         webdriver.ActionChains(self.driver).key_up(key).perform()
+
+    def hold(self, key: str, moves: Callable[[], bool]) -> None:
+        """Press a key and keep it down; return when the robot moves by it."""
+        self.hold_input(lambda: self.press(key), lambda: self.release(key), moves)
+
+    def hold_input(self, press: Callable[[], object], release: Callable[[], object],
+                   moves: Callable[[], bool], word: str = 'drive-state') -> None:
+        """
+        Hold an input until the robot moves by it.
+
+        A busy machine may keep commands back for longer than a gate waits. Then the bridge stops
+        the robot and the page wants the input to be let go, as they must: it is pressed anew.
+
+        :param word: the element that says that the page has stopped.
+        """
+        end = time.monotonic() + PATIENCE
+
+        def has_stopped() -> bool:
+            return self.text(word).startswith('Stopped')
+        while True:
+            self.run('document.getElementById(arguments[0]).textContent = "";', word)
+            press()
+            self.wait(lambda: moves() or has_stopped(), 'a robot that moves')
+            if not has_stopped():
+                return
+            release()
+            assert time.monotonic() < end, self.text(word)
 
     def middle(self, element_id: str) -> tuple[float, float]:
         """Return where an element's middle is."""

@@ -24,13 +24,27 @@ import sys
 @contextmanager
 def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start ``ws_bridge serve`` as a shell would, SIGINT not ignored, and wait for its URL."""
+    with _started('ws_bridge: listening on', 'serve', '--ros-args', '-p', 'port:=0',
+                  *arguments) as started:
+        yield started
+
+
+@contextmanager
+def replaying(*arguments: str) -> Iterator[str]:
+    """Start ``ws_bridge replay``; give its URL."""
+    with _started('is replayed on', 'replay', '--port', '0', *arguments) as (_, url):
+        yield url
+
+
+@contextmanager
+def _started(said: str, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     process = subprocess.Popen(
-        ['env', '--default-signal=INT', sys.executable, '-m', 'ws_bridge', 'serve', '--ros-args',
-         '-p', 'port:=0', *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        ['env', '--default-signal=INT', sys.executable, '-m', 'ws_bridge', *words],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         assert process.stdout is not None
         line = ''
-        while 'ws_bridge: listening on' not in line:
+        while said not in line:
             line = process.stdout.readline()
             assert line, 'ended before it listened'
         match = re.search(r'wss?://\S+', line)

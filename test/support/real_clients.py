@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 import json
+import os
 from pathlib import Path
 import re
 import shutil
@@ -42,9 +43,10 @@ def node_is_new_enough() -> bool:
 
 
 @contextmanager
-def lines_of(command: list[str], folder: Path) -> Iterator[Iterator[Any]]:
-    """Run a client in its folder; give what it prints, parsed."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
+def lines_of(command: list[str], folder: Path, **variables: str) -> Iterator[Iterator[Any]]:
+    """Run a client in its folder, with environment variables; give what it prints, parsed."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder,
+                               env={**os.environ, **variables})
     try:
         assert process.stdout is not None
         yield (json.loads(line) for line in process.stdout)

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 
@@ -29,8 +30,10 @@ class Timers:
         return self.now
 
     def call_at(self, when: float, action: Callable[..., None], *args: Any) -> object:
-        self.waiting.append(lambda: action(*args))
-        return object()
+        def run() -> None:
+            action(*args)
+        self.waiting.append(run)
+        return SimpleNamespace(cancel=lambda: self.waiting.remove(run))
 
     def call_soon(self, action: Callable[..., None]) -> None:
         self.waiting.append(action)

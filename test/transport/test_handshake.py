@@ -267,16 +267,20 @@ async def test_plain_http_without_hook(make_server: MakeServer) -> None:
     assert (status, headers['upgrade']) == (426, 'websocket')
 
 
-async def test_a_hook_that_fails(make_server: MakeServer,
+async def test_a_hook_that_fails(make_server: MakeServer, dial: Dial,
                                  caplog: pytest.LogCaptureFixture) -> None:
-    """Its fault is a 500, and the server goes on."""
+    """Its fault is a 500 and in the log, with each version of the library; the server goes on."""
     async def hook(visitor: Visitor) -> HttpReply | None:
         raise RuntimeError('fault of the hook')
 
-    server = await make_server(options=ServerOptions(http=hook))
-    for _ in range(2):
-        assert (await http(server.port, 'GET / HTTP/1.1\nHost: localhost\n\n'))[0] == 500
-    assert 'fault of the hook' in caplog.text
+    server = await make_server(options=ServerOptions(http=hook, admit=hook))
+    for number in range(2):
+        status, _, body = await http(server.port, 'GET / HTTP/1.1\nHost: localhost\n\n')
+        assert (status, body) == (500, b'internal error; the log of the bridge has more\n')
+        assert (await refusal(dial, server))[0] == 500
+        assert [record.name for record in caplog.records] == [
+            'ws_bridge.transport.handshake'] * 2 * (number + 1)
+    assert caplog.text.count('RuntimeError: fault of the hook') == 4
 
 
 async def test_a_handshake_that_never_comes(make_server: MakeServer) -> None:

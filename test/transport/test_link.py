@@ -371,6 +371,28 @@ async def test_closing_a_stuck_peer_is_bounded(make_server: MakeServer, bare: Ba
     assert await asyncio.wait_for(server.end(), 2) == (4000, 'go')
 
 
+@pytest.mark.parametrize('compression', [None, 'deflate'])
+async def test_closing_while_a_large_frame_leaves_says_why(
+        make_server: MakeServer, dial: Dial, compression: str | None) -> None:
+    """A peer too slow for the rest of it gets the code of the close, between two fragments."""
+    server = Recorder()
+    port = (await make_server(listener=server, compression=True, options=ServerOptions(
+        close_timeout=1.0))).port
+    peer = await dial(port, compression=compression, max_size=None, max_queue=1)
+    link = await server.link()
+    peer.transport.pause_reading()
+    large = random.Random(0).randbytes(40 * len(BIG))
+    link.send(large, text=False)
+    await async_wait_until(lambda: 0 < link.bytes_out < len(large))
+    link.close(4001, 'why')
+    await async_wait_until(lambda: link._writer is None)
+    assert link.bytes_out < len(large)
+    peer.transport.resume_reading()
+    with pytest.raises(ConnectionClosed):
+        await peer.recv()
+    assert (peer.close_code, peer.close_reason) == (4001, 'why')
+
+
 async def test_a_listener_that_fails_closes_its_connection(
         make_server: MakeServer, dial: Dial, caplog: pytest.LogCaptureFixture) -> None:
     """With 1011; the server goes on."""
@@ -592,7 +614,7 @@ async def test_whatever_happens_in_the_middle_of_a_fan_out(
     choose = random.Random(seed)
     server = Recorder()
     port = (await make_server(listener=server, compression=True, options=ServerOptions(
-        close_timeout=60.0, ping_interval=0.0))).port
+        close_timeout=120.0, ping_interval=0.0))).port
     peers: dict[Link, ClientConnection | BarePeer] = {}
     got: dict[ClientConnection | BarePeer, list[bytes]] = {}
     readers = []
@@ -649,7 +671,7 @@ async def test_whatever_happens_in_the_middle_of_a_fan_out(
                 link.abort('end')
             else:
                 link.close(4001, 'end')
-    await asyncio.wait(readers, timeout=60.0)
+    await asyncio.wait(readers, timeout=120.0)
     for link, peer in peers.items():
         if isinstance(peer, ClientConnection):
             assert got[peer] == sent[link][:len(got[peer])]

@@ -121,11 +121,16 @@ async def test_a_slow_viewer_gets_the_newest_and_costs_nobody_anything(
                 assert await asyncio.wait_for(reader.readexactly(len(part)), PATIENCE) == part
             assert (fast.sent, fast.dropped) == (20, 0)
             assert stuck.dropped == 18
+            await fast.drained()
+            waiting = asyncio.create_task(stuck.drained())
             assert stuck._transport.get_write_buffer_size() <= len(PART)
-            data = b''
+            data = await loop.sock_recv(slow, 1)
+            assert not waiting.done()
             while not data.endswith(bytes([19]) * len(PART)):
                 data += await asyncio.wait_for(loop.sock_recv(slow, 1 << 20), PATIENCE)
             assert set(data.partition(b'\r\n\r\n')[2]) == {0, 19}
+            await asyncio.wait_for(waiting, PATIENCE)
+            assert stuck.sent == 2
 
 
 async def test_a_viewer_that_takes_nothing_is_cut(make_server: MakeServer) -> None:
@@ -135,7 +140,9 @@ async def test_a_viewer_that_takes_nothing_is_cut(make_server: MakeServer) -> No
     writer.write(b'GET /s HTTP/1.1\r\nHost: localhost\r\n\r\n')
     stream = await source.stream()
     stream.put(bytes(1 << 25))
+    await asyncio.wait_for(stream.drained(), PATIENCE)
     await async_wait_until(lambda: source.ended == [stream])
+    assert stream.sent == 0
     writer.transport.abort()
 
 

@@ -37,7 +37,9 @@ from std_srvs.srv import SetBool
 from support.bridge_harness import running_bridge
 from support.helpers import async_wait_until, PATIENCE, SpinningNode, wait_until
 from support.make_golden import plain
+from support.processes import replaying
 from support.real_clients import lines_of, node_is_new_enough, scenarios, SKIP_NODE
+from support.recordings import read, record
 from support.rosbridge_robot import bridge_process
 from support.viewer_robot import decodes, Kinds, ListeningRobot, running_viewer_robot
 
@@ -47,7 +49,7 @@ FILE = 'ws_bridge/web/package.json'     # as an asset, too
 SKIP_FOXGLOVE = "Foxglove's packages are not installed (make test does that where there is npm)"
 SCENARIOS = scenarios(CLIENTS / 'foxglove_client.mjs', r'^  async (\w+)\(subprotocol\) \{')
 HEARD = 5    # messages of each topic that somebody has to listen to
-APART = ('time_of_a_simulation',)   # with a bridge of its own
+APART = 'time_of_a_simulation', 'replay'     # with a bridge of their own
 SUBPROTOCOLS = 'foxglove.sdk.v1', 'foxglove.websocket.v1'
 
 
@@ -113,8 +115,23 @@ async def test_the_time_of_a_simulation(ros_node: SpinningNode, packages: Path) 
     assert {line['subprotocol']: line['error'] for line in lines} == dict.fromkeys(SUBPROTOCOLS)
 
 
+def test_a_replay_is_what_was_recorded(packages: Path, tmp_path: Path) -> None:
+    """The bytes of each message, in their order; what the bridge said in a string."""
+    folder = record(tmp_path / 'records', 10)
+    rows = [row for file in sorted(folder.glob('*.mcap')) for row in read(file)]
+    topics = {topic: [data.decode() if topic.startswith('/ws_bridge/') else data.hex()
+                      for each, _, _, data in rows if each == topic] for topic, *_ in rows}
+    assert {len(each) for each in topics.values()} == {10}
+    times = [time for _, time, *_ in rows]
+    recorded = json.dumps({'begin': str(min(times)), 'end': str(max(times)), 'topics': topics})
+    with replaying(str(folder), '--loop') as url, lines_of(
+            ['node', 'foxglove_client.mjs', url, 'replay'], CLIENTS, RECORDED=recorded) as lines:
+        assert {line['subprotocol']: line['error'] for line in lines} == dict.fromkeys(
+            SUBPROTOCOLS)
+
+
 def test_the_script_has_scenarios() -> None:
-    assert len(SCENARIOS) == 10
+    assert len(SCENARIOS) == 11
 
 
 def with_profile(source: Path, copy: Path) -> None:

@@ -37,12 +37,21 @@ def page_of_the_tutorial() -> str:
 
 
 @pytest.fixture(scope='module')
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """Give the demo robot with its bridge, which serves a page of one's own too."""
+def demo(request: pytest.FixtureRequest,
+         tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """
+    Give the demo robot with its bridge, which serves a page of one's own too.
+
+    Where a module has ``RECORD``, it records; what it records is beside that page.
+    """
     folder = tmp_path_factory.mktemp('my_pages')
     (folder / 'index.html').write_text(page_of_the_tutorial())
     from support.browser import Demo
-    demo = Demo('-p', f'pages:={folder}')
+    record = getattr(request.module, 'RECORD', 'off')
+    demo = Demo('-p', f'pages:={folder}', '-p', f'record:={record}',
+                '-p', 'record_ring:=1.0', '-p', 'record_after:=0.1',
+                '-p', 'handshake_timeout:=20.0',    # so long may recordings be read
+                '-p', f'record_folder:={folder}/records', '-p', f'record_key:={folder}/record.key')
     demo.start()
     yield demo
     demo.stop()

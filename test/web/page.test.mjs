@@ -29,6 +29,7 @@ import { cloudPoints, gridPixels, poseStamped } from '../../ws_bridge/web/app/la
 import { LeasePanel } from '../../ws_bridge/web/app/lease.js';
 import { admission, Thinness } from '../../ws_bridge/web/app/link.js';
 import { startLogin } from '../../ws_bridge/web/app/login.js';
+import { lengthText, sizeText, startRecordings } from '../../ws_bridge/web/app/recordings.js';
 import { Relays } from '../../ws_bridge/web/app/relays.js';
 import { clockText, near as justBefore, neighbour, timeOf } from '../../ws_bridge/web/app/replay.js';
 import { StopButton } from '../../ws_bridge/web/app/stop.js';
@@ -585,6 +586,58 @@ test('marks of a replay: what just happened, and the next ones', () => {
   assert.deepEqual(justBefore(marks, 0.5), []);
   assert.deepEqual([neighbour(marks, 3, false), neighbour(marks, 3, true)], [{ time: 1 }, { time: 4 }]);
   assert.deepEqual([neighbour(marks, 1, false), neighbour(marks, 9, true)], [null, null]);
+});
+
+test('recordings are listed and fetched by those who may, and others are told why not', async () => {
+  assert.deepEqual([0, 999, 1000, 9949, 9960, 12_300_000, 999_600_000_000, 5e15].map(sizeText),
+    ['0 B', '999 B', '1.0 kB', '9.9 kB', '10 kB', '12 MB', '1.0 TB', '5000 TB']);
+  assert.deepEqual([null, 0, 59.94, 59.96, 119.9, 125.2, 3599.96].map(lengthText),
+    ['–', '0.0 s', '59.9 s', '1:00 min', '2:00 min', '2:05 min', '60:00 min']);
+  const { $ } = makePage();
+  const client = new FakeClient();
+  client.url = 'ws://robot:9090/';
+  client.hello = { role: 'observer', may: [], capabilities: [] };
+  client.options.token = 'abc';
+  const asked = [];
+  const saved = [];
+  let answer = { ok: false, status: 404, text: async () => '' };
+  const show = startRecordings(client, async (url, { headers }) => {
+    asked.push([url.href, headers.Authorization]);
+    return answer;
+  }, (...file) => saved.push(file));
+  const said = async () => {
+    await new Promise(setImmediate);
+    return $('recordings-say').textContent;
+  };
+  show();
+  assert.equal(await said(), 'The role observer may not read recordings: it needs the right recordings.');
+  client.hello = { role: 'admin', may: ['recordings'], capabilities: ['playback'] };
+  show();
+  assert.equal(await said(), 'This is a replay: it records nothing.');
+  assert.deepEqual(asked, []);
+  client.hello.capabilities = [];
+  show();
+  assert.match(await said(), /^No recordings here/);
+  answer = { ok: false, status: 403, text: async () => 'forbidden: needs a login\n' };
+  show();
+  assert.equal(await said(), 'forbidden: needs a login');
+  answer = { ok: true, json: async () => [
+    { name: 'b', began: '2026-11-29T08:00:00Z', reason: 'always', seconds: null, size: 5, complete: false },
+    { name: 'a', began: '2026-11-29T07:00:00Z', reason: 'estop', seconds: 40.1, size: 12_300_000, complete: true }] };
+  show();
+  assert.equal(await said(), '2 recordings');
+  assert.deepEqual(asked.at(-1), ['http://robot:9090/recordings/', 'Bearer abc']);
+  const [, [, length, size, file]] = $('recordings').children.map((each) => each.children);
+  assert.deepEqual([length.textContent, size.textContent], ['40.1 s', '12 MB']);
+  assert.equal($('recordings').children[0].children[3].children[0].disabled, true, 'it is being written');
+  const [button] = file.children;
+  answer = { ok: true, blob: async () => { throw new TypeError('network error'); } };
+  button.fire('click');
+  assert.equal(await said(), 'a: it was not sent in full');
+  answer = { ok: true, blob: async () => 'the file' };
+  button.fire('click');
+  assert.equal(await said(), 'saved as a.tar');
+  assert.deepEqual([saved, asked.at(-1)[0]], [[['a.tar', 'the file']], 'http://robot:9090/recordings/a.tar']);
 });
 
 test('a page whose relay is gone goes on at one that answers', async () => {

@@ -19,11 +19,16 @@ from pathlib import Path
 import re
 import shutil
 import subprocess
+from typing import Any
 
 import pytest
 
 from ws_bridge import errors
 from ws_bridge.config import VERSION
+from ws_bridge.identity.signatures import parse_keys
+from ws_bridge.protocol import operations as ops
+from ws_bridge.protocol.native import NativeDialect
+from ws_bridge.protocol.signed import FREE_WORDS, SignedDialect
 
 HERE = Path(__file__).parent
 NODE = shutil.which('node')
@@ -53,6 +58,35 @@ def test_under_node(name: str) -> None:
     counts = dict(re.findall(r'^. (pass|fail|cancelled) (\d+)$', done.stdout, re.MULTILINE))
     assert int(counts['pass']) > 0
     assert counts['fail'] == counts['cancelled'] == '0'
+
+
+@pytest.mark.skipif(node_version() < 20, reason='Ed25519 needs node 20')
+def test_python_verifies_what_the_client_signs() -> None:
+    """Each frame once, in order; a stop overtakes; what was not sent in time is not sent."""
+    told: dict[str, Any] = {}
+    dialect = SignedDialect(
+        NativeDialect('rover', 'p1'), robot='rover', secret=b'secret', unix_offset=0.0,
+        longest=10.0, is_stop=lambda name: False, is_signed=lambda signature, text: parse_keys(
+            told['line'], 'line').is_signed('alice', signature, text))
+    assert NODE is not None
+    done = subprocess.run([NODE, str(HERE / 'signing.mjs'), dialect.challenge(0)], text=True,
+                          capture_output=True, timeout=WITHIN, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told.update(json.loads(done.stdout))
+    frames = [frame if frame.startswith('{') else bytes.fromhex(frame) for frame in told['sent']]
+    heard = [op for frame in frames for op in dialect.decode(frame, 0.0)]
+    assert not [op for op in heard if isinstance(op, ops.Malformed)]
+    commands = [op for op in heard if isinstance(op, ops.Command)]
+    assert [op.sequence for op in commands] == list(range(1, 22))
+    assert commands[3].data == {'linear': {'x': 3}, 'note': 'é'}
+    signed = [op for frame, op in zip(frames, heard, strict=True) if isinstance(frame, bytes)]
+    assert signed == [heard[2], *commands]
+    assert heard[2] == ops.LeaseOperation(heard[2].op_id, 'acquire', 'base')
+    stop = next(op for op in heard if isinstance(op, ops.EmergencyStop))
+    assert heard.index(stop) < heard.index(commands[0])
+    assert heard[-1] == ops.LeaseOperation(heard[-1].op_id, 'release', 'base')
+    assert told['pace'] == [1, pytest.approx(0.1), 1]
+    assert (told['isHidden'], told['errors']) == (True, [])
 
 
 def test_types() -> None:
@@ -109,6 +143,13 @@ def test_codes_of_the_client_are_documented() -> None:
     for text in (re.findall(r'only this side has: (.*)', source)[0],
                  re.findall(r'A code of .*?, or (.*)', types)[0]):
         assert set(re.findall(r'`(\w+)`', text)) == own
+
+
+def test_the_client_signs_what_the_bridge_wants_signed() -> None:
+    found = re.search(r'^const FREE_WORDS = new Set\(\[(.*?)\]\)',
+                      (WEB / 'ws_bridge.js').read_text(), re.MULTILINE | re.DOTALL)
+    assert found
+    assert set(re.findall(r"'(\w+)'", found[1])) == FREE_WORDS
 
 
 @pytest.mark.parametrize('declaration', ['class WsBridge ', 'interface WsBridgeOptions ',

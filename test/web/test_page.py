@@ -29,7 +29,7 @@ def test_the_page_of_the_tutorial(shared: Page, demo: Demo, observer: Observer) 
     shared.wait(lambda: shared['x'].get_attribute('value') != '?', 'odometry')
     x, y = shared.middle('drive')
     shared.mouse('mousePressed', x, y)
-    observer.wait_moving()
+    wait_until(observer.is_moving, why=lambda: shared.text('message'))
     since = time.monotonic()
     shared.mouse('mouseReleased', x, y)
     stopped(observer, since)
@@ -40,8 +40,7 @@ def test_the_page_of_the_tutorial(shared: Page, demo: Demo, observer: Observer) 
 
 def test_keyboard(page: Page, observer: Observer) -> None:
     before = observer.odometry[0]
-    page.press('w')
-    observer.wait_moving()
+    page.hold('w', observer.is_moving)
     page.wait_text('drive-state', 'Driving by keyboard')
     page.wait(lambda: float(page.text('speed')) > 0.05, 'the speed on the page')
     since = time.monotonic()
@@ -49,12 +48,10 @@ def test_keyboard(page: Page, observer: Observer) -> None:
     page.wait_text('drive-state', 'Stopped: key released')
     stopped(observer, since)
     assert observer.odometry[0] > before
-    page.press('a')
-    wait_until(lambda: observer.odometry[2] > 0.2)
+    page.hold('a', lambda: observer.odometry[2] > 0.2)
     page.release('a')
     observer.wait_standing()
-    page.press('s')
-    wait_until(lambda: observer.odometry[1] < -0.1)
+    page.hold('s', lambda: observer.odometry[1] < -0.1)
     page.release('s')
     observer.wait_standing()
 
@@ -72,9 +69,11 @@ def test_keys_in_a_text_field_do_not_drive(page: Page, observer: Observer) -> No
 
 def test_joystick(page: Page, observer: Observer) -> None:
     x, y = page.middle('stick')
-    page.mouse('mousePressed', x, y)
-    page.mouse('mouseMoved', x, y - 60)
-    observer.wait_moving()
+
+    def push() -> None:
+        page.mouse('mousePressed', x, y)
+        page.mouse('mouseMoved', x, y - 60)
+    page.hold_input(push, lambda: page.mouse('mouseReleased', x, y - 60), observer.is_moving)
     page.wait_text('drive-state', 'Driving by joystick')
     page.mouse('mouseMoved', x + 50, y - 30)
     wait_until(lambda: observer.odometry[2] < -0.2)
@@ -90,9 +89,11 @@ def test_touch(page: Page, observer: Observer) -> None:
     def touch(kind: str, *points: dict[str, float]) -> None:
         page.driver.execute_cdp_cmd('Input.dispatchTouchEvent',
                                     {'type': kind, 'touchPoints': list(points)})
-    touch('touchStart', {'x': x, 'y': y})
-    touch('touchMove', {'x': x, 'y': y + 60})
-    wait_until(lambda: observer.odometry[1] < -0.1)
+
+    def pull() -> None:
+        touch('touchStart', {'x': x, 'y': y})
+        touch('touchMove', {'x': x, 'y': y + 60})
+    page.hold_input(pull, lambda: touch('touchEnd'), lambda: observer.odometry[1] < -0.1)
     since = time.monotonic()
     touch('touchEnd')
     page.wait_text('drive-state', 'Stopped: joystick released')
@@ -102,24 +103,33 @@ def test_touch(page: Page, observer: Observer) -> None:
 def test_limits_hold(page: Page, observer: Observer) -> None:
     page.choose('linear-limit', '0.2')
     sent = len(observer.commands)
-    page.press('w')
-    observer.wait_moving()
+    page.hold('w', observer.is_moving)
     page.release('w')
     observer.wait_standing()
     assert max(linear for _, linear, _ in observer.commands[sent:]) == pytest.approx(0.2)
     page.choose('linear-limit', '0.4')
 
 
+def let_it_poll(page: Page) -> None:
+    """Wait for longer than the page does between two looks at the gamepad."""
+    page.run('return new Promise((done) => setTimeout(done, 200));')
+
+
+def rest(page: Page) -> None:
+    """Let the gamepad's sticks go."""
+    page.run('pad.axes = [0, 0, 0, 0];')
+    let_it_poll(page)
+
+
 def test_gamepad(page: Page, observer: Observer) -> None:
     page.run("""
         window.pad = {connected: true, index: 0, axes: [0, -1, 0, 0], buttons: []};
         navigator.getGamepads = () => (window.pad ? [window.pad] : []);""")
-    page.run('return new Promise((done) => setTimeout(done, 200));')
+    let_it_poll(page)
     assert 'Driving' not in page.text('drive-state')    # it has to be seen at rest first
-    page.run('pad.axes = [0, 0, 0, 0];')
-    page.run('return new Promise((done) => setTimeout(done, 200));')
-    page.run('pad.axes = [0, -1, 0, 0];')
-    observer.wait_moving()
+    rest(page)
+    page.hold_input(lambda: page.run('pad.axes = [0, -1, 0, 0];'),
+                    lambda: rest(page), observer.is_moving)
     page.wait_text('drive-state', 'Driving by gamepad')
     since = time.monotonic()
     page.run('window.pad = null;')
@@ -131,20 +141,19 @@ def test_gamepad_without_focus(page: Page, observer: Observer) -> None:
     page.run("""
         window.pad = {connected: true, index: 0, axes: [0, 0, 0, 0], buttons: []};
         navigator.getGamepads = () => [window.pad];""")
-    page.run('return new Promise((done) => setTimeout(done, 200));')
-    page.run('pad.axes = [0, -1, 0, 0];')
-    observer.wait_moving()
+    let_it_poll(page)
+    page.hold_input(lambda: page.run('pad.axes = [0, -1, 0, 0];'),
+                    lambda: rest(page), observer.is_moving)
     since = time.monotonic()
     page.run('document.hasFocus = () => false;')
     page.wait_text('drive-state', 'Stopped: the window lost the focus')
     stopped(observer, since)
     sent = len(observer.commands)
-    page.run('pad.axes = [0, 0, 0, 0];')
-    page.run('return new Promise((done) => setTimeout(done, 200));')
+    rest(page)
     page.run('pad.axes = [0, -1, 0, 0];')
-    page.run('return new Promise((done) => setTimeout(done, 200));')
+    let_it_poll(page)
     page.run('delete document.hasFocus;')
-    page.run('return new Promise((done) => setTimeout(done, 200));')
+    let_it_poll(page)
     assert not any(linear or angular for _, linear, angular in observer.commands[sent:])
     assert 'Driving' not in page.text('drive-state')    # it has to be seen at rest again
 
@@ -155,22 +164,20 @@ def test_another_topic(page: Page, observer: Observer) -> None:
     with SpinningNode('second') as second:
         second.node.create_subscription(Twist, '/second/cmd_vel', heard.append, 10)
         page.wait(lambda: '/second/cmd_vel' in page.text('command-topic'), 'the topic')
-        page.press('w')
-        observer.wait_moving()
+        page.hold('w', observer.is_moving)
         since = time.monotonic()
         page.choose('command-topic', '/second/cmd_vel')
         page.wait_text('drive-state', 'Stopped: another topic was chosen')
         stopped(observer, since)
         page.release('w')
         assert not heard
-        assert not page.errors()    # nothing was sent where this page has no control
+        assert not page.unexpected()    # nothing was sent where this page has no control
 
 
 def test_hidden_tab(page: Page, observer: Observer) -> None:
     driver = page.driver
     mine = driver.current_window_handle
-    page.press('w')
-    observer.wait_moving()
+    page.hold('w', observer.is_moving)
     since = time.monotonic()
     driver.switch_to.new_window('tab')
     stopped(observer, since)
@@ -182,8 +189,7 @@ def test_hidden_tab(page: Page, observer: Observer) -> None:
 
 
 def test_blur(page: Page, observer: Observer) -> None:
-    page.press('w')
-    observer.wait_moving()
+    page.hold('w', observer.is_moving)
     since = time.monotonic()
     page.run("window.dispatchEvent(new Event('blur'));")
     page.wait_text('drive-state', 'Stopped: the window lost the focus')
@@ -197,8 +203,7 @@ def test_page_closed(page: Page, observer: Observer) -> None:
     driver.switch_to.new_window('window')
     other = driver.current_window_handle
     driver.switch_to.window(mine)
-    page.press('w')
-    observer.wait_moving()
+    page.hold('w', observer.is_moving)
     since = time.monotonic()
     driver.close()
     driver.switch_to.window(other)
@@ -209,8 +214,7 @@ def test_renderer_killed(demo: Demo, observer: Observer) -> None:
     with browser() as page:
         page.load(demo.page)
         page.take_control()
-        page.press('w')
-        observer.wait_moving()
+        page.hold('w', observer.is_moving)
         since = time.monotonic()
         page.kill_renderers()
         stopped(observer, since)
@@ -223,8 +227,7 @@ def test_network_gone(demo: Demo, observer: Observer) -> None:
         with browser() as page:
             page.load(f'http://127.0.0.1:{relay.port}/')
             page.take_control()
-            page.press('w')
-            observer.wait_moving()
+            page.hold('w', observer.is_moving)
             since = time.monotonic()
             relay.silent = True
             page.wait_text('drive-state', 'Stopped: The bridge is silent')
@@ -245,8 +248,7 @@ def test_network_gone(demo: Demo, observer: Observer) -> None:
 
 
 def test_browser_offline(page: Page, observer: Observer) -> None:
-    page.press('w')
-    observer.wait_moving()
+    page.hold('w', observer.is_moving)
     since = time.monotonic()
     page.driver.set_network_conditions(offline=True, latency=0, throughput=0)
     page.wait_text('drive-state', 'Stopped:')
@@ -260,8 +262,7 @@ def test_browser_offline(page: Page, observer: Observer) -> None:
 
 
 def test_stop_latches(page: Page, observer: Observer) -> None:
-    page.press('w')
-    observer.wait_moving()
+    page.hold('w', observer.is_moving)
     since = time.monotonic()
     page['stop'].click()
     stopped(observer, since)
@@ -277,8 +278,7 @@ def test_stop_latches(page: Page, observer: Observer) -> None:
     page['clear-stop'].click()
     page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
     page.take_control()     # clearing does not restore a lease
-    page.press('w')
-    observer.wait_moving()
+    page.hold('w', observer.is_moving)
     page.release('w')
     observer.wait_standing()
     page.refusals = ('stopped', 'not_holder')   # what was on its way when it was stopped
@@ -320,8 +320,7 @@ def test_second_page_requests_and_takes(page: Page, demo: Demo, observer: Observ
     assert 'control lost' in page.text('drive-state')
     driver.switch_to.window(second)
     page.wait_text('lease-text', 'You have control')
-    page.press('w')
-    observer.wait_moving()
+    page.hold('w', observer.is_moving)
     page.release('w')
     observer.wait_standing()
 
@@ -333,8 +332,7 @@ def test_second_page_requests_and_takes(page: Page, demo: Demo, observer: Observ
     page.wait_text('drive-state', 'control lost')
     driver.close()
     driver.switch_to.window(first)
-    page.press('w')
-    observer.wait_moving()
+    page.hold('w', observer.is_moving)
     page.release('w')
     page.run("localStorage.removeItem('ws_bridge.name');")
 
@@ -343,8 +341,7 @@ def test_control_lost_while_driving(page: Page, demo: Demo, observer: Observer) 
     with browser() as other:
         other.load(demo.page)
         other.wait_text('lease-text', 'has control')
-        page.press('w')
-        observer.wait_moving()
+        page.hold('w', observer.is_moving)
         since = time.monotonic()
         other['lease-take'].click()
         page.wait_text('drive-state', 'Stopped: control lost')

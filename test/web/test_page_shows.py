@@ -14,12 +14,15 @@
 """The page in a real browser: what it shows of the robot, and what else it does."""
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 import re
 import struct
 import subprocess
 import sys
+import tarfile
 import time
 from typing import Any
 import zlib
@@ -31,6 +34,11 @@ from support.recordings import incident
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from ws_bridge.record.channels import EVENTS
+from ws_bridge.record.reading import messages
+from ws_bridge.record.verify import verify
+
+RECORD = 'ring'
 NOTHING_YET = '\u2013'
 # What is wider than its card, or lies over the stick.
 STICKING_OUT = """
@@ -279,8 +287,8 @@ def test_inject(page: Page, observer: Observer) -> None:
     page.run("document.getElementById('inject-go').scrollIntoView();")
     sent = len(observer.commands)
     x, y = page.middle('inject-go')
-    page.mouse('mousePressed', x, y)
-    observer.wait_moving()
+    page.hold_input(lambda: page.mouse('mousePressed', x, y),
+                    lambda: page.mouse('mouseReleased', x, y), observer.is_moving, 'inject-say')
     since = time.monotonic()
     page.mouse('mouseReleased', x, y)
     page.wait_text('inject-say', 'Stopped: let go')
@@ -299,6 +307,25 @@ def test_log(page: Page, observer: Observer) -> None:
         page.wait(said, 'the line')
         page['log-filter'].send_keys('no such text')
         page.wait(lambda: not page.text('log'), 'the filter')
+
+
+LINES_OF_THE_KEY = """
+    const done = arguments[0];
+    import('/ws_bridge.js').then(async ({ signingKeyLine, storedSigningKey }) => {
+      const keys = await Promise.all([storedSigningKey(), storedSigningKey()]);
+      keys.push(await storedSigningKey());
+      const lines = await Promise.all(keys.map((pair) => signingKeyLine('alice', pair)));
+      done([[...new Set(lines)], keys.some(({ privateKey }) => privateKey.extractable)]);
+    }).catch((error) => done(String(error)));"""
+
+
+def test_a_browser_keeps_the_key_that_signs(page: Page) -> None:
+    told = page.driver.execute_async_script(LINES_OF_THE_KEY)
+    (line,), is_readable = told
+    assert line.startswith('alice ed25519:')
+    assert not is_readable
+    page.driver.refresh()
+    assert page.driver.execute_async_script(LINES_OF_THE_KEY) == told
 
 
 def test_inspect(page: Page) -> None:
@@ -376,8 +403,7 @@ def test_keyboard_alone_reaches_everything(page: Page) -> None:
 def test_pictures(page: Page, observer: Observer) -> None:
     """Every layout, bright and dark: nothing sticks out, STOP and the stick are in sight."""
     driver = page.driver
-    page.press('w')
-    observer.wait_moving()
+    page.hold('w', observer.is_moving)
     for name, width, height, mobile, scheme in (
             ('desktop.png', 1440, 900, False, 'light'),
             ('desktop-dark.png', 1440, 900, False, 'dark'),
@@ -645,6 +671,48 @@ def test_actions_messages_and_health(page: Page) -> None:
     page.wait_text('health', 'ws_bridge')
 
 
+def test_recordings(page: Page, demo: Demo, tmp_path: Path) -> None:
+    """STOP has the last seconds written; the page lists them, and saves them as they are."""
+    records = Path(next(each.partition(':=')[2] for each in demo.arguments
+                        if each.startswith('record_folder')))
+
+    def complete() -> set[Path]:
+        return set(records.glob('*estop/metadata.yaml'))
+    before = complete()
+    page['stop'].click()
+    page.wait_text('estop-text', 'Operator pressed STOP')
+    page.wait(lambda: complete() > before, 'the recording of the stop')
+    page.show('recordings')
+    page.wait_text('recordings', 'estop')
+    row = page.driver.find_elements('css selector', '#recordings tr')[0]
+    assert re.search(r'estop\n?\s*[\d.]+ s [\d.]+ [kM]B', row.text), row.text
+    data = base64.b64decode(page.run("""return (async () => {
+        let saved = null;
+        URL.createObjectURL = (blob) => { saved = blob; return '#'; };
+        HTMLAnchorElement.prototype.click = () => {};
+        document.querySelector('#recordings button').click();
+        const say = document.getElementById('recordings-say');
+        while (!saved) {
+            await new Promise((done) => setTimeout(done, 10));
+            if (!/saved|fetching/.test(say.textContent)) throw new Error(say.textContent);
+        }
+        const reader = new FileReader();
+        reader.readAsDataURL(saved);
+        await new Promise((done) => { reader.onload = done; });
+        return reader.result.split(',')[1];})();"""))
+    page.wait_text('recordings-say', 'saved as 20')
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        archive.extractall(tmp_path, filter='data')
+    (folder,) = tmp_path.iterdir()
+    assert [each.kind for each in verify(folder)] == ['intact']
+    assert list(messages(folder, ['/odom']))
+    said = [json.loads(each.data) for each in messages(folder, [EVENTS])]
+    assert 'Operator pressed STOP' in [
+        each.get('reason') for each in said if each['event'] == 'estop']
+    page['clear-stop'].click()
+    page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
+
+
 def test_a_replay(shared: Page, tmp_path: Path) -> None:
     """Somebody opens a recording, goes to the stop, and sees what was refused, and why."""
     folder = incident(tmp_path / 'records')
@@ -682,10 +750,29 @@ def test_a_replay(shared: Page, tmp_path: Path) -> None:
             shared.wait_text('replay-near', 'Lost 0:06.0 p2 lost /cmd_vel: heartbeat')
             shared['replay-before'].click()
             shared.wait_text('replay-now', '0:06.0')
+            # from the beginning to the end: the plot has what was recorded
+            shared.show('plot')
+            shared.wait(lambda: '/count' in shared.text('plot-topic'), 'topics')
+            shared.choose('plot-topic', '/count')
+            shared.wait(lambda: shared.text('plot-field') == 'data', 'its field')
+            shared['plot-add'].click()
+            shared.wait(lambda: '6' in ''.join(legends(shared)), 'the value at that time')
+            shared.choose('replay-time', '0')
+            shared.wait_text('replay-now', '0:00.0')
             shared.choose('replay-speed', '10')
             shared['replay-play'].click()
             shared.wait_text('replay-now', '0:09.0 of')
             shared.wait_text('replay-play', 'Play')
+            _, *lines = shared.run("""return (async () => {
+                let saved = null;
+                URL.createObjectURL = (blob) => { saved = blob; return '#'; };
+                HTMLAnchorElement.prototype.click = () => {};
+                document.getElementById('plot-csv').click();
+                while (!saved) await new Promise((done) => setTimeout(done, 10));
+                return (await saved.text()).trim().split('\\r\\n');})();""")
+            values = [int(line.split(',')[1]) for line in lines]
+            assert values[-10:] == [struct.unpack('<i', each.data[4:])[0]
+                                    for each in messages(folder, ['/count'])]
             assert not shared.console()
             shared.refusals = ('unknown_type',)     # of /rosout, which was not recorded
             assert not shared.unexpected()

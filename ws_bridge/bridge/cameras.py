@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ws_bridge.config import Settings
@@ -48,11 +49,14 @@ class _Entry:
 
     :ivar subscription: while somebody looks.
     :ivar rest: ends the camera, while nobody looks.
+    :ivar joined: the number of the viewer that came last; ``seen``: how many pictures had come.
     """
 
     camera: Camera
     subscription: Subscription | None = None
     rest: asyncio.TimerHandle | None = None
+    joined: int = 0
+    seen: int = 0
 
 
 class Cameras:
@@ -116,21 +120,27 @@ class Cameras:
                 self._end(idle)
             entry = _Entry(Camera(topic, msg_type, self._loop, self._epoch))
         entry.camera.add(viewer)
-        kept: list[bytes] = []
         if entry.subscription is None:
             try:
                 entry.subscription = self._ros.subscribe(
-                    topic, msg_type, qos, entry.camera.deliver, entry.camera.fail)
+                    topic, msg_type, qos, entry.camera.deliver, entry.camera.fail,
+                    partial(self._deliver_missed, entry))
             except WsBridgeError:
                 entry.camera.remove(viewer)
                 raise
-        else:
-            kept = entry.subscription.latched()
+        entry.joined, kept = entry.subscription.join()
         self._entries[key] = entry
         if entry.rest is not None:
             entry.rest.cancel()
             entry.rest = None
         entry.camera.deliver(kept[-1:], self._loop.time())
+        entry.seen = entry.camera.pictures
+
+    def _deliver_missed(self, entry: _Entry, cdr: bytes, had: int) -> None:
+        """Show a picture that is kept, as is known only now, where none has come since."""
+        if entry.joined > had and entry.camera.pictures == entry.seen:
+            entry.camera.deliver([cdr], self._loop.time())
+            entry.seen = entry.camera.pictures
 
     def remove(self, key: CameraKey, viewer: Viewer) -> None:
         """Let somebody look no longer."""

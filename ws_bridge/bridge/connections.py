@@ -40,7 +40,7 @@ from ws_bridge.bridge.state import StateReporter
 from ws_bridge.bridge.uplinks import Uplinks
 from ws_bridge.config import Settings
 from ws_bridge.convert.cbor import cbor_values
-from ws_bridge.protocol.dialect import Dialect, STOP_SIZE
+from ws_bridge.protocol.dialect import Dialect, SIGNED_OPCODE, STOP_SIZE
 from ws_bridge.protocol.dialects import DialectKind, DialectOptions, DIALECTS
 from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session import effects as fx
@@ -166,6 +166,7 @@ class PeerConnections:
                                      lease_mode=lease_mode)
         peer = self._peers[link] = Peer(link, session, dialect, kind, self._unix, self._ledger,
                                         not is_named or kind.parses_binary)
+        self._logins.require_signatures(peer)
         self._logins.bound(peer)
         if kind.has_heartbeats:
             self._beats.add(peer.beat)
@@ -285,4 +286,5 @@ class PeerConnections:
 def may_stop(data: str | bytes) -> bool:
     """Whether a frame may be an emergency stop, as far as can be told without parsing it."""
     return len(data) <= STOP_SIZE and (
-        'stop"' in data if isinstance(data, str) else b'stop"' in data)
+        'stop"' in data if isinstance(data, str) else
+        b'stop"' in data and data[0] != SIGNED_OPCODE)

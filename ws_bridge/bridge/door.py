@@ -23,7 +23,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 import time
 from typing import Any
@@ -82,6 +82,7 @@ class Door:
             OBSERVER.name if authority else ADMIN.name))
         self.dialled = self._named('connect_role', settings.connect_role)
         self._relayed = self._named('relay_role', settings.relay_role)
+        self._check_signed()
 
     def __repr__(self) -> str:
         return f'Door({self._authority!r}, {self._throttle!r})'
@@ -129,6 +130,8 @@ class Door:
             if not role.covers(self._relayed):
                 raise Forbidden(f'by a relay nobody may have the role {role.name} here')
             role = self._relayed
+        if self._relayed.signed and not role.signed:
+            role = replace(role, signed=True)
         return Admission(identity, Rights(self._policy, role))
 
     async def metrics_allowed(self, visitor: Visitor) -> HttpReply | None:
@@ -258,7 +261,33 @@ class Door:
             lifetime = max(min(lifetime, identity.expires - unix), 0.0)
         return self._tickets.make(identity, role, lifetime, time.monotonic()), lifetime
 
+    @property
+    def longest_ttl(self) -> float:
+        """The oldest command that any gate lets pass, s."""
+        return max((self._settings.gate_ttl,
+                    *(gate.ttl for gate in self._policy.exposure.gates)))
+
+    def is_signed(self, identity: Identity | None, signature: bytes, text: bytes) -> bool:
+        """Whether a text has the signature of a key of somebody."""
+        return identity is not None and self._authority.is_signed(identity.name, signature, text)
+
     # ---- configuration
+
+    def _check_signed(self) -> None:
+        """
+        Refuse keys that nobody has to use, and roles that nobody could use.
+
+        :raises ConfigError: so it is.
+        """
+        signing = [role.name for role in self._policy.roles.values() if role.signed]
+        if bool(signing) != bool(self._settings.command_key_file):
+            raise ConfigError(
+                f'is empty, and the role {signing[0]} has to sign' if signing else
+                'has no effect: no role of the mapping file has "signed: true"',
+                field='command_key_file')
+        if self.dialled.signed:
+            raise ConfigError(f'{self.dialled.name} has to sign, which a bridge cannot',
+                              field='connect_role')
 
     def _named(self, parameter: str, name: str) -> Role:
         role = self._policy.roles.get(name)

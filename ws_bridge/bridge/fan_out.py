@@ -29,7 +29,7 @@ from functools import partial
 import time
 
 from ws_bridge.bridge.converter import Converter
-from ws_bridge.bridge.streams import Form, form_of, Member, Sample, Throttled, Topic
+from ws_bridge.bridge.streams import Form, form_of, Group, Member, Sample, Throttled, Topic
 from ws_bridge.convert.codec import LARGE
 from ws_bridge.errors import ConversionError, WsBridgeError
 from ws_bridge.protocol.encodings import Encode, ENCODINGS
@@ -98,7 +98,7 @@ class FanOut:
         self._due: deque[tuple[Topic, Throttled]] = deque()
         self._served: deque[Link] = deque()     # those that have frames, not sent yet
         self._batches: deque[PeerBatch] = deque()   # older than those
-        self._made: list[tuple[StreamFrame, dict[Link, None]]] = []     # in this round, for whom
+        self._made: list[tuple[StreamFrame, dict[Link, int]]] = []     # in this round, for whom
         self._waiting_bytes = 0
         self._is_scheduled = False
         self.tap: Callable[[Topic, list[bytes], int], None] | None = None
@@ -106,32 +106,53 @@ class FanOut:
     def __repr__(self) -> str:
         return f'FanOut({len(self._line)} topics and {len(self._served)} peers wait)'
 
-    def deliver_latched(self, topic: Topic, member: Member, after: int = 0) -> None:
-        """
-        Give a peer that came late what a transient local topic has kept.
-
-        :param after: the number of the newest sample that it has.
-        """
-        if topic.codec is None:
+    def deliver_kept(self, topic: Topic, member: Member, samples: list[bytes]) -> None:
+        """Give a peer that came late what a transient local topic has kept."""
+        if not samples:
             return
-        samples = topic.subscription.latched()
-        form = form_of(topic, member)
+        self.gather()
         stamp = nanoseconds(self._loop.time() + self._epoch)
         first = max(topic.sequence - len(samples), 0) + 1  # as if they were the last that came
         for sequence, cdr in enumerate(samples, first):
-            if sequence <= after:
-                continue
-            if len(cdr) > LARGE and form.converted:
-                self._convert(topic, form, (cdr, stamp, sequence), (topic, member.peer),
-                              partial(self._send_latched, topic, member, form), len(samples))
-                continue
-            try:
-                body = form.encode(topic.codec, cdr)
-            except ConversionError as exc:
-                self._report(topic, exc)
-                continue
-            self._send(topic, member.peer.link, form, form.frame_here(body, stamp, sequence),
-                       stamp, max(member.wish.queue_depth, len(samples)))
+            self._give(topic, member, (cdr, stamp, sequence), len(samples))
+
+    def deliver_missed(self, topic: Topic, cdr: bytes, had: int) -> None:
+        """
+        Give a sample to the peers that came after it, because only now it is known to be kept.
+
+        :param had: the number of the last peer that has had it.
+        """
+        late = [member for member in topic.members.values() if member.joined > had]
+        if not late:
+            return
+        self.serve_all(topic)       # what came before it leaves before it
+        self.gather()
+        sample = cdr, nanoseconds(self._loop.time() + self._epoch), max(topic.sequence, 1)
+        for member in late:
+            self._give(topic, member, sample, len(topic.subscription.latched()) + 1)
+
+    def _give(self, topic: Topic, member: Member, sample: Sample, count: int) -> None:
+        """
+        Give a peer one of the samples that a topic keeps.
+
+        :param count: how many there are: the peer's own wish does not make them fewer.
+        """
+        cdr, stamp, sequence = sample
+        form = form_of(topic, member)
+        stream = (topic, member.key)
+        if form.converted and (len(cdr) > LARGE or self._converter.is_busy(stream)):
+            topic.is_slow = True
+            self._convert(topic, form, sample, stream,
+                          partial(self._give_large, topic, member, form, cdr, count), count)
+            return
+        assert topic.codec is not None
+        try:
+            body = form.encode(topic.codec, cdr)
+        except ConversionError as exc:
+            _report(topic, exc, self._loop.time())
+            return
+        self._send(topic, member.peer.link, form, form.frame_here(body, stamp, sequence), stamp,
+                   max(member.wish.queue_depth, count))
 
     def deliver(self, topic: Topic, samples: list[bytes], taken: float) -> None:
         """Take samples, which :meth:`work` hands out."""
@@ -269,7 +290,7 @@ class FanOut:
                 try:
                     body = bodies[form.encode] = form.encode(codec, cdr)
                 except ConversionError as exc:
-                    self._report(topic, exc)
+                    _report(topic, exc, self._loop.time())
                     continue
             frame = form.write(body, stamp, sequence)
             size += len(frame)
@@ -278,7 +299,7 @@ class FanOut:
             self._offer(topic, throttled, sample)
         return size
 
-    def _make(self, topic: Topic, links: dict[Link, None], form: Form, depth: int, frame: Frame,
+    def _make(self, topic: Topic, links: dict[Link, int], form: Form, depth: int, frame: Frame,
               stamp: int) -> None:
         """Give a frame to peers in this round."""
         if isinstance(frame, bytes) and len(frame) <= PIECE and topic.on_left is None:
@@ -295,7 +316,7 @@ class FanOut:
         if self._served:        # these have older ones
             self.gather()
             return
-        sets: list[tuple[dict[Link, None], list[StreamFrame]]] = []
+        sets: list[tuple[dict[Link, int], list[StreamFrame]]] = []
         for item, links in made:
             for known, items in sets:
                 if known is links or known.keys() == links.keys():
@@ -314,7 +335,7 @@ class FanOut:
         for links, items in sets:
             self._add_batches(links, items)
 
-    def _add_batches(self, links: dict[Link, None], items: list[StreamFrame]) -> None:
+    def _add_batches(self, links: dict[Link, int], items: list[StreamFrame]) -> None:
         first = size = 0
         for index, item in enumerate(items):
             size += len(item.frame)
@@ -363,7 +384,8 @@ class FanOut:
             if stream not in asked:
                 asked.add(stream)
                 self._convert(topic, group.form, sample, stream,
-                              partial(self._fan_out_large, topic, stream),
+                              partial(self._fan_out_large, topic, stream, cdr,
+                                      _wanting(topic, stream)),
                               on_drop=partial(_note_dropped, topic, stream))
         for throttled in topic.throttled.values():
             self._offer(topic, throttled, sample)
@@ -376,12 +398,12 @@ class FanOut:
 
         def on_done(body: memoryview | WsBridgeError) -> None:
             if not any(self._converter.is_busy((topic, key)) for key in (
-                    *topic.groups, *ENCODINGS)):
+                    *topic.groups, *topic.members, *ENCODINGS)):
                 topic.is_slow = False
             if isinstance(body, ConversionError):
-                self._report(topic, body)
+                _report(topic, body, self._loop.time())
             elif isinstance(body, WsBridgeError):
-                self._report(topic, ConversionError(body.message))
+                _report(topic, ConversionError(body.message), self._loop.time())
             else:
                 then(body, stamp, sequence)
         converted = form.converted
@@ -392,20 +414,34 @@ class FanOut:
                                 around=form.around(stamp, sequence) if form.write_text else
                                 (b'', b''))
 
-    def _fan_out_large(self, topic: Topic, stream: tuple[Topic, object],
-                       body: memoryview, stamp: int, sequence: int) -> None:
-        for key, group in topic.groups.items():
-            if stream[1] in (key, group.form.converted):
-                self._stage(topic, group.links, group.form, group.depth,
-                            group.form.frame(body, stamp, sequence), stamp)
+    def _fan_out_large(self, topic: Topic, stream: tuple[Topic, object], cdr: bytes,
+                       wanting: set[int], body: memoryview, stamp: int, sequence: int) -> None:
+        """
+        Hand out what was converted.
+
+        :param wanting: the numbers of those who were here when it came. Who came later has been
+            given it with what the topic keeps, or it is from before.
+        """
+        left = set(wanting)
+        for group in _groups(topic, stream):
+            links = [link for link, since in group.links.items() if since in wanting]
+            left.difference_update(group.links.values())
+            self._stage(topic, links, group.form, group.depth,
+                        group.form.frame(body, stamp, sequence), stamp)
+        for member in list(topic.members.values()) if left else ():
+            if member.since in left:    # it wants another form by now
+                self._give(topic, member, (cdr, stamp, sequence), 1)
         self._schedule()
 
-    def _send_latched(self, topic: Topic, member: Member, form: Form,
-                      body: memoryview, stamp: int, sequence: int) -> None:
-        """Hand out what a late peer missed, unless it left, or has newer ones already."""
-        if topic.members.get(member.key) is member:
+    def _give_large(self, topic: Topic, member: Member, form: Form, cdr: bytes, count: int,
+                    body: memoryview, stamp: int, sequence: int) -> None:
+        """Give a peer what was converted for it, unless it has left; maybe in another form now."""
+        now = topic.members.get(member.key)
+        if now is member:
             self._send(topic, member.peer.link, form, form.frame(body, stamp, sequence), stamp,
-                       member.wish.queue_depth)
+                       max(member.wish.queue_depth, count))
+        elif now is not None and now.since == member.since:
+            self._give(topic, now, (cdr, stamp, sequence), count)
 
     def _send(self, topic: Topic, link: Link, form: Form, frame: Frame, stamp: int,
               depth: int = 1) -> None:
@@ -447,37 +483,42 @@ class FanOut:
         cdr, stamp, sequence = sample
         stream = (topic, throttled)
         if throttled.form.converted and (len(cdr) > LARGE or self._converter.is_busy(stream)):
-            self._convert(topic, throttled.form, sample, stream,
-                          partial(self._send_large, topic, throttled))
+            self._convert(topic, throttled.form, sample, stream, partial(
+                self._give_large, topic, throttled.member, throttled.form, cdr, 1))
             return
         try:
             body = throttled.form.encode(topic.codec, cdr)
         except ConversionError as exc:
-            self._report(topic, exc)
+            _report(topic, exc, self._loop.time())
             return
         form = throttled.form
-        self._make(topic, {throttled.link: None}, form, 1,
+        self._make(topic, {throttled.member.peer.link: 0}, form, 1,
                    form.frame_here(body, stamp, sequence), stamp)
 
-    def _send_large(self, topic: Topic, throttled: Throttled, body: memoryview,
-                    stamp: int, sequence: int) -> None:
-        self._send(topic, throttled.link, throttled.form,
-                   throttled.form.frame(body, stamp, sequence), stamp)
 
-    def _report(self, topic: Topic, exc: ConversionError) -> None:
-        """Tell those who wanted a sample that it cannot be converted."""
-        topic.errors += 1
-        now = self._loop.time()
-        if now < topic.errors_due:
-            return
-        topic.errors_due = now + ERROR_INTERVAL
-        for member in topic.members.values():
-            member.peer.send(Failed(None, exc))
+def _groups(topic: Topic, stream: tuple[Topic, object]) -> list[Group]:
+    """Return the groups that get what is converted for a stream."""
+    return [group for key, group in topic.groups.items()
+            if stream[1] in (key, group.form.converted)]
+
+
+def _wanting(topic: Topic, stream: tuple[Topic, object]) -> set[int]:
+    """Return the numbers of the peers that get it."""
+    return {since for group in _groups(topic, stream) for since in group.links.values()}
 
 
 def _note_dropped(topic: Topic, stream: tuple[Topic, object]) -> None:
     """Count a sample that gave way to a newer one for those who wanted it."""
-    for key, group in topic.groups.items():
-        if stream[1] in (key, group.form.converted):
-            for link in group.links:
-                link.note_dropped()
+    for group in _groups(topic, stream):
+        for link in group.links:
+            link.note_dropped()
+
+
+def _report(topic: Topic, exc: ConversionError, now: float) -> None:
+    """Tell those who wanted a sample that it cannot be converted."""
+    topic.errors += 1
+    if now < topic.errors_due:
+        return
+    topic.errors_due = now + ERROR_INTERVAL
+    for member in topic.members.values():
+        member.peer.send(Failed(None, exc))

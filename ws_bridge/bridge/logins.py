@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
+import secrets
 from typing import ClassVar
 
 from ws_bridge.bridge.door import Door, FAILURE_DELAY
@@ -33,6 +35,8 @@ from ws_bridge.transport.link import Link
 
 STRANGER_MESSAGE = 16_384
 """The largest message of who has to log in first, bytes."""
+SECRET_SIZE = 16
+"""Of what makes the challenges of one connection, bytes."""
 
 
 class Logins(Unit):
@@ -93,6 +97,24 @@ class Logins(Unit):
         if not login.needed and login.rights.may('publish'):
             link.pace.keep(self._settings.fence_interval)
 
+    def require_signatures(self, peer: Peer) -> None:
+        """Have a peer sign what it asks for, if its role wants that."""
+        login, settings = peer.session.login, self._settings
+        if login.rights.role.signed:
+            from ws_bridge.protocol.signed import SignedDialect  # which few bridges need
+            peer.dialect = SignedDialect(
+                peer.dialect, robot=settings.robot_name, unix_offset=self._epoch,
+                secret=secrets.token_bytes(SECRET_SIZE),
+                longest=settings.heartbeat_interval + self._door.longest_ttl,
+                is_signed=partial(self._is_signed, peer),
+                is_stop=peer.session.services.is_stop)
+
+    def _is_signed(self, peer: Peer, signature: bytes, text: bytes) -> bool:
+        if self._door.is_signed(peer.session.login.identity, signature, text):
+            return True
+        self._ledger.often('bad_signature', peer=peer.name, address=peer.link.address)
+        return False
+
     def note(self, peer: Peer) -> None:
         """Take down that a peer has logged in."""
         login = peer.session.login
@@ -123,6 +145,7 @@ class Logins(Unit):
             return
         until = None if identity.expires is None else identity.expires - self._epoch
         self._carry_out(peer, login.succeeded(effect.op_id, identity, rights, until))
+        self.require_signatures(peer)
         self.bound(peer)
         self.note(peer)
         self.fence(peer.link, login)

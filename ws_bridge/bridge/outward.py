@@ -57,6 +57,7 @@ class Regained(NamedTuple):
     topic: Topic
     member: Member
     restored: Restored
+    kept: list[bytes]
 
 
 class Outward:
@@ -90,19 +91,22 @@ class Outward:
         :raises UnknownType: the type is not on this machine.
         """
         member = Member(peer, wish)
-        old = self._keys.get(member.key)
         msg_type = self.type_of(wish.topic, wish.msg_type)
         if msg_type is not None:
             peer.session.login.rights.check_type(wish.topic, msg_type)
-        topic = self._enter(member, msg_type)
+        topic, kept = self._enter(member, msg_type)
         peer.send(Subscribed(wish.op_id, self._describe(topic, member)))
         if topic.subscription is not None and topic.subscription.misfit is not None:
             peer.send(Failed(None, topic.subscription.misfit))
-        if old != self._keys[member.key] or wish.fresh:
-            self._fan_out.deliver_latched(topic, member)
+        self._fan_out.deliver_kept(topic, member, kept)
 
-    def _enter(self, member: Member, msg_type: str | None) -> Topic:
-        """Let a peer share in a topic, in place of what it had under this name."""
+    def _enter(self, member: Member, msg_type: str | None) -> tuple[Topic, list[bytes]]:
+        """
+        Let a peer share in a topic, in place of what it had under this name.
+
+        :return: the topic, and what the peer is to be given at once: what the topic has kept, if
+            it joins; what waited for the peer's time, if it was here.
+        """
         wish = member.wish
         key = wish.topic, wish.qos, msg_type
         old = self._keys.get(member.key)
@@ -119,15 +123,23 @@ class Outward:
         self._topics[key] = topic
         self._keys[member.key] = key
         self._fan_out.serve_all(topic)      # what came before is for those who were here
+        kept: list[bytes] = []
+        if topic.subscription is not None and (old is None or wish.fresh):
+            member.joined, kept = topic.subscription.join()
+            member.since = member.joined
         if old is not None:
-            self._leave(topic, member.key)
+            before = topic.members[member.key]
+            member.since, member.joined = before.since, max(member.joined, before.joined)
+            waiting = self._leave(topic, member.key)
+            if waiting is not None and waiting not in kept:
+                kept.insert(0, waiting)
         topic.channels.setdefault(wish.wire_name, next(self._ids))
         topic.members[member.key] = member
         if old is None:
             topic.begun[member.key] = topic.sequence
         member.peer.link.queue.share(wish.name, wish.share)
         self._join(topic, member)
-        return topic
+        return topic, kept
 
     def close(self, peer: Peer, delivery: DeliveryName) -> None:
         """Let a peer have a topic no longer by this name; the last one ends the subscription."""
@@ -164,21 +176,24 @@ class Outward:
         for topic, old in self._of(peer):
             self._fan_out.serve_all(topic)      # what came before was missed
             member = Member(peer, old.wish)
+            kept: list[bytes] = []
+            if topic.subscription is not None:
+                member.joined, kept = topic.subscription.join()
+                member.since = member.joined
             topic.members[old.key] = member
             peer.link.queue.share(member.wish.name, member.wish.share)
             self._join(topic, member)
             behind = topic.behind(member.key,
                                   received.get(topic.channels[member.wish.wire_name]))
-            kept = 0 if topic.subscription is None else min(
-                len(topic.subscription.latched()), behind)
+            kept = kept[max(len(kept) - behind, 0):]
             returns.append(Regained(topic, member, Restored(
-                self._describe(topic, member), behind - kept, topic.sequence - kept)))
+                self._describe(topic, member), behind - len(kept), topic.sequence - len(kept)),
+                kept))
         return returns
 
     def catch_up(self, returned: Regained) -> None:
         """Give a peer that came back what a transient local topic has kept of what it missed."""
-        self._fan_out.deliver_latched(returned.topic, returned.member,
-                                      after=returned.restored.sequence)
+        self._fan_out.deliver_kept(returned.topic, returned.member, returned.kept)
 
     def _of(self, peer: Peer) -> list[tuple[Topic, Member]]:
         """Return what the session of a peer subscribes to."""
@@ -241,12 +256,12 @@ class Outward:
             if msg_type is None:
                 return
             member.peer.session.login.rights.check_type(member.wish.topic, msg_type)
-            topic = self._enter(member, msg_type)
+            topic, kept = self._enter(member, msg_type)
         except WsBridgeError as exc:
             self._lose(member, exc)
             return
         member.peer.send(TopicAppeared(self._describe(topic, member)))
-        self._fan_out.deliver_latched(topic, member)
+        self._fan_out.deliver_kept(topic, member, kept)
 
     def _describe(self, topic: Topic, member: Member) -> Delivery:
         """Return what the acknowledgment of a subscription tells."""
@@ -280,7 +295,8 @@ class Outward:
         topic.subscription = self._ros.subscribe(
             topic.name, msg_type, wish.qos,
             lambda samples, taken: self._fan_out.deliver(topic, samples, taken),
-            lambda exc: self._fail(topic, exc))
+            lambda exc: self._fail(topic, exc),
+            lambda cdr, had: self._fan_out.deliver_missed(topic, cdr, had))
         topic.codec = codec
 
     def _fail(self, topic: Topic, exc: WsBridgeError) -> None:
@@ -314,20 +330,23 @@ class Outward:
         wish, peer = member.wish, member.peer
         if wish.min_interval:
             topic.throttled[member.key] = Throttled(
-                peer.link, form_of(topic, member), wish.min_interval)
+                member, form_of(topic, member), wish.min_interval)
             return
         group = topic.groups.get(member.group_key)
         if group is None:
             group = topic.groups[member.group_key] = Group(
                 form_of(topic, member), wish.queue_depth)
-        group.links[peer.link] = None
+        group.links[peer.link] = member.since
         topic.depth = max(each.depth for each in topic.groups.values())
 
-    def _leave(self, topic: Topic, name: Name) -> None:
+    def _leave(self, topic: Topic, name: Name) -> bytes | None:
+        """Deliver to a peer no longer; return the sample that waits for its time, if one does."""
+        waiting = None
         throttled = topic.throttled.pop(name, None)
+        if throttled is not None and throttled.pending is not None:
+            waiting, throttled.pending = throttled.pending[0], None
         if throttled is not None and throttled.timer is not None:
             throttled.timer.cancel()
-            throttled.pending = None
         member = topic.members[name]
         key = member.group_key
         group = topic.groups.get(key)
@@ -336,3 +355,4 @@ class Outward:
             if not group.links:
                 del topic.groups[key]
                 topic.depth = max((each.depth for each in topic.groups.values()), default=1)
+        return waiting

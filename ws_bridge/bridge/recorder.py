@@ -177,9 +177,10 @@ class Recorder:
         """Return the number of a channel; below 0 where another subscription is recorded."""
         assert topic.codec is not None
         entry = self._enter(topic.name, topic.codec)
-        if entry.topic is not None and entry.topic.members:
-            return -1
-        entry.topic, entry.kept = topic, []
+        if entry.topic is not topic:
+            if entry.topic is not None and entry.topic.members:
+                return -1
+            entry.topic, entry.kept = topic, []
         return entry.number
 
     def published(self, topic: str, codec: Codec, cdr: bytes | memoryview) -> None:

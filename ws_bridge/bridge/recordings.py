@@ -54,8 +54,6 @@ AT_ONCE = 2
 WITHIN = 0.8
 """Of the time of a handshake: so long the list of recordings, or of topics, may take."""
 PIECE = 262_144
-PAUSE = 0.005
-"""Time between looks whether a piece was taken, s."""
 
 _STATUS: Mapping[str, HTTPStatus] = {
     Forbidden.code: HTTPStatus.FORBIDDEN, UnknownName.code: HTTPStatus.NOT_FOUND,
@@ -226,9 +224,10 @@ class Recordings:
                 piece = await _read(process.stdout)
                 if not piece:
                     break
-                await _put(stream, b'%x\r\n%b\r\n' % (len(piece), piece))
+                stream.put(b'%x\r\n%b\r\n' % (len(piece), piece))
+                await stream.drained()
             if stream.is_open and await process.wait() == 0:
-                await _put(stream, b'0\r\n\r\n')
+                stream.put(b'0\r\n\r\n')
                 await asyncio.wait_for(has_ended.wait(), self._patience)
             elif stream.is_open:
                 logger.warning('%s was not sent: %s', options['name'],
@@ -246,9 +245,10 @@ def _require(admission: Admission, visitor: Visitor) -> None:
 
     :raises Forbidden: the role or the place does not allow it.
     """
-    if admission.rights.find('recordings', EVERYTHING) is None or not (
-            admission.identity is not None or is_on_this_machine(visitor.address)):
+    if admission.rights.find('recordings', EVERYTHING) is None:
         raise Forbidden('needs the right recordings')
+    if admission.identity is None and not is_on_this_machine(visitor.address):
+        raise Forbidden('needs a login, or a client on the same machine')
 
 
 def _heard(rights: Rights, topics: Iterable[str]) -> list[str]:
@@ -270,14 +270,6 @@ async def _read(stream: asyncio.StreamReader) -> bytes:
         return await stream.readexactly(PIECE)
     except asyncio.IncompleteReadError as exc:
         return exc.partial
-
-
-async def _put(stream: HttpStream, part: bytes) -> None:
-    """Send a part, and wait until it was taken."""
-    before = stream.sent
-    stream.put(part)
-    while stream.is_open and stream.sent == before:     # noqa: ASYNC110 - nothing tells
-        await asyncio.sleep(PAUSE)
 
 
 def _headers(visitor: Visitor) -> dict[str, str]:

@@ -69,10 +69,16 @@ class Heard:
     kept: Callable[[str], list[bytes]]
     closed: bool = False
     misfit: None = None
+    joined: int = 0
 
     def latched(self) -> list[bytes]:
-        """Return what a peer that comes now has missed."""
+        """Return what is kept for a peer that comes now."""
         return self.kept(self.topic)
+
+    def join(self) -> tuple[int, list[bytes]]:
+        """Return the number of a peer that comes now, and what it has missed."""
+        self.joined += 1
+        return self.joined, self.latched()
 
     def close(self) -> None:
         """Hear it no more."""
@@ -377,7 +383,8 @@ class ReplaySide:
 
     def subscribe(self, topic: str, msg_type: str | None, qos: QosRequest | None,
                   on_samples: Callable[[list[bytes], float], None],
-                  on_error: Callable[[Any], None]) -> Heard:
+                  on_error: Callable[[Any], None],
+                  on_missed: Callable[[bytes, int], None] | None = None) -> Heard:
         """Hear a topic."""
         heard = Heard(topic, msg_type, on_samples, self.kept)
         self._heard.setdefault(topic, []).append(heard)

@@ -91,35 +91,34 @@ def _is_spliced(write: SampleWriter) -> bool:
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """Peers that get the same frames of one topic."""
+    """
+    Peers that get the same frames of one topic.
+
+    :param links: of the peers, and the number under which each joined (``Member.since``).
+    """
 
     form: Form
     depth: int
-    links: dict[Link, None] = field(default_factory=dict)
-
-
-@dataclass(slots=True, eq=False)
-class Throttled:
-    """One peer that wants at most a sample each ``interval`` s."""
-
-    link: Link
-    form: Form
-    interval: float
-    due: float = 0.0
-    pending: Sample | None = None
-    timer: asyncio.TimerHandle | None = None    # also while its turn has not come
+    links: dict[Link, int] = field(default_factory=dict)
 
 
 Name = tuple[str, DeliveryName]
 """A peer, and its delivery."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Member:
-    """One peer's wish for one topic."""
+    """
+    One peer's wish for one topic.
+
+    :ivar since: the number under which it joined; ``joined``: under which it did so last, and was
+        given what the topic keeps.
+    """
 
     peer: Peer
     wish: OpenSubscription
+    since: int = 0
+    joined: int = 0
 
     @property
     def key(self) -> Name:
@@ -133,6 +132,18 @@ class Member:
         dialect = self.peer.dialect
         return (dialect.name, dialect.share_key(wish.wire_name, wish.key), wish.encoding,
                 wish.queue_depth, wish.fragment_size)
+
+
+@dataclass(slots=True, eq=False)
+class Throttled:
+    """One peer that wants at most a sample each ``interval`` s."""
+
+    member: Member
+    form: Form
+    interval: float
+    due: float = 0.0
+    pending: Sample | None = None
+    timer: asyncio.TimerHandle | None = None    # also while its turn has not come
 
 
 Key = tuple[str, QosRequest | None, str | None]

@@ -31,6 +31,7 @@ from ws_bridge.config.roles import EVERYTHING, OwnNames
 from ws_bridge.errors import BadRecording, ConfigError, Forbidden
 from ws_bridge.mapping.reader import load_mapping
 from ws_bridge.record.channels import EVENTS, RECORDER
+from ws_bridge.record.export import write_mcap
 from ws_bridge.record.keys import load_public, load_signer, Signer
 from ws_bridge.record.reading import channels_at, facts_at, files_at, messages
 from ws_bridge.record.reading import cut as copy
@@ -172,6 +173,24 @@ def csv(args: argparse.Namespace) -> int:
     return DONE
 
 
+def mcap(args: argparse.Namespace) -> int:
+    """Write a recording as one MCAP file, as far as a role may read it."""
+    path, target = Path(args.path), Path(args.target)
+    rights = rights_of(args)
+    begin, end = _span(args, path)
+    try:
+        count, left_out = write_mcap(
+            path, target, args.topics, begin, end,
+            may_hear=lambda *topic: rights is None or rights.may_hear(*topic),
+            hears_all=rights is None or rights.hears_all)
+    except OSError as exc:
+        raise BadRecording(f'{target}: {exc.strerror}') from exc
+    print(f'{target}: {count} messages, not signed')
+    for topic in sorted(left_out):
+        print(f'left out: {topic}', file=sys.stderr)
+    return DONE
+
+
 def verify(args: argparse.Namespace) -> int:
     """Say what was changed, cut or left out."""
     key = load_public(Path(args.key)) if args.key else None
@@ -211,4 +230,4 @@ def _span(args: argparse.Namespace, path: Path) -> tuple[int | None, int | None]
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    'info': info, 'cut': cut, 'csv': csv, 'verify': verify, 'repair': repair}
+    'info': info, 'cut': cut, 'csv': csv, 'mcap': mcap, 'verify': verify, 'repair': repair}

@@ -53,6 +53,9 @@ def matrix(policy: Policy) -> list[str]:
     """Return the lines that say what each role may use, of what is exposed; ! is a denial."""
     rows = [('role', *policy.roles)]
     rows += [(use, *(_grants(role, use) for role in policy.roles.values())) for use in USES]
+    if any(role.signed for role in policy.roles.values()):
+        rows.append(('must sign', *('yes' if role.signed else '-'
+                                    for role in policy.roles.values())))
     return columns(rows)
 
 

@@ -26,6 +26,7 @@ from itertools import count
 import os
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -39,12 +40,15 @@ from ws_bridge.errors import (
     UnknownOperation,
     WsBridgeError,
 )
+from ws_bridge.fleet.names import robot_asked_for
+from ws_bridge.identity.signatures import load_private_key, PrivateKey
 from ws_bridge.identity.tickets import without_ticket
 from ws_bridge.interface.client import WebSocketClient
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.envelope import decode, encode, Envelope
 from ws_bridge.protocol.native import BINARY_HEADER, SUBPROTOCOL
 from ws_bridge.protocol.pieces import is_piece, Joiner
+from ws_bridge.protocol.signed import BEATS_A_TTL, FREE_WORDS, sign_frame
 from ws_bridge.protocol.types import InterfaceConfig, MessageType, Priority, SecurityLevel
 from ws_bridge.transport.link import Link
 from ws_bridge.transport.options import ClientOptions
@@ -54,6 +58,8 @@ REPLY_TIMEOUT = 10.0
 MAX_MESSAGE_SIZE = 1 << 28
 TOKEN_VARIABLE = 'WS_BRIDGE_TOKEN'
 """Holds the token to log in with."""
+KEY_VARIABLE = 'WS_BRIDGE_KEY'
+"""Names the file of the private key to sign with, where the role of the user has to."""
 CA_VARIABLE = 'WS_BRIDGE_CA'
 """Names the PEM file of who signs the bridge's certificate, where the system does not know."""
 NO_HEARTBEATS: dict[str, Any] = {'heartbeat_interval': 0}
@@ -76,10 +82,17 @@ class BridgeClient:
     It is the listener of its link; :func:`connected` makes one.
 
     :param on_error: told of an error that answers no request.
+    :param key: what it signs with, if the bridge wants that.
+    :param robot: the name of the robot that is wanted; empty = the one that the bridge says.
     """
 
-    def __init__(self, on_error: Callable[[WsBridgeError], None]) -> None:
+    def __init__(self, on_error: Callable[[WsBridgeError], None], key: PrivateKey | None = None,
+                 robot: str = '') -> None:
         self._on_error = on_error
+        self._key = key
+        self._robot = robot
+        self._challenge: str | None = None
+        self._signed = count()
         self._link: Link | None = None
         self._numbers = count(1)
         self._replies: dict[str, asyncio.Future[Envelope]] = {}
@@ -134,7 +147,10 @@ class BridgeClient:
         """
         hello = await self.request('hello', pieces=True)
         lease = await self.request('take' if take else 'acquire', gate=gate)
-        beating = asyncio.ensure_future(self._beat(float(hello['heartbeat']['interval'])))
+        interval = float(hello['heartbeat']['interval'])
+        if self._challenge is not None:     # by it the bridge tells how old a command is
+            interval = min(interval, float(lease['ttl']) / BEATS_A_TTL)
+        beating = asyncio.ensure_future(self._beat(interval))
         try:
             # The second one tells the bridge how far its clock is from ours.
             for _ in range(2):
@@ -197,7 +213,13 @@ class BridgeClient:
                        message_type=message_type, destination=destination, extra=extra)
         reply: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
         self._replies[message_id] = reply
-        self._link.send(frame, Priority.HIGH)
+        if self._has_to_sign(message_type, data):
+            assert self._key is not None
+            assert self._challenge is not None
+            self._link.send(sign_frame(self._robot, self._challenge, next(self._signed),
+                                       frame.decode(), self._key.sign), Priority.HIGH, text=False)
+        else:
+            self._link.send(frame, Priority.HIGH)
         try:
             # Not wait_for: before Python 3.12 it loses a Ctrl-C that comes with the reply.
             await asyncio.wait((reply,), timeout=patience)
@@ -208,6 +230,11 @@ class BridgeClient:
             del self._replies[message_id]
             if not reply.cancel():
                 reply.exception()       # seen, even where the caller was cancelled
+
+    def _has_to_sign(self, message_type: MessageType, data: Any) -> bool:
+        return self._key is not None and self._challenge is not None \
+            and message_type is not MessageType.HEARTBEAT \
+            and not (message_type is MessageType.CONFIGURATION and data['op'] in FREE_WORDS)
 
     # ---- the link's listener
 
@@ -240,6 +267,10 @@ class BridgeClient:
         if envelope.message_type is MessageType.HEARTBEAT and isinstance(data, dict):
             self._last_beat = {'sequence': data.get('sequence'),
                                'timestamp': data.get('timestamp'), 'received': time.time()}
+        if isinstance(data, dict) and isinstance(data.get('challenge'), str) and (
+                envelope.message_type is MessageType.HEARTBEAT or data.get('op') == 'hello'):
+            self._challenge = data['challenge']
+            self._robot = self._robot or str(data.get('robot', ''))
         if isinstance(data, dict) and isinstance(data.get('schema'), str):
             self._learn(data)
         reply = self._replies.get(envelope.correlation_id or '')
@@ -299,7 +330,10 @@ async def connected(url: str, on_error: Callable[[WsBridgeError], None]
         max_message_size=MAX_MESSAGE_SIZE, enable_logging=False, security_level=level,
         auth_token=token, custom_settings={
             **NO_HEARTBEATS, **({'ssl_ca_path': ca_path} if ca_path else {})})
-    client = BridgeClient(on_error)
+    key_path = os.environ.get(KEY_VARIABLE)
+    key = load_private_key(key_path, KEY_VARIABLE) if key_path else None
+    wanted = robot_asked_for(urlsplit(url).path)
+    client = BridgeClient(on_error, key, wanted[0] if wanted else '')
     interface = WebSocketClient(config, listener=client,
                                 options=ClientOptions(subprotocols=(SUBPROTOCOL,)))
     try:
@@ -309,6 +343,8 @@ async def connected(url: str, on_error: Callable[[WsBridgeError], None]
         if not client.is_open:
             raise ConnectFailed(
                 f'{without_ticket(url)}: no bridge that speaks {SUBPROTOCOL}')
+        if key is not None:
+            await client.request('hello')       # which has what is to be signed first
         yield client
     finally:
         await interface.disconnect()

@@ -107,6 +107,8 @@ def build_parser() -> argparse.ArgumentParser:
     add('robot', 'run the demo robot alone (takes --ros-args)', _robot, takes_ros_args=True)
     _add_relay(add('relay', 'run a relay, through which operators reach robots that dial it',
                    _relay))
+    _add_key(add('key', 'make a key that signs commands, and print the line of the public one',
+                 _key))
     check = add('check', 'check a mapping file and print what it exposes', _check)
     check.add_argument('file', metavar='FILE', help='the mapping file')
     check.add_argument('--as', metavar='ROLE', dest='role', help='what this role may do')
@@ -150,6 +152,13 @@ def _add_relay(command: argparse.ArgumentParser) -> None:
     command.add_argument('--params-file', metavar='FILE', help='YAML, a parameter a line')
     command.add_argument('-p', metavar='NAME:=VALUE', dest='assignments', action='append',
                          default=[], help='a parameter; may be given several times')
+
+
+def _add_key(command: argparse.ArgumentParser) -> None:
+    command.add_argument('file', metavar='FILE', help='of the private key; made if it is not '
+                         'there')
+    command.add_argument('name', metavar='NAME', type=_key_name,
+                         help='of whoever has the key, as in the login')
 
 
 def _add_topics(command: argparse.ArgumentParser) -> None:
@@ -251,6 +260,12 @@ def _add_bag(command: argparse.ArgumentParser) -> None:
     table.add_argument('topic', metavar='TOPIC')
     _add_span(table)
     table.add_argument('-o', '--output', metavar='FILE', help='write there instead')
+    whole = add('mcap', 'write a recording as one MCAP file, which is not signed')
+    whole.add_argument('target', metavar='TARGET', help='the file to make')
+    whole.add_argument('--topic', metavar='TOPIC', action='append', dest='topics',
+                       help='only this topic; may be given several times')
+    _add_span(whole)
+    _add_reader(whole)
     add('verify', 'say what was changed, cut or left out').add_argument(
         '--key', metavar='FILE', help="the bridge's public key (record_key, with .pub)")
     add('repair', 'make a recording that was cut readable again').add_argument(
@@ -338,6 +353,13 @@ def _robot_name(text: str) -> str:
     return text
 
 
+def _key_name(text: str) -> str:
+    from ws_bridge.identity.identity import is_name
+    if not is_name(text) or len(text.split()) != 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a name: no spaces')
+    return text
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 2 ** 31:
         raise argparse.ArgumentTypeError(f'{text!r} is not a number from 1 on')
@@ -391,6 +413,14 @@ def _require_websockets() -> None:
 def _robot(args: argparse.Namespace) -> int:
     from ws_bridge.demo.node import run as run_robot
     return run_robot(args.ros_args)
+
+
+def _key(args: argparse.Namespace) -> int:
+    from ws_bridge.identity.signatures import line_of, load_private_key, make_private_key
+    key = load_private_key(args.file, 'key') if os.path.exists(args.file) else \
+        make_private_key(args.file, 'key')
+    print(line_of(args.name, key.public))
+    return DONE
 
 
 def _check(args: argparse.Namespace) -> int:

@@ -240,6 +240,9 @@ class Settings:
         '', 'What "iss" of a JSON web token must be; empty = anything.', form=forms.printable)
     jwt_leeway: float = parameter(
         10.0, 'How far the clock of the issuer of a JSON web token may be off, s.', 0.0, 3600.0)
+    command_key_file: str = parameter(
+        '', 'File with a line for each public key that signs commands: name and key; empty = '
+        'none. Peers have to sign whose role in the mapping file has "signed".', form=forms.path)
     allow_anonymous: bool = parameter(
         False, 'Let peers in that do not log in, also from other machines.')
     anonymous_role: str = parameter(

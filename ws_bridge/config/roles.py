@@ -64,11 +64,16 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What peers of one kind may do."""
+    """
+    What peers of one kind may do.
+
+    :param signed: they have to sign whatever does more than look, ask and give up.
+    """
 
     name: str
     allow: tuple[Grant, ...] = ()
     deny: tuple[Grant, ...] = ()
+    signed: bool = False
 
     def allows(self, use: Use, name: str) -> bool:
         """Whether a peer may; a denial wins."""

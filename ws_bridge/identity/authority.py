@@ -35,6 +35,7 @@ from ws_bridge.identity.webtoken import web_tokens, WebTokens
 
 if TYPE_CHECKING:
     from ws_bridge.config import Settings
+    from ws_bridge.identity.signatures import PublicKeys
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Authority:
         self._roles = roles
         self._tokens: tuple[Entry, ...] = ()
         self._web: WebTokens | None = None
+        self._keys: PublicKeys | None = None
         self.read()
 
     def __repr__(self) -> str:
@@ -86,8 +88,9 @@ class Authority:
     @property
     def files(self) -> tuple[str, ...]:
         """The files that :meth:`read` reads."""
-        return tuple(path for path in (self._settings.token_file, self._settings.jwt_key_file)
-                     if path)
+        settings = self._settings
+        return tuple(path for path in (settings.token_file, settings.jwt_key_file,
+                                       settings.command_key_file) if path)
 
     def read(self) -> None:
         """
@@ -119,11 +122,21 @@ class Authority:
                             is_secret=settings.jwt_algorithm.startswith('HS'))
             web = web_tokens(key, settings.jwt_algorithm,
                              settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway)
-        self._tokens, self._web = tokens, web
+        keys = None
+        if settings.command_key_file:
+            from ws_bridge.identity.signatures import parse_keys  # which few need
+            content = read_file(settings.command_key_file, 'command_key_file', MAX_FILE_SIZE,
+                                is_secret=False)
+            keys = parse_keys(content.decode(errors='replace'), settings.command_key_file)
+        self._tokens, self._web, self._keys = tokens, web, keys
         if settings.token_file and not in_file:
             logger.warning('token_file: %s holds no token: with one of its lines nobody can log '
                            'in%s', settings.token_file, '' if tokens or web or
                            self.takes_certificates else ', and there is no other way')
+
+    def is_signed(self, name: str, signature: bytes, text: bytes) -> bool:
+        """Whether a text has the signature of one of the keys of a name."""
+        return self._keys is not None and self._keys.is_signed(name, signature, text)
 
     def identify(self, token: str) -> Identity:
         """

@@ -23,7 +23,7 @@ from ws_bridge.config import NAME_LENGTH
 from ws_bridge.config.roles import BUILT_IN, EVERYTHING, Grant, NAMELESS, Role, Use, USES
 from ws_bridge.mapping.nodes import NodeReader, shown
 
-ROLE_KEYS = ('like', 'allow', 'deny')
+ROLE_KEYS = ('like', 'allow', 'deny', 'signed')
 
 _ROLE = re.compile(r'[A-Za-z][A-Za-z0-9_-]{0,63}')
 
@@ -44,9 +44,12 @@ class RoleReader(NodeReader):
             like = self._role_name(entries['like'], f'{path}.like', {**BUILT_IN, **roles}) \
                 if 'like' in entries else None
             base = {**BUILT_IN, **roles}.get(like or '', Role(name))
+            signed = self._flag(entries['signed'], f'{path}.signed') if 'signed' in entries \
+                else base.signed
             roles[name] = Role(name, base.allow + self._grants(entries.get('allow'),
                                                                f'{path}.allow'),
-                               base.deny + self._grants(entries.get('deny'), f'{path}.deny'))
+                               base.deny + self._grants(entries.get('deny'), f'{path}.deny'),
+                               bool(signed))
         return tuple(roles.values())
 
     def _grants(self, node: yaml.Node | None, path: str) -> tuple[Grant, ...]:

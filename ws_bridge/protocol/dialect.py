@@ -29,6 +29,8 @@ STOP_SIZE = 1000
 The largest emergency stop that is read although it is too much, or something else in it is wrong,
 characters or bytes.
 """
+SIGNED_OPCODE = 17
+"""Begins a signed frame, which is opened once, in its turn; see :mod:`.signed`."""
 
 _CBOR_MAPS = range(0xA0, 0xC0)
 

@@ -93,9 +93,10 @@ def _beat(reply: replies.Beat) -> Often:
     echo = b'null' if reply.echo is None else orjson.dumps({
         'sequence': reply.echo[0], 'timestamp': seconds(reply.echo[1]),
         'received': seconds(reply.echo[2])})
+    end = b'' if reply.challenge is None else b',"challenge":"%b"' % reply.challenge.encode()
     return Often(b'heartbeat', Priority.HIGH, reply.answers, (
-        b'{"type":"heartbeat","timestamp":%b,"sequence":%d,"echo":%b}' % (
-            orjson.dumps(seconds(reply.stamp)), reply.sequence, echo),))
+        b'{"type":"heartbeat","timestamp":%b,"sequence":%d,"echo":%b%b}' % (
+            orjson.dumps(seconds(reply.stamp)), reply.sequence, echo, end),))
 
 
 @lru_cache(SHARED_STATES)
@@ -152,7 +153,8 @@ def hello_fields(reply: replies.Greeting) -> dict[str, Any]:
         'limits': asdict(reply.limits), 'allowed': reply.allowed, 'role': reply.role,
         'may': [use for use in NAMELESS if use in reply.uses],
         'login': reply.login, **({} if reply.control is None else _control(reply.control)),
-        **({} if reply.secret is None else _secret(reply.secret, reply.resume_time))}
+        **({} if reply.secret is None else _secret(reply.secret, reply.resume_time)),
+        **({} if reply.challenge is None else {'challenge': reply.challenge})}
 
 
 def _secret(secret: str, time: float) -> dict[str, Any]:

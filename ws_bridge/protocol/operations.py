@@ -428,12 +428,16 @@ class MakeTicket:
 
 @dataclass(frozen=True, slots=True)
 class BinaryPublish:
-    """A publication without text, on a channel that an acknowledgment named."""
+    """
+    A publication without text, on a channel that an acknowledgment named.
+
+    ``stamp`` is ``None`` where ``bridge_time`` alone tells its age.
+    """
 
     channel_id: int
     encoding: Encoding
     payload: memoryview
-    stamp: int
+    stamp: int | None
     sequence: int
     ttl: float | None = None
     epoch: int | None = None
@@ -553,6 +557,19 @@ Operation = (
     | WatchConnections | FetchAsset | ControlPlayback | WatchStatus | Command | Inquire
     | Authenticate | MakeTicket | BinaryPublish | BinarySample | ServiceAnswer | Heartbeat
     | PeerStatus | ListGates | LeaseOperation | EmergencyStop | ClearStop | Malformed)
+
+
+def about(op: Operation) -> About | None:
+    """Return what else than an error the peer waits for."""
+    if isinstance(op, Malformed):
+        return op.about
+    if isinstance(op, Inquire):
+        return About('call', op.service)
+    if isinstance(op, SendGoal):
+        return About('goal', op.action)
+    if isinstance(op, Command) and op.kind == 'service':
+        return About('call', op.destination)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

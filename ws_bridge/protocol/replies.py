@@ -118,6 +118,7 @@ class Greeting:
     :param resume_time: for how long the session waits for its peer to come back, s; 0 = it does
         not.
     :param secret: what the peer comes back with, if it wants to.
+    :param challenge: what the peer has to sign with what it sends; ``None``: nothing is signed.
     """
 
     op_id: str | None
@@ -136,6 +137,7 @@ class Greeting:
     playback: Span | None = None
     resume_time: float = 0.0
     secret: str | None = field(default=None, repr=False)
+    challenge: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -977,12 +979,17 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A heartbeat of the bridge; ``answers`` is set when it answers one."""
+    """
+    A heartbeat of the bridge; ``answers`` is set when it answers one.
+
+    :param challenge: as of :class:`Greeting`.
+    """
 
     sequence: int
     stamp: int
     echo: tuple[int, int, int] | None
     answers: str | None = None
+    challenge: str | None = None
 
 
 Reply = (

@@ -36,8 +36,9 @@ from ws_bridge.errors import BadRecording, LimitExceeded, UnknownName, WsBridgeE
 from ws_bridge.record.keys import load_signer
 from ws_bridge.record.reading import channels_at, cut, facts_at, MayHear
 from ws_bridge.record.recording import DELETED, Origin, Recording, recordings_in
-from ws_bridge.record.rosbag2 import files_of, METADATA
+from ws_bridge.record.rosbag2 import duration_of, files_of, METADATA
 
+NANO = 1_000_000_000
 NICENESS = 10
 PART = '-part'
 """Behind the name of a recording of which only a part is sent."""
@@ -49,15 +50,18 @@ def listing(parent: Path) -> list[dict[str, Any]]:
     """
     Return what recordings there are, the newest first.
 
+    ``seconds`` is the time from the first sample to the last one, ``None`` where nobody knows yet.
     ``complete`` is false of one that is being written, or that was cut and has to be repaired.
     """
     found = []
     for folder in recordings_in(parent)[:-LISTED - 1:-1]:
         with suppress(OSError, BadRecording):       # it is being deleted
             began, _, reason = folder.name.partition('_')[2].partition('_')
+            duration = duration_of(folder)
             found.append({
                 'name': folder.name, 'reason': reason,
                 'began': f'{folder.name.partition("_")[0]}T{began.replace("-", ":")}',
+                'seconds': None if duration is None else duration / NANO,
                 'size': sum(path.stat().st_size for path in files_of(folder)),
                 'complete': (folder / METADATA).is_file()})
     return found

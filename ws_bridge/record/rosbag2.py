@@ -22,7 +22,9 @@ refuse a schema that is not of ROS.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+import fcntl
 import os
 from pathlib import Path
 import re
@@ -52,6 +54,9 @@ Topics: TypeAlias = Mapping[tuple[str, str], tuple[ChannelInfo, int]]
 _LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 _DUMPER = getattr(yaml, 'CSafeDumper', yaml.SafeDumper)
 _TOP = 'rosbag2_bagfile_information'
+_HEAD = 400
+"""Characters of ``metadata.yaml``, as it is written here, in which the duration stands."""
+_DURATION = re.compile(r'\n  duration:\n    nanoseconds: ([0-9]{1,18})\n')
 QOS, TYPE_HASH = 'offered_qos_profiles', 'topic_type_hash'
 """Keys of a channel's metadata."""
 
@@ -200,6 +205,20 @@ def read_metadata(folder: Path) -> dict[str, Any] | None:
     return said if isinstance(said, dict) else {}
 
 
+def duration_of(folder: Path) -> int | None:
+    """
+    Return how long a recording is, from its first sample to its last one, ns.
+
+    ``None``: its ``metadata.yaml`` does not say, or is not there yet. Nothing else is read.
+    """
+    try:
+        with open(folder / METADATA, encoding='utf-8') as file:
+            found = _DURATION.search(file.read(_HEAD))
+    except (OSError, ValueError):
+        return None
+    return None if found is None else int(found[1])
+
+
 def expected_metadata(folder: Path) -> dict[str, Any]:
     """Return what ``metadata.yaml`` has to say of the files that there are."""
     return {_TOP: information(map(facts_of, samples_of(folder)))}
@@ -214,7 +233,7 @@ def facts_of(path: Path) -> FileFacts:
     """
     Read what ``metadata.yaml`` says of a file from its own indexes.
 
-    :raises BadRecording: it was cut, or is no file of MCAP.
+    :raises BadRecording: it is being recorded, was cut, or is no file of MCAP.
     """
     from ws_bridge.record.chain import BEGIN
     try:
@@ -222,11 +241,11 @@ def facts_of(path: Path) -> FileFacts:
             reader = make_reader(file)
             summary = reader.get_summary()
             if summary is None or summary.statistics is None:
-                raise BadRecording(f'{path} was cut: repair it')
+                raise _fault(path, 'its end is missing')
             begin = next((each.metadata for each in reader.iter_metadata()
                           if each.name == BEGIN), {})
     except (OSError, ValueError, McapError) as exc:
-        raise BadRecording(f'{path} was cut, or is no file of MCAP: {exc}') from exc
+        raise _fault(path, exc) from exc
     counts = summary.statistics.channel_message_counts
     topics = {}
     for number, channel in summary.channels.items():
@@ -236,6 +255,16 @@ def facts_of(path: Path) -> FileFacts:
     return FileFacts(path.name, summary.statistics.message_start_time,
                      summary.statistics.message_end_time, topics,
                      begin.get('distro', ''), begin.get('bag', ''))
+
+
+def _fault(path: Path, why: object) -> BadRecording:
+    """Return why a file cannot be read: who is writing it holds a lock."""
+    with suppress(OSError), open(path, 'rb') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return BadRecording(f'{path} is being recorded now: wait until that has ended')
+    return BadRecording(f'{path} was cut and has to be repaired, or is no file of MCAP: {why}')
 
 
 def info_of(channel: Channel, schema: Schema | None) -> ChannelInfo:

@@ -45,6 +45,7 @@ from ws_bridge.ros.graph import only_type, SEND_GOAL, served_types
 from ws_bridge.ros.handles import FutureHandle
 from ws_bridge.ros.names import creation_error, is_type_conflict, type_name
 from ws_bridge.ros.pool import Pool, Pooled
+from ws_bridge.ros.qos import BURST
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import RosNode, TimerHandle
@@ -270,11 +271,11 @@ class Goals:
                     parts.FeedbackMessage, f'{action}/_action/feedback', fed, FEEDBACK_QOS,
                     raw=True)
             client.send = node.create_client(
-                parts.SendGoalService, f'{action}/_action/send_goal')
+                parts.SendGoalService, f'{action}/_action/send_goal', qos_profile=BURST)
             client.cancel = node.create_client(
-                parts.CancelGoalService, f'{action}/_action/cancel_goal')
+                parts.CancelGoalService, f'{action}/_action/cancel_goal', qos_profile=BURST)
             client.result = node.create_client(
-                parts.GetResultService, f'{action}/_action/get_result')
+                parts.GetResultService, f'{action}/_action/get_result', qos_profile=BURST)
         except RuntimeError:
             self._destroy(client)
             raise

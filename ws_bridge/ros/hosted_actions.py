@@ -34,6 +34,7 @@ from rclpy.task import Future
 from ws_bridge.errors import LimitExceeded, NotAdvertised, WsBridgeError
 from ws_bridge.ros.hosting import Hosting
 from ws_bridge.ros.names import creation_error
+from ws_bridge.ros.qos import BURST
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import RosNode
@@ -189,7 +190,9 @@ class HostedAction(Hosting):
                 self._ros.node, self._class, self.action, self._run,
                 callback_group=self._group, goal_callback=decide,
                 handle_accepted_callback=self._start,
-                cancel_callback=self._cancel, result_timeout=RESULT_TIMEOUT)
+                cancel_callback=self._cancel, goal_service_qos_profile=BURST,
+                cancel_service_qos_profile=BURST, result_service_qos_profile=BURST,
+                result_timeout=RESULT_TIMEOUT)
         except RuntimeError as exc:
             self._post(self._fail, creation_error(self.action, exc))
             return

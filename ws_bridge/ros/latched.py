@@ -14,9 +14,11 @@
 """The samples of transient-local publishers, kept for peers that come late."""
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
+
+from ws_bridge.ros.private import SampleInfo
 
 TRIES = 5  # to learn a depth before it is left until much more has come
 
@@ -37,7 +39,7 @@ class LatchedStore:
     def __init__(self, max_count: int, max_bytes: int) -> None:
         self._max_count = max_count
         self._max_bytes = max_bytes
-        self._samples: deque[tuple[bytes, int, bytes]] = deque()  # origin, sequence number, cdr
+        self._samples: dict[SampleInfo, bytes] = {}     # oldest first
         self._nbytes = 0
         self._depths: dict[bytes, int] = {}
         self._asked: dict[bytes, float] = {}  # samples of the publisher when last learned
@@ -46,6 +48,9 @@ class LatchedStore:
     def __len__(self) -> int:
         return len(self._samples)
 
+    def __contains__(self, info: SampleInfo) -> bool:
+        return info in self._samples
+
     @property
     def nbytes(self) -> int:
         """Return the size of the samples."""
@@ -53,31 +58,33 @@ class LatchedStore:
 
     def samples(self) -> list[bytes]:
         """Return the samples, oldest first."""
-        return [cdr for _, _, cdr in self._samples]
+        return list(self._samples.values())
 
-    def add(self, entries: Iterable[tuple[bytes, int, bytes]]) -> None:
-        """
-        Append samples.
+    def infos(self) -> list[SampleInfo]:
+        """Return what is known of each sample, oldest first."""
+        return list(self._samples)
 
-        :param entries: origin, sequence number, CDR.
-        """
-        for entry in entries:
-            self._samples.append(entry)
-            self._nbytes += len(entry[2])
-            depth = self._depths.get(entry[0])
+    def add(self, entries: Iterable[tuple[SampleInfo, bytes]]) -> None:
+        """Append samples (CDR); one that is kept already stays where it is."""
+        samples = self._samples
+        for info, cdr in entries:
+            if info in samples:
+                continue
+            samples[info] = cdr
+            self._nbytes += len(cdr)
+            depth = self._depths.get(info[2])
             if depth is not None:
-                self._trim(entry[0], depth)
-        while self._samples and (len(self._samples) > self._max_count
-                                 or self._nbytes > self._max_bytes):
-            self._nbytes -= len(self._samples.popleft()[2])
+                self._trim(info[2], depth)
+        while samples and (len(samples) > self._max_count or self._nbytes > self._max_bytes):
+            self._drop(next(iter(samples)))
 
     def newest(self) -> dict[bytes, int]:
         """Return the publishers and the sequence number of the newest sample of each."""
-        return {origin: number for origin, number, _ in self._samples}
+        return {origin: number for _, number, origin in self._samples}
 
     def unsure(self) -> bool:
         """Return whether a publisher of unknown depth has sent much since it was last learned."""
-        counts = Counter(origin for origin, _, _ in self._samples)
+        counts = Counter(origin for _, _, origin in self._samples)
         return any(count > 2 * self._asked.get(origin, 0.5) for origin, count in counts.items()
                    if origin not in self._depths)
 
@@ -89,7 +96,7 @@ class LatchedStore:
         :param shown: origin and sequence number of each sample that it was given.
         """
         newest = self.newest()
-        counts = Counter(origin for origin, _, _ in self._samples)
+        counts = Counter(origin for _, _, origin in self._samples)
         given: dict[bytes, set[int]] = {}
         for origin, number in shown:
             given.setdefault(origin, set()).add(number)
@@ -111,22 +118,15 @@ class LatchedStore:
 
     def forget(self, origins: AbstractSet[bytes]) -> None:
         """Forget the samples of publishers that are gone, as DDS does."""
-        self._replace(entry for entry in self._samples if entry[0] not in origins)
+        for info in [info for info in self._samples if info[2] in origins]:
+            self._drop(info)
         for origin in origins:
             self.unlearn(origin)
 
     def _trim(self, origin: bytes, depth: int) -> None:
-        surplus = sum(entry[0] == origin for entry in self._samples) - depth
-        if surplus <= 0:
-            return
-        kept = []
-        for entry in self._samples:
-            if surplus > 0 and entry[0] == origin:
-                surplus -= 1
-            else:
-                kept.append(entry)
-        self._replace(kept)
+        of_origin = [info for info in self._samples if info[2] == origin]
+        for info in of_origin[:max(len(of_origin) - depth, 0)]:
+            self._drop(info)
 
-    def _replace(self, entries: Iterable[tuple[bytes, int, bytes]]) -> None:
-        self._samples = deque(entries)
-        self._nbytes = sum(len(cdr) for _, _, cdr in self._samples)
+    def _drop(self, info: SampleInfo) -> None:
+        self._nbytes -= len(self._samples.pop(info))

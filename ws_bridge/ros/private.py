@@ -60,6 +60,7 @@ from rclpy.serialization import serialize_message
 from rclpy.task import Future
 
 from ws_bridge.errors import ConfigError
+from ws_bridge.ros.qos import BURST
 
 _rclpy: Any = None  # then find() says so
 with suppress(ImportError):
@@ -407,7 +408,7 @@ class PrivateAccess:
     def make_service(self, node: Node, srv_type: Any, name: str) -> Tap:
         """Create a service; see :class:`Access`."""
         entity: Any = node.create_service(srv_type, name, lambda request, response: response,
-                                          callback_group=self._group)
+                                          qos_profile=BURST, callback_group=self._group)
         return Tap(entity, entity.handle, entity.handle.service_take_request)
 
     def graph_bell(self, node: Node) -> Callable[[], bool]:
@@ -1017,8 +1018,8 @@ class PublicAccess:
         """Create a service; see :class:`Access`."""
         inbox = RequestInbox()
         put: Any = inbox.put    # rclpy awaits it, which its annotation does not know
-        return Tap(node.create_service(srv_type, name, put, callback_group=self._group),
-                   inbox, inbox.take)
+        return Tap(node.create_service(srv_type, name, put, qos_profile=BURST,
+                                       callback_group=self._group), inbox, inbox.take)
 
     def graph_bell(self, node: Node) -> Callable[[], bool]:
         """Return what does not know of changes of the graph; see :class:`Access`."""

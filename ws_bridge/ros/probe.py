@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ws_bridge.ros.latched import LatchedStore
+from ws_bridge.ros.private import SampleInfo
 
 
 class Probe:
@@ -35,10 +36,9 @@ class Probe:
         self._ended = False
         self.nameless = b'' in self._before
 
-    def show(self, samples: list[bytes], kept: list[tuple[bytes, int, bytes]] | None,
-             taken: float) -> None:
+    def show(self, samples: list[bytes], infos: list[SampleInfo], taken: float) -> None:
         """Take what the fresh subscription is given; finish when it has caught up."""
-        self._shown += [(origin, number) for origin, number, _ in kept or ()]
+        self._shown += [(origin, number) for _, number, origin in infos]
         if set(self._shown).issuperset(self._before.items()):
             self.finish()
 

@@ -37,71 +37,28 @@ TURN_SAMPLES = 256  # of one source in one turn, so that no topic starves the ot
 TURN_BYTES = 8 * 1024 * 1024
 AHEAD_SAMPLES = 50_000  # posted and not yet worked off
 AHEAD_BYTES = 256 * 1024 * 1024
-MEMORY_KEYS = 8192
-RECENT = 512  # samples that a source without memory could still name
 MAX_FAULTS = 10  # in a row, then the thread gives up
 
 Batch = list[tuple[Callable[..., None], tuple[Any, ...]]]
-
-
-class Memory:
-    """
-    Which samples were seen, so that a sample that comes twice is delivered once.
-
-    A sample is known by its publisher (where the middleware says it; rclpy 7.1 does not), its
-    source time in ns and its sequence number. Used on the pump thread only.
-    """
-
-    def __init__(self) -> None:
-        self._keys: dict[SampleInfo, None] = {}
-
-    def add(self, info: SampleInfo) -> bool:
-        """
-        Remember a sample.
-
-        :return: whether it is new.
-        """
-        keys = self._keys
-        if info in keys:
-            return False
-        if len(keys) >= MEMORY_KEYS:
-            del keys[next(iter(keys))]
-        keys[info] = None
-        return True
 
 
 class Source:
     """
     One raw subscription that the pump takes from.
 
-    ``sink(samples, kept, taken)`` runs on the loop: ``samples`` are the new samples, ``kept`` is
-    ``None`` or, for a latched source, every sample with its origin and sequence number.
+    ``sink(samples, infos, taken)`` runs on the loop: the samples, what is known of each, and when
+    they were taken, monotonic, s.
 
     :param tap: the subscription.
-    :param latched: whether it is transient local.
-    :param memory: shared by the sources of one topic; changed on the pump thread only.
+    :param latched: whether it is transient local: of those that are ready such are taken first.
     """
 
     kind = 'subscription'
 
-    def __init__(self, tap: Tap, sink: Callable[..., None], *, latched: bool = False,
-                 memory: Memory | None = None) -> None:
+    def __init__(self, tap: Tap, sink: Callable[..., None], *, latched: bool = False) -> None:
         self.entity, self.port, self._take = tap
         self.sink = sink
         self.latched = latched
-        self.memory = memory
-        self._recent: deque[SampleInfo] = deque(maxlen=RECENT)
-
-    def remember(self, memory: Memory) -> None:
-        """Use a memory from now on, with what was taken lately (pump thread)."""
-        for info in self._recent:
-            memory.add(info)
-        self._recent.clear()
-        self.memory = memory
-
-    def forget(self) -> None:
-        """Use no memory from now on (pump thread)."""
-        self.memory = None
 
     def take(self, batch: Batch, now: float) -> tuple[int, int]:
         """
@@ -109,11 +66,10 @@ class Source:
 
         :return: count and bytes of the samples.
         """
-        if self.memory is not None:
-            return self._take_new(batch, now, self.memory)
         take = self._take
         samples: list[bytes] = []
-        append, note = samples.append, self._recent.append
+        infos: list[SampleInfo] = []
+        append, note = samples.append, infos.append
         size = 0
         while (taken := take()) is not None:
             sample, info = taken
@@ -123,28 +79,8 @@ class Source:
             if len(samples) >= TURN_SAMPLES or size >= TURN_BYTES:
                 break
         if samples:
-            batch.append((self.sink, (samples, None, now)))
+            batch.append((self.sink, (samples, infos, now)))
         return len(samples), size
-
-    def _take_new(self, batch: Batch, now: float, memory: Memory) -> tuple[int, int]:
-        take = self._take
-        samples: list[bytes] = []
-        kept: list[tuple[bytes, int, bytes]] = []
-        count = size = 0
-        while (taken := take()) is not None:
-            sample, info = taken
-            if memory.add(info):
-                samples.append(sample)
-            if self.latched:
-                _, number, publisher = info
-                kept.append((publisher, number, sample))
-            count += 1
-            size += len(sample)
-            if count >= TURN_SAMPLES or size >= TURN_BYTES:
-                break
-        if samples or kept:
-            batch.append((self.sink, (samples, kept if self.latched else None, now)))
-        return count, size
 
 
 class RequestSource:

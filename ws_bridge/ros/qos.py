@@ -21,7 +21,7 @@ mix without loss, so up to two are used:
 * otherwise a *base* that hears everybody: reliable only if every publisher is, and volatile;
 * beside it, if some publishers are reliable and transient local, a *latched* one (reliable,
   transient local) that hears only those and brings their old samples. What both bring is
-  delivered once (:class:`ws_bridge.ros.pump.Memory`).
+  delivered once (:class:`ws_bridge.ros.memory.Memory`).
 
 ``ros2 topic echo`` and foxglove_bridge stop at the base, and lose the old samples in a mix.
 No publisher yet: a reliable and a best-effort one, so that whoever comes first is heard, and
@@ -44,6 +44,10 @@ from rclpy.qos import (
 
 from ws_bridge.protocol.qos import QosRequest
 
+BURST = QoSProfile(depth=100)
+"""
+Of services and their clients, whose own default keeps 10: requests, or answers, that come at once.
+"""
 LONGEST = 1e9
 """A duration of so many seconds is the middleware's "infinite"."""
 
@@ -130,6 +134,13 @@ def requested_profile(request: QosRequest, *, depth: int) -> QoSProfile:
         if seconds:  # 0 is the middleware's "not set"
             policies[name] = Duration(nanoseconds=round(seconds * 1e9))
     return QoSProfile(**policies)
+
+
+def best_durability(publishers: Iterable[QoSProfile]) -> DurabilityPolicy:
+    """Return what the middleware makes of "best available" for a subscription."""
+    if all(each.durability == DurabilityPolicy.TRANSIENT_LOCAL for each in publishers):
+        return DurabilityPolicy.TRANSIENT_LOCAL
+    return DurabilityPolicy.VOLATILE
 
 
 def offer_of(profile: QoSProfile) -> Offer:

@@ -36,6 +36,7 @@ from ws_bridge.ros.hosting import Hosting
 from ws_bridge.ros.names import creation_error, is_type_conflict, type_name
 from ws_bridge.ros.pool import Pool, Pooled
 from ws_bridge.ros.pump import Pump, RequestSource
+from ws_bridge.ros.qos import BURST
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import RosNode, TimerHandle
@@ -44,9 +45,10 @@ if TYPE_CHECKING:
 RESPOND_TRIES = 10  # each waits up to 0.1 s in rmw
 LOOK_AGAIN = 0.02  # s, while a call waits for its service
 # A service takes requests from a queue of 10 (rmw's default for services): of a burst that does
-# not fit, some are lost. One that lets calls wait on purpose gets the next ones a little later.
+# not fit, some are lost. One that has answered nothing for a while is busy, and still has to take
+# them, or lets calls wait on purpose: it gets one more at a time.
 MOST_AT_ONCE = 8
-HOLD = 0.1  # s
+HOLD = 1.0  # s
 
 
 class PendingCall:
@@ -81,15 +83,21 @@ class PendingCall:
 
 
 class _Client(Pooled):
-    """A service client and the calls that wait for it (executor thread)."""
+    """
+    A service client and the calls that wait for it (executor thread).
 
-    __slots__ = ('entity', 'held', 'unanswered')
+    :ivar held: what is not sent yet; somebody looks after it while ``is_watched``.
+    :ivar has_moved: a call that was sent has ended since somebody looked.
+    """
+
+    __slots__ = ('entity', 'has_moved', 'held', 'is_watched', 'unanswered')
 
     def __init__(self, entity: ClientHandle) -> None:
         super().__init__()
         self.entity = entity
         self.unanswered = 0
         self.held: deque[tuple[PendingCall, bytes]] = deque()
+        self.has_moved = self.is_watched = False
 
 
 class Calls:
@@ -161,7 +169,8 @@ class Calls:
     def _use_client(self, call: PendingCall, name: str, service_class: type[Any]) -> None:
         call.client = self._clients.use(
             call.service, type_name(service_class),
-            lambda: _Client(self._ros.node.create_client(service_class, name)))
+            lambda: _Client(self._ros.node.create_client(
+                service_class, name, qos_profile=BURST)))
 
     def _send_when_ready(self, call: PendingCall, request: bytes, until: float) -> None:
         if call.ended or call.client is None:
@@ -176,20 +185,34 @@ class Calls:
             self._send(call, request)
         else:
             call.client.held.append((call, request))
-            self._ros.after(HOLD, lambda: self._send(call, request))
+            self._watch(call.client)
 
-    def _send(self, call: PendingCall, request: bytes) -> None:
-        if call.ended or call.client is None or call.future is not None:
-            return
+    def _watch(self, client: _Client) -> None:
+        if client.held and not client.is_watched:
+            client.is_watched, client.has_moved = True, False
+            self._ros.after(HOLD, lambda: self._look_after(client))
+
+    def _look_after(self, client: _Client) -> None:
+        """Send one of the calls that are held, unless the service gets on with those it has."""
+        client.is_watched = False
+        while client.held and not client.has_moved:
+            client.has_moved = self._send(*client.held.popleft())
+        self._watch(client)
+
+    def _send(self, call: PendingCall, request: bytes) -> bool:
+        """Send a call; tell whether it was sent."""
+        if call.ended or call.client is None:
+            return False
         entity = call.client.entity
         try:
             call.future = entity.call_async(
                 deserialize_message(request, entity.srv_type.Request))
         except RuntimeError as exc:  # rclpy's errors of the middleware
             self._end(call, ServiceFailed(f'cannot call {call.service}: {exc}'))
-            return
+            return False
         call.client.unanswered += 1
         call.future.add_done_callback(lambda future: self._answered(call, future))
+        return True
 
     def _absence(self, service: str, wanted: str) -> WsBridgeError:
         """Say why no server is there; the graph shows the bridge's own client too."""
@@ -221,6 +244,7 @@ class Calls:
             if call.future is not None:
                 client.entity.remove_pending_request(call.future)
                 client.unanswered -= 1
+                client.has_moved = True
             while client.held and client.unanswered < MOST_AT_ONCE:
                 self._send(*client.held.popleft())
             self._clients.release(client)

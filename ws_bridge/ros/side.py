@@ -276,7 +276,8 @@ class RosSide:
 
     def subscribe(self, topic: str, msg_type: str | None, qos: QosRequest | None,
                   on_samples: Callable[[list[bytes], float], None],
-                  on_error: Callable[[WsBridgeError], None]) -> Subscription:
+                  on_error: Callable[[WsBridgeError], None],
+                  on_missed: Callable[[bytes, int], None] | None = None) -> Subscription:
         """
         Hear a topic.
 
@@ -284,6 +285,8 @@ class RosSide:
         :param qos: ``None`` = matched to the publishers, again whenever they change.
         :param on_samples: gets raw samples and the monotonic time at which they were taken.
         :param on_error: gets ``TypeMismatch`` and ``UnknownType``, when they become known.
+        :param on_missed: gets transient-local samples for some of those that joined; see
+            :class:`~ws_bridge.ros.subscriptions.Subscription`.
         :raises BadName: the topic's name is wrong.
         :raises UnknownType: ``msg_type`` is not on this machine.
         """
@@ -295,7 +298,8 @@ class RosSide:
             kind, topic, msg_type = TransformSubscription, source, ELEMENT
         name = ros.names.spelling(topic)
         message_class = self.types.message_class(msg_type) if msg_type else None
-        subscription = kind(topic, on_samples, on_error, self.settings, self._closed)
+        subscription = kind(topic, on_samples, on_error, self.settings, self._closed,
+                            on_missed)
         matcher = Matcher(subscription, name, message_class, qos, ros=ros, pump=pump,
                           settings=self.settings, post=self._post,
                           class_of=self.types.message_class)

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 import time
 from typing import Any, TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from ws_bridge.errors import TypeMismatch, WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.ros.graph import only_type, types_of_others
 from ws_bridge.ros.latched import LatchedStore
+from ws_bridge.ros.memory import Memory
 from ws_bridge.ros.names import (
     creation_error,
     is_type_conflict,
@@ -32,10 +34,11 @@ from ws_bridge.ros.names import (
     TELL_AFTER,
     type_name,
 )
-from ws_bridge.ros.private import Tap
+from ws_bridge.ros.private import SampleInfo, Tap
 from ws_bridge.ros.probe import Probe, Prober
-from ws_bridge.ros.pump import Memory, Pump, Source
+from ws_bridge.ros.pump import Pump, Source
 from ws_bridge.ros.qos import (
+    best_durability,
     LATCHED,
     Match,
     plan_matches,
@@ -60,18 +63,26 @@ class Subscription:
     ``on_samples(samples, taken)`` gets the samples since the last call, and the monotonic time at
     which they were taken. A sample comes once, whatever subscriptions are replaced below.
 
+    A transient-local sample may be heard live, before the graph shows that its publisher is
+    transient local. It is kept only when the subscription that replaces the first brings it again.
+    ``on_missed(sample, had)`` then gets it, for the peers that joined in between: those with a
+    higher number than ``had``.
+
     :ivar topic: the full name.
     :ivar misfit: why some publishers cannot match it.
     """
 
     def __init__(self, topic: str, on_samples: Callable[[list[bytes], float], None],
                  on_error: Callable[[WsBridgeError], None], settings: RosSettings,
-                 on_close: Callable[[Subscription], None]) -> None:
+                 on_close: Callable[[Subscription], None],
+                 on_missed: Callable[[bytes, int], None] | None = None) -> None:
         self.topic = topic
         self._on_samples = on_samples
+        self._on_missed = on_missed
         self._on_error = on_error
         self._on_close = on_close
         self._store = LatchedStore(settings.latched_count, settings.latched_bytes)
+        self._memory = Memory(self._store)
         self.prober: Prober | None = None
         self.misfit: WsBridgeError | None = None
         self._closed = False
@@ -88,12 +99,17 @@ class Subscription:
         return self._closed
 
     def latched(self) -> list[bytes]:
-        """
-        Return the transient-local samples that a peer which comes now has missed, oldest first.
-
-        What comes through ``on_samples`` after this call is not among them.
-        """
+        """Return the transient-local samples that are kept, oldest first."""
         return self._store.samples()
+
+    def join(self) -> tuple[int, list[bytes]]:
+        """
+        Count a peer that comes now.
+
+        :return: its number, and the transient-local samples that it has missed, oldest first.
+            What it has missed and is not among them comes through ``on_missed``.
+        """
+        return self._memory.join(), self._store.samples()
 
     def close(self) -> None:
         """Destroy the subscription; ``on_samples`` is not called any more."""
@@ -101,17 +117,40 @@ class Subscription:
             self._closed = True
             self._on_close(self)
 
-    def deliver(self, samples: list[bytes], kept: list[tuple[bytes, int, bytes]] | None,
-                taken: float) -> None:
-        """Take a batch from the pump."""
+    def deliver(self, samples: list[bytes], infos: list[SampleInfo], taken: float, *,
+                latched: bool = False) -> None:
+        """
+        Take a batch from the pump.
+
+        :param latched: it comes from a transient-local subscription.
+        """
         if self._closed:
             return
-        if kept:
-            self._store.add(kept)
+        memory = self._memory
+        if not memory.is_exact:     # hot path: there is one subscription, nothing comes twice
+            memory.note_recent(infos)
+            self._on_samples(samples, taken)
+            return
+        new: list[bytes] = []
+        for sample, info in zip(samples, infos, strict=True):
+            had = memory.pass_on(info, latched=latched)
+            if had is None:
+                new.append(sample)
+            elif had < memory.joined and latched and self._on_missed is not None:
+                if new:
+                    self._on_samples(new, taken)
+                    new = []
+                self._on_missed(sample, had)
+        if new:
+            self._on_samples(new, taken)
+        if latched:
+            self._store.add(zip(infos, samples, strict=True))
             if self.prober is not None:
                 self.prober.look()
-        if samples:
-            self._on_samples(samples, taken)
+
+    def be_exact(self, is_exact: bool) -> None:
+        """Tell samples apart from now on, because some may come twice; or no more."""
+        self._memory.be_exact(is_exact)
 
     def fail(self, error: WsBridgeError) -> None:
         """Report an error of the ROS side."""
@@ -157,8 +196,7 @@ class Matcher:
         self._post = post
         self._class_of = class_of
         self._sources: dict[Match, Source] = {}
-        self._memory: Memory | None = None
-        self._preparing = False
+        self._is_exact = False  # samples that come twice are told apart
         self._since = 0.0  # when the newest source was made
         self._told: WsBridgeError | None = None
         self._latched: frozenset[bytes] = frozenset()
@@ -171,7 +209,7 @@ class Matcher:
 
     def look(self) -> None:
         """Compare with the graph, and change what must change."""
-        if self._closed or self._preparing:
+        if self._closed:
             return
         found = self._ros.node.get_publishers_info_by_topic(self._name)
         if not self._find_class(found):
@@ -184,6 +222,9 @@ class Matcher:
             self._match(infos)
         elif not self._sources:
             profile = requested_profile(self._request, depth=self._settings.subscription_depth)
+            if profile.durability == DurabilityPolicy.BEST_AVAILABLE:
+                # else nobody would know what the middleware makes of it
+                profile.durability = best_durability(info.qos_profile for info in infos)
             self._create(REQUESTED, profile)
         # after it was created: then it is heard nevertheless
         self._check_types(len(infos) < len(found), wanted)
@@ -194,11 +235,8 @@ class Matcher:
             return  # who comes next is probably who left
         plan = plan_matches(info.qos_profile for info in infos)
         missing = [match for match in plan if match not in self._sources]
-        if missing and self._sources and self._memory is None:
-            self._remember_then_look()
-            return
-        if len(missing) > 1 and self._memory is None:
-            self._memory = Memory()
+        if len(missing) + len(self._sources) > 1:
+            self._be_exact(True)
         for match in missing:
             self._create(match, subscription_profile(match, self._settings.subscription_depth))
         self._retire(plan, infos)
@@ -206,8 +244,8 @@ class Matcher:
     @property
     def settled(self) -> bool:
         """Return whether nothing is to be done until the topic changes."""
-        return not self._preparing and ((len(self._sources) == 1 and self._memory is None)
-                                        or (self._request is not None and bool(self._sources)))
+        return ((len(self._sources) == 1 and not self._is_exact)
+                or (self._request is not None and bool(self._sources)))
 
     def close(self) -> None:
         """Destroy the ROS subscriptions when the pump has let go of them."""
@@ -268,20 +306,11 @@ class Matcher:
             self._post(self.subscription.unlearn, b'')
         self._latched = latched
 
-    def _remember_then_look(self) -> None:
-        """Make the pump remember samples, and only then create a second source."""
-        self._preparing = True
-        memory = self._memory = Memory()
-
-        def remember() -> None:
-            for source in self._sources.values():
-                source.remember(memory)
-            self._ros.submit(self._prepared)
-        self._pump.order(remember)
-
-    def _prepared(self) -> None:
-        self._preparing = False
-        self.look()
+    def _be_exact(self, is_exact: bool) -> None:
+        """Have the subscription tell samples apart, in turn with what the pump hands over."""
+        if self._is_exact != is_exact:
+            self._is_exact = is_exact
+            self._pump.order(lambda: self._post(self.subscription.be_exact, is_exact))
 
     def _create(self, match: Match, profile: QoSProfile) -> None:
         durable = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
@@ -294,9 +323,11 @@ class Matcher:
             else:
                 self._tell(why)
             return
-        if durable and self._memory is None:
-            self._memory = Memory()
-        source = Source(tap, self.subscription.deliver, latched=durable, memory=self._memory)
+        deliver = self.subscription.deliver
+        if durable:
+            self._be_exact(True)
+            deliver = partial(deliver, latched=True)
+        source = Source(tap, deliver, latched=durable)
         if not self._sources:
             self._post(self.subscription.typed, type_name(tap.entity.msg_type))
         self._sources[match] = source
@@ -331,9 +362,8 @@ class Matcher:
             if age > OVERLAP_LIMIT or (age >= self._settings.overlap and self._hears(plan, infos)):
                 for match in surplus:
                     self._destroy(self._sources.pop(match))
-        elif len(self._sources) == 1 and self._memory is not None and not plan[0].latched:
-            self._memory = None
-            self._pump.order(self._sources[plan[0]].forget)
+        elif len(self._sources) == 1 and not plan[0].latched:
+            self._be_exact(False)
 
     def _hears(self, plan: tuple[Match, ...], infos: list[TopicEndpointInfo]) -> bool:
         for match in plan:
@@ -350,7 +380,7 @@ class Matcher:
             self._post(probe.finish)
             return
         tap = self._subscribe(subscription_profile(LATCHED, self._settings.subscription_depth))
-        self._probe_source = Source(tap, probe.show, latched=True, memory=Memory())
+        self._probe_source = Source(tap, probe.show, latched=True)
         self._pump.add(self._probe_source)
         self._ros.after(PROBE_LIMIT, lambda: self._post(probe.finish))
 

@@ -27,6 +27,7 @@ from importlib.util import find_spec
 import struct
 
 from ws_bridge.convert.schema import Field, FieldType, MessageSchema
+from ws_bridge.ros.private import SampleInfo
 from ws_bridge.ros.snapshot import GraphSnapshot, TopicInfo
 from ws_bridge.ros.subscriptions import Subscription
 
@@ -94,11 +95,10 @@ def tf_message(transform: bytes) -> bytes:
 class TransformSubscription(Subscription):
     """Hears transforms one by one, and delivers each as a list of one."""
 
-    def deliver(self, samples: list[bytes], kept: list[tuple[bytes, int, bytes]] | None,
-                taken: float) -> None:
+    def deliver(self, samples: list[bytes], infos: list[SampleInfo], taken: float, *,
+                latched: bool = False) -> None:
         """Take a batch from the pump."""
-        super().deliver([tf_message(sample) for sample in samples], kept and [
-            (origin, number, tf_message(sample)) for origin, number, sample in kept], taken)
+        super().deliver([tf_message(sample) for sample in samples], infos, taken, latched=latched)
 
     def typed(self, msg_type: str) -> None:
         """Note the type that peers are told."""

@@ -106,7 +106,7 @@ class Policy:
 
     def may_hand_out(self, maker: Role, role: Role) -> bool:
         """Whether who has one role may let somebody else in who has the other: never more."""
-        return maker.covers(role) and all(
+        return maker.covers(role) and (role.signed or not maker.signed) and all(
             _may_hear_all(maker, topic) or not _may_hear_all(role, topic)
             for topic in self.own.telling)
 

@@ -126,7 +126,7 @@ class Session:
             return self._handlers[type(op)](op, now)
         except WsBridgeError as exc:
             op_id: str | None = getattr(op, 'op_id', None)
-            return [fx.Send(replies.Failed(op_id, exc, _about(op)))]
+            return [fx.Send(replies.Failed(op_id, exc, ops.about(op)))]
 
     def resume(self, op: ops.Command, now: float) -> list[fx.Effect]:
         """Go on with a command for which the graph was looked at again."""
@@ -135,7 +135,7 @@ class Session:
             kind = self._kind_of(op.destination) or 'topic'
             return self._command(replace(op, kind=kind), now)
         except WsBridgeError as exc:
-            return [fx.Send(replies.Failed(op.op_id, exc, _about(op)))]
+            return [fx.Send(replies.Failed(op.op_id, exc, ops.about(op)))]
 
     def _refuse(self, op: ops.Operation, now: float) -> list[fx.Effect]:
         """
@@ -334,19 +334,6 @@ class Session:
             self.login.identity.name if self.login.identity else None,
             self.login.rights.role.name, round(now - self.connected_at, 3),
             self.heartbeats.state_name, sync.round_trip, sync.offset, sync.jitter)
-
-
-def _about(op: ops.Operation) -> ops.About | None:
-    """Return what else than the error the peer waits for."""
-    if isinstance(op, ops.Malformed):
-        return op.about
-    if isinstance(op, ops.Inquire):
-        return ops.About('call', op.service)
-    if isinstance(op, ops.SendGoal):
-        return ops.About('goal', op.action)
-    if isinstance(op, ops.Command) and op.kind == 'service':
-        return ops.About('call', op.destination)
-    return None
 
 
 _USES: Mapping[ops.Kind, Use] = {'service': 'call', 'action': 'goal'}

@@ -75,6 +75,15 @@ class Handshake:
     async def process_request(self, connection: ServerConnection,
                               request: Request) -> Response | None:
         """Answer what is refused, or no WebSocket at all; ``None`` lets the handshake go on."""
+        try:
+            return await self._answer(connection, request)
+        except Exception:
+            # Before websockets 17 it would be logged as what any stranger can cause: not at all.
+            logger.exception('a request could not be answered')
+            return _response(request, _refusal(HTTPStatus.INTERNAL_SERVER_ERROR,
+                                               'internal error; the log of the bridge has more'))
+
+    async def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         headers = plain_headers(request.headers)
         address = client_address(address_host(connection.remote_address), headers,
                                  self._options.trusted_proxies)

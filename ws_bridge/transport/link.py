@@ -289,8 +289,11 @@ class Link(Outbound):
 
     async def _close(self, code: int, reason: str) -> None:
         timeout = self._options.close_timeout / 2
-        if self._writer is not None:
-            await asyncio.wait((self._writer,), timeout=timeout)
+        writer = self._writer
+        if writer is not None and not (await asyncio.wait((writer,), timeout=timeout))[0]:
+            # `websockets` would say 1011 while a message of its own is half sent.
+            writer.cancel()
+            await asyncio.wait((writer,))
         try:
             await asyncio.wait_for(self.websocket.close(code, reason), timeout)
         except asyncio.TimeoutError:

@@ -92,6 +92,11 @@ class HttpStream(asyncio.Protocol):
         else:
             self._writer = self._loop.create_task(self._write(part))
 
+    async def drained(self) -> None:
+        """Wait until what was put is written, or lost with the connection."""
+        if self._writer is not None:
+            await asyncio.wait((self._writer,))
+
     def close(self) -> None:
         """End the answer; what was not taken yet is lost."""
         if self.is_open:

@@ -22,7 +22,7 @@ export function now(): number;
 
 export class WsBridgeError extends Error {
   constructor(code: string, message: string, field?: string | null, data?: unknown);
-  /** A code of docs/reference/error_codes.md, or `disconnected`, `closed`, `login_needed`, `bad_schema`, `no_websocket`, `aborted`, `callback_failed`, `no_worker`. */
+  /** A code of docs/reference/error_codes.md, or `disconnected`, `closed`, `login_needed`, `bad_schema`, `no_websocket`, `aborted`, `callback_failed`, `no_worker`, `not_signed`. */
   readonly code: string;
   /** The path of the value at fault. */
   readonly field: string | null;
@@ -48,6 +48,12 @@ export interface ServiceSchema { kind: 'service'; request: Schema; response: Sch
 
 export type Message = Record<string, any>;
 
+/** Ed25519; the private key cannot be read out. Browsers have it on https pages and on localhost. */
+export function makeSigningKey(): Promise<CryptoKeyPair>;
+/** The pair of this browser and origin, made at the first call and kept in IndexedDB. */
+export function storedSigningKey(database?: string): Promise<CryptoKeyPair>;
+/** The line for the robot's `command_key_file`. */
+export function signingKeyLine(name: string, keys: CryptoKeyPair): Promise<string>;
 export function parseSchema(name: string, text: string): Schema;
 export function defaultMessage(schema: Schema): Message;
 export function makeDecoder<T = Message>(
@@ -244,6 +250,10 @@ export interface WsBridgeOptions {
   reconnectMax?: number;
   connectTimeout?: number;
   requestTimeout?: number;
+  /** Of `makeSigningKey` or `storedSigningKey`: signs frames, where the bridge wants that. */
+  signingKey?: CryptoKeyPair;
+  /** The name of the robot, which is signed too; by default NAME of `/robots/NAME` in the URL, else what the bridge says. */
+  robot?: string;
   /** URL of heartbeat_worker.js; null = a timer of this thread. */
   worker?: string | URL | null;
 }

@@ -18,7 +18,7 @@
  *
  * One file, no dependency, no build step. Times are Unix seconds, durations seconds, rates Hz.
  * Every failure is a WsBridgeError with a `code` of docs/reference/error_codes.md, or one of the codes that
- * only this side has: `disconnected`, `closed`, `login_needed`, `bad_schema`, `no_websocket`, `aborted`, `callback_failed`, `no_worker`.
+ * only this side has: `disconnected`, `closed`, `login_needed`, `bad_schema`, `no_websocket`, `aborted`, `callback_failed`, `no_worker`, `not_signed`.
  */
 
 export const SUBPROTOCOL = 'ws_bridge.v1';
@@ -35,6 +35,15 @@ const COMING_BACK = 4000; // close code: no farewell
 const FAREWELLS = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010, 1013]);
 const OF_A_CONNECTION = new Set([ // requests whose replies say nothing on another connection
   'hello', 'auth', 'resume', 'ticket', 'gates', 'acquire', 'take', 'request', 'grant', 'deny', 'release']);
+const SIGNED = 17; // the opcode of a signed frame
+const SIGNED_TEXT = 1;
+const SIGNED_HEAD = 24;
+const BEATS_A_TTL = 3; // of a peer that signs, while it holds a lease
+/** Requests that nobody has to sign; docs/reference/protocol.md, Signed frames. */
+const FREE_WORDS = new Set([
+  'hello', 'auth', 'list', 'schema', 'diagnose', 'subscribe', 'unsubscribe', 'shown', 'unadvertise', 'unadvertise_service',
+  'unadvertise_action', 'cancel_goal', 'status', 'gates', 'release', 'stop',
+]);
 
 /** What failed: `code` for programs, `message` for people, `field` the path of the value at fault. */
 export class WsBridgeError extends Error {
@@ -374,6 +383,77 @@ export function makeDecoder(schema, { int64 = 'bigint' } = {}) {
   return (bytes) => read(new Cursor(bytes, int64));
 }
 
+// ---- signatures -----------------------------------------------------------------------------
+
+/**
+ * A pair of keys to sign with, for the option `signingKey`. Nobody can read the private one out.
+ * Browsers have this on https pages and on localhost only.
+ */
+export function makeSigningKey() {
+  return crypto.subtle.generateKey({ name: 'Ed25519' }, false, ['sign', 'verify']);
+}
+
+/** The pair of keys of this browser and origin, made and kept in IndexedDB at the first call. */
+export async function storedSigningKey(database = 'ws_bridge') {
+  const done = (request) => new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  const opening = indexedDB.open(database, 1);
+  opening.onupgradeneeded = () => opening.result.createObjectStore('keys');
+  const opened = await done(opening);
+  try {
+    const keys = (mode) => opened.transaction('keys', mode).objectStore('keys');
+    const known = await done(keys('readonly').get('signing'));
+    if (known) return known;
+    const made = await makeSigningKey();
+    try {
+      await done(keys('readwrite').add(made, 'signing'));
+      return made;
+    } catch { // another tab was faster
+      return await done(keys('readonly').get('signing'));
+    }
+  } finally {
+    opened.close();
+  }
+}
+
+/** The line of a pair of keys for the robot's `command_key_file`. */
+export async function signingKeyLine(name, { publicKey }) {
+  const raw = new Uint8Array(await crypto.subtle.exportKey('raw', publicKey));
+  const text = btoa(String.fromCharCode(...raw));
+  return `${name} ed25519:${text.replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')}`;
+}
+
+function hasToBeSigned(messageType, { op } = {}) {
+  if (messageType === 'configuration') return !FREE_WORDS.has(op);
+  return messageType !== 'heartbeat' && messageType !== 'status';
+}
+
+function joined(...parts) {
+  const whole = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    whole.set(part, offset);
+    offset += part.length;
+  }
+  return whole;
+}
+
+/** A signed frame around a text frame. */
+async function signFrame(robot, challenge, number, text, { privateKey }) {
+  const head = new Uint8Array(SIGNED_HEAD);
+  const view = new DataView(head.buffer);
+  view.setUint8(0, SIGNED);
+  view.setUint8(1, SIGNED_TEXT);
+  view.setUint32(4, number, true);
+  for (let i = 0; i < 16; i += 1) view.setUint8(8 + i, Number.parseInt(challenge.slice(2 * i, 2 * i + 2), 16));
+  const encoder = new TextEncoder();
+  const frame = encoder.encode(text);
+  const whole = joined(encoder.encode(`ws_bridge.v1 signed\0${robot}\0`), head, frame);
+  return joined(head, new Uint8Array(await crypto.subtle.sign('Ed25519', privateKey, whole)), frame);
+}
+
 // ---- time -----------------------------------------------------------------------------------
 
 /** Round trip, offset (bridge minus own clock) and jitter from four timestamps; best of a window. */
@@ -671,6 +751,8 @@ const DEFAULTS = {
   reconnectMax: 8,
   connectTimeout: 5,
   requestTimeout: 15,
+  signingKey: undefined, // of makeSigningKey or storedSigningKey; signs, where the bridge wants that
+  robot: undefined, // its name, which is signed too; undefined = NAME of /robots/NAME in the URL, else what the bridge says
   worker: undefined, // URL of heartbeat_worker.js; null = a timer of this thread
 };
 
@@ -721,6 +803,9 @@ export class WsBridge {
     this._hasWorker = this.options.worker !== null;
     this._iterators = new Set(); // what ends them
     this._sequences = new Map();
+    this._challenge = null; // of the bridge's, to be signed
+    this._signed = 0;
+    this._signing = Promise.resolve(); // frames leave in the order in which they were made
     this._told = new Map(); // when it was told of a topic what is shown
   }
 
@@ -891,6 +976,7 @@ export class WsBridge {
     this._pieces.clear();
     this._beats.clear();
     this._lastBeat = null;
+    this._challenge = null;
     for (const gate of [...this.leases.keys()]) this._loseLease(gate, 'disconnected');
   }
 
@@ -948,6 +1034,7 @@ export class WsBridge {
       return;
     }
     this.hello = hello;
+    this._challenge = hello.challenge ?? null;
     if (hello.gates) this.gateList = hello.gates;
     if (hello.estop) this.estop = hello.estop;
     if (!first) return;
@@ -1039,9 +1126,10 @@ export class WsBridge {
 
   _startTicker(interval) {
     this._stopTicker();
-    this._timer = setInterval(() => this._tick(interval), interval * 1000);
+    const pace = this._pace(interval);
+    this._timer = setInterval(() => this._tick(interval), pace * 1000);
     this._timer.unref?.();
-    if (this._hasWorker && typeof Worker !== 'undefined' && typeof document !== 'undefined') this._startWorker(interval);
+    if (this._hasWorker && typeof Worker !== 'undefined' && typeof document !== 'undefined') this._startWorker(interval, pace);
     this._tick(interval);
   }
 
@@ -1049,7 +1137,7 @@ export class WsBridge {
    * A worker's timer is not throttled in a hidden tab; the beat itself leaves from here, so that a
    * page that hangs does not look alive. Until the worker has spoken the timer of the page beats.
    */
-  _startWorker(interval) {
+  _startWorker(interval, pace) {
     const failed = (why) => {
       this._hasWorker = false;
       this._emit('error', new WsBridgeError('no_worker', `heartbeat_worker.js cannot be run (${why}): heartbeats are `
@@ -1073,7 +1161,21 @@ export class WsBridge {
       failed(event.message || 'it cannot be loaded');
       this._startTicker(interval);
     };
-    worker.postMessage(interval * 1000);
+    worker.postMessage(pace * 1000);
+  }
+
+  get _signs() {
+    return Boolean(this._challenge && this.options.signingKey);
+  }
+
+  /** The challenge of the newest answer tells how old a signed command is: who commands needs new ones. */
+  _pace(interval) {
+    if (!this._signs) return interval;
+    return Math.min(interval, ...[...this.leases.values()].map(({ ttl }) => (ttl ? ttl / BEATS_A_TTL : interval)));
+  }
+
+  _leasesChanged() {
+    if (this._signs && this.connected) this._startTicker(this.hello.heartbeat ? this.hello.heartbeat.interval : 1);
   }
 
   _stopTicker() {
@@ -1104,6 +1206,7 @@ export class WsBridge {
     if (typeof data.sequence === 'number') {
       this._lastBeat = { sequence: data.sequence, timestamp: data.timestamp, received };
     }
+    if (data.challenge) this._challenge = data.challenge;
     const { echo } = data;
     if (metadata.correlation_id === null || !echo || !this._beats.has(echo.sequence)) return;
     this.time.sample(this._beats.get(echo.sequence), echo.received, data.timestamp, received);
@@ -1133,11 +1236,30 @@ export class WsBridge {
     }
     this._ids += 1;
     const id = metadata.message_id || `${this._prefix}-${this._ids}`;
-    this._socket.send(JSON.stringify({
+    const text = JSON.stringify({
       metadata: { message_id: id, timestamp: now(), message_type: messageType, source: this.options.name, ...metadata },
       data,
-    }, plain));
+    }, plain);
+    if (this._signs && hasToBeSigned(messageType, data)) this._sendSigned(text);
+    else this._socket.send(text);
     return id;
+  }
+
+  /** Sign and send a frame, after those before it; it is lost with the connection that it was made for. */
+  _sendSigned(text) {
+    const socket = this._socket;
+    this._signing = this._signing.then(async () => {
+      if (this._socket !== socket) return;
+      this._signed += 1;
+      const frame = await signFrame(this._robotName, this._challenge, this._signed, text, this.options.signingKey);
+      if (this._socket === socket && socket.readyState === 1) socket.send(frame);
+    }).catch((cause) => this._emit('error', new WsBridgeError('not_signed', `a frame could not be signed: ${cause}`, null, cause)));
+  }
+
+  /** The robot that was asked for: whoever carries the connection may lead to another one. */
+  get _robotName() {
+    const found = /\/robots\/([^/?#]+)/.exec(this.url);
+    return this.options.robot ?? (found ? found[1] : this.hello.robot);
   }
 
   _ask(messageType, data, metadata, timeout, signal) {
@@ -1408,12 +1530,14 @@ export class WsBridge {
 
   async release(gate) {
     this._loseLease(gate, 'released');
+    if (this._signs) await this._signing;
     return this.request('release', { gate }, { priority: 4 });
   }
 
   _hold(data) {
     const lease = new Lease(this, data);
     this.leases.set(lease.gate, lease);
+    this._leasesChanged();
     this._emit('lease_held', lease);
     return lease;
   }
@@ -1423,6 +1547,7 @@ export class WsBridge {
     if (!lease || (typeof epoch === 'number' && epoch < lease.epoch)) return;
     this.leases.delete(gate);
     lease.held = false;
+    this._leasesChanged();
     this._emit('lease_lost', { gate, epoch: lease.epoch, reason });
   }
 
@@ -1494,12 +1619,7 @@ export class WsBridge {
     this._pieces.set(number, pieces);
     if (!(flags & 2)) return;
     this._pieces.delete(number);
-    const whole = new Uint8Array(pieces.reduce((size, piece) => size + piece.length, 0));
-    let offset = 0;
-    for (const piece of pieces) {
-      whole.set(piece, offset);
-      offset += piece.length;
-    }
+    const whole = joined(...pieces);
     if (flags & 1) this._receivedText(JSON.parse(UTF8.decode(whole)));
     else this._receivedBinary(whole.buffer);
   }

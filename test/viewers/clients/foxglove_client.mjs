@@ -462,10 +462,46 @@ const scenarios = {
     }
     assert.deepEqual(viewer.times, viewer.times.toSorted((a, b) => Number(a - b)));
   },
+
+  // Of a recording that begins anew at its end. RECORDED has its span and what is in it, by topic:
+  // bytes in hexadecimal, or what the bridge said, as text. This client has no words for playback:
+  // a frame about it would be an error.
+  async replay(subprotocol) {
+    const { begin, end, topics } = JSON.parse(process.env.RECORDED);
+    const viewer = await connect(subprotocol);
+    await until(() => viewer.infos.length, 'the greeting');
+    const [info] = viewer.infos;
+    const nanoseconds = ({ sec, nsec }) => String(BigInt(sec) * 10n ** 9n + BigInt(nsec));
+    assert.deepEqual(info.capabilities.toSorted(),
+      ['assets', 'connectionGraph', 'playbackControl', 'time']);
+    assert.deepEqual([info.dataStartTime, info.dataEndTime].map(nanoseconds), [begin, end]);
+    const names = Object.keys(topics);
+    const subscriptions = await Promise.all(names.map((topic) => viewer.subscribe(topic)));
+    const heard = () => subscriptions.map(({ channel, got }) => {
+      const reader = new MessageReader(parse(channel.schema, { ros2: true }));
+      return got.map(({ data }) => {
+        const message = reader.readMessage(data);
+        return channel.schemaName === 'std_msgs/msg/String'
+          ? message.data : Buffer.from(data).toString('hex');
+      });
+    });
+    const line = (messages) => `\n${messages.join('\n')}\n`;
+    await until(() => heard().every((messages, index) => line(messages).includes(
+      line(topics[names[index]]))), 'all of the recording in its order, and nothing between');
+    heard().forEach((messages, index) => assert.deepEqual(
+      messages.filter((each) => !topics[names[index]].includes(each)), []));
+    for (const time of [...viewer.times, ...subscriptions[0].got.map((each) => each.timestamp)]) {
+      assert.ok(time >= BigInt(begin) && time <= BigInt(end), String(time));
+    }
+    const id = viewer.advertise('/count', 'std_msgs/msg/Int32', 'json');
+    viewer.client.sendMessage(id, TEXT.encode('{"data": 1}'));
+    await until(() => [...viewer.statuses.values()].some(
+      ({ message }) => message.startsWith('forbidden')), 'that it takes nothing');
+  },
 };
 
 // Those that want a bridge of their own run when they are asked for.
-const APART = ['time_of_a_simulation'];
+const APART = ['time_of_a_simulation', 'replay'];
 // Those of which one disturbs the other run one after the other, else both names at once.
 const IN_TURN = ['every_kind_of_field'];
 const wanted = process.argv.slice(3);

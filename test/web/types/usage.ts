@@ -14,12 +14,14 @@
  * limitations under the License.
  */
 // Uses every part of ws_bridge.d.ts: `tsc --noEmit --strict` is the test.
-import { defaultMessage, makeDecoder, parseSchema, WsBridge, WsBridgeError } from '../../../ws_bridge/web/ws_bridge.js';
+import { defaultMessage, makeDecoder, makeSigningKey, parseSchema, signingKeyLine, storedSigningKey, WsBridge, WsBridgeError } from '../../../ws_bridge/web/ws_bridge.js';
 
 interface Twist { linear: { x: number }; angular: { z: number } }
 
 export async function drive(url: string): Promise<number> {
-  const client = new WsBridge(url, { name: 'typed', int64: 'number', worker: null });
+  const signingKey = url ? await storedSigningKey() : await makeSigningKey();
+  console.log(await signingKeyLine('alice', signingKey));
+  const client = new WsBridge(url, { name: 'typed', int64: 'number', worker: null, signingKey, robot: 'rover' });
   const off = client.on('lease_lost', ({ gate, reason }) => console.log(gate, reason));
   client.on('error', (error: WsBridgeError) => console.log(error.code, error.field));
   const { signal } = new AbortController();

@@ -98,6 +98,13 @@ export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
+/** Have the browser keep a file. */
+export function download(name, blob) {
+  const link = make('a', { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
 export function seconds(age) {
   if (age === null || age === undefined) return '–';
   return age < 9.95 ? age.toFixed(1) : String(Math.round(age));

@@ -27,6 +27,7 @@ import { startLogin } from './login.js';
 import { startParams } from './params.js';
 import { startPlot } from './plot.js';
 import { startPublish } from './publish.js';
+import { startRecordings } from './recordings.js';
 import { startRelays } from './relays.js';
 import { startReplay } from './replay.js';
 import { startServices } from './services.js';
@@ -57,7 +58,7 @@ startLog(client);
 const actions = startActions(client);
 startGoals(client, pose, actions);
 const onShow = {
-  actions: actions.offer, health: startDiagnostics(client), publish: startPublish(client), services: startServices(client), params: startParams(client), plot: plot.draw,
+  actions: actions.offer, health: startDiagnostics(client), publish: startPublish(client), services: startServices(client), params: startParams(client), plot: plot.draw, recordings: startRecordings(client),
 };
 const shown = () => client.connected && onShow[document.body.dataset.tab]?.();
 startTabs(shown);

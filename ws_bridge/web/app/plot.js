@@ -17,7 +17,7 @@
 import { Chart, palette } from './chart.js';
 import { short, stepResponse } from './axes.js';
 import { toCsv } from './csv.js';
-import { $, fill, make, oncePerFrame, remember, remembered, say } from './dom.js';
+import { $, download, fill, make, oncePerFrame, remember, remembered, say } from './dom.js';
 import { checkLayout, EMPTY, layoutText, MOST_SIGNALS, parseLayout, SPANS } from './layout.js';
 import { computedPaths, namedPaths, numericPaths, Signal, THEN } from './signals.js';
 import { now } from '../ws_bridge.js';
@@ -286,10 +286,8 @@ export function startPlot(client) {
 
   // ---- files
 
-  function download(name, blob) {
-    const link = make('a', { href: URL.createObjectURL(blob), download: name });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  function saveAs(name, blob) {
+    download(name, blob);
     tell(`saved as ${name}`);
   }
 
@@ -452,12 +450,12 @@ export function startPlot(client) {
     $('plot-large').setAttribute('aria-pressed', isLarge);
     draw();
   });
-  $('plot-csv').addEventListener('click', guarded(() => download(stampedName('csv'), new Blob([csv()], { type: 'text/csv' }))));
+  $('plot-csv').addEventListener('click', guarded(() => saveAs(stampedName('csv'), new Blob([csv()], { type: 'text/csv' }))));
   $('plot-png').addEventListener('click', guarded(async () => {
     if (!charts.length) throw new Error('there is no plot');
     const blob = await new Promise((resolve) => { picture().toBlob(resolve); });
     if (!blob) throw new Error('the browser cannot make so large a picture');
-    download(stampedName('png'), blob);
+    saveAs(stampedName('png'), blob);
   }));
   $('layout-form').addEventListener('submit', guarded(() => {
     const name = $('layout-name').value.trim();
@@ -476,7 +474,7 @@ export function startPlot(client) {
     if (!layouts.delete($('layout-saved').value)) throw new Error('choose a saved layout first');
     keep(layouts);
   }));
-  $('layout-export').addEventListener('click', guarded(() => download(`${$('layout-name').value.trim().replace(/[^\w-]+/g, '_') || 'layout'}.json`,
+  $('layout-export').addEventListener('click', guarded(() => saveAs(`${$('layout-name').value.trim().replace(/[^\w-]+/g, '_') || 'layout'}.json`,
     new Blob([layoutText(layout())], { type: 'application/json' }))));
   $('layout-import').addEventListener('change', guarded(async () => {
     const [file] = $('layout-import').files;
