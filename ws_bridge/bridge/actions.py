@@ -157,7 +157,7 @@ class Actions(Unit):
             now = peer.current
             for frame in now.frames_of(reply) if reply else ():
                 now.link.send_stream(('feedback', wish.key), frame.data, FEEDBACK_DEPTH,
-                                      text=frame.text)
+                                     text=frame.text)
 
         def on_done(end: GoalEnd | WsBridgeError) -> None:
             self._goals.pop((peer.name, wish.key), None)
