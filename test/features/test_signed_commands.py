@@ -144,6 +144,8 @@ async def bridge(tmp_path: Path, key: PrivateKey,
                 mapping_file=str(tmp_path / 'mapping.yaml'), token_file=str(tmp_path / 'tokens'),
                 command_key_file=str(tmp_path / 'keys'), gate_ttl=TTL,
                 **parameters) as service:
+            await async_wait_until(lambda: '/cmd_vel' in service.ros.graph.topics)
+            await async_wait_until(lambda: service.bridge.gates)
             yield service, heard
 
 
