@@ -179,6 +179,26 @@ class LoginFailed(RequestError):
     code = 'login_failed'
 
 
+class SessionGone(RequestError):
+    """
+    The session that a peer wants to resume waits no longer, or has another secret.
+
+    The peer begins anew.
+    """
+
+    code = 'session_gone'
+
+
+class OtherLogin(RequestError):
+    """
+    The session that a peer wants to resume belongs to another login or role.
+
+    It has ended now, because somebody else knows its secret.
+    """
+
+    code = 'other_login'
+
+
 class BadName(RequestError):
     """Not a valid ROS name."""
 

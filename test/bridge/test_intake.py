@@ -22,6 +22,7 @@ import weakref
 
 import pytest
 from support.helpers import async_wait_until
+from support.sessions import make, refusal, START
 
 from ws_bridge.bridge.intake import Intake, MAX_FLAT
 from ws_bridge.convert.codec import Converted
@@ -159,3 +160,24 @@ async def test_what_a_worker_made_or_checked_is_not_copied(values: Any) -> None:
     expected = made if isinstance(values, ops.Parked) else values
     assert outcome is expected
     assert Converted(outcome).cdr() is expected
+
+
+@pytest.mark.parametrize('op', [
+    ops.Command('i', '/reset', ops.Parked(), 'service'),
+    ops.SendGoal('i', '/a', 'p/action/A', ops.Parked())], ids=lambda op: type(op).__name__)
+async def test_what_a_peer_that_left_has_asked_for_ends(op: ops.Operation) -> None:
+    """Its session may wait for it: then nobody would ever answer."""
+    session, told = make(), list[fx.Effect]()
+    taker: Any = SimpleNamespace(
+        is_here=lambda peer: False, codec_of=lambda peer, effect: None,
+        carry_out=lambda peer, effects, op_id=None: told.extend(effects) or True)
+    other: Any = None
+    peer: Any = SimpleNamespace(session=session)
+    await Intake(other, other, taker, other)._finish(peer, session.receive(op, START), 'i')
+    assert refusal(told)[:2] == ('i', 'peer_gone')
+    assert (session.services.calls, session.actions.sent) == ({}, {})
+    session.receive(op, START)
+    session.close()
+    await Intake(other, other, taker, other)._finish(peer, [fx.Publish(
+        None, '/t', ops.Parked(), 'json', None)], None)
+    assert len(told) == 1

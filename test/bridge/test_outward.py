@@ -89,6 +89,7 @@ class FakeLink:
     def __init__(self, name: str, log: list[tuple[str, list[Any]]], clock: Timers,
                  cost: float = 0.0) -> None:
         self.name = name
+        self.is_open = True
         self.dropped = self.messages_out = self.bytes_out = 0
         self.direct: Callable[[bytes], int] | None = None
         self._log = log

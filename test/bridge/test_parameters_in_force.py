@@ -417,6 +417,25 @@ async def ticket_lifetime(folder: Path) -> None:
                 assert await refused(peer, 'ticket', role='observer') == 'forbidden'
 
 
+@proof('resume_time', 'max_kept_bytes')
+async def sessions_that_wait(_: Path) -> None:
+    async with running_bridge() as service, native_peer(service) as peer:
+        assert 'resume' not in await peer.ask('hello', resume=True)
+    async with running_bridge(resume_time=600.0, max_kept_bytes=1024) as service:
+        async with native_peer(service) as peer:
+            hello = await peer.ask('hello', resume=True)
+            large = await peer.send('configuration', {'op': 'list'})
+            small = await peer.send('configuration', {'op': 'status', 'subscribe': True})
+            await peer.answer(large)
+            await peer.answer(small)
+            peer.websocket.transport.abort()
+        async with native_peer(service) as peer:
+            back = await peer.ask('resume', session=hello['session'], waiting=[large, small],
+                                  secret=hello['resume']['secret'])
+            assert (back['resume']['time'], back['unknown']) == (600.0, [large])
+            await peer.answer(small)
+
+
 @proof('max_login_failures')
 async def max_login_failures(folder: Path) -> None:
     async with running_bridge(token_file=write_tokens(folder / 'tokens'),

@@ -29,7 +29,7 @@ import orjson
 import pytest
 from sensor_msgs.msg import BatteryState
 from std_msgs.msg import Int32
-from support.bridge_harness import native_peer, running_bridge
+from support.bridge_harness import native_peer, NativePeer, running_bridge
 from support.fleet import running_relay, TOKENS, write_fleet_tokens
 from support.foxglove_peer import foxglove_peer
 from support.helpers import async_wait_until, SpinningNode
@@ -213,18 +213,37 @@ async def test_a_relay_that_dies_stops_the_robot(heard: list[float], fate: str) 
 
 
 async def test_a_robot_goes_on_to_another_relay(heard: list[float]) -> None:
+    """A client finds its session by that one, but nobody holds the lease any more."""
+    def last(peer: NativePeer) -> int:
+        return max([frame['metadata']['sequence'] for frame in peer.frames
+                    if frame['metadata']['source'] == '/odom'], default=0)
     async with relay_process() as (process, first), running_relay() as second, running_bridge(
-            fleet=[first, second.url], retry_delay=0.05) as robot:
+            fleet=[first, second.url], retry_delay=0.05, resume_time=30.0) as robot:
         await is_registered(robot)
-        async with rosbridge_peer(f'{first}/robots/testbot') as page:
+        async with rosbridge_peer(f'{first}/robots/testbot') as page, \
+                native_peer(f'{first}/robots/testbot') as native:
             await page.send('subscribe', topic='/odom')
-            await async_wait_until(lambda: robot.bridge.peer_count == 1)
+            hello = await native.ask('hello', resume=True)
+            channel = (await native.ask('subscribe', topic='/odom'))['channel_id']
+            await native.acquire(GATE)
+            await async_wait_until(lambda: last(native))
             process.kill()
-            await async_wait_until(lambda: page.closed is not None)
+            await async_wait_until(lambda: page.closed and native.closed)
         await async_wait_until(lambda: 'testbot' in second.relay.robots)
-        async with rosbridge_peer(f'{second.url}/robots/testbot') as page:
+        async with rosbridge_peer(f'{second.url}/robots/testbot') as page, \
+                native_peer(f'{second.url}/robots/testbot') as back:
             await page.send('subscribe', topic='/odom')
             await async_wait_until(lambda: page.samples('/odom'))
+            told = await back.ask(
+                'resume', session=hello['session'], secret=hello['resume']['secret'],
+                received={str(channel): last(native)})
+            (found,) = told['subscriptions']
+            assert found['missed'] == found['sequence'] - last(native) > 0
+            await async_wait_until(lambda: last(back))
+            first_sample = next(frame for frame in back.frames
+                                if frame['metadata']['source'] == '/odom')
+            assert first_sample['metadata']['sequence'] == found['sequence'] + 1
+            assert [gate['holder'] for gate in (await back.ask('gates'))['gates']] == [None]
 
 
 async def test_the_end_of_the_bridge_is_told_to_those_behind_the_relay() -> None:

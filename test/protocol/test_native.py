@@ -168,7 +168,7 @@ def test_metadata_keys_are_those_of_the_docs() -> None:
 
 def test_examples_of_the_docs() -> None:
     examples = [json.loads(text) for text in re.findall(r'```json\n(.*?)```', PROTOCOL, re.S)]
-    envelope, hello, state, playback = examples
+    envelope, hello, state, playback, resume, resumed = examples
     validator('peer').validate(envelope)
     command = one(native().decode(json.dumps(envelope)))
     assert command == ops.Command('4f0c-12', '/cmd_vel', {'linear': {'x': 0.2}},
@@ -176,6 +176,19 @@ def test_examples_of_the_docs() -> None:
     assert encode(greeting_of(hello))['data'] == hello
     assert encode(robot_state_of(state))['data'] == state
     assert encode(playback_of(playback))['data'] == playback
+    assert decode({'message_type': 'configuration'}, resume) == ops.ComeBack(
+        None, 'p3', resume['secret'], ('4f0c-12', '4f0c-15'), ('4f0c-9',), {7: 1204})
+    assert encode(resumed_of(resumed))['data'] == resumed
+
+
+def resumed_of(told: dict[str, Any]) -> replies.Resumed:
+    """Return the reply that an answer to a peer which came back was made of."""
+    return replies.Resumed(
+        'i', told['session'], told['resume']['secret'], told['resume']['time'],
+        [replies.Restored(replies.Delivery(
+            each['topic'], each['type'], each['encoding'], each['channel_id'], each['schema'],
+            each['pending']), each['missed'], each['sequence']) for each in told['subscriptions']],
+        [(each['topic'], each['channel_id']) for each in told['channels']], told['unknown'])
 
 
 def test_examples_of_the_docs_are_what_the_code_says() -> None:
@@ -326,12 +339,24 @@ def flag(path: str) -> Field:
     return Field(path, [True, False], [0, 1, 'true', [], {}])
 
 
+def requests(path: str) -> Field:
+    return Field(path, [[], [''], ['x' * 256] * 1000],
+                 ['a', 1, {}, [1], ['x' * 257], ['a'] * 1001])
+
+
 QOS = Field('data.qos', [{}, {'depth': 5, 'reliability': 'best_effort'}], NO_QOS)
 ENCODING = Field('data.encoding', ['json', 'cbor', 'cdr', 'video'],
                  ['', 'JSON', 'xml', 1, True, [], {}])
 GATE_NAME = text('data.gate', required=True)
 CONFIGURATION: dict[str, list[Field]] = {
-    'hello': [text('data.name', limit=64), flag('data.pieces')],
+    'hello': [text('data.name', limit=64), flag('data.pieces'), flag('data.resume')],
+    'resume': [
+        text('data.session', required=True),
+        Field('data.secret', ['x', 'x' * 256], ['', 'x' * 257, 1, True, [], {}], required=True),
+        requests('data.waiting'), requests('data.accepted'),
+        Field('data.received', [{}, {'1': 0, '2': 2**53}, {'1': None}],
+              ['', 1, [], {'x': 1}, {'': 1}, {'-1': 1}, {'1' * 11: 1},
+               {str(key): 1 for key in range(10_001)}])],
     'auth': [Field('data.token', ['x', 'x' * 4096], ['', 'x' * 4097, 1, True, [], {}],
                    required=True)],
     'ticket': [text('data.role', required=True)],
@@ -503,6 +528,11 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
     ({}, {'op': 'hello', 'name': 'page'}, ops.Hello('i', 'page')),
     ({}, {'op': 'hello', 'name': 'page', 'dialect': 'ws_bridge.v1'}, ops.Hello('i', 'page')),
     ({}, {'op': 'hello', 'pieces': True}, ops.Hello('i', pieces=True)),
+    ({}, {'op': 'hello', 'resume': True}, ops.Hello('i', resume=True)),
+    ({}, {'op': 'resume', 'session': 'p1', 'secret': 'x'}, ops.ComeBack('i', 'p1', 'x')),
+    ({}, {'op': 'resume', 'session': 'p1', 'secret': 'x', 'waiting': ['a', 'b'],
+          'accepted': ['c'], 'received': {'7': 9, '8': None}},
+     ops.ComeBack('i', 'p1', 'x', ('a', 'b'), ('c',), {7: 9})),
     ({}, {'op': 'hello', 'dialect': 'ws_bridge.v1', 'robot': 'r'}, ops.Hello('i', 'r', True)),
     ({}, {'op': 'list'}, ops.ListNames('i')),
     ({}, {'op': 'auth', 'token': 't'}, ops.Authenticate('i', {'token': 't'})),
@@ -608,6 +638,16 @@ def test_content(metadata: dict[str, Any], data: Any, expected: ops.Operation) -
     assert decode(metadata, data) == expected
 
 
+@pytest.mark.parametrize(('fields', 'path'), [
+    ({'received': {'1': 0, '7': -1}}, 'data.received.7'),
+    ({'received': {'7': True}}, 'data.received.7'), ({'received': {'7': '1'}}, 'data.received.7'),
+    ({'waiting': ['a'] * 600, 'accepted': ['b'] * 401}, 'data.waiting')])
+def test_what_a_peer_comes_back_for_is_bounded(fields: dict[str, Any], path: str) -> None:
+    error = malformed(decode({'message_type': 'configuration'}, {
+        'op': 'resume', 'session': 'p', 'secret': 's', **fields}))
+    assert (error.code, error.field) == ('bad_field', path)
+
+
 def test_content_covers_every_operation_of_text_frames() -> None:
     made = set(re.findall(r'ops\.(\w+)\(', NATIVE)) - {'Frame'}
     assert {type(op).__name__ for _, _, op in CONTENT} == \
@@ -683,6 +723,11 @@ ANSWERS: list[tuple[replies.Reply, dict[str, Any]]] = [
      {'op': 'auth', 'name': 'alice', 'role': 'admin', 'allowed': HELLO['allowed']}),
     (replies.TicketMade('i', 'r', 't', 60.0),
      {'op': 'ticket', 'role': 'r', 'ticket': 't', 'lifetime': 60.0}),
+    (replies.Resumed('i', 'p3', 'x' * 43, 5.0, [replies.Restored(DELIVERY, 2, 7)], [('/w', 4)],
+                     ['a']),
+     {'op': 'resume', 'session': 'p3', 'resume': {'secret': 'x' * 43, 'time': 5.0},
+      'subscriptions': [{**SUBSCRIBED, 'missed': 2, 'sequence': 7}],
+      'channels': [{'topic': '/w', 'channel_id': 4}], 'unknown': ['a']}),
     (replies.Subscribed('i', DELIVERY), {'op': 'subscribe', **SUBSCRIBED}),
     (replies.Subscribed('i', replies.Delivery('/t', None, 'cdr', 1, None, True)),
      {'op': 'subscribe', **PENDING}),

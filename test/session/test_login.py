@@ -61,7 +61,8 @@ EVERYTHING: list[ops.Operation] = [
     ops.EmergencyStop('i', ''), ops.ClearStop('i'), ops.LeaseOperation('i', 'take', 'g'),
     ops.ListGates('i'), ops.MakeTicket('i', 'r'), ops.GetParameters('i'),
     ops.SetParameters('i', {}), ops.WatchParameters('i'), ops.WatchConnections('i'),
-    ops.FetchAsset('i', 'u'), ops.ControlPlayback('i'), ops.PictureShown('i', '/t', 1)]
+    ops.FetchAsset('i', 'u'), ops.ControlPlayback('i'), ops.PictureShown('i', '/t', 1),
+    ops.ComeBack('i', 'q', 's')]
 
 
 def test_everything_is_here() -> None:
@@ -164,3 +165,23 @@ def test_a_denied_service_is_refused_as_one_that_is_not_there(
     assert type(effect) is fx.LookAgain
     assert [error.message.replace('/reset', '/nothing') for error in errors] == [
         '/nothing is not exposed for publish'] * 2
+
+
+@pytest.mark.parametrize(('other', 'is_same'), [
+    (Login(Rights(POLICY, OPERATOR), ALICE, until=9.0), True),
+    (Login(Rights(POLICY, OPERATOR), Identity('alice', 'operator', 'token', 99.0)), True),
+    (Login(Rights(POLICY, OPERATOR), Identity('bob', 'operator', 'token')), False),
+    (Login(Rights(POLICY, OPERATOR), Identity('alice', 'operator', 'relay')), False),
+    (Login(Rights(POLICY, ADMIN), ALICE), False),
+    (Login(Rights(POLICY, OPERATOR)), False)])
+def test_who_is_the_same(other: Login, is_same: bool) -> None:
+    login = Login(Rights(POLICY, OPERATOR), ALICE)
+    assert login.is_of_same(other) is is_same
+    assert other.is_of_same(login) is is_same
+
+
+def test_a_login_that_takes_over_another() -> None:
+    old = Login(Rights(POLICY, OPERATOR), ALICE, until=1.0, is_refused=True)
+    new = Login(Rights(POLICY, OPERATOR), ALICE, until=9.0, possible=True, is_near=False)
+    old.take_over(new)
+    assert old == new

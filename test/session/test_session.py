@@ -25,7 +25,7 @@ import pytest
 from support.sessions import binary, call_from_ros, EPOCH, failed, FakeNames, make, refusal, START
 
 from ws_bridge.config import Denial, Exposure, Rule, Settings
-from ws_bridge.config.roles import Role
+from ws_bridge.config.roles import OPERATOR, Role
 from ws_bridge.errors import BadField, NotHolder, TimedOut
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
@@ -239,10 +239,87 @@ def test_every_operation_has_a_handler() -> None:
         ops.ListGates('i'), ops.LeaseOperation('i', 'acquire', 'g'), ops.EmergencyStop('i'),
         ops.ClearStop('i'), ops.GetParameters('i'), ops.SetParameters('i', {}),
         ops.WatchParameters('i'), ops.WatchConnections('i'), ops.FetchAsset('i', 'u'),
-        ops.MakeTicket('i', 'r'), ops.ControlPlayback('i'), ops.PictureShown('i', 't', 1)]
+        ops.MakeTicket('i', 'r'), ops.ControlPlayback('i'), ops.PictureShown('i', 't', 1),
+        ops.ComeBack('i', 'q', 's')]
     assert {type(op) for op in handled} == set(get_args(ops.Operation)) - action
     for op in handled:
         assert set(map(type, session.receive(op, START))) <= set(get_args(fx.Effect))
+
+
+def test_a_secret_is_offered_where_sessions_wait() -> None:
+    wanted = ops.Hello('i', resume=True)
+    assert make().receive(wanted, START)[0] == fx.Send(make().greeting('i', asked=True))
+    session = make(resume_time=5)
+    assert session.receive(ops.Hello('i'), START)[0] == fx.Send(session.greeting('i', asked=True))
+    assert session.receive(wanted, START) == [fx.OfferResume('i'), fx.PeerChanged()]
+    assert 'resume' in hello_fields(session.greeting())['capabilities']
+    assert hello_fields(session.greeting(secret='s'))['resume'] == {'secret': 's', 'time': 5}
+    assert 'geheim' not in repr(session.greeting(secret='geheim'))
+    assert 'geheim' not in repr(ops.ComeBack('i', 'q', 'geheim'))
+
+
+def test_only_a_session_that_has_nothing_is_given_up_for_another() -> None:
+    op = ops.ComeBack('i', 'q', 's')
+    session = make()
+    (effect,) = session.receive(op, START)
+    assert effect == fx.ResumeSession(op)
+    assert refusal(session.receive(ops.ComeBack('i', 'p', 's'), START))[1] == 'bad_field'
+    for made in (ops.Subscribe('i', '/t'), ops.Advertise('i', '/t', 't'),
+                 ops.Command('i', '/reset', {}, 'service'), ops.SendGoal('i', '/a', 't', {}),
+                 ops.AdvertiseService('i', '/s', 't'), ops.AdvertiseAction('i', '/a', 't')):
+        session = make()
+        session.receive(made, START)
+        assert refusal(session.receive(op, START))[1] == 'already_exists'
+
+
+def busy() -> Session:
+    """Return a session that has one of everything."""
+    session = make()
+    for op in (ops.Subscribe('i', '/t'), ops.Advertise('i', '/w', 't'),
+               ops.Command('i', '/reset', {}, 'service'), ops.SendGoal('g', '/a', 't', {}),
+               ops.AdvertiseService('i', '/s', 't'), ops.AdvertiseAction('i', '/b', 't')):
+        session.receive(op, START)
+    session.publications.opened('/w', 7, is_judged=False)
+    return session
+
+
+def test_what_does_not_wait_for_the_peer() -> None:
+    """Nobody in ROS waits for a peer that has gone, and no goal goes on without it."""
+    session = busy()
+    assert session.leave() == [fx.Unhost('/s'), fx.UnhostAction('/b'), fx.AbandonGoal(1)]
+    assert session.leave() == [fx.AbandonGoal(1)]
+    (done,) = session.actions.ended(1, (5, b'{}'))
+    assert done == fx.Send(replies.GoalDone('g', '/a', b'{}', 5))
+    assert session.publications.channels() == [('/w', 7)]
+    assert session.close() == [fx.CloseSubscription('/t', '/t'), fx.ClosePublisher('/w'),
+                               fx.CancelCall(1)]
+
+
+def test_who_comes_back_has_the_rights_of_the_new_login() -> None:
+    session, new = busy(), make()
+    new.receive(ops.Heartbeat('i', ns(EPOCH + START), 1), START + 1)
+    new.heartbeats.number = 40
+    new.login.rights = Rights(Policy(Exposure(subscribe=(Rule('/other'),))), OPERATOR)
+    assert session.come_back(new, START + 2) == [
+        fx.CloseSubscription('/t', '/t'), fx.ClosePublisher('/w')]
+    assert (session.subscriptions.names, session.publications.topics) == ({}, {})
+    assert session.login.rights is new.login.rights
+    assert session.clock.timesync is new.clock.timesync
+    assert session.heartbeats.liveness is new.heartbeats.liveness
+    assert session.connected_at == START + 2
+    assert session.heartbeats.make(0.0).sequence == 41
+    assert session.come_back(make(), START + 3) == []
+
+
+def test_an_echo_shows_what_has_arrived() -> None:
+    session = make()
+    heard: list[int] = []
+    echo = ops.Heartbeat('i', None, None, (3, 0, 0))
+    session.receive(echo, START)
+    session.heartbeats.on_echo = heard.append
+    session.receive(echo, START)
+    session.receive(ops.Heartbeat('i', None), START)
+    assert heard == [3]
 
 
 class FakeGates(NoGates):

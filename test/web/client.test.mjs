@@ -118,10 +118,10 @@ async function connected(options = {}) {
   return { client, socket, errors };
 }
 
-async function reconnected(before) {
+async function reconnected(before, hello = HELLO) {
   while (FakeSocket.made.at(-1) === before) await settled();
   const socket = FakeSocket.made.at(-1);
-  socket.open();
+  socket.open(hello);
   return socket;
 }
 
@@ -261,6 +261,89 @@ test('after a loss: requests fail, leases are lost, subscriptions come back', as
   assert.equal(next.asked('subscribe').data.topic, '/n');
   assert.equal(next.asked('acquire'), undefined, 'a lease is never taken again alone');
   assert.deepEqual(states, ['reconnecting', 'connected']);
+});
+
+const RESUMABLE = { ...HELLO, capabilities: [...HELLO.capabilities, 'resume'] };
+const KEY = { secret: 'first', time: 10 };
+const NUMBERS = { topic: '/n', type: 'std_msgs/msg/Int32', encoding: 'cdr', channel_id: 3, schema: 'int32 data', pending: false };
+
+test('where sessions wait it comes back to its own, and to what it waited for', async () => {
+  const { client, socket, errors } = await connected({ hello: RESUMABLE });
+  assert.equal(socket.asked('hello').data.resume, true);
+  socket.answers('hello', { ...RESUMABLE, resume: KEY });
+  const heard = [];
+  const subscription = client.subscribe('/n', (message, info) => heard.push(info.sequence));
+  socket.answers('subscribe', NUMBERS);
+  const ended = client.subscribe('/gone', () => {});
+  socket.answers('subscribe', { ...NUMBERS, topic: '/gone', channel_id: 4 });
+  const faster = client.subscribe('/fast', () => {}, { maxRate: 1 });
+  socket.answers('subscribe', { ...NUMBERS, topic: '/fast', channel_id: 5 });
+  await settled();
+  socket.sample(3, 7, INT);
+  const late = client.call('/late');
+  const lostCall = client.call('/lost');
+  const goal = client.sendGoal('/dock', {});
+  const goalId = socket.commands().at(-1).metadata.message_id;
+  socket.says('acknowledgment', { op: 'goal', action: '/dock', accepted: true }, { correlation_id: goalId });
+  const lease = client.acquire('base');
+  const [lateId, lostId] = socket.commands().map((frame) => frame.metadata.message_id);
+  socket.cut();
+  await assert.rejects(lease, { code: 'disconnected' });
+  ended.close();
+  faster.setMaxRate(2);
+  const told = client.once('resumed');
+  const next = await reconnected(socket, RESUMABLE);
+  assert.deepEqual(next.sent[0].data, {
+    op: 'resume', session: 'p1', secret: 'first', waiting: [lateId, lostId], accepted: [goalId], received: { 3: 7 } });
+  assert.ok(!next.asked('hello') && !next.asked('subscribe'));
+  next.answers('resume', {
+    session: 'p1', resume: { secret: 'second', time: 10 }, channels: [], unknown: [lostId],
+    subscriptions: [{ ...NUMBERS, missed: 5, sequence: 12 }, { ...NUMBERS, topic: '/gone', channel_id: 4, missed: 0, sequence: 0 },
+      { ...NUMBERS, topic: '/fast', channel_id: 5, missed: 0, sequence: 0 }] });
+  next.says('acknowledgment', { op: 'call', result: { success: true } }, { correlation_id: lateId });
+  next.says('acknowledgment', { op: 'result', action: '/dock', status: 'canceled', result: {} }, { correlation_id: goalId });
+  assert.deepEqual([await late, (await goal.result).status], [{ success: true }, 'canceled']);
+  await assert.rejects(lostCall, { code: 'disconnected' });
+  assert.deepEqual(await told, { missed: { '/n': 5 }, unknown: [lostId] });
+  next.sample(3, 13, INT);
+  assert.deepEqual([heard, subscription.missed, subscription.received], [[7, 13], 5, 2]);
+  assert.equal(next.asked('unsubscribe').data.topic, '/gone');
+  assert.deepEqual([next.asked('subscribe').data.topic, next.asked('subscribe').data.max_rate], ['/fast', 2]);
+  next.cut();
+  const third = await reconnected(next, RESUMABLE);
+  assert.equal(third.asked('resume').data.secret, 'second');
+  assert.deepEqual(errors, []);
+});
+
+test('a session that is gone is begun anew, and what it had is given up', async () => {
+  const { client, socket } = await connected({ hello: RESUMABLE });
+  socket.answers('hello', { ...RESUMABLE, resume: KEY });
+  client.subscribe('/n', () => {});
+  socket.answers('subscribe', NUMBERS);
+  await settled();
+  const call = client.call('/s');
+  const goal = client.sendGoal('/dock', {});
+  socket.cut();
+  const next = await reconnected(socket, RESUMABLE);
+  next.answers('resume', { code: 'session_gone', message: 'gone', field: null }, 'error');
+  await assert.rejects(call, { code: 'disconnected' });
+  await assert.rejects(goal.result, { code: 'disconnected' });
+  assert.deepEqual([next.asked('hello').data.resume, next.asked('subscribe').data.topic], [true, '/n']);
+});
+
+test('who was dismissed, or is away for too long, does not come back to its session', async () => {
+  for (const [key, code] of [[KEY, 1008], [{ secret: 's', time: 0.001 }, 1006]]) {
+    const { client, socket } = await connected({ hello: RESUMABLE, reconnectMin: 0.05, reconnectMax: 0.05 });
+    socket.answers('hello', { ...RESUMABLE, resume: key });
+    await settled();
+    const call = client.call('/s');
+    socket.cut(code);
+    await assert.rejects(call, { code: 'disconnected' });
+    const next = await reconnected(socket, RESUMABLE);
+    assert.equal(next.asked('resume'), undefined);
+    assert.equal(next.asked('hello').data.resume, true);
+    client.close();
+  }
 });
 
 test('of several ways to one robot the next one is tried after each loss', async () => {

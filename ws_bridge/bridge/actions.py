@@ -39,6 +39,7 @@ from ws_bridge.errors import (
 from ws_bridge.protocol.operations import About, STATUS_ABORTED
 from ws_bridge.protocol.replies import ActionAdvertised, Failed, GoalCancelling
 from ws_bridge.session.effects import (
+    AbandonGoal,
     AnswerGoal,
     DropGoal,
     Effect,
@@ -153,9 +154,10 @@ class Actions(Unit):
                 peer.send(Failed(None, text))
                 return
             reply = goals.feedback(wish.key, text)
-            for frame in peer.frames_of(reply) if reply else ():
-                peer.link.send_stream(('feedback', wish.key), frame.data, FEEDBACK_DEPTH,
-                                      text=frame.text)
+            now = peer.current
+            for frame in now.frames_of(reply) if reply else ():
+                now.link.send_stream(('feedback', wish.key), frame.data, FEEDBACK_DEPTH,
+                                     text=frame.text)
 
         def on_done(end: GoalEnd | WsBridgeError) -> None:
             self._goals.pop((peer.name, wish.key), None)
@@ -192,6 +194,12 @@ class Actions(Unit):
         sent[1].cancel(lambda why: peer.send(
             Failed(wish.op_id, why) if why else
             GoalCancelling(wish.op_id, wish.goal_op_id)))
+
+    def abandon(self, peer: Peer, effect: AbandonGoal) -> None:
+        """Cancel a goal whose peer left; its end is told all the same."""
+        sent = self._goals.get((peer.name, effect.key))
+        if sent is not None:
+            sent[1].cancel(lambda why: None)
 
     def drop(self, peer: Peer, effect: DropGoal) -> None:
         """Cancel a goal whose peer left."""
@@ -372,7 +380,8 @@ class Actions(Unit):
         return hosted if hosted is not None and hosted.owner is peer else None
 
     EFFECTS: ClassVar[Effects] = {
-        StartGoal: send, RequestCancel: cancel, DropGoal: drop, HostAction: _advertise,
-        UnhostAction: _unadvertise, AnswerGoal: answer, Feedback: feedback, EndGoal: end}
+        StartGoal: send, RequestCancel: cancel, AbandonGoal: abandon, DropGoal: drop,
+        HostAction: _advertise, UnhostAction: _unadvertise, AnswerGoal: answer,
+        Feedback: feedback, EndGoal: end}
     CODECS: ClassVar[Codecs] = {
         StartGoal: _goal_codec, Feedback: _feedback_codec, EndGoal: _result_codec}

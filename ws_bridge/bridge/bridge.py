@@ -51,6 +51,7 @@ from ws_bridge.bridge.parameters import Parameters
 from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.playback import Playback, Player
 from ws_bridge.bridge.publications import Publications
+from ws_bridge.bridge.resumption import Resumption
 from ws_bridge.bridge.rosapi import RosApi
 from ws_bridge.bridge.screens import Screens
 from ws_bridge.bridge.second_look import SecondLook
@@ -167,11 +168,19 @@ class Bridge:
             make_session=lambda name, link: self._make_session(
                 name, 'bridge', login=self._logins.of(link), lease_mode='bridge'),
             lost=self._control.lost)
-        self.figures = Figures(peers.values, lambda: self.entity_count, clock)
+        self._resumption = Resumption(
+            settings, self._outward, self._publications, self._subscriptions, ledger,
+            carry_out=carry_out, part=self.closed, lost=self._control.lost,
+            is_here=lambda peer: self._connections.is_known(peer), changed=self._state.touch,
+            clock=clock)
+        if settings.resume_time:
+            self._state.more.append(self._resumption.diagnostics)
+        self.figures = Figures(peers.values, lambda: self.entity_count, self._resumption, clock)
         self._connections = PeerConnections(
             settings, ros, loop, peers=peers, dispatcher=self._dispatcher, control=self._control,
-            logins=self._logins, uplinks=self._uplinks, state=self._state, figures=self.figures,
-            ledger=ledger, make_session=self._make_session, unix=self._unix,
+            logins=self._logins, resumption=self._resumption, uplinks=self._uplinks,
+            state=self._state, figures=self.figures, ledger=ledger,
+            make_session=self._make_session, unix=self._unix,
             sim_time=SimulatedTime(ros, store, loop, peers.values))
         self._frames = Frames(
             settings, ros, loop, peers=peers, connections=self._connections,
@@ -182,7 +191,7 @@ class Bridge:
         self._units: tuple[Unit, ...] = (       # in the order in which they see a new graph
             self._subscriptions, self._publications, self._services, self._actions,
             self._control, self._uplinks, self._state, parameters, rosapi, second_look,
-            self._diagnosis, self._logins, self._assets, self._playback,
+            self._diagnosis, self._logins, self._resumption, self._assets, self._playback,
             ConnectionGraph(ros, peers.values))
         self._battery = self._make_battery(store) if settings.fleet else None
         if self._battery is not None:
@@ -271,6 +280,7 @@ class Bridge:
             self._ticker.cancel()
         for link in list(self._peers):
             self.closed(link, 1001, 'shutdown')
+        self._resumption.end()
 
     # ---- what ROS says, until the end: then everything is stopped, and the ROS side ends
 
@@ -307,6 +317,7 @@ class Bridge:
     def _tick(self) -> None:
         self._ticker = self._loop.call_later(TICK, self._tick)
         self._connections.tick()
+        self._resumption.tick()
         self._control.tick()
         self._budget.tick()
         if self._clock_watch is not None:
@@ -357,6 +368,8 @@ class Bridge:
         :raises LimitExceeded: they have.
         """
         limit = self._settings.max_entities
+        while self.entity_count >= limit and self._resumption.make_room():
+            pass        # who is not here makes way
         if self.entity_count >= limit:
             raise LimitExceeded(f'all peers together have {limit} entities, may have no more')
 

@@ -34,6 +34,7 @@ from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.logins import Logins
 from ws_bridge.bridge.metrics import Figures
 from ws_bridge.bridge.peer import Peer
+from ws_bridge.bridge.resumption import Resumption
 from ws_bridge.bridge.simulated_time import SimulatedTime
 from ws_bridge.bridge.state import StateReporter
 from ws_bridge.bridge.uplinks import Uplinks
@@ -80,9 +81,9 @@ class PeerConnections:
 
     def __init__(self, settings: Settings, ros: RosSide, loop: asyncio.AbstractEventLoop, *,
                  peers: dict[Link, Peer], dispatcher: Dispatcher, control: Control,
-                 logins: Logins, uplinks: Uplinks, state: StateReporter, figures: Figures,
-                 ledger: Ledger, make_session: MakeSession, unix: Callable[[], float],
-                 sim_time: SimulatedTime) -> None:
+                 logins: Logins, resumption: Resumption, uplinks: Uplinks,
+                 state: StateReporter, figures: Figures, ledger: Ledger, make_session: MakeSession,
+                 unix: Callable[[], float], sim_time: SimulatedTime) -> None:
         self._settings = settings
         self._ros = ros
         self._loop = loop
@@ -90,6 +91,7 @@ class PeerConnections:
         self._dispatcher = dispatcher
         self._control = control
         self._logins = logins
+        self._resumption = resumption
         self._uplinks = uplinks
         self._state = state
         self._figures = figures
@@ -215,7 +217,11 @@ class PeerConnections:
 
     def is_here(self, peer: Peer) -> bool:
         """Whether a peer has not left."""
-        return self._peers.get(peer.link) is peer and peer.link.is_open
+        return self.is_known(peer) and peer.link.is_open
+
+    def is_known(self, peer: Peer) -> bool:
+        """Whether the end of a peer's connection was not taken note of."""
+        return self._peers.get(peer.link) is peer
 
     def tick(self) -> None:
         """Do what is to be done a few times a second."""
@@ -247,7 +253,11 @@ class PeerConnections:
     # ---- end
 
     def closed(self, link: Link, code: int, reason: str) -> None:
-        """Take back everything the peer made; first the robot is stopped if it commanded."""
+        """
+        Take back everything the peer made; first the robot is stopped if it commanded.
+
+        Where the peer may come back, its session waits: see :class:`Resumption`.
+        """
         self._has_come_or_gone = True
         self._forget_stranger(link)
         peer = self._peers.pop(link, None)
@@ -259,7 +269,8 @@ class PeerConnections:
         self._sim_time.left()
         if peer is not None:
             self._figures.left(peer)
-            self._dispatcher.carry_out(peer, peer.session.close())
+            if not self._resumption.keeps(peer, code):
+                self._dispatcher.carry_out(peer, peer.session.close())
             logger.info('peer %s left: %d %s', peer.name, code, reason)
             self._note_visit('close', peer, code=min(code, PRIVATE))
             self._state.touch()

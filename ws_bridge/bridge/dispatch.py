@@ -96,7 +96,7 @@ class Dispatcher(Unit):
     def arm(self, peer: Peer) -> None:
         """Have the session of a peer polled at its next deadline, unless the peer has left."""
         link = peer.link
-        if link not in self._peers:
+        if self._peers.get(link) is not peer:
             return
         due = peer.session.deadline()
         armed = self._timers.get(link)

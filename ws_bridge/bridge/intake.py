@@ -34,6 +34,7 @@ from ws_bridge.config import Settings
 from ws_bridge.convert.codec import Codec, Converted
 from ws_bridge.errors import (
     NotAdvertised,
+    PeerGone,
     TooLarge,
     TypeMismatch,
     UnknownName,
@@ -398,6 +399,8 @@ class Intake:
         if self._taker.is_here(peer):
             peer.link.fence = self._lines[peer.link].fence
             self._taker.carry_out(peer, [replace(last, **{where: Converted(outcome)})], op_id)
+        else:       # its session may wait for it: it is told
+            self._taker.carry_out(peer, _given_up(peer, last), op_id)
 
     async def _outcome(self, peer: Peer, effect: Any,
                        values: ops.Parked | memoryview) -> memoryview | WsBridgeError:
@@ -440,6 +443,16 @@ def is_soon_checked(codec: Codec, size: int) -> bool:
 def unreadable(error: WsBridgeError) -> str:
     """Return why a connection ends with its first frame: no dialect is known to tell it in."""
     return f'{error.code}: the first frame cannot be read: {error.message}'
+
+
+def _given_up(peer: Peer, effect: Any) -> list[fx.Effect]:
+    """End what a peer asked for that has left meanwhile."""
+    gone = PeerGone('the connection ended before this was read')
+    if isinstance(effect, fx.CallService):
+        return peer.session.services.ended(effect.key, gone)
+    if isinstance(effect, fx.StartGoal):
+        return peer.session.actions.ended(effect.key, gone)
+    return []
 
 
 def _with_parked(head: dict[str, Any]) -> Any:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ws_bridge.bridge.door import Door
     from ws_bridge.bridge.ledger import Ledger
     from ws_bridge.bridge.peer import Peer
+    from ws_bridge.bridge.resumption import Resumption
 
 Page = Callable[[Visitor], Awaitable[HttpReply]]
 
@@ -47,13 +48,15 @@ class Figures:
 
     :param peers: returns those that are connected.
     :param entities: returns how many entities peers have in ROS.
+    :param sessions: those whose peers may come back.
     :param clock: monotonic time, s.
     """
 
     def __init__(self, peers: Callable[[], Collection[Peer]], entities: Callable[[], int],
-                 clock: Callable[[], float]) -> None:
+                 sessions: Resumption, clock: Callable[[], float]) -> None:
         self._peers = peers
         self._entities = entities
+        self._sessions = sessions
         self._clock = clock
         self._started = clock()
         self._past: Counter[str] = Counter()
@@ -64,6 +67,7 @@ class Figures:
     def left(self, peer: Peer) -> None:
         """Keep what was counted of a peer that is no longer connected."""
         self._past.update(_traffic(peer))
+        peer.session.allowance.refused = 0      # it may go on with another connection
 
     def gauges(self) -> dict[str, tuple[str, float]]:
         """Return what there is now: by name, what it is and its value."""
@@ -74,6 +78,10 @@ class Figures:
                          self._entities()),
             'queued_bytes': ('Bytes that wait for peers.',
                              sum(peer.link.queued_bytes for peer in peers)),
+            'waiting_sessions': ('Sessions that wait for their peers to come back.',
+                                 self._sessions.waiting),
+            'kept_reply_bytes': ('Bytes of replies of which it is not known that they arrived.',
+                                 self._sessions.kept()[0]),
             'uptime_seconds': ('How long the bridge runs.', self._clock() - self._started)}
 
     def totals(self) -> dict[str, tuple[str, float]]:

@@ -22,9 +22,9 @@ the samples; here is who wants what.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import NamedTuple, TYPE_CHECKING
 
 from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.fan_out import FanOut
@@ -43,12 +43,21 @@ from ws_bridge.convert.codec import CodecStore
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import QosMismatch, TypeMismatch, WsBridgeError
 from ws_bridge.protocol.encodings import ENCODINGS
-from ws_bridge.protocol.replies import Delivery, Failed, Subscribed, TopicAppeared
+from ws_bridge.protocol.replies import Delivery, Failed, Restored, Subscribed, TopicAppeared
 from ws_bridge.session.effects import DeliveryName, OpenSubscription
 from ws_bridge.timing.freshness import Freshness
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
+
+
+class Regained(NamedTuple):
+    """What a peer that came back finds of a topic."""
+
+    topic: Topic
+    member: Member
+    restored: Restored
+    kept: list[bytes]
 
 
 class Outward:
@@ -126,6 +135,8 @@ class Outward:
                 kept.insert(0, waiting)
         topic.channels.setdefault(wish.wire_name, next(self._ids))
         topic.members[member.key] = member
+        if old is None:
+            topic.begun[member.key] = topic.sequence
         member.peer.link.queue.share(wish.name, wish.share)
         self._join(topic, member)
         return topic, kept
@@ -141,11 +152,54 @@ class Outward:
         self._fan_out.gather()      # so that nothing of it comes after the answer
         peer.link.forget_stream(delivery)
         del topic.members[name]
+        topic.begun.pop(name, None)
         if not topic.members:
             del self._topics[key]
             self._fan_out.forget(topic)
             if topic.subscription is not None:
                 topic.subscription.close()
+
+    def leave(self, peer: Peer) -> None:
+        """Make nothing more for a peer that may come back, but go on counting its samples."""
+        for topic, member in self._of(peer):
+            self._leave(topic, member.key)
+        self._fan_out.gather()
+
+    def come_back(self, peer: Peer, received: Mapping[int, int]) -> list[Regained]:
+        """
+        Let a peer have again what its session subscribed to.
+
+        :param peer: the one that goes on with the session.
+        :param received: the number of the last sample that it got, by channel.
+        """
+        returns = []
+        for topic, old in self._of(peer):
+            self._fan_out.serve_all(topic)      # what came before was missed
+            member = Member(peer, old.wish)
+            kept: list[bytes] = []
+            if topic.subscription is not None:
+                member.joined, kept = topic.subscription.join()
+                member.since = member.joined
+            topic.members[old.key] = member
+            peer.link.queue.share(member.wish.name, member.wish.share)
+            self._join(topic, member)
+            behind = topic.behind(member.key,
+                                  received.get(topic.channels[member.wish.wire_name]))
+            kept = kept[max(len(kept) - behind, 0):]
+            returns.append(Regained(topic, member, Restored(
+                self._describe(topic, member), behind - len(kept), topic.sequence - len(kept)),
+                kept))
+        return returns
+
+    def catch_up(self, returned: Regained) -> None:
+        """Give a peer that came back what a transient local topic has kept of what it missed."""
+        self._fan_out.deliver_kept(returned.topic, returned.member, returned.kept)
+
+    def _of(self, peer: Peer) -> list[tuple[Topic, Member]]:
+        """Return what the session of a peer subscribes to."""
+        mine = [(self._topics[key], name) for name, key in self._keys.items()
+                if name[0] == peer.name]
+        return [(topic, topic.members[name]) for topic, name in mine]
 
     def end(self, peer: Peer, topics: Collection[str]) -> None:
         """End what a peer has of topics that are gone, of which its dialect tells it."""
@@ -271,7 +325,7 @@ class Outward:
 
     def _join(self, topic: Topic, member: Member) -> None:
         """Deliver to the peer from now on, once the type is known."""
-        if topic.codec is None:
+        if topic.codec is None or not member.peer.link.is_open:
             return
         wish, peer = member.wish, member.peer
         if wish.min_interval:

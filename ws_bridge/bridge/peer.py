@@ -14,7 +14,7 @@
 """One connected peer: its link, its session and its dialect."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,7 @@ class Peer:
     :param clock: Unix time that no wall clock step disturbs, s.
     :param ledger: counts the errors that the peer is told.
     :param takes_json_bytes: JSON in its binary frames is read as text.
+    :ivar successor: the peer that has gone on with its session, on another connection.
     :ivar topics: the topics that it was told of, with their types, where its dialect has that;
         ``services`` are the services.
     """
@@ -55,6 +56,15 @@ class Peer:
     takes_json_bytes: bool = False
     topics: dict[str, tuple[str, ...]] = field(default_factory=dict)
     services: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    successor: Peer | None = None
+
+    @property
+    def current(self) -> Peer:
+        """The peer that has the session now."""
+        peer = self
+        while peer.successor is not None:
+            peer = peer.successor
+        return peer
 
     @property
     def name(self) -> str:
@@ -74,9 +84,18 @@ class Peer:
 
     def send(self, reply: Reply) -> None:
         """Encode a reply in the peer's dialect and queue it; never waits."""
+        if self.successor is not None:
+            self.current.send(reply)
+            return
         if isinstance(reply, Failed):
             self.ledger.counts['refused', reply.error.code] += 1
-        for frame in self.frames_of(reply):
+        frames, outbox = self.frames_of(reply), self.session.outbox
+        if outbox is None or outbox.keep(reply, frames, self.session.heartbeats.number):
+            self.send_frames(frames)
+
+    def send_frames(self, frames: Iterable[Frame]) -> None:
+        """Queue frames; never waits."""
+        for frame in frames:
             self.link.send(frame.data, frame.priority, text=frame.text)
 
     def frames_of(self, reply: Reply) -> list[Frame]:

@@ -232,6 +232,14 @@ class Publications(Unit):
         return {topic: msg_type for (topic, msg_type, _), shared in self._shared.items()
                 if shared.users}
 
+    def move(self, peer: Peer, successor: Peer) -> None:
+        """Let the peer that goes on with a session have its publishers."""
+        for (name, _), route in self._routes.items():
+            if name == peer.name:
+                lane = route.shared.lane
+                route.shared.users[name] = successor
+                route.passage = None if lane is None else self._passages.passage(successor, lane)
+
     def has(self, peer: Peer, topic: str) -> bool:
         """Whether a peer has a publisher of a topic."""
         return (peer.name, topic) in self._routes

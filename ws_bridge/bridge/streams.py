@@ -40,6 +40,8 @@ Sample = tuple[bytes, int, int]
 OnLeft = Callable[[int, Link], None]
 """Told when a sample has left to a peer: its time, Unix, ns, and the link."""
 
+NUMBERS = 1 << 32
+"""So many numbers of samples there are in binary frames."""
 _BODY = b'\x00body\x00'
 """Stands for a body, to find out what a frame has around it; in no text, and no text in it."""
 
@@ -154,6 +156,7 @@ class Topic:
     A topic that at least one peer subscribes to; without ``codec`` its type is awaited.
 
     :param channels: numbers by the names that peers use: one connection may use several.
+    :param begun: the number of the last sample before each subscription.
     :param on_left: told of each sample that has left.
     :ivar is_slow: a large sample is being converted: smaller ones come after it.
     :ivar waiting: the samples that nobody was given yet.
@@ -164,6 +167,7 @@ class Topic:
     freshness: Freshness
     channels: dict[str, int] = field(default_factory=dict)
     members: dict[Name, Member] = field(default_factory=dict)
+    begun: dict[Name, int] = field(default_factory=dict)
     groups: dict[object, Group] = field(default_factory=dict)
     throttled: dict[Name, Throttled] = field(default_factory=dict)
     codec: Codec | None = None
@@ -175,6 +179,16 @@ class Topic:
     waiting: deque[Sample] = field(default_factory=deque)
     depth: int = 1
     on_left: OnLeft | None = None
+
+    def behind(self, name: Name, last: int | None) -> int:
+        """
+        Return how many samples a peer has not got.
+
+        :param last: the number of the last one that it got, as its frame had it, which may be a
+            binary one; ``None`` = it got none.
+        """
+        most = self.sequence - self.begun.get(name, 0)
+        return most if last is None else min((self.sequence - last) % NUMBERS, most)
 
     def left(self, stamp: int) -> Callable[[Link], None] | None:
         """Return what is told when a sample has left."""

@@ -87,6 +87,15 @@ class Subscriptions(Unit):
             by.close(peer, effect.name)
         self._changed()
 
+    def leave(self, peer: Peer) -> None:
+        """Make nothing more for a peer that may come back; video would begin anew, and ends."""
+        for name in list(peer.session.subscriptions.names):
+            if self._video.has(peer, name):
+                self._video.close(peer, name)
+                peer.session.subscriptions.forget(name)
+        self._outward.leave(peer)
+        self._changed()
+
     def end(self, peer: Peer, topics: Collection[str]) -> None:
         """End what a peer has of topics that are gone, of which its dialect tells it."""
         for by in (self._outward, self._video):

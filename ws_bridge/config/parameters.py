@@ -335,6 +335,12 @@ class Settings:
     heartbeat_timeout: float = parameter(
         5.0, 'Silence after which a peer that sends heartbeats is LOST, s; longer than '
         'heartbeat_interval.', 0.1, 3600.0)
+    resume_time: float = parameter(
+        0.0, 'How long the session of a native peer whose connection broke waits for it to come '
+        'back, s; leases never wait; 0 = not at all.', 0.0, 600.0)
+    max_kept_bytes: int = parameter(
+        _MEGA, 'Bytes of replies that are kept for one peer, where resume_time is set, until it '
+        'has got them.', 1024, 1024 * _MEGA)
     ping_interval: float = parameter(
         5.0, 'Time between WebSocket pings to a peer, s; 0 = none.', 0.0, 3600.0)
     ping_timeout: float = parameter(

@@ -36,6 +36,8 @@ PLAYBACK = 'playback'
 """One capability more, of a replay; also what ``status`` is about."""
 URGENT = (*get_args(ops.LeaseVerb), 'stop', 'clear_stop')
 """Requests whose acknowledgments overtake others."""
+RESUME = 'resume'
+"""One capability more, of a bridge whose sessions wait for their peers."""
 SHARED_STATES = 8
 """Of so many, one for each role, the text is kept while peers are told."""
 GOAL_STATUS = {'succeeded': ops.STATUS_SUCCEEDED, 'canceled': ops.STATUS_CANCELED,
@@ -145,12 +147,18 @@ def hello_fields(reply: replies.Greeting) -> dict[str, Any]:
     return {
         'op': 'hello', 'dialect': NAME, 'session': reply.peer, 'robot': reply.robot_name,
         'version': reply.version, 'encodings': ENCODINGS.native_names,
-        'capabilities': CAPABILITIES if reply.playback is None else (*CAPABILITIES, PLAYBACK),
+        'capabilities': (*CAPABILITIES, *(() if reply.playback is None else (PLAYBACK,)),
+                         *((RESUME,) if reply.resume_time else ())),
         'heartbeat': {'interval': reply.heartbeat_interval, 'timeout': reply.heartbeat_timeout},
         'limits': asdict(reply.limits), 'allowed': reply.allowed, 'role': reply.role,
         'may': [use for use in NAMELESS if use in reply.uses],
         'login': reply.login, **({} if reply.control is None else _control(reply.control)),
+        **({} if reply.secret is None else _secret(reply.secret, reply.resume_time)),
         **({} if reply.challenge is None else {'challenge': reply.challenge})}
+
+
+def _secret(secret: str, time: float) -> dict[str, Any]:
+    return {'resume': {'secret': secret, 'time': time}}
 
 
 # ---- answers: acknowledgments with the name of the request
@@ -167,6 +175,15 @@ def _delivery(delivery: replies.Delivery) -> dict[str, Any]:
             'channel_id': delivery.channel_id, 'schema': delivery.schema,
             'pending': delivery.pending,
             **({} if delivery.rung is None else {'rung': delivery.rung})}
+
+
+def _resumed(reply: replies.Resumed) -> dict[str, Any]:
+    return {'session': reply.peer, **_secret(reply.secret, reply.resume_time),
+            'subscriptions': [{**_delivery(each.delivery), 'missed': each.missed,
+                               'sequence': each.sequence} for each in reply.subscriptions],
+            'channels': [{'topic': topic, 'channel_id': channel_id}
+                         for topic, channel_id in reply.channels],
+            'unknown': reply.unknown}
 
 
 def _advertised(reply: replies.Advertised) -> dict[str, Any]:
@@ -202,6 +219,7 @@ def _lease_answered(reply: replies.LeaseAnswered) -> dict[str, Any]:
 
 
 _FIELDS: dict[type, Callable[[Any], Mapping[str, Any]]] = {
+    replies.Resumed: _resumed,
     replies.LoggedIn: lambda r: {'name': r.name, 'role': r.role, 'allowed': r.allowed},
     replies.TicketMade: lambda r: {
         'role': r.role, 'ticket': r.ticket, 'lifetime': r.lifetime},

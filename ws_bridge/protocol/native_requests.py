@@ -34,6 +34,11 @@ MAX_TOKEN = 4096
 MAX_WORDS = 255
 MAX_RATE = 1e6
 MAX_INTERVAL = 1e6
+MAX_REQUESTS = 1000
+"""For so many replies a peer that comes back may wait."""
+MAX_CHANNELS = 10_000
+MAX_DIGITS = 10
+MAX_SECRET = 256
 MAX_RUNG = 2
 """The best of the qualities of video."""
 
@@ -144,7 +149,47 @@ def _shown(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
 def _hello(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
     greeting = 'dialect' in data and 'robot' in data
     name = optional_text(data, 'robot' if greeting else 'name', limit=MAX_PEER_NAME)
-    return ops.Hello(op_id, name, greeting, flag(data, 'pieces', default=False))
+    return ops.Hello(op_id, name, greeting, flag(data, 'pieces', default=False),
+                     flag(data, 'resume', default=False))
+
+
+def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Return the ids of requests in a list."""
+    value = data.get(key)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) > MAX_REQUESTS or not all(
+            isinstance(each, str) and len(each) <= MAX_ID_LENGTH for each in value):
+        raise BadField(f'must be a list of at most {MAX_REQUESTS} texts of at most '
+                       f'{MAX_ID_LENGTH} characters', field=f'data.{key}')
+    return tuple(value)
+
+
+def _received(data: Mapping[str, Any]) -> dict[int, int]:
+    """Return the number of the last sample of each channel."""
+    value = data.get('received')
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or len(value) > MAX_CHANNELS:
+        raise BadField(f'must be an object of at most {MAX_CHANNELS} channels',
+                       field='data.received')
+    received = {}
+    for key in value:
+        if not (key.isascii() and key.isdecimal() and len(key) <= MAX_DIGITS):
+            raise BadField('must have channel_ids as its keys', field='data.received')
+        number = optional_integer(value, key, 0, 2**53, 'data.received')
+        if number is not None:
+            received[int(key)] = number
+    return received
+
+
+def _resume(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
+    waiting, accepted = _texts(data, 'waiting'), _texts(data, 'accepted')
+    if len(waiting) + len(accepted) > MAX_REQUESTS:
+        raise BadField(f'must have, with accepted, at most {MAX_REQUESTS} requests',
+                       field='data.waiting')
+    return ops.ComeBack(op_id, text(data, 'session'), text(data, 'secret', limit=MAX_SECRET),
+                        waiting, accepted, _received(data))
 
 
 def _watch_status(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
@@ -167,6 +212,7 @@ def _stop(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
 
 CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = {
     'hello': _hello,
+    'resume': _resume,
     'auth': lambda i, d: ops.Authenticate(i, {'token': text(d, 'token', limit=MAX_TOKEN)}),
     'ticket': lambda i, d: ops.MakeTicket(i, text(d, 'role')),
     'list': lambda i, d: ops.ListNames(i, flag(d, 'hidden', default=False)),

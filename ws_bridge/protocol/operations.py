@@ -59,13 +59,32 @@ class Hello:
     The peer introduces itself.
 
     ``greeting`` is true where it is the unasked hello of another bridge. ``pieces``: it puts large
-    frames together that come in pieces.
+    frames together that come in pieces. ``resume``: it wants to come back to this session.
     """
 
     op_id: str | None
     name: str | None = None
     greeting: bool = False
     pieces: bool = False
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ComeBack:
+    """
+    The peer comes back to a session.
+
+    :param waiting: the requests for whose replies it waits.
+    :param accepted: its goals that it knows to be accepted, for whose ends it waits.
+    :param received: the number of the last sample that it got, by channel.
+    """
+
+    op_id: str | None
+    session: str
+    secret: str = field(repr=False)
+    waiting: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()
+    received: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -531,7 +550,7 @@ class Appeared:
 
 
 Operation = (
-    Appeared | Hello | ListNames | GetSchema | Diagnose | Subscribe | Unsubscribe
+    Appeared | Hello | ComeBack | ListNames | GetSchema | Diagnose | Subscribe | Unsubscribe
     | PictureShown | Advertise | Unadvertise | AdvertiseService | UnadvertiseService
     | SendGoal | CancelGoal | AdvertiseAction | UnadvertiseAction | GoalAnswer
     | ActionFeedback | ActionResult | GetParameters | SetParameters | WatchParameters

@@ -115,6 +115,9 @@ class Greeting:
     :param control: ``None`` before the login.
     :param uses: those that the peer has a right to at all.
     :param playback: what is replayed; ``None``: this is no replay.
+    :param resume_time: for how long the session waits for its peer to come back, s; 0 = it does
+        not.
+    :param secret: what the peer comes back with, if it wants to.
     :param challenge: what the peer has to sign with what it sends; ``None``: nothing is signed.
     """
 
@@ -132,6 +135,8 @@ class Greeting:
     control: ControlState | None = None
     uses: Collection[Use] = ()
     playback: Span | None = None
+    resume_time: float = 0.0
+    secret: str | None = field(default=None, repr=False)
     challenge: str | None = None
 
 
@@ -196,6 +201,42 @@ class Subscribed(Answer):
     REQUEST = 'subscribe'
     op_id: str | None
     delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """
+    A subscription that a peer found when it came back.
+
+    :param missed: how many samples it did not get, and will not.
+    :param sequence: the number of the last of these: the next sample has one more.
+    """
+
+    delivery: Delivery
+    missed: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed(Answer):
+    """
+    The peer is back in its session.
+
+    :param peer: unique name of the peer, as before.
+    :param secret: to come back once more.
+    :param resume_time: for how long the session waits then, s.
+    :param channels: the topics that it has advertised, as it named them, with their numbers.
+    :param unknown: the requests that no reply will answer.
+    """
+
+    REQUEST = 'resume'
+    op_id: str | None
+    peer: str
+    secret: str = field(repr=False)
+    resume_time: float
+    subscriptions: Sequence[Restored]
+    channels: Sequence[tuple[str, int]]
+    unknown: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -952,8 +993,8 @@ class Beat:
 
 
 Reply = (
-    Greeting | LoggedIn | TicketMade | Subscribed | TopicAppeared | Unsubscribed | Advertised
-    | Unadvertised | MessagePublished | CallDone | ServiceCall | ServiceAdvertised
+    Greeting | Resumed | LoggedIn | TicketMade | Subscribed | TopicAppeared | Unsubscribed
+    | Advertised | Unadvertised | MessagePublished | CallDone | ServiceCall | ServiceAdvertised
     | ServiceUnadvertised
     | GoalAccepted | GoalFeedback | GoalDone | GoalCancelling | GoalRequest | GoalCancel
     | ActionAdvertised | ActionUnadvertised | GraphListed | MessageDefined | ServiceDefined

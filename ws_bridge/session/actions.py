@@ -253,6 +253,13 @@ class PeerActions(Part):
                 if goal.deadline is not None and goal.deadline <= now]
         return [effect for goal_id in late for effect in self.failed(goal_id)]
 
+    def leave(self) -> list[fx.Effect]:
+        """Return the effects that take back what the peer serves, and cancel its goals."""
+        effects: list[fx.Effect] = [fx.UnhostAction(action) for action in self.hosted]
+        self.hosted.clear()
+        self.working.clear()
+        return [*effects, *(fx.AbandonGoal(key) for key in self.sent)]
+
     def close(self) -> list[fx.Effect]:
         """Return the effects that take back everything."""
         effects: list[fx.Effect] = [fx.DropGoal(key) for key in self.sent]

@@ -28,6 +28,7 @@ from typing import Any
 from ws_bridge.protocol.operations import (
     BinaryPublish,
     ClearStop,
+    ComeBack,
     Command,
     ControlPlayback,
     EmergencyStop,
@@ -251,6 +252,13 @@ class RequestCancel:
 
 
 @dataclass(frozen=True, slots=True)
+class AbandonGoal:
+    """Cancel a goal whose peer has left; it may come back for the end of the goal."""
+
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
 class DropGoal:
     """Cancel a goal that nobody waits for any more."""
 
@@ -398,6 +406,25 @@ class TakesPieces:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferResume:
+    """Greet the peer, and tell it the secret with which it can come back to this session."""
+
+    op_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeSession:
+    """Let the peer go on with a session of its own."""
+
+    operation: ComeBack
+
+    @property
+    def op_id(self) -> str | None:
+        """What the answer refers to."""
+        return self.operation.op_id
+
+
+@dataclass(frozen=True, slots=True)
 class LogIn:
     """Find out who presents these credentials."""
 
@@ -429,8 +456,8 @@ class Ignored:
 Effect = (
     Send | LookAgain | OpenSubscription | CloseSubscription | NoteShown | OpenPublisher
     | ClosePublisher | Publish | CallService | AnswerQuestion | CancelCall | Host | Unhost
-    | AnswerService | StartGoal | RequestCancel | DropGoal | HostAction | UnhostAction
-    | AnswerGoal | Feedback | EndGoal | Describe | RunDiagnosis | ControlOperation
+    | AnswerService | StartGoal | RequestCancel | AbandonGoal | DropGoal | HostAction
+    | UnhostAction | AnswerGoal | Feedback | EndGoal | Describe | RunDiagnosis | ControlOperation
     | ParameterOperation | UnwatchParameters | ConnectionsWatched | ReadAsset | SetPlayback
-    | PeerLost | StatusWanted | PeerChanged | Greeted | TakesPieces | LogIn | IssueTicket | Dismiss
-    | Ignored)
+    | OfferResume | ResumeSession | PeerLost | StatusWanted | PeerChanged | Greeted | TakesPieces
+    | LogIn | IssueTicket | Dismiss | Ignored)

@@ -14,7 +14,7 @@
 """The heartbeats of one peer, either way: whether it lives, and how far its clock is.  Pure."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from ws_bridge.config import Settings
@@ -35,6 +35,8 @@ class Heartbeats(Part):
 
     :param settings: has interval and timeout.
     :param clock: gets what exchanges say of the peer's clock.
+    :ivar on_echo: told the number of each heartbeat that the peer has got, if anybody is.
+    :ivar number: of the last heartbeat to the peer.
     :ivar liveness: ``None`` until the peer is known to send heartbeats.
     """
 
@@ -42,12 +44,13 @@ class Heartbeats(Part):
         self.liveness: Liveness | None = None
         self._settings = settings
         self._clock = clock
-        self._number = 0
+        self.on_echo: Callable[[int], None] | None = None
+        self.number = 0
         self._sent: dict[int, float] = {}
         self._last_heard: tuple[int, int, int] | None = None
 
     def __repr__(self) -> str:
-        return f'Heartbeats({self.state_name}, sent={self._number})'
+        return f'Heartbeats({self.state_name}, sent={self.number})'
 
     @property
     def state_name(self) -> str:
@@ -69,6 +72,8 @@ class Heartbeats(Part):
             sent = self._sent.get(op.echo[0])
             if sent is not None:
                 self._clock.timesync.sample(sent, seconds(op.echo[2]), seconds(op.stamp), unix)
+        if op.echo is not None and self.on_echo is not None:
+            self.on_echo(op.echo[0])
         if op.sequence is not None:
             if op.stamp is not None:
                 self._last_heard = op.sequence, op.stamp, nanoseconds(unix)
@@ -86,6 +91,11 @@ class Heartbeats(Part):
             return [fx.PeerLost(), fx.PeerChanged()]
         return [fx.PeerChanged()] if is_first or changed else []
 
+    def take_over(self, other: Heartbeats) -> None:
+        """Go on with what was exchanged on a new connection; no number is used twice."""
+        self.liveness, self._last_heard = other.liveness, other._last_heard
+        self.number, self._sent = max(self.number, other.number), other._sent
+
     def make(self, unix: float, answers: str | None = None) -> replies.Beat:
         """
         Return the next heartbeat to the peer; the bridge sends one each interval.
@@ -93,7 +103,7 @@ class Heartbeats(Part):
         :param unix: the time, s.
         :param answers: the heartbeat of the peer that it answers.
         """
-        self._number = number = self._number + 1
+        self.number = number = self.number + 1
         self._sent[number] = unix
         if number > BEATS_REMEMBERED:
             self._sent.pop(number - BEATS_REMEMBERED, None)

@@ -61,6 +61,16 @@ class Login(Part):
         return 'needed' if self.needed else 'done' if self.identity else \
             'possible' if self.possible else 'none'
 
+    def is_of_same(self, other: Login) -> bool:
+        """Whether both are logins of the same, in the same way, with the same role."""
+        return self.rights.role == other.rights.role and _who(self) == _who(other)
+
+    def take_over(self, other: Login) -> None:
+        """Take the login of a new connection, with what that may do now."""
+        self.rights, self.identity, self.until = other.rights, other.identity, other.until
+        self.possible, self.is_refused, self.is_near = \
+            other.possible, other.is_refused, other.is_near
+
     def admit(self, op: ops.Operation) -> None:
         """
         Refuse everything but the login where that is still missing.
@@ -121,6 +131,10 @@ class Login(Part):
 
     HANDLERS: ClassVar[Handlers] = {
         ops.Authenticate: _authenticate, ops.MakeTicket: _make_ticket}
+
+
+def _who(login: Login) -> tuple[str, str] | None:
+    return None if login.identity is None else (login.identity.name, login.identity.method)
 
 
 def open_to_all(exposure: Exposure) -> Login:

@@ -38,12 +38,14 @@ class PeerPublications(Part):
     :param gates: say whether the age of what is published is theirs to judge, where the bridge
         has not opened the topic yet.
     :param clock: tells that age where it is not.
+    :ivar names: the topics that it advertised, as it named them.
     :ivar topics: whether the peer asked for the publisher of a topic, or implied it by publishing.
     """
 
     def __init__(self, settings: Settings, names: Names, login: Login, gates: GateLookup,
                  clock: PeerClock) -> None:
         self.topics: dict[str, bool] = {}
+        self.names: dict[str, str] = {}
         self._most = settings.max_advertisements
         self._resolve = names.topic
         self._login = login
@@ -65,6 +67,7 @@ class PeerPublications(Part):
         effect = self._book(fx.OpenPublisher(
             op.op_id, topic, op.topic, msg_type, op.qos, True, op.key, fresh))
         self._keys.setdefault(topic, set()).add(op.key)
+        self.names[topic] = op.topic
         return [effect]
 
     def _book(self, effect: fx.OpenPublisher) -> fx.OpenPublisher:
@@ -105,6 +108,7 @@ class PeerPublications(Part):
         """Take back an advertisement, also one that ROS refused."""
         self.topics.pop(topic, None)
         self._keys.pop(topic, None)
+        self.names.pop(topic, None)
         self._judged.pop(topic, None)
         self._forget_channels(topic)
 
@@ -141,10 +145,23 @@ class PeerPublications(Part):
             is_judged = self._gates.guards(topic)
         return None if is_judged else self._clock.deadline(op.stamp, op.ttl, now)
 
+    def channels(self) -> list[tuple[str, int]]:
+        """Return what the peer has advertised, as it named it, with the number of its channel."""
+        return [(self.names[topic], channel_id) for channel_id, topic in self._channels.items()
+                if topic in self.names]
+
+    def forbidden(self) -> list[fx.Effect]:
+        """Return the effects that take back what the peer may not have any more."""
+        gone = [topic for topic in self.topics
+                if self._login.rights.find('publish', topic) is None]
+        for topic in gone:
+            self.forget(topic)
+        return [fx.ClosePublisher(topic) for topic in gone]
+
     def close(self) -> list[fx.Effect]:
         """Return the effects that take back everything."""
         effects: list[fx.Effect] = [fx.ClosePublisher(topic) for topic in self.topics]
-        for owned in (self.topics, self._keys, self._channels, self._judged):
+        for owned in (self.topics, self.names, self._keys, self._channels, self._judged):
             owned.clear()
         return effects
 

@@ -207,12 +207,18 @@ class PeerServices(Part):
             del self._incoming[call_id]
         return []
 
+    def leave(self) -> list[fx.Effect]:
+        """Return the effects that take back what the peer serves: nobody in ROS waits for it."""
+        effects: list[fx.Effect] = [fx.Unhost(service) for service in self.hosted]
+        self.hosted.clear()
+        self._incoming.clear()
+        return effects
+
     def close(self) -> list[fx.Effect]:
         """Return the effects that take back everything."""
-        effects: list[fx.Effect] = [fx.Unhost(service) for service in self.hosted]
-        effects += [fx.CancelCall(key) for key in self.calls]
-        for owned in (self.hosted, self.calls, self._incoming, self._questions):
-            owned.clear()
+        effects = [*self.leave(), *(fx.CancelCall(key) for key in self.calls)]
+        self.calls.clear()
+        self._questions.clear()
         return effects
 
     HANDLERS: ClassVar[Handlers] = {

@@ -27,7 +27,7 @@ from typing import Any, ClassVar
 
 from ws_bridge.config import Exposure, Settings, VERSION
 from ws_bridge.config.roles import Use, USES
-from ws_bridge.errors import BadField, NotAdvertised, WsBridgeError
+from ws_bridge.errors import AlreadyExists, BadField, NotAdvertised, WsBridgeError
 from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.safety.policy import LeaseMode
@@ -39,6 +39,7 @@ from ws_bridge.session.gate_lookup import GateLookup, NoGates
 from ws_bridge.session.heartbeats import Heartbeats
 from ws_bridge.session.login import Login, open_to_all
 from ws_bridge.session.names import Names
+from ws_bridge.session.outbox import Outbox
 from ws_bridge.session.parameters import PeerParameters
 from ws_bridge.session.parts import Handlers, Part, table_of
 from ws_bridge.session.publications import PeerPublications
@@ -64,6 +65,7 @@ class Session:
     :param camera_of: returns the camera of which a topic is the video, where the peer gets it so.
     :ivar name: what the peer calls itself.
     :ivar reported_status: what it last said of itself.
+    :ivar outbox: keeps replies that have not arrived; ``None`` where the peer does not come back.
     :ivar wants_status: whether it wants to be told of the robot's state.
     """
 
@@ -79,6 +81,7 @@ class Session:
         self.connected_at = now
         self.reported_status: Mapping[str, Any] = {}
         self.wants_status = False
+        self.outbox: Outbox | None = None
         self._settings = settings
         self._names = names
         self._playback = playback
@@ -209,8 +212,19 @@ class Session:
             self.name = op.name
         if op.greeting:
             return [fx.PeerChanged(), fx.Greeted()]
-        return [fx.Send(self.greeting(op.op_id, asked=True)), fx.PeerChanged(),
+        return [fx.OfferResume(op.op_id) if op.resume and self._settings.resume_time else
+                fx.Send(self.greeting(op.op_id, asked=True)), fx.PeerChanged(),
                 *([fx.TakesPieces()] if op.pieces else [])]
+
+    def _resume(self, op: ops.ComeBack, now: float) -> list[fx.Effect]:
+        """Let the peer go on with another session, in place of this one, which has nothing."""
+        if any((self.subscriptions.names, self.publications.topics, self.services.calls,
+                self.actions.sent, self._hosted_count())):
+            raise AlreadyExists('this connection has a session of its own by now: resume before '
+                                'anything else')
+        if op.session == self.peer:
+            raise BadField('is the session of this connection', field='data.session')
+        return [fx.ResumeSession(op)]
 
     def _describe(self, op: ops.ListNames | ops.GetSchema, now: float) -> list[fx.Effect]:
         self.login.rights.check_at_all('graph')
@@ -251,6 +265,7 @@ class Session:
     HANDLERS: ClassVar[Handlers] = {
         ops.Command: _command, ops.ServiceAnswer: _service_answer, ops.Malformed: _malformed,
         ops.BinarySample: _unasked, ops.Appeared: _unasked, ops.Hello: _hello,
+        ops.ComeBack: _resume,
         ops.ListNames: _describe, ops.GetSchema: _describe, ops.Diagnose: _diagnose,
         ops.WatchConnections: _watch_connections, ops.FetchAsset: _fetch_asset,
         ops.ControlPlayback: _control_playback,
@@ -272,21 +287,44 @@ class Session:
         """Return what the passing of time brings: heartbeats, changes of liveness."""
         return [effect for part in self._timed for effect in part.poll(now)]
 
+    def leave(self) -> list[fx.Effect]:
+        """Return the effects that take back what does not wait for the peer to come back."""
+        return [*self.services.leave(), *self.actions.leave(), *self.parameters.close()]
+
+    def come_back(self, other: Session, now: float) -> list[fx.Effect]:
+        """
+        Go on, on a new connection: with its login, its clock and its heartbeats.
+
+        :param other: the session that was begun there, which has nothing of its own.
+        :return: the effects that take back what the peer may not have any more.
+        """
+        self.login.take_over(other.login)
+        self.clock.timesync = other.clock.timesync
+        self.heartbeats.take_over(other.heartbeats)
+        self.connected_at = now
+        return [*self.subscriptions.forbidden(), *self.publications.forbidden()]
+
     def close(self) -> list[fx.Effect]:
         """Return the effects that take back everything the peer made."""
         return [effect for part in self._parts for effect in part.close()]
 
     # ---- what others are told
 
-    def greeting(self, op_id: str | None = None, *, asked: bool = False) -> replies.Greeting:
-        """Return what the peer is told of the bridge and of its rights; before a login less."""
+    def greeting(self, op_id: str | None = None, *, asked: bool = False,
+                 secret: str | None = None) -> replies.Greeting:
+        """
+        Return what the peer is told of the bridge and of its rights; before a login less.
+
+        :param secret: what it can come back with.
+        """
         settings, login = self._settings, self.login
         return replies.Greeting(
             op_id, asked, self.peer, settings.robot_name, VERSION, settings.heartbeat_interval,
             settings.heartbeat_timeout, settings.limits, login.rights.allowed(),
             login.rights.role.name, login.state,
             None if login.needed else self._gates.describe(login.rights),
-            tuple(use for use in USES if login.may(use)), self._playback)
+            tuple(use for use in USES if login.may(use)), self._playback,
+            settings.resume_time, secret)
 
     def describe(self, now: float) -> replies.PeerState:
         """Return what other peers and ROS are shown about this one."""

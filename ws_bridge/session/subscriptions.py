@@ -120,6 +120,16 @@ class PeerSubscriptions(Part):
         if isinstance(name, str):
             self._merger.forget_key(name, key)
 
+    def forbidden(self) -> list[fx.Effect]:
+        """Return the effects that take back what the peer may not have any more."""
+        find = self._login.rights.find
+        effects: list[fx.Effect] = []
+        for name, topic in list(self.names.items()):
+            if find('subscribe', self._camera_of(topic) or topic) is None:
+                self.forget(name)
+                effects.append(fx.CloseSubscription(topic, name))
+        return effects
+
     def close(self) -> list[fx.Effect]:
         """Return the effects that take back everything."""
         effects: list[fx.Effect] = [fx.CloseSubscription(topic, name)

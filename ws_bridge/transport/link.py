@@ -132,6 +132,11 @@ class Link(Outbound):
         return self._resumed is not None
 
     @property
+    def ending(self) -> int | None:
+        """The code with which this side closes, or has closed, the connection, if it does."""
+        return None if self._ending is None else self._ending[0]
+
+    @property
     def request_headers(self) -> Mapping[str, str]:
         """The headers of the opening request, names in lower case."""
         request = self.websocket.request

@@ -222,6 +222,8 @@ export interface Events {
   error: WsBridgeError;
   link: Link;
   robot: RobotState;
+  /** `missed`: how many samples of each topic never came; `unknown`: the requests of which nobody knows what became. */
+  resumed: { missed: Record<string, number>; unknown: string[] };
   subscribed: { topic: string; type: string };
   gates: Gate[];
   lease: { gate: string; holder: string | null; holder_name: string | null; epoch: number; reason: string };

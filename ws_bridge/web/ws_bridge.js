@@ -30,6 +30,11 @@ const PIECE = 16; // of a large frame
 const PIECE_HEADER = 8;
 const SHOWN_EACH = 0.1; // s
 const TIME_SAMPLES = 16;
+const COMING_BACK = 4000; // close code: no farewell
+// After these no session waits. After 1001 one may: a relay or a proxy that ends says so, too.
+const FAREWELLS = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010, 1013]);
+const OF_A_CONNECTION = new Set([ // requests whose replies say nothing on another connection
+  'hello', 'auth', 'resume', 'ticket', 'gates', 'acquire', 'take', 'request', 'grant', 'deny', 'release']);
 const SIGNED = 17; // the opcode of a signed frame
 const SIGNED_TEXT = 1;
 const SIGNED_HEAD = 24;
@@ -517,6 +522,13 @@ function bounded(start, { signal, timeout } = {}) {
   }).finally(() => clean());
 }
 
+/** Call `action` after so many seconds; a process does not live on for that. */
+function unhurried(action, seconds) {
+  const timer = setTimeout(action, seconds * 1000);
+  timer.unref?.();
+  return timer;
+}
+
 /** An async iterator of what `start(push, end)` gives; beyond `depth` waiting values the oldest go. */
 function iterate(start, { signal, depth }) {
   const waiting = [];
@@ -590,6 +602,7 @@ class Channel {
     this.type = options.type || null;
     this.schema = null;
     this.decode = null;
+    this.agreed = null; // what the bridge was asked for, and agreed to
     this.received = 0;
     this.missed = 0;
     this.lastSequence = null;
@@ -601,6 +614,19 @@ class Channel {
     const rates = [...this.subscriptions].map((item) => item.options.maxRate);
     return rates.every(Boolean) ? Math.max(...rates) : undefined;
   }
+}
+
+/** What the bridge is asked for. */
+function wishOf(channel) {
+  const { type, queueDepth, qos, rung } = channel.options;
+  const fields = { topic: channel.topic, encoding: channel.encoding };
+  if (type) fields.type = type;
+  if (channel.maxRate) fields.max_rate = channel.maxRate;
+  if (rung !== undefined) fields.rung = rung;
+  if (queueDepth) fields.queue_depth = queueDepth;
+  if (qos) fields.qos = qos;
+  if (channel.encoding === 'cdr') fields.schema = true;
+  return fields;
 }
 
 class Subscription {
@@ -673,6 +699,7 @@ class Lease {
 class Goal {
   constructor(client, id, action, onFeedback) {
     Object.assign(this, { client, id, action, onFeedback });
+    this._isAccepted = false;
     this.accepted = new Promise((resolve, reject) => {
       this._accept = resolve;
       this._refuse = reject;
@@ -697,6 +724,7 @@ class Goal {
       return true;
     }
     if (data.op === 'goal') {
+      this._isAccepted = true;
       this._accept(data.accepted);
       return false;
     }
@@ -766,6 +794,9 @@ export class WsBridge {
     this._prefix = Math.random().toString(36).slice(2, 8);
     this._attempt = 0;
     this._opening = null;
+    this._key = null; // with which the bridge lets this client have its session again
+    this._kept = new Set(); // requests and goals of an older connection
+    this._patience = null;
     this._retry = null;
     this._timer = null;
     this._worker = null;
@@ -919,7 +950,8 @@ export class WsBridge {
     socket.onerror = () => {}; // a close follows
   }
 
-  _drop(code, reason) {
+  /** @param {boolean} lasts that what goes on in the bridge is waited for: this client comes back */
+  _drop(code, reason, lasts = false) {
     const socket = this._socket;
     this._socket = null;
     if (socket) {
@@ -933,12 +965,14 @@ export class WsBridge {
     }
     const error = new WsBridgeError('disconnected', `the connection is gone: ${reason}`);
     for (const [id, pending] of this._pending) {
-      this._pending.delete(id);
-      pending.reject(error);
+      if (!pending.lasts) {
+        this._pending.delete(id);
+        pending.reject(error);
+      }
     }
-    for (const goal of this._goals.values()) goal._reply('error', { code: 'disconnected', message: error.message });
-    this._goals.clear();
-    this._channels.clear();
+    this._kept = new Set([...this._pending.keys(), ...this._goals.keys()]);
+    if (!lasts || !this._key) this._forgetKept(error);
+    else this._patience ??= unhurried(() => this._forgetKept(error), this._key.time);
     this._pieces.clear();
     this._beats.clear();
     this._lastBeat = null;
@@ -946,8 +980,25 @@ export class WsBridge {
     for (const gate of [...this.leases.keys()]) this._loseLease(gate, 'disconnected');
   }
 
+  /** Nobody brings any more what an older connection has left: it failed with that. */
+  _forgetKept(error) {
+    clearTimeout(this._patience);
+    this._patience = null;
+    this._key = null;
+    for (const id of this._kept) this._fail(id, error);
+    this._kept.clear();
+    this._channels.clear();
+  }
+
+  _fail(id, error) {
+    this._pending.get(id)?.reject(error);
+    this._pending.delete(id);
+    this._goals.get(id)?._reply('error', { code: error.code, message: error.message });
+    this._goals.delete(id);
+  }
+
   _lost(reason, code = 1006) {
-    this._drop(1000, reason);
+    this._drop(COMING_BACK, reason, this.options.reconnect && !FAREWELLS.has(code));
     this._stopTicker();
     if (this._opening && !this.options.reconnect) {
       this._setState('closed');
@@ -972,7 +1023,7 @@ export class WsBridge {
   hurry() {
     if (this.state !== 'reconnecting') return;
     clearTimeout(this._retry);
-    this._drop(1000, 'once more');
+    this._drop(COMING_BACK, 'once more', true);
     this._open();
   }
 
@@ -989,13 +1040,65 @@ export class WsBridge {
     if (!first) return;
     this._attempt = 0;
     this.time.reset();
+    const comesBack = this._key !== null && this.has('resume');
+    if (comesBack) this._comeBack(); // before anybody asks for anything else
     this._setState('connected');
-    this.request('hello', { name: this.options.name, pieces: true }).catch((error) => this._emit('error', error));
-    for (const channel of this._subscribed.values()) this._openChannel(channel);
+    if (!comesBack) this._beginAnew();
     this._startTicker(hello.heartbeat ? hello.heartbeat.interval : 1);
     this._emit('hello', hello);
     this._endOpening(null);
     if (hello.gates) this._emit('gates', this.gateList);
+  }
+
+  _beginAnew() {
+    this._forgetKept(new WsBridgeError('disconnected', 'the connection was gone, and what it had'));
+    const fields = { name: this.options.name, pieces: true };
+    if (this.has('resume')) fields.resume = true;
+    this.request('hello', fields).then(({ session, resume }) => {
+      if (resume) this._key = { session, ...resume };
+    }).catch((error) => this._emit('error', error));
+    for (const channel of this._subscribed.values()) this._openChannel(channel);
+  }
+
+  /** Ask for the session of the connection before: for its subscriptions, and for replies that did not arrive. */
+  _comeBack() {
+    const { session, secret } = this._key;
+    const ids = [...this._kept].filter((id) => this._pending.has(id) || this._goals.has(id));
+    const isAccepted = (id) => Boolean(this._goals.get(id)?._isAccepted);
+    const received = {};
+    for (const [id, channel] of this._channels) if (channel.lastSequence !== null) received[id] = channel.lastSequence;
+    this.request('resume', {
+      session, secret, waiting: ids.filter((id) => !isAccepted(id)), accepted: ids.filter(isAccepted), received,
+    }).then((data) => this._resumed(data), (error) => {
+      if (error.code === 'disconnected') return; // it is asked again
+      if (error.code === 'timeout') this._lost(error.message);
+      else this._beginAnew();
+    });
+  }
+
+  _resumed({ session, resume, subscriptions, unknown }) {
+    clearTimeout(this._patience);
+    this._patience = null;
+    this._key = { session, ...resume };
+    this.hello.session = session;
+    const error = new WsBridgeError('disconnected', 'the connection was gone, and with it the request or its reply');
+    for (const id of unknown) this._fail(id, error);
+    this._kept.clear();
+    this._channels.clear();
+    const found = new Map(subscriptions.map((item) => [keyOf(item.topic, item.encoding), item]));
+    const missed = {};
+    for (const [key, channel] of this._subscribed) {
+      const item = found.get(key);
+      if (!item || channel.agreed !== JSON.stringify(wishOf(channel))) this._openChannel(channel);
+      else {
+        this._channelOpened(channel, item);
+        channel.missed += item.missed;
+        channel.lastSequence = item.sequence;
+        missed[channel.topic] = item.missed;
+      }
+    }
+    for (const [key, { topic }] of found) if (!this._subscribed.has(key)) this._endChannel({ topic });
+    this._emit('resumed', { missed, unknown });
   }
 
   /** By a message: of a handshake that is refused browsers tell no more than of a network that is gone. */
@@ -1168,7 +1271,8 @@ export class WsBridge {
         reject(error);
         return undefined;
       }
-      this._pending.set(id, { resolve, reject });
+      const lasts = messageType !== 'configuration' || !OF_A_CONNECTION.has(data.op);
+      this._pending.set(id, { resolve, reject, lasts });
       return () => this._pending.delete(id);
     }, { timeout, signal });
   }
@@ -1258,16 +1362,13 @@ export class WsBridge {
   }
 
   _openChannel(channel) {
-    const { type, queueDepth, qos, rung } = channel.options;
-    const fields = { topic: channel.topic, encoding: channel.encoding };
-    if (type) fields.type = type;
-    if (channel.maxRate) fields.max_rate = channel.maxRate;
-    if (rung !== undefined) fields.rung = rung;
-    if (queueDepth) fields.queue_depth = queueDepth;
-    if (qos) fields.qos = qos;
-    if (channel.encoding === 'cdr') fields.schema = true;
+    const fields = wishOf(channel);
     channel.lastSequence = null;
-    this.request('subscribe', fields).then((data) => this._channelOpened(channel, data)).catch((error) => {
+    channel.agreed = null;
+    this.request('subscribe', fields).then((data) => {
+      channel.agreed = JSON.stringify(fields);
+      this._channelOpened(channel, data);
+    }).catch((error) => {
       if (error.code === 'disconnected') return; // asked again after the reconnect
       const isQuiet = [...channel.subscriptions].every((each) => each.options.quiet);
       for (const subscription of channel.subscriptions) subscription._reject(error);
@@ -1301,8 +1402,10 @@ export class WsBridge {
     this._subscribed.delete(channel.key);
     this._channels.delete(channel.id);
     if (!this.connected) return;
-    const fields = { topic: channel.topic };
-    if (channel.encoding === 'video') fields.encoding = 'video';
+    this._endChannel({ topic: channel.topic, ...(channel.encoding === 'video' ? { encoding: 'video' } : {}) });
+  }
+
+  _endChannel(fields) {
     this.request('unsubscribe', fields).catch((error) => {
       if (error.code !== 'disconnected') this._emit('error', error);
     });
