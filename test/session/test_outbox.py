@@ -38,7 +38,7 @@ from ws_bridge.errors import SessionGone, TimedOut
 from ws_bridge.protocol import replies
 from ws_bridge.protocol.operations import Frame
 from ws_bridge.protocol.types import Priority
-from ws_bridge.session.outbox import Outbox
+from ws_bridge.session.outbox import MOST_DISOWNED, Outbox
 from ws_bridge.session.waiting_room import WaitingRoom
 from ws_bridge.timing.freshness import Freshness
 
@@ -113,6 +113,19 @@ def test_the_reply_to_a_request_that_is_given_up_is_held_back_once() -> None:
     assert outbox.come_back(['a'], [], [], 0) == ([], ['a'])
     assert not outbox.keep(done('a'), [frame('a')], 0)
     assert outbox.keep(done('a'), [frame('a')], 0)
+
+
+def test_what_was_given_up_stays_so_when_the_peer_comes_back_again() -> None:
+    outbox = Outbox(100)
+    assert outbox.come_back(['a', 'g'], [], [], 0) == ([], ['a', 'g'])
+    assert outbox.come_back([], [], [], 1) == ([], [])
+    assert not outbox.keep(done('a'), [frame('a')], 1)
+    assert not outbox.keep(replies.GoalAccepted('g', '/a'), [frame('g+')], 1)
+    assert not outbox.keep(replies.GoalDone('g', '/a', b'{}', 4), [frame('g=')], 1)
+    many = [str(number) for number in range(MOST_DISOWNED)]
+    outbox.come_back(['b', *many], [], [], 2)
+    assert outbox.keep(done('b'), [frame('b')], 2)
+    assert not outbox.keep(done('0'), [frame('0')], 2)
 
 
 def test_the_oldest_replies_give_way() -> None:

@@ -69,7 +69,7 @@ class Outbox:
         self.nbytes = self.given_way = 0
         self._most = most
         self._kept: deque[KeptReply] = deque()
-        self._disowned: set[str] = set()
+        self._disowned: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -88,7 +88,8 @@ class Outbox:
         if op_id is None or isinstance(reply, OF_A_CONNECTION):
             return True
         if op_id in self._disowned:
-            self._disowned.discard(op_id)
+            if not isinstance(reply, replies.GoalAccepted):     # its end comes later
+                del self._disowned[op_id]
             return False
         kept = KeptReply(op_id, isinstance(reply, replies.GoalAccepted), frames, beat)
         if kept.size > self._most:
@@ -130,5 +131,7 @@ class Outbox:
             and not (kept.is_acceptance and kept.op_id in accepted))
         self.nbytes = sum(kept.size for kept in self._kept)
         unknown = [op_id for op_id in wanted if op_id not in known]
-        self._disowned = set(unknown[:MOST_DISOWNED])
+        self._disowned |= dict.fromkeys(unknown)    # the older ones may be answered yet
+        while len(self._disowned) > MOST_DISOWNED:
+            del self._disowned[next(iter(self._disowned))]
         return [frame for kept in self._kept for frame in kept.frames], unknown
