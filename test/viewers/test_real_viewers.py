@@ -108,7 +108,7 @@ async def test_the_time_of_a_simulation(ros_node: SpinningNode, packages: Path) 
     node.create_timer(0.01, tick)
     async with running_bridge(use_sim_time=True) as service:
         client = await asyncio.create_subprocess_exec(
-            'node', 'foxglove_client.mjs', service.url, *APART, cwd=CLIENTS,
+            'node', 'foxglove_client.mjs', service.url, 'time_of_a_simulation', cwd=CLIENTS,
             stdout=subprocess.PIPE)
         said, _ = await client.communicate()
     lines = map(json.loads, said.splitlines())
