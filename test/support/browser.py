@@ -141,7 +141,7 @@ class Observer:
 
     def is_moving(self) -> bool:
         """Tell whether the robot drives."""
-        return self.odometry[1] > MOVING
+        return bool(self.commands) and self.odometry[1] > MOVING    # ROS has found both topics
 
     def wait_standing(self) -> None:
         """Wait until the robot stands, by odometry that came after this was asked."""
