@@ -543,14 +543,14 @@ async def max_byte_rate(_: Path) -> None:
 
 @proof('max_total_queue_bytes')
 async def max_total_queue_bytes(_: Path) -> None:
-    async with running_bridge(max_queue_bytes=300_000, max_message_size=50_000,
-                              max_total_queue_bytes=300_000, ping_interval=0.0) as service:
+    async with running_bridge(max_queue_bytes=1_000_000, max_message_size=50_000,
+                              max_total_queue_bytes=1_000_000, ping_interval=0.0) as service:
         peers = [await connect(service.url, subprotocols=['ws_bridge.v1']) for _ in range(2)]
         await async_wait_until(lambda: service.bridge.peer_count == 2)
         links = service.server.links
         for peer, link in zip(peers, links, strict=True):
             peer.transport.pause_reading()
-            while link.queued_bytes < 200_000 and link.is_open:
+            while link.queued_bytes < 600_000 and link.is_open:
                 # At first the kernel takes it; never so much at once that this queue is too long.
                 answer = link.bytes_out / max(link.messages_in, 1)
                 number = 1 if link.queued_bytes else max(1, min(10, int(90_000 / (answer or 1e6))))

@@ -220,6 +220,8 @@ async def test_a_robot_goes_on_to_another_relay(heard: list[float]) -> None:
     async with relay_process() as (process, first), running_relay() as second, running_bridge(
             fleet=[first, second.url], retry_delay=0.05, resume_time=30.0) as robot:
         await is_registered(robot)
+        # else the number of the channel is another one when it appears
+        await async_wait_until(lambda: '/odom' in robot.ros.graph.topics)
         async with rosbridge_peer(f'{first}/robots/testbot') as page, \
                 native_peer(f'{first}/robots/testbot') as native:
             await page.send('subscribe', topic='/odom')
