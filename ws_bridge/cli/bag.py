@@ -33,7 +33,7 @@ from ws_bridge.mapping.reader import load_mapping
 from ws_bridge.record.channels import EVENTS, RECORDER
 from ws_bridge.record.export import write_mcap
 from ws_bridge.record.keys import load_public, load_signer, Signer
-from ws_bridge.record.reading import channels_at, facts_at, files_at, messages
+from ws_bridge.record.reading import channels_at, facts_at, files_at, MayHear, messages
 from ws_bridge.record.reading import cut as copy
 from ws_bridge.record.recording import Origin, Recording
 from ws_bridge.record.repair import repair as mend
@@ -101,7 +101,7 @@ def _mark(data: bytes) -> str:
 def cut(args: argparse.Namespace) -> int:
     """Copy a part of a recording, as far as a role may read it."""
     path, target = Path(args.path), Path(args.target)
-    rights = rights_of(args)
+    may_hear, hears_all = _hearing(rights_of(args))
     signer = load_signer(Path(args.key)) if args.key else None
     begin, end = _span(args, path)
     first = next(iter(facts_at(path)))
@@ -109,14 +109,23 @@ def cut(args: argparse.Namespace) -> int:
         recording = Recording(
             target.parent, target.name, signer=signer, limit=0, now=time.monotonic(),
             origin=Origin(distro=first.distro, source=f'{first.name} of {first.bag}'))
-        count, left_out = copy(
-            path, recording, begin=begin, end=end,
-            may_hear=lambda *topic: rights is None or rights.may_hear(*topic),
-            hears_all=rights is None or rights.hears_all)
+        count, left_out = copy(path, recording, begin=begin, end=end,
+                               may_hear=may_hear, hears_all=hears_all)
     except OSError as exc:
         raise BadRecording(f'{target}: {exc.strerror}') from exc
     print(f'{recording.folder}: {count} messages')
-    for topic in sorted(left_out):
+    return _tell_left_out(left_out)
+
+
+def _hearing(rights: Rights | None) -> tuple[MayHear, bool]:
+    """Return which topics a role may hear, and whether all; without a role everything."""
+    if rights is None:
+        return lambda *topic: True, True
+    return rights.may_hear, rights.hears_all
+
+
+def _tell_left_out(topics: set[str]) -> int:
+    for topic in sorted(topics):
         print(f'left out: {topic}', file=sys.stderr)
     return DONE
 
@@ -176,19 +185,15 @@ def csv(args: argparse.Namespace) -> int:
 def mcap(args: argparse.Namespace) -> int:
     """Write a recording as one MCAP file, as far as a role may read it."""
     path, target = Path(args.path), Path(args.target)
-    rights = rights_of(args)
+    may_hear, hears_all = _hearing(rights_of(args))
     begin, end = _span(args, path)
     try:
-        count, left_out = write_mcap(
-            path, target, args.topics, begin, end,
-            may_hear=lambda *topic: rights is None or rights.may_hear(*topic),
-            hears_all=rights is None or rights.hears_all)
+        count, left_out = write_mcap(path, target, args.topics, begin, end,
+                                     may_hear=may_hear, hears_all=hears_all)
     except OSError as exc:
         raise BadRecording(f'{target}: {exc.strerror}') from exc
     print(f'{target}: {count} messages, not signed')
-    for topic in sorted(left_out):
-        print(f'left out: {topic}', file=sys.stderr)
-    return DONE
+    return _tell_left_out(left_out)
 
 
 def verify(args: argparse.Namespace) -> int:

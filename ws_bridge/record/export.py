@@ -22,7 +22,7 @@ from mcap.writer import CompressionType, Writer
 from ws_bridge.config import did_you_mean, VERSION
 from ws_bridge.errors import BadRecording
 from ws_bridge.record.channels import ChannelInfo, JSON
-from ws_bridge.record.reading import channels_at, is_for, MayHear, messages
+from ws_bridge.record.reading import channels_at, MayHear, messages_for
 from ws_bridge.record.rosbag2 import channel_metadata
 from ws_bridge.record.signed_file import PROFILE
 
@@ -54,10 +54,8 @@ def write_mcap(path: Path, target: Path, topics: Iterable[str] | None = None,
             numbers: dict[tuple[str, str], int] = {}
             left_out: set[str] = set()
             count = 0
-            for each in messages(path, wanted, begin, end):
-                if not is_for(each, may_hear, hears_all=hears_all):
-                    left_out.add(each.info.topic)
-                    continue
+            for each in messages_for(path, wanted, begin, end, left_out, may_hear=may_hear,
+                                     hears_all=hears_all):
                 if each.info.key not in numbers:
                     numbers[each.info.key] = _add_channel(writer, each.info)
                 writer.add_message(numbers[each.info.key], each.stamp, each.data, each.published,

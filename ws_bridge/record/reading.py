@@ -157,14 +157,27 @@ def cut(path: Path, target: Recording, *, begin: int | None, end: int | None,
     """
     left_out: set[str] = set()
     count = 0
-    for each in messages(path, None, begin, end):
-        if not is_for(each, may_hear, hears_all=hears_all):
-            left_out.add(each.info.topic)
-            continue
+    for each in messages_for(path, None, begin, end, left_out, may_hear=may_hear,
+                             hears_all=hears_all):
         target.add(each.info, each.stamp, each.sequence, each.data, each.published)
         count += 1
     target.close()
     return count, left_out
+
+
+def messages_for(path: Path, topics: Iterable[str] | None, begin: int | None, end: int | None,
+                 left_out: set[str], *, may_hear: MayHear, hears_all: bool) -> Iterator[Recorded]:
+    """
+    Give the messages that somebody may hear, in the order of their time.
+
+    :param left_out: gets the topics of the others.
+    :raises BadRecording: as of :func:`messages`.
+    """
+    for each in messages(path, topics, begin, end):
+        if is_for(each, may_hear, hears_all=hears_all):
+            yield each
+        else:
+            left_out.add(each.info.topic)
 
 
 def is_for(each: Recorded, may_hear: MayHear, *, hears_all: bool) -> bool:

@@ -310,7 +310,7 @@ class Publisher:
             if cdr is not None:
                 try:
                     self.put(cdr)
-                except Unavailable:     # it was closed, or ROS is shut down
+                except (LimitExceeded, Unavailable):    # what waits for it goes on when time is up
                     return
             self._when_acknowledged(on_known, time.monotonic(), INTRODUCED_WITHIN)
         self._ros.submit(look)
