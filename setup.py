@@ -101,8 +101,8 @@ setup(
     keywords=['ROS', 'ROS 2', 'WebSocket', 'rclpy'],
     python_requires='>=3.10',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['py.typed', '*.json', '**/*.json', 'web/**/*', 'fleet/web/*',
-                            'meshes/*']},
+    package_data={PACKAGE: ['py.typed', '*.json', '**/*.json', 'ros/*.xml', 'web/**/*',
+                            'fleet/web/*', 'meshes/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),

@@ -121,6 +121,18 @@ def test_signals_at_random_moments(seed: int, rig: Rig) -> None:
     assert all(a < b for (_, a), (_, b) in pairwise(moving))    # none twice, none out of order
 
 
+def test_the_stop_process_shares_no_memory_with_other_nodes(rig: Rig) -> None:
+    """A node that is frozen or killed with a lock in that memory would hold a stop for seconds."""
+    rig.start_bridge()
+    heard = rig.hear()
+    with rig.operator('direct'):
+        wait_until(lambda: len(heard()) > MOVING, why=heard)
+        assert rig.bridge is not None
+        shares = ['/dev/shm/fast' in Path(f'/proc/{pid}/maps').read_text()
+                  for pid in (rig.bridge.popen.pid, stop_process(rig))]
+    assert shares == [True, False]
+
+
 def test_what_the_start_made_is_no_work_for_the_garbage_collector(rig: Rig) -> None:
     rig.start_bridge()
     assert rig.bridge is not None

@@ -55,7 +55,8 @@ class StopThread:
         return 0
 
 
-def launcher(name: str, namespace: str, domain: int, args: object) -> Callable[[int], StopThread]:
+def launcher(name: str, namespace: str, domain: int, args: object,
+             warn: object) -> Callable[[int], StopThread]:
     """Stand in for :func:`ws_bridge.ros.watchdog.launcher`."""
     options = {'domain': domain, 'name': f'{name}_stop', 'namespace': namespace, 'args': []}
     return lambda fd: StopThread(fd, options)

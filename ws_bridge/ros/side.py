@@ -180,7 +180,8 @@ class RosSide:
             self._watchdog = Watchdog(
                 post=self._post, on_fault=self._on_fault, now=self.now, prepare=services.of_step,
                 launch=launcher(ros.node.get_name(), ros.node.get_namespace(),
-                                ros.context.get_domain_id(), self._args),
+                                ros.context.get_domain_id(), self._args,
+                                ros.node.get_logger().warning),
                 match_timeout=self.settings.match_timeout,
                 count=partial(count_subscribers, ros.node), on_lost=self._on_stops_lost)
             self._safety = SafetyEnd(

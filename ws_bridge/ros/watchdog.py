@@ -32,9 +32,12 @@ import threading
 import time
 from typing import Any, TYPE_CHECKING
 
+from rclpy.utilities import get_rmw_implementation_identifier
+
 from ws_bridge.errors import Unavailable
 from ws_bridge.ros.guard import Guard, GuardedTopic, GuardEvents, OK
 from ws_bridge.ros.names import creation_error
+from ws_bridge.ros.transports import without_shared_memory
 from ws_bridge.stop_process import wire
 
 if TYPE_CHECKING:
@@ -57,17 +60,24 @@ Launch = Callable[[int], 'subprocess.Popen[bytes]']
 """Starts the stop process, with the number of the file that is its socket."""
 
 
-def launcher(name: str, namespace: str, domain: int, args: Sequence[str]) -> Launch:
+def launcher(name: str, namespace: str, domain: int, args: Sequence[str],
+             warn: Callable[[str], object]) -> Launch:
     """
     Return what starts a stop process.
 
     :param name: of the bridge's node.
     :param args: ROS arguments of the bridge; its enclave is the process's too.
+    :param warn: told if nodes that are frozen or killed may delay its stops.
     """
     enclave = [part for flag, value in itertools.pairwise(args)
                if flag in ('-e', '--enclave') for part in (flag, value)]
     options = {'domain': domain, 'name': f'{name}_stop', 'namespace': namespace,
                'args': ['--ros-args', *enclave] if enclave else []}
+    changes = without_shared_memory(os.environ, get_rmw_implementation_identifier())
+    if isinstance(changes, str):
+        warn(f'{changes} is set, so the stop process may share memory with other nodes: one that '
+             'is frozen or killed can delay a stop by seconds')
+        changes = {}
 
     def launch(fd: int) -> subprocess.Popen[bytes]:
         path = os.pathsep.join(filter(None, (PACKAGE_ROOT, os.environ.get('PYTHONPATH'))))
@@ -75,7 +85,7 @@ def launcher(name: str, namespace: str, domain: int, args: Sequence[str]) -> Lau
             [sys.executable, '-m', 'ws_bridge.stop_process.process',
              json.dumps({**options, 'fd': fd})],
             pass_fds=[fd], stdin=subprocess.DEVNULL, start_new_session=True,
-            env={**os.environ, 'PYTHONPATH': path})
+            env={**os.environ, **changes, 'PYTHONPATH': path})
     return launch
 
 
