@@ -26,8 +26,11 @@ from support.sessions import make, refusal, START
 
 from ws_bridge.bridge.intake import Intake, MAX_FLAT
 from ws_bridge.convert.codec import Converted
+from ws_bridge.errors import NotHolder
 from ws_bridge.protocol import operations as ops
+from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session import effects as fx
+from ws_bridge.session.gate_lookup import NoGates
 
 
 class FakeLink:
@@ -181,3 +184,28 @@ async def test_what_a_peer_that_left_has_asked_for_ends(op: ops.Operation) -> No
     await Intake(other, other, taker, other)._finish(peer, [fx.Publish(
         None, '/t', ops.Parked(), 'json', None)], None)
     assert len(told) == 1
+
+
+@pytest.mark.parametrize('op', [
+    ops.Command('i', '/reset', ops.Parked(), 'service', epoch=4),
+    ops.SendGoal('i', '/a', 'p/action/A', ops.Parked(), epoch=4)],
+    ids=lambda op: type(op).__name__)
+async def test_nothing_begins_after_its_lease_has_ended(op: ops.Operation) -> None:
+    """The robot was stopped while a worker read the values."""
+    gates, told, epochs = NoGates(), list[fx.Effect](), list[int | None]()
+
+    def check(peer: str, lease_mode: LeaseMode, name: str, epoch: int | None) -> None:
+        epochs.append(epoch)
+        if len(epochs) > 1:
+            raise NotHolder('no more')
+    gates.check = check     # type: ignore[method-assign]
+    session = make(gates=gates)
+    taker: Any = SimpleNamespace(
+        is_here=lambda peer: True, codec_of=lambda peer, effect: None,
+        carry_out=lambda peer, effects, op_id=None: told.extend(effects) or True)
+    other: Any = None
+    peer: Any = SimpleNamespace(session=session)
+    await Intake(other, other, taker, other)._finish(peer, session.receive(op, START), 'i')
+    assert refusal(told)[:2] == ('i', 'not_holder')
+    assert epochs == [4, 4]
+    assert (session.services.calls, session.actions.sent) == ({}, {})

@@ -243,3 +243,44 @@ async def test_the_secret_belongs_to_a_login_and_makes_way(tmp_path: Path) -> No
             await cut(alice)
         await async_wait_until(lambda: bridge._resumption.waiting == 1)
     assert counts['session_ended', 'room'] == 2     # with the bridge
+
+
+async def test_what_waits_does_not_begin_after_a_connection_or_a_lease(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call of a service that may be new; and a question does not outlive who asks."""
+    mapping = tmp_path / 'mapping.yaml'
+    mapping.write_text("""
+version: 1
+services: ['*']
+out: ['*']
+in: [{topic: /cmd_vel, type: geometry_msgs/msg/Twist}]
+gates:
+  - {gate: base, topics: [/cmd_vel], services: [/move]}
+""")
+    looks: list[Any] = []
+    surveys: list[Any] = []
+    async with running_bridge(resume_time=30.0, mapping_file=str(mapping)) as service:
+        monkeypatch.setattr(service.ros, 'look_again', looks.append)
+        monkeypatch.setattr(service.ros, 'survey', lambda *args, on_done: surveys.append(on_done))
+        async with native_peer(service) as peer:
+            key = await begin(peer)
+            for ends in ('with its lease', 'with its connection'):
+                await peer.acquire('base')
+                call = await peer.send('command', {}, destination='/move', kind='service',
+                                       epoch=peer.epoch)
+                await async_wait_until(lambda: looks)
+                if ends == 'with its lease':
+                    await peer.ask('release', gate='base')
+                    looks.pop()()
+                    assert (await peer.answer(call))['data']['code'] == 'not_holder'
+            await cut(peer)
+        await async_wait_until(lambda: service.bridge._resumption.waiting == 1)
+        looks.pop()()
+        async with native_peer(service) as peer:
+            peer._ids = itertools.count(1000)
+            question = await peer.send('configuration', {'op': 'diagnose', 'topic': '/x'})
+            await peer.ask('resume', **key, waiting=[call])
+            assert (await peer.answer(call))['data']['code'] == 'peer_gone'
+            surveys.pop()(([], []))
+            await peer.answer(question)
+            assert not service.bridge._diagnosis._waiting

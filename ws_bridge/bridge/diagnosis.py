@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ws_bridge.bridge.neighbours import Neighbour
     from ws_bridge.ros.side import RosSide
     from ws_bridge.ros.survey import TopicEndpoint
+    Ends = tuple[list[TopicEndpoint], list[TopicEndpoint]]
 
 MOST_WAITING = 16
 """Questions of one peer that may wait for the graph at the same time."""
@@ -78,18 +79,21 @@ class Diagnosis(Unit):
         if not seen or rights.find(use, topic) is None:
             self._answer(peer, wish, use, [_forbidden(peer, use, wish.wire_name or topic)])
             return
-        if self._waiting[peer.name] >= MOST_WAITING:
+        name = peer.name
+        if self._waiting[name] >= MOST_WAITING:
             raise LimitExceeded(f'{MOST_WAITING} questions of this peer wait for an answer')
-        self._waiting[peer.name] += 1
+        self._waiting[name] += 1
         wanted = self._outward.wish_of(peer, topic)
-        self._ros.survey('endpoints', topic, wanted.qos if wanted else None,
-                         on_done=lambda found: self._asked(peer, wish, use, found))
+
+        def asked(found: Ends | WsBridgeError) -> None:
+            self._waiting[name] -= 1        # the peer may have another name by now: it came back
+            if not self._waiting[name]:
+                del self._waiting[name]
+            self._asked(peer, wish, use, found)
+        self._ros.survey('endpoints', topic, wanted.qos if wanted else None, on_done=asked)
 
     def _asked(self, peer: Peer, wish: RunDiagnosis, use: TopicUse,
-               found: tuple[list[TopicEndpoint], list[TopicEndpoint]] | WsBridgeError) -> None:
-        self._waiting[peer.name] -= 1
-        if not self._waiting[peer.name]:
-            del self._waiting[peer.name]
+               found: Ends | WsBridgeError) -> None:
         if isinstance(found, WsBridgeError):
             peer.send(Failed(wish.op_id, found))
             return

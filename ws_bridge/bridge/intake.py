@@ -396,11 +396,25 @@ class Intake:
             self._taker.carry_out(peer, peer.session.services.ended(last.key, error), op_id)
             return
         outcome = await self._outcome(peer, last, values)
-        if self._taker.is_here(peer):
+        why = self._judge_again(peer, last)
+        if why is None:
             peer.link.fence = self._lines[peer.link].fence
             self._taker.carry_out(peer, [replace(last, **{where: Converted(outcome)})], op_id)
-        else:       # its session may wait for it: it is told
-            self._taker.carry_out(peer, _given_up(peer, last), op_id)
+        else:       # if it has left, its session may wait for it: it is told
+            self._taker.carry_out(peer, _given_up(peer, last, why), op_id)
+
+    def _judge_again(self, peer: Peer, effect: Any) -> WsBridgeError | None:
+        """Return why what was read is too late: its peer has left, or has lost the lease."""
+        if not self._taker.is_here(peer):
+            return PeerGone('the connection ended before this was read')
+        try:
+            if isinstance(effect, fx.CallService):
+                peer.session.services.check_again(effect)
+            elif isinstance(effect, fx.StartGoal):
+                peer.session.actions.check_again(effect)
+        except WsBridgeError as exc:
+            return exc
+        return None
 
     async def _outcome(self, peer: Peer, effect: Any,
                        values: ops.Parked | memoryview) -> memoryview | WsBridgeError:
@@ -445,13 +459,12 @@ def unreadable(error: WsBridgeError) -> str:
     return f'{error.code}: the first frame cannot be read: {error.message}'
 
 
-def _given_up(peer: Peer, effect: Any) -> list[fx.Effect]:
-    """End what a peer asked for that has left meanwhile."""
-    gone = PeerGone('the connection ended before this was read')
+def _given_up(peer: Peer, effect: Any, why: WsBridgeError) -> list[fx.Effect]:
+    """End what a peer asked for and does not get any more."""
     if isinstance(effect, fx.CallService):
-        return peer.session.services.ended(effect.key, gone)
+        return peer.session.services.ended(effect.key, why)
     if isinstance(effect, fx.StartGoal):
-        return peer.session.actions.ended(effect.key, gone)
+        return peer.session.actions.ended(effect.key, why)
     return []
 
 

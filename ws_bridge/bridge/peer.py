@@ -67,6 +67,11 @@ class Peer:
         return peer
 
     @property
+    def has_left(self) -> bool:
+        """Whether its connection has ended, though its session may wait or go on."""
+        return self.successor is not None or not self.link.is_open
+
+    @property
     def name(self) -> str:
         """The unique name of the peer."""
         return self.session.peer

@@ -31,6 +31,7 @@ from ws_bridge.errors import (
     AlreadyExists,
     Forbidden,
     LimitExceeded,
+    PeerGone,
     ServiceFailed,
     TypeMismatch,
     UnknownName,
@@ -118,9 +119,13 @@ class Services(Unit):
             self._apply(peer, peer.session.services.ended(wish.key, exc))
 
     def _call_at_last(self, peer: Peer, wish: CallService) -> None:
-        if wish.key not in peer.session.services.calls:
+        services = peer.session.services
+        if wish.key not in services.calls:
             return
         try:
+            if peer.has_left:       # its session waits, or goes on: a call does not begin so late
+                raise PeerGone('the connection ended before this was called')
+            services.check_again(wish)
             self._call(peer, wish)
         except WsBridgeError as exc:
             self._apply(peer, peer.session.services.ended(wish.key, exc))

@@ -112,7 +112,15 @@ class PeerActions(Part):
         key = next(self._keys)
         self.sent[key] = SentGoal(op.op_id, op.action)
         return [fx.StartGoal(key, action, op.action_type, op.args, op.want_feedback,
-                             op.timeout or rule.timeout)]
+                             op.timeout or rule.timeout, op.epoch)]
+
+    def check_again(self, goal: fx.StartGoal) -> None:
+        """
+        Judge a goal that had to wait.
+
+        :raises WsBridgeError: the peer has lost the lease meanwhile.
+        """
+        self._check_lease(goal.action, goal.epoch)
 
     def _cancel(self, op: ops.CancelGoal, now: float) -> list[fx.Effect]:
         key = self._key_of(op.goal_op_id)

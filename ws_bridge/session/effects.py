@@ -175,7 +175,8 @@ class CallService:
     """
     Call a ROS service; ``key`` names this call within the session.
 
-    ``encoding`` is that of the answer, and of ``data`` where that is a ``memoryview``.
+    ``encoding`` is that of the answer, and of ``data`` where that is a ``memoryview``; ``epoch``
+    that of the lease under which the peer calls, if it said so.
     """
 
     key: int
@@ -184,6 +185,7 @@ class CallService:
     data: Any
     timeout: float
     encoding: Encoding = 'json'
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +234,11 @@ class AnswerService:
 
 @dataclass(frozen=True, slots=True)
 class StartGoal:
-    """Send a goal to a ROS action; ``key`` names it within the session."""
+    """
+    Send a goal to a ROS action; ``key`` names it within the session.
+
+    ``epoch`` is that of the lease under which the peer sends it, if it said so.
+    """
 
     key: int
     action: str
@@ -240,6 +246,7 @@ class StartGoal:
     data: Any
     want_feedback: bool
     timeout: float | None
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,17 @@ class PeerServices(Part):
         key = next(self._keys)
         self.calls[key] = op.op_id, op.destination
         timeout = op.timeout or rule.timeout or self._settings.call_timeout
-        return [fx.CallService(key, service, rule.msg_type, op.data, timeout, op.encoding)]
+        return [fx.CallService(key, service, rule.msg_type, op.data, timeout, op.encoding,
+                               op.epoch)]
+
+    def check_again(self, call: fx.CallService) -> None:
+        """
+        Judge a call that had to wait.
+
+        :raises WsBridgeError: the peer has lost the lease meanwhile.
+        """
+        if call.service != self._login.rights.policy.own.stop:
+            self._check_lease(call.service, call.epoch)
 
     def is_stop(self, name: str) -> bool:
         """Whether a service, as the peer names it, asserts the emergency stop."""
