@@ -148,6 +148,8 @@ def watch_files(settings: Settings, authority: Authority, tls: ssl.SSLContext | 
     readers: list[tuple[tuple[str, ...], Callable[[], None]]] = list(more)
     if authority.files:
         readers.append((authority.files, authority.read))
+    if authority.key_files:
+        readers.append((authority.key_files, authority.read_keys_again))
     if tls is not None:
         context, paths = tls, (settings.tls_certificate, _key_of(settings))
 

@@ -66,6 +66,7 @@ class Authority:
         self._web: WebTokens | None = None
         self._keys: PublicKeys | None = None
         self.read()
+        self.read_keys()
 
     def __repr__(self) -> str:
         return f'Authority({len(self._tokens)} tokens, jwt={self._web is not None}, ' \
@@ -89,12 +90,11 @@ class Authority:
     def files(self) -> tuple[str, ...]:
         """The files that :meth:`read` reads."""
         settings = self._settings
-        return tuple(path for path in (settings.token_file, settings.jwt_key_file,
-                                       settings.command_key_file) if path)
+        return tuple(path for path in (settings.token_file, settings.jwt_key_file) if path)
 
     def read(self) -> None:
         """
-        Read the files; nothing is changed when one is wrong.
+        Read the files of logins; nothing is changed when one is wrong.
 
         :raises ConfigError: one is, or names a role that there is not.
         """
@@ -122,17 +122,38 @@ class Authority:
                             is_secret=settings.jwt_algorithm.startswith('HS'))
             web = web_tokens(key, settings.jwt_algorithm,
                              settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway)
-        keys = None
-        if settings.command_key_file:
-            from ws_bridge.identity.signatures import parse_keys  # which few need
-            content = read_file(settings.command_key_file, 'command_key_file', MAX_FILE_SIZE,
-                                is_secret=False)
-            keys = parse_keys(content.decode(errors='replace'), settings.command_key_file)
-        self._tokens, self._web, self._keys = tokens, web, keys
+        self._tokens, self._web = tokens, web
         if settings.token_file and not in_file:
             logger.warning('token_file: %s holds no token: with one of its lines nobody can log '
                            'in%s', settings.token_file, '' if tokens or web or
                            self.takes_certificates else ', and there is no other way')
+
+    @property
+    def key_files(self) -> tuple[str, ...]:
+        """The files that :meth:`read_keys` reads."""
+        path = self._settings.command_key_file
+        return (path,) if path else ()
+
+    def read_keys(self) -> None:
+        """
+        Read the keys that sign commands; where their file is wrong, there is none.
+
+        A key may have been taken out of it: what was read before must not hold.
+
+        :raises ConfigError: it is wrong.
+        """
+        self._keys = None
+        for path in self.key_files:
+            from ws_bridge.identity.signatures import parse_keys  # which few need
+            content = read_file(path, 'command_key_file', MAX_FILE_SIZE, is_secret=False)
+            self._keys = parse_keys(content.decode(errors='replace'), path)
+
+    def read_keys_again(self) -> None:
+        """Do so while peers are connected, who then cannot sign."""
+        try:
+            self.read_keys()
+        except ConfigError as exc:
+            logger.error('%s: until it is right, nobody can sign', exc)
 
     def is_signed(self, name: str, signature: bytes, text: bytes) -> bool:
         """Whether a text has the signature of one of the keys of a name."""

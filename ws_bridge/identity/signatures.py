@@ -46,6 +46,14 @@ PREFIX = 'ed25519:'
 MOST_KEYS = 4
 """Of one name: each may have to be tried."""
 KEY_SIZE = 32
+_SMALL = frozenset(bytes.fromhex(text) for text in (
+    '00' * 32, '01' + '00' * 31, 'ec' + 'ff' * 30 + '7f', 'ed' + 'ff' * 30 + '7f',
+    'ee' + 'ff' * 30 + '7f', '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
+    'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a'))
+"""
+The points of small order (RFC 8032 5.1), in each way of writing them, without the sign: with one
+as its key, anybody can make signatures.
+"""
 MAX_FILE_SIZE = 4096
 """Of a private key, bytes."""
 
@@ -89,6 +97,9 @@ def parse_keys(text: str, source: str) -> PublicKeys:
         if raw is None or not is_name(words[0]):
             raise ConfigError(f'a line is: name, {PREFIX} and {KEY_SIZE} bytes in base64url',
                               file=source, line=number)
+        if bytes((*raw[:-1], raw[-1] & 0x7f)) in _SMALL:
+            raise ConfigError('the key is none: everybody could sign with it', file=source,
+                              line=number)
         if raw in seen:
             raise ConfigError('the key stands twice', file=source, line=number)
         seen.add(raw)
