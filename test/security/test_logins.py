@@ -33,9 +33,14 @@ from support.transport_support import http
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from ws_bridge.bridge.door import FAILURE_DELAY, TOKEN_PREFIX
+from ws_bridge.bridge.door import Door, FAILURE_DELAY, TOKEN_PREFIX
+from ws_bridge.config import settings_from
 from ws_bridge.errors import ConfigError
+from ws_bridge.identity.authority import Authority
+from ws_bridge.identity.identity import Identity
 from ws_bridge.main import open_service
+from ws_bridge.mapping.reader import parse_mapping
+from ws_bridge.session.rights import Policy
 
 SECRET = 'a-secret-of-at-least-thirty-two-bytes'
 
@@ -367,3 +372,24 @@ async def test_the_secure_preset(tmp_path: Path, token_file: str, no_delay: None
         async with native_peer(service, ssl=context, additional_headers=bearer(TOKEN)) as peer:
             assert (await peer.ask('hello'))['role'] == 'operator'
             assert (await peer.refused('subscribe', topic='/secret'))['code'] == 'forbidden'
+
+
+@pytest.mark.parametrize(('relay_role', 'claimed', 'role', 'signs'), [
+    ('operator', 'remote', 'operator', True), ('remote', 'operator', 'operator', True),
+    ('remote', 'admin', 'remote', True), ('admin', 'remote', 'remote', True),
+    ('operator', None, 'operator', True), ('operator', 'admin', 'operator', False)])
+def test_a_lesser_role_by_a_relay_signs_as_the_other_one_would(
+        relay_role: str, claimed: str | None, role: str, signs: bool, tmp_path: Path) -> None:
+    (tmp_path / 'keys').touch(0o600)
+    settings = settings_from({
+        'relay_role': relay_role, 'command_key_file': str(tmp_path / 'keys')})
+    policy = Policy(parse_mapping(b"""
+version: 1
+roles:
+  remote: {like: safety, signed: true}
+identities: {alice: remote}
+""", 'm.yaml'))
+    nothing: Any = None
+    door = Door(settings, policy, Authority(settings, {}, tuple(policy.roles)), nothing)
+    given = door.vouch(Identity('alice', claimed, 'relay')).rights.role
+    assert (given.name, given.signed) == (role, signs)

@@ -123,14 +123,16 @@ class Door:
         """
         Let somebody in for whom a relay vouches, with the role that it names, or a lesser one.
 
+        It has to sign if either role says so.
+
         :raises Forbidden: there is no such role, or neither it nor ``relay_role`` is the lesser.
         """
-        role = self._policy.role_of(identity.name, identity.role)
+        role = named = self._policy.role_of(identity.name, identity.role)
         if not self._relayed.covers(role):
             if not role.covers(self._relayed):
                 raise Forbidden(f'by a relay nobody may have the role {role.name} here')
             role = self._relayed
-        if self._relayed.signed and not role.signed:
+        if (self._relayed.signed or named.signed) and not role.signed:
             role = replace(role, signed=True)
         return Admission(identity, Rights(self._policy, role))
 
