@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+import itertools
 import json
 from pathlib import Path
 import time
@@ -114,14 +115,20 @@ class Signing:
     def __init__(self, websocket: ClientConnection, peer: NativePeer, key: PrivateKey) -> None:
         self._websocket, self._peer, self._key = websocket, peer, key
         self.number = 0
+        self.sent: list[bytes] = []
         self.recv, self.close = websocket.recv, websocket.close
 
     async def send(self, frame: str) -> None:
-        challenge = [told['data']['challenge'] for told in self._peer.frames
-                     if isinstance(told['data'], dict) and 'challenge' in told['data']][-1]
         self.number += 1
-        await self._websocket.send(sign_frame('testbot', challenge, self.number, frame,
-                                              self._key.sign))
+        self.sent.append(sign_frame('testbot', newest_challenge(self._peer), self.number, frame,
+                                    self._key.sign))
+        await self._websocket.send(self.sent[-1])
+
+
+def newest_challenge(peer: NativePeer) -> str:
+    """Return what a peer has to sign."""
+    return str([told['data']['challenge'] for told in peer.frames
+                if isinstance(told['data'], dict) and 'challenge' in told['data']][-1])
 
 
 @pytest.fixture
@@ -233,7 +240,7 @@ async def test_the_matrix_of_signatures(tmp_path: Path, key: PrivateKey) -> None
     """By a relay: each operation not signed, signed by somebody else, and by alice."""
     other = make_private_key(str(tmp_path / 'other.key'))
     operations: list[tuple[str, dict[str, Any]]] = [
-        ('stop', {}), ('clear_stop', {}), ('acquire', {'gate': '/cmd_vel'}),
+        ('stop', {}), ('hello', {}), ('clear_stop', {}), ('acquire', {'gate': '/cmd_vel'}),
         ('release', {'gate': '/cmd_vel'}), ('take', {'gate': '/cmd_vel'}),
         ('advertise', {'topic': '/cmd_vel', 'type': 'geometry_msgs/msg/Twist'})]
     codes: dict[str, list[str]] = {}
@@ -268,6 +275,69 @@ async def test_the_matrix_of_signatures(tmp_path: Path, key: PrivateKey) -> None
                     code_of(await peer.call('/ws_bridge/clear_stop', {})))
     unsigned, wrong = 'signature_needed', 'bad_signature'
     assert codes == {
-        'stop': ['ok'] * 3, 'release': ['not_holder', wrong, 'ok'],
+        'stop': ['ok'] * 3, 'hello': ['ok', wrong, 'ok'], 'release': ['not_holder', wrong, 'ok'],
         **{op: [unsigned, wrong, 'ok'] for op in (
             'clear_stop', 'acquire', 'take', 'advertise', 'publish', 'call')}}
+
+
+async def test_signed_and_resumed(tmp_path: Path, key: PrivateKey) -> None:
+    """A peer that comes back signs anew: what it signed before is worth nothing."""
+    async with bridge(tmp_path, key, resume_time=30.0, heartbeat_interval=0.2, gate_timeout=30.0,
+                      allow_anonymous=True, anonymous_role='remote') as (service, heard):
+        async with native_peer(service, additional_headers=bearer(TOKEN)) as alice:
+            hello = await alice.ask('hello', resume=True)
+            secret = {'session': hello['session'], 'secret': hello['resume']['secret']}
+            websocket, before = alice.websocket, Signing(alice.websocket, alice, key)
+            alice.websocket = before  # type: ignore[assignment]
+            await alice.acquire('/cmd_vel')
+            for command in ({}, FAST):
+                assert (await alice.command('/cmd_vel', command))['op'] == 'publish'
+            await async_wait_until(lambda: heard[-1:] == [0.5])
+            epoch, old = alice.epoch, newest_challenge(alice)
+            websocket.transport.abort()
+            await async_wait_until(lambda: alice.closed)
+        await async_wait_until(lambda: heard[-1] == 0.0)
+        async with native_peer(service, additional_headers=bearer(TOKEN)) as alice:
+            alice._ids = itertools.count(1000)
+            websocket, signing = alice.websocket, Signing(alice.websocket, alice, key)
+            assert (await alice.refused('resume', **secret))['code'] == 'signature_needed'
+            come_back = json.dumps({'metadata': {'message_type': 'configuration'},
+                                    'data': {'op': 'resume', **secret}})
+            for frame in (*before.sent, sign_frame('testbot', old, 99, come_back, key.sign)):
+                await websocket.send(frame)
+            await async_wait_until(lambda: len(alice.errors()) == len(before.sent) + 2)
+            assert {error['code'] for error in alice.errors()[1:]} == {'bad_signature'}
+            alice.websocket = signing  # type: ignore[assignment]
+            assert (await alice.ask('resume', **secret))['session'] == secret['session']
+            alice.websocket, alice.epoch = websocket, epoch
+            assert (await alice.command('/cmd_vel', FAST))['code'] == 'signature_needed'
+            assert (await alice.refused('acquire', gate='/cmd_vel'))['code'] == 'signature_needed'
+            for frame in before.sent:
+                await websocket.send(frame)
+            await async_wait_until(lambda: [error['code'] for error in alice.errors()].count(
+                'bad_signature') == 2 * len(before.sent) + 1)
+            alice.websocket = signing  # type: ignore[assignment]
+            assert (await alice.command('/cmd_vel', FAST))['code'] == 'not_holder'
+            await alice.acquire('/cmd_vel')
+            assert (await alice.command('/cmd_vel', FAST))['code'] == 'not_neutral'
+            assert (await alice.command('/cmd_vel', {}))['op'] == 'publish'
+            assert heard.count(0.5) == 1
+
+            # A clearing of the emergency stop that is held back until there is another stop:
+            clear = sign_frame('testbot', newest_challenge(alice), signing.number + 1, json.dumps(
+                {'metadata': {'message_id': 'c', 'message_type': 'configuration'},
+                 'data': {'op': 'clear_stop'}}), key.sign)
+            async with native_peer(service) as stranger:
+                assert (await stranger.ask('stop'))['stopped']
+                await websocket.send(clear)
+                assert (await alice.answer('c'))['data']['code'] == 'expired'
+                signing.number += 1
+                await alice.ask('hello')
+                assert not (await alice.ask('clear_stop'))['stopped']
+
+                # Who has to sign before the login, and as somebody else after it:
+                await stranger.ask('auth', token=TOKEN)
+                await stranger.ask('hello')
+                stranger.websocket = Signing(  # type: ignore[assignment]
+                    stranger.websocket, stranger, key)
+                await stranger.ask('advertise', topic='/cmd_vel', type='geometry_msgs/msg/Twist')

@@ -183,8 +183,9 @@ def test_stops_never_need_one() -> None:
     robot = Robot()
     stop = envelope('configuration', {'op': 'stop'})
     assert isinstance(robot.hear(stop), ops.EmergencyStop)
-    call = envelope('command', {}, destination='/ws_bridge/stop')
-    assert isinstance(robot.hear(call), ops.Command)
+    call = robot.hear(envelope('command', {}, destination='/ws_bridge/stop'))
+    assert isinstance(call, ops.Command)
+    assert call.kind == 'service'       # and not what is sent on a topic of that name
     assert robot.code(envelope('command', {}, destination='/ws_bridge/clear_stop')) == \
         'signature_needed'
     challenge = robot.challenge()

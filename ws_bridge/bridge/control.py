@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 import logging
+from math import inf
 from typing import ClassVar, TYPE_CHECKING
 
 from ws_bridge.bridge.audit import Audit
@@ -33,7 +34,7 @@ from ws_bridge.bridge.peer import Peer
 from ws_bridge.bridge.state import Diagnostic
 from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.config import Exposure, Settings
-from ws_bridge.errors import StopFailed, Stopped, WsBridgeError
+from ws_bridge.errors import Expired, StopFailed, Stopped, WsBridgeError
 from ws_bridge.protocol.operations import EmergencyStop, LeaseOperation, ListGates
 from ws_bridge.protocol.replies import GatesListed, StopAsserted, StopCleared
 from ws_bridge.safety.estop import Estop, EstopEvent
@@ -74,6 +75,8 @@ class Control(Unit):
         self.passages = Passages(settings, ros, self.gates, clock=clock, epoch=epoch)
         self._ros = ros
         self._audit = audit
+        self._clock = clock
+        self._stopped_at = -inf
         self._news = News(self.gates, self.estop, ros, audit, peers=peers, arm=arm, clock=clock)
         self._leases = Leases(self.gates, self._news, audit, end_goals=halt, clock=clock)
         self.gates.watcher = self._leases
@@ -147,7 +150,7 @@ class Control(Unit):
         caller = self._news.peer(peer)
         assert caller is not None
         if name == self._ros.own.clear_stop:
-            self._leases.require(caller, 'clear_stop')
+            self._require_clear(caller)
         guarded = self.gates.service(name)
         if guarded is not None and not name.endswith(UNGUARDED):
             try:
@@ -175,10 +178,24 @@ class Control(Unit):
         elif isinstance(op, LeaseOperation):
             self._leases.operate(peer, op)
         else:
-            self._leases.require(peer, 'clear_stop')
+            self._require_clear(peer)
             self._others.require_cleared()
             self.clear(peer.name)
             peer.send(StopCleared(op.op_id))
+
+    def _require_clear(self, peer: Peer) -> None:
+        """
+        Refuse to let a peer clear the emergency stop.
+
+        Whoever carries what it signed may have held that back until the robot was stopped again.
+
+        :raises Forbidden: its role does not let it.
+        :raises Expired: it may have signed that before the stop was asserted.
+        """
+        self._leases.require(peer, 'clear_stop')
+        if peer.session.login.rights.role.signed and peer.link.fence < self._stopped_at:
+            raise Expired('it may have been signed before the emergency stop: sign it with a '
+                          'challenge that came later')
 
     def _require_stopped(self, rights: Rights) -> None:
         """
@@ -199,6 +216,7 @@ class Control(Unit):
 
     def stop(self, by: str, reason: str) -> None:
         """Assert the emergency stop: nothing moves, nobody holds a lease."""
+        self._stopped_at = self._clock()
         changed = self.estop.apply(EstopEvent.ASSERT, by, reason)
         self._stop_all('estop')
         if changed:                     # then no goal can begin

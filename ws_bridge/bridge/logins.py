@@ -98,8 +98,9 @@ class Logins(Unit):
             link.pace.keep(self._settings.fence_interval)
 
     def require_signatures(self, peer: Peer) -> None:
-        """Have a peer sign what it asks for, if its role wants that."""
+        """Have a peer sign what it asks for, if its role wants that; the one before may have."""
         login, settings = peer.session.login, self._settings
+        peer.dialect = getattr(peer.dialect, 'inner', peer.dialect)
         if login.rights.role.signed:
             from ws_bridge.protocol.signed import SignedDialect  # which few bridges need
             peer.dialect = SignedDialect(

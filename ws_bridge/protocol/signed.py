@@ -112,13 +112,14 @@ class SignedDialect:
     :param is_signed: whether bytes have a signature, its first argument, of one of the peer's
         keys.
     :param is_stop: whether a service asserts the emergency stop.
+    :ivar inner: the same.
     """
 
     def __init__(self, inner: Dialect, *, robot: str, secret: bytes, unix_offset: float,
                  longest: float, is_signed: Callable[[bytes, bytes], bool],
                  is_stop: Callable[[str], bool]) -> None:
         self.name = inner.name
-        self._inner = inner
+        self.inner = inner
         self._signs = isinstance(inner, NativeDialect)
         self._robot = robot
         self._secret = secret
@@ -130,7 +131,7 @@ class SignedDialect:
         self._failures = 0
 
     def __repr__(self) -> str:
-        return f'SignedDialect({self._inner!r}, number={self._number}, ' \
+        return f'SignedDialect({self.inner!r}, number={self._number}, ' \
                f'failures={self._failures})'
 
     # ---- what is told
@@ -151,7 +152,7 @@ class SignedDialect:
         """Turn one reply into frames; hellos and heartbeats have a challenge."""
         if isinstance(reply, (replies.Beat, replies.Greeting)):
             reply = replace(reply, challenge=self.challenge(stamp))
-        return self._inner.encode(reply, stamp)
+        return self.inner.encode(reply, stamp)
 
     # ---- what is said
 
@@ -159,24 +160,26 @@ class SignedDialect:
         """Turn one frame into its operations; of those that are not signed what may be so."""
         if self._signs and not isinstance(frame, str) and frame[:1] == _MARK:
             return self._open(memoryview(frame), now)
-        return self._free(self._inner.decode(frame, now))
+        return self._free(self.inner.decode(frame, now))
 
     def decode_value(self, value: object, now: float = 0.0, *,
                      wrapped: bool = False) -> ops.Decoded:
         """Do so with a frame that was parsed elsewhere: what is signed is not among these."""
-        return self._free(self._inner.decode_value(value, now, wrapped=wrapped))
+        return self._free(self.inner.decode_value(value, now, wrapped=wrapped))
 
     def _free(self, decoded: ops.Decoded) -> ops.Decoded:
         if isinstance(decoded, ops.Wrapped):
             return decoded
-        return tuple(op if self._is_free(op) else self._refused(op) for op in decoded)
+        return tuple(map(self._unsigned, decoded))
 
-    def _is_free(self, op: ops.Operation) -> bool:
-        if isinstance(op, ops.LeaseOperation):
-            return op.verb == 'release'
-        if isinstance(op, ops.Command):
-            return op.kind in (None, 'service') and self._is_stop(op.destination)
-        return isinstance(op, FREE)
+    def _unsigned(self, op: ops.Operation) -> ops.Operation:
+        """Return what becomes of an operation that is not signed."""
+        if isinstance(op, ops.Command) and op.kind in (None, 'service') \
+                and self._is_stop(op.destination):
+            return replace(op, kind='service')      # a topic may have the same name
+        is_free = op.verb == 'release' if isinstance(op, ops.LeaseOperation) \
+            else isinstance(op, FREE)
+        return op if is_free else self._refused(op)
 
     def _refused(self, op: ops.Operation) -> ops.Malformed:
         return ops.Malformed(getattr(op, 'op_id', None), SignatureNeeded(
@@ -192,13 +195,13 @@ class SignedDialect:
         try:
             issued = self._verify(frame, now)
         except WsBridgeError as exc:
-            held = self._inner.decode(content, now)
+            held = self.inner.decode(content, now)
             assert isinstance(held, tuple)      # a native frame is never wrapped
             return tuple(op if isinstance(op, ops.EmergencyStop) else ops.Malformed(
                 getattr(op, 'op_id', None), exc, ops.about(op)) for op in held)
         # Pings are answered by whoever carries the connection: they bound no age here.
         fence = issued / SECOND - self._unix_offset
-        held = self._inner.decode(content, now)
+        held = self.inner.decode(content, now)
         assert isinstance(held, tuple)
         self.fence = fence
         return tuple(_dated(op, issued, now - fence) for op in held)
@@ -239,24 +242,24 @@ class SignedDialect:
     @property
     def fence(self) -> float:
         """Before which the frame that comes next cannot have been sent, s."""
-        return self._inner.fence
+        return self.inner.fence
 
     @fence.setter
     def fence(self, fence: float) -> None:
-        self._inner.fence = fence
+        self.inner.fence = fence
 
     def limit_messages(self, size: int) -> None:
         """Take messages of at most so many bytes."""
-        self._inner.limit_messages(size)
+        self.inner.limit_messages(size)
 
     def share_key(self, topic: str, key: str | None) -> Hashable:
         """Return what peers have in common that may be given the same frames of a topic."""
-        return self._inner.share_key(topic, key)
+        return self.inner.share_key(topic, key)
 
     def sample_writer(self, topic: str, channel_id: int, encoding: ops.Encoding,
                       key: str | None = None) -> SampleWriter:
         """Return what frames samples."""
-        return self._inner.sample_writer(topic, channel_id, encoding, key)
+        return self.inner.sample_writer(topic, channel_id, encoding, key)
 
 
 def _content(frame: memoryview) -> str | memoryview:
