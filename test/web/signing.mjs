@@ -56,6 +56,8 @@ const pace = [bridge._pace(1)];
 await bridge.acquire('base');
 pace.push(bridge._pace(1));
 for (let i = 0; i < 20; i += 1) bridge.publish('/cmd_vel', { linear: { x: i }, note: 'é' });
+const goal = bridge.sendGoal('/dock', {});
+for (const promise of [goal.accepted, goal.result, goal.cancel()]) promise.catch(() => {});
 bridge.stop().catch(() => {});
 await bridge._signing;
 const whole = sent.length;

@@ -62,7 +62,11 @@ def test_under_node(name: str) -> None:
 
 @pytest.mark.skipif(node_version() < 20, reason='Ed25519 needs node 20')
 def test_python_verifies_what_the_client_signs() -> None:
-    """Each frame once, in order; a stop overtakes; what was not sent in time is not sent."""
+    """
+    Each frame once, in order, signed or not; a stop overtakes.
+
+    What was not sent in time is not sent.
+    """
     told: dict[str, Any] = {}
     dialect = SignedDialect(
         NativeDialect('rover', 'p1'), robot='rover', secret=b'secret', unix_offset=0.0,
@@ -77,9 +81,14 @@ def test_python_verifies_what_the_client_signs() -> None:
     heard = [op for frame in frames for op in dialect.decode(frame, 0.0)]
     assert not [op for op in heard if isinstance(op, ops.Malformed)]
     commands = [op for op in heard if isinstance(op, ops.Command)]
+    (goal,) = [op for op in commands if op.kind == 'action']
+    cancel = next(op for op in heard if isinstance(op, ops.CancelGoal))
+    assert heard.index(goal) < heard.index(cancel)
+    commands.remove(goal)
     assert [op.sequence for op in commands] == list(range(1, 22))
     assert commands[3].data == {'linear': {'x': 3}, 'note': 'é'}
     signed = [op for frame, op in zip(frames, heard, strict=True) if isinstance(frame, bytes)]
+    signed.remove(goal)
     assert signed == [heard[2], *commands]
     assert heard[2] == ops.LeaseOperation(heard[2].op_id, 'acquire', 'base')
     stop = next(op for op in heard if isinstance(op, ops.EmergencyStop))

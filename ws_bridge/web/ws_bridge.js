@@ -430,6 +430,11 @@ function hasToBeSigned(messageType, { op } = {}) {
   return messageType !== 'heartbeat' && messageType !== 'status';
 }
 
+/** What does not wait for frames that are being signed: a stop, and what tells the state of this side. */
+function overtakes(messageType, { op } = {}) {
+  return messageType === 'heartbeat' || messageType === 'status' || (messageType === 'configuration' && op === 'stop');
+}
+
 function joined(...parts) {
   const whole = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
   let offset = 0;
@@ -1240,18 +1245,21 @@ export class WsBridge {
       metadata: { message_id: id, timestamp: now(), message_type: messageType, source: this.options.name, ...metadata },
       data,
     }, plain);
-    if (this._signs && hasToBeSigned(messageType, data)) this._sendSigned(text);
-    else this._socket.send(text);
+    if (!this._signs || overtakes(messageType, data)) this._socket.send(text);
+    else this._sendInOrder(text, hasToBeSigned(messageType, data));
     return id;
   }
 
-  /** Sign and send a frame, after those before it; it is lost with the connection that it was made for. */
-  _sendSigned(text) {
+  /** Send a frame, signed or not, after those that are being signed; it is lost with the connection that it was made for. */
+  _sendInOrder(text, isSigned) {
     const socket = this._socket;
     this._signing = this._signing.then(async () => {
       if (this._socket !== socket) return;
-      this._signed += 1;
-      const frame = await signFrame(this._robotName, this._challenge, this._signed, text, this.options.signingKey);
+      let frame = text;
+      if (isSigned) {
+        this._signed += 1;
+        frame = await signFrame(this._robotName, this._challenge, this._signed, text, this.options.signingKey);
+      }
       if (this._socket === socket && socket.readyState === 1) socket.send(frame);
     }).catch((cause) => this._emit('error', new WsBridgeError('not_signed', `a frame could not be signed: ${cause}`, null, cause)));
   }
@@ -1530,7 +1538,6 @@ export class WsBridge {
 
   async release(gate) {
     this._loseLease(gate, 'released');
-    if (this._signs) await this._signing;
     return this.request('release', { gate }, { priority: 4 });
   }
 
