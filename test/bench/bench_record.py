@@ -247,7 +247,7 @@ def main() -> int:
         figures: dict[str, dict[str, list[float]]] = {}
         for _ in range(options.runs):
             for mode in scenario.modes:
-                with TemporaryDirectory() as folder:
+                with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                     for figure, value in scenario.run(mode, Path(folder)).items():
                         figures.setdefault(figure, {}).setdefault(mode, []).append(value)
         for figure, by_mode in figures.items():
