@@ -51,7 +51,7 @@ from ws_bridge.record.rosbag2 import METADATA
 
 OFF, RING, ALWAYS = 'off', 'ring', 'always'
 MODES = OFF, RING, ALWAYS
-TOPICS, EACH, SECONDS = 50, 20.0, 8
+TOPICS, EACH, SECONDS = 50, 20.0, 6
 COMMANDS = COMMAND_RATE * SECONDS
 MARK = b'/bench/twist'
 ENDED_WITHIN = 60.0
@@ -111,6 +111,8 @@ def work(target: Target, mode: str, folder: Path, *, video: bool) -> Figures:
     figures: dict[str, float] = {}
     with ExitStack() as ends:
         port, bridge = ends.enter_context(started(target))
+        # First: who waits for 'go' answers no pings, and would be cut after a while.
+        looking = _watched(ends, port) if video else None
         driver = ends.enter_context(helper('--operator', target, port, COMMANDS))
         ros, listener = (_ended(ends, load(*words)) for words in (
             ('pub', 'twist', TOPICS, TOPICS * EACH, SECONDS), ('sub', COMMANDS)))
@@ -120,7 +122,6 @@ def work(target: Target, mode: str, folder: Path, *, video: bool) -> Figures:
         assert hear(driver) == 'ready'
         for each in (ros, listener):
             assert each.stdout and each.stdout.readline().strip() == 'ready'
-        looking = _watched(ends, port) if video else None
         time.sleep(SETTLED)
         children = [child for child in bridge.children()
                     if 'ws_bridge.record.process' in child.cmdline()]
