@@ -98,7 +98,7 @@ def drive(target: Target) -> dict[str, float]:
         assert ros.stdout.readline().strip() == 'ready'
         time.sleep(3.0)
         given = answer(client, 'acquire', gate=TOPIC)
-        assert ('epoch' in given) is (target is GATED), given
+        assert ('epoch' in given) is (target is not FREE), given
         epoch, bridge_time = given.get('epoch'), given['time']
         before = cpu(process)
         start = beat = time.perf_counter()

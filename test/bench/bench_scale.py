@@ -84,10 +84,12 @@ MARKS = {'driven': b'"sequence":', 'ruler': b'"op":"publish"'}
 
 
 @contextmanager
-def helper(role: str, target: Target, port: int) -> Iterator[subprocess.Popen[str]]:
+def helper(role: str, target: Target, port: int, *numbers: int
+           ) -> Iterator[subprocess.Popen[str]]:
     """Run this file as one of the ends, a process of its own."""
-    process = subprocess.Popen([sys.executable, __file__, role, target.name, str(port)],
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, __file__, role, target.name, *map(str, (port, *numbers))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield process
     finally:
@@ -143,7 +145,7 @@ def operator(target: Target) -> dict[str, Any]:
             'max': report['max'], 'rate': got['rate'], 'us': used / max(got['count'], 1) * 1e6}
 
 
-def be_operator(target: Target, port: int) -> None:
+def be_operator(target: Target, port: int, commands: int = COMMANDS) -> None:
     """Drive, and count what the bridge says of each command."""
     client = Client(port, target.subprotocol)
     epoch, bridge_time = 0, 0.0
@@ -181,7 +183,7 @@ def be_operator(target: Target, port: int) -> None:
                     trips.append(time.monotonic() - since[0])
             seconds = 0.0
     begin = beat = time.monotonic()
-    for number in range(COMMANDS + 1):
+    for number in range(commands + 1):
         while (left := begin + number / COMMAND_RATE - time.monotonic()) > 0:
             read(left)
         x = 0.0 if is_stopped and target.subprotocol else time.monotonic()  # neutral first
@@ -204,7 +206,7 @@ def be_operator(target: Target, port: int) -> None:
     while asked and (left := end - time.monotonic()) > 0:
         read(left)
     print(json.dumps({
-        'sent': COMMANDS + 1 - zeros, 'acknowledged': len(trips), 'refused': refused,
+        'sent': commands + 1 - zeros, 'acknowledged': len(trips), 'refused': refused,
         'unanswered': len(asked), 'ack_p99': percentile(trips, 0.99) * 1e3}), flush=True)
     sys.stdin.readline()
 
@@ -248,7 +250,7 @@ def main() -> int:
     """Print the tables; 1 if a bound is missed."""
     if sys.argv[1:2] in (['--crowd'], ['--operator']):
         be = be_crowd if sys.argv[1] == '--crowd' else be_operator
-        be(TARGETS[sys.argv[2]], int(sys.argv[3]))
+        be(TARGETS[sys.argv[2]], *map(int, sys.argv[3:]))
         return 0
     parser = arguments_of(__doc__ or '', runs=3)
     parser.add_argument('scenarios', nargs='*', choices=[[], *SCENARIOS, OPERATOR])

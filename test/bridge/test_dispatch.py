@@ -75,7 +75,7 @@ class Everything(Unit):
         fx.Describe, fx.RunDiagnosis, fx.ControlOperation, fx.PeerLost, fx.StatusWanted,
         fx.PeerChanged, fx.Greeted, fx.LogIn, fx.IssueTicket, fx.Dismiss, fx.ParameterOperation,
         fx.UnwatchParameters, fx.ConnectionsWatched, fx.ReadAsset, fx.TakesPieces,
-        fx.SetPlayback, fx.AbandonGoal, fx.OfferResume, fx.ResumeSession), take)
+        fx.SetPlayback, fx.AddToExport, fx.AbandonGoal, fx.OfferResume, fx.ResumeSession), take)
     CODECS = dict.fromkeys((fx.Publish, fx.CallService, fx.StartGoal, fx.AnswerService,
                             fx.Feedback, fx.EndGoal), codec_of)
 
@@ -114,7 +114,7 @@ def test_effects_are_carried_out_in_order() -> None:
     assert rig.dispatcher.carry_out(rig.peer, effects)
     assert rig.unit.done == [fx.PeerChanged(), fx.Unhost('/s')]
     assert rig.sent == [reply]
-    assert repr(rig.dispatcher) == 'Dispatcher(42 effects)'
+    assert repr(rig.dispatcher) == 'Dispatcher(43 effects)'
     assert rig.dispatcher.codec_of(rig.peer, fx.EndGoal(None, '/a', 1, {}, 4)) is None
 
 
@@ -162,7 +162,7 @@ def bridge() -> Bridge:
 
 
 def test_every_effect_has_a_unit() -> None:
-    assert repr(bridge()._dispatcher) == 'Dispatcher(42 effects)'
+    assert repr(bridge()._dispatcher) == 'Dispatcher(43 effects)'
 
 
 @pytest.mark.parametrize(('unit', 'effects', 'complaint'), [

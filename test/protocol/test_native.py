@@ -383,6 +383,9 @@ CONFIGURATION: dict[str, list[Field]] = {
     'unadvertise_action': [text('data.action', required=True)],
     'playback': [flag('data.play'), number('data.speed', 1e-3, 1e3),
                  number('data.seek', -1e12, 1e12), flag('data.marks')],
+    'mcap': [Field('data.part', [0, 10_000], [*NO_NUMBER, -1, 10_001, 1.5], required=True),
+             Field('data.csv', ['x', 'x' * 8000, '\xe9\r\n"'], ['', 'x' * 8001, 1, True, [], {}],
+                   required=True), flag('data.last')],
     'status': [flag('data.subscribe')],
     'gates': [],
     'acquire': [GATE_NAME],
@@ -569,6 +572,8 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
     ({}, {'op': 'playback'}, ops.ControlPlayback('i')),
     ({}, {'op': 'playback', 'play': False, 'speed': 2, 'seek': 1.5, 'marks': True},
      ops.ControlPlayback('i', False, 2.0, 1_500_000_000, True)),
+    ({}, {'op': 'mcap', 'part': 0, 'csv': 'x'}, ops.AddToTable('i', 0, 'x')),
+    ({}, {'op': 'mcap', 'part': 1, 'csv': 'x', 'last': True}, ops.AddToTable('i', 1, 'x', True)),
     ({}, {'op': 'gates'}, ops.ListGates('i')),
     *[({}, {'op': word, 'gate': 'g', 'peer': 'p', 'message': 'm'},
        ops.LeaseOperation('i', word, 'g'))  # type: ignore[arg-type]
@@ -750,6 +755,8 @@ ANSWERS: list[tuple[replies.Reply, dict[str, Any]]] = [
                                 True), {
         'op': 'playback', 'status': 'paused', 'time': 1.5, 'speed': 0.5, 'begin': 1.0,
         'end': 3.0, 'marks': [{'time': 2.0, 'kind': 'lost', 'text': 'p1'}]}),
+    (replies.Exported('i'), {'op': 'mcap', 'data': None}),
+    (replies.Exported('i', b'\x89MCAP'), {'op': 'mcap', 'data': 'iU1DQVA='}),
     (replies.MessagePublished('i', '/t', 0), {'op': 'publish', 'topic': '/t', 'subscribers': 0}),
     (replies.GraphListed('i', GRAPH), {'op': 'list', **LISTING}),
     (replies.ActionAdvertised('i', '/a', 'a/action/A'),

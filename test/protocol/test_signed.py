@@ -234,7 +234,7 @@ def test_what_is_new_has_to_be_signed() -> None:
         'Advertise', 'AdvertiseService', 'AdvertiseAction', 'SendGoal', 'GoalAnswer',
         'ActionFeedback', 'ActionResult', 'SetParameters', 'ControlPlayback', 'Command', 'Inquire',
         'MakeTicket', 'BinaryPublish', 'BinarySample', 'ServiceAnswer', 'LeaseOperation',
-        'ClearStop', 'ComeBack', 'Appeared'}
+        'AddToTable', 'ClearStop', 'ComeBack', 'Appeared'}
 
 
 def test_the_words_that_need_no_signature() -> None:

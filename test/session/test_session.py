@@ -240,6 +240,7 @@ def test_every_operation_has_a_handler() -> None:
         ops.ClearStop('i'), ops.GetParameters('i'), ops.SetParameters('i', {}),
         ops.WatchParameters('i'), ops.WatchConnections('i'), ops.FetchAsset('i', 'u'),
         ops.MakeTicket('i', 'r'), ops.ControlPlayback('i'), ops.PictureShown('i', 't', 1),
+        ops.AddToTable('i', 0, 'a'),
         ops.ComeBack('i', 'q', 's')]
     assert {type(op) for op in handled} == set(get_args(ops.Operation)) - action
     for op in handled:
@@ -438,15 +439,17 @@ def test_who_waits_for_a_failed_request() -> None:
     assert sent == fx.Send(replies.LoggedIn('i', None, 'admin', session.login.rights.allowed()))
 
 
-def test_a_replay_is_controlled_by_whoever_may_look() -> None:
+def test_a_replay_is_controlled_and_plots_are_exported_by_whoever_may_look() -> None:
     span = replies.Span(1, 2)
     session = Session('p', 'native', settings=Settings(), exposure=Exposure.open(),
                       names=FakeNames(), now=START, unix_offset=EPOCH, playback=span)
     assert session.greeting().playback == span
-    op = ops.ControlPlayback('i', True)
+    op, part = ops.ControlPlayback('i', True), ops.AddToTable('i', 0, 'time [s],a\n')
     assert session.receive(op, START) == [fx.SetPlayback(op)]
+    assert session.receive(part, START) == [fx.AddToExport(part)]
     blind = Session('p', 'native', settings=Settings(), exposure=Exposure.open(),
                     names=FakeNames(), now=START, unix_offset=EPOCH,
                     login=Login(Rights(Policy(Exposure.open()), Role('blind'))))
-    assert refusal(blind.receive(op, START))[1] == 'forbidden'
+    for each in (op, part):
+        assert refusal(blind.receive(each, START))[1] == 'forbidden'
     assert blind.greeting().playback is None

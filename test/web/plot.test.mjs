@@ -20,6 +20,7 @@ import { test } from 'node:test';
 
 import { extent, limits, short, stepResponse, ticks, traceTime, traceXY, union } from '../../ws_bridge/web/app/axes.js';
 import { toCsv } from '../../ws_bridge/web/app/csv.js';
+import { toMcap } from '../../ws_bridge/web/app/mcap.js';
 import { checkLayout, checkLimits, EMPTY, layoutText, parseLayout } from '../../ws_bridge/web/app/layout.js';
 import { Ring } from '../../ws_bridge/web/app/ring.js';
 import { compileField, computedPaths, namedPaths, numberOf, numericPaths, setAt, Signal, stampOf, stepsOf } from '../../ws_bridge/web/app/signals.js';
@@ -239,6 +240,27 @@ test('CSV: what is shown, one row a time, all digits', () => {
   assert.deepEqual(text.split('\r\n'), ['arrival [s],"/a v[""x"", y]",/b p,/b v', '1000000001.000000,0.1,,', '1000000002.000000,0.3333333333333333,-inf,7',
     '1000000002.000000,,5,8', '1000000003.000000,nan,,', '']);
   assert.equal(toCsv([], 'stamp', 0, 1), 'header stamp [s]\r\n');
+});
+
+test('MCAP: the bridge makes it, of parts that it reads at once, a few at a time', async () => {
+  const table = `time,${'é🙂'.repeat(40_000)}\r\n`;
+  const asked = [];
+  let waiting = 0;
+  const request = async (op, fields) => {
+    assert.equal(op, 'mcap');
+    assert.ok((waiting += 1) <= 8);
+    await new Promise(setImmediate);
+    waiting -= 1;
+    asked.push(fields);
+    return { data: fields.last ? 'iU1DQVA=' : null };
+  };
+  assert.deepEqual([...await toMcap({ request }, table)], [0x89, 0x4d, 0x43, 0x41, 0x50]);
+  assert.deepEqual(asked.map(({ part }) => part), asked.map((_, i) => i));
+  assert.deepEqual(asked.filter(({ last }) => last), [asked.at(-1)]);
+  assert.ok(asked.every(({ csv }) => csv.length <= 8000 && csv.isWellFormed()));
+  assert.equal(asked.map(({ csv }) => csv).join(''), table);
+  const refusing = { request: async () => { throw new Error('too large'); } };
+  await assert.rejects(toMcap(refusing, table), /too large/);
 });
 
 test('a layout is the same after a file; another one is refused in words', () => {

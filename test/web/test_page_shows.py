@@ -27,6 +27,7 @@ import time
 from typing import Any
 import zlib
 
+from mcap.reader import make_reader
 import pytest
 from support.browser import browser, Demo, keep_image, Observer, Page, Relay, stopped
 from support.helpers import SpinningNode, wait_until
@@ -232,6 +233,22 @@ def test_plot(page: Page) -> None:
     assert len(lines) > 20
     assert abs(float(lines[0].split(',')[0]) - time.time()) < 60
     assert picture > 800
+    text = page.run("""return (async () => {
+        document.getElementById('plot-mcap').click();
+        return new Promise((done) => {
+            URL.createObjectURL = (blob) => {
+                const reader = new FileReader();
+                reader.onload = () => done(reader.result.split(',')[1]);
+                reader.readAsDataURL(blob);
+                return '#';
+            };
+        });})();""")
+    values = [(f'{message.log_time / 1e9:.6f}', str(json.loads(message.data)['value']))
+              for _, channel, message in make_reader(
+                  io.BytesIO(base64.b64decode(text))).iter_messages()
+              if channel.topic == '/odom twist.twist.linear.x']
+    assert values == [(arrival, str(float(value))) for arrival, value, *_ in (
+        line.split(',') for line in lines if line) if value]
 
 
 def test_layout_of_plots(page: Page, demo: Demo, tmp_path: Path) -> None:

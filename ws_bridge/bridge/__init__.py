@@ -35,6 +35,7 @@ The bridge: sessions on one side, ROS on the other; the one place where both thr
 :mod:`.uplinks`        what this bridge does for itself on those that it dialled
 :mod:`.second_look`    what waits until the graph was looked at again
 :mod:`.playback`       the controls of a replay; :mod:`.replay_side`: what it has for ROS
+:mod:`.exports`        MCAP files of what a page plots
 :mod:`.recordings`     what was recorded, for those who may read it, by plain HTTP
 :mod:`.pages`          what plain HTTP on the port answers
 :mod:`.handover`       how the ROS threads hand work over to the loop

@@ -40,6 +40,7 @@ from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.diagnosis import Diagnosis
 from ws_bridge.bridge.dispatch import Dispatcher
 from ws_bridge.bridge.door import Door
+from ws_bridge.bridge.exports import Exports
 from ws_bridge.bridge.frames import Frames
 from ws_bridge.bridge.guarded import Guarded
 from ws_bridge.bridge.ledger import Ledger
@@ -163,6 +164,7 @@ class Bridge:
         self._logins = Logins(settings, door, ledger, self._state, loop, epoch=epoch, peers=peers,
                               carry_out=carry_out)
         self._playback = Playback(player, peers.values)
+        self._exports = Exports(clock)
         self._uplinks = Uplinks(
             settings, ros, self._outward, self._publications, ledger, unix=self._unix,
             make_session=lambda name, link: self._make_session(
@@ -192,7 +194,7 @@ class Bridge:
             self._subscriptions, self._publications, self._services, self._actions,
             self._control, self._uplinks, self._state, parameters, rosapi, second_look,
             self._diagnosis, self._logins, self._resumption, self._assets, self._playback,
-            ConnectionGraph(ros, peers.values))
+            self._exports, ConnectionGraph(ros, peers.values))
         self._battery = self._make_battery(store) if settings.fleet else None
         if self._battery is not None:
             self._units += (self._battery,)
@@ -256,6 +258,7 @@ class Bridge:
             await self.recordings.shutdown()
         await self.cameras.shutdown()
         await self._assets.shutdown()
+        await self._exports.shutdown()
         await self._frames.intake.shutdown()
         await self._converter.shutdown()
 

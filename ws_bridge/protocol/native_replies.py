@@ -14,6 +14,7 @@
 """Replies in the native dialect: what stands in the envelope of each."""
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import lru_cache
@@ -244,6 +245,7 @@ _FIELDS: dict[type, Callable[[Any], Mapping[str, Any]]] = {
         'response': r.response_text},
     replies.Diagnosed: lambda r: {'topic': r.topic, 'use': r.use, 'findings': r.findings},
     replies.PlaybackControlled: _playback_controlled,
+    replies.Exported: lambda r: {'data': None if r.data is None else b64encode(r.data).decode()},
     replies.StatusWatched: lambda r: {'subscribe': r.subscribe},
     replies.GatesListed: lambda r: _control(r.control),
     replies.LeaseAnswered: _lease_answered,

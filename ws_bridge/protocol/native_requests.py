@@ -39,6 +39,9 @@ MAX_REQUESTS = 1000
 MAX_CHANNELS = 10_000
 MAX_DIGITS = 10
 MAX_SECRET = 256
+MAX_TABLE = 8000
+"""Characters of a part of a table: its frame is read at once, however many values are in it."""
+MAX_PARTS = 10_000
 MAX_RUNG = 2
 """The best of the qualities of video."""
 
@@ -203,6 +206,14 @@ def _playback(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
         optional_time(data, 'seek'), flag(data, 'marks', default=False))
 
 
+def _mcap(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
+    part = optional_integer(data, 'part', 0, MAX_PARTS)
+    if part is None:
+        raise BadField('is missing', field='data.part')
+    return ops.AddToTable(op_id, part, text(data, 'csv', limit=MAX_TABLE),
+                          flag(data, 'last', default=False))
+
+
 def _stop(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
     """Read an emergency stop: whatever is wrong with its reason, it is one."""
     reason = data.get('reason')
@@ -234,6 +245,7 @@ CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = {
         i, text(d, 'action'), text(d, 'type'), flag(d, 'answers', default=False)),
     'unadvertise_action': lambda i, d: ops.UnadvertiseAction(i, text(d, 'action')),
     'playback': _playback,
+    'mcap': _mcap,
     'status': _watch_status,
     'gates': lambda i, d: ops.ListGates(i),
     'acquire': lambda i, d: ops.LeaseOperation(i, 'acquire', text(d, 'gate')),

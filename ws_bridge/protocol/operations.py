@@ -364,6 +364,22 @@ class ControlPlayback:
 
 
 @dataclass(frozen=True, slots=True)
+class AddToTable:
+    """
+    A part of a table of what is plotted, of which an MCAP file is wanted.
+
+    :param part: counts the parts of a table from 0.
+    :param csv: a time in s, then a column for each signal; parts may begin and end anywhere.
+    :param is_last: the file is to be made now.
+    """
+
+    op_id: str | None
+    part: int
+    csv: str
+    is_last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class WatchStatus:
     """The robot's state is wanted, or no longer."""
 
@@ -554,9 +570,9 @@ Operation = (
     | PictureShown | Advertise | Unadvertise | AdvertiseService | UnadvertiseService
     | SendGoal | CancelGoal | AdvertiseAction | UnadvertiseAction | GoalAnswer
     | ActionFeedback | ActionResult | GetParameters | SetParameters | WatchParameters
-    | WatchConnections | FetchAsset | ControlPlayback | WatchStatus | Command | Inquire
-    | Authenticate | MakeTicket | BinaryPublish | BinarySample | ServiceAnswer | Heartbeat
-    | PeerStatus | ListGates | LeaseOperation | EmergencyStop | ClearStop | Malformed)
+    | WatchConnections | FetchAsset | ControlPlayback | AddToTable | WatchStatus | Command
+    | Inquire | Authenticate | MakeTicket | BinaryPublish | BinarySample | ServiceAnswer
+    | Heartbeat | PeerStatus | ListGates | LeaseOperation | EmergencyStop | ClearStop | Malformed)
 
 
 def about(op: Operation) -> About | None:

@@ -703,6 +703,19 @@ class PlaybackChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Exported(Answer):
+    """
+    A part of a table was taken.
+
+    :param data: the MCAP file, when it was the last one.
+    """
+
+    REQUEST = 'mcap'
+    op_id: str | None
+    data: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class StatusWatched(Answer):
     """The robot's state will be told, or no longer."""
 
@@ -1000,7 +1013,7 @@ Reply = (
     | ActionAdvertised | ActionUnadvertised | GraphListed | MessageDefined | ServiceDefined
     | Diagnosed | TopicsChanged | ServicesChanged | ParametersTold | ParametersSet
     | ParametersWatched | ConnectionsChanged | AssetFetched | TimeTold
-    | PlaybackControlled | PlaybackChanged | StatusWatched
+    | PlaybackControlled | PlaybackChanged | Exported | StatusWatched
     | RobotState | GatesListed | LeaseAnswered | StopAsserted | StopCleared | GatesChanged
     | LeaseChanged | EstopChanged | RobotStopped | SpeedChanged | RatesChanged | LeaseLost
     | LeaseDecided | LeaseRequested | Failed | Beat)

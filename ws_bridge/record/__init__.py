@@ -28,6 +28,7 @@ The black box: what was told and commanded, as signed MCAP files in rosbag2 fold
 :mod:`.reading`        messages of a folder in the order of their time; parts of it
 :mod:`.marks`          what stands out in a recording: stops, refusals, lost links
 :mod:`.table`          messages of a topic as CSV
+:mod:`.plotted`        the process that makes an MCAP file of what a page plots
 :mod:`.wire`           what the bridge sends to the process that writes
 :mod:`.process`        that process
 :mod:`.library`        the process that lists recordings and sends one, over HTTP

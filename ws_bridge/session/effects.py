@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ws_bridge.protocol.operations import (
+    AddToTable,
     BinaryPublish,
     ClearStop,
     ComeBack,
@@ -388,6 +389,13 @@ class SetPlayback:
 
 
 @dataclass(frozen=True, slots=True)
+class AddToExport:
+    """Take a part of a table; make an MCAP file of it when it is the last one."""
+
+    op: AddToTable
+
+
+@dataclass(frozen=True, slots=True)
 class PeerLost:
     """The peer was silent for too long: what it commanded by is gone for good."""
 
@@ -466,5 +474,5 @@ Effect = (
     | AnswerService | StartGoal | RequestCancel | AbandonGoal | DropGoal | HostAction
     | UnhostAction | AnswerGoal | Feedback | EndGoal | Describe | RunDiagnosis | ControlOperation
     | ParameterOperation | UnwatchParameters | ConnectionsWatched | ReadAsset | SetPlayback
-    | OfferResume | ResumeSession | PeerLost | StatusWanted | PeerChanged | Greeted | TakesPieces
-    | LogIn | IssueTicket | Dismiss | Ignored)
+    | AddToExport | OfferResume | ResumeSession | PeerLost | StatusWanted | PeerChanged | Greeted
+    | TakesPieces | LogIn | IssueTicket | Dismiss | Ignored)

@@ -249,10 +249,16 @@ class Session:
         self.login.rights.check_at_all('subscribe')
         return [fx.ReadAsset(op.op_id, op.uri)]
 
-    def _control_playback(self, op: ops.ControlPlayback, now: float) -> list[fx.Effect]:
-        """Have a replay controlled by whoever may look at it: all look at the same one."""
+    def _of_viewers(self, op: ops.ControlPlayback | ops.AddToTable, now: float
+                    ) -> list[fx.Effect]:
+        """
+        Let whoever may look control a replay, and have a file made of a table.
+
+        All look at the same replay; what stands in a table its sender has already.
+        """
         self.login.rights.check_at_all('subscribe')
-        return [fx.SetPlayback(op)]
+        return [fx.SetPlayback(op) if isinstance(op, ops.ControlPlayback)
+                else fx.AddToExport(op)]
 
     def _peer_status(self, op: ops.PeerStatus, now: float) -> list[fx.Effect]:
         self.reported_status = op.data
@@ -268,7 +274,7 @@ class Session:
         ops.ComeBack: _resume,
         ops.ListNames: _describe, ops.GetSchema: _describe, ops.Diagnose: _diagnose,
         ops.WatchConnections: _watch_connections, ops.FetchAsset: _fetch_asset,
-        ops.ControlPlayback: _control_playback,
+        ops.ControlPlayback: _of_viewers, ops.AddToTable: _of_viewers,
         ops.WatchStatus: _watch_status, ops.PeerStatus: _peer_status, ops.ListGates: _control,
         ops.LeaseOperation: _control, ops.EmergencyStop: _control, ops.ClearStop: _control}
 

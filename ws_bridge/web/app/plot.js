@@ -17,8 +17,9 @@
 import { Chart, palette } from './chart.js';
 import { short, stepResponse } from './axes.js';
 import { toCsv } from './csv.js';
-import { $, download, fill, make, oncePerFrame, remember, remembered, say } from './dom.js';
+import { $, download, errorText, fill, make, oncePerFrame, remember, remembered, say } from './dom.js';
 import { checkLayout, EMPTY, layoutText, MOST_SIGNALS, parseLayout, SPANS } from './layout.js';
+import { toMcap } from './mcap.js';
 import { computedPaths, namedPaths, numericPaths, Signal, THEN } from './signals.js';
 import { now } from '../ws_bridge.js';
 
@@ -456,6 +457,20 @@ export function startPlot(client) {
     const blob = await new Promise((resolve) => { picture().toBlob(resolve); });
     if (!blob) throw new Error('the browser cannot make so large a picture');
     saveAs(stampedName('png'), blob);
+  }));
+  $('plot-mcap').addEventListener('click', guarded(async () => {
+    if (!charts.length) throw new Error('there is no plot');
+    const name = stampedName('mcap');
+    const table = csv(); // what is shown now
+    $('plot-mcap').disabled = true;
+    tell(`${name}: the bridge makes it …`);
+    try {
+      saveAs(name, new Blob([await toMcap(client, table)]));
+    } catch (error) {
+      throw new Error(`${name}: ${errorText(error)}`);
+    } finally {
+      $('plot-mcap').disabled = false;
+    }
   }));
   $('layout-form').addEventListener('submit', guarded(() => {
     const name = $('layout-name').value.trim();
