@@ -99,6 +99,18 @@ async def test_only_who_asked_for_a_wrong_type_loses(robot: SpinningNode) -> Non
         assert not lost(untyped)
 
 
+@pytest.mark.parametrize('kind', ['subscribe', 'advertise'])
+async def test_whoever_cannot_host_an_action_is_told(kind: str) -> None:
+    """The error of rclpy is another one than for a topic."""
+    async with running_bridge() as service, native_peer(service) as wrong, \
+            native_peer(service) as host:
+        await wrong.ask(kind, topic='/fib/_action/feedback', type=STRING)
+        await async_wait_until(lambda: '/fib/_action/feedback' in service.ros.graph.topics)
+        refused = await host.refused('advertise_action', action='/fib',
+                                     type='test_msgs/action/Fibonacci')
+        assert refused['code'] == 'type_mismatch'
+
+
 async def test_others_are_served_while_a_wrong_type_is_there_alone(robot: SpinningNode) -> None:
     """Nobody knows the type yet: who asks for one has it, beside who asks for another."""
     async with running_bridge() as service, native_peer(service) as first, \

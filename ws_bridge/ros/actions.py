@@ -43,7 +43,7 @@ from ws_bridge.errors import (
 )
 from ws_bridge.ros.graph import only_type, SEND_GOAL, served_types
 from ws_bridge.ros.handles import FutureHandle
-from ws_bridge.ros.names import creation_error, is_type_conflict, type_name
+from ws_bridge.ros.names import creation_error, CREATION_ERRORS, is_type_conflict, type_name
 from ws_bridge.ros.pool import Pool, Pooled
 from ws_bridge.ros.qos import BURST
 
@@ -197,7 +197,7 @@ class Goals:
             return
         try:
             self._use_client(goal, action_class)
-        except RuntimeError as exc:
+        except CREATION_ERRORS as exc:
             if not is_type_conflict(exc) or time.monotonic() >= until:
                 self._end(goal, creation_error(goal.action, exc))
                 return
@@ -276,7 +276,7 @@ class Goals:
                 parts.CancelGoalService, f'{action}/_action/cancel_goal', qos_profile=BURST)
             client.result = node.create_client(
                 parts.GetResultService, f'{action}/_action/get_result', qos_profile=BURST)
-        except RuntimeError:
+        except CREATION_ERRORS:
             self._destroy(client)
             raise
         return client

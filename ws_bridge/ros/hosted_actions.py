@@ -33,7 +33,7 @@ from rclpy.task import Future
 
 from ws_bridge.errors import LimitExceeded, NotAdvertised, WsBridgeError
 from ws_bridge.ros.hosting import Hosting
-from ws_bridge.ros.names import creation_error
+from ws_bridge.ros.names import creation_error, CREATION_ERRORS
 from ws_bridge.ros.qos import BURST
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class HostedAction(Hosting):
                 cancel_callback=self._cancel, goal_service_qos_profile=BURST,
                 cancel_service_qos_profile=BURST, result_service_qos_profile=BURST,
                 result_timeout=RESULT_TIMEOUT)
-        except RuntimeError as exc:
+        except CREATION_ERRORS as exc:
             self._post(self._fail, creation_error(self.action, exc))
             return
         self._servers = servers

@@ -122,7 +122,11 @@ class TypeConflict(RuntimeError):
     """The participant has a name with another type already."""
 
 
-def creation_error(name: str, exc: RuntimeError) -> RequestError:
+CREATION_ERRORS = (RuntimeError, ValueError)
+"""What rclpy raises where it cannot create an entity; the second, for an action's."""
+
+
+def creation_error(name: str, exc: RuntimeError | ValueError) -> RequestError:
     """
     Translate what rclpy says when it cannot create an entity.
 
@@ -133,7 +137,7 @@ def creation_error(name: str, exc: RuntimeError) -> RequestError:
     return Unavailable(f'cannot create {name}: {exc}')
 
 
-def is_type_conflict(exc: RuntimeError) -> bool:
+def is_type_conflict(exc: Exception) -> bool:
     """Tell whether an entity cannot be created because of the bridge's own of another type."""
     return isinstance(exc, TypeConflict) or INCOMPATIBLE in str(exc)
 

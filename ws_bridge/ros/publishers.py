@@ -38,6 +38,7 @@ from ws_bridge.ros.graph import count_subscribers, only_type, types_of_others
 from ws_bridge.ros.handles import PublisherHandle
 from ws_bridge.ros.names import (
     creation_error,
+    CREATION_ERRORS,
     is_type_conflict,
     RETRY,
     TELL_AFTER,
@@ -401,7 +402,7 @@ class Publisher:
             with only_type(self._ros.node, self.topic, self.msg_type):
                 self._entity = self._ros.node.create_publisher(
                     self._class, name, self._profile, event_callbacks=QUIET)
-        except RuntimeError as exc:
+        except CREATION_ERRORS as exc:
             if is_type_conflict(exc):   # another peer's, which has to give way, or leaves
                 self._wait_for_type(name, creation_error(self.topic, exc))
             else:

@@ -33,7 +33,7 @@ from ws_bridge.errors import (
 from ws_bridge.ros.graph import served_types
 from ws_bridge.ros.handles import ClientHandle, FutureHandle
 from ws_bridge.ros.hosting import Hosting
-from ws_bridge.ros.names import creation_error, is_type_conflict, type_name
+from ws_bridge.ros.names import creation_error, CREATION_ERRORS, is_type_conflict, type_name
 from ws_bridge.ros.pool import Pool, Pooled
 from ws_bridge.ros.pump import Pump, RequestSource
 from ws_bridge.ros.qos import BURST
@@ -132,7 +132,7 @@ class Calls:
             return
         try:
             self._use_client(call, name, service_class)
-        except RuntimeError as exc:
+        except CREATION_ERRORS as exc:
             if not is_type_conflict(exc) or time.monotonic() >= until:
                 self._end(call, creation_error(call.service, exc))
                 return
@@ -339,7 +339,7 @@ class Hosted(Hosting):
             return
         try:
             tap = self._pump.access.make_service(self._ros.node, self._class, name)
-        except RuntimeError as exc:
+        except CREATION_ERRORS as exc:
             self._post(self._fail, creation_error(self.service, exc))
             return
         self._source = RequestSource(tap, self._deliver)

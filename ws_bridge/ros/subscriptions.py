@@ -29,6 +29,7 @@ from ws_bridge.ros.latched import LatchedStore
 from ws_bridge.ros.memory import Memory
 from ws_bridge.ros.names import (
     creation_error,
+    CREATION_ERRORS,
     is_type_conflict,
     RETRY,
     TELL_AFTER,
@@ -316,7 +317,7 @@ class Matcher:
         durable = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
         try:
             tap = self._subscribe(profile)
-        except RuntimeError as exc:
+        except CREATION_ERRORS as exc:
             why = creation_error(self.subscription.topic, exc)
             if is_type_conflict(exc):
                 self._wait_for_type(why)
