@@ -323,7 +323,8 @@ class StopFailed(RequestError):
     """
     A stop could not be published and is tried again, or the stop process has ended.
 
-    Every peer is told.
+    Or a service that has to stop the robot, such as ``estop_service``, has failed.  Every peer is
+    told.
     """
 
     code = 'stop_failed'

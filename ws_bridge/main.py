@@ -162,6 +162,7 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
                   on_graph=told(Bridge.graph_changed), on_estop=told(Bridge.stop_wish),
                   on_neighbour=told(Bridge.hear_neighbour),
                   on_stops_lost=told(Bridge.stops_lost),
+                  on_stop_failed=told(Bridge.stop_failed),
                   on_save=told(Bridge.save_wish), on_fault=on_fault, context=context)
     async with AsyncExitStack() as undo:
         undo.callback(ros.shutdown)

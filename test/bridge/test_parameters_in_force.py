@@ -905,6 +905,7 @@ async def estop_service(_: Path) -> None:
 
     def cut(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         called.append(True)
+        response.message = 'stuck'      # and no success
         return response
     with SpinningNode('robot') as robot:
         robot.node.create_service(Trigger, '/cut_power', cut)
@@ -913,6 +914,8 @@ async def estop_service(_: Path) -> None:
             await async_wait_until(lambda: '/cut_power' in service.ros.graph.services)
             assert await peer.ask('stop') == {'op': 'stop', 'stopped': True}
             await async_wait_until(lambda: called)
+            await async_wait_until(lambda: any(
+                error['code'] == 'stop_failed' for error in peer.errors()), why=peer.errors)
 
 
 @proof('audit_file', 'audit_size')

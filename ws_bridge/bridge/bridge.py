@@ -310,6 +310,11 @@ class Bridge:
         if not self._has_ended:
             self._control.stops_lost(why)
 
+    def stop_failed(self, why: str) -> None:
+        """Take note that a service did not do its part in a stop."""
+        if not self._has_ended:
+            self._control.stop_failed(why)
+
     def save_wish(self) -> None:
         """Have the recording saved, as a node asks."""
         if self._recorder is not None:

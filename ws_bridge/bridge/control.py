@@ -86,6 +86,7 @@ class Control(Unit):
         # what other units ask of these
         self.start, self.describe = self._news.begin, self._news.describe
         self.lost, self.stops_lost = self._leases.lost, self._leases.stops_lost
+        self.stop_failed = self._leases.stop_failed
         self.hear_neighbour, self.neighbours = self._others.hear, self._others.sharing
 
     def __repr__(self) -> str:

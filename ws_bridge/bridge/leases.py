@@ -173,6 +173,13 @@ class Leases:
         for guarded in self._gates.all():
             self._gates.note_stop(guarded, 'stop_process')
 
+    def stop_failed(self, why: str) -> None:
+        """Tell everybody that a service did not do its part in a stop; not all may know which."""
+        self._audit.write('stop_failed', message=why)
+        logger.error('%s', why)
+        self._news.alarm(StopFailed('a service that has to stop the robot has failed; the log of '
+                                    'the bridge says which'))
+
     # ---- the watcher of the gates
 
     def elapsed(self, guarded: Guarded) -> None:

@@ -90,6 +90,7 @@ class RosSide:
     :param on_estop: gets what ROS nodes ask of the emergency stop: asserted or not, by whom, why.
     :param on_neighbour: gets what the bridges of the graph say of their gates, its own words too.
     :param on_stops_lost: told that the stop process has ended, why; the robot is stopped already.
+    :param on_stop_failed: told which service did not do its part in a stop, and why.
     :param on_save: told that somebody wants the recording saved, where the parameter ``record``
         has something recorded.
     :param on_fault: gets exceptions that should not have been, of any thread.
@@ -109,6 +110,7 @@ class RosSide:
                  on_estop: EstopCallback = ignore,
                  on_neighbour: Callable[[str], None] = ignore,
                  on_stops_lost: Callable[[str], None] = ignore,
+                 on_stop_failed: Callable[[str], None] = ignore,
                  on_save: Callable[[], None] = ignore,
                  on_fault: Callable[[BaseException], None] = raise_fault,
                  context: Context | None = None) -> None:
@@ -126,6 +128,7 @@ class RosSide:
         self._on_estop = on_estop
         self._on_neighbour = on_neighbour
         self._on_stops_lost = on_stops_lost
+        self._on_stop_failed = on_stop_failed
         self._on_save = on_save
         self._on_fault = on_fault
         self._given_context = context
@@ -176,7 +179,7 @@ class RosSide:
             self._status = StatusPublisher(ros.node, self.types)
             self._pump = Pump(access, self._post, self._on_fault)
             services = StopServices(ros, self._calls, self.types, self._post,
-                                    self.settings.estop_service)
+                                    self.settings.estop_service, self._on_stop_failed)
             self._watchdog = Watchdog(
                 post=self._post, on_fault=self._on_fault, now=self.now, prepare=services.of_step,
                 launch=launcher(ros.node.get_name(), ros.node.get_namespace(),

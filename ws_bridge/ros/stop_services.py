@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from rclpy.serialization import deserialize_message
+
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import WsBridgeError
 from ws_bridge.ros.services import Calls, PendingCall
@@ -34,19 +36,21 @@ NO_FIELDS = b'\0\1\0\0\0'
 
 class StopServices:
     """
-    Calls services from any thread, without waiting; what becomes of a call is logged if it failed.
+    Calls services from any thread, without waiting.
 
     :param post: runs a function on the loop thread.
     :param estop_service: called when the emergency stop is asserted; empty = none.
+    :param on_failed: told there which service did not do its part, and why.
     """
 
     def __init__(self, ros: RosNode, calls: Calls, types: TypeStore, post: Callable[..., None],
-                 estop_service: str) -> None:
+                 estop_service: str, on_failed: Callable[[str], None]) -> None:
         self._ros = ros
         self._calls = calls
         self._types = types
         self._post = post
         self._estop_service = estop_service
+        self._on_failed = on_failed
 
     def of_step(self, step: LossStep) -> Callable[[], None]:
         """
@@ -74,7 +78,12 @@ class StopServices:
 
         def done(result: bytes | WsBridgeError) -> None:
             if isinstance(result, WsBridgeError):
-                ros.node.get_logger().error(f'{full_name}, to stop the robot: {result}')
+                self._on_failed(f'{full_name}, to stop the robot: {result}')
+                return
+            answer = deserialize_message(result, service_class.Response)
+            if getattr(answer, 'success', True) is False:
+                self._on_failed(f'{full_name}, to stop the robot, says that it has failed: '
+                                f'{getattr(answer, "message", "")}')
 
         def begin() -> None:
             calls.begin(PendingCall(full_name, calls, self._post, done), spelling, service_class,
