@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+import time
 from typing import Any
 
 from action_msgs.msg import GoalStatus
@@ -225,6 +226,42 @@ def test_of_goals_that_end_at_once_all_results_are_heard(
     loop.until(lambda: all(each.done for each in sent),
                lambda: [len(each.done) for each in sent])
     assert [each.end for each in sent] == [(SUCCEEDED, [7])] * 16
+
+
+class BusyRobot(Robot):
+    """It decides one after the other."""
+
+    def _decide(self, goal: Any) -> GoalResponse:
+        time.sleep(0.01)
+        return super()._decide(goal)
+
+    def _cancel(self, handle: Any) -> CancelResponse:
+        time.sleep(0.01)
+        return super()._cancel(handle)
+
+
+def test_of_a_burst_to_a_busy_robot_nothing_is_lost(
+        loop: FakeLoop, side: RosSide, server: Server, topic: str) -> None:
+    """Neither goals nor cancel requests nor requests for results: its queues hold ten each."""
+    robot = BusyRobot(server.node, topic)
+    loop.until(lambda: topic in side.graph.actions)
+    sent = [Sent(side, topic, number, feedback=False, patience=60.0) for number in range(30)]
+    loop.until(lambda: all(each.accepted for each in sent),
+               lambda: f'{len(robot.requested)} goals came')
+    for each in sent:
+        each.cancel()
+    loop.until(lambda: all(each.cancels for each in sent),
+               lambda: f'{sum(handle.is_cancel_requested for handle in robot.handles)} cancelled')
+
+    def end_all() -> None:
+        for end in robot.ends.values():
+            end.set_result(Fibonacci.Result(sequence=[7]))
+    server.run(end_all)
+    loop.until(lambda: all(each.done for each in sent),
+               lambda: f'{sum(len(each.done) for each in sent)} results')
+    assert [each.cancels for each in sent] == [[None]] * 30
+    assert [each.end for each in sent] == [(CANCELED, [7])] * 30
+    server.stop(robot)
 
 
 def test_rejected(loop: FakeLoop, side: RosSide, robot: Robot, topic: str) -> None:

@@ -14,31 +14,12 @@
 """Which clients a pool makes, keeps and destroys."""
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.timers import Later
 
 from ws_bridge.ros.pool import Pool, Pooled
-
-
-class Later:
-    """Stands for the node's alarms: the test lets them ring."""
-
-    def __init__(self) -> None:
-        self.alarms: list[Any] = []
-
-    def after(self, delay: float, action: Callable[[], None]) -> Any:
-        alarm = SimpleNamespace(action=action, delay=delay)
-        alarm.cancel = lambda: self.alarms.remove(alarm) if alarm in self.alarms else None
-        self.alarms.append(alarm)
-        return alarm
-
-    def ring(self) -> None:
-        for alarm in self.alarms[:]:
-            self.alarms.remove(alarm)
-            alarm.action()
 
 
 def test_a_client_lives_as_long_as_it_is_used_and_a_while_more() -> None:

@@ -39,7 +39,7 @@ from ws_bridge.errors import (
     UnknownType,
     WsBridgeError,
 )
-from ws_bridge.ros import services
+from ws_bridge.ros import requests
 from ws_bridge.ros.services import Hosted, PendingCall
 from ws_bridge.ros.side import RosSide
 
@@ -157,7 +157,7 @@ def test_of_a_burst_to_a_busy_service_none_is_lost(loop: FakeLoop, side: RosSide
 def test_a_service_that_lets_calls_wait_gets_more_of_them(
         loop: FakeLoop, side: RosSide, monkeypatch: pytest.MonkeyPatch) -> None:
     """One at a time; those that were given up meanwhile not. All answers are heard."""
-    monkeypatch.setattr(services, 'HOLD', 0.02)
+    monkeypatch.setattr(requests, 'HOLD', 0.02)
     results: list[Any] = []
     peer = Peer()
     hosted = peer.host(side)

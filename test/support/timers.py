@@ -42,3 +42,21 @@ class Timers:
         """Run each timer."""
         while self.waiting:
             self.waiting.pop(0)()
+
+
+class Later:
+    """Stands for the alarms of a node: the test lets them ring."""
+
+    def __init__(self) -> None:
+        self.alarms: list[Any] = []
+
+    def after(self, delay: float, action: Callable[[], None]) -> Any:
+        alarm = SimpleNamespace(action=action, delay=delay)
+        alarm.cancel = lambda: self.alarms.remove(alarm) if alarm in self.alarms else None
+        self.alarms.append(alarm)
+        return alarm
+
+    def ring(self) -> None:
+        for alarm in self.alarms[:]:
+            self.alarms.remove(alarm)
+            alarm.action()

@@ -46,12 +46,18 @@ from ws_bridge.ros.handles import FutureHandle
 from ws_bridge.ros.names import creation_error, CREATION_ERRORS, is_type_conflict, type_name
 from ws_bridge.ros.pool import Pool, Pooled
 from ws_bridge.ros.qos import BURST
+from ws_bridge.ros.requests import Requests
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import RosNode, TimerHandle
     from ws_bridge.ros.settings import RosSettings
 
 LOOK_AGAIN = 0.02  # s, while a goal waits for its server
+REST = 0.02
+"""
+Between goals that were answered and the next ones, s: then the server takes the requests for the
+results of the former. rclcpp's server prefers goals.
+"""
 FEEDBACK_QOS = QoSProfile(depth=10)
 HEADER = 4  # bytes before the body of CDR
 UUID_END = HEADER + 16  # a feedback message starts with its goal's id, and 16 keeps 8-alignment
@@ -98,6 +104,7 @@ class Goal:
         self.told = False           # the loop was told that it is accepted
         self.dropped = False
         self.ended = False
+        self.is_unanswered = False  # it was sent, and neither accepted nor rejected
         self.cancels: list[Callable[[WsBridgeError | None], None]] = []
 
     def cancel(self, on_answer: Callable[[WsBridgeError | None], None]) -> None:
@@ -144,12 +151,18 @@ class Goal:
 
 
 class _Client(Pooled):
-    """The clients and the subscription of one action, and the goals that use them."""
+    """
+    The clients and the subscription of one action, and the goals that use them.
 
-    __slots__ = ('action_class', 'cancel', 'feedback', 'goals', 'result', 'send')
+    :ivar to_send: the goals that wait for their turn; ``to_cancel`` are the cancel requests.
+    """
 
-    def __init__(self, action_class: type[Any]) -> None:
+    __slots__ = ('action_class', 'cancel', 'feedback', 'goals', 'result', 'send', 'to_cancel',
+                 'to_send')
+
+    def __init__(self, action_class: type[Any], ros: RosNode) -> None:
         super().__init__()
+        self.to_send, self.to_cancel = Requests(ros, REST), Requests(ros)
         self.action_class = action_class
         self.send: Any = None
         self.cancel: Any = None
@@ -259,7 +272,7 @@ class Goals:
 
     def _create(self, action: str, action_class: type[Any]) -> _Client:
         node, parts = self._ros.node, action_class.Impl
-        client = _Client(action_class)
+        client = _Client(action_class, self._ros)
 
         def fed(cdr: bytes) -> None:
             goal = client.goals.get(cdr[HEADER:UUID_END])
@@ -303,14 +316,28 @@ class Goals:
             else:
                 self._ros.after(LOOK_AGAIN, lambda: self._send_when_ready(goal, cdr, until))
             return
+        client.to_send.add(lambda: self._send(goal, client, cdr))
+
+    def _send(self, goal: Goal, client: _Client, cdr: bytes) -> bool:
+        """Send a goal; tell whether it was sent."""
+        if goal.ended:
+            return False
         try:
             request = client.action_class.Impl.SendGoalService.Request(
                 goal_id=_uuid(goal), goal=deserialize_message(cdr, client.action_class.Goal))
             goal.asked = client.send.call_async(request)
         except RuntimeError as exc:  # rclpy's errors of the middleware
             self._end(goal, ServiceFailed(f'cannot send a goal to {goal.action}: {exc}'))
-            return
+            return False
+        goal.is_unanswered = True
         goal.asked.add_done_callback(lambda future: self._answered(goal, client, future))
+        return True
+
+    def _note_answer(self, goal: Goal, client: _Client) -> None:
+        """Let other goals have their turn."""
+        if goal.is_unanswered:
+            goal.is_unanswered = False
+            client.to_send.ended()
 
     def _absence(self, action: str, wanted: str) -> WsBridgeError:
         """Say why no server is there; the graph shows the bridge's own client too."""
@@ -322,6 +349,7 @@ class Goals:
     def _answered(self, goal: Goal, client: _Client, future: FutureHandle) -> None:
         if goal.ended or future.cancelled():
             return
+        self._note_answer(goal, client)
         if not future.result().accepted:
             self._end(goal, Rejected(f'{goal.action} rejected the goal'))
             return
@@ -387,7 +415,7 @@ class Goals:
         goal.cancels = []
         client.users += 1
         request = CancelGoal.Request(goal_info=GoalInfo(goal_id=_uuid(goal)))
-        future = client.cancel.call_async(request)
+        future: FutureHandle | None = None
         finished = False
 
         def finish(answer: WsBridgeError | None) -> None:
@@ -395,7 +423,9 @@ class Goals:
             if not finished:
                 finished = True
                 alarm.cancel()
-                client.cancel.remove_pending_request(future)
+                if future is not None:
+                    client.cancel.remove_pending_request(future)
+                    client.to_cancel.ended()
                 self._clients.release(client)
                 self._tell(waiting, answer)
         alarm = self._ros.after(goal.patience, lambda: finish(TimedOut(
@@ -409,7 +439,19 @@ class Goals:
                 self._end(goal, Unavailable(f'{goal.action} does not know the goal any more'))
             finish(None if response.goals_canceling else Rejected(
                 f'{goal.action} does not cancel the goal'))
-        future.add_done_callback(answered)
+
+        def send() -> bool:
+            nonlocal future
+            if finished:
+                return False
+            try:
+                future = client.cancel.call_async(request)
+            except RuntimeError as exc:  # rclpy's errors of the middleware
+                finish(ServiceFailed(f'cannot cancel a goal of {goal.action}: {exc}'))
+                return False
+            future.add_done_callback(answered)
+            return True
+        client.to_cancel.add(send)
 
     def _tell(self, waiting: list[Callable[[WsBridgeError | None], None]],
               answer: WsBridgeError | None) -> None:
@@ -426,6 +468,7 @@ class Goals:
         client = goal.client
         if client is not None:
             client.goals.pop(goal.goal_id, None)
+            self._note_answer(goal, client)
             if goal.asked is not None:
                 client.send.remove_pending_request(goal.asked)
             if goal.result is not None:

@@ -14,7 +14,6 @@
 """Service calls for peers, and services that peers host."""
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 import time
 from typing import Any, TYPE_CHECKING
@@ -37,6 +36,7 @@ from ws_bridge.ros.names import creation_error, CREATION_ERRORS, is_type_conflic
 from ws_bridge.ros.pool import Pool, Pooled
 from ws_bridge.ros.pump import Pump, RequestSource
 from ws_bridge.ros.qos import BURST
+from ws_bridge.ros.requests import Requests
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import RosNode, TimerHandle
@@ -44,11 +44,6 @@ if TYPE_CHECKING:
 
 RESPOND_TRIES = 10  # each waits up to 0.1 s in rmw
 LOOK_AGAIN = 0.02  # s, while a call waits for its service
-# A service takes requests from a queue of 10 (rmw's default for services): of a burst that does
-# not fit, some are lost. One that has answered nothing for a while is busy, and still has to take
-# them, or lets calls wait on purpose: it gets one more at a time.
-MOST_AT_ONCE = 8
-HOLD = 1.0  # s
 
 
 class PendingCall:
@@ -83,21 +78,14 @@ class PendingCall:
 
 
 class _Client(Pooled):
-    """
-    A service client and the calls that wait for it (executor thread).
+    """A service client and the calls that wait for it (executor thread)."""
 
-    :ivar held: what is not sent yet; somebody looks after it while ``is_watched``.
-    :ivar has_moved: a call that was sent has ended since somebody looked.
-    """
+    __slots__ = ('entity', 'requests')
 
-    __slots__ = ('entity', 'has_moved', 'held', 'is_watched', 'unanswered')
-
-    def __init__(self, entity: ClientHandle) -> None:
+    def __init__(self, entity: ClientHandle, requests: Requests) -> None:
         super().__init__()
         self.entity = entity
-        self.unanswered = 0
-        self.held: deque[tuple[PendingCall, bytes]] = deque()
-        self.has_moved = self.is_watched = False
+        self.requests = requests
 
 
 class Calls:
@@ -170,7 +158,7 @@ class Calls:
         call.client = self._clients.use(
             call.service, type_name(service_class),
             lambda: _Client(self._ros.node.create_client(
-                service_class, name, qos_profile=BURST)))
+                service_class, name, qos_profile=BURST), Requests(self._ros)))
 
     def _send_when_ready(self, call: PendingCall, request: bytes, until: float) -> None:
         if call.ended or call.client is None:
@@ -181,23 +169,8 @@ class Calls:
                 self._end(call, self._absence(call.service, type_name(entity.srv_type)))
             else:
                 self._ros.after(LOOK_AGAIN, lambda: self._send_when_ready(call, request, until))
-        elif call.client.unanswered < MOST_AT_ONCE:
-            self._send(call, request)
         else:
-            call.client.held.append((call, request))
-            self._watch(call.client)
-
-    def _watch(self, client: _Client) -> None:
-        if client.held and not client.is_watched:
-            client.is_watched, client.has_moved = True, False
-            self._ros.after(HOLD, lambda: self._look_after(client))
-
-    def _look_after(self, client: _Client) -> None:
-        """Send one of the calls that are held, unless the service gets on with those it has."""
-        client.is_watched = False
-        while client.held and not client.has_moved:
-            client.has_moved = self._send(*client.held.popleft())
-        self._watch(client)
+            call.client.requests.add(lambda: self._send(call, request))
 
     def _send(self, call: PendingCall, request: bytes) -> bool:
         """Send a call; tell whether it was sent."""
@@ -210,7 +183,6 @@ class Calls:
         except RuntimeError as exc:  # rclpy's errors of the middleware
             self._end(call, ServiceFailed(f'cannot call {call.service}: {exc}'))
             return False
-        call.client.unanswered += 1
         call.future.add_done_callback(lambda future: self._answered(call, future))
         return True
 
@@ -243,10 +215,7 @@ class Calls:
         if client is not None:
             if call.future is not None:
                 client.entity.remove_pending_request(call.future)
-                client.unanswered -= 1
-                client.has_moved = True
-            while client.held and client.unanswered < MOST_AT_ONCE:
-                self._send(*client.held.popleft())
+                client.requests.ended()
             self._clients.release(client)
         if result is not None:
             call.finish(result)
