@@ -66,7 +66,9 @@ $ ros2 launch ws_bridge ws_bridge.launch.py port:=9091 params_file:=ws_bridge.ya
 reach.
 
 A value of the wrong kind or out of its range ends the node with one line that names the
-parameter. The node warns of a parameter that does not exist.
+parameter. The node warns of a parameter that does not exist. ROS reads values as YAML, which makes
+a bool of `off` or `no`, and a number of `1`. A text of this kind needs quotes, also inside those
+of the shell: `-p robot_name:='"1"'`. `record:=off` needs none.
 
 """
 RELAY_HEAD = """\

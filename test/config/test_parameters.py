@@ -14,6 +14,7 @@
 """Parameters: one table, checked values."""
 from __future__ import annotations
 
+from array import array
 from dataclasses import fields
 from pathlib import Path
 import platform
@@ -24,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from ws_bridge.config import PARAMETERS, ParameterSpec, Settings, settings_from
+from ws_bridge.config import forms, PARAMETERS, ParameterSpec, Settings, settings_from
 from ws_bridge.config import parameters as module
 from ws_bridge.errors import ConfigError
 
@@ -93,6 +94,24 @@ def test_another_kind_is_refused(spec: ParameterSpec) -> None:
         with pytest.raises(ConfigError) as caught:
             spec.check(value)
         assert caught.value.field == spec.name
+
+
+@pytest.mark.parametrize(('name', 'value', 'said'), [
+    ('robot_name', False, """a bool .* -p robot_name:='"off"', or robot_name: "off" in a"""),
+    ('robot_name', 1, """a number .* -p robot_name:='"1"', or robot_name: "1" in a file"""),
+    ('record', True, 'must be a string, is True; YAML'),
+    ('record', 0, 'must be a string, is 0; YAML'),
+    ('origins', [True, False], """a bool .* -p origins:='\\["on", "off"\\]'"""),
+    ('origins', array('q', [1]), """a number .* origins: \\["1"\\] in a file""")])
+def test_what_yaml_made_of_a_text_is_told(name: str, value: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        SPECS[name].check(value)
+
+
+def test_off_needs_no_quotes_where_it_can_mean_only_that() -> None:
+    assert SPECS['record'].check(False) == 'off'
+    with pytest.raises(ConfigError, match='YAML'):
+        ParameterSpec('p', 'a', '', form=forms.OneOf('a', 'off', 'no')).check(False)
 
 
 def test_integer_is_taken_for_a_double() -> None:

@@ -82,6 +82,23 @@ def test_wrong_values(loop: FakeLoop, assignment: str, field: str) -> None:
     side.shutdown()
 
 
+def test_a_text_without_its_quotes(loop: FakeLoop, tmp_path: Path) -> None:
+    """YAML makes a bool of ``off`` and ``no``."""
+    file = tmp_path / 'parameters.yaml'
+    file.write_text('/**:\n  ros__parameters:\n    record: ring\n')
+    spec = next(spec for spec in PARAMETERS if spec.name == 'record')
+    for args in (given('record:=off'), given('ws_bridge:record:=no'),
+                 ['--ros-args', '--params-file', str(file), '-p', 'record:=off']):
+        with running_side(loop, parameters=[spec], args=args) as side:
+            assert side.parameters['record'] == 'off'
+            assert side._ros is not None
+            assert side._ros.node.get_parameter('record').value == 'off'
+    side = RosSide(QUICK, post=loop.post, parameters=PARAMETERS, args=given('robot_name:=No'))
+    with pytest.raises(ConfigError, match="""-p robot_name:='"No"', or robot_name: "No" in a"""):
+        side.start()
+    side.shutdown()
+
+
 SECTIONS = ('/**', '/ws_bridge', 'ws_bridge')
 
 

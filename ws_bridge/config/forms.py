@@ -19,7 +19,6 @@ around it, or raises :class:`BadForm`, whose message goes on after "... is".
 """
 from __future__ import annotations
 
-from collections.abc import Callable
 import ipaddress
 import re
 
@@ -29,6 +28,8 @@ LONGEST_ROBOT_NAME = 64
 FLEET_NAME = re.compile(r'[A-Za-z0-9_-]{1,64}')
 """Of a robot that has relays: it is a part of paths and of subjects."""
 
+YAML_TRUE, YAML_FALSE = ('on', 'yes', 'true', 'y'), ('off', 'no', 'false', 'n')
+"""Of what YAML 1.1, which ROS reads, makes bools; also with capitals."""
 _LONGEST_HOST = 253
 _LABEL = r'[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?'
 _HOST_NAME = re.compile(rf'{_LABEL}(\.{_LABEL})*\.?', re.ASCII | re.IGNORECASE)
@@ -161,10 +162,25 @@ def word(text: str) -> str:
     return text.strip()
 
 
-def one_of(*known: str) -> Callable[[str], str]:
-    """Return the check of a text that has to be one of a few."""
-    def check(text: str) -> str:
-        if text.strip() not in known:
-            raise BadForm(f'none of {", ".join(known)}')
+class OneOf:
+    """
+    The check of a text that has to be one of a few.
+
+    :ivar known: these.
+    """
+
+    def __init__(self, *known: str) -> None:
+        self.known = known
+
+    def __repr__(self) -> str:
+        return f'OneOf{self.known!r}'
+
+    def __call__(self, text: str) -> str:
+        if text.strip() not in self.known:
+            raise BadForm(f'none of {", ".join(self.known)}')
         return text.strip()
-    return check
+
+    def meant_by(self, value: bool) -> str | None:
+        """Return the only text that YAML reads as this value where it has no quotes, if one is."""
+        words = [each for each in self.known if each in (YAML_TRUE if value else YAML_FALSE)]
+        return words[0] if len(words) == 1 else None

@@ -19,6 +19,7 @@ check, ``config/ws_bridge.yaml`` and ``docs/reference/parameters.md`` are made f
 """
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -80,20 +81,26 @@ class ParameterSpec:
         """
         return self.default if not isinstance(self.default, tuple) else list(self.default) or ['']
 
-    def check(self, value: object) -> ParameterValue:
+    def check(self, value: object, written: str | None = None) -> ParameterValue:
         """
         Return the value in the kind of the default, texts in their usual form.
 
         Empty texts in an array count for nothing, and ``None``, which rclpy makes of ``[]`` in
-        a parameter file, is the default.
+        a parameter file, is the default. Of a text that has to be one of a few, and is missing
+        its quotes, YAML makes a bool of ``off``: that is taken for the text.
 
+        :param written: what YAML made the value of, if it is known.
         :raises ConfigError: of another kind, out of range, or of the wrong form.
         """
+        if isinstance(value, bool) and isinstance(self.form, forms.OneOf):
+            meant = self.form.meant_by(value)
+            value = value if meant is None else meant
         checked = self.default if value is None else _of_kind(self.kind, value)
         if checked is None:
             article = 'an' if self.kind == 'integer' else 'a'
             raise ConfigError(f'must be {article} {self.kind.replace("_", " ")}, is '
-                              f'{_shown(value)}', field=self.name)
+                              f'{_shown(value)}{self._advice(value, written)}',
+                              field=self.name)
         if isinstance(checked, (int, float)) and not self._in_range(checked):
             raise ConfigError(f'must be {self.range_text()}, is {_shown(value)}', field=self.name)
         if isinstance(checked, str):
@@ -101,6 +108,20 @@ class ParameterSpec:
         if isinstance(checked, tuple):
             return tuple(dict.fromkeys(map(self._formed, checked)))
         return checked
+
+    def _advice(self, value: object, written: str | None) -> str:
+        """Say how a text is written of which YAML has made something else, if it has."""
+        if self.kind == 'string' and isinstance(value, (bool, int, float)):
+            first, text = value, f'"{written or _as_yaml(value)}"'
+        elif self.kind == 'string_array' and isinstance(value, (list, tuple, array)) and value \
+                and all(isinstance(each, (bool, int, float)) for each in value):
+            items = ', '.join([f'"{_as_yaml(each)}"' for each in value])
+            first, text = value[0], f'[{items}]'
+        else:
+            return ''
+        what = 'a bool' if isinstance(first, bool) else 'a number'
+        return f"; YAML makes {what} of it without quotes: write -p {self.name}:='{text}', or " \
+            f'{self.name}: {text} in a file'
 
     def _formed(self, text: str) -> str:
         if self.form is None or text == self.default:
@@ -129,6 +150,11 @@ def _shown(value: object) -> str:
     """Return a value in one line of bounded length."""
     text = repr(value)
     return text if len(text) <= 200 else f'{text[:200]}...'
+
+
+def _as_yaml(value: object) -> str:
+    """Return a bool or a number as it may have been written."""
+    return {'False': 'off', 'True': 'on'}.get(repr(value), repr(value))
 
 
 def _of_kind(kind: str, value: object) -> ParameterValue | None:
@@ -232,7 +258,7 @@ class Settings:
         'public key, PEM; empty = no such token is accepted.', form=forms.path)
     jwt_algorithm: str = parameter(
         'RS256', 'The one algorithm of JSON web tokens: HS256, RS256 or ES256.',
-        form=forms.one_of(*JWT_ALGORITHMS))
+        form=forms.OneOf(*JWT_ALGORITHMS))
     jwt_audience: str = parameter(
         '', 'What "aud" of a JSON web token must name; empty = it must have none.',
         form=forms.printable)
@@ -373,7 +399,7 @@ class Settings:
         'emergency stop and after another peer commanded.')
     estop_at_start: str = parameter(
         'armed', 'The emergency stop when the bridge starts: armed, or stopped until somebody '
-        'clears it.', form=forms.one_of(*(state.value for state in EstopState)))
+        'clears it.', form=forms.OneOf(*(state.value for state in EstopState)))
     estop_service: str = parameter(
         '', 'Service of type std_srvs/srv/Trigger that is called when the emergency stop is '
         'asserted; empty = none.', form=forms.topic_name)
@@ -386,7 +412,7 @@ class Settings:
     record: str = parameter(
         'off', 'Record what crosses the bridge and what it decides: off = nothing; ring = keep '
         'the last seconds, and write them when the robot is stopped or somebody asks; always = '
-        'write everything. Needs the extra "record".', form=forms.one_of('off', 'ring', 'always'))
+        'write everything. Needs the extra "record".', form=forms.OneOf('off', 'ring', 'always'))
     record_folder: str = parameter(
         '', 'Folder of the recordings, one folder each; empty = ws_bridge/recordings in ~/.ros '
         '($ROS_HOME).', form=forms.path)

@@ -56,17 +56,43 @@ def declare_parameters(node: Node, specs: Iterable[ParameterSpec],
     values = {}
     specs = tuple(specs)
     _warn_of_unknown(node, {spec.name: spec for spec in specs})
-    mixed = mixed_values(args, node.get_fully_qualified_name())
+    node_name = node.get_fully_qualified_name()
+    fixed, written = mixed_values(args, node_name), written_values(args, node_name)
+    # rclpy has no public way to ask for what was given and not declared.
+    for name, given in getattr(node, '_parameter_overrides', {}).items():
+        if isinstance(given.value, bool):
+            fixed.setdefault(name, given.value)
     for spec in specs:
-        is_mixed = spec.name in mixed
-        value = mixed[spec.name] if is_mixed else spec.ros_default
+        is_fixed = spec.name in fixed
+        value = fixed[spec.name] if is_fixed else spec.ros_default
+        if is_fixed and spec.kind == 'string':      # a bool may stand for a text: off
+            value = spec.check(value, written.get(spec.name))
         try:
             declared: Any = node.declare_parameter(
-                spec.name, value, descriptor_of(spec), ignore_override=is_mixed)
+                spec.name, value, descriptor_of(spec), ignore_override=is_fixed)
         except (ParameterException, ValueError, TypeError) as exc:
             raise ConfigError(str(exc), field=spec.name) from exc
-        values[spec.name] = spec.check(declared.value)
+        values[spec.name] = spec.check(declared.value, written.get(spec.name))
     return values
+
+
+def written_values(args: Sequence[str], node_name: str) -> dict[str, str]:
+    """Return the text of each parameter that was given on the command line, the last one."""
+    return {name: text for flag, argument in pairwise(args) if flag in ('-p', '--param')
+            for name, text in [_assigned(argument, node_name)] if name}
+
+
+def _assigned(argument: str, node_name: str) -> tuple[str, str]:
+    """Return name and value of a parameter; no name: it is meant for another node."""
+    name, _, text = argument.partition(':=')
+    node, _, name = name.rpartition(':')
+    if node and f'/{node.lstrip("/")}' not in _names_of(node_name):
+        return '', text
+    return name, text
+
+
+def _names_of(node_name: str) -> tuple[str, str]:
+    return node_name, node_name[node_name.rindex('/'):]
 
 
 def mixed_values(args: Sequence[str], node_name: str) -> dict[str, Any]:
@@ -80,12 +106,10 @@ def mixed_values(args: Sequence[str], node_name: str) -> dict[str, Any]:
     :param node_name: the node's full name.
     """
     found: dict[str, list[Any]] = {}
-    names = node_name, node_name[node_name.rindex('/'):]
     for flag, argument in pairwise(args):
         if flag in ('-p', '--param'):
-            name, _, text = argument.partition(':=')
-            node, _, name = name.rpartition(':')
-            if not node or f'/{node.lstrip("/")}' in names:
+            name, text = _assigned(argument, node_name)
+            if name:
                 found.setdefault(name, []).append(
                     parameter_value_to_python(get_parameter_value(text)))
         elif flag == '--params-file':
