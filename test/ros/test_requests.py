@@ -25,7 +25,8 @@ class Server:
     """Counts the requests that it was sent; those that are not to be sent are refused."""
 
     def __init__(self, rest: float = 0.0) -> None:
-        self.ros: Any = Later()
+        ros: Any = Later
+        self.ros = ros()
         self.requests = Requests(self.ros, rest)
         self.sent: list[int] = []
         self.given_up: set[int] = set()
