@@ -102,8 +102,23 @@ def test_damaged_cbor_in_slices(value: Any, size: int, data: st.DataObject) -> N
             [b'\x9f', b'\xff', b'\xbf', b'\x5f', b'\x81', b'\xa1', b'\xc2', b'\x80']))
     whole = outcome(cbor_values, raw)
     sliced = outcome(sliced_cbor, raw, cbor_values, 200, size)
-    # a break where none belongs is a value for cbor2
-    assert sliced == whole or (sliced is None and 0xff in raw)
+    # a break where none belongs is a value for cbor2, and so is a key that is no text
+    assert sliced == whole or (sliced is None and (
+        0xff in raw or not has_text_keys(cbor_values(raw))))
+
+
+@pytest.mark.parametrize('key', [(None, None), 1])
+def test_a_key_that_is_no_text_is_refused_with_what_is_long(key: object) -> None:
+    """The key of the first is long itself."""
+    with pytest.raises(BadEncoding, match='a key is no text'):
+        sliced_cbor(cbor2.dumps({'a': [1, 2, 3], key: [1, 2, 3]}), cbor_values, 200, 1)
+
+
+def has_text_keys(value: Any) -> bool:
+    """Whether each key is text."""
+    if isinstance(value, dict):
+        return all(type(key) is str and has_text_keys(item) for key, item in value.items())
+    return not isinstance(value, list) or all(map(has_text_keys, value))
 
 
 @given(st.sampled_from([

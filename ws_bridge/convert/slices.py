@@ -175,6 +175,8 @@ class _Reader:
             value[:] = [self._replaced(item, values) for item in value]
         elif type(value) is dict:
             for key, item in value.items():
+                if type(key) is not str:    # a mark may be in it, if it is an array
+                    raise BadEncoding('a key is no text')
                 value[key] = self._replaced(item, values)
         return value
 
