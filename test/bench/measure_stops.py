@@ -96,6 +96,8 @@ def keep_all(rig: Rig) -> Iterator[None]:
         with closing(python(str(HERE.parent / 'support' / PAGE[0]), f'ws://127.0.0.1:{rig.port}',
                             TOPIC, '500')) as page:
             wait_until(lambda: len(heard()) > FLOOD, 60.0, lambda: page.lines[-5:])
+        # Beside processes that compute the listener reads all that only later.
+        wait_until(lambda: heard()[-1][1] == 0, 60.0, lambda: heard()[-5:])
         rig.settle()
         yield
 
