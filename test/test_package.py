@@ -202,6 +202,17 @@ def test_files_of_the_share_folder(arguments: dict[str, Any]) -> None:
     assert set(installed) == wanted
 
 
+def test_what_is_no_code_is_installed_too(arguments: dict[str, Any]) -> None:
+    """Without the profile of its transports the stop process would look beyond the machine."""
+    package = ROOT / 'ws_bridge'
+    installed = {path for pattern in arguments['package_data']['ws_bridge']
+                 for path in package.glob(pattern) if path.is_file()}
+    wanted = {path for path in package.rglob('*') if path.is_file()
+              and '__pycache__' not in path.parts and path.suffix != '.py'}
+    assert package / 'ros/loopback.xml' in wanted
+    assert wanted - installed == set()
+
+
 def test_entry_point(arguments: dict[str, Any]) -> None:
     (script,) = entry_points(group='console_scripts', name='ws_bridge')
     assert arguments['entry_points'] == {

@@ -165,25 +165,31 @@ async def test_what_a_worker_made_or_checked_is_not_copied(values: Any) -> None:
     assert Converted(outcome).cdr() is expected
 
 
+async def finished(session: Any, effects: list[fx.Effect], *, is_here: bool) -> list[fx.Effect]:
+    """Return what a peer is told when its values were read."""
+    told: list[fx.Effect] = []
+    taker: Any = SimpleNamespace(
+        is_here=lambda peer: is_here, codec_of=lambda peer, effect: None,
+        carry_out=lambda peer, effects, op_id=None: told.extend(effects) or True)
+    other: Any = None
+    peer: Any = SimpleNamespace(session=session)
+    await Intake(other, other, taker, other)._finish(peer, effects, 'i')
+    return told
+
+
 @pytest.mark.parametrize('op', [
     ops.Command('i', '/reset', ops.Parked(), 'service'),
     ops.SendGoal('i', '/a', 'p/action/A', ops.Parked())], ids=lambda op: type(op).__name__)
 async def test_what_a_peer_that_left_has_asked_for_ends(op: ops.Operation) -> None:
     """Its session may wait for it: then nobody would ever answer."""
-    session, told = make(), list[fx.Effect]()
-    taker: Any = SimpleNamespace(
-        is_here=lambda peer: False, codec_of=lambda peer, effect: None,
-        carry_out=lambda peer, effects, op_id=None: told.extend(effects) or True)
-    other: Any = None
-    peer: Any = SimpleNamespace(session=session)
-    await Intake(other, other, taker, other)._finish(peer, session.receive(op, START), 'i')
+    session = make()
+    told = await finished(session, session.receive(op, START), is_here=False)
     assert refusal(told)[:2] == ('i', 'peer_gone')
     assert (session.services.calls, session.actions.sent) == ({}, {})
     session.receive(op, START)
     session.close()
-    await Intake(other, other, taker, other)._finish(peer, [fx.Publish(
-        None, '/t', ops.Parked(), 'json', None)], None)
-    assert len(told) == 1
+    assert await finished(session, [fx.Publish(None, '/t', ops.Parked(), 'json', None)],
+                          is_here=False) == []
 
 
 @pytest.mark.parametrize('op', [
@@ -192,7 +198,7 @@ async def test_what_a_peer_that_left_has_asked_for_ends(op: ops.Operation) -> No
     ids=lambda op: type(op).__name__)
 async def test_nothing_begins_after_its_lease_has_ended(op: ops.Operation) -> None:
     """The robot was stopped while a worker read the values."""
-    gates, told, epochs = NoGates(), list[fx.Effect](), list[int | None]()
+    gates, epochs = NoGates(), list[int | None]()
 
     def check(peer: str, lease_mode: LeaseMode, name: str, epoch: int | None) -> None:
         epochs.append(epoch)
@@ -200,12 +206,7 @@ async def test_nothing_begins_after_its_lease_has_ended(op: ops.Operation) -> No
             raise NotHolder('no more')
     gates.check = check     # type: ignore[method-assign]
     session = make(gates=gates)
-    taker: Any = SimpleNamespace(
-        is_here=lambda peer: True, codec_of=lambda peer, effect: None,
-        carry_out=lambda peer, effects, op_id=None: told.extend(effects) or True)
-    other: Any = None
-    peer: Any = SimpleNamespace(session=session)
-    await Intake(other, other, taker, other)._finish(peer, session.receive(op, START), 'i')
+    told = await finished(session, session.receive(op, START), is_here=True)
     assert refusal(told)[:2] == ('i', 'not_holder')
     assert epochs == [4, 4]
     assert (session.services.calls, session.actions.sent) == ({}, {})

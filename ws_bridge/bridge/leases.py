@@ -176,7 +176,6 @@ class Leases:
     def stop_failed(self, why: str) -> None:
         """Tell everybody that a service did not do its part in a stop; not all may know which."""
         self._audit.write('stop_failed', message=why)
-        logger.error('%s', why)
         self._news.alarm(StopFailed('a service that has to stop the robot has failed; the log of '
                                     'the bridge says which'))
 

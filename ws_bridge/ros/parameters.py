@@ -58,8 +58,7 @@ def declare_parameters(node: Node, specs: Iterable[ParameterSpec],
     _warn_of_unknown(node, {spec.name: spec for spec in specs})
     node_name = node.get_fully_qualified_name()
     fixed, written = mixed_values(args, node_name), written_values(args, node_name)
-    # rclpy has no public way to ask for what was given and not declared.
-    for name, given in getattr(node, '_parameter_overrides', {}).items():
+    for name, given in _given(node).items():
         if isinstance(given.value, bool):
             fixed.setdefault(name, given.value)
     for spec in specs:
@@ -128,14 +127,19 @@ def _of_file(path: str, node_name: str) -> dict[str, Any]:
     return found
 
 
+def _given(node: Node) -> Mapping[str, Any]:
+    """Return the parameters that were given; rclpy has no public way to ask for them."""
+    given: Mapping[str, Any] = getattr(node, '_parameter_overrides', {})
+    return given
+
+
 def _warn_of_unknown(node: Node, known: Mapping[str, ParameterSpec]) -> None:
     """
     Say which parameters were given that there are not.
 
     No error: a file for ``/**`` may hold what is meant for other nodes.
     """
-    # rclpy has no public way to ask for what was given and not declared.
-    for name in getattr(node, '_parameter_overrides', ()):
+    for name in _given(node):
         if name not in known and not name.startswith(OVERRIDES) and not node.has_parameter(name):
             node.get_logger().warning(
                 f'{name}: no such parameter{did_you_mean(name, known)}')

@@ -77,13 +77,15 @@ class StopServices:
         service_class = self._types.service_class(srv_type)
 
         def done(result: bytes | WsBridgeError) -> None:
-            if isinstance(result, WsBridgeError):
-                self._on_failed(f'{full_name}, to stop the robot: {result}')
-                return
-            answer = deserialize_message(result, service_class.Response)
-            if getattr(answer, 'success', True) is False:
-                self._on_failed(f'{full_name}, to stop the robot, says that it has failed: '
-                                f'{getattr(answer, "message", "")}')
+            why: object = result
+            if not isinstance(result, WsBridgeError):
+                answer = deserialize_message(result, service_class.Response)
+                if getattr(answer, 'success', True):
+                    return
+                why = f'it says that it has failed: {getattr(answer, "message", "")}'
+            text = f'{full_name}, to stop the robot: {why}'
+            ros.node.get_logger().error(text)   # here: the bridge may have ended by now
+            self._on_failed(text)
 
         def begin() -> None:
             calls.begin(PendingCall(full_name, calls, self._post, done), spelling, service_class,

@@ -15,8 +15,8 @@
 The environment of the stop process: its middleware shares no memory with other nodes.
 
 With Fast DDS, nodes of one machine share memory, and in it a lock for each node that hears. A node
-that is frozen or killed while it has its lock blocks whoever publishes to it, in ``publish``: as
-long as it is frozen, or up to 3 s.  So the stop process sends over UDP alone.
+that is frozen or killed while it has its lock blocks whoever publishes to it, in ``publish``, for
+1 s and more: ``test/bench/measure_dead_nodes.py``.  So the stop process sends over UDP alone.
 """
 from __future__ import annotations
 
