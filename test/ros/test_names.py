@@ -159,7 +159,7 @@ def test_entities_are_made_of_names_that_were_resolved() -> None:
     assert {text for _, text in found if not text.startswith(("'", "f'~/"))} == {
         'name', 'self._name', 'self.action',
         'topic',    # of private.py, which is given it
-        'NEIGHBOURS_TOPIC', 'TRIAL',
+        'NEIGHBOURS_TOPIC',
         'message.name',     # of the stop process, whose node remaps nothing
         "f'{action}/_action/feedback'",
         "f'{action}/_action/send_goal'", "f'{action}/_action/cancel_goal'",

@@ -381,6 +381,22 @@ def test_where_a_taker_does_not_work_rclpy_takes(
         assert deserialize_message(cdr, String).data == 'x'
 
 
+def test_two_nodes_of_one_name_try_apart(
+        node: OtherNode, monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture) -> None:
+    topics = []
+    make = PrivateAccess.make_subscription
+
+    def noted(self: Any, node: Any, kind: Any, topic: str, profile: Any) -> Any:
+        topics.append(topic)
+        return make(self, node, kind, topic, profile)
+    monkeypatch.setattr(PrivateAccess, 'make_subscription', noted)
+    for _ in range(2):
+        private.find(node.node)
+    assert len({topic for topic in topics if topic.startswith(private.TRIAL)}) == 2
+    assert not caplog.records
+
+
 @pytest.mark.parametrize('gone', ['eventfd', 'librcl.so', 'function'])
 def test_what_cannot_ring_says_so(monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
     if gone == 'eventfd':

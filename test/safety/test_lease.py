@@ -30,8 +30,10 @@ def test_a_lease_has_one_holder_and_one_request() -> None:
     lease = Lease(count(5).__next__)
     lease.acquire('a')
     assert lease.epoch == 5
-    with pytest.raises(Held):
+    with pytest.raises(Held, match='a holds it'):
         lease.acquire('b')
+    with pytest.raises(Held, match='this peer holds it already'):
+        lease.acquire('a')
     with pytest.raises(Held):
         lease.ask('a', '', 1.0)
     assert lease.ask('b', 'please', 1.0) is False

@@ -42,6 +42,7 @@ import ctypes
 from importlib import import_module
 import logging
 import os
+from secrets import token_hex
 import select
 import struct
 import sys
@@ -85,7 +86,7 @@ SMALL = 65_536
 KEPT = 4 * 1024 * 1024
 """Most bytes of the memory that is kept for the next sample."""
 TRIAL = '~/_trial'
-"""A topic, hidden and there for a moment: takes are tried on it."""
+"""How topics begin on which takes are tried: hidden, and there for a moment."""
 TRIAL_TIME = 2.0
 """For how long a sample of the node's own may be under way, s."""
 
@@ -319,10 +320,11 @@ def _try_both(node: Node, taker: CdrTaker, writer: CdrPublisher) -> None:
     :raises Unsupported: it is something else, or there is none.
     """
     profile = QoSProfile(depth=2)
+    topic = f'{TRIAL}_{token_hex(4)}'   # another node may have this name
     tap = PrivateAccess(node.context, taker).make_subscription(
-        node, ParameterEvent, TRIAL, profile)
+        node, ParameterEvent, topic, profile)
     publisher = node.create_publisher(
-        ParameterEvent, TRIAL, profile,
+        ParameterEvent, topic, profile,
         event_callbacks=PublisherEventCallbacks(use_default_callbacks=False))
     try:
         sent = serialize_message(ParameterEvent(node=TRIAL))
@@ -330,7 +332,7 @@ def _try_both(node: Node, taker: CdrTaker, writer: CdrPublisher) -> None:
         writer.publish(publisher, memoryview(bytearray(sent)))
         cdr, (stamp, number, gid) = _soon(tap.take)
         next_cdr, (next_stamp, next_number, next_gid) = _soon(_take_of(tap.entity))
-        there = [bytes(info.endpoint_gid) for info in node.get_publishers_info_by_topic(TRIAL)]
+        there = [bytes(info.endpoint_gid) for info in node.get_publishers_info_by_topic(topic)]
         if not (cdr == next_cdr and cdr.startswith(sent)
                 and abs(next_stamp - stamp) < 60 * 10 ** 9
                 and next_number - number == (number >= 0) and next_gid in (b'', gid)

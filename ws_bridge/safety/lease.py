@@ -117,7 +117,8 @@ class Lease:
         :raises Held: somebody has it.
         """
         if not self._move(LeaseEvent.ACQUIRE):
-            raise Held(f'{self.holder} holds it', field='gate')
+            raise Held('this peer holds it already' if peer == self.holder
+                       else f'{self.holder} holds it', field='gate')
         self._give(peer, implicit=implicit)
 
     def ask(self, peer: str, message: str, deadline: float) -> bool:
