@@ -217,13 +217,6 @@ def profile(frame: FrameType, event: str, arg: Any) -> None:
         SAMPLE(frame)
 
 
-def thread_launcher(name: str, namespace: str, domain: int, args: object) -> Callable[[int], Any]:
-    """Have the stop process as a thread of this process, so that its calls are seen."""
-    sys.path.insert(0, str(PACKAGE.parent / 'test'))
-    from support.stop_thread import launcher
-    return launcher(name, namespace, domain, args)
-
-
 @asynccontextmanager
 async def running(*arguments: str) -> AsyncIterator[None]:
     """Run a command of the command line."""
@@ -255,7 +248,9 @@ async def trace(ways: int) -> None:
     """Run a bridge, a robot and two clients until there are enough ways."""
     from ws_bridge.main import close_service, open_service
     from ws_bridge.ros import side, watchdog
-    side.launcher = thread_launcher     # type: ignore[assignment]
+    sys.path.insert(0, str(PACKAGE.parent / 'test'))
+    from support.stop_thread import launcher
+    side.launcher = launcher    # type: ignore[assignment] # a thread, so that its calls are seen
     watchdog.UNANSWERED = PATIENCE      # traced it is slow
     context = Context()
     context.init(args=[])

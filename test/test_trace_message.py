@@ -14,6 +14,10 @@
 """What the trace of a message takes for a change of unit, and for a turn-back."""
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+
 import pytest
 
 from scripts.trace_message import (
@@ -65,3 +69,17 @@ def test_the_way_leads_through_functions_that_exist() -> None:
     for recorder in (COMMAND, SAMPLE):
         place, function = recorder.through
         assert f'def {function}(' in (PACKAGE / place).read_text()
+
+
+def test_the_way_of_a_command_is_short() -> None:
+    """Of a real one, by a real bridge; others are longer, where something else comes between."""
+    done = subprocess.run([sys.executable, str(PACKAGE.parent / 'scripts' / 'trace_message.py')],
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    ways = {kind: (int(changes), int(back)) for kind, changes, back in re.findall(
+        r'^a (command|sample), .* by the rooms of \w+: (\d+) changes of unit, (\d+) turn-backs$',
+        done.stdout, re.M)}
+    assert set(ways) == {'command', 'sample'}
+    changes, back = ways['command']
+    assert changes <= 7
+    assert back <= 1
