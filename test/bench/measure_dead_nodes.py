@@ -35,11 +35,15 @@ import sys
 import time
 
 from measure import command_line, environment
+from rclpy.utilities import get_rmw_implementation_identifier
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
 
-from ws_bridge.ros.transports import FAST_DDS, without_shared_memory  # noqa: E402,I100,RUF100
+from ws_bridge.ros.transports import (  # noqa: E402,I100,RUF100
+    profiles_variable,
+    without_shared_memory,
+)
 
 FROZEN, BETWEEN, LONG = 2.0, 0.1, 0.05
 AFTER_KILL = 3.0
@@ -131,7 +135,7 @@ def main() -> int:
         {'neighbour': neighbour, 'publish': publish}[args.role]()
         return 0
     own = {**os.environ, **environment()}
-    changes = without_shared_memory(own, FAST_DDS[0])
+    changes = without_shared_memory(own, get_rmw_implementation_identifier(), profiles_variable())
     if isinstance(changes, str):
         print(f'{changes} is set')
         return 2

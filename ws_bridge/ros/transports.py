@@ -33,13 +33,24 @@ LOOPBACK = Path(__file__).with_name('loopback.xml')
 """What the range ``LOCALHOST`` means to Fast DDS, but without shared memory."""
 
 
-def without_shared_memory(environ: Mapping[str, str], middleware: str) -> dict[str, str] | str:
+def profiles_variable() -> str:
+    """Return which name the Fast DDS of this process reads; rclpy has been used."""
+    try:
+        has_old = 'libfastrtps.so' in Path('/proc/self/maps').read_text()   # before Fast DDS 3
+    except OSError:     # no Linux
+        has_old = False
+    return PROFILES[has_old]
+
+
+def without_shared_memory(environ: Mapping[str, str], middleware: str,
+                          profiles: str) -> dict[str, str] | str:
     """
     Return what to change in an environment, or what keeps it from being changed.
 
     What the user has chosen for Fast DDS stays as it is.
 
     :param middleware: identifier of the RMW implementation.
+    :param profiles: one of :data:`PROFILES`, which names a file to Fast DDS.
     """
     if middleware not in FAST_DDS:
         return {}
@@ -52,5 +63,7 @@ def without_shared_memory(environ: Mapping[str, str], middleware: str) -> dict[s
         return chosen
     if not here:
         return {TRANSPORTS: 'UDPv4'}
-    # Within this range the RMW adds shared memory whatever else is said.
-    return {RANGE: 'SYSTEM_DEFAULT', ONLY_HERE: '0', PROFILES[0]: str(LOOPBACK)}
+    # Within this range the RMW adds shared memory whatever else is said.  An empty text is as no
+    # variable; with any other rcl warns.
+    return {RANGE: 'SYSTEM_DEFAULT', profiles: str(LOOPBACK),
+            **({ONLY_HERE: ''} if ONLY_HERE in environ else {})}

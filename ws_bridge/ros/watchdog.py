@@ -37,7 +37,7 @@ from rclpy.utilities import get_rmw_implementation_identifier
 from ws_bridge.errors import Unavailable
 from ws_bridge.ros.guard import Guard, GuardedTopic, GuardEvents, OK
 from ws_bridge.ros.names import creation_error
-from ws_bridge.ros.transports import without_shared_memory
+from ws_bridge.ros.transports import profiles_variable, without_shared_memory
 from ws_bridge.stop_process import wire
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def launcher(name: str, namespace: str, domain: int, args: Sequence[str],
                if flag in ('-e', '--enclave') for part in (flag, value)]
     options = {'domain': domain, 'name': f'{name}_stop', 'namespace': namespace,
                'args': ['--ros-args', *enclave] if enclave else []}
-    changes = without_shared_memory(os.environ, get_rmw_implementation_identifier())
+    changes = without_shared_memory(os.environ, get_rmw_implementation_identifier(),
+                                    profiles_variable())
     if isinstance(changes, str):
         warn(f'{changes} is set, so the stop process may share memory with other nodes: one that '
              'is frozen or killed can delay a stop by seconds')
