@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 import os
 from pathlib import Path
@@ -252,27 +252,46 @@ SIGNALS_AT_ONCE = [
     (signal.SIGTERM, signal.SIGINT, signal.SIGINT, signal.SIGHUP)]
 
 
-@pytest.mark.parametrize('seed', range(int(os.environ.get('SIGNAL_RUNS', '8'))))
-def test_signals_at_any_moment_of_the_start(seed: int) -> None:
-    """From the moment on in which it can catch them; loading and starting take about a second."""
-    moment = random.Random(seed).uniform(0.0, 1.5)
-    numbers = SIGNALS_AT_ONCE[seed % len(SIGNALS_AT_ONCE)]
+@contextmanager
+def starting() -> Iterator[subprocess.Popen[str]]:
+    """Give a bridge that catches signals; what it says goes where the output goes."""
     process = subprocess.Popen(
         ['env', '--default-signal=INT,HUP', sys.executable, '-m', 'ws_bridge', 'serve',
          '--ros-args', '-p', 'port:=0'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True)
     try:
         wait_until(lambda: is_caught(process.pid))
-        time.sleep(moment)      # what is tested is this moment
-        for number in numbers:
-            process.send_signal(number)
-        output, _ = process.communicate(timeout=START_WITHIN)
+        yield process
     finally:
         process.kill()
         process.communicate()
-    assert process.returncode == 0, (moment, numbers, output)
+
+
+def ends_quietly(process: subprocess.Popen[str], numbers: Sequence[int]) -> None:
+    """Send signals all at once; assert that the process ends in order."""
+    for number in numbers:
+        process.send_signal(number)
+    output, _ = process.communicate(timeout=START_WITHIN)
+    assert process.returncode == 0, output
     assert 'Traceback' not in output
     assert 'Error' not in output
+
+
+@pytest.mark.parametrize('seed', range(int(os.environ.get('SIGNAL_RUNS', '8'))))
+def test_signals_at_any_moment_of_the_start(seed: int) -> None:
+    """From the moment on in which it can catch them; loading and starting take about a second."""
+    moment = random.Random(seed).uniform(0.0, 1.5)
+    with starting() as process:
+        time.sleep(moment)      # what is tested is this moment
+        ends_quietly(process, SIGNALS_AT_ONCE[seed % len(SIGNALS_AT_ONCE)])
+
+
+@pytest.mark.parametrize('numbers', SIGNALS_AT_ONCE)
+def test_signals_at_once_while_it_runs(numbers: Sequence[int]) -> None:
+    with starting() as process:
+        assert process.stdout is not None
+        assert any('listening on' in line for line in process.stdout)
+        ends_quietly(process, numbers)
 
 
 def test_a_hangup_during_the_start_ends_nothing(tmp_path: Path) -> None:

@@ -373,18 +373,17 @@ async def run(args: Sequence[str], *, announce: Callable[[Service], None],
         for service in services:
             service.ros.watchdog.stop_all('shutdown')
 
-    _catch_signals(loop, stop.set, at_once)
-    try:
-        service = await open_service(args, on_fault=on_fault)
-        services.append(service)
-    except WsBridgeError as exc:
-        print(f'ws_bridge: {exc}', file=sys.stderr)
-        return 1
-
-    async def close() -> None:
-        failed.extend(await close_service(service))
-
     async with AsyncExitStack() as stack:
+        stack.enter_context(_caught_signals(loop, stop.set, at_once))
+        try:
+            service = await open_service(args, on_fault=on_fault)
+        except WsBridgeError as exc:
+            print(f'ws_bridge: {exc}', file=sys.stderr)
+            return 1
+        services.append(service)
+
+        async def close() -> None:
+            failed.extend(await close_service(service))
         stack.push_async_callback(close)
         stack.callback(services.clear)
         stack.enter_context(_said_by(service.ros))
@@ -428,25 +427,37 @@ async def _until_complete(service: Service, is_complete: Callable[[Service], boo
         await asyncio.sleep(LOOK_EVERY)
 
 
-def _catch_signals(loop: asyncio.AbstractEventLoop, then: Callable[[], object],
-                   at_once: Callable[[], object]) -> None:
+@contextmanager
+def _caught_signals(loop: asyncio.AbstractEventLoop, then: Callable[[], object],
+                    at_once: Callable[[], object]) -> Iterator[None]:
     """
-    Have the first signal call ``then`` on the loop; later ones are ignored, to the very end.
+    Have the first signal call ``then`` on the loop; later ones change nothing, to the very end.
 
     The robot is stopped ``at_once``, in the handler itself, also while the loop hangs.
 
     A handler of the loop's own would be gone when the loop is, and Python's handlers are gone
-    when the interpreter ends: a second signal would kill a process that was ending in order.
+    when the interpreter ends: a second signal would kill a process that was ending in order.  So
+    signals are ignored in the end, but not in the handler: Python complains of one that has come
+    before it was ignored.
     """
+    has_come = False
+
     def caught(*_: object) -> None:
-        for number in (*SIGNALS, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        nonlocal has_come
+        if has_come:
+            return
+        has_come = True
         at_once()
         with suppress(RuntimeError):        # the loop has ended, and everything with it
             loop.call_soon_threadsafe(then)
     for number in SIGNALS:
         signal.signal(number, caught)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)    # until there are files to read again
+    try:
+        yield
+    finally:
+        for number in (*SIGNALS, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _catch_hangup(loop: asyncio.AbstractEventLoop, then: Callable[[], object]) -> None:
