@@ -59,7 +59,16 @@ export function short(value) {
   if (!Number.isFinite(value)) return '–';
   const size = Math.abs(value);
   if (size !== 0 && (size >= 1e6 || size < 1e-4)) return value.toExponential(3);
-  return String(Number(value.toPrecision(5)));
+  return String(Number(value.toPrecision(size >= 1e5 ? 6 : 5))); // nothing before the decimal point is rounded
+}
+
+/** A tick as one reads it: with all its digits, since its neighbours differ from it in the last ones. */
+export function tickText(value) {
+  const plain = String(value);
+  const size = Math.abs(value);
+  if (size === 0 || (size < 1e6 && size >= 1e-4)) return plain;
+  const exponential = value.toExponential();
+  return exponential.length < plain.length ? exponential : plain;
 }
 
 /**
@@ -166,4 +175,12 @@ export function stepResponse(ring, kind, began, end) {
   const reaches = (level) => points.find((point) => share(point) >= level)?.[0] ?? NaN;
   const peak = points.reduce((most, point) => Math.max(most, share(point)), -Infinity);
   return { first, final, isSettled, delay: reaches(0.1), rise: reaches(0.9) - reaches(0.1), overshoot: Math.max(0, peak - 1) };
+}
+
+/** That answer in words. What is a thousandth of the step, or less, is called 0. */
+export function responseText({ first, final, isSettled, delay, rise, overshoot }) {
+  const rough = (number) => short(Number(number.toPrecision(2)));
+  const level = (number) => (Math.abs(number) > Math.abs(final - first) / 1000 ? rough(number) : '0');
+  if (!isSettled) return `from ${level(first)}, and it has not settled`;
+  return `${level(first)} to ${level(final)}, 10 % after ${rough(delay)} s, from there to 90 % in ${rough(rise)} s, overshoot ${Math.round(100 * overshoot)} %`;
 }
