@@ -367,10 +367,20 @@ test('what answers a step, and what does not', () => {
 });
 
 test('the answer to a step in words: what is next to nothing is 0', () => {
-  const answer = { first: -1.6e-17, final: 0.3012, isSettled: true, delay: 0.52, rise: 1.34, overshoot: 0.0071 };
+  const answer = { first: -1.6e-17, final: 0.3012, isSettled: true, isBack: false, peak: 0.3033, peakAt: 2.4, delay: 0.52, rise: 1.34, overshoot: 0.0071 };
   assert.equal(responseText(answer), '0 to 0.3, 10 % after 0.52 s, from there to 90 % in 1.3 s, overshoot 1 %');
-  assert.equal(responseText({ ...answer, first: 0.3, final: 1e-9, isSettled: true }), '0.3 to 0, 10 % after 0.52 s, from there to 90 % in 1.3 s, overshoot 1 %');
+  assert.equal(responseText({ ...answer, first: 0.3, final: 1e-9, peak: 0 }), '0.3 to 0, 10 % after 0.52 s, from there to 90 % in 1.3 s, overshoot 1 %');
   assert.equal(responseText({ ...answer, isSettled: false }), 'from 0, and it has not settled');
+});
+
+test('what goes back to where it was has settled', () => {
+  const ring = new Ring();
+  for (let i = 0; i <= 600; i += 1) {
+    const time = i / 100 - 1;
+    ring.append(NaN, time, time < 0 ? 0 : -0.06 * (time / 0.4) * Math.exp(1 - time / 0.4));
+  }
+  assert.equal(responseText(stepResponse(ring, 'arrival', 0, 5)), '0 to -0.06 after 0.4 s, and back');
+  assert.equal(responseText(stepResponse(ring, 'arrival', 0, 1)), 'from 0, and it has not settled');
 });
 
 test('16 signals at 100 Hz: nothing that was heard is lost, and it is drawn by pixels', () => {
