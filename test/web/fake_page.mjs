@@ -112,8 +112,8 @@ export class FakeClient {
     for (const listener of this.listeners[name] ?? []) listener(data);
   }
 
-  has() {
-    return true;
+  has(name) {
+    return name !== 'playback';
   }
 
   tellShown(...picture) {

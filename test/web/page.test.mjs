@@ -31,7 +31,7 @@ import { admission, Thinness } from '../../ws_bridge/web/app/link.js';
 import { startLogin } from '../../ws_bridge/web/app/login.js';
 import { lengthText, sizeText, startRecordings } from '../../ws_bridge/web/app/recordings.js';
 import { Relays } from '../../ws_bridge/web/app/relays.js';
-import { clockText, near as justBefore, neighbour, timeOf } from '../../ws_bridge/web/app/replay.js';
+import { clockText, countText, near as justBefore, neighbour, timeOf } from '../../ws_bridge/web/app/replay.js';
 import { StopButton } from '../../ws_bridge/web/app/stop.js';
 import { Frames, headingOf, inverse, matrixOf, times } from '../../ws_bridge/web/app/tf.js';
 import { codecOf, VideoPlayer } from '../../ws_bridge/web/app/video.js';
@@ -284,6 +284,21 @@ test('"Take over" is for who may, and "Ready to drive" ends with the release', (
   client.emit('lease_held', {});
   client.emit('lease_lost', { gate: 'base', reason: 'released' });
   assert.deepEqual(said, ['Ready to drive', 'Control released']);
+});
+
+test('a replay, and a robot without a velocity topic, are not called ready to drive', () => {
+  for (const [can, topic, text, armed] of [
+    [['lease', 'playback'], '/cmd_vel', 'This is a replay: nothing is driven', 'no'],
+    [['lease'], '', 'No velocity topic is known', 'no'],
+    [['lease'], '/free', 'No lease is needed for this topic', 'yes']]) {
+    const page = makePage();
+    const client = new FakeClient();
+    client.has = (name) => can.includes(name);
+    const panel = new LeasePanel(client, {}, () => topic);
+    assert.equal(page.$('lease-text').textContent, text);
+    assert.equal(page.$('stick').dataset.armed, armed);
+    assert.equal(panel.hindrance() !== null, can.includes('playback'));
+  }
 });
 
 test('a token that is typed while another one is tried is the next to be tried', () => {
@@ -581,6 +596,7 @@ test('the time of a replay goes on as the bridge has said, and not beyond the re
 
 test('marks of a replay: what just happened, and the next ones', () => {
   const marks = [1, 3, 4, 9].map((time) => ({ time }));
+  assert.deepEqual([marks, [1], []].map(countText), ['4 marks', '1 mark', '0 marks']);
   assert.deepEqual(justBefore(marks, 4), [{ time: 4 }, { time: 3 }, { time: 1 }]);
   assert.deepEqual(justBefore(marks, 3.9), [{ time: 3 }, { time: 1 }]);
   assert.deepEqual(justBefore(marks, 0.5), []);

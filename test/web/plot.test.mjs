@@ -18,13 +18,15 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 
-import { extent, limits, short, stepResponse, ticks, traceTime, traceXY, union } from '../../ws_bridge/web/app/axes.js';
+import { extent, limits, responseText, short, stepResponse, ticks, tickText, traceTime, traceXY, union } from '../../ws_bridge/web/app/axes.js';
+import { Chart } from '../../ws_bridge/web/app/chart.js';
 import { toCsv } from '../../ws_bridge/web/app/csv.js';
 import { toMcap } from '../../ws_bridge/web/app/mcap.js';
 import { checkLayout, checkLimits, EMPTY, layoutText, parseLayout } from '../../ws_bridge/web/app/layout.js';
 import { Ring } from '../../ws_bridge/web/app/ring.js';
 import { compileField, computedPaths, namedPaths, numberOf, numericPaths, setAt, Signal, stampOf, stepsOf } from '../../ws_bridge/web/app/signals.js';
 import { defaultMessage, parseSchema } from '../../ws_bridge/web/ws_bridge.js';
+import { makePage } from './fake_page.mjs';
 
 const LINE = '='.repeat(80);
 const read = (message, field) => compileField(field).read(message);
@@ -203,6 +205,58 @@ test('ticks are round and few, numbers short', () => {
   assert.deepEqual(ticks(1e6, 1e6 + 1, 2), [1e6, 1e6 + 0.5, 1e6 + 1]);
   assert.ok(ticks(1, 1 + 1e-15, 5).length < 30);
   assert.deepEqual([0, 1.23456789, -1e-7, 123456789, NaN, 0.1 + 0.2].map(short), ['0', '1.2346', '-1.000e-7', '1.235e+8', '–', '0.3']);
+  assert.deepEqual([123456, -123456.7, 99999.6].map(short), ['123456', '-123457', '100000'], 'a count is not rounded');
+  assert.deepEqual([0, -0.25, -1e-6, 1.5e-5, 2e6, 123456.5, 1e6 + 0.5, 1795986859.2].map(tickText),
+    ['0', '-0.25', '-1e-6', '1.5e-5', '2e+6', '123456.5', '1000000.5', '1795986859.2'], 'neighbours differ');
+});
+
+/** What a plot of these rings draws: the texts, and the lines and dots of its curves. */
+function drawn(...rings) {
+  makePage();
+  const view = { from: 0, to: 10, origin: 10, kind: 'arrival', isPaused: false };
+  const chart = new Chart({ view: () => view, marks: () => [], cursor: null, ringOf: (signal) => signal.ring }, 1, { y: [null, null], x: [null, null] });
+  for (const ring of rings) chart.add({ ring, label: 'a', isXY: ring.hasX });
+  const texts = [];
+  const lines = [];
+  const dots = [];
+  let colour = null;
+  let place = null;
+  const context = new Proxy({
+    fillText: (...text) => texts.push(text), moveTo: (...to) => { place = to; },
+    lineTo(...to) {
+      if (colour === 'curve') lines.push([place, to]);
+      place = to;
+    },
+    arc: (...dot) => dots.push(dot),
+  }, { get: (target, name) => target[name] ?? (() => {}), set(target, name, value) {
+    if (name === 'strokeStyle') colour = value;
+    return true;
+  } });
+  chart.draw({ line: 'line', soft: 'soft', text: 'text', curves: Array(8).fill('curve') }, { context, width: 500, height: 200 });
+  return { texts, lines, dots };
+}
+
+test('a tick is not cut at the edge: it is as wide as there is room', () => {
+  const ring = new Ring();
+  for (let i = 0; i < 10; i += 1) ring.append(NaN, i, -1e-6 * (i % 2));
+  const { texts } = drawn(ring);
+  const ofY = texts.filter(([text]) => /e-/.test(text));
+  assert.ok(ofY.length > 1, String(texts));
+  for (const [text, right, , most] of ofY) assert.ok(most > 0 && most < right, `${text}: ${most} of ${right} pixels`);
+});
+
+test('a sample that has no neighbour is seen', () => {
+  for (const hasX of [false, true]) {
+    const ring = new Ring({ hasX });
+    ring.append(NaN, 2, 0.3, 1);
+    ring.break();
+    ring.append(NaN, 4, 0.4, 2);
+    ring.append(NaN, 6, 0.5, 3);
+    const { lines, dots } = drawn(ring);
+    assert.equal(dots.length, 1);
+    const lengths = lines.map(([[left], [right]]) => right - left);
+    assert.ok(lengths.length === 1 && lengths[0] > 2, `${hasX}: one line: ${lengths}`);
+  }
 });
 
 test('a line keeps every peak, with a few points a pixel', () => {
@@ -310,6 +364,23 @@ test('what answers a step, and what does not', () => {
   for (let i = 0; i < 400; i += 1) still.append(NaN, i / 100 - 1, Math.sin(i));
   assert.equal(stepResponse(still, 'arrival', 0, 3), null);
   assert.equal(stepResponse(new Ring(), 'arrival', 0, 3), null);
+});
+
+test('the answer to a step in words: what is next to nothing is 0', () => {
+  const answer = { first: -1.6e-17, final: 0.3012, isSettled: true, isBack: false, peak: 0.3033, peakAt: 2.4, delay: 0.52, rise: 1.34, overshoot: 0.0071 };
+  assert.equal(responseText(answer), '0 to 0.3, 10 % after 0.52 s, from there to 90 % in 1.3 s, overshoot 1 %');
+  assert.equal(responseText({ ...answer, first: 0.3, final: 1e-9, peak: 0 }), '0.3 to 0, 10 % after 0.52 s, from there to 90 % in 1.3 s, overshoot 1 %');
+  assert.equal(responseText({ ...answer, isSettled: false }), 'from 0, and it has not settled');
+});
+
+test('what goes back to where it was has settled', () => {
+  const ring = new Ring();
+  for (let i = 0; i <= 600; i += 1) {
+    const time = i / 100 - 1;
+    ring.append(NaN, time, time < 0 ? 0 : -0.06 * (time / 0.4) * Math.exp(1 - time / 0.4));
+  }
+  assert.equal(responseText(stepResponse(ring, 'arrival', 0, 5)), '0 to -0.06 after 0.4 s, and back');
+  assert.equal(responseText(stepResponse(ring, 'arrival', 0, 1)), 'from 0, and it has not settled');
 });
 
 test('16 signals at 100 Hz: nothing that was heard is lost, and it is drawn by pixels', () => {

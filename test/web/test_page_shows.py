@@ -253,11 +253,12 @@ def test_plot(page: Page) -> None:
 
 def test_layout_of_plots(page: Page, demo: Demo, tmp_path: Path) -> None:
     """From a file, by names and stamps; one that is wrong changes nothing; it is remembered."""
-    good, bad = tmp_path / 'good.json', tmp_path / 'bad.json'
+    good, bad, full = (tmp_path / f'{name}.json' for name in ('good', 'bad', 'full'))
     joint = {'topic': '/pendulum/state', 'field': 'velocity[name="lower"]'}
     good.write_text(json.dumps({'layout': 1, 'span': 5, 'time': 'stamp', 'plots': [
         {'y': [-2, None], 'signals': [joint, {**joint, 'then': 'mean', 'window': 0.2}]}]}))
     bad.write_text(json.dumps({'layout': 1, 'plots': [{'signals': [{**joint, 'field': '?'}]}]}))
+    full.write_text(json.dumps({'layout': 1, 'plots': [{'signals': [joint] * 16}]}))
     page.show('plot')
     page['layout-import'].send_keys(str(good))
     page.wait(lambda: re.search(r'name="lower"\]\n?\s*-?\d', ''.join(legends(page))),
@@ -265,6 +266,19 @@ def test_layout_of_plots(page: Page, demo: Demo, tmp_path: Path) -> None:
     page['layout-import'].send_keys(str(bad))
     page.wait_text('plot-say', 'not a field: ?')
     assert page.text('plot-span') == '5 s'
+    page.run("""
+        document.getElementById('layout-name').value = 'mine';
+        document.getElementById('layout-form').requestSubmit();""")
+    page.wait_text('plot-say', 'saved as “mine”')
+    page['layout-import'].send_keys(str(good))
+    page.wait_text('plot-say', 'good.json is shown')
+    page['layout-import'].send_keys(str(full))
+    page.wait_text('plot-say', 'full.json is shown')
+    page.wait(lambda: 'twist.twist.linear.x' in page.text('plot-field'), 'fields')
+    page['plot-add'].click()
+    page.wait_text('plot-say', '16 signals is the most')
+    page.choose('layout-saved', 'mine')
+    page.wait_text('plot-say', '“mine” is shown')
     page.load(demo.page)
     page.wait(lambda: 'mean 0.2 s of' in ''.join(legends(page)), 'the layout again')
     assert page['plot-time'].get_attribute('value') == 'stamp'
@@ -744,6 +758,7 @@ def test_a_replay(shared: Page, tmp_path: Path) -> None:
             shared.wait_text('connection', 'connected')
             shared.wait_text('robot-name', '(replay)')
             shared.wait_text('replay-mark', '3 marks')
+            shared.wait_text('lease-text', 'This is a replay: nothing is driven')
             shared['replay-play'].click()
             shared.wait_text('replay-play', 'Play')
             shared.choose('replay-mark', '1')

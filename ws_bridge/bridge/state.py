@@ -342,7 +342,7 @@ class StateReporter(Unit):
                   ('subscribed topics', str(len(self._outward.topics()))),
                   ('dropped samples', str(dropped))]
         rows = [('ws_bridge: bridge', WARN if dropped else OK,
-                 f'{len(peers)} peers, {dropped} samples dropped', bridge),
+                 f'peers: {len(peers)}, samples dropped: {dropped}', bridge),
                 *self._safety(), *chain.from_iterable(each() for each in self.more)]
         for topic in self._outward.topics():
             state = self._judge(topic, now)

@@ -59,7 +59,16 @@ export function short(value) {
   if (!Number.isFinite(value)) return '–';
   const size = Math.abs(value);
   if (size !== 0 && (size >= 1e6 || size < 1e-4)) return value.toExponential(3);
-  return String(Number(value.toPrecision(5)));
+  return String(Number(value.toPrecision(size >= 1e5 ? 6 : 5))); // nothing before the decimal point is rounded
+}
+
+/** A tick as one reads it: with all its digits, since its neighbours differ from it in the last ones. */
+export function tickText(value) {
+  const plain = String(value);
+  const size = Math.abs(value);
+  if (size === 0 || (size < 1e6 && size >= 1e-4)) return plain;
+  const exponential = value.toExponential();
+  return exponential.length < plain.length ? exponential : plain;
 }
 
 /**
@@ -143,7 +152,11 @@ export function traceXY(ring, kind, from, end, acrossOf, upOf) {
   return { points };
 }
 
-/** How a step that was sent at `began` is answered, or null where nothing is; `isSettled` false = it still goes on. */
+/**
+ * How a step that was sent at `began` is answered, or null where nothing is.
+ *
+ * `isSettled` false = it still goes on; `isBack` = it ends where it began; `peak` is the value furthest from there, at `peakAt`, s.
+ */
 export function stepResponse(ring, kind, began, end) {
   const points = [];
   const before = [];
@@ -159,11 +172,23 @@ export function stepResponse(ring, kind, began, end) {
   const final = middle(tail);
   const size = final - first;
   const noise = Math.max(...before) - Math.min(...before);
-  if (!(Math.abs(size) > 2 * noise) || Math.abs(size) < 1e-9) return null; // nothing that one could call an answer
+  const [peakAt, peak] = points.reduce((most, point) => (Math.abs(point[1] - first) > Math.abs(most[1] - first) ? point : most));
+  const swing = Math.abs(peak - first);
+  if (!(swing > 2 * noise) || swing < 1e-9) return null; // nothing that one could call an answer
+  const isBack = !(Math.abs(size) > Math.max(2 * noise, swing / 20));
   const half = Math.ceil(tail.length / 2);
-  const isSettled = Math.abs(middle(tail.slice(-half)) - middle(tail.slice(0, half))) < 0.02 * Math.abs(size);
+  const isSettled = Math.abs(middle(tail.slice(-half)) - middle(tail.slice(0, half))) < 0.02 * (isBack ? swing : Math.abs(size));
   const share = ([, value]) => (value - first) / size;
   const reaches = (level) => points.find((point) => share(point) >= level)?.[0] ?? NaN;
-  const peak = points.reduce((most, point) => Math.max(most, share(point)), -Infinity);
-  return { first, final, isSettled, delay: reaches(0.1), rise: reaches(0.9) - reaches(0.1), overshoot: Math.max(0, peak - 1) };
+  const most = points.reduce((found, point) => Math.max(found, share(point)), -Infinity);
+  return { first, final, isSettled, isBack, peak, peakAt, delay: reaches(0.1), rise: reaches(0.9) - reaches(0.1), overshoot: Math.max(0, most - 1) };
+}
+
+/** That answer in words. What is a thousandth of it, or less, is called 0. */
+export function responseText({ first, final, isSettled, isBack, peak, peakAt, delay, rise, overshoot }) {
+  const rough = (number) => short(Number(number.toPrecision(2)));
+  const level = (number) => (Math.abs(number) > Math.abs(peak - first) / 1000 ? rough(number) : '0');
+  if (!isSettled) return `from ${level(first)}, and it has not settled`;
+  if (isBack) return `${level(first)} to ${level(peak)} after ${rough(peakAt)} s, and back`;
+  return `${level(first)} to ${level(final)}, 10 % after ${rough(delay)} s, from there to 90 % in ${rough(rise)} s, overshoot ${Math.round(100 * overshoot)} %`;
 }

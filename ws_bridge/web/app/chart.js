@@ -14,7 +14,7 @@
  * limitations under the License.
  */
 // One plot: its legend, its limits, its canvas, and a cursor by mouse, touch or keys.
-import { extent, limits, short, ticks, traceTime, traceXY, union } from './axes.js';
+import { extent, limits, short, ticks, tickText, traceTime, traceXY, union } from './axes.js';
 import { fit, make, mark, say } from './dom.js';
 import { checkLimits } from './layout.js';
 
@@ -23,6 +23,7 @@ const SHORTEST_DRAG = 8; // pixels
 const LONG_STEP = 0.1; // of the width, for keys
 const STALE = 1; // s
 const MANY = 3000; // numbers of a line that is no longer thick
+const DOT = 1.2; // pixels, the radius on which the line of a dot runs
 const [ROOM_LEFT, ROOM_RIGHT, ROOM_TOP, ROOM_BOTTOM] = [58, 12, 8, 22];
 
 /** The colours of the style sheet, as they are now. */
@@ -224,8 +225,11 @@ export class Chart {
           continue;
         }
         const [a, b] = this.isXY ? [left, top] : [box.left + left, up(top)];
-        if (isUp) context.moveTo(a, b);
-        context.lineTo(a, b); // one sample alone is a dot
+        if (isUp && (j + 2 === points.length || Number.isNaN(points[j + 2]))) { // alone: a line of no length would not be seen
+          context.moveTo(a + DOT, b);
+          context.arc(a, b, DOT, 0, 2 * Math.PI);
+        } else if (isUp) context.moveTo(a, b);
+        else context.lineTo(a, b);
         isUp = false;
       }
       context.stroke();
@@ -247,14 +251,14 @@ export class Chart {
     for (const value of ticks(...y, (box.bottom - box.top) / 45)) {
       context.moveTo(box.left, up(value));
       context.lineTo(box.right, up(value));
-      context.fillText(short(value), box.left - 6, up(value));
+      context.fillText(tickText(value), box.left - 6, up(value), box.left - 8);
     }
     context.textAlign = 'center';
     for (const value of ticks(...x, (box.right - box.left) / 80)) {
       context.moveTo(across(value), box.top);
       context.lineTo(across(value), box.bottom);
-      const text = this.isXY ? short(value) : value === 0 && !view.isPaused ? 'now' : `${short(value)} s`.replace('-', '−');
-      context.fillText(text, Math.min(across(value), box.right - 8), box.bottom + 13);
+      const text = this.isXY ? tickText(value) : value === 0 && !view.isPaused ? 'now' : `${tickText(value)} s`.replace('-', '−');
+      context.fillText(text, Math.min(across(value), box.right - 8), box.bottom + 13, 76);
     }
     context.stroke();
   }

@@ -66,6 +66,7 @@ export class LeasePanel {
 
   /** Why one may not drive now, or null. */
   hindrance() {
+    if (this.client.has('playback')) return 'This is a replay: nothing is driven';
     return this.gate === null || this.mine ? null : 'Take control first';
   }
 
@@ -80,6 +81,8 @@ export class LeasePanel {
     let text = 'Nobody has control';
     let action = 'Take control';
     if (!client.connected) text = 'Not connected';
+    else if (client.has('playback')) text = 'This is a replay: nothing is driven';
+    else if (!this.topic()) text = 'No velocity topic is known';
     else if (!client.has('lease')) text = 'No leases here: anybody may drive';
     else if (gate === null) text = 'No lease is needed for this topic';
     else if (this.mine) [text, action] = ['You have control', 'Release'];
@@ -91,7 +94,7 @@ export class LeasePanel {
     $('lease-main').hidden = client.connected && gate === null;
     $('lease-main').disabled = !client.connected || client.estop.stopped || Boolean(other && this.asked);
     $('lease-take').hidden = !other || !client.connected || !(client.hello?.may ?? ['take']).includes('take');
-    $('stick').dataset.armed = client.connected && this.hindrance() === null ? 'yes' : 'no';
+    $('stick').dataset.armed = client.connected && this.topic() && this.hindrance() === null ? 'yes' : 'no';
   }
 
   _main() {

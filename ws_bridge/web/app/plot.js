@@ -15,7 +15,7 @@
  */
 // The plots of the page: what is in them, the time that they show, and what goes to files.
 import { Chart, palette } from './chart.js';
-import { short, stepResponse } from './axes.js';
+import { responseText, short, stepResponse } from './axes.js';
 import { toCsv } from './csv.js';
 import { $, download, errorText, fill, make, oncePerFrame, remember, remembered, say } from './dom.js';
 import { checkLayout, EMPTY, layoutText, MOST_SIGNALS, parseLayout, SPANS } from './layout.js';
@@ -208,7 +208,7 @@ export function startPlot(client) {
 
   function addTo(chart, spec) {
     const signal = new Signal(spec);
-    if (signals().length >= MOST_SIGNALS) throw new Error(`${MOST_SIGNALS} signals is the most`);
+    if (signals().length >= MOST_SIGNALS) throw new Error(`${MOST_SIGNALS} signals is the most: remove one first`);
     const target = chart ?? addChart();
     if (target.curves.length && target.isXY !== signal.isXY) throw new Error(`plot ${target.number} is ${target.isXY ? 'XY' : 'over time'}: choose a new plot for this`);
     target.add(signal);
@@ -242,7 +242,6 @@ export function startPlot(client) {
   function changed() {
     remember('plots', JSON.stringify(layout()));
     fill($('plot-into'), [...charts.map(({ number }) => [String(number), `into plot ${number}`]), ['', 'into a new plot']], '');
-    $('plot-add').disabled = signals().length >= MOST_SIGNALS;
     $('plot-time').value = settings.time;
     $('plot-rate').value = String(settings.rate);
     $('plots-empty').hidden = charts.length > 0;
@@ -359,13 +358,9 @@ export function startPlot(client) {
 
   /** How what is plotted over time has answered a step: a line of text each. */
   function responses(began, ended) {
-    const rough = (number) => short(Number(number.toPrecision(2)));
     return signals().filter(({ isXY }) => !isXY).flatMap((signal) => {
       const answer = stepResponse(signal.ring, 'arrival', began, ended);
-      if (!answer) return [];
-      const { first, final, isSettled, delay, rise, overshoot } = answer;
-      if (!isSettled) return [`${signal.label}: from ${rough(first)}, and it has not settled`];
-      return [`${signal.label}: ${rough(first)} to ${rough(final)}, 10 % after ${rough(delay)} s, from there to 90 % in ${rough(rise)} s, overshoot ${Math.round(100 * overshoot)} %`];
+      return answer ? [`${signal.label}: ${responseText(answer)}`] : [];
     });
   }
 
@@ -483,6 +478,7 @@ export function startPlot(client) {
     if (!name) return;
     $('layout-name').value = name;
     show(checkLayout(saved().get(name)));
+    tell(`“${name}” is shown`);
   }));
   $('layout-remove').addEventListener('click', guarded(() => {
     const layouts = saved();

@@ -40,6 +40,8 @@ export function neighbour(marks, time, isNext) {
     : marks.findLast((each) => each.time < time - 1e-4) ?? null;
 }
 
+export const countText = (marks) => (marks.length === 1 ? '1 mark' : `${marks.length} marks`);
+
 /** Minutes and seconds. */
 export function clockText(seconds) {
   const tenths = Math.round(seconds * 10);
@@ -104,7 +106,7 @@ export function startReplay(client, clock = () => performance.now() / 1000) {
   function list() {
     const listed = marks().slice(0, MOST_LISTED).map((each, place) => [
       String(place), `${clockText(each.time - playback.begin)} ${NAMES[each.kind]}: ${each.text}`]);
-    fill($('replay-mark'), [['', `${marks().length} marks`], ...listed], '');
+    fill($('replay-mark'), [['', countText(marks())], ...listed], '');
     $('replay-mark').disabled = !listed.length;
   }
 
