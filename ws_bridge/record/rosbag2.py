@@ -28,6 +28,7 @@ import fcntl
 import os
 from pathlib import Path
 import re
+import struct
 from typing import Any, TypeAlias
 
 from mcap.exceptions import McapError
@@ -244,7 +245,7 @@ def facts_of(path: Path) -> FileFacts:
                 raise _fault(path, 'its end is missing')
             begin = next((each.metadata for each in reader.iter_metadata()
                           if each.name == BEGIN), {})
-    except (OSError, ValueError, McapError) as exc:
+    except (OSError, ValueError, LookupError, struct.error, McapError) as exc:
         raise _fault(path, exc) from exc
     counts = summary.statistics.channel_message_counts
     topics = {}
