@@ -58,7 +58,7 @@ _TOP = 'rosbag2_bagfile_information'
 _HEAD = 400
 """Characters of ``metadata.yaml``, as it is written here, in which the duration stands."""
 _DURATION = re.compile(r'\n  duration:\n    nanoseconds: ([0-9]{1,18})\n')
-QOS, TYPE_HASH = 'offered_qos_profiles', 'topic_type_hash'
+QOS, TYPE_HASH, GATE = 'offered_qos_profiles', 'topic_type_hash', 'ws_bridge_gate'
 """Keys of a channel's metadata."""
 
 
@@ -129,7 +129,7 @@ def channel_metadata(info: ChannelInfo) -> dict[str, str]:
     if info.is_own:
         return {}
     return {QOS: _yaml([dict(each) for each in info.qos]) if info.qos else '',
-            TYPE_HASH: info.type_hash}
+            TYPE_HASH: info.type_hash, **({GATE: info.gate} if info.gate else {})}
 
 
 def information(files: Iterable[FileFacts]) -> dict[str, Any]:
@@ -273,7 +273,8 @@ def info_of(channel: Channel, schema: Schema | None) -> ChannelInfo:
     return ChannelInfo(
         channel.topic, schema.name if schema else '',
         schema.data.decode(errors='replace') if schema else '', channel.message_encoding,
-        tuple(parse_qos(channel.metadata.get(QOS, ''))), channel.metadata.get(TYPE_HASH, ''))
+        tuple(parse_qos(channel.metadata.get(QOS, ''))), channel.metadata.get(TYPE_HASH, ''),
+        channel.metadata.get(GATE, ''))
 
 
 def parse_qos(text: str) -> list[Qos]:
