@@ -327,8 +327,8 @@ async def test_what_is_no_text_on_a_channel_of_the_bridge(tmp_path: Path) -> Non
     assert len(await ended(recording.folder, EVENTS)) == 2
 
 
-async def test_a_chunk_that_cannot_be_read_ends_it(tmp_path: Path,
-                                                  caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_chunk_that_cannot_be_read_ends_it(
+        tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What came before it is shown; the log says why it ends."""
     folder = record(tmp_path / 'records', NUMBER)
     path = folder / f'{folder.name}_0.mcap'

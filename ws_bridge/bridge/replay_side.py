@@ -20,7 +20,7 @@ nothing else. Nothing goes into ROS: there is none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -35,6 +35,7 @@ from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.errors import BadName, BadRecording, Forbidden, Unavailable, UnknownType
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.replies import Mark, PlaybackState, PlaybackStatus, Span
+from ws_bridge.record.channels import ChannelInfo
 from ws_bridge.record.marks import MARKED, marks_of
 from ws_bridge.record.reading import (
     channels_at,
@@ -151,10 +152,11 @@ class ReplaySide:
         self._loop = loop
         self._speed = speed
         self._is_endless = is_endless
-        self._may_hear = partial(is_for, may_hear=may_hear, hears_all=hears_all)
         infos = [info for info, _ in channels_at(path).values()
                  if info.is_own or may_hear(*info.key)]
         self.infos = {info.topic: info for info in infos}
+        self._is_for_us = partial(
+            _is_shown, self.infos, partial(is_for, may_hear=may_hear, hears_all=hears_all))
         self.gated = {info.topic for info in infos if info.gate}
         facts = [each for each in facts_at(path) if each.count]
         if not facts:
@@ -199,11 +201,6 @@ class ReplaySide:
 
     def __repr__(self) -> str:
         return f'ReplaySide({self._path.name}, {self._status} at {self._position})'
-
-    def _is_for_us(self, each: Recorded) -> bool:
-        """Whether a message is shown: of a topic that had several types, those of one."""
-        info = self.infos.get(each.info.topic)
-        return info is not None and info.key == each.info.key and self._may_hear(each)
 
     # ---- time
 
@@ -331,19 +328,11 @@ class ReplaySide:
             (now - self._started) * self._speed * NANO))
         while self._next is not None and self._next.stamp <= self._position:
             self._give(self._next, now)
-            self._next = self._read()
+            self._next = _next_of(self._rows)
         self._tell_clock(now)
         self._then()
         if self._next is None and not self._is_endless:
             self._status = 'ended'
-
-    def _read(self) -> Recorded | None:
-        """Return the next message; where a file cannot be read the replay ends."""
-        try:
-            return next(self._rows, None)
-        except BadRecording as exc:
-            logger.error('the replay ends here: %s', exc)
-            return None
 
     def _tick(self) -> None:
         self._advance()
@@ -428,6 +417,22 @@ class ReplaySide:
     record_end = None
     watchdog = NoWatchdog()
     alive = True
+
+
+def _is_shown(infos: Mapping[str, ChannelInfo], is_heard: Callable[[Recorded], bool],
+              each: Recorded) -> bool:
+    """Whether a message is shown: of a topic that had several types, those of one."""
+    info = infos.get(each.info.topic)
+    return info is not None and info.key == each.info.key and is_heard(each)
+
+
+def _next_of(rows: Iterator[Recorded]) -> Recorded | None:
+    """Return the next message; where a file cannot be read the replay ends."""
+    try:
+        return next(rows, None)
+    except BadRecording as exc:
+        logger.error('the replay ends here: %s', exc)
+        return None
 
 
 def _cdr_of(each: Recorded, string: Codec) -> bytes:
