@@ -98,8 +98,9 @@ async def test_a_table_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(exports, 'LARGEST', 10)
     peer = FakePeer()
     rig.add(peer, 0, 'x' * 10)
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLarge) as caught:
         rig.add(peer, 1, 'x', last=True)
+    assert caught.value.field == 'csv'      # the dialect puts `data` before it
     with pytest.raises(BadField):
         rig.add(peer, 2, 'x')       # what was too large is not kept
 

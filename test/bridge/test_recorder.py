@@ -145,6 +145,25 @@ async def test_a_drive_that_ends_in_a_stop(robot: Any, tmp_path: Path) -> None:
     assert own(folder, LINKS)[-1]['links'][0]['liveness']
 
 
+async def test_a_gate_is_known_without_a_command(robot: Any, tmp_path: Path) -> None:
+    """A replay must not publish what the gate guarded, also where no peer has commanded."""
+    mapping = tmp_path / 'mapping.yaml'
+    mapping.write_text("version: 1\nout: ['*']\nservices: ['*']\n"
+                       'gates: [{gate: arm, topics: [/arm/*]}]\n')
+    efforts = robot.create_publisher(Int32, '/arm/effort', 10)
+    async with running_bridge(mapping_file=str(mapping), **parameters(tmp_path)) as service, \
+            native_peer(service) as peer:
+        await async_wait_until(lambda: '/arm/effort' in service.ros.graph.topics)
+        await peer.ask('subscribe', topic='/arm/effort')
+        await async_wait_until(lambda: efforts.get_subscription_count() == 1)
+        efforts.publish(Int32(data=1))
+        await async_wait_until(lambda: peer.samples('/arm/effort'))
+        await peer.ask('stop')
+        await async_wait_until(lambda: finished(tmp_path))
+    (info, _), = facts_of(files_of(finished(tmp_path)[0])[0]).topics.values()
+    assert (info.topic, info.gate) == ('/arm/effort', 'arm')
+
+
 async def test_saved_by_a_service(tmp_path: Path) -> None:
     """By peers whose roles have the right ``record``; ``ws_bridge record`` does it so."""
     tokens = write_tokens(tmp_path / 'tokens')

@@ -49,6 +49,7 @@ def test_what_is_secret_is_hidden(patterns: Any) -> None:
     assert told.node == '/arm'
     assert told.new_parameters == [Parameter(name='my_Token')]
     assert told.changed_parameters == [Parameter(name='gain', value=SHOWN)]
+    assert told.deleted_parameters == [Parameter(name='my_Token')]
     with pytest.raises(ConversionError):
         secrets.hide(codec, plain[:9])
 

@@ -18,13 +18,15 @@ from importlib import util
 import json
 import os
 from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 from support.recordings import begin, NAME, POINT, record, START, STEP
 from support.recordings import read as messages_of
 
 from ws_bridge.cli.parser import main
-from ws_bridge.record.channels import COMMANDS, OWN
+from ws_bridge.record.channels import COMMANDS, EVENTS, OWN
 from ws_bridge.record.scan import scan
 from ws_bridge.record.wire import json_of
 
@@ -166,3 +168,39 @@ def test_without_the_libraries(folder: Path, monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.parametrize('words', [[], ['info'], ['csv', 'x', '/y', '--begin', 'soon']])
 def test_wrong_usage(words: list[str]) -> None:
     assert main(['bag', *words]) == 2
+
+
+@pytest.mark.parametrize('words', [
+    ['info', 'x' * 300], ['verify', 'x' * 300], ['csv', 'x' * 5000, '/a'],
+    ['cut', 'FOLDER', 'x' * 300], ['cut', 'FOLDER', 'TARGET\udcff'],
+    ['csv', 'FOLDER', '/count', '-o', '/dev/full']], ids=lambda words: words[0])
+def test_what_the_system_refuses_is_one_line(folder: Path, tmp_path: Path, words: list[str],
+                                             capsys: pytest.CaptureFixture[str]) -> None:
+    given = [word.replace('FOLDER', str(folder)).replace('TARGET', str(tmp_path / 'part'))
+             for word in words]
+    assert main(['bag', *given]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize('words', [['csv', '/count'], ['info'], ['verify']])
+def test_a_disk_that_takes_no_output(folder: Path, words: list[str]) -> None:
+    with open('/dev/full', 'wb') as full:
+        done = subprocess.run([sys.executable, '-m', 'ws_bridge', 'bag', words[0], str(folder),
+                               *words[1:]], stdout=full, stderr=subprocess.PIPE, text=True,
+                              check=False)
+    assert done.returncode == 1
+    assert 'Traceback' not in done.stderr
+    assert 'No space left' in done.stderr.splitlines()[-1]
+
+
+def test_an_empty_key_is_no_key(folder: Path) -> None:
+    """A variable of the shell that is not set must not verify by each file's own key."""
+    assert main(['bag', 'verify', str(folder), '--key', '']) == 2
+
+
+def test_channels_of_the_same_name_that_are_not_ours(tmp_path: Path) -> None:
+    recording = begin(tmp_path / 'records')
+    for data in (b'\x00\x01', b'[1]', b'{"event": "estop"}'):
+        recording.add(OWN[EVENTS], START, 0, data)
+    recording.close()
+    assert main(['bag', 'info', str(recording.folder)]) == 0

@@ -40,6 +40,7 @@ from ws_bridge.config import settings_from
 from ws_bridge.errors import BadRecording, Forbidden, TypeMismatch, Unavailable, UnknownName
 from ws_bridge.protocol.operations import ControlPlayback
 from ws_bridge.record.channels import ChannelInfo, COMMANDS, EVENTS, OWN
+from ws_bridge.record.scan import scan
 from ws_bridge.record.wire import json_of
 from ws_bridge.session.effects import SetPlayback
 
@@ -230,7 +231,8 @@ float64 y
 float64 z
 """)
 MOVING = replace(COUNT, topic='/x/_action/feedback'), replace(COUNT, topic='/moving'), \
-    replace(COUNT, topic='/cmd_vel'), TWIST
+    replace(COUNT, topic='/cmd_vel'), TWIST, replace(COUNT, topic='/effort', gate='arm'), \
+    replace(TWIST, topic='/short', type_name='geometry_msgs/Twist')
 
 
 def publishing(folder: Path, *words: str) -> Any:
@@ -240,8 +242,9 @@ def publishing(folder: Path, *words: str) -> Any:
 
 
 @pytest.mark.parametrize(('topic', 'error'), [
-    ('/twist', Forbidden), ('/cmd_vel', Forbidden), ('/moving', Forbidden),
-    ('/x/_action/feedback', Forbidden), (COMMANDS, Forbidden), ('/none', UnknownName)])
+    ('/twist', Forbidden), ('/effort', Forbidden), ('/short', Forbidden),
+    ('/cmd_vel', Forbidden), ('/moving', Forbidden), ('/x/_action/feedback', Forbidden),
+    (COMMANDS, Forbidden), ('/none', UnknownName)])
 async def test_nothing_is_published_that_moves(tmp_path: Path, topic: str,
                                                error: type[Exception]) -> None:
     """By its type, by the gate that it had, or that the mapping file has; nor what is no topic."""
@@ -291,3 +294,47 @@ def test_it_needs_no_ros(folder: Path) -> None:
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
                           check=False)
     assert (done.stdout, done.returncode) == ('[]\n', 0), done.stderr
+
+
+async def ended(folder: Path, topic: str = '/count') -> list[bytes]:
+    """Replay a recording to its end; return what would be published of a topic."""
+    side = ReplaySide(folder, asyncio.get_running_loop(), speed=1000.0)
+    told: list[bytes] = []
+    side.publish([topic], lambda _, cdr: told.append(cdr))
+    side.start(lambda: None)
+    try:
+        await async_wait_until(lambda: side.state.status == 'ended')
+    finally:
+        side.shutdown()
+    return told
+
+
+async def test_a_topic_that_had_two_types(tmp_path: Path) -> None:
+    """Bytes of the one are none of the other."""
+    recording = begin(tmp_path / 'records')
+    other = replace(COUNT, type_name='std_msgs/msg/Float64', schema='float64 data\n')
+    for index, info in enumerate((COUNT, other, COUNT, other)):
+        recording.add(info, START + index, index, bytes(8 if info is COUNT else 16))
+    recording.close()
+    assert len({len(cdr) for cdr in await ended(recording.folder)}) == 1
+
+
+async def test_what_is_no_text_on_a_channel_of_the_bridge(tmp_path: Path) -> None:
+    recording = begin(tmp_path / 'records')
+    for index, data in enumerate((b'\xff', b'{"a": "\x00"}')):
+        recording.add(OWN[EVENTS], START + index, 0, data)
+    recording.close()
+    assert len(await ended(recording.folder, EVENTS)) == 2
+
+
+async def test_a_chunk_that_cannot_be_read_ends_it(
+        tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What came before it is shown; the log says why it ends."""
+    folder = record(tmp_path / 'records', NUMBER)
+    path = folder / f'{folder.name}_0.mcap'
+    chunk = scan(path).found.chunks[3]
+    data = bytearray(path.read_bytes())
+    data[chunk.chunk_start_offset + chunk.chunk_length - 20] ^= 255
+    path.write_bytes(data)
+    assert 0 < len(await ended(folder)) < NUMBER
+    assert 'the replay ends here' in caplog.text

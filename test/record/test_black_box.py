@@ -18,6 +18,7 @@ from collections.abc import Callable
 import json
 import os
 from pathlib import Path
+import shutil
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from support.recordings import COUNT, POINT, read, signer_in
 from ws_bridge.record.black_box import BlackBox, BoxSettings, BoxState
 from ws_bridge.record.channels import COMMANDS, EVENTS
 from ws_bridge.record.recording import Origin, Recording
+from ws_bridge.record.verify import verify
 from ws_bridge.record.wire import Batch, Happened, Item, Latched, NewChannel, Trigger
 
 SECOND = 1_000_000_000
@@ -225,3 +227,55 @@ def test_commands_are_in_the_other_file(parent: Path) -> None:
     each.box.close()
     assert each.told('1-stopped', COMMANDS) == [{'verdict': 'not_holder'}]
     assert each.samples('1-stopped') == []
+
+
+def test_always_begins_at_the_time_of_the_first_item(parent: Path) -> None:
+    """The recorder begins before anything has told what time it is."""
+    each = Box(parent, mode='always')
+    assert each.said == [BoxState('recording', '1-always', 'always')]
+    each.sample(3)
+    each.box.close()
+    rows = read(parent / '1-always' / '1-always_0.bridge.mcap')
+    assert {stamp for _, stamp, *_ in rows} == {T0 + 3 * SECOND}
+    assert [note['event'] for note in each.told('1-always', '/ws_bridge/recorder')][:1] == [
+        'begin']
+    assert [remark.kind for remark in verify(parent / '1-always')] == ['intact']
+
+
+@pytest.mark.parametrize('mode', ['ring', 'always'])
+def test_a_folder_that_vanishes(parent: Path, mode: str) -> None:
+    """What nobody will find is not recorded: it is told, and recording begins anew."""
+    each = Box(parent, mode=mode)
+    each.sample(0)
+    each.take(Trigger('save', T0), 0.0)
+    shutil.rmtree(parent)
+    each.sample(1)
+    each.box.poll(2.0)
+    assert each.said[-1].state == 'failed'
+    each.sample(60)
+    each.take(Trigger('save', T0 + 60 * SECOND), 60.0)
+    each.box.poll(60.0)
+    assert each.said[-1].state == 'recording'
+    each.box.close()
+    assert b'60' in each.samples(each.said[-1].folder)
+
+
+def test_a_folder_that_is_moved_at_the_end(parent: Path) -> None:
+    each = Box(parent, mode='always')
+    each.sample(0)
+    parent.rename(parent.parent / 'elsewhere')
+    each.box.close()
+    assert each.said[-1].state == 'failed'
+
+
+def test_a_disk_that_is_full_at_the_end(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files are let go of: the next start repairs them."""
+    def write(descriptor: int, data: bytes) -> int:
+        raise OSError(28, 'No space left on device')
+    before = len(os.listdir('/proc/self/fd'))
+    each = Box(parent, mode='always')
+    each.sample(0)
+    monkeypatch.setattr('ws_bridge.record.signed_file.os.write', write)
+    each.box.close()
+    assert each.said[-1].state == 'failed'
+    assert len(os.listdir('/proc/self/fd')) == before

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from mcap.writer import Writer
 import pytest
 from support.recordings import begin, COUNT, fill, NAME, POINT, record, START, STEP
 from support.recordings import messages as wanted
@@ -92,3 +93,18 @@ def test_the_newest_of_each_topic(tmp_path: Path) -> None:
     assert newest(folder, START - 1, every) == []
     assert newest(folder, START + 5 * STEP, []) == []
     assert [each.stamp - START for each in newest(folder, 2 * START, ['/count'])] == [19 * STEP]
+
+
+def test_a_message_of_no_channel(tmp_path: Path) -> None:
+    """It is an error with a code, as each file that nobody can read."""
+    path = tmp_path / 'x_0.mcap'
+    with open(path, 'wb') as file:
+        writer = Writer(file)
+        writer.start()
+        writer.register_channel('/a', 'cdr', writer.register_schema('a/msg/B', 'ros2msg', b''))
+        for channel in (1, 7):
+            writer.add_message(channel, START, b'1234', START)
+        writer.finish()
+    for read in (lambda: list(messages(path)), lambda: newest(path, START, ['/a'])):
+        with pytest.raises(BadRecording):
+            read()

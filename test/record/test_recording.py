@@ -37,6 +37,7 @@ from support.recordings import (
     QOS,
     read,
     record,
+    signer_in,
     START,
     STEP,
 )
@@ -222,3 +223,33 @@ def test_names() -> None:
     assert folder_name(0.0, 'estop') == '1970-01-01_00-00-00Z_estop'
     assert folder_name(0.0, '../a b') == '1970-01-01_00-00-00Z_a-b'
     assert folder_name(0.0, '//') == '1970-01-01_00-00-00Z_record'
+
+
+def test_nothing_is_left_of_one_that_cannot_begin(tmp_path: Path,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each attempt on a full disk would leave a folder and two files that stay open."""
+    parent = tmp_path / 'records'
+    record(parent, 3, name='a')
+    left, real = [1, 0], os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        if not left.pop(0):
+            raise OSError(28, 'No space left on device')
+        return real(descriptor, data)
+    before = len(os.listdir('/proc/self/fd'))
+    monkeypatch.setattr('ws_bridge.record.signed_file.os.write', write)
+    with pytest.raises(OSError, match='No space'):
+        begin(parent, name='b')
+    assert os.listdir(parent) == ['a']
+    assert len(os.listdir('/proc/self/fd')) == before
+
+
+def test_a_folder_with_the_name_of_a_file_is_not_deleted(tmp_path: Path) -> None:
+    """It would keep every recording from its end."""
+    parent = tmp_path / 'records'
+    old = '2020-01-01_00-00-00Z_x'
+    (parent / old / f'{old}_0.mcap').mkdir(parents=True)
+    record(parent, 60)
+    signer = signer_in(tmp_path)
+    assert delete_oldest(parent, 1, signer) == 2
+    assert os.listdir(parent) == [old]

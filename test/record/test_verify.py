@@ -22,7 +22,7 @@ import shutil
 from mcap.data_stream import RecordBuilder
 from mcap.records import Metadata
 import pytest
-from support.recordings import NAME, record, signer_in
+from support.recordings import begin, cdr, COUNT, NAME, record, signer_in
 
 from ws_bridge.errors import BadRecording
 from ws_bridge.record import chain
@@ -240,3 +240,29 @@ def test_files_of_a_stream_are_in_order(tmp_path: Path) -> None:
     names = [path.name for path in files_of(folder)]
     assert names.index(f'{NAME}_2.mcap') < names.index(f'{NAME}_10.mcap')
     assert [each.kind for each in verify(folder)] == ['intact']
+
+
+def test_the_time_0_is_a_time(tmp_path: Path) -> None:
+    """As of a simulation's clock, in a part of somebody's bag."""
+    recording = begin(tmp_path / 'records')
+    for stamp in (0, 5, 7):
+        recording.add(COUNT, stamp, stamp, cdr(COUNT, data=stamp))
+    recording.close()
+    assert [each.kind for each in verify(recording.folder)] == ['intact']
+
+
+@pytest.mark.parametrize('start', [1, 1 << 62, (1 << 64) - 1])
+def test_a_footer_that_points_anywhere(folder: Path, start: int) -> None:
+    path = folder / SAMPLES
+    data = bytearray(path.read_bytes())
+    data[-28:-20] = start.to_bytes(8, 'little')
+    path.write_bytes(data)
+    assert {each.kind for each in verify(folder)} & {'index', 'cut', 'changed'}
+
+
+def test_a_folder_that_was_renamed(folder: Path, tmp_path: Path) -> None:
+    """It is no fault, but nobody takes one recording for another."""
+    other = folder.rename(tmp_path / '2026-11-29_08-00-00Z_estop')
+    renamed, intact = verify(other)
+    assert (renamed.kind, renamed.is_fault, intact.kind) == ('renamed', False, 'intact')
+    assert NAME in renamed.text

@@ -357,10 +357,15 @@ class Bridge:
         recorder = Recorder(options, SecretParameters(self._settings.record_secrets), self._ros,
                             self._outward, ledger.audit, self._loop,
                             peers=self._peers.values, links=self._state.links,
-                            epoch=self._epoch)
+                            gate=self._gate_of, epoch=self._epoch)
         self._control.passages.tap = recorder
         self._state.more.append(recorder.diagnostics)
         return recorder
+
+    def _gate_of(self, topic: str) -> str:
+        """Return the name of the gate of a topic; empty = it has none."""
+        guarded = self._control.gates.of(topic)
+        return '' if guarded is None else guarded.gate.name
 
     def _unix(self) -> float:
         return self._loop.time() + self._epoch

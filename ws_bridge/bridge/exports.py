@@ -104,7 +104,7 @@ class Exports(Unit):
         if op.is_last or table.size > LARGEST:
             del self._tables[peer]
         if table.size > LARGEST:
-            raise TooLarge(f'a table of more than {LARGEST} characters', field='data.csv')
+            raise TooLarge(f'a table of more than {LARGEST} characters', field='csv')
         if not op.is_last:
             peer.send(Exported(op.op_id))
             return

@@ -110,6 +110,7 @@ class Recorder:
     :param secrets: hides what is not to be recorded.
     :param peers: returns those that are connected.
     :param links: returns how good their links are, JSON.
+    :param gate: returns the name of the gate of a topic; empty = it has none.
     :param audit: told what becomes of the recording; its lines are recorded.
     :param epoch: Unix time at the loop's time 0, s.
     """
@@ -117,7 +118,7 @@ class Recorder:
     def __init__(self, options: dict[str, Any], secrets: SecretParameters, ros: RosSide,
                  outward: Outward, audit: Audit, loop: asyncio.AbstractEventLoop, *,
                  peers: Callable[[], Iterable[Peer]], links: Callable[[], str],
-                 epoch: float) -> None:
+                 gate: Callable[[str], str], epoch: float) -> None:
         self._ros = ros
         self._secrets = secrets
         self._veiled: dict[int, Codec] = {}      # channels of which not all is recorded
@@ -125,6 +126,7 @@ class Recorder:
         self._loop = loop
         self._peers = peers
         self._links = links
+        self._gate = gate
         self._epoch = epoch
         self._entries: dict[tuple[str, str], RecordedTopic] = {}
         self._numbers: dict[Topic, int] = {}        # of their channels, as long as all are heard
@@ -249,7 +251,8 @@ class Recorder:
         if entry is None:
             entry = self._entries[key] = RecordedTopic(len(self._entries), {
                 'topic': topic, 'type_name': codec.schema.name,
-                'schema': schema_to_text(codec.schema), 'qos': [], 'type_hash': ''})
+                'schema': schema_to_text(codec.schema), 'qos': [], 'type_hash': '',
+                'gate': self._gate(topic)})
             veil = self._secrets.codec(codec.schema)
             if veil is not None:
                 self._veiled[entry.number] = veil
@@ -270,8 +273,12 @@ class Recorder:
                          on_done=learn)
 
     def graph_changed(self) -> None:
-        """Ask about the topics of which the graph has shown nothing yet."""
+        """Ask about the topics of which the graph has shown nothing yet; note new gates."""
         for entry in self._entries.values():
+            gate = self._gate(entry.fields['topic'])
+            if gate not in ('', entry.fields['gate']):
+                entry.fields = {**entry.fields, 'gate': gate}
+                self.feed.put(NewChannel(entry.number, entry.fields))
             if not entry.fields['type_hash']:
                 self._ask(entry)
 

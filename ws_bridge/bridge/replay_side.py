@@ -20,10 +20,11 @@ nothing else. Nothing goes into ROS: there is none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+import logging
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -34,6 +35,7 @@ from ws_bridge.convert.schema_text import schema_from_text
 from ws_bridge.errors import BadName, BadRecording, Forbidden, Unavailable, UnknownType
 from ws_bridge.protocol.qos import QosRequest
 from ws_bridge.protocol.replies import Mark, PlaybackState, PlaybackStatus, Span
+from ws_bridge.record.channels import ChannelInfo
 from ws_bridge.record.marks import MARKED, marks_of
 from ws_bridge.record.reading import (
     channels_at,
@@ -57,6 +59,8 @@ TICK = 0.02
 NANO = 1_000_000_000
 LOOK_BACK = 5 * NANO
 """How far back what a topic has said last is looked for, where it keeps nothing; ns."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -132,7 +136,8 @@ class ReplaySide:
     :param may_hear: of a topic and its type: whether it is served; so is what is said of it.
     :param hears_all: whether what the bridge said of no topic, or of several, is served.
     :raises BadRecording: it cannot be read.
-    :ivar infos: its channels, by topic.
+    :ivar infos: its channels, by topic; of several types one.
+    :ivar gated: topics that had a gate.
     :ivar on_change: called when it goes on in another way by itself, at its end: whether it has
         jumped to the beginning.
     """
@@ -147,10 +152,12 @@ class ReplaySide:
         self._loop = loop
         self._speed = speed
         self._is_endless = is_endless
-        self._is_for_us = partial(is_for, may_hear=may_hear, hears_all=hears_all)
         infos = [info for info, _ in channels_at(path).values()
                  if info.is_own or may_hear(*info.key)]
         self.infos = {info.topic: info for info in infos}
+        self._is_for_us = partial(
+            _is_shown, self.infos, partial(is_for, may_hear=may_hear, hears_all=hears_all))
+        self.gated = {info.topic for info in infos if info.gate}
         facts = [each for each in facts_at(path) if each.count]
         if not facts:
             raise BadRecording(f'{path} has no messages')
@@ -321,7 +328,7 @@ class ReplaySide:
             (now - self._started) * self._speed * NANO))
         while self._next is not None and self._next.stamp <= self._position:
             self._give(self._next, now)
-            self._next = next(self._rows, None)
+            self._next = _next_of(self._rows)
         self._tell_clock(now)
         self._then()
         if self._next is None and not self._is_endless:
@@ -332,7 +339,7 @@ class ReplaySide:
         if self._status == 'ended':
             self.on_change(False)
         elif self._next is None:
-            self._timer = self._loop.call_soon(self._restart)
+            self._timer = self._loop.call_later(TICK, self._restart)
         else:
             self._timer = self._loop.call_later(TICK, self._tick)
 
@@ -412,6 +419,25 @@ class ReplaySide:
     alive = True
 
 
+def _is_shown(infos: Mapping[str, ChannelInfo], is_heard: Callable[[Recorded], bool],
+              each: Recorded) -> bool:
+    """Whether a message is shown: of a topic that had several types, those of one."""
+    info = infos.get(each.info.topic)
+    return info is not None and info.key == each.info.key and is_heard(each)
+
+
+def _next_of(rows: Iterator[Recorded]) -> Recorded | None:
+    """Return the next message; where a file cannot be read the replay ends."""
+    try:
+        return next(rows, None)
+    except BadRecording as exc:
+        logger.error('the replay ends here: %s', exc)
+        return None
+
+
 def _cdr_of(each: Recorded, string: Codec) -> bytes:
     """Return the bytes of a message in ROS: of what the bridge said JSON in a string."""
-    return string.from_values({'data': each.data.decode()}) if each.info.is_own else each.data
+    if not each.info.is_own:
+        return each.data
+    text = each.data.decode(errors='replace').replace('\0', '\ufffd')    # whatever a file holds
+    return string.from_values({'data': text})

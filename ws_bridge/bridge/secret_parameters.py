@@ -49,7 +49,7 @@ class SecretParameters:
         :raises ConversionError: it is none.
         """
         values = codec.to_values(bytes(cdr))
-        found = [each for part in ('new_parameters', 'changed_parameters')
+        found = [each for part in ('new_parameters', 'changed_parameters', 'deleted_parameters')
                  for each in values[part] if self._is_secret(f'{values["node"]}:{each["name"]}')]
         if not found:
             return bytes(cdr)

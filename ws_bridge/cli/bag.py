@@ -89,7 +89,12 @@ def info(args: argparse.Namespace) -> int:
 
 def _mark(data: bytes) -> str:
     """Return what stands in the list of events, if anything."""
-    said = orjson.loads(data)
+    try:
+        said = orjson.loads(data)
+    except ValueError:
+        return ''       # a channel of that name that is not ours
+    if not isinstance(said, dict):
+        return ''
     event = str(said.get('event', ''))
     if 'time' in said and event not in MARKS:
         return ''

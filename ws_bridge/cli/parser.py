@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import suppress
 import math
 import os
 import re
@@ -80,10 +81,22 @@ def run(handler: Callable[[argparse.Namespace], int], args: argparse.Namespace) 
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Who read our output (head) has enough. The interpreter would try to flush at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()      # who read our output (head) has enough
         return DONE
+    except OSError as exc:
+        _drop_output()      # it may be what cannot be written
+        print(f'{exc.filename}: {exc.strerror}' if exc.filename else exc.strerror or exc,
+              file=sys.stderr)
+    except UnicodeEncodeError as exc:
+        print(f'{exc.object!r} cannot be written in {exc.encoding}', file=sys.stderr)
     return FAILED
+
+
+def _drop_output() -> None:
+    """Throw away what was not written: the interpreter would try again at its end."""
+    if sys.stdout is not None:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -252,24 +265,25 @@ def _add_bag(command: argparse.ArgumentParser) -> None:
         return below
     add('info', 'print what is in a recording')
     part = add('cut', 'copy a part of a recording')
-    part.add_argument('target', metavar='TARGET', help='the folder to make')
+    part.add_argument('target', metavar='TARGET', type=_some, help='the folder to make')
     _add_span(part)
     _add_reader(part)
-    part.add_argument('--key', metavar='FILE', help='sign with this private key')
+    part.add_argument('--key', metavar='FILE', type=_some, help='sign with this private key')
     table = add('csv', 'print the messages of a topic as CSV')
     table.add_argument('topic', metavar='TOPIC')
     _add_span(table)
     table.add_argument('-o', '--output', metavar='FILE', help='write there instead')
     whole = add('mcap', 'write a recording as one MCAP file, which is not signed')
-    whole.add_argument('target', metavar='TARGET', help='the file to make')
+    whole.add_argument('target', metavar='TARGET', type=_some, help='the file to make')
     whole.add_argument('--topic', metavar='TOPIC', action='append', dest='topics',
                        help='only this topic; may be given several times')
     _add_span(whole)
     _add_reader(whole)
     add('verify', 'say what was changed, cut or left out').add_argument(
-        '--key', metavar='FILE', help="the bridge's public key (record_key, with .pub)")
+        '--key', metavar='FILE', type=_some,
+        help="the bridge's public key (record_key, with .pub)")
     add('repair', 'make a recording that was cut readable again').add_argument(
-        '--key', metavar='FILE', help="sign with this private key, the bridge's")
+        '--key', metavar='FILE', type=_some, help="sign with this private key, the bridge's")
 
 
 def _add_reader(command: argparse.ArgumentParser) -> None:
@@ -284,6 +298,12 @@ def _add_span(command: argparse.ArgumentParser) -> None:
     for name, what in (('--begin', 'first message'), ('--end', 'end, which is left out')):
         command.add_argument(name, type=_moment, metavar='S', help=f'time of the {what}: s from '
                              'the beginning, or a Unix time')
+
+
+def _some(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError('is empty')
+    return text
 
 
 def _port(text: str) -> int:

@@ -142,12 +142,18 @@ def to_publish(args: argparse.Namespace, side: ReplaySide) -> dict[str, ChannelI
         if info.is_own:
             raise Forbidden(f'{topic} is what the bridge said: it is no topic of ROS',
                             field='--publish')
-        if info.type_name in GATED_TYPES or any(fnmatchcase(topic, each) for each in gated) \
-                or '/_action/' in topic:
+        if topic in side.gated or _full(info.type_name) in GATED_TYPES or '/_action/' in topic \
+                or any(fnmatchcase(topic, each) for each in gated):
             raise Forbidden(f'{topic} moves something: it has a gate, or its type is one of '
                             'commands', field='--publish')
         found[topic] = info
     return found
+
+
+def _full(type_name: str) -> str:
+    """Return the full name of a type that is written without its kind, as in bags of others."""
+    package, _, name = type_name.partition('/')
+    return type_name if '/' in name else f'{package}/msg/{name}'
 
 
 def _qos(info: ChannelInfo) -> QosRequest:

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from ws_bridge.errors import BadRecording
 from ws_bridge.record import wire
 from ws_bridge.record.channels import ChannelInfo, OWN, RECORDER
 from ws_bridge.record.recording import Recording
@@ -92,6 +93,7 @@ class BlackBox:
         self._rolls = self._retry = 0.0
         self._folder = ''
         self._newest = 0
+        self._unsaid = ''           # why it began, before anything told what time it is
         if settings.mode == 'always':
             self._start('always', now)
         else:
@@ -112,6 +114,8 @@ class BlackBox:
                 **{**item.fields, 'qos': tuple(item.fields['qos'])})
             return
         self._newest = max(self._newest, item.stamp)
+        if self._unsaid and self._recording is not None:
+            self._guarded(self._write_ring, self._unsaid)
         if isinstance(item, wire.Trigger):
             self._trigger(item, now)
         elif self._recording is not None:
@@ -167,9 +171,12 @@ class BlackBox:
         self._folder = self._recording.folder.name
         self._rolls = now + ROLL_TIME
         self._say(BoxState('recording', self._folder, reason))
-        self._guarded(self._write_ring, reason)
+        self._unsaid = reason
+        if self._newest:
+            self._guarded(self._write_ring, reason)
 
     def _write_ring(self, reason: str) -> None:
+        self._unsaid = ''
         stamp = self._newest
         if self._ring:
             first, _ = self._ring[0]
@@ -230,7 +237,8 @@ class BlackBox:
         assert recording is not None
         try:
             recording.close()
-        except OSError as exc:
+        except (OSError, BadRecording) as exc:
+            recording.abandon()
             self._fail(exc)
         else:
             self._say(BoxState('ring', self._folder))
@@ -245,8 +253,9 @@ class BlackBox:
                 recording.abandon()
             self._fail(exc)
 
-    def _fail(self, exc: OSError) -> None:
-        self._say(BoxState('failed', self._folder, exc.strerror or repr(exc)))
+    def _fail(self, exc: OSError | BadRecording) -> None:
+        why = exc.strerror if isinstance(exc, OSError) else str(exc)
+        self._say(BoxState('failed', self._folder, why or repr(exc)))
 
     # ---- the ring
 

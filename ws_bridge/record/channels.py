@@ -35,6 +35,7 @@ class ChannelInfo:
     :param schema: text of the definition: ``ros2msg``, or JSON Schema.
     :param qos: what the publishers of the topic offered; empty where it is not known.
     :param type_hash: ``RIHS01_...`` of the type; empty where it is not known.
+    :param gate: which guarded the topic: it commands the robot; empty = none.
     """
 
     topic: str
@@ -43,6 +44,7 @@ class ChannelInfo:
     encoding: str = CDR
     qos: tuple[Qos, ...] = ()
     type_hash: str = ''
+    gate: str = ''
 
     @property
     def key(self) -> tuple[str, str]:

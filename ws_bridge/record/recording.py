@@ -102,7 +102,11 @@ class Recording:
         self._channels: dict[tuple[str, str], int] = {}
         self._infos: dict[tuple[str, str], ChannelInfo] = {}
         self._chunk_due = self._sync_due = self._split_due = now
-        self._open(now)
+        try:
+            self._open(now)
+        except OSError:
+            self._undo()
+            raise
 
     def __repr__(self) -> str:
         return f'Recording({self.folder.name}, file {self._number})'
@@ -178,6 +182,14 @@ class Recording:
         """Let go of the files as they are; they can be repaired."""
         for file in self._files.values():
             file.abandon()
+
+    def _undo(self) -> None:
+        """Take back what was made of a recording that cannot be: each attempt would leave it."""
+        self.abandon()
+        with suppress(OSError):
+            for path in self.folder.iterdir():
+                path.unlink()
+            self.folder.rmdir()
 
     def _open(self, now: float) -> None:
         self._chunk_due = now + CHUNK_TIME
@@ -257,7 +269,7 @@ def delete_oldest(parent: Path, limit: int, signer: Signer, current: Path | None
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
     """Return the files of a recording, those of one number after each other."""
     return sorted((_parsed(path)[2], path) for path in folder.iterdir()
-                  if parse_name(path.name) and not path.is_symlink())
+                  if parse_name(path.name) and not path.is_symlink() and path.is_file())
 
 
 def _parsed(path: Path) -> tuple[str, str, int]:

@@ -28,6 +28,7 @@ import fcntl
 import os
 from pathlib import Path
 import re
+import struct
 from typing import Any, TypeAlias
 
 from mcap.exceptions import McapError
@@ -57,7 +58,7 @@ _TOP = 'rosbag2_bagfile_information'
 _HEAD = 400
 """Characters of ``metadata.yaml``, as it is written here, in which the duration stands."""
 _DURATION = re.compile(r'\n  duration:\n    nanoseconds: ([0-9]{1,18})\n')
-QOS, TYPE_HASH = 'offered_qos_profiles', 'topic_type_hash'
+QOS, TYPE_HASH, GATE = 'offered_qos_profiles', 'topic_type_hash', 'ws_bridge_gate'
 """Keys of a channel's metadata."""
 
 
@@ -128,7 +129,7 @@ def channel_metadata(info: ChannelInfo) -> dict[str, str]:
     if info.is_own:
         return {}
     return {QOS: _yaml([dict(each) for each in info.qos]) if info.qos else '',
-            TYPE_HASH: info.type_hash}
+            TYPE_HASH: info.type_hash, **({GATE: info.gate} if info.gate else {})}
 
 
 def information(files: Iterable[FileFacts]) -> dict[str, Any]:
@@ -244,7 +245,7 @@ def facts_of(path: Path) -> FileFacts:
                 raise _fault(path, 'its end is missing')
             begin = next((each.metadata for each in reader.iter_metadata()
                           if each.name == BEGIN), {})
-    except (OSError, ValueError, McapError) as exc:
+    except (OSError, ValueError, LookupError, struct.error, McapError) as exc:
         raise _fault(path, exc) from exc
     counts = summary.statistics.channel_message_counts
     topics = {}
@@ -272,7 +273,8 @@ def info_of(channel: Channel, schema: Schema | None) -> ChannelInfo:
     return ChannelInfo(
         channel.topic, schema.name if schema else '',
         schema.data.decode(errors='replace') if schema else '', channel.message_encoding,
-        tuple(parse_qos(channel.metadata.get(QOS, ''))), channel.metadata.get(TYPE_HASH, ''))
+        tuple(parse_qos(channel.metadata.get(QOS, ''))), channel.metadata.get(TYPE_HASH, ''),
+        channel.metadata.get(GATE, ''))
 
 
 def parse_qos(text: str) -> list[Qos]:

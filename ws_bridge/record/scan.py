@@ -52,7 +52,8 @@ from ws_bridge.record.rosbag2 import info_of, Topics
 MAGIC = b'\x89MCAP0\r\n'
 _HEAD = struct.Struct('<BQ')
 _MESSAGE = struct.Struct('<HIQ')
-UNREADABLE = McapError, struct.error, ValueError, zstandard.ZstdError, OverflowError
+UNREADABLE = (McapError, struct.error, ValueError, zstandard.ZstdError, OverflowError,
+              LookupError, MemoryError)
 """What a record that was changed may raise when it is read."""
 LARGEST = 1 << 31
 """Bytes of a record beyond which a file is not believed."""
@@ -196,7 +197,7 @@ class _Scanner:
         self._start = 0
         self._times = (0, 0)
         self._index: ChunkIndex | None = None
-        self._first = self._last = 0
+        self._first = self._last = self._data_end = 0
 
     def run(self) -> Scanned:
         done = self._scanned
@@ -223,7 +224,7 @@ class _Scanner:
     def _data(self, piece: Piece) -> None:
         done, opcode = self._scanned, piece.opcode
         if opcode == Opcode.DATA_END:
-            done.data_end = True
+            done.data_end, self._data_end = True, piece.end
             return
         if done.finish is not None:
             done.stray.append(piece.offset)
@@ -287,7 +288,7 @@ class _Scanner:
                 done.found.channels[channel.id] = channel
             elif part.opcode == Opcode.MESSAGE:
                 number, _, stamp = _MESSAGE.unpack_from(part.body)
-                self._first = min(self._first or stamp, stamp)
+                self._first = min(self._first, stamp) if done.counts else stamp
                 self._last = max(self._last, stamp)
                 done.counts[number] += 1
 
@@ -324,8 +325,12 @@ class _Scanner:
         done.is_whole = tail.startswith(MAGIC)
         if len(tail) > len(MAGIC):
             done.stray.append(piece.end + len(MAGIC))
-        if footer.summary_start:
-            self._file.seek(footer.summary_start)
-            summed = self._file.read(max(piece.end - 4 - footer.summary_start, 0))
-            if zlib.crc32(summed) != footer.summary_crc:
-                done.broken.append(footer.summary_start)
+        start = footer.summary_start
+        if not start:
+            return
+        if not self._data_end <= start <= piece.offset:
+            done.broken.append(piece.offset)
+            return
+        self._file.seek(start)
+        if zlib.crc32(self._file.read(piece.end - 4 - start)) != footer.summary_crc:
+            done.broken.append(start)

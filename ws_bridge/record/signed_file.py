@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+import errno
 import fcntl
 import hashlib
 import os
@@ -49,6 +50,7 @@ class _Sink:
         self._descriptor = os.open(
             path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)     # nobody repairs it now
+        self._path = path
         self._parts: list[bytes] = []
         self._offset = 0
         self._hash = hashlib.sha256()
@@ -82,7 +84,14 @@ class _Sink:
             view = view[os.write(self._descriptor, view[:_WRITTEN_AT_ONCE]):]
 
     def sync(self) -> None:
-        """Have the disk take it; see :meth:`commit`."""
+        """
+        Have the disk take it; see :meth:`commit`.
+
+        :raises FileNotFoundError: the file was deleted or moved: nobody would find it.
+        """
+        if not os.path.samestat(os.fstat(self._descriptor), os.lstat(self._path)):
+            raise FileNotFoundError(errno.ENOENT, 'another file stands in its place',
+                                    str(self._path))
         os.fdatasync(self._descriptor)
 
     def close(self) -> None:
@@ -117,7 +126,11 @@ class SignedFile:
                               compression=CompressionType.ZSTD)
         self._writer.start(PROFILE, library=f'ws_bridge {VERSION}')
         self._writer.add_metadata(chain.BEGIN, self._begin)
-        self._sink.commit()
+        try:
+            self._sink.commit()
+        except OSError:
+            self._sink.close()
+            raise
 
     def __repr__(self) -> str:
         return f'SignedFile({self.path.name}, {self._links} chunks)'

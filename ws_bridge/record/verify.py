@@ -45,7 +45,7 @@ class Remark:
 
     :param kind: ``changed``, ``left_out``, ``cut``, ``order``, ``swapped``, ``added``,
         ``signature``, ``index``, ``foreign``, or what is no fault: ``repaired``, ``deleted``,
-        ``intact``.
+        ``renamed``, ``intact``.
     :param where: the file.
     """
 
@@ -56,7 +56,7 @@ class Remark:
     @property
     def is_fault(self) -> bool:
         """Whether the recording is not what was recorded."""
-        return self.kind not in ('repaired', 'deleted', 'intact')
+        return self.kind not in ('repaired', 'deleted', 'renamed', 'intact')
 
 
 def verify(path: Path, key: str | None = None) -> list[Remark]:
@@ -204,6 +204,9 @@ def _together(folder: Path, files: list[Scanned]) -> Iterator[Remark]:
         for scanned in own:
             if (scanned.begin or {}).get('bag') != usual:
                 yield Remark('foreign', scanned.path.name, 'is of another recording')
+    names = {(scanned.begin or {}).get('name', '') for scanned in own}
+    if len(names) == 1 and folder.resolve().name not in names:
+        yield Remark('renamed', folder.name, f'holds the recording {names.pop()}')
     keys = {scanned.finish.said['key'] for scanned in own
             if scanned.finish and 'key' in scanned.finish.said}
     if len(keys) > 1:
