@@ -486,17 +486,31 @@ class RosSide:
         assert self._watchdog is not None
         return self._watchdog
 
-    def publish_status(self, diagnostics: Sequence[Diagnostic], clients: str) -> None:
+    @property
+    def are_diagnostics_heard(self) -> bool:
+        """Return whether anybody subscribes to ``/diagnostics``."""
+        return self._status is not None and self._status.are_diagnostics_heard
+
+    def publish_diagnostics(self, diagnostics: Sequence[Diagnostic]) -> None:
         """
-        Publish ``/diagnostics``, and ``~/clients`` if it changed.
+        Publish ``/diagnostics``.
 
         :param diagnostics: ``(name, level, message, [(key, value), ...])``; the guards are added.
-        :param clients: JSON text.
         """
         ros, status = self._running(), self._status
         assert status is not None
         entries = *diagnostics, *self.watchdog.diagnostics()
-        ros.submit(lambda: status.publish(entries, clients))
+        ros.submit(lambda: status.publish_diagnostics(entries))
+
+    def publish_clients(self, clients: str) -> None:
+        """
+        Publish ``~/clients``, if it changed.
+
+        :param clients: JSON text.
+        """
+        ros, status = self._running(), self._status
+        assert status is not None
+        ros.submit(lambda: status.publish_clients(clients))
 
     def publish_connections(self, connections: Sequence[tuple[str, float]]) -> None:
         """Publish ``client_count`` and ``connected_clients``: addresses, and Unix times, s."""
