@@ -52,8 +52,8 @@ def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
             session=SimpleNamespace(login=open_to_all(Exposure.open()), describe=lambda now: {}))
     peers = [peer(f'p{number}') for number in range(100)]
     ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}, nodes=()),
-                               are_diagnostics_heard=False,
-                               publish_clients=lambda _: None, publish_safety=lambda **_: None)
+                               are_diagnostics_heard=lambda: False,
+                               publish_status=lambda **_: None, publish_safety=lambda **_: None)
     outward: Any = SimpleNamespace(topics=list)
     settings: Any = SimpleNamespace(robot_name='', status_interval=5.0, diagnostics_period=1.0)
     state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, loop,
@@ -87,9 +87,9 @@ def test_ros_is_told_what_it_hears_and_what_has_changed() -> None:
     said: list[str] = []
     peers: list[Any] = []
     ros: Any = SimpleNamespace(
-        graph=SimpleNamespace(topics={}, nodes=()), are_diagnostics_heard=False,
-        publish_diagnostics=lambda rows: said.append(rows[0][0]),
-        publish_clients=lambda text: said.append(f'clients {text}'),
+        graph=SimpleNamespace(topics={}, nodes=()), are_diagnostics_heard=lambda: False,
+        publish_status=lambda **what: said.append(
+            f'clients {what["clients"]}' if 'clients' in what else what['diagnostics'][0][0]),
         publish_safety=lambda links: said.append(f'links {links}'))
     outward: Any = SimpleNamespace(topics=list)
     settings: Any = SimpleNamespace(robot_name='', status_interval=5.0, diagnostics_period=1.0)
@@ -100,7 +100,7 @@ def test_ros_is_told_what_it_hears_and_what_has_changed() -> None:
     state.tick()
     assert said == ['clients []', 'links []']
     for is_heard in (False, True, True, False):
-        ros.are_diagnostics_heard = is_heard
+        ros.are_diagnostics_heard = lambda is_heard=is_heard: is_heard
         loop.now += 1.0
         state.tick()
     assert said[2:] == ['ws_bridge: bridge', 'ws_bridge: bridge']

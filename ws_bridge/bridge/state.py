@@ -136,14 +136,14 @@ class StateReporter(Unit):
             if now >= self._lists_due:
                 self._lists_due = now + LISTED_EACH * len(list(self._peers()))
                 self._list_peers()
-            if self._ros.are_diagnostics_heard:
-                self._ros.publish_diagnostics(self._diagnostics(now))
+            if self._ros.are_diagnostics_heard():
+                self._ros.publish_status(diagnostics=self._diagnostics(now))
 
     def _list_peers(self) -> None:
         """Tell ROS who the peers are, and how good their links, where that has changed."""
         clients, links = self._clients(), self.links()
         if clients != self._listed[0]:
-            self._ros.publish_clients(clients)
+            self._ros.publish_status(clients=clients)
         if links != self._listed[1]:
             self._ros.publish_safety(links=links)
         self._listed = clients, links

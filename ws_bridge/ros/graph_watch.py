@@ -128,13 +128,12 @@ class GraphWatch:
             if wait > 0:
                 self._ros.after(wait, self._look_for_all)
             else:
-                self._look_for_all()
+                self._look()
 
     def _look_for_all(self) -> None:
-        self._look()
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            self._post(each)
+        """Look, unless a poll has done so meanwhile."""
+        if self._waiting and time.monotonic() >= self._rests_until:
+            self._look()
 
     def _look(self) -> None:
         node, begin = self._ros.node, time.thread_time()
@@ -158,3 +157,6 @@ class GraphWatch:
             self._post(self._on_change, snapshot)
         self.polls += 1
         self._rests_until = time.monotonic() + REST * (time.thread_time() - begin)
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            self._post(each)

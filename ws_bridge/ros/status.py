@@ -62,7 +62,6 @@ class StatusPublisher:
             self._connected = node.create_publisher(self._list_class, 'connected_clients', latched,
                                                     event_callbacks=QUIET)
 
-    @property
     def are_diagnostics_heard(self) -> bool:
         """Whether anybody subscribes to the diagnostics (any thread)."""
         try:
@@ -70,8 +69,19 @@ class StatusPublisher:
         except InvalidHandle:       # the node is destroyed
             return False
 
-    def publish_diagnostics(self, diagnostics: Iterable[Diagnostic]) -> None:
-        """Publish the diagnostics."""
+    def publish(self, diagnostics: Iterable[Diagnostic] | None, clients: str | None) -> None:
+        """
+        Publish the diagnostics, and the clients if they changed, each where given.
+
+        :param clients: JSON text.
+        """
+        if diagnostics is not None:
+            self._diagnose(diagnostics)
+        if clients is not None and clients != self._last_clients:
+            self._last_clients = clients
+            self._clients.publish(String(data=clients))
+
+    def _diagnose(self, diagnostics: Iterable[Diagnostic]) -> None:
         message = DiagnosticArray(status=[
             DiagnosticStatus(
                 name=name, level=bytes([level]), message=text,
@@ -80,16 +90,6 @@ class StatusPublisher:
             for name, level, text, values in diagnostics])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(message)
-
-    def publish_clients(self, clients: str) -> None:
-        """
-        Publish the clients, if they changed.
-
-        :param clients: JSON text.
-        """
-        if clients != self._last_clients:
-            self._last_clients = clients
-            self._clients.publish(String(data=clients))
 
     def publish_connections(self, connections: Sequence[tuple[str, float]]) -> None:
         """
