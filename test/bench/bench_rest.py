@@ -39,6 +39,8 @@ SUBSCRIPTIONS = 50
 PEERS = 20
 SETTLE = 4.0
 """After a change, until what follows it is done, s."""
+FOUND_WITHIN = 120.0
+"""In which the bridge finds all topics, s."""
 SERVE = Target('native', (sys.executable, '-m', 'ws_bridge', 'serve', '--ros-args', '--log-level',
                           'warn', '-p', 'port:={port}'),
                NATIVE.subprotocol, NATIVE.subscribe, NATIVE.advertise, NATIVE.publish)
@@ -121,6 +123,31 @@ def subscribed(port: int) -> Client:
     return client
 
 
+def wait_for_topics(port: int, count: int) -> None:
+    """
+    Return when the bridge knows so many topics of the node that has many.
+
+    :raises TimeoutError: it does not find them.
+    """
+    client = Client(port, NATIVE.subprotocol)
+    end = time.monotonic() + FOUND_WITHIN
+    known = 0
+    while known < count:
+        if time.monotonic() > end:
+            raise TimeoutError(f'of {count} topics the bridge has found {known}')
+        client.send(json.dumps({'metadata': {'message_type': 'configuration', 'message_id': 'l'},
+                                'data': {'op': 'list'}}))
+        is_answered = False
+        while not is_answered:
+            for each in client.frames():
+                data: Any = json.loads(bytes(each)).get('data')
+                if isinstance(data, dict) and data.get('op') == 'list':
+                    is_answered = True
+                    known = sum(topic['topic'].startswith('/many/') for topic in data['topics'])
+        time.sleep(0.5)
+    client.socket.close()
+
+
 def measure(seconds: float) -> dict[str, float]:
     """Measure once."""
     found: dict[str, float] = {}
@@ -150,6 +177,7 @@ def measure(seconds: float) -> dict[str, float]:
         for client in clients:
             client.socket.close()
     with started(SERVE) as (port, process), helper(MANY):
+        wait_for_topics(port, MANY_TOPICS)
         time.sleep(SETTLE)
         found['idle_many'] = of_all([process, *process.children()], seconds)
     return found

@@ -33,10 +33,8 @@ from std_msgs.msg import String
 
 CLASSES = {'twist': Twist, 'string': String, 'image': Image, 'scan': LaserScan,
            'cloud': PointCloud2}
-AT_ONCE = 50
-"""Publishers that are made before the next ones wait until these have a subscription."""
-FOUND_WITHIN = 100.0
-"""How long they may wait, s."""
+PATIENCE = 60.0
+"""How long no further publisher may find a subscription, s."""
 SETTLE = 0.5
 GIVE_UP = 4.0
 
@@ -67,18 +65,16 @@ def make(kind: str) -> Any:
 
 def publish(node: Any, kind: str, topics: int, rate: float, seconds: float) -> None:
     """Publish at a rate and print how many and in which time."""
-    publishers: list[Any] = []
-    while len(publishers) < topics:
-        # Of thousands that come at once, discovery loses some, and looks for them every 3 s.
-        step = [node.create_publisher(CLASSES[kind], f'/bench/{kind}{i}', QoSProfile(depth=200))
-                for i in range(len(publishers), min(len(publishers) + AT_ONCE, topics))]
-        publishers += step
-        end = time.monotonic() + FOUND_WITHIN
-        while any(publisher.get_subscription_count() == 0 for publisher in step):
-            if time.monotonic() > end:
-                sys.exit(f'of {len(publishers)} topics some have no subscription after '
-                         f'{FOUND_WITHIN:g} s')
-            time.sleep(0.02)
+    publishers = [node.create_publisher(CLASSES[kind], f'/bench/{kind}{i}', QoSProfile(depth=200))
+                  for i in range(topics)]
+    lonely, end = publishers, time.monotonic() + PATIENCE
+    while lonely:
+        still = [each for each in lonely if each.get_subscription_count() == 0]
+        if len(still) < len(lonely):
+            lonely, end = still, time.monotonic() + PATIENCE
+        elif time.monotonic() > end:
+            sys.exit(f'{len(lonely)} of {topics} topics have no subscription')
+        time.sleep(0.02)
     print('ready', flush=True)
     sys.stdin.readline()
     time.sleep(SETTLE)

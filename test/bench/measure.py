@@ -21,9 +21,9 @@ from __future__ import annotations
 
 import argparse
 import base64
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import json
 import math
 import os
@@ -77,6 +77,7 @@ class Target:
     :param publish: makes a publication of a Twist from a topic and x.
     :param join: subscribes to a topic where that takes more than a frame.
     :param age: returns how old the message in a frame is, s, from its kind and the time now.
+    :param environ: what it has in its environment besides what all have.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Target:
     publish: Callable[[str, float], str]
     join: Callable[[Client, str], None] | None = None
     age: Callable[[str, bytes, float], float | None] = lambda *of: age_of(*of)
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 def plain(op: str) -> Callable[[str, str], str]:
@@ -230,7 +232,7 @@ def started(target: Target) -> Iterator[tuple[int, psutil.Process]]:
     """Start what is measured and wait until its port answers."""
     port = free_port()
     process = subprocess.Popen([part.format(port=port) for part in target.command],
-                               env=environment(), stdout=subprocess.DEVNULL)
+                               env={**environment(), **target.environ}, stdout=subprocess.DEVNULL)
     try:
         end = time.monotonic() + START_TIMEOUT
         while True:

@@ -18,6 +18,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, AsyncExitStack
 import json
+from pathlib import Path
 from typing import Any
 
 from geometry_msgs.msg import Twist
@@ -133,6 +134,30 @@ async def test_who_commands_is_pinged_fast_and_who_may_not_command_not_at_all(
         await page.call('/rosapi/topics')
         (link,) = service.bridge._peers
         assert not link.pace.is_kept
+
+
+@pytest.mark.parametrize(('gate', 'is_pinged'), [
+    ('', False),
+    ('acquire_on_publish: [native]', True),
+    ('require_lease: false', True),
+    ('clamp: [{field: linear.x, min: -1, max: 1}], slow_down: {full: 1, stop: 2}', False),
+    ('clamp: [{field: linear.x, min: -1, max: 1}], slow_down: {full: 1, stop: 2, camera: c}',
+     True)])
+async def test_who_tells_the_age_of_its_commands_is_pinged_for_it_only_where_a_gate_needs_that(
+        gate: str, is_pinged: bool, tmp_path: Path) -> None:
+    path = tmp_path / 'mapping.yaml'
+    path.write_text('version: 1\nout: ["*"]\nin: ["*"]\n'
+                    f'gates: [{{gate: drive, topics: [{GATE}], {gate}}}]\n', encoding='utf-8')
+    async with running_bridge(mapping_file=str(path), ping_interval=0.0,
+                              fence_interval=0.05) as service, native_peer(service) as peer:
+        await peer.ask('hello')
+        (link,) = service.bridge._peers
+        assert link.pace.is_kept is is_pinged
+        fence = link.websocket.fence
+        if is_pinged:
+            await async_wait_until(lambda: link.websocket.fence > fence)
+        else:
+            assert not link.websocket._pings
 
 
 async def test_who_has_not_said_a_word_is_pinged(heard: Heard,

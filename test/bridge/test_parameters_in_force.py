@@ -867,11 +867,11 @@ async def fence_interval(_: Path) -> None:
             super().process_event(event)
     for interval in (60.0, 0.05):
         async with running_bridge(fence_interval=interval, ping_interval=0.0) as service, \
-                native_peer(service, create_connection=Pinged) as peer:
+                native_peer(service, create_connection=Pinged, subprotocols=None) as peer:
             websocket: Any = peer.websocket
             await peer.ask('hello')
             if interval == 60.0:
-                assert websocket.pings == 1
+                assert websocket.pings == 2     # at the handshake, and with the first word
             else:
                 await async_wait_until(lambda websocket=websocket: (  # type: ignore[misc]
                     websocket.pings > 5))

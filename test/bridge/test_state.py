@@ -52,7 +52,8 @@ def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
             session=SimpleNamespace(login=open_to_all(Exposure.open()), describe=lambda now: {}))
     peers = [peer(f'p{number}') for number in range(100)]
     ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}, nodes=()),
-                               publish_status=lambda *_: None, publish_safety=lambda **_: None)
+                               are_diagnostics_heard=lambda: False,
+                               publish_status=lambda **_: None, publish_safety=lambda **_: None)
     outward: Any = SimpleNamespace(topics=list)
     settings: Any = SimpleNamespace(robot_name='', status_interval=5.0, diagnostics_period=1.0)
     state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, loop,
@@ -79,6 +80,30 @@ def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     loop.now += REST * SLICE * 30
     state.tick()
     assert len(told) > 100
+
+
+def test_ros_is_told_what_it_hears_and_what_has_changed() -> None:
+    """Of 1,000 topics the diagnostics alone would take 5 % of a processor."""
+    said: list[str] = []
+    peers: list[Any] = []
+    ros: Any = SimpleNamespace(
+        graph=SimpleNamespace(topics={}, nodes=()), are_diagnostics_heard=lambda: False,
+        publish_status=lambda **what: said.append(
+            f'clients {what["clients"]}' if 'clients' in what else what['diagnostics'][0][0]),
+        publish_safety=lambda links: said.append(f'links {links}'))
+    outward: Any = SimpleNamespace(topics=list)
+    settings: Any = SimpleNamespace(robot_name='', status_interval=5.0, diagnostics_period=1.0)
+    loop: Any = Timers()
+    unused: Any = None
+    state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, loop,
+                          list, unused, end=unused)
+    state.tick()
+    assert said == ['clients []', 'links []']
+    for is_heard in (False, True, True, False):
+        ros.are_diagnostics_heard = lambda is_heard=is_heard: is_heard
+        loop.now += 1.0
+        state.tick()
+    assert said[2:] == ['ws_bridge: bridge', 'ws_bridge: bridge']
 
 
 def test_what_each_peer_is_told_of_others_is_bounded() -> None:

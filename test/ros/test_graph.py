@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from itertools import pairwise
+from itertools import count, pairwise
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -120,6 +122,27 @@ def test_a_graph_of_which_rcl_does_not_tell_is_looked_at_each_time(
             other.publisher('/seen', RELIABLE):
         loop.until(lambda: '/seen' in side.graph.topics)
     assert 'the graph costs more than it needs to: no guard condition' in caplog.text
+
+
+def test_a_rest_follows_each_look(loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large graph that changes all the time, the looks would take half a processor."""
+    looks: list[float] = []
+    spent = count()
+
+    def take(*arguments: Any) -> GraphSnapshot:
+        looks.append(time.monotonic())
+        return graph.take_snapshot(*arguments)
+    monkeypatch.setattr(graph_watch, 'take_snapshot', take)
+    monkeypatch.setattr(graph_watch, 'time', SimpleNamespace(
+        monotonic=time.monotonic, thread_time=lambda: next(spent) * 0.02))
+    monkeypatch.setattr(PrivateAccess, 'graph_bell', lambda access, node: lambda: True)
+    with running_side(loop) as side:
+        answers: list[float] = []
+        while len(looks) < 5:
+            side.look_again(lambda: answers.append(time.monotonic()))
+            loop.until(lambda: bool(answers))
+            answers.clear()
+    assert min(later - earlier for earlier, later in pairwise(looks[1:])) >= 0.2
 
 
 def test_the_bridge_knows_its_own(loop: FakeLoop) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 import ctypes
+import errno
 import os
 import struct
 import sys
@@ -40,12 +41,14 @@ from ws_bridge.errors import ConfigError
 from ws_bridge.ros import private
 from ws_bridge.ros.private import (
     Bells,
+    BELLS_OF_FILES,
     CdrPublisher,
     CdrTaker,
     Inboxes,
     NeverGroup,
     PrivateAccess,
     PublicAccess,
+    Unsupported,
     WaitSet,
 )
 from ws_bridge.ros.pump import RequestSource, Source
@@ -146,7 +149,7 @@ def test_requests_of_services_are_reported(node: OtherNode, waiting: Arrivals) -
 def test_bells_are_shared_when_there_are_many_sources(
         node: OtherNode, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the number of files is bounded; and all of them are given back."""
-    monkeypatch.setattr(private, 'MAX_BELLS', 3)
+    monkeypatch.setattr(private, '_files', lambda: 3 * BELLS_OF_FILES)
     before = len(os.listdir('/proc/self/fd'))
     bells = Bells()
     empty = len(os.listdir('/proc/self/fd'))
@@ -167,9 +170,29 @@ def test_bells_are_shared_when_there_are_many_sources(
         entity.publish(String(data='y'))
         heard_by(bells, sources[4])
     bells.watch(sources[:2])
-    assert repr(bells) == 'Bells(2 sources, 3 bells)'
+    assert repr(bells) == 'Bells(2 sources, 2 bells)'
     bells.close()
     assert len(os.listdir('/proc/self/fd')) == before
+
+
+def test_without_files_sources_share_the_bells_that_there_are(
+        node: OtherNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    bells = Bells()
+    left = [os.eventfd] * 2
+
+    def few(*arguments: int) -> int:
+        if not left:
+            raise OSError(errno.EMFILE, 'Too many open files')
+        return left.pop()(*arguments)
+    monkeypatch.setattr(os, 'eventfd', few)
+    sources = [subscribe(node, f'/few{number}') for number in range(5)]
+    bells.watch(sources)
+    assert repr(bells) == 'Bells(5 sources, 2 bells)'
+    assert sorted(map(id, bells.wait())) == sorted(map(id, sources))
+    bells.watch([])
+    with pytest.raises(Unsupported):
+        bells.watch(sources)
+    bells.close()
 
 
 def test_a_source_that_has_more_is_reported_again(node: OtherNode) -> None:
@@ -417,7 +440,7 @@ def test_a_source_that_the_middleware_refuses_is_not_held(
     monkeypatch.setitem(bells._setters, 'subscription', lambda *args: 1)
     with pytest.raises(private.Unsupported):
         bells.watch([subscribe(node, '/refused')])
-    assert repr(bells) == 'Bells(0 sources, 1 bells)'
+    assert repr(bells) == 'Bells(0 sources, 0 bells)'
     bells.close()
 
 

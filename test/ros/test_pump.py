@@ -189,6 +189,28 @@ def test_a_fault_of_the_pump_is_reported_and_it_goes_on(node: OtherNode, loop: F
     assert [type(fault) for fault in loop.faults] == [ZeroDivisionError]
 
 
+def test_what_comes_together_is_waited_for_at_once(node: OtherNode, loop: FakeLoop,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else 1,000 topics that come would be looked through 1,000 times."""
+    pump = Pump(PrivateAccess(node.context), loop.post, loop.faults.append)
+    watch, counts = pump._watch, list[int]()
+
+    def counted() -> None:
+        counts.append(len(pump._sources))
+        watch()
+    monkeypatch.setattr(pump, '_watch', counted)
+    sources = [source_on(node, f'/together{number}', print) for number in range(20)]
+    released = threading.Event()
+    for source in sources:
+        pump.add(source)
+    pump.remove(sources[0], released.set)
+    pump.start()
+    assert released.wait(5.0)
+    pump.stop()
+    assert pump.join(5.0)
+    assert counts == [0, 19]
+
+
 def test_it_gives_up_after_faults_in_a_row(node: OtherNode, loop: FakeLoop) -> None:
     source = source_on(node, '/broken', print)
     node.node.destroy_subscription(source.entity)

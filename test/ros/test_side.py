@@ -115,7 +115,7 @@ def test_nothing_works_when_it_does_not_run(loop: FakeLoop) -> None:
                        lambda: side.advertise('/x', STRING, None, print),
                        lambda: side.call('/x', 'std_srvs/srv/Trigger', b'', 1.0, print),
                        lambda: side.host('/x', 'std_srvs/srv/Trigger', print, print),
-                       lambda: side.publish_status([], '')):
+                       lambda: side.publish_status(diagnostics=[])):
             with pytest.raises(Unavailable):
                 action()
         side.shutdown()

@@ -20,11 +20,13 @@ from ws_bridge.ros.side import RosSide
 
 
 def test_diagnostics(loop: FakeLoop, side: RosSide, other: OtherNode) -> None:
+    assert not side.are_diagnostics_heard()
     with other.hearing('/diagnostics', RELIABLE, DiagnosticArray) as heard:
-        loop.until(lambda: side.graph.topics['/diagnostics'].subscribers)
+        loop.until(side.are_diagnostics_heard)
 
         def say() -> bool:
-            side.publish_status([('ws_bridge: peers', 1, 'one is slow', [('peers', '2')])], '[]')
+            side.publish_status(diagnostics=[
+                ('ws_bridge: peers', 1, 'one is slow', [('peers', '2')])])
             return bool(heard())
         loop.until(say)
         message = heard()[0]
@@ -38,11 +40,11 @@ def test_diagnostics(loop: FakeLoop, side: RosSide, other: OtherNode) -> None:
 def test_clients_are_latched_and_come_on_change(loop: FakeLoop, side: RosSide, other: OtherNode
                                                 ) -> None:
     for clients in ('[]', '["a"]', '["a"]'):
-        side.publish_status([], clients)
+        side.publish_status(clients=clients)
     loop.until(lambda: side.idle)
     with other.hearing('/ws_bridge/clients', latched(10)) as heard:
         loop.until(heard)
         for clients in ('["a"]', '["a", "b"]', '["a", "b"]', '["b"]'):
-            side.publish_status([], clients)
+            side.publish_status(clients=clients)
         loop.until(lambda: len(heard()) >= 3)
         assert [message.data for message in heard()] == ['["a"]', '["a", "b"]', '["b"]']

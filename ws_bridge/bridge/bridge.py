@@ -162,7 +162,7 @@ class Bridge:
         self._diagnosis = Diagnosis(ros, self._outward, self._control, peers=peers.values,
                                     clock=clock)
         self._logins = Logins(settings, door, ledger, self._state, loop, epoch=epoch, peers=peers,
-                              carry_out=carry_out)
+                              carry_out=carry_out, needs_pings=self._control.gates.needs_pings)
         self._playback = Playback(player, peers.values)
         self._exports = Exports(clock)
         self._uplinks = Uplinks(

@@ -175,7 +175,7 @@ class PeerConnections:
         self._note_visit('open', peer, dialect=dialect.name)
         if session.login.identity is not None:
             self._logins.note(peer)
-        self._logins.fence(link, session.login)
+        self._logins.fence(link, session.login, lease_mode)
         if is_named and kind.greets:
             peer.send(session.greeting())
             session.wants_status = True

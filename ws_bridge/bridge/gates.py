@@ -35,13 +35,15 @@ from ws_bridge.protocol.replies import GateState
 from ws_bridge.ros.guard import GuardEvents
 from ws_bridge.safety.estop import Estop
 from ws_bridge.safety.gate import Gate
-from ws_bridge.safety.policy import GatePolicy
+from ws_bridge.safety.policy import GatePolicy, LeaseMode
 from ws_bridge.session.rights import actions_of, Rights
 
 if TYPE_CHECKING:
     from ws_bridge.ros.guard import Guard
     from ws_bridge.ros.side import RosSide
 
+USUAL = GatePolicy('')
+"""What every gate is that no mapping file describes, but for its topic."""
 MAX_KNOWN = 4096
 """Topics whose gate, or that they have none, is remembered."""
 
@@ -77,6 +79,15 @@ class Gates:
 
     def __repr__(self) -> str:
         return f'Gates({", ".join(self._named)})'
+
+    def needs_pings(self, lease_mode: LeaseMode) -> bool:
+        """
+        Whether pings bound the age of what such a peer may command, or of the pictures it sees.
+
+        Who asks for leases in words tells how old its commands are.
+        """
+        return self.sight.has_cameras or any(not policy.explicit(lease_mode)
+                                             for policy in (USUAL, *self._exposure.gates))
 
     def all(self) -> list[Guarded]:  # noqa: A003
         """Return every gate."""

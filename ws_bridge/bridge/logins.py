@@ -29,6 +29,7 @@ from ws_bridge.bridge.unit import Effects, Unit
 from ws_bridge.config import Settings
 from ws_bridge.errors import LoginFailed
 from ws_bridge.protocol.replies import Failed, TicketMade
+from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session import effects as fx
 from ws_bridge.session.login import Login
 from ws_bridge.transport.link import Link
@@ -49,11 +50,14 @@ class Logins(Unit):
     :param peers: those that are connected.
     :param carry_out: carries out the effects of a session.
     :param state: told to a peer that has logged in.
+    :param needs_pings: tells of peers, by how they go about leases, whether pings bound the age of
+        what they command.
     """
 
     def __init__(self, settings: Settings, door: Door, ledger: Ledger, state: StateReporter,
                  loop: asyncio.AbstractEventLoop, *, epoch: float, peers: Mapping[Link, Peer],
-                 carry_out: Callable[[Peer, list[fx.Effect]], object]) -> None:
+                 carry_out: Callable[[Peer, list[fx.Effect]], object],
+                 needs_pings: Callable[[LeaseMode], bool]) -> None:
         self._settings = settings
         self._door = door
         self._ledger = ledger
@@ -62,6 +66,7 @@ class Logins(Unit):
         self._epoch = epoch
         self._peers = peers
         self._carry_out = carry_out
+        self._needs_pings = needs_pings
 
     def __repr__(self) -> str:
         return f'Logins({self._door!r})'
@@ -92,9 +97,14 @@ class Logins(Unit):
         return most if login.rights.may_send else \
             min(most, self._settings.max_observer_message_size)
 
-    def fence(self, link: Link, login: Login) -> None:
-        """Ping a peer that may command: then the age of its first command has a bound."""
-        if not login.needed and login.rights.may('publish'):
+    def fence(self, link: Link, login: Login, lease_mode: LeaseMode | None = None) -> None:
+        """
+        Ping a peer that may command: then the age of its first command has a bound.
+
+        :param lease_mode: ``None`` = it has not shown yet how it goes about leases.
+        """
+        if not login.needed and login.rights.may('publish') and (
+                lease_mode is None or self._needs_pings(lease_mode)):
             link.pace.keep(self._settings.fence_interval)
 
     def require_signatures(self, peer: Peer) -> None:
@@ -149,7 +159,7 @@ class Logins(Unit):
         self.require_signatures(peer)
         self.bound(peer)
         self.note(peer)
-        self.fence(peer.link, login)
+        self.fence(peer.link, login, peer.session.lease_mode)
         if peer.hears_news:
             self._state.send_to(peer)
         self._state.tell_topics(peer)

@@ -413,6 +413,7 @@ class ReplaySide:
     def _ignore(self, *_: object, **__: object) -> None:
         """Do nothing: nobody of ROS listens."""
 
+    are_diagnostics_heard = staticmethod(bool)     # they are not
     publish_status = publish_safety = publish_connections = tell_neighbours = _ignore
     record_end = None
     watchdog = NoWatchdog()

@@ -66,6 +66,11 @@ class Sight:
     def __repr__(self) -> str:
         return f'<Sight of {len(self._cameras)} cameras, {len(self._views)} views>'
 
+    @property
+    def has_cameras(self) -> bool:
+        """Whether any gate slows down by pictures."""
+        return bool(self._cameras)
+
     def watcher(self, topic: str) -> Callable[[int, Link], None] | None:
         """Return what is to be told of each picture that has left; ``None``: nobody asks."""
         return partial(self.left, topic) if topic in self._cameras else None

@@ -112,7 +112,7 @@ class StateReporter(Unit):
         self._listings: dict[tuple[Role, bool], tuple[GraphSnapshot, GraphView]] = {}
         self._status_due = self._started
         self._diagnostics_due = self._lists_due = self._started
-        self._listed = ''
+        self._listed = '', ''   # clients and links, as ROS was told
         self._freshness: tuple[tuple[str, FreshnessState], ...] = ()
         self._definitions = {VIDEO.name: schema_to_text(VIDEO)}     # of types, there for good
         self._service_definitions: dict[str, ServiceDefined] = {}
@@ -135,9 +135,18 @@ class StateReporter(Unit):
             self._diagnostics_due = now + self._settings.diagnostics_period
             if now >= self._lists_due:
                 self._lists_due = now + LISTED_EACH * len(list(self._peers()))
-                self._listed = self._clients()
-                self._ros.publish_safety(links=self.links())
-            self._ros.publish_status(self._diagnostics(now), self._listed)
+                self._list_peers()
+            if self._ros.are_diagnostics_heard():
+                self._ros.publish_status(diagnostics=self._diagnostics(now))
+
+    def _list_peers(self) -> None:
+        """Tell ROS who the peers are, and how good their links, where that has changed."""
+        clients, links = self._clients(), self.links()
+        if clients != self._listed[0]:
+            self._ros.publish_status(clients=clients)
+        if links != self._listed[1]:
+            self._ros.publish_safety(links=links)
+        self._listed = clients, links
 
     def _begin_to_tell(self, now: float, freshness: tuple[tuple[str, FreshnessState], ...]
                        ) -> None:

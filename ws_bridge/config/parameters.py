@@ -391,8 +391,8 @@ class Settings:
         TTL, 'Age of the oldest command that a gate lets pass, unless the mapping file says it '
         'for that gate, s.', 0.01, 3600.0)
     fence_interval: float = parameter(
-        FENCE_INTERVAL, 'Time between pings to a peer that may command but does not, s; its first '
-        'command may be older than gate_ttl by this time.', 0.05, 60.0)
+        FENCE_INTERVAL, 'Time between pings to a peer that tells no times and may command but '
+        'does not, s; its first command may be older than gate_ttl by this time.', 0.05, 60.0)
     neutral_first: bool = parameter(
         False, 'Whether gates of gated_types ask every peer for a neutral first command after a '
         'change of holder or a stop; false = they ask native peers always, others only after an '

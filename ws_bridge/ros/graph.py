@@ -18,6 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from rclpy.node import Node
 from rclpy.topic_endpoint_info import TopicEndpointInfo
@@ -29,10 +30,12 @@ from ws_bridge.ros.snapshot import GraphSnapshot, STOP_SUFFIX, TopicInfo
 if TYPE_CHECKING:
     from ws_bridge.ros.private import Access
 
+NAME_UNKNOWN = '_NODE_NAME_UNKNOWN_'    # until its participant has said it
 PARTICIPANT = 12        # bytes that name it in a gid of DDS
 ONE_TYPE = 'rmw_fastrtps'
 DDS = (ONE_TYPE, 'rmw_cyclonedds', 'rmw_connextdds')
 SEND_GOAL = '/_action/send_goal'
+_NAMED: WeakKeyDictionary[Any, tuple[str, str]] = WeakKeyDictionary()
 REASON_LOST = 'invalid allocator'   # what Jazzy's rcl says in place of the reason
 
 
@@ -42,8 +45,8 @@ def take_snapshot(node: Node, access: Access) -> GraphSnapshot:
 
     :param access: counts endpoints.
     """
-    own_publishers = Counter(each.topic_name for each in node.publishers)
-    own_subscribers = Counter(each.topic_name for each in node.subscriptions)
+    own_publishers = Counter(_named(each)[0] for each in node.publishers)
+    own_subscribers = Counter(_named(each)[0] for each in node.subscriptions)
     own_publishers['/rosout'] += 1  # made below rclpy
     brought = _types_by_topic(node)
     guarded = _of_stop_process(node)
@@ -75,6 +78,12 @@ def count_subscribers(node: Node, topic: str, msg_type: str) -> int:
                for info in node.get_subscriptions_info_by_topic(topic))
 
 
+def is_of_others(info: TopicEndpointInfo, node: Node) -> bool:
+    """Whether it is sure, by its node's name, that an endpoint is another node's."""
+    name = node.get_name()
+    return info.node_name not in (name, name + STOP_SUFFIX, NAME_UNKNOWN)
+
+
 def types_of_others(node: Node, topic: str) -> set[str]:
     """Return the types of a topic that are not only there because a peer asked for them."""
     return _types_of_others(node, topic, _types_by_topic(node)[topic])
@@ -91,8 +100,8 @@ def only_type(node: Node, topic: str, msg_type: str) -> Iterator[None]:
     :raises TypeConflict: the node, or this participant, has the topic with another type.
     """
     if get_rmw_implementation_identifier().startswith(ONE_TYPE) and any(
-            each.topic_name == topic and type_name(each.msg_type) != msg_type
-            for each in (*_all(node.publishers), *_all(node.subscriptions))):
+            name == topic and other != msg_type
+            for name, other in map(_named, (*node.publishers, *node.subscriptions))):
         raise TypeConflict(f'{topic} has another type here')
     try:
         yield
@@ -107,9 +116,17 @@ def only_type(node: Node, topic: str, msg_type: str) -> Iterator[None]:
 
 def _types_by_topic(node: Node) -> defaultdict[str, Counter[str]]:
     brought: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for each in (*_all(node.publishers), *_all(node.subscriptions)):
-        brought[each.topic_name][type_name(each.msg_type)] += 1
+    for topic, msg_type in map(_named, (*node.publishers, *node.subscriptions)):
+        brought[topic][msg_type] += 1
     return brought
+
+
+def _named(entity: Any) -> tuple[str, str]:
+    """Return topic and type of a publisher or subscription; rclpy takes a while to say them."""
+    known = _NAMED.get(entity)
+    if known is None:
+        known = _NAMED[entity] = entity.topic_name, type_name(entity.msg_type)
+    return known
 
 
 def _types_of_others(node: Node, topic: str, brought: Counter[str]) -> set[str]:
@@ -168,11 +185,6 @@ def served_types(node: Node, service: str, types: Collection[str]) -> Collection
         is_own = (name, namespace) == (node.get_name(), node.get_namespace())
         (own if is_own else others).update(served.get(service, ()))
     return others or own or types
-
-
-def _all(entities: Iterable[Any]) -> Iterable[Any]:
-    """Return rclpy's entities, which its annotations call objects."""
-    return entities
 
 
 def _actions(node: Node, services: Iterable[tuple[str, list[str]]]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 LOOK_EVERY = 4  # looks: also at topics whose counts did not change
 QUIET_POLLS = 60  # then the graph is looked at though nothing tells of a change
 LOOK_PAUSE = 0.1  # s, between looks at the graph that peers cause
+REST = 10  # times as long as a look has taken: until the next one
 
 
 class GraphWatch:
@@ -39,7 +40,8 @@ class GraphWatch:
     The graph as it was seen last (executor thread, but for what is said otherwise).
 
     A look costs 24 us a topic. So it is only looked at when it has changed, ``LOOK_EVERY`` times
-    from then on, and once after ``QUIET_POLLS`` polls.
+    from then on, and once after ``QUIET_POLLS`` polls. While a thousand topics come, a look takes
+    0.1 s and more: a rest follows each.
 
     :param access: to what is below rclpy's public API.
     :param interval: time between polls, s.
@@ -64,7 +66,7 @@ class GraphWatch:
         self._quiet = 0     # polls in a row without a look
         self._matchers: dict[Subscription, Matcher] = {}
         self._fits: dict[Subscription | Publisher, Fit] = {}
-        self._looked_at = 0.0
+        self._looked_at = self._rests_until = 0.0
         self._waiting: list[Callable[[], None]] = []
         self._has_ended = False
         self.graph = with_stand_ins(take_snapshot(ros.node, access))
@@ -101,7 +103,8 @@ class GraphWatch:
         self._ros.after(self._interval, self.poll)
         if self._has_changed():
             self._looks_left = LOOK_EVERY
-        if self._looks_left or self._quiet >= QUIET_POLLS:
+        is_due = self._looks_left > 0 or self._quiet >= QUIET_POLLS
+        if is_due and time.monotonic() >= self._rests_until:
             self._looks_left = max(self._looks_left - 1, 0)
             self._quiet = 0
             self._look()
@@ -110,30 +113,30 @@ class GraphWatch:
         for matcher in self._matchers.values():
             if not matcher.settled:
                 matcher.look()
-        self.polls += 1
+        self.polls += not is_due
 
     def look_again(self, then: Callable[[], None]) -> None:
         """
         Look at the graph, also at what was asked for before this call, and post ``then``.
 
-        However often it is asked for, the graph is looked at each ``LOOK_PAUSE`` at most.
+        However often it is asked for, the graph is looked at each ``LOOK_PAUSE`` at most, and not
+        before the rest after the last look is over.
         """
         self._waiting.append(then)
         if len(self._waiting) == 1:
-            wait = self._looked_at + LOOK_PAUSE - time.monotonic()
+            wait = max(self._looked_at + LOOK_PAUSE, self._rests_until) - time.monotonic()
             if wait > 0:
                 self._ros.after(wait, self._look_for_all)
             else:
-                self._look_for_all()
+                self._look()
 
     def _look_for_all(self) -> None:
-        self._look()
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            self._post(each)
+        """Look, unless a poll has done so meanwhile."""
+        if self._waiting and time.monotonic() >= self._rests_until:
+            self._look()
 
     def _look(self) -> None:
-        node = self._ros.node
+        node, begin = self._ros.node, time.thread_time()
         snapshot = with_stand_ins(take_snapshot(node, self._access))
         self._looked_at = time.monotonic()
         old, self.graph = self.graph, snapshot
@@ -153,3 +156,7 @@ class GraphWatch:
             self._looks_left = LOOK_EVERY
             self._post(self._on_change, snapshot)
         self.polls += 1
+        self._rests_until = time.monotonic() + REST * (time.thread_time() - begin)
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            self._post(each)

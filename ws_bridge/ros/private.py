@@ -79,8 +79,12 @@ PARTS = {
 }
 """Classes of rclpy's extension, and what is used of them."""
 QUIET = SubscriptionEventCallbacks(use_default_callbacks=False)
-MAX_BELLS = 64
-"""File descriptors for all sources; of those that share one, all are tried when it rings."""
+BELLS_OF_FILES = 4
+"""
+One of so many of the files that the process may open is a bell.
+
+Beyond that sources share one: all of them are tried when it rings, which costs 2 us each.
+"""
 SMALL = 65_536
 """A sample of so many bytes is taken before another thread could have had its turn."""
 KEPT = 4 * 1024 * 1024
@@ -650,6 +654,7 @@ class Bells:
         self._poll, self._poll_wake = select.epoll(), select.epoll()
         for poll in (self._poll, self._poll_wake):
             poll.register(self._wake, _EDGE)
+        self._most = max(_files() // BELLS_OF_FILES, 1)
         self._bells: dict[int, dict[Waited, None]] = {}     # the sources of a bell
         self._bell_of: dict[Waited, int] = {}
 
@@ -695,34 +700,54 @@ class Bells:
         """Give everything back."""
         for source in list(self._bell_of):
             self._remove(source)
-        for bell in self._bells:
-            os.close(bell)
-        self._bells.clear()
         self._poll.close()
         self._poll_wake.close()
         os.close(self._wake)
 
     def _add(self, source: Waited) -> None:
-        if len(self._bells) < MAX_BELLS and all(self._bells.values()):
-            bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-            self._bells[bell] = {}
-            self._poll.register(bell, _EDGE)
-        else:
-            bell = min(self._bells, key=lambda each: len(self._bells[each]))
         handle = source.port
         handle.__enter__()      # so that it is not destroyed meanwhile
-        if self._setters[source.kind](handle.pointer, self._ring, bell):
+        try:
+            bell = self._bell()
+        except Unsupported:
             handle.__exit__(None, None, None)
-            raise Unsupported('the middleware reports no new messages')
+            raise
         self._bells[bell][source] = None
         self._bell_of[source] = bell
+        if self._setters[source.kind](handle.pointer, self._ring, bell):
+            self._remove(source)
+            raise Unsupported('the middleware reports no new messages')
         os.eventfd_write(bell, 1)       # for what came before
+
+    def _bell(self) -> int:
+        """
+        Return a bell for one more source.
+
+        :raises Unsupported: there are no files for any.
+        """
+        if len(self._bells) < self._most:
+            try:
+                bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            except OSError as exc:
+                if not self._bells:
+                    raise Unsupported(str(exc)) from exc
+                self._most = len(self._bells)
+            else:
+                self._bells[bell] = {}
+                self._poll.register(bell, _EDGE)
+                return bell
+        return min(self._bells, key=lambda each: len(self._bells[each]))
 
     def _remove(self, source: Waited) -> None:
         # When this returns no thread of the middleware is in the callback, nor will be.
         self._setters[source.kind](source.port.pointer, None, None)
         source.port.__exit__(None, None, None)
-        del self._bells[self._bell_of.pop(source)][source]
+        bell = self._bell_of.pop(source)
+        del self._bells[bell][source]
+        if not self._bells[bell]:
+            del self._bells[bell]
+            self._poll.unregister(bell)
+            os.close(bell)
 
 
 class WaitSet:
@@ -805,6 +830,13 @@ class WaitSet:
         """Give everything back."""
         self._held.close()
         self._guard.destroy()
+
+
+def _files() -> int:
+    """Return how many files the process may open."""
+    import resource  # only where there is an eventfd
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else 1 << 20
 
 
 def _library() -> tuple[dict[str, Callable[..., int]], int]:

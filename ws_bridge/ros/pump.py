@@ -223,10 +223,10 @@ class Pump:
         """Carry out the orders; wait for other sources if they changed."""
         orders = self._orders
         while orders or self._changed:
-            if self._changed:
+            if self._changed:       # once, however many came and went
                 self._changed = False
                 self._watch()
-            if orders:
+            for _ in range(len(orders)):
                 orders.popleft()()
 
     def _watch(self) -> None:

@@ -95,6 +95,7 @@ class RosSide:
         has something recorded.
     :param on_fault: gets exceptions that should not have been, of any thread.
     :ivar record_end: the service that has a recording saved, ``None`` where nothing is recorded.
+    :ivar are_diagnostics_heard: tells whether anybody subscribes to ``/diagnostics``.
     :ivar own: the names of what the node itself has, after :meth:`start`.
     :ivar release: the name of the ROS release, empty where it is not known.
     :ivar uses_sim_time: whether the node began with the time of a simulation.
@@ -143,6 +144,7 @@ class RosSide:
         self._watchdog: Watchdog | None = None
         self._safety: SafetyEnd | None = None
         self.record_end: RecordEnd | None = None
+        self.are_diagnostics_heard: Callable[[], bool] = lambda: False
         self._kept = Kept(self.settings.latched_total_bytes)
         self._owned: set[Publisher | Hosted | HostedAction | Subscription] = set()
         self._watch: GraphWatch | None = None
@@ -177,6 +179,7 @@ class RosSide:
             self._calls = Calls(ros, self.settings)
             self._goals = Goals(ros, self.settings, self._post)
             self._status = StatusPublisher(ros.node, self.types)
+            self.are_diagnostics_heard = self._status.are_diagnostics_heard
             self._pump = Pump(access, self._post, self._on_fault)
             services = StopServices(ros, self._calls, self.types, self._post,
                                     self.settings.estop_service, self._on_stop_failed)
@@ -486,16 +489,17 @@ class RosSide:
         assert self._watchdog is not None
         return self._watchdog
 
-    def publish_status(self, diagnostics: Sequence[Diagnostic], clients: str) -> None:
+    def publish_status(self, *, diagnostics: Sequence[Diagnostic] | None = None,
+                       clients: str | None = None) -> None:
         """
-        Publish ``/diagnostics``, and ``~/clients`` if it changed.
+        Publish ``/diagnostics``, and ``~/clients`` if it changed, each where given.
 
         :param diagnostics: ``(name, level, message, [(key, value), ...])``; the guards are added.
         :param clients: JSON text.
         """
         ros, status = self._running(), self._status
         assert status is not None
-        entries = *diagnostics, *self.watchdog.diagnostics()
+        entries = None if diagnostics is None else (*diagnostics, *self.watchdog.diagnostics())
         ros.submit(lambda: status.publish(entries, clients))
 
     def publish_connections(self, connections: Sequence[tuple[str, float]]) -> None:

@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Int32, String
@@ -61,12 +62,26 @@ class StatusPublisher:
             self._connected = node.create_publisher(self._list_class, 'connected_clients', latched,
                                                     event_callbacks=QUIET)
 
-    def publish(self, diagnostics: Iterable[Diagnostic], clients: str) -> None:
+    def are_diagnostics_heard(self) -> bool:
+        """Whether anybody subscribes to the diagnostics (any thread)."""
+        try:
+            return self._diagnostics.get_subscription_count() > 0
+        except InvalidHandle:       # the node is destroyed
+            return False
+
+    def publish(self, diagnostics: Iterable[Diagnostic] | None, clients: str | None) -> None:
         """
-        Publish the diagnostics, and the clients if they changed.
+        Publish the diagnostics, and the clients if they changed, each where given.
 
         :param clients: JSON text.
         """
+        if diagnostics is not None:
+            self._diagnose(diagnostics)
+        if clients is not None and clients != self._last_clients:
+            self._last_clients = clients
+            self._clients.publish(String(data=clients))
+
+    def _diagnose(self, diagnostics: Iterable[Diagnostic]) -> None:
         message = DiagnosticArray(status=[
             DiagnosticStatus(
                 name=name, level=bytes([level]), message=text,
@@ -75,9 +90,6 @@ class StatusPublisher:
             for name, level, text, values in diagnostics])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(message)
-        if clients != self._last_clients:
-            self._last_clients = clients
-            self._clients.publish(String(data=clients))
 
     def publish_connections(self, connections: Sequence[tuple[str, float]]) -> None:
         """

@@ -24,7 +24,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from ws_bridge.errors import TypeMismatch, WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
-from ws_bridge.ros.graph import only_type, types_of_others
+from ws_bridge.ros.graph import is_of_others, only_type, types_of_others
 from ws_bridge.ros.latched import LatchedStore
 from ws_bridge.ros.memory import Memory
 from ws_bridge.ros.names import (
@@ -257,10 +257,13 @@ class Matcher:
 
     def _find_class(self, infos: list[TopicEndpointInfo]) -> bool:
         if self._class is not None:
-            if self._sources or not infos:
+            wanted = type_name(self._class)
+            if self._sources or not infos or any(
+                    info.topic_type == wanted and is_of_others(info, self._ros.node)
+                    for info in infos):
                 return True
             types = types_of_others(self._ros.node, self.subscription.topic)
-            return not types or type_name(self._class) in types or self._tell_mismatch(types)
+            return not types or wanted in types or self._tell_mismatch(types)
         types = types_of_others(self._ros.node, self.subscription.topic) or set(
             dict(self._ros.node.get_topic_names_and_types()).get(self.subscription.topic, ()))
         if not types:

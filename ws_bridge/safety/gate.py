@@ -366,7 +366,7 @@ class Gate:
 
     def explicit(self, lease_mode: LeaseMode) -> bool:
         """Whether a peer has to hold a lease that it asked for in words."""
-        return self.policy.require_lease and lease_mode not in self.policy.acquire_on_publish
+        return self.policy.explicit(lease_mode)
 
     def check_sender(self, peer: str, lease_mode: LeaseMode, epoch: int | None) -> None:
         """Judge the sender alone, as of a call or goal through the gate; see :meth:`admit`."""

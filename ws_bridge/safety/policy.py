@@ -167,6 +167,10 @@ class GatePolicy:
         """Whether zero stops what is behind it, whenever it comes."""
         return any(step.action == 'zero' for step in self.on_loss)
 
+    def explicit(self, lease_mode: LeaseMode) -> bool:
+        """Whether a peer has to hold a lease that it asked for in words."""
+        return self.require_lease and lease_mode not in self.acquire_on_publish
+
     @property
     def fence_interval(self) -> float:
         """How often a peer is pinged that commands without times, s: this much its age may err."""
