@@ -18,6 +18,7 @@ A fleet on one machine: three nodes of NATS, two relays, many robots without ROS
 
 ``trips``: the round trip without a relay, by one, and by two. ``watched``: what one robot, with a
 bridge and ROS, sends up while one operator watches its camera and its odometry, and while 50 do.
+One of them says once a second how it is, so all are told the state of the robot.
 ``fleet``: robots are the real uplink code with an echo in place of a bridge, half of them at each
 relay. Operators have the other relay, so that everything crosses the engine; each sends 10 times a
 second, and waits for the echo. Meanwhile a relay and a node are killed; then it is counted what
@@ -31,6 +32,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import asdict, dataclass
 from itertools import count, cycle
 import json
 import os
@@ -80,6 +82,11 @@ ODOMETRY, CAMERA = '/odom', '/camera'
 WATCHERS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (1, (ODOMETRY, CAMERA)), (50, (ODOMETRY, CAMERA)), (50, ()))
 """How many operators watch what; what they get who watch nothing is no sample."""
+STATE = '"kind":"state"'
+SETTLE = 2.0
+"""Until it is counted, s: at first all are told of all who come."""
+STATUS_EACH = 1.0
+"""How often an operator says how it is, s."""
 PICTURE = 40_000
 """Bytes of a compressed picture."""
 OFTEN = 5
@@ -267,24 +274,52 @@ async def compare() -> None:
             run.close()
 
 
-async def watch(url: str, topics: Sequence[str], got: list[int], number: int) -> None:
+@dataclass
+class Got:
+    """What the operators have got: samples each, or what else comes; and states, all of them."""
+
+    samples: list[int]
+    states: int = 0
+    state_bytes: int = 0
+
+
+def envelope(kind: str, **data: Any) -> str:
+    """Return a message of an operator."""
+    return json.dumps({'metadata': {'message_type': kind, 'message_id': 'm'}, 'data': data})
+
+
+async def say(peer: ClientConnection) -> None:
+    """Say again and again how an operator is."""
+    for number in count():
+        await peer.send(envelope('status', number=number))
+        await asyncio.sleep(STATUS_EACH)
+
+
+async def watch(url: str, topics: Sequence[str], got: Got, number: int) -> None:
     """Subscribe to some topics, and count the samples; without a topic, what else comes."""
     async with await reach([url], max_size=None,
                            subprotocols=[Subprotocol('ws_bridge.v1')]) as peer:
         for topic in topics:
-            await peer.send(json.dumps({
-                'metadata': {'message_type': 'configuration', 'message_id': topic},
-                'data': {'op': 'subscribe', 'topic': topic, 'encoding': 'cdr'}}))
-        async for frame in peer:
-            got[number] += isinstance(frame, bytes) or not topics
+            await peer.send(envelope('configuration', op='subscribe', topic=topic,
+                                     encoding='cdr'))
+        saying = None if number else asyncio.create_task(say(peer))
+        try:
+            async for frame in peer:
+                if isinstance(frame, str) and STATE in frame:
+                    got.states += 1
+                    got.state_bytes += len(frame)
+                got.samples[number] += isinstance(frame, bytes) or not topics
+        finally:
+            if saying is not None:
+                saying.cancel()
 
 
 async def watch_all(watchers: int, url: str, *topics: str) -> None:
-    """Be so many operators; print what each has got whenever a line comes."""
-    got = [0] * watchers
+    """Be so many operators; print what they have got whenever a line comes."""
+    got = Got([0] * watchers)
     tasks = [asyncio.create_task(watch(url, topics, got, each)) for each in range(watchers)]
     while await asyncio.to_thread(sys.stdin.readline):
-        print(json.dumps(got), flush=True)
+        print(json.dumps(asdict(got)), flush=True)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -300,18 +335,22 @@ async def watched_by(watchers: int, url: str, topics: Sequence[str], fleet: Flee
     assert asks is not None
     assert answers is not None
 
-    async def count_all() -> list[int]:
+    async def count_all() -> Got:
         asks.write(b'\n')
-        return list(json.loads(await answers.readline()))
-    while not all(await count_all()):   # noqa: ASYNC110 - it is another process that has events
+        return Got(**json.loads(await answers.readline()))
+    while not all((await count_all()).samples):   # noqa: ASYNC110 - another process has events
         await asyncio.sleep(LOOK)
+    await asyncio.sleep(SETTLE)
     begin, before, sent = time.monotonic(), await count_all(), fleet.bytes_out
     await asyncio.sleep(seconds)
     took, after, sent = time.monotonic() - begin, await count_all(), fleet.bytes_out - sent
-    got = [end - start for start, end in zip(before, after, strict=True)]
+    got = [end - start for start, end in zip(before.samples, after.samples, strict=True)]
+    states = after.states - before.states
     print(f'{watchers} operators of {" and ".join(topics) or "nothing"}: the robot sends '
           f'{sent / took / 1000:.1f} kB/s up; each gets {min(got) / took:.1f} to '
-          f'{max(got) / took:.1f} messages a second', flush=True)
+          f'{max(got) / took:.1f} messages a second; all together get {states / took:.1f} states '
+          f'a second, {(after.state_bytes - before.state_bytes) / took / 1000:.1f} kB/s',
+          flush=True)
     asks.close()
     await process.wait()
 

@@ -48,7 +48,7 @@ def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
             loop.now += SLICE / 4
         return FakePeer(
             name=name, send=send, hears_news=True,
-            link=SimpleNamespace(dropped=0, queued_bytes=0, bandwidth=None),
+            link=SimpleNamespace(dropped=0, queued_bytes=0, bandwidth=None, owed_bytes=0),
             session=SimpleNamespace(login=open_to_all(Exposure.open()), describe=lambda now: {}))
     peers = [peer(f'p{number}') for number in range(100)]
     ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}, nodes=()),
@@ -106,6 +106,46 @@ def test_ros_is_told_what_it_hears_and_what_has_changed() -> None:
     assert said[2:] == ['ws_bridge: bridge', 'ws_bridge: bridge']
 
 
+def test_who_has_not_got_older_messages_is_told_later() -> None:
+    """What would wait behind them would be old; it is told what is newest when they have left."""
+    told: list[tuple[str, float]] = []
+    loop: Any = Timers()
+    login = open_to_all(Exposure.open())
+
+    def peer(name: str) -> Any:
+        return FakePeer(
+            name=name, send=lambda reply: told.append((name, reply.shared.uptime)),
+            hears_news=True, session=SimpleNamespace(login=login, describe=lambda now: {}),
+            link=SimpleNamespace(dropped=0, queued_bytes=0, bandwidth=None, owed_bytes=0))
+    _, slow, slower = peers = [peer('quick'), peer('slow'), peer('slower')]
+    ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}, nodes=()),
+                               publish_status=lambda *_: None, publish_safety=lambda **_: None)
+    outward: Any = SimpleNamespace(topics=list)
+    settings: Any = SimpleNamespace(robot_name='', status_interval=5.0, diagnostics_period=1e9)
+    state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, loop,
+                          list, lambda peer: [], end=pytest.fail)
+    state._diagnostics_due = 1e9
+    slow.link.owed_bytes = slower.link.owed_bytes = 10
+
+    def tick() -> list[tuple[str, float]]:
+        loop.now = loop.now + 1.0
+        state.tick()
+        said, told[:] = [*told], []
+        return said
+    began = loop.now
+    assert tick() == [('quick', 1.0)]
+    assert tick() == []
+    slow.link.owed_bytes = 0
+    assert tick() == [('slow', 3.0)]
+    assert tick() == []
+    state.touch()
+    assert tick() == [('quick', 5.0), ('slow', 5.0)]
+    slower.link.owed_bytes = 0
+    assert tick() == [('slower', 6.0)]
+    assert tick() == []
+    assert loop.now == began + 7.0
+
+
 def test_what_each_peer_is_told_of_others_is_bounded() -> None:
     """Else many peers would be told more than they are given of topics."""
     told: list[Any] = []
@@ -114,7 +154,7 @@ def test_what_each_peer_is_told_of_others_is_bounded() -> None:
     def peer(number: int) -> Any:
         return FakePeer(
             name=f'p{number}', send=told.append, hears_news=True,
-            link=SimpleNamespace(dropped=0, queued_bytes=0, bandwidth=None),
+            link=SimpleNamespace(dropped=0, queued_bytes=0, bandwidth=None, owed_bytes=0),
             session=SimpleNamespace(login=login, describe=lambda now: number))
     peers = [peer(number) for number in range(MOST_PEERS + 30)]
     ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}, nodes=()))

@@ -130,6 +130,51 @@ async def test_what_is_the_same_for_many_leaves_once() -> None:
     assert {end.data for end in listener.ends.values()} == {b'odometry' * 10 + b'camera' * 1000}
 
 
+def told(peer: int, number: int) -> bytes:
+    """Return what a peer is told of the robot: most of it is the same for all."""
+    head = b'{"id":"p%d-%d","timestamp":%.3f,"data":{"topics":[' % (peer, number, peer / 7)
+    topics = b','.join(b'{"topic":"/topic/%d","rate":null,"age":null}' % (number * each)
+                       for each in range(100))
+    return head + topics + b'],"you":{"peer":"p%d","dropped":%d}}}' % (peer, peer * 10_000)
+
+
+WRITES = st.one_of(
+    st.builds(told, st.integers(0, 200), st.integers(1, 2)),
+    st.builds(lambda one, two, size: one + b'x' * size + two, st.binary(max_size=40),
+              st.binary(max_size=40), st.integers(900, 1100)),
+    st.binary(max_size=3))
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), WRITES), max_size=30))
+def test_each_stream_gets_its_bytes_in_order_where_they_are_alike(
+        writes: list[tuple[int, bytes]]) -> None:
+    async def run() -> None:
+        carrier, listener, _ = pair()
+        streams = {number: carrier.ask(number, End(), {}) for number in range(1, 5)}
+        for number, data in writes:
+            streams[number].write(data)
+        await turns()
+        for number in streams:
+            assert listener.ends[number].data == b''.join(
+                data for each, data in writes if each == number)
+        assert carrier.bytes_out <= sum(len(data) for _, data in writes)
+    asyncio.run(run())
+
+
+async def test_what_is_the_same_in_most_of_it_leaves_once() -> None:
+    """The state of the robot, as 50 peers are told it, and a sample with numbers of their own."""
+    carrier, listener, _ = pair()
+    streams = [carrier.ask(number, End(), {}) for number in range(50)]
+    picture = bytes(range(256)) * 40
+    for number, stream in enumerate(streams):
+        stream.write(told(number, 1))
+        stream.write(b'\x01%04d' % number + picture)
+    await turns()
+    for number, end in listener.ends.items():
+        assert end.data == told(number, 1) + b'\x01%04d' % number + picture
+    assert carrier.bytes_out < len(told(0, 1)) + len(picture) + 50 * 200
+
+
 async def test_a_large_write_leaves_in_slices() -> None:
     carrier, listener, wire = pair()
     carrier.ask(1, End(), {}).write(b'x' * (2 * SLICE + 1))

@@ -107,6 +107,7 @@ class StateReporter(Unit):
         self._started = loop.time()
         self._touched = False
         self._telling: dict[Peer, SharedState] = {}    # who is still to be told, and what
+        self._behind: set[Peer] = set()     # who was not told, for older messages wait for it
         self._spent = 0.0
         self._rest = self._started
         self._listings: dict[tuple[Role, bool], tuple[GraphSnapshot, GraphView]] = {}
@@ -125,12 +126,19 @@ class StateReporter(Unit):
         """Send what is due; called a few times a second."""
         now = self._loop.time()
         # Many peers are told later: it must not take all of the loop's time.
-        if not self._telling and now >= self._rest \
-                and any(peer.hears_news for peer in self._peers()):
+        wanting = [peer for peer in self._peers() if peer.hears_news]
+        if wanting and not self._telling and now >= self._rest:
             freshness = tuple([(topic.name, self._judge(topic, now))
                                for topic in self._outward.topics()])
             if self._touched or freshness != self._freshness or now >= self._status_due:
-                self._begin_to_tell(now, freshness)
+                self._freshness, self._touched = freshness, False
+                self._status_due = now + self._settings.status_interval
+                self._behind.clear()
+                self._begin_to_tell(now, wanting)
+            elif free := [peer for peer in wanting
+                          if peer in self._behind and not peer.link.owed_bytes]:
+                self._behind.difference_update(free)
+                self._begin_to_tell(now, free)
         if now >= self._diagnostics_due:
             self._diagnostics_due = now + self._settings.diagnostics_period
             if now >= self._lists_due:
@@ -148,20 +156,15 @@ class StateReporter(Unit):
             self._ros.publish_safety(links=links)
         self._listed = clients, links
 
-    def _begin_to_tell(self, now: float, freshness: tuple[tuple[str, FreshnessState], ...]
-                       ) -> None:
-        """Make what all peers are told who want to know, once a role."""
+    def _begin_to_tell(self, now: float, wanting: Sequence[Peer]) -> None:
+        """Make what peers are told, once a role."""
         begin = time.perf_counter()
-        wanting = [peer for peer in self._peers() if peer.hears_news]
-        self._freshness = freshness
-        self._status_due = now + self._settings.status_interval
         shared: dict[Role, SharedState] = {}
         for peer in wanting:
             rights = peer.session.login.rights
             if rights.role not in shared:
                 shared[rights.role] = self._shared(now, rights)
             self._telling[peer] = shared[rights.role]
-        self._touched = False
         self._spent = time.perf_counter() - begin
         self._tell()
 
@@ -171,7 +174,9 @@ class StateReporter(Unit):
         while self._telling and now < begin + SLICE:
             peer = next(iter(self._telling))
             shared = self._telling.pop(peer)
-            if peer.hears_news:
+            if peer.hears_news and peer.link.owed_bytes:
+                self._behind.add(peer)      # it would wait, and be old when it leaves
+            elif peer.hears_news:
                 peer.send(RobotState(shared, self._you(peer)))
             now = time.perf_counter()
         self._spent += now - begin

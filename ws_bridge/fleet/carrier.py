@@ -18,12 +18,14 @@ A stream that is not taken at its other end gets no room, and then whoever write
 operator costs only itself. Where the connection itself is slow, all wait. Nothing is kept here but
 what leaves in this turn of the loop; what is newest is decided where samples are, at the robot.
 
-What is written to several streams in one turn, and is the same, leaves once.
+What is written to several streams in one turn, and is the same, leaves once. So does what is the
+same in most of it: the state of the robot, of which each peer is told the end for itself, or a
+sample in whose head each peer has a number of its own.
 """
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from ws_bridge.errors import BadFrame, TooLarge
@@ -48,6 +50,16 @@ TOLD_AFTER = 0.02
 """fewer within this time, s: it measures the way by that."""
 SLICE = 65_536
 """Bytes of a stream in one frame: then others have their turn."""
+ALIKE = 1024
+"""What is shorter is not looked at for what is the same in it as in others, bytes."""
+OWN = 2048
+"""At most so many bytes before the same ones, and after them, are a stream's own."""
+PROBE = 96
+"""So many bytes in the middle have to be the same, bytes: else nothing is looked at."""
+BY_CHANCE = 16
+"""At both ends of what is the same in two, so much may be other in a third, bytes."""
+MOST_ALIKE = 8
+"""So many of what was written last in a turn are compared with what comes."""
 
 
 class StreamPort(Protocol):
@@ -157,6 +169,91 @@ class Stream:
         self.port.received(data)
 
 
+class Written:
+    """
+    What is written to some streams in one turn of the loop.
+
+    :ivar streams: to which ``data`` goes.
+    :ivar before: what goes to some of them before it, ``after``: after it.
+    """
+
+    __slots__ = ('after', 'before', 'data', 'streams')
+
+    def __init__(self, streams: list[int], data: bytes) -> None:
+        self.streams = streams
+        self.data = data
+        self.before: list[tuple[list[int], bytes]] = []
+        self.after: list[tuple[list[int], bytes]] = []
+
+    def __repr__(self) -> str:
+        return f'<Written {len(self.data)} bytes to {self.streams}>'
+
+    def frames(self) -> Iterator[tuple[list[int], bytes]]:
+        """Give what leaves, in its order."""
+        yield from self.before
+        yield self.streams, self.data
+        yield from self.after
+
+    def add(self, stream: int, data: bytes) -> bool:
+        """
+        Write to one more stream, if most of it is what others get.
+
+        Once it was found what is the same, it has to be all of that.
+        """
+        if self.before or self.after:
+            start = data.find(self.data, 0, len(self.data) + OWN)
+            size = len(self.data)
+            if start < 0 or len(data) - size - start > OWN:
+                return False
+        else:
+            own, start, size = _find_same(self.data, data)
+            if not size:
+                return False
+            streams, whole, self.data = [*self.streams], self.data, data[start:start + size]
+            self._surround(streams, whole, own)
+        self.streams.append(stream)
+        self._surround([stream], data, start)
+        return True
+
+    def _surround(self, streams: list[int], whole: bytes, start: int) -> None:
+        """Write around what is the same."""
+        end = start + len(self.data)
+        if start:
+            self.before.append((streams, whole[:start]))
+        if end < len(whole):
+            self.after.append((streams, whole[end:]))
+
+
+def _find_same(one: bytes, other: bytes) -> tuple[int, int, int]:
+    """Return where in both the same bytes begin, and how many these are; 0 = too few."""
+    middle = len(one) // 2
+    probe = one[middle:middle + PROBE]
+    found = middle if other.startswith(probe, middle) else other.find(
+        probe, max(middle - OWN, 0), middle + PROBE + OWN)
+    if found < 0:
+        return 0, 0, 0
+    before = _same_size(one[:middle][::-1], other[:found][::-1]) - BY_CHANCE
+    after = _same_size(one[middle:], other[found:]) - BY_CHANCE
+    start, other_start, size = middle - before, found - before, before + after
+    is_most = before > 0 and after > 0 and 2 * size >= max(len(one), len(other)) and max(
+        start, other_start, len(one) - start - size, len(other) - other_start - size) <= OWN
+    return (start, other_start, size) if is_most else (0, 0, 0)
+
+
+def _same_size(one: bytes, other: bytes) -> int:
+    """Return with how many of the same bytes both begin."""
+    same, most = 0, min(len(one), len(other))
+    if one[:most] == other[:most]:
+        return most
+    while same + 1 < most:      # the first ``same`` are, the first ``most`` are not
+        middle = (same + most) // 2
+        if one[same:middle] == other[same:middle]:
+            same = middle
+        else:
+            most = middle
+    return same
+
+
 class Carrier:
     """
     One connection with its streams.
@@ -168,8 +265,9 @@ class Carrier:
     def __init__(self, outlet: Outlet, listener: CarrierListener) -> None:
         self._outlet = outlet
         self._listener = listener
-        self._batch: list[tuple[list[int], bytes]] = []     # no stream: its end, in place of bytes
+        self._batch: list[Written] = []     # to no stream: its end, in place of bytes
         self._places: dict[bytes, int] = {}
+        self._large: list[int] = []         # places of what others may be like
         self._last: dict[int, int] = {}
         self._untold: dict[Stream, None] = {}
         self._telling: asyncio.TimerHandle | None = None
@@ -234,25 +332,43 @@ class Carrier:
             asyncio.get_running_loop().call_soon(self._flush)
         if len(self.streams) > 1:
             place = self._places.get(data, -1)
-            if place > self._last.get(number, -1) and len(batch[place][0]) < MAX_STREAMS:
-                batch[place][0].append(number)
+            if place > self._last.get(number, -1) and len(batch[place].streams) < MAX_STREAMS:
+                batch[place].streams.append(number)
                 self._last[number] = place
                 return
+            if len(data) >= ALIKE:
+                if self._write_alike(number, data):
+                    return
+                self._large.append(len(batch))
             self._places[data] = self._last[number] = len(batch)
-        batch.append(([number], data))
+        batch.append(Written([number], data))
+
+    def _write_alike(self, number: int, data: bytes) -> bool:
+        """Write what is the same in most of it as something else; return whether it is."""
+        last = self._last.get(number, -1)
+        for place in self._large[:-MOST_ALIKE - 1:-1]:
+            written = self._batch[place]
+            if place <= last or len(written.streams) >= MAX_STREAMS:
+                continue
+            whole = written.data
+            if written.add(number, data):
+                if written.data is not whole:
+                    self._places.pop(whole, None)       # nobody gets that alone
+                self._last[number] = place
+                return True
+        return False
 
     def end(self, stream: Stream) -> None:
         """End a stream, after what was written to it."""
         del self.streams[stream.number]
         if not self._batch:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._batch.append(([], encode_stream(Kind.END, stream.number)))
+        self._batch.append(Written([], encode_stream(Kind.END, stream.number)))
 
     def close(self) -> None:
         """End every stream: the connection is gone."""
         self._batch.clear()
-        self._places.clear()
-        self._last.clear()
+        self._forget_places()
         self._untold.clear()
         if self._telling is not None:
             self._telling.cancel()
@@ -263,21 +379,29 @@ class Carrier:
 
     # ---- what leaves
 
+    def _forget_places(self) -> None:
+        self._places.clear()
+        self._large.clear()
+        self._last.clear()
+
     def _flush(self) -> None:
         batch, self._batch = self._batch, []
-        self._places.clear()
-        self._last.clear()
-        for streams, data in batch:
-            if not streams:
-                self._outlet.send(data, is_urgent=False)
+        self._forget_places()
+        for written in batch:
+            if not written.streams:
+                self._outlet.send(written.data, is_urgent=False)
                 continue
-            for start in range(0, len(data), SLICE):
-                piece = data if len(data) <= SLICE else data[start:start + SLICE]
-                self.bytes_out += len(piece)
-                self._outlet.send(encode_data(streams, piece), is_urgent=False)
+            for streams, data in written.frames():
+                self._send(streams, data)
         if not self.is_full and self._outlet.is_busy:
             self._set_full(is_full=True)
             self._outlet.when_free(self._free)
+
+    def _send(self, streams: list[int], data: bytes) -> None:
+        for start in range(0, len(data), SLICE):
+            piece = data if len(data) <= SLICE else data[start:start + SLICE]
+            self.bytes_out += len(piece)
+            self._outlet.send(encode_data(streams, piece), is_urgent=False)
 
     def _free(self) -> None:
         self._set_full(is_full=False)
