@@ -74,8 +74,8 @@ CAMERA = '/camera/image'
 PIECE, PIECE_HEAD, NUMBER = 16, 8, struct.Struct('<4xI')
 """A piece of a large frame; the number of its frame, or of the channel of another binary frame."""
 CLOCK = time.time() - time.monotonic()
-KINDS = {1: 'raw', 5: 'H.264'}
-"""What binary frames hold, by their first byte."""
+KINDS = {1: 'raw', 5: 'H.264', 5 | 4 << 8: 'JPEG'}
+"""What binary frames hold, by their first byte, and a flag in the second."""
 LISTEN = """
     window.pressed = [];
     for (const kind of ['keydown', 'click']) {
@@ -209,7 +209,7 @@ class Wire:
             frame = frame[PIECE_HEAD:] if is_first else b''
         if len(frame) >= PIECE_HEAD and NUMBER.unpack_from(frame)[0] in self._camera:
             rung = f' rung {(frame[1] >> 4) - 1}' if frame[1] >> 4 else ''
-            self.pictures[f'{KINDS[frame[0]]}{rung}'] += 1
+            self.pictures[f'{KINDS[frame[0] | (frame[1] & 4) << 8]}{rung}'] += 1
 
 
 def measure_page(link: Link, seconds: float, *, is_secure: bool) -> list[str]:

@@ -316,6 +316,8 @@ def test_what_is_not_known_to_be_fast_begins_small() -> None:
     rig.show(is_key=True)
     assert rig.viewers[0].recipe == VideoRecipe(0)
     rig.peer.link.bandwidth = None
+    rig.numbers()
+    rig.now = 70.0
     rig.show()
     assert rig.viewers[0].recipe == VideoRecipe(1)
 
@@ -338,7 +340,7 @@ def test_jpeg_for_those_who_cannot_decode_video() -> None:
     for _ in range(3):
         for viewer in [*rig.viewers]:
             viewer.take(Packet(b'x', 7, True, 'jpeg'))
-    assert rig.viewers[0].recipe == JpegRecipe(240, 0, 50, 0.2, is_most=True)
+    assert rig.viewers[0].recipe == JpegRecipe(240, 0, 25, 0.2, is_most=True)
 
 
 def test_where_no_other_quality_may_be_no_frame_is_left_out() -> None:

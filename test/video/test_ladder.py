@@ -65,6 +65,16 @@ def test_an_unknown_link_begins_small() -> None:
     assert ladder.note(FIRST_PATIENCE + SETTLED + PATIENCE, 0, has_lost=False)
 
 
+def test_frames_that_come_rarely_may_not_wait() -> None:
+    ladder = Ladder(0.0, 0)
+    for now in (1.0, 3.0):
+        assert not ladder.note(now, 1, has_lost=False)
+        assert ladder.note(now, TOO_MANY, has_lost=False)
+    assert (ladder.rung, ladder.interval) == (0, 0.2)
+    assert ladder.note(5.0, 1, has_lost=False)
+    assert (ladder.rung, ladder.interval) == (0, 0.5)
+
+
 def test_what_a_link_carries_bounds_the_choice() -> None:
     """No step is tried that is too much; one down goes as far as is needed."""
     ladder = Ladder(0.0, 0)
@@ -75,7 +85,7 @@ def test_what_a_link_carries_bounds_the_choice() -> None:
     assert ladder.note(201.0, TOO_MANY, has_lost=False, bandwidth=0.3 * enough)
     assert (ladder.rung, ladder.interval) == (0, 0.0)
     assert ladder.note(203.0, TOO_MANY, has_lost=False, bandwidth=12_500.0)
-    assert (ladder.rung, ladder.interval) == (0, 0.5)
+    assert (ladder.rung, ladder.interval) == (0, 0.2)
     assert ladder.note(205.0, TOO_MANY, has_lost=False, bandwidth=100.0)
     assert (ladder.rung, ladder.interval) == (0, 1.0)
     assert not ladder.note(207.0, TOO_MANY, has_lost=False, bandwidth=100.0)

@@ -61,6 +61,10 @@ def test_rungs() -> None:
     assert JpegRecipe(interval=0.5).pause == 0.5
     assert (rungs_of('h264'), rungs_of('jpeg')) == (RUNGS, JPEG_RUNGS)
     assert video_recipe('h264', 2, 0.3) == VideoRecipe(2, 0.5)
+    assert [(each.quality, each.interval) for each in (
+        video_recipe('jpeg', 0, interval) for interval in (0.1, 0.2, 1.0))
+        if isinstance(each, JpegRecipe)] == [(50, 0.1), (25, 0.2), (25, 1.0)]
+    assert video_recipe('jpeg', 1, 1.0) == JpegRecipe(480, 0, 65, 1.0, is_most=True)
     small = video_recipe('jpeg', 0, 0.0)
     assert small.pause == 1 / JPEG_RUNGS[0].rate and video_recipe('jpeg', 0, 0.3).pause == 0.5
     assert isinstance(small, JpegRecipe) and not small.is_as_it_is

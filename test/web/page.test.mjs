@@ -332,6 +332,10 @@ test('how bad a delay is, what it leaves of the speed, and when a link is thin',
     thin.note(trip);
     return thin.isThin;
   }), [false, false, false, false, true, true, false]);
+  assert.deepEqual([1e6, 50_000, 100_000, 130_000, 50_000, null].map((bandwidth) => {
+    thin.told(bandwidth);
+    return thin.isThin;
+  }), [false, true, true, false, true, false]);
 });
 
 const H264 = { topic: '/v', type: 'foxglove_msgs/msg/CompressedVideo' };
@@ -455,7 +459,7 @@ test('pictures come as video, else as JPEG, else as they are: what a link carrie
   assert.deepEqual(shows(), ['jpeg', true, 'fresh']);
   assert.deepEqual(client.shown, [['/a', 4.5]]);
   made.player.Decoder = class {};
-  made._showAge();
+  made._look();
   assert.deepEqual([...asked(), mode()], ['video', undefined, true, undefined, 'video']);
   client.subscriptions.at(-1).refuse({ code: 'unavailable', message: 'no PyAV' });
   await settled();

@@ -45,7 +45,7 @@ from ws_bridge.session.effects import DeliveryName, OpenSubscription
 from ws_bridge.session.queue import Frame, Split
 from ws_bridge.transport.link import Link
 from ws_bridge.video.camera import Packet, VIDEO_TYPES, Viewer
-from ws_bridge.video.ladder import Ladder
+from ws_bridge.video.ladder import Ladder, LATE
 from ws_bridge.video.messages import compressed_video, READERS
 from ws_bridge.video.recipes import Recipe, RUNG, rungs_of, video_recipe
 
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
 
 DEPTH = 6
 """Frames of one camera that wait for a slow peer; then it has to wait for a new beginning."""
-JPEG_DEPTH = 1
-"""Pictures that stand for themselves: the newest waits."""
+LEAST_DEPTH = 1
+"""The same of pictures that stand for themselves, and of frames that come rarely."""
 REMEMBERED = 256
 """Frames of which it is remembered when they left, until the peer says that it has shown them."""
 ROUNDING = 1_000
@@ -149,9 +149,16 @@ class _Showing:
         self._left.append((packet.stamp, self._clock()))
         link.send_stream(
             self._name, wire.frame(packet, rung, self._count),
-            JPEG_DEPTH if packet.codec == 'jpeg' else DEPTH, text=wire.text,
+            self._depth(packet), text=wire.text,
             split=wire.split, on_left=None if self._on_left is None else partial(
                 self._on_left, packet.stamp, link))
+
+    def _depth(self, packet: Packet) -> int:
+        """Return how many frames may wait: where they come rarely, one is old already."""
+        if packet.codec == 'jpeg' or (
+                self._ladder is not None and self._ladder.interval >= LATE):
+            return LEAST_DEPTH
+        return DEPTH
 
     def shown(self, stamp: int) -> None:
         """Take note that the peer has shown a picture, by its time, Unix, ns."""

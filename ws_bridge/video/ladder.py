@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
-from ws_bridge.video.recipes import RUNG, Rung, RUNGS
+from ws_bridge.video.recipes import leanness, RUNG, Rung, RUNGS
 
 INTERVALS = (1.0, 0.5, 0.2, 0.1)
 """Times between two frames of the lowest rung, s, as far as they make a difference."""
@@ -49,8 +49,8 @@ class Step(NamedTuple):
 def steps_of(rungs: Sequence[Rung]) -> tuple[Step, ...]:
     """Return the choices from thin to wide."""
     lowest = rungs[0]
-    return (*(Step(0, interval, lowest.bits / lowest.rate / interval) for interval in INTERVALS
-              if interval * lowest.rate >= 1.5),
+    return (*(Step(0, interval, lowest.bits * leanness(interval) / lowest.rate / interval)
+              for interval in INTERVALS if interval * lowest.rate >= 1.5),
             *(Step(number, 0.0, rung.bits) for number, rung in enumerate(rungs)))
 
 
@@ -59,7 +59,10 @@ SHARE = 0.7
 TOO_MANY = 3
 """So many frames that wait are a sign that the link is too thin."""
 LATE, LATE_FOR = 0.2, 0.4
-"""So much later than at best, for so long, is such a sign too, s: more than a key frame takes."""
+"""
+So much later than at best, for so long, is such a sign too, s: more than a key frame takes. So are
+frames that wait, of so much time.
+"""
 FALLS = 0.05
 """What becomes less late by so much, s, gets the time again: a step down helps by and by."""
 CALM = 0.1
@@ -70,8 +73,8 @@ SETTLED = 1.0
 """For how long a step down is given time to help, s."""
 FIRST_PATIENCE, PATIENCE, MOST_PATIENCE = 2.0, 5.0, 120.0
 """
-After so long without a frame that waited or was late, a step up is tried, s; the first one before
-anything was too much.
+After so long without a frame that waited or was late, a step up is tried, s; the first one where a
+link was not known, before anything was too much.
 """
 REGRET = 10.0
 """A step down so soon after one up, s, tells that this was too much."""
@@ -92,7 +95,7 @@ class Ladder:
     def __init__(self, now: float, rung: int = RUNG, rungs: Sequence[Rung] = RUNGS) -> None:
         self._steps = steps_of(rungs)
         self._step = len(self._steps) - len(rungs) + rung
-        self._patience = FIRST_PATIENCE
+        self._patience = FIRST_PATIENCE if rung < RUNG else PATIENCE
         self._changed = self._calm_since = self._best_since = now
         self._climbed = -inf
         self._late_since: float | None = None
@@ -131,7 +134,7 @@ class Ladder:
             self._late_since, self._excess = now, excess
         if waiting or has_lost or excess >= CALM:
             self._calm_since = now
-        if has_lost or waiting >= TOO_MANY or (
+        if has_lost or waiting >= TOO_MANY or waiting * self.interval >= LATE or (
                 self._late_since is not None and now >= self._late_since + LATE_FOR):
             if not self._step or now < self._changed + SETTLED:
                 return False

@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 QUALITY = 80
 """Of JPEG, where nobody asks for another."""
+LEAST_QUALITY = 25
+"""Of JPEG over the thinnest links."""
 LARGEST_SIDE = 8192
 """Of a JPEG, pixels."""
 
@@ -106,6 +108,17 @@ class VideoRecipe:
 Recipe = JpegRecipe | VideoRecipe
 
 
+def leanness(interval: float) -> float:
+    """
+    Return which share of its bits a frame of the lowest rung gets that is to come so rarely.
+
+    It comes rarely because the link is thin: there a frame takes long, and a key frame longer.
+
+    :param interval: s.
+    """
+    return min(1.0, 0.1 / interval) if interval else 1.0
+
+
 def rungs_of(codec: str) -> tuple[Rung, ...]:
     """Return the qualities of ``h264`` or ``jpeg``."""
     return JPEG_RUNGS if codec == 'jpeg' else RUNGS
@@ -121,6 +134,8 @@ def video_recipe(codec: str, rung: int, interval: float) -> Recipe:
     if codec != 'jpeg':
         return VideoRecipe(rung, interval)
     _, width, rate, quality = JPEG_RUNGS[rung]
+    if not rung:
+        quality = max(int(quality * leanness(interval)), LEAST_QUALITY)
     return JpegRecipe(width, 0, quality, max(interval, 1.0 / rate), is_most=True)
 
 

@@ -95,7 +95,7 @@ export class Camera {
       onError: (error) => (error.code === 'unknown_name' ? this._later(error.message) : this._failed(error.message)),
     });
     this.clear('No camera yet');
-    this.timer = setInterval(() => this._showAge(), 250);
+    this.timer = setInterval(() => this._look(), 250);
   }
 
   /** Seconds since what is in sight was taken, as far as one knows; null while nothing is. */
@@ -124,8 +124,8 @@ export class Camera {
       this.player.close();
       return;
     }
-    this.clear(this.choice?.topic ? 'Waiting for a picture …' : 'No camera chosen');
     this._mode(this._best());
+    this.clear(this.choice.topic ? 'Waiting for a picture …' : 'No camera chosen');
   }
 
   /** Whether the topic is video, and nothing else. */
@@ -250,8 +250,12 @@ export class Camera {
     mark(this.figure, 'fresh', fresh);
     mark(this.rate, 'fresh', fresh);
     say(this.rate, this.drawn.length ? `${(this.drawn.length / 2).toFixed(0)} Hz` : '–');
-    if (!this.choice?.topic) return;
-    this._choose();
+  }
+
+  _look() {
+    this._showAge();
+    if (!this.choice.topic) return;
+    this._choose(); // people may have
     if (this.way === 'pictures') this.choice.setRate(RATES[this.isThin() ? 1 : 0]);
   }
 }
