@@ -209,9 +209,7 @@ class Rig:
             add=self._add,
             remove=lambda key, viewer: self.viewers.remove(viewer), want_key=self._want_key)
         link = SimpleNamespace(
-            has_lost=self.queue.has_lost, forget_stream=self.queue.forget,
-            is_fast=True, bandwidth=None,
-            waiting=self.queue.waiting, queue=self.queue,
+            forget_stream=self.queue.forget, is_fast=True, bandwidth=None, queue=self.queue,
             send_stream=lambda key, data, depth, text, split, on_left: self.queue.put_stream(
                 key, data, depth, text=text, split=split, on_left=on_left))
         rights = SimpleNamespace(check_type=lambda topic, msg_type: None)

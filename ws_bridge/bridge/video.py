@@ -133,13 +133,13 @@ class _Showing:
         """Send a frame, unless one that it is made of is missing."""
         link, wire = self.peer.link, self._wire
         self._count += 1
-        has_lost = link.has_lost(self._name)
+        has_lost = link.queue.has_lost(self._name)
         if has_lost:
             self.begin()
             self._waits = True
             self._cameras.want_key(self._key, recipe)
         if self._ladder is not None and self._ladder.note(
-                self._clock(), link.waiting(self._name), has_lost=has_lost,
+                self._clock(), link.queue.waiting(self._name), has_lost=has_lost,
                 delay=self._delay_now(), bandwidth=link.bandwidth) and self._change(
                     self._ladder.rung):
             return

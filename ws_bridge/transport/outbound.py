@@ -289,14 +289,6 @@ class Outbound:
         self._staged = [item for item in self._staged if item.key != key]
         self.queue.forget(key)
 
-    def has_lost(self, key: Hashable) -> bool:
-        """Whether a frame of a stream gave way since :meth:`forget_stream`."""
-        return self.queue.has_lost(key)
-
-    def waiting(self, key: Hashable) -> int:
-        """Return how many frames of a stream wait in the queue."""
-        return self.queue.waiting(key)
-
     async def flushed(self, timeout: float) -> bool:
         """Wait, up to ``timeout`` s, until nothing is queued: back-pressure for one sender."""
         if self._writer is not None:
