@@ -14,27 +14,35 @@
 """
 How commands and a stop pass a thin link on which pictures, scans and odometry leave the robot.
 
-``python test/bench/measure_thin_link.py [--runs 2] [--seconds 10] [MBIT ...]``: the demo robot and
-its bridge are behind a slow line (``test/support/thin_link.py``), an operator on this side
-subscribes to the camera (CDR), the scan and odometry (JSON), drives with 20 commands a second and
-then presses STOP. It needs to be root, for the network. Printed: how many commands the robot
+``python test/bench/measure_thin_link.py [--page] [--runs 2] [--seconds 10] [MBIT ...]``: the demo
+robot and its bridge are behind a slow line (``test/support/thin_link.py``), an operator on this
+side subscribes to the camera (CDR), the scan and odometry (JSON), drives with 20 commands a second
+and then presses STOP. It needs to be root, for the network. Printed: how many commands the robot
 heard of those that were sent, the time from the operator to the robot of the median and the 99th
 percentile, what the link alone takes, the time from STOP to the first zero that the robot heard,
 whether the connection broke, and how many messages of each topic came a second.
 
-With ``--page`` the operator is the bridge's web page in chromium: how long it took to load, and
-for each key that was pressed when the robot heard of it.
+With ``--page`` the operator is the bridge's web page in chromium, which shows the camera, the scan
+and odometry: how long it took to load, for each key that was pressed when the robot heard of it,
+what became of the commands that the page sent meanwhile, and the pictures: how they came, how old
+they were when the page showed them (by its own word, ``shown``), how many a second. What the page
+said while a key was down that the robot did not hear is the last column. Browsers decode video on
+secure pages only: with ``--insecure`` the page is not taken for one, as most robots' pages are.
+Robot, bridge and browser have one clock.
 """
 from __future__ import annotations
 
 import argparse
+import base64
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import json
+from math import nan
 import os
 from pathlib import Path
+import struct
 import sys
 import time
 from typing import Any
@@ -54,11 +62,27 @@ LOSSES = (0.0, 0.01)
 HEAD = ('link: rate, round trip, loss', 'lease', 'commands heard', 'refused', 'p50', 'p99',
         'STOP to zero', 'connection', 'camera, scan, odometry a second')
 PAGE_HEAD = ('link: rate, round trip, loss', 'loaded', 'lease', 'keys heard', 'key to speed',
-             'STOP to zero', 'connection', 'the page says')
+             'commands heard', 'p50', 'p99', 'STOP to zero', 'connection', 'pictures',
+             'age p50, p95', 'pictures a second', 'the page says')
 STREAMS = {'/camera/image': 'cdr', '/scan': 'json', '/odom': 'json'}
 PATIENCE = 60.0
-KEYS = 3
+KEYS = 5
 """How often a key is pressed in the page."""
+HELD, LET_GO = 1.5, 1.0
+"""For how long it is down, and up, s."""
+CAMERA = '/camera/image'
+PIECE, PIECE_HEAD, NUMBER = 16, 8, struct.Struct('<4xI')
+"""A piece of a large frame; the number of its frame, or of the channel of another binary frame."""
+CLOCK = time.time() - time.monotonic()
+KINDS = {1: 'raw', 5: 'H.264', 5 | 4 << 8: 'JPEG'}
+"""What binary frames hold, by their first byte, and a flag in the second."""
+LISTEN = """
+    window.pressed = [];
+    for (const kind of ['keydown', 'click']) {
+      addEventListener(kind, (event) => !event.repeat && window.pressed.push(
+        (performance.timeOrigin + event.timeStamp) / 1000), true);
+    }"""
+"""Has the page note when it was told of a key or a click, Unix, s."""
 SETTLE = 3.0
 """What passes before commands are measured: the link is full by then, s."""
 
@@ -133,42 +157,141 @@ def measure(link: Link, seconds: float) -> list[str]:
                       for topic in STREAMS)]
 
 
-def measure_page(link: Link, seconds: float) -> list[str]:
+@dataclass
+class Wire:
+    """
+    What went over the page's WebSocket, as chromium tells it; times are Unix, s.
+
+    :ivar commands: when each one that moves was made that was not refused, by its number.
+    :ivar shown: when a picture was shown, and how old it was then, s.
+    :ivar pictures: how they came.
+    :ivar opened: connections.
+    """
+
+    commands: dict[str, float] = field(default_factory=dict)
+    refused: Counter[str] = field(default_factory=Counter)
+    shown: list[tuple[float, float]] = field(default_factory=list)
+    pictures: Counter[str] = field(default_factory=Counter)
+    opened: int = 0
+    _camera: set[int] = field(default_factory=set)
+    _begun: set[int] = field(default_factory=set)
+
+    def take(self, log: Iterable[dict[str, Any]]) -> None:
+        """Take what the driver logged."""
+        for entry in log:
+            message = json.loads(entry['message'])['message']
+            method, told = message['method'], message['params']
+            if method == 'Network.webSocketCreated':
+                self.opened += 1
+            elif method in ('Network.webSocketFrameSent', 'Network.webSocketFrameReceived'):
+                frame, is_sent = told['response'], method.endswith('Sent')
+                if frame['opcode'] == 2:
+                    self._binary(base64.b64decode(frame['payloadData']))
+                elif frame['opcode'] == 1:
+                    self._text(json.loads(frame['payloadData']), is_sent=is_sent)
+
+    def _text(self, frame: dict[str, Any], *, is_sent: bool) -> None:
+        about, data = frame['metadata'], frame['data']
+        if is_sent and data.get('op') == 'shown' and data['topic'] == CAMERA:
+            self.shown.append((about['timestamp'], about['timestamp'] - data['picture_time']))
+        elif is_sent and about['message_type'] == 'command' and data['linear']['x']:
+            self.commands[about['message_id']] = about['timestamp']
+        elif not is_sent and data.get('op') == 'subscribe' and data['topic'] == CAMERA:
+            self._camera.add(data['channel_id'])
+        elif not is_sent and about['message_type'] == 'error' \
+                and self.commands.pop(about['correlation_id'], None):
+            self.refused[data['code']] += 1
+
+    def _binary(self, frame: bytes) -> None:
+        if frame[0] == PIECE:       # the first piece of a frame has its head
+            (number,) = NUMBER.unpack_from(frame)
+            is_first, _ = number not in self._begun, self._begun.add(number)
+            frame = frame[PIECE_HEAD:] if is_first else b''
+        if len(frame) >= PIECE_HEAD and NUMBER.unpack_from(frame)[0] in self._camera:
+            rung = f' rung {(frame[1] >> 4) - 1}' if frame[1] >> 4 else ''
+            self.pictures[f'{KINDS[frame[0] | (frame[1] & 4) << 8]}{rung}'] += 1
+
+
+def measure_page(link: Link, seconds: float, *, is_secure: bool) -> list[str]:
     """Drive by the web page in chromium: keys, then STOP; return the cells of a row."""
     from support.browser import browser
 
-    with shaped(link) as names, robot(names) as listener, browser() as page:
-        begin = time.monotonic()
-        page.driver.get(f'http://{names["inside"]}:9090/')
-        wait_until(lambda: 'connected' in page.text('connection'), PATIENCE)
-        connected = time.monotonic() - begin
-        wait_until(lambda: 'Nobody has control' in page.text('lease-text'), PATIENCE)
-        begin = time.monotonic()
-        page['lease-main'].click()
-        wait_until(lambda: 'You have control' in page.text('lease-text'), PATIENCE)
-        acquired = time.monotonic() - begin
-        time.sleep(max(seconds, SETTLE))
-        presses = []
-        for _ in range(KEYS):
-            presses.append(time.monotonic())
+    with shaped(link) as names, robot(names) as listener:
+        address = f'http://{names["inside"]}:9090'
+        secure = f'--unsafely-treat-insecure-origin-as-secure={address}'
+        with browser(*[secure] * is_secure) as page:
+            begin = time.monotonic()
+            page.driver.get(address)
+            page.wait_text('connection', 'connected', PATIENCE)
+            connected = time.monotonic() - begin
+            page.wait_text('lease-text', 'Nobody has control', PATIENCE)
+            begin = time.monotonic()
+            page['lease-main'].click()
+            page.wait_text('lease-text', 'You have control', PATIENCE)
+            acquired = time.monotonic() - begin
+            page.run(LISTEN)
+            time.sleep(max(seconds, SETTLE))
+            wire, said = Wire(), []
+            wire.take(page.driver.get_log('performance'))
+            wire.pictures.clear()
+            wire.shown.clear()
+            begin, frames = time.monotonic(), shown(page)
+            for _ in range(KEYS):
+                page.press('w')
+                said.append(words(page, HELD))
+                page.release('w')
+                time.sleep(LET_GO)
+            rate = (shown(page) - frames) / (time.monotonic() - begin)
             page.press('w')
-            time.sleep(1.0)
-            page.release('w')
-            time.sleep(1.0)
-        page.press('w')
-        time.sleep(0.7)
-        stop = time.monotonic()
-        page['stop'].click()
-        time.sleep(2.0)
-        said, state = page.text('drive-state'), page.text('connection')
-        heard = [line for line in listener.lines if isinstance(line, list)]
-    delays = [next((at - pressed for at, speed, _ in heard if speed and at > pressed
-                    and at < pressed + 2.0), None) for pressed in presses]
-    stops = [at - stop for at, speed, _ in heard if at > stop and not speed]
+            time.sleep(HELD)
+            page['stop'].click()
+            time.sleep(2.0)
+            wire.take(page.driver.get_log('performance'))
+            *presses, _, stop = page.run('return window.pressed')
+            state = page.text('connection')
+        heard = [(line[0] + CLOCK, line[1]) for line in listener.lines
+                 if isinstance(line, list)]
+    # In their order: who was not refused was heard.
+    sent, moves = list(wire.commands.values()), [at for at, speed in heard if speed]
+    delays = [at - made for at, made in zip(moves, sent, strict=False)]
+    if len(sent) != len(moves):
+        delays = [nan]
+    keys = [next((at - pressed for at in moves if pressed < at < pressed + HELD), None)
+            for pressed in presses]
+    stops = [at - stop for at, speed in heard if at > stop and not speed]
+    ages = [age for _, age in wire.shown]
+    refused = ', '.join(f'{count} {code}' for code, count in wire.refused.items())
     return [str(link), f'{connected:.1f} s', f'{acquired:.2f} s',
-            f'{sum(each is not None for each in delays)} of {KEYS}',
-            ', '.join('none' if each is None else f'{each * 1000:.0f} ms' for each in delays),
-            f'{stops[0] * 1000:.0f} ms' if stops else 'none', state, said]
+            f'{sum(each is not None for each in keys)} of {KEYS}',
+            ', '.join('none' if each is None else in_ms(each) for each in keys),
+            f'{len(moves)} of {len(sent) + wire.refused.total()}' + (
+                f' ({refused})' if refused else ''),
+            *(in_ms(percentile(delays, share)) for share in (0.5, 0.99)),
+            in_ms(stops[0]) if stops else 'none',
+            f'{state}, {wire.opened} times' if wire.opened > 1 else state,
+            ', '.join(f'{count} {kind}' for kind, count in wire.pictures.most_common()) or 'none',
+            ', '.join(in_ms(percentile(ages, share)) for share in (0.5, 0.95)), f'{rate:.1f}',
+            '; '.join(dict.fromkeys(text for text, key in zip(said, keys, strict=True)
+                                    if key is None)) or 'heard']
+
+
+def shown(page: Any) -> int:
+    """Return how many pictures the page has shown."""
+    return int(page['camera'].get_attribute('data-frames') or 0)
+
+
+def words(page: Any, seconds: float) -> str:
+    """Return the last of what the page says of the driving meanwhile."""
+    end, said = time.monotonic() + seconds, ''
+    while time.monotonic() < end:
+        said = page.text('drive-state')
+        time.sleep(0.1)
+    return said
+
+
+def in_ms(seconds: float) -> str:
+    """Return a time as it is printed."""
+    return f'{seconds * 1000:.0f} ms'
 
 
 def counts(operator: Process) -> dict[str, int]:
@@ -191,17 +314,22 @@ def main() -> None:
     parser.add_argument('--runs', type=int, default=2)
     parser.add_argument('--seconds', type=float, default=10.0)
     parser.add_argument('--page', action='store_true', help='by the web page in chromium')
+    parser.add_argument('--insecure', action='store_true', help='which may not decode video')
+    parser.add_argument('--round-trip', type=float, action='append', help='s')
+    parser.add_argument('--loss', type=float, action='append', help='share of the packets')
     arguments = parser.parse_args()
     os.environ.update(environment())
     print(f'`{command_line()}`\n')
     head = PAGE_HEAD if arguments.page else HEAD
     print('\n'.join((f'| {" | ".join(head)} |', '|---' * len(head) + '|')))
     for mbit in arguments.mbit or RATES:
-        for round_trip in ROUND_TRIPS:
-            for loss in LOSSES:
+        for round_trip in arguments.round_trip or ROUND_TRIPS:
+            for loss in arguments.loss or LOSSES:
                 for _ in range(arguments.runs):
-                    row = (measure_page if arguments.page else measure)(
-                        Link(mbit, round_trip, loss), arguments.seconds)
+                    link = Link(mbit, round_trip, loss)
+                    row = measure_page(link, arguments.seconds,
+                                       is_secure=not arguments.insecure) \
+                        if arguments.page else measure(link, arguments.seconds)
                     print('| ' + ' | '.join(row) + ' |', flush=True)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+import gzip
 from http.client import HTTPConnection, HTTPResponse
 import os
 from pathlib import Path
@@ -68,6 +69,24 @@ def test_the_etag_is_of_the_content() -> None:
         assert reply.headers['ETag'] == tag
     for other in ('"other"', tag.strip('"'), ''):
         assert page.answer({'if-none-match': other}).status == 200
+
+
+@pytest.mark.parametrize(('accepted', 'is_packed'), [
+    ('gzip', True), ('br, GZIP;q=0.5', True), ('', False), ('br', False), ('gzip;q=0', False),
+    ('gzip; q=0.0', False), ('x-gzip', False)])
+def test_what_is_packed_is_the_same(accepted: str, is_packed: bool) -> None:
+    """A page has to come over a thin link: packed it is a third."""
+    sizes = [0, 0]
+    for file in FILES.values():
+        reply = file.answer({'accept-encoding': accepted})
+        assert ('Content-Encoding' in reply.headers) is (is_packed and bool(file.packed))
+        assert (gzip.decompress(reply.body) if 'Content-Encoding' in reply.headers
+                else reply.body) == file.body
+        assert reply.headers['Vary'] == 'Accept-Encoding'
+        assert file.answer({'if-none-match': reply.headers['ETag']}).status == 304
+        sizes[0] += len(file.body)
+        sizes[1] += len(reply.body)
+    assert (sizes[1] < 0.4 * sizes[0]) is is_packed
 
 
 def test_nothing_inline_and_nothing_from_elsewhere() -> None:

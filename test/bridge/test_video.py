@@ -39,7 +39,7 @@ from ws_bridge.bridge.video import DEPTH, VideoToPeers
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.errors import LimitExceeded
 from ws_bridge.protocol.foxglove import FoxgloveDialect
-from ws_bridge.protocol.native import BINARY_HEADER, KEY_FRAME, RUNG_AT, VIDEO_OPCODE
+from ws_bridge.protocol.native import BINARY_HEADER, JPEG, KEY_FRAME, RUNG_AT, VIDEO_OPCODE
 from ws_bridge.protocol.operations import VIDEO_TYPE
 from ws_bridge.protocol.rosbridge import RosbridgeDialect
 from ws_bridge.protocol.unix_time import nanoseconds
@@ -49,7 +49,7 @@ from ws_bridge.session.queue import OutQueue, Share
 from ws_bridge.video.annexb import is_key
 from ws_bridge.video.camera import Packet
 from ws_bridge.video.messages import compressed_video, IMAGE, read_message
-from ws_bridge.video.recipes import VideoRecipe
+from ws_bridge.video.recipes import JpegRecipe, VideoRecipe
 
 
 class Robot(SpinningNode):
@@ -126,6 +126,19 @@ async def test_a_camera_as_video(robot: Robot) -> None:
     assert not service.bridge.cameras
 
 
+async def test_a_camera_as_jpeg(robot: Robot) -> None:
+    """In the words of video, without its library; a smaller picture keeps its size."""
+    pytest.importorskip('PIL', reason='needs Pillow')
+    async with running_bridge() as service, native_peer(service) as peer:
+        await async_wait_until(lambda: '/camera' in service.ros.graph.topics)
+        opened = await peer.ask('subscribe', topic='/camera', encoding='video', codec='jpeg')
+        assert opened['rung'] == 0
+        assert (await robot.show(peer))[1] == KEY_FRAME | JPEG | 1 << RUNG_AT
+        assert peer.binary[0][1].startswith(b'\xff\xd8\xff')
+        assert (await peer.refused('subscribe', topic='/camera', encoding='video', codec='gif',
+                                   valid=False))['code'] == 'bad_field'
+
+
 async def test_topics_of_video(robot: Robot) -> None:
     """
     For dialects without words for it, of one encoder for all, and with the rights of the camera.
@@ -181,7 +194,8 @@ async def test_topics_of_video(robot: Robot) -> None:
 class Rig:
     """The unit with one peer, whose link is a queue that nobody empties."""
 
-    def __init__(self, rung: int | None = 1, dialect: Any = None, **wish: Any) -> None:
+    def __init__(self, rung: int | None = 1, dialect: Any = None, codec: str = 'h264',
+                 **wish: Any) -> None:
         self.viewers: list[Any] = []
         self.keys = 0
         self.is_full = False
@@ -195,8 +209,7 @@ class Rig:
             add=self._add,
             remove=lambda key, viewer: self.viewers.remove(viewer), want_key=self._want_key)
         link = SimpleNamespace(
-            has_lost=self.queue.has_lost, forget_stream=self.queue.forget,
-            waiting=self.queue.waiting, queue=self.queue,
+            forget_stream=self.queue.forget, is_fast=True, bandwidth=None, queue=self.queue,
             send_stream=lambda key, data, depth, text, split, on_left: self.queue.put_stream(
                 key, data, depth, text=text, split=split, on_left=on_left))
         rights = SimpleNamespace(check_type=lambda topic, msg_type: None)
@@ -210,7 +223,7 @@ class Rig:
                                  lambda topic: lambda stamp, link: self.left.append(stamp))
         self.wish = OpenSubscription(
             'i', '/camera', '/camera', None, 'video', 0.0, 1, None, False, key='video',
-            separate=True, rung=rung, share=Share(weight=3.0))
+            separate=True, rung=rung, codec=codec, share=Share(weight=3.0))
         if wish:
             self.wish = replace(self.wish, topic='/camera/video', wire_name='camera/video',
                                 camera='/camera', **wish)
@@ -288,6 +301,44 @@ def test_what_waits_chooses_the_quality() -> None:
     rig.now = 60.0
     rig.show()
     assert [viewer.recipe for viewer in rig.viewers] == [VideoRecipe(1)]
+
+
+def test_what_is_not_known_to_be_fast_begins_small() -> None:
+    """And goes no higher than the link is known to carry."""
+    rig = Rig(rung=None)
+    rig.peer.link.is_fast = False
+    rig.unit.open(rig.peer, rig.wish)
+    assert rig.viewers[0].recipe == VideoRecipe(0)
+    rig.peer.link.bandwidth = 100_000.0
+    rig.now = 60.0
+    rig.show(is_key=True)
+    assert rig.viewers[0].recipe == VideoRecipe(0)
+    rig.peer.link.bandwidth = None
+    rig.numbers()
+    rig.now = 70.0
+    rig.show()
+    assert rig.viewers[0].recipe == VideoRecipe(1)
+
+
+def test_jpeg_for_those_who_cannot_decode_video() -> None:
+    """Each picture stands for itself: the newest waits, and one that gave way costs no other."""
+    rig = Rig(rung=None, codec='jpeg')
+    rig.peer.link.is_fast = False
+    rig.unit.open(rig.peer, rig.wish)
+    assert rig.viewers[0].recipe == JpegRecipe(240, 0, 50, 0.1, is_most=True)
+    for _ in range(4):
+        for viewer in [*rig.viewers]:
+            viewer.take(Packet(b'x', 7, True, 'jpeg'))
+    item = rig.queue.pop()
+    assert item is not None and isinstance(item.frame, bytes)
+    opcode, flags, _, _, _, number = BINARY_HEADER.unpack_from(item.frame)
+    assert (opcode, flags, number) == (VIDEO_OPCODE, KEY_FRAME | JPEG | 1 << RUNG_AT, 4)
+    assert rig.queue.pop() is None
+    rig.now = 2.0
+    for _ in range(3):
+        for viewer in [*rig.viewers]:
+            viewer.take(Packet(b'x', 7, True, 'jpeg'))
+    assert rig.viewers[0].recipe == JpegRecipe(240, 0, 25, 0.2, is_most=True)
 
 
 def test_where_no_other_quality_may_be_no_frame_is_left_out() -> None:

@@ -367,6 +367,7 @@ CONFIGURATION: dict[str, list[Field]] = {
     'subscribe': [
         text('data.topic', required=True), text('data.type'),
         ENCODING, integer('data.rung', 0, 2),
+        Field('data.codec', ['h264', 'jpeg'], ['', 'h265', 1, True, [], {}]),
         number('data.max_rate', 0, 1e6), integer('data.queue_depth', 1, 10_000), QOS,
         flag('data.schema')],
     'unsubscribe': [text('data.topic', required=True), ENCODING],
@@ -555,6 +556,8 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
      ops.Subscribe('i', '/t', min_interval=1e6)),
     ({}, {'op': 'subscribe', 'topic': '/t', 'encoding': 'video', 'rung': 2},
      ops.Subscribe('i', '/t', encoding='video', key='video', separate=True, rung=2)),
+    ({}, {'op': 'subscribe', 'topic': '/t', 'encoding': 'video', 'codec': 'jpeg'},
+     ops.Subscribe('i', '/t', encoding='video', key='video', separate=True, codec='jpeg')),
     ({}, {'op': 'unsubscribe', 'topic': '/t'}, ops.Unsubscribe('i', '/t')),
     ({}, {'op': 'shown', 'topic': '/t', 'picture_time': 2.5},
      ops.PictureShown('i', '/t', 2_500_000_000)),

@@ -341,12 +341,16 @@ class Page:
 
 
 @contextmanager
-def browser() -> Iterator[Page]:
-    """Run a browser of its own, with a fresh profile."""
+def browser(*arguments: str) -> Iterator[Page]:
+    """
+    Run a browser of its own, with a fresh profile.
+
+    :param arguments: more of them, for its command line.
+    """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         options = webdriver.ChromeOptions()
         options.binary_location = CHROMIUM
-        for argument in (*ARGUMENTS, f'--user-data-dir={folder}'):
+        for argument in (*ARGUMENTS, *arguments, f'--user-data-dir={folder}'):
             options.add_argument(argument)
         options.set_capability('goog:loggingPrefs', {'browser': 'ALL', 'performance': 'ALL'})
         driver = webdriver.Chrome(

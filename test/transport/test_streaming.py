@@ -146,6 +146,48 @@ async def test_a_viewer_that_takes_nothing_is_cut(make_server: MakeServer) -> No
     writer.transport.abort()
 
 
+@asynccontextmanager
+async def taker_of_a_page(port: int) -> AsyncIterator[socket.socket]:
+    """Ask for a page, and take nothing of it yet."""
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(slow, ('127.0.0.1', port))
+        await loop.sock_sendall(slow, b'GET /p HTTP/1.1\r\nHost: localhost\r\n\r\n')
+        yield slow
+
+
+async def a_page(visitor: Visitor) -> HttpReply:
+    """Answer with more than a kernel holds."""
+    return HttpReply(200, {'Content-Type': 'text/x-page'}, PART * 20)
+
+
+async def test_a_page_comes_as_slowly_as_it_is_taken(make_server: MakeServer) -> None:
+    """Behind a thin link it takes longer than any handshake."""
+    server = await make_server(options=ServerOptions(
+        http=a_page, handshake_timeout=0.3, close_timeout=0.2))
+    loop = asyncio.get_running_loop()
+    async with taker_of_a_page(server.port) as slow:
+        data = await asyncio.wait_for(loop.sock_recv(slow, 1), PATIENCE)
+        begin = loop.time()
+        await async_wait_until(lambda: loop.time() > begin + 0.8)
+        while more := await asyncio.wait_for(loop.sock_recv(slow, 1 << 20), PATIENCE):
+            data += more
+    head, _, body = data.partition(b'\r\n\r\n')
+    assert head.startswith(b'HTTP/1.1 200 ')
+    assert f'Content-Length: {len(PART) * 20}'.encode() in head
+    assert body == PART * 20
+    await async_wait_until(lambda: not server._listening._crowd._tickets)
+
+
+async def test_who_takes_nothing_of_a_page_is_cut(make_server: MakeServer) -> None:
+    server = await make_server(options=ServerOptions(http=a_page, ping_timeout=0.2))
+    async with taker_of_a_page(server.port):
+        await async_wait_until(lambda: bool(server._listening._crowd._tickets))
+        await async_wait_until(lambda: not server._listening._crowd._tickets)
+
+
 async def test_one_that_says_too_much_is_cut(make_server: MakeServer) -> None:
     source = Source()
     server = await make_server(options=ServerOptions(http=source.answer))

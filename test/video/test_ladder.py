@@ -23,20 +23,72 @@ from hypothesis import strategies as st
 from ws_bridge.video.ladder import (
     BEST_OF,
     CALM,
+    FIRST_PATIENCE,
     Ladder,
     LATE,
     LATE_FOR,
     MOST_PATIENCE,
     PATIENCE,
     SETTLED,
-    STEPS,
+    SHARE,
+    steps_of,
     TOO_MANY,
 )
-from ws_bridge.video.recipes import RUNG, RUNGS
+from ws_bridge.video.recipes import JPEG_RUNGS, RUNG, RUNGS
+
+STEPS = steps_of(RUNGS)
 
 
 def step_of(ladder: Ladder) -> int:
-    return STEPS.index((ladder.rung, ladder.interval))
+    return next(number for number, step in enumerate(STEPS)
+                if step[:2] == (ladder.rung, ladder.interval))
+
+
+def test_steps() -> None:
+    """Fewer frames than the lowest rung has, as far as that makes a difference."""
+    assert [step[:2] for step in STEPS] == [
+        (0, 1.0), (0, 0.5), (0, 0.2), (0, 0.1), (0, 0.0), (1, 0.0), (2, 0.0)]
+    assert [step[:2] for step in steps_of(JPEG_RUNGS)] == [
+        (0, 1.0), (0, 0.5), (0, 0.2), (0, 0.0), (1, 0.0), (2, 0.0)]
+    for steps in (STEPS, steps_of(JPEG_RUNGS)):
+        assert [step.bits for step in steps] == sorted(step.bits for step in steps)
+
+
+def test_an_unknown_link_begins_small() -> None:
+    """The next step comes sooner than ever after."""
+    ladder = Ladder(0.0, 0)
+    assert not ladder.note(FIRST_PATIENCE - 0.1, 0, has_lost=False)
+    assert ladder.note(FIRST_PATIENCE, 0, has_lost=False)
+    assert (ladder.rung, ladder.interval) == (1, 0.0)
+    assert ladder.note(FIRST_PATIENCE + SETTLED, 0, has_lost=True)
+    assert not ladder.note(2 * FIRST_PATIENCE + SETTLED, 0, has_lost=False)
+    assert ladder.note(FIRST_PATIENCE + SETTLED + PATIENCE, 0, has_lost=False)
+
+
+def test_frames_that_come_rarely_may_not_wait() -> None:
+    ladder = Ladder(0.0, 0)
+    for now in (1.0, 3.0):
+        assert not ladder.note(now, 1, has_lost=False)
+        assert ladder.note(now, TOO_MANY, has_lost=False)
+    assert (ladder.rung, ladder.interval) == (0, 0.2)
+    assert ladder.note(5.0, 1, has_lost=False)
+    assert (ladder.rung, ladder.interval) == (0, 0.5)
+
+
+def test_what_a_link_carries_bounds_the_choice() -> None:
+    """No step is tried that is too much; one down goes as far as is needed."""
+    ladder = Ladder(0.0, 0)
+    enough = RUNGS[1].bits / 8 / SHARE
+    assert not ladder.note(100.0, 0, has_lost=False, bandwidth=0.9 * enough)
+    assert ladder.note(101.0, 0, has_lost=False, bandwidth=1.01 * enough)
+    assert not ladder.note(200.0, 0, has_lost=False, bandwidth=1.01 * enough)
+    assert ladder.note(201.0, TOO_MANY, has_lost=False, bandwidth=0.3 * enough)
+    assert (ladder.rung, ladder.interval) == (0, 0.0)
+    assert ladder.note(203.0, TOO_MANY, has_lost=False, bandwidth=12_500.0)
+    assert (ladder.rung, ladder.interval) == (0, 0.2)
+    assert ladder.note(205.0, TOO_MANY, has_lost=False, bandwidth=100.0)
+    assert (ladder.rung, ladder.interval) == (0, 1.0)
+    assert not ladder.note(207.0, TOO_MANY, has_lost=False, bandwidth=100.0)
 
 
 def test_a_thin_link_steps_down_and_a_wide_one_up() -> None:
@@ -46,7 +98,7 @@ def test_a_thin_link_steps_down_and_a_wide_one_up() -> None:
     assert not ladder.note(0.5, TOO_MANY, has_lost=False)       # it has just begun
     assert ladder.note(SETTLED, TOO_MANY, has_lost=False)
     assert (ladder.rung, ladder.interval) == (RUNG - 1, 0.0)
-    for _ in range(2):
+    for _ in range(4):
         before, now = ladder.interval, now + 2 * SETTLED
         assert ladder.note(now, 0, has_lost=True)
         assert ladder.rung == 0 and ladder.interval > before

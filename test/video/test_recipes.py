@@ -18,11 +18,14 @@ from hypothesis import strategies as st
 
 from ws_bridge.protocol.native_requests import MAX_RUNG
 from ws_bridge.video.recipes import (
+    JPEG_RUNGS,
     JpegRecipe,
     LARGEST_SIDE,
     RUNG,
     RUNGS,
+    rungs_of,
     shared_interval,
+    video_recipe,
     VideoRecipe,
 )
 
@@ -50,8 +53,19 @@ def test_intervals_are_few_and_at_least_as_long(interval: float) -> None:
 
 def test_rungs() -> None:
     """From thin to wide, and as many as peers may ask for."""
-    assert list(RUNGS) == sorted(RUNGS) and RUNG in range(len(RUNGS))
-    assert len(RUNGS) == MAX_RUNG + 1
+    for rungs in (RUNGS, JPEG_RUNGS):
+        assert list(rungs) == sorted(rungs) and RUNG in range(len(rungs))
+        assert len(rungs) == MAX_RUNG + 1
     assert VideoRecipe(0).pause == 1 / RUNGS[0].rate
     assert VideoRecipe(2, 0.5).pause == 0.5
     assert JpegRecipe(interval=0.5).pause == 0.5
+    assert (rungs_of('h264'), rungs_of('jpeg')) == (RUNGS, JPEG_RUNGS)
+    assert video_recipe('h264', 2, 0.3) == VideoRecipe(2, 0.5)
+    assert [(each.quality, each.interval) for each in (
+        video_recipe('jpeg', 0, interval) for interval in (0.1, 0.2, 1.0))
+        if isinstance(each, JpegRecipe)] == [(50, 0.1), (25, 0.2), (25, 1.0)]
+    assert video_recipe('jpeg', 1, 1.0) == JpegRecipe(480, 0, 65, 1.0, is_most=True)
+    small = video_recipe('jpeg', 0, 0.0)
+    assert small.pause == 1 / JPEG_RUNGS[0].rate and video_recipe('jpeg', 0, 0.3).pause == 0.5
+    assert isinstance(small, JpegRecipe) and not small.is_as_it_is
+    assert (small.size(480, 320), small.size(160, 120)) == ((240, 160), (160, 120))

@@ -347,14 +347,20 @@ test('how bad a delay is, what it leaves of the speed, and when a link is thin',
     thin.note(trip);
     return thin.isThin;
   }), [false, false, false, false, true, true, false]);
+  assert.deepEqual([1e6, 50_000, 100_000, 130_000, 50_000, null].map((bandwidth) => {
+    thin.told(bandwidth);
+    return thin.isThin;
+  }), [false, true, true, false, true, false]);
 });
 
 const H264 = { topic: '/v', type: 'foxglove_msgs/msg/CompressedVideo' };
 const CAMERAS = { topics: [{ topic: '/a', type: 'sensor_msgs/msg/Image' }, { topic: '/b', type: 'sensor_msgs/msg/CompressedImage' }, H264] };
 const IMAGE = { encoding: 'mono8', width: 1, height: 1, step: 1, data: Uint8Array.from([7]) };
 
-function camera(t) {
+function camera(t, mode = 'auto') {
   const page = makePage();
+  localStorage.setItem('ws_bridge.camera_mode', mode);
+  document.getElementById('camera-mode').value = mode;
   const client = new FakeClient();
   const figure = new FakeElement();
   const made = new Camera(client, figure, 'camera', () => false);
@@ -368,7 +374,7 @@ function camera(t) {
 }
 
 test('a picture of another topic, of none, or that cannot be shown is never in sight', async (t) => {
-  const { page, client, figure, made, shows, choose } = camera(t);
+  const { page, client, figure, made, shows, choose } = camera(t, 'pictures');
   const [raw] = client.subscriptions;
   const text = () => figure.querySelector('.empty').textContent;
   assert.equal(raw.options.maxRate, 30);
@@ -447,7 +453,57 @@ test('a topic that is video is shown as video, and as nothing else', (t) => {
   assert.match(text(), /cannot be decoded: broken/);
   assert.ok(!video.isClosed, 'a key frame may come');
   choose('/a');
-  assert.deepEqual([client.subscriptions.at(-1).options.encoding, client.subscriptions.at(-1).options.maxRate], ['cdr', 30]);
+  const { encoding, codec, maxRate } = client.subscriptions.at(-1).options;
+  assert.deepEqual([encoding, codec, maxRate], ['video', undefined, undefined]);
+});
+
+test('pictures come as video, else as JPEG, else as they are: what a link carries is not known at first', async (t) => {
+  const { page, client, figure, made, shows } = camera(t);
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+  const asked = () => {
+    const { encoding, codec, quiet, maxRate } = client.subscriptions.at(-1).options;
+    return [encoding, codec, quiet, maxRate];
+  };
+  const mode = () => figure.querySelector('canvas').dataset.mode;
+  assert.deepEqual([...asked(), mode()], ['video', 'jpeg', true, undefined, 'jpeg'], 'there is no decoder');
+  globalThis.createImageBitmap = async () => ({ name: 'jpeg', width: 1, height: 1, close() {} });
+  client.subscriptions.at(-1).callback({ data: new Uint8Array(3), isKey: true, isJpeg: true }, { age: 0.1, timestamp: 4.5 });
+  page.frame();
+  await settled();
+  made._showAge();
+  assert.deepEqual(shows(), ['jpeg', true, 'fresh']);
+  assert.deepEqual(client.shown, [['/a', 4.5]]);
+  made.player.Decoder = class {};
+  made._look();
+  assert.deepEqual([...asked(), mode()], ['video', undefined, true, undefined, 'video']);
+  client.subscriptions.at(-1).refuse({ code: 'unavailable', message: 'no PyAV' });
+  await settled();
+  assert.equal(mode(), 'jpeg');
+  client.subscriptions.at(-1).refuse({ code: 'unavailable', message: 'no Pillow' });
+  await settled();
+  assert.deepEqual([...asked(), mode()], ['cdr', undefined, false, 30, 'pictures']);
+  assert.ok(client.subscriptions.slice(0, -1).every((each) => each.isClosed));
+  client.subscriptions.at(-1).refuse({ code: 'forbidden', message: 'not for you' });
+  await settled();
+  assert.equal(figure.querySelector('.empty').textContent, 'No picture: not for you');
+});
+
+test('a camera that is not there yet is asked for again, in the same way', async (t) => {
+  const { client, figure, shows, choose } = camera(t);
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const refuse = async () => {
+    client.subscriptions.at(-1).refuse({ code: 'unknown_name', message: 'there is no topic /a' });
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  await refuse();
+  assert.deepEqual(shows().slice(1), [false, 'none']);
+  assert.match(figure.querySelector('.empty').textContent, /there is no topic/);
+  t.mock.timers.tick(2000);
+  assert.deepEqual([client.subscriptions.length, client.subscriptions[1].options.codec], [2, 'jpeg']);
+  await refuse();
+  choose('/b');
+  t.mock.timers.tick(2000);
+  assert.deepEqual(client.subscriptions.map(({ topic }) => topic), ['/a', '/a', '/b']);
 });
 
 test('a choice is remembered, and stays when its topic goes', () => {

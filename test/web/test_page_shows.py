@@ -133,6 +133,7 @@ def test_compressed_pictures(page: Page) -> None:
         publisher = camera.node.create_publisher(CompressedImage, '/other/compressed', 10)
         message = CompressedImage(format='png', data=png(4, 3, (200, 30, 90)))
         camera.node.create_timer(0.1, lambda: publisher.publish(message))
+        page.choose('camera-mode', 'pictures')
         page.wait(lambda: '/other/compressed' in page.text('camera-topic'), 'the topic')
         page.choose('camera-topic', '/other/compressed')
         page.wait(lambda: page['camera'].get_attribute('width') == '4', 'its size')
@@ -140,6 +141,7 @@ def test_compressed_pictures(page: Page) -> None:
             const canvas = document.getElementById('camera');
             return [canvas.height, ...canvas.getContext('2d').getImageData(1, 1, 1, 1).data];
             """) == [3, 200, 30, 90, 255]
+    page.choose('camera-mode', 'auto')
 
 
 def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
@@ -154,9 +156,9 @@ def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
 
 
 def test_video(page: Page) -> None:
-    """A camera that is asked for as video shows the same, and as pictures again."""
+    """A camera comes as video by itself; it shows the same, and as pictures if that is wanted."""
     pytest.importorskip('av')
-    page.choose('camera-mode', 'video')
+    page.choose('camera-mode', 'auto')
     page.wait(lambda: page['camera'].get_attribute('data-mode') == 'video', 'that it is asked for')
     frames = int(page['camera'].get_attribute('data-frames') or 0)
     page.wait(lambda: int(page['camera'].get_attribute('data-frames') or 0) > frames + 5, 'video')

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+import gzip
 import hashlib
 from http import HTTPStatus
 from importlib.resources import files
@@ -67,10 +68,15 @@ _GUESS = mimetypes.MimeTypes(())
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """One file, with what HTTP says about it."""
+    """
+    One file, with what HTTP says about it.
+
+    :ivar packed: the same as gzip; empty = there is none.
+    """
 
     body: bytes
     headers: Mapping[str, str]
+    packed: bytes = b''
 
     def answer(self, asked: Mapping[str, str]) -> HttpReply:
         """
@@ -82,7 +88,20 @@ class StaticFile:
                  for tag in asked.get('if-none-match', '').split(',')]
         if self.headers['ETag'] in known or known == ['*']:
             return HttpReply(HTTPStatus.NOT_MODIFIED, self.headers)
+        if self.packed and _takes_gzip(asked.get('accept-encoding', '')):
+            return HttpReply(HTTPStatus.OK, {
+                **self.headers, 'Content-Encoding': 'gzip', 'ETag': f'W/{self.headers["ETag"]}'},
+                self.packed)
         return HttpReply(HTTPStatus.OK, self.headers, self.body)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an ``Accept-Encoding`` names gzip, and does not refuse it."""
+    for each in accepted.lower().split(','):
+        name, _, weight = each.partition(';')
+        if name.strip() == 'gzip':
+            return weight.replace(' ', '').removeprefix('q=').strip('0.') != '' or not weight
+    return False
 
 
 def read_files(folder: str = 'web') -> dict[str, StaticFile]:
@@ -104,7 +123,10 @@ def _walk(folder: Traversable, path: str) -> Iterator[tuple[str, StaticFile]]:
         elif mime_type is not None:
             body = entry.read_bytes()
             tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-            yield here, StaticFile(body, {'Content-Type': mime_type, 'ETag': tag, **_HEADERS})
+            packed = gzip.compress(body, mtime=0)
+            yield here, StaticFile(
+                body, {'Content-Type': mime_type, 'ETag': tag, 'Vary': 'Accept-Encoding',
+                       **_HEADERS}, packed if len(packed) < len(body) else b'')
 
 
 class Folder:

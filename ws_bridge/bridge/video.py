@@ -16,7 +16,8 @@ Video to peers: frames of H.264, encoded once for all who watch a camera in the 
 
 A frame is made of the one before. So a peer that has missed one gets nothing more until the next
 one that stands for itself, which is asked for at once. Where a peer does not choose a quality,
-what waits for it does.
+what waits for it does. It begins small: nobody knows yet what the link carries. Peers that cannot
+decode video get JPEG in the same way.
 
 Peers whose dialect has no words for video get the same frames as messages, on topics that are
 none of ROS (:mod:`.video_topics`).
@@ -32,7 +33,7 @@ from typing import NamedTuple, TYPE_CHECKING
 from ws_bridge.bridge.cameras import CameraKey, Cameras
 from ws_bridge.bridge.peer import agreed_type, Peer, types_of
 from ws_bridge.bridge.streams import Form, form_for, Member
-from ws_bridge.bridge.video_topics import lacks_library
+from ws_bridge.bridge.video_topics import has_library, lacks_library
 from ws_bridge.convert.codec import Codec, CodecStore
 from ws_bridge.convert.schema import VIDEO
 from ws_bridge.errors import LimitExceeded, TypeMismatch, Unavailable, UnknownName, WsBridgeError
@@ -44,15 +45,17 @@ from ws_bridge.session.effects import DeliveryName, OpenSubscription
 from ws_bridge.session.queue import Frame, Split
 from ws_bridge.transport.link import Link
 from ws_bridge.video.camera import Packet, VIDEO_TYPES, Viewer
-from ws_bridge.video.ladder import Ladder
+from ws_bridge.video.ladder import Ladder, LATE
 from ws_bridge.video.messages import compressed_video, READERS
-from ws_bridge.video.recipes import shared_interval, VideoRecipe
+from ws_bridge.video.recipes import Recipe, RUNG, rungs_of, video_recipe
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
 
 DEPTH = 6
 """Frames of one camera that wait for a slow peer; then it has to wait for a new beginning."""
+LEAST_DEPTH = 1
+"""The same of pictures that stand for themselves, and of frames that come rarely."""
 REMEMBERED = 256
 """Frames of which it is remembered when they left, until the peer says that it has shown them."""
 ROUNDING = 1_000
@@ -82,6 +85,7 @@ class _Showing:
     A camera that a peer watches.
 
     :param wish: what it has asked for.
+    :param rung: the quality to begin with.
     :param wire: makes the frames.
     :param ladder: chooses the quality; ``None`` = the peer did.
     :param clock: monotonic time, s.
@@ -89,7 +93,7 @@ class _Showing:
     """
 
     def __init__(self, cameras: Cameras, peer: Peer, wish: OpenSubscription, key: CameraKey,
-                 recipe: VideoRecipe, wire: _Wire, ladder: Ladder | None,
+                 rung: int, wire: _Wire, ladder: Ladder | None,
                  clock: Callable[[], float], on_left: OnFrameLeft | None) -> None:
         self.peer = peer
         self.wish = wish
@@ -104,7 +108,7 @@ class _Showing:
         self._waits = True      # for a frame that stands for itself
         self._left: deque[tuple[int, float]] = deque(maxlen=REMEMBERED)
         self._delay: float | None = None
-        self._viewer = self._make_viewer(recipe)
+        self._viewer = self._make_viewer(rung)
         cameras.add(key, self._viewer)
 
     def begin(self) -> None:
@@ -118,31 +122,43 @@ class _Showing:
         self._cameras.remove(self._key, self._viewer)
         self.peer.link.forget_stream(self._name)
 
-    def _make_viewer(self, recipe: VideoRecipe) -> Viewer:
-        return Viewer(recipe, partial(self._take, recipe), self._fail)
+    def _make_viewer(self, rung: int) -> Viewer:
+        interval = self.wish.min_interval
+        if self._ladder is not None:
+            interval = max(interval, self._ladder.interval)
+        recipe = video_recipe(self.wish.codec, rung, interval)
+        return Viewer(recipe, partial(self._take, rung, recipe), self._fail)
 
-    def _take(self, recipe: VideoRecipe, packet: Packet) -> None:
+    def _take(self, rung: int, recipe: Recipe, packet: Packet) -> None:
         """Send a frame, unless one that it is made of is missing."""
         link, wire = self.peer.link, self._wire
         self._count += 1
-        has_lost = link.has_lost(self._name)
+        has_lost = link.queue.has_lost(self._name)
         if has_lost:
             self.begin()
             self._waits = True
             self._cameras.want_key(self._key, recipe)
         if self._ladder is not None and self._ladder.note(
-                self._clock(), link.waiting(self._name), has_lost=has_lost,
-                delay=self._delay_now()) and self._change(VideoRecipe(self._ladder.rung, max(
-                    self._ladder.interval, shared_interval(self.wish.min_interval)))):
+                self._clock(), link.queue.waiting(self._name), has_lost=has_lost,
+                delay=self._delay_now(), bandwidth=link.bandwidth) and self._change(
+                    self._ladder.rung):
             return
         if self._waits and not packet.is_key:
             return
         self._waits = False
         self._left.append((packet.stamp, self._clock()))
         link.send_stream(
-            self._name, wire.frame(packet, recipe.rung, self._count), DEPTH, text=wire.text,
+            self._name, wire.frame(packet, rung, self._count),
+            self._depth(packet), text=wire.text,
             split=wire.split, on_left=None if self._on_left is None else partial(
                 self._on_left, packet.stamp, link))
+
+    def _depth(self, packet: Packet) -> int:
+        """Return how many frames may wait: where they come rarely, one is old already."""
+        if packet.codec == 'jpeg' or (
+                self._ladder is not None and self._ladder.interval >= LATE):
+            return LEAST_DEPTH
+        return DEPTH
 
     def shown(self, stamp: int) -> None:
         """Take note that the peer has shown a picture, by its time, Unix, ns."""
@@ -159,9 +175,9 @@ class _Showing:
             return self._delay
         return max(self._delay, self._clock() - self._left[0][1] - SAYS_EACH)
 
-    def _change(self, recipe: VideoRecipe) -> bool:
+    def _change(self, rung: int) -> bool:
         """Watch in another quality, from a new beginning on, if that may be; return whether."""
-        viewer = self._make_viewer(recipe)
+        viewer = self._make_viewer(rung)
         try:
             self._cameras.add(self._key, viewer)
         except LimitExceeded:       # as before, until the next step
@@ -183,8 +199,8 @@ def _native(channel: int, *, is_encoded: bool) -> _Wire:
     :param is_encoded: the bridge has encoded it.
     """
     return _Wire(lambda packet, rung, number: video_frame(
-        channel, packet.data, packet.stamp, number, is_key=packet.is_key,
-        is_h265=packet.codec == 'h265', rung=rung if is_encoded else None))
+        channel, packet.data, packet.stamp, number, is_key=packet.is_key, codec=packet.codec,
+        rung=rung if is_encoded else None))
 
 
 def _message(codec: Codec, form: Form, clock: Callable[[], float]) -> _Wire:
@@ -252,22 +268,21 @@ class VideoToPeers:
         Let a peer watch a camera, and acknowledge it; a second time replaces its settings.
 
         :raises UnknownName: there is no such topic.
-        :raises TypeMismatch: it is no camera.
+        :raises TypeMismatch: it is no camera, or none of which JPEG is made.
         :raises Unavailable: what encodes is not installed.
         :raises LimitExceeded: there are too many cameras.
         """
         topic = wish.camera or wish.topic
-        msg_type = self._type_of(topic, wish.msg_type)
+        msg_type = self._type_of(topic, wish.msg_type, wish.codec)
         peer.session.login.rights.check_type(topic, msg_type)
-        ladder = Ladder(self._clock()) if wish.rung is None and msg_type not in VIDEO_TYPES \
-            else None
-        recipe = VideoRecipe(ladder.rung if ladder else wish.rung or 0,
-                             shared_interval(wish.min_interval))
+        ladder = Ladder(self._clock(), RUNG if peer.link.is_fast else 0, rungs_of(wish.codec)) \
+            if wish.rung is None and msg_type not in VIDEO_TYPES else None
+        rung = ladder.rung if ladder else wish.rung or 0
         channel = next(self._numbers)
         wire = _native(channel, is_encoded=msg_type not in VIDEO_TYPES) if wish.camera is None \
             else _message(self._store.codec(VIDEO),
                           form_for(Member(peer, wish), channel), peer.clock)
-        showing = _Showing(self._cameras, peer, wish, (topic, msg_type, wish.qos), recipe,
+        showing = _Showing(self._cameras, peer, wish, (topic, msg_type, wish.qos), rung,
                            wire, ladder, self._clock, self._watcher(topic))
         self.close(peer, wish.name)
         showing.begin()
@@ -275,7 +290,7 @@ class VideoToPeers:
         peer.send(Subscribed(wish.op_id, Delivery(
             wish.wire_name, msg_type if wish.camera is None else VIDEO_TYPE, wish.encoding,
             channel, None, False,
-            None if msg_type in VIDEO_TYPES else recipe.rung)))
+            None if msg_type in VIDEO_TYPES else rung)))
 
     def shown(self, peer: Peer, names: Iterable[DeliveryName], stamp: int) -> None:
         """Take note that a peer has shown a picture of a camera, by its time, Unix, ns."""
@@ -298,7 +313,7 @@ class VideoToPeers:
                 self.close(peer, wish.name)
                 peer.session.subscriptions.forget(wish.name)
 
-    def _type_of(self, topic: str, asked: str | None) -> str:
+    def _type_of(self, topic: str, asked: str | None, codec: str) -> str:
         types = types_of(self._ros, topic)
         if asked is not None:
             msg_type = agreed_type(topic, self._ros.types.message(asked).name, types)
@@ -312,7 +327,9 @@ class VideoToPeers:
         if msg_type not in READERS:
             raise TypeMismatch(f'{topic} is {msg_type}, of which no video is made',
                                field='topic')
-        if lacks_library(msg_type):
+        if codec == 'jpeg' and msg_type in VIDEO_TYPES:
+            raise TypeMismatch(f'{topic} is {msg_type}, of which no JPEG is made', field='topic')
+        if not has_library('PIL') if codec == 'jpeg' else lacks_library(msg_type):
             raise Unavailable('video needs PyAV and Pillow, which are not installed where the '
                               'bridge runs (pip install "ws_bridge[video]")')
         return msg_type

@@ -71,11 +71,12 @@ _EDGE = 2048
 BINARY_HEADER = struct.Struct('<BBHIdI')
 VIDEO_OPCODE = 5
 """Of binary frames with a frame of video; the next one is kept free, as of each encoding."""
-KEY_FRAME, H265, RUNG_AT = 1, 2, 4
+KEY_FRAME, H265, JPEG, RUNG_AT = 1, 2, 4, 4
 """
-What is said of it in the second byte: it stands for itself; it is not H.264 but H.265; from which
-bit on, its quality and one, 0 where the bridge has not encoded it.
+What is said of it in the second byte: it stands for itself; it is not H.264 but H.265, or a JPEG;
+from which bit on, its quality and one, 0 where the bridge has not encoded it.
 """
+_CODECS = {'h264': 0, 'h265': H265, 'jpeg': JPEG}
 
 
 def recognises(value: Any) -> bool:
@@ -249,16 +250,17 @@ def binary_writer(channel_id: int, opcode: int) -> SampleWriter:
 
 
 def video_frame(channel_id: int, data: bytes | memoryview, stamp: int, number: int, *,
-                is_key: bool, is_h265: bool, rung: int | None = None) -> bytes:
+                is_key: bool, codec: str, rung: int | None = None) -> bytes:
     """
     Return the binary frame of a frame of video.
 
-    :param data: Annex B.
+    :param data: Annex B, or a JPEG.
     :param stamp: when the picture was taken, Unix time, ns.
     :param number: counts the frames of this channel.
+    :param codec: ``h264``, ``h265`` or ``jpeg``.
     :param rung: the quality in which the bridge has encoded it.
     """
-    flags = (KEY_FRAME if is_key else 0) | (H265 if is_h265 else 0) | (
+    flags = (KEY_FRAME if is_key else 0) | _CODECS[codec] | (
         0 if rung is None else rung + 1 << RUNG_AT)
     return b''.join((BINARY_HEADER.pack(VIDEO_OPCODE, flags, 0, channel_id, stamp / SECOND,
                                         number & 0xFFFFFFFF), data))

@@ -134,7 +134,8 @@ def _subscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
         optional_integer(data, 'queue_depth', 1, 10_000),
         parse_qos(data.get('qos'), 'data.qos'), flag(data, 'schema', default=False),
         ops.VIDEO if is_video else None, separate=is_video,
-        rung=optional_integer(data, 'rung', 0, MAX_RUNG))
+        rung=optional_integer(data, 'rung', 0, MAX_RUNG),
+        codec=choice(data, 'codec', ops.CODECS) or ops.CODECS[0])
 
 
 def _unsubscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:

@@ -32,6 +32,8 @@ Encoding = str
 """The name of a row of :data:`ws_bridge.protocol.encodings.ENCODINGS`, or :data:`VIDEO`."""
 VIDEO = 'video'
 """No row of that table: a frame is made of the one before, by a process of the camera's own."""
+CODECS = 'h264', 'jpeg'
+"""What the frames of video are, which the bridge encodes; the first one unless it is said."""
 VIDEO_TYPE = 'foxglove_msgs/msg/CompressedVideo'
 """The type of a frame of video as a message, for dialects that have no words for video."""
 Kind = Literal['topic', 'service', 'action']
@@ -125,7 +127,8 @@ class Subscribe:
     ``min_interval`` is 0 for every sample; ``queue_depth`` is ``None`` for the default. With a
     ``key`` it is one of several for the same topic, which are served together, or, if it is
     ``separate``, by frames of its own; without one it takes the place of all. Text longer than
-    ``fragment_size`` comes in fragments. ``rung`` is the quality of video.
+    ``fragment_size`` comes in fragments. ``rung`` is the quality of video, and ``codec`` what its
+    frames are, where the bridge encodes them.
     """
 
     op_id: str | None
@@ -140,6 +143,7 @@ class Subscribe:
     fragment_size: int | None = None
     separate: bool = False
     rung: int | None = None
+    codec: str = CODECS[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ class OpenSubscription:
     separate: bool = False
     share: Share = USUAL
     rung: int | None = None
+    codec: str = 'h264'
     camera: str | None = None
 
     @property

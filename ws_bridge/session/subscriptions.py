@@ -79,7 +79,7 @@ class PeerSubscriptions(Part):
         opening = fx.OpenSubscription(
             op.op_id, topic, op.topic, msg_type, encoding, interval, depth, op.qos,
             op.want_schema, op.fragment_size, op.key, separate=op.separate, rung=op.rung,
-            camera=camera,
+            codec=op.codec, camera=camera,
             share=Share(rule.weight, rule.priority or 0,
                         1.0 / rule.min_rate if rule.min_rate else inf))
         return [opening if op.separate else self._merger.add(opening)]

@@ -14,6 +14,7 @@
 """Who may connect: the checks of a server's opening handshake, and its plain HTTP answers."""
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 import hmac
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 ADMISSION = '/admission'
 """Where one that is no WebSocket asks whether it would be let in as one."""
 
+AT_ONCE = 16_384
+"""An answer of so many bytes is taken by any kernel, however slow the way is."""
+
 SERVER = 'ws_bridge'
 """What answers are from."""
 
@@ -71,6 +75,7 @@ class Handshake:
         self._peers = peers
         self._crowd = crowd
         self._said = -SAID_EACH
+        self._delivering: set[asyncio.Task[None]] = set()
 
     async def process_request(self, connection: ServerConnection,
                               request: Request) -> Response | None:
@@ -106,7 +111,10 @@ class Handshake:
             refused(self._options.refused, 'pages', address)
             reply = _refusal(HTTPStatus.SERVICE_UNAVAILABLE, 'too many pages wait to be taken',
                              {'Retry-After': '2'})
-        return _response(request, reply)
+        response = _response(request, reply)
+        if len(response.body or b'') > AT_ONCE and not connection.transport.is_closing():
+            self._deliver(connection, response)
+        return response
 
     def select_subprotocol(self, connection: ServerConnection,
                            offered: Sequence[Subprotocol]) -> Subprotocol | None:
@@ -131,6 +139,22 @@ class Handshake:
         stream.begin(connection.hand_over(stream), head.serialize())
         answer.begin(stream)
         return reply
+
+    def _deliver(self, connection: ServerConnection, response: Response) -> None:
+        """
+        Send an answer as slowly as it is taken.
+
+        ``websockets`` would cut who has not taken all of it in the time of a handshake.
+        """
+        assert isinstance(connection, CountedConnection)
+        stream = HttpStream(self._options.ping_timeout)
+        response.headers['Server'] = SERVER
+        body, response.body = bytes(response.body), b''
+        stream.begin(connection.hand_over(stream), response.serialize())
+        stream.put(body)
+        task = connection.loop.create_task(stream.end())
+        self._delivering.add(task)
+        task.add_done_callback(self._delivering.discard)
 
     async def _plain(self, connection: ServerConnection, request: Request,
                      visitor: Visitor) -> HttpReply | HttpStreaming | None:

@@ -279,18 +279,15 @@ class Outbound:
         """What the link carries, bytes/s; ``None`` where it is not slow, or nobody knows."""
         return self._window.rate if self._window.is_tight else None
 
+    @property
+    def is_fast(self) -> bool:
+        """Whether the link is known not to be slow, or nobody will ever know."""
+        return not self._window.is_asked
+
     def forget_stream(self, key: Hashable) -> None:
         """Send nothing more of a stream; of a large frame that is being sent the rest follows."""
         self._staged = [item for item in self._staged if item.key != key]
         self.queue.forget(key)
-
-    def has_lost(self, key: Hashable) -> bool:
-        """Whether a frame of a stream gave way since :meth:`forget_stream`."""
-        return self.queue.has_lost(key)
-
-    def waiting(self, key: Hashable) -> int:
-        """Return how many frames of a stream wait in the queue."""
-        return self.queue.waiting(key)
 
     async def flushed(self, timeout: float) -> bool:
         """Wait, up to ``timeout`` s, until nothing is queued: back-pressure for one sender."""

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 import socket
 
 from ws_bridge.transport.crowd import forget_itself
@@ -96,6 +97,13 @@ class HttpStream(asyncio.Protocol):
         """Wait until what was put is written, or lost with the connection."""
         if self._writer is not None:
             await asyncio.wait((self._writer,))
+
+    async def end(self) -> None:
+        """End the answer as soon as all of it was taken, or nothing was for too long."""
+        await self.drained()
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._writable.wait(), self._patience)
+        self.close()
 
     def close(self) -> None:
         """End the answer; what was not taken yet is lost."""

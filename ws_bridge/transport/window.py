@@ -21,6 +21,9 @@ priority decides.
 The kernel tells how many bytes the peer has acknowledged, and the round trip. The window is what
 was acknowledged in the time of the empty link's round trip and :data:`DELAY`. A window that is too
 large fills the link and learns its rate; one that is too small sees a short round trip, and grows.
+
+At first nobody knows the rate. So the window begins small, and doubles as long as all of it was
+acknowledged without delay: a link of any speed is known before more than twice that is under way.
 """
 from __future__ import annotations
 
@@ -39,21 +42,23 @@ if sys.platform.startswith('linux'):
 
 DELAY = 0.06
 """How long what is under way may wait for what was sent before, s."""
-LEAST = 1448
-"""The window is at least one packet, bytes."""
+LEAST = 1000
+"""The window is at least so large, bytes: on a link of 100 kbit/s a full packet takes 0.12 s."""
+START = 6_000
+"""With so much under way an unknown link is tried, bytes; TCP itself begins with twice that."""
 TIGHT = 262_144
 """A smaller window is kept; a larger one holds up nobody, bytes."""
 PERIOD = 0.1
 """For how long one measures at least, and a round trip, s."""
 LONGEST = 1.0
-ENOUGH = 4 * LEAST
+ENOUGH = 5_792
 """What has to be acknowledged in a period before :data:`LONGEST`, bytes."""
 SLOWER = 0.7
 """The rate falls to this share at most from one period to the next: a lost packet is no rate."""
 NOT_SENT = 8_192
 """
-What leaves in one piece before the link was measured, and what the kernel takes beyond what it can
-send, as long as the link is not known to be fast, bytes: so one notices that it is slow.
+What the kernel takes beyond what it can send, as long as the link is not known to be fast, bytes:
+so one notices that it is slow.
 """
 _SOONEST, _LATEST = 0.002, 0.05
 
@@ -121,7 +126,7 @@ class Window:
     The window of one connection; it is measured while something waits for the peer.
 
     :param kernel: which has the connection; ``None``: it tells nothing, and the window stays open.
-    :ivar size: bytes; infinite until it was measured. ``rate``: of the link, bytes/s.
+    :ivar size: bytes. ``rate``: of the link, bytes/s; infinite until it was measured.
     :ivar most: bytes that leave in one piece; few until the link was measured.
     :ivar is_tight: the link is slow.
     :ivar is_asked: it has to be asked before something is written: the link is slow, or nobody
@@ -134,12 +139,13 @@ class Window:
         self._kernel = kernel
         self._since: float | None = None
         self._acked = 0
-        self.size = self.rate = inf
+        self.size: float = inf
+        self.rate: float = inf
         self.most = PIECE
         self.is_tight = False
         self.is_asked = kernel is not None and kernel.begins_small
         if kernel is not None and kernel.begins_small:
-            self.most = NOT_SENT
+            self.size, self.most = float(START), START // 2
             kernel.take(NOT_SENT)
 
     def __repr__(self) -> str:
@@ -158,6 +164,8 @@ class Window:
         state = self._kernel.read()
         if self._since is None:
             self._since, self._acked = now, state.acked
+        elif self.rate == inf and self.size < inf:
+            self._try(now, state)
         else:
             self._measure(now, state)
         if unwritten and self.rate == inf:
@@ -173,8 +181,8 @@ class Window:
 
     def has_room(self, unwritten: int) -> bool:
         """Tell whether something may be written, as nothing waits for the peer."""
-        if self.rate == inf:
-            return self._kernel is None or not unwritten
+        if self.rate == inf and unwritten:
+            return self._kernel is None
         return self._kernel is None or not self._wait(self._kernel.read().waiting + unwritten)
 
     def rest(self, now: float) -> None:
@@ -185,6 +193,23 @@ class Window:
             if rate * (state.least + DELAY) >= TIGHT:   # it carries at least as much
                 self._set(rate, state.least)
         self._since = None
+
+    def _try(self, now: float, state: TcpState) -> None:
+        """Open the window further where all that it lets through came without delay."""
+        assert self._since is not None
+        elapsed, acked = now - self._since, state.acked - self._acked
+        if acked < self.size and elapsed < max(LONGEST, 2 * state.least):
+            return
+        self._since, self._acked = now, state.acked
+        if acked < self.size:
+            self._set(max(acked / elapsed, LEAST), state.least)
+        elif elapsed > state.least + DELAY:
+            self._set(acked / (elapsed - state.least), state.least)
+        else:
+            self.size = 2 * max(self.size, acked)
+            self.most = min(int(self.size / 2), NOT_SENT)
+            if self.size >= TIGHT:
+                self._set(self.size / DELAY, state.least)
 
     def _wait(self, under_way: int) -> float:
         if under_way < self.size:
@@ -204,11 +229,11 @@ class Window:
         self._set(max(rate, LEAST), state.least)
 
     def _set(self, rate: float, least: float) -> None:
-        self.rate = rate
+        is_news, self.rate = self.rate == inf, rate
         self.size = max(rate * (least + DELAY), LEAST)
         is_tight = self.size < TIGHT
         assert self._kernel is not None
-        if is_tight is not self.is_tight or self.most == NOT_SENT:
+        if is_tight is not self.is_tight or is_news:
             self._kernel.take(NOT_SENT if is_tight else TIGHT)
         self.is_tight = self.is_asked = is_tight
         self.most = max(int(self.size / 4), LEAST // 2) if self.is_tight else PIECE

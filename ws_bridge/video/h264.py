@@ -40,10 +40,12 @@ class H264Encoder:
     Encodes the frames of one size for one rung, each made of the one before.
 
     :param width: of the pictures that come, pixels; likewise ``height``.
+    :param share: of the bits of the rung.
     :raises Unavailable: this PyAV has no libx264.
     """
 
-    def __init__(self, rung: Rung, width: int, height: int) -> None:
+    def __init__(self, rung: Rung, width: int, height: int, share: float = 1.0) -> None:
+        bits = int(rung.bits * share)
         self.source = width, height
         self.size = size_of(rung, width, height)
         self._count = 0
@@ -57,11 +59,11 @@ class H264Encoder:
         context.pix_fmt = 'yuv420p'
         context.framerate = Fraction(round(rung.rate), 1)
         context.time_base = Fraction(1, round(rung.rate))
-        context.bit_rate = rung.bits
+        context.bit_rate = bits
         context.thread_count = 1
         context.options = {
             'preset': 'ultrafast', 'tune': 'zerolatency', 'forced-idr': '1',
-            'maxrate': str(rung.bits), 'bufsize': str(int(rung.bits * BUFFER)),
+            'maxrate': str(bits), 'bufsize': str(int(bits * BUFFER)),
             'g': str(KEY_EVERY), 'x264-params': 'scenecut=0:repeat-headers=1'}
         self._context = context
 

@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 QUALITY = 80
 """Of JPEG, where nobody asks for another."""
+LEAST_QUALITY = 25
+"""Of JPEG over the thinnest links."""
 LARGEST_SIDE = 8192
 """Of a JPEG, pixels."""
 
@@ -27,20 +29,25 @@ class Rung(NamedTuple):
     """
     One of the qualities of video.
 
-    :param bits: a second, on average of some frames.
+    :param bits: a second, on average of some frames; of JPEG about that, at most.
     :param width: at most so many pixels; a smaller picture stays as it is.
     :param rate: at most so many frames a second.
+    :param quality: of JPEG.
     """
 
     bits: int
     width: int
     rate: float
+    quality: int = 0
 
 
 RUNGS = (Rung(300_000, 480, 15.0), Rung(1_000_000, 854, 30.0), Rung(3_000_000, 1280, 30.0))
 """From thin to wide."""
+JPEG_RUNGS = (Rung(400_000, 240, 10.0, 50), Rung(2_000_000, 480, 15.0, 65),
+              Rung(10_000_000, 854, 15.0, 80))
+"""The same for those who cannot decode video: each picture stands for itself, and costs more."""
 RUNG = 1
-"""Where nobody asks for another."""
+"""With which a link begins that is known not to be slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +59,14 @@ class JpegRecipe:
     :param height: likewise.
     :param quality: 1 to 100; 0 = any: what is JPEG already stays as it is.
     :param interval: least time between two, s.
+    :param is_most: a smaller picture stays as it is.
     """
 
     width: int = 0
     height: int = 0
     quality: int = 0
     interval: float = 0.0
+    is_most: bool = False
 
     @property
     def pause(self) -> float:
@@ -72,7 +81,7 @@ class JpegRecipe:
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height of what is made of a picture, pixels."""
         wide, high = self.width, self.height
-        if not wide and not high:
+        if (not wide and not high) or (self.is_most and width <= wide):
             return width, height
         return (wide or min(max(round(high * width / height), 1), LARGEST_SIDE),
                 high or min(max(round(wide * height / width), 1), LARGEST_SIDE))
@@ -97,6 +106,38 @@ class VideoRecipe:
 
 
 Recipe = JpegRecipe | VideoRecipe
+
+
+def leanness(interval: float) -> float:
+    """
+    Return which share of its bits a frame of the lowest rung gets that is to come so rarely.
+
+    It comes rarely because the link is thin: there a frame takes long, and a key frame longer.
+
+    :param interval: s.
+    """
+    return min(1.0, 0.1 / interval) if interval else 1.0
+
+
+def rungs_of(codec: str) -> tuple[Rung, ...]:
+    """Return the qualities of ``h264`` or ``jpeg``."""
+    return JPEG_RUNGS if codec == 'jpeg' else RUNGS
+
+
+def video_recipe(codec: str, rung: int, interval: float) -> Recipe:
+    """
+    Return how the pictures of one quality are made.
+
+    :param interval: least time between two, s; that of the rung at least.
+    """
+    interval = shared_interval(interval)
+    if codec != 'jpeg':
+        return VideoRecipe(rung, interval)
+    _, width, rate, quality = JPEG_RUNGS[rung]
+    if not rung:
+        quality = max(int(quality * leanness(interval)), LEAST_QUALITY)
+    return JpegRecipe(width, 0, quality, max(interval, 1.0 / rate), is_most=True)
+
 
 _INTERVALS = (0.0, 1 / 15, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
 

@@ -27,7 +27,7 @@ from typing import Any, TYPE_CHECKING
 from ws_bridge.offload.serving import run
 from ws_bridge.video.images import Picture, picture_of
 from ws_bridge.video.messages import RawImage, read_message
-from ws_bridge.video.recipes import JpegRecipe, Recipe, RUNGS, VideoRecipe
+from ws_bridge.video.recipes import JpegRecipe, leanness, Recipe, RUNGS, VideoRecipe
 from ws_bridge.video.wire import Encode
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ class PictureWorker:
         if encoder is None or encoder.source != (picture.width, picture.height):
             from ws_bridge.video.h264 import H264Encoder
             encoder = self._encoders[recipe] = H264Encoder(
-                RUNGS[recipe.rung], picture.width, picture.height)
+                RUNGS[recipe.rung], picture.width, picture.height,
+                leanness(recipe.interval) if recipe.rung == 0 else 1.0)
         return encoder.encode(picture, is_key=wants_key)
 
 

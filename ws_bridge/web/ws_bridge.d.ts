@@ -146,6 +146,7 @@ export interface SubscribeOptions {
   encoding?: 'cdr' | 'json' | 'video';
   /** Of video: its quality, 0 to 2. */
   rung?: number;
+  codec?: 'h264' | 'jpeg';
   /** A refusal is told by `ready` alone, not by the event `error`. */
   quiet?: boolean;
   maxRate?: number;
@@ -160,7 +161,7 @@ export interface Wait { signal?: AbortSignal }
 export interface TimedWait extends Wait { /** s */ timeout?: number }
 
 /** A frame of video, in Annex B. */
-export interface VideoFrameData { data: Uint8Array; isKey: boolean; isH265: boolean; rung: number }
+export interface VideoFrameData { data: Uint8Array; isKey: boolean; isH265: boolean; isJpeg: boolean; rung: number }
 
 export interface Subscription {
   readonly topic: string;

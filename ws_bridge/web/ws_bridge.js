@@ -623,11 +623,12 @@ class Channel {
 
 /** What the bridge is asked for. */
 function wishOf(channel) {
-  const { type, queueDepth, qos, rung } = channel.options;
+  const { type, queueDepth, qos, rung, codec } = channel.options;
   const fields = { topic: channel.topic, encoding: channel.encoding };
   if (type) fields.type = type;
   if (channel.maxRate) fields.max_rate = channel.maxRate;
   if (rung !== undefined) fields.rung = rung;
+  if (codec) fields.codec = codec;
   if (queueDepth) fields.queue_depth = queueDepth;
   if (qos) fields.qos = qos;
   if (channel.encoding === 'cdr') fields.schema = true;
@@ -1332,8 +1333,8 @@ export class WsBridge {
    * Hear a topic. Several subscriptions of one topic share what the bridge sends: the encoding of
    * the first, and the highest rate that any of them wants.
    * @param {(message: object, info: object) => void} callback
-   * @param {object} options type, encoding ('cdr', 'json' or 'video'), rung, quiet (a refusal
-   *   is told by `ready` alone), maxRate, queueDepth, qos, signal
+   * @param {object} options type, encoding ('cdr', 'json' or 'video'), rung and codec ('h264' or
+   *   'jpeg') of video, quiet (a refusal is told by `ready` alone), maxRate, queueDepth, qos, signal
    */
   subscribe(topic, callback, { signal, ...options } = {}) {
     if (signal?.aborted) throw aborted(signal);
@@ -1608,7 +1609,7 @@ export class WsBridge {
     if (!channel) return; // it was unsubscribed a moment ago
     if (opcode === FRAME_OF_VIDEO) {
       const flags = view.getUint8(1);
-      const data = { data: new Uint8Array(frame, HEADER_SIZE), isKey: Boolean(flags & 1), isH265: Boolean(flags & 2), rung: (flags >> 4) - 1 };
+      const data = { data: new Uint8Array(frame, HEADER_SIZE), isKey: Boolean(flags & 1), isH265: Boolean(flags & 2), isJpeg: Boolean(flags & 4), rung: (flags >> 4) - 1 };
       this._deliver(channel, data, timestamp, view.getUint32(16, true));
       return;
     }

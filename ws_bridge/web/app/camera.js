@@ -21,11 +21,18 @@ import { VideoPlayer } from './video.js';
 
 export const RAW = 'sensor_msgs/msg/Image';
 const STALE = 1; // s
+const AGAIN = 2000; // ms
 const MOST_CAMERAS = 4;
-const HEAVY = 1.5e6; // bytes a second: above, video shows the same for a tenth
 const RATES = [30, 10]; // Hz: as many as a screen shows; on a thin link
 export const COMPRESSED = 'sensor_msgs/msg/CompressedImage';
 const ENCODED = ['foxglove_msgs/msg/CompressedVideo', 'ffmpeg_image_transport_msgs/msg/FFMPEGPacket']; // are video, and nothing else
+
+/** How pictures are asked for, first what a thin link carries: what it carries is known too late. */
+const WAYS = {
+  video: { encoding: 'video', codec: undefined, quiet: true, maxRate: undefined },
+  jpeg: { encoding: 'video', codec: 'jpeg', quiet: true, maxRate: undefined },
+  pictures: { encoding: 'cdr', codec: undefined, quiet: false, maxRate: RATES[0] },
+};
 
 /** Bytes of a pixel, and where red, green and blue are in it. */
 const LAYOUTS = {
@@ -70,28 +77,25 @@ export class Camera {
     this.turn = 0; // of choices: what a decoder gives of an earlier one is dropped
     this.isDecoding = false;
     this.draw = oncePerFrame(() => this._draw());
-    this.bytes = []; // of the pictures that came, with their times
-    this.isVideo = false;
-    this.isEncoded = false;
-    this.noVideo = typeof VideoDecoder === 'undefined'; // or it did not go
-    this.player = new VideoPlayer((frame, taken) => this._drawFrame(frame, taken), (why) => this._noVideo(`the video cannot be decoded: ${why}`));
+    this.way = null;
+    this.failed = new Set(); // ways that did not go
+    this.player = new VideoPlayer((frame, taken) => this._drawFrame(frame, taken), (why) => this._failed(`the video cannot be decoded: ${why}`));
     this.choice = new TopicChoice(client, figure.querySelector('select'), [RAW, COMPRESSED, ...ENCODED], (image, info) => {
-      const came = performance.now();
-      if (this.isVideo) {
+      const taken = { image, age: info.age, came: performance.now(), timestamp: info.timestamp };
+      if (this.way === 'video') {
         if (!this.player.Decoder) this.clear('No picture: this browser shows video only on a page by https or of localhost');
-        else this.player.push(image, { age: info.age, came, timestamp: info.timestamp });
+        else this.player.push(image, taken);
         return;
       }
-      this.bytes.push([came, image.data.length]);
-      this.newest = { image, age: info.age, came, timestamp: info.timestamp };
+      this.newest = taken;
       this.draw();
     }, {
-      queueDepth: 1, maxRate: RATES[0], name, isOptional: name !== 'camera',
+      queueDepth: 1, name, isOptional: name !== 'camera',
       onChange: () => this._changed(),
-      onError: (error) => (this.isVideo ? this._noVideo(error.message) : this.clear(`No picture: ${error.message}`)),
+      onError: (error) => (error.code === 'unknown_name' ? this._later(error.message) : this._failed(error.message)),
     });
     this.clear('No camera yet');
-    this.timer = setInterval(() => this._showAge(), 250);
+    this.timer = setInterval(() => this._look(), 250);
   }
 
   /** Seconds since what is in sight was taken, as far as one knows; null while nothing is. */
@@ -114,53 +118,59 @@ export class Camera {
 
   /** Another topic was chosen, or it is asked for in another way: then what is in sight stays, and grows old. */
   _changed() {
-    if (!this.isSwitching) {
-      this.clear(this.choice?.topic ? 'Waiting for a picture …' : 'No camera chosen');
-      const isEncoded = ENCODED.includes(this.choice?.type);
-      if (isEncoded !== this.isEncoded) this._mode(isEncoded);
-      this.isEncoded = isEncoded;
+    if (this.isSwitching) {
+      this.turn += 1;
+      this.newest = null;
+      this.player.close();
       return;
     }
-    this.turn += 1;
-    this.newest = null;
-    this.player.close();
+    this._mode(this._best());
+    this.clear(this.choice.topic ? 'Waiting for a picture …' : 'No camera chosen');
   }
 
-  /** Show the topic as video, or as the pictures that it has. */
-  _as(isVideo) {
-    this._mode(isVideo);
-    this.isSwitching = true;
-    this.choice.choose(this.choice.topic);
-    this.isSwitching = false;
+  /** Whether the topic is video, and nothing else. */
+  get isEncoded() {
+    return ENCODED.includes(this.choice?.type);
+  }
+
+  /** The first way that people want and that goes. */
+  _best() {
+    if (this.isEncoded) return 'video';
+    if ($('camera-mode').value === 'pictures') return 'pictures';
+    return Object.keys(WAYS).find((way) => !this.failed.has(way) && (way !== 'video' || this.player.Decoder));
   }
 
   /** How the topic that is chosen next is asked for. */
-  _mode(isVideo) {
-    this.isVideo = isVideo;
-    mark(this.canvas, 'mode', isVideo ? 'video' : 'pictures');
-    Object.assign(this.choice.options, isVideo ? { encoding: 'video', quiet: true, maxRate: undefined } : { encoding: 'cdr', quiet: false, maxRate: RATES[0] });
+  _mode(way) {
+    this.way = way;
+    mark(this.canvas, 'mode', way);
+    Object.assign(this.choice.options, WAYS[way]);
   }
 
-  /** Video does not go: the bridge has none, or this browser. A topic that is nothing else waits for a new beginning. */
-  _noVideo(why) {
-    if (this.isEncoded) {
-      this.clear(`No picture: ${why}`);
+  /** It does not go in this way: the bridge has none, or this browser. */
+  _failed(why) {
+    if (this.isEncoded || this.way === 'pictures') {
+      this.clear(`No picture: ${why}`); // where it is video a key frame may come
       return;
     }
-    this.noVideo = true;
-    this._as(false);
+    this.failed.add(this.way);
+    this._choose();
   }
 
-  /** Pictures that fill a link, or come over a thin one, are asked for as video, unless people choose. */
+  /** There is no such topic now, as while a robot starts again: ask once more, unless another one is chosen. */
+  _later(why) {
+    this.clear(`No picture: ${why}`);
+    const { turn } = this;
+    setTimeout(() => turn === this.turn && this.choice.choose(this.choice.topic), AGAIN);
+  }
+
   _choose() {
-    if (this.isEncoded) return;
-    const time = performance.now();
-    this.bytes = this.bytes.filter(([at]) => time - at < 2000);
-    const wanted = $('camera-mode').value;
-    const heavy = this.bytes.reduce((sum, [, size]) => sum + size, 0) / 2 > HEAVY;
-    if (this.isVideo ? wanted === 'pictures' : !this.noVideo && (wanted === 'video' || (wanted === 'auto' && (heavy || this.isThin())))) {
-      this._as(!this.isVideo);
-    }
+    const way = this._best();
+    if (way === this.way) return;
+    this._mode(way);
+    this.isSwitching = true;
+    this.choice.choose(this.choice.topic);
+    this.isSwitching = false;
   }
 
   remove() {
@@ -240,9 +250,13 @@ export class Camera {
     mark(this.figure, 'fresh', fresh);
     mark(this.rate, 'fresh', fresh);
     say(this.rate, this.drawn.length ? `${(this.drawn.length / 2).toFixed(0)} Hz` : '–');
-    if (!this.choice?.topic) return;
-    this._choose();
-    if (!this.isVideo) this.choice.setRate(RATES[this.isThin() ? 1 : 0]);
+  }
+
+  _look() {
+    this._showAge();
+    if (!this.choice.topic) return;
+    this._choose(); // people may have
+    if (this.way === 'pictures') this.choice.setRate(RATES[this.isThin() ? 1 : 0]);
   }
 }
 
@@ -280,10 +294,10 @@ export function startCameras(client, isThin) {
     $('camera-add').disabled = cameras.length === MOST_CAMERAS;
   }
 
-  $('camera-mode').value = remembered('camera_mode', 'auto');
+  $('camera-mode').value = remembered('camera_mode', 'auto') === 'pictures' ? 'pictures' : 'auto';
   $('camera-mode').addEventListener('change', () => {
     remember('camera_mode', $('camera-mode').value);
-    for (const camera of cameras) camera.noVideo = typeof VideoDecoder === 'undefined';
+    for (const camera of cameras) camera.failed.clear();
   });
   $('camera-add').addEventListener('click', () => add(['camera2', 'camera3', 'camera4'].find((name) => !more.includes(name))));
   for (const name of remembered('cameras', '').split(' ').filter(Boolean)) add(name);

@@ -24,16 +24,27 @@ const MOST_ERRORS = 50;
 const THIN = 0.25; // s of round trip
 const IN_A_ROW = 3; // one may be late by chance
 const WIDE = 0.12;
+const NARROW = 60_000; // bytes/s
 
-/** Whether a link is thin, by its round trips: it has to get much better before it is no more. */
+/** Whether a link is thin, by its round trips, or as the bridge says: it has to get much better before it is no more. */
 export class Thinness {
-  isThin = false;
+  isSlow = false;
+  isNarrow = false;
   slow = 0; // round trips in a row
+
+  get isThin() {
+    return this.isSlow || this.isNarrow;
+  }
 
   note(roundTrip) {
     this.slow = roundTrip > THIN ? this.slow + 1 : 0;
-    if (this.slow >= IN_A_ROW) this.isThin = true;
-    else if (roundTrip < WIDE) this.isThin = false;
+    if (this.slow >= IN_A_ROW) this.isSlow = true;
+    else if (roundTrip < WIDE) this.isSlow = false;
+  }
+
+  /** The bridge says what the link carries; null where it is not slow. */
+  told(bandwidth) {
+    this.isNarrow = bandwidth !== null && bandwidth < (this.isNarrow ? 2 : 1) * NARROW;
   }
 }
 
@@ -48,6 +59,7 @@ export async function admission(url, get = fetch) {
 export function startLink(client) {
   const thinness = new Thinness();
   client.on('link', ({ roundTrip }) => thinness.note(roundTrip));
+  client.on('rates', ({ bandwidth }) => thinness.told(bandwidth));
   const state = () => (navigator.onLine === false && !client.connected ? 'offline' : client.state);
 
   function showState() {

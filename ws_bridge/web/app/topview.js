@@ -24,7 +24,7 @@ const POSE = 'geometry_msgs/msg/PoseStamped';
 const POSE_COVARIANCE = 'geometry_msgs/msg/PoseWithCovarianceStamped';
 const TF = 'tf2_msgs/msg/TFMessage';
 const SCAN_RATES = [10, 5]; // Hz: as many as the eye follows; on a thin link
-const POSE_RATE = 10;
+const POSE_RATES = [10, 5];
 const SLOW_RATE = 2; // maps, clouds
 const LONGEST_TRAIL = 2000;
 const TRAIL_STEP = 0.03; // m
@@ -290,7 +290,7 @@ export function startTopView(client, isThin) {
 
   const GRID = 'nav_msgs/msg/OccupancyGrid';
   pose.choice = new TopicChoice(client, $('pose-topic'), [ODOMETRY, POSE_COVARIANCE, POSE], moved, {
-    queueDepth: 2, maxRate: POSE_RATE, name: 'pose',
+    queueDepth: 2, maxRate: POSE_RATES[0], name: 'pose',
     onChange: () => {
       trail = [];
       Object.assign(pose, { known: false, speed: null, turn: null, topic: pose.choice?.topic });
@@ -351,6 +351,7 @@ export function startTopView(client, isThin) {
   addEventListener('resize', draw);
   setInterval(() => {
     pose.scanChoice.setRate(SCAN_RATES[isThin() ? 1 : 0]);
+    pose.choice.setRate(POSE_RATES[isThin() ? 1 : 0]);
     draw(); // what went stale turns grey
   }, 500);
 
