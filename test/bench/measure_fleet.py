@@ -18,7 +18,8 @@ A fleet on one machine: three nodes of NATS, two relays, many robots without ROS
 
 ``trips``: the round trip without a relay, by one, and by two. ``watched``: what one robot, with a
 bridge and ROS, sends up while one operator watches its camera and its odometry, and while 50 do.
-One of them says once a second how it is, so all are told the state of the robot.
+One of them says once a second how it is, so all are told the state of the robot. Then the same by
+a line that carries less than they ask for.
 ``fleet``: robots are the real uplink code with an echo in place of a bridge, half of them at each
 relay. Operators have the other relay, so that everything crosses the engine; each sends 10 times a
 second, and waits for the echo. Meanwhile a relay and a node are killed; then it is counted what
@@ -58,6 +59,7 @@ from support.fleet import (  # noqa: E402,I100,RUF100
     Cluster,
     fake_robot,
     nats_cluster,
+    slow_line,
 )
 from support.helpers import SpinningNode  # noqa: E402,I100,RUF100
 
@@ -82,6 +84,8 @@ ODOMETRY, CAMERA = '/odom', '/camera'
 WATCHERS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (1, (ODOMETRY, CAMERA)), (50, (ODOMETRY, CAMERA)), (50, ()))
 """How many operators watch what; what they get who watch nothing is no sample."""
+LINE = 200_000
+"""What a slow line of a robot carries, bytes/s."""
 STATE = '"kind":"state"'
 SETTLE = 2.0
 """Until it is counted, s: at first all are told of all who come."""
@@ -279,6 +283,7 @@ class Got:
     """What the operators have got: samples each, or what else comes; and states, all of them."""
 
     samples: list[int]
+    sizes: list[int]
     states: int = 0
     state_bytes: int = 0
 
@@ -309,6 +314,7 @@ async def watch(url: str, topics: Sequence[str], got: Got, number: int) -> None:
                     got.states += 1
                     got.state_bytes += len(frame)
                 got.samples[number] += isinstance(frame, bytes) or not topics
+                got.sizes[number] += len(frame)
         finally:
             if saying is not None:
                 saying.cancel()
@@ -316,7 +322,7 @@ async def watch(url: str, topics: Sequence[str], got: Got, number: int) -> None:
 
 async def watch_all(watchers: int, url: str, *topics: str) -> None:
     """Be so many operators; print what they have got whenever a line comes."""
-    got = Got([0] * watchers)
+    got = Got([0] * watchers, [0] * watchers)
     tasks = [asyncio.create_task(watch(url, topics, got, each)) for each in range(watchers)]
     while await asyncio.to_thread(sys.stdin.readline):
         print(json.dumps(asdict(got)), flush=True)
@@ -345,9 +351,11 @@ async def watched_by(watchers: int, url: str, topics: Sequence[str], fleet: Flee
     await asyncio.sleep(seconds)
     took, after, sent = time.monotonic() - begin, await count_all(), fleet.bytes_out - sent
     got = [end - start for start, end in zip(before.samples, after.samples, strict=True)]
+    sizes = [end - start for start, end in zip(before.sizes, after.sizes, strict=True)]
     states = after.states - before.states
     print(f'{watchers} operators of {" and ".join(topics) or "nothing"}: the robot sends '
-          f'{sent / took / 1000:.1f} kB/s up; each gets {min(got) / took:.1f} to '
+          f'{sent / took / 1000:.1f} kB/s up, {sent / statistics.mean(sizes):.2f} times what one '
+          f'gets; each gets {min(got) / took:.1f} to '
           f'{max(got) / took:.1f} messages a second; all together get {states / took:.1f} states '
           f'a second, {(after.state_bytes - before.state_bytes) / took / 1000:.1f} kB/s',
           flush=True)
@@ -375,13 +383,17 @@ async def run_watched(seconds: float) -> None:
                 if next(numbers) % 5 == 0:
                     camera.publish(CompressedImage(format='jpeg', data=picture))
             robot.node.create_timer(0.02, publish)
-            async with running_bridge(fleet=[run.urls[0]], max_peers=100) as bridge:
-                fleet = bridge.fleet
-                assert fleet is not None
-                await until_listed(run.urls[0], 1)
-                for watchers, topics in WATCHERS:
-                    await watched_by(watchers, f'{run.urls[0]}/robots/testbot', topics, fleet,
-                                     seconds)
+            async with slow_line(run.ports[0], LINE) as line:
+                for url in (run.urls[0], f'ws://127.0.0.1:{line.port}'):
+                    if url != run.urls[0]:
+                        print(f'by a line of {LINE / 1000:g} kB/s:')
+                    async with running_bridge(fleet=[url], max_peers=100) as bridge:
+                        fleet = bridge.fleet
+                        assert fleet is not None
+                        await until_listed(run.urls[0], 1)
+                        for watchers, topics in WATCHERS:
+                            await watched_by(watchers, f'{run.urls[0]}/robots/testbot', topics,
+                                             fleet, seconds)
     finally:
         run.close()
 

@@ -167,11 +167,14 @@ async def test_what_is_the_same_in_most_of_it_leaves_once() -> None:
     streams = [carrier.ask(number, End(), {}) for number in range(50)]
     picture = bytes(range(256)) * 40
     for number, stream in enumerate(streams):
+        for each in range(number % 3):
+            stream.write(b'heartbeat %d %d' % (number, each))
         stream.write(told(number, 1))
         stream.write(b'\x01%04d' % number + picture)
     await turns()
     for number, end in listener.ends.items():
-        assert end.data == told(number, 1) + b'\x01%04d' % number + picture
+        beats = b''.join(b'heartbeat %d %d' % (number, each) for each in range(number % 3))
+        assert end.data == beats + told(number, 1) + b'\x01%04d' % number + picture
     assert carrier.bytes_out < len(told(0, 1)) + len(picture) + 50 * 200
 
 

@@ -428,3 +428,50 @@ def test_who_wants_less_than_its_share_gets_all() -> None:
     assert 'odometry' not in drops
     assert queue.dropped == sum(drops.values())
     assert not queue.take_drops()
+
+
+def test_what_leaves_to_others_is_taken_out_of_turn() -> None:
+    """If it is next of its stream, and whole; it counts as sent, and nothing passes a message."""
+    queue, first, second, large = OutQueue(10**6, 100), frame(1, 50), frame(2, 50), frame(3, 900)
+    assert not queue.has_messages
+    for key, item in (('a', first), ('a', second), ('b', large)):
+        queue.put_stream(key, item, 2, text=False)
+    assert queue.take_same(second) is None      # not the next one
+    assert queue.take_same(bytes(bytearray(first))) is None      # only equal
+    assert queue.take_same(first) == Outgoing(first, False)
+    assert queue.large(100) == [id(large)]
+    taken = queue.pop()
+    assert taken is not None
+    assert taken.frame is large                 # the other stream has had its turn
+    queue.put(b'reply', Priority.HIGH)
+    assert queue.has_messages
+    assert queue.take_same(second) is None
+    assert queue.pop() == Outgoing(b'reply', True)
+    assert queue.take_same(second) == Outgoing(second, False)
+    assert (len(queue), queue.nbytes, queue.dropped) == (0, 0, 0)
+
+
+def test_what_is_split_or_begun_is_not_taken_out_of_turn() -> None:
+    queue, item, next_one = OutQueue(10**6, 100), frame(1, 50), frame(2, 50)
+    queue.put_stream('split', item, 1, split=lambda whole: [whole])
+    assert queue.take_same(item) is None
+    queue = OutQueue(10**6, 100)
+    queue.takes_pieces = True
+    queue.put_stream('a', item, 2)
+    queue.pop(30)
+    queue.put_stream('a', next_one, 2)
+    assert queue.take_same(next_one) is None
+
+
+def test_what_was_taken_out_of_turn_was_the_last_of_its_stream() -> None:
+    """It is overdue so long after that."""
+    queue, item, other = OutQueue(10**6, 100), frame(1, 50), frame(2, 50)
+    queue.share('a', Share(max_gap=1.0))
+    queue.put_stream('a', item, 1)
+    assert queue.take_same(item, 5.0) is not None
+    for now, first in ((5.5, other), (6.5, item)):
+        queue.put_stream('a', item, 1)
+        queue.put_stream('b', other, 1)
+        popped = queue.pop(now=now)
+        assert popped is not None
+        assert popped.frame is first

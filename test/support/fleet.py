@@ -156,6 +156,72 @@ async def operator(relay: RelayService | str, robot: str = 'r1', token: str | No
         await websocket.wait_closed()
 
 
+class SlowLine:
+    """
+    A line to a port of this machine, which carries so many bytes a second there.
+
+    :ivar carried: bytes that were.
+    """
+
+    def __init__(self, port: int, rate: float) -> None:
+        self._to = port
+        self._rate = rate
+        self.port = self.carried = 0
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry a connection, both ways."""
+        back, there = await asyncio.open_connection('127.0.0.1', self._to)
+        returning = asyncio.create_task(self._return(back, writer))
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        try:
+            while data := await reader.read(CHUNK):
+                there.write(data)
+                await there.drain()
+                self.carried += len(data)
+                due = max(due, loop.time() - 0.05) + len(data) / self._rate
+                await asyncio.sleep(due - loop.time())
+        finally:
+            returning.cancel()
+            there.close()
+            writer.close()
+
+    async def _return(self, back: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await back.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+
+CHUNK = 2048
+"""Bytes that a slow line carries at a time, and about as many as it holds."""
+
+
+@asynccontextmanager
+async def slow_line(port: int, rate: float) -> AsyncIterator[SlowLine]:
+    """Listen for who has to use a slow line to a port."""
+    line = SlowLine(port, rate)
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CHUNK)
+    listening.bind(('127.0.0.1', 0))
+    line.port = listening.getsockname()[1]
+    carrying: set[asyncio.Task[None]] = set()
+
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(line.carry(reader, writer))
+        carrying.add(task)
+        task.add_done_callback(carrying.discard)
+    server = await asyncio.start_server(begin, sock=listening, limit=CHUNK)
+    try:
+        yield line
+    finally:
+        server.close()
+        for task in carrying:
+            task.cancel()
+        await asyncio.gather(*carrying, return_exceptions=True)
+        await server.wait_closed()
+
+
 async def get(port: int, path: str, headers: Mapping[str, str] | None = None
               ) -> tuple[int, dict[str, str], bytes]:
     """Ask for a page; return status, headers and body."""

@@ -60,6 +60,8 @@ BY_CHANCE = 16
 """At both ends of what is the same in two, so much may be other in a third, bytes."""
 MOST_ALIKE = 8
 """So many of what was written last in a turn are compared with what comes."""
+STEP = 16
+"""So much that is short may be written to a stream between two that others may share."""
 
 
 class StreamPort(Protocol):
@@ -173,13 +175,16 @@ class Written:
     """
     What is written to some streams in one turn of the loop.
 
+    :ivar step: what has a lower one leaves before it; what follows in one of its streams has a
+        higher one.
     :ivar streams: to which ``data`` goes.
     :ivar before: what goes to some of them before it, ``after``: after it.
     """
 
-    __slots__ = ('after', 'before', 'data', 'streams')
+    __slots__ = ('after', 'before', 'data', 'step', 'streams')
 
-    def __init__(self, streams: list[int], data: bytes) -> None:
+    def __init__(self, streams: list[int], data: bytes, step: int) -> None:
+        self.step = step
         self.streams = streams
         self.data = data
         self.before: list[tuple[list[int], bytes]] = []
@@ -260,23 +265,32 @@ class Carrier:
 
     :ivar streams: those that have not ended, by number.
     :ivar is_full: nothing should be written now, to whatever stream.
+    :ivar position: bytes that were written, what leaves once counted once; ``left``: of these,
+        those that were given to the outlet.
+    :ivar on_room: called whenever everything that was written has left, and more may be.
     """
 
     def __init__(self, outlet: Outlet, listener: CarrierListener) -> None:
         self._outlet = outlet
         self._listener = listener
         self._batch: list[Written] = []     # to no stream: its end, in place of bytes
-        self._places: dict[bytes, int] = {}
-        self._large: list[int] = []         # places of what others may be like
-        self._last: dict[int, int] = {}
+        self._places: dict[bytes, Written] = {}
+        self._large: list[Written] = []     # what others may be like
+        self._last: dict[int, int] = {}     # steps, by streams
         self._untold: dict[Stream, None] = {}
         self._telling: asyncio.TimerHandle | None = None
         self.streams: dict[int, Stream] = {}
         self.is_full = False
-        self.bytes_out = 0
+        self.on_room: Callable[[], None] = _ignore
+        self.bytes_out = self.position = self.left = 0
 
     def __repr__(self) -> str:
         return f'<Carrier of {len(self.streams)} streams>'
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether something was written in this turn of the loop, which has not left yet."""
+        return bool(self._batch)
 
     # ---- streams
 
@@ -331,39 +345,52 @@ class Carrier:
         if not batch:
             asyncio.get_running_loop().call_soon(self._flush)
         if len(self.streams) > 1:
-            place = self._places.get(data, -1)
-            if place > self._last.get(number, -1) and len(batch[place].streams) < MAX_STREAMS:
-                batch[place].streams.append(number)
-                self._last[number] = place
+            last = self._last.get(number, -1)
+            same = self._places.get(data)
+            if same is not None and same.step > last and len(same.streams) < MAX_STREAMS:
+                same.streams.append(number)
+                self._last[number] = same.step
                 return
+            if len(data) >= ALIKE and self._write_alike(number, data):
+                return
+        written = Written([number], data, self._next_step(number, len(data)))
+        if len(self.streams) > 1:
+            self._places[data] = written
             if len(data) >= ALIKE:
-                if self._write_alike(number, data):
-                    return
-                self._large.append(len(batch))
-            self._places[data] = self._last[number] = len(batch)
-        batch.append(Written([number], data))
+                self._large.append(written)
+        batch.append(written)
+        self.position += len(data)
 
     def _write_alike(self, number: int, data: bytes) -> bool:
         """Write what is the same in most of it as something else; return whether it is."""
         last = self._last.get(number, -1)
-        for place in self._large[:-MOST_ALIKE - 1:-1]:
-            written = self._batch[place]
-            if place <= last or len(written.streams) >= MAX_STREAMS:
+        for written in self._large[:-MOST_ALIKE - 1:-1]:
+            if written.step <= last or len(written.streams) >= MAX_STREAMS:
                 continue
             whole = written.data
             if written.add(number, data):
                 if written.data is not whole:
                     self._places.pop(whole, None)       # nobody gets that alone
-                self._last[number] = place
+                self._last[number] = written.step
+                self.position += len(data) - len(written.data)
                 return True
         return False
+
+    def _next_step(self, number: int, size: int) -> int:
+        """Return the step of what follows in a stream."""
+        step = self._last.get(number, -1) + 1
+        if size >= ALIKE:
+            step = (step // STEP + 1) * STEP
+        self._last[number] = step
+        return step
 
     def end(self, stream: Stream) -> None:
         """End a stream, after what was written to it."""
         del self.streams[stream.number]
         if not self._batch:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._batch.append(Written([], encode_stream(Kind.END, stream.number)))
+        self._batch.append(Written([], encode_stream(Kind.END, stream.number),
+                                   self._next_step(stream.number, 0)))
 
     def close(self) -> None:
         """End every stream: the connection is gone."""
@@ -387,15 +414,20 @@ class Carrier:
     def _flush(self) -> None:
         batch, self._batch = self._batch, []
         self._forget_places()
-        for written in batch:
+        for written in sorted(batch, key=_step_of):
             if not written.streams:
                 self._outlet.send(written.data, is_urgent=False)
                 continue
             for streams, data in written.frames():
                 self._send(streams, data)
-        if not self.is_full and self._outlet.is_busy:
+        self.left = self.position
+        if self.is_full:
+            return
+        if self._outlet.is_busy:
             self._set_full(is_full=True)
             self._outlet.when_free(self._free)
+        else:
+            self.on_room()
 
     def _send(self, streams: list[int], data: bytes) -> None:
         for start in range(0, len(data), SLICE):
@@ -405,6 +437,7 @@ class Carrier:
 
     def _free(self) -> None:
         self._set_full(is_full=False)
+        self.on_room()
 
     def _set_full(self, *, is_full: bool) -> None:
         self.is_full = is_full
@@ -454,3 +487,11 @@ class Carrier:
             if stream.credit > WINDOW:
                 raise BadFrame(f'more room in stream {number} than a window')
             stream.port.room_changed()
+
+
+def _step_of(written: Written) -> int:
+    return written.step
+
+
+def _ignore() -> None:
+    """Do nothing."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import logging
 from typing import Any
 
@@ -34,50 +34,10 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from ws_bridge.fleet.carrier import Stream, WINDOW
+from ws_bridge.fleet.convoy import CarriedWindow, Convoy, Journey
 from ws_bridge.transport.fence import Fenced
-from ws_bridge.transport.window import Kernel, TcpState
-
-
-class Journey(Kernel):
-    """
-    How much of a stream is under way to its operator, and for how long: as a kernel tells of TCP.
-
-    What the operator has taken is told within :data:`ws_bridge.fleet.carrier.TOLD_AFTER`.
-
-    :param now: returns the time, s.
-    """
-
-    __slots__ = ('_acked', '_least', '_mark', '_now', '_smooth', '_written')
-    begins_small = False    # what many are sent alike leaves once: pieces would be of all sizes
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        super().__init__(None)
-        self._now = now
-        self._written = self._acked = 0
-        self._mark: tuple[int, float] | None = None     # of a byte that is awaited
-        self._smooth = self._least = 0.0
-
-    def wrote(self, size: int) -> None:
-        """Note that bytes have left."""
-        self._written += size
-        if self._mark is None:
-            self._mark = self._written, self._now()
-
-    def under_way(self, size: int) -> None:
-        """Note how many bytes the operator has not taken yet."""
-        self._acked = self._written - size
-        if self._mark is not None and self._acked >= self._mark[0]:
-            took = max(self._now() - self._mark[1], 0.0)
-            self._mark = None
-            self._least = min(self._least or took, took)
-            self._smooth = 0.875 * (self._smooth or took) + 0.125 * took
-
-    def read(self) -> TcpState:
-        """Return what is known."""
-        return TcpState(self._acked, self._written - self._acked, self._smooth, self._least)
-
-    def take(self, size: int) -> None:
-        """Do nothing: the relay keeps no more than is taken."""
+from ws_bridge.transport.outbound import Outbound
+from ws_bridge.transport.window import Kernel, Window
 
 
 class CarriedTransport(asyncio.Transport):
@@ -86,9 +46,10 @@ class CarriedTransport(asyncio.Transport):
 
     :param protocol: the connection; told of everything in turns of the loop of its own, as by a
         socket.
+    :param convoy: of all who are behind the same relay.
     """
 
-    def __init__(self, protocol: asyncio.Protocol) -> None:
+    def __init__(self, protocol: asyncio.Protocol, convoy: Convoy) -> None:
         super().__init__({'peername': ('relay', 0)})
         self._loop = asyncio.get_running_loop()
         self._protocol = protocol
@@ -97,7 +58,7 @@ class CarriedTransport(asyncio.Transport):
         self._is_reading = True
         self._is_paused = False
         self._is_closing = False
-        self.journey = Journey(self._loop.time)
+        self.journey = Journey(convoy, self._loop.time)
 
     def __repr__(self) -> str:
         return f'<CarriedTransport of {self._stream!r}>'
@@ -106,6 +67,11 @@ class CarriedTransport(asyncio.Transport):
         """Begin to be the transport of a connection."""
         self._stream = stream
         self._protocol.connection_made(self)
+
+    @property
+    def credit(self) -> int:
+        """How many bytes the operator's end has room for."""
+        return 0 if self._stream is None else self._stream.credit
 
     # ---- a transport
 
@@ -205,12 +171,14 @@ class CarriedConnection(Fenced, Connection):
     :param headers: of the request, as far as anybody here asks for them.
     :param address: where the peer is, without a port, as the relay says.
     :param admitted: what was found of it, as by the hook ``admit`` of a server.
+    :param convoy: of all who are behind the same relay.
     :param max_size: of a message, bytes.
     :param close_timeout: how long a closing handshake may take, s.
     """
 
     def __init__(self, path: str, headers: Mapping[str, str], subprotocol: str | None, *,
-                 address: str, admitted: Any, max_size: int, close_timeout: float) -> None:
+                 address: str, admitted: Any, convoy: Convoy, max_size: int,
+                 close_timeout: float) -> None:
         protocol = ServerProtocol(state=State.OPEN, max_size=max_size, logger=_LOGGER)
         protocol.subprotocol = None if subprotocol is None else Subprotocol(subprotocol)
         super().__init__(protocol, ping_interval=None, ping_timeout=None,
@@ -218,11 +186,34 @@ class CarriedConnection(Fenced, Connection):
         self.request = Request(path, Headers(headers))
         self.client_address = address
         self.admitted = admitted
+        self._convoy = convoy
+        self._link: Outbound | None = None
 
     def kernel(self) -> Kernel | None:
         """Return how much is under way to the operator."""
         assert isinstance(self.transport, CarriedTransport)
         return self.transport.journey
+
+    def window(self, link: object) -> Window:
+        """Return a window that takes the connection of the robot into account."""
+        transport = self.transport
+        assert isinstance(transport, CarriedTransport)
+        assert isinstance(link, Outbound)
+        window = CarriedWindow(self, link, self._convoy, lambda: transport.credit)
+        self._convoy.join(link, window)
+        self._link = link
+        return window
+
+    async def send(self, message: Any, *, text: bool | None = None) -> None:
+        """Send what waited; whoever has the same waiting sends it too."""
+        if self._link is not None and isinstance(message, bytes):
+            self._convoy.share(self._link, message)
+        await super().send(message, text=text)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._link is not None:
+            self._convoy.leave(self._link)
+        super().connection_lost(exc)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)

@@ -33,6 +33,7 @@ from ws_bridge.bridge.door import Admission
 from ws_bridge.config import Settings
 from ws_bridge.errors import BadFrame, Forbidden, TransportError
 from ws_bridge.fleet.carrier import Carrier
+from ws_bridge.fleet.convoy import Convoy
 from ws_bridge.fleet.names import dialled_path
 from ws_bridge.fleet.outlets import LinkOutlet
 from ws_bridge.fleet.transport import CarriedConnection, CarriedTransport
@@ -129,6 +130,7 @@ class FleetUplink:
         self._connections = Connections()
         self._link: Link | None = None
         self._carrier: Carrier | None = None
+        self._convoy: Convoy | None = None
         self._outlet: LinkOutlet | None = None
         self._state_timer: asyncio.TimerHandle | None = None
         self._told: tuple[Mapping[str, Any], float] | None = None
@@ -209,6 +211,7 @@ class FleetUplink:
         self._link = link
         self._outlet = LinkOutlet(link)
         self._carrier = Carrier(self._outlet, self)
+        self._convoy = Convoy(self._carrier, link)
         self._told = None
         self._tell_state()
 
@@ -239,8 +242,9 @@ class FleetUplink:
 
     def open_asked(self, number: int, fields: Mapping[str, Any]) -> None:
         """Take a connection, or say why not."""
-        carrier = self._carrier
+        carrier, convoy = self._carrier, self._convoy
         assert carrier is not None
+        assert convoy is not None
         try:
             claims = read_claims(fields)
         except BadFrame as exc:     # of one operator, perhaps: others are not to blame
@@ -258,9 +262,9 @@ class FleetUplink:
             return
         connection = CarriedConnection(
             claims.path, {} if claims.origin is None else {'origin': claims.origin},
-            claims.subprotocol, address=claims.address, admitted=admission,
+            claims.subprotocol, address=claims.address, admitted=admission, convoy=convoy,
             max_size=self._settings.max_message_size, close_timeout=self._options.close_timeout)
-        transport = CarriedTransport(connection)
+        transport = CarriedTransport(connection, convoy)
         stream = carrier.add(number, transport)
         transport.begin(stream)
         carrier.accept(number)

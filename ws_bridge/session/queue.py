@@ -224,6 +224,11 @@ class OutQueue:
         return sum([begun.rest for begun in chain(self._begun.values(), self._urgent.values())])
 
     @property
+    def has_messages(self) -> bool:
+        """Whether messages wait, or the rest of one."""
+        return bool(self._messages or self._urgent)
+
+    @property
     def owed_bytes(self) -> int:
         """Bytes of the messages that wait."""
         return self._message_bytes
@@ -304,6 +309,26 @@ class OutQueue:
             return self._take_message(most)
         if self._streams or self._begun:
             return self._take_turn(most, now)
+        return None
+
+    def large(self, most: int) -> list[int]:
+        """Return what tells those frames apart that are next of a stream and larger than that."""
+        return [id(waiting[0].frame) for waiting in self._streams.values()
+                if len(waiting[0].frame) > most]
+
+    def take_same(self, frame: bytes, now: float = 0.0) -> Outgoing | None:
+        """
+        Take a frame out of turn, since it leaves to others, if it is the next one of its stream.
+
+        :param now: monotonic, s.
+        :return: ``None``: it is not, or messages wait.
+        """
+        if not self.has_messages:
+            for key, waiting in self._streams.items():
+                if waiting[0].frame is frame and waiting[0].split is None \
+                        and key not in self._begun:
+                    self._count_turn(key, len(frame), len(frame), now)
+                    return self._take(key)
         return None
 
     def forget(self, key: Hashable) -> None:
@@ -403,15 +428,23 @@ class OutQueue:
         share = self._shares.get(key, USUAL)
         if not self._is_overdue(key, share, now):   # else it is nobody's turn that way
             self._turns[share.priority] = self._had[key]
-        if share.max_gap < inf and key not in begun_ones:
-            self._left_at[key] = now
-        self._had[key] += len(item.frame) / (
-            share.weight or (SMALL_WEIGHT if size <= SMALL else 1.0))
+        self._count_turn(key, size, len(item.frame), now)
         if not (streams or begun_ones):
             self._had.clear()
         elif len(self._had) > 2 * (len(streams) + len(begun_ones)) + _REMEMBERED:
             self._had = {key: self._had[key] for key in {*streams, *begun_ones}}
         return item
+
+    def _count_turn(self, key: Hashable, size: int, sent: int, now: float) -> None:
+        """
+        Count what a stream is sent.
+
+        :param size: of the frame, bytes; ``sent``: of what leaves of it.
+        """
+        share = self._shares.get(key, USUAL)
+        if share.max_gap < inf and key not in self._begun:
+            self._left_at[key] = now
+        self._had[key] += sent / (share.weight or (SMALL_WEIGHT if size <= SMALL else 1.0))
 
     def _take(self, key: Hashable) -> Outgoing:
         """Take the oldest frame of a stream."""

@@ -33,7 +33,7 @@ from websockets.streams import StreamReader
 from ws_bridge.transport.large import Arriving, Cutter, EMPTY, Gathering, Large, Pieces, TOO_MANY
 from ws_bridge.transport.rounds import Rounds
 from ws_bridge.transport.turns import Turns
-from ws_bridge.transport.window import Kernel
+from ws_bridge.transport.window import Kernel, Window
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection as Base
@@ -251,6 +251,10 @@ class Fenced(Base):
                 self.send_data()
             else:
                 self.write(ping)
+
+    def window(self, link: object) -> Window:
+        """Return the window of the link that is made of this connection."""
+        return Window(self.kernel())
 
     def kernel(self) -> Kernel | None:
         """Return what tells how much is under way; ``None``: nothing does."""

@@ -40,7 +40,6 @@ from ws_bridge.session.queue import Frame, OnLeft, Outgoing, OutQueue, Parts, Sp
 from ws_bridge.transport.fragments import Room, write_fragments
 from ws_bridge.transport.framing import head, PIECE, StreamFrame
 from ws_bridge.transport.stall import Stall
-from ws_bridge.transport.window import Window
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
@@ -70,12 +69,13 @@ class Outbound:
         now, or :meth:`stage` and :meth:`flush` have to be asked.
     :ivar messages_out: messages that were written; ``bytes_out``: what was in them.
     :ivar messages_in: messages that the other half has read.
+    :ivar in_hand: bytes that are left of a frame that is being written in fragments.
     :ivar queue: what waits for the peer; it knows whether the peer takes pieces, and the shares
         of its streams.
     """
 
-    __slots__ = ('_ending', '_in_hand', '_is_plain', '_protocol', '_staged', '_stall',
-                 '_transport', '_window', '_writer', 'bytes_out', 'direct',
+    __slots__ = ('_ending', '_is_plain', '_protocol', '_staged', '_stall',
+                 '_transport', '_window', '_writer', 'bytes_out', 'direct', 'in_hand',
                  'messages_in', 'messages_out', 'queue', 'websocket')
 
     def __init__(self, websocket: Fenced, options: LinkOptions, *, dialled: bool) -> None:
@@ -89,9 +89,9 @@ class Outbound:
         self.queue = OutQueue(options.max_queue_bytes, options.max_queue_frames)
         self._writer: asyncio.Task[None] | None = None
         self._stall = Stall(self, options.ping_timeout)
-        self._window = Window(websocket.kernel())
+        self._window = websocket.window(self)
         self._ending: tuple[int, str] | None = None
-        self._in_hand = 0
+        self.in_hand = 0
         self.direct: Callable[[bytes], int] | None = None
         websocket.on_change = self._changed
 
@@ -131,7 +131,7 @@ class Outbound:
         """Bytes that wait in the queue and in the transport."""
         if self.direct is not None:     # as almost always: it is asked of each peer, often
             return 0
-        return self.queue.nbytes + self.queue.begun_bytes + self._in_hand + \
+        return self.queue.nbytes + self.queue.begun_bytes + self.in_hand + \
             self._transport.get_write_buffer_size()
 
     @property
@@ -277,7 +277,7 @@ class Outbound:
     @property
     def bandwidth(self) -> float | None:
         """What the link carries, bytes/s; ``None`` where it is not slow, or nobody knows."""
-        return self._window.rate if self._window.is_tight else None
+        return self._window.bandwidth
 
     @property
     def is_fast(self) -> bool:
@@ -322,7 +322,7 @@ class Outbound:
                     await self.websocket.send(frame, text=item.text)
                     self.bytes_out += len(frame)
                 elif self._is_plain:
-                    self._in_hand = len(frame)
+                    self.in_hand = len(frame)
                     if not await write_fragments(self.websocket, frame, text=item.text,
                                                  on_written=self._note_written, room=room):
                         self.queue.clear()
@@ -338,21 +338,21 @@ class Outbound:
             self.queue.clear()
         finally:
             self._writer = None
-            self._in_hand = 0
+            self.in_hand = 0
             if not self._transport.is_closing():
                 self._window.rest(self.websocket.loop.time())
 
     def _note_written(self, size: int) -> None:
         self.bytes_out += size
-        self._in_hand -= size
+        self.in_hand -= size
 
     async def _pieces(self, frame: Frame, room: Room) -> AsyncIterator[memoryview]:
         """Give a large frame bit by bit; it becomes the fragments of one message."""
-        self._in_hand = len(frame)
+        self.in_hand = len(frame)
         most = await room()
         for piece in (frame if isinstance(frame, Parts) else Parts(frame)).pieces(most):
             await room()
             yield piece
             self.bytes_out += len(piece)
-            self._in_hand -= len(piece)
+            self.in_hand -= len(piece)
             await asyncio.sleep(0)      # a peer that takes everything at once is not alone

@@ -151,6 +151,11 @@ class Window:
     def __repr__(self) -> str:
         return f'<Window {self.size:.0f} bytes, {self.rate:.0f} bytes/s>'
 
+    @property
+    def bandwidth(self) -> float | None:
+        """What the link carries, bytes/s; ``None`` where it is not slow, or nobody knows."""
+        return self.rate if self.is_tight else None
+
     def wait(self, now: float, unwritten: int) -> float:
         """
         Measure, as something waits for the peer.

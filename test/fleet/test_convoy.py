@@ -1,0 +1,227 @@
+# Copyright 2026 ws_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What many watch by a slow connection of the robot: once for all, and each as it takes it."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+import socket
+from typing import Any
+
+from support.fleet import fake_robot, FakeRobot, operator, running_relay, slow_line, SlowLine
+from support.helpers import async_wait_until
+from websockets.asyncio.client import ClientConnection
+
+from ws_bridge.fleet.carrier import WINDOW
+from ws_bridge.fleet.transport import CarriedTransport
+from ws_bridge.protocol.types import Priority
+from ws_bridge.transport.framing import StreamFrame
+from ws_bridge.transport.link import Link
+
+RATE = 400_000
+OPERATORS = 20
+PICTURE, ODOMETRY = 20_000, 700
+TRIALS = 5
+"""On a machine that has much else to do some operators are slow."""
+TOPICS = {'camera': PICTURE, 'second camera': PICTURE // 2, 'odometry': ODOMETRY}
+
+
+class Watcher:
+    """
+    An operator, and what it has got.
+
+    :param link: the robot's end.
+    """
+
+    def __init__(self, peer: ClientConnection, link: Link) -> None:
+        self.peer = peer
+        self.link = link
+        self.got: dict[str, list[int]] = {topic: [] for topic in TOPICS}
+        self.messages: list[str] = []
+        self.size = 0
+
+    async def read(self) -> None:
+        """Read until the end."""
+        async for data in self.peer:
+            if isinstance(data, bytes):
+                topic, number = data[:40].rstrip(b'.').decode().split(':')
+                self.got[topic].append(int(number))
+            else:
+                self.messages.append(data)
+            self.size += len(data)
+
+
+class Fleet:
+    """Operators of a robot whose connection to the relay is slow."""
+
+    def __init__(self, robot: FakeRobot, line: SlowLine) -> None:
+        self.robot = robot
+        self.line = line
+        self.watchers: list[Watcher] = []
+        self.published = self.port = 0
+
+    async def link_of(self, number: int) -> Link:
+        """Return the robot's end of who came as that."""
+        await async_wait_until(lambda: len(self.robot.links) > number)
+        return self.robot.links[number]
+
+    async def publish(self, to: Sequence[Watcher] | None = None) -> None:
+        """Give a sample of each topic to operators, as the bridge does."""
+        self.published += 1
+        for topic, size in TOPICS.items():
+            frame = f'{topic}:{self.published}'.encode().ljust(40, b'.')
+            item = StreamFrame(topic, frame.ljust(size, b'x'), 1, text=False)
+            staged = [watcher.link for watcher in (self.watchers if to is None else to)
+                      if watcher.link.stage(item)]
+            for link in staged:
+                link.flush()
+        await asyncio.sleep(0.01)
+
+    async def publish_until(self, count: int, watchers: Sequence[Watcher]) -> None:
+        """Publish until each of some has got so many more pictures."""
+        goals = [len(each.got['camera']) + count for each in watchers]
+        while any(len(each.got['camera']) < goal
+                  for each, goal in zip(watchers, goals, strict=True)):
+            await self.publish()
+
+    async def costs_at_most(self, times: float, watchers: Sequence[Watcher]) -> None:
+        """Have some sent samples, until the robot sends little more than one of them gets."""
+        found: list[float] = []
+        while not found or min(found) >= times:
+            assert len(found) < TRIALS, found
+            await self.publish_until(5, watchers)
+            before, sizes = self.line.carried, [each.size for each in watchers]
+            await self.publish_until(20, watchers)
+            least = min(each.size - size for each, size in zip(watchers, sizes, strict=True))
+            found.append((self.line.carried - before) / least)
+
+    async def rest(self) -> None:
+        """Wait until nothing waits any more."""
+        await async_wait_until(lambda: all(
+            len(numbers) + drops(each, topic) == self.published
+            for each in self.watchers for topic, numbers in each.got.items()), why=lambda: [
+                (each.link, {topic: len(numbers) for topic, numbers in each.got.items()})
+                for each in self.watchers])
+
+
+def drops(watcher: Watcher, topic: str) -> int:
+    """Return how many samples of a topic gave way in the queue of an operator."""
+    return watcher.link.queue._drops.get(topic, 0)
+
+
+class running_fleet(AsyncExitStack):
+    """Run a relay, a robot behind a slow line, and operators."""
+
+    def __init__(self, operators: int) -> None:
+        super().__init__()
+        self._operators = operators
+
+    async def __aenter__(self) -> Any:
+        await super().__aenter__()
+        relay = await self.enter_async_context(running_relay())
+        line = await self.enter_async_context(slow_line(relay.server.port, RATE))
+        robot = await self.enter_async_context(fake_robot(f'ws://127.0.0.1:{line.port}'))
+        fleet = Fleet(robot, line)
+        fleet.port = relay.server.port
+        for number in range(self._operators):
+            peer = await self.enter_async_context(operator(relay))
+            watcher = Watcher(peer, await fleet.link_of(number))
+            fleet.watchers.append(watcher)
+            reading = asyncio.create_task(watcher.read())
+            self.push_async_callback(asyncio.wait, (reading,))
+            self.callback(reading.cancel)
+        return fleet
+
+
+async def test_by_a_slow_line_each_sample_goes_up_once() -> None:
+    """In order to each, and each knows how many it missed."""
+    async with running_fleet(OPERATORS) as fleet:
+        await fleet.costs_at_most(1.3, fleet.watchers)
+        await fleet.rest()
+        for watcher in fleet.watchers:
+            assert watcher.link.dropped
+            for topic, numbers in watcher.got.items():
+                assert numbers == sorted({*numbers})
+                assert numbers[-1] == fleet.published
+                assert len(numbers) + drops(watcher, topic) == fleet.published
+
+
+async def test_a_slow_operator_behind_a_slow_line_costs_only_itself() -> None:
+    async with running_fleet(OPERATORS) as fleet:
+        slow, *others = fleet.watchers
+        slow.peer.transport.pause_reading()
+        await fleet.costs_at_most(1.3, others)
+        slow.peer.transport.resume_reading()
+        await fleet.rest()
+        for watcher in fleet.watchers:
+            for topic, numbers in watcher.got.items():
+                assert numbers == sorted({*numbers})
+                assert len(numbers) + drops(watcher, topic) == fleet.published
+
+
+async def test_little_is_under_way_to_a_slow_operator_behind_a_slow_line() -> None:
+    """Its replies, and the pings that tell the age of its commands, wait for little."""
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    plain.setblocking(False)
+    async with running_fleet(5) as fleet:
+        await asyncio.get_running_loop().sock_connect(plain, ('127.0.0.1', fleet.port))
+        async with operator(f'ws://127.0.0.1:{fleet.port}', sock=plain) as peer:
+            slow = Watcher(peer, await fleet.link_of(5))
+            fleet.watchers.append(slow)
+            transport = slow.link.websocket.transport
+            assert isinstance(transport, CarriedTransport)
+            taken = 0
+            while not slow.link._window.is_tight or \
+                    transport.journey.read().waiting > WINDOW / 4:
+                for _ in range(30):
+                    await fleet.publish()
+                await asyncio.wait_for(peer.recv(), 10)
+                taken += 1
+                assert taken < 100, slow.link._window
+            assert slow.link.dropped > 10
+            assert slow.link.bandwidth == slow.link._window.rate
+            while any(each.link._window.is_tight for each in fleet.watchers[:-1]):
+                await fleet.publish()       # one that took long by chance is not slow for good
+
+
+async def test_messages_overtake_samples_that_wait_for_a_slow_line() -> None:
+    async with running_fleet(OPERATORS) as fleet:
+        await fleet.publish_until(5, fleet.watchers)
+        for number in range(20):
+            for watcher in fleet.watchers:
+                watcher.link.send(f'{number}', Priority.HIGH)
+            passed = [len(each.got['camera']) for each in fleet.watchers]
+            while not all(f'{number}' in each.messages for each in fleet.watchers):
+                await fleet.publish()
+            for watcher, before in zip(fleet.watchers, passed, strict=True):
+                assert len(watcher.got['camera']) - before <= 4
+        for watcher in fleet.watchers:
+            assert watcher.messages == [f'{number}' for number in range(20)]
+
+
+async def test_who_watches_something_else_has_its_turns() -> None:
+    async with running_fleet(OPERATORS) as fleet:
+        other, *same = fleet.watchers
+        while len(same[-1].got['camera']) < 30:
+            fleet.published += 1
+            for topic, who in (('camera', same), ('second camera', [other])):
+                frame = f'{topic}:{fleet.published}'.encode().ljust(40, b'.')
+                item = StreamFrame(topic, frame.ljust(PICTURE, b'x'), 1, text=False)
+                for watcher in who:
+                    watcher.link.stage(item)
+                    watcher.link.flush()
+            await asyncio.sleep(0.01)
+        assert len(other.got['second camera']) > 10
