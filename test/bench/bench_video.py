@@ -16,9 +16,9 @@ What a camera costs that several people look at.
 
 ``python test/bench/bench_video.py [--seconds S] [--viewers N]``: raw pictures of 1280 x 720 pixels
 at 30 Hz (664 Mbit/s) to 5 viewers, as H.264 in the quality that the bridge chooses, then as JPEG
-by ``/stream``.  Camera and viewers are a process each.  CPU is a share of one core.  An age is
-from the stamp of a picture until a viewer has all of it.  It ends with 1 where more than one
-process encodes, or the bridge itself takes 30 % of a core.
+by ``/stream``. Camera and viewers are a process each. CPU is a share of one core. An age is from
+the stamp of a picture until a viewer has all of it. It ends with 1 where more than one process
+encodes, or the bridge itself takes 30 % of a core.
 """
 from __future__ import annotations
 
