@@ -680,9 +680,13 @@ def test_actions_messages_and_health(page: Page) -> None:
         box = page.wait(lambda: page.driver.find_elements(
             'css selector', '#publish-fields input'), 'its field')[0]
         box.clear()
-        box.send_keys('42\n')
-        page.wait_text('publish-say', 'published to 1 subscriber')
-        wait_until(lambda: heard == [42])
+        box.send_keys('42')
+
+        def published() -> bool:
+            box.send_keys('\n')     # until the robot has been found
+            return 'published to 1 subscriber' in page.text('publish-say')
+        page.wait(published, 'that somebody hears it')
+        wait_until(lambda: set(heard) == {42})
         box.clear()
         box.send_keys('x\n')
         page.wait_text('publish-say', 'data: not a number of int32')
