@@ -30,6 +30,7 @@ from ws_bridge.session.queue import Parts
 from ws_bridge.transport.framing import PIECE
 from ws_bridge.transport.window import (
     DELAY,
+    FAR,
     Kernel,
     LEAST,
     LONGEST,
@@ -146,7 +147,7 @@ def test_what_is_under_way_waits_for_little(rate: float, round_trip: float) -> N
         assert line.acked - before > 0.7 * rate * 4.0     # and the link is used
 
 
-@pytest.mark.parametrize('round_trip', [0.001, 0.02, 0.2])
+@pytest.mark.parametrize('round_trip', [FAR, 0.02, 0.2])
 @pytest.mark.parametrize('rate', [12_500, 37_500, 125_000, 625_000, 10_000_000])
 def test_an_unknown_link_is_not_filled(rate: int, round_trip: float) -> None:
     """Nobody knows how slow it is: the first picture must not keep commands waiting for long."""
@@ -184,7 +185,8 @@ def test_a_pause_of_the_link_is_no_rate() -> None:
 @pytest.mark.parametrize('elapsed', [0.001, 0.05])
 def test_a_fast_link_is_known_by_little(elapsed: float) -> None:
     """Before it is, frames leave in small pieces; what proves nothing changes nothing."""
-    window = Window(Given(TcpState(0, 0, 0.001, 0.001), TcpState(2 * TIGHT, 0, 0.001, 0.001)))
+    begin = TcpState(0, 0, 0.01, 0.01)
+    window = Window(Given(begin, begin, TcpState(2 * TIGHT, 0, 0.01, 0.01)))
     assert (window.size, window.most, window.is_tight) == (START, START // 2, False)
     assert window.wait(0.0, 0) == 0.0
     assert window.wait(elapsed, 0) == 0.0
@@ -193,11 +195,22 @@ def test_a_fast_link_is_known_by_little(elapsed: float) -> None:
 
 @pytest.mark.parametrize(('acked', 'most'), [(90_000, PIECE), (1000, START // 2)])
 def test_a_short_burst_can_prove_that_a_link_is_fast(acked: int, most: int) -> None:
-    window = Window(Given(TcpState(0, 0, 0.01, 0.01), TcpState(acked, 0, 0.01, 0.01)))
+    begin = TcpState(0, 0, 0.01, 0.01)
+    window = Window(Given(begin, begin, TcpState(acked, 0, 0.01, 0.01)))
     window.wait(0.0, 0)
     window.rest(0.02)
     assert (window.most, window.is_tight) == (most, False)
     window.rest(0.03)       # nothing waited since: nothing is asked
+
+
+def test_a_near_link_is_asked_only_where_something_waits() -> None:
+    kernel = Given(TcpState(0, 0, FAR / 2, FAR / 2))
+    window = Window(kernel)
+    asked = kernel.read
+    kernel.read = pytest.fail   # type: ignore[method-assign]
+    assert (window.has_room(0), window.has_room(1), window.most) == (True, False, NOT_SENT)
+    kernel.read = asked     # type: ignore[method-assign]
+    assert window.wait(0.0, 0) == 0.0
 
 
 def test_a_dead_link_is_measured_in_the_end() -> None:

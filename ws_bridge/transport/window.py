@@ -46,6 +46,12 @@ LEAST = 1000
 """The window is at least so large, bytes: on a link of 100 kbit/s a full packet takes 0.12 s."""
 START = 6_000
 """With so much under way an unknown link is tried, bytes; TCP itself begins with twice that."""
+FAR = 0.002
+"""
+A link of a shorter round trip is not tried, s: it is within this machine or this room.
+
+Each frame would be asked for as long as nobody knows its rate, and little traffic never tells.
+"""
 TIGHT = 262_144
 """A smaller window is kept; a larger one holds up nobody, bytes."""
 PERIOD = 0.1
@@ -145,7 +151,9 @@ class Window:
         self.is_tight = False
         self.is_asked = kernel is not None and kernel.begins_small
         if kernel is not None and kernel.begins_small:
-            self.size, self.most = float(START), START // 2
+            self.most = NOT_SENT
+            if kernel.read().least >= FAR:
+                self.size, self.most = float(START), START // 2
             kernel.take(NOT_SENT)
 
     def __repr__(self) -> str:
@@ -186,8 +194,8 @@ class Window:
 
     def has_room(self, unwritten: int) -> bool:
         """Tell whether something may be written, as nothing waits for the peer."""
-        if self.rate == inf and unwritten:
-            return self._kernel is None
+        if self.rate == inf and (unwritten or self.size == inf):
+            return self._kernel is None or not unwritten
         return self._kernel is None or not self._wait(self._kernel.read().waiting + unwritten)
 
     def rest(self, now: float) -> None:
