@@ -441,8 +441,11 @@ def test_what_is_made_of_a_frame_is_made_once() -> None:
     assert [*map(id, packet.made.values())] == [*map(id, made.values())]
 
 
-def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video_topics, 'has_library', lambda name: False)
+@pytest.mark.parametrize(('codec', 'says'), [
+    ('h264', 'video needs PyAV and Pillow'), ('jpeg', 'JPEG needs Pillow')])
+def test_without_the_library(monkeypatch: pytest.MonkeyPatch, codec: str, says: str) -> None:
+    for module in (video, video_topics):
+        monkeypatch.setattr(module, 'has_library', lambda name: False)
     rig = Rig()
-    with pytest.raises(video.Unavailable, match='ws_bridge'):
-        rig.unit.open(rig.peer, rig.wish)
+    with pytest.raises(video.Unavailable, match=says):
+        rig.unit.open(rig.peer, replace(rig.wish, codec=codec))

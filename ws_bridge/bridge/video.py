@@ -329,7 +329,10 @@ class VideoToPeers:
                                field='topic')
         if codec == 'jpeg' and msg_type in VIDEO_TYPES:
             raise TypeMismatch(f'{topic} is {msg_type}, of which no JPEG is made', field='topic')
-        if not has_library('PIL') if codec == 'jpeg' else lacks_library(msg_type):
+        if codec == 'jpeg' and not has_library('PIL'):
+            raise Unavailable('JPEG needs Pillow, which is not installed where the bridge runs '
+                              '(pip install "ws_bridge[video]")')
+        if codec != 'jpeg' and lacks_library(msg_type):
             raise Unavailable('video needs PyAV and Pillow, which are not installed where the '
                               'bridge runs (pip install "ws_bridge[video]")')
         return msg_type
