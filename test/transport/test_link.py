@@ -25,7 +25,17 @@ from typing import Any
 
 import pytest
 from support.helpers import async_wait_until
-from support.transport_support import Bare, BarePeer, Dial, MakeClient, MakeServer, Recorder
+from support.transport_support import (
+    Bare,
+    BarePeer,
+    BINARY,
+    Dial,
+    MakeClient,
+    MakeServer,
+    masked,
+    Recorder,
+    TEXT,
+)
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import broadcast
@@ -328,7 +338,7 @@ async def test_a_peer_that_vanishes(make_server: MakeServer, dial: Dial) -> None
     link.send('queued')
     peer.transport.abort()
     assert (await server.end())[0] == 1006
-    assert link.queued_bytes == 0
+    await async_wait_until(lambda: link.queued_bytes == 0)      # its writer ends next
 
 
 async def test_close_lets_the_queue_leave_first(make_server: MakeServer, dial: Dial) -> None:
@@ -679,6 +689,66 @@ async def test_whatever_happens_in_the_middle_of_a_fan_out(
             assert peer.close_code == codes[link], peer.close_reason
             assert codes[link] == 1006 or len(got[peer]) == len(sent[link])
     await async_wait_until(lambda: len(server.ends) == len(peers))
+
+
+async def test_a_message_is_handed_on_as_soon_as_it_is_parsed(make_server: MakeServer,
+                                                              bare: Bare) -> None:
+    """Not in a later turn of the loop; text that is none ends it as ever."""
+    server = Recorder()
+    await bare((await make_server(listener=server)).port)
+    link = await server.link()
+    await asyncio.sleep(0)
+    link.websocket.data_received(masked(TEXT, b'one') + masked(BINARY, b'two'))
+    assert server.frames == ['one', b'two']
+    assert (link.messages_in, link.bytes_in) == (2, 6)
+    link.websocket.data_received(masked(TEXT, b'\xff') + masked(TEXT, b'after'))
+    await server.end()
+    closing = link.websocket.protocol.close_sent
+    assert closing is not None and closing.code == 1007
+    assert server.frames == ['one', b'two']
+
+
+@pytest.mark.parametrize('seed', range(4))
+async def test_what_is_read_is_in_order_whatever_its_way(make_server: MakeServer, bare: Bare,
+                                                         seed: int) -> None:
+    """At once or by the queue; in pieces, pausing, after a long message; never while paused."""
+    choose = random.Random(seed)
+    sent: list[str | bytes] = []
+    while_paused: list[str | bytes] = []
+
+    class Pausing(Recorder):
+
+        def received(self, link: Link, data: str | bytes) -> None:
+            super().received(link, data)
+            if link.is_paused:
+                while_paused.append(data)
+            elif choose.random() < 0.1:
+                link.pause()
+                asyncio.get_running_loop().call_later(choose.choice((0, 0.001)), link.resume)
+            if choose.random() < 0.02:
+                time.sleep(0.003)       # longer than a turn
+
+    server = Pausing()
+    peer = await bare((await make_server(listener=server)).port)
+    await server.link()
+    stream = bytearray()
+    for number in range(1500):
+        payload = b'%d,' % number * choose.choice((1, 1, 1, 3, 3000))
+        text = bool(choose.randrange(2))
+        sent.append(payload.decode() if text else payload)
+        cut = choose.randrange(len(payload)) if choose.random() < 0.1 else None
+        for part, opcode, is_last in [(payload, 1 if text else 2, True)] if cut is None else [
+                (payload[:cut], 1 if text else 2, False), (payload[cut:], 0, True)]:
+            stream += masked(opcode, part, is_last=is_last)
+    while stream:
+        size = choose.choice((1, 20, 500, 10_000, 100_000))
+        await peer.send(bytes(stream[:size]))
+        del stream[:size]
+        if choose.random() < 0.3:
+            await asyncio.sleep(0.001)
+    await async_wait_until(lambda: len(server.frames) == len(sent))
+    assert server.frames == sent
+    assert not while_paused
 
 
 @pytest.mark.parametrize(('address', 'text'), [

@@ -81,6 +81,8 @@ class Fenced(Base):
     :ivar arriving: counts what comes of large messages.
     :ivar is_urgent: tells whether a message passes the line; asked of ``b''``, whether everything
         does that comes now.
+    :ivar take: takes a whole message as soon as it is parsed, or leaves it for :meth:`recv`; only
+        called while none waits there. ``None`` = all wait.
     :ivar on_change: called when something waits to be written, and as soon as the connection is no
         longer open.
     :ivar send_bytes: writes to the socket itself, as far as it takes it: only while nothing waits
@@ -93,6 +95,7 @@ class Fenced(Base):
     turns: Turns | None = None
     arriving: Arriving | None = None
     is_urgent: Callable[[str | bytes], bool]
+    take: Callable[[Frame, float], bool] | None = None
     on_change: Callable[[], None]
     send_bytes: Callable[[bytes], int] | None = None
 
@@ -189,6 +192,9 @@ class Fenced(Base):
             fence = self.fence if self.protocol.state is not State.CONNECTING else UNKNOWN
             if not event.fin:
                 self._gathering = Gathering(fence, event, Pieces(self.arriving, self))
+                return
+            take = self.take
+            if take is not None and not self.fences and take(event, fence):
                 return
             self.fences.append((fence, None))
         elif event.opcode is Opcode.CONT:

@@ -21,10 +21,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 import time
 from typing import Any, Protocol, TYPE_CHECKING
 
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
 from ws_bridge.protocol.types import Priority
@@ -94,9 +96,9 @@ class Link(Outbound):
     :ivar keepalive: pings as well, to see whether the peer is still there.
     """
 
-    __slots__ = ('_closer', '_options', '_resumed', '_turns', 'address', 'admitted', 'bytes_in',
-                 'dialled', 'fence', 'keepalive', 'last_activity', 'opened_at', 'pace', 'peer_id',
-                 'remote', 'subprotocol')
+    __slots__ = ('_closer', '_fault', '_options', '_resumed', '_turns', 'address', 'admitted',
+                 'bytes_in', 'dialled', 'fence', 'keepalive', 'last_activity', 'opened_at', 'pace',
+                 'peer_id', 'remote', 'subprotocol')
 
     def __init__(self, websocket: Fenced, options: LinkOptions, *, dialled: bool,
                  turns: Turns, rounds: Rounds, ping_interval: float = 0.0) -> None:
@@ -120,6 +122,7 @@ class Link(Outbound):
         self._options = options
         self._closer: asyncio.Task[None] | None = None
         self._resumed: asyncio.Event | None = None
+        self._fault: Exception | None = None     # of the listener, which the reader raises
 
     def __repr__(self) -> str:
         way = 'to' if self.dialled else 'from'
@@ -243,20 +246,29 @@ class Link(Outbound):
             await asyncio.wait(tasks)
 
     async def _read(self, listener: Listener) -> None:
-        receive, fences, turns = self.websocket.recv, self.websocket.fences, self._turns
+        """Hand on what comes: at once while nothing waits, else from the queue, in its turn."""
+        websocket, turns = self.websocket, self._turns
+        receive, fences = websocket.recv, websocket.fences
         end = time.perf_counter() + TURN
         waited = 0.0
+        take = partial(self._take, listener)
         try:
             while True:
+                websocket.take = take
                 data = await receive()
-                self.fence, large = fences.popleft()
-                self.messages_in += 1
-                self.bytes_in += len(large or data) if large or isinstance(data, bytes) \
-                    or data.isascii() else len(data.encode())
-                self.last_activity = time.time()
-                if turns.are_over() and (large or not self.websocket.is_urgent(data)):
+                websocket.take = None
+                if self._fault is not None:
+                    raise self._fault
+                fence, large = fences.popleft()
+                self._count(len(large or data) if large or isinstance(data, bytes)
+                            or data.isascii() else len(data.encode()))
+                while self._resumed is not None:
+                    await self._resumed.wait()
+                    end = time.perf_counter() + TURN
+                if turns.are_over() and (large or not websocket.is_urgent(data)):
                     waited = await turns.wait(waited)
                     end = time.perf_counter() + TURN
+                self.fence = fence
                 if self._ending is None:
                     if large is None:
                         listener.received(self, data)
@@ -264,14 +276,44 @@ class Link(Outbound):
                         self._received_large(listener, large)
                 turns.note()
                 del data, large     # the next one may be long in coming
-                if self._resumed is not None:
-                    await self._resumed.wait()
-                    end = time.perf_counter() + TURN
                 if time.perf_counter() > end:
                     await asyncio.sleep(0)
                     end = time.perf_counter() + TURN
         except ConnectionClosed:
             return
+        finally:
+            websocket.take = None
+
+    def _take(self, listener: Listener, frame: Frame, fence: float) -> bool:
+        """
+        Hand a message on where nothing of the connection waits: a wake-up of the reader less.
+
+        :return: whether it was; else it is for the queue, and the reader finds what is wrong.
+        """
+        if self._resumed is not None or self._turns.are_over():
+            return False
+        payload = bytes(frame.data)
+        data: str | bytes = payload
+        if frame.opcode is Opcode.TEXT:
+            try:
+                data = payload.decode()
+            except UnicodeDecodeError:
+                return False
+        self._count(len(payload))
+        self.fence = fence
+        if self._ending is None:
+            try:
+                listener.received(self, data)
+            except Exception as exc:  # noqa: BLE001 - the reader raises it
+                self._fault = exc
+                return False
+        self._turns.note()
+        return True
+
+    def _count(self, size: int) -> None:
+        self.messages_in += 1
+        self.bytes_in += size
+        self.last_activity = time.time()
 
     def _received_large(self, listener: Listener, message: Large) -> None:
         take: Callable[[Link, Large], None] | None = getattr(listener, 'received_large', None)
