@@ -115,7 +115,9 @@ class Kinds:
         return response
 
     def _end(self, request: Any, response: Any) -> Any:
-        response.success = self.heard.keys() == self.expected.keys()
+        wrong = self.expected.keys() ^ self.heard.keys()
+        response.success = not wrong
+        response.message = str(sorted(wrong))
         return response
 
 

@@ -15,13 +15,15 @@
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// Waits until something is so; gives what the predicate gave.
+// Waits until something is so; gives what the predicate gave. `what` is a text, or makes one then.
 export async function until(predicate, what, limit = 30000) {
   const end = Date.now() + limit;
   for (;;) {
     const value = await predicate();
     if (value) return value;
-    if (Date.now() > end) throw new Error(`not within ${limit} ms: ${what}`);
+    if (Date.now() > end) {
+      throw new Error(`not within ${limit} ms: ${typeof what === 'function' ? what() : what}`);
+    }
     await sleep(5);
   }
 }

@@ -235,10 +235,14 @@ const scenarios = {
     });
     // Repeated as a topic that is just being discovered may miss it. The first Twist of all may be
     // refused for that, until another one passes.
+    let missing;
     await until(async () => {
       published.forEach((publish) => publish());
-      return (await viewer.call_json('/heard', {})).success && viewer.statuses.size === 0;
-    }, 'that the robot heard all, and nothing is wrong');
+      const { success, message } = await viewer.call_json('/heard', {});
+      missing = message;
+      return success && viewer.statuses.size === 0;
+    }, () => `that the robot heard all, and nothing is wrong; heard or not: ${missing}; wrong: ${
+      JSON.stringify([...viewer.statuses.values()])}`);
     return { decoded };
   },
 
