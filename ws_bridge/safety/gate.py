@@ -352,8 +352,11 @@ class Gate:
         if self.speed is not None:
             self.speed.note(peer, max(age, 0.0), picture, now)
         if age > ttl:
-            raise Expired(f'it may be {age:.3f} s old, allowed are {ttl:g} s: send it anew; if '
-                          'that happens often, the link is too slow', field='ttl')
+            unknown = self.explicit(lease_mode) and command.stamp is not None and offset is None
+            raise Expired(f'it may be {age:.3f} s old, allowed are {ttl:g} s: ' + (
+                'its timestamp tells nothing before heartbeats with an echo have told how far '
+                'the clocks are apart' if unknown else
+                'send it anew; if that happens often, the link is too slow'), field='ttl')
         if age < -self.policy.ttl:
             raise TooDistant(f'{-age:.3f} s in the future', field='timestamp')
         return now + ttl - max(age, 0.0)
