@@ -844,8 +844,9 @@ REPLIES: list[tuple[replies.Reply, tuple[str, int, str | None, str | None], Any]
      {'kind': 'playback', 'status': 'paused', 'time': 1.5, 'speed': 0.5, 'jumped': True}),
     (replace(greeting_of(HELLO), playback=SPAN), ('configuration', 3, None, None),
      {**HELLO, 'capabilities': [*HELLO['capabilities'], 'playback']}),
-    (replies.RatesChanged(1.5, [replies.TopicRate('/t', 1.0, 2.0)]), ('status', 2, None, None),
-     {'kind': 'rates', 'bandwidth': 1.5, 'rates': [{'topic': '/t', 'rate': 1.0, 'wanted': 2.0}]}),
+    (replies.RatesChanged(1.5, [replies.TopicRate('/t', 1.0, 2.0, 3)]), ('status', 2, None, None),
+     {'kind': 'rates', 'bandwidth': 1.5, 'rates': [
+         {'topic': '/t', 'rate': 1.0, 'wanted': 2.0, 'size': 3}]}),
 ]
 
 

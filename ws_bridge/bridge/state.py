@@ -400,7 +400,7 @@ def _difference(told: Mapping[str, tuple[str, ...]], there: Mapping[str, tuple[s
 
 
 def _is_busy(link: Link) -> bool:
-    """Whether replies wait for a peer; or they soon may, for it is new and its link may be slow."""
+    """Whether replies wait for a peer, or soon may: it is new, and its link may be slow."""
     return bool(link.owed_bytes) or (
         link.is_bounded and not link.messages_in and time.time() < link.opened_at + SILENT_FOR)
 
