@@ -167,7 +167,7 @@ async def measure(delays: list[float], seconds: float, *, is_honest: bool) -> li
 def row(delay: float, heard: list[tuple[float, float, float]]) -> list[str]:
     """Return what a step shows, by what the robot heard: when, how fast, and when it was made."""
     ages = [at - made for at, _, made in heard]
-    begin = next(number for number, age in enumerate(ages) if abs(age - delay) < NEAR)
+    begin = next((number for number, age in enumerate(ages) if abs(age - delay) < NEAR), 0)
     allowed = CURVE.share(percentile(ages[begin:], 0.5))
     late = [at for at, speed, _ in heard[begin:] if abs(speed - allowed) > NEAR]
     above = max(speed - CURVE.share(age) for (_, speed, _), age in zip(heard, ages, strict=True))

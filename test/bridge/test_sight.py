@@ -173,16 +173,20 @@ async def test_a_bridge_slows_down(mapping: str, tmp_path: Path) -> None:
             await async_wait_until(lambda: 0.3 < heard['/look'][-1] <= 0.5)
 
 
-async def test_who_says_wrong_times_is_slowed_down_by_its_pongs(tmp_path: Path) -> None:
+@pytest.mark.parametrize('is_explicit', [True, False])
+async def test_who_says_wrong_times_is_slowed_down_by_its_pongs(tmp_path: Path,
+                                                                is_explicit: bool) -> None:
     """It says that each command is new; that it answers no ping shows that it is far away."""
     path = tmp_path / 'mapping.yaml'
-    path.write_text(MAPPING.replace('full: 0, stop: 100}', 'full: 0.3, stop: 0.6}'))
+    path.write_text(MAPPING.replace(
+        'full: 0, stop: 100}', f'full: 0.3, stop: 0.6}}\n  require_lease: {is_explicit}'))
     with SpinningNode('robot') as robot:
         heard: list[float] = []
         robot.node.create_subscription(Twist, '/cmd_vel', lambda m: heard.append(m.linear.x), 100)
         async with running_bridge(mapping_file=str(path)) as service, \
                 native_peer(service) as peer:
-            await peer.acquire('drive')
+            if is_explicit:
+                await peer.acquire('drive')
             await peer.ask('advertise', topic='/cmd_vel', type='geometry_msgs/msg/Twist')
             while not heard:
                 assert (await peer.command('/cmd_vel', {}))['op'] == 'publish'

@@ -124,9 +124,8 @@ class Passages:
         slack = 0.0 if passage.is_explicit else self._refresh(guarded, peer, now)
         slow_down = gate.policy.slow_down
         camera = slow_down.camera if slow_down is not None else None
-        under_way = 0.0
-        if slow_down is not None and passage.is_explicit:   # it tells the age, pings do not
-            under_way = _half_a_trip(peer.link, gate.policy.fence_interval, now)
+        under_way = 0.0 if slow_down is None else _half_a_trip(
+            peer.link, gate.policy.fence_interval, now)
         begins = gate.policy.require_lease and gate.lease.holder is None
         before, handed_over = guarded.beginning, False
         if begins:
