@@ -16,11 +16,11 @@ How fast a robot is driven while the delay of its operator's commands changes.
 
 ``python test/bench/measure_slow_down.py [--seconds 4] [DELAY ...]``: a gate slows down by delay, a
 native client commands full speed 20 times a second through a proxy that delays what is sent either
-way, and the delay is stepped. Printed for each step: how old the commands were that the robot heard,
-the speed that the curve allows by that, the speed that was published in the end, how long after the
-first command with the new delay all were upon it, and by how much a command was above it at most:
-of a client that is honest, and of one that says that each command is new. Speeds are shares of the
-bound, times s.
+way, and the delay is stepped. Printed for each step: how old the commands were that the robot
+heard, the speed that the curve allows by that, the speed that was published in the end, how long
+after the first command with the new delay all were upon it, and by how much a command was above it
+at most: of a client that is honest, and of one that says that each command is new. Speeds are
+shares of the bound, times s.
 """
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Proxy:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop, due = asyncio.get_running_loop(), 0.0
         while data := await reader.read(65536):
-            due = max(due, loop.time() + self.delay)
+            due = max(due + 1e-6, loop.time() + self.delay)     # in this order
             loop.call_at(due, writer.write, data)
         loop.call_at(due, writer.close)
 
@@ -136,12 +136,11 @@ class Client:
             await asyncio.sleep(max(due - time.monotonic(), 0.0))
 
 
-async def measure(delays: list[float], seconds: float, *, is_honest: bool) -> list[list[str]]:
+async def measure(mapping: Path, delays: list[float], seconds: float, *,
+                  is_honest: bool) -> list[list[str]]:
     """Return a row for each step."""
     rows, heard = [], []
-    with tempfile.TemporaryDirectory() as folder, SpinningNode('robot') as robot:
-        mapping = Path(folder, 'mapping.yaml')
-        mapping.write_text(MAPPING)
+    with SpinningNode('robot') as robot:
         robot.node.create_subscription(Twist, '/cmd_vel', lambda message: heard.append(
             (time.monotonic(), message.linear.x, message.linear.z)), 100)
         async with running_bridge(mapping_file=str(mapping)) as service:
@@ -185,10 +184,13 @@ def main() -> None:
     os.environ.update(environment())
     print(f'`{command_line()}`\n')
     print('\n'.join((f'| {" | ".join(HEAD)} |', '|---' * len(HEAD) + '|')))
-    for name, is_honest in (('honest', True), ('says that all is new', False)):
-        for cells in asyncio.run(measure(arguments.delays, arguments.seconds,
-                                         is_honest=is_honest)):
-            print('| ' + ' | '.join([name, *cells]) + ' |', flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        mapping = Path(folder, 'mapping.yaml')
+        mapping.write_text(MAPPING)
+        for name, is_honest in (('honest', True), ('says that all is new', False)):
+            for cells in asyncio.run(measure(mapping, arguments.delays, arguments.seconds,
+                                             is_honest=is_honest)):
+                print('| ' + ' | '.join([name, *cells]) + ' |', flush=True)
 
 
 if __name__ == '__main__':
