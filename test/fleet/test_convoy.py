@@ -119,7 +119,7 @@ class Fleet:
 
 def drops(watcher: Watcher, topic: str) -> int:
     """Return how many samples of a topic gave way in the queue of an operator."""
-    return watcher.link.queue._drops.get(topic, Drops()).count
+    return watcher.link.queue._drops.get(topic, Drops()).frames
 
 
 class running_fleet(AsyncExitStack):

@@ -55,7 +55,7 @@ class Drops(NamedTuple):
     :param size: of the last one, bytes.
     """
 
-    count: int = 0
+    frames: int = 0
     size: int = 0
 
 
@@ -396,7 +396,7 @@ class OutQueue:
     def _note_drop(self, key: Hashable, size: int) -> None:
         self._lost.add(key)
         self.dropped += 1
-        self._drops[key] = Drops(self._drops.get(key, Drops()).count + 1, size)
+        self._drops[key] = Drops(self._drops.get(key, Drops()).frames + 1, size)
 
     def _wait_in_line(self, key: Hashable) -> None:
         """Let a stream that had nothing to send begin with no claim."""
