@@ -178,8 +178,9 @@ async def test_who_says_wrong_times_is_slowed_down_by_its_pongs(tmp_path: Path,
                                                                 is_explicit: bool) -> None:
     """It says that each command is new; that it answers no ping shows that it is far away."""
     path = tmp_path / 'mapping.yaml'
+    lease = str(is_explicit).lower()
     path.write_text(MAPPING.replace(
-        'full: 0, stop: 100}', f'full: 0.3, stop: 0.6}}\n  require_lease: {str(is_explicit).lower()}'))
+        'full: 0, stop: 100}', f'full: 0.3, stop: 0.6}}\n  require_lease: {lease}'))
     with SpinningNode('robot') as robot:
         heard: list[float] = []
         robot.node.create_subscription(Twist, '/cmd_vel', lambda m: heard.append(m.linear.x), 100)

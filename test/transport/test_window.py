@@ -254,7 +254,10 @@ async def test_an_unknown_far_link_is_not_filled_by_small_samples(make_server: M
     under_way = 0
 
     class Far(Given):
+        """A far link on which so much is under way."""
+
         def read(self) -> TcpState:
+            """Tell it."""
             return TcpState(0, under_way, 0.2, 0.2)
     for kernel, is_direct in ((Given(TcpState(0, 0, FAR / 2, FAR / 2)), True), (Far(), False)):
         link._window = Window(kernel)
