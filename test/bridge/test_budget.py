@@ -14,14 +14,16 @@
 """What a peer on a slow link is told of its topics."""
 from __future__ import annotations
 
+from math import inf
 from types import SimpleNamespace
 from typing import Any
 
 from support.timers import Timers
 
-from ws_bridge.bridge.budget import Budget, PERIOD
+from ws_bridge.bridge.budget import Budget, HOLD_UP, PERIOD
 from ws_bridge.bridge.streams import Topic
 from ws_bridge.protocol.replies import RatesChanged, TopicRate
+from ws_bridge.session.queue import Drops
 from ws_bridge.timing.freshness import Freshness
 
 
@@ -33,9 +35,9 @@ class SlowPeer(SimpleNamespace):
 
 def test_a_peer_is_told_what_gives_way_and_when_that_has_ended() -> None:
     loop = Timers()
-    drops: dict[Any, int] = {}
+    drops: dict[Any, Drops] = {}
     link: Any = SimpleNamespace(dropped=0, bandwidth=1000.0, queue=SimpleNamespace(
-        take_drops=lambda: dict(drops)))
+        take_drops=lambda: dict(drops), most_whole=inf))
     told: list[Any] = []
     peer: Any = SlowPeer(name='p', link=link, hears_news=True, send=told.append)
     topic = Topic('/camera', Freshness(None, 0.0))
@@ -49,7 +51,7 @@ def test_a_peer_is_told_what_gives_way_and_when_that_has_ended() -> None:
         """Let so many of 8 samples a second give way; return what is told."""
         drops.clear()
         if count:
-            drops.update(camera=count, gone=1)
+            drops.update(camera=Drops(count, 900), gone=Drops(1, 9))
         link.dropped += count
         for _ in range(int(8 * PERIOD)):
             loop.now += 0.125
@@ -59,15 +61,17 @@ def test_a_peer_is_told_what_gives_way_and_when_that_has_ended() -> None:
         return news
     budget.tick()
     assert period(0) == []
-    assert period(12) == [RatesChanged(1000.0, [TopicRate('camera', 2.0, 8.0)])]
-    assert budget.rates(peer) == [TopicRate('camera', 2.0, 8.0)]
+    assert period(12) == [RatesChanged(1000.0, [TopicRate('camera', 2.0, 8.0, 900)])]
+    assert budget.rates(peer) == [TopicRate('camera', 2.0, 8.0, 900)]
     assert period(12) == []             # the same
     member.wish.min_interval = 0.25
-    assert period(2) == [RatesChanged(1000.0, [TopicRate('camera', 3.0, 4.0)])]
+    assert period(2) == [RatesChanged(1000.0, [TopicRate('camera', 3.0, 4.0, 900)])]
     assert period(0) == [RatesChanged(1000.0, [])]
     assert period(0) == []
+    assert link.queue.most_whole == 1000.0 * HOLD_UP
     peer.hears_news = False
     assert period(12) == []
     assert repr(budget) == 'Budget(1 accounts)'
+    assert link.queue.most_whole == inf     # who would not be told why gets all of it
     budget.forget(peer)
     assert budget.rates(peer) == []

@@ -242,8 +242,14 @@ async def test_who_takes_no_page_fills_no_memory(
             return line, writer
         answers = [await first_line() for _ in range(3)]
         assert [line.split()[1] for line, _ in answers] == [b'200', b'200', b'503']
+        # Who takes them that slowly keeps others from theirs for no longer than that.
+        monkeypatch.setattr('ws_bridge.transport.crowd.BODY_TIME', 0.0)
+        answers.append(await first_line())
+        assert answers[-1][0].split()[1] == b'200'
         for _, writer in answers:
             writer.transport.abort()
+        monkeypatch.undo()
+        monkeypatch.setattr('ws_bridge.transport.crowd.MAX_BODIES', 20_000_000)
 
         async def answer() -> bytes:
             line, writer = await first_line()

@@ -14,9 +14,12 @@
 """What operators see: which picture has arrived, and the speed limit of a gate with a camera."""
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 import json
 from math import inf
 from pathlib import Path
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,7 +29,7 @@ import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 from support.bridge_harness import native_peer, NativePeer, running_bridge
-from support.helpers import async_wait_until, SpinningNode
+from support.helpers import async_wait_until, PATIENCE, SpinningNode
 
 from ws_bridge.bridge.sight import MOST, Sight
 from ws_bridge.errors import ConfigError
@@ -81,8 +84,10 @@ def test_a_picture_has_arrived_when_a_later_ping_is_answered() -> None:
     assert sight.age(CAMERA, link, 3.0) == pytest.approx(2.25)
     link.fence = 2.5
     assert sight.age(CAMERA, link, 3.0) == pytest.approx(1.25)
-    assert sight.age(CAMERA, link, 3.0, unix(2.75)) == pytest.approx(0.25)  # it says so
-    assert sight.age(CAMERA, link, 3.0, unix(3.5)) == pytest.approx(1.25)   # nobody saw that
+    for says, age in ((1.5, 1.5), (2.75, 1.25), (3.5, 1.25), (1e12, 1.25), (-1e12, 1e12)):
+        # What has not arrived nobody shows, whatever it says.
+        assert sight.age(CAMERA, link, 3.0, unix(says)) == pytest.approx(age)
+    assert sight.age('/other', link, 3.0, unix(2.75)) == inf
     sight.shown(CAMERA, unix(0.75), link)       # what is in sight is an older one
     assert sight.age(CAMERA, link, 3.0) == pytest.approx(2.25)
     sight.shown(CAMERA, unix(2.9), link)        # what has not arrived is not
@@ -166,6 +171,41 @@ async def test_a_bridge_slows_down(mapping: str, tmp_path: Path) -> None:
                 await command(peer, '/look', 0.0)
             await command(peer, '/look', 0.0, picture_time=peer.bridge_time - 50.0)
             await async_wait_until(lambda: 0.3 < heard['/look'][-1] <= 0.5)
+
+
+@pytest.mark.parametrize('is_explicit', [True, False])
+async def test_who_says_wrong_times_is_slowed_down_by_its_pongs(tmp_path: Path,
+                                                                is_explicit: bool) -> None:
+    """It says that each command is new; that it answers no ping shows that it is far away."""
+    path = tmp_path / 'mapping.yaml'
+    lease = str(is_explicit).lower()
+    path.write_text(MAPPING.replace(
+        'full: 0, stop: 100}', f'full: 0.3, stop: 0.6}}\n  require_lease: {lease}'))
+    with SpinningNode('robot') as robot:
+        heard: list[float] = []
+        robot.node.create_subscription(Twist, '/cmd_vel', lambda m: heard.append(m.linear.x), 100)
+        async with running_bridge(mapping_file=str(path)) as service, \
+                native_peer(service) as peer:
+            if is_explicit:
+                await peer.acquire('drive')
+            await peer.ask('advertise', topic='/cmd_vel', type='geometry_msgs/msg/Twist')
+            while not heard:
+                assert (await peer.command('/cmd_vel', {}))['op'] == 'publish'
+
+            async def drive(is_enough: Callable[[float], bool]) -> None:
+                heard.clear()
+                end = time.monotonic() + PATIENCE
+                while not heard or not is_enough(heard[-1]):
+                    assert time.monotonic() < end, heard[-9:]
+                    await peer.send('command', {'linear': {'x': 9.0}}, destination='/cmd_vel',
+                                    epoch=peer.epoch, sequence=next(peer.sequence),
+                                    bridge_time=time.time())
+                    await asyncio.sleep(0.02)   # as a page does
+            await drive(lambda speed: speed == 1.0)
+            peer.websocket.transport.pause_reading()
+            await drive(lambda speed: speed == 0.0)
+            peer.websocket.transport.resume_reading()
+            await drive(lambda speed: speed == 1.0)
 
 
 async def test_a_camera_that_nobody_may_see_is_an_error_at_the_start(tmp_path: Path) -> None:

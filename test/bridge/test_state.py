@@ -21,7 +21,7 @@ from support.timers import Timers
 
 from ws_bridge.bridge import state as state_module
 from ws_bridge.bridge import video_topics
-from ws_bridge.bridge.state import MOST_PEERS, REST, SLICE, StateReporter
+from ws_bridge.bridge.state import MOST_PEERS, REST, SILENT_FOR, SLICE, StateReporter
 from ws_bridge.config import Exposure, Rule
 from ws_bridge.protocol.operations import VIDEO_TYPE
 from ws_bridge.protocol.replies import ServiceDefined, ServicesChanged, TopicsChanged
@@ -36,6 +36,12 @@ class FakePeer(SimpleNamespace):
     __hash__ = object.__hash__
 
 
+def fake_link(**changed: Any) -> Any:
+    """Make the link of a peer for which nothing waits."""
+    return SimpleNamespace(**{'dropped': 0, 'queued_bytes': 0, 'bandwidth': None, 'owed_bytes': 0,
+                              'is_bounded': False, 'messages_in': 0, 'opened_at': 0.0, **changed})
+
+
 def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """To tell them takes a bounded share of the loop's time."""
     loop: Any = Timers()
@@ -48,7 +54,7 @@ def test_many_peers_are_told_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
             loop.now += SLICE / 4
         return FakePeer(
             name=name, send=send, hears_news=True,
-            link=SimpleNamespace(dropped=0, queued_bytes=0, bandwidth=None, owed_bytes=0),
+            link=fake_link(),
             session=SimpleNamespace(login=open_to_all(Exposure.open()), describe=lambda now: {}))
     peers = [peer(f'p{number}') for number in range(100)]
     ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}, nodes=()),
@@ -116,7 +122,7 @@ def test_who_has_not_got_older_messages_is_told_later() -> None:
         return FakePeer(
             name=name, send=lambda reply: told.append((name, reply.shared.uptime)),
             hears_news=True, session=SimpleNamespace(login=login, describe=lambda now: {}),
-            link=SimpleNamespace(dropped=0, queued_bytes=0, bandwidth=None, owed_bytes=0))
+            link=fake_link())
     _, slow, slower = peers = [peer('quick'), peer('slow'), peer('slower')]
     ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}, nodes=()),
                                publish_status=lambda *_: None, publish_safety=lambda **_: None)
@@ -146,6 +152,47 @@ def test_who_has_not_got_older_messages_is_told_later() -> None:
     assert loop.now == began + 7.0
 
 
+def test_who_is_new_and_far_is_told_after_what_it_asks_for(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a thin link the state would keep the answers to its first requests waiting."""
+    told: list[str] = []
+    loop: Any = Timers()
+    clock = SimpleNamespace(perf_counter=lambda: loop.now, time=lambda: loop.now)
+    monkeypatch.setattr(state_module, 'time', clock)
+    login = open_to_all(Exposure.open())
+
+    def peer(name: str, **link: Any) -> Any:
+        return FakePeer(
+            name=name, send=lambda reply: told.append(name), hears_news=True,
+            session=SimpleNamespace(login=login, describe=lambda now: {}),
+            link=fake_link(opened_at=loop.now, **link))
+    near, asks, silent = peers = [
+        peer('near'), peer('asks', is_bounded=True), peer('silent', is_bounded=True)]
+    ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}, nodes=()),
+                               publish_status=lambda *_: None, publish_safety=lambda **_: None)
+    outward: Any = SimpleNamespace(topics=list)
+    settings: Any = SimpleNamespace(robot_name='', status_interval=1e9, diagnostics_period=1e9)
+    state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, loop,
+                          list, lambda peer: [], end=pytest.fail)
+    state._diagnostics_due = state._status_due = 1e9
+    for each in (near, asks, silent):
+        state.greet(each)
+    assert told == ['near']
+    loop.now += SILENT_FOR / 4
+    state.tick()
+    assert told == ['near']
+    asks.link.messages_in, asks.link.owed_bytes = 1, 10
+    state.tick()
+    assert told == ['near']
+    asks.link.owed_bytes = 0
+    loop.now += SILENT_FOR / 4
+    state.tick()
+    assert told == ['near', 'asks']
+    loop.now += SILENT_FOR
+    state.tick()
+    assert told == ['near', 'asks', 'silent']
+
+
 def test_what_each_peer_is_told_of_others_is_bounded() -> None:
     """Else many peers would be told more than they are given of topics."""
     told: list[Any] = []
@@ -154,7 +201,7 @@ def test_what_each_peer_is_told_of_others_is_bounded() -> None:
     def peer(number: int) -> Any:
         return FakePeer(
             name=f'p{number}', send=told.append, hears_news=True,
-            link=SimpleNamespace(dropped=0, queued_bytes=0, bandwidth=None, owed_bytes=0),
+            link=fake_link(),
             session=SimpleNamespace(login=login, describe=lambda now: number))
     peers = [peer(number) for number in range(MOST_PEERS + 30)]
     ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}, nodes=()))

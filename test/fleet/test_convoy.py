@@ -27,6 +27,7 @@ from websockets.asyncio.client import ClientConnection
 from ws_bridge.fleet.carrier import WINDOW
 from ws_bridge.fleet.transport import CarriedTransport
 from ws_bridge.protocol.types import Priority
+from ws_bridge.session.queue import Drops
 from ws_bridge.transport.framing import StreamFrame
 from ws_bridge.transport.link import Link
 
@@ -118,7 +119,7 @@ class Fleet:
 
 def drops(watcher: Watcher, topic: str) -> int:
     """Return how many samples of a topic gave way in the queue of an operator."""
-    return watcher.link.queue._drops.get(topic, 0)
+    return watcher.link.queue._drops.get(topic, Drops()).frames
 
 
 class running_fleet(AsyncExitStack):

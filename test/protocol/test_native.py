@@ -834,9 +834,9 @@ REPLIES: list[tuple[replies.Reply, tuple[str, int, str | None, str | None], Any]
      {'order': 3}),
     (replies.GoalCancel('g-1', '/a'), ('configuration', 3, None, None),
      {'op': 'cancel_goal', 'action': '/a', 'goal': 'g-1'}),
-    (replies.Beat(4, 1_500_000_000, None), ('heartbeat', 3, None, None),
+    (replies.Beat(4, 1_500_000_000, None), ('heartbeat', 4, None, None),
      {'type': 'heartbeat', 'timestamp': 1.5, 'sequence': 4, 'echo': None}),
-    (replies.Beat(5, 1_500_000_000, (1, 2 * SECOND, 3 * SECOND), 'i'), ('heartbeat', 3, 'i', None),
+    (replies.Beat(5, 1_500_000_000, (1, 2 * SECOND, 3 * SECOND), 'i'), ('heartbeat', 4, 'i', None),
      {'type': 'heartbeat', 'timestamp': 1.5, 'sequence': 5,
       'echo': {'sequence': 1, 'timestamp': 2.0, 'received': 3.0}}),
     (robot_state_of(STATE), ('status', 2, None, None), STATE),
@@ -844,8 +844,9 @@ REPLIES: list[tuple[replies.Reply, tuple[str, int, str | None, str | None], Any]
      {'kind': 'playback', 'status': 'paused', 'time': 1.5, 'speed': 0.5, 'jumped': True}),
     (replace(greeting_of(HELLO), playback=SPAN), ('configuration', 3, None, None),
      {**HELLO, 'capabilities': [*HELLO['capabilities'], 'playback']}),
-    (replies.RatesChanged(1.5, [replies.TopicRate('/t', 1.0, 2.0)]), ('status', 2, None, None),
-     {'kind': 'rates', 'bandwidth': 1.5, 'rates': [{'topic': '/t', 'rate': 1.0, 'wanted': 2.0}]}),
+    (replies.RatesChanged(1.5, [replies.TopicRate('/t', 1.0, 2.0, 3)]), ('status', 2, None, None),
+     {'kind': 'rates', 'bandwidth': 1.5, 'rates': [
+         {'topic': '/t', 'rate': 1.0, 'wanted': 2.0, 'size': 3}]}),
 ]
 
 
@@ -946,7 +947,7 @@ def test_what_is_put_together_is_what_the_encoder_would_write(
     echo = None if times is None else {
         'sequence': times[0], 'timestamp': seconds(times[1]), 'received': seconds(times[2])}
     cases: list[tuple[replies.Reply, str, Priority, str | None, Any]] = [
-        (replies.Beat(sequence, stamp, times, answers), 'heartbeat', Priority.HIGH, answers, {
+        (replies.Beat(sequence, stamp, times, answers), 'heartbeat', Priority.CRITICAL, answers, {
             'type': 'heartbeat', 'timestamp': seconds(stamp), 'sequence': sequence,
             'echo': echo}),
         (replies.RobotState(robot_state_of(STATE).shared, replies.LinkState('p3', 1, 2)),

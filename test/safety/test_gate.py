@@ -125,6 +125,19 @@ def test_admit_refuses(fields: dict[str, Any], error: type[WsBridgeError]) -> No
     assert send(gate, 0.0, **{'epoch': 1, 'sequence': 0, **fields}) == error.code
 
 
+@pytest.mark.parametrize(('stamp', 'offset', 'why'), [
+    (ns(UNIX), None, 'heartbeats with an echo'), (None, None, 'the link is too slow'),
+    (ns(UNIX - 1.0), 0.0, 'the link is too slow')])
+def test_what_expires_is_told_the_true_reason(stamp: int | None, offset: float | None,
+                                              why: str) -> None:
+    """A stamp tells nothing while the clock of its sender is unknown: no link is to blame."""
+    gate = make()
+    gate.acquire('p')
+    command = Command('i', '/t', {}, stamp=stamp, epoch=1, sequence=1, bridge_time=ns(UNIX - 1.0))
+    with pytest.raises(Expired, match=why):
+        gate.admit('p', 'native', command, offset=offset, unix=UNIX, now=NOW, fence=0.0)
+
+
 def test_admit_returns_the_deadline() -> None:
     gate = make()
     gate.acquire('p')

@@ -60,7 +60,7 @@ class Driver:
             self.send(0.0, 0.0)
 
     def send(self, x: float, delay: float, *, z: float = 0.0, peer: str = 'p',
-             picture: float | None = None) -> tuple[float, float]:
+             picture: float | None = None, under_way: float = 0.0) -> tuple[float, float]:
         """Publish what the gate makes of a command that is so old; return it."""
         native = self.mode == 'native'
         unix = UNIX + self.now
@@ -76,7 +76,7 @@ class Driver:
         self.gate.let_through(
             peer, self.mode, command, self.checks, topic='/t', convert=lambda: (b'', values),
             encode=lambda changed: b'', hand_over=hand_over, offset=None, unix=unix, now=self.now,
-            fence=self.now - delay, slack=0.0, picture=picture)
+            fence=self.now - delay, slack=0.0, picture=picture, under_way=under_way)
         return published[0]['x'], published[0]['z']
 
 
@@ -104,6 +104,17 @@ def test_the_age_of_the_picture_counts_too() -> None:
     for picture, speed in ((None, TOP), (0.1, TOP), (0.375, TOP / 2), (inf, 0.0)):
         driver.now += 1.0
         assert driver.send(1.0, 0.0, picture=picture)[0] == pytest.approx(speed)
+
+
+def test_no_command_is_newer_than_pings_allow() -> None:
+    """A client may say that each is new; it is slowed down, and not refused for that."""
+    driver = Driver(ttl=0.3)
+    for under_way, speed in ((0.1, TOP), (0.375, TOP / 2), (5.0, 0.0)):
+        driver.now += 1.0
+        assert driver.send(1.0, 0.0, under_way=under_way)[0] == pytest.approx(speed)
+    driver.now += 1.0
+    with pytest.raises(Expired):
+        driver.send(1.0, 0.4, under_way=0.1)
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 1.5), st.floats(0.0, 1.5), st.integers(1, 30)),

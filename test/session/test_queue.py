@@ -426,8 +426,28 @@ def test_who_wants_less_than_its_share_gets_all() -> None:
             queue.pop()
     drops = queue.take_drops()
     assert 'odometry' not in drops
-    assert queue.dropped == sum(drops.values())
+    assert queue.dropped == sum(count for count, _ in drops.values())
     assert not queue.take_drops()
+
+
+def test_what_nothing_could_pass_gives_way_where_it_comes_again_and_again() -> None:
+    """A picture that takes a slow link for long keeps all else waiting: news of a stop, too."""
+    queue, large = OutQueue(1 << 20, 100), bytes(1000)
+    queue.most_whole = 999.0
+    assert not queue.gives_way('camera', large)     # it may be the only one
+    for _ in range(2):
+        queue.put_stream('camera', large, 1)
+    assert queue.gives_way('camera', Parts(large))
+    assert queue.dropped == 2
+    assert queue.take_drops() == {'camera': (2, 1000)}
+    assert not queue.gives_way('camera', large[1:])
+    assert not queue.gives_way('camera', large, lambda frame: [frame])      # of rosbridge
+    assert not queue.gives_way('map', large)
+    queue.takes_pieces = True
+    assert not queue.gives_way('camera', large)
+    queue.takes_pieces = False
+    queue.forget('camera')
+    assert not queue.gives_way('camera', large)
 
 
 def test_what_leaves_to_others_is_taken_out_of_turn() -> None:

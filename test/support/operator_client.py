@@ -40,7 +40,6 @@ from websockets.exceptions import ConnectionClosed
 
 RATE = 20.0
 BEAT = 0.1
-FIRST_BEATS = 3     # fast in any case: the bridge learns how far the clocks are apart
 CHANNEL = struct.Struct('<4xI')    # what is read of the header of a binary frame
 PIECE, HEAD = 16, struct.Struct('<xBxxI')
 QUEUE = 1 << 20
@@ -65,6 +64,7 @@ class Operator:
         self.bridge_time: float | None = None
         self.heard: dict[str, Any] | None = None
         self.beating = asyncio.Event()
+        self.answered = asyncio.Event()     # by the first heartbeat
         self.commanding = asyncio.Event()
         self.beating.set()
         self.numbers = count(1)
@@ -83,7 +83,10 @@ class Operator:
             await self.beating.wait()
             await self.send('heartbeat', {'type': 'heartbeat', 'timestamp': time.time(),
                                           'sequence': number, 'echo': self.heard})
-            await asyncio.sleep(self.interval if number > FIRST_BEATS else BEAT)
+            if self.heard is None:      # the next one tells the bridge how the clocks stand
+                await self.answered.wait()
+            else:
+                await asyncio.sleep(self.interval)
 
     async def command(self) -> None:
         """Command on absolute times, so that a program that was away catches up as a page does."""
@@ -133,6 +136,7 @@ class Operator:
             if kind == 'heartbeat':
                 self.heard = {'sequence': data['sequence'], 'timestamp': data['timestamp'],
                               'received': time.time()}
+                self.answered.set()
             elif kind in ('acknowledgment', 'error') or data.get('op') == 'lost' or \
                     data.get('kind') in ('lease', 'estop', 'stopped'):
                 say(data)

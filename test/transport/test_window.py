@@ -27,7 +27,7 @@ from support.transport_support import Dial, MakeServer, Recorder
 
 from ws_bridge.protocol.pieces import Joiner
 from ws_bridge.session.queue import Parts
-from ws_bridge.transport.framing import PIECE
+from ws_bridge.transport.framing import PIECE, StreamFrame
 from ws_bridge.transport.window import (
     DELAY,
     FAR,
@@ -86,7 +86,7 @@ class SlowWindow:
     """A window through which a piece leaves when the test says so."""
 
     most, rate = 700, 1000.0
-    is_tight = is_asked = True
+    is_tight = is_asked = is_bounded = True
 
     def __init__(self) -> None:
         self.turns = asyncio.Semaphore(0)
@@ -96,7 +96,7 @@ class SlowWindow:
         await self.turns.acquire()
         return self.most
 
-    def has_room(self, unwritten: int) -> bool:
+    def has_room(self, unwritten: int, sent: int) -> bool:
         """Tell that there is, as long as nothing waits."""
         return True
 
@@ -208,19 +208,81 @@ def test_a_near_link_is_asked_only_where_something_waits() -> None:
     window = Window(kernel)
     asked = kernel.read
     kernel.read = pytest.fail   # type: ignore[method-assign]
-    assert (window.has_room(0), window.has_room(1), window.most) == (True, False, NOT_SENT)
+    assert (window.has_room(0, 0), window.has_room(1, 0), window.most) == (True, False, NOT_SENT)
     kernel.read = asked     # type: ignore[method-assign]
     assert window.wait(0.0, 0) == 0.0
+
+
+@pytest.mark.parametrize('rate', [inf, 100_000.0])
+def test_a_far_link_with_little_traffic_is_asked_rarely(rate: float) -> None:
+    """Not for each frame; and never is more under way than the window lets through."""
+    kernel, asked = Given(TcpState(0, 0, 0.02, 0.02)), 0
+    window = Window(kernel)
+    if rate < inf:
+        window._set(rate, 0.02)
+    under_way = sent = most = 0
+
+    def read() -> TcpState:
+        nonlocal asked
+        asked += 1
+        return TcpState(sent - under_way, under_way, 0.02, 0.02)
+    kernel.read = read      # type: ignore[method-assign]
+    for number in range(1000):
+        if window.has_room(0, sent):
+            sent, under_way = sent + 300, under_way + 300
+        most = max(most, under_way)
+        if not number % 4:
+            under_way = 0
+    assert sent == 300_000
+    assert asked <= sent / (window.size - 4 * 300) + 1
+    assert most <= 4 * 300
+    under_way, frames = 0, 0
+    while window.has_room(0, sent):     # nothing is acknowledged any more
+        sent, under_way, frames = sent + 300, under_way + 300, frames + 1
+        assert frames < 1000
+    assert window.size <= under_way < window.size + 300
+    window._set(LEAST, 0.0)             # it has become slow: what was known counts no more
+    assert not window.has_room(0, sent)
+
+
+async def test_an_unknown_far_link_is_not_filled_by_small_samples(make_server: MakeServer,
+                                                                  dial: Dial) -> None:
+    """They leave without being asked for where the window is open, and only there."""
+    server = Recorder()
+    await dial((await make_server(listener=server)).port)
+    link = await server.link()
+    under_way = 0
+
+    class Far(Given):
+        """A far link on which so much is under way."""
+
+        def read(self) -> TcpState:
+            """Tell it."""
+            return TcpState(0, under_way, 0.2, 0.2)
+    for kernel, is_direct in ((Given(TcpState(0, 0, FAR / 2, FAR / 2)), True), (Far(), False)):
+        link._window = Window(kernel)
+        link.stage(StreamFrame('odometry', b'1' * 100, 1))
+        link.flush()
+        assert (link.direct is not None) is is_direct
+        link.direct = None
+    assert link.is_bounded
+    under_way = START
+    link.stage(StreamFrame('odometry', b'2' * START, 1))
+    link.flush()
+    link.stage(StreamFrame('odometry', b'3', 1))
+    link.flush()
+    await async_wait_until(lambda: link.queue.waiting('odometry'))
+    under_way = 0
 
 
 def test_a_dead_link_is_measured_in_the_end() -> None:
     window = Window(Given(TcpState(0, 100_000, 0.01, 0.01)))
     assert window.wait(0.0, 0) > 0.0
     assert window.wait(LONGEST - STEP, 0) > 0.0
-    assert (window.size, window.has_room(0)) == (START, False)
+    assert (window.size, window.has_room(0, 0)) == (START, False)
     assert window.wait(LONGEST, 0) > 0.0
     assert window.size == LEAST
-    assert not window.has_room(0)
+    assert not window.has_room(0, 0)
     assert repr(window) == f'<Window {LEAST} bytes, {LEAST} bytes/s>'
 
 
@@ -253,7 +315,7 @@ async def test_a_real_connection(make_server: MakeServer, dial: Dial) -> None:
 async def test_where_the_system_tells_nothing_all_may_leave() -> None:
     window = Window(None)
     assert (window.most, window.is_tight, window.wait(0.0, 1 << 20)) == (PIECE, False, 0.0)
-    assert window.has_room(1 << 20)
+    assert window.has_room(1 << 20, 0)
     window.rest(1.0)
 
 

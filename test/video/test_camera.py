@@ -30,7 +30,7 @@ from ws_bridge.errors import BadImage, LimitExceeded, WsBridgeError
 from ws_bridge.video import camera as module
 from ws_bridge.video.camera import Camera, Packet, Viewer
 from ws_bridge.video.messages import COMPRESSED_IMAGE, COMPRESSED_VIDEO, IMAGE
-from ws_bridge.video.recipes import JpegRecipe, Recipe, VideoRecipe
+from ws_bridge.video.recipes import JpegRecipe, Recipe, video_recipe, VideoRecipe
 
 AS_IT_IS, SMALL = JpegRecipe(), JpegRecipe(width=16)
 
@@ -158,13 +158,15 @@ async def test_the_time_of_a_picture() -> None:
         eye = Eye(camera)
         now = time.time()
         for number, (sec, is_right) in enumerate(((int(now) - 3, True), (0, False),
-                                                  (int(now) + 3600, False))):
+                                                  (int(now) + 3600, False),
+                                                  (int(now) + 5, False))):
             message = pictures.compressed(pictures.jpeg())
             message.header.stamp.sec = sec
             look(camera, serialize_message(message))
             stamp = (await eye.packet(number + 1)).stamp
             assert (stamp == sec * 10**9) is is_right
             assert is_right or abs(stamp / 1e9 - now) < 60
+            assert stamp / 1e9 <= time.time()       # none is from the future
 
 
 async def test_too_many_different_things() -> None:
@@ -175,10 +177,36 @@ async def test_too_many_different_things() -> None:
         with pytest.raises(LimitExceeded):
             Eye(camera, JpegRecipe(width=100))
         assert camera.viewer_count == module.MOST_RECIPES + 1
+        for codec in ('h264', 'jpeg'):      # who drives is not kept from it, nor from less
+            for rung in range(3):
+                Eye(camera, video_recipe(codec, rung, 0.0))
+            Eye(camera, video_recipe(codec, 0, 1.0))
+        with pytest.raises(LimitExceeded):
+            Eye(camera, VideoRecipe(2, 60.0))
 
 
-async def test_video_is_encoded_once_and_begins_anew_when_somebody_comes() -> None:
+async def test_who_comes_and_goes_makes_no_stream_of_key_frames(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are large: those who look, perhaps by a thin link, would see less often."""
     pytest.importorskip('av', reason='needs PyAV')
+    monkeypatch.setattr(module, 'KEY_EACH', 3600.0)
+    async with a_camera() as camera:
+        one = Eye(camera, VideoRecipe(2))
+        for number in range(1, 5):
+            other = Eye(camera, VideoRecipe(2))
+            look(camera, pictures.cdr(10 * number))
+            await one.packet(number)
+            camera.remove(other)
+        assert [packet.is_key for packet in one.packets] == [True, False, False, False]
+        monkeypatch.setattr(module, 'KEY_EACH', 0.0)
+        look(camera, pictures.cdr(99))
+        assert (await one.packet(5)).is_key         # it was put off, not forgotten
+
+
+async def test_video_is_encoded_once_and_begins_anew_when_somebody_comes(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('av', reason='needs PyAV')
+    monkeypatch.setattr(module, 'KEY_EACH', 0.0)
     async with a_camera() as camera:
         one = Eye(camera, VideoRecipe(2))
         for number in range(1, 4):

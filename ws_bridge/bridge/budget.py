@@ -14,12 +14,14 @@
 """
 At which rate a peer on a slow link gets what it subscribed to: what came, less what gave way.
 
-A peer is told when topics of its own are thinned, when that changes, and when it has ended.
+A peer is told when topics of its own are thinned, when that changes, and when it has ended. Where
+it takes no pieces, samples that would keep all else waiting for long are not begun.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from math import inf
 
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.peer import Peer
@@ -29,6 +31,8 @@ from ws_bridge.session.effects import DeliveryName
 
 PERIOD = 2.0
 """Over which what gave way is counted, and how often a peer is told at most, s."""
+HOLD_UP = 2.0
+"""So long a sample may keep all else waiting for a peer that takes no pieces, s."""
 CHANGE = 0.25
 """By what share a rate has to change to be told again."""
 
@@ -86,21 +90,24 @@ class Budget:
 
     def _look(self, peer: Peer, account: Account, now: float) -> None:
         elapsed, account.since = now - account.since, now
+        bandwidth = peer.link.bandwidth
+        peer.link.queue.most_whole = \
+            inf if bandwidth is None or not peer.hears_news else bandwidth * HOLD_UP
         dropped, account.dropped = account.dropped, peer.link.dropped
         if dropped == account.dropped and not account.rates:
             return      # as almost always
         rates: dict[DeliveryName, TopicRate] = {}
-        for name, count in peer.link.queue.take_drops().items():
+        for name, (count, size) in peer.link.queue.take_drops().items():
             found = self._outward.delivery_of(peer, name)
             if found is not None:
                 topic, member = found
                 wanted = _wanted(topic, member.wish.min_interval, now)
                 rates[name] = TopicRate(
                     member.wish.wire_name, round(max(wanted - count / elapsed, 0.0), 2),
-                    round(wanted, 2))
+                    round(wanted, 2), size)
         before, account.rates = account.rates, rates
         if peer.hears_news and _is_news(before, rates):
-            peer.send(RatesChanged(peer.link.bandwidth, list(rates.values())))
+            peer.send(RatesChanged(bandwidth, list(rates.values())))
 
 
 def _wanted(topic: Topic, min_interval: float, now: float) -> float:

@@ -180,7 +180,7 @@ class PeerConnections:
             peer.send(session.greeting())
             session.wants_status = True
             if peer.hears_news:
-                self._state.send_to(peer)
+                self._state.greet(peer)
         self._state.tell_topics(peer)
         if kind.hears_time:
             self._sim_time.greet(peer)

@@ -161,7 +161,7 @@ class Logins(Unit):
         self.note(peer)
         self.fence(peer.link, login, peer.session.lease_mode)
         if peer.hears_news:
-            self._state.send_to(peer)
+            self._state.greet(peer)
         self._state.tell_topics(peer)
 
     def _make_ticket(self, peer: Peer, effect: fx.IssueTicket) -> None:

@@ -38,6 +38,7 @@ from ws_bridge.session.effects import Publish
 if TYPE_CHECKING:
     from ws_bridge.ros.publishers import Publisher
     from ws_bridge.ros.side import RosSide
+    from ws_bridge.transport.link import Link
 
 logger = logging.getLogger(__name__)
 
@@ -123,8 +124,8 @@ class Passages:
         slack = 0.0 if passage.is_explicit else self._refresh(guarded, peer, now)
         slow_down = gate.policy.slow_down
         camera = slow_down.camera if slow_down is not None else None
-        if camera and passage.is_explicit:  # by pings one knows which pictures have arrived
-            peer.link.pace.hurry(gate.policy.fence_interval)
+        under_way = 0.0 if slow_down is None else _half_a_trip(
+            peer.link, gate.policy.fence_interval, now)
         begins = gate.policy.require_lease and gate.lease.holder is None
         before, handed_over = guarded.beginning, False
         if begins:
@@ -141,7 +142,7 @@ class Passages:
                 convert=_reading(lane.codec, wish, self._ros), encode=lane.codec.from_values,
                 hand_over=hand_over,
                 offset=session.clock.timesync.offset, unix=now + self._epoch, now=now,
-                fence=peer.link.fence, slack=slack,
+                fence=peer.link.fence, slack=slack, under_way=under_way,
                 picture=self._gates.sight.age(camera, peer.link, now, command.picture_time)
                 if camera else None)
         finally:
@@ -190,6 +191,20 @@ class Passages:
         slow = self._settings.fence_interval
         pace.hurry(min(gate.policy.fence_interval, slow))
         return slow if is_slow else 0.0
+
+
+def _half_a_trip(link: Link, interval: float, now: float) -> float:
+    """
+    Return how long a command takes at least on the way, by pings alone, s; 0 before the first.
+
+    A peer may answer them late, but not early: it can make this longer, never shorter.
+
+    :param interval: from now on it is pinged so often, s.
+    """
+    pace = link.pace
+    pace.hurry(interval)
+    begun = now if pace.hurried_at is None else pace.hurried_at
+    return max(link.latency, now - max(link.fence, begun) - interval) / 2
 
 
 def _reading(codec: Codec, wish: Publish, ros: RosSide) -> Convert:

@@ -15,8 +15,8 @@
 What operators see: how old the newest picture is that has arrived at each of them.
 
 A picture has arrived when a ping is answered that was sent after its last byte, as
-:mod:`ws_bridge.transport.fence` has it of commands. A client that says with a command which one it
-shows is believed. What it says of a topic (``shown``) makes its picture older, never younger.
+:mod:`ws_bridge.transport.fence` has it of commands. What a client says of the one that it shows,
+with a command or of a topic (``shown``), makes its picture older, never younger.
 """
 from __future__ import annotations
 
@@ -101,9 +101,6 @@ class Sight:
         :param says: the time of the picture that it shows, by its own word, Unix, ns.
         :return: infinite where it has none.
         """
-        unix = now + self._epoch
-        if says is not None and says / SECOND <= unix:
-            return unix - says / SECOND
         view = self._views.get((link, topic))
         if view is None:
             return inf
@@ -111,8 +108,8 @@ class Sight:
             view.arrived, _ = view.left.popleft()
         if view.arrived is None:
             return inf
-        seen = view.arrived if view.shown is None else min(view.arrived, view.shown)
-        return max(unix - seen / SECOND, 0.0)
+        seen = min(each for each in (view.arrived, view.shown, says) if each is not None)
+        return max(now + self._epoch - seen / SECOND, 0.0)
 
     def closed(self, link: Link) -> None:
         """Forget a peer."""

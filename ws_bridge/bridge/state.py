@@ -55,6 +55,7 @@ from ws_bridge.protocol.replies import (
 from ws_bridge.session import effects as fx
 from ws_bridge.session.rights import Rights
 from ws_bridge.timing.freshness import FreshnessState
+from ws_bridge.transport.link import Link
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
@@ -72,6 +73,8 @@ LISTED_EACH = 0.02
 """For each of them, peers are listed for ROS so much more rarely, s."""
 REST = 10
 """How many times as long as it took to tell all peers it is left until the next time."""
+SILENT_FOR = 1.0
+"""So long after it was opened a peer that has said nothing yet may be about to, s."""
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +139,7 @@ class StateReporter(Unit):
                 self._behind.clear()
                 self._begin_to_tell(now, wanting)
             elif free := [peer for peer in wanting
-                          if peer in self._behind and not peer.link.owed_bytes]:
+                          if peer in self._behind and not _is_busy(peer.link)]:
                 self._behind.difference_update(free)
                 self._begin_to_tell(now, free)
         if now >= self._diagnostics_due:
@@ -174,7 +177,7 @@ class StateReporter(Unit):
         while self._telling and now < begin + SLICE:
             peer = next(iter(self._telling))
             shared = self._telling.pop(peer)
-            if peer.hears_news and peer.link.owed_bytes:
+            if peer.hears_news and _is_busy(peer.link):
                 self._behind.add(peer)      # it would wait, and be old when it leaves
             elif peer.hears_news:
                 peer.send(RobotState(shared, self._you(peer)))
@@ -190,6 +193,13 @@ class StateReporter(Unit):
         self._telling.pop(peer, None)
         shared = self._shared(self._loop.time(), peer.session.login.rights)
         peer.send(RobotState(shared, self._you(peer)))
+
+    def greet(self, peer: Peer) -> None:
+        """Send the state to a new peer: now, or after what it asks for if its link may be slow."""
+        if peer.link.is_bounded:
+            self._behind.add(peer)
+        else:
+            self.send_to(peer)
 
     def _you(self, peer: Peer) -> LinkState:
         return LinkState(peer.name, peer.link.dropped, peer.link.queued_bytes,
@@ -387,6 +397,12 @@ def _difference(told: Mapping[str, tuple[str, ...]], there: Mapping[str, tuple[s
     """Return what came or changed, with its types, and what went."""
     return ({name: types for name, types in there.items() if told.get(name) != types},
             tuple(name for name in told if name not in there))
+
+
+def _is_busy(link: Link) -> bool:
+    """Whether replies wait for a peer, or soon may: it is new, and its link may be slow."""
+    return bool(link.owed_bytes) or (
+        link.is_bounded and not link.messages_in and time.time() < link.opened_at + SILENT_FOR)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -95,7 +95,7 @@ def _beat(reply: replies.Beat) -> Often:
         'sequence': reply.echo[0], 'timestamp': seconds(reply.echo[1]),
         'received': seconds(reply.echo[2])})
     end = b'' if reply.challenge is None else b',"challenge":"%b"' % reply.challenge.encode()
-    return Often(b'heartbeat', Priority.HIGH, reply.answers, (
+    return Often(b'heartbeat', Priority.CRITICAL, reply.answers, (
         b'{"type":"heartbeat","timestamp":%b,"sequence":%d,"echo":%b%b}' % (
             orjson.dumps(seconds(reply.stamp)), reply.sequence, echo, end),))
 

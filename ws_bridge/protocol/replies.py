@@ -772,11 +772,13 @@ class TopicRate:
     How often a peer gets samples of a topic that is thinned for its slow link.
 
     :param rate: Hz; ``wanted``: what would leave if the link were fast.
+    :param size: of a sample, bytes.
     """
 
     topic: str
     rate: float
     wanted: float
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,7 +280,8 @@ class Gate:
                     checks: Checks, *, topic: str, convert: Convert,
                     encode: Callable[[dict[str, Any]], bytes], hand_over: HandOver,
                     offset: float | None, unix: float, now: float, fence: float,
-                    slack: float, picture: float | None = None) -> bool:
+                    slack: float, picture: float | None = None,
+                    under_way: float = 0.0) -> bool:
         """
         Judge a command, have it published if it may pass, and note that it was.
 
@@ -294,7 +295,7 @@ class Gate:
         :raises WsBridgeError: it is refused, or cannot be converted or published.
         """
         deadline = self.admit(peer, lease_mode, command, offset=offset, unix=unix, now=now,
-                              fence=fence, slack=slack, picture=picture)
+                              fence=fence, slack=slack, picture=picture, under_way=under_way)
         cdr, values = convert()
         moving, changed = self.judge(peer, lease_mode, topic, values, checks, now)
         if changed:
@@ -308,7 +309,8 @@ class Gate:
 
     def admit(self, peer: str, lease_mode: LeaseMode, command: Command | BinaryPublish, *,
               offset: float | None, unix: float, now: float, fence: float,
-              slack: float = 0.0, picture: float | None = None) -> float:
+              slack: float = 0.0, picture: float | None = None,
+              under_way: float = 0.0) -> float:
         """
         Judge sender and age of a command.
 
@@ -318,6 +320,7 @@ class Gate:
         :param slack: by how much the first command of such a peer after a rest may be older
             than ``ttl``, s: it was fenced slowly.
         :param picture: how old the picture may be that the sender sees, s; ``None`` = none counts.
+        :param under_way: how old it is at least where delay slows one down, whatever it says, s.
         :return: until when (monotonic) it may reach ROS.
         :raises Stopped: the emergency stop is asserted.
         :raises NotHolder: the peer does not hold the lease, or this is of an older one.
@@ -350,10 +353,13 @@ class Gate:
             raise NoTimeSync('its age is unknown: send heartbeats with an echo, or bridge_time',
                              field='timestamp')
         if self.speed is not None:
-            self.speed.note(peer, max(age, 0.0), picture, now)
+            self.speed.note(peer, max(age, under_way, 0.0), picture, now)
         if age > ttl:
-            raise Expired(f'it may be {age:.3f} s old, allowed are {ttl:g} s: send it anew; if '
-                          'that happens often, the link is too slow', field='ttl')
+            unknown = self.explicit(lease_mode) and command.stamp is not None and offset is None
+            raise Expired(f'it may be {age:.3f} s old, allowed are {ttl:g} s: ' + (
+                'its timestamp tells nothing before heartbeats with an echo have told how far '
+                'the clocks are apart' if unknown else
+                'send it anew; if that happens often, the link is too slow'), field='ttl')
         if age < -self.policy.ttl:
             raise TooDistant(f'{-age:.3f} s in the future', field='timestamp')
         return now + ttl - max(age, 0.0)

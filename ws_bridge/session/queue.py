@@ -48,6 +48,17 @@ class Share(NamedTuple):
     max_gap: float = inf
 
 
+class Drops(NamedTuple):
+    """
+    How many frames of a stream gave way.
+
+    :param size: of the last one, bytes.
+    """
+
+    frames: int = 0
+    size: int = 0
+
+
 SMALL = 8192
 """Frames of up to this size are small, bytes."""
 SMALL_WEIGHT = 4.0
@@ -181,12 +192,14 @@ class OutQueue:
     :param max_bytes: how much may wait.
     :param max_frames: how many frames may wait.
     :ivar takes_pieces: the peer does.
+    :ivar most_whole: a larger frame of a stream that comes faster than it leaves gives way where
+        the peer takes no pieces, bytes: nothing could pass it.
     """
 
     __slots__ = ('_begun', '_drops', '_had', '_lanes', '_left_at', '_lost', '_max_bytes',
                  '_max_frames', '_message_bytes', '_messages', '_numbers', '_shares', '_sizes',
-                 '_stream_frames', '_streams', '_turns', '_urgent', 'dropped', 'nbytes',
-                 'takes_pieces')
+                 '_stream_frames', '_streams', '_turns', '_urgent', 'dropped', 'most_whole',
+                 'nbytes', 'takes_pieces')
 
     def __init__(self, max_bytes: int, max_frames: int) -> None:
         self._max_bytes = max_bytes
@@ -204,7 +217,7 @@ class OutQueue:
         self._turns: dict[int, float] = {}
         self._shares: dict[Hashable, Share] = {}
         self._left_at: dict[Hashable, float] = {}   # of those that may be overdue
-        self._drops: dict[Hashable, int] = {}
+        self._drops: dict[Hashable, Drops] = {}
         self._lost: set[Hashable] = set()
         self._sizes: dict[Hashable, int] = {}
         self._stream_frames = 0
@@ -214,6 +227,7 @@ class OutQueue:
         self.nbytes = 0
         self.dropped = 0
         self.takes_pieces = False
+        self.most_whole: float = inf
 
     def __len__(self) -> int:
         return self._messages + self._stream_frames
@@ -276,6 +290,18 @@ class OutQueue:
         self._make_room()
         return self.dropped - before
 
+    def gives_way(self, key: Hashable, frame: Frame, split: Split | None = None) -> bool:
+        """
+        Drop a frame of a stream that nothing could pass for too long; return whether it was.
+
+        One of a stream of which none was dropped yet leaves: it may be the only one, as of a map.
+        """
+        if len(frame) <= self.most_whole or self.takes_pieces or split is not None \
+                or key not in self._lost:
+            return False
+        self._note_drop(key, len(frame))
+        return True
+
     def share(self, key: Hashable, share: Share) -> None:
         """Let a stream have its share from now on."""
         if share != USUAL:
@@ -283,8 +309,8 @@ class OutQueue:
         else:
             self._shares.pop(key, None)
 
-    def take_drops(self) -> dict[Any, int]:
-        """Return how many frames of each stream gave way since this was asked."""
+    def take_drops(self) -> dict[Any, Drops]:
+        """Return what gave way of each stream since this was asked."""
         drops, self._drops = self._drops, {}
         return drops
 
@@ -365,10 +391,12 @@ class OutQueue:
             self._drop(max(self._sizes, key=self._sizes.__getitem__))
 
     def _drop(self, key: Hashable) -> None:
-        self._take(key)
+        self._note_drop(key, len(self._take(key).frame))
+
+    def _note_drop(self, key: Hashable, size: int) -> None:
         self._lost.add(key)
         self.dropped += 1
-        self._drops[key] = self._drops.get(key, 0) + 1
+        self._drops[key] = Drops(self._drops.get(key, Drops()).frames + 1, size)
 
     def _wait_in_line(self, key: Hashable) -> None:
         """Let a stream that had nothing to send begin with no claim."""

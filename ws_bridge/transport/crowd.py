@@ -18,6 +18,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+import time
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
@@ -31,6 +32,8 @@ READ_SIZE = 16_384
 
 MAX_BODIES = 32 << 20
 """Bytes of pages that may wait for who asked for them."""
+BODY_TIME = 10.0
+"""For so long a page may be taken where others wait for room; else as slowly as the link, s."""
 
 _FORWARDED = 'x-forwarded-for'
 
@@ -46,6 +49,7 @@ class Ticket:
     :param is_connecting: its handshakes (TLS, HTTP) have not ended.
     :param is_answered: its request was understood, and answered or let in.
     :param body: bytes of the page that it is sent; they wait for it until it has taken them.
+    :param since: when that began, monotonic, s.
     :param is_streamed: it is sent an answer that goes on.
     """
 
@@ -55,6 +59,7 @@ class Ticket:
     is_connecting: bool = True
     is_answered: bool = False
     body: int = 0
+    since: float = 0.0
     is_streamed: bool = False
 
 
@@ -128,13 +133,29 @@ class Crowd:
         """
         Note how much a connection is sent; whether it may be.
 
-        One page always may, however large.
+        One page always may, however large. Who has had :data:`BODY_TIME` is cut where another
+        needs the room: of the address that has most, the largest page.
         """
-        waiting = sum(other.body for other in self._tickets.values())
-        if waiting and waiting + body > MAX_BODIES:
-            return False
-        ticket.body = body
+        now = time.monotonic()
+        while (waiting := (bodies := self._bodies()).total()) and waiting + body > MAX_BODIES:
+            late = [other for other in self._tickets.values()
+                    if other.body and other.transport is not None
+                    and now >= other.since + BODY_TIME]
+            if not late:
+                return False
+            slowest = max(late, key=lambda each: (bodies[network_of(each.address)], each.body))
+            assert slowest.transport is not None
+            slowest.transport.abort()
+            slowest.body = 0
+        ticket.body, ticket.since = body, now
         return True
+
+    def _bodies(self) -> Counter[str]:
+        """Return the bytes that wait for each address."""
+        bodies: Counter[str] = Counter()
+        for ticket in self._tickets.values():
+            bodies[network_of(ticket.address)] += ticket.body
+        return bodies
 
     def joined(self, ticket: Ticket) -> None:
         """Note that a connection has ended its handshakes."""

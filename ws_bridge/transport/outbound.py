@@ -110,7 +110,7 @@ class Outbound:
         """Whether a frame would be written at once."""
         return self._writer is None and not self.websocket.paused and self._ending is None and (
             not self._window.is_asked or self._transport.is_closing()
-            or self._window.has_room(self._transport.get_write_buffer_size()))
+            or self._window.has_room(self._transport.get_write_buffer_size(), self.bytes_out))
 
     @property
     def received_signs(self) -> tuple[float, ...]:
@@ -194,7 +194,7 @@ class Outbound:
             staged = self._write_together(staged)
             if not staged and self.is_idle and self._protocol.state is State.OPEN \
                     and not self._transport.get_write_buffer_size() \
-                    and not self._window.is_tight:
+                    and not self._window.is_bounded:
                 self.direct = self.websocket.send_bytes or self._write_all
         for item in staged:
             self.send_stream(item.key, item.frame, item.depth, text=item.text, split=item.split,
@@ -261,6 +261,8 @@ class Outbound:
             return
         if isinstance(frame, str):
             frame, text = frame.encode(), True
+        if self.queue.gives_way(key, frame, split):
+            return
         if self.is_idle and (isinstance(frame, Parts) or len(frame) > self._window.most):
             self.queue.begin_stream(key, frame, text=text, split=split, on_left=on_left)
             self._start_writer()
@@ -278,6 +280,11 @@ class Outbound:
     def bandwidth(self) -> float | None:
         """What the link carries, bytes/s; ``None`` where it is not slow, or nobody knows."""
         return self._window.bandwidth
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether little may be under way: the link is slow, or far and nobody knows yet."""
+        return self._window.is_bounded
 
     @property
     def is_fast(self) -> bool:

@@ -30,6 +30,8 @@ from ws_bridge.transport.window import Kernel, Window
 
 MOST_SAID = 16_384
 """A viewer has nothing to say: one that sends more bytes is cut."""
+START = 6_000
+"""As :data:`.window.START`: nobody drives by this connection, and a page is to load soon."""
 _IDLE, _EVERY, _TIMES = 10, 5, 3
 """When and how often the kernel asks a viewer whether it is there, while nothing is sent; s."""
 
@@ -56,7 +58,7 @@ class HttpStream(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._has_ended = False
-        self._said = 0
+        self._said = self._written = 0
 
     def __repr__(self) -> str:
         return f'HttpStream(sent={self.sent}, dropped={self.dropped})'
@@ -66,7 +68,7 @@ class HttpStream(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=1, low=0)    # 0 would pause TLS for ever
         sock = transport.get_extra_info('socket')
-        self._window = Window(Kernel.of(sock))
+        self._window = Window(Kernel.of(sock), START)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, 'TCP_KEEPIDLE') and sock.family in (socket.AF_INET, socket.AF_INET6):
             for option, value in ((socket.TCP_KEEPIDLE, _IDLE), (socket.TCP_KEEPINTVL, _EVERY),
@@ -87,8 +89,9 @@ class HttpStream(asyncio.Protocol):
             self.dropped += self._next is not None
             self._next = part
         elif self._writable.is_set() and len(part) <= self._window.most and \
-                self._window.has_room(0):
+                self._window.has_room(0, self._written):
             self._transport.write(part)
+            self._written += len(part)
             self.sent += 1
         else:
             self._writer = self._loop.create_task(self._write(part))
@@ -136,6 +139,7 @@ class HttpStream(asyncio.Protocol):
                 while at < len(part) and self.is_open:
                     most = await asyncio.wait_for(self._room(), self._patience)
                     self._transport.write(memoryview(part)[at:at + most])
+                    self._written += min(most, len(part) - at)
                     at += most
                 self.sent += 1
                 part, self._next = self._next, None

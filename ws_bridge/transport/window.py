@@ -44,8 +44,8 @@ DELAY = 0.06
 """How long what is under way may wait for what was sent before, s."""
 LEAST = 1000
 """The window is at least so large, bytes: on a link of 100 kbit/s a full packet takes 0.12 s."""
-START = 6_000
-"""With so much under way an unknown link is tried, bytes; TCP itself begins with twice that."""
+START = 1_500
+"""With so much under way an unknown link is tried, bytes: at 100 kbit/s it takes 0.12 s."""
 FAR = 0.002
 """
 A link of a shorter round trip is not tried, s: it is within this machine or this room.
@@ -132,6 +132,7 @@ class Window:
     The window of one connection; it is measured while something waits for the peer.
 
     :param kernel: which has the connection; ``None``: it tells nothing, and the window stays open.
+    :param start: with so much under way an unknown link is tried, bytes.
     :ivar size: bytes. ``rate``: of the link, bytes/s; infinite until it was measured.
     :ivar most: bytes that leave in one piece; few until the link was measured.
     :ivar is_tight: the link is slow.
@@ -139,12 +140,14 @@ class Window:
         knows yet, and then nothing is written while the kernel takes no more.
     """
 
-    __slots__ = ('_acked', '_kernel', '_since', 'is_asked', 'is_tight', 'most', 'rate', 'size')
+    __slots__ = ('_acked', '_free_until', '_kernel', '_since', 'is_asked', 'is_tight', 'most',
+                 'rate', 'size')
 
-    def __init__(self, kernel: Kernel | None) -> None:
+    def __init__(self, kernel: Kernel | None, start: int = START) -> None:
         self._kernel = kernel
         self._since: float | None = None
         self._acked = 0
+        self._free_until = 0.0      # of what was sent in all; as it is known without asking
         self.size: float = inf
         self.rate: float = inf
         self.most = PIECE
@@ -153,11 +156,16 @@ class Window:
         if kernel is not None and kernel.begins_small:
             self.most = NOT_SENT
             if kernel.read().least >= FAR:
-                self.size, self.most = float(START), START // 2
+                self.size, self.most = float(start), start // 2
             kernel.take(NOT_SENT)
 
     def __repr__(self) -> str:
         return f'<Window {self.size:.0f} bytes, {self.rate:.0f} bytes/s>'
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether little may be under way: the link is slow, or far and nobody knows yet."""
+        return self.size < TIGHT
 
     @property
     def bandwidth(self) -> float | None:
@@ -192,11 +200,24 @@ class Window:
             await asyncio.sleep(wait)
         return self.most
 
-    def has_room(self, unwritten: int) -> bool:
-        """Tell whether something may be written, as nothing waits for the peer."""
+    def has_room(self, unwritten: int, sent: int) -> bool:
+        """
+        Tell whether something may be written, as nothing waits for the peer.
+
+        The kernel is asked only where more was sent since it was asked than would leave room:
+        with little traffic that is rare.
+
+        :param sent: bytes in all.
+        """
+        if self._kernel is None:
+            return True
         if self.rate == inf and (unwritten or self.size == inf):
-            return self._kernel is None or not unwritten
-        return self._kernel is None or not self._wait(self._kernel.read().waiting + unwritten)
+            return not unwritten
+        if sent < self._free_until:
+            return True
+        under_way = self._kernel.read().waiting + unwritten
+        self._free_until = sent + self.size - under_way
+        return under_way < self.size
 
     def rest(self, now: float) -> None:
         """Take note that nothing waits any more: from now on the link is not full."""
@@ -243,6 +264,7 @@ class Window:
 
     def _set(self, rate: float, least: float) -> None:
         is_news, self.rate = self.rate == inf, rate
+        self._free_until = 0.0
         self.size = max(rate * (least + DELAY), LEAST)
         is_tight = self.size < TIGHT
         assert self._kernel is not None

@@ -23,6 +23,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 import os
 import tempfile
 from typing import Any, BinaryIO
@@ -30,6 +31,7 @@ from typing import Any, BinaryIO
 from ws_bridge.errors import BadImage, LimitExceeded, Unavailable, WsBridgeError
 from ws_bridge.offload.workshop import PIECE, Workshop
 from ws_bridge.video.annexb import codec_of, is_key
+from ws_bridge.video.ladder import steps_of
 from ws_bridge.video.messages import (
     COMPRESSED_IMAGE,
     COMPRESSED_VIDEO,
@@ -37,7 +39,7 @@ from ws_bridge.video.messages import (
     FFMPEG_PACKET,
     read_message,
 )
-from ws_bridge.video.recipes import JpegRecipe, Recipe
+from ws_bridge.video.recipes import JpegRecipe, Recipe, rungs_of, video_recipe
 from ws_bridge.video.wire import Encode
 
 VIDEO_TYPES = (COMPRESSED_VIDEO, FFMPEG_PACKET)
@@ -45,7 +47,18 @@ VIDEO_TYPES = (COMPRESSED_VIDEO, FFMPEG_PACKET)
 ENCODING_TIME = 10.0
 """Time to encode one picture, s."""
 MOST_RECIPES = 8
-"""Different things that are made of one camera at the same time."""
+"""
+Different things that are made of one camera at the same time, beside those that links lead to:
+nobody is kept from driving by pictures because others look at them in sizes of their own.
+"""
+ADAPTIVE = frozenset(video_recipe(codec, step.rung, step.interval)
+                     for codec in ('h264', 'jpeg') for step in steps_of(rungs_of(codec)))
+"""What is made where nobody chooses: the quality follows the link."""
+KEY_EACH = 0.5
+"""
+So much time is between frames that stand for themselves, s. They are large: else whoever comes and
+goes would keep the pictures of others waiting.
+"""
 OTHER_CLOCK = 10_000_000_000
 """By so much the clock of a camera may differ from the bridge's, ns."""
 EARLY = 0.25
@@ -100,17 +113,25 @@ class _Made:
     What is made by one recipe.
 
     :ivar due: when the next is, loop time, s; it may be a little early, for cameras are.
-    :ivar wants_key: the next frame has to stand for itself.
+    :ivar wants_key: a frame has to stand for itself, as soon as that may be.
     :ivar is_behind: it was not made of the newest picture.
     """
 
-    __slots__ = ('due', 'is_behind', 'viewers', 'wants_key')
+    __slots__ = ('_keyed', 'due', 'is_behind', 'viewers', 'wants_key')
 
     def __init__(self) -> None:
         self.viewers: dict[Viewer, None] = {}
         self.due = 0.0
         self.wants_key = True
+        self._keyed = -inf
         self.is_behind = False
+
+    def takes_key(self, now: float) -> bool:
+        """Whether the frame that is made now is to stand for itself."""
+        if not self.wants_key or now < self._keyed + KEY_EACH:
+            return False
+        self.wants_key, self._keyed = False, now
+        return True
 
     def begin(self, recipe: Recipe) -> float:
         """Return the time before which nothing is made, loop time, s."""
@@ -173,7 +194,8 @@ class Camera:
 
         :raises LimitExceeded: there are.
         """
-        if recipe not in self._made and len(self._made) >= MOST_RECIPES:
+        if recipe not in self._made and recipe not in ADAPTIVE \
+                and len(self._made.keys() - ADAPTIVE) >= MOST_RECIPES:
             raise LimitExceeded(f'{self._name} is shown in {MOST_RECIPES} sizes or qualities '
                                 'already')
 
@@ -211,7 +233,7 @@ class Camera:
             self._wake()
 
     def want_key(self, recipe: Recipe) -> None:
-        """Have the next frame stand for itself: somebody has missed one."""
+        """Have a frame soon stand for itself: somebody has missed one."""
         made = self._made.get(recipe)
         if made is not None:
             made.wants_key = True
@@ -284,9 +306,9 @@ class Camera:
             return
         recipes = tuple(self._made)
         wanted = [recipe for recipe in wanted if recipe in self._made]
-        keys = tuple(recipes.index(recipe) for recipe in wanted if self._made[recipe].wants_key)
-        for recipe in wanted:
-            self._made[recipe].wants_key = False
+        now = self._loop.time()
+        keys = tuple(recipes.index(recipe) for recipe in wanted
+                     if self._made[recipe].takes_key(now))
         head, body = await self._ask(cdr, Encode(
             self.msg_type, len(cdr), recipes, tuple(map(recipes.index, wanted)), keys))
         self.encoded += 1
@@ -334,9 +356,13 @@ class Camera:
                 made.hand_out(Packet(data, stamp, is_whole, codec))
 
     def _time(self, stamp: int, taken: float) -> int:
-        """Return when a picture was taken, ns; where the camera's clock is another, by ours."""
+        """
+        Return when a picture was taken, ns; where the camera's clock is another, by ours.
+
+        None is from the future: speed by delay would be told that it is new.
+        """
         came = int((taken + self._epoch) * 1e9)
-        return stamp if abs(stamp - came) < OTHER_CLOCK else came
+        return stamp if came - OTHER_CLOCK < stamp <= came else came
 
     # ---- the process
 

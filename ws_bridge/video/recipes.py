@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import NamedTuple
 
 QUALITY = 80
@@ -23,6 +24,11 @@ LEAST_QUALITY = 25
 """Of JPEG over the thinnest links."""
 LARGEST_SIDE = 8192
 """Of a JPEG, pixels."""
+MOST_ENLARGED = 1 << 20
+"""
+Pixels of a JPEG that is larger than the picture, at most: who asks for more would keep the process
+busy, and so the pictures of others waiting.
+"""
 
 
 class Rung(NamedTuple):
@@ -83,8 +89,11 @@ class JpegRecipe:
         wide, high = self.width, self.height
         if (not wide and not high) or (self.is_most and width <= wide):
             return width, height
-        return (wide or min(max(round(high * width / height), 1), LARGEST_SIDE),
-                high or min(max(round(wide * height / width), 1), LARGEST_SIDE))
+        wide = wide or min(max(round(high * width / height), 1), LARGEST_SIDE)
+        high = high or min(max(round(wide * height / width), 1), LARGEST_SIDE)
+        share = sqrt(max(width * height, MOST_ENLARGED) / (wide * high))
+        return (wide, high) if share >= 1.0 else (max(int(wide * share), 1),
+                                                  max(int(high * share), 1))
 
 
 @dataclass(frozen=True, slots=True)
