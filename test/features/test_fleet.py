@@ -15,8 +15,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+import itertools
 from pathlib import Path
 import signal
 import subprocess
@@ -246,6 +247,47 @@ async def test_a_robot_goes_on_to_another_relay(heard: list[float]) -> None:
                                 if frame['metadata']['source'] == '/odom')
             assert first_sample['metadata']['sequence'] == found['sequence'] + 1
             assert [gate['holder'] for gate in (await back.ask('gates'))['gates']] == [None]
+
+
+@pytest.mark.parametrize('encoding', ['json', 'cdr'])
+async def test_echo_goes_on_by_another_relay(encoding: str) -> None:
+    """The command line finds its session there, and says how many samples were missed."""
+    printed: list[int] = []
+    said: list[str] = []
+
+    async def read(stream: asyncio.StreamReader, take: Callable[[str], object]) -> None:
+        async for line in stream:
+            take(line.decode().strip())
+    with SpinningNode('robot') as robot:
+        out, numbers = robot.node.create_publisher(Int32, '/count', 100), itertools.count(1)
+        robot.node.create_timer(0.01, lambda: out.publish(Int32(data=next(numbers))))
+        async with relay_process() as (process, first), running_relay() as second, \
+                running_bridge(fleet=[first, second.url], retry_delay=0.05,
+                               resume_time=30.0) as bridge:
+            await is_registered(bridge)
+            await async_wait_until(lambda: '/count' in bridge.ros.graph.topics)
+            echo = await asyncio.create_subprocess_exec(
+                sys.executable, '-m', 'ws_bridge', 'echo', '/count', '--robot', 'testbot',
+                '--url', f'{first},{second.url}', '--encoding', encoding,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            assert echo.stdout is not None
+            assert echo.stderr is not None
+            reading = [asyncio.create_task(each) for each in (
+                read(echo.stdout, lambda line: printed.append(int(orjson.loads(line)['data']))),
+                read(echo.stderr, said.append))]
+            await async_wait_until(lambda: printed, why=lambda: said)
+            process.kill()
+            await async_wait_until(lambda: len(said) > 1, why=lambda: said)
+            count = len(printed)
+            await async_wait_until(lambda: len(printed) > count + 10, why=lambda: said)
+            echo.send_signal(signal.SIGINT)
+            assert await echo.wait() == 0
+            await asyncio.gather(*reading)
+    assert printed == sorted({*printed})
+    missing = printed[-1] - printed[0] + 1 - len(printed)
+    assert (said[0].split(':')[0], said[-1]) == (
+        'not_connected', f'connected again, {missing} samples were missed')
+    assert missing
 
 
 async def test_the_end_of_the_bridge_is_told_to_those_behind_the_relay() -> None:

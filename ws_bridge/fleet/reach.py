@@ -39,7 +39,8 @@ class NotReached(Exception):
     def __init__(self, fields: Mapping[str, Any]) -> None:
         status, text = fields.get('status'), fields.get('text')
         self.status = status if isinstance(status, int) and 400 <= status < 600 else 502
-        self.text = text[:512] if isinstance(text, str) else 'the robot refused'
+        is_text = isinstance(text, str) and text.isprintable()      # it is shown in a terminal
+        self.text = text[:512] if is_text else 'the robot refused'
         super().__init__(self.text)
 
 

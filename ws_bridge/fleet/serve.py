@@ -18,6 +18,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+import gc
 import logging
 import os
 import signal
@@ -147,7 +148,7 @@ async def open_relay(settings: RelaySettings) -> RelayService:
                     relay, make_metrics(figures, ledger, door) if shared.metrics else None,
                     settings.relays),
                 ping_interval=shared.ping_interval, ping_timeout=shared.ping_timeout,
-                max_queue_bytes=shared.max_queue_bytes))
+                max_queue_bytes=shared.max_queue_bytes, takes_turns=False))
         undo.push_async_callback(server.disconnect)
         if not await server.start_server(shared.address, shared.port):
             raise server.last_error or ConnectFailed('cannot listen')
@@ -202,6 +203,9 @@ async def _run(settings: RelaySettings) -> int:
         return 1
     try:
         loop.add_signal_handler(signal.SIGHUP, service.watch.read)
+        # What is there now stays: to look through all of it takes tens of ms.
+        gc.collect()
+        gc.freeze()
         print(f'ws_bridge: the relay listens on {service.url} '
               f'(robots: http{service.url.removeprefix("ws")}/robots)', flush=True)
         await stop.wait()

@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from math import inf
 import time
 
 SLICE = 0.002
@@ -35,11 +36,16 @@ LATELY = 1.0
 
 
 class Turns:
-    """The line in which all sockets and their readers wait (loop thread)."""
+    """
+    The line in which all sockets and their readers wait (loop thread).
 
-    __slots__ = ('_begin', '_first', '_is_scheduled', '_last', '_waiting')
+    :param slice_: for how long sockets are read, together, in one turn of the loop, s.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ('_begin', '_first', '_is_scheduled', '_last', '_slice', '_waiting')
+
+    def __init__(self, slice_: float = SLICE) -> None:
+        self._slice = slice_
         self._begin = self._last = 0.0
         self._first: deque[Callable[[], bool]] = deque()
         self._waiting: deque[Callable[[], bool]] = deque()
@@ -53,7 +59,7 @@ class Turns:
         now = time.perf_counter()
         if now > self._last + GAP:
             self._begin = now
-        return bool(self._first or self._waiting) or now > self._begin + SLICE
+        return bool(self._first or self._waiting) or now > self._begin + self._slice
 
     def note(self) -> None:
         """Note that something was just read."""
@@ -102,9 +108,13 @@ class Turns:
         self._begin = time.perf_counter()
         try:
             while line := self._first or self._waiting:
-                if line.popleft()() or time.perf_counter() > self._begin + SLICE:
+                if line.popleft()() or time.perf_counter() > self._begin + self._slice:
                     break
         finally:
             if self._first or self._waiting:
                 self._schedule(loop)
             self._begin = self._last = time.perf_counter()
+
+
+NO_TURNS = Turns(inf)
+"""Nobody waits for another."""
