@@ -50,7 +50,7 @@ TOLD_AFTER = 0.02
 """fewer within this time, s: it measures the way by that."""
 SLICE = 65_536
 """Bytes of a stream in one frame: then others have their turn."""
-ALIKE = 1024
+ALIKE = 256
 """What is shorter is not looked at for what is the same in it as in others, bytes."""
 OWN = 2048
 """At most so many bytes before the same ones, and after them, are a stream's own."""
