@@ -84,7 +84,7 @@ TOPICS, SAMPLE, SAMPLE_RATE = 5, 200, 4.0
 """That an operator watches; bytes of a sample, and Hz of each topic."""
 TTL = 1.0
 """How old a command may be, s; more than a bridge allows: the cores do much else."""
-FENCE = 0.2
+FENCE = 0.5
 """Between the pings of a robot to its operators, s."""
 PATIENCE = 120.0
 LOOK = 0.2

@@ -258,6 +258,7 @@ async def test_by_a_slow_uplink_each_gets_what_it_may(tmp_path: Path) -> None:
     (tmp_path / 'token').write_text(R1)
     mapping.write_text("""
 version: 1
+out: ['*']
 roles:
   little: {like: observer, deny: [{subscribe: /secret}]}
 identities: {alice: operator, bob: little}

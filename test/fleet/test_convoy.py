@@ -25,6 +25,7 @@ import pytest
 from support.fleet import fake_robot, FakeRobot, operator, running_relay, slow_line, SlowLine
 from support.helpers import async_wait_until
 from websockets.asyncio.client import ClientConnection
+from websockets.protocol import State
 
 from ws_bridge.fleet.carrier import WINDOW
 from ws_bridge.fleet.transport import CarriedTransport

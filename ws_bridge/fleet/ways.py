@@ -24,7 +24,7 @@ import secrets
 from typing import Any, Protocol
 
 from ws_bridge.errors import BadFrame
-from ws_bridge.fleet.carrier import Carrier
+from ws_bridge.fleet.carrier import Carrier, TOLD_LATE
 from ws_bridge.fleet.parcels import down, ID_SIZE, pack, Parcel, up
 from ws_bridge.fleet.reach import NotReached, Reach
 from ws_bridge.fleet.relay import RelayedRobot
@@ -107,7 +107,7 @@ class Guest:
         self._robot = robot
         self._opening: set[asyncio.Task[None]] = set()
         self.outlet = EngineOutlet(engine, relay, down(relay), robot.name, way, is_up=False)
-        self.carrier = Carrier(self.outlet, self)
+        self.carrier = Carrier(self.outlet, self, TOLD_LATE)
         self.expected = 0
 
     def __repr__(self) -> str:
