@@ -21,21 +21,21 @@ bridge and ROS, sends up while one operator watches its camera and its odometry,
 One of them says once a second how it is, so all are told the state of the robot. Then the same by
 a line that carries less than they ask for.
 ``fleet``: robots are the real uplink code with an echo in place of a bridge, half of them at each
-relay. Operators have the other relay, so that everything crosses the engine; each sends 10 commands
-a second, waits for the echo of each, and watches five topics of its robot. A robot refuses a command
-as a bridge does: if more than the time to live has gone since the newest ping that was answered
-before it. Meanwhile a relay and a node are killed. The exit code is 1 if a robot accepted a command
-twice, or after a newer one, or one that was older than that by the clock that all have, or if an
-operator got a sample twice, or after a newer one, or if a robot or an operator did not come back.
-Without a word all of it is done. It shares the cores, so the figures are above those of a fleet.
-What relays and robots complain of is printed.
+relay. Operators have the other relay, so that everything crosses the engine; each sends 10
+commands a second, waits for the echo of each, and watches five topics of its robot. A robot
+refuses a command as a bridge does: if more than the time to live has gone since the newest ping
+that was answered before it. Meanwhile a relay and a node are killed. The exit code is 1 if a robot
+accepted a command twice, or after a newer one, or one that was older than that by the clock that
+all have; or if an operator got a sample twice, or after a newer one; or if a robot or an operator
+did not come back. Without a word all of it is done. It shares the cores, so the figures are above
+those of a fleet. What relays and robots complain of is printed.
 """
 from __future__ import annotations
 
 import argparse
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass
 from itertools import count, cycle
@@ -261,9 +261,9 @@ async def operate(first: int, number: int, step: int, seconds: float, urls: list
     """Be operators of every so many robots; print what they have found, on each line."""
     end = time.monotonic() + seconds
     robots = [index * step + index % 2 for index in range(first, first + number)]
-    operators = [Operator(index, [f'{url}/robots/r{index}' for url in urls[::1 if index % 2
-                                                                            else -1]])
-                 for index in robots]
+    operators = [Operator(index, [
+        f'{url}/robots/r{index}' for url in (urls if index % 2 else urls[::-1])])
+        for index in robots]
     tasks = [asyncio.create_task(each.work(end)) for each in operators]
     while await asyncio.to_thread(sys.stdin.readline):
         trips, found = list[float](), Counter[str]()
@@ -619,11 +619,12 @@ def main() -> int:
         parser.error(f'parts are {", ".join(PARTS)}')
     print(f'`{command_line()}` on {os.cpu_count()} cores')
     is_wrong = False
+    runs: dict[str, Callable[[], Coroutine[Any, Any, bool | None]]] = {
+        'trips': compare, 'watched': lambda: run_watched(args.seconds),
+        'fleet': lambda: run_fleet(args.robots, args.operators, args.seconds)}
     for part in PARTS:
         if not args.parts or part in args.parts:
-            is_wrong |= bool(asyncio.run({'trips': compare, 'watched': lambda: run_watched(args.seconds),
-                         'fleet': lambda: run_fleet(args.robots, args.operators, args.seconds)
-                         }[part]()))
+            is_wrong |= bool(asyncio.run(runs[part]()))
     return int(is_wrong)
 
 

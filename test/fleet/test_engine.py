@@ -151,7 +151,7 @@ async def test_commands_overtake_samples_that_wait_for_a_slow_engine() -> None:
         for number in range(2 * HELD // 1000):
             guest.outlet.send(encode_data([1], bytes(1000)), is_urgent=False)
             if not number % 10:
-                way.outlet.send(encode_data([1], b'command'), is_urgent=False)
+                way.carrier._outlet.send(encode_data([1], b'command'), is_urgent=False)
             await asyncio.sleep(0)
         await async_wait_until(lambda: client.pending_data_size > HELD and not engine._urgent)
         assert client.subjects.count(up('r2')) == 2 * HELD // 10_000 + 1

@@ -406,7 +406,9 @@ async def connected(urls: str, on_error: Callable[[WsBridgeError], None]
             with suppress(ConnectFailed):
                 client = await stack.enter_async_context(_connected(url, on_error))
                 break
-        yield client or await stack.enter_async_context(_connected(last, on_error))
+        if client is None:
+            client = await stack.enter_async_context(_connected(last, on_error))
+        yield client
 
 
 @asynccontextmanager

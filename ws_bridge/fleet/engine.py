@@ -221,8 +221,9 @@ class Engine:
             await self._wake.wait()
             self._wake.clear()
             while self._urgent or self._usual:
-                while not self._urgent and client.pending_data_size > HELD:
-                    await asyncio.sleep(LOOK)       # the client tells by no event
+                while not self._urgent and (    # noqa: ASYNC110 - the client tells by no event
+                        client.pending_data_size > HELD):
+                    await asyncio.sleep(LOOK)
                 if self._new:       # before anybody is told of them
                     await self._follow_robots(client)
                 outlet, subject, data = (self._urgent or self._usual).popleft()

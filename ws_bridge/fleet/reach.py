@@ -39,8 +39,9 @@ class NotReached(Exception):
     def __init__(self, fields: Mapping[str, Any]) -> None:
         status, text = fields.get('status'), fields.get('text')
         self.status = status if isinstance(status, int) and 400 <= status < 600 else 502
-        is_text = isinstance(text, str) and text.isprintable()      # it is shown in a terminal
-        self.text = text[:512] if is_text else 'the robot refused'
+        self.text = 'the robot refused'
+        if isinstance(text, str) and text.isprintable():    # else a terminal would obey it
+            self.text = text[:512]
         super().__init__(self.text)
 
 
