@@ -455,29 +455,28 @@ async def test_one_that_floods_does_not_starve_the_others(make_server: MakeServe
     assert server.frames.index('other') < 3900
 
 
-@pytest.mark.parametrize('takes_turns', [True, False])
-async def test_who_is_read_in_no_time_need_not_wait_for_others(
-        make_server: MakeServer, bare: Bare, monkeypatch: pytest.MonkeyPatch,
-        takes_turns: bool) -> None:
-    class Busy(Recorder):
+@pytest.mark.parametrize('cost', [0.0, 1.5 * SLICE])
+async def test_as_many_read_in_a_turn_as_there_is_time_for(cost: float) -> None:
+    """In order; who takes longer than expected is alone in its turn of the loop."""
+    loop, turns, turn = asyncio.get_running_loop(), Turns(), 0
+    done: list[tuple[int, int]] = []
 
-        def received(self, link: Link, data: str | bytes) -> None:
-            self.frames.append(data)
-            end = time.perf_counter() + 2 * SLICE
-            while time.perf_counter() < end:
-                pass
-    waits: list[float] = []
-    line_up = Turns.line_up
-    monkeypatch.setattr(Turns, 'line_up', lambda turns, go, before: (
-        waits.append(before), line_up(turns, go, before))[1])
-    server = Busy()
-    port = (await make_server(listener=server, options=ServerOptions(
-        takes_turns=takes_turns))).port
-    peers = [await bare(port) for _ in range(5)]
-    for peer in peers:
-        await asyncio.get_running_loop().sock_sendall(peer.socket, b'\x81\x81\0\0\0\0f' * 3)
-    await async_wait_until(lambda: len(server.frames) == 15)
-    assert bool(waits) is takes_turns
+    async def read(number: int) -> None:
+        await turns.wait(float('-inf'))
+        end = time.perf_counter() + cost
+        while time.perf_counter() < end:
+            pass
+        turns.note()
+        done.append((number, turn))
+    readers = [loop.create_task(read(number)) for number in range(30)]
+    while len(done) < 30:
+        await asyncio.sleep(0)
+        turn += 1
+    await asyncio.gather(*readers)
+    assert [number for number, _ in done] == list(range(30))
+    used = {at for _, at in done}
+    assert len(used) == 30 if cost else len(used) < 15
+    assert repr(turns) == '<Turns, 0 wait>'
 
 
 async def test_cancelling_a_served_link_cuts_it(make_server: MakeServer, dial: Dial,

@@ -148,7 +148,7 @@ async def open_relay(settings: RelaySettings) -> RelayService:
                     relay, make_metrics(figures, ledger, door) if shared.metrics else None,
                     settings.relays),
                 ping_interval=shared.ping_interval, ping_timeout=shared.ping_timeout,
-                max_queue_bytes=shared.max_queue_bytes, takes_turns=False))
+                max_queue_bytes=shared.max_queue_bytes))
         undo.push_async_callback(server.disconnect)
         if not await server.start_server(shared.address, shared.port):
             raise server.last_error or ConnectFailed('cannot listen')

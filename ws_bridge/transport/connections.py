@@ -25,7 +25,7 @@ from ws_bridge.transport.fence import Fenced
 from ws_bridge.transport.large import Arriving
 from ws_bridge.transport.link import Link, Listener
 from ws_bridge.transport.rounds import Rounds
-from ws_bridge.transport.turns import NO_TURNS, Turns
+from ws_bridge.transport.turns import Turns
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
@@ -73,8 +73,7 @@ class Connections:
             ping_interval: float) -> Link:
         """Make the link of a new connection."""
         assert isinstance(websocket, Fenced)
-        link = Link(websocket, options, dialled=dialled,
-                    turns=self._turns if options.takes_turns else NO_TURNS, rounds=self._rounds,
+        link = Link(websocket, options, dialled=dialled, turns=self._turns, rounds=self._rounds,
                     ping_interval=ping_interval)
         self._links[websocket] = link
         websocket.arriving = self._arriving

@@ -110,8 +110,6 @@ class LinkOptions:
     :param max_message_size: bytes of one incoming message; ``None`` = the configuration's.
     :param max_queue_bytes: how much may wait for a slow peer.
     :param max_queue_frames: how many frames may wait for a slow peer.
-    :param takes_turns: sockets that have something to read wait for each other, beyond a slice of
-        time: not worth it where a message takes less time than its turn.
     """
 
     subprotocols: tuple[str, ...] = ()
@@ -121,7 +119,6 @@ class LinkOptions:
     max_message_size: int | None = None
     max_queue_bytes: int = 16 * 2**20
     max_queue_frames: int = 10_000
-    takes_turns: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
