@@ -21,17 +21,21 @@ bridge and ROS, sends up while one operator watches its camera and its odometry,
 One of them says once a second how it is, so all are told the state of the robot. Then the same by
 a line that carries less than they ask for.
 ``fleet``: robots are the real uplink code with an echo in place of a bridge, half of them at each
-relay. Operators have the other relay, so that everything crosses the engine; each sends 10 times a
-second, and waits for the echo. Meanwhile a relay and a node are killed; then it is counted what
-robots heard twice, or later than something newer. Without a word all of it is done. It shares the
-cores, so the figures are above those of a fleet. What relays and robots complain of is printed.
+relay. Operators have the other relay, so that everything crosses the engine; each sends 10
+commands a second, waits for the echo of each, and watches five topics of its robot. A robot
+refuses a command as a bridge does: if more than the time to live has gone since the newest ping
+that was answered before it. Meanwhile a relay and a node are killed. The exit code is 1 if a robot
+accepted a command twice, or after a newer one, or one that was older than that by the clock that
+all have; or if an operator got a sample twice, or after a newer one; or if a robot or an operator
+did not come back. Without a word all of it is done. It shares the cores, so the figures are above
+those of a fleet. What relays and robots complain of is printed.
 """
 from __future__ import annotations
 
 import argparse
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass
 from itertools import count, cycle
@@ -40,6 +44,7 @@ import os
 from pathlib import Path
 import re
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -58,6 +63,7 @@ from measure import command_line, environment, percentile  # noqa: E402,I100,RUF
 from support.fleet import (  # noqa: E402,I100,RUF100
     Cluster,
     fake_robot,
+    FakeRobot,
     nats_cluster,
     slow_line,
 )
@@ -67,10 +73,19 @@ from scripts.fleet import free_ports  # noqa: E402,I100,RUF100
 from ws_bridge.cli.robots import fetch_robots  # noqa: E402
 from ws_bridge.errors import WsBridgeError  # noqa: E402
 from ws_bridge.fleet.uplink import FleetUplink, MOST_RETRY_DELAY  # noqa: E402
+from ws_bridge.transport.framing import StreamFrame  # noqa: E402
+from ws_bridge.transport.link import Link  # noqa: E402
 
 IN_ONE = 250
 """Robots in one process."""
 RATE = 10.0
+"""Commands of an operator, Hz."""
+TOPICS, SAMPLE, SAMPLE_RATE = 5, 200, 4.0
+"""That an operator watches; bytes of a sample, and Hz of each topic."""
+TTL = 1.0
+"""How old a command may be, s; more than a bridge allows: the cores do much else."""
+FENCE = 0.5
+"""Between the pings of a robot to its operators, s."""
 PATIENCE = 120.0
 LOOK = 0.2
 """Between looks at a list, s: it is long."""
@@ -97,31 +112,77 @@ OFTEN = 5
 """Complaints of a process that are printed, those that came most often."""
 
 
+class Driven(FakeRobot):
+    """A robot that judges the age of what it hears, and tells five topics to its operators."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.last: dict[str, int] = {}
+        self.ages: list[float] = []
+        self.found = Counter[str]()
+        self._numbers = count()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def opened(self, link: Link) -> None:
+        super().opened(link)
+        link.pace.keep(FENCE)
+        if self._timer is None:
+            self._publish()
+
+    def received(self, link: Link, data: str | bytes) -> None:
+        now = time.monotonic()
+        operator, serial, sent, _ = str(data).split(' ')
+        if now - link.fence > TTL:
+            self.found['expired'] += 1
+            link.send(EXPIRED)
+            return
+        self.ages.append(now - float(sent))
+        self.found['accepted'] += 1
+        self.found['late'] += now - float(sent) > TTL
+        self.found['twice or overtaken'] += int(serial) <= self.last.get(operator, -1)
+        self.last[operator] = max(int(serial), self.last.get(operator, -1))
+        link.send(data)
+
+    def _publish(self) -> None:
+        self._timer = None
+        if self.links:
+            number = next(self._numbers)
+            for topic in range(TOPICS):
+                frame = NUMBERS.pack(topic, number).ljust(SAMPLE, b'x')
+                for link in self.links:
+                    link.stage(StreamFrame(topic, frame, 1, text=False))
+            for link in self.links:
+                link.flush()
+            self._timer = asyncio.get_running_loop().call_later(1 / SAMPLE_RATE, self._publish)
+
+
 async def hold(first: int, number: int, urls: list[str]) -> None:
-    """Keep robots connected until a line comes; then print what was wrong with what they heard."""
+    """Keep robots connected; print what they have heard since the last time, on each line."""
     async with AsyncExitStack() as stack:
-        robots = [await stack.enter_async_context(fake_robot(
-            urls[index % 2:] + urls[:index % 2], f'r{index}', is_awaited=False,
+        robots: list[Any] = [await stack.enter_async_context(fake_robot(
+            urls[index % 2:] + urls[:index % 2], f'r{index}', is_awaited=False, kind=Driven,
             patience=ANSWER, longest=MOST_RETRY_DELAY, retry_delay=1.0))
             for index in range(first, first + number)]
-        await asyncio.to_thread(sys.stdin.readline)
-        heard = [[str(data) for data, _ in robot.heard] for robot in robots]
-        print(json.dumps({'heard': sum(map(len, heard)), 'wrong': sum(map(wrong, heard))}),
-              flush=True)
-        await asyncio.Event().wait()
-
-
-def wrong(heard: Iterable[str]) -> int:
-    """Return how many messages came twice, or after a newer one of the same operator."""
-    last, found = dict[str, int](), 0
-    for operator, serial, _ in (message.split(' ') for message in heard):
-        found += int(serial) <= last.get(operator, -1)
-        last[operator] = max(int(serial), last.get(operator, -1))
-    return found
+        while await asyncio.to_thread(sys.stdin.readline):
+            found, ages = Counter[str](), list[float]()
+            for robot in robots:
+                found.update(robot.found)
+                ages += robot.ages
+                robot.found.clear()
+                robot.ages.clear()
+            print(json.dumps([found, [round(age, 4) for age in ages]]), flush=True)
 
 
 FAILURES = Counter[str]()
 """Why operators were not connected."""
+NUMBERS = struct.Struct('!BI')
+"""What a sample begins with: its topic and its number."""
+EXPIRED = 'expired'
+"""The answer to a command that is too old."""
+OPERATORS_IN_ONE = 50
+"""Operators in one process."""
+WRONG = ('twice or overtaken', 'late', 'samples twice or overtaken')
+"""What must not be."""
 
 
 async def reach(urls: Sequence[str], **options: Any) -> ClientConnection:
@@ -141,21 +202,81 @@ async def reach(urls: Sequence[str], **options: Any) -> ClientConnection:
 async def trip(peer: ClientConnection, operator: int, serial: int) -> float:
     """Return a round trip, ms."""
     began = time.perf_counter()
-    await peer.send(f'{operator} {serial} {"x" * 100}')
-    await asyncio.wait_for(peer.recv(), LOST_AFTER)
+    await peer.send(f'{operator} {serial} {time.monotonic()} {"x" * 100}')
+    while isinstance(await asyncio.wait_for(peer.recv(), LOST_AFTER), bytes):
+        pass
     return 1000 * (time.perf_counter() - began)
 
 
-async def operate(operator: int, urls: Sequence[str], end: float, found: list[float]) -> None:
-    """Send at a rate and wait for the echo, until the end; connect again where that is lost."""
-    serials = count()
-    while time.monotonic() < end:
-        peer = await reach(urls)
-        with suppress(ConnectionClosed, asyncio.TimeoutError):
-            while time.monotonic() < end:
-                found.append(await trip(peer, operator, next(serials)))
-                await asyncio.sleep(1 / RATE)
-        await peer.close()
+class Operator:
+    """
+    Who drives a robot and watches it.
+
+    :ivar trips: of the commands that were answered, ms.
+    """
+
+    def __init__(self, number: int, urls: Sequence[str]) -> None:
+        self._number = number
+        self._urls = urls
+        self._serials = count()
+        self._sent: dict[int, float] = {}
+        self._last: dict[int, int] = {}
+        self.trips: list[float] = []
+        self.found = Counter[str]()
+
+    async def work(self, end: float) -> None:
+        """Send at a rate until the end; connect again where that is lost."""
+        while time.monotonic() < end:
+            peer = await reach(self._urls)
+            self._sent.clear()
+            reading = asyncio.create_task(self._read(peer))
+            with suppress(ConnectionClosed):
+                while time.monotonic() < end and not reading.done():
+                    serial, now = next(self._serials), time.monotonic()
+                    self._sent[serial] = now
+                    await peer.send(f'{self._number} {serial} {now} {"x" * 100}')
+                    if len(self._sent) > LOST_AFTER * RATE:
+                        break
+                    await asyncio.sleep(1 / RATE)
+            reading.cancel()
+            await asyncio.wait([reading])
+            await peer.close()
+
+    async def _read(self, peer: ClientConnection) -> None:
+        with suppress(ConnectionClosed):
+            while True:
+                data = await peer.recv()
+                if isinstance(data, bytes):
+                    topic, number = NUMBERS.unpack_from(data)
+                    self.found['samples'] += 1
+                    self.found['samples twice or overtaken'] += number <= self._last.get(topic, -1)
+                    self._last[topic] = number
+                elif data != EXPIRED:
+                    sent = self._sent.pop(int(data.split(' ', 2)[1]), None)
+                    if sent is not None:
+                        self.trips.append(1000 * (time.monotonic() - sent))
+
+
+async def operate(first: int, number: int, step: int, seconds: float, urls: list[str]) -> None:
+    """Be operators of every so many robots; print what they have found, on each line."""
+    end = time.monotonic() + seconds
+    robots = [index * step + index % 2 for index in range(first, first + number)]
+    operators = [Operator(index, [
+        f'{url}/robots/r{index}' for url in (urls if index % 2 else urls[::-1])])
+        for index in robots]
+    tasks = [asyncio.create_task(each.work(end)) for each in operators]
+    while await asyncio.to_thread(sys.stdin.readline):
+        trips, found = list[float](), Counter[str]()
+        for each in operators:
+            found['silent operators'] += not each.trips
+            trips += each.trips
+            each.trips.clear()
+            found.update(each.found)
+            each.found.clear()
+        found.update(FAILURES)
+        FAILURES.clear()
+        print(json.dumps([found, [round(trip, 2) for trip in trips]]), flush=True)
+    await asyncio.gather(*tasks)
 
 
 def listed(url: str, *, is_one: bool) -> int:
@@ -186,6 +307,7 @@ class Run:
         self.urls = [f'ws://127.0.0.1:{port}' for port in self.ports]
         self.relays: list[subprocess.Popen[bytes]] = []
         self.robots: list[subprocess.Popen[bytes]] = []
+        self.operators: list[subprocess.Popen[bytes]] = []
         self._said: dict[str, IO[bytes]] = {}
 
     def start_relays(self, number: int = 2) -> None:
@@ -201,20 +323,37 @@ class Run:
         """Start all of them."""
         for first in range(0, self._count, IN_ONE):
             number = min(IN_ONE, self._count - first)
-            self.robots.append(subprocess.Popen(
-                [sys.executable, __file__, '--hold', str(first), str(number), *self.urls],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=self._listen(f'robots from {first} on')))
+            self.robots.append(self._start(f'robots from {first} on', '--hold', first, number,
+                                           *self.urls))
 
-    def heard(self) -> Counter[str]:
-        """Return what all robots together have heard."""
-        found = Counter[str]()
-        for process in self.robots:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(b'\n')
-            process.stdin.flush()
-            found.update(json.loads(process.stdout.readline()))
+    def start_operators(self, count: int, seconds: float) -> None:
+        """Start some, each with a robot of its own, for a time."""
+        step = self._count // count
+        for first in range(0, count, OPERATORS_IN_ONE):
+            number = min(OPERATORS_IN_ONE, count - first)
+            self.operators.append(self._start(f'operators from {first} on', '--operate', first,
+                                              number, step, seconds, *self.urls))
+
+    def _start(self, name: str, *words: object) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, __file__, *map(str, words)],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=self._listen(name))
+
+    def print_found(self, when: str) -> Counter[str]:
+        """Print what robots and operators have found since the last time, and return it."""
+        found, ages, trips = Counter[str](), list[float](), list[float]()
+        for processes, figures in ((self.robots, ages), (self.operators, trips)):
+            for process in processes:
+                assert process.stdin is not None
+                assert process.stdout is not None
+                process.stdin.write(b'\n')
+                process.stdin.flush()
+                some, more = json.loads(process.stdout.readline())
+                found.update(some)
+                figures += more
+        print(f'{when}: {in_ms([1000 * age for age in ages], "commands to the robot")}; '
+              f'{in_ms(trips, "round trips")}', flush=True)
+        print('  ' + ', '.join(f'{number} {what}' for what, number in found.items()), flush=True)
         return found
 
     def _listen(self, name: str) -> IO[bytes]:
@@ -240,15 +379,16 @@ class Run:
         nodes = () if self.nats is None else self.nats.nodes
         return {'relays': used(self.relays), 'nodes': used(nodes), 'robots': used(self.robots)}
 
-    def usage(self) -> list[psutil.Process]:
-        """Return the relays and nodes, whose use of the machine counts."""
-        nodes = [node.pid for node in self.nats.nodes if node is not None] if self.nats else []
-        return [psutil.Process(pid) for pid in [relay.pid for relay in self.relays
-                                                if relay.poll() is None] + nodes]
+    def usage(self) -> dict[str, psutil.Process]:
+        """Return all processes, by what they are."""
+        nodes = [node for node in self.nats.nodes if node is not None] if self.nats else []
+        return {f'{name} {number}': psutil.Process(process.pid) for name, processes in (
+            ('relay', self.relays), ('node', nodes), ('250 robots', self.robots),
+            ('50 operators', self.operators)) for number, process in enumerate(processes)}
 
     def close(self) -> None:
         """End everything."""
-        for process in self.robots + self.relays:
+        for process in self.operators + self.robots + self.relays:
             process.kill()
             process.communicate()
         self.print_complaints()
@@ -398,8 +538,8 @@ async def run_watched(seconds: float) -> None:
         run.close()
 
 
-async def run_fleet(robots: int, operators: int, seconds: float) -> None:
-    """Print what a fleet costs, and what happens when parts of it die."""
+async def run_fleet(robots: int, operators: int, seconds: float) -> bool:
+    """Print what a fleet costs, and what happens when parts of it die; whether that is wrong."""
     with nats_cluster(3) as nats:
         run = Run(nats, robots)
         run.start_relays()
@@ -412,42 +552,36 @@ async def run_fleet(robots: int, operators: int, seconds: float) -> None:
             print(f'{robots} robots in both lists after {took:.1f} s; CPU: ' + ', '.join(
                 f'{kind} {used - before[kind]:.1f} s' for kind, used in run.cpu().items()),
                 flush=True)
+            run.start_operators(operators, 2 * seconds + SETTLE)
+            await asyncio.sleep(SETTLE)
+            run.print_found('at first')
             processes = run.usage()
-            for process in processes:
+            for process in processes.values():
                 process.cpu_percent()
-            found = list[float]()
-            tasks = [asyncio.create_task(operate(index, [
-                f'{url}/robots/r{index}' for url in run.urls[::1 if index % 2 else -1]],
-                time.monotonic() + 2 * seconds, found)) for index in range(operators)]
             await asyncio.sleep(seconds)
-            print_echoes(f'{operators} operators', found)
-            for process in processes:
-                print(f'  {process.name()}: {process.cpu_percent():.0f} % CPU, '
+            found = run.print_found(f'{operators} operators')
+            for name, process in processes.items():
+                print(f'  {name}: {process.cpu_percent():.0f} % CPU, '
                       f'{process.memory_info().rss / 2**20:.0f} MB', flush=True)
             run.relays[0].kill()
             nats.kill(0)
             took = await until_listed(run.urls[1], robots, is_one=True)
             print(f'a relay and a node killed: {robots} robots at the other after {took:.1f} s')
-            found.clear()
-            await asyncio.gather(*tasks)
-            print_echoes('then', found)
-            heard = run.heard()
-            print(f'{heard["heard"]} messages were heard by robots, {heard["wrong"]} of them '
-                  f'twice or too late', flush=True)
+            found.update(run.print_found('meanwhile'))
+            await asyncio.sleep(max(seconds - took, SETTLE))
+            last = run.print_found('then')
+            found.update(last)
+            return any(found[what] for what in WRONG) or last['silent operators'] > 0
         finally:
             run.close()
 
 
-def print_echoes(who: str, found: Sequence[float]) -> None:
-    """Print how long echoes took."""
-    if found:
-        print(f'{who}: {len(found)} echoes, p50 {statistics.median(found):.1f}, '
-              f'p99 {percentile(found, 0.99):.1f} ms', flush=True)
-    else:
-        print(f'{who}: no echo', flush=True)
-    for failure, times in FAILURES.most_common(OFTEN):
-        print(f'  not connected {times} times: {failure}', flush=True)
-    FAILURES.clear()
+def in_ms(found: Sequence[float], what: str) -> str:
+    """Return what there is to say of times, ms."""
+    if not found:
+        return f'no {what}'
+    return (f'{len(found)} {what}, p50 {statistics.median(found):.1f}, '
+            f'p99 {percentile(found, 0.99):.1f}, at most {max(found):.1f} ms')
 
 
 async def reach_list(url: str) -> None:
@@ -467,11 +601,16 @@ def main() -> int:
     parser.add_argument('--operators', type=int, default=100)
     parser.add_argument('--seconds', type=float, default=20.0)
     parser.add_argument('--hold', nargs='+', help=argparse.SUPPRESS)
+    parser.add_argument('--operate', nargs='+', help=argparse.SUPPRESS)
     parser.add_argument('--watch', nargs='+', help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.hold:
         first, number, *urls = args.hold
         asyncio.run(hold(int(first), int(number), urls))
+        return 0
+    if args.operate:
+        first, number, step, seconds, *urls = args.operate
+        asyncio.run(operate(int(first), int(number), int(step), float(seconds), urls))
         return 0
     if args.watch:
         asyncio.run(watch_all(int(args.watch[0]), *args.watch[1:]))
@@ -479,12 +618,14 @@ def main() -> int:
     if not {*args.parts} <= {*PARTS}:
         parser.error(f'parts are {", ".join(PARTS)}')
     print(f'`{command_line()}` on {os.cpu_count()} cores')
+    is_wrong = False
+    runs: dict[str, Callable[[], Coroutine[Any, Any, bool | None]]] = {
+        'trips': compare, 'watched': lambda: run_watched(args.seconds),
+        'fleet': lambda: run_fleet(args.robots, args.operators, args.seconds)}
     for part in PARTS:
         if not args.parts or part in args.parts:
-            asyncio.run({'trips': compare, 'watched': lambda: run_watched(args.seconds),
-                         'fleet': lambda: run_fleet(args.robots, args.operators, args.seconds)
-                         }[part]())
-    return 0
+            is_wrong |= bool(asyncio.run(runs[part]()))
+    return int(is_wrong)
 
 
 if __name__ == '__main__':

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+import itertools
 import time
 from typing import Any
 
@@ -212,6 +213,27 @@ async def test_max_rate_keeps_the_newest(robot: Any) -> None:
         await async_wait_until(lambda: peer.samples('/fast')[-1:] == [{'data': 99}])
         seconds = time.monotonic() - started
         assert 2 <= len(peer.samples('/fast')) <= seconds * 5 + 2
+
+
+async def test_peers_with_rates_that_are_multiples_get_the_same_samples(robot: Any) -> None:
+    """So what they get is encoded once, and leaves once by the uplink of a fleet."""
+    publisher = robot.create_publisher(Int32, '/fast', 100)
+    async with running_bridge() as service, native_peer(service) as first, \
+            native_peer(service) as second, native_peer(service) as third:
+        await async_wait_until(lambda: '/fast' in service.ros.graph.topics)
+        wishes, numbers = [(first, 10), (second, 10), (third, 5)], itertools.count()
+        got: list[list[int]] = []
+        while min(map(len, got), default=0) < 10 or wishes:
+            if wishes and len(first.samples('/fast')) >= 5 * (3 - len(wishes)):
+                peer, rate = wishes.pop(0)
+                await peer.ask('subscribe', topic='/fast', max_rate=rate)
+            publisher.publish(Int32(data=next(numbers)))
+            await asyncio.sleep(0.007)
+            got = [[sample['data'] for sample in peer.samples('/fast')]
+                   for peer in (first, second, third)]
+        for later in got[1:]:
+            common = [number for number in later[2:] if number in got[0]]
+            assert len(common) > 0.7 * len(later[2:]), got
 
 
 async def test_call_service_and_errors(robot: Any) -> None:

@@ -73,7 +73,8 @@ def test_echo(bridge: FakeBridge, capsys: Captured, encoding: str, topic: str) -
     assert ('waiting' in captured.err) is (topic == '/later')
     asked = {'op': 'subscribe', 'topic': topic, 'type': 'fake_msgs/Sample', 'encoding': encoding,
              'max_rate': 5.0}
-    assert bridge.frames[0]['data'] == \
+    assert bridge.frames[0]['data'] == {'op': 'hello', 'resume': True}
+    assert bridge.frames[1]['data'] == \
         (asked if encoding == 'json' else {**asked, 'schema': True})
 
 
@@ -344,6 +345,21 @@ def test_the_bridge_closes(capsys: Captured, words: list[str]) -> None:
         assert main(words) == 1
     assert 'not_connected: the bridge closed the connection (1001 as told)' in \
         capsys.readouterr().err
+
+
+def test_echo_comes_back_until_it_is_dismissed(bridge: FakeBridge, capsys: Captured) -> None:
+    """Also if somebody else answers first."""
+    bridge.ends = [1001, 1006, 1008]
+    with socket.create_server(('127.0.0.1', 0)) as other:
+        port = other.getsockname()[1]
+    assert main(['echo', '/odom', '--url', f'ws://127.0.0.1:{port},{bridge.url}']) == 1
+    captured = capsys.readouterr()
+    assert [json.loads(line) for line in captured.out.splitlines()] == 3 * SAMPLES
+    lost = 'not_connected: the bridge closed the connection'
+    back = 'connected again, perhaps some samples were missed'
+    assert captured.err.splitlines() == [
+        f'{lost} (1001 as told); connecting again', back, f'{lost} (1006); connecting again',
+        back, f'{lost} (1008 as told)']
 
 
 @pytest.mark.parametrize('garbage', [

@@ -15,8 +15,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, AsyncExitStack
+import itertools
 from pathlib import Path
 import signal
 import subprocess
@@ -27,10 +28,11 @@ from typing import Any
 from geometry_msgs.msg import Twist
 import orjson
 import pytest
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import BatteryState
-from std_msgs.msg import Int32
+from std_msgs.msg import Int32, String
 from support.bridge_harness import native_peer, NativePeer, running_bridge
-from support.fleet import running_relay, TOKENS, write_fleet_tokens
+from support.fleet import running_relay, slow_line, TOKENS, write_fleet_tokens
 from support.foxglove_peer import foxglove_peer
 from support.helpers import async_wait_until, SpinningNode
 from support.rosbridge_harness import rosbridge_peer, RosbridgePeer
@@ -246,6 +248,106 @@ async def test_a_robot_goes_on_to_another_relay(heard: list[float]) -> None:
                                 if frame['metadata']['source'] == '/odom')
             assert first_sample['metadata']['sequence'] == found['sequence'] + 1
             assert [gate['holder'] for gate in (await back.ask('gates'))['gates']] == [None]
+
+
+async def test_by_a_slow_uplink_each_gets_what_it_may(tmp_path: Path) -> None:
+    """Whatever is shared on the way: only that, in order, and what is kept for who comes late."""
+    tokens, mapping = tmp_path / 'tokens', tmp_path / 'mapping.yaml'
+    tokens.write_text(f'testbot robot {R1}\nalice - {ALICE}\nbob - {BOB}\n')
+    tokens.chmod(0o600)
+    (tmp_path / 'token').write_text(R1)
+    mapping.write_text("""
+version: 1
+out: ['*']
+roles:
+  little: {like: observer, deny: [{subscribe: /secret}]}
+identities: {alice: operator, bob: little}
+""")
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    with SpinningNode('robot') as robot:
+        numbers = itertools.count(1)
+        out = {topic: robot.node.create_publisher(String, topic, 10)
+               for topic in ('/open', '/secret')}
+        kept = robot.node.create_publisher(String, '/map', latched)
+        kept.publish(String(data='the map ' + 20_000 * 'm'))
+
+        def publish() -> None:
+            for topic, publisher in out.items():
+                publisher.publish(String(data=f'{topic}:{next(numbers)}:'.ljust(9000, '.')))
+        robot.node.create_timer(0.02, publish)
+        async with running_relay(token_file=str(tokens)) as relay, \
+                slow_line(relay.server.port, 200_000) as line, running_bridge(
+                    fleet=[f'ws://127.0.0.1:{line.port}'], mapping_file=str(mapping),
+                    fleet_token_file=str(tmp_path / 'token')) as bridge:
+            await is_registered(bridge)
+            await async_wait_until(lambda: {*out, '/map'} <= {*bridge.ros.graph.topics})
+            url = f'{relay.url}/robots/testbot'
+            async with AsyncExitStack() as stack:
+                async def join(token: str, *topics: str, **wish: Any) -> NativePeer:
+                    peer = await stack.enter_async_context(
+                        native_peer(url, additional_headers=bearer(token)))
+                    for topic in topics:
+                        await peer.ask('subscribe', topic=topic, **wish)
+                    return peer
+                alices = [await join(ALICE, '/open', '/secret') for _ in range(3)]
+                bobs = [await join(BOB, '/open') for _ in range(2)] + [
+                    await join(BOB, '/open', max_rate=5), await join(BOB, '/open', '/map')]
+                assert (await bobs[0].refused('subscribe', topic='/secret'))['code'] == 'forbidden'
+                await async_wait_until(lambda: all(
+                    len(peer.samples('/open')) > 10 for peer in alices + bobs))
+                late = await join(BOB, '/map')
+                await alices.pop().websocket.close()
+                await async_wait_until(lambda: late.samples('/map') and all(
+                    len(peer.samples('/open')) > 20 for peer in alices + bobs))
+        for peer in [*alices, *bobs, late]:
+            for topic in out:
+                got = [int(sample['data'].split(':')[1]) for sample in peer.samples(topic)]
+                assert got == sorted({*got})
+        for peer in [*bobs, late]:
+            assert '/secret:' not in str(peer.frames)
+        assert all(peer.samples('/secret') for peer in alices)
+        assert [len(peer.samples('/map')) for peer in (bobs[-1], late)] == [1, 1]
+
+
+@pytest.mark.parametrize('encoding', ['json', 'cdr'])
+async def test_echo_goes_on_by_another_relay(encoding: str) -> None:
+    """The command line finds its session there, and says how many samples were missed."""
+    printed: list[int] = []
+    said: list[str] = []
+
+    async def read(stream: asyncio.StreamReader, take: Callable[[str], object]) -> None:
+        async for line in stream:
+            take(line.decode().strip())
+    with SpinningNode('robot') as robot:
+        out, numbers = robot.node.create_publisher(Int32, '/count', 100), itertools.count(1)
+        robot.node.create_timer(0.01, lambda: out.publish(Int32(data=next(numbers))))
+        async with relay_process() as (process, first), running_relay() as second, \
+                running_bridge(fleet=[first, second.url], retry_delay=0.05,
+                               resume_time=30.0) as bridge:
+            await is_registered(bridge)
+            await async_wait_until(lambda: '/count' in bridge.ros.graph.topics)
+            echo = await asyncio.create_subprocess_exec(
+                sys.executable, '-m', 'ws_bridge', 'echo', '/count', '--robot', 'testbot',
+                '--url', f'{first},{second.url}', '--encoding', encoding,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            assert echo.stdout is not None
+            assert echo.stderr is not None
+            reading = [asyncio.create_task(each) for each in (
+                read(echo.stdout, lambda line: printed.append(int(orjson.loads(line)['data']))),
+                read(echo.stderr, said.append))]
+            await async_wait_until(lambda: printed, why=lambda: said)
+            process.kill()
+            await async_wait_until(lambda: len(said) > 1, why=lambda: said)
+            count = len(printed)
+            await async_wait_until(lambda: len(printed) > count + 10, why=lambda: said)
+            echo.send_signal(signal.SIGINT)
+            assert await echo.wait() == 0
+            await asyncio.gather(*reading)
+    assert printed == sorted({*printed})
+    missing = printed[-1] - printed[0] + 1 - len(printed)
+    assert (said[0].split(':')[0], said[-1]) == (
+        'not_connected', f'connected again, {missing} samples were missed')
+    assert missing
 
 
 async def test_the_end_of_the_bridge_is_told_to_those_behind_the_relay() -> None:

@@ -21,7 +21,7 @@ import itertools
 import json
 from pathlib import Path
 import time
-from typing import Any
+from typing import Any, TypeGuard
 
 from geometry_msgs.msg import Twist
 import pytest
@@ -161,6 +161,11 @@ def code_of(frame: dict[str, Any]) -> str:
     return str(frame['data']['code']) if frame['metadata']['message_type'] == 'error' else 'ok'
 
 
+def is_request(frame: Frame) -> TypeGuard[bytes]:
+    """Whether a frame is signed, and no heartbeat."""
+    return isinstance(frame, bytes) and b'"heartbeat"' not in frame
+
+
 async def test_who_has_the_relay_cannot_drive(tmp_path: Path, key: PrivateKey,
                                               monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_VARIABLE, str(tmp_path / 'command.key'))
@@ -171,7 +176,7 @@ async def test_who_has_the_relay_cannot_drive(tmp_path: Path, key: PrivateKey,
             await alice.publish('/cmd_vel', {}, lease)
             await alice.publish('/cmd_vel', FAST, lease)
             await async_wait_until(lambda: heard[-1:] == [0.5], why=lambda: heard)
-            seen = [frame for frame in thief.sent if isinstance(frame, bytes)]
+            seen = [frame for frame in thief.sent if is_request(frame)]
             assert len(seen) == 3       # acquire, and two commands
 
             async def say(*frames: Frame) -> None:
@@ -207,7 +212,7 @@ async def test_who_has_the_relay_cannot_drive(tmp_path: Path, key: PrivateKey,
                 return json.dumps(value)
 
             async def hold_back(frame: Frame) -> list[Frame]:
-                if isinstance(frame, bytes):
+                if is_request(frame):
                     await asyncio.sleep(HELD_BACK)
                 return [frame]
             thief.down = lie
@@ -234,6 +239,43 @@ async def test_who_has_the_relay_cannot_drive(tmp_path: Path, key: PrivateKey,
             answer = await page.call('/ws_bridge/clear_stop')
             assert (answer['result'], 'has to sign' in str(answer)) == (False, True), answer
         assert set(heard) <= {0.0, 0.5}
+
+
+async def test_forged_heartbeats_keep_nothing_going(
+        tmp_path: Path, key: PrivateKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor do old ones: without those of alice her lease ends, and with it what she had begun."""
+    monkeypatch.setenv(KEY_VARIABLE, str(tmp_path / 'command.key'))
+    errors: list[WsBridgeError] = []
+    async with bridge(tmp_path, key, gate_timeout=60.0, heartbeat_interval=0.1,
+                      heartbeat_timeout=0.5) as (service, heard), \
+            stolen_relay(service) as thief, connected(thief.url, errors.append) as alice, \
+            alice.holding('/cmd_vel', take=False) as lease:
+        await alice.publish('/cmd_vel', {}, lease)
+        await alice.publish('/cmd_vel', FAST, lease)
+        await async_wait_until(lambda: heard[-1:] == [0.5], why=lambda: heard)
+        told, beats = [0.0, 0], itertools.count(1000)
+
+        def note(frame: Frame) -> Frame:
+            value = json.loads(frame)
+            if value['metadata']['message_type'] == 'heartbeat':
+                told[:] = value['data']['timestamp'], value['data']['sequence']
+            return frame
+        thief.down = note
+
+        async def forge(frame: Frame) -> list[Frame]:
+            now = time.time()
+            return [json.dumps({'metadata': {'message_type': 'heartbeat', 'message_id': 'f'},
+                                'data': {'type': 'heartbeat', 'timestamp': now,
+                                         'sequence': next(beats), 'echo': {
+                                             'timestamp': told[0], 'sequence': told[1],
+                                             'received': now}}}), *thief.sent[-3:-1]]
+        thief.up = forge
+        await async_wait_until(lambda: heard[-1] == 0.0, why=lambda: heard)
+        async with native_peer(service, additional_headers=bearer(TOKEN)) as stranger:
+            (gate,) = (await stranger.ask('gates'))['gates']
+            assert gate['holder'] is None
+        assert alice.is_open
+        thief.up = thief.honest
 
 
 async def test_the_matrix_of_signatures(tmp_path: Path, key: PrivateKey) -> None:

@@ -141,7 +141,7 @@ def told(peer: int, number: int) -> bytes:
 WRITES = st.one_of(
     st.builds(told, st.integers(0, 200), st.integers(1, 2)),
     st.builds(lambda one, two, size: one + b'x' * size + two, st.binary(max_size=40),
-              st.binary(max_size=40), st.integers(900, 1100)),
+              st.binary(max_size=40), st.integers(150, 600)),
     st.binary(max_size=3))
 
 

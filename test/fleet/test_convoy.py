@@ -17,15 +17,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+import random
 import socket
 from typing import Any
 
+import pytest
 from support.fleet import fake_robot, FakeRobot, operator, running_relay, slow_line, SlowLine
 from support.helpers import async_wait_until
 from websockets.asyncio.client import ClientConnection
+from websockets.protocol import State
 
 from ws_bridge.fleet.carrier import WINDOW
 from ws_bridge.fleet.transport import CarriedTransport
+from ws_bridge.protocol.pieces import is_piece, Joiner
 from ws_bridge.protocol.types import Priority
 from ws_bridge.session.queue import Drops
 from ws_bridge.transport.framing import StreamFrame
@@ -55,9 +59,15 @@ class Watcher:
 
     async def read(self) -> None:
         """Read until the end."""
+        joiner = Joiner(1 << 20)
         async for data in self.peer:
+            if isinstance(data, bytes) and is_piece(data):
+                whole = joiner.add(data)
+                if whole is None:
+                    continue
+                data = whole
             if isinstance(data, bytes):
-                topic, number = data[:40].rstrip(b'.').decode().split(':')
+                *_, topic, number = data[:40].split(b'.')[0].decode().split(':')
                 self.got[topic].append(int(number))
             else:
                 self.messages.append(data)
@@ -72,22 +82,33 @@ class Fleet:
         self.line = line
         self.watchers: list[Watcher] = []
         self.published = self.port = 0
+        self.has_numbers = False
+        self.times = 1
 
     async def link_of(self, number: int) -> Link:
         """Return the robot's end of who came as that."""
         await async_wait_until(lambda: len(self.robot.links) > number)
         return self.robot.links[number]
 
+    async def new_link(self) -> Link:
+        """Return the robot's end of who came last."""
+        known = {each.link for each in self.watchers}
+        await async_wait_until(lambda: {*self.robot.links} - known)
+        (link,) = {*self.robot.links} - known
+        return link
+
     async def publish(self, to: Sequence[Watcher] | None = None) -> None:
         """Give a sample of each topic to operators, as the bridge does."""
         self.published += 1
         for topic, size in TOPICS.items():
-            frame = f'{topic}:{self.published}'.encode().ljust(40, b'.')
-            item = StreamFrame(topic, frame.ljust(size, b'x'), 1, text=False)
-            staged = [watcher.link for watcher in (self.watchers if to is None else to)
-                      if watcher.link.stage(item)]
-            for link in staged:
-                link.flush()
+            frame = f'{topic}:{self.published}'.encode().ljust(40, b'.').ljust(
+                self.times * size, b'x')
+            item = StreamFrame(topic, frame, 1, text=False)
+            for number, watcher in enumerate(self.watchers if to is None else to):
+                if self.has_numbers:    # as Foxglove's clients have
+                    item = StreamFrame(topic, b'%02d:%b' % (number, frame[:-3]), 1, text=False)
+                if watcher.link.stage(item):
+                    watcher.link.flush()
         await asyncio.sleep(0.01)
 
     async def publish_until(self, count: int, watchers: Sequence[Watcher]) -> None:
@@ -138,18 +159,27 @@ class running_fleet(AsyncExitStack):
         fleet.port = relay.server.port
         for number in range(self._operators):
             peer = await self.enter_async_context(operator(relay))
-            watcher = Watcher(peer, await fleet.link_of(number))
-            fleet.watchers.append(watcher)
-            reading = asyncio.create_task(watcher.read())
-            self.push_async_callback(asyncio.wait, (reading,))
-            self.callback(reading.cancel)
+            self.watch(fleet, Watcher(peer, await fleet.link_of(number)))
         return fleet
 
+    def watch(self, fleet: Fleet, watcher: Watcher) -> None:
+        """Have an operator read."""
+        fleet.watchers.append(watcher)
+        reading = asyncio.create_task(watcher.read())
+        self.push_async_callback(asyncio.wait, (reading,))
+        self.callback(reading.cancel)
 
-async def test_by_a_slow_line_each_sample_goes_up_once() -> None:
-    """In order to each, and each knows how many it missed."""
+
+@pytest.mark.parametrize('has_numbers', [False, True])
+async def test_by_a_slow_line_each_sample_goes_up_once(has_numbers: bool) -> None:
+    """
+    In order to each, and each knows how many it missed.
+
+    So it is if each has a number of its own in its frames.
+    """
     async with running_fleet(OPERATORS) as fleet:
-        await fleet.costs_at_most(1.3, fleet.watchers)
+        fleet.has_numbers = has_numbers
+        await fleet.costs_at_most(1.5 if has_numbers else 1.3, fleet.watchers)
         await fleet.rest()
         for watcher in fleet.watchers:
             assert watcher.link.dropped
@@ -226,3 +256,48 @@ async def test_who_watches_something_else_has_its_turns() -> None:
                     watcher.link.flush()
             await asyncio.sleep(0.01)
         assert len(other.got['second camera']) > 10
+
+
+@pytest.mark.parametrize('seed', range(3))
+async def test_whatever_operators_do_each_gets_whole_frames_in_order(seed: int) -> None:
+    """They come, leave, read slowly, want pieces, have numbers of their own; frames are large."""
+    chance, running, sent = random.Random(seed), running_fleet(4), 0
+    async with running as fleet:
+        slow = set[Watcher]()
+        for _ in range(150):
+            deed, watcher = chance.random(), chance.choice(fleet.watchers)
+            if deed < 0.05 and len(fleet.watchers) < 9:
+                peer = await running.enter_async_context(operator(f'ws://127.0.0.1:{fleet.port}'))
+                link = await fleet.new_link()
+                link.queue.takes_pieces = chance.random() < 0.5
+                running.watch(fleet, Watcher(peer, link))
+            elif deed < 0.08 and len(fleet.watchers) > 4:
+                fleet.watchers.remove(watcher)
+                slow.discard(watcher)
+                watcher.peer.transport.abort()
+            elif deed < 0.14:
+                watcher.peer.transport.pause_reading()
+                slow.add(watcher)
+            elif deed < 0.2 and slow:
+                slow.pop().peer.transport.resume_reading()
+            elif deed < 0.4:
+                sent += 1
+                watcher.link.send(f'{sent}'.rjust(chance.choice((10, 5000, 70_000))))
+            else:
+                fleet.has_numbers = chance.random() < 0.5
+                fleet.times = chance.choice((1, 1, 1, 5, 12))
+                await fleet.publish(chance.sample(fleet.watchers, chance.randrange(
+                    2, len(fleet.watchers) + 1)))
+        for watcher in slow:
+            watcher.peer.transport.resume_reading()
+        fleet.times = 1
+        await fleet.publish()
+        await async_wait_until(lambda: all(
+            each.got[topic][-1:] == [fleet.published]
+            for each in fleet.watchers for topic in TOPICS), why=lambda: [
+                (each.link, each.peer.close_code) for each in fleet.watchers])
+        for watcher in fleet.watchers:
+            assert watcher.peer.state is State.OPEN
+            assert watcher.messages == sorted(watcher.messages, key=int)
+            for numbers in watcher.got.values():
+                assert numbers == sorted({*numbers})

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from support.certificates import make_authority, make_certificate
@@ -36,10 +36,15 @@ from websockets.typing import Subprotocol
 
 from ws_bridge.fleet import engine as engine_module
 from ws_bridge.fleet.carrier import MOST
-from ws_bridge.fleet.engine import Engine
-from ws_bridge.fleet.frames import SUBPROTOCOL
-from ws_bridge.fleet.parcels import pack, Parcel, up
+from ws_bridge.fleet.engine import Engine, HELD
+from ws_bridge.fleet.frames import encode_data, SUBPROTOCOL
+from ws_bridge.fleet.parcels import down, pack, Parcel, up
+from ws_bridge.fleet.settings import relay_settings_from
+from ws_bridge.fleet.ways import Guest, Way
 from ws_bridge.transport.framing import StreamFrame
+
+ID = '0123456789abcdef'
+"""Of a relay, or a way."""
 
 pytestmark = pytest.mark.skipif(not NATS_SERVER.exists(), reason='there is no nats-server')
 
@@ -124,6 +129,37 @@ async def test_a_slow_operator_elsewhere_costs_only_itself() -> None:
                     assert await asyncio.wait_for(quick.recv(), 5) == frame
                 assert other.dropped > 10
                 assert max(tunnel._unwritten for tunnel in b.relay.tunnels) < MOST
+
+
+async def test_commands_overtake_samples_that_wait_for_a_slow_engine() -> None:
+    class SlowClient:
+        """A client of the engine whose node takes nothing for a while."""
+
+        pending_data_size = 0
+        subjects: ClassVar[list[str]] = []
+
+        async def publish(self, subject: str, payload: bytes) -> None:
+            self.subjects.append(subject)
+            self.pending_data_size += len(payload)
+    client: Any = SlowClient()
+    async with running_relay() as relay, fake_robot(relay):
+        engine = Engine(relay_settings_from({'engine': ['nats://a']}), relay.relay)
+        engine._client = client
+        guest = Guest(engine, ID, relay.relay.robots['r1'], ID)
+        way = Way(engine, ID, 'r2')
+        sending = asyncio.create_task(engine._send(client))
+        for number in range(2 * HELD // 1000):
+            guest.outlet.send(encode_data([1], bytes(1000)), is_urgent=False)
+            if not number % 10:
+                way.carrier._outlet.send(encode_data([1], b'command'), is_urgent=False)
+            await asyncio.sleep(0)
+        await async_wait_until(lambda: client.pending_data_size > HELD and not engine._urgent)
+        assert client.subjects.count(up('r2')) == 2 * HELD // 10_000 + 1
+        assert client.subjects.count(down(ID)) < 1.1 * HELD / 1000
+        client.pending_data_size = -HELD
+        await async_wait_until(lambda: not engine._usual)
+        sending.cancel()
+        await asyncio.wait([sending])
 
 
 async def test_a_name_is_one_robot_in_all_relays(caplog: pytest.LogCaptureFixture) -> None:

@@ -297,7 +297,8 @@ async def test_a_robot_that_sends_what_cannot_be_is_cut(frame: str | bytes) -> N
 
 @pytest.mark.parametrize(('answer', 'said'), [
     ({'status': 403, 'text': 'no'}, (403, 'no')), ({}, (502, 'the robot refused')),
-    ({'status': 200, 'text': 1}, (502, 'the robot refused'))])
+    ({'status': 200, 'text': 1}, (502, 'the robot refused')),
+    ({'status': 403, 'text': '\x1b[2J'}, (403, 'the robot refused'))])
 async def test_a_robot_may_refuse(answer: dict[str, Any], said: tuple[int, str]) -> None:
     async with running_relay() as relay:
         url = f'{relay.url}{dialled_path("r1", "0" * 16)}'
@@ -438,6 +439,9 @@ async def test_the_list_shows_what_robots_say(tmp_path: Path, capsys: pytest.Cap
         assert 'r1     alice   stopped         50 %' in capsys.readouterr().out
         await loop.run_in_executor(None, lambda: robots(relay.url, as_json=True))
         assert orjson.loads(capsys.readouterr().out)[0]['name'] == 'r1'
+        robot.state = {'stopped': True, 'drivers': ['\x1b[2Jal\nice'], 'battery': 0.5}
+        await async_wait_until(lambda: relay.relay.robots['r1'].state['drivers'] != ['alice'])
+        assert relay.relay.robots['r1'].state['drivers'] == ['?[2Jal?ice']
         await loop.shutdown_default_executor()
 
 

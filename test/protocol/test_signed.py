@@ -227,6 +227,24 @@ def test_without_a_signature(code: str, frame: str) -> None:
         assert (op.error.code if isinstance(op, ops.Malformed) else 'ok') == code
 
 
+def test_only_a_signed_heartbeat_shows_that_the_peer_lives() -> None:
+    """One that took too long tells times alone, as one that is not signed."""
+    robot = Robot()
+    beat = envelope('heartbeat', {'type': 'heartbeat', 'sequence': 1, 'timestamp': 1.0})
+    challenge = robot.challenge()
+
+    def is_forgeable(frame: Any) -> bool:
+        op = robot.hear(frame)
+        assert isinstance(op, ops.Heartbeat)
+        return op.forgeable
+    assert is_forgeable(beat)
+    assert not is_forgeable(signed(challenge, 1, beat))
+    assert robot.code(signed(challenge, 1, beat)) == 'out_of_order'
+    robot.now += 10.0
+    assert is_forgeable(signed(challenge, 2, beat))
+    assert not is_forgeable(signed(robot.challenge(), 2, beat))
+
+
 def test_what_is_new_has_to_be_signed() -> None:
     """Whoever adds an operation decides whether nobody has to sign it."""
     must = set(get_args(ops.Operation)) - set(FREE)

@@ -456,31 +456,33 @@ def test_what_leaves_to_others_is_taken_out_of_turn() -> None:
     assert not queue.has_messages
     for key, item in (('a', first), ('a', second), ('b', large)):
         queue.put_stream(key, item, 2, text=False)
-    assert queue.take_same(second) is None      # not the next one
-    assert queue.take_same(bytes(bytearray(first))) is None      # only equal
-    assert queue.take_same(first) == Outgoing(first, False)
+    assert queue.take_alike(second, second) is None      # not the next one
+    like_first = b'other' + first[5:]
+    assert queue.take_alike(like_first, like_first) is None
+    assert queue.take_alike(like_first + b'.', first[5:]) is None
+    assert queue.take_alike(like_first, first[5:]) == Outgoing(first, False)
     assert queue.large(100) == [id(large)]
     taken = queue.pop()
     assert taken is not None
     assert taken.frame is large                 # the other stream has had its turn
     queue.put(b'reply', Priority.HIGH)
     assert queue.has_messages
-    assert queue.take_same(second) is None
+    assert queue.take_alike(second, second) is None
     assert queue.pop() == Outgoing(b'reply', True)
-    assert queue.take_same(second) == Outgoing(second, False)
+    assert queue.take_alike(second, second) == Outgoing(second, False)
     assert (len(queue), queue.nbytes, queue.dropped) == (0, 0, 0)
 
 
 def test_what_is_split_or_begun_is_not_taken_out_of_turn() -> None:
     queue, item, next_one = OutQueue(10**6, 100), frame(1, 50), frame(2, 50)
     queue.put_stream('split', item, 1, split=lambda whole: [whole])
-    assert queue.take_same(item) is None
+    assert queue.take_alike(item, item) is None
     queue = OutQueue(10**6, 100)
     queue.takes_pieces = True
     queue.put_stream('a', item, 2)
     queue.pop(30)
     queue.put_stream('a', next_one, 2)
-    assert queue.take_same(next_one) is None
+    assert queue.take_alike(next_one, next_one) is None
 
 
 def test_what_was_taken_out_of_turn_was_the_last_of_its_stream() -> None:
@@ -488,7 +490,7 @@ def test_what_was_taken_out_of_turn_was_the_last_of_its_stream() -> None:
     queue, item, other = OutQueue(10**6, 100), frame(1, 50), frame(2, 50)
     queue.share('a', Share(max_gap=1.0))
     queue.put_stream('a', item, 1)
-    assert queue.take_same(item, 5.0) is not None
+    assert queue.take_alike(item, item, 5.0) is not None
     for now, first in ((5.5, other), (6.5, item)):
         queue.put_stream('a', item, 1)
         queue.put_stream('b', other, 1)

@@ -73,6 +73,7 @@ HELLO = {'op': 'hello', 'dialect': 'ws_bridge.v1', 'session': 'p1', 'robot': 'fa
          'role': 'admin', 'may': [], 'login': 'none',
          'gates': [], 'estop': {'stopped': False, 'by': None, 'reason': ''}}
 SILENCE = object()
+ABNORMAL = 1006
 OFFSET = 100.0
 """How far the fake's clock is ahead, s."""
 
@@ -92,6 +93,8 @@ class FakeBridge:
     :param subprotocols: what it speaks.
     :ivar subscribers: what it tells of them, one after the other and then the last; without any
         it tells nothing when a topic is advertised, as older bridges do, and 1 later.
+    :ivar ends: the codes with which connections are closed after their samples, one each; 1006 is
+        that of one that is cut.
     """
 
     def __init__(self, on_frame: Callable[[dict[str, Any]], Any] = lambda frame: None,
@@ -101,6 +104,7 @@ class FakeBridge:
         self.peers = 0
         self.url = ''
         self.subscribers: list[int] = []
+        self.ends: list[int] = []
         self._on_frame = on_frame
         self._server_options = ServerOptions(subprotocols=subprotocols)
         self._checks = {side: validator(side) for side in ('peer', 'bridge')}
@@ -235,6 +239,12 @@ class FakeBridge:
             payload = cdr if encoding == 'cdr' else CODEC.to_cbor(cdr)
             header = BINARY_HEADER.pack(ENCODINGS[encoding].opcode, 0, 0, CHANNEL, 0.0, number)
             link.send(header + payload, text=False)
+        if self.ends:
+            code = self.ends.pop(0)
+            if code == ABNORMAL:
+                asyncio.get_running_loop().call_later(0.1, link.abort, 'as told')
+            else:
+                link.close(code, 'as told')
 
     def _call(self, link: Link, metadata: dict[str, Any], data: Any, message_id: str) -> None:
         service = metadata['destination']

@@ -124,11 +124,12 @@ class FakeRobot(Echo):
 @asynccontextmanager
 async def fake_robot(relay: RelayService | str | list[str], name: str = 'r1',
                      token: str | None = None, *, is_awaited: bool = True,
+                     kind: type[FakeRobot] = FakeRobot,
                      **parameters: Any) -> AsyncIterator[FakeRobot]:
     """Have a robot dial a relay, and wait until it is in the list."""
     urls = [relay] if isinstance(relay, str) else relay if isinstance(relay, list) \
         else [relay.url]
-    robot = FakeRobot(urls, name, token, **parameters)
+    robot = kind(urls, name, token, **parameters)
     assert await robot.server.start_server('127.0.0.1', 0)
     robot.uplink.start()
     try:

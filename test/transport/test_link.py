@@ -465,6 +465,30 @@ async def test_one_that_floods_does_not_starve_the_others(make_server: MakeServe
     assert server.frames.index('other') < 3900
 
 
+@pytest.mark.parametrize('cost', [0.0, 1.5 * SLICE])
+async def test_as_many_read_in_a_turn_as_there_is_time_for(cost: float) -> None:
+    """In order; who takes longer than expected is alone in its turn of the loop."""
+    loop, turns, turn = asyncio.get_running_loop(), Turns(), 0
+    done: list[tuple[int, int]] = []
+
+    async def read(number: int) -> None:
+        await turns.wait(float('-inf'))
+        end = time.perf_counter() + cost
+        while time.perf_counter() < end:
+            pass
+        turns.note()
+        done.append((number, turn))
+    readers = [loop.create_task(read(number)) for number in range(30)]
+    while len(done) < 30:
+        await asyncio.sleep(0)
+        turn += 1
+    await asyncio.gather(*readers)
+    assert [number for number, _ in done] == list(range(30))
+    used = {at for _, at in done}
+    assert len(used) == 30 if cost else len(used) < 15
+    assert repr(turns) == '<Turns, 0 wait>'
+
+
 async def test_cancelling_a_served_link_cuts_it(make_server: MakeServer, dial: Dial,
                                                 caplog: pytest.LogCaptureFixture) -> None:
     """As when the event loop is shut down around it."""

@@ -26,6 +26,7 @@ from collections import deque, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 import time
 
 from ws_bridge.bridge.converter import Converter
@@ -51,6 +52,8 @@ MOST_SETS = 8
 """So many sets of peers who get the same are looked for in what is made in one round."""
 LATE = 0.1
 """After so long, s, older samples give way where more wait than peers want to have waiting."""
+COMMON = 1.0
+"""Who wants a sample in this time, s, or more often, gets it together with others."""
 MAX_WAITING = 1000
 """Samples of one topic that wait for their turn, unless a peer wants more."""
 MAX_WAITING_BYTES = 67_108_864
@@ -453,15 +456,19 @@ class FanOut:
     def _offer(self, topic: Topic, throttled: Throttled,
                sample: Sample) -> None:
         """Send the sample, or keep it, the newest, until the peer's next time."""
-        now = self._loop.time()
+        now, interval = self._loop.time(), throttled.interval
         if now < throttled.due or throttled.timer is not None:    # a late timer comes first
             throttled.pending = sample
             if throttled.timer is None:
                 throttled.timer = self._loop.call_at(
                     throttled.due, self._release, topic, throttled)
             return
-        late = now - throttled.due
-        throttled.due = now + throttled.interval - (late if late < throttled.interval else 0.0)
+        if now - throttled.due < interval:
+            throttled.due += interval
+        else:
+            throttled.due = now + interval
+            if interval <= COMMON:      # when those get theirs who want as many, or a multiple
+                throttled.due = ceil(throttled.due / interval) * interval
         self._send_throttled(topic, throttled, sample)
 
     def _release(self, topic: Topic, throttled: Throttled) -> None:
@@ -486,14 +493,16 @@ class FanOut:
             self._convert(topic, throttled.form, sample, stream, partial(
                 self._give_large, topic, throttled.member, throttled.form, cdr, 1))
             return
-        try:
-            body = throttled.form.encode(topic.codec, cdr)
-        except ConversionError as exc:
-            _report(topic, exc, self._loop.time())
-            return
-        form = throttled.form
-        self._make(topic, {throttled.member.peer.link: 0}, form, 1,
-                   form.frame_here(body, stamp, sequence), stamp)
+        form, key = throttled.form, throttled.member.group_key
+        made = topic.thinned.get(key)
+        if made is None or made[0] != sequence:
+            try:
+                body = form.encode(topic.codec, cdr)
+            except ConversionError as exc:
+                _report(topic, exc, self._loop.time())
+                return
+            made = topic.thinned[key] = sequence, form.frame_here(body, stamp, sequence)
+        self._make(topic, {throttled.member.peer.link: 0}, form, 1, made[1], stamp)
 
 
 def _groups(topic: Topic, stream: tuple[Topic, object]) -> list[Group]:

@@ -343,6 +343,8 @@ class Outward:
         """Deliver to a peer no longer; return the sample that waits for its time, if one does."""
         waiting = None
         throttled = topic.throttled.pop(name, None)
+        if not topic.throttled:
+            topic.thinned.clear()
         if throttled is not None and throttled.pending is not None:
             waiting, throttled.pending = throttled.pending[0], None
         if throttled is not None and throttled.timer is not None:

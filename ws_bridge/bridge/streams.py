@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from typing import Any
 
 from ws_bridge.bridge.peer import Peer
@@ -141,7 +142,7 @@ class Throttled:
     member: Member
     form: Form
     interval: float
-    due: float = 0.0
+    due: float = -inf
     pending: Sample | None = None
     timer: asyncio.TimerHandle | None = None    # also while its turn has not come
 
@@ -158,6 +159,7 @@ class Topic:
     :param channels: numbers by the names that peers use: one connection may use several.
     :param begun: the number of the last sample before each subscription.
     :param on_left: told of each sample that has left.
+    :ivar thinned: number and frame of the last sample for those who want few, by what they share.
     :ivar is_slow: a large sample is being converted: smaller ones come after it.
     :ivar waiting: the samples that nobody was given yet.
     :ivar depth: how many of them may be late.
@@ -170,6 +172,7 @@ class Topic:
     begun: dict[Name, int] = field(default_factory=dict)
     groups: dict[object, Group] = field(default_factory=dict)
     throttled: dict[Name, Throttled] = field(default_factory=dict)
+    thinned: dict[object, tuple[int, Frame]] = field(default_factory=dict)
     codec: Codec | None = None
     subscription: Any = None
     sequence: int = 0

@@ -19,8 +19,8 @@ A client of the native dialect, on the transport of the bridge itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import count
 import os
@@ -36,6 +36,8 @@ from ws_bridge.errors import (
     BadFrame,
     ConnectFailed,
     NotConnected,
+    OtherLogin,
+    SessionGone,
     TimedOut,
     UnknownOperation,
     WsBridgeError,
@@ -75,19 +77,58 @@ class HeldLease:
     numbers: Iterator[int] = field(default_factory=count)
 
 
+@dataclass
+class Subscription:
+    """
+    A topic that is wanted for longer than one connection lasts.
+
+    :param wish: the fields of the request.
+    :ivar session: in which it is, and the ``secret`` by which that goes on; ``None`` = it does
+        not.
+    :ivar channel: its number; ``None`` until it has begun.
+    :ivar last: the number of its last sample.
+    :ivar missed: samples that were missed, the last time that it went on.
+    """
+
+    wish: Mapping[str, Any]
+    session: str = ''
+    secret: str | None = None
+    channel: int | None = None
+    last: int | None = None
+    missed: int = 0
+
+    def take(self, data: Mapping[str, Any]) -> None:
+        """Learn from what the bridge answers, or tells; samples may follow at once."""
+        op = data.get('op')
+        if op in ('hello', 'resume'):
+            self.session, self.secret = str(data.get('session')), None
+            if isinstance(data.get('resume'), dict):
+                self.secret = data['resume'].get('secret')
+        if op in ('subscribe', 'channel'):
+            self.channel, self.last = data.get('channel_id'), None
+        for found in data.get('subscriptions', ()) if op == 'resume' else ():
+            if found.get('channel_id') == self.channel:
+                self.last, self.missed = found.get('sequence'), found.get('missed', 0)
+
+
 class BridgeClient:
     """
     One connection to a bridge: requests with their replies, and a stream of samples.
 
     It is the listener of its link; :func:`connected` makes one.
 
+    :param url: of the bridge.
     :param on_error: told of an error that answers no request.
     :param key: what it signs with, if the bridge wants that.
     :param robot: the name of the robot that is wanted; empty = the one that the bridge says.
+    :ivar code: with which the connection was closed, if it was.
     """
 
     def __init__(self, on_error: Callable[[WsBridgeError], None], key: PrivateKey | None = None,
-                 robot: str = '') -> None:
+                 robot: str = '', url: str = '') -> None:
+        self.url = url
+        self.code: int | None = None
+        self._subscription: Subscription | None = None
         self._on_error = on_error
         self._key = key
         self._robot = robot
@@ -123,6 +164,31 @@ class BridgeClient:
         """
         data = {'op': op, **{key: value for key, value in fields.items() if value is not None}}
         return _data(await self._ask(MessageType.CONFIGURATION, data, patience=REPLY_TIMEOUT))
+
+    async def subscribe(self, wanted: Subscription) -> dict[str, Any] | None:
+        """
+        Subscribe to a topic, or go on with what a lost connection had.
+
+        :return: the acknowledgment; ``None`` = it goes on, and ``wanted.missed`` counts.
+        :raises WsBridgeError: the bridge's error, or there is no answer.
+        """
+        self._subscription = wanted
+        if wanted.secret is not None and await self._go_on(wanted):
+            return None
+        if wanted.secret is None:
+            await self.request('hello', resume=True)
+        return await self.request('subscribe', **wanted.wish)
+
+    async def _go_on(self, wanted: Subscription) -> bool:
+        """Go on with a session; whether the subscription is still in it."""
+        received = {} if wanted.last is None else {str(wanted.channel): wanted.last}
+        try:
+            back = await self.request('resume', session=wanted.session, secret=wanted.secret,
+                                      waiting=[], accepted=[], received=received)
+        except (SessionGone, OtherLogin):
+            wanted.secret = None
+            return False
+        return any(each.get('channel_id') == wanted.channel for each in back['subscriptions'])
 
     async def publish(self, topic: str, fields: Any,
                       lease: HeldLease | None = None) -> dict[str, Any]:
@@ -232,9 +298,8 @@ class BridgeClient:
                 reply.exception()       # seen, even where the caller was cancelled
 
     def _has_to_sign(self, message_type: MessageType, data: Any) -> bool:
-        return self._key is not None and self._challenge is not None \
-            and message_type is not MessageType.HEARTBEAT \
-            and not (message_type is MessageType.CONFIGURATION and data['op'] in FREE_WORDS)
+        return self._key is not None and self._challenge is not None and not (
+                message_type is MessageType.CONFIGURATION and data['op'] in FREE_WORDS)
 
     # ---- the link's listener
 
@@ -257,6 +322,7 @@ class BridgeClient:
 
     def closed(self, link: Link, code: int, reason: str) -> None:
         self._link = None
+        self.code = code
         self._end(NotConnected(f'the bridge closed the connection ({code}{reason and " "}'
                                f'{reason})'))
 
@@ -271,8 +337,12 @@ class BridgeClient:
                 envelope.message_type is MessageType.HEARTBEAT or data.get('op') == 'hello'):
             self._challenge = data['challenge']
             self._robot = self._robot or str(data.get('robot', ''))
-        if isinstance(data, dict) and isinstance(data.get('schema'), str):
+        if isinstance(data, dict) and envelope.message_type is not MessageType.DATA:
             self._learn(data)
+            for each in data.get('subscriptions', ()):      # of a resume
+                self._learn({'op': 'channel', **each})
+            if self._subscription is not None:
+                self._subscription.take(data)
         reply = self._replies.get(envelope.correlation_id or '')
         if reply is not None and envelope.message_type in _REPLIES:
             if reply.done():
@@ -282,13 +352,14 @@ class BridgeClient:
             else:
                 reply.set_result(envelope)
         elif envelope.message_type is MessageType.DATA:
-            self._samples.put_nowait(orjson.dumps(data))
+            self._came(envelope.extra.get('sequence'), orjson.dumps(data))
         elif envelope.message_type is MessageType.ERROR:
             self._on_error(_error_of(data))
 
     def _learn(self, data: dict[str, Any]) -> None:
         """Keep the codec of a channel, from a subscription's acknowledgment or a later notice."""
         if data.get('op') in ('subscribe', 'channel') and isinstance(data.get('type'), str) \
+                and isinstance(data.get('schema'), str) \
                 and isinstance(data.get('channel_id'), int):
             schema = schema_from_text(data['type'], data['schema'])
             self._codecs[data['channel_id']] = self._store.codec(schema)
@@ -296,15 +367,20 @@ class BridgeClient:
     def _binary(self, frame: bytes) -> None:
         if len(frame) < BINARY_HEADER.size:
             raise BadFrame('the bridge sent a truncated binary frame')
-        opcode, _, _, channel_id, _, _ = BINARY_HEADER.unpack_from(frame)
+        opcode, _, _, channel_id, _, number = BINARY_HEADER.unpack_from(frame)
         kind, codec = ENCODINGS.samples.get(opcode), self._codecs.get(channel_id)
         if kind is None or codec is None:
             raise UnknownOperation(f'the bridge sent opcode {opcode} on channel {channel_id}, '
                                    'which were not agreed upon')
         payload = frame[BINARY_HEADER.size:]
         # By way of CDR, a sample is printed the same whatever it travelled as.
-        self._samples.put_nowait(codec.to_json(
+        self._came(number, codec.to_json(
             payload if kind.is_cdr else kind.decode(codec, payload, None)))
+
+    def _came(self, number: int | None, sample: bytes) -> None:
+        if self._subscription is not None:
+            self._subscription.last = number
+        self._samples.put_nowait(sample)
 
     def _end(self, error: WsBridgeError) -> None:
         for reply in self._replies.values():
@@ -314,14 +390,30 @@ class BridgeClient:
 
 
 @asynccontextmanager
-async def connected(url: str, on_error: Callable[[WsBridgeError], None]
+async def connected(urls: str, on_error: Callable[[WsBridgeError], None]
                     ) -> AsyncIterator[BridgeClient]:
     """
     Connect to a bridge, and disconnect at the end.
 
-    :raises ConfigError: the URL is wrong.
+    :param urls: with commas between them; the first one where somebody answers is used.
+    :raises ConfigError: a URL is wrong.
     :raises ConnectFailed: nobody answers there, or not in the native dialect.
     """
+    *others, last = urls.split(',')
+    async with AsyncExitStack() as stack:
+        client: BridgeClient | None = None
+        for url in others:
+            with suppress(ConnectFailed):
+                client = await stack.enter_async_context(_connected(url, on_error))
+                break
+        if client is None:
+            client = await stack.enter_async_context(_connected(last, on_error))
+        yield client
+
+
+@asynccontextmanager
+async def _connected(url: str, on_error: Callable[[WsBridgeError], None]
+                     ) -> AsyncIterator[BridgeClient]:
     token, ca_path = os.environ.get(TOKEN_VARIABLE) or None, os.environ.get(CA_VARIABLE)
     level = SecurityLevel.NONE if token is None else SecurityLevel.AUTHENTICATED \
         if url.lower().startswith('wss:') else SecurityLevel.BASIC
@@ -333,7 +425,7 @@ async def connected(url: str, on_error: Callable[[WsBridgeError], None]
     key_path = os.environ.get(KEY_VARIABLE)
     key = load_private_key(key_path, KEY_VARIABLE) if key_path else None
     wanted = robot_asked_for(urlsplit(url).path)
-    client = BridgeClient(on_error, key, wanted[0] if wanted else '')
+    client = BridgeClient(on_error, key, wanted[0] if wanted else '', url)
     interface = WebSocketClient(config, listener=client,
                                 options=ClientOptions(subprotocols=(SUBPROTOCOL,)))
     try:

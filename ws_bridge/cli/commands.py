@@ -19,14 +19,16 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import count
+import random
 import signal
 import sys
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import orjson
+from websockets.exceptions import InvalidStatus
 
-from ws_bridge.cli.client import BridgeClient, connected, HeldLease
+from ws_bridge.cli.client import BridgeClient, connected, HeldLease, Subscription
 from ws_bridge.cli.table import columns
 from ws_bridge.convert.schema import MessageSchema
 from ws_bridge.convert.schema_text import schema_from_text
@@ -52,6 +54,15 @@ LOOK_AGAIN = 0.05
 QUIET = 0.5
 """What a subscriber that was there before may take to be matched, s."""
 
+SHORTEST_PAUSE, LONGEST_PAUSE, MOST_FAILURES = 0.2, 3.0, 8
+"""Before it is tried to connect again, s: at first, and after so many failures."""
+
+FOR_GOOD = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
+"""Close codes of who broke the rules or was dismissed."""
+
+FORBIDDEN = frozenset({400, 401, 403})
+"""Of HTTP: the same will be refused again."""
+
 SAVE = '/record/save'
 """How the service ends that saves a recording."""
 
@@ -73,7 +84,7 @@ def run_command(args: argparse.Namespace) -> int:
 
 async def _until_interrupted(args: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
-    work = asyncio.ensure_future(_connect_and(COMMANDS[args.command], args))
+    work = asyncio.ensure_future(_connect_and(args))
     loop.add_signal_handler(signal.SIGINT, work.cancel)
     try:
         return await work
@@ -83,9 +94,11 @@ async def _until_interrupted(args: argparse.Namespace) -> int:
         loop.remove_signal_handler(signal.SIGINT)
 
 
-async def _connect_and(command: Command, args: argparse.Namespace) -> int:
+async def _connect_and(args: argparse.Namespace) -> int:
+    if args.command == 'echo':
+        return await echo(args)
     async with connected(args.url, _print_error) as client:
-        return await command(client, args)
+        return await COMMANDS[args.command](client, args)
 
 
 def _is_endless(args: argparse.Namespace) -> bool:
@@ -120,20 +133,57 @@ async def topics(client: BridgeClient, args: argparse.Namespace) -> int:
     return DONE
 
 
-async def echo(client: BridgeClient, args: argparse.Namespace) -> int:
-    """Print samples, one JSON line each."""
-    done = await client.request(
-        'subscribe', topic=args.topic, type=args.msg_type, encoding=args.encoding,
-        max_rate=args.max_rate, schema=None if ENCODINGS[args.encoding].is_text else True)
-    if done.get('pending'):
-        print(f'{args.topic} does not exist yet, waiting', file=sys.stderr, flush=True)
-    printed = 0
-    async for sample in client.samples():
-        print(sample.decode(), flush=True)
-        printed += 1
-        if printed == args.count:
-            break
-    return DONE
+async def echo(args: argparse.Namespace) -> int:
+    """
+    Print samples, one JSON line each; connect again where the connection is lost.
+
+    :raises WsBridgeError: the bridge refuses, or is not there at first.
+    """
+    wanted = Subscription({
+        'topic': args.topic, 'type': args.msg_type, 'encoding': args.encoding,
+        'max_rate': args.max_rate,
+        'schema': None if ENCODINGS[args.encoding].is_text else True})
+    printed, failures, said = 0, 0, ''
+    while True:
+        client: BridgeClient | None = None
+        try:
+            async with connected(args.url, _print_error) as client:
+                await _subscribe(client, wanted, args.topic, is_again=bool(said))
+                failures, said = 0, ''
+                async for sample in client.samples():
+                    print(sample.decode(), flush=True)
+                    printed += 1
+                    if printed == args.count:
+                        return DONE
+        except (TransportError, TimedOut) as exc:
+            if wanted.channel is None or _is_final(exc, client):
+                raise
+            text = f'{exc.code}: {exc}'
+            if text != said:        # else it would be said each second
+                said = text
+                print(f'{said}; connecting again', file=sys.stderr, flush=True)
+        await asyncio.sleep(min(SHORTEST_PAUSE * 2 ** failures, LONGEST_PAUSE)
+                            * random.uniform(0.5, 1.0))
+        failures = min(failures + 1, MOST_FAILURES)
+
+
+async def _subscribe(client: BridgeClient, wanted: Subscription, topic: str, *,
+                     is_again: bool) -> None:
+    """Subscribe, or go on, and say what there is to know of that."""
+    done = await client.subscribe(wanted)
+    if is_again:
+        missed = 'perhaps some' if done is not None else wanted.missed or 'no'
+        print(f'connected again, {missed} samples were missed', file=sys.stderr, flush=True)
+    if done is not None and done.get('pending'):
+        print(f'{topic} does not exist yet, waiting', file=sys.stderr, flush=True)
+
+
+def _is_final(why: WsBridgeError, client: BridgeClient | None) -> bool:
+    """Whether it is in vain to connect again: this client was refused, or dismissed."""
+    if client is not None and client.code in FOR_GOOD:
+        return True
+    refused = why.__cause__
+    return isinstance(refused, InvalidStatus) and refused.response.status_code in FORBIDDEN
 
 
 async def pub(client: BridgeClient, args: argparse.Namespace) -> int:
@@ -248,7 +298,7 @@ async def call(client: BridgeClient, args: argparse.Namespace) -> int:
 async def ticket(client: BridgeClient, args: argparse.Namespace) -> int:
     """Print a URL that logs a client in; only that goes to stdout."""
     made = await client.request('ticket', role=args.role)
-    parts = urlsplit(args.url)
+    parts = urlsplit(client.url)
     print(urlunsplit(parts._replace(
         path=f'{parts.path.rstrip("/")}/ticket/{made["ticket"]}', query='', fragment='')))
     print(f'for one connection as {args.role}, within {made["lifetime"]:g} s', file=sys.stderr)
@@ -339,5 +389,5 @@ def _summary(sent: int, trips: list[float], sync: TimeSync) -> str:
 
 
 COMMANDS: dict[str, Command] = {
-    'topics': topics, 'echo': echo, 'pub': pub, 'call': call, 'ticket': ticket,
+    'topics': topics, 'pub': pub, 'call': call, 'ticket': ticket,
     'types': types, 'ping': ping, 'record': record}

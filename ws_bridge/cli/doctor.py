@@ -83,7 +83,7 @@ async def ask(args: argparse.Namespace) -> list[Finding]:
     findings: list[Finding] = []
     try:
         if args.origin:
-            findings += await check_origin(args.url, args.origin)
+            findings += await check_origin(args.url.split(',')[0], args.origin)
         async with connected(args.url, lambda error: None) as client:
             findings += clock(await measure(client))
             findings += await diagnose(client, args)

@@ -39,6 +39,7 @@ from ws_bridge.protocol.encodings import ENCODINGS
 DEFAULT_URL = 'ws://127.0.0.1:9090'
 DEFAULT_PORT = 9090
 URL_VARIABLE = 'WS_BRIDGE_URL'
+SEVERAL = 'of several, with commas between them, the first one that answers'
 ROS_ARGUMENTS = '--ros-args'
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -62,7 +63,8 @@ def main(argv: list[str] | None = None) -> int:
         if args.ros_args and not args.takes_ros_args:
             parser.error(f"'{args.command}' takes no {ROS_ARGUMENTS}")
         if getattr(args, 'robot', None) is not None:
-            args.url = f'{args.url.rstrip("/")}/robots/{args.robot}'
+            args.url = ','.join(f'{url.rstrip("/")}/robots/{args.robot}'
+                                for url in args.url.split(','))
     except SystemExit as exc:
         return int(exc.code or 0)
     return run(args.handler, args)
@@ -134,7 +136,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_types(add('types', 'print TypeScript declarations of message types', _client))
     robots = add('robots', 'list the robots of a relay', _robots)
     robots.add_argument('--url', type=_url, default=_default_url(),
-                        help=f'the relay (default: ${URL_VARIABLE} or {DEFAULT_URL})')
+                        help=f'the relay (default: ${URL_VARIABLE} or {DEFAULT_URL}); {SEVERAL}')
     robots.add_argument('--json', action='store_true', dest='as_json',
                         help='print the list as JSON')
     _add_ping(add('ping', 'measure round trip and clock offset', _client))
@@ -350,7 +352,8 @@ def _add_doctor(command: argparse.ArgumentParser) -> None:
 
 def _add_url(command: argparse._ActionsContainer) -> None:
     command.add_argument('--url', type=_url, default=_default_url(),
-                         help=f'the bridge (default: ${URL_VARIABLE} or {DEFAULT_URL})')
+                         help=f'the bridge (default: ${URL_VARIABLE} or {DEFAULT_URL}); '
+                         f'{SEVERAL}')
 
 
 def _add_robot(command: argparse.ArgumentParser) -> None:
@@ -364,7 +367,8 @@ def _default_url() -> str:
 
 def _url(text: str) -> str:
     """Give a bare host the bridge's port; the rest is the transport's to check."""
-    return f'ws://{text}:{DEFAULT_PORT}' if _BARE_HOST.fullmatch(text) else text
+    return ','.join(f'ws://{url}:{DEFAULT_PORT}' if _BARE_HOST.fullmatch(url) else url
+                    for url in text.split(','))
 
 
 def _robot_name(text: str) -> str:

@@ -14,6 +14,7 @@
 """``ws_bridge robots``: the list of a relay."""
 from __future__ import annotations
 
+from contextlib import suppress
 import os
 import ssl
 import time
@@ -37,11 +38,18 @@ def robots(url: str, *, as_json: bool) -> int:
     """
     Print the robots of a relay.
 
-    :param url: of the relay, ``ws://`` or ``wss://``.
+    :param url: of the relay, ``ws://`` or ``wss://``; of several, with commas between them, the
+        first one that answers counts.
     :return: the exit code.
     :raises ConnectFailed: nobody answers, or not with a list.
     """
-    listed = fetch_robots(url)
+    *others, last = url.split(',')
+    for each in others:
+        with suppress(ConnectFailed):
+            listed = fetch_robots(each)
+            break
+    else:
+        listed = fetch_robots(last)
     if as_json:
         print(orjson.dumps(listed).decode())
         return 0

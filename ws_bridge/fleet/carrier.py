@@ -47,10 +47,12 @@ MOST = WINDOW + (2 << 20)
 TOLD_EACH = WINDOW // 4
 """So many bytes are taken before the other end is told at once,"""
 TOLD_AFTER = 0.02
-"""fewer within this time, s: it measures the way by that."""
+"""fewer within this time, s: it measures the way to an operator by that."""
+TOLD_LATE = 0.5
+"""The same of the way to the robot, which nobody measures, s: else commands cost twice as much."""
 SLICE = 65_536
 """Bytes of a stream in one frame: then others have their turn."""
-ALIKE = 1024
+ALIKE = 256
 """What is shorter is not looked at for what is the same in it as in others, bytes."""
 OWN = 2048
 """At most so many bytes before the same ones, and after them, are a stream's own."""
@@ -263,6 +265,7 @@ class Carrier:
     """
     One connection with its streams.
 
+    :param told_after: within which time the other end is told what was taken, s.
     :ivar streams: those that have not ended, by number.
     :ivar is_full: nothing should be written now, to whatever stream.
     :ivar position: bytes that were written, what leaves once counted once; ``left``: of these,
@@ -270,9 +273,11 @@ class Carrier:
     :ivar on_room: called whenever everything that was written has left, and more may be.
     """
 
-    def __init__(self, outlet: Outlet, listener: CarrierListener) -> None:
+    def __init__(self, outlet: Outlet, listener: CarrierListener,
+                 told_after: float = TOLD_AFTER) -> None:
         self._outlet = outlet
         self._listener = listener
+        self._told_after = told_after
         self._batch: list[Written] = []     # to no stream: its end, in place of bytes
         self._places: dict[bytes, Written] = {}
         self._large: list[Written] = []     # what others may be like
@@ -331,7 +336,8 @@ class Carrier:
         """Have the other end told soon what was taken of a stream."""
         self._untold[stream] = None
         if self._telling is None:
-            self._telling = asyncio.get_running_loop().call_later(TOLD_AFTER, self._tell)
+            self._telling = asyncio.get_running_loop().call_later(
+                self._told_after, self._tell)
 
     def _tell(self) -> None:
         self._telling = None

@@ -23,8 +23,9 @@ together:
    The carrier sends once what is the same in them.
 2. Then one of the others has its turn: it sends the frame of a stream that is next in its queue.
 3. Whoever has the same frame waiting, as the next one of its stream, sends it at the same time,
-   and that was its turn. So the frame leaves once. What each queue gave way, and what it has sent,
-   is counted there as ever.
+   and that was its turn. So the frame leaves once. A frame that is other only at its beginning, as
+   those of Foxglove's clients are, is sent likewise: then the carrier sends the rest once. What
+   each queue gave way, and what it has sent, is counted there as ever.
 4. When that has left, the next one has its turn.
 
 What is too large to leave at once leaves in pieces, of which each is a turn. Those who have the
@@ -41,6 +42,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ws_bridge.fleet.carrier import ALIKE
 from ws_bridge.transport.framing import head, PIECE
 from ws_bridge.transport.window import Kernel, PERIOD, TcpState, Window
 
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from ws_bridge.transport.fence import Fenced
     from ws_bridge.transport.outbound import Outbound
 
+HEAD = 32
+"""In so many bytes at the beginning a frame may be other than what is sent along with it."""
 GROWTH = 1.25
 """By how much a window grows in each period for which its link has waited for its turn."""
 
@@ -130,9 +134,10 @@ class Convoy:
 
     def share(self, link: Outbound, frame: bytes) -> None:
         """Have others send what a link sends now, if it is what is next of a stream of theirs."""
+        end = frame[HEAD:] if len(frame) >= ALIKE else frame
         for other, window in self._links.items():
             if other is link or not len(other.queue) \
-                    or not _send_along(other, frame, window.spare()):
+                    or not _send_along(other, frame, end, window.spare()):
                 continue
             if not len(other.queue):
                 self._wake(other)
@@ -170,22 +175,25 @@ class Convoy:
             waiter.set_result(None)
 
 
-def _send_along(link: Outbound, frame: bytes, most: int) -> bool:
+def _send_along(link: Outbound, frame: bytes, end: bytes, most: int) -> bool:
     """
-    Send a frame that leaves to others now, if it is what waits next of one of a link's streams.
+    Send a frame like the one that leaves to others now, if it is next of one of a link's streams.
 
+    :param end: of the frame: what is alike has the same.
     :param most: bytes that may leave now.
     :return: whether it was sent.
     """
     # Not between the fragments of another one.
     if len(frame) > most or link.in_hand or not link.is_open:
         return False
-    item = link.queue.take_same(frame, link.websocket.loop.time())
+    item = link.queue.take_alike(frame, end, link.websocket.loop.time())
     if item is None:
         return False
-    link.websocket.write(head(len(frame), item.text) + frame)
+    own = item.frame
+    assert isinstance(own, bytes)
+    link.websocket.write(head(len(own), item.text) + own)
     link.messages_out += 1
-    link.bytes_out += len(frame)
+    link.bytes_out += len(own)
     if item.on_left is not None:
         item.on_left()
     return True

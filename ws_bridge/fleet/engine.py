@@ -67,6 +67,8 @@ SOME = 100
 """Robots that are told of in one message."""
 FULL = 262_144
 """Bytes that may wait for the engine; then no more are taken from robots and operators."""
+HELD = 65_536
+"""With so many bytes in the client of the engine, samples wait where commands overtake them."""
 MOST_WAITING = 32 << 20
 """Bytes that may wait for a subscription to be read; more are lost, which is noticed."""
 LOOK = 0.005
@@ -219,12 +221,15 @@ class Engine:
             await self._wake.wait()
             self._wake.clear()
             while self._urgent or self._usual:
+                while not self._urgent and (    # noqa: ASYNC110 - the client tells by no event
+                        client.pending_data_size > HELD):
+                    await asyncio.sleep(LOOK)
                 if self._new:       # before anybody is told of them
                     await self._follow_robots(client)
                 outlet, subject, data = (self._urgent or self._usual).popleft()
                 self._waiting_bytes -= len(data)
                 await client.publish(subject, data if outlet is None else outlet.parcel(data))
-            while self._room and self.is_full:  # noqa: ASYNC110 - the client tells by no event
+            while self._room and self.is_full:  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(LOOK)
             room, self._room = self._room, []
             for then in room:

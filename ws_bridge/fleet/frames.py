@@ -31,10 +31,9 @@ does not read them: pings, and so the age of commands, go from end to end.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -64,8 +63,7 @@ class Kind(IntEnum):
     BYE = 8
 
 
-@dataclass(frozen=True, slots=True)
-class CarrierFrame:
+class CarrierFrame(NamedTuple):
     """
     One frame.
 

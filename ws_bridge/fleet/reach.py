@@ -39,7 +39,9 @@ class NotReached(Exception):
     def __init__(self, fields: Mapping[str, Any]) -> None:
         status, text = fields.get('status'), fields.get('text')
         self.status = status if isinstance(status, int) and 400 <= status < 600 else 502
-        self.text = text[:512] if isinstance(text, str) else 'the robot refused'
+        self.text = 'the robot refused'
+        if isinstance(text, str) and text.isprintable():    # else a terminal would obey it
+            self.text = text[:512]
         super().__init__(self.text)
 
 

@@ -18,6 +18,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+import gc
 import logging
 import os
 import signal
@@ -202,6 +203,9 @@ async def _run(settings: RelaySettings) -> int:
         return 1
     try:
         loop.add_signal_handler(signal.SIGHUP, service.watch.read)
+        # What is there now stays: to look through all of it takes tens of ms.
+        gc.collect()
+        gc.freeze()
         print(f'ws_bridge: the relay listens on {service.url} '
               f'(robots: http{service.url.removeprefix("ws")}/robots)', flush=True)
         await stop.wait()

@@ -32,7 +32,7 @@ from typing import Any, Protocol
 from ws_bridge.bridge.door import Admission
 from ws_bridge.config import Settings
 from ws_bridge.errors import BadFrame, Forbidden, TransportError
-from ws_bridge.fleet.carrier import Carrier
+from ws_bridge.fleet.carrier import Carrier, TOLD_LATE
 from ws_bridge.fleet.convoy import Convoy
 from ws_bridge.fleet.names import dialled_path
 from ws_bridge.fleet.outlets import LinkOutlet
@@ -210,7 +210,7 @@ class FleetUplink:
         """Begin to take what the relay carries."""
         self._link = link
         self._outlet = LinkOutlet(link)
-        self._carrier = Carrier(self._outlet, self)
+        self._carrier = Carrier(self._outlet, self, TOLD_LATE)
         self._convoy = Convoy(self._carrier, link)
         self._told = None
         self._tell_state()

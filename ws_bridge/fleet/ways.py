@@ -24,7 +24,7 @@ import secrets
 from typing import Any, Protocol
 
 from ws_bridge.errors import BadFrame
-from ws_bridge.fleet.carrier import Carrier
+from ws_bridge.fleet.carrier import Carrier, TOLD_LATE
 from ws_bridge.fleet.parcels import down, ID_SIZE, pack, Parcel, up
 from ws_bridge.fleet.reach import NotReached, Reach
 from ws_bridge.fleet.relay import RelayedRobot
@@ -58,11 +58,13 @@ class EngineOutlet:
     :param receiver: its name.
     :param subject: by which it gets them.
     :param way: names the way to the robot.
+    :param is_up: it leads to the robot: what operators say does not wait for what robots show.
     """
 
     def __init__(self, engine: ParcelSender, receiver: str, subject: str, robot: str,
-                 way: str) -> None:
+                 way: str, *, is_up: bool) -> None:
         self._engine = engine
+        self._is_up = is_up
         self._receiver = receiver
         self._robot = robot
         self._way = way
@@ -79,7 +81,7 @@ class EngineOutlet:
 
     def send(self, frame: bytes, *, is_urgent: bool) -> None:
         """Send a frame, an urgent one before others; never waits."""
-        self._engine.put(self, frame, is_urgent=is_urgent)
+        self._engine.put(self, frame, is_urgent=is_urgent or self._is_up)
 
     def when_free(self, then: Callable[[], None]) -> None:
         """Call ``then`` as soon as less waits."""
@@ -104,8 +106,8 @@ class Guest:
         self.relay = relay
         self._robot = robot
         self._opening: set[asyncio.Task[None]] = set()
-        self.outlet = EngineOutlet(engine, relay, down(relay), robot.name, way)
-        self.carrier = Carrier(self.outlet, self)
+        self.outlet = EngineOutlet(engine, relay, down(relay), robot.name, way, is_up=False)
+        self.carrier = Carrier(self.outlet, self, TOLD_LATE)
         self.expected = 0
 
     def __repr__(self) -> str:
@@ -162,7 +164,8 @@ class Way(Reach):
 
     def __init__(self, engine: ParcelSender, relay: str, robot: str) -> None:
         self.way = secrets.token_hex(ID_SIZE)
-        super().__init__(EngineOutlet(engine, relay, up(robot), robot, self.way), _ignore)
+        super().__init__(EngineOutlet(engine, relay, up(robot), robot, self.way, is_up=True),
+                         _ignore)
         self.relay = relay
         self.expected = 0
 

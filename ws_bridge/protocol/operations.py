@@ -497,7 +497,8 @@ class Heartbeat:
     The peer's program lives.
 
     ``echo`` is (sequence, its timestamp, when the peer received it) of the last heartbeat
-    from this side.
+    from this side. One that is ``forgeable`` tells times alone: the peer has to sign, and did not
+    sign this.
     """
 
     op_id: str | None
@@ -505,6 +506,7 @@ class Heartbeat:
     sequence: int | None = None
     echo: tuple[int, int, int] | None = None
     answer: bool = False
+    forgeable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

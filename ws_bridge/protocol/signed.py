@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from functools import partial
 import hashlib
 import hmac
 import struct
@@ -177,6 +178,8 @@ class SignedDialect:
         if isinstance(op, ops.Command) and op.kind in (None, 'service') \
                 and self._is_stop(op.destination):
             return replace(op, kind='service')      # a topic may have the same name
+        if isinstance(op, ops.Heartbeat):
+            return replace(op, forgeable=True)
         is_free = op.verb == 'release' if isinstance(op, ops.LeaseOperation) \
             else isinstance(op, FREE)
         return op if is_free else self._refused(op)
@@ -197,8 +200,7 @@ class SignedDialect:
         except WsBridgeError as exc:
             held = self.inner.decode(content, now)
             assert isinstance(held, tuple)      # a native frame is never wrapped
-            return tuple(op if isinstance(op, ops.EmergencyStop) else ops.Malformed(
-                getattr(op, 'op_id', None), exc, ops.about(op)) for op in held)
+            return tuple(map(partial(_instead, exc), held))
         # Pings are answered by whoever carries the connection: they bound no age here.
         fence = issued / SECOND - self._unix_offset
         held = self.inner.decode(content, now)
@@ -260,6 +262,19 @@ class SignedDialect:
                       key: str | None = None) -> SampleWriter:
         """Return what frames samples."""
         return self.inner.sample_writer(topic, channel_id, encoding, key)
+
+
+def _instead(why: WsBridgeError, op: ops.Operation) -> ops.Operation:
+    """
+    Return what becomes of an operation whose signature is not accepted.
+
+    A heartbeat that took too long is answered, as its peer needs a newer challenge.
+    """
+    if isinstance(op, ops.EmergencyStop):
+        return op
+    if isinstance(op, ops.Heartbeat) and isinstance(why, Expired):
+        return replace(op, forgeable=True)
+    return ops.Malformed(getattr(op, 'op_id', None), why, ops.about(op))
 
 
 def _content(frame: memoryview) -> str | memoryview:

@@ -66,7 +66,7 @@ class Heartbeats(Part):
         return Liveness(self._settings.heartbeat_interval, self._settings.heartbeat_timeout, now)
 
     def _heartbeat(self, op: ops.Heartbeat, now: float) -> list[fx.Effect]:
-        effects = self.heard(now)
+        effects = [] if op.forgeable else self.heard(now)
         unix = self._clock.unix(now)
         if op.stamp is not None and op.echo is not None:
             sent = self._sent.get(op.echo[0])

@@ -146,7 +146,8 @@ class Session:
         is_first = self.allowance.note_refusal(now)
         if self._wants_answer(op):
             raise self.allowance.error()
-        effects = self.heartbeats.heard(now) if isinstance(op, ops.Heartbeat) else []
+        effects = self.heartbeats.heard(now) \
+            if isinstance(op, ops.Heartbeat) and not op.forgeable else []
         return effects + self.allowance.count_refusal(tell=is_first)
 
     def _wants_answer(self, op: ops.Operation) -> bool:

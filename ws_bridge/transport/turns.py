@@ -15,9 +15,9 @@
 Who reads next: with many sockets to read, the loop does other things between two of them.
 
 asyncio reads all sockets that have something, and runs their readers, in one turn of the loop.
-Here they wait in line once they have used :data:`SLICE` together; then some go on each turn. Who
-has not waited lately comes before who has: one that says little does not wait for those that say
-much. What is urgent passes the line.
+Here they wait in line once they have used :data:`SLICE` together; then some go on each turn, as
+many as are expected to read in that time. Who has not waited lately comes before who has: one that
+says little does not wait for those that say much. What is urgent passes the line.
 """
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ SLICE = 0.002
 """For how long sockets are read, together, in one turn of the loop, s."""
 GAP = 0.0005
 """A reader that comes so long after the last one, s, belongs to another turn of the loop."""
+MOST = 64
+"""So many readers go on in one turn at most."""
 LATELY = 1.0
 """Who waited at most so long ago, s, comes after who did not."""
 
@@ -37,33 +39,42 @@ LATELY = 1.0
 class Turns:
     """The line in which all sockets and their readers wait (loop thread)."""
 
-    __slots__ = ('_begin', '_first', '_is_scheduled', '_last', '_waiting')
+    __slots__ = ('_again', '_begin', '_cost', '_first', '_is_scheduled', '_is_unused', '_last',
+                 '_waiting')
 
     def __init__(self) -> None:
         self._begin = self._last = 0.0
+        self._cost = SLICE / 8      # about so long one takes
+        self._is_unused = False     # nobody has gone on in this turn
+        self._again: deque[Callable[[], bool]] = deque()    # whose turn was over before it came
         self._first: deque[Callable[[], bool]] = deque()
         self._waiting: deque[Callable[[], bool]] = deque()
         self._is_scheduled = False
 
     def __repr__(self) -> str:
-        return f'<Turns, {len(self._first) + len(self._waiting)} wait>'
+        return f'<Turns, {len(self._again) + len(self._first) + len(self._waiting)} wait>'
 
     def are_over(self) -> bool:
         """Whether the next one has to wait."""
         now = time.perf_counter()
         if now > self._last + GAP:
-            self._begin = now
-        return bool(self._first or self._waiting) or now > self._begin + SLICE
+            self._begin = self._last = now
+        return self._is_line or now > self._begin + SLICE
 
     def note(self) -> None:
         """Note that something was just read."""
-        self._last = time.perf_counter()
+        before, self._last = self._last, time.perf_counter()
+        self._cost += (min(self._last - before, SLICE) - self._cost) / 8
+
+    @property
+    def _is_line(self) -> bool:
+        return bool(self._again or self._first or self._waiting)
 
     def line_up(self, go: Callable[[], bool], before: float) -> float:
         """
         Have something called when its turn comes.
 
-        :param go: tells whether it needs the whole turn.
+        :param go: tells whether a reader goes on by it.
         :param before: when the same socket waited the last time, loop time, s.
         :return: when it waits now.
         """
@@ -80,7 +91,8 @@ class Turns:
         :param before: when the reader waited the last time, loop time, s.
         :return: when it began to wait now.
         """
-        turn = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
 
         def go() -> bool:
             if turn.done():     # its reader was cancelled
@@ -89,6 +101,12 @@ class Turns:
             return True
         now = self.line_up(go, before)
         await turn
+        while not self._is_unused and time.perf_counter() > self._begin + SLICE:
+            turn = loop.create_future()     # those before it took longer than expected
+            self._again.append(go)
+            self._schedule(loop)
+            await turn
+        self._is_unused = False
         return now
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -97,14 +115,21 @@ class Turns:
             loop.call_soon(self._next, loop)
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let one reader go on, or some sockets, and others in the next turn of the loop."""
+        """Let some go on, and others in the next turn of the loop."""
         self._is_scheduled = False
-        self._begin = time.perf_counter()
+        now = time.perf_counter()
+        if now > self._last + GAP:
+            self._begin = now       # else what was read before in this turn counts too
+        self._first.extendleft(reversed(self._again))
+        self._again.clear()
+        readers = SLICE / max(self._cost, SLICE / MOST)
         try:
             while line := self._first or self._waiting:
-                if line.popleft()() or time.perf_counter() > self._begin + SLICE:
+                readers -= line.popleft()()
+                if readers < 1 or time.perf_counter() > self._begin + SLICE:
                     break
         finally:
-            if self._first or self._waiting:
+            if self._is_line:
                 self._schedule(loop)
             self._begin = self._last = time.perf_counter()
+            self._is_unused = True

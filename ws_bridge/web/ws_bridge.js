@@ -427,12 +427,12 @@ export async function signingKeyLine(name, { publicKey }) {
 
 function hasToBeSigned(messageType, { op } = {}) {
   if (messageType === 'configuration') return !FREE_WORDS.has(op);
-  return messageType !== 'heartbeat' && messageType !== 'status';
+  return messageType !== 'status'; // a heartbeat that is not signed tells times, and not that this side lives
 }
 
 /** What does not wait for frames that are being signed: a stop, and what tells the state of this side. */
 function overtakes(messageType, { op } = {}) {
-  return messageType === 'heartbeat' || messageType === 'status' || (messageType === 'configuration' && op === 'stop');
+  return messageType === 'status' || (messageType === 'configuration' && op === 'stop');
 }
 
 function joined(...parts) {
