@@ -158,7 +158,8 @@ async def open_service(args: Sequence[str], *, on_fault: Callable[[BaseException
                 hear(bridge, *args)
         return call
 
-    ros = RosSide(RosSettings(), post=mailbox.post, args=list(args), parameters=PARAMETERS,
+    ros = RosSide(RosSettings(), post=mailbox.post, attach=mailbox.attach, args=list(args),
+                  parameters=PARAMETERS,
                   on_graph=told(Bridge.graph_changed), on_estop=told(Bridge.stop_wish),
                   on_neighbour=told(Bridge.hear_neighbour),
                   on_stops_lost=told(Bridge.stops_lost),

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
@@ -60,3 +61,33 @@ async def test_much_that_was_posted_leaves_room_for_others(
     for _ in range(4):
         await asyncio.sleep(0)
     assert done == [0, 'other', 1, 2]
+
+
+async def test_what_the_loop_reads_by_itself_is_followed_by_the_same() -> None:
+    loop, done = asyncio.get_running_loop(), list[object]()
+    failed: list[dict[str, object]] = []
+    loop.set_exception_handler(lambda loop, context: failed.append(context))
+    box = Mailbox(loop)
+    box.then = lambda: done.append('then')
+    descriptor = os.eventfd(0)
+
+    def read() -> None:
+        done.append(os.eventfd_read(descriptor))
+        if len(done) > 2:
+            fail()
+    end = box.attach(descriptor, read)
+    try:
+        for number in (5, 6):
+            os.eventfd_write(descriptor, number)
+            for _ in range(100):
+                if len(done) < 2 * number - 8:
+                    await asyncio.sleep(0)
+        assert done == [5, 'then', 6, 'then']
+        assert len(failed) == 1
+        end()
+        os.eventfd_write(descriptor, 7)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(done) == 4
+    finally:
+        os.close(descriptor)

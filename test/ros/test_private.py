@@ -479,8 +479,8 @@ def test_what_does_not_work_is_not_used(node: OtherNode, monkeypatch: pytest.Mon
     monkeypatch.undo()
 
     def make(self: Any, *args: Any) -> private.Tap:
-        entity, port, _ = real(self, *args)
-        return private.Tap(entity, port, lambda msg_type: None)
+        tap = real(self, *args)
+        return private.Tap(tap.entity, tap.port, lambda msg_type: None)
     real = PrivateAccess.make_subscription
     monkeypatch.setattr(PrivateAccess, 'make_subscription', make)
     assert 'TypeError' in str(private.missing(node.node))

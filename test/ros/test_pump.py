@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, ExitStack
 import threading
 from typing import Any
 
@@ -45,7 +45,7 @@ def source_on(node: OtherNode, topic: str, sink: Any, qos: QoSProfile = DEEP,
 
 @contextmanager
 def pumping(node: OtherNode, loop: FakeLoop) -> Iterator[Pump]:
-    pump = Pump(PrivateAccess(node.context), loop.post, loop.faults.append)
+    pump = Pump(PrivateAccess(node.context), loop.post, loop.faults.append, loop.attach)
     pump.start()
     try:
         yield pump
@@ -62,7 +62,7 @@ def waits_with(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     if request.param == 'wait set':
         monkeypatch.setattr(private, 'Bells', no_bells)
     elif request.param == 'bells that do not ring':
-        monkeypatch.setattr(Bells, '_add', lambda self, source: no_bells())
+        monkeypatch.setattr(Bells, 'add', lambda self, source: no_bells())
     return str(request.param)
 
 
@@ -131,7 +131,7 @@ def test_a_removed_source_is_released_before_it_is_destroyed(node: OtherNode, lo
             entity.publish(String(data='x'))
             released = threading.Event()
             pump.remove(source, released.set)
-            assert released.wait(5.0)
+            loop.until(released.is_set)
             node.node.destroy_subscription(source.entity)
             loop.until(lambda: entity.get_subscription_count() == 0)
     assert loop.faults == []
@@ -235,6 +235,141 @@ def test_stopping_before_the_start(node: OtherNode, loop: FakeLoop) -> None:
     pump = Pump(PrivateAccess(node.context), loop.post, loop.faults.append)
     pump.stop()
     assert pump.join(1.0)
+
+
+def near(pump: Pump) -> str:
+    return repr(pump._near)
+
+
+@contextmanager
+def one_by_one(node: OtherNode, loop: FakeLoop, topic: str
+               ) -> Iterator[tuple[Pump, Source, Any, list[str]]]:
+    """Give a source that the loop takes from, its publisher, and what was heard."""
+    heard: list[str] = []
+    with node.publisher(topic, DEEP) as entity, pumping(node, loop) as pump:
+        source = source_on(node, topic, lambda samples, infos, taken:
+                           heard.extend(map(text_of, samples)))
+        pump.add(source)
+        loop.until(entity.get_subscription_count)
+        entity.publish(String(data='first'))
+        loop.until(lambda: heard == ['first'])
+        yield pump, source, entity, heard
+
+
+WHEN_NEAR = 'Near(Bells(1 sources, 1 bells))'
+NONE_NEAR = 'Near(Bells(0 sources, 0 bells))'
+
+
+def test_the_loop_takes_small_samples_by_itself(node: OtherNode, loop: FakeLoop, waits_with: str
+                                                ) -> None:
+    with one_by_one(node, loop, '/small') as (pump, _, entity, heard):
+        if waits_with == 'bells':
+            loop.until(lambda: near(pump) == WHEN_NEAR)
+            assert repr(pump._arrivals) == 'Bells(0 sources, 0 bells)'
+        for number in range(100):
+            entity.publish(String(data=str(number)))
+            loop.until(lambda number=number: len(heard) == number + 2)
+        if waits_with == 'bells':
+            assert near(pump) == WHEN_NEAR
+    assert heard == ['first', *map(str, range(100))]
+    assert loop.faults == []
+
+
+def test_what_comes_in_crowds_or_is_large_goes_back_to_the_pump_in_order(
+        node: OtherNode, loop: FakeLoop, waits_with: str) -> None:
+    with one_by_one(node, loop, '/crowds') as (pump, source, entity, heard):
+        sent = ['first']
+
+        def publish(*texts: str) -> None:
+            for text in texts:
+                entity.publish(String(data=text))
+            sent.extend(texts)
+            loop.until(lambda: len(heard) == len(sent))
+        if waits_with == 'bells':
+            loop.until(lambda: near(pump) == WHEN_NEAR)
+        publish(*map(str, range(300)))
+        if waits_with == 'bells':
+            assert near(pump) == NONE_NEAR
+        for number in range(20):    # it takes more than one calm turn now
+            publish(f'calm {number}')
+        if waits_with == 'bells':
+            loop.until(lambda: near(pump) == WHEN_NEAR)
+        publish('x' * 100_000)
+        publish('small', 'again')
+        for number in range(200):
+            publish(f'calm {number}')
+        assert not source.may_be_near
+        assert waits_with != 'bells' or near(pump) == NONE_NEAR
+    assert heard == sent
+    assert loop.faults == []
+
+
+@pytest.mark.parametrize('where', ['with the loop', 'on its way to it', 'on its way back'])
+def test_a_source_of_the_loop_is_released_before_it_is_destroyed(
+        node: OtherNode, loop: FakeLoop, where: str) -> None:
+    topic = f'/released_{where.replace(" ", "_")}'
+    with one_by_one(node, loop, topic) as (pump, source, entity, heard):
+        if where != 'on its way to it':
+            loop.run()
+        if where == 'on its way back':
+            before = len(heard)
+            for number in range(100):
+                entity.publish(String(data=str(number)))
+            loop.until(lambda: len(heard) > before)
+        released = threading.Event()
+        pump.remove(source, released.set)
+        loop.until(released.is_set)
+        node.node.destroy_subscription(source.entity)
+        loop.until(lambda: entity.get_subscription_count() == 0)
+        assert near(pump) in (NONE_NEAR, 'None')
+    assert loop.faults == []
+
+
+def test_a_take_that_fails_on_the_loop_is_reported_and_the_pump_goes_on(
+        node: OtherNode, loop: FakeLoop, waits_with: str) -> None:
+    if waits_with != 'bells':
+        pytest.skip('the loop takes nothing')
+    with one_by_one(node, loop, '/fails_near') as (pump, source, entity, heard):
+        loop.until(lambda: near(pump) == WHEN_NEAR)
+
+        def fail() -> Any:
+            raise MemoryError
+        source._take = fail
+        entity.publish(String(data='next'))
+        loop.until(lambda: heard == ['first', 'next'])
+    assert [type(fault) for fault in loop.faults] == [MemoryError]
+
+
+def test_the_loop_takes_for_a_slice_of_time(node: OtherNode, loop: FakeLoop, waits_with: str,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a thousand topics at once would keep it from its sockets."""
+    if waits_with != 'bells':
+        pytest.skip('the loop takes nothing')
+    monkeypatch.setattr(pump_module, 'NEAR_SLICE', -1.0)
+    deliver, sizes = pump_module.deliver, list[int]()
+
+    def noted(batch: Any, on_fault: Any) -> None:
+        sizes.append(len(batch))
+        deliver(batch, on_fault)
+    heard: list[str] = []
+    topics = [f'/slice{number}' for number in range(5)]
+    with pumping(node, loop) as pump, ExitStack() as stack:
+        entities = [stack.enter_context(node.publisher(topic, DEEP)) for topic in topics]
+        for topic, entity in zip(topics, entities, strict=True):
+            pump.add(source_on(node, topic, lambda samples, infos, taken:
+                               heard.extend(map(text_of, samples))))
+            loop.until(entity.get_subscription_count)
+            entity.publish(String(data='x'))
+        loop.until(lambda: near(pump) == 'Near(Bells(5 sources, 5 bells))')
+        loop.until(lambda: not loop.has_something)
+        heard.clear()
+        monkeypatch.setattr(pump_module, 'deliver', noted)
+        for entity in entities:
+            entity.publish(String(data='y'))
+        loop.until(lambda: len(heard) == 5)
+    assert loop.faults == []
+    assert heard == ['y'] * 5
+    assert sizes == [1] * 5
 
 
 def test_executors_leave_never_entities_alone(node: OtherNode) -> None:

@@ -34,20 +34,20 @@ class Echo(Part):
 def test_a_part_brings_only_what_it_has() -> None:
     part = Part()
     assert (list(part.deadlines()), part.poll(START), part.close()) == ([], [], [])
-    table = table_of([part, Echo()], [ops.EmergencyStop])
-    assert table[ops.EmergencyStop](ops.EmergencyStop(None), START) == []
+    place, handle = table_of((Part, Echo), (ops.EmergencyStop,))[ops.EmergencyStop]
+    assert (place, handle(Echo(), ops.EmergencyStop(None), START)) == (1, [])
 
 
 @pytest.mark.parametrize(('parts', 'complaint'), [
-    ([Echo(), Echo()], 'EmergencyStop has two handlers'),
-    ([Echo()], 'ClearStop: no operation, or one without a handler'),
-    ([], 'ClearStop, EmergencyStop: no operation'),
+    ((Echo, Echo), 'EmergencyStop has two handlers'),
+    ((Echo,), 'ClearStop: no operation, or one without a handler'),
+    ((), 'ClearStop, EmergencyStop: no operation'),
 ])
-def test_a_missing_or_a_double_row_fails(parts: list[Part], complaint: str) -> None:
+def test_a_missing_or_a_double_row_fails(parts: tuple[type[Part], ...], complaint: str) -> None:
     with pytest.raises(TypeError, match=complaint):
-        table_of(parts, [ops.EmergencyStop, ops.ClearStop])
+        table_of(parts, (ops.EmergencyStop, ops.ClearStop))
 
 
 def test_a_row_that_is_no_operation_fails() -> None:
     with pytest.raises(TypeError, match='EmergencyStop: no operation'):
-        table_of([Echo()], [])
+        table_of((Echo,), ())

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+import select
 import time
 from traceback import format_exception
 from typing import Any, TypeVar
@@ -89,16 +90,34 @@ class FakeLoop:
 
     def __init__(self) -> None:
         self._posted: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._readers: dict[int, Callable[[], None]] = {}
         self.faults: list[BaseException] = []
 
     def post(self, action: Callable[..., None], *args: Any) -> None:
         self._posted.append((action, args))
 
+    def attach(self, descriptor: int, function: Callable[[], None]) -> Callable[[], None]:
+        self._readers[descriptor] = function
+
+        def end() -> None:
+            del self._readers[descriptor]
+        return end
+
     def run(self) -> None:
-        """Run what was posted."""
+        """Run what was posted, and what waits for file descriptors that can be read."""
         while self._posted:
             action, args = self._posted.popleft()
             action(*args)
+        for descriptor in self._readable():
+            self._readers[descriptor]()
+
+    @property
+    def has_something(self) -> bool:
+        """Whether something is left to run."""
+        return bool(self._posted or self._readable())
+
+    def _readable(self) -> list[int]:
+        return select.select(list(self._readers), [], [], 0)[0]
 
     def until(self, predicate: Callable[[], Value],
               what: str | Callable[[], object] = 'the awaited state',
@@ -118,7 +137,8 @@ class FakeLoop:
 def running_side(loop: FakeLoop, settings: RosSettings = QUICK, **options: Any
                  ) -> Iterator[RosSide]:
     """Give a started ROS side, and shut it down; no fault may have happened."""
-    side = RosSide(settings, post=loop.post, on_fault=loop.faults.append, **options)
+    side = RosSide(settings, post=loop.post, attach=loop.attach,
+                   on_fault=loop.faults.append, **options)
     side.start()
     try:
         yield side

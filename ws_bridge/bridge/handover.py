@@ -52,6 +52,23 @@ class Mailbox:
             except RuntimeError:  # the loop is closed: the process is on its way out
                 self._items.clear()
 
+    def attach(self, descriptor: int, function: Callable[[], None]) -> Callable[[], None]:
+        """
+        Have a function called on the loop whenever a file descriptor can be read.
+
+        :return: what ends that.
+        """
+        def ready() -> None:
+            try:
+                function()
+            finally:
+                self.then()
+        self._loop.add_reader(descriptor, ready)
+
+        def end() -> None:
+            self._loop.remove_reader(descriptor)
+        return end
+
     def _drain(self) -> None:
         self._scheduled = False
         end = time.perf_counter() + TURN

@@ -129,17 +129,18 @@ class StateReporter(Unit):
         """Send what is due; called a few times a second."""
         now = self._loop.time()
         # Many peers are told later: it must not take all of the loop's time.
-        wanting = [peer for peer in self._peers() if peer.hears_news]
-        if wanting and not self._telling and now >= self._rest:
+        if not self._telling and now >= self._rest and any(
+                peer.hears_news for peer in self._peers()):
             freshness = tuple([(topic.name, self._judge(topic, now))
                                for topic in self._outward.topics()])
             if self._touched or freshness != self._freshness or now >= self._status_due:
                 self._freshness, self._touched = freshness, False
                 self._status_due = now + self._settings.status_interval
                 self._behind.clear()
-                self._begin_to_tell(now, wanting)
-            elif free := [peer for peer in wanting
-                          if peer in self._behind and not _is_busy(peer.link)]:
+                self._begin_to_tell(now, [peer for peer in self._peers() if peer.hears_news])
+            elif self._behind and (free := [
+                    peer for peer in self._peers() if peer in self._behind and peer.hears_news
+                    and not _is_busy(peer.link)]):
                 self._behind.difference_update(free)
                 self._begin_to_tell(now, free)
         if now >= self._diagnostics_due:

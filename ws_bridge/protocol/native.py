@@ -20,6 +20,7 @@ the counter of the frames it made.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 import math
 import re
 import struct
@@ -143,7 +144,7 @@ class NativeDialect:
     def __init__(self, source: str, prefix: str, max_depth: int = MAX_DEPTH) -> None:
         self._source = source
         self._prefix = prefix
-        self._source_text = orjson.dumps(source)
+        self._source_text = _text_of(source)
         self._stem = orjson.dumps(prefix)[:-1]
         self._max_depth = max_depth
         self._count = 0
@@ -225,6 +226,12 @@ class NativeDialect:
         opcode = ENCODINGS[encoding].opcode
         return binary_writer(channel_id, opcode) if opcode \
             else text_writer(topic, channel_id, self._prefix)
+
+
+@lru_cache(1)
+def _text_of(source: str) -> bytes:
+    """Return a name as JSON, the same object for all peers: orjson leaves 4 kB behind each."""
+    return orjson.dumps(source)
 
 
 def text_writer(topic: str, channel_id: int, prefix: str) -> SampleWriter:

@@ -39,6 +39,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 import ctypes
+from functools import partial
 from importlib import import_module
 import logging
 import os
@@ -79,9 +80,9 @@ PARTS = {
 }
 """Classes of rclpy's extension, and what is used of them."""
 QUIET = SubscriptionEventCallbacks(use_default_callbacks=False)
-BELLS_OF_FILES = 4
+BELLS_OF_FILES = 8
 """
-One of so many of the files that the process may open is a bell.
+One of so many of the files that the process may open is a bell of the pump, one of the loop.
 
 Beyond that sources share one: all of them are tried when it rings, which costs 2 us each.
 """
@@ -119,11 +120,13 @@ class Tap(NamedTuple):
     :ivar port: what is waited for.
     :ivar take: of a subscription a :data:`Take`; of a service ``take(request_type)`` returns a
         request and its header, or twice ``None``.
+    :ivar near: makes another :data:`Take`, for the loop's thread; ``None``: that cannot take.
     """
 
     entity: Any
     port: Any
     take: Callable[..., Any]
+    near: Callable[[], Take] | None = None
 
 
 class Waited(Protocol):
@@ -203,6 +206,9 @@ class Access(Protocol):
 
     def without_bells(self, why: Unsupported) -> Arrivals:
         """Return what to wait with instead of what raised ``why``."""
+
+    def near(self) -> Bells | None:
+        """Return what tells the loop by a file descriptor what came; ``None``: nothing does."""
 
     def make_subscription(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile) -> Tap:
         """
@@ -389,6 +395,7 @@ class PrivateAccess:
                  writer: CdrPublisher | None = None) -> None:
         self._context = context
         self._taker = taker
+        self._near_taker: CdrTaker | None = None
         self._writer = writer
         self._group = NeverGroup()
 
@@ -404,12 +411,27 @@ class PrivateAccess:
         logger.warning('many topics cost more than they need to: %s', why)
         return WaitSet(self._context)
 
+    def near(self) -> Bells | None:
+        """Return what tells the loop what came; see :class:`Access`."""
+        try:
+            return Bells()
+        except Unsupported:
+            return None
+
+    def _near_take(self, entity: Any) -> Take:
+        """Return what takes on the loop's thread: memory is kept for each thread."""
+        if self._taker is None:
+            return _take_of(entity)
+        if self._near_taker is None:
+            self._near_taker = CdrTaker()
+        return self._near_taker.take_of(entity.handle)
+
     def make_subscription(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile) -> Tap:
         """Create a subscription; see :class:`Access`."""
         entity = node.create_subscription(msg_type, topic, _never_called, profile, raw=True,
                                           callback_group=self._group, event_callbacks=QUIET)
         return Tap(entity, entity.handle, _take_of(entity) if self._taker is None
-                   else self._taker.take_of(entity.handle))
+                   else self._taker.take_of(entity.handle), partial(self._near_take, entity))
 
     def make_service(self, node: Node, srv_type: Any, name: str) -> Tap:
         """Create a service; see :class:`Access`."""
@@ -643,7 +665,7 @@ class Bells:
     The middleware rings for each sample; used on one thread, but for :meth:`wake`.
 
     A bell is an ``eventfd``, reported once each time something was written to it: what it counts
-    is never read.
+    is never read. The pump waits for its bells; the loop has others among its sockets.
 
     :raises Unsupported: not on this system.
     """
@@ -668,10 +690,10 @@ class Bells:
         :raises Unsupported: the middleware cannot ring.
         """
         for source in self._bell_of.keys() - set(sources):
-            self._remove(source)
+            self.remove(source)
         for source in sources:
             if source not in self._bell_of:
-                self._add(source)
+                self.add(source)
 
     def wait(self, *, for_sources: bool = True) -> list[Waited]:
         """
@@ -683,8 +705,20 @@ class Bells:
         if not for_sources:
             self._poll_wake.poll()
             return []
+        return self.ready(-1)
+
+    def fileno(self) -> int:
+        """Return a file descriptor that can be read when :meth:`ready` has something."""
+        return self._poll.fileno()
+
+    def ready(self, timeout: float = 0) -> list[Waited]:
+        """
+        Return the sources that may have something, each at most once.
+
+        :param timeout: how long to wait until something comes, s; below 0 = as long as it takes.
+        """
         ready: list[Waited] = []
-        for bell, _ in self._poll.poll():
+        for bell, _ in self._poll.poll(timeout):
             ready += self._bells.get(bell, ())
         return ready
 
@@ -699,12 +733,17 @@ class Bells:
     def close(self) -> None:
         """Give everything back."""
         for source in list(self._bell_of):
-            self._remove(source)
+            self.remove(source)
         self._poll.close()
         self._poll_wake.close()
         os.close(self._wake)
 
-    def _add(self, source: Waited) -> None:
+    def add(self, source: Waited) -> None:
+        """
+        Wait for one more source.
+
+        :raises Unsupported: the middleware cannot ring.
+        """
         handle = source.port
         handle.__enter__()      # so that it is not destroyed meanwhile
         try:
@@ -715,7 +754,7 @@ class Bells:
         self._bells[bell][source] = None
         self._bell_of[source] = bell
         if self._setters[source.kind](handle.pointer, self._ring, bell):
-            self._remove(source)
+            self.remove(source)
             raise Unsupported('the middleware reports no new messages')
         os.eventfd_write(bell, 1)       # for what came before
 
@@ -738,7 +777,8 @@ class Bells:
                 return bell
         return min(self._bells, key=lambda each: len(self._bells[each]))
 
-    def _remove(self, source: Waited) -> None:
+    def remove(self, source: Waited) -> None:
+        """Wait for a source no more."""
         # When this returns no thread of the middleware is in the callback, nor will be.
         self._setters[source.kind](source.port.pointer, None, None)
         source.port.__exit__(None, None, None)
@@ -1039,6 +1079,10 @@ class PublicAccess:
     def without_bells(self, why: Unsupported) -> Arrivals:
         """Raise what cannot come: nothing here has bells."""
         raise why
+
+    def near(self) -> Bells | None:
+        """Return ``None``: an executor takes."""
+        return None
 
     def make_subscription(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile) -> Tap:
         """Create a subscription; see :class:`Access`."""

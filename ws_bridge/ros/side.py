@@ -41,7 +41,7 @@ from ws_bridge.ros.node import RosNode
 from ws_bridge.ros.parameters import declare_parameters, watch_parameters
 from ws_bridge.ros.private import find
 from ws_bridge.ros.publishers import Kept, Publisher
-from ws_bridge.ros.pump import Pump
+from ws_bridge.ros.pump import Attach, Pump
 from ws_bridge.ros.qos import requested_profile
 from ws_bridge.ros.recording import RecordEnd
 from ws_bridge.ros.safety import EstopCallback, SafetyEnd
@@ -77,11 +77,13 @@ class RosSide:
     Node, pump and everything that peers own in ROS.
 
     Methods belong to the loop thread, except :meth:`start` and :meth:`shutdown`, which any thread
-    may call. Callbacks come through ``post``. Names are full names, as :meth:`resolve` returns
-    them, which everything that a peer says has to pass first.
+    may call (but where there is ``attach``). Callbacks come through ``post``. Names are full
+    names, as :meth:`resolve` returns them, which everything that a peer says has to pass first.
 
     :param settings: see :class:`RosSettings`.
     :param post: ``post(fn, *args)``, from any thread: runs ``fn`` on the loop thread, in order.
+    :param attach: has the loop take small samples by itself, see
+        :data:`ws_bridge.ros.pump.Attach`; ``None`` = another thread takes all.
     :param args: ROS arguments; ``None`` = none.
     :param types: finds types and their classes; ``None`` = a new store.
     :param parameters: the table of ROS parameters to declare.
@@ -104,7 +106,8 @@ class RosSide:
     """
 
     def __init__(self, settings: RosSettings, *, post: Callable[..., None],
-                 args: Sequence[str] | None = None, types: TypeStore | None = None,
+                 attach: Attach | None = None, args: Sequence[str] | None = None,
+                 types: TypeStore | None = None,
                  parameters: Sequence[ParameterSpec] = (),
                  on_graph: Callable[[GraphSnapshot], None] = ignore,
                  on_parameters: Callable[[dict[str, ParameterValue]], None] = ignore,
@@ -122,6 +125,7 @@ class RosSide:
         self.uses_sim_time = False
         self.release = ros_release()
         self._post = post
+        self._attach = attach
         self._args = list(args or ())
         self._specs = tuple(parameters)
         self._on_graph = on_graph
@@ -180,7 +184,7 @@ class RosSide:
             self._goals = Goals(ros, self.settings, self._post)
             self._status = StatusPublisher(ros.node, self.types)
             self.are_diagnostics_heard = self._status.are_diagnostics_heard
-            self._pump = Pump(access, self._post, self._on_fault)
+            self._pump = Pump(access, self._post, self._on_fault, self._attach)
             services = StopServices(ros, self._calls, self.types, self._post,
                                     self.settings.estop_service, self._on_stop_failed)
             self._watchdog = Watchdog(

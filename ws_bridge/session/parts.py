@@ -20,13 +20,14 @@ out the operations of that row. It knows the other parts only by what its constr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import lru_cache
 from typing import Any, ClassVar, get_args, Protocol
 
 from ws_bridge.protocol.operations import Operation
 from ws_bridge.session.effects import Effect
 
-Handlers = Mapping[type, Callable[[Any, Any, float], list[Effect]]]
+Handler = Callable[[Any, Any, float], list[Effect]]
+Handlers = Mapping[type, Handler]
 """By the class of an operation: the method that takes it, and the monotonic time, s."""
 
 
@@ -55,20 +56,21 @@ class Part:
         return []
 
 
-def table_of(parts: Iterable[Handling],
-             operations: Iterable[type] = get_args(Operation)
-             ) -> dict[type, Callable[[Any, float], list[Effect]]]:
+@lru_cache(8)
+def table_of(parts: tuple[type[Handling], ...],
+             operations: tuple[type, ...] = get_args(Operation)
+             ) -> Mapping[type, tuple[int, Handler]]:
     """
-    Return which part carries out what.
+    Return which of the parts, by its place, carries out what; the same table for all sessions.
 
     :raises TypeError: an operation has no handler, or two; or it is none.
     """
-    table: dict[type, Callable[[Any, float], list[Effect]]] = {}
-    for part in parts:
+    table: dict[type, tuple[int, Handler]] = {}
+    for place, part in enumerate(parts):
         for operation, handler in part.HANDLERS.items():
             if operation in table:
                 raise TypeError(f'{operation.__name__} has two handlers')
-            table[operation] = partial(handler, part)
+            table[operation] = place, handler
     wrong = {operation.__name__ for operation in table.keys() ^ set(operations)}
     if wrong:
         raise TypeError(f'{", ".join(sorted(wrong))}: no operation, or one without a handler')

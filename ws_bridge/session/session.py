@@ -103,7 +103,7 @@ class Session:
             login, self.allowance, self.heartbeats)
         # what waits for nothing is not asked again and again
         self._timed = [part for part in self._parts if type(part).deadlines is not Part.deadlines]
-        self._handlers = table_of((self, *self._parts))
+        self._handlers = table_of((type(self), *map(type, self._parts)))
 
     def __repr__(self) -> str:
         return (f'Session({self.peer}, {self.dialect}, name={self.name!r}, '
@@ -123,7 +123,8 @@ class Session:
                     return self._refuse(op, now)
                 self.allowance.note_excess(now)     # it passes, but a flood of them ends
             self.login.admit(op)
-            return self._handlers[type(op)](op, now)
+            place, handle = self._handlers[type(op)]
+            return handle(self._parts[place - 1] if place else self, op, now)
         except WsBridgeError as exc:
             op_id: str | None = getattr(op, 'op_id', None)
             return [fx.Send(replies.Failed(op_id, exc, ops.about(op)))]

@@ -15,7 +15,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from math import inf
+from sys import intern
 from typing import ClassVar
 
 from ws_bridge.config import Settings
@@ -54,13 +56,14 @@ class PeerSubscriptions(Part):
         return f'PeerSubscriptions({", ".join(map(str, self.names))})'
 
     def _subscribe(self, op: ops.Subscribe, now: float) -> list[fx.Effect]:
-        topic = self._resolve(op.topic)
+        # Peers who subscribe to the same hold the same text, not one each.
+        wire_name, topic = intern(op.topic), intern(self._resolve(op.topic))
         camera = self._camera_of(topic)
         if camera is not None and self._login.rights.find('subscribe', camera) is None:
             camera = None       # it is as if it were not there
         rule = self._login.check('subscribe', camera or topic, 'topic')
         most = self._settings.max_subscriptions
-        name = (op.topic, op.key or '') if op.separate else op.topic
+        name = (wire_name, op.key or '') if op.separate else wire_name
         if name not in self.names:
             require_room(len(self.names), most, 'subscriptions')
         if name == op.topic and op.key is not None and not self._merger.has(op.topic, op.key):
@@ -77,11 +80,10 @@ class PeerSubscriptions(Part):
         self.names[name] = topic
         encoding = op.encoding or rule.encoding or 'json'
         opening = fx.OpenSubscription(
-            op.op_id, topic, op.topic, msg_type, encoding, interval, depth, op.qos,
-            op.want_schema, op.fragment_size, op.key, separate=op.separate, rung=op.rung,
-            codec=op.codec, camera=camera,
-            share=Share(rule.weight, rule.priority or 0,
-                        1.0 / rule.min_rate if rule.min_rate else inf))
+            op.op_id, topic, wire_name, intern(msg_type) if msg_type else msg_type, encoding,
+            interval, depth, op.qos, op.want_schema, op.fragment_size, op.key,
+            separate=op.separate, rung=op.rung, codec=op.codec, camera=camera,
+            share=_share(rule.weight, rule.priority or 0, rule.min_rate))
         return [opening if op.separate else self._merger.add(opening)]
 
     def _unsubscribe(self, op: ops.Unsubscribe, now: float) -> list[fx.Effect]:
@@ -140,3 +142,9 @@ class PeerSubscriptions(Part):
 
     HANDLERS: ClassVar[Handlers] = {
         ops.Subscribe: _subscribe, ops.Unsubscribe: _unsubscribe, ops.PictureShown: _shown}
+
+
+@lru_cache(64)
+def _share(weight: float | None, priority: int, min_rate: float | None) -> Share:
+    """Return what a rule gives a stream, the same object for all who have as much."""
+    return Share(weight, priority, 1.0 / min_rate if min_rate else inf)

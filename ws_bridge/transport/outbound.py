@@ -131,6 +131,8 @@ class Outbound:
         """Bytes that wait in the queue and in the transport."""
         if self.direct is not None:     # as almost always: it is asked of each peer, often
             return 0
+        if self._writer is None:
+            return self._transport.get_write_buffer_size()
         return self.queue.nbytes + self.queue.begun_bytes + self.in_hand + \
             self._transport.get_write_buffer_size()
 
