@@ -135,6 +135,7 @@ FAULTS = """
     }
     root.querySelectorAll('*').forEach((item) => { item.scrollTop = 0; });
     return faults;"""
+LAYERS = "document.querySelector('.layers').open = arguments[0];"
 SETTLED = """
     return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));"""
 
@@ -196,6 +197,9 @@ def test_all_is_in_sight_and_in_reach(page: Page) -> None:
         click(page, 'tab-drive' if page['tab-drive'].is_displayed() else 'tab-topics')
         page.run(SETTLED)
         found += faults(page, where)
+        page.run(LAYERS, True)
+        found += faults(page, f'{where}, layers', '.layers')
+        page.run(LAYERS, False)
         for panel in PANELS:
             click(page, f'tab-{panel}')
             page.run(SETTLED)

@@ -290,6 +290,28 @@ def test_inspect(page: Page) -> None:
     assert not page['inspect'].is_displayed()
 
 
+def test_inspect_on_a_phone(page: Page) -> None:
+    """It is below the list, and comes into sight, above the tabs."""
+    page.driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {
+        'width': 390, 'height': 844, 'deviceScaleFactor': 1, 'mobile': True})
+    try:
+        page.show('topics')
+        page.run("""[...document.querySelectorAll('#topics button')].find(
+            (each) => each.textContent === '/odom').click();""")
+        page.wait_text('inspect-text', 'child_frame_id: "base_link"')
+
+        def is_in_sight() -> bool:
+            return bool(page.run("""
+                const box = document.getElementById('inspect').getBoundingClientRect();
+                const tabs = document.querySelector('.tabs').getBoundingClientRect();
+                return box.top >= 0 && tabs.top - box.top > 0.35 * innerHeight;"""))
+        page.wait(is_in_sight, 'the inspector in sight')
+        page.run("document.getElementById('inspect-close').click();")
+        assert not page['inspect'].is_displayed()
+    finally:
+        page.driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
+
+
 def test_inspect_says_why_nothing_comes(page: Page) -> None:
     from std_msgs.msg import String
     with SpinningNode('quiet') as quiet:
@@ -382,6 +404,7 @@ def test_hundreds_of_topics(page: Page) -> None:
 
 def test_actions_messages_and_health(page: Page) -> None:
     """What a form can send: a goal, with its progress and its end, and any message."""
+    from geometry_msgs.msg import PoseStamped
     from rclpy.action import ActionServer, CancelResponse
     from std_msgs.msg import Int32
     from test_msgs.action import Fibonacci
@@ -426,6 +449,24 @@ def test_actions_messages_and_health(page: Page) -> None:
         box.send_keys('x\n')
         page.wait_text('publish-say', 'data: not a number of int32')
 
+        poses: list[PoseStamped] = []
+        worker.node.create_subscription(PoseStamped, '/seen', poses.append, 10)
+        for element_id, text in (('publish-topic', '/seen'),
+                                 ('publish-type', 'geometry_msgs/msg/PoseStamped\t')):
+            page[element_id].clear()
+            page[element_id].send_keys(text)
+        boxes = page.wait(lambda: (found := page.driver.find_elements(
+            'css selector', '#publish-fields input'))[9:] and found, 'its fields')
+        for place, text in ((2, 'map'), (4, '-1.5')):
+            boxes[place].clear()
+            boxes[place].send_keys(text)
+
+        def is_seen() -> bool:
+            boxes[4].send_keys('\n')
+            return bool(poses)
+        page.wait(is_seen, 'the pose')
+        assert (poses[0].header.frame_id, poses[0].pose.position.y) == ('map', -1.5)
+
         def offered() -> bool:
             page.show('actions')
             return '/fib' in page.text('action')
@@ -441,6 +482,78 @@ def test_actions_messages_and_health(page: Page) -> None:
         server.destroy()
     page.show('health')
     page.wait_text('health', 'ws_bridge')
+
+
+# From when the page is connected on: what it takes to load it is another thing.
+NOTE_LONG_TASKS = """
+    window.tasks = [];
+    new PerformanceObserver((list) => tasks.push(...list.getEntries().map(
+      ({startTime, duration}) => [startTime, duration]))).observe({type: 'longtask'});
+    const look = setInterval(() => {
+      if (document.getElementById('connection')?.dataset.state !== 'connected') return;
+      window.connectedAt = performance.now();
+      clearInterval(look);
+    }, 5);"""
+TOPICS, TRIES = 300, 3
+
+
+def test_three_hundred_topics_hold_nothing_up(page: Page, demo: Demo) -> None:
+    """Their rows, their ages and a filter take no long task; a busy machine may make one once."""
+    from std_msgs.msg import Int32
+    tasks: list[list[str]] = []
+    with SpinningNode('many') as many:
+        topics = [many.node.create_publisher(Int32, f'/many/t{i:03}', 1) for i in range(TOPICS)]
+
+        def rows() -> int:
+            return len(page.driver.find_elements('css selector', '#topics tr'))
+        page.wait(lambda: rows() > TOPICS, 'that the bridge knows them')
+        script = page.driver.execute_cdp_cmd(
+            'Page.addScriptToEvaluateOnNewDocument', {'source': NOTE_LONG_TASKS})
+        for _ in range(TRIES):
+            page.load(demo.page)
+            page.wait(lambda: rows() > TOPICS, 'a row for each')
+            page['topic-filter'].send_keys('t29')
+            page.wait(lambda: page.run("""
+                return document.querySelectorAll('#topics tr:not([hidden])').length;""") == 10,
+                'the filter')
+            page['topic-filter'].clear()
+            page['topic-filter'].send_keys(' \b')
+            states = page.run("""return new Promise((done) => setTimeout(() => done(
+                document.querySelectorAll('#topics tr:not([hidden])').length), 2500));""")
+            assert states > TOPICS
+            tasks.append(page.run(
+                'return tasks.filter(([start]) => start >= connectedAt).map(String);'))
+            if not tasks[-1]:
+                break
+        page.driver.execute_cdp_cmd('Page.removeScriptToEvaluateOnNewDocument', script)
+        assert len(topics) == TOPICS
+    assert [] in tasks, tasks
+
+
+def test_health(page: Page) -> None:
+    """The worst first, with what is wrong and its values; it moves when it is well again."""
+    from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+    with SpinningNode('monitor') as monitor:
+        publisher = monitor.node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        motor = DiagnosticStatus(level=DiagnosticStatus.ERROR, name='motor', message='too hot',
+                                 values=[KeyValue(key='temperature', value='91.5')])
+        lamp = DiagnosticStatus(level=DiagnosticStatus.WARN, name='a lamp', message='flickers')
+        monitor.node.create_timer(
+            0.1, lambda: publisher.publish(DiagnosticArray(status=[lamp, motor])))
+        page.show('health')
+
+        def rows() -> list[str]:
+            return [str(row.text) for row in page.driver.find_elements(
+                'css selector', '#health tr')]
+        page.wait(lambda: len(rows()) > 2 and rows()[0].startswith('ERROR motor'),
+                  'the error first')
+        assert 'too hot' in rows()[0]
+        assert rows()[1].startswith('WARN a lamp')
+        page.driver.find_element('css selector', '#health summary').click()
+        page.wait(lambda: 'temperature: 91.5' in rows()[0], 'its values')
+        motor.level = DiagnosticStatus.OK
+        page.wait(lambda: rows()[0].startswith('WARN'), 'that it is well again')
+        assert 'OK motor' in '\n'.join(rows())
 
 
 def test_recordings(page: Page, demo: Demo, tmp_path: Path) -> None:

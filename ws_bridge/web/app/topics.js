@@ -25,6 +25,7 @@ export function startTopics(client) {
   const rows = new Map();
   let inspected = null;
   let newest = null;
+  let isNew = false;
   let heard = 0;
   let asking = null;
   let told = new Map();
@@ -60,6 +61,7 @@ export function startTopics(client) {
     say($('inspect-title'), topic);
     say($('inspect-text'), 'waiting for a message …');
     $('inspect').scrollIntoView({ block: 'nearest' });
+    isNew = true;
     inspected = client.subscribe(topic, (message) => {
       answered();
       newest = message;
@@ -144,6 +146,8 @@ export function startTopics(client) {
     if (newest !== null) {
       say($('inspect-text'), asText(newest, ''));
       newest = null;
+      if (isNew) $('inspect').scrollIntoView({ block: 'nearest' }); // it is as long as its message now
+      isNew = false;
     }
   }
 
