@@ -167,6 +167,11 @@ def each_layout(page: Page, sizes: Sequence[tuple[int, int, bool]] = SIZES) -> I
         driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': []})
 
 
+def panels_of(layout: int) -> list[str]:
+    """Return half of the panels: each on each screen, and in each scheme on every other one."""
+    return [panel for i, panel in enumerate(PANELS) if (i + layout + layout // 2) % 2]
+
+
 def faults(page: Page, where: str, scope: str = 'body') -> list[str]:
     """Return what is wrong with the layout of a part of the page."""
     return [f'{where}: {each}' for each in dict.fromkeys(page.run(FAULTS, scope))]
@@ -203,14 +208,14 @@ def test_all_is_in_sight_and_in_reach(page: Page) -> None:
     """Each control of each panel, on each screen: nothing covers it or is cut off."""
     fill_the_panels(page)
     found: list[str] = []
-    for where in each_layout(page):
+    for i, where in enumerate(each_layout(page)):
         click(page, 'tab-drive' if page['tab-drive'].is_displayed() else 'tab-topics')
         page.run(SETTLED)
         found += faults(page, where)
         page.run(LAYERS, True)
         found += faults(page, f'{where}, layers', '.layers')
         page.run(LAYERS, False)
-        for panel in PANELS:
+        for panel in panels_of(i):
             click(page, f'tab-{panel}')
             page.run(SETTLED)
             found += faults(page, f'{where}, {panel}', f'#panel-{panel}')
@@ -348,11 +353,11 @@ def test_nothing_that_axe_calls_a_violation(page: Page) -> None:
     fill_the_panels(page)
     page.run(AXE.read_text())
     found: list[str] = []
-    for where in each_layout(page):
+    for i, where in enumerate(each_layout(page)):
         click(page, 'tab-drive' if page['tab-drive'].is_displayed() else 'tab-topics')
         page.run(SETTLED)
         found += axe_says(page, where)
-        for panel in PANELS:
+        for panel in panels_of(i):
             click(page, f'tab-{panel}')
             found += axe_says(page, f'{where}, {panel}', f"'#panel-{panel}'")
     page['stop'].click()

@@ -543,8 +543,8 @@ def test_health(page: Page) -> None:
         page.show('health')
 
         def rows() -> list[str]:
-            return [str(row.text) for row in page.driver.find_elements(
-                'css selector', '#health tr')]
+            return list(page.run("""return [...document.querySelectorAll('#health tr')].map(
+                (row) => [...row.cells].map((cell) => cell.textContent).join(' '));"""))
         page.wait(lambda: len(rows()) > 2 and rows()[0].startswith('ERROR motor'),
                   'the error first')
         assert 'too hot' in rows()[0]

@@ -18,7 +18,7 @@ import { $, make, mark, say, seconds } from './dom.js';
 
 const LONGEST_LIST = 40;
 const PATIENCE = 2000;
-const ROWS_A_FRAME = 25;
+const ROWS_A_FRAME = 10;
 const WORDS = { FRESH: 'fresh', STALE: 'stale', LOST: 'lost' };
 
 export function startTopics(client) {
@@ -75,10 +75,11 @@ export function startTopics(client) {
     const name = make('button', { className: 'name', type: 'button', textContent: topic });
     name.addEventListener('click', () => inspect(topic));
     const parts = {
-      type: make('small'), rate: make('td', { className: 'n' }), cell: make('td', { className: 'n' }),
-      fresh: make('span', { className: 'fresh' }), age: null, said: {},
+      type: make('small'), rate: make('span'), cell: make('span'), fresh: make('span', { className: 'fresh' }), age: null, said: {},
     };
-    parts.row = make('tr', {}, make('td', {}, name, parts.type), parts.rate, parts.cell, make('td', {}, parts.fresh));
+    // What changes is in a box of its own: the browser lays out no more than that anew.
+    const box = (part, className) => make('td', { className: `box ${className}` }, part);
+    parts.row = make('tr', {}, make('td', {}, name, parts.type), box(parts.rate, 'n'), box(parts.cell, 'n'), box(parts.fresh, ''));
     return parts;
   }
 
