@@ -837,8 +837,8 @@ async def test_a_gate_of_the_mapping_file(robot: Robot, mapping: str) -> None:
     async with two(mapping_file=mapping) as (service, operator, _):
         await async_wait_until(lambda: GATE in service.ros.graph.topics)
         hello = await operator.ask('hello')
-        assert [(gate['gate'], gate['topics']) for gate in hello['gates']] == [
-            ('drive', ['/cmd_vel']), ('bounded', ['/other'])]
+        assert [(gate['gate'], gate['topics'], gate['services']) for gate in hello['gates']] == [
+            ('drive', ['/cmd_vel'], ['/dock']), ('bounded', ['/other'], [])]
         await operator.acquire('drive')
         for x in (0.0, 5.0):
             assert await code(operator, x) == 'publish'

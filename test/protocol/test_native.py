@@ -708,7 +708,7 @@ GRAPH = replies.GraphView(
 FINDINGS = [{'code': 'silent', 'message': 'so', 'advice': 'do'}]
 GATE = {'gate': '/t', 'topics': ['/t'], 'holder': 'p1', 'holder_name': 'page', 'epoch': 3,
         'timeout': 0.5, 'ttl': 0.3, 'state': 'held', 'neutral_needed': True,
-        'speed_limit': None}
+        'speed_limit': None, 'services': []}
 ESTOP = {'stopped': True, 'by': None, 'reason': 'start'}
 CONTROL = {'gates': [GATE], 'estop': ESTOP}
 TERMS = {'gate': '/t', 'epoch': 3, 'timeout': 0.5, 'ttl': 0.3}

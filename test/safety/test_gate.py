@@ -88,8 +88,8 @@ def test_a_gate_shows_its_state() -> None:
 def test_describe() -> None:
     gate = make(timeout=2.0, ttl=1.0)
     gate.acquire('p')
-    assert gate.describe({'p': 'page'}.get, ['/t']) == GateState(
-        'g', ['/t'], 'p', 'page', 1, 2.0, 1.0, 'held', True)
+    assert gate.describe({'p': 'page'}.get, ['/t'], ['/s']) == GateState(
+        'g', ['/t'], 'p', 'page', 1, 2.0, 1.0, 'held', True, services=['/s'])
 
 
 # ---- age

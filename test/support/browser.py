@@ -14,8 +14,9 @@
 """A real browser before a real bridge: what the tests of the page share."""
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 import io
 import json
 import os
@@ -152,13 +153,20 @@ class Observer:
 
 
 class Relay:
-    """A TCP relay that can fall silent: the network goes, and no end hears of it."""
+    """
+    A TCP relay that can fall silent: the network goes, and no end hears of it.
+
+    :ivar silent: nothing is passed on, and what comes meanwhile is lost.
+    :ivar delay: s that what comes from now on takes, each way.
+    """
 
     def __init__(self, target: int) -> None:
         self._target = target
         self._server = socket.create_server(('127.0.0.1', 0))
         self.port: int = self._server.getsockname()[1]
         self.silent = False
+        self.delay = 0.0
+        self._late: deque[tuple[float, socket.socket, bytes]] = deque()
         self._closing = False
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._server, selectors.EVENT_READ)
@@ -167,7 +175,11 @@ class Relay:
 
     def _run(self) -> None:
         while not self._closing:
-            for key, _ in self._selector.select(0.02):
+            while self._late and self._late[0][0] <= time.monotonic():
+                _, other, data = self._late.popleft()
+                with suppress(OSError):     # it has closed meanwhile
+                    other.sendall(data)
+            for key, _ in self._selector.select(0.005 if self._late else 0.02):
                 if key.fileobj is self._server:
                     near, _ = self._server.accept()
                     far = socket.create_connection(('127.0.0.1', self._target))
@@ -181,7 +193,11 @@ class Relay:
         assert isinstance(one, socket.socket)
         try:
             data = one.recv(65536)
-            if data and not self.silent:
+            if data and not self.silent and (self.delay or self._late):
+                due = time.monotonic() + self.delay
+                self._late.append((max(due, self._late[-1][0]) if self._late else due,
+                                   other, data))
+            elif data and not self.silent:
                 other.sendall(data)
         except OSError:
             data = b''
@@ -208,6 +224,8 @@ class Page:
         self.driver = driver
         self._folder = folder
         self.refusals: tuple[str, ...] = ()     # codes that are part of a test
+        self._urls: set[str] = set()            # that were asked for
+        self._sent: list[dict[str, Any]] = []   # data of text frames of the native dialect
 
     def load(self, url: str) -> None:
         """Load the page and wait until it is connected."""
@@ -319,18 +337,31 @@ class Page:
     def console(self) -> list[str]:
         """Return what the console got since the last time, warnings and worse."""
         return [entry['message'] for entry in self.driver.get_log('browser')
-                if entry['level'] in ('SEVERE', 'WARNING')]
+                if entry['level'] in ('SEVERE', 'WARNING')
+                and 'willReadFrequently' not in entry['message']]   # the tests read, not the page
 
     def requested(self) -> set[str]:
         """Return every URL asked for since the last time."""
-        urls = set()
+        self._listen()
+        urls, self._urls = self._urls, set()
+        return urls
+
+    def sent(self) -> list[dict[str, Any]]:
+        """Return the data of every frame of text that the page has sent since the last time."""
+        self._listen()
+        sent, self._sent = self._sent, []
+        return sent
+
+    def _listen(self) -> None:
         for entry in self.driver.get_log('performance'):
             message = json.loads(entry['message'])['message']
-            if message['method'] == 'Network.requestWillBeSent':
-                urls.add(message['params']['request']['url'])
-            elif message['method'] == 'Network.webSocketCreated':
-                urls.add(message['params']['url'])
-        return urls
+            method, params = message['method'], message['params']
+            if method == 'Network.requestWillBeSent':
+                self._urls.add(params['request']['url'])
+            elif method == 'Network.webSocketCreated':
+                self._urls.add(params['url'])
+            elif method == 'Network.webSocketFrameSent' and params['response']['opcode'] == 1:
+                self._sent.append(json.loads(params['response']['payloadData'])['data'])
 
     def kill_renderers(self) -> None:
         """Kill what runs the page, at once."""

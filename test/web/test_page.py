@@ -159,6 +159,27 @@ def test_gamepad_without_focus(page: Page, observer: Observer) -> None:
     assert 'Driving' not in page.text('drive-state')    # it has to be seen at rest again
 
 
+def test_stop_by_a_button_of_the_gamepad(page: Page, demo: Demo) -> None:
+    """By the one that was chosen, which is remembered, and by no other."""
+    page.choose('pad-stop', '5')
+    for is_new in (True, False):
+        page.run("""
+            window.pad = {connected: true, index: 0, axes: [0, 0, 0, 0],
+                          buttons: Array.from({length: 12}, () => ({pressed: false}))};
+            navigator.getGamepads = () => [window.pad];""")
+        page.run('pad.buttons[1].pressed = true;')
+        let_it_poll(page)
+        assert not page['estop'].is_displayed()
+        page.run('pad.buttons[5].pressed = true;')
+        page.wait_text('estop-text', 'Operator pressed STOP')
+        page['clear-stop'].click()
+        page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
+        let_it_poll(page)
+        assert not page['estop'].is_displayed()     # it is still held: that is no new stop
+        if is_new:
+            page.load(demo.page)
+
+
 def test_another_topic(page: Page, observer: Observer) -> None:
     from geometry_msgs.msg import Twist
     heard: list[Twist] = []
@@ -236,8 +257,10 @@ def test_network_gone(demo: Demo, observer: Observer) -> None:
             page.wait(lambda: page['link'].get_attribute('data-fresh') == 'stale', 'grey numbers')
             page.wait(lambda: page['speed-box'].get_attribute('data-fresh') == 'stale', 'grey')
             page.release('w')
-            page['stop'].click()
+            # the space bar is STOP where text is typed too: this page drives, though nothing comes
+            page['topic-filter'].send_keys(' ')
             page.wait_text('estop-text', 'did not reach the bridge yet')
+            assert page['topic-filter'].get_attribute('value') == ''
             page.wait_text('connection', 'reconnecting')
             relay.silent = False
             page.wait_text('connection', 'connected')
@@ -371,7 +394,9 @@ def test_stop_from_every_focus(page: Page) -> None:
         'click', () => { window.zoomed = 1; });""")
     for element_id, key in (('zoom-in', ' '), ('linear-limit', ' '), ('camera-topic', ' '),
                             ('topic-filter', ' '), ('my-name', '\ue00c'), ('tab-topics', ' ')):
+        page.show('link' if element_id == 'my-name' else 'topics')
         page.run('document.getElementById(arguments[0]).focus();', element_id)
+        assert page.driver.switch_to.active_element.get_attribute('id') == element_id
         page.press(key)
         page.release(key)
         page.wait(lambda on=element_id: page['estop'].is_displayed(), f'the stop on {element_id}')

@@ -132,7 +132,9 @@ class Gates:
         return guarded.gate.describe(name_of, [
             topic for topic in self._topics_of(guarded)
             if rights is None or rights.find('publish', topic) is not None
-            or rights.shows(topic, 'subscribe')])
+            or rights.shows(topic, 'subscribe')], [
+            name for name in guarded.gate.policy.services
+            if rights is None or rights.commands((), (name,), (name,))])
 
     def _may_use(self, guarded: Guarded, rights: Rights) -> bool:
         """Judge by what is there; of a pattern for which nothing is there by the pattern."""

@@ -64,6 +64,7 @@ class GateState:
     :param neutral_needed: the first command on each topic has to be neutral, and none came yet.
     :param speed_limit: how much of its bounds the delay of commands leaves, 1 to 0; ``None`` =
         nobody commands, or the gate does not slow down.
+    :param services: names and patterns of the services and actions that it guards.
     """
 
     gate: str
@@ -76,6 +77,7 @@ class GateState:
     state: str
     neutral_needed: bool
     speed_limit: float | None = None
+    services: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

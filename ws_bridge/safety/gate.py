@@ -466,10 +466,11 @@ class Gate:
         if command.sequence is not None:
             self._sequence = command.sequence
 
-    def describe(self, name_of: Callable[[str], str | None], topics: list[str]) -> GateState:
+    def describe(self, name_of: Callable[[str], str | None], topics: list[str],
+                 services: list[str]) -> GateState:
         """Return what every peer may know of the gate."""
         holder = self.lease.holder
         return GateState(
             self.name, topics, holder, name_of(holder) if holder else None, self.lease.epoch,
             self.policy.timeout, self.policy.ttl, self.state, self.neutral_needed,
-            None if self.speed is None else self.speed.limit)
+            None if self.speed is None else self.speed.limit, services)

@@ -90,6 +90,8 @@ export interface Hello {
 export interface Gate {
   gate: string;
   topics: string[];
+  /** Names and patterns of services and actions. */
+  services?: string[];
   holder: string | null;
   holder_name: string | null;
   epoch: number;
@@ -307,6 +309,8 @@ export class WsBridge {
 
   gates(): Promise<Gate[]>;
   gateOf(topic: string): Gate | null;
+  /** The gate of a service or an action. */
+  gateOfService(name: string): Gate | null;
   acquire(gate: string): Promise<Lease>;
   requestLease(gate: string, message?: string): Promise<Message>;
   grant(gate: string, peer: string): Promise<Message>;

@@ -1500,6 +1500,11 @@ export class WsBridge {
     return this.gateList.find((gate) => gate.topics.includes(topic)) || null;
   }
 
+  /** The gate of a service or an action, or null. */
+  gateOfService(name) {
+    return this.gateList.find((gate) => gate.services?.some((pattern) => fits(name, pattern))) || null;
+  }
+
   _leaseOf(topic) {
     const gate = this.gateOf(topic);
     return gate ? this.leases.get(gate.gate) : undefined;
@@ -1706,6 +1711,12 @@ const HANDLERS = {
   heartbeat: WsBridge.prototype._heartbeat,
   data: WsBridge.prototype._sample,
 };
+
+/** Whether a name fits a pattern of the mapping file: `*`, `?` and sets. */
+function fits(name, pattern) {
+  const text = pattern.replace(/[.+^${}()|\\]/g, '\\$&').replace(/\*/g, '.*').replace(/\?/g, '.').replace(/\[!/g, '[^');
+  return new RegExp(`^${text}$`).test(name);
+}
 
 /** JSON of what decoders give: typed arrays as lists, integers beyond 2^53 as text. */
 function plain(key, value) {

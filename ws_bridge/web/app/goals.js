@@ -20,6 +20,7 @@ import { poseStamped } from './layers.js';
 const NAVIGATE = 'nav2_msgs/action/NavigateToPose';
 const POSE = 'geometry_msgs/msg/PoseStamped';
 const SHORTEST = 10; // pixels that say a direction
+const LATER = 3000; // ms
 
 /** Where goals can go: Nav2's action first, then topics whose name says goal. */
 export function goalTargets(topics, actions) {
@@ -67,7 +68,7 @@ export function startGoals(client, view, actions) {
   async function send({ x, y, heading, frame }) {
     const [kind, name] = $('goal-target').value.split(' ');
     const stamped = poseStamped(frame, x, y, heading);
-    const gate = client.gateOf(name);
+    const gate = kind === 'action' ? client.gateOfService(name) : client.gateOf(name);
     if (gate && !client.leases.has(gate.gate)) await client.acquire(gate.gate);
     if (kind === 'action') actions.send(name, { pose: stamped }, tell);
     else {
@@ -110,9 +111,19 @@ export function startGoals(client, view, actions) {
     if (!isAiming) tell('');
   });
   $('goal-cancel').addEventListener('click', () => running?.cancel().catch((error) => tell(errorText(error))));
-  const listAgain = () => list().catch((error) => tell(errorText(error)));
+  // Nav2 may start later than this page, and what a new node has is known a moment after the node.
+  const listAgain = () => client.connected && list().catch((error) => tell(errorText(error)));
+  let nodes = '';
+  let again = 0;
   client.on('hello', listAgain);
-  client.on('robot', offer);
+  client.on('robot', (robot) => {
+    offer();
+    if (nodes === robot.nodes.join()) return;
+    nodes = robot.nodes.join();
+    listAgain();
+    clearTimeout(again);
+    again = setTimeout(listAgain, LATER);
+  });
   client.on('estop', ({ stopped }) => {
     if (!stopped) return;
     aiming(false);

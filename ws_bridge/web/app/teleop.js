@@ -78,7 +78,8 @@ export function startTeleop(client, pictureAge) {
   const halts = new Set(); // what else of this page sends and has to end
   const stop = new StopButton(client, drive);
   const lease = new LeasePanel(client, drive, () => chosen.topic);
-  const keyboard = startKeyboard(drive, () => stop.stop(), () => drive.source !== null || drive.hindrance() === null);
+  // Who has control drives, though nothing comes from the bridge at the moment: a space is STOP.
+  const keyboard = startKeyboard(drive, () => stop.stop(), () => drive.source !== null || lease.mine || drive.hindrance() === null);
   const stick = startStick(drive);
   const padStop = $('pad-stop');
   padStop.value = remembered('pad_stop', padStop.value);
@@ -144,13 +145,19 @@ export function startTeleop(client, pictureAge) {
   client.on('hello', tellHidden);
   $('command-topic').addEventListener('change', choose);
 
+  /** What commands do that the bridge accepts: where it is too late, nothing. */
+  function moving() {
+    if (lease.gate?.speed_limit === 0) return ['warn', 'Too late to drive: the speed limit is 0'];
+    return ['run', `Driving by ${WORDS[drive.source]}`];
+  }
+
   setInterval(() => {
     gamepad.poll();
     drive.tick();
     stick.show(drive.vector);
     mark($('stick'), 'run', drive.running ? 'yes' : 'no');
     const { word } = drive;
-    if (word) drive.say(word[0], word[1] ?? `Driving by ${WORDS[drive.source]}`);
+    if (word) drive.say(...(word[1] === null ? moving() : word));
     const [ahead, left] = drive.vector ?? [0, 0];
     say($('commanded'), drive.running ? `${(ahead * linear()).toFixed(2)} m/s, ${(left * angular()).toFixed(2)} rad/s` : '');
   }, 1000 / RATE);

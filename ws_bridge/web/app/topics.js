@@ -18,13 +18,14 @@ import { $, make, mark, say, seconds } from './dom.js';
 
 const LONGEST_LIST = 40;
 const PATIENCE = 2000;
-const ROWS_A_FRAME = 25;
+const ROWS_A_FRAME = 10;
 const WORDS = { FRESH: 'fresh', STALE: 'stale', LOST: 'lost' };
 
 export function startTopics(client) {
   const rows = new Map();
   let inspected = null;
   let newest = null;
+  let isNew = false;
   let heard = 0;
   let asking = null;
   let told = new Map();
@@ -60,6 +61,7 @@ export function startTopics(client) {
     say($('inspect-title'), topic);
     say($('inspect-text'), 'waiting for a message …');
     $('inspect').scrollIntoView({ block: 'nearest' });
+    isNew = true;
     inspected = client.subscribe(topic, (message) => {
       answered();
       newest = message;
@@ -73,10 +75,11 @@ export function startTopics(client) {
     const name = make('button', { className: 'name', type: 'button', textContent: topic });
     name.addEventListener('click', () => inspect(topic));
     const parts = {
-      type: make('small'), rate: make('td', { className: 'n' }), cell: make('td', { className: 'n' }),
-      fresh: make('span', { className: 'fresh' }), age: null, said: {},
+      type: make('small'), rate: make('span'), cell: make('span'), fresh: make('span', { className: 'fresh' }), age: null, said: {},
     };
-    parts.row = make('tr', {}, make('td', {}, name, parts.type), parts.rate, parts.cell, make('td', {}, parts.fresh));
+    // What changes is in a box of its own: the browser lays out no more than that anew.
+    const box = (part, className) => make('td', { className: `box ${className}` }, part);
+    parts.row = make('tr', {}, make('td', {}, name, parts.type), box(parts.rate, 'n'), box(parts.cell, 'n'), box(parts.fresh, ''));
     return parts;
   }
 
@@ -144,6 +147,8 @@ export function startTopics(client) {
     if (newest !== null) {
       say($('inspect-text'), asText(newest, ''));
       newest = null;
+      if (isNew) $('inspect').scrollIntoView({ block: 'nearest' }); // it is as long as its message now
+      isNew = false;
     }
   }
 
