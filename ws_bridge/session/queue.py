@@ -435,10 +435,8 @@ class OutQueue:
     def _rank(self, now: float, key: Hashable) -> tuple[bool, int, float]:
         """Return what is least of the stream whose turn it is."""
         share = self._shares.get(key, USUAL)
-        return (not self._is_overdue(key, share, now), -share.priority, self._had[key])
-
-    def _is_overdue(self, key: Hashable, share: Share, now: float) -> bool:
-        return share.max_gap < inf and now - self._left_at.get(key, -inf) >= share.max_gap
+        return (not _is_overdue(share, self._left_at.get(key, -inf), now), -share.priority,
+                self._had[key])
 
     def _take_turn(self, most: int, now: float) -> Outgoing:
         """Take a frame of the stream whose turn it is, or the next piece of it."""
@@ -457,7 +455,7 @@ class OutQueue:
             if begun.is_done:
                 del begun_ones[key]
         share = self._shares.get(key, USUAL)
-        if not self._is_overdue(key, share, now):   # else it is nobody's turn that way
+        if not _is_overdue(share, self._left_at.get(key, -inf), now):   # else it is nobody's turn that way
             self._turns[share.priority] = self._had[key]
         self._count_turn(key, size, len(item.frame), now)
         if not (streams or begun_ones):
@@ -487,3 +485,8 @@ class OutQueue:
         if not waiting:
             del self._streams[key], self._sizes[key]
         return item
+
+
+def _is_overdue(share: Share, left_at: float, now: float) -> bool:
+    """Whether the last frame of a stream left so long ago that the next one comes first."""
+    return share.max_gap < inf and now - left_at >= share.max_gap
