@@ -286,7 +286,7 @@ class OutQueue:
         self._sizes[key] += len(frame)
         self.nbytes += len(frame)
         for _ in range(len(waiting) - max(depth, 1)):
-            self._drop(key)
+            self._note_drop(key, len(self._take(key).frame))
         self._make_room()
         return self.dropped - before
 
@@ -316,13 +316,13 @@ class OutQueue:
 
     def begin(self, frame: bytes, priority: Priority, *, text: bool = True) -> None:
         """Let a large message leave, for which no room is asked: nothing waits now."""
-        self._urgent[priority] = self._begin(Outgoing(frame, text))
+        self._urgent[priority] = Begun(Outgoing(frame, text), self._number())
 
     def begin_stream(self, key: Hashable, frame: Frame, *, text: bool = True,
                      split: Split | None = None, on_left: OnLeft | None = None) -> None:
         """Do the same with a frame of a stream."""
         self._wait_in_line(key)
-        self._begun[key] = self._begin(Outgoing(frame, text, split, on_left))
+        self._begun[key] = Begun(Outgoing(frame, text, split, on_left), self._number())
 
     def pop(self, most: int = sys.maxsize, now: float = 0.0) -> Outgoing | None:
         """
@@ -391,10 +391,8 @@ class OutQueue:
     def _make_room(self) -> None:
         """Have the largest streams give way until the bounds hold; messages alone always fit."""
         while self._streams and (self.nbytes > self._max_bytes or len(self) > self._max_frames):
-            self._drop(max(self._sizes, key=self._sizes.__getitem__))
-
-    def _drop(self, key: Hashable) -> None:
-        self._note_drop(key, len(self._take(key).frame))
+            key = max(self._sizes, key=self._sizes.__getitem__)
+            self._note_drop(key, len(self._take(key).frame))
 
     def _note_drop(self, key: Hashable, size: int) -> None:
         self._lost.add(key)
@@ -406,8 +404,8 @@ class OutQueue:
         turn = self._turns.get(self._shares.get(key, USUAL).priority, 0.0)
         self._had[key] = max(self._had.get(key, 0.0), turn)
 
-    def _begin(self, item: Outgoing) -> Begun:
-        return Begun(item, next(self._numbers) if self.takes_pieces else None)
+    def _number(self) -> int | None:
+        return next(self._numbers) if self.takes_pieces else None
 
     def _is_whole(self, item: Outgoing, most: int) -> bool:
         """Whether a frame leaves at once."""
@@ -426,7 +424,7 @@ class OutQueue:
             self.nbytes -= len(item.frame)
             if self._is_whole(item, most):
                 return item
-            begun = urgent[priority] = self._begin(item)
+            begun = urgent[priority] = Begun(item, self._number())
         piece = begun.take(most)
         if begun.is_done:
             del urgent[priority]
@@ -448,14 +446,15 @@ class OutQueue:
             item = self._take(key)
             size = len(item.frame)
             if not self._is_whole(item, most):
-                begun = begun_ones[key] = self._begin(item)
+                begun = begun_ones[key] = Begun(item, self._number())
         if begun is not None:
             size = begun.size
             item = begun.take(most)
             if begun.is_done:
                 del begun_ones[key]
         share = self._shares.get(key, USUAL)
-        if not _is_overdue(share, self._left_at.get(key, -inf), now):   # else it is nobody's turn that way
+        # what is overdue is nobody's turn
+        if not _is_overdue(share, self._left_at.get(key, -inf), now):
             self._turns[share.priority] = self._had[key]
         self._count_turn(key, size, len(item.frame), now)
         if not (streams or begun_ones):
