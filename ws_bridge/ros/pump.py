@@ -190,6 +190,9 @@ class Near:
         """Take from a source from now on, which the pump has let go of."""
         if self.is_closed:
             return
+        if not source.may_be_near:
+            self._return(source)
+            return
         source.be_near(True)
         try:
             self._bells.add(source)
@@ -206,6 +209,11 @@ class Near:
         self._sources.remove(source)
         self._bells.remove(source)
         return True
+
+    def leave(self, source: Source) -> None:
+        """Have the pump take from a source, if it is here."""
+        if self.remove(source):
+            self._return(source)
 
     def close(self) -> None:
         """Take nothing more, and give everything back."""
@@ -251,8 +259,7 @@ class Near:
             self._on_fault(exc)
             count = FEW + 1
         if count > FEW or not source.may_be_near:
-            self.remove(source)
-            self._return(source)
+            self.leave(source)
 
 
 def deliver(batch: Batch, on_fault: Callable[[BaseException], None]) -> None:
@@ -340,6 +347,12 @@ class Pump:
             self._sources[source] = None
             self._changed = True
         self.order(act)
+
+    def keep(self, source: Source) -> None:
+        """Take from a source on the pump's thread, for good (any thread)."""
+        source.may_be_near = False
+        if self._near is not None:
+            self._post(self._near.leave, source)
 
     def remove(self, source: Source | RequestSource, released: Callable[[], None]) -> None:
         """

@@ -336,6 +336,9 @@ class Matcher:
             self._post(self.subscription.typed, type_name(tap.entity.msg_type))
         self._sources[match] = source
         self._since = time.monotonic()
+        if any(each.latched for each in self._sources.values()):
+            for each in self._sources.values():
+                self._pump.keep(each)       # it takes from those that are latched first
         self._pump.add(source)
 
     def _wait_for_type(self, why: WsBridgeError) -> None:
