@@ -275,6 +275,8 @@ class OutQueue:
 
         :return: how many frames were dropped.
         """
+        if self._gives_way(key, frame, split):
+            return 1
         before = self.dropped
         waiting = self._streams.get(key)
         if waiting is None:
@@ -289,18 +291,6 @@ class OutQueue:
             self._drop(key)
         self._make_room()
         return self.dropped - before
-
-    def gives_way(self, key: Hashable, frame: Frame, split: Split | None = None) -> bool:
-        """
-        Drop a frame of a stream that nothing could pass for too long; return whether it was.
-
-        One of a stream of which none was dropped yet leaves: it may be the only one, as of a map.
-        """
-        if len(frame) <= self.most_whole or self.takes_pieces or split is not None \
-                or key not in self._lost:
-            return False
-        self._note_drop(key, len(frame))
-        return True
 
     def share(self, key: Hashable, share: Share) -> None:
         """Let a stream have its share from now on."""
@@ -320,7 +310,9 @@ class OutQueue:
 
     def begin_stream(self, key: Hashable, frame: Frame, *, text: bool = True,
                      split: Split | None = None, on_left: OnLeft | None = None) -> None:
-        """Do the same with a frame of a stream."""
+        """Do the same with a frame of a stream, unless it gives way."""
+        if self._gives_way(key, frame, split):
+            return
         self._wait_in_line(key)
         self._begun[key] = self._begin(Outgoing(frame, text, split, on_left))
 
@@ -392,6 +384,18 @@ class OutQueue:
 
     def _drop(self, key: Hashable) -> None:
         self._note_drop(key, len(self._take(key).frame))
+
+    def _gives_way(self, key: Hashable, frame: Frame, split: Split | None) -> bool:
+        """
+        Drop a frame of a stream that nothing could pass for too long; return whether it was.
+
+        One of a stream of which none was dropped yet leaves: it may be the only one, as of a map.
+        """
+        if len(frame) <= self.most_whole or self.takes_pieces or split is not None \
+                or key not in self._lost:
+            return False
+        self._note_drop(key, len(frame))
+        return True
 
     def _note_drop(self, key: Hashable, size: int) -> None:
         self._lost.add(key)
