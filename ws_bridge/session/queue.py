@@ -191,15 +191,16 @@ class OutQueue:
 
     :param max_bytes: how much may wait.
     :param max_frames: how many frames may wait.
+    :ivar owed_bytes: of the messages that wait.
     :ivar takes_pieces: the peer does.
     :ivar most_whole: a larger frame of a stream that comes faster than it leaves gives way where
         the peer takes no pieces, bytes: nothing could pass it.
     """
 
     __slots__ = ('_begun', '_drops', '_had', '_lanes', '_left_at', '_lost', '_max_bytes',
-                 '_max_frames', '_message_bytes', '_messages', '_numbers', '_shares', '_sizes',
+                 '_max_frames', '_messages', '_numbers', '_shares', '_sizes',
                  '_stream_frames', '_streams', '_turns', '_urgent', 'dropped', 'most_whole',
-                 'nbytes', 'takes_pieces')
+                 'nbytes', 'owed_bytes', 'takes_pieces')
 
     def __init__(self, max_bytes: int, max_frames: int) -> None:
         self._max_bytes = max_bytes
@@ -207,7 +208,7 @@ class OutQueue:
         self._lanes: dict[Priority, deque[Outgoing]] = {
             priority: deque() for priority in sorted(Priority, reverse=True)}
         self._messages = 0
-        self._message_bytes = 0
+        self.owed_bytes = 0
         # By key; in the order in which they began to wait.
         self._streams: dict[Hashable, deque[Outgoing]] = {}
         # What each stream had, bytes by its weight; one that comes again has no claim on what it
@@ -242,11 +243,6 @@ class OutQueue:
         """Whether messages wait, or the rest of one."""
         return bool(self._messages or self._urgent)
 
-    @property
-    def owed_bytes(self) -> int:
-        """Bytes of the messages that wait."""
-        return self._message_bytes
-
     def __repr__(self) -> str:
         return f'<OutQueue {len(self)} frames, {self.nbytes} bytes, {self.dropped} dropped>'
 
@@ -257,12 +253,12 @@ class OutQueue:
         :raises QueueOverflow: if there is no room even without them; nothing has changed then.
         """
         size = len(frame)
-        if self._message_bytes + size > self._max_bytes or self._messages >= self._max_frames:
+        if self.owed_bytes + size > self._max_bytes or self._messages >= self._max_frames:
             raise QueueOverflow(
-                f'{self._messages} messages of {self._message_bytes} bytes wait already')
+                f'{self._messages} messages of {self.owed_bytes} bytes wait already')
         self._lanes[priority].append(Outgoing(frame, text))
         self._messages += 1
-        self._message_bytes += size
+        self.owed_bytes += size
         self.nbytes += size
         self._make_room()
 
@@ -375,15 +371,19 @@ class OutQueue:
         self._urgent.clear()
         self._had.clear()
         self._sizes.clear()
-        self._messages = self._message_bytes = self._stream_frames = self.nbytes = 0
+        self._messages = self.owed_bytes = self._stream_frames = self.nbytes = 0
 
     def _make_room(self) -> None:
         """Have the largest streams give way until the bounds hold; messages alone always fit."""
         while self._streams and (self.nbytes > self._max_bytes or len(self) > self._max_frames):
             self._drop(max(self._sizes, key=self._sizes.__getitem__))
 
-    def _drop(self, key: Hashable) -> None:
-        self._note_drop(key, len(self._take(key).frame))
+    def _drop(self, key: Hashable, frame: Frame | None = None) -> None:
+        """Drop a frame of a stream: one that has just come, else the oldest that waits."""
+        size = len(self._take(key).frame if frame is None else frame)
+        self._lost.add(key)
+        self.dropped += 1
+        self._drops[key] = Drops(self._drops.get(key, Drops()).frames + 1, size)
 
     def _gives_way(self, key: Hashable, frame: Frame, split: Split | None) -> bool:
         """
@@ -394,13 +394,8 @@ class OutQueue:
         if len(frame) <= self.most_whole or self.takes_pieces or split is not None \
                 or key not in self._lost:
             return False
-        self._note_drop(key, len(frame))
+        self._drop(key, frame)
         return True
-
-    def _note_drop(self, key: Hashable, size: int) -> None:
-        self._lost.add(key)
-        self.dropped += 1
-        self._drops[key] = Drops(self._drops.get(key, Drops()).frames + 1, size)
 
     def _wait_in_line(self, key: Hashable) -> None:
         """Let a stream that had nothing to send begin with no claim."""
@@ -423,7 +418,7 @@ class OutQueue:
         if begun is None:
             item = self._lanes[priority].popleft()
             self._messages -= 1
-            self._message_bytes -= len(item.frame)
+            self.owed_bytes -= len(item.frame)
             self.nbytes -= len(item.frame)
             if self._is_whole(item, most):
                 return item
