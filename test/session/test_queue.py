@@ -434,20 +434,21 @@ def test_what_nothing_could_pass_gives_way_where_it_comes_again_and_again() -> N
     """A picture that takes a slow link for long keeps all else waiting: news of a stop, too."""
     queue, large = OutQueue(1 << 20, 100), bytes(1000)
     queue.most_whole = 999.0
-    assert not queue.gives_way('camera', large)     # it may be the only one
-    for _ in range(2):
-        queue.put_stream('camera', large, 1)
-    assert queue.gives_way('camera', Parts(large))
-    assert queue.dropped == 2
-    assert queue.take_drops() == {'camera': (2, 1000)}
-    assert not queue.gives_way('camera', large[1:])
-    assert not queue.gives_way('camera', large, lambda frame: [frame])      # of rosbridge
-    assert not queue.gives_way('map', large)
+    for _ in range(2):                              # the first may be the only one
+        assert queue.waiting('camera') == queue.put_stream('camera', large, 1)
+    assert queue.pop() is not None
+    assert queue.put_stream('camera', Parts(large), 1) == 1
+    queue.begin_stream('camera', large)
+    assert (len(queue), queue.begun_bytes, queue.dropped) == (0, 0, 3)
+    assert queue.take_drops() == {'camera': (3, 1000)}
+    assert queue.put_stream('camera', large[1:], 2) == 0
+    assert queue.put_stream('camera', large, 2, split=lambda frame: [frame]) == 0   # of rosbridge
+    assert queue.put_stream('map', large, 1) == 0
     queue.takes_pieces = True
-    assert not queue.gives_way('camera', large)
+    assert queue.put_stream('camera', large, 9) == 0
     queue.takes_pieces = False
     queue.forget('camera')
-    assert not queue.gives_way('camera', large)
+    assert queue.put_stream('camera', large, 1) == 0
 
 
 def test_what_leaves_to_others_is_taken_out_of_turn() -> None:

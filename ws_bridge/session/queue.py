@@ -191,15 +191,16 @@ class OutQueue:
 
     :param max_bytes: how much may wait.
     :param max_frames: how many frames may wait.
+    :ivar owed_bytes: of the messages that wait.
     :ivar takes_pieces: the peer does.
     :ivar most_whole: a larger frame of a stream that comes faster than it leaves gives way where
         the peer takes no pieces, bytes: nothing could pass it.
     """
 
     __slots__ = ('_begun', '_drops', '_had', '_lanes', '_left_at', '_lost', '_max_bytes',
-                 '_max_frames', '_message_bytes', '_messages', '_numbers', '_shares', '_sizes',
+                 '_max_frames', '_messages', '_numbers', '_shares', '_sizes',
                  '_stream_frames', '_streams', '_turns', '_urgent', 'dropped', 'most_whole',
-                 'nbytes', 'takes_pieces')
+                 'nbytes', 'owed_bytes', 'takes_pieces')
 
     def __init__(self, max_bytes: int, max_frames: int) -> None:
         self._max_bytes = max_bytes
@@ -207,7 +208,7 @@ class OutQueue:
         self._lanes: dict[Priority, deque[Outgoing]] = {
             priority: deque() for priority in sorted(Priority, reverse=True)}
         self._messages = 0
-        self._message_bytes = 0
+        self.owed_bytes = 0
         # By key; in the order in which they began to wait.
         self._streams: dict[Hashable, deque[Outgoing]] = {}
         # What each stream had, bytes by its weight; one that comes again has no claim on what it
@@ -242,11 +243,6 @@ class OutQueue:
         """Whether messages wait, or the rest of one."""
         return bool(self._messages or self._urgent)
 
-    @property
-    def owed_bytes(self) -> int:
-        """Bytes of the messages that wait."""
-        return self._message_bytes
-
     def __repr__(self) -> str:
         return f'<OutQueue {len(self)} frames, {self.nbytes} bytes, {self.dropped} dropped>'
 
@@ -257,12 +253,12 @@ class OutQueue:
         :raises QueueOverflow: if there is no room even without them; nothing has changed then.
         """
         size = len(frame)
-        if self._message_bytes + size > self._max_bytes or self._messages >= self._max_frames:
+        if self.owed_bytes + size > self._max_bytes or self._messages >= self._max_frames:
             raise QueueOverflow(
-                f'{self._messages} messages of {self._message_bytes} bytes wait already')
+                f'{self._messages} messages of {self.owed_bytes} bytes wait already')
         self._lanes[priority].append(Outgoing(frame, text))
         self._messages += 1
-        self._message_bytes += size
+        self.owed_bytes += size
         self.nbytes += size
         self._make_room()
 
@@ -275,6 +271,8 @@ class OutQueue:
 
         :return: how many frames were dropped.
         """
+        if self._gives_way(key, frame, split):
+            return 1
         before = self.dropped
         waiting = self._streams.get(key)
         if waiting is None:
@@ -286,21 +284,9 @@ class OutQueue:
         self._sizes[key] += len(frame)
         self.nbytes += len(frame)
         for _ in range(len(waiting) - max(depth, 1)):
-            self._note_drop(key, len(self._take(key).frame))
+            self._drop(key)
         self._make_room()
         return self.dropped - before
-
-    def gives_way(self, key: Hashable, frame: Frame, split: Split | None = None) -> bool:
-        """
-        Drop a frame of a stream that nothing could pass for too long; return whether it was.
-
-        One of a stream of which none was dropped yet leaves: it may be the only one, as of a map.
-        """
-        if len(frame) <= self.most_whole or self.takes_pieces or split is not None \
-                or key not in self._lost:
-            return False
-        self._note_drop(key, len(frame))
-        return True
 
     def share(self, key: Hashable, share: Share) -> None:
         """Let a stream have its share from now on."""
@@ -316,13 +302,15 @@ class OutQueue:
 
     def begin(self, frame: bytes, priority: Priority, *, text: bool = True) -> None:
         """Let a large message leave, for which no room is asked: nothing waits now."""
-        self._urgent[priority] = Begun(Outgoing(frame, text), self._number())
+        self._urgent[priority] = self._begin(Outgoing(frame, text))
 
     def begin_stream(self, key: Hashable, frame: Frame, *, text: bool = True,
                      split: Split | None = None, on_left: OnLeft | None = None) -> None:
-        """Do the same with a frame of a stream."""
+        """Do the same with a frame of a stream, unless it gives way."""
+        if self._gives_way(key, frame, split):
+            return
         self._wait_in_line(key)
-        self._begun[key] = Begun(Outgoing(frame, text, split, on_left), self._number())
+        self._begun[key] = self._begin(Outgoing(frame, text, split, on_left))
 
     def pop(self, most: int = sys.maxsize, now: float = 0.0) -> Outgoing | None:
         """
@@ -342,20 +330,17 @@ class OutQueue:
         return [id(waiting[0].frame) for waiting in self._streams.values()
                 if len(waiting[0].frame) > most]
 
-    def take_alike(self, frame: bytes, end: bytes, now: float = 0.0) -> Outgoing | None:
+    def take_same(self, frame: bytes, now: float = 0.0) -> Outgoing | None:
         """
-        Take a frame out of turn, since one like it leaves to others, if it is next of its stream.
+        Take a frame out of turn, since it leaves to others, if it is the next one of its stream.
 
-        :param end: of the frame; one of the same size that has this end is like it.
         :param now: monotonic, s.
-        :return: ``None``: there is none, or messages wait.
+        :return: ``None``: it is not, or messages wait.
         """
         if not self.has_messages:
             for key, waiting in self._streams.items():
-                other = waiting[0].frame
-                if isinstance(other, bytes) and len(other) == len(frame) \
-                        and (other is frame or other.endswith(end)) \
-                        and waiting[0].split is None and key not in self._begun:
+                if waiting[0].frame is frame and waiting[0].split is None \
+                        and key not in self._begun:
                     self._count_turn(key, len(frame), len(frame), now)
                     return self._take(key)
         return None
@@ -386,26 +371,39 @@ class OutQueue:
         self._urgent.clear()
         self._had.clear()
         self._sizes.clear()
-        self._messages = self._message_bytes = self._stream_frames = self.nbytes = 0
+        self._messages = self.owed_bytes = self._stream_frames = self.nbytes = 0
 
     def _make_room(self) -> None:
         """Have the largest streams give way until the bounds hold; messages alone always fit."""
         while self._streams and (self.nbytes > self._max_bytes or len(self) > self._max_frames):
-            key = max(self._sizes, key=self._sizes.__getitem__)
-            self._note_drop(key, len(self._take(key).frame))
+            self._drop(max(self._sizes, key=self._sizes.__getitem__))
 
-    def _note_drop(self, key: Hashable, size: int) -> None:
+    def _drop(self, key: Hashable, frame: Frame | None = None) -> None:
+        """Drop a frame of a stream: one that has just come, else the oldest that waits."""
+        size = len(self._take(key).frame if frame is None else frame)
         self._lost.add(key)
         self.dropped += 1
         self._drops[key] = Drops(self._drops.get(key, Drops()).frames + 1, size)
+
+    def _gives_way(self, key: Hashable, frame: Frame, split: Split | None) -> bool:
+        """
+        Drop a frame of a stream that nothing could pass for too long; return whether it was.
+
+        One of a stream of which none was dropped yet leaves: it may be the only one, as of a map.
+        """
+        if len(frame) <= self.most_whole or self.takes_pieces or split is not None \
+                or key not in self._lost:
+            return False
+        self._drop(key, frame)
+        return True
 
     def _wait_in_line(self, key: Hashable) -> None:
         """Let a stream that had nothing to send begin with no claim."""
         turn = self._turns.get(self._shares.get(key, USUAL).priority, 0.0)
         self._had[key] = max(self._had.get(key, 0.0), turn)
 
-    def _number(self) -> int | None:
-        return next(self._numbers) if self.takes_pieces else None
+    def _begin(self, item: Outgoing) -> Begun:
+        return Begun(item, next(self._numbers) if self.takes_pieces else None)
 
     def _is_whole(self, item: Outgoing, most: int) -> bool:
         """Whether a frame leaves at once."""
@@ -420,11 +418,11 @@ class OutQueue:
         if begun is None:
             item = self._lanes[priority].popleft()
             self._messages -= 1
-            self._message_bytes -= len(item.frame)
+            self.owed_bytes -= len(item.frame)
             self.nbytes -= len(item.frame)
             if self._is_whole(item, most):
                 return item
-            begun = urgent[priority] = Begun(item, self._number())
+            begun = urgent[priority] = self._begin(item)
         piece = begun.take(most)
         if begun.is_done:
             del urgent[priority]
@@ -433,8 +431,10 @@ class OutQueue:
     def _rank(self, now: float, key: Hashable) -> tuple[bool, int, float]:
         """Return what is least of the stream whose turn it is."""
         share = self._shares.get(key, USUAL)
-        return (not _is_overdue(share, self._left_at.get(key, -inf), now), -share.priority,
-                self._had[key])
+        return (not self._is_overdue(key, share, now), -share.priority, self._had[key])
+
+    def _is_overdue(self, key: Hashable, share: Share, now: float) -> bool:
+        return share.max_gap < inf and now - self._left_at.get(key, -inf) >= share.max_gap
 
     def _take_turn(self, most: int, now: float) -> Outgoing:
         """Take a frame of the stream whose turn it is, or the next piece of it."""
@@ -446,15 +446,14 @@ class OutQueue:
             item = self._take(key)
             size = len(item.frame)
             if not self._is_whole(item, most):
-                begun = begun_ones[key] = Begun(item, self._number())
+                begun = begun_ones[key] = self._begin(item)
         if begun is not None:
             size = begun.size
             item = begun.take(most)
             if begun.is_done:
                 del begun_ones[key]
         share = self._shares.get(key, USUAL)
-        # what is overdue is nobody's turn
-        if not _is_overdue(share, self._left_at.get(key, -inf), now):
+        if not self._is_overdue(key, share, now):   # else it is nobody's turn that way
             self._turns[share.priority] = self._had[key]
         self._count_turn(key, size, len(item.frame), now)
         if not (streams or begun_ones):
@@ -484,8 +483,3 @@ class OutQueue:
         if not waiting:
             del self._streams[key], self._sizes[key]
         return item
-
-
-def _is_overdue(share: Share, left_at: float, now: float) -> bool:
-    """Whether the last frame of a stream left so long ago that the next one comes first."""
-    return share.max_gap < inf and now - left_at >= share.max_gap

@@ -263,8 +263,6 @@ class Outbound:
             return
         if isinstance(frame, str):
             frame, text = frame.encode(), True
-        if self.queue.gives_way(key, frame, split):
-            return
         if self.is_idle and (isinstance(frame, Parts) or len(frame) > self._window.most):
             self.queue.begin_stream(key, frame, text=text, split=split, on_left=on_left)
             self._start_writer()
