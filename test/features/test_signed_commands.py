@@ -65,7 +65,7 @@ class Thief:
     Has a relay: passes on what it likes, as it likes, and sees everything.
 
     :ivar up: what becomes of a frame of the operator's: the frames that the robot gets.
-    :ivar sent: all that the operator has sent.
+    :ivar sent: all that the operator has sent; ``robots``: the connections with the robot.
     """
 
     def __init__(self, url: str) -> None:
@@ -74,6 +74,7 @@ class Thief:
         self.up: Callable[[Frame], Awaitable[list[Frame]]] = self.honest
         self.down: Callable[[Frame], Frame] = lambda frame: frame
         self.sent: list[Frame] = []
+        self.robots: list[ClientConnection] = []
 
     async def honest(self, frame: Frame) -> list[Frame]:
         return [frame]
@@ -84,6 +85,8 @@ class Thief:
 
     async def carry(self, operator: ServerConnection) -> None:
         async with self.connect() as robot:
+            self.robots.append(robot)
+
             async def back() -> None:
                 async for frame in robot:
                     await operator.send(self.down(frame))
@@ -262,19 +265,28 @@ async def test_forged_heartbeats_keep_nothing_going(
             return frame
         thief.down = note
 
-        async def forge(frame: Frame) -> list[Frame]:
-            now = time.time()
-            return [json.dumps({'metadata': {'message_type': 'heartbeat', 'message_id': 'f'},
-                                'data': {'type': 'heartbeat', 'timestamp': now,
-                                         'sequence': next(beats), 'echo': {
-                                             'timestamp': told[0], 'sequence': told[1],
-                                             'received': now}}}), *thief.sent[-3:-1]]
-        thief.up = forge
+        async def drop(frame: Frame) -> list[Frame]:
+            return []
+        thief.up = drop
+        (robot,), old = thief.robots, thief.sent[-1]
+
+        async def forge() -> None:
+            while True:
+                now = time.time()
+                await robot.send(json.dumps({
+                    'metadata': {'message_type': 'heartbeat', 'message_id': 'f'},
+                    'data': {'type': 'heartbeat', 'timestamp': now, 'sequence': next(beats),
+                             'echo': {'timestamp': told[0], 'sequence': told[1],
+                                      'received': now}}}))
+                await robot.send(old)
+                await asyncio.sleep(0.05)
+        forging = asyncio.create_task(forge())
         await async_wait_until(lambda: heard[-1] == 0.0, why=lambda: heard)
         async with native_peer(service, additional_headers=bearer(TOKEN)) as stranger:
             (gate,) = (await stranger.ask('gates'))['gates']
             assert gate['holder'] is None
-        assert alice.is_open
+        assert not forging.done()
+        forging.cancel()
         thief.up = thief.honest
 
 

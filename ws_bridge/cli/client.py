@@ -78,7 +78,7 @@ class HeldLease:
 
 
 @dataclass
-class LastingSubscription:
+class LastingWish:
     """
     A topic that is wanted for longer than one connection lasts.
 
@@ -128,7 +128,7 @@ class BridgeClient:
                  robot: str = '', url: str = '') -> None:
         self.url = url
         self.code: int | None = None
-        self._subscription: LastingSubscription | None = None
+        self._subscription: LastingWish | None = None
         self._on_error = on_error
         self._key = key
         self._robot = robot
@@ -165,7 +165,7 @@ class BridgeClient:
         data = {'op': op, **{key: value for key, value in fields.items() if value is not None}}
         return _data(await self._ask(MessageType.CONFIGURATION, data, patience=REPLY_TIMEOUT))
 
-    async def subscribe(self, wanted: LastingSubscription) -> dict[str, Any] | None:
+    async def subscribe(self, wanted: LastingWish) -> dict[str, Any] | None:
         """
         Subscribe to a topic, or go on with what a lost connection had.
 
@@ -179,7 +179,7 @@ class BridgeClient:
             await self.request('hello', resume=True)
         return await self.request('subscribe', **wanted.wish)
 
-    async def _go_on(self, wanted: LastingSubscription) -> bool:
+    async def _go_on(self, wanted: LastingWish) -> bool:
         """Go on with a session; whether the subscription is still in it."""
         received = {} if wanted.last is None else {str(wanted.channel): wanted.last}
         try:

@@ -28,7 +28,7 @@ from urllib.parse import urlsplit, urlunsplit
 import orjson
 from websockets.exceptions import InvalidStatus
 
-from ws_bridge.cli.client import BridgeClient, connected, HeldLease, LastingSubscription
+from ws_bridge.cli.client import BridgeClient, connected, HeldLease, LastingWish
 from ws_bridge.cli.table import columns
 from ws_bridge.convert.schema import MessageSchema
 from ws_bridge.convert.schema_text import schema_from_text
@@ -139,7 +139,7 @@ async def echo(args: argparse.Namespace) -> int:
 
     :raises WsBridgeError: the bridge refuses, or is not there at first.
     """
-    wanted = LastingSubscription({
+    wanted = LastingWish({
         'topic': args.topic, 'type': args.msg_type, 'encoding': args.encoding,
         'max_rate': args.max_rate,
         'schema': None if ENCODINGS[args.encoding].is_text else True})
@@ -167,7 +167,7 @@ async def echo(args: argparse.Namespace) -> int:
         failures = min(failures + 1, MOST_FAILURES)
 
 
-async def _subscribe(client: BridgeClient, wanted: LastingSubscription, topic: str, *,
+async def _subscribe(client: BridgeClient, wanted: LastingWish, topic: str, *,
                      is_again: bool) -> None:
     """Subscribe, or go on, and say what there is to know of that."""
     done = await client.subscribe(wanted)
