@@ -330,17 +330,20 @@ class OutQueue:
         return [id(waiting[0].frame) for waiting in self._streams.values()
                 if len(waiting[0].frame) > most]
 
-    def take_same(self, frame: bytes, now: float = 0.0) -> Outgoing | None:
+    def take_alike(self, frame: bytes, end: bytes, now: float = 0.0) -> Outgoing | None:
         """
-        Take a frame out of turn, since it leaves to others, if it is the next one of its stream.
+        Take a frame out of turn, since one like it leaves to others, if it is next of its stream.
 
+        :param end: of the frame; one of the same size that has this end is like it.
         :param now: monotonic, s.
-        :return: ``None``: it is not, or messages wait.
+        :return: ``None``: there is none, or messages wait.
         """
         if not self.has_messages:
             for key, waiting in self._streams.items():
-                if waiting[0].frame is frame and waiting[0].split is None \
-                        and key not in self._begun:
+                other = waiting[0].frame
+                if isinstance(other, bytes) and len(other) == len(frame) \
+                        and (other is frame or other.endswith(end)) \
+                        and waiting[0].split is None and key not in self._begun:
                     self._count_turn(key, len(frame), len(frame), now)
                     return self._take(key)
         return None
