@@ -77,10 +77,11 @@ FAULTS = """
 
     // Each one can be brought into sight, and a finger hits it there.
     for (const item of controls) {
-      item.scrollIntoView({block: 'center', inline: 'center'});
+      const isLong = item.matches('pre, .scroll');
+      item.scrollIntoView({block: isLong ? 'start' : 'center', inline: 'center'});
       const box = boxOf(item);
       const x = (box.left + box.right) / 2;
-      const y = item.matches('pre, .scroll') ? box.top + 4 : (box.top + box.bottom) / 2;
+      const y = isLong ? box.top + 4 : (box.top + box.bottom) / 2;
       const hit = document.elementFromPoint(x, y);
       if (!hit || !(item.contains(hit) || [...item.labels ?? []].includes(hit))) {
         faults.push(`${nameOf(item)} is ${hit ? `covered by ${nameOf(hit)}` : 'out of sight'}`);
