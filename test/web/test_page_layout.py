@@ -220,6 +220,7 @@ def test_all_is_in_sight_and_in_reach(page: Page) -> None:
             click(page, f'tab-{panel}')
             page.run(SETTLED)
             found += faults(page, f'{where}, {panel}', f'#panel-{panel}')
+    assert all('/recordings/' in line for line in page.console())     # there are none
     assert not found, '\n'.join(found)
 
 
@@ -246,6 +247,7 @@ def test_what_the_page_says_covers_nothing(page: Page, demo: Demo) -> None:
         assert page['clear-stop'].is_displayed(), where
     page['clear-stop'].click()
     page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
+    assert all('/recordings/' in line for line in page.console())     # there are none
     assert not found, '\n'.join(found)
 
 
@@ -367,4 +369,5 @@ def test_nothing_that_axe_calls_a_violation(page: Page) -> None:
         found += axe_says(page, f'{where}, stopped', "'.top, #estop, #drive'")
     page['clear-stop'].click()
     page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
+    assert all('/recordings/' in line for line in page.console())     # there are none
     assert not found, '\n'.join(found)
