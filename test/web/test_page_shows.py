@@ -495,6 +495,7 @@ NOTE_LONG_TASKS = """
       clearInterval(look);
     }, 5);"""
 LONG_TASKS = 'return tasks.filter(([start]) => start >= arguments[0]).map(String);'
+ROWS_SHOWN = "return document.querySelectorAll('#topics tr:not([hidden])').length;"
 TOPICS, TRIES = 300, 3
 
 
@@ -515,9 +516,7 @@ def test_three_hundred_topics_hold_nothing_up(page: Page, demo: Demo) -> None:
             page.load(demo.page)
             page.wait(lambda: rows() > TOPICS, 'a row for each')
             page['topic-filter'].send_keys('t29')
-            page.wait(lambda: page.run("""
-                return document.querySelectorAll('#topics tr:not([hidden])').length;""") == 10,
-                'the filter')
+            page.wait(lambda: page.run(ROWS_SHOWN) == 10, 'the filter')
             page['topic-filter'].clear()
             page['topic-filter'].send_keys(' \b')
             states = page.run("""return new Promise((done) => setTimeout(() => done(
