@@ -114,7 +114,7 @@ FAULTS = """
           const {overflowX, overflowY} = getComputedStyle(each);
           const frame = boxOf(each);
           const isOut = box.right > frame.right + 2 || box.left < frame.left - 2;
-          if (overflowX === 'hidden' && isOut) {
+          if ((overflowX === 'hidden' || each.matches('.box *')) && isOut) {
             faults.push(`“${text}” is cut off by ${nameOf(each)}`);
           }
           if (overflowX !== 'visible' || overflowY !== 'visible') break;
