@@ -411,7 +411,8 @@ def keep_image(name: str, png: bytes) -> None:
     from PIL import Image
     path = Path(__file__).parents[2] / 'docs' / 'images' / name
     with Image.open(io.BytesIO(png)) as image:
-        image.convert('RGB').quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+        few = image.convert('RGB').quantize(256, kmeans=1, dither=Image.Dither.NONE)
+        few.save(path, optimize=True)
     path.chmod(0o644)
 
 

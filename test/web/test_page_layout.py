@@ -77,10 +77,11 @@ FAULTS = """
 
     // Each one can be brought into sight, and a finger hits it there.
     for (const item of controls) {
-      item.scrollIntoView({block: 'center', inline: 'center'});
+      const isLong = item.matches('pre, .scroll');
+      item.scrollIntoView({block: isLong ? 'start' : 'center', inline: 'center'});
       const box = boxOf(item);
       const x = (box.left + box.right) / 2;
-      const y = item.matches('pre, .scroll') ? box.top + 4 : (box.top + box.bottom) / 2;
+      const y = isLong ? box.top + 4 : (box.top + box.bottom) / 2;
       const hit = document.elementFromPoint(x, y);
       if (!hit || !(item.contains(hit) || [...item.labels ?? []].includes(hit))) {
         faults.push(`${nameOf(item)} is ${hit ? `covered by ${nameOf(hit)}` : 'out of sight'}`);
@@ -113,7 +114,7 @@ FAULTS = """
           const {overflowX, overflowY} = getComputedStyle(each);
           const frame = boxOf(each);
           const isOut = box.right > frame.right + 2 || box.left < frame.left - 2;
-          if (overflowX === 'hidden' && isOut) {
+          if ((overflowX === 'hidden' || each.matches('.box *')) && isOut) {
             faults.push(`“${text}” is cut off by ${nameOf(each)}`);
           }
           if (overflowX !== 'visible' || overflowY !== 'visible') break;
@@ -219,6 +220,7 @@ def test_all_is_in_sight_and_in_reach(page: Page) -> None:
             click(page, f'tab-{panel}')
             page.run(SETTLED)
             found += faults(page, f'{where}, {panel}', f'#panel-{panel}')
+    assert all('/recordings/' in line for line in page.console())     # there are none
     assert not found, '\n'.join(found)
 
 
@@ -245,6 +247,7 @@ def test_what_the_page_says_covers_nothing(page: Page, demo: Demo) -> None:
         assert page['clear-stop'].is_displayed(), where
     page['clear-stop'].click()
     page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
+    assert all('/recordings/' in line for line in page.console())     # there are none
     assert not found, '\n'.join(found)
 
 
@@ -366,4 +369,5 @@ def test_nothing_that_axe_calls_a_violation(page: Page) -> None:
         found += axe_says(page, f'{where}, stopped', "'.top, #estop, #drive'")
     page['clear-stop'].click()
     page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
+    assert all('/recordings/' in line for line in page.console())     # there are none
     assert not found, '\n'.join(found)

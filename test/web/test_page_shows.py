@@ -494,6 +494,8 @@ NOTE_LONG_TASKS = """
       window.connectedAt = performance.now();
       clearInterval(look);
     }, 5);"""
+LONG_TASKS = 'return tasks.filter(([start]) => start >= arguments[0]).map(String);'
+ROWS_SHOWN = "return document.querySelectorAll('#topics tr:not([hidden])').length;"
 TOPICS, TRIES = 300, 3
 
 
@@ -501,6 +503,7 @@ def test_three_hundred_topics_hold_nothing_up(page: Page, demo: Demo) -> None:
     """Their rows, their ages and a filter take no long task; a busy machine may make one once."""
     from std_msgs.msg import Int32
     tasks: list[list[str]] = []
+    found: list[str] = []
     with SpinningNode('many') as many:
         topics = [many.node.create_publisher(Int32, f'/many/t{i:03}', 1) for i in range(TOPICS)]
 
@@ -513,21 +516,25 @@ def test_three_hundred_topics_hold_nothing_up(page: Page, demo: Demo) -> None:
             page.load(demo.page)
             page.wait(lambda: rows() > TOPICS, 'a row for each')
             page['topic-filter'].send_keys('t29')
-            page.wait(lambda: page.run("""
-                return document.querySelectorAll('#topics tr:not([hidden])').length;""") == 10,
-                'the filter')
+            page.wait(lambda: page.run(ROWS_SHOWN) == 10, 'the filter')
             page['topic-filter'].clear()
             page['topic-filter'].send_keys(' \b')
             states = page.run("""return new Promise((done) => setTimeout(() => done(
                 document.querySelectorAll('#topics tr:not([hidden])').length), 2500));""")
             assert states > TOPICS
-            tasks.append(page.run(
-                'return tasks.filter(([start]) => start >= connectedAt).map(String);'))
-            if not tasks[-1]:
+            found = page.run(LONG_TASKS, page.run('return connectedAt;'))
+            if not found:
                 break
+            page.show('log')        # what the machine does without the topics
+            since = page.run('return performance.now();')
+            page.run('return new Promise((done) => setTimeout(done, 2500));')
+            tasks.append([] if page.run(LONG_TASKS, since) else found)
+            page.show('topics')
         page.driver.execute_cdp_cmd('Page.removeScriptToEvaluateOnNewDocument', script)
         assert len(topics) == TOPICS
-    assert [] in tasks, tasks
+    if [] in tasks and found:
+        pytest.skip('the machine is too busy: there are long tasks without the topics too')
+    assert not found, tasks
 
 
 def test_health(page: Page) -> None:

@@ -55,7 +55,7 @@ class Eyes:
         self._node = node
         self._timers: dict[str, Any] = {}
 
-    def open(self, topic: str, colour: Sequence[int], encoding: str = 'rgb8') -> None:
+    def see(self, topic: str, colour: Sequence[int], encoding: str = 'rgb8') -> None:
         """Publish pictures, 10 a second."""
         from sensor_msgs.msg import Image
         message = Image(width=WIDTH, height=HEIGHT, step=3 * WIDTH, encoding=encoding,
@@ -99,7 +99,6 @@ def freshness(page: Page) -> str:
 def offered(page: Page, topic: str) -> Callable[[], bool]:
     """Return whether a camera can be chosen, as a function."""
     return lambda: topic in page.text('camera-topic')
-
 
 
 def test_camera_pixels(page: Page) -> None:
@@ -232,6 +231,7 @@ def test_top_view(page: Page, observer: Observer) -> None:
         assert pose.orientation.z == pytest.approx(pose.orientation.w, abs=0.01)
         assert page['goal'].get_attribute('aria-pressed') == 'false'
 
+
 @pytest.mark.parametrize('mode', ['pictures', 'auto'])
 def test_what_is_old_or_of_another_topic_is_never_live(page: Page, mode: str) -> None:
     """It turns grey, or it goes: when nothing new comes, on a change, on none and on an error."""
@@ -240,10 +240,10 @@ def test_what_is_old_or_of_another_topic_is_never_live(page: Page, mode: str) ->
         pytest.importorskip('av')
     with SpinningNode('eyes') as node:
         eyes = Eyes(node)
-        eyes.open('/eye/red', RED)
-        eyes.open('/eye/silent', BLUE)
+        eyes.see('/eye/red', RED)
+        eyes.see('/eye/silent', BLUE)
         eyes.close('/eye/silent')
-        eyes.open('/eye/strange', RED, 'strange')
+        eyes.see('/eye/strange', RED, 'strange')
         eyes.repeat('/eye/broken', CompressedImage(format='png', data=b'no picture'))
         page.choose('camera-mode', mode)
 
@@ -291,8 +291,8 @@ def test_several_cameras(page: Page) -> None:
     """At the same time, each with its own topic; four at most."""
     with SpinningNode('eyes') as node:
         eyes = Eyes(node)
-        eyes.open('/eye/red', RED)
-        eyes.open('/eye/blue', BLUE)
+        eyes.see('/eye/red', RED)
+        eyes.see('/eye/blue', BLUE)
         page.wait(offered(page, '/eye/blue'), 'the topics')
         page.choose('camera-topic', '/eye/red')
         page['camera-add'].click()
