@@ -28,6 +28,7 @@ what became of the commands that the page sent meanwhile, and the pictures: how 
 they were when the page showed them (by its own word, ``shown``), how many a second. What the page
 said while a key was down that the robot did not hear is the last column. Browsers decode video on
 secure pages only: with ``--insecure`` the page is not taken for one, as most robots' pages are.
+``none: it stood`` = the robot had heard zero before STOP, and hears no other.
 Robot, bridge and browser have one clock.
 """
 from __future__ import annotations
@@ -259,6 +260,8 @@ def measure_page(link: Link, seconds: float, *, is_secure: bool) -> list[str]:
     keys = [next((at - pressed for at in moves if pressed < at < pressed + HELD), None)
             for pressed in presses]
     stops = [at - stop for at, speed in heard if at > stop and not speed]
+    before = [speed for at, speed in heard if at <= stop]
+    unheard = 'none' if before and before[-1] else 'none: it stood'
     ages = [age for _, age in wire.shown]
     refused = ', '.join(f'{count} {code}' for code, count in wire.refused.items())
     return [str(link), f'{connected:.1f} s', f'{acquired:.2f} s',
@@ -267,7 +270,7 @@ def measure_page(link: Link, seconds: float, *, is_secure: bool) -> list[str]:
             f'{len(moves)} of {len(sent) + wire.refused.total()}' + (
                 f' ({refused})' if refused else ''),
             *(in_ms(percentile(delays, share)) for share in (0.5, 0.99)),
-            in_ms(stops[0]) if stops else 'none',
+            in_ms(stops[0]) if stops else unheard,
             f'{state}, {wire.opened} times' if wire.opened > 1 else state,
             ', '.join(f'{count} {kind}' for kind, count in wire.pictures.most_common()) or 'none',
             ', '.join(in_ms(percentile(ages, share)) for share in (0.5, 0.95)), f'{rate:.1f}',
