@@ -169,11 +169,12 @@ test('gates that come and go, and the stop, are told', async () => {
   client.on('gates', (gates) => told.push(gates));
   socket.says('status', { kind: 'gates', gates: [{ gate: 'arm', topics: ['/arm'], holder: null }], estop: { stopped: true, by: 'p9', reason: 'x' } });
   assert.equal(client.gateOf('/arm').gate, 'arm');
+  const before = client.gateList;
   client.gateList = [{ gate: 'nav', topics: [], services: ['/go_*', '/dock.[ab]', '/x?'] }];
   for (const [name, gate] of [['/go_to/pose', 'nav'], ['/dock.a', 'nav'], ['/dockxa', undefined], ['/dock.c', undefined], ['/xy', 'nav'], ['/to/go_', undefined]]) {
     assert.equal(client.gateOfService(name)?.gate, gate, name);
   }
-  client.gateList = [{ gate: 'arm', topics: ['/arm'] }];
+  client.gateList = before;
   assert.equal(client.gateOf('/cmd_vel'), null);
   assert.equal(told.at(-1), client.gateList);
   assert.equal(client.estop.stopped, true);

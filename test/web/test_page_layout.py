@@ -333,6 +333,8 @@ def test_driving_on_every_screen(page: Page, observer: Observer) -> None:
         assert page['stop'].rect['height'] >= 44, where
         image = IMAGES.get(where)
         if image is not None:
+            page.release('w')       # a busy machine may have stopped it
+            page.hold('w', lambda: page.text('drive-state') == 'Driving by keyboard')
             keep_image(image, page.driver.get_screenshot_as_png())
     page.release('w')
     observer.wait_standing()
