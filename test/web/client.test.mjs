@@ -715,6 +715,16 @@ test('video is a subscription of its own beside the samples of a topic', async (
   socket.sample(3, 1, INT);
   assert.deepEqual(got, [[[1, 2], true, false, 1, true], 'sample']);
   assert.ok(client.bridgeTime >= before, 'a picture is no clock');
+  const asked = socket.asked('subscribe');
+  const second = client.subscribe('/c', () => got.push('second'), { encoding: 'video', rung: 1, quiet: true });
+  assert.notEqual(socket.asked('subscribe'), asked, 'it needs a key frame');
+  socket.answers('subscribe', { topic: '/c', type: 'p/msg/Int', channel_id: 5, encoding: 'video', schema: null, pending: false, rung: 1 });
+  await second.ready;
+  got.length = 0;
+  frame.setUint32(4, 5, true);
+  socket.onmessage({ data: frame.buffer });
+  assert.equal(got.length, 2);
+  second.close();
   video.close();
   assert.deepEqual(socket.asked('unsubscribe').data, { op: 'unsubscribe', topic: '/c', encoding: 'video' });
   const refused = client.subscribe('/c', () => {}, { encoding: 'video', quiet: true });

@@ -288,7 +288,7 @@ def test_what_is_old_or_of_another_topic_is_never_live(page: Page, mode: str) ->
 
 
 def test_several_cameras(page: Page) -> None:
-    """At the same time, each with its own topic; four at most."""
+    """At the same time, each with a topic, or two with the same; four at most."""
     with SpinningNode('eyes') as node:
         eyes = Eyes(node)
         eyes.see('/eye/red', RED)
@@ -302,6 +302,16 @@ def test_several_cameras(page: Page) -> None:
             list.value = '/eye/blue';
             list.dispatchEvent(new Event('change'));""")
         page.wait(lambda: shows(page, RED) and shows(page, BLUE, other), 'both colours')
+        page.run("""
+            const list = document.querySelector('.camera:nth-of-type(2) select');
+            list.value = '/eye/red';
+            list.dispatchEvent(new Event('change'));""")
+        page.wait(lambda: shows(page, RED) and shows(page, RED, other), 'the same twice')
+        page.run("""
+            const list = document.querySelector('.camera:nth-of-type(2) select');
+            list.value = '/eye/blue';
+            list.dispatchEvent(new Event('change'));""")
+        page.wait(lambda: shows(page, RED) and shows(page, BLUE, other), 'both colours again')
         eyes.close('/eye/blue')
         page.wait(lambda: page.driver.find_element(
             'css selector', '.camera:nth-of-type(2)').get_attribute('data-fresh') == 'stale',

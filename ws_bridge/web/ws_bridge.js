@@ -1346,7 +1346,9 @@ export class WsBridge {
     channel.subscriptions.add(subscription);
     subscription._offSignal = onAbort(signal, () => subscription.close());
     this._subscribed.set(channel.key, channel);
-    if (this.connected && (!known || rate !== channel.maxRate)) this._openChannel(channel);
+    // Whoever comes later to a video needs a key frame as well.
+    const isNew = !known || rate !== channel.maxRate || channel.encoding === 'video';
+    if (this.connected && isNew) this._openChannel(channel);
     else if (channel.decode || (known && channel.type && channel.encoding !== 'cdr')) subscription._resolve(subscription);
     return subscription;
   }
@@ -1387,6 +1389,7 @@ export class WsBridge {
 
   _channelOpened(channel, data) {
     if (this._subscribed.get(channel.key) !== channel) return;
+    if (channel.id !== data.channel_id) this._channels.delete(channel.id);
     channel.id = data.channel_id;
     channel.type = data.type;
     this._channels.set(channel.id, channel);
