@@ -130,7 +130,10 @@ test('driving is what has been accepted, not what was sent', () => {
   assert.equal(drive.word, null);
   ticks(1);
   assert.deepEqual(drive.word, ['idle', 'Starting …']);
-  assert.equal(asked.length, 1, 'of the first command it is asked');
+  assert.equal(asked.length, 0, 'the first command is neutral: it says nothing');
+  ticks(1);
+  assert.equal(asked.length, 1, 'of the first one that moves it is asked');
+  assert.deepEqual(drive.word, ['idle', 'Starting …']);
   accept();
   assert.deepEqual(drive.word, ['run', null]);
   ticks(20);

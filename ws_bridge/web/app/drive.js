@@ -152,7 +152,8 @@ export class Drive {
 
   _send(ahead, left) {
     try {
-      const ask = this.running && this.sent % ASK_EACH === 0 ? this.ticks : null;
+      // Not of the first one, which is neutral: that it is accepted does not say that it drives.
+      const ask = this.running && this.sent % ASK_EACH === 1 ? this.ticks : null;
       this.kept = this.send(ahead, left, ask) ?? null;
       if (!this.kept) this.sent += 1;
     } catch (error) {
