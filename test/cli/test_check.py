@@ -143,3 +143,4 @@ def test_columns() -> None:
     assert columns([('a', 'bbb', ''), ('cc', 'd', 'e')], indent='  ') == \
         ['  a   bbb', '  cc  d    e']
     assert columns([]) == []
+    assert columns([('\x1b[2J', 'a\nb')]) == ['?[2J  a?b']     # a terminal obeys neither

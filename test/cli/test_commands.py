@@ -139,6 +139,16 @@ def test_an_error_of_an_unknown_code(capsys: Captured) -> None:
     assert "unknown error 'new_one': of the future" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('code', ['forbidden', 'new_\x1b[2J'])
+def test_an_error_of_the_bridge_moves_no_cursor(code: str, capsys: Captured) -> None:
+    with FakeBridge(lambda frame: error_frame(code, 'no\x1b[2J\x9b2J',
+                                              frame['metadata']['message_id'])) as fake:
+        assert main(['topics', '--url', fake.url]) == 1
+    said = capsys.readouterr().err
+    assert 'no?[2J?2J' in said
+    assert said.rstrip('\n').isprintable()
+
+
 def test_an_error_that_answers_nothing_is_shown(capsys: Captured,
                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('ws_bridge.cli.client.REPLY_TIMEOUT', 0.2)

@@ -325,10 +325,9 @@ def test_a_source_of_the_loop_is_released_before_it_is_destroyed(
     assert loop.faults == []
 
 
+@pytest.mark.parametrize('waits_with', ['bells'], indirect=True)
 def test_a_take_that_fails_on_the_loop_is_reported_and_the_pump_goes_on(
         node: OtherNode, loop: FakeLoop, waits_with: str) -> None:
-    if waits_with != 'bells':
-        pytest.skip('the loop takes nothing')
     with one_by_one(node, loop, '/fails_near') as (pump, source, entity, heard):
         loop.until(lambda: near(pump) == WHEN_NEAR)
 
@@ -340,11 +339,10 @@ def test_a_take_that_fails_on_the_loop_is_reported_and_the_pump_goes_on(
     assert [type(fault) for fault in loop.faults] == [MemoryError]
 
 
+@pytest.mark.parametrize('waits_with', ['bells'], indirect=True)
 def test_the_loop_takes_for_a_slice_of_time(node: OtherNode, loop: FakeLoop, waits_with: str,
                                             monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a thousand topics at once would keep it from its sockets."""
-    if waits_with != 'bells':
-        pytest.skip('the loop takes nothing')
     monkeypatch.setattr(pump_module, 'NEAR_SLICE', -1.0)
     deliver, sizes = pump_module.deliver, list[int]()
 

@@ -170,8 +170,8 @@ test('gates that come and go, and the stop, are told', async () => {
   socket.says('status', { kind: 'gates', gates: [{ gate: 'arm', topics: ['/arm'], holder: null }], estop: { stopped: true, by: 'p9', reason: 'x' } });
   assert.equal(client.gateOf('/arm').gate, 'arm');
   const before = client.gateList;
-  client.gateList = [{ gate: 'nav', topics: [], services: ['/go_*', '/dock.[ab]', '/x?'] }];
-  for (const [name, gate] of [['/go_to/pose', 'nav'], ['/dock.a', 'nav'], ['/dockxa', undefined], ['/dock.c', undefined], ['/xy', 'nav'], ['/to/go_', undefined]]) {
+  client.gateList = [{ gate: 'nav', topics: [], services: ['/go_*', '/dock.[ab]', '/x?', '/odd[', '/no[!c]'] }];
+  for (const [name, gate] of [['/go_to/pose', 'nav'], ['/dock.a', 'nav'], ['/dockxa', undefined], ['/dock.c', undefined], ['/xy', 'nav'], ['/to/go_', undefined], ['/odd[', 'nav'], ['/nod', 'nav'], ['/noc', undefined]]) {
     assert.equal(client.gateOfService(name)?.gate, gate, name);
   }
   client.gateList = before;

@@ -43,6 +43,7 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.fleet.names import robot_asked_for
+from ws_bridge.identity.identity import printable
 from ws_bridge.identity.signatures import load_private_key, PrivateKey
 from ws_bridge.identity.tickets import without_ticket
 from ws_bridge.interface.client import WebSocketClient
@@ -324,7 +325,7 @@ class BridgeClient:
         self._link = None
         self.code = code
         self._end(NotConnected(f'the bridge closed the connection ({code}{reason and " "}'
-                               f'{reason})'))
+                               f'{printable(reason)})'))
 
     def _text(self, envelope: Envelope) -> None:
         data = envelope.data
@@ -455,8 +456,9 @@ def _error_of(data: Any) -> WsBridgeError:
     classes = {kind.code: kind for kind in _descendants(WsBridgeError)}
     found = classes.get(str(code))
     if found is None:
-        return WsBridgeError(f'unknown error {code!r}: {message}')
-    return found(str(message), field=field if isinstance(field, str) else None)
+        return WsBridgeError(f'unknown error {code!r}: {printable(str(message))}')
+    return found(printable(str(message)),
+                 field=printable(field) if isinstance(field, str) else None)
 
 
 def _descendants(kind: type[WsBridgeError]) -> list[type[WsBridgeError]]:

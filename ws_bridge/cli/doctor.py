@@ -30,6 +30,7 @@ import orjson
 
 from ws_bridge.cli.shared_memory import dead_files
 from ws_bridge.errors import ConfigError, TransportError, UnknownOperation, WsBridgeError
+from ws_bridge.identity.identity import printable
 from ws_bridge.identity.tickets import without_ticket
 from ws_bridge.protocol.replies import Finding
 from ws_bridge.timing.timesync import TimeSync
@@ -59,7 +60,7 @@ def doctor(args: argparse.Namespace) -> int:
                            option=orjson.OPT_INDENT_2).decode())
     else:
         for finding in findings:
-            print(f'{finding.code}: {finding.message}; {finding.advice}')
+            print(printable(f'{finding.code}: {finding.message}; {finding.advice}'))
         if not findings:
             print('nothing found')
     return FOUND if findings else NOTHING_FOUND

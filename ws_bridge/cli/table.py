@@ -16,8 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ws_bridge.identity.identity import printable
+
 
 def columns(rows: Sequence[Sequence[str]], indent: str = '') -> list[str]:
-    """Return a line for each row, with the cells of a column below each other."""
+    """
+    Return a line for each row, with the cells of a column below each other.
+
+    What somebody else has named is in them, so a terminal finds nothing to obey.
+    """
+    rows = [list(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [(indent + '  '.join(map(str.ljust, row, widths))).rstrip() for row in rows]

@@ -22,6 +22,7 @@ from typing import Any
 
 from ws_bridge.errors import BadFrame
 from ws_bridge.fleet.carrier import Carrier, Outlet, Stream, StreamPort
+from ws_bridge.identity.identity import printable
 
 OPENING = 3.0
 """How long a robot may take to take a connection, s."""
@@ -39,9 +40,7 @@ class NotReached(Exception):
     def __init__(self, fields: Mapping[str, Any]) -> None:
         status, text = fields.get('status'), fields.get('text')
         self.status = status if isinstance(status, int) and 400 <= status < 600 else 502
-        self.text = 'the robot refused'
-        if isinstance(text, str) and text.isprintable():    # else a terminal would obey it
-            self.text = text[:512]
+        self.text = printable(text[:512]) if isinstance(text, str) else 'the robot refused'
         super().__init__(self.text)
 
 

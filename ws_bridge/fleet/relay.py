@@ -38,7 +38,7 @@ from ws_bridge.fleet.names import robot_asked_for, robot_dialling
 from ws_bridge.fleet.outlets import LinkOutlet
 from ws_bridge.fleet.reach import NotReached, Reach
 from ws_bridge.fleet.tunnel import Tunnel
-from ws_bridge.identity.identity import Identity
+from ws_bridge.identity.identity import Identity, printable
 from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.transport.link import Link
 from ws_bridge.transport.options import HttpReply, Visitor
@@ -303,7 +303,7 @@ class Relay:
         if robot is not None:
             self._forget(robot)
             self._ledger.note('close', robot=robot.name, address=link.address)
-            logger.info('robot %s left: %d %r', robot.name, code, reason)
+            logger.info('robot %s left: %d %s', robot.name, code, printable(reason))
 
     def _forget(self, robot: RelayedRobot) -> None:
         if self._links.pop(robot.link, None) is None:
@@ -355,13 +355,8 @@ def read_state(fields: Mapping[str, Any]) -> dict[str, Any]:
             not all(isinstance(each, str) and len(each) <= 128 for each in drivers) or not (
             battery is None or (type(battery) in (int, float) and 0 <= battery <= 1)):
         raise BadFrame('a robot says of itself what cannot be')
-    return {'stopped': stopped, 'drivers': [_printable(each) for each in drivers],
+    return {'stopped': stopped, 'drivers': [printable(each) for each in drivers],
             'battery': battery}
-
-
-def _printable(text: str) -> str:
-    """Return a text that somebody chose, without what a terminal would obey."""
-    return ''.join([each if each.isprintable() else '?' for each in text])
 
 
 def _claims(visitor: Visitor, admission: Admission) -> dict[str, Any]:

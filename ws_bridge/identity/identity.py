@@ -39,3 +39,9 @@ class Identity:
 def is_name(text: object) -> bool:
     """Whether this can be shown and logged as a name."""
     return isinstance(text, str) and 0 < len(text) <= MAX_NAME and text.isprintable()
+
+
+def printable(text: str) -> str:
+    """Return a text of somebody else's without what a terminal, or the reader of a log, obeys."""
+    return text if text.isprintable() else ''.join(
+        [each if each.isprintable() else '?' for each in text])

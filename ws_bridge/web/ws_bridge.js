@@ -1717,7 +1717,7 @@ const HANDLERS = {
 
 /** Whether a name fits a pattern of the mapping file: `*`, `?` and sets. */
 function fits(name, pattern) {
-  const text = pattern.replace(/[.+^${}()|\\]/g, '\\$&').replace(/\*/g, '.*').replace(/\?/g, '.').replace(/\[!/g, '[^');
+  const text = pattern.replace(/[.+^${}()|\\]|\[(?![^\]]+\])/g, '\\$&').replace(/\*/g, '.*').replace(/\?/g, '.').replace(/\[!/g, '[^');
   return new RegExp(`^${text}$`).test(name);
 }
 
