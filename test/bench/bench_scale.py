@@ -123,7 +123,8 @@ def operator(target: Target) -> dict[str, Any]:
             helper('--crowd', target, port) as crowd:
         ros = load('pub', 'twist', TOPICS, RATE, SECONDS)
         assert hear(driver) == 'ready'
-        listener = load('sub', COMMANDS)
+        # those of the bridge are two: its own, and that of the stop process
+        listener = load('sub', COMMANDS, 2 if target.subprotocol else 1)
         try:
             assert listener.stdout and listener.stdout.readline().strip() == 'ready'
             assert hear(crowd) == 'connected'
@@ -184,6 +185,7 @@ def be_operator(target: Target, port: int, commands: int = COMMANDS) -> None:
             seconds = 0.0
     begin = beat = time.monotonic()
     for number in range(commands + 1):
+        read(0.0)       # who is late has heard the bridge nevertheless
         while (left := begin + number / COMMAND_RATE - time.monotonic()) > 0:
             read(left)
         x = 0.0 if is_stopped and target.subprotocol else time.monotonic()  # neutral first

@@ -15,8 +15,9 @@
 The ROS end of the benches, a process of its own.
 
 ``load.py pub KIND TOPICS RATE SECONDS`` publishes ``/bench/<kind><n>`` in turn, after a line on
-stdin; ``load.py sub COUNT`` receives Twists on ``/bench/in``.  Each message carries the monotonic
-time at which it was made, so one machine can tell how old it is.
+stdin; ``load.py sub COUNT [PUBLISHERS]`` receives Twists on ``/bench/in``, and is ready as soon as
+it has met so many publishers.  Each message carries the monotonic time at which it was made, so
+one machine can tell how old it is.
 """
 from __future__ import annotations
 
@@ -94,7 +95,7 @@ def publish(node: Any, kind: str, topics: int, rate: float, seconds: float) -> N
     time.sleep(GIVE_UP)
 
 
-def receive(node: Any, count: int) -> None:
+def receive(node: Any, count: int, publishers: int = 0) -> None:
     """Receive until all are there or none comes any more; print count and latencies, ms."""
     latencies: list[float] = []
     last = [0.0]
@@ -103,7 +104,12 @@ def receive(node: Any, count: int) -> None:
         if message.linear.x:        # else it stops
             last[0] = time.monotonic()
             latencies.append(last[0] - message.linear.x)
-    node.create_subscription(Twist, '/bench/in', heard, 1000)
+    subscription = node.create_subscription(Twist, '/bench/in', heard, 1000)
+    end = time.monotonic() + PATIENCE
+    while subscription.get_publisher_count() < publishers:
+        if time.monotonic() > end:
+            sys.exit(f'{subscription.get_publisher_count()} of {publishers} publishers')
+        time.sleep(0.02)
     print('ready', flush=True)
     while len(latencies) < count and not (latencies and time.monotonic() - last[0] > GIVE_UP):
         rclpy.spin_once(node, timeout_sec=0.1)
@@ -120,7 +126,7 @@ def main() -> None:
     if sys.argv[1] == 'pub':
         publish(node, sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), float(sys.argv[5]))
     else:
-        receive(node, int(sys.argv[2]))
+        receive(node, *map(int, sys.argv[2:]))
 
 
 main()

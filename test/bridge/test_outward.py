@@ -41,7 +41,7 @@ from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.native import binary_writer
 from ws_bridge.protocol.operations import Encoding
 from ws_bridge.protocol.rosbridge import RosbridgeDialect
-from ws_bridge.ros.private import SampleInfo
+from ws_bridge.ros.rcl import SampleInfo
 from ws_bridge.ros.settings import RosSettings
 from ws_bridge.ros.subscriptions import Subscription
 from ws_bridge.ros.types import TypeStore

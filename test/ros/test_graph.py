@@ -37,7 +37,8 @@ from ws_bridge.ros.graph import (
     TopicInfo,
 )
 from ws_bridge.ros.names import is_type_conflict, TypeConflict
-from ws_bridge.ros.private import PrivateAccess, Unsupported
+from ws_bridge.ros.private import PrivateAccess
+from ws_bridge.ros.rcl import Unsupported
 
 STRING = 'std_msgs/msg/String'
 INT = 'std_msgs/msg/Int32'

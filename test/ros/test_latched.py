@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ws_bridge.ros.latched import LatchedStore, TRIES
-from ws_bridge.ros.private import SampleInfo
+from ws_bridge.ros.rcl import SampleInfo
 
 INFO = st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([b'a', b'b']))
 ENTRIES = st.lists(st.tuples(INFO, st.binary()), unique_by=lambda entry: entry[0])

@@ -21,7 +21,7 @@ from support.latched_model import LatchedModel
 from ws_bridge.ros import memory as memory_module
 from ws_bridge.ros.latched import LatchedStore
 from ws_bridge.ros.memory import Memory
-from ws_bridge.ros.private import SampleInfo
+from ws_bridge.ros.rcl import SampleInfo
 from ws_bridge.ros.settings import RosSettings
 from ws_bridge.ros.subscriptions import Subscription
 

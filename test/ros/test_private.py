@@ -14,10 +14,12 @@
 """What the pump waits for, over a real middleware: see ``test_pump.py`` for what becomes of it."""
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 import ctypes
 import errno
+import itertools
 import os
 import struct
 import sys
@@ -27,10 +29,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rclpy.duration import Duration
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    LivelinessPolicy,
+    qos_profile_sensor_data,
+    QoSProfile,
+    ReliabilityPolicy,
+)
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import String, UInt8MultiArray
 from std_srvs.srv import Trigger
@@ -38,20 +48,18 @@ from support.helpers import wait_until
 from support.ros_harness import FakeLoop, OtherNode, running_side
 
 from ws_bridge.errors import ConfigError
-from ws_bridge.ros import private
+from ws_bridge.ros import private, rcl
 from ws_bridge.ros.private import (
     Bells,
     BELLS_OF_FILES,
-    CdrPublisher,
-    CdrTaker,
     Inboxes,
     NeverGroup,
     PrivateAccess,
     PublicAccess,
-    Unsupported,
     WaitSet,
 )
 from ws_bridge.ros.pump import RequestSource, Source
+from ws_bridge.ros.rcl import CdrPublisher, CdrTaker, FreeHandle, SubscriptionMaker, Unsupported
 from ws_bridge.ros.side import RosSide
 
 Arrivals = Bells | WaitSet
@@ -206,7 +214,7 @@ def test_a_source_that_has_more_is_reported_again(node: OtherNode) -> None:
 
 
 @contextmanager
-def taking(node: OtherNode, taker: CdrTaker | None) -> Iterator[tuple[Any, private.Take]]:
+def taking(node: OtherNode, taker: CdrTaker | None) -> Iterator[tuple[Any, rcl.Take]]:
     """Give a publisher, and what takes from a subscription to it."""
     qos = QoSProfile(depth=10)
     with node.publisher('/taken', qos, UInt8MultiArray) as publisher:
@@ -224,7 +232,7 @@ def array_of(size: int) -> bytes:
 @pytest.mark.parametrize('taker', [CdrTaker, lambda: None], ids=['free', 'rclpy'])
 def test_what_is_taken_is_what_was_sent(node: OtherNode,
                                         taker: Callable[[], CdrTaker | None]) -> None:
-    sizes = [8, private.SMALL - 16, private.SMALL - 12, 5_000_000, 100_000, 4]
+    sizes = [8, rcl.SMALL - 16, rcl.SMALL - 12, 5_000_000, 100_000, 4]
     with taking(node, taker()) as (publisher, take):
         known = []
         for size in sizes:
@@ -257,12 +265,12 @@ def test_a_large_message_is_published_without_rclpy(
         by_rclpy.append(len(cdr)), publish(publisher, cdr)))
     access = PrivateAccess(node.context, CdrTaker(), CdrPublisher())
     with taking(node, CdrTaker()) as (publisher, take):
-        for size in (8, private.SMALL - 16, private.SMALL - 15, 3_000_000):
+        for size in (8, rcl.SMALL - 16, rcl.SMALL - 15, 3_000_000):
             sent = array_of(size)
             access.publish(publisher, make(sent))
             cdr, _ = wait_until(take)
             assert cdr == sent
-        assert by_rclpy == [24, private.SMALL]
+        assert by_rclpy == [24, rcl.SMALL]
     for size in (8, 3_000_000):
         with pytest.raises(InvalidHandle):
             access.publish(publisher, array_of(size))
@@ -283,7 +291,7 @@ def test_memory_of_large_samples_is_given_back(node: OtherNode) -> None:
         publisher.publish(array_of(100_000))
         wait_until(take)
         assert repr(taker) == 'CdrTaker(100016 bytes kept)'
-        publisher.publish(array_of(private.KEPT))
+        publisher.publish(array_of(rcl.KEPT))
         wait_until(take)
         assert repr(taker) == 'CdrTaker(0 bytes kept)'
         publisher.publish(array_of(4))
@@ -344,7 +352,7 @@ def test_small_samples_are_taken_without_a_turn_of_others(node: OtherNode) -> No
         wait_until(take)
         return str(calls[-1])
     with taking(node, taker) as (publisher, take):
-        assert [taken(size) for size in (8, 8, private.SMALL, 8, 8)] == [
+        assert [taken(size) for size in (8, 8, rcl.SMALL, 8, 8)] == [
             'free', 'held', 'held', 'free', 'free']
 
 
@@ -381,13 +389,13 @@ def test_where_a_taker_does_not_work_rclpy_takes(
         class Other(ctypes.Structure):
             """Has the fields in another order."""
 
-            _fields_ = (private._Bytes._fields_[2], *private._Bytes._fields_[:2],
-                        private._Bytes._fields_[3])
-        monkeypatch.setattr(private, '_Bytes', Other)
+            _fields_ = (rcl._Bytes._fields_[2], *rcl._Bytes._fields_[:2],
+                        rcl._Bytes._fields_[3])
+        monkeypatch.setattr(rcl, '_Bytes', Other)
     elif gone == 'count':
-        monkeypatch.setattr(private, '_INFO', struct.Struct('=q16xq8x16s'))
+        monkeypatch.setattr(rcl, '_INFO', struct.Struct('=q16xq8x16s'))
     elif gone == 'publisher':
-        monkeypatch.setattr(private, '_INFO', struct.Struct('=q8xq8x16s'))
+        monkeypatch.setattr(rcl, '_INFO', struct.Struct('=q8xq8x16s'))
     else:
         monkeypatch.setattr(private, 'TRIAL_TIME', 0.0)
         monkeypatch.setattr(CdrTaker, 'take_of', lambda self, handle: lambda: None)
@@ -416,7 +424,7 @@ def test_two_nodes_of_one_name_try_apart(
     monkeypatch.setattr(PrivateAccess, 'make_subscription', noted)
     for _ in range(2):
         private.find(node.node)
-    assert len({topic for topic in topics if topic.startswith(private.TRIAL)}) == 2
+    assert len({topic for topic in topics if topic.startswith(private.TRIAL)}) == 4
     assert not caplog.records
 
 
@@ -430,7 +438,7 @@ def test_what_cannot_ring_says_so(monkeypatch: pytest.MonkeyPatch, gone: str) ->
         def refuse(*args: Any, **kwargs: Any) -> Any:
             raise OSError('not loaded')
         monkeypatch.setattr(ctypes, 'CDLL', refuse)
-    with pytest.raises(private.Unsupported):
+    with pytest.raises(Unsupported):
         Bells()
 
 
@@ -438,7 +446,7 @@ def test_a_source_that_the_middleware_refuses_is_not_held(
         node: OtherNode, monkeypatch: pytest.MonkeyPatch) -> None:
     bells = Bells()
     monkeypatch.setitem(bells._setters, 'subscription', lambda *args: 1)
-    with pytest.raises(private.Unsupported):
+    with pytest.raises(Unsupported):
         bells.watch([subscribe(node, '/refused')])
     assert repr(bells) == 'Bells(0 sources, 0 bells)'
     bells.close()
@@ -447,7 +455,9 @@ def test_a_source_that_the_middleware_refuses_is_not_held(
 def test_what_is_there_is_used(node: OtherNode, caplog: pytest.LogCaptureFixture,
                                monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(private.SWITCH, raising=False)
-    assert isinstance(private.find(node.node), PrivateAccess)
+    access = private.find(node.node)
+    assert isinstance(access, PrivateAccess)
+    assert access._maker is not None
     assert caplog.records == []
     assert list(node.node.subscriptions) == []
 
@@ -493,6 +503,162 @@ def test_the_switch(node: OtherNode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(private.SWITCH, 'publik')
     with pytest.raises(ConfigError, match='publik'):
         private.find(node.node)
+
+
+# ---- subscriptions of rcl
+
+
+def free_access(node: OtherNode) -> PrivateAccess:
+    """Return what makes subscriptions without rclpy."""
+    return PrivateAccess(node.context, CdrTaker(), maker=SubscriptionMaker())
+
+
+def test_others_run_while_a_subscription_is_made_and_destroyed(node: OtherNode) -> None:
+    """With rclpy's own, whoever waits for a lock of the middleware keeps all others waiting."""
+    access, counted, during = free_access(node), itertools.count(), Counter[str]()
+    ended = threading.Event()
+
+    def count() -> None:
+        while not ended.is_set():
+            next(counted)
+
+    def watched(name: str) -> Callable[..., int]:
+        function = getattr(access._maker, name)
+
+        def call(*arguments: Any) -> int:
+            before = next(counted)
+            code: int = function(*arguments)
+            during[name] += next(counted) - before - 1
+            return code
+        return call
+    for name in ('init', 'fini'):
+        setattr(access._maker, name, watched(name))
+    other = threading.Thread(target=count)
+    other.start()
+
+    def both_let_others_run() -> bool:
+        tap = access.make_subscription(node.node, String, '/free', QoSProfile(depth=1))
+        node.node.destroy_subscription(tap.entity)
+        return all(during[name] for name in ('init', 'fini'))
+    try:
+        wait_until(both_let_others_run)
+    finally:
+        ended.set()
+        other.join()
+
+
+def test_a_free_subscription_is_waited_for(node: OtherNode, waiting: Arrivals) -> None:
+    qos = QoSProfile(depth=10)
+    source = Source(free_access(node).make_subscription(node.node, String, '/free', qos), print)
+    waiting.watch([source])
+    with node.publisher('/free', qos) as entity:
+        wait_until(source.entity.get_publisher_count)
+        for _ in range(3):
+            entity.publish(String(data='x'))
+            heard_by(waiting, source)
+    waiting.watch([])
+
+
+@pytest.mark.parametrize('profile', [
+    QoSProfile(depth=7, reliability=ReliabilityPolicy.BEST_EFFORT),
+    QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+    QoSProfile(history=HistoryPolicy.KEEP_ALL, deadline=Duration(seconds=3, nanoseconds=5),
+               lifespan=Duration(nanoseconds=2 * 10 ** 9 + 1)),
+    QoSProfile(depth=1, liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
+               liveliness_lease_duration=Duration(seconds=9)),
+    qos_profile_sensor_data])
+def test_a_free_subscription_has_what_rclpy_would_give_it(node: OtherNode,
+                                                          profile: QoSProfile) -> None:
+    makes = {'/free': free_access(node), '/rclpys': PrivateAccess(node.context)}
+    for topic, access in makes.items():
+        access.make_subscription(node.node, String, topic, profile)
+    free, known = (wait_until(lambda topic=topic: node.node.get_subscriptions_info_by_topic(topic))
+                   for topic in makes)
+    assert str(free[0].qos_profile) == str(known[0].qos_profile)
+    assert free[0].topic_type_hash == known[0].topic_type_hash
+
+
+def test_a_free_subscription_is_destroyed_by_its_last_user(node: OtherNode) -> None:
+    handle: Any
+    entity = free_access(node).make_subscription(
+        node.node, String, 'free', QoSProfile(depth=1)).entity
+    handle = entity.handle
+    assert isinstance(handle, FreeHandle)
+    assert (entity.topic_name, entity.get_publisher_count()) == ('/free', 0)
+    with handle:
+        assert node.node.destroy_subscription(entity)
+        assert repr(handle).endswith(' doomed)')
+        assert node.node.get_subscriptions_info_by_topic('/free')
+        for use in (handle.__enter__, handle.destroy_when_not_in_use):
+            with pytest.raises(InvalidHandle):
+                use()
+    wait_until(lambda: not node.node.get_subscriptions_info_by_topic('/free'))
+
+
+def test_a_node_takes_its_free_subscriptions_with_it(node: OtherNode) -> None:
+    other = OtherNode('leaving')
+    free_access(other).make_subscription(other.node, String, '/free', QoSProfile(depth=1))
+    wait_until(lambda: node.node.count_subscribers('/free') == 1)
+    other.close()
+    wait_until(lambda: node.node.count_subscribers('/free') == 0)
+
+
+def test_what_rcl_cannot_make_it_says(node: OtherNode) -> None:
+    access = free_access(node)
+    with pytest.raises(RuntimeError, match='Failed to create subscription: topic name'):
+        access.make_subscription(node.node, String, '/wrong name', QoSProfile(depth=1))
+    assert list(node.node.subscriptions) == []
+
+
+@pytest.mark.parametrize('gone', ['function', 'order', 'value', 'sample', 'left'])
+def test_where_rcl_makes_something_else_rclpy_does(
+        node: OtherNode, monkeypatch: pytest.MonkeyPatch, gone: str,
+        caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.delenv(private.SWITCH, raising=False)
+    handles: list[FreeHandle] = []
+    if gone == 'function':
+        real = ctypes.CDLL
+
+        class Without:
+            """A library without a function."""
+
+            def __init__(self, name: str, **options: Any) -> None:
+                self.library = real(name, **options)
+
+            def __getattr__(self, name: str) -> Any:
+                if name == 'rcl_subscription_init':
+                    raise AttributeError(name)
+                return getattr(self.library, name)
+        monkeypatch.setattr(ctypes, 'CDLL', Without)
+    elif gone == 'order':
+        class Qos(ctypes.Structure):
+            """Has the fields in another order."""
+
+            _fields_ = (*rcl._Qos._fields_[1:], rcl._Qos._fields_[0])
+
+        class Options(ctypes.Structure):
+            """Begins otherwise."""
+
+            _fields_ = (('qos', Qos), rcl._Options._fields_[1])
+        monkeypatch.setattr(rcl, '_Options', Options)
+    elif gone == 'value':
+        monkeypatch.setattr(rcl, '_TIMES', {**rcl._TIMES, 'deadline': 'lifespan'})
+    elif gone == 'sample':
+        options_of = SubscriptionMaker.options
+        monkeypatch.setattr(private, 'TRIAL_TIME', 0.3)
+        monkeypatch.setattr(SubscriptionMaker, 'options', lambda self, profile: options_of(
+            self, QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)))
+    else:
+        monkeypatch.setattr(FreeHandle, 'destroy_when_not_in_use', handles.append)
+    access: Any = private.find(node.node)
+    (record,) = caplog.records
+    assert record.getMessage().startswith('new subscriptions may keep others waiting: ')
+    assert access._maker is None
+    assert access._taker is not None
+    assert list(node.node.subscriptions) == []
+    monkeypatch.undo()
+    for handle in handles:
+        handle.destroy_when_not_in_use()
 
 
 # ---- the public API alone
@@ -565,7 +731,7 @@ KNOWN = (5, 7, b'gid')
 @pytest.mark.parametrize(('said', 'known'), [
     ({}, KNOWN), ({'publication_sequence_number': None}, (5, -1, b'gid')),
     ({'publisher_gid': None}, (5, 7, b''))])
-def test_what_rclpy_says_of_a_sample(said: dict[str, Any], known: private.SampleInfo) -> None:
+def test_what_rclpy_says_of_a_sample(said: dict[str, Any], known: rcl.SampleInfo) -> None:
     assert private._info_of(SAID | said) == known
     assert private._info_of({key: SAID[key] for key in list(SAID)[:2]}) == (5, 7, b'')
 
@@ -593,5 +759,5 @@ def test_inboxes_report_what_was_put_in() -> None:
     waiting.wake()
     assert waiting.wait() == []
     assert repr(waiting) == 'Inboxes(0 sources)'
-    with pytest.raises(private.Unsupported):
-        PublicAccess().without_bells(private.Unsupported('never'))
+    with pytest.raises(Unsupported):
+        PublicAccess().without_bells(Unsupported('never'))

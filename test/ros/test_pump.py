@@ -27,8 +27,9 @@ from support.ros_harness import FakeLoop, latched, OtherNode
 
 from ws_bridge.ros import private
 from ws_bridge.ros import pump as pump_module
-from ws_bridge.ros.private import Bells, CdrTaker, NeverGroup, PrivateAccess, Unsupported
+from ws_bridge.ros.private import Bells, NeverGroup, PrivateAccess
 from ws_bridge.ros.pump import Pump, Source
+from ws_bridge.ros.rcl import CdrTaker, Unsupported
 
 DEEP = QoSProfile(depth=5000)
 

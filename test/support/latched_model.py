@@ -19,7 +19,7 @@ from itertools import chain, count
 from random import Random
 from typing import Protocol
 
-from ws_bridge.ros.private import SampleInfo
+from ws_bridge.ros.rcl import SampleInfo
 
 Sample = tuple[SampleInfo, int]
 """What is known of it, and what it says."""

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
-from ws_bridge.ros.private import SampleInfo
+from ws_bridge.ros.rcl import SampleInfo
 
 TRIES = 5  # to learn a depth before it is left until much more has come
 

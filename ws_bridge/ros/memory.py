@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from ws_bridge.ros.latched import LatchedStore
-from ws_bridge.ros.private import SampleInfo
+from ws_bridge.ros.rcl import SampleInfo
 
 RECENT = 512
 """So many samples are known afterwards if only one subscription brought them."""

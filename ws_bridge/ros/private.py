@@ -19,8 +19,9 @@ ready and takes it, which rclpy's public API does not offer. :func:`find` tests 
 whether what it needs is there (it is in rclpy 7.1 and 9.1), and says in one line what is not.
 
 - :class:`PrivateAccess` takes from the handles of entities that no executor waits on.
-  :class:`CdrTaker` takes samples while other threads run: rclpy's own ``take_message`` has the
-  interpreter lock all the time, for some 50 ms where the sample is a map of 16 MB.
+  :class:`~ws_bridge.ros.rcl.CdrTaker` takes samples while other threads run: rclpy's own
+  ``take_message`` has the interpreter lock all the time, for some 50 ms where the sample is a map
+  of 16 MB. :class:`~ws_bridge.ros.rcl.SubscriptionMaker` makes subscriptions while others run.
   :class:`Bells` costs what is ready, however many sources there are: the middleware rings when a
   sample comes. Its callback is a function of the C library that writes to a file descriptor, so
   no Python code runs in the middleware's threads. :class:`WaitSet` serves where that cannot be
@@ -45,7 +46,6 @@ import logging
 import os
 from secrets import token_hex
 import select
-import struct
 import sys
 import threading
 import time
@@ -54,15 +54,27 @@ from typing import Any, NamedTuple, Protocol
 from rcl_interfaces.msg import ParameterEvent
 from rclpy.callback_groups import CallbackGroup, ReentrantCallbackGroup
 from rclpy.context import Context
+from rclpy.duration import Duration
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.guard_condition import GuardCondition
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
+from rclpy.subscription import Subscription
 from rclpy.task import Future
 
 from ws_bridge.errors import ConfigError
 from ws_bridge.ros.qos import BURST
+from ws_bridge.ros.rcl import (
+    CdrPublisher,
+    CdrTaker,
+    FreeHandle,
+    SampleInfo,
+    SMALL,
+    SubscriptionMaker,
+    Take,
+    Unsupported,
+)
 
 _rclpy: Any = None  # then find() says so
 with suppress(ImportError):
@@ -86,23 +98,10 @@ One of so many of the files that the process may open is a bell of the pump, one
 
 Beyond that sources share one: all of them are tried when it rings, which costs 2 us each.
 """
-SMALL = 65_536
-"""A sample of so many bytes is taken before another thread could have had its turn."""
-KEPT = 4 * 1024 * 1024
-"""Most bytes of the memory that is kept for the next sample."""
 TRIAL = '~/_trial'
 """How topics begin on which takes are tried: hidden, and there for a moment."""
 TRIAL_TIME = 2.0
 """For how long a sample of the node's own may be under way, s."""
-
-SampleInfo = tuple[int, int, bytes]
-"""
-What is known of a sample: its source time, ns; its publisher's count of samples; the publisher.
-
-The count is -1, and the publisher, a gid, is empty where it is not said (by rclpy 7.1).
-"""
-Take = Callable[[], 'tuple[bytes, SampleInfo] | None']
-"""Returns the CDR of the oldest sample and what is known of it, if there is one."""
 
 _EDGE = select.EPOLLIN | select.EPOLLET
 _SETTERS = {'subscription': 'rcl_subscription_set_on_new_message_callback',
@@ -170,10 +169,6 @@ class Arrivals(Protocol):
 
     def close(self) -> None:
         """Give everything back."""
-
-
-class Unsupported(Exception):
-    """The middleware, or this system, cannot ring."""
 
 
 class Unanswered(Exception):
@@ -267,7 +262,7 @@ def find(node: Node) -> Access:
         raise ConfigError(f'{SWITCH} is {switch!r}, not public')
     why = f'{SWITCH} is public' if switch else missing(node)
     if why is None:
-        return PrivateAccess(node.context, *_for_large(node))
+        return PrivateAccess(node.context, *_of_rcl(node))
     logger.warning('every message costs more than it needs to: %s', why)
     return PublicAccess()
 
@@ -309,19 +304,26 @@ def _try(node: Node) -> None:
         break
 
 
-def _for_large(node: Node) -> tuple[CdrTaker | None, CdrPublisher | None]:
-    """Return what takes and publishes samples, if that does what rclpy does."""
+def _of_rcl(node: Node
+            ) -> tuple[CdrTaker | None, CdrPublisher | None, SubscriptionMaker | None]:
+    """Return what takes, publishes and subscribes by rcl, if that does what rclpy does."""
     try:
         taker, writer = CdrTaker(), CdrPublisher()
-        _try_both(node, taker, writer)
+        _try_rcl(node, taker, writer)
     except Exception as exc:  # noqa: BLE001 - whatever it is, rclpy's own functions serve
         logger.warning('large messages keep others waiting longer than they need to: %s',
                        _in_a_line(exc))
-        return None, None
-    return taker, writer
+        return None, None, None
+    try:
+        maker = SubscriptionMaker()
+        _try_maker(node, taker, maker)
+    except Exception as exc:  # noqa: BLE001 - the same
+        logger.warning('new subscriptions may keep others waiting: %s', _in_a_line(exc))
+        return taker, writer, None
+    return taker, writer, maker
 
 
-def _try_both(node: Node, taker: CdrTaker, writer: CdrPublisher) -> None:
+def _try_rcl(node: Node, taker: CdrTaker, writer: CdrPublisher) -> None:
     """
     Take a sample of the node's own, and compare it with what rclpy says of the next one.
 
@@ -351,6 +353,38 @@ def _try_both(node: Node, taker: CdrTaker, writer: CdrPublisher) -> None:
     finally:
         node.destroy_publisher(publisher)
         node.destroy_subscription(tap.entity)
+
+
+def _try_maker(node: Node, taker: CdrTaker, maker: SubscriptionMaker) -> None:
+    """
+    Subscribe without rclpy, and compare what the graph says of it with what was asked for.
+
+    :raises Unsupported: it is something else, or no sample comes.
+    """
+    topic = f'{TRIAL}_{token_hex(4)}'
+    profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT,
+                         deadline=Duration(seconds=60))
+    tap = PrivateAccess(node.context, taker, maker=maker).make_subscription(
+        node, ParameterEvent, topic, profile)
+    publisher = node.create_publisher(
+        ParameterEvent, topic, QoSProfile(depth=1, deadline=profile.deadline),
+        event_callbacks=PublisherEventCallbacks(use_default_callbacks=False))
+    try:
+        sent = serialize_message(ParameterEvent(node=TRIAL))
+        publisher.publish(sent)
+        cdr, _ = _soon(tap.take)
+        found = [each.qos_profile for each in node.get_subscriptions_info_by_topic(topic)]
+        if not (cdr.startswith(sent) and len(found) == tap.entity.get_publisher_count() == 1
+                and found[0].reliability == profile.reliability
+                and found[0].durability == profile.durability
+                and found[0].deadline == profile.deadline
+                and tap.entity.topic_name == publisher.topic_name):
+            raise Unsupported('it is not what rclpy makes')
+    finally:
+        node.destroy_publisher(publisher)
+        node.destroy_subscription(tap.entity)
+    if node.get_subscriptions_info_by_topic(topic):
+        raise Unsupported('it is not destroyed')
 
 
 def _soon(take: Take) -> tuple[bytes, SampleInfo]:
@@ -389,14 +423,17 @@ class PrivateAccess:
     :param context: an initialised context.
     :param taker: takes samples; ``None`` = rclpy does.
     :param writer: publishes large ones; ``None`` = rclpy does.
+    :param maker: makes subscriptions, where there is a taker; ``None`` = rclpy does.
     """
 
     def __init__(self, context: Context, taker: CdrTaker | None = None,
-                 writer: CdrPublisher | None = None) -> None:
+                 writer: CdrPublisher | None = None,
+                 maker: SubscriptionMaker | None = None) -> None:
         self._context = context
         self._taker = taker
         self._near_taker: CdrTaker | None = None
         self._writer = writer
+        self._maker = maker
         self._group = NeverGroup()
 
     def arrivals(self) -> Arrivals:
@@ -428,8 +465,18 @@ class PrivateAccess:
 
     def make_subscription(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile) -> Tap:
         """Create a subscription; see :class:`Access`."""
-        entity = node.create_subscription(msg_type, topic, _never_called, profile, raw=True,
-                                          callback_group=self._group, event_callbacks=QUIET)
+        if self._maker is None or self._taker is None:
+            entity = node.create_subscription(msg_type, topic, _never_called, profile, raw=True,
+                                              callback_group=self._group, event_callbacks=QUIET)
+        else:
+            handle: Any = FreeHandle(self._maker, node, msg_type, topic, profile)
+            try:
+                entity = Subscription(handle, msg_type, topic, _never_called, self._group,
+                                      profile, True, QUIET)
+            except Exception:
+                handle.destroy_when_not_in_use()
+                raise
+            node._subscriptions.append(entity)      # it is the node's, as others are
         return Tap(entity, entity.handle, _take_of(entity) if self._taker is None
                    else self._taker.take_of(entity.handle), partial(self._near_take, entity))
 
@@ -493,171 +540,6 @@ def _info_of(info: Any) -> SampleInfo:
     """Return what rclpy's message info says of a sample."""
     number, gid = info['publication_sequence_number'], info.get('publisher_gid')
     return info['source_timestamp'], -1 if number is None else number, gid['data'] if gid else b''
-
-
-class _Allocator(ctypes.Structure):
-    """rcutils' ``rcutils_allocator_t``: functions, and a state."""
-
-    _fields_ = tuple((name, ctypes.c_void_p) for name in (
-        'allocate', 'deallocate', 'reallocate', 'zero_allocate', 'state'))
-
-
-class _Bytes(ctypes.Structure):
-    """rcutils' ``rcutils_uint8_array_t``, which rmw calls ``rmw_serialized_message_t``."""
-
-    _fields_ = (('buffer', ctypes.c_void_p), ('length', ctypes.c_size_t),
-                ('capacity', ctypes.c_size_t), ('allocator', _Allocator))
-
-
-#: rmw's ``rmw_message_info_t``: source and received time, ns; the count of the publisher and that
-#: of the subscription, -1 if there is none; the publisher: a pointer and 16 bytes; and more.
-_INFO = struct.Struct('=q8xq8x8x16s')
-_INFO_ROOM = 256
-_TAKE_FAILED = 401
-"""rcl's ``RCL_RET_SUBSCRIPTION_TAKE_FAILED``: there is nothing to take."""
-_BAD_ALLOC = 10
-#: Make bytes that are filled afterwards, as the C API allows, and say where.
-_new_bytes = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t)(
-    ('PyBytes_FromStringAndSize', ctypes.pythonapi))
-_address_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(
-    ('PyBytes_AsString', ctypes.pythonapi))
-
-
-class CdrTaker:
-    """
-    Takes samples as CDR, and lets other threads run while it takes and copies large ones.
-
-    The memory that a sample is taken into is kept for the next one, of whichever subscription:
-    used on one thread at a time.
-
-    :raises Unsupported: not with these libraries.
-    """
-
-    def __init__(self) -> None:
-        self._array, self._info = _Bytes(), ctypes.create_string_buffer(_INFO_ROOM)
-        self._memory = ctypes.byref(self._array)
-        self._end: Callable[..., int] = lambda array: 0
-        if sys.maxsize < 2 ** 32:
-            raise Unsupported('not on a system of 32 bits')
-        try:
-            # Functions of the one release the interpreter lock, those of the other keep it.
-            free, held = (load('librcl.so', mode=os.RTLD_NOLOAD)
-                          for load in (ctypes.CDLL, ctypes.PyDLL))
-            self._take_free, self._take_held = (
-                _declared(library.rcl_take_serialized_message, 4) for library in (free, held))
-            begin = _declared(free.rcutils_uint8_array_init, 3, [1])
-            resize = _declared(free.rcutils_uint8_array_resize, 2, [1])
-            end = _declared(free.rcutils_uint8_array_fini, 1)
-            allocator = free.rcutils_get_default_allocator
-            self._reset_error = free.rcutils_reset_error
-        except (OSError, AttributeError) as exc:
-            raise Unsupported(str(exc)) from exc
-        allocator.argtypes, allocator.restype = [], _Allocator
-        self._reset_error.argtypes, self._reset_error.restype = [], None
-        if begin(self._memory, 1000, ctypes.byref(allocator())) or not self._has(1000):
-            raise Unsupported('memory of rcutils is not as it was')
-        self._end = end
-        if resize(self._memory, 2000) or not self._has(2000):
-            raise Unsupported('memory of rcutils is not as it was')
-
-    def __repr__(self) -> str:
-        return f'CdrTaker({self._array.capacity} bytes kept)'
-
-    def __del__(self) -> None:
-        self._end(self._memory)
-
-    def _has(self, capacity: int) -> bool:
-        return bool(self._array.capacity == capacity and self._array.buffer
-                    and not self._array.length)
-
-    def take_of(self, handle: Any) -> Take:
-        """
-        Return what takes from a subscription, which may not be destroyed meanwhile.
-
-        Where small samples come the lock is kept: to give it away costs a turn of others each.
-        """
-        array, info, string_at = self._array, self._info, ctypes.string_at
-        free, held = self._take_free, self._take_held
-        arguments = handle.pointer, self._memory, ctypes.byref(info), None
-        largest, call = -1, free
-
-        def take() -> tuple[bytes, SampleInfo] | None:
-            nonlocal largest, call
-            code = call(*arguments)
-            if code:
-                if code == _TAKE_FAILED:
-                    return None
-                raise self._failed(code)
-            size = array.length
-            if size > largest:
-                largest, call = size, held if size <= SMALL else free
-            sample = string_at(array.buffer, size) if size <= SMALL else self._copy(size)
-            known: SampleInfo = _INFO.unpack_from(info)
-            return sample, known
-        return take
-
-    def _copy(self, size: int) -> bytes:
-        """Copy what was taken; not even new pages of memory keep other threads waiting."""
-        sample: bytes = _new_bytes(None, size)
-        ctypes.memmove(_address_of(sample), self._array.buffer, size)
-        if self._array.capacity > KEPT:
-            self._end(self._memory)
-        return sample
-
-    def _failed(self, code: int) -> Exception:
-        # What is kept may have been given back to make it larger: leave it.
-        self._array.buffer, self._array.length, self._array.capacity = None, 0, 0
-        self._reset_error()
-        if code == _BAD_ALLOC:
-            return MemoryError('a sample takes more memory than there is')
-        return RuntimeError(f'rcl cannot take a sample: {code}')
-
-
-class CdrPublisher:
-    """
-    Publishes CDR without a copy, and lets other threads run meanwhile.
-
-    rclpy copies it first, and keeps the interpreter lock: 8 to 16 ms for 9 MB, against 2 to 5.
-
-    :raises Unsupported: not with these libraries.
-    """
-
-    def __init__(self) -> None:
-        try:
-            library = ctypes.CDLL('librcl.so', mode=os.RTLD_NOLOAD)
-            self._publish = _declared(library.rcl_publish_serialized_message, 3)
-            self._reset_error = library.rcutils_reset_error
-        except (OSError, AttributeError) as exc:
-            raise Unsupported(str(exc)) from exc
-        self._reset_error.argtypes, self._reset_error.restype = [], None
-
-    def publish(self, entity: Any, cdr: bytes | memoryview) -> None:
-        """
-        Publish (any thread).
-
-        :param cdr: is not copied here if it may be written to, or is ``bytes``.
-        :raises InvalidHandle: the publisher was destroyed.
-        :raises RuntimeError: rcl cannot.
-        """
-        if type(cdr) is memoryview and cdr.readonly:
-            cdr = bytes(cdr)
-        message = _Bytes(length=len(cdr), capacity=len(cdr))
-        message.buffer = _address_of(cdr) if type(cdr) is bytes \
-            else ctypes.addressof(ctypes.c_char.from_buffer(cdr))
-        with entity.handle:
-            code = self._publish(entity.handle.pointer, ctypes.byref(message), None)
-        if code:
-            self._reset_error()
-            raise RuntimeError(f'rcl cannot publish: {code}')
-
-
-def _declared(function: Any, pointers: int, sizes: Sequence[int] = ()) -> Callable[..., int]:
-    """Declare a function of pointers, and of sizes at some places, that returns an ``int``."""
-    function.argtypes = [ctypes.c_size_t if place in sizes else ctypes.c_void_p
-                         for place in range(pointers)]
-    function.restype = ctypes.c_int
-    result: Callable[..., int] = function
-    return result
 
 
 class Bells:
@@ -833,7 +715,7 @@ class WaitSet:
         waiting.clear_entities()
         kinds: set[str] = set()
         if for_sources:
-            add = {'subscription': waiting.add_subscription, 'service': waiting.add_service}
+            add = {'subscription': self._add_subscription, 'service': waiting.add_service}
             for source in self._sources:
                 add[source.kind](source.port)
                 kinds.add(source.kind)
@@ -841,6 +723,12 @@ class WaitSet:
         waiting.wait(-1)
         return [self._by_pointer[pointer] for kind in kinds
                 for pointer in waiting.get_ready_entities(kind)]
+
+    def _add_subscription(self, port: Any) -> None:
+        if isinstance(port, FreeHandle):
+            port.wait_in(self._wait_set.pointer)
+        else:
+            self._wait_set.add_subscription(port)
 
     def again(self, source: Waited) -> None:
         """Do nothing: what has still something is ready in any case."""

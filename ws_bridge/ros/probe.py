@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ws_bridge.ros.latched import LatchedStore
-from ws_bridge.ros.private import SampleInfo
+from ws_bridge.ros.rcl import SampleInfo
 
 
 class Probe:

@@ -35,7 +35,8 @@ from typing import Any
 
 from rclpy.serialization import serialize_message
 
-from ws_bridge.ros.private import Access, Arrivals, Bells, SampleInfo, SMALL, Tap, Unsupported
+from ws_bridge.ros.private import Access, Arrivals, Bells, Tap
+from ws_bridge.ros.rcl import SampleInfo, SMALL, Unsupported
 
 TURN_SAMPLES = 256  # of one source in one turn, so that no topic starves the others
 TURN_BYTES = 8 * 1024 * 1024

@@ -35,7 +35,7 @@ from ws_bridge.ros.names import (
     TELL_AFTER,
     type_name,
 )
-from ws_bridge.ros.private import SampleInfo, Tap
+from ws_bridge.ros.private import Tap
 from ws_bridge.ros.probe import Probe, Prober
 from ws_bridge.ros.pump import Pump, Source
 from ws_bridge.ros.qos import (
@@ -46,6 +46,7 @@ from ws_bridge.ros.qos import (
     requested_profile,
     subscription_profile,
 )
+from ws_bridge.ros.rcl import SampleInfo
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import RosNode

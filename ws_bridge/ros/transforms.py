@@ -27,7 +27,7 @@ from importlib.util import find_spec
 import struct
 
 from ws_bridge.convert.schema import Field, FieldType, MessageSchema
-from ws_bridge.ros.private import SampleInfo
+from ws_bridge.ros.rcl import SampleInfo
 from ws_bridge.ros.snapshot import GraphSnapshot, TopicInfo
 from ws_bridge.ros.subscriptions import Subscription
 
