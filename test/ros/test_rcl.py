@@ -227,6 +227,7 @@ def test_others_run_while_a_subscription_is_made_and_destroyed(node: OtherNode) 
     def count() -> None:
         while not ended.is_set():
             next(counted)
+            time.sleep(0)       # gives the lock back
 
     def watched(name: str) -> Callable[..., int]:
         function = getattr(access._maker, name)
@@ -241,6 +242,8 @@ def test_others_run_while_a_subscription_is_made_and_destroyed(node: OtherNode) 
         setattr(access._maker, name, watched(name))
     other = threading.Thread(target=count)
     other.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000.0)       # nobody asks for the lock: others run if it is given away
 
     def both_let_others_run() -> bool:
         tap = access.make_subscription(node.node, String, '/free', QoSProfile(depth=1))
@@ -249,6 +252,7 @@ def test_others_run_while_a_subscription_is_made_and_destroyed(node: OtherNode) 
     try:
         wait_until(both_let_others_run)
     finally:
+        sys.setswitchinterval(interval)
         ended.set()
         other.join()
 
