@@ -46,7 +46,7 @@ from ws_bridge.ros.private import (
     WaitSet,
 )
 from ws_bridge.ros.pump import RequestSource, Source
-from ws_bridge.ros.rcl import CdrTaker, SubscriptionMaker, Unsupported
+from ws_bridge.ros.rcl import CdrTaker, EntityMaker, Unsupported
 from ws_bridge.ros.side import RosSide
 
 Arrivals = Bells | WaitSet
@@ -202,7 +202,7 @@ def test_a_source_that_has_more_is_reported_again(node: OtherNode) -> None:
 
 def test_a_free_subscription_is_waited_for(node: OtherNode, waiting: Arrivals) -> None:
     qos = QoSProfile(depth=10)
-    access = PrivateAccess(node.context, CdrTaker(), maker=SubscriptionMaker())
+    access = PrivateAccess(node.context, CdrTaker(), maker=EntityMaker())
     source = Source(access.make_subscription(node.node, String, '/free', qos), print)
     waiting.watch([source])
     with node.publisher('/free', qos) as entity:

@@ -43,7 +43,7 @@ from support.ros_harness import OtherNode
 
 from ws_bridge.ros import private, rcl
 from ws_bridge.ros.private import PrivateAccess
-from ws_bridge.ros.rcl import CdrPublisher, CdrTaker, FreeHandle, SubscriptionMaker
+from ws_bridge.ros.rcl import CdrPublisher, CdrTaker, EntityMaker, FreeHandle, FreePublisher
 
 
 @pytest.fixture
@@ -211,18 +211,49 @@ def test_a_sample_that_cannot_be_taken_is_a_fault(node: OtherNode, code: int,
         wait_until(take)
 
 
-# ---- subscriptions
+# ---- entities
 
 
-def free_access(node: OtherNode) -> PrivateAccess:
-    """Return what makes subscriptions without rclpy."""
-    return PrivateAccess(node.context, CdrTaker(), maker=SubscriptionMaker())
+@pytest.fixture
+def access(node: OtherNode) -> PrivateAccess:
+    """Return what makes entities without rclpy."""
+    return PrivateAccess(node.context, CdrTaker(), maker=EntityMaker())
 
 
-def test_others_run_while_a_subscription_is_made_and_destroyed(node: OtherNode) -> None:
+@pytest.fixture(params=['subscription', 'publisher'])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def made(access: PrivateAccess, node: OtherNode, kind: str, topic: str = '/free',
+         profile: QoSProfile | None = None) -> Any:
+    """Return rclpy's entity of a kind."""
+    profile = profile or QoSProfile(depth=1)
+    if kind == 'publisher':
+        return access.make_publisher(node.node, String, topic, profile)
+    return access.make_subscription(node.node, String, topic, profile).entity
+
+
+def destroy(node: OtherNode, entity: Any) -> bool:
+    """Have rclpy destroy an entity."""
+    end = node.node.destroy_publisher if isinstance(entity, Publisher) \
+        else node.node.destroy_subscription
+    return end(entity)
+
+
+def infos(node: OtherNode, kind: str, topic: str = '/free') -> list[Any]:
+    """Return what the graph says of the entities of a kind."""
+    find = {'publisher': node.node.get_publishers_info_by_topic,
+            'subscription': node.node.get_subscriptions_info_by_topic}[kind]
+    return list(find(topic))
+
+
+def test_others_run_while_an_entity_is_made_and_destroyed(
+        node: OtherNode, access: PrivateAccess, kind: str) -> None:
     """With rclpy's own, whoever waits for a lock of the middleware keeps all others waiting."""
-    access, counted, during = free_access(node), itertools.count(), Counter[str]()
+    counted, during = itertools.count(), Counter[str]()
     ended = threading.Event()
+    functions = getattr(access._maker, kind)
 
     def count() -> None:
         while not ended.is_set():
@@ -230,7 +261,7 @@ def test_others_run_while_a_subscription_is_made_and_destroyed(node: OtherNode) 
             time.sleep(0)       # gives the lock back
 
     def watched(name: str) -> Callable[..., int]:
-        function = getattr(access._maker, name)
+        function = getattr(functions, name)
 
         def call(*arguments: Any) -> int:
             before = next(counted)
@@ -239,15 +270,14 @@ def test_others_run_while_a_subscription_is_made_and_destroyed(node: OtherNode) 
             return code
         return call
     for name in ('init', 'fini'):
-        setattr(access._maker, name, watched(name))
+        setattr(functions, name, watched(name))
     other = threading.Thread(target=count)
     other.start()
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1000.0)       # nobody asks for the lock: others run if it is given away
 
     def both_let_others_run() -> bool:
-        tap = access.make_subscription(node.node, String, '/free', QoSProfile(depth=1))
-        node.node.destroy_subscription(tap.entity)
+        destroy(node, made(access, node, kind))
         return all(during[name] for name in ('init', 'fini'))
     try:
         wait_until(both_let_others_run)
@@ -265,47 +295,101 @@ def test_others_run_while_a_subscription_is_made_and_destroyed(node: OtherNode) 
     QoSProfile(depth=1, liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
                liveliness_lease_duration=Duration(seconds=9)),
     qos_profile_sensor_data])
-def test_a_free_subscription_has_what_rclpy_would_give_it(node: OtherNode,
-                                                          profile: QoSProfile) -> None:
-    makes = {'/free': free_access(node), '/rclpys': PrivateAccess(node.context)}
-    for topic, access in makes.items():
-        access.make_subscription(node.node, String, topic, profile)
-    free, known = (wait_until(lambda topic=topic: node.node.get_subscriptions_info_by_topic(topic))
-                   for topic in makes)
-    assert str(free[0].qos_profile) == str(known[0].qos_profile)
-    assert free[0].topic_type_hash == known[0].topic_type_hash
+def test_an_entity_has_what_rclpy_would_give_it(node: OtherNode, access: PrivateAccess, kind: str,
+                                                profile: QoSProfile) -> None:
+    made(access, node, kind, '/free', profile)
+    made(PrivateAccess(node.context), node, kind, '/rclpys', profile)
+    (free,), (known,) = (wait_until(lambda topic=topic: infos(node, kind, topic))
+                         for topic in ('/free', '/rclpys'))
+    assert str(free.qos_profile) == str(known.qos_profile)
+    assert free.topic_type_hash == known.topic_type_hash
+    assert (free.node_name, free.topic_type) == (known.node_name, known.topic_type)
 
 
-def test_a_free_subscription_is_destroyed_by_its_last_user(node: OtherNode) -> None:
-    handle: Any
-    entity = free_access(node).make_subscription(
-        node.node, String, 'free', QoSProfile(depth=1)).entity
-    handle = entity.handle
+def test_an_entity_is_destroyed_by_its_last_user(node: OtherNode, access: PrivateAccess,
+                                                 kind: str) -> None:
+    entity = made(access, node, kind, 'free')
+    handle: Any = entity.handle
     assert isinstance(handle, FreeHandle)
-    assert (entity.topic_name, entity.get_publisher_count()) == ('/free', 0)
+    count = entity.get_publisher_count if kind == 'subscription' else entity.get_subscription_count
+    assert (entity.topic_name, count()) == ('/free', 0)
     with handle:
-        assert node.node.destroy_subscription(entity)
+        assert destroy(node, entity)
         assert repr(handle).endswith(' doomed)')
-        assert node.node.get_subscriptions_info_by_topic('/free')
+        assert infos(node, kind)
         for use in (handle.__enter__, handle.destroy_when_not_in_use):
             with pytest.raises(InvalidHandle):
                 use()
-    wait_until(lambda: not node.node.get_subscriptions_info_by_topic('/free'))
+    wait_until(lambda: not infos(node, kind))
 
 
-def test_a_node_takes_its_free_subscriptions_with_it(node: OtherNode) -> None:
+def test_a_node_takes_its_entities_with_it(node: OtherNode, kind: str) -> None:
     other = OtherNode('leaving')
-    free_access(other).make_subscription(other.node, String, '/free', QoSProfile(depth=1))
-    wait_until(lambda: node.node.count_subscribers('/free') == 1)
+    entity = made(PrivateAccess(other.context, CdrTaker(), maker=EntityMaker()), other, kind)
+    count = node.node.count_publishers if kind == 'publisher' else node.node.count_subscribers
+    wait_until(lambda: count('/free') == 1)
     other.close()
-    wait_until(lambda: node.node.count_subscribers('/free') == 0)
+    wait_until(lambda: count('/free') == 0)
+    with pytest.raises(InvalidHandle):
+        _ = entity.topic_name
 
 
-def test_what_rcl_cannot_make_it_says(node: OtherNode) -> None:
-    access = free_access(node)
-    with pytest.raises(RuntimeError, match='Failed to create subscription: topic name'):
-        access.make_subscription(node.node, String, '/wrong name', QoSProfile(depth=1))
-    assert list(node.node.subscriptions) == []
+def test_what_rcl_cannot_make_it_says(node: OtherNode, access: PrivateAccess, kind: str) -> None:
+    with pytest.raises(RuntimeError, match=f'Failed to create {kind}: topic name'):
+        made(access, node, kind, '/wrong name')
+    assert not {each.topic_name for each in (*node.node.subscriptions, *node.node.publishers)
+                } & {'/wrong name'}
+
+
+def test_what_is_published_is_heard_and_acknowledged(node: OtherNode, access: PrivateAccess
+                                                     ) -> None:
+    other = OtherNode('listener')
+    entity = made(access, node, 'publisher', profile=QoSProfile(depth=10))
+    sent = [b'\0\1\0\0' + struct.pack('<I', size + 1) + b'x' * size + b'\0'
+            for size in (0, 1, 1000, rcl.SMALL - 9)]
+    with other.hearing('/free', QoSProfile(depth=10)) as heard:
+        wait_until(lambda: entity.get_subscription_count() == 1)
+        for cdr in sent:
+            access.publish(entity, cdr)
+            access.publish(entity, memoryview(bytearray(cdr)))
+        wait_until(lambda: len(heard()) == 2 * len(sent))
+        assert [len(each.data) for each in heard()] == [
+            size for size in (0, 1, 1000, rcl.SMALL - 9) for _ in range(2)]
+        wait_until(lambda: entity.wait_for_all_acked(Duration()))
+        destroy(node, entity)
+        with pytest.raises(InvalidHandle):
+            access.publish(entity, sent[0])
+    other.close()
+
+
+def test_a_publisher_that_is_destroyed_while_others_publish(node: OtherNode,
+                                                            access: PrivateAccess) -> None:
+    """A publisher is destroyed on one thread, and used on others."""
+    ends: list[BaseException] = []
+    for _ in range(30):
+        entity = made(access, node, 'publisher')
+
+        def publish(entity: Any = entity) -> None:
+            try:
+                while True:
+                    access.publish(entity, b'\0\1\0\0\1\0\0\0\0')
+            except InvalidHandle as exc:
+                ends.append(exc)
+        threads = [threading.Thread(target=publish) for _ in range(2)]
+        for each in threads:
+            each.start()
+        destroy(node, entity)
+        for each in threads:
+            each.join()
+    assert len(ends) == 60
+
+
+def test_a_message_that_rcl_refuses(node: OtherNode, access: PrivateAccess,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    entity = made(access, node, 'publisher')
+    monkeypatch.setattr(access._maker, 'publish', lambda *arguments: 1)
+    with pytest.raises(RuntimeError, match='rcl cannot publish: 1'):
+        access.publish(entity, b'\0\1\0\0')
 
 
 @pytest.mark.parametrize('gone', ['function', 'order', 'value', 'sample', 'left'])
@@ -324,7 +408,7 @@ def test_where_rcl_makes_something_else_rclpy_does(
                 self.library = real(name, **options)
 
             def __getattr__(self, name: str) -> Any:
-                if name == 'rcl_subscription_init':
+                if name == 'rcl_publisher_init':
                     raise AttributeError(name)
                 return getattr(self.library, name)
         monkeypatch.setattr(ctypes, 'CDLL', Without)
@@ -342,18 +426,17 @@ def test_where_rcl_makes_something_else_rclpy_does(
     elif gone == 'value':
         monkeypatch.setattr(rcl, '_TIMES', {**rcl._TIMES, 'deadline': 'lifespan'})
     elif gone == 'sample':
-        options_of = SubscriptionMaker.options
         monkeypatch.setattr(private, 'TRIAL_TIME', 0.3)
-        monkeypatch.setattr(SubscriptionMaker, 'options', lambda self, profile: options_of(
-            self, QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)))
+        monkeypatch.setattr(FreePublisher, 'publish_raw', lambda self, cdr: None)
     else:
         monkeypatch.setattr(FreeHandle, 'destroy_when_not_in_use', handles.append)
     access: Any = private.find(node.node)
     (record,) = caplog.records
-    assert record.getMessage().startswith('new subscriptions may keep others waiting: ')
+    assert record.getMessage().startswith(
+        'new subscriptions and publishers may keep others waiting: ')
     assert access._maker is None
     assert access._taker is not None
-    assert list(node.node.subscriptions) == []
+    assert not [*node.node.subscriptions]
     monkeypatch.undo()
     for handle in handles:
         handle.destroy_when_not_in_use()

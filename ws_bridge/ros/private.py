@@ -21,7 +21,7 @@ whether what it needs is there (it is in rclpy 7.1 and 9.1), and says in one lin
 - :class:`PrivateAccess` takes from the handles of entities that no executor waits on.
   :class:`~ws_bridge.ros.rcl.CdrTaker` takes samples while other threads run: rclpy's own
   ``take_message`` has the interpreter lock all the time, for some 50 ms where the sample is a map
-  of 16 MB. :class:`~ws_bridge.ros.rcl.SubscriptionMaker` makes subscriptions while others run.
+  of 16 MB. :class:`~ws_bridge.ros.rcl.EntityMaker` makes entities while others run.
   :class:`Bells` costs what is ready, however many sources there are: the middleware rings when a
   sample comes. Its callback is a function of the C library that writes to a file descriptor, so
   no Python code runs in the middleware's threads. :class:`WaitSet` serves where that cannot be
@@ -58,6 +58,7 @@ from rclpy.duration import Duration
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.guard_condition import GuardCondition
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from rclpy.subscription import Subscription
@@ -68,10 +69,11 @@ from ws_bridge.ros.qos import BURST
 from ws_bridge.ros.rcl import (
     CdrPublisher,
     CdrTaker,
-    FreeHandle,
+    EntityMaker,
+    FreePublisher,
+    FreeSubscription,
     SampleInfo,
     SMALL,
-    SubscriptionMaker,
     Take,
     Unsupported,
 )
@@ -92,6 +94,8 @@ PARTS = {
 }
 """Classes of rclpy's extension, and what is used of them."""
 QUIET = SubscriptionEventCallbacks(use_default_callbacks=False)
+# rclpy's own callbacks warn through a deprecated function, and cost the executor a waitable each
+QUIET_PUBLISHER = PublisherEventCallbacks(use_default_callbacks=False)
 BELLS_OF_FILES = 8
 """
 One of so many of the files that the process may open is a bell of the pump, one of the loop.
@@ -212,6 +216,15 @@ class Access(Protocol):
         :raises RuntimeError: of rclpy.
         """
 
+    def make_publisher(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile, *,
+                       is_raw: bool = True) -> Any:
+        """
+        Create a publisher.
+
+        :param is_raw: it publishes CDR, and nothing else.
+        :raises RuntimeError: of rclpy, or as rclpy's.
+        """
+
     def make_service(self, node: Node, srv_type: Any, name: str) -> Tap:
         """
         Create a service.
@@ -305,8 +318,8 @@ def _try(node: Node) -> None:
 
 
 def _of_rcl(node: Node
-            ) -> tuple[CdrTaker | None, CdrPublisher | None, SubscriptionMaker | None]:
-    """Return what takes, publishes and subscribes by rcl, if that does what rclpy does."""
+            ) -> tuple[CdrTaker | None, CdrPublisher | None, EntityMaker | None]:
+    """Return what takes, publishes and makes entities by rcl, if that does what rclpy does."""
     try:
         taker, writer = CdrTaker(), CdrPublisher()
         _try_rcl(node, taker, writer)
@@ -315,10 +328,11 @@ def _of_rcl(node: Node
                        _in_a_line(exc))
         return None, None, None
     try:
-        maker = SubscriptionMaker()
+        maker = EntityMaker()
         _try_maker(node, taker, maker)
     except Exception as exc:  # noqa: BLE001 - the same
-        logger.warning('new subscriptions may keep others waiting: %s', _in_a_line(exc))
+        logger.warning('new subscriptions and publishers may keep others waiting: %s',
+                       _in_a_line(exc))
         return taker, writer, None
     return taker, writer, maker
 
@@ -335,9 +349,7 @@ def _try_rcl(node: Node, taker: CdrTaker, writer: CdrPublisher) -> None:
     topic = f'{TRIAL}_{token_hex(4)}'   # another node may have this name
     tap = PrivateAccess(node.context, taker).make_subscription(
         node, ParameterEvent, topic, profile)
-    publisher = node.create_publisher(
-        ParameterEvent, topic, profile,
-        event_callbacks=PublisherEventCallbacks(use_default_callbacks=False))
+    publisher = make_publisher(node, ParameterEvent, topic, profile)
     try:
         sent = serialize_message(ParameterEvent(node=TRIAL))
         publisher.publish(sent)
@@ -355,36 +367,41 @@ def _try_rcl(node: Node, taker: CdrTaker, writer: CdrPublisher) -> None:
         node.destroy_subscription(tap.entity)
 
 
-def _try_maker(node: Node, taker: CdrTaker, maker: SubscriptionMaker) -> None:
+def _try_maker(node: Node, taker: CdrTaker, maker: EntityMaker) -> None:
     """
-    Subscribe without rclpy, and compare what the graph says of it with what was asked for.
+    Make entities without rclpy, and compare what the graph says of them with what was asked for.
 
     :raises Unsupported: it is something else, or no sample comes.
     """
     topic = f'{TRIAL}_{token_hex(4)}'
+    access = PrivateAccess(node.context, taker, maker=maker)
     profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT,
                          deadline=Duration(seconds=60))
-    tap = PrivateAccess(node.context, taker, maker=maker).make_subscription(
-        node, ParameterEvent, topic, profile)
-    publisher = node.create_publisher(
-        ParameterEvent, topic, QoSProfile(depth=1, deadline=profile.deadline),
-        event_callbacks=PublisherEventCallbacks(use_default_callbacks=False))
+    tap = access.make_subscription(node, ParameterEvent, topic, profile)
     try:
-        sent = serialize_message(ParameterEvent(node=TRIAL))
-        publisher.publish(sent)
-        cdr, _ = _soon(tap.take)
-        found = [each.qos_profile for each in node.get_subscriptions_info_by_topic(topic)]
-        if not (cdr.startswith(sent) and len(found) == tap.entity.get_publisher_count() == 1
-                and found[0].reliability == profile.reliability
-                and found[0].durability == profile.durability
-                and found[0].deadline == profile.deadline
-                and tap.entity.topic_name == publisher.topic_name):
-            raise Unsupported('it is not what rclpy makes')
+        publisher = access.make_publisher(node, ParameterEvent, topic, profile)
+        try:
+            sent = serialize_message(ParameterEvent(node=TRIAL))
+            access.publish(publisher, sent)
+            cdr, (_, _, gid) = _soon(tap.take)
+            of_publisher, of_tap = (infos(topic) for infos in (
+                node.get_publishers_info_by_topic, node.get_subscriptions_info_by_topic))
+            if not (cdr.startswith(sent) and len(of_publisher) == len(of_tap) == 1
+                    and bytes(of_publisher[0].endpoint_gid) == gid
+                    and publisher.get_subscription_count() == tap.entity.get_publisher_count() == 1
+                    and publisher.wait_for_all_acked(Duration())
+                    and tap.entity.topic_name == publisher.topic_name
+                    and all((found.reliability, found.durability, found.deadline)
+                            == (profile.reliability, profile.durability, profile.deadline)
+                            for info in (*of_publisher, *of_tap)
+                            for found in (info.qos_profile,))):
+                raise Unsupported('they are not what rclpy makes')
+        finally:
+            node.destroy_publisher(publisher)
     finally:
-        node.destroy_publisher(publisher)
         node.destroy_subscription(tap.entity)
-    if node.get_subscriptions_info_by_topic(topic):
-        raise Unsupported('it is not destroyed')
+    if node.get_subscriptions_info_by_topic(topic) or node.get_publishers_info_by_topic(topic):
+        raise Unsupported('they are not destroyed')
 
 
 def _soon(take: Take) -> tuple[bytes, SampleInfo]:
@@ -423,12 +440,12 @@ class PrivateAccess:
     :param context: an initialised context.
     :param taker: takes samples; ``None`` = rclpy does.
     :param writer: publishes large ones; ``None`` = rclpy does.
-    :param maker: makes subscriptions, where there is a taker; ``None`` = rclpy does.
+    :param maker: makes entities, where there is a taker; ``None`` = rclpy does.
     """
 
     def __init__(self, context: Context, taker: CdrTaker | None = None,
                  writer: CdrPublisher | None = None,
-                 maker: SubscriptionMaker | None = None) -> None:
+                 maker: EntityMaker | None = None) -> None:
         self._context = context
         self._taker = taker
         self._near_taker: CdrTaker | None = None
@@ -469,7 +486,7 @@ class PrivateAccess:
             entity = node.create_subscription(msg_type, topic, _never_called, profile, raw=True,
                                               callback_group=self._group, event_callbacks=QUIET)
         else:
-            handle: Any = FreeHandle(self._maker, node, msg_type, topic, profile)
+            handle: Any = FreeSubscription(self._maker, node, msg_type, topic, profile)
             try:
                 entity = Subscription(handle, msg_type, topic, _never_called, self._group,
                                       profile, True, QUIET)
@@ -479,6 +496,20 @@ class PrivateAccess:
             node._subscriptions.append(entity)      # it is the node's, as others are
         return Tap(entity, entity.handle, _take_of(entity) if self._taker is None
                    else self._taker.take_of(entity.handle), partial(self._near_take, entity))
+
+    def make_publisher(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile, *,
+                       is_raw: bool = True) -> Any:
+        """Create a publisher; see :class:`Access`."""
+        if self._maker is None or not is_raw:
+            return make_publisher(node, msg_type, topic, profile)
+        handle: Any = FreePublisher(self._maker, node, msg_type, topic, profile)
+        try:
+            entity = Publisher(handle, msg_type, topic, profile, QUIET_PUBLISHER, self._group)
+        except Exception:
+            handle.destroy_when_not_in_use()
+            raise
+        node._publishers.append(entity)
+        return entity
 
     def make_service(self, node: Node, srv_type: Any, name: str) -> Tap:
         """Create a service; see :class:`Access`."""
@@ -513,8 +544,16 @@ class PrivateAccess:
         """Publish CDR; see :class:`Access`."""
         if self._writer is not None and len(cdr) > SMALL:
             self._writer.publish(entity, cdr)
+        elif type(handle := entity.handle) is FreePublisher:
+            handle.publish_raw(cdr if type(cdr) is bytes else bytes(cdr))
         else:
             publish(entity, cdr)
+
+
+def make_publisher(node: Node, msg_type: Any, topic: str, profile: QoSProfile, *,
+                   is_raw: bool = True) -> Any:
+    """Create a publisher by rclpy's own function; see :class:`Access`."""
+    return node.create_publisher(msg_type, topic, profile, event_callbacks=QUIET_PUBLISHER)
 
 
 def publish(entity: Any, cdr: bytes | memoryview) -> None:
@@ -725,7 +764,7 @@ class WaitSet:
                 for pointer in waiting.get_ready_entities(kind)]
 
     def _add_subscription(self, port: Any) -> None:
-        if isinstance(port, FreeHandle):
+        if isinstance(port, FreeSubscription):
             port.wait_in(self._wait_set.pointer)
         else:
             self._wait_set.add_subscription(port)
@@ -979,6 +1018,11 @@ class PublicAccess:
         return Tap(node.create_subscription(msg_type, topic, put, profile, raw=True,
                                             callback_group=self._group, event_callbacks=QUIET),
                    inbox, inbox.take)
+
+    def make_publisher(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile, *,
+                       is_raw: bool = True) -> Any:
+        """Create a publisher; see :class:`Access`."""
+        return make_publisher(node, msg_type, topic, profile)
 
     def make_service(self, node: Node, srv_type: Any, name: str) -> Tap:
         """Create a service; see :class:`Access`."""

@@ -21,7 +21,6 @@ import time
 from typing import Any, TYPE_CHECKING
 
 from rclpy.duration import Duration
-from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.exceptions import InvalidHandle
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
@@ -44,15 +43,13 @@ from ws_bridge.ros.names import (
     TELL_AFTER,
     type_name,
 )
-from ws_bridge.ros.private import publish
+from ws_bridge.ros.private import Access, make_publisher, publish
 from ws_bridge.ros.types import is_keyed
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import RosNode
     from ws_bridge.ros.settings import RosSettings
 
-# rclpy's own callbacks warn through a deprecated function, and cost the executor a waitable each
-QUIET = PublisherEventCallbacks(use_default_callbacks=False)
 DISCOVERY = 3.0  # s, after which a node knows the graph
 LOOK_AGAIN = 0.01  # s, while a new publisher waits for its subscribers
 SMALL = 4096    # bytes; the deepest history (10,000) of samples that small is below the limit
@@ -98,6 +95,7 @@ class Publisher:
     ``latched_bytes``, or one sample: what would exceed that is refused. So is what would exceed
     the limit of all publishers together.
 
+    :param access: makes it, and publishes; ``None`` = rclpy's own functions do.
     :ivar topic: the full name.
     :ivar dropped: samples dropped before it was ready.
     :ivar misfit: why some subscribers cannot match it.
@@ -110,7 +108,7 @@ class Publisher:
                  ros: RosNode, settings: RosSettings, kept: Kept, post: Callable[..., None],
                  on_error: Callable[[WsBridgeError], None],
                  on_close: Callable[[Publisher], None],
-                 write: Callable[[PublisherHandle, bytes | memoryview], None] = publish) -> None:
+                 access: Access | None = None) -> None:
         self.topic = topic
         self.dropped = 0
         self.held = False
@@ -126,7 +124,8 @@ class Publisher:
         self._settings = settings
         self._on_error = on_error
         self._on_close = on_close
-        self._write = write
+        self._make = make_publisher if access is None else access.make_publisher
+        self._write = publish if access is None else access.publish
         self._pending: deque[tuple[bytes | memoryview, float | None, OnDone | None]] = deque()
         self._pending_bytes = 0
         self._is_latched = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
@@ -400,8 +399,8 @@ class Publisher:
             return
         try:
             with only_type(self._ros.node, self.topic, self.msg_type):
-                self._entity = self._ros.node.create_publisher(
-                    self._class, name, self._profile, event_callbacks=QUIET)
+                self._entity = self._make(self._ros.node, self._class, name, self._profile,
+                                          is_raw=not self.keyed)
         except CREATION_ERRORS as exc:
             if is_type_conflict(exc):   # another peer's, which has to give way, or leaves
                 self._wait_for_type(name, creation_error(self.topic, exc))

@@ -73,6 +73,7 @@ _INFO_ROOM = 256
 _TAKE_FAILED = 401
 """rcl's ``RCL_RET_SUBSCRIPTION_TAKE_FAILED``: there is nothing to take."""
 _BAD_ALLOC = 10
+_TIMEOUT = 2
 #: Make bytes that are filled afterwards, as the C API allows, and say where.
 _new_bytes = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t)(
     ('PyBytes_FromStringAndSize', ctypes.pythonapi))
@@ -243,7 +244,7 @@ _ROOM = 4096
 
 
 class _Options(ctypes.Structure):
-    """rcl's ``rcl_subscription_options_t``: it begins so, and the rest is rcl's."""
+    """rcl's options of subscriptions and publishers: they begin so, and the rest is rcl's."""
 
     _fields_ = (('qos', _Qos), ('rest', ctypes.c_char * _ROOM))
 
@@ -254,47 +255,64 @@ class _Text(ctypes.Structure):
     _fields_ = (('text', ctypes.c_char * _ROOM),)
 
 
-class SubscriptionMaker:
+class _Functions:
+    """What rcl does with entities of one kind, while other threads run."""
+
+    def __init__(self, rcl: Any, kind: str, others: str) -> None:
+        self.init = _declared(getattr(rcl, f'rcl_{kind}_init'), 5)
+        self.fini = _declared(getattr(rcl, f'rcl_{kind}_fini'), 2)
+        self.count = _declared(getattr(rcl, f'rcl_{kind}_get_{others}_count'), 2)
+        self.name = getattr(rcl, f'rcl_{kind}_get_topic_name')
+        self.name.argtypes, self.name.restype = [ctypes.c_void_p], ctypes.c_char_p
+        self.defaults = getattr(rcl, f'rcl_{kind}_get_default_options')
+        self.defaults.argtypes, self.defaults.restype = [], _Options
+        # rclpy has the same defaults, under the same numbers
+        if (found := repr(self.defaults().qos)) != (known := repr(_qos_of(QoSProfile(depth=10)))):
+            raise Unsupported(f'the quality of service is not as it was: {found}, not {known}')
+
+    def options(self, profile: QoSProfile) -> _Options:
+        """Return what an entity is made with."""
+        options: _Options = self.defaults()
+        options.qos = _qos_of(profile)
+        return options
+
+
+class EntityMaker:
     """
-    Makes and destroys subscriptions while other threads run.
+    Makes and destroys subscriptions and publishers while other threads run.
 
     :raises Unsupported: not with these libraries.
     """
 
     def __init__(self) -> None:
         try:
-            rcl = ctypes.CDLL('librcl.so', mode=os.RTLD_NOLOAD)
-            self.init = _declared(rcl.rcl_subscription_init, 5)
-            self.fini = _declared(rcl.rcl_subscription_fini, 2)
-            self.count = _declared(rcl.rcl_subscription_get_publisher_count, 2)
+            rcl, held = (load('librcl.so', mode=os.RTLD_NOLOAD)
+                         for load in (ctypes.CDLL, ctypes.PyDLL))
+            self.subscription = _Functions(rcl, 'subscription', 'publisher')
+            self.publisher = _Functions(rcl, 'publisher', 'subscription')
             self.add = _declared(rcl.rcl_wait_set_add_subscription, 3)
-            self.name = rcl.rcl_subscription_get_topic_name
-            self._defaults = rcl.rcl_subscription_get_default_options
+            self.publish = _declared(held.rcl_publish_serialized_message, 3)
+            self.wait_acked = rcl.rcl_publisher_wait_for_all_acked
             self._error, self._reset = rcl.rcutils_get_error_string, rcl.rcutils_reset_error
         except (OSError, AttributeError) as exc:
             raise Unsupported(str(exc)) from exc
-        self.name.argtypes, self.name.restype = [ctypes.c_void_p], ctypes.c_char_p
-        self._defaults.argtypes, self._defaults.restype = [], _Options
+        self.wait_acked.argtypes = [ctypes.c_void_p, ctypes.c_int64]
+        self.wait_acked.restype = ctypes.c_int
         self._error.argtypes, self._error.restype = [], _Text
         self._reset.argtypes, self._reset.restype = [], None
-        # rclpy has the same defaults, under the same numbers
-        if (found := repr(self._defaults().qos)) != (known := repr(_qos_of(QoSProfile(depth=10)))):
-            raise Unsupported(f'the quality of service is not as it was: {found}, not {known}')
 
     def __repr__(self) -> str:
-        return 'SubscriptionMaker()'
-
-    def options(self, profile: QoSProfile) -> _Options:
-        """Return what a subscription is made with."""
-        options: _Options = self._defaults()
-        options.qos = _qos_of(profile)
-        return options
+        return 'EntityMaker()'
 
     def failed(self, what: str) -> RuntimeError:
         """Return why something could not be done, as rclpy says it."""
         text = self._error().text.decode(errors='replace')
         self._reset()
-        return RuntimeError(f'{what}: {text}')
+        return RuntimeError(f'Failed to {what}: {text}')
+
+    def reset(self) -> None:
+        """Forget why something could not be done."""
+        self._reset()
 
 
 def _qos_of(profile: QoSProfile) -> _Qos:
@@ -308,41 +326,40 @@ def _qos_of(profile: QoSProfile) -> _Qos:
 
 class FreeHandle:
     """
-    A subscription of rcl, to be used as rclpy uses its own handle.
+    An entity of rcl, to be used as rclpy uses its own handle.
 
-    :raises InvalidHandle: the node was destroyed.
+    :cvar kind: ``subscription`` or ``publisher``.
+    :ivar pointer: where rcl has it.
     :raises RuntimeError: rcl cannot.
     """
 
-    def __init__(self, maker: SubscriptionMaker, node: Node, msg_type: Any, topic: str,
+    kind = ''
+
+    def __init__(self, maker: EntityMaker, node: Node, msg_type: Any, topic: str,
                  profile: QoSProfile) -> None:
         check_is_valid_msg_type(msg_type)
         support = _pointer_of(msg_type._TYPE_SUPPORT, None)
         self._maker = maker
+        self._functions: _Functions = getattr(maker, self.kind)
         self._node: Any = node.handle
         self._logger = node.get_logger().name
         self._memory = ctypes.create_string_buffer(64)      # rcl's is a pointer; zero = none
+        self.pointer = ctypes.addressof(self._memory)
         self._lock = threading.Lock()
         self._uses = 0
         self._is_doomed = False
-        self._node.__enter__()      # it outlives the subscription
-        if maker.init(self.pointer, self._node.pointer, support, topic.encode(),
-                      ctypes.byref(maker.options(profile))):
+        self._node.__enter__()      # it outlives the entity
+        if self._functions.init(self.pointer, self._node.pointer, support, topic.encode(),
+                                ctypes.byref(self._functions.options(profile))):
             self._node.__exit__(None, None, None)
-            raise maker.failed('Failed to create subscription')
+            raise maker.failed(f'create {self.kind}')
 
     def __repr__(self) -> str:
-        return f'FreeHandle({self.pointer:#x}{", doomed" if self._is_doomed else ""})'
-
-    @property
-    def pointer(self) -> int:
-        """Return where rcl's subscription is."""
-        return ctypes.addressof(self._memory)
+        return f'{type(self).__name__}({self.pointer:#x}{", doomed" if self._is_doomed else ""})'
 
     def __enter__(self) -> FreeHandle:
         with self._lock:
-            if self._is_doomed:
-                raise InvalidHandle('cannot use a subscription that is destroyed')
+            self._check()
             self._uses += 1
         return self
 
@@ -353,33 +370,30 @@ class FreeHandle:
         if is_last:
             self._destroy()
 
+    def _check(self) -> None:
+        if self._is_doomed:
+            raise InvalidHandle(f'cannot use a {self.kind} that is destroyed')
+
     def destroy_when_not_in_use(self) -> None:
         """Destroy it, as soon as nobody uses it (the last one does)."""
         with self._lock:
-            if self._is_doomed:
-                raise InvalidHandle('the subscription is destroyed')
+            self._check()
             self._is_doomed = True
             is_used = self._uses > 0
         if not is_used:
             self._destroy()
 
     def _destroy(self) -> None:
-        code = self._maker.fini(self.pointer, self._node.pointer)
+        code = self._functions.fini(self.pointer, self._node.pointer)
         self._node.__exit__(None, None, None)
         if code:
-            raise self._maker.failed('Failed to destroy subscription')
+            raise self._maker.failed(f'destroy {self.kind}')
 
-    def get_publisher_count(self) -> int:
-        """Return how many publishers are matched."""
+    def _count(self) -> int:
         count = ctypes.c_size_t()
-        if self._maker.count(self.pointer, ctypes.byref(count)):
-            raise self._maker.failed('Failed to count publishers')
+        if self._functions.count(self.pointer, ctypes.byref(count)):
+            raise self._maker.failed('count the other side')
         return count.value
-
-    def wait_in(self, wait_set: int) -> None:
-        """Add it to a wait set of rcl, of which the address is given."""
-        if self._maker.add(wait_set, self.pointer, None):
-            raise self._maker.failed('Failed to add subscription to wait set')
 
     def get_logger_name(self) -> str:
         """Return the name of the node's logger."""
@@ -387,5 +401,58 @@ class FreeHandle:
 
     def get_topic_name(self) -> str:
         """Return the full name of the topic."""
-        name: bytes = self._maker.name(self.pointer)
+        name: bytes = self._functions.name(self.pointer)
         return name.decode()
+
+
+class FreeSubscription(FreeHandle):
+    """A subscription of rcl."""
+
+    kind = 'subscription'
+
+    def get_publisher_count(self) -> int:
+        """Return how many publishers are matched."""
+        return self._count()
+
+    def wait_in(self, wait_set: int) -> None:
+        """Add it to a wait set of rcl, of which the address is given."""
+        if self._maker.add(wait_set, self.pointer, None):
+            raise self._maker.failed('add a subscription to a wait set')
+
+
+class FreePublisher(FreeHandle):
+    """A publisher of rcl, for what is published as CDR."""
+
+    kind = 'publisher'
+
+    def get_subscription_count(self) -> int:
+        """Return how many subscriptions are matched."""
+        return self._count()
+
+    def publish_raw(self, cdr: bytes) -> None:
+        """
+        Publish a small message (any thread).
+
+        :raises InvalidHandle: it is destroyed.
+        :raises RuntimeError: rcl cannot.
+        """
+        size = len(cdr)
+        message = _Bytes(_address_of(cdr), size, size)
+        with self._lock:        # so it is not destroyed meanwhile
+            self._check()
+            code = self._maker.publish(self.pointer, ctypes.byref(message), None)
+        if code:
+            self._maker.reset()
+            raise RuntimeError(f'rcl cannot publish: {code}')
+
+    def wait_for_all_acked(self, duration: Any) -> bool:
+        """
+        Wait until the subscribers have everything.
+
+        :param duration: for how long, as rclpy has it.
+        :return: whether they have.
+        """
+        code = self._maker.wait_acked(self.pointer, duration.nanoseconds)
+        if code not in (0, _TIMEOUT):
+            raise self._maker.failed('wait until all is acknowledged')
+        return not code

@@ -23,7 +23,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
-from ws_bridge.ros.publishers import QUIET
+from ws_bridge.ros.private import QUIET_PUBLISHER
 from ws_bridge.safety.policy import NEIGHBOURS_TOPIC
 
 BY_ROS = 'ros'
@@ -58,12 +58,13 @@ class SafetyEnd:
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
         def publisher(msg_type: type[Any], name: str) -> Any:
-            return node.create_publisher(msg_type, f'~/{name}', latched, event_callbacks=QUIET)
+            return node.create_publisher(msg_type, f'~/{name}', latched,
+                                         event_callbacks=QUIET_PUBLISHER)
         self._lease = publisher(String, 'lease')
         self._links = publisher(String, 'links')
         self._estop = publisher(Bool, 'estop')
         self._neighbours = node.create_publisher(
-            String, NEIGHBOURS_TOPIC, latched, event_callbacks=QUIET)
+            String, NEIGHBOURS_TOPIC, latched, event_callbacks=QUIET_PUBLISHER)
 
         def heard(message: Any) -> None:
             hear(message.data)

@@ -346,7 +346,7 @@ class RosSide:
         publisher = Publisher(
             topic, message_class, profile, ros=ros, settings=self.settings, kept=self._kept,
             post=self._post, on_error=on_error, on_close=self._closed,
-            write=pump.access.publish)
+            access=pump.access)
         self._owned.add(publisher)
 
         def begin() -> None:

@@ -25,7 +25,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Int32, String
 
 from ws_bridge.errors import UnknownType
-from ws_bridge.ros.publishers import QUIET
+from ws_bridge.ros.private import QUIET_PUBLISHER
 from ws_bridge.ros.types import TypeStore
 
 Diagnostic = tuple[str, int, str, Sequence[tuple[str, str]]]
@@ -48,11 +48,11 @@ class StatusPublisher:
         self._node = node
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', 10,
-                                                  event_callbacks=QUIET)
+                                                  event_callbacks=QUIET_PUBLISHER)
         self._clients = node.create_publisher(String, '~/clients', latched,
-                                              event_callbacks=QUIET)
+                                              event_callbacks=QUIET_PUBLISHER)
         self._count = node.create_publisher(Int32, 'client_count', latched,
-                                            event_callbacks=QUIET)
+                                            event_callbacks=QUIET_PUBLISHER)
         self.diagnostics_topic = str(self._diagnostics.topic_name)
         self._last_clients: str | None = None
         self._connected: Any = None
@@ -60,7 +60,7 @@ class StatusPublisher:
             self._list_class = types.message_class('rosbridge_msgs/msg/ConnectedClients')
             self._client_class = types.message_class('rosbridge_msgs/msg/ConnectedClient')
             self._connected = node.create_publisher(self._list_class, 'connected_clients', latched,
-                                                    event_callbacks=QUIET)
+                                                    event_callbacks=QUIET_PUBLISHER)
 
     def are_diagnostics_heard(self) -> bool:
         """Whether anybody subscribes to the diagnostics (any thread)."""
