@@ -262,6 +262,9 @@ class Session:
         return [fx.SetPlayback(op) if isinstance(op, ops.ControlPlayback)
                 else fx.AddToExport(op)]
 
+    def _nothing(self, op: ops.Nothing, now: float) -> list[fx.Effect]:
+        return []
+
     def _peer_status(self, op: ops.PeerStatus, now: float) -> list[fx.Effect]:
         self.reported_status = op.data
         return [fx.PeerChanged()]
@@ -278,7 +281,8 @@ class Session:
         ops.WatchConnections: _watch_connections, ops.FetchAsset: _fetch_asset,
         ops.ControlPlayback: _of_viewers, ops.AddToTable: _of_viewers,
         ops.WatchStatus: _watch_status, ops.PeerStatus: _peer_status, ops.ListGates: _control,
-        ops.LeaseOperation: _control, ops.EmergencyStop: _control, ops.ClearStop: _control}
+        ops.LeaseOperation: _control, ops.EmergencyStop: _control, ops.ClearStop: _control,
+        ops.Nothing: _nothing}
 
     # ---- time and end
 
@@ -348,5 +352,5 @@ _USES: Mapping[ops.Kind, Use] = {'service': 'call', 'action': 'goal'}
 """What the destination of a command is used for, unless it is a topic."""
 
 _COUNTED = (ops.BinaryPublish, ops.BinarySample, ops.Heartbeat, ops.Appeared, ops.ActionFeedback,
-            ops.PictureShown)
+            ops.PictureShown, ops.Nothing)
 """What is refused by count when it comes too fast, and publications; else by its own error."""
