@@ -34,6 +34,11 @@ Robot, bridge and browser have one clock.
 "Lost" is how many packets with data from the operator to the robot were lost, and how long it took
 until they came through: the median, and the longest. A 99th percentile says something only if
 enough were lost: so on a link that loses packets the last key is held for ``--drive`` s.
+
+It ends with 1 where a bound is not held: the 99th percentile of commands and the time of STOP are
+at most the round trip and 100 ms (of commands 400 ms below 0.3 Mbit/s), the connection holds, each
+key reaches the robot or the page says why, and at 1 Mbit/s and more and 20 ms the 95th percentile
+of the picture's age is at most 250 ms.
 """
 from __future__ import annotations
 
@@ -44,6 +49,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 import json
+from math import inf
 import os
 from pathlib import Path
 import struct
@@ -64,10 +70,10 @@ RATES = (5.0, 1.0, 0.3, 0.1)
 ROUND_TRIPS = (0.02, 0.2)
 LOSSES = (0.0, 0.01)
 HEAD = ('link: rate, round trip, loss', 'lease', 'commands heard', 'refused', 'p50', 'p99',
-        'STOP to zero', 'connection', 'camera, scan, odometry a second', 'lost')
+        'STOP to zero', 'connection', 'camera, scan, odometry a second', 'lost', 'not held')
 PAGE_HEAD = ('link: rate, round trip, loss', 'loaded', 'lease', 'keys heard', 'key to speed',
              'commands heard', 'p50', 'p99', 'STOP to zero', 'connection', 'pictures',
-             'age p50, p95', 'pictures a second', 'lost', 'the page says')
+             'age p50, p95', 'pictures a second', 'lost', 'the page says', 'not held')
 STREAMS = {'/camera/image': 'cdr', '/scan': 'json', '/odom': 'json'}
 PATIENCE = 60.0
 KEYS = 5
@@ -99,6 +105,10 @@ LISTEN = """
 Has the page note when it was told of a key or a click, Unix, s, and say in each command that moves
 when it was made, as ``linear.z``.
 """
+LATE, LATE_WHERE_THIN, THIN = 0.1, 0.4, 0.3
+"""By how much more than a round trip a command may be late, s, and that below so many Mbit/s."""
+OLD, NEAR = 0.25, 0.02
+"""How old a picture may be at 1 Mbit/s and more and a round trip of at most so many s."""
 SETTLE = 3.0
 """What passes before commands are measured: the link is full by then, s."""
 
@@ -166,6 +176,7 @@ def measure(link: Link, seconds: float) -> list[str]:
                       if isinstance(line, dict) and 'code' in line)
     delays = [at - made for at, speed, made in heard if speed and first <= made < last]
     stops = [at - pressed for at, speed, _ in heard if at > pressed and not speed]
+    missed = not_held(link, delays, stops[0] if stops else inf, is_open=not broke)
     return [str(link), f'{acquired:.2f} s',
             f'{len(delays)} of {round((last - first) * 20)}',
             ', '.join(f'{count} {code}' for code, count in refused.items()) or 'none',
@@ -173,7 +184,7 @@ def measure(link: Link, seconds: float) -> list[str]:
             f'{stops[0] * 1000:.0f} ms' if stops else 'none', 'broke' if broke else 'held',
             ', '.join(f'{(arrived.get(topic, 0) - counted.get(topic, 0)) / seconds:.1f}'
                       for topic in STREAMS),
-            lost(names)]
+            lost(names), missed]
 
 
 @dataclass
@@ -279,6 +290,10 @@ def measure_page(link: Link, seconds: float, drive: float, *, is_secure: bool) -
     before = [speed for at, speed, _ in heard if at <= stop]
     unheard = 'none' if before and before[-1] else 'none: it stood'
     ages = [age for _, age in wire.shown]
+    unsaid = [text for text, key in zip(said, keys, strict=True) if key is None]
+    missed = not_held(
+        link, delays, stops[0] if stops else 0.0 if 'stood' in unheard else inf,
+        is_open=state == 'connected' and wire.opened <= 1, ages=ages, are_told=all(unsaid))
     refused = ', '.join(f'{count} {code}' for code, count in wire.refused.items())
     return [str(link), f'{connected:.1f} s', f'{acquired:.2f} s',
             f'{sum(each is not None for each in keys)} of {KEYS}',
@@ -290,9 +305,7 @@ def measure_page(link: Link, seconds: float, drive: float, *, is_secure: bool) -
             f'{state}, {wire.opened} times' if wire.opened > 1 else state,
             ', '.join(f'{count} {kind}' for kind, count in wire.pictures.most_common()) or 'none',
             ', '.join(in_ms(percentile(ages, share)) for share in (0.5, 0.95)), f'{rate:.1f}',
-            lost(names),
-            '; '.join(dict.fromkeys(text for text, key in zip(said, keys, strict=True)
-                                    if key is None)) or 'heard']
+            lost(names), '; '.join(dict.fromkeys(unsaid)) or 'heard', missed]
 
 
 def shown(page: Any) -> int:
@@ -307,6 +320,23 @@ def words(page: Any, seconds: float) -> str:
         said = page.text('drive-state')
         time.sleep(0.1)
     return said
+
+
+def not_held(link: Link, delays: list[float], stop: float, *, is_open: bool,
+             ages: list[float] | None = None, are_told: bool = True) -> str:
+    """
+    Return which bounds a row does not hold, or 'none'.
+
+    :param delays: of commands, s; so is ``stop``. ``ages``: of pictures, s.
+    :param are_told: each key reached the robot, or the page said why not.
+    """
+    late = LATE if link.mbit >= THIN else LATE_WHERE_THIN
+    is_old = bool(ages) and link.mbit >= 1 and link.round_trip <= NEAR and \
+        percentile(ages or [], 0.95) > OLD
+    faults = {'commands': percentile(delays, 0.99) > link.round_trip + late,
+              'STOP': stop > link.round_trip + LATE, 'connection': not is_open,
+              'keys': not are_told, 'pictures': is_old}
+    return ', '.join(name for name, is_fault in faults.items() if is_fault) or 'none'
 
 
 def lost(names: dict[str, Any]) -> str:
@@ -334,8 +364,8 @@ def counts(operator: Process) -> dict[str, int]:
     return dict(answer() or {})
 
 
-def main() -> None:
-    """Measure; print the table."""
+def main() -> int:
+    """Measure; print the table; return 1 where a bound is not held."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument('mbit', nargs='*', type=float)
     parser.add_argument('--runs', type=int, default=2)
@@ -348,6 +378,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ.update(environment())
     print(f'`{command_line()}`\n')
+    all_held = True
     head = PAGE_HEAD if arguments.page else HEAD
     print('\n'.join((f'| {" | ".join(head)} |', '|---' * len(head) + '|')))
     for mbit in arguments.mbit or RATES:
@@ -359,7 +390,9 @@ def main() -> None:
                                        is_secure=not arguments.insecure) \
                         if arguments.page else measure(link, arguments.seconds)
                     print('| ' + ' | '.join(row) + ' |', flush=True)
+                    all_held &= row[-1] == 'none'
+    return int(not all_held)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())
