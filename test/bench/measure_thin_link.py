@@ -217,7 +217,7 @@ class Wire:
                 frame, is_sent = told['response'], method.endswith('Sent')
                 if frame['opcode'] == 2:
                     self._binary(base64.b64decode(frame['payloadData']))
-                elif frame['opcode'] == 1:
+                elif frame['opcode'] == 1 and frame['payloadData']:
                     self._text(json.loads(frame['payloadData']), is_sent=is_sent)
 
     def _text(self, frame: dict[str, Any], *, is_sent: bool) -> None:
