@@ -64,6 +64,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from support.faults import Process  # noqa: E402,I100,RUF100
 from support.helpers import wait_until  # noqa: E402,I100,RUF100
+from support.links import Link, PATIENCE, shaped, STREAMS  # noqa: E402,I100,RUF100
 
 SUPPORT = HERE.parent / 'support'
 RATES = (5.0, 1.0, 0.3, 0.1)
@@ -74,8 +75,6 @@ HEAD = ('link: rate, round trip, loss', 'lease', 'commands heard', 'refused', 'p
 PAGE_HEAD = ('link: rate, round trip, loss', 'loaded', 'lease', 'keys heard', 'key to speed',
              'commands heard', 'p50', 'p99', 'STOP to zero', 'connection', 'pictures',
              'age p50, p95', 'pictures a second', 'lost', 'the page says', 'not held')
-STREAMS = {'/camera/image': 'cdr', '/scan': 'json', '/odom': 'json'}
-PATIENCE = 60.0
 KEYS = 5
 """How often a key is pressed in the page."""
 HELD, LET_GO = 1.5, 1.0
@@ -111,29 +110,6 @@ OLD, NEAR = 0.25, 0.02
 """How old a picture may be at 1 Mbit/s and more and a round trip of at most so many s."""
 SETTLE = 3.0
 """What passes before commands are measured: the link is full by then, s."""
-
-
-@dataclass(frozen=True)
-class Link:
-    """A thin link: million bits a second, s, share of the packets."""
-
-    mbit: float
-    round_trip: float
-    loss: float
-
-    def __str__(self) -> str:
-        return f'{self.mbit:g} Mbit/s, {self.round_trip * 1000:g} ms, {self.loss * 100:g} %'
-
-
-@contextmanager
-def shaped(link: Link) -> Iterator[dict[str, Any]]:
-    """Give the names of a link; after the end also what went each way (``thin_link.py``)."""
-    with closing(Process(sys.executable, str(SUPPORT / 'thin_link.py'), str(link.mbit),
-                         str(link.round_trip / 2), str(link.loss))) as process:
-        wait_until(lambda: process.lines, PATIENCE)
-        names = process.lines[0]
-        yield names
-    names |= process.lines[-1]
 
 
 @contextmanager

@@ -14,14 +14,14 @@
 """
 A thin link, a process of its own: a slow line between this machine and a network namespace.
 
-``thin_link.py MBIT DELAY LOSS [QUEUE]`` makes both ends and prints the namespace and the addresses
-in it and outside, JSON; it ends with stdin, or when it is terminated. Each way lets ``MBIT``
-million bits a second through, drops a share ``LOSS`` of the packets, keeps at most ``QUEUE`` s of
-them (0.5, and at least :data:`LEAST` bytes) as a modem does, and takes ``DELAY`` s. Packets are
-shaped here because not every kernel has a queue that does it. At the end it prints for each way
-how many bytes came through, how many packets found no room (``dropped``), and for each packet with
-data of TCP that was lost how long it took until its first byte was sent again and came through, s
-(``repeated``).
+``thin_link.py MBIT DELAY LOSS [QUEUE]`` makes both ends and prints the namespace, the addresses in
+it and outside, and its own process number, JSON; it ends with stdin, or when it is terminated.
+Each way lets ``MBIT`` million bits a second through, drops a share ``LOSS`` of the packets, keeps
+at most ``QUEUE`` s of them (0.5, and at least :data:`LEAST` bytes) as a modem does, and takes
+``DELAY`` s. Packets are shaped here because not every kernel has a queue that does it. At the end
+it prints for each way how many bytes came through, how many packets found no room (``dropped``),
+and for each packet with data of TCP that was lost how long it took until its first byte was sent
+again and came through, s (``repeated``).
 """
 from __future__ import annotations
 
@@ -165,8 +165,8 @@ def main(mbit: str, delay: str, loss: str, queue: str = '0.5') -> None:
                                             strict=True):
             ip(*inside, 'addr', 'add', own, 'peer', other, 'dev', name)
             ip(*inside, 'link', 'set', name, 'mtu', str(MTU), 'up')
-        print(json.dumps({'namespace': namespace, 'outside': ends[0], 'inside': ends[1]}),
-              flush=True)
+        print(json.dumps({'namespace': namespace, 'outside': ends[0], 'inside': ends[1],
+                          'pid': os.getpid()}), flush=True)
         carry(*files, *ways)
     finally:
         subprocess.run(['ip', 'netns', 'del', namespace], check=False)
