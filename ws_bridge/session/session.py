@@ -262,9 +262,6 @@ class Session:
         return [fx.SetPlayback(op) if isinstance(op, ops.ControlPlayback)
                 else fx.AddToExport(op)]
 
-    def _nothing(self, op: ops.Nothing, now: float) -> list[fx.Effect]:
-        return []
-
     def _peer_status(self, op: ops.PeerStatus, now: float) -> list[fx.Effect]:
         self.reported_status = op.data
         return [fx.PeerChanged()]
@@ -281,8 +278,7 @@ class Session:
         ops.WatchConnections: _watch_connections, ops.FetchAsset: _fetch_asset,
         ops.ControlPlayback: _of_viewers, ops.AddToTable: _of_viewers,
         ops.WatchStatus: _watch_status, ops.PeerStatus: _peer_status, ops.ListGates: _control,
-        ops.LeaseOperation: _control, ops.EmergencyStop: _control, ops.ClearStop: _control,
-        ops.Nothing: _nothing}
+        ops.LeaseOperation: _control, ops.EmergencyStop: _control, ops.ClearStop: _control}
 
     # ---- time and end
 
