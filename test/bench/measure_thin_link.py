@@ -30,6 +30,15 @@ said while a key was down that the robot did not hear is the last column. Browse
 secure pages only: with ``--insecure`` the page is not taken for one, as most robots' pages are.
 ``none: it stood`` = the robot had heard zero before STOP, and hears no other.
 Robot, bridge and browser have one clock.
+
+"Lost" is how many packets with data from the operator to the robot were lost, and how long it took
+until they came through: the median, and the longest. A 99th percentile says something only if
+enough were lost: so on a link that loses packets the last key is held for ``--drive`` s.
+
+It ends with 1 where a bound is not held: the 99th percentile of commands and the time of STOP are
+at most the round trip and 100 ms (of commands 400 ms below 0.3 Mbit/s), the connection holds, each
+key reaches the robot or the page says why, and at 1 Mbit/s and more and 20 ms the 95th percentile
+of the picture's age is at most 250 ms.
 """
 from __future__ import annotations
 
@@ -40,7 +49,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 import json
-from math import nan
+from math import inf
 import os
 from pathlib import Path
 import struct
@@ -55,18 +64,17 @@ sys.path.insert(0, str(HERE.parent))
 
 from support.faults import Process  # noqa: E402,I100,RUF100
 from support.helpers import wait_until  # noqa: E402,I100,RUF100
+from support.links import Link, PATIENCE, shaped, STREAMS  # noqa: E402,I100,RUF100
 
 SUPPORT = HERE.parent / 'support'
 RATES = (5.0, 1.0, 0.3, 0.1)
 ROUND_TRIPS = (0.02, 0.2)
 LOSSES = (0.0, 0.01)
 HEAD = ('link: rate, round trip, loss', 'lease', 'commands heard', 'refused', 'p50', 'p99',
-        'STOP to zero', 'connection', 'camera, scan, odometry a second')
+        'STOP to zero', 'connection', 'camera, scan, odometry a second', 'lost', 'not held')
 PAGE_HEAD = ('link: rate, round trip, loss', 'loaded', 'lease', 'keys heard', 'key to speed',
              'commands heard', 'p50', 'p99', 'STOP to zero', 'connection', 'pictures',
-             'age p50, p95', 'pictures a second', 'the page says')
-STREAMS = {'/camera/image': 'cdr', '/scan': 'json', '/odom': 'json'}
-PATIENCE = 60.0
+             'age p50, p95', 'pictures a second', 'lost', 'the page says', 'not held')
 KEYS = 5
 """How often a key is pressed in the page."""
 HELD, LET_GO = 1.5, 1.0
@@ -82,31 +90,26 @@ LISTEN = """
     for (const kind of ['keydown', 'click']) {
       addEventListener(kind, (event) => !event.repeat && window.pressed.push(
         (performance.timeOrigin + event.timeStamp) / 1000), true);
-    }"""
-"""Has the page note when it was told of a key or a click, Unix, s."""
+    }
+    const send = WebSocket.prototype.send;
+    WebSocket.prototype.send = function (frame) {
+      const told = typeof frame === 'string' && frame ? JSON.parse(frame) : {};
+      if (told.metadata?.message_type !== 'command' || !told.data.linear?.x) {
+        return send.call(this, frame);
+      }
+      told.data.linear.z = (performance.timeOrigin + performance.now()) / 1000;
+      return send.call(this, JSON.stringify(told));
+    };"""
+"""
+Has the page note when it was told of a key or a click, Unix, s, and say in each command that moves
+when it was made, as ``linear.z``.
+"""
+LATE, LATE_WHERE_THIN, THIN = 0.1, 0.4, 0.3
+"""By how much more than a round trip a command may be late, s, and that below so many Mbit/s."""
+OLD, NEAR = 0.25, 0.02
+"""How old a picture may be at 1 Mbit/s and more and a round trip of at most so many s."""
 SETTLE = 3.0
 """What passes before commands are measured: the link is full by then, s."""
-
-
-@dataclass(frozen=True)
-class Link:
-    """A thin link: million bits a second, s, share of the packets."""
-
-    mbit: float
-    round_trip: float
-    loss: float
-
-    def __str__(self) -> str:
-        return f'{self.mbit:g} Mbit/s, {self.round_trip * 1000:g} ms, {self.loss * 100:g} %'
-
-
-@contextmanager
-def shaped(link: Link) -> Iterator[dict[str, str]]:
-    """Give the names of a link."""
-    with closing(Process(sys.executable, str(SUPPORT / 'thin_link.py'), str(link.mbit),
-                         str(link.round_trip / 2), str(link.loss))) as process:
-        wait_until(lambda: process.lines, PATIENCE)
-        yield process.lines[0]
 
 
 @contextmanager
@@ -149,13 +152,15 @@ def measure(link: Link, seconds: float) -> list[str]:
                       if isinstance(line, dict) and 'code' in line)
     delays = [at - made for at, speed, made in heard if speed and first <= made < last]
     stops = [at - pressed for at, speed, _ in heard if at > pressed and not speed]
+    missed = not_held(link, delays, stops[0] if stops else inf, is_open=not broke)
     return [str(link), f'{acquired:.2f} s',
             f'{len(delays)} of {round((last - first) * 20)}',
             ', '.join(f'{count} {code}' for code, count in refused.items()) or 'none',
             *(f'{percentile(delays, share) * 1000:.0f} ms' for share in (0.5, 0.99)),
             f'{stops[0] * 1000:.0f} ms' if stops else 'none', 'broke' if broke else 'held',
             ', '.join(f'{(arrived.get(topic, 0) - counted.get(topic, 0)) / seconds:.1f}'
-                      for topic in STREAMS)]
+                      for topic in STREAMS),
+            lost(names), missed]
 
 
 @dataclass
@@ -163,13 +168,13 @@ class Wire:
     """
     What went over the page's WebSocket, as chromium tells it; times are Unix, s.
 
-    :ivar commands: when each one that moves was made that was not refused, by its number.
+    :ivar commands: numbers of those that move and were not refused.
     :ivar shown: when a picture was shown, and how old it was then, s.
     :ivar pictures: how they came.
     :ivar opened: connections.
     """
 
-    commands: dict[str, float] = field(default_factory=dict)
+    commands: set[str] = field(default_factory=set)
     refused: Counter[str] = field(default_factory=Counter)
     shown: list[tuple[float, float]] = field(default_factory=list)
     pictures: Counter[str] = field(default_factory=Counter)
@@ -188,7 +193,7 @@ class Wire:
                 frame, is_sent = told['response'], method.endswith('Sent')
                 if frame['opcode'] == 2:
                     self._binary(base64.b64decode(frame['payloadData']))
-                elif frame['opcode'] == 1:
+                elif frame['opcode'] == 1 and frame['payloadData']:
                     self._text(json.loads(frame['payloadData']), is_sent=is_sent)
 
     def _text(self, frame: dict[str, Any], *, is_sent: bool) -> None:
@@ -196,11 +201,12 @@ class Wire:
         if is_sent and data.get('op') == 'shown' and data['topic'] == CAMERA:
             self.shown.append((about['timestamp'], about['timestamp'] - data['picture_time']))
         elif is_sent and about['message_type'] == 'command' and data['linear']['x']:
-            self.commands[about['message_id']] = about['timestamp']
+            self.commands.add(about['message_id'])
         elif not is_sent and data.get('op') == 'subscribe' and data['topic'] == CAMERA:
             self._camera.add(data['channel_id'])
         elif not is_sent and about['message_type'] == 'error' \
-                and self.commands.pop(about['correlation_id'], None):
+                and about['correlation_id'] in self.commands:
+            self.commands.remove(about['correlation_id'])
             self.refused[data['code']] += 1
 
     def _binary(self, frame: bytes) -> None:
@@ -213,7 +219,7 @@ class Wire:
             self.pictures[f'{KINDS[frame[0] | (frame[1] & 4) << 8]}{rung}'] += 1
 
 
-def measure_page(link: Link, seconds: float, *, is_secure: bool) -> list[str]:
+def measure_page(link: Link, seconds: float, drive: float, *, is_secure: bool) -> list[str]:
     """Drive by the web page in chromium: keys, then STOP; return the cells of a row."""
     from support.browser import browser
 
@@ -244,38 +250,38 @@ def measure_page(link: Link, seconds: float, *, is_secure: bool) -> list[str]:
                 time.sleep(LET_GO)
             rate = (shown(page) - frames) / (time.monotonic() - begin)
             page.press('w')
-            time.sleep(HELD)
+            time.sleep(max(HELD, drive if link.loss else 0.0))
             page['stop'].click()
             time.sleep(2.0)
             wire.take(page.driver.get_log('performance'))
             *presses, _, stop = page.run('return window.pressed')
             state = page.text('connection')
-        heard = [(line[0] + CLOCK, line[1]) for line in listener.lines
+        heard = [(line[0] + CLOCK, *line[1:]) for line in listener.lines
                  if isinstance(line, list)]
-    # In their order: who was not refused was heard.
-    sent, moves = list(wire.commands.values()), [at for at, speed in heard if speed]
-    delays = [at - made for at, made in zip(moves, sent, strict=False)]
-    if len(sent) != len(moves):
-        delays = [nan]
-    keys = [next((at - pressed for at in moves if pressed < at < pressed + HELD), None)
+    moves = [(at, made) for at, speed, made in heard if speed]
+    delays = [at - made for at, made in moves]
+    keys = [next((at - pressed for at, _ in moves if pressed < at < pressed + HELD), None)
             for pressed in presses]
-    stops = [at - stop for at, speed in heard if at > stop and not speed]
-    before = [speed for at, speed in heard if at <= stop]
+    stops = [at - stop for at, speed, _ in heard if at > stop and not speed]
+    before = [speed for at, speed, _ in heard if at <= stop]
     unheard = 'none' if before and before[-1] else 'none: it stood'
     ages = [age for _, age in wire.shown]
+    unsaid = [text for text, key in zip(said, keys, strict=True) if key is None]
+    missed = not_held(
+        link, delays, stops[0] if stops else 0.0 if 'stood' in unheard else inf,
+        is_open=state == 'connected' and wire.opened <= 1, ages=ages, are_told=all(unsaid))
     refused = ', '.join(f'{count} {code}' for code, count in wire.refused.items())
     return [str(link), f'{connected:.1f} s', f'{acquired:.2f} s',
             f'{sum(each is not None for each in keys)} of {KEYS}',
             ', '.join('none' if each is None else in_ms(each) for each in keys),
-            f'{len(moves)} of {len(sent) + wire.refused.total()}' + (
+            f'{len(delays)} of {len(wire.commands) + wire.refused.total()}' + (
                 f' ({refused})' if refused else ''),
             *(in_ms(percentile(delays, share)) for share in (0.5, 0.99)),
             in_ms(stops[0]) if stops else unheard,
             f'{state}, {wire.opened} times' if wire.opened > 1 else state,
             ', '.join(f'{count} {kind}' for kind, count in wire.pictures.most_common()) or 'none',
             ', '.join(in_ms(percentile(ages, share)) for share in (0.5, 0.95)), f'{rate:.1f}',
-            '; '.join(dict.fromkeys(text for text, key in zip(said, keys, strict=True)
-                                    if key is None)) or 'heard']
+            lost(names), '; '.join(dict.fromkeys(unsaid)) or 'heard', missed]
 
 
 def shown(page: Any) -> int:
@@ -290,6 +296,30 @@ def words(page: Any, seconds: float) -> str:
         said = page.text('drive-state')
         time.sleep(0.1)
     return said
+
+
+def not_held(link: Link, delays: list[float], stop: float, *, is_open: bool,
+             ages: list[float] | None = None, are_told: bool = True) -> str:
+    """
+    Return which bounds a row does not hold, or 'none'.
+
+    :param delays: of commands, s; so is ``stop``. ``ages``: of pictures, s.
+    :param are_told: each key reached the robot, or the page said why not.
+    """
+    late = LATE if link.mbit >= THIN else LATE_WHERE_THIN
+    is_old = bool(ages) and link.mbit >= 1 and link.round_trip <= NEAR and \
+        percentile(ages or [], 0.95) > OLD
+    faults = {'commands': percentile(delays, 0.99) > link.round_trip + late,
+              'STOP': stop > link.round_trip + LATE, 'connection': not is_open,
+              'keys': not are_told, 'pictures': is_old}
+    return ', '.join(name for name, is_fault in faults.items() if is_fault) or 'none'
+
+
+def lost(names: dict[str, Any]) -> str:
+    """Return how many packets to the robot were lost, and when they came through."""
+    repeated = names['out']['repeated']
+    return ', '.join((str(len(repeated)), *(in_ms(percentile(repeated, share))
+                                            for share in (0.5, 1.0)))) if repeated else 'none'
 
 
 def in_ms(seconds: float) -> str:
@@ -310,12 +340,13 @@ def counts(operator: Process) -> dict[str, int]:
     return dict(answer() or {})
 
 
-def main() -> None:
-    """Measure; print the table."""
+def main() -> int:
+    """Measure; print the table; return 1 where a bound is not held."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument('mbit', nargs='*', type=float)
     parser.add_argument('--runs', type=int, default=2)
     parser.add_argument('--seconds', type=float, default=10.0)
+    parser.add_argument('--drive', type=float, default=60.0)
     parser.add_argument('--page', action='store_true', help='by the web page in chromium')
     parser.add_argument('--insecure', action='store_true', help='which may not decode video')
     parser.add_argument('--round-trip', type=float, action='append', help='s')
@@ -323,6 +354,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ.update(environment())
     print(f'`{command_line()}`\n')
+    all_held = True
     head = PAGE_HEAD if arguments.page else HEAD
     print('\n'.join((f'| {" | ".join(head)} |', '|---' * len(head) + '|')))
     for mbit in arguments.mbit or RATES:
@@ -330,11 +362,13 @@ def main() -> None:
             for loss in arguments.loss or LOSSES:
                 for _ in range(arguments.runs):
                     link = Link(mbit, round_trip, loss)
-                    row = measure_page(link, arguments.seconds,
+                    row = measure_page(link, arguments.seconds, arguments.drive,
                                        is_secure=not arguments.insecure) \
                         if arguments.page else measure(link, arguments.seconds)
                     print('| ' + ' | '.join(row) + ' |', flush=True)
+                    all_held &= row[-1] == 'none'
+    return int(not all_held)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

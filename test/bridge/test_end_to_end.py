@@ -345,6 +345,7 @@ async def test_errors_name_what_is_wrong(robot: Any) -> None:
         assert (frame['data']['code'], frame['data']['field']) == ('unknown_field', 'data.dat')
         old = await peer.publish('/chatter', {}, timestamp=time.time() - 10, ttl=0.3)
         assert old['data']['code'] == 'expired'
+        await peer.websocket.send('')       # says nothing
         await peer.websocket.send('{"metadata": ')
         await peer.wait(lambda f: f['data'].get('code') == 'bad_frame')
         await peer.websocket.send('{' * 10_000)

@@ -269,7 +269,7 @@ def test_long_and_deep_frames(frame: str) -> None:
 
 
 @pytest.mark.parametrize(('frame', 'code', 'field', 'op_id'), [
-    ('', 'bad_frame', None, None),
+    (' ', 'bad_frame', None, None),
     ('nonsense', 'bad_frame', None, None),
     ('[]', 'bad_frame', None, None),
     ('{}', 'bad_frame', None, None),
@@ -292,6 +292,10 @@ def test_frames_that_are_no_operations(frame: str, code: str, field: str | None,
     assert (malformed(op).code, malformed(op).field) == (code, field)
     assert isinstance(op, ops.Malformed)
     assert op.op_id == op_id
+
+
+def test_an_empty_frame_says_nothing() -> None:
+    assert one(native().decode('')) == ops.Nothing()
 
 
 # ---- what a peer sends: every field, valid, at its bounds, missing and wrong
@@ -659,7 +663,7 @@ def test_what_a_peer_comes_back_for_is_bounded(fields: dict[str, Any], path: str
 def test_content_covers_every_operation_of_text_frames() -> None:
     made = set(re.findall(r'ops\.(\w+)\(', NATIVE)) - {'Frame'}
     assert {type(op).__name__ for _, _, op in CONTENT} == \
-        made - {'Malformed', 'BinaryPublish', 'BinarySample'}
+        made - {'Malformed', 'Nothing', 'BinaryPublish', 'BinarySample'}
 
 
 def test_a_bare_message_type_is_enough() -> None:
@@ -1132,7 +1136,7 @@ def test_a_stop_needs_no_message_type(kind: Any) -> None:
     stop_frame({'destination': '/t', 'priority': 9}, {}),                   # a publication
     stop_frame({'message_type': 'configuration', 'priority': 9}, {'x': 'x' * 1000}),
     '{"metadata": {"priority": 9}, "data": {"op": "stopped"}}', '{"data": "stop", "metadata": 1}',
-    '[' * 900, '"stop"', '{"data": {"op": "stop"}', '', '\ud83d'])
+    '[' * 900, '"stop"', '{"data": {"op": "stop"}', ' ', '\ud83d'])
 def test_what_is_no_stop_is_refused(frame: str) -> None:
     assert malformed(one(native().decode(frame)))
     assert malformed(one(native().decode(frame.encode(errors='surrogatepass'))))

@@ -29,7 +29,7 @@ REQUESTS: list[ops.Operation] = [
     ops.ServiceAnswer('i', 'c', {}), ops.Malformed('i', BadField('x')), ops.PeerStatus('i', {})]
 UNANSWERED: list[ops.Operation] = [
     ops.Command('i', '/t', {}), ops.Command('i', '/reset', {}, 'topic'), binary(1),
-    ops.BinarySample(1, 'cdr', memoryview(b''), 0, 0), ops.Appeared({}),
+    ops.BinarySample(1, 'cdr', memoryview(b''), 0, 0), ops.Appeared({}), ops.Nothing(),
     ops.Malformed(None, BadField('x')), ops.ServiceAnswer('i', 'c', error='no')]
 
 

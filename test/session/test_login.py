@@ -62,7 +62,7 @@ EVERYTHING: list[ops.Operation] = [
     ops.ListGates('i'), ops.MakeTicket('i', 'r'), ops.GetParameters('i'),
     ops.SetParameters('i', {}), ops.WatchParameters('i'), ops.WatchConnections('i'),
     ops.FetchAsset('i', 'u'), ops.ControlPlayback('i'), ops.PictureShown('i', '/t', 1),
-    ops.AddToTable('i', 0, 'a'),
+    ops.AddToTable('i', 0, 'a'), ops.Nothing(),
     ops.ComeBack('i', 'q', 's')]
 
 

@@ -240,7 +240,7 @@ def test_every_operation_has_a_handler() -> None:
         ops.ClearStop('i'), ops.GetParameters('i'), ops.SetParameters('i', {}),
         ops.WatchParameters('i'), ops.WatchConnections('i'), ops.FetchAsset('i', 'u'),
         ops.MakeTicket('i', 'r'), ops.ControlPlayback('i'), ops.PictureShown('i', 't', 1),
-        ops.AddToTable('i', 0, 'a'),
+        ops.AddToTable('i', 0, 'a'), ops.Nothing(),
         ops.ComeBack('i', 'q', 's')]
     assert {type(op) for op in handled} == set(get_args(ops.Operation)) - action
     for op in handled:

@@ -265,6 +265,8 @@ class Rig:
 
     :ivar moving: commands that are heard, then the fault.
     :ivar is_ahead: the next operator is loaded while one looks whether anything moves.
+    :ivar link: names of the thin link behind which all operators are (``support/links.py``).
+    :ivar wishes: what each operator asks for first.
     """
 
     def __init__(self, **parameters: Any) -> None:
@@ -278,6 +280,8 @@ class Rig:
         self.bridge: Process | None = None
         self.moving = MOVING
         self.is_ahead = False
+        self.link: Mapping[str, Any] | None = None
+        self.wishes: Sequence[Mapping[str, Any]] = ()
         self._next: dict[tuple[str, ...], Process] = {}
         self._own: Mapping[str, Any] = {}
         self.pipe: Pipe | None = None
@@ -351,7 +355,9 @@ class Rig:
                  program: tuple[str, ...] = OPERATOR) -> Iterator[Process]:
         """Start an operator's program that drives."""
         host, port, prefix = '127.0.0.1', self.port, []
-        if way == 'network':
+        if self.link is not None:
+            host, prefix = self.link['outside'], ['ip', 'netns', 'exec', self.link['namespace']]
+        elif way == 'network':
             host, prefix = self.network.outside, ['ip', 'netns', 'exec', self.network.name]
         elif way == 'pipe':
             self.pipe = Pipe(port)
@@ -360,7 +366,8 @@ class Rig:
         operator.say(f'ws://{host}:{port}')
         try:
             if program == OPERATOR:
-                operator.say(json.dumps({'op': 'acquire', 'gate': TOPIC}))
+                for wish in (*self.wishes, {'op': 'acquire', 'gate': TOPIC}):
+                    operator.say(json.dumps(wish))
             wait_until(lambda: 'moving' in operator.lines, why=lambda: operator.lines)
             yield operator
         finally:
@@ -463,7 +470,12 @@ def judge(heard: Sequence[Sequence[float]], fault: float) -> Outcome:
 
 
 def up_down(way: str) -> Callable[[Rig, Process], object]:
-    return lambda rig, operator: ip('link', 'set', rig.network.name, way)
+    def fault(rig: Rig, operator: Process) -> None:
+        if rig.link is None:
+            ip('link', 'set', rig.network.name, way)
+        else:       # what waits in it comes later
+            os.kill(rig.link['pid'], signal.SIGSTOP if way == 'down' else signal.SIGCONT)
+    return fault
 
 
 def hold_for(seconds: float) -> Callable[[Rig, Process], None]:

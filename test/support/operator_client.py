@@ -40,6 +40,7 @@ from websockets.exceptions import ConnectionClosed
 
 RATE = 20.0
 BEAT = 0.1
+FOLLOWS = 0.01      # s after a command or a stop an empty frame is sent, as by ws_bridge.js
 CHANNEL = struct.Struct('<4xI')    # what is read of the header of a binary frame
 PIECE, HEAD = 16, struct.Struct('<xBxxI')
 QUEUE = 1 << 20
@@ -78,6 +79,10 @@ class Operator:
             'message_id': f'o{next(self.numbers)}', 'timestamp': time.time(),
             'message_type': message_type, **metadata}, 'data': data}))
 
+    async def follow(self) -> None:
+        await asyncio.sleep(FOLLOWS)
+        await self.websocket.send('')
+
     async def beat(self) -> None:
         for number in count(1):
             await self.beating.wait()
@@ -100,6 +105,8 @@ class Operator:
                             epoch=self.epoch, sequence=number, bridge_time=self.bridge_time)
             if number == 1:
                 say('moving')
+            if self.rate * FOLLOWS < 0.5:
+                await self.follow()
             await asyncio.sleep(max(begin + (number + 1) / self.rate - time.monotonic(), 0.0))
 
     def whole(self, piece: bytes) -> str | bytes | None:
@@ -159,6 +166,7 @@ class Operator:
             elif line == 'stop':
                 self.commanding.clear()
                 await self.send('configuration', {'op': 'stop', 'reason': 'operator'})
+                await self.follow()
             elif line == 'count':
                 say({'received': self.received, 'sizes': self.sizes})
             elif line == 'mute':

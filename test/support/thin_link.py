@@ -14,11 +14,14 @@
 """
 A thin link, a process of its own: a slow line between this machine and a network namespace.
 
-``thin_link.py MBIT DELAY LOSS [QUEUE]`` makes both ends and prints the namespace and the addresses
-in it and outside, JSON; it ends with stdin, or when it is terminated. Each way lets ``MBIT``
-million bits a second through, drops a share ``LOSS`` of the packets, keeps at most ``QUEUE`` s of
-them (0.5, and at least :data:`LEAST` bytes) as a modem does, and takes ``DELAY`` s. Packets are
-shaped here because not every kernel has a queue that does it.
+``thin_link.py MBIT DELAY LOSS [QUEUE]`` makes both ends and prints the namespace, the addresses in
+it and outside, and its own process number, JSON; it ends with stdin, or when it is terminated.
+Each way lets ``MBIT`` million bits a second through, drops a share ``LOSS`` of the packets, keeps
+at most ``QUEUE`` s of them (0.5, and at least :data:`LEAST` bytes) as a modem does, and takes
+``DELAY`` s. Packets are shaped here because not every kernel has a queue that does it. At the end
+it prints for each way how many bytes came through, how many packets found no room (``dropped``),
+and for each packet with data of TCP that was lost how long it took until its first byte was sent
+again and came through, s (``repeated``).
 """
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ import os
 from random import Random
 import selectors
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -54,18 +58,31 @@ def open_tun(name: str) -> int:
     return tun
 
 
+def data_of(packet: bytes) -> tuple[bytes, int, int] | None:
+    """Return of a packet with data of TCP the ports, the number of its first byte, its size."""
+    begin = (packet[0] & 15) * 4
+    if packet[0] >> 4 != 4 or packet[9] != socket.IPPROTO_TCP:
+        return None
+    first, offset = struct.unpack_from('>4xI4xB', packet, begin)
+    size = len(packet) - begin - (offset >> 4) * 4
+    return (packet[begin:begin + 4], first, size) if size else None
+
+
 class Way:
     """
     One direction of the line.
 
     :param rate: bytes a second.
     :param room: bytes that may wait.
-    :ivar carried: bytes that came through; ``dropped``: packets for which there was no room.
+    :ivar carried: bytes that came through; ``dropped``: packets for which there was no room;
+        ``repeated``: s, for each packet with data that was lost.
     """
 
     def __init__(self, rate: float, delay: float, loss: float, room: float) -> None:
         self.rate, self.delay, self.loss, self.room = rate, delay, loss, room
         self.carried = self.dropped = 0
+        self.repeated: list[float] = []
+        self._lost: dict[tuple[bytes, int], float] = {}
         self._free_at = 0.0
         self._random = Random(1)
         self._under_way: deque[tuple[float, bytes]] = deque()
@@ -77,8 +94,24 @@ class Way:
             self.dropped += 1
             return
         self._free_at = max(self._free_at, now) + len(packet) / self.rate
-        if self._random.random() >= self.loss:
+        is_lost = self._random.random() < self.loss
+        if not is_lost:
             self._under_way.append((self._free_at + self.delay, packet))
+        if is_lost or self._lost:
+            self._note(packet, now, is_lost=is_lost)
+
+    def _note(self, packet: bytes, now: float, *, is_lost: bool) -> None:
+        """Note what is lost, and what of it comes through now."""
+        data = data_of(packet)
+        if data is None:
+            return
+        ports, first, size = data
+        if is_lost:
+            self._lost.setdefault((ports, first), now)
+            return
+        for key in [key for key in self._lost
+                    if key[0] == ports and (key[1] - first) % (1 << 32) < size]:
+            self.repeated.append(now - self._lost.pop(key))
 
     def due(self) -> float | None:
         """Return when the next packet comes out."""
@@ -132,12 +165,13 @@ def main(mbit: str, delay: str, loss: str, queue: str = '0.5') -> None:
                                             strict=True):
             ip(*inside, 'addr', 'add', own, 'peer', other, 'dev', name)
             ip(*inside, 'link', 'set', name, 'mtu', str(MTU), 'up')
-        print(json.dumps({'namespace': namespace, 'outside': ends[0], 'inside': ends[1]}),
-              flush=True)
+        print(json.dumps({'namespace': namespace, 'outside': ends[0], 'inside': ends[1],
+                          'pid': os.getpid()}), flush=True)
         carry(*files, *ways)
     finally:
         subprocess.run(['ip', 'netns', 'del', namespace], check=False)
-        print(json.dumps({side: {'carried': way.carried, 'dropped': way.dropped}
+        print(json.dumps({side: {'carried': way.carried, 'dropped': way.dropped,
+                                 'repeated': way.repeated}
                           for side, way in zip(('out', 'back'), ways, strict=True)}), flush=True)
 
 

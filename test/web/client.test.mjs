@@ -30,12 +30,13 @@ class FakeSocket {
   static made = [];
 
   constructor(url, protocols) {
-    Object.assign(this, { url, protocols, readyState: 0, sent: [], bufferedAmount: 0 });
+    Object.assign(this, { url, protocols, readyState: 0, sent: [], empty: 0, bufferedAmount: 0 });
     FakeSocket.made.push(this);
   }
 
   send(text) {
-    this.sent.push(JSON.parse(text));
+    if (text) this.sent.push(JSON.parse(text));
+    else this.empty += 1;
   }
 
   close() {
@@ -421,6 +422,43 @@ test('commands through a gate carry epoch, sequence, ttl and the bridge\'s time'
   assert.ok(Math.abs(first.timestamp - now()) < 1);
   client.publish('/other', {});
   assert.equal(socket.commands().at(-1).metadata.epoch, undefined);
+});
+
+test('an empty frame follows what must not be late, unless something else does', async () => {
+  const capabilities = [...HELLO.capabilities, 'empty'];
+  for (const hello of [HELLO, { ...HELLO, capabilities }]) {
+    const { client, socket } = await connected({ hello });
+    const asked = client.acquire('base');
+    socket.answers('acquire', { gate: 'base', epoch: 3, timeout: 0.5, ttl: 0.3 });
+    await asked;
+    const soon = new Map();
+    const timer = mock.method(globalThis, 'setTimeout', (action, delay) => {
+      const number = soon.size + 1;
+      if (delay < 50) soon.set(number, action);
+      return number;
+    });
+    const end = mock.method(globalThis, 'clearTimeout', (number) => soon.delete(number));
+    const stop = () => client.stop().catch(() => {});
+    const follows = (sends) => {
+      soon.clear();
+      const before = socket.empty;
+      sends();
+      for (const action of soon.values()) action();
+      return socket.empty - before;
+    };
+    try {
+      const takes = hello === HELLO ? 0 : 1; // of an older bridge it would be refused
+      assert.equal(follows(() => client.publish('/cmd_vel', {})), takes);
+      assert.equal(follows(() => client.publish('/cmd_vel', {}) ?? client.publish('/cmd_vel', {})), takes, 'after the last one');
+      assert.equal(follows(() => client.publish('/cmd_vel', {}) ?? client.sendStatus({})), 0);
+      assert.equal(follows(() => client.publish('/other', {})), 0);
+      assert.equal(follows(() => stop()), takes);
+      assert.equal(follows(() => stop() && socket.cut()), 0);
+    } finally {
+      timer.mock.restore();
+      end.mock.restore();
+    }
+  }
 });
 
 test('leases: lost, granted on request, denied, asked for', async () => {

@@ -159,6 +159,8 @@ class NativeDialect:
         return (op,)
 
     def _decode_text(self, frame: str) -> ops.Operation:
+        if not frame:
+            return ops.Nothing()
         try:
             envelope = decode_envelope(frame, self._max_depth)
         except ProtocolError as exc:

@@ -32,7 +32,7 @@ from ws_bridge.protocol.unix_time import seconds
 
 NAME = 'ws_bridge.v1'
 CAPABILITIES = ('subscribe', 'publish', 'call', 'host', 'actions', 'list', 'schema', 'diagnose',
-                'status', 'lease', 'estop', 'pieces')
+                'status', 'lease', 'estop', 'pieces', 'empty')
 PLAYBACK = 'playback'
 """One capability more, of a replay; also what ``status`` is about."""
 URGENT = (*get_args(ops.LeaseVerb), 'stop', 'clear_stop')

@@ -556,6 +556,11 @@ class ClearStop:
 
 
 @dataclass(frozen=True, slots=True)
+class Nothing:
+    """An empty frame: by what comes next TCP notices that what came before was lost."""
+
+
+@dataclass(frozen=True, slots=True)
 class Malformed:
     """A frame that is no operation; the error goes back to its sender."""
 
@@ -578,7 +583,8 @@ Operation = (
     | ActionFeedback | ActionResult | GetParameters | SetParameters | WatchParameters
     | WatchConnections | FetchAsset | ControlPlayback | AddToTable | WatchStatus | Command
     | Inquire | Authenticate | MakeTicket | BinaryPublish | BinarySample | ServiceAnswer
-    | Heartbeat | PeerStatus | ListGates | LeaseOperation | EmergencyStop | ClearStop | Malformed)
+    | Heartbeat | PeerStatus | ListGates | LeaseOperation | EmergencyStop | ClearStop | Nothing
+    | Malformed)
 
 
 def about(op: Operation) -> About | None:

@@ -73,7 +73,7 @@ FREE = (ops.Hello, ops.Authenticate, ops.ListNames, ops.GetSchema, ops.Diagnose,
         ops.Unsubscribe, ops.PictureShown, ops.Unadvertise, ops.UnadvertiseService,
         ops.UnadvertiseAction, ops.CancelGoal, ops.GetParameters, ops.WatchParameters,
         ops.WatchConnections, ops.FetchAsset, ops.WatchStatus, ops.Heartbeat, ops.PeerStatus,
-        ops.ListGates, ops.EmergencyStop, ops.Malformed)
+        ops.ListGates, ops.EmergencyStop, ops.Nothing, ops.Malformed)
 """What nobody has to sign: it looks, asks, gives up, or stops. What is new is not among it."""
 
 

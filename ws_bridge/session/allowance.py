@@ -15,12 +15,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from ws_bridge.config import Settings
 from ws_bridge.errors import RateLimited
+from ws_bridge.protocol import operations as ops
 from ws_bridge.protocol import replies
 from ws_bridge.session import effects as fx
-from ws_bridge.session.parts import Part
+from ws_bridge.session.parts import Handlers, Part
 from ws_bridge.timing.bucket import Bucket
 
 REFUSAL_INTERVAL = 1.0
@@ -55,6 +57,10 @@ class Allowance(Part):
     def take(self, now: float) -> bool:
         """Take one message from the allowance; return whether there was enough for it."""
         return self._messages.take(now)
+
+    def _nothing(self, op: ops.Nothing, now: float) -> list[fx.Effect]:
+        """Do nothing: an empty frame was counted, as any message."""
+        return []
 
     def check_size(self, size: int, now: float) -> list[fx.Effect] | None:
         """Return what follows from a frame that is too much to be read, ``None`` if it is not."""
@@ -111,3 +117,5 @@ class Allowance(Part):
         if self._floods >= FLOOD:
             effects.append(fx.Dismiss(fx.POLICY_VIOLATION, 'too many messages'))
         return effects
+
+    HANDLERS: ClassVar[Handlers] = {ops.Nothing: _nothing}

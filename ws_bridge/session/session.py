@@ -348,5 +348,5 @@ _USES: Mapping[ops.Kind, Use] = {'service': 'call', 'action': 'goal'}
 """What the destination of a command is used for, unless it is a topic."""
 
 _COUNTED = (ops.BinaryPublish, ops.BinarySample, ops.Heartbeat, ops.Appeared, ops.ActionFeedback,
-            ops.PictureShown)
+            ops.PictureShown, ops.Nothing)
 """What is refused by count when it comes too fast, and publications; else by its own error."""

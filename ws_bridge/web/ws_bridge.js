@@ -29,7 +29,9 @@ const FRAME_OF_VIDEO = 5;
 const PIECE = 16; // of a large frame
 const PIECE_HEADER = 8;
 const SHOWN_EACH = 0.1; // s
+const FOLLOWS = 10; // ms: later than packets overtake each other, earlier than the next command
 const TIME_SAMPLES = 16;
+const CRITICAL = 4; // priority
 const COMING_BACK = 4000; // close code: no farewell
 // After these no session waits. After 1001 one may: a relay or a proxy that ends says so, too.
 const FAREWELLS = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010, 1013]);
@@ -813,6 +815,7 @@ export class WsBridge {
     this._signed = 0;
     this._signing = Promise.resolve(); // frames leave in the order in which they were made
     this._told = new Map(); // when it was told of a topic what is shown
+    this._follower = null;
   }
 
   // ---- events
@@ -1248,7 +1251,21 @@ export class WsBridge {
     }, plain);
     if (!this._signs || overtakes(messageType, data)) this._socket.send(text);
     else this._sendInOrder(text, hasToBeSigned(messageType, data));
+    clearTimeout(this._follower);
+    if (this.has('empty') && (metadata.epoch !== undefined || metadata.priority === CRITICAL)) this._follow();
     return id;
+  }
+
+  /**
+   * Have an empty frame follow, unless something else does: TCP sends a packet again that was lost
+   * when it hears that a later one arrived, and else only after 0.2 s.
+   */
+  _follow() {
+    const socket = this._socket;
+    this._follower = setTimeout(() => {
+      if (this._socket === socket && socket.readyState === 1) socket.send('');
+    }, FOLLOWS);
+    this._follower.unref?.();
   }
 
   /** Send a frame, signed or not, after those that are being signed; it is lost with the connection that it was made for. */
@@ -1525,11 +1542,11 @@ export class WsBridge {
   }
 
   async acquire(gate) {
-    return this._hold(await this.request('acquire', { gate }, { priority: 4 }));
+    return this._hold(await this.request('acquire', { gate }, { priority: CRITICAL }));
   }
 
   async take(gate) {
-    return this._hold(await this.request('take', { gate }, { priority: 4 }));
+    return this._hold(await this.request('take', { gate }, { priority: CRITICAL }));
   }
 
   /** Ask the holder. Resolves when the bridge has passed it on; a `lease_held` or `denied` event follows. */
@@ -1538,7 +1555,7 @@ export class WsBridge {
   }
 
   grant(gate, peer) {
-    return this.request('grant', { gate, peer }, { priority: 4 });
+    return this.request('grant', { gate, peer }, { priority: CRITICAL });
   }
 
   deny(gate, peer) {
@@ -1547,7 +1564,7 @@ export class WsBridge {
 
   async release(gate) {
     this._loseLease(gate, 'released');
-    return this.request('release', { gate }, { priority: 4 });
+    return this.request('release', { gate }, { priority: CRITICAL });
   }
 
   _hold(data) {
@@ -1569,11 +1586,11 @@ export class WsBridge {
 
   /** Stop everything: latches until someone who may clears it. */
   stop(reason) {
-    return this.request('stop', reason ? { reason } : {}, { priority: 4 });
+    return this.request('stop', reason ? { reason } : {}, { priority: CRITICAL });
   }
 
   clearStop() {
-    return this.request('clear_stop', {}, { priority: 4 });
+    return this.request('clear_stop', {}, { priority: CRITICAL });
   }
 
   // ---- replays
