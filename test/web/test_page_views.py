@@ -287,6 +287,29 @@ def test_what_is_old_or_of_another_topic_is_never_live(page: Page, mode: str) ->
     page.refusals = ('unknown_name', 'bad_image', 'unavailable')
 
 
+def test_the_camera_that_cannot_be_shown_says_why(page: Page) -> None:
+    """And no other one, though both wait for a picture."""
+    pytest.importorskip('av')
+    with SpinningNode('eyes') as node:
+        eyes = Eyes(node)
+        eyes.see('/eye/silent', BLUE)
+        eyes.close('/eye/silent')
+        eyes.see('/eye/strange', RED, 'strange')
+        page.wait(offered(page, '/eye/strange'), 'the topics')
+        page.choose('camera-topic', '/eye/silent')
+        page['camera-add'].click()
+        page.run("""
+            const list = document.querySelector('.camera:nth-of-type(2) select');
+            list.value = '/eye/strange';
+            list.dispatchEvent(new Event('change'));""")
+        other = page.driver.find_element('css selector', '.camera:nth-of-type(2) .empty')
+        page.wait(lambda: other.text.startswith('No picture: '), f'why, not {other.text}')
+        assert page.text('camera-empty').startswith('Waiting for a picture')
+    page.driver.find_element('css selector', '[aria-label="Remove this camera"]').click()
+    page.choose('camera-topic', '/camera/image')
+    page.refusals = ('bad_image', 'unavailable')
+
+
 def test_several_cameras(page: Page) -> None:
     """At the same time, each with a topic, or two with the same; four at most."""
     with SpinningNode('eyes') as node:
