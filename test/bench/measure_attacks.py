@@ -42,7 +42,16 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from measure import command_line, environment, free_port, percentile  # noqa: E402,I100,RUF100
-from support.attacks import anybody, INSIDE, KNOWN, SWARMS, Target  # noqa: E402,I100,RUF100
+from support.attacks import (  # noqa: E402,I100,RUF100
+    anybody,
+    ask,
+    CAMERA,
+    CAMERAS,
+    INSIDE,
+    KNOWN,
+    SWARMS,
+    Target,
+)
 from support.certificates import make_authority, make_certificate, make_web_token_key  # noqa: E402
 from support.security_support import bearer, TOKEN, TOKENS, write_tokens  # noqa: E402
 
@@ -53,6 +62,8 @@ LIMIT_MB = 256.0
 """The most memory that the bridge may take."""
 SWARM_MB = 200.0
 """The same where connections come in swarms."""
+LEAST_PICTURES = 5.0
+"""Those who watch a camera, which gives 10 pictures a second, get at least so many."""
 REST = 30.0
 """After a swarm the memory is within this time, s, at most :data:`REST_MB` more than before."""
 REST_MB = 20.0
@@ -71,6 +82,7 @@ class Round:
     :ivar audit: bytes that were written to the audit log.
     :ivar lines: lines that the bridge logged.
     :ivar outcome: what the attacker got.
+    :ivar pictures: of a camera, that the operator, who is a viewer too, got in a second.
     """
 
     trips: list[float]
@@ -80,6 +92,7 @@ class Round:
     audit: int
     lines: int
     outcome: str
+    pictures: float = 0.0
 
 
 @dataclass
@@ -104,6 +117,7 @@ class Operator:
         self.sent: dict[str, float] = {}
         self.trips: list[float] = []
         self.refused = 0
+        self.pictures = 0
 
     async def ask(self, data: dict[str, Any]) -> None:
         """Send a configuration."""
@@ -114,6 +128,9 @@ class Operator:
         """Take what comes."""
         async for frame in self.websocket:
             now = time.perf_counter()
+            if isinstance(frame, bytes):
+                self.pictures += 1
+                continue
             value = json.loads(frame)
             began = self.sent.pop(value['metadata']['correlation_id'] or '', None)
             if began is not None:
@@ -170,6 +187,7 @@ async def measure(operator: Operator, bridge: Bridge, command: list[str] | None,
     """Return what one round shows."""
     await asyncio.sleep(1.0)
     operator.trips.clear()
+    operator.pictures, begin = 0, time.monotonic()
     audit, lines = bridge.written()
     before = highest = bridge.process.memory_info().rss
     files = 0
@@ -184,19 +202,22 @@ async def measure(operator: Operator, bridge: Bridge, command: list[str] | None,
         await asyncio.sleep(0.05)
         if time.monotonic() > end + 30 and process is not None:
             process.kill()
+    pictures = operator.pictures / (time.monotonic() - begin)
     outcome = ''
     if process is not None:
         out = process.communicate()[0]
         counts = json.loads(out) if out.strip() else {'failed': 1}
         outcome = ', '.join(f'{n} {what}' for what, n in sorted(counts.items()) if n)
+    if operator.pictures:
+        outcome = '; '.join(filter(None, (outcome, f'a viewer: {pictures:.1f} a second')))
     written, said = bridge.written()
     return Round(list(operator.trips), before, highest, files, written - audit, said - lines,
-                 outcome)
+                 outcome, pictures)
 
 
 def run(names: list[str], seconds: float, repeat: int) -> int:
     """Measure quiet and each attack; return 1 where an operator would notice."""
-    plain = [name for name in names if not name.startswith('TLS ')]
+    plain = [name for name in names if not name.startswith('TLS ') and name not in CAMERAS]
     secure = [name for name in names if name.startswith('TLS ')]
     print(f'`{command_line()}`\n\n'
           '| attack | what | attempts | commands | p50 ms | p99 ms | worst ms | memory MB '
@@ -204,6 +225,17 @@ def run(names: list[str], seconds: float, repeat: int) -> int:
     failed = False
     for some, is_tls in ((plain, False), (secure, True)):
         failed |= bool(some) and _run(some, seconds, repeat, is_tls=is_tls)
+    seen = [name for name in names if name in CAMERAS]
+    if seen:
+        camera = start([sys.executable, str(HERE.parent / 'support' / 'attacked_camera.py')],
+                       env=environment())
+        try:
+            assert camera.stdout is not None
+            camera.stdout.readline()
+            failed |= _run(seen, seconds, repeat, is_tls=False)
+        finally:
+            camera.terminate()
+            camera.wait(10)
     print(f'\n{LIMIT_MS:g} ms at p99, {LIMIT_MB:g} MB ({SWARM_MB:g} MB where connections come in '
           f'swarms), at rest again in {REST:g} s, no command refused: '
           f'{"NOT held" if failed else "held"}')
@@ -249,6 +281,10 @@ async def _measure_all(names: list[str], seconds: float, repeat: int, target: Ta
         await operator.ask({'op': 'advertise', 'topic': '/attacked',
                             'type': 'std_msgs/msg/Float64'})
         tasks = [asyncio.create_task(operator.read()), asyncio.create_task(operator.command())]
+        watches = names[0] in CAMERAS
+        while watches and not operator.pictures:
+            await websocket.send(ask('subscribe', topic=CAMERA, encoding='video'))
+            await asyncio.sleep(0.5)
         quiet = 'TLS none' if target.is_tls else 'none'
         for name in (quiet, *names):
             attacker = None if name == quiet else [
@@ -258,6 +294,7 @@ async def _measure_all(names: list[str], seconds: float, repeat: int, target: Ta
                       for _ in range(repeat)]
             line, held = row(name, KNOWN[name][1] if attacker else 'quiet', rounds,
                              SWARM_MB if name in SWARMS else LIMIT_MB)
+            failed |= watches and min(each.pictures for each in rounds) < LEAST_PICTURES
             failed |= not held or operator.refused > 0 or any(t.done() for t in tasks)
             if name in SWARMS:
                 failed |= not await _comes_to_rest(bridge.process, rounds[0].before)

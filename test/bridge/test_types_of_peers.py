@@ -84,6 +84,9 @@ async def test_only_who_asked_for_a_wrong_type_loses(robot: SpinningNode) -> Non
         await page.ask('advertise', topic='/late', type='std_msgs/msg/Bool')
         late = Topic(robot, '/late', String, 'robot')
         await async_wait_until(lambda: lost(wrong) and lost(page))
+        assert {(error['topic'], error['encoding']) for error in wrong.errors()} == {
+            ('/late', 'json')}
+        assert not any('topic' in error for error in page.errors())
         assert (await typed.ask('subscribe', topic='/late', type=STRING))['type'] == STRING
         assert (await untyped.ask('subscribe', topic='/late'))['type'] == STRING
         await sample_of(typed, '/late', 'robot')

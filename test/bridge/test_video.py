@@ -126,6 +126,23 @@ async def test_a_camera_as_video(robot: Robot) -> None:
     assert not service.bridge.cameras
 
 
+async def test_what_cannot_be_encoded_is_told_to_the_subscription(robot: Robot) -> None:
+    """A peer with two cameras, or with the samples too, has to know which is the one."""
+    pytest.importorskip('PIL', reason='needs Pillow')
+    async with running_bridge() as service, native_peer(service) as peer:
+        await async_wait_until(lambda: '/camera' in service.ros.graph.topics)
+        await peer.ask('subscribe', topic='/camera', encoding='cdr')
+        await peer.ask('subscribe', topic='camera', encoding='video', codec='jpeg')
+        while not peer.errors():
+            robot.camera.publish(Image(width=4, height=4, step=12, encoding='strange',
+                                       data=bytes(48)))
+            with suppress(AssertionError):
+                await async_wait_until(peer.errors, timeout=0.1)
+        error = peer.errors()[0]
+        assert (error['code'], error['topic'], error['encoding']) == (
+            'bad_image', 'camera', 'video')
+
+
 async def test_a_camera_as_jpeg(robot: Robot) -> None:
     """In the words of video, without its library; a smaller picture keeps its size."""
     pytest.importorskip('PIL', reason='needs Pillow')

@@ -172,3 +172,14 @@ async def test_a_token_and_an_authority_from_the_environment(
                     pass
         finally:
             await server.disconnect()
+
+
+async def test_an_error_names_its_subscription() -> None:
+    talk = Talk()
+    await talk.ask()
+    talk.client.received(talk.link, encode(
+        {'code': 'bad_image', 'message': 'strange', 'field': None, 'topic': '/a\x1b[2J',
+         'encoding': 'video'}, message_id='b', timestamp=0.0,
+        message_type=MessageType.ERROR).decode())
+    (error,) = talk.errors
+    assert (error.code, error.message) == ('bad_image', '/a?[2J: strange')

@@ -23,10 +23,22 @@ from typing import Any
 
 import pytest
 from support import attacks
-from support.attacks import ATTACKS, forgeries, handshake, INSIDE, raw, Target, web_token
+from support.attacked_camera import add_cameras
+from support.attacks import (
+    AHEAD_CAMERA,
+    ATTACKS,
+    CAMERA,
+    CAMERAS,
+    forgeries,
+    handshake,
+    INSIDE,
+    raw,
+    Target,
+    web_token,
+)
 from support.bridge_harness import native_peer, NativePeer, running_bridge
 from support.certificates import make_web_token_key
-from support.helpers import async_wait_until
+from support.helpers import async_wait_until, SpinningNode
 from support.security_support import bearer, TOKEN, TOKENS
 
 PERIOD = 0.02
@@ -45,6 +57,13 @@ MAY_SAY = {name: {'answers', 'limit_exceeded'} for name in INSIDE} | {
         'answers', 'unknown_name', 'forbidden', 'limit_exceeded', 'bad_field', 'bad_frame',
         'already_exists', 'unknown_operation', 'bad_cdr', 'bad_encoding', 'type_mismatch'}}
 """The same of peers that are inside, by the codes that they are told."""
+
+
+SEE = {
+    'enlarged': {'pictures', '200', 'waits'}, 'sizes': {'pictures', '200', 'waits', '503'},
+    'comes and goes': {'answers', 'frames', 'rate_limited', 'limit_exceeded', 'closed'},
+    'slow readers': {'held', 'cut'}, 'clock ahead': {'answers', 'now'}}
+"""The same of those who look at cameras."""
 
 
 class Operator:
@@ -133,6 +152,31 @@ async def test_peers_that_are_inside(
                                    and operator.answered())
         assert not peer.errors()
         await async_wait_until(lambda: service.bridge.peer_count == 1)
+
+
+async def test_attacks_on_cameras(token_file: str, no_delay: None) -> None:
+    """Somebody else who watches gets pictures meanwhile and afterwards."""
+    pytest.importorskip('av')
+    with SpinningNode('robot') as robot:
+        robot.call(lambda: add_cameras(robot.node))
+        async with running_bridge(
+                token_file=token_file, match_timeout=0.0, handshake_timeout=20.0) as service, \
+                native_peer(service, additional_headers=bearer(TOKEN)) as peer, \
+                commanding(peer) as operator:
+            await async_wait_until(lambda: {CAMERA, AHEAD_CAMERA} <= set(service.ros.graph.topics))
+            await peer.ask('subscribe', topic=CAMERA, encoding='video')
+            await async_wait_until(lambda: peer.binary)
+            for name, (attack, _) in CAMERAS.items():
+                seen = len(peer.binary)
+                outcomes = +await attack(Target(service.server.port, TOKENS['olga'][1]))
+                assert outcomes and set(outcomes) <= SEE[name], (name, outcomes)
+                assert len(peer.binary) > seen, f'no picture during {name}'
+                seen, before = len(peer.binary), len(operator.sent)
+                await async_wait_until(
+                    lambda seen=seen, before=before: len(peer.binary) > seen + 3
+                    and len(operator.sent) > before + 5 and operator.answered())
+            assert not peer.errors()
+            await async_wait_until(lambda: service.bridge.peer_count == 1)
 
 
 async def test_web_tokens_one_by_one(no_delay: None, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from ws_bridge.protocol.foxglove_frames import ASSET_RESPONSE
+from ws_bridge.protocol.native import BINARY_HEADER
 
 HOST = '127.0.0.1'
 MEGABYTE = 1 << 20
@@ -712,7 +713,112 @@ INSIDE: dict[str, tuple[Attack, str]] = {
 """Those of a peer that may do what it does; it needs an operator's token."""
 
 
-KNOWN = {**ATTACKS, **SWARMS, **INSIDE}
+CAMERA, AHEAD_CAMERA = '/attacked_camera', '/attacked_ahead'
+AHEAD = 3600.0
+"""By so much the clock of that camera is ahead, s; see :mod:`support.attacked_camera`."""
+PAGE = '/ws_bridge.js'
+
+
+async def look(target: Target, query: str) -> str:
+    """Look at a stream for a moment; return the status, and whether pictures came."""
+    try:
+        reader, writer = await open_connection(target)
+    except OSError:
+        return 'cut'
+    data = b''
+
+    async def take() -> None:
+        nonlocal data
+        while chunk := await reader.read(MEGABYTE):
+            data += chunk
+    try:
+        writer.write(f'GET /stream?topic={CAMERA}&{query} HTTP/1.1\r\nHost: localhost\r\n'
+                     f'Authorization: Bearer {target.token}\r\n\r\n'.encode())
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(take(), SAYS_FOR)
+    except OSError:
+        return 'cut'
+    finally:
+        writer.transport.abort()
+    if b'X-Timestamp' in data:
+        return 'pictures'
+    return data.split()[1].decode() if data else 'waits'
+
+
+async def enlarged(target: Target) -> Counter[str]:
+    """Look at a camera in the largest size that there is."""
+    return Counter([await look(target, 'width=8192&height=8192')])
+
+
+async def sizes(target: Target) -> Counter[str]:
+    """Look at a camera in more sizes than it is made in."""
+    return Counter(await asyncio.gather(*(
+        look(target, f'width={width}') for width in range(20, 180, 10))))
+
+
+async def comes_and_goes(target: Target) -> Counter[str]:
+    """Begin to watch a video, and end it: who begins needs a key frame."""
+    wish = {'topic': CAMERA, 'encoding': 'video'}
+    return await say(target, (ask(op, **wish) for _ in range(300)
+                              for op in ('subscribe', 'unsubscribe')), code_of_text)
+
+
+async def slow_readers(target: Target) -> Counter[str]:
+    """Ask for pages, and take them byte by byte."""
+    loop = asyncio.get_running_loop()
+    request = f'GET {PAGE} HTTP/1.1\r\nHost: localhost\r\n\r\n'.encode()
+
+    async def one() -> str:
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.setblocking(False)
+            slow.bind((target.source, 0))
+            try:
+                await asyncio.wait_for(loop.sock_connect(slow, (HOST, target.port)), HURRY)
+                await loop.sock_sendall(slow, request)
+                end = time.monotonic() + SAYS_FOR
+                while time.monotonic() < end:
+                    if not await asyncio.wait_for(loop.sock_recv(slow, 1), HURRY):
+                        return 'cut'
+                    await asyncio.sleep(0.02)
+            except (OSError, asyncio.TimeoutError):
+                return 'cut'
+        return 'held'
+    return await many(60, one, 60)
+
+
+async def clock_ahead(target: Target) -> Counter[str]:
+    """Watch a camera whose clock is ahead: no frame may say that it is of the future."""
+    outcomes: Counter[str] = Counter()
+    async with target.inside() as peer:
+        async def take() -> None:
+            async for frame in peer:
+                if isinstance(frame, str):
+                    outcomes[code_of(frame)] += 1
+                else:
+                    stamp = BINARY_HEADER.unpack_from(frame)[4]
+                    outcomes['now' if stamp < time.time() + 1.0 else 'ahead'] += 1
+        await peer.send(ask('subscribe', topic=AHEAD_CAMERA, encoding='video', codec='jpeg'))
+        with suppress(ConnectionClosed, asyncio.TimeoutError):
+            await asyncio.wait_for(take(), SAYS_FOR)
+    return outcomes
+
+
+def code_of_text(frame: str | bytes) -> str:
+    """Return the code of an error, in the native dialect, or that it is a sample."""
+    return code_of(frame) if isinstance(frame, str) else 'frames'
+
+
+CAMERAS: dict[str, tuple[Attack, str]] = {
+    'enlarged': (enlarged, 'one viewer of `/stream`, 8192 x 8192'),
+    'sizes': (sizes, 'one camera in 16 sizes'),
+    'comes and goes': (comes_and_goes, 'begins and ends a video 300 times'),
+    'slow readers': (slow_readers, '60 that take a page byte by byte'),
+    'clock ahead': (clock_ahead, 'a camera whose clock is an hour ahead')}
+"""Those that want the cameras of :mod:`support.attacked_camera`, and others who watch."""
+
+
+KNOWN = {**ATTACKS, **SWARMS, **INSIDE, **CAMERAS}
 
 
 async def repeat(attack: Attack, target: Target, seconds: float) -> Counter[str]:

@@ -198,9 +198,13 @@ test('why nothing arrives', async () => {
   assert.equal((await answer).findings[0].code, 'silent');
 });
 
-test('an error that nothing asked for is an event', async () => {
+test('an error that nothing asked for is an event, and names its subscription', async () => {
   const { client, socket, errors } = await connected();
+  socket.says('error', { code: 'bad_image', message: 'x', field: null, topic: '/camera', encoding: 'video' });
+  assert.deepEqual([errors[0].topic, errors[0].encoding], ['/camera', 'video']);
+  errors.length = 0;
   socket.says('error', { code: 'rate_limited', message: 'too many' });
+  assert.deepEqual([errors[0].topic, errors[0].encoding], [null, null]);
   socket.onmessage({ data: 'not json' });
   socket.onmessage({ data: new ArrayBuffer(3) });
   assert.deepEqual(errors.map((error) => error.code), ['rate_limited', 'bad_frame', 'bad_frame']);

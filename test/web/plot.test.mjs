@@ -255,7 +255,7 @@ test('a sample that has no neighbour is seen', () => {
     const { lines, dots } = drawn(ring);
     assert.equal(dots.length, 1);
     const lengths = lines.map(([[left], [right]]) => right - left);
-    assert.ok(lengths.length === 1 && lengths[0] > 2, `${hasX}: one line: ${lengths}`);
+    assert.ok(lengths.length === (hasX ? 1 : 2) && lengths[0] > 2, `${hasX}: one line, over time a step: ${lengths}`);
   }
 });
 
@@ -269,6 +269,15 @@ test('a line keeps every peak, with a few points a pixel', () => {
   const across = points.filter((_, i) => i % 2 === 0);
   assert.ok(across.every((each, i) => i === 0 || each >= across[i - 1]), 'from left to right');
   assert.deepEqual(points.slice(-2), [99.99 * 5, Math.sin(9999)], 'up to the newest');
+});
+
+test('a line is a step between samples that one sees apart', () => {
+  const ring = new Ring();
+  [[1, 5], [3, 7], [3.1, 8]].forEach(([time, value]) => ring.append(NaN, time, value));
+  ring.break();
+  ring.append(NaN, 6, 1);
+  assert.deepEqual(traceTime(ring, 'arrival', 0, 10, 10).points, [1, 5, 3, 7, 3.1, 8, NaN, NaN, 6, 1], 'not within two pixels');
+  assert.deepEqual(traceTime(ring, 'arrival', 0, 10, 20).points, [2, 5, 6, 5, 6, 7, 6.2, 8, NaN, NaN, 12, 1]);
 });
 
 test('a phase plot leaves out what no pixel shows, never the newest', () => {

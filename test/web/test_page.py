@@ -84,6 +84,24 @@ def test_joystick(page: Page, observer: Observer) -> None:
     stopped(observer, since)
 
 
+def test_a_page_that_is_laid_out_anew_steers_nothing(page: Page, observer: Observer) -> None:
+    """As when somebody asks for control while the stick is held."""
+    x, y = page.middle('stick')
+
+    def push() -> None:
+        page.mouse('mousePressed', x, y)
+        page.mouse('mouseMoved', x, y - 60)
+    page.hold_input(push, lambda: page.mouse('mouseReleased', x, y - 60), observer.is_moving)
+    before = page.text('commanded')
+    page.run("document.getElementById('stick').style.translate = '0 -120px';")
+    page.mouse('mouseMoved', x + 1, y - 60)
+    page.mouse('mouseMoved', x, y - 60)
+    let_it_poll(page)
+    assert page.text('commanded') == before
+    page.mouse('mouseReleased', x, y - 60)
+    page.wait_text('drive-state', 'Stopped: joystick released')
+
+
 def test_touch(page: Page, observer: Observer) -> None:
     x, y = page.middle('stick')
 
@@ -123,6 +141,7 @@ def rest(page: Page) -> None:
 
 
 def test_gamepad(page: Page, observer: Observer) -> None:
+    """A patched one: a real one needs /dev/uinput of the kernel, which containers do not have."""
     page.run("""
         window.pad = {connected: true, index: 0, axes: [0, -1, 0, 0], buttons: []};
         navigator.getGamepads = () => (window.pad ? [window.pad] : []);""")

@@ -287,6 +287,29 @@ def test_what_is_old_or_of_another_topic_is_never_live(page: Page, mode: str) ->
     page.refusals = ('unknown_name', 'bad_image', 'unavailable')
 
 
+def test_the_camera_that_cannot_be_shown_says_why(page: Page) -> None:
+    """And no other one, though both wait for a picture."""
+    pytest.importorskip('av')
+    with SpinningNode('eyes') as node:
+        eyes = Eyes(node)
+        eyes.see('/eye/silent', BLUE)
+        eyes.close('/eye/silent')
+        eyes.see('/eye/strange', RED, 'strange')
+        page.wait(offered(page, '/eye/strange'), 'the topics')
+        page.choose('camera-topic', '/eye/silent')
+        page['camera-add'].click()
+        page.run("""
+            const list = document.querySelector('.camera:nth-of-type(2) select');
+            list.value = '/eye/strange';
+            list.dispatchEvent(new Event('change'));""")
+        other = page.driver.find_element('css selector', '.camera:nth-of-type(2) .empty')
+        page.wait(lambda: other.text.startswith('No picture: '), f'why, not {other.text}')
+        assert page.text('camera-empty').startswith('Waiting for a picture')
+    page.driver.find_element('css selector', '[aria-label="Remove this camera"]').click()
+    page.choose('camera-topic', '/camera/image')
+    page.refusals = ('bad_image', 'unavailable')
+
+
 def test_several_cameras(page: Page) -> None:
     """At the same time, each with a topic, or two with the same; four at most."""
     with SpinningNode('eyes') as node:
@@ -439,70 +462,3 @@ def test_a_layer_without_a_transform_is_not_shown(page: Page) -> None:
         assert page['topview-say'].is_displayed()
         above.place('elsewhere', 'base_link', 0.0)
         page.wait(lambda: not page['topview-say'].is_displayed(), 'that it is shown')
-
-
-def test_a_goal_of_nav2(page: Page) -> None:
-    """By a click: its progress, its end, and STOP ends it."""
-    pytest.importorskip('nav2_msgs', reason='Nav2 is not installed')
-    from nav2_msgs.action import NavigateToPose
-    from rclpy.action import ActionServer, CancelResponse
-    handles: list[Any] = []
-    ended: list[str] = []
-    with SpinningNode('bt_navigator') as navigator:
-        def execute(handle: Any) -> Any:
-            end = 'canceled' if handle.is_cancel_requested else 'succeed'
-            getattr(handle, end)()
-            ended.append(end)
-            return NavigateToPose.Result()
-        left = 4.0
-
-        def tick() -> None:
-            nonlocal left
-            left = max(left - 0.5, 0.0)
-            for handle in handles[:]:
-                if handle.is_cancel_requested or (not left and is_to_end):
-                    handles.remove(handle)
-                    handle.execute()
-                else:
-                    handle.publish_feedback(NavigateToPose.Feedback(
-                        distance_remaining=max(left, 1.0)))
-        is_to_end = True
-        server = navigator.call(lambda: ActionServer(
-            navigator.node, NavigateToPose, '/navigate_to_pose', execute,
-            handle_accepted_callback=handles.append,
-            cancel_callback=lambda _: CancelResponse.ACCEPT))
-        navigator.node.create_timer(0.1, tick)
-
-        def click() -> None:
-            nonlocal left
-            left = 4.0
-            page['goal'].click()
-            x, y = page.middle('topview')
-            page.mouse('mousePressed', x + 40, y)
-            page.mouse('mouseMoved', x + 40, y - 60)
-            page.mouse('mouseReleased', x + 40, y - 60)
-        page.wait(lambda: page['goal'].is_displayed(), 'where goals go')
-        assert page['goal-target'].get_attribute('value') == 'action /navigate_to_pose'
-        click()
-        wait_until(lambda: handles)
-        pose = handles[0].request.pose
-        assert pose.header.frame_id == 'odom'
-        assert pose.pose.orientation.z == pytest.approx(math.sin(math.pi / 4), abs=0.02)
-        page.wait_text('goal-say', 'under way')
-        assert page['goal-cancel'].is_displayed()
-        page.wait_text('goal-say', ' %')
-        page.wait_text('goal-say', 'reached')
-        assert not page['goal-cancel'].is_displayed()
-        is_to_end = False
-        click()
-        page.wait_text('goal-say', 'under way')
-        page['goal-cancel'].click()
-        page.wait_text('goal-say', 'cancelled')
-        click()
-        page.wait_text('goal-say', 'under way')
-        page['stop'].click()
-        page.wait_text('goal-say', 'cancelled')
-        assert ended == ['succeed', 'canceled', 'canceled']
-        page['clear-stop'].click()
-        page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
-        server.destroy()

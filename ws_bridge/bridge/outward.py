@@ -43,7 +43,7 @@ from ws_bridge.convert.codec import CodecStore
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import QosMismatch, TypeMismatch, WsBridgeError
 from ws_bridge.protocol.encodings import ENCODINGS
-from ws_bridge.protocol.replies import Delivery, Failed, Restored, Subscribed, TopicAppeared
+from ws_bridge.protocol.replies import Delivery, Restored, Subscribed, TopicAppeared
 from ws_bridge.session.effects import DeliveryName, OpenSubscription
 from ws_bridge.timing.freshness import Freshness
 
@@ -97,7 +97,7 @@ class Outward:
         topic, kept = self._enter(member, msg_type)
         peer.send(Subscribed(wish.op_id, self._describe(topic, member)))
         if topic.subscription is not None and topic.subscription.misfit is not None:
-            peer.send(Failed(None, topic.subscription.misfit))
+            peer.send(wish.failed(topic.subscription.misfit))
         self._fan_out.deliver_kept(topic, member, kept)
 
     def _enter(self, member: Member, msg_type: str | None) -> tuple[Topic, list[bytes]]:
@@ -309,11 +309,11 @@ class Outward:
             types = types_of_others(self._ros, topic.name)
             if not types or (topic.codec is not None and topic.codec.schema.name in types):
                 for member in topic.members.values():
-                    member.peer.send(Failed(None, exc))
+                    member.peer.send(member.wish.failed(exc))
             return      # else graph_changed tells, when they have another type or lose it
         if isinstance(exc, QosMismatch):
             for member in topic.members.values():
-                member.peer.send(Failed(None, exc))
+                member.peer.send(member.wish.failed(exc))
             return
         for member in list(topic.members.values()):
             self._lose(member, exc)
@@ -321,7 +321,7 @@ class Outward:
     def _lose(self, member: Member, exc: WsBridgeError) -> None:
         self.close(member.peer, member.wish.name)
         member.peer.session.subscriptions.forget(member.wish.name)
-        member.peer.send(Failed(member.wish.op_id, exc))
+        member.peer.send(member.wish.failed(exc, member.wish.op_id))
 
     def _join(self, topic: Topic, member: Member) -> None:
         """Deliver to the peer from now on, once the type is known."""

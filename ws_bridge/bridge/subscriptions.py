@@ -26,7 +26,6 @@ from ws_bridge.bridge.video import VideoToPeers
 from ws_bridge.bridge.video_topics import camera_of, SUFFIX
 from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol.operations import VIDEO, VIDEO_TYPE
-from ws_bridge.protocol.replies import Failed
 from ws_bridge.session import effects as fx
 
 if TYPE_CHECKING:
@@ -141,7 +140,7 @@ class Subscriptions(Unit):
             self._open(peer, wish)
         except WsBridgeError as exc:
             peer.session.subscriptions.forget(wish.name)
-            peer.send(Failed(wish.op_id, exc))
+            peer.send(wish.failed(exc, wish.op_id))
 
     def _shown(self, peer: Peer, effect: fx.NoteShown) -> None:
         self._video.shown(peer, effect.names, effect.stamp)

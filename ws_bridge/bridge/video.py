@@ -39,7 +39,7 @@ from ws_bridge.convert.schema import VIDEO
 from ws_bridge.errors import LimitExceeded, TypeMismatch, Unavailable, UnknownName, WsBridgeError
 from ws_bridge.protocol.native import video_frame
 from ws_bridge.protocol.operations import VIDEO_TYPE
-from ws_bridge.protocol.replies import Delivery, Failed, Subscribed
+from ws_bridge.protocol.replies import Delivery, Subscribed
 from ws_bridge.protocol.unix_time import nanoseconds
 from ws_bridge.session.effects import DeliveryName, OpenSubscription
 from ws_bridge.session.queue import Frame, Split
@@ -189,7 +189,7 @@ class _Showing:
 
     def _fail(self, error: WsBridgeError) -> None:
         self._waits = True
-        self.peer.send(Failed(None, error))
+        self.peer.send(self.wish.failed(error))
 
 
 def _native(channel: int, *, is_encoded: bool) -> _Wire:

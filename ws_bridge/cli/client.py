@@ -457,7 +457,9 @@ def _error_of(data: Any) -> WsBridgeError:
     found = classes.get(str(code))
     if found is None:
         return WsBridgeError(f'unknown error {code!r}: {printable(str(message))}')
-    return found(printable(str(message)),
+    topic = fields.get('topic')     # of the subscription that it is about
+    about = f'{printable(topic)}: ' if isinstance(topic, str) else ''
+    return found(about + printable(str(message)),
                  field=printable(field) if isinstance(field, str) else None)
 
 

@@ -270,7 +270,10 @@ def _call_done(reply: replies.CallDone) -> Content:
 
 
 def _failed(reply: replies.Failed) -> Content:
-    return Content(MessageType.ERROR, error_fields(reply.error), reply.op_id)
+    fields = error_fields(reply.error)
+    if reply.subscription is not None:
+        fields['topic'], fields['encoding'] = reply.subscription
+    return Content(MessageType.ERROR, fields, reply.op_id)
 
 
 def _topic_appeared(reply: replies.TopicAppeared) -> Content:

@@ -987,11 +987,16 @@ class LeaseRequested:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A request, or something else of this peer's, failed."""
+    """
+    A request, or something else of this peer's, failed.
+
+    :param subscription: the name and the encoding of the one that has failed, after it was made.
+    """
 
     op_id: str | None
     error: WsBridgeError
     about: About | None = None
+    subscription: tuple[str, Encoding] | None = None
 
 
 @dataclass(frozen=True, slots=True)

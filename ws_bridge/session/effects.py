@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ws_bridge.errors import WsBridgeError
 from ws_bridge.protocol.operations import (
     AddToTable,
     BinaryPublish,
@@ -44,7 +45,7 @@ from ws_bridge.protocol.operations import (
     WatchParameters,
 )
 from ws_bridge.protocol.qos import QosRequest
-from ws_bridge.protocol.replies import Reply
+from ws_bridge.protocol.replies import Failed, Reply
 from ws_bridge.session.queue import Share, USUAL
 
 POLICY_VIOLATION = 1008
@@ -99,6 +100,10 @@ class OpenSubscription:
     def name(self) -> DeliveryName:
         """Tells it from other deliveries of the peer."""
         return (self.wire_name, self.key or '') if self.separate else self.wire_name
+
+    def failed(self, error: WsBridgeError, op_id: str | None = None) -> Failed:
+        """Return what tells the peer that something is wrong with this subscription."""
+        return Failed(op_id, error, subscription=(self.wire_name, self.encoding))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,9 @@ export class WsBridgeError extends Error {
   readonly field: string | null;
   /** Everything that the bridge said about it. */
   readonly data: Record<string, unknown> | null;
+  /** The subscription that it is about, by its name and encoding. */
+  readonly topic: string | null;
+  readonly encoding: string | null;
 }
 
 export type Kind =

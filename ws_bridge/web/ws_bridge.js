@@ -55,6 +55,8 @@ export class WsBridgeError extends Error {
     this.code = code;
     this.field = field;
     this.data = data;
+    this.topic = null; // of the subscription that it is about, with its encoding
+    this.encoding = null;
   }
 }
 
@@ -744,7 +746,8 @@ class Goal {
 }
 
 function errorOf(data) {
-  return new WsBridgeError(data.code || 'internal_error', data.message || 'no message', data.field ?? null, data);
+  const error = new WsBridgeError(data.code || 'internal_error', data.message || 'no message', data.field ?? null, data);
+  return Object.assign(error, { topic: data.topic ?? null, encoding: data.encoding ?? null });
 }
 
 // ---- the client -----------------------------------------------------------------------------

@@ -35,6 +35,7 @@ export function progressOf(feedback, first) {
 export function startActions(client) {
   let types = new Map();
   let form = null;
+  const running = new Set(); // what cancels each
 
   async function offer() {
     const { actions } = await client.list();
@@ -57,7 +58,7 @@ export function startActions(client) {
 
   /**
    * Send a goal and list it.
-   * @param {(text: string, goal: object|null) => void} tell also told; `goal` null = it has ended
+   * @param {(text: string, goal: object|null) => void} tell also told, first before this returns; `goal` null = it has ended
    */
   function send(action, fields, tell = () => {}) {
     const state = make('b', { textContent: 'sent' });
@@ -75,19 +76,25 @@ export function startActions(client) {
     const now = (word, ended) => {
       say(state, word);
       cancel.disabled = ended;
-      if (ended) bar.remove();
+      if (ended) {
+        bar.remove();
+        running.delete(end);
+      }
       tell(word, ended ? null : goal);
     };
     const failed = (error) => now(errorText(error), true);
     goal.accepted.then((accepted) => accepted && now('under way', false), () => {}); // `result` tells it too
     goal.result.then(({ status, result }) => {
       text.textContent = asText(result, '');
-      now(WORDS[status] ?? status, true);
+      const why = typeof result.error_msg === 'string' ? result.error_msg : ''; // as the actions of Nav2 call it
+      now(`${WORDS[status] ?? status}${why && `: ${why}`}`, true);
     }, failed);
-    cancel.addEventListener('click', () => {
+    function end() {
       say(state, 'cancelling …');
       goal.cancel().catch((error) => say(state, errorText(error)));
-    });
+    }
+    running.add(end);
+    cancel.addEventListener('click', end);
     $('goals').prepend(make('li', {}, make('div', { className: 'row' }, action, state, cancel), bar, text));
     if ($('goals').childElementCount > MOST_GOALS) $('goals').lastElementChild.remove();
     tell('sent', goal);
@@ -106,5 +113,7 @@ export function startActions(client) {
       say($('action-say'), '');
     })();
   });
+  // What is under way is told to end too: the stop of the base alone would let it go on afterwards.
+  client.on('estop', ({ stopped }) => stopped && running.forEach((end) => end()));
   return { offer: guarded(offer), send };
 }

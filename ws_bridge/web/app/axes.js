@@ -71,8 +71,12 @@ export function tickText(value) {
   return exponential.length < plain.length ? exponential : plain;
 }
 
+const HELD = 2; // pixels
+
 /**
  * A line over time, `width` pixels wide: of the samples in one pixel the first, the lowest, the highest and the last.
+ *
+ * Where one sees the distance between two samples, the line is a step: between them nobody knows more than the first.
  *
  * Each frame does this with every sample in sight. So it is one loop, without a call or an object a sample.
  *
@@ -89,7 +93,7 @@ export function traceTime(ring, kind, from, end, width) {
   let [first, low, high, last, begin, position] = [0, 0, 0, 0, 0, 0];
   let number = ring.start(kind, from);
   let place = number % size;
-  let isAfter = false;
+  let [isAfter, isJoined] = [false, false];
   for (; number <= total; number += 1, place = place + 1 === size ? 0 : place + 1) {
     const time = number < total ? times[place] : NaN; // what comes after the newest ends the line as a break does
     const value = values[place];
@@ -107,10 +111,12 @@ export function traceTime(ring, kind, from, end, width) {
       if (low < lowest) lowest = low;
       if (high > highest) highest = high;
       if (isNone && number < total) points.push(NaN, NaN);
+      isJoined = !isNone;
       count = 0;
     }
     if (isNone) continue;
     if (!count) {
+      if (isJoined && across - position > HELD) points.push(across, last);
       points.push(across, value);
       [column, begin] = [pixel, across];
       first = value;

@@ -140,9 +140,9 @@ export class Camera {
     return Object.keys(WAYS).find((way) => !this.failed.has(way) && (way !== 'video' || this.player.Decoder));
   }
 
-  /** Whether a picture is asked for that the bridge has to make, and none came yet. */
-  get isWaiting() {
-    return Boolean(this.choice.topic) && this.shown === null && this.way !== 'pictures';
+  /** Whether an error is about what this camera has asked for. */
+  isAbout({ topic, encoding }) {
+    return topic === this.choice.topic && encoding === this.choice.options.encoding;
   }
 
   /** How the topic that is chosen next is asked for. */
@@ -305,10 +305,8 @@ export function startCameras(client, isThin) {
     for (const camera of cameras) camera.failed.clear();
   });
   $('camera-add').addEventListener('click', () => add(['camera2', 'camera3', 'camera4'].find((name) => !more.includes(name))));
-  // What the bridge cannot make a picture of it does not say by topic: it is the one that waits.
-  client.on('error', ({ code, message }) => {
-    const waiting = cameras.filter((camera) => camera.isWaiting);
-    if (code === 'bad_image' && waiting.length === 1) waiting[0].clear(`No picture: ${message}`);
+  client.on('error', (error) => {
+    for (const camera of cameras) if (error.code === 'bad_image' && camera.isAbout(error)) camera.clear(`No picture: ${error.message}`);
   });
   for (const name of remembered('cameras', '').split(' ').filter(Boolean)) add(name);
   arranged();

@@ -33,7 +33,8 @@ export function startGoals(client, view, actions) {
   let listed = [];
   let isAiming = false;
   let start = null;
-  let running = null;
+  let newest = null;
+  const running = new Set();
 
   function aiming(on) {
     isAiming = on;
@@ -44,11 +45,22 @@ export function startGoals(client, view, actions) {
     if (on) tell('Press where, drag to where it shall look, let go');
   }
 
-  function tell(text, goal) {
-    if (goal !== undefined) running = goal;
+  function tell(text) {
     say($('goal-say'), text);
     $('goal-bar').hidden = !text;
-    $('goal-cancel').hidden = !running;
+    $('goal-cancel').hidden = !running.size;
+  }
+
+  /** Tell what becomes of a goal, for as long as no other has been sent. */
+  function follow() {
+    let mine = null;
+    return (text, goal) => {
+      if (mine === null) newest = goal;
+      mine ??= goal;
+      if (goal) running.add(mine);
+      else running.delete(mine);
+      tell(mine === newest ? text : $('goal-say').textContent);
+    };
   }
 
   function offer() {
@@ -70,10 +82,10 @@ export function startGoals(client, view, actions) {
     const stamped = poseStamped(frame, x, y, heading);
     const gate = kind === 'action' ? client.gateOfService(name) : client.gateOf(name);
     if (gate && !client.leases.has(gate.gate)) await client.acquire(gate.gate);
-    if (kind === 'action') actions.send(name, { pose: stamped }, tell);
+    if (kind === 'action') actions.send(name, { pose: stamped }, follow());
     else {
       const { subscribers } = await client.publish(name, stamped, { ack: true });
-      tell(`Goal published to ${subscribers} subscriber${subscribers === 1 ? '' : 's'}`, null);
+      tell(`Goal published to ${subscribers} subscriber${subscribers === 1 ? '' : 's'}`);
     }
   }
 
@@ -103,14 +115,16 @@ export function startGoals(client, view, actions) {
     if (!start) return;
     const place = aimed(event);
     aiming(false);
-    tell('sending …', null);
-    send(place).catch((error) => tell(errorText(error), null));
+    tell('sending …');
+    send(place).catch((error) => tell(errorText(error)));
   });
   $('goal').addEventListener('click', () => {
     aiming(!isAiming);
     if (!isAiming) tell('');
   });
-  $('goal-cancel').addEventListener('click', () => running?.cancel().catch((error) => tell(errorText(error))));
+  $('goal-cancel').addEventListener('click', () => {
+    for (const goal of running) goal.cancel().catch((error) => tell(errorText(error)));
+  });
   // Nav2 may start later than this page, and what a new node has is known a moment after the node.
   const listAgain = () => client.connected && list().catch((error) => tell(errorText(error)));
   let nodes = '';
@@ -124,10 +138,5 @@ export function startGoals(client, view, actions) {
     clearTimeout(again);
     again = setTimeout(listAgain, LATER);
   });
-  client.on('estop', ({ stopped }) => {
-    if (!stopped) return;
-    aiming(false);
-    // What is under way is told to end too: the stop of the base alone would let it go on afterwards.
-    running?.cancel().catch((error) => tell(errorText(error)));
-  });
+  client.on('estop', ({ stopped }) => stopped && aiming(false));
 }

@@ -102,13 +102,13 @@ export function startStick(drive) {
   const stick = $('stick');
   const knob = $('knob');
   let pointer = null;
+  let box = null; // where the stick was when it was taken: a page that is laid out anew steers nothing
 
   function place(ahead, left) {
     knob.style.transform = `translate(${-left * REACH}px, ${-ahead * REACH}px)`;
   }
 
   function move(event) {
-    const box = stick.getBoundingClientRect();
     const radius = (box.width / 2) * (REACH / 100);
     let left = -(event.clientX - box.left - box.width / 2) / radius;
     let ahead = -(event.clientY - box.top - box.height / 2) / radius;
@@ -129,6 +129,7 @@ export function startStick(drive) {
   stick.addEventListener('pointerdown', (event) => {
     if (pointer !== null || event.button > 0) return;
     pointer = event.pointerId;
+    box = stick.getBoundingClientRect();
     stick.setPointerCapture(pointer);
     stick.focus({ preventScroll: true });
     event.preventDefault();
