@@ -325,6 +325,17 @@ def test_signals_can_be_caught_before_anything_else_is_loaded() -> None:
     assert done.stdout.split() == ['ws_bridge', 'ws_bridge.cli']
 
 
+def test_what_other_processes_need_is_not_loaded() -> None:
+    """It would take memory in the bridge too; at the first use it would block the loop."""
+    optional = ('PIL', 'av', 'cryptography', 'jwt', 'mcap', 'nats', 'prometheus_client',
+                'zstandard', 'ws_bridge.fleet', 'ws_bridge.cli.parser')
+    done = subprocess.run([sys.executable, '-c', (
+        'import sys; import ws_bridge.main, ws_bridge.bridge.bridge; '
+        'print(*(name for name in sys.argv[1:] if name in sys.modules))'), *optional],
+        capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
 async def test_a_full_disk_keeps_no_stop_from_coming() -> None:
     """A process that ends while a peer drives: all stops are published, whatever else fails."""
     from geometry_msgs.msg import Twist

@@ -16,10 +16,13 @@ Measure what the bridge takes while nobody uses it: start, memory at rest, CPU; 
 
 ``python test/bench/bench_rest.py [--runs N] [--seconds S]``; ends with 1 where a bound is missed.
 The ruler of start and memory is a bare rclpy node with one publisher, in the same run.
+
+``--parts`` instead prints what the memory is taken by: a process loads one part after the other.
 """
 from __future__ import annotations
 
 from collections.abc import Iterator
+import compileall
 from contextlib import contextmanager
 import json
 from pathlib import Path
@@ -29,12 +32,21 @@ import sys
 import time
 from typing import Any
 
-from measure import arguments_of, Client, cpu, environment, NATIVE, native, started, Target, TYPES
+from measure import (
+    arguments_of,
+    Client,
+    cpu,
+    environment,
+    HERE,
+    NATIVE,
+    native,
+    started,
+    Target,
+    TYPES,
+)
 import psutil
+from rest_nodes import MANY_TOPICS
 
-BARE = '--bare'
-MANY = '--many'
-MANY_TOPICS = 1000
 SUBSCRIPTIONS = 50
 PEERS = 20
 SETTLE = 4.0
@@ -59,33 +71,11 @@ ROWS = (
 )
 
 
-def be_bare() -> None:
-    """Be a node with a publisher, and nothing else."""
-    import rclpy
-    from std_msgs.msg import Bool
-    rclpy.init()
-    node = rclpy.create_node('bare')
-    node.create_publisher(Bool, 'bare', 1)
-    print('ready', flush=True)
-    sys.stdin.readline()
-
-
-def be_many() -> None:
-    """Have many topics."""
-    import rclpy
-    from std_msgs.msg import String
-    rclpy.init()
-    node = rclpy.create_node('many')
-    for number in range(MANY_TOPICS):
-        node.create_publisher(String, f'/many/topic{number}', 1)
-    print('ready', flush=True)
-    sys.stdin.readline()
-
-
 @contextmanager
 def helper(role: str) -> Iterator[subprocess.Popen[str]]:
-    """Run this file as another node, and wait until it is ready."""
-    process = subprocess.Popen([sys.executable, __file__, role], env=environment(), text=True,
+    """Run another node, and wait until it is ready."""
+    process = subprocess.Popen([sys.executable, str(HERE / 'rest_nodes.py'), role],
+                               env=environment(), text=True,
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert process.stdout and process.stdout.readline().strip() == 'ready'
@@ -100,6 +90,24 @@ def resident(pid: int, what: str = 'Rss') -> float:
     text = Path(f'/proc/{pid}/smaps_rollup').read_text(encoding='ascii')
     return next(int(line.split()[1]) for line in text.splitlines()
                 if line.startswith(f'{what}:')) / 1000
+
+
+def print_parts() -> None:
+    """Print the table of what takes the memory."""
+    print('| part | RSS, MB | of this its own, MB |\n|---|---|---|')
+    rest = [0.0, 0.0]
+    loaded = subprocess.run([sys.executable, str(HERE / 'rest_nodes.py'), 'parts'], text=True,
+                            env=environment(), stdout=subprocess.PIPE, check=True).stdout
+    for line in loaded.splitlines():
+        name, *sizes = json.loads(line)
+        rest = [total - size for total, size in zip(rest, sizes, strict=True)]
+        print(f'| {name} | {sizes[0]:.1f} | {sizes[1]:.1f} |')
+    with started(SERVE) as (_, bridge):
+        time.sleep(SETTLE)
+        sizes = [resident(bridge.pid, what) for what in ('Rss', 'Anonymous')]
+    rest = [total + size for total, size in zip(rest, sizes, strict=True)]
+    print(f'| its publishers, services and threads | {rest[0]:.1f} | {rest[1]:.1f} |\n'
+          f'| all | {sizes[0]:.1f} | {sizes[1]:.1f} |')
 
 
 def of_all(processes: list[psutil.Process], seconds: float) -> float:
@@ -152,7 +160,7 @@ def measure(seconds: float) -> dict[str, float]:
     """Measure once."""
     found: dict[str, float] = {}
     begin = time.monotonic()
-    with helper(BARE) as bare:
+    with helper('bare') as bare:
         found['bare_start'] = time.monotonic() - begin
         time.sleep(1.0)
         found['bare'] = resident(bare.pid)
@@ -176,7 +184,7 @@ def measure(seconds: float) -> dict[str, float]:
         found['peer'] = (resident(process.pid) - after) / PEERS * 1000
         for client in clients:
             client.socket.close()
-    with started(SERVE) as (port, process), helper(MANY):
+    with started(SERVE) as (port, process), helper('many'):
         wait_for_topics(port, MANY_TOPICS)
         time.sleep(SETTLE)
         found['idle_many'] = of_all([process, *process.children()], seconds)
@@ -185,12 +193,15 @@ def measure(seconds: float) -> dict[str, float]:
 
 def main() -> int:
     """Print the table; 1 where a bound is missed."""
-    if sys.argv[1:] in ([BARE], [MANY]):
-        (be_bare if sys.argv[1] == BARE else be_many)()
-        return 0
+    # As an installation has it: else the start is mostly the compiler.
+    compileall.compile_dir(HERE.parents[1] / 'ws_bridge', quiet=1)
     parser = arguments_of(__doc__ or '', runs=3)
     parser.add_argument('--seconds', type=float, default=10.0, help='for how long CPU is measured')
+    parser.add_argument('--parts', action='store_true', help='print what takes the memory')
     options = parser.parse_args()
+    if options.parts:
+        print_parts()
+        return 0
     runs = [measure(options.seconds) for _ in range(options.runs)]
     print('| row | measured | bound |\n|---|---|---|')
     is_missed = False

@@ -20,6 +20,7 @@ from contextlib import suppress
 from itertools import pairwise
 import logging
 import random
+import re
 import time
 from typing import Any
 
@@ -567,6 +568,66 @@ def hand_out(item: StreamFrame, links: Iterable[Link]) -> None:
     fan_out = FanOut(None, asyncio.get_running_loop(), 0.0)  # type: ignore[arg-type]
     fan_out._batches.append(batch_of([item], links))
     fan_out._hand_out(float('inf'))
+
+
+@pytest.mark.parametrize('seed', range(12))
+async def test_frames_leave_whole_and_in_order_whatever_comes_together(
+        make_server: MakeServer, bare: Bare, seed: int) -> None:
+    """Samples, heartbeats and messages, while the socket now and then takes only a part."""
+    choose = random.Random(seed)
+    server = Recorder()
+    peer = await bare((await make_server(listener=server, options=ServerOptions(
+        ping_interval=0.0, max_queue_bytes=2**30))).port)
+    link = await server.link()
+    if link._window._kernel is not None:
+        link._window._set(1e9, 0.001)       # the link is known to be fast
+    samples = messages = beats = 0
+    data = b''
+
+    def drain() -> None:
+        nonlocal data
+        with suppress(BlockingIOError):
+            while came := peer.socket.recv(1 << 20):
+                data += came
+    for _ in range(900):
+        what = choose.random()
+        if what < 0.8:
+            samples += 1
+            body = b'sample %d ' % samples
+            hand_out(StreamFrame('k', body.ljust(choose.choice((20, 300, 9000)), b'.'), 2**20,
+                                 text=False), [link])
+        elif what < 0.9:
+            beats += 1
+            link.beat(b'beat%d' % beats, Priority.CRITICAL)
+        elif what < 0.94:
+            messages += 1
+            link.send(b'message %d' % messages)
+        elif what < 0.945:
+            await asyncio.sleep(0)
+            drain()
+
+    def is_done() -> bool:
+        drain()
+        return not link.queued_bytes
+    await async_wait_until(is_done)
+    link.send(b'end')
+    await async_wait_until(lambda: is_done() and data.endswith(b'\x81\x03end'))
+    found: dict[bytes, list[int]] = {b'sample': [], b'message': [], b'beat': []}
+    frames = 0
+    while data:
+        size, at = data[1], 2
+        if size == 126:
+            size, at = int.from_bytes(data[2:4], 'big'), 4
+        frame, data = data[at:at + size], data[at + size:]
+        frames += 1
+        if frame != b'end':
+            parts = re.fullmatch(rb'([a-z]+) ?(\d+) ?\.*', frame)
+            assert parts is not None, frame
+            found[parts[1]].append(int(parts[2]))
+    assert found == {b'sample': [*range(1, samples + 1)], b'message': [*range(1, messages + 1)],
+                     b'beat': [*range(1, beats + 1)]}
+    assert link.messages_out == frames
+    assert link.queued_bytes == 0
 
 
 async def test_what_a_socket_takes_in_part_is_never_mixed_with_other_frames(

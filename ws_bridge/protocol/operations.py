@@ -614,7 +614,7 @@ class Parked:
 @dataclass(frozen=True, slots=True)
 class Wrapped:
     """
-    A message that came in parts or as an image, and is too much to be read here.
+    A message that came in parts and is too much to be read here, or that came as an image.
 
     :param text: JSON, or an image in base64.
     """

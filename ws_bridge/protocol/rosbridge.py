@@ -44,11 +44,11 @@ from ws_bridge.protocol import replies
 from ws_bridge.protocol.dialect import begins_cbor_map, read_small, SampleWriter
 from ws_bridge.protocol.envelope import MAX_DEPTH, parse_json
 from ws_bridge.protocol.fragment import Defragmenter
-from ws_bridge.protocol.png import from_png, png_size, to_png
+from ws_bridge.protocol.png import png_size, require_size, to_png
 from ws_bridge.protocol.rosbridge_ops import about, Handed, Message, op_id_of, PARSERS, text
 from ws_bridge.protocol.types import Priority
 from ws_bridge.protocol.unix_time import SECOND
-from ws_bridge.weight import INLINE, is_heavy_json
+from ws_bridge.weight import is_heavy_json
 
 SUBPROTOCOL = 'rosbridge.v2'
 NAME = 'rosbridge'
@@ -183,8 +183,8 @@ class RosbridgeDialect:
                 return None
         elif type(data) is not str:
             raise BadField('must be text', field='data')
-        return ops.Wrapped(data, is_png=True) if INLINE < png_size(data) <= self._limit else \
-            from_png(data, self._limit)
+        require_size(png_size(data), self._limit)
+        return ops.Wrapped(data, is_png=True)
 
     def _add(self, part: Message, now: float) -> str | None:
         whole = self._fragments.add(part, now, self.fence)

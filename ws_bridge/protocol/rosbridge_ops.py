@@ -26,7 +26,6 @@ import orjson
 
 from ws_bridge.errors import BadField
 from ws_bridge.protocol import operations as ops
-from ws_bridge.protocol.png import require_png
 from ws_bridge.protocol.qos import MAX_DEPTH, parse_qos, QosRequest
 
 Message = Mapping[str, Any]
@@ -184,8 +183,6 @@ def _subscribe(message: Message, handed: Handed) -> ops.Operation:
     compression = message.get('compression') or 'none'
     if type(compression) is not str or compression not in COMPRESSIONS:
         raise BadField(f'must be one of {", ".join(COMPRESSIONS)}', field='compression')
-    if compression == 'png':
-        require_png()
     queue_length = _integer(message, 'queue_length', 0)
     return ops.Subscribe(
         op_id, text(message, 'topic'), _optional_text(message, 'type'),
