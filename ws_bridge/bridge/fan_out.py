@@ -240,7 +240,7 @@ class FanOut:
         clock = time.perf_counter
         while self._due and size < ROUND and clock() <= end:
             size += self._release_now(*self._due.popleft())
-        while self._line and size < ROUND and clock() <= end:
+        while self._line and not self._due and size < ROUND and clock() <= end:
             topic, _ = self._line.popitem(last=False)
             if len(topic.waiting) > topic.depth:
                 late = nanoseconds(self._loop.time() + self._epoch - LATE)
@@ -469,8 +469,6 @@ class FanOut:
         """Send the sample, or keep it, the newest, until the peer's next time, or its turn."""
         now, interval = self._loop.time(), throttled.interval
         if throttled.pending is not None:
-            if not interval:
-                throttled.member.peer.link.note_dropped()
             throttled.pending = sample
             return
         if now < throttled.due:
