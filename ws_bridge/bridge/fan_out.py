@@ -129,7 +129,6 @@ class FanOut:
         if not late:
             return
         self.serve_all(topic)       # what came before it leaves before it
-        self._end_turns(topic)
         self.gather()
         sample = cdr, nanoseconds(self._loop.time() + self._epoch), max(topic.sequence, 1)
         for member in late:
@@ -270,17 +269,15 @@ class FanOut:
 
     def serve_all(self, topic: Topic) -> None:
         """Give all that waits of a topic to those who want it now."""
-        while topic.waiting:
-            self._end_turns(topic)
+        while True:
+            for throttled in topic.throttled.values():
+                if throttled.timer is None:     # what it has, if anything, waits for its turn
+                    self._release_now(topic, throttled)
+            if not topic.waiting:
+                break
             self._serve(topic)
         self._put_together()
         self._line.pop(topic, None)
-
-    def _end_turns(self, topic: Topic) -> None:
-        """Give what waits for its turn to those who would get a newer one instead."""
-        for throttled in topic.throttled.values():
-            if throttled.timer is None:
-                self._release_now(topic, throttled)
 
     def _serve(self, topic: Topic) -> int:
         """
