@@ -69,6 +69,7 @@ UNMIRRORED = {
     'convert/decode': 'in test_codec, which is compiled of it',
     'convert/encode': 'in test_codec, which is compiled of it',
     'convert/layout': 'in test_codec, which is compiled of it',
+    'convert/reader': 'in video/test_messages and test_clouds, which read by it',
     'convert/schema': 'in test_schema_text and test_codec',
     'cli/robots': 'in fleet/test_relay: it needs a relay',
     'fleet/figures': 'in test_relay, as metrics',

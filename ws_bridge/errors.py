@@ -153,6 +153,12 @@ class BadImage(ConversionError):
     code = 'bad_image'
 
 
+class BadCloud(ConversionError):
+    """A point cloud whose bytes do not fit its description, or that has no x, y and z."""
+
+    code = 'bad_cloud'
+
+
 class RequestError(WsBridgeError):
     """A well-formed request that the bridge does not carry out."""
 

@@ -14,13 +14,17 @@
 """
 What a conversion costs, beside rclpy's own way: deserialize, walk the fields, ``json.dumps``.
 
+Then, what it costs to take few points out of clouds, of which each is another one than before.
+
 Run it as ``python test/bench/bench_convert.py``; the best of five rounds counts. The machine's
 other work changes the numbers: compare columns, not runs.
 """
 from __future__ import annotations
 
+from array import array
 import base64
 from collections.abc import Callable
+from itertools import cycle
 import json
 import os
 import timeit
@@ -28,15 +32,26 @@ from typing import Any
 
 from geometry_msgs.msg import Point32, PoseStamped, Twist
 from nav_msgs.msg import Odometry, Path
+import numpy as np
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import Image, JointState, LaserScan, PointCloud
+from sensor_msgs.msg import (
+    Image,
+    JointState,
+    LaserScan,
+    PointCloud,
+    PointCloud2,
+    PointField,
+)
 from std_msgs.msg import String
 
+from ws_bridge.convert.clouds import sparse_cloud
 from ws_bridge.convert.codec import Codec
 from ws_bridge.ros.types import schema_of
 
 ROUNDS = 5
 SECONDS = 0.05   # a round takes about this long
+CLOUDS = 4       # of each size, in turn
+POINTS = (1000, 5000, 20_000)
 
 
 def messages() -> list[Any]:
@@ -86,13 +101,44 @@ def measure(message: Any) -> list[float]:
         cost(lambda: codec.check(cdr))]
 
 
+def cloud(megabytes: int, point_step: int, rows: int, seed: int) -> bytes:
+    """Return a cloud; one of several rows has padding, and each fifth number is none."""
+    width = (megabytes << 20) // point_step // rows
+    row_step = width * point_step + (32 if rows > 1 else 0)
+    numbers = np.random.default_rng(seed).random(rows * row_step // 4, dtype=np.float32)
+    if rows > 1:
+        numbers[::5] = np.nan
+    message = PointCloud2(
+        height=rows, width=width, point_step=point_step, row_step=row_step,
+        fields=[PointField(name=name, offset=4 * place, datatype=PointField.FLOAT32, count=1)
+                for place, name in enumerate('xyz')])
+    message.data = array('B', numbers.tobytes())
+    return bytes(serialize_message(message))
+
+
+def few_points(megabytes: int, point_step: int, rows: int) -> list[float]:
+    """Return what it costs to take points out of such clouds, then to make JSON of the most."""
+    clouds = cycle([cloud(megabytes, point_step, rows, seed) for seed in range(CLOUDS)])
+    codec = Codec(schema_of(PointCloud2))
+    few = sparse_cloud(next(clouds), POINTS[-1])
+
+    def take(most: int) -> Callable[[], object]:
+        return lambda: sparse_cloud(next(clouds), most)
+    return [*map(cost, map(take, POINTS)), cost(lambda: codec.to_json(few))]
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     columns = ('rclpy+json', 'to_json', 'to_cbor', 'from_values', 'from_json', 'check')
     print(f'{"us a message":12}' + ''.join(f'{column:>13}' for column in columns))
     for message in messages():
         costs = ''.join(f'{value:13.2f}' for value in measure(message))
         print(f'{type(message).__name__:12}{costs}', flush=True)
+    print(f'\n{"us a cloud":28}' + ''.join(f'{most:>9} points' for most in POINTS)
+          + '  JSON of the last')
+    for megabytes, point_step, rows in ((2, 16, 1), (2, 16, 64), (20, 32, 1), (20, 32, 480)):
+        costs = ''.join(f'{value:16.0f}' for value in few_points(megabytes, point_step, rows))
+        print(f'{f"{megabytes} MB, {point_step} bytes, {rows} rows":28}{costs}', flush=True)
 
 
 if __name__ == '__main__':

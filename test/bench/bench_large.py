@@ -14,9 +14,10 @@
 """
 What a large message costs on its way to many peers, beside one ``sendall`` of it to each.
 
-``python test/bench/bench_large.py [--runs N] [--seconds S]``: a cloud of 2 MB at 10 Hz to 10
-peers, which take it as CDR. CPU is that of the process that sends, a delivery. Publisher and peers
-are a process each; the peers only drain their sockets. It ends with 1 where the bound is not held.
+``python test/bench/bench_large.py [--runs N] [--seconds S] [--peers N]``: a cloud of 2 MB at 10 Hz
+to 10 peers, which take it as CDR, then with ``max_points``. CPU is that of the process that sends,
+a delivery and a cloud. Publisher and peers are a process each; the peers only drain their sockets.
+It ends with 1 where the bound is not held.
 """
 from __future__ import annotations
 
@@ -30,24 +31,26 @@ from statistics import median
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from measure import Client, cpu, environment, free_port, load, NATIVE, started
 import psutil
 
 SIZE = 2 << 20
 PEERS = 10
+POINTS = 5000
 RATE = 10
+SAMPLE = 1          # opcode of CDR
 TOPIC = '/bench/cloud0'
 BOUND = 1.3
 
 
-def be_ruler(port: int, seconds: float) -> None:
+def be_ruler(port: int, count: int, seconds: float) -> None:
     """Send the bytes to each peer, once it is told to."""
     data = bytes(SIZE)
     with socket.create_server(('127.0.0.1', port)) as server:
         print('ready', flush=True)
-        peers = [server.accept()[0] for _ in range(PEERS)]
+        peers = [server.accept()[0] for _ in range(count)]
         sys.stdin.readline()
         begin = time.monotonic()
         for number in range(int(seconds * RATE)):
@@ -58,31 +61,40 @@ def be_ruler(port: int, seconds: float) -> None:
         sys.stdin.readline()
 
 
-def be_peers(port: int, *, subscribe: bool) -> None:
-    """Be all the peers: drain the sockets and count until told to end."""
+def be_peers(port: int, count: int, points: int | None = None, *, subscribe: bool) -> None:
+    """
+    Be all the peers: drain the sockets until told to end; print clouds and bytes that came.
+
+    :param points: how many of a cloud are wanted; ``None`` = all.
+    """
     selector = selectors.DefaultSelector()
     selector.register(sys.stdin, selectors.EVENT_READ)
-    clients: list[Any] = []     # that of the ruler has no WebSocket
-    for _ in range(PEERS):
-        if subscribe:
-            client = Client(port, NATIVE.subprotocol)
+    sockets: list[socket.socket] = []       # those of the ruler have no WebSocket
+    for _ in range(count):
+        client = Client(port, NATIVE.subprotocol) if subscribe else None
+        if client is not None:
             client.send(json.dumps({
                 'metadata': {'message_type': 'configuration', 'message_id': 's'},
                 'data': {'op': 'subscribe', 'topic': TOPIC, 'encoding': 'cdr',
-                         'type': 'sensor_msgs/msg/PointCloud2', 'queue_depth': 10}}))
-            clients.append(client)
-        else:
-            clients.append(socket.create_connection(('127.0.0.1', port)))
-        selector.register(clients[-1].socket if subscribe else clients[-1], selectors.EVENT_READ)
+                         'type': 'sensor_msgs/msg/PointCloud2', 'queue_depth': 10,
+                         'max_points': points}}))
+        sockets.append(client.socket if client else socket.create_connection(('127.0.0.1', port)))
+        selector.register(sockets[-1], selectors.EVENT_READ, client if points else None)
     print('ready', flush=True)
-    got, buffer = 0, bytearray(SIZE)
+    clouds, got, buffer = 0.0, 0, bytearray(SIZE)
     while True:
         for key, _ in selector.select():
             source: Any = key.fileobj
             if source is sys.stdin:
-                print(got / SIZE, flush=True)
+                print(clouds or got / SIZE, got, flush=True)
                 return
-            got += source.recv_into(buffer)
+            if key.data is None:
+                got += source.recv_into(buffer)
+                continue
+            for frame in key.data.frames():
+                if frame[0] == SAMPLE:
+                    clouds += 1
+                    got += len(frame)
 
 
 @contextmanager
@@ -113,61 +125,83 @@ def tell(process: subprocess.Popen[str], word: str) -> None:
     process.stdin.flush()
 
 
+class Row(NamedTuple):
+    """
+    What was measured.
+
+    :param used: CPU of the process that sends, s.
+    :param clouds: deliveries of one; ``size``: bytes of all.
+    """
+
+    used: float
+    clouds: float
+    size: int
+
+
 def measured(process: psutil.Process, source: subprocess.Popen[str],
-             peers: subprocess.Popen[str], seconds: float) -> tuple[float, float]:
-    """Return us of CPU a delivery, and the share that was delivered."""
+             peers: subprocess.Popen[str]) -> Row:
+    """Let it run."""
     before = cpu(process)
     tell(source, 'go')
     hear(source)
     time.sleep(0.5)     # the last one arrives
     used = cpu(process) - before
     tell(peers, 'end')
-    got = float(hear(peers))
-    return used / max(got, 1.0) * 1e6, got / (int(seconds * RATE) * PEERS)
+    clouds, size = hear(peers).split()
+    return Row(used, max(float(clouds), 1.0), int(size))
 
 
-def bridge(seconds: float) -> tuple[float, float]:
+def bridge(count: int, seconds: float, points: int | None = None) -> Row:
     """Measure the bridge."""
     with started(NATIVE) as (port, process):
         source = load('pub', 'cloud', 1, RATE, seconds)
         try:
-            with helper('--peers', port) as peers:
+            with helper('--peers', port, count, *(() if points is None else (points,))) as peers:
                 assert hear(source).strip() == 'ready'
                 time.sleep(2.0)     # all peers have subscribed
-                return measured(process, source, peers, seconds)
+                return measured(process, source, peers)
         finally:
             source.kill()
             source.communicate()
 
 
-def sendall(seconds: float) -> tuple[float, float]:
+def sendall(count: int, seconds: float) -> Row:
     """Measure the ruler."""
     port = free_port()
-    with helper('--ruler', port, seconds) as source, helper('--drain', port) as peers:
-        return measured(psutil.Process(source.pid), source, peers, seconds)
+    with helper('--ruler', port, count, seconds) as source, \
+            helper('--drain', port, count) as peers:
+        return measured(psutil.Process(source.pid), source, peers)
 
 
 def main() -> int:
     """Print the table."""
     ends: dict[str, Callable[..., None]] = {
-        '--ruler': lambda port, seconds: be_ruler(int(port), float(seconds)),
-        '--peers': lambda port: be_peers(int(port), subscribe=True),
-        '--drain': lambda port: be_peers(int(port), subscribe=False)}
+        '--ruler': lambda port, count, seconds: be_ruler(int(port), int(count), float(seconds)),
+        '--peers': lambda *numbers: be_peers(*map(int, numbers), subscribe=True),
+        '--drain': lambda *numbers: be_peers(*map(int, numbers), subscribe=False)}
     if sys.argv[1:2] and sys.argv[1] in ends:
         ends[sys.argv[1]](*sys.argv[2:])
         return 0
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--runs', type=int, default=5)
     parser.add_argument('--seconds', type=float, default=5.0)
+    parser.add_argument('--peers', type=int, default=10)
     options = parser.parse_args()
-    pairs = [(sendall(options.seconds), bridge(options.seconds)) for _ in range(options.runs)]
-    ratio = median(ours[0] / base[0] for base, ours in pairs)
-    print('| a cloud of 2 MB to 10 peers | us a delivery | delivered |\n|---|---|---|')
-    for index, name in enumerate(('`sendall`', 'bridge')):
-        print(f'| {name} | {median(pair[index][0] for pair in pairs):.0f} '
-              f'| {median(pair[index][1] for pair in pairs):.3f} |')
-    print(f'ratio {ratio:.2f}, of', ', '.join(f'{b[0] / a[0]:.2f}' for a, b in pairs))
-    return int(ratio > BOUND)
+    count, seconds = options.peers, options.seconds
+    runs = [(sendall(count, seconds), bridge(count, seconds), bridge(count, seconds, POINTS))
+            for _ in range(options.runs)]
+    published = int(seconds * RATE)
+    print(f'| a cloud of 2 MB to {count} peers | us a delivery | ms a cloud | delivered '
+          '| kB a delivery |\n|---|---|---|---|---|')
+    for index, name in enumerate(('`sendall`', 'bridge', f'bridge, `max_points` {POINTS}')):
+        rows = [run[index] for run in runs]
+        print(f'| {name} | {median(row.used / row.clouds for row in rows) * 1e6:.0f} '
+              f'| {median(row.used for row in rows) / published * 1e3:.2f} '
+              f'| {median(row.clouds for row in rows) / published / count:.3f} '
+              f'| {median(row.size / row.clouds for row in rows) / 1e3:.0f} |')
+    ratios = [ours.used / ours.clouds / base.used * base.clouds for base, ours, _ in runs]
+    print(f'ratio {median(ratios):.2f}, of', ', '.join(f'{ratio:.2f}' for ratio in ratios))
+    return int(median(ratios) > BOUND)
 
 
 if __name__ == '__main__':

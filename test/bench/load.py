@@ -29,7 +29,7 @@ from typing import Any
 from geometry_msgs.msg import Twist
 import rclpy
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import Image, LaserScan, PointCloud2
+from sensor_msgs.msg import Image, LaserScan, PointCloud2, PointField
 from std_msgs.msg import String
 
 CLASSES = {'twist': Twist, 'string': String, 'image': Image, 'scan': LaserScan,
@@ -61,6 +61,9 @@ def make(kind: str) -> Any:
     if kind == 'cloud':
         message.height, message.width, message.point_step, message.row_step = 1, 65536, 32, 1 << 21
         message.data = bytes(1 << 21)
+        message.fields = [
+            PointField(name=name, offset=4 * place, datatype=PointField.FLOAT32, count=1)
+            for place, name in enumerate('xyz')]
     return message
 
 

@@ -14,16 +14,20 @@
 """Topics to peers, with a clock and timers that the test moves."""
 from __future__ import annotations
 
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from random import Random
 import re
+import struct
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rclpy.serialization import serialize_message
+from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Int32
 from support.latched_model import LatchedModel
 from support.timers import Timers
@@ -34,8 +38,11 @@ from ws_bridge.bridge.fan_out import LATE, MAX_WAITING, SLICE, TOGETHER
 from ws_bridge.bridge.outward import Outward
 from ws_bridge.bridge.streams import Form
 from ws_bridge.config import Exposure
+from ws_bridge.convert import clouds as clouds_module
 from ws_bridge.convert.cbor import cbor_values
+from ws_bridge.convert.clouds import CLOUD, sparse_cloud
 from ws_bridge.convert.codec import Codec, CodecStore, LARGE
+from ws_bridge.errors import TypeMismatch
 from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.protocol.native import binary_writer
@@ -97,6 +104,7 @@ class FakeLink:
         self._cost = cost
         self._staged: list[Any] = []
         self.forgotten: list[object] = []
+        self.depths: set[int] = set()
         self.queue = OutQueue(1, 1)
 
     def forget_stream(self, key: object) -> None:
@@ -110,6 +118,7 @@ class FakeLink:
         return len(wire)
 
     def stage(self, item: Any) -> bool:
+        self.depths.add(item.depth)
         self._staged.append(item)
         return len(self._staged) == 1
 
@@ -130,8 +139,10 @@ class FakeLink:
 class Robot:
     """An :class:`Outward` with what it needs; samples come from :meth:`publish`."""
 
-    def __init__(self, converter: Any = IDLE) -> None:
-        self.loop: Any = Timers()
+    msg_type = 'std_msgs/msg/Int32'
+
+    def __init__(self, converter: Any = IDLE, loop: Any = None) -> None:
+        self.loop: Any = loop or Timers()
         self.log: list[tuple[str, list[Any]]] = []
         self.heard: dict[str, Subscription] = {}
         self._count = count(1)
@@ -161,11 +172,16 @@ class Robot:
         return peer
 
     def subscribe(self, peer: Any, topic: str, depth: int = 1, interval: float = 0.0,
-                  key: str | None = None, encoding: Encoding = 'json') -> None:
+                  key: str | None = None, encoding: Encoding = 'json',
+                  max_points: int | None = None) -> None:
         """:param key: of one that is separate."""
         self.outward.open(peer, OpenSubscription(
-            '1', topic, topic, 'std_msgs/msg/Int32', encoding, interval, depth, None, False,
-            key=key, separate=key is not None))
+            '1', topic, topic, self.msg_type, encoding, interval, depth, None, False,
+            key=key, separate=key is not None, max_points=max_points))
+
+    def make(self, number: int) -> bytes:
+        """Return a message."""
+        return serialize_message(Int32(data=number))
 
     def publish(self, topic: str, *numbers: int) -> None:
         """Hand samples over as the pump does, but hand nothing out."""
@@ -175,7 +191,7 @@ class Robot:
               latched: bool = False) -> None:
         """Do so with samples of which all is said."""
         self.heard[topic].deliver(
-            [serialize_message(Int32(data=number)) for _, number in samples],
+            [self.make(number) for _, number in samples],
             [info for info, _ in samples], self.loop.now, latched=latched)
 
     def sent(self, name: str) -> list[int]:
@@ -189,13 +205,74 @@ class Robot:
                 for to, frames in self.log if to == name for frame in frames]
 
 
+class OnTime(Timers):
+    """A loop that is never late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._alarms: list[tuple[float, Callable[[], None]]] = []
+
+    def call_at(self, when: float, action: Callable[..., None], *args: Any) -> object:
+        alarm = when, partial(action, *args)
+        self._alarms.append(alarm)
+        return SimpleNamespace(cancel=lambda: self._alarms.remove(alarm))
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and do what is to be done meanwhile."""
+        end = self.now + seconds
+        self.run()
+        while due := [alarm for alarm in self._alarms if alarm[0] <= end]:
+            alarm = min(due, key=lambda each: each[0])
+            self._alarms.remove(alarm)
+            self.now = max(self.now, alarm[0])
+            alarm[1]()
+            self.run()
+        self.now = max(self.now, end)
+
+
+class CloudRobot(Robot):
+    """Its messages are clouds of 40 points, at (number, 0, 0)."""
+
+    msg_type = CLOUD
+
+    def make(self, number: int) -> bytes:
+        fields = [PointField(name=name, offset=4 * place, datatype=PointField.FLOAT32, count=1)
+                  for place, name in enumerate('xyz')]
+        return serialize_message(PointCloud2(
+            height=1, width=40, fields=fields, point_step=12, row_step=480,
+            data=struct.pack('<3f', number, 0.0, 0.0) * 40))
+
+    def clouds(self, name: str) -> list[tuple[int, int]]:
+        """Return number and points of each cloud that was written to a peer."""
+        codec = CODECS.codec(TYPES.message(CLOUD))
+        texts = [frame if b'"width"' in frame else codec.to_json(frame)
+                 for frame in self.frames(name)]
+        return [(int(struct.unpack_from('<f', b64decode(data))[0]), int(width)) for text in texts
+                for width, data in re.findall(rb'"width":(\d+),.*?"data":"([^"]+)"', text)]
+
+    def sent(self, name: str) -> list[int]:
+        return [number for number, _ in self.clouds(name)]
+
+
+def told_by(clock: Timers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have slices measured by a clock of the test."""
+    monkeypatch.setattr(fan_out_module, 'time', SimpleNamespace(perf_counter=lambda: clock.now))
+
+
 @pytest.fixture
 def robot(monkeypatch: pytest.MonkeyPatch) -> Robot:
     """Return a robot whose clock is the one by which slices are measured, too."""
     robot = Robot()
-    monkeypatch.setattr(fan_out_module, 'time',
-                        SimpleNamespace(perf_counter=lambda: robot.loop.now))
+    told_by(robot.loop, monkeypatch)
     return robot
+
+
+@pytest.fixture
+def scanner(monkeypatch: pytest.MonkeyPatch) -> CloudRobot:
+    """Return one of which the messages are clouds."""
+    scanner = CloudRobot(loop=OnTime())
+    told_by(scanner.loop, monkeypatch)
+    return scanner
 
 
 def longest_turn(robot: Robot) -> float:
@@ -521,7 +598,9 @@ class OnePlace:
         self.change(name)
 
     def change(self, name: str) -> None:
-        self._robot.subscribe(self._peers[name], '/t', depth=self._random.randrange(90, 99))
+        points = self._random.choice([None, 1, 2]) if self._robot.msg_type == CLOUD else None
+        self._robot.subscribe(self._peers[name], '/t', depth=self._random.randrange(90, 99),
+                              max_points=points)
 
     def leave(self, name: str) -> None:
         self._robot.outward.close(self._peers[name], '/t')
@@ -532,12 +611,13 @@ class OnePlace:
         return self._robot.sent(name)
 
 
-def test_each_member_gets_each_latched_sample_once() -> None:
+@pytest.mark.parametrize('kind', [Robot, CloudRobot])
+def test_each_member_gets_each_latched_sample_once(kind: type[Robot]) -> None:
     """Whenever it joins, whatever comes live, from the store, or twice; and in this order."""
     for seed in range(40):
         random = Random(seed)
         try:
-            LatchedModel(OnePlace(Robot(), random), random, SETTINGS.latched_count).run(40)
+            LatchedModel(OnePlace(kind(), random), random, SETTINGS.latched_count).run(40)
         except AssertionError as exc:
             raise AssertionError(f'seed {seed}') from exc
 
@@ -603,3 +683,117 @@ def test_what_waits_for_its_time_is_not_lost_when_a_peer_changes_it(robot: Robot
     robot.outward.work()
     robot.loop.run()
     assert robot.sent('page') == [1, 2]
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count what is made of clouds, by how many points were wanted."""
+    made: list[int] = []
+
+    def count_it(cdr: bytes, most: int) -> bytes:
+        made.append(most)
+        return sparse_cloud(cdr, most)
+    monkeypatch.setattr(clouds_module, 'sparse_cloud', count_it)
+    return made
+
+
+@pytest.mark.parametrize('large', [LARGE, 4])
+def test_few_points_are_taken_once_for_all_who_want_as_many(
+        scanner: CloudRobot, made: list[int], monkeypatch: pytest.MonkeyPatch, large: int) -> None:
+    """In whatever encoding, at whatever rate; what comes of a large cloud needs no worker."""
+    monkeypatch.setattr(fan_out_module, 'LARGE', large)
+    wishes: dict[str, dict[str, Any]] = {
+        'a': {'max_points': 10, 'encoding': 'cdr'}, 'b': {'max_points': 10, 'encoding': 'json'},
+        'c': {'max_points': 10, 'encoding': 'cdr', 'interval': 1.0, 'depth': 5},
+        'd': {'max_points': 20, 'encoding': 'json'}, 'whole': {'encoding': 'cdr'}}
+    peers = {name: scanner.peer(name) for name in wishes}
+    for name, wish in wishes.items():
+        scanner.subscribe(peers[name], '/t', **wish)
+    for number in (1, 2):
+        scanner.publish('/t', number)
+        scanner.outward.work()
+        scanner.loop.advance(0.1)
+    assert sorted(made) == [10, 10, 20, 20]
+    for name, points in (('a', 10), ('b', 10), ('d', 20), ('whole', 40)):
+        assert scanner.clouds(name) == [(1, points), (2, points)], name
+    assert scanner.clouds('c') == [(1, 10)]
+    scanner.loop.advance(1.0)
+    assert scanner.clouds('c') == [(1, 10), (2, 10)]
+    assert peers['c'].link.depths == {1}
+
+
+def test_to_take_few_points_for_many_peers_holds_up_nothing(
+        scanner: CloudRobot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many numbers of points are wanted; none of several clouds at once is lost."""
+    def slowly(cdr: bytes, most: int) -> bytes:
+        scanner.loop.now += SLICE / 3
+        return sparse_cloud(cdr, most)
+    monkeypatch.setattr(clouds_module, 'sparse_cloud', slowly)
+    peers = {f'p{number}': scanner.peer(f'p{number}') for number in range(1, 30)}
+    for number, peer in enumerate(peers.values(), 1):
+        scanner.subscribe(peer, '/t', depth=9, max_points=number)
+    scanner.publish('/t', 1, 2, 3)
+    scanner.outward.work()
+    assert longest_turn(scanner) <= SLICE * 1.5
+    for number, (name, peer) in enumerate(peers.items(), 1):
+        assert scanner.clouds(name) == [(1, number), (2, number), (3, number)]
+        assert peer.link.dropped == 0
+        assert peer.link.depths == {9}
+
+
+def test_few_points_come_as_often_as_all(scanner: CloudRobot) -> None:
+    """With each rate limit."""
+    for rate in (2, 3, 7, 20):
+        for points in (None, 5):
+            scanner.subscribe(scanner.peer(f'{rate} {points}'), '/t', interval=1.0 / rate,
+                              max_points=points)
+    for number in range(40):
+        scanner.publish('/t', number)
+        scanner.outward.work()
+        scanner.loop.advance(0.11)
+    for rate in (2, 3, 7, 20):
+        got = scanner.sent(f'{rate} 5')
+        assert got == scanner.sent(f'{rate} None')
+        assert len(got) == pytest.approx(min(rate, 9) * 4.4, abs=2)
+
+
+def test_what_waits_when_a_peer_comes_is_not_lost(scanner: CloudRobot) -> None:
+    scanner.subscribe(scanner.peer('few'), '/t', depth=9, max_points=5)
+    scanner.publish('/t', 1, 2, 3)
+    scanner.subscribe(scanner.peer('late'), '/t', depth=9, max_points=5)
+    scanner.publish('/t', 4)
+    scanner.outward.work()
+    scanner.loop.advance(0.1)
+    assert (scanner.sent('few'), scanner.sent('late')) == ([1, 2, 3, 4], [4])
+
+
+def test_a_malformed_cloud_is_told_to_who_wants_few_points_of_it(
+        scanner: CloudRobot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a second; the others get it, as it is."""
+    told: dict[str, list[Any]] = {'few': [], 'slow': [], 'whole': []}
+    for name, wish in (('few', {'max_points': 5}), ('slow', {'max_points': 7, 'interval': 0.1}),
+                       ('whole', {})):
+        peer = scanner.peer(name)
+        peer.send = told[name].append
+        scanner.subscribe(peer, '/t', encoding='cdr', **wish)
+        told[name].clear()
+    good = scanner.make(1)
+    bad = good.replace(b'\x02\0\0\0z\0', b'\x02\0\0\0w\0')
+    for cdr, told_of in ((bad, 1), (bad, 1), (good, 1), (bad, 2)):
+        monkeypatch.setattr(scanner, 'make', lambda number, cdr=cdr: cdr)
+        scanner.publish('/t', 1)
+        scanner.outward.work()
+        scanner.loop.advance(0.4)
+        for name in ('few', 'slow'):
+            assert [(reply.error.code, reply.error.message) for reply in told[name]] == \
+                [('bad_cloud', '/t has no field z')] * told_of
+    assert told['whole'] == []
+    assert [len(scanner.frames(name)) for name in told] == [1, 1, 4]
+
+
+def test_only_clouds_have_points(robot: Robot) -> None:
+    peer = robot.peer('a')
+    with pytest.raises(TypeMismatch, match='only sensor_msgs/msg/PointCloud2 has') as caught:
+        robot.subscribe(peer, '/t', max_points=5)
+    assert caught.value.field == 'max_points'
+    assert not robot.outward.has(peer, '/t')

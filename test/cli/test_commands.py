@@ -67,12 +67,12 @@ def test_topics_verbose(bridge: FakeBridge, capsys: Captured) -> None:
 @pytest.mark.parametrize('topic', ['/odom', '/later'])
 def test_echo(bridge: FakeBridge, capsys: Captured, encoding: str, topic: str) -> None:
     assert main(['echo', topic, '--url', bridge.url, '--encoding', encoding, '--count', '3',
-                 '--max-rate', '5', '--type', 'fake_msgs/Sample']) == 0
+                 '--max-rate', '5', '--max-points', '50', '--type', 'fake_msgs/Sample']) == 0
     captured = capsys.readouterr()
     assert [json.loads(line) for line in captured.out.splitlines()] == SAMPLES
     assert ('waiting' in captured.err) is (topic == '/later')
     asked = {'op': 'subscribe', 'topic': topic, 'type': 'fake_msgs/Sample', 'encoding': encoding,
-             'max_rate': 5.0}
+             'max_rate': 5.0, 'max_points': 50}
     assert bridge.frames[0]['data'] == {'op': 'hello', 'resume': True}
     assert bridge.frames[1]['data'] == \
         (asked if encoding == 'json' else {**asked, 'schema': True})

@@ -227,9 +227,9 @@ def test_any_json(value: Any) -> None:
     assert_harmless(one(native().decode(json.dumps(value))))
 
 
-KEYS = ['op', 'topic', 'type', 'encoding', 'max_rate', 'queue_depth', 'qos', 'schema', 'service',
-        'subscribe', 'name', 'dialect', 'robot', 'sequence', 'timestamp', 'echo', 'result',
-        'message', 'kind']
+KEYS = ['op', 'topic', 'type', 'encoding', 'max_rate', 'max_points', 'queue_depth', 'qos',
+        'schema', 'service', 'subscribe', 'name', 'dialect', 'robot', 'sequence', 'timestamp',
+        'echo', 'result', 'message', 'kind']
 OPS = ['hello', 'list', 'schema', 'subscribe', 'unsubscribe', 'shown', 'advertise', 'unadvertise',
        'advertise_service', 'unadvertise_service', 'status', 'channel']
 fields = st.dictionaries(st.sampled_from(KEYS), st.sampled_from(OPS) | values, max_size=5)
@@ -285,6 +285,9 @@ def test_long_and_deep_frames(frame: str) -> None:
     ('{"metadata": {"message_id": "m", "priority": 5}}', 'bad_field', 'metadata.priority', 'm'),
     ('{"metadata": {"message_id": "m", "message_type": "configuration"}, "data": {"op": "no"}}',
      'unknown_operation', 'data.op', 'm'),
+    ('{"metadata": {"message_id": "m", "message_type": "configuration"}, "data": '
+     '{"op": "subscribe", "topic": "/t", "encoding": "video", "max_points": 5}}',
+     'bad_field', 'data.max_points', 'm'),
 ])
 def test_frames_that_are_no_operations(frame: str, code: str, field: str | None,
                                        op_id: str | None) -> None:
@@ -372,7 +375,8 @@ CONFIGURATION: dict[str, list[Field]] = {
         text('data.topic', required=True), text('data.type'),
         ENCODING, integer('data.rung', 0, 2),
         Field('data.codec', ['h264', 'jpeg'], ['', 'h265', 1, True, [], {}]),
-        number('data.max_rate', 0, 1e6), integer('data.queue_depth', 1, 10_000), QOS,
+        number('data.max_rate', 0, 1e6), integer('data.max_points', 1, 20_000),
+        integer('data.queue_depth', 1, 10_000), QOS,
         flag('data.schema')],
     'unsubscribe': [text('data.topic', required=True), ENCODING],
     'shown': [text('data.topic', required=True), Field(
@@ -554,6 +558,8 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
           'queue_depth': 2, 'qos': QOS_VALUE, 'schema': True},
      ops.Subscribe('i', '/t', 'a/B', 'cdr', 0.25, 2,
                    QosRequest(reliability='reliable', depth=3), True)),
+    ({}, {'op': 'subscribe', 'topic': '/t', 'max_points': 5000},
+     ops.Subscribe('i', '/t', max_points=5000)),
     ({}, {'op': 'subscribe', 'topic': '/t', 'max_rate': 0},
      ops.Subscribe('i', '/t', min_interval=0.0)),
     ({}, {'op': 'subscribe', 'topic': '/t', 'max_rate': 5e-324},

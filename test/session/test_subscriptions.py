@@ -30,9 +30,9 @@ QOS = QosRequest(depth=3)
 
 def test_subscribe_with_everything() -> None:
     session = make()
-    op = ops.Subscribe('i', 'odom', 'a/B', 'cdr', 0.5, 3, QOS, True)
+    op = ops.Subscribe('i', 'odom', 'a/B', 'cdr', 0.5, 3, QOS, True, max_points=50)
     assert session.receive(op, START) == [fx.OpenSubscription(
-        'i', '/odometry', 'odom', 'a/B', 'cdr', 0.5, 3, QOS, True)]
+        'i', '/odometry', 'odom', 'a/B', 'cdr', 0.5, 3, QOS, True, max_points=50)]
     assert session.subscriptions.names == {'odom': '/odometry'}
 
 

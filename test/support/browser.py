@@ -226,6 +226,7 @@ class Page:
         self.refusals: tuple[str, ...] = ()     # codes that are part of a test
         self._urls: set[str] = set()            # that were asked for
         self._sent: list[dict[str, Any]] = []   # data of text frames of the native dialect
+        self._received: list[int] = []          # bytes of binary frames
 
     def load(self, url: str) -> None:
         """Load the page and wait until it is connected."""
@@ -352,6 +353,12 @@ class Page:
         sent, self._sent = self._sent, []
         return sent
 
+    def received(self) -> list[int]:
+        """Return how many bytes each binary frame had that came since the last time."""
+        self._listen()
+        received, self._received = self._received, []
+        return received
+
     def _listen(self) -> None:
         for entry in self.driver.get_log('performance'):
             message = json.loads(entry['message'])['message']
@@ -362,6 +369,8 @@ class Page:
                 self._urls.add(params['url'])
             elif method == 'Network.webSocketFrameSent' and params['response']['opcode'] == 1:
                 self._sent.append(json.loads(params['response']['payloadData'])['data'])
+            elif method == 'Network.webSocketFrameReceived' and params['response']['opcode'] == 2:
+                self._received.append(len(params['response']['payloadData']) * 3 // 4)  # base64
 
     def kill_renderers(self) -> None:
         """Kill what runs the page, at once."""

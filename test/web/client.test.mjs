@@ -233,6 +233,26 @@ test('samples are decoded, missing ones counted; two subscriptions share one cha
   assert.equal(got.length, 4);
 });
 
+test('of a cloud the most points that any subscription wants are asked for, all if one wants all', async () => {
+  const { client, socket } = await connected();
+  const asked = () => socket.asked('subscribe').data.max_points;
+  const few = client.subscribe('/cloud', () => {}, { maxPoints: 500, maxRate: 2 });
+  assert.deepEqual(socket.asked('subscribe').data, { op: 'subscribe', topic: '/cloud', encoding: 'cdr', max_rate: 2, max_points: 500, schema: true });
+  const more = client.subscribe('/cloud', () => {}, { maxPoints: 5000, maxRate: 2 });
+  assert.equal(asked(), 5000);
+  const all = client.subscribe('/cloud', () => {}, { maxRate: 2 });
+  assert.equal(asked(), undefined);
+  all.close();
+  assert.equal(asked(), 5000);
+  more.setMaxPoints(100);
+  assert.equal(asked(), 500);
+  more.setMaxPoints(200); // fewer than the other one wants
+  few.setMaxPoints(500);
+  assert.equal(socket.sent.filter((frame) => frame.data.op === 'subscribe').length, 5);
+  few.setMaxPoints(null);
+  assert.equal(asked(), undefined);
+});
+
 test('a pending topic starts when the bridge says so', async () => {
   const { client, socket } = await connected();
   const got = [];

@@ -181,20 +181,30 @@ def test_what_is_beside_the_stick(page: Page, relay: Relay, observer: Observer) 
 
 
 def test_a_thin_link_is_asked_for_less(page: Page, relay: Relay) -> None:
-    """Scans and odometry at 5 Hz and pictures at 10; then again as much as can be drawn."""
+    """
+    Scans and odometry at 5 Hz, pictures at 10, fewer points of a cloud.
+
+    Then it is asked again for as much as can be drawn.
+    """
+    from sensor_msgs.msg import PointCloud2
     asked: dict[str, Any] = {}
 
     def rates(*wanted: float) -> bool:
-        asked.update({each['topic']: each.get('max_rate') for each in page.sent()
-                      if each.get('op') == 'subscribe'})
-        return [asked.get(topic) for topic in ('/odom', '/scan', '/camera/image')] == [*wanted]
-    page.choose('camera-mode', 'pictures')
-    page.wait(lambda: rates(10, 10, 30), f'what a good link is asked for: {asked}')
-    relay.delay = 0.2
-    page.wait(lambda: rates(5, 5, 10), f'what a thin one is asked for: {asked}')
-    relay.delay = 0.0
-    page.wait(lambda: rates(10, 10, 30), f'what a good one is asked for again: {asked}')
-    page.choose('camera-mode', 'auto')
+        asked.update({each['topic']: each.get('max_points', each.get('max_rate'))
+                      for each in page.sent() if each.get('op') == 'subscribe'})
+        return [asked.get(topic) for topic in ('/odom', '/scan', '/camera/image', '/points')
+                ] == [*wanted]
+    with SpinningNode('scanner') as scanner:
+        scanner.node.create_publisher(PointCloud2, '/points', 1)
+        page.wait(lambda: '/points' in page.text('cloud-topic'), 'the cloud')
+        page.choose('cloud-topic', '/points')
+        page.choose('camera-mode', 'pictures')
+        page.wait(lambda: rates(10, 10, 30, 5000), f'what a good link is asked for: {asked}')
+        relay.delay = 0.2
+        page.wait(lambda: rates(5, 5, 10, 1000), f'what a thin one is asked for: {asked}')
+        relay.delay = 0.0
+        page.wait(lambda: rates(10, 10, 30, 5000), f'what a good one is asked for again: {asked}')
+        page.choose('camera-mode', 'auto')
 
 
 def test_clearing_is_for_roles_that_may(page: Page, relay: Relay) -> None:

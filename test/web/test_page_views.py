@@ -14,6 +14,7 @@
 """The page in a real browser: its cameras, and the robot from above."""
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 import math
 import struct
@@ -230,6 +231,53 @@ def test_top_view(page: Page, observer: Observer) -> None:
         assert pose.position.x == pytest.approx(observer.odometry[0] + 5.0, abs=0.2)
         assert pose.orientation.z == pytest.approx(pose.orientation.w, abs=0.01)
         assert page['goal'].get_attribute('aria-pressed') == 'false'
+
+
+def test_a_large_cloud_from_above(page: Page, observer: Observer) -> None:
+    """
+    Of 2 MB at 10 Hz, only what is drawn comes to the page: 5000 points at 2 Hz.
+
+    On a busy machine the link may count as thin: then 1000 points.
+    """
+    from sensor_msgs.msg import PointCloud2, PointField
+    step, count = 16, 1 << 17
+    cloud = PointCloud2(height=1, width=count, point_step=step, row_step=step * count, fields=[
+        PointField(name=name, offset=4 * place, datatype=PointField.FLOAT32, count=1)
+        for place, name in enumerate('xyz')])
+    cloud.data = array('B', b''.join(
+        struct.pack('<4f', 2.0 + i % 41 / 200, 1.0 + i // 41 % 41 / 200, 0.0, 0.0)
+        for i in range(41 * 41)) * (count // 41 ** 2 + 1))[:step * count]
+    cloud.header.frame_id = 'base_link'
+    with SpinningNode('scanner') as scanner:
+        Eyes(scanner).repeat('/large', cloud)
+        page.choose('camera-topic', '')         # nothing else that is large
+        page.wait(lambda: '/large' in page.text('cloud-topic'), 'the cloud')
+        page.sent()
+        page.choose('cloud-topic', '/large')
+        view = page['topview']
+
+        def shown() -> int:
+            return int(view.get_attribute('data-cloud') or 0)
+        page.wait(shown, 'a cloud')
+        page.received()
+        before = shown()
+        page.wait(lambda: shown() >= before + 5, 'five more')
+        received, clouds = page.received(), shown() - before
+        wishes = [each for each in page.sent() if each.get('topic') == '/large']
+        assert wishes
+        assert {each['max_points'] for each in wishes} <= {5000, 1000}
+        large = [size for size in received if size > 10_000]
+        assert 5 <= len(large) <= clouds + 1
+        assert max(large) < 5000 * 12 + 200
+        assert sum(received) < (clouds + 1) * 150_000
+        x = observer.odometry[0]
+        page.wait(lambda: is_blue(page.run(PIXEL, x + 2.1, 1.1, (x, 0.0))), 'its points')
+        page.choose('cloud-topic', '')
+
+
+def is_blue(pixel: Sequence[int]) -> bool:
+    """Whether this is a point of a cloud, at the height of the robot."""
+    return pixel[2] > 150 > 100 > max(pixel[:2])
 
 
 @pytest.mark.parametrize('mode', ['pictures', 'auto'])

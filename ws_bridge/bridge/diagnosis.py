@@ -258,7 +258,8 @@ class Diagnosis(Unit):
         return [Finding(
             'slow_link', f'{"this connection" if each is peer else each.name} is too slow: '
             f'{each.link.dropped} samples gave way to newer ones',
-            'ask for less: `max_rate`, fewer topics, `encoding` cbor or cdr, of cameras video')
+            'ask for less: `max_rate`, fewer topics, `encoding` cbor or cdr, of cameras video, of '
+            'point clouds `max_points`')
             for each in self._peers() if each.link.dropped and (each is peer or all_peers)]
 
     EFFECTS: ClassVar[Effects] = {RunDiagnosis: ask}

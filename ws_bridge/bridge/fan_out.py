@@ -32,7 +32,7 @@ import time
 from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.streams import Form, form_of, Group, Member, Sample, Throttled, Topic
 from ws_bridge.convert.codec import LARGE
-from ws_bridge.errors import ConversionError, WsBridgeError
+from ws_bridge.errors import BadCloud, ConversionError, WsBridgeError
 from ws_bridge.protocol.encodings import Encode, ENCODINGS
 from ws_bridge.protocol.replies import Failed
 from ws_bridge.protocol.unix_time import nanoseconds
@@ -41,7 +41,7 @@ from ws_bridge.transport.framing import PIECE, StreamFrame
 from ws_bridge.transport.link import Link
 
 ERROR_INTERVAL = 1.0
-"""A topic whose samples cannot be converted is reported once in this time, s."""
+"""A topic whose samples cannot be converted is reported once in this time, s, for each reason."""
 SLICE = 0.002
 """For how long streams are handed out before the loop reads again, s."""
 ROUND = 65_536
@@ -239,7 +239,7 @@ class FanOut:
         clock = time.perf_counter
         while self._due and size < ROUND and clock() <= end:
             size += self._release_now(*self._due.popleft())
-        while self._line and size < ROUND and clock() <= end:
+        while self._line and not self._due and size < ROUND and clock() <= end:
             topic, _ = self._line.popitem(last=False)
             if len(topic.waiting) > topic.depth:
                 late = nanoseconds(self._loop.time() + self._epoch - LATE)
@@ -257,6 +257,9 @@ class FanOut:
         for group in topic.groups.values():
             for link in group.links:
                 link.note_dropped()
+        for throttled in topic.throttled.values():
+            if not throttled.interval:
+                throttled.member.peer.link.note_dropped()
 
     def forget(self, topic: Topic) -> None:
         """Drop what waits of a topic that nobody wants any more."""
@@ -266,7 +269,12 @@ class FanOut:
 
     def serve_all(self, topic: Topic) -> None:
         """Give all that waits of a topic to those who want it now."""
-        while topic.waiting:
+        while True:
+            for throttled in topic.throttled.values():
+                if throttled.timer is None:     # what it has, if anything, waits for its turn
+                    self._release_now(topic, throttled)
+            if not topic.waiting:
+                break
             self._serve(topic)
         self._put_together()
         self._line.pop(topic, None)
@@ -455,44 +463,50 @@ class FanOut:
 
     def _offer(self, topic: Topic, throttled: Throttled,
                sample: Sample) -> None:
-        """Send the sample, or keep it, the newest, until the peer's next time."""
+        """Send the sample, or keep it, the newest, until the peer's next time, or its turn."""
         now, interval = self._loop.time(), throttled.interval
-        if now < throttled.due or throttled.timer is not None:    # a late timer comes first
+        if throttled.pending is not None:
             throttled.pending = sample
-            if throttled.timer is None:
-                throttled.timer = self._loop.call_at(
-                    throttled.due, self._release, topic, throttled)
+            return
+        if now < throttled.due:
+            throttled.pending = sample
+            throttled.timer = self._loop.call_at(throttled.due, self._release, topic, throttled)
             return
         if now - throttled.due < interval:
             throttled.due += interval
         else:
             throttled.due = now + interval
-            if interval <= COMMON:      # when those get theirs who want as many, or a multiple
+            if 0 < interval <= COMMON:  # when those get theirs who want as many, or a multiple
                 throttled.due = ceil(throttled.due / interval) * interval
-        self._send_throttled(topic, throttled, sample)
+        if throttled.member.wish.max_points is None:
+            self._send_throttled(topic, throttled, sample)
+        else:       # that takes a while: between two of them time is looked at
+            throttled.pending = sample
+            self._release(topic, throttled)
 
     def _release(self, topic: Topic, throttled: Throttled) -> None:
         self._due.append((topic, throttled))
         self._schedule()
 
     def _release_now(self, topic: Topic, throttled: Throttled) -> int:
-        throttled.timer = None
+        timer, throttled.timer = throttled.timer, None
         sample, throttled.pending = throttled.pending, None
         if sample is None:
             return 0
-        throttled.due += throttled.interval
-        self._send_throttled(topic, throttled, sample)
-        return len(sample[0])
+        if timer is not None:
+            throttled.due += throttled.interval
+        return self._send_throttled(topic, throttled, sample)
 
-    def _send_throttled(self, topic: Topic, throttled: Throttled, sample: Sample) -> None:
+    def _send_throttled(self, topic: Topic, throttled: Throttled, sample: Sample) -> int:
+        """Encode a sample once for all who want it so, and send it; return the frame's bytes."""
         if topic.codec is None:
-            return
+            return 0
         cdr, stamp, sequence = sample
         stream = (topic, throttled)
         if throttled.form.converted and (len(cdr) > LARGE or self._converter.is_busy(stream)):
             self._convert(topic, throttled.form, sample, stream, partial(
                 self._give_large, topic, throttled.member, throttled.form, cdr, 1))
-            return
+            return len(cdr)
         form, key = throttled.form, throttled.member.group_key
         made = topic.thinned.get(key)
         if made is None or made[0] != sequence:
@@ -500,9 +514,11 @@ class FanOut:
                 body = form.encode(topic.codec, cdr)
             except ConversionError as exc:
                 _report(topic, exc, self._loop.time())
-                return
+                return 0
             made = topic.thinned[key] = sequence, form.frame_here(body, stamp, sequence)
-        self._make(topic, {throttled.member.peer.link: 0}, form, 1, made[1], stamp)
+        depth = 1 if throttled.interval else throttled.member.wish.queue_depth
+        self._make(topic, {throttled.member.peer.link: 0}, form, depth, made[1], stamp)
+        return len(made[1])
 
 
 def _groups(topic: Topic, stream: tuple[Topic, object]) -> list[Group]:
@@ -526,8 +542,12 @@ def _note_dropped(topic: Topic, stream: tuple[Topic, object]) -> None:
 def _report(topic: Topic, exc: ConversionError, now: float) -> None:
     """Tell those who wanted a sample that it cannot be converted."""
     topic.errors += 1
-    if now < topic.errors_due:
+    if now < topic.errors_due.get(exc.code, 0.0):
         return
-    topic.errors_due = now + ERROR_INTERVAL
-    for member in topic.members.values():
+    topic.errors_due[exc.code] = now + ERROR_INTERVAL
+    wanting = list(topic.members.values())
+    if isinstance(exc, BadCloud):       # the others have it as it is
+        exc = BadCloud(f'{topic.name} {exc.message}')
+        wanting = [member for member in wanting if member.wish.max_points is not None]
+    for member in wanting:
         member.peer.send(Failed(None, exc))

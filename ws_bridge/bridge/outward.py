@@ -16,8 +16,8 @@ Topics from ROS to peers: one subscription a topic, one encoding for all who wan
 
 A sample comes as CDR bytes. Peers that want it in the same form (dialect, encoding, name) are
 one :class:`Group`: the frame is made once and written to all. Peers with a rate limit are
-:class:`Throttled`: they keep the newest sample until its time comes. :class:`FanOut` hands out
-the samples; here is who wants what.
+:class:`Throttled`: they keep the newest sample until its time comes. So are those that want few
+points of clouds. :class:`FanOut` hands out the samples; here is who wants what.
 """
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ from ws_bridge.bridge.streams import (
     Throttled,
     Topic,
 )
+from ws_bridge.convert.clouds import CLOUD
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.convert.schema_text import schema_to_text
 from ws_bridge.errors import QosMismatch, TypeMismatch, WsBridgeError
@@ -106,8 +107,12 @@ class Outward:
 
         :return: the topic, and what the peer is to be given at once: what the topic has kept, if
             it joins; what waited for the peer's time, if it was here.
+        :raises TypeMismatch: it wants few points of what is no point cloud.
         """
         wish = member.wish
+        if wish.max_points is not None and msg_type not in (None, CLOUD):
+            raise TypeMismatch(f'{wish.topic} is of type {msg_type}, and only {CLOUD} has points',
+                               field='max_points')
         key = wish.topic, wish.qos, msg_type
         old = self._keys.get(member.key)
         if old is not None and old != key:
@@ -328,7 +333,7 @@ class Outward:
         if topic.codec is None or not member.peer.link.is_open:
             return
         wish, peer = member.wish, member.peer
-        if wish.min_interval:
+        if wish.min_interval or wish.max_points is not None:
             topic.throttled[member.key] = Throttled(
                 member, form_of(topic, member), wish.min_interval)
             return
@@ -345,6 +350,7 @@ class Outward:
         throttled = topic.throttled.pop(name, None)
         if not topic.throttled:
             topic.thinned.clear()
+            topic.clouds.clear()
         if throttled is not None and throttled.pending is not None:
             waiting, throttled.pending = throttled.pending[0], None
         if throttled is not None and throttled.timer is not None:

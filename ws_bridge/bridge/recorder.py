@@ -300,7 +300,8 @@ class Recorder:
                 topics.setdefault(member.peer, []).append({
                     'topic': member.wish.topic, 'encoding': member.wish.encoding,
                     'max_rate': 1 / member.wish.min_interval if member.wish.min_interval
-                    else None, 'sequence': entry.topic.sequence if entry.topic else 0})
+                    else None, 'max_points': member.wish.max_points,
+                    'sequence': entry.topic.sequence if entry.topic else 0})
         for peer in self._peers():
             link = peer.link
             self._say(DELIVERIES, {

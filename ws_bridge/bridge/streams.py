@@ -17,12 +17,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
 from typing import Any
 
 from ws_bridge.bridge.peer import Peer
+from ws_bridge.convert.clouds import SparseClouds
 from ws_bridge.convert.codec import Codec, LARGE
 from ws_bridge.protocol.dialect import SampleWriter
 from ws_bridge.protocol.encodings import Encode, ENCODINGS
@@ -132,19 +133,24 @@ class Member:
         wish = self.wish
         dialect = self.peer.dialect
         return (dialect.name, dialect.share_key(wish.wire_name, wish.key), wish.encoding,
-                wish.queue_depth, wish.fragment_size)
+                wish.queue_depth, wish.fragment_size, wish.max_points)
 
 
 @dataclass(slots=True, eq=False)
 class Throttled:
-    """One peer that wants at most a sample each ``interval`` s."""
+    """
+    One peer that gets samples for itself: at most one each ``interval`` s, or what takes time.
+
+    :param pending: the newest sample that was not sent, because it waits for the peer's next time
+        (``timer``) or for its turn.
+    """
 
     member: Member
     form: Form
     interval: float
     due: float = -inf
     pending: Sample | None = None
-    timer: asyncio.TimerHandle | None = None    # also while its turn has not come
+    timer: asyncio.TimerHandle | None = None
 
 
 Key = tuple[str, QosRequest | None, str | None]
@@ -160,6 +166,7 @@ class Topic:
     :param begun: the number of the last sample before each subscription.
     :param on_left: told of each sample that has left.
     :ivar thinned: number and frame of the last sample for those who want few, by what they share.
+    :ivar clouds: the last sample with fewer points, where it is a point cloud.
     :ivar is_slow: a large sample is being converted: smaller ones come after it.
     :ivar waiting: the samples that nobody was given yet.
     :ivar depth: how many of them may be late.
@@ -173,10 +180,11 @@ class Topic:
     groups: dict[object, Group] = field(default_factory=dict)
     throttled: dict[Name, Throttled] = field(default_factory=dict)
     thinned: dict[object, tuple[int, Frame]] = field(default_factory=dict)
+    clouds: SparseClouds = field(default_factory=SparseClouds)
     codec: Codec | None = None
     subscription: Any = None
     sequence: int = 0
-    errors_due: float = 0.0
+    errors_due: dict[str, float] = field(default_factory=dict)
     errors: int = 0
     is_slow: bool = False
     waiting: deque[Sample] = field(default_factory=deque)
@@ -200,7 +208,14 @@ class Topic:
 
 def form_of(topic: Topic, member: Member) -> Form:
     """Return in which form a peer wants the samples of a topic."""
-    return form_for(member, topic.channels[member.wish.wire_name])
+    form = form_for(member, topic.channels[member.wish.wire_name])
+    most = member.wish.max_points
+    if most is None:
+        return form
+    clouds, encode = topic.clouds, form.encode
+    # What comes of it is small enough to be converted here.
+    return replace(form, converted=None,
+                   encode=lambda codec, cdr: encode(codec, clouds.make(cdr, most)))
 
 
 def form_for(member: Member, channel_id: int) -> Form:

@@ -141,7 +141,7 @@ async def echo(args: argparse.Namespace) -> int:
     """
     wanted = LastingWish({
         'topic': args.topic, 'type': args.msg_type, 'encoding': args.encoding,
-        'max_rate': args.max_rate,
+        'max_rate': args.max_rate, 'max_points': args.max_points,
         'schema': None if ENCODINGS[args.encoding].is_text else True})
     printed, failures, said = 0, 0, ''
     while True:

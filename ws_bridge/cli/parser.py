@@ -192,6 +192,8 @@ def _add_echo(command: argparse.ArgumentParser) -> None:
                          help='how samples travel; they are printed as JSON (default: json)')
     command.add_argument('--max-rate', type=_positive, metavar='HZ',
                          help='the most samples a second')
+    command.add_argument('--max-points', type=_count, metavar='N',
+                         help='of a point cloud: the most points of a sample')
     command.add_argument('--type', metavar='TYPE', dest='msg_type',
                          help='message type, for a topic that does not exist yet')
 

@@ -34,6 +34,8 @@ MAX_TOKEN = 4096
 MAX_WORDS = 255
 MAX_RATE = 1e6
 MAX_INTERVAL = 1e6
+MAX_POINTS = 20_000
+"""To take more points out of a cloud would keep the loop for long."""
 MAX_REQUESTS = 1000
 """For so many replies a peer that comes back may wait."""
 MAX_CHANNELS = 10_000
@@ -128,6 +130,9 @@ def _subscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
     rate = optional_number(data, 'max_rate', 0.0, MAX_RATE)
     encoding = _encoding(data)
     is_video = encoding == ops.VIDEO
+    max_points = optional_integer(data, 'max_points', 1, MAX_POINTS)
+    if is_video and max_points is not None:
+        raise BadField('is for point clouds, not for video', field='data.max_points')
     return ops.Subscribe(
         op_id, text(data, 'topic'), optional_text(data, 'type'), encoding,
         None if rate is None else min(1.0 / rate, MAX_INTERVAL) if rate else 0.0,
@@ -135,7 +140,7 @@ def _subscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
         parse_qos(data.get('qos'), 'data.qos'), flag(data, 'schema', default=False),
         ops.VIDEO if is_video else None, separate=is_video,
         rung=optional_integer(data, 'rung', 0, MAX_RUNG),
-        codec=choice(data, 'codec', ops.CODECS) or ops.CODECS[0])
+        codec=choice(data, 'codec', ops.CODECS) or ops.CODECS[0], max_points=max_points)
 
 
 def _unsubscribe(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:

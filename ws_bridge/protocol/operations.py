@@ -128,7 +128,7 @@ class Subscribe:
     ``key`` it is one of several for the same topic, which are served together, or, if it is
     ``separate``, by frames of its own; without one it takes the place of all. Text longer than
     ``fragment_size`` comes in fragments. ``rung`` is the quality of video, and ``codec`` what its
-    frames are, where the bridge encodes them.
+    frames are, where the bridge encodes them. ``max_points`` is for point clouds alone.
     """
 
     op_id: str | None
@@ -144,6 +144,7 @@ class Subscribe:
     separate: bool = False
     rung: int | None = None
     codec: str = CODECS[0]
+    max_points: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,8 +99,8 @@ OWN: Mapping[str, ChannelInfo] = {
             'bytes': ('integer', 'bytes in them'),
             'dropped': ('integer', 'samples that gave way to newer ones'),
             'queued': ('integer', 'bytes that wait'),
-            'topics': ('array', 'its subscriptions: topic, encoding, max_rate, and the sequence '
-                       'of the newest sample of the topic')}),
+            'topics': ('array', 'its subscriptions: topic, encoding, max_rate, max_points, and '
+                       'the sequence of the newest sample of the topic')}),
         (EVENTS, 'ws_bridge.Event', 'A line of the audit log: logins, leases, stops, refusals.', {
             'time': ('number', 'Unix time, s'),
             'event': ('string', 'what happened'),

@@ -76,6 +76,8 @@ class OpenSubscription:
 
     ``key`` names the request that changed, where the peer has several for this name; a ``fresh``
     one gets what the topic has kept, though another one of this peer got it before.
+
+    Of point clouds, at most ``max_points`` points are delivered; ``None`` = as they are.
     """
 
     op_id: str | None
@@ -95,6 +97,7 @@ class OpenSubscription:
     rung: int | None = None
     codec: str = 'h264'
     camera: str | None = None
+    max_points: int | None = None
 
     @property
     def name(self) -> DeliveryName:

@@ -83,7 +83,8 @@ class PeerSubscriptions(Part):
             op.op_id, topic, wire_name, intern(msg_type) if msg_type else msg_type, encoding,
             interval, depth, op.qos, op.want_schema, op.fragment_size, op.key,
             separate=op.separate, rung=op.rung, codec=op.codec, camera=camera,
-            share=_share(rule.weight, rule.priority or 0, rule.min_rate))
+            share=_share(rule.weight, rule.priority or 0, rule.min_rate),
+            max_points=op.max_points)
         return [opening if op.separate else self._merger.add(opening)]
 
     def _unsubscribe(self, op: ops.Unsubscribe, now: float) -> list[fx.Effect]:

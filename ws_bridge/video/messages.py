@@ -22,18 +22,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 import struct
 
+from ws_bridge.convert.reader import Buffer, Reader
 from ws_bridge.errors import MalformedCdr
 from ws_bridge.protocol.operations import VIDEO_TYPE
-
-Buffer = bytes | bytearray | memoryview
 
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
 COMPRESSED_VIDEO = VIDEO_TYPE
 FFMPEG_PACKET = 'ffmpeg_image_transport_msgs/msg/FFMPEGPacket'
 
-_HEADER = 4
-"""Bytes in front of the message: how it is written."""
 _SECOND = 1_000_000_000
 
 
@@ -85,53 +82,6 @@ def read_message(msg_type: str, cdr: Buffer) -> RawImage | EncodedImage:
         return READERS[msg_type](reader)
     except (struct.error, UnicodeDecodeError) as exc:
         raise MalformedCdr(f'is no {msg_type}') from exc
-
-
-class Reader:
-    """
-    Reads CDR, field by field.
-
-    :raises MalformedCdr: the first bytes do not say how it is written.
-    """
-
-    __slots__ = ('_at', '_order', '_view')
-
-    def __init__(self, cdr: Buffer) -> None:
-        view = memoryview(cdr)
-        if len(view) < _HEADER or view[0] != 0 or view[1] > 1:
-            raise MalformedCdr('does not begin as CDR does')
-        self._order = '<' if view[1] else '>'
-        self._view = view[_HEADER:]
-        self._at = 0
-
-    def number(self, kind: str) -> int:
-        """Return the integer that comes next; ``kind`` as :mod:`struct` has it."""
-        form = self._order + kind
-        size = struct.calcsize(form)
-        self._at += -self._at % size
-        value: int = struct.unpack_from(form, self._view, self._at)[0]
-        self._at += size
-        return value
-
-    def octets(self) -> memoryview:
-        """
-        Return the bytes that come next, without copying them.
-
-        :raises MalformedCdr: there are fewer than it says.
-        """
-        size = self.number('I')
-        begin, self._at = self._at, self._at + size
-        if self._at > len(self._view):
-            raise MalformedCdr('ends too early')
-        return self._view[begin:self._at]
-
-    def text(self) -> str:
-        """Return the text that comes next."""
-        return bytes(self.octets()).rstrip(b'\0').decode()
-
-    def time(self) -> int:
-        """Return the time that comes next, ns."""
-        return self.number('i') * _SECOND + self.number('I')
 
 
 def _image(reader: Reader) -> RawImage:

@@ -155,6 +155,8 @@ export interface SubscribeOptions {
   /** A refusal is told by `ready` alone, not by the event `error`. */
   quiet?: boolean;
   maxRate?: number;
+  /** Of a PointCloud2: at most so many points, 1 to 20000, with x, y and z as float32 in one row. */
+  maxPoints?: number;
   queueDepth?: number;
   qos?: Record<string, unknown>;
   /** Ends the subscription. */
@@ -180,6 +182,8 @@ export interface Subscription {
   readonly ready: Promise<Subscription>;
   /** Ask for another rate; null = every sample. */
   setMaxRate(maxRate: number | null): void;
+  /** Ask for another number of points of a cloud; null = all. */
+  setMaxPoints(maxPoints: number | null): void;
   close(): void;
 }
 

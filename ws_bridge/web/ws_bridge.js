@@ -623,6 +623,17 @@ class Channel {
     const rates = [...this.subscriptions].map((item) => item.options.maxRate);
     return rates.every(Boolean) ? Math.max(...rates) : undefined;
   }
+
+  /** The most points of a cloud that anybody wants; undefined = all. */
+  get maxPoints() {
+    const points = [...this.subscriptions].map((item) => item.options.maxPoints);
+    return points.every(Boolean) ? Math.max(...points) : undefined;
+  }
+
+  /** What follows from all of the subscriptions together. */
+  get shared() {
+    return `${this.maxRate} ${this.maxPoints}`;
+  }
 }
 
 /** What the bridge is asked for. */
@@ -631,6 +642,7 @@ function wishOf(channel) {
   const fields = { topic: channel.topic, encoding: channel.encoding };
   if (type) fields.type = type;
   if (channel.maxRate) fields.max_rate = channel.maxRate;
+  if (channel.maxPoints) fields.max_points = channel.maxPoints;
   if (rung !== undefined) fields.rung = rung;
   if (codec) fields.codec = codec;
   if (queueDepth) fields.queue_depth = queueDepth;
@@ -679,9 +691,18 @@ class Subscription {
 
   /** Ask for another rate; null = every sample. */
   setMaxRate(maxRate) {
-    const before = this.channel.maxRate;
-    this.options.maxRate = maxRate ?? undefined;
-    if (!this.closed && this.client.connected && before !== this.channel.maxRate) this.client._openChannel(this.channel);
+    this._change({ maxRate: maxRate ?? undefined });
+  }
+
+  /** Ask for another number of points of a cloud; null = all. */
+  setMaxPoints(maxPoints) {
+    this._change({ maxPoints: maxPoints ?? undefined });
+  }
+
+  _change(options) {
+    const before = this.channel.shared;
+    Object.assign(this.options, options);
+    if (!this.closed && this.client.connected && before !== this.channel.shared) this.client._openChannel(this.channel);
   }
 
   close() {
@@ -1351,23 +1372,24 @@ export class WsBridge {
 
   /**
    * Hear a topic. Several subscriptions of one topic share what the bridge sends: the encoding of
-   * the first, and the highest rate that any of them wants.
+   * the first, and the highest rate and the most points that any of them wants.
    * @param {(message: object, info: object) => void} callback
    * @param {object} options type, encoding ('cdr', 'json' or 'video'), rung and codec ('h264' or
-   *   'jpeg') of video, quiet (a refusal is told by `ready` alone), maxRate, queueDepth, qos, signal
+   *   'jpeg') of video, quiet (a refusal is told by `ready` alone), maxRate, maxPoints (of a
+   *   PointCloud2), queueDepth, qos, signal
    */
   subscribe(topic, callback, { signal, ...options } = {}) {
     if (signal?.aborted) throw aborted(signal);
     const wanted = { encoding: 'cdr', ...options };
     const known = this._subscribed.get(keyOf(topic, wanted.encoding));
     const channel = known || new Channel(topic, wanted);
-    const rate = channel.maxRate;
+    const before = channel.shared;
     const subscription = new Subscription(this, channel, callback, wanted);
     channel.subscriptions.add(subscription);
     subscription._offSignal = onAbort(signal, () => subscription.close());
     this._subscribed.set(channel.key, channel);
     // Whoever comes later to a video needs a key frame as well.
-    const isNew = !known || rate !== channel.maxRate || channel.encoding === 'video';
+    const isNew = !known || before !== channel.shared || channel.encoding === 'video';
     if (this.connected && isNew) this._openChannel(channel);
     else if (channel.decode || (known && channel.type && channel.encoding !== 'cdr')) subscription._resolve(subscription);
     return subscription;
@@ -1425,10 +1447,10 @@ export class WsBridge {
 
   _unsubscribe(subscription) {
     const { channel } = subscription;
-    const rate = channel.maxRate;
+    const before = channel.shared;
     channel.subscriptions.delete(subscription);
     if (channel.subscriptions.size) {
-      if (this.connected && rate !== channel.maxRate) this._openChannel(channel);
+      if (this.connected && before !== channel.shared) this._openChannel(channel);
       return;
     }
     this._subscribed.delete(channel.key);

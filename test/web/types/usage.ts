@@ -36,9 +36,10 @@ export async function drive(url: string): Promise<number> {
   const { stopped } = await client.once('estop', { timeout: 1 });
   const subscription = client.subscribe<Twist>('/odom', (message, info) => {
     console.log(message.linear.x + info.age);
-  }, { encoding: 'cdr', maxRate: 5 });
+  }, { encoding: 'cdr', maxRate: 5, maxPoints: 5000 });
   await subscription.ready;
   subscription.setMaxRate(stopped ? 1 : null);
+  subscription.setMaxPoints(stopped ? 100 : null);
   const lease = await client.acquire('base');
   client.publish('/cmd_vel', { linear: { x: 0.1 } });
   const { subscribers } = await client.publish('/cmd_vel', {}, { ack: true, ttl: 0.3 });

@@ -80,6 +80,13 @@ export class TopicChoice {
     this.subscription?.setMaxRate(rate);
   }
 
+  /** Ask for another number of points of a cloud. */
+  setPoints(points) {
+    if (this.options.maxPoints === points) return;
+    this.options.maxPoints = points;
+    this.subscription?.setMaxPoints(points);
+  }
+
   /** 'fresh', 'stale' or 'none', when samples older than `longest` s are old. */
   freshness(longest) {
     const age = this.subscription ? this.subscription.age : null;

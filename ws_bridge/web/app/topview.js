@@ -28,7 +28,7 @@ const POSE_RATES = [10, 5];
 const SLOW_RATE = 2; // maps, clouds
 const LONGEST_TRAIL = 2000;
 const TRAIL_STEP = 0.03; // m
-const MOST_POINTS = 20000;
+const CLOUD_POINTS = [5000, 1000]; // as many as one sees apart; on a thin link
 const MOST_PATHS = 4;
 const FIXED = ['map', 'odom'];
 const BASES = ['base_link', 'base_footprint'];
@@ -306,7 +306,7 @@ export function startTopView(client, isThin) {
     map: layer('map', [GRID], { maxRate: SLOW_RATE, prefer: (topic) => /map$/.test(topic) && !/cost/.test(topic) }, (message) => grid(message, false)),
     costmap: layer('costmap', [GRID], { maxRate: SLOW_RATE, isOptional: true, prefer: (topic) => /cost/.test(topic) }, (message) => grid(message, true)),
     footprint: layer('footprint', ['geometry_msgs/msg/PolygonStamped'], { maxRate: SLOW_RATE }, (message) => ({ points: message.polygon.points })),
-    cloud: layer('cloud', ['sensor_msgs/msg/PointCloud2'], { maxRate: SLOW_RATE, isOptional: true }, (message) => ({ points: cloudPoints(message, MOST_POINTS) })),
+    cloud: layer('cloud', ['sensor_msgs/msg/PointCloud2'], { maxRate: SLOW_RATE, maxPoints: CLOUD_POINTS[0], isOptional: true }, (message) => ({ points: cloudPoints(message, CLOUD_POINTS[0]) })),
   };
 
   /** All paths that there are, while they are wanted. */
@@ -352,6 +352,7 @@ export function startTopView(client, isThin) {
   setInterval(() => {
     pose.scanChoice.setRate(SCAN_RATES[isThin() ? 1 : 0]);
     pose.choice.setRate(POSE_RATES[isThin() ? 1 : 0]);
+    choices.cloud.setPoints(CLOUD_POINTS[isThin() ? 1 : 0]);
     draw(); // what went stale turns grey
   }, 500);
 
