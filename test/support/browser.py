@@ -368,7 +368,8 @@ class Page:
             elif method == 'Network.webSocketCreated':
                 self._urls.add(params['url'])
             elif method == 'Network.webSocketFrameSent' and params['response']['opcode'] == 1:
-                self._sent.append(json.loads(params['response']['payloadData'])['data'])
+                if text := params['response']['payloadData']:   # an empty one follows a command
+                    self._sent.append(json.loads(text)['data'])
             elif method == 'Network.webSocketFrameReceived' and params['response']['opcode'] == 2:
                 self._received.append(len(params['response']['payloadData']) * 3 // 4)  # base64
 
