@@ -791,6 +791,82 @@ def test_a_malformed_cloud_is_told_to_who_wants_few_points_of_it(
     assert [len(scanner.frames(name)) for name in told] == [1, 1, 4]
 
 
+def test_each_who_cannot_have_a_cloud_is_told_so(scanner: CloudRobot,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also who comes a moment after another was told; who gets it as it is is told nothing."""
+    good = scanner.make(1)
+    told: dict[str, list[Any]] = {}
+
+    def join(name: str, encoding: Encoding, **wish: Any) -> None:
+        told[name], peer = [], scanner.peer(name)
+        peer.send = told[name].append
+        scanner.subscribe(peer, '/t', encoding=encoding, **wish)
+        told[name].clear()
+
+    def publish(cdr: bytes) -> None:
+        monkeypatch.setattr(scanner, 'make', lambda number: cdr)
+        scanner.publish('/t', 1)
+        scanner.outward.work()
+        scanner.loop.run()
+    join('few', 'cdr', max_points=5)
+    join('whole', 'cdr')
+    join('text', 'json')
+    publish(good[:60])
+    join('late', 'cbor', max_points=5)
+    publish(good[:60])
+    publish(good.replace(b'\x02\0\0\0z\0', b'\x02\0\0\0w\0'))
+    assert {name: [(reply.error.code, reply.subscription) for reply in replies]
+            for name, replies in told.items()} == {
+        'few': [(code, ('/t', 'cdr')) for code in ('bad_cdr', 'bad_cloud')],
+        'whole': [], 'text': [('bad_cdr', ('/t', 'json'))],
+        'late': [(code, ('/t', 'cbor')) for code in ('bad_cdr', 'bad_cloud')]}
+
+
+def test_numbers_of_points_that_nobody_wants_any_more_are_forgotten(scanner: CloudRobot) -> None:
+    """However often a peer changes what it wants, while another one stays."""
+    scanner.subscribe(scanner.peer('stays'), '/t', max_points=40)
+    scanner.bring('/t', [((1, 1, b'map'), 1)], latched=True)
+    changes = scanner.peer('changes')
+    for number in range(1, 30):
+        scanner.subscribe(changes, '/t', depth=number, max_points=number)
+        scanner.publish('/t', number)
+        scanner.outward.work()
+        scanner.loop.run()
+        scanner.outward.close(changes, '/t')
+        # the cloud that is kept stays the same
+        scanner.subscribe(changes, '/t', max_points=number)
+        scanner.loop.run()
+    (topic,) = scanner.outward.topics()
+    assert len(topic.thinned) <= 2
+    assert len(topic.clouds) <= 2
+
+
+def test_kept_clouds_are_thinned_in_slices(scanner: CloudRobot, monkeypatch: pytest.MonkeyPatch
+                                           ) -> None:
+    """And what comes meanwhile, with all others who want few points, when one more joins."""
+    def slowly(cdr: bytes, most: int) -> bytes:
+        scanner.loop.now += SLICE / 3
+        return sparse_cloud(cdr, most)
+    monkeypatch.setattr(clouds_module, 'sparse_cloud', slowly)
+    scanner.subscribe(scanner.peer('first'), '/t', depth=9, max_points=10)
+    scanner.heard['/t'].be_exact(True)
+    scanner.bring('/t', [((number, number, b'map'), number) for number in range(1, 6)],
+                  latched=True)
+    scanner.outward.work()
+    scanner.loop.run()
+    names = [f'p{number}' for number in range(1, 30)]
+    for number, name in enumerate(names, 1):
+        before = scanner.loop.now
+        scanner.subscribe(scanner.peer(name), '/t', depth=9, max_points=number)
+        scanner.bring('/t', [((number, 5 + number, b'other'), 5 + number)])
+        assert scanner.loop.now - before <= SLICE * 1.5
+    scanner.outward.work()
+    assert longest_turn(scanner) <= SLICE * 1.5
+    for name in names[-5:]:
+        number = int(name[1:])
+        assert scanner.sent(name) == [1, 2, 3, 4, 5, *range(5 + number, 35)], name
+
+
 def test_only_clouds_have_points(robot: Robot) -> None:
     peer = robot.peer('a')
     with pytest.raises(TypeMismatch, match='only sensor_msgs/msg/PointCloud2 has') as caught:

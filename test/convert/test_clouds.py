@@ -207,6 +207,8 @@ def test_any_bytes(cdr: bytes) -> None:
     ({'fields': (*XYZ[:2], ('z', 9, 7))}, 'field z ends behind a point of 12 bytes'),
     ({'fields': (*XYZ[:2], ('z', 2**32 - 1, 7))}, 'field z ends behind a point of 12 bytes'),
     ({'fields': XYZ * 34}, f'has 102 fields, more than {MOST_FIELDS}'),
+    ({'frame_id': 'a' * 9_000_000}, 'has a name of 9000001 bytes, more than 1000'),
+    ({'fields': (('a' * 1000, 0, 7), *XYZ)}, 'has a name of 1001 bytes, more than 1000'),
     ({'point_step': 0}, 'field x ends behind a point of 0 bytes'),
     ({'data': bytes(23)}, 'needs 24 bytes of data and has 23'),
     ({'data': b''}, 'needs 24 bytes of data and has 0'),

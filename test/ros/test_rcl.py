@@ -334,6 +334,17 @@ def test_a_node_takes_its_entities_with_it(node: OtherNode, kind: str) -> None:
         _ = entity.topic_name
 
 
+def test_what_cannot_be_made_does_not_keep_the_node(node: OtherNode, kind: str) -> None:
+    """A name that is no text, or whatever else fails before rcl is asked."""
+    other = OtherNode('leaving')
+    access = PrivateAccess(other.context, CdrTaker(), maker=EntityMaker())
+    with pytest.raises(UnicodeEncodeError):
+        made(access, other, kind, '/half_\ud800')
+    wait_until(lambda: 'leaving' in node.node.get_node_names())
+    other.close()
+    wait_until(lambda: 'leaving' not in node.node.get_node_names())
+
+
 def test_what_rcl_cannot_make_it_says(node: OtherNode, access: PrivateAccess, kind: str) -> None:
     with pytest.raises(RuntimeError, match=f'Failed to create {kind}: topic name'):
         made(access, node, kind, '/wrong name')

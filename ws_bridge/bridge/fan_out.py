@@ -34,14 +34,13 @@ from ws_bridge.bridge.streams import Form, form_of, Group, Member, Sample, Throt
 from ws_bridge.convert.codec import LARGE
 from ws_bridge.errors import BadCloud, ConversionError, WsBridgeError
 from ws_bridge.protocol.encodings import Encode, ENCODINGS
-from ws_bridge.protocol.replies import Failed
 from ws_bridge.protocol.unix_time import nanoseconds
 from ws_bridge.session.queue import Frame
 from ws_bridge.transport.framing import PIECE, StreamFrame
 from ws_bridge.transport.link import Link
 
 ERROR_INTERVAL = 1.0
-"""A topic whose samples cannot be converted is reported once in this time, s, for each reason."""
+"""A peer is told once in this time, s, for each reason, that samples cannot be converted."""
 SLICE = 0.002
 """For how long streams are handed out before the loop reads again, s."""
 ROUND = 65_536
@@ -98,7 +97,8 @@ class FanOut:
         self._loop = loop
         self._epoch = epoch
         self._line: OrderedDict[Topic, None] = OrderedDict()    # those with samples that wait
-        self._due: deque[tuple[Topic, Throttled]] = deque()
+        self._due: deque[tuple[Topic, Throttled]] = deque()     # turns, in time
+        self._late: deque[tuple[Topic, Throttled]] = deque()    # turns for what topics keep
         self._served: deque[Link] = deque()     # those that have frames, not sent yet
         self._batches: deque[PeerBatch] = deque()   # older than those
         self._made: list[tuple[StreamFrame, dict[Link, int]]] = []     # in this round, for whom
@@ -140,19 +140,26 @@ class FanOut:
 
         :param count: how many there are: the peer's own wish does not make them fewer.
         """
+        if member.wish.max_points is None:
+            self._give_now(topic, member, sample, count)
+        elif (throttled := topic.throttled.get(member.key)) is not None:
+            self._owe(topic, throttled, sample, count)
+
+    def _give_now(self, topic: Topic, member: Member, sample: Sample, count: int) -> None:
         cdr, stamp, sequence = sample
         form = form_of(topic, member)
         stream = (topic, member.key)
         if form.converted and (len(cdr) > LARGE or self._converter.is_busy(stream)):
             topic.is_slow = True
             self._convert(topic, form, sample, stream,
-                          partial(self._give_large, topic, member, form, cdr, count), count)
+                          partial(self._give_large, topic, member, form, cdr, count),
+                          lambda: [member], count)
             return
         assert topic.codec is not None
         try:
             body = form.encode(topic.codec, cdr)
         except ConversionError as exc:
-            _report(topic, exc, self._loop.time())
+            _report(topic, exc, self._loop.time(), [member])
             return
         self._send(topic, member.peer.link, form, form.frame_here(body, stamp, sequence), stamp,
                    max(member.wish.queue_depth, count))
@@ -190,7 +197,8 @@ class FanOut:
         self._is_scheduled = False
         clock = time.perf_counter
         end = clock() + SLICE
-        batches, served, line, due = self._batches, self._served, self._line, self._due
+        batches, served, line = self._batches, self._served, self._line
+        due, late = self._due, self._late
         try:
             while True:
                 if batches and not self._hand_out(end):
@@ -199,11 +207,11 @@ class FanOut:
                     served.popleft().flush()
                     if clock() > end:
                         return
-                if not (line or due) or clock() > end:
+                if not (line or due or late) or clock() > end:
                     return
                 self._fill(end)
         finally:
-            if batches or served or line or due:
+            if batches or served or line or due or late:
                 self._schedule()
 
     def _hand_out(self, end: float) -> bool:
@@ -237,18 +245,27 @@ class FanOut:
         """Make the frames of a round, of each topic in turn."""
         size = 0
         clock = time.perf_counter
-        while self._due and size < ROUND and clock() <= end:
-            size += self._release_now(*self._due.popleft())
-        while self._line and not self._due and size < ROUND and clock() <= end:
-            topic, _ = self._line.popitem(last=False)
-            if len(topic.waiting) > topic.depth:
-                late = nanoseconds(self._loop.time() + self._epoch - LATE)
-                while len(topic.waiting) > topic.depth and topic.waiting[0][1] < late:
-                    self._give_way(topic)
-            size += self._serve(topic)
-            if topic.waiting:
-                self._line[topic] = None
+        due, late, line = self._due, self._late, self._line
+        while (due or late or line) and size < ROUND and clock() <= end:
+            if late:        # beside the others, however much of it there is
+                size += self._release_now(*late.popleft())
+            if due:
+                size += self._release_now(*due.popleft())
+            elif line:
+                size += self._serve_next()
         self._put_together()
+
+    def _serve_next(self) -> int:
+        """Make the frames of the next topic's oldest sample; return their bytes."""
+        topic, _ = self._line.popitem(last=False)
+        if len(topic.waiting) > topic.depth:
+            late = nanoseconds(self._loop.time() + self._epoch - LATE)
+            while len(topic.waiting) > topic.depth and topic.waiting[0][1] < late:
+                self._give_way(topic)
+        size = self._serve(topic)
+        if topic.waiting:
+            self._line[topic] = None
+        return size
 
     def _give_way(self, topic: Topic) -> None:
         """Drop the oldest sample of a topic that nobody was given yet."""
@@ -268,13 +285,8 @@ class FanOut:
         self._line.pop(topic, None)
 
     def serve_all(self, topic: Topic) -> None:
-        """Give all that waits of a topic to those who want it now."""
-        while True:
-            for throttled in topic.throttled.values():
-                if throttled.timer is None:     # what it has, if anything, waits for its turn
-                    self._release_now(topic, throttled)
-            if not topic.waiting:
-                break
+        """Give all that waits of a topic to those who want it now, or have it wait for them."""
+        while topic.waiting:
             self._serve(topic)
         self._put_together()
         self._line.pop(topic, None)
@@ -294,14 +306,14 @@ class FanOut:
             return len(cdr)
         size = 0
         bodies: dict[Encode, bytes] = {}
-        for group in topic.groups.values():
+        for key, group in topic.groups.items():
             form = group.form
             body = bodies.get(form.encode)
             if body is None:
                 try:
                     body = bodies[form.encode] = form.encode(codec, cdr)
                 except ConversionError as exc:
-                    _report(topic, exc, self._loop.time())
+                    _report(topic, exc, self._loop.time(), _members(topic, [key]))
                     continue
             frame = form.write(body, stamp, sequence)
             size += len(frame)
@@ -391,20 +403,26 @@ class FanOut:
                             group.form.frame_here(cdr, stamp, sequence), stamp)
                 continue
             topic.is_slow = True
-            stream = (topic, key if group.form.write_text else converted)
+            stream: tuple[Topic, object] = (topic, key if group.form.write_text else converted)
             if stream not in asked:
                 asked.add(stream)
                 self._convert(topic, group.form, sample, stream,
                               partial(self._fan_out_large, topic, stream, cdr,
                                       _wanting(topic, stream)),
+                              partial(_members_of, topic, stream),
                               on_drop=partial(_note_dropped, topic, stream))
         for throttled in topic.throttled.values():
             self._offer(topic, throttled, sample)
 
     def _convert(self, topic: Topic, form: Form, sample: Sample, stream: Hashable,
-                 then: Callable[[memoryview, int, int], None], depth: int = 1,
+                 then: Callable[[memoryview, int, int], None],
+                 wanting: Callable[[], list[Member]], depth: int = 1,
                  on_drop: Callable[[], None] | None = None) -> None:
-        """Have a sample converted, then handed out; one of a stream at a time, the newest."""
+        """
+        Have a sample converted, then handed out; one of a stream at a time, the newest.
+
+        :param wanting: returns who is told if it cannot be.
+        """
         cdr, stamp, sequence = sample
 
         def on_done(body: memoryview | WsBridgeError) -> None:
@@ -412,9 +430,9 @@ class FanOut:
                     *topic.groups, *topic.members, *ENCODINGS)):
                 topic.is_slow = False
             if isinstance(body, ConversionError):
-                _report(topic, body, self._loop.time())
+                _report(topic, body, self._loop.time(), wanting())
             elif isinstance(body, WsBridgeError):
-                _report(topic, ConversionError(body.message), self._loop.time())
+                _report(topic, ConversionError(body.message), self._loop.time(), wanting())
             else:
                 then(body, stamp, sequence)
         converted = form.converted
@@ -434,7 +452,7 @@ class FanOut:
             given it with what the topic keeps, or it is from before.
         """
         left = set(wanting)
-        for group in _groups(topic, stream):
+        for _, group in _groups(topic, stream):
             links = [link for link, since in group.links.items() if since in wanting]
             left.difference_update(group.links.values())
             self._stage(topic, links, group.form, group.depth,
@@ -465,6 +483,9 @@ class FanOut:
                sample: Sample) -> None:
         """Send the sample, or keep it, the newest, until the peer's next time, or its turn."""
         now, interval = self._loop.time(), throttled.interval
+        if not interval:    # it takes a while: between two of them time is looked at
+            self._owe(topic, throttled, sample)
+            return
         if throttled.pending is not None:
             throttled.pending = sample
             return
@@ -480,15 +501,41 @@ class FanOut:
                 throttled.due = ceil(throttled.due / interval) * interval
         if throttled.member.wish.max_points is None:
             self._send_throttled(topic, throttled, sample)
-        else:       # that takes a while: between two of them time is looked at
+        else:
             throttled.pending = sample
             self._release(topic, throttled)
+
+    def _owe(self, topic: Topic, throttled: Throttled, sample: Sample, count: int = 0) -> None:
+        """
+        Give a peer a sample in its turn; where too many wait for it, the oldest gives way.
+
+        :param count: how many the topic has kept; 0 = it is none of these.
+        """
+        owed = throttled.owed
+        if not count:
+            live = [place for place, (_, kept) in enumerate(owed) if not kept]
+            if len(live) >= max(throttled.member.wish.queue_depth, 1):
+                del owed[live[0]]
+                owed.append((sample, 0))
+                throttled.member.peer.link.note_dropped()
+                return      # it has the turn of the other
+        owed.append((sample, count))
+        (self._late if count else self._due).append((topic, throttled))
+        self._schedule()
 
     def _release(self, topic: Topic, throttled: Throttled) -> None:
         self._due.append((topic, throttled))
         self._schedule()
 
     def _release_now(self, topic: Topic, throttled: Throttled) -> int:
+        """Send a peer what waits for its turn, if anything does; return the frame's bytes."""
+        if throttled.owed:
+            owed, count = throttled.owed.popleft()
+            if not count:
+                return self._send_throttled(topic, throttled, owed)
+            self.gather()
+            self._give_now(topic, throttled.member, owed, count)
+            return len(owed[0])
         timer, throttled.timer = throttled.timer, None
         sample, throttled.pending = throttled.pending, None
         if sample is None:
@@ -505,7 +552,8 @@ class FanOut:
         stream = (topic, throttled)
         if throttled.form.converted and (len(cdr) > LARGE or self._converter.is_busy(stream)):
             self._convert(topic, throttled.form, sample, stream, partial(
-                self._give_large, topic, throttled.member, throttled.form, cdr, 1))
+                self._give_large, topic, throttled.member, throttled.form, cdr, 1),
+                lambda: [throttled.member])
             return len(cdr)
         form, key = throttled.form, throttled.member.group_key
         made = topic.thinned.get(key)
@@ -513,7 +561,7 @@ class FanOut:
             try:
                 body = form.encode(topic.codec, cdr)
             except ConversionError as exc:
-                _report(topic, exc, self._loop.time())
+                _report(topic, exc, self._loop.time(), [throttled.member])
                 return 0
             made = topic.thinned[key] = sequence, form.frame_here(body, stamp, sequence)
         depth = 1 if throttled.interval else throttled.member.wish.queue_depth
@@ -521,33 +569,41 @@ class FanOut:
         return len(made[1])
 
 
-def _groups(topic: Topic, stream: tuple[Topic, object]) -> list[Group]:
-    """Return the groups that get what is converted for a stream."""
-    return [group for key, group in topic.groups.items()
+def _groups(topic: Topic, stream: tuple[Topic, object]) -> list[tuple[object, Group]]:
+    """Return the groups that get what is converted for a stream, and their keys."""
+    return [(key, group) for key, group in topic.groups.items()
             if stream[1] in (key, group.form.converted)]
+
+
+def _members(topic: Topic, keys: list[object]) -> list[Member]:
+    """Return who is in groups with these keys."""
+    return [member for name, member in topic.members.items()
+            if name not in topic.throttled and member.group_key in keys]
+
+
+def _members_of(topic: Topic, stream: tuple[Topic, object]) -> list[Member]:
+    """Return who gets what is converted for a stream."""
+    return _members(topic, [key for key, _ in _groups(topic, stream)])
 
 
 def _wanting(topic: Topic, stream: tuple[Topic, object]) -> set[int]:
     """Return the numbers of the peers that get it."""
-    return {since for group in _groups(topic, stream) for since in group.links.values()}
+    return {since for _, group in _groups(topic, stream) for since in group.links.values()}
 
 
 def _note_dropped(topic: Topic, stream: tuple[Topic, object]) -> None:
     """Count a sample that gave way to a newer one for those who wanted it."""
-    for group in _groups(topic, stream):
+    for _, group in _groups(topic, stream):
         for link in group.links:
             link.note_dropped()
 
 
-def _report(topic: Topic, exc: ConversionError, now: float) -> None:
+def _report(topic: Topic, exc: ConversionError, now: float, wanting: list[Member]) -> None:
     """Tell those who wanted a sample that it cannot be converted."""
     topic.errors += 1
-    if now < topic.errors_due.get(exc.code, 0.0):
-        return
-    topic.errors_due[exc.code] = now + ERROR_INTERVAL
-    wanting = list(topic.members.values())
-    if isinstance(exc, BadCloud):       # the others have it as it is
+    if isinstance(exc, BadCloud):
         exc = BadCloud(f'{topic.name} {exc.message}')
-        wanting = [member for member in wanting if member.wish.max_points is not None]
     for member in wanting:
-        member.peer.send(Failed(None, exc))
+        if now >= member.errors_due.get(exc.code, 0.0):
+            member.errors_due[exc.code] = now + ERROR_INTERVAL
+            member.peer.send(member.wish.failed(exc))

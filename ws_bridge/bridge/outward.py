@@ -136,8 +136,7 @@ class Outward:
             before = topic.members[member.key]
             member.since, member.joined = before.since, max(member.joined, before.joined)
             waiting = self._leave(topic, member.key)
-            if waiting is not None and waiting not in kept:
-                kept.insert(0, waiting)
+            kept = [*(cdr for cdr in waiting if cdr not in kept), *kept]
         topic.channels.setdefault(wish.wire_name, next(self._ids))
         topic.members[member.key] = member
         if old is None:
@@ -344,19 +343,25 @@ class Outward:
         group.links[peer.link] = member.since
         topic.depth = max(each.depth for each in topic.groups.values())
 
-    def _leave(self, topic: Topic, name: Name) -> bytes | None:
-        """Deliver to a peer no longer; return the sample that waits for its time, if one does."""
-        waiting = None
-        throttled = topic.throttled.pop(name, None)
-        if not topic.throttled:
-            topic.thinned.clear()
-            topic.clouds.clear()
-        if throttled is not None and throttled.pending is not None:
-            waiting, throttled.pending = throttled.pending[0], None
-        if throttled is not None and throttled.timer is not None:
-            throttled.timer.cancel()
+    def _leave(self, topic: Topic, name: Name) -> list[bytes]:
+        """Deliver to a peer no longer; return the samples that wait for its time, or its turn."""
+        waiting: list[bytes] = []
         member = topic.members[name]
         key = member.group_key
+        throttled = topic.throttled.pop(name, None)
+        if throttled is not None:
+            waiting += [cdr for (cdr, _, _), _ in throttled.owed]
+            throttled.owed.clear()
+            if throttled.pending is not None:
+                waiting.append(throttled.pending[0])
+                throttled.pending = None
+            if throttled.timer is not None:
+                throttled.timer.cancel()
+            topic.thinned.pop(key, None)    # for those who want the same it is made again
+            if member.wish.max_points is not None:
+                topic.clouds.forget(member.wish.max_points)
+            if not topic.throttled:
+                topic.clouds.clear()
         group = topic.groups.get(key)
         if group is not None:
             group.links.pop(member.peer.link, None)

@@ -115,12 +115,14 @@ class Member:
 
     :ivar since: the number under which it joined; ``joined``: under which it did so last, and was
         given what the topic keeps.
+    :ivar errors_due: when it may be told again, by code, that a sample cannot be converted.
     """
 
     peer: Peer
     wish: OpenSubscription
     since: int = 0
     joined: int = 0
+    errors_due: dict[str, float] = field(default_factory=dict)
 
     @property
     def key(self) -> Name:
@@ -143,6 +145,8 @@ class Throttled:
 
     :param pending: the newest sample that was not sent, because it waits for the peer's next time
         (``timer``) or for its turn.
+    :param owed: samples that go out before it, each in its turn; with the number of those that the
+        topic has kept where it is one of them, else 0.
     """
 
     member: Member
@@ -151,6 +155,7 @@ class Throttled:
     due: float = -inf
     pending: Sample | None = None
     timer: asyncio.TimerHandle | None = None
+    owed: deque[tuple[Sample, int]] = field(default_factory=deque)
 
 
 Key = tuple[str, QosRequest | None, str | None]
@@ -184,7 +189,6 @@ class Topic:
     codec: Codec | None = None
     subscription: Any = None
     sequence: int = 0
-    errors_due: dict[str, float] = field(default_factory=dict)
     errors: int = 0
     is_slow: bool = False
     waiting: deque[Sample] = field(default_factory=deque)

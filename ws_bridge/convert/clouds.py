@@ -31,6 +31,8 @@ from ws_bridge.errors import BadCloud, MalformedCdr
 CLOUD = 'sensor_msgs/msg/PointCloud2'
 MOST_FIELDS = 100
 """Of a point; a cloud that names more is not read to the end."""
+MOST_TEXT = 1000
+"""Bytes of the name of a frame or a field: what is made of a cloud is small, whatever it says."""
 
 _AXES = (b'x', b'y', b'z')
 _DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}
@@ -63,6 +65,13 @@ class SparseClouds:
             made = self._made[most] = sparse_cloud(cdr, most)
         return made
 
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def forget(self, most: int) -> None:
+        """Keep none with this number of points."""
+        self._made.pop(most, None)
+
     def clear(self) -> None:
         """Keep none."""
         self._cdr, self._made = b'', {}
@@ -87,7 +96,7 @@ def sparse_cloud(cdr: Buffer, most: int) -> bytes:
 
 def _sparse(reader: Reader, most: int) -> bytes:
     sec, nanosec = reader.number('i'), reader.number('I')
-    frame_id = bytes(reader.octets()).rstrip(b'\0') + b'\0'
+    frame_id = _name(reader) + b'\0'
     height, width = reader.number('I'), reader.number('I')
     fields = _read_fields(reader)
     order = '>' if reader.number('B') else '<'
@@ -115,10 +124,17 @@ def _read_fields(reader: Reader) -> dict[bytes, tuple[int, int]]:
         raise BadCloud(f'has {number} fields, more than {MOST_FIELDS}')
     fields: dict[bytes, tuple[int, int]] = {}
     for _ in range(number):
-        name = bytes(reader.octets()).rstrip(b'\0')
+        name = _name(reader)
         fields.setdefault(name, (reader.number('I'), reader.number('B')))
         reader.number('I')      # how many numbers it has: the first one counts
     return fields
+
+
+def _name(reader: Reader) -> bytes:
+    name = reader.octets()
+    if len(name) > MOST_TEXT:
+        raise BadCloud(f'has a name of {len(name)} bytes, more than {MOST_TEXT}')
+    return bytes(name).rstrip(b'\0')
 
 
 def _axis(fields: dict[bytes, tuple[int, int]], name: bytes, point_step: int) -> tuple[int, str]:

@@ -348,9 +348,10 @@ class FreeHandle:
         self._lock = threading.Lock()
         self._uses = 0
         self._is_doomed = False
+        name, options = topic.encode(), self._functions.options(profile)
         self._node.__enter__()      # it outlives the entity
-        if self._functions.init(self.pointer, self._node.pointer, support, topic.encode(),
-                                ctypes.byref(self._functions.options(profile))):
+        if self._functions.init(self.pointer, self._node.pointer, support, name,
+                                ctypes.byref(options)):
             self._node.__exit__(None, None, None)
             raise maker.failed(f'create {self.kind}')
 
