@@ -161,8 +161,8 @@ class FanOut:
         except ConversionError as exc:
             _report(topic, exc, self._loop.time(), [member])
             return
-        self._send(topic, member.peer.link, form, form.frame_here(body, stamp, sequence), stamp,
-                   max(member.wish.queue_depth, count))
+        _send(topic, member.peer.link, form, form.frame_here(body, stamp, sequence), stamp,
+              max(member.wish.queue_depth, count))
 
     def deliver(self, topic: Topic, samples: list[bytes], taken: float) -> None:
         """Take samples, which :meth:`work` hands out."""
@@ -356,29 +356,14 @@ class FanOut:
             return
         self._made = []
         for links, items in sets:
-            self._add_batches(links, items)
-
-    def _add_batches(self, links: dict[Link, int], items: list[StreamFrame]) -> None:
-        first = size = 0
-        for index, item in enumerate(items):
-            size += len(item.frame)
-            if size > TOGETHER and index > first:
-                self._batches.append(batch_of(items[first:index], links))
-                first, size = index, len(item.frame)
-        self._batches.append(batch_of(items[first:] if first else items, links))
+            _add_batches(self._batches, links, items)
 
     def _stage(self, topic: Topic, links: Iterable[Link], form: Form, depth: int, frame: Frame,
                stamp: int) -> None:
         """Give a frame to peers, which are sent it in the next turn."""
         self.gather()
-        self._stage_item(StreamFrame(form.stream, frame, depth, text=form.text, split=form.split,
-                                     on_left=topic.left(stamp)), links)
-
-    def _stage_item(self, item: StreamFrame, links: Iterable[Link]) -> None:
-        served = self._served
-        for link in links:
-            if link.stage(item):
-                served.append(link)
+        _stage_item(StreamFrame(form.stream, frame, depth, text=form.text, split=form.split,
+                                on_left=topic.left(stamp)), links, self._served)
 
     def gather(self) -> None:
         """Let what is left of batches, and of this round, leave before what is staged next."""
@@ -386,10 +371,10 @@ class FanOut:
             batch = self._batches.popleft()
             links = tuple(batch.links)
             for item in batch.items:
-                self._stage_item(item, links)
+                _stage_item(item, links, self._served)
         made, self._made = self._made, []
         for item, wanting in made:
-            self._stage_item(item, wanting)
+            _stage_item(item, wanting, self._served)
 
     def _deliver_large(self, topic: Topic, sample: Sample) -> None:
         """Have a sample, and what comes after it, converted elsewhere, once an encoding."""
@@ -467,17 +452,10 @@ class FanOut:
         """Give a peer what was converted for it, unless it has left; maybe in another form now."""
         now = topic.members.get(member.key)
         if now is member:
-            self._send(topic, member.peer.link, form, form.frame(body, stamp, sequence), stamp,
-                       max(member.wish.queue_depth, count))
+            _send(topic, member.peer.link, form, form.frame(body, stamp, sequence), stamp,
+                  max(member.wish.queue_depth, count))
         elif now is not None and now.since == member.since:
             self._give(topic, now, (cdr, stamp, sequence), count)
-
-    def _send(self, topic: Topic, link: Link, form: Form, frame: Frame, stamp: int,
-              depth: int = 1) -> None:
-        """Give a frame to one peer, now."""
-        on_left = topic.left(stamp)
-        link.send_stream(form.stream, frame, depth, text=form.text, split=form.split,
-                         on_left=partial(on_left, link) if on_left else None)
 
     def _offer(self, topic: Topic, throttled: Throttled,
                sample: Sample) -> None:
@@ -567,6 +545,32 @@ class FanOut:
         depth = 1 if throttled.interval else throttled.member.wish.queue_depth
         self._make(topic, {throttled.member.peer.link: 0}, form, depth, made[1], stamp)
         return len(made[1])
+
+
+def _add_batches(batches: deque[PeerBatch], links: dict[Link, int], items: list[StreamFrame]
+                 ) -> None:
+    """Put frames for the same links together, as many as leave in one write."""
+    first = size = 0
+    for index, item in enumerate(items):
+        size += len(item.frame)
+        if size > TOGETHER and index > first:
+            batches.append(batch_of(items[first:index], links))
+            first, size = index, len(item.frame)
+    batches.append(batch_of(items[first:] if first else items, links))
+
+
+def _stage_item(item: StreamFrame, links: Iterable[Link], served: deque[Link]) -> None:
+    """Stage a frame for links; note those that had none staged."""
+    for link in links:
+        if link.stage(item):
+            served.append(link)
+
+
+def _send(topic: Topic, link: Link, form: Form, frame: Frame, stamp: int, depth: int = 1) -> None:
+    """Give a frame to one peer, now."""
+    on_left = topic.left(stamp)
+    link.send_stream(form.stream, frame, depth, text=form.text, split=form.split,
+                     on_left=partial(on_left, link) if on_left else None)
 
 
 def _groups(topic: Topic, stream: tuple[Topic, object]) -> list[tuple[object, Group]]:
