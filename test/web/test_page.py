@@ -68,13 +68,19 @@ def test_keys_in_a_text_field_do_not_drive(page: Page, observer: Observer) -> No
     assert page['estop'].get_attribute('hidden') is not None
 
 
-def test_joystick(page: Page, observer: Observer) -> None:
+def push_stick(page: Page, observer: Observer) -> tuple[float, float]:
+    """Push the stick ahead until the robot moves; return where its middle is."""
     x, y = page.middle('stick')
 
     def push() -> None:
         page.mouse('mousePressed', x, y)
         page.mouse('mouseMoved', x, y - 60)
     page.hold_input(push, lambda: page.mouse('mouseReleased', x, y - 60), observer.is_moving)
+    return x, y
+
+
+def test_joystick(page: Page, observer: Observer) -> None:
+    x, y = push_stick(page, observer)
     page.wait_text('drive-state', 'Driving by joystick')
     page.mouse('mouseMoved', x + 50, y - 30)
     wait_until(lambda: observer.odometry[2] < -0.2)
@@ -86,12 +92,7 @@ def test_joystick(page: Page, observer: Observer) -> None:
 
 def test_a_page_that_is_laid_out_anew_steers_nothing(page: Page, observer: Observer) -> None:
     """As when somebody asks for control while the stick is held."""
-    x, y = page.middle('stick')
-
-    def push() -> None:
-        page.mouse('mousePressed', x, y)
-        page.mouse('mouseMoved', x, y - 60)
-    page.hold_input(push, lambda: page.mouse('mouseReleased', x, y - 60), observer.is_moving)
+    x, y = push_stick(page, observer)
     before = page.text('commanded')
     page.run("document.getElementById('stick').style.translate = '0 -120px';")
     page.mouse('mouseMoved', x + 1, y - 60)

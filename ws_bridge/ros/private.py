@@ -216,12 +216,10 @@ class Access(Protocol):
         :raises RuntimeError: of rclpy.
         """
 
-    def make_publisher(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile, *,
-                       is_raw: bool = True) -> Any:
+    def make_publisher(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile) -> Any:
         """
-        Create a publisher.
+        Create a publisher of CDR.
 
-        :param is_raw: it publishes CDR, and nothing else.
         :raises RuntimeError: of rclpy, or as rclpy's.
         """
 
@@ -497,10 +495,9 @@ class PrivateAccess:
         return Tap(entity, entity.handle, _take_of(entity) if self._taker is None
                    else self._taker.take_of(entity.handle), partial(self._near_take, entity))
 
-    def make_publisher(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile, *,
-                       is_raw: bool = True) -> Any:
+    def make_publisher(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile) -> Any:
         """Create a publisher; see :class:`Access`."""
-        if self._maker is None or not is_raw:
+        if self._maker is None:
             return make_publisher(node, msg_type, topic, profile)
         handle: Any = FreePublisher(self._maker, node, msg_type, topic, profile)
         try:
@@ -550,9 +547,8 @@ class PrivateAccess:
             publish(entity, cdr)
 
 
-def make_publisher(node: Node, msg_type: Any, topic: str, profile: QoSProfile, *,
-                   is_raw: bool = True) -> Any:
-    """Create a publisher by rclpy's own function; see :class:`Access`."""
+def make_publisher(node: Node, msg_type: Any, topic: str, profile: QoSProfile) -> Any:
+    """Create a publisher by rclpy's own function."""
     return node.create_publisher(msg_type, topic, profile, event_callbacks=QUIET_PUBLISHER)
 
 
@@ -1019,8 +1015,7 @@ class PublicAccess:
                                             callback_group=self._group, event_callbacks=QUIET),
                    inbox, inbox.take)
 
-    def make_publisher(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile, *,
-                       is_raw: bool = True) -> Any:
+    def make_publisher(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile) -> Any:
         """Create a publisher; see :class:`Access`."""
         return make_publisher(node, msg_type, topic, profile)
 

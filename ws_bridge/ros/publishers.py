@@ -124,7 +124,7 @@ class Publisher:
         self._settings = settings
         self._on_error = on_error
         self._on_close = on_close
-        self._make = make_publisher if access is None else access.make_publisher
+        self._make = make_publisher if access is None or self.keyed else access.make_publisher
         self._write = publish if access is None else access.publish
         self._pending: deque[tuple[bytes | memoryview, float | None, OnDone | None]] = deque()
         self._pending_bytes = 0
@@ -399,8 +399,7 @@ class Publisher:
             return
         try:
             with only_type(self._ros.node, self.topic, self.msg_type):
-                self._entity = self._make(self._ros.node, self._class, name, self._profile,
-                                          is_raw=not self.keyed)
+                self._entity = self._make(self._ros.node, self._class, name, self._profile)
         except CREATION_ERRORS as exc:
             if is_type_conflict(exc):   # another peer's, which has to give way, or leaves
                 self._wait_for_type(name, creation_error(self.topic, exc))

@@ -293,13 +293,13 @@ class EntityMaker:
             self.add = _declared(rcl.rcl_wait_set_add_subscription, 3)
             self.publish = _declared(held.rcl_publish_serialized_message, 3)
             self.wait_acked = rcl.rcl_publisher_wait_for_all_acked
-            self._error, self._reset = rcl.rcutils_get_error_string, rcl.rcutils_reset_error
+            self._error, self.reset = rcl.rcutils_get_error_string, rcl.rcutils_reset_error
         except (OSError, AttributeError) as exc:
             raise Unsupported(str(exc)) from exc
         self.wait_acked.argtypes = [ctypes.c_void_p, ctypes.c_int64]
         self.wait_acked.restype = ctypes.c_int
         self._error.argtypes, self._error.restype = [], _Text
-        self._reset.argtypes, self._reset.restype = [], None
+        self.reset.argtypes, self.reset.restype = [], None
 
     def __repr__(self) -> str:
         return 'EntityMaker()'
@@ -307,12 +307,8 @@ class EntityMaker:
     def failed(self, what: str) -> RuntimeError:
         """Return why something could not be done, as rclpy says it."""
         text = self._error().text.decode(errors='replace')
-        self._reset()
+        self.reset()
         return RuntimeError(f'Failed to {what}: {text}')
-
-    def reset(self) -> None:
-        """Forget why something could not be done."""
-        self._reset()
 
 
 def _qos_of(profile: QoSProfile) -> _Qos:
