@@ -475,7 +475,7 @@ class FanOut:
             throttled.due += interval
         else:
             throttled.due = now + interval
-            if 0 < interval <= COMMON:  # when those get theirs who want as many, or a multiple
+            if interval <= COMMON:      # when those get theirs who want as many, or a multiple
                 throttled.due = ceil(throttled.due / interval) * interval
         if throttled.member.wish.max_points is None:
             self._send_throttled(topic, throttled, sample)
