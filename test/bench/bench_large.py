@@ -25,6 +25,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 import json
+import os
 import selectors
 import socket
 from statistics import median
@@ -47,7 +48,7 @@ BOUND = 1.3
 
 def be_ruler(port: int, count: int, seconds: float) -> None:
     """Send the bytes to each peer, once it is told to."""
-    data = bytes(SIZE)
+    data = os.urandom(SIZE)     # not zeros: the kernel has one page for all of them
     with socket.create_server(('127.0.0.1', port)) as server:
         print('ready', flush=True)
         peers = [server.accept()[0] for _ in range(count)]

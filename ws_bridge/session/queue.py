@@ -98,6 +98,23 @@ class Parts:
 Frame = bytes | Parts
 
 
+def views(frame: Frame) -> Iterable[memoryview]:
+    """Return what a frame consists of."""
+    return frame.views() if isinstance(frame, Parts) else (memoryview(frame),)
+
+
+def take_first(left: deque[memoryview], size: int) -> list[memoryview]:
+    """Take the first bytes of what is left of a frame, without a copy; so many are left."""
+    taken = []
+    while size:
+        view = left.popleft()
+        taken.append(view[:size])
+        if len(view) > size:
+            left.appendleft(view[size:])
+        size -= len(taken[-1])
+    return taken
+
+
 class Outgoing(NamedTuple):
     """One frame to write: a text frame (UTF-8) or a binary one; as several if it is split."""
 
@@ -136,8 +153,7 @@ class Begun:
             self._frames = iter(item.frames())
             self._next = next(self._frames)
         else:
-            self._views.extend(item.frame.views() if isinstance(item.frame, Parts)
-                               else (memoryview(item.frame),))
+            self._views.extend(views(item.frame))
 
     def take(self, most: int) -> Outgoing:
         """
@@ -160,17 +176,11 @@ class Begun:
         return frame
 
     def _piece(self, number: int, most: int) -> bytes:
-        chunks: list[memoryview] = []
-        views, size = self._views, min(most, self.rest)
+        size = min(most, self.rest)
         self.rest -= size
         self.is_done = not self.rest
-        while size:
-            view = views.popleft()
-            chunks.append(view[:size])
-            if len(view) > size:
-                views.appendleft(view[size:])
-            size -= len(chunks[-1])
-        return make_piece(number, chunks, text=self._item.text, last=self.is_done)
+        return make_piece(number, take_first(self._views, size), text=self._item.text,
+                          last=self.is_done)
 
 
 class OutQueue:

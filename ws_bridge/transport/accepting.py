@@ -80,7 +80,7 @@ class ListeningSocket(socket.socket):
             self._cannot(exc)
             raise BlockingIOError('who came was cut') from exc
         accepted = AcceptedSocket(plain.family, plain.type, plain.proto, fileno=plain.detach())
-        if not self.crowd.enter(accepted.fileno(), address_host(address), accepted.send):
+        if not self.crowd.enter(accepted.fileno(), address_host(address), accepted):
             accepted.close()
             raise BlockingIOError('who came was cut')
         accepted.crowd = self.crowd

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from socket import socket as Socket
 import time
 from typing import Any
 
@@ -44,7 +45,7 @@ class Ticket:
     One open connection, as it is counted.
 
     :param address: where it comes from, without a port; later what a trusted proxy says it is.
-    :param send: of the socket.
+    :param socket: of the connection.
     :param transport: of the socket, once there is one.
     :param is_connecting: its handshakes (TLS, HTTP) have not ended.
     :param is_answered: its request was understood, and answered or let in.
@@ -54,7 +55,7 @@ class Ticket:
     """
 
     address: str
-    send: Callable[[bytes], int] | None = None
+    socket: Socket | None = None
     transport: asyncio.Transport | None = None
     is_connecting: bool = True
     is_answered: bool = False
@@ -88,11 +89,11 @@ class Crowd:
         return self._addresses[network_of(address)]
 
     def enter(self, descriptor: int, address: str,
-              send: Callable[[bytes], int] | None = None) -> bool:
+              socket: Socket | None = None) -> bool:
         """
         Count a new connection.
 
-        :param send: of its socket.
+        :param socket: of it.
         :return: ``False``: it is too late, or there are too many handshakes.
         """
         if self._closed:
@@ -104,7 +105,7 @@ class Crowd:
                 and not is_in(address, self._options.trusted_proxies)):
             refused(self._options.refused, 'handshakes', address)
             return False
-        self._tickets[descriptor] = Ticket(address, send)
+        self._tickets[descriptor] = Ticket(address, socket)
         self._addresses[network] += 1
         self._connecting[network] += 1
         return True
@@ -223,8 +224,10 @@ class CountedConnection(Fenced, ServerConnection):
         self.ticket = self.crowd.of_transport(self.transport)
         if self.ticket is None:
             self.transport.abort()
-        elif self.transport.get_extra_info('sslcontext') is None:
-            self.send_bytes = self.ticket.send
+        elif self.ticket.socket is not None \
+                and self.transport.get_extra_info('sslcontext') is None:
+            self.send_bytes = self.ticket.socket.send
+            self.send_parts = self.ticket.socket.sendmsg
 
     def hand_over(self, protocol: asyncio.Protocol) -> asyncio.Transport:
         """

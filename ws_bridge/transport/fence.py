@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import os
 from typing import Any, TYPE_CHECKING
 
@@ -86,7 +86,8 @@ class Fenced(Base):
     :ivar on_change: called when something waits to be written, and as soon as the connection is no
         longer open.
     :ivar send_bytes: writes to the socket itself, as far as it takes it: only while nothing waits
-        in the transport; ``None`` = the socket takes something else.
+        in the transport; ``None`` = the socket takes something else. ``send_parts`` does the same
+        with several buffers.
     """
 
     is_client = False
@@ -98,6 +99,7 @@ class Fenced(Base):
     take: Callable[[Frame, float], bool] | None = None
     on_change: Callable[[], None]
     send_bytes: Callable[[bytes], int] | None = None
+    send_parts: Callable[[Sequence[bytes | memoryview]], int] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.fences = deque()
@@ -162,6 +164,21 @@ class Fenced(Base):
     def write(self, data: bytes | memoryview) -> None:
         """Write what is a frame, or the rest of one, as it is; never waits."""
         self.transport.write(data)
+        if self.transport.get_write_buffer_size():
+            self.on_change()
+
+    def write_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Do the same with several buffers, of which the socket takes what it can, uncopied."""
+        sent = 0
+        if self.send_parts is not None and not self.transport.get_write_buffer_size():
+            try:
+                sent = self.send_parts(parts)
+            except OSError:     # it takes nothing now, or never again, as the transport will see
+                sent = 0
+        for part in parts:
+            if sent < len(part):
+                self.transport.write(memoryview(part)[sent:] if sent else part)
+            sent = max(sent - len(part), 0)
         if self.transport.get_write_buffer_size():
             self.on_change()
 

@@ -15,61 +15,56 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Callable
 import struct
 from typing import TYPE_CHECKING
 
 from websockets.protocol import State
 
-from ws_bridge.session.queue import Frame, Parts
+from ws_bridge.session.queue import Frame, take_first, views
+from ws_bridge.transport.framing import PIECE
 
 if TYPE_CHECKING:
-    from websockets.asyncio.connection import Connection
+    from ws_bridge.transport.fence import Fenced
+    from ws_bridge.transport.window import Window
 
-Room = Callable[[], Awaitable[int]]
-"""Waits until a link has room, and returns for how many bytes."""
-#: What is written at once to a peer that takes everything, bytes, and to one that does not.
-LARGEST = 524_288
-PIECE = 131_072
 _CONTINUATION, _TEXT, _BINARY = 0, 1, 2
 _FINAL = 0x80
 _SHORT = struct.Struct('!BBH')
 _LONG = struct.Struct('!BBQ')
 
 
-async def write_fragments(websocket: Connection, frame: Frame, *, text: bool,
-                          on_written: Callable[[int], None],
-                          room: Room) -> bool:
+async def write_fragments(websocket: Fenced, frame: Frame, window: Window, *, text: bool,
+                          on_written: Callable[[int], None]) -> bool:
     """
     Write a frame to a peer as fast as it takes it (RFC 6455 5.4).
 
     Only where frames are neither masked nor compressed, and nobody else sends messages meanwhile.
 
+    :param window: of the connection.
     :param on_written: called with the bytes of each fragment.
-    :param room: waits until the link has room, and returns for how many bytes; :data:`PIECE` where
-        the link is not slow.
     :return: whether all of it was written: not if the connection began to close.
     """
     transport = websocket.transport
-    opcode, left = _TEXT if text else _BINARY, len(frame)
-    for block in (frame if isinstance(frame, Parts) else Parts(frame)).pieces(LARGEST):
-        while block:
-            most = await room()
-            if websocket.state is not State.OPEN or transport.is_closing():
-                return False
-            piece = block if most >= PIECE and not transport.get_write_buffer_size() \
-                else block[:most]
-            size = len(piece)
-            block = block[size:]
-            left -= size
-            # Control frames come between fragments, never between these two.
-            transport.write(_head(opcode if left else opcode | _FINAL, size))
-            transport.write(piece)
-            opcode = _CONTINUATION
-            on_written(size)
-            await websocket.drain()
-            if size >= PIECE:
-                await asyncio.sleep(0)      # a peer that takes everything at once is not alone
+    opcode, left = _TEXT if text else _BINARY, deque(views(frame))
+    rest = len(frame)
+    while rest:
+        most = await window.room(transport, websocket.loop.time)
+        if websocket.state is not State.OPEN or transport.is_closing():
+            return False
+        if most >= PIECE and not transport.get_write_buffer_size():
+            most = window.largest
+        size = min(most, rest)
+        rest -= size
+        # Control frames come between fragments, never between these.
+        websocket.write_parts([_head(opcode if rest else opcode | _FINAL, size),
+                               *take_first(left, size)])
+        opcode = _CONTINUATION
+        on_written(size)
+        await websocket.drain()
+        if size >= PIECE:
+            await asyncio.sleep(0)      # a peer that takes everything at once is not alone
     return True
 
 

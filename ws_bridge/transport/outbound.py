@@ -36,8 +36,8 @@ from websockets.protocol import State
 
 from ws_bridge.errors import QueueOverflow
 from ws_bridge.protocol.types import Priority
-from ws_bridge.session.queue import Frame, OnLeft, Outgoing, OutQueue, Parts, Split
-from ws_bridge.transport.fragments import Room, write_fragments
+from ws_bridge.session.queue import Frame, OnLeft, Outgoing, OutQueue, Parts, Split, views
+from ws_bridge.transport.fragments import write_fragments
 from ws_bridge.transport.framing import head, PIECE, StreamFrame
 from ws_bridge.transport.stall import Stall
 
@@ -263,7 +263,14 @@ class Outbound:
             return
         if isinstance(frame, str):
             frame, text = frame.encode(), True
-        if self.is_idle and (isinstance(frame, Parts) or len(frame) > self._window.most):
+        is_large = isinstance(frame, Parts) or len(frame) > self._window.most
+        if is_large and split is None and self._leaves_at_once(len(frame)):
+            self.websocket.write_parts([head(len(frame), text), *views(frame)])
+            self.messages_out += 1
+            self.bytes_out += len(frame)
+            if on_left is not None:
+                on_left()
+        elif self.is_idle and is_large:
             self.queue.begin_stream(key, frame, text=text, split=split, on_left=on_left)
             self._start_writer()
         elif self.is_idle:
@@ -275,6 +282,11 @@ class Outbound:
         else:
             self.queue.put_stream(key, frame, depth, text=text, split=split, on_left=on_left)
             self._start_writer()
+
+    def _leaves_at_once(self, size: int) -> bool:
+        """Whether the kernel takes a large frame now, which the link carries in no time."""
+        return self._is_plain and size <= self._window.at_once and self.is_idle \
+            and not self._transport.is_closing() and not self._transport.get_write_buffer_size()
 
     @property
     def bandwidth(self) -> float | None:
@@ -320,22 +332,22 @@ class Outbound:
 
     async def _drain(self) -> None:
         """Write what is queued, as fast as the peer takes it."""
-        room = partial(self._window.room, self._transport, self.websocket.loop.time)
+        room, now = self._window.room, self.websocket.loop.time
         try:
-            now = self.websocket.loop.time
-            while (most := await room()) and (item := self.queue.pop(most, now())) is not None:
+            while (most := await room(self._transport, now)) \
+                    and (item := self.queue.pop(most, now())) is not None:
                 frame = item.frame
                 if isinstance(frame, bytes) and len(frame) <= most:
                     await self.websocket.send(frame, text=item.text)
                     self.bytes_out += len(frame)
                 elif self._is_plain:
                     self.in_hand = len(frame)
-                    if not await write_fragments(self.websocket, frame, text=item.text,
-                                                 on_written=self._note_written, room=room):
+                    if not await write_fragments(self.websocket, frame, self._window,
+                                                 text=item.text, on_written=self._note_written):
                         self.queue.clear()
                         return
                 else:
-                    await self.websocket.send(self._pieces(frame, room), text=item.text)
+                    await self.websocket.send(self._pieces(frame), text=item.text)
                 self.messages_out += 1
                 if item.on_left is not None:
                     item.on_left()
@@ -353,11 +365,11 @@ class Outbound:
         self.bytes_out += size
         self.in_hand -= size
 
-    async def _pieces(self, frame: Frame, room: Room) -> AsyncIterator[memoryview]:
+    async def _pieces(self, frame: Frame) -> AsyncIterator[memoryview]:
         """Give a large frame bit by bit; it becomes the fragments of one message."""
         self.in_hand = len(frame)
-        most = await room()
-        for piece in (frame if isinstance(frame, Parts) else Parts(frame)).pieces(most):
+        room = partial(self._window.room, self._transport, self.websocket.loop.time)
+        for piece in (frame if isinstance(frame, Parts) else Parts(frame)).pieces(await room()):
             await room()
             yield piece
             self.bytes_out += len(piece)

@@ -54,6 +54,12 @@ Each frame would be asked for as long as nobody knows its rate, and little traff
 """
 TIGHT = 262_144
 """A smaller window is kept; a larger one holds up nobody, bytes."""
+LARGEST = 524_288
+"""What is written at once while the kernel takes everything, bytes; to a fast peer it is more."""
+AT_ONCE = 0.02
+"""What a link carries in this time is written at once, s."""
+FULL = 3_145_728
+"""But no more, bytes: Linux keeps 4 MB for a socket, with what it needs beside the data."""
 PERIOD = 0.1
 """For how long one measures at least, and a round trip, s."""
 LONGEST = 1.0
@@ -135,13 +141,15 @@ class Window:
     :param start: with so much under way an unknown link is tried, bytes.
     :ivar size: bytes. ``rate``: of the link, bytes/s; infinite until it was measured.
     :ivar most: bytes that leave in one piece; few until the link was measured.
+    :ivar at_once: bytes that the link carries in no time: fewer leave in one piece, whatever they
+        are; 0 until it was measured. ``largest``: those that do while the kernel takes everything.
     :ivar is_tight: the link is slow.
     :ivar is_asked: it has to be asked before something is written: the link is slow, or nobody
         knows yet, and then nothing is written while the kernel takes no more.
     """
 
-    __slots__ = ('_acked', '_free_until', '_kernel', '_since', 'is_asked', 'is_tight', 'most',
-                 'rate', 'size')
+    __slots__ = ('_acked', '_free_until', '_kernel', '_since', 'at_once', 'is_asked',
+                 'is_tight', 'most', 'rate', 'size')
 
     def __init__(self, kernel: Kernel | None, start: int = START) -> None:
         self._kernel = kernel
@@ -151,6 +159,7 @@ class Window:
         self.size: float = inf
         self.rate: float = inf
         self.most = PIECE
+        self.at_once = 0
         self.is_tight = False
         self.is_asked = kernel is not None and kernel.begins_small
         if kernel is not None and kernel.begins_small:
@@ -171,6 +180,10 @@ class Window:
     def bandwidth(self) -> float | None:
         """What the link carries, bytes/s; ``None`` where it is not slow, or nobody knows."""
         return self.rate if self.is_tight else None
+
+    @property
+    def largest(self) -> int:
+        return max(self.at_once, LARGEST)
 
     def wait(self, now: float, unwritten: int) -> float:
         """
@@ -263,12 +276,11 @@ class Window:
         self._set(max(rate, LEAST), state.least)
 
     def _set(self, rate: float, least: float) -> None:
-        is_news, self.rate = self.rate == inf, rate
+        self.rate = rate
         self._free_until = 0.0
         self.size = max(rate * (least + DELAY), LEAST)
-        is_tight = self.size < TIGHT
+        self.is_tight = self.is_asked = self.size < TIGHT
+        self.at_once = 0 if self.is_tight else int(min(rate * AT_ONCE, FULL))
         assert self._kernel is not None
-        if is_tight is not self.is_tight or is_news:
-            self._kernel.take(NOT_SENT if is_tight else TIGHT)
-        self.is_tight = self.is_asked = is_tight
+        self._kernel.take(NOT_SENT if self.is_tight else max(TIGHT, self.at_once))
         self.most = max(int(self.size / 4), LEAST // 2) if self.is_tight else PIECE
