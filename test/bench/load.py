@@ -27,6 +27,7 @@ import time
 from typing import Any
 
 from geometry_msgs.msg import Twist
+from measure import SETTLE
 import rclpy
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, LaserScan, PointCloud2, PointField
@@ -36,7 +37,6 @@ CLASSES = {'twist': Twist, 'string': String, 'image': Image, 'scan': LaserScan,
            'cloud': PointCloud2}
 PATIENCE = 60.0
 """How long no further publisher may find a subscription, s."""
-SETTLE = 0.5
 GIVE_UP = 4.0
 
 

@@ -43,6 +43,7 @@ HERE = Path(__file__).parent
 TYPES = {'twist': 'geometry_msgs/msg/Twist', 'string': 'std_msgs/msg/String',
          'image': 'sensor_msgs/msg/Image', 'scan': 'sensor_msgs/msg/LaserScan'}
 QUIET = 1.0
+SETTLE = 0.5       # s between a source being told to go and its first message
 SETTLED = 3.0
 """After the last topic was subscribed to, until nothing has to be looked at any more, s."""
 START_TIMEOUT = 120.0

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -26,7 +26,10 @@ from websockets.protocol import State
 from websockets.streams import StreamReader
 
 from ws_bridge.session.queue import Parts
-from ws_bridge.transport.fragments import LARGEST, PIECE, write_fragments
+from ws_bridge.transport.fence import Fenced
+from ws_bridge.transport.fragments import write_fragments
+from ws_bridge.transport.framing import PIECE
+from ws_bridge.transport.window import LARGEST, Window
 
 DATA = bytes(range(256)) * 8192     # 2 MiB
 
@@ -36,14 +39,19 @@ class Socket:
     A connection and its transport, which keeps what it is given.
 
     :ivar waiting: bytes that the peer has not taken.
-    :ivar most: bytes for which its link has room.
+    :ivar window: of the link, which has room.
     """
+
+    write_parts = Fenced.write_parts
 
     def __init__(self) -> None:
         self.transport = self
         self.state = State.OPEN
         self.waiting = 0
-        self.most = PIECE
+        self.window = Window(None)
+        self.send_parts: Callable[[Sequence[bytes | memoryview]], int] | None = None
+        self.on_change: Callable[[], object] = lambda: None
+        self.loop = asyncio.get_running_loop()
         self.written: list[Any] = []
         self.is_ended = False
         self.on_drain: Callable[[], object] = lambda: None
@@ -64,11 +72,8 @@ class Socket:
         """Write a frame; return whether all of it was written, and what was noted."""
         socket: Any = self
         sizes: list[int] = []
-
-        async def room() -> int:
-            return self.most
-        return await write_fragments(socket, frame, text=text, on_written=sizes.append,
-                                     room=room), sizes
+        return await write_fragments(socket, frame, self.window, text=text,
+                                     on_written=sizes.append), sizes
 
     def frames(self) -> list[WireFrame]:
         """Return what a client reads."""
@@ -89,9 +94,11 @@ class Socket:
 @pytest.mark.parametrize(('frame', 'sizes'), [
     (DATA, [LARGEST] * 4),
     (DATA[:LARGEST + 1], [LARGEST, 1]),
-    (Parts(b'head', memoryview(DATA)[:200_000], b'tail' * 50), [4, 200_000, 200]),
+    (Parts(b'head', memoryview(DATA)[:200_000], b'tail' * 50), [200_204]),
+    (Parts(b'head', memoryview(DATA), b'tail'), [LARGEST] * 4 + [8]),
     (Parts(b'', memoryview(DATA)[:126], b''), [126]),
-    (Parts(b'x' * 125, b'y' * 65535, b'z' * 65536), [125, 65535, 65536])])
+    (Parts(b'x' * 125), [125]), (Parts(b'y', b'z' * 65534), [65535]),
+    (Parts(b'y', b'z' * 65535), [65536])])
 @pytest.mark.parametrize('text', [True, False])
 async def test_a_client_reads_one_message(frame: bytes | Parts, sizes: list[int], text: bool
                                           ) -> None:
@@ -108,7 +115,46 @@ async def test_a_client_reads_one_message(frame: bytes | Parts, sizes: list[int]
 async def test_nothing_is_copied() -> None:
     socket = Socket()
     await socket.take(DATA)
-    assert all(piece.obj is DATA for piece in socket.written[1::2])
+    assert all(piece.obj is DATA for piece in socket.written[1::2])     # each has its head before
+
+
+async def test_a_fast_peer_is_given_all_of_it() -> None:
+    socket = Socket()
+    socket.window.at_once = len(DATA) + 4
+    assert await socket.take(Parts(b'head', DATA)) == (True, [len(DATA) + 4])
+
+
+@pytest.mark.parametrize('room', [0, 1, 9, 10, 11, 14, 15, 1000, PIECE, PIECE + 14, None])
+async def test_what_the_socket_does_not_take_waits(room: int | None) -> None:
+    """Nothing is lost, comes twice or is copied, wherever the socket is full; or it has gone."""
+    socket = Socket()
+    taken = b''
+    changes = 0
+
+    def send_parts(parts: Sequence[bytes | memoryview]) -> int:
+        nonlocal taken
+        if not room:
+            raise BlockingIOError if room is not None else ConnectionResetError
+        more = b''.join(parts)[:room]
+        taken += more
+        return len(more)
+
+    def write(data: bytes | memoryview) -> None:
+        socket.written.append(data)
+        socket.waiting += len(data)
+
+    def changed() -> None:
+        nonlocal changes
+        changes += 1
+    socket.send_parts, socket.write = send_parts, write     # type: ignore[method-assign]
+    socket.on_change = changed
+    frame = Parts(b'head', memoryview(DATA)[:PIECE])
+    assert await socket.take(frame) == (True, [PIECE + 4])
+    assert all(isinstance(each, bytes) or each.obj in (DATA, b'head') or len(each) <= 10
+               for each in socket.written)
+    socket.written.insert(0, taken)
+    assert [each.data for each in socket.frames()] == [frame.whole()]
+    assert changes == (len(socket.written) > 1)
 
 
 async def test_a_peer_that_takes_little_is_given_little() -> None:
@@ -124,7 +170,7 @@ async def test_a_peer_that_takes_little_is_given_little() -> None:
 
 async def test_over_a_slow_link_it_leaves_bit_by_bit() -> None:
     socket = Socket()
-    socket.most = 1000
+    socket.window.most = 1000
     done, sizes = await socket.take(DATA[:10_500])
     assert (done, sizes) == (True, [1000] * 10 + [500])
     assert b''.join(each.data for each in socket.frames()) == DATA[:10_500]

@@ -581,7 +581,7 @@ async def test_frames_leave_whole_and_in_order_whatever_comes_together(
     link = await server.link()
     if link._window._kernel is not None:
         link._window._set(1e9, 0.001)       # the link is known to be fast
-    samples = messages = beats = 0
+    samples = messages = beats = clouds = 0
     data = b''
 
     def drain() -> None:
@@ -602,7 +602,12 @@ async def test_frames_leave_whole_and_in_order_whatever_comes_together(
         elif what < 0.94:
             messages += 1
             link.send(b'message %d' % messages)
-        elif what < 0.945:
+        elif what < 0.95:
+            clouds += 1
+            head = b'cloud %d ' % clouds
+            link.send_stream('c', Parts(head, b'.' * choose.choice((2 * PIECE, 1 << 20))), 2**20,
+                             text=False)
+        elif what < 0.955:
             await asyncio.sleep(0)
             drain()
 
@@ -612,20 +617,25 @@ async def test_frames_leave_whole_and_in_order_whatever_comes_together(
     await async_wait_until(is_done)
     link.send(b'end')
     await async_wait_until(lambda: is_done() and data.endswith(b'\x81\x03end'))
-    found: dict[bytes, list[int]] = {b'sample': [], b'message': [], b'beat': []}
-    frames = 0
-    while data:
-        size, at = data[1], 2
-        if size == 126:
-            size, at = int.from_bytes(data[2:4], 'big'), 4
-        frame, data = data[at:at + size], data[at + size:]
+    found: dict[bytes, list[int]] = {b'sample': [], b'message': [], b'beat': [], b'cloud': []}
+    frames, place, frame = 0, 0, b''
+    while place < len(data):
+        first, size, at = data[place], data[place + 1], place + 2
+        if size > 125:
+            at += 2 if size == 126 else 8
+            size = int.from_bytes(data[place + 2:at], 'big')
+        assert (first & 0x0f == 0) is bool(frame)       # the next fragment of what came before
+        frame, place = frame + data[at:at + size], at + size
+        if first < 0x80:
+            continue
         frames += 1
         if frame != b'end':
             parts = re.fullmatch(rb'([a-z]+) ?(\d+) ?\.*', frame)
             assert parts is not None, frame
             found[parts[1]].append(int(parts[2]))
+        frame = b''
     assert found == {b'sample': [*range(1, samples + 1)], b'message': [*range(1, messages + 1)],
-                     b'beat': [*range(1, beats + 1)]}
+                     b'beat': [*range(1, beats + 1)], b'cloud': [*range(1, clouds + 1)]}
     assert link.messages_out == frames
     assert link.queued_bytes == 0
 
@@ -727,7 +737,10 @@ async def test_whatever_happens_in_the_middle_of_a_fan_out(
         if isinstance(peer, ClientConnection):
             readers.append(asyncio.create_task(read(peer)))
         await async_wait_until(lambda: len(server.links) > len(peers))
-        peers[server.links[-1]] = peer
+        link = server.links[-1]
+        peers[link] = peer
+        if link._window._kernel is not None and choose.random() < 0.5:
+            link._window._set(1e9, 0.001)       # the link is known to be fast
     sent: dict[Link, list[bytes]] = {link: [] for link in peers}
     ends = dict(zip(choose.sample(range(60), 3), choose.sample(list(peers), 3), strict=True))
     codes: dict[Link, int] = {}

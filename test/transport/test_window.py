@@ -31,7 +31,9 @@ from ws_bridge.transport.framing import PIECE, StreamFrame
 from ws_bridge.transport.window import (
     DELAY,
     FAR,
+    FULL,
     Kernel,
+    LARGEST,
     LEAST,
     LONGEST,
     NOT_SENT,
@@ -85,7 +87,7 @@ class Line(Kernel):
 class SlowWindow:
     """A window through which a piece leaves when the test says so."""
 
-    most, rate = 700, 1000.0
+    most, rate, at_once = 700, 1000.0, 0
     is_tight = is_asked = is_bounded = True
 
     def __init__(self) -> None:
@@ -168,6 +170,20 @@ def test_a_link_that_becomes_faster_is_used() -> None:
     line.rate = 1e7
     fill(window, line, 3.0)
     assert (window.is_tight, window.most, line.takes) == (False, PIECE, TIGHT)
+
+
+@pytest.mark.parametrize(('rate', 'at_once', 'takes'), [
+    (1e5, 0, NOT_SENT), (5e6, 100_000, TIGHT), (5e7, 1_000_000, 1_000_000), (1e10, FULL, FULL)])
+def test_a_fast_link_gets_large_frames_at_once(rate: float, at_once: int, takes: int) -> None:
+    """As much as it carries in no time; what the kernel holds of it has left as soon."""
+    line = Line(rate, 0.001)
+    window = Window(line)
+    assert window.at_once == 0
+    window._set(rate, 0.001)
+    assert (window.at_once, line.takes) == (at_once, takes)
+    assert window.largest == max(at_once, LARGEST)
+    window._set(1e4, 0.001)     # it has become slow
+    assert (window.at_once, line.takes) == (0, NOT_SENT)
 
 
 def test_a_pause_of_the_link_is_no_rate() -> None:
