@@ -264,7 +264,8 @@ class Outbound:
         if isinstance(frame, str):
             frame, text = frame.encode(), True
         is_large = isinstance(frame, Parts) or len(frame) > self._window.most
-        if is_large and split is None and self._leaves_at_once(len(frame)):
+        if is_large and self._is_plain and split is None and len(frame) <= self._window.at_once \
+                and self.is_idle and not self._transport.get_write_buffer_size():
             self.websocket.write_parts([head(len(frame), text), *views(frame)])
             self.messages_out += 1
             self.bytes_out += len(frame)
@@ -282,11 +283,6 @@ class Outbound:
         else:
             self.queue.put_stream(key, frame, depth, text=text, split=split, on_left=on_left)
             self._start_writer()
-
-    def _leaves_at_once(self, size: int) -> bool:
-        """Whether the kernel takes a large frame now, which the link carries in no time."""
-        return self._is_plain and size <= self._window.at_once and self.is_idle \
-            and not self._transport.is_closing() and not self._transport.get_write_buffer_size()
 
     @property
     def bandwidth(self) -> float | None:
