@@ -89,7 +89,11 @@ class SafetyEnd:
             self._call()
 
     def tell_neighbours(self, text: str) -> None:
-        """Tell the other bridges, also that nothing has changed: silence means that it is gone."""
+        """
+        Tell the other bridges, also that nothing has changed: silence means that it is gone.
+
+        Any thread may, until the node is destroyed.
+        """
         self._neighbours.publish(String(data=text))
 
     def _say(self, publisher: Any, msg_type: type[Any], value: str | bool) -> bool:

@@ -529,9 +529,9 @@ class RosSide:
 
     def tell_neighbours(self, text: str) -> None:
         """Tell the other bridges of the graph what this one guards, JSON."""
-        ros, safety = self._running(), self._safety
-        assert safety is not None
-        ros.submit(lambda: safety.tell_neighbours(text))
+        self._running()
+        assert self._safety is not None
+        self._safety.tell_neighbours(text)
 
     @property
     def idle(self) -> bool:
