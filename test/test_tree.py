@@ -34,7 +34,6 @@ UNMIRRORED = {
     'bridge/bridge': 'wires every unit: held by all tests of this folder and of features/',
     'bridge/cameras': 'in test_screens, which shows them, and test_video',
     'bridge/connections': 'in test_end_to_end and test_control: it needs peers',
-    'bridge/converter': 'in test_large_messages: it needs a worker and a peer',
     'bridge/door': 'in security/test_logins: it answers handshakes',
     'bridge/fan_out': 'in test_outward, whose samples it hands out',
     'bridge/frames': 'in test_end_to_end and test_large_messages: it needs peers',

@@ -244,6 +244,26 @@ async def test_close_stops_the_robot(robot: Robot) -> None:
         assert told['data']['reason'] == 'closed'
 
 
+@pytest.mark.parametrize('says_so', [True, False])
+async def test_close_stops_the_robot_though_its_answer_waits_behind_pictures(
+        robot: Robot, says_so: bool) -> None:
+    """Over a thin link they are long in coming; also of who only ends what it sends."""
+    async with two() as (service, operator, _):
+        await drives(operator)
+        link = next(iter(service.bridge._peers))
+        transport = operator.websocket.transport
+        transport.pause_reading()
+        link.send(bytes(1 << 23), text=False)
+        if says_so:
+            operator.websocket.protocol.send_close(1000)
+            operator.websocket.send_data()
+        else:
+            transport.write_eof()
+        await robot.hears(0.0, 1.0, 0.0)
+        assert link._transport.get_write_buffer_size() > 0
+        transport.abort()
+
+
 async def test_silence_stops_the_robot_and_keeps_the_lease(robot: Robot) -> None:
     async with two(gate_timeout=0.1) as (_, operator, _):
         await drives(operator)

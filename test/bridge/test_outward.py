@@ -466,6 +466,7 @@ def test_who_comes_late_gets_nothing_from_before(robot: Robot) -> None:
     robot.subscribe(first, '/t', depth=8)
     robot.publish('/t', 3)
     robot.outward.work()
+    robot.loop.run()
     assert robot.sent('first') == [1, 2, 3]
     assert robot.sent('late') == [3]
 
@@ -572,6 +573,160 @@ def test_a_latched_sample_is_kept_late(robot: Robot) -> None:
     assert [robot.sent(name) for name in ('first', 'second', 'third', 'fourth')] == [[7]] * 4
 
 
+@pytest.fixture
+def costly(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Have it take a third of a slice to make text of a sample; count that."""
+    made: Counter[str] = Counter()
+    to_json = Codec.to_json
+
+    def slowly(codec: Codec, cdr: bytes) -> bytes:
+        robot.loop.now += SLICE / 3
+        made['text'] += 1
+        return to_json(codec, cdr)
+    monkeypatch.setattr(Codec, 'to_json', slowly)
+    return made
+
+
+def keep(robot: Robot, topic: str, *numbers: int) -> None:
+    """Have a topic keep samples; who is there gets them."""
+    robot.heard[topic].be_exact(True)
+    robot.bring(topic, [((number, number, b'map'), number) for number in numbers], latched=True)
+    robot.outward.work()
+    robot.loop.run()
+
+
+def test_what_is_kept_is_given_in_slices(robot: Robot, costly: Counter[str]) -> None:
+    """However many topics a peer subscribes to at once: nobody's command waits for more."""
+    topics = [f'/t{number}' for number in range(300)]
+    robot.peer('first', *topics)
+    for topic in topics:
+        keep(robot, topic, 1, 2)
+    costly.clear()
+    before = robot.loop.now
+    robot.peer('late', *topics)
+    assert robot.loop.now == before
+    robot.publish('/t299', 3)
+    robot.publish('/t7', 4)
+    robot.outward.work()
+    turns = []
+    while robot.loop.waiting:
+        before = costly['text']
+        robot.loop.waiting.pop(0)()
+        turns.append(costly['text'] - before)
+    assert max(turns) <= 5
+    assert costly['text'] == 2 * 300 + 2 * 2    # what is new is made for it alone, meanwhile
+    assert robot.sent('first')[-2:] == [3, 4]
+    assert Counter(robot.sent('late')) == Counter([1, 2] * 300 + [3, 4])
+    robot.publish('/t7', 5)
+    robot.outward.work()
+    assert costly['text'] == 2 * 300 + 2 * 2 + 1
+    assert robot.sent('first')[-1] == robot.sent('late')[-1] == 5
+
+
+def test_what_is_missed_is_given_in_slices(robot: Robot, costly: Counter[str]) -> None:
+    """It is known to be kept only when many peers have come that did not get it."""
+    robot.peer('first', '/t')
+    robot.bring('/t', [(A_SAMPLE, 7)])
+    robot.outward.work()
+    for number in range(30):
+        robot.peer(f'p{number}', '/t')
+    robot.heard['/t'].be_exact(True)
+    before = robot.loop.now
+    robot.bring('/t', [(A_SAMPLE, 7)], latched=True)
+    assert robot.loop.now == before
+    robot.publish('/t', 8)
+    robot.outward.work()
+    assert longest_turn(robot) <= SLICE * 1.7
+    assert {tuple(robot.sent(f'p{number}')) for number in range(30)} == {(7, 8)}
+
+
+def test_who_gives_up_a_topic_is_given_nothing_that_is_kept(robot: Robot, costly: Counter[str]
+                                                            ) -> None:
+    """Neither the rest of it, nor anything new; others are."""
+    robot.peer('first', '/t')
+    keep(robot, '/t', *range(1, 6))
+    gone, stays = robot.peer('gone', '/t', depth=3), robot.peer('stays', '/t', depth=3)
+    while not robot.sent('gone'):
+        robot.loop.waiting.pop(0)()
+    assert robot.sent('gone')[-1] < 5
+    got = robot.sent('gone')
+    robot.publish('/t', 6)
+    robot.outward.close(gone, '/t')
+    robot.subscribe(stays, '/t', depth=4)
+    robot.loop.run()
+    assert robot.sent('gone') == got
+    assert robot.sent('stays') == [1, 2, 3, 4, 5, 6]
+    robot.outward.close(stays, '/t')
+    robot.peer('last', '/t')
+    for peer in ('first', 'last'):
+        robot.outward.close(SimpleNamespace(name=peer, link=stays.link), '/t')
+    robot.loop.run()
+    assert not robot.sent('last')
+
+
+@pytest.mark.parametrize('interval', [0.0, 1.0])
+def test_nothing_is_made_for_who_is_gone(robot: Robot, costly: Counter[str], interval: float
+                                         ) -> None:
+    """Though its end was not told yet."""
+    robot.peer('first', '/t')
+    keep(robot, '/t', 1, 2)
+    gone = robot.peer('gone', '/t', interval=interval)
+    robot.peer('late', '/t')
+    robot.publish('/t', 3)
+    gone.link.is_open = False
+    robot.loop.run()
+    assert (robot.sent('gone'), robot.sent('late')) == ([], [1, 2, 3])
+    robot.outward.leave(gone)
+    robot.publish('/t', 4)
+    robot.outward.work()
+    assert (robot.sent('gone'), robot.sent('late')) == ([], [1, 2, 3, 4])
+
+
+def test_to_come_is_told_before_anything_is_given(robot: Robot) -> None:
+    robot.peer('first', '/t')
+    keep(robot, '/t', 1)
+    late = robot.peer('late')
+    late.send = lambda reply: robot.log.append(('late', [b'"data":999']))
+    robot.subscribe(late, '/t')
+    robot.loop.run()
+    assert robot.sent('late') == [999, 1]
+
+
+def test_a_peer_that_comes_while_there_is_much_gets_on(robot: Robot, costly: Counter[str]) -> None:
+    """What comes meanwhile does not keep it from joining, and is bounded by its depth."""
+    robot.peer('first', '/t', depth=2)
+    keep(robot, '/t', 1, 2, 3)
+    late = robot.peer('late', '/t', depth=2)
+    number = 3
+    while len(robot.outward.topics()[0].arrivals):
+        number += 1
+        assert number < 50
+        robot.publish('/t', number)
+        robot.loop.waiting.pop(0)()
+    robot.loop.run()
+    got = robot.sent('late')
+    assert got[:3] == [1, 2, 3]
+    assert got == sorted(got)
+    assert len(got) == number - late.link.dropped
+    assert got[-1] == number
+
+
+def test_who_is_limited_gets_what_is_kept_and_then_the_newest(monkeypatch: pytest.MonkeyPatch
+                                                              ) -> None:
+    robot = Robot(loop=OnTime())
+    told_by(robot.loop, monkeypatch)
+    robot.peer('first', '/t', depth=9)
+    keep(robot, '/t', 1, 2, 3)
+    robot.peer('slow', '/t', interval=1.0)
+    robot.publish('/t', 4, 5, 6)
+    robot.outward.work()
+    robot.loop.advance(0.9)
+    *kept, new = robot.sent('slow')
+    assert kept == [1, 2, 3]
+    robot.loop.advance(0.2)
+    assert robot.sent('slow') == [1, 2, 3, new, *{6} - {new}]
+
+
 class OnePlace:
     """A topic of a robot, as the model has it."""
 
@@ -585,8 +740,14 @@ class OnePlace:
 
     def bring(self, samples: list[tuple[SampleInfo, int]], *, latched: bool) -> None:
         self._robot.bring('/t', samples, latched=latched)
-        if self._random.random() < 0.5:     # else it waits meanwhile
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Let some slices of time pass, or none."""
+        for _ in range(self._random.choice([0, 1, 1, 2, 9])):
             self._robot.outward.work()
+            if self._robot.loop.waiting:
+                self._robot.loop.waiting.pop(0)()
 
     def forget(self, origins: frozenset[bytes]) -> None:
         self._robot.heard['/t'].forget(origins)
@@ -601,6 +762,7 @@ class OnePlace:
         points = self._random.choice([None, 1, 2]) if self._robot.msg_type == CLOUD else None
         self._robot.subscribe(self._peers[name], '/t', depth=self._random.randrange(90, 99),
                               max_points=points)
+        self._go_on()
 
     def leave(self, name: str) -> None:
         self._robot.outward.close(self._peers[name], '/t')
@@ -612,12 +774,18 @@ class OnePlace:
 
 
 @pytest.mark.parametrize('kind', [Robot, CloudRobot])
-def test_each_member_gets_each_latched_sample_once(kind: type[Robot]) -> None:
+def test_each_member_gets_each_latched_sample_once(kind: type[Robot],
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     """Whenever it joins, whatever comes live, from the store, or twice; and in this order."""
     for seed in range(40):
         random = Random(seed)
+        robot = kind()
+        told_by(robot.loop, monkeypatch)
+        # a slice is long enough for two, twenty or all
+        cost = random.choice([SLICE / 2, SLICE / 20, 0.0])
+        monkeypatch.setattr(robot, 'peer', partial(robot.peer, cost=cost))
         try:
-            LatchedModel(OnePlace(kind(), random), random, SETTINGS.latched_count).run(40)
+            LatchedModel(OnePlace(robot, random), random, SETTINGS.latched_count).run(40)
         except AssertionError as exc:
             raise AssertionError(f'seed {seed}') from exc
 
@@ -642,6 +810,7 @@ def test_a_large_latched_sample_is_given_once(monkeypatch: pytest.MonkeyPatch) -
     robot.outward.close(gone, '/map')
     robot.outward.close(rare, '/map')
     robot.subscribe(rare, '/map', interval=1.0)
+    robot.loop.run()
     slow.work()
     robot.outward.work()
     robot.loop.run()
@@ -662,6 +831,7 @@ def test_a_small_sample_waits_for_a_large_one_before_it(monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         patch.setattr(fan_out_module, 'LARGE', 4)
         robot.peer('late', '/map')
+        robot.loop.run()
     robot.bring('/map', [((2, 2, b'map server'), 2)], latched=True)
     robot.outward.work()
     slow.work()
@@ -669,6 +839,30 @@ def test_a_small_sample_waits_for_a_large_one_before_it(monkeypatch: pytest.Monk
     robot.outward.work()
     robot.loop.run()
     assert robot.sent('first') == robot.sent('late') == [1, 2, 3]
+
+
+@pytest.mark.parametrize('interval', [0.0, 1.0])
+def test_what_is_new_waits_for_large_ones_that_are_kept(monkeypatch: pytest.MonkeyPatch,
+                                                        interval: float) -> None:
+    """Also if it is small, or if it comes before these were looked at; none gives way."""
+    slow = Slow()
+    robot = Robot(slow, OnTime())
+    robot.peer('first', '/map', depth=9)
+    keep(robot, '/map', 1, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(fan_out_module, 'LARGE', 4)
+        robot.peer('late', '/map', interval=interval)
+        robot.bring('/map', [((3, 3, b'map server'), 3)])
+        robot.loop.run()
+    robot.bring('/map', [((4, 4, b'map server'), 4)])
+    robot.outward.work()
+    robot.loop.run()
+    assert not robot.sent('late')
+    slow.work()
+    robot.loop.advance(0.0)
+    slow.work()
+    robot.loop.advance(2.0)
+    assert robot.sent('late') == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize('interval', [0.0, 1.0])

@@ -115,7 +115,7 @@ async def test_what_a_peer_finds_when_it_comes_back(robot: Any) -> None:
             await async_wait_until(lambda: peer.samples('/count'))
             assert peer.samples('/count') == [{'data': 5}]
             assert numbers(peer, '/count') == [got + 4]
-            assert {'data': 'new'} in peer.samples('/map')
+            await async_wait_until(lambda: {'data': 'new'} in peer.samples('/map'))
             assert (await peer.publish('/wish', {'data': 7}))['data']['op'] == 'publish'
             await async_wait_until(lambda: heard == [7])
             assert [frame['metadata']['correlation_id'] for frame in peer.frames].count(

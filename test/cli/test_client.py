@@ -20,8 +20,9 @@ from typing import Any
 
 import pytest
 from support.certificates import make_authority, make_certificate
+from support.helpers import async_wait_until
 
-from ws_bridge.cli.client import BridgeClient, connected
+from ws_bridge.cli.client import BridgeClient, connected, HeldLease
 from ws_bridge.errors import BadFrame, ConnectFailed, Forbidden, NotConnected, WsBridgeError
 from ws_bridge.interface.server import WebSocketServer
 from ws_bridge.protocol.envelope import decode, encode
@@ -39,8 +40,14 @@ class FakeLink:
         self.frames: list[Any] = []
 
     def send(self, frame: bytes, priority: int) -> bool:
-        self.frames.append(decode(frame))
+        self.frames.append(decode(frame) if frame else None)
         return True
+
+    @property
+    def empty(self) -> list[int]:
+        """Return after how many other frames each empty one was sent."""
+        return [place - self.frames[:place].count(None)
+                for place, frame in enumerate(self.frames) if frame is None]
 
 
 class Talk:
@@ -99,6 +106,50 @@ async def test_an_acknowledgment_without_fields_is_an_error() -> None:
     talk.answer(MessageType.ACKNOWLEDGMENT, 'done')
     with pytest.raises(BadFrame):
         await task
+
+
+async def greeted(talk: Talk, *capabilities: str) -> None:
+    """Let a bridge say what it can."""
+    task = await talk.ask()
+    talk.answer(MessageType.ACKNOWLEDGMENT, {'op': 'hello', 'capabilities': [*capabilities]})
+    await task
+
+
+async def test_an_empty_frame_follows_a_command_that_nothing_follows() -> None:
+    """TCP sends a lost command again when it hears that a later packet has arrived."""
+    talk = Talk()
+    await greeted(talk, 'empty')
+    lease = HeldLease(3)
+    commands = [asyncio.create_task(talk.client.publish('/cmd_vel', {}, lease)) for _ in range(2)]
+    await async_wait_until(lambda: talk.link.empty)
+    assert talk.link.empty == [3]
+    commands.append(asyncio.create_task(talk.client.publish('/cmd_vel', {}, lease)))
+    await asyncio.sleep(0)
+    commands += [await talk.ask(), asyncio.create_task(talk.client.publish('/lamp', {}))]
+    await asyncio.sleep(0)
+    assert talk.client._follower is None
+    commands.append(asyncio.create_task(talk.client.publish('/cmd_vel', {}, lease)))
+    await async_wait_until(lambda: len(talk.link.empty) == 2)
+    assert talk.link.empty == [3, 7]
+    commands.append(asyncio.create_task(talk.client.publish('/cmd_vel', {}, lease)))
+    await asyncio.sleep(0)
+    follower = talk.client._follower
+    assert follower is not None
+    talk.client.closed(talk.link, 1000, '')
+    assert follower.cancelled()
+    await asyncio.gather(*commands, return_exceptions=True)
+
+
+async def test_no_empty_frame_follows_where_the_bridge_does_not_say_that_it_takes_them() -> None:
+    talk = Talk()
+    for said in (None, ('lease',)):
+        if said is not None:
+            await greeted(talk, *said)
+        command = asyncio.create_task(talk.client.publish('/cmd_vel', {}, HeldLease(3)))
+        await asyncio.sleep(0)
+        assert talk.link.frames[-1].extra['epoch'] == 3
+        assert talk.client._follower is None
+        command.cancel()
 
 
 async def test_a_second_answer_changes_nothing() -> None:

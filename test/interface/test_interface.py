@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 from support.helpers import async_wait_until
-from support.transport_support import Bare, Dial, MakeClient, MakeServer
+from support.transport_support import Bare, Dial, MakeClient, MakeServer, Recorder
 
 from ws_bridge import (
     ConnectionState,
@@ -353,13 +353,18 @@ async def test_a_client_that_finds_no_server(make_client: MakeClient) -> None:
     assert not await client.send('x')
 
 
-async def test_a_port_that_is_taken(make_server: MakeServer) -> None:
-    """ERROR, with the reason."""
+@pytest.mark.parametrize('listener', [None, Recorder()])
+async def test_a_port_that_is_taken(make_server: MakeServer, listener: Recorder | None,
+                                    caplog: pytest.LogCaptureFixture) -> None:
+    """ERROR, with the reason, which is logged unless the owner of a listener says it."""
     server = await make_server()
-    other = WebSocketServer(InterfaceConfig(endpoint=f'127.0.0.1:{server.port}'))
+    other = WebSocketServer(InterfaceConfig(endpoint=f'127.0.0.1:{server.port}'),
+                            listener=listener)
     assert not await other.connect()
     assert other.get_connection_state() is ConnectionState.ERROR
     assert 'cannot listen on 127.0.0.1' in str(other.last_error)
+    assert 'choose another port' in str(other.last_error)
+    assert caplog.text.count('cannot listen') == (listener is None)
     assert not await other.send('x')
     assert await other.disconnect()
 

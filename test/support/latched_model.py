@@ -71,6 +71,7 @@ class LatchedModel:
         self._store: list[Sample] = []
         self._known: set[Sample] = set()
         self._due: dict[str, list[int]] = {}
+        self._missed: dict[str, list[int]] = {}     # of these, what was heard before it came
         self._numbers = count(1)
         self._join()
 
@@ -84,10 +85,15 @@ class LatchedModel:
         self._settle()
         kept = {number for _, number in self._store}
         for name, due in self._due.items():
-            got = self._topic.got(name)
-            assert got == due, name
+            got, missed = self._topic.got(name), self._missed[name]
+            assert sorted(got) == sorted(due), name
             assert len(got) == len(set(got))
             assert kept <= set(got)
+            assert [each for each in got if each not in missed] == \
+                [each for each in due if each not in missed], name
+            assert [each for each in got if each in missed] == missed, name
+            # These are older than what came since: the sooner, the better.
+            assert all(got.index(each) <= due.index(each) for each in missed), name
 
     def _publish(self) -> None:
         number, origin = next(self._numbers), self._random.choice([*DEPTHS, b'deep', b'volatile'])
@@ -109,9 +115,11 @@ class LatchedModel:
         taken, waiting[:] = waiting[:most], waiting[most:]
         self._topic.bring(taken, latched=latched)
         for sample in taken:
-            for due in self._due.values():
-                if sample not in self._known or (latched and sample[1] not in due):
+            for name, due in self._due.items():
+                is_missed = sample in self._known
+                if not is_missed or (latched and sample[1] not in due):
                     due.append(sample[1])
+                    self._missed[name] += [sample[1]] * is_missed
             self._known.add(sample)
             if latched and sample not in self._store:
                 self._store.append(sample)
@@ -120,6 +128,7 @@ class LatchedModel:
     def _join(self) -> None:
         name = f'p{next(self._numbers)}'
         self._due[name] = [number for _, number in self._store]
+        self._missed[name] = []
         self._topic.join(name)
 
     def _leave(self) -> None:

@@ -21,6 +21,7 @@ from itertools import pairwise
 import logging
 import random
 import re
+import socket
 import time
 from typing import Any
 
@@ -34,12 +35,13 @@ from support.transport_support import (
     MakeClient,
     MakeServer,
     masked,
+    PING,
     Recorder,
     TEXT,
 )
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import Connection
-from websockets.asyncio.server import broadcast
+from websockets.asyncio.server import broadcast, serve, ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from ws_bridge.bridge.fan_out import batch_of, FanOut
@@ -369,6 +371,116 @@ async def test_nothing_is_received_after_close(make_server: MakeServer, bare: Ba
     await asyncio.get_running_loop().sock_sendall(sender.socket, frame * 3)
     await server.end()
     assert server.frames == []
+
+
+def close_frame(code: int, reason: bytes) -> bytes:
+    """Return the close frame of a client."""
+    return masked(8, code.to_bytes(2, 'big') + reason)
+
+
+@pytest.mark.parametrize('waits', [False, True], ids=['at once', 'after what came before'])
+async def test_the_end_is_told_when_the_peer_says_that_it_closes(
+        make_server: MakeServer, bare: Bare, waits: bool) -> None:
+    """What it drives has to stop, and the rest of the handshake waits behind pictures."""
+    server = Recorder()
+    interface = await make_server(listener=server)
+    peer = await bare(interface.port)
+    link = await server.link()
+    link.send(BIG * 40, text=False)
+    if waits:
+        link.pause()
+    await peer.send(masked(TEXT, b'hi') + masked(TEXT, b'there') + close_frame(4007, b'bye'))
+    if waits:
+        await async_wait_until(lambda: not link.is_open)
+        assert server.ends == []
+        link.resume()
+    assert await server.end() == (4007, 'bye')
+    assert server.frames == ['hi', 'there']
+    assert not link.is_open
+    assert not link._transport.is_closing()
+    assert len(interface._connections) == 1
+    link.close(1000, 'too late')
+    peer.close()
+    await async_wait_until(lambda: not len(interface._connections))
+    assert server.ends == [(4007, 'bye')]
+
+
+async def test_a_client_is_told_when_its_server_says_that_it_closes(
+        make_client: MakeClient) -> None:
+    """And connects again when that connection is gone."""
+    client, said = Recorder(), asyncio.Event()
+
+    async def hold(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()    # it never hears the answer
+        connection.protocol.send_close(1012, 'restart')
+        connection.send_data()
+        await said.wait()
+        connection.transport.abort()
+    async with serve(hold, '127.0.0.1', 0) as server:
+        await make_client(server.sockets[0].getsockname()[1], listener=client)
+        assert await client.end() == (1012, 'restart')
+        assert not client.links
+        said.set()
+        await async_wait_until(lambda: len(client.ends) == 2)
+    assert set(client.ends) == {(1012, 'restart')}
+
+
+@pytest.mark.parametrize('seed', range(30))
+async def test_the_end_comes_once_and_after_all_that_came_before(
+        make_server: MakeServer, bare: Bare, seed: int) -> None:
+    """However it comes in pieces, its reading pauses, the line is full, and whoever closes."""
+    chance = random.Random(seed)
+    server = Recorder()
+    interface = await make_server(listener=server, options=ServerOptions(close_timeout=0.2))
+    peer = await bare(interface.port)
+    link = await server.link()
+    if chance.random() < 0.5:
+        link.send(BIG * 40, text=False)
+    sent, stream = [], b''
+    for number in range(chance.randrange(8)):
+        kind, text = chance.randrange(4), f'{number}' * chance.choice([1, 100, 100_000])
+        data = text.encode()
+        if kind == 0:
+            stream += masked(PING, b'ping')
+        elif kind == 1:
+            half = len(data) // 2
+            stream += masked(TEXT, data[:half][:60_000], is_last=False) + masked(
+                0, data[half:][:60_000])
+            sent.append((data[:half][:60_000] + data[half:][:60_000]).decode())
+        else:
+            stream += masked(TEXT, data[:60_000])
+            sent.append(data[:60_000].decode())
+    how = chance.choice(['closes', 'says no code', 'sends no more', 'is closed', 'both'])
+    end = {'closes': (4000 + seed, f'bye {seed}'), 'says no code': (1005, ''),
+           'sends no more': (1006, '')}.get(how, (4999, 'go'))
+    if how in ('closes', 'both'):
+        stream += close_frame(4000 + seed, f'bye {seed}'.encode())
+    elif how == 'says no code':
+        stream += masked(8, b'')
+    stream += masked(TEXT, b'after the end') * (how != 'is closed')
+    while stream:
+        piece, stream = stream[:(size := chance.choice([1, 7, 300, 10**6]))], stream[size:]
+        if how == 'both' and not stream:
+            link.close(4999, 'go')
+        await peer.send(piece)
+        chance.choice([link.pause, link.resume, link.resume])()
+        if chance.random() < 0.3:
+            await asyncio.sleep(0)
+    link.resume()
+    if how == 'sends no more':
+        sent.append('after the end')
+        peer.socket.shutdown(socket.SHUT_WR)
+    elif how == 'is closed':
+        await async_wait_until(lambda: len(server.frames) == len(sent))
+        link.close(4999, 'go')
+    assert await server.end() == end
+    if how == 'both':
+        assert server.frames == sent[:len(server.frames)]
+    else:
+        assert server.frames == sent
+    peer.close()
+    await async_wait_until(lambda: not len(interface._connections))
+    assert server.ends == [end]
 
 
 async def test_closing_a_stuck_peer_is_bounded(make_server: MakeServer, bare: Bare) -> None:

@@ -60,6 +60,7 @@ class Converter:
         self._workshop = workshop
         self._loop = loop
         self._streams: dict[Hashable, deque[Conversion]] = {}
+        self._line: deque[Hashable] = deque()   # of those, once for each message that waits
         self._task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -73,7 +74,7 @@ class Converter:
                 *, depth: int = 1, around: tuple[bytes, bytes] = (b'', b''),
                 on_drop: Callable[[], object] | None = None) -> None:
         """
-        Have a message converted; of those of a stream that wait the newest are kept.
+        Have a message converted, after all before it; of a stream the newest that wait are kept.
 
         :param depth: how many.
         :param then: is given the result, or why there is none; not called if a newer one came.
@@ -81,6 +82,8 @@ class Converter:
         :param on_drop: called instead of ``then`` if a newer one came.
         """
         waiting = self._streams.setdefault(stream, deque())
+        if len(waiting) < depth:        # else it has the place of the oldest
+            self._line.append(stream)
         while len(waiting) >= depth:
             dropped = waiting.popleft()
             if dropped.on_drop is not None:
@@ -116,6 +119,7 @@ class Converter:
     async def shutdown(self) -> None:
         """End the worker; what waits is not converted any more."""
         self._streams.clear()
+        self._line.clear()
         self._workshop.close()
         if self._task is not None:
             self._task.cancel()
@@ -123,17 +127,19 @@ class Converter:
         await self._workshop.closed()
 
     async def _work(self) -> None:
-        """Convert the streams in turn, until nothing waits."""
+        """Convert what waits, until nothing does."""
         try:
-            while self._streams:
-                stream, waiting = next(iter(self._streams.items()))
+            while self._line:
+                stream = self._line.popleft()
+                waiting = self._streams.get(stream)
+                if not waiting:
+                    continue            # fewer of it were wanted by the time
                 job = waiting.popleft()
                 outcome = await self._convert(job)
                 if self._streams.get(stream) is not waiting:
                     continue            # shut down
-                del self._streams[stream]
-                if waiting:
-                    self._streams[stream] = waiting     # the others come first
+                if not waiting:
+                    del self._streams[stream]
                 self._hand_over(job, outcome)
         finally:
             self._task = None

@@ -17,7 +17,7 @@ Samples to peers: encoded once, framed once a group, written to all, in slices o
 Samples wait here for their turn. They are handed out in slices of :data:`SLICE`, between which
 the loop reads what peers send: streams give way to commands, however many peers want them. What
 waits when a peer's turn comes leaves in one write; of peers who get the same, it is put together
-once.
+once. A peer that comes to a topic gets what is kept in turns as well: :class:`.streams.Arrival`.
 """
 from __future__ import annotations
 
@@ -30,7 +30,16 @@ from math import ceil
 import time
 
 from ws_bridge.bridge.converter import Converter
-from ws_bridge.bridge.streams import Form, form_of, Group, Member, Sample, Throttled, Topic
+from ws_bridge.bridge.streams import (
+    Arrival,
+    Form,
+    form_of,
+    Group,
+    Member,
+    Sample,
+    Throttled,
+    Topic,
+)
 from ws_bridge.convert.codec import LARGE
 from ws_bridge.errors import BadCloud, ConversionError, WsBridgeError
 from ws_bridge.protocol.encodings import Encode, ENCODINGS
@@ -97,8 +106,8 @@ class FanOut:
         self._loop = loop
         self._epoch = epoch
         self._line: OrderedDict[Topic, None] = OrderedDict()    # those with samples that wait
+        self._late: OrderedDict[Topic, None] = OrderedDict()    # those to which peers come
         self._due: deque[tuple[Topic, Throttled]] = deque()     # turns, in time
-        self._late: deque[tuple[Topic, Throttled]] = deque()    # turns for what topics keep
         self._served: deque[Link] = deque()     # those that have frames, not sent yet
         self._batches: deque[PeerBatch] = deque()   # older than those
         self._made: list[tuple[StreamFrame, dict[Link, int]]] = []     # in this round, for whom
@@ -109,15 +118,23 @@ class FanOut:
     def __repr__(self) -> str:
         return f'FanOut({len(self._line)} topics and {len(self._served)} peers wait)'
 
-    def deliver_kept(self, topic: Topic, member: Member, samples: list[bytes]) -> None:
-        """Give a peer that came late what a transient local topic has kept."""
-        if not samples:
+    def arrive(self, topic: Topic, member: Member, kept: list[bytes]) -> None:
+        """
+        Let a peer join a topic, after what waits there.
+
+        :param kept: what it is given first, oldest first.
+        """
+        topic.depth = max(topic.depth, member.patience)
+        if not kept and not topic.waiting:
+            topic.let_in(member)
             return
-        self.gather()
         stamp = nanoseconds(self._loop.time() + self._epoch)
-        first = max(topic.sequence - len(samples), 0) + 1  # as if they were the last that came
-        for sequence, cdr in enumerate(samples, first):
-            self._give(topic, member, (cdr, stamp, sequence), len(samples))
+        first = max(topic.sequence - len(kept), 0) + 1  # as if they were the last that came
+        topic.arrivals.append(Arrival(
+            member, deque((cdr, stamp, number) for number, cdr in enumerate(kept, first)),
+            len(kept), topic.sequence))
+        self._late[topic] = None
+        self._schedule()
 
     def deliver_missed(self, topic: Topic, cdr: bytes, had: int) -> None:
         """
@@ -125,44 +142,17 @@ class FanOut:
 
         :param had: the number of the last peer that has had it.
         """
-        late = [member for member in topic.members.values() if member.joined > had]
-        if not late:
-            return
-        self.serve_all(topic)       # what came before it leaves before it
-        self.gather()
         sample = cdr, nanoseconds(self._loop.time() + self._epoch), max(topic.sequence, 1)
-        for member in late:
-            self._give(topic, member, sample, len(topic.subscription.latched()) + 1)
-
-    def _give(self, topic: Topic, member: Member, sample: Sample, count: int) -> None:
-        """
-        Give a peer one of the samples that a topic keeps.
-
-        :param count: how many there are: the peer's own wish does not make them fewer.
-        """
-        if member.wish.max_points is None:
-            self._give_now(topic, member, sample, count)
-        elif (throttled := topic.throttled.get(member.key)) is not None:
-            self._owe(topic, throttled, sample, count)
-
-    def _give_now(self, topic: Topic, member: Member, sample: Sample, count: int) -> None:
-        cdr, stamp, sequence = sample
-        form = form_of(topic, member)
-        stream = (topic, member.key)
-        if form.converted and (len(cdr) > LARGE or self._converter.is_busy(stream)):
-            topic.is_slow = True
-            self._convert(topic, form, sample, stream,
-                          partial(self._give_large, topic, member, form, cdr, count),
-                          lambda: [member], count)
-            return
-        assert topic.codec is not None
-        try:
-            body = form.encode(topic.codec, cdr)
-        except ConversionError as exc:
-            _report(topic, exc, self._loop.time(), [member])
-            return
-        _send(topic, member.peer.link, form, form.frame_here(body, stamp, sequence), stamp,
-              max(member.wish.queue_depth, count))
+        for member in topic.members.values():
+            if member.joined <= had or not member.peer.link.is_open:
+                continue
+            arrival = topic.arrival_of(member)
+            if arrival is not None:
+                arrival.add(sample)
+            elif topic.is_slow:     # it is in line for what is being converted
+                self._give_again(topic, member, sample, len(topic.subscription.latched()) + 1)
+            else:
+                self.arrive(topic, member, [*topic.let_out(member), cdr])
 
     def deliver(self, topic: Topic, samples: list[bytes], taken: float) -> None:
         """Take samples, which :meth:`work` hands out."""
@@ -248,23 +238,59 @@ class FanOut:
         due, late, line = self._due, self._late, self._line
         while (due or late or line) and size < ROUND and clock() <= end:
             if late:        # beside the others, however much of it there is
-                size += self._release_now(*late.popleft())
+                size += self._serve_next(late)
+                if clock() > end:
+                    break
             if due:
                 size += self._release_now(*due.popleft())
             elif line:
-                size += self._serve_next()
+                size += self._serve_next(line)
         self._put_together()
 
-    def _serve_next(self) -> int:
-        """Make the frames of the next topic's oldest sample; return their bytes."""
-        topic, _ = self._line.popitem(last=False)
+    def _serve_next(self, topics: OrderedDict[Topic, None]) -> int:
+        """Make the frames of what comes next in the first of topics; return their bytes."""
+        topic, _ = topics.popitem(last=False)
         if len(topic.waiting) > topic.depth:
             late = nanoseconds(self._loop.time() + self._epoch - LATE)
             while len(topic.waiting) > topic.depth and topic.waiting[0][1] < late:
                 self._give_way(topic)
-        size = self._serve(topic)
+        size = 0
+        if topics is self._late:
+            size = self._admit(topic)
+        elif topic.waiting:
+            size = self._serve(topic)
+        if topic.arrivals:
+            self._late[topic] = None
         if topic.waiting:
             self._line[topic] = None
+        return size
+
+    def _admit(self, topic: Topic) -> int:
+        """Do the next step of a topic's oldest arrival; return the bytes of the frames made."""
+        if not topic.arrivals:
+            return 0
+        arrival, size = topic.arrivals[0], 0
+        member, kept, live = arrival.member, arrival.kept, arrival.live
+        if not member.peer.link.is_open:
+            topic.arrivals.popleft()
+            return 0
+        is_early = bool(topic.waiting) and topic.waiting[0][2] <= arrival.after
+        if is_early and not kept:
+            return self._serve(topic)
+        if kept:
+            steps = [kept.popleft()]
+        else:       # two that came meanwhile: with one it might never catch up
+            steps = [] if member.is_alone else [live.popleft() for _ in range(min(2, len(live)))]
+        for sample in steps:
+            size += self._send_alone(topic, member, form_of(topic, member), sample,
+                                     member.wish.queue_depth + arrival.count,
+                                     (topic, member.key))
+        if not (is_early or kept or (live and not member.is_alone)):
+            topic.arrivals.popleft()
+            topic.thinned.pop(member.group_key, None)
+            topic.let_in(member)
+            for sample in live:
+                self._offer(topic, topic.throttled[member.key], sample)
         return size
 
     def _give_way(self, topic: Topic) -> None:
@@ -283,13 +309,7 @@ class FanOut:
         self._waiting_bytes -= sum(len(cdr) for cdr, _, _ in topic.waiting)
         topic.waiting.clear()
         self._line.pop(topic, None)
-
-    def serve_all(self, topic: Topic) -> None:
-        """Give all that waits of a topic to those who want it now, or have it wait for them."""
-        while topic.waiting:
-            self._serve(topic)
-        self._put_together()
-        self._line.pop(topic, None)
+        self._late.pop(topic, None)
 
     def _serve(self, topic: Topic) -> int:
         """
@@ -301,6 +321,8 @@ class FanOut:
         self._waiting_bytes -= len(cdr)
         codec = topic.codec
         assert codec is not None
+        for arrival in topic.arrivals:
+            arrival.hold(sample)
         if len(cdr) > LARGE or topic.is_slow:
             self._deliver_large(topic, sample)
             return len(cdr)
@@ -444,31 +466,47 @@ class FanOut:
                         group.form.frame(body, stamp, sequence), stamp)
         for member in list(topic.members.values()) if left else ():
             if member.since in left:    # it wants another form by now
-                self._give(topic, member, (cdr, stamp, sequence), 1)
+                self._give_again(topic, member, (cdr, stamp, sequence), 1)
         self._schedule()
 
-    def _give_large(self, topic: Topic, member: Member, form: Form, cdr: bytes, count: int,
+    def _give_large(self, topic: Topic, member: Member, form: Form, cdr: bytes, depth: int,
                     body: memoryview, stamp: int, sequence: int) -> None:
         """Give a peer what was converted for it, unless it has left; maybe in another form now."""
         now = topic.members.get(member.key)
         if now is member:
-            _send(topic, member.peer.link, form, form.frame(body, stamp, sequence), stamp,
-                  max(member.wish.queue_depth, count))
+            self._stage(topic, [member.peer.link], form, depth, form.frame(body, stamp, sequence),
+                        stamp)
+            self._schedule()
         elif now is not None and now.since == member.since:
-            self._give(topic, now, (cdr, stamp, sequence), count)
+            self._give_again(topic, now, (cdr, stamp, sequence), depth)
 
-    def _offer(self, topic: Topic, throttled: Throttled,
-               sample: Sample) -> None:
-        """Send the sample, or keep it, the newest, until the peer's next time, or its turn."""
-        now, interval = self._loop.time(), throttled.interval
-        if not interval:    # it takes a while: between two of them time is looked at
-            self._owe(topic, throttled, sample)
+    def _give_again(self, topic: Topic, member: Member, sample: Sample, depth: int) -> None:
+        """Give a peer a sample, maybe in another form, before all that waits for it."""
+        arrival = topic.arrival_of(member)
+        if arrival is not None:
+            arrival.add(sample, is_first=True)
             return
-        if throttled.pending is not None:
-            throttled.pending = sample
+        self._send_alone(topic, member, form_of(topic, member), sample,
+                         max(member.wish.queue_depth, depth), (topic, member.key))
+        self.gather()
+        self._schedule()
+
+    def _offer(self, topic: Topic, throttled: Throttled, sample: Sample) -> None:
+        """Have a peer get a sample in its turn, or at its next time, unless a newer one comes."""
+        now, interval, owed = self._loop.time(), throttled.interval, throttled.owed
+        if not interval:    # it takes a while: between two of them time is looked at
+            owed.append(sample)
+            if len(owed) <= throttled.member.patience:
+                self._release(topic, throttled)
+            else:           # it has the turn of the oldest
+                owed.popleft()
+                throttled.member.peer.link.note_dropped()
+            return
+        if owed:
+            owed[0] = sample
             return
         if now < throttled.due:
-            throttled.pending = sample
+            owed.append(sample)
             throttled.timer = self._loop.call_at(throttled.due, self._release, topic, throttled)
             return
         if now - throttled.due < interval:
@@ -477,29 +515,11 @@ class FanOut:
             throttled.due = now + interval
             if interval <= COMMON:      # when those get theirs who want as many, or a multiple
                 throttled.due = ceil(throttled.due / interval) * interval
+        owed.append(sample)
         if throttled.member.wish.max_points is None:
-            self._send_throttled(topic, throttled, sample)
+            self._release_now(topic, throttled)
         else:
-            throttled.pending = sample
             self._release(topic, throttled)
-
-    def _owe(self, topic: Topic, throttled: Throttled, sample: Sample, count: int = 0) -> None:
-        """
-        Give a peer a sample in its turn; where too many wait for it, the oldest gives way.
-
-        :param count: how many the topic has kept; 0 = it is none of these.
-        """
-        owed = throttled.owed
-        if not count:
-            live = [place for place, (_, kept) in enumerate(owed) if not kept]
-            if len(live) >= max(throttled.member.wish.queue_depth, 1):
-                del owed[live[0]]
-                owed.append((sample, 0))
-                throttled.member.peer.link.note_dropped()
-                return      # it has the turn of the other
-        owed.append((sample, count))
-        (self._late if count else self._due).append((topic, throttled))
-        self._schedule()
 
     def _release(self, topic: Topic, throttled: Throttled) -> None:
         self._due.append((topic, throttled))
@@ -507,43 +527,36 @@ class FanOut:
 
     def _release_now(self, topic: Topic, throttled: Throttled) -> int:
         """Send a peer what waits for its turn, if anything does; return the frame's bytes."""
-        if throttled.owed:
-            owed, count = throttled.owed.popleft()
-            if not count:
-                return self._send_throttled(topic, throttled, owed)
-            self.gather()
-            self._give_now(topic, throttled.member, owed, count)
-            return len(owed[0])
-        timer, throttled.timer = throttled.timer, None
-        sample, throttled.pending = throttled.pending, None
-        if sample is None:
+        if not throttled.owed:
             return 0
+        timer, throttled.timer = throttled.timer, None
         if timer is not None:
             throttled.due += throttled.interval
-        return self._send_throttled(topic, throttled, sample)
+        return self._send_alone(
+            topic, throttled.member, throttled.form, throttled.owed.popleft(),
+            1 if throttled.interval else throttled.member.wish.queue_depth, (topic, throttled))
 
-    def _send_throttled(self, topic: Topic, throttled: Throttled, sample: Sample) -> int:
-        """Encode a sample once for all who want it so, and send it; return the frame's bytes."""
-        if topic.codec is None:
-            return 0
+    def _send_alone(self, topic: Topic, member: Member, form: Form, sample: Sample, depth: int,
+                    stream: Hashable) -> int:
+        """Encode a sample once for all who get it alone, and send it; return the frame's bytes."""
         cdr, stamp, sequence = sample
-        stream = (topic, throttled)
-        if throttled.form.converted and (len(cdr) > LARGE or self._converter.is_busy(stream)):
-            self._convert(topic, throttled.form, sample, stream, partial(
-                self._give_large, topic, throttled.member, throttled.form, cdr, 1),
-                lambda: [throttled.member])
+        if form.converted and (len(cdr) > LARGE or self._converter.is_busy(stream)
+                               or self._converter.is_busy((topic, member.key))):
+            topic.is_slow = True
+            self._convert(topic, form, sample, stream,
+                          partial(self._give_large, topic, member, form, cdr, depth),
+                          lambda: [member], depth)
             return len(cdr)
-        form, key = throttled.form, throttled.member.group_key
-        made = topic.thinned.get(key)
-        if made is None or made[0] != sequence:
+        made = topic.thinned.get(member.group_key)
+        if made is None or made[0] is not sample:
+            assert topic.codec is not None
             try:
                 body = form.encode(topic.codec, cdr)
             except ConversionError as exc:
-                _report(topic, exc, self._loop.time(), [throttled.member])
+                _report(topic, exc, self._loop.time(), [member])
                 return 0
-            made = topic.thinned[key] = sequence, form.frame_here(body, stamp, sequence)
-        depth = 1 if throttled.interval else throttled.member.wish.queue_depth
-        self._make(topic, {throttled.member.peer.link: 0}, form, depth, made[1], stamp)
+            made = topic.thinned[member.group_key] = sample, form.frame_here(body, stamp, sequence)
+        self._make(topic, {member.peer.link: 0}, form, depth, made[1], stamp)
         return len(made[1])
 
 
@@ -564,13 +577,6 @@ def _stage_item(item: StreamFrame, links: Iterable[Link], served: deque[Link]) -
     for link in links:
         if link.stage(item):
             served.append(link)
-
-
-def _send(topic: Topic, link: Link, form: Form, frame: Frame, stamp: int, depth: int = 1) -> None:
-    """Give a frame to one peer, now."""
-    on_left = topic.left(stamp)
-    link.send_stream(form.stream, frame, depth, text=form.text, split=form.split,
-                     on_left=partial(on_left, link) if on_left else None)
 
 
 def _groups(topic: Topic, stream: tuple[Topic, object]) -> list[tuple[object, Group]]:

@@ -24,21 +24,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 from itertools import count
-from typing import NamedTuple, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from ws_bridge.bridge.converter import Converter
 from ws_bridge.bridge.fan_out import FanOut
 from ws_bridge.bridge.peer import agreed_type, Peer, types_of, types_of_others
-from ws_bridge.bridge.streams import (
-    form_of,
-    Group,
-    Key,
-    Member,
-    Name,
-    OnLeft,
-    Throttled,
-    Topic,
-)
+from ws_bridge.bridge.streams import Key, Member, Name, OnLeft, Topic
 from ws_bridge.convert.clouds import CLOUD
 from ws_bridge.convert.codec import CodecStore
 from ws_bridge.convert.schema_text import schema_to_text
@@ -50,15 +41,6 @@ from ws_bridge.timing.freshness import Freshness
 
 if TYPE_CHECKING:
     from ws_bridge.ros.side import RosSide
-
-
-class Regained(NamedTuple):
-    """What a peer that came back finds of a topic."""
-
-    topic: Topic
-    member: Member
-    restored: Restored
-    kept: list[bytes]
 
 
 class Outward:
@@ -95,18 +77,18 @@ class Outward:
         msg_type = self.type_of(wish.topic, wish.msg_type)
         if msg_type is not None:
             peer.session.login.rights.check_type(wish.topic, msg_type)
-        topic, kept = self._enter(member, msg_type)
+        topic = self._enter(member, msg_type)
         peer.send(Subscribed(wish.op_id, self._describe(topic, member)))
         if topic.subscription is not None and topic.subscription.misfit is not None:
             peer.send(wish.failed(topic.subscription.misfit))
-        self._fan_out.deliver_kept(topic, member, kept)
 
-    def _enter(self, member: Member, msg_type: str | None) -> tuple[Topic, list[bytes]]:
+    def _enter(self, member: Member, msg_type: str | None) -> Topic:
         """
         Let a peer share in a topic, in place of what it had under this name.
 
-        :return: the topic, and what the peer is to be given at once: what the topic has kept, if
-            it joins; what waited for the peer's time, if it was here.
+        It is given first what the topic has kept, if it joins, and what waited for it, if it was
+        here; not before the loop goes on, so that it can be told before.
+
         :raises TypeMismatch: it wants few points of what is no point cloud.
         """
         wish = member.wish
@@ -127,7 +109,6 @@ class Outward:
                 self._start(topic, msg_type, wish)
         self._topics[key] = topic
         self._keys[member.key] = key
-        self._fan_out.serve_all(topic)      # what came before is for those who were here
         kept: list[bytes] = []
         if topic.subscription is not None and (old is None or wish.fresh):
             member.joined, kept = topic.subscription.join()
@@ -135,15 +116,14 @@ class Outward:
         if old is not None:
             before = topic.members[member.key]
             member.since, member.joined = before.since, max(member.joined, before.joined)
-            waiting = self._leave(topic, member.key)
-            kept = [*(cdr for cdr in waiting if cdr not in kept), *kept]
+            kept = [*(cdr for cdr in topic.let_out(before) if cdr not in kept), *kept]
         topic.channels.setdefault(wish.wire_name, next(self._ids))
         topic.members[member.key] = member
         if old is None:
             topic.begun[member.key] = topic.sequence
         member.peer.link.queue.share(wish.name, wish.share)
-        self._join(topic, member)
-        return topic, kept
+        self._fan_out.arrive(topic, member, kept)
+        return topic
 
     def close(self, peer: Peer, delivery: DeliveryName) -> None:
         """Let a peer have a topic no longer by this name; the last one ends the subscription."""
@@ -152,7 +132,7 @@ class Outward:
         if key is None:
             return
         topic = self._topics[key]
-        self._leave(topic, name)
+        topic.let_out(topic.members[name])
         self._fan_out.gather()      # so that nothing of it comes after the answer
         peer.link.forget_stream(delivery)
         del topic.members[name]
@@ -166,19 +146,20 @@ class Outward:
     def leave(self, peer: Peer) -> None:
         """Make nothing more for a peer that may come back, but go on counting its samples."""
         for topic, member in self._of(peer):
-            self._leave(topic, member.key)
+            topic.let_out(member)
         self._fan_out.gather()
 
-    def come_back(self, peer: Peer, received: Mapping[int, int]) -> list[Regained]:
+    def come_back(self, peer: Peer, received: Mapping[int, int]) -> list[Restored]:
         """
         Let a peer have again what its session subscribed to.
+
+        What a transient local topic has kept of what it missed it is given when the loop goes on.
 
         :param peer: the one that goes on with the session.
         :param received: the number of the last sample that it got, by channel.
         """
-        returns = []
+        restored = []
         for topic, old in self._of(peer):
-            self._fan_out.serve_all(topic)      # what came before was missed
             member = Member(peer, old.wish)
             kept: list[bytes] = []
             if topic.subscription is not None:
@@ -186,18 +167,13 @@ class Outward:
                 member.since = member.joined
             topic.members[old.key] = member
             peer.link.queue.share(member.wish.name, member.wish.share)
-            self._join(topic, member)
             behind = topic.behind(member.key,
                                   received.get(topic.channels[member.wish.wire_name]))
             kept = kept[max(len(kept) - behind, 0):]
-            returns.append(Regained(topic, member, Restored(
-                self._describe(topic, member), behind - len(kept), topic.sequence - len(kept)),
-                kept))
-        return returns
-
-    def catch_up(self, returned: Regained) -> None:
-        """Give a peer that came back what a transient local topic has kept of what it missed."""
-        self._fan_out.deliver_kept(returned.topic, returned.member, returned.kept)
+            restored.append(Restored(self._describe(topic, member), behind - len(kept),
+                                     topic.sequence - len(kept)))
+            self._fan_out.arrive(topic, member, kept)
+        return restored
 
     def _of(self, peer: Peer) -> list[tuple[Topic, Member]]:
         """Return what the session of a peer subscribes to."""
@@ -260,12 +236,11 @@ class Outward:
             if msg_type is None:
                 return
             member.peer.session.login.rights.check_type(member.wish.topic, msg_type)
-            topic, kept = self._enter(member, msg_type)
+            topic = self._enter(member, msg_type)
         except WsBridgeError as exc:
             self._lose(member, exc)
             return
         member.peer.send(TopicAppeared(self._describe(topic, member)))
-        self._fan_out.deliver_kept(topic, member, kept)
 
     def _describe(self, topic: Topic, member: Member) -> Delivery:
         """Return what the acknowledgment of a subscription tells."""
@@ -326,46 +301,3 @@ class Outward:
         self.close(member.peer, member.wish.name)
         member.peer.session.subscriptions.forget(member.wish.name)
         member.peer.send(member.wish.failed(exc, member.wish.op_id))
-
-    def _join(self, topic: Topic, member: Member) -> None:
-        """Deliver to the peer from now on, once the type is known."""
-        if topic.codec is None or not member.peer.link.is_open:
-            return
-        wish, peer = member.wish, member.peer
-        if wish.min_interval or wish.max_points is not None:
-            topic.throttled[member.key] = Throttled(
-                member, form_of(topic, member), wish.min_interval)
-            return
-        group = topic.groups.get(member.group_key)
-        if group is None:
-            group = topic.groups[member.group_key] = Group(
-                form_of(topic, member), wish.queue_depth)
-        group.links[peer.link] = member.since
-        topic.depth = max(each.depth for each in topic.groups.values())
-
-    def _leave(self, topic: Topic, name: Name) -> list[bytes]:
-        """Deliver to a peer no longer; return the samples that wait for its time, or its turn."""
-        waiting: list[bytes] = []
-        member = topic.members[name]
-        key = member.group_key
-        throttled = topic.throttled.pop(name, None)
-        if throttled is not None:
-            waiting += [cdr for (cdr, _, _), _ in throttled.owed]
-            throttled.owed.clear()
-            if throttled.pending is not None:
-                waiting.append(throttled.pending[0])
-                throttled.pending = None
-            if throttled.timer is not None:
-                throttled.timer.cancel()
-            topic.thinned.pop(key, None)    # for those who want the same it is made again
-            if member.wish.max_points is not None:
-                topic.clouds.forget(member.wish.max_points)
-            if not topic.throttled:
-                topic.clouds.clear()
-        group = topic.groups.get(key)
-        if group is not None:
-            group.links.pop(member.peer.link, None)
-            if not group.links:
-                del topic.groups[key]
-                topic.depth = max((each.depth for each in topic.groups.values()), default=1)
-        return waiting

@@ -211,15 +211,13 @@ class Resumption(Unit):
         op, session = effect.operation, peer.session
         outbox, beat = session.outbox, session.heartbeats.number
         assert outbox is not None
-        returned = self._outward.come_back(peer, op.received)
+        restored = self._outward.come_back(peer, op.received)
         again, unknown = outbox.come_back(op.waiting, op.accepted, _running(session), beat)
         peer.send(Resumed(
             op.op_id, peer.name, self._room.issue(peer.name, peer, beat),
-            self._settings.resume_time, [each.restored for each in returned],
+            self._settings.resume_time, restored,
             session.publications.channels(), unknown))
         peer.send_frames(again)
-        for each in returned:
-            self._outward.catch_up(each)
         self._changed()
 
     EFFECTS: ClassVar[Effects] = {fx.OfferResume: _offer, fx.ResumeSession: _resume}

@@ -130,6 +130,16 @@ class Member:
         return self.peer.name, self.wish.name
 
     @property
+    def is_alone(self) -> bool:
+        """Whether it gets samples for itself: see :class:`Throttled`."""
+        return bool(self.wish.min_interval) or self.wish.max_points is not None
+
+    @property
+    def patience(self) -> int:
+        """How many samples may wait for it."""
+        return 1 if self.wish.min_interval else max(self.wish.queue_depth, 1)
+
+    @property
     def group_key(self) -> tuple[object, ...]:
         """Peers with the same key get the same frames."""
         wish = self.wish
@@ -143,19 +153,48 @@ class Throttled:
     """
     One peer that gets samples for itself: at most one each ``interval`` s, or what takes time.
 
-    :param pending: the newest sample that was not sent, because it waits for the peer's next time
-        (``timer``) or for its turn.
-    :param owed: samples that go out before it, each in its turn; with the number of those that the
-        topic has kept where it is one of them, else 0.
+    :param owed: samples that wait for their turn; with ``interval`` the newest, which waits for
+        the peer's next time (``timer``) or for its turn.
     """
 
     member: Member
     form: Form
     interval: float
     due: float = -inf
-    pending: Sample | None = None
     timer: asyncio.TimerHandle | None = None
-    owed: deque[tuple[Sample, int]] = field(default_factory=deque)
+    owed: deque[Sample] = field(default_factory=deque)
+
+
+@dataclass(slots=True, eq=False)
+class Arrival:
+    """
+    A peer that comes to a topic. It joins those who get what comes when it has got all before.
+
+    :param kept: what it is given first, one in a turn.
+    :param count: how many of these there were: its own wish does not make them fewer.
+    :param after: the number of the last sample that it is not given, unless it is kept.
+    :ivar live: the newest samples that came since, which others were given.
+    """
+
+    member: Member
+    kept: deque[Sample]
+    count: int
+    after: int
+    live: deque[Sample] = field(default_factory=deque)
+
+    def add(self, sample: Sample, *, is_first: bool = False) -> None:
+        """Let it be given one more sample before it joins."""
+        self.count += 1
+        (self.kept.appendleft if is_first else self.kept.append)(sample)
+
+    def hold(self, sample: Sample) -> None:
+        """Take a sample that others are given now; too many give way."""
+        if sample[2] > self.after:
+            self.live.append(sample)
+            if len(self.live) > self.member.patience:
+                self.live.popleft()
+                if not self.member.wish.min_interval:
+                    self.member.peer.link.note_dropped()
 
 
 Key = tuple[str, QosRequest | None, str | None]
@@ -170,10 +209,11 @@ class Topic:
     :param channels: numbers by the names that peers use: one connection may use several.
     :param begun: the number of the last sample before each subscription.
     :param on_left: told of each sample that has left.
-    :ivar thinned: number and frame of the last sample for those who want few, by what they share.
+    :ivar thinned: the last sample, and its frame, for those who get it alone, by what they share.
     :ivar clouds: the last sample with fewer points, where it is a point cloud.
     :ivar is_slow: a large sample is being converted: smaller ones come after it.
     :ivar waiting: the samples that nobody was given yet.
+    :ivar arrivals: the peers that have not joined yet, in the order in which they do.
     :ivar depth: how many of them may be late.
     """
 
@@ -184,7 +224,7 @@ class Topic:
     begun: dict[Name, int] = field(default_factory=dict)
     groups: dict[object, Group] = field(default_factory=dict)
     throttled: dict[Name, Throttled] = field(default_factory=dict)
-    thinned: dict[object, tuple[int, Frame]] = field(default_factory=dict)
+    thinned: dict[object, tuple[Sample, Frame]] = field(default_factory=dict)
     clouds: SparseClouds = field(default_factory=SparseClouds)
     codec: Codec | None = None
     subscription: Any = None
@@ -192,6 +232,7 @@ class Topic:
     errors: int = 0
     is_slow: bool = False
     waiting: deque[Sample] = field(default_factory=deque)
+    arrivals: deque[Arrival] = field(default_factory=deque)
     depth: int = 1
     on_left: OnLeft | None = None
 
@@ -208,6 +249,58 @@ class Topic:
     def left(self, stamp: int) -> Callable[[Link], None] | None:
         """Return what is told when a sample has left."""
         return None if self.on_left is None else partial(self.on_left, stamp)
+
+    def let_in(self, member: Member) -> None:
+        """Deliver to a peer from now on, once the type is known."""
+        if self.codec is None or not member.peer.link.is_open:
+            return
+        if member.is_alone:
+            self.throttled[member.key] = Throttled(member, form_of(self, member),
+                                                   member.wish.min_interval)
+            return
+        group = self.groups.get(member.group_key)
+        if group is None:
+            group = self.groups[member.group_key] = Group(
+                form_of(self, member), member.wish.queue_depth)
+        # What is made, and not put together yet, is for those who were here.
+        group.links = {**group.links, member.peer.link: member.since}
+
+    def let_out(self, member: Member) -> list[bytes]:
+        """Deliver to a peer no longer; return the samples that wait for it, oldest first."""
+        kept: list[Sample] = []
+        own: list[Sample] = []
+        since = 0
+        arrival = self.arrival_of(member)
+        if arrival is not None:
+            self.arrivals.remove(arrival)
+            kept, own, since = [*arrival.kept], [*arrival.live], arrival.after
+        throttled = self.throttled.pop(member.key, None)
+        if throttled is not None:
+            own += throttled.owed
+            throttled.owed.clear()
+            if throttled.timer is not None:
+                throttled.timer.cancel()
+            self.thinned.pop(member.group_key, None)    # it is made again for others
+            if member.wish.max_points is not None:
+                self.clouds.forget(member.wish.max_points)
+            if not self.throttled:
+                self.clouds.clear()
+        own += [sample for sample in self.waiting if sample[2] > since]
+        if member.wish.min_interval:
+            own = own[-1:]
+        group = self.groups.get(member.group_key)
+        if group is not None:
+            group.links.pop(member.peer.link, None)
+            if not group.links:
+                del self.groups[member.group_key]
+        if member.patience == self.depth > 1:
+            self.depth = max((each.patience for each in self.members.values()
+                              if each is not member), default=1)
+        return [cdr for cdr, _, _ in (*kept, *own)]
+
+    def arrival_of(self, member: Member) -> Arrival | None:
+        """Return what a peer gets before it joins, if it has not joined yet."""
+        return next((each for each in self.arrivals if each.member is member), None)
 
 
 def form_of(topic: Topic, member: Member) -> Form:

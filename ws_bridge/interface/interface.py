@@ -21,9 +21,9 @@ States: DISCONNECTED at first and after ``disconnect``; CONNECTING; CONNECTED, f
 it listens; RECONNECTING after a loss; ERROR when the attempts are used up, or the port is taken:
 ``last_error`` says why, and also why data could not be sent.
 
-Logging, to ``ws_bridge.transport.<name>``: ERROR, a port that is taken, attempts used up, a
-handler or listener that failed, data that cannot be sent; INFO, states, connections, failed
-attempts; DEBUG, bad frames.
+Logging, to ``ws_bridge.transport.<name>``: ERROR, a port that is taken (unless there is a
+``listener``, whose owner says it), attempts used up, a handler or listener that failed, data that
+cannot be sent; INFO, states, connections, failed attempts; DEBUG, bad frames.
 """
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ class WebSocketInterface(CommunicationProtocol):
                 self._settings, self._server_options, self._handle_client_connection,
                 lambda: len(self._connections))
         except TransportError as exc:
-            self._fail(exc)
+            self._fail(exc, is_said=self._listener is not self._conversation)
             return False
         self._set_state(ConnectionState.CONNECTED)
         self._beating = asyncio.get_running_loop().create_task(self._heartbeat_loop())
@@ -414,9 +414,10 @@ class WebSocketInterface(CommunicationProtocol):
             self._settings.log.info('%s -> %s', self._state.value, state.value)
             self._state = state
 
-    def _fail(self, error: TransportError) -> None:
+    def _fail(self, error: TransportError, *, is_said: bool = False) -> None:
         self.last_error = error
-        self._settings.log.error('%s', error)
+        if not is_said:
+            self._settings.log.error('%s', error)
         self._set_state(ConnectionState.ERROR)
         self._answer(connected=False)
         self._conversation.inbox.release()

@@ -49,6 +49,8 @@ LINGER = 10.0
 """For how long after its last command a peer is pinged fast, s."""
 SOME = 4096
 """So many bytes are parsed at once, unless they are of one frame: 700 empty frames take 5 ms."""
+END = Large([], is_text=False)
+"""Stands for what ends what the peer sends: its close frame, or else the end of the stream."""
 _LOOKS = 8
 """How often an answer is looked for in the time that it may take."""
 _SIZE = 8   # of a payload, bytes: nobody answers a ping by chance that he has not got
@@ -74,7 +76,7 @@ class Fenced(Base):
     :ivar fence: when the newest ping was sent that was answered, loop time, s; at first the
         time when the peer's side of the handshake arrived (server) or this one began (client).
     :ivar fences: of each message that waits to be received, the fence as of its first frame, and
-        the message itself where it is large: what is received is empty then.
+        the message itself where it is large, or :data:`END`: what is received is empty then.
     :ivar is_client: whether this side opened it.
     :ivar turns: the line in which what came waits to be parsed, while there is much of others;
         ``None`` = it is parsed at once.
@@ -108,6 +110,7 @@ class Fenced(Base):
         self._cutter = Cutter(self.protocol)
         self._unparsed: deque[bytes | memoryview] = deque()
         self._waited = 0.0
+        self._has_ended = False
         self.on_change = _ignore
         # The pings that were not answered: ``pong_waiters`` before websockets 16.
         self._pings: dict[bytes, tuple[asyncio.Future[float], float]] = \
@@ -141,6 +144,8 @@ class Fenced(Base):
 
     def eof_received(self) -> None:
         self._parse_all()
+        if self.protocol.state is not State.CONNECTING:
+            self._end()
         super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -221,15 +226,25 @@ class Fenced(Base):
             ping = self._pings.get(bytes(event.data))
             if ping is not None:
                 self.fence = max(self.fence, ping[1])
+        elif event.opcode is Opcode.CLOSE:
+            self._end()
         super().process_event(event)
+
+    def _end(self) -> None:
+        """Let the end be received, after all that came before; once."""
+        if not self._has_ended:
+            self._has_ended = True
+            self.fences.append((self.fence, END))
+            self.recv_messages.put(EMPTY)
 
     def _gather(self, fragment: Frame) -> None:
         """Take a further fragment of a message; with the last one it is received."""
         gathering = self._gathering
         if gathering is None:
             return              # it had too many
-        if self.protocol.state is not State.OPEN:
-            self._gathering = None      # nobody wants it any more
+        protocol = self.protocol
+        if protocol.state is not State.OPEN and not protocol.close_rcvd_then_sent:
+            self._gathering = None      # this side closes: nobody wants it any more
             return
         gathering.add(fragment)
         if fragment.fin or gathering.is_too_much:

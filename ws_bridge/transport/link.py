@@ -31,7 +31,7 @@ from websockets.protocol import State
 
 from ws_bridge.protocol.types import Priority
 from ws_bridge.transport.endpoint import address_host, join_host_port
-from ws_bridge.transport.fence import Keepalive, Pace, UNKNOWN
+from ws_bridge.transport.fence import END, Keepalive, Pace, UNKNOWN
 from ws_bridge.transport.framing import head
 from ws_bridge.transport.large import (
     INVALID_DATA,
@@ -222,7 +222,12 @@ class Link(Outbound):
         self._transport.abort()
 
     async def serve(self, listener: Listener) -> None:
-        """Read until the end and tell the listener; returns when no task of the link is left."""
+        """
+        Read until the end and tell the listener; returns when nothing of the link is left.
+
+        The end is when the peer says that it closes, or sends no more. Over a slow link the rest
+        of the closing handshake takes long, and what the peer drives has to stop.
+        """
         try:
             listener.opened(self)
             self.keepalive.start()
@@ -234,6 +239,7 @@ class Link(Outbound):
                     self.direct = None
                 self.queue.clear()
                 listener.closed(self, *self._outcome())
+            await self.websocket.wait_closed()
         except asyncio.CancelledError:
             self.abort('cancelled')
             raise
@@ -260,6 +266,8 @@ class Link(Outbound):
                 if self._fault is not None:
                     raise self._fault
                 fence, large = fences.popleft()
+                if large is END:
+                    return
                 self._count(len(large or data) if large or isinstance(data, bytes)
                             or data.isascii() else len(data.encode()))
                 while self._resumed is not None:
@@ -344,8 +352,8 @@ class Link(Outbound):
     def _outcome(self) -> tuple[int, str]:
         if self._ending is not None:
             return self._ending
-        code = self.websocket.close_code
-        return (_ABNORMAL if code is None else code), self.websocket.close_reason or ''
+        close = self._protocol.close_rcvd
+        return (_ABNORMAL, '') if close is None else (close.code, close.reason)
 
 
 def address_text(address: Any) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+import errno
 import logging
 from typing import Any
 
@@ -114,8 +115,7 @@ async def listen(settings: ConnectionSettings, options: ServerOptions,
         Listening(servers, crowd).stop()
         for each in bound:
             each.close()
-        address = join_host_port(settings.endpoint.host, settings.endpoint.port)
-        raise ConnectFailed(f'cannot listen on {address}: {exc}') from exc
+        raise _cannot_listen(settings.endpoint.host, settings.endpoint.port, exc) from exc
     return Listening(servers, crowd)
 
 
@@ -132,8 +132,15 @@ async def _bind_all(host: str, ports: tuple[int, ...], crowd: Crowd) -> list[Lis
         except (OSError, OverflowError) as exc:
             for each in bound:
                 each.close()
-            raise ConnectFailed(f'cannot listen on {join_host_port(host, port)}: {exc}') from exc
+            raise _cannot_listen(host, port, exc) from exc
     return bound
+
+
+def _cannot_listen(host: str, port: int, exc: OSError | OverflowError) -> ConnectFailed:
+    """Return what is wrong with an address, and what to do if another program has it."""
+    is_taken = isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE
+    return ConnectFailed(f'cannot listen on {join_host_port(host, port)}: {exc}'
+                         + '; choose another port, or end the program that uses it' * is_taken)
 
 
 def _quiet_logger() -> logging.Logger:
