@@ -65,7 +65,7 @@ BESIDE = '--beside'
 NICE = 19
 KINDS = ('failed', 'passed', 'skipped', 'xfailed', 'xpassed', 'warnings', 'error', 'rerun')
 RERUN, DETAIL = 'RERUN ', '    | '
-"""How the lines begin that name a test that was run again, and that say why; .ci/run knows them."""
+"""How the lines begin that name a test that was run again, and say why; .ci/run knows them."""
 TELLING = re.compile(r'E  |\S+:\d+: ')
 MOST_LINES = 12
 

@@ -20,6 +20,7 @@ from support.helpers import (
     async_wait_until,
     choose_domain,
     GIVEN,
+    Limit,
     OTHER,
     other_domain,
     SpinningNode,
@@ -42,6 +43,19 @@ async def test_async_wait_until() -> None:
     assert await async_wait_until(lambda: next(values)) == 7
     with pytest.raises(AssertionError, match=r'not within 0\.01 s: two miracles'):
         await async_wait_until(lambda: False, 0.01, lambda: 'two miracles')
+
+
+def test_a_process_that_does_not_run_does_not_lose_patience() -> None:
+    """A suspended one looks again before it gives up, and has most of the time left."""
+    now = 0.0
+    limit = Limit(15.0, lambda: now)
+    for _ in range(14):
+        now += 3600.0
+        assert not limit.is_over()
+    now += 0.9
+    assert not limit.is_over()
+    now += 0.2
+    assert limit.is_over()
 
 
 def domain_of(pid: int = 7, **environment: str) -> str:

@@ -63,6 +63,32 @@ def other_domain() -> int:
     return (int(os.environ['ROS_DOMAIN_ID']) + 49) % 100 + 1
 
 
+class Limit:
+    """
+    The limit of a wait, which counts only time in which this process has run.
+
+    A machine may suspend a process, or give it no processor, for longer than any limit of a test.
+    Then it has not looked in vain.
+
+    :param timeout: the limit, s.
+    """
+
+    LONGEST = 1.0
+    """So much counts of the time between two looks, s."""
+
+    def __init__(self, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._left = timeout
+        self._looked_at = clock()
+
+    def is_over(self) -> bool:
+        """Tell whether to give up (after each look)."""
+        now = self._clock()
+        self._left -= min(now - self._looked_at, self.LONGEST)
+        self._looked_at = now
+        return self._left < 0
+
+
 def _give_up(timeout: float, why: str | Callable[[], object]) -> AssertionError:
     return AssertionError(f'not within {timeout:g} s: {why() if callable(why) else why}')
 
@@ -76,9 +102,9 @@ def wait_until(predicate: Callable[[], Value], timeout: float = PATIENCE,
     :param why: what was awaited, for the error; a function is called when time is up.
     :raises AssertionError: when time is up.
     """
-    end = time.monotonic() + timeout
+    limit = Limit(timeout)
     while not (value := predicate()):
-        if time.monotonic() > end:
+        if limit.is_over():
             raise _give_up(timeout, why)
         time.sleep(INTERVAL)
     return value
@@ -87,9 +113,9 @@ def wait_until(predicate: Callable[[], Value], timeout: float = PATIENCE,
 async def async_wait_until(predicate: Callable[[], Value], timeout: float = PATIENCE,
                            why: str | Callable[[], object] = 'the awaited state') -> Value:
     """Do as :func:`wait_until` does, while the event loop goes on."""
-    end = time.monotonic() + timeout
+    limit = Limit(timeout)
     while not (value := predicate()):
-        if time.monotonic() > end:
+        if limit.is_over():
             raise _give_up(timeout, why)
         await asyncio.sleep(INTERVAL)
     return value
