@@ -26,7 +26,7 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from support.bridge_harness import native_peer, NativePeer, running_bridge
 from support.faults import HERE, Process, python
-from support.helpers import async_wait_until, SpinningNode, wait_until
+from support.helpers import async_wait_until, SpinningNode, tries, wait_until
 
 from ws_bridge.errors import Unavailable
 from ws_bridge.stop_process import wire
@@ -70,7 +70,7 @@ def speed(x: float) -> dict[str, Any]:
 
 async def drives(peer: NativePeer) -> None:
     """Let a neutral command pass, as soon as subscribers in other processes are matched."""
-    for _ in range(100):
+    for _ in tries():
         answer = await peer.command(GATE, speed(0.0))
         if answer.get('op') == 'publish':
             return
@@ -88,7 +88,7 @@ async def test_a_frozen_subscriber_and_keep_all_keep_no_stop(robot: Robot, froze
         # the bridge chooses, and says what
         assert told['data']['qos'] == {'history': 'keep_last', 'depth': 1,
                                        'reliability': 'reliable', 'durability': 'volatile'}
-        for _ in range(100):
+        for _ in tries():
             await drives(operator)
             if frozen.lines[-1:] != ['ready']:
                 break

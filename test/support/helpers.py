@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from concurrent.futures import Future
 import os
+from pathlib import Path
+import socket
 import sys
 import threading
 import time
@@ -39,19 +41,26 @@ OTHER = 'WS_BRIDGE_OTHER_DOMAIN_ID'
 """The second domain that tests may use beside one that they were given."""
 
 
+DOMAINS = 100
+"""ROS domains from 1 on whose ports the kernel gives to no connection."""
+FIRST_PORT, PORTS = 7400, 250
+"""Of UDP, that DDS has for a domain: so many from ``FIRST_PORT + domain * PORTS`` on."""
+PORT_TABLES = ('/proc/net/udp', '/proc/net/udp6')
+
+claims: list[socket.socket] = []
+"""What keeps other runs away from the domains of this process, as long as it lives."""
+_other: list[int] = []
+
+
 def choose_domain(environment: MutableMapping[str, str], pid: int) -> None:
     """
     Set the ROS domain of this process: the one that was given and no other, else one of its own.
 
-    Workers of one run that chooses have a domain each, with which :func:`other_domain` of none
-    collides.
+    In its own there is nobody else: no worker of this run, no other run and no robot.
     """
     given = environment.setdefault(GIVEN, environment.get('ROS_DOMAIN_ID', ''))
     if not given:
-        base = int(environment.setdefault('ROS_DOMAIN_ID', str(pid % 100 + 1)))
-        worker = environment.get('PYTEST_XDIST_WORKER', '').removeprefix('gw')    # gw0, gw1, ...
-        if worker:
-            environment['ROS_DOMAIN_ID'] = str((base - 1 + 13 * int(worker)) % 100 + 1)
+        environment['ROS_DOMAIN_ID'] = str(free_domain(pid))
 
 
 def other_domain() -> int:
@@ -60,7 +69,45 @@ def other_domain() -> int:
         return int(os.environ[OTHER])
     if os.environ[GIVEN]:
         pytest.skip(f'ROS_DOMAIN_ID is given, and a second domain, {OTHER}, is not')
-    return (int(os.environ['ROS_DOMAIN_ID']) + 49) % 100 + 1
+    if not _other:
+        _other.append(free_domain(int(os.environ['ROS_DOMAIN_ID'])))
+    return _other[0]
+
+
+def free_domain(start: int) -> int:
+    """
+    Return a ROS domain in which nobody is, and keep other runs of the tests away from it.
+
+    :param start: where to begin to look.
+    """
+    used = used_domains()
+    for number in range(DOMAINS):
+        domain = (start + number) % DOMAINS + 1
+        if domain not in used and _claim(domain):
+            return domain
+    raise AssertionError(f'no ROS domain is free: {sorted(used)} have nodes')
+
+
+def used_domains() -> set[int]:
+    """Return the ROS domains of which a program of this machine has a port."""
+    ports: set[int] = set()
+    for path in map(Path, PORT_TABLES):
+        if path.exists():
+            ports.update(int(line.split()[1].rpartition(':')[2], 16)
+                         for line in path.read_text().splitlines()[1:])
+    return {(port - FIRST_PORT) // PORTS for port in ports if port >= FIRST_PORT}
+
+
+def _claim(domain: int) -> bool:
+    """Take a domain, unless another run has it."""
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f'\0tests of ws_bridge in the ROS domain {domain}')
+    except OSError:
+        claim.close()
+        return False
+    claims.append(claim)
+    return True
 
 
 class Limit:
@@ -87,6 +134,19 @@ class Limit:
         self._left -= min(now - self._looked_at, self.LONGEST)
         self._looked_at = now
         return self._left < 0
+
+
+def tries(timeout: float = PATIENCE) -> Iterator[None]:
+    """
+    Let a ``for`` try until time is up, at least twice.
+
+    A number of tries is no limit: a hundred may be over before other processes were found.
+    """
+    limit = Limit(timeout)
+    yield
+    yield
+    while not limit.is_over():
+        yield
 
 
 def _give_up(timeout: float, why: str | Callable[[], object]) -> AssertionError:
