@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import os
+from pathlib import Path
 import socket
 
 import pytest
@@ -29,6 +30,7 @@ from support.helpers import (
     Limit,
     OTHER,
     other_domain,
+    remove_segments,
     SpinningNode,
     tries,
     used_domains,
@@ -128,6 +130,14 @@ def test_beside_a_domain_that_was_given_only_one_that_was_named_is_used(
     monkeypatch.delenv(OTHER)
     with pytest.raises(pytest.skip.Exception, match=OTHER):
         other_domain()
+
+
+def test_what_is_dead_is_removed_unless_its_name_is_used_again(tmp_path: Path) -> None:
+    segment, port = tmp_path / 'fastdds_1f', tmp_path / 'fastdds_port7412'
+    for path in (segment, port):
+        path.touch()
+    remove_segments({path.name: [path, tmp_path / f'{path.name}_el'] for path in (segment, port)})
+    assert list(tmp_path.iterdir()) == [port]
 
 
 def test_two_nodes_talk(ros_node: SpinningNode) -> None:

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
 from concurrent.futures import Future
+from contextlib import suppress
 import os
 from pathlib import Path
 import socket
@@ -108,6 +109,22 @@ def _claim(domain: int) -> bool:
         return False
     claims.append(claim)
     return True
+
+
+def remove_segments(dead: Mapping[str, Collection[Path]]) -> None:
+    """
+    Remove segments of shared memory that nobody has any more.
+
+    Ports stay. The next process takes the name of a dead one, perhaps between the look and the
+    removal, which may be minutes on a machine that suspends this process. It would hear nobody.
+
+    :param dead: files by the name of the segment or port.
+    """
+    for name, paths in dead.items():
+        if 'port' not in name:
+            for path in paths:
+                with suppress(OSError):     # another worker was faster, or it is another user's
+                    path.unlink()
 
 
 class Limit:
