@@ -136,7 +136,8 @@ async def test_a_stop_that_cannot_be_published_is_an_alarm(
         await operator.acquire(GATE)
         await drives(operator)
         assert (await operator.command(GATE, speed(0.4)))['op'] == 'publish'
-        await async_wait_until(lambda: robot.heard == [0.0, 0.0, 0.4], why=lambda: robot.heard)
+        await async_wait_until(lambda: robot.heard[-1:] == [0.4], why=lambda: robot.heard)
+        before = list(robot.heard)
         with monkeypatch.context() as patch:
             patch.setattr(StopProcess, 'publish', fail)
             refused = await operator.refused('stop', reason='smoke')
@@ -148,11 +149,11 @@ async def test_a_stop_that_cannot_be_published_is_an_alarm(
             for kind in ('stopped', 'estop'):
                 assert colleague.told(kind) == []
             assert (await operator.command(GATE, speed(0.1)))['code'] == 'stopped'
-            assert robot.heard == [0.0, 0.0, 0.4]
+            assert robot.heard == before
         await colleague.wait(lambda f: f['data'].get('kind') == 'estop')
         stopped = await colleague.wait(lambda f: f['data'].get('kind') == 'stopped')
         assert stopped['data']['reason'] == 'estop'
-        assert robot.heard[3] == 0.0
+        assert robot.heard[len(before)] == 0.0
         levels.clear()
         await async_wait_until(lambda: b'\0' in levels)
         assert (await operator.ask('stop'))['stopped'] is True
