@@ -24,6 +24,7 @@ from collections.abc import Sequence
 import json
 import os
 from pathlib import Path
+import re
 import subprocess
 import sys
 import tempfile
@@ -57,24 +58,58 @@ The pure layers are covered by their own tests, which are all patient. Measuring
 others cost, so it is done there alone.
 
 What fails is tried once more, because DDS discovery between processes of a busy machine has no
-bound; the line of counts says how many were (``rerun``).
+bound.  Each such test is named at the end with its first failure (``RERUN``), whose whole text
+stands in the section "RERUNS"; the line of counts says how many there were.
 """
 BESIDE = '--beside'
 NICE = 19
 KINDS = ('failed', 'passed', 'skipped', 'xfailed', 'xpassed', 'warnings', 'error', 'rerun')
+RERUN, DETAIL = 'RERUN ', '    | '
+"""How the lines begin that name a test that was run again, and say why; .ci/run knows them."""
+TELLING = re.compile(r'E  |\S+:\d+: ')
+MOST_LINES = 12
+
+
+def first_failure(report: pytest.TestReport) -> list[str]:
+    """Return the lines that name a test that was run again, and where and why it had failed."""
+    telling = [line for line in report.longreprtext.splitlines() if TELLING.match(line)]
+    return [RERUN + report.nodeid, *(DETAIL + line for line in telling[-MOST_LINES:])]
 
 
 class Counts:
-    """A pytest plugin that counts over several runs."""
+    """
+    A pytest plugin that counts over several runs.
+
+    :ivar again: what :func:`first_failure` says of each test that was run again.
+    """
 
     def __init__(self) -> None:
         self.of: Counter[str] = Counter()
+        self.again: list[str] = []
         self.started = time.monotonic()
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Add what this run counted."""
         stats = session.config.pluginmanager.getplugin('terminalreporter').stats
         self.of.update({kind: len(stats.get(kind, ())) for kind in KINDS})
+        for report in stats.get('rerun', ()):
+            self.again += first_failure(report)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Show failures that a second run hides otherwise."""
+        for number, report in enumerate(terminalreporter.stats.get('rerun', ())):
+            if number == 0:
+                terminalreporter.section('RERUNS')
+            terminalreporter.section(report.nodeid, sep='_')
+            terminalreporter.line(report.longreprtext)
+            for title, text in report.sections:
+                terminalreporter.section(title, sep='-')
+                terminalreporter.line(text)
+
+    def print_again(self) -> None:
+        """Print which tests were run again, and why."""
+        if self.again:
+            print('', *self.again, sep='\n')
 
     def line(self) -> str:
         """Return a line of counts like pytest's."""
@@ -107,7 +142,7 @@ def run_beside(report: str) -> int:
     os.nice(NICE)
     counts = Counts()
     status = run((*COVERED, *HOW, '-n', '2', *PATIENT), counts)
-    Path(report).write_text(json.dumps(counts.of))
+    Path(report).write_text(json.dumps([counts.of, counts.again]))
     return status
 
 
@@ -127,7 +162,9 @@ def run_all(counts: Counts) -> int:
         finally:
             beside.kill()
             print(output.read_text())
-        counts.of.update(json.loads(report.read_text()) if report.exists() else {'error': 1})
+        of, again = json.loads(report.read_text()) if report.exists() else ({'error': 1}, [])
+        counts.of.update(of)
+        counts.again += again
     return status
 
 
@@ -141,9 +178,12 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == [BESIDE]:
         return run_beside(arguments[1])
     if arguments:
-        return run(arguments, counts)
+        status = run(arguments, counts)
+        counts.print_again()
+        return status
     status = run_all(counts)
     verdicts = [judge((layer,)) for layer in PURE_LAYERS] + [judge(PURE_LAYERS)]
+    counts.print_again()
     print(counts.line())
     return status or int(not all(verdicts))
 

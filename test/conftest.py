@@ -21,14 +21,12 @@ message classes that check their fields, which they do only if told so before th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
-from itertools import chain
 import os
 import threading
 
 from hypothesis import settings
 import pytest
-from support.helpers import choose_domain, GIVEN, SpinningNode, wait_until
+from support.helpers import choose_domain, GIVEN, remove_segments, SpinningNode, wait_until
 
 choose_domain(os.environ, os.getpid())
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
@@ -97,9 +95,7 @@ def no_dead_files() -> None:
     """
     from ws_bridge.cli.shared_memory import dead_files
 
-    for path in chain.from_iterable(dead_files().values()):
-        with suppress(OSError):     # another worker was faster
-            path.unlink()
+    remove_segments(dead_files())
 
 
 @pytest.fixture(params=['private', 'public'])

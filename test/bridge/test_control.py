@@ -38,7 +38,7 @@ from support.bridge_harness import (
     NativePeer,
     running_bridge,
 )
-from support.helpers import async_wait_until, other_domain, SpinningNode
+from support.helpers import async_wait_until, other_domain, SpinningNode, tries
 from support.rosbridge_harness import rosbridge_peer
 
 from ws_bridge.bridge import gates
@@ -102,7 +102,7 @@ def lines_of(path: Path) -> list[Any]:
 
 async def again(action: Callable[[], Awaitable[None]], enough: Callable[[], bool]) -> None:
     """Do something a hundred times a second until it is enough."""
-    for _ in range(1500):
+    for _ in tries():
         await action()
         await asyncio.sleep(0.01)
         if enough():
@@ -290,14 +290,23 @@ async def test_commands_without_heartbeats_lose_the_lease(robot: Robot) -> None:
 
 
 async def test_heartbeats_keep_the_lease(robot: Robot) -> None:
+    """For longer than it lives without them; if the machine held one up, all begins anew."""
     async with two(heartbeat_interval=0.1, heartbeat_timeout=1.0) as (_, operator, _):
-        await operator.acquire(GATE)
-        end = time.monotonic() + 1.5
-        while time.monotonic() < end:
-            message_id = await operator.send('heartbeat', {
-                'type': 'heartbeat', 'timestamp': time.time(), 'sequence': 1})
-            await operator.wait(lambda f, i=message_id: f['metadata']['correlation_id'] == i)
-        assert operator.told('lost') == []
+        def losses() -> int:
+            return sum(each['reason'] == 'heartbeat' for each in operator.told('lost'))
+        for _ in tries():
+            await operator.acquire(GATE, 'take')
+            before = losses()
+            longest, end = 0.0, time.monotonic() + 1.5
+            while (since := time.monotonic()) < end:
+                message_id = await operator.send('heartbeat', {
+                    'type': 'heartbeat', 'timestamp': time.time(), 'sequence': 1})
+                await operator.wait(lambda f, i=message_id: f['metadata']['correlation_id'] == i)
+                longest = max(longest, time.monotonic() - since)
+            if longest < 0.4:   # from one to the next it takes the bridge up to twice as long
+                assert losses() == before
+                return
+        raise AssertionError(longest)
 
 
 async def test_a_shutdown_stops_the_robot(robot: Robot) -> None:

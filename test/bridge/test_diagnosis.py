@@ -27,7 +27,7 @@ from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallba
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Int32, String
 from support.bridge_harness import Json, native_peer, NativePeer, running_bridge
-from support.helpers import async_wait_until, SpinningNode
+from support.helpers import async_wait_until, PATIENCE, SpinningNode, tries
 from support.security_support import bearer
 
 from ws_bridge.bridge.diagnosis import MOST_WAITING
@@ -46,7 +46,7 @@ STRING, TWIST = 'std_msgs/msg/String', 'geometry_msgs/msg/Twist'
 async def finds(service: Service, peer: NativePeer, *codes: str, says: str = '',
                 **fields: Any) -> list[Json]:
     """Ask until these are the findings, in any order, with this text: the graph takes its time."""
-    for _ in range(60):
+    for _ in tries(2 * PATIENCE):
         findings: list[Json] = (await peer.ask('diagnose', **fields))['findings']
         if sorted(finding['code'] for finding in findings) == sorted(codes) \
                 and says in str(findings):

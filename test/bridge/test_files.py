@@ -26,6 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 from support.bridge_harness import native_peer, running_bridge
+from support.helpers import tries
 from websockets.http11 import Request
 
 from ws_bridge.bridge.files import Folder, MAX_PAGE_SIZE, POLICY, read_files
@@ -255,7 +256,7 @@ async def test_who_takes_no_page_fills_no_memory(
             line, writer = await first_line()
             writer.transport.abort()
             return line.split()[1]
-        for _ in range(200):
+        for _ in tries():
             if await answer() == b'200':
                 break
         else:

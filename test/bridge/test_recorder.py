@@ -31,7 +31,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Int32, String
 from support.bridge_harness import native_peer, NativePeer, running_bridge
-from support.helpers import async_wait_until, SpinningNode
+from support.helpers import async_wait_until, SpinningNode, tries
 from support.recordings import read
 from support.security_support import bearer, TOKEN, TOKENS, write_tokens
 
@@ -68,7 +68,7 @@ def recorder(service: Service) -> Any:
 
 async def drives(peer: NativePeer) -> bool:
     """Whether commands pass, also where the first ones meet no subscriber yet."""
-    for _ in range(50):
+    for _ in tries():
         await peer.command('/cmd_vel', {})
         if (await peer.command('/cmd_vel', {'linear': {'x': 0.5}})).get('op') == 'publish':
             return True

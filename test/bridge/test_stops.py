@@ -26,7 +26,7 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from support.bridge_harness import native_peer, NativePeer, running_bridge
 from support.faults import HERE, Process, python
-from support.helpers import async_wait_until, SpinningNode, wait_until
+from support.helpers import async_wait_until, SpinningNode, tries, wait_until
 
 from ws_bridge.errors import Unavailable
 from ws_bridge.stop_process import wire
@@ -70,7 +70,7 @@ def speed(x: float) -> dict[str, Any]:
 
 async def drives(peer: NativePeer) -> None:
     """Let a neutral command pass, as soon as subscribers in other processes are matched."""
-    for _ in range(100):
+    for _ in tries():
         answer = await peer.command(GATE, speed(0.0))
         if answer.get('op') == 'publish':
             return
@@ -88,7 +88,7 @@ async def test_a_frozen_subscriber_and_keep_all_keep_no_stop(robot: Robot, froze
         # the bridge chooses, and says what
         assert told['data']['qos'] == {'history': 'keep_last', 'depth': 1,
                                        'reliability': 'reliable', 'durability': 'volatile'}
-        for _ in range(100):
+        for _ in tries():
             await drives(operator)
             if frozen.lines[-1:] != ['ready']:
                 break
@@ -136,7 +136,8 @@ async def test_a_stop_that_cannot_be_published_is_an_alarm(
         await operator.acquire(GATE)
         await drives(operator)
         assert (await operator.command(GATE, speed(0.4)))['op'] == 'publish'
-        await async_wait_until(lambda: robot.heard == [0.0, 0.0, 0.4], why=lambda: robot.heard)
+        await async_wait_until(lambda: robot.heard[-1:] == [0.4], why=lambda: robot.heard)
+        before = list(robot.heard)
         with monkeypatch.context() as patch:
             patch.setattr(StopProcess, 'publish', fail)
             refused = await operator.refused('stop', reason='smoke')
@@ -148,11 +149,11 @@ async def test_a_stop_that_cannot_be_published_is_an_alarm(
             for kind in ('stopped', 'estop'):
                 assert colleague.told(kind) == []
             assert (await operator.command(GATE, speed(0.1)))['code'] == 'stopped'
-            assert robot.heard == [0.0, 0.0, 0.4]
+            assert robot.heard == before
         await colleague.wait(lambda f: f['data'].get('kind') == 'estop')
         stopped = await colleague.wait(lambda f: f['data'].get('kind') == 'stopped')
         assert stopped['data']['reason'] == 'estop'
-        assert robot.heard[3] == 0.0
+        assert robot.heard[len(before)] == 0.0
         levels.clear()
         await async_wait_until(lambda: b'\0' in levels)
         assert (await operator.ask('stop'))['stopped'] is True

@@ -22,7 +22,7 @@ from typing import Any
 from geometry_msgs.msg import Twist
 import pytest
 from support.bridge_harness import native_peer, NativePeer, running_bridge
-from support.helpers import async_wait_until, SpinningNode
+from support.helpers import async_wait_until, SpinningNode, tries
 from support.rosbridge_harness import rosbridge_peer
 
 from ws_bridge.bridge.bridge import TICK
@@ -55,7 +55,7 @@ async def two_bridges() -> AsyncIterator[tuple[NativePeer, NativePeer]]:
 
 async def until_refused(peer: NativePeer, code: str, word: str = 'acquire') -> dict[str, Any]:
     """Ask for the lease until it is refused as it shall be; return the error."""
-    for _ in range(200):
+    for _ in tries():
         answer = await peer.answer(await peer.send('configuration', {'op': word, 'gate': GATE}))
         if answer['data'].get('code') == code:
             error: dict[str, Any] = answer['data']
@@ -68,7 +68,7 @@ async def test_one_grants_and_the_other_names_the_holder(heard: list[float]) -> 
     async with two_bridges() as (operator, colleague):
         await until_refused(colleague, 'held')
         await operator.acquire(GATE)
-        for _ in range(100):
+        for _ in tries():
             error = await until_refused(colleague, 'held', 'take')
             if 'alice' in error['message']:
                 break
@@ -149,7 +149,7 @@ async def test_the_second_grants_when_the_first_has_gone(heard: list[float]) -> 
         await async_wait_until(lambda: younger.bridge._control._others._neighbours.granting(
             {GATE}) is None)
         # A stick that was held all the time moves nothing now.
-        for _ in range(200):    # what the older one had said may arrive late
+        for _ in tries():   # what the older one had said may arrive late
             why = await page.status('publish', topic=GATE, msg=MOVING)
             if not why.startswith('held'):
                 break

@@ -155,8 +155,8 @@ async def test_a_node_that_restarts_with_another_type(robot: SpinningNode) -> No
 
 async def test_an_observer_does_not_block_an_operator(robot: SpinningNode, tmp_path: Any) -> None:
     """The robot's type counts for the gate and for who commands, whatever is subscribed to."""
-    async with running_bridge(gate_timeout=5.0) as service, native_peer(service) as observer, \
-            native_peer(service) as operator:
+    async with running_bridge(gate_timeout=30.0, gate_ttl=20.0) as service, \
+            native_peer(service) as observer, native_peer(service) as operator:
         await observer.ask('subscribe', topic='/cmd_vel', type=STRING)
         await async_wait_until(lambda: '/cmd_vel' in service.ros.graph.topics)
         await operator.ask('advertise', topic='/cmd_vel', type='geometry_msgs/Twist')

@@ -25,7 +25,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from support import toy_dialect
 from support.bridge_harness import running_bridge
-from support.helpers import async_wait_until, SpinningNode
+from support.helpers import async_wait_until, PATIENCE, SpinningNode, tries
 from support.toy_dialect import CALL, PUBLISH, SAMPLE
 from support.toy_peer import toy_peer, toy_row, ToyPeer
 
@@ -34,7 +34,6 @@ from ws_bridge.protocol.dialects import DIALECTS
 ROW = toy_row()
 LICENCE = 13     # lines
 MOST_LINES = 80
-MOST_TRIES = 20
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ async def until_done(peer: ToyPeer, is_done: Callable[[], bool], *frame: Any) ->
     """
     def refusals() -> int:
         return sum(told['toy'] == 'failed' for told in peer.told)
-    for _ in range(MOST_TRIES):
+    for _ in tries(2 * PATIENCE):
         before = refusals()
         await peer.send(*frame)
         await async_wait_until(lambda: is_done() or refusals() > before,     # noqa: B023 - awaited

@@ -29,7 +29,7 @@ from support.fleet import (
     relays_know,
     running_relay,
 )
-from support.helpers import async_wait_until
+from support.helpers import async_wait_until, tries
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
@@ -61,7 +61,7 @@ async def echoes(url: str, robot: str = 'r1') -> bool:
 
 async def until_it_echoes(url: str, robot: str = 'r1') -> None:
     """Try until a robot answers."""
-    for _ in range(100):
+    for _ in tries():
         if await echoes(url, robot):
             return
         await asyncio.sleep(0.05)

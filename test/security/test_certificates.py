@@ -24,12 +24,11 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 
 import pytest
 from support.bridge_harness import native_peer, running_bridge
 from support.certificates import make_authority, make_certificate, Pair
-from support.helpers import async_wait_until, PATIENCE
+from support.helpers import async_wait_until, Limit, PATIENCE
 from support.security_support import answer_of, bearer, replace_text, text_of, TOKEN
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -106,9 +105,9 @@ async def test_a_new_certificate_and_peers_stay(tmp_path: Path, server: Pair, au
         first = await serial_of(service.server.port, authority)
         for source, target in ((new.cert, server.cert), (new.key, server.key)):
             shutil.copy(source, target)
-        end = time.monotonic() + PATIENCE
+        limit = Limit(PATIENCE)
         while await serial_of(service.server.port, authority) == first:
-            assert time.monotonic() < end
+            assert not limit.is_over()
         second = await serial_of(service.server.port, authority)
         replace_text(server.cert, 'nonsense')
         service.watch.read()

@@ -34,7 +34,7 @@ from typing import Any
 
 import psutil
 import pytest
-from support.helpers import PATIENCE, SpinningNode, wait_until
+from support.helpers import Limit, PATIENCE, SpinningNode, wait_until
 
 webdriver = pytest.importorskip(
     'selenium.webdriver', reason='selenium drives the browser: `make test-web` brings it')
@@ -73,9 +73,18 @@ def free_port() -> int:
 
 
 class Demo:
-    """The demo robot and its bridge, as ``ws_bridge demo`` runs them, on a port that stays."""
+    """
+    The demo robot and its bridge, as ``ws_bridge demo`` runs them, on a port that stays.
 
-    def __init__(self, *arguments: str) -> None:
+    :param domain: the ROS domain, if it is not that of the test.
+    :ivar word: ``serve`` for a bridge without the robot.
+    """
+
+    def __init__(self, *arguments: str, domain: int | None = None) -> None:
+        self.word = 'demo'
+        self.environment = dict(os.environ)
+        if domain is not None:
+            self.environment['ROS_DOMAIN_ID'] = str(domain)
         self.port = free_port()
         self.arguments = arguments
         self.process: subprocess.Popen[str] | None = None
@@ -89,11 +98,12 @@ class Demo:
         """Start both and wait until the bridge listens."""
         with tempfile.TemporaryFile('w+') as complaints:
             self.process = subprocess.Popen(
-                [sys.executable, '-m', 'ws_bridge', 'demo', '--ros-args',
+                [sys.executable, '-m', 'ws_bridge', self.word, '--ros-args',
                  '-p', f'port:={self.port}', '-p', 'robot_name:=demo', *self.arguments],
-                stdout=subprocess.PIPE, stderr=complaints, text=True)
+                stdout=subprocess.PIPE, stderr=complaints, text=True, env=self.environment)
             assert self.process.stdout is not None
-            while 'Ctrl-C' not in (line := self.process.stdout.readline()):
+            last = 'Ctrl-C' if self.word == 'demo' else 'listening'
+            while last not in (line := self.process.stdout.readline()):
                 if not line:
                     complaints.seek(0)
                     raise AssertionError(f'it ended before it listened: {complaints.read()}')
@@ -311,7 +321,7 @@ class Page:
 
         :param word: the element that says that the page has stopped.
         """
-        end = time.monotonic() + PATIENCE
+        limit = Limit(PATIENCE)
 
         def has_stopped() -> bool:
             return self.text(word).startswith('Stopped')
@@ -322,7 +332,7 @@ class Page:
             if not has_stopped():
                 return
             release()
-            assert time.monotonic() < end, self.text(word)
+            assert not limit.is_over(), self.text(word)
 
     def middle(self, element_id: str) -> tuple[float, float]:
         """Return where an element's middle is."""

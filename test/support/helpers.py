@@ -16,9 +16,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
 from concurrent.futures import Future
+from contextlib import suppress
 import os
+from pathlib import Path
+import socket
 import sys
 import threading
 import time
@@ -39,19 +42,26 @@ OTHER = 'WS_BRIDGE_OTHER_DOMAIN_ID'
 """The second domain that tests may use beside one that they were given."""
 
 
+DOMAINS = 100
+"""ROS domains from 1 on whose ports the kernel gives to no connection."""
+FIRST_PORT, PORTS = 7400, 250
+"""Of UDP, that DDS has for a domain: so many from ``FIRST_PORT + domain * PORTS`` on."""
+PORT_TABLES = ('/proc/net/udp', '/proc/net/udp6')
+
+claims: list[socket.socket] = []
+"""What keeps other runs away from the domains of this process, as long as it lives."""
+_other: list[int] = []
+
+
 def choose_domain(environment: MutableMapping[str, str], pid: int) -> None:
     """
     Set the ROS domain of this process: the one that was given and no other, else one of its own.
 
-    Workers of one run that chooses have a domain each, with which :func:`other_domain` of none
-    collides.
+    In its own there is nobody else: no worker of this run, no other run and no robot.
     """
     given = environment.setdefault(GIVEN, environment.get('ROS_DOMAIN_ID', ''))
     if not given:
-        base = int(environment.setdefault('ROS_DOMAIN_ID', str(pid % 100 + 1)))
-        worker = environment.get('PYTEST_XDIST_WORKER', '').removeprefix('gw')    # gw0, gw1, ...
-        if worker:
-            environment['ROS_DOMAIN_ID'] = str((base - 1 + 13 * int(worker)) % 100 + 1)
+        environment['ROS_DOMAIN_ID'] = str(free_domain(pid))
 
 
 def other_domain() -> int:
@@ -60,7 +70,100 @@ def other_domain() -> int:
         return int(os.environ[OTHER])
     if os.environ[GIVEN]:
         pytest.skip(f'ROS_DOMAIN_ID is given, and a second domain, {OTHER}, is not')
-    return (int(os.environ['ROS_DOMAIN_ID']) + 49) % 100 + 1
+    if not _other:
+        _other.append(free_domain(int(os.environ['ROS_DOMAIN_ID'])))
+    return _other[0]
+
+
+def free_domain(start: int) -> int:
+    """
+    Return a ROS domain in which nobody is, and keep other runs of the tests away from it.
+
+    :param start: where to begin to look.
+    """
+    used = used_domains()
+    for number in range(DOMAINS):
+        domain = (start + number) % DOMAINS + 1
+        if domain not in used and _claim(domain):
+            return domain
+    raise AssertionError(f'no ROS domain is free: {sorted(used)} have nodes')
+
+
+def used_domains() -> set[int]:
+    """Return the ROS domains of which a program of this machine has a port."""
+    ports: set[int] = set()
+    for path in map(Path, PORT_TABLES):
+        if path.exists():
+            ports.update(int(line.split()[1].rpartition(':')[2], 16)
+                         for line in path.read_text().splitlines()[1:])
+    return {(port - FIRST_PORT) // PORTS for port in ports if port >= FIRST_PORT}
+
+
+def _claim(domain: int) -> bool:
+    """Take a domain, unless another run has it."""
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f'\0tests of ws_bridge in the ROS domain {domain}')
+    except OSError:
+        claim.close()
+        return False
+    claims.append(claim)
+    return True
+
+
+def remove_segments(dead: Mapping[str, Collection[Path]]) -> None:
+    """
+    Remove segments of shared memory that nobody has any more.
+
+    Ports stay. The next process takes the name of a dead one, perhaps between the look and the
+    removal, which may be minutes on a machine that suspends this process. It would hear nobody.
+
+    :param dead: files by the name of the segment or port.
+    """
+    for name, paths in dead.items():
+        if 'port' not in name:
+            for path in paths:
+                with suppress(OSError):     # another worker was faster, or it is another user's
+                    path.unlink()
+
+
+class Limit:
+    """
+    The limit of a wait, which counts only time in which this process has run.
+
+    A machine may suspend a process, or give it no processor, for longer than any limit of a test.
+    Then it has not looked in vain.
+
+    :param timeout: the limit, s.
+    """
+
+    LONGEST = 1.0
+    """So much counts of the time between two looks, s."""
+
+    def __init__(self, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._left = timeout
+        self._looked_at = clock()
+
+    def is_over(self) -> bool:
+        """Tell whether to give up (after each look)."""
+        now = self._clock()
+        self._left -= min(now - self._looked_at, self.LONGEST)
+        self._looked_at = now
+        return self._left < 0
+
+
+def tries(timeout: float = PATIENCE) -> Iterator[None]:
+    """
+    Let a ``for`` try until time is up, at least twice.
+
+    A number of tries is no limit: a hundred may be over before other processes were found.
+    """
+    limit = Limit(timeout)
+    yield
+    yield
+    while not limit.is_over():
+        yield
 
 
 def _give_up(timeout: float, why: str | Callable[[], object]) -> AssertionError:
@@ -76,9 +179,9 @@ def wait_until(predicate: Callable[[], Value], timeout: float = PATIENCE,
     :param why: what was awaited, for the error; a function is called when time is up.
     :raises AssertionError: when time is up.
     """
-    end = time.monotonic() + timeout
+    limit = Limit(timeout)
     while not (value := predicate()):
-        if time.monotonic() > end:
+        if limit.is_over():
             raise _give_up(timeout, why)
         time.sleep(INTERVAL)
     return value
@@ -87,9 +190,9 @@ def wait_until(predicate: Callable[[], Value], timeout: float = PATIENCE,
 async def async_wait_until(predicate: Callable[[], Value], timeout: float = PATIENCE,
                            why: str | Callable[[], object] = 'the awaited state') -> Value:
     """Do as :func:`wait_until` does, while the event loop goes on."""
-    end = time.monotonic() + timeout
+    limit = Limit(timeout)
     while not (value := predicate()):
-        if time.monotonic() > end:
+        if limit.is_over():
             raise _give_up(timeout, why)
         await asyncio.sleep(INTERVAL)
     return value

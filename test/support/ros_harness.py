@@ -26,6 +26,7 @@ from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
+from support.helpers import Limit
 
 from ws_bridge.ros.settings import RosSettings
 from ws_bridge.ros.side import RosSide
@@ -123,12 +124,14 @@ class FakeLoop:
               what: str | Callable[[], object] = 'the awaited state',
               timeout: float = PATIENCE) -> Value:
         """Run the loop until the predicate gives something true."""
-        end = time.monotonic() + timeout
+        limit = Limit(timeout)
         while True:
             self.run()
             if value := predicate():
+                # what was posted before that, since the loop ran
+                self.run()
                 return value
-            assert time.monotonic() < end, (
+            assert not limit.is_over(), (
                 f'not within {timeout:g} s: {what() if callable(what) else what}')
             time.sleep(0.002)
 

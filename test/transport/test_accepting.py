@@ -27,7 +27,7 @@ from typing import Any
 import pytest
 from support.attacks import client_hello
 from support.certificates import Pair
-from support.helpers import async_wait_until
+from support.helpers import async_wait_until, tries
 from support.transport_support import Dial, http, MakeServer, Recorder
 from websockets.asyncio.client import connect
 
@@ -248,7 +248,7 @@ async def test_without_files_it_says_so_once_and_cuts_who_comes(
             return (await http(port, 'GET / HTTP/1.1\nHost: localhost\n\n'))[0]
         except (OSError, IndexError):
             return 0
-    for _ in range(100):
+    for _ in tries():
         if await answer() == 426:
             break
         await asyncio.sleep(0.05)

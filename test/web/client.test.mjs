@@ -795,6 +795,25 @@ test('video is a subscription of its own beside the samples of a topic', async (
   assert.deepEqual(errors, []);
 });
 
+test('a subscription that the bridge refuses after a reconnect tells of it, quiet or not', async () => {
+  const { client, socket, errors } = await connected();
+  const refusals = [];
+  const video = client.subscribe('/c', () => {}, { encoding: 'video', quiet: true, onRefused: ({ code }) => refusals.push(code) });
+  socket.answers('subscribe', { topic: '/c', type: 'p/msg/Int', channel_id: 4, encoding: 'video', schema: null, pending: false, rung: 1 });
+  await video.ready;
+  socket.cut();
+  const next = await reconnected(socket);
+  next.answers('subscribe', { code: 'unknown_name', message: 'there is no topic /c' }, 'error');
+  await settled();
+  assert.deepEqual(refusals, ['unknown_name']);
+  next.cut();
+  const third = await reconnected(next);
+  third.answers('subscribe', { code: 'unavailable', message: 'no PyAV' }, 'error');
+  await settled();
+  assert.deepEqual(refusals, ['unknown_name', 'unavailable']);
+  assert.deepEqual(errors.filter(({ code }) => code !== 'disconnected'), []); // as `hello` was
+});
+
 test('the bridge is told which picture is in sight, now and then', async () => {
   const { client, socket } = await connected();
   const told = () => socket.sent.map((frame) => frame.data).filter((data) => data.op === 'shown');

@@ -22,11 +22,11 @@ import time
 
 import pytest
 from support.browser import browser, Demo, free_port, MOVING, Observer, WebDriverException
-from support.helpers import SpinningNode, wait_until
+from support.helpers import PATIENCE, SpinningNode, tries, wait_until
 
 BACK_WITHIN = 30.0
 """Robot and page try again within some seconds; a busy machine takes its time."""
-TRIES, MOVES_WITHIN = 5, 3.0
+MOVES_WITHIN = 3.0
 """A page that has just been loaded may be too late with its first commands."""
 
 
@@ -86,7 +86,7 @@ def test_the_list_the_robot_and_the_end_of_the_relay(relays: list[RelayProcess])
 
             def drive() -> None:
                 page.take_control()
-                for _ in range(TRIES):
+                for _ in tries(2 * PATIENCE):
                     page.press('w')
                     with suppress(AssertionError):
                         wait_until(lambda: observer.odometry[1] > MOVING, MOVES_WITHIN)

@@ -75,7 +75,7 @@ def shared_memory() -> list[Finding]:
     return [Finding(
         'dead_shared_memory', f'{number} files in /dev/shm belong to no living process '
         f'(the first: {next(iter(dead.values()))[0].name})',
-        'run `fastdds shm clean`, or remove them, and start the nodes again')]
+        'end the nodes, run `fastdds shm clean` or remove them, and start the nodes again')]
 
 
 async def ask(args: argparse.Namespace) -> list[Finding]:

@@ -152,7 +152,9 @@ export interface SubscribeOptions {
   /** Of video: its quality, 0 to 2. */
   rung?: number;
   codec?: 'h264' | 'jpeg';
-  /** A refusal is told by `ready` alone, not by the event `error`. */
+  /** Gets each refusal: the first, which `ready` tells too, and those after a reconnect. */
+  onRefused?: (error: WsBridgeError) => void;
+  /** A refusal is told by `ready` and `onRefused` alone, not by the event `error`. */
   quiet?: boolean;
   maxRate?: number;
   /** Of a PointCloud2: at most so many points, 1 to 20000, with x, y and z as float32 in one row. */

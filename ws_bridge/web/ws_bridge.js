@@ -1375,8 +1375,9 @@ export class WsBridge {
    * the first, and the highest rate and the most points that any of them wants.
    * @param {(message: object, info: object) => void} callback
    * @param {object} options type, encoding ('cdr', 'json' or 'video'), rung and codec ('h264' or
-   *   'jpeg') of video, quiet (a refusal is told by `ready` alone), maxRate, maxPoints (of a
-   *   PointCloud2), queueDepth, qos, signal
+   *   'jpeg') of video, onRefused (gets each refusal, those after a reconnect too), quiet (a refusal
+   *   is told by `ready` and `onRefused` alone), maxRate, maxPoints (of a PointCloud2), queueDepth,
+   *   qos, signal
    */
   subscribe(topic, callback, { signal, ...options } = {}) {
     if (signal?.aborted) throw aborted(signal);
@@ -1424,7 +1425,10 @@ export class WsBridge {
     }).catch((error) => {
       if (error.code === 'disconnected') return; // asked again after the reconnect
       const isQuiet = [...channel.subscriptions].every((each) => each.options.quiet);
-      for (const subscription of channel.subscriptions) subscription._reject(error);
+      for (const subscription of [...channel.subscriptions]) {
+        subscription._reject(error); // nobody hears it where `ready` was before
+        if (subscription.options.onRefused) this._run('subscribe', channel.topic, subscription.options.onRefused, error);
+      }
       if (!isQuiet) this._emit('error', error);
     });
   }

@@ -68,9 +68,8 @@ export class TopicChoice {
     if (!topic) return;
     const subscription = this.client.subscribe(topic, (message, info) => {
       if (this.subscription === subscription) this.onMessage(message, info);
-    }, { ...this.options });
+    }, { ...this.options, onRefused: (error) => this.subscription === subscription && this.onError?.(error) });
     this.subscription = subscription;
-    subscription.ready.catch((error) => this.subscription === subscription && this.onError?.(error));
   }
 
   /** Ask for another rate, Hz. */

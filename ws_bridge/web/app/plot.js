@@ -182,8 +182,10 @@ export function startPlot(client) {
           }
           points += 1;
           draw();
-        }, { queueDepth: QUEUE, maxRate: settings.rate || undefined, quiet: true });
-        heard.subscription.ready.catch((error) => refuse(new Error(`${topic}: ${error.message}`)));
+        }, {
+          queueDepth: QUEUE, maxRate: settings.rate || undefined, quiet: true,
+          onRefused: (error) => refuse(new Error(`${topic}: ${error.message}`)),
+        });
       }
       heard.signals.add(signal);
     }
