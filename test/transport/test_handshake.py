@@ -172,6 +172,19 @@ async def test_no_more_than_max_peers(make_server: MakeServer, dial: Dial) -> No
     await dial(server.port)
 
 
+@pytest.mark.parametrize(('headers', 'is_direct'), [
+    ({}, True), ({'X-Forwarded-For': '10.0.0.1'}, False), ({'Via': '1.1 proxy'}, False)])
+async def test_a_proxy_is_noticed(make_server: MakeServer, dial: Dial, headers: dict[str, str],
+                                  is_direct: bool) -> None:
+    """The kernel knows how fast the proxy is, and not the link behind it."""
+    server = Recorder()
+    await dial((await make_server(listener=server)).port, additional_headers=headers)
+    window = (await server.link())._window
+    if window._kernel is not None:
+        window._set(1e10, 0.0)
+        assert bool(window.at_once) is is_direct
+
+
 async def test_a_burst_of_peers_is_bounded_too(make_server: MakeServer, dial: Dial) -> None:
     """Those that slip through the handshake together are closed with 1013."""
     recorder = Recorder()

@@ -692,7 +692,7 @@ async def test_frames_leave_whole_and_in_order_whatever_comes_together(
         ping_interval=0.0, max_queue_bytes=2**30))).port)
     link = await server.link()
     if link._window._kernel is not None:
-        link._window._set(1e9, 0.001)       # the link is known to be fast
+        link._window._set(1e9, 0.0)       # the link is known to be fast
     samples = messages = beats = clouds = 0
     data = b''
 
@@ -761,7 +761,7 @@ async def test_what_a_socket_takes_in_part_is_never_mixed_with_other_frames(
     link = await server.link()
     websocket = link.websocket
     if link._window._kernel is not None:
-        link._window._set(1e9, 0.001)       # the link is known to be fast
+        link._window._set(1e9, 0.0)       # the link is known to be fast
     item = StreamFrame('k', bytes(3000), 1, text=False)
     expected = b''
 
@@ -852,7 +852,7 @@ async def test_whatever_happens_in_the_middle_of_a_fan_out(
         link = server.links[-1]
         peers[link] = peer
         if link._window._kernel is not None and choose.random() < 0.5:
-            link._window._set(1e9, 0.001)       # the link is known to be fast
+            link._window._set(1e9, 0.0)       # the link is known to be fast
     sent: dict[Link, list[bytes]] = {link: [] for link in peers}
     ends = dict(zip(choose.sample(range(60), 3), choose.sample(list(peers), 3), strict=True))
     codes: dict[Link, int] = {}

@@ -36,6 +36,7 @@ from ws_bridge.transport.window import (
     LARGEST,
     LEAST,
     LONGEST,
+    NEAR,
     NOT_SENT,
     START,
     TcpState,
@@ -174,16 +175,26 @@ def test_a_link_that_becomes_faster_is_used() -> None:
 
 @pytest.mark.parametrize(('rate', 'at_once', 'takes'), [
     (1e5, 0, NOT_SENT), (5e6, 100_000, TIGHT), (5e7, 1_000_000, 1_000_000), (1e10, FULL, FULL)])
-def test_a_fast_link_gets_large_frames_at_once(rate: float, at_once: int, takes: int) -> None:
+def test_a_near_link_gets_large_frames_at_once(rate: float, at_once: int, takes: int) -> None:
     """As much as it carries in no time; what the kernel holds of it has left as soon."""
-    line = Line(rate, 0.001)
+    line = Line(rate, NEAR / 2)
     window = Window(line)
     assert window.at_once == 0
-    window._set(rate, 0.001)
+    window._set(rate, NEAR / 2)
     assert (window.at_once, line.takes) == (at_once, takes)
     assert window.largest == max(at_once, LARGEST)
-    window._set(1e4, 0.001)     # it has become slow
+    window._set(1e4, NEAR / 2)     # it has become slow
     assert (window.at_once, line.takes) == (0, NOT_SENT)
+
+
+@pytest.mark.parametrize(('round_trip', 'is_direct'), [(NEAR, True), (NEAR / 2, False)])
+def test_a_link_that_may_become_slow_has_little_in_the_kernel(
+        round_trip: float, is_direct: bool) -> None:
+    """By radio, or behind a proxy: 3 MB would keep the answer to a stop for minutes."""
+    line = Line(1e10, round_trip)
+    window = Window(line, is_direct=is_direct)
+    window._set(1e10, round_trip)
+    assert (window.at_once, line.takes, window.largest) == (0, TIGHT, LARGEST)
 
 
 def test_a_pause_of_the_link_is_no_rate() -> None:

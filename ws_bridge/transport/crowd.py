@@ -37,6 +37,8 @@ BODY_TIME = 10.0
 """For so long a page may be taken where others wait for room; else as slowly as the link, s."""
 
 _FORWARDED = 'x-forwarded-for'
+OF_PROXIES = {_FORWARDED, 'forwarded', 'via', 'x-real-ip'}
+"""Headers by which one notices a proxy."""
 
 
 @dataclass(eq=False, slots=True)

@@ -77,7 +77,7 @@ class Fenced(Base):
         time when the peer's side of the handshake arrived (server) or this one began (client).
     :ivar fences: of each message that waits to be received, the fence as of its first frame, and
         the message itself where it is large, or :data:`END`: what is received is empty then.
-    :ivar is_client: whether this side opened it.
+    :ivar is_client: whether this side opened it; ``is_direct``: no proxy is known to be between.
     :ivar turns: the line in which what came waits to be parsed, while there is much of others;
         ``None`` = it is parsed at once.
     :ivar arriving: counts what comes of large messages.
@@ -93,6 +93,7 @@ class Fenced(Base):
     """
 
     is_client = False
+    is_direct = True
     fence = UNKNOWN
     fences: deque[tuple[float, Large | None]]
     turns: Turns | None = None
@@ -292,7 +293,7 @@ class Fenced(Base):
 
     def window(self, link: object) -> Window:
         """Return the window of the link that is made of this connection."""
-        return Window(self.kernel())
+        return Window(self.kernel(), is_direct=self.is_direct)
 
     def kernel(self) -> Kernel | None:
         """Return what tells how much is under way; ``None``: nothing does."""

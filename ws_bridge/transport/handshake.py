@@ -32,7 +32,7 @@ from websockets.typing import Subprotocol
 
 from ws_bridge.addresses import is_address, is_loopback
 from ws_bridge.config.forms import is_origin
-from ws_bridge.transport.crowd import client_address, CountedConnection, Crowd, refused
+from ws_bridge.transport.crowd import client_address, CountedConnection, Crowd, OF_PROXIES, refused
 from ws_bridge.transport.endpoint import address_host
 from ws_bridge.transport.link import plain_headers
 from ws_bridge.transport.options import HttpReply, HttpStreaming, ServerOptions, Visitor
@@ -94,6 +94,7 @@ class Handshake:
                                  self._options.trusted_proxies)
         if isinstance(connection, CountedConnection) and connection.ticket is not None:
             self._crowd.move(connection.ticket, address)
+            connection.is_direct = not headers.keys() & OF_PROXIES
             connection.ticket.is_answered = True
         tls = connection.transport.get_extra_info('ssl_object')
         visitor = Visitor(address, request.path, headers,

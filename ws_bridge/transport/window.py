@@ -56,8 +56,14 @@ TIGHT = 262_144
 """A smaller window is kept; a larger one holds up nobody, bytes."""
 LARGEST = 524_288
 """What is written at once while the kernel takes everything, bytes; to a fast peer it is more."""
+NEAR = 0.0002
+"""
+A link of a shorter round trip stays within the machine or a cable, s: it does not become slow.
+
+To any other peer little is in the kernel, however fast its link was: it may be by radio.
+"""
 AT_ONCE = 0.02
-"""What a link carries in this time is written at once, s."""
+"""What a near link carries in this time is written at once, s."""
 FULL = 3_145_728
 """But no more, bytes: Linux keeps 4 MB for a socket, with what it needs beside the data."""
 PERIOD = 0.1
@@ -139,20 +145,23 @@ class Window:
 
     :param kernel: which has the connection; ``None``: it tells nothing, and the window stays open.
     :param start: with so much under way an unknown link is tried, bytes.
+    :param is_direct: the kernel's connection ends at the peer, and not at a proxy.
     :ivar size: bytes. ``rate``: of the link, bytes/s; infinite until it was measured.
     :ivar most: bytes that leave in one piece; few until the link was measured.
-    :ivar at_once: bytes that the link carries in no time: fewer leave in one piece, whatever they
-        are; 0 until it was measured. ``largest``: those that do while the kernel takes everything.
+    :ivar at_once: bytes that a near link carries in no time: fewer leave in one piece, whatever
+        they are; 0 until it was measured.
     :ivar is_tight: the link is slow.
     :ivar is_asked: it has to be asked before something is written: the link is slow, or nobody
         knows yet, and then nothing is written while the kernel takes no more.
     """
 
-    __slots__ = ('_acked', '_free_until', '_kernel', '_since', 'at_once', 'is_asked',
-                 'is_tight', 'most', 'rate', 'size')
+    __slots__ = ('_acked', '_free_until', '_is_direct', '_kernel', '_since', 'at_once',
+                 'is_asked', 'is_tight', 'most', 'rate', 'size')
 
-    def __init__(self, kernel: Kernel | None, start: int = START) -> None:
+    def __init__(self, kernel: Kernel | None, start: int = START, *,
+                 is_direct: bool = True) -> None:
         self._kernel = kernel
+        self._is_direct = is_direct
         self._since: float | None = None
         self._acked = 0
         self._free_until = 0.0      # of what was sent in all; as it is known without asking
@@ -183,6 +192,7 @@ class Window:
 
     @property
     def largest(self) -> int:
+        """How many bytes leave in one piece while the kernel takes everything."""
         return max(self.at_once, LARGEST)
 
     def wait(self, now: float, unwritten: int) -> float:
@@ -280,7 +290,8 @@ class Window:
         self._free_until = 0.0
         self.size = max(rate * (least + DELAY), LEAST)
         self.is_tight = self.is_asked = self.size < TIGHT
-        self.at_once = 0 if self.is_tight else int(min(rate * AT_ONCE, FULL))
+        is_near = self._is_direct and least < NEAR and not self.is_tight
+        self.at_once = int(min(rate * AT_ONCE, FULL)) if is_near else 0
         assert self._kernel is not None
         self._kernel.take(NOT_SENT if self.is_tight else max(TIGHT, self.at_once))
         self.most = max(int(self.size / 4), LEAST // 2) if self.is_tight else PIECE
