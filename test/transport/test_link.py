@@ -761,7 +761,7 @@ async def test_what_a_socket_takes_in_part_is_never_mixed_with_other_frames(
     link = await server.link()
     websocket = link.websocket
     if link._window._kernel is not None:
-        link._window._set(1e9, 0.0)       # the link is known to be fast
+        link._window._set(1e9, 0.001)       # the link is known to be fast
     item = StreamFrame('k', bytes(3000), 1, text=False)
     expected = b''
 
