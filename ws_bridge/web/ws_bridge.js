@@ -1838,8 +1838,12 @@ class StopConnection extends WsBridge {
   }
 
   _open() {
-    if (this._main.connected) super._open();
-    else this.close(); // until it is
+    try {
+      if (this._main.connected) super._open();
+      else this.close(); // until it is
+    } catch (error) { // the platform refuses another connection
+      this._lost(String(error));
+    }
   }
 
   _opened() {
