@@ -28,10 +28,10 @@ what became of the commands that the page sent meanwhile, and the pictures: how 
 they were when the page showed them (by its own word, ``shown``), how many a second. What the page
 said while a key was down that the robot did not hear is the last column. Browsers decode video on
 secure pages only: with ``--insecure`` the page is not taken for one, as most robots' pages are.
-STOP is pressed five times, and cleared between: the median time until ROS heard of the emergency
-stop and, if the robot drove, of a zero; the longest; and how many were in time. "Stood" = by the
-gate's timeout, since no command came through before STOP. With ``--one-connection`` the page has
-no second connection for STOP. Robot, bridge and browser have one clock.
+STOP is pressed ``--stops`` times, and cleared between: the median time until ROS heard of the
+emergency stop and, if the robot drove, of a zero; the longest; and how many were in time. "Stood"
+= by the gate's timeout, since no command came through before STOP. With ``--one-connection`` the
+page has no second connection for STOP. Robot, bridge and browser have one clock.
 
 "Lost" is how many packets with data from the operator to the robot were lost, and how long it took
 until they came through: the median, and the longest. A 99th percentile says something only if
@@ -78,8 +78,8 @@ HEAD = ('link: rate, round trip, loss', 'lease', 'commands heard', 'refused', 'p
 PAGE_HEAD = ('link: rate, round trip, loss', 'loaded', 'lease', 'keys heard', 'key to speed',
              'commands heard', 'p50', 'p99', 'STOP to ROS', 'connection', 'pictures',
              'age p50, p95', 'pictures a second', 'lost', 'the page says', 'not held')
-KEYS = STOPS = 5
-"""How often a key, and then STOP, is pressed in the page."""
+KEYS = 5
+"""How often a key is pressed in the page."""
 NATIVE = 'ws_bridge.v1'
 """What the first of the page's connections offers."""
 HELD, LET_GO = 1.5, 1.0
@@ -236,7 +236,7 @@ class Wire:
 
 
 def measure_page(link: Link, seconds: float, drive: float, *, is_secure: bool,
-                 has_stops: bool) -> list[str]:
+                 stops: int, has_two: bool) -> list[str]:
     """Drive by the web page in chromium: keys, then STOP; return the cells of a row."""
     from support.browser import browser
 
@@ -245,7 +245,7 @@ def measure_page(link: Link, seconds: float, drive: float, *, is_secure: bool,
         secure = f'--unsafely-treat-insecure-origin-as-secure={address}'
         with browser(*[secure] * is_secure) as page:
             begin = time.monotonic()
-            if not has_stops:
+            if not has_two:
                 page.driver.execute_cdp_cmd('Page.addScriptToEvaluateOnNewDocument',
                                             {'source': ONE_CONNECTION})
             page.driver.get(address)
@@ -269,7 +269,7 @@ def measure_page(link: Link, seconds: float, drive: float, *, is_secure: bool,
                 page.release('w')
                 time.sleep(LET_GO)
             rate = (shown(page) - frames) / (time.monotonic() - begin)
-            press_stops(page, listener, max(HELD, drive if link.loss else 0.0))
+            press_stops(page, listener, max(HELD, drive if link.loss else 0.0), stops)
             wire.take(page.driver.get_log('performance'))
             pressed = page.run('return window.pressed')
             state = page.text('connection')
@@ -282,11 +282,11 @@ def measure_page(link: Link, seconds: float, drive: float, *, is_secure: bool,
     delays = [at - made for at, made in moves]
     keys = [next((at - pressed for at, _ in moves if pressed < at < pressed + HELD), None)
             for pressed in presses]
-    stops, stood = until_stopped(pressed['stop'], asserted, heard)
+    times, stood = until_stopped(pressed['stop'], asserted, heard)
     ages = [age for _, age in wire.shown]
     unsaid = [text for text, key in zip(said, keys, strict=True) if key is None]
     missed = not_held(
-        link, delays, max(stops), is_open=state == 'connected' and wire.opened <= 1, ages=ages,
+        link, delays, max(times), is_open=state == 'connected' and wire.opened <= 1, ages=ages,
         are_told=all(unsaid))
     refused = ', '.join(f'{count} {code}' for code, count in wire.refused.items())
     return [str(link), f'{connected:.1f} s', f'{acquired:.2f} s',
@@ -295,8 +295,8 @@ def measure_page(link: Link, seconds: float, drive: float, *, is_secure: bool,
             f'{len(delays)} of {len(wire.commands) + wire.refused.total()}' + (
                 f' ({refused})' if refused else ''),
             *(in_ms(percentile(delays, share)) for share in (0.5, 0.99)),
-            f'{in_ms(median(stops))}, {in_ms(max(stops))}, '
-            f'{sum(is_in_time(link, each) for each in stops)} of {len(stops)}'
+            f'{in_ms(median(times))}, {in_ms(max(times))}, '
+            f'{sum(is_in_time(link, each) for each in times)} of {len(times)}'
             + (f' ({stood} stood)' if stood else ''),
             f'{state}, {wire.opened} times' if wire.opened > 1 else state,
             ', '.join(f'{count} {kind}' for kind, count in wire.pictures.most_common()) or 'none',
@@ -304,15 +304,15 @@ def measure_page(link: Link, seconds: float, drive: float, *, is_secure: bool,
             lost(names), '; '.join(dict.fromkeys(unsaid)) or 'heard', missed]
 
 
-def press_stops(page: Any, listener: Process, drive: float) -> None:
+def press_stops(page: Any, listener: Process, drive: float, count: int) -> None:
     """Press STOP again and again while a key is down, at first for ``drive`` s; clear between."""
-    for number in range(STOPS):
+    for number in range(count):
         page.press('w')
         time.sleep(HELD if number else drive)
         page['stop'].click()
         time.sleep(2.0)
         page.release('w')
-        if number + 1 < STOPS:
+        if number + 1 < count:
             listener.say('clear')   # an operator who has not logged in may not
             wait_until(lambda: not page['estop'].is_displayed(), PATIENCE)
             page.wait_text('lease-text', 'Nobody has control', PATIENCE)
@@ -410,6 +410,7 @@ def main() -> int:
     parser.add_argument('--runs', type=int, default=2)
     parser.add_argument('--seconds', type=float, default=10.0)
     parser.add_argument('--drive', type=float, default=60.0)
+    parser.add_argument('--stops', type=int, default=5, help='of the page, in a run')
     parser.add_argument('--page', action='store_true', help='by the web page in chromium')
     parser.add_argument('--insecure', action='store_true', help='which may not decode video')
     parser.add_argument('--one-connection', action='store_true',
@@ -429,7 +430,8 @@ def main() -> int:
                     link = Link(mbit, round_trip, loss)
                     row = measure_page(link, arguments.seconds, arguments.drive,
                                        is_secure=not arguments.insecure,
-                                       has_stops=not arguments.one_connection) \
+                                       stops=arguments.stops,
+                                       has_two=not arguments.one_connection) \
                         if arguments.page else measure(link, arguments.seconds)
                     print('| ' + ' | '.join(row) + ' |', flush=True)
                     all_held &= row[-1] == 'none'
