@@ -80,7 +80,7 @@ export class StopButton {
       this.fault = '';
       if (stopped === false && !this.unsent) this._clearedMeanwhile();
     } catch (error) {
-      this.fault = errorText(error);
+      if (this.unsent) this.fault = errorText(error); // else it was sent again meanwhile
     }
     this.show();
   }
