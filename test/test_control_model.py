@@ -29,7 +29,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule, RuleB
 from support.sessions import FakeNames
 
 from ws_bridge.bridge.audit import Audit
-from ws_bridge.bridge.control import Control
+from ws_bridge.bridge.control import Control, PRESS_TIME
 from ws_bridge.bridge.guarded import Lane
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.bridge.peer import Peer
@@ -107,6 +107,7 @@ class Model:
     asker: str | None = None
     asked_at: float = 0.0
     stopped: bool = False
+    presses: dict[str, float] = field(default_factory=dict)     # when they were carried out
     armed: set[str] = field(default_factory=set)        # topics on which the holder has let go
     sequence: int = -1
     last: float = 0.0
@@ -269,6 +270,20 @@ class Machine(RuleBasedStateMachine):
         self.model.stopped = True
         self.model.end()
 
+    @rule(peer=peers, press=st.sampled_from(['x', 'y']), rarely=st.integers(0, 3))
+    def press(self, peer: str, press: str, rarely: int) -> None:
+        """Stop by a press that may have been carried out before."""
+        if rarely:
+            return
+        at = self.model.presses.get(press)
+        is_known = at is not None and self.now < at + PRESS_TIME
+        assert self.said(peer, ops.EmergencyStop('i', press=press)) == 'ok'
+        if not is_known:
+            self.model.presses[press] = self.now
+            self.model.stopped = True
+            self.model.end()
+        assert self.replies[peer][-1] == replies.StopAsserted('i', self.model.stopped)
+
     @rule(peer=peers)
     def clear(self, peer: str) -> None:
         model = self.model
@@ -293,7 +308,7 @@ class Machine(RuleBasedStateMachine):
             model.end()
             self.follow()
 
-    @rule(seconds=st.sampled_from([0.01, 0.2, 0.4, 1.0, 20.0]))
+    @rule(seconds=st.sampled_from([0.01, 0.2, 0.4, 1.0, 20.0, PRESS_TIME]))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
         self.control.tick()

@@ -28,12 +28,14 @@ what became of the commands that the page sent meanwhile, and the pictures: how 
 they were when the page showed them (by its own word, ``shown``), how many a second. What the page
 said while a key was down that the robot did not hear is the last column. Browsers decode video on
 secure pages only: with ``--insecure`` the page is not taken for one, as most robots' pages are.
-``none: it stood`` = the robot had heard zero before STOP, and hears no other.
-Robot, bridge and browser have one clock.
+STOP is pressed ``--stops`` times, and cleared between: the median time until ROS heard of the
+emergency stop and, if the robot drove, of a zero; the longest; and how many were in time. "Stood"
+= by the gate's timeout, since no command came through before STOP. With ``--one-connection`` the
+page has no second connection for STOP. Robot, bridge and browser have one clock.
 
 "Lost" is how many packets with data from the operator to the robot were lost, and how long it took
 until they came through: the median, and the longest. A 99th percentile says something only if
-enough were lost: so on a link that loses packets the last key is held for ``--drive`` s.
+enough were lost: so on a link that loses packets a key is held for ``--drive`` s before STOP.
 
 It ends with 1 where a bound is not held: the 99th percentile of commands and the time of STOP are
 at most the round trip and 100 ms (of commands 400 ms below 0.3 Mbit/s), the connection holds, each
@@ -52,6 +54,7 @@ import json
 from math import inf
 import os
 from pathlib import Path
+from statistics import median
 import struct
 import sys
 import time
@@ -73,10 +76,12 @@ LOSSES = (0.0, 0.01)
 HEAD = ('link: rate, round trip, loss', 'lease', 'commands heard', 'refused', 'p50', 'p99',
         'STOP to zero', 'connection', 'camera, scan, odometry a second', 'lost', 'not held')
 PAGE_HEAD = ('link: rate, round trip, loss', 'loaded', 'lease', 'keys heard', 'key to speed',
-             'commands heard', 'p50', 'p99', 'STOP to zero', 'connection', 'pictures',
+             'commands heard', 'p50', 'p99', 'STOP to ROS', 'connection', 'pictures',
              'age p50, p95', 'pictures a second', 'lost', 'the page says', 'not held')
 KEYS = 5
 """How often a key is pressed in the page."""
+NATIVE = 'ws_bridge.v1'
+"""What the first of the page's connections offers."""
 HELD, LET_GO = 1.5, 1.0
 """For how long it is down, and up, s."""
 CAMERA = '/camera/image'
@@ -86,10 +91,12 @@ CLOCK = time.time() - time.monotonic()
 KINDS = {1: 'raw', 5: 'H.264', 5 | 4 << 8: 'JPEG'}
 """What binary frames hold, by their first byte, and a flag in the second."""
 LISTEN = """
-    window.pressed = [];
+    window.pressed = {keydown: [], stop: []};
     for (const kind of ['keydown', 'click']) {
-      addEventListener(kind, (event) => !event.repeat && window.pressed.push(
-        (performance.timeOrigin + event.timeStamp) / 1000), true);
+      addEventListener(kind, (event) => {
+        const what = kind === 'click' ? event.target.closest('button')?.id : kind;
+        if (!event.repeat) pressed[what]?.push((performance.timeOrigin + event.timeStamp) / 1000);
+      }, true);
     }
     const send = WebSocket.prototype.send;
     WebSocket.prototype.send = function (frame) {
@@ -101,9 +108,17 @@ LISTEN = """
       return send.call(this, JSON.stringify(told));
     };"""
 """
-Has the page note when it was told of a key or a click, Unix, s, and say in each command that moves
+Has the page note when it was told of a key or of STOP, Unix, s, and say in each command that moves
 when it was made, as ``linear.z``.
 """
+ONE_CONNECTION = """
+    window.WebSocket = class extends WebSocket {
+      constructor(url, protocols) {
+        const isSecond = [protocols].flat().includes('ws_bridge.v1.stop');
+        super(isSecond ? 'ws://127.0.0.1:1' : url, protocols);
+      }
+    };"""
+"""Has the page find nobody who takes its second connection, for STOP."""
 LATE, LATE_WHERE_THIN, THIN = 0.1, 0.4, 0.3
 """By how much more than a round trip a command may be late, s, and that below so many Mbit/s."""
 OLD, NEAR = 0.25, 0.02
@@ -116,7 +131,8 @@ SETTLE = 3.0
 def robot(names: dict[str, str], *own: str) -> Iterator[Process]:
     """Start the robot, its bridge and a listener behind the link; give the listener."""
     inside = ('ip', 'netns', 'exec', names['namespace'], sys.executable)
-    with closing(Process(*inside, str(SUPPORT / 'stop_listener.py'), '/cmd_vel')) as listener, \
+    with closing(Process(*inside, str(SUPPORT / 'stop_listener.py'), '/cmd_vel',
+                         '/ws_bridge')) as listener, \
             closing(Process(*inside, '-m', 'ws_bridge', 'demo', '--ros-args', '--log-level',
                             'error', '-p', 'port:=9090', '-p', 'address:="0.0.0.0"',
                             '-p', 'allow_anonymous:=true', *own)) as demo:
@@ -171,7 +187,7 @@ class Wire:
     :ivar commands: numbers of those that move and were not refused.
     :ivar shown: when a picture was shown, and how old it was then, s.
     :ivar pictures: how they came.
-    :ivar opened: connections.
+    :ivar opened: connections; those for STOP alone do not count.
     """
 
     commands: set[str] = field(default_factory=set)
@@ -187,8 +203,8 @@ class Wire:
         for entry in log:
             message = json.loads(entry['message'])['message']
             method, told = message['method'], message['params']
-            if method == 'Network.webSocketCreated':
-                self.opened += 1
+            if method == 'Network.webSocketWillSendHandshakeRequest':
+                self.opened += told['request']['headers']['Sec-WebSocket-Protocol'] == NATIVE
             elif method in ('Network.webSocketFrameSent', 'Network.webSocketFrameReceived'):
                 frame, is_sent = told['response'], method.endswith('Sent')
                 if frame['opcode'] == 2:
@@ -219,7 +235,8 @@ class Wire:
             self.pictures[f'{KINDS[frame[0] | (frame[1] & 4) << 8]}{rung}'] += 1
 
 
-def measure_page(link: Link, seconds: float, drive: float, *, is_secure: bool) -> list[str]:
+def measure_page(link: Link, seconds: float, drive: float, *, is_secure: bool,
+                 stops: int, has_two: bool) -> list[str]:
     """Drive by the web page in chromium: keys, then STOP; return the cells of a row."""
     from support.browser import browser
 
@@ -228,6 +245,9 @@ def measure_page(link: Link, seconds: float, drive: float, *, is_secure: bool) -
         secure = f'--unsafely-treat-insecure-origin-as-secure={address}'
         with browser(*[secure] * is_secure) as page:
             begin = time.monotonic()
+            if not has_two:
+                page.driver.execute_cdp_cmd('Page.addScriptToEvaluateOnNewDocument',
+                                            {'source': ONE_CONNECTION})
             page.driver.get(address)
             page.wait_text('connection', 'connected', PATIENCE)
             connected = time.monotonic() - begin
@@ -249,27 +269,25 @@ def measure_page(link: Link, seconds: float, drive: float, *, is_secure: bool) -
                 page.release('w')
                 time.sleep(LET_GO)
             rate = (shown(page) - frames) / (time.monotonic() - begin)
-            page.press('w')
-            time.sleep(max(HELD, drive if link.loss else 0.0))
-            page['stop'].click()
-            time.sleep(2.0)
+            press_stops(page, listener, max(HELD, drive if link.loss else 0.0), stops)
             wire.take(page.driver.get_log('performance'))
-            *presses, _, stop = page.run('return window.pressed')
+            pressed = page.run('return window.pressed')
             state = page.text('connection')
         heard = [(line[0] + CLOCK, *line[1:]) for line in listener.lines
                  if isinstance(line, list)]
+        asserted = [line['at'] + CLOCK for line in listener.lines
+                    if isinstance(line, dict) and line['stopped']]
+    presses = pressed['keydown'][:KEYS]
     moves = [(at, made) for at, speed, made in heard if speed]
     delays = [at - made for at, made in moves]
     keys = [next((at - pressed for at, _ in moves if pressed < at < pressed + HELD), None)
             for pressed in presses]
-    stops = [at - stop for at, speed, _ in heard if at > stop and not speed]
-    before = [speed for at, speed, _ in heard if at <= stop]
-    unheard = 'none' if before and before[-1] else 'none: it stood'
+    times, stood = until_stopped(pressed['stop'], asserted, heard)
     ages = [age for _, age in wire.shown]
     unsaid = [text for text, key in zip(said, keys, strict=True) if key is None]
     missed = not_held(
-        link, delays, stops[0] if stops else 0.0 if 'stood' in unheard else inf,
-        is_open=state == 'connected' and wire.opened <= 1, ages=ages, are_told=all(unsaid))
+        link, delays, max(times), is_open=state == 'connected' and wire.opened <= 1, ages=ages,
+        are_told=all(unsaid))
     refused = ', '.join(f'{count} {code}' for code, count in wire.refused.items())
     return [str(link), f'{connected:.1f} s', f'{acquired:.2f} s',
             f'{sum(each is not None for each in keys)} of {KEYS}',
@@ -277,11 +295,56 @@ def measure_page(link: Link, seconds: float, drive: float, *, is_secure: bool) -
             f'{len(delays)} of {len(wire.commands) + wire.refused.total()}' + (
                 f' ({refused})' if refused else ''),
             *(in_ms(percentile(delays, share)) for share in (0.5, 0.99)),
-            in_ms(stops[0]) if stops else unheard,
+            f'{in_ms(median(times))}, {in_ms(max(times))}, '
+            f'{sum(is_in_time(link, each) for each in times)} of {len(times)}'
+            + (f' ({stood} stood)' if stood else ''),
             f'{state}, {wire.opened} times' if wire.opened > 1 else state,
             ', '.join(f'{count} {kind}' for kind, count in wire.pictures.most_common()) or 'none',
             ', '.join(in_ms(percentile(ages, share)) for share in (0.5, 0.95)), f'{rate:.1f}',
             lost(names), '; '.join(dict.fromkeys(unsaid)) or 'heard', missed]
+
+
+def press_stops(page: Any, listener: Process, drive: float, count: int) -> None:
+    """Press STOP again and again while a key is down, at first for ``drive`` s; clear between."""
+    for number in range(count):
+        page.press('w')
+        time.sleep(HELD if number else drive)
+        page['stop'].click()
+        time.sleep(2.0)
+        page.release('w')
+        if number + 1 < count:
+            listener.say('clear')   # an operator who has not logged in may not
+            wait_until(lambda: not page['estop'].is_displayed(), PATIENCE)
+            page.wait_text('lease-text', 'Nobody has control', PATIENCE)
+            page['lease-main'].click()
+            page.wait_text('lease-text', 'You have control', PATIENCE)
+            time.sleep(LET_GO)
+
+
+def until_stopped(pressed: list[float], asserted: list[float],
+                  heard: list[tuple[float, ...]]) -> tuple[list[float], int]:
+    """
+    Return how long each STOP took, s, and how many of them found a robot that stood.
+
+    Until ROS heard of the emergency stop; of one that drove also until it heard a zero.
+
+    :param asserted: when ROS heard of an emergency stop.
+    """
+    times, stood = [], 0
+    for begin, end in zip(pressed, (*pressed[1:], inf), strict=True):
+        told = [at for at in asserted if begin < at < end]
+        zeros = [at for at, speed, _ in heard if begin < at < end and not speed]
+        speeds = [speed for at, speed, _ in heard if at <= begin]
+        is_driving = bool(speeds and speeds[-1])
+        stood += not is_driving
+        times.append(max(min(told, default=inf),
+                         min(zeros, default=inf) if is_driving else 0.0) - begin)
+    return times, stood
+
+
+def is_in_time(link: Link, stop: float) -> bool:
+    """Whether a STOP took no longer than it may, s."""
+    return stop <= link.round_trip + LATE
 
 
 def shown(page: Any) -> int:
@@ -310,7 +373,7 @@ def not_held(link: Link, delays: list[float], stop: float, *, is_open: bool,
     is_old = bool(ages) and link.mbit >= 1 and link.round_trip <= NEAR and \
         percentile(ages or [], 0.95) > OLD
     faults = {'commands': percentile(delays, 0.99) > link.round_trip + late,
-              'STOP': stop > link.round_trip + LATE, 'connection': not is_open,
+              'STOP': not is_in_time(link, stop), 'connection': not is_open,
               'keys': not are_told, 'pictures': is_old}
     return ', '.join(name for name, is_fault in faults.items() if is_fault) or 'none'
 
@@ -324,7 +387,7 @@ def lost(names: dict[str, Any]) -> str:
 
 def in_ms(seconds: float) -> str:
     """Return a time as it is printed."""
-    return f'{seconds * 1000:.0f} ms'
+    return 'none' if seconds == inf else f'{seconds * 1000:.0f} ms'
 
 
 def counts(operator: Process) -> dict[str, int]:
@@ -347,8 +410,11 @@ def main() -> int:
     parser.add_argument('--runs', type=int, default=2)
     parser.add_argument('--seconds', type=float, default=10.0)
     parser.add_argument('--drive', type=float, default=60.0)
+    parser.add_argument('--stops', type=int, default=5, help='of the page, in a run')
     parser.add_argument('--page', action='store_true', help='by the web page in chromium')
     parser.add_argument('--insecure', action='store_true', help='which may not decode video')
+    parser.add_argument('--one-connection', action='store_true',
+                        help='the page has no second one for STOP')
     parser.add_argument('--round-trip', type=float, action='append', help='s')
     parser.add_argument('--loss', type=float, action='append', help='share of the packets')
     arguments = parser.parse_args()
@@ -363,7 +429,9 @@ def main() -> int:
                 for _ in range(arguments.runs):
                     link = Link(mbit, round_trip, loss)
                     row = measure_page(link, arguments.seconds, arguments.drive,
-                                       is_secure=not arguments.insecure) \
+                                       is_secure=not arguments.insecure,
+                                       stops=arguments.stops,
+                                       has_two=not arguments.one_connection) \
                         if arguments.page else measure(link, arguments.seconds)
                     print('| ' + ' | '.join(row) + ' |', flush=True)
                     all_held &= row[-1] == 'none'

@@ -41,6 +41,7 @@ from support.bridge_harness import (
 from support.helpers import async_wait_until, other_domain, SpinningNode, tries
 from support.rosbridge_harness import rosbridge_peer
 
+from ws_bridge.bridge import control as control_module
 from ws_bridge.bridge import gates
 from ws_bridge.bridge.leases import is_on_this_machine, may
 from ws_bridge.config import Exposure
@@ -519,6 +520,95 @@ gates: [{gate: arm, services: [/robot/*]}]
 
 
 # ---- the emergency stop
+
+async def test_a_press_stops_once(tmp_path: Path, robot: Robot) -> None:
+    """A copy of a stop that comes late stops nothing that was cleared; another press does."""
+    log = tmp_path / 'audit'
+    async with running_bridge(audit_file=str(log)) as service, native_peer(service) as operator, \
+            native_peer(service, subprotocols=['ws_bridge.v1.stop']) as second:
+        await second.ask('hello', name='page')
+        await drives(operator)
+        assert await second.ask('stop', reason='dog', press='a') == {'op': 'stop', 'stopped': True}
+        await robot.hears(0.0, 1.0, 0.0)
+        assert await operator.ask('stop', press='a') == {'op': 'stop', 'stopped': True}
+        await operator.ask('clear_stop')
+        await drives(operator)
+        assert await operator.ask('stop', press='a') == {'op': 'stop', 'stopped': False}
+        assert await code(operator, 1.0) == 'publish'
+        assert await second.ask('stop', press='b') == {'op': 'stop', 'stopped': True}
+        assert await code(operator, 1.0) == 'stopped'
+        await operator.ask('clear_stop')
+        for wrong in ('x' * 65, 7, ['a'], ''):      # is none: each is a stop
+            told = await second.answer(await second.send(
+                'configuration', {'op': 'stop', 'press': wrong}, valid=False))
+            assert told['data'] == {'op': 'stop', 'stopped': True}
+            await operator.ask('clear_stop')
+    stops = [line for line in lines_of(log) if line['event'] == 'estop' and line['stopped']]
+    assert [(line['peer'], line['reason']) for line in stops[:2]] == [
+        ('p2', 'dog'), ('p2', 'page stopped it')]
+    assert len(stops) == 2 + 4
+
+
+async def test_a_forgotten_press_stops_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As few are kept as are needed; nobody can take away the press of another login."""
+    async with two() as (service, operator, _):
+        control = service.bridge._control
+        monkeypatch.setattr(control_module, 'MOST_PRESSES', 2)
+        for press in ('a', 'b', 'c'):
+            await operator.ask('stop', press=press)
+        assert [press for _, press in control._presses] == ['b', 'c']
+        await operator.ask('clear_stop')
+        assert not (await operator.ask('stop', press='b'))['stopped']
+        assert (await operator.ask('stop', press='a'))['stopped']
+        await operator.ask('clear_stop')
+        control._presses = {('alice', 'd'): control._clock()}
+        assert (await operator.ask('stop', press='d'))['stopped']
+        await operator.ask('clear_stop')
+        control._presses = {(None, 'd'): control._clock() - control_module.PRESS_TIME}
+        assert (await operator.ask('stop', press='d'))['stopped']
+
+
+async def test_a_connection_for_stops_is_told_nothing_and_not_counted() -> None:
+    async with running_bridge(heartbeat_interval=0.05, status_interval=0.2) as service, \
+            native_peer(service) as operator:
+        await operator.wait(lambda f: f['data'].get('kind') == 'state')
+        async with native_peer(service, subprotocols=['ws_bridge.v1.stop']) as second:
+            assert await second.ask('hello', name='page') == {'op': 'hello', 'session': 'p2'}
+            assert (await second.refused('acquire', gate=GATE))['code'] == 'forbidden'
+            assert (await second.refused('list'))['code'] == 'forbidden'
+            await operator.ask('stop')
+            await operator.ask('clear_stop')
+            seen = len(operator.frames)
+            await operator.wait(lambda f: f in operator.frames[seen:]
+                                and f['data'].get('kind') == 'state')
+            await second.ask('hello')
+            assert {frame['metadata']['message_type'] for frame in second.frames} == {
+                'acknowledgment', 'error'}
+            state = next(frame['data'] for frame in reversed(operator.frames)
+                         if frame['data'].get('kind') == 'state')
+            assert (state['peer_count'], [peer['peer'] for peer in state['peers']]) == (1, ['p1'])
+            clients = json.loads(service.bridge._state._clients())
+            assert [(each['name'], each['dialect']) for each in clients] == [
+                ('', 'native'), ('page', 'stop')]
+
+
+async def test_a_connection_for_stops_gives_way() -> None:
+    """Who only stops keeps nobody from the robot, however few may connect."""
+    only = ['ws_bridge.v1.stop']
+    async with running_bridge(max_peers=4) as service, native_peer(service), \
+            native_peer(service, subprotocols=only) as first, \
+            native_peer(service, subprotocols=only) as second:
+        await second.ask('hello')
+        async with native_peer(service) as other:
+            await async_wait_until(lambda: second.closed)
+            assert second.closed == (1013, 'others need the room')
+            await first.ask('hello')
+            async with native_peer(service):
+                await async_wait_until(lambda: first.closed)
+                await other.ask('hello')
+                async with native_peer(service) as last:
+                    await last.ask('hello')
+
 
 async def test_a_repeated_stop_cancels_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async with two() as (service, operator, _):

@@ -34,6 +34,7 @@ class FakePeer(SimpleNamespace):
     """A peer, which can be a key."""
 
     __hash__ = object.__hash__
+    kind: Any = SimpleNamespace(only_stops=False)
 
 
 def fake_link(**changed: Any) -> Any:
@@ -198,18 +199,19 @@ def test_what_each_peer_is_told_of_others_is_bounded() -> None:
     told: list[Any] = []
     login = open_to_all(Exposure.open())
 
-    def peer(number: int) -> Any:
+    def peer(number: int, *, only_stops: bool = False) -> Any:
         return FakePeer(
             name=f'p{number}', send=told.append, hears_news=True,
-            link=fake_link(),
+            link=fake_link(), kind=SimpleNamespace(only_stops=only_stops),
             session=SimpleNamespace(login=login, describe=lambda now: number))
     peers = [peer(number) for number in range(MOST_PEERS + 30)]
+    others = [peer(1000 + number, only_stops=True) for number in range(3)]
     ros: Any = SimpleNamespace(graph=SimpleNamespace(topics={}, nodes=()))
     outward: Any = SimpleNamespace(topics=list)
     settings: Any = SimpleNamespace(robot_name='')
     unused: Any = None
-    state = StateReporter(settings, Exposure.open(), ros, outward, lambda: peers, Timers(), unused,
-                          lambda peer: [], end=unused)
+    state = StateReporter(settings, Exposure.open(), ros, outward, lambda: [*others, *peers],
+                          Timers(), unused, lambda peer: [], end=unused)
     state.send_to(peers[-1])
     assert [*told[0].shared.peers] == [*range(MOST_PEERS)]
     assert told[0].shared.peer_count == len(peers)

@@ -96,6 +96,24 @@ async def test_messages_pings_and_the_end_are_carried() -> None:
         assert robot.closed_links[0].websocket.close_code == 4000
 
 
+async def test_connections_for_stops_give_way() -> None:
+    """They are carried as others are, but keep no operator out."""
+    only = [Subprotocol('ws_bridge.v1.stop')]
+    async with running_relay(max_peers=4) as relay, fake_robot(relay) as robot, \
+            operator(relay), operator(relay, subprotocols=only) as first, \
+            operator(relay, subprotocols=only) as second:
+        await async_wait_until(lambda: len(robot.links) == 3)
+        assert [link.subprotocol for link in robot.links] == [None, only[0], only[0]]
+        async with operator(relay):
+            await asyncio.wait_for(second.wait_closed(), 5)
+            status, text = await refused(f'{relay.url}/robots/r1', subprotocols=only)
+            assert (status, text) == (503, 'others need the room')
+            async with operator(relay), operator(relay):
+                await asyncio.wait_for(first.wait_closed(), 5)
+                status, text = await refused(f'{relay.url}/robots/r1')
+                assert (status, text) == (503, 'too many operators are connected')
+
+
 async def test_by_tls_from_end_to_end(tmp_path: Path) -> None:
     """Both dial by TLS, which ends at the relay; what is large leaves in order."""
     authority = make_authority(tmp_path, 'ours')

@@ -58,8 +58,8 @@ def test_a_peer_names_its_dialect_by_a_subprotocol() -> None:
     assert DIALECTS.of_subprotocol('mqtt') is None
     assert DIALECTS.of_subprotocol(None) is None
     assert DIALECTS.subprotocols == ('ws_bridge.v1', 'rosbridge.v2', 'foxglove.sdk.v1',
-                                     'foxglove.websocket.v1')
-    assert repr(DIALECTS) == 'DialectTable(native, rosbridge, foxglove)'
+                                     'foxglove.websocket.v1', 'ws_bridge.v1.stop')
+    assert repr(DIALECTS) == 'DialectTable(native, rosbridge, foxglove, stop)'
 
 
 def test_no_two_dialects_share_a_name_or_a_subprotocol() -> None:

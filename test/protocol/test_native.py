@@ -403,7 +403,8 @@ CONFIGURATION: dict[str, list[Field]] = {
     'deny': [GATE_NAME, text('data.peer', required=True)],
     'take': [GATE_NAME],
     'release': [GATE_NAME],
-    'stop': [Field('data.reason', ['', 'x', 'x' * 999, 1, None], [])],
+    'stop': [Field('data.reason', ['', 'x', 'x' * 999, 1, None], []),
+             Field('data.press', ['x', 'x' * 64, None], [])],
     'clear_stop': [],
 }
 METADATA = [
@@ -599,6 +600,9 @@ CONTENT: list[tuple[dict[str, Any], Any, ops.Operation]] = [
     ({}, {'op': 'stop'}, ops.EmergencyStop('i')),
     ({}, {'op': 'stop', 'reason': 'x' * 300}, ops.EmergencyStop('i', 'x' * 255)),
     ({}, {'op': 'stop', 'reason': 7}, ops.EmergencyStop('i')),
+    ({}, {'op': 'stop', 'press': 'x' * 64}, ops.EmergencyStop('i', '', 'x' * 64)),
+    *[({}, {'op': 'stop', 'press': wrong}, ops.EmergencyStop('i'))
+      for wrong in ('x' * 65, '', 7, None, ['x'], {})],
     ({}, {'op': 'clear_stop'}, ops.ClearStop('i')),
     ({}, {'op': 'channel', 'topic': '/t'}, ops.Appeared({'op': 'channel', 'topic': '/t'})),
     ({'message_type': 'command', 'destination': '/t'}, [1], ops.Command('i', '/t', [1])),
@@ -761,6 +765,7 @@ ANSWERS: list[tuple[replies.Reply, dict[str, Any]]] = [
      {'op': 'advertise_service', 'service': '/s', 'type': 'a/srv/S'}),
     (replies.ServiceUnadvertised('i', '/s'), {'op': 'unadvertise_service', 'service': '/s'}),
     (replies.StatusWatched('i', True), {'op': 'status', 'subscribe': True}),
+    (replies.StopReady('i', 'p2'), {'op': 'hello', 'session': 'p2'}),
     (replies.PlaybackControlled('i', PLAYBACK, SPAN), {
         'op': 'playback', 'status': 'paused', 'time': 1.5, 'speed': 0.5, 'begin': 1.0,
         'end': 3.0}),
@@ -795,6 +800,7 @@ URGENT: list[tuple[replies.Reply, dict[str, Any]]] = [
     (replies.LeaseAnswered('i', 'deny', '/t'), {'op': 'deny', 'gate': '/t'}),
     (replies.LeaseAnswered('i', 'release', '/t'), {'op': 'release', 'gate': '/t'}),
     (replies.StopAsserted('i'), {'op': 'stop', 'stopped': True}),
+    (replies.StopAsserted('i', False), {'op': 'stop', 'stopped': False}),
     (replies.StopCleared('i'), {'op': 'clear_stop', 'stopped': False})]
 PERSONAL: list[tuple[replies.Reply, dict[str, Any]]] = [
     (replies.LeaseDecided('/t', 'granted', LEASE_TERMS),
@@ -1095,7 +1101,7 @@ def stop_frame(metadata: Any, more: Any, mark: str = '') -> str:
 
 @given(st.dictionaries(st.sampled_from([*SCHEMA['$defs']['metadata']['properties'], 'x']), odd,
                        max_size=4) | odd.filter(lambda value: not isinstance(value, dict)),
-       st.dictionaries(st.sampled_from(['reason', 'x']), odd, max_size=2), NO_MARK,
+       st.dictionaries(st.sampled_from(['reason', 'press', 'x']), odd, max_size=2), NO_MARK,
        st.booleans())
 def test_a_stop_is_one_whatever_else_is_wrong(metadata: Any, more: dict[str, Any], mark: str,
                                               binary: bool) -> None:

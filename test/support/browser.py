@@ -168,6 +168,8 @@ class Relay:
 
     :ivar silent: nothing is passed on, and what comes meanwhile is lost.
     :ivar delay: s that what comes from now on takes, each way.
+    :ivar holds: what comes by a connection in whose handshake this stands waits, both ways, as
+        behind a packet that was lost; empty = nothing waits any more.
     """
 
     def __init__(self, target: int) -> None:
@@ -176,6 +178,9 @@ class Relay:
         self.port: int = self._server.getsockname()[1]
         self.silent = False
         self.delay = 0.0
+        self.holds = b''
+        self._held: deque[tuple[socket.socket, bytes]] = deque()
+        self._handshakes: dict[socket.socket, bytes] = {}
         self._late: deque[tuple[float, socket.socket, bytes]] = deque()
         self._closing = False
         self._selector = selectors.DefaultSelector()
@@ -187,6 +192,10 @@ class Relay:
         while not self._closing:
             while self._late and self._late[0][0] <= time.monotonic():
                 _, other, data = self._late.popleft()
+                with suppress(OSError):     # it has closed meanwhile
+                    other.sendall(data)
+            while self._held and not self.holds:
+                other, data = self._held.popleft()
                 with suppress(OSError):     # it has closed meanwhile
                     other.sendall(data)
             for key, _ in self._selector.select(0.005 if self._late else 0.02):
@@ -203,7 +212,10 @@ class Relay:
         assert isinstance(one, socket.socket)
         try:
             data = one.recv(65536)
-            if data and not self.silent and (self.delay or self._late):
+            handshake = self._handshakes.setdefault(one, self._handshakes.get(other, data))
+            if data and self.holds and self.holds in handshake:
+                self._held.append((other, data))
+            elif data and not self.silent and (self.delay or self._late):
                 due = time.monotonic() + self.delay
                 self._late.append((max(due, self._late[-1][0]) if self._late else due,
                                    other, data))
@@ -216,6 +228,7 @@ class Relay:
                 if end in (entry.fileobj for entry in list(self._selector.get_map().values())):
                     self._selector.unregister(end)
                 end.close()
+                self._handshakes.pop(end, None)
 
     def close(self) -> None:
         """End it, and every connection through it."""

@@ -834,3 +834,195 @@ test('the share of the speed that delay leaves is a fact of the gate', async () 
   assert.equal((await speed).delay, 0.3);
   assert.equal(client.gateOf('/cmd_vel').speed_limit, 0.4);
 });
+
+const TWO = { ...HELLO, capabilities: [...HELLO.capabilities, 'empty', 'stop_connection'] };
+const mains = () => FakeSocket.made.filter(({ protocols }) => protocols[0] === 'ws_bridge.v1');
+const ofStops = () => FakeSocket.made.filter(({ protocols }) => protocols[0] === 'ws_bridge.v1.stop');
+
+/** The newest socket of a connection for stops: open it, and answer what it asks for. */
+async function openStops() {
+  const socket = ofStops().at(-1);
+  socket.readyState = 1;
+  socket.onopen();
+  await settled();
+  for (const op of ['auth', 'hello']) {
+    if (socket.asked(op)) socket.answers(op, { session: 'p2' });
+    await settled();
+  }
+  return socket;
+}
+
+async function twoConnections(options = {}) {
+  const before = ofStops().length;
+  const made = await connected({ hello: TWO, stopConnection: true, ...options });
+  made.socket.answers('hello', TWO);
+  const told = [];
+  made.client.on('stop_connection', ({ state }) => told.push(state));
+  assert.equal(ofStops().length, before + 1);
+  assert.equal(made.client.stopConnection, 'connecting');
+  return { ...made, told, stops: await openStops() };
+}
+
+test('a stop is sent on both connections, and the first answer counts', async () => {
+  const { client, socket, stops, told, errors } = await twoConnections({ name: 'me' });
+  assert.deepEqual([client.stopConnection, told], ['connected', ['connected']]);
+  assert.deepEqual(stops.sent.map(({ data }) => data), [{ op: 'hello', name: 'me' }], 'it asks for nothing else');
+  const done = client.stop('dog');
+  const asked = [socket, stops].map((each) => each.asked('stop').data);
+  assert.match(asked[0].press, /^[0-9a-f]{32}$/);
+  assert.deepEqual(asked, [{ op: 'stop', reason: 'dog', press: asked[0].press }, asked[0]]);
+  stops.answers('stop', { stopped: true });
+  assert.equal((await done).stopped, true);
+  socket.answers('stop', { stopped: false }); // cleared meanwhile; nobody waits for it
+  const next = client.stop();
+  assert.notEqual(socket.asked('stop').data.press, asked[0].press);
+  socket.answers('stop', { code: 'stop_failed', message: 'no' }, 'error');
+  stops.answers('stop', { stopped: true });
+  await next;
+  assert.deepEqual(errors, []);
+});
+
+test('a press that is named is sent again by its name', async () => {
+  const { client, socket } = await connected();
+  client.stop('dog', { press: 'one' }).catch(() => {});
+  assert.deepEqual(socket.asked('stop').data, { op: 'stop', reason: 'dog', press: 'one' });
+});
+
+test('an empty frame follows a stop on each connection', async () => {
+  const { client, socket, stops } = await twoConnections();
+  client.stop().catch(() => {});
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  assert.deepEqual([socket.empty, stops.empty], [1, 1]);
+});
+
+test('either connection does without the other one', async () => {
+  const { client, socket, stops, errors } = await twoConnections();
+  socket.cut();
+  assert.equal(client.state, 'reconnecting');
+  const first = client.stop();
+  stops.answers('stop', { stopped: true });
+  await first;
+  while (mains().at(-1) === socket) await settled();
+  const again = mains().at(-1);
+  again.open(TWO);
+  again.answers('hello', TWO);
+  assert.equal(ofStops().at(-1), stops, 'it was never lost');
+  const before = ofStops().length;
+  stops.cut();
+  assert.equal(client.stopConnection, 'reconnecting');
+  const second = client.stop();
+  again.answers('stop', { stopped: true });
+  await second;
+  while (ofStops().length === before) await settled();
+  assert.ok(ofStops().at(-1) !== stops);
+  await openStops();
+  assert.equal(client.stopConnection, 'connected');
+  again.cut();
+  ofStops().at(-1).cut();
+  await assert.rejects(client.stop(), { code: 'disconnected' });
+  assert.deepEqual(errors, []);
+});
+
+test('both fail: what a bridge says is told, not that the other connection is gone', async () => {
+  const { client, socket, stops } = await twoConnections();
+  const failed = client.stop();
+  socket.cut();
+  stops.answers('stop', { code: 'stop_failed', message: 'no' }, 'error');
+  await assert.rejects(failed, { code: 'stop_failed' });
+});
+
+test('the connection for stops waits for the other one', async () => {
+  const { client, socket, stops } = await twoConnections();
+  const before = ofStops().length;
+  socket.cut();
+  stops.cut();
+  while (client.stopConnection !== 'closed') await settled();
+  assert.equal(ofStops().length, before, 'it does not dial meanwhile');
+  while (mains().at(-1) === socket) await settled();
+  mains().at(-1).open(TWO);
+  assert.equal(ofStops().length, before + 1);
+  await openStops();
+  client.close();
+  assert.equal(ofStops().at(-1).readyState, 3);
+  assert.equal(client.stopConnection, 'closed');
+});
+
+test('one that is refused, or not known to the bridge, is done without', async () => {
+  const { client, socket, errors } = await connected({ hello: TWO, stopConnection: true });
+  const told = [];
+  client.on('stop_connection', (event) => told.push(event));
+  ofStops().at(-1).cut(); // a browser says no more of a handshake that was refused
+  assert.deepEqual(told, [{ state: 'reconnecting', reason: 'closed with code 1006' }]);
+  client.stop().catch(() => {});
+  assert.ok(socket.asked('stop'));
+  const count = ofStops().length;
+  const { client: other, socket: first } = await connected({ stopConnection: true });
+  assert.equal(ofStops().length, count, 'an older bridge');
+  const why = other.once('stop_connection');
+  first.cut();
+  while (mains().at(-1) === first) await settled();
+  mains().at(-1).open();
+  assert.deepEqual(await why, { state: 'closed', reason: 'the bridge takes none' });
+  assert.equal(other.stopConnection, 'closed');
+  assert.deepEqual(errors, []);
+});
+
+test('the connection for stops logs in as the other one did', async () => {
+  const client = new WsBridge('ws://robot/', { WebSocket: FakeSocket, worker: null, token: 'old', stopConnection: true, reconnectMin: 0.001, reconnectMax: 0.002 });
+  clients.push(client);
+  client.connect();
+  const socket = FakeSocket.made.at(-1);
+  const logIn = async (each) => {
+    each.open({ ...TWO, login: 'needed', gates: undefined });
+    each.answers('auth', { name: 'alice' });
+    await settled();
+    each.answers('hello', { ...TWO, login: 'done' });
+    await settled();
+  };
+  await logIn(socket);
+  const stops = await openStops();
+  assert.deepEqual(stops.sent.map(({ data }) => data), [{ op: 'auth', token: 'old' }, { op: 'hello', name: 'page' }]);
+  client.options.token = 'new';
+  socket.cut();
+  while (mains().at(-1) === socket) await settled();
+  await logIn(mains().at(-1));
+  assert.equal(stops.readyState, 3, 'that of the old login ends');
+  assert.equal((await openStops()).asked('auth').data.token, 'new');
+  const last = ofStops().at(-1);
+  const count = ofStops().length;
+  last.cut();
+  while (ofStops().length === count) await settled();
+  const refused = ofStops().at(-1);
+  refused.readyState = 1;
+  refused.onopen();
+  refused.answers('auth', { code: 'login_failed', message: 'no' }, 'error');
+  await settled();
+  assert.deepEqual([client.stopConnection, client.state], ['closed', 'connected'], 'it is not tried again and again');
+});
+
+test('a ticket lets one connection in, so there is no second one', async () => {
+  const before = ofStops().length;
+  const client = new WsBridge('ws://robot/ticket/abc', { WebSocket: FakeSocket, worker: null, stopConnection: true });
+  clients.push(client);
+  const why = client.once('stop_connection');
+  client.connect();
+  FakeSocket.made.at(-1).open(TWO);
+  assert.equal((await why).reason, 'a ticket lets one connection in');
+  assert.equal(ofStops().length, before);
+});
+
+test('a connection for stops that carries nothing any more is noticed', async () => {
+  const timers = [];
+  const timer = mock.method(globalThis, 'setInterval', (action, delay) => timers.push([action, delay]));
+  try {
+    const { client, stops } = await twoConnections({ requestTimeout: 0.02 });
+    const [look, each] = timers.at(-1);
+    assert.equal(each, 5000);
+    look();
+    assert.equal(stops.sent.length, 2);
+    while (client.stopConnection === 'connected') await settled();
+    assert.equal(stops.readyState, 3);
+  } finally {
+    timer.mock.restore();
+  }
+});

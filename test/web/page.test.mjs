@@ -274,6 +274,36 @@ test('"Clear the stop" is for who may', () => {
   }
 });
 
+test('STOP that did not reach the bridge is sent again as the same press', async () => {
+  const page = makePage();
+  const client = new FakeClient();
+  const sent = [];
+  let answer = () => Promise.reject(Object.assign(new Error('gone'), { code: 'disconnected' }));
+  client.stop = (reason, { press }) => {
+    sent.push(press);
+    return answer();
+  };
+  const said = [];
+  const stop = new StopButton(client, { neutral() {}, say: (...words) => said.push(words) });
+  const settle = () => new Promise((resolve) => setImmediate(resolve));
+  stop.stop();
+  await settle();
+  assert.ok(page.$('estop-text').textContent.includes('did not reach the bridge yet'));
+  answer = () => Promise.resolve({ stopped: true });
+  client.emit('hello');
+  await settle();
+  assert.deepEqual([sent.length, sent[0] === sent[1], stop.stopped, said], [2, true, true, []]);
+  stop.stop();
+  await settle();
+  assert.notEqual(sent[2], sent[1]);
+  stop.unsent = true;
+  answer = () => Promise.resolve({ stopped: false }); // it had come, and somebody has cleared it
+  client.emit('hello');
+  await settle();
+  assert.deepEqual([sent[3] === sent[2], stop.stopped], [true, false]);
+  assert.deepEqual(said, [['warn', 'The stop was cleared meanwhile']]);
+});
+
 test('"Take over" is for who may, and "Ready to drive" ends with the release', () => {
   const page = makePage();
   const client = new FakeClient();

@@ -14,15 +14,21 @@
 """The page in a real browser: drive the robot, and stop for every reason there is."""
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+import json
 from pathlib import Path
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 from support.browser import browser, Demo, Observer, Page, Relay, START_WITHIN, stopped
-from support.helpers import other_domain, SpinningNode, wait_until
+from support.helpers import other_domain, PATIENCE, SpinningNode, wait_until
 from support.security_support import TOKEN, write_tokens
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 
 def test_the_page_of_the_tutorial(shared: Page, demo: Demo, observer: Observer) -> None:
@@ -291,6 +297,89 @@ def test_network_gone(demo: Demo, observer: Observer) -> None:
             page.wait(lambda: not page['estop'].is_displayed(), 'the stop is cleared')
     finally:
         relay.close()
+
+
+MAIN, STOPS = b'ws_bridge.v1\r\n', b'ws_bridge.v1.stop\r\n'
+"""How the handshakes of the page's two connections differ."""
+
+
+class Colleague:
+    """A peer beside the page."""
+
+    def __init__(self, websocket: ClientConnection) -> None:
+        self.websocket = websocket
+
+    def ask(self, op: str) -> None:
+        """Ask for something about the emergency stop."""
+        self.websocket.send(json.dumps({'metadata': {'message_type': 'configuration'},
+                                        'data': {'op': op}}))
+
+    def estop(self) -> dict[str, Any]:
+        """Return the emergency stop as the bridge has it now."""
+        self.ask('gates')
+        while True:
+            data = json.loads(self.websocket.recv(PATIENCE))['data']
+            if data.get('op') == 'gates':
+                return dict(data['estop'])
+
+
+@contextmanager
+def page_by_relay(page: Page, demo: Demo) -> Iterator[tuple[Relay, Colleague]]:
+    """Load the page by a relay, with control; the other peer sees what becomes of the stop."""
+    relay = Relay(demo.port)
+    try:
+        page.load(f'http://127.0.0.1:{relay.port}/')
+        page.take_control()
+        page.show('link')
+        page.wait_text('facts', 'this connection and its own one')
+        with connect(f'ws://127.0.0.1:{demo.port}/', subprotocols=[Subprotocol('ws_bridge.v1')],
+                     max_size=None) as websocket:
+            yield relay, Colleague(websocket)
+    finally:
+        relay.holds = b''
+        page.driver.get('about:blank')
+        page.console()
+        relay.close()
+
+
+def test_a_stop_does_not_wait_for_what_was_lost_before_it(shared: Page, demo: Demo,
+                                                          observer: Observer) -> None:
+    """It comes by the page's second connection; the copy that comes later stops nothing again."""
+    with page_by_relay(shared, demo) as (relay, colleague):
+        shared.hold('w', observer.is_moving)
+        relay.holds = MAIN
+        shared['stop'].click()
+        wait_until(lambda: colleague.estop()['stopped'])
+        assert colleague.estop()['reason'] == 'Operator pressed STOP'
+        wait_until(observer.is_neutral)
+        shared.release('w')
+        shared.wait(lambda: 'did not reach' not in shared.text('estop-text'), 'the answer')
+        colleague.ask('clear_stop')
+        assert not colleague.estop()['stopped']
+        relay.holds = b''           # what the page has sent at first comes now
+        shared.wait(lambda: not shared['estop'].is_displayed(), 'that it was cleared')
+        shared.run('return new Promise((done) => setTimeout(done, 200));')
+        assert not colleague.estop()['stopped']
+        shared['stop'].click()      # another press
+        wait_until(lambda: colleague.estop()['stopped'])
+        shared['clear-stop'].click()
+        shared.wait(lambda: not shared['estop'].is_displayed(), 'the stop is cleared')
+
+
+def test_a_stop_without_its_own_connection(shared: Page, demo: Demo, observer: Observer) -> None:
+    """That one is as if it were not there."""
+    with page_by_relay(shared, demo) as (relay, colleague):
+        shared.hold('w', observer.is_moving)
+        relay.holds = STOPS
+        shared['stop'].click()
+        wait_until(lambda: colleague.estop()['stopped'])
+        shared.wait_text('estop-text', 'Operator pressed STOP')
+        shared.release('w')
+        shared['clear-stop'].click()
+        shared.wait(lambda: not shared['estop'].is_displayed(), 'the stop is cleared')
+        relay.holds = b''
+        shared.run('return new Promise((done) => setTimeout(done, 200));')
+        assert not colleague.estop()['stopped']
 
 
 def test_browser_offline(page: Page, observer: Observer) -> None:

@@ -42,6 +42,7 @@ from ws_bridge.config import Settings
 from ws_bridge.convert.cbor import cbor_values
 from ws_bridge.protocol.dialect import Dialect, SIGNED_OPCODE, STOP_SIZE
 from ws_bridge.protocol.dialects import DialectKind, DialectOptions, DIALECTS
+from ws_bridge.protocol.stop_connection import giving_way
 from ws_bridge.safety.policy import LeaseMode
 from ws_bridge.session import effects as fx
 from ws_bridge.session.login import Login
@@ -126,6 +127,17 @@ class PeerConnections:
             self._logins.fence(link, login)     # its first word may be a command, long after this
             self._strangers[link] = self._loop.call_later(
                 self._settings.login_timeout, self._expect_word, link)
+        self._give_way()
+
+    def _give_way(self) -> None:
+        """Close the newest connections that only stop, where others may soon need their room."""
+        connections = [(link, False) for link in self._strangers]
+        connections += [(link, peer.kind.only_stops) for link, peer in self._peers.items()]
+        for link in giving_way(
+                [(link, network_of(link.address), only_stops) for link, only_stops in connections
+                 if link.is_open and not link.dialled],
+                self._settings.max_peers, self._settings.max_peers_per_address):
+            link.close(TRY_LATER, 'others need the room')
 
     def _is_urgent(self, link: Link, data: str | bytes) -> bool:
         """Whether a frame is read before those of others: one that may stop, or commands."""
@@ -184,7 +196,7 @@ class PeerConnections:
         self._state.tell_topics(peer)
         if kind.hears_time:
             self._sim_time.greet(peer)
-        self._state.touch()
+        self._state.peer_changed(peer)
         self._dispatcher.arm(peer)
         return peer
 
@@ -273,7 +285,7 @@ class PeerConnections:
                 self._dispatcher.carry_out(peer, peer.session.close())
             logger.info('peer %s left: %d %s', peer.name, code, reason)
             self._note_visit('close', peer, code=min(code, PRIVATE))
-            self._state.touch()
+            self._state.peer_changed(peer)
 
     def _note_visit(self, event: str, peer: Peer, **fields: object) -> None:
         """Take down who comes and goes; of those who have still to log in not each one."""

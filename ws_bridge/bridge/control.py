@@ -48,6 +48,13 @@ if TYPE_CHECKING:
 
 UNGUARDED = ('/_action/get_result', '/_action/cancel_goal')
 """Parts of an action that move nothing: a result, and a cancel, need no lease."""
+PRESS_TIME = 60.0
+"""
+For so long a stop is known by its press, s. A second copy of it comes by another connection, which
+ends sooner than that where nothing passes; a client that gives two presses one name stops again.
+"""
+MOST_PRESSES = 256
+"""So many are known. Of one that is forgotten a second copy stops the robot once more."""
 OK, WARN, ERROR = 0, 1, 2
 """Levels of ``diagnostic_msgs/msg/DiagnosticStatus``."""
 
@@ -77,6 +84,7 @@ class Control(Unit):
         self._audit = audit
         self._clock = clock
         self._stopped_at = -inf
+        self._presses: dict[tuple[str | None, str | None], float] = {}  # when, the oldest first
         self._news = News(self.gates, self.estop, ros, audit, peers=peers, arm=arm, clock=clock)
         self._leases = Leases(self.gates, self._news, audit, end_goals=halt, clock=clock)
         self.gates.watcher = self._leases
@@ -173,9 +181,12 @@ class Control(Unit):
         if isinstance(op, ListGates):
             peer.send(GatesListed(op.op_id, self.describe(peer.session.login.rights)))
         elif isinstance(op, EmergencyStop):
-            self.stop(peer.name, op.reason or f'{peer.session.name or peer.name} stopped it')
-            self._require_stopped(peer.session.login.rights)
-            peer.send(StopAsserted(op.op_id))
+            if not self._was_carried_out(peer, op):
+                self.stop(peer.name, op.reason or f'{peer.session.name or peer.name} stopped it')
+                self._note_press(peer, op)
+            if self.estop.stopped:
+                self._require_stopped(peer.session.login.rights)
+            peer.send(StopAsserted(op.op_id, self.estop.stopped))
         elif isinstance(op, LeaseOperation):
             self._leases.operate(peer, op)
         else:
@@ -183,6 +194,19 @@ class Control(Unit):
             self._others.require_cleared()
             self.clear(peer.name)
             peer.send(StopCleared(op.op_id))
+
+    def _was_carried_out(self, peer: Peer, op: EmergencyStop) -> bool:
+        """Whether the same login has had this stop before: the robot may be cleared by now."""
+        at = None if op.press is None else self._presses.get(_press_of(peer, op))
+        return at is not None and self._clock() < at + PRESS_TIME
+
+    def _note_press(self, peer: Peer, op: EmergencyStop) -> None:
+        if op.press is not None:
+            key = _press_of(peer, op)
+            self._presses.pop(key, None)
+            self._presses[key] = self._clock()
+            if len(self._presses) > MOST_PRESSES:
+                del self._presses[next(iter(self._presses))]
 
     def _require_clear(self, peer: Peer) -> None:
         """
@@ -261,6 +285,12 @@ class Control(Unit):
             self.clear(by)
 
     EFFECTS: ClassVar[Effects] = {ControlOperation: operate, PeerLost: _silent}
+
+
+def _press_of(peer: Peer, op: EmergencyStop) -> tuple[str | None, str | None]:
+    """Return what names a press: nobody takes away that of another login."""
+    identity = peer.session.login.identity
+    return None if identity is None else identity.name, op.press
 
 
 def _speed(gate: str, speed: SpeedLimit) -> Diagnostic:

@@ -321,7 +321,16 @@ class StateReporter(Unit):
         self.send_to(peer)
 
     def _peer_changed(self, peer: Peer, effect: fx.PeerChanged) -> None:
-        self.touch()
+        self.peer_changed(peer)
+
+    def peer_changed(self, peer: Peer) -> None:
+        """Tell of a peer that came, went or changed, if peers are told of such ones at all."""
+        if not peer.kind.only_stops:
+            self.touch()
+
+    def _operating(self) -> list[Peer]:
+        """Return the peers that are connected for more than to stop."""
+        return [peer for peer in self._peers() if not peer.kind.only_stops]
 
     def _judge(self, topic: Topic, now: float) -> FreshnessState:
         info = self._ros.graph.topics.get(topic.name)
@@ -345,7 +354,7 @@ class StateReporter(Unit):
                 _rounded(topic.freshness.rate(now)) if topic else None,
                 _rounded(topic.freshness.age(now)) if topic else None,
                 self._judge(topic, now) if topic else FreshnessState.UNKNOWN))
-        peers = list(self._peers()) if rights.role.may_at_all('graph') else []
+        peers = self._operating() if rights.role.may_at_all('graph') else []
         return SharedState(
             self._settings.robot_name, round(now - self._started, 3), rights.seen(graph.nodes),
             topics, [peer.session.describe(now) for peer in peers[:MOST_PEERS]], len(peers))
@@ -358,10 +367,10 @@ class StateReporter(Unit):
             'round_trip': _fine(peer.session.clock.timesync.round_trip),
             'offset': _fine(peer.session.clock.timesync.offset),
             'jitter': _fine(peer.session.clock.timesync.jitter)}
-            for peer in self._peers()]).decode()
+            for peer in self._operating()]).decode()
 
     def _diagnostics(self, now: float) -> list[Diagnostic]:
-        peers = list(self._peers())
+        peers = self._operating()
         dropped = sum(peer.link.dropped for peer in peers)
         bridge = [('peers', str(len(peers))), ('uptime', f'{now - self._started:.1f}'),
                   ('subscribed topics', str(len(self._outward.topics()))),

@@ -42,7 +42,7 @@ class RelayFigures:
         return {
             'relay_robots': ('Robots that are connected with this relay.', len(robots)),
             'relay_operators': ('Operators whose connections are carried.',
-                                len(self._relay.tunnels)),
+                                sum(not each.only_stops for each in self._relay.tunnels)),
             'queued_bytes': ('Bytes that wait for robots.',
                              sum(robot.link.queued_bytes for robot in robots)),
             'uptime_seconds': ('How long the relay runs.', self._clock() - self._started)}

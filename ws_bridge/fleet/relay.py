@@ -26,6 +26,7 @@ import logging
 import time
 from typing import Any, Protocol
 
+from ws_bridge.addresses import network_of
 from ws_bridge.bridge.door import Admission, Door
 from ws_bridge.bridge.ledger import Ledger
 from ws_bridge.config import Settings
@@ -40,6 +41,8 @@ from ws_bridge.fleet.reach import NotReached, Reach
 from ws_bridge.fleet.tunnel import Tunnel
 from ws_bridge.identity.identity import Identity, printable
 from ws_bridge.protocol.dialects import DIALECTS
+from ws_bridge.protocol.stop_connection import giving_way
+from ws_bridge.protocol.stop_connection import SUBPROTOCOL as STOPS
 from ws_bridge.transport.link import Link
 from ws_bridge.transport.options import HttpReply, Visitor
 
@@ -223,9 +226,15 @@ class Relay:
             reach = await self._find(name)
         if reach is None:       # the same for what he may not know of
             return _say(HTTPStatus.NOT_FOUND, f'there is no robot {name}')
-        tunnel = Tunnel()
+        tunnel = Tunnel(network_of(visitor.address), only_stops=STOPS in _offered(visitor))
         self.tunnels[tunnel] = name
         tunnel.on_end = self._carried
+        for other in giving_way([(each, each.network, each.only_stops) for each in self.tunnels],
+                                self._settings.max_peers, self._settings.max_peers_per_address):
+            other.close()
+        if tunnel not in self.tunnels:
+            self._ledger.refused('max_peers', visitor.address)
+            return _say(HTTPStatus.SERVICE_UNAVAILABLE, 'others need the room')
         try:
             tunnel.stream = await reach.begin(tunnel, _claims(visitor, admission))
         except NotReached as exc:

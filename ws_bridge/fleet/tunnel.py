@@ -37,9 +37,14 @@ class Tunnel(Carried, asyncio.Protocol):
 
     :ivar stream: to the robot.
     :ivar on_end: called once, when it carries nothing more.
+
+    :param network: of the operator.
+    :param only_stops: it is one beside another one of the operator's, and gives way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, network: str = '', *, only_stops: bool = False) -> None:
+        self.network = network
+        self.only_stops = only_stops
         self.stream: Stream | None = None
         self.on_end: Callable[[Tunnel], None] = _ignore
         self._timer: asyncio.TimerHandle | None = None

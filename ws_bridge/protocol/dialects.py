@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ws_bridge.errors import BadFrame
-from ws_bridge.protocol import foxglove, foxglove_requests, native, rosbridge
+from ws_bridge.protocol import foxglove, foxglove_requests, native, rosbridge, stop_connection
 from ws_bridge.protocol.dialect import Dialect
 from ws_bridge.protocol.envelope import MAX_DEPTH
 from ws_bridge.safety.policy import LeaseMode
@@ -73,6 +73,8 @@ class DialectKind:
         without which it commands nothing that wants a lease.
     :param unnamed_lease_mode: the same of a peer that did not name the dialect; ``None`` = as
         those that did.
+    :param only_stops: peers can do nothing but stop: they are not shown among those that operate
+        the robot, and give way to these where there is no room.
     :param stops_early: it has an emergency stop, which is carried out before what waits.
     :param parses_binary: binary frames are messages that have to be parsed: CBOR, or JSON.
     :param lenient_json: ``NaN`` and the infinities in JSON are read.
@@ -98,6 +100,7 @@ class DialectKind:
     has_heartbeats: bool = False
     lease_mode: LeaseMode = 'native'
     unnamed_lease_mode: LeaseMode | None = None
+    only_stops: bool = False
     stops_early: bool = False
     parses_binary: bool = False
     lenient_json: bool = False
@@ -193,5 +196,11 @@ DIALECTS = DialectTable((
         greets=True, lease_mode='foxglove', hears_topics=True, hears_definitions=True,
         hears_time=True, has_video_topics=True, most_beside=foxglove_requests.most_beside,
         other_subprotocols=(foxglove.OLD_SUBPROTOCOL,)),
+    DialectKind(
+        'stop', stop_connection.SUBPROTOCOL, lambda value: False,
+        lambda options: stop_connection.StopDialect(
+            options.robot_name, options.prefix, options.max_depth),
+        only_stops=True, stops_early=True, find_values=native.find_values,
+        find_id=native.find_id),
 ))
 """In the order in which a first frame is shown to them, and in which they are offered."""

@@ -32,7 +32,7 @@ from ws_bridge.protocol.unix_time import seconds
 
 NAME = 'ws_bridge.v1'
 CAPABILITIES = ('subscribe', 'publish', 'call', 'host', 'actions', 'list', 'schema', 'diagnose',
-                'status', 'lease', 'estop', 'pieces', 'empty')
+                'status', 'lease', 'estop', 'pieces', 'empty', 'stop_connection')
 PLAYBACK = 'playback'
 """One capability more, of a replay; also what ``status`` is about."""
 URGENT = (*get_args(ops.LeaseVerb), 'stop', 'clear_stop')
@@ -249,7 +249,8 @@ _FIELDS: dict[type, Callable[[Any], Mapping[str, Any]]] = {
     replies.StatusWatched: lambda r: {'subscribe': r.subscribe},
     replies.GatesListed: lambda r: _control(r.control),
     replies.LeaseAnswered: _lease_answered,
-    replies.StopAsserted: lambda r: {'stopped': True},
+    replies.StopAsserted: lambda r: {'stopped': r.stopped},
+    replies.StopReady: lambda r: {'session': r.peer},
     replies.StopCleared: lambda r: {'stopped': False},
 }
 """The fields of each answer, beside the name of the request."""

@@ -32,6 +32,7 @@ MAX_NAME = 255
 MAX_PEER_NAME = 64
 MAX_TOKEN = 4096
 MAX_WORDS = 255
+MAX_PRESS = 64
 MAX_RATE = 1e6
 MAX_INTERVAL = 1e6
 MAX_POINTS = 20_000
@@ -221,10 +222,11 @@ def _mcap(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
 
 
 def _stop(op_id: str | None, data: Mapping[str, Any]) -> ops.Operation:
-    """Read an emergency stop: whatever is wrong with its reason, it is one."""
-    reason = data.get('reason')
+    """Read an emergency stop: whatever is wrong with its reason or its press, it is one."""
+    reason, press = data.get('reason'), data.get('press')
     return ops.EmergencyStop(
-        op_id, whole(reason[:MAX_WORDS]) if isinstance(reason, str) else '')
+        op_id, whole(reason[:MAX_WORDS]) if isinstance(reason, str) else '',
+        press if isinstance(press, str) and 0 < len(press) <= MAX_PRESS else None)
 
 
 CONFIGURATIONS: dict[str, Callable[[Any, Mapping[str, Any]], ops.Operation]] = {

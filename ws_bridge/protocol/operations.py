@@ -543,10 +543,15 @@ class LeaseOperation:
 
 @dataclass(frozen=True, slots=True)
 class EmergencyStop:
-    """Nothing may move any more."""
+    """
+    Nothing may move any more.
+
+    :param press: names the press of a button that it is sent for, maybe more than once.
+    """
 
     op_id: str | None
     reason: str = ''
+    press: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

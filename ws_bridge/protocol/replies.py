@@ -883,10 +883,29 @@ class LeaseAnswered(Answer):
 
 @dataclass(frozen=True, slots=True)
 class StopAsserted(Answer):
-    """The robot is stopped."""
+    """
+    A stop was carried out.
+
+    :param stopped: the robot is stopped; false if the stop was one that had been carried out
+        before, and was cleared meanwhile.
+    """
 
     REQUEST = 'stop'
     op_id: str | None
+    stopped: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StopReady(Answer):
+    """
+    A connection takes stops.
+
+    :param peer: unique name of the peer.
+    """
+
+    REQUEST = 'hello'
+    op_id: str | None
+    peer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -1023,6 +1042,6 @@ Reply = (
     | Diagnosed | TopicsChanged | ServicesChanged | ParametersTold | ParametersSet
     | ParametersWatched | ConnectionsChanged | AssetFetched | TimeTold
     | PlaybackControlled | PlaybackChanged | Exported | StatusWatched
-    | RobotState | GatesListed | LeaseAnswered | StopAsserted | StopCleared | GatesChanged
-    | LeaseChanged | EstopChanged | RobotStopped | SpeedChanged | RatesChanged | LeaseLost
-    | LeaseDecided | LeaseRequested | Failed | Beat)
+    | RobotState | GatesListed | LeaseAnswered | StopAsserted | StopReady | StopCleared
+    | GatesChanged | LeaseChanged | EstopChanged | RobotStopped | SpeedChanged | RatesChanged
+    | LeaseLost | LeaseDecided | LeaseRequested | Failed | Beat)

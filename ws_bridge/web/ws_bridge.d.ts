@@ -20,6 +20,9 @@ export const SUBPROTOCOL: 'ws_bridge.v1';
 /** Unix time in seconds that never jumps while the page lives. */
 export function now(): number;
 
+/** A name for a press of STOP, which nobody else can guess. */
+export function newPress(): string;
+
 export class WsBridgeError extends Error {
   constructor(code: string, message: string, field?: string | null, data?: unknown);
   /** A code of docs/reference/error_codes.md, or `disconnected`, `closed`, `login_needed`, `bad_schema`, `no_websocket`, `aborted`, `callback_failed`, `no_worker`, `not_signed`. */
@@ -247,6 +250,8 @@ export interface Events {
   speed: { gate: string; speed_limit: number | null; delay: number | null; picture_age: number | null };
   stopped: { gate: string; reason: string; subscribers: number; after: number };
   playback: PlaybackState & { jumped: boolean };
+  /** Of the option `stopConnection`; `reason`: why there is none at the moment. */
+  stop_connection: { state: State; reason: string | null };
 }
 
 export interface WsBridgeOptions {
@@ -268,6 +273,8 @@ export interface WsBridgeOptions {
   robot?: string;
   /** URL of heartbeat_worker.js; null = a timer of this thread. */
   worker?: string | URL | null;
+  /** A second connection, for stops alone, where the bridge takes one; false by default. */
+  stopConnection?: boolean;
 }
 
 export class WsBridge {
@@ -277,6 +284,8 @@ export class WsBridge {
   readonly url: string;
   readonly state: State;
   readonly connected: boolean;
+  /** The state of the connection for stops alone; `closed` where there is none. */
+  readonly stopConnection: State;
   readonly hello: Hello | null;
   readonly robot: RobotState | null;
   readonly leases: ReadonlyMap<string, Lease>;
@@ -326,6 +335,7 @@ export class WsBridge {
   deny(gate: string, peer: string): Promise<Message>;
   take(gate: string): Promise<Lease>;
   release(gate: string): Promise<Message>;
-  stop(reason?: string): Promise<Message>;
+  /** `press` names the press of a button: sent again, it stops nothing that was cleared since. */
+  stop(reason?: string, options?: { press?: string }): Promise<{ op: 'stop'; stopped: boolean }>;
   clearStop(): Promise<Message>;
 }

@@ -22,6 +22,9 @@
  */
 
 export const SUBPROTOCOL = 'ws_bridge.v1';
+const STOPS = 'ws_bridge.v1.stop'; // the subprotocol of a connection for stops alone
+const LOOK_EACH = 5; // s: whether such a connection still carries anything
+const TICKET = /\/ticket\//; // in a URL that lets one connection in
 
 const HEADER_SIZE = 20;
 const SAMPLE_CDR = 1;
@@ -786,7 +789,25 @@ const DEFAULTS = {
   signingKey: undefined, // of makeSigningKey or storedSigningKey; signs, where the bridge wants that
   robot: undefined, // its name, which is signed too; undefined = NAME of /robots/NAME in the URL, else what the bridge says
   worker: undefined, // URL of heartbeat_worker.js; null = a timer of this thread
+  stopConnection: false, // a second connection, for stops alone
 };
+
+/** What names a press of a button: nobody else can guess it. */
+export function newPress() {
+  const bytes = new Uint8Array(16);
+  if (globalThis.crypto?.getRandomValues) crypto.getRandomValues(bytes);
+  else for (let i = 0; i < bytes.length; i += 1) bytes[i] = Math.random() * 256; // node 18
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** What comes first of several that may fail; what a connection says is worth more than that it is gone. */
+async function firstOf(promises) {
+  try {
+    return await Promise.any(promises);
+  } catch ({ errors }) {
+    throw errors.find((error) => error.code !== 'disconnected') ?? errors[0];
+  }
+}
 
 /** `url` may be relative to the page: ws for http, wss for https. */
 function absoluteUrl(url) {
@@ -840,6 +861,9 @@ export class WsBridge {
     this._signing = Promise.resolve(); // frames leave in the order in which they were made
     this._told = new Map(); // when it was told of a topic what is shown
     this._follower = null;
+    this._subprotocol = SUBPROTOCOL;
+    this._hasShownToken = false; // on this connection
+    this._stops = null; // the connection for stops alone
   }
 
   // ---- events
@@ -911,6 +935,11 @@ export class WsBridge {
     return this.state === 'connected';
   }
 
+  /** The state of the connection for stops alone. */
+  get stopConnection() {
+    return this._stops?.state ?? 'closed';
+  }
+
   has(capability) {
     return Boolean(this.hello && this.hello.capabilities.includes(capability));
   }
@@ -946,6 +975,7 @@ export class WsBridge {
   /** End it for good: leases are lost, pending requests fail, nothing reconnects. */
   close() {
     clearTimeout(this._retry);
+    this._stops?.close();
     this._drop(1000, 'closed by this side');
     this._stopTicker();
     this._setState('closed');
@@ -964,7 +994,8 @@ export class WsBridge {
     const Socket = this.options.WebSocket || globalThis.WebSocket;
     if (!Socket) throw new WsBridgeError('no_websocket', 'pass a WebSocket implementation as an option');
     this._setState(this._attempt ? 'reconnecting' : 'connecting');
-    const socket = new Socket(this.url, [SUBPROTOCOL]);
+    const socket = new Socket(this.url, [this._subprotocol]);
+    this._hasShownToken = false;
     socket.binaryType = 'arraybuffer';
     this._socket = socket;
     const mine = (handler) => (event) => {
@@ -972,6 +1003,7 @@ export class WsBridge {
     };
     const guard = setTimeout(
       mine(() => this._lost('no hello in time')), this.options.connectTimeout * 1000);
+    socket.onopen = mine(() => this._opened());
     socket.onmessage = mine((event) => {
       if (this.state !== 'connected') clearTimeout(guard);
       this._received(event.data);
@@ -982,6 +1014,8 @@ export class WsBridge {
     });
     socket.onerror = () => {}; // a close follows
   }
+
+  _opened() {} // the bridge says hello
 
   /** @param {boolean} lasts that what goes on in the bridge is waited for: this client comes back */
   _drop(code, reason, lasts = false) {
@@ -1081,6 +1115,20 @@ export class WsBridge {
     this._emit('hello', hello);
     this._endOpening(null);
     if (hello.gates) this._emit('gates', this.gateList);
+    if (this.options.stopConnection) this._openStops();
+  }
+
+  /** Have a connection for stops alone, where the bridge takes one; this one does without it as well. */
+  _openStops() {
+    const why = !this.has('stop_connection') ? 'the bridge takes none' : TICKET.test(this.url) ? 'a ticket lets one connection in' : null;
+    if (why === null) {
+      this._stops ??= new StopConnection(this);
+      this._stops.follow();
+    } else {
+      this._stops?.close();
+      this._stops = null;
+      this._emit('stop_connection', { state: 'closed', reason: why });
+    }
   }
 
   _beginAnew() {
@@ -1142,6 +1190,7 @@ export class WsBridge {
       return;
     }
     const { name } = this.options;
+    this._hasShownToken = true;
     this.request('auth', { token }).then(() => this.request('hello', { name })).then((hello) => this._welcome(hello), (error) => {
       if (error.code === 'login_failed') this._refused(error);
       else if (error.code !== 'disconnected') this._lost(error.message);
@@ -1613,9 +1662,18 @@ export class WsBridge {
     this._emit('lease_lost', { gate, epoch: lease.epoch, reason });
   }
 
-  /** Stop everything: latches until someone who may clears it. */
-  stop(reason) {
-    return this.request('stop', reason ? { reason } : {}, { priority: CRITICAL });
+  /**
+   * Stop everything: latches until someone who may clears it. It is sent on both connections, where
+   * there are two.
+   * @param {object} options press (text, at most 64): names the press of a button. The bridge
+   *   carries out one press once, so a stop that is sent again does not stop what was cleared since.
+   *   Without it each call is another press.
+   * @returns {Promise<object>} the first acknowledgment; its `stopped` is false where it was cleared
+   */
+  stop(reason, { press = newPress() } = {}) {
+    const fields = reason ? { reason, press } : { press };
+    const ways = this.stopConnection === 'connected' ? [this, this._stops] : [this];
+    return firstOf(ways.map((way) => way.request('stop', fields, { priority: CRITICAL })));
   }
 
   clearStop() {
@@ -1749,6 +1807,69 @@ export class WsBridge {
     }
     const channel = this._subscribed.get(metadata.source);
     if (channel) this._deliver(channel, data, metadata.timestamp, metadata.sequence);
+  }
+}
+
+/**
+ * The connection of a client that carries nothing but stops: a stop on it does not wait until what
+ * was lost before it on the other one has come. It is open while the other one is, and comes back
+ * after it. It is asked now and then whether it still carries anything.
+ */
+class StopConnection extends WsBridge {
+  constructor(main) {
+    super(main.url, { ...main.options, worker: null, stopConnection: false });
+    this._subprotocol = STOPS;
+    this._main = main;
+    this._token = undefined;
+    this._why = null;
+    this.on('disconnect', ({ reason }) => {
+      this._why = reason;
+    });
+    this.on('state', (state) => main._emit('stop_connection', { state, reason: state === 'connected' ? null : this._why }));
+  }
+
+  has(capability) {
+    return this._main.has(capability);
+  }
+
+  /** The other connection is open: with its URL and its login. */
+  follow() {
+    if (this.url !== this._main.url || this._token !== this._main.options.token) this.close();
+    this._urls = [this._main.url];
+    [this.url] = this._urls;
+    if (this.state === 'closed') this.connect().catch(() => {}); // told as a state
+    else this.hurry();
+  }
+
+  _open() {
+    try {
+      if (this._main.connected) super._open();
+      else this.close(); // until it is
+    } catch (error) { // the platform refuses another connection
+      this._lost(String(error));
+    }
+  }
+
+  _opened() {
+    const { token } = this._main.options;
+    this._token = token;
+    const login = this._main._hasShownToken ? this.request('auth', { token }) : Promise.resolve();
+    login.then(() => this._startTicker(LOOK_EACH)).catch((error) => this._failed(error));
+  }
+
+  _tick() {
+    this.request('hello', { name: this._main.options.name }).then(() => {
+      this._attempt = 0;
+      this._setState('connected');
+      this._endOpening(null);
+    }).catch((error) => this._failed(error));
+  }
+
+  _failed({ code, message }) {
+    if (code === 'disconnected') return;
+    this._why = message;
+    if (code === 'login_failed') this.close(); // with this token it is not tried again
+    else this._lost(message);
   }
 }
 

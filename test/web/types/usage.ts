@@ -14,15 +14,16 @@
  * limitations under the License.
  */
 // Uses every part of ws_bridge.d.ts: `tsc --noEmit --strict` is the test.
-import { defaultMessage, makeDecoder, makeSigningKey, parseSchema, signingKeyLine, storedSigningKey, WsBridge, WsBridgeError } from '../../../ws_bridge/web/ws_bridge.js';
+import { defaultMessage, makeDecoder, makeSigningKey, newPress, parseSchema, signingKeyLine, storedSigningKey, WsBridge, WsBridgeError } from '../../../ws_bridge/web/ws_bridge.js';
 
 interface Twist { linear: { x: number }; angular: { z: number } }
 
 export async function drive(url: string): Promise<number> {
   const signingKey = url ? await storedSigningKey() : await makeSigningKey();
   console.log(await signingKeyLine('alice', signingKey));
-  const client = new WsBridge(url, { name: 'typed', int64: 'number', worker: null, signingKey, robot: 'rover' });
+  const client = new WsBridge(url, { name: 'typed', int64: 'number', worker: null, signingKey, robot: 'rover', stopConnection: true });
   const off = client.on('lease_lost', ({ gate, reason }) => console.log(gate, reason));
+  client.on('stop_connection', ({ state, reason }) => console.log(state === client.stopConnection, reason?.length));
   client.on('error', (error: WsBridgeError) => console.log(error.code, error.field));
   const { signal } = new AbortController();
   const hello = await client.connect({ timeout: 5, signal });
@@ -46,7 +47,8 @@ export async function drive(url: string): Promise<number> {
   const answer = await client.call<{ success: boolean }>('/reset', {}, { signal });
   const goal = client.sendGoal('/dock', {}, { onFeedback: (feedback) => console.log(feedback), signal });
   const { status } = await goal.result;
-  await lease.release();
+  const { stopped: isStopped } = await client.stop('dog', { press: newPress() });
+  if (isStopped) await lease.release();
   off();
   subscription.close();
   client.close();

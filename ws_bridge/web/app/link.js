@@ -86,6 +86,7 @@ export function startLink(client) {
       Session: hello?.session ?? '–',
       Version: hello?.version ?? '–',
       Abilities: hello?.capabilities.join(', ') ?? '–',
+      'STOP goes by': client.stopConnection === 'connected' ? 'this connection and its own one' : 'this connection',
       'Clock offset': offset === null ? '–' : `${(offset * 1000).toFixed(1)} ms`,
       'Dropped for this page': robot?.you?.dropped ?? '–',
       'Robot side up for': robot ? `${Math.round(robot.uptime)} s` : '–',

@@ -39,7 +39,7 @@ import { startTopView } from './topview.js';
 import { WsBridge } from '../ws_bridge.js';
 
 const client = new WsBridge(new URL('.', location.href).href.replace(/^http/, 'ws'), {
-  name: remembered('name', 'Operator'), int64: 'number',
+  name: remembered('name', 'Operator'), int64: 'number', stopConnection: true,
 });
 
 const { isThin } = startLink(client);

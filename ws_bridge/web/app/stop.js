@@ -15,12 +15,14 @@
  */
 // The big STOP: neutral at once, then the bridge's e-stop where it has one. It latches.
 import { $, errorText, say } from './dom.js';
+import { newPress } from '../ws_bridge.js';
 
 export class StopButton {
   constructor(client, drive) {
     Object.assign(this, { client, drive });
     this.here = false; // latched in this page, whatever the bridge can do
     this.unsent = false;
+    this.press = null; // the last one: sent again after a loss, it is the same
     this.fault = '';
     $('stop').addEventListener('click', () => this.stop());
     $('clear-stop').addEventListener('click', () => this.clear());
@@ -33,13 +35,18 @@ export class StopButton {
     client.on('hello', () => {
       if (this.unsent) this._send();
       else if (this.here && client.has('estop') && !client.estop.stopped) {
-        this.here = false; // the bridge knows; while it was away from here, somebody cleared it
-        drive.say('warn', 'The stop was cleared meanwhile');
+        this._clearedMeanwhile(); // while it was away from here
       }
       this.show();
     });
     client.on('state', () => this.show());
     this.show();
+  }
+
+  /** The bridge knows of the stop, and somebody has cleared it. */
+  _clearedMeanwhile() {
+    this.here = false;
+    this.drive.say('warn', 'The stop was cleared meanwhile');
   }
 
   get stopped() {
@@ -52,6 +59,7 @@ export class StopButton {
 
   stop() {
     this.here = true;
+    this.press = newPress();
     this.fault = '';
     this.drive.neutral('STOP', 'bad');
     this._send();
@@ -66,11 +74,13 @@ export class StopButton {
     }
     this.unsent = true;
     try {
-      await client.stop(`${client.options.name} pressed STOP`);
-      this.unsent = false;
+      const { press } = this;
+      const { stopped } = await client.stop(`${client.options.name} pressed STOP`, { press });
+      if (press === this.press) this.unsent = false;
       this.fault = '';
+      if (stopped === false && !this.unsent) this._clearedMeanwhile();
     } catch (error) {
-      this.fault = errorText(error);
+      if (this.unsent) this.fault = errorText(error); // else it was sent again meanwhile
     }
     this.show();
   }
