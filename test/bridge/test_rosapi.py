@@ -290,7 +290,7 @@ async def test_http() -> None:
         assert status == 200
         assert version == {'name': 'ws_bridge', 'version': VERSION, 'robot': 'testbot',
                            'dialects': ['ws_bridge.v1', 'rosbridge.v2', 'foxglove.sdk.v1',
-                                        'foxglove.websocket.v1'],
+                                        'foxglove.websocket.v1', 'ws_bridge.v1.stop'],
                            'protocol': {'major': 2, 'minor': 0, 'patch': 0}, 'server': VERSION}
         assert await asyncio.to_thread(fetch, f'{base}/healthz') == (200, {'status': 'ok'})
         assert (await asyncio.to_thread(fetch, f'{base}/else'))[0] == 404

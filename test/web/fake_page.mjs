@@ -132,7 +132,13 @@ export class FakeClient {
   subscribe(topic, callback, options) {
     const subscription = {
       topic, callback, options, age: null, rates: [], close() { this.isClosed = true; }, setMaxRate(rate) { this.rates.push(rate); } };
-    subscription.ready = new Promise((resolve, reject) => { subscription.refuse = reject; });
+    subscription.ready = new Promise((resolve, reject) => {
+      subscription.refuse = (error) => {
+        reject(error);
+        options?.onRefused?.(error);
+      };
+    });
+    subscription.ready.catch(() => {});
     this.subscriptions.push(subscription);
     return subscription;
   }
