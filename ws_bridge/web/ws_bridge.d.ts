@@ -20,7 +20,7 @@ export const SUBPROTOCOL: 'ws_bridge.v1';
 /** Unix time in seconds that never jumps while the page lives. */
 export function now(): number;
 
-/** A name for a press of STOP, which nobody else can guess. */
+/** A new text for `press` of `stop()`: random, so that nobody else can guess it. */
 export function newPress(): string;
 
 export class WsBridgeError extends Error {
@@ -31,8 +31,9 @@ export class WsBridgeError extends Error {
   readonly field: string | null;
   /** Everything that the bridge said about it. */
   readonly data: Record<string, unknown> | null;
-  /** The subscription that it is about, by its name and encoding. */
+  /** Topic of the subscription that failed; null if the error is about something else. */
   readonly topic: string | null;
+  /** Encoding of that subscription. */
   readonly encoding: string | null;
 }
 
@@ -96,7 +97,7 @@ export interface Hello {
 export interface Gate {
   gate: string;
   topics: string[];
-  /** Names and patterns of services and actions. */
+  /** Names and patterns of the services and actions that it guards. */
   services?: string[];
   holder: string | null;
   holder_name: string | null;
@@ -154,13 +155,14 @@ export interface SubscribeOptions {
   encoding?: 'cdr' | 'json' | 'video';
   /** Of video: its quality, 0 to 2. */
   rung?: number;
+  /** Of video: how its frames are encoded; 'h264' by default. */
   codec?: 'h264' | 'jpeg';
-  /** Gets each refusal: the first, which `ready` tells too, and those after a reconnect. */
+  /** Called for each refusal: the first one, which `ready` tells too, and those after a reconnect. */
   onRefused?: (error: WsBridgeError) => void;
-  /** A refusal is told by `ready` and `onRefused` alone, not by the event `error`. */
+  /** Only `ready` and `onRefused` tell a refusal, not the event `error`. */
   quiet?: boolean;
   maxRate?: number;
-  /** Of a PointCloud2: at most so many points, 1 to 20000, with x, y and z as float32 in one row. */
+  /** Of a PointCloud2: the most points of a sample, 1 to 20000; they have x, y and z as float32. */
   maxPoints?: number;
   queueDepth?: number;
   qos?: Record<string, unknown>;
@@ -172,7 +174,7 @@ export interface SubscribeOptions {
 export interface Wait { signal?: AbortSignal }
 export interface TimedWait extends Wait { /** s */ timeout?: number }
 
-/** A frame of video, in Annex B. */
+/** A frame of video: in Annex B, or a JPEG if `isJpeg`. */
 export interface VideoFrameData { data: Uint8Array; isKey: boolean; isH265: boolean; isJpeg: boolean; rung: number }
 
 export interface Subscription {
@@ -187,7 +189,7 @@ export interface Subscription {
   readonly ready: Promise<Subscription>;
   /** Ask for another rate; null = every sample. */
   setMaxRate(maxRate: number | null): void;
-  /** Ask for another number of points of a cloud; null = all. */
+  /** Ask for another `maxPoints`; null = the whole cloud. */
   setMaxPoints(maxPoints: number | null): void;
   close(): void;
 }
@@ -250,7 +252,7 @@ export interface Events {
   speed: { gate: string; speed_limit: number | null; delay: number | null; picture_age: number | null };
   stopped: { gate: string; reason: string; subscribers: number; after: number };
   playback: PlaybackState & { jumped: boolean };
-  /** Of the option `stopConnection`; `reason`: why there is none at the moment. */
+  /** The state of the second connection for stops; `reason`: why it is not there, or null. */
   stop_connection: { state: State; reason: string | null };
 }
 
@@ -273,7 +275,7 @@ export interface WsBridgeOptions {
   robot?: string;
   /** URL of heartbeat_worker.js; null = a timer of this thread. */
   worker?: string | URL | null;
-  /** A second connection, for stops alone, where the bridge takes one; false by default. */
+  /** Whether to open a second connection for stops, if the bridge takes one; false by default. */
   stopConnection?: boolean;
 }
 
@@ -284,7 +286,7 @@ export class WsBridge {
   readonly url: string;
   readonly state: State;
   readonly connected: boolean;
-  /** The state of the connection for stops alone; `closed` where there is none. */
+  /** The state of the second connection for stops; `closed` if there is none. */
   readonly stopConnection: State;
   readonly hello: Hello | null;
   readonly robot: RobotState | null;
@@ -335,7 +337,12 @@ export class WsBridge {
   deny(gate: string, peer: string): Promise<Message>;
   take(gate: string): Promise<Lease>;
   release(gate: string): Promise<Message>;
-  /** `press` names the press of a button: sent again, it stops nothing that was cleared since. */
+  /**
+   * Assert the emergency stop; resolves with the first acknowledgment.
+   *
+   * `press` names one press of the button; by default, each call has a new one. A stop that is sent
+   * again with the same `press` does not stop a robot that has been cleared since: `stopped` is false.
+   */
   stop(reason?: string, options?: { press?: string }): Promise<{ op: 'stop'; stopped: boolean }>;
   clearStop(): Promise<Message>;
 }

@@ -792,7 +792,7 @@ const DEFAULTS = {
   stopConnection: false, // a second connection, for stops alone
 };
 
-/** What names a press of a button: nobody else can guess it. */
+/** A new text for `press` of `stop()`: random, so that nobody else can guess it. */
 export function newPress() {
   const bytes = new Uint8Array(16);
   if (globalThis.crypto?.getRandomValues) crypto.getRandomValues(bytes);
@@ -935,7 +935,7 @@ export class WsBridge {
     return this.state === 'connected';
   }
 
-  /** The state of the connection for stops alone. */
+  /** The state of the second connection for stops; `closed` if there is none. */
   get stopConnection() {
     return this._stops?.state ?? 'closed';
   }
@@ -1665,9 +1665,9 @@ export class WsBridge {
   /**
    * Stop everything: latches until someone who may clears it. It is sent on both connections, where
    * there are two.
-   * @param {object} options press (text, at most 64): names the press of a button. The bridge
-   *   carries out one press once, so a stop that is sent again does not stop what was cleared since.
-   *   Without it each call is another press.
+   * @param {object} options press (text, at most 64): names one press of the button. The bridge
+   *   carries out only the first stop with a press, so a stop that is sent again does not stop a
+   *   robot that has been cleared since. By default each call has a new one.
    * @returns {Promise<object>} the first acknowledgment; its `stopped` is false where it was cleared
    */
   stop(reason, { press = newPress() } = {}) {
