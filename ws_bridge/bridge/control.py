@@ -51,7 +51,7 @@ UNGUARDED = ('/_action/get_result', '/_action/cancel_goal')
 PRESS_TIME = 60.0
 """
 For so long a stop is known by its press, s. A second copy of it comes by another connection, which
-ends sooner than that where nothing passes; a client that gives two presses one name stops again.
+ends sooner than that where nothing passes. A client that names a later press the same stops again.
 """
 MOST_PRESSES = 256
 """So many are known. Of one that is forgotten a second copy stops the robot once more."""
