@@ -51,7 +51,7 @@ UNGUARDED = ('/_action/get_result', '/_action/cancel_goal')
 PRESS_TIME = 60.0
 """
 For so long a stop is known by its press, s. A second copy of it comes by another connection, which
-ends sooner than that where nothing passes. A client that names a later press the same stops again.
+ends sooner than that where nothing passes. After that, the same press stops again.
 """
 MOST_PRESSES = 256
 """So many are known. Of one that is forgotten a second copy stops the robot once more."""
