@@ -33,7 +33,7 @@ from typing import Any
 import orjson
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.serialization import serialize_message
+from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from support import foxglove_server as server_script
@@ -242,7 +242,10 @@ class Talk:
             _, service, number, length = CALL.unpack_from(frame)
             end = CALL.size + length
             assert service == self.numbers[SERVICE]
-            return 'serviceCallResponse', number, frame[CALL.size:end], frame[end:]
+            encoding, answer = frame[CALL.size:end], frame[end:]
+            if encoding == b'cdr':      # the bytes between two fields may be any
+                answer = deserialize_message(answer, Trigger.Response)
+            return 'serviceCallResponse', number, encoding, answer
         _, number, failed, length = ASSET.unpack_from(frame)
         assert frame[0] == 4 and failed == (length > 0)
         return 'fetchAssetResponse', number, failed, frame[ASSET.size + length:]
