@@ -237,6 +237,29 @@ async def test_who_falls_silent_and_takes_what_waits(receive: Receive) -> None:
     visit.link.abort('late')
 
 
+async def test_a_reset_between_two_writes(receive: Receive,
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waited for the socket has left, and what waits in TLS finds it lost."""
+    visit = await receive()
+    for size in (LARGE, 1000):
+        visit.link.websocket.write(os.urandom(size))
+    calls = 0
+
+    def send(bound: socket.socket, data: bytes) -> int:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise ConnectionResetError
+        return len(data)
+    monkeypatch.setattr('ws_bridge.transport.accepting.AcceptedSocket.send', send, raising=False)
+    reading = asyncio.create_task(asyncio.to_thread(visit.guest.read_all))
+    await async_wait_until(lambda: calls)
+    visit.link.websocket.write(b'more')
+    await visit.see_end()
+    await asyncio.wait([reading])
+    reading.exception()
+
+
 async def test_buffers_of_tls_do_not_wait_for_the_garbage(
         receive: Receive, monkeypatch: pytest.MonkeyPatch) -> None:
     """They stay as large as the most that ever waited in them."""

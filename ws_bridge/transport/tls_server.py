@@ -117,6 +117,17 @@ class TlsProtocol(SSLProtocol):
             self._incoming = self._outgoing = ssl.MemoryBIO()
             self._write_buffer_size = 0
 
+    def resume_writing(self) -> None:
+        transport = self._socket_transport
+        if transport is None or transport.is_closing():
+            super().resume_writing()
+        else:       # a transport whose socket is lost in this call tells its end twice
+            self._loop.call_soon(self._resume_writing)
+
+    def _resume_writing(self) -> None:
+        if self._socket_transport is not None:
+            super().resume_writing()
+
     def buffer_updated(self, nbytes: int) -> None:
         if self._connection.is_connected:
             super().buffer_updated(nbytes)
