@@ -140,7 +140,6 @@ UNMIRRORED = {
     'transport/options': 'values, without behaviour',
     'transport/outbound': 'in test_link, one half of which it is',
     'transport/stall': 'in test_link, as what ends a connection',
-    'transport/tls_server': 'in test_tls and test_accepting',
     'transport/turns': 'in test_link',
 }
 """The modules without a test file of their own, each with where it is held, or why nowhere."""

@@ -259,8 +259,18 @@ class CountedConnection(Fenced, ServerConnection):
 
 
 def forget_itself(transport: asyncio.BaseTransport | None) -> None:
-    """Free a transport that has ended: thousands would wait for one long collection."""
-    getattr(transport, '__dict__', {}).pop('_read_ready_cb', None)
+    """
+    Free a transport that has ended: thousands would wait for one long collection.
+
+    It can still be aborted: asyncio's own fails where it had closed as its last bytes left.
+    """
+    held = getattr(transport, '__dict__', {})
+    if held.pop('_read_ready_cb', None) is not None:
+        held['abort'] = _ignore
+
+
+def _ignore() -> None:
+    """Do nothing."""
 
 
 def refused(hook: RefusedHook | None, why: str, address: str) -> None:

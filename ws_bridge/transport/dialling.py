@@ -26,6 +26,7 @@ from websockets.typing import Subprotocol
 from ws_bridge.addresses import is_loopback
 from ws_bridge.errors import ConnectFailed
 from ws_bridge.identity.tickets import without_ticket
+from ws_bridge.transport.crowd import forget_itself
 from ws_bridge.transport.fence import Fenced
 from ws_bridge.transport.listening import link_arguments
 from ws_bridge.transport.options import ClientOptions
@@ -43,6 +44,10 @@ class FencedClient(Fenced, ClientConnection):
     """A connection that this side opened."""
 
     is_client = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        forget_itself(self.transport)
 
 
 async def dial(settings: ConnectionSettings, options: ClientOptions) -> FencedClient:

@@ -32,6 +32,7 @@ from websockets.streams import StreamReader
 
 from ws_bridge.transport.large import Arriving, Cutter, EMPTY, Gathering, Large, Pieces, TOO_MANY
 from ws_bridge.transport.rounds import Rounds
+from ws_bridge.transport.tls import heed_socket
 from ws_bridge.transport.turns import Turns
 from ws_bridge.transport.window import Kernel, Window
 
@@ -105,6 +106,7 @@ class Fenced(Base):
     send_parts: Callable[[Sequence[bytes | memoryview]], int] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        heed_socket(transport)
         self.fences = deque()
         self.is_urgent = lambda data: False
         self._gathering: Gathering | None = None
@@ -112,6 +114,7 @@ class Fenced(Base):
         self._unparsed: deque[bytes | memoryview] = deque()
         self._waited = 0.0
         self._has_ended = False
+        self._cut: asyncio.TimerHandle | None = None
         self.on_change = _ignore
         # The pings that were not answered: ``pong_waiters`` before websockets 16.
         self._pings: dict[bytes, tuple[asyncio.Future[float], float]] = \
@@ -148,6 +151,9 @@ class Fenced(Base):
         if self.protocol.state is not State.CONNECTING:
             self._end()
         super().eof_received()
+        # The socket is closed as soon as what waits has left: a peer can keep it from leaving.
+        if self.close_timeout is not None:
+            self._cut = self.loop.call_later(self.close_timeout, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         try:
@@ -155,6 +161,10 @@ class Fenced(Base):
             super().connection_lost(exc)
         finally:
             self._gathering = None
+            if self._cut is not None:
+                self._cut.cancel()
+            if exc is not None:
+                exc.__traceback__ = None    # its frames hold what could not be written
             self.on_change()
 
     def pause_writing(self) -> None:
@@ -162,13 +172,22 @@ class Fenced(Base):
         self.on_change()
 
     def send_data(self) -> None:
-        super().send_data()
+        if self.transport.is_closing():
+            self.protocol.data_to_send()    # nobody gets it
+        else:
+            super().send_data()
         # A close frame, and what ends the stream; or what the socket does not take now.
         if self.protocol.state is not State.OPEN or self.transport.get_write_buffer_size():
             self.on_change()
 
     def write(self, data: bytes | memoryview) -> None:
-        """Write what is a frame, or the rest of one, as it is; never waits."""
+        """
+        Write what is a frame, or the rest of one, as it is; never waits.
+
+        Nothing is written once the socket is lost, though the connection learns that later.
+        """
+        if self.transport.is_closing():
+            return
         self.transport.write(data)
         if self.transport.get_write_buffer_size():
             self.on_change()
@@ -182,6 +201,8 @@ class Fenced(Base):
             except OSError:     # it takes nothing now, or never again, as the transport will see
                 sent = 0
         for part in parts:
+            if self.transport.is_closing():
+                return
             if sent < len(part):
                 self.transport.write(memoryview(part)[sent:] if sent else part)
             sent = max(sent - len(part), 0)

@@ -11,12 +11,35 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""TLS contexts of both sides, from PEM files."""
+"""TLS of both sides: contexts from PEM files, and a transport that knows of its socket."""
 from __future__ import annotations
 
+import asyncio
+from asyncio.sslproto import _SSLProtocolTransport
 import ssl
 
 from ws_bridge.errors import ConfigError
+
+
+class TlsTransport(_SSLProtocolTransport):
+    """
+    A connection of TLS that is closing as soon as its socket is.
+
+    asyncio's own learns that rounds of the loop later. Who asks it before each write goes on
+    writing meanwhile: all of a large frame, to nobody.
+    """
+
+    def is_closing(self) -> bool:
+        """Whether nothing that is written arrives."""
+        protocol = self._ssl_protocol
+        below = None if protocol is None else protocol._transport
+        return self._closed or below is None or below.is_closing()
+
+
+def heed_socket(transport: asyncio.BaseTransport) -> None:
+    """Have a transport of asyncio's TLS be closing as soon as its socket is; leave any other."""
+    if type(transport) is _SSLProtocolTransport:
+        transport.__class__ = TlsTransport
 
 
 def server_context(cert_path: str, key_path: str, ca_path: str | None, *,

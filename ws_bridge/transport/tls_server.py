@@ -112,6 +112,21 @@ class TlsProtocol(SSLProtocol):
         self._extra.pop('ssl_object', None)
         for name in ('_sslobj', '_ssl_buffer', '_ssl_buffer_view', '_connection'):
             self.__dict__.pop(name, None)
+        # These stay as large as the most that ever waited in them; Python 3.10 has none here.
+        if hasattr(self, '_outgoing'):
+            self._incoming = self._outgoing = ssl.MemoryBIO()
+            self._write_buffer_size = 0
+
+    def resume_writing(self) -> None:
+        transport = self._socket_transport
+        if transport is None or transport.is_closing():
+            super().resume_writing()
+        else:       # a transport whose socket is lost in this call tells its end twice
+            self._loop.call_soon(self._resume_writing)
+
+    def _resume_writing(self) -> None:
+        if self._socket_transport is not None:
+            super().resume_writing()
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._connection.is_connected:
