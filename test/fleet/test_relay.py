@@ -114,6 +114,15 @@ async def test_connections_for_stops_give_way() -> None:
                 assert (status, text) == (503, 'too many operators are connected')
 
 
+async def test_who_offers_both_is_an_operator() -> None:
+    """The robot takes the other subprotocol: it is counted as what it is, and stays."""
+    both = [Subprotocol('ws_bridge.v1.stop'), Subprotocol('ws_bridge.v1')]
+    async with running_relay() as relay, fake_robot(relay), \
+            operator(relay, subprotocols=both) as peer:
+        assert peer.subprotocol == 'ws_bridge.v1'
+        assert [tunnel.only_stops for tunnel in relay.relay.tunnels] == [False]
+
+
 async def test_by_tls_from_end_to_end(tmp_path: Path) -> None:
     """Both dial by TLS, which ends at the relay; what is large leaves in order."""
     authority = make_authority(tmp_path, 'ours')

@@ -172,6 +172,20 @@ async def test_no_more_than_max_peers(make_server: MakeServer, dial: Dial) -> No
     await dial(server.port)
 
 
+async def test_who_has_to_leave_keeps_nobody_out(make_server: MakeServer, dial: Dial) -> None:
+    """Whoever does not answer that it has to leave is cut as soon as another one comes."""
+    recorder = Recorder()
+    server = await make_server(
+        listener=recorder, options=ServerOptions(max_peers=1, close_timeout=60.0))
+    first = await dial(server.port)
+    first.transport.pause_reading()
+    (await recorder.link()).close(1013, 'others need the room')
+    await dial(server.port)
+    assert await recorder.end() == (1013, 'others need the room')
+    await recorder.link()
+    assert (await refusal(dial, server))[0] == 503
+
+
 @pytest.mark.parametrize(('headers', 'is_direct'), [
     ({}, True), ({'X-Forwarded-For': '10.0.0.1'}, False), ({'Via': '1.1 proxy'}, False)])
 async def test_a_proxy_is_noticed(make_server: MakeServer, dial: Dial, headers: dict[str, str],

@@ -226,7 +226,7 @@ class Relay:
             reach = await self._find(name)
         if reach is None:       # the same for what he may not know of
             return _say(HTTPStatus.NOT_FOUND, f'there is no robot {name}')
-        tunnel = Tunnel(network_of(visitor.address), only_stops=STOPS in _offered(visitor))
+        tunnel = Tunnel(network_of(visitor.address), only_stops=_chosen(visitor) == STOPS)
         self.tunnels[tunnel] = name
         tunnel.on_end = self._carried
         for other in giving_way([(each, each.network, each.only_stops) for each in self.tunnels],
@@ -371,17 +371,23 @@ def read_state(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _claims(visitor: Visitor, admission: Admission) -> dict[str, Any]:
     """Return what a robot is told of a connection; no credentials."""
     identity = admission.identity or Identity(ANONYMOUS, admission.rights.role.name, 'relay')
-    offered, origin = _offered(visitor), visitor.headers.get('origin')
+    origin = visitor.headers.get('origin')
     if origin is not None and not (len(origin) <= MAX_ORIGIN and origin.isprintable()):
         origin = 'null'
     return {'identity': identity.name, 'role': identity.role, 'expires': identity.expires,
             'address': visitor.address, 'path': '/', 'origin': origin,
-            'subprotocol': next((each for each in DIALECTS.subprotocols if each in offered), None)}
+            'subprotocol': _chosen(visitor)}
 
 
 def _offered(visitor: Visitor) -> list[str]:
     return [each.strip() for each in
             visitor.headers.get('sec-websocket-protocol', '').split(',')]
+
+
+def _chosen(visitor: Visitor) -> str | None:
+    """Return the subprotocol that the robot speaks with an operator."""
+    offered = _offered(visitor)
+    return next((each for each in DIALECTS.subprotocols if each in offered), None)
 
 
 def _say(status: HTTPStatus, text: str) -> HttpReply:

@@ -118,6 +118,19 @@ class Connections:
         for link in list(self._links.values()):
             link.close(code, reason)
 
+    def count(self, most: int) -> int:
+        """
+        Return how many links there are that nobody ends.
+
+        Where there are ``most`` of all, those are cut that should have left: who does not answer
+        that it has to leave must not keep others out.
+        """
+        if len(self._links) >= most:
+            for link in list(self._links.values()):
+                if link.ending is not None:
+                    link.abort('others need the room')
+        return sum(link.ending is None for link in self._links.values())
+
     def find(self, client: Any) -> Link | None:
         """Return the link of a websocket, a link or a peer id; ``None`` if it is gone."""
         for link in self._links.values():
