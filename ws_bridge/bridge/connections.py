@@ -131,6 +131,8 @@ class PeerConnections:
 
     def _give_way(self) -> None:
         """Close the newest connections that only stop, where others may soon need their room."""
+        if not any(peer.kind.only_stops for peer in self._peers.values()):
+            return
         connections = [(link, False) for link in self._strangers]
         connections += [(link, peer.kind.only_stops) for link, peer in self._peers.items()]
         for link in giving_way(

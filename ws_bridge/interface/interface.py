@@ -241,7 +241,7 @@ class WebSocketInterface(CommunicationProtocol):
         try:
             self._listening = await listen(
                 self._settings, self._server_options, self._handle_client_connection,
-                lambda: self._connections.count(self._server_options.max_peers))
+                lambda: self._connections.make_room(self._server_options.max_peers))
         except TransportError as exc:
             self._fail(exc, is_said=self._listener is not self._conversation)
             return False
@@ -269,7 +269,7 @@ class WebSocketInterface(CommunicationProtocol):
             await admitted.carry(websocket)
         elif self._stopping:
             await websocket.close(*_GOING_AWAY)
-        elif self._connections.count(most := self._server_options.max_peers) >= most:
+        elif self._connections.make_room(most := self._server_options.max_peers) >= most:
             await websocket.close(*_TRY_LATER)
         else:
             await self._serve(websocket, dialled=False)

@@ -118,12 +118,11 @@ class Connections:
         for link in list(self._links.values()):
             link.close(code, reason)
 
-    def count(self, most: int) -> int:
+    def make_room(self, most: int) -> int:
         """
-        Return how many links there are that nobody ends.
+        Cut the links that should have left, if there are ``most`` of all; return how many stay.
 
-        Where there are ``most`` of all, those are cut that should have left: who does not answer
-        that it has to leave must not keep others out.
+        Who does not answer that it has to leave must not keep others out.
         """
         if len(self._links) >= most:
             for link in list(self._links.values()):

@@ -25,7 +25,7 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection
 
 from ws_bridge.addresses import is_address, is_in, network_of
-from ws_bridge.transport.fence import Fenced
+from ws_bridge.transport.fence import Fenced, ignore
 from ws_bridge.transport.options import RefusedHook, ServerOptions
 
 READ_SIZE = 16_384
@@ -266,11 +266,7 @@ def forget_itself(transport: asyncio.BaseTransport | None) -> None:
     """
     held = getattr(transport, '__dict__', {})
     if held.pop('_read_ready_cb', None) is not None:
-        held['abort'] = _ignore
-
-
-def _ignore() -> None:
-    """Do nothing."""
+        held['abort'] = ignore
 
 
 def refused(hook: RefusedHook | None, why: str, address: str) -> None:

@@ -64,7 +64,7 @@ _BETWEEN_FRAMES = getattr(StreamReader.at_eof, '__code__', None)
 """What the parser of ``websockets`` waits in when all that it has got were whole frames."""
 
 
-def _ignore() -> None:
+def ignore() -> None:
     """Do nothing."""
 
 
@@ -115,7 +115,7 @@ class Fenced(Base):
         self._waited = 0.0
         self._has_ended = False
         self._cut: asyncio.TimerHandle | None = None
-        self.on_change = _ignore
+        self.on_change = ignore
         # The pings that were not answered: ``pong_waiters`` before websockets 16.
         self._pings: dict[bytes, tuple[asyncio.Future[float], float]] = \
             getattr(self, 'pending_pings' if hasattr(self, 'pending_pings') else 'pong_waiters')

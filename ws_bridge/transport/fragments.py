@@ -17,13 +17,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-import struct
 from typing import TYPE_CHECKING
 
 from websockets.protocol import State
 
 from ws_bridge.session.queue import Frame, take_first, views
-from ws_bridge.transport.framing import PIECE
+from ws_bridge.transport.framing import head_of, PIECE
 
 if TYPE_CHECKING:
     from ws_bridge.transport.fence import Fenced
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 _CONTINUATION, _TEXT, _BINARY = 0, 1, 2
 _FINAL = 0x80
-_SHORT = struct.Struct('!BBH')
-_LONG = struct.Struct('!BBQ')
 
 
 async def write_fragments(websocket: Fenced, frame: Frame, window: Window, *, text: bool,
@@ -58,7 +55,7 @@ async def write_fragments(websocket: Fenced, frame: Frame, window: Window, *, te
         size = min(most, rest)
         rest -= size
         # Control frames come between fragments, never between these.
-        websocket.write_parts([_head(opcode if rest else opcode | _FINAL, size),
+        websocket.write_parts([head_of(opcode if rest else opcode | _FINAL, size),
                                *take_first(left, size)])
         opcode = _CONTINUATION
         on_written(size)
@@ -66,10 +63,3 @@ async def write_fragments(websocket: Fenced, frame: Frame, window: Window, *, te
         if size >= PIECE:
             await asyncio.sleep(0)      # a peer that takes everything at once is not alone
     return True
-
-
-def _head(first: int, size: int) -> bytes:
-    """Return what is in front of a fragment of so many bytes."""
-    if size < 126:
-        return bytes((first, size))
-    return _SHORT.pack(first, 126, size) if size < 65536 else _LONG.pack(first, 127, size)

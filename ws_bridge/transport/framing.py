@@ -28,11 +28,19 @@ _LONG = struct.Struct('!BBQ')
 
 
 def head(size: int, text: bool) -> bytes:
-    """Return what is in front of an unmasked frame of so many bytes, RFC 6455 5.2."""
-    opcode = 0x81 if text else 0x82
+    """Return what is in front of an unmasked frame of so many bytes."""
+    return head_of(0x81 if text else 0x82, size)
+
+
+def head_of(first: int, size: int) -> bytes:
+    """
+    Return what is in front of an unmasked frame or fragment of so many bytes, RFC 6455 5.2.
+
+    :param first: its first byte: the opcode, and whether it is the last one.
+    """
     if size < 126:
-        return bytes((opcode, size))
-    return _SHORT.pack(opcode, 126, size) if size < 65536 else _LONG.pack(opcode, 127, size)
+        return bytes((first, size))
+    return _SHORT.pack(first, 126, size) if size < 65536 else _LONG.pack(first, 127, size)
 
 
 class StreamFrame:
